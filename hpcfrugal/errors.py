@@ -1,0 +1,68 @@
+"""Every error that hpcfrugal raises on purpose, as one tree.
+
+    HpcfrugalError            exit code 1   the job or the command failed
+    ├── InputError            exit code 2   a file, key or option is wrong; carries every problem found
+    ├── SetupError            exit code 3   the environment lacks something (no Slurm, no permission)
+    └── DataError             exit code 4   stored data was refused (damaged or foreign)
+
+The command line turns each into its message, its hint and its exit code; a traceback is a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class HpcfrugalError(Exception):
+    """Base of the tree.
+
+    ``hint`` says in one sentence what the reader can do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: where it stands (``job.yaml: resources.time``), what is wrong, what would be right."""
+
+    where: str
+    what: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class InputError(HpcfrugalError):
+    """Wrong input, with all of its problems at once."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem], *, hint: str | None = None) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems), hint=hint)
+
+    @classmethod
+    def at(cls, where: str, what: str, hint: str | None = None) -> InputError:
+        """An error of a single problem."""
+        return cls([Problem(where, what, hint)])
+
+
+class SetupError(HpcfrugalError):
+    """Something outside the program is missing or refuses: Slurm, a permission, a directory."""
+
+    exit_code = 3
+
+
+class DataError(HpcfrugalError):
+    """Stored data that cannot be believed."""
+
+    exit_code = 4
