@@ -1,0 +1,1 @@
+"""Arithmetic of energy accounting: pure functions, in integers, without clock, files or settings."""

@@ -1,0 +1,3 @@
+"""Energy sensors of a node, one file per source, all behind the protocol of ``base``."""
+
+from __future__ import annotations

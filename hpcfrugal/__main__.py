@@ -1,0 +1,7 @@
+"""``python -m hpcfrugal``."""
+
+from __future__ import annotations
+
+from hpcfrugal.cli import main
+
+main()

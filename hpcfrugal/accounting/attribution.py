@@ -1,0 +1,101 @@
+"""Whose energy a node's energy is.
+
+A node that one job holds alone is that job's. On a shared node, over one interval,
+
+    job_dynamic = (E - E_idle) * job_cpu / node_busy_cpu        job_idle = E_idle * alloc_cpus / node_cpus
+
+with E_idle from the node's known idle power; unknown idle power counts as 0, and the caller says so. Shares
+are rounded down, so they never sum to more than the node's energy, and what they leave is the residual: idle
+and system. A device that the job holds whole (its GPUs) needs none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Attribution = Literal["exclusive", "device", "cpu-share", "model", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInterval:
+    """One interval of a node's counter. ``idle_uj`` None: the node's idle power is not known."""
+
+    energy_uj: int
+    node_busy_us: int | None
+    node_cpus: int | None = None
+    idle_uj: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobUse:
+    """What one job used and holds of the node over the interval."""
+
+    job_cpu_us: int | None
+    alloc_cpus: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One job's part of a node's energy."""
+
+    dynamic_uj: int
+    idle_uj: int
+
+    @property
+    def energy_uj(self) -> int:
+        return self.dynamic_uj + self.idle_uj
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSplit:
+    """Shares in the order of the jobs (None: unknown) and what is left of the node's energy."""
+
+    shares: tuple[Share | None, ...]
+    residual_uj: int
+
+
+def kind_of(scope: str, exclusive: bool | None) -> Attribution:
+    """How a channel of this scope is given to a job. Unknown exclusivity counts as shared."""
+    if scope == "job":
+        return "device"
+    return "exclusive" if exclusive else "cpu-share"
+
+
+def job_share(node: NodeInterval, use: JobUse) -> Share | None:
+    """The share of one job whose neighbours are not known; None where an input is missing.
+
+    The job's CPU time and the node's are read at slightly different instants, so the quotient can pass 1 by a
+    little; it is held at 1.
+    """
+    return split_node(node, (use,)).shares[0]
+
+
+def split_node(node: NodeInterval, uses: Sequence[JobUse]) -> NodeSplit:
+    """Shares of all jobs on a node. Their sum and the residual are the node's energy exactly.
+
+    A job that used no CPU time changes no other job's dynamic share. A job with an unknown input gets None
+    and what would have been its part stays in the residual. Where the jobs' CPU times sum to more than the
+    node's (rounding of the kernel's clocks) their sum is the divisor; so it is for CPUs given out twice over.
+    """
+    if node.energy_uj < 0:
+        raise ValueError("negative energy")
+    idle_uj = min(node.idle_uj or 0, node.energy_uj)
+    dynamic_uj = node.energy_uj - idle_uj
+    busy_us = max(node.node_busy_us or 0, sum(use.job_cpu_us or 0 for use in uses))
+    cpus = max(node.node_cpus or 0, sum(use.alloc_cpus or 0 for use in uses))
+
+    def share(use: JobUse) -> Share | None:
+        if use.job_cpu_us is None or node.node_busy_us is None:
+            return None
+        if idle_uj > 0 and (use.alloc_cpus is None or node.node_cpus is None):
+            return None
+        return Share(
+            dynamic_uj=dynamic_uj * use.job_cpu_us // busy_us if busy_us else 0,
+            idle_uj=idle_uj * use.alloc_cpus // cpus if idle_uj and use.alloc_cpus else 0,
+        )
+
+    shares = tuple(share(use) for use in uses)
+    given = sum(part.energy_uj for part in shares if part is not None)
+    return NodeSplit(shares, node.energy_uj - given)

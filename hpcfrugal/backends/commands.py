@@ -1,0 +1,71 @@
+"""Run Slurm's commands: fixed locale and time zone, a time limit, and errors as one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from hpcfrugal.errors import SetupError
+
+# UTC and a fixed form, whatever the user's profile sets, so that times can be read back.
+_FIXED = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "LC_ALL": "C"}
+# Defaults that a user may have set for reading by eye; they would change what we parse.
+_DROPPED = ("SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES", "SQUEUE_USERS", "SQUEUE_ALL", "SACCT_FORMAT")
+
+
+def start(argv: Sequence[str], *, fixed: bool = True) -> subprocess.Popen[str]:
+    """Start one of Slurm's commands.
+
+    Raises:
+        SetupError: it is not installed here.
+    """
+    environ = {key: value for key, value in os.environ.items() if key not in _DROPPED}
+    if fixed:
+        environ |= _FIXED
+    try:
+        return subprocess.Popen(
+            argv,
+            env=environ if fixed else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        raise SetupError(
+            f"{argv[0]} cannot be run: {error.strerror}",
+            hint="load the cluster's slurm module, or use --backend local",
+        ) from None
+
+
+def finish(process: subprocess.Popen[str], *, timeout_s: float) -> tuple[int, str, str]:
+    """Wait for a command; returns exit code, output, errors.
+
+    Raises:
+        SetupError: no answer within ``timeout_s``.
+    """
+    try:
+        out, err = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        assert isinstance(process.args, list)
+        raise SetupError(
+            f"{process.args[0]} gave no answer within {timeout_s:g} s", hint="the Slurm controller may be busy or down"
+        ) from None
+    return process.returncode, out, err
+
+
+def run(argv: Sequence[str], *, timeout_s: float = 60.0) -> tuple[int, str, str]:
+    """Run a command to its end; see `start` and `finish`."""
+    return finish(start(list(argv)), timeout_s=timeout_s)
+
+
+def first_line(text: str) -> str:
+    """The first line that says something, without the command's own prefix."""
+    for line in text.splitlines():
+        if line.strip():
+            return line.strip().removeprefix("sbatch: ").removeprefix("error: ")
+    return "no reason given"

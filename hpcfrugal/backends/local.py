@@ -1,0 +1,175 @@
+"""This machine as a cluster of one node, through submitit's LocalExecutor. Runs where there is no Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hpcfrugal.backends.base import JobState, Submitted
+from hpcfrugal.backends.local_job import KILL_WAIT_S, kill_session, run_script, start_ticks
+from hpcfrugal.errors import SetupError
+from hpcfrugal.spool import RunDir, is_run_id
+
+_START_TIMEOUT_S = 30.0
+_TEN_YEARS_MIN = 10 * 365 * 24 * 60
+
+
+def expand_output(pattern: str, *, job_id: str, name: str, user: str) -> str:
+    """Fill in sbatch's filename pattern as far as one job on one machine knows it (sbatch(1), FILENAME PATTERN)."""
+    known = {"j": job_id, "A": job_id, "J": job_id, "x": name, "u": user, "N": socket.gethostname().split(".")[0],
+             "n": "0", "t": "0", "s": "batch", "%": "%"}  # fmt: skip
+    text = ""
+    rest = pattern
+    while rest:
+        before, percent, rest = rest.partition("%")
+        text += before
+        if percent:
+            letter = rest.lstrip("0123456789")[:1]
+            digits = len(rest) - len(rest.lstrip("0123456789"))
+            text += known.get(letter, "%" + rest[: digits + 1])
+            rest = rest[digits + 1 :]
+    return text
+
+
+class Local:
+    """The backend for a machine without Slurm.
+
+    A job's id is its run id: process ids come round again, and the ledger's keys may not.
+    """
+
+    name = "local"
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+
+    def cluster(self) -> str:
+        """``local:`` and the host's name."""
+        return f"local:{socket.gethostname().split('.')[0]}"
+
+    def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
+        """Start the job now; returns once its batch script runs.
+
+        ``arguments`` are sbatch options of the form ``--name=value``; output, error, job-name and time are
+        heeded, the rest is for a scheduler that is not there.
+        """
+        import submitit
+
+        options = dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
+        names = {"job_id": run_id, "name": options.get("job-name", ""), "user": options.get("user", "")}
+        output = workdir / expand_output(options.get("output", "local-%j.out"), **names)
+        error = workdir / expand_output(options["error"], **names) if "error" in options else None
+        for path in (output, error):
+            if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+                raise SetupError(f"the job's output cannot be written: {path}", hint="set output in the job file")
+        run_dir = RunDir(script.parent)
+        executor = submitit.LocalExecutor(folder=str(run_dir.submitit))
+        executor.update_parameters(timeout_min=_TEN_YEARS_MIN)
+        job = executor.submit(
+            run_script,
+            str(script),
+            job_id=run_id,
+            cluster=self.cluster(),
+            output=str(output),
+            error=str(error) if error else None,
+            workdir=str(workdir),
+            pid_file=str(run_dir.local_pid),
+            cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+            limit_s=float(options["limit-s"]) if "limit-s" in options else None,
+        )
+        started = time.monotonic()
+        while not run_dir.local_pid.exists():
+            if job.done() or time.monotonic() - started > _START_TIMEOUT_S:
+                raise SetupError(f"the job did not start; its log is {job.paths.stderr}")
+            time.sleep(0.02)
+        return Submitted(cluster=self.cluster(), job_id=run_id)
+
+    def _run_dirs(self, job_ids: Sequence[str]) -> dict[str, RunDir]:
+        found: dict[str, RunDir] = {}
+        for job_id in job_ids:
+            if is_run_id(job_id):
+                run_dir = RunDir.of(self._spool, job_id)
+                if run_dir.path.is_dir():
+                    found[job_id] = run_dir
+        return found
+
+    def states(self, job_ids: Sequence[str]) -> Mapping[str, Sequence[JobState]]:
+        """From the end record and the process table."""
+        return {job_id: [self._state(job_id, run_dir)] for job_id, run_dir in self._run_dirs(job_ids).items()}
+
+    def _state(self, job_id: str, run_dir: RunDir) -> JobState:
+        try:
+            end = json.loads(run_dir.end_json(job_id, 0).read_text())
+        except (OSError, ValueError):
+            end = {}
+        code = end.get("exit_code")
+        if code is not None:
+            state = "COMPLETED" if code == 0 else "FAILED"
+        elif _alive(run_dir):
+            state = "RUNNING"
+        else:
+            state = "NODE_FAIL"  # killed, or the machine went down: nothing was left that could say more
+        return JobState(
+            cluster=self.cluster(),
+            job_id=job_id,
+            restart=0,
+            array_job_id=None,
+            array_task_id=None,
+            state=state,
+            exit_code=code,
+            signal=None,
+            submit_at=None,
+            eligible_at=None,
+            start_at=_time(end.get("started_wall_s")) or _file_time(run_dir.local_pid),
+            end_at=_time(end.get("ended_wall_s")),
+            elapsed_s=None,
+            partition=None,
+            account=None,
+            qos=None,
+            user=None,
+            nodes=(socket.gethostname().split(".")[0],),
+            alloc_cpus=None,
+        )
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """TERM to the job's processes, KILL after Slurm's default grace time."""
+        for run_dir in self._run_dirs(job_ids).values():
+            pid = _pid(run_dir)
+            if pid is None:
+                continue
+            kill_session(pid, signal.SIGTERM)
+            deadline = time.monotonic() + KILL_WAIT_S
+            while _alive(run_dir) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            if _alive(run_dir):
+                kill_session(pid, signal.SIGKILL)
+
+
+def _pid(run_dir: RunDir) -> int | None:
+    """The batch script's process, None where it is over."""
+    with suppress(OSError, ValueError):
+        pid, ticks = run_dir.local_pid.read_text().split()
+        if ticks != "None" and start_ticks(int(pid)) == int(ticks):
+            return int(pid)
+    return None
+
+
+def _alive(run_dir: RunDir) -> bool:
+    return _pid(run_dir) is not None
+
+
+def _time(seconds: object) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
+
+
+def _file_time(path: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return None

@@ -1,0 +1,216 @@
+"""Slurm through its own commands: sbatch, squeue, sacct, scancel. Needs nothing but a working client."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hpcfrugal.backends import commands
+from hpcfrugal.backends.base import JobState, Submitted
+from hpcfrugal.errors import SetupError
+from hpcfrugal.units import expand_nodelist
+
+# One command line holds this many job ids; Linux allows far longer ones, Slurm's own buffers are happier.
+_BATCH = 1000
+# squeue -o letters, one per column of _parse_squeue; none of these can hold the separator.
+_SQUEUE = "%A|%F|%K|%T|%V|%S|%e|%P|%a|%q|%u|%C|%N|%r"
+_SACCT = (
+    "JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,"
+    "Partition,Account,QOS,User,AllocCPUS,NodeList"
+)
+
+
+def available() -> bool:
+    """Whether there is an sbatch on the PATH."""
+    return shutil.which("sbatch") is not None
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None  # "Unknown", "None", "N/A": Slurm does not know
+
+
+def _int(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _nodes(text: str) -> tuple[str, ...]:
+    if not text or text in {"None assigned", "(null)", "N/A"}:
+        return ()
+    try:
+        return tuple(expand_nodelist(text))
+    except ValueError:
+        return ()
+
+
+def _chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for at in range(0, len(job_ids), _BATCH):
+        yield job_ids[at : at + _BATCH]
+
+
+class SlurmCli:
+    """The backend for a Slurm cluster."""
+
+    name = "slurm_cli"
+
+    def __init__(self) -> None:
+        self._cluster: str | None = None
+
+    def cluster(self) -> str:
+        """``ClusterName`` of slurm.conf.
+
+        Raises:
+            SetupError: the controller does not answer.
+        """
+        if self._cluster is None:
+            self._cluster = self._read_cluster(commands.start(["scontrol", "show", "config"]))
+        return self._cluster
+
+    @staticmethod
+    def _read_cluster(process: object) -> str:
+        code, out, err = commands.finish(process, timeout_s=30)  # type: ignore[arg-type]
+        for line in out.splitlines():
+            key, _, value = line.partition("=")
+            if key.strip() == "ClusterName":
+                return value.strip()
+        raise SetupError(f"Slurm does not answer: {commands.first_line(err)}" if code else "Slurm names no cluster")
+
+    def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:  # noqa: ARG002
+        """Submit by ``sbatch --parsable``."""
+        # Asked for while sbatch runs: the two take as long as one.
+        config = None if self._cluster else commands.start(["scontrol", "show", "config"])
+        argv = ["sbatch", "--parsable", *arguments, str(script)]
+        # The user's environment goes to the job as it is, as with plain sbatch.
+        code, out, err = commands.finish(commands.start(argv, fixed=False), timeout_s=120)
+        if config is not None:
+            try:
+                self._cluster = self._read_cluster(config)
+            except SetupError:
+                if code == 0:
+                    raise
+        if code != 0:
+            raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
+        # "id" or "id;cluster", the last line: site plugins may print before it.
+        job_id, _, cluster = out.strip().splitlines()[-1].partition(";")
+        if not job_id.isdigit():
+            raise SetupError(f"sbatch answered {out.strip()!r}, which is not a job id")
+        return Submitted(cluster=cluster or self.cluster(), job_id=job_id)
+
+    def states(self, job_ids: Sequence[str]) -> Mapping[str, Sequence[JobState]]:
+        """One squeue and one sacct per thousand jobs; sacct knows the past, squeue the present."""
+        found: dict[str, dict[tuple[str, int], JobState]] = {}
+        cluster = self.cluster()
+        for chunk in _chunks(list(job_ids)):
+            listed = ",".join(chunk)
+            squeue = commands.start(["squeue", "--noheader", "--array", "--states=all", "-j", listed, "-o", _SQUEUE])
+            sacct = commands.start(
+                ["sacct", "--parsable2", "--noheader", "--allocations", "--duplicates", "--array", "-j", listed,
+                 f"--format={_SACCT}"]
+            )  # fmt: skip
+            code, past, err = commands.finish(sacct, timeout_s=120)
+            _, present, _ = commands.finish(squeue, timeout_s=120)
+            # A cluster without accounting still has squeue; and squeue fails where every job is long gone.
+            if code != 0 and not present:
+                raise SetupError(f"sacct failed: {commands.first_line(err)}")
+            for state in _parse_sacct(past, cluster):
+                found.setdefault(state.array_job_id or state.job_id, {})[state.job_id, state.restart] = state
+            for state in _parse_squeue(present, cluster):
+                _merge(found.setdefault(state.array_job_id or state.job_id, {}), state)
+        return {job_id: list(found[job_id].values()) for job_id in job_ids if job_id in found}
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Cancel by scancel."""
+        for chunk in _chunks(list(job_ids)):
+            code, _, err = commands.run(["scancel", *chunk])
+            if code != 0 and "already completing or completed" not in err:
+                raise SetupError(f"scancel failed: {commands.first_line(err)}")
+
+
+def _parse_squeue(text: str, cluster: str) -> Iterable[JobState]:
+    for line in text.splitlines():
+        cells = line.strip().split("|", 13)
+        if len(cells) != 14:
+            continue
+        raw, base, task, state, submit, start, end, partition, account, qos, user, cpus, nodes, reason = cells
+        in_array = task not in {"N/A", ""}
+        running = state not in {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"}
+        yield JobState(
+            cluster=cluster,
+            job_id=raw,
+            restart=0,
+            array_job_id=base if in_array else None,
+            array_task_id=task if in_array else None,
+            state=state,
+            exit_code=None,
+            signal=None,
+            submit_at=_time(submit),
+            eligible_at=None,
+            start_at=_time(start) if running else None,
+            end_at=_time(end) if state in {"COMPLETED", "FAILED"} else None,
+            elapsed_s=None,
+            partition=partition or None,
+            account=account or None,
+            qos=qos or None,
+            user=user or None,
+            nodes=_nodes(nodes),
+            alloc_cpus=_int(cpus) if running else None,
+            reason=reason if reason not in {"None", ""} else None,
+        )
+
+
+def _parse_sacct(text: str, cluster: str) -> Iterable[JobState]:
+    restarts: dict[str, int] = {}
+    rows = [line.split("|", 14) for line in text.splitlines()]
+    # --duplicates lists each execution of a requeued job; in the order of their starts they are restart 0, 1, ...
+    rows = sorted((row for row in rows if len(row) == 15), key=lambda row: (row[0], row[6], row[4]))
+    for raw, shown, state, exit_code, submit, eligible, start, end, elapsed, *rest in rows:
+        partition, account, qos, user, cpus, nodes = rest
+        restart = restarts.get(raw, -1) + 1
+        restarts[raw] = restart
+        base, separator, task = shown.partition("_")
+        code, _, signal = exit_code.partition(":")
+        word = state.split(" ")[0]  # "CANCELLED by 1000"
+        ended = _time(end)
+        yield JobState(
+            cluster=cluster,
+            job_id=raw,
+            restart=restart,
+            array_job_id=base if separator else None,
+            array_task_id=task if separator else None,
+            state=word,
+            exit_code=_int(code) if ended else None,
+            signal=_int(signal) if ended else None,
+            submit_at=_time(submit),
+            eligible_at=_time(eligible),
+            start_at=_time(start),
+            end_at=ended,
+            elapsed_s=_int(elapsed),
+            partition=partition or None,
+            account=account or None,
+            qos=qos or None,
+            user=user or None,
+            nodes=_nodes(nodes),
+            alloc_cpus=_int(cpus) or None,
+        )
+
+
+def _merge(known: dict[tuple[str, int], JobState], state: JobState) -> None:
+    """Add what squeue says to what sacct said: it is newer on what is not over, and sacct may lag or be absent."""
+    from dataclasses import replace
+
+    past = [restart for job_id, restart in known if job_id == state.job_id]
+    restart = max(past, default=0)
+    last = known.get((state.job_id, restart))
+    if last is not None and last.final:
+        # Over in the books: squeue still lists it for MinJobAge, or it waits to be started again.
+        if state.final or state.state == "COMPLETING":
+            return
+        restart += 1
+    if last is not None and not last.final:
+        known[state.job_id, restart] = replace(last, state=state.state, reason=state.reason)
+    else:
+        known[state.job_id, restart] = replace(state, restart=restart)

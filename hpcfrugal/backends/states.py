@@ -1,0 +1,100 @@
+"""Ask Slurm about the runs of a spool and keep its answers there, so that the ledger needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.backends import slurm_cli
+from hpcfrugal.backends.base import JobState
+from hpcfrugal.spool import RunDir, iter_runs, write_json_atomic
+
+
+def refresh_states(spool_root: Path) -> int:
+    """Bring ``<job>.<restart>.slurm.json`` up to date for every run that Slurm had not called final.
+
+    All jobs are asked for together. Returns how many files were written or changed.
+
+    Raises:
+        SetupError: Slurm does not answer. Nothing is changed then.
+    """
+    open_runs: dict[tuple[str, str], RunDir] = {}
+    for run_dir in iter_runs(spool_root):
+        submitted = _read(run_dir.submitted_json)
+        if submitted is None or str(submitted.get("cluster", "")).startswith("local:"):
+            continue
+        if not _settled(run_dir, str(submitted.get("job_id"))):
+            open_runs[str(submitted.get("cluster")), str(submitted.get("job_id"))] = run_dir
+    if not open_runs or not slurm_cli.available():
+        return 0
+    backend = slurm_cli.SlurmCli()
+    here = backend.cluster()
+    wanted = [job_id for cluster, job_id in open_runs if cluster == here]
+    changed = 0
+    for job_id, states in backend.states(wanted).items():
+        run_dir = open_runs[here, job_id]
+        for state in states:
+            changed += _keep(run_dir, state)
+    return changed
+
+
+def _keep(run_dir: RunDir, state: JobState) -> bool:
+    path = run_dir.slurm_json(state.job_id, state.restart)
+    document = state_document(state)
+    if _read(path) == document:
+        return False
+    write_json_atomic(path, document)
+    return True
+
+
+def _settled(run_dir: RunDir, job_id: str) -> bool:
+    """Whether everything that this run can still become is known."""
+    documents = [document for path, _ in run_dir.files("slurm") if (document := _read(path)) is not None]
+    if not documents or not all(document.get("final") for document in documents):
+        return False
+    # An array's tasks turn up one by one as they start: it is settled when none waits any more, which the pending
+    # remainder (listed under the array's own id) tells. A requeued job comes back under a higher restart.
+    return all(document.get("state") not in {"PREEMPTED", "NODE_FAIL", "REQUEUED"} for document in documents) and (
+        any(str(document.get("job_id")) == job_id for document in documents)
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def state_document(state: JobState) -> dict[str, Any]:
+    """What is kept of a state in the spool."""
+
+    def iso(time: datetime | None) -> str | None:
+        return time.isoformat() if time else None
+
+    return {
+        "schema": 1,
+        "cluster": state.cluster,
+        "job_id": state.job_id,
+        "restart": state.restart,
+        "array_job_id": state.array_job_id,
+        "array_task_id": state.array_task_id,
+        "state": state.state,
+        "exit_code": state.exit_code,
+        "signal": state.signal,
+        "submit_at": iso(state.submit_at),
+        "eligible_at": iso(state.eligible_at),
+        "start_at": iso(state.start_at),
+        "end_at": iso(state.end_at),
+        "elapsed_s": state.elapsed_s if state.final else None,
+        "partition": state.partition,
+        "account": state.account,
+        "qos": state.qos,
+        "user": state.user,
+        "nodes": list(state.nodes),
+        "alloc_cpus": state.alloc_cpus,
+        "final": state.final,
+    }

@@ -1,0 +1,23 @@
+"""``hpcfrugal cancel``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from hpcfrugal.backends.select import select
+from hpcfrugal.config import load_config
+from hpcfrugal.jobs import pick, tracked_jobs
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+def cancel(jobs: tuple[str, ...]) -> None:
+    """Cancel jobs by job id or run id. What was measured until then stays in the ledger."""
+    config = load_config()
+    chosen = pick(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), jobs)
+    for name in sorted({job.backend for job in chosen}):
+        select(name, config).cancel([job.job_id for job in chosen if job.backend == name])
+    for job in chosen:
+        click.echo(f"Cancelled job {job.job_id}")

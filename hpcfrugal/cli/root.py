@@ -1,0 +1,104 @@
+"""The root command: finds the others by name and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from hpcfrugal import __version__
+from hpcfrugal.errors import HpcfrugalError
+
+# name -> (module, one line for --help). The line stands here so that --help imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "submit": ("submit", "Submit job files and account for their energy."),
+    "status": ("status", "Show your jobs and what they draw."),
+    "watch": ("status", "Follow your jobs live."),
+    "cancel": ("cancel", "Cancel jobs."),
+    "report": ("report", "Report energy per job and over a period."),
+    "ledger": ("ledger", "Bring the ledger up to date, check it, rebuild it."),
+    "doctor": ("doctor", "Say what works here and what to do about the rest."),
+    "schema": ("schema", "Print the JSON Schema of the job file."),
+    "init": ("init", "Write a job file to start from."),
+    "completion": ("completion", "Print the completion script for your shell."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are imported when first used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _ = COMMANDS[cmd_name]
+        command = getattr(import_module(f"hpcfrugal.cli.{module}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], COMMANDS, n=1)
+            if near:
+                error.message = f"No such command '{args[0]}'. Did you mean '{near[0]}'?"
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="hpcfrugal")
+def root() -> None:
+    """Submit jobs to Slurm, measure their energy, and report it.
+
+    \b
+    hpcfrugal init            write a job.yaml to start from
+    hpcfrugal submit job.yaml submit it
+    hpcfrugal report          see what your jobs used
+    """
+
+
+def _show(error: HpcfrugalError) -> None:
+    for line in error.message.splitlines() or [""]:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
+    if error.hint:
+        click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point of the ``hpcfrugal`` program; always ends by ``SystemExit``.
+
+    Exit codes: 0 done; 1 the job or command failed; 2 usage or bad input; 3 environment; 4 data refused.
+    """
+    # click reads NO_COLOR only from 8.3 on; older ones are allowed by pyproject.
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=color)
+    except HpcfrugalError as error:
+        _show(error)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader went away (`| head`): not our failure, and the interpreter must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,15 @@
+"""``hpcfrugal schema``: the JSON Schema of job files."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of job files, for editors and checkers."""
+    from hpcfrugal.jobspec.schema import job_schema
+
+    click.echo(json.dumps(job_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,84 @@
+"""``hpcfrugal submit``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from hpcfrugal.backends.base import Backend, Submitted
+from hpcfrugal.backends.select import select
+from hpcfrugal.config import BACKENDS, Config, load_config
+from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.submission import Prepared, prepare
+from hpcfrugal.submission import submit as submit_prepared
+
+
+@click.command()
+@click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB...")
+@click.option("--dry-run", is_flag=True, help="Print the exact script and submit nothing.")
+@click.option("--wait", is_flag=True, help="Wait for the job, show its progress and report, end with its exit code.")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Where to run; by default Slurm wherever it is found.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a job.")
+def submit(jobs: tuple[Path, ...], dry_run: bool, wait: bool, backend: str | None, as_json: bool) -> None:
+    """Submit job files (job.yaml) or existing batch scripts (train.sh).
+
+    All files are checked before the first is submitted.
+
+    \b
+    hpcfrugal submit job.yaml
+    hpcfrugal submit --wait job.yaml
+    hpcfrugal submit --dry-run train.sh
+    """
+    config = load_config()
+    chosen = select(backend, config)
+    prepared = _prepare_all(jobs, chosen, config)
+    if dry_run:
+        for job in prepared:
+            click.echo(job.rendered.text, nl=False)
+        return
+    submitted = []
+    for job in prepared:
+        result = submit_prepared(job, chosen)
+        submitted.append((job, result))
+        _announce(job, result, as_json=as_json, quiet=wait and as_json)
+    if wait:
+        from hpcfrugal.cli.waiting import wait_for
+
+        sys.exit(wait_for(submitted, chosen, config, as_json=as_json))
+
+
+def _prepare_all(jobs: tuple[Path, ...], backend: Backend, config: Config) -> list[Prepared]:
+    prepared = []
+    problems: list[Problem] = []
+    hint = None
+    for path in jobs:
+        try:
+            prepared.append(prepare(path, backend, config))
+        except InputError as error:
+            problems += error.problems
+            hint = hint or error.hint
+    if problems:
+        raise InputError(problems, hint=hint)
+    return prepared
+
+
+def _announce(job: Prepared, submitted: Submitted, *, as_json: bool, quiet: bool) -> None:
+    if quiet:
+        return
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "job_id": submitted.job_id,
+                    "cluster": submitted.cluster,
+                    "run_id": job.run_id,
+                    "run_dir": str(job.run_dir.path),
+                    "name": job.spec.name,
+                }
+            )
+        )
+        return
+    click.echo(f"Submitted job {submitted.job_id} on {submitted.cluster}")

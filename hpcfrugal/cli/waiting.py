@@ -1,0 +1,113 @@
+"""Wait for submitted jobs: progress on the way, report and exit code at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+from hpcfrugal.backends.base import Backend, JobState, Submitted
+from hpcfrugal.cli.format import duration, watts
+from hpcfrugal.config import Config
+from hpcfrugal.live import read_draw
+from hpcfrugal.submission import Prepared
+
+_LOOK_S = 0.25  # for an end record in the run directory: a directory listing
+_ASK_FIRST_S = 1.0
+_ASK_MOST_S = 15.0  # between two questions to Slurm: one squeue and one sacct for all jobs together
+
+
+class _Progress:
+    """One line that is rewritten on a terminal; elsewhere a line for each change of state."""
+
+    def __init__(self) -> None:
+        self._status = None
+        self._said: dict[str, str] = {}
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            self._status = Console(stderr=True).status("")
+            self._status.start()
+
+    def show(self, jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> None:
+        for job_id, job in jobs.items():
+            words = ", ".join(sorted({state.state for state in states.get(job_id, [])})) or "SUBMITTED"
+            if self._status is not None:
+                self._status.update(self._line(job_id, job, words, states.get(job_id, [])))
+            elif self._said.get(job_id) != words:
+                click.echo(f"job {job_id}: {words}", err=True)
+            self._said[job_id] = words
+
+    @staticmethod
+    def _line(job_id: str, job: Prepared, words: str, states: list[JobState]) -> str:
+        from rich.markup import escape
+
+        parts = [f"[bold]{escape(job.spec.name[:40])}[/] {job_id} {words}"]
+        started = min((state.start_at.timestamp() for state in states if state.start_at), default=None)
+        if started is not None:
+            parts.append(duration(time.time() - started))
+        power_w = read_draw(job.run_dir).total_power_w
+        if power_w is not None:
+            parts.append(f"{watts(power_w)} (nodes, as read)")
+        return "  ".join(parts)
+
+    def close(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+
+def wait_for(
+    submitted: Sequence[tuple[Prepared, Submitted]], backend: Backend, config: Config, *, as_json: bool
+) -> int:
+    """Wait until every job is over, report them, and return the first exit code that is not 0."""
+    jobs = {result.job_id: job for job, result in submitted}
+    states: dict[str, list[JobState]] = {}
+    progress = _Progress()
+    try:
+        ask_at, pause_s, ends = 0.0, _ASK_FIRST_S, -1
+        while not _over(jobs, states):
+            # The end record tells of an end before Slurm's books do, and costs Slurm nothing.
+            seen = sum(len(job.run_dir.files("end")) for job in jobs.values())
+            if time.monotonic() >= ask_at or seen != ends:
+                ends = seen
+                states.update({key: list(found) for key, found in backend.states(list(jobs)).items()})
+                ask_at = time.monotonic() + pause_s
+                pause_s = min(pause_s * 1.3, _ASK_MOST_S)
+            progress.show(jobs, states)
+            if not _over(jobs, states):
+                time.sleep(_LOOK_S)
+    except KeyboardInterrupt:
+        click.echo("no longer waiting; the jobs go on. End them with: hpcfrugal cancel " + " ".join(jobs), err=True)
+        return 130
+    finally:
+        progress.close()
+    _report(list(jobs), config, as_json=as_json)
+    return next((code for job_id in jobs if (code := _exit_code(states[job_id])) != 0), 0)
+
+
+def _over(jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> bool:
+    return all(states.get(job_id) and all(state.final for state in states[job_id]) for job_id in jobs)
+
+
+def _exit_code(states: Sequence[JobState]) -> int:
+    """A job's own code; that of the last restart where there were several, the first failure of an array."""
+    last: dict[str, JobState] = {}
+    for state in sorted(states, key=lambda state: state.restart):
+        last[state.job_id] = state
+    for state in last.values():
+        code = state.shell_code
+        if code:
+            return code
+        if state.state != "COMPLETED":
+            return 1
+    return 0
+
+
+def _report(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
+    from hpcfrugal.cli.ledger import sync_ledger
+    from hpcfrugal.cli.report import print_jobs
+
+    sync_ledger(config)
+    print_jobs(job_ids, config, as_json=as_json)

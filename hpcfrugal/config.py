@@ -1,0 +1,175 @@
+"""Settings, from the nearest source that states them: environment, user file, site file, default.
+
+A command-line option stands above all of these; the commands apply it themselves. Files are TOML:
+
+    spool = "~/.local/share/hpcfrugal/spool"     # run directories; must be seen by the compute nodes
+    ledger = "~/.local/share/hpcfrugal/ledger.db"
+    backend = "auto"                             # auto | slurm_cli | local
+    [sidecar]
+    python = ["python3", "/usr/bin/python3"]     # interpreters to try on a node, in this order
+
+Each key has an environment variable: ``HPCFRUGAL_SPOOL``, ``HPCFRUGAL_LEDGER``, ``HPCFRUGAL_BACKEND``,
+``HPCFRUGAL_SIDECAR_PYTHON`` (colon-separated).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.errors import InputError, Problem
+
+SITE_DIR = Path("/etc/hpcfrugal")
+BACKENDS = ("auto", "slurm_cli", "local")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings in force. ``origins`` maps each key to where its value came from."""
+
+    spool: Path
+    ledger: Path
+    backend: str
+    sidecar_python: tuple[str, ...]
+    origins: Mapping[str, str]
+
+
+def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
+    # The XDG specification says that a relative path in these variables is to be ignored.
+    value = environ.get(variable, "")
+    base = Path(value) if value.startswith("/") else Path(environ.get("HOME") or Path.home()) / fallback
+    return base / "hpcfrugal"
+
+
+def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's own directory of settings and templates."""
+    return _xdg("XDG_CONFIG_HOME", ".config", environ)
+
+
+def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's directory of files that can be made again."""
+    return _xdg("XDG_CACHE_HOME", ".cache", environ)
+
+
+def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """The user's directory of the spool and the ledger."""
+    return _xdg("XDG_DATA_HOME", ".local/share", environ)
+
+
+def template_dirs(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Where templates are looked for before the built-in ones, nearest first."""
+    return (config_dir(environ) / "templates", SITE_DIR / "templates")
+
+
+def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """The settings files, nearest first, whether they exist or not."""
+    return (config_dir(environ) / "config.toml", SITE_DIR / "config.toml")
+
+
+def _path(value: Any) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("needs a path, such as \"~/hpcfrugal/spool\"")
+    path = Path(value).expanduser()
+    if not path.is_absolute():
+        raise ValueError("needs an absolute path, or one that starts with ~")
+    return path
+
+
+def _backend(value: Any) -> str:
+    if value not in BACKENDS:
+        raise ValueError(f"needs one of {', '.join(BACKENDS)}")
+    return str(value)
+
+
+def _pythons(value: Any) -> tuple[str, ...]:
+    names = value.split(":") if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) and n for n in names):
+        raise ValueError("needs a list of interpreters, such as [\"python3\", \"/usr/bin/python3\"]")
+    return tuple(names)
+
+
+_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "spool": ("HPCFRUGAL_SPOOL", _path),
+    "ledger": ("HPCFRUGAL_LEDGER", _path),
+    "backend": ("HPCFRUGAL_BACKEND", _backend),
+    "sidecar.python": ("HPCFRUGAL_SIDECAR_PYTHON", _pythons),
+}
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            flat = _flatten(tomllib.load(file))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        problems.append(Problem(str(path), f"cannot be read: {error.strerror}"))
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(Problem(str(path), f"is not valid TOML: {error}"))
+        return {}
+    for key in list(flat):
+        if key not in _KEYS:
+            near = get_close_matches(key, _KEYS, n=1)
+            problems.append(
+                Problem(
+                    f"{path}: {key}",
+                    "is not a setting of hpcfrugal",
+                    f"did you mean {near[0]}?" if near else f"known: {', '.join(_KEYS)}",
+                )
+            )
+            del flat[key]
+    return flat
+
+
+def load_config(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read the settings in force.
+
+    Raises:
+        InputError: a file or variable holds something wrong; every problem of every source at once.
+    """
+    problems: list[Problem] = []
+    sources: list[tuple[str, dict[str, Any]]] = [
+        ("environment", {key: environ[var] for key, (var, _) in _KEYS.items() if environ.get(var)})
+    ]
+    sources += [(str(path), _read_file(path, problems)) for path in config_files(environ)]
+    values: dict[str, Any] = {
+        "spool": data_dir(environ) / "spool",
+        "ledger": data_dir(environ) / "ledger.db",
+        "backend": "auto",
+        "sidecar.python": (),
+    }
+    origins = dict.fromkeys(values, "default")
+    for name, table in reversed(sources):
+        for key, raw in table.items():
+            variable, parse = _KEYS[key]
+            try:
+                values[key] = parse(raw)
+                origins[key] = variable if name == "environment" else name
+            except ValueError as error:
+                where = variable if name == "environment" else f"{name}: {key}"
+                problems.append(Problem(where, str(error)))
+    if problems:
+        raise InputError(problems)
+    return Config(
+        spool=values["spool"],
+        ledger=values["ledger"],
+        backend=values["backend"],
+        sidecar_python=values["sidecar.python"],
+        origins=origins,
+    )

@@ -1,0 +1,110 @@
+"""The jobs of a spool with their state now: what `status`, `watch` and `cancel` work on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.backends.base import Backend, JobState
+from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.spool import RunDir, iter_runs
+
+
+@dataclass(slots=True)
+class TrackedJob:
+    """A submitted run and the states of its job (several for an array or after a requeue)."""
+
+    run_dir: RunDir
+    job_id: str
+    cluster: str
+    backend: str
+    name: str
+    created_at: datetime | None
+    states: list[JobState] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of this job can run any more."""
+        return bool(self.states) and all(state.final for state in self.states)
+
+    @property
+    def state(self) -> str:
+        """One word, or several where the tasks of an array differ."""
+        return ", ".join(sorted({state.state for state in self.states})) or "unknown"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list[TrackedJob]:
+    """Every submitted run of the spool, oldest first; with ``since``, only those made in that time."""
+    found = []
+    oldest = f"{now.astimezone(UTC) - since:%Y%m%dT%H%M%SZ}" if since is not None else ""
+    for run_dir in iter_runs(spool):
+        if run_dir.run_id < oldest:
+            continue
+        submitted = _read(run_dir.submitted_json)
+        run = _read(run_dir.run_json)
+        if not submitted.get("job_id"):
+            continue
+        try:
+            created_at = datetime.fromisoformat(str(run.get("created_at")))
+        except ValueError:
+            created_at = None
+        spec = run.get("spec")
+        found.append(
+            TrackedJob(
+                run_dir=run_dir,
+                job_id=str(submitted["job_id"]),
+                cluster=str(submitted.get("cluster")),
+                backend=str(run.get("backend")),
+                name=str(spec.get("name")) if isinstance(spec, dict) else "",
+                created_at=created_at,
+            )
+        )
+    return found
+
+
+def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) -> None:
+    """Ask each backend once about all of its jobs.
+
+    Raises:
+        SetupError: a backend does not answer.
+    """
+    for name in sorted({job.backend for job in jobs}):
+        asked = [job for job in jobs if job.backend == name and not job.over]
+        if asked:
+            found = backend_of(name).states([job.job_id for job in asked])
+            for job in asked:
+                job.states = list(found.get(job.job_id, job.states))
+
+
+def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
+    """The jobs of these ids: a job id, a run id, or a beginning of a run id that fits only one.
+
+    Raises:
+        InputError: every id that fits no job.
+    """
+    chosen: list[TrackedJob] = []
+    problems = []
+    for text in wanted:
+        fits = [job for job in jobs if text in (job.job_id, job.run_dir.run_id)] or [
+            job for job in jobs if len(text) >= 4 and job.run_dir.run_id.startswith(text)
+        ]
+        if len(fits) == 1 or (fits and fits[0].job_id == text):
+            chosen.append(fits[-1])
+        else:
+            what = "fits several runs" if fits else "is not a job that you submitted with hpcfrugal"
+            problems.append(Problem(text, what, "hpcfrugal status --all lists them"))
+    if problems:
+        raise InputError(problems)
+    return chosen

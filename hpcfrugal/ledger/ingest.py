@@ -1,0 +1,321 @@
+"""One run directory into the ledger: only files that changed are read, and what they say is derived afresh.
+
+The rows of a run depend on its files alone, never on the order in which they came or on the clock; that is
+what makes a rebuilt ledger the same as one that grew. What has vanished from the spool keeps its rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpcfrugal import data
+from hpcfrugal.ledger.derive import NodeAccount, derive, wall_of
+from hpcfrugal.ledger.jobs import insert, write_jobs
+from hpcfrugal.spool.documents import RunDocument, read_end, read_run, read_slurm, read_submitted
+from hpcfrugal.spool.fields import clean_text
+from hpcfrugal.spool.layout import JobKey, ParsedName, RunDir
+from hpcfrugal.spool.reading import FileState, Refused, refusal
+from hpcfrugal.spool.samples import Segment, read_samples
+
+_NODE_TABLES = ("segments", "channels", "energy", "absent")
+_DOCUMENTS = frozenset({"run", "submitted", "end", "slurm"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A file of the directory as listed."""
+
+    name: str
+    parsed: ParsedName
+    state: FileState
+    refused: str | None
+
+
+def _look(run: RunDir) -> tuple[int, list[_Seen]]:
+    """Owner and files of a run directory. Raises ``OSError``."""
+    owner_uid = os.lstat(run.path).st_uid
+    seen = []
+    for name, parsed in run.names():
+        if parsed is None or parsed.kind not in (*_DOCUMENTS, "samples"):
+            if parsed is not None or not name.endswith((".json", ".jsonl")):
+                continue
+            parsed = ParsedName("log")
+        try:
+            status = os.lstat(run.path / name)
+        except FileNotFoundError:
+            continue
+        reason = refusal(status, owner_uid)
+        if reason is None and parsed.kind == "log":
+            reason = "its name is not one of the spool"
+        seen.append(_Seen(name, parsed, FileState.of(status), reason))
+    return owner_uid, seen
+
+
+def has_changed(connection: sqlite3.Connection, run: RunDir) -> bool:
+    """Whether any file of ``run`` differs from what the ledger was made of. Raises ``OSError``."""
+    return bool(_changed(connection, run.run_id, _look(run)[1]))
+
+
+def _changed(connection: sqlite3.Connection, run_id: str, seen: Sequence[_Seen]) -> list[_Seen]:
+    rows = connection.execute(
+        "SELECT name, size, mtime_ns, inode FROM file_states WHERE run_id = ?", (run_id,)
+    )
+    known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
+    return [file for file in seen if known.get(clean_text(file.name)) != file.state]
+
+
+def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
+    """Bring the rows of ``run`` up to date, inside the caller's transaction; returns how many files were read.
+
+    Raises ``OSError`` where the directory cannot be listed.
+    """
+    owner_uid, seen = _look(run)
+    changed = _changed(connection, run.run_id, seen)
+    if not changed:
+        return 0
+    counted = connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run.run_id,)).fetchone() is not None
+    document = _run_document(connection, run, owner_uid, seen)
+    if document is None:
+        for file in seen:
+            _note_state(connection, run.run_id, file.name, file.state)
+        return 0
+    if not counted:
+        changed = seen
+    files_read = 1
+    for file in changed:
+        if file.parsed.kind == "run":
+            continue
+        files_read += file.refused is None
+        problems, state, accepted = _take(connection, run, owner_uid, file)
+        _note(connection, run.run_id, file, problems, state, accepted)
+    write_jobs(connection, run, owner_uid, document)
+    return files_read
+
+
+def _run_document(
+    connection: sqlite3.Connection, run: RunDir, owner_uid: int, seen: Sequence[_Seen]
+) -> RunDocument | None:
+    """``run.json``; without a sound one the run does not count and leaves no rows but the reason."""
+    file = next((file for file in seen if file.parsed.kind == "run"), None)
+    if file is None:
+        _forget(connection, run.run_id)
+        row = {"run_id": run.run_id, "name": run.run_json.name, "kind": "run", "accepted": 0}
+        insert(connection, "files", {**row, "problems": json.dumps(["missing: the run does not count"])})
+        return None
+    try:
+        if file.refused is not None:
+            raise Refused(file.refused)
+        document, state, problems = read_run(run.run_json, owner_uid)
+    except Refused as refused:
+        _forget(connection, run.run_id)
+        _note(connection, run.run_id, file, [f"{refused}: the run does not count"], file.state, False)
+        return None
+    _note(connection, run.run_id, file, problems, state, True)
+    insert(
+        connection,
+        "runs",
+        {
+            "run_id": document.run_id,
+            "user": document.user,
+            "uid": document.uid,
+            "created_wall_ns": document.created_wall_ns,
+            "version": document.version,
+            "backend": document.backend,
+            "host": document.host,
+            "name": document.name,
+            "project": document.tags.get("project"),
+            "phase": document.tags.get("phase"),
+            "tags": json.dumps(document.tags, sort_keys=True),
+        },
+    )
+    return document
+
+
+def _forget(connection: sqlite3.Connection, run_id: str) -> None:
+    for table in ("runs", "jobs", *_NODE_TABLES, "files", "file_states"):
+        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+
+
+def _note(
+    connection: sqlite3.Connection,
+    run_id: str,
+    file: _Seen,
+    problems: Sequence[str],
+    state: FileState,
+    accepted: bool,
+) -> None:
+    job, name = file.parsed.job, clean_text(file.name)
+    insert(
+        connection,
+        "files",
+        {
+            "run_id": run_id,
+            "name": name,
+            "kind": file.parsed.kind,
+            "job_id": job.job_id if job else None,
+            "restart": job.restart if job else None,
+            "node": _node(file.parsed),
+            "accepted": int(accepted),
+            "problems": json.dumps(list(problems)),
+        },
+    )
+    _note_state(connection, run_id, file.name, state)
+
+
+def _note_state(connection: sqlite3.Connection, run_id: str, name: str, state: FileState) -> None:
+    row = {"run_id": run_id, "name": clean_text(name)}
+    values = {"size": state.size, "mtime_ns": state.mtime_ns, "inode": state.inode}
+    insert(connection, "file_states", {**row, **values})
+
+
+def _node(parsed: ParsedName) -> str | None:
+    return None if parsed.node is None else clean_text(parsed.node)
+
+
+def _take(
+    connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen
+) -> tuple[list[str], FileState, bool]:
+    """Read one file into its tables: its problems, its state as read and whether it counts."""
+    path, job = run.path / file.name, file.parsed.job
+    if file.parsed.kind == "samples" and job is not None:
+        _clear_node(connection, run.run_id, job, _node(file.parsed))
+    try:
+        if file.refused is not None:
+            raise Refused(file.refused)
+        # The documents are read here for their problems only; write_jobs reads them for their content.
+        if file.parsed.kind == "submitted":
+            _, state, problems = read_submitted(path, owner_uid)
+        elif job is None:
+            raise Refused("its name is not one of the spool")
+        elif file.parsed.kind == "end":
+            _, state, problems = read_end(path, owner_uid, job)
+        elif file.parsed.kind == "slurm":
+            _, state, problems = read_slurm(path, owner_uid, job)
+        else:
+            state, problems = _take_samples(connection, run, owner_uid, file, job)
+    except Refused as refused:
+        return [str(refused)], file.state, False
+    return problems, state, True
+
+
+def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None) -> None:
+    for table in _NODE_TABLES:
+        connection.execute(
+            f"DELETE FROM {table} WHERE run_id = ? AND job_id = ? AND restart = ? AND node = ?",
+            (run_id, job.job_id, job.restart, node),
+        )
+
+
+def _take_samples(
+    connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, job: JobKey
+) -> tuple[FileState, list[str]]:
+    samples = read_samples(run.path / file.name, owner_uid, job)
+    problems = list(samples.problems)
+    if not samples.segments:
+        problems.append("no usable header")
+    node = _node(file.parsed)
+    others = sorted({segment.header.node for segment in samples.segments} - {node})
+    problems.extend(f"header says node {other[:80]!r}" for other in others)
+    account = derive(samples.segments, data.cpu_tdp(), data.gpu_tdp())
+    problems.extend(account.problems)
+    key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
+    _write_segments(connection, key, samples.segments)
+    _write_channels(connection, key, account)
+    return samples.state, problems
+
+
+def _write_segments(connection: sqlite3.Connection, key: dict[str, Any], segments: Sequence[Segment]) -> None:
+    absent: set[tuple[str, str, str]] = set()
+    for number, segment in enumerate(segments):
+        header, last = segment.header, segment.records[-1] if segment.records else None
+        ended_boottime_ns = last.boottime_ns if last else header.boottime_ns
+        absent.update((item.component, item.source, item.reason) for item in header.absent)
+        insert(
+            connection,
+            "segments",
+            {
+                **key,
+                "segment": number,
+                "cluster": header.cluster,
+                "array_job_id": header.array_job_id,
+                "array_task_id": header.array_task_id,
+                "boot_id": header.boot_id,
+                "sidecar_version": header.sidecar_version,
+                "interval_s": header.interval_s,
+                "record_s": header.record_s,
+                "started_wall_ns": header.wall_ns,
+                "started_boottime_ns": header.boottime_ns,
+                "ended_wall_ns": wall_of(segment, ended_boottime_ns),
+                "ended_boottime_ns": ended_boottime_ns,
+                "records": len(segment.records),
+                "end_reason": segment.end_reason,
+                "cpus_alloc": header.cpus_alloc,
+                "cpus_node": header.cpus_node,
+                "cpu_model": header.cpu_model,
+                "memory_node_b": header.memory_node_b,
+                "memory_alloc_b": header.memory_alloc_b,
+                "exclusive": header.exclusive,
+                "cpu_time_source": header.cpu_time_source,
+                "gpus": len(header.gpus),
+                "job_cpu_us": _last(segment, "job_cpu_us"),
+                "node_busy_us": _last(segment, "node_busy_us"),
+                "memory_peak_b": _last(segment, "memory_peak_b"),
+            },
+        )
+    for component, source, reason in sorted(absent):
+        insert(connection, "absent", {**key, "component": component, "source": source, "reason": reason})
+
+
+def _last(segment: Segment, name: str) -> Any:
+    """The newest known value of a field of the records."""
+    values = (getattr(record, name) for record in reversed(segment.records))
+    return next((value for value in values if value is not None), None)
+
+
+def _write_channels(connection: sqlite3.Connection, key: dict[str, Any], account: NodeAccount) -> None:
+    for channel in account.channels:
+        first, last = channel.first or (None, None), channel.last or (None, None)
+        known = channel.energy_uj is not None
+        insert(
+            connection,
+            "channels",
+            {
+                **key,
+                "channel": str(channel.key),
+                "component": channel.key.component,
+                "domain": channel.key.domain,
+                "source": channel.key.source,
+                "quality": channel.quality if known else "unknown",
+                "boundary": channel.boundary,
+                "scope": channel.scope,
+                "counted": int(channel.counted),
+                "attribution": channel.attribution,
+                "detail": channel.detail,
+                "gpu_uuid": channel.gpu_uuid,
+                "inputs": channel.inputs,
+                "reason": channel.reason,
+                "energy_uj": channel.energy_uj,
+                "node_energy_uj": channel.node_energy_uj,
+                "measured_ns": channel.measured_ns,
+                "errors": channel.errors,
+                "first_boottime_ns": first[0],
+                "last_boottime_ns": last[0],
+                "first_wall_ns": first[1],
+                "last_wall_ns": last[1],
+            },
+        )
+        connection.executemany(
+            "INSERT INTO energy VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    *key.values(), str(channel.key), start_ns // 10**9,
+                    bucket.energy_uj, bucket.node_energy_uj, bucket.measured_ns,
+                )
+                for start_ns, bucket in channel.buckets().items()
+            ],
+        )  # fmt: skip

@@ -1,0 +1,162 @@
+"""The rows of a run's jobs: what was submitted, what Slurm and the batch script said, what was sampled."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from hpcfrugal.spool.documents import (
+    EndDocument,
+    RunDocument,
+    SlurmDocument,
+    SubmittedDocument,
+    read_end,
+    read_slurm,
+    read_submitted,
+)
+from hpcfrugal.spool.layout import JobKey, RunDir
+from hpcfrugal.spool.reading import Refused
+
+
+def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
+    """Insert ``row`` in place of the one with its key. Names are ours, values are bound."""
+    columns, marks = ", ".join(row), ", ".join("?" * len(row))
+    connection.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", tuple(row.values()))
+
+
+def write_jobs(connection: sqlite3.Connection, run: RunDir, owner_uid: int, document: RunDocument) -> None:
+    """Write afresh the rows of all jobs of ``run``, from its documents and its rows of nodes."""
+    submitted = _submitted(run, owner_uid)
+    rows = connection.execute(
+        "SELECT DISTINCT job_id, restart FROM files WHERE run_id = ? AND accepted AND job_id IS NOT NULL",
+        (run.run_id,),
+    )
+    jobs = {JobKey(job_id, restart) for job_id, restart in rows}
+    if not jobs and submitted is not None:
+        # Submitted and not heard of since: it is there, and nothing is known about its energy.
+        jobs.add(JobKey(submitted.job_id, 0))
+    connection.execute("DELETE FROM jobs WHERE run_id = ?", (run.run_id,))
+    for job in sorted(jobs):
+        insert(connection, "jobs", _row(connection, run, owner_uid, document, submitted, job))
+
+
+def _submitted(run: RunDir, owner_uid: int) -> SubmittedDocument | None:
+    try:
+        return read_submitted(run.submitted_json, owner_uid)[0]
+    except Refused:
+        # Missing until the job is submitted; a damaged one stands with its reason among the files.
+        return None
+
+
+def _end(run: RunDir, owner_uid: int, job: JobKey) -> EndDocument | None:
+    try:
+        return read_end(run.end_json(job.job_id, job.restart), owner_uid, job)[0]
+    except Refused:
+        # Missing until the job ends; a damaged one stands with its reason among the files.
+        return None
+
+
+def _slurm(run: RunDir, owner_uid: int, job: JobKey) -> SlurmDocument | None:
+    try:
+        return read_slurm(run.slurm_json(job.job_id, job.restart), owner_uid, job)[0]
+    except Refused:
+        # Missing where Slurm was never asked; a damaged one stands with its reason among the files.
+        return None
+
+
+def _row(
+    connection: sqlite3.Connection,
+    run: RunDir,
+    owner_uid: int,
+    document: RunDocument,
+    submitted: SubmittedDocument | None,
+    job: JobKey,
+) -> dict[str, Any]:
+    end, slurm = _end(run, owner_uid, job), _slurm(run, owner_uid, job)
+    sampled = connection.execute(
+        "SELECT min(started_wall_ns), max(ended_wall_ns), max(cluster), max(array_job_id), max(array_task_id)"
+        " FROM segments WHERE run_id = ? AND job_id = ? AND restart = ?",
+        (run.run_id, job.job_id, job.restart),
+    ).fetchone()
+    nodes = {
+        node
+        for (node,) in connection.execute(
+            "SELECT DISTINCT node FROM segments WHERE run_id = ? AND job_id = ? AND restart = ?",
+            (run.run_id, job.job_id, job.restart),
+        )
+    }
+    nodes |= set(slurm.nodes or ()) if slurm else set()
+    started_ns, ended_ns, elapsed_ns, elapsed_source = elapsed(end, slurm, sampled[0], sampled[1])
+    state, exit_code = _outcome(end, slurm)
+    return {
+        "cluster": (submitted and submitted.cluster) or (slurm and slurm.cluster) or sampled[2] or "",
+        "job_id": job.job_id,
+        "restart": job.restart,
+        "run_id": run.run_id,
+        "array_job_id": _first(slurm and slurm.array_job_id, end and end.array_job_id, sampled[3]),
+        "array_task_id": _first(slurm and slurm.array_task_id, end and end.array_task_id, sampled[4]),
+        "partition": slurm.partition if slurm else None,
+        "account": slurm.account if slurm else None,
+        "qos": slurm.qos if slurm else None,
+        "state": state,
+        "final": _final(end, slurm),
+        "exit_code": exit_code,
+        "signal": slurm.signal if slurm else None,
+        "submitted_wall_ns": _first(
+            slurm and slurm.submit_wall_ns,
+            submitted and submitted.submitted_wall_ns,
+            document.created_wall_ns,
+        ),
+        "started_wall_ns": started_ns,
+        "ended_wall_ns": ended_ns,
+        "elapsed_ns": elapsed_ns,
+        "elapsed_source": elapsed_source,
+        "nodes": json.dumps(sorted(nodes)),
+        "alloc_cpus": slurm.alloc_cpus if slurm else None,
+    }
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def elapsed(
+    end: EndDocument | None,
+    slurm: SlurmDocument | None,
+    sampled_from_ns: int | None,
+    sampled_to_ns: int | None,
+) -> tuple[int | None, int | None, int | None, str | None]:
+    """(start, end, elapsed, source) of a job in ns, by the best witness.
+
+    Slurm's own times come first (whole seconds), then those of the batch script. A job whose end nobody has
+    told of counts up to its last record (source ``samples``) and has no end.
+    """
+    slurm_from = slurm.start_wall_ns if slurm else None
+    slurm_to = slurm.end_wall_ns if slurm else None
+    if slurm_from is not None and slurm_to is not None and slurm_to >= slurm_from:
+        return slurm_from, slurm_to, slurm_to - slurm_from, "slurm"
+    end_from = end.started_wall_ns if end else None
+    end_to = end.ended_wall_ns if end else None
+    if end_from is not None and end_to is not None and end_to >= end_from:
+        return end_from, end_to, end_to - end_from, "end"
+    started = _first(slurm_from, end_from, sampled_from_ns)
+    if started is not None and end_to is not None and end_to >= started:
+        return started, end_to, end_to - started, "end"
+    if started is not None and sampled_to_ns is not None and sampled_to_ns >= started:
+        return started, None, sampled_to_ns - started, "samples"
+    return started, None, None, None
+
+
+def _outcome(end: EndDocument | None, slurm: SlurmDocument | None) -> tuple[str | None, int | None]:
+    """State and exit code: Slurm's last word, else the batch script's, else what Slurm said on the way."""
+    if slurm is not None and slurm.final:
+        return slurm.state, _first(slurm.exit_code, end and end.exit_code)
+    if end is not None and end.exit_code is not None:
+        return ("COMPLETED" if end.exit_code == 0 else "FAILED"), end.exit_code
+    return (slurm.state if slurm is not None else None), None
+
+
+def _final(end: EndDocument | None, slurm: SlurmDocument | None) -> int:
+    return int((slurm is not None and slurm.final) or end is not None)

@@ -1,0 +1,239 @@
+"""Bringing the ledger up to date with the spool, building it anew, checking it and writing it out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcfrugal.errors import DataError, SetupError
+from hpcfrugal.ledger.ingest import has_changed, ingest
+from hpcfrugal.ledger.store import CONTENT_TABLES, lock, open_ledger, sqlite_errors, transaction
+from hpcfrugal.spool import RunDir, iter_runs
+
+Progress = Callable[[int, int], None]
+"""Called with (runs done, runs in all)."""
+
+DERIVATION = "1"
+"""Version of what is derived from a file. With another one in it the ledger is read again from the spool."""
+
+_RUNS_PER_TRANSACTION = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a sync found and did.
+
+    ``vanished``: runs in the ledger that the spool no longer holds; their rows stay. ``skipped``: entries
+    of the spool that could not be looked into, with the reason. ``problem_files``: files in the ledger with
+    a problem.
+    """
+
+    runs: int
+    runs_changed: int
+    files_read: int
+    vanished: tuple[str, ...]
+    skipped: tuple[str, ...]
+    problem_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found. ``damage`` is SQLite's own finding, ``differences`` lines of the two dumps."""
+
+    damage: tuple[str, ...]
+    problems: tuple[str, ...]
+    skipped: tuple[str, ...]
+    vanished: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
+def sync(
+    spool_root: Path,
+    ledger_path: Path,
+    progress: Progress | None = None,
+    on_wait: Callable[[], None] | None = None,
+) -> SyncResult:
+    """Read what is new in the spool. A second sync waits for the first; ``on_wait`` is called then.
+
+    Raises ``DataError`` where the ledger is damaged, ``SetupError`` where it cannot be opened or written.
+    """
+    with lock(ledger_path, on_wait):
+        return _fill(spool_root, ledger_path, progress)
+
+
+def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> SyncResult:
+    skipped: list[str] = []
+    runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
+    changed = files_read = 0
+    with open_ledger(ledger_path, write=True) as connection:
+        _same_derivation(connection)
+        for start in range(0, len(runs), _RUNS_PER_TRANSACTION):
+            chunk = runs[start : start + _RUNS_PER_TRANSACTION]
+            due = [run for run in chunk if _is_due(connection, run, skipped)]
+            if due:
+                with transaction(connection):
+                    for run in due:
+                        files_read += _ingest(connection, run, skipped)
+            changed += len(due)
+            if progress is not None:
+                progress(start + len(chunk), len(runs))
+        return SyncResult(
+            runs=len(runs),
+            runs_changed=changed,
+            files_read=files_read,
+            vanished=_vanished(connection, runs),
+            skipped=tuple(skipped),
+            problem_files=_count(connection, "SELECT count(*) FROM files WHERE problems != '[]'"),
+        )
+
+
+def _same_derivation(connection: sqlite3.Connection) -> None:
+    row = connection.execute("SELECT value FROM meta WHERE key = 'derivation'").fetchone()
+    if row is not None and row["value"] == DERIVATION:
+        return
+    with transaction(connection):
+        connection.execute("DELETE FROM file_states")
+        connection.execute("INSERT OR REPLACE INTO meta VALUES ('derivation', ?)", (DERIVATION,))
+
+
+def _is_due(connection: sqlite3.Connection, run: RunDir, skipped: list[str]) -> bool:
+    try:
+        return has_changed(connection, run)
+    except OSError as error:
+        skipped.append(f"{run.path}: cannot be read: {error.strerror}")
+        return False
+
+
+def _ingest(connection: sqlite3.Connection, run: RunDir, skipped: list[str]) -> int:
+    """One run in a savepoint of its own, so that one that fails leaves nothing half done."""
+    connection.execute("SAVEPOINT run")
+    try:
+        files_read = ingest(connection, run)
+    except OSError as error:
+        connection.execute("ROLLBACK TO run")
+        skipped.append(f"{run.path}: cannot be read: {error.strerror}")
+        files_read = 0
+    connection.execute("RELEASE run")
+    return files_read
+
+
+def _vanished(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[str, ...]:
+    there = {run.run_id for run in runs}
+    known = [run_id for (run_id,) in connection.execute("SELECT run_id FROM runs ORDER BY run_id")]
+    return tuple(run_id for run_id in known if run_id not in there)
+
+
+def _count(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
+
+
+def rebuild(
+    spool_root: Path,
+    ledger_path: Path,
+    progress: Progress | None = None,
+    on_wait: Callable[[], None] | None = None,
+    *,
+    drop_vanished: bool = False,
+) -> SyncResult:
+    """Build the ledger from nothing beside the old one and put it in its place in one step.
+
+    Raises ``DataError`` where the old ledger holds runs that the spool no longer has, unless
+    ``drop_vanished``. A damaged old ledger is replaced without question: nothing can be asked of it.
+    """
+    with lock(ledger_path, on_wait):
+        if not drop_vanished:
+            _refuse_loss(spool_root, ledger_path)
+        pattern = f".{ledger_path.name}.*.rebuild*"
+        for stale in ledger_path.parent.glob(pattern):
+            stale.unlink(missing_ok=True)
+        temp = ledger_path.with_name(f".{ledger_path.name}.{os.getpid()}.rebuild")
+        try:
+            result = _fill(spool_root, temp, progress)
+            with sqlite_errors(temp), open_ledger(temp) as connection:
+                connection.execute("PRAGMA query_only = OFF")
+                connection.execute("PRAGMA journal_mode = delete").fetchone()
+            _replace(temp, ledger_path)
+        finally:
+            for stale in ledger_path.parent.glob(pattern):
+                stale.unlink(missing_ok=True)
+        return result
+
+
+def _refuse_loss(spool_root: Path, ledger_path: Path) -> None:
+    try:
+        with open_ledger(ledger_path) as connection:
+            vanished = _vanished(connection, list(iter_runs(spool_root)))
+    except (DataError, SetupError):
+        return
+    if vanished:
+        raise DataError(
+            f"{len(vanished)} runs of the ledger are no longer in the spool {spool_root} and would be lost",
+            hint="bring them back, or drop them with `hpcfrugal ledger rebuild --drop-vanished`",
+        )
+
+
+def _replace(temp: Path, ledger_path: Path) -> None:
+    try:
+        with temp.open("rb") as file:
+            os.fsync(file.fileno())
+        # A journal of the old file must never be replayed into the new one.
+        for suffix in ("-wal", "-shm", "-journal"):
+            ledger_path.with_name(ledger_path.name + suffix).unlink(missing_ok=True)
+        temp.replace(ledger_path)
+    except OSError as error:
+        raise SetupError(f"the ledger {ledger_path} cannot be replaced: {error.strerror}") from error
+
+
+def dump(ledger_path: Path, leave_out: Collection[str] = ()) -> list[str]:
+    """The content as sorted lines of text, one a row; equal for two ledgers of the same spool.
+
+    ``leave_out`` names runs whose rows are not wanted.
+    """
+    with open_ledger(ledger_path) as connection:
+        lines = [
+            f"{table} {json.dumps(dict(row), sort_keys=True, ensure_ascii=False)}"
+            for table in CONTENT_TABLES
+            for row in connection.execute(f"SELECT * FROM {table}")
+            if table == "meta" or row["run_id"] not in leave_out
+        ]
+    return sorted(lines)
+
+
+def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> CheckResult:
+    """Look for damage in the file, problems in the spool's files and, if ``compare``, differences to a ledger
+    built from the spool just now.
+
+    Raises ``DataError`` where the ledger cannot be read at all.
+    """
+    with open_ledger(ledger_path) as connection:
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
+        problems = tuple(_problems(connection))
+        skipped: list[str] = []
+        runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
+        vanished = _vanished(connection, runs)
+    differences: list[str] = []
+    if compare:
+        with tempfile.TemporaryDirectory(prefix="hpcfrugal-check-") as folder:
+            fresh = Path(folder) / "ledger.db"
+            _fill(spool_root, fresh, None)
+            old, new = set(dump(ledger_path, leave_out=vanished)), set(dump(fresh))
+        differences = [
+            *(f"- {line}" for line in sorted(old - new)),
+            *(f"+ {line}" for line in sorted(new - old)),
+        ]
+    damage = tuple(line for line in found if line != "ok")
+    return CheckResult(damage, problems, tuple(skipped), vanished, tuple(differences))
+
+
+def _problems(connection: sqlite3.Connection) -> Iterator[str]:
+    rows = connection.execute(
+        "SELECT run_id, name, problems FROM files WHERE problems != '[]' ORDER BY run_id, name"
+    )
+    for row in rows:
+        for problem in json.loads(row["problems"]):
+            yield f"{row['run_id']}/{row['name']}: {problem}"

@@ -1,0 +1,125 @@
+"""Command line of the sidecar: ``python3 -I -S sidecar.pyz --run-dir DIR --run-id ID [...]``.
+
+Options: ``--interval S`` and ``--record S`` (seconds between samples and between records), ``--exclusive``
+(the job has the node to itself), ``--root-pid PID`` (the process whose end is the job's end), ``--sysfs DIR``
+and ``--proc DIR`` (other roots of these trees). Exit code 0 also on trouble, so that a sidecar can never make
+a job step fail; 2 for a wrong command line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .identity import identify
+from .loop import Loop, Plan
+from .say import say
+from .sensors.nvml import Nvml, wanted_devices
+from .sensors.rapl_powercap import RaplPowercap
+from .usage import Usage
+from .watch import Watch
+from .worker import boottime_ns
+from .writer import Locked, Writer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+    from .sensors.base import Sensor
+
+_VALUED = ("--run-dir", "--run-id", "--interval", "--record", "--root-pid", "--sysfs", "--proc")
+
+
+class BadArguments(Exception):
+    """The command line is wrong; the text says how."""
+
+
+class Arguments:
+    """The command line, checked."""
+
+    __slots__ = ("exclusive", "interval_ns", "proc", "record_ns", "root_pid", "run_dir", "run_id", "sysfs")
+
+    def __init__(self, argv: list[str]) -> None:
+        """Parse ``argv`` (without the program). Raises BadArguments. argparse would cost 10 ms and 1.5 MB."""
+        values: dict[str, str] = {}
+        self.exclusive = False
+        rest = list(argv)
+        while rest:
+            option, equals, value = rest.pop(0).partition("=")
+            if option == "--exclusive" and not equals:
+                self.exclusive = True
+            elif option not in _VALUED:
+                raise BadArguments(f"unknown argument {option!r}")
+            elif equals:
+                values[option] = value
+            elif rest:
+                values[option] = rest.pop(0)
+            else:
+                raise BadArguments(f"{option} needs a value")
+        for option in ("--run-dir", "--run-id"):
+            if not values.get(option):
+                raise BadArguments(f"{option} is missing")
+        self.run_dir = os.path.abspath(values["--run-dir"])
+        self.run_id = values["--run-id"]
+        self.sysfs = values.get("--sysfs", "/sys")
+        self.proc = values.get("--proc", "/proc")
+        self.interval_ns = _seconds_ns("--interval", values.get("--interval", "1"), 0.05)
+        self.record_ns = max(self.interval_ns, _seconds_ns("--record", values.get("--record", "10"), 0.05))
+        pid = values.get("--root-pid")
+        if pid is not None and not (pid.isascii() and pid.isdigit() and 0 < int(pid) < 1 << 31):
+            raise BadArguments(f"--root-pid: {pid!r} is no process id")
+        self.root_pid = None if pid is None else int(pid)
+
+
+def _seconds_ns(option: str, text: str, least_s: float) -> int:
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise BadArguments(f"{option}: {text!r} is no number of seconds") from None
+    if not least_s <= seconds <= 86400:
+        raise BadArguments(f"{option}: {text} is not between {least_s:g} and 86400 seconds")
+    return int(seconds * 1e9)
+
+
+def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
+    """Be the sidecar until the job ends.
+
+    Raises ValueError for an unusable identity and Locked where another sidecar is at work.
+    """
+    identity = identify(arguments.run_id, environ, os.uname().nodename)
+    watch = Watch(arguments.root_pid, boottime_ns)
+    sluid = environ.get("SLURM_JOB_SLUID")
+    usage = Usage(arguments.proc, identity, sluid, arguments.root_pid)
+    wanted = wanted_devices(environ, identity.in_slurm)
+    sensors: list[Sensor] = [
+        RaplPowercap(arguments.sysfs),
+        Nvml(wanted, sharded="SLURM_SHARDS_ON_NODE" in environ),
+    ]
+    writer = Writer(os.path.join(arguments.run_dir, identity.file_name))
+    plan = Plan(arguments.interval_ns, arguments.record_ns, arguments.exclusive, arguments.proc)
+    Loop(plan, identity, sensors, usage, writer, watch, boottime_ns).run()
+
+
+def main() -> NoReturn:
+    """Run and leave; the interpreter's own way out would wait for a thread that hangs in a driver."""
+    code = 0
+    try:
+        os.umask(0o077)
+        arguments = Arguments(sys.argv[1:])
+        os.nice(19)
+        os.chdir("/")
+        sample(arguments, os.environ)
+    except BadArguments as error:
+        say(str(error))
+        code = 2
+    except Locked:
+        say("another sidecar already writes for this job on this node; leaving")
+    except Exception as error:
+        # a traceback in the job's output helps nobody; the job goes on without us
+        say(f"{type(error).__name__}: {error}; leaving")
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

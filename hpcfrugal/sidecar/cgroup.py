@@ -1,0 +1,190 @@
+"""The job's own control group: CPU time and memory of all its processes on this node, dead ones included.
+
+The way is from ``/proc/self/cgroup`` upwards to the directory that Slurm made for the job: ``job_<id>``
+(cgroup/v1, and cgroup/v2 before 26.05 or with ``CgroupJobIdPaths=yes``), or the job's SLUID such as
+``sEKNKTV3WPV500`` below a ``*slurmstepd.scope`` (cgroup/v2 since 26.05; cgroup.conf(5)). No other group is
+ever taken: the root group or a user's session would count what others do.
+"""
+
+from __future__ import annotations
+
+import os
+
+from .sysfs import CountFile, parse_count, read_whole
+
+_CROCKFORD = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+"""Digits of a SLUID after its leading ``s``: base 32 without I, L, O and U."""
+
+
+class JobGroup:
+    """Directories of the job in the hierarchies that count CPU time and memory; None where there is none."""
+
+    __slots__ = ("cpu_dir", "cpu_version", "memory_dir", "memory_version")
+
+    def __init__(self) -> None:
+        self.cpu_dir: str | None = None
+        self.cpu_version = 0
+        self.memory_dir: str | None = None
+        self.memory_version = 0
+
+
+def find_job_group(proc: str, job_id: str, sluid: str | None) -> JobGroup:
+    """The job's group as seen by this process; empty where there is none or it cannot be told."""
+    found = JobGroup()
+    try:
+        own = read_whole(f"{proc}/self/cgroup").decode("utf-8", "surrogateescape")
+    except OSError:
+        return found
+    if f"/job_{job_id}" not in own and "slurmstepd.scope/" not in own:
+        return found
+    try:
+        mounts = _mounts(read_whole(f"{proc}/self/mountinfo").decode("utf-8", "surrogateescape"))
+    except OSError:
+        return found
+    for line in own.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        job_path = job_part(path, job_id, sluid)
+        if job_path is None:
+            continue
+        names = controllers.split(",") if controllers else []
+        if number == "0" and not names:
+            directory = _locate(mounts, "cgroup2", None, job_path)
+            if directory is None:
+                continue
+            if found.cpu_dir is None and os.path.exists(f"{directory}/cpu.stat"):
+                found.cpu_dir, found.cpu_version = directory, 2
+            if found.memory_dir is None and os.path.exists(f"{directory}/memory.current"):
+                found.memory_dir, found.memory_version = directory, 2
+        if "cpuacct" in names:
+            directory = _locate(mounts, "cgroup", "cpuacct", job_path)
+            if directory is not None:
+                found.cpu_dir, found.cpu_version = directory, 1
+        if "memory" in names:
+            directory = _locate(mounts, "cgroup", "memory", job_path)
+            if directory is not None:
+                found.memory_dir, found.memory_version = directory, 1
+    return found
+
+
+def job_part(path: str, job_id: str, sluid: str | None) -> str | None:
+    """``path`` cut after the component that is the job's, or None where it has no such component."""
+    parts = path.split("/")
+    for index, part in enumerate(parts):
+        if part == f"job_{job_id}":
+            return "/".join(parts[: index + 1])
+        below_scope = index > 0 and parts[index - 1].endswith("slurmstepd.scope")
+        if below_scope and _is_sluid(part) and (not sluid or part == sluid):
+            return "/".join(parts[: index + 1])
+    return None
+
+
+def _is_sluid(text: str) -> bool:
+    return len(text) == 14 and text[0] == "s" and all(char in _CROCKFORD for char in text[1:])
+
+
+class _Mount:
+    __slots__ = ("fstype", "options", "point", "root")
+
+    def __init__(self, fstype: str, options: list[str], root: str, point: str) -> None:
+        self.fstype = fstype
+        self.options = options
+        self.root = root
+        self.point = point
+
+
+def _mounts(text: str) -> list[_Mount]:
+    """The cgroup mounts of a mountinfo file (proc_pid_mountinfo(5))."""
+    found = []
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, tail = left.split(" "), right.split(" ")
+        if len(fields) > 4 and len(tail) > 2 and tail[0] in ("cgroup", "cgroup2"):
+            found.append(_Mount(tail[0], tail[2].split(","), _unescape(fields[3]), _unescape(fields[4])))
+    return found
+
+
+def _unescape(text: str) -> str:
+    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, char)
+    return text
+
+
+def _locate(mounts: list[_Mount], fstype: str, controller: str | None, path: str) -> str | None:
+    for mount in mounts:
+        if mount.fstype != fstype or (controller is not None and controller not in mount.options):
+            continue
+        root = mount.root.rstrip("/")
+        if root and path != root and not path.startswith(root + "/"):
+            continue
+        directory = mount.point.rstrip("/") + path[len(root) :]
+        if os.path.isdir(directory):
+            return directory
+    return None
+
+
+class GroupCpu:
+    """CPU time of a group in microseconds since it was made."""
+
+    __slots__ = ("_file", "source")
+
+    def __init__(self, directory: str, version: int) -> None:
+        """Open the group's counter. Raises OSError."""
+        self.source = f"cgroup-v{version}"
+        self._file = CountFile(f"{directory}/{'cpu.stat' if version == 2 else 'cpuacct.usage'}")
+
+    def read_us(self) -> int | None:
+        """The counter now; None where it cannot be read. Version 1 counts in nanoseconds."""
+        try:
+            data = self._file.read_bytes()
+        except OSError:
+            return None
+        if self.source == "cgroup-v1":
+            count_ns = parse_count(data)
+            return None if count_ns is None else count_ns // 1000
+        for line in data.split(b"\n"):
+            key, _, value = line.partition(b" ")
+            if key == b"usage_usec":
+                return parse_count(value)
+        return None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class GroupMemory:
+    """Memory charged to a group, page cache included, in bytes."""
+
+    __slots__ = ("_now", "_peak", "_peak_b")
+
+    def __init__(self, directory: str, version: int) -> None:
+        """Open the group's files. Raises OSError; the kernel's own peak may be missing (before 6.5)."""
+        now, peak = (
+            ("memory.current", "memory.peak")
+            if version == 2
+            else (
+                "memory.usage_in_bytes",
+                "memory.max_usage_in_bytes",
+            )
+        )
+        self._now = CountFile(f"{directory}/{now}")
+        self._peak_b = 0
+        try:
+            self._peak: CountFile | None = CountFile(f"{directory}/{peak}")
+        except OSError:
+            self._peak = None
+
+    def read_b(self) -> tuple[int | None, int | None]:
+        """Bytes now and at most; the peak is the kernel's, else the largest value seen here."""
+        now_b = self._now.read_count()
+        if now_b is not None and now_b > self._peak_b:
+            self._peak_b = now_b
+        peak_b = self._peak.read_count() if self._peak is not None else None
+        return now_b, peak_b if peak_b is not None else (self._peak_b or None)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._now.close()
+        if self._peak is not None:
+            self._peak.close()

@@ -1,0 +1,174 @@
+"""Integration of readings into cumulative microjoules: pure integer arithmetic, no clock and no files.
+
+``EnergyCounter`` takes the values of a counter that may wrap; ``PowerIntegral`` takes watts. Both say how
+many nanoseconds their energy covers, so a span that could not be measured shows as missing time and never
+as a guess.
+"""
+
+from __future__ import annotations
+
+SLACK_NS = 200_000_000
+"""Nanoseconds by which a counter may lag behind the clock (NVML updates about every 100 ms, RAPL every 1 ms).
+
+Added to the time between two reads before a delta is called impossible, so that two reads close together do
+not look like a reset."""
+
+PEAK_MIN_NS = 100_000_000
+"""Shortest interval that gives a peak power; below it the counter's own steps dominate."""
+
+FROZEN_NS = 5_000_000_000
+"""A device that shows no microjoule in this time is not counting, as in many virtual machines."""
+
+POWER_GAP_NS = 10_000_000_000
+"""Longest interval that the trapezoid of ``PowerIntegral`` bridges."""
+
+
+class EnergyCounter:
+    """Energy from a counter of microjoules.
+
+    ``range_uj`` is the largest value before the counter wraps to 0, None for one that does not wrap;
+    ``max_w`` is more than the hardware can draw. With ``can_rest`` False a counter that stands still for
+    ``FROZEN_NS`` is taken as not measuring.
+    """
+
+    __slots__ = (
+        "_at_ns",
+        "_failed",
+        "_frozen_until_moves",
+        "_gap_ns",
+        "_max_w",
+        "_modulus",
+        "_total_uj",
+        "_value_uj",
+        "errors",
+        "gaps",
+        "measured_ns",
+        "peak_w",
+        "resets",
+    )
+
+    def __init__(self, range_uj: int | None, max_w: int, *, can_rest: bool = True) -> None:
+        self._modulus = None if range_uj is None else range_uj + 1
+        self._max_w = max_w
+        # microjoules / watts = microseconds: the soonest that the counter could come round again
+        self._gap_ns = None if range_uj is None else (range_uj + 1) * 1000 // max_w
+        self._value_uj: int | None = None
+        self._at_ns = 0
+        self._failed = True
+        self._frozen_until_moves = not can_rest
+        self._total_uj = 0
+        self.measured_ns = 0
+        self.errors = 0
+        self.resets = 0
+        self.gaps = 0
+        self.peak_w: float | None = None
+
+    @property
+    def energy_uj(self) -> int | None:
+        """Microjoules since the first reading; None where the latest reading failed or nothing counts."""
+        if self._failed or (self._frozen_until_moves and self.measured_ns >= FROZEN_NS):
+            return None
+        return self._total_uj
+
+    def restart(self) -> None:
+        """Count from 0 again, from the latest reading on."""
+        self._total_uj = self.measured_ns = self.errors = self.resets = self.gaps = 0
+        self.peak_w = None
+
+    def update(self, at_ns: int, value_uj: int | None) -> None:
+        """Take the reading ``value_uj`` of the moment ``at_ns``; None for a failed one."""
+        modulus = self._modulus
+        if value_uj is None or value_uj < 0 or (modulus is not None and value_uj >= modulus):
+            self.errors += 1
+            self._failed = True
+            return
+        self._failed = False
+        last_uj = self._value_uj
+        elapsed_ns = at_ns - self._at_ns
+        if last_uj is not None and elapsed_ns <= 0:
+            return
+        self._value_uj = value_uj
+        self._at_ns = at_ns
+        if last_uj is None:
+            return
+        delta_uj = value_uj - last_uj
+        if modulus is not None:
+            delta_uj %= modulus
+        if self._gap_ns is not None and elapsed_ns >= self._gap_ns:
+            self.gaps += 1
+            return
+        if delta_uj < 0 or delta_uj * 1000 > self._max_w * (elapsed_ns + SLACK_NS):
+            self.resets += 1
+            return
+        if delta_uj:
+            self._frozen_until_moves = False
+        self._total_uj += delta_uj
+        self.measured_ns += elapsed_ns
+        if elapsed_ns >= PEAK_MIN_NS:
+            power_w = delta_uj * 1000 / elapsed_ns
+            if self.peak_w is None or power_w > self.peak_w:
+                self.peak_w = power_w
+
+
+class PowerIntegral:
+    """Energy from readings of power: the trapezoid between two readings, exact for a straight line."""
+
+    __slots__ = (
+        "_at_ns",
+        "_double_fj",
+        "_failed",
+        "_max_uw",
+        "_power_uw",
+        "errors",
+        "gaps",
+        "measured_ns",
+        "peak_w",
+        "resets",
+    )
+
+    def __init__(self, max_w: int) -> None:
+        self._max_uw = max_w * 1_000_000
+        self._power_uw: int | None = None
+        self._at_ns = 0
+        self._failed = True
+        self._double_fj = 0
+        self.measured_ns = 0
+        self.errors = 0
+        self.resets = 0
+        self.gaps = 0
+        self.peak_w: float | None = None
+
+    @property
+    def energy_uj(self) -> int | None:
+        """Microjoules since the first reading; None where the latest reading failed."""
+        # microwatts x nanoseconds are femtojoules; the sum is kept doubled so that it stays an integer
+        return None if self._failed else self._double_fj // 2_000_000_000
+
+    def restart(self) -> None:
+        """Count from 0 again, from the latest reading on."""
+        self._double_fj = self.measured_ns = self.errors = self.resets = self.gaps = 0
+        self.peak_w = None
+
+    def update(self, at_ns: int, power_uw: int | None) -> None:
+        """Take the reading ``power_uw`` of the moment ``at_ns``; None for a failed one."""
+        if power_uw is None or not 0 <= power_uw <= self._max_uw:
+            self.errors += 1
+            self._failed = True
+            return
+        self._failed = False
+        last_uw = self._power_uw
+        elapsed_ns = at_ns - self._at_ns
+        if last_uw is not None and elapsed_ns <= 0:
+            return
+        self._power_uw = power_uw
+        self._at_ns = at_ns
+        power_w = power_uw / 1_000_000
+        if self.peak_w is None or power_w > self.peak_w:
+            self.peak_w = power_w
+        if last_uw is None:
+            return
+        if elapsed_ns > POWER_GAP_NS:
+            self.gaps += 1
+            return
+        self._double_fj += (last_uw + power_uw) * elapsed_ns
+        self.measured_ns += elapsed_ns

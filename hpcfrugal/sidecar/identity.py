@@ -1,0 +1,152 @@
+"""Whose energy this is: job, restart, node and allocation, taken from the environment of the job.
+
+Slurm's variables are those of sbatch(1) and srun(1), "OUTPUT ENVIRONMENT VARIABLES"; a job without Slurm is
+named by ``HPCFRUGAL_JOB_ID`` and ``HPCFRUGAL_CLUSTER``.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MIB = 1024 * 1024
+
+
+class Identity:
+    """The job on this node. ``cpus_alloc`` and ``memory_alloc_b`` (bytes) are None where unknown;
+    ``memory_alloc_b`` is 0 where Slurm gave the job all memory of the node."""
+
+    __slots__ = (
+        "array_job_id",
+        "array_task_id",
+        "cluster",
+        "cpus_alloc",
+        "in_slurm",
+        "job_id",
+        "memory_alloc_b",
+        "node",
+        "restart",
+        "run_id",
+    )
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        job_id: str,
+        cluster: str | None,
+        node: str,
+        in_slurm: bool,
+        restart: int = 0,
+        array_job_id: str | None = None,
+        array_task_id: str | None = None,
+        cpus_alloc: int | None = None,
+        memory_alloc_b: int | None = None,
+    ) -> None:
+        self.run_id = run_id
+        self.job_id = job_id
+        self.cluster = cluster
+        self.node = node
+        self.in_slurm = in_slurm
+        self.restart = restart
+        self.array_job_id = array_job_id
+        self.array_task_id = array_task_id
+        self.cpus_alloc = cpus_alloc
+        self.memory_alloc_b = memory_alloc_b
+
+    @property
+    def file_name(self) -> str:
+        """Name of this node's file in the run directory."""
+        return f"{self.job_id}.{self.restart}.{self.node}.jsonl"
+
+
+def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity:
+    """The identity of the job that ``environ`` describes.
+
+    A local job carries its own run id as ``HPCFRUGAL_JOB_ID``; a value left over from an outer job differs,
+    and then Slurm's word counts. Raises ValueError where a name could not be part of a file name.
+    """
+    slurm_id = environ.get("SLURM_JOB_ID", "")
+    local_id = environ.get("HPCFRUGAL_JOB_ID", "")
+    in_slurm = bool(slurm_id) and local_id != run_id
+    host = hostname.split(".", 1)[0]
+    if not in_slurm:
+        job_id = local_id or run_id
+        return Identity(
+            run_id=run_id,
+            job_id=_file_part("job id", job_id),
+            cluster=environ.get("HPCFRUGAL_CLUSTER") or f"local:{host}",
+            node=_file_part("host name", host),
+            in_slurm=False,
+        )
+    cpus_alloc = _cpus_alloc(environ)
+    return Identity(
+        run_id=run_id,
+        job_id=_file_part("SLURM_JOB_ID", slurm_id),
+        cluster=environ.get("SLURM_CLUSTER_NAME") or None,
+        node=_file_part("SLURMD_NODENAME", environ.get("SLURMD_NODENAME") or host),
+        in_slurm=True,
+        restart=_count(environ.get("SLURM_RESTART_COUNT")) or 0,
+        array_job_id=environ.get("SLURM_ARRAY_JOB_ID") or None,
+        array_task_id=environ.get("SLURM_ARRAY_TASK_ID") or None,
+        cpus_alloc=cpus_alloc,
+        memory_alloc_b=_memory_alloc_b(environ, cpus_alloc),
+    )
+
+
+def is_exclusive(flag: bool, cpus_alloc: int | None, cpus_node: int | None) -> bool | None:
+    """Whether the job has the node to itself.
+
+    True where the caller knows it, False where the job holds fewer CPUs than there are, else None: all CPUs
+    of an oversubscribed node are not yet the node.
+    """
+    if flag:
+        return True
+    if cpus_alloc is not None and cpus_node is not None and cpus_alloc < cpus_node:
+        return False
+    return None
+
+
+def _cpus_alloc(environ: Mapping[str, str]) -> int | None:
+    # Inside a step SLURM_CPUS_ON_NODE is the step's share, so the job's own list goes first.
+    per_node = expand_per_node(environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    if per_node:
+        index = _count(environ.get("SLURM_NODEID")) or 0
+        if index < len(per_node):
+            return per_node[index]
+    return _count(environ.get("SLURM_CPUS_ON_NODE"))
+
+
+def expand_per_node(text: str) -> list[int]:
+    """``72(x2),36`` as [72, 72, 36]; empty for anything that does not read so."""
+    found: list[int] = []
+    for part in text.split(",") if text else []:
+        head, _, tail = part.partition("(x")
+        number, times = _count(head), _count(tail[:-1]) if tail.endswith(")") else (None if tail else 1)
+        if number is None or times is None or times > 100_000:
+            return []
+        found.extend([number] * times)
+    return found
+
+
+def _memory_alloc_b(environ: Mapping[str, str], cpus_alloc: int | None) -> int | None:
+    per_node_mib = _count(environ.get("SLURM_MEM_PER_NODE"))
+    if per_node_mib is not None:
+        return per_node_mib * MIB
+    per_cpu_mib = _count(environ.get("SLURM_MEM_PER_CPU"))
+    if per_cpu_mib is not None and cpus_alloc is not None:
+        return per_cpu_mib * cpus_alloc * MIB
+    return None
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() else None
+
+
+def _file_part(what: str, text: str) -> str:
+    if not text or os.sep in text or "\0" in text or text in (".", "..") or len(os.fsencode(text)) > 120:
+        raise ValueError(f"{what} cannot be part of a file name: {text[:120]!r}")
+    return text

@@ -1,0 +1,151 @@
+"""The protocol that every energy sensor keeps: ``open`` finds channels, ``read`` gives integers, ``close``.
+
+A sensor never invents a value: what it cannot open it reports as ``Absent`` with the reason, and what it
+cannot read this time it gives as None.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+ENERGY_UJ = "energy_uj"
+"""Kind of a channel whose reading is a counter of microjoules since some moment."""
+
+POWER_UW = "power_uw"
+"""Kind of a channel whose reading is the present power in microwatts."""
+
+
+class Channel:
+    """One quantity that is sampled, with where it comes from.
+
+    ``component`` is cpu, dram, gpu or node; ``boundary`` is components or node; ``scope`` is node for a
+    reading that all jobs of the node share and job for a device that the job holds whole. ``counted`` is
+    False for what another channel contains already. ``range_uj`` is the largest value of a counter that
+    wraps, None for one that does not. ``max_w`` bounds what the hardware could possibly draw, in watts: more
+    than that is a counter reset, not consumption.
+    """
+
+    __slots__ = (
+        "boundary",
+        "component",
+        "counted",
+        "detail",
+        "domain",
+        "gpu_uuid",
+        "kind",
+        "max_w",
+        "quality",
+        "range_uj",
+        "scope",
+        "source",
+    )
+
+    def __init__(
+        self,
+        component: str,
+        domain: str,
+        source: str,
+        *,
+        max_w: int,
+        detail: str,
+        kind: str = ENERGY_UJ,
+        quality: str = "measured",
+        boundary: str = "components",
+        scope: str = "node",
+        counted: bool = True,
+        range_uj: int | None = None,
+        gpu_uuid: str | None = None,
+    ) -> None:
+        self.component = component
+        self.domain = domain
+        self.source = source
+        self.kind = kind
+        self.quality = quality
+        self.boundary = boundary
+        self.scope = scope
+        self.counted = counted
+        self.range_uj = range_uj
+        self.max_w = max_w
+        self.detail = detail
+        self.gpu_uuid = gpu_uuid
+
+    def header(self) -> dict[str, object]:
+        """The channel as it stands in a header line."""
+        return {
+            "component": self.component,
+            "domain": self.domain,
+            "source": self.source,
+            "quality": self.quality,
+            "boundary": self.boundary,
+            "scope": self.scope,
+            "counted": self.counted,
+            "range_uj": self.range_uj,
+            "detail": self.detail,
+            "gpu_uuid": self.gpu_uuid,
+        }
+
+
+class Absent:
+    """A source that could not be used for a component, and why."""
+
+    __slots__ = ("component", "reason", "source")
+
+    def __init__(self, component: str, source: str, reason: str) -> None:
+        self.component = component
+        self.source = source
+        self.reason = reason
+
+    def header(self) -> dict[str, object]:
+        """The absence as it stands in a header line."""
+        return {"component": self.component, "source": self.source, "reason": self.reason}
+
+
+class Gpu:
+    """A GPU of the job; ``index`` is the driver's own number on this node."""
+
+    __slots__ = ("index", "name", "uuid")
+
+    def __init__(self, index: int, uuid: str, name: str) -> None:
+        self.index = index
+        self.uuid = uuid
+        self.name = name
+
+    def header(self) -> dict[str, object]:
+        """The GPU as it stands in a header line."""
+        return {"index": self.index, "uuid": self.uuid, "name": self.name}
+
+
+class Opened:
+    """What ``open`` found."""
+
+    __slots__ = ("absent", "channels", "gpus")
+
+    def __init__(self, channels: list[Channel], absent: list[Absent], gpus: list[Gpu]) -> None:
+        self.channels = channels
+        self.absent = absent
+        self.gpus = gpus
+
+
+if TYPE_CHECKING:
+
+    class Sensor(Protocol):
+        """A source of channels.
+
+        ``component`` is what it is mainly asked for. ``may_block`` says that a call can hang in a driver;
+        such a sensor is kept in a thread of its own.
+        """
+
+        name: str
+        component: str
+        may_block: bool
+
+        def open(self) -> Opened:
+            """Find the channels; never raises for a missing or refused source."""
+
+        def read(self) -> list[int | None]:
+            """One value per channel in the order of ``open``; None where it could not be read now."""
+
+        def close(self) -> None:
+            """Give back what was opened."""

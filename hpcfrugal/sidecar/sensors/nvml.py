@@ -1,0 +1,279 @@
+"""NVIDIA GPUs through NVML: the energy counter of a device, or its power integrated where there is none.
+
+Which devices are the job's is read from ``CUDA_VISIBLE_DEVICES``, else from Slurm's own lists; see
+``select``. NVML can take seconds to start and a call can hang in the driver, so this sensor says
+``may_block``.
+"""
+
+from __future__ import annotations
+
+from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+    from typing import Any
+
+LIBRARY = "libnvidia-ml.so.1"
+ENERGY = "nvml-energy"
+POWER = "nvml-power"
+
+GPU_MAX_W = 3000
+"""Watts that no single device draws (a B300 is rated 1400 W)."""
+
+REOPEN_AFTER_READS = 30
+"""Reads between two attempts to start NVML anew after the driver went away."""
+
+_UNSUPPORTED = (3, 13)
+"""NVML_ERROR_NOT_SUPPORTED and NVML_ERROR_FUNCTION_NOT_FOUND: this device will never give that value."""
+
+_DRIVER_GONE = (1, 9, 15)
+"""NVML_ERROR_UNINITIALIZED, DRIVER_NOT_LOADED and GPU_IS_LOST: worth a new start of the library."""
+
+
+class Wanted:
+    """Entries of a device list. ``all_devices`` is True where nothing restricts the choice."""
+
+    __slots__ = ("all_devices", "entries", "global_indices", "variable")
+
+    def __init__(self, variable: str, entries: list[str], *, all_devices: bool, global_indices: bool) -> None:
+        self.variable = variable
+        self.entries = entries
+        self.all_devices = all_devices
+        self.global_indices = global_indices
+
+
+def wanted_devices(environ: Mapping[str, str], in_slurm: bool) -> Wanted:
+    """What the environment says about the job's GPUs.
+
+    ``CUDA_VISIBLE_DEVICES`` counts where it is set, also to nothing. Otherwise SLURM_STEP_GPUS and
+    SLURM_JOB_GPUS, which number the devices of the whole node. A Slurm job with none of them has no GPU; a
+    local job has all.
+    """
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        entries = _until_invalid(visible)
+        return Wanted("CUDA_VISIBLE_DEVICES", entries, all_devices=False, global_indices=False)
+    for variable in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+        text = environ.get(variable)
+        if text:
+            return Wanted(variable, _until_invalid(text), all_devices=False, global_indices=True)
+    return Wanted("", [], all_devices=not in_slurm, global_indices=False)
+
+
+def _until_invalid(text: str) -> list[str]:
+    """CUDA takes the entries before the first that is no device, such as -1 or Slurm's NoDevFiles."""
+    entries: list[str] = []
+    for entry in text.split(","):
+        entry = entry.strip()
+        if not (entry.isdigit() or entry.startswith(("GPU-", "MIG-"))):
+            break
+        if entry not in entries:
+            entries.append(entry)
+    return entries
+
+
+class _Device:
+    __slots__ = ("gpu", "handle", "shared", "use_power")
+
+    def __init__(self, handle: Any, gpu: Gpu, shared: str | None) -> None:
+        self.handle = handle
+        self.gpu = gpu
+        self.shared = shared
+        self.use_power = False
+
+
+class Nvml:
+    """The job's NVIDIA GPUs on this node."""
+
+    name = ENERGY
+    component = "gpu"
+    may_block = True
+
+    def __init__(self, wanted: Wanted, *, sharded: bool = False) -> None:
+        self._wanted = wanted
+        self._sharded = sharded
+        self._nvml: Any = None
+        self._devices: list[_Device] = []
+        self._lost = False
+        self._reads_since_loss = 0
+
+    def open(self) -> Opened:
+        """Start NVML and find the job's devices; nothing is loaded where the job has none."""
+        if not self._wanted.entries and not self._wanted.all_devices:
+            return Opened([], [], [])
+        nvml, problem = _load()
+        if nvml is None:
+            # a node without the driver is only worth a word where a GPU was promised
+            absent = [Absent("gpu", ENERGY, problem)] if self._wanted.entries else []
+            return Opened([], absent, [])
+        self._nvml = nvml
+        try:
+            nvml.nvmlInit()
+            found, unknown = self._find()
+        except nvml.NVMLError as error:
+            return Opened([], [Absent("gpu", ENERGY, _word(error))], [])
+        absent = [Absent("gpu", ENERGY, f"{self._wanted.variable}: no device {entry}") for entry in unknown]
+        channels = []
+        for device in found:
+            channel = self._probe(device)
+            if isinstance(channel, Absent):
+                absent.append(channel)
+            else:
+                self._devices.append(device)
+                channels.append(channel)
+        return Opened(channels, absent, [device.gpu for device in found])
+
+    def read(self) -> list[int | None]:
+        """Energy in microjoules or power in microwatts of each device; NVML has milli of both."""
+        if self._lost:
+            self._reads_since_loss += 1
+            if self._reads_since_loss >= REOPEN_AFTER_READS:
+                self._reads_since_loss = 0
+                self._reopen()
+        values: list[int | None] = []
+        for device in self._devices:
+            try:
+                values.append(self._value(device))
+            except self._nvml.NVMLError as error:
+                values.append(None)
+                if error.value in _DRIVER_GONE:
+                    self._lost = True
+        return values
+
+    def close(self) -> None:
+        """Shut NVML down."""
+        if self._nvml is not None:
+            try:
+                self._nvml.nvmlShutdown()
+            except self._nvml.NVMLError:
+                return  # a driver that is gone needs no goodbye
+
+    def _value(self, device: _Device) -> int:
+        if device.use_power:
+            return int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000
+        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
+
+    def _probe(self, device: _Device) -> Channel | Absent:
+        nvml = self._nvml
+        problem = ""
+        for use_power in (False, True):
+            device.use_power = use_power
+            try:
+                self._value(device)
+            except nvml.NVMLError as error:
+                problem = _word(error)
+                if error.value not in _UNSUPPORTED:
+                    break
+                continue
+            return self._channel(device)
+        return Absent("gpu", POWER if device.use_power else ENERGY, f"{device.gpu.uuid}: {problem}")
+
+    def _channel(self, device: _Device) -> Channel:
+        detail = f"nvml:{device.gpu.uuid}"
+        if device.shared is not None:
+            detail += f" whole device, {device.shared}"
+        return Channel(
+            "gpu",
+            f"gpu-{device.gpu.index}",
+            POWER if device.use_power else ENERGY,
+            max_w=GPU_MAX_W,
+            detail=detail,
+            kind=POWER_UW if device.use_power else ENERGY_UJ,
+            quality="measured" if device.shared is None else "modelled",
+            scope="job" if device.shared is None else "node",
+            gpu_uuid=device.gpu.uuid,
+        )
+
+    def _find(self) -> tuple[list[_Device], list[str]]:
+        """The job's devices, each once, and the entries that name none. Raises NVMLError."""
+        nvml = self._nvml
+        by_index: list[_Device] = []
+        for index in range(nvml.nvmlDeviceGetCount()):
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            gpu = Gpu(index, _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle)))
+            by_index.append(_Device(handle, gpu, self._shared(handle)))
+        if self._wanted.all_devices:
+            return by_index, []
+        entries = self._wanted.entries
+        if self._wanted.global_indices and len(entries) == len(by_index):
+            # the job's cgroup shows only its own devices, numbered from 0
+            return by_index, []
+        chosen: list[_Device] = []
+        unknown: list[str] = []
+        for entry in entries:
+            device = self._pick(entry, by_index)
+            if device is None:
+                unknown.append(entry)
+            elif device not in chosen:
+                chosen.append(device)
+        return chosen, unknown
+
+    def _pick(self, entry: str, by_index: list[_Device]) -> _Device | None:
+        if entry.isdigit():
+            return by_index[int(entry)] if int(entry) < len(by_index) else None
+        uuid = entry
+        if entry.startswith("MIG-"):
+            # "MIG-GPU-<uuid>/<gi>/<ci>" names its device; "MIG-<uuid>" has to be asked for it
+            uuid = entry[4:].split("/", 1)[0] if entry.startswith("MIG-GPU-") else self._parent_uuid(entry)
+        for device in by_index:
+            if uuid and device.gpu.uuid.startswith(uuid):
+                if entry.startswith("MIG-"):
+                    device.shared = f"the job holds {entry}"
+                return device
+        return None
+
+    def _parent_uuid(self, entry: str) -> str:
+        nvml = self._nvml
+        try:
+            slice_handle = nvml.nvmlDeviceGetHandleByUUID(entry)
+            parent = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slice_handle)
+            return _text(nvml.nvmlDeviceGetUUID(parent))
+        except nvml.NVMLError:
+            return ""
+
+    def _shared(self, handle: Any) -> str | None:
+        """Why a device is not the job's alone, None where it is."""
+        if self._sharded:
+            return "shared by Slurm shards"
+        try:
+            current, _pending = self._nvml.nvmlDeviceGetMigMode(handle)
+        except self._nvml.NVMLError:
+            return None  # a device that knows no MIG cannot be sliced
+        return "in MIG mode" if current == 1 else None
+
+    def _reopen(self) -> None:
+        """Start the library anew and find the same devices by UUID; what fails is tried again later."""
+        nvml = self._nvml
+        self.close()
+        try:
+            nvml.nvmlInit()
+            for device in self._devices:
+                device.handle = nvml.nvmlDeviceGetHandleByUUID(device.gpu.uuid)
+            self._lost = False
+        except nvml.NVMLError:
+            return
+
+
+def _load() -> tuple[ModuleType | None, str]:
+    """The ``pynvml`` module, or None and why not. The driver's library is looked for first, being cheaper."""
+    import ctypes
+
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError as error:
+        return None, f"no {LIBRARY}: {error}"
+    try:
+        import pynvml
+    except ImportError as error:
+        return None, f"no pynvml: {error}"
+    module: ModuleType = pynvml
+    return module, ""
+
+
+def _word(error: Any) -> str:
+    return f"NVML error {error.value}: {error}"
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,87 @@
+"""Small reads from sysfs, procfs and cgroupfs, strict about what counts as a number."""
+
+from __future__ import annotations
+
+import os
+
+
+def read_bytes(path: str, limit: int = 65536) -> bytes:
+    """The first ``limit`` bytes of a file. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, limit)
+    finally:
+        os.close(fd)
+
+
+def read_text(path: str, limit: int = 65536) -> str:
+    """The first ``limit`` bytes as text without surrounding blanks. Raises OSError."""
+    return read_bytes(path, limit).decode("utf-8", "replace").strip()
+
+
+def read_whole(path: str, chunk: int = 65536) -> bytes:
+    """All of a procfs file, which hands out at most a few pages per read. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts: list[bytes] = []
+        while True:
+            part = os.read(fd, chunk)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
+    finally:
+        os.close(fd)
+
+
+def parse_count(data: bytes) -> int | None:
+    """A non-negative decimal integer, or None for anything else.
+
+    ``int()`` alone would take ``1_0``, ``+5`` and ``-3`` for numbers. 20 digits hold any 64-bit counter.
+    """
+    digits = data.strip()
+    if not digits.isdigit() or len(digits) > 20:
+        return None
+    return int(digits)
+
+
+def why(error: OSError, path: str) -> str:
+    """The reason of a failed access in the words of an ``absent`` entry."""
+    if isinstance(error, PermissionError):
+        return f"denied: {path}"
+    if isinstance(error, FileNotFoundError):
+        return f"no such file: {path}"
+    return f"{(error.strerror or 'unreadable').lower()}: {path}"
+
+
+class CountFile:
+    """One small file that is read again and again: kept open, read with pread, reopened after an error."""
+
+    __slots__ = ("_fd", "path")
+
+    def __init__(self, path: str) -> None:
+        """Open ``path``. Raises OSError."""
+        self.path = path
+        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_bytes(self, limit: int = 4096) -> bytes:
+        """The file's present content. Raises OSError; the next call then opens the file anew."""
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.pread(self._fd, limit, 0)
+        except OSError:
+            self.close()
+            raise
+
+    def read_count(self) -> int | None:
+        """The file as one non-negative integer, or None where it cannot be read as such."""
+        try:
+            return parse_count(self.read_bytes(64))
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Close the file; closing twice is harmless."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,80 @@
+"""A thread around a sensor whose calls may hang, so that everything else goes on without it."""
+
+from __future__ import annotations
+
+import _thread
+import time
+
+from .say import say
+from .sensors.base import TYPE_CHECKING, Absent, Opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .sensors.base import Sensor
+
+
+class Reading:
+    """Values of one read and the moment they belong to (the middle of the call), in nanoseconds."""
+
+    __slots__ = ("at_ns", "values")
+
+    def __init__(self, at_ns: int, values: list[int | None]) -> None:
+        self.at_ns = at_ns
+        self.values = values
+
+
+class Worker:
+    """Runs ``open`` and ``read`` of one sensor in a thread; one call at a time is under way."""
+
+    __slots__ = ("_clock_ns", "_done", "_go", "_sensor", "busy", "opened", "reading")
+
+    def __init__(self, sensor: Sensor, clock_ns: Callable[[], int]) -> None:
+        self._sensor = sensor
+        self._clock_ns = clock_ns
+        self._go = _thread.allocate_lock()
+        self._go.acquire()
+        self._done = _thread.allocate_lock()
+        self._done.acquire()
+        self.opened: Opened | None = None
+        self.reading: Reading | None = None
+        self.busy = True
+        _thread.start_new_thread(self._run, ())
+
+    def ask(self) -> None:
+        """Have the sensor read, unless it still is at the call before."""
+        if not self.busy:
+            self.busy = True
+            self._go.release()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the call under way, at most ``timeout_s``; whether the sensor is at rest."""
+        if self.busy and self._done.acquire(timeout=max(0.0, timeout_s)):
+            self.busy = False
+        return not self.busy
+
+    def _run(self) -> None:
+        try:
+            self.opened = self._sensor.open()
+        except Exception as error:
+            # whatever a driver's binding throws must cost its own channels only
+            say(f"{self._sensor.name}: {type(error).__name__}: {error}", once=f"{self._sensor.name} open")
+            reason = f"{type(error).__name__}: {error}"
+            self.opened = Opened([], [Absent(self._sensor.component, self._sensor.name, reason)], [])
+        count = len(self.opened.channels)
+        self._done.release()
+        while True:
+            self._go.acquire()
+            begun_ns = self._clock_ns()
+            try:
+                values = self._sensor.read()
+            except Exception as error:
+                say(f"{self._sensor.name}: {type(error).__name__}: {error}", once=f"{self._sensor.name} read")
+                values = [None] * count
+            self.reading = Reading((begun_ns + self._clock_ns()) // 2, values)
+            self._done.release()
+
+
+def boottime_ns() -> int:
+    """Nanoseconds since boot, time asleep included: never stepped, unlike the wall clock."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -1,0 +1,118 @@
+"""The spool file of this node: whole lines, appended, by one sidecar only, through every kind of full disk.
+
+A line that cannot be written is dropped, because the next one carries cumulative values anyway; the header
+and the first record are owed until they stand. Trouble is said once per kind and never raised.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+
+from .say import say
+
+_BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Locked(Exception):
+    """Another sidecar writes this file."""
+
+
+class Writer:
+    """Appends lines to ``path`` (mode 0600), each with one ``write`` call on O_APPEND."""
+
+    __slots__ = ("_broken", "_fd", "_head", "_inode", "_owed", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+        self._inode = (0, 0)
+        self._broken = False
+        self._head: list[str] = []
+        self._owed: list[str] = []
+
+    def begin(self, *lines: str) -> None:
+        """Start a segment with its header and first record.
+
+        Raises Locked where another sidecar is at work.
+        """
+        self._head = list(lines)
+        self._owed = list(lines)
+        self._flush(None)
+
+    def line(self, text: str) -> None:
+        """Append one line after all that is owed. Raises Locked as ``begin`` does."""
+        self._flush(text)
+
+    def close(self) -> None:
+        """Close the file and with it the lock."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            try:
+                os.close(fd)
+            except OSError as error:
+                # a network file system reports a failed write-back only here
+                self._complain("close", error)
+
+    def _flush(self, text: str | None) -> None:
+        try:
+            self._ready()
+            while self._owed:
+                self._write(self._owed[0])
+                del self._owed[0]
+            if text is not None:
+                self._write(text)
+        except OSError as error:
+            self._complain("write", error)
+            if error.errno not in _FULL:
+                self.close()
+
+    def _ready(self) -> None:
+        """Have the right file open. One that was deleted under us is made anew, with the header first."""
+        if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:
+            self.close()
+        if self._fd >= 0:
+            return
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        fd = os.open(self._path, flags, 0o600)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            self._lock(fd)
+            size = os.fstat(fd).st_size
+            self._broken = size > 0 and os.pread(fd, 1, size - 1) != b"\n"
+        except BaseException:
+            os.close(fd)
+            raise
+        inode = (status.st_dev, status.st_ino)
+        if self._inode not in ((0, 0), inode):
+            self._owed = list(self._head)
+        self._inode = inode
+        self._fd = fd
+
+    def _lock(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in _BUSY:
+                raise Locked from None
+            # A file system without locks: the file is still ours by its name (job, restart and node).
+            say(f"no lock on {self._path}: {error.strerror}", once="lock")
+
+    def _write(self, text: str) -> None:
+        data = text.encode("ascii") + b"\n"
+        if self._broken:
+            # The last line is torn; without this the good line would be glued to it.
+            data = b"\n" + data
+        done = os.write(self._fd, data)
+        self._broken = done < len(data)
+        if self._broken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _complain(self, action: str, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        say(f"cannot {action} {self._path}: {reason}; sampling goes on", once=f"{action} {error.errno}")

@@ -1,0 +1,35 @@
+"""Run directories on disk: who names the files, who writes them whole, who reads them back with care.
+
+``layout`` owns every file name, ``documents`` reads the small JSON files and ``samples`` the sidecar's
+JSON lines. Only the names that a submission needs are imported here, so that ``submit`` stays light.
+"""
+
+from __future__ import annotations
+
+from hpcfrugal.spool.layout import (
+    SCHEMA_VERSION,
+    JobKey,
+    ParsedName,
+    RunDir,
+    decode_node,
+    encode_node,
+    is_run_id,
+    iter_runs,
+    new_run_id,
+    parse_name,
+    write_json_atomic,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "JobKey",
+    "ParsedName",
+    "RunDir",
+    "decode_node",
+    "encode_node",
+    "is_run_id",
+    "iter_runs",
+    "new_run_id",
+    "parse_name",
+    "write_json_atomic",
+]

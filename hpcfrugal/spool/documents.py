@@ -1,0 +1,187 @@
+"""The small JSON files of a run directory as typed values: run, submitted, end and what Slurm said.
+
+Each reader raises ``Refused`` where the file as a whole does not count and otherwise returns the value with a
+list of the fields that were wrong (and are None).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.spool.fields import Fields, clean_text
+from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
+from hpcfrugal.spool.reading import FileState, Refused, read_object
+
+_NO_CLUSTER = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDocument:
+    """``run.json``: what was asked for, by whom, when."""
+
+    run_id: str
+    user: str | None
+    uid: int
+    created_wall_ns: int | None
+    version: str | None
+    backend: str | None
+    host: str | None
+    spec: dict[str, Any]
+    plan: dict[str, Any] | None
+
+    @property
+    def name(self) -> str | None:
+        return _text(self.spec.get("name"))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Project, phase and free keys of the job's ``tags``, as texts."""
+        tags = self.spec.get("tags")
+        if not isinstance(tags, dict):
+            return {}
+        texts = {clean_text(key): _text(value) for key, value in tags.items()}
+        return {key: text for key, text in texts.items() if text is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedDocument:
+    """``submitted.json``: the job that the run became. For an array, its base id."""
+
+    cluster: str
+    job_id: str
+    submitted_wall_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndDocument:
+    """``<job>.<restart>.end.json``: the batch script's own word on how it ended."""
+
+    array_job_id: str | None
+    array_task_id: str | None
+    exit_code: int | None
+    started_wall_ns: int | None
+    ended_wall_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmDocument:
+    """``<job>.<restart>.slurm.json``: what Slurm says about this attempt."""
+
+    cluster: str | None
+    array_job_id: str | None
+    array_task_id: str | None
+    state: str | None
+    exit_code: int | None
+    signal: int | None
+    submit_wall_ns: int | None
+    start_wall_ns: int | None
+    end_wall_ns: int | None
+    partition: str | None
+    account: str | None
+    qos: str | None
+    user: str | None
+    nodes: tuple[str, ...] | None
+    alloc_cpus: int | None
+    final: bool
+
+
+def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[str]]:
+    """Read ``run.json``; its uid must be the owner of the directory, else nothing in it counts."""
+    fields, state = _open(path, owner_uid)
+    uid = fields.integer("uid")
+    if uid != owner_uid:
+        raise Refused(f"says uid {uid}, but the directory belongs to uid {owner_uid}")
+    run_id = fields.text("run_id")
+    if run_id != path.parent.name:
+        raise Refused("is of another run")
+    document = RunDocument(
+        run_id=run_id,
+        user=fields.text("user"),
+        uid=owner_uid,
+        created_wall_ns=fields.wall_ns("created_at"),
+        version=fields.text("hpcfrugal_version"),
+        backend=fields.text("backend"),
+        host=fields.text("host"),
+        spec=fields.mapping("spec") or {},
+        plan=fields.mapping("plan"),
+    )
+    return document, state, fields.problems
+
+
+def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileState, list[str]]:
+    """Read ``submitted.json``; without a job id it says nothing."""
+    fields, state = _open(path, owner_uid)
+    job_id = fields.text("job_id")
+    if job_id is None or re.fullmatch(r"[A-Za-z0-9_+-]{1,64}", job_id) is None:
+        raise Refused("has no job id")
+    document = SubmittedDocument(
+        cluster=fields.text("cluster") or _NO_CLUSTER,
+        job_id=job_id,
+        submitted_wall_ns=fields.wall_ns("submitted_at"),
+    )
+    return document, state, fields.problems
+
+
+def read_end(path: Path, owner_uid: int, job: JobKey) -> tuple[EndDocument, FileState, list[str]]:
+    """Read the end document of ``job``."""
+    fields, state = _open(path, owner_uid)
+    _same_job(fields, job)
+    document = EndDocument(
+        array_job_id=fields.text("array_job_id"),
+        array_task_id=fields.text("array_task_id"),
+        exit_code=fields.integer("exit_code", high=255),
+        started_wall_ns=fields.wall_ns_of_seconds("started_wall_s"),
+        ended_wall_ns=fields.wall_ns_of_seconds("ended_wall_s"),
+    )
+    return document, state, fields.problems
+
+
+def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[SlurmDocument, FileState, list[str]]:
+    """Read Slurm's word on ``job``."""
+    fields, state = _open(path, owner_uid)
+    _same_job(fields, job)
+    document = SlurmDocument(
+        cluster=fields.text("cluster"),
+        array_job_id=fields.text("array_job_id"),
+        array_task_id=fields.text("array_task_id"),
+        state=fields.text("state"),
+        exit_code=fields.integer("exit_code"),
+        signal=fields.integer("signal"),
+        submit_wall_ns=fields.wall_ns("submit_at"),
+        start_wall_ns=fields.wall_ns("start_at"),
+        end_wall_ns=fields.wall_ns("end_at"),
+        partition=fields.text("partition"),
+        account=fields.text("account"),
+        qos=fields.text("qos"),
+        user=fields.text("user"),
+        nodes=fields.texts("nodes"),
+        alloc_cpus=fields.integer("alloc_cpus"),
+        final=fields.flag("final") or False,
+    )
+    return document, state, fields.problems
+
+
+def _open(path: Path, owner_uid: int) -> tuple[Fields, FileState]:
+    data, state = read_object(path, owner_uid)
+    schema = data.get("schema")
+    if schema != SCHEMA_VERSION or isinstance(schema, bool):
+        raise Refused(f"has schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
+    return Fields(data), state
+
+
+def _same_job(fields: Fields, job: JobKey) -> None:
+    said = (fields.text("job_id"), fields.integer("restart"))
+    if said != (job.job_id, job.restart):
+        raise Refused(f"is of job {str(said[0])[:40]} restart {said[1]}")
+
+
+def _text(value: Any) -> str | None:
+    """A scalar as text; None for null, lists and objects."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return clean_text(value)
+    return str(value) if isinstance(value, int | float) else None

@@ -1,0 +1,287 @@
+"""Names and places of a run directory: ``<spool>/<YYYY-MM>/<run_id>/`` and every file in it.
+
+No other module spells a file name of the spool. A sample file is called ``<job_id>.<restart>.<node>.jsonl``:
+the job id and the restart come first and hold no dot, so whatever follows the second dot is the node. Bytes
+of a node name outside ``A-Z a-z 0-9 . _ -`` are written as ``%XX``, so no name leaves its directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, unquote_to_bytes
+
+SCHEMA_VERSION = 1
+"""Version of every document and of the sidecar's header, in their key ``schema``."""
+
+DIR_MODE = 0o700
+FILE_MODE = 0o600
+
+NameKind = Literal["run", "submitted", "samples", "end", "slurm", "script", "log"]
+
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
+_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
+_JOB_ID = re.compile(r"[A-Za-z0-9_+-]{1,64}")
+_RESTART = re.compile(r"0|[1-9][0-9]{0,8}")
+_PER_JOB = re.compile(
+    rf"(?P<job>{_JOB_ID.pattern})\.(?P<restart>{_RESTART.pattern})\.(?P<rest>.+)", re.DOTALL
+)
+_MAX_RESTART = 999_999_999
+_MAX_NAME_BYTES = 255
+
+_FIXED: dict[str, NameKind] = {
+    "run.json": "run",
+    "submitted.json": "submitted",
+    "script.sbatch": "script",
+    "sidecar.pyz": "script",
+    "script.user": "script",
+    "local.pid": "script",
+    "submitit": "script",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class JobKey:
+    """One attempt of one job: Slurm's raw job id and how often Slurm had restarted it."""
+
+    job_id: str
+    restart: int
+
+    @property
+    def sort_key(self) -> tuple[int, str, int]:
+        """Numeric job ids in the order of their numbers, others after them by text."""
+        number = int(self.job_id) if self.job_id.isdecimal() else 2**63
+        return (number, self.job_id, self.restart)
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedName:
+    """What the name of a file in a run directory says."""
+
+    kind: NameKind
+    job: JobKey | None = None
+    node: str | None = None
+
+
+def new_run_id(now: datetime, entropy: str) -> str:
+    """``YYYYMMDDTHHMMSSZ-xxxxxxxx`` for the aware time ``now``.
+
+    Eight hex digits are drawn from ``entropy`` (any text; the same text gives the same id, so a caller who
+    wants a new id hands in fresh randomness, such as ``secrets.token_hex()``).
+    """
+    if now.tzinfo is None:
+        raise ValueError("new_run_id needs an aware datetime")
+    digest = hashlib.sha256(entropy.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether ``text`` has the form of a run id."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def encode_node(node: str) -> str:
+    """The node's name as it stands in a file name.
+
+    >>> encode_node("n1.cluster"), encode_node("a/b")
+    ('n1.cluster', 'a%2Fb')
+    """
+    return quote(node, safe="", errors="surrogateescape").replace("~", "%7E")
+
+
+def decode_node(encoded: str) -> str:
+    """The inverse of :func:`encode_node`."""
+    return unquote_to_bytes(encoded).decode("utf-8", "surrogateescape")
+
+
+def parse_name(name: str) -> ParsedName | None:
+    """What kind of file ``name`` is and for which job and node; None for a name that is not of the spool."""
+    fixed = _FIXED.get(name)
+    if fixed is not None:
+        return ParsedName(fixed)
+    match = _PER_JOB.fullmatch(name)
+    if match is None:
+        return None
+    job = JobKey(match["job"], int(match["restart"]))
+    rest = match["rest"]
+    if rest == "end.json":
+        return ParsedName("end", job)
+    if rest == "slurm.json":
+        return ParsedName("slurm", job)
+    if rest == "sidecar.log":
+        return ParsedName("log", job)
+    node = rest.removesuffix(".jsonl")
+    if node == rest or not node:
+        return None
+    return ParsedName("samples", job, decode_node(node))
+
+
+def _per_job(job_id: str, restart: int) -> str:
+    if _JOB_ID.fullmatch(job_id) is None:
+        raise ValueError(f"not a job id: {job_id!r}")
+    if not 0 <= restart <= _MAX_RESTART:
+        raise ValueError(f"not a restart count: {restart}")
+    return f"{job_id}.{restart}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """One run's directory; its properties and methods are the only place that knows file names."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, spool_root: Path, run_id: str, created_at: datetime) -> RunDir:
+        """Make ``<spool_root>/<YYYY-MM>/<run_id>`` (0700, parents too where they are missing).
+
+        Raises ``FileExistsError`` where the run directory is there already, other ``OSError`` as they come.
+        """
+        if not is_run_id(run_id):
+            raise ValueError(f"not a run id: {run_id!r}")
+        if created_at.tzinfo is None:
+            raise ValueError("RunDir.create needs an aware datetime")
+        month = spool_root / f"{created_at.astimezone(UTC):%Y-%m}"
+        missing = [folder for folder in (month, *month.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(mode=DIR_MODE, exist_ok=True)
+        path = month / run_id
+        path.mkdir(mode=DIR_MODE)
+        return cls(path)
+
+    @classmethod
+    def of(cls, spool_root: Path, run_id: str) -> RunDir:
+        """Where the run ``run_id`` lies, whether it exists or not; the id itself tells the month."""
+        if not is_run_id(run_id):
+            raise ValueError(f"not a run id: {run_id!r}")
+        return cls(spool_root / f"{run_id[:4]}-{run_id[4:6]}" / run_id)
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def run_json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def submitted_json(self) -> Path:
+        return self.path / "submitted.json"
+
+    @property
+    def script(self) -> Path:
+        return self.path / "script.sbatch"
+
+    @property
+    def sidecar(self) -> Path:
+        return self.path / "sidecar.pyz"
+
+    @property
+    def user_script(self) -> Path:
+        return self.path / "script.user"
+
+    @property
+    def local_pid(self) -> Path:
+        """Process id and start time of a job of the local backend."""
+        return self.path / "local.pid"
+
+    @property
+    def submitit(self) -> Path:
+        """Where submitit keeps what it needs for a job of the local backend."""
+        return self.path / "submitit"
+
+    def samples(self, job_id: str, restart: int, node: str) -> Path:
+        """The sidecar's file of one node. Raises ``ValueError`` for what cannot be a file name."""
+        encoded = encode_node(node)
+        name = f"{_per_job(job_id, restart)}.{encoded}.jsonl"
+        if not encoded or len(name.encode()) > _MAX_NAME_BYTES:
+            raise ValueError(f"not a node name: {node[:80]!r}")
+        return self.path / name
+
+    def end_json(self, job_id: str, restart: int) -> Path:
+        return self.path / f"{_per_job(job_id, restart)}.end.json"
+
+    def slurm_json(self, job_id: str, restart: int) -> Path:
+        return self.path / f"{_per_job(job_id, restart)}.slurm.json"
+
+    def names(self) -> list[tuple[str, ParsedName | None]]:
+        """Every name in the directory, sorted, with what it says. Names that begin with a dot (temporary
+        files of :func:`write_json_atomic`) are left out. Raises ``OSError`` where it cannot be listed."""
+        names = sorted(name for name in os.listdir(self.path) if not name.startswith("."))
+        return [(name, parse_name(name)) for name in names]
+
+    def files(self, kind: NameKind) -> list[tuple[Path, ParsedName]]:
+        """The files of one kind with what their names say, in order. Raises ``OSError``."""
+        return [
+            (self.path / name, parsed) for name, parsed in self.names() if parsed is not None and
+            parsed.kind == kind
+        ]
+
+    def jobs(self) -> list[JobKey]:
+        """The (job, restart) of which any file is there, in order. Raises ``OSError``."""
+        found = {parsed.job for _, parsed in self.names() if parsed is not None and parsed.job is not None}
+        return sorted(found, key=lambda job: job.sort_key)
+
+
+def write_json_atomic(path: Path, obj: Any) -> None:
+    """Write ``obj`` as JSON so that a reader sees the old file or the whole new one (0600).
+
+    The data reach the disk before the name does, so a power cut leaves no empty file behind the name.
+    Raises ``OSError``; ``ValueError`` for NaN, which JSON does not have.
+    """
+    data = (json.dumps(obj, allow_nan=False, ensure_ascii=True) + "\n").encode()
+    temp = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temp, path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[RunDir]:
+    """Run directories below ``spool_root`` in the order of their names, hence of their creation.
+
+    Links are not followed. ``on_skip`` hears of each entry that is no run directory or cannot be listed, with
+    the reason. A spool that does not exist yet holds no runs.
+    """
+
+    def skip(path: Path, reason: str) -> None:
+        if on_skip is not None:
+            on_skip(path, reason)
+
+    for month in _folders(spool_root, _MONTH, "not a month folder of the spool", skip):
+        for run in _folders(month, _RUN_ID, "not a run directory", skip):
+            yield RunDir(run)
+
+
+def _folders(
+    parent: Path, pattern: re.Pattern[str], otherwise: str, skip: Callable[[Path, str], None]
+) -> Iterator[Path]:
+    try:
+        with os.scandir(parent) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        skip(parent, f"cannot be listed: {error.strerror}")
+        return
+    for entry in found:
+        path = parent / entry.name
+        if entry.is_symlink():
+            skip(path, "a symbolic link, not followed")
+        elif pattern.fullmatch(entry.name) is None or not entry.is_dir(follow_symlinks=False):
+            skip(path, otherwise)
+        else:
+            yield path

@@ -1,0 +1,350 @@
+"""The sidecar's file of one node: header lines, each opening a segment, and records of cumulative counters.
+
+The file may be torn, written by a newer sidecar or partly garbage. What is sound is returned; every line that
+is not is counted with its reason, because a line lost without a word would turn into lost joules.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hpcfrugal.spool.fields import MAX_INT, MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
+from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
+from hpcfrugal.spool.reading import FileState, open_owned, parse_json
+
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""A line longer than this is garbage (a header with 16 GPUs is below 16 KiB)."""
+
+MAX_SEGMENT_NS = 400 * 86_400 * 10**9
+"""A record further than this from its header is garbage; no site lets a job run for more than a year."""
+
+_LINE_START = b'{"kind"'
+_COMPONENTS = frozenset({"cpu", "dram", "gpu", "node"})
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One counter of the node as the header describes it."""
+
+    component: str
+    domain: str
+    source: str
+    quality: str
+    boundary: str
+    scope: str
+    counted: bool
+    detail: str | None
+    gpu_uuid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A source that the sidecar would have liked better, and why it did not use it."""
+
+    component: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU that the job holds."""
+
+    index: int | None
+    uuid: str | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the sidecar found when it started on the node."""
+
+    run_id: str | None
+    cluster: str | None
+    node: str
+    array_job_id: str | None
+    array_task_id: str | None
+    boot_id: str | None
+    wall_ns: int
+    boottime_ns: int
+    sidecar_version: str | None
+    interval_s: float | None
+    record_s: float | None
+    cpus_alloc: int | None
+    cpus_node: int | None
+    cpu_model: str | None
+    memory_node_b: int | None
+    memory_alloc_b: int | None
+    exclusive: bool | None
+    cpu_time_source: str | None
+    gpus: tuple[Gpu, ...]
+    channels: tuple[Channel, ...]
+    absent: tuple[Absent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Cumulative counters since the header. Tuples are in the order of the header's channels."""
+
+    boottime_ns: int
+    wall_ns: int
+    energy_uj: tuple[int | None, ...]
+    measured_ns: tuple[int, ...]
+    errors: tuple[int, ...]
+    job_cpu_us: int | None
+    node_busy_us: int | None
+    memory_b: int | None
+    memory_peak_b: int | None
+
+
+@dataclass(slots=True)
+class Segment:
+    """One life of the sidecar: its header, its records and, if it ended in order, why."""
+
+    header: Header
+    records: list[Record] = field(default_factory=list)
+    end_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """All that could be read, and in ``problems`` how many lines could not, by reason."""
+
+    segments: tuple[Segment, ...]
+    problems: tuple[str, ...]
+    torn_tail: bool
+    state: FileState
+
+
+class _Garbage(Exception):
+    """This line does not count; the text says why."""
+
+
+def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
+    """Read the sample file of ``job`` on one node.
+
+    A last line without its newline is torn, which is normal after a kill, and is left out without a problem.
+    Raises ``Refused`` where the file as a whole does not count.
+    """
+    file, state = open_owned(path, owner_uid)
+    segments: list[Segment] = []
+    bad: Counter[str] = Counter()
+    open_segment: Segment | None = None
+    torn = False
+    with file:
+        for line in _lines(file, state.size):
+            if not line.endswith(b"\n"):
+                torn = True
+                break
+            if line == b"\n":
+                continue
+            try:
+                data = _object(line, bad)
+                if data.get("kind") == "header":
+                    # Records after a header that does not count belong to nobody, so it closes the segment.
+                    open_segment = None
+                    open_segment = Segment(parse_header(data, job, bad))
+                    segments.append(open_segment)
+                elif open_segment is None:
+                    raise _Garbage("no header before it")
+                else:
+                    _add(open_segment, data)
+            except _Garbage as reason:
+                bad[str(reason)] += 1
+    problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(bad.items()))
+    return SampleFile(tuple(segments), problems, torn, state)
+
+
+def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """Lines of the first ``size`` bytes, so that what is read is what ``FileState`` speaks of."""
+    left = size
+    while left > 0:
+        line = file.readline(min(left, MAX_LINE_BYTES))
+        if not line:
+            return
+        left -= len(line)
+        if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while left > 0 and not line.endswith(b"\n"):
+                line = file.readline(min(left, MAX_LINE_BYTES))
+                left -= len(line)
+                if not line:
+                    return
+            line = b"a line too long" + line[-1:]
+        yield line
+
+
+def _object(line: bytes, bad: Counter[str]) -> dict[str, Any]:
+    """The JSON object on ``line``.
+
+    After a torn write the next line can stand behind the torn piece without a newline between; then the piece
+    is counted as bad and what follows it counts.
+    """
+    try:
+        data = parse_json(line)
+    except ValueError as error:
+        start = line.rfind(_LINE_START)
+        if start <= 0:
+            raise _Garbage("not valid JSON") from error
+        bad["torn, another line follows on it"] += 1
+        try:
+            data = parse_json(line[start:])
+        except ValueError as second:
+            raise _Garbage("not valid JSON") from second
+    if not isinstance(data, dict):
+        raise _Garbage("not a JSON object")
+    return data
+
+
+def parse_header(data: dict[str, Any], job: JobKey, bad: Counter[str]) -> Header:
+    """A header for ``job``; fields that are wrong but not needed are counted in ``bad``."""
+    schema = data.get("schema")
+    if schema != SCHEMA_VERSION or isinstance(schema, bool):
+        raise _Garbage(f"header of schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
+    fields = Fields(data)
+    said = (fields.text("job_id"), fields.integer("restart"))
+    if said != (job.job_id, job.restart):
+        raise _Garbage(f"header of job {str(said[0])[:40]} restart {said[1]}")
+    node = fields.text("node")
+    wall_ns = fields.integer("wall_ns", low=MIN_WALL_NS, high=MAX_WALL_NS)
+    boottime_ns = fields.integer("boottime_ns")
+    if not node or wall_ns is None or boottime_ns is None:
+        raise _Garbage("header without node or clocks")
+    header = Header(
+        run_id=fields.text("run_id"),
+        cluster=fields.text("cluster"),
+        node=node,
+        array_job_id=fields.text("array_job_id"),
+        array_task_id=fields.text("array_task_id"),
+        boot_id=fields.text("boot_id"),
+        wall_ns=wall_ns,
+        boottime_ns=boottime_ns,
+        sidecar_version=fields.text("sidecar"),
+        interval_s=fields.number("interval_s"),
+        record_s=fields.number("record_s"),
+        cpus_alloc=fields.integer("cpus_alloc", low=1),
+        cpus_node=fields.integer("cpus_node", low=1),
+        cpu_model=fields.text("cpu_model"),
+        memory_node_b=fields.integer("memory_node_b"),
+        memory_alloc_b=fields.integer("memory_alloc_b"),
+        exclusive=fields.flag("exclusive"),
+        cpu_time_source=fields.text("cpu_time_source"),
+        gpus=tuple(_gpu(item, bad) for item in _objects(data, "gpus")),
+        channels=tuple(_channel(item) for item in _objects(data, "channels")),
+        absent=tuple(_absent(item) for item in _objects(data, "absent")),
+    )
+    bad.update(f"header field {problem}" for problem in fields.problems)
+    return header
+
+
+def _objects(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = data.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise _Garbage(f"header: {key} is not a list of objects")
+    return value
+
+
+def _channel(data: dict[str, Any]) -> Channel:
+    fields = Fields(data)
+    component = fields.text("component")
+    domain = fields.text("domain")
+    source = fields.text("source")
+    quality = fields.text("quality")
+    counted = fields.flag("counted")
+    scope = fields.text("scope")
+    if component not in _COMPONENTS or not source or domain is None or counted is None:
+        raise _Garbage("header: a channel without component, domain, source or counted")
+    if scope not in ("node", "job") or quality not in ("measured", "modelled", "unknown"):
+        raise _Garbage("header: a channel of unknown scope or quality")
+    return Channel(
+        component=component,
+        domain=domain,
+        source=source,
+        quality=quality,
+        boundary=fields.text("boundary") or ("node" if component == "node" else "components"),
+        scope=scope,
+        counted=counted,
+        detail=fields.text("detail"),
+        gpu_uuid=fields.text("gpu_uuid"),
+    )
+
+
+def _absent(data: dict[str, Any]) -> Absent:
+    def text(key: str) -> str:
+        value = data.get(key)
+        return clean_text(value) if isinstance(value, str) else "?"
+
+    return Absent(component=text("component"), source=text("source"), reason=text("reason"))
+
+
+def _gpu(data: dict[str, Any], bad: Counter[str]) -> Gpu:
+    fields = Fields(data)
+    gpu = Gpu(index=fields.integer("index"), uuid=fields.text("uuid"), name=fields.text("name"))
+    bad.update(f"header field gpus.{problem}" for problem in fields.problems)
+    return gpu
+
+
+def _add(segment: Segment, data: dict[str, Any]) -> None:
+    """Append the record in ``data`` to ``segment`` where it follows on what is there."""
+    kind = data.get("kind")
+    if kind not in ("record", "end"):
+        raise _Garbage(f"unknown kind {str(kind)[:40]}")
+    if segment.end_reason is not None:
+        raise _Garbage("record after the end")
+    record = _record(data, len(segment.header.channels))
+    start_ns = segment.header.boottime_ns
+    if not start_ns <= record.boottime_ns <= start_ns + MAX_SEGMENT_NS:
+        raise _Garbage("record before its header or a year after it")
+    if segment.records and _runs_backwards(segment.records[-1], record):
+        raise _Garbage("record runs backwards")
+    segment.records.append(record)
+    if kind == "end":
+        reason = data.get("reason")
+        segment.end_reason = clean_text(reason) if isinstance(reason, str) else "?"
+
+
+def _runs_backwards(before: Record, after: Record) -> bool:
+    if after.boottime_ns < before.boottime_ns:
+        return True
+    return any(new < old for old, new in zip(before.measured_ns, after.measured_ns, strict=True))
+
+
+def _record(data: dict[str, Any], channels: int) -> Record:
+    fields = Fields(data)
+    boottime_ns = fields.integer("boottime_ns")
+    wall_ns = fields.integer("wall_ns", high=MAX_WALL_NS)
+    energy_uj = _integers(data.get("energy_uj"), channels)
+    measured_ns = _integers(data.get("measured_ns"), channels)
+    errors = _integers(data.get("errors"), channels)
+    if boottime_ns is None or wall_ns is None or energy_uj is None or measured_ns is None or errors is None:
+        raise _Garbage("record without clocks or with the wrong number of channels")
+    if None in measured_ns or None in errors:
+        raise _Garbage("record with null in measured_ns or errors")
+    record = Record(
+        boottime_ns=boottime_ns,
+        wall_ns=wall_ns,
+        energy_uj=energy_uj,
+        measured_ns=tuple(value for value in measured_ns if value is not None),
+        errors=tuple(value for value in errors if value is not None),
+        job_cpu_us=fields.integer("job_cpu_us"),
+        node_busy_us=fields.integer("node_busy_us"),
+        memory_b=fields.integer("memory_b"),
+        memory_peak_b=fields.integer("memory_peak_b"),
+    )
+    if fields.problems:
+        raise _Garbage(f"record field {fields.problems[0]}")
+    return record
+
+
+def _integers(value: Any, count: int) -> tuple[int | None, ...] | None:
+    if not isinstance(value, list) or len(value) != count:
+        return None
+    for item in value:
+        if item is not None and not (type(item) is int and 0 <= item <= MAX_INT):
+            return None
+    return tuple(value)

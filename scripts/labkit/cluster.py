@@ -1,0 +1,167 @@
+"""The lab as a whole: up, down, and whether it is healthy."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from . import daemons, database, hardware, nodes, packages, paths, process, slurm, users
+from .errors import LabError
+from .shell import wait_until
+
+SOURCES = ("waveform.h", "rapl_daemon.c", "nvml.c", "nodes.py", "database.py", "users.py")
+DAEMONS = (
+    "munged",
+    "mariadbd",
+    "slurmdbd",
+    "slurmctld",
+    "rapl",
+    *(f"slurmd-{node}" for node in hardware.NODES),
+)
+
+
+def up() -> str:
+    """Bring up whatever isn't; a healthy lab is left alone. Says in a line what was done. Raises LabError."""
+    with _alone():
+        packages.install(packages.missing())
+        wanted = _fingerprint()
+        found = paths.FINGERPRINT.read_text(encoding="utf-8") if paths.FINGERPRINT.exists() else None
+        if found == wanted and status()["healthy"]:
+            return "the lab is up already"
+        if found is not None and found != wanted:
+            _take_down()
+        began = time.monotonic()
+        _bring_up(wanted)
+        return f"the lab is up ({time.monotonic() - began:.1f} s)"
+
+
+def down() -> str:
+    """End every process, undo every mount, remove every file and user that the lab made."""
+    with _alone():
+        if not paths.STATE.exists():
+            return "there is no lab"
+        _take_down()
+        return "the lab is gone"
+
+
+def status() -> dict[str, object]:
+    """What runs, what Slurm says of its nodes and partitions, and whether the counters move."""
+    alive = {name: daemons.running(name) is not None for name in DAEMONS}
+    states: dict[str, str] = {}
+    partitions: list[str] = []
+    problem: str | None = None
+    if alive["slurmctld"]:
+        try:
+            states, partitions = slurm.node_states(), slurm.partitions()
+        except LabError as error:
+            problem = str(error)
+    moving = _moving()
+    healthy = (
+        all(alive.values())
+        and all(moving.values())
+        and all(slurm.usable(states.get(node, "absent")) for node in hardware.NODES)
+        and set(slurm.PARTITIONS) <= set(partitions)
+    )
+    return {
+        "healthy": healthy,
+        "state_dir": str(paths.STATE),
+        "daemons": alive,
+        "nodes": states,
+        "partitions": partitions,
+        "counters_moving": moving,
+        "problem": problem,
+    }
+
+
+def _bring_up(fingerprint: str) -> None:
+    for directory in (paths.STATE, paths.ETC, paths.LOG, paths.PIDS, paths.SPOOL, paths.SPOOL / "ctld"):
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    users.ensure()
+    slurm.write_configuration()
+    with ThreadPoolExecutor(2) as pool:
+        mariadb = pool.submit(database.start_mariadb)
+        _start_simulators()
+        database.start_munge()
+        mariadb.result()
+    slurm.start_database_daemon()
+    slurm.ensure_accounts()
+    slurm.start_controller()
+    for node in hardware.NODES:
+        (paths.SPOOL / node).mkdir(exist_ok=True)
+        slurm.slurmd(node).start()
+    wait_until(_nodes_usable, "the nodes", timeout_s=30, every_s=0.2)
+    paths.FINGERPRINT.write_text(fingerprint, encoding="utf-8")
+
+
+def _start_simulators() -> None:
+    if daemons.running("rapl") is None:
+        nodes.compile_simulators()
+    nodes.ensure_live()
+    for node in hardware.NODES:
+        nodes.ensure_node(node)
+    nodes.RAPL_DAEMON.start()
+
+
+def _nodes_usable() -> bool:
+    states = slurm.node_states()
+    for node in hardware.NODES:
+        slurm.slurmd(node).require()
+        if states.get(node, "").startswith(("down", "drain")) and not states[node].endswith("*"):
+            slurm.client("scontrol", "update", f"nodename={node}", "state=resume")
+    return all(slurm.usable(states.get(node, "absent")) for node in hardware.NODES)
+
+
+def _take_down() -> None:
+    first = ["slurmctld", *(f"slurmd-{node}" for node in hardware.NODES)]
+    daemons.stop(first, grace_s=0)
+    # Job steps and whatever they started live in the nodes' namespaces, also when their parents are gone.
+    process.end(process.in_namespaces(nodes.namespaces()), grace_s=0)
+    daemons.stop(daemons.started_names(), grace_s=0)
+    users.remove()
+    nodes.unmount_all()
+    shutil.rmtree(paths.STATE)
+
+
+def _moving() -> dict[str, bool]:
+    def read() -> dict[str, list[str]]:
+        return {
+            node: [f.read_text(encoding="ascii") for f in nodes.energy_files(node)] for node in hardware.NODES
+        }
+
+    try:
+        before = read()
+        time.sleep(0.05)
+        after = read()
+    except OSError:
+        return dict.fromkeys(hardware.NODES, False)
+    return {
+        node: all(old != new for old, new in zip(before[node], after[node], strict=True))
+        for node in hardware.NODES
+    }
+
+
+def _fingerprint() -> str:
+    """Of everything that a running lab was made from; a lab made from something else is made anew."""
+    made_from = [make() for make in slurm.CONFIGURATIONS.values()]
+    made_from += [(paths.KIT / name).read_text(encoding="utf-8") for name in SOURCES]
+    made_from.append(hardware.c_header())
+    return hashlib.sha256("\0".join(made_from).encode()).hexdigest()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One `up` or `down` at a time. The lock is on a directory that outlives the lab: it leaves no file."""
+    if os.geteuid() != 0:
+        raise LabError("only root can bring the lab up or down: it makes users, mounts and Slurm daemons")
+    lock = os.open(paths.STATE.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,39 @@
+"""The project in a virtual environment that the lab's users can reach."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import packages, paths
+from .errors import LabError
+from .shell import run
+
+PYTHON = "/usr/bin/python3"
+
+
+def install(project: Path) -> str:
+    """Build a wheel of `project`, put it into the users' environment, and return its name. Raises LabError.
+
+    The environment is made from the distribution's Python: one below /root is out of the users' reach.
+    A second call replaces just the project, and its dependencies only where they have changed.
+    """
+    if not paths.STATE.exists():
+        raise LabError("the lab is not up; run `scripts/lab up`")
+    if not (paths.VENV / "bin" / "pip").exists():
+        shutil.rmtree(paths.VENV, ignore_errors=True)
+        if subprocess.run([PYTHON, "-c", "import ensurepip"], capture_output=True, check=False).returncode:
+            packages.install(["python3-venv"])
+        run([PYTHON, "-m", "venv", str(paths.VENV)])
+    pip = [str(paths.VENV / "bin" / "pip"), "--disable-pip-version-check", "--quiet"]
+    wheels = paths.STATE / "wheels"
+    shutil.rmtree(wheels, ignore_errors=True)
+    env = dict(os.environ) | {"PIP_ROOT_USER_ACTION": "ignore"}
+    run([*pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(project)], env=env)
+    (wheel,) = wheels.glob("*.whl")
+    run([*pip, "install", "--no-deps", "--force-reinstall", str(wheel)], env=env)
+    if subprocess.run([*pip, "check"], capture_output=True, check=False, env=env).returncode:
+        run([*pip, "install", str(wheel)], env=env)
+    return wheel.name

@@ -1,0 +1,143 @@
+/* A libnvidia-ml.so.1 whose devices draw a square wave of power, with the exact integral as their energy
+ * counter, so that the true energy between any two moments of CLOCK_BOOTTIME is known (fake_nvml.py has the
+ * same formula). Set up by the environment when the library is loaded:
+ *   FAKE_NVML_DEVICES   number of devices (2)
+ *   FAKE_NVML_LOW_MW, FAKE_NVML_HIGH_MW, FAKE_NVML_PERIOD_MS   the wave: high in the first half of a period
+ *   FAKE_NVML_MIG       index of a device in MIG mode (none)
+ *   FAKE_NVML_CONTROL   a directory whose files switch faults on while they exist:
+ *                       hang, hang-init, no-energy, no-power, lost-<index>, unloaded
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, NOT_LOADED = 9, LOST = 15 };
+
+typedef struct { int index; int slice; } device;
+
+static device devices[64], slices[64];
+static int started;
+
+static long number(const char *name, long otherwise) {
+    const char *text = getenv(name);
+    return text && *text ? strtol(text, NULL, 10) : otherwise;
+}
+
+static int fault(const char *name) {
+    const char *folder = getenv("FAKE_NVML_CONTROL");
+    char path[4096];
+    if (!folder || !*folder) return 0;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static int lost(const device *d) {
+    char name[32];
+    snprintf(name, sizeof name, "lost-%d", d->index);
+    return fault(name);
+}
+
+static void wait_while(const char *name) {
+    for (int i = 0; i < 3000 && fault(name); i++) usleep(10000);
+}
+
+static long long now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+static int check(const device *d) {
+    if (fault("unloaded")) { started = 0; return NOT_LOADED; }
+    if (!started) return UNINITIALIZED;
+    wait_while("hang");
+    return lost(d) ? LOST : SUCCESS;
+}
+
+int nvmlInitWithFlags(unsigned flags) {
+    (void)flags;
+    wait_while("hang-init");
+    if (fault("unloaded")) return NOT_LOADED;
+    for (int i = 0; i < 64; i++) { devices[i].index = slices[i].index = i; slices[i].slice = 1; }
+    started = 1;
+    return SUCCESS;
+}
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+int nvmlShutdown(void) { int was = started; started = 0; return was ? SUCCESS : UNINITIALIZED; }
+
+const char *nvmlErrorString(int code) {
+    switch (code) {
+    case NOT_SUPPORTED: return "Not Supported";
+    case NOT_LOADED: return "Driver Not Loaded";
+    case LOST: return "GPU is lost";
+    case UNINITIALIZED: return "Uninitialized";
+    default: return "Other";
+    }
+}
+
+int nvmlDeviceGetCount_v2(unsigned *count) {
+    if (!started) return UNINITIALIZED;
+    *count = (unsigned)number("FAKE_NVML_DEVICES", 2);
+    return SUCCESS;
+}
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **d) {
+    if (!started) return UNINITIALIZED;
+    if (index >= number("FAKE_NVML_DEVICES", 2)) return INVALID;
+    *d = &devices[index];
+    return SUCCESS;
+}
+static void uuid_of(const device *d, char *text, unsigned size) {
+    snprintf(text, size, "%s-%08x-1111-2222-3333-44445555%04x", d->slice ? "MIG" : "GPU", 0xaa00 + d->index, d->index);
+}
+int nvmlDeviceGetUUID(const device *d, char *text, unsigned size) { uuid_of(d, text, size); return SUCCESS; }
+int nvmlDeviceGetName(const device *d, char *text, unsigned size) {
+    (void)d;
+    snprintf(text, size, "Fake H100");
+    return SUCCESS;
+}
+int nvmlDeviceGetHandleByUUID(const char *uuid, device **d) {
+    char text[96];
+    if (!started) return UNINITIALIZED;
+    for (int i = 0; i < number("FAKE_NVML_DEVICES", 2); i++)
+        for (int slice = 0; slice < 2; slice++) {
+            *d = slice ? &slices[i] : &devices[i];
+            uuid_of(*d, text, sizeof text);
+            if (strcmp(text, uuid) == 0) return SUCCESS;
+        }
+    return NOT_FOUND;
+}
+int nvmlDeviceGetMigMode(const device *d, unsigned *current, unsigned *pending) {
+    long index = number("FAKE_NVML_MIG", -1);
+    if (index < 0) return NOT_SUPPORTED;
+    *current = *pending = index == d->index;
+    return SUCCESS;
+}
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(const device *d, device **parent) {
+    if (!d->slice) return INVALID;
+    *parent = &devices[d->index];
+    return SUCCESS;
+}
+
+int nvmlDeviceGetPowerUsage(const device *d, unsigned *milliwatts) {
+    int code = check(d);
+    if (code) return code;
+    if (fault("no-power")) return NOT_SUPPORTED;
+    long long period = number("FAKE_NVML_PERIOD_MS", 1000) * 1000000LL;
+    *milliwatts = (unsigned)(now_ns() % period < period / 2 ? number("FAKE_NVML_HIGH_MW", 300000)
+                                                            : number("FAKE_NVML_LOW_MW", 100000));
+    return SUCCESS;
+}
+int nvmlDeviceGetTotalEnergyConsumption(const device *d, unsigned long long *millijoules) {
+    int code = check(d);
+    if (code) return code;
+    if (fault("no-energy")) return NOT_SUPPORTED;
+    long long period = number("FAKE_NVML_PERIOD_MS", 1000) * 1000000LL, t = now_ns();
+    long long low = number("FAKE_NVML_LOW_MW", 100000), high = number("FAKE_NVML_HIGH_MW", 300000);
+    long long whole = t / period, part = t % period, half = period / 2;
+    long long high_ns = whole * half + (part < half ? part : half);
+    *millijoules = (unsigned long long)((high_ns / 1000 * high + (t - high_ns) / 1000 * low) / 1000000);
+    return SUCCESS;
+}

@@ -1,0 +1,85 @@
+"""The lab as a fixture: brought up where it isn't, and then taken down again only if it was down before."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab"
+STATE_DIR = Path("/var/lib/hpcfrugal-lab")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """scripts/lab from Python. `timeout_s` is for each command."""
+
+    state_dir: Path = STATE_DIR
+    timeout_s: float = 180.0
+
+    def call(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """One subcommand of scripts/lab."""
+        return self._run([str(SCRIPT), *words], check)
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        user: str = "root",
+        node: str | None = None,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """A command as `user` on the login node, or inside a node. Its output is text."""
+        words = [str(SCRIPT), "exec", "--user", user]
+        words += ["--node", node] if node else []
+        words += ["--cwd", cwd] if cwd else []
+        for name, value in (env or {}).items():
+            words += ["--env", f"{name}={value}"]
+        return self._run([*words, "--", *argv], check)
+
+    def truth(
+        self, node: str, t0: Decimal | str | int, t1: Decimal | str | int, clock: str = "wall"
+    ) -> dict[str, int]:
+        """True microjoules per domain between two times in seconds."""
+        answer: dict[str, int] = json.loads(
+            self.call("truth", node, str(t0), str(t1), "--clock", clock).stdout
+        )
+        return answer
+
+    def status(self) -> dict[str, object]:
+        """`lab status --json`."""
+        report: dict[str, object] = json.loads(self.call("status", "--json", check=False).stdout)
+        return report
+
+    def _run(self, argv: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=self.timeout_s,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{argv}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """A healthy lab. Needs root; without it the tests that want a lab are skipped, and say so."""
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    lab = Lab()
+    was_there = STATE_DIR.exists()
+    lab.call("up")
+    yield lab
+    if not was_there:
+        lab.call("down")

@@ -1,0 +1,391 @@
+"""The lab itself: its counters tell the truth, its Slurm runs jobs, and it comes and goes without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pynvml
+import pytest
+
+pytestmark = pytest.mark.lab
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+NODES = ("n1", "n2", "n3", "n4")
+ZONES = {
+    "package-0": "intel-rapl:0",
+    "core-0": "intel-rapl:0:0",
+    "dram-0": "intel-rapl:0:1",
+    "package-1": "intel-rapl:1",
+    "core-1": "intel-rapl:1:0",
+    "dram-1": "intel-rapl:1:1",
+    "psys": "intel-rapl:2",
+}
+
+# Runs inside a node as a plain user. Waits for a zone's counter to change, so that the time is that of the value.
+READ_RAPL = r"""
+import json, sys, time
+zones = json.loads(sys.argv[1]); stop = time.monotonic() + float(sys.argv[2])
+files = {n: open(f"/sys/class/powercap/{z}/energy_uj") for n, z in zones.items()}
+def read(name):
+    files[name].seek(0)
+    return int(files[name].read())
+def sample(name):
+    old = read(name)
+    while (new := read(name)) == old:
+        pass
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME), new
+first = {n: sample(n) for n in zones}
+total = {n: 0 for n in zones}; wraps = {n: 0 for n in zones}
+last = {n: value for n, (_, value) in first.items()}
+ranges = {n: int(open(f"/sys/class/powercap/{z}/max_energy_range_uj").read()) for n, z in zones.items()}
+def add(name, value):
+    wraps[name] += value < last[name]
+    total[name] += (value - last[name]) % (ranges[name] + 1)
+    last[name] = value
+while time.monotonic() < stop:
+    time.sleep(0.5)
+    for n in zones:
+        add(n, read(n))
+out = {}
+for n in zones:
+    t, value = sample(n)
+    add(n, value)
+    out[n] = [first[n][0], t, total[n], wraps[n]]
+print(json.dumps(out))
+"""
+
+READ_NVML = r"""
+import json, sys, time
+sys.path.insert(0, sys.argv[1])
+import pynvml
+def joules(handle):
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME), pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+pynvml.nvmlInit()
+handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+first = [joules(h) for h in handles]
+time.sleep(3)
+last = [joules(h) for h in handles]
+print(json.dumps([
+    {"uuid": pynvml.nvmlDeviceGetUUID(h), "name": pynvml.nvmlDeviceGetName(h),
+     "bus": pynvml.nvmlDeviceGetPciInfo(h).busId, "watts": pynvml.nvmlDeviceGetPowerUsage(h) / 1000,
+     "from_ns": a[0], "to_ns": b[0], "energy_mj": b[1] - a[1]}
+    for h, a, b in zip(handles, first, last)
+]))
+pynvml.nvmlShutdown()
+"""
+
+NVML_ERROR = r"""
+import sys
+sys.path.insert(0, sys.argv[1])
+import pynvml
+try:
+    pynvml.nvmlInit()
+    pynvml.nvmlDeviceGetTotalEnergyConsumption(pynvml.nvmlDeviceGetHandleByIndex(0))
+    print("fine")
+except pynvml.NVMLError as error:
+    print(type(error).__name__)
+"""
+
+
+def seconds(ns: int) -> str:
+    return f"{ns // 10**9}.{ns % 10**9:09d}"
+
+
+def site_packages() -> str:
+    assert pynvml.__file__
+    return str(Path(pynvml.__file__).parent)
+
+
+def in_node(lab, node: str, script: str, *words: str):
+    return lab.exec(["/usr/bin/python3", "-c", script, *words], user="alice", node=node)
+
+
+def slurm_job(lab, tmp_path: Path, script: str, *options: str, user: str = "alice") -> tuple[int, str]:
+    """Exit code of `sbatch --wait` and the job's output."""
+    home = pwd.getpwnam(user).pw_dir
+    out = f"{home}/{tmp_path.name}.out"
+    done = lab.exec(
+        ["sbatch", "--wait", "-o", out, *options, "--wrap", script], user=user, cwd=home, check=False
+    )
+    text = Path(out).read_text() if Path(out).exists() else done.stderr
+    return done.returncode, text
+
+
+class TestTruth:
+    def test_c_and_python_agree_exactly(self, lab):
+        code = (
+            "import sys; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1])\n"
+            "from labkit import hardware, waveform\n"
+            "for d in hardware.DOMAINS: print(d.node, d.name, waveform.counter_uj(d, int(sys.argv[2])))"
+        )
+        daemon = lab.state_dir / "build" / "rapl_daemon"
+        for boottime_ns in (0, 1, 2_999_999_999, 86_400 * 10**9 + 123_456_789, 400 * 86_400 * 10**9 + 7):
+            args = [str(SCRIPTS), str(boottime_ns)]
+            python = subprocess.run(
+                [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True
+            )
+            c = subprocess.run(
+                [daemon, "print", str(boottime_ns)], capture_output=True, text=True, check=True
+            )
+            assert c.stdout == python.stdout
+            assert c.stdout.count("\n") == 36
+
+    def test_powers_are_what_the_manual_says(self, lab):
+        # 30,000 s hold a whole number of every wave of n1, so the means are exact.
+        watts = {name: uj / 30_000e6 for name, uj in lab.truth("n1", 0, 30_000, clock="boottime").items()}
+        assert watts == pytest.approx(
+            {
+                "package-0": 100, "core-0": 60, "dram-0": 10, "package-1": 80, "core-1": 45, "dram-1": 8,
+                "psys": 260, "gpu-0": 200, "gpu-1": 200,
+            },
+            rel=1e-9,
+        )  # fmt: skip
+
+    def test_additive_to_the_microjoule(self, lab):
+        whole = lab.truth("n3", "100.000000001", "107.5", clock="boottime")
+        first = lab.truth("n3", "100.000000001", "103.123456789", clock="boottime")
+        second = lab.truth("n3", "103.123456789", "107.5", clock="boottime")
+        assert whole == {name: first[name] + second[name] for name in whole}
+
+    def test_wall_and_boottime_name_the_same_interval(self, lab):
+        wall = time.time_ns()
+        boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        by_wall = lab.truth("n4", seconds(wall - 60 * 10**9), seconds(wall))
+        by_boot = lab.truth("n4", seconds(boot - 60 * 10**9), seconds(boot), clock="boottime")
+        assert by_wall == pytest.approx(by_boot, rel=1e-4)
+
+    @pytest.mark.parametrize("times", [("5", "4"), ("x", "4"), ("1", "1.0000000001"), ("nan", "4")])
+    def test_refuses_nonsense(self, lab, times):
+        done = lab.call("truth", "n1", *times, "--clock", "boottime", check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith("lab: ")
+
+
+class TestSensors:
+    @pytest.mark.parametrize("node", NODES)
+    def test_rapl_follows_the_truth(self, lab, node):
+        for name, (from_ns, to_ns, energy_uj, _) in json.loads(
+            in_node(lab, node, READ_RAPL, json.dumps(ZONES), "3").stdout
+        ).items():
+            true_uj = lab.truth(node, seconds(from_ns), seconds(to_ns), clock="boottime")[name]
+            assert energy_uj == pytest.approx(true_uj, rel=1e-3), name
+
+    def test_rapl_follows_the_truth_through_a_wrap(self, lab):
+        one = json.dumps({"package-1": ZONES["package-1"]})
+        ((from_ns, to_ns, energy_uj, wraps),) = json.loads(
+            in_node(lab, "n2", READ_RAPL, one, "42").stdout
+        ).values()
+        assert wraps >= 1
+        true_uj = lab.truth("n2", seconds(from_ns), seconds(to_ns), clock="boottime")["package-1"]
+        assert energy_uj == pytest.approx(true_uj, rel=1e-3)
+
+    def test_counter_files_never_read_torn(self, lab):
+        script = (
+            "import re, time\n"
+            "end = time.monotonic() + 1; bad = 0; n = 0; last = 0\n"
+            "f = open('/sys/class/powercap/intel-rapl:0/energy_uj')\n"
+            "while time.monotonic() < end:\n"
+            "    f.seek(0); text = f.read(); n += 1\n"
+            "    bad += not re.fullmatch(r'[0-9]+\\n+', text)\n"
+            "print(n, bad)"
+        )
+        reads, bad = in_node(lab, "n1", script).stdout.split()
+        assert int(reads) > 1000
+        assert bad == "0"
+
+    def test_denied_counters(self, lab):
+        read = ["cat", "/sys/class/powercap/intel-rapl:0/energy_uj"]
+        lab.call("deny", "n4")
+        try:
+            denied = lab.exec(read, user="alice", node="n4", check=False)
+            assert "Permission denied" in denied.stderr
+            assert lab.exec(read, user="alice", node="n3").stdout.strip().isdigit()
+        finally:
+            lab.call("allow", "n4")
+        assert lab.exec(read, user="alice", node="n4").stdout.strip().isdigit()
+
+    @pytest.mark.parametrize("node", NODES)
+    def test_nvml_follows_the_truth(self, lab, node):
+        devices = json.loads(in_node(lab, node, READ_NVML, site_packages()).stdout)
+        assert len({device["uuid"] for device in devices}) == 2
+        for index, device in enumerate(devices):
+            true_uj = lab.truth(node, seconds(device["from_ns"]), seconds(device["to_ns"]), clock="boottime")
+            assert device["energy_mj"] * 1000 == pytest.approx(true_uj[f"gpu-{index}"], rel=1e-3)
+            assert 80 < device["watts"] < 320
+            assert device["bus"].startswith("0000")
+
+    @pytest.mark.parametrize(
+        ("fault", "error"),
+        [
+            ("NOT_SUPPORTED", "NVMLError_NotSupported"),
+            ("NO_PERMISSION", "NVMLError_NoPermission"),
+            ("GPU_IS_LOST 0", "NVMLError_GpuIsLost"),
+            ("GPU_IS_LOST 1", "fine"),
+            ("DRIVER_NOT_LOADED", "NVMLError_DriverNotLoaded"),
+        ],
+    )
+    def test_nvml_faults(self, lab, fault, error):
+        lab.call("fault", "n4", fault)
+        try:
+            assert in_node(lab, "n4", NVML_ERROR, site_packages()).stdout.strip() == error
+        finally:
+            lab.call("fault", "n4", "none")
+        assert in_node(lab, "n4", NVML_ERROR, site_packages()).stdout.strip() == "fine"
+
+    def test_nvml_hang(self, lab):
+        lab.call("fault", "n4", "hang 2")
+        try:
+            began = time.monotonic()
+            in_node(lab, "n4", NVML_ERROR, site_packages())
+            assert time.monotonic() - began >= 2
+        finally:
+            lab.call("fault", "n4", "none")
+
+    def test_the_host_sees_none_of_it(self, lab):
+        assert lab.exec(["ls", "/sys/class/powercap/intel-rapl:0"], check=False).returncode
+        assert in_host_nvml(lab) == "NVMLError_LibraryNotFound"
+
+
+def in_host_nvml(lab) -> str:
+    return lab.exec(["/usr/bin/python3", "-c", NVML_ERROR, site_packages()], user="alice").stdout.strip()
+
+
+class TestSlurm:
+    def test_users_accounts_and_partitions(self, lab):
+        shown = lab.exec(
+            ["sacctmgr", "-nP", "show", "assoc", "cluster=lab", "format=account,user"]
+        ).stdout.split()
+        assert {"physics|alice", "biology|alice", "biology|bob"} <= set(shown)
+        assert lab.status()["partitions"] == ["batch", "green"]
+        assert lab.exec(["sinfo", "-ho", "%P %D", "-p", "batch"]).stdout.split() == ["batch*", "4"]
+        who = lab.exec(["bash", "-c", "echo $USER $HOME $PWD $(id -un)"], user="bob").stdout.split()
+        assert who == ["bob", "/home/bob", "/home/bob", "bob"]
+
+    def test_somebody_elses_account_is_refused(self, lab):
+        done = lab.exec(["sbatch", "-A", "physics", "--wrap", "true"], user="bob", check=False)
+        assert done.returncode
+        assert "Invalid account" in done.stderr
+
+    def test_two_nodes_two_gpus_each(self, lab, tmp_path):
+        code, text = slurm_job(
+            lab,
+            tmp_path,
+            "srun bash -c 'echo $SLURMD_NODENAME gpus=$CUDA_VISIBLE_DEVICES $(ls -d /sys/class/powercap/intel-rapl:2)'",
+            *("-N2", "--ntasks-per-node=1", "--gres=gpu:2", "--exclusive", "-p", "green"),
+        )
+        assert code == 0, text
+        lines = sorted(text.splitlines())
+        assert len(lines) == 2
+        for line in lines:
+            assert re.fullmatch(r"n[1-4] gpus=0,1 /sys/class/powercap/intel-rapl:2", line)
+
+    def test_overlapping_step_beside_the_main_one(self, lab, tmp_path):
+        code, text = slurm_job(
+            lab,
+            tmp_path,
+            "srun --overlap --ntasks-per-node=1 sh -c 'echo side; sleep 2' & sleep 0.5; "
+            "srun sh -c 'echo main'; echo then; wait; exit 3",
+            *("-N4", "--ntasks-per-node=1", "--exclusive"),
+        )
+        assert code == 3
+        assert sorted(text.split()) == ["main"] * 4 + ["side"] * 4 + ["then"]
+        assert text.split()[-1] == "then"
+
+    def test_accounting_remembers(self, lab):
+        job = lab.exec(
+            ["sbatch", "--parsable", "--comment=kept", "-o", "/dev/null", "--wrap", "exit 5"], user="alice"
+        )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            row = lab.exec(
+                ["sacct", "-nXP", "-j", job.stdout.strip(), "-o", "state,exitcode,comment,account"],
+                user="alice",
+            ).stdout.strip()
+            if row.startswith("FAILED"):
+                break
+            time.sleep(0.3)
+        assert row == "FAILED|5:0|kept|physics"
+
+
+class TestExec:
+    def test_exit_code_streams_directory_and_environment(self, lab):
+        done = lab.exec(
+            ["bash", "-c", "pwd; echo $A; echo oops >&2; exit 9"],
+            user="bob",
+            cwd="/tmp",
+            env={"A": "b c=d"},
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (9, "/tmp\nb c=d\n", "oops\n")
+
+    def test_nothing_of_the_callers_environment_leaks(self, lab, monkeypatch):
+        monkeypatch.setenv("LEAK", "1")
+        names = {line.split("=")[0] for line in lab.exec(["/usr/bin/env"], user="alice").stdout.splitlines()}
+        assert names - {"TERM"} == {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "SLURM_CONF"}
+
+    def test_a_user_has_no_privileges(self, lab):
+        done = lab.exec(["cat", "/etc/shadow"], user="alice", node="n1", check=False)
+        assert "Permission denied" in done.stderr
+
+
+class TestComingAndGoing:
+    def test_a_second_up_is_a_quick_no_op(self, lab):
+        before = pids(lab)
+        began = time.monotonic()
+        assert "already" in lab.call("up").stdout
+        assert time.monotonic() - began < 3
+        assert pids(lab) == before
+
+    @pytest.mark.parametrize(
+        "victims", [("slurmd-n2", "rapl"), ("munged", "slurmctld"), ("mariadbd", "slurmdbd")]
+    )
+    def test_up_repairs(self, lab, victims):
+        for name in victims:
+            os.kill(pids(lab)[name], 9)
+        assert lab.status()["healthy"] is False
+        lab.call("up")
+        assert lab.status()["healthy"] is True
+        assert lab.exec(["srun", "-N4", "-t1", "hostname"], user="bob").stdout.count("\n") == 4
+
+    @pytest.mark.skipif(
+        "HPCFRUGAL_LAB_DOWN" not in os.environ, reason="takes the lab down; HPCFRUGAL_LAB_DOWN=1 runs it"
+    )
+    def test_down_leaves_nothing(self, lab):
+        lab.exec(["sbatch", "-N4", "--wrap", "srun sleep 600"], user="alice")
+        lab.exec(
+            ["bash", "-c", "setsid -f sleep 601; touch /tmp/of-alice; mkdir -p /dev/shm/of-alice/x"],
+            user="alice",
+        )
+        started = set(pids(lab).values())
+        time.sleep(2)
+        lab.call("down")
+        try:
+            assert not lab.state_dir.exists()
+            assert "hpcfrugal-lab" not in Path("/proc/self/mountinfo").read_text()
+            commands = subprocess.run(
+                ["ps", "axo", "pid=,args="], capture_output=True, text=True, check=True
+            ).stdout
+            assert not re.search(r"slurm(d|ctld|dbd|stepd)|hpcfrugal-lab|sleep 60[01]", commands)
+            assert not started & {int(line.split()[0]) for line in commands.splitlines()}
+            for user in ("alice", "bob"):
+                with pytest.raises(KeyError):
+                    pwd.getpwnam(user)
+                assert not Path("/home", user).exists()
+            for path in ("/tmp/of-alice", "/dev/shm/of-alice"):
+                assert not Path(path).exists()
+            assert "no lab" in lab.call("down").stdout
+        finally:
+            began = time.monotonic()
+            lab.call("up")
+        assert time.monotonic() - began < 40
+
+
+def pids(lab) -> dict[str, int]:
+    return {file.stem: json.loads(file.read_text())[0] for file in (lab.state_dir / "pids").iterdir()}
