@@ -89,10 +89,7 @@ def cached_sidecar(cache_dir: Path) -> Path:
 
 def _sources() -> list[Path]:
     return sorted(
-        Path(folder) / name
-        for folder, _, names in os.walk(PACKAGE_DIR)
-        for name in names
-        if name.endswith(".py")
+        Path(folder) / name for folder, _, names in os.walk(PACKAGE_DIR) for name in names if name.endswith(".py")
     )
 
 
@@ -235,9 +232,7 @@ def _used_import(statement: ast.Import | ast.ImportFrom, wanted: set[str]) -> li
     import ast
 
     names = [
-        alias
-        for alias in statement.names
-        if alias.name == "*" or (alias.asname or alias.name).split(".")[0] in wanted
+        alias for alias in statement.names if alias.name == "*" or (alias.asname or alias.name).split(".")[0] in wanted
     ]
     if not names:
         return []

@@ -73,7 +73,7 @@ def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
 
 def _path(value: Any) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("needs a path, such as \"~/hpcfrugal/spool\"")
+        raise ValueError('needs a path, such as "~/hpcfrugal/spool"')
     path = Path(value).expanduser()
     if not path.is_absolute():
         raise ValueError("needs an absolute path, or one that starts with ~")
@@ -89,7 +89,7 @@ def _backend(value: Any) -> str:
 def _pythons(value: Any) -> tuple[str, ...]:
     names = value.split(":") if isinstance(value, str) else value
     if not isinstance(names, list) or not names or not all(isinstance(n, str) and n for n in names):
-        raise ValueError("needs a list of interpreters, such as [\"python3\", \"/usr/bin/python3\"]")
+        raise ValueError('needs a list of interpreters, such as ["python3", "/usr/bin/python3"]')
     return tuple(names)
 
 

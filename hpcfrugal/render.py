@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hpcfrugal.jobspec import JobSpec
 
 PACKAGE_DIR = Path(__file__).resolve().parent
-# Forwarded from the batch shell to the user's commands. KILL and STOP cannot be caught; CONT and TSTP act by themselves.
+# Forwarded from the batch shell to the user's commands. KILL and STOP cannot be caught.
 SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU")
 DEFAULT_PYTHONS = ("python3", "/usr/bin/python3")
 
@@ -70,7 +70,7 @@ def choose_template(spec: JobSpec) -> str:
     return "gpu" if spec.resources.wants_gpus else "plain"
 
 
-def _container_arguments(spec: JobSpec, template: str) -> list[str]:
+def _container_arguments(spec: JobSpec) -> list[str]:
     container = spec.container
     if container is None:
         return []
@@ -152,7 +152,7 @@ def render(
         "script": script,
         "env": spec.env,
         "modules": spec.modules,
-        "container": _container_arguments(spec, name),
+        "container": _container_arguments(spec),
     }
     try:
         template = _environment(template_dirs).get_template(f"{name}.sbatch.j2")

@@ -17,9 +17,10 @@ from typing import Any
 
 from hpcfrugal import __version__
 from hpcfrugal.backends.base import Backend, Submitted
+from hpcfrugal.backends.commands import NoAnswer
 from hpcfrugal.bundle import cached_sidecar
 from hpcfrugal.config import Config, cache_dir, template_dirs
-from hpcfrugal.errors import InputError, Problem, SetupError
+from hpcfrugal.errors import HpcfrugalError, InputError, Problem, SetupError
 from hpcfrugal.jobspec import JobSpec, job_from_mapping, load_job
 from hpcfrugal.jobspec.batch_script import read_directives
 from hpcfrugal.options import sbatch_options
@@ -95,12 +96,14 @@ def submit(prepared: Prepared, backend: Backend) -> Submitted:
             run_dir.script, _local_options(prepared) if backend.name == "local" else (),
             run_id=prepared.run_id, workdir=prepared.workdir,
         )  # fmt: skip
+    except NoAnswer:
+        raise  # the job may be in the queue: it needs its directory
+    except HpcfrugalError:
+        shutil.rmtree(run_dir.path, ignore_errors=True)
+        raise
     except OSError as error:
         shutil.rmtree(run_dir.path, ignore_errors=True)
         raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
-    except BaseException:
-        shutil.rmtree(run_dir.path, ignore_errors=True)
-        raise
     write_json_atomic(
         run_dir.submitted_json,
         {

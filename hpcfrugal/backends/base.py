@@ -10,13 +10,19 @@ from typing import Protocol
 
 # Slurm's job states that a job never leaves (squeue(1), JOB STATE CODES).
 FINAL_STATES = frozenset(
-    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT".split()
+    (
+        *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED"),
+        *("NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"),
+    )
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A job as its backend took it. For a job array ``job_id`` is the array's own id."""
+    """A job as its backend took it.
+
+    For a job array ``job_id`` is the array's own id. ``cluster`` is empty where its name could not be learnt.
+    """
 
     cluster: str
     job_id: str

@@ -14,6 +14,10 @@ _FIXED = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "LC_ALL": "C"}
 _DROPPED = ("SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES", "SQUEUE_USERS", "SQUEUE_ALL", "SACCT_FORMAT")
 
 
+class NoAnswer(SetupError):
+    """A command was ended for taking too long: whether it did its work is not known."""
+
+
 def start(argv: Sequence[str], *, fixed: bool = True) -> subprocess.Popen[str]:
     """Start one of Slurm's commands.
 
@@ -52,7 +56,7 @@ def finish(process: subprocess.Popen[str], *, timeout_s: float) -> tuple[int, st
         process.kill()
         process.communicate()
         assert isinstance(process.args, list)
-        raise SetupError(
+        raise NoAnswer(
             f"{process.args[0]} gave no answer within {timeout_s:g} s", hint="the Slurm controller may be busy or down"
         ) from None
     return process.returncode, out, err

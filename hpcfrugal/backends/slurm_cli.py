@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +19,7 @@ _BATCH = 1000
 # squeue -o letters, one per column of _parse_squeue; none of these can hold the separator.
 _SQUEUE = "%A|%F|%K|%T|%V|%S|%e|%P|%a|%q|%u|%C|%N|%r"
 _SACCT = (
-    "JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,"
-    "Partition,Account,QOS,User,AllocCPUS,NodeList"
+    "JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,Partition,Account,QOS,User,AllocCPUS,NodeList"
 )
 
 
@@ -71,15 +72,15 @@ class SlurmCli:
         return self._cluster
 
     @staticmethod
-    def _read_cluster(process: object) -> str:
-        code, out, err = commands.finish(process, timeout_s=30)  # type: ignore[arg-type]
+    def _read_cluster(process: subprocess.Popen[str]) -> str:
+        code, out, err = commands.finish(process, timeout_s=30)
         for line in out.splitlines():
             key, _, value = line.partition("=")
             if key.strip() == "ClusterName":
                 return value.strip()
         raise SetupError(f"Slurm does not answer: {commands.first_line(err)}" if code else "Slurm names no cluster")
 
-    def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:  # noqa: ARG002
+    def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
         """Submit by ``sbatch --parsable``."""
         # Asked for while sbatch runs: the two take as long as one.
         config = None if self._cluster else commands.start(["scontrol", "show", "config"])
@@ -87,18 +88,17 @@ class SlurmCli:
         # The user's environment goes to the job as it is, as with plain sbatch.
         code, out, err = commands.finish(commands.start(argv, fixed=False), timeout_s=120)
         if config is not None:
-            try:
+            # A job that is in the queue must not be taken for refused because this second question failed:
+            # its sidecar knows the cluster's name as well.
+            with contextlib.suppress(SetupError):
                 self._cluster = self._read_cluster(config)
-            except SetupError:
-                if code == 0:
-                    raise
         if code != 0:
             raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
         # "id" or "id;cluster", the last line: site plugins may print before it.
         job_id, _, cluster = out.strip().splitlines()[-1].partition(";")
         if not job_id.isdigit():
             raise SetupError(f"sbatch answered {out.strip()!r}, which is not a job id")
-        return Submitted(cluster=cluster or self.cluster(), job_id=job_id)
+        return Submitted(cluster=cluster or self._cluster or "", job_id=job_id)
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, Sequence[JobState]]:
         """One squeue and one sacct per thousand jobs; sacct knows the past, squeue the present."""

@@ -26,15 +26,15 @@ def refresh_states(spool_root: Path) -> int:
         if submitted is None or str(submitted.get("cluster", "")).startswith("local:"):
             continue
         if not _settled(run_dir, str(submitted.get("job_id"))):
-            open_runs[str(submitted.get("cluster")), str(submitted.get("job_id"))] = run_dir
+            open_runs[str(submitted.get("cluster") or ""), str(submitted.get("job_id"))] = run_dir
     if not open_runs or not slurm_cli.available():
         return 0
     backend = slurm_cli.SlurmCli()
     here = backend.cluster()
-    wanted = [job_id for cluster, job_id in open_runs if cluster == here]
+    runs = {job_id: run_dir for (cluster, job_id), run_dir in open_runs.items() if cluster in {here, ""}}
     changed = 0
-    for job_id, states in backend.states(wanted).items():
-        run_dir = open_runs[here, job_id]
+    for job_id, states in backend.states(list(runs)).items():
+        run_dir = runs[job_id]
         for state in states:
             changed += _keep(run_dir, state)
     return changed

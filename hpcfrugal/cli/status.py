@@ -143,7 +143,7 @@ def watch(jobs: tuple[str, ...], interval: float) -> None:
     """Follow your jobs live until they are over. Ends by Ctrl-C; the jobs go on."""
     config = load_config()
     backends = _Backends(config)
-    found = [job for job in _jobs(config, jobs, everything=False)]
+    found = _jobs(config, jobs, everything=False)
     refresh(found, backends)
     if not jobs:
         found = [job for job in found if not job.over]

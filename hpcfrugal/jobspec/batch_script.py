@@ -84,9 +84,7 @@ def read_directives(text: str, where: str) -> Directives:
             continue
         if found[:1] in (["hetjob"], ["packjob"]):
             problems.append(
-                Problem(
-                    place, "a heterogeneous job can't be followed", "submit its parts as jobs of their own"
-                )
+                Problem(place, "a heterogeneous job can't be followed", "submit its parts as jobs of their own")
             )
             continue
         for flag in read_options(found):
@@ -142,9 +140,7 @@ def _values_of(flags: list[Flag]) -> dict[str, Any]:
         elif flag.name in _KEYS and flag.value is not None:
             key, read = _KEYS[flag.name]
             # Of the two, sbatch takes the one that comes last.
-            other = {"resources.mem": "resources.mem_per_cpu", "resources.mem_per_cpu": "resources.mem"}.get(
-                key
-            )
+            other = {"resources.mem": "resources.mem_per_cpu", "resources.mem_per_cpu": "resources.mem"}.get(key)
             values.pop(other or "", None)
             try:
                 values[key] = read(flag.value)

@@ -26,9 +26,7 @@ class Container(Section):
         description="Directories passed in, as `source[:target[:options]]`.",
         examples=[["/scratch:/data:ro"]],
     )
-    options: Lines = Field(
-        default=(), description="Further options of `apptainer exec`.", examples=[["--cleanenv"]]
-    )
+    options: Lines = Field(default=(), description="Further options of `apptainer exec`.", examples=[["--cleanenv"]])
 
     @model_validator(mode="before")
     @classmethod

@@ -76,8 +76,7 @@ class Energy(Section):
             faults.append(
                 Fault(
                     ("record",),
-                    f"{format_duration(self.record)} is shorter than the interval of "
-                    f"{format_duration(self.interval)}",
+                    f"{format_duration(self.record)} is shorter than the interval of {format_duration(self.interval)}",
                     "a record sums up at least one reading",
                     (("record",), ("interval",)),
                 )

@@ -39,7 +39,7 @@ def _schema(kind: str | list[str], **more: object) -> WithJsonSchema:
 
 
 _TEXT_KINDS = ["string", "number"]
-_DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9P]", "examples": ["90s", "15m", "2h", "1h30m", "1d"]}
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9P]"}
 
 Text = Annotated[str, BeforeValidator(text_of), _schema(_TEXT_KINDS)]
 Line = Annotated[str, BeforeValidator(line_of), _schema(_TEXT_KINDS, minLength=1)]
@@ -129,9 +129,7 @@ Gpus = Annotated[
 ArrayIndices = Annotated[
     str,
     BeforeValidator(array_of),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9][0-9,:%-]*$"}]}
-    ),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^[0-9][0-9,:%-]*$"}]}),
 ]
 Lines = Annotated[
     tuple[str, ...],

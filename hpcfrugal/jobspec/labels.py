@@ -43,9 +43,7 @@ def _texts_by_name(value: object, what: str, check_name: Callable[[object], str]
 def _env_name_of(value: object) -> str:
     text = text_of(value)
     if not _ENV_NAME.fullmatch(text):
-        raise ValueError(
-            f"{shown(text)} can't name an environment variable; letters, digits and `_` are taken"
-        )
+        raise ValueError(f"{shown(text)} can't name an environment variable; letters, digits and `_` are taken")
     return text
 
 

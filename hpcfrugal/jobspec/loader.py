@@ -35,9 +35,7 @@ def load_job(path: Path) -> JobSpec:
     if raw.startswith(b"#!") or path.suffix.lower() in SCRIPT_SUFFIXES:
         return _from_script(path, raw, where)
     if len(raw) > MAX_FILE_BYTES:
-        raise InputError.at(
-            where, "is larger than 1 MB", "a job file holds a few lines; is this the right one?"
-        )
+        raise InputError.at(where, "is larger than 1 MB", "a job file holds a few lines; is this the right one?")
     source = read_yaml(_decode(raw, where), where)
     if source.value is None:
         raise InputError.at(where, "is empty", "write at least `command: python train.py`")
@@ -69,9 +67,10 @@ def _read_head(path: Path, where: str, limit: int) -> bytes:
         raise InputError.at(where, "there is no such file") from None
     except (OSError, ValueError) as error:
         raise InputError.at(where, f"can't be read: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError.at(where, "is not a file")
     with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InputError.at(where, "is not a file")
         return file.read(limit + 1)
 
 
@@ -116,18 +115,14 @@ def _from_values(source: Source, path: Path, where: str) -> JobSpec:
 
 def _from_script(path: Path, raw: bytes, where: str) -> JobSpec:
     if not raw.startswith(b"#!"):
-        raise InputError.at(
-            where, "does not begin with `#!`", "its first line must name a shell: #!/bin/bash"
-        )
+        raise InputError.at(where, "does not begin with `#!`", "its first line must name a shell: #!/bin/bash")
     if len(raw) > MAX_SCRIPT_BYTES:
         raise InputError.at(where, "is larger than 4 MB, which Slurm refuses")
     if b"\0" in raw:
         raise InputError.at(where, "holds a NUL character, which Slurm refuses")
     if b"\r\n" in raw:
         line = raw[: raw.index(b"\r\n")].count(b"\n") + 1
-        raise InputError.at(
-            f"{where}:{line}", "has DOS line ends, which Slurm refuses", "dos2unix removes them"
-        )
+        raise InputError.at(f"{where}:{line}", "has DOS line ends, which Slurm refuses", "dos2unix removes them")
     found = _directives(raw, where)
     data = _fill({"script": str(path.absolute())}, found.values)
     # Where nothing else is said sbatch names a job by its script, suffix included.

@@ -18,7 +18,7 @@ from hpcfrugal.jobspec.schedule import Schedule
 
 
 class JobSpec(Section):
-    """A job file: one of `command` and `script`, and everything else with a default."""
+    """A job file: one of `command` and `script`; everything else has a default."""
 
     name: Name = Field(
         default="",
@@ -27,7 +27,7 @@ class JobSpec(Section):
     )
     command: Command | None = Field(
         default=None,
-        description="Shell commands to run, on several lines where needed; or one command as a list of words.",
+        description="Shell commands to run, on several lines if need be; or one command as a list of words.",
         examples=["python train.py --epochs 10", ["python", "train.py"]],
     )
     script: FilePath | None = Field(
@@ -80,9 +80,7 @@ class JobSpec(Section):
         description="Sampling of energy: `off`, or a mapping.",
         examples=["off", {"interval": "0.5s"}],
     )
-    schedule: Schedule = Field(
-        default=Schedule(), description="When the job may run.", examples=[{"max_delay": "12h"}]
-    )
+    schedule: Schedule = Field(default=Schedule(), description="When the job may run.", examples=[{"max_delay": "12h"}])
     tags: Tags = Field(
         default={},
         description="Labels for reports: `project`, `phase` and any of your own.",
@@ -101,7 +99,7 @@ class JobSpec(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_name(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or data.get("name") not in {None, ""}:
+        if not isinstance(data, Mapping) or (data.get("name") is not None and data["name"] != ""):
             return data
         command, script = data.get("command"), data.get("script")
         if isinstance(command, Sequence) and not isinstance(command, str) and command:
@@ -118,18 +116,12 @@ class JobSpec(Section):
         faults = []
         both = (("command",), ("script",))
         if self.command is None and self.script is None:
-            faults.append(
-                Fault(("command",), "is missing", "write what to run: `command: python train.py`", both)
-            )
+            faults.append(Fault(("command",), "is missing", "write what to run: `command: python train.py`", both))
         if self.command is not None and self.script is not None:
-            faults.append(
-                Fault(("script",), "can't be given along with `command`", "keep one of the two", both)
-            )
+            faults.append(Fault(("script",), "can't be given along with `command`", "keep one of the two", both))
         if self.args and self.script is None:
             faults.append(
-                Fault(
-                    ("args",), "has no `script` to go to", "write them behind the command", (("args",), *both)
-                )
+                Fault(("args",), "has no `script` to go to", "write them behind the command", (("args",), *both))
             )
         if self.schedule.interruptible is not None and self.resources.requeue is False:
             faults.append(

@@ -90,9 +90,7 @@ def _unknown_key(path: KeyPath) -> Problem:
     elsewhere = [candidate for candidate in known if candidate[-1] == word]
     if elsewhere:
         place = dotted(elsewhere[0][:-1])
-        return Problem(
-            dotted(path), what, f"`{word}` belongs " + (f"under `{place}`" if place else "at the top level")
-        )
+        return Problem(dotted(path), what, f"`{word}` belongs " + (f"under `{place}`" if place else "at the top level"))
     near = difflib.get_close_matches(word, beside, n=1, cutoff=0.6)
     if near:
         return Problem(dotted(path), what, f"did you mean `{near[0]}`?")

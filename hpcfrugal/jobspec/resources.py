@@ -18,15 +18,9 @@ class Resources(Section):
     nodes: Nodes | None = Field(
         default=None, description="Number of nodes, or `least-most` such as `2-4`.", examples=[2, "2-4"]
     )
-    ntasks: Count | None = Field(
-        default=None, description="Number of tasks (MPI ranks) over all nodes.", examples=[16]
-    )
-    ntasks_per_node: Count | None = Field(
-        default=None, description="Number of tasks on each node.", examples=[8]
-    )
-    cpus_per_task: Count | None = Field(
-        default=None, description="Number of CPUs of each task.", examples=[4]
-    )
+    ntasks: Count | None = Field(default=None, description="Number of tasks (MPI ranks) over all nodes.", examples=[16])
+    ntasks_per_node: Count | None = Field(default=None, description="Number of tasks on each node.", examples=[8])
+    cpus_per_task: Count | None = Field(default=None, description="Number of CPUs of each task.", examples=[4])
     mem: Memory | None = Field(
         default=None,
         description="Memory of each node: a number with K, M, G or T, without a unit MiB; 0 is all of it.",
@@ -42,9 +36,7 @@ class Resources(Section):
         description="Number of GPUs of the whole job, with the type where it matters.",
         examples=[2, "a100:2"],
     )
-    gpus_per_node: Gpus | None = Field(
-        default=None, description="Number of GPUs on each node.", examples=[4, "h100:4"]
-    )
+    gpus_per_node: Gpus | None = Field(default=None, description="Number of GPUs on each node.", examples=[4, "h100:4"])
     gpus_per_task: Gpus | None = Field(default=None, description="Number of GPUs of each task.", examples=[1])
     gres: Joined | None = Field(
         default=None,
@@ -60,20 +52,12 @@ class Resources(Section):
     partition: Joined | None = Field(
         default=None, description="Partition, or several to choose from.", examples=["batch"]
     )
-    account: Line | None = Field(
-        default=None, description="Account that the job is charged to.", examples=["climate"]
-    )
+    account: Line | None = Field(default=None, description="Account that the job is charged to.", examples=["climate"])
     qos: Line | None = Field(default=None, description="Quality of service.", examples=["normal"])
-    constraint: Line | None = Field(
-        default=None, description="Node features that are needed.", examples=["skylake&ib"]
-    )
-    reservation: Joined | None = Field(
-        default=None, description="Reservation to run in.", examples=["course"]
-    )
+    constraint: Line | None = Field(default=None, description="Node features that are needed.", examples=["skylake&ib"])
+    reservation: Joined | None = Field(default=None, description="Reservation to run in.", examples=["course"])
     nodelist: Joined | None = Field(default=None, description="Nodes that must be used.", examples=["n[1-4]"])
-    exclude: Joined | None = Field(
-        default=None, description="Nodes that must not be used.", examples=["n7,n9"]
-    )
+    exclude: Joined | None = Field(default=None, description="Nodes that must not be used.", examples=["n7,n9"])
     array: ArrayIndices | None = Field(
         default=None,
         description="Task indices of a job array; `%4` lets at most 4 run at once.",
@@ -82,9 +66,7 @@ class Resources(Section):
     dependency: Line | None = Field(
         default=None, description="Jobs that this one waits for.", examples=["afterok:1234", "singleton"]
     )
-    exclusive: Switch = Field(
-        default=False, description="Whether the job has its nodes for itself.", examples=[True]
-    )
+    exclusive: Switch = Field(default=False, description="Whether the job has its nodes for itself.", examples=[True])
     requeue: Switch | None = Field(
         default=None,
         description="Whether Slurm may put the job back in the queue; left out, the cluster decides.",

@@ -306,9 +306,7 @@ def check_flag(entry: object) -> str:
     """One extra option, as one word that sbatch reads as nothing else; raises ValueError with the reason."""
     text = line_of(entry, limit=131_072)
     if not text.startswith("-") or text.strip("-") == "":
-        raise ValueError(
-            f"{shown(text)} is not an option; every entry begins with `-`, such as --mail-type=END"
-        )
+        raise ValueError(f"{shown(text)} is not an option; every entry begins with `-`, such as --mail-type=END")
     word, _, _ = text.partition("=")
     if any(char.isspace() for char in word):
         name, _, value = text.partition(" ")
@@ -334,9 +332,7 @@ def flags_of(value: object) -> tuple[str, ...]:
     if isinstance(value, Mapping):
         entries: list[tuple[str | int, object]] = []
         for key, setting in value.items():
-            name = (
-                f"--{str(key).lstrip('-')}" if len(str(key).lstrip("-")) > 1 else f"-{str(key).lstrip('-')}"
-            )
+            name = f"--{str(key).lstrip('-')}" if len(str(key).lstrip("-")) > 1 else f"-{str(key).lstrip('-')}"
             entries.append((str(key), _from_mapping(name, setting)))
     elif isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError("must be a list of options, such as [--mail-type=END, --nice=100]")

@@ -158,16 +158,9 @@ class Schedule(Section):
                 )
             )
         if self.earliest is not None and self.deadline is not None and self.earliest >= self.deadline:
-            faults.append(
-                Fault(("earliest",), "is not before `deadline`", None, (("earliest",), ("deadline",)))
-            )
+            faults.append(Fault(("earliest",), "is not before `deadline`", None, (("earliest",), ("deadline",))))
         bounds = (("max_delay",), ("deadline",), ("queue",))
-        if (
-            self.policy == "low-carbon"
-            and self.max_delay is None
-            and self.deadline is None
-            and self.queue is None
-        ):
+        if self.policy == "low-carbon" and self.max_delay is None and self.deadline is None and self.queue is None:
             faults.append(
                 Fault(
                     ("policy",),

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+from hpcfrugal.jobspec.container import Container
+from hpcfrugal.jobspec.energy import Energy
+from hpcfrugal.jobspec.fields import Section
 from hpcfrugal.jobspec.model import JobSpec
+from hpcfrugal.jobspec.resources import Resources
+from hpcfrugal.jobspec.schedule import Interruptible, Schedule
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+_SWITCH = {"enum": [True, False, "on", "off", "yes", "no", "true", "false"]}
+_ONE_TEXT = {"type": "string", "minLength": 1}
+_SECTIONS: tuple[type[Section], ...] = (Container, Energy, Interruptible, Resources, Schedule)
 
 
 def job_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of what a job file may hold, in the forms that people write."""
-    schema = JobSpec.model_json_schema(mode="validation")
+    # The types' own schemas are shared objects, so the changes below are made on a copy.
+    schema = copy.deepcopy(JobSpec.model_json_schema(mode="validation"))
     schema["properties"].pop("directives")
-    switch = {"enum": [True, False, "on", "off", "yes", "no", "true", "false"]}
-    _also(schema["properties"], "energy", switch)
-    _also(schema["properties"], "container", {"type": "string", "minLength": 1})
-    _also(schema["properties"], "modules", {"type": "string", "minLength": 1})
-    _also(schema["$defs"]["Schedule"]["properties"], "interruptible", switch)
-    for section in (schema, *schema["$defs"].values()):
-        for name, entry in section["properties"].items():
-            # A key without a value is as if it were not there, and editors meet it while one is typing.
-            _also(section["properties"], name, {"type": "null"})
-            entry = section["properties"][name]
-            entry.pop("title", None)
-            if not isinstance(entry.get("default"), bool | int | str) or entry["default"] == "":
-                entry.pop("default", None)  # only absence, which is no value that one would write
+    _finish(schema, JobSpec, {"energy": _SWITCH, "container": _ONE_TEXT, "modules": _ONE_TEXT})
+    for section in _SECTIONS:
+        short_forms = {"interruptible": _SWITCH} if section is Schedule else {}
+        _finish(schema["$defs"][section.__name__], section, short_forms)
     schema["oneOf"] = [{"required": ["command"]}, {"required": ["script"]}]
     schema["title"] = "hpcfrugal job file"
     return {"$schema": SCHEMA_DIALECT, **schema}
 
 
-def _also(properties: dict[str, Any], name: str, form: dict[str, Any]) -> None:
-    """Let a key take one more form."""
-    entry = properties[name]
-    notes = {key: entry.pop(key) for key in ("description", "examples", "default", "title") if key in entry}
-    forms = entry.pop("anyOf", None) or ([entry] if entry else [])
-    if form not in forms:
-        forms = [*forms, form]
-    properties[name] = {**notes, "anyOf": forms}
+def _finish(schema: dict[str, Any], section: type[Section], short_forms: dict[str, dict[str, Any]]) -> None:
+    """Give each key its short forms, the empty value, and its default as one would write it."""
+    defaults = section.model_construct().model_dump(mode="json")
+    for name, entry in schema["properties"].items():
+        told = {key: entry.pop(key) for key in ("description", "examples") if key in entry}
+        default = defaults.get(name)
+        if isinstance(default, bool | int | float) or (isinstance(default, str) and default):
+            told["default"] = default
+        for dropped in ("title", "default"):
+            entry.pop(dropped, None)
+        forms = entry.pop("anyOf", None) or [entry]
+        forms += [form for form in (short_forms.get(name), {"type": "null"}) if form and form not in forms]
+        schema["properties"][name] = {**told, "anyOf": forms}

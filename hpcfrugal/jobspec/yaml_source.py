@@ -51,6 +51,7 @@ def read_yaml(text: str, where: str) -> Source:
 
 class _Reader:
     def __init__(self, text: str, where: str) -> None:
+        self._text = text
         self._where = where
         self._loader = _Loader(text)
         self._anchors: dict[str, tuple[Any, dict[KeyPath, int]]] = {}
@@ -91,8 +92,12 @@ class _Reader:
         mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         where = f"{self._where}:{mark.line + 1}" if mark is not None else self._where
         problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
-        if "'\\t'" in problem or "tab character" in problem:
-            return InputError.at(where, "a tab can't indent in YAML", "use spaces")
+        found = self._text.splitlines()[mark.line : mark.line + 1] if mark is not None else []
+        if "cannot start any token" in problem and found:
+            char = found[0][mark.column : mark.column + 1]
+            if char == "\t":
+                return InputError.at(where, "a tab can't indent in YAML", "use spaces")
+            return InputError.at(where, f"{shown(char)} can't begin a value in YAML", "put the text in quotes")
         context = str(getattr(error, "context", None) or "")
         hint = None
         if "mapping values are not allowed" in problem:
@@ -105,9 +110,7 @@ class _Reader:
     def _value(self, event: Any, path: KeyPath) -> Any:
         self._count += 1
         if self._count > MAX_VALUES:
-            raise self._error(
-                event, f"more than {MAX_VALUES} values", "a job file is small; are aliases repeated?"
-            )
+            raise self._error(event, f"more than {MAX_VALUES} values", "a job file is small; are aliases repeated?")
         if len(path) > MAX_DEPTH:
             raise self._error(event, f"nested more than {MAX_DEPTH} deep", "a job file has few levels")
         if isinstance(event, yaml.AliasEvent):
@@ -138,15 +141,11 @@ class _Reader:
         if event.anchor in self._open:
             raise self._error(event, f"*{event.anchor} stands for something that it is a part of")
         if event.anchor not in self._anchors:
-            raise self._error(
-                event, f"*{event.anchor} is not defined above", "a text that begins with * needs quotes"
-            )
+            raise self._error(event, f"*{event.anchor} is not defined above", "a text that begins with * needs quotes")
         value, below = self._anchors[event.anchor]
         self._count += _size(value)
         if self._count > MAX_VALUES:
-            raise self._error(
-                event, f"more than {MAX_VALUES} values", "a job file is small; are aliases repeated?"
-            )
+            raise self._error(event, f"more than {MAX_VALUES} values", "a job file is small; are aliases repeated?")
         for at, line in below.items():
             self._lines.setdefault((*path, *at), line)
         return value
@@ -162,18 +161,21 @@ class _Reader:
                 merged.update(self._merge(path))
                 continue
             place = (*path, key)
-            earlier = self._lines.get(place) if key in found else None
-            if earlier is not None:
+            if key in found:
                 self._problems.append(
                     Problem(
                         f"{self._where}:{line}: {dotted(place)}",
-                        f"is given twice, first on line {earlier}",
+                        f"is given twice, first on line {self._lines[place]}",
                         "keep one of the two",
                     )
                 )
+                # The first one counts, so the lines within the second lead nowhere.
+                lines, self._lines = self._lines, {}
+                self._value(self._loader.get_event(), place)
+                self._lines = lines
+                continue
             self._lines[place] = line
-            value = self._value(self._loader.get_event(), place)
-            found.setdefault(key, value)
+            found[key] = self._value(self._loader.get_event(), place)
         return {**merged, **found}
 
     def _merge(self, path: KeyPath) -> dict[str, Any]:

@@ -250,9 +250,7 @@ def _shared(segment: Segment, index: int, points: Sequence[Record]) -> list[Inte
     for old, new in pairwise(usable):
         whole = _interval(segment, index, old, new)
         share = job_share(
-            NodeInterval(
-                whole.energy_uj, (new.node_busy_us or 0) - (old.node_busy_us or 0), header.cpus_node
-            ),
+            NodeInterval(whole.energy_uj, (new.node_busy_us or 0) - (old.node_busy_us or 0), header.cpus_node),
             JobUse((new.job_cpu_us or 0) - (old.job_cpu_us or 0), header.cpus_alloc),
         )
         if share is not None:
@@ -269,9 +267,7 @@ def _fallbacks(
 ) -> None:
     """Model what the segment did not measure; what cannot be modelled either is unknown, with its reason."""
     header = segment.header
-    measured = [
-        channel for index, channel in enumerate(header.channels) if index in speaking and channel.counted
-    ]
+    measured = [channel for index, channel in enumerate(header.channels) if index in speaking and channel.counted]
     for component in _COMPONENTS:
         if not any(channel.component == component for channel in measured):
             series = model_cpu(segment, cpu_table) if component == "cpu" else model_dram(segment)
@@ -316,9 +312,7 @@ def _add_series(
 
 def _why(segment: Segment, component: str, unknown_because: str | None) -> str:
     """Why nothing better was used, from what the sidecar reported."""
-    reasons = [
-        f"{item.source}: {item.reason}" for item in segment.header.absent if item.component == component
-    ]
+    reasons = [f"{item.source}: {item.reason}" for item in segment.header.absent if item.component == component]
     if any(channel.component == component and channel.counted for channel in segment.header.channels):
         reasons.append("a sensor was found but gave no usable reading")
     elif not reasons:

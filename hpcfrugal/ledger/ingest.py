@@ -62,15 +62,13 @@ def has_changed(connection: sqlite3.Connection, run: RunDir) -> bool:
 
 
 def _changed(connection: sqlite3.Connection, run_id: str, seen: Sequence[_Seen]) -> list[_Seen]:
-    rows = connection.execute(
-        "SELECT name, size, mtime_ns, inode FROM file_states WHERE run_id = ?", (run_id,)
-    )
+    rows = connection.execute("SELECT name, size, mtime_ns, inode FROM file_states WHERE run_id = ?", (run_id,))
     known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
     return [file for file in seen if known.get(clean_text(file.name)) != file.state]
 
 
 def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
-    """Bring the rows of ``run`` up to date, inside the caller's transaction; returns how many files were read.
+    """Bring the rows of ``run`` up to date inside the caller's transaction; returns how many files were read.
 
     Raises ``OSError`` where the directory cannot be listed.
     """

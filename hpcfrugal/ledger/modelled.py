@@ -66,9 +66,7 @@ def model_dram(segment: Segment) -> ModelledSeries:
             known_ns += span_ns
             upto_uj = dram_energy_uj([(weighted, 1)])
             intervals.append(
-                Interval(
-                    _wall(segment, before_ns), _wall(segment, record.boottime_ns), upto_uj - done_uj, span_ns
-                )
+                Interval(_wall(segment, before_ns), _wall(segment, record.boottime_ns), upto_uj - done_uj, span_ns)
             )
             done_uj = upto_uj
         before_ns = record.boottime_ns

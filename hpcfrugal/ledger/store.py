@@ -65,9 +65,7 @@ def open_ledger(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connecti
     if write:
         create_private(path)
     elif not path.is_file():
-        raise SetupError(
-            f"there is no ledger at {path}", hint="`hpcfrugal ledger sync` makes it from the spool"
-        )
+        raise SetupError(f"there is no ledger at {path}", hint="`hpcfrugal ledger sync` makes it from the spool")
     with sqlite_errors(path):
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
         try:
@@ -93,9 +91,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path, write: bool) -> No
             hint=f"upgrade hpcfrugal, or move the ledger away: {_REBUILD_HINT}",
         )
     if not write:
-        raise DataError(
-            f"the ledger {path} is empty or of an older hpcfrugal", hint="run `hpcfrugal ledger sync`"
-        )
+        raise DataError(f"the ledger {path} is empty or of an older hpcfrugal", hint="run `hpcfrugal ledger sync`")
     if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise DataError(f"{path} is a database, but not a ledger", hint="set --ledger to another file")
     _migrate(path)

@@ -231,9 +231,7 @@ def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> Check
 
 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:
-    rows = connection.execute(
-        "SELECT run_id, name, problems FROM files WHERE problems != '[]' ORDER BY run_id, name"
-    )
+    rows = connection.execute("SELECT run_id, name, problems FROM files WHERE problems != '[]' ORDER BY run_id, name")
     for row in rows:
         for problem in json.loads(row["problems"]):
             yield f"{row['run_id']}/{row['name']}: {problem}"

@@ -17,7 +17,8 @@ PEAK_MIN_NS = 100_000_000
 """Shortest interval that gives a peak power; below it the counter's own steps dominate."""
 
 FROZEN_NS = 5_000_000_000
-"""A device that shows no microjoule in this time is not counting, as in many virtual machines."""
+"""A device that shows no microjoule in this time is not counting, as in many virtual machines; its energy is
+then unknown, and none of that time was measured."""
 
 POWER_GAP_NS = 10_000_000_000
 """Longest interval that the trapezoid of ``PowerIntegral`` bridges."""
@@ -34,10 +35,11 @@ class EnergyCounter:
     __slots__ = (
         "_at_ns",
         "_failed",
-        "_frozen_until_moves",
         "_gap_ns",
+        "_idle_ns",
         "_max_w",
         "_modulus",
+        "_moves",
         "_total_uj",
         "_value_uj",
         "errors",
@@ -55,7 +57,8 @@ class EnergyCounter:
         self._value_uj: int | None = None
         self._at_ns = 0
         self._failed = True
-        self._frozen_until_moves = not can_rest
+        self._moves = can_rest
+        self._idle_ns = 0
         self._total_uj = 0
         self.measured_ns = 0
         self.errors = 0
@@ -66,9 +69,10 @@ class EnergyCounter:
     @property
     def energy_uj(self) -> int | None:
         """Microjoules since the first reading; None where the latest reading failed or nothing counts."""
-        if self._failed or (self._frozen_until_moves and self.measured_ns >= FROZEN_NS):
-            return None
-        return self._total_uj
+        return None if self._failed or self._is_frozen() else self._total_uj
+
+    def _is_frozen(self) -> bool:
+        return not self._moves and self._idle_ns >= FROZEN_NS
 
     def restart(self) -> None:
         """Count from 0 again, from the latest reading on."""
@@ -101,9 +105,13 @@ class EnergyCounter:
             self.resets += 1
             return
         if delta_uj:
-            self._frozen_until_moves = False
+            self._moves = True
         self._total_uj += delta_uj
         self.measured_ns += elapsed_ns
+        if not self._moves:
+            self._idle_ns += elapsed_ns
+            if self._is_frozen():
+                self.measured_ns = 0
         if elapsed_ns >= PEAK_MIN_NS:
             power_w = delta_uj * 1000 / elapsed_ns
             if self.peak_w is None or power_w > self.peak_w:

@@ -124,8 +124,9 @@ def expand_per_node(text: str) -> list[int]:
     """``72(x2),36`` as [72, 72, 36]; empty for anything that does not read so."""
     found: list[int] = []
     for part in text.split(",") if text else []:
-        head, _, tail = part.partition("(x")
-        number, times = _count(head), _count(tail[:-1]) if tail.endswith(")") else (None if tail else 1)
+        head, brackets, tail = part.partition("(x")
+        number = _count(head)
+        times = 1 if not brackets else _count(tail[:-1]) if tail.endswith(")") else None
         if number is None or times is None or times > 100_000:
             return []
         found.extend([number] * times)

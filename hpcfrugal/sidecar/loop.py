@@ -12,6 +12,7 @@ import time
 
 from . import SCHEMA, VERSION, node
 from .counter import EnergyCounter, PowerIntegral
+from .guard import open_sensor, read_sensor
 from .identity import is_exclusive
 from .jsonline import dumps
 from .say import say
@@ -153,7 +154,7 @@ class Loop:
             if source.worker is not None:
                 self._late.append(source)
                 continue
-            opened = source.sensor.open()
+            opened = open_sensor(source.sensor)
             self._absent += opened.absent
             self._gpus += opened.gpus
             source.adopt(opened.channels)
@@ -193,7 +194,7 @@ class Loop:
         for source in self._sources:
             if source.worker is None:
                 at_ns = self._clock_ns()
-                source.update(at_ns, source.sensor.read())
+                source.update(at_ns, read_sensor(source.sensor, len(source.meters)))
         deadline_ns = self._clock_ns() + int(wait_s * 1e9)
         for source in self._sources:
             worker = source.worker

@@ -51,6 +51,7 @@ class ProcTree:
         "_steps",
         "_tick_us",
         "_total_ticks",
+        "_undecided",
         "source",
     )
 
@@ -67,6 +68,7 @@ class ProcTree:
         self._lost_ticks = 0
         self._total_ticks = 0
         self._scans = 0
+        self._undecided = False
         self._tick_us = 1_000_000 // ticks_per_s()
         self._page_b = os.sysconf("SC_PAGE_SIZE")
         self._peak_b = 0
@@ -103,6 +105,7 @@ class ProcTree:
 
     def _choose(self, seen: dict[int, _Process]) -> dict[int, _Process]:
         verdict: dict[int, bool] = {0: False}
+        self._undecided = False
         for pid, process in seen.items():
             known = self._members.get(pid)
             member = pid == self._root_pid or (known is not None and known.start == process.start)
@@ -117,9 +120,10 @@ class ProcTree:
             answer = verdict.get(pid, False)
             for link in chain:
                 verdict[link] = answer
-        for pid, process in seen.items():
-            if not verdict[pid] and process.comm != b"slurmstepd":
-                self._foreign.add(pid)
+        if not self._undecided:
+            self._foreign.update(
+                [pid for pid, process in seen.items() if not verdict[pid] and process.comm != b"slurmstepd"]
+            )
         return {pid: process for pid, process in seen.items() if verdict[pid]}
 
     def _lost(self, members: dict[int, _Process]) -> int:
@@ -175,6 +179,7 @@ class ProcTree:
             self._steps[key] = -2
             return False
         self._steps[key] = looks + 1
+        self._undecided = True
         return False
 
     def _same_node(self, pid: int) -> bool | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import _thread
 import time
 
-from .say import say
-from .sensors.base import TYPE_CHECKING, Absent, Opened
+from .guard import open_sensor, read_sensor
+from .sensors.base import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .sensors.base import Sensor
+    from .sensors.base import Opened, Sensor
 
 
 class Reading:
@@ -54,23 +54,13 @@ class Worker:
         return not self.busy
 
     def _run(self) -> None:
-        try:
-            self.opened = self._sensor.open()
-        except Exception as error:
-            # whatever a driver's binding throws must cost its own channels only
-            say(f"{self._sensor.name}: {type(error).__name__}: {error}", once=f"{self._sensor.name} open")
-            reason = f"{type(error).__name__}: {error}"
-            self.opened = Opened([], [Absent(self._sensor.component, self._sensor.name, reason)], [])
+        self.opened = open_sensor(self._sensor)
         count = len(self.opened.channels)
         self._done.release()
         while True:
             self._go.acquire()
             begun_ns = self._clock_ns()
-            try:
-                values = self._sensor.read()
-            except Exception as error:
-                say(f"{self._sensor.name}: {type(error).__name__}: {error}", once=f"{self._sensor.name} read")
-                values = [None] * count
+            values = read_sensor(self._sensor, count)
             self.reading = Reading((begun_ns + self._clock_ns()) // 2, values)
             self._done.release()
 

@@ -28,7 +28,7 @@ ZONES = {
     "psys": "intel-rapl:2",
 }
 
-# Runs inside a node as a plain user. Waits for a zone's counter to change, so that the time is that of the value.
+# Runs inside a node as a plain user. Waits for a counter to change, so that the time is that of the value.
 READ_RAPL = r"""
 import json, sys, time
 zones = json.loads(sys.argv[1]); stop = time.monotonic() + float(sys.argv[2])
@@ -277,7 +277,8 @@ class TestSlurm:
         code, text = slurm_job(
             lab,
             tmp_path,
-            "srun bash -c 'echo $SLURMD_NODENAME gpus=$CUDA_VISIBLE_DEVICES $(ls -d /sys/class/powercap/intel-rapl:2)'",
+            "srun bash -c 'echo $SLURMD_NODENAME gpus=$CUDA_VISIBLE_DEVICES "
+            "$(ls -d /sys/class/powercap/intel-rapl:2)'",
             *("-N2", "--ntasks-per-node=1", "--gres=gpu:2", "--exclusive", "-p", "green"),
         )
         assert code == 0, text
@@ -360,7 +361,7 @@ class TestComingAndGoing:
     def test_down_leaves_nothing(self, lab):
         lab.exec(["sbatch", "-N4", "--wrap", "srun sleep 600"], user="alice")
         lab.exec(
-            ["bash", "-c", "setsid -f sleep 601; touch /tmp/of-alice; mkdir -p /dev/shm/of-alice/x"],
+            ["bash", "-c", "setsid -f sleep 601 >/dev/null 2>&1; touch /tmp/of-alice; mkdir -p /dev/shm/of-alice/x"],
             user="alice",
         )
         started = set(pids(lab).values())

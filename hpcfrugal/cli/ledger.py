@@ -1,0 +1,204 @@
+"""``hpcfrugal ledger``: bring the index of the spool up to date, check it, rebuild it, write it out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from hpcfrugal.config import Config, load_config
+from hpcfrugal.errors import DataError, SetupError
+from hpcfrugal.ledger import sync as engine
+from hpcfrugal.report.text import plain
+
+_SHOWN = 20
+
+_ledger_option = click.option(
+    "--ledger", "ledger_path", type=click.Path(path_type=Path), help="The ledger, in place of the configured one."
+)
+_spool_option = click.option(
+    "--spool", "spool_path", type=click.Path(path_type=Path), help="The spool, in place of the configured one."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(name="ledger")
+def ledger() -> None:
+    """Bring the ledger up to date, check it, rebuild it.
+
+    The ledger is an index over the run directories in the spool; it can be deleted and rebuilt at any time.
+    """
+
+
+def _paths(spool_path: Path | None, ledger_path: Path | None) -> tuple[Path, Path]:
+    config = load_config()
+    return spool_path or config.spool, ledger_path or config.ledger
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr where that is a terminal; the import of rich waits until then."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(what, total=None)
+
+        def show(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total)
+
+        yield show
+
+
+def _on_wait() -> None:
+    click.echo("another sync is at work; waiting for it", err=True)
+
+
+def _ask_slurm(spool_root: Path) -> None:
+    """Keep Slurm's word on unfinished jobs in the spool. The ledger can be made without it."""
+    from hpcfrugal.backends.states import refresh_states
+
+    try:
+        refresh_states(spool_root)
+    except SetupError as error:
+        reason = " ".join(plain(error.message, 300).split())
+        click.echo(f"warning: Slurm was not asked about unfinished jobs: {reason}", err=True)
+
+
+def sync_ledger(config: Config) -> engine.SyncResult:
+    """Bring the configured ledger up to date. Raises what ``sync`` raises."""
+    return run_sync(config.spool, config.ledger)
+
+
+def run_sync(spool_root: Path, ledger_path: Path) -> engine.SyncResult:
+    """Ask Slurm, then sync, with a bar on a terminal and warnings on stderr."""
+    _ask_slurm(spool_root)
+    with _progress("Reading the spool") as progress:
+        result = engine.sync(spool_root, ledger_path, progress, _on_wait)
+    _warn(result)
+    return result
+
+
+def _warn(result: engine.SyncResult) -> None:
+    for line in result.skipped[:_SHOWN]:
+        click.echo(f"warning: {plain(line, 300)}", err=True)
+    if len(result.skipped) > _SHOWN:
+        click.echo(f"warning: {len(result.skipped) - _SHOWN} more entries of the spool skipped", err=True)
+    if result.vanished:
+        click.echo(f"note: {len(result.vanished)} runs are no longer in the spool; the ledger keeps them", err=True)
+    if result.problem_files:
+        click.echo(f"note: {result.problem_files} files have problems; `hpcfrugal ledger check` lists them", err=True)
+
+
+def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "ledger": str(ledger_path),
+            "runs": result.runs,
+            "runs_changed": result.runs_changed,
+            "files_read": result.files_read,
+            "runs_vanished": list(result.vanished),
+            "skipped": list(result.skipped),
+            "problem_files": result.problem_files,
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo(f"{result.runs} runs, {result.runs_changed} changed, {result.files_read} files read")
+
+
+@ledger.command(name="sync")
+@_spool_option
+@_ledger_option
+@_json_option
+def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool) -> None:
+    """Read what is new in the spool. Safe to run at any time and any number of times."""
+    spool, path = _paths(spool_path, ledger_path)
+    _show(run_sync(spool, path), path, as_json)
+
+
+@ledger.command(name="rebuild")
+@_spool_option
+@_ledger_option
+@_json_option
+@click.option("--drop-vanished", is_flag=True, help="Also where runs of the ledger are no longer in the spool.")
+def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, drop_vanished: bool) -> None:
+    """Build the ledger anew from the spool and put it in place of the old one in one step."""
+    spool, path = _paths(spool_path, ledger_path)
+    _ask_slurm(spool)
+    with _progress("Rebuilding the ledger") as progress:
+        result = engine.rebuild(spool, path, progress, _on_wait, drop_vanished=drop_vanished)
+    _warn(result)
+    _show(result, path, as_json)
+
+
+@ledger.command(name="check")
+@_spool_option
+@_ledger_option
+@_json_option
+@click.option("--quick", is_flag=True, help="Do not compare with a ledger built from the spool just now.")
+@click.option("--strict", is_flag=True, help="End with exit code 4 for problems in the spool's files too.")
+def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, quick: bool, strict: bool) -> None:
+    """Look for damage in the ledger, problems in the spool, and differences between the two.
+
+    Exit code 4 where the ledger is damaged or differs from the spool.
+    """
+    spool, path = _paths(spool_path, ledger_path)
+    found = engine.check(spool, path, compare=not quick)
+    problems = [*found.skipped, *found.problems]
+    if as_json:
+        document = {
+            "ledger": str(path),
+            "damage": list(found.damage),
+            "differences": list(found.differences),
+            "problems": problems,
+            "runs_vanished": list(found.vanished),
+        }
+        click.echo(json.dumps(document, indent=2))
+    else:
+        _print_check(found, problems, quick)
+    if found.damage:
+        raise DataError(
+            f"the ledger {path} is damaged", hint="`hpcfrugal ledger rebuild` makes a new one from the spool"
+        )
+    if found.differences:
+        raise DataError(
+            f"the ledger {path} differs from the spool in {len(found.differences)} rows",
+            hint="`hpcfrugal ledger sync` reads what is new; if that does not help, `hpcfrugal ledger rebuild`",
+        )
+    if strict and problems:
+        raise DataError(f"{len(problems)} problems in the spool {spool}")
+
+
+def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) -> None:
+    for line in found.damage:
+        click.echo(f"damage: {plain(line, 300)}")
+    for line in problems:
+        click.echo(f"problem: {plain(line, 300)}")
+    for line in found.differences[:_SHOWN]:
+        click.echo(f"difference: {plain(line, 200)}")
+    if found.vanished:
+        click.echo(f"no longer in the spool: {len(found.vanished)} runs")
+    if not found.damage and not found.differences:
+        click.echo("the ledger is sound" + ("" if quick else " and agrees with the spool"))
+
+
+@ledger.command(name="path")
+@_ledger_option
+def path_command(ledger_path: Path | None) -> None:
+    """Print where the ledger is."""
+    click.echo(_paths(None, ledger_path)[1])
+
+
+@ledger.command(name="export")
+@_ledger_option
+def export_command(ledger_path: Path | None) -> None:
+    """Print the content as sorted lines (table, then the row as JSON); equal for equal content."""
+    for line in engine.dump(_paths(None, ledger_path)[1]):
+        click.echo(line)

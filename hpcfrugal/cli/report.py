@@ -1,0 +1,185 @@
+"""``hpcfrugal report``: energy per job, per user and over a period, from the ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from hpcfrugal.config import Config, load_config
+from hpcfrugal.errors import InputError
+from hpcfrugal.ledger.queries import DayRow, JobFilter, energy_by_day, find_jobs
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.report import machine, period, summary
+from hpcfrugal.report.text import iso
+
+_DEFAULT_PERIOD = "30d"
+_DETAILS_AT_MOST = 3
+_PIPE_WIDTH = 220
+_CUTS = ("job", "user", "project", "phase", "component", "day")
+
+
+@click.command(name="report")
+@click.argument("job", required=False)
+@click.option("--job", "job_option", metavar="JOB", help="A job id, an array's id, 15_3, or a run id.")
+@click.option("--since", metavar="TIME", help="2026-11-21, 2026-11, 7d, 24h, 2w or 'all'; UTC. Default: 30d.")
+@click.option("--until", metavar="TIME", help="Up to the end of that day or month, or up to that time; UTC.")
+@click.option("--month", metavar="YYYY-MM", help="That month: the same as --since and --until with it.")
+@click.option("--user", metavar="NAME", help="Only jobs of this user.")
+@click.option("--project", metavar="NAME", help="Only jobs with this project in their tags.")
+@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only jobs with this tag. Repeatable.")
+@click.option("--by", default="job", metavar="WHAT", help="job, user, project, phase, component, day or tag:KEY.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel of every job.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a job or group.")
+@click.option("--sync", "sync_first", is_flag=True, help="Bring the ledger up to date first.")
+@click.option("--ledger", "ledger_path", type=click.Path(path_type=Path), help="The ledger to read.")
+def report(
+    job: str | None,
+    job_option: str | None,
+    since: str | None,
+    until: str | None,
+    month: str | None,
+    user: str | None,
+    project: str | None,
+    tags: tuple[str, ...],
+    by: str,
+    as_json: bool,
+    as_csv: bool,
+    sync_first: bool,
+    ledger_path: Path | None,
+) -> None:
+    """Report energy per job, or over a period by user, project, component or day.
+
+    A job counts in the period in which it started. Measured and modelled energy stand apart; what is unknown is
+    named and never counted as zero. With JOB, everything about that job, whenever it ran.
+    """
+    if job is not None and job_option is not None and job != job_option:
+        raise InputError.at("--job", "two different jobs are named")
+    if as_json and as_csv:
+        raise InputError.at("--csv", "cannot be combined with --json")
+    if by not in _CUTS and not by.startswith("tag:"):
+        raise InputError.at("--by", f"unknown: {by[:40]!r}", f"use {', '.join(_CUTS)} or tag:KEY")
+    config = load_config()
+    path = ledger_path or config.ledger
+    if sync_first:
+        from hpcfrugal.cli.ledger import run_sync
+
+        run_sync(config.spool, path)
+    job = job or job_option
+    since_at, until_at = _period(since, until, month, everything=job is not None)
+    wanted = JobFilter(
+        since_ns=None if since_at is None else period.to_wall_ns(since_at),
+        until_ns=None if until_at is None else period.to_wall_ns(until_at),
+        jobs=() if job is None else (job,),
+        user=user,
+        tags=_tags(tags, project),
+    )
+    with open_ledger(path) as connection:
+        jobs = find_jobs(connection, wanted)
+        days = energy_by_day(connection, jobs) if by == "day" else []
+    if job is not None and not jobs:
+        raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", "run `hpcfrugal ledger sync` first")
+    summaries = [summary.summarise(row) for row in jobs]
+    groups = _groups(summaries, days, by)
+    if as_json:
+        _print_json(summaries, groups, by, since_at, until_at)
+    elif as_csv:
+        text = machine.jobs_csv(summaries) if by == "job" else machine.groups_csv(groups, by)
+        click.echo(text, nl=False)
+    else:
+        _print(summaries, groups, by, alone=job is not None)
+
+
+def print_jobs(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
+    """Print the report of these jobs: in full for a few, else as a list. Raises what ``open_ledger`` raises."""
+    with open_ledger(config.ledger) as connection:
+        jobs = find_jobs(connection, JobFilter(jobs=tuple(job_ids)))
+    summaries = [summary.summarise(row) for row in jobs]
+    if as_json:
+        _print_json(summaries, [], "job", None, None)
+    else:
+        _print(summaries, [], "job", alone=True)
+
+
+def _print_json(
+    summaries: Sequence[summary.JobSummary],
+    groups: Sequence[summary.Group],
+    by: str,
+    since_at: datetime | None,
+    until_at: datetime | None,
+) -> None:
+    span = {"since": _at(since_at), "until": _at(until_at)}
+    document = machine.report_json(summaries, summary.whole(summaries), by, groups, span)
+    click.echo(json.dumps(document, indent=2, allow_nan=False))
+
+
+def _at(when: datetime | None) -> str | None:
+    return None if when is None else iso(period.to_wall_ns(when))
+
+
+def _period(
+    since: str | None, until: str | None, month: str | None, *, everything: bool
+) -> tuple[datetime | None, datetime | None]:
+    if month is not None:
+        if since is not None or until is not None:
+            raise InputError.at("--month", "cannot be combined with --since and --until")
+        since = until = month
+    now = datetime.now(UTC)
+    if since is None:
+        since = "all" if everything or until is not None else _DEFAULT_PERIOD
+    since_at = None if since == "all" else period.since(since, now)
+    until_at = None if until is None else period.until(until, now)
+    if since_at is not None and until_at is not None and until_at <= since_at:
+        raise InputError.at("--until", "lies before --since")
+    return since_at, until_at
+
+
+def _tags(tags: Sequence[str], project: str | None) -> tuple[tuple[str, str], ...]:
+    found = [] if project is None else [("project", project)]
+    for tag in tags:
+        key, equals, value = tag.partition("=")
+        if not key or not equals:
+            raise InputError.at("--tag", f"not KEY=VALUE: {tag[:40]!r}")
+        found.append((key, value))
+    return tuple(found)
+
+
+def _groups(summaries: Sequence[summary.JobSummary], days: Sequence[DayRow], by: str) -> list[summary.Group]:
+    if by == "job":
+        return []
+    if by == "component":
+        return summary.group_by_component(summaries)
+    if by == "day":
+        return summary.group_by_day(days, _day_name)
+    return summary.group_by(summaries, by)
+
+
+def _day_name(day_s: int) -> str:
+    return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=day_s):%Y-%m-%d}"
+
+
+def _print(summaries: Sequence[summary.JobSummary], groups: Sequence[summary.Group], by: str, *, alone: bool) -> None:
+    from rich.console import Console
+
+    from hpcfrugal.report import tables
+
+    if hasattr(sys.stdout, "reconfigure"):
+        # A terminal that is not UTF-8 gets question marks, not a traceback.
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+    totals = summary.whole(summaries)
+    if not summaries:
+        console.print("No jobs in this period. `hpcfrugal ledger sync` brings the ledger up to date.")
+    elif by != "job":
+        console.print(tables.groups_table(groups, totals, by))
+    elif alone and len(summaries) <= _DETAILS_AT_MOST:
+        for position, one in enumerate(summaries):
+            console.print(*([""] if position else []), tables.job_detail(one), sep="\n")
+    else:
+        console.print(tables.jobs_table(summaries, totals))

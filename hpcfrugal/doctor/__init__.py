@@ -1,0 +1,10 @@
+"""What works on this machine, and the one thing to do about each gap."""
+
+from __future__ import annotations
+
+from hpcfrugal.doctor.finding import Finding
+from hpcfrugal.doctor.machine import sensor_findings
+from hpcfrugal.doctor.slurm import slurm_findings
+from hpcfrugal.doctor.storage import storage_findings
+
+__all__ = ["Finding", "sensor_findings", "slurm_findings", "storage_findings"]

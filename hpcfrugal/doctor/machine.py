@@ -1,0 +1,69 @@
+"""Sensors of this machine: what can be read and why not the rest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from hpcfrugal.doctor.finding import Finding
+
+_PROBE_TIMEOUT_S = 15.0
+_NAMES = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "node": "whole node"}
+
+
+def _probe() -> dict[str, Any] | str:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hpcfrugal.doctor.probe"],
+            capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"a sensor did not answer within {_PROBE_TIMEOUT_S:g} s"
+    if done.returncode != 0:
+        return (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _advice(source: str, reason: str) -> str:
+    if source.startswith("rapl") and "denied" in reason:
+        return (
+            "ask your operator for: chmod a+r /sys/class/powercap/*/energy_uj on the nodes "
+            "(root-only since CVE-2020-8694)"
+        )
+    if source.startswith("rapl"):
+        return "no counters here (a virtual machine?); energy of CPU and memory is modelled and marked so"
+    if source.startswith("nvml") and "denied" in reason:
+        return "ask your operator for access to /dev/nvidia*"
+    return "nothing to do where there is no NVIDIA GPU; otherwise install its driver"
+
+
+def sensor_findings() -> list[Finding]:
+    """One finding for each component and source of this machine. On a compute node: ``srun hpcfrugal doctor``."""
+    found = _probe()
+    if isinstance(found, str):
+        return [Finding("sensors", "probe", "fault", found, "check the GPU driver: nvidia-smi must answer")]
+    findings = []
+    sources: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for channel in found["channels"]:
+        sources.setdefault((channel["component"], channel["source"]), []).append(channel)
+    for (component, source), channels in sources.items():
+        domains = ", ".join(
+            channel["domain"] + ("" if channel["counted"] else " (inside another, not added)") for channel in channels
+        )
+        unreadable = [channel["domain"] for channel in channels if not channel["readable"]]
+        if unreadable:
+            what = f"{source} opens but does not read: {', '.join(unreadable)}"
+            findings.append(
+                Finding("sensors", _NAMES.get(component, component), "fault", what, "see the kernel's log: dmesg")
+            )
+        else:
+            findings.append(Finding("sensors", _NAMES.get(component, component), "ok", f"{source}: {domains}"))
+    for absent in found["absent"]:
+        component, source, reason = absent["component"], absent["source"], absent["reason"]
+        findings.append(
+            Finding("sensors", _NAMES.get(component, component), "gap", f"{source}: {reason}", _advice(source, reason))
+        )
+    return findings

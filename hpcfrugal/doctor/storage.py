@@ -1,0 +1,50 @@
+"""Settings files, spool, ledger and cache: where they are, on what file system, whether they can be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from hpcfrugal.config import Config, cache_dir, config_files, template_dirs
+from hpcfrugal.doctor.finding import Finding
+from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
+from hpcfrugal.render import builtin_templates, template_names
+
+_LITTLE_B = 100 * 1024 * 1024
+
+
+def _nearest(path: Path) -> Path:
+    return next(parent for parent in (path, *path.parents) if parent.exists())
+
+
+def _place(subject: str, path: Path, origin: str, *, extra: str = "") -> Finding:
+    nearest = _nearest(path)
+    free_b = shutil.disk_usage(nearest).free
+    kind = filesystem_type(path) or "unknown file system"
+    found = f"{path} ({origin}; {kind}, {free_b // 2**30} GiB free{extra})"
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Finding("files", subject, "fault", f"{found}: {nearest} cannot be written", "set another in config.toml")
+    if free_b < _LITTLE_B:
+        return Finding("files", subject, "gap", f"{found}: nearly full", "make room, or set another in config.toml")
+    if path.exists() and path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():
+        return Finding("files", subject, "gap", f"{found}: others can read it", f"chmod go= {path}")
+    return Finding("files", subject, "ok", found)
+
+
+def storage_findings(config: Config) -> list[Finding]:
+    """Where everything is kept, and what stands in the way."""
+    findings = [
+        Finding("files", "settings", "ok", f"{path} ({'read' if path.is_file() else 'not there, not needed'})")
+        for path in config_files()
+    ]
+    findings.append(_place("spool", config.spool, config.origins["spool"]))
+    mode = journal_mode(config.ledger)
+    findings.append(_place("ledger", config.ledger, config.origins["ledger"], extra=f", journal {mode}"))
+    findings.append(_place("cache", cache_dir(), "default"))
+    own = [str(path) for path in template_dirs() if path.is_dir()]
+    names = ", ".join(template_names(template_dirs()))
+    findings.append(
+        Finding("files", "templates", "ok", f"{names} (from {', '.join([*own, str(builtin_templates())])})")
+    )
+    return findings

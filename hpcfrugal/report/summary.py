@@ -1,0 +1,228 @@
+"""Sums over channels, jobs and groups that keep measured, modelled and unknown apart. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from hpcfrugal.ledger.queries import ChannelRow, DayRow, JobRow
+
+COMPONENTS = ("cpu", "dram", "gpu")
+"""Parts of the boundary ``components``. The boundary ``node`` is shown beside it and never added to it."""
+
+
+@dataclass(slots=True)
+class Amount:
+    """Energy by quality. None: nothing of that quality is known.
+
+    ``covered_ns`` of ``elapsed_ns`` have data behind them; their quotient is the coverage. ``unknown``
+    names the parts of which nothing is known.
+    """
+
+    measured_uj: int | None = None
+    modelled_uj: int | None = None
+    covered_ns: int = 0
+    elapsed_ns: int = 0
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def energy_uj(self) -> int | None:
+        """What is known, measured and modelled together; ``complete`` says whether that is all."""
+        known = [part for part in (self.measured_uj, self.modelled_uj) if part is not None]
+        return sum(known) if known else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether no part is wholly unknown. A part with gaps counts as known: coverage tells the gaps."""
+        return not self.unknown and self.energy_uj is not None
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the time that has data behind it; None where the time is not known."""
+        return self.covered_ns / self.elapsed_ns if self.elapsed_ns > 0 else None
+
+    def take(self, quality: str, energy_uj: int) -> None:
+        """Add known energy of one quality."""
+        if quality == "measured":
+            self.measured_uj = (self.measured_uj or 0) + energy_uj
+        else:
+            self.modelled_uj = (self.modelled_uj or 0) + energy_uj
+
+    def add(self, other: Amount) -> None:
+        """Add another amount, of another component or job."""
+        if other.measured_uj is not None:
+            self.take("measured", other.measured_uj)
+        if other.modelled_uj is not None:
+            self.take("modelled", other.modelled_uj)
+        self.covered_ns += other.covered_ns
+        self.elapsed_ns += other.elapsed_ns
+        self.unknown.extend(other.unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class JobSummary:
+    """A job with its amounts by component; a component that the job does not have is not there."""
+
+    job: JobRow
+    components: dict[str, Amount]
+
+    @property
+    def not_started(self) -> bool:
+        """Whether the job waits, or was cancelled while it did."""
+        return self.job.started_wall_ns is None and not self.job.segments
+
+    @property
+    def total(self) -> Amount:
+        return total_of(self.components.values())
+
+
+@dataclass(slots=True)
+class Group:
+    """Jobs that share a key, with their sums.
+
+    ``not_started`` jobs have no energy yet; of the others, ``without_energy`` have none that is known and
+    ``incomplete`` lack a part.
+    """
+
+    key: str
+    jobs: int = 0
+    not_started: int = 0
+    without_energy: int = 0
+    incomplete: int = 0
+    elapsed_ns: int = 0
+    components: dict[str, Amount] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Amount:
+        return total_of(self.components.values())
+
+    def add(self, summary: JobSummary) -> None:
+        """Count one job in."""
+        total = summary.total
+        self.jobs += 1
+        if summary.not_started:
+            self.not_started += 1
+            return
+        self.without_energy += total.energy_uj is None
+        self.incomplete += not total.complete
+        self.elapsed_ns += summary.job.elapsed_ns or 0
+        for component, amount in summary.components.items():
+            self.components.setdefault(component, Amount()).add(amount)
+
+
+def total_of(amounts: Iterable[Amount]) -> Amount:
+    """The sum of several amounts."""
+    total = Amount()
+    for amount in amounts:
+        total.add(amount)
+    return total
+
+
+def channel_coverage(channel: ChannelRow, elapsed_ns: int | None) -> float | None:
+    """Measured time over the job's elapsed time, at most 1 (the sampler may outlive the job by a moment)."""
+    if not elapsed_ns:
+        return None
+    return min(channel.measured_ns, elapsed_ns) / elapsed_ns
+
+
+def summarise(job: JobRow) -> JobSummary:
+    """The amounts of one job: every component of every node that it had, known or not.
+
+    A job that was never sampled and never started has unknown energy and no nodes to name.
+    """
+    counted = [channel for channel in job.channels if channel.counted and channel.component in COMPONENTS]
+    present = {channel.component for channel in counted}
+    components: dict[str, Amount] = {}
+    for component in COMPONENTS:
+        if component == "gpu" and "gpu" not in present:
+            continue
+        amount = Amount()
+        for node in job.nodes:
+            own = [item for item in counted if item.node == node and item.component == component]
+            # A node without a sample file may have had GPUs or not; it is named once, under cpu.
+            if own or component != "gpu":
+                amount.add(_node_amount(node, component, own, job.elapsed_ns or 0))
+        if not job.nodes:
+            amount.unknown.append(f"{component}: never sampled")
+        components[component] = amount
+    return JobSummary(job, components)
+
+
+def _node_amount(node: str, component: str, channels: Sequence[ChannelRow], elapsed_ns: int) -> Amount:
+    amount = Amount(elapsed_ns=elapsed_ns)
+    if not channels:
+        amount.unknown.append(f"{node} {component}: no samples")
+    for channel in channels:
+        if channel.energy_uj is None:
+            amount.unknown.append(f"{node} {component} {channel.domain}: {channel.reason or 'no reading yet'}")
+        else:
+            amount.take(channel.quality, channel.energy_uj)
+    amount.covered_ns = _covered_ns(channels, elapsed_ns)
+    return amount
+
+
+def _covered_ns(channels: Sequence[ChannelRow], elapsed_ns: int) -> int:
+    """Time that a component of a node is covered.
+
+    Sources follow one another in time (measured, and modelled in a later segment), so their times add; the
+    channels of one source run side by side (two packages), so theirs are averaged. GPUs are averaged over.
+    """
+    devices: dict[str | None, dict[str, list[int]]] = {}
+    for channel in channels:
+        by_source = devices.setdefault(channel.gpu_uuid, {})
+        by_source.setdefault(channel.source, []).append(channel.measured_ns)
+    if not devices:
+        return 0
+    covered = [
+        min(sum(sum(times) // len(times) for times in by_source.values()), elapsed_ns) for by_source in devices.values()
+    ]
+    return sum(covered) // len(covered)
+
+
+GROUPINGS: dict[str, Callable[[JobRow], str | None]] = {
+    "user": lambda job: job.user,
+    "project": lambda job: job.project,
+    "phase": lambda job: job.phase,
+}
+"""Ways to group whole jobs; ``tag:KEY`` is one more, ``component`` and ``day`` cut across jobs."""
+
+
+def group_by(summaries: Sequence[JobSummary], by: str) -> list[Group]:
+    """Groups of jobs in the order of their keys; jobs without that key come last as ``(none)``."""
+    tag = by.removeprefix("tag:")
+    key_of = GROUPINGS[by] if tag == by else lambda job: job.tags.get(tag)
+    groups: dict[str | None, Group] = {}
+    for summary in summaries:
+        key = key_of(summary.job)
+        groups.setdefault(key, Group("(none)" if key is None else key)).add(summary)
+    return [groups[key] for key in sorted(groups, key=lambda key: (key is None, key or ""))]
+
+
+def group_by_component(summaries: Sequence[JobSummary]) -> list[Group]:
+    """One group a component."""
+    groups = {component: Group(component) for component in COMPONENTS}
+    for summary in summaries:
+        for component, amount in summary.components.items():
+            groups[component].add(JobSummary(summary.job, {component: amount}))
+    return [group for group in groups.values() if group.jobs]
+
+
+def group_by_day(days: Sequence[DayRow], name_of: Callable[[int], str]) -> list[Group]:
+    """One group a UTC day, from the buckets. Only known energy lies on a day, so these have no coverage."""
+    groups: dict[int, Group] = {}
+    seen: set[tuple[int, str, str, int]] = set()
+    for row in days:
+        group = groups.setdefault(row.day_s, Group(name_of(row.day_s)))
+        group.components.setdefault(row.component, Amount()).take(row.quality, row.energy_uj)
+        key = (row.day_s, row.run_id, row.job_id, row.restart)
+        group.jobs += key not in seen
+        seen.add(key)
+    return [groups[day_s] for day_s in sorted(groups)]
+
+
+def whole(summaries: Sequence[JobSummary]) -> Group:
+    """All jobs as one group."""
+    group = Group("total")
+    for summary in summaries:
+        group.add(summary)
+    return group

@@ -1,0 +1,211 @@
+"""The report as tables for a terminal. Every text from a job file is cleaned and none is read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group as Stack
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hpcfrugal.ledger.queries import ChannelRow
+from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
+from hpcfrugal.report.text import UNKNOWN, EnergyUnit, clock, duration, minute, percent, plain
+
+_STATE_STYLES = {"COMPLETED": "green", "RUNNING": "cyan", "PENDING": "yellow"}
+_QUALITY_STYLES = {"measured": "green", "modelled": "yellow", "unknown": "red"}
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    """A table of columns (heading, kind); kind is ``text`` (may be cut), ``word`` or ``number``."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading, kind in columns:
+        if kind == "text":
+            table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=None, min_width=4)
+        else:
+            justify = "right" if kind == "number" else "left"
+            table.add_column(heading, no_wrap=True, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    return table
+
+
+def _energy(unit: EnergyUnit, amount: Amount) -> Text:
+    """A total; with a sign before it where parts are unknown and it can only be more."""
+    if amount.energy_uj is None:
+        return Text(UNKNOWN, style="red")
+    return Text(("" if amount.complete else "≥ ") + unit.show(amount.energy_uj))
+
+
+def _part(unit: EnergyUnit, energy_uj: int | None) -> Text:
+    return Text(unit.show(energy_uj, unknown="–"))
+
+
+def _unit(totals: Sequence[Amount]) -> EnergyUnit:
+    return EnergyUnit(total.energy_uj for total in totals)
+
+
+def jobs_table(summaries: Sequence[JobSummary], totals: Group) -> RenderableType:
+    """One line a job and their sum."""
+    unit = _unit([*(summary.total for summary in summaries), totals.total])
+    table = _table(
+        ("Job", "word"), ("Name", "text"), ("User", "text"), ("State", "word"), ("Started (UTC)", "word"),
+        ("Elapsed", "number"), (f"Energy [{unit.name}]", "number"), ("Measured", "number"),
+        ("Modelled", "number"), ("Coverage", "number"),
+    )  # fmt: skip
+    for summary in summaries:
+        job, total = summary.job, summary.total
+        label = plain(job.label, 40) + (f" r{job.restart}" if job.restart else "")
+        state = plain(job.state, 16) if job.state else UNKNOWN
+        not_yet = Text("–", style="dim") if summary.not_started else None
+        table.add_row(
+            Text(label),
+            Text(plain(job.name, 32)),
+            Text(plain(job.user, 16)),
+            Text(state, style=_STATE_STYLES.get(state, "red" if job.final else "")),
+            Text(minute(job.started_wall_ns)),
+            not_yet or Text(duration(job.elapsed_ns)),
+            not_yet or _energy(unit, total),
+            _part(unit, total.measured_uj),
+            _part(unit, total.modelled_uj),
+            not_yet or Text(percent(total.coverage)),
+        )
+    if len(summaries) > 1:
+        total = totals.total
+        table.add_section()
+        table.add_row(
+            Text(f"{totals.jobs} jobs", style="bold"), "", "", "", "", Text(duration(totals.elapsed_ns)),
+            _energy(unit, total), _part(unit, total.measured_uj), _part(unit, total.modelled_uj),
+            Text(percent(total.coverage)),
+        )  # fmt: skip
+    return Stack(table, *_notes(totals))
+
+
+def groups_table(groups: Sequence[Group], totals: Group, by: str) -> RenderableType:
+    """One line a group and the sum of all jobs."""
+    unit = _unit([*(group.total for group in groups), totals.total])
+    table = _table(
+        (by.capitalize() if not by.startswith("tag:") else plain(by[4:], 24), "text"), ("Jobs", "number"),
+        ("Elapsed", "number"), (f"Energy [{unit.name}]", "number"), ("CPU", "number"), ("DRAM", "number"),
+        ("GPU", "number"), ("Measured", "number"), ("Modelled", "number"), ("Coverage", "number"),
+    )  # fmt: skip
+
+    def add(group: Group, name: str) -> None:
+        total, parts = group.total, group.components
+        table.add_row(
+            Text(name), Text(str(group.jobs)), Text(duration(group.elapsed_ns) if group.elapsed_ns else "–"),
+            _energy(unit, total),
+            *(_part(unit, parts[part].energy_uj if part in parts else None) for part in ("cpu", "dram", "gpu")),
+            _part(unit, total.measured_uj), _part(unit, total.modelled_uj),
+            Text(percent(total.coverage) if total.elapsed_ns else "–"),
+        )  # fmt: skip
+
+    for group in groups:
+        add(group, plain(group.key, 40))
+    if len(groups) > 1:
+        table.add_section()
+        add(totals, "total")
+    return Stack(table, *_notes(totals))
+
+
+def _notes(totals: Group) -> Iterator[Text]:
+    """What the reader must know about the sums above."""
+    if totals.without_energy:
+        yield Text(f"{totals.without_energy} jobs ran of which no energy is known; they are not in the sum.")
+    if totals.incomplete > totals.without_energy:
+        yield Text("≥: a part is unknown and not in the figure; `hpcfrugal report JOB` says which and why.")
+    if totals.total.modelled_uj is not None:
+        yield Text("Modelled: from TDP, CPU time and memory size, not from a meter.", style="dim")
+
+
+def job_detail(summary: JobSummary) -> RenderableType:
+    """All about one job: what each channel of each node gave, and why not better."""
+    job, total = summary.job, summary.total
+    unit = EnergyUnit([total.energy_uj, *(channel.node_energy_uj for channel in job.channels)])
+    return Stack(_head(summary), Text(), _components(summary, unit), Text(), _channels(summary, unit), *_why(summary))
+
+
+def _head(summary: JobSummary) -> Table:
+    job = summary.job
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    ended = f"{minute(job.started_wall_ns) or 'not started'} – {minute(job.ended_wall_ns) or 'end not known'}"
+    exit_code = UNKNOWN if job.exit_code is None else str(job.exit_code)
+    lines = [
+        ("Job", f"{job.label} restart {job.restart} on {job.cluster or 'a cluster without a name'}"),
+        ("Name", job.name or ""),
+        ("User", job.user or ""),
+        ("Tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
+        ("State", f"{job.state or UNKNOWN}, exit code {exit_code}"),
+        ("Time (UTC)", f"{ended}, elapsed {duration(job.elapsed_ns)} by {job.elapsed_source or 'nobody'}"),
+        ("Nodes", f"{len(job.nodes)}: {', '.join(job.nodes)}" if job.nodes else "none known"),
+        ("Run", job.run_id),
+    ]
+    for name, value in lines:
+        if value:
+            table.add_row(name, Text(plain(value, 300)))
+    return table
+
+
+def _components(summary: JobSummary, unit: EnergyUnit) -> Table:
+    table = _table(
+        ("Component", "word"), (f"Energy [{unit.name}]", "number"), ("Measured", "number"), ("Modelled", "number"),
+        ("Coverage", "number"),
+    )  # fmt: skip
+    rows = [*summary.components.items(), ("total", summary.total)]
+    for name, amount in rows:
+        table.add_row(
+            Text(name, style="bold" if name == "total" else ""), _energy(unit, amount),
+            _part(unit, amount.measured_uj), _part(unit, amount.modelled_uj), Text(percent(amount.coverage)),
+        )  # fmt: skip
+    return table
+
+
+def _channels(summary: JobSummary, unit: EnergyUnit) -> Table:
+    table = _table(
+        ("Node", "text"), ("Component", "word"), ("Domain", "text"), ("Source", "text"), ("Quality", "word"),
+        ("Share", "word"), (unit.name, "number"), (f"Node {unit.name}", "number"), ("Coverage", "number"),
+        ("Errors", "number"), ("From (UTC)", "word"), ("To", "word"),
+    )  # fmt: skip
+    for channel in summary.job.channels:
+        style = "" if channel.counted else "dim"
+        table.add_row(
+            Text(plain(channel.node, 24)), Text(channel.component), Text(plain(channel.domain, 24)),
+            Text(plain(channel.source, 24)), Text(channel.quality, style=_QUALITY_STYLES.get(channel.quality, "")),
+            Text(_share(channel)), _part(unit, channel.energy_uj), _part(unit, channel.node_energy_uj),
+            Text(percent(channel_coverage(channel, summary.job.elapsed_ns))), Text(str(channel.errors)),
+            Text(clock(channel.first_wall_ns)), Text(clock(channel.last_wall_ns)), style=style,
+        )  # fmt: skip
+    return table
+
+
+def _share(channel: ChannelRow) -> str:
+    return channel.attribution if channel.counted else f"{channel.attribution}, not added"
+
+
+def _why(summary: JobSummary) -> Iterator[Text]:
+    """Reasons and model inputs, each once, with the nodes that share it."""
+    nodes: dict[str, list[str]] = {}
+
+    def note(node: str, text: str) -> None:
+        found = nodes.setdefault(text, [])
+        if node not in found:
+            found.append(node)
+
+    job = summary.job
+    for item in job.absent:
+        note(item.node, f"{item.component}: {item.source} not used: {item.reason}")
+    for channel in job.channels:
+        if channel.reason and channel.quality != "measured":
+            note(channel.node, f"{channel.component} {channel.domain}: {channel.quality}: {channel.reason}")
+        if channel.inputs:
+            word = "model" if channel.quality == "modelled" else "share"
+            note(channel.node, f"{channel.component} {channel.domain}: {word}: {channel.inputs}")
+    for node in job.nodes:
+        if not any(channel.node == node for channel in job.channels):
+            note(node, "no samples: the sidecar did not run there, or could not write")
+    if nodes:
+        yield Text()
+    for text, where in nodes.items():
+        shown = ", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else "")
+        yield Text(plain(f"{shown}: {text}", 400))

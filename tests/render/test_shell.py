@@ -1,0 +1,203 @@
+"""Rendered scripts really run by bash: whatever the user's commands do, their end is recorded and is the job's."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcfrugal.bundle import sidecar_zipapp
+from hpcfrugal.jobspec import job_from_mapping
+from hpcfrugal.render import render
+
+RUN_ID = "20261121T000000Z-00000000"
+
+
+class Job:
+    """A rendered script in a run directory of its own, as slurmd would start it on one node."""
+
+    def __init__(self, folder: Path, spec: dict[str, Any], *, pythons: list[str], script: list[str] | None = None) -> None:
+        self.run_dir = folder / "it's a run"
+        self.run_dir.mkdir(mode=0o700)
+        sidecar_zipapp(self.run_dir / "sidecar.pyz")
+        text = render(
+            job_from_mapping(spec),
+            flags=[],
+            script=script,
+            run_id=RUN_ID,
+            run_dir=self.run_dir,
+            slurm=True,
+            pythons=pythons,
+        ).text
+        self.script = folder / "slurm_script"
+        self.script.write_text(text)
+        self.folder = folder
+        self.environ = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "17", "SLURM_CLUSTER_NAME": "c", "HOME": str(folder)}
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["/bin/bash", self.script],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self) -> tuple[int, str, str]:
+        process = self.start()
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def end(self) -> dict[str, Any]:
+        data = json.loads((self.run_dir / "17.0.end.json").read_text())
+        assert isinstance(data, dict)
+        return data
+
+    def lines(self) -> list[dict[str, Any]]:
+        paths = list(self.run_dir.glob("17.0.*.jsonl"))
+        return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+    def wait_for_sidecar(self) -> None:
+        until = time.monotonic() + 20
+        while not self.lines():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def job(tmp_path: Path, command: str, **more: Any) -> Job:
+    return Job(tmp_path, {"name": "t", "command": command, **more}, pythons=[sys.executable])
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "out"),
+    [
+        ("echo hello", 0, "hello\n"),
+        ("exit 7", 7, ""),
+        ("set -e; false; echo never", 1, ""),
+        ("set -u; echo $nothing", 1, ""),
+        ("exec sh -c 'echo replaced; exit 9'", 9, "replaced\n"),
+        ("cd /; pwd", 0, "/\n"),
+        ("trap 'echo mine' EXIT; exit 4", 4, "mine\n"),
+        ("kill -KILL $BASHPID", 137, ""),
+        ("no-such-command-at-all", 127, ""),
+        ("if then fi )", 2, ""),
+        ("echo \"it's\" 'a \"test\"' \\$HOME `echo x` # end", 0, "it's a \"test\" $HOME x\n"),
+        ("cat; echo rest", 0, "rest\n"),
+        ("hf_rc=0; hf_run_dir=/nowhere; exit 5", 5, ""),
+        ("echo ${hf_command-unset}", 0, "unset\n"),
+    ],
+)
+def test_exit_code_and_output_are_those_of_the_command(tmp_path: Path, command: str, code: int, out: str) -> None:
+    one = job(tmp_path, command)
+    assert one.run()[:2] == (code, out)
+    end = one.end()
+    assert (end["exit_code"], end["job_id"], end["restart"]) == (code, "17", 0)
+    assert end["started_wall_s"] <= end["ended_wall_s"] <= time.time()
+
+
+def test_nothing_is_added_to_output(tmp_path: Path) -> None:
+    plain = subprocess.run(["bash", "-c", "echo a; echo b >&2"], capture_output=True, text=True, check=True)
+    assert job(tmp_path, "echo a; echo b >&2").run() == (0, plain.stdout, plain.stderr)
+
+
+def test_sidecar_ends_in_order(tmp_path: Path) -> None:
+    one = job(tmp_path, "sleep 1.5", energy={"interval": 0.2, "record": 0.4})
+    assert one.run()[0] == 0
+    lines = one.lines()
+    assert [line["kind"] for line in lines[:2]] == ["header", "record"]
+    assert lines[-1]["kind"] == "end"
+    assert lines[-1]["reason"] == "stopped"
+    assert len(lines) >= 5
+    # The proxies know that the job did next to nothing.
+    assert 0 <= lines[-1]["job_cpu_us"] < 1_000_000
+
+
+def test_no_python_changes_nothing_but_the_measurement(tmp_path: Path) -> None:
+    one = Job(tmp_path, {"name": "t", "command": "echo ran; exit 3"}, pythons=["/no/such/python", "false"])
+    assert one.run() == (3, "ran\n", "")
+    assert one.end()["exit_code"] == 3
+    assert one.lines() == []
+    assert "energy is not measured" in (one.run_dir / "17.0.sidecar.log").read_text()
+
+
+def test_unmeasured_job_starts_no_sidecar(tmp_path: Path) -> None:
+    one = job(tmp_path, "exit 2", energy="off")
+    assert one.run() == (2, "", "")
+    assert (one.end()["exit_code"], one.lines()) == (2, [])
+
+
+def test_vanished_run_directory(tmp_path: Path) -> None:
+    one = job(tmp_path, "echo ran; exit 3")
+    one.run_dir.rename(tmp_path / "away")
+    assert one.run() == (3, "ran\n", "")
+
+
+def test_kill_of_the_sidecar(tmp_path: Path) -> None:
+    one = job(tmp_path, "sleep 3; exit 6")
+    process = one.start()
+    one.wait_for_sidecar()
+    killed = subprocess.run(["pkill", "-KILL", "-f", f"{one.run_dir}/sidecar.pyz"], check=False)
+    assert killed.returncode == 0
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (6, "", "")
+    assert one.lines()[0]["kind"] == "header"
+
+
+def test_hanging_sidecar_delays_the_end_by_less_than_two_seconds(tmp_path: Path) -> None:
+    one = job(tmp_path, "sleep 2; exit 6")
+    process = one.start()
+    one.wait_for_sidecar()
+    subprocess.run(["pkill", "-STOP", "-f", f"{one.run_dir}/sidecar.pyz"], check=True)
+    process.communicate(timeout=30)
+    assert process.returncode == 6
+    end = one.end()
+    assert time.time() - end["ended_wall_s"] < 2.5
+    assert subprocess.run(["pgrep", "-f", f"{one.run_dir}/sidecar.pyz"], check=False).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["USR1", "TERM", "INT", "HUP"])
+def test_signals_to_the_batch_shell_reach_the_command(tmp_path: Path, name: str) -> None:
+    command = f"trap 'echo got {name}' {name}; echo ready; for i in 1 2 3 4 5 6 7 8; do sleep 0.2; done; exit 11"
+    process = job(tmp_path, command).start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (11, f"got {name}\n", "")
+
+
+def test_death_by_signal_is_passed_on(tmp_path: Path) -> None:
+    one = job(tmp_path, "echo ready; sleep 5; echo never")
+    process = one.start()
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    # The sleep goes on holding the output, as with plain bash; in Slurm the job's end cleans it up.
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGUSR1
+    assert one.end()["exit_code"] == 128 + signal.SIGUSR1
+
+
+def test_user_script_runs_by_its_own_first_line(tmp_path: Path) -> None:
+    script = tmp_path / "user script.py"
+    script.write_text("import sys; print(sys.argv[1:]); sys.exit(12)")
+    words = [sys.executable, str(script), "a b", "c'd"]
+    one = Job(tmp_path, {"name": "t", "script": str(script)}, pythons=[sys.executable], script=words)
+    assert one.run() == (12, "['a b', \"c'd\"]\n", "")
+
+
+def test_environment_reaches_the_command_and_not_the_sidecar(tmp_path: Path) -> None:
+    value = "$(touch pwned) `id` ' \" \n end"
+    one = job(tmp_path, 'printf %s "$NASTY"', env={"NASTY": value, "PATH": os.environ["PATH"], "SLURM_JOB_ID": "99"})
+    assert one.run() == (0, value, "")
+    assert not (tmp_path / "pwned").exists()
+    assert one.end()["job_id"] == "17"

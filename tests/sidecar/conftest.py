@@ -1,0 +1,51 @@
+"""Fixtures of the sidecar's tests: the built zipapp, a fake NVML library and a fake RAPL tree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAKES = str(Path(__file__).resolve().parents[1] / "fakes")
+if FAKES not in sys.path:
+    sys.path.insert(0, FAKES)
+
+from fake_nvml import FakeNvml, compile_library  # noqa: E402
+from fake_rapl import FakeRapl, two_sockets  # noqa: E402
+
+from hpcfrugal.bundle import sidecar_zipapp  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sidecar_zipapp(tmp_path_factory.mktemp("zipapp") / "sidecar.pyz")
+
+
+@pytest.fixture(scope="session")
+def nvml_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_library(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def make_nvml(nvml_folder: Path, tmp_path: Path) -> Callable[..., FakeNvml]:
+    def make(**settings: Any) -> FakeNvml:
+        control = tmp_path / "nvml-control"
+        control.mkdir(exist_ok=True)
+        return FakeNvml(nvml_folder, control, **settings)
+
+    return make
+
+
+@pytest.fixture
+def rapl(tmp_path: Path) -> FakeRapl:
+    return two_sockets(tmp_path / "sys")
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    return folder

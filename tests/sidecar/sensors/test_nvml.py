@@ -1,0 +1,155 @@
+"""GPU selection and readings through the real pynvml on a fake driver library, each in its own process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from fake_nvml import FakeNvml
+from sidecar_process import clean_environ
+
+from hpcfrugal.sidecar.sensors.nvml import wanted_devices
+
+PROBE = """
+import json, sys
+from hpcfrugal.sidecar.sensors.nvml import Nvml, wanted_devices
+found = []
+for environ, in_slurm in json.loads(sys.argv[1]):
+    sensor = Nvml(wanted_devices(environ, in_slurm), sharded="SLURM_SHARDS_ON_NODE" in environ)
+    opened = sensor.open()
+    found.append({
+        "gpus": [gpu.index for gpu in opened.gpus],
+        "channels": [channel.header() for channel in opened.channels],
+        "absent": [entry.reason for entry in opened.absent],
+        "values": sensor.read(),
+        "loaded": "pynvml" in sys.modules,
+    })
+    sensor.close()
+print(json.dumps(found))
+"""
+
+
+def probe(environ: Mapping[str, str], *cases: tuple[Mapping[str, str], bool]) -> list[dict[str, Any]]:
+    command = [sys.executable, "-c", PROBE, json.dumps(cases)]
+    done = subprocess.run(command, env=clean_environ(environ), capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("environ", "in_slurm", "entries"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "1,0"}, True, ["1", "0"]),
+        ({"CUDA_VISIBLE_DEVICES": "0,-1,1"}, True, ["0"]),
+        ({"CUDA_VISIBLE_DEVICES": ""}, False, []),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles", "SLURM_JOB_GPUS": "0"}, True, []),
+        ({"CUDA_VISIBLE_DEVICES": "1,1"}, True, ["1"]),
+        ({"SLURM_STEP_GPUS": "3", "SLURM_JOB_GPUS": "2,3"}, True, ["3"]),
+        ({"SLURM_JOB_GPUS": "2,3"}, True, ["2", "3"]),
+        ({}, True, []),
+    ],
+)
+def test_wanted_devices(environ: dict[str, str], in_slurm: bool, entries: list[str]) -> None:
+    wanted = wanted_devices(environ, in_slurm)
+    assert (wanted.entries, wanted.all_devices) == (entries, False)
+
+
+def test_local_job_without_a_choice_has_all() -> None:
+    assert wanted_devices({}, False).all_devices
+
+
+def test_selection(make_nvml: Callable[..., FakeNvml]) -> None:
+    nvml = make_nvml(devices=4)
+    expected: dict[str, list[int]] = {
+        "2,0": [2, 0],
+        nvml.uuid(3): [3],
+        nvml.uuid(3)[:12]: [3],
+        "7": [],
+        "": [],
+    }
+    found = probe(nvml.environ(), *[({"CUDA_VISIBLE_DEVICES": text}, True) for text in expected])
+    assert [case["gpus"] for case in found] == list(expected.values())
+    assert found[3]["absent"] == ["CUDA_VISIBLE_DEVICES: no device 7"]
+    assert found[4]["absent"] == []
+    channel = found[0]["channels"][0]
+    assert channel["gpu_uuid"] == nvml.uuid(2)
+    assert (channel["source"], channel["quality"], channel["scope"], channel["counted"], channel["range_uj"]) == (
+        "nvml-energy",
+        "measured",
+        "job",
+        True,
+        None,
+    )
+
+
+def test_slurm_lists_number_the_whole_node(make_nvml: Callable[..., FakeNvml]) -> None:
+    """Devices 2 and 3 of the node; where the job's cgroup shows two only, these are all."""
+    case = ({"SLURM_JOB_GPUS": "2,3"}, True)
+    assert probe(make_nvml(devices=4).environ(), case)[0]["gpus"] == [2, 3]
+    assert probe(make_nvml(devices=2).environ(), case)[0]["gpus"] == [0, 1]
+
+
+def test_no_gpu_loads_nothing(make_nvml: Callable[..., FakeNvml]) -> None:
+    found = probe(make_nvml().environ(), ({}, True))[0]
+    assert (found["channels"], found["absent"], found["loaded"]) == ([], [], False)
+
+
+def test_local_job_has_all_devices(make_nvml: Callable[..., FakeNvml]) -> None:
+    assert probe(make_nvml().environ(), ({}, False))[0]["gpus"] == [0, 1]
+
+
+def test_missing_library() -> None:
+    promised, local = probe({}, ({"CUDA_VISIBLE_DEVICES": "0"}, True), ({}, False))
+    assert promised["absent"][0].startswith("no libnvidia-ml.so.1")
+    assert local["absent"] == []
+    assert not promised["loaded"]
+
+
+def test_mig_slices_are_modelled_from_the_whole_device(make_nvml: Callable[..., FakeNvml]) -> None:
+    nvml = make_nvml(devices=2, mig=1)
+    found = probe(
+        nvml.environ(),
+        ({"CUDA_VISIBLE_DEVICES": nvml.slice_uuid(1)}, True),
+        ({"CUDA_VISIBLE_DEVICES": f"MIG-{nvml.uuid(1)}/1/0"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "MIG-unknown"}, True),
+    )
+    for case in found[:2]:
+        assert case["gpus"] == [1]
+        assert (case["channels"][0]["quality"], case["channels"][0]["scope"]) == ("modelled", "node")
+        assert "whole device" in case["channels"][0]["detail"]
+    assert [channel["quality"] for channel in found[2]["channels"]] == ["measured", "modelled"]
+    assert found[3]["absent"] == ["CUDA_VISIBLE_DEVICES: no device MIG-unknown"]
+
+
+def test_shards_are_modelled(make_nvml: Callable[..., FakeNvml]) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": "0", "SLURM_SHARDS_ON_NODE": "1"}
+    channel = probe(make_nvml().environ(), (environ, True))[0]["channels"][0]
+    assert (channel["quality"], channel["scope"]) == ("modelled", "node")
+
+
+def test_power_where_there_is_no_energy_counter(make_nvml: Callable[..., FakeNvml]) -> None:
+    nvml = make_nvml()
+    nvml.switch_on("no-energy")
+    found = probe(nvml.environ(), ({}, False))[0]
+    assert [channel["source"] for channel in found["channels"]] == ["nvml-power"] * 2
+    assert set(found["values"]) <= {100_000_000, 300_000_000}
+
+
+def test_neither_energy_nor_power(make_nvml: Callable[..., FakeNvml]) -> None:
+    nvml = make_nvml(devices=1)
+    nvml.switch_on("no-energy")
+    nvml.switch_on("no-power")
+    found = probe(nvml.environ(), ({}, False))[0]
+    assert found["gpus"] == [0]
+    assert found["absent"] == [f"{nvml.uuid(0)}: NVML error 3: Not Supported"]
+
+
+def test_driver_not_loaded(make_nvml: Callable[..., FakeNvml]) -> None:
+    nvml = make_nvml()
+    nvml.switch_on("unloaded")
+    assert probe(nvml.environ(), ({}, False))[0]["absent"] == ["NVML error 9: Driver Not Loaded"]

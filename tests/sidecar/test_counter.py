@@ -1,0 +1,191 @@
+"""Integration against truths in closed form: wraps, resets, gaps, failed reads, standing counters."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcfrugal.sidecar.counter import FROZEN_NS, EnergyCounter, PowerIntegral
+
+S = 1_000_000_000
+AMD_RANGE_UJ = 65_532_610_987
+
+
+def test_first_reading_is_the_zero_point() -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    assert counter.energy_uj is None
+    counter.update(5 * S, 123_456)
+    assert (counter.energy_uj, counter.measured_ns, counter.errors) == (0, 0, 0)
+
+
+def test_many_wraps_are_exact() -> None:
+    """280 W on a 65.5 kJ counter comes round every 234 s: an hour has 15 wraps."""
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    for second in range(0, 3601, 10):
+        counter.update(second * S, (77 + 280_000_000 * second) % (AMD_RANGE_UJ + 1))
+    assert counter.energy_uj == 280_000_000 * 3600
+    assert counter.measured_ns == 3600 * S
+    assert counter.peak_w == pytest.approx(280)
+
+
+def test_wrap_lands_on_the_last_value() -> None:
+    counter = EnergyCounter(999, 1000)
+    counter.update(0, 998)
+    counter.update(500, 999)
+    counter.update(900, 0)
+    assert counter.energy_uj == 2
+
+
+@given(
+    range_uj=st.integers(10_000_000, AMD_RANGE_UJ),
+    start=st.integers(0, AMD_RANGE_UJ),
+    steps=st.lists(st.tuples(st.integers(1_000_000, 3 * S), st.integers(0, 900)), min_size=1, max_size=40),
+)
+def test_any_walk_below_the_limits_is_exact(range_uj: int, start: int, steps: list[tuple[int, int]]) -> None:
+    gap_ns = (range_uj + 1) * 1000 // 1000
+    true_uj, at_ns = start % (range_uj + 1), 0
+    counter = EnergyCounter(range_uj, 1000)
+    counter.update(at_ns, true_uj)
+    begun_uj, measured_ns = true_uj, 0
+    for raw_ns, watts in steps:
+        step_ns = min(raw_ns, gap_ns - 1)
+        at_ns += step_ns
+        measured_ns += step_ns
+        true_uj += watts * step_ns // 1000
+        counter.update(at_ns, true_uj % (range_uj + 1))
+    assert counter.energy_uj == true_uj - begun_uj
+    assert counter.measured_ns == measured_ns
+    assert counter.resets == counter.gaps == 0
+
+
+def test_failed_read_is_bridged_when_the_counter_comes_back() -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    counter.update(0, 0)
+    counter.update(1 * S, 100_000_000)
+    counter.update(2 * S, None)
+    assert counter.energy_uj is None
+    assert counter.errors == 1
+    counter.update(3 * S, 300_000_000)
+    assert (counter.energy_uj, counter.measured_ns) == (300_000_000, 3 * S)
+
+
+def test_reset_adds_nothing_and_the_interval_is_not_measured() -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    counter.update(0, 30_000_000_000)
+    counter.update(1 * S, 30_100_000_000)
+    counter.update(2 * S, 5_000_000)
+    counter.update(3 * S, 105_000_000)
+    assert (counter.energy_uj, counter.measured_ns, counter.resets) == (200_000_000, 2 * S, 1)
+
+
+def test_counter_without_range_that_runs_backwards_is_reset() -> None:
+    counter = EnergyCounter(None, 3000)
+    counter.update(0, 5_000_000_000)
+    counter.update(1 * S, 1_000)
+    counter.update(2 * S, 200_001_000)
+    assert (counter.energy_uj, counter.measured_ns, counter.resets) == (200_000_000, 1 * S, 1)
+
+
+def test_gap_longer_than_a_wrap_could_take_is_not_bridged() -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    counter.update(0, 0)
+    counter.update(66 * S, 1_000_000_000)
+    assert (counter.energy_uj, counter.measured_ns, counter.gaps) == (0, 0, 1)
+    counter.update(67 * S, 1_100_000_000)
+    assert (counter.energy_uj, counter.measured_ns) == (100_000_000, 1 * S)
+
+
+def test_suspended_hour_without_range_is_bridged() -> None:
+    """A counter that never wraps knows what happened meanwhile."""
+    counter = EnergyCounter(None, 3000)
+    counter.update(0, 0)
+    counter.update(3600 * S, 360_000_000_000)
+    assert counter.energy_uj == 360_000_000_000
+
+
+@pytest.mark.parametrize("value", [-1, AMD_RANGE_UJ + 1, 1 << 70])
+def test_value_outside_the_range_is_a_failed_read(value: int) -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    counter.update(0, 0)
+    counter.update(S, value)
+    assert counter.energy_uj is None
+    assert counter.errors == 1
+
+
+def test_two_reads_close_together_are_no_reset() -> None:
+    """A counter that moves every 100 ms shows 40 J after 1 ms at 400 W: lag, not a reset."""
+    counter = EnergyCounter(None, 3000)
+    counter.update(0, 0)
+    counter.update(1_000_000, 40_000_000)
+    assert counter.energy_uj == 40_000_000
+    assert counter.peak_w is None
+
+
+def test_same_moment_twice_changes_nothing() -> None:
+    counter = EnergyCounter(None, 3000)
+    counter.update(S, 100)
+    counter.update(S, 200)
+    counter.update(2 * S, 300)
+    assert counter.energy_uj == 200
+
+
+def test_counter_that_stands_still_is_unknown_and_not_zero() -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000, can_rest=False)
+    counter.update(0, 0)
+    counter.update(FROZEN_NS - 1, 0)
+    assert counter.energy_uj == 0
+    counter.update(FROZEN_NS, 0)
+    assert counter.energy_uj is None
+    assert counter.measured_ns == 0
+    counter.update(FROZEN_NS + S, 50_000_000)
+    assert counter.energy_uj == 50_000_000
+
+
+def test_part_of_a_package_may_rest() -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    for second in range(20):
+        counter.update(second * S, 7)
+    assert counter.energy_uj == 0
+
+
+def test_restart_counts_on_from_the_latest_reading() -> None:
+    counter = EnergyCounter(AMD_RANGE_UJ, 1000)
+    counter.update(0, 0)
+    counter.update(S, 100_000_000)
+    counter.restart()
+    assert (counter.energy_uj, counter.measured_ns) == (0, 0)
+    counter.update(2 * S, 250_000_000)
+    assert (counter.energy_uj, counter.measured_ns) == (150_000_000, S)
+
+
+def test_straight_line_of_power_is_exact() -> None:
+    integral = PowerIntegral(3000)
+    for second in range(0, 11):
+        integral.update(second * S, second * 10_000_000)
+    assert integral.energy_uj == 500_000_000
+    assert integral.measured_ns == 10 * S
+    assert integral.peak_w == pytest.approx(100)
+
+
+def test_power_keeps_fractions_of_a_microjoule() -> None:
+    integral = PowerIntegral(3000)
+    for step in range(0, 1_000_001, 1000):
+        integral.update(step * 333, 3)
+    assert integral.energy_uj == 3 * 333_000_000 // 1_000_000_000
+
+
+def test_power_is_not_bridged_over_a_long_gap() -> None:
+    integral = PowerIntegral(3000)
+    integral.update(0, 100_000_000)
+    integral.update(60 * S, 100_000_000)
+    assert (integral.energy_uj, integral.measured_ns, integral.gaps) == (0, 0, 1)
+
+
+def test_impossible_power_is_a_failed_read() -> None:
+    integral = PowerIntegral(3000)
+    integral.update(0, 100_000_000)
+    integral.update(S, 4_000_000_000)
+    assert integral.energy_uj is None
+    integral.update(2 * S, 100_000_000)
+    assert (integral.energy_uj, integral.errors) == (200_000_000, 1)

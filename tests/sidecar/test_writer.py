@@ -1,0 +1,151 @@
+"""The spool file: whole lines, one writer, and a full or vanishing disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpcfrugal.sidecar import say
+from hpcfrugal.sidecar.writer import Locked, Writer
+
+
+@pytest.fixture(autouse=True)
+def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(say, "_said", set())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Append to ``path`` until nothing fits any more."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        for size in (4096, 1):
+            while True:
+                try:
+                    os.write(fd, b"x" * size)
+                except OSError:
+                    break
+    finally:
+        os.close(fd)
+
+
+def test_lines_are_appended_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    writer = Writer(str(path))
+    writer.begin("header", "first")
+    writer.line("second")
+    writer.close()
+    assert path.read_text() == "header\nfirst\nsecond\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_second_writer_is_refused_until_the_first_has_gone(tmp_path: Path) -> None:
+    first, second = Writer(str(tmp_path / "f")), Writer(str(tmp_path / "f"))
+    first.begin("a")
+    with pytest.raises(Locked):
+        second.begin("b")
+    first.close()
+    second.begin("b")
+    second.close()
+    assert (tmp_path / "f").read_text() == "a\nb\n"
+
+
+def test_torn_last_line_of_a_killed_sidecar_is_closed_first(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text('{"kind":"rec')
+    writer = Writer(str(tmp_path / "f"))
+    writer.begin("header")
+    writer.close()
+    assert (tmp_path / "f").read_text() == '{"kind":"rec\nheader\n'
+
+
+def test_full_disk_drops_lines_and_goes_on(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path, ballast = small_disk / "f", small_disk / "ballast"
+    writer = Writer(str(path))
+    writer.begin("header", "first")
+    ballast.write_bytes(b"x" * 56_000)
+    for number in range(20):
+        writer.line(f"{number} " + "y" * 1000)
+    ballast.unlink()
+    writer.line("after")
+    writer.close()
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["header", "first"]
+    assert lines[-1] == "after"
+    assert "19 " + "y" * 1000 not in lines
+    assert capfd.readouterr().err.count("No space left on device; sampling goes on") == 1
+
+
+def test_header_is_owed_until_there_is_room(small_disk: Path) -> None:
+    path, ballast = small_disk / "f", small_disk / "ballast"
+    ballast.touch()
+    fill(ballast)
+    writer = Writer(str(path))
+    writer.begin("header", "first")
+    writer.line("lost")
+    ballast.unlink()
+    writer.line("second")
+    writer.close()
+    assert path.read_text() == "header\nfirst\nsecond\n"
+
+
+def test_directory_that_comes_late(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "later"
+    writer = Writer(str(folder / "f"))
+    writer.begin("header", "first")
+    writer.line("lost")
+    folder.mkdir()
+    writer.line("second")
+    writer.close()
+    assert (folder / "f").read_text() == "header\nfirst\nsecond\n"
+    assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_directory_deleted_and_made_anew_gets_a_header(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    writer = Writer(str(folder / "f"))
+    writer.begin("header", "first")
+    shutil.rmtree(folder)
+    writer.line("lost")
+    folder.mkdir()
+    # a file that is still being written may get the same inode number, so let another take it
+    (folder / "other").touch()
+    writer.line("second")
+    writer.close()
+    assert (folder / "f").read_text().splitlines()[-1] == "second"
+    assert (folder / "f").read_text().startswith("header\nfirst\n")
+
+
+def test_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("keep\n")
+    (tmp_path / "f").symlink_to(tmp_path / "precious")
+    writer = Writer(str(tmp_path / "f"))
+    writer.begin("header")
+    writer.close()
+    assert (tmp_path / "precious").read_text() == "keep\n"
+
+
+def test_pipe_does_not_block(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "f")
+    writer = Writer(str(tmp_path / "f"))
+    writer.begin("header")
+    writer.close()
+    assert "not a regular file" in capfd.readouterr().err

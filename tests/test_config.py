@@ -1,0 +1,66 @@
+"""Settings: which source wins, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import hpcfrugal.config
+from hpcfrugal.config import load_config
+from hpcfrugal.errors import InputError
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(hpcfrugal.config, "SITE_DIR", tmp_path / "etc")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / ".config/hpcfrugal").mkdir(parents=True)
+    return tmp_path
+
+
+def write(home: Path, *, user: str = "", site: str = "") -> dict[str, str]:
+    (home / ".config/hpcfrugal/config.toml").write_text(user)
+    (home / "etc/config.toml").write_text(site)
+    return {"HOME": str(home)}
+
+
+def test_defaults_lie_in_the_home(home: Path) -> None:
+    config = load_config({"HOME": str(home)})
+    assert config.spool == home / ".local/share/hpcfrugal/spool"
+    assert config.ledger == home / ".local/share/hpcfrugal/ledger.db"
+    assert config.backend == "auto"
+    assert set(config.origins.values()) == {"default"}
+
+
+def test_nearest_source_wins(home: Path) -> None:
+    environ = write(home, site='spool = "/site"\nbackend = "local"\nledger = "/l"\n', user='spool = "/user"\nledger="/m"')
+    config = load_config({**environ, "HPCFRUGAL_LEDGER": "/n/ledger.db"})
+    assert (config.spool, config.backend, config.ledger) == (Path("/user"), "local", Path("/n/ledger.db"))
+    assert config.origins["ledger"] == "HPCFRUGAL_LEDGER"
+    assert config.origins["spool"].endswith(".config/hpcfrugal/config.toml")
+
+
+def test_xdg_directories(home: Path) -> None:
+    environ = {"HOME": str(home), "XDG_DATA_HOME": "/data", "XDG_CACHE_HOME": "not/absolute"}
+    assert load_config(environ).spool == Path("/data/hpcfrugal/spool")
+    assert hpcfrugal.config.cache_dir(environ) == home / ".cache/hpcfrugal"
+
+
+def test_all_mistakes_at_once(home: Path) -> None:
+    environ = write(home, user='spol = "/x"\nledger = 3\n[sidecar]\npython = []\n', site="spool = [")
+    with pytest.raises(InputError) as caught:
+        load_config({**environ, "HPCFRUGAL_BACKEND": "pbs"})
+    text = caught.value.message
+    assert "config.toml: spol" in text
+    assert "did you mean spool?" in text
+    assert "config.toml: ledger: needs a path" in text
+    assert "sidecar.python: needs a list" in text
+    assert "etc/config.toml: is not valid TOML" in text
+    assert "HPCFRUGAL_BACKEND: needs one of auto, slurm_cli, local" in text
+
+
+def test_pythons(home: Path) -> None:
+    environ = write(home, site='[sidecar]\npython = ["/opt/python3", "python3"]\n')
+    assert load_config(environ).sidecar_python == ("/opt/python3", "python3")
+    assert load_config({**environ, "HPCFRUGAL_SIDECAR_PYTHON": "/a:/b"}).sidecar_python == ("/a", "/b")
