@@ -42,6 +42,7 @@ class Prepared:
     created_at: datetime
     workdir: Path
     rendered: Rendered
+    arguments: tuple[str, ...]
     user_script: bytes | None
 
 
@@ -62,9 +63,10 @@ def prepare(source: Path, backend: Backend, config: Config, *, now: datetime | N
     if spec.script is not None:
         user_script = _read_script(Path(spec.script), source)
         words = [*_interpreter(user_script), str(run_dir.user_script), *spec.args]
+    flags = flags_for(spec)
     rendered = render(
         spec,
-        flags=flags_for(spec),
+        flags=[flag for flag in flags if not _needs_argv(flag)],
         script=words,
         run_id=run_id,
         run_dir=run_dir.path,
@@ -74,7 +76,13 @@ def prepare(source: Path, backend: Backend, config: Config, *, now: datetime | N
         where=str(source),
     )
     workdir = Path(spec.workdir) if spec.workdir else Path.cwd()
-    return Prepared(source, spec, run_id, run_dir, created_at, workdir, rendered, user_script)
+    arguments = tuple(flag for flag in flags if _needs_argv(flag))
+    return Prepared(source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script)
+
+
+def _needs_argv(flag: str) -> bool:
+    """A line break (in a directory's name, say) fits on no #SBATCH line, but well in an argument."""
+    return "\n" in flag or "\r" in flag
 
 
 def submit(prepared: Prepared, backend: Backend) -> Submitted:
@@ -93,7 +101,7 @@ def submit(prepared: Prepared, backend: Backend) -> Submitted:
     try:
         _write(prepared, run_dir, backend)
         submitted = backend.submit(
-            run_dir.script, _local_options(prepared) if backend.name == "local" else (),
+            run_dir.script, _local_options(prepared) if backend.name == "local" else prepared.arguments,
             run_id=prepared.run_id, workdir=prepared.workdir,
         )  # fmt: skip
     except NoAnswer:

@@ -355,7 +355,7 @@ def flags_of(value: object) -> tuple[str, ...]:
 def _from_mapping(name: str, setting: object) -> object:
     """``contiguous: true`` is the bare option, ``false`` leaves it out, another value goes behind a ``=``."""
     plain = argument_of(full_name(_SHORT.get(name.lstrip("-"), name.lstrip("-")))) == "none"
-    word = setting.strip().lower() if isinstance(setting, str) else setting
+    word = setting.strip().lower() if isinstance(setting, str) else ""
     if setting is None or setting is True or (plain and word in {"true", "yes", "on"}):
         return name
     if setting is False or (plain and word in {"false", "no", "off"}):

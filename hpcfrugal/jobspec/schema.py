@@ -28,6 +28,7 @@ def job_schema() -> dict[str, Any]:
     for section in _SECTIONS:
         short_forms = {"interruptible": _SWITCH} if section is Schedule else {}
         _finish(schema["$defs"][section.__name__], section, short_forms)
+        schema["$defs"][section.__name__]["type"] = ["object", "null"]
     schema["oneOf"] = [{"required": ["command"]}, {"required": ["script"]}]
     schema["title"] = "hpcfrugal job file"
     return {"$schema": SCHEMA_DIALECT, **schema}
@@ -44,5 +45,12 @@ def _finish(schema: dict[str, Any], section: type[Section], short_forms: dict[st
         for dropped in ("title", "default"):
             entry.pop(dropped, None)
         forms = entry.pop("anyOf", None) or [entry]
-        forms += [form for form in (short_forms.get(name), {"type": "null"}) if form and form not in forms]
+        if name in short_forms:
+            forms.append(short_forms[name])
+        if len(forms) == 1 and "$ref" in forms[0]:
+            # A plain reference, so that an editor marks the mistake within and not the section as a whole.
+            schema["properties"][name] = {**told, **forms[0]}
+            continue
+        if {"type": "null"} not in forms:
+            forms.append({"type": "null"})
         schema["properties"][name] = {**told, "anyOf": forms}

@@ -31,18 +31,20 @@ def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
     """TDP per core times the job's CPU time on the node."""
     source = "model-tdp"
     header = segment.header
+    # On a node of its own the job is all that is busy, which helps where its own CPU time cannot be read.
+    by_node = bool(header.exclusive) and all(record.job_cpu_us is None for record in segment.records)
     points = [(header.boottime_ns, 0)]
     for record in segment.records:
-        if record.job_cpu_us is not None and record.job_cpu_us >= points[-1][1]:
-            points.append((record.boottime_ns, record.job_cpu_us))
+        cpu_us = record.node_busy_us if by_node else record.job_cpu_us
+        if cpu_us is not None and cpu_us >= points[-1][1]:
+            points.append((record.boottime_ns, cpu_us))
     if len(points) < 2 or points[-1][0] == points[0][0]:
         return ModelledSeries(source, "the job's CPU time is unknown")
     match = find_cpu(table, header.cpu_model)
     cumulative = [(boottime_ns, cpu_energy_uj(match.tdp, cpu_us)) for boottime_ns, cpu_us in points]
-    inputs = (
-        f"{_power(match.tdp)} per core ({_which(match.tdp, match.exact, header.cpu_model)}) x job CPU time"
-        f" from {header.cpu_time_source or 'an unnamed source'}"
-    )
+    which = _which(match.tdp, match.exact, header.cpu_model)
+    time = "node busy CPU time" if by_node else f"job CPU time from {header.cpu_time_source or 'an unnamed source'}"
+    inputs = f"{_power(match.tdp)} per core ({which}) x {time}"
     return ModelledSeries(source, inputs, _intervals(segment, cumulative))
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from hpcfrugal.ledger.queries import ChannelRow, JobRow, SegmentRow
 from hpcfrugal.report.summary import COMPONENTS, Amount, Group, JobSummary, channel_coverage
-from hpcfrugal.report.text import iso
+from hpcfrugal.report.text import iso, plain
 
 SCHEMA_VERSION = 1
+
+_CELL_CHARACTERS = 1000
 
 
 def joules(energy_uj: int | None) -> float | None:
@@ -162,10 +164,9 @@ def report_json(
 
 
 def _cell(text: str | None) -> str:
-    """A text that a spreadsheet will not run as a formula."""
-    if text is None:
-        return ""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    """A text that no spreadsheet runs as a formula and no terminal as a command."""
+    text = plain(text, _CELL_CHARACTERS)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

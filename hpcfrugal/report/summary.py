@@ -132,6 +132,7 @@ def summarise(job: JobRow) -> JobSummary:
     """
     counted = [channel for channel in job.channels if channel.counted and channel.component in COMPONENTS]
     present = {channel.component for channel in counted}
+    sampled = {channel.node for channel in job.channels}
     components: dict[str, Amount] = {}
     for component in COMPONENTS:
         if component == "gpu" and "gpu" not in present:
@@ -139,8 +140,8 @@ def summarise(job: JobRow) -> JobSummary:
         amount = Amount()
         for node in job.nodes:
             own = [item for item in counted if item.node == node and item.component == component]
-            # A node without a sample file may have had GPUs or not; it is named once, under cpu.
-            if own or component != "gpu":
+            # A sampled node may have no GPU; one that was not sampled may have had them, like its fellows.
+            if own or component != "gpu" or node not in sampled:
                 amount.add(_node_amount(node, component, own, job.elapsed_ns or 0))
         if not job.nodes:
             amount.unknown.append(f"{component}: never sampled")

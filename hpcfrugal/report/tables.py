@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hpcfrugal.ledger.queries import ChannelRow
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
-from hpcfrugal.report.text import UNKNOWN, EnergyUnit, clock, duration, minute, percent, plain
+from hpcfrugal.report.text import UNKNOWN, EnergyUnit, clock, duration, minute, percent, plain, second
 
 _STATE_STYLES = {"COMPLETED": "green", "RUNNING": "cyan", "PENDING": "yellow"}
 _QUALITY_STYLES = {"measured": "green", "modelled": "yellow", "unknown": "red"}
@@ -129,7 +129,7 @@ def _head(summary: JobSummary) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    ended = f"{minute(job.started_wall_ns) or 'not started'} – {minute(job.ended_wall_ns) or 'end not known'}"
+    ended = f"{second(job.started_wall_ns) or 'not started'} – {second(job.ended_wall_ns) or 'end not known'}"
     exit_code = UNKNOWN if job.exit_code is None else str(job.exit_code)
     lines = [
         ("Job", f"{job.label} restart {job.restart} on {job.cluster or 'a cluster without a name'}"),
@@ -193,10 +193,12 @@ def _why(summary: JobSummary) -> Iterator[Text]:
             found.append(node)
 
     job = summary.job
+    told = {(channel.node, channel.component) for channel in job.channels if channel.reason}
     for item in job.absent:
-        note(item.node, f"{item.component}: {item.source} not used: {item.reason}")
+        if (item.node, item.component) not in told:
+            note(item.node, f"{item.component}: {item.source} not used: {item.reason}")
     for channel in job.channels:
-        if channel.reason and channel.quality != "measured":
+        if channel.reason:
             note(channel.node, f"{channel.component} {channel.domain}: {channel.quality}: {channel.reason}")
         if channel.inputs:
             word = "model" if channel.quality == "modelled" else "share"

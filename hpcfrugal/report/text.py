@@ -40,6 +40,12 @@ def minute(wall_ns: int | None) -> str:
     return "" if time is None else f"{time:%Y-%m-%d %H:%M}"
 
 
+def second(wall_ns: int | None) -> str:
+    """``2026-11-21 05:27:17``, UTC."""
+    time = wall_time(wall_ns)
+    return "" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
+
+
 def clock(wall_ns: int | None) -> str:
     """``05:27:17.123``, UTC."""
     time = wall_time(wall_ns)

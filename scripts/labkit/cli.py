@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from . import cluster, hardware, install, login, nodes, paths, truth
+from . import cluster, hardware, install, login, nodes, paths, slurm, truth
 from .errors import LabError
 
 FAULTS = "NOT_SUPPORTED, NO_POWER, NO_PERMISSION, DRIVER_NOT_LOADED, 'GPU_IS_LOST K', 'hang SECONDS', none"
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
 def _run(a: argparse.Namespace) -> int:
     match a.command:
         case "up":
-            print(cluster.up())
+            print(cluster.up(a.proctrack))
             if a.install:
                 print(f"installed {install.install(paths.PROJECT)}")
         case "down":
@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="bring the lab up, or repair it; needs root")
     up.add_argument("--install", action="store_true", help="install the project for the lab's users too")
+    up.add_argument(
+        "--proctrack",
+        choices=slurm.PROCTRACKS,
+        help="how slurmd follows a job's processes; cgroup is what sites use, and signals go elsewhere with it "
+        "(default: as the lab that is there, else linuxproc)",
+    )
     commands.add_parser("down", help="end it and leave nothing behind")
     status = commands.add_parser("status", help="what runs; exit code 1 where something doesn't")
     status.add_argument("--json", action="store_true")

@@ -26,18 +26,29 @@ DAEMONS = (
 )
 
 
-def up() -> str:
-    """Bring up whatever isn't; a healthy lab is left alone. Says in a line what was done. Raises LabError."""
+def up(proctrack: str | None = None) -> str:
+    """Bring up whatever isn't; a healthy lab is left alone. Says in a line what was done.
+
+    `proctrack` is how slurmd follows a job's processes: a lab that is there keeps its own where this is None.
+    A lab that was made another way (by older scripts, or with another `proctrack`) is made anew. Raises LabError,
+    also where that would end jobs.
+    """
     with _alone():
         packages.install(packages.missing())
-        wanted = _fingerprint()
+        kept = paths.PROCTRACK.read_text(encoding="utf-8") if paths.PROCTRACK.exists() else slurm.PROCTRACKS[0]
+        proctrack = proctrack or kept
+        wanted = _fingerprint(proctrack)
         found = paths.FINGERPRINT.read_text(encoding="utf-8") if paths.FINGERPRINT.exists() else None
         if found == wanted and status()["healthy"]:
             return "the lab is up already"
         if found is not None and found != wanted:
+            if jobs := slurm.jobs_in_queue():
+                raise LabError(
+                    f"the lab was made another way and has {jobs} jobs in its queue; run `scripts/lab down` first"
+                )
             _take_down()
         began = time.monotonic()
-        _bring_up(wanted)
+        _bring_up(wanted, proctrack)
         return f"the lab is up ({time.monotonic() - began:.1f} s)"
 
 
@@ -79,11 +90,12 @@ def status() -> dict[str, object]:
     }
 
 
-def _bring_up(fingerprint: str) -> None:
+def _bring_up(fingerprint: str, proctrack: str) -> None:
     for directory in (paths.STATE, paths.ETC, paths.LOG, paths.PIDS, paths.SPOOL, paths.SPOOL / "ctld"):
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    paths.PROCTRACK.write_text(proctrack, encoding="utf-8")
     users.ensure()
-    slurm.write_configuration()
+    slurm.write_configuration(proctrack)
     with ThreadPoolExecutor(2) as pool:
         mariadb = pool.submit(database.start_mariadb)
         _start_simulators()
@@ -124,15 +136,14 @@ def _take_down() -> None:
     process.end(process.in_namespaces(nodes.namespaces()), grace_s=0)
     daemons.stop(daemons.started_names(), grace_s=0)
     users.remove()
+    slurm.remove_cgroups()
     nodes.unmount_all()
     shutil.rmtree(paths.STATE)
 
 
 def _moving() -> dict[str, bool]:
     def read() -> dict[str, list[str]]:
-        return {
-            node: [f.read_text(encoding="ascii") for f in nodes.energy_files(node)] for node in hardware.NODES
-        }
+        return {node: [f.read_text(encoding="ascii") for f in nodes.energy_files(node)] for node in hardware.NODES}
 
     try:
         before = read()
@@ -141,14 +152,13 @@ def _moving() -> dict[str, bool]:
     except OSError:
         return dict.fromkeys(hardware.NODES, False)
     return {
-        node: all(old != new for old, new in zip(before[node], after[node], strict=True))
-        for node in hardware.NODES
+        node: all(old != new for old, new in zip(before[node], after[node], strict=True)) for node in hardware.NODES
     }
 
 
-def _fingerprint() -> str:
+def _fingerprint(proctrack: str) -> str:
     """Of everything that a running lab was made from; a lab made from something else is made anew."""
-    made_from = [make() for make in slurm.CONFIGURATIONS.values()]
+    made_from = list(slurm.configuration(proctrack).values())
     made_from += [(paths.KIT / name).read_text(encoding="utf-8") for name in SOURCES]
     made_from.append(hardware.c_header())
     return hashlib.sha256("\0".join(made_from).encode()).hexdigest()

@@ -95,16 +95,12 @@ def _node_domains(number: int) -> tuple[Domain, ...]:
         ("gpu-1", "gpu-1", None, gpu_1, 2**63 - 1),
     )
     return tuple(
-        Domain(
-            node, name, label, zone, waves, offset_uj=(7 * number + k + 1) * 1_234_567_891, range_uj=range_uj
-        )
+        Domain(node, name, label, zone, waves, offset_uj=(7 * number + k + 1) * 1_234_567_891, range_uj=range_uj)
         for k, (name, label, zone, waves, range_uj) in enumerate(rows)
     )
 
 
-DOMAINS: tuple[Domain, ...] = tuple(
-    domain for number in range(len(NODES)) for domain in _node_domains(number)
-)
+DOMAINS: tuple[Domain, ...] = tuple(domain for number in range(len(NODES)) for domain in _node_domains(number))
 DEVICES: tuple[Gpu, ...] = tuple(
     Gpu(node, index, f"GPU-1ab00000-{number + 1:04x}-4000-8000-{index:012x}", f"gpu-{index}")
     for number, node in enumerate(NODES)

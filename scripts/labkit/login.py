@@ -10,9 +10,7 @@ from . import hardware, nodes, paths
 from .errors import LabError
 
 
-def execute(
-    argv: list[str], *, user: str, node: str | None, cwd: str | None, extra_env: dict[str, str]
-) -> NoReturn:
+def execute(argv: list[str], *, user: str, node: str | None, cwd: str | None, extra_env: dict[str, str]) -> NoReturn:
     """Replace this process by the command: its exit code, signals and standard streams are the caller's.
 
     Raises LabError for an unknown user or node, or where the lab is not up.

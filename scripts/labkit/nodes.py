@@ -66,9 +66,7 @@ def ensure_node(node: str) -> None:
 def namespaces() -> list[int]:
     """Inodes of the mount namespaces of all nodes that have one."""
     return [
-        os.stat(paths.namespace_file(node)).st_ino
-        for node in hardware.NODES
-        if is_mounted(paths.namespace_file(node))
+        os.stat(paths.namespace_file(node)).st_ino for node in hardware.NODES if is_mounted(paths.namespace_file(node))
     ]
 
 

@@ -47,9 +47,7 @@ def install(packages: list[str]) -> None:
     if not packages:
         return
     if shutil.which("apt-get") is None:
-        raise LabError(
-            f"the lab needs {', '.join(packages)} and this machine has no apt-get; install them by hand"
-        )
+        raise LabError(f"the lab needs {', '.join(packages)} and this machine has no apt-get; install them by hand")
     env = dict(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "-q", "update"], env=env)
     run(["apt-get", "-q", "install", "-y", "--no-install-recommends", *packages], env=env)

@@ -10,6 +10,7 @@ PROJECT = KIT.parent.parent
 STATE = Path("/var/lib/hpcfrugal-lab")
 FINGERPRINT = STATE / "fingerprint"
 ETC = STATE / "etc"
+PROCTRACK = STATE / "proctrack"
 LOG = STATE / "log"
 PIDS = STATE / "pids"
 BUILD = STATE / "build"

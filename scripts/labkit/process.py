@@ -35,9 +35,7 @@ def find(pid: int) -> Process | None:
     """The living process with this pid now."""
     try:
         # The second field is a name in parentheses that may hold anything, so count from its end.
-        fields = (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        )
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else Process(pid, int(fields[19]))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+from pathlib import Path
 
 from . import hardware, paths
 from .daemons import BASE_ENV, Daemon
@@ -12,13 +14,15 @@ from .shell import run, wait_until
 
 CLUSTER = "lab"
 PARTITIONS = ("batch", "green")
+PROCTRACKS = ("linuxproc", "cgroup")
+FREEZER = Path("/sys/fs/cgroup/freezer")
 CONTROLLER_PORT, DATABASE_PORT, FIRST_NODE_PORT = 26817, 26819, 26821
 ACCOUNTS = ("physics", "biology")
 MEMBERS = (("alice", "physics"), ("alice", "biology"), ("bob", "biology"))
 """Associations; the first of a user is the default account."""
 
 
-def slurm_conf() -> str:
+def slurm_conf(proctrack: str) -> str:
     """slurm.conf of the lab."""
     host = socket.gethostname().split(".")[0]
     ports = f"[{FIRST_NODE_PORT}-{FIRST_NODE_PORT + len(hardware.NODES) - 1}]"
@@ -49,8 +53,8 @@ SlurmdDebug=info
 LogTimeFormat=iso8601_ms
 MailProg=/bin/true
 MpiDefault=none
-# Several slurmds share this machine's cgroups and processors, and its real size is not that of four nodes.
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/{proctrack}
+# Several slurmds share this machine's processors, and its real size is not that of four nodes.
 TaskPlugin=task/none
 SlurmdParameters=config_overrides
 ReturnToService=2
@@ -106,7 +110,20 @@ StorageLoc=slurm_acct_db
 """
 
 
-CONFIGURATIONS = {"slurm.conf": slurm_conf, "gres.conf": gres_conf, "slurmdbd.conf": slurmdbd_conf}
+def cgroup_conf() -> str:
+    """cgroup.conf of the lab; only proctrack/cgroup reads it, and it needs no more than the v1 freezer."""
+    return f"CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nCgroupMountpoint={FREEZER.parent}\n"
+
+
+def configuration(proctrack: str) -> dict[str, str]:
+    """Text of each file in the configuration directory."""
+    return {
+        "slurm.conf": slurm_conf(proctrack),
+        "gres.conf": gres_conf(),
+        "slurmdbd.conf": slurmdbd_conf(),
+        "cgroup.conf": cgroup_conf(),
+    }
+
 
 SLURMDBD = Daemon("slurmdbd", ("/usr/sbin/slurmdbd", "-D"), {"MYSQL_UNIX_PORT": str(paths.DATABASE_SOCKET)})
 SLURMCTLD = Daemon("slurmctld", ("/usr/sbin/slurmctld", "-D"))
@@ -120,11 +137,13 @@ def slurmd(node: str) -> Daemon:
     )
 
 
-def write_configuration() -> None:
-    """Write the three files; slurmdbd insists on 0600 for its own."""
-    for name, text in CONFIGURATIONS.items():
+def write_configuration(proctrack: str) -> None:
+    """Write the files; slurmdbd insists on 0600 for its own. Raises LabError where this machine can't do it."""
+    if proctrack == "cgroup" and not os.access(FREEZER, os.W_OK):
+        raise LabError(f"proctrack/cgroup needs a writable {FREEZER} (cgroup v1)")
+    for name, text in configuration(proctrack).items():
         path = paths.ETC / name
-        path.write_text(text(), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         path.chmod(0o600 if name == "slurmdbd.conf" else 0o644)
 
 
@@ -147,12 +166,25 @@ def ensure_accounts() -> None:
         client("sacctmgr", "-iQ", "add", "cluster", CLUSTER)
     for account in ACCOUNTS:
         if f"{CLUSTER}|{account}|" not in known:
-            client(
-                "sacctmgr", "-iQ", "add", "account", account, f"cluster={CLUSTER}", f"description={account}"
-            )
+            client("sacctmgr", "-iQ", "add", "account", account, f"cluster={CLUSTER}", f"description={account}")
     for user, account in MEMBERS:
         if f"{CLUSTER}|{account}|{user}" not in known:
             client("sacctmgr", "-iQ", "add", "user", user, f"account={account}", f"cluster={CLUSTER}")
+
+
+def jobs_in_queue() -> int:
+    """Number of jobs that wait or run; 0 where no controller answers."""
+    try:
+        return len(client("squeue", "-ho", "%A").split())
+    except LabError:
+        return 0
+
+
+def remove_cgroups() -> None:
+    """Take away the job cgroups of proctrack/cgroup, the innermost first."""
+    for node in hardware.NODES:
+        for directory, _, _ in os.walk(FREEZER / f"slurm_{node}", topdown=False):
+            Path(directory).rmdir()
 
 
 def node_states() -> dict[str, str]:

@@ -49,7 +49,9 @@ class SidecarProcess:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
+            self.process.wait()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
     @property
     def file(self) -> Path | None:

@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from hpcfrugal.jobspec import job_schema, load_job
 from hpcfrugal.jobspec.sbatch_flags import OWNED, why_refused
 
@@ -26,11 +24,7 @@ BLOCK = re.compile(r"<!-- table: (\S+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
 def example(value: Any) -> str:
     """A value as one would write it in the file, on one line."""
-    if isinstance(value, str):
-        text = yaml.safe_dump(value, default_flow_style=True).strip().removesuffix("...").strip()
-    else:
-        text = json.dumps(value, ensure_ascii=False).replace('"', "")
-    return f"`{text}`"
+    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value, ensure_ascii=False)}`".replace('"', "")
 
 
 def table(name: str) -> str:

@@ -79,7 +79,7 @@ def entries() -> list[tuple[tuple[str, ...], dict[str, Any]]]:
         node = SCHEMA
         for part in path:
             if "properties" not in node:
-                forms = [form["$ref"] for form in node["anyOf"] if "$ref" in form]
+                forms = [form["$ref"] for form in node.get("anyOf", [node]) if "$ref" in form]
                 node = SCHEMA["$defs"][forms[0].removeprefix("#/$defs/")]
             node = node["properties"][part]
         found.append((tuple(map(str, path)), node))

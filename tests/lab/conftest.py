@@ -44,13 +44,9 @@ class Lab:
             words += ["--env", f"{name}={value}"]
         return self._run([*words, "--", *argv], check)
 
-    def truth(
-        self, node: str, t0: Decimal | str | int, t1: Decimal | str | int, clock: str = "wall"
-    ) -> dict[str, int]:
+    def truth(self, node: str, t0: Decimal | str | int, t1: Decimal | str | int, clock: str = "wall") -> dict[str, int]:
         """True microjoules per domain between two times in seconds."""
-        answer: dict[str, int] = json.loads(
-            self.call("truth", node, str(t0), str(t1), "--clock", clock).stdout
-        )
+        answer: dict[str, int] = json.loads(self.call("truth", node, str(t0), str(t1), "--clock", clock).stdout)
         return answer
 
     def status(self) -> dict[str, object]:

@@ -111,11 +111,14 @@ def slurm_job(lab, tmp_path: Path, script: str, *options: str, user: str = "alic
     """Exit code of `sbatch --wait` and the job's output."""
     home = pwd.getpwnam(user).pw_dir
     out = f"{home}/{tmp_path.name}.out"
-    done = lab.exec(
-        ["sbatch", "--wait", "-o", out, *options, "--wrap", script], user=user, cwd=home, check=False
-    )
+    done = lab.exec(["sbatch", "--wait", "-o", out, *options, "--wrap", script], user=user, cwd=home, check=False)
     text = Path(out).read_text() if Path(out).exists() else done.stderr
     return done.returncode, text
+
+
+takes_it_down = pytest.mark.skipif(
+    "HPCFRUGAL_LAB_DOWN" not in os.environ, reason="takes the lab down; HPCFRUGAL_LAB_DOWN=1 runs it"
+)
 
 
 class TestTruth:
@@ -128,12 +131,8 @@ class TestTruth:
         daemon = lab.state_dir / "build" / "rapl_daemon"
         for boottime_ns in (0, 1, 2_999_999_999, 86_400 * 10**9 + 123_456_789, 400 * 86_400 * 10**9 + 7):
             args = [str(SCRIPTS), str(boottime_ns)]
-            python = subprocess.run(
-                [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True
-            )
-            c = subprocess.run(
-                [daemon, "print", str(boottime_ns)], capture_output=True, text=True, check=True
-            )
+            python = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True)
+            c = subprocess.run([daemon, "print", str(boottime_ns)], capture_output=True, text=True, check=True)
             assert c.stdout == python.stdout
             assert c.stdout.count("\n") == 36
 
@@ -179,9 +178,7 @@ class TestSensors:
 
     def test_rapl_follows_the_truth_through_a_wrap(self, lab):
         one = json.dumps({"package-1": ZONES["package-1"]})
-        ((from_ns, to_ns, energy_uj, wraps),) = json.loads(
-            in_node(lab, "n2", READ_RAPL, one, "42").stdout
-        ).values()
+        ((from_ns, to_ns, energy_uj, wraps),) = json.loads(in_node(lab, "n2", READ_RAPL, one, "42").stdout).values()
         assert wraps >= 1
         true_uj = lab.truth("n2", seconds(from_ns), seconds(to_ns), clock="boottime")["package-1"]
         assert energy_uj == pytest.approx(true_uj, rel=1e-3)
@@ -259,9 +256,7 @@ def in_host_nvml(lab) -> str:
 
 class TestSlurm:
     def test_users_accounts_and_partitions(self, lab):
-        shown = lab.exec(
-            ["sacctmgr", "-nP", "show", "assoc", "cluster=lab", "format=account,user"]
-        ).stdout.split()
+        shown = lab.exec(["sacctmgr", "-nP", "show", "assoc", "cluster=lab", "format=account,user"]).stdout.split()
         assert {"physics|alice", "biology|alice", "biology|bob"} <= set(shown)
         assert lab.status()["partitions"] == ["batch", "green"]
         assert lab.exec(["sinfo", "-ho", "%P %D", "-p", "batch"]).stdout.split() == ["batch*", "4"]
@@ -277,8 +272,7 @@ class TestSlurm:
         code, text = slurm_job(
             lab,
             tmp_path,
-            "srun bash -c 'echo $SLURMD_NODENAME gpus=$CUDA_VISIBLE_DEVICES "
-            "$(ls -d /sys/class/powercap/intel-rapl:2)'",
+            "srun bash -c 'echo $SLURMD_NODENAME gpus=$CUDA_VISIBLE_DEVICES $(ls -d /sys/class/powercap/intel-rapl:2)'",
             *("-N2", "--ntasks-per-node=1", "--gres=gpu:2", "--exclusive", "-p", "green"),
         )
         assert code == 0, text
@@ -300,9 +294,7 @@ class TestSlurm:
         assert text.split()[-1] == "then"
 
     def test_accounting_remembers(self, lab):
-        job = lab.exec(
-            ["sbatch", "--parsable", "--comment=kept", "-o", "/dev/null", "--wrap", "exit 5"], user="alice"
-        )
+        job = lab.exec(["sbatch", "--parsable", "--comment=kept", "-o", "/dev/null", "--wrap", "exit 5"], user="alice")
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             row = lab.exec(
@@ -344,9 +336,7 @@ class TestComingAndGoing:
         assert time.monotonic() - began < 3
         assert pids(lab) == before
 
-    @pytest.mark.parametrize(
-        "victims", [("slurmd-n2", "rapl"), ("munged", "slurmctld"), ("mariadbd", "slurmdbd")]
-    )
+    @pytest.mark.parametrize("victims", [("slurmd-n2", "rapl"), ("munged", "slurmctld"), ("mariadbd", "slurmdbd")])
     def test_up_repairs(self, lab, victims):
         for name in victims:
             os.kill(pids(lab)[name], 9)
@@ -355,10 +345,9 @@ class TestComingAndGoing:
         assert lab.status()["healthy"] is True
         assert lab.exec(["srun", "-N4", "-t1", "hostname"], user="bob").stdout.count("\n") == 4
 
-    @pytest.mark.skipif(
-        "HPCFRUGAL_LAB_DOWN" not in os.environ, reason="takes the lab down; HPCFRUGAL_LAB_DOWN=1 runs it"
-    )
+    @takes_it_down
     def test_down_leaves_nothing(self, lab):
+        assert lab.exec(["squeue", "-h"]).stdout == "", "somebody uses the lab"
         lab.exec(["sbatch", "-N4", "--wrap", "srun sleep 600"], user="alice")
         lab.exec(
             ["bash", "-c", "setsid -f sleep 601 >/dev/null 2>&1; touch /tmp/of-alice; mkdir -p /dev/shm/of-alice/x"],
@@ -370,9 +359,7 @@ class TestComingAndGoing:
         try:
             assert not lab.state_dir.exists()
             assert "hpcfrugal-lab" not in Path("/proc/self/mountinfo").read_text()
-            commands = subprocess.run(
-                ["ps", "axo", "pid=,args="], capture_output=True, text=True, check=True
-            ).stdout
+            commands = subprocess.run(["ps", "axo", "pid=,args="], capture_output=True, text=True, check=True).stdout
             assert not re.search(r"slurm(d|ctld|dbd|stepd)|hpcfrugal-lab|sleep 60[01]", commands)
             assert not started & {int(line.split()[0]) for line in commands.splitlines()}
             for user in ("alice", "bob"):
@@ -386,6 +373,38 @@ class TestComingAndGoing:
             began = time.monotonic()
             lab.call("up")
         assert time.monotonic() - began < 40
+
+    @takes_it_down
+    def test_process_tracking_by_cgroup(self, lab):
+        assert lab.exec(["squeue", "-h"]).stdout == "", "somebody uses the lab"
+        before = (lab.state_dir / "proctrack").read_text()
+        lab.call("up", "--proctrack", "cgroup")
+        try:
+            shown = lab.exec(["srun", "-N2", "cat", "/proc/self/cgroup"], user="bob").stdout
+            assert len(re.findall(r"freezer:/slurm_n[1-4]/uid_\d+/job_\d+/step_0$", shown, re.MULTILINE)) == 2
+            # Unlike with linuxproc, a process whose parent has gone still belongs to its job.
+            script = "(setsid sleep 602 &); srun sleep 602"
+            job = lab.exec(["sbatch", "--parsable", "-o", "/dev/null", "--wrap", script], user="bob").stdout.strip()
+            wait_for(lambda: sleepers() >= 2)
+            lab.exec(["scancel", job], user="bob")
+            wait_for(lambda: sleepers() == 0)
+            assert "already" in lab.call("up").stdout
+            lab.call("down")
+            assert not list(Path("/sys/fs/cgroup").glob("*/slurm_n*"))
+        finally:
+            lab.call("up", "--proctrack", before)
+
+
+def sleepers() -> int:
+    commands = subprocess.run(["ps", "axo", "args="], capture_output=True, text=True, check=True).stdout
+    return len(re.findall(r"^\S*sleep 602$", commands, re.MULTILINE))
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def pids(lab) -> dict[str, int]:

@@ -1,0 +1,138 @@
+"""The zipapp: same bytes every time, real pynvml inside, and a cache that costs nothing when it is warm."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hpcfrugal import bundle
+
+
+def test_same_bytes_every_time(tmp_path: Path) -> None:
+    first = bundle.sidecar_zipapp(tmp_path / "a.pyz")
+    second = bundle.sidecar_zipapp(tmp_path / "deeper/b.pyz")
+    assert first.read_bytes() == second.read_bytes()
+    assert first.stat().st_mode & 0o777 == 0o644
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pyz", "deeper"]
+
+
+def test_bytes_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+    script = "import sys, pathlib; from hpcfrugal import bundle; bundle.sidecar_zipapp(pathlib.Path(sys.argv[1]))"
+    for seed in ("1", "2"):
+        target = str(tmp_path / seed)
+        environ = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", script, target], env=environ, check=True)
+    assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_holds_source_and_byte_code_of_every_module(tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle.sidecar_zipapp(tmp_path / "a.pyz")) as archive:
+        names = set(archive.namelist())
+    for path in bundle.PACKAGE_DIR.rglob("*.py"):
+        name = f"{bundle.PACKAGE_NAME}/{path.relative_to(bundle.PACKAGE_DIR)}"
+        assert {name, name + "c"} <= names
+    assert {"__main__.py", "__main__.pyc", "pynvml.py", "pynvml.pyc"} <= names
+
+
+def test_byte_code_is_what_runs(tmp_path: Path) -> None:
+    pyz = bundle.sidecar_zipapp(tmp_path / "a.pyz")
+    script = f"import sys; sys.path.insert(0, {str(pyz)!r}); import pynvml, {bundle.PACKAGE_NAME}.loop as m; "
+    script += "print(m.__cached__ or m.__file__, pynvml.__file__, m.__doc__)"
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
+    # without its docstring it is the optimised byte code, not the source
+    assert done.stdout.split() == [
+        f"{pyz}/{bundle.PACKAGE_NAME}/loop.pyc",
+        f"{pyz}/pynvml.pyc",
+        "None",
+    ]
+
+
+def test_slim_pynvml_is_the_library_s_own_code() -> None:
+    """Each function that is kept is the same, statement by statement, and each that the sidecar uses is kept."""
+    spec = bundle._pynvml_path()
+    whole = {
+        node.name: ast.dump(node)
+        for node in ast.parse(spec.read_text()).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    source = bundle.slim_pynvml(spec.read_text())
+    slim = {
+        node.name: ast.dump(node)
+        for node in ast.parse(source).body
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    assert {name: whole[name] for name in slim} == slim
+    assert slim.keys() >= bundle.PYNVML_NAMES
+    assert len(source) < 40_000
+    assert "Redistribution and use in source and binary forms" in source
+
+
+def test_sidecar_uses_no_other_name_of_pynvml() -> None:
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse((bundle.PACKAGE_DIR / "sensors/nvml.py").read_text()))
+        if isinstance(node, ast.Attribute) and node.attr.startswith(("nvml", "NVML"))
+    }
+    assert used == bundle.PYNVML_NAMES
+
+
+def test_unfamiliar_pynvml_is_kept_whole() -> None:
+    source = "from elsewhere import nvmlInit\n\ndef nvmlShutdown():\n    return missing_helper()\n"
+    assert bundle.slim_pynvml(source) == source
+
+
+def test_cache_builds_once_and_is_quick(tmp_path: Path) -> None:
+    first = bundle.cached_sidecar(tmp_path / "cache")
+    inode = first.stat().st_ino
+    begun = time.perf_counter()
+    for _ in range(20):
+        assert bundle.cached_sidecar(tmp_path / "cache") == first
+    assert (time.perf_counter() - begun) / 20 < 0.005
+    assert first.stat().st_ino == inode
+    assert list((tmp_path / "cache").iterdir()) == [first]
+
+
+def test_cache_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "sidecar"
+    package.mkdir()
+    (package / "__init__.py").write_text("A = 1\n")
+    monkeypatch.setattr(bundle, "PACKAGE_DIR", package)
+    first = bundle.cached_sidecar(tmp_path / "cache")
+    (package / "__init__.py").write_text("A = 22\n")
+    second = bundle.cached_sidecar(tmp_path / "cache")
+    assert first != second
+    assert first.exists()
+    assert b"A = 22" in second.read_bytes()
+
+
+def test_cache_under_concurrency(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: bundle.cached_sidecar(tmp_path / "cache"), range(8)))
+    assert len(found) == 1
+    assert list((tmp_path / "cache").iterdir()) == list(found)
+    with zipfile.ZipFile(found.pop()) as archive:
+        assert archive.testzip() is None
+
+
+def test_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> bytes:
+        raise ImportError("pynvml")
+
+    monkeypatch.setattr(bundle, "_zip_bytes", fail)
+    with pytest.raises(ImportError):
+        bundle.sidecar_zipapp(tmp_path / "a.pyz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_import_is_light() -> None:
+    script = "import sys; import hpcfrugal.bundle; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert {"pynvml", "zipfile", "ast", "hashlib", "tempfile"} & set(done.stdout.split()) <= {"ast"}
