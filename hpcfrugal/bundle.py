@@ -1,10 +1,10 @@
 """Builds ``sidecar.pyz``, the one file that runs on a node: the sidecar and the part of pynvml it uses.
 
-The file holds each module as source, for whatever Python a node has, and as byte code of the Python that
-builds it, which zipimport takes where the magic number fits (PEP 3147's "legacy" place beside the source,
-PEP 552's unchecked hash, so that no timestamp matters). pynvml is one file of 8000 lines, mostly for things
-that a sidecar never asks: loading all of it costs 25 ms and 4 MB, so only the functions in use go in, cut
-from the library's own source with everything that they refer to.
+The file holds each module as source, for whatever Python a node has. For the Python that builds it, its
+``__main__.pyc`` holds the byte code of all of them at once (see ``sidecar/boot.py``): zipimport takes it where
+the magic number fits, and it is never checked against the source (PEP 552), so that no timestamp matters.
+pynvml is one file of 8000 lines, mostly for things that a sidecar never asks: loading all of it costs 25 ms
+and 4 MB, so only the functions in use go in, cut from the library's own source with all that they refer to.
 
 The bytes depend on nothing but the sources, the pynvml release and the Python release.
 """
@@ -14,12 +14,14 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import ast
+    from types import CodeType
 
 PACKAGE_DIR = Path(__file__).parent / "sidecar"
 
@@ -48,6 +50,8 @@ _MAIN = f"""from {PACKAGE_NAME}.__main__ import main
 
 main()
 """
+
+_BUILDING = threading.Lock()
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -83,7 +87,10 @@ def cached_sidecar(cache_dir: Path) -> Path:
     """
     dest = cache_dir / f"sidecar-{_fingerprint()}.pyz"
     if not dest.exists():
-        sidecar_zipapp(dest)
+        # one thread at a time: the ast module of CPython 3.11 keeps a counter that threads share
+        with _BUILDING:
+            if not dest.exists():
+                sidecar_zipapp(dest)
     return dest
 
 
@@ -116,30 +123,50 @@ def _zip_bytes() -> bytes:
     import io
     import zipfile
 
-    members = {"__main__.py": _MAIN}
+    sources: dict[str, str] = {}
     for path in _sources():
         name = f"{PACKAGE_NAME}/{path.relative_to(PACKAGE_DIR).as_posix()}"
-        members[name] = path.read_text(encoding="utf-8")
-    members["pynvml.py"] = slim_pynvml(_pynvml_path().read_text(encoding="utf-8"))
+        sources[name] = path.read_text(encoding="utf-8")
+    boot = sources.pop(f"{PACKAGE_NAME}/boot.py")
+    sources["pynvml.py"] = slim_pynvml(_pynvml_path().read_text(encoding="utf-8"))
+    members = {name: source.encode() for name, source in sources.items()}
+    members["__main__.py"] = _MAIN.encode()
+    members["__main__.pyc"] = _byte_code(f"{boot}\ninstall({_embedded(sources)!r})\n{_MAIN}")
     buffer = io.BytesIO()
     # Stored, not deflated: the node then needs no zlib, and the file is small as it is.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, source in sorted(members.items()):
-            for member, data in ((name + "c", _byte_code(source, name)), (name, source.encode())):
-                info = zipfile.ZipInfo(member, date_time=_ZIP_EPOCH)
-                info.external_attr = 0o644 << 16
-                archive.writestr(info, data)
+        for name, data in sorted(members.items()):
+            info = zipfile.ZipInfo(name, date_time=_ZIP_EPOCH)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, data)
     return buffer.getvalue()
 
 
-def _byte_code(source: str, name: str) -> bytes:
-    """A .pyc without docstrings that is never checked against its source (PEP 552, flags 0b01)."""
+def _embedded(sources: dict[str, str]) -> dict[str, tuple[bool, bytes]]:
+    """Module name to (whether it is a package, its code) for ``boot.install``."""
     import marshal
 
-    code = compile(source, name, "exec", dont_inherit=True, optimize=2)
+    modules = {}
+    for path, source in sorted(sources.items()):
+        is_package = path.endswith("/__init__.py")
+        name = path.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")
+        modules[name] = (is_package, marshal.dumps(_compile(source, path)))
+    return modules
+
+
+def _compile(source: str, name: str) -> CodeType:
+    """Code without docstrings and assertions."""
+    code: CodeType = compile(source, name, "exec", dont_inherit=True, optimize=2)
+    return code
+
+
+def _byte_code(source: str) -> bytes:
+    """The bytes of a ``__main__.pyc`` that is never checked against its source (PEP 552, flags 0b01)."""
+    import marshal
+
     flags = (0b01).to_bytes(4, "little")
     source_hash = importlib.util.source_hash(source.encode())
-    return importlib.util.MAGIC_NUMBER + flags + source_hash + marshal.dumps(code)
+    return importlib.util.MAGIC_NUMBER + flags + source_hash + marshal.dumps(_compile(source, "__main__.py"))
 
 
 def slim_pynvml(source: str) -> str:

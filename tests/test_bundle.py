@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -33,26 +34,44 @@ def test_bytes_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
-def test_holds_source_and_byte_code_of_every_module(tmp_path: Path) -> None:
+def test_holds_the_source_of_every_module(tmp_path: Path) -> None:
     with zipfile.ZipFile(bundle.sidecar_zipapp(tmp_path / "a.pyz")) as archive:
         names = set(archive.namelist())
-    for path in bundle.PACKAGE_DIR.rglob("*.py"):
-        name = f"{bundle.PACKAGE_NAME}/{path.relative_to(bundle.PACKAGE_DIR)}"
-        assert {name, name + "c"} <= names
-    assert {"__main__.py", "__main__.pyc", "pynvml.py", "pynvml.pyc"} <= names
+    modules = {
+        f"{bundle.PACKAGE_NAME}/{path.relative_to(bundle.PACKAGE_DIR)}"
+        for path in bundle.PACKAGE_DIR.rglob("*.py")
+        if path.name != "boot.py"
+    }
+    assert names == modules | {"__main__.py", "__main__.pyc", "pynvml.py"}
 
 
-def test_byte_code_is_what_runs(tmp_path: Path) -> None:
+def _opens(pyz: Path, tmp_path: Path) -> int:
+    """How often a start of the sidecar opens its own file."""
+    trace = tmp_path / "trace"
+    command = ["strace", "-f", "-e", "trace=open,openat", "-o", str(trace)]
+    command += [sys.executable, "-I", "-S", str(pyz), "--bogus"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "hpcfrugal sidecar: unknown argument '--bogus'\n")
+    return trace.read_text().count(str(pyz))
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_byte_code_is_what_runs_here(tmp_path: Path) -> None:
+    """All modules come out of __main__.pyc, so the file is opened a handful of times."""
     pyz = bundle.sidecar_zipapp(tmp_path / "a.pyz")
-    script = f"import sys; sys.path.insert(0, {str(pyz)!r}); import pynvml, {bundle.PACKAGE_NAME}.loop as m; "
-    script += "print(m.__cached__ or m.__file__, pynvml.__file__, m.__doc__)"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=True)
-    # without its docstring it is the optimised byte code, not the source
-    assert done.stdout.split() == [
-        f"{pyz}/{bundle.PACKAGE_NAME}/loop.pyc",
-        f"{pyz}/pynvml.pyc",
-        "None",
-    ]
+    assert _opens(pyz, tmp_path) <= 6
+
+
+def test_source_is_what_runs_elsewhere(tmp_path: Path) -> None:
+    """A byte code of another release is passed over."""
+    pyz, other = bundle.sidecar_zipapp(tmp_path / "a.pyz"), tmp_path / "b.pyz"
+    with zipfile.ZipFile(pyz) as here, zipfile.ZipFile(other, "w") as there:
+        for name in here.namelist():
+            data = here.read(name)
+            there.writestr(name, b"\0\0" + data[2:] if name.endswith(".pyc") else data)
+    command = [sys.executable, "-I", "-S", str(other), "--bogus"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "hpcfrugal sidecar: unknown argument '--bogus'\n")
 
 
 def test_slim_pynvml_is_the_library_s_own_code() -> None:
@@ -104,6 +123,7 @@ def test_cache_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     package = tmp_path / "sidecar"
     package.mkdir()
     (package / "__init__.py").write_text("A = 1\n")
+    (package / "boot.py").write_text("def install(modules):\n    pass\n")
     monkeypatch.setattr(bundle, "PACKAGE_DIR", package)
     first = bundle.cached_sidecar(tmp_path / "cache")
     (package / "__init__.py").write_text("A = 22\n")
@@ -114,11 +134,16 @@ def test_cache_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_cache_under_concurrency(tmp_path: Path) -> None:
+    script = "import sys, pathlib; from hpcfrugal import bundle; "
+    script += "print(bundle.cached_sidecar(pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", script, str(tmp_path / "cache")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        found = set(pool.map(lambda _: bundle.cached_sidecar(tmp_path / "cache"), range(8)))
-    assert len(found) == 1
-    assert list((tmp_path / "cache").iterdir()) == list(found)
-    with zipfile.ZipFile(found.pop()) as archive:
+        here = set(pool.map(lambda _: bundle.cached_sidecar(tmp_path / "cache"), range(8)))
+    there = {Path(process.communicate()[0].strip()) for process in running}
+    assert here == there
+    assert list((tmp_path / "cache").iterdir()) == list(here)
+    with zipfile.ZipFile(here.pop()) as archive:
         assert archive.testzip() is None
 
 

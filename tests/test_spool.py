@@ -369,9 +369,7 @@ def test_no_bytes_make_the_reader_fail(tmp_path_factory: pytest.TempPathFactory,
         {**PACKAGE, "source": None},
     ],
 )
-def test_a_header_with_a_channel_that_nobody_understands_is_refused(
-    spool: FakeSpool, channel: dict[str, Any]
-) -> None:
+def test_a_header_with_a_channel_that_nobody_understands_is_refused(spool: FakeSpool, channel: dict[str, Any]) -> None:
     run = spool.run()
     found = read(run.samples([run.header(channels=[channel]), run.record(0, [0])]))
     assert found.segments == ()

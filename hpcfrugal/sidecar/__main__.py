@@ -1,8 +1,9 @@
 """Command line of the sidecar: ``python3 -I -S sidecar.pyz --run-dir DIR --run-id ID [...]``.
 
 Options: ``--interval S`` and ``--record S`` (seconds between samples and between records), ``--exclusive``
-(the job has the node to itself), ``--root-pid PID`` (the process whose end is the job's end), ``--sysfs DIR``
-and ``--proc DIR`` (other roots of these trees). Exit code 0 also on trouble, so that a sidecar can never make
+(the job has the node to itself), ``--root-pid PID`` (the process whose end is the job's end), ``--until-eof``
+(the job ends when standard input does, and not by a signal), ``--sysfs DIR`` and ``--proc DIR`` (other roots of
+these trees). Exit code 0 also on trouble, so that a sidecar can never make
 a job step fail; 2 for a wrong command line.
 """
 
@@ -38,17 +39,20 @@ class BadArguments(Exception):
 class Arguments:
     """The command line, checked."""
 
-    __slots__ = ("exclusive", "interval_ns", "proc", "record_ns", "root_pid", "run_dir", "run_id", "sysfs")
+    __slots__ = ("exclusive", "interval_ns", "proc", "record_ns", "root_pid", "run_dir", "run_id", "sysfs", "until_eof")
 
     def __init__(self, argv: list[str]) -> None:
         """Parse ``argv`` (without the program). Raises BadArguments. argparse would cost 10 ms and 1.5 MB."""
         values: dict[str, str] = {}
         self.exclusive = False
+        self.until_eof = False
         rest = list(argv)
         while rest:
             option, equals, value = rest.pop(0).partition("=")
             if option == "--exclusive" and not equals:
                 self.exclusive = True
+            elif option == "--until-eof" and not equals:
+                self.until_eof = True
             elif option not in _VALUED:
                 raise BadArguments(f"unknown argument {option!r}")
             elif equals:
@@ -88,7 +92,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
     Raises ValueError for an unusable identity and Locked where another sidecar is at work.
     """
     identity = identify(arguments.run_id, environ, os.uname().nodename)
-    watch = Watch(arguments.root_pid, boottime_ns)
+    watch = Watch(arguments.root_pid, boottime_ns, 0 if arguments.until_eof else None)
     sluid = environ.get("SLURM_JOB_SLUID")
     usage = Usage(arguments.proc, identity, sluid, arguments.root_pid)
     wanted = wanted_devices(environ, identity.in_slurm)

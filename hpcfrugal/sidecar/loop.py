@@ -134,12 +134,13 @@ class Loop:
                 self._writer.line(self._record("end", reason))
                 self._writer.close()
                 return
-            now_ns = max(self._clock_ns(), next_tick_ns)
+            nudged = self._watch.nudged()
+            now_ns = self._clock_ns() if nudged else max(self._clock_ns(), next_tick_ns)
             self._sample(READ_WAIT_S)
             if self._late and any(source.worker and source.worker.wait(0) for source in self._late):
                 self._writer.line(self._record("record"))
                 self._begin_segment()
-            elif now_ns >= next_record_ns:
+            elif nudged or now_ns >= next_record_ns:
                 self._writer.line(self._record("record"))
                 next_record_ns = first_ns + ((now_ns - first_ns) // record_ns + 1) * record_ns
 

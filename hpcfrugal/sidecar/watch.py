@@ -27,15 +27,29 @@ class Watch:
     """Knows why to stop: ``reason`` is None while the job runs, then STOPPED or ORPHANED.
 
     SIGTERM, SIGINT and SIGHUP stop; SIGUSR1 and SIGUSR2 are for the job (``sbatch --signal``) and ignored.
+    With ``eof_fd`` it is the end of that file which stops, and signals do not: a job may get SIGTERM minutes
+    before its end, to write its checkpoint. Then a signal only nudges, for it may be followed by a SIGKILL.
     The end of ``root_pid`` is seen at once through a pidfd (Python 3.9, Linux 5.3), else at each wait.
     """
 
-    __slots__ = ("_clock_ns", "_pidfd", "_poll", "_root_pid", "_wake_read", "_wake_write", "reason")
+    __slots__ = (
+        "_clock_ns",
+        "_eof_fd",
+        "_nudged",
+        "_pidfd",
+        "_poll",
+        "_root_pid",
+        "_wake_read",
+        "_wake_write",
+        "reason",
+    )
 
-    def __init__(self, root_pid: int | None, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, root_pid: int | None, clock_ns: Callable[[], int], eof_fd: int | None = None) -> None:
         self._clock_ns = clock_ns
         self._root_pid = root_pid
         self._pidfd = -1
+        self._eof_fd = eof_fd
+        self._nudged = False
         self.reason: str | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -43,14 +57,21 @@ class Watch:
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-        signal.signal(signal.SIGALRM, _leave)
+        signal.signal(signal.SIGALRM, self._on_alarm)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
+        if eof_fd is not None:
+            self._poll.register(eof_fd, select.POLLIN)
         if root_pid is not None:
             self._open_root(root_pid)
 
+    def nudged(self) -> bool:
+        """Whether a signal asked for a record since the last call."""
+        nudged, self._nudged = self._nudged, False
+        return nudged
+
     def wait_until(self, at_ns: int) -> str | None:
-        """Sleep until the clock shows ``at_ns``; returns early, with the reason, when there is one."""
+        """Sleep until the clock shows ``at_ns``; returns early, with the reason where there is one, on a nudge."""
         if self.reason is not None:
             return self.reason
         while True:
@@ -60,17 +81,34 @@ class Watch:
             for fd, _event in ready:
                 if fd == self._wake_read:
                     self._drain()
+                elif fd == self._eof_fd:
+                    self._read_to_eof(fd)
                 elif self.reason is None:
                     self.reason = ORPHANED
             if self.reason is None and self._root_pid is not None and self._pidfd < 0:
                 self._look_for_root(self._root_pid)
-            if self.reason is not None or left_ns <= 1_000_000:
+            if self.reason is not None or self._nudged or left_ns <= 1_000_000:
                 return self.reason
 
     def _on_signal(self, _number: int, _frame: Any) -> None:
+        if self._eof_fd is None:
+            self._stop()
+        else:
+            self._nudged = True
+
+    def _stop(self) -> None:
         if self.reason is None:
             signal.setitimer(signal.ITIMER_REAL, LAST_RESORT_S)
         self.reason = STOPPED
+
+    def _read_to_eof(self, fd: int) -> None:
+        try:
+            at_end = not os.read(fd, 4096)
+        except OSError:
+            at_end = True  # whoever held the other end is gone
+        if at_end:
+            self._poll.unregister(fd)
+            self._stop()
 
     def _drain(self) -> None:
         try:
@@ -100,6 +138,7 @@ class Watch:
         except PermissionError:
             return  # there is such a process, which is all that was asked
 
-
-def _leave(_number: int, _frame: Any) -> None:
-    os._exit(0)
+    def _on_alarm(self, _number: int, _frame: Any) -> None:
+        # One that is not our own came from `scancel --signal=ALRM`, for the job.
+        if self.reason is not None:
+            os._exit(0)

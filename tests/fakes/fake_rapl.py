@@ -96,7 +96,7 @@ def build(sysfs: Path, zones: list[Zone]) -> FakeRapl:
 def write_count(path: Path, value: int) -> None:
     """Change a counter in place with one write of constant length: a reader that keeps the file open never
     sees half of it."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o444)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
         os.pwrite(fd, str(value).encode().ljust(24, b"\n"), 0)
     finally:

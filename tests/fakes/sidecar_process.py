@@ -33,15 +33,14 @@ class SidecarProcess:
         prefix: Sequence[str] = (),
         interval_s: float = 0.1,
         record_s: float = 0.3,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         self.run_dir = run_dir
         self.started_at = time.monotonic()
         command = [*prefix, sys.executable, "-I", "-S", str(zipapp), "--run-dir", str(run_dir)]
         command += ["--run-id", RUN_ID, "--interval", str(interval_s), "--record", str(record_s)]
         command += ["--sysfs", str(sysfs), *arguments]
-        self.process = subprocess.Popen(
-            command, env=clean_environ(environ or {}), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        self.process = subprocess.Popen(command, env=clean_environ(environ or {}), stdin=stdin, stderr=subprocess.PIPE)
 
     def __enter__(self) -> SidecarProcess:
         return self
@@ -50,8 +49,9 @@ class SidecarProcess:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        if self.process.stderr is not None:
-            self.process.stderr.close()
+        for stream in (self.process.stdin, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
     @property
     def file(self) -> Path | None:

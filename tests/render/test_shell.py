@@ -201,3 +201,20 @@ def test_environment_reaches_the_command_and_not_the_sidecar(tmp_path: Path) -> 
     assert one.run() == (0, value, "")
     assert not (tmp_path / "pwned").exists()
     assert one.end()["job_id"] == "17"
+
+
+def test_signals_to_everything_do_not_end_the_measurement(tmp_path: Path) -> None:
+    # `--signal=TERM@120`, `scancel --full`: the job writes a checkpoint and goes on; so does the sampling.
+    one = job(tmp_path, "trap : TERM USR1 ALRM; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.3; done; exit 5")
+    process = one.start()
+    one.wait_for_sidecar()
+    for name in ("TERM", "USR1", "ALRM"):
+        subprocess.run(["pkill", f"-{name}", "-f", f"{one.run_dir}/sidecar.pyz"], check=True)
+        time.sleep(0.3)
+    process.communicate(timeout=30)
+    assert process.returncode == 5
+    lines = one.lines()
+    # TERM may come before a KILL, so it brings a record at once (the interval of records is 10 s here).
+    assert [line["kind"] for line in lines] == ["header", "record", "record", "end"]
+    assert lines[-1]["boottime_ns"] - lines[2]["boottime_ns"] > 1e9
+    assert lines[-1]["reason"] == "stopped"

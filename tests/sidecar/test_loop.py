@@ -33,6 +33,12 @@ class Simulation:
     def clock_ns(self) -> int:
         return self.now_ns
 
+    def nudged(self) -> bool:
+        return False
+
+    def nudged(self) -> bool:
+        return False
+
     def wait_until(self, at_ns: int) -> str | None:
         target_ns = min(max(at_ns, self.now_ns), self.end_ns)
         # the tick may say that it came later
@@ -117,7 +123,7 @@ def test_suspended_for_longer_than_a_wrap(rapl: FakeRapl, tmp_path: Path) -> Non
     for zone in rapl.zones:
         zone.range_uj = AMD_RANGE_UJ
         (zone.path / "max_energy_range_uj").write_text(f"{AMD_RANGE_UJ}\n")
-    slept = []
+    slept: list[bool] = []
 
     def tick(at_ns: int) -> int | None:
         rapl.show(at_ns)

@@ -1,0 +1,262 @@
+"""From a sample file to channels: measured, attributed, modelled, unknown, each for its stated reason."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeSpool
+
+from hpcfrugal.data import cpu_tdp, gpu_tdp
+from hpcfrugal.ledger.derive import ChannelAccount, NodeAccount, derive
+from hpcfrugal.spool import JobKey
+from hpcfrugal.spool.samples import read_samples
+
+V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
+
+
+def account(path: Path) -> NodeAccount:
+    return derive(read_samples(path, os.getuid(), JobKey("17", 0)).segments, cpu_tdp(), gpu_tdp())
+
+
+def channels(path: Path) -> dict[str, ChannelAccount]:
+    return {str(channel.key): channel for channel in account(path).channels}
+
+
+def test_an_exclusive_job_has_the_whole_node(spool: FakeSpool) -> None:
+    run = spool.run()
+    found = channels(run.samples([run.header(), *run.records([100, 10], 60)]))
+    assert sorted(found) == ["cpu/package-0/rapl-powercap", "dram/dram-0/rapl-powercap"]
+    package = found["cpu/package-0/rapl-powercap"]
+    assert (package.energy_uj, package.node_energy_uj) == (6_000_000_000, 6_000_000_000)
+    assert package.measured_ns == 60 * SECOND
+    assert package.attribution == "exclusive"
+    assert package.first == (BOOT_NS, START_NS)
+    assert package.last == (BOOT_NS + 60 * SECOND, START_NS + 60 * SECOND)
+
+
+def test_a_shared_job_has_its_part_of_the_cpu_time(spool: FakeSpool) -> None:
+    run = spool.run()
+    for exclusive in (False, None):
+        found = channels(run.samples([run.header(exclusive=exclusive), *run.records([100, 10], 60)]))
+        package = found["cpu/package-0/rapl-powercap"]
+        assert (package.energy_uj, package.node_energy_uj) == (1_500_000_000, 6_000_000_000)
+        assert package.attribution == "cpu-share"
+        assert "idle power" in (package.inputs or "")
+
+
+def test_a_device_that_the_job_holds_is_its_own_on_a_shared_node(spool: FakeSpool) -> None:
+    run = spool.run()
+    header = run.header(exclusive=False, channels=[PACKAGE, DRAM, GPU], gpus=[V100])
+    found = channels(run.samples([header, *run.records([100, 10, 200], 60)]))
+    assert found["gpu/gpu-0/nvml-energy"].energy_uj == 12_000_000_000
+    assert not any(channel.quality == "modelled" for channel in found.values())
+
+
+def test_without_cpu_time_a_share_is_unknown_and_memory_is_modelled(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = [{**line, "job_cpu_us": None} for line in run.records([100, 10], 60)]
+    found = channels(run.samples([run.header(exclusive=False), *lines]))
+    package = found["cpu/package-0/rapl-powercap"]
+    assert (package.energy_uj, package.node_energy_uj) == (None, 6_000_000_000)
+    assert "CPU time is unknown" in (package.reason or "")
+    assert found["cpu/cpu/none"].energy_uj is None
+    assert "CPU time is unknown" in (found["cpu/cpu/none"].reason or "")
+    assert found["dram/dram/model-memory"].energy_uj == 178_800_000
+    assert not found["dram/dram-0/rapl-powercap"].counted
+
+
+def test_a_gap_in_cpu_time_is_bridged_by_the_cumulative_counters(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = run.records([100, 10], 60)
+    for line in lines[1:4]:
+        line["node_busy_us"] = None
+    package = channels(run.samples([run.header(exclusive=False), *lines]))["cpu/package-0/rapl-powercap"]
+    assert package.energy_uj == 1_500_000_000
+    assert package.measured_ns == 60 * SECOND
+
+
+def test_what_is_measured_until_the_kill_stays_and_no_more(spool: FakeSpool) -> None:
+    run = spool.run()
+    path = run.samples([run.header(), *run.records([100, 10], 60)[:4]])
+    package = channels(path)["cpu/package-0/rapl-powercap"]
+    assert (package.energy_uj, package.measured_ns) == (3_000_000_000, 30 * SECOND)
+
+
+def test_two_segments_add_and_nothing_is_invented_between(spool: FakeSpool) -> None:
+    run = spool.run()
+    later = 40 * SECOND
+    again = run.header(wall_ns=START_NS + later, boottime_ns=BOOT_NS + later)
+    more = [
+        {**line, "boottime_ns": line["boottime_ns"] + later, "wall_ns": line["wall_ns"] + later}
+        for line in run.records([100, 10], 20)
+    ]
+    found = channels(run.samples([run.header(), *run.records([100, 10], 30)[:4], again, *more]))
+    assert sorted(found) == ["cpu/package-0/rapl-powercap", "dram/dram-0/rapl-powercap"]
+    package = found["cpu/package-0/rapl-powercap"]
+    assert (package.energy_uj, package.measured_ns) == (5_000_000_000, 50 * SECOND)
+    assert package.last == (BOOT_NS + 60 * SECOND, START_NS + 60 * SECOND)
+
+
+def test_a_step_of_the_wall_clock_moves_no_energy(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = run.records([100, 10], 60)
+    for line in lines[3:]:
+        line["wall_ns"] += 3600 * SECOND
+    buckets = channels(run.samples([run.header(), *lines]))["cpu/package-0/rapl-powercap"].buckets()
+    assert list(buckets) == [START_NS]
+
+
+def test_energy_over_an_edge_lies_in_both_buckets(spool: FakeSpool) -> None:
+    run = spool.run()
+    early = run.header(wall_ns=START_NS - 15 * SECOND)
+    buckets = channels(run.samples([early, *run.records([100, 10], 60)]))["cpu/package-0/rapl-powercap"].buckets()
+    assert [bucket.energy_uj for bucket in buckets.values()] == [1_500_000_000, 4_500_000_000]
+    assert [bucket.measured_ns for bucket in buckets.values()] == [15 * SECOND, 45 * SECOND]
+
+
+def test_no_sensor_gives_the_model_with_its_inputs_and_the_reason(spool: FakeSpool) -> None:
+    run = spool.run()
+    absent = [{"component": "cpu", "source": "rapl-powercap", "reason": "denied: /sys"}]
+    header = run.header(channels=[], absent=absent, gpus=[V100])
+    found = channels(run.samples([header, *run.records([], 60)]))
+    assert {name: channel.energy_uj for name, channel in found.items()} == {
+        "cpu/cpu/model-tdp": 450_000_000,
+        "dram/dram/model-memory": 178_800_000,
+        "gpu/gpu-0/model-tdp": 18_000_000_000,
+    }
+    cpu = found["cpu/cpu/model-tdp"]
+    assert cpu.quality == "modelled"
+    assert cpu.reason == "rapl-powercap: denied: /sys"
+    assert "7.5 W per core (Xeon Gold 6248)" in (cpu.inputs or "")
+    assert "8.000 GB allocated" in (found["dram/dram/model-memory"].inputs or "")
+    assert found["dram/dram/model-memory"].reason == "no sensor reported"
+
+
+def test_memory_used_stands_in_for_an_unknown_allocation(spool: FakeSpool) -> None:
+    run = spool.run()
+    shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
+    found = channels(run.samples([shared, *run.records([100], 60)]))["dram/dram/model-memory"]
+    assert (found.energy_uj, found.measured_ns) == (22_350_000, 60 * SECOND)
+    assert "used on average" in (found.inputs or "")
+    own = {**shared, "exclusive": True}
+    found = channels(run.samples([own, *run.records([100], 60)]))["dram/dram/model-memory"]
+    assert found.energy_uj == 1_430_400_000
+    assert "held exclusively" in (found.inputs or "")
+
+
+def test_an_exclusive_job_without_cpu_time_is_modelled_by_the_node(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = [{**line, "job_cpu_us": None} for line in run.records([], 60)]
+    cpu = channels(run.samples([run.header(channels=[]), *lines]))["cpu/cpu/model-tdp"]
+    assert cpu.energy_uj == 4 * 450_000_000
+    assert "node busy CPU time" in (cpu.inputs or "")
+
+
+def test_nothing_to_model_with_is_unknown_with_the_reason(spool: FakeSpool) -> None:
+    run = spool.run()
+    nothing: dict[str, Any] = {"job_cpu_us": None, "node_busy_us": None, "memory_b": None}
+    lines = [{**line, **nothing} for line in run.records([], 60)]
+    header = run.header(channels=[], memory_alloc_b=None, exclusive=False)
+    found = channels(run.samples([header, *lines]))
+    assert {name: (channel.energy_uj, channel.quality) for name, channel in found.items()} == {
+        "cpu/cpu/none": (None, "unknown"),
+        "dram/dram/none": (None, "unknown"),
+    }
+    assert "memory used are unknown" in (found["dram/dram/none"].reason or "")
+
+
+def test_a_sensor_that_never_answers_gives_way_to_the_model(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = [
+        {
+            **line,
+            "energy_uj": [None, line["energy_uj"][1]],
+            "measured_ns": [0, line["measured_ns"][1]],
+            "errors": [9, 0],
+        }
+        for line in run.records([100, 10], 60)
+    ]
+    found = channels(run.samples([run.header(), *lines]))
+    dead = found["cpu/package-0/rapl-powercap"]
+    assert (dead.energy_uj, dead.errors, dead.counted) == (None, 9, False)
+    assert dead.reason == "no reading succeeded"
+    assert found["cpu/cpu/model-tdp"].energy_uj == 450_000_000
+    assert "gave no usable reading" in (found["cpu/cpu/model-tdp"].reason or "")
+    assert found["dram/dram-0/rapl-powercap"].energy_uj == 600_000_000
+
+
+def test_only_the_gpu_without_a_counter_is_modelled(spool: FakeSpool) -> None:
+    run = spool.run()
+    other = {"index": 1, "uuid": "GPU-b", "name": "Tesla T4"}
+    header = run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100, other])
+    found = channels(run.samples([header, *run.records([100, 10, 200], 60)]))
+    assert found["gpu/gpu-0/nvml-energy"].energy_uj == 12_000_000_000
+    assert found["gpu/gpu-1/model-tdp"].energy_uj == 4_200_000_000
+    assert "gpu/gpu-0/model-tdp" not in found
+
+
+def test_failed_reads_are_bridged_and_their_time_is_not_measured(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = run.records([100, 10], 60)
+    for line in lines[2:4]:
+        line["energy_uj"] = [None, line["energy_uj"][1]]
+    for line in lines[2:]:
+        line["measured_ns"] = [line["measured_ns"][0] - 20 * SECOND, line["measured_ns"][1]]
+    lines[2]["measured_ns"][0] = lines[1]["measured_ns"][0]
+    package = channels(run.samples([run.header(), *lines]))["cpu/package-0/rapl-powercap"]
+    assert (package.energy_uj, package.measured_ns) == (6_000_000_000, 40 * SECOND)
+
+
+def test_a_falling_counter_is_dropped_and_reported(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = run.records([100, 10], 60)
+    lines[3]["energy_uj"] = [5, lines[3]["energy_uj"][1]]
+    found = account(run.samples([run.header(), *lines]))
+    assert found.problems == ("cpu/package-0/rapl-powercap: 1 readings run backwards",)
+    assert found.channels[0].energy_uj == 6_000_000_000
+
+
+def test_a_lost_baseline_starts_at_the_header(spool: FakeSpool) -> None:
+    run = spool.run()
+    package = channels(run.samples([run.header(), *run.records([100, 10], 60)[1:]]))["cpu/package-0/rapl-powercap"]
+    assert (package.energy_uj, package.measured_ns) == (6_000_000_000, 60 * SECOND)
+
+
+def test_a_header_alone_and_a_baseline_alone_say_nothing_about_energy(spool: FakeSpool) -> None:
+    run = spool.run()
+    for lines in ([run.header()], [run.header(), run.record(0, [0, 0])]):
+        found = channels(run.samples(lines))
+        assert found
+        for channel in found.values():
+            assert channel.energy_uj is None
+            assert channel.buckets() == {}
+            assert channel.attribution != "model"
+
+
+def test_a_segment_that_died_at_once_adds_no_unknown_part(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = [run.header(channels=[]), run.header(channels=[]), *run.records([], 60), run.header(channels=[])]
+    assert sorted(channels(run.samples(lines))) == ["cpu/cpu/model-tdp", "dram/dram/model-memory"]
+
+
+def test_psys_is_kept_beside_and_not_counted(spool: FakeSpool) -> None:
+    run = spool.run()
+    found = channels(run.samples([run.header(channels=[PACKAGE, DRAM, PSYS]), *run.records([100, 10, 260], 60)]))
+    psys = found["node/psys/rapl-powercap"]
+    assert (psys.counted, psys.boundary, psys.energy_uj) == (False, "node", 15_600_000_000)
+
+
+def test_twin_channels_keep_apart(spool: FakeSpool) -> None:
+    run = spool.run()
+    found = channels(run.samples([run.header(channels=[PACKAGE, PACKAGE]), *run.records([100, 80], 60)]))
+    assert found["cpu/package-0/rapl-powercap"].energy_uj == 6_000_000_000
+    assert found["cpu/package-0#2/rapl-powercap"].energy_uj == 4_800_000_000
+
+
+def test_no_segments_give_no_channels(tmp_path: Path) -> None:
+    path = tmp_path / "17.0.n1.jsonl"
+    path.write_text(json.dumps({"kind": "record"}) + "\n")
+    assert account(path) == NodeAccount((), ())

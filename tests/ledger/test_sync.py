@@ -1,0 +1,502 @@
+"""The ledger follows the spool: cheaply, the same every time, by any number at once, and it can be rebuilt."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_spool import START_NS, FakeSpool
+
+from hpcfrugal.errors import DataError, SetupError
+from hpcfrugal.ledger import store
+from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
+
+
+def jobs(spool: FakeSpool, *ids: str) -> list[JobRow]:
+    with open_ledger(spool.ledger) as connection:
+        return find_jobs(connection, JobFilter(jobs=ids))
+
+
+def energy_uj(job: JobRow) -> int | None:
+    known = [channel.energy_uj for channel in job.channels if channel.counted and channel.energy_uj is not None]
+    return sum(known) if known else None
+
+
+def do_sync(spool: FakeSpool) -> SyncResult:
+    return sync(spool.root, spool.ledger)
+
+
+def problems(spool: FakeSpool) -> list[str]:
+    return [problem.partition("/")[2] for problem in check(spool.root, spool.ledger, compare=False).problems]
+
+
+def busy_spool(spool: FakeSpool) -> FakeSpool:
+    spool.whole_run("17")
+    run = spool.run("18")
+    run.samples([run.header("18", exclusive=False), *run.records([100, 10], 30)[:3]], "18")
+    spool.run("19")
+    spool.run(None)
+    restarted = spool.whole_run("20")
+    restarted.samples([restarted.header("20", 1), *restarted.records([50, 5], 40)], "20", 1)
+    restarted.samples([restarted.header("20", 1, "n2"), *restarted.records([50, 5], 40)], "20", 1, "n2")
+    restarted.slurm(job_id="20", restart=1, start_s=100, end_s=140, nodes=("n1", "n2"))
+    return spool
+
+
+def test_a_whole_run(spool: FakeSpool) -> None:
+    spool.whole_run()
+    result = do_sync(spool)
+    assert (result.runs, result.runs_changed, result.files_read, result.problem_files) == (1, 1, 5, 0)
+    (job,) = jobs(spool)
+    assert (job.cluster, job.job_id, job.restart) == ("lab", "17", 0)
+    assert (job.name, job.user, job.project, job.phase) == ("train", "alice", "climate", "training")
+    assert (job.state, job.exit_code, job.final) == ("COMPLETED", 0, True)
+    assert (job.started_wall_ns, job.elapsed_ns, job.elapsed_source) == (START_NS, 60 * 10**9, "slurm")
+    assert energy_uj(job) == 6_600_000_000
+    assert job.nodes == ("n1",)
+
+
+def test_ten_syncs_change_nothing_after_the_first(spool: FakeSpool) -> None:
+    busy_spool(spool)
+    assert do_sync(spool).runs_changed == 5
+    before = dump(spool.ledger)
+    for _ in range(10):
+        result = do_sync(spool)
+        assert (result.runs_changed, result.files_read) == (0, 0)
+    assert dump(spool.ledger) == before
+
+
+def test_only_files_that_changed_are_read(spool: FakeSpool) -> None:
+    busy_spool(spool)
+    do_sync(spool)
+    run = spool.whole_run("21")
+    assert (do_sync(spool).runs_changed, do_sync(spool).runs_changed) == (1, 0)
+    run.samples([run.header("21"), *run.records([200, 10], 60)], "21")
+    result = do_sync(spool)
+    assert result.runs_changed == 1
+    assert result.files_read == 2  # the samples, and run.json with every run that changed
+    assert energy_uj(jobs(spool, "21")[0]) == 12_600_000_000
+
+
+def test_a_ledger_that_grew_equals_one_made_at_once(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    do_sync(spool)
+    lines = [run.header(exclusive=False), *run.records([100, 10], 60)]
+    for line in lines:
+        run.samples([line], mode="a")
+        do_sync(spool)
+        grown = dump(spool.ledger)
+        rebuild(spool.root, spool.ledger)
+        assert dump(spool.ledger) == grown
+    run.end()
+    do_sync(spool)
+    run.slurm("RUNNING", end_s=None)
+    do_sync(spool)
+    run.slurm()
+    do_sync(spool)
+    run.document(spec={"name": "renamed"})
+    do_sync(spool)
+    grown = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == grown
+    assert jobs(spool)[0].name == "renamed"
+
+
+def test_a_copy_of_the_spool_gives_the_same_content(spool: FakeSpool, tmp_path: Path) -> None:
+    busy_spool(spool)
+    do_sync(spool)
+    copy = tmp_path / "copy"
+    shutil.copytree(spool.root, copy)
+    for path in copy.rglob("*"):
+        os.utime(path, (1, 1))
+    sync(copy, tmp_path / "copy.db")
+    assert dump(tmp_path / "copy.db") == dump(spool.ledger)
+
+
+def test_rebuild_gives_the_same_content_and_one_file(spool: FakeSpool) -> None:
+    busy_spool(spool)
+    do_sync(spool)
+    before = dump(spool.ledger)
+    result = rebuild(spool.root, spool.ledger)
+    assert result.files_read > 10
+    assert dump(spool.ledger) == before
+    assert {path.name for path in spool.ledger.parent.iterdir()} - {"ledger.db-wal", "ledger.db-shm"} == {
+        "ledger.db",
+        "ledger.db.lock",
+    }
+    assert do_sync(spool).files_read == 0
+
+
+def test_two_syncs_at_once_and_a_rebuild_agree(spool: FakeSpool) -> None:
+    for number in range(30):
+        spool.whole_run(str(100 + number))
+    code = (
+        "import sys; from pathlib import Path; from hpcfrugal.ledger.sync import rebuild, sync\n"
+        "{'sync': sync, 'rebuild': rebuild}[sys.argv[3]](Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    argv = [sys.executable, "-c", code, str(spool.root), str(spool.ledger)]
+    workers = [
+        subprocess.Popen([*argv, what], stderr=subprocess.PIPE, text=True) for what in ("sync", "sync", "rebuild")
+    ]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert (worker.returncode, errors) == (0, "")
+    assert do_sync(spool).files_read == 0
+    together = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == together
+
+
+def test_two_syncs_at_once_without_a_lock_file_agree(spool: FakeSpool) -> None:
+    for number in range(30):
+        spool.whole_run(str(100 + number))
+    code = (
+        "import sys, errno, fcntl; from pathlib import Path\n"
+        "def flock(*_):\n    raise OSError(errno.ENOLCK, 'No locks available')\n"
+        "fcntl.flock = flock\n"
+        "from hpcfrugal.ledger.sync import sync\n"
+        "sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    argv = [sys.executable, "-c", code, str(spool.root), str(spool.ledger)]
+    workers = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for worker in workers:
+        _, errors = worker.communicate(timeout=120)
+        assert (worker.returncode, errors) == (0, "")
+    together = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == together
+
+
+def test_a_second_sync_says_that_it_waits(spool: FakeSpool) -> None:
+    waited: list[bool] = []
+
+    class Enough(Exception):
+        pass
+
+    def on_wait() -> None:
+        waited.append(True)
+        raise Enough
+
+    with store.lock(spool.ledger), pytest.raises(Enough):
+        sync(spool.root, spool.ledger, on_wait=on_wait)
+    assert waited == [True]
+    do_sync(spool)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_all_files_of_the_ledger_are_private_from_the_start(spool: FakeSpool, umask: int) -> None:
+    busy_spool(spool)
+    old = os.umask(umask)
+    try:
+        do_sync(spool)
+        with open_ledger(spool.ledger, write=True) as connection, store.transaction(connection):
+            connection.execute("INSERT INTO meta VALUES ('test', 'x')")
+            names = {path.name for path in spool.ledger.parent.iterdir()}
+            modes = {stat.S_IMODE(path.stat().st_mode) for path in spool.ledger.parent.iterdir()}
+        rebuild(spool.root, spool.ledger)
+    finally:
+        os.umask(old)
+    assert "ledger.db-wal" in names or "ledger.db-journal" in names
+    assert modes == {0o600}
+    assert stat.S_IMODE(spool.ledger.stat().st_mode) == 0o600
+    assert stat.S_IMODE(spool.ledger.parent.stat().st_mode) == 0o700
+
+
+def test_on_a_network_file_system_there_is_no_write_ahead_log(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "journal_mode", lambda path: "delete")
+    busy_spool(spool)
+    do_sync(spool)
+    with open_ledger(spool.ledger) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+    assert not spool.ledger.with_name("ledger.db-wal").exists()
+    before = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == before
+
+
+def test_a_job_that_was_only_submitted_has_unknown_energy(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.job_id, job.state, job.exit_code, job.elapsed_ns, job.channels) == ("17", None, None, None, ())
+    assert job.submitted_wall_ns == START_NS - 9 * 10**9
+    # Once a task of the array is heard of, the array's own id stands for no job any more.
+    run.samples([run.header("23", array_job_id="17", array_task_id="4"), *run.records([100, 10], 60)], "23")
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.job_id, job.label) == ("23", "17_4")
+    assert [row.job_id for row in jobs(spool, "17")] == ["23"]
+    assert [row.job_id for row in jobs(spool, "17_4")] == ["23"]
+    assert jobs(spool, "17_5") == []
+
+
+def test_a_job_without_a_sidecar_has_unknown_energy_not_none(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.end(exit_code=3)
+    run.slurm("FAILED", exit_code=3)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.state, job.exit_code, job.elapsed_ns, energy_uj(job)) == ("FAILED", 3, 60 * 10**9, None)
+
+
+def test_times_come_from_the_best_witness(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header(), *run.records([100, 10], 60)[:4]])
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.elapsed_ns, job.elapsed_source, job.ended_wall_ns, job.state) == (30 * 10**9, "samples", None, None)
+    run.slurm("RUNNING", start_s=-2, end_s=None)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.elapsed_ns, job.elapsed_source, job.state) == (32 * 10**9, "samples", "RUNNING")
+    run.end(exit_code=7, start_s=-1, end_s=59.5)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.elapsed_ns, job.elapsed_source, job.state, job.exit_code) == (60_500_000_000, "end", "FAILED", 7)
+    run.slurm("FAILED", start_s=-2, end_s=60, exit_code=7)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.elapsed_ns, job.elapsed_source, job.state, job.exit_code) == (62 * 10**9, "slurm", "FAILED", 7)
+
+
+def test_the_same_job_id_twice_is_two_jobs(spool: FakeSpool) -> None:
+    spool.whole_run("17", watts=(100.0, 10.0))
+    spool.whole_run("17", watts=(50.0, 10.0))
+    do_sync(spool)
+    assert sorted(energy_uj(job) or 0 for job in jobs(spool, "17")) == [3_600_000_000, 6_600_000_000]
+
+
+def test_torn_garbage_and_strange_files_are_reported_and_cost_nothing_else(spool: FakeSpool) -> None:
+    run = spool.whole_run()
+    with run.run_dir.samples("17", 0, "n1").open("ab") as file:
+        file.write(b'garbage\n{"kind":"rec')
+    run.run_dir.samples("17", 0, "n2").write_bytes(b"")
+    (run.run_dir.path / "17.0.n3.jsonl").symlink_to("17.0.n1.jsonl")
+    (run.run_dir.path / "17.x.n4.jsonl").write_text("{}")
+    (run.run_dir.path / "slurm-17.out").write_text("hello")
+    run.run_dir.end_json("17", 0).write_text("{")
+    assert do_sync(spool).problem_files == 5
+    assert problems(spool) == [
+        "17.0.end.json: not valid JSON",
+        "17.0.n1.jsonl: 1 line: not valid JSON",
+        "17.0.n2.jsonl: no usable header",
+        "17.0.n3.jsonl: a symbolic link, not followed",
+        "17.x.n4.jsonl: its name is not one of the spool",
+    ]
+    (job,) = jobs(spool)
+    assert energy_uj(job) == 6_600_000_000
+    assert do_sync(spool).runs_changed == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_files_of_somebody_else_do_not_count(spool: FakeSpool) -> None:
+    run = spool.whole_run()
+    foreign = run.samples([run.header(node="n2"), *run.records([9999, 10], 60)], node="n2")
+    os.chown(foreign, 12345, 12345)
+    do_sync(spool)
+    assert energy_uj(jobs(spool)[0]) == 6_600_000_000
+    assert problems(spool) == ["17.0.n2.jsonl: belongs to uid 12345, the run to uid 0: ignored"]
+    other = spool.whole_run("18")
+    os.chown(other.run_dir.path, 12345, 12345)
+    do_sync(spool)
+    assert [job.job_id for job in jobs(spool)] == ["17"]
+    assert problems(spool)[1].startswith("run.json: belongs to uid 0, the run to uid 12345")
+
+
+@pytest.mark.parametrize("spoil", ["other-uid", "other-schema", "missing", "garbage"])
+def test_a_run_without_a_sound_run_document_does_not_count_until_it_has_one(spool: FakeSpool, spoil: str) -> None:
+    run = spool.whole_run()
+    do_sync(spool)
+    if spoil == "other-uid":
+        run.document(uid=run.uid + 1)
+    elif spoil == "other-schema":
+        run.document(schema=2)
+    elif spoil == "garbage":
+        run.run_dir.run_json.write_text("x")
+    else:
+        run.run_dir.run_json.unlink()
+        run.end(exit_code=0, end_s=61)
+    do_sync(spool)
+    assert jobs(spool) == []
+    (problem,) = problems(spool)
+    assert problem.endswith("the run does not count")
+    assert do_sync(spool).runs_changed == 0
+    grown = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger, drop_vanished=True)
+    assert dump(spool.ledger) == grown
+    run.document()
+    do_sync(spool)
+    assert energy_uj(jobs(spool)[0]) == 6_600_000_000
+
+
+def test_a_node_that_calls_itself_otherwise_is_reported(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header(node="n9"), *run.records([100, 10], 60)], node="n1")
+    do_sync(spool)
+    assert problems(spool) == ["17.0.n1.jsonl: header says node 'n9'"]
+    assert jobs(spool)[0].nodes == ("n1",)
+
+
+def test_runs_that_vanish_are_kept_and_a_rebuild_does_not_lose_them_by_surprise(spool: FakeSpool) -> None:
+    run = spool.whole_run("17")
+    spool.whole_run("18")
+    do_sync(spool)
+    shutil.rmtree(run.run_dir.path)
+    assert do_sync(spool).vanished == (run.run_id,)
+    assert len(jobs(spool)) == 2
+    assert check(spool.root, spool.ledger).differences == ()
+    with pytest.raises(DataError, match="no longer in the spool"):
+        rebuild(spool.root, spool.ledger)
+    assert len(jobs(spool)) == 2
+    rebuild(spool.root, spool.ledger, drop_vanished=True)
+    assert [job.job_id for job in jobs(spool)] == ["18"]
+
+
+@pytest.mark.parametrize(
+    "data", [b"this is not a database, not at all, but it is long enough" * 100, b"SQLite format 3\0x"]
+)
+def test_a_damaged_ledger_is_refused_with_the_way_out_and_rebuilt(spool: FakeSpool, data: bytes) -> None:
+    spool.whole_run()
+    do_sync(spool)
+    good = dump(spool.ledger)
+    for suffix in ("-wal", "-shm"):
+        spool.ledger.with_name(spool.ledger.name + suffix).unlink(missing_ok=True)
+    spool.ledger.write_bytes(data)
+    for action in (lambda: do_sync(spool), lambda: jobs(spool)):
+        with pytest.raises(DataError) as caught:
+            action()
+        assert "ledger rebuild" in (caught.value.hint or "")
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == good
+
+
+def test_a_stale_journal_of_the_old_ledger_is_not_replayed_into_the_new(spool: FakeSpool) -> None:
+    busy_spool(spool)
+    do_sync(spool)
+    good = dump(spool.ledger)
+    connection = sqlite3.connect(spool.ledger, isolation_level=None)
+    connection.execute("UPDATE jobs SET state = 'LIE'")
+    assert spool.ledger.with_name("ledger.db-wal").stat().st_size > 0
+    rebuild(spool.root, spool.ledger)
+    connection.close()
+    assert dump(spool.ledger) == good
+
+
+def test_another_database_is_not_written_into(spool: FakeSpool) -> None:
+    spool.ledger.parent.mkdir(parents=True)
+    connection = sqlite3.connect(spool.ledger)
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    with pytest.raises(DataError, match="not a ledger"):
+        do_sync(spool)
+
+
+def test_a_newer_ledger_is_refused(spool: FakeSpool) -> None:
+    do_sync(spool)
+    connection = sqlite3.connect(spool.ledger, isolation_level=None)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    for action in (lambda: do_sync(spool), lambda: jobs(spool)):
+        with pytest.raises(DataError, match="newer"):
+            action()
+
+
+def test_no_ledger_yet(spool: FakeSpool) -> None:
+    with pytest.raises(SetupError, match="there is no ledger") as caught:
+        jobs(spool)
+    assert "ledger sync" in (caught.value.hint or "")
+    assert not spool.ledger.exists()
+
+
+def test_a_ledger_where_no_file_can_be_made(spool: FakeSpool, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match="cannot be made"):
+        sync(spool.root, tmp_path / "file" / "ledger.db")
+
+
+def test_another_derivation_reads_everything_again(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool.whole_run()
+    do_sync(spool)
+    monkeypatch.setattr("hpcfrugal.ledger.sync.DERIVATION", "next")
+    assert do_sync(spool).files_read == 5
+    assert do_sync(spool).files_read == 0
+
+
+def test_check_sees_a_changed_row_and_what_was_not_synced(spool: FakeSpool) -> None:
+    run = spool.whole_run()
+    do_sync(spool)
+    found = check(spool.root, spool.ledger)
+    assert (found.damage, found.differences) == ((), ())
+    run.end(exit_code=9)
+    run.slurm("FAILED", exit_code=9)
+    lines = check(spool.root, spool.ledger).differences
+    assert [line[:7] for line in lines] == ["- jobs ", "+ jobs "]
+    assert json.loads(lines[1][7:])["exit_code"] == 9
+
+
+def test_buckets_and_channels_hold_the_same_energy(spool: FakeSpool) -> None:
+    busy_spool(spool)
+    do_sync(spool)
+    key = "run_id, job_id, restart, node, channel"
+    with open_ledger(spool.ledger) as connection:
+        rows = connection.execute(
+            f"SELECT c.energy_uj, c.node_energy_uj, c.measured_ns,"
+            f" (SELECT sum(energy_uj) FROM energy e WHERE ({key}) = (c.run_id, c.job_id, c.restart, c.node, c.channel)),"
+            f" (SELECT sum(node_energy_uj) FROM energy e WHERE ({key}) ="
+            f" (c.run_id, c.job_id, c.restart, c.node, c.channel)),"
+            f" (SELECT sum(measured_ns) FROM energy e WHERE ({key}) = (c.run_id, c.job_id, c.restart, c.node, c.channel))"
+            f" FROM channels c"
+        ).fetchall()
+    assert len(rows) == 10
+    for row in rows:
+        assert tuple(row)[:3] == tuple(row)[3:]
+
+
+def test_hostile_texts_are_stored_as_they_are(spool: FakeSpool) -> None:
+    name = "a'; DROP TABLE jobs; --\n\x1b[31m\0\ud800" + "x" * 300
+    tags: dict[str, Any] = {"project": '"; --', "k'ey": "v"}
+    spool.whole_run(spec={"name": name, "tags": tags}, user="'; --")
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert job.name == name.replace("\ud800", "?")
+    assert job.tags == tags
+    assert find(spool, JobFilter(user="'; --", tags=(("k'ey", "v"),))) == ["17"]
+    assert find(spool, JobFilter(user="' OR 1=1 --")) == []
+
+
+def find(spool: FakeSpool, wanted: JobFilter) -> list[str]:
+    with open_ledger(spool.ledger) as connection:
+        return [job.job_id for job in find_jobs(connection, wanted)]
+
+
+def test_jobs_are_found_by_time(spool: FakeSpool) -> None:
+    spool.whole_run("17")
+    assert do_sync(spool).runs == 1
+    assert find(spool, JobFilter(since_ns=START_NS, until_ns=START_NS + 1)) == ["17"]
+    assert find(spool, JobFilter(since_ns=START_NS + 1)) == []
+    assert find(spool, JobFilter(until_ns=START_NS)) == []
+
+
+def test_progress_is_told_to_the_end(spool: FakeSpool) -> None:
+    busy_spool(spool)
+    seen: list[tuple[int, int]] = []
+    sync(spool.root, spool.ledger, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (5, 5)
+
+
+def test_what_is_no_run_directory_is_skipped_with_the_reason(spool: FakeSpool) -> None:
+    spool.whole_run()
+    (spool.root / "notes").mkdir()
+    assert do_sync(spool).skipped == (f"{spool.root / 'notes'}: not a month folder of the spool",)

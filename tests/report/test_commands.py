@@ -1,0 +1,347 @@
+"""``hpcfrugal report`` and ``hpcfrugal ledger`` as a user calls them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from fake_spool import BOOT_NS, START_NS, FakeSpool
+
+from hpcfrugal.backends import states
+from hpcfrugal.cli.root import main
+from hpcfrugal.errors import SetupError
+
+HOSTILE = "[red]a[/] \x1b]0;owned\x07\x1b[2J\n'; DROP TABLE jobs; --\u202e" + "x" * 300
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture
+def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run the program on the test's spool and ledger, without Slurm."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
+    monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
+    monkeypatch.setattr(states, "refresh_states", lambda root: 0)
+
+    def run(*argv: str) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            main(list(argv))
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Result(ended.value.code, out, err)
+
+    return run
+
+
+def document(result: Result) -> Any:
+    assert result.code == 0, result.err
+    return json.loads(result.out)
+
+
+def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
+    run = spool.whole_run()
+    assert call("ledger", "sync") == Result(0, "1 runs, 1 changed, 5 files read\n", "")
+    found = document(call("report", "--since", "2026-11", "--json"))
+    assert found["period"] == {"since": "2026-11-01T00:00:00.000000Z", "until": None}
+    (job,) = found["jobs"]
+    channels = job.pop("channels")
+    expected = {
+        "cluster": "lab",
+        "job_id": "17",
+        "restart": 0,
+        "run_id": run.run_id,
+        "name": "train",
+        "user": "alice",
+        "project": "climate",
+        "phase": "training",
+        "state": "COMPLETED",
+        "exit_code": 0,
+        "started_at": "2026-11-21T10:00:00.000000Z",
+        "ended_at": "2026-11-21T10:01:00.000000Z",
+        "elapsed_s": 60.0,
+        "energy_j": {"total": 6600.0, "cpu": 6000.0, "dram": 600.0, "gpu": None},
+        "boundary": "components",
+        "measured_j": 6600.0,
+        "modelled_j": None,
+        "coverage": 1.0,
+        "complete": True,
+        "unknown": [],
+    }
+    assert {key: job[key] for key in expected} == expected
+    assert channels[0] == {
+        "node": "n1",
+        "component": "cpu",
+        "domain": "package-0",
+        "source": "rapl-powercap",
+        "quality": "measured",
+        "boundary": "components",
+        "attribution": "exclusive",
+        "counted": True,
+        "energy_j": 6000.0,
+        "node_energy_j": 6000.0,
+        "coverage": 1.0,
+        "measured_s": 60.0,
+        "errors": 0,
+        "first_boottime_ns": BOOT_NS,
+        "last_boottime_ns": BOOT_NS + 60 * 10**9,
+        "first_wall_ns": START_NS,
+        "last_wall_ns": START_NS + 60 * 10**9,
+        "gpu_uuid": None,
+        "detail": "/sys/class/powercap/intel-rapl:0",
+        "inputs": None,
+        "reason": None,
+    }
+    assert job["segments"][0]["job_cpu_s"] == 60.0
+    assert found["totals"]["energy_j"]["total"] == 6600.0
+    assert found["groups"] == []
+
+
+def test_unknown_is_null_in_json_and_said_in_the_table(spool: FakeSpool, call: Call) -> None:
+    run = spool.run()
+    run.slurm("FAILED")
+    call("ledger", "sync")
+    (job,) = document(call("report", "17", "--json"))["jobs"]
+    assert job["energy_j"] == {"total": None, "cpu": None, "dram": None, "gpu": None}
+    assert (job["measured_j"], job["modelled_j"], job["complete"]) == (None, None, False)
+    assert job["unknown"] == ["n1 cpu: no samples", "n1 dram: no samples"]
+    table = call("report", "--since", "all").out
+    assert "unknown" in table
+    assert "1 jobs ran of which no energy is known" in table
+    assert "no samples: the sidecar did not run there" in call("report", "17").out
+
+
+def test_a_job_that_waits_is_not_reported_as_unknown_energy(spool: FakeSpool, call: Call) -> None:
+    spool.run()
+    call("ledger", "sync")
+    assert "no energy is known" not in call("report", "--since", "all").out
+    assert document(call("report", "--since", "all", "--json"))["totals"]["jobs_not_started"] == 1
+
+
+def test_the_detail_says_where_each_number_came_from(spool: FakeSpool, call: Call) -> None:
+    run = spool.run()
+    absent = [{"component": "dram", "source": "rapl-powercap", "reason": "denied: /sys/x"}]
+    header = run.header(channels=[run.header()["channels"][0]], absent=absent, exclusive=False)
+    run.samples([header, *run.records([100], 60)])
+    run.slurm()
+    call("ledger", "sync")
+    out = call("report", "17").out
+    for text in (
+        "COMPLETED, exit code 0",
+        "elapsed 00:01:00 by slurm",
+        "rapl-powercap",
+        "model-memory",
+        "cpu-share",
+        "dram dram: modelled: rapl-powercap: denied: /sys/x",
+        "0.3725 W/GB x 8.000 GB allocated",
+        "idle power of the node unknown",
+        "10:00:00.000",
+    ):
+        assert text in out
+    assert max(len(line) for line in out.splitlines()) <= 220
+
+
+def test_several_of_one_name_are_listed(spool: FakeSpool, call: Call) -> None:
+    run = spool.run()
+    for restart in range(4):
+        run.samples([run.header(restart=restart), *run.records([100, 10], 60)], restart=restart)
+    call("ledger", "sync")
+    out = call("report", "17").out
+    assert "17 r3" in out
+    assert "4 jobs" in out
+    assert "26.400" in out
+
+
+@pytest.mark.parametrize("by", ["user", "project", "phase", "component", "day", "tag:project"])
+def test_groupings_in_all_forms(spool: FakeSpool, call: Call, by: str) -> None:
+    spool.whole_run("17")
+    spool.whole_run("18", user="bob")
+    call("ledger", "sync")
+    found = document(call("report", "--since", "all", "--by", by, "--json"))
+    assert found["by"] == by
+    assert sum(group["energy_j"]["total"] for group in found["groups"]) == 13200.0
+    rows = list(csv.DictReader(io.StringIO(call("report", "--since", "all", "--by", by, "--csv").out)))
+    assert [row[by] for row in rows] == [group["key"] for group in found["groups"]]
+    assert sum(float(row["energy_j"]) for row in rows) == 13200.0
+    assert "13.200" in call("report", "--since", "all", "--by", by).out
+
+
+def test_filters(spool: FakeSpool, call: Call) -> None:
+    spool.whole_run("17")
+    spool.whole_run("18", user="bob", spec={"name": "x", "tags": {"project": "fusion", "run": "a=b"}})
+    call("ledger", "sync")
+
+    def ids(*options: str) -> list[str]:
+        return [job["job_id"] for job in document(call("report", "--json", *options))["jobs"]]
+
+    assert ids("--since", "all") == ["17", "18"]
+    assert ids("--month", "2026-11", "--user", "bob") == ["18"]
+    assert ids("--month", "2026-10") == []
+    assert ids("--since", "all", "--project", "climate") == ["17"]
+    assert ids("--since", "all", "--tag", "project=fusion", "--tag", "run=a=b") == ["18"]
+    assert ids("--since", "2026-11-21T10:00:01") == []
+    assert ids("--until", "2026-11-21") == ["17", "18"]
+    assert ids("--until", "2026-11-20") == []
+    assert ids("--job", "18") == ["18"]
+    assert call("report", "--month", "2020-01").out.startswith("No jobs in this period.")
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        (["--since", "soon"], "--since"),
+        (["--until", "soon"], "--until"),
+        (["--since", "2026-11-21", "--until", "2026-11-19"], "--until"),
+        (["--month", "2026-11", "--since", "7d"], "--month"),
+        (["--by", "colour"], "--by"),
+        (["--tag", "x"], "--tag"),
+        (["--json", "--csv"], "--csv"),
+        (["17", "--job", "18"], "--job"),
+        (["4711"], "JOB"),
+    ],
+)
+def test_bad_options_end_with_2_and_name_the_option(
+    spool: FakeSpool, call: Call, options: list[str], where: str
+) -> None:
+    spool.whole_run()
+    call("ledger", "sync")
+    result = call("report", *options)
+    assert result.code == 2
+    assert result.err.startswith(f"error: {where}: ")
+    assert result.out == ""
+
+
+@pytest.mark.parametrize("form", [[], ["17"], ["--by", "project"], ["--csv"], ["--csv", "--by", "project"], ["--json"]])
+def test_hostile_names_print_harmlessly(spool: FakeSpool, call: Call, form: list[str]) -> None:
+    run = spool.run(spec={"name": HOSTILE, "tags": {"project": HOSTILE, HOSTILE: HOSTILE}}, user=HOSTILE)
+    node = "n\x1b[31m"
+    absent = [{"component": "cpu", "source": HOSTILE, "reason": HOSTILE}]
+    header = run.header(node=node, channels=[], absent=absent, cpu_model=HOSTILE)
+    run.samples([header, *run.records([], 60)], node=node)
+    run.slurm(state=HOSTILE, nodes=(node,))
+    result = call("ledger", "sync")
+    assert (result.code, result.err) == (0, "")
+    period = [] if form == ["17"] else ["--since", "all"]
+    result = call("report", *period, *form)
+    assert result.code == 0
+    assert not any(ord(c) < 32 and c != "\n" for c in result.out)
+    assert "\u202e" not in result.out
+    if form != ["--json"]:
+        assert "[red]a[/]" in result.out
+
+
+def test_csv_cells_are_no_formulas(spool: FakeSpool, call: Call) -> None:
+    spool.whole_run(spec={"name": "=cmd|'/c calc'!A1", "tags": {}})
+    call("ledger", "sync")
+    (row,) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--csv").out))
+    assert row["name"] == "'=cmd|'/c calc'!A1"
+    assert (row["energy_j"], row["gpu_j"], row["complete"]) == ("6600.0", "", "True")
+
+
+def test_a_missing_and_a_damaged_ledger_name_the_command_that_helps(spool: FakeSpool, call: Call) -> None:
+    result = call("report")
+    assert result.code == 3
+    assert "hpcfrugal ledger sync" in result.err
+    spool.whole_run()
+    call("ledger", "sync")
+    spool.ledger.write_bytes(b"garbage" * 1000)
+    for command in (["report"], ["ledger", "sync"], ["ledger", "check"], ["ledger", "export"]):
+        result = call(*command)
+        assert result.code == 4
+        assert "hpcfrugal ledger rebuild" in result.err
+    assert call("ledger", "rebuild").code == 0
+    assert document(call("report", "17", "--json"))["jobs"][0]["energy_j"]["total"] == 6600.0
+
+
+def test_slurm_out_of_reach_is_one_warning(spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(root: Path) -> int:
+        raise SetupError("slurm_load_jobs error:\n Unable to contact\x1b[31m slurm controller")
+
+    spool.whole_run()
+    monkeypatch.setattr(states, "refresh_states", unreachable)
+    result = call("ledger", "sync")
+    assert result.code == 0
+    assert result.err.count("\n") == 1
+    assert result.err.startswith("warning: Slurm was not asked")
+    assert "\x1b" not in result.err
+
+
+def test_report_can_sync_first(spool: FakeSpool, call: Call) -> None:
+    spool.whole_run()
+    assert len(document(call("report", "--sync", "--since", "all", "--json"))["jobs"]) == 1
+
+
+def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:
+    run = spool.whole_run()
+    call("ledger", "sync")
+    assert call("ledger", "path").out == f"{spool.ledger}\n"
+    assert call("ledger", "check", "--strict") == Result(0, "the ledger is sound and agrees with the spool\n", "")
+    first = call("ledger", "export").out
+    assert call("ledger", "rebuild", "--json").code == 0
+    assert call("ledger", "export").out == first
+    assert '"job_id": "17"' in first
+    with run.run_dir.samples("17", 0, "n1").open("a") as file:
+        file.write("garbage\n")
+    result = call("ledger", "check")
+    assert result.code == 4
+    assert "differs from the spool" in result.err
+    result = call("ledger", "sync")
+    assert "1 files have problems" in result.err
+    assert call("ledger", "check").code == 0
+    result = call("ledger", "check", "--strict", "--json")
+    assert result.code == 4
+    assert json.loads(result.out)["problems"] == [f"{run.run_id}/17.0.n1.jsonl: 1 line: not valid JSON"]
+
+
+def test_rebuild_warns_before_it_forgets(spool: FakeSpool, call: Call) -> None:
+    run = spool.whole_run()
+    call("ledger", "sync")
+    run.run_dir.path.rename(spool.root.parent / "away")
+    assert "no longer in the spool" in call("ledger", "sync").err
+    result = call("ledger", "rebuild")
+    assert result.code == 4
+    assert "--drop-vanished" in result.err
+    assert call("ledger", "rebuild", "--drop-vanished").code == 0
+
+
+def test_a_terminal_that_is_not_utf8_gets_question_marks(
+    spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.whole_run(spec={"name": "Größe", "tags": {}})
+    call("ledger", "sync")
+    ascii_out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    monkeypatch.setattr(sys, "stdout", ascii_out)
+    assert call("report", "--since", "all").code == 0
+    ascii_out.flush()
+    assert b"Gr??e" in ascii_out.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_ledger_of_the_present_schema_needs_neither_sqlite_utils_nor_pandas(spool: FakeSpool, call: Call) -> None:
+    # sqlite-utils is there for migrations only; it imports pandas, which takes half a second.
+    spool.whole_run("17")
+    call("ledger", "sync")
+    spool.whole_run("18")
+    code = (
+        "import sys\nfrom hpcfrugal.cli.root import main\n"
+        "for argv in (['ledger', 'sync'], ['report', '--since', 'all']):\n"
+        "    try:\n        main(argv)\n    except SystemExit as end:\n        assert end.code == 0\n"
+        "assert not {'pandas', 'numpy', 'sqlite_utils'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 changed" in done.stdout

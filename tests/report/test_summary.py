@@ -1,0 +1,151 @@
+"""Sums that keep measured, modelled and unknown apart."""
+
+from __future__ import annotations
+
+import pytest
+from fake_spool import DRAM, GPU, PACKAGE, PSYS, SECOND, FakeSpool
+
+from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import sync
+from hpcfrugal.report.summary import (
+    JobSummary,
+    group_by,
+    group_by_component,
+    group_by_day,
+    summarise,
+    whole,
+)
+
+V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
+
+
+def summaries(spool: FakeSpool) -> dict[str, JobSummary]:
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        return {job.job_id: summarise(job) for job in find_jobs(connection, JobFilter())}
+
+
+def test_measured_energy_is_complete_and_covered(spool: FakeSpool) -> None:
+    spool.whole_run()
+    total = summaries(spool)["17"].total
+    assert (total.measured_uj, total.modelled_uj, total.energy_uj) == (6_600_000_000, None, 6_600_000_000)
+    assert (total.complete, total.coverage) == (True, 1.0)
+
+
+def test_measured_and_modelled_stand_apart(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(channels=[PACKAGE]), *run.records([100], 60)])
+    run.slurm()
+    summary = summaries(spool)["17"]
+    assert summary.components["cpu"].measured_uj == 6_000_000_000
+    assert summary.components["dram"].modelled_uj == 178_800_000
+    assert (summary.total.measured_uj, summary.total.modelled_uj) == (6_000_000_000, 178_800_000)
+
+
+def test_a_node_that_was_not_sampled_is_named_and_lowers_the_coverage(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100]), *run.records([100, 10, 200], 60)])
+    run.slurm(nodes=("n1", "n2"))
+    summary = summaries(spool)["17"]
+    assert summary.total.energy_uj == 18_600_000_000
+    assert not summary.total.complete
+    assert summary.total.unknown == ["n2 cpu: no samples", "n2 dram: no samples", "n2 gpu: no samples"]
+    assert summary.total.coverage == 0.5
+
+
+def test_a_sampled_node_without_a_gpu_lacks_nothing(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100]), *run.records([100, 10, 200], 60)])
+    run.samples([run.header(node="n2"), *run.records([100, 10], 60)], node="n2")
+    run.slurm(nodes=("n1", "n2"))
+    total = summaries(spool)["17"].total
+    assert (total.complete, total.coverage) == (True, 1.0)
+
+
+def test_what_the_sampler_missed_lowers_the_coverage_and_is_not_made_up(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(), *run.records([100, 10], 60)[:4]])
+    run.slurm()
+    total = summaries(spool)["17"].total
+    assert (total.energy_uj, total.complete, total.coverage) == (3_300_000_000, True, 0.5)
+
+
+def test_coverage_never_passes_one(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(), *run.records([100, 10], 60)])
+    run.slurm(end_s=59)
+    assert summaries(spool)["17"].total.coverage == 1.0
+
+
+def test_a_source_after_another_adds_its_time(spool: FakeSpool) -> None:
+    run = spool.run()
+    later = 30 * SECOND
+    header = run.header(channels=[])
+    header |= {"wall_ns": header["wall_ns"] + later, "boottime_ns": header["boottime_ns"] + later}
+    more = [{**line, "boottime_ns": line["boottime_ns"] + later} for line in run.records([], 30)]
+    two = [PACKAGE, {**PACKAGE, "domain": "package-1"}, DRAM]
+    run.samples([run.header(channels=two), *run.records([100, 80, 10], 30)[:4], header, *more])
+    run.slurm()
+    summary = summaries(spool)["17"]
+    cpu = summary.components["cpu"]
+    assert (cpu.measured_uj, cpu.modelled_uj, cpu.coverage) == (5_400_000_000, 225_000_000, 1.0)
+    assert summary.total.complete
+
+
+def test_never_sampled_is_unknown_and_not_zero(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.slurm("FAILED")
+    total = summaries(spool)["17"].total
+    assert (total.energy_uj, total.complete, total.coverage) == (None, False, 0.0)
+
+
+def test_the_node_boundary_is_never_added(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(channels=[PACKAGE, DRAM, PSYS]), *run.records([100, 10, 260], 60)])
+    run.slurm()
+    assert summaries(spool)["17"].total.energy_uj == 6_600_000_000
+
+
+def test_groups_sum_and_count_what_is_missing(spool: FakeSpool) -> None:
+    spool.whole_run("17")
+    spool.whole_run("18", user="bob", spec={"name": "x", "tags": {"phase": "inference"}})
+    failed = spool.run("19")
+    failed.slurm("FAILED", job_id="19")
+    spool.run("20")
+    jobs = list(summaries(spool).values())
+    by_user = {group.key: group for group in group_by(jobs, "user")}
+    assert list(by_user) == ["alice", "bob"]
+    alice = by_user["alice"]
+    assert (alice.jobs, alice.not_started, alice.without_energy, alice.incomplete) == (3, 1, 1, 1)
+    assert alice.total.energy_uj == 6_600_000_000
+    assert alice.elapsed_ns == 120 * SECOND
+    assert [group.key for group in group_by(jobs, "project")] == ["climate", "(none)"]
+    assert [group.key for group in group_by(jobs, "tag:phase")] == ["inference", "training"]
+    by_component = {group.key: group.total.energy_uj for group in group_by_component(jobs)}
+    assert by_component == {"cpu": 12_000_000_000, "dram": 1_200_000_000}
+    assert whole(jobs).total.energy_uj == 13_200_000_000
+
+
+def test_days_cut_a_job_where_the_day_ends(spool: FakeSpool) -> None:
+    run = spool.run()
+    header = run.header()
+    header["wall_ns"] += 14 * 3600 * SECOND - 15 * SECOND
+    run.samples([header, *run.records([100, 10], 60)])
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        days = energy_by_day(connection, find_jobs(connection, JobFilter()))
+    groups = group_by_day(days, str)
+    assert [group.total.energy_uj for group in groups] == [1_650_000_000, 4_950_000_000]
+    assert [group.jobs for group in groups] == [1, 1]
+
+
+@pytest.mark.parametrize("node_count", [1, 3])
+def test_nodes_add(spool: FakeSpool, node_count: int) -> None:
+    run = spool.run()
+    nodes = tuple(f"n{number}" for number in range(node_count))
+    for node in nodes:
+        run.samples([run.header(node=node), *run.records([100, 10], 60)], node=node)
+    run.slurm(nodes=nodes)
+    total = summaries(spool)["17"].total
+    assert (total.energy_uj, total.coverage) == (node_count * 6_600_000_000, 1.0)
