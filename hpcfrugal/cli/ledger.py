@@ -13,7 +13,7 @@ import click
 from hpcfrugal.config import Config, load_config
 from hpcfrugal.errors import DataError, SetupError
 from hpcfrugal.ledger import sync as engine
-from hpcfrugal.report.text import plain
+from hpcfrugal.report.text import count, plain
 
 _SHOWN = 20
 
@@ -92,9 +92,11 @@ def _warn(result: engine.SyncResult) -> None:
     if len(result.skipped) > _SHOWN:
         click.echo(f"warning: {len(result.skipped) - _SHOWN} more entries of the spool skipped", err=True)
     if result.vanished:
-        click.echo(f"note: {len(result.vanished)} runs are no longer in the spool; the ledger keeps them", err=True)
+        click.echo(f"note: no longer in the spool, kept in the ledger: {count(len(result.vanished), 'run')}", err=True)
     if result.problem_files:
-        click.echo(f"note: {result.problem_files} files have problems; `hpcfrugal ledger check` lists them", err=True)
+        click.echo(
+            f"note: problems in {count(result.problem_files, 'file')}; `hpcfrugal ledger check` lists them", err=True
+        )
 
 
 def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
@@ -110,7 +112,9 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
         }
         click.echo(json.dumps(document, indent=2))
     else:
-        click.echo(f"{result.runs} runs, {result.runs_changed} changed, {result.files_read} files read")
+        click.echo(
+            f"{count(result.runs, 'run')}, {result.runs_changed} changed, {count(result.files_read, 'file')} read"
+        )
 
 
 @ledger.command(name="sync")
@@ -169,11 +173,11 @@ def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bo
         )
     if found.differences:
         raise DataError(
-            f"the ledger {path} differs from the spool in {len(found.differences)} rows",
+            f"the ledger {path} differs from the spool in {count(len(found.differences), 'row')}",
             hint="`hpcfrugal ledger sync` reads what is new; if that does not help, `hpcfrugal ledger rebuild`",
         )
     if strict and problems:
-        raise DataError(f"{len(problems)} problems in the spool {spool}")
+        raise DataError(f"{count(len(problems), 'problem')} in the spool {spool}")
 
 
 def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) -> None:
@@ -184,7 +188,7 @@ def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) ->
     for line in found.differences[:_SHOWN]:
         click.echo(f"difference: {plain(line, 200)}")
     if found.vanished:
-        click.echo(f"no longer in the spool: {len(found.vanished)} runs")
+        click.echo(f"no longer in the spool: {count(len(found.vanished), 'run')}")
     if not found.damage and not found.differences:
         click.echo("the ledger is sound" + ("" if quick else " and agrees with the spool"))
 

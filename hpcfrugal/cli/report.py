@@ -177,9 +177,9 @@ def _print(summaries: Sequence[summary.JobSummary], groups: Sequence[summary.Gro
     if not summaries:
         console.print("No jobs in this period. `hpcfrugal ledger sync` brings the ledger up to date.")
     elif by != "job":
-        console.print(tables.groups_table(groups, totals, by))
+        console.print(tables.groups_table(groups, totals, by), crop=False)
     elif alone and len(summaries) <= _DETAILS_AT_MOST:
         for position, one in enumerate(summaries):
-            console.print(*([""] if position else []), tables.job_detail(one), sep="\n")
+            console.print(*([""] if position else []), tables.job_detail(one), sep="\n", crop=False)
     else:
-        console.print(tables.jobs_table(summaries, totals))
+        console.print(tables.jobs_table(summaries, totals), crop=False)

@@ -172,7 +172,7 @@ def _refuse_loss(spool_root: Path, ledger_path: Path) -> None:
         return
     if vanished:
         raise DataError(
-            f"{len(vanished)} runs of the ledger are no longer in the spool {spool_root} and would be lost",
+            f"runs of the ledger that are no longer in the spool {spool_root} would be lost: {len(vanished)}",
             hint="bring them back, or drop them with `hpcfrugal ledger rebuild --drop-vanished`",
         )
 

@@ -10,23 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hpcfrugal.ledger.queries import ChannelRow
+from hpcfrugal.report.grid import Column, Grid
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
-from hpcfrugal.report.text import UNKNOWN, EnergyUnit, clock, duration, minute, percent, plain, second
+from hpcfrugal.report.text import UNKNOWN, EnergyUnit, clock, count, duration, minute, percent, plain, second
 
 _STATE_STYLES = {"COMPLETED": "green", "RUNNING": "cyan", "PENDING": "yellow"}
 _QUALITY_STYLES = {"measured": "green", "modelled": "yellow", "unknown": "red"}
-
-
-def _table(*columns: tuple[str, str]) -> Table:
-    """A table of columns (heading, kind); kind is ``text`` (may be cut), ``word`` or ``number``."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading, kind in columns:
-        if kind == "text":
-            table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=None, min_width=4)
-        else:
-            justify = "right" if kind == "number" else "left"
-            table.add_column(heading, no_wrap=True, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    return table
 
 
 def _energy(unit: EnergyUnit, amount: Amount) -> Text:
@@ -47,70 +36,95 @@ def _unit(totals: Sequence[Amount]) -> EnergyUnit:
 def jobs_table(summaries: Sequence[JobSummary], totals: Group) -> RenderableType:
     """One line a job and their sum."""
     unit = _unit([*(summary.total for summary in summaries), totals.total])
-    table = _table(
-        ("Job", "word"), ("Name", "text"), ("User", "text"), ("State", "word"), ("Started (UTC)", "word"),
-        ("Elapsed", "number"), (f"Energy [{unit.name}]", "number"), ("Measured", "number"),
-        ("Modelled", "number"), ("Coverage", "number"),
-    )  # fmt: skip
+    grid = Grid(
+        (
+            Column("Job", "word"),
+            Column("Name", "text"),
+            Column("User", "word", drop=2),
+            Column("State", "word", drop=4),
+            Column("Started (UTC)", "word", drop=1),
+            Column("Elapsed", drop=3),
+            Column(f"Energy [{unit.name}]"),
+            Column("Measured"),
+            Column("Modelled"),
+            Column("Coverage"),
+        )
+    )
     for summary in summaries:
         job, total = summary.job, summary.total
         label = plain(job.label, 40) + (f" r{job.restart}" if job.restart else "")
         state = plain(job.state, 16) if job.state else UNKNOWN
         not_yet = Text("–", style="dim") if summary.not_started else None
-        table.add_row(
-            Text(label),
-            Text(plain(job.name, 32)),
-            Text(plain(job.user, 16)),
-            Text(state, style=_STATE_STYLES.get(state, "red" if job.final else "")),
-            Text(minute(job.started_wall_ns)),
-            not_yet or Text(duration(job.elapsed_ns)),
-            not_yet or _energy(unit, total),
-            _part(unit, total.measured_uj),
-            _part(unit, total.modelled_uj),
-            not_yet or Text(percent(total.coverage)),
+        grid.add(
+            (
+                label,
+                plain(job.name, 32),
+                plain(job.user, 16),
+                Text(state, style=_STATE_STYLES.get(state, "red" if job.final else "")),
+                minute(job.started_wall_ns),
+                not_yet or duration(job.elapsed_ns),
+                not_yet or _energy(unit, total),
+                _part(unit, total.measured_uj),
+                _part(unit, total.modelled_uj),
+                not_yet or percent(total.coverage),
+            )
         )
     if len(summaries) > 1:
         total = totals.total
-        table.add_section()
-        table.add_row(
-            Text(f"{totals.jobs} jobs", style="bold"), "", "", "", "", Text(duration(totals.elapsed_ns)),
-            _energy(unit, total), _part(unit, total.measured_uj), _part(unit, total.modelled_uj),
-            Text(percent(total.coverage)),
-        )  # fmt: skip
-    return Stack(table, *_notes(totals))
+        grid.line()
+        sums = (_energy(unit, total), _part(unit, total.measured_uj), _part(unit, total.modelled_uj))
+        cover = percent(total.coverage)
+        grid.add((f"{totals.jobs} jobs", "", "", "", "", duration(totals.elapsed_ns), *sums, cover), style="bold")
+    return Stack(grid, *_notes(totals))
 
 
 def groups_table(groups: Sequence[Group], totals: Group, by: str) -> RenderableType:
     """One line a group and the sum of all jobs."""
     unit = _unit([*(group.total for group in groups), totals.total])
-    table = _table(
-        (by.capitalize() if not by.startswith("tag:") else plain(by[4:], 24), "text"), ("Jobs", "number"),
-        ("Elapsed", "number"), (f"Energy [{unit.name}]", "number"), ("CPU", "number"), ("DRAM", "number"),
-        ("GPU", "number"), ("Measured", "number"), ("Modelled", "number"), ("Coverage", "number"),
-    )  # fmt: skip
+    heading = plain(by.removeprefix("tag:"), 24)
+    grid = Grid(
+        (
+            Column(heading if heading != by else by.capitalize(), "text"),
+            Column("Jobs"),
+            Column("Elapsed", drop=4),
+            Column(f"Energy [{unit.name}]"),
+            Column("CPU", drop=3),
+            Column("DRAM", drop=2),
+            Column("GPU", drop=1),
+            Column("Measured"),
+            Column("Modelled"),
+            Column("Coverage"),
+        )
+    )
 
-    def add(group: Group, name: str) -> None:
+    def add(group: Group, name: str, style: str = "") -> None:
         total, parts = group.total, group.components
-        table.add_row(
-            Text(name), Text(str(group.jobs)), Text(duration(group.elapsed_ns) if group.elapsed_ns else "–"),
-            _energy(unit, total),
-            *(_part(unit, parts[part].energy_uj if part in parts else None) for part in ("cpu", "dram", "gpu")),
-            _part(unit, total.measured_uj), _part(unit, total.modelled_uj),
-            Text(percent(total.coverage) if total.elapsed_ns else "–"),
-        )  # fmt: skip
+        grid.add(
+            (
+                name,
+                str(group.jobs),
+                duration(group.elapsed_ns) if group.elapsed_ns else "–",
+                _energy(unit, total),
+                *(_part(unit, parts[part].energy_uj if part in parts else None) for part in ("cpu", "dram", "gpu")),
+                _part(unit, total.measured_uj),
+                _part(unit, total.modelled_uj),
+                percent(total.coverage) if total.elapsed_ns else "–",
+            ),
+            style,
+        )
 
     for group in groups:
         add(group, plain(group.key, 40))
     if len(groups) > 1:
-        table.add_section()
-        add(totals, "total")
-    return Stack(table, *_notes(totals))
+        grid.line()
+        add(totals, "total", "bold")
+    return Stack(grid, *_notes(totals))
 
 
 def _notes(totals: Group) -> Iterator[Text]:
     """What the reader must know about the sums above."""
     if totals.without_energy:
-        yield Text(f"{totals.without_energy} jobs ran of which no energy is known; they are not in the sum.")
+        yield Text(f"{count(totals.without_energy, 'job')} ran of which no energy is known: not in the sum.")
     if totals.incomplete > totals.without_energy:
         yield Text("≥: a part is unknown and not in the figure; `hpcfrugal report JOB` says which and why.")
     if totals.total.modelled_uj is not None:
@@ -147,36 +161,51 @@ def _head(summary: JobSummary) -> Table:
     return table
 
 
-def _components(summary: JobSummary, unit: EnergyUnit) -> Table:
-    table = _table(
-        ("Component", "word"), (f"Energy [{unit.name}]", "number"), ("Measured", "number"), ("Modelled", "number"),
-        ("Coverage", "number"),
-    )  # fmt: skip
-    rows = [*summary.components.items(), ("total", summary.total)]
-    for name, amount in rows:
-        table.add_row(
-            Text(name, style="bold" if name == "total" else ""), _energy(unit, amount),
-            _part(unit, amount.measured_uj), _part(unit, amount.modelled_uj), Text(percent(amount.coverage)),
-        )  # fmt: skip
-    return table
+def _components(summary: JobSummary, unit: EnergyUnit) -> Grid:
+    headings = (f"Energy [{unit.name}]", "Measured", "Modelled", "Coverage")
+    grid = Grid((Column("Component", "word"), *(Column(heading) for heading in headings)))
+    for name, amount in (*summary.components.items(), ("total", summary.total)):
+        parts = (_part(unit, amount.measured_uj), _part(unit, amount.modelled_uj), percent(amount.coverage))
+        grid.add((name, _energy(unit, amount), *parts), style="bold" if name == "total" else "")
+    return grid
 
 
-def _channels(summary: JobSummary, unit: EnergyUnit) -> Table:
-    table = _table(
-        ("Node", "text"), ("Component", "word"), ("Domain", "text"), ("Source", "text"), ("Quality", "word"),
-        ("Share", "word"), (unit.name, "number"), (f"Node {unit.name}", "number"), ("Coverage", "number"),
-        ("Errors", "number"), ("From (UTC)", "word"), ("To", "word"),
-    )  # fmt: skip
+def _channels(summary: JobSummary, unit: EnergyUnit) -> Grid:
+    grid = Grid(
+        (
+            Column("Node", "word"),
+            Column("Component", "word"),
+            Column("Domain", "text"),
+            Column("Source", "word"),
+            Column("Quality", "word"),
+            Column("Share", "word", drop=4),
+            Column(unit.name),
+            Column(f"Node {unit.name}", drop=3),
+            Column("Coverage"),
+            Column("Errors", drop=5),
+            Column("From (UTC)", "word", drop=2),
+            Column("To", "word", drop=1),
+        )
+    )
     for channel in summary.job.channels:
-        style = "" if channel.counted else "dim"
-        table.add_row(
-            Text(plain(channel.node, 24)), Text(channel.component), Text(plain(channel.domain, 24)),
-            Text(plain(channel.source, 24)), Text(channel.quality, style=_QUALITY_STYLES.get(channel.quality, "")),
-            Text(_share(channel)), _part(unit, channel.energy_uj), _part(unit, channel.node_energy_uj),
-            Text(percent(channel_coverage(channel, summary.job.elapsed_ns))), Text(str(channel.errors)),
-            Text(clock(channel.first_wall_ns)), Text(clock(channel.last_wall_ns)), style=style,
-        )  # fmt: skip
-    return table
+        grid.add(
+            (
+                plain(channel.node, 24),
+                channel.component,
+                plain(channel.domain, 24),
+                plain(channel.source, 24),
+                Text(channel.quality, style=_QUALITY_STYLES.get(channel.quality, "")),
+                _share(channel),
+                _part(unit, channel.energy_uj),
+                _part(unit, channel.node_energy_uj),
+                percent(channel_coverage(channel, summary.job.elapsed_ns)),
+                str(channel.errors),
+                clock(channel.first_wall_ns),
+                clock(channel.last_wall_ns),
+            ),
+            style="" if channel.counted else "dim",
+        )
+    return grid
 
 
 def _share(channel: ChannelRow) -> str:

@@ -23,6 +23,11 @@ def plain(text: str | None, limit: int = 40) -> str:
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
+def count(number: int, noun: str) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def wall_time(wall_ns: int | None) -> datetime | None:
     """Nanoseconds since the epoch as an aware time, cut to microseconds."""
     return None if wall_ns is None else _EPOCH + timedelta(microseconds=wall_ns // 1000)

@@ -31,9 +31,7 @@ _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 _JOB_ID = re.compile(r"[A-Za-z0-9_+-]{1,64}")
 _RESTART = re.compile(r"0|[1-9][0-9]{0,8}")
-_PER_JOB = re.compile(
-    rf"(?P<job>{_JOB_ID.pattern})\.(?P<restart>{_RESTART.pattern})\.(?P<rest>.+)", re.DOTALL
-)
+_PER_JOB = re.compile(rf"(?P<job>{_JOB_ID.pattern})\.(?P<restart>{_RESTART.pattern})\.(?P<rest>.+)", re.DOTALL)
 _MAX_RESTART = 999_999_999
 _MAX_NAME_BYTES = 255
 
@@ -220,8 +218,7 @@ class RunDir:
     def files(self, kind: NameKind) -> list[tuple[Path, ParsedName]]:
         """The files of one kind with what their names say, in order. Raises ``OSError``."""
         return [
-            (self.path / name, parsed) for name, parsed in self.names() if parsed is not None and
-            parsed.kind == kind
+            (self.path / name, parsed) for name, parsed in self.names() if parsed is not None and parsed.kind == kind
         ]
 
     def jobs(self) -> list[JobKey]:

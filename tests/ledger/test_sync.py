@@ -177,6 +177,28 @@ def test_two_syncs_at_once_without_a_lock_file_agree(spool: FakeSpool) -> None:
     assert dump(spool.ledger) == together
 
 
+def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
+    for number in range(70):
+        spool.whole_run(str(100 + number))
+    code = (
+        "import os, signal, sys; from pathlib import Path; from hpcfrugal.ledger import sync\n"
+        "def kill(*_):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if sys.argv[3] == 'between':\n    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]), kill)\n"
+        "else:\n"
+        "    whole = sync._ingest\n"
+        "    sync._ingest = lambda c, run, s: kill() if '7' in run.run_id else whole(c, run, s)\n"
+        "    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    for where in ("inside", "between", "inside"):
+        argv = [sys.executable, "-c", code, str(spool.root), str(spool.ledger), where]
+        assert subprocess.run(argv, timeout=60, check=False).returncode == -9
+    assert do_sync(spool).runs == 70
+    grown = dump(spool.ledger)
+    assert len(jobs(spool)) == 70
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == grown
+
+
 def test_a_second_sync_says_that_it_waits(spool: FakeSpool) -> None:
     waited: list[bool] = []
 
@@ -357,7 +379,7 @@ def test_runs_that_vanish_are_kept_and_a_rebuild_does_not_lose_them_by_surprise(
     assert do_sync(spool).vanished == (run.run_id,)
     assert len(jobs(spool)) == 2
     assert check(spool.root, spool.ledger).differences == ()
-    with pytest.raises(DataError, match="no longer in the spool"):
+    with pytest.raises(DataError, match="would be lost"):
         rebuild(spool.root, spool.ledger)
     assert len(jobs(spool)) == 2
     rebuild(spool.root, spool.ledger, drop_vanished=True)
@@ -449,15 +471,12 @@ def test_check_sees_a_changed_row_and_what_was_not_synced(spool: FakeSpool) -> N
 def test_buckets_and_channels_hold_the_same_energy(spool: FakeSpool) -> None:
     busy_spool(spool)
     do_sync(spool)
-    key = "run_id, job_id, restart, node, channel"
     with open_ledger(spool.ledger) as connection:
         rows = connection.execute(
-            f"SELECT c.energy_uj, c.node_energy_uj, c.measured_ns,"
-            f" (SELECT sum(energy_uj) FROM energy e WHERE ({key}) = (c.run_id, c.job_id, c.restart, c.node, c.channel)),"
-            f" (SELECT sum(node_energy_uj) FROM energy e WHERE ({key}) ="
-            f" (c.run_id, c.job_id, c.restart, c.node, c.channel)),"
-            f" (SELECT sum(measured_ns) FROM energy e WHERE ({key}) = (c.run_id, c.job_id, c.restart, c.node, c.channel))"
-            f" FROM channels c"
+            "SELECT c.energy_uj, c.node_energy_uj, c.measured_ns,"
+            " sum(e.energy_uj), sum(e.node_energy_uj), sum(e.measured_ns)"
+            " FROM channels c JOIN energy e USING (run_id, job_id, restart, node, channel)"
+            " GROUP BY c.run_id, c.job_id, c.restart, c.node, c.channel"
         ).fetchall()
     assert len(rows) == 10
     for row in rows:

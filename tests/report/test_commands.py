@@ -56,7 +56,7 @@ def document(result: Result) -> Any:
 
 def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
     run = spool.whole_run()
-    assert call("ledger", "sync") == Result(0, "1 runs, 1 changed, 5 files read\n", "")
+    assert call("ledger", "sync") == Result(0, "1 run, 1 changed, 5 files read\n", "")
     found = document(call("report", "--since", "2026-11", "--json"))
     assert found["period"] == {"since": "2026-11-01T00:00:00.000000Z", "until": None}
     (job,) = found["jobs"]
@@ -122,7 +122,7 @@ def test_unknown_is_null_in_json_and_said_in_the_table(spool: FakeSpool, call: C
     assert job["unknown"] == ["n1 cpu: no samples", "n1 dram: no samples"]
     table = call("report", "--since", "all").out
     assert "unknown" in table
-    assert "1 jobs ran of which no energy is known" in table
+    assert "1 job ran of which no energy is known" in table
     assert "no samples: the sidecar did not run there" in call("report", "17").out
 
 
@@ -301,7 +301,7 @@ def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:
     assert result.code == 4
     assert "differs from the spool" in result.err
     result = call("ledger", "sync")
-    assert "1 files have problems" in result.err
+    assert "problems in 1 file;" in result.err
     assert call("ledger", "check").code == 0
     result = call("ledger", "check", "--strict", "--json")
     assert result.code == 4

@@ -36,9 +36,6 @@ class Simulation:
     def nudged(self) -> bool:
         return False
 
-    def nudged(self) -> bool:
-        return False
-
     def wait_until(self, at_ns: int) -> str | None:
         target_ns = min(max(at_ns, self.now_ns), self.end_ns)
         # the tick may say that it came later

@@ -1,0 +1,364 @@
+"""Jobs of alice on a real Slurm cluster: their energy against the truth, their exit codes against plain sbatch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import Lab
+
+pytestmark = pytest.mark.lab
+
+NASTY = "a'; touch /tmp/pwned #"
+WEIRD = "ünï 漢字 $(touch /tmp/pwned) `touch /tmp/pwned` \"q\" \\ | ; & %j"
+
+
+class Alice:
+    """A user of the lab with hpcfrugal installed and an empty spool."""
+
+    def __init__(self, lab: Lab, name: str = "alice") -> None:
+        self.lab = lab
+        self.name = name
+        self.home = Path(f"/home/{name}")
+        self.data = self.home / ".local/share/hpcfrugal"
+
+    def run(
+        self, *argv: str, check: bool = True, cwd: str | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.lab.exec(argv, user=self.name, cwd=cwd or str(self.home), env=env, check=check)
+
+    def hpcfrugal(self, *argv: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+        return self.run("hpcfrugal", *argv, check=check, **more)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.lab.exec(["chown", "-R", f"{self.name}:", str(path.parent if path.parent != self.home else path)])
+        return path
+
+    def submit(self, job: dict[str, Any], *, file: str | None = None, env: dict[str, str] | None = None) -> str:
+        path = self.write(file or f"{job.get('name', 'job')}.yaml", yaml.safe_dump(job, allow_unicode=True))
+        return str(json.loads(self.hpcfrugal("submit", "--json", str(path), env=env).stdout)["job_id"])
+
+    def status(self, *jobs: str) -> dict[str, dict[str, Any]]:
+        rows = json.loads(self.hpcfrugal("status", "--json", *jobs).stdout)
+        return {row["job_id"]: row for row in rows}
+
+    def wait(self, *jobs: str, timeout_s: float = 200) -> dict[str, dict[str, Any]]:
+        until = time.monotonic() + timeout_s
+        while True:
+            rows = self.status(*jobs)
+            if not any(word in row["state"] for row in rows.values() for word in ("PENDING", "RUNNING", "COMPLETING")):
+                return rows
+            assert time.monotonic() < until, rows
+            time.sleep(1)
+
+    def wait_for_samples(self, job_id: str, files: int = 1) -> Path:
+        """The run directory of a job whose sidecars have begun."""
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            for path in self.data.glob(f"spool/*/*/{job_id}.*.jsonl"):
+                if len(list(path.parent.glob(f"{job_id}.*.jsonl"))) >= files:
+                    return path.parent
+            time.sleep(0.2)
+        raise AssertionError(f"job {job_id} has no samples")
+
+    def report(self, job_id: str) -> list[dict[str, Any]]:
+        self.hpcfrugal("ledger", "sync")
+        document = json.loads(self.hpcfrugal("report", job_id, "--json").stdout)
+        jobs: list[dict[str, Any]] = document["jobs"]
+        return jobs
+
+    def sacct(self, job_id: str) -> list[str]:
+        out = self.run("sacct", "-XPn", "-j", job_id, "-o", "State,ExitCode").stdout
+        return out.strip().split("|")
+
+    def output(self, job_id: str) -> str:
+        return (self.home / f"slurm-{job_id}.out").read_text()
+
+
+@pytest.fixture(scope="module")
+def alice(lab: Lab) -> Iterator[Alice]:
+    lab.call("install")
+    one = Alice(lab)
+    subprocess.run(["rm", "-rf", one.data], check=True)
+    Path("/tmp/pwned").unlink(missing_ok=True)
+    yield one
+    assert not Path("/tmp/pwned").exists()
+
+
+SIXTY = """
+echo "on $(hostname) with $SLURM_JOB_NUM_NODES nodes, GPUs $CUDA_VISIBLE_DEVICES"
+end=$((SECONDS + 60))
+while [ $SECONDS -lt $end ]; do :; done
+echo to stderr >&2
+exit 3
+"""
+
+
+@pytest.fixture(scope="module")
+def jobs(alice: Alice) -> dict[str, str]:
+    """All jobs that need nothing done to them on the way, submitted at once."""
+    two_nodes = {"nodes": 2, "gpus_per_node": 2, "exclusive": True, "time": 5}
+    found = {
+        "sixty": alice.submit({"name": "sixty", "command": SIXTY, "resources": {**two_nodes, "nodelist": "n[1-2]"}}),
+        "no-python": alice.submit(
+            {"name": "no-python", "command": "echo ran; exit 4"},
+            env={"HPCFRUGAL_SIDECAR_PYTHON": "/no/such/python3"},
+        ),
+        "array": alice.submit(
+            {"name": "array", "command": "sleep 1; exit $SLURM_ARRAY_TASK_ID", "resources": {"array": "0-2"}}
+        ),
+        "hostile": alice.submit(
+            {
+                "name": NASTY + WEIRD,
+                "command": f"printf '%s|' \"$A\" \"$PWD\"; echo \"{NASTY}\"",
+                "workdir": str(alice.write(f"{NASTY}/x", "").parent),
+                "env": {"A": NASTY + WEIRD + "\nsecond line", "MY_API_KEY": "hunter2"},
+                "tags": {"project": NASTY + WEIRD, NASTY: WEIRD},
+                "sbatch": [f"--mail-user={NASTY}"],
+                "output": "out of %j.txt",
+            },
+            file=f"{NASTY}.yaml",
+        ),
+        "long": alice.submit({"name": "x" * 300, "command": "true", "tags": {"project": "y" * 300}}, file="long.yaml"),
+    }
+    script = alice.write("train.sh", '#!/bin/bash\n#SBATCH -n 1 # one\n#SBATCH --time=2\n\necho "$0 ${1-}"; exit 8\n')
+    found["script"] = str(json.loads(alice.hpcfrugal("submit", "--json", str(script)).stdout)["job_id"])
+    alice.wait(*found.values())
+    return found
+
+
+def lab_name(domain: str) -> str:
+    """``package-0/dram`` is the lab's ``dram-0``."""
+    package, slash, kind = domain.partition("/")
+    return f"{kind}-{package[-1]}" if slash else domain
+
+
+def test_energy_is_the_truth(alice: Alice, jobs: dict[str, str]) -> None:
+    (job,) = alice.report(jobs["sixty"])
+    assert (job["exit_code"], job["state"], job["nodes"]) == (3, "FAILED", ["n1", "n2"])
+    assert job["coverage"] >= 0.9
+    assert job["modelled_j"] is None
+    assert job["boundary"] == "components"
+    seen = set()
+    for channel in job["channels"]:
+        t0, t1 = (Decimal(channel[key]) / 10**9 for key in ("first_boottime_ns", "last_boottime_ns"))
+        assert t1 - t0 > 55
+        truth_uj = alice.lab.truth(channel["node"], t0, t1, clock="boottime")[lab_name(channel["domain"])]
+        assert channel["node_energy_j"] == pytest.approx(truth_uj / 1e6, rel=0.01)
+        assert channel["quality"] == "measured"
+        if channel["counted"]:
+            assert channel["energy_j"] == channel["node_energy_j"]  # it had the nodes to itself
+            seen.add((channel["node"], lab_name(channel["domain"])))
+    domains = ("package-0", "package-1", "dram-0", "dram-1", "gpu-0", "gpu-1")
+    assert seen == {(node, domain) for node in ("n1", "n2") for domain in domains}
+    counted = sum(Decimal(str(c["energy_j"])) for c in job["channels"] if c["counted"])
+    assert Decimal(str(job["energy_j"]["total"])) == counted
+
+
+def test_a_counter_wrapped_meanwhile(alice: Alice, jobs: dict[str, str]) -> None:
+    """n2's package 1 turns over every 39 s, so 60 s hold at least one turn."""
+    (job,) = alice.report(jobs["sixty"])
+    (channel,) = [c for c in job["channels"] if (c["node"], c["domain"]) == ("n2", "package-1")]
+    zone = "/sys/class/powercap/intel-rapl:1/max_energy_range_uj"
+    range_uj = int(alice.lab.exec(["cat", zone], node="n2").stdout)
+    assert channel["energy_j"] * 1e6 > range_uj
+
+
+def test_exit_code_and_output_are_those_of_plain_sbatch(alice: Alice, jobs: dict[str, str]) -> None:
+    command = SIXTY.replace("60", "1")
+    plain_script = alice.write("plain.sh", f"#!/bin/bash\n{command}")
+    options = ["--nodes=2", "--gpus-per-node=2", "--exclusive", "--nodelist=n[1-2]"]
+    plain = alice.run("sbatch", "--parsable", *options, str(plain_script)).stdout.strip()
+    until = time.monotonic() + 60
+    while alice.sacct(plain)[0] in {"", "PENDING", "RUNNING"}:
+        assert time.monotonic() < until
+        time.sleep(1)
+    assert alice.sacct(jobs["sixty"]) == alice.sacct(plain) == ["FAILED", "3:0"]
+    assert alice.output(jobs["sixty"]) == alice.output(plain)
+
+
+def test_missing_python_leaves_the_energy_unknown(alice: Alice, jobs: dict[str, str]) -> None:
+    (job,) = alice.report(jobs["no-python"])
+    assert (job["exit_code"], alice.output(jobs["no-python"])) == (4, "ran\n")
+    assert job["energy_j"]["total"] is None
+    assert job["measured_j"] is None
+
+
+def test_array_tasks_are_jobs_of_their_own(alice: Alice, jobs: dict[str, str]) -> None:
+    found = alice.report(jobs["array"])
+    assert sorted((job["array_task_id"], job["exit_code"]) for job in found) == [("0", 0), ("1", 1), ("2", 2)]
+    assert {job["array_job_id"] for job in found} == {jobs["array"]}
+
+
+def test_hostile_names_are_data(alice: Alice, jobs: dict[str, str]) -> None:
+    (job,) = alice.report(jobs["hostile"])
+    assert (job["exit_code"], job["name"]) == (0, NASTY + WEIRD)
+    assert job["tags"][NASTY] == WEIRD
+    workdir = alice.home / NASTY
+    text = (workdir / f"out of {jobs['hostile']}.txt").read_text()
+    assert text == f"{NASTY}{WEIRD}\nsecond line|{workdir}|{NASTY}\n"
+    table = alice.hpcfrugal("report", jobs["hostile"]).stdout
+    assert "a'; touch /tmp/pwned #" in table
+    for path in (*alice.data.glob("spool/*/*/run.json"), alice.data / "ledger.db"):
+        assert b"hunter2" not in path.read_bytes()
+
+
+def test_three_hundred_characters(alice: Alice, jobs: dict[str, str]) -> None:
+    (job,) = alice.report(jobs["long"])
+    assert (job["name"], job["exit_code"], job["project"]) == ("x" * 300, 0, "y" * 300)
+
+
+def test_existing_script_is_kept(alice: Alice, jobs: dict[str, str]) -> None:
+    (job,) = alice.report(jobs["script"])
+    assert (job["exit_code"], job["name"]) == (8, "train.sh")
+    (run_dir,) = [path.parent for path in alice.data.glob(f"spool/*/*/{jobs['script']}.0.end.json")]
+    script = (run_dir / "script.sbatch").read_text()
+    assert "#SBATCH -n 1 # one\n#SBATCH --time=2\n" in script
+    assert (run_dir / "script.user").read_text() == (alice.home / "train.sh").read_text()
+
+
+def test_dry_run_prints_what_would_be_submitted(alice: Alice, jobs: dict[str, str]) -> None:
+    (run_dir,) = [path.parent for path in alice.data.glob(f"spool/*/*/{jobs['sixty']}.0.end.json")]
+    printed = alice.hpcfrugal("submit", "--dry-run", str(alice.home / "sixty.yaml")).stdout
+    dry_id = printed.split("for run ")[1].split(".")[0]
+    submitted = (run_dir / "script.sbatch").read_text()
+    assert printed.replace(dry_id, run_dir.name) == submitted
+
+
+def sleeper(alice: Alice, name: str, seconds: int = 25, **resources: Any) -> str:
+    return alice.submit(
+        {"name": name, "command": f"sleep {seconds}; exit 6", "energy": {"record": 2},
+         "resources": {"exclusive": True, **resources}}
+    )  # fmt: skip
+
+
+def measured(job: dict[str, Any]) -> float:
+    total = job["energy_j"]["total"]
+    assert isinstance(total, float)
+    assert total > 0
+    return total
+
+
+def test_trouble_on_the_way(alice: Alice) -> None:
+    """kill -9 of the sidecar, of the whole job, and a directory that becomes unwritable, each on a node of its own."""
+    names = ("sidecar", "job", "unwritable")
+    with ThreadPoolExecutor() as pool:
+        ids = dict(zip(names, pool.map(lambda name: sleeper(alice, name), names), strict=True))
+    dirs = {name: alice.wait_for_samples(job_id) for name, job_id in ids.items()}
+    time.sleep(6)
+    subprocess.run(["pkill", "-KILL", "-f", f"{dirs['sidecar']}/sidecar.pyz"], check=True)
+    alice.run("scancel", "--signal=KILL", ids["job"])
+    dirs["unwritable"].chmod(0o500)
+    alice.wait(*ids.values())
+
+    assert alice.sacct(ids["sidecar"]) == ["FAILED", "6:0"]
+    (job,) = alice.report(ids["sidecar"])
+    assert job["exit_code"] == 6
+    assert measured(job) > 100
+    assert 0.1 < job["coverage"] < 0.6
+
+    (job,) = alice.report(ids["job"])
+    assert job["state"] in {"CANCELLED", "FAILED"}
+    assert measured(job) > 100
+    assert 0.4 < job["coverage"] <= 1
+
+    assert alice.sacct(ids["unwritable"]) == ["FAILED", "6:0"]
+    synced = alice.hpcfrugal("ledger", "sync")
+    assert "warning" in synced.stderr
+    (job,) = alice.report(ids["unwritable"])
+    assert measured(job) > 100
+    dirs["unwritable"].chmod(0o700)
+    (job,) = alice.report(ids["unwritable"])
+    assert (job["exit_code"], job["state"]) == (6, "FAILED")
+
+
+def test_signal_to_the_batch_shell(alice: Alice) -> None:
+    command = "trap 'echo caught; exit 9' USR1; echo ready; for i in $(seq 100); do sleep 0.2; done"
+    job_id = alice.submit({"name": "signal", "command": command})
+    alice.wait_for_samples(job_id)
+    alice.run("scancel", "--batch", "--signal=USR1", job_id)
+    alice.wait(job_id)
+    (job,) = alice.report(job_id)
+    assert (job["exit_code"], alice.output(job_id)) == (9, "ready\ncaught\n")
+
+
+def test_cancel_and_requeue(alice: Alice) -> None:
+    command = "[ ${SLURM_RESTART_COUNT:-0} -gt 0 ] && exit 2; sleep 100"
+    job_id = alice.submit({"name": "again", "command": command, "resources": {"exclusive": True}})
+    cancelled = sleeper(alice, "cancelled", 100)
+    alice.wait_for_samples(job_id)
+    alice.run("scontrol", "requeue", job_id)
+    alice.wait_for_samples(cancelled)
+    alice.hpcfrugal("cancel", cancelled)
+    until = time.monotonic() + 180
+    while not list(alice.data.glob(f"spool/*/*/{job_id}.1.end.json")):
+        assert time.monotonic() < until
+        time.sleep(1)
+    alice.wait(job_id, cancelled)
+    restarts = alice.report(job_id)
+    assert [job["restart"] for job in restarts] == [0, 1]
+    assert restarts[1]["exit_code"] == 2
+    assert restarts[0]["exit_code"] != 2
+    (job,) = alice.report(cancelled)
+    assert job["state"] == "CANCELLED"
+
+
+def test_wait_ends_with_the_code_of_the_job(alice: Alice) -> None:
+    path = alice.write("waited.yaml", "command: sleep 1; exit 5\n")
+    done = alice.hpcfrugal("submit", "--wait", "--json", str(path), check=False)
+    assert done.returncode == 5
+    document = json.loads(done.stdout)
+    assert [job["exit_code"] for job in document["jobs"]] == [5]
+
+
+def test_ledger_is_an_index_of_the_spool(alice: Alice, jobs: dict[str, str]) -> None:
+    alice.hpcfrugal("ledger", "sync")
+    before = alice.hpcfrugal("ledger", "export").stdout
+    assert jobs["sixty"] in before
+    for _ in range(10):
+        alice.hpcfrugal("ledger", "sync")
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(alice.hpcfrugal, "ledger", "sync") for _ in range(2)]
+        assert [one.result().returncode for one in both] == [0, 0]
+    assert alice.hpcfrugal("ledger", "export").stdout == before
+    alice.hpcfrugal("ledger", "rebuild")
+    assert alice.hpcfrugal("ledger", "export").stdout == before
+    alice.hpcfrugal("ledger", "check")
+    assert (alice.data / "ledger.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_others_see_nothing(alice: Alice, jobs: dict[str, str]) -> None:
+    bob = Alice(alice.lab, "bob")
+    assert bob.run("ls", str(alice.data / "spool"), check=False).returncode != 0
+    done = bob.hpcfrugal("status", "--json", jobs["sixty"], check=False)
+    assert done.returncode == 2
+    assert "is not a job that you submitted" in done.stderr
+
+
+def test_refused_job_leaves_nothing(alice: Alice) -> None:
+    before = sorted(alice.data.glob("spool/*/*"))
+    path = alice.write("refused.yaml", "command: 'true'\nresources: {partition: nowhere}\n")
+    done = alice.hpcfrugal("submit", str(path), check=False)
+    assert done.returncode == 3
+    assert "invalid partition" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(alice.data.glob("spool/*/*")) == before
+
+
+def test_doctor_on_a_node(alice: Alice) -> None:
+    done = alice.run("srun", "--gres=gpu:2", "hpcfrugal", "doctor", "--json")
+    findings = json.loads(done.stdout)["findings"]
+    ok = {(f["area"], f["subject"]) for f in findings if f["level"] == "ok"}
+    assert {("slurm", "controller"), ("slurm", "accounting"), ("sensors", "CPU"), ("sensors", "GPU")} <= ok
