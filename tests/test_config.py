@@ -34,7 +34,9 @@ def test_defaults_lie_in_the_home(home: Path) -> None:
 
 
 def test_nearest_source_wins(home: Path) -> None:
-    environ = write(home, site='spool = "/site"\nbackend = "local"\nledger = "/l"\n', user='spool = "/user"\nledger="/m"')
+    environ = write(
+        home, site='spool = "/site"\nbackend = "local"\nledger = "/l"\n', user='spool = "/user"\nledger="/m"'
+    )
     config = load_config({**environ, "HPCFRUGAL_LEDGER": "/n/ledger.db"})
     assert (config.spool, config.backend, config.ledger) == (Path("/user"), "local", Path("/n/ledger.db"))
     assert config.origins["ledger"] == "HPCFRUGAL_LEDGER"

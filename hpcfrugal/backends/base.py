@@ -59,8 +59,8 @@ class JobState:
 
     @property
     def final(self) -> bool:
-        """Whether this execution is over for good."""
-        return self.state in FINAL_STATES
+        """Whether this execution is over for good; in the books a requeued one is, and the next one follows."""
+        return self.state in FINAL_STATES or (self.state == "REQUEUED" and self.end_at is not None)
 
     @property
     def shell_code(self) -> int | None:

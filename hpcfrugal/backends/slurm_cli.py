@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,7 +109,7 @@ class SlurmCli:
             listed = ",".join(chunk)
             squeue = commands.start(["squeue", "--noheader", "--array", "--states=all", "-j", listed, "-o", _SQUEUE])
             sacct = commands.start(
-                ["sacct", "--parsable2", "--noheader", "--allocations", "--duplicates", "--array", "-j", listed,
+                ["sacct", "--parsable2", "--noheader", "--allocations", "--duplicates", "-j", listed,
                  f"--format={_SACCT}"]
             )  # fmt: skip
             code, past, err = commands.finish(sacct, timeout_s=120)
@@ -119,6 +120,9 @@ class SlurmCli:
             for state in _parse_sacct(past, cluster):
                 found.setdefault(state.array_job_id or state.job_id, {})[state.job_id, state.restart] = state
             for state in _parse_squeue(present, cluster):
+                if state.final and code == 0:
+                    # Only the books know how it ended, and they are a second or two behind.
+                    state = replace(state, state="COMPLETING")
                 _merge(found.setdefault(state.array_job_id or state.job_id, {}), state)
         return {job_id: list(found[job_id].values()) for job_id in job_ids if job_id in found}
 
@@ -175,15 +179,17 @@ def _parse_sacct(text: str, cluster: str) -> Iterable[JobState]:
         code, _, signal = exit_code.partition(":")
         word = state.split(" ")[0]  # "CANCELLED by 1000"
         ended = _time(end)
+        # 0:0 is an exit code only of a script that came to its end; of a cancelled one it means "not known".
+        known = ended is not None and (word in {"COMPLETED", "FAILED"} or exit_code != "0:0")
         yield JobState(
             cluster=cluster,
             job_id=raw,
             restart=restart,
             array_job_id=base if separator else None,
-            array_task_id=task if separator else None,
+            array_task_id=task if separator and "[" not in task else None,
             state=word,
-            exit_code=_int(code) if ended else None,
-            signal=_int(signal) if ended else None,
+            exit_code=_int(code) if known else None,
+            signal=_int(signal) if known else None,
             submit_at=_time(submit),
             eligible_at=_time(eligible),
             start_at=_time(start),
@@ -200,8 +206,6 @@ def _parse_sacct(text: str, cluster: str) -> Iterable[JobState]:
 
 def _merge(known: dict[tuple[str, int], JobState], state: JobState) -> None:
     """Add what squeue says to what sacct said: it is newer on what is not over, and sacct may lag or be absent."""
-    from dataclasses import replace
-
     past = [restart for job_id, restart in known if job_id == state.job_id]
     restart = max(past, default=0)
     last = known.get((state.job_id, restart))

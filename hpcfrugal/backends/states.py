@@ -12,10 +12,10 @@ from hpcfrugal.backends.base import JobState
 from hpcfrugal.spool import RunDir, iter_runs, write_json_atomic
 
 
-def refresh_states(spool_root: Path) -> int:
+def refresh_states(spool_root: Path) -> list[str]:
     """Bring ``<job>.<restart>.slurm.json`` up to date for every run that Slurm had not called final.
 
-    All jobs are asked for together. Returns how many files were written or changed.
+    All jobs are asked for together. Returns a sentence for each run directory that could not be written.
 
     Raises:
         SetupError: Slurm does not answer. Nothing is changed then.
@@ -28,25 +28,26 @@ def refresh_states(spool_root: Path) -> int:
         if not _settled(run_dir, str(submitted.get("job_id"))):
             open_runs[str(submitted.get("cluster") or ""), str(submitted.get("job_id"))] = run_dir
     if not open_runs or not slurm_cli.available():
-        return 0
+        return []
     backend = slurm_cli.SlurmCli()
     here = backend.cluster()
     runs = {job_id: run_dir for (cluster, job_id), run_dir in open_runs.items() if cluster in {here, ""}}
-    changed = 0
+    refused = []
     for job_id, states in backend.states(list(runs)).items():
         run_dir = runs[job_id]
-        for state in states:
-            changed += _keep(run_dir, state)
-    return changed
+        try:
+            for state in states:
+                _keep(run_dir, state)
+        except OSError as error:
+            refused.append(f"what Slurm says of job {job_id} cannot be kept: {run_dir.path}: {error.strerror}")
+    return refused
 
 
-def _keep(run_dir: RunDir, state: JobState) -> bool:
+def _keep(run_dir: RunDir, state: JobState) -> None:
     path = run_dir.slurm_json(state.job_id, state.restart)
     document = state_document(state)
-    if _read(path) == document:
-        return False
-    write_json_atomic(path, document)
-    return True
+    if _read(path) != document:
+        write_json_atomic(path, document)
 
 
 def _settled(run_dir: RunDir, job_id: str) -> bool:
@@ -56,8 +57,12 @@ def _settled(run_dir: RunDir, job_id: str) -> bool:
         return False
     # An array's tasks turn up one by one as they start: it is settled when none waits any more, which the pending
     # remainder (listed under the array's own id) tells. A requeued job comes back under a higher restart.
-    return all(document.get("state") not in {"PREEMPTED", "NODE_FAIL", "REQUEUED"} for document in documents) and (
-        any(str(document.get("job_id")) == job_id for document in documents)
+    last: dict[str, dict[str, Any]] = {}
+    for document in sorted(documents, key=lambda document: int(document.get("restart", 0))):
+        last[str(document.get("job_id"))] = document
+    return (
+        all(document.get("state") not in {"PREEMPTED", "NODE_FAIL", "REQUEUED"} for document in last.values())
+        and job_id in last
     )
 
 

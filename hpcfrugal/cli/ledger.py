@@ -66,7 +66,8 @@ def _ask_slurm(spool_root: Path) -> None:
     from hpcfrugal.backends.states import refresh_states
 
     try:
-        refresh_states(spool_root)
+        for line in refresh_states(spool_root):
+            click.echo(f"warning: {plain(line, 400)}", err=True)
     except SetupError as error:
         reason = " ".join(plain(error.message, 300).split())
         click.echo(f"warning: Slurm was not asked about unfinished jobs: {reason}", err=True)

@@ -9,7 +9,7 @@ from importlib import import_module
 import click
 
 from hpcfrugal import __version__
-from hpcfrugal.errors import HpcfrugalError
+from hpcfrugal.errors import HpcfrugalError, SetupError
 
 # name -> (module, one line for --help). The line stands here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -94,11 +94,15 @@ def main(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader went away (`| head`): not our failure, and the interpreter must not complain either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        where = f"{error.filename}: " if error.filename else ""
+        _show(SetupError(f"{where}{error.strerror or error}"))
+        sys.exit(SetupError.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader went away (`| head`): not our failure, and the interpreter must not complain either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)

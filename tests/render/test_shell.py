@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -23,7 +24,9 @@ RUN_ID = "20261121T000000Z-00000000"
 class Job:
     """A rendered script in a run directory of its own, as slurmd would start it on one node."""
 
-    def __init__(self, folder: Path, spec: dict[str, Any], *, pythons: list[str], script: list[str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, spec: dict[str, Any], *, pythons: list[str], script: list[str] | None = None
+    ) -> None:
         self.run_dir = folder / "it's a run"
         self.run_dir.mkdir(mode=0o700)
         sidecar_zipapp(self.run_dir / "sidecar.pyz")
@@ -39,7 +42,12 @@ class Job:
         self.script = folder / "slurm_script"
         self.script.write_text(text)
         self.folder = folder
-        self.environ = {"PATH": os.environ["PATH"], "SLURM_JOB_ID": "17", "SLURM_CLUSTER_NAME": "c", "HOME": str(folder)}
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "SLURM_JOB_ID": "17",
+            "SLURM_CLUSTER_NAME": "c",
+            "HOME": str(folder),
+        }
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -90,7 +98,7 @@ def job(tmp_path: Path, command: str, **more: Any) -> Job:
         ("kill -KILL $BASHPID", 137, ""),
         ("no-such-command-at-all", 127, ""),
         ("if then fi )", 2, ""),
-        ("echo \"it's\" 'a \"test\"' \\$HOME `echo x` # end", 0, "it's a \"test\" $HOME x\n"),
+        ('echo "it\'s" \'a "test"\' \\$HOME `echo x` # end', 0, 'it\'s a "test" $HOME x\n'),
         ("cat; echo rest", 0, "rest\n"),
         ("hf_rc=0; hf_run_dir=/nowhere; exit 5", 5, ""),
         ("echo ${hf_command-unset}", 0, "unset\n"),
@@ -218,3 +226,24 @@ def test_signals_to_everything_do_not_end_the_measurement(tmp_path: Path) -> Non
     assert [line["kind"] for line in lines] == ["header", "record", "record", "end"]
     assert lines[-1]["boottime_ns"] - lines[2]["boottime_ns"] > 1e9
     assert lines[-1]["reason"] == "stopped"
+
+
+@pytest.mark.parametrize("turn", range(12))
+def test_a_signal_to_every_process_ends_the_job_at_once(tmp_path: Path, turn: int) -> None:
+    """As Slurm cancels: CONT and TERM to each process, in no order. Bash's `wait` hung here one time in five."""
+    one = job(tmp_path, "sleep 97")
+    process = subprocess.Popen(
+        ["/bin/bash", one.script], cwd=tmp_path, env=one.environ, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGCONT)
+    group = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True, check=True)
+    pids = [int(pid) for pid in group.stdout.split()]
+    for pid in pids if turn % 2 else reversed(pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    try:
+        assert process.wait(timeout=10) == -signal.SIGTERM
+    finally:
+        subprocess.run(["pkill", "-KILL", "-g", str(process.pid)], check=False)
+    assert one.end()["exit_code"] == 143
