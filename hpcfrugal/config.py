@@ -74,7 +74,10 @@ def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
 def _path(value: Any) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError('needs a path, such as "~/hpcfrugal/spool"')
-    path = Path(value).expanduser()
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"names a user that does not exist: {value!r}") from None
     if not path.is_absolute():
         raise ValueError("needs an absolute path, or one that starts with ~")
     return path

@@ -33,6 +33,11 @@ class Rendered:
     template: str
     template_path: str
 
+    @property
+    def data(self) -> bytes:
+        """The script as a file holds it; a path that is not UTF-8 keeps its bytes."""
+        return self.text.encode(errors="surrogateescape")
+
 
 def builtin_templates() -> Path:
     """The directory of the templates that ship with hpcfrugal.

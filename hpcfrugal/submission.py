@@ -151,7 +151,7 @@ def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
             shutil.copyfile(sidecar, run_dir.sidecar)
     if prepared.user_script is not None:
         _write_private(run_dir.user_script, prepared.user_script, 0o700)
-    _write_private(run_dir.script, prepared.rendered.text.encode(), 0o600)
+    _write_private(run_dir.script, prepared.rendered.data, 0o600)
 
 
 def _write_private(path: Path, data: bytes, mode: int) -> None:

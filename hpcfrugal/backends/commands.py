@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -54,7 +55,12 @@ def finish(process: subprocess.Popen[str], *, timeout_s: float) -> tuple[int, st
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
+        # What it had started may live on and hold its pipes open (sites wrap these commands in scripts).
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
         assert isinstance(process.args, list)
         raise NoAnswer(
             f"{process.args[0]} gave no answer within {timeout_s:g} s", hint="the Slurm controller may be busy or down"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcfrugal.backends.base import JobState, Submitted
-from hpcfrugal.backends.local_job import KILL_WAIT_S, kill_session, run_script, start_ticks
+from hpcfrugal.backends.local_job import KILL_WAIT_S, kill_session, run_detached, run_script, start_ticks
 from hpcfrugal.errors import SetupError
 from hpcfrugal.spool import RunDir, is_run_id
 
@@ -59,35 +59,46 @@ class Local:
         ``arguments`` are sbatch options of the form ``--name=value``; output, error, job-name and time are
         heeded, the rest is for a scheduler that is not there.
         """
-        import submitit
-
         options = dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
         names = {"job_id": run_id, "name": options.get("job-name", ""), "user": options.get("user", "")}
         output = workdir / expand_output(options.get("output", "local-%j.out"), **names)
         error = workdir / expand_output(options["error"], **names) if "error" in options else None
+        if not os.access(workdir, os.X_OK) or not workdir.is_dir():
+            raise SetupError(f"the job cannot run in {workdir}", hint="set workdir in the job file to a directory")
         for path in (output, error):
-            if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
-                raise SetupError(f"the job's output cannot be written: {path}", hint="set output in the job file")
+            if path is not None:
+                _try_output(path)
         run_dir = RunDir(script.parent)
-        executor = submitit.LocalExecutor(folder=str(run_dir.submitit))
-        executor.update_parameters(timeout_min=_TEN_YEARS_MIN)
-        job = executor.submit(
-            run_script,
-            str(script),
-            job_id=run_id,
-            cluster=self.cluster(),
-            output=str(output),
-            error=str(error) if error else None,
-            workdir=str(workdir),
-            pid_file=str(run_dir.local_pid),
-            cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
-            limit_s=float(options["limit-s"]) if "limit-s" in options else None,
-        )
-        started = time.monotonic()
-        while not run_dir.local_pid.exists():
-            if job.done() or time.monotonic() - started > _START_TIMEOUT_S:
-                raise SetupError(f"the job did not start; its log is {job.paths.stderr}")
-            time.sleep(0.02)
+
+        def start() -> bool:
+            import submitit
+
+            executor = submitit.LocalExecutor(folder=str(run_dir.submitit))
+            executor.update_parameters(timeout_min=_TEN_YEARS_MIN)
+            job = executor.submit(
+                run_script,
+                str(script),
+                job_id=run_id,
+                cluster=self.cluster(),
+                output=str(output),
+                error=str(error) if error else None,
+                workdir=str(workdir),
+                pid_file=str(run_dir.local_pid),
+                cuda_visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+                limit_s=float(options["limit-s"]) if "limit-s" in options else None,
+            )
+            deadline = time.monotonic() + _START_TIMEOUT_S
+            while not run_dir.local_pid.exists():
+                if job.done() or time.monotonic() > deadline:
+                    job.cancel()
+                    return False
+                time.sleep(0.02)
+            return True
+
+        log = run_dir.submitit / "start.log"
+        log.parent.mkdir(mode=0o700)
+        if not run_detached(start, log):
+            raise SetupError(f"the job did not start: {_last_words(run_dir.submitit)}")
         return Submitted(cluster=self.cluster(), job_id=run_id)
 
     def _run_dirs(self, job_ids: Sequence[str]) -> dict[str, RunDir]:
@@ -149,6 +160,25 @@ class Local:
                 time.sleep(0.05)
             if _alive(run_dir):
                 kill_session(pid, signal.SIGKILL)
+
+
+def _try_output(path: Path) -> None:
+    """Raises SetupError where the job's output file cannot be written."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666))
+    except OSError as error:
+        raise SetupError(
+            f"the job's output cannot be written: {path}: {error.strerror}", hint="set output in the job file"
+        ) from None
+
+
+def _last_words(folder: Path) -> str:
+    """The last line of the logs of a job that did not start."""
+    lines: list[str] = []
+    for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+        if path.suffix in {".err", ".log"}:
+            lines += [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "no reason given"
 
 
 def _pid(run_dir: RunDir) -> int | None:

@@ -6,6 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 # Slurm's default KillWait: between TERM at the time limit and KILL (slurm.conf(5)).
@@ -57,7 +61,47 @@ def run_script(
         except subprocess.TimeoutExpired:
             kill_session(process.pid, signal.SIGKILL)
             code = process.wait()
+    if code < 0:
+        _end_rest(process.pid)
     return code if code >= 0 else 128 - code
+
+
+def _end_rest(pid: int) -> None:
+    """End what a killed batch script left behind, as Slurm does; TERM first, so that the sampler sees the end."""
+    deadline = time.monotonic() + 2.0
+    try:
+        os.killpg(pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            os.killpg(pid, 0)
+            time.sleep(0.05)
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nothing is left
+
+
+def run_detached(start: Callable[[], bool], log: Path) -> bool:
+    """Call ``start`` in a process of a session of its own, without our terminal and pipes; returns what it did.
+
+    What it starts is then reached neither by the terminal's Ctrl-C and hang-up, nor does it keep a reader of our
+    output waiting. submitit's own processes would do both. ``log`` takes what it says.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.setsid()
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            code = 0 if start() else 1
+        except BaseException:
+            os.write(2, traceback.format_exc().encode(errors="replace"))
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def start_ticks(pid: int) -> int | None:

@@ -96,9 +96,10 @@ class SlurmCli:
         if code != 0:
             raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
         # "id" or "id;cluster", the last line: site plugins may print before it.
-        job_id, _, cluster = out.strip().splitlines()[-1].partition(";")
-        if not job_id.isdigit():
-            raise SetupError(f"sbatch answered {out.strip()!r}, which is not a job id")
+        job_id, _, cluster = (out.strip().splitlines() or [""])[-1].partition(";")
+        if not (job_id.isascii() and job_id.isdigit()):
+            # It did not refuse: the job may well be in the queue.
+            raise commands.NoAnswer(f"sbatch answered {out.strip()!r}, which is not a job id")
         return Submitted(cluster=cluster or self._cluster or "", job_id=job_id)
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, Sequence[JobState]]:

@@ -72,9 +72,14 @@ def root() -> None:
 
 def _show(error: HpcfrugalError) -> None:
     for line in error.message.splitlines() or [""]:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {line}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {_printable(line)}", err=True)
     if error.hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
+        click.echo(f"{click.style('hint:', fg='cyan')} {_printable(error.hint)}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Messages quote file names and arguments; an escape sequence in one must not reach the terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -82,6 +87,10 @@ def main(argv: list[str] | None = None) -> None:
 
     Exit codes: 0 done; 1 the job or command failed; 2 usage or bad input; 3 environment; 4 data refused.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8, or a path that is not, gets question marks and no traceback.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     # click reads NO_COLOR only from 8.3 on; older ones are allowed by pyproject.
     color = False if os.environ.get("NO_COLOR") else None
     try:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _RECENT = timedelta(days=7)
+_PIPE_WIDTH = 220
+_NAME_CHARS = 60
 _COLOURS = {"RUNNING": "green", "COMPLETED": "dim", "PENDING": "yellow", "FAILED": "red"}
 
 
@@ -84,9 +86,13 @@ def _table(jobs: Sequence[TrackedJob]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("Job", "Name", "State", "Elapsed", "Nodes"):
-        table.add_column(column, no_wrap=column != "Name", overflow="ellipsis")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    # A terminal of 80 columns has room for all of this; a job of this machine has the one node.
+    with_nodes = not all(job.backend == "local" for job in jobs)
+    for column in ("Job", "Name", "State", "Elapsed", *(["Nodes"] if with_nodes else [])):
+        # Where the terminal is narrow it is the name that gives way first.
+        least = 8 if column == "Name" else None
+        table.add_column(column, no_wrap=column != "Name", overflow="ellipsis", min_width=least)
     for column in ("CPU+DRAM", "GPU", "Energy"):
         table.add_column(column, justify="right", no_wrap=True)
     for job in jobs:
@@ -97,11 +103,11 @@ def _table(jobs: Sequence[TrackedJob]) -> Table:
         nodes = {node for state in job.states for node in state.nodes}
         state = job.state + (f" ({reason})" if (reason := _reason(job)) else "")
         table.add_row(
-            job.job_id,
-            Text(_printable(job.name)),
+            Text(_printable(job.job_id)),
+            Text(_printable(job.name[:_NAME_CHARS]), no_wrap=True),
             Text(state, style=_COLOURS.get(job.state, "")),
             duration(elapsed_s) if elapsed_s is not None else "–",
-            str(len(nodes)) if nodes else "–",
+            *([str(len(nodes)) if nodes else "–"] if with_nodes else []),
             watts(sum(host) if host else None),
             watts(power_w.get("gpu")),
             joules(draw.total_energy_uj),
@@ -133,7 +139,10 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    Console().print(_table(found))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
+    console.print(_table(found))
 
 
 @click.command()
@@ -155,6 +164,7 @@ def watch(jobs: tuple[str, ...], interval: float) -> None:
 
     console = Console()
     if not console.is_terminal:
+        console = Console(width=_PIPE_WIDTH)
         console.print(_table(found))
         while not all(job.over for job in found):
             time.sleep(interval)

@@ -37,7 +37,7 @@ def submit(jobs: tuple[Path, ...], dry_run: bool, wait: bool, backend: str | Non
     prepared = _prepare_all(jobs, chosen, config)
     if dry_run:
         for job in prepared:
-            click.echo(job.rendered.text, nl=False)
+            click.echo(job.rendered.data, nl=False)
         return
     submitted = []
     for job in prepared:

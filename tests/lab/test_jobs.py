@@ -302,9 +302,11 @@ def test_cancel_and_requeue(alice: Alice) -> None:
     alice.run("scontrol", "requeue", job_id)
     # Slurm lets a requeued job wait for two minutes; a test need not.
     until = time.monotonic() + 30
-    while alice.run("scontrol", "update", f"JobId={job_id}", "StartTime=now", check=False).returncode:
+    while alice.run("squeue", "-h", "-j", job_id, "-o", "%T").stdout.strip() != "PENDING":
         assert time.monotonic() < until
         time.sleep(0.5)
+    time.sleep(2)  # slurmd refuses a job whose credential it revoked within the same second
+    alice.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
     alice.wait_for_samples(cancelled)
     alice.hpcfrugal("cancel", cancelled)
     until = time.monotonic() + 180

@@ -1,0 +1,122 @@
+"""What both benchmarks share: running a part of them as a user of the lab, statistics, and the machine in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+BENCH = Path(__file__).resolve().parent
+PROJECT = BENCH.parent.parent
+LAB = PROJECT / "scripts" / "lab"
+LAB_VENV = Path("/var/lib/hpcfrugal-lab/venv")
+
+
+class BenchError(Exception):
+    """A measurement that could not be made; the text says why."""
+
+
+def lab(words: Sequence[str]) -> str:
+    """Output of one subcommand of scripts/lab. Raises BenchError; its own errors go to stderr as they are."""
+    done = subprocess.run([str(LAB), *words], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"scripts/lab {words[0]} ended with {done.returncode}")
+    return done.stdout
+
+
+def inside(part: str, parameters: dict[str, Any], *, user: str, node: str | None = None) -> dict[str, Any]:
+    """Run the file ``part`` of this folder as ``user`` in the lab, in one process; returns what it prints as JSON.
+
+    The text of the file is handed over, because a checkout need not lie where the users can read it. The
+    part times its commands itself, so entering the lab is in no figure. Raises BenchError.
+    """
+    words = ["exec", "--user", user, *(["--node", node] if node else [])]
+    source = (BENCH / part).read_text(encoding="utf-8")
+    answer = lab([*words, "--", str(LAB_VENV / "bin" / "python"), "-I", "-c", source, json.dumps(parameters)])
+    result: dict[str, Any] = json.loads(answer.splitlines()[-1])
+    return result
+
+
+def need_lab() -> None:
+    """Raises BenchError where there is no healthy lab with hpcfrugal in it."""
+    if os.geteuid() != 0:
+        raise BenchError("the lab needs root")
+    done = subprocess.run([str(LAB), "status"], capture_output=True, check=False)
+    if done.returncode:
+        raise BenchError("the lab is not up, or not healthy: scripts/lab up")
+    if not (LAB_VENV / "bin" / "hpcfrugal").exists():
+        raise BenchError("the lab's users have no hpcfrugal: scripts/lab install")
+
+
+def median(values: Sequence[float]) -> float:
+    """The median."""
+    return statistics.median(values)
+
+
+def percentile_90(values: Sequence[float]) -> float:
+    """The 90th percentile, by nearest rank: a value that was measured."""
+    ordered = sorted(values)
+    return ordered[-(-9 * len(ordered) // 10) - 1]
+
+
+def circumstances() -> dict[str, Any]:
+    """When, where, how and on what: what a figure is worth nothing without."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["scripts/bench/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": _commit(),
+        "installed_is_this_checkout": _installed() == _sources(PROJECT / "hpcfrugal"),
+        "cpus": os.cpu_count(),
+        "cpu_model": _first("/proc/cpuinfo", "model name", ":"),
+        "system": _first("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
+        "kernel": platform.release(),
+        "python": subprocess.run(
+            [str(LAB_VENV / "bin" / "python"), "--version"], capture_output=True, text=True, check=True
+        ).stdout.strip(),
+        "slurm": lab(["exec", "--", "sbatch", "--version"]).strip(),
+        "jobs_in_lab": len(lab(["exec", "--", "squeue", "--noheader", "--states=all"]).splitlines()),
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
+
+
+def show_circumstances(found: dict[str, Any]) -> None:
+    """The same, for reading."""
+    print(f"{found['at']}  {found['command']}")
+    print(
+        f"{found['system']}, Linux {found['kernel']}, {found['cpus']} CPUs ({found['cpu_model']}), {found['python']}, "
+        f"{found['slurm']}, load {found['load_1min']}, {found['jobs_in_lab']} jobs in the lab"
+    )
+    same = "as in" if found["installed_is_this_checkout"] else "NOT as in"
+    print(f"hpcfrugal in the lab: {same} this checkout (at {found['commit']})\n")
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "no git"
+
+
+def _first(path: str, key: str, separator: str) -> str:
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition(separator)
+        if name.strip() == key:
+            return value.strip()
+    return "unknown"
+
+
+def _installed() -> dict[str, bytes]:
+    folders = sorted(LAB_VENV.glob("lib/python3*/site-packages/hpcfrugal"))
+    return _sources(folders[0]) if folders else {}
+
+
+def _sources(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.py"))}

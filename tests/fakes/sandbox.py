@@ -1,0 +1,124 @@
+"""A home of its own in which the real program runs, as a user's shell would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PROGRAM = (sys.executable, "-m", "hpcfrugal")
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Sandbox:
+    """Empty HOME and working directory; no settings, no ledger, no Slurm unless a test puts one there."""
+
+    def __init__(self, folder: Path, program: Sequence[str] = PROGRAM) -> None:
+        self.program = tuple(program)
+        self.home = folder / "home"
+        self.work = folder / "work"
+        self.home.mkdir()
+        self.work.mkdir()
+        self.env = {
+            "HOME": str(self.home),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HPCFRUGAL_BACKEND": "local",
+        }
+
+    @property
+    def spool(self) -> Path:
+        return self.home / ".local/share/hpcfrugal/spool"
+
+    @property
+    def ledger(self) -> Path:
+        return self.home / ".local/share/hpcfrugal/ledger.db"
+
+    def run(self, *argv: str | Path, env: Mapping[str, str] | None = None, timeout_s: float = 60) -> Result:
+        """Run the program to its end, its output in pipes."""
+        done = subprocess.run(
+            [*self.program, *map(str, argv)],
+            cwd=self.work,
+            env=self.env | dict(env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def ok(self, *argv: str | Path, env: Mapping[str, str] | None = None) -> str:
+        """The output of a run that must succeed."""
+        result = self.run(*argv, env=env)
+        assert result.code == 0, result
+        return result.out
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.work / name
+        path.write_text(text)
+        return path
+
+    def job(self, command: str, name: str = "job.yaml", **more: Any) -> Path:
+        """A job file; JSON is YAML, and quotes whatever a test puts into it."""
+        return self.write(name, json.dumps({"command": command, **more}))
+
+    def submit(self, command: str, **more: Any) -> tuple[str, Path]:
+        """Submit a job of this machine; returns its id and its run directory."""
+        told = json.loads(self.ok("submit", "--json", self.job(command, **more)))
+        return told["job_id"], Path(told["run_dir"])
+
+    def state(self, job_id: str) -> str:
+        (row,) = json.loads(self.ok("status", "--json", job_id))
+        return str(row["state"])
+
+    def wait_over(self, job_id: str) -> str:
+        """The state of a job at its end."""
+        wait_until(lambda: self.state(job_id) != "RUNNING")
+        return self.state(job_id)
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20) -> None:
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+
+
+def batch_pid(run_dir: Path) -> int:
+    """The process of a local job's batch script."""
+    return int((run_dir / "local.pid").read_text().split()[0])
+
+
+def group_is_gone(pid: int) -> bool:
+    """Whether no process of this group is left but zombies, which only their parent can remove."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = stat.read_text(errors="replace").rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(group) == pid and state not in "ZX":
+            return False
+    return True
+
+
+def end_jobs(spool: Path) -> None:
+    """End whatever jobs a test left running, by the process ids in their run directories."""
+    for path in spool.glob("*/*/local.pid"):
+        pid, ticks = path.read_text().split()
+        try:
+            started = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+        except OSError:
+            continue
+        if started == ticks:
+            os.killpg(int(pid), signal.SIGKILL)
