@@ -89,7 +89,7 @@ def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) ->
 
 
 def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
-    """The jobs of these ids: a job id, a run id, or a beginning of a run id that fits only one.
+    """The jobs of these ids: a job id, a run id, or a beginning or end of a run id that fits only one.
 
     Raises:
         InputError: every id that fits no job.
@@ -98,7 +98,9 @@ def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
     problems = []
     for text in wanted:
         fits = [job for job in jobs if text in (job.job_id, job.run_dir.run_id)] or [
-            job for job in jobs if len(text) >= 4 and job.run_dir.run_id.startswith(text)
+            job
+            for job in jobs
+            if len(text) >= 4 and (job.run_dir.run_id.startswith(text) or job.run_dir.run_id.endswith(text))
         ]
         if len(fits) == 1 or (fits and fits[0].job_id == text):
             chosen.append(fits[-1])

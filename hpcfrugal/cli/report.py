@@ -35,7 +35,12 @@ _CUTS = ("job", "user", "project", "phase", "component", "day")
 @click.option("--by", default="job", metavar="WHAT", help="job, user, project, phase, component, day or tag:KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel of every job.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a job or group.")
-@click.option("--sync", "sync_first", is_flag=True, help="Bring the ledger up to date first.")
+@click.option(
+    "--sync/--no-sync",
+    "sync_first",
+    default=None,
+    help="Bring the ledger up to date first, or not. Default: --sync, --no-sync where --ledger names another ledger.",
+)
 @click.option("--ledger", "ledger_path", type=click.Path(path_type=Path), help="The ledger to read.")
 def report(
     job: str | None,
@@ -49,7 +54,7 @@ def report(
     by: str,
     as_json: bool,
     as_csv: bool,
-    sync_first: bool,
+    sync_first: bool | None,
     ledger_path: Path | None,
 ) -> None:
     """Report energy per job, or over a period by user, project, component or day.
@@ -65,7 +70,7 @@ def report(
         raise InputError.at("--by", f"unknown: {by[:40]!r}", f"use {', '.join(_CUTS)} or tag:KEY")
     config = load_config()
     path = ledger_path or config.ledger
-    if sync_first:
+    if sync_first or (sync_first is None and ledger_path is None):
         from hpcfrugal.cli.ledger import run_sync
 
         run_sync(config.spool, path)

@@ -37,7 +37,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
     monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
-    monkeypatch.setattr(states, "refresh_states", lambda root: 0)
+    monkeypatch.setattr(states, "refresh_states", lambda root: [])
 
     def run(*argv: str) -> Result:
         with pytest.raises(SystemExit) as ended:
@@ -254,7 +254,7 @@ def test_csv_cells_are_no_formulas(spool: FakeSpool, call: Call) -> None:
 
 
 def test_a_missing_and_a_damaged_ledger_name_the_command_that_helps(spool: FakeSpool, call: Call) -> None:
-    result = call("report")
+    result = call("report", "--no-sync")
     assert result.code == 3
     assert "hpcfrugal ledger sync" in result.err
     spool.whole_run()
@@ -281,9 +281,14 @@ def test_slurm_out_of_reach_is_one_warning(spool: FakeSpool, call: Call, monkeyp
     assert "\x1b" not in result.err
 
 
-def test_report_can_sync_first(spool: FakeSpool, call: Call) -> None:
+def test_report_syncs_first_unless_told_not_to(spool: FakeSpool, call: Call) -> None:
+    assert "No jobs in this period" in call("report").out
     spool.whole_run()
-    assert len(document(call("report", "--sync", "--since", "all", "--json"))["jobs"]) == 1
+    other = ("report", "--ledger", str(spool.ledger), "--since", "all", "--json")
+    assert document(call(*other))["jobs"] == []
+    assert document(call("report", "--no-sync", "--since", "all", "--json"))["jobs"] == []
+    assert len(document(call("report", "--since", "all", "--json"))["jobs"]) == 1
+    assert len(document(call(*other))["jobs"]) == 1
 
 
 def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:

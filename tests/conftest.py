@@ -1,4 +1,4 @@
-"""Fixtures: a home of its own to run the program in."""
+"""Fixtures for all tests: a home of its own to run the program in."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FAKES = str(Path(__file__).resolve().parents[1] / "fakes")
+FAKES = str(Path(__file__).resolve().parent / "fakes")
 if FAKES not in sys.path:
     sys.path.insert(0, FAKES)
 

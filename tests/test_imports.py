@@ -1,0 +1,233 @@
+"""Who may import whom, and what a command loads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from sandbox import Sandbox
+
+import hpcfrugal
+
+PACKAGE = Path(hpcfrugal.__file__).parent
+
+# Every room of the package and the rooms it may import, besides itself. A new room has to be entered here.
+# "(package)" is hpcfrugal/__init__.py, which holds the version.
+ALLOWED: dict[str, set[str]] = {
+    "(package)": set(),
+    "__main__": {"cli"},
+    # the ground
+    "errors": set(),
+    "units": set(),
+    # pure
+    "accounting": set(),
+    "jobspec": {"errors", "units"},
+    "options": {"jobspec", "units"},
+    "render": {"(package)", "errors", "jobspec"},
+    # data and settings
+    "config": {"errors"},
+    "data": {"accounting"},
+    "spool": set(),
+    # what runs on a node, and the file it travels in
+    "sidecar": set(),
+    "bundle": set(),
+    # adapters
+    "backends": {"config", "errors", "spool", "units"},
+    "doctor": {"backends", "config", "errors", "ledger", "render", "sidecar"},
+    "jobs": {"backends", "errors", "spool"},
+    "ledger": {"accounting", "data", "errors", "spool"},
+    "live": {"spool"},
+    "report": {"errors", "ledger"},
+    "submission": {
+        "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "render", "spool",
+    },
+    # on top
+    "cli": {
+        "(package)", "backends", "config", "doctor", "errors", "jobs", "jobspec", "ledger", "live", "report",
+        "submission",
+    },
+}  # fmt: skip
+
+# Single modules of which less is allowed than of their room.
+NARROWER: dict[str, set[str]] = {
+    "backends.base": set(),
+    "backends.commands": {"errors"},
+    "backends.local": {"backends.base", "backends.local_job", "errors", "spool"},
+    "backends.local_job": set(),
+    "backends.slurm_cli": {"backends.base", "backends.commands", "errors", "units"},
+    "ledger.filesystem": set(),
+    "report.grid": set(),
+    "report.text": set(),
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module's dotted name below the package, with its file; "" is the package itself."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(name: str, path: Path) -> Iterator[str]:
+    """Dotted names below the package that a module imports, wherever in it the import stands."""
+    home = name.split(".") if name else []
+    package = home if path.name == "__init__.py" else home[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == "hpcfrugal":
+                    yield alias.name.removeprefix("hpcfrugal").removeprefix(".")
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
+            elif (node.module or "").split(".")[0] == "hpcfrugal":
+                base = (node.module or "").split(".")[1:]
+            else:
+                continue
+            stem = ".".join(part for part in base if part)
+            for alias in node.names:
+                whole = f"{stem}.{alias.name}" if stem else alias.name
+                yield whole if whole in modules() else stem
+
+
+def room(name: str) -> str:
+    return name.split(".")[0] or "(package)"
+
+
+def test_every_room_is_in_the_table() -> None:
+    assert {room(name) for name in modules()} == set(ALLOWED)
+    assert set(NARROWER) <= set(modules())
+
+
+def test_the_reader_of_imports_sees_all_forms(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text(
+        "import hpcfrugal.units\nfrom hpcfrugal import errors, __version__\nimport os\n"
+        "def f():\n    from hpcfrugal.spool import RunDir\n    from . import base\n    from ..config import Config\n"
+    )
+    assert list(imported("backends.x", path)) == ["units", "errors", "", "spool", "backends.base", "config"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [pytest.param(*one, id=one[0] or "(package)") for one in modules().items()]
+)
+def test_imports_run_one_way(name: str, path: Path) -> None:
+    others = {other for other in imported(name, path) if room(other) != room(name)}
+    beyond = {other for other in others if room(other) not in ALLOWED[room(name)]}
+    assert not beyond, f"{name} imports {beyond}"
+    if name in NARROWER:
+        beyond = {
+            other for other in imported(name, path) if other not in NARROWER[name] and room(other) not in NARROWER[name]
+        }
+        assert not beyond, f"{name} imports {beyond}"
+
+
+def test_the_table_allows_nothing_that_nobody_needs() -> None:
+    used: dict[str, set[str]] = {name: set() for name in ALLOWED}
+    for name, path in modules().items():
+        used[room(name)] |= {room(other) for other in imported(name, path)} - {room(name)}
+    assert {name: ALLOWED[name] - used[name] for name in ALLOWED if ALLOWED[name] - used[name]} == {}
+
+
+def test_there_are_no_circles_between_rooms() -> None:
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way, name))
+        if name not in done:
+            for other in ALLOWED[name]:
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in ALLOWED:
+        visit(name, ())
+
+
+# What a command loads ---------------------------------------------------------------------------------------------
+
+HEAVY = ("pandas", "numpy", "sqlite_utils", "sqlite3", "rich", "pynvml")
+
+_LOADED = """
+import json, os, sys
+from hpcfrugal.cli import main
+try:
+    main(sys.argv[2:])
+except SystemExit as end:
+    code = end.code
+with open(sys.argv[1], "w") as file:
+    json.dump({"code": code, "modules": sorted(sys.modules)}, file)
+"""
+
+
+def loaded_by(box: Sandbox, *argv: str | Path) -> set[str]:
+    """The modules that are loaded when a command has done its work."""
+    told = box.home / "loaded.json"
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED, told, *argv],
+        cwd=box.work, env=box.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    found = json.loads(told.read_text())
+    assert found["code"] == 0, done.stderr
+    return set(found["modules"])
+
+
+def of(names: Iterable[str], loaded: set[str]) -> list[str]:
+    return [name for name in names if name in loaded]
+
+
+def put_command(box: Sandbox, name: str, text: str) -> None:
+    """A command that comes first on the PATH."""
+    folder = box.home / "bin"
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    if not box.env["PATH"].startswith(str(folder)):
+        box.env["PATH"] = f"{folder}{os.pathsep}{box.env['PATH']}"
+
+
+def test_help_imports_no_command(box: Sandbox) -> None:
+    loaded = loaded_by(box, "--help")
+    commands = {f"hpcfrugal.{name}" for name in modules() if name.startswith("cli.") and name != "cli.root"}
+    assert "hpcfrugal.cli.root" in loaded
+    assert not commands & loaded
+    assert not of((*HEAVY, "jinja2", "pydantic", "submitit", "yaml"), loaded)
+
+
+def test_submit_to_slurm_is_light(box: Sandbox) -> None:
+    put_command(box, "sbatch", "echo 17")
+    put_command(box, "scontrol", "echo 'ClusterName             = c1'")
+    loaded = loaded_by(box, "submit", "--backend", "slurm_cli", box.job("true"))
+    assert len(list(box.spool.glob("*/*/submitted.json"))) == 1
+    assert "jinja2" in loaded
+    assert not of((*HEAVY, "submitit", "cloudpickle"), loaded)
+
+
+def test_submit_to_this_machine_is_light(box: Sandbox) -> None:
+    loaded = loaded_by(box, "submit", "--backend", "local", box.job("true"))
+    assert len(list(box.spool.glob("*/*/submitted.json"))) == 1
+    assert not of(HEAVY, loaded)
+
+
+def test_a_second_sync_and_a_report_are_light(box: Sandbox) -> None:
+    job_id, _ = box.submit("true")
+    box.wait_over(job_id)
+    box.ok("ledger", "sync")
+    for argv in (("ledger", "sync"), ("report", "--json")):
+        loaded = loaded_by(box, *argv)
+        assert "sqlite3" in loaded
+        assert not of(("pandas", "numpy", "sqlite_utils"), loaded), argv
+    # Only a table for a reader needs rich.
+    assert "rich" not in loaded_by(box, "report", "--json")
+    assert not of(("pandas", "numpy", "sqlite_utils"), loaded_by(box, "report"))
