@@ -82,7 +82,7 @@ def circumstances() -> dict[str, Any]:
             [str(LAB_VENV / "bin" / "python"), "--version"], capture_output=True, text=True, check=True
         ).stdout.strip(),
         "slurm": lab(["exec", "--", "sbatch", "--version"]).strip(),
-        "jobs_in_lab": len(lab(["exec", "--", "squeue", "--noheader", "--states=all"]).splitlines()),
+        "jobs_in_lab": len(lab(["exec", "--", "squeue", "--noheader"]).splitlines()),
         "load_1min": round(os.getloadavg()[0], 2),
     }
 

@@ -1,0 +1,235 @@
+"""The part of the `sidecar` benchmark that runs on a node of the lab as one of its users.
+
+Starts the real zipapp and the floor by the command line that a batch script uses, and reads what the kernel
+counted for each of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+INTERVAL_S = 1.0
+RECORD_S = 10.0
+TRACED_S = 3.5
+TRACED_RECORD_S = 1.0
+LONGEST_WAIT_S = 10.0
+FIRST = b'"kind":"record"'
+
+ENVIRON = {
+    "PATH": "/usr/bin:/bin",
+    "SLURM_JOB_ID": "4000000001",
+    "SLURM_CLUSTER_NAME": "bench",
+    "SLURM_CPUS_ON_NODE": "1",
+    "SLURM_MEM_PER_NODE": "100",
+    "CUDA_VISIBLE_DEVICES": "0,1",
+}
+"""What the sidecar reads of Slurm's environment; a number that no job of a young lab has."""
+
+
+class Sampler:
+    """One sampler at work, its standard input a pipe that ends it."""
+
+    def __init__(self, argv: Sequence[str], output: Path, environ: dict[str, str]) -> None:
+        self.output = output
+        self.started_s = time.perf_counter()
+        self.process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ, cwd="/"
+        )
+
+    def wait_for_record(self) -> float:
+        """Seconds from the start to the first record, seen to a millisecond."""
+        while time.perf_counter() - self.started_s < LONGEST_WAIT_S:
+            if self.output.exists() and FIRST in self.output.read_bytes():
+                return time.perf_counter() - self.started_s
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.001)
+        self.process.kill()
+        raise SystemExit(f"no record from {self.process.args!r}: {self.process.communicate()[1].decode()}")
+
+    def cpu_s(self) -> float:
+        """CPU time of all its threads as the scheduler counts it, in nanoseconds, so far.
+
+        Threads that have ended are missing; neither sampler ends one while it samples.
+        """
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+
+    def peak_rss_kib(self) -> int:
+        """``VmHWM`` of proc_pid_status(5)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
+    def stop(self) -> tuple[float, float]:
+        """Close its input; seconds until it is gone, and CPU seconds of its whole life."""
+        assert self.process.stdin is not None
+        assert self.process.stderr is not None
+        closed_s = time.perf_counter()
+        self.process.stdin.close()
+        _, status, usage = os.wait4(self.process.pid, 0)
+        gone_s = time.perf_counter() - closed_s
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        said = self.process.stderr.read().decode()
+        if self.process.returncode or said:
+            raise SystemExit(f"{self.process.args!r}: exit code {self.process.returncode}: {said}")
+        return gone_s, usage.ru_utime + usage.ru_stime
+
+
+class Bench:
+    """Both samplers and the places of their files."""
+
+    def __init__(self, folder: Path, floor: str) -> None:
+        self.folder = folder
+        self.zipapp = folder / "sidecar.pyz"
+        self.floor = folder / "floor.py"
+        self.floor.write_text(floor, encoding="utf-8")
+        build = "import sys, pathlib; from hpcfrugal.bundle import sidecar_zipapp as z; z(pathlib.Path(sys.argv[1]))"
+        subprocess.run([sys.executable, "-c", build, str(self.zipapp)], check=True)
+        self.node = os.environ.get("SLURMD_NODENAME", "bench")
+        self._runs = 0
+
+    def start(self, name: str, record_s: float = RECORD_S, prefix: Sequence[str] = ()) -> Sampler:
+        """Start ``sidecar`` or ``floor`` on a file of its own."""
+        self._runs += 1
+        folder = self.folder / f"{name}-{self._runs}"
+        folder.mkdir()
+        python = [*prefix, sys.executable, "-I", "-S"]
+        if name == "floor":
+            return Sampler([*python, str(self.floor), str(folder / "floor")], folder / "floor", ENVIRON)
+        environ = ENVIRON | {"SLURMD_NODENAME": self.node}
+        argv = [*python, str(self.zipapp), "--run-dir", str(folder), "--run-id", "20260101T000000Z-0123456789abcdef"]
+        argv += ["--interval", format(INTERVAL_S, "g"), "--record", format(record_s, "g"), "--until-eof"]
+        output = folder / f"{ENVIRON['SLURM_JOB_ID']}.0.{self.node}.jsonl"
+        return Sampler([*argv, "--root-pid", str(os.getpid())], output, environ)
+
+    def starts(self, count: int) -> dict[str, dict[str, list[float]]]:
+        """Seconds to the first record and to the end, in turns so that both see the same machine."""
+        found: dict[str, dict[str, list[float]]] = {
+            name: {"first_record_s": [], "stop_s": []} for name in ("sidecar", "floor")
+        }
+        order = list(found)
+        for _ in range(count):
+            for name in order:
+                sampler = self.start(name)
+                found[name]["first_record_s"].append(sampler.wait_for_record())
+                time.sleep(0.1)
+                found[name]["stop_s"].append(sampler.stop()[0])
+            order.reverse()
+        return found
+
+    def at_work(self, seconds: float) -> tuple[dict[str, dict[str, Any]], Path]:
+        """Both at once for ``seconds``, half an interval apart; the figures of each, and the sidecar's file."""
+        samplers = {}
+        begun = {}
+        for name in ("sidecar", "floor"):
+            samplers[name] = self.start(name)
+            samplers[name].wait_for_record()
+            begun[name] = (time.perf_counter(), samplers[name].cpu_s())
+            time.sleep(INTERVAL_S / 2)
+        time.sleep(max(0.0, seconds - 2 * (INTERVAL_S / 2)))
+        figures: dict[str, dict[str, Any]] = {}
+        for name, sampler in samplers.items():
+            first_at, first_cpu_s = begun[name]
+            # Ask each at the same distance from its last tick.
+            time.sleep(max(0.0, first_at + seconds - time.perf_counter()))
+            sampled_s, cpu_s = time.perf_counter() - first_at, sampler.cpu_s() - first_cpu_s
+            peak_kib = sampler.peak_rss_kib()
+            _, life_s = sampler.stop()
+            written = sampler.output.read_bytes()
+            figures[name] = {
+                "cpu_s_per_60s": cpu_s / sampled_s * 60,
+                "cpu_start_s": first_cpu_s,
+                "cpu_life_s": life_s,
+                "sampled_s": sampled_s,
+                "peak_rss_kib": peak_kib,
+                "bytes_written": len(written),
+                "lines_written": written.count(b"\n"),
+            }
+        return figures, samplers["sidecar"].output
+
+    def opened(self, name: str) -> dict[str, float | None]:
+        """Files opened before the first record and per record after it, counted by strace where it can be used."""
+        nothing = dict.fromkeys(("opened_to_first_record", "opened_after_per_record", "failed_opens"))
+        strace = shutil.which("strace")
+        log = self.folder / f"{name}.strace"
+        if strace is None or subprocess.run([strace, "-o", str(log), "true"], check=False).returncode:
+            return dict(nothing)
+        prefix = [strace, "-f", "-ttt", "-o", str(log), "-e", "trace=open,openat,openat2,write"]
+        sampler = self.start(name, TRACED_RECORD_S, prefix)
+        sampler.wait_for_record()
+        time.sleep(TRACED_S)
+        sampler.stop()
+        return _count(log.read_text(), sampler.output.read_bytes().count(FIRST))
+
+
+def _count(log: str, records: int) -> dict[str, float | None]:
+    before = after = failed = 0
+    recording = False
+    for line in log.splitlines():
+        if re.search(r" write\(\d+, \"\{", line):
+            recording = True
+        elif re.search(r" open(at2?)?\(", line):
+            if re.search(r"= -1 E", line):
+                failed += 1
+            elif recording:
+                after += 1
+            else:
+                before += 1
+    return {
+        "opened_to_first_record": before,
+        "opened_after_per_record": after / max(1, records - 1),
+        "failed_opens": failed,
+    }
+
+
+def interpreter(count: int) -> dict[str, Any]:
+    """The same interpreter with nothing to do: wall seconds, and peak resident memory of the largest."""
+    walls = []
+    for _ in range(count):
+        started_s = time.perf_counter()
+        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True, env=ENVIRON)
+        walls.append(time.perf_counter() - started_s)
+    say = "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
+    said = subprocess.run([sys.executable, "-I", "-S", "-c", say], check=True, env=ENVIRON, capture_output=True)
+    return {"wall_s": walls, "peak_rss_kib": int(said.stdout)}
+
+
+def main() -> None:
+    """Measure and print one line of JSON."""
+    parameters = json.loads(sys.argv[1])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    folder = Path(tempfile.mkdtemp(prefix="hpcfrugal-bench-", dir=Path.home()))
+    try:
+        bench = Bench(folder, parameters["floor"])
+        bare = interpreter(parameters["starts"])
+        starts = bench.starts(parameters["starts"])
+        figures, written = bench.at_work(parameters["seconds"])
+        lines = [json.loads(line) for line in written.read_text().splitlines()]
+        result: dict[str, Any] = {
+            name: {**figures[name], **starts[name], **bench.opened(name)} for name in ("sidecar", "floor")
+        }
+        result |= {
+            "interpreter": bare,
+            "zipapp_bytes": bench.zipapp.stat().st_size,
+            "channels": [f"{channel['component']} {channel['domain']}" for channel in lines[0]["channels"]],
+            "failed_reads": sum(lines[-1]["errors"]),
+            "cpu_time_source": lines[0]["cpu_time_source"],
+            "processes_on_machine": sum(name.isdigit() for name in os.listdir("/proc")),
+        }
+    finally:
+        shutil.rmtree(folder)
+    print(json.dumps(result))
+
+
+main()
