@@ -17,8 +17,8 @@ make_venv() {
   shift
   if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     echo "Installing into .venv (pip install $*)" >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" 2>&1 | grep -v '^WARNING: Location' >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" 2> >(grep -v '^WARNING: Location' >&2) || exit 3
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1" || exit 3
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" || exit 3
     echo "$wanted" >"$stamp"
   fi
 }
