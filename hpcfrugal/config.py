@@ -15,7 +15,6 @@ Each key has an environment variable: ``HPCFRUGAL_SPOOL``, ``HPCFRUGAL_LEDGER``,
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -116,13 +115,16 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            flat = _flatten(tomllib.load(file))
+        data = path.read_bytes()
     except FileNotFoundError:
         return {}
     except OSError as error:
         problems.append(Problem(str(path), f"cannot be read: {error.strerror}"))
         return {}
+    import tomllib  # 2 ms, and most users have no file
+
+    try:
+        flat = _flatten(tomllib.loads(data.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(Problem(str(path), f"is not valid TOML: {error}"))
         return {}

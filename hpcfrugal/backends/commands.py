@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -54,18 +53,26 @@ def finish(process: subprocess.Popen[str], *, timeout_s: float) -> tuple[int, st
     try:
         out, err = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        # What it had started may live on and hold its pipes open (sites wrap these commands in scripts).
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=1)
-        for pipe in (process.stdout, process.stderr):
-            if pipe is not None:
-                pipe.close()
+        end(process)
         assert isinstance(process.args, list)
         raise NoAnswer(
             f"{process.args[0]} gave no answer within {timeout_s:g} s", hint="the Slurm controller may be busy or down"
         ) from None
     return process.returncode, out, err
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """Kill a command that is not waited for any longer; nothing where it is over.
+
+    What it had started may live on and hold its pipes open (sites wrap these commands in scripts), so they are
+    closed and not read to their end.
+    """
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def run(argv: Sequence[str], *, timeout_s: float = 60.0) -> tuple[int, str, str]:

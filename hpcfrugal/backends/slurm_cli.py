@@ -83,16 +83,22 @@ class SlurmCli:
 
     def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
         """Submit by ``sbatch --parsable``."""
-        # Asked for while sbatch runs: the two take as long as one.
-        config = None if self._cluster else commands.start(["scontrol", "show", "config"])
         argv = ["sbatch", "--parsable", *arguments, str(script)]
-        # The user's environment goes to the job as it is, as with plain sbatch.
-        code, out, err = commands.finish(commands.start(argv, fixed=False), timeout_s=120)
-        if config is not None:
-            # A job that is in the queue must not be taken for refused because this second question failed:
-            # its sidecar knows the cluster's name as well.
+        with contextlib.ExitStack() as stack:
+            # The user's environment goes to the job as it is, as with plain sbatch.
+            sbatch = commands.start(argv, fixed=False)
+            stack.callback(commands.end, sbatch)
+            # Asked for while sbatch runs: the two take as long as one. A job that is in the queue must not be
+            # taken for refused because this second question failed: its sidecar knows the cluster's name as well.
+            config = None
             with contextlib.suppress(SetupError):
-                self._cluster = self._read_cluster(config)
+                if self._cluster is None:
+                    config = commands.start(["scontrol", "show", "config"])
+                    stack.callback(commands.end, config)
+            code, out, err = commands.finish(sbatch, timeout_s=120)
+            if config is not None:
+                with contextlib.suppress(SetupError):
+                    self._cluster = self._read_cluster(config)
         if code != 0:
             raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
         # "id" or "id;cluster", the last line: site plugins may print before it.
@@ -108,13 +114,18 @@ class SlurmCli:
         cluster = self.cluster()
         for chunk in _chunks(list(job_ids)):
             listed = ",".join(chunk)
-            squeue = commands.start(["squeue", "--noheader", "--array", "--states=all", "-j", listed, "-o", _SQUEUE])
-            sacct = commands.start(
-                ["sacct", "--parsable2", "--noheader", "--allocations", "--duplicates", "-j", listed,
-                 f"--format={_SACCT}"]
-            )  # fmt: skip
-            code, past, err = commands.finish(sacct, timeout_s=120)
-            _, present, _ = commands.finish(squeue, timeout_s=120)
+            with contextlib.ExitStack() as stack:
+                squeue = commands.start(
+                    ["squeue", "--noheader", "--array", "--states=all", "-j", listed, "-o", _SQUEUE]
+                )
+                stack.callback(commands.end, squeue)
+                sacct = commands.start(
+                    ["sacct", "--parsable2", "--noheader", "--allocations", "--duplicates", "-j", listed,
+                     f"--format={_SACCT}"]
+                )  # fmt: skip
+                stack.callback(commands.end, sacct)
+                code, past, err = commands.finish(sacct, timeout_s=120)
+                _, present, _ = commands.finish(squeue, timeout_s=120)
             # A cluster without accounting still has squeue; and squeue fails where every job is long gone.
             if code != 0 and not present:
                 raise SetupError(f"sacct failed: {commands.first_line(err)}")

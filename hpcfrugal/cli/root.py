@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from importlib import import_module
@@ -14,6 +16,7 @@ from hpcfrugal.errors import HpcfrugalError, SetupError
 # name -> (module, one line for --help). The line stands here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("submit", "Submit job files and account for their energy."),
+    "run": ("run", "Measure a command on this machine."),
     "status": ("status", "Show your jobs and what they draw."),
     "watch": ("status", "Follow your jobs live."),
     "cancel": ("cancel", "Cancel jobs."),
@@ -72,9 +75,15 @@ def root() -> None:
 
 def _show(error: HpcfrugalError) -> None:
     for line in error.message.splitlines() or [""]:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {_printable(line)}", err=True)
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {_printable(line)}", err=True, color=_color())
     if error.hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {_printable(error.hint)}", err=True)
+        click.echo(f"{click.style('hint:', fg='cyan')} {_printable(error.hint)}", err=True, color=_color())
+
+
+def _color() -> bool | None:
+    """False where the user wants no colour (no-color.org), else None: click then asks the terminal."""
+    # click reads NO_COLOR only from 8.3 on, and only within a command.
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def _printable(text: str) -> str:
@@ -91,10 +100,12 @@ def main(argv: list[str] | None = None) -> None:
         # A terminal that is not UTF-8, or a path that is not, gets question marks and no traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    # click reads NO_COLOR only from 8.3 on; older ones are allowed by pyproject.
-    color = False if os.environ.get("NO_COLOR") else None
+    # Imports make many objects and hardly any garbage, and they are most of what a short command does: look for
+    # garbage seldom (the default is every 700 objects), and not at all in what the interpreter tears down anyway.
+    gc.set_threshold(50_000)
+    atexit.register(gc.freeze)
     try:
-        code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=color)
+        code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=_color())
     except HpcfrugalError as error:
         _show(error)
         sys.exit(error.exit_code)

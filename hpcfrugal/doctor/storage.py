@@ -18,11 +18,16 @@ def _nearest(path: Path) -> Path:
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
-def _place(subject: str, path: Path, origin: str, *, extra: str = "", private: bool = True) -> Finding:
+def _place(
+    subject: str, path: Path, origin: str, *, extra: str = "", private: bool = True, is_file: bool = False
+) -> Finding:
     nearest = _nearest(path)
     free_b = shutil.disk_usage(nearest).free
     kind = filesystem_type(path) or "unknown file system"
     found = f"{path} ({origin}; {kind}, {free_b // 2**30} GiB free{extra})"
+    if nearest.is_dir() == (is_file and nearest == path):
+        wrong = "a directory" if nearest.is_dir() else "not a directory"
+        return Finding("files", subject, "fault", f"{found}: {nearest} is {wrong}", "set another in config.toml")
     if not os.access(nearest, os.W_OK | (os.X_OK if nearest.is_dir() else 0)):
         return Finding("files", subject, "fault", f"{found}: {nearest} cannot be written", "set another in config.toml")
     if free_b < _LITTLE_B:
@@ -40,7 +45,7 @@ def storage_findings(config: Config) -> list[Finding]:
     ]
     findings.append(_place("spool", config.spool, config.origins["spool"]))
     mode = journal_mode(config.ledger)
-    findings.append(_place("ledger", config.ledger, config.origins["ledger"], extra=f", journal {mode}"))
+    findings.append(_place("ledger", config.ledger, config.origins["ledger"], extra=f", journal {mode}", is_file=True))
     findings.append(_place("cache", cache_dir(), "default", private=False))
     own = [str(path) for path in template_dirs() if path.is_dir()]
     names = ", ".join(template_names(template_dirs()))

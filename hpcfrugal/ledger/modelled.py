@@ -28,11 +28,11 @@ class ModelledSeries:
 
 
 def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
-    """TDP per core times the job's CPU time on the node."""
+    """TDP per core times the job's CPU time on the node; the node's busy time where the job has it for itself."""
     source = "model-tdp"
     header = segment.header
-    # On a node of its own the job is all that is busy, which helps where its own CPU time cannot be read.
-    by_node = bool(header.exclusive) and all(record.job_cpu_us is None for record in segment.records)
+    # Of a node that the job has for itself all counts, as it does where a meter reads it.
+    by_node = bool(header.exclusive) and any(record.node_busy_us is not None for record in segment.records)
     points = [(header.boottime_ns, 0)]
     for record in segment.records:
         cpu_us = record.node_busy_us if by_node else record.job_cpu_us

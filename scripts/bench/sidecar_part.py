@@ -21,8 +21,7 @@ from typing import Any
 
 INTERVAL_S = 1.0
 RECORD_S = 10.0
-TRACED_S = 3.5
-TRACED_RECORD_S = 1.0
+SETTLE_S = 0.3
 LONGEST_WAIT_S = 10.0
 FIRST = b'"kind":"record"'
 
@@ -89,29 +88,30 @@ class Sampler:
 class Bench:
     """Both samplers and the places of their files."""
 
-    def __init__(self, folder: Path, floor: str) -> None:
+    def __init__(self, folder: Path, floor: str, node: str) -> None:
         self.folder = folder
         self.zipapp = folder / "sidecar.pyz"
         self.floor = folder / "floor.py"
         self.floor.write_text(floor, encoding="utf-8")
         build = "import sys, pathlib; from hpcfrugal.bundle import sidecar_zipapp as z; z(pathlib.Path(sys.argv[1]))"
         subprocess.run([sys.executable, "-c", build, str(self.zipapp)], check=True)
-        self.node = os.environ.get("SLURMD_NODENAME", "bench")
+        self.node = node
         self._runs = 0
 
-    def start(self, name: str, record_s: float = RECORD_S, prefix: Sequence[str] = ()) -> Sampler:
-        """Start ``sidecar`` or ``floor`` on a file of its own."""
+    def start(self, name: str, prefix: Sequence[str] = ()) -> Sampler:
+        """Start ``sidecar`` or ``floor`` in a run directory of its own."""
         self._runs += 1
         folder = self.folder / f"{name}-{self._runs}"
         folder.mkdir()
-        python = [*prefix, sys.executable, "-I", "-S"]
+        program = folder / (self.floor if name == "floor" else self.zipapp).name
+        os.link(self.folder / program.name, program)
+        argv = [*prefix, sys.executable, "-I", "-S", str(program)]
         if name == "floor":
-            return Sampler([*python, str(self.floor), str(folder / "floor")], folder / "floor", ENVIRON)
-        environ = ENVIRON | {"SLURMD_NODENAME": self.node}
-        argv = [*python, str(self.zipapp), "--run-dir", str(folder), "--run-id", "20260101T000000Z-0123456789abcdef"]
-        argv += ["--interval", format(INTERVAL_S, "g"), "--record", format(record_s, "g"), "--until-eof"]
+            return Sampler([*argv, str(folder / "floor.jsonl")], folder / "floor.jsonl", ENVIRON)
+        argv += ["--run-dir", str(folder), "--run-id", "20260101T000000Z-0123456789abcdef", "--interval"]
+        argv += [format(INTERVAL_S, "g"), "--record", format(RECORD_S, "g"), "--until-eof", "--root-pid"]
         output = folder / f"{ENVIRON['SLURM_JOB_ID']}.0.{self.node}.jsonl"
-        return Sampler([*argv, "--root-pid", str(os.getpid())], output, environ)
+        return Sampler([*argv, str(os.getpid())], output, ENVIRON | {"SLURMD_NODENAME": self.node})
 
     def starts(self, count: int) -> dict[str, dict[str, list[float]]]:
         """Seconds to the first record and to the end, in turns so that both see the same machine."""
@@ -130,18 +130,19 @@ class Bench:
 
     def at_work(self, seconds: float) -> tuple[dict[str, dict[str, Any]], Path]:
         """Both at once for ``seconds``, half an interval apart; the figures of each, and the sidecar's file."""
-        samplers = {}
-        begun = {}
+        samplers: dict[str, Sampler] = {}
+        begun: dict[str, tuple[float, float, float]] = {}
         for name in ("sidecar", "floor"):
-            samplers[name] = self.start(name)
-            samplers[name].wait_for_record()
-            begun[name] = (time.perf_counter(), samplers[name].cpu_s())
-            time.sleep(INTERVAL_S / 2)
-        time.sleep(max(0.0, seconds - 2 * (INTERVAL_S / 2)))
+            sampler = samplers[name] = self.start(name)
+            sampler.wait_for_record()
+            start_cpu_s = sampler.cpu_s()
+            # From between two ticks to between two ticks: as many of them as there are seconds.
+            time.sleep(SETTLE_S)
+            begun[name] = (time.perf_counter(), sampler.cpu_s(), start_cpu_s)
+            time.sleep(INTERVAL_S / 2 - SETTLE_S)
         figures: dict[str, dict[str, Any]] = {}
         for name, sampler in samplers.items():
-            first_at, first_cpu_s = begun[name]
-            # Ask each at the same distance from its last tick.
+            first_at, first_cpu_s, start_cpu_s = begun[name]
             time.sleep(max(0.0, first_at + seconds - time.perf_counter()))
             sampled_s, cpu_s = time.perf_counter() - first_at, sampler.cpu_s() - first_cpu_s
             peak_kib = sampler.peak_rss_kib()
@@ -149,7 +150,7 @@ class Bench:
             written = sampler.output.read_bytes()
             figures[name] = {
                 "cpu_s_per_60s": cpu_s / sampled_s * 60,
-                "cpu_start_s": first_cpu_s,
+                "cpu_start_s": start_cpu_s,
                 "cpu_life_s": life_s,
                 "sampled_s": sampled_s,
                 "peak_rss_kib": peak_kib,
@@ -158,39 +159,54 @@ class Bench:
             }
         return figures, samplers["sidecar"].output
 
-    def opened(self, name: str) -> dict[str, float | None]:
-        """Files opened before the first record and per record after it, counted by strace where it can be used."""
-        nothing = dict.fromkeys(("opened_to_first_record", "opened_after_per_record", "failed_opens"))
+    def opened(self) -> dict[str, dict[str, int] | None]:
+        """Files that each opens, counted by strace; None where that is missing or may not trace here."""
         strace = shutil.which("strace")
-        log = self.folder / f"{name}.strace"
-        if strace is None or subprocess.run([strace, "-o", str(log), "true"], check=False).returncode:
-            return dict(nothing)
-        prefix = [strace, "-f", "-ttt", "-o", str(log), "-e", "trace=open,openat,openat2,write"]
-        sampler = self.start(name, TRACED_RECORD_S, prefix)
-        sampler.wait_for_record()
-        time.sleep(TRACED_S)
-        sampler.stop()
-        return _count(log.read_text(), sampler.output.read_bytes().count(FIRST))
+        trial = [str(strace), "-o", "/dev/null", "true"]
+        if strace is None or subprocess.run(trial, check=False, capture_output=True).returncode:
+            return {"sidecar": None, "floor": None}
+        started: dict[str, tuple[Sampler, Path]] = {}
+        for name in ("sidecar", "floor"):
+            log = self.folder / f"{name}.strace"
+            prefix = [strace, "-f", "-ttt", "-o", str(log), "-e", "trace=open,openat,openat2,write"]
+            started[name] = self.start(name, prefix), log
+            started[name][0].wait_for_record()
+        time.sleep(RECORD_S + INTERVAL_S / 2)
+        found: dict[str, dict[str, int] | None] = {}
+        for name, (sampler, log) in started.items():
+            stopped_wall_s = time.time()
+            sampler.stop()
+            found[name] = count_opens(log.read_text(), sampler.output.parent, stopped_wall_s)
+        return found
 
 
-def _count(log: str, records: int) -> dict[str, float | None]:
-    before = after = failed = 0
-    recording = False
-    for line in log.splitlines():
-        if re.search(r" write\(\d+, \"\{", line):
-            recording = True
-        elif re.search(r" open(at2?)?\(", line):
-            if re.search(r"= -1 E", line):
-                failed += 1
-            elif recording:
-                after += 1
-            else:
-                before += 1
-    return {
-        "opened_to_first_record": before,
-        "opened_after_per_record": after / max(1, records - 1),
-        "failed_opens": failed,
+def count_opens(log: str, run_dir: Path, stopped_wall_s: float) -> dict[str, int]:
+    """Opens until the first line is written and from then on, by where the file lies.
+
+    ``run_dir`` is what all nodes share, ``kernel`` is /proc, /sys and /dev, ``disk`` the rest. Left out is what
+    the simulated driver opens for itself: the file that tells it to fail.
+    """
+    counts = {
+        f"{place}_{phase}": 0 for phase in ("first", "later") for place in ("run_dir", "disk", "kernel", "failed")
     }
+    phase = "first"
+    for line in log.splitlines():
+        if float(line.split(maxsplit=2)[1]) > stopped_wall_s:
+            break
+        if re.search(r' write\(\d+, "\{', line):
+            phase = "later"
+        found = re.search(r' open(?:at2?)?\((?:AT_FDCWD, )?"([^"]*)"', line)
+        if found is None or found[1].endswith("/nvml-fault"):
+            continue
+        place = "disk"
+        if re.search(r"= -1 E", line):
+            place = "failed"
+        elif found[1].startswith(f"{run_dir}/"):
+            place = "run_dir"
+        elif found[1].startswith(("/proc", "/sys/", "/dev/")):
+            place = "kernel"
+        counts[f"{place}_{phase}"] += 1
+    return counts
 
 
 def interpreter(count: int) -> dict[str, Any]:
@@ -211,13 +227,14 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     folder = Path(tempfile.mkdtemp(prefix="hpcfrugal-bench-", dir=Path.home()))
     try:
-        bench = Bench(folder, parameters["floor"])
+        bench = Bench(folder, parameters["floor"], parameters["node"])
         bare = interpreter(parameters["starts"])
         starts = bench.starts(parameters["starts"])
         figures, written = bench.at_work(parameters["seconds"])
+        opened = bench.opened()
         lines = [json.loads(line) for line in written.read_text().splitlines()]
         result: dict[str, Any] = {
-            name: {**figures[name], **starts[name], **bench.opened(name)} for name in ("sidecar", "floor")
+            name: {**figures[name], **starts[name], "opened": opened[name]} for name in ("sidecar", "floor")
         }
         result |= {
             "interpreter": bare,

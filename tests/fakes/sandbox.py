@@ -69,9 +69,9 @@ class Sandbox:
         path.write_text(text)
         return path
 
-    def job(self, command: str, name: str = "job.yaml", **more: Any) -> Path:
+    def job(self, command: str, file: str = "job.yaml", **more: Any) -> Path:
         """A job file; JSON is YAML, and quotes whatever a test puts into it."""
-        return self.write(name, json.dumps({"command": command, **more}))
+        return self.write(file, json.dumps({"command": command, **more}))
 
     def submit(self, command: str, **more: Any) -> tuple[str, Path]:
         """Submit a job of this machine; returns its id and its run directory."""

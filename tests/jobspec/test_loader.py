@@ -301,7 +301,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert told(tmp_path / "latin.yaml") == "latin.yaml:2: is not UTF-8 text (save the file as UTF-8)"
     (tmp_path / "big.yaml").write_text("# " + "x" * 1_000_000)
     assert "big.yaml: is larger than 1 MB" in told(tmp_path / "big.yaml")
-    assert told(tmp_path / "a\0b").endswith("embedded null byte")
+    assert "can't be read: " in told(tmp_path / "a\0b")
     assert "\x1b" not in told(tmp_path / "a\x1b[31m.yaml")
 
 

@@ -120,7 +120,7 @@ def test_energy_over_an_edge_lies_in_both_buckets(spool: FakeSpool) -> None:
 def test_no_sensor_gives_the_model_with_its_inputs_and_the_reason(spool: FakeSpool) -> None:
     run = spool.run()
     absent = [{"component": "cpu", "source": "rapl-powercap", "reason": "denied: /sys"}]
-    header = run.header(channels=[], absent=absent, gpus=[V100])
+    header = run.header(channels=[], absent=absent, gpus=[V100], exclusive=False)
     found = channels(run.samples([header, *run.records([], 60)]))
     assert {name: channel.energy_uj for name, channel in found.items()} == {
         "cpu/cpu/model-tdp": 450_000_000,
@@ -133,6 +133,13 @@ def test_no_sensor_gives_the_model_with_its_inputs_and_the_reason(spool: FakeSpo
     assert "7.5 W per core (Xeon Gold 6248)" in (cpu.inputs or "")
     assert "8.000 GB allocated" in (found["dram/dram/model-memory"].inputs or "")
     assert found["dram/dram/model-memory"].reason == "no sensor reported"
+
+
+def test_the_model_of_an_exclusive_job_counts_all_that_its_node_does(spool: FakeSpool) -> None:
+    run = spool.run()
+    found = channels(run.samples([run.header(channels=[], exclusive=True), *run.records([], 60)]))
+    assert found["cpu/cpu/model-tdp"].energy_uj == 4 * 450_000_000  # four cores busy, one of them with the job
+    assert "node busy CPU time" in (found["cpu/cpu/model-tdp"].inputs or "")
 
 
 def test_memory_used_stands_in_for_an_unknown_allocation(spool: FakeSpool) -> None:
@@ -183,7 +190,7 @@ def test_a_sensor_that_never_answers_gives_way_to_the_model(spool: FakeSpool) ->
     dead = found["cpu/package-0/rapl-powercap"]
     assert (dead.energy_uj, dead.errors, dead.counted) == (None, 9, False)
     assert dead.reason == "no reading succeeded"
-    assert found["cpu/cpu/model-tdp"].energy_uj == 450_000_000
+    assert found["cpu/cpu/model-tdp"].energy_uj == 4 * 450_000_000
     assert "gave no usable reading" in (found["cpu/cpu/model-tdp"].reason or "")
     assert found["dram/dram-0/rapl-powercap"].energy_uj == 600_000_000
 

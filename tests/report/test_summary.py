@@ -89,7 +89,7 @@ def test_a_source_after_another_adds_its_time(spool: FakeSpool) -> None:
     run.slurm()
     summary = summaries(spool)["17"]
     cpu = summary.components["cpu"]
-    assert (cpu.measured_uj, cpu.modelled_uj, cpu.coverage) == (5_400_000_000, 225_000_000, 1.0)
+    assert (cpu.measured_uj, cpu.modelled_uj, cpu.coverage) == (5_400_000_000, 900_000_000, 1.0)
     assert summary.total.complete
 
 

@@ -1,0 +1,187 @@
+"""A command on this machine with the sampler around it: the same sampler, spool and ledger as for a job."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from hpcfrugal import __version__
+from hpcfrugal.bundle import cached_sidecar
+from hpcfrugal.config import cache_dir
+from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
+
+FIRST_SAMPLE_S = 2.0
+"""The command waits no longer than this for the first sample."""
+
+LAST_SAMPLE_S = 2.0
+"""Nor its end for the last one."""
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """A command that ran. ``exit_code`` is 128 + n where signal n ended it; ``spool`` holds the run."""
+
+    run_dir: RunDir
+    spool: Path
+    exit_code: int
+    command_s: float
+
+
+def run_command(
+    argv: Sequence[str], spool: Path, *, interval_s: float, record_s: float, exclusive: bool
+) -> tuple[LocalRun, str | None]:
+    """Run ``argv`` to its end and measure meanwhile; signals are passed on.
+
+    Returns the run and, where ``spool`` could not be written and a temporary one stands in, why. Nothing that
+    fails on the side of the measurement keeps the command from running.
+    """
+    created_at = datetime.now(UTC)
+    run_id = new_run_id(created_at, f"{os.getpid()} {time.monotonic_ns()} {os.urandom(8).hex()}")
+    trouble = None
+    try:
+        run_dir = RunDir.create(spool, run_id, created_at)
+    except OSError as error:
+        trouble = f"{error.filename or spool}: {error.strerror}"
+        spool = Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
+        run_dir = RunDir.create(spool, run_id, created_at)
+    cluster = f"local:{socket.gethostname().split('.')[0]}"
+    _describe(run_dir, argv, created_at, cluster)
+    sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, exclusive)
+    started_at = time.time()
+    began = time.monotonic()
+    try:
+        code = _run(argv)
+    finally:
+        command_s = time.monotonic() - began
+        _stop_sidecar(sidecar)
+    write_json_atomic(
+        run_dir.end_json(run_id, 0),
+        {
+            "schema": 1,
+            "job_id": run_id,
+            "restart": 0,
+            "array_job_id": None,
+            "array_task_id": None,
+            "exit_code": code,
+            "started_wall_s": started_at,
+            "ended_wall_s": started_at + command_s,
+        },
+    )
+    return LocalRun(run_dir, spool, code, command_s), trouble
+
+
+def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str) -> None:
+    write_json_atomic(
+        run_dir.run_json,
+        {
+            "schema": 1,
+            "run_id": run_dir.run_id,
+            "user": getpass.getuser(),
+            "uid": os.getuid(),
+            "created_at": created_at.isoformat(),
+            "hpcfrugal_version": __version__,
+            "backend": "run",
+            "host": socket.gethostname(),
+            "spec": {"name": Path(argv[0]).name, "command": shlex.join(argv)},
+            "plan": None,
+        },
+    )
+    write_json_atomic(
+        run_dir.submitted_json,
+        {"schema": 1, "cluster": cluster, "job_id": run_dir.run_id, "submitted_at": created_at.isoformat()},
+    )
+
+
+def _start_sidecar(
+    run_dir: RunDir, cluster: str, interval_s: float, record_s: float, exclusive: bool
+) -> subprocess.Popen[bytes] | None:
+    """The sampler, once it has begun; None where it cannot be started."""
+    try:
+        zipapp = cached_sidecar(cache_dir())
+    except OSError:
+        return None
+    words = [sys.executable, "-I", "-S", str(zipapp), "--run-dir", str(run_dir.path), "--run-id", run_dir.run_id]
+    words += ["--interval", format(interval_s, "g"), "--record", format(record_s, "g"), "--until-eof"]
+    words += ["--root-pid", str(os.getpid())] + (["--exclusive"] if exclusive else [])
+    environ = os.environ | {"HPCFRUGAL_JOB_ID": run_dir.run_id, "HPCFRUGAL_CLUSTER": cluster}
+    log_path = run_dir.path / f"{run_dir.run_id}.0.sidecar.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log, env=environ, start_new_session=True
+        )
+    until = time.monotonic() + FIRST_SAMPLE_S
+    while time.monotonic() < until and process.poll() is None and not _has_begun(run_dir):
+        time.sleep(0.002)
+    return process
+
+
+def _has_begun(run_dir: RunDir) -> bool:
+    """Whether the header and the first record are there (they are written in one go)."""
+    return any(path.stat().st_size > 0 for path in run_dir.path.glob("*.jsonl"))
+
+
+def _stop_sidecar(process: subprocess.Popen[bytes] | None) -> None:
+    if process is None:
+        return
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(timeout=LAST_SAMPLE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _run(argv: Sequence[str]) -> int:
+    """The command's exit code as a shell gives it: 127 not found, 126 cannot be run, 128 + n died of signal n."""
+    try:
+        child = subprocess.Popen(list(argv))
+    except FileNotFoundError:
+        sys.stderr.write(f"hpcfrugal: {argv[0]}: command not found\n")
+        return 127
+    except OSError as error:
+        sys.stderr.write(f"hpcfrugal: {argv[0]}: {error.strerror}\n")
+        return 126
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    # From a terminal these go to the command as well, by the terminal itself.
+    before |= {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        code = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def last_window_s(run_dir: RunDir) -> float | None:
+    """Seconds between the first and the last sample; None where there were none."""
+    times = []
+    for path in run_dir.path.glob("*.jsonl"):
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                record = json.loads(line)
+                if record["kind"] in {"record", "end"}:
+                    times.append(int(record["boottime_ns"]))
+    return (max(times) - min(times)) / 1e9 if times else None

@@ -1,0 +1,296 @@
+"""What each command prints, to a reader and to a program."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sandbox import Sandbox
+
+import hpcfrugal
+from hpcfrugal.cli.root import COMMANDS
+from hpcfrugal.jobspec import load_job
+
+ESCAPE = "\x1b"
+
+
+def test_version_and_help(box: Sandbox) -> None:
+    assert box.ok("--version") == f"hpcfrugal, version {hpcfrugal.__version__}\n"
+    listed = box.ok("--help")
+    for name in COMMANDS:
+        assert f"\n  {name} " in listed
+        text = box.ok(name, "--help")
+        assert text.startswith(f"Usage: hpcfrugal {name}")
+        assert all(len(line) <= 100 for line in text.splitlines())
+    assert box.ok("submit", "-h") == box.ok("submit", "--help")
+
+
+def test_init_writes_a_file_that_works(box: Sandbox) -> None:
+    assert box.ok("init") == "Wrote job.yaml. Submit it: hpcfrugal submit job.yaml\n"
+    path = box.work / "job.yaml"
+    assert load_job(path).name == "my-job"
+    script = box.ok("submit", "--dry-run", "job.yaml")
+    assert "#SBATCH --job-name=my-job\n" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+    path.write_text("mine\n")
+    result = box.run("init")
+    assert (result.code, result.out) == (2, "")
+    assert "job.yaml: exists already" in result.err
+    assert path.read_text() == "mine\n"
+    box.ok("init", "--force")
+    assert load_job(path).name == "my-job"
+    box.ok("init", "other.yaml")
+    assert box.run("init", "no/such/folder.yaml").code == 3
+    assert box.run("init", ".").code == 2
+
+
+def test_every_template_dry_runs(box: Sandbox) -> None:
+    for template in ("plain", "gpu", "array", "mpi", "torchrun", "container"):
+        more = {"resources": {"array": "0-3"}} if template == "array" else {}
+        if template == "container":
+            more = {"container": "my.sif"}
+        script = box.ok("submit", "--backend", "slurm_cli", "--dry-run", box.job("echo hi", template=template, **more))
+        assert script.startswith("#!/bin/bash\n")
+        assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+    assert not box.spool.exists()
+
+
+def test_dry_run_is_what_is_submitted(box: Sandbox) -> None:
+    path = box.job("echo hi", env={"A": "b c"})
+    dry = box.ok("submit", "--dry-run", path).splitlines()
+    _, run_dir = box.submit("echo hi", env={"A": "b c"})
+    real = (run_dir / "script.sbatch").read_text().splitlines()
+    # Only the run's own name differs.
+    assert len(dry) == len(real)
+    for one, other in zip(dry, real, strict=True):
+        assert one == other or run_dir.name in other
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(box: Sandbox, shell: str) -> None:
+    text = box.ok("completion", shell)
+    assert "_HPCFRUGAL_COMPLETE" in text
+    if shutil.which(shell):
+        assert subprocess.run([shell, "-n"], input=text, text=True, check=False).returncode == 0
+    at = "su" if shell == "fish" else "1"
+    said = box.ok(env={"_HPCFRUGAL_COMPLETE": f"{shell}_complete", "COMP_WORDS": "hpcfrugal su", "COMP_CWORD": at})
+    assert "submit" in said
+
+
+def test_submit_several(box: Sandbox) -> None:
+    paths = [box.job(f"echo {number}", f"{number}.yaml", output=f"o{number}") for number in range(3)]
+    rows = [json.loads(line) for line in box.ok("submit", "--json", *paths).splitlines()]
+    assert [row["name"] for row in rows] == ["0", "1", "2"]
+    assert len({row["job_id"] for row in rows}) == 3
+    for row in rows:
+        assert set(row) == {"job_id", "cluster", "run_id", "run_dir", "name"}
+        assert Path(row["run_dir"], "run.json").is_file()
+        assert box.wait_over(row["job_id"]) == "COMPLETED"
+    assert [(box.work / f"o{number}").read_text() for number in range(3)] == ["0\n", "1\n", "2\n"]
+
+
+def test_wait_for_several_ends_with_the_first_failure(box: Sandbox) -> None:
+    result = box.run("submit", "--wait", box.job("true", "a.yaml"), box.job("sleep 0.7; exit 5", "b.yaml"))
+    assert result.code == 5
+    assert result.out.count("COMPLETED") == 1
+    assert "RUNNING" in result.err
+    assert ESCAPE not in result.out + result.err
+
+
+def test_submit_says_one_line(box: Sandbox) -> None:
+    result = box.run("submit", box.job("true"))
+    (run_dir,) = box.spool.glob("*/*")
+    cluster = json.loads((run_dir / "submitted.json").read_text())["cluster"]
+    assert (result.code, result.out, result.err) == (0, f"Submitted job {run_dir.name} on {cluster}\n", "")
+
+
+def test_status(box: Sandbox) -> None:
+    assert box.ok("status") == "No jobs yet. Submit one: hpcfrugal submit job.yaml\n"
+    assert json.loads(box.ok("status", "--json")) == []
+    assert box.ok("watch") == "None of your jobs waits or runs.\n"
+    quick, _ = box.submit("true", name="quick")
+    box.wait_over(quick)
+    slow, run_dir = box.submit("sleep 60", name="slow", energy={"interval": 0.1, "record": 0.2})
+    table = box.ok("status")
+    for words in (quick, slow, "quick", "slow", "COMPLETED", "RUNNING"):
+        assert words in table
+    assert ESCAPE not in table
+    assert slow not in box.ok("status", quick)
+    # The beginning of a run id is enough where it fits only one.
+    rows = json.loads(box.ok("status", "--json", slow[:-2]))
+    assert [(row["job_id"], row["name"], row["state"]) for row in rows] == [(slow, "slow", "RUNNING")]
+    assert rows[0]["run_id"] == run_dir.name
+    assert rows[0]["elapsed_s"] >= 0
+    result = box.run("status", quick[:6])
+    assert (result.code, result.out) == (2, "")
+    assert "fits several runs" in result.err
+
+
+def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> None:
+    job_id, _ = box.submit("sleep 1")
+    text = box.ok("watch", "--interval", "0.5", job_id)
+    assert text.count(job_id) == 2
+    assert text.index("RUNNING") < text.index("COMPLETED")
+    assert ESCAPE not in text
+
+
+def test_cancel_several(box: Sandbox) -> None:
+    jobs = [box.submit("sleep 60")[0] for _ in range(2)]
+    assert box.ok("cancel", *jobs) == "".join(f"Cancelled job {job_id}\n" for job_id in jobs)
+    assert [box.wait_over(job_id) for job_id in jobs] == ["FAILED", "FAILED"]
+    # One that does not exist: the others are left alone.
+    third, _ = box.submit("sleep 60")
+    assert box.run("cancel", third, "17").code == 2
+    assert box.state(third) == "RUNNING"
+
+
+def test_doctor(box: Sandbox) -> None:
+    (box.home / "bin").mkdir()
+    box.env["PATH"] = str(box.home / "bin")  # no Slurm
+    result = box.run("doctor", "--json")
+    found = json.loads(result.out)
+    assert (result.code, found["ok"]) == (0, True), result
+    assert {"program", "slurm", "sensors", "files"} >= {one["area"] for one in found["findings"]}
+    for one in found["findings"]:
+        assert set(one) == {"area", "subject", "level", "found", "advice"}
+        # A gap without advice helps nobody.
+        assert one["level"] == "ok" or one["advice"]
+    subjects = {one["subject"]: one for one in found["findings"]}
+    assert str(box.spool) in subjects["spool"]["found"]
+    assert "torchrun" in subjects["templates"]["found"]
+    text = box.ok("doctor")
+    assert ESCAPE not in text
+    for one in found["findings"]:
+        assert one["subject"] in text
+    # It looks and makes nothing.
+    assert not box.spool.exists()
+
+
+def test_doctor_ends_with_3_where_something_is_broken(box: Sandbox) -> None:
+    box.env |= {"PATH": "/nowhere", "HPCFRUGAL_SPOOL": "/dev/null/x", "HPCFRUGAL_LEDGER": "/dev"}
+    result = box.run("doctor", "--json")
+    assert result.code == 3, result
+    broken = {one["subject"] for one in json.loads(result.out)["findings"] if one["level"] == "fault"}
+    assert broken == {"spool", "ledger"}
+
+
+def test_schema(box: Sandbox) -> None:
+    assert json.loads(box.ok("schema"))["properties"]["command"]
+
+
+@pytest.mark.parametrize("argv", [["doctor"], ["schema"], ["report"], ["ledger", "export"], ["--help"]])
+def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox, argv: list[str]) -> None:
+    job_id, _ = box.submit("true")
+    box.wait_over(job_id)
+    box.ok("ledger", "sync")
+    process = subprocess.Popen(
+        [*box.program, *argv],
+        cwd=box.work, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    err = process.stderr.read().decode()
+    process.wait(timeout=30)
+    process.stderr.close()
+    assert err == ""
+
+
+TERMINAL = """
+import os, pty, sys
+status = pty.spawn(sys.argv[1:])
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+def on_a_terminal(box: Sandbox, *argv: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINAL, *box.program, *argv],
+        cwd=box.work, env=box.env | {"TERM": "xterm-256color"} | env, stdin=subprocess.DEVNULL,
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.stdout.decode(errors="replace")
+
+
+def test_colour_is_for_terminals_that_want_it(box: Sandbox) -> None:
+    job_id, _ = box.submit("true")
+    box.wait_over(job_id)
+    for argv in (["doctor"], ["status"], ["submit", "missing.yaml"]):
+        assert f"{ESCAPE}[" in on_a_terminal(box, *argv), argv
+        assert f"{ESCAPE}[" not in on_a_terminal(box, *argv, NO_COLOR="1", TERM="dumb"), argv
+        result = box.run(*argv)
+        assert ESCAPE not in result.out + result.err, argv
+        # NO_COLOR alone: no colour; rich may still write in bold, which NO_COLOR does not speak of.
+        plain = on_a_terminal(box, *argv, NO_COLOR="1")
+        assert not any(f"{ESCAPE}[{code}m" in plain for code in (31, 32, 33, 34, 35, 36)), argv
+
+
+# A name that tries everything: shell, terminal, rich's markup, SQL, length.
+HOSTILE = "a'; touch pwned #$(touch pwned)`touch pwned`\"[red]x[/red] -- \u202e" + "ü" * 300
+
+
+@pytest.mark.parametrize("template", ["plain", "gpu"])
+def test_hostile_texts_are_only_texts(box: Sandbox, template: str) -> None:
+    value = f"{ESCAPE}]0;owned\x07{ESCAPE}[31m\nline'; touch pwned #"
+    folder = box.work / "a'; touch pwned #\n$(touch pwned)"
+    folder.mkdir()
+    spec = {
+        "name": HOSTILE, "template": template, "workdir": str(folder), "output": str(box.work / "o"),
+        "env": {"V": value}, "tags": {"project": value, "phase": HOSTILE},
+    }  # fmt: skip
+    result = box.run("submit", "--wait", box.job('printf "%s|%s" "$V" "$PWD"', "it's [red]a job.yaml", **spec))
+    assert result.code == 0, result
+    assert (box.work / "o").read_text() == f"{value}|{folder}"
+    said = result.out + result.err
+    for argv in (["status"], *(["report", *cut] for cut in ([], ["--by", "project"], ["--by", "phase"], ["--csv"]))):
+        one = box.run(*argv)
+        assert one.code == 0
+        said += one.out + one.err
+    assert ESCAPE not in said
+    assert "\x07" not in said
+    assert "\u202e" not in said.replace(box.ok("report", "--csv"), "")
+    assert "[red]x[/red]" in said
+    (row,) = json.loads(box.ok("status", "--json"))
+    assert row["name"] == HOSTILE
+    (job,) = json.loads(box.ok("report", "--json"))["jobs"]
+    assert job["tags"]["project"] == value
+    assert not list(box.work.rglob("pwned"))
+    assert not list(box.home.rglob("pwned"))
+
+
+def test_hostile_arguments_are_not_echoed_raw(box: Sandbox) -> None:
+    bad = f"{ESCAPE}[31m{ESCAPE}]0;owned\x07.yaml"
+    for argv in (["submit", bad], ["cancel", bad], ["report", bad], [bad], ["init", f"no/{bad}"], ["status", bad]):
+        result = box.run(*argv)
+        assert result.code in (2, 3), argv
+        assert ESCAPE not in result.out + result.err, argv
+        assert "Traceback" not in result.err, argv
+    (box.work / bad).write_text("script: nowhere.sh\ntemplate: none\nresources: {array: 1-2, nodes: 5}\n")
+    for extra in ([], ["--dry-run"]):
+        assert ESCAPE not in box.run("submit", *extra, bad).err
+    (box.work / bad).write_text("command: 'true'\ntemplate: none\n")
+    assert ESCAPE not in box.run("submit", bad).err
+
+
+def test_names_with_control_characters_are_refused(box: Sandbox) -> None:
+    for name in ("a\nb", f"{ESCAPE}[31m", "a\x00b", "\u2028"):
+        result = box.run("submit", box.job("true", name=name))
+        assert result.code == 2, name
+        assert "name" in result.err
+        assert ESCAPE not in result.err
+    assert not box.spool.exists()
+
+
+def test_status_of_a_run_directory_that_is_only_half_there(box: Sandbox) -> None:
+    _, run_dir = box.submit("sleep 30")
+    (run_dir / "submitted.json").unlink()
+    assert box.ok("status") == "No jobs yet. Submit one: hpcfrugal submit job.yaml\n"
+    (run_dir / "submitted.json").write_text('{"job_id": "[bold]\\u001b[31mx", "cluster": 5}')
+    (run_dir / "run.json").write_text("[]")
+    result = box.run("status")
+    assert "Traceback" not in result.err
+    assert ESCAPE not in result.out + result.err

@@ -1,0 +1,198 @@
+"""Whatever is wrong is told as `error:` lines with an exit code, and never as a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from sandbox import Result, Sandbox
+
+
+def errors(result: Result, code: int) -> list[str]:
+    """The error lines of a run that must fail so, and say nothing else on standard output."""
+    assert result.code == code, result
+    assert "Traceback" not in result.err
+    assert result.out == ""
+    return [line.removeprefix("error: ") for line in result.err.splitlines() if line.startswith("error: ")]
+
+
+def test_all_problems_of_all_files_at_once(box: Sandbox) -> None:
+    one = box.write("one.yaml", "comand: x\nresources: {tmie: 5, nodes: many}\n")
+    two = box.write("two.yaml", "command: x\nscript: nowhere.sh\n")
+    good = box.job("touch ran", "good.yaml")
+    told = errors(box.run("submit", good, one, two, "missing.yaml"), 2)
+    assert len(told) >= 6
+    for words in ("comand", "did you mean `command`", "resources.tmie", "resources.nodes", "nowhere", "missing.yaml"):
+        assert any(words in line for line in told), words
+    # Nothing was submitted, not even the good one.
+    assert not box.spool.exists()
+    assert not (box.work / "ran").exists()
+
+
+def test_files_that_are_no_job_files(box: Sandbox) -> None:
+    (box.work / "folder").mkdir()
+    os.mkfifo(box.work / "pipe")
+    (box.work / "binary").write_bytes(bytes(range(256)))
+    (box.work / "loop").symlink_to("loop")
+    cases = {
+        "missing.yaml": "there is no such file",
+        "folder": "is not a file",
+        "pipe": "is not a file",
+        "binary": "",
+        "loop": "can't be read",
+        "folder/x/job.yaml": "there is no such file",
+        "n" * 300: "can't be read: File name too long",
+        str(box.write("empty.yaml", "")): "is empty",
+        str(box.write("list.yaml", "- a\n")): "must be a mapping",
+        str(box.write("bad.yaml", "command: [\n")): "bad.yaml",
+        str(box.write("tab.yaml", "command:\n\tx: 1\n")): "tab.yaml",
+        str(box.write("tag.yaml", "command: !!python/object/apply:os.system ['touch pwned']\n")): "tag.yaml",
+        str(box.write("deep.yaml", "[" * 5000)): "deep.yaml",
+        str(box.write("bomb.yaml", "a: &a [x,x]\nb: &b [*a,*a]\ncommand: [*b, *b]\n")): "bomb.yaml",
+        str(box.write("empty.sh", "")): "",
+        str(box.write("dos.sh", "#!/bin/bash\r\ntrue\r\n")): "DOS line ends",
+    }
+    for path, words in cases.items():
+        told = errors(box.run("submit", path), 2)
+        assert told, path
+        assert words in told[0], path
+    assert not (box.work / "pwned").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+def test_a_file_that_may_not_be_read(box: Sandbox) -> None:
+    box.job("true").chmod(0)
+    (line,) = errors(box.run("submit", "job.yaml"), 2)
+    assert "can't be read: Permission denied" in line
+
+
+def test_script_and_template_that_are_not_there(box: Sandbox) -> None:
+    (line,) = errors(box.run("submit", box.write("a.yaml", "script: nowhere.sh\n")), 2)
+    assert line.startswith(f"{box.work}/a.yaml:1: script: ")
+    assert "there is no such file" in line
+    (line,) = errors(box.run("submit", "--dry-run", box.job("true", template="gppu")), 2)
+    assert "there is no template 'gppu' (known: array, container, gpu" in line
+
+
+def test_a_broken_template_of_ones_own(box: Sandbox) -> None:
+    folder = box.home / ".config/hpcfrugal/templates"
+    folder.mkdir(parents=True)
+    for text, words in [
+        ("{% if %}", "plain.sbatch.j2:1: is not a template"),
+        ("{{ nonsense }}", "template plain: does not render: 'nonsense' is undefined"),
+        ('{% extends "nowhere.j2" %}', "template plain: needs nowhere.j2, which was not found"),
+    ]:
+        (folder / "plain.sbatch.j2").write_text(text)
+        (line,) = errors(box.run("submit", "--dry-run", box.job("true")), 2)
+        assert words in line
+
+
+def test_usage(box: Sandbox) -> None:
+    cases = [
+        (["sumbit"], "No such command 'sumbit'. Did you mean 'submit'?"),
+        (["xyzzy"], "No such command 'xyzzy'"),
+        (["submit"], "Missing argument"),
+        (["submit", "--no-such-option", "x"], "No such option"),
+        (["submit", "--backend", "pbs", "x"], "'pbs' is not one of"),
+        (["cancel"], "Missing argument"),
+        (["watch", "--interval", "0"], "0.5<=x<=3600"),
+        (["ledger", "snyc"], "No such command 'snyc'"),
+        (["completion", "tcsh"], "'tcsh' is not one of"),
+    ]
+    for argv, words in cases:
+        result = box.run(*argv)
+        assert (result.code, result.out) == (2, ""), argv
+        assert words in " ".join(result.err.split()), argv
+        assert "Traceback" not in result.err
+
+
+def test_jobs_that_do_not_exist(box: Sandbox) -> None:
+    for command in ("cancel", "status", "watch"):
+        told = errors(box.run(command, "17", "18"), 2)
+        assert [line.split(":")[0] for line in told] == ["17", "18"]
+    assert "there is no ledger" in errors(box.run("report", "17"), 3)[0]
+    box.ok("ledger", "sync")
+    assert "the ledger has no job '17'" in errors(box.run("report", "17"), 2)[0]
+
+
+@pytest.mark.parametrize("spool", ["/proc/x", "/dev/null/x", "/sys/x"])
+def test_a_spool_that_cannot_be_made(box: Sandbox, spool: str) -> None:
+    (line,) = errors(box.run("submit", box.job("touch ran"), env={"HPCFRUGAL_SPOOL": spool}), 3)
+    assert "cannot be made" in line
+    assert not (box.work / "ran").exists()
+
+
+def test_ledgers_that_are_none(box: Sandbox) -> None:
+    garbage = box.work / "garbage.db"
+    garbage.write_bytes(bytes(range(256)) * 40)
+    text = box.write("text.db", "SQLite format 3 is what I am not\n")
+    for path, sync, report in [(box.work, 3, 3), (garbage, 4, 4), (text, 4, 4), (Path("/proc/x/l.db"), 3, 3)]:
+        before = path.read_bytes() if path.is_file() else None
+        env = {"HPCFRUGAL_LEDGER": str(path)}
+        assert errors(box.run("ledger", "sync", env=env), sync), path
+        assert errors(box.run("report", env=env), report), path
+        assert errors(box.run("ledger", "export", env=env), report), path
+        if before is not None:
+            assert path.read_bytes() == before
+    # What the hint says helps.
+    assert box.run("ledger", "rebuild", env={"HPCFRUGAL_LEDGER": str(garbage)}).code == 0
+    assert box.run("report", env={"HPCFRUGAL_LEDGER": str(garbage)}).code == 0
+
+
+def test_settings(box: Sandbox) -> None:
+    path = box.home / ".config/hpcfrugal/config.toml"
+    path.parent.mkdir(parents=True)
+    for text, words in [
+        ("[[[", ["is not valid TOML"]),
+        ("spol = '/x'\nbackend = 'pbs'\nledger = 3\n", ["did you mean spool?", "needs one of auto", "needs a path"]),
+        ("spool = 'relative'", ["needs an absolute path"]),
+        ("spool = '~no-such-user/x'", ["names a user that does not exist"]),
+        ("[sidecar]\npython = []", ["needs a list of interpreters"]),
+    ]:
+        path.write_text(text)
+        told = errors(box.run("status"), 2)
+        assert len(told) == len(words), told
+        for word in words:
+            assert any(word in line for line in told), word
+    path.write_bytes(b"\xff\xfe")
+    assert "is not valid TOML" in errors(box.run("status"), 2)[0]
+    path.unlink()
+    path.mkdir()
+    assert "cannot be read: Is a directory" in errors(box.run("status"), 2)[0]
+    # The environment is checked in the same words.
+    path.rmdir()
+    (line,) = errors(box.run("status", env={"HPCFRUGAL_BACKEND": "pbs"}), 2)
+    assert line.startswith("HPCFRUGAL_BACKEND: needs one of")
+
+
+def test_a_working_directory_that_is_gone(box: Sandbox, tmp_path: Path) -> None:
+    path = box.job("true")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    box.program = ("sh", "-c", f'cd "{gone}" && rmdir "{gone}" && exec "$@"', "sh", *box.program)
+    result = box.run("submit", path)
+    assert result.code == 3, result
+    assert "Traceback" not in result.err
+
+
+def test_paths_that_are_not_utf8(box: Sandbox) -> None:
+    folder = box.work / os.fsdecode(b"\xffspool")
+    env = {"HPCFRUGAL_SPOOL": str(folder)}
+    path = box.job("echo ran", output="o")
+    assert box.run("submit", "--dry-run", path, env=env).code == 0
+    box.env |= env
+    told = json.loads(box.ok("submit", "--json", path))
+    assert box.wait_over(told["job_id"]) == "COMPLETED"
+    assert (box.work / "o").read_text() == "ran\n"
+    assert (folder / "2026-11").is_dir() or len(list(folder.iterdir())) == 1
+    box.ok("ledger", "sync")
+
+
+def test_a_terminal_that_is_not_utf8(box: Sandbox) -> None:
+    for argv in (["doctor"], ["status"], ["init", "ü.yaml"], ["--help"]):
+        result = box.run(*argv, env={"PYTHONIOENCODING": "latin-1"})
+        assert result.code in (0, 3), result
+        assert "Traceback" not in result.err, argv
+        assert "✓" not in result.out
