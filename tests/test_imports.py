@@ -45,14 +45,15 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": {"backends", "errors", "spool"},
     "ledger": {"accounting", "data", "errors", "spool"},
     "live": {"spool"},
+    "local_run": {"(package)", "bundle", "config", "spool"},
     "report": {"errors", "ledger"},
     "submission": {
         "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "render", "spool",
     },
     # on top
     "cli": {
-        "(package)", "backends", "config", "doctor", "errors", "jobs", "jobspec", "ledger", "live", "report",
-        "submission",
+        "(package)", "backends", "config", "doctor", "errors", "jobs", "jobspec", "ledger", "live", "local_run",
+        "report", "submission",
     },
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -32,7 +33,7 @@ def lab(words: Sequence[str]) -> str:
     return done.stdout
 
 
-def inside(part: str, parameters: dict[str, Any], *, user: str, node: str | None = None) -> dict[str, Any]:
+def inside(part: str, parameters: dict[str, Any], *, venv: Path, user: str, node: str | None = None) -> dict[str, Any]:
     """Run the file ``part`` of this folder as ``user`` in the lab, in one process; returns what it prints as JSON.
 
     The text of the file is handed over, because a checkout need not lie where the users can read it. The
@@ -40,20 +41,32 @@ def inside(part: str, parameters: dict[str, Any], *, user: str, node: str | None
     """
     words = ["exec", "--user", user, *(["--node", node] if node else [])]
     source = (BENCH / part).read_text(encoding="utf-8")
-    answer = lab([*words, "--", str(LAB_VENV / "bin" / "python"), "-I", "-c", source, json.dumps(parameters)])
+    answer = lab([*words, "--", str(venv / "bin" / "python"), "-I", "-c", source, json.dumps(parameters)])
     result: dict[str, Any] = json.loads(answer.splitlines()[-1])
     return result
 
 
-def need_lab() -> None:
-    """Raises BenchError where there is no healthy lab with hpcfrugal in it."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of both."""
+    parser.add_argument("--user", default="bob", help="user of the lab; default: bob")
+    parser.add_argument(
+        "--venv",
+        type=Path,
+        default=LAB_VENV,
+        help="environment with hpcfrugal, in reach of that user; default: the lab's",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def need_lab(venv: Path) -> None:
+    """Raises BenchError where there is no healthy lab, or no hpcfrugal for its users in ``venv``."""
     if os.geteuid() != 0:
         raise BenchError("the lab needs root")
     done = subprocess.run([str(LAB), "status"], capture_output=True, check=False)
     if done.returncode:
         raise BenchError("the lab is not up, or not healthy: scripts/lab up")
-    if not (LAB_VENV / "bin" / "hpcfrugal").exists():
-        raise BenchError("the lab's users have no hpcfrugal: scripts/lab install")
+    if not (venv / "bin" / "hpcfrugal").exists():
+        raise BenchError(f"there is no hpcfrugal in {venv}; for the lab's users: scripts/lab install")
 
 
 def median(values: Sequence[float]) -> float:
@@ -67,19 +80,20 @@ def percentile_90(values: Sequence[float]) -> float:
     return ordered[-(-9 * len(ordered) // 10) - 1]
 
 
-def circumstances() -> dict[str, Any]:
+def circumstances(venv: Path) -> dict[str, Any]:
     """When, where, how and on what: what a figure is worth nothing without."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["scripts/bench/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
-        "installed_is_this_checkout": _installed() == _sources(PROJECT / "hpcfrugal"),
+        "venv": str(venv),
+        "installed_is_this_checkout": _installed(venv) == _sources(PROJECT / "hpcfrugal"),
         "cpus": os.cpu_count(),
         "cpu_model": _first("/proc/cpuinfo", "model name", ":"),
         "system": _first("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
         "kernel": platform.release(),
         "python": subprocess.run(
-            [str(LAB_VENV / "bin" / "python"), "--version"], capture_output=True, text=True, check=True
+            [str(venv / "bin" / "python"), "--version"], capture_output=True, text=True, check=True
         ).stdout.strip(),
         "slurm": lab(["exec", "--", "sbatch", "--version"]).strip(),
         "jobs_in_lab": len(lab(["exec", "--", "squeue", "--noheader"]).splitlines()),
@@ -95,7 +109,7 @@ def show_circumstances(found: dict[str, Any]) -> None:
         f"{found['slurm']}, load {found['load_1min']}, {found['jobs_in_lab']} jobs in the lab"
     )
     same = "as in" if found["installed_is_this_checkout"] else "NOT as in"
-    print(f"hpcfrugal in the lab: {same} this checkout (at {found['commit']})\n")
+    print(f"hpcfrugal in {found['venv']}: {same} this checkout (at {found['commit']})\n")
 
 
 def _commit() -> str:
@@ -113,8 +127,8 @@ def _first(path: str, key: str, separator: str) -> str:
     return "unknown"
 
 
-def _installed() -> dict[str, bytes]:
-    folders = sorted(LAB_VENV.glob("lib/python3*/site-packages/hpcfrugal"))
+def _installed(venv: Path) -> dict[str, bytes]:
+    folders = sorted(venv.glob("lib/python3*/site-packages/hpcfrugal"))
     return _sources(folders[0]) if folders else {}
 
 

@@ -76,7 +76,7 @@ class Jobs:
             time.sleep(0.2)
 
 
-def measure(jobs: Jobs, rounds: int, programs: Sequence[str], import_runs: int) -> dict[str, Any]:
+def measure(jobs: Jobs, rounds: int, programs: dict[str, str], import_runs: int) -> dict[str, Any]:
     """All figures, unreduced."""
     held = ["sbatch", "--parsable", "--hold", "--time=1", "--mem=50M", "--output=/dev/null", "--wrap", "true"]
     jobs.submit(held)
@@ -84,11 +84,11 @@ def measure(jobs: Jobs, rounds: int, programs: Sequence[str], import_runs: int) 
     (jobs.folder / "job.yaml").write_text(JOB_FILE.format(anchor=anchor), encoding="utf-8")
     (jobs.folder / "job.sh").write_text(SCRIPT.format(anchor=anchor), encoding="utf-8")
     python = sys.executable
-    commands = {name: [name, "submit", "job.yaml"] for name in programs}
+    commands = {name: [path, "submit", "job.yaml"] for name, path in programs.items()}
     commands["sbatch"] = ["sbatch", "--parsable", "job.sh"]
     commands["the interpreter alone"] = [python, "-c", "pass"]
     # A user's first submit also builds the sampler's file, which the cache then keeps.
-    first_s = jobs.submit(commands[programs[0]])[0]["wall_s"]
+    first_s = jobs.submit(commands["hpcfrugal"])[0]["wall_s"]
     for _ in range(WARM_UP_ROUNDS):
         for argv in commands.values():
             jobs.submit(argv)
@@ -98,8 +98,8 @@ def measure(jobs: Jobs, rounds: int, programs: Sequence[str], import_runs: int) 
         for name in order:
             runs[name].append(jobs.submit(commands[name])[0])
         order.reverse()  # so that none always follows the same one
-    program = shutil.which(programs[0]) or programs[0]
-    texts = [jobs.submit([python, "-X", "importtime", program, "submit", "job.yaml"])[1] for _ in range(import_runs)]
+    traced = [python, "-X", "importtime", *commands["hpcfrugal"]]
+    texts = [jobs.submit(traced)[1] for _ in range(import_runs)]
     return {
         "first_submit_s": first_s,
         "runs": runs,

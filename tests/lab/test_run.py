@@ -1,0 +1,46 @@
+"""``hpcfrugal run`` on a node whose true energy is known."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from .conftest import Lab
+from .test_jobs import lab_name
+
+pytestmark = pytest.mark.lab
+
+
+def test_run_reads_the_truth(lab: Lab) -> None:
+    lab.call("install")
+    done = lab.exec(["hpcfrugal", "run", "--json", "--", "sleep", "20"], user="bob", node="n2")
+    document = json.loads(done.stdout)
+    assert document["boundary"] == "components"
+    assert document["modelled_j"] is None
+    total = Decimal(0)
+    for channel in document["channels"]:
+        t0, t1 = (Decimal(channel[key]) / 10**9 for key in ("first_boottime_ns", "last_boottime_ns"))
+        truth_uj = lab.truth("n2", t0, t1, clock="boottime")[lab_name(channel["domain"])]
+        # The counters move every 5 ms, the window is 20 s.
+        assert channel["energy_j"] * 1e6 == pytest.approx(truth_uj, rel=2e-3)
+        total += Decimal(str(channel["energy_j"])) if channel["counted"] else 0
+    assert Decimal(str(document["energy_j"]["total"])) == total
+
+
+def test_denied_counters_are_modelled_with_the_reason(lab: Lab) -> None:
+    lab.call("install")
+    lab.call("deny", "n3")
+    try:
+        done = lab.exec(["hpcfrugal", "run", "--json", "--", "sleep", "3"], user="bob", node="n3")
+    finally:
+        lab.call("allow", "n3")
+    document = json.loads(done.stdout)
+    cpu = [channel for channel in document["channels"] if channel["component"] == "cpu" and channel["counted"]]
+    assert [channel["quality"] for channel in cpu] == ["modelled"]
+    assert "denied" in cpu[0]["reason"]
+    assert cpu[0]["energy_j"] > 0
+    assert any("denied" in absent["reason"] for absent in document["absent"])
+    gpus = [channel for channel in document["channels"] if channel["component"] == "gpu"]
+    assert {channel["quality"] for channel in gpus} == {"measured"}

@@ -1,0 +1,92 @@
+"""``hpcfrugal run``: the command comes first, the figures after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ARGV = [sys.executable, "-m", "hpcfrugal", "run"]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "HPCFRUGAL_", "SLURM_"))}
+    return kept | {"HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
+
+
+def run(environ: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*ARGV, *argv], env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 9"], 9),
+        (["sh", "-c", "kill -KILL $$"], 137),
+        (["no-such-command-at-all"], 127),
+        (["/"], 126),
+    ],
+)
+def test_exit_code_is_the_commands(environ: dict[str, str], argv: list[str], code: int) -> None:
+    done = run(environ, "--", *argv)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_json_is_one_line_after_the_output(environ: dict[str, str], tmp_path: Path) -> None:
+    done = run(environ, "--json", "-o", str(tmp_path / "run.json"), "--", "sh", "-c", "echo --json; cat; sleep 1.2")
+    assert done.returncode == 0
+    output, text = done.stdout.splitlines()
+    assert output == "--json"
+    document: dict[str, Any] = json.loads(text)
+    assert json.loads((tmp_path / "run.json").read_text()) == document
+    assert {"energy_j", "boundary", "channels", "duration_s", "coverage"} <= document.keys()
+    assert 1.2 <= document["command_s"] <= document["duration_s"] + 0.1 < 3
+    assert document["coverage"] == pytest.approx(1, abs=0.1)
+    for channel in document["channels"]:
+        assert {"component", "source", "quality", "energy_j"} <= channel.keys()
+        assert channel["energy_j"] is None or channel["energy_j"] > 0
+
+
+def test_signals_are_passed_on(environ: dict[str, str]) -> None:
+    script = "trap 'echo got; exit 3' USR1; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done"
+    with subprocess.Popen(
+        [*ARGV, "--", "sh", "-c", script], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGUSR1)
+        out, _ = process.communicate(timeout=30)
+        assert (process.returncode, out) == (3, "got\n")
+
+
+def test_unwritable_spool_costs_the_record_and_nothing_else(environ: dict[str, str]) -> None:
+    done = run(environ | {"HPCFRUGAL_SPOOL": "/proc/nowhere"}, "--json", "--", "sh", "-c", "exit 5")
+    assert done.returncode == 5
+    assert "this run is not kept" in done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 5
+
+
+def test_run_lands_in_the_ledger(environ: dict[str, str]) -> None:
+    run_id = json.loads(run(environ, "--json", "--", "true").stdout)["run_id"]
+    report = subprocess.run(
+        [*ARGV[:-1], "report", run_id, "--json"], env=environ, capture_output=True, text=True, check=True
+    )
+    (job,) = json.loads(report.stdout)["jobs"]
+    assert (job["name"], job["exit_code"]) == ("true", 0)
+
+
+def test_no_sampler_is_left_behind(environ: dict[str, str], tmp_path: Path) -> None:
+    run(environ, "--", "true")
+    time.sleep(0.1)
+    assert subprocess.run(["pgrep", "-f", str(tmp_path)], check=False, capture_output=True).stdout == b""
