@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from hpcfrugal import __version__
+from hpcfrugal.backends.local_job import start_ticks
 from hpcfrugal.bundle import cached_sidecar
 from hpcfrugal.config import cache_dir
 from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
@@ -62,6 +63,8 @@ def run_command(
         run_dir = RunDir.create(spool, run_id, created_at)
     cluster = f"local:{socket.gethostname().split('.')[0]}"
     _describe(run_dir, argv, created_at, cluster)
+    # By this `status` knows that the run goes on, and `cancel` whom to end.
+    run_dir.local_pid.write_text(f"{os.getpid()} {start_ticks(os.getpid())}\n")
     sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, exclusive)
     started_at = time.time()
     began = time.monotonic()

@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": {"backends", "errors", "spool"},
     "ledger": {"accounting", "data", "errors", "spool"},
     "live": {"spool"},
-    "local_run": {"(package)", "bundle", "config", "spool"},
+    "local_run": {"(package)", "backends", "bundle", "config", "spool"},
     "report": {"errors", "ledger"},
     "submission": {
         "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "render", "spool",

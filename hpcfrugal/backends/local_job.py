@@ -118,6 +118,9 @@ def start_ticks(pid: int) -> int | None:
 
 
 def kill_session(pid: int, signum: int) -> None:
-    """Signal the process group that ``run_script`` started."""
-    with contextlib.suppress(ProcessLookupError):
+    """Signal the process group that ``run_script`` started; a process that leads no group, alone."""
+    try:
         os.killpg(pid, signum)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signum)

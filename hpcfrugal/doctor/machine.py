@@ -28,13 +28,23 @@ def _probe() -> dict[str, Any] | str:
 
 
 def _advice(source: str, reason: str) -> str:
+    if source == "rapl-perf" and "denied" in reason:
+        return "or for: sysctl kernel.perf_event_paranoid=0 on the nodes, which opens system-wide counters to all users"
     if source.startswith("rapl") and "denied" in reason:
         return (
             "ask your operator for: chmod a+r /sys/class/powercap/*/energy_uj on the nodes "
             "(root-only since CVE-2020-8694)"
         )
     if source.startswith("rapl"):
-        return "no counters here (a virtual machine?); energy of CPU and memory is modelled and marked so"
+        return "no counters here (a virtual machine, or not x86?); what nothing else measures is modelled and marked so"
+    if source == "hwmon" and "denied" in reason:
+        return "ask your operator for read access to the power meters below /sys/class/hwmon"
+    if source == "pm-counters":
+        return "ask your operator whether the node's controller is up: cat /sys/cray/pm_counters/freshness"
+    if source == "hwmon":
+        return "check the driver's own view: sensors, or rocm-smi for AMD GPUs"
+    if source.startswith("site-"):
+        return "ask whoever added this sensor"
     if source.startswith("nvml") and "denied" in reason:
         return "ask your operator for access to /dev/nvidia*"
     return "nothing to do where there is no NVIDIA GPU; otherwise install its driver"

@@ -1,25 +1,33 @@
-"""Open every sensor once and print what it found as JSON; run as a child process, since a driver can hang."""
+"""Open every sensor as the sidecar does and print what it found as JSON; run as a child process, since a driver
+can hang."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 
-from hpcfrugal.sidecar.sensors.nvml import Nvml, wanted_devices
-from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
+from hpcfrugal.sidecar.ladder import Ladder
+from hpcfrugal.sidecar.sources import Place, best, lesser
+from hpcfrugal.sidecar.worker import boottime_ns
+
+READ_WAIT_S = 2.0
 
 
-def probe(sysfs: str = "/sys") -> dict[str, list[dict[str, object]]]:
-    """Channels that can be read here, sources that cannot and why, and the GPUs in sight."""
-    found: dict[str, list[dict[str, object]]] = {"channels": [], "absent": [], "gpus": []}
-    for sensor in (RaplPowercap(sysfs), Nvml(wanted_devices(os.environ, "SLURM_JOB_ID" in os.environ))):
-        opened = sensor.open()
-        for channel, value in zip(opened.channels, sensor.read(), strict=True):
-            found["channels"].append({**channel.header(), "readable": value is not None})
-        found["absent"] += [absent.header() for absent in opened.absent]
-        found["gpus"] += [gpu.header() for gpu in opened.gpus]
-        sensor.close()
-    return found
+def probe(
+    sysfs: str = "/sys", proc: str = "/proc", environ: Mapping[str, str] = os.environ
+) -> dict[str, list[dict[str, object]]]:
+    """Channels that would be sampled here, better sources that cannot be used and why, and the GPUs in sight."""
+    place = Place(sysfs, proc, environ, boottime_ns, in_slurm="SLURM_JOB_ID" in environ)
+    ladder = Ladder(best(place), lesser(place), boottime_ns, lambda: False)
+    ladder.sample(READ_WAIT_S)
+    return {
+        "channels": [
+            {**entry.channel.header(), "readable": entry.meter.energy_uj is not None} for entry in ladder.entries
+        ],
+        "absent": [absent.header() for absent in ladder.absent],
+        "gpus": [gpu.header() for gpu in ladder.gpus],
+    }
 
 
 if __name__ == "__main__":

@@ -71,7 +71,10 @@ def _read_head(path: Path, where: str, limit: int) -> bytes:
         os.close(descriptor)
         raise InputError.at(where, "is not a file")
     with open(descriptor, "rb") as file:
-        return file.read(limit + 1)
+        try:
+            return file.read(limit + 1)
+        except OSError as error:
+            raise InputError.at(where, f"can't be read: {error.strerror}") from None
 
 
 def _decode(raw: bytes, where: str) -> str:

@@ -6,10 +6,12 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shlex
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,13 +39,29 @@ def inside(part: str, parameters: dict[str, Any], *, venv: Path, user: str, node
     """Run the file ``part`` of this folder as ``user`` in the lab, in one process; returns what it prints as JSON.
 
     The text of the file is handed over, because a checkout need not lie where the users can read it. The
-    part times its commands itself, so entering the lab is in no figure. Raises BenchError.
+    part times its commands itself, so entering the lab is in no figure. ``others_cpus`` is added: how many
+    processors were busy with anything else meanwhile, Slurm's daemons included. Raises BenchError.
     """
     words = ["exec", "--user", user, *(["--node", node] if node else [])]
     source = (BENCH / part).read_text(encoding="utf-8")
+    started_s, busy_s, own_s = time.monotonic(), _busy_s(), _own_s()
     answer = lab([*words, "--", str(venv / "bin" / "python"), "-I", "-c", source, json.dumps(parameters)])
+    others_s = (_busy_s() - busy_s) - (_own_s() - own_s)
     result: dict[str, Any] = json.loads(answer.splitlines()[-1])
+    result["others_cpus"] = round(max(0.0, others_s / (time.monotonic() - started_s)), 2)
     return result
+
+
+def _busy_s() -> float:
+    """CPU seconds of the whole machine but for idle and waiting for disks (proc_stat(5)), guests counted once."""
+    fields = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_s() -> float:
+    """CPU seconds of all that this process has run and waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -102,21 +120,25 @@ def circumstances(venv: Path) -> dict[str, Any]:
 
 
 def show_circumstances(found: dict[str, Any]) -> None:
-    """The same, for reading."""
+    """The same, for reading, with what else was going on."""
     print(f"{found['at']}  {found['command']}")
     print(
         f"{found['system']}, Linux {found['kernel']}, {found['cpus']} CPUs ({found['cpu_model']}), {found['python']}, "
         f"{found['slurm']}, load {found['load_1min']}, {found['jobs_in_lab']} jobs in the lab"
     )
     same = "as in" if found["installed_is_this_checkout"] else "NOT as in"
-    print(f"hpcfrugal in {found['venv']}: {same} this checkout (at {found['commit']})\n")
+    print(f"hpcfrugal in {found['venv']}: {same} this checkout (at {found['commit']})")
+    print(f"busy with other things meanwhile: {found['others_cpus']:.2f} of {found['cpus']} CPUs\n")
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "no git"
+    """The commit, and whether what is measured differs from it."""
+    git = ["git", "-C", str(PROJECT)]
+    done = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return "no commit"
+    same = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "hpcfrugal", "templates"], check=False)
+    return done.stdout.strip() + (" and changes" if same.returncode else "")
 
 
 def _first(path: str, key: str, separator: str) -> str:

@@ -153,7 +153,7 @@ def test_submit_does_not_keep_a_pipe_open(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_the_job_outlives_its_submitter(box: Sandbox, signum: int) -> None:
-    path = box.job("sleep 1; echo done", output="o", resources={"time": "0:30"})
+    path = box.job("until [ -e go ]; do sleep 0.05; done; echo done", output="o", resources={"time": "0:30"})
     submitter = subprocess.Popen(
         [*box.program, "submit", "--wait", path],
         cwd=box.work, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -168,6 +168,7 @@ def test_the_job_outlives_its_submitter(box: Sandbox, signum: int) -> None:
     assert "Traceback" not in err
     (run_dir,) = box.spool.glob("*/*")
     assert box.state(run_dir.name) == "RUNNING"
+    (box.work / "go").touch()
     assert box.wait_over(run_dir.name) == "COMPLETED"
     assert (box.work / "o").read_text() == "done\n"
     assert [line["kind"] for line in samples(run_dir)][-1] == "end"

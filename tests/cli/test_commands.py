@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -182,22 +183,20 @@ def test_schema(box: Sandbox) -> None:
     assert json.loads(box.ok("schema"))["properties"]["command"]
 
 
-@pytest.mark.parametrize("argv", [["doctor"], ["schema"], ["report"], ["ledger", "export"], ["--help"]])
-def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox, argv: list[str]) -> None:
+def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox) -> None:
     job_id, _ = box.submit("true")
     box.wait_over(job_id)
     box.ok("ledger", "sync")
-    process = subprocess.Popen(
-        [*box.program, *argv],
-        cwd=box.work, env=box.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    process.stdout.close()
-    assert process.stderr is not None
-    err = process.stderr.read().decode()
-    process.wait(timeout=30)
-    process.stderr.close()
-    assert err == ""
+    for argv in (["doctor"], ["schema"], ["status"], ["report"], ["ledger", "export"], ["--help"]):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        done = subprocess.run(
+            [*box.program, *argv],
+            cwd=box.work, env=box.env, stdin=subprocess.DEVNULL, stdout=write_end, stderr=subprocess.PIPE,
+            timeout=30, check=False,
+        )  # fmt: skip
+        os.close(write_end)
+        assert done.stderr == b"", argv
 
 
 TERMINAL = """
@@ -233,13 +232,12 @@ def test_colour_is_for_terminals_that_want_it(box: Sandbox) -> None:
 HOSTILE = "a'; touch pwned #$(touch pwned)`touch pwned`\"[red]x[/red] -- \u202e" + "ü" * 300
 
 
-@pytest.mark.parametrize("template", ["plain", "gpu"])
-def test_hostile_texts_are_only_texts(box: Sandbox, template: str) -> None:
+def test_hostile_texts_are_only_texts(box: Sandbox) -> None:
     value = f"{ESCAPE}]0;owned\x07{ESCAPE}[31m\nline'; touch pwned #"
     folder = box.work / "a'; touch pwned #\n$(touch pwned)"
     folder.mkdir()
     spec = {
-        "name": HOSTILE, "template": template, "workdir": str(folder), "output": str(box.work / "o"),
+        "name": HOSTILE, "workdir": str(folder), "output": str(box.work / "o"),
         "env": {"V": value}, "tags": {"project": value, "phase": HOSTILE},
     }  # fmt: skip
     result = box.run("submit", "--wait", box.job('printf "%s|%s" "$V" "$PWD"', "it's [red]a job.yaml", **spec))
