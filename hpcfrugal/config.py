@@ -74,7 +74,7 @@ def _path(value: Any) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError('needs a path, such as "~/hpcfrugal/spool"')
     try:
-        path = Path(value).expanduser()
+        path = Path(os.path.expandvars(value)).expanduser()
     except RuntimeError:
         raise ValueError(f"names a user that does not exist: {value!r}") from None
     if not path.is_absolute():

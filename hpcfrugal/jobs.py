@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.backends.base import Backend, JobState
-from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.backends.states import kept_states
+from hpcfrugal.errors import InputError, Problem, SetupError
 from hpcfrugal.spool import RunDir, iter_runs
 
 
@@ -28,8 +29,9 @@ class TrackedJob:
 
     @property
     def over(self) -> bool:
-        """Whether nothing of this job can run any more."""
-        return bool(self.states) and all(state.final for state in self.states)
+        """Whether nothing of this job can run any more. After a requeue there is more to come."""
+        last = {state.job_id: state for state in sorted(self.states, key=lambda state: state.restart)}
+        return bool(last) and all(state.final and state.state != "REQUEUED" for state in last.values())
 
     @property
     def state(self) -> str:
@@ -74,18 +76,41 @@ def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list
     return found
 
 
-def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) -> None:
-    """Ask each backend once about all of its jobs.
+def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) -> list[str]:
+    """Ask each backend once about all of its jobs that may still run.
 
-    Raises:
-        SetupError: a backend does not answer.
+    What was kept of earlier answers stands in for jobs of other clusters, for settled ones, and where a
+    backend does not answer. Returns a sentence for each backend that did not.
     """
+    troubles = []
+    for job in jobs:
+        if not job.states:
+            job.states = kept_states(job.run_dir)
     for name in sorted({job.backend for job in jobs}):
         asked = [job for job in jobs if job.backend == name and not job.over]
-        if asked:
-            found = backend_of(name).states([job.job_id for job in asked])
-            for job in asked:
+        if not asked:
+            continue
+        try:
+            backend = backend_of(name)
+            here = {backend.cluster(), ""}
+            found = backend.states([job.job_id for job in asked if job.cluster in here])
+        except SetupError as error:
+            troubles.append(error.message)
+            continue
+        for job in asked:
+            if job.cluster in here:
                 job.states = list(found.get(job.job_id, job.states))
+    return troubles
+
+
+def foreign(jobs: Sequence[TrackedJob], backend: Backend) -> list[Problem]:
+    """A problem for each of these jobs that belongs to another cluster: its id means another job here."""
+    here = {backend.cluster(), ""}
+    return [
+        Problem(job.job_id, f"is a job of cluster {job.cluster}", "log in there")
+        for job in jobs
+        if job.cluster not in here
+    ]
 
 
 def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:

@@ -1,26 +1,30 @@
-"""What a running job draws now, from the newest records of its sample files."""
+"""What the nodes of a running job draw now, from the ends of its sample files."""
 
 from __future__ import annotations
 
+import json
+import os
+import stat
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from hpcfrugal.spool import JobKey, RunDir
-from hpcfrugal.spool.reading import Refused
-from hpcfrugal.spool.samples import Segment, read_samples
+from hpcfrugal.spool import RunDir
+
+_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(slots=True)
 class Draw:
-    """Power over the newest record and energy so far, as read, of all nodes of a job together.
+    """Power over the newest record and energy so far of all nodes of a run, as read and not attributed.
 
-    ``cpu`` and ``dram`` are those of the whole nodes, ``gpu`` that of the job's own devices. A component of
-    which nothing was read is not there. ``newest_wall_ns`` is the node's newest record that is oldest.
+    Whatever several of its jobs (the tasks of an array, on one node) read counts once. A component of which
+    nothing was read is not there.
     """
 
     power_w: dict[str, float] = field(default_factory=dict)
     energy_uj: dict[str, int] = field(default_factory=dict)
-    nodes: int = 0
-    newest_wall_ns: int | None = None
 
     @property
     def total_power_w(self) -> float | None:
@@ -33,45 +37,70 @@ class Draw:
         return sum(self.energy_uj.values()) if self.energy_uj else None
 
 
-def read_draw(run_dir: RunDir, job: JobKey | None = None) -> Draw:
-    """Read the newest records of a run, or of one of its jobs (an array task, a restart)."""
-    draw = Draw()
+def read_draw(run_dir: RunDir) -> Draw:
+    """Read the header and the newest records of every sample file of a run; files of others do not count."""
     owner_uid = run_dir.path.stat().st_uid
+    power_w: dict[tuple[str | None, str, str], float] = {}
+    energy_uj: dict[tuple[str | None, str, str], int] = {}
     for path, name in run_dir.files("samples"):
-        if name.job is None or (job is not None and name.job != job):
-            continue
-        try:
-            segments = read_samples(path, owner_uid, name.job).segments
-        except (Refused, OSError):
-            continue  # not ours to believe; `ledger check` says why
-        if segments:
-            draw.nodes += 1
-            for segment in segments:
-                _add_energy(draw, segment)
-            _add_power(draw, segments[-1])
+        header, records = _ends(path, owner_uid)
+        for index, (component, domain) in _counted(header):
+            key = (name.node, component, domain)
+            known = [record for record in records if _energy(record, index) is not None]
+            if known:
+                energy_uj[key] = max(energy_uj.get(key, 0), _energy(known[-1], index) or 0)
+            if len(known) > 1 and records[-1] is known[-1] and known[-1].get("kind") == "record":
+                span_ns = known[-1]["measured_ns"][index] - known[-2]["measured_ns"][index]
+                spent_uj = (_energy(known[-1], index) or 0) - (_energy(known[-2], index) or 0)
+                if span_ns > 0 and spent_uj >= 0:
+                    power_w[key] = spent_uj * 1000 / span_ns
+    draw = Draw()
+    for (_, component, _), watts in power_w.items():
+        draw.power_w[component] = draw.power_w.get(component, 0.0) + watts
+    for (_, component, _), spent_uj in energy_uj.items():
+        draw.energy_uj[component] = draw.energy_uj.get(component, 0) + spent_uj
     return draw
 
 
-def _add_energy(draw: Draw, segment: Segment) -> None:
-    for index, channel in enumerate(segment.header.channels):
-        if not channel.counted:
-            continue
-        known = [uj for record in segment.records if (uj := record.energy_uj[index]) is not None]
-        if known:
-            draw.energy_uj[channel.component] = draw.energy_uj.get(channel.component, 0) + known[-1]
+def _ends(path: Path, owner_uid: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The last header and the records after it, as far as the first line and the end of the file hold them."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return {}, []  # `ledger check` says why
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_uid != owner_uid:
+            return {}, []
+        lines = [file.readline(_TAIL_BYTES * 16)]
+        begin = max(file.tell(), found.st_size - _TAIL_BYTES)
+        file.seek(begin)
+        lines += file.read(_TAIL_BYTES).splitlines()
+    header: dict[str, Any] = {}
+    records: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            data = json.loads(line)
+        except ValueError:
+            continue  # torn, or the middle of a line
+        if isinstance(data, dict) and data.get("kind") == "header":
+            header, records = data, []
+        elif isinstance(data, dict):
+            records.append(data)
+    return header, records
 
 
-def _add_power(draw: Draw, segment: Segment) -> None:
-    if not segment.records:
-        return
-    newest = segment.records[-1].wall_ns
-    draw.newest_wall_ns = newest if draw.newest_wall_ns is None else min(newest, draw.newest_wall_ns)
-    if len(segment.records) < 2 or segment.end_reason is not None:
-        return
-    before, after = segment.records[-2:]
-    for index, channel in enumerate(segment.header.channels):
-        old, new = before.energy_uj[index], after.energy_uj[index]
-        measured_ns = after.measured_ns[index] - before.measured_ns[index]
-        if channel.counted and old is not None and new is not None and measured_ns > 0:
-            power_w = (new - old) * 1000 / measured_ns
-            draw.power_w[channel.component] = draw.power_w.get(channel.component, 0.0) + power_w
+def _counted(header: dict[str, Any]) -> Iterable[tuple[int, tuple[str, str]]]:
+    channels = header.get("channels")
+    for index, channel in enumerate(channels if isinstance(channels, list) else []):
+        if isinstance(channel, dict) and channel.get("counted") is True:
+            yield index, (str(channel.get("component")), str(channel.get("domain")))
+
+
+def _energy(record: dict[str, Any], index: int) -> int | None:
+    """One channel's microjoules, None where the record has none or is not one."""
+    try:
+        energy_uj, measured_ns = record["energy_uj"][index], record["measured_ns"][index]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return energy_uj if type(energy_uj) is int and type(measured_ns) is int else None

@@ -36,9 +36,10 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 @dataclass(frozen=True, slots=True)
 class LocalRun:
-    """A command that ran. ``exit_code`` is 128 + n where signal n ended it; ``spool`` holds the run."""
+    """A command that ran. ``exit_code`` is 128 + n where signal n ended it; ``spool`` holds the run,
+    whose directory is None where none could be made."""
 
-    run_dir: RunDir
+    run_dir: RunDir | None
     spool: Path
     exit_code: int
     command_s: float
@@ -54,18 +55,17 @@ def run_command(
     """
     created_at = datetime.now(UTC)
     run_id = new_run_id(created_at, f"{os.getpid()} {time.monotonic_ns()} {os.urandom(8).hex()}")
-    trouble = None
-    try:
-        run_dir = RunDir.create(spool, run_id, created_at)
-    except OSError as error:
-        trouble = f"{error.filename or spool}: {error.strerror}"
-        spool = Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
-        run_dir = RunDir.create(spool, run_id, created_at)
     cluster = f"local:{socket.gethostname().split('.')[0]}"
-    _describe(run_dir, argv, created_at, cluster)
-    # By this `status` knows that the run goes on, and `cancel` whom to end.
-    run_dir.local_pid.write_text(f"{os.getpid()} {start_ticks(os.getpid())}\n")
-    sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, exclusive)
+    trouble = run_dir = sidecar = None
+    for place in (spool, None):
+        try:
+            spool = place or Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
+            run_dir = RunDir.create(spool, run_id, created_at)
+            _describe(run_dir, argv, created_at, cluster)
+            sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, exclusive)
+            break
+        except OSError as error:
+            trouble = trouble or f"{error.filename or spool}: {error.strerror}"
     started_at = time.time()
     began = time.monotonic()
     try:
@@ -73,11 +73,20 @@ def run_command(
     finally:
         command_s = time.monotonic() - began
         _stop_sidecar(sidecar)
+    if run_dir is not None:
+        try:
+            _end(run_dir, code, started_at, command_s)
+        except OSError as error:
+            trouble = trouble or f"{error.filename or run_dir.path}: {error.strerror}"
+    return LocalRun(run_dir, spool, code, command_s), trouble
+
+
+def _end(run_dir: RunDir, code: int, started_at: float, command_s: float) -> None:
     write_json_atomic(
-        run_dir.end_json(run_id, 0),
+        run_dir.end_json(run_dir.run_id, 0),
         {
             "schema": 1,
-            "job_id": run_id,
+            "job_id": run_dir.run_id,
             "restart": 0,
             "array_job_id": None,
             "array_task_id": None,
@@ -86,10 +95,11 @@ def run_command(
             "ended_wall_s": started_at + command_s,
         },
     )
-    return LocalRun(run_dir, spool, code, command_s), trouble
 
 
 def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str) -> None:
+    # By this `status` knows that the run goes on, and `cancel` whom to end.
+    run_dir.local_pid.write_text(f"{os.getpid()} {start_ticks(os.getpid())}\n")
     write_json_atomic(
         run_dir.run_json,
         {
@@ -113,12 +123,9 @@ def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluste
 
 def _start_sidecar(
     run_dir: RunDir, cluster: str, interval_s: float, record_s: float, exclusive: bool
-) -> subprocess.Popen[bytes] | None:
-    """The sampler, once it has begun; None where it cannot be started."""
-    try:
-        zipapp = cached_sidecar(cache_dir())
-    except OSError:
-        return None
+) -> subprocess.Popen[bytes]:
+    """The sampler, once it has begun."""
+    zipapp = cached_sidecar(cache_dir())
     words = [sys.executable, "-I", "-S", str(zipapp), "--run-dir", str(run_dir.path), "--run-id", run_dir.run_id]
     words += ["--interval", format(interval_s, "g"), "--record", format(record_s, "g"), "--until-eof"]
     words += ["--root-pid", str(os.getpid())] + (["--exclusive"] if exclusive else [])
@@ -155,7 +162,8 @@ def _stop_sidecar(process: subprocess.Popen[bytes] | None) -> None:
 def _run(argv: Sequence[str]) -> int:
     """The command's exit code as a shell gives it: 127 not found, 126 cannot be run, 128 + n died of signal n."""
     try:
-        child = subprocess.Popen(list(argv))
+        # What was inherited is the command's too: a make jobserver, a socket of systemd, <(...) of the shell.
+        child = subprocess.Popen(list(argv), close_fds=False)
     except FileNotFoundError:
         sys.stderr.write(f"hpcfrugal: {argv[0]}: command not found\n")
         return 127

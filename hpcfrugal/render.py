@@ -39,6 +39,18 @@ class Rendered:
         return self.text.encode(errors="surrogateescape")
 
 
+@dataclass(frozen=True, slots=True)
+class UserScript:
+    """A script of the user's own as it was at submission.
+
+    ``path`` is where the nodes find it. ``text`` stands in when that is gone; None for a binary.
+    """
+
+    interpreter: Sequence[str]
+    path: str
+    text: str | None
+
+
 def builtin_templates() -> Path:
     """The directory of the templates that ship with hpcfrugal.
 
@@ -73,6 +85,16 @@ def choose_template(spec: JobSpec) -> str:
     if spec.resources.array is not None:
         return "array"
     return "gpu" if spec.resources.wants_gpus else "plain"
+
+
+def has_nodes_to_itself(spec: JobSpec) -> bool:
+    """Whether Slurm gives the job's nodes to nobody else meanwhile.
+
+    ``--exclusive=user`` and ``--oversubscribe`` among the further options share them after all.
+    """
+    shared = ("--exclusive=", "--oversubscribe", "--share", "-s")
+    words = [word for line in spec.directives for word in line.split()[1:]]
+    return spec.resources.exclusive and not any(word.startswith(shared) for word in (*spec.sbatch, *words))
 
 
 def _container_arguments(spec: JobSpec) -> list[str]:
@@ -115,7 +137,7 @@ def render(
     spec: JobSpec,
     *,
     flags: Sequence[str],
-    script: Sequence[str] | None,
+    script: UserScript | None,
     run_id: str,
     run_dir: Path,
     slurm: bool,
@@ -127,7 +149,7 @@ def render(
 
     Args:
         flags: sbatch options for the ``#SBATCH`` lines, as ``--name=value``.
-        script: the words that run the user's script (interpreter, path, arguments), or None for a command.
+        script: the user's script, or None for a command.
         run_dir: the run directory, as the compute nodes see it.
         slurm: False renders for the local backend.
         pythons: interpreters for the sidecar to try on a node, in this order.
@@ -151,10 +173,14 @@ def render(
         "measured": spec.energy.enabled,
         "interval_s": format(spec.energy.interval.total_seconds(), "g"),
         "record_s": format(spec.energy.record.total_seconds(), "g"),
-        "exclusive": spec.resources.exclusive is True,
+        "exclusive": slurm and has_nodes_to_itself(spec),
         "pythons": pythons,
         "command": spec.command,
-        "script": script,
+        "script": None if script is None else [*script.interpreter, script.path, *spec.args],
+        "interpreter": script.interpreter if script else [],
+        "script_path": script.path if script else None,
+        "script_text": script.text if script else None,
+        "args": spec.args,
         "env": spec.env,
         "modules": spec.modules,
         "container": _container_arguments(spec),

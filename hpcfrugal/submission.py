@@ -24,7 +24,7 @@ from hpcfrugal.errors import HpcfrugalError, InputError, Problem, SetupError
 from hpcfrugal.jobspec import JobSpec, job_from_mapping, load_job
 from hpcfrugal.jobspec.batch_script import read_directives
 from hpcfrugal.options import sbatch_options
-from hpcfrugal.render import DEFAULT_PYTHONS, Rendered, render
+from hpcfrugal.render import DEFAULT_PYTHONS, Rendered, UserScript, render
 from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
 
 REDACTED = "[redacted]"
@@ -59,15 +59,15 @@ def prepare(source: Path, backend: Backend, config: Config, *, now: datetime | N
     created_at = now or datetime.now(UTC)
     run_id = new_run_id(created_at, secrets.token_hex(8))
     run_dir = RunDir.of(config.spool, run_id)
-    user_script = words = None
+    user_script = script = None
     if spec.script is not None:
         user_script = _read_script(Path(spec.script), source)
-        words = [*_interpreter(user_script), str(run_dir.user_script), *spec.args]
+        script = UserScript(_interpreter(user_script), str(run_dir.user_script), _text(user_script))
     flags = flags_for(spec)
     rendered = render(
         spec,
         flags=[flag for flag in flags if not _needs_argv(flag)],
-        script=words,
+        script=script,
         run_id=run_id,
         run_dir=run_dir.path,
         slurm=slurm,
@@ -217,6 +217,15 @@ def _read_script(path: Path, source: Path) -> bytes:
     if not data:
         raise InputError.at(f"{source}: script", f"{path} is empty")
     return data
+
+
+def _text(script: bytes) -> str | None:
+    """What fits into the batch script, as a copy: text, and below sbatch's limit of 4 MB for a script."""
+    try:
+        text = script.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text or len(script) > 1_000_000 else text
 
 
 def _interpreter(script: bytes) -> Sequence[str]:

@@ -120,9 +120,7 @@ def test_the_reader_of_imports_sees_all_forms(tmp_path: Path) -> None:
     assert list(imported("backends.x", path)) == ["units", "errors", "", "spool", "backends.base", "config"]
 
 
-@pytest.mark.parametrize(
-    ("name", "path"), [pytest.param(*one, id=one[0] or "(package)") for one in modules().items()]
-)
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*one, id=one[0] or "(package)") for one in modules().items()])
 def test_imports_run_one_way(name: str, path: Path) -> None:
     others = {other for other in imported(name, path) if room(other) != room(name)}
     beyond = {other for other in others if room(other) not in ALLOWED[room(name)]}

@@ -90,3 +90,25 @@ def test_no_sampler_is_left_behind(environ: dict[str, str], tmp_path: Path) -> N
     run(environ, "--", "true")
     time.sleep(0.1)
     assert subprocess.run(["pgrep", "-f", str(tmp_path)], check=False, capture_output=True).stdout == b""
+
+
+@pytest.mark.parametrize("limit", ["-f 0", "-n 20"])
+def test_trouble_of_ours_is_not_the_commands(environ: dict[str, str], limit: str) -> None:
+    line = f"ulimit {limit}; {' '.join(ARGV)} -- sh -c 'echo ran; exit 7'"
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (7, "ran\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_spool_that_vanishes_meanwhile(environ: dict[str, str], tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    done = run(environ | {"HPCFRUGAL_SPOOL": str(spool)}, "--", "sh", "-c", f"rm -rf {spool}; exit 7")
+    assert done.returncode == 7
+    assert "Traceback" not in done.stderr
+
+
+def test_inherited_files_reach_the_command(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "three").write_text("three\n")
+    line = f"{' '.join(ARGV)} -- sh -c 'cat <&3' 3<{tmp_path}/three"
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "three\n"

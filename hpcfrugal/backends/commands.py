@@ -24,13 +24,14 @@ def start(argv: Sequence[str], *, fixed: bool = True) -> subprocess.Popen[str]:
     Raises:
         SetupError: it is not installed here.
     """
-    environ = {key: value for key, value in os.environ.items() if key not in _DROPPED}
+    dropped = _DROPPED if fixed else ("SBATCH_WAIT",)  # sbatch would answer only when the job is over
+    environ = {key: value for key, value in os.environ.items() if key not in dropped}
     if fixed:
         environ |= _FIXED
     try:
         return subprocess.Popen(
             argv,
-            env=environ if fixed else None,
+            env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

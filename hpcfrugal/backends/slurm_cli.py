@@ -99,11 +99,13 @@ class SlurmCli:
             if config is not None:
                 with contextlib.suppress(SetupError):
                     self._cluster = self._read_cluster(config)
-        if code != 0:
-            raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
-        # "id" or "id;cluster", the last line: site plugins may print before it.
+        # "id" or "id;cluster", the last line: site plugins may print before it. Where there is one the job is in
+        # the queue, whatever sbatch ended with.
         job_id, _, cluster = (out.strip().splitlines() or [""])[-1].partition(";")
-        if not (job_id.isascii() and job_id.isdigit()):
+        known = job_id.isascii() and job_id.isdigit()
+        if code != 0 and not known:
+            raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
+        if not known:
             # It did not refuse: the job may well be in the queue.
             raise commands.NoAnswer(f"sbatch answered {out.strip()!r}, which is not a job id")
         return Submitted(cluster=cluster or self._cluster or "", job_id=job_id)
@@ -159,7 +161,8 @@ def _parse_squeue(text: str, cluster: str) -> Iterable[JobState]:
             job_id=raw,
             restart=0,
             array_job_id=base if in_array else None,
-            array_task_id=task if in_array else None,
+            # Tasks that wait are listed one by one under the array's own id, which none of them has yet.
+            array_task_id=task if in_array and (running or raw != base) else None,
             state=state,
             exit_code=None,
             signal=None,

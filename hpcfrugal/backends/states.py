@@ -11,6 +11,12 @@ from hpcfrugal.backends import slurm_cli
 from hpcfrugal.backends.base import JobState
 from hpcfrugal.spool import RunDir, iter_runs, write_json_atomic
 
+# Fields of a JobState that are the same in JSON.
+_PLAIN_KEYS = (
+    *("cluster", "job_id", "restart", "array_job_id", "array_task_id", "state", "exit_code", "signal"),
+    *("elapsed_s", "partition", "account", "qos", "user", "alloc_cpus"),
+)
+
 
 def refresh_states(spool_root: Path) -> list[str]:
     """Bring ``<job>.<restart>.slurm.json`` up to date for every run that Slurm had not called final.
@@ -41,6 +47,32 @@ def refresh_states(spool_root: Path) -> list[str]:
         except OSError as error:
             refused.append(f"what Slurm says of job {job_id} cannot be kept: {run_dir.path}: {error.strerror}")
     return refused
+
+
+def kept_states(run_dir: RunDir) -> list[JobState]:
+    """What Slurm had said of a run when it was last asked; empty where it was not."""
+    states = []
+    for path, _ in run_dir.files("slurm"):
+        document = _read(path)
+        if document is not None:
+            states.append(_state(document))
+    return states
+
+
+def _state(document: dict[str, Any]) -> JobState:
+    def time(key: str) -> datetime | None:
+        value = document.get(key)
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+    known = {key: document.get(key) for key in _PLAIN_KEYS}
+    return JobState(
+        **known,  # type: ignore[arg-type]
+        nodes=tuple(document.get("nodes") or ()),
+        submit_at=time("submit_at"),
+        eligible_at=time("eligible_at"),
+        start_at=time("start_at"),
+        end_at=time("end_at"),
+    )
 
 
 def _keep(run_dir: RunDir, state: JobState) -> None:
@@ -82,24 +114,12 @@ def state_document(state: JobState) -> dict[str, Any]:
 
     return {
         "schema": 1,
-        "cluster": state.cluster,
-        "job_id": state.job_id,
-        "restart": state.restart,
-        "array_job_id": state.array_job_id,
-        "array_task_id": state.array_task_id,
-        "state": state.state,
-        "exit_code": state.exit_code,
-        "signal": state.signal,
+        **{key: getattr(state, key) for key in _PLAIN_KEYS},
         "submit_at": iso(state.submit_at),
         "eligible_at": iso(state.eligible_at),
         "start_at": iso(state.start_at),
         "end_at": iso(state.end_at),
         "elapsed_s": state.elapsed_s if state.final else None,
-        "partition": state.partition,
-        "account": state.account,
-        "qos": state.qos,
-        "user": state.user,
         "nodes": list(state.nodes),
-        "alloc_cpus": state.alloc_cpus,
         "final": state.final,
     }

@@ -8,7 +8,8 @@ import click
 
 from hpcfrugal.backends.select import select
 from hpcfrugal.config import load_config
-from hpcfrugal.jobs import pick, tracked_jobs
+from hpcfrugal.errors import InputError
+from hpcfrugal.jobs import foreign, pick, tracked_jobs
 
 
 @click.command()
@@ -17,7 +18,15 @@ def cancel(jobs: tuple[str, ...]) -> None:
     """Cancel jobs by job id or run id. What was measured until then stays in the ledger."""
     config = load_config()
     chosen = pick(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), jobs)
-    for name in sorted({job.backend for job in chosen}):
-        select(name, config).cancel([job.job_id for job in chosen if job.backend == name])
+    backends = {name: select(name, config) for name in sorted({job.backend for job in chosen})}
+    problems = [
+        problem
+        for name, backend in backends.items()
+        for problem in foreign([job for job in chosen if job.backend == name], backend)
+    ]
+    if problems:
+        raise InputError(problems)
+    for name, backend in backends.items():
+        backend.cancel([job.job_id for job in chosen if job.backend == name])
     for job in chosen:
         click.echo(f"Cancelled job {job.job_id}")

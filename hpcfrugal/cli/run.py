@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import HpcfrugalError
+from hpcfrugal.errors import HpcfrugalError, SetupError
 
 if TYPE_CHECKING:
     from hpcfrugal.local_run import LocalRun
     from hpcfrugal.report.summary import JobSummary
+    from hpcfrugal.spool import RunDir
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -43,7 +44,7 @@ def run(command: tuple[str, ...], as_json: bool, output: Path | None, interval: 
         if trouble is not None:
             click.echo(f"warning: this run is not kept: {trouble}", err=True)
         _show(done, config, as_json=as_json, output=output, kept=trouble is None)
-    except (HpcfrugalError, OSError) as error:
+    except (HpcfrugalError, OSError, ValueError) as error:
         # The command is done and its exit code is the answer, whatever became of the figures.
         click.echo(f"error: the run cannot be reported: {error}", err=True)
     finally:
@@ -53,9 +54,11 @@ def run(command: tuple[str, ...], as_json: bool, output: Path | None, interval: 
 
 
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:
-    summary = _summary(done, config.ledger if kept else done.spool / "ledger.db")
+    if done.run_dir is None:
+        raise SetupError("no directory to keep its samples in")
+    summary = _summary(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db")
     if as_json or output is not None:
-        text = json.dumps(_document(done, summary), allow_nan=False)
+        text = json.dumps(_document(done, done.run_dir, summary), allow_nan=False)
         if output is not None:
             output.write_text(text + "\n", encoding="utf-8")
         if as_json:
@@ -70,7 +73,7 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
     console.print(tables.job_detail(summary))
 
 
-def _summary(done: LocalRun, ledger: Path) -> JobSummary:
+def _summary(done: LocalRun, run_id: str, ledger: Path) -> JobSummary:
     from hpcfrugal.ledger.queries import JobFilter, find_jobs
     from hpcfrugal.ledger.store import open_ledger
     from hpcfrugal.ledger.sync import sync
@@ -78,11 +81,11 @@ def _summary(done: LocalRun, ledger: Path) -> JobSummary:
 
     sync(done.spool, ledger)
     with open_ledger(ledger) as connection:
-        (job,) = find_jobs(connection, JobFilter(jobs=(done.run_dir.run_id,)))
+        (job,) = find_jobs(connection, JobFilter(jobs=(run_id,)))
     return summarise(job)
 
 
-def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
+def _document(done: LocalRun, run_dir: RunDir, summary: JobSummary) -> dict[str, Any]:
     """The run as JSON. ``duration_s`` is the time from the first to the last sample, to which the joules belong."""
     from hpcfrugal.local_run import last_window_s
     from hpcfrugal.report.machine import job_json
@@ -91,7 +94,7 @@ def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
     kept = ("energy_j", "boundary", "measured_j", "modelled_j", "complete", "unknown", "coverage", "channels", "absent")
     return {
         **{key: job[key] for key in kept},
-        "duration_s": last_window_s(done.run_dir),
+        "duration_s": last_window_s(run_dir),
         "command_s": done.command_s,
         "exit_code": done.exit_code,
         "run_id": job["run_id"],

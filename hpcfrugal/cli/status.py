@@ -21,6 +21,7 @@ from hpcfrugal.live import Draw, read_draw
 if TYPE_CHECKING:
     from rich.table import Table
 
+_ASK_S = 5.0
 _RECENT = timedelta(days=7)
 _PIPE_WIDTH = 220
 _NAME_CHARS = 60
@@ -93,7 +94,7 @@ def _table(jobs: Sequence[TrackedJob]) -> Table:
         # Where the terminal is narrow it is the name that gives way first.
         least = 8 if column == "Name" else None
         table.add_column(column, no_wrap=column != "Name", overflow="ellipsis", min_width=least)
-    for column in ("CPU+DRAM", "GPU", "Energy"):
+    for column in ("CPU+DRAM", "GPU", "Node energy"):
         table.add_column(column, justify="right", no_wrap=True)
     for job in jobs:
         draw = read_draw(job.run_dir)
@@ -130,7 +131,8 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """
     config = load_config()
     found = _jobs(config, jobs, everything=everything)
-    refresh(found, _Backends(config))
+    for trouble in refresh(found, _Backends(config)):
+        click.echo(f"warning: {_printable(trouble)}: the states are those last heard of", err=True)
     if as_json:
         click.echo(json.dumps([_row(job, read_draw(job.run_dir)) for job in found], indent=2))
         return
@@ -167,17 +169,17 @@ def watch(jobs: tuple[str, ...], interval: float) -> None:
         console = Console(width=_PIPE_WIDTH)
         console.print(_table(found))
         while not all(job.over for job in found):
-            time.sleep(interval)
+            time.sleep(max(interval, _ASK_S))
             refresh(found, backends)
         console.print(_table(found))
         return
-    # Slurm is asked at most every 5 s however fast the picture moves; power comes from the run directories.
+    # Slurm is asked every few seconds at most, however fast the picture moves; power comes from the run directories.
     try:
         with Live(_table(found), console=console, auto_refresh=False) as live:
             asked = time.monotonic()
             while not all(job.over for job in found):
                 time.sleep(interval)
-                if time.monotonic() - asked >= 5.0:
+                if time.monotonic() - asked >= _ASK_S:
                     refresh(found, backends)
                     asked = time.monotonic()
                 live.update(_table(found), refresh=True)

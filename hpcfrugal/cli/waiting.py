@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ import click
 from hpcfrugal.backends.base import Backend, JobState, Submitted
 from hpcfrugal.cli.format import duration, watts
 from hpcfrugal.config import Config
+from hpcfrugal.errors import SetupError
 from hpcfrugal.live import read_draw
 from hpcfrugal.submission import Prepared
 
+_BOOKS_S = 60.0  # for Slurm's books to follow the end records of all jobs
 _LOOK_S = 0.25  # for an end record in the run directory: a directory listing
 _ASK_FIRST_S = 1.0
 _ASK_MOST_S = 15.0  # between two questions to Slurm: one squeue and one sacct for all jobs together
@@ -66,15 +69,24 @@ def wait_for(
     states: dict[str, list[JobState]] = {}
     progress = _Progress()
     try:
-        ask_at, pause_s, ends = 0.0, _ASK_FIRST_S, -1
+        ask_at, pause_s, ends, ended_at, trouble = 0.0, _ASK_FIRST_S, 0, 0.0, ""
         while not _over(jobs, states):
             # The end record tells of an end before Slurm's books do, and costs Slurm nothing.
             seen = sum(len(job.run_dir.files("end")) for job in jobs.values())
             if time.monotonic() >= ask_at or seen != ends:
-                ends = seen
-                states.update({key: list(found) for key, found in backend.states(list(jobs)).items()})
+                if seen != ends:
+                    ends, ended_at = seen, time.monotonic()
+                try:
+                    states.update({key: list(found) for key, found in backend.states(list(jobs)).items()})
+                except SetupError as error:
+                    # A controller that is being restarted is no reason to lose sight of the jobs.
+                    if error.message != trouble:
+                        trouble = error.message
+                        click.echo(f"warning: {trouble}; still waiting", err=True)
                 ask_at = time.monotonic() + pause_s
                 pause_s = min(pause_s * 1.3, _ASK_MOST_S)
+            if ends and time.monotonic() - ended_at > _BOOKS_S and all(_end_codes(job) for job in jobs.values()):
+                break  # no accounting here: the batch scripts' own word has to do
             progress.show(jobs, states)
             if not _over(jobs, states):
                 time.sleep(_LOOK_S)
@@ -84,25 +96,40 @@ def wait_for(
     finally:
         progress.close()
     _report(list(jobs), config, as_json=as_json)
-    return next((code for job_id in jobs if (code := _exit_code(states[job_id])) != 0), 0)
+    return next((code for key, job in jobs.items() if (code := _exit_code(states.get(key, []), job)) != 0), 0)
 
 
 def _over(jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> bool:
     return all(states.get(job_id) and all(state.final for state in states[job_id]) for job_id in jobs)
 
 
-def _exit_code(states: Sequence[JobState]) -> int:
+def _end_codes(job: Prepared) -> dict[str, int]:
+    """Exit codes by job id as the batch scripts recorded them, of the last restart each."""
+    codes: dict[str, int] = {}
+    found = [(name.job, path) for path, name in job.run_dir.files("end") if name.job is not None]
+    for key, path in sorted(found):
+        try:
+            codes[key.job_id] = int(json.loads(path.read_text())["exit_code"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # half there, on a slow file system: the next look finds it whole
+    return codes
+
+
+def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
     """A job's own code; that of the last restart where there were several, the first failure of an array."""
+    recorded = _end_codes(job)
     last: dict[str, JobState] = {}
     for state in sorted(states, key=lambda state: state.restart):
         last[state.job_id] = state
     for state in last.values():
         code = state.shell_code
+        if code is None:
+            code = recorded.get(state.job_id)
         if code:
             return code
-        if state.state != "COMPLETED":
+        if state.state != "COMPLETED" and (state.final or code is None):
             return 1
-    return 0
+    return 0 if last else next((code for code in recorded.values() if code), 0)
 
 
 def _report(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:

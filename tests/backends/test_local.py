@@ -231,5 +231,3 @@ def test_batch_script_runs_as_it_is(box: Sandbox) -> None:
     script.write_text("#!/bin/bash\necho changed after submission\n")
     assert box.wait_over(told["job_id"]) == "FAILED"
     assert (box.work / "o").read_text() == f"{told['run_dir']}/script.user 0\n"
-
-

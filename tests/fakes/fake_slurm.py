@@ -7,7 +7,9 @@ from pathlib import Path
 
 # Logs its arguments and the variables that could change its output, then answers.
 _SCRIPT = """#!/bin/bash
-{{ printf '%s\\037' "$0" "$@"; printf 'TZ=%s\\037%s\\036' "$TZ" "${{SQUEUE_FORMAT-}}${{SACCT_FORMAT-}}"; }} >>'{log}'
+call=$(printf '%s\\037' "$0" "$@" "TZ=$TZ"; printf '%s\\036' "${{SQUEUE_FORMAT-}}${{SACCT_FORMAT-}}"; echo .)
+# In one write: several commands run at once.
+printf '%s' "${{call%.}}" >>'{log}'
 cat '{folder}/{name}.err' >&2
 cat '{folder}/{name}.out'
 . '{folder}/{name}.then'

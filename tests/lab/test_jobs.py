@@ -19,7 +19,7 @@ from .conftest import Lab
 pytestmark = pytest.mark.lab
 
 NASTY = "a'; touch /tmp/pwned #"
-WEIRD = "ünï 漢字 $(touch /tmp/pwned) `touch /tmp/pwned` \"q\" \\ | ; & %j"
+WEIRD = 'ünï 漢字 $(touch /tmp/pwned) `touch /tmp/pwned` "q" \\ | ; & %j'
 
 
 class Alice:
@@ -122,7 +122,7 @@ def jobs(alice: Alice) -> dict[str, str]:
         "hostile": alice.submit(
             {
                 "name": NASTY + WEIRD,
-                "command": f"printf '%s|' \"$A\" \"$PWD\"; echo \"{NASTY}\"",
+                "command": f'printf \'%s|\' "$A" "$PWD"; echo "{NASTY}"',
                 "workdir": str(alice.write(f"{NASTY}/x", "").parent),
                 "env": {"A": NASTY + WEIRD + "\nsecond line", "MY_API_KEY": "hunter2"},
                 "tags": {"project": NASTY + WEIRD, NASTY: WEIRD},

@@ -16,7 +16,7 @@ import pytest
 
 from hpcfrugal.bundle import sidecar_zipapp
 from hpcfrugal.jobspec import job_from_mapping
-from hpcfrugal.render import render
+from hpcfrugal.render import UserScript, render
 
 RUN_ID = "20261121T000000Z-00000000"
 
@@ -25,7 +25,7 @@ class Job:
     """A rendered script in a run directory of its own, as slurmd would start it on one node."""
 
     def __init__(
-        self, folder: Path, spec: dict[str, Any], *, pythons: list[str], script: list[str] | None = None
+        self, folder: Path, spec: dict[str, Any], *, pythons: list[str], script: UserScript | None = None
     ) -> None:
         self.run_dir = folder / "it's a run"
         self.run_dir.mkdir(mode=0o700)
@@ -198,9 +198,44 @@ def test_death_by_signal_is_passed_on(tmp_path: Path) -> None:
 def test_user_script_runs_by_its_own_first_line(tmp_path: Path) -> None:
     script = tmp_path / "user script.py"
     script.write_text("import sys; print(sys.argv[1:]); sys.exit(12)")
-    words = [sys.executable, str(script), "a b", "c'd"]
-    one = Job(tmp_path, {"name": "t", "script": str(script)}, pythons=[sys.executable], script=words)
+    spec = {"name": "t", "script": str(script), "args": ["a b", "c'd"]}
+    user_script = UserScript([sys.executable], str(script), script.read_text())
+    one = Job(tmp_path, spec, pythons=[sys.executable], script=user_script)
     assert one.run() == (12, "['a b', \"c'd\"]\n", "")
+    # Slurm keeps its own copy of a script, so a job must not fail for the want of ours.
+    script.unlink()
+    assert one.run() == (12, "['a b', \"c'd\"]\n", "")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"SHELLOPTS": "errexit"},
+        {"SHELLOPTS": "errexit:nounset"},
+        {"BASH_ENV": "env.sh"},
+    ],
+)
+@pytest.mark.parametrize("command", ["exit 3", "false; echo never", "echo $nothing; exit 4"])
+def test_shell_options_of_the_environment_are_for_the_command(
+    tmp_path: Path, environ: dict[str, str], command: str
+) -> None:
+    (tmp_path / "env.sh").write_text("set -eu\ntrap 'echo debug >>debug.txt' DEBUG\n")
+    plain_script = tmp_path / "plain.sh"
+    plain_script.write_text(command)
+    one = job(tmp_path, command)
+    one.environ |= environ
+    plain = subprocess.run(
+        ["/bin/bash", plain_script], env=one.environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    code, out, _ = one.run()
+    assert (code, out) == (plain.returncode, plain.stdout)
+    assert one.end()["exit_code"] == code
+
+
+def test_the_shell_of_the_command_is_itself(tmp_path: Path) -> None:
+    command = "trap 'echo got' USR1; kill -USR1 $$; echo after; [ $$ = $BASHPID ] && sleep 60 & pkill -P $$ sleep; wait"
+    one = job(tmp_path, command)
+    assert one.run() == (0, "got\nafter\n", "")
 
 
 def test_environment_reaches_the_command_and_not_the_sidecar(tmp_path: Path) -> None:
@@ -243,7 +278,8 @@ def test_a_signal_to_every_process_ends_the_job_at_once(tmp_path: Path, turn: in
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
     try:
-        assert process.wait(timeout=10) == -signal.SIGTERM
+        # 143 where the signal came to the batch shell last, when the commands' end had been read already.
+        assert process.wait(timeout=10) in {-signal.SIGTERM, 128 + signal.SIGTERM}
     finally:
         subprocess.run(["pkill", "-KILL", "-g", str(process.pid)], check=False)
     assert one.end()["exit_code"] == 143
