@@ -2,7 +2,7 @@
 
 A command-line option stands above all of these; the commands apply it themselves. Files are TOML:
 
-    spool = "~/.local/share/hpcfrugal/spool"     # run directories; must be seen by the compute nodes
+    spool = "/scratch/$USER/hpcfrugal"           # run directories, one user's own; seen by the compute nodes
     ledger = "~/.local/share/hpcfrugal/ledger.db"
     backend = "auto"                             # auto | slurm_cli | local
     [sidecar]

@@ -391,3 +391,12 @@ def test_times_are_aware(spool: FakeSpool) -> None:
     assert len(problems) == 1
     run.document(created_at=datetime(2026, 11, 21, 10, tzinfo=UTC).isoformat())
     assert read_run(run.run_dir.run_json, UID)[0].created_wall_ns == START_NS
+
+
+def test_a_month_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "2026-11").symlink_to(tmp_path / "elsewhere")
+    when = datetime(2026, 11, 21, tzinfo=UTC)
+    with pytest.raises(PermissionError, match="belongs to somebody else"):
+        RunDir.create(tmp_path, new_run_id(when, "x"), when)
+    assert list((tmp_path / "elsewhere").iterdir()) == []

@@ -7,11 +7,13 @@ of a node name outside ``A-Z a-z 0-9 . _ -`` are written as ``%XX``, so no name 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -150,6 +152,10 @@ class RunDir:
         missing = [folder for folder in (month, *month.parents) if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=DIR_MODE, exist_ok=True)
+        found = month.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            # Whoever owns it could put another script in the place of ours before Slurm reads it.
+            raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(month))
         path = month / run_id
         path.mkdir(mode=DIR_MODE)
         return cls(path)

@@ -18,6 +18,7 @@ from hpcfrugal.backends.slurm_cli import SlurmCli
 from hpcfrugal.backends.states import refresh_states
 from hpcfrugal.config import load_config
 from hpcfrugal.errors import SetupError
+from hpcfrugal.jobs import TrackedJob, foreign, refresh, tracked_jobs
 from hpcfrugal.submission import prepare, submit
 
 
@@ -383,3 +384,43 @@ def test_refresh_changes_nothing_where_slurm_does_not_answer(slurm: FakeSlurm, t
     with pytest.raises(SetupError):
         refresh_states(spool(tmp_path))
     assert kept.read_bytes() == before
+
+
+# A user's jobs ----------------------------------------------------------------------------------------------------
+
+
+def tracked(tmp_path: Path) -> list[TrackedJob]:
+    return tracked_jobs(spool(tmp_path), since=None, now=datetime.now(UTC))
+
+
+def test_an_id_of_another_cluster_is_not_asked_for_nor_cancelled(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.answer("sbatch", "17;elsewhere\n")
+    submit_job(tmp_path)
+    slurm.sacct(sacct_row("17", "COMPLETED"))  # another job, which has the same id here
+    jobs = tracked(tmp_path)
+    assert refresh(jobs, lambda name: SlurmCli()) == []
+    assert jobs[0].states == []
+    assert not any("17" in job_ids(call) for call in slurm.calls("sacct"))
+    (problem,) = foreign(jobs, SlurmCli())
+    assert "is a job of cluster elsewhere" in str(problem)
+
+
+def test_a_controller_that_is_down_leaves_what_was_known(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.answer("sbatch", "17\n")
+    submit_job(tmp_path)
+    slurm.sacct(sacct_row("17", "RUNNING"))
+    assert refresh_states(spool(tmp_path)) == []
+    slurm.answer("sacct", "", err="sacct: error: no slurmdbd\n", code=1)
+    slurm.answer("squeue", "", err="down\n", code=1)
+    jobs = tracked(tmp_path)
+    (trouble,) = refresh(jobs, lambda name: SlurmCli())
+    assert "no slurmdbd" in trouble
+    assert words(jobs[0].states) == [("17", 0, None, "RUNNING")]
+
+
+def test_sbatch_is_not_told_to_wait(slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SBATCH_WAIT", "1")
+    slurm.answer("sbatch", "17\n", then='[ -z "${SBATCH_WAIT-}" ] || sleep 30', code=1)
+    started = time.monotonic()
+    assert submit_job(tmp_path) == "17;c1"  # a job id means that it is in the queue, whatever the exit code
+    assert time.monotonic() - started < 10

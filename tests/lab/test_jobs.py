@@ -131,6 +131,14 @@ def jobs(alice: Alice) -> dict[str, str]:
             },
             file=f"{NASTY}.yaml",
         ),
+        "per-gpu": alice.submit(
+            {
+                "name": "per-gpu",
+                "command": "sleep 2; srun -n2 hostname",
+                "resources": {"nodes": 2, "gpus": 2},
+                "sbatch": ["--ntasks-per-gpu=1"],
+            }
+        ),
         "long": alice.submit({"name": "x" * 300, "command": "true", "tags": {"project": "y" * 300}}, file="long.yaml"),
     }
     script = alice.write("train.sh", '#!/bin/bash\n#SBATCH -n 1 # one\n#SBATCH --time=2\n\necho "$0 ${1-}"; exit 8\n')
@@ -194,6 +202,13 @@ def test_missing_python_leaves_the_energy_unknown(alice: Alice, jobs: dict[str, 
     assert (job["exit_code"], alice.output(jobs["no-python"])) == (4, "ran\n")
     assert job["energy_j"]["total"] is None
     assert job["measured_j"] is None
+
+
+def test_options_of_the_job_do_not_keep_the_sidecar_from_its_nodes(alice: Alice, jobs: dict[str, str]) -> None:
+    (job,) = alice.report(jobs["per-gpu"])
+    assert (job["exit_code"], len(job["nodes"])) == (0, 2)
+    assert {channel["node"] for channel in job["channels"] if channel["quality"] == "measured"} == set(job["nodes"])
+    assert len(alice.output(jobs["per-gpu"]).splitlines()) == 2
 
 
 def test_array_tasks_are_jobs_of_their_own(alice: Alice, jobs: dict[str, str]) -> None:
