@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     # on top
     "cli": {
         "(package)", "backends", "config", "doctor", "errors", "jobs", "jobspec", "ledger", "live", "local_run",
-        "report", "submission",
+        "report", "submission", "spool",
     },
 }  # fmt: skip
 

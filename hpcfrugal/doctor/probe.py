@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 
 from hpcfrugal.sidecar.ladder import Ladder
 from hpcfrugal.sidecar.sources import Place, best, lesser
 from hpcfrugal.sidecar.worker import boottime_ns
 
+OPEN_WAIT_S = 10.0
 READ_WAIT_S = 2.0
+"""Seconds for sensors that are slow; a driver may take that long to wake several GPUs."""
 
 
 def probe(
@@ -19,7 +23,13 @@ def probe(
 ) -> dict[str, list[dict[str, object]]]:
     """Channels that would be sampled here, better sources that cannot be used and why, and the GPUs in sight."""
     place = Place(sysfs, proc, environ, boottime_ns, in_slurm="SLURM_JOB_ID" in environ)
-    ladder = Ladder(best(place), lesser(place), boottime_ns, lambda: False)
+    site = tuple((entry.name, entry.module, entry.attr) for entry in entry_points(group="hpcfrugal.sensors"))
+    ladder = Ladder(best(place, site), lesser(place), boottime_ns, lambda: False)
+    deadline_s = time.monotonic() + OPEN_WAIT_S
+    while ladder.is_waiting and time.monotonic() < deadline_s:
+        if ladder.has_news():
+            ladder.take_in()
+        time.sleep(0.05)
     ladder.sample(READ_WAIT_S)
     return {
         "channels": [

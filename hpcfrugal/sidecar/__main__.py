@@ -2,8 +2,9 @@
 
 Options: ``--interval S`` and ``--record S`` (seconds between samples and between records), ``--exclusive``
 (the job has the node to itself), ``--root-pid PID`` (the process whose end is the job's end), ``--until-eof``
-(the job ends when standard input does, and not by a signal), ``--sysfs DIR`` and ``--proc DIR`` (other roots of
-these trees). Exit code 0 also on trouble, so that a sidecar can never make
+(the job ends when standard input does, and not by a signal), ``--cpu-budget PERCENT`` (of one core; above it the
+sampling slows down), ``--file-limit BYTES`` (towards which records come less often), ``--sysfs DIR`` and
+``--proc DIR`` (other roots of these trees). Exit code 0 also on trouble, so that a sidecar can never make
 a job step fail; 2 for a wrong command line.
 """
 
@@ -14,9 +15,9 @@ import sys
 
 from .identity import identify
 from .loop import Loop, Plan
+from .pace import FILE_LIMIT_B
 from .say import say
-from .sensors.nvml import Nvml, wanted_devices
-from .sensors.rapl_powercap import RaplPowercap
+from .sources import Place, best, lesser
 from .usage import Usage
 from .watch import Watch
 from .worker import boottime_ns
@@ -27,9 +28,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
-    from .sensors.base import Sensor
-
-_VALUED = ("--run-dir", "--run-id", "--interval", "--record", "--root-pid", "--sysfs", "--proc")
+_VALUED = (
+    "--run-dir",
+    "--run-id",
+    "--interval",
+    "--record",
+    "--root-pid",
+    "--sysfs",
+    "--proc",
+    "--cpu-budget",
+    "--file-limit",
+)
 
 
 class BadArguments(Exception):
@@ -39,7 +48,19 @@ class BadArguments(Exception):
 class Arguments:
     """The command line, checked."""
 
-    __slots__ = ("exclusive", "interval_ns", "proc", "record_ns", "root_pid", "run_dir", "run_id", "sysfs", "until_eof")
+    __slots__ = (
+        "cpu_percent",
+        "exclusive",
+        "file_limit_b",
+        "interval_ns",
+        "proc",
+        "record_ns",
+        "root_pid",
+        "run_dir",
+        "run_id",
+        "sysfs",
+        "until_eof",
+    )
 
     def __init__(self, argv: list[str]) -> None:
         """Parse ``argv`` (without the program). Raises BadArguments. argparse would cost 10 ms and 1.5 MB."""
@@ -70,6 +91,8 @@ class Arguments:
         self.proc = values.get("--proc", "/proc")
         self.interval_ns = _seconds_ns("--interval", values.get("--interval", "1"), 0.05)
         self.record_ns = max(self.interval_ns, _seconds_ns("--record", values.get("--record", "10"), 0.05))
+        self.cpu_percent = _percent("--cpu-budget", values.get("--cpu-budget", "1"))
+        self.file_limit_b = _bytes("--file-limit", values.get("--file-limit"))
         pid = values.get("--root-pid")
         if pid is not None and not (pid.isascii() and pid.isdigit() and 0 < int(pid) < 1 << 31):
             raise BadArguments(f"--root-pid: {pid!r} is no process id")
@@ -86,6 +109,24 @@ def _seconds_ns(option: str, text: str, least_s: float) -> int:
     return int(seconds * 1e9)
 
 
+def _percent(option: str, text: str) -> float:
+    try:
+        percent = float(text)
+    except ValueError:
+        raise BadArguments(f"{option}: {text!r} is no percentage") from None
+    if not 0.01 <= percent <= 100:
+        raise BadArguments(f"{option}: {text} is not between 0.01 and 100 percent")
+    return percent
+
+
+def _bytes(option: str, text: str | None) -> int:
+    if text is None:
+        return FILE_LIMIT_B
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise BadArguments(f"{option}: {text!r} is no number of bytes")
+    return int(text)
+
+
 def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
     """Be the sidecar until the job ends.
 
@@ -95,14 +136,24 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
     watch = Watch(arguments.root_pid, boottime_ns, 0 if arguments.until_eof else None)
     sluid = environ.get("SLURM_JOB_SLUID")
     usage = Usage(arguments.proc, identity, sluid, arguments.root_pid)
-    wanted = wanted_devices(environ, identity.in_slurm)
-    sensors: list[Sensor] = [
-        RaplPowercap(arguments.sysfs),
-        Nvml(wanted, sharded="SLURM_SHARDS_ON_NODE" in environ),
-    ]
+    place = Place(
+        arguments.sysfs,
+        arguments.proc,
+        environ,
+        boottime_ns,
+        in_slurm=identity.in_slurm,
+        exclusive=arguments.exclusive,
+    )
     writer = Writer(os.path.join(arguments.run_dir, identity.file_name))
-    plan = Plan(arguments.interval_ns, arguments.record_ns, arguments.exclusive, arguments.proc)
-    Loop(plan, identity, sensors, usage, writer, watch, boottime_ns).run()
+    plan = Plan(
+        arguments.interval_ns,
+        arguments.record_ns,
+        arguments.exclusive,
+        arguments.proc,
+        cpu_percent=arguments.cpu_percent,
+        file_limit_b=arguments.file_limit_b,
+    )
+    Loop(plan, identity, best(place), usage, writer, watch, boottime_ns, lesser(place)).run()
 
 
 def main() -> NoReturn:

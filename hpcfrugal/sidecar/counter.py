@@ -67,6 +67,11 @@ class EnergyCounter:
         self.peak_w: float | None = None
 
     @property
+    def wrap_ns(self) -> int | None:
+        """Nanoseconds in which the counter could come round at most power, None where it never does."""
+        return self._gap_ns
+
+    @property
     def energy_uj(self) -> int | None:
         """Microjoules since the first reading; None where the latest reading failed or nothing counts."""
         return None if self._failed or self._is_frozen() else self._total_uj
@@ -145,6 +150,8 @@ class PowerIntegral:
         self.resets = 0
         self.gaps = 0
         self.peak_w: float | None = None
+
+    wrap_ns: int | None = None
 
     @property
     def energy_uj(self) -> int | None:

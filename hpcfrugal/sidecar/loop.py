@@ -1,8 +1,9 @@
 """The sampling loop: reads every sensor at each tick and writes a cumulative record at each tenth or so.
 
-Ticks stand at fixed distances from the first one, so they do not drift. Sensors that may hang run in a
-thread each; a tick waits a little for them and goes on without. One that only comes up after the file was
-begun is taken in by a new header line, which starts a new segment.
+Ticks stand at fixed distances from the first one, so they do not drift; they come at half the pace when the
+sampling costs more than its budget, and records when the file grows towards its limit. Sensors that may hang
+run in a thread each; a tick waits a little for them and goes on without. A channel that only comes up, or is
+replaced, after the file was begun is taken in by a new header line, which starts a new segment.
 """
 
 from __future__ import annotations
@@ -11,25 +12,22 @@ import os
 import time
 
 from . import SCHEMA, VERSION, node
-from .counter import EnergyCounter, PowerIntegral
-from .guard import open_sensor, read_sensor
 from .identity import is_exclusive
 from .jsonline import dumps
+from .ladder import Ladder, announced
+from .pace import FILE_LIMIT_B, CpuBudget, FileBudget, slower_ns
 from .say import say
-from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
-from .worker import Worker
+from .sensors.base import POWER_UW, TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .identity import Identity
+    from .ladder import Rung
     from .sensors.base import Sensor
     from .usage import Usage
     from .watch import Watch
     from .writer import Writer
-
-OPEN_WAIT_S = 1.0
-"""Seconds that the header waits for a sensor that is slow to open."""
 
 READ_WAIT_S = 0.25
 """Seconds that a tick waits for a sensor in a thread."""
@@ -37,61 +35,44 @@ READ_WAIT_S = 0.25
 LAST_READ_WAIT_S = 0.4
 """The same for the last sample, after which the job's end waits for us."""
 
-_SLICE_S = 0.02
-
-
-class _Source:
-    """A sensor at work: directly, or through ``worker`` where it may hang."""
-
-    __slots__ = ("channels", "meters", "sensor", "worker")
-
-    def __init__(self, sensor: Sensor, worker: Worker | None) -> None:
-        self.sensor = sensor
-        self.worker = worker
-        self.channels: list[Channel] = []
-        self.meters: list[EnergyCounter | PowerIntegral] = []
-
-    def adopt(self, channels: list[Channel]) -> None:
-        """Make a meter for each channel."""
-        self.channels = channels
-        self.meters = [_meter(channel) for channel in channels]
-
-    def update(self, at_ns: int, values: list[int | None]) -> None:
-        """Hand one reading to the meters."""
-        for meter, value in zip(self.meters, values):  # noqa: B905 (strict= is not in Python 3.9)
-            meter.update(at_ns, value)
-
-
-def _meter(channel: Channel) -> EnergyCounter | PowerIntegral:
-    if channel.kind == ENERGY_UJ:
-        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=not channel.counted)
-    return PowerIntegral(channel.max_w)
-
 
 class Plan:
     """How to sample: ``interval_ns`` between samples, ``record_ns`` between records; ``exclusive`` where the
-    caller knows that the job has the node to itself; ``proc`` is the root of procfs."""
+    caller knows that the job has the node to itself; ``proc`` is the root of procfs. ``cpu_percent`` of one
+    core is what sampling may cost, ``file_limit_b`` what the file may grow to."""
 
-    __slots__ = ("exclusive", "interval_ns", "proc", "record_ns")
+    __slots__ = ("cpu_percent", "exclusive", "file_limit_b", "interval_ns", "proc", "record_ns")
 
-    def __init__(self, interval_ns: int, record_ns: int, exclusive: bool, proc: str) -> None:
+    def __init__(
+        self,
+        interval_ns: int,
+        record_ns: int,
+        exclusive: bool,
+        proc: str,
+        *,
+        cpu_percent: float = 1.0,
+        file_limit_b: int = FILE_LIMIT_B,
+    ) -> None:
         self.interval_ns = interval_ns
         self.record_ns = record_ns
         self.exclusive = exclusive
         self.proc = proc
+        self.cpu_percent = cpu_percent
+        self.file_limit_b = file_limit_b
 
 
 class Loop:
     """One job on one node, from the first sample to the ``end`` record."""
 
     __slots__ = (
-        "_absent",
         "_clock_ns",
-        "_gpus",
+        "_cpu_clock_ns",
         "_identity",
-        "_late",
+        "_interval_ns",
+        "_ladder",
         "_plan",
-        "_sources",
+        "_record_ns",
+        "_slowed",
         "_usage",
         "_watch",
         "_writer",
@@ -101,11 +82,13 @@ class Loop:
         self,
         plan: Plan,
         identity: Identity,
-        sensors: list[Sensor],
+        sensors: Sequence[Sensor],
         usage: Usage,
         writer: Writer,
         watch: Watch,
         clock_ns: Callable[[], int],
+        rungs: Sequence[Rung] = (),
+        cpu_clock_ns: Callable[[], int] = time.process_time_ns,
     ) -> None:
         self._plan = plan
         self._identity = identity
@@ -113,102 +96,74 @@ class Loop:
         self._writer = writer
         self._watch = watch
         self._clock_ns = clock_ns
-        self._absent: list[Absent] = []
-        self._gpus: list[Gpu] = []
-        self._late: list[_Source] = []
-        self._sources = self._open(sensors)
+        self._cpu_clock_ns = cpu_clock_ns
+        self._interval_ns = plan.interval_ns
+        self._record_ns = plan.record_ns
+        self._slowed = 0
+        self._ladder = Ladder(sensors, rungs, clock_ns, lambda: watch.wait_until(0) is not None)
 
     def run(self) -> None:
         """Sample until there is a reason to stop. Raises ``writer.Locked`` if another sidecar is at work."""
-        interval_ns, record_ns = self._plan.interval_ns, self._plan.record_ns
-        first_ns = self._clock_ns()
+        first_ns = now_ns = self._clock_ns()
         self._begin_segment()
-        next_record_ns = first_ns + record_ns
-        now_ns = first_ns
+        next_record_ns = first_ns + self._record_ns
+        cpu = CpuBudget(self._plan.cpu_percent, first_ns, self._cpu_clock_ns())
+        room = FileBudget(self._plan.file_limit_b, self._writer.size_b)
         while True:
             # a tick that was slept through (suspend, SIGSTOP) is not made up for
-            next_tick_ns = first_ns + ((now_ns - first_ns) // interval_ns + 1) * interval_ns
+            next_tick_ns = _next(first_ns, now_ns, self._interval_ns)
             reason = self._watch.wait_until(next_tick_ns)
             if reason is not None:
-                self._sample(LAST_READ_WAIT_S)
+                self._ladder.sample(LAST_READ_WAIT_S)
                 self._writer.line(self._record("end", reason))
                 self._writer.close()
                 return
             nudged = self._watch.nudged()
             now_ns = self._clock_ns() if nudged else max(self._clock_ns(), next_tick_ns)
-            self._sample(READ_WAIT_S)
-            if self._late and any(source.worker and source.worker.wait(0) for source in self._late):
+            self._ladder.sample(READ_WAIT_S)
+            failed = self._ladder.replaceable()
+            if failed or self._ladder.has_news():
                 self._writer.line(self._record("record"))
-                self._begin_segment()
+                if self._ladder.replace(failed) or self._ladder.has_news():
+                    self._begin_segment()
             elif nudged or now_ns >= next_record_ns:
-                self._writer.line(self._record("record"))
-                next_record_ns = first_ns + ((now_ns - first_ns) // record_ns + 1) * record_ns
+                line = self._record("record")
+                if room.has_room(self._writer.size_b, len(line)):
+                    self._writer.line(line)
+                if room.quarter_used(self._writer.size_b):
+                    self._record_ns *= 2
+                    say("the file nears its limit; records come less often", once="file limit")
+                next_record_ns = _next(first_ns, now_ns, self._record_ns)
+            if cpu.is_spent(now_ns, self._cpu_clock_ns()):
+                cpu.changed(now_ns, self._cpu_clock_ns())
+                if self._slow_down():
+                    first_ns = now_ns
+                    next_record_ns = first_ns + self._record_ns
 
-    def _open(self, sensors: list[Sensor]) -> list[_Source]:
-        """Open all sensors: the ones that may hang in threads, while the others are opened here."""
-        sources = []
-        for sensor in sensors:
-            worker = Worker(sensor, self._clock_ns) if sensor.may_block else None
-            sources.append(_Source(sensor, worker))
-        ready = []
-        for source in sources:
-            if source.worker is not None:
-                self._late.append(source)
-                continue
-            opened = open_sensor(source.sensor)
-            self._absent += opened.absent
-            self._gpus += opened.gpus
-            source.adopt(opened.channels)
-            ready.append(source)
-        deadline_ns = self._clock_ns() + int(OPEN_WAIT_S * 1e9)
-        for source in self._late:
-            worker = source.worker
-            while worker and not worker.wait(_SLICE_S) and self._clock_ns() < deadline_ns:
-                if self._watch.wait_until(0) is not None:
-                    return ready
-        return ready
+    def _slow_down(self) -> bool:
+        """Sample half as often; whether that is possible."""
+        entries = self._ladder.entries
+        wraps = [entry.meter.wrap_ns for entry in entries if entry.meter.wrap_ns is not None]
+        has_power = any(entry.channel.kind == POWER_UW for entry in entries)
+        interval_ns = slower_ns(self._interval_ns, min(wraps) if wraps else None, has_power)
+        if interval_ns == self._interval_ns:
+            return False
+        self._interval_ns = interval_ns
+        self._record_ns = max(self._record_ns, interval_ns)
+        self._slowed = interval_ns
+        say(
+            f"sampling costs more than {self._plan.cpu_percent:g} % of a core; one sample in {interval_ns / 1e9:g} s",
+            once=f"slowed {interval_ns}",
+        )
+        return True
 
     def _begin_segment(self) -> None:
-        """Take in the late sensors that are there by now; write the header and a first record."""
-        for source in list(self._late):
-            worker = source.worker
-            if worker is not None and worker.wait(0) and worker.opened is not None:
-                self._late.remove(source)
-                self._absent += worker.opened.absent
-                self._gpus += worker.opened.gpus
-                source.adopt(worker.opened.channels)
-                self._sources.append(source)
-        for source in self._sources:
-            for meter in source.meters:
-                meter.restart()
+        """Take in what has come up by now; write the header and a first record."""
+        self._ladder.take_in()
+        self._ladder.restart()
         self._usage.restart()
-        self._sample(READ_WAIT_S)
+        self._ladder.sample(READ_WAIT_S)
         self._writer.begin(self._header(), self._record("record"))
-
-    def _sample(self, wait_s: float) -> None:
-        hung = []
-        for source in self._sources:
-            if source.worker is not None:
-                if source.worker.busy:
-                    hung.append(source)
-                source.worker.ask()
-        for source in self._sources:
-            if source.worker is None:
-                at_ns = self._clock_ns()
-                source.update(at_ns, read_sensor(source.sensor, len(source.meters)))
-        deadline_ns = self._clock_ns() + int(wait_s * 1e9)
-        for source in self._sources:
-            worker = source.worker
-            if worker is None:
-                continue
-            # one that hung before this tick has had its time
-            left_s = 0.0 if source in hung else (deadline_ns - self._clock_ns()) / 1e9
-            if worker.wait(left_s) and worker.reading is not None:
-                source.update(worker.reading.at_ns, worker.reading.values)
-            else:
-                source.update(self._clock_ns(), [None] * len(source.channels))
-                name = source.sensor.name
-                say(f"{name} does not answer; its channels wait", once=f"{name} hangs")
 
     def _header(self) -> str:
         who = self._identity
@@ -216,11 +171,6 @@ class Loop:
         memory_node_b = node.memory_total_b(self._plan.proc)
         # Slurm writes 0 for "all memory of the node"
         memory_alloc_b = memory_node_b if who.memory_alloc_b == 0 else who.memory_alloc_b
-        late = [
-            Absent(source.sensor.component, source.sensor.name, f"no answer within {OPEN_WAIT_S:g} s")
-            for source in self._late
-        ]
-        channels = [channel for source in self._sources for channel in source.channels]
         return dumps(
             {
                 "kind": "header",
@@ -237,23 +187,23 @@ class Loop:
                 "boot_id": node.boot_id(self._plan.proc),
                 "wall_ns": time.time_ns(),
                 "boottime_ns": self._clock_ns(),
-                "interval_s": self._plan.interval_ns / 1e9,
-                "record_s": self._plan.record_ns / 1e9,
+                "interval_s": self._interval_ns / 1e9,
+                "record_s": self._record_ns / 1e9,
                 "cpus_alloc": who.cpus_alloc,
                 "cpus_node": cpus_node,
                 "cpu_model": node.cpu_model(self._plan.proc),
                 "memory_node_b": memory_node_b,
                 "memory_alloc_b": memory_alloc_b,
                 "exclusive": is_exclusive(self._plan.exclusive, who.cpus_alloc, cpus_node),
-                "gpus": [gpu.header() for gpu in self._gpus],
+                "gpus": [gpu.header() for gpu in self._ladder.gpus],
                 "cpu_time_source": self._usage.cpu_time_source,
-                "channels": [channel.header() for channel in channels],
-                "absent": [entry.header() for entry in self._absent + late],
+                "channels": announced(self._ladder.entries),
+                "absent": [entry.header() for entry in self._ladder.absent],
             }
         )
 
     def _record(self, kind: str, reason: str | None = None) -> str:
-        meters = [meter for source in self._sources for meter in source.meters]
+        meters = [entry.meter for entry in self._ladder.entries]
         record: dict[str, object] = {"kind": kind}
         if reason is not None:
             record["reason"] = reason
@@ -264,6 +214,17 @@ class Loop:
         record["errors"] = [meter.errors for meter in meters]
         record["max_w"] = [None if meter.peak_w is None else round(meter.peak_w, 3) for meter in meters]
         record.update(self._usage.read())
+        if self._slowed:
+            record["note"] = {
+                "slowed": round(self._slowed / self._plan.interval_ns, 3),
+                "interval_s": self._slowed / 1e9,
+            }
+            self._slowed = 0
         for meter in meters:
             meter.peak_w = None
         return dumps(record)
+
+
+def _next(first_ns: int, now_ns: int, step_ns: int) -> int:
+    """The next of the moments ``step_ns`` apart since ``first_ns``."""
+    return first_ns + ((now_ns - first_ns) // step_ns + 1) * step_ns

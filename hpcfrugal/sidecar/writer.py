@@ -24,7 +24,7 @@ class Locked(Exception):
 class Writer:
     """Appends lines to ``path`` (mode 0600), each with one ``write`` call on O_APPEND."""
 
-    __slots__ = ("_broken", "_fd", "_head", "_inode", "_owed", "_path")
+    __slots__ = ("_broken", "_fd", "_head", "_inode", "_owed", "_path", "size_b")
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -33,6 +33,8 @@ class Writer:
         self._broken = False
         self._head: list[str] = []
         self._owed: list[str] = []
+        self.size_b = 0
+        """Bytes in the file when it was opened, and written since."""
 
     def begin(self, *lines: str) -> None:
         """Start a segment with its header and first record.
@@ -93,6 +95,7 @@ class Writer:
             self._owed = list(self._head)
         self._inode = inode
         self._fd = fd
+        self.size_b = size
 
     def _lock(self, fd: int) -> None:
         try:
@@ -109,6 +112,7 @@ class Writer:
             # The last line is torn; without this the good line would be glued to it.
             data = b"\n" + data
         done = os.write(self._fd, data)
+        self.size_b += done
         self._broken = done < len(data)
         if self._broken:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -88,14 +88,18 @@ class Channel:
 
 
 class Absent:
-    """A source that could not be used for a component, and why."""
+    """A source that could not be used for a component, and why.
 
-    __slots__ = ("component", "reason", "source")
+    ``domain`` names the one domain that is missing where others of the component are there, else None.
+    """
 
-    def __init__(self, component: str, source: str, reason: str) -> None:
+    __slots__ = ("component", "domain", "reason", "source")
+
+    def __init__(self, component: str, source: str, reason: str, domain: str | None = None) -> None:
         self.component = component
         self.source = source
         self.reason = reason
+        self.domain = domain
 
     def header(self) -> dict[str, object]:
         """The absence as it stands in a header line."""

@@ -119,15 +119,15 @@ class RaplPowercap:
         try:
             file = CountFile(path)
         except OSError as error:
-            return Absent(component, SOURCE, why(error, path))
+            return Absent(component, SOURCE, why(error, path), zone.domain if counted else None)
         try:
             content = file.read_bytes(64)
         except OSError as error:
             file.close()
-            return Absent(component, SOURCE, why(error, path))
+            return Absent(component, SOURCE, why(error, path), zone.domain if counted else None)
         if parse_count(content) is None:
             file.close()
-            return Absent(component, SOURCE, f"not a counter: {path}")
+            return Absent(component, SOURCE, f"not a counter: {path}", zone.domain if counted else None)
         self._files.append(file)
         return Channel(
             component,

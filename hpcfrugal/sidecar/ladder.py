@@ -1,0 +1,287 @@
+"""Which source speaks for which component: the best that can be read, and a lesser one only in its place.
+
+The sensors given first are the best there are. A rung is a lesser source of one component; it is made, and
+its files are opened, only where no better one speaks for all of the component, in the order of the rungs.
+Two sources never count the same joule: a rung that merges fills in missing domains, any other one replaces
+what little there was. A source that fails for ``FAILED_READS`` samples on end loses its place to the next
+rung, where there is one.
+"""
+
+from __future__ import annotations
+
+from .counter import EnergyCounter, PowerIntegral
+from .guard import open_sensor, read_sensor
+from .say import say
+from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .sensors.base import Opened, Sensor
+
+OPEN_WAIT_S = 1.0
+"""Seconds that the header waits for a sensor that is slow to open."""
+
+FAILED_READS = 10
+"""Samples without a value after which a source is given up for a lesser one."""
+
+_SLICE_S = 0.02
+
+
+class Rung:
+    """A lesser source of ``component``. ``make`` takes the domains that are read already and returns None where
+    the machine has no such thing; with ``merges`` its domains are named as those of better sources are."""
+
+    __slots__ = ("component", "make", "merges")
+
+    def __init__(
+        self, component: str, make: Callable[[frozenset[str]], Sensor | None], *, merges: bool = False
+    ) -> None:
+        self.component = component
+        self.make = make
+        self.merges = merges
+
+
+class Entry:
+    """A channel at work and its meter; ``failures`` counts the samples on end that gave nothing."""
+
+    __slots__ = ("channel", "failures", "meter", "used")
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.meter = _meter(channel)
+        self.failures = 0
+        self.used = True
+
+
+class _Source:
+    """A sensor at work: directly, or through ``worker`` where it may hang."""
+
+    __slots__ = ("entries", "sensor", "worker")
+
+    def __init__(self, sensor: Sensor, worker: Worker | None) -> None:
+        self.sensor = sensor
+        self.worker = worker
+        self.entries: list[Entry] = []
+
+    def update(self, at_ns: int, values: list[int | None]) -> None:
+        """Hand one reading to the meters."""
+        for entry, value in zip(self.entries, values):  # noqa: B905 (strict= is not in Python 3.9)
+            if entry.used:
+                entry.meter.update(at_ns, value)
+                entry.failures = 0 if entry.meter.energy_uj is not None else entry.failures + 1
+
+
+def _meter(channel: Channel) -> EnergyCounter | PowerIntegral:
+    if channel.kind == ENERGY_UJ:
+        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=not channel.counted)
+    return PowerIntegral(channel.max_w)
+
+
+class Ladder:
+    """All sources of a node, and what they found."""
+
+    __slots__ = ("_absent", "_clock_ns", "_late", "_rungs", "_sources", "_stop", "_tried", "gpus")
+
+    def __init__(
+        self,
+        sensors: Sequence[Sensor],
+        rungs: Sequence[Rung],
+        clock_ns: Callable[[], int],
+        stop: Callable[[], bool],
+    ) -> None:
+        """Open everything, waiting up to ``OPEN_WAIT_S`` for what may hang; ``stop`` ends the wait."""
+        self._clock_ns = clock_ns
+        self._stop = stop
+        self._rungs = list(rungs)
+        self._absent: list[Absent] = []
+        self._sources: list[_Source] = []
+        self._late: list[_Source] = []
+        self._tried: set[int] = set()
+        self.gpus: list[Gpu] = []
+        deadline_ns = clock_ns() + int(OPEN_WAIT_S * 1e9)
+        self._late = [_Source(sensor, Worker(sensor, clock_ns)) for sensor in sensors if sensor.may_block]
+        for sensor in sensors:
+            if not sensor.may_block:
+                self._adopt(_Source(sensor, None), open_sensor(sensor), None)
+        for source in list(self._late):
+            self._wait(source, deadline_ns)
+        self._adopt_late()
+        self._climb(deadline_ns)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Channels at work, in the order of the header."""
+        return [entry for source in self._sources for entry in source.entries if entry.used]
+
+    @property
+    def absent(self) -> list[Absent]:
+        """Better sources that are not used, and why."""
+        late = [
+            Absent(source.sensor.component, source.sensor.name, f"no answer within {OPEN_WAIT_S:g} s")
+            for source in self._late
+        ]
+        return self._absent + late
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a sensor is late."""
+        return bool(self._late)
+
+    def has_news(self) -> bool:
+        """Whether a sensor that was late has come up by now."""
+        return any(source.worker and source.worker.wait(0) for source in self._late)
+
+    def take_in(self) -> None:
+        """Take in the sensors that have come up, and what is to be used where they found nothing."""
+        self._adopt_late()
+        self._climb(self._clock_ns())
+
+    def restart(self) -> None:
+        """Let all meters count from 0."""
+        for entry in self.entries:
+            entry.meter.restart()
+
+    def sample(self, wait_s: float) -> None:
+        """Read every source once, waiting up to ``wait_s`` for those in threads."""
+        hung = []
+        for source in self._sources:
+            if source.worker is not None:
+                if source.worker.busy:
+                    hung.append(source)
+                source.worker.ask()
+        for source in self._sources:
+            if source.worker is None:
+                at_ns = self._clock_ns()
+                source.update(at_ns, read_sensor(source.sensor, len(source.entries)))
+        deadline_ns = self._clock_ns() + int(wait_s * 1e9)
+        for source in self._sources:
+            worker = source.worker
+            if worker is None:
+                continue
+            # one that hung before this tick has had its time
+            left_s = 0.0 if source in hung else (deadline_ns - self._clock_ns()) / 1e9
+            if worker.wait(left_s) and worker.reading is not None:
+                source.update(worker.reading.at_ns, worker.reading.values)
+            else:
+                source.update(self._clock_ns(), [None] * len(source.entries))
+                name = source.sensor.name
+                say(f"{name} does not answer; its channels wait", once=f"{name} hangs")
+
+    def replaceable(self) -> list[Entry]:
+        """Counted channels that have failed for long while a rung for their component is left."""
+        if not self._rungs:
+            return []
+        components = {rung.component for rung in self._rungs}
+        return [
+            entry
+            for entry in self.entries
+            if entry.failures >= FAILED_READS
+            and entry.channel.counted
+            and entry.channel.component in components
+            and id(entry) not in self._tried
+        ]
+
+    def replace(self, failed: list[Entry]) -> bool:
+        """Put lesser sources in the place of ``failed``; whether there was one. Each is tried once only."""
+        if not failed:
+            return False
+        for entry in failed:
+            self._tried.add(id(entry))
+            entry.used = False
+        before = len(self._sources)
+        refused = len(self._absent)
+        for entry in failed:
+            channel = entry.channel
+            reason = f"read error {entry.failures} times: {channel.detail}"
+            self._absent.append(Absent(channel.component, channel.source, reason, channel.domain))
+        self._climb(self._clock_ns() + int(OPEN_WAIT_S * 1e9) // 4)
+        if any(entry.used for source in self._sources[before:] for entry in source.entries):
+            return True
+        # nothing better than waiting for it
+        del self._absent[refused : refused + len(failed)]
+        for entry in failed:
+            entry.used = True
+        return False
+
+    def _climb(self, deadline_ns: int) -> None:
+        """Open the rungs that are needed."""
+        for rung in list(self._rungs):
+            if not self._is_wanting(rung.component) or self._stop():
+                continue
+            self._rungs.remove(rung)
+            sensor = rung.make(frozenset(self._domains(rung.component)))
+            if sensor is None:
+                continue
+            source = _Source(sensor, Worker(sensor, self._clock_ns) if sensor.may_block else None)
+            if source.worker is None:
+                self._adopt(source, open_sensor(sensor), rung)
+                continue
+            self._wait(source, deadline_ns)
+            if source.worker.wait(0) and source.worker.opened is not None:
+                self._adopt(source, source.worker.opened, rung)
+            else:
+                self._late.append(source)
+
+    def _domains(self, component: str) -> set[str]:
+        return {
+            entry.channel.domain
+            for entry in self.entries
+            if entry.channel.component == component and entry.channel.counted
+        }
+
+    def _is_wanting(self, component: str) -> bool:
+        """Whether nothing speaks for ``component``, or not for all of it; a late sensor may yet do so."""
+        if any(source.sensor.component == component for source in self._late):
+            return False
+        domains = self._domains(component)
+        if not domains:
+            return True
+        missing = [entry.domain for entry in self._absent if entry.component == component and entry.domain]
+        return any(domain not in domains for domain in missing)
+
+    def _adopt(self, source: _Source, opened: Opened, rung: Rung | None) -> None:
+        """Take in what a sensor found; a source without channels is not asked again."""
+        self._absent += opened.absent
+        for gpu in opened.gpus:
+            if gpu.uuid not in [known.uuid for known in self.gpus]:
+                self.gpus.append(gpu)
+        for channel in opened.channels:
+            if getattr(source.sensor, "yields", False) and self._domains(channel.component):
+                channel.counted = False
+        source.entries = [Entry(channel) for channel in opened.channels]
+        if not source.entries:
+            return
+        if rung is not None and any(entry.channel.counted for entry in source.entries):
+            self._make_room(source, rung)
+        self._sources.append(source)
+
+    def _make_room(self, source: _Source, rung: Rung) -> None:
+        taken = self._domains(rung.component)
+        if rung.merges:
+            for entry in source.entries:
+                entry.used = entry.channel.domain not in taken
+            return
+        # one that speaks for the whole component leaves no room for a part of it
+        for entry in self.entries:
+            if entry.channel.component == rung.component and entry.channel.counted:
+                entry.used = False
+
+    def _adopt_late(self) -> None:
+        for source in list(self._late):
+            worker = source.worker
+            if worker is not None and worker.wait(0) and worker.opened is not None:
+                self._late.remove(source)
+                self._adopt(source, worker.opened, None)
+
+    def _wait(self, source: _Source, deadline_ns: int) -> None:
+        worker = source.worker
+        while worker and not worker.wait(_SLICE_S) and self._clock_ns() < deadline_ns:
+            if self._stop():
+                return
+
+
+def announced(entries: Iterable[Entry]) -> list[dict[str, object]]:
+    """The channels as they stand in a header line."""
+    return [entry.channel.header() for entry in entries]

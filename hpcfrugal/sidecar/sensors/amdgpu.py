@@ -1,0 +1,188 @@
+"""The job's AMD GPUs through the amdgpu driver's hwmon chip: ``power1_average``, else ``power1_input``, in
+microwatts (Linux: Documentation/gpu/amdgpu, "hwmon Interfaces").
+
+An index in ROCR_VISIBLE_DEVICES counts the GPUs of the KFD topology that this process may see, one in
+HIP_VISIBLE_DEVICES those that are left by it (ROCm: GPU isolation techniques). Of the two dies of an MI250
+card only the first shows power, that of both (Linux: aldebaran_ppt.c), and a GPU may be cut into partitions:
+a card that the job holds in part is marked modelled.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..sysfs import parse_count, read_text
+from .base import POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from .hwmon import SOURCE, Chip, Chips, Hwmon, Meter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GPU_MAX_W = 3000
+"""Watts that no single device draws (an MI355X is rated 1400 W)."""
+
+_TWO_DIES = ("0x7408", "0x740c")
+"""PCI device ids of MI250X and MI250."""
+
+_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+_SLURM_VARIABLES = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
+
+
+class _Device:
+    """One GPU or die, ``address`` being its PCI address and ``index`` its place among all of the node."""
+
+    __slots__ = ("address", "chip", "index", "kind", "uuid")
+
+    def __init__(self, index: int, address: str, chip: Chip) -> None:
+        self.index = index
+        self.address = address
+        self.chip = chip
+        self.kind = _text(f"{chip.path}/device/device")
+        unique = _text(f"{chip.path}/device/unique_id")
+        self.uuid = f"GPU-{unique}" if unique else f"PCI-{address}"
+
+
+class AmdGpus(Hwmon):
+    """A hwmon sensor that also names its GPUs."""
+
+    def __init__(self, meters: list[Meter], absent: list[Absent], gpus: list[Gpu]) -> None:
+        super().__init__("gpu", meters, absent)
+        self._gpus = gpus
+
+    def open(self) -> Opened:
+        """Read each GPU once."""
+        opened = super().open()
+        opened.gpus = self._gpus
+        return opened
+
+
+def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> AmdGpus | None:
+    """A sensor of the job's GPUs; None where the machine has none or the job asked for none."""
+    variables = [name for name in _VARIABLES if name in environ]
+    from_slurm = next((name for name in _SLURM_VARIABLES if environ.get(name)), None)
+    if in_slurm and not variables and from_slurm is None:
+        return None
+    found = sorted(((_address(chip), chip) for chip in chips.named("amdgpu")), key=lambda pair: pair[0])
+    if not found:
+        return None
+    devices = [_Device(index, address, chip) for index, (address, chip) in enumerate(found)]
+    visible = _visible(sysfs, devices)
+    held = list(visible)
+    unknown: list[str] = []
+    if variables:
+        for name in variables:
+            held, missing = _pick(environ[name], held)
+            unknown += [f"{name}: no device {entry}" for entry in missing]
+    elif from_slurm is not None:
+        entries = environ[from_slurm].split(",")
+        # where the job's cgroup hides the others, those that are left are its own, whatever their numbers
+        if len(entries) != len(visible):
+            held, missing = _pick(environ[from_slurm], list(devices))
+            unknown += [f"{from_slurm}: no device {entry}" for entry in missing]
+    return _sensor(devices, visible, held, [Absent("gpu", SOURCE, reason) for reason in unknown])
+
+
+def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> AmdGpus:
+    meters: list[Meter] = []
+    gpus: list[Gpu] = []
+    dies = [device for device in devices if device.kind in _TWO_DIES]
+    for device in devices:
+        if device not in held:
+            continue
+        gpus.append(Gpu(device.index, device.uuid, _model(device)))
+        path = device.chip.files.get("power1_average") or device.chip.files.get("power1_input")
+        if path is None:
+            absent.append(Absent("gpu", SOURCE, f"no power of {device.address}", f"gpu-{device.index}"))
+            continue
+        part = None
+        if held.count(device) < visible.count(device):
+            part = f"the job holds {held.count(device)} of {visible.count(device)} partitions"
+        if device in dies:
+            place = dies.index(device)
+            other = dies[place ^ 1] if place ^ 1 < len(dies) else None
+            if place % 2 and other in held:
+                continue  # its power is in that of the first die
+            if other is not None and other not in held:
+                part = "the job holds one of two dies"
+        meters.append(Meter(path, _channel(device, path, part), never_zero=True))
+    return AmdGpus(meters, absent, gpus)
+
+
+def _channel(device: _Device, path: str, part: str | None) -> Channel:
+    return Channel(
+        "gpu",
+        f"gpu-{device.index}",
+        SOURCE,
+        max_w=GPU_MAX_W,
+        detail=path if part is None else f"{path} whole card, {part}",
+        kind=POWER_UW,
+        quality="measured" if part is None else "modelled",
+        scope="job" if part is None else "node",
+        gpu_uuid=device.uuid,
+    )
+
+
+def _pick(text: str, visible: list[_Device]) -> tuple[list[_Device], list[str]]:
+    """Devices that a list of indices and UUIDs names, up to the first entry that is none of both."""
+    chosen: list[_Device] = []
+    unknown: list[str] = []
+    for entry in (part.strip() for part in text.split(",")):
+        if entry.startswith("GPU-"):
+            named = [device for device in visible if device.uuid.lower() == entry.lower()]
+        else:
+            number = parse_count(entry.encode())
+            if number is None:
+                break
+            named = visible[number : number + 1]
+        chosen += named
+        if not named:
+            unknown.append(entry[:64])
+    return chosen, unknown
+
+
+def _visible(sysfs: str, devices: list[_Device]) -> list[_Device]:
+    """Devices in ROCm's order, one entry a partition; by PCI address where the topology cannot be read.
+
+    The kernel refuses to show GPUs that the process's cgroup does not allow.
+    """
+    by_address = {device.address: device for device in devices}
+    folder = f"{sysfs}/class/kfd/kfd/topology/nodes"
+    try:
+        nodes = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
+    except OSError:
+        return list(devices)
+    found = []
+    for node in nodes:
+        device = by_address.get(_kfd_address(f"{folder}/{node}/properties"))
+        if device is not None:
+            found.append(device)
+    return found or list(devices)
+
+
+def _kfd_address(path: str) -> str:
+    """PCI address of a node of the topology; empty for a CPU, or for a GPU that is not to be seen."""
+    values: dict[str, int] = {}
+    for line in _text(path, 8192).split("\n"):
+        name, _, value = line.partition(" ")
+        number = parse_count(value.encode())
+        if number is not None:
+            values[name] = number
+    if not values.get("simd_count") or "location_id" not in values:
+        return ""
+    place = values["location_id"]
+    return f"{values.get('domain', 0):04x}:{place >> 8 & 0xFF:02x}:{place >> 3 & 0x1F:02x}.{place & 7:x}"
+
+
+def _address(chip: Chip) -> str:
+    return os.path.basename(os.path.realpath(f"{chip.path}/device"))
+
+
+def _model(device: _Device) -> str:
+    return _text(f"{device.chip.path}/device/product_name") or f"AMD {device.kind or 'GPU'}"
+
+
+def _text(path: str, limit: int = 128) -> str:
+    try:
+        return read_text(path, limit)
+    except OSError:
+        return ""

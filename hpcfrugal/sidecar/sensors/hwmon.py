@@ -1,0 +1,260 @@
+"""Power meters and energy counters of the kernel's hwmon class (Linux: Documentation/hwmon).
+
+- ``power_meter`` (ACPI): ``power<N>_average`` in microwatts, with ``power<N>_oem_info`` on NVIDIA Grace: "CPU",
+  "SysIO", "Grace" (the whole socket with its memory) and "Module" (Grace with its GPU) before "Power Socket
+  <n>". A meter without such a label measures the machine (acpi_power_meter.rst: what it measures is the
+  firmware's choice).
+- ``amd_energy``: ``energy<N>_input`` in microjoules, labelled EcoreX and, behind them, EsocketX; wraps are
+  taken care of in the driver (amd_energy.rst).
+
+The attributes of an ACPI meter lie in the hwmon directory on newer kernels and in its ``device`` on older ones.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..sysfs import CountFile, parse_count, read_text, why
+from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Opened
+from .rapl_powercap import PACKAGE_MAX_W
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SOURCE = "hwmon"
+
+NODE_MAX_W = 20_000
+MODULE_MAX_W = 4000
+"""Watts that no node, and no module of CPU and GPU, draws today."""
+
+_USED = ("power_meter", "amd_energy", "amdgpu")
+
+_OTHERS = ("/coretemp.", "/nvme/", "/virtual/thermal/", "/net/", "/infiniband/", "/mdio_bus/")
+"""Parts of the real path of chips that measure no power of ours, and need not be asked for their name."""
+
+_MOST_CHIPS = 256
+
+
+class Chip:
+    """One hwmon device: its driver's name, its directory, and its attributes."""
+
+    __slots__ = ("files", "name", "path")
+
+    def __init__(self, name: str, path: str, files: dict[str, str]) -> None:
+        self.name = name
+        self.path = path
+        self.files = files
+
+    def text(self, file: str) -> str:
+        """Content of an attribute, empty where there is none."""
+        try:
+            return read_text(self.files[file], 256) if file in self.files else ""
+        except OSError:
+            return ""
+
+
+class Chips:
+    """The chips of a machine that matter here, looked for once."""
+
+    __slots__ = ("_class", "_found")
+
+    def __init__(self, sysfs: str) -> None:
+        self._class = f"{sysfs}/class/hwmon"
+        self._found: list[Chip] | None = None
+
+    def named(self, *names: str) -> list[Chip]:
+        """Those with one of these names, in the kernel's order."""
+        if self._found is None:
+            self._found = list(_scan(self._class))
+        return [chip for chip in self._found if chip.name in names]
+
+
+def _scan(folder: str) -> Iterable[Chip]:
+    entries = [(int(entry[5:]), entry) for entry in _listdir(folder) if entry[:5] == "hwmon" and entry[5:].isdigit()]
+    for _, entry in sorted(entries)[:_MOST_CHIPS]:
+        path = f"{folder}/{entry}"
+        real = _link(path)
+        if any(part in real for part in _OTHERS):
+            continue
+        name = _name(path)
+        if name in _USED:
+            files = {}
+            for place in (f"{path}/device", path):
+                files.update({file: f"{place}/{file}" for file in _listdir(place) if file[:1] in "pe" and "_" in file})
+            yield Chip(name, path, files)
+
+
+def _name(path: str) -> str:
+    for file in (f"{path}/name", f"{path}/device/name"):
+        try:
+            return read_text(file, 64)
+        except OSError:
+            continue
+    return ""
+
+
+class Meter:
+    """One file to read, and the channel that it gives."""
+
+    __slots__ = ("channel", "file", "never_zero", "path")
+
+    def __init__(self, path: str, channel: Channel, *, never_zero: bool = False) -> None:
+        self.path = path
+        self.channel = channel
+        self.never_zero = never_zero
+        self.file: CountFile | None = None
+
+
+class Hwmon:
+    """Reads the meters that were found for one component; ``absent`` are those that cannot be used.
+
+    A read goes through firmware or a GPU's driver, which may hang.
+    """
+
+    name = SOURCE
+    may_block = True
+
+    def __init__(self, component: str, meters: list[Meter], absent: list[Absent]) -> None:
+        self.component = component
+        self._meters = meters
+        self._absent = absent
+
+    def open(self) -> Opened:
+        """Read each meter once; one that does not give a number is absent."""
+        absent = list(self._absent)
+        usable = []
+        for meter in self._meters:
+            problem = _try(meter)
+            if problem is None:
+                usable.append(meter)
+            else:
+                absent.append(Absent(self.component, SOURCE, problem, meter.channel.domain))
+        self._meters = usable
+        return Opened([meter.channel for meter in usable], absent, [])
+
+    def read(self) -> list[int | None]:
+        """Microwatts or microjoules, as the channel says."""
+        values = []
+        for meter in self._meters:
+            value = None if meter.file is None else meter.file.read_count()
+            values.append(None if value == 0 and meter.never_zero else value)
+        return values
+
+    def close(self) -> None:
+        """Close the files."""
+        for meter in self._meters:
+            if meter.file is not None:
+                meter.file.close()
+
+
+def _try(meter: Meter) -> str | None:
+    """Open and read a meter; why it cannot be used, None where it can."""
+    try:
+        meter.file = CountFile(meter.path)
+        value = parse_count(meter.file.read_bytes(64))
+    except OSError as error:
+        return why(error, meter.path)
+    if value is None or (value == 0 and meter.never_zero):
+        meter.file.close()
+        return f"{'no number' if value is None else 'reads 0'}: {meter.path}"
+    return None
+
+
+def cpu_sensor(chips: Chips, have: frozenset[str]) -> Hwmon | None:
+    """Sockets that are not in ``have``; None where the machine has no such meter."""
+    found = [meter for chip in chips.named("amd_energy") for meter in _amd_sockets(chip)]
+    found += _grace_sockets(chips)
+    meters = [meter for meter in _distinct(found) if meter.channel.domain not in have]
+    return Hwmon("cpu", meters, []) if meters else None
+
+
+def node_sensor(chips: Chips) -> Hwmon | None:
+    """Meters of the machine, or of its modules of CPU and GPU; None where there is none."""
+    modules: list[Meter] = []
+    plain: list[Meter] = []
+    for what, number, path in _power_meters(chips):
+        if what == "Module":
+            modules.append(Meter(path, _node_channel(f"module-{number}", path, MODULE_MAX_W)))
+        elif not what:
+            plain.append(
+                Meter(path, _node_channel("node" if not plain else f"node#{len(plain) + 1}", path, NODE_MAX_W))
+            )
+    for meter in plain[1:]:
+        # Two that both measure the machine are not the machine twice.
+        meter.channel.counted = False
+    # A module's power is inside the machine's.
+    meters = plain or _distinct(modules)
+    return Hwmon("node", meters, []) if meters else None
+
+
+def _distinct(meters: list[Meter]) -> list[Meter]:
+    """The first meter of each domain: a second of the same label measures the same thing."""
+    first: dict[str, Meter] = {}
+    for meter in meters:
+        first.setdefault(meter.channel.domain, meter)
+    return list(first.values())
+
+
+def _node_channel(domain: str, path: str, max_w: int) -> Channel:
+    return Channel("node", domain, SOURCE, max_w=max_w, detail=path, kind=POWER_UW, boundary="node")
+
+
+def _grace_sockets(chips: Chips) -> list[Meter]:
+    """CPU and SysIO rails, and the whole socket, which contains both and the memory, beside them."""
+    rails: list[Meter] = []
+    wholes: list[Meter] = []
+    for what, number, path in _power_meters(chips):
+        if what in ("CPU", "SysIO", "Grace"):
+            domain = f"package-{number}" if what == "CPU" else f"{what.lower()}-{number}"
+            channel = Channel("cpu", domain, SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=POWER_UW)
+            (wholes if what == "Grace" else rails).append(Meter(path, channel))
+    for meter in wholes:
+        if rails:
+            meter.channel.counted = False
+        meter.channel.detail += " (with its memory)"
+    return rails + wholes
+
+
+def _power_meters(chips: Chips) -> Iterable[tuple[str, str, str]]:
+    """What is measured ("" for the machine), its socket, and the file of each ACPI meter."""
+    for chip in chips.named("power_meter"):
+        for file in sorted(chip.files):
+            stem, _, last = file.partition("_")
+            if last != "average" or stem[:5] != "power" or not stem[5:].isdigit():
+                continue
+            if chip.text(f"{stem}_is_battery") == "1":
+                continue
+            label = chip.text(f"{stem}_oem_info") or chip.text(f"{stem}_label")
+            what, middle, number = label.partition(" Power Socket ")
+            if middle and number.isdigit():
+                yield what, number, chip.files[file]
+            elif not middle:
+                yield "", "", chip.files[file]
+
+
+def _amd_sockets(chip: Chip) -> list[Meter]:
+    numbers = [file[6:-6] for file in chip.files if file[:6] == "energy" and file[-6:] == "_input"]
+    found: list[Meter] = []
+    # The sockets stand behind the cores: a hundred labels of cores need not be read.
+    for number in sorted((int(number) for number in numbers if number.isdigit()), reverse=True):
+        label = chip.text(f"energy{number}_label")
+        if not (label.startswith("Esocket") and label[7:].isdigit()):
+            break
+        path = chip.files[f"energy{number}_input"]
+        channel = Channel("cpu", f"package-{label[7:]}", SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=ENERGY_UJ)
+        found.insert(0, Meter(path, channel))
+    return found
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -1,0 +1,211 @@
+"""RAPL through perf_event, for a domain whose powercap file is denied or missing.
+
+The kernel's ``power`` event source counts packages and memory in units of 2^-32 J (Linux:
+arch/x86/events/rapl.c) and accumulates the hardware's 32 bits into 64 by itself. Its events are system-wide,
+which needs ``perf_event_paranoid`` at 0 or below, or CAP_PERFMON (Linux: Documentation/admin-guide/
+perf-security.rst). Per-core counters (``power_core``) are inside the package and are not opened.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..sysfs import parse_count, read_text, why
+from .base import TYPE_CHECKING, Absent, Channel, Opened
+from .rapl_powercap import DRAM_MAX_W, PACKAGE_MAX_W
+
+if TYPE_CHECKING:
+    from typing import Any
+
+SOURCE = "rapl-perf"
+
+_EVENTS = {"cpu": "energy-pkg", "dram": "energy-ram"}
+
+_SYS_PERF_EVENT_OPEN = 298
+"""Number of perf_event_open(2) on x86-64, the one architecture that has RAPL."""
+
+_PERF_FLAG_FD_CLOEXEC = 8
+
+_ATTR_SIZE = 64
+"""PERF_ATTR_SIZE_VER0, which every kernel takes."""
+
+_CAP_SYS_ADMIN = 21
+_CAP_PERFMON = 38
+
+_MAX_CPUS = 4096
+
+
+class RaplPerf:
+    """The domains of one component (cpu or dram) that are not in ``have``."""
+
+    name = SOURCE
+    may_block = False
+
+    def __init__(self, sysfs: str, proc: str, component: str, have: frozenset[str]) -> None:
+        self.component = component
+        self._pmu = f"{sysfs}/bus/event_source/devices/power"
+        self._cpus = f"{sysfs}/devices/system/cpu"
+        self._proc = proc
+        self._have = have
+        self._fds: list[int] = []
+        self._factor = (0, 1)
+
+    def open(self) -> Opened:
+        """Open one counter a package; nothing is loaded where the event source is missing or refused."""
+        event = f"{self._pmu}/events/{_EVENTS[self.component]}"
+        if not os.path.exists(event):
+            return self._none(f"no such file: {event}")
+        refused = self._refused()
+        if refused:
+            return self._none(refused)
+        try:
+            kind = parse_count(read_text(f"{self._pmu}/type", 32).encode())
+            config = parse_event(read_text(event, 64))
+            unit = read_text(event + ".unit", 32)
+            factor = parse_scale(read_text(event + ".scale", 64))
+            cpus = parse_cpus(read_text(f"{self._pmu}/cpumask"))
+        except OSError as error:
+            return self._none(why(error, str(error.filename or event)))
+        if kind is None or config is None or factor is None or unit != "Joules" or not cpus or kind >= 1 << 32:
+            return self._none(f"not understood: {event}")
+        # joules to microjoules
+        self._factor = (factor[0] * 1_000_000, factor[1])
+        return self._open_all(kind, config, cpus)
+
+    def read(self) -> list[int | None]:
+        """Microjoules since the counter was opened, rounded down."""
+        over, under = self._factor
+        values: list[int | None] = []
+        for fd in self._fds:
+            try:
+                data = os.read(fd, 8)
+            except OSError:
+                data = b""
+            values.append(int.from_bytes(data, "little") * over // under if len(data) == 8 else None)
+        return values
+
+    def close(self) -> None:
+        """Close the counters."""
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
+
+    def _none(self, reason: str) -> Opened:
+        return Opened([], [Absent(self.component, SOURCE, reason)], [])
+
+    def _open_all(self, kind: int, config: int, cpus: list[int]) -> Opened:
+        channels: list[Channel] = []
+        absent: list[Absent] = []
+        for cpu, domain in self._domains(cpus):
+            if domain in self._have:
+                continue
+            try:
+                fd = _perf_event_open(kind, config, cpu)
+            except OSError as error:
+                absent.append(Absent(self.component, SOURCE, why(error, f"{self._pmu} on CPU {cpu}"), domain))
+                continue
+            self._fds.append(fd)
+            max_w = PACKAGE_MAX_W if self.component == "cpu" else DRAM_MAX_W
+            detail = f"perf_event {_EVENTS[self.component]} on CPU {cpu}"
+            channels.append(Channel(self.component, domain, SOURCE, max_w=max_w, detail=detail))
+        return Opened(channels, absent, [])
+
+    def _domains(self, cpus: list[int]) -> list[tuple[int, str]]:
+        """Each CPU of the mask with its domain, named as powercap does."""
+        places = [(cpu, self._id(cpu, "physical_package_id"), self._id(cpu, "die_id")) for cpu in cpus]
+        packages = [package for _, package, _ in places]
+        named = []
+        for cpu, package, die in places:
+            name = f"package-{package}" if packages.count(package) == 1 else f"package-{package}-die-{die}"
+            named.append((cpu, name if self.component == "cpu" else f"{name}/dram"))
+        return named
+
+    def _id(self, cpu: int, what: str) -> str:
+        try:
+            number = parse_count(read_text(f"{self._cpus}/cpu{cpu}/topology/{what}", 32).encode())
+        except OSError:
+            number = None
+        # a machine that does not tell gets a name that cannot be taken for another's
+        return f"cpu{cpu}" if number is None else str(number)
+
+    def _refused(self) -> str | None:
+        """Why this process may not count system-wide, None where it may."""
+        if os.uname().machine != "x86_64":
+            return f"RAPL events are for x86_64, this is {os.uname().machine}"
+        path = f"{self._proc}/sys/kernel/perf_event_paranoid"
+        try:
+            level = read_text(path, 32)
+        except OSError as error:
+            return why(error, path)
+        if level in ("-1", "0") or _may_count(self._proc):
+            return None
+        return f"denied: {path} is {level[:8]}"
+
+
+def _may_count(proc: str) -> bool:
+    """Whether a capability stands above the paranoia level (capabilities(7))."""
+    try:
+        lines = read_text(f"{proc}/self/status").split("\n")
+    except OSError:
+        return False
+    for line in lines:
+        if line.startswith("CapEff:"):
+            try:
+                held = int(line[7:], 16)
+            except ValueError:
+                return False
+            return bool(held >> _CAP_PERFMON & 1 or held >> _CAP_SYS_ADMIN & 1)
+    return False
+
+
+def parse_event(text: str) -> int | None:
+    """The number in ``event=0x02``; None for any other form."""
+    name, _, value = text.partition("=")
+    digits = value[2:]
+    if name != "event" or value[:2] != "0x" or not 1 <= len(digits) <= 8:
+        return None
+    return int(digits, 16) if all(char in "0123456789abcdefABCDEF" for char in digits) else None
+
+
+def parse_scale(text: str) -> tuple[int, int] | None:
+    """A decimal such as ``2.3283064365386962890625e-10`` (2^-32) as an exact fraction above 0; None for others."""
+    mantissa, _, power = text.lower().partition("e")
+    whole, _, decimals = mantissa.partition(".")
+    digits = whole + decimals
+    sign, size = (-1, power[1:]) if power[:1] == "-" else (1, power.removeprefix("+") if power else "0")
+    if not (digits.isascii() and digits.isdigit() and size.isascii() and size.isdigit()):
+        return None
+    if len(digits) > 40 or len(size) > 2 or not int(digits):
+        return None
+    tens = sign * int(size) - len(decimals)
+    return (int(digits) * 10**tens, 1) if tens >= 0 else (int(digits), 10**-tens)
+
+
+def parse_cpus(text: str) -> list[int]:
+    """A list of CPUs such as ``0,28`` or ``0-1``; empty for anything that does not read so."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        low = parse_count(first.encode())
+        high = parse_count(last.encode()) if dash else low
+        if low is None or high is None or not low <= high < _MAX_CPUS:
+            return []
+        found.extend(range(low, high + 1))
+    return found
+
+
+def _perf_event_open(kind: int, config: int, cpu: int) -> int:
+    """A counter of all processes on ``cpu``. Raises OSError."""
+    import ctypes
+
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    attr = kind.to_bytes(4, "little") + _ATTR_SIZE.to_bytes(4, "little") + config.to_bytes(8, "little")
+    buffer = ctypes.create_string_buffer(attr.ljust(_ATTR_SIZE, b"\0"), _ATTR_SIZE)
+    every_process, no_group = ctypes.c_long(-1), ctypes.c_long(-1)
+    number, flags = ctypes.c_long(_SYS_PERF_EVENT_OPEN), ctypes.c_ulong(_PERF_FLAG_FD_CLOEXEC)
+    libc.syscall.restype = ctypes.c_long
+    fd = int(libc.syscall(number, buffer, every_process, ctypes.c_long(cpu), no_group, flags))
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return fd

@@ -1,0 +1,47 @@
+"""A site's own sensor, loaded and kept in a thread of its own, so that whatever it does costs only itself.
+
+The factory is called as ``factory(base, sysfs)``: ``base`` is the module ``sensors.base`` with ``Channel``,
+``Absent``, ``Opened`` and the kinds of readings, ``sysfs`` the root of the sysfs tree. It returns an object
+that keeps the protocol ``base.Sensor``. What a built-in sensor speaks for already, it does not count again.
+"""
+
+from __future__ import annotations
+
+from . import base
+from .base import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .base import Opened, Sensor
+
+
+class SiteSensor:
+    """The sensor that ``factory`` in ``module`` makes."""
+
+    may_block = True
+    yields = True
+
+    def __init__(self, name: str, module: str, factory: str, sysfs: str) -> None:
+        self.name = f"site-{name}"
+        self.component = "site"
+        self._module = module
+        self._factory = factory
+        self._sysfs = sysfs
+        self._sensor: Sensor | None = None
+
+    def open(self) -> Opened:
+        """Load the module and open its sensor. Raises whatever it raises."""
+        made = __import__(self._module, fromlist=[self._factory])
+        for part in self._factory.split("."):
+            made = getattr(made, part)
+        sensor: Sensor = made(base, self._sysfs)  # type: ignore[operator]
+        self._sensor = sensor
+        return sensor.open()
+
+    def read(self) -> list[int | None]:
+        """The sensor's values. Raises whatever it raises."""
+        return [] if self._sensor is None else self._sensor.read()
+
+    def close(self) -> None:
+        """Close the sensor. Raises whatever it raises."""
+        if self._sensor is not None:
+            self._sensor.close()

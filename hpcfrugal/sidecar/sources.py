@@ -1,0 +1,150 @@
+"""All sources of energy readings that there are, best first: what the sidecar samples and ``doctor`` tries."""
+
+from __future__ import annotations
+
+import os
+
+from .ladder import Rung
+from .sensors.base import TYPE_CHECKING
+from .sensors.nvml import Nvml, wanted_devices
+from .sensors.rapl_powercap import RaplPowercap
+from .site_sensors import SENSORS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .sensors.base import Sensor
+    from .sensors.hwmon import Chips
+
+_GPU_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
+
+
+class Place:
+    """Where and for whom to look: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
+    whether it is known to have the node to itself."""
+
+    __slots__ = ("clock_ns", "environ", "exclusive", "in_slurm", "proc", "sysfs")
+
+    def __init__(
+        self,
+        sysfs: str,
+        proc: str,
+        environ: Mapping[str, str],
+        clock_ns: Callable[[], int],
+        *,
+        in_slurm: bool,
+        exclusive: bool = False,
+    ) -> None:
+        self.sysfs = sysfs
+        self.proc = proc
+        self.environ = environ
+        self.clock_ns = clock_ns
+        self.in_slurm = in_slurm
+        self.exclusive = exclusive
+
+
+def best(place: Place, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
+    """The best sources, each of which is opened, and those of the ``site``."""
+    wanted = wanted_devices(place.environ, place.in_slurm)
+    sensors: list[Sensor] = [
+        RaplPowercap(place.sysfs),
+        Nvml(wanted, sharded="SLURM_SHARDS_ON_NODE" in place.environ),
+    ]
+    if site:
+        from .sensors.site import SiteSensor
+
+        sensors += [SiteSensor(name, module, factory, place.sysfs) for name, module, factory in site]
+    return sensors
+
+
+def lesser(place: Place) -> list[Rung]:
+    """The sources for where these have nothing, best first. Their modules are loaded when they are needed."""
+    chips: list[Chips] = []
+
+    def find_chips() -> Chips | None:
+        if not chips and os.path.isdir(f"{place.sysfs}/class/hwmon"):
+            from .sensors.hwmon import Chips
+
+            chips.append(Chips(place.sysfs))
+        return chips[0] if chips else None
+
+    def perf(component: str) -> Callable[[frozenset[str]], Sensor | None]:
+        def make(have: frozenset[str]) -> Sensor | None:
+            from .sensors.rapl_perf import RaplPerf
+
+            return RaplPerf(place.sysfs, place.proc, component, have)
+
+        return make
+
+    def pm_counters(component: str) -> Callable[[frozenset[str]], Sensor | None]:
+        def make(_have: frozenset[str]) -> Sensor | None:
+            if not os.path.isdir(f"{place.sysfs}/cray/pm_counters"):
+                return None
+            if component == "gpu" and not _may_have_gpus(place):
+                return None
+            from .sensors.pm_counters import PmCounters
+
+            return PmCounters(place.sysfs, component, place.clock_ns, _not_ours(place))
+
+        return make
+
+    def hwmon_cpu(have: frozenset[str]) -> Sensor | None:
+        found = find_chips()
+        if found is None:
+            return None
+        from .sensors.hwmon import cpu_sensor
+
+        return cpu_sensor(found, have)
+
+    def hwmon_node(_have: frozenset[str]) -> Sensor | None:
+        found = find_chips()
+        if found is None:
+            return None
+        from .sensors.hwmon import node_sensor
+
+        return node_sensor(found)
+
+    def hwmon_gpu(_have: frozenset[str]) -> Sensor | None:
+        found = find_chips()
+        if found is None:
+            return None
+        from .sensors.amdgpu import gpu_sensor
+
+        return gpu_sensor(found, place.sysfs, place.environ, place.in_slurm)
+
+    return [
+        Rung("cpu", perf("cpu"), merges=True),
+        Rung("cpu", hwmon_cpu, merges=True),
+        Rung("cpu", pm_counters("cpu")),
+        Rung("dram", perf("dram"), merges=True),
+        Rung("dram", pm_counters("dram")),
+        Rung("gpu", hwmon_gpu),
+        Rung("gpu", pm_counters("gpu")),
+        Rung("node", pm_counters("node")),
+        Rung("node", hwmon_node),
+    ]
+
+
+def _may_have_gpus(place: Place) -> bool:
+    if not place.in_slurm or place.exclusive:
+        return True
+    variables = (*_GPU_VARIABLES, "CUDA_VISIBLE_DEVICES")
+    return any(place.environ.get(name) for name in variables)
+
+
+def _not_ours(place: Place) -> str | None:
+    """Why the node's accelerators may not be taken for the job's, None where they are all its own.
+
+    Their numbers are those of modules, of which one may hold two devices of Slurm's count.
+    """
+    if not place.in_slurm or place.exclusive:
+        return None
+    try:
+        names = os.listdir(f"{place.sysfs}/class/drm")
+    except OSError:
+        names = []
+    devices = sum(name.startswith("renderD") for name in names)
+    held = max((len(place.environ.get(name, "").split(",")) for name in _GPU_VARIABLES), default=0)
+    if 0 < devices <= held:
+        return None
+    return "which of the node's accelerators are the job's cannot be told"

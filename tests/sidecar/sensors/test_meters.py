@@ -1,0 +1,325 @@
+"""Sensors beside RAPL's powercap and NVML: perf_event, Cray's counters, hwmon meters and AMD GPUs."""
+
+from __future__ import annotations
+
+import os
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_meters import PERF_SCALE, FakeCray, amd_gpu, chip, grace, kfd, perf_source, write
+
+from hpcfrugal.sidecar.sensors import rapl_perf
+from hpcfrugal.sidecar.sensors.amdgpu import gpu_sensor
+from hpcfrugal.sidecar.sensors.base import Channel
+from hpcfrugal.sidecar.sensors.hwmon import Chips, cpu_sensor, node_sensor
+from hpcfrugal.sidecar.sensors.pm_counters import STALE_NS, PmCounters, parse_joules
+from hpcfrugal.sidecar.sensors.rapl_perf import RaplPerf, parse_cpus, parse_event, parse_scale
+
+S = 10**9
+
+
+def names(channels: list[Channel]) -> list[str]:
+    return [f"{channel.component}:{channel.domain}{'' if channel.counted else '-'}" for channel in channels]
+
+
+# perf_event ------------------------------------------------------------------------------------------------------
+
+
+def test_scale_is_two_to_the_minus_32_exactly() -> None:
+    assert parse_scale(PERF_SCALE) is not None
+    assert Fraction(*(parse_scale(PERF_SCALE) or (0, 1))) == Fraction(1, 2**32)
+    assert parse_scale("6.103515625e-05") == (6103515625, 10**14)
+    assert parse_scale("1e+3") == (1000, 1)
+    assert [parse_scale(text) for text in ("", "0", "-1e-3", "1e-", "x", "1e999", "1_0", "nan")] == [None] * 8
+
+
+def test_event_and_cpu_lists() -> None:
+    assert parse_event("event=0x02") == 2
+    assert [parse_event(text) for text in ("event=2", "umask=0x1", "event=0x", "event=0x-1", "")] == [None] * 5
+    assert parse_cpus("0,28") == [0, 28]
+    assert parse_cpus("0-2") == [0, 1, 2]
+    assert [parse_cpus(text) for text in ("", "a", "3-1", "0-99999999", "-1")] == [[]] * 5
+
+
+def _proc(tmp_path: Path, level: str, capabilities: int) -> str:
+    write(tmp_path / "proc/sys/kernel/perf_event_paranoid", level)
+    write(tmp_path / "proc/self/status", f"Name:\tx\nCapEff:\t{capabilities:016x}\n")
+    return str(tmp_path / "proc")
+
+
+class Perf:
+    """Stands in for the system call: one counter a call, in a file each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls: list[tuple[int, int, int]] = []
+
+    def open(self, kind: int, config: int, cpu: int) -> int:
+        self.calls.append((kind, config, cpu))
+        path = self.folder / f"counter{cpu}"
+        path.write_bytes((cpu + 1 << 32).to_bytes(8, "little") * 2)
+        return os.open(path, os.O_RDONLY)
+
+
+@pytest.mark.parametrize(
+    ("level", "capabilities", "allowed"),
+    [("-1", 0, True), ("0", 0, True), ("1", 0, False), ("3", 0, False), ("3", 1 << 38, True), ("2", 1 << 21, True)],
+)
+def test_perf_is_asked_only_where_paranoia_permits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, capabilities: int, allowed: bool
+) -> None:
+    perf = Perf(tmp_path)
+    monkeypatch.setattr(rapl_perf, "_perf_event_open", perf.open)
+    perf_source(tmp_path, kind="20", event="event=0x02", cpus="0,28")
+    for cpu, package in ((0, 0), (28, 1)):
+        write(tmp_path / f"devices/system/cpu/cpu{cpu}/topology/physical_package_id", str(package))
+    sensor = RaplPerf(str(tmp_path), _proc(tmp_path, level, capabilities), "cpu", frozenset())
+    opened = sensor.open()
+    if allowed:
+        assert perf.calls == [(20, 2, 0), (20, 2, 28)]
+        assert names(opened.channels) == ["cpu:package-0", "cpu:package-1"]
+        assert sensor.read() == [1_000_000, 29_000_000]
+        assert opened.absent == []
+    else:
+        assert perf.calls == []
+        assert opened.absent[0].reason == f"denied: {tmp_path}/proc/sys/kernel/perf_event_paranoid is {level}"
+    sensor.close()
+
+
+def test_perf_opens_only_domains_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    perf = Perf(tmp_path)
+    monkeypatch.setattr(rapl_perf, "_perf_event_open", perf.open)
+    perf_source(tmp_path, cpus="0,1,2")
+    for cpu, (package, die) in enumerate([(0, 0), (1, 0), (1, 1)]):
+        write(tmp_path / f"devices/system/cpu/cpu{cpu}/topology/physical_package_id", str(package))
+        write(tmp_path / f"devices/system/cpu/cpu{cpu}/topology/die_id", str(die))
+    sensor = RaplPerf(str(tmp_path), _proc(tmp_path, "0", 0), "dram", frozenset({"package-0/dram"}))
+    assert names(sensor.open().channels) == ["dram:package-1-die-0/dram", "dram:package-1-die-1/dram"]
+    assert [cpu for _, _, cpu in perf.calls] == [1, 2]
+    sensor.close()
+
+
+def test_perf_without_the_event_opens_nothing(tmp_path: Path) -> None:
+    opened = RaplPerf(str(tmp_path), "/nowhere", "cpu", frozenset()).open()
+    assert opened.absent[0].reason.startswith("no such file: ")
+    assert opened.channels == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or os.uname().machine != "x86_64", reason="needs root on x86_64")
+def test_the_real_system_call_counts(tmp_path: Path) -> None:
+    """A software event in place of RAPL's, which counts the nanoseconds of a CPU; the scale is 2^-32 J each."""
+    perf_source(tmp_path)
+    sensor = RaplPerf(str(tmp_path), "/proc", "cpu", frozenset())
+    opened = sensor.open()
+    if not opened.channels:
+        pytest.skip(f"no perf_event here: {opened.absent[0].reason}")
+    begun_ns = time.monotonic_ns()
+    first = sensor.read()[0]
+    time.sleep(0.2)
+    second = sensor.read()[0]
+    elapsed_ns = time.monotonic_ns() - begun_ns
+    sensor.close()
+    assert first is not None
+    assert second is not None
+    counted_ns = (second - first) * 2**32 / 1e6
+    # a microjoule is 4295 counts
+    assert 0.19e9 < counted_ns <= elapsed_ns + 10_000
+
+
+# Cray ------------------------------------------------------------------------------------------------------------
+
+
+def test_joules_of_cray() -> None:
+    assert parse_joules(b"62186155 J 1717415041254962 us\n") == 62186155
+    assert parse_joules(b"12345 J\n") == 12345
+    assert [parse_joules(data) for data in (b"", b"5", b"5 W 1 us", b"-5 J", b"1.5 J", b"x J", b"\xff J")] == [None] * 7
+
+
+WATTS = {
+    "energy": 900,
+    "cpu_energy": 200,
+    "memory_energy": 50,
+    "accel0_energy": 100,
+    "accel1_energy": 110,
+    "power": 1,
+}
+
+
+def test_cray_components(tmp_path: Path) -> None:
+    cray = FakeCray(tmp_path, WATTS)
+    write(cray.folder / "accel2_energy", "0 J 1 us")
+    found: dict[str, Any] = {}
+    for component in ("node", "cpu", "dram", "gpu"):
+        sensor = PmCounters(str(tmp_path), component, lambda: 0)
+        opened = sensor.open()
+        found[component] = [(channel.domain, channel.boundary, channel.scope) for channel in opened.channels]
+        if component == "gpu":
+            assert [entry.reason for entry in opened.absent] == [f"reads 0 J: {cray.folder}/accel2_energy"]
+        sensor.close()
+    assert found == {
+        "node": [("node", "node", "node")],
+        "cpu": [("cpu", "components", "node")],
+        "dram": [("memory", "components", "node")],
+        "gpu": [("accel0", "components", "job"), ("accel1", "components", "job")],
+    }
+
+
+def test_cray_counts_and_stands_still(tmp_path: Path) -> None:
+    now_ns = [0]
+    cray = FakeCray(tmp_path, WATTS)
+    sensor = PmCounters(str(tmp_path), "node", lambda: now_ns[0])
+    sensor.open()
+    before = sensor.read()[0]
+    now_ns[0] = 2 * S
+    cray.show(2 * S)
+    after = sensor.read()[0]
+    assert before is not None
+    assert after is not None
+    assert after - before == 1800 * 10**6
+    now_ns[0] += STALE_NS - 1
+    assert sensor.read() == [after]
+    now_ns[0] += 1
+    assert sensor.read() == [None]
+    cray.show(6 * S)
+    assert sensor.read() == [before + 6 * 900 * 10**6]
+    sensor.close()
+
+
+def test_cray_start_is_a_step_back_whatever_it_counts(tmp_path: Path) -> None:
+    cray = FakeCray(tmp_path, WATTS)
+    sensor = PmCounters(str(tmp_path), "node", lambda: 0)
+    sensor.open()
+    before = sensor.read()[0]
+    write(cray.folder / "startup", "1413475999 1 us")
+    write(cray.folder / "energy", "5000100 J 1 us")
+    after = sensor.read()[0]
+    assert before is not None
+    assert after is not None
+    assert 0 < after < before
+    sensor.close()
+
+
+def test_accelerators_of_others_are_not_counted(tmp_path: Path) -> None:
+    FakeCray(tmp_path, WATTS)
+    opened = PmCounters(str(tmp_path), "gpu", lambda: 0, "whose?").open()
+    assert (opened.channels, [entry.reason for entry in opened.absent]) == ([], ["whose?"])
+
+
+# hwmon -----------------------------------------------------------------------------------------------------------
+
+
+def test_grace(tmp_path: Path) -> None:
+    """CPU and SysIO rails count, the socket that contains them does not; the module is the node's."""
+    for socket in (0, 1):
+        for place, (what, watts) in enumerate((("Module", 600), ("Grace", 250), ("CPU", 150), ("SysIO", 30))):
+            grace(tmp_path, 4 * socket + place, what, socket, watts)
+    chips = Chips(str(tmp_path))
+    sensor = cpu_sensor(chips, frozenset())
+    assert sensor is not None
+    assert names(sensor.open().channels) == [
+        "cpu:package-0",
+        "cpu:sysio-0",
+        "cpu:package-1",
+        "cpu:sysio-1",
+        "cpu:grace-0-",
+        "cpu:grace-1-",
+    ]
+    assert sensor.read() == [watts * 10**6 for watts in (150, 30, 150, 30, 250, 250)]
+    sensor.close()
+    node = node_sensor(chips)
+    assert node is not None
+    opened = node.open()
+    assert names(opened.channels) == ["node:module-0", "node:module-1"]
+    assert {channel.boundary for channel in opened.channels} == {"node"}
+    node.close()
+
+
+def test_grace_with_nothing_but_the_socket_counts_it(tmp_path: Path) -> None:
+    grace(tmp_path, 0, "Grace", 0, 250)
+    sensor = cpu_sensor(Chips(str(tmp_path)), frozenset())
+    assert sensor is not None
+    assert names(sensor.open().channels) == ["cpu:grace-0"]
+    sensor.close()
+
+
+def test_plain_power_meter_is_the_node(tmp_path: Path) -> None:
+    chip(tmp_path, 0, "power_meter", {"power1_average": "350000000"})
+    chip(tmp_path, 1, "power_meter", {"power1_average": "1", "power1_is_battery": "1"})
+    chip(tmp_path, 2, "nvme", {"power1_average": "1"})
+    chips = Chips(str(tmp_path))
+    sensor = node_sensor(chips)
+    assert sensor is not None
+    assert names(sensor.open().channels) == ["node:node"]
+    assert sensor.read() == [350_000_000]
+    sensor.close()
+    assert cpu_sensor(chips, frozenset()) is None
+
+
+def test_amd_energy_reads_sockets_only(tmp_path: Path) -> None:
+    files = {f"energy{n}_label": f"Ecore{n - 1:03}" for n in range(1, 9)}
+    files |= {"energy9_label": "Esocket0", "energy10_label": "Esocket1"}
+    files |= {f"energy{n}_input": str(n * 1000) for n in range(1, 11)}
+    chip(tmp_path, 0, "amd_energy", files)
+    chips = Chips(str(tmp_path))
+    sensor = cpu_sensor(chips, frozenset({"package-0"}))
+    assert sensor is not None
+    assert names(sensor.open().channels) == ["cpu:package-1"]
+    assert sensor.read() == [10_000]
+    sensor.close()
+
+
+def gpus(sysfs: Path, environ: dict[str, str], in_slurm: bool = True) -> Any:
+    sensor = gpu_sensor(Chips(str(sysfs)), str(sysfs), environ, in_slurm)
+    if sensor is None:
+        return None
+    opened = sensor.open()
+    sensor.close()
+    return (
+        [(channel.domain, channel.quality) for channel in opened.channels],
+        [gpu.index for gpu in opened.gpus],
+        [entry.reason for entry in opened.absent],
+    )
+
+
+def test_amd_gpus_of_the_job(tmp_path: Path) -> None:
+    """ROCm's order differs from that of the bus; HIP counts what ROCR left."""
+    for number, bus in enumerate((0xC1, 0xC6, 0xC9, 0xCE)):
+        amd_gpu(tmp_path, number, bus, 100 + number, unique=f"{number:016x}")
+    kfd(tmp_path, [0xCE, 0xC9, 0xC6, 0xC1])
+    assert gpus(tmp_path, {}) is None
+    assert gpus(tmp_path, {}, in_slurm=False)[1] == [0, 1, 2, 3]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0,2"})[1] == [1, 3]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "2,3", "HIP_VISIBLE_DEVICES": "1"})[1] == [0]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "GPU-0000000000000002"})[1] == [2]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": ""})[:2] == ([], [])
+    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "0,1"})[1] == [0, 1]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "9"})[2] == ["ROCR_VISIBLE_DEVICES: no device 9"]
+
+
+def test_amd_gpus_that_the_cgroup_leaves(tmp_path: Path) -> None:
+    for number, bus in enumerate((0xC1, 0xC6, 0xC9)):
+        amd_gpu(tmp_path, number, bus, 100)
+    kfd(tmp_path, [0xC9])
+    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "0"})[1] == [2]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0", "SLURM_JOB_GPUS": "2"})[1] == [2]
+
+
+def test_two_dies_of_one_card(tmp_path: Path) -> None:
+    """The first die of an MI250X shows the power of both, the second 0."""
+    for number, (bus, watts) in enumerate(((0xC1, 400), (0xC6, 0), (0xC9, 300), (0xCE, 0))):
+        amd_gpu(tmp_path, number, bus, watts, kind="0x7408")
+    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "0,1"}) == ([("gpu-0", "measured")], [0, 1], [])
+    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "2"})[0] == [("gpu-2", "modelled")]
+    channels, _, absent = gpus(tmp_path, {"SLURM_JOB_GPUS": "1"})
+    assert channels == []
+    assert absent[0].startswith("reads 0: ")
+
+
+def test_partitions_of_one_gpu(tmp_path: Path) -> None:
+    amd_gpu(tmp_path, 0, 0xC1, 400, kind="0x74a1")
+    kfd(tmp_path, [0xC1] * 8)
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0,1"})[0] == [("gpu-0", "modelled")]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"})[0] == [("gpu-0", "measured")]

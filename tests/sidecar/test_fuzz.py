@@ -1,0 +1,233 @@
+"""Sysfs that shows anything at all: no crash, no line that a reader refuses, no joule out of nothing.
+
+Every file of a tree with all kinds of meters is changed at random between the samples: numbers that fit,
+numbers that do not, garbage, nothing, a missing file, one that is back. Whatever comes, a counter's energy
+rises by no more than its own valid readings do, and by no more than ``max_w`` allows for the time it claims.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from fake_meters import FakeCray, amd_gpu, chip, grace, kfd, perf_source
+from fake_rapl import two_sockets
+
+from hpcfrugal.sidecar import say
+from hpcfrugal.sidecar.counter import SLACK_NS
+from hpcfrugal.sidecar.identity import Identity
+from hpcfrugal.sidecar.ladder import Ladder
+from hpcfrugal.sidecar.loop import Loop, Plan
+from hpcfrugal.sidecar.sources import Place, best, lesser
+from hpcfrugal.sidecar.usage import Usage
+from hpcfrugal.sidecar.watch import Watch
+from hpcfrugal.sidecar.writer import Writer
+from hpcfrugal.spool.layout import JobKey
+from hpcfrugal.spool.samples import parse_header
+
+S = 10**9
+TICKS = 60
+
+GARBAGE = [
+    b"",
+    b"\n",
+    b"-1\n",
+    b"-5 J 1 us\n",
+    b"nan\n",
+    b"1e9\n",
+    b"0x10\n",
+    b"1_000\n",
+    b"99999999999999999999\n",
+    b"99999999999999999999999 J 1 us\n",
+    b"9" * 5000,
+    b"18446744073709551615\n",
+    b"\x00\xff\xfe\x80" * 16,
+    b"\xd9\xa1\xd9\xa2\n",
+    b"5 W\n",
+    b"0\n",
+    b"0 J 0 us\n",
+    b"12 34\n",
+    b"package-0\n",
+    b"Module Power Socket 99999999999999999999\n",
+    b"Esocket-1\n",
+    b"../../../../etc/passwd\n",
+]
+
+
+class Chaos:
+    """The tree below ``sysfs``, changed by ``rng``; remembers each file's honest content."""
+
+    def __init__(self, sysfs: Path, rng: random.Random) -> None:
+        two_sockets(sysfs, range_uj=rng.choice([65_532_610_987, 262_143_328_850, 1_000_000]))
+        FakeCray(sysfs, {"energy": 900, "cpu_energy": 200, "memory_energy": 50, "accel0_energy": 100})
+        for number, what in enumerate(("Module", "Grace", "CPU", "SysIO")):
+            grace(sysfs, number, what, 0, 100)
+        chip(sysfs, 4, "amd_energy", {"energy1_label": "Esocket0", "energy1_input": "1000"})
+        amd_gpu(sysfs, 5, 0xC1, 300)
+        amd_gpu(sysfs, 6, 0xC6, 0, kind="0x7408")
+        kfd(sysfs, [0xC1, 0xC6])
+        perf_source(sysfs)
+        self.rng = rng
+        self.files = [path for path in sorted(sysfs.rglob("*")) if path.is_file() and not path.is_symlink()]
+        self.honest = {path: path.read_bytes() for path in self.files}
+
+    def stir(self, share: float) -> None:
+        """Change a share of the files."""
+        for path in self.files:
+            if self.rng.random() >= share:
+                continue
+            kind = self.rng.randrange(6)
+            if kind == 0:
+                path.unlink(missing_ok=True)
+                continue
+            data = self.honest[path]
+            if kind == 1:
+                data = self.rng.choice(GARBAGE)
+            elif kind == 2:
+                data = self.rng.randbytes(self.rng.randrange(40))
+            elif kind == 3 and data.split()[:1] and data.split()[0].isdigit():
+                data = b"%d%s\n" % (self.rng.getrandbits(self.rng.randrange(1, 70)), b" J 1 us" * (b" J" in data))
+            path.write_bytes(data)
+
+    def advance(self, seconds: int) -> None:
+        """Let the honest counters run on at 100 W."""
+        for path, data in self.honest.items():
+            fields = data.split()
+            if path.name in ("energy_uj", "energy1_input") and fields:
+                self.honest[path] = b"%d\n" % (int(fields[0]) + 100_000_000 * seconds)
+            elif b" J " in data:
+                self.honest[path] = b"%d J 1 us\n" % (int(fields[0]) + 100 * seconds)
+
+
+class Clock:
+    """The Watch and the clock; stirs at every tick."""
+
+    def __init__(self, chaos: Chaos) -> None:
+        self.now_ns = 1000 * S
+        self.ticks = 0
+        self.chaos = chaos
+
+    def nudged(self) -> bool:
+        return False
+
+    def wait_until(self, at_ns: int) -> str | None:
+        if at_ns > self.now_ns:
+            self.now_ns = at_ns
+            self.ticks += 1
+            self.chaos.advance(1)
+            self.chaos.stir(0.15)
+        return "stopped" if self.ticks >= TICKS else None
+
+
+class NoUsage:
+    cpu_time_source = None
+
+    def restart(self) -> None:
+        pass
+
+    def read(self) -> dict[str, object]:
+        return {"job_cpu_us": None, "node_busy_us": None, "memory_b": None, "memory_peak_b": None}
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_crash_and_no_invented_joule(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(say, "_said", set())
+    rng = random.Random(seed)
+    sysfs = tmp_path / "sys"
+    chaos = Chaos(sysfs, rng)
+    chaos.stir(rng.choice([0.0, 0.1, 0.5]))
+    clock = Clock(chaos)
+    environ: dict[str, str] = rng.choice([{}, {"SLURM_JOB_ID": "17", "ROCR_VISIBLE_DEVICES": "0"}])
+    place = Place(
+        str(sysfs), str(tmp_path / "proc"), environ, lambda: clock.now_ns, in_slurm=bool(environ), exclusive=True
+    )
+    path = tmp_path / "17.0.n1.jsonl"
+    loop = Loop(
+        Plan(S, 3 * S, True, str(tmp_path / "proc")),
+        Identity(run_id="r", job_id="17", cluster="lab", node="n1", in_slurm=True),
+        best(place),
+        cast(Usage, NoUsage()),
+        Writer(str(path)),
+        cast(Watch, clock),
+        lambda: clock.now_ns,
+        lesser(place),
+    )
+    loop.run()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["kind"] == "header"
+    assert lines[-1]["kind"] == "end"
+    _check(lines)
+    entries = [entry for source in loop._ladder._sources for entry in source.entries]
+    limits = {entry.channel.detail: entry.channel.max_w for entry in entries}
+    _check_energy(lines, limits)
+
+
+def _check(lines: list[dict[str, Any]]) -> None:
+    """A reader takes every header, and every record has the channels of its header."""
+    count = 0
+    for line in lines:
+        if line["kind"] == "header":
+            bad: Counter[str] = Counter()
+            parse_header(line, JobKey("17", 0), bad)
+            assert not bad
+            count = len(line["channels"])
+            names = [(c["component"], c["source"], c["domain"]) for c in line["channels"]]
+            assert len(names) == len(set(names))
+        else:
+            assert [len(line[key]) for key in ("energy_uj", "measured_ns", "errors", "max_w")] == [count] * 4
+
+
+def _check_energy(lines: list[dict[str, Any]], limits: dict[str, int]) -> None:
+    header: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    reads = 0
+    for line in lines:
+        if line["kind"] == "header":
+            header, last, reads = line, {}, 0
+            continue
+        reads += TICKS
+        for index, channel in enumerate(header["channels"]):
+            energy_uj, measured_ns = line["energy_uj"][index], line["measured_ns"][index]
+            assert 0 <= measured_ns <= TICKS * S
+            if energy_uj is None:
+                continue
+            assert measured_ns > 0 or energy_uj == 0
+            max_w = limits[channel["detail"]]
+            # each pair of readings may be late by SLACK_NS
+            assert 0 <= energy_uj <= max_w * (measured_ns + reads * SLACK_NS) // 1000
+            if last and last["energy_uj"][index] is not None:
+                assert energy_uj >= last["energy_uj"][index]
+        last = line
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_node_without_anything_sound_gives_no_energy(tmp_path: Path, seed: int) -> None:
+    """Where every file is garbage from the start, no channel has energy, and the reasons are told."""
+    rng = random.Random(seed)
+    sysfs = tmp_path / "sys"
+    chaos = Chaos(sysfs, rng)
+    for path in chaos.files:
+        if "max_energy" not in path.name and path.name not in ("name",):
+            path.write_bytes(rng.choice([b"", b"-1\n", b"nan\n", b"\xff\n", b"1e3\n"]))
+    place = Place(str(sysfs), str(tmp_path), {}, lambda: 0, in_slurm=False)
+    ladder = Ladder(best(place), lesser(place), lambda: 0, lambda: False)
+    assert ladder.entries == []
+    said = {(entry.component, entry.source) for entry in ladder.absent}
+    assert {("cpu", "rapl-powercap"), ("cpu", "rapl-perf"), ("dram", "rapl-powercap")} <= said
+
+
+def test_files_opened_stay_few_through_errors(tmp_path: Path) -> None:
+    """Reopening after errors leaks no descriptor."""
+    chaos = Chaos(tmp_path / "sys", random.Random(1))
+    place = Place(str(tmp_path / "sys"), str(tmp_path), {}, lambda: 0, in_slurm=False)
+    ladder = Ladder(best(place), lesser(place), lambda: 0, lambda: False)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(50):
+        chaos.stir(0.3)
+        ladder.sample(1)
+    assert len(os.listdir("/proc/self/fd")) <= before

@@ -1,0 +1,184 @@
+"""Which source is taken, what is said about the others, and that no joule is counted twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_meters import FakeCray, amd_gpu, chip, grace
+from fake_rapl import two_sockets
+
+from hpcfrugal.sidecar.ladder import FAILED_READS, Ladder, Rung
+from hpcfrugal.sidecar.sensors.base import Absent, Channel, Opened
+from hpcfrugal.sidecar.sources import Place, best, lesser
+
+WATTS = {"energy": 900, "cpu_energy": 200, "memory_energy": 50, "accel0_energy": 100, "accel1_energy": 100}
+
+
+def climb(sysfs: Path, environ: dict[str, str] | None = None, exclusive: bool = False) -> Ladder:
+    environ = {"SLURM_JOB_ID": "17"} if environ is None else environ
+    place = Place(str(sysfs), str(sysfs), environ, lambda: 0, in_slurm="SLURM_JOB_ID" in environ, exclusive=exclusive)
+    return Ladder(best(place), lesser(place), lambda: 0, lambda: False)
+
+
+def counted(ladder: Ladder) -> list[str]:
+    channels = [entry.channel for entry in ladder.entries]
+    return [f"{channel.component} {channel.source} {channel.domain}" for channel in channels if channel.counted]
+
+
+def test_powercap_leaves_only_the_node_to_others(tmp_path: Path) -> None:
+    two_sockets(tmp_path)
+    FakeCray(tmp_path, WATTS)
+    chip(tmp_path, 0, "power_meter", {"power1_average": "350000000"})
+    ladder = climb(tmp_path)
+    assert counted(ladder) == [
+        "cpu rapl-powercap package-0",
+        "dram rapl-powercap package-0/dram",
+        "cpu rapl-powercap package-1",
+        "dram rapl-powercap package-1/dram",
+        "node pm-counters node",
+    ]
+    assert len(ladder.entries) == 8  # core zones and psys beside them
+    assert ladder.absent == []
+
+
+def test_cray_where_rapl_is_missing(tmp_path: Path) -> None:
+    FakeCray(tmp_path, WATTS)
+    ladder = climb(tmp_path, exclusive=True)
+    assert counted(ladder) == [
+        "cpu pm-counters cpu",
+        "dram pm-counters memory",
+        "gpu pm-counters accel0",
+        "gpu pm-counters accel1",
+        "node pm-counters node",
+    ]
+    assert {(entry.component, entry.source) for entry in ladder.absent} == {
+        (component, source) for component in ("cpu", "dram") for source in ("rapl-powercap", "rapl-perf")
+    }
+
+
+def test_whole_source_replaces_a_part_of_a_component(tmp_path: Path) -> None:
+    """One package of two cannot be read: the counter of all packages counts, and the other package no more."""
+    tree = two_sockets(tmp_path)
+    (tree.zone("package-1").path / "energy_uj").write_text("?")
+    FakeCray(tmp_path, WATTS)
+    ladder = climb(tmp_path)
+    assert [name for name in counted(ladder) if name.startswith("cpu")] == ["cpu pm-counters cpu"]
+    reasons = [entry.reason for entry in ladder.absent if entry.source == "rapl-powercap"]
+    assert len(reasons) == 1
+    assert reasons[0].startswith("not a counter: ")
+
+
+def test_a_part_is_filled_by_a_source_of_the_same_domains(tmp_path: Path) -> None:
+    tree = two_sockets(tmp_path)
+    (tree.zone("package-1").path / "energy_uj").write_text("?")
+    files = {f"energy{n}_label": f"Esocket{n - 1}" for n in (1, 2)} | {f"energy{n}_input": "5" for n in (1, 2)}
+    chip(tmp_path, 0, "amd_energy", files)
+    names = [name for name in counted(climb(tmp_path)) if name.startswith("cpu")]
+    assert names == ["cpu rapl-powercap package-0", "cpu hwmon package-1"]
+
+
+def test_grace_node(tmp_path: Path) -> None:
+    for number, what in enumerate(("Module", "Grace", "CPU", "SysIO")):
+        grace(tmp_path, number, what, 0, 100)
+    assert counted(climb(tmp_path)) == ["cpu hwmon package-0", "cpu hwmon sysio-0", "node hwmon module-0"]
+
+
+@pytest.mark.parametrize("environ", [{"SLURM_JOB_ID": "17"}, {"SLURM_JOB_ID": "17", "SLURM_JOB_GPUS": "0"}])
+def test_accelerators_of_a_shared_node(tmp_path: Path, environ: dict[str, str]) -> None:
+    FakeCray(tmp_path, WATTS)
+    ladder = climb(tmp_path, environ)
+    assert [name for name in counted(ladder) if name.startswith("gpu")] == []
+    said = [entry.reason for entry in ladder.absent if entry.source == "pm-counters"]
+    assert said == ["which of the node's accelerators are the job's cannot be told"] * (len(environ) - 1)
+
+
+def test_amd_gpus_come_before_cray_s_accelerators(tmp_path: Path) -> None:
+    FakeCray(tmp_path, WATTS)
+    amd_gpu(tmp_path, 0, 0xC1, 100)
+    assert "gpu hwmon gpu-0" in counted(climb(tmp_path, {}))
+    assert "gpu pm-counters accel0" not in counted(climb(tmp_path, {}))
+
+
+class Fake:
+    """A sensor of counted channels of one component whose values a test sets; a None is a failed read."""
+
+    may_block = False
+
+    def __init__(self, name: str, component: str, domains: list[str], values: list[int | None]) -> None:
+        self.name = name
+        self.component = component
+        self.domains = domains
+        self.values = values
+
+    def open(self) -> Opened:
+        channels = [Channel(self.component, domain, self.name, max_w=100, detail="d") for domain in self.domains]
+        return Opened(channels, [] if channels else [Absent(self.component, self.name, "nothing")], [])
+
+    def read(self) -> list[int | None]:
+        return list(self.values)
+
+    def close(self) -> None:
+        pass
+
+
+def test_source_that_fails_loses_its_place_once() -> None:
+    now_ns = [0]
+    good = Fake("good", "cpu", ["a", "b"], [1, 1])
+    spare = Fake("spare", "cpu", ["a", "b"], [1, 1])
+    made: list[frozenset[str]] = []
+
+    def make(have: frozenset[str]) -> Fake:
+        made.append(have)
+        return spare
+
+    ladder = Ladder([good], [Rung("cpu", make, merges=True)], lambda: now_ns[0], lambda: False)
+    assert made == []
+
+    def sample() -> list[str]:
+        now_ns[0] += 10**9
+        ladder.sample(0)
+        return [entry.channel.domain for entry in ladder.replaceable()]
+
+    good.values = [1, None]
+    assert [sample() for _ in range(FAILED_READS)] == [[]] * (FAILED_READS - 1) + [["b"]]
+    assert ladder.replace(ladder.replaceable())
+    assert made == [frozenset({"a"})]
+    assert counted(ladder) == ["cpu good a", "cpu spare b"]
+    assert [entry.reason for entry in ladder.absent] == [f"read error {FAILED_READS} times: d"]
+    good.values = [1, 50]
+    assert sample() == []
+    assert counted(ladder) == ["cpu good a", "cpu spare b"]
+
+
+def test_source_that_fails_stays_where_there_is_no_other() -> None:
+    good = Fake("good", "cpu", ["a"], [None])
+    ladder = Ladder([good], [Rung("cpu", lambda _have: None)], lambda: 0, lambda: False)
+    for _ in range(FAILED_READS):
+        ladder.sample(0)
+    assert not ladder.replace(ladder.replaceable())
+    assert counted(ladder) == ["cpu good a"]
+    assert ladder.absent == []
+    assert ladder.replaceable() == []
+
+
+def test_one_source_in_the_place_of_many() -> None:
+    """Fewer channels than before are a change all the same."""
+    good = Fake("good", "cpu", ["a", "b", "c"], [1, 1, None])
+    ladder = Ladder([good], [Rung("cpu", lambda _have: Fake("whole", "cpu", ["cpu"], [1]))], lambda: 0, lambda: False)
+    for _ in range(FAILED_READS):
+        ladder.sample(0)
+    assert ladder.replace(ladder.replaceable())
+    assert counted(ladder) == ["cpu whole cpu"]
+
+
+def test_site_s_sensor_does_not_count_again() -> None:
+    class Site(Fake):
+        yields = True
+
+    sensors = [Fake("good", "cpu", ["a"], [1]), Site("site", "cpu", ["x"], [1]), Site("site", "node", ["y"], [1])]
+    never: Callable[[frozenset[str]], None] = lambda _have: pytest.fail("not needed")  # noqa: E731
+    ladder = Ladder(sensors, [Rung("node", never)], lambda: 0, lambda: False)
+    assert counted(ladder) == ["cpu good a", "node site y"]
+    assert [entry.channel.counted for entry in ladder.entries] == [True, False, True]
