@@ -23,6 +23,9 @@ def sbatch_options(spec: JobSpec) -> list[str]:
     for key, value in (("chdir", spec.workdir), ("output", spec.output), ("error", spec.error)):
         if value is not None:
             options.append(f"--{key}={value}")
+    if spec.schedule.earliest is not None:
+        # sbatch reads a time without a zone as that of the machine it runs on (sbatch(1), --begin).
+        options.append(f"--begin={spec.schedule.earliest.astimezone():%Y-%m-%dT%H:%M:%S}")
     resources = spec.resources
     if resources.time is not None:
         options.append(f"--time={format_walltime(resources.time)}")

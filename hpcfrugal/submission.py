@@ -18,6 +18,7 @@ from typing import Any
 from hpcfrugal import __version__
 from hpcfrugal.backends.base import Backend, Submitted
 from hpcfrugal.backends.commands import NoAnswer
+from hpcfrugal.backends.output import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.bundle import cached_sidecar
 from hpcfrugal.config import Config, cache_dir, template_dirs
 from hpcfrugal.errors import HpcfrugalError, InputError, Problem, SetupError
@@ -83,6 +84,32 @@ def prepare(source: Path, backend: Backend, config: Config, *, now: datetime | N
 def _needs_argv(flag: str) -> bool:
     """A line break (in a directory's name, say) fits on no #SBATCH line, but well in an argument."""
     return "\n" in flag or "\r" in flag
+
+
+def schedule_left_out(prepared: Prepared, *, slurm: bool) -> list[str]:
+    """Keys of ``schedule`` that are kept with the run but do not yet decide when it starts.
+
+    Raises:
+        SetupError: the job is to be refused without a forecast, and there is none.
+    """
+    schedule = prepared.spec.schedule
+    if schedule.require_forecast:
+        raise SetupError(
+            f"{prepared.source}: schedule.require_forecast: there is no carbon-intensity forecast to be had yet",
+            hint="take the key out to let the job start as soon as it can",
+        )
+    acted_on = {"require_forecast", "earliest"} if slurm else {"require_forecast"}
+    return sorted(key for key in schedule.model_fields_set - acted_on if getattr(schedule, key) is not None)
+
+
+def output_path(prepared: Prepared, submitted: Submitted, *, slurm: bool) -> str:
+    """Where the job's output goes; with Slurm's patterns where only Slurm can fill them in."""
+    spec = prepared.spec
+    if not slurm:
+        names = {"job_id": submitted.job_id, "name": spec.name, "user": getpass.getuser()}
+        return str(prepared.workdir / expand_output(spec.output or DEFAULT_OUTPUT, **names))
+    name = "slurm-%A_%a.out" if spec.resources.array else f"slurm-{submitted.job_id}.out"
+    return str(prepared.workdir / (spec.output or name))
 
 
 def submit(prepared: Prepared, backend: Backend) -> Submitted:

@@ -56,10 +56,16 @@ class NodeSplit:
     residual_uj: int
 
 
-def kind_of(scope: str, exclusive: bool | None) -> Attribution:
-    """How a channel of this scope is given to a job. Unknown exclusivity counts as shared."""
+def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
+    """How a channel of this component and scope is given to a job. Unknown exclusivity counts as shared.
+
+    A GPU that others may use too (a slice of it, or a shared one) is given to nobody: CPU time has no relation to
+    its use, and a job alone on a node may still hold only a part of the GPU.
+    """
     if scope == "job":
         return "device"
+    if component == "gpu":
+        return "none"
     return "exclusive" if exclusive else "cpu-share"
 
 

@@ -81,6 +81,12 @@ def run(argv: Sequence[str], *, timeout_s: float = 60.0) -> tuple[int, str, str]
     return finish(start(list(argv)), timeout_s=timeout_s)
 
 
+def fatal_line(text: str) -> str:
+    """The line with which a command gave up, else the first."""
+    fatal = [line.partition("fatal: ")[2] for line in text.splitlines() if "fatal: " in line]
+    return fatal[-1].strip() if fatal else first_line(text)
+
+
 def first_line(text: str) -> str:
     """The first line that says something, without the command's own prefix."""
     for line in text.splitlines():

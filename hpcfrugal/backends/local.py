@@ -14,28 +14,12 @@ from pathlib import Path
 
 from hpcfrugal.backends.base import JobState, Submitted
 from hpcfrugal.backends.local_job import KILL_WAIT_S, kill_session, run_detached, run_script, start_ticks
+from hpcfrugal.backends.output import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.errors import SetupError
 from hpcfrugal.spool import RunDir, is_run_id
 
 _START_TIMEOUT_S = 30.0
 _TEN_YEARS_MIN = 10 * 365 * 24 * 60
-
-
-def expand_output(pattern: str, *, job_id: str, name: str, user: str) -> str:
-    """Fill in sbatch's filename pattern as far as one job on one machine knows it (sbatch(1), FILENAME PATTERN)."""
-    known = {"j": job_id, "A": job_id, "J": job_id, "x": name, "u": user, "N": socket.gethostname().split(".")[0],
-             "n": "0", "t": "0", "s": "batch", "%": "%"}  # fmt: skip
-    text = ""
-    rest = pattern
-    while rest:
-        before, percent, rest = rest.partition("%")
-        text += before
-        if percent:
-            letter = rest.lstrip("0123456789")[:1]
-            digits = len(rest) - len(rest.lstrip("0123456789"))
-            text += known.get(letter, "%" + rest[: digits + 1])
-            rest = rest[digits + 1 :]
-    return text
 
 
 class Local:
@@ -61,7 +45,7 @@ class Local:
         """
         options = dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
         names = {"job_id": run_id, "name": options.get("job-name", ""), "user": options.get("user", "")}
-        output = workdir / expand_output(options.get("output", "local-%j.out"), **names)
+        output = workdir / expand_output(options.get("output", DEFAULT_OUTPUT), **names)
         error = workdir / expand_output(options["error"], **names) if "error" in options else None
         if not os.access(workdir, os.X_OK) or not workdir.is_dir():
             raise SetupError(f"the job cannot run in {workdir}", hint="set workdir in the job file to a directory")
@@ -168,7 +152,8 @@ def _try_output(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666))
     except OSError as error:
         raise SetupError(
-            f"the job's output cannot be written: {path}: {error.strerror}", hint="set output in the job file"
+            f"the job's output cannot be written: {path}: {error.strerror}",
+            hint=f"make {path.parent}, or set another `output` in the job file",
         ) from None
 
 

@@ -104,6 +104,11 @@ class SlurmCli:
         job_id, _, cluster = (out.strip().splitlines() or [""])[-1].partition(";")
         known = job_id.isascii() and job_id.isdigit()
         if code != 0 and not known:
+            if "configuration source" in err or "Unable to contact" in err:
+                raise SetupError(
+                    f"Slurm cannot be reached: {commands.fatal_line(err)}",
+                    hint="is this a login node of the cluster? To run on this machine: --backend local",
+                )
             raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
         if not known:
             # It did not refuse: the job may well be in the queue.

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import click
 
 from hpcfrugal.backends.select import select
+from hpcfrugal.cli.format import printable
 from hpcfrugal.config import load_config
 from hpcfrugal.errors import InputError
-from hpcfrugal.jobs import foreign, pick, tracked_jobs
+from hpcfrugal.jobs import foreign, pick, refresh, tracked_jobs
 
 
 @click.command()
@@ -26,7 +27,12 @@ def cancel(jobs: tuple[str, ...]) -> None:
     ]
     if problems:
         raise InputError(problems)
+    for trouble in refresh(chosen, backends.__getitem__):
+        click.echo(f"warning: {printable(trouble)}", err=True)
     for name, backend in backends.items():
-        backend.cancel([job.job_id for job in chosen if job.backend == name])
+        backend.cancel([job.job_id for job in chosen if job.backend == name and not job.over])
     for job in chosen:
-        click.echo(f"Cancelled job {job.job_id}")
+        if job.over:
+            click.echo(f"Job {job.job_id} is over already ({printable(job.state)})")
+        else:
+            click.echo(f"Cancelled job {job.job_id}")

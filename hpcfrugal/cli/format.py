@@ -29,3 +29,8 @@ def watts(power_w: float | None) -> str:
 def joules(energy_uj: int | None) -> str:
     """Energy with its unit; a dash where it is not known."""
     return "–" if energy_uj is None else _scaled(energy_uj / 1e6, "J")
+
+
+def printable(text: str) -> str:
+    """Text of other people's (names, paths, messages) without what could steer a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

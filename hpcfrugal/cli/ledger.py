@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,10 +94,18 @@ def _warn(result: engine.SyncResult) -> None:
         click.echo(f"warning: {len(result.skipped) - _SHOWN} more entries of the spool skipped", err=True)
     if result.vanished:
         click.echo(f"note: no longer in the spool, kept in the ledger: {count(len(result.vanished), 'run')}", err=True)
+    if result.vanished_files:
+        click.echo(f"note: no longer in the spool, kept in the ledger: {_files(result.vanished_files)}", err=True)
     if result.problem_files:
         click.echo(
             f"note: problems in {count(result.problem_files, 'file')}; `hpcfrugal ledger check` lists them", err=True
         )
+
+
+def _files(names: Sequence[str]) -> str:
+    """How many files, and the first of them by name."""
+    shown = ", ".join(plain(name, 120) for name in names[:3])
+    return f"{count(len(names), 'file')} of runs that are there: {shown}{', ...' if len(names) > 3 else ''}"
 
 
 def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
@@ -108,6 +116,7 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
             "runs_changed": result.runs_changed,
             "files_read": result.files_read,
             "runs_vanished": list(result.vanished),
+            "files_vanished": list(result.vanished_files),
             "skipped": list(result.skipped),
             "problem_files": result.problem_files,
         }
@@ -132,7 +141,9 @@ def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: boo
 @_spool_option
 @_ledger_option
 @_json_option
-@click.option("--drop-vanished", is_flag=True, help="Also where runs of the ledger are no longer in the spool.")
+@click.option(
+    "--drop-vanished", is_flag=True, help="Also where runs or files of the ledger are no longer in the spool."
+)
 def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, drop_vanished: bool) -> None:
     """Build the ledger anew from the spool and put it in place of the old one in one step."""
     spool, path = _paths(spool_path, ledger_path)
@@ -164,6 +175,7 @@ def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bo
             "differences": list(found.differences),
             "problems": problems,
             "runs_vanished": list(found.vanished),
+            "files_vanished": list(found.vanished_files),
         }
         click.echo(json.dumps(document, indent=2))
     else:
@@ -190,6 +202,8 @@ def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) ->
         click.echo(f"difference: {plain(line, 200)}")
     if found.vanished:
         click.echo(f"no longer in the spool: {count(len(found.vanished), 'run')}")
+    if found.vanished_files:
+        click.echo(f"no longer in the spool, so their runs were not compared: {_files(found.vanished_files)}")
     if not found.damage and not found.differences:
         click.echo("the ledger is sound" + ("" if quick else " and agrees with the spool"))
 

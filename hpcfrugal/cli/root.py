@@ -11,6 +11,7 @@ from importlib import import_module
 import click
 
 from hpcfrugal import __version__
+from hpcfrugal.cli.format import printable
 from hpcfrugal.errors import HpcfrugalError, SetupError
 
 # name -> (module, one line for --help). The line stands here so that --help imports no command.
@@ -75,20 +76,15 @@ def root() -> None:
 
 def _show(error: HpcfrugalError) -> None:
     for line in error.message.splitlines() or [""]:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {_printable(line)}", err=True, color=_color())
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(line)}", err=True, color=_color())
     if error.hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {_printable(error.hint)}", err=True, color=_color())
+        click.echo(f"{click.style('hint:', fg='cyan')} {printable(error.hint)}", err=True, color=_color())
 
 
 def _color() -> bool | None:
     """False where the user wants no colour (no-color.org), else None: click then asks the terminal."""
     # click reads NO_COLOR only from 8.3 on, and only within a command.
     return False if os.environ.get("NO_COLOR") else None
-
-
-def _printable(text: str) -> str:
-    """Messages quote file names and arguments; an escape sequence in one must not reach the terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def main(argv: list[str] | None = None) -> None:

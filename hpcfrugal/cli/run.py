@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import HpcfrugalError, SetupError
+from hpcfrugal.errors import HpcfrugalError, InputError, SetupError
 
 if TYPE_CHECKING:
     from hpcfrugal.local_run import LocalRun
@@ -38,6 +39,9 @@ def run(command: tuple[str, ...], as_json: bool, output: Path | None, interval: 
     from hpcfrugal.local_run import run_command
 
     config = load_config()
+    if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
+        # Said now, not after a run of ten hours.
+        raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
     record_s = max(interval, min(10.0, interval * 10))
     done, trouble = run_command(command, config.spool, interval_s=interval, record_s=record_s, exclusive=not share)
     try:

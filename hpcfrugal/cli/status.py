@@ -13,7 +13,7 @@ import click
 
 from hpcfrugal.backends.base import Backend, JobState
 from hpcfrugal.backends.select import select
-from hpcfrugal.cli.format import duration, joules, watts
+from hpcfrugal.cli.format import duration, joules, printable, watts
 from hpcfrugal.config import Config, load_config
 from hpcfrugal.jobs import TrackedJob, pick, refresh, tracked_jobs
 from hpcfrugal.live import Draw, read_draw
@@ -104,8 +104,8 @@ def _table(jobs: Sequence[TrackedJob]) -> Table:
         nodes = {node for state in job.states for node in state.nodes}
         state = job.state + (f" ({reason})" if (reason := _reason(job)) else "")
         table.add_row(
-            Text(_printable(job.job_id)),
-            Text(_printable(job.name[:_NAME_CHARS]), no_wrap=True),
+            Text(printable(job.job_id)),
+            Text(printable(job.name[:_NAME_CHARS]), no_wrap=True),
             Text(state, style=_COLOURS.get(job.state, "")),
             duration(elapsed_s) if elapsed_s is not None else "–",
             *([str(len(nodes)) if nodes else "–"] if with_nodes else []),
@@ -114,10 +114,6 @@ def _table(jobs: Sequence[TrackedJob]) -> Table:
             joules(draw.total_energy_uj),
         )
     return table
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "�" for char in text)
 
 
 @click.command()
@@ -132,7 +128,7 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     config = load_config()
     found = _jobs(config, jobs, everything=everything)
     for trouble in refresh(found, _Backends(config)):
-        click.echo(f"warning: {_printable(trouble)}: the states are those last heard of", err=True)
+        click.echo(f"warning: {printable(trouble)}: the states are those last heard of", err=True)
     if as_json:
         click.echo(json.dumps([_row(job, read_draw(job.run_dir)) for job in found], indent=2))
         return

@@ -10,9 +10,10 @@ import click
 
 from hpcfrugal.backends.base import Backend, Submitted
 from hpcfrugal.backends.select import select
+from hpcfrugal.cli.format import printable
 from hpcfrugal.config import BACKENDS, Config, load_config
 from hpcfrugal.errors import InputError, Problem
-from hpcfrugal.submission import Prepared, prepare
+from hpcfrugal.submission import Prepared, output_path, prepare, schedule_left_out
 from hpcfrugal.submission import submit as submit_prepared
 
 
@@ -39,11 +40,17 @@ def submit(jobs: tuple[Path, ...], dry_run: bool, wait: bool, backend: str | Non
         for job in prepared:
             click.echo(job.rendered.data, nl=False)
         return
+    slurm = chosen.name != "local"
+    for job in prepared:
+        left_out = schedule_left_out(job, slurm=slurm)
+        if left_out:
+            keys = ", ".join(f"schedule.{key}" for key in left_out)
+            click.echo(f"warning: {job.source}: not acted on yet: {keys}; the job starts as soon as it can", err=True)
     submitted = []
     for job in prepared:
         result = submit_prepared(job, chosen)
         submitted.append((job, result))
-        _announce(job, result, as_json=as_json, quiet=wait and as_json)
+        _announce(job, result, output_path(job, result, slurm=slurm), as_json=as_json, quiet=wait and as_json)
     if wait:
         from hpcfrugal.cli.waiting import wait_for
 
@@ -65,7 +72,7 @@ def _prepare_all(jobs: tuple[Path, ...], backend: Backend, config: Config) -> li
     return prepared
 
 
-def _announce(job: Prepared, submitted: Submitted, *, as_json: bool, quiet: bool) -> None:
+def _announce(job: Prepared, submitted: Submitted, output: str, *, as_json: bool, quiet: bool) -> None:
     if quiet:
         return
     if as_json:
@@ -77,8 +84,10 @@ def _announce(job: Prepared, submitted: Submitted, *, as_json: bool, quiet: bool
                     "run_id": job.run_id,
                     "run_dir": str(job.run_dir.path),
                     "name": job.spec.name,
+                    "output": output,
                 }
             )
         )
         return
     click.echo(f"Submitted job {submitted.job_id} on {submitted.cluster}")
+    click.echo(f"Output: {printable(output)}")

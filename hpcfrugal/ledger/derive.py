@@ -20,6 +20,9 @@ from hpcfrugal.spool.samples import Channel, Record, Segment
 _COMPONENTS = ("cpu", "dram")
 """Components that every node has; ``gpu`` joins them where the job holds one."""
 
+SHARED_GPU = "a shared GPU: the job's part is not known"
+"""Why a GPU of which the job holds a part has no energy, neither read nor modelled."""
+
 _NO_TIME = ModelledSeries("none", "no time has passed between records")
 
 
@@ -50,6 +53,9 @@ class ChannelAccount:
     inputs: str | None = None
     reason: str | None = None
     errors: int = 0
+    max_w: float | None = None
+    resets: int | None = None
+    gaps: int | None = None
     job: list[Interval] = field(default_factory=list)
     node: list[Interval] = field(default_factory=list)
     first: tuple[int, int] | None = None
@@ -117,6 +123,8 @@ def _elapsed_ns(segment: Segment) -> int:
 
 def _replaced(account: ChannelAccount, accounts: dict[str, ChannelAccount]) -> bool:
     """Whether a model stands in for this channel, which then must not count as a gap."""
+    if account.reason == SHARED_GPU:
+        return False
     return any(
         other.attribution == "model"
         and other.key.component == account.key.component
@@ -151,7 +159,7 @@ def _measured(segment: Segment, accounts: dict[str, ChannelAccount], problems: l
     header = segment.header
     speaking: set[int] = set()
     for index, (channel, key) in enumerate(zip(header.channels, _names(header.channels), strict=True)):
-        attribution = kind_of(channel.scope, header.exclusive)
+        attribution = kind_of(channel.component, channel.scope, header.exclusive)
         account = accounts.setdefault(
             str(key),
             ChannelAccount(
@@ -170,6 +178,7 @@ def _measured(segment: Segment, accounts: dict[str, ChannelAccount], problems: l
             problems.append(f"{key}: {backwards} readings run backwards")
         if segment.records:
             account.errors += segment.records[-1].errors[index]
+        _note_extremes(segment, index, account)
         if not points:
             account.reason = account.reason or "no reading succeeded"
             continue
@@ -177,6 +186,9 @@ def _measured(segment: Segment, accounts: dict[str, ChannelAccount], problems: l
         whole = [_interval(segment, index, old, new) for old, new in pairwise(points)]
         account.node.extend(whole)
         shares: list[Interval] | None = whole
+        if attribution == "none":
+            account.reason = SHARED_GPU
+            continue
         if attribution == "cpu-share":
             account.inputs = "job CPU time / node busy CPU time; idle power of the node unknown, counted as 0"
             shares = _shared(segment, index, points)
@@ -187,6 +199,20 @@ def _measured(segment: Segment, accounts: dict[str, ChannelAccount], problems: l
         if any(interval.measured_ns for interval in shares):
             speaking.add(index)
     return speaking
+
+
+def _note_extremes(segment: Segment, index: int, account: ChannelAccount) -> None:
+    """Peak power, and how often the counter fell or was not read in time; None where the sidecar does not tell."""
+    peaks = [record.max_w[index] for record in segment.records if record.max_w is not None]
+    account.max_w = max((peak for peak in (account.max_w, *peaks) if peak is not None), default=None)
+    for record in reversed(segment.records):
+        if record.resets is not None:
+            account.resets = (account.resets or 0) + record.resets[index]
+            break
+    for record in reversed(segment.records):
+        if record.gaps is not None:
+            account.gaps = (account.gaps or 0) + record.gaps[index]
+            break
 
 
 def _points(segment: Segment, index: int) -> tuple[list[Record], int]:
@@ -272,7 +298,12 @@ def _fallbacks(
         if not any(channel.component == component for channel in measured):
             series = model_cpu(segment, cpu_table) if component == "cpu" else model_dram(segment)
             _add_series(segment, accounts, component, component, series, None)
-    uuids = {channel.gpu_uuid for channel in measured if channel.component == "gpu"}
+    # A GPU that the job holds a part of is not modelled as if it held all of it.
+    uuids = {
+        channel.gpu_uuid
+        for index, channel in enumerate(header.channels)
+        if channel.counted and channel.component == "gpu" and (index in speaking or channel.scope == "node")
+    }
     for position, gpu in enumerate(header.gpus):
         # A channel without a UUID speaks for all GPUs of the job.
         if None not in uuids and gpu.uuid not in uuids:
@@ -312,7 +343,8 @@ def _add_series(
 
 def _why(segment: Segment, component: str, unknown_because: str | None) -> str:
     """Why nothing better was used, from what the sidecar reported."""
-    reasons = [f"{item.source}: {item.reason}" for item in segment.header.absent if item.component == component]
+    absent = (f"{item.source}: {item.reason}" for item in segment.header.absent if item.component == component)
+    reasons = list(dict.fromkeys(absent))
     if any(channel.component == component and channel.counted for channel in segment.header.channels):
         reasons.append("a sensor was found but gave no usable reading")
     elif not reasons:

@@ -1,7 +1,8 @@
 """One run directory into the ledger: only files that changed are read, and what they say is derived afresh.
 
 The rows of a run depend on its files alone, never on the order in which they came or on the clock; that is
-what makes a rebuilt ledger the same as one that grew. What has vanished from the spool keeps its rows.
+what makes a rebuilt ledger the same as one that grew. What has vanished from the spool keeps its rows, and
+``look`` names it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from typing import Any
 
 from hpcfrugal import data
 from hpcfrugal.ledger.derive import NodeAccount, derive, wall_of
-from hpcfrugal.ledger.jobs import insert, write_jobs
-from hpcfrugal.spool.documents import RunDocument, read_end, read_run, read_slurm, read_submitted
+from hpcfrugal.ledger.jobs import content_of, insert, write_jobs
+from hpcfrugal.spool.documents import RunDocument, read_end, read_log, read_run, read_slurm, read_submitted
 from hpcfrugal.spool.fields import clean_text
 from hpcfrugal.spool.layout import JobKey, ParsedName, RunDir
 from hpcfrugal.spool.reading import FileState, Refused, refusal
 from hpcfrugal.spool.samples import Segment, read_samples
 
 _NODE_TABLES = ("segments", "channels", "energy", "absent")
-_DOCUMENTS = frozenset({"run", "submitted", "end", "slurm"})
+_READ = frozenset({"run", "submitted", "end", "slurm", "samples", "log"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def _look(run: RunDir) -> tuple[int, list[_Seen]]:
     owner_uid = os.lstat(run.path).st_uid
     seen = []
     for name, parsed in run.names():
-        if parsed is None or parsed.kind not in (*_DOCUMENTS, "samples"):
+        if parsed is None or parsed.kind not in _READ:
             if parsed is not None or not name.endswith((".json", ".jsonl")):
                 continue
             parsed = ParsedName("log")
@@ -50,15 +51,34 @@ def _look(run: RunDir) -> tuple[int, list[_Seen]]:
         except FileNotFoundError:
             continue
         reason = refusal(status, owner_uid)
-        if reason is None and parsed.kind == "log":
+        if reason is None and parsed.kind == "log" and parsed.job is None:
             reason = "its name is not one of the spool"
         seen.append(_Seen(name, parsed, FileState.of(status), reason))
     return owner_uid, seen
 
 
-def has_changed(connection: sqlite3.Connection, run: RunDir) -> bool:
-    """Whether any file of ``run`` differs from what the ledger was made of. Raises ``OSError``."""
-    return bool(_changed(connection, run.run_id, _look(run)[1]))
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Whether files of a run are to be read, and which that the ledger counts are there no more."""
+
+    changed: bool
+    missing: tuple[str, ...]
+
+
+def look(connection: sqlite3.Connection, run: RunDir) -> Look:
+    """Compare the files of ``run`` with what the ledger was made of. Raises ``OSError``."""
+    seen = _look(run)[1]
+    there = {clean_text(file.name) for file in seen}
+    missing = tuple(name for name in accepted_names(connection, run.run_id) if name not in there)
+    # Nothing can be told of a run that has lost its run.json, so what the ledger has of it stays as it is.
+    changed = run.run_json.name not in missing and bool(_changed(connection, run.run_id, seen))
+    return Look(changed, missing)
+
+
+def accepted_names(connection: sqlite3.Connection, run_id: str) -> list[str]:
+    """The files of a run that count in the ledger, in order."""
+    rows = connection.execute("SELECT name FROM files WHERE run_id = ? AND accepted ORDER BY name", (run_id,))
+    return [name for (name,) in rows]
 
 
 def _changed(connection: sqlite3.Connection, run_id: str, seen: Sequence[_Seen]) -> list[_Seen]:
@@ -89,9 +109,8 @@ def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
         if file.parsed.kind == "run":
             continue
         files_read += file.refused is None
-        problems, state, accepted = _take(connection, run, owner_uid, file)
-        _note(connection, run.run_id, file, problems, state, accepted)
-    write_jobs(connection, run, owner_uid, document)
+        _note(connection, run.run_id, file, _take(connection, run, owner_uid, file))
+    write_jobs(connection, document)
     return files_read
 
 
@@ -111,9 +130,9 @@ def _run_document(
         document, state, problems = read_run(run.run_json, owner_uid)
     except Refused as refused:
         _forget(connection, run.run_id)
-        _note(connection, run.run_id, file, [f"{refused}: the run does not count"], file.state, False)
+        _note(connection, run.run_id, file, _Taken([f"{refused}: the run does not count"], file.state, accepted=False))
         return None
-    _note(connection, run.run_id, file, problems, state, True)
+    _note(connection, run.run_id, file, _Taken(problems, state))
     insert(
         connection,
         "runs",
@@ -139,14 +158,17 @@ def _forget(connection: sqlite3.Connection, run_id: str) -> None:
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
 
 
-def _note(
-    connection: sqlite3.Connection,
-    run_id: str,
-    file: _Seen,
-    problems: Sequence[str],
-    state: FileState,
-    accepted: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What came of reading a file: its problems, its state as read, whether it counts and what it said."""
+
+    problems: Sequence[str]
+    state: FileState
+    content: str | None = None
+    accepted: bool = True
+
+
+def _note(connection: sqlite3.Connection, run_id: str, file: _Seen, taken: _Taken) -> None:
     job, name = file.parsed.job, clean_text(file.name)
     insert(
         connection,
@@ -158,11 +180,12 @@ def _note(
             "job_id": job.job_id if job else None,
             "restart": job.restart if job else None,
             "node": _node(file.parsed),
-            "accepted": int(accepted),
-            "problems": json.dumps(list(problems)),
+            "accepted": int(taken.accepted),
+            "problems": json.dumps(list(taken.problems)),
+            "content": taken.content,
         },
     )
-    _note_state(connection, run_id, file.name, state)
+    _note_state(connection, run_id, file.name, taken.state)
 
 
 def _note_state(connection: sqlite3.Connection, run_id: str, name: str, state: FileState) -> None:
@@ -175,30 +198,31 @@ def _node(parsed: ParsedName) -> str | None:
     return None if parsed.node is None else clean_text(parsed.node)
 
 
-def _take(
-    connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen
-) -> tuple[list[str], FileState, bool]:
-    """Read one file into its tables: its problems, its state as read and whether it counts."""
+def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
+    """Read one file; a sample file into its tables."""
     path, job = run.path / file.name, file.parsed.job
     if file.parsed.kind == "samples" and job is not None:
         _clear_node(connection, run.run_id, job, _node(file.parsed))
     try:
         if file.refused is not None:
             raise Refused(file.refused)
-        # The documents are read here for their problems only; write_jobs reads them for their content.
         if file.parsed.kind == "submitted":
-            _, state, problems = read_submitted(path, owner_uid)
-        elif job is None:
+            submitted, state, problems = read_submitted(path, owner_uid)
+            return _Taken(problems, state, content_of(submitted))
+        if job is None:
             raise Refused("its name is not one of the spool")
-        elif file.parsed.kind == "end":
-            _, state, problems = read_end(path, owner_uid, job)
-        elif file.parsed.kind == "slurm":
-            _, state, problems = read_slurm(path, owner_uid, job)
-        else:
-            state, problems = _take_samples(connection, run, owner_uid, file, job)
+        if file.parsed.kind == "end":
+            end, state, problems = read_end(path, owner_uid, job)
+            return _Taken(problems, state, content_of(end))
+        if file.parsed.kind == "slurm":
+            slurm, state, problems = read_slurm(path, owner_uid, job)
+            return _Taken(problems, state, content_of(slurm))
+        if file.parsed.kind == "log":
+            line, state = read_log(path, owner_uid)
+            return _Taken([], state, content_of(line))
+        return _take_samples(connection, run, owner_uid, file, job)
     except Refused as refused:
-        return [str(refused)], file.state, False
-    return problems, state, True
+        return _Taken([str(refused)], file.state, accepted=False)
 
 
 def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None) -> None:
@@ -209,9 +233,7 @@ def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: 
         )
 
 
-def _take_samples(
-    connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, job: JobKey
-) -> tuple[FileState, list[str]]:
+def _take_samples(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, job: JobKey) -> _Taken:
     samples = read_samples(run.path / file.name, owner_uid, job)
     problems = list(samples.problems)
     if not samples.segments:
@@ -224,7 +246,7 @@ def _take_samples(
     key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
     _write_segments(connection, key, samples.segments)
     _write_channels(connection, key, account)
-    return samples.state, problems
+    return _Taken(problems, samples.state)
 
 
 def _write_segments(connection: sqlite3.Connection, key: dict[str, Any], segments: Sequence[Segment]) -> None:
@@ -263,6 +285,7 @@ def _write_segments(connection: sqlite3.Connection, key: dict[str, Any], segment
                 "job_cpu_us": _last(segment, "job_cpu_us"),
                 "node_busy_us": _last(segment, "node_busy_us"),
                 "memory_peak_b": _last(segment, "memory_peak_b"),
+                "slowed": max((record.slowed for record in segment.records if record.slowed is not None), default=None),
             },
         )
     for component, source, reason in sorted(absent):
@@ -305,6 +328,9 @@ def _write_channels(connection: sqlite3.Connection, key: dict[str, Any], account
                 "last_boottime_ns": last[0],
                 "first_wall_ns": first[1],
                 "last_wall_ns": last[1],
+                "max_w": channel.max_w,
+                "resets": channel.resets,
+                "gaps": channel.gaps,
             },
         )
         connection.executemany(

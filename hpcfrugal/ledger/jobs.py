@@ -1,23 +1,19 @@
-"""The rows of a run's jobs: what was submitted, what Slurm and the batch script said, what was sampled."""
+"""The rows of a run's jobs: what was submitted, what Slurm and the batch script said, what was sampled.
+
+They are made from the ledger's own tables (``files.content`` holds what each document said), so a document that
+has vanished from the spool goes on to count.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from hpcfrugal.spool.documents import (
-    EndDocument,
-    RunDocument,
-    SlurmDocument,
-    SubmittedDocument,
-    read_end,
-    read_slurm,
-    read_submitted,
-)
-from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.reading import Refused
+from hpcfrugal.spool.documents import EndDocument, RunDocument, SlurmDocument, SubmittedDocument
+from hpcfrugal.spool.layout import JobKey
 
 
 def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
@@ -26,65 +22,78 @@ def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -
     connection.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", tuple(row.values()))
 
 
-def write_jobs(connection: sqlite3.Connection, run: RunDir, owner_uid: int, document: RunDocument) -> None:
-    """Write afresh the rows of all jobs of ``run``, from its documents and its rows of nodes."""
-    submitted = _submitted(run, owner_uid)
+def content_of(document: SubmittedDocument | EndDocument | SlurmDocument | str | None) -> str | None:
+    """What is kept of a document, or of a log's last line, in ``files.content``."""
+    if document is None:
+        return None
+    return json.dumps(document if isinstance(document, str) else asdict(document), sort_keys=True)
+
+
+def write_jobs(connection: sqlite3.Connection, document: RunDocument) -> None:
+    """Write afresh the rows of all jobs of a run, from its documents and its rows of nodes."""
+    run_id = document.run_id
+    submitted = _submitted(connection, run_id)
     rows = connection.execute(
         "SELECT DISTINCT job_id, restart FROM files WHERE run_id = ? AND accepted AND job_id IS NOT NULL",
-        (run.run_id,),
+        (run_id,),
     )
     jobs = {JobKey(job_id, restart) for job_id, restart in rows}
     if not jobs and submitted is not None:
         # Submitted and not heard of since: it is there, and nothing is known about its energy.
         jobs.add(JobKey(submitted.job_id, 0))
-    connection.execute("DELETE FROM jobs WHERE run_id = ?", (run.run_id,))
+    connection.execute("DELETE FROM jobs WHERE run_id = ?", (run_id,))
     for job in sorted(jobs):
-        insert(connection, "jobs", _row(connection, run, owner_uid, document, submitted, job))
+        insert(connection, "jobs", _row(connection, document, submitted, job))
 
 
-def _submitted(run: RunDir, owner_uid: int) -> SubmittedDocument | None:
-    try:
-        return read_submitted(run.submitted_json, owner_uid)[0]
-    except Refused:
-        # Missing until the job is submitted; a damaged one stands with its reason among the files.
+def _content(connection: sqlite3.Connection, run_id: str, kind: str, job: JobKey | None) -> dict[str, Any] | None:
+    """What a document said. None where it is not there yet or was damaged, whose reason then is in ``files``."""
+    row = connection.execute(
+        "SELECT content FROM files WHERE run_id = ? AND kind = ? AND job_id IS ? AND restart IS ? AND accepted",
+        (run_id, kind, job and job.job_id, job and job.restart),
+    ).fetchone()
+    if row is None or row[0] is None:
         return None
+    content: dict[str, Any] = json.loads(row[0])
+    return content
 
 
-def _end(run: RunDir, owner_uid: int, job: JobKey) -> EndDocument | None:
-    try:
-        return read_end(run.end_json(job.job_id, job.restart), owner_uid, job)[0]
-    except Refused:
-        # Missing until the job ends; a damaged one stands with its reason among the files.
+def _submitted(connection: sqlite3.Connection, run_id: str) -> SubmittedDocument | None:
+    content = _content(connection, run_id, "submitted", None)
+    return None if content is None else SubmittedDocument(**content)
+
+
+def _end(connection: sqlite3.Connection, run_id: str, job: JobKey) -> EndDocument | None:
+    content = _content(connection, run_id, "end", job)
+    return None if content is None else EndDocument(**content)
+
+
+def _slurm(connection: sqlite3.Connection, run_id: str, job: JobKey) -> SlurmDocument | None:
+    content = _content(connection, run_id, "slurm", job)
+    if content is None:
         return None
-
-
-def _slurm(run: RunDir, owner_uid: int, job: JobKey) -> SlurmDocument | None:
-    try:
-        return read_slurm(run.slurm_json(job.job_id, job.restart), owner_uid, job)[0]
-    except Refused:
-        # Missing where Slurm was never asked; a damaged one stands with its reason among the files.
-        return None
+    nodes = content.pop("nodes")
+    return SlurmDocument(**content, nodes=None if nodes is None else tuple(nodes))
 
 
 def _row(
     connection: sqlite3.Connection,
-    run: RunDir,
-    owner_uid: int,
     document: RunDocument,
     submitted: SubmittedDocument | None,
     job: JobKey,
 ) -> dict[str, Any]:
-    end, slurm = _end(run, owner_uid, job), _slurm(run, owner_uid, job)
+    run_id = document.run_id
+    end, slurm = _end(connection, run_id, job), _slurm(connection, run_id, job)
     sampled = connection.execute(
         "SELECT min(started_wall_ns), max(ended_wall_ns), max(cluster), max(array_job_id), max(array_task_id)"
         " FROM segments WHERE run_id = ? AND job_id = ? AND restart = ?",
-        (run.run_id, job.job_id, job.restart),
+        (run_id, job.job_id, job.restart),
     ).fetchone()
     nodes = {
         node
         for (node,) in connection.execute(
             "SELECT DISTINCT node FROM segments WHERE run_id = ? AND job_id = ? AND restart = ?",
-            (run.run_id, job.job_id, job.restart),
+            (run_id, job.job_id, job.restart),
         )
     }
     nodes |= set(slurm.nodes or ()) if slurm else set()
@@ -94,7 +103,7 @@ def _row(
         "cluster": (submitted and submitted.cluster) or (slurm and slurm.cluster) or sampled[2] or "",
         "job_id": job.job_id,
         "restart": job.restart,
-        "run_id": run.run_id,
+        "run_id": run_id,
         "array_job_id": _first(slurm and slurm.array_job_id, end and end.array_job_id, sampled[3]),
         "array_task_id": _first(slurm and slurm.array_task_id, end and end.array_task_id, sampled[4]),
         "partition": slurm.partition if slurm else None,

@@ -21,6 +21,22 @@ def _first(db: Database) -> None:
     db.execute("PRAGMA user_version = 1")
 
 
+@migrations(name="2 peaks, resets, gaps, what documents say")
+def _second(db: Database) -> None:
+    for statement in _SECOND.split(";"):
+        if statement.strip():
+            db.execute(statement)
+    db.execute("PRAGMA user_version = 2")
+
+
+_SECOND = """
+ALTER TABLE channels ADD COLUMN max_w REAL;
+ALTER TABLE channels ADD COLUMN resets INTEGER;
+ALTER TABLE channels ADD COLUMN gaps INTEGER;
+ALTER TABLE segments ADD COLUMN slowed REAL;
+ALTER TABLE files ADD COLUMN content TEXT
+"""
+
 _FIRST = """
 CREATE TABLE runs (
     run_id TEXT PRIMARY KEY, user TEXT, uid INTEGER NOT NULL, created_wall_ns INTEGER, version TEXT,

@@ -35,6 +35,9 @@ class ChannelRow:
     last_boottime_ns: int | None
     first_wall_ns: int | None
     last_wall_ns: int | None
+    max_w: float | None
+    resets: int | None
+    gaps: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class SegmentRow:
     job_cpu_us: int | None
     node_busy_us: int | None
     memory_peak_b: int | None
+    slowed: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,17 @@ class JobRow:
     channels: tuple[ChannelRow, ...] = field(default=())
     segments: tuple[SegmentRow, ...] = field(default=())
     absent: tuple[AbsentRow, ...] = field(default=())
+    sidecar_log: str | None = None
+    """Last line of what the sidecar, or whatever was to start it, had to say."""
+
+    @property
+    def known_elapsed_ns(self) -> int | None:
+        """The time that coverage is a share of; None where nobody has told yet that the job ended.
+
+        Such a job's ``elapsed_ns`` goes to its last record, of which the records cover all even when the sidecar
+        died long ago.
+        """
+        return None if self.elapsed_source == "samples" and not self.final else self.elapsed_ns
 
     @property
     def label(self) -> str:
@@ -206,10 +221,18 @@ def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> JobRow:
                 f"SELECT node, component, source, reason FROM absent WHERE {_OF_JOB}", key
             )
         ),
+        sidecar_log=_log(connection, key),
     )
 
 
 _OF_JOB = "run_id = ? AND job_id = ? AND restart = ?"
+
+
+def _log(connection: sqlite3.Connection, key: Sequence[str | int]) -> str | None:
+    row = connection.execute(
+        f"SELECT content FROM files WHERE {_OF_JOB} AND kind = 'log' AND accepted AND content IS NOT NULL", key
+    ).fetchone()
+    return None if row is None else str(json.loads(row[0]))
 
 
 def _channels(connection: sqlite3.Connection, key: Sequence[str | int]) -> Iterator[ChannelRow]:
@@ -241,6 +264,8 @@ class DayRow:
     quality: str
     energy_uj: int
     measured_ns: int
+    shared: bool
+    """Whether any of it is a share of a node's energy."""
 
 
 def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> list[DayRow]:
@@ -249,12 +274,15 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
     for job in jobs:
         rows = connection.execute(
             "SELECT e.bucket_start_s / 86400 * 86400 AS day_s, c.component, c.quality,"
-            " sum(e.energy_uj), sum(e.measured_ns)"
+            " sum(e.energy_uj) AS energy_uj, sum(e.measured_ns) AS measured_ns,"
+            " max(c.attribution = 'cpu-share') AS shared"
             " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
             " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
             " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
             " GROUP BY day_s, c.component, c.quality ORDER BY day_s, c.component, c.quality",
             (job.run_id, job.job_id, job.restart),
         )
-        found.extend(DayRow(job.run_id, job.job_id, job.restart, *row) for row in rows)
+        found.extend(
+            DayRow(job.run_id, job.job_id, job.restart, **{**dict(row), "shared": bool(row["shared"])}) for row in rows
+        )
     return found

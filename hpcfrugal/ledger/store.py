@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from hpcfrugal.errors import DataError, HpcfrugalError, SetupError
 from hpcfrugal.ledger.filesystem import journal_mode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Number of the last step in ``migrations``."""
 
 BUSY_TIMEOUT_S = 120.0
@@ -71,7 +72,7 @@ def open_ledger(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connecti
         try:
             connection.row_factory = sqlite3.Row
             if write:
-                connection.execute(f"PRAGMA journal_mode = {journal_mode(path)}").fetchone()
+                _set_journal(connection, journal_mode(path))
                 connection.execute("PRAGMA synchronous = NORMAL")
             else:
                 connection.execute("PRAGMA query_only = ON")
@@ -79,6 +80,19 @@ def open_ledger(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connecti
             yield connection
         finally:
             connection.close()
+
+
+def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
+    """Set the journal's mode. SQLite's own timeout does not hold for this statement, so we wait ourselves."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+        time.sleep(0.02)
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path, write: bool) -> None:
@@ -105,7 +119,10 @@ def _migrate(path: Path) -> None:
 
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
     try:
+        # Of two who come at once, the second finds nothing left to do.
+        connection.execute("BEGIN IMMEDIATE")
         migrations.apply(Database(connection, execute_plugins=False))
+        connection.commit()
     finally:
         connection.close()
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.errors import DataError, SetupError
-from hpcfrugal.ledger.ingest import has_changed, ingest
+from hpcfrugal.ledger.ingest import accepted_names, ingest, look
 from hpcfrugal.ledger.store import CONTENT_TABLES, lock, open_ledger, sqlite_errors, transaction
 from hpcfrugal.spool import RunDir, iter_runs
 
 Progress = Callable[[int, int], None]
 """Called with (runs done, runs in all)."""
 
-DERIVATION = "1"
+DERIVATION = "2"
 """Version of what is derived from a file. With another one in it the ledger is read again from the spool."""
 
 _RUNS_PER_TRANSACTION = 64
@@ -28,27 +28,32 @@ _RUNS_PER_TRANSACTION = 64
 class SyncResult:
     """What a sync found and did.
 
-    ``vanished``: runs in the ledger that the spool no longer holds; their rows stay. ``skipped``: entries
-    of the spool that could not be looked into, with the reason. ``problem_files``: files in the ledger with
-    a problem.
+    ``vanished``: runs in the ledger that the spool no longer holds; their rows stay. ``vanished_files``: files
+    of other runs (``run_id/name``) of which the same is true. ``skipped``: entries of the spool that could not
+    be looked into, with the reason. ``problem_files``: files in the ledger with a problem.
     """
 
     runs: int
     runs_changed: int
     files_read: int
     vanished: tuple[str, ...]
+    vanished_files: tuple[str, ...]
     skipped: tuple[str, ...]
     problem_files: int
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found. ``damage`` is SQLite's own finding, ``differences`` lines of the two dumps."""
+    """What a check found. ``damage`` is SQLite's own finding, ``differences`` lines of the two dumps.
+
+    Runs that are in ``vanished`` or have files in ``vanished_files`` are not compared.
+    """
 
     damage: tuple[str, ...]
     problems: tuple[str, ...]
     skipped: tuple[str, ...]
     vanished: tuple[str, ...]
+    vanished_files: tuple[str, ...]
     differences: tuple[str, ...]
 
 
@@ -69,12 +74,13 @@ def sync(
 def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> SyncResult:
     skipped: list[str] = []
     runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
+    missing: list[str] = []
     changed = files_read = 0
     with open_ledger(ledger_path, write=True) as connection:
         _same_derivation(connection)
         for start in range(0, len(runs), _RUNS_PER_TRANSACTION):
             chunk = runs[start : start + _RUNS_PER_TRANSACTION]
-            due = [run for run in chunk if _is_due(connection, run, skipped)]
+            due = [run for run in chunk if _is_due(connection, run, skipped, missing)]
             if due:
                 with transaction(connection):
                     for run in due:
@@ -87,6 +93,7 @@ def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> Syn
             runs_changed=changed,
             files_read=files_read,
             vanished=_vanished(connection, runs),
+            vanished_files=tuple(missing),
             skipped=tuple(skipped),
             problem_files=_count(connection, "SELECT count(*) FROM files WHERE problems != '[]'"),
         )
@@ -101,12 +108,14 @@ def _same_derivation(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('derivation', ?)", (DERIVATION,))
 
 
-def _is_due(connection: sqlite3.Connection, run: RunDir, skipped: list[str]) -> bool:
+def _is_due(connection: sqlite3.Connection, run: RunDir, skipped: list[str], missing: list[str]) -> bool:
     try:
-        return has_changed(connection, run)
+        found = look(connection, run)
     except OSError as error:
         skipped.append(f"{run.path}: cannot be read: {error.strerror}")
         return False
+    missing.extend(f"{run.run_id}/{name}" for name in found.missing)
+    return found.changed
 
 
 def _ingest(connection: sqlite3.Connection, run: RunDir, skipped: list[str]) -> int:
@@ -128,6 +137,18 @@ def _vanished(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[s
     return tuple(run_id for run_id in known if run_id not in there)
 
 
+def _vanished_files(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[str, ...]:
+    """Files that count in the ledger and are not in these runs; all of a run whose directory cannot be listed."""
+    missing: list[str] = []
+    for run in runs:
+        try:
+            names: Sequence[str] = look(connection, run).missing
+        except OSError:
+            names = accepted_names(connection, run.run_id)
+        missing.extend(f"{run.run_id}/{name}" for name in names)
+    return tuple(missing)
+
+
 def _count(connection: sqlite3.Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()[0])
 
@@ -142,7 +163,7 @@ def rebuild(
 ) -> SyncResult:
     """Build the ledger from nothing beside the old one and put it in its place in one step.
 
-    Raises ``DataError`` where the old ledger holds runs that the spool no longer has, unless
+    Raises ``DataError`` where the old ledger holds runs or files that the spool no longer has, unless
     ``drop_vanished``. A damaged old ledger is replaced without question: nothing can be asked of it.
     """
     with lock(ledger_path, on_wait):
@@ -165,14 +186,18 @@ def rebuild(
 
 
 def _refuse_loss(spool_root: Path, ledger_path: Path) -> None:
+    runs = list(iter_runs(spool_root))
     try:
-        with open_ledger(ledger_path) as connection:
-            vanished = _vanished(connection, list(iter_runs(spool_root)))
+        # To write, where it is there, so that an older one is brought up to date and can be asked.
+        with open_ledger(ledger_path, write=ledger_path.is_file()) as connection:
+            vanished, files = _vanished(connection, runs), _vanished_files(connection, runs)
     except (DataError, SetupError):
         return
-    if vanished:
+    counts = ((len(vanished), "runs"), (len(files), "files of runs that are there"))
+    lost = [f"{what}: {number}" for number, what in counts if number]
+    if lost:
         raise DataError(
-            f"runs of the ledger that are no longer in the spool {spool_root} would be lost: {len(vanished)}",
+            f"what the ledger holds and the spool {spool_root} no longer does would be lost: {', '.join(lost)}",
             hint="bring them back, or drop them with `hpcfrugal ledger rebuild --drop-vanished`",
         )
 
@@ -215,19 +240,20 @@ def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> Check
         problems = tuple(_problems(connection))
         skipped: list[str] = []
         runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
-        vanished = _vanished(connection, runs)
+        vanished, files = _vanished(connection, runs), _vanished_files(connection, runs)
     differences: list[str] = []
     if compare:
         with tempfile.TemporaryDirectory(prefix="hpcfrugal-check-") as folder:
             fresh = Path(folder) / "ledger.db"
             _fill(spool_root, fresh, None)
-            old, new = set(dump(ledger_path, leave_out=vanished)), set(dump(fresh))
+            leave_out = {*vanished, *(name.partition("/")[0] for name in files)}
+            old, new = set(dump(ledger_path, leave_out)), set(dump(fresh, leave_out))
         differences = [
             *(f"- {line}" for line in sorted(old - new)),
             *(f"+ {line}" for line in sorted(new - old)),
         ]
     damage = tuple(line for line in found if line != "ok")
-    return CheckResult(damage, problems, tuple(skipped), vanished, tuple(differences))
+    return CheckResult(damage, problems, tuple(skipped), vanished, files, tuple(differences))
 
 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:

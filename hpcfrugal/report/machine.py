@@ -15,6 +15,9 @@ SCHEMA_VERSION = 1
 
 _CELL_CHARACTERS = 1000
 
+_NO_IDLE = "not included"
+"""Where a figure has a share of a node's energy in it, the node's idle power is not in that share."""
+
 
 def joules(energy_uj: int | None) -> float | None:
     """Microjoules as joules; the shortest decimal of the result is exact up to a gigajoule."""
@@ -74,6 +77,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "coverage": total.coverage,
         "complete": total.complete,
         "unknown": total.unknown,
+        "idle_power": _NO_IDLE if summary.lacks_idle else None,
         "components": {name: _amount(amount) for name, amount in summary.components.items()},
         "channels": [_channel(channel, job) for channel in job.channels],
         "segments": [_segment(segment) for segment in job.segments],
@@ -81,6 +85,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
             {"node": item.node, "component": item.component, "source": item.source, "reason": item.reason}
             for item in job.absent
         ],
+        "sidecar_log": job.sidecar_log,
     }
 
 
@@ -96,9 +101,12 @@ def _channel(channel: ChannelRow, job: JobRow) -> dict[str, Any]:
         "counted": channel.counted,
         "energy_j": joules(channel.energy_uj),
         "node_energy_j": joules(channel.node_energy_uj),
-        "coverage": channel_coverage(channel, job.elapsed_ns),
+        "coverage": channel_coverage(channel, job.known_elapsed_ns),
         "measured_s": _seconds(channel.measured_ns),
+        "max_w": channel.max_w,
         "errors": channel.errors,
+        "resets": channel.resets,
+        "gaps": channel.gaps,
         "first_boottime_ns": channel.first_boottime_ns,
         "last_boottime_ns": channel.last_boottime_ns,
         "first_wall_ns": channel.first_wall_ns,
@@ -120,6 +128,7 @@ def _segment(segment: SegmentRow) -> dict[str, Any]:
         "records": segment.records,
         "end_reason": segment.end_reason,
         "interval_s": segment.interval_s,
+        "slowed": segment.slowed,
         "exclusive": segment.exclusive,
         "cpus_alloc": segment.cpus_alloc,
         "cpus_node": segment.cpus_node,
@@ -132,7 +141,7 @@ def _segment(segment: SegmentRow) -> dict[str, Any]:
 
 def group_json(group: Group) -> dict[str, Any]:
     """One group, or the totals."""
-    total = group.total
+    total, overlapping = group.total, group.overlapping
     return {
         "key": group.key,
         "jobs": group.jobs,
@@ -144,7 +153,10 @@ def group_json(group: Group) -> dict[str, Any]:
         "measured_j": joules(total.measured_uj),
         "modelled_j": joules(total.modelled_uj),
         "coverage": total.coverage,
-        "complete": group.without_energy == group.incomplete == 0,
+        "complete": group.complete,
+        "idle_power": _NO_IDLE if group.lacking_idle else None,
+        "overlapping_node_time": bool(overlapping),
+        "overlapping_jobs": overlapping,
         "components": {name: _amount(amount) for name, amount in group.components.items()},
     }
 
@@ -184,12 +196,14 @@ _ENERGY_COLUMNS = (
     "modelled_j",
     "coverage",
     "complete",
+    "idle_power",
 )
 
 
-def _energy_cells(total: Amount, components: dict[str, Amount], complete: bool) -> list[Any]:
+def _energy_cells(total: Amount, components: dict[str, Amount], complete: bool, lacks_idle: bool) -> list[Any]:
     energies = _energies(total, components)
-    return [*energies.values(), joules(total.measured_uj), joules(total.modelled_uj), total.coverage, complete]
+    parts = [joules(total.measured_uj), joules(total.modelled_uj)]
+    return [*energies.values(), *parts, total.coverage, complete, _NO_IDLE if lacks_idle else None]
 
 
 def jobs_csv(summaries: Sequence[JobSummary]) -> str:
@@ -211,7 +225,7 @@ def jobs_csv(summaries: Sequence[JobSummary]) -> str:
                 *times,
                 _seconds(job.elapsed_ns),
                 _cell(" ".join(job.nodes)),
-                *_energy_cells(summary.total, summary.components, summary.total.complete),
+                *_energy_cells(summary.total, summary.components, summary.total.complete, summary.lacks_idle),
             ]
         )
     return _csv(columns, rows)
@@ -221,9 +235,9 @@ def groups_csv(groups: Sequence[Group], by: str) -> str:
     """One line a group."""
     rows = [
         [
-            _cell(group.key), group.jobs, group.without_energy, _seconds(group.elapsed_ns),
-            *_energy_cells(group.total, group.components, group.without_energy == group.incomplete == 0),
+            _cell(group.key), group.jobs, group.without_energy, _seconds(group.elapsed_ns), bool(group.overlapping),
+            *_energy_cells(group.total, group.components, group.complete, group.lacking_idle > 0),
         ]
         for group in groups
     ]  # fmt: skip
-    return _csv((by, "jobs", "jobs_without_energy", "elapsed_s", *_ENERGY_COLUMNS), rows)
+    return _csv((by, "jobs", "jobs_without_energy", "elapsed_s", "overlapping_node_time", *_ENERGY_COLUMNS), rows)

@@ -67,6 +67,20 @@ class JobSummary:
     components: dict[str, Amount]
 
     @property
+    def counted(self) -> list[ChannelRow]:
+        """The channels with energy in the amounts."""
+        return [
+            channel
+            for channel in self.job.channels
+            if channel.counted and channel.component in self.components and channel.energy_uj is not None
+        ]
+
+    @property
+    def lacks_idle(self) -> bool:
+        """Whether a part is a share of a node's energy, in which the node's idle power is not included."""
+        return any(channel.attribution == "cpu-share" for channel in self.counted)
+
+    @property
     def not_started(self) -> bool:
         """Whether the job waits, or was cancelled while it did."""
         return self.job.started_wall_ns is None and not self.job.segments
@@ -76,12 +90,56 @@ class JobSummary:
         return total_of(self.components.values())
 
 
+@dataclass(frozen=True, slots=True)
+class NodeTime:
+    """A time in which a job was given all that was read of a component of a node."""
+
+    place: tuple[str, str, str]
+    first_wall_ns: int
+    last_wall_ns: int
+    job: tuple[str, str, int]
+    job_id: str
+
+
+def whole_nodes(summary: JobSummary) -> list[NodeTime]:
+    """One time for each component of each node that the job has ``exclusive`` energy of."""
+    job = summary.job
+    spans: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for channel in summary.counted:
+        first, last = channel.first_wall_ns, channel.last_wall_ns
+        if channel.attribution == "exclusive" and first is not None and last is not None:
+            place = (job.cluster, channel.node, channel.component)
+            old = spans.get(place, (first, last))
+            spans[place] = (min(old[0], first), max(old[1], last))
+    key = (job.run_id, job.job_id, job.restart)
+    return [NodeTime(place, first, last, key, job.job_id) for place, (first, last) in spans.items()]
+
+
+def overlapping(times: Iterable[NodeTime]) -> list[str]:
+    """Ids of jobs that were given the energy of one place at one time, in order.
+
+    In the order of their beginnings, each time is held against the one before it that ends last: where a time
+    overlaps any, it overlaps that one, which is marked too; the others that it overlaps were marked by it.
+    """
+    found: set[str] = set()
+    latest: dict[tuple[str, str, str], NodeTime] = {}
+    real = (time for time in times if time.first_wall_ns < time.last_wall_ns)
+    for time in sorted(real, key=lambda time: (time.first_wall_ns, time.last_wall_ns, time.job)):
+        before = latest.get(time.place)
+        if before is not None and time.first_wall_ns < before.last_wall_ns:
+            found |= {before.job_id, time.job_id}
+        if before is None or time.last_wall_ns > before.last_wall_ns:
+            latest[time.place] = time
+    return sorted(found)
+
+
 @dataclass(slots=True)
 class Group:
     """Jobs that share a key, with their sums.
 
-    ``not_started`` jobs have no energy yet; of the others, ``without_energy`` have none that is known and
-    ``incomplete`` lack a part.
+    ``not_started`` jobs have no energy yet; of the others, ``without_energy`` have none that is known,
+    ``incomplete`` lack a part and ``lacking_idle`` the idle power of shared nodes. ``whole_nodes`` are the times in
+    which jobs were given all of a node's energy.
     """
 
     key: str
@@ -89,12 +147,24 @@ class Group:
     not_started: int = 0
     without_energy: int = 0
     incomplete: int = 0
+    lacking_idle: int = 0
     elapsed_ns: int = 0
     components: dict[str, Amount] = field(default_factory=dict)
+    whole_nodes: list[NodeTime] = field(default_factory=list)
 
     @property
     def total(self) -> Amount:
         return total_of(self.components.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether no job that ran lacks a part."""
+        return self.without_energy == self.incomplete == 0
+
+    @property
+    def overlapping(self) -> list[str]:
+        """Ids of the jobs of which the sum has the same energy of a node twice."""
+        return overlapping(self.whole_nodes)
 
     def add(self, summary: JobSummary) -> None:
         """Count one job in."""
@@ -105,6 +175,8 @@ class Group:
             return
         self.without_energy += total.energy_uj is None
         self.incomplete += not total.complete
+        self.lacking_idle += summary.lacks_idle
+        self.whole_nodes.extend(whole_nodes(summary))
         self.elapsed_ns += summary.job.elapsed_ns or 0
         for component, amount in summary.components.items():
             self.components.setdefault(component, Amount()).add(amount)
@@ -142,7 +214,7 @@ def summarise(job: JobRow) -> JobSummary:
             own = [item for item in counted if item.node == node and item.component == component]
             # A sampled node may have no GPU; one that was not sampled may have had them, like its fellows.
             if own or component != "gpu" or node not in sampled:
-                amount.add(_node_amount(node, component, own, job.elapsed_ns or 0))
+                amount.add(_node_amount(node, component, own, job.known_elapsed_ns or 0))
         if not job.nodes:
             amount.unknown.append(f"{component}: never sampled")
         components[component] = amount
@@ -212,12 +284,16 @@ def group_by_day(days: Sequence[DayRow], name_of: Callable[[int], str]) -> list[
     """One group a UTC day, from the buckets. Only known energy lies on a day, so these have no coverage."""
     groups: dict[int, Group] = {}
     seen: set[tuple[int, str, str, int]] = set()
+    shared: set[tuple[int, str, str, int]] = set()
     for row in days:
         group = groups.setdefault(row.day_s, Group(name_of(row.day_s)))
         group.components.setdefault(row.component, Amount()).take(row.quality, row.energy_uj)
         key = (row.day_s, row.run_id, row.job_id, row.restart)
         group.jobs += key not in seen
         seen.add(key)
+        if row.shared:
+            group.lacking_idle += key not in shared
+            shared.add(key)
     return [groups[day_s] for day_s in sorted(groups)]
 
 

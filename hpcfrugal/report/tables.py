@@ -9,10 +9,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hpcfrugal.ledger.queries import ChannelRow
+from hpcfrugal.ledger.queries import AbsentRow, ChannelRow
 from hpcfrugal.report.grid import Column, Grid
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import UNKNOWN, EnergyUnit, clock, count, duration, minute, percent, plain, second
+
+_NAMED = 6
 
 _STATE_STYLES = {"COMPLETED": "green", "RUNNING": "cyan", "PENDING": "yellow"}
 _QUALITY_STYLES = {"measured": "green", "modelled": "yellow", "unknown": "red"}
@@ -127,6 +129,16 @@ def _notes(totals: Group) -> Iterator[Text]:
         yield Text(f"{count(totals.without_energy, 'job')} ran of which no energy is known: not in the sum.")
     if totals.incomplete > totals.without_energy:
         yield Text("≥: a part is unknown and not in the figure; `hpcfrugal report JOB` says which and why.")
+    if totals.lacking_idle:
+        jobs = count(totals.lacking_idle, "job")
+        yield Text(f"Idle power of shared nodes is not included ({jobs} with a share of a node by CPU time).")
+    overlapping = totals.overlapping
+    if overlapping:
+        named = ", ".join(plain(job_id, 32) for job_id in overlapping[:_NAMED])
+        more = f" and {len(overlapping) - _NAMED} more" if len(overlapping) > _NAMED else ""
+        yield Text(
+            f"Counted twice: these had the same node at the same time, each with all of its energy: {named}{more}."
+        )
     if totals.total.modelled_uj is not None:
         yield Text("Modelled: from TDP, CPU time and memory size, not from a meter.", style="dim")
 
@@ -181,6 +193,7 @@ def _channels(summary: JobSummary, unit: EnergyUnit) -> Grid:
             Column("Share", "word", drop=4),
             Column(unit.name),
             Column(f"Node {unit.name}", drop=3),
+            Column("Peak W", drop=6),
             Column("Coverage"),
             Column("Errors", drop=5),
             Column("From (UTC)", "word", drop=2),
@@ -198,7 +211,8 @@ def _channels(summary: JobSummary, unit: EnergyUnit) -> Grid:
                 _share(channel),
                 _part(unit, channel.energy_uj),
                 _part(unit, channel.node_energy_uj),
-                percent(channel_coverage(channel, summary.job.elapsed_ns)),
+                "–" if channel.max_w is None else f"{channel.max_w:,.1f}",
+                percent(channel_coverage(channel, summary.job.known_elapsed_ns)),
                 str(channel.errors),
                 clock(channel.first_wall_ns),
                 clock(channel.last_wall_ns),
@@ -213,30 +227,59 @@ def _share(channel: ChannelRow) -> str:
 
 
 def _why(summary: JobSummary) -> Iterator[Text]:
-    """Reasons and model inputs, each once, with the nodes that share it."""
-    nodes: dict[str, list[str]] = {}
-
-    def note(node: str, text: str) -> None:
-        found = nodes.setdefault(text, [])
-        if node not in found:
-            found.append(node)
-
+    """Reasons, model inputs and doubts, each once, with the nodes and domains that share it."""
     job = summary.job
-    told = {(channel.node, channel.component) for channel in job.channels if channel.reason}
-    for item in job.absent:
-        if (item.node, item.component) not in told:
-            note(item.node, f"{item.component}: {item.source} not used: {item.reason}")
-    for channel in job.channels:
-        if channel.reason:
-            note(channel.node, f"{channel.component} {channel.domain}: {channel.quality}: {channel.reason}")
-        if channel.inputs:
-            word = "model" if channel.quality == "modelled" else "share"
-            note(channel.node, f"{channel.component} {channel.domain}: {word}: {channel.inputs}")
-    for node in job.nodes:
-        if not any(channel.node == node for channel in job.channels):
-            note(node, "no samples: the sidecar did not run there, or could not write")
+    nodes: dict[str, list[str]] = {}
+    for node in dict.fromkeys([*job.nodes, *(channel.node for channel in job.channels)]):
+        for text in _facts(summary, node):
+            nodes.setdefault(text, []).append(node)
+    if not job.nodes and job.sidecar_log is not None:
+        nodes[f"no samples; the sidecar's log ends: {job.sidecar_log}"] = ["job"]
     if nodes:
         yield Text()
     for text, where in nodes.items():
         shown = ", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else "")
-        yield Text(plain(f"{shown}: {text}", 400))
+        yield Text(plain(f"{shown}: {text}", 500))
+
+
+def _facts(summary: JobSummary, node: str) -> list[str]:
+    """What there is to say of one node, each fact once."""
+    job = summary.job
+    own = [channel for channel in job.channels if channel.node == node]
+    if not own:
+        log = "" if job.sidecar_log is None else f"; the sidecar's log ends: {job.sidecar_log}"
+        return [f"no samples: the sidecar did not run there, or could not write{log}"]
+    facts = [
+        f"{item.component}: {item.source} not used: {item.reason}"
+        for item in job.absent
+        if item.node == node and not _is_told(item, own)
+    ]
+    # The same of several domains (two packages, four GPUs) is said once, with all of their names before it.
+    said: dict[tuple[str, str], list[str]] = {}
+    for channel in own:
+        for text in _of_channel(channel):
+            said.setdefault((channel.component, text), []).append(channel.domain)
+    for (component, text), domains in said.items():
+        named = ", ".join(dict.fromkeys(domain for domain in domains if domain != component))
+        facts.append(f"{component}{named and ' '}{named}: {text}")
+    slowed = max((item.slowed for item in job.segments if item.node == node and item.slowed), default=None)
+    if slowed is not None:
+        facts.append(f"sampled up to {slowed:g} times less often than asked for, to keep its cost down")
+    return facts
+
+
+def _is_told(item: AbsentRow, channels: Sequence[ChannelRow]) -> bool:
+    """Whether the reason of a channel says already that this source was not used and why."""
+    fact = f"{item.source}: {item.reason}"
+    return any(channel.component == item.component and fact in (channel.reason or "") for channel in channels)
+
+
+def _of_channel(channel: ChannelRow) -> Iterator[str]:
+    if channel.reason:
+        yield f"{channel.quality}: {channel.reason}"
+    if channel.inputs:
+        yield f"{'model' if channel.quality == 'modelled' else 'share'}: {channel.inputs}"
+    if channel.resets:
+        yield f"the counter fell {count(channel.resets, 'time')}: energy between those readings is missing"
+    if channel.gaps:
+        yield f"{count(channel.gaps, 'gap')} between readings, too long to count their energy"

@@ -1,20 +1,26 @@
 """The small JSON files of a run directory as typed values: run, submitted, end and what Slurm said.
 
 Each reader raises ``Refused`` where the file as a whole does not count and otherwise returns the value with a
-list of the fields that were wrong (and are None).
+list of the fields that were wrong (and are None). The sidecar's log is here too, for its last line.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.spool.fields import Fields, clean_text
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
-from hpcfrugal.spool.reading import FileState, Refused, read_object
+from hpcfrugal.spool.reading import FileState, Refused, open_owned, read_object
 
+MAX_LOG_CHARACTERS = 300
+"""So much of a log's last line is kept."""
+
+_LOG_TAIL_BYTES = 8192
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NO_CLUSTER = ""
 
 
@@ -162,6 +168,26 @@ def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[SlurmDocument, 
         final=fields.flag("final") or False,
     )
     return document, state, fields.problems
+
+
+def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
+    """The last line of a log that is not blank, harmless to print; None where there is none.
+
+    It is what programs said that are not ours (srun, a shell), so control characters are replaced.
+    """
+    file, state = open_owned(path, owner_uid)
+    with file:
+        try:
+            file.seek(max(0, state.size - _LOG_TAIL_BYTES))
+            tail = file.read(min(state.size, _LOG_TAIL_BYTES))
+        except OSError as error:
+            raise Refused(f"cannot be read: {error.strerror}") from error
+    for line in reversed(tail.split(b"\n")):
+        text = line.decode("utf-8", "replace").replace("\t", " ").strip()
+        if text:
+            safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _HARMFUL else c for c in text)
+            return (safe if len(safe) <= MAX_LOG_CHARACTERS else safe[: MAX_LOG_CHARACTERS - 1] + "…"), state
+    return None, state
 
 
 def _open(path: Path, owner_uid: int) -> tuple[Fields, FileState]:

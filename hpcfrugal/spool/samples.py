@@ -22,6 +22,8 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_SEGMENT_NS = 400 * 86_400 * 10**9
 """A record further than this from its header is garbage; no site lets a job run for more than a year."""
 
+MAX_WATTS = 1e9
+
 _LINE_START = b'{"kind"'
 _COMPONENTS = frozenset({"cpu", "dram", "gpu", "node"})
 
@@ -88,7 +90,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Cumulative counters since the header. Tuples are in the order of the header's channels."""
+    """Cumulative counters since the header. Tuples are in the order of the header's channels.
+
+    ``max_w`` is the peak since the record before, ``resets`` (counters that fell) and ``gaps`` (reads too far apart
+    to count) are cumulative, ``slowed`` is how many times further apart samples are than was asked for.
+    """
 
     boottime_ns: int
     wall_ns: int
@@ -99,6 +105,10 @@ class Record:
     node_busy_us: int | None
     memory_b: int | None
     memory_peak_b: int | None
+    max_w: tuple[float | None, ...] | None = None
+    resets: tuple[int, ...] | None = None
+    gaps: tuple[int, ...] | None = None
+    slowed: float | None = None
 
 
 @dataclass(slots=True)
@@ -152,7 +162,7 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
                 elif open_segment is None:
                     raise _Garbage("no header before it")
                 else:
-                    _add(open_segment, data)
+                    _add(open_segment, data, bad)
             except _Garbage as reason:
                 bad[str(reason)] += 1
     problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(bad.items()))
@@ -289,14 +299,14 @@ def _gpu(data: dict[str, Any], bad: Counter[str]) -> Gpu:
     return gpu
 
 
-def _add(segment: Segment, data: dict[str, Any]) -> None:
+def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
     """Append the record in ``data`` to ``segment`` where it follows on what is there."""
     kind = data.get("kind")
     if kind not in ("record", "end"):
         raise _Garbage(f"unknown kind {str(kind)[:40]}")
     if segment.end_reason is not None:
         raise _Garbage("record after the end")
-    record = _record(data, len(segment.header.channels))
+    record = _record(data, len(segment.header.channels), bad)
     start_ns = segment.header.boottime_ns
     if not start_ns <= record.boottime_ns <= start_ns + MAX_SEGMENT_NS:
         raise _Garbage("record before its header or a year after it")
@@ -314,7 +324,7 @@ def _runs_backwards(before: Record, after: Record) -> bool:
     return any(new < old for old, new in zip(before.measured_ns, after.measured_ns, strict=True))
 
 
-def _record(data: dict[str, Any], channels: int) -> Record:
+def _record(data: dict[str, Any], channels: int, bad: Counter[str]) -> Record:
     fields = Fields(data)
     boottime_ns = fields.integer("boottime_ns")
     wall_ns = fields.integer("wall_ns", high=MAX_WALL_NS)
@@ -335,10 +345,50 @@ def _record(data: dict[str, Any], channels: int) -> Record:
         node_busy_us=fields.integer("node_busy_us"),
         memory_b=fields.integer("memory_b"),
         memory_peak_b=fields.integer("memory_peak_b"),
+        max_w=_watts(data, channels, bad),
+        resets=_counts(data, "resets", channels, bad),
+        gaps=_counts(data, "gaps", channels, bad),
+        slowed=_slowed(data, bad),
     )
     if fields.problems:
         raise _Garbage(f"record field {fields.problems[0]}")
     return record
+
+
+def _watts(data: dict[str, Any], count: int, bad: Counter[str]) -> tuple[float | None, ...] | None:
+    """The peaks of a record. Nothing is counted with them, so bad ones cost no record."""
+    value = data.get("max_w")
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) == count and all(map(_is_power, value)):
+        return tuple(None if item is None else float(item) for item in value)
+    bad["record field max_w: not a power for each channel"] += 1
+    return None
+
+
+def _is_power(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value <= MAX_WATTS)
+
+
+def _counts(data: dict[str, Any], key: str, count: int, bad: Counter[str]) -> tuple[int, ...] | None:
+    """Counts beside the energy; the same holds for them."""
+    counts = _integers(data.get(key), count)
+    if counts is not None and None not in counts:
+        return tuple(item for item in counts if item is not None)
+    if data.get(key) is not None:
+        bad[f"record field {key}: not a count for each channel"] += 1
+    return None
+
+
+def _slowed(data: dict[str, Any], bad: Counter[str]) -> float | None:
+    """How many times slower sampling has become, in the record itself or in its ``note``."""
+    note = data.get("note")
+    value: Any = data.get("slowed", note.get("slowed") if isinstance(note, dict) else None)
+    if type(value) in (int, float) and 0 <= value <= MAX_INT:
+        return float(value)
+    if value is not None:
+        bad["record field slowed: not a factor"] += 1
+    return None
 
 
 def _integers(value: Any, count: int) -> tuple[int | None, ...] | None:

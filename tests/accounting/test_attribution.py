@@ -75,14 +75,16 @@ def test_negative_energy_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scope", "exclusive", "kind"),
+    ("component", "scope", "exclusive", "kind"),
     [
-        ("node", True, "exclusive"),
-        ("node", False, "cpu-share"),
-        ("node", None, "cpu-share"),
-        ("job", False, "device"),
-        ("job", True, "device"),
+        ("cpu", "node", True, "exclusive"),
+        ("cpu", "node", False, "cpu-share"),
+        ("dram", "node", None, "cpu-share"),
+        ("gpu", "job", False, "device"),
+        ("gpu", "job", True, "device"),
+        ("gpu", "node", False, "none"),
+        ("gpu", "node", True, "none"),
     ],
 )
-def test_how_a_channel_is_given_to_a_job(scope: str, exclusive: bool | None, kind: str) -> None:
-    assert kind_of(scope, exclusive) == kind
+def test_how_a_channel_is_given_to_a_job(component: str, scope: str, exclusive: bool | None, kind: str) -> None:
+    assert kind_of(component, scope, exclusive) == kind

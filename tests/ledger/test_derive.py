@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeSpool
 
 from hpcfrugal.data import cpu_tdp, gpu_tdp
@@ -267,3 +268,50 @@ def test_no_segments_give_no_channels(tmp_path: Path) -> None:
     path = tmp_path / "17.0.n1.jsonl"
     path.write_text(json.dumps({"kind": "record"}) + "\n")
     assert account(path) == NodeAccount((), ())
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_a_shared_gpu_is_neither_split_nor_given_whole_nor_modelled(spool: FakeSpool, exclusive: bool) -> None:
+    run = spool.run()
+    shared = {**GPU, "scope": "node", "quality": "modelled"}
+    header = run.header(exclusive=exclusive, channels=[PACKAGE, DRAM, shared], gpus=[V100])
+    found = channels(run.samples([header, *run.records([100, 10, 200], 60)]))
+    assert [name for name in found if name.startswith("gpu/")] == ["gpu/gpu-0/nvml-energy"]
+    gpu = found["gpu/gpu-0/nvml-energy"]
+    assert (gpu.energy_uj, gpu.node_energy_uj, gpu.measured_ns) == (None, 12_000_000_000, 0)
+    assert (gpu.attribution, gpu.counted) == ("none", True)
+    assert gpu.reason == "a shared GPU: the job's part is not known"
+
+
+def test_peaks_resets_and_gaps_are_those_of_all_segments(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = run.records([100, 10], 30)
+    for number, line in enumerate(lines[1:], 1):
+        line |= {"max_w": [100.5 + number, None], "resets": [number, 0], "gaps": [0, number]}
+    later = 40 * SECOND
+    again = run.header(wall_ns=START_NS + later, boottime_ns=BOOT_NS + later)
+    more = [{**line, "boottime_ns": line["boottime_ns"] + later} for line in lines]
+    more[2]["max_w"] = [250, None]
+    found = channels(run.samples([run.header(), *lines[:-1], again, *more]))
+    package, dram = found["cpu/package-0/rapl-powercap"], found["dram/dram-0/rapl-powercap"]
+    assert (package.max_w, package.resets, package.gaps) == (250.0, 5, 0)
+    assert (dram.max_w, dram.resets, dram.gaps) == (None, 0, 5)
+    silent = channels(run.samples([run.header(), *run.records([100, 10], 30)]))["cpu/package-0/rapl-powercap"]
+    assert (silent.max_w, silent.resets, silent.gaps) == (None, None, None)
+
+
+def test_bad_peaks_cost_no_record_and_are_reported(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = run.records([100, 10], 50)
+    lines[1]["max_w"] = [-1, 0]
+    lines[2]["max_w"] = "x"
+    lines[3] |= {"resets": [None, 0], "gaps": [1]}
+    lines[4]["slowed"] = "very"
+    read = read_samples(run.samples([run.header(), *lines]), os.getuid(), JobKey("17", 0))
+    assert len(read.segments[0].records) == 6
+    assert sorted(read.problems) == [
+        "1 line: record field gaps: not a count for each channel",
+        "1 line: record field resets: not a count for each channel",
+        "1 line: record field slowed: not a factor",
+        "2 lines: record field max_w: not a power for each channel",
+    ]

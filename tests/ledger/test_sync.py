@@ -20,6 +20,7 @@ from hpcfrugal.ledger import store
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
+from hpcfrugal.spool import ParsedName, RunDir
 
 
 def jobs(spool: FakeSpool, *ids: str) -> list[JobRow]:
@@ -337,7 +338,7 @@ def test_files_of_somebody_else_do_not_count(spool: FakeSpool) -> None:
     assert problems(spool)[1].startswith("run.json: belongs to uid 0, the run to uid 12345")
 
 
-@pytest.mark.parametrize("spoil", ["other-uid", "other-schema", "missing", "garbage"])
+@pytest.mark.parametrize("spoil", ["other-uid", "other-schema", "garbage"])
 def test_a_run_without_a_sound_run_document_does_not_count_until_it_has_one(spool: FakeSpool, spoil: str) -> None:
     run = spool.whole_run()
     do_sync(spool)
@@ -345,11 +346,8 @@ def test_a_run_without_a_sound_run_document_does_not_count_until_it_has_one(spoo
         run.document(uid=run.uid + 1)
     elif spoil == "other-schema":
         run.document(schema=2)
-    elif spoil == "garbage":
-        run.run_dir.run_json.write_text("x")
     else:
-        run.run_dir.run_json.unlink()
-        run.end(exit_code=0, end_s=61)
+        run.run_dir.run_json.write_text("x")
     do_sync(spool)
     assert jobs(spool) == []
     (problem,) = problems(spool)
@@ -384,6 +382,132 @@ def test_runs_that_vanish_are_kept_and_a_rebuild_does_not_lose_them_by_surprise(
     assert len(jobs(spool)) == 2
     rebuild(spool.root, spool.ledger, drop_vanished=True)
     assert [job.job_id for job in jobs(spool)] == ["18"]
+
+
+@pytest.mark.parametrize("name", ["17.0.n1.jsonl", "17.0.end.json", "17.0.slurm.json", "submitted.json", "run.json"])
+def test_files_that_vanish_go_on_to_count_and_a_rebuild_does_not_lose_them_by_surprise(
+    spool: FakeSpool, name: str
+) -> None:
+    run = spool.whole_run("17")
+    spool.whole_run("18")
+    do_sync(spool)
+    before = jobs(spool)
+    (run.run_dir.path / name).unlink()
+    assert do_sync(spool).vanished_files == (f"{run.run_id}/{name}",)
+    # Something else of the run changes, so that its rows are written afresh.
+    run.samples([run.header(node="n2"), *run.records([1, 1], 60)], node="n2")
+    result = do_sync(spool)
+    assert (result.vanished, result.vanished_files) == ((), (f"{run.run_id}/{name}",))
+    after = jobs(spool)
+    assert after[1] == before[1]
+    assert (after[0].state, after[0].elapsed_source, after[0].cluster) == ("COMPLETED", "slurm", "lab")
+    assert (after[0].submitted_wall_ns, after[0].partition) == (before[0].submitted_wall_ns, "batch")
+    assert [channel for channel in after[0].channels if channel.node == "n1"] == list(before[0].channels)
+    found = check(spool.root, spool.ledger)
+    assert (found.differences, found.vanished_files) == ((), (f"{run.run_id}/{name}",))
+    with pytest.raises(DataError, match="would be lost: files of runs that are there: 1") as caught:
+        rebuild(spool.root, spool.ledger)
+    assert "--drop-vanished" in (caught.value.hint or "")
+    assert jobs(spool) == after
+    kept = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger, drop_vanished=True)
+    assert do_sync(spool).vanished_files == ()
+    assert dump(spool.ledger) != kept
+
+
+def test_check_still_compares_the_other_runs(spool: FakeSpool) -> None:
+    run, other = spool.whole_run("17"), spool.whole_run("18")
+    do_sync(spool)
+    run.run_dir.end_json("17", 0).unlink()
+    other.slurm("FAILED", job_id="18")
+    assert [line[:7] for line in check(spool.root, spool.ledger).differences] == [
+        "- files", "- jobs ", "+ files", "+ jobs ",
+    ]  # fmt: skip
+
+
+def test_a_run_that_cannot_be_listed_is_not_lost_in_a_rebuild(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = spool.whole_run("17")
+    do_sync(spool)
+    whole = RunDir.names
+
+    def names(self: RunDir) -> list[tuple[str, ParsedName | None]]:
+        if self.run_id == run.run_id:
+            raise PermissionError(13, "Permission denied")
+        return whole(self)
+
+    monkeypatch.setattr(RunDir, "names", names)
+    with pytest.raises(DataError, match="files of runs that are there: 5"):
+        rebuild(spool.root, spool.ledger)
+    assert len(jobs(spool)) == 1
+
+
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_asked_before_a_rebuild(spool: FakeSpool) -> None:
+    run = spool.whole_run()
+    do_sync(spool)
+    new = dump(spool.ledger)
+
+    def first_schema() -> None:
+        connection = sqlite3.connect(spool.ledger, isolation_level=None)
+        for table, column in (
+            ("channels", "max_w"), ("channels", "resets"), ("channels", "gaps"), ("segments", "slowed"),
+            ("files", "content"),
+        ):  # fmt: skip
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '2 %'")
+        connection.execute("UPDATE meta SET value = '1' WHERE key = 'derivation'")
+        connection.execute("PRAGMA user_version = 1")
+        connection.close()
+
+    first_schema()
+    with pytest.raises(DataError, match="older"):
+        jobs(spool)
+    assert do_sync(spool).files_read == 5
+    assert dump(spool.ledger) == new
+    first_schema()
+    run.run_dir.samples("17", 0, "n1").unlink()
+    with pytest.raises(DataError, match="would be lost"):
+        rebuild(spool.root, spool.ledger)
+
+
+def write_log(path: Path, data: bytes) -> None:
+    path.with_name("17.0.sidecar.log").write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (b"", None),
+        (b"\n \n", None),
+        (b"first\nsrun: fatal: no\n\n", "srun: fatal: no"),
+        (b"no\x1b[31m Python\t\xe2\x80\xae here\r\n", "no\ufffd[31m Python \ufffd here"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"a" * 400 + b"\n", "a" * 299 + "…"),
+        (b"first\n" + b"x" * 20_000, "x" * 299 + "…"),
+    ],
+)
+def test_the_last_line_of_the_log_is_kept(spool: FakeSpool, data: bytes, line: str | None) -> None:
+    run = spool.run()
+    run.slurm("FAILED")
+    do_sync(spool)
+    write_log(run.run_dir.run_json, b"something else\n")
+    do_sync(spool)
+    write_log(run.run_dir.run_json, data)
+    do_sync(spool)
+    assert jobs(spool)[0].sidecar_log == line
+    grown = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == grown
+
+
+def test_the_log_is_believed_like_any_other_file(spool: FakeSpool, tmp_path: Path) -> None:
+    run = spool.whole_run()
+    (tmp_path / "secret").write_text("secret\n")
+    (run.run_dir.path / "17.0.sidecar.log").symlink_to(tmp_path / "secret")
+    do_sync(spool)
+    assert jobs(spool)[0].sidecar_log is None
+    assert problems(spool) == ["17.0.sidecar.log: a symbolic link, not followed"]
 
 
 @pytest.mark.parametrize(
@@ -464,8 +588,8 @@ def test_check_sees_a_changed_row_and_what_was_not_synced(spool: FakeSpool) -> N
     run.end(exit_code=9)
     run.slurm("FAILED", exit_code=9)
     lines = check(spool.root, spool.ledger).differences
-    assert [line[:7] for line in lines] == ["- jobs ", "+ jobs "]
-    assert json.loads(lines[1][7:])["exit_code"] == 9
+    assert [line[:7] for line in lines] == ["- files", "- files", "- jobs ", "+ files", "+ files", "+ jobs "]
+    assert json.loads(lines[5][7:])["exit_code"] == 9
 
 
 def test_buckets_and_channels_hold_the_same_energy(spool: FakeSpool) -> None:

@@ -97,7 +97,10 @@ def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
         "node_energy_j": 6000.0,
         "coverage": 1.0,
         "measured_s": 60.0,
+        "max_w": None,
         "errors": 0,
+        "resets": None,
+        "gaps": None,
         "first_boottime_ns": BOOT_NS,
         "last_boottime_ns": BOOT_NS + 60 * 10**9,
         "first_wall_ns": START_NS,
@@ -147,13 +150,127 @@ def test_the_detail_says_where_each_number_came_from(spool: FakeSpool, call: Cal
         "rapl-powercap",
         "model-memory",
         "cpu-share",
-        "dram dram: modelled: rapl-powercap: denied: /sys/x",
+        "n1: dram: modelled: rapl-powercap: denied: /sys/x",
         "0.3725 W/GB x 8.000 GB allocated",
         "idle power of the node unknown",
         "10:00:00.000",
     ):
         assert text in out
+    assert "dram dram" not in out
+    assert out.count("denied: /sys/x") == 1
     assert max(len(line) for line in out.splitlines()) <= 220
+
+
+def test_what_is_the_same_of_several_domains_is_said_once(spool: FakeSpool, call: Call) -> None:
+    run = spool.run()
+    gpus = [{"index": index, "uuid": f"GPU-{index}", "name": "Tesla V100-SXM2-16GB"} for index in range(3)]
+    absent = [{"component": "gpu", "source": "nvml-energy", "reason": "denied; ask; again"}] * 2
+    absent.append({"component": "cpu", "source": "rapl-perf", "reason": "not here"})
+    header = run.header(gpus=gpus, absent=absent)
+    for node in ("n1", "n2"):
+        run.samples([{**header, "node": node}, *run.records([100, 10], 60)], node=node)
+    run.slurm(nodes=("n1", "n2"))
+    call("ledger", "sync")
+    lines = call("report", "17").out.splitlines()
+    assert lines[-3:] == [
+        "n1, n2: cpu: rapl-perf not used: not here",
+        "n1, n2: gpu gpu-0, gpu-1, gpu-2: modelled: nvml-energy: denied; ask; again",
+        "n1, n2: gpu gpu-0, gpu-1, gpu-2: model: 300 W (NVIDIA Tesla V100) x time held",
+    ]
+
+
+def test_peaks_and_doubts_are_shown(spool: FakeSpool, call: Call) -> None:
+    run = spool.run()
+    lines = run.records([100, 10], 60)
+    lines[3] |= {"max_w": [1234.56, 12], "note": {"slowed": 4.0}}
+    lines[-1] |= {"resets": [1, 0], "gaps": [0, 2]}
+    run.samples([run.header(), *lines])
+    run.slurm()
+    call("ledger", "sync")
+    (job,) = document(call("report", "17", "--json"))["jobs"]
+    told = [(channel["max_w"], channel["resets"], channel["gaps"]) for channel in job["channels"]]
+    assert told == [(1234.56, 1, 0), (12.0, 0, 2)]
+    assert job["segments"][0]["slowed"] == 4.0
+    out = call("report", "17").out
+    assert "1,234.6" in out
+    for text in (
+        "n1: cpu package-0: the counter fell 1 time:",
+        "n1: dram dram-0: 2 gaps between readings",
+        "n1: sampled up to 4 times less often",
+    ):
+        assert text in out
+
+
+def test_where_there_are_no_samples_the_log_says_why(spool: FakeSpool, call: Call) -> None:
+    run = spool.run()
+    run.samples([run.header(), *run.records([100, 10], 60)])
+    run.slurm(nodes=("n1", "n2"))
+    log = run.run_dir.path / "17.0.sidecar.log"
+    log.write_text("srun: lost node\nsrun: fatal: \x1b[31mno\n")
+    unheard = spool.run("18")
+    (unheard.run_dir.path / "18.0.sidecar.log").write_text("no Python 3.9 or newer here\n")
+    call("ledger", "sync")
+    out = call("report", "17").out
+    assert (
+        "n2: no samples: the sidecar did not run there, or could not write; the sidecar's log ends: srun: fatal" in out
+    )
+    assert "\x1b" not in out
+    assert document(call("report", "17", "--json"))["jobs"][0]["sidecar_log"].startswith("srun: fatal: ")
+    assert "job: no samples; the sidecar's log ends: no Python 3.9 or newer here" in call("report", "18").out
+
+
+def test_that_idle_power_is_left_out_is_said_wherever_a_share_is_counted(spool: FakeSpool, call: Call) -> None:
+    run = spool.run("17")
+    run.samples([run.header(exclusive=False), *run.records([100, 10], 60)])
+    run.slurm()
+    spool.whole_run("18", user="bob")
+    call("ledger", "sync")
+    note = "Idle power of shared nodes is not included (1 job with a share"
+    for by in ("job", "user", "day"):
+        found = document(call("report", "--since", "all", "--by", by, "--json"))
+        assert found["totals"]["idle_power"] == "not included"
+        assert [job["idle_power"] for job in found["jobs"]] == ["not included", None]
+        assert note in call("report", "--since", "all", "--by", by).out
+        (first, *_) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--by", by, "--csv").out))
+        assert first["idle_power"] == "not included"
+        if by == "user":
+            assert [group["idle_power"] for group in found["groups"]] == ["not included", None]
+        if by == "day":
+            assert [group["idle_power"] for group in found["groups"]] == ["not included"]
+    assert note not in call("report", "--since", "all", "--user", "bob").out
+    assert document(call("report", "--since", "all", "--user", "bob", "--json"))["totals"]["idle_power"] is None
+
+
+def test_a_node_that_counts_twice_is_marked(spool: FakeSpool, call: Call) -> None:
+    spool.whole_run("17", backend="run")
+    spool.whole_run("18", backend="run", user="bob")
+    call("ledger", "sync")
+    found = document(call("report", "--since", "all", "--by", "user", "--json"))
+    assert (found["totals"]["overlapping_node_time"], found["totals"]["overlapping_jobs"]) == (True, ["17", "18"])
+    assert [group["overlapping_node_time"] for group in found["groups"]] == [False, False]
+    assert "Counted twice: " in call("report", "--since", "all").out
+    (row,) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--by", "project", "--csv").out))
+    assert row["overlapping_node_time"] == "True"
+    assert "all of its energy: 17, 18." in call("report", "--since", "all", "--by", "project").out
+    assert "Counted twice" not in call("report", "--since", "all", "--user", "bob").out
+
+
+def test_files_that_are_gone_are_said_and_kept(spool: FakeSpool, call: Call) -> None:
+    run = spool.whole_run()
+    call("ledger", "sync")
+    run.run_dir.samples("17", 0, "n1").unlink()
+    name = f"{run.run_id}/17.0.n1.jsonl"
+    result = call("ledger", "sync", "--json")
+    assert json.loads(result.out)["files_vanished"] == [name]
+    assert f"no longer in the spool, kept in the ledger: 1 file of runs that are there: {name}" in result.err
+    result = call("ledger", "check")
+    assert (result.code, result.err) == (0, "")
+    assert f"not compared: 1 file of runs that are there: {name}" in result.out
+    assert json.loads(call("ledger", "check", "--json").out)["files_vanished"] == [name]
+    result = call("ledger", "rebuild")
+    assert result.code == 4
+    assert "--drop-vanished" in result.err
+    assert document(call("report", "17", "--json"))["jobs"][0]["energy_j"]["total"] == 6600.0
 
 
 def test_several_of_one_name_are_listed(spool: FakeSpool, call: Call) -> None:

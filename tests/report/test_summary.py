@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 from fake_spool import DRAM, GPU, PACKAGE, PSYS, SECOND, FakeSpool
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.report.summary import (
     JobSummary,
+    NodeTime,
+    channel_coverage,
     group_by,
     group_by_component,
     group_by_day,
+    overlapping,
     summarise,
     whole,
 )
@@ -149,3 +154,53 @@ def test_nodes_add(spool: FakeSpool, node_count: int) -> None:
     run.slurm(nodes=nodes)
     total = summaries(spool)["17"].total
     assert (total.energy_uj, total.coverage) == (node_count * 6_600_000_000, 1.0)
+
+
+def test_coverage_of_a_job_whose_end_nobody_told_is_unknown(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(), *run.records([100, 10], 60)[:4]])
+    run.slurm("RUNNING", end_s=None)
+    spool.whole_run("18")
+    found = summaries(spool)
+    total, job = found["17"].total, found["17"].job
+    assert (total.energy_uj, total.complete, total.coverage) == (3_300_000_000, True, None)
+    assert [channel_coverage(channel, job.known_elapsed_ns) for channel in job.channels] == [None, None]
+    # The sum of jobs covers what is known of those that have ended.
+    both = whole(list(found.values()))
+    assert (both.total.coverage, both.elapsed_ns) == (1.0, 90 * SECOND)
+    run.end(exit_code=0, end_s=60)
+    assert summaries(spool)["17"].total.coverage == 0.5
+
+
+def span(start: int, end: int, job: str, place: str = "cpu") -> NodeTime:
+    return NodeTime(("lab", "n1", place), start, end, (job, job, 0), job)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.sampled_from(["cpu", "dram"])), max_size=8))
+def test_overlaps_are_those_that_a_look_at_all_pairs_finds(drawn: list[tuple[int, int, str]]) -> None:
+    times = [span(start, start + length, str(job), place) for job, (start, length, place) in enumerate(drawn)]
+    expected = {
+        one.job_id
+        for one in times
+        for other in times
+        if one is not other
+        and one.place == other.place
+        and max(one.first_wall_ns, other.first_wall_ns) < min(one.last_wall_ns, other.last_wall_ns)
+    }
+    assert overlapping(times) == sorted(expected)
+
+
+def test_only_whole_nodes_at_one_time_overlap(spool: FakeSpool) -> None:
+    for job_id, changes in (("17", {}), ("18", {"exclusive": False}), ("19", {"node": "n2"})):
+        run = spool.run(job_id)
+        node = str(changes.get("node", "n1"))
+        run.samples([run.header(job_id, **changes), *run.records([100, 10], 60)], job_id, node=node)
+    later = spool.run("20")
+    header = later.header("20")
+    header["wall_ns"] += 60 * SECOND
+    lines = [{**line, "wall_ns": line["wall_ns"] + 60 * SECOND} for line in later.records([100, 10], 60)]
+    later.samples([header, *lines], "20")
+    assert whole(list(summaries(spool).values())).overlapping == []
+    twice = spool.run("21")
+    twice.samples([twice.header("21"), *twice.records([100, 10], 60)], "21")
+    assert whole(list(summaries(spool).values())).overlapping == ["17", "21"]
