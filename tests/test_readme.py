@@ -58,7 +58,7 @@ def test_every_command_line_is_one_that_exists(path: Path) -> None:
             command, rest = found, rest[1:]
         options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         for word in rest:
-            if word in {"|", ">", ">>", "&&", ";"}:
+            if word in {"|", ">", ">>", "&&", ";", "--"}:
                 break
             if word.startswith("--"):
                 assert word.partition("=")[0] in options | {"--help"}, f"{path.name}: {' '.join(line)}"
@@ -101,7 +101,7 @@ def test_other_commands_are_there_and_can_be_run() -> None:
             assert os.stat(TOP / argv[0]).st_mode & stat.S_IXUSR, argv
             assert subprocess.run(["bash", "-n", TOP / argv[0]], check=False).returncode == 0
         else:
-            assert argv[0] in {"pip", "git"}, argv
+            assert argv[0] in {"pip", "git", "python3"}, argv
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -153,7 +153,7 @@ def _try_output(path: Path) -> None:
     except OSError as error:
         raise SetupError(
             f"the job's output cannot be written: {path}: {error.strerror}",
-            hint=f"make {path.parent}, or set another `output` in the job file",
+            hint=f"make {path.parent}, or name another output",
         ) from None
 
 

@@ -88,8 +88,9 @@ def test_submit_several(box: Sandbox) -> None:
     assert [row["name"] for row in rows] == ["0", "1", "2"]
     assert len({row["job_id"] for row in rows}) == 3
     for row in rows:
-        assert set(row) == {"job_id", "cluster", "run_id", "run_dir", "name"}
+        assert set(row) == {"job_id", "cluster", "run_id", "run_dir", "name", "output"}
         assert Path(row["run_dir"], "run.json").is_file()
+        assert Path(row["output"]) == box.work / f"o{row['name']}"
         assert box.wait_over(row["job_id"]) == "COMPLETED"
     assert [(box.work / f"o{number}").read_text() for number in range(3)] == ["0\n", "1\n", "2\n"]
 
@@ -102,11 +103,15 @@ def test_wait_for_several_ends_with_the_first_failure(box: Sandbox) -> None:
     assert ESCAPE not in result.out + result.err
 
 
-def test_submit_says_one_line(box: Sandbox) -> None:
+def test_submit_says_the_job_and_where_its_output_goes(box: Sandbox) -> None:
     result = box.run("submit", box.job("true"))
     (run_dir,) = box.spool.glob("*/*")
     cluster = json.loads((run_dir / "submitted.json").read_text())["cluster"]
-    assert (result.code, result.out, result.err) == (0, f"Submitted job {run_dir.name} on {cluster}\n", "")
+    assert (result.code, result.out, result.err) == (
+        0,
+        f"Submitted job {run_dir.name} on {cluster}\nOutput: {box.work}/local-{run_dir.name}.out\n",
+        "",
+    )
 
 
 def test_status(box: Sandbox) -> None:
