@@ -213,6 +213,13 @@ class Loop:
         record["measured_ns"] = [meter.measured_ns for meter in meters]
         record["errors"] = [meter.errors for meter in meters]
         record["max_w"] = [None if meter.peak_w is None else round(meter.peak_w, 3) for meter in meters]
+        # Doubts about a counter, from the record on in which the first one arose.
+        for name, counts in (
+            ("resets", [meter.resets for meter in meters]),
+            ("gaps", [meter.gaps for meter in meters]),
+        ):
+            if any(counts):
+                record[name] = counts
         record.update(self._usage.read())
         if self._slowed:
             record["note"] = {

@@ -134,6 +134,9 @@ def test_suspended_for_longer_than_a_wrap(rapl: FakeRapl, tmp_path: Path) -> Non
     measured_s = 3650 - 3601
     assert end["measured_ns"][0] == measured_s * S
     assert end["energy_uj"][0] == rapl.zones[0].energy_uj(measured_s * S)
+    assert end["gaps"][0] == 1
+    assert "gaps" not in lines[1]
+    assert "resets" not in end
     assert len(lines) < 12
 
 
