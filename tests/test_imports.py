@@ -62,7 +62,7 @@ NARROWER: dict[str, set[str]] = {
     "backends.base": set(),
     "backends.commands": {"errors"},
     "backends.local": {"backends.base", "backends.local_job", "backends.output", "errors", "spool"},
-    "backends.local_job": set(),
+    "backends.local_job": {"spool"},
     "backends.slurm_cli": {"backends.base", "backends.commands", "errors", "units"},
     "ledger.filesystem": set(),
     "report.grid": set(),

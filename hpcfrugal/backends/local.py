@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcfrugal.backends.base import JobState, Submitted
-from hpcfrugal.backends.local_job import KILL_WAIT_S, kill_session, run_detached, run_script, start_ticks
+from hpcfrugal.backends.local_job import KILL_WAIT_S, keep_state, kill_session, run_detached, run_script, start_ticks
 from hpcfrugal.backends.output import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.errors import SetupError
 from hpcfrugal.spool import RunDir, is_run_id
@@ -105,7 +105,7 @@ class Local:
             end = {}
         code = end.get("exit_code")
         if code is not None:
-            state = "COMPLETED" if code == 0 else "FAILED"
+            state = "COMPLETED" if code == 0 else _said(run_dir, job_id) or "FAILED"
         elif _alive(run_dir):
             state = "RUNNING"
         else:
@@ -138,12 +138,21 @@ class Local:
             pid = _pid(run_dir)
             if pid is None:
                 continue
+            keep_state(run_dir, run_dir.run_id, self.cluster(), "CANCELLED")
             kill_session(pid, signal.SIGTERM)
             deadline = time.monotonic() + KILL_WAIT_S
             while _alive(run_dir) and time.monotonic() < deadline:
                 time.sleep(0.05)
             if _alive(run_dir):
                 kill_session(pid, signal.SIGKILL)
+
+
+def _said(run_dir: RunDir, job_id: str) -> str | None:
+    """CANCELLED or TIMEOUT where the job was ended from outside."""
+    try:
+        return str(json.loads(run_dir.slurm_json(job_id, 0).read_text())["state"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _try_output(path: Path) -> None:

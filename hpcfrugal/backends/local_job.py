@@ -12,6 +12,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from hpcfrugal.spool import RunDir, write_json_atomic
+
 # Slurm's default KillWait: between TERM at the time limit and KILL (slurm.conf(5)).
 KILL_WAIT_S = 30.0
 
@@ -55,6 +57,7 @@ def run_script(
     try:
         code = process.wait(timeout=limit_s)
     except subprocess.TimeoutExpired:
+        keep_state(RunDir(Path(pid_file).parent), job_id, cluster, "TIMEOUT")
         kill_session(process.pid, signal.SIGTERM)
         try:
             code = process.wait(timeout=KILL_WAIT_S)
@@ -64,6 +67,13 @@ def run_script(
     if code < 0:
         _end_rest(process.pid)
     return code if code >= 0 else 128 - code
+
+
+def keep_state(run_dir: RunDir, job_id: str, cluster: str, state: str) -> None:
+    """Say how the job ended where its exit code does not tell, in the place where Slurm's word would stand."""
+    document = {"schema": 1, "cluster": cluster, "job_id": job_id, "restart": 0, "state": state, "final": True}
+    with contextlib.suppress(OSError):  # then it counts as failed, by its exit code
+        write_json_atomic(run_dir.slurm_json(job_id, 0), document)
 
 
 def _end_rest(pid: int) -> None:

@@ -101,7 +101,7 @@ def test_a_job_that_does_not_start_says_why(box: Sandbox) -> None:
 def test_time_limit_ends_the_job(box: Sandbox) -> None:
     job_id, run_dir = box.submit("sleep 60", resources={"time": "0:01"})
     pid = batch_pid(run_dir)
-    assert box.wait_over(job_id) == "FAILED"
+    assert box.wait_over(job_id) == "TIMEOUT"
     end = end_of(run_dir)
     assert end["exit_code"] == 128 + signal.SIGTERM
     assert 0.9 <= end["ended_wall_s"] - end["started_wall_s"] <= 10
@@ -181,7 +181,7 @@ def test_cancel(box: Sandbox) -> None:
     started = time.monotonic()
     assert box.ok("cancel", job_id) == f"Cancelled job {job_id}\n"
     assert time.monotonic() - started < 10
-    assert box.state(job_id) == "FAILED"
+    assert box.state(job_id) == "CANCELLED"
     assert end_of(run_dir)["exit_code"] == 128 + signal.SIGTERM
     wait_until(lambda: group_is_gone(pid))
     # Over already: nothing to do and no mistake.

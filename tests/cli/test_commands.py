@@ -147,7 +147,10 @@ def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> 
 def test_cancel_several(box: Sandbox) -> None:
     jobs = [box.submit("sleep 60")[0] for _ in range(2)]
     assert box.ok("cancel", *jobs) == "".join(f"Cancelled job {job_id}\n" for job_id in jobs)
-    assert [box.wait_over(job_id) for job_id in jobs] == ["FAILED", "FAILED"]
+    assert [box.wait_over(job_id) for job_id in jobs] == ["CANCELLED", "CANCELLED"]
+    reported = json.loads(box.ok("report", jobs[0], "--json"))["jobs"]
+    assert [(job["state"], job["exit_code"]) for job in reported] == [("CANCELLED", 143)]
+    assert box.ok("cancel", jobs[0]) == f"Job {jobs[0]} is over already (CANCELLED)\n"
     # One that does not exist: the others are left alone.
     third, _ = box.submit("sleep 60")
     assert box.run("cancel", third, "17").code == 2
