@@ -9,7 +9,8 @@ A command-line option stands above all of these; the commands apply it themselve
     python = ["python3", "/usr/bin/python3"]     # interpreters to try on a node, in this order
 
 Each key has an environment variable: ``HPCFRUGAL_SPOOL``, ``HPCFRUGAL_LEDGER``, ``HPCFRUGAL_BACKEND``,
-``HPCFRUGAL_SIDECAR_PYTHON`` (colon-separated).
+``HPCFRUGAL_SIDECAR_PYTHON`` (colon-separated). Besides the keys a file may hold named entries of the kinds in
+``TABLES``, such as ``[meters.rack3]``; whoever uses them says what may stand in one.
 """
 
 from __future__ import annotations
@@ -25,17 +26,30 @@ from hpcfrugal.errors import InputError, Problem
 
 SITE_DIR = Path("/etc/hpcfrugal")
 BACKENDS = ("auto", "slurm_cli", "local")
+TABLES = ("forecasts", "meters", "nodes", "queues")
+"""Kinds of named entries. An entry of the user's file hides the site's of the same name as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A table ``[kind.name]`` of a settings file. ``origin`` is ``FILE: kind.name``, as an error shows it."""
+
+    name: str
+    values: Mapping[str, Any]
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The settings in force. ``origins`` maps each key to where its value came from."""
+    """The settings in force. ``origins`` maps each key to where its value came from, ``tables`` each of
+    ``TABLES`` to its entries by name."""
 
     spool: Path
     ledger: Path
     backend: str
     sidecar_python: tuple[str, ...]
     origins: Mapping[str, str]
+    tables: Mapping[str, Mapping[str, Entry]]
 
 
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
@@ -113,7 +127,19 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
+def _take_entries(path: Path, data: dict[str, Any], problems: list[Problem]) -> dict[str, dict[str, Entry]]:
+    """Take the named entries out of ``data``."""
+    tables: dict[str, dict[str, Entry]] = {}
+    for kind in TABLES:
+        entries = data.pop(kind, {})
+        if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+            problems.append(Problem(f"{path}: {kind}", f"needs tables with a name each, such as [{kind}.NAME]"))
+            continue
+        tables[kind] = {name: Entry(name, values, f"{path}: {kind}.{name}") for name, values in entries.items()}
+    return tables
+
+
+def _read_file(path: Path, problems: list[Problem], tables: dict[str, dict[str, Entry]]) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -124,10 +150,14 @@ def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
     import tomllib  # 2 ms, and most users have no file
 
     try:
-        flat = _flatten(tomllib.loads(data.decode()))
+        parsed = tomllib.loads(data.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(Problem(str(path), f"is not valid TOML: {error}"))
         return {}
+    for kind, entries in _take_entries(path, parsed, problems).items():
+        # Files are read nearest first, so an entry that is there hides this one.
+        tables[kind] = {**entries, **tables[kind]}
+    flat = _flatten(parsed)
     for key in list(flat):
         if key not in _KEYS:
             near = get_close_matches(key, _KEYS, n=1)
@@ -135,7 +165,7 @@ def _read_file(path: Path, problems: list[Problem]) -> dict[str, Any]:
                 Problem(
                     f"{path}: {key}",
                     "is not a setting of hpcfrugal",
-                    f"did you mean {near[0]}?" if near else f"known: {', '.join(_KEYS)}",
+                    f"did you mean {near[0]}?" if near else f"known: {', '.join([*_KEYS, *TABLES])}",
                 )
             )
             del flat[key]
@@ -149,10 +179,11 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         InputError: a file or variable holds something wrong; every problem of every source at once.
     """
     problems: list[Problem] = []
+    tables: dict[str, dict[str, Entry]] = {kind: {} for kind in TABLES}
     sources: list[tuple[str, dict[str, Any]]] = [
         ("environment", {key: environ[var] for key, (var, _) in _KEYS.items() if environ.get(var)})
     ]
-    sources += [(str(path), _read_file(path, problems)) for path in config_files(environ)]
+    sources += [(str(path), _read_file(path, problems, tables)) for path in config_files(environ)]
     values: dict[str, Any] = {
         "spool": data_dir(environ) / "spool",
         "ledger": data_dir(environ) / "ledger.db",
@@ -177,4 +208,5 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         backend=values["backend"],
         sidecar_python=values["sidecar.python"],
         origins=origins,
+        tables=tables,
     )

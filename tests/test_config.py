@@ -66,3 +66,27 @@ def test_pythons(home: Path) -> None:
     environ = write(home, site='[sidecar]\npython = ["/opt/python3", "python3"]\n')
     assert load_config(environ).sidecar_python == ("/opt/python3", "python3")
     assert load_config({**environ, "HPCFRUGAL_SIDECAR_PYTHON": "/a:/b"}).sidecar_python == ("/a", "/b")
+
+
+def test_named_entries(home: Path) -> None:
+    environ = write(
+        home,
+        site='[meters.rack]\nkind = "a"\nurl = "u"\n[meters.door]\nkind = "b"\n[nodes."n[1-4]"]\nidle_w = 90\n',
+        user='[meters.rack]\nkind = "c"\n',
+    )
+    tables = load_config(environ).tables
+    assert {name: entry.values for name, entry in tables["meters"].items()} == {
+        "rack": {"kind": "c"},
+        "door": {"kind": "b"},
+    }
+    assert tables["meters"]["rack"].origin.endswith(".config/hpcfrugal/config.toml: meters.rack")
+    assert tables["nodes"]["n[1-4]"].values == {"idle_w": 90}
+    assert tables["queues"] == {}
+
+
+def test_entries_without_a_name(home: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(write(home, user='meters = 3\n[queues]\npartition = "long"\n'))
+    text = caught.value.message
+    assert "config.toml: meters: needs tables with a name each, such as [meters.NAME]" in text
+    assert "config.toml: queues: needs tables" in text
