@@ -3,8 +3,7 @@
 The file holds each module as source, for whatever Python a node has. For the Python that builds it, its
 ``__main__.pyc`` holds the byte code of all of them at once (see ``sidecar/boot.py``): zipimport takes it where
 the magic number fits, and it is never checked against the source (PEP 552), so that no timestamp matters.
-pynvml is one file of 8000 lines, mostly for things that a sidecar never asks: loading all of it costs 25 ms
-and 4 MB, so only the functions in use go in, cut from the library's own source with all that they refer to.
+Of pynvml only the functions in use go in, see ``pynvml_cut.py``.
 
 A site's own sensors, entry points of the group ``hpcfrugal.sensors``, travel along: the module that an entry
 names, with the rest of the package that holds it. What stands around that package is left out, so a sensor has
@@ -19,36 +18,19 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+from hpcfrugal import pynvml_cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ast
     from types import CodeType
 
 PACKAGE_DIR = Path(__file__).parent / "sidecar"
 
 PACKAGE_NAME = "hpcfrugal_sidecar"
 """The sidecar's name inside the file, another than ours, so that neither can be taken for the other."""
-
-PYNVML_NAMES = frozenset(
-    {
-        "NVMLError",
-        "nvmlDeviceGetCount",
-        "nvmlDeviceGetDeviceHandleFromMigDeviceHandle",
-        "nvmlDeviceGetHandleByIndex",
-        "nvmlDeviceGetHandleByUUID",
-        "nvmlDeviceGetMigMode",
-        "nvmlDeviceGetName",
-        "nvmlDeviceGetPowerUsage",
-        "nvmlDeviceGetTotalEnergyConsumption",
-        "nvmlDeviceGetUUID",
-        "nvmlInit",
-        "nvmlShutdown",
-    }
-)
-"""All that the sidecar uses of pynvml; a test compares this with its source."""
 
 _MAIN = f"""from {PACKAGE_NAME}.__main__ import main
 
@@ -142,7 +124,9 @@ def _pynvml_path() -> Path:
 def _fingerprint() -> str:
     """A name that changes when the zipapp would: from file times and sizes, without reading a file."""
     folders = [Path(folder) for folder in _site_folders()]
-    return _digest([*_sources(), _pynvml_path(), Path(__file__), *folders], str(sys.version_info))
+    return _digest(
+        [*_sources(), _pynvml_path(), Path(__file__), Path(pynvml_cut.__file__), *folders], str(sys.version_info)
+    )
 
 
 def _digest(paths: Sequence[Path | str], more: str = "") -> str:
@@ -254,7 +238,7 @@ def _zip_bytes() -> bytes:
         name = f"{PACKAGE_NAME}/{path.relative_to(PACKAGE_DIR).as_posix()}"
         sources[name] = path.read_text(encoding="utf-8")
     boot = sources.pop(f"{PACKAGE_NAME}/boot.py")
-    sources["pynvml.py"] = slim_pynvml(_pynvml_path().read_text(encoding="utf-8"))
+    sources["pynvml.py"] = pynvml_cut.slim_pynvml(_pynvml_path().read_text(encoding="utf-8"))
     sources.update(_sensor_sources())
     members = {name: source.encode() for name, source in sources.items()}
     members["__main__.py"] = _MAIN.encode()
@@ -294,120 +278,3 @@ def _byte_code(source: str) -> bytes:
     flags = (0b01).to_bytes(4, "little")
     source_hash = importlib.util.source_hash(source.encode())
     return importlib.util.MAGIC_NUMBER + flags + source_hash + marshal.dumps(_compile(source, "__main__.py"))
-
-
-def slim_pynvml(source: str) -> str:
-    """``pynvml``'s source reduced to ``PYNVML_NAMES`` and what they refer to, its statements unchanged.
-
-    Bare calls at module level go: they build a subclass per error code, and ``NVMLError.value`` says as
-    much. Where a release is built so differently that the result would lack a name, all of it is kept.
-    """
-    import ast
-
-    tree = ast.parse(source)
-    wanted = set(PYNVML_NAMES)
-    kept: set[int] = set()
-    grown = True
-    while grown:
-        grown = False
-        for index, statement in enumerate(tree.body):
-            if index not in kept and _binds(statement) & wanted:
-                kept.add(index)
-                wanted |= _refers(statement)
-                grown = True
-    body: list[ast.stmt] = []
-    for index, statement in enumerate(tree.body):
-        if isinstance(statement, (ast.Import, ast.ImportFrom)):
-            body.extend(_used_import(statement, wanted))
-        elif index in kept:
-            body.append(statement)
-    bound = {name for statement in body for name in _binds(statement)}
-    if not wanted - _builtin_names() - _star_names(body) <= bound:
-        return source
-    return _licence(source) + ast.unparse(ast.Module(body=body, type_ignores=[])) + "\n"
-
-
-def _licence(source: str) -> str:
-    """The comment lines that ``source`` opens with: its licence asks that they stay."""
-    lines = source.splitlines(keepends=True)
-    end = next((index for index, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    return "".join(lines[:end])
-
-
-def _binds(statement: ast.stmt) -> set[str]:
-    import ast
-
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-        return {statement.name}
-    if isinstance(statement, (ast.Import, ast.ImportFrom)):
-        return {(alias.asname or alias.name).split(".")[0] for alias in statement.names}
-    if isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.If, ast.Try)):
-        stores = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
-        return {node.id for node in stores if isinstance(node.ctx, ast.Store)}
-    return set()
-
-
-def _refers(statement: ast.stmt) -> set[str]:
-    import ast
-
-    return {name for node in ast.walk(statement) for name in _names_of(node)} - _local_names(statement)
-
-
-def _names_of(node: ast.AST) -> Iterator[str]:
-    import ast
-
-    if isinstance(node, ast.Name):
-        yield node.id
-    elif isinstance(node, ast.Global):
-        yield from node.names
-
-
-def _local_names(statement: ast.stmt) -> set[str]:
-    """Names that a function makes for itself, which say nothing about the module."""
-    import ast
-
-    if not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-        return set()
-    made: set[str] = set()
-    shared: set[str] = set()
-    for node in ast.walk(statement):
-        if isinstance(node, ast.arg):
-            made.add(node.arg)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            made.add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.ExceptHandler)) and node.name:
-            made.add(node.name)
-        elif isinstance(node, ast.Global):
-            shared.update(node.names)
-    return made - shared
-
-
-def _used_import(statement: ast.Import | ast.ImportFrom, wanted: set[str]) -> list[ast.stmt]:
-    import ast
-
-    names = [
-        alias for alias in statement.names if alias.name == "*" or (alias.asname or alias.name).split(".")[0] in wanted
-    ]
-    if not names:
-        return []
-    if isinstance(statement, ast.ImportFrom):
-        return [ast.ImportFrom(module=statement.module, names=names, level=statement.level)]
-    return [ast.Import(names=names)]
-
-
-def _builtin_names() -> set[str]:
-    import builtins
-
-    return {*dir(builtins), "__name__", "__file__"}
-
-
-def _star_names(body: list[ast.stmt]) -> set[str]:
-    """What ``from ctypes import *`` brings in."""
-    import ast
-    import importlib
-
-    names: set[str] = set()
-    for statement in body:
-        if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*" and statement.module:
-            names |= {name for name in vars(importlib.import_module(statement.module)) if name[0] != "_"}
-    return names

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from hpcfrugal.backends.base import Backend, JobState
 from hpcfrugal.backends.states import kept_states
 from hpcfrugal.errors import InputError, Problem, SetupError
-from hpcfrugal.spool import RunDir, iter_runs
+from hpcfrugal.spool import RunDir, iter_runs, read_json
 
 
 @dataclass(slots=True)
@@ -39,14 +37,6 @@ class TrackedJob:
         return ", ".join(sorted({state.state for state in self.states})) or "unknown"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
 def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list[TrackedJob]:
     """Every submitted run of the spool, oldest first; with ``since``, only those made in that time."""
     found = []
@@ -54,8 +44,8 @@ def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list
     for run_dir in iter_runs(spool):
         if run_dir.run_id < oldest:
             continue
-        submitted = _read(run_dir.submitted_json)
-        run = _read(run_dir.run_json)
+        submitted = read_json(run_dir.submitted_json) or {}
+        run = read_json(run_dir.run_json) or {}
         if not submitted.get("job_id"):
             continue
         try:

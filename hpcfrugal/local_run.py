@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import os
 import shlex
 import signal
@@ -184,15 +183,3 @@ def _run(argv: Sequence[str]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     return code if code >= 0 else 128 - code
-
-
-def last_window_s(run_dir: RunDir) -> float | None:
-    """Seconds between the first and the last sample; None where there were none."""
-    times = []
-    for path in run_dir.path.glob("*.jsonl"):
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                record = json.loads(line)
-                if record["kind"] in {"record", "end"}:
-                    times.append(int(record["boottime_ns"]))
-    return (max(times) - min(times)) / 1e9 if times else None

@@ -32,6 +32,9 @@ REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
 
 
+_HELD_BY_SLURM = ("cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_node", "gpus_per_task", "gres")
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A job that is checked and rendered, with nothing written yet."""
@@ -100,6 +103,13 @@ def schedule_left_out(prepared: Prepared, *, slurm: bool) -> list[str]:
         )
     acted_on = {"require_forecast", "earliest"} if slurm else {"require_forecast"}
     return sorted(key for key in schedule.model_fields_set - acted_on if getattr(schedule, key) is not None)
+
+
+def not_held_to(prepared: Prepared, *, slurm: bool) -> list[str]:
+    """Keys of ``resources`` with amounts that only Slurm holds a job to; of those, a local job has its time limit."""
+    if slurm:
+        return []
+    return [key for key in _HELD_BY_SLURM if getattr(prepared.spec.resources, key) is not None]
 
 
 def output_path(prepared: Prepared, submitted: Submitted, *, slurm: bool) -> str:

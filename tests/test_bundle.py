@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import subprocess
@@ -72,40 +71,6 @@ def test_source_is_what_runs_elsewhere(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", str(other), "--bogus"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "hpcfrugal sidecar: unknown argument '--bogus'\n")
-
-
-def test_slim_pynvml_is_the_library_s_own_code() -> None:
-    """Each function that is kept is the same, statement by statement, and each that the sidecar uses is kept."""
-    spec = bundle._pynvml_path()
-    whole = {
-        node.name: ast.dump(node)
-        for node in ast.parse(spec.read_text()).body
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    }
-    source = bundle.slim_pynvml(spec.read_text())
-    slim = {
-        node.name: ast.dump(node)
-        for node in ast.parse(source).body
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    }
-    assert {name: whole[name] for name in slim} == slim
-    assert slim.keys() >= bundle.PYNVML_NAMES
-    assert len(source) < 40_000
-    assert "Redistribution and use in source and binary forms" in source
-
-
-def test_sidecar_uses_no_other_name_of_pynvml() -> None:
-    used = {
-        node.attr
-        for node in ast.walk(ast.parse((bundle.PACKAGE_DIR / "sensors/nvml.py").read_text()))
-        if isinstance(node, ast.Attribute) and node.attr.startswith(("nvml", "NVML"))
-    }
-    assert used == bundle.PYNVML_NAMES
-
-
-def test_unfamiliar_pynvml_is_kept_whole() -> None:
-    source = "from elsewhere import nvmlInit\n\ndef nvmlShutdown():\n    return missing_helper()\n"
-    assert bundle.slim_pynvml(source) == source
 
 
 def test_cache_builds_once_and_is_quick(tmp_path: Path) -> None:

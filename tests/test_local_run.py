@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from hpcfrugal.cli.run import _window_s
+
 ARGV = [sys.executable, "-m", "hpcfrugal", "run"]
 
 
@@ -112,3 +114,11 @@ def test_inherited_files_reach_the_command(environ: dict[str, str], tmp_path: Pa
     line = f"{' '.join(ARGV)} -- sh -c 'cat <&3' 3<{tmp_path}/three"
     done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "three\n"
+
+
+def test_the_window_is_that_of_all_readings() -> None:
+    nothing = {"first_boottime_ns": None, "last_boottime_ns": None}
+    some = {"first_boottime_ns": 2_000_000_000, "last_boottime_ns": 3_500_000_000}
+    more = {"first_boottime_ns": 1_750_000_000, "last_boottime_ns": 3_000_000_000}
+    assert _window_s([nothing, some, more]) == 1.75
+    assert _window_s([nothing]) is None

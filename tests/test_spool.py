@@ -30,6 +30,7 @@ from hpcfrugal.spool import (  # noqa: E402
     iter_runs,
     new_run_id,
     parse_name,
+    read_json,
     write_json_atomic,
 )
 from hpcfrugal.spool.documents import read_end, read_run, read_slurm, read_submitted  # noqa: E402
@@ -156,6 +157,19 @@ def test_a_failed_rename_leaves_no_temporary_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_json_atomic(tmp_path / "a.json", {})
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize(
+    "data", [None, b"", b'{"a": 1', b"[1]", b"\xff{}", b'{"a": NaN}', b"[" * 100_000], ids=lambda data: repr(data)[:9]
+)
+def test_a_document_that_cannot_be_used_is_none(tmp_path: Path, data: bytes | None) -> None:
+    path = tmp_path / "a.json"
+    if data is not None:
+        path.write_bytes(data)
+    assert read_json(path) is None
+    assert read_json(tmp_path) is None
+    write_json_atomic(path, {"name": "\ud800"})
+    assert read_json(path) == {"name": "\ud800"}
 
 
 def test_iter_runs_is_sorted_and_follows_no_link(spool: FakeSpool, tmp_path: Path) -> None:

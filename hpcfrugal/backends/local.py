@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -16,7 +15,7 @@ from hpcfrugal.backends.base import JobState, Submitted
 from hpcfrugal.backends.local_job import KILL_WAIT_S, keep_state, kill_session, run_detached, run_script, start_ticks
 from hpcfrugal.backends.output import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.errors import SetupError
-from hpcfrugal.spool import RunDir, is_run_id
+from hpcfrugal.spool import RunDir, is_run_id, read_json
 
 _START_TIMEOUT_S = 30.0
 _TEN_YEARS_MIN = 10 * 365 * 24 * 60
@@ -99,10 +98,7 @@ class Local:
         return {job_id: [self._state(job_id, run_dir)] for job_id, run_dir in self._run_dirs(job_ids).items()}
 
     def _state(self, job_id: str, run_dir: RunDir) -> JobState:
-        try:
-            end = json.loads(run_dir.end_json(job_id, 0).read_text())
-        except (OSError, ValueError):
-            end = {}
+        end = read_json(run_dir.end_json(job_id, 0)) or {}
         code = end.get("exit_code")
         if code is not None:
             state = "COMPLETED" if code == 0 else _said(run_dir, job_id) or "FAILED"
@@ -149,10 +145,8 @@ class Local:
 
 def _said(run_dir: RunDir, job_id: str) -> str | None:
     """CANCELLED or TIMEOUT where the job was ended from outside."""
-    try:
-        return str(json.loads(run_dir.slurm_json(job_id, 0).read_text())["state"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    said = read_json(run_dir.slurm_json(job_id, 0)) or {}
+    return str(said["state"]) if "state" in said else None
 
 
 def _try_output(path: Path) -> None:

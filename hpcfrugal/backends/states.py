@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.backends import slurm_cli
 from hpcfrugal.backends.base import JobState
-from hpcfrugal.spool import RunDir, iter_runs, write_json_atomic
+from hpcfrugal.spool import RunDir, iter_runs, read_json, write_json_atomic
 
 # Fields of a JobState that are the same in JSON.
 _PLAIN_KEYS = (
@@ -28,7 +27,7 @@ def refresh_states(spool_root: Path) -> list[str]:
     """
     open_runs: dict[tuple[str, str], RunDir] = {}
     for run_dir in iter_runs(spool_root):
-        submitted = _read(run_dir.submitted_json)
+        submitted = read_json(run_dir.submitted_json)
         if submitted is None or str(submitted.get("cluster", "")).startswith("local:"):
             continue
         if not _settled(run_dir, str(submitted.get("job_id"))):
@@ -53,7 +52,7 @@ def kept_states(run_dir: RunDir) -> list[JobState]:
     """What Slurm had said of a run when it was last asked; empty where it was not."""
     states = []
     for path, _ in run_dir.files("slurm"):
-        document = _read(path)
+        document = read_json(path)
         if document is not None:
             states.append(_state(document))
     return states
@@ -78,13 +77,13 @@ def _state(document: dict[str, Any]) -> JobState:
 def _keep(run_dir: RunDir, state: JobState) -> None:
     path = run_dir.slurm_json(state.job_id, state.restart)
     document = state_document(state)
-    if _read(path) != document:
+    if read_json(path) != document:
         write_json_atomic(path, document)
 
 
 def _settled(run_dir: RunDir, job_id: str) -> bool:
     """Whether everything that this run can still become is known."""
-    documents = [document for path, _ in run_dir.files("slurm") if (document := _read(path)) is not None]
+    documents = [document for path, _ in run_dir.files("slurm") if (document := read_json(path)) is not None]
     if not documents or not all(document.get("final") for document in documents):
         return False
     # An array's tasks turn up one by one as they start: it is settled when none waits any more, which the pending
@@ -96,14 +95,6 @@ def _settled(run_dir: RunDir, job_id: str) -> bool:
         all(document.get("state") not in {"PREEMPTED", "NODE_FAIL", "REQUEUED"} for document in last.values())
         and job_id in last
     )
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
 
 
 def state_document(state: JobState) -> dict[str, Any]:

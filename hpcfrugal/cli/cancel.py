@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import click
 
 from hpcfrugal.backends.select import select
-from hpcfrugal.cli.format import printable
 from hpcfrugal.config import load_config
 from hpcfrugal.errors import InputError
 from hpcfrugal.jobs import foreign, pick, refresh, tracked_jobs
+from hpcfrugal.text import printable
 
 
 @click.command()

@@ -13,7 +13,8 @@ import click
 from hpcfrugal.config import Config, load_config
 from hpcfrugal.errors import DataError, SetupError
 from hpcfrugal.ledger import sync as engine
-from hpcfrugal.report.text import count, plain
+from hpcfrugal.report.text import count
+from hpcfrugal.text import plain
 
 _SHOWN = 20
 
@@ -62,11 +63,17 @@ def _on_wait() -> None:
 
 
 def _ask_slurm(spool_root: Path) -> None:
-    """Keep Slurm's word on unfinished jobs in the spool. The ledger can be made without it."""
-    from hpcfrugal.backends.states import refresh_states
+    """Keep Slurm's word on unfinished jobs, and the nodes of those that are over, in the spool.
 
+    The ledger can be made without it. Raises ``InputError`` where the settings say something wrong of nodes.
+    """
+    from hpcfrugal.backends.nodes import keep_nodes
+    from hpcfrugal.backends.states import refresh_states
+    from hpcfrugal.idle_power import idle_powers
+
+    powers = idle_powers(load_config().tables["nodes"])
     try:
-        for line in refresh_states(spool_root):
+        for line in [*refresh_states(spool_root), *keep_nodes(spool_root, powers)]:
             click.echo(f"warning: {plain(line, 400)}", err=True)
     except SetupError as error:
         reason = " ".join(plain(error.message, 300).split())
@@ -163,7 +170,8 @@ def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: 
 def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, quick: bool, strict: bool) -> None:
     """Look for damage in the ledger, problems in the spool, and differences between the two.
 
-    Exit code 4 where the ledger is damaged or differs from the spool.
+    Exit code 4 where the ledger is damaged or differs from the spool. Runs that are not read yet do not count as
+    different.
     """
     spool, path = _paths(spool_path, ledger_path)
     found = engine.check(spool, path, compare=not quick)
@@ -174,6 +182,7 @@ def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bo
             "damage": list(found.damage),
             "differences": list(found.differences),
             "problems": problems,
+            "runs_unread": list(found.unread),
             "runs_vanished": list(found.vanished),
             "files_vanished": list(found.vanished_files),
         }
@@ -187,7 +196,7 @@ def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bo
     if found.differences:
         raise DataError(
             f"the ledger {path} differs from the spool in {count(len(found.differences), 'row')}",
-            hint="`hpcfrugal ledger sync` reads what is new; if that does not help, `hpcfrugal ledger rebuild`",
+            hint="`hpcfrugal ledger rebuild` makes a new one from the spool",
         )
     if strict and problems:
         raise DataError(f"{count(len(problems), 'problem')} in the spool {spool}")
@@ -200,12 +209,15 @@ def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) ->
         click.echo(f"problem: {plain(line, 300)}")
     for line in found.differences[:_SHOWN]:
         click.echo(f"difference: {plain(line, 200)}")
+    if found.unread:
+        click.echo(f"not read yet (run `hpcfrugal ledger sync`): {count(len(found.unread), 'run')}")
     if found.vanished:
         click.echo(f"no longer in the spool: {count(len(found.vanished), 'run')}")
     if found.vanished_files:
         click.echo(f"no longer in the spool, so their runs were not compared: {_files(found.vanished_files)}")
     if not found.damage and not found.differences:
-        click.echo("the ledger is sound" + ("" if quick else " and agrees with the spool"))
+        agrees = "" if quick else " and agrees with the spool" + (" as far as that is read" if found.unread else "")
+        click.echo(f"the ledger is sound{agrees}")
 
 
 @ledger.command(name="path")

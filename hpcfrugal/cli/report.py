@@ -132,7 +132,7 @@ def _period(
     if month is not None:
         if since is not None or until is not None:
             raise InputError.at("--month", "cannot be combined with --since and --until")
-        since = until = month
+        return period.month(month)
     now = datetime.now(UTC)
     if since is None:
         since = "all" if everything or until is not None else _DEFAULT_PERIOD

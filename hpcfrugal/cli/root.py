@@ -11,8 +11,8 @@ from importlib import import_module
 import click
 
 from hpcfrugal import __version__
-from hpcfrugal.cli.format import printable
 from hpcfrugal.errors import HpcfrugalError, SetupError
+from hpcfrugal.text import printable
 
 # name -> (module, one line for --help). The line stands here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from hpcfrugal.errors import HpcfrugalError, InputError, SetupError
 if TYPE_CHECKING:
     from hpcfrugal.local_run import LocalRun
     from hpcfrugal.report.summary import JobSummary
-    from hpcfrugal.spool import RunDir
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -36,9 +36,12 @@ def run(command: tuple[str, ...], as_json: bool, output: Path | None, interval: 
     hpcfrugal run -- python train.py
     hpcfrugal run --json -- make -j8
     """
+    from hpcfrugal.backends.nodes import keep_run_nodes
+    from hpcfrugal.idle_power import idle_powers
     from hpcfrugal.local_run import run_command
 
     config = load_config()
+    powers = idle_powers(config.tables["nodes"])
     if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
         # Said now, not after a run of ten hours.
         raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
@@ -47,6 +50,9 @@ def run(command: tuple[str, ...], as_json: bool, output: Path | None, interval: 
     try:
         if trouble is not None:
             click.echo(f"warning: this run is not kept: {trouble}", err=True)
+        if done.run_dir is not None:
+            for line in keep_run_nodes(done.run_dir, powers):
+                click.echo(f"warning: {line}", err=True)
         _show(done, config, as_json=as_json, output=output, kept=trouble is None)
     except (HpcfrugalError, OSError, ValueError) as error:
         # The command is done and its exit code is the answer, whatever became of the figures.
@@ -62,7 +68,7 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
         raise SetupError("no directory to keep its samples in")
     summary = _summary(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db")
     if as_json or output is not None:
-        text = json.dumps(_document(done, done.run_dir, summary), allow_nan=False)
+        text = json.dumps(_document(done, summary), allow_nan=False)
         if output is not None:
             output.write_text(text + "\n", encoding="utf-8")
         if as_json:
@@ -89,17 +95,23 @@ def _summary(done: LocalRun, run_id: str, ledger: Path) -> JobSummary:
     return summarise(job)
 
 
-def _document(done: LocalRun, run_dir: RunDir, summary: JobSummary) -> dict[str, Any]:
-    """The run as JSON. ``duration_s`` is the time from the first to the last sample, to which the joules belong."""
-    from hpcfrugal.local_run import last_window_s
+def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
+    """The run as JSON. ``duration_s`` is the time from the first to the last reading, to which the joules belong."""
     from hpcfrugal.report.machine import job_json
 
     job = job_json(summary)
     kept = ("energy_j", "boundary", "measured_j", "modelled_j", "complete", "unknown", "coverage", "channels", "absent")
     return {
         **{key: job[key] for key in kept},
-        "duration_s": last_window_s(run_dir),
+        "duration_s": _window_s(job["channels"]),
         "command_s": done.command_s,
         "exit_code": done.exit_code,
         "run_id": job["run_id"],
     }
+
+
+def _window_s(channels: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds from the first reading of any channel to the last of any; None where nothing was read."""
+    first_ns = min((at_ns for one in channels if (at_ns := one["first_boottime_ns"]) is not None), default=None)
+    last_ns = max((at_ns for one in channels if (at_ns := one["last_boottime_ns"]) is not None), default=None)
+    return None if first_ns is None or last_ns is None else (last_ns - first_ns) / 1e9

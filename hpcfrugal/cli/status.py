@@ -13,10 +13,11 @@ import click
 
 from hpcfrugal.backends.base import Backend, JobState
 from hpcfrugal.backends.select import select
-from hpcfrugal.cli.format import duration, joules, printable, watts
+from hpcfrugal.cli.format import joules, watts
 from hpcfrugal.config import Config, load_config
 from hpcfrugal.jobs import TrackedJob, pick, refresh, tracked_jobs
 from hpcfrugal.live import Draw, read_draw
+from hpcfrugal.text import duration, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -107,7 +108,7 @@ def _table(jobs: Sequence[TrackedJob]) -> Table:
             Text(printable(job.job_id)),
             Text(printable(job.name[:_NAME_CHARS]), no_wrap=True),
             Text(state, style=_COLOURS.get(job.state, "")),
-            duration(elapsed_s) if elapsed_s is not None else "–",
+            duration(int(elapsed_s) * 10**9) if elapsed_s is not None else "–",
             *([str(len(nodes)) if nodes else "–"] if with_nodes else []),
             watts(sum(host) if host else None),
             watts(power_w.get("gpu")),

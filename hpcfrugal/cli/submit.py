@@ -10,11 +10,11 @@ import click
 
 from hpcfrugal.backends.base import Backend, Submitted
 from hpcfrugal.backends.select import select
-from hpcfrugal.cli.format import printable
 from hpcfrugal.config import BACKENDS, Config, load_config
 from hpcfrugal.errors import InputError, Problem
-from hpcfrugal.submission import Prepared, output_path, prepare, schedule_left_out
+from hpcfrugal.submission import Prepared, not_held_to, output_path, prepare, schedule_left_out
 from hpcfrugal.submission import submit as submit_prepared
+from hpcfrugal.text import printable
 
 
 @click.command()
@@ -41,16 +41,16 @@ def submit(jobs: tuple[Path, ...], dry_run: bool, wait: bool, backend: str | Non
             click.echo(job.rendered.data, nl=False)
         return
     slurm = chosen.name != "local"
-    for job in prepared:
-        left_out = schedule_left_out(job, slurm=slurm)
-        if left_out:
-            keys = ", ".join(f"schedule.{key}" for key in left_out)
-            click.echo(f"warning: {job.source}: not acted on yet: {keys}; the job starts as soon as it can", err=True)
+    warnings = [_warnings(job, slurm=slurm) for job in prepared]
+    for job, lines in zip(prepared, warnings, strict=True):
+        for line in lines:
+            click.echo(f"warning: {printable(str(job.source))}: {line}", err=True)
     submitted = []
-    for job in prepared:
+    for job, lines in zip(prepared, warnings, strict=True):
         result = submit_prepared(job, chosen)
         submitted.append((job, result))
-        _announce(job, result, output_path(job, result, slurm=slurm), as_json=as_json, quiet=wait and as_json)
+        if not (wait and as_json):
+            _announce(job, result, output_path(job, result, slurm=slurm), lines, as_json=as_json)
     if wait:
         from hpcfrugal.cli.waiting import wait_for
 
@@ -72,9 +72,18 @@ def _prepare_all(jobs: tuple[Path, ...], backend: Backend, config: Config) -> li
     return prepared
 
 
-def _announce(job: Prepared, submitted: Submitted, output: str, *, as_json: bool, quiet: bool) -> None:
-    if quiet:
-        return
+def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
+    """What of the job file will not be done, a sentence each. Raises what ``schedule_left_out`` raises."""
+    warnings = []
+    if left_out := schedule_left_out(job, slurm=slurm):
+        keys = ", ".join(f"schedule.{key}" for key in left_out)
+        warnings.append(f"not acted on yet: {keys}; the job starts as soon as it can")
+    if not_held := not_held_to(job, slurm=slurm):
+        warnings.append("this machine does not hold jobs to " + ", ".join(f"resources.{key}" for key in not_held))
+    return warnings
+
+
+def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[str], *, as_json: bool) -> None:
     if as_json:
         click.echo(
             json.dumps(
@@ -85,6 +94,7 @@ def _announce(job: Prepared, submitted: Submitted, output: str, *, as_json: bool
                     "run_dir": str(job.run_dir.path),
                     "name": job.spec.name,
                     "output": output,
+                    "warnings": warnings,
                 }
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -10,14 +9,17 @@ from collections.abc import Sequence
 import click
 
 from hpcfrugal.backends.base import Backend, JobState, Submitted
-from hpcfrugal.cli.format import duration, watts
+from hpcfrugal.cli.format import watts
 from hpcfrugal.config import Config
 from hpcfrugal.errors import SetupError
 from hpcfrugal.live import read_draw
+from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.submission import Prepared
+from hpcfrugal.text import duration
 
 _BOOKS_S = 60.0  # for Slurm's books to follow the end records of all jobs
 _LOOK_S = 0.25  # for an end record in the run directory: a directory listing
+_DRAW_S = 1.0  # between two looks at what the nodes draw: the ends of all sample files
 _ASK_FIRST_S = 1.0
 _ASK_MOST_S = 15.0  # between two questions to Slurm: one squeue and one sacct for all jobs together
 
@@ -28,6 +30,7 @@ class _Progress:
     def __init__(self) -> None:
         self._status = None
         self._said: dict[str, str] = {}
+        self._drawn: dict[str, tuple[float, float | None]] = {}
         if sys.stderr.isatty():
             from rich.console import Console
 
@@ -43,18 +46,25 @@ class _Progress:
                 click.echo(f"job {job_id}: {words}", err=True)
             self._said[job_id] = words
 
-    @staticmethod
-    def _line(job_id: str, job: Prepared, words: str, states: list[JobState]) -> str:
+    def _line(self, job_id: str, job: Prepared, words: str, states: list[JobState]) -> str:
         from rich.markup import escape
 
         parts = [f"[bold]{escape(job.spec.name[:40])}[/] {job_id} {words}"]
         started = min((state.start_at.timestamp() for state in states if state.start_at), default=None)
         if started is not None:
-            parts.append(duration(time.time() - started))
-        power_w = read_draw(job.run_dir).total_power_w
+            parts.append(duration(int(time.time() - started) * 10**9))
+        power_w = self._power_w(job.run_dir)
         if power_w is not None:
             parts.append(f"{watts(power_w)} (nodes, as read)")
         return "  ".join(parts)
+
+    def _power_w(self, run_dir: RunDir) -> float | None:
+        """What the nodes draw, as read within the last ``_DRAW_S``."""
+        read_at, power_w = self._drawn.get(run_dir.run_id, (-_DRAW_S, None))
+        if time.monotonic() - read_at >= _DRAW_S:
+            power_w = read_draw(run_dir).total_power_w
+            self._drawn[run_dir.run_id] = (time.monotonic(), power_w)
+        return power_w
 
     def close(self) -> None:
         if self._status is not None:
@@ -108,10 +118,10 @@ def _end_codes(job: Prepared) -> dict[str, int]:
     codes: dict[str, int] = {}
     found = [(name.job, path) for path, name in job.run_dir.files("end") if name.job is not None]
     for key, path in sorted(found):
-        try:
-            codes[key.job_id] = int(json.loads(path.read_text())["exit_code"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # half there, on a slow file system: the next look finds it whole
+        # One that is half there, on a slow file system, is whole at the next look.
+        code = (read_json(path) or {}).get("exit_code")
+        if isinstance(code, int):
+            codes[key.job_id] = code
     return codes
 
 

@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 _ARRAY_TASK = re.compile(r"(?P<array>[0-9]+)_(?P<task>[0-9]+)")
 
@@ -26,6 +27,8 @@ class ChannelRow:
     detail: str | None
     gpu_uuid: str | None
     inputs: str | None
+    idle_power: str | None
+    idle_uj: int | None
     reason: str | None
     energy_uj: int | None
     node_energy_uj: int | None
@@ -57,6 +60,7 @@ class SegmentRow:
     exclusive: bool | None
     cpus_alloc: int | None
     cpus_node: int | None
+    slurm_cpus: int | None
     cpu_model: str | None
     job_cpu_us: int | None
     node_busy_us: int | None
@@ -237,19 +241,18 @@ def _log(connection: sqlite3.Connection, key: Sequence[str | int]) -> str | None
 
 def _channels(connection: sqlite3.Connection, key: Sequence[str | int]) -> Iterator[ChannelRow]:
     for row in connection.execute(f"SELECT * FROM channels WHERE {_OF_JOB} ORDER BY node, channel", key):
-        yield ChannelRow(
-            **{name: row[name] for name in ChannelRow.__dataclass_fields__ if name != "counted"},
-            counted=bool(row["counted"]),
-        )
+        yield ChannelRow(**{**_columns(row, ChannelRow), "counted": bool(row["counted"])})
 
 
 def _segments(connection: sqlite3.Connection, key: Sequence[str | int]) -> Iterator[SegmentRow]:
     for row in connection.execute(f"SELECT * FROM segments WHERE {_OF_JOB} ORDER BY node, segment", key):
         exclusive = row["exclusive"]
-        yield SegmentRow(
-            **{name: row[name] for name in SegmentRow.__dataclass_fields__ if name != "exclusive"},
-            exclusive=None if exclusive is None else bool(exclusive),
-        )
+        yield SegmentRow(**{**_columns(row, SegmentRow), "exclusive": None if exclusive is None else bool(exclusive)})
+
+
+def _columns(row: sqlite3.Row, of: type[ChannelRow | SegmentRow]) -> dict[str, Any]:
+    """The columns of ``row`` that ``of`` has a field for."""
+    return {name: row[name] for name in of.__dataclass_fields__}
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +269,8 @@ class DayRow:
     measured_ns: int
     shared: bool
     """Whether any of it is a share of a node's energy."""
+    lacks_idle: bool
+    """Whether the idle power of the node is not included in any of these shares."""
 
 
 def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> list[DayRow]:
@@ -275,7 +280,8 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
         rows = connection.execute(
             "SELECT e.bucket_start_s / 86400 * 86400 AS day_s, c.component, c.quality,"
             " sum(e.energy_uj) AS energy_uj, sum(e.measured_ns) AS measured_ns,"
-            " max(c.attribution = 'cpu-share') AS shared"
+            " max(c.attribution = 'cpu-share') AS shared,"
+            " max(c.attribution = 'cpu-share' AND c.idle_power IS NULL) AS lacks_idle"
             " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
             " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
             " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
@@ -283,6 +289,10 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
             (job.run_id, job.job_id, job.restart),
         )
         found.extend(
-            DayRow(job.run_id, job.job_id, job.restart, **{**dict(row), "shared": bool(row["shared"])}) for row in rows
+            DayRow(
+                *(job.run_id, job.job_id, job.restart),
+                **{**dict(row), "shared": bool(row["shared"]), "lacks_idle": bool(row["lacks_idle"])},
+            )
+            for row in rows
         )
     return found

@@ -18,7 +18,7 @@ from hpcfrugal.spool import RunDir, iter_runs
 Progress = Callable[[int, int], None]
 """Called with (runs done, runs in all)."""
 
-DERIVATION = "2"
+DERIVATION = "4"
 """Version of what is derived from a file. With another one in it the ledger is read again from the spool."""
 
 _RUNS_PER_TRANSACTION = 64
@@ -46,7 +46,8 @@ class SyncResult:
 class CheckResult:
     """What a check found. ``damage`` is SQLite's own finding, ``differences`` lines of the two dumps.
 
-    Runs that are in ``vanished`` or have files in ``vanished_files`` are not compared.
+    ``unread``: runs with files that are new or have changed since the last sync. These, and runs that are in
+    ``vanished`` or have files in ``vanished_files``, are not compared.
     """
 
     damage: tuple[str, ...]
@@ -54,6 +55,7 @@ class CheckResult:
     skipped: tuple[str, ...]
     vanished: tuple[str, ...]
     vanished_files: tuple[str, ...]
+    unread: tuple[str, ...]
     differences: tuple[str, ...]
 
 
@@ -100,12 +102,17 @@ def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> Syn
 
 
 def _same_derivation(connection: sqlite3.Connection) -> None:
-    row = connection.execute("SELECT value FROM meta WHERE key = 'derivation'").fetchone()
-    if row is not None and row["value"] == DERIVATION:
+    if _is_derived_now(connection):
         return
     with transaction(connection):
         connection.execute("DELETE FROM file_states")
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('derivation', ?)", (DERIVATION,))
+
+
+def _is_derived_now(connection: sqlite3.Connection) -> bool:
+    """Whether this version of the program would make the same rows of the same files."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'derivation'").fetchone()
+    return row is not None and row["value"] == DERIVATION
 
 
 def _is_due(connection: sqlite3.Connection, run: RunDir, skipped: list[str], missing: list[str]) -> bool:
@@ -147,6 +154,13 @@ def _vanished_files(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> t
             names = accepted_names(connection, run.run_id)
         missing.extend(f"{run.run_id}/{name}" for name in names)
     return tuple(missing)
+
+
+def _unread(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[str, ...]:
+    """Runs of which a sync would read files; all where another version of the program has read them."""
+    if not _is_derived_now(connection):
+        return tuple(run.run_id for run in runs)
+    return tuple(run.run_id for run in runs if _is_due(connection, run, [], []))
 
 
 def _count(connection: sqlite3.Connection, query: str) -> int:
@@ -230,8 +244,8 @@ def dump(ledger_path: Path, leave_out: Collection[str] = ()) -> list[str]:
 
 
 def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> CheckResult:
-    """Look for damage in the file, problems in the spool's files and, if ``compare``, differences to a ledger
-    built from the spool just now.
+    """Look for damage in the file, problems in the spool's files, runs that are not read yet and, if ``compare``,
+    differences to a ledger built from the spool just now.
 
     Raises ``DataError`` where the ledger cannot be read at all.
     """
@@ -239,21 +253,24 @@ def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> Check
         found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)")]
         problems = tuple(_problems(connection))
         skipped: list[str] = []
-        runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
-        vanished, files = _vanished(connection, runs), _vanished_files(connection, runs)
-    differences: list[str] = []
-    if compare:
         with tempfile.TemporaryDirectory(prefix="hpcfrugal-check-") as folder:
             fresh = Path(folder) / "ledger.db"
-            _fill(spool_root, fresh, None)
-            leave_out = {*vanished, *(name.partition("/")[0] for name in files)}
-            old, new = set(dump(ledger_path, leave_out)), set(dump(fresh, leave_out))
-        differences = [
-            *(f"- {line}" for line in sorted(old - new)),
-            *(f"+ {line}" for line in sorted(new - old)),
-        ]
+            if compare:
+                _fill(spool_root, fresh, None)
+            # Looked at after the spool was read: what came or grew meanwhile is then unread, and no difference.
+            runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
+            vanished, files = _vanished(connection, runs), _vanished_files(connection, runs)
+            unread = _unread(connection, runs)
+            leave_out = {*vanished, *unread, *(name.partition("/")[0] for name in files)}
+            comparable = compare and _is_derived_now(connection)
+            differences = _differences(ledger_path, fresh, leave_out) if comparable else []
     damage = tuple(line for line in found if line != "ok")
-    return CheckResult(damage, problems, tuple(skipped), vanished, files, tuple(differences))
+    return CheckResult(damage, problems, tuple(skipped), vanished, files, unread, tuple(differences))
+
+
+def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[str]) -> list[str]:
+    old, new = set(dump(ledger_path, leave_out)), set(dump(fresh, leave_out))
+    return [*(f"- {line}" for line in sorted(old - new)), *(f"+ {line}" for line in sorted(new - old))]
 
 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:

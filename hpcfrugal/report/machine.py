@@ -9,14 +9,15 @@ from typing import Any
 
 from hpcfrugal.ledger.queries import ChannelRow, JobRow, SegmentRow
 from hpcfrugal.report.summary import COMPONENTS, Amount, Group, JobSummary, channel_coverage
-from hpcfrugal.report.text import iso, plain
+from hpcfrugal.report.text import iso
+from hpcfrugal.text import plain
 
 SCHEMA_VERSION = 1
 
 _CELL_CHARACTERS = 1000
 
-_NO_IDLE = "not included"
-"""Where a figure has a share of a node's energy in it, the node's idle power is not in that share."""
+_NO_IDLE, _WITH_IDLE = "not included", "included"
+"""Whether the idle power of a shared node is in the shares of its energy; None where nothing is a share."""
 
 
 def joules(energy_uj: int | None) -> float | None:
@@ -77,7 +78,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "coverage": total.coverage,
         "complete": total.complete,
         "unknown": total.unknown,
-        "idle_power": _NO_IDLE if summary.lacks_idle else None,
+        "idle_power": _job_idle(summary),
         "components": {name: _amount(amount) for name, amount in summary.components.items()},
         "channels": [_channel(channel, job) for channel in job.channels],
         "segments": [_segment(segment) for segment in job.segments],
@@ -87,6 +88,20 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         ],
         "sidecar_log": job.sidecar_log,
     }
+
+
+def _job_idle(summary: JobSummary) -> str | None:
+    if summary.lacks_idle:
+        return _NO_IDLE
+    known = "; ".join(f"{component} {text}" for component, text in summary.idle_powers.items())
+    return f"known: {known}" if known else None
+
+
+def _group_idle(group: Group) -> str | None:
+    """Included only where it is in every share."""
+    if group.lacking_idle:
+        return _NO_IDLE
+    return _WITH_IDLE if group.with_idle else None
 
 
 def _channel(channel: ChannelRow, job: JobRow) -> dict[str, Any]:
@@ -114,6 +129,8 @@ def _channel(channel: ChannelRow, job: JobRow) -> dict[str, Any]:
         "gpu_uuid": channel.gpu_uuid,
         "detail": channel.detail,
         "inputs": channel.inputs,
+        "idle_power": channel.idle_power,
+        "idle_j": joules(channel.idle_uj),
         "reason": channel.reason,
     }
 
@@ -132,6 +149,7 @@ def _segment(segment: SegmentRow) -> dict[str, Any]:
         "exclusive": segment.exclusive,
         "cpus_alloc": segment.cpus_alloc,
         "cpus_node": segment.cpus_node,
+        "slurm_cpus": segment.slurm_cpus,
         "cpu_model": segment.cpu_model,
         "job_cpu_s": None if segment.job_cpu_us is None else segment.job_cpu_us / 1e6,
         "node_busy_s": None if segment.node_busy_us is None else segment.node_busy_us / 1e6,
@@ -154,7 +172,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "modelled_j": joules(total.modelled_uj),
         "coverage": total.coverage,
         "complete": group.complete,
-        "idle_power": _NO_IDLE if group.lacking_idle else None,
+        "idle_power": _group_idle(group),
         "overlapping_node_time": bool(overlapping),
         "overlapping_jobs": overlapping,
         "components": {name: _amount(amount) for name, amount in group.components.items()},
@@ -200,10 +218,10 @@ _ENERGY_COLUMNS = (
 )
 
 
-def _energy_cells(total: Amount, components: dict[str, Amount], complete: bool, lacks_idle: bool) -> list[Any]:
+def _energy_cells(total: Amount, components: dict[str, Amount], complete: bool, idle_power: str | None) -> list[Any]:
     energies = _energies(total, components)
     parts = [joules(total.measured_uj), joules(total.modelled_uj)]
-    return [*energies.values(), *parts, total.coverage, complete, _NO_IDLE if lacks_idle else None]
+    return [*energies.values(), *parts, total.coverage, complete, _cell(idle_power) or None]
 
 
 def jobs_csv(summaries: Sequence[JobSummary]) -> str:
@@ -225,7 +243,7 @@ def jobs_csv(summaries: Sequence[JobSummary]) -> str:
                 *times,
                 _seconds(job.elapsed_ns),
                 _cell(" ".join(job.nodes)),
-                *_energy_cells(summary.total, summary.components, summary.total.complete, summary.lacks_idle),
+                *_energy_cells(summary.total, summary.components, summary.total.complete, _job_idle(summary)),
             ]
         )
     return _csv(columns, rows)
@@ -236,7 +254,7 @@ def groups_csv(groups: Sequence[Group], by: str) -> str:
     rows = [
         [
             _cell(group.key), group.jobs, group.without_energy, _seconds(group.elapsed_ns), bool(group.overlapping),
-            *_energy_cells(group.total, group.components, group.complete, group.lacking_idle > 0),
+            *_energy_cells(group.total, group.components, group.complete, _group_idle(group)),
         ]
         for group in groups
     ]  # fmt: skip

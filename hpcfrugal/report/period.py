@@ -21,21 +21,37 @@ def parse_span(text: str, now: datetime, where: str) -> tuple[datetime, datetime
     says otherwise) are points, of no length. Raises ``InputError`` naming ``where``.
     """
     ago = _AGO.fullmatch(text)
-    month = _MONTH.fullmatch(text)
     try:
         if ago is not None:
             point = now - int(ago["count"]) * _UNITS[ago["unit"]]
             return point, point
-        if month is not None:
-            year, number = int(month["year"]), int(month["month"])
-            start = datetime(year, number, 1, tzinfo=UTC)
-            return start, datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+        if _MONTH.fullmatch(text) is not None:
+            return _month(text)
         point = datetime.fromisoformat(text)
         point = point.replace(tzinfo=UTC) if point.tzinfo is None else point.astimezone(UTC)
         return point, point + timedelta(days=1 if _DAY.fullmatch(text) else 0)
     except (ValueError, OverflowError):
         raise InputError.at(
             where, f"not a time: {text[:40]!r}", "use 2026-11-21, 2026-11, 2026-11-21T10:00, 7d, 24h or 2w"
+        ) from None
+
+
+def _month(text: str) -> tuple[datetime, datetime]:
+    """First instant of ``YYYY-MM`` and of the month after it. Raises ``ValueError``."""
+    match = _MONTH.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    year, number = int(match["year"]), int(match["month"])
+    return datetime(year, number, 1, tzinfo=UTC), datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+
+
+def month(text: str) -> tuple[datetime, datetime]:
+    """Where the month that is given by ``--month`` begins and ends. Raises ``InputError``."""
+    try:
+        return _month(text)
+    except ValueError:
+        raise InputError.at(
+            "--month", f"not a month: {text[:40]!r}", "use a year and a month, such as 2026-11"
         ) from None
 
 

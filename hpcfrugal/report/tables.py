@@ -12,7 +12,8 @@ from rich.text import Text
 from hpcfrugal.ledger.queries import AbsentRow, ChannelRow
 from hpcfrugal.report.grid import Column, Grid
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
-from hpcfrugal.report.text import UNKNOWN, EnergyUnit, clock, count, duration, minute, percent, plain, second
+from hpcfrugal.report.text import EnergyUnit, clock, count, minute, percent, second
+from hpcfrugal.text import UNKNOWN, duration, plain
 
 _NAMED = 6
 

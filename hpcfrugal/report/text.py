@@ -1,26 +1,13 @@
-"""Texts and numbers as a person reads them. Rounding happens here and nowhere before."""
+"""Numbers and times as a person reads them. Rounding happens here and nowhere before."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from hpcfrugal.text import UNKNOWN
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-UNKNOWN = "unknown"
-
-
-def plain(text: str | None, limit: int = 40) -> str:
-    """``text`` without control, format or line separating characters, cut to ``limit`` with an ellipsis.
-
-    Names come from job files of other people; an escape sequence in one must not reach a terminal.
-    """
-    if text is None:
-        return ""
-    safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _HARMFUL else c for c in text)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
 def count(number: int, noun: str) -> str:
@@ -55,18 +42,6 @@ def clock(wall_ns: int | None) -> str:
     """``05:27:17.123``, UTC."""
     time = wall_time(wall_ns)
     return "" if time is None else f"{time:%H:%M:%S}.{time.microsecond // 1000:03}"
-
-
-def duration(span_ns: int | None) -> str:
-    """``1-02:03:04``, ``02:03:04``; below a minute ``12.3 s``."""
-    if span_ns is None:
-        return UNKNOWN
-    if span_ns < 60 * 10**9:
-        return f"{span_ns / 1e9:.1f} s"
-    hours, rest = divmod(span_ns // 10**9, 3600)
-    days, hours = divmod(hours, 24)
-    text = f"{hours:02}:{rest // 60:02}:{rest % 60:02}"
-    return f"{days}-{text}" if days else text
 
 
 def percent(share: float | None) -> str:

@@ -1,11 +1,13 @@
 """Run directories on disk: who names the files, who writes them whole, who reads them back with care.
 
-``layout`` owns every file name, ``documents`` reads the small JSON files and ``samples`` the sidecar's
-JSON lines. Only the names that a submission needs are imported here, so that ``submit`` stays light.
+``layout`` owns every file name, ``jsonfile`` writes and reads a file as a whole, ``documents`` reads the small
+JSON files and ``samples`` the sidecar's JSON lines. Only the names that a submission needs are imported here, so
+that ``submit`` stays light.
 """
 
 from __future__ import annotations
 
+from hpcfrugal.spool.jsonfile import read_json, write_atomic, write_json_atomic
 from hpcfrugal.spool.layout import (
     SCHEMA_VERSION,
     JobKey,
@@ -17,7 +19,6 @@ from hpcfrugal.spool.layout import (
     iter_runs,
     new_run_id,
     parse_name,
-    write_json_atomic,
 )
 
 __all__ = [
@@ -31,5 +32,7 @@ __all__ = [
     "iter_runs",
     "new_run_id",
     "parse_name",
+    "read_json",
+    "write_atomic",
     "write_json_atomic",
 ]

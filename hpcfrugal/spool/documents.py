@@ -1,4 +1,4 @@
-"""The small JSON files of a run directory as typed values: run, submitted, end and what Slurm said.
+"""The small JSON files of a run directory as typed values: run, submitted, end, what Slurm said and the nodes.
 
 Each reader raises ``Refused`` where the file as a whole does not count and otherwise returns the value with a
 list of the fields that were wrong (and are None). The sidecar's log is here too, for its last line.
@@ -7,7 +7,7 @@ list of the fields that were wrong (and are None). The sidecar's log is here too
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ from typing import Any
 from hpcfrugal.spool.fields import Fields, clean_text
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
 from hpcfrugal.spool.reading import FileState, Refused, open_owned, read_object
+from hpcfrugal.text import plain
 
 MAX_LOG_CHARACTERS = 300
 """So much of a log's last line is kept."""
 
+MAX_IDLE_POWER_UW = 10**12
+"""An idle power above a megawatt is garbage."""
+
 _LOG_TAIL_BYTES = 8192
-_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NO_CLUSTER = ""
 
 
@@ -94,6 +97,51 @@ class SlurmDocument:
     final: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is known of a node beside what was sampled on it.
+
+    ``slurm_cpus`` is Slurm's own count, ``oversubscribed`` whether Slurm may give one CPU of it to several jobs.
+    ``idle_power_uw`` has microwatts by component, from ``idle_power_source`` in words.
+    """
+
+    node: str
+    slurm_cpus: int | None
+    oversubscribed: bool | None
+    idle_power_uw: tuple[tuple[str, int], ...]
+    idle_power_source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NodesDocument:
+    """``<job>.<restart>.nodes.json``: facts of the nodes of a job, kept when it was over and not changed after."""
+
+    nodes: tuple[NodeFacts, ...]
+
+    def of(self, node: str) -> NodeFacts | None:
+        """The facts of one node; None where there are none."""
+        return next((facts for facts in self.nodes if facts.node == node), None)
+
+
+def nodes_content(job: JobKey, nodes: Iterable[NodeFacts]) -> dict[str, Any]:
+    """The JSON of a document of nodes."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "job_id": job.job_id,
+        "restart": job.restart,
+        "nodes": [
+            {
+                "node": facts.node,
+                "slurm_cpus": facts.slurm_cpus,
+                "oversubscribed": facts.oversubscribed,
+                "idle_power_uw": dict(facts.idle_power_uw),
+                "idle_power_source": facts.idle_power_source,
+            }
+            for facts in nodes
+        ],
+    }
+
+
 def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[str]]:
     """Read ``run.json``; its uid must be the owner of the directory, else nothing in it counts."""
     fields, state = _open(path, owner_uid)
@@ -133,8 +181,7 @@ def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileS
 
 def read_end(path: Path, owner_uid: int, job: JobKey) -> tuple[EndDocument, FileState, list[str]]:
     """Read the end document of ``job``."""
-    fields, state = _open(path, owner_uid)
-    _same_job(fields, job)
+    fields, state = _open_for(job, path, owner_uid)
     document = EndDocument(
         array_job_id=fields.text("array_job_id"),
         array_task_id=fields.text("array_task_id"),
@@ -147,8 +194,7 @@ def read_end(path: Path, owner_uid: int, job: JobKey) -> tuple[EndDocument, File
 
 def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[SlurmDocument, FileState, list[str]]:
     """Read Slurm's word on ``job``."""
-    fields, state = _open(path, owner_uid)
-    _same_job(fields, job)
+    fields, state = _open_for(job, path, owner_uid)
     document = SlurmDocument(
         cluster=fields.text("cluster"),
         array_job_id=fields.text("array_job_id"),
@@ -170,6 +216,34 @@ def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[SlurmDocument, 
     return document, state, fields.problems
 
 
+def read_nodes(path: Path, owner_uid: int, job: JobKey) -> tuple[NodesDocument, FileState, list[str]]:
+    """Read the facts of the nodes of ``job``. One without a name is left out."""
+    fields, state = _open_for(job, path, owner_uid)
+    listed = fields.data.get("nodes")
+    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+        raise Refused("has no list of nodes")
+    nodes = tuple(facts for item in listed if (facts := _facts(Fields(item), fields.problems)) is not None)
+    return NodesDocument(nodes), state, fields.problems
+
+
+def _facts(fields: Fields, problems: list[str]) -> NodeFacts | None:
+    node = fields.text("node")
+    if not node:
+        problems.append("nodes: one without a name")
+        return None
+    powers = Fields(fields.mapping("idle_power_uw") or {})
+    known = {key: powers.integer(key, low=1, high=MAX_IDLE_POWER_UW) for key in sorted(powers.data)}
+    facts = NodeFacts(
+        node=node,
+        slurm_cpus=fields.integer("slurm_cpus", low=1),
+        oversubscribed=fields.flag("oversubscribed"),
+        idle_power_uw=tuple((clean_text(key), value) for key, value in known.items() if value is not None),
+        idle_power_source=fields.text("idle_power_source"),
+    )
+    problems.extend(f"nodes: {node[:80]}: {problem}" for problem in (*fields.problems, *powers.problems))
+    return facts
+
+
 def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
     """The last line of a log that is not blank, harmless to print; None where there is none.
 
@@ -185,8 +259,7 @@ def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
     for line in reversed(tail.split(b"\n")):
         text = line.decode("utf-8", "replace").replace("\t", " ").strip()
         if text:
-            safe = "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _HARMFUL else c for c in text)
-            return (safe if len(safe) <= MAX_LOG_CHARACTERS else safe[: MAX_LOG_CHARACTERS - 1] + "…"), state
+            return plain(text, MAX_LOG_CHARACTERS), state
     return None, state
 
 
@@ -198,10 +271,13 @@ def _open(path: Path, owner_uid: int) -> tuple[Fields, FileState]:
     return Fields(data), state
 
 
-def _same_job(fields: Fields, job: JobKey) -> None:
+def _open_for(job: JobKey, path: Path, owner_uid: int) -> tuple[Fields, FileState]:
+    """A document that has to be of this very job."""
+    fields, state = _open(path, owner_uid)
     said = (fields.text("job_id"), fields.integer("restart"))
     if said != (job.job_id, job.restart):
         raise Refused(f"is of job {str(said[0])[:40]} restart {said[1]}")
+    return fields, state
 
 
 def _text(value: Any) -> str | None:

@@ -1,7 +1,8 @@
 """Names and places of a run directory: ``<spool>/<YYYY-MM>/<run_id>/`` and every file in it.
 
 No other module spells a file name of the spool. A sample file is called ``<job_id>.<restart>.<node>.jsonl``:
-the job id and the restart come first and hold no dot, so whatever follows the second dot is the node. Bytes
+the job id and the restart come first and hold no dot, so whatever follows the second dot is the node. A meter's
+file ends in ``.<meter>.meter``, where the meter's name holds no dot. Bytes
 of a node name outside ``A-Z a-z 0-9 . _ -`` are written as ``%XX``, so no name leaves its directory.
 """
 
@@ -9,31 +10,29 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
 SCHEMA_VERSION = 1
 """Version of every document and of the sidecar's header, in their key ``schema``."""
 
 DIR_MODE = 0o700
-FILE_MODE = 0o600
 
-NameKind = Literal["run", "submitted", "samples", "end", "slurm", "script", "log"]
+NameKind = Literal["run", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log"]
 
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 _JOB_ID = re.compile(r"[A-Za-z0-9_+-]{1,64}")
 _RESTART = re.compile(r"0|[1-9][0-9]{0,8}")
 _PER_JOB = re.compile(rf"(?P<job>{_JOB_ID.pattern})\.(?P<restart>{_RESTART.pattern})\.(?P<rest>.+)", re.DOTALL)
+_METERED = re.compile(r"(?P<node>.+)\.(?P<meter>[A-Za-z0-9_-]{1,40})\.meter", re.DOTALL)
 _MAX_RESTART = 999_999_999
 _MAX_NAME_BYTES = 255
 
@@ -69,6 +68,7 @@ class ParsedName:
     kind: NameKind
     job: JobKey | None = None
     node: str | None = None
+    meter: str | None = None
 
 
 def new_run_id(now: datetime, entropy: str) -> str:
@@ -116,8 +116,13 @@ def parse_name(name: str) -> ParsedName | None:
         return ParsedName("end", job)
     if rest == "slurm.json":
         return ParsedName("slurm", job)
+    if rest == "nodes.json":
+        return ParsedName("nodes", job)
     if rest == "sidecar.log":
         return ParsedName("log", job)
+    metered = _METERED.fullmatch(rest)
+    if metered is not None:
+        return ParsedName("meter", job, decode_node(metered["node"]), metered["meter"])
     node = rest.removesuffix(".jsonl")
     if node == rest or not node:
         return None
@@ -203,9 +208,16 @@ class RunDir:
 
     def samples(self, job_id: str, restart: int, node: str) -> Path:
         """The sidecar's file of one node. Raises ``ValueError`` for what cannot be a file name."""
+        return self._of_node(job_id, restart, node, "jsonl")
+
+    def meter(self, job_id: str, restart: int, node: str, meter: str) -> Path:
+        """What the meter of this name said of one node. Raises ``ValueError`` for what cannot be a file name."""
+        return self._of_node(job_id, restart, node, f"{meter}.meter")
+
+    def _of_node(self, job_id: str, restart: int, node: str, ending: str) -> Path:
         encoded = encode_node(node)
-        name = f"{_per_job(job_id, restart)}.{encoded}.jsonl"
-        if not encoded or len(name.encode()) > _MAX_NAME_BYTES:
+        name = f"{_per_job(job_id, restart)}.{encoded}.{ending}"
+        if not encoded or len(name.encode()) > _MAX_NAME_BYTES or "/" in ending:
             raise ValueError(f"not a node name: {node[:80]!r}")
         return self.path / name
 
@@ -215,9 +227,13 @@ class RunDir:
     def slurm_json(self, job_id: str, restart: int) -> Path:
         return self.path / f"{_per_job(job_id, restart)}.slurm.json"
 
+    def nodes_json(self, job_id: str, restart: int) -> Path:
+        """What was known of the job's nodes when it was over."""
+        return self.path / f"{_per_job(job_id, restart)}.nodes.json"
+
     def names(self) -> list[tuple[str, ParsedName | None]]:
         """Every name in the directory, sorted, with what it says. Names that begin with a dot (temporary
-        files of :func:`write_json_atomic`) are left out. Raises ``OSError`` where it cannot be listed."""
+        files of ``write_json_atomic``) are left out. Raises ``OSError`` where it cannot be listed."""
         names = sorted(name for name in os.listdir(self.path) if not name.startswith("."))
         return [(name, parse_name(name)) for name in names]
 
@@ -231,26 +247,6 @@ class RunDir:
         """The (job, restart) of which any file is there, in order. Raises ``OSError``."""
         found = {parsed.job for _, parsed in self.names() if parsed is not None and parsed.job is not None}
         return sorted(found, key=lambda job: job.sort_key)
-
-
-def write_json_atomic(path: Path, obj: Any) -> None:
-    """Write ``obj`` as JSON so that a reader sees the old file or the whole new one (0600).
-
-    The data reach the disk before the name does, so a power cut leaves no empty file behind the name.
-    Raises ``OSError``; ``ValueError`` for NaN, which JSON does not have.
-    """
-    data = (json.dumps(obj, allow_nan=False, ensure_ascii=True) + "\n").encode()
-    temp = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temp, path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
 
 
 def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[RunDir]:

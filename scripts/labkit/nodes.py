@@ -129,30 +129,15 @@ def _make_namespace(node: str) -> None:
     if not POWERCAP.is_dir():
         # sysfs takes no new directories, so show it through an overlay that has one more.
         (home / "class" / "powercap").mkdir(parents=True, exist_ok=True)
-        _inside(
-            node,
-            "mount",
-            "-n",
-            "-t",
-            "overlay",
-            "overlay",
-            "-o",
-            f"lowerdir={home}/class:/sys/class",
-            "/sys/class",
-        )
+        _lay_over(node, home / "class", "/sys/class")
     _inside(node, "mount", "-n", "--bind", f"{home}/powercap", str(POWERCAP))
-    # Without upperdir the overlay is read-only, and every program's plain dlopen() finds the library.
-    _inside(
-        node,
-        "mount",
-        "-n",
-        "-t",
-        "overlay",
-        "overlay",
-        "-o",
-        f"lowerdir={home}/lib:{library_dir}",
-        library_dir,
-    )
+    # Every program's plain dlopen() finds the library there.
+    _lay_over(node, home / "lib", library_dir)
+
+
+def _lay_over(node: str, folder: Path, target: str) -> None:
+    """Show ``folder`` over ``target`` on the node. Without upperdir the overlay is read-only."""
+    _inside(node, "mount", "-n", "-t", "overlay", "overlay", "-o", f"lowerdir={folder}:{target}", target)
 
 
 def _inside(node: str, *argv: str) -> None:

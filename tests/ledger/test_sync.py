@@ -17,6 +17,7 @@ from fake_spool import START_NS, FakeSpool
 
 from hpcfrugal.errors import DataError, SetupError
 from hpcfrugal.ledger import store
+from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
@@ -419,9 +420,12 @@ def test_check_still_compares_the_other_runs(spool: FakeSpool) -> None:
     run, other = spool.whole_run("17"), spool.whole_run("18")
     do_sync(spool)
     run.run_dir.end_json("17", 0).unlink()
-    other.slurm("FAILED", job_id="18")
-    assert [line[:7] for line in check(spool.root, spool.ledger).differences] == [
-        "- files", "- jobs ", "+ files", "+ jobs ",
+    with sqlite3.connect(spool.ledger) as connection:
+        connection.execute("UPDATE jobs SET exit_code = 9")
+    connection.close()
+    lines = check(spool.root, spool.ledger).differences
+    assert [(line[:7], json.loads(line[7:])["run_id"]) for line in lines] == [
+        ("- jobs ", other.run_id), ("+ jobs ", other.run_id),
     ]  # fmt: skip
 
 
@@ -580,16 +584,55 @@ def test_another_derivation_reads_everything_again(spool: FakeSpool, monkeypatch
     assert do_sync(spool).files_read == 0
 
 
-def test_check_sees_a_changed_row_and_what_was_not_synced(spool: FakeSpool) -> None:
-    run = spool.whole_run()
+def test_check_sees_a_changed_row(spool: FakeSpool) -> None:
+    spool.whole_run()
     do_sync(spool)
     found = check(spool.root, spool.ledger)
-    assert (found.damage, found.differences) == ((), ())
-    run.end(exit_code=9)
-    run.slurm("FAILED", exit_code=9)
+    assert (found.damage, found.unread, found.differences) == ((), (), ())
+    with sqlite3.connect(spool.ledger) as connection:
+        connection.execute("UPDATE jobs SET exit_code = 9")
+    connection.close()
     lines = check(spool.root, spool.ledger).differences
-    assert [line[:7] for line in lines] == ["- files", "- files", "- jobs ", "+ files", "+ files", "+ jobs "]
-    assert json.loads(lines[5][7:])["exit_code"] == 9
+    assert [line[:7] for line in lines] == ["- jobs ", "+ jobs "]
+    assert [json.loads(line[7:])["exit_code"] for line in lines] == [9, 0]
+
+
+def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, other = spool.whole_run(), spool.whole_run("18")
+    do_sync(spool)
+    run.end(exit_code=9)
+    new = spool.whole_run("19")
+    for compare in (True, False):
+        found = check(spool.root, spool.ledger, compare=compare)
+        assert set(found.unread) == {run.run_id, new.run_id}
+        assert found.differences == ()
+    # The others are compared all the same.
+    with sqlite3.connect(spool.ledger) as connection:
+        connection.execute("UPDATE runs SET name = 'x'")
+    connection.close()
+    lines = check(spool.root, spool.ledger).differences
+    assert [json.loads(line[7:])["run_id"] for line in lines] == [other.run_id, other.run_id]
+    # Nothing of a ledger that another version of the program has made can be compared.
+    monkeypatch.setattr("hpcfrugal.ledger.sync.DERIVATION", "next")
+    found = check(spool.root, spool.ledger)
+    assert (set(found.unread), found.differences) == ({run.run_id, other.run_id, new.run_id}, ())
+
+
+def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = spool.whole_run()
+    do_sync(spool)
+    fill = engine._fill
+
+    def meanwhile(*args: Any) -> SyncResult:
+        run.end(exit_code=9)
+        spool.whole_run("18")
+        done = fill(*args)
+        spool.whole_run("19")
+        return done
+
+    monkeypatch.setattr(engine, "_fill", meanwhile)
+    found = check(spool.root, spool.ledger)
+    assert (len(found.unread), found.differences) == (3, ())
 
 
 def test_buckets_and_channels_hold_the_same_energy(spool: FakeSpool) -> None:

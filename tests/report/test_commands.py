@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -325,6 +326,10 @@ def test_filters(spool: FakeSpool, call: Call) -> None:
         (["--until", "soon"], "--until"),
         (["--since", "2026-11-21", "--until", "2026-11-19"], "--until"),
         (["--month", "2026-11", "--since", "7d"], "--month"),
+        (["--month", "2026-13"], "--month"),
+        (["--month", "0000-01"], "--month"),
+        (["--month", "9999-12"], "--month"),
+        (["--month", "7d"], "--month"),
         (["--by", "colour"], "--by"),
         (["--tag", "x"], "--tag"),
         (["--json", "--csv"], "--csv"),
@@ -419,12 +424,20 @@ def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:
     assert '"job_id": "17"' in first
     with run.run_dir.samples("17", 0, "n1").open("a") as file:
         file.write("garbage\n")
-    result = call("ledger", "check")
-    assert result.code == 4
-    assert "differs from the spool" in result.err
+    unread = "not read yet (run `hpcfrugal ledger sync`): 1 run\nthe ledger is sound"
+    assert call("ledger", "check") == Result(0, f"{unread} and agrees with the spool as far as that is read\n", "")
+    assert call("ledger", "check", "--quick") == Result(0, f"{unread}\n", "")
+    assert json.loads(call("ledger", "check", "--json").out)["runs_unread"] == [run.run_id]
     result = call("ledger", "sync")
     assert "problems in 1 file;" in result.err
     assert call("ledger", "check").code == 0
+    with sqlite3.connect(spool.ledger) as connection:
+        connection.execute("UPDATE runs SET name = 'x'")
+    connection.close()
+    result = call("ledger", "check")
+    assert result.code == 4
+    assert "differs from the spool in 2 rows" in result.err
+    assert call("ledger", "rebuild").code == 0
     result = call("ledger", "check", "--strict", "--json")
     assert result.code == 4
     assert json.loads(result.out)["problems"] == [f"{run.run_id}/17.0.n1.jsonl: 1 line: not valid JSON"]

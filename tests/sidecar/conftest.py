@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ if FAKES not in sys.path:
 
 from fake_nvml import FakeNvml, compile_library  # noqa: E402
 from fake_rapl import FakeRapl, two_sockets  # noqa: E402
+from small_disk import mounted  # noqa: E402
 
 from hpcfrugal.bundle import sidecar_zipapp  # noqa: E402
 
@@ -49,3 +50,10 @@ def run_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir(mode=0o700)
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    with mounted(tmp_path / "small") as folder:
+        yield folder

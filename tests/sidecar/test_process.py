@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import os
 import resource
 import shutil
@@ -11,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 from fake_nvml import FakeNvml
 from fake_rapl import FakeRapl, Stepper, two_sockets
 from sidecar_process import RUN_ID, SidecarProcess, clean_environ, deny, without_override
+from small_disk import fill
 
 SIDECAR = Path(__file__).resolve().parents[2] / "hpcfrugal/sidecar"
 
@@ -223,26 +223,6 @@ def test_run_directory_removed_half_way(zipapp: Path, run_dir: Path, rapl: FakeR
     assert code == 0
     assert seconds < 1
     assert stderr.count("\n") == 1
-
-
-def fill(path: Path) -> None:
-    """Write to ``path`` until not a page fits any more."""
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_disk_that_fills_and_empties(zipapp: Path, small_disk: Path, rapl: FakeRapl) -> None:

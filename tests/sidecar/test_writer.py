@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_disk import fill
 
 from hpcfrugal.sidecar import say
 from hpcfrugal.sidecar.writer import Locked, Writer
@@ -17,34 +16,6 @@ from hpcfrugal.sidecar.writer import Locked, Writer
 @pytest.fixture(autouse=True)
 def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(say, "_said", set())
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Append to ``path`` until nothing fits any more."""
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        for size in (4096, 1):
-            while True:
-                try:
-                    os.write(fd, b"x" * size)
-                except OSError:
-                    break
-    finally:
-        os.close(fd)
 
 
 def test_lines_are_appended_and_private(tmp_path: Path) -> None:

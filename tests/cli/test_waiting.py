@@ -1,0 +1,50 @@
+"""What `submit --wait` looks at while it waits, and how often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from hpcfrugal.cli import waiting
+from hpcfrugal.live import Draw
+from hpcfrugal.spool import RunDir, write_json_atomic
+from hpcfrugal.submission import Prepared
+
+RUN_ID = "20261121T100000Z-00000000"
+
+
+def test_sample_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, looks = 100.0, 0
+
+    def read_draw(run_dir: RunDir) -> Draw:
+        nonlocal looks
+        looks += 1
+        return Draw(power_w={"cpu": 10.0 * looks})
+
+    monkeypatch.setattr(waiting, "read_draw", read_draw)
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now_s))
+    progress = waiting._Progress()
+    run_dir = RunDir(tmp_path / RUN_ID)
+    shown = []
+    for _ in range(9):
+        shown.append(progress._power_w(run_dir))
+        now_s += 0.25
+    assert shown == [10.0] * 4 + [20.0] * 4 + [30.0]
+    assert progress._power_w(RunDir(tmp_path / RUN_ID.replace("0", "1"))) == 40.0
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [('{"exit_code": 3}', {"17": 3}), ('{"exit_co', {}), ('{"exit_code": null}', {}), ("[]", {}), ("", {})],
+)
+def test_an_end_record_that_is_half_there_says_nothing_yet(tmp_path: Path, text: str, codes: dict[str, Any]) -> None:
+    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir.path.mkdir()
+    run_dir.end_json("17", 0).write_text(text)
+    job = cast(Prepared, SimpleNamespace(run_dir=run_dir))
+    assert waiting._end_codes(job) == codes
+    write_json_atomic(run_dir.end_json("17", 1), {"exit_code": 0})
+    assert waiting._end_codes(job) == {"17": 0}
