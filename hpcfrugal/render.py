@@ -51,6 +51,25 @@ class UserScript:
     text: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """When a job that can be interrupted runs, and what its batch script needs to keep to that.
+
+    ``windows`` are (start, end) in seconds since the epoch, in order. ``limit_s`` is the run time that the job may
+    need in all, ``deadline_s`` the moment by which it must have finished, ``margin_s`` the wait in the queue to be
+    allowed for each time that it comes back. Costs are run time, ``grace_s`` the longest wait for a checkpoint.
+    """
+
+    windows: tuple[tuple[int, int], ...]
+    limit_s: int
+    deadline_s: int
+    margin_s: int
+    signal: str
+    grace_s: int
+    restart_cost_s: int = 0
+    checkpoint_cost_s: int = 0
+
+
 def builtin_templates() -> Path:
     """The directory of the templates that ship with hpcfrugal.
 
@@ -144,6 +163,7 @@ def render(
     pythons: Sequence[str] = DEFAULT_PYTHONS,
     template_dirs: Sequence[Path] = (),
     where: str = "job",
+    segments: SegmentPlan | None = None,
 ) -> Rendered:
     """Render the batch script of one job.
 
@@ -154,6 +174,7 @@ def render(
         slurm: False renders for the local backend.
         pythons: interpreters for the sidecar to try on a node, in this order.
         where: the file's name in error messages.
+        segments: for a job that is stopped and started again; Slurm only. With one window it runs in one go.
 
     Raises:
         InputError: no such template, or the template does not render.
@@ -184,6 +205,7 @@ def render(
         "env": spec.env,
         "modules": spec.modules,
         "container": _container_arguments(spec),
+        "segments": segments if segments is not None and slurm and len(segments.windows) > 1 else None,
     }
     try:
         template = _environment(template_dirs).get_template(f"{name}.sbatch.j2")

@@ -17,7 +17,7 @@ import pytest
 import hpcfrugal.render
 from hpcfrugal.jobspec import job_from_mapping
 from hpcfrugal.options import sbatch_options
-from hpcfrugal.render import UserScript, builtin_templates, render, template_names
+from hpcfrugal.render import SegmentPlan, UserScript, builtin_templates, render, template_names
 
 GOLDEN = Path(__file__).parent / "golden"
 NASTY = "a'; touch /tmp/pwned #"
@@ -51,6 +51,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "args": ["--seed", "1 2"],
         "directives": ["#SBATCH -p batch   # the usual one", "#SBATCH --time=10"],
     },
+    "segments": {"name": "segments", "command": "python train.py", "resources": {"time": "2:00:00"}},
     "unmeasured": {"name": "unmeasured", "command": "true", "energy": "off"},
     "hostile": {
         "name": NASTY,
@@ -65,6 +66,18 @@ JOBS: dict[str, dict[str, Any]] = {
 }
 
 
+SEGMENTS = SegmentPlan(
+    windows=((1_795_300_200, 1_795_303_800), (1_795_325_400, 1_795_329_000)),
+    limit_s=7200,
+    deadline_s=1_795_340_000,
+    margin_s=90,
+    signal="USR1",
+    grace_s=60,
+    restart_cost_s=20,
+    checkpoint_cost_s=10,
+)
+
+
 def rendered(name: str, *, slurm: bool = True) -> str:
     spec = job_from_mapping(JOBS[name])
     script = UserScript(["/bin/bash"], "/run/script.user", "#!/bin/bash\necho it's\n") if spec.script else None
@@ -75,6 +88,7 @@ def rendered(name: str, *, slurm: bool = True) -> str:
         run_id="20261121T000000Z-00000000",
         run_dir=Path("/home/alice/it's/20261121T000000Z-00000000"),
         slurm=slurm,
+        segments=SEGMENTS if name == "segments" else None,
     ).text
 
 

@@ -1,0 +1,237 @@
+"""The batch script of a job in segments, really run: it asks for the checkpoint, comes back, and is never late."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcfrugal.bundle import sidecar_zipapp
+from hpcfrugal.jobspec import job_from_mapping
+from hpcfrugal.render import SegmentPlan, UserScript, render
+
+SCONTROL = """#!/bin/bash
+echo "$*" >>"$FAKE_SCONTROL/calls"
+case $1 in
+  show) echo "JobId=17 Restarts=0 Requeue=${FAKE_REQUEUE:-1} " ;;
+  requeue) exit "${FAKE_REQUEUE_CODE:-0}" ;;
+esac
+"""
+
+PROGRAM = """
+import os, signal, sys, time
+path = "state"
+done = int(open(path).read()) if os.path.exists(path) else 0
+def stop(*_):
+    time.sleep(float(os.environ.get("SAVE_S", "0.3")))
+    open(path, "w").write(str(done))
+    print("saved", flush=True)
+    if os.environ.get("GO_ON") != "1":
+        os._exit(int(os.environ.get("SAVED_CODE", "0")))
+if os.environ.get("DEAF") != "1":
+    signal.signal(signal.SIGUSR1, stop)
+open("ready", "w").close()
+while done < int(sys.argv[1]):
+    time.sleep(0.1)
+    done += 1
+print("finished", flush=True)
+"""
+
+
+class Job:
+    """A job in segments on one node: every second-long piece of a timeline that starts when the script does."""
+
+    def __init__(self, folder: Path, command: str, *, script: UserScript | None = None, **plan: Any) -> None:
+        self.folder = folder
+        self.run_dir = folder / "it's a run"
+        self.run_dir.mkdir(mode=0o700)
+        sidecar_zipapp(self.run_dir / "sidecar.pyz")
+        (folder / "bin").mkdir()
+        (folder / "bin/scontrol").write_text(SCONTROL)
+        (folder / "bin/scontrol").chmod(0o755)
+        (folder / "program.py").write_text(PROGRAM)
+        self.begun = int(time.time())
+        windows = plan.pop("windows", ((0, 2), (100, 110)))
+        spec = {"name": "t", "script": script.path} if script else {"name": "t", "command": command}
+        if script:
+            spec["args"] = ["40"]  # type: ignore[assignment]
+        self.text = render(
+            job_from_mapping(spec),
+            flags=[],
+            script=script,
+            run_id="20261121T000000Z-00000000",
+            run_dir=self.run_dir,
+            slurm=True,
+            pythons=[sys.executable],
+            segments=SegmentPlan(
+                windows=tuple((self.begun + start, self.begun + end) for start, end in windows),
+                deadline_s=self.begun + plan.pop("deadline", 1000),
+                **{"limit_s": 60, "margin_s": 0, "signal": "USR1", "grace_s": 5, **plan},
+            ),
+        ).text
+        (folder / "slurm_script").write_text(self.text)
+        self.environ = {
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "17",
+            "SLURM_CLUSTER_NAME": "c",
+            "HOME": str(folder),
+            "FAKE_SCONTROL": str(folder),
+        }
+
+    def start(self, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["/bin/bash", self.folder / "slurm_script"],
+            cwd=self.folder,
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, **environ: str) -> tuple[int, str, str]:
+        process = self.start(**environ)
+        out, err = process.communicate(timeout=40)
+        return process.returncode, out, err
+
+    def calls(self) -> list[str]:
+        path = self.folder / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def end(self, restart: int = 0) -> dict[str, Any]:
+        data = json.loads((self.run_dir / f"17.{restart}.end.json").read_text())
+        assert isinstance(data, dict)
+        return data
+
+    def start_time(self, seconds: int) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(self.begun + seconds))
+
+
+RUN = f"{sys.executable} program.py 40"
+
+
+def test_stops_at_the_end_of_its_segment_and_comes_back(tmp_path: Path) -> None:
+    one = Job(tmp_path, f"echo first; {RUN}; echo never")
+    assert one.run() == (0, "first\nsaved\n", "")
+    assert one.calls() == ["show job 17", "requeue 17", f"update JobId=17 StartTime={one.start_time(100)}"]
+    end = one.end()
+    assert end["exit_code"] == 0
+    assert end["segment"]["outcome"] == "checkpointed"
+    assert end["segment"]["next_start_wall_s"] == one.begun + 100
+    assert 2 <= end["segment"]["asked_wall_s"] - one.begun <= 4
+    lines = [json.loads(line) for path in one.run_dir.glob("17.0.*.jsonl") for line in path.read_text().splitlines()]
+    assert (lines[-1]["kind"], lines[-1]["reason"]) == ("end", "stopped")
+    # It left nothing behind that runs.
+    assert subprocess.run(["pgrep", "-f", str(tmp_path)], check=False).returncode == 1
+    # When it is back its state is there, and in the last segment nothing stops it.
+    assert int((tmp_path / "state").read_text()) >= 5
+    one.begun -= 100
+    assert one.run(SLURM_RESTART_COUNT="1", DEAF="1") == (0, "first\nfinished\nnever\n", "")
+    assert len(one.calls()) == 3
+    assert one.end(1)["segment"] is None
+
+
+def test_a_program_without_a_shell_above_it(tmp_path: Path) -> None:
+    script = UserScript([sys.executable], str(tmp_path / "program.py"), None)
+    one = Job(tmp_path, "", script=script)
+    assert one.run() == (0, "saved\n", "")
+    assert one.calls()[1:] == ["requeue 17", f"update JobId=17 StartTime={one.start_time(100)}"]
+
+
+@pytest.mark.parametrize("script", [False, True])
+def test_a_checkpoint_that_fails_is_the_jobs_end(tmp_path: Path, script: bool) -> None:
+    one = Job(
+        tmp_path,
+        f"{RUN} || exit 9",
+        script=UserScript([sys.executable], str(tmp_path / "program.py"), None) if script else None,
+    )
+    assert one.run(SAVED_CODE="9") == (9, "saved\n", "")
+    assert one.calls() == ["show job 17"]
+    assert one.end()["segment"]["outcome"] == "failed"
+
+
+def test_the_job_ends_by_itself_before_its_segment(tmp_path: Path) -> None:
+    one = Job(tmp_path, "sleep 0.5; exit 3")
+    assert one.run() == (3, "", "")
+    assert one.calls() == []
+    assert one.end()["segment"] is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "plan", "outcome"),
+    [
+        ({"DEAF": "1"}, {}, "not-handled"),
+        ({"FAKE_REQUEUE": "0"}, {}, "no-requeue"),
+        # 60 s of run time, 55 s until the deadline: whoever stops now would be late.
+        ({}, {"deadline": 55}, "no-time"),
+        ({}, {"deadline": 70, "margin_s": 15}, "no-time"),
+    ],
+)
+def test_it_runs_on_where_stopping_is_not_possible(
+    tmp_path: Path, environ: dict[str, str], plan: dict[str, int], outcome: str
+) -> None:
+    one = Job(tmp_path, RUN, **plan)
+    assert one.run(**environ) == (0, "finished\n", "")
+    assert "requeue 17" not in one.calls()
+    assert one.end()["segment"]["outcome"] == outcome
+
+
+def test_the_next_start_leaves_time_before_the_deadline(tmp_path: Path) -> None:
+    # 60 s of run time in all: after 2 to 4 s about 57 are left, so 80 - 57 - 10 is the latest start.
+    one = Job(tmp_path, RUN, deadline=80, margin_s=10)
+    assert one.run()[0] == 0
+    begun = one.end()["segment"]["asked_wall_s"]
+    assert one.end()["segment"]["next_start_wall_s"] <= one.begun + 80 - 10 - (60 - (begun - one.begun)) + 1
+    assert one.end()["segment"]["next_start_wall_s"] < one.begun + 100
+
+
+def test_run_time_that_was_saved_counts_when_it_comes_back(tmp_path: Path) -> None:
+    one = Job(tmp_path, RUN, deadline=62, windows=((0, 2), (10, 100), (300, 310)))
+    (one.run_dir / ".17.progress").write_text("0 100 50\n")
+    # 60 - 50 = 10 s are left, so there is time to stop; without the 50 s there would be none.
+    assert one.run(SLURM_RESTART_COUNT="1")[:2] == (0, "saved\n")
+    counted = [int(line.split()[2]) for line in (one.run_dir / ".17.progress").read_text().splitlines()]
+    assert counted[0] == 50
+    assert 1 <= counted[1] <= 4
+
+
+def test_a_program_that_goes_on_after_its_checkpoint_is_ended(tmp_path: Path) -> None:
+    one = Job(tmp_path, RUN + "0", grace_s=2)
+    assert one.run(GO_ON="1")[:2] == (137, "saved\n")
+    assert one.calls()[1] == "requeue 17"
+    assert one.end()["segment"]["outcome"] == "overdue"
+    # Nobody knows what it saved, so nothing of it counts.
+    assert (one.run_dir / ".17.progress").read_text().split()[2] == "0"
+
+
+def test_a_job_that_cannot_come_back_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    one = Job(tmp_path, RUN)
+    assert one.run(FAKE_REQUEUE_CODE="1") == (0, "saved\nfinished\n", "")
+    assert one.calls().count("requeue 17") == 1
+
+
+def test_cancelled_while_it_saves(tmp_path: Path) -> None:
+    one = Job(tmp_path, RUN, grace_s=20)
+    process = one.start(SAVE_S="3")
+    until = time.monotonic() + 20
+    while "show job 17" not in one.calls():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGTERM
+    assert "requeue 17" not in one.calls()
+    assert one.end()["segment"]["outcome"] == "interrupted"
+
+
+def test_one_window_is_an_ordinary_job(tmp_path: Path) -> None:
+    one = Job(tmp_path, RUN, windows=((0, 2),))
+    assert "scontrol" not in one.text
