@@ -7,15 +7,19 @@ A command-line option stands above all of these; the commands apply it themselve
     backend = "auto"                             # auto | slurm_cli | local
     [sidecar]
     python = ["python3", "/usr/bin/python3"]     # interpreters to try on a node, in this order
+    [carbon]
+    zone = "FR"                                  # grid zone of the cluster
+    provider = "energy-charts"                   # who tells its carbon intensity; by the zone where not given
 
 Each key has an environment variable: ``HPCFRUGAL_SPOOL``, ``HPCFRUGAL_LEDGER``, ``HPCFRUGAL_BACKEND``,
-``HPCFRUGAL_SIDECAR_PYTHON`` (colon-separated). Besides the keys a file may hold named entries of the kinds in
-``TABLES``, such as ``[meters.rack3]``; whoever uses them says what may stand in one.
+``HPCFRUGAL_SIDECAR_PYTHON`` (colon-separated), ``HPCFRUGAL_ZONE``, ``HPCFRUGAL_PROVIDER``. Besides the keys a file may
+hold named entries of the kinds in ``TABLES``, such as ``[meters.rack3]``; whoever uses them says what may stand in one.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -28,6 +32,9 @@ SITE_DIR = Path("/etc/hpcfrugal")
 BACKENDS = ("auto", "slurm_cli", "local")
 TABLES = ("forecasts", "meters", "nodes", "queues")
 """Kinds of named entries. An entry of the user's file hides the site's of the same name as a whole."""
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class Config:
     ledger: Path
     backend: str
     sidecar_python: tuple[str, ...]
+    carbon_zone: str | None
+    carbon_provider: str | None
     origins: Mapping[str, str]
     tables: Mapping[str, Mapping[str, Entry]]
 
@@ -109,11 +118,20 @@ def _pythons(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def zone_name(value: Any) -> str:
+    """The name of a grid zone or a provider. Raises ValueError where it is none."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError('needs a name of letters, digits, "_", "." and "-", such as "FR"')
+    return value
+
+
 _KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "spool": ("HPCFRUGAL_SPOOL", _path),
     "ledger": ("HPCFRUGAL_LEDGER", _path),
     "backend": ("HPCFRUGAL_BACKEND", _backend),
     "sidecar.python": ("HPCFRUGAL_SIDECAR_PYTHON", _pythons),
+    "carbon.zone": ("HPCFRUGAL_ZONE", zone_name),
+    "carbon.provider": ("HPCFRUGAL_PROVIDER", zone_name),
 }
 
 
@@ -189,6 +207,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         "ledger": data_dir(environ) / "ledger.db",
         "backend": "auto",
         "sidecar.python": (),
+        "carbon.zone": None,
+        "carbon.provider": None,
     }
     origins = dict.fromkeys(values, "default")
     for name, table in reversed(sources):
@@ -207,6 +227,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         ledger=values["ledger"],
         backend=values["backend"],
         sidecar_python=values["sidecar.python"],
+        carbon_zone=values["carbon.zone"],
+        carbon_provider=values["carbon.provider"],
         origins=origins,
         tables=tables,
     )

@@ -3,6 +3,7 @@
     HpcfrugalError            exit code 1   the job or the command failed
     ├── InputError            exit code 2   a file, key or option is wrong; carries every problem found
     ├── SetupError            exit code 3   the environment lacks something (no Slurm, no permission)
+    │   └── ForecastError                   no carbon intensity to be had
     └── DataError             exit code 4   stored data was refused (damaged or foreign)
 
 The command line turns each into its message, its hint and its exit code; a traceback is a bug.
@@ -60,6 +61,10 @@ class SetupError(HpcfrugalError):
     """Something outside the program is missing or refuses: Slurm, a permission, a directory."""
 
     exit_code = 3
+
+
+class ForecastError(SetupError):
+    """No carbon intensity to be had: nobody gives one for the zone, or who does is down, slow or not to be believed."""
 
 
 class DataError(HpcfrugalError):

@@ -1,0 +1,191 @@
+"""Answers of providers, kept on disk for all commands of one user.
+
+One file for each question. It holds figures and times, never credentials. A lock beside it lets one process ask while
+the others wait for its answer, so that a thousand jobs submitted at once make one request; a failure is kept for a
+short while for the same reason. Files are replaced as a whole, and one that is damaged counts as none.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.carbon.files import read_regular
+from hpcfrugal.carbon.instants import iso, parse_iso
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.errors import DataError
+
+_SCHEMA = 1
+_KEPT_S = 7 * 86_400
+_LONGEST = 64 * 1024 * 1024
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer as it was, with when it was asked for and until when it holds."""
+
+    series: CarbonSeries
+    notes: tuple[str, ...]
+    fetched_at: datetime
+    expires_at: datetime
+
+    def fresh(self, now: datetime) -> bool:
+        """Whether it still holds. One from the future is of a clock that went wrong, and does not."""
+        return self.fetched_at <= now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed attempt, and until when nobody is to try again."""
+
+    message: str
+    hint: str | None
+    at: datetime
+    until: datetime
+
+
+class Cache:
+    """The folder of answers. ``notes`` gathers what a reader should know of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+
+    def read(self, key: Mapping[str, Any]) -> Kept | None:
+        """The kept answer to a question, None where there is none."""
+        told = self._load(self._path(key, "json"), key)
+        if told is None:
+            return None
+        try:
+            notes = tuple(str(note) for note in told["notes"])
+            series = CarbonSeries.from_json(told["series"])
+            return Kept(series, notes, parse_iso(told["fetched_at"]), parse_iso(told["expires_at"]))
+        except (KeyError, TypeError, ValueError, DataError):
+            self._note_damaged(self._path(key, "json"))
+            return None
+
+    def write(self, key: Mapping[str, Any], kept: Kept) -> None:
+        """Keep an answer, and forget an earlier failure."""
+        told = {"series": kept.series.to_json(), "notes": list(kept.notes)}
+        times = {"fetched_at": iso(kept.fetched_at), "expires_at": iso(kept.expires_at)}
+        if self._store(self._path(key, "json"), key, told | times):
+            self._path(key, "failed.json").unlink(missing_ok=True)
+            self._prune()
+
+    def read_failure(self, key: Mapping[str, Any]) -> Failure | None:
+        """The failure that is still to be waited out, as far as is known."""
+        told = self._load(self._path(key, "failed.json"), key)
+        if told is None:
+            return None
+        try:
+            hint = None if told["hint"] is None else str(told["hint"])
+            return Failure(str(told["message"]), hint, parse_iso(told["at"]), parse_iso(told["until"]))
+        except (KeyError, TypeError, ValueError):
+            self._note_damaged(self._path(key, "failed.json"))
+            return None
+
+    def write_failure(self, key: Mapping[str, Any], failure: Failure) -> None:
+        """Keep a failure for those who come next."""
+        told = {"message": failure.message, "hint": failure.hint, "at": iso(failure.at), "until": iso(failure.until)}
+        self._store(self._path(key, "failed.json"), key, told)
+
+    @contextmanager
+    def lock(self, key: Mapping[str, Any], deadline: float) -> Iterator[bool]:
+        """Whether the question is ours to ask; waits for others until ``deadline`` of ``time.monotonic``.
+
+        Where the file system knows no locks, everybody asks. A lock ends with its process, however that ends.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._path(key, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            self._note(f"{self.folder}: answers are not kept: {error.strerror}")
+            yield True
+            return
+        try:
+            yield self._taken(descriptor, deadline)
+        finally:
+            os.close(descriptor)
+
+    def _taken(self, descriptor: int, deadline: float) -> bool:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_POLL_S)
+            except OSError as error:
+                self._note(f"{self.folder}: cannot be locked: {error.strerror}")
+                return True
+
+    def _path(self, key: Mapping[str, Any], suffix: str) -> Path:
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{digest[:32]}.{suffix}"
+
+    def _load(self, path: Path, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        try:
+            content, status = read_regular(path, _LONGEST, follow=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._note(f"{path}: cannot be read: {error.strerror}")
+            return None
+        if status.st_uid != os.getuid():
+            self._note(f"{path}: is another user's and was ignored")
+            return None
+        try:
+            told = json.loads(content)
+        except (ValueError, RecursionError):
+            self._note_damaged(path)
+            return None
+        if not isinstance(told, dict) or told.get("schema") != _SCHEMA or told.get("key") != dict(key):
+            self._note_damaged(path)
+            return None
+        return told
+
+    def _store(self, path: Path, key: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with open(descriptor, "w", encoding="utf-8") as opened:
+                json.dump({"schema": _SCHEMA, "key": dict(key), **told}, opened)
+            os.replace(part, path)
+        except OSError as error:
+            self._note(f"{self.folder}: answers are not kept: {error.strerror}")
+            return False
+        return True
+
+    def _prune(self) -> None:
+        """Remove what nobody has asked for in a week, and what a killed process left."""
+        oldest = time.time() - _KEPT_S
+        try:
+            with os.scandir(self.folder) as entries:
+                # A lock stays: to remove one that is held would let two in.
+                old = [entry for entry in entries if not entry.name.endswith(".lock")]
+                for entry in old:
+                    if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                        os.unlink(entry.path)
+        except FileNotFoundError:
+            return  # another process was faster
+        except OSError as error:
+            self._note(f"{self.folder}: old answers stay: {error.strerror}")
+
+    def _note_damaged(self, path: Path) -> None:
+        self._note(f"{path}: is damaged and was ignored")
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)

@@ -1,0 +1,57 @@
+"""A forecast made longer by a stated model; nothing does this unasked.
+
+The result carries the mark: ``assumed_from`` says from where on, ``assumed_by`` names the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Literal
+
+from hpcfrugal.carbon.instants import from_us, instant_us, iso, span_us
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.errors import DataError
+
+Model = Literal["same-time-yesterday", "same-time-last-week"]
+# Persistence: a slot repeats what was known for the time so long before it.
+PERIODS: dict[Model, timedelta] = {
+    "same-time-yesterday": timedelta(days=1),
+    "same-time-last-week": timedelta(days=7),
+}
+
+
+def extended(series: CarbonSeries, until: datetime, model: Model = "same-time-yesterday") -> CarbonSeries:
+    """The series up to ``until``, its last day or week repeated as often as that takes; gaps are repeated too.
+
+    A series that reaches ``until`` comes back as it is. A day is 24 h of UTC, so a change of the clock shifts the
+    repeated day by an hour of local time.
+
+    Raises DataError where the series is shorter than what the model repeats.
+    """
+    period, end = span_us(PERIODS[model]), instant_us(until)
+    known_to = series.edges_us[-1]
+    if end <= known_to:
+        return series
+    if known_to - series.edges_us[0] < period:
+        raise DataError(
+            f"{model} needs {PERIODS[model]} of {series.zone!r}; known is {iso(series.start)} to {iso(series.end)}"
+        )
+    last = series.slice(from_us(known_to - period), from_us(known_to))
+    edges, values = list(series.edges_us), list(series.values)
+    shift = period
+    while edges[-1] < end:
+        for index, value in enumerate(last.values):
+            edge = min(last.edges_us[index + 1] + shift, end)
+            edges.append(edge)
+            values.append(value)
+            if edge == end:
+                break
+        shift += period
+    return replace(
+        series,
+        edges_us=tuple(edges),
+        values=tuple(values),
+        assumed_from=series.assumed_from or series.end,
+        assumed_by=model if series.assumed_by in (None, model) else f"{series.assumed_by}, then {model}",
+    )

@@ -1,0 +1,221 @@
+"""The two questions that the rest of the program has: what will the intensity be, and what was it.
+
+Each is answered in under five seconds or by one ForecastError that says why not. A forecast names its provider, when
+it was issued and whether it is an old one that stands in. What was is never filled up from a forecast, and a yearly
+mean only where the caller accounts for energy that is already used.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from hpcfrugal.carbon.cache import Cache
+from hpcfrugal.carbon.fetch import Clock, Fetched, Fetcher
+from hpcfrugal.carbon.instants import iso
+from hpcfrugal.carbon.select import Choice, choices, zone_of
+from hpcfrugal.carbon.series import CarbonSeries, Signal
+from hpcfrugal.config import Config, cache_dir
+from hpcfrugal.data.electricity import yearly_mean
+from hpcfrugal.errors import DataError, ForecastError
+
+if TYPE_CHECKING:
+    import httpx
+
+BUDGET_S = 4.0
+"""Seconds for one forecast, all providers tried included; leaves a command that waits for it under five."""
+
+YEARLY_MEAN = "yearly-mean"
+"""The ``provider`` of a series that is a country's yearly mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A forecast as of ``asked_at``. ``stale``: the provider failed, and this is its last answer that still reaches
+    ahead.
+
+    ``notes`` are sentences for the reader: who failed and why, what the provider says of its figures.
+    """
+
+    series: CarbonSeries
+    provider: str
+    issued_at: datetime
+    fetched_at: datetime
+    asked_at: datetime
+    stale: bool
+    notes: tuple[str, ...]
+
+    @property
+    def age(self) -> timedelta:
+        """Since it was issued."""
+        return max(timedelta(0), self.asked_at - self.issued_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Actuals:
+    """What the intensity was. Figures of times from ``settled_before`` on may still be revised by the provider.
+
+    ``is_mean``: this is a country's yearly mean, not what was measured at that time.
+    """
+
+    series: CarbonSeries
+    provider: str
+    settled_before: datetime
+    is_mean: bool
+    notes: tuple[str, ...]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def get_forecast(
+    config: Config,
+    zone: str | None,
+    signal: Signal,
+    start: datetime,
+    end: datetime,
+    *,
+    provider: str | None = None,
+    again: bool = False,
+    clock: Clock = _now,
+    transport: httpx.BaseTransport | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Forecast:
+    """The newest forecast of a zone within ``[start, end)``, as far as it reaches; gaps stay gaps.
+
+    ``zone`` and ``provider`` are by default those of the settings. ``again`` asks even where an answer is kept.
+
+    Raises:
+        ForecastError: none to be had, with the reason of each provider that was tried.
+        InputError: the settings of a provider are wrong.
+    """
+    deadline = time.monotonic() + BUDGET_S
+    zone = zone_of(config, zone, provider)
+    fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport, again)
+    failed: list[ForecastError] = []
+    candidates = choices(config, zone, signal, "forecast", provider=provider, environ=environ)
+    for index, choice in enumerate(candidates):
+        # Each has an equal share of what is left, so that a slow one leaves time for the next.
+        share = (deadline - time.monotonic()) / (len(candidates) - index)
+        try:
+            got = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
+            return _forecast(got, choice, start, end, clock(), (*_messages(failed), *fetcher.cache.notes))
+        except ForecastError as error:
+            failed.append(_of(choice, error))
+    raise _all_failed(failed)
+
+
+def get_actuals(
+    config: Config,
+    zone: str | None,
+    signal: Signal,
+    start: datetime,
+    end: datetime,
+    *,
+    provider: str | None = None,
+    allow_mean: bool = False,
+    clock: Clock = _now,
+    transport: httpx.BaseTransport | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Actuals:
+    """What the intensity was within ``[start, end)``, as far as it is known by now; gaps stay gaps.
+
+    For a comparison with a forecast name the forecast's provider. With ``allow_mean`` the yearly mean of the zone's
+    country is the last resort, for the average signal.
+
+    Raises:
+        ForecastError: nothing to be had, with the reason of each provider that was tried.
+        InputError: the settings of a provider are wrong.
+    """
+    zone = zone_of(config, zone, provider)
+    now = clock()
+    fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport)
+    failed: list[ForecastError] = []
+    try:
+        candidates = choices(config, zone, signal, "actual", provider=provider, environ=environ)
+    except ForecastError as error:
+        candidates = []
+        failed.append(error)
+    for choice in candidates:
+        try:
+            if start >= min(end, now):
+                raise ForecastError(f"nothing was yet between {iso(start)} and {iso(end)}")
+            series, notes = _pieces(fetcher, choice, start, min(end, now))
+            told = (*_messages(failed), *notes, *fetcher.cache.notes)
+            return Actuals(series, choice.settings.name, now - choice.provider.settles, False, told)
+        except ForecastError as error:
+            failed.append(_of(choice, error))
+    mean = yearly_mean(zone) if allow_mean and signal == "average" else None
+    if mean is None:
+        raise _all_failed(failed)
+    series = CarbonSeries.from_values(
+        start, end - start, [mean.g_per_kwh], zone=zone, signal="average", kind="actual", provider=YEARLY_MEAN
+    )
+    note = f"the mean of {mean.name} in {mean.year}, not of the time asked for"
+    return Actuals(series, YEARLY_MEAN, now, True, (*_messages(failed), note))
+
+
+def _pieces(fetcher: Fetcher, choice: Choice, start: datetime, end: datetime) -> tuple[CarbonSeries, tuple[str, ...]]:
+    """The range in pieces that the provider answers at once, joined."""
+    # Whole hours, so that jobs of the same time have the same question.
+    at = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    last = (end.astimezone(UTC) + timedelta(hours=1) - timedelta.resolution).replace(minute=0, second=0, microsecond=0)
+    whole: CarbonSeries | None = None
+    notes: list[str] = []
+    while at < last:
+        piece_end = min(at + choice.provider.span, last)
+        try:
+            got = fetcher.fetch(choice, "actual", at, piece_end, time.monotonic() + BUDGET_S)
+        except ForecastError as error:
+            if whole is None:
+                raise
+            # What comes after would fail alike, and each time cost the whole budget.
+            notes.append(f"from {iso(at)} on: {choice.settings.name} {error.message}")
+            break
+        whole = got.kept.series if whole is None else whole.overlaid(got.kept.series)
+        notes += [note for note in (*got.kept.notes, *_stale_note(got, choice, fetcher.clock())) if note not in notes]
+        at = piece_end
+    assert whole is not None
+    try:
+        return whole.slice(start, end), tuple(notes)
+    except DataError:
+        raise ForecastError(f"knows nothing between {iso(start)} and {iso(end)} yet") from None
+
+
+def _forecast(
+    got: Fetched, choice: Choice, start: datetime, end: datetime, now: datetime, before: tuple[str, ...]
+) -> Forecast:
+    whole = got.kept.series
+    try:
+        series = whole.slice(start, end)
+    except DataError:
+        raise ForecastError(f"reaches from {iso(whole.start)} to {iso(whole.end)} only") from None
+    notes = (*before, *got.kept.notes, *_stale_note(got, choice, now))
+    issued_at = whole.issued_at or got.kept.fetched_at
+    return Forecast(series, choice.settings.name, issued_at, got.kept.fetched_at, now, got.stale, notes)
+
+
+def _stale_note(got: Fetched, choice: Choice, now: datetime) -> tuple[str, ...]:
+    if not got.stale:
+        return ()
+    minutes = (now - got.kept.fetched_at).total_seconds() / 60
+    age = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    return (f"{choice.settings.name} {'; '.join(got.notes)}; its answer of {age} ago is used",)
+
+
+def _of(choice: Choice, error: ForecastError) -> ForecastError:
+    return ForecastError(f"{choice.settings.name} {error.message}", hint=error.hint)
+
+
+def _messages(failed: list[ForecastError]) -> tuple[str, ...]:
+    return tuple(error.message for error in failed)
+
+
+def _all_failed(failed: list[ForecastError]) -> ForecastError:
+    hints = [error.hint for error in failed if error.hint]
+    return ForecastError("; ".join(_messages(failed)), hint=hints[0] if hints else None)

@@ -1,0 +1,54 @@
+"""Instants and spans as whole microseconds.
+
+Inside, time is counted in microseconds since 1970-01-01T00:00Z: sums and comparisons are exact, and no time zone,
+change of the clock or leap second is a special case (POSIX time has none). Outside, an instant is an aware datetime.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+
+
+def instant_us(moment: datetime) -> int:
+    """Microseconds from 1970-01-01T00:00Z to ``moment``. Raises ValueError for a datetime without a time zone."""
+    if moment.utcoffset() is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def span_us(span: timedelta) -> int:
+    """A span in microseconds; exact, since that is how timedelta counts."""
+    return span // _MICROSECOND
+
+
+def can_be_told(microseconds: int) -> bool:
+    """Whether an instant lies in the years that a datetime can hold."""
+    return _FIRST_US <= microseconds <= _LAST_US
+
+
+def from_us(microseconds: int) -> datetime:
+    """The instant in UTC. Raises OverflowError outside the years 1 to 9999."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def span_from_us(microseconds: int) -> timedelta:
+    """A span of whole microseconds."""
+    return timedelta(microseconds=microseconds)
+
+
+def iso(moment: datetime) -> str:
+    """``2026-03-29T01:30:00Z``, with microseconds only where there are any."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_iso(text: str) -> datetime:
+    """An instant of ISO 8601 with a zone, in UTC. Raises ValueError for anything else."""
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC)

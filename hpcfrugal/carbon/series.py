@@ -1,0 +1,332 @@
+"""The carbon intensity of one zone over time: half-open, piecewise-constant intervals in g CO2e per kWh.
+
+A series says whose figures it holds (zone, signal, provider), whether they are actual or forecast, and when they were
+issued. A value that is not known is a gap (None), never 0. Sums are exact: each float is taken at its binary value and
+added up as an integer, so that two windows of equal cost compare as equal.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from hpcfrugal.carbon.instants import can_be_told, from_us, instant_us, iso, parse_iso, span_from_us, span_us
+from hpcfrugal.errors import DataError
+
+Signal = Literal["average", "marginal"]
+Kind = Literal["actual", "forecast"]
+SIGNALS: tuple[Signal, ...] = ("average", "marginal")
+KINDS: tuple[Kind, ...] = ("actual", "forecast")
+# A thousand times what burning coal gives off, of which about 1000 g/kWh: no unit is mistaken that badly by chance.
+MOST_G_PER_KWH = 1e6
+
+
+class Slot(NamedTuple):
+    """One interval ``[start, end)``; ``g_per_kwh`` is None in a gap."""
+
+    start: datetime
+    end: datetime
+    g_per_kwh: float | None
+
+
+class Sums(NamedTuple):
+    """Exact prefix sums at the edges, in g/kWh * 2**shift * microseconds, and how long the gaps were until there."""
+
+    shift: int
+    levels: tuple[int, ...]
+    costs: tuple[int, ...]
+    gaps_us: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CarbonSeries:
+    """See the module; made by :meth:`from_values`, :meth:`from_intervals` or :meth:`from_json`.
+
+    ``edges_us`` are the edges of the slots in microseconds since 1970-01-01T00:00Z, one more than ``values``. A series
+    with ``assumed_from`` was extended by the model named in ``assumed_by``: from there on it is no issued figure.
+
+    Raises DataError where a value is negative, not a number or above MOST_G_PER_KWH, or the edges don't ascend.
+    """
+
+    edges_us: tuple[int, ...]
+    values: tuple[float | None, ...]
+    zone: str
+    signal: Signal
+    kind: Kind
+    issued_at: datetime | None = None
+    provider: str | None = None
+    assumed_from: datetime | None = None
+    assumed_by: str | None = None
+    sums: Sums = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+            raise DataError(f"carbon intensity of {self.zone!r} refused: {'; '.join(problems[:3])}{more}")
+        object.__setattr__(self, "sums", _sums(self.edges_us, self.values))
+
+    def _problems(self) -> Iterator[str]:
+        if not isinstance(self.zone, str) or not self.zone:
+            yield "the zone has no name"
+        if not isinstance(self.provider, str | None):
+            yield f"provider {self.provider!r} is no text"
+        if self.signal not in SIGNALS:
+            yield f"signal {self.signal!r} is none of {', '.join(SIGNALS)}"
+        if self.kind not in KINDS:
+            yield f"kind {self.kind!r} is none of {', '.join(KINDS)}"
+        for name in ("issued_at", "assumed_from"):
+            moment = getattr(self, name)
+            if moment is not None and moment.utcoffset() is None:
+                yield f"{name} {moment.isoformat()} has no time zone"
+        if not self.values:
+            yield "it holds no interval"
+        if len(self.edges_us) != len(self.values) + 1:
+            yield f"{len(self.values)} values need {len(self.values) + 1} edges, not {len(self.edges_us)}"
+            return
+        if not all(map(can_be_told, self.edges_us)):
+            yield "it reaches beyond the years 1 to 9999"
+            return
+        for index, value in enumerate(self.values):
+            if self.edges_us[index] >= self.edges_us[index + 1]:
+                yield f"the interval at {_told(self.edges_us[index])} ends at {_told(self.edges_us[index + 1])}"
+            if value is not None and _wrong(value):
+                yield f"{value!r} g/kWh at {_told(self.edges_us[index])}"
+
+    # Ways to make one ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_values(
+        cls,
+        start: datetime,
+        step: timedelta,
+        g_per_kwh: Iterable[float | None],
+        *,
+        zone: str,
+        signal: Signal,
+        kind: Kind,
+        issued_at: datetime | None = None,
+        provider: str | None = None,
+    ) -> CarbonSeries:
+        """A series of slots of equal length, the first beginning at ``start``; None is a gap.
+
+        Raises DataError for what the class refuses, for a naive ``start`` and a step of no length.
+        """
+        values = tuple(g_per_kwh)
+        first, length = _instant(start, zone), span_us(step)
+        if length <= 0:
+            raise DataError(f"carbon intensity of {zone!r} refused: a step of {step}")
+        edges = tuple(first + index * length for index in range(len(values) + 1))
+        return cls(edges, _floats(values), zone, signal, kind, issued_at, provider)
+
+    @classmethod
+    def from_intervals(
+        cls,
+        intervals: Iterable[tuple[datetime, datetime, float | None]],
+        *,
+        zone: str,
+        signal: Signal,
+        kind: Kind,
+        issued_at: datetime | None = None,
+        provider: str | None = None,
+    ) -> CarbonSeries:
+        """A series of ``(start, end, g/kWh or None)`` in the order of time; what lies between two of them is a gap.
+
+        Raises DataError for what the class refuses, and where intervals overlap, are out of order or naive.
+        """
+        edges: list[int] = []
+        values: list[float | None] = []
+        for start, end, value in intervals:
+            first, last = _instant(start, zone), _instant(end, zone)
+            if edges and first < edges[-1]:
+                raise DataError(
+                    f"carbon intensity of {zone!r} refused: the interval at {iso(start)} begins before the one "
+                    f"before it ends ({_told(edges[-1])})"
+                )
+            if edges and first > edges[-1]:
+                edges.append(first)
+                values.append(None)
+            if not edges:
+                edges.append(first)
+            edges.append(last)
+            values.append(value)
+        return cls(tuple(edges), _floats(values), zone, signal, kind, issued_at, provider)
+
+    @classmethod
+    def from_json(cls, told: object) -> CarbonSeries:
+        """The series that :meth:`to_json` wrote. Raises DataError for anything else."""
+        if not isinstance(told, Mapping):
+            raise DataError("a carbon series is a JSON object")
+        try:
+            moments = {name: parse_iso(told[name]) for name in ("issued_at", "assumed_from") if told.get(name)}
+            fields: dict[str, Any] = {name: told[name] for name in ("zone", "signal", "kind")}
+            fields |= {"issued_at": moments.get("issued_at"), "provider": told.get("provider")}
+            if "intervals" in told:
+                made = cls.from_intervals(((parse_iso(a), parse_iso(b), g) for a, b, g in told["intervals"]), **fields)
+            else:
+                step = timedelta(seconds=told["step_s"])
+                made = cls.from_values(parse_iso(told["start"]), step, told["g_per_kwh"], **fields)
+            if "assumed_from" in moments:
+                made = replace(made, assumed_from=moments["assumed_from"], assumed_by=told.get("assumed_by"))
+            return made
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"this is no carbon series: {why}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object: ``start``, ``step_s`` and ``g_per_kwh`` where slots are equal, else ``intervals``."""
+        told: dict[str, Any] = {
+            "zone": self.zone,
+            "signal": self.signal,
+            "kind": self.kind,
+            "issued_at": iso(self.issued_at) if self.issued_at else None,
+            "provider": self.provider,
+        }
+        if self.assumed_from is not None:
+            told |= {"assumed_from": iso(self.assumed_from), "assumed_by": self.assumed_by}
+        step = self.step
+        if step is None:
+            return told | {"intervals": [[iso(start), iso(end), g] for start, end, g in self.slots()]}
+        length: int | float = step.total_seconds()
+        length = int(length) if step % timedelta(seconds=1) == timedelta() else length
+        return told | {"start": iso(self.start), "step_s": length, "g_per_kwh": list(self.values)}
+
+    # What it says --------------------------------------------------------------------------------------------------
+
+    @property
+    def start(self) -> datetime:
+        """Where the first interval begins."""
+        return from_us(self.edges_us[0])
+
+    @property
+    def end(self) -> datetime:
+        """Where the last interval ends."""
+        return from_us(self.edges_us[-1])
+
+    @property
+    def step(self) -> timedelta | None:
+        """The length of a slot, where all are equally long."""
+        lengths = {after - before for before, after in zip(self.edges_us, self.edges_us[1:], strict=False)}
+        return span_from_us(lengths.pop()) if len(lengths) == 1 else None
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether any interval between start and end is unknown."""
+        return self.sums.gaps_us[-1] > 0
+
+    def slots(self) -> Iterator[Slot]:
+        """The intervals in the order of time, gaps included."""
+        for index, value in enumerate(self.values):
+            yield Slot(from_us(self.edges_us[index]), from_us(self.edges_us[index + 1]), value)
+
+    def at(self, moment: datetime) -> float | None:
+        """g/kWh at an instant; None in a gap, before the start and from the end on."""
+        index = self.slot_index(instant_us(moment))
+        return None if index is None else self.values[index]
+
+    def integral_g_s_per_kwh(self, start: datetime, end: datetime) -> float | None:
+        """The integral over ``[start, end)`` in g·s/kWh; None where any of it is not known.
+
+        Raises ValueError where ``end`` is before ``start``.
+        """
+        cost = self.cost_between(instant_us(start), instant_us(end))
+        return None if cost is None else cost / (10**6 << self.sums.shift)
+
+    def mean(self, start: datetime, end: datetime) -> float | None:
+        """g/kWh averaged over time in ``[start, end)``; at an instant where both are equal; None as above."""
+        first, last = instant_us(start), instant_us(end)
+        if first == last:
+            return self.at(start)
+        cost = self.cost_between(first, last)
+        return None if cost is None else cost / ((last - first) << self.sums.shift)
+
+    def slice(self, start: datetime, end: datetime) -> CarbonSeries:
+        """The part within ``[start, end)``, cut at both. Raises DataError where there is none."""
+        first, last = max(instant_us(start), self.edges_us[0]), min(instant_us(end), self.edges_us[-1])
+        if first >= last:
+            raise DataError(f"no carbon intensity of {self.zone!r} between {iso(start)} and {iso(end)}")
+        begin, stop = bisect_right(self.edges_us, first) - 1, bisect_right(self.edges_us, last - 1)
+        edges = (first, *self.edges_us[begin + 1 : stop], last)
+        return replace(self, edges_us=edges, values=self.values[begin:stop])
+
+    def overlaid(self, newer: CarbonSeries) -> CarbonSeries:
+        """These figures, replaced by those of ``newer`` wherever it has any; issued when ``newer`` was.
+
+        Raises DataError where the two tell of different things: another zone, signal, kind or provider.
+        """
+        for name in ("zone", "signal", "kind", "provider"):
+            mine, theirs = getattr(self, name), getattr(newer, name)
+            if mine != theirs:
+                raise DataError(f"carbon series of different {name} can't be joined: {mine!r} and {theirs!r}")
+        edges = sorted({*self.edges_us, *newer.edges_us})
+        values: list[float | None] = []
+        for edge in edges[:-1]:
+            index = newer.slot_index(edge)
+            value = None if index is None else newer.values[index]
+            if value is None:
+                index = self.slot_index(edge)
+                value = None if index is None else self.values[index]
+            values.append(value)
+        return replace(self, edges_us=tuple(edges), values=tuple(values), issued_at=newer.issued_at)
+
+    # For the planner: whole microseconds and exact costs -----------------------------------------------------------
+
+    def slot_index(self, moment_us: int) -> int | None:
+        """Which slot holds an instant; None outside the series."""
+        if not self.edges_us[0] <= moment_us < self.edges_us[-1]:
+            return None
+        return bisect_right(self.edges_us, moment_us) - 1
+
+    def cost_between(self, start_us: int, end_us: int) -> int | None:
+        """The exact integral in g/kWh * 2**shift * microseconds; None where any of it is not known."""
+        if end_us < start_us:
+            raise ValueError("the end lies before the start")
+        if start_us < self.edges_us[0] or end_us > self.edges_us[-1]:
+            return None
+        cost_1, gap_1 = self._until(start_us)
+        cost_2, gap_2 = self._until(end_us)
+        return cost_2 - cost_1 if gap_1 == gap_2 else None
+
+    def _until(self, moment_us: int) -> tuple[int, int]:
+        index = min(bisect_right(self.edges_us, moment_us), len(self.values)) - 1
+        rest = moment_us - self.edges_us[index]
+        cost, gap = self.sums.costs[index], self.sums.gaps_us[index]
+        if self.values[index] is None:
+            return cost, gap + rest
+        return cost + self.sums.levels[index] * rest, gap
+
+
+def _wrong(value: object) -> bool:
+    return not isinstance(value, float) or not 0 <= value <= MOST_G_PER_KWH
+
+
+def _floats(values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """Whole numbers as floats, so that a series is the same after a round trip; the rest as it is, to be refused."""
+    return tuple(float(value) if type(value) is int and abs(value) < 2**53 else value for value in values)
+
+
+def _instant(moment: datetime, zone: str) -> int:
+    try:
+        return instant_us(moment)
+    except ValueError as error:
+        raise DataError(f"carbon intensity of {zone!r} refused: {error}") from error
+
+
+def _told(moment_us: int) -> str:
+    return iso(from_us(moment_us))
+
+
+def _sums(edges_us: Sequence[int], values: Sequence[float | None]) -> Sums:
+    ratios = [(0, 1) if value is None else value.as_integer_ratio() for value in values]
+    shift = max(below.bit_length() - 1 for _, below in ratios)
+    # A float's denominator is a power of two, so each becomes a whole number at the finest of them.
+    levels = tuple(above << (shift - below.bit_length() + 1) for above, below in ratios)
+    costs, gaps_us = [0], [0]
+    for index, value in enumerate(values):
+        length = edges_us[index + 1] - edges_us[index]
+        costs.append(costs[-1] + levels[index] * length)
+        gaps_us.append(gaps_us[-1] + (length if value is None else 0))
+    return Sums(shift, levels, tuple(costs), tuple(gaps_us))

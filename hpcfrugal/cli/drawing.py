@@ -1,0 +1,41 @@
+"""A carbon series drawn in the terminal: in colour where it has any, in plain ASCII where it can show no more."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from hpcfrugal.carbon.series import CarbonSeries
+
+_COLOURS = {"low": "green", "middle": "yellow", "high": "red", "chosen": "cyan"}
+_NEEDED = "█│└─━"
+_NARROW, _WIDE = 40, 160
+
+
+def show_series(series: CarbonSeries, chosen: Sequence[tuple[datetime, datetime]] = ()) -> None:
+    """Print the picture as wide as the terminal, with a line under the ``chosen`` times."""
+    from hpcfrugal.carbon.picture import draw
+
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROW), _WIDE)
+    for row in draw(series, width=width, chosen=chosen, ascii_only=not can_print(_NEEDED)):
+        click.echo(
+            "".join(
+                click.style(text, fg=_COLOURS.get(style), dim=style == "axis" or None) if style else text
+                for text, style in row
+            )
+        )
+
+
+def can_print(text: str) -> bool:
+    """Whether the terminal's encoding has these characters."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True

@@ -1,0 +1,180 @@
+"""``hpcfrugal forecast``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpcfrugal.cli.drawing import show_series
+from hpcfrugal.config import Config, load_config, zone_name
+from hpcfrugal.errors import ForecastError
+from hpcfrugal.text import duration, printable
+
+if TYPE_CHECKING:
+    from hpcfrugal.carbon.forecast import Forecast
+    from hpcfrugal.carbon.series import CarbonSeries
+
+_MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "red")}
+
+
+def _zone(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    try:
+        return None if value is None else zone_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.option("--zone", callback=_zone, help="Grid zone, such as FR or GB-13.  [default: that of the settings]")
+@click.option("--provider", help="Who to ask: a kind, or a name of the settings.  [default: by the zone]")
+@click.option(
+    "--signal",
+    type=click.Choice(["average", "marginal"]),
+    default="average",
+    show_default=True,
+    help="Which intensity.",
+)
+@click.option(
+    "--hours", type=click.FloatRange(0, 8784, min_open=True), default=48, show_default=True, help="How far ahead."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; a provider of kind file reads it.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV; a provider of kind file reads it.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON or CSV to this file.")
+@click.option("--refresh", is_flag=True, help="Ask now, whatever is kept of the last answer.")
+@click.option("--list", "list_them", is_flag=True, help="Show who can be asked and which have credentials.")
+def forecast(
+    zone: str | None, provider: str | None, signal: str, hours: float, as_json: bool, as_csv: bool,
+    output: Path | None, refresh: bool, list_them: bool,
+) -> None:  # fmt: skip
+    """Show how much carbon the grid's electricity will cost, and export it.
+
+    Ends with 3 where no forecast is to be had.
+    """
+    if not hours > 0:  # FloatRange lets "nan" through
+        raise click.BadParameter(f"{hours} is no time.", param_hint="--hours")
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    if output is not None and not as_json and not as_csv:
+        as_csv = output.suffix.lower() == ".csv"
+        as_json = not as_csv
+    config = load_config()
+    if list_them:
+        if as_csv:
+            raise click.UsageError("--list knows --json, but not --csv.")
+        _give(_listed(config, as_json), output)
+        return
+    from hpcfrugal.carbon.forecast import get_forecast
+
+    now = datetime.now(UTC)
+    end = now + timedelta(hours=hours)
+    # A day more at both ends, so that the first and the last slot are there whole.
+    day = timedelta(days=1)
+    told = get_forecast(
+        config,
+        zone,
+        "marginal" if signal == "marginal" else "average",
+        now - day,
+        end + day,
+        provider=provider,
+        again=refresh,
+    )
+    series = _whole_slots(told.series, now, end)
+    if as_json:
+        _give(json.dumps(_object(told, series), indent=2), output)
+    elif as_csv:
+        _give(_table(series), output)
+        _say_notes(told, err=True)
+    else:
+        _show(told, series, now)
+
+
+def _whole_slots(series: CarbonSeries, now: datetime, end: datetime) -> CarbonSeries:
+    """From the slot that is running to the one in which the asked time ends. Raises ForecastError for none."""
+    slots = [slot for slot in series.slots() if slot.end > now and slot.start < end]
+    if all(slot.g_per_kwh is None for slot in slots):
+        raise ForecastError(f"nothing is known of the time until {end:%Y-%m-%d %H:%M}Z")
+    return series.slice(slots[0].start, slots[-1].end)
+
+
+def _object(told: Forecast, series: CarbonSeries) -> dict[str, Any]:
+    from hpcfrugal.carbon.instants import iso
+
+    return series.to_json() | {
+        "unit": "g/kWh",
+        "provider": told.provider,
+        "issued_at": iso(told.issued_at),
+        "fetched_at": iso(told.fetched_at),
+        "age_s": round(told.age.total_seconds(), 3),
+        "stale": told.stale,
+        "notes": list(told.notes),
+    }
+
+
+def _table(series: CarbonSeries) -> str:
+    from hpcfrugal.carbon.instants import iso
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["start", "end", "g_per_kwh", "zone", "signal", "kind", "issued_at"])
+    issued = iso(series.issued_at) if series.issued_at else ""
+    for start, end, value in series.slots():
+        told = "" if value is None else repr(value)
+        writer.writerow([iso(start), iso(end), told, series.zone, series.signal, series.kind, issued])
+    return text.getvalue().rstrip("\n")
+
+
+def _give(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text)
+        return
+    part = output.with_name(f"{output.name}.{os.getpid()}.part")
+    part.write_text(f"{text}\n", encoding="utf-8")
+    os.replace(part, output)
+
+
+def _show(told: Forecast, series: CarbonSeries, now: datetime) -> None:
+    issued = f"issued {told.issued_at:%a %H:%M}Z, {duration(round(told.age.total_seconds()) * 10**9)} ago"
+    head = f"{series.zone}: {series.signal} intensity in g/kWh, {told.provider}, {issued}"
+    click.secho(printable(head), bold=True)
+    show_series(series)
+    known = [slot for slot in series.slots() if slot.g_per_kwh is not None]
+    least = min(known, key=lambda slot: slot.g_per_kwh or 0.0)
+    most = max(known, key=lambda slot: slot.g_per_kwh or 0.0)
+    current = series.at(now)
+    click.echo(
+        f"now {'not known' if current is None else f'{current:.0f}'}"
+        f", least {least.g_per_kwh:.0f} at {least.start:%a %H:%M}Z, most {most.g_per_kwh:.0f} at {most.start:%a %H:%M}Z"
+    )
+    if series.has_gaps:
+        click.echo("?: not known")
+    _say_notes(told, err=False)
+
+
+def _say_notes(told: Forecast, *, err: bool) -> None:
+    for note in told.notes:
+        click.echo(f"{click.style('note:', fg='yellow')} {printable(note)}", err=err)
+
+
+def _listed(config: Config, as_json: bool) -> str:
+    from hpcfrugal.carbon.listing import listing
+
+    lines = listing(config)
+    if as_json:
+        return json.dumps({"providers": [line.as_json() for line in lines]}, indent=2)
+    texts = []
+    for line in lines:
+        mark, colour = _MARKS[line.state]
+        tells = " and ".join(line.tells)
+        texts.append(
+            f"{click.style(mark, fg=colour)} {printable(line.name)}: {printable(line.about)}; {tells}; "
+            f"{' and '.join(line.signals)}" + (f"; zone {line.zone}" if line.zone else "")
+        )
+        texts.append(f"    credentials: {printable(line.credentials)}")
+    return "\n".join(texts)

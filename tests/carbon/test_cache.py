@@ -1,0 +1,176 @@
+"""Kept answers: read back as they were, ignored where damaged, and asked for by one process at a time."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from hpcfrugal.carbon import CarbonSeries
+from hpcfrugal.carbon.cache import Cache, Failure, Kept
+
+NOW = datetime(2026, 11, 21, 8, 47, 12, 345, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+KEY = {"name": "x", "zone": "a'; rm -rf ~ #"}
+
+
+def kept(values: tuple[float | None, ...] = (1.5, None, 3.0)) -> Kept:
+    series = CarbonSeries.from_values(
+        NOW, HOUR, values, zone="FR", signal="average", kind="forecast", issued_at=NOW - HOUR, provider="p"
+    )
+    return Kept(series, ("a note",), NOW, NOW + HOUR)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "a" / "carbon")
+    assert cache.read(KEY) is None
+    cache.write(KEY, kept())
+    assert Cache(tmp_path / "a" / "carbon").read(KEY) == kept()
+    assert cache.read({**KEY, "zone": "DE"}) is None
+    assert cache.notes == []
+
+
+def test_nobody_else_may_look(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "carbon")
+    cache.write(KEY, kept())
+    with cache.lock(KEY, time.monotonic()) as mine:
+        assert mine
+    assert (tmp_path / "carbon").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "carbon").iterdir()} == {0o600}
+
+
+def test_until_when_it_holds() -> None:
+    one = kept()
+    assert one.fresh(NOW)
+    assert not one.fresh(NOW + HOUR)
+    assert not one.fresh(NOW - timedelta(seconds=1)), "a clock that was set back"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"schema": 1, "key": {"name": "other"}}',
+        b'{"schema": 2}',
+    ],
+)
+def test_a_damaged_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
+    cache = Cache(tmp_path)
+    cache.write(KEY, kept())
+    (path,) = tmp_path.glob("*.json")
+    path.write_bytes(content)
+    assert cache.read(KEY) is None
+    assert cache.notes == [f"{path}: is damaged and was ignored"]
+    cache.write(KEY, kept())
+    assert cache.read(KEY) == kept()
+
+
+@pytest.mark.parametrize(
+    "change", [{"series": {}}, {"fetched_at": "soon"}, {"notes": 3}, {"expires_at": None}, {"series": None}]
+)
+def test_a_file_with_wrong_contents_counts_as_none(tmp_path: Path, change: dict[str, object]) -> None:
+    cache = Cache(tmp_path)
+    cache.write(KEY, kept())
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert cache.read(KEY) is None
+    assert len(cache.notes) == 1
+
+
+def test_a_file_that_lies_about_a_figure(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.write(KEY, kept())
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(path.read_text().replace("1.5", "-1.5"))
+    assert cache.read(KEY) is None
+
+
+def test_failures(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    failure = Failure("is out of order", None, NOW, NOW + HOUR)
+    assert cache.read_failure(KEY) is None
+    cache.write_failure(KEY, failure)
+    assert cache.read_failure(KEY) == failure
+    cache.write(KEY, kept())
+    assert cache.read_failure(KEY) is None, "an answer ends the wait"
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "carbon").write_text("in the way")
+    cache = Cache(tmp_path / "carbon")
+    with cache.lock(KEY, time.monotonic()) as mine:
+        assert mine
+        cache.write(KEY, kept())
+    assert cache.read(KEY) is None
+    assert all(str(tmp_path / "carbon") in note for note in cache.notes)
+    assert cache.notes
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.write(KEY, kept())
+    (path,) = tmp_path.glob("*.json")
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert cache.read(KEY) is None
+    cache.write(KEY, kept())
+    assert not path.is_symlink()
+
+
+def test_a_file_of_another_user_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(tmp_path)
+    cache.write(KEY, kept())
+    (path,) = tmp_path.glob("*.json")
+    monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+    assert cache.read(KEY) is None
+    assert cache.notes == [f"{path}: is another user's and was ignored"]
+
+
+def test_old_answers_go(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.write({"old": 1}, kept())
+    (old,) = tmp_path.glob("*.json")
+    week = time.time() - 8 * 86_400
+    os.utime(old, (week, week))
+    (tmp_path / "x.lock").touch()
+    os.utime(tmp_path / "x.lock", (week, week))
+    cache.write(KEY, kept())
+    assert not old.exists()
+    assert (tmp_path / "x.lock").exists()
+    assert cache.read(KEY) == kept()
+
+
+def _hold(folder: Path, taken: multiprocessing.synchronize.Event) -> None:
+    with Cache(folder).lock(KEY, time.monotonic() + 5):
+        taken.set()
+        time.sleep(60)
+
+
+def test_a_lock_is_waited_for_only_so_long_and_ends_with_its_process(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    taken = context.Event()
+    process = context.Process(target=_hold, args=(tmp_path, taken))
+    process.start()
+    try:
+        assert taken.wait(20)
+        begun = time.monotonic()
+        with Cache(tmp_path).lock(KEY, time.monotonic() + 0.2) as mine:
+            assert not mine
+        assert 0.2 <= time.monotonic() - begun < 1
+        with Cache(tmp_path).lock({"another": 1}, time.monotonic()) as mine:
+            assert mine
+    finally:
+        process.kill()
+        process.join()
+    with Cache(tmp_path).lock(KEY, time.monotonic() + 1) as mine:
+        assert mine

@@ -1,0 +1,195 @@
+"""One request: what is taken, what is refused, and that it ends."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+
+import httpx
+import pytest
+from fake_grid import Grid, Reply
+
+from hpcfrugal.carbon import http
+from hpcfrugal.carbon.credentials import Secret
+from hpcfrugal.carbon.http import Client, Refused, holds_s, within
+from hpcfrugal.errors import ForecastError
+
+TOKEN = "s3cret-t0ken"
+
+
+def client(seconds: float = 2.0, transport: httpx.BaseTransport | None = None) -> Client:
+    return Client(time.monotonic() + seconds, transport)
+
+
+def refusal(grid: Grid, reply: Reply, **more: object) -> ForecastError:
+    grid.answer = lambda request: reply
+    with pytest.raises(ForecastError) as caught:
+        client().get(grid.url, **more)  # type: ignore[arg-type]
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+@pytest.mark.usefixtures("home")
+class TestAnswers:
+    def test_json_with_how_long_it_holds(self, grid: Grid) -> None:
+        grid.answer = lambda request: Reply({"a": 1}, headers={"Cache-Control": "public, max-age=900", "Age": "100"})
+        reply = client().get(f"{grid.url}/x", params={"zone": "a'; rm -rf ~ #"}, headers={"auth-token": TOKEN})
+        assert reply.data == {"a": 1}
+        assert reply.ttl_s == 800
+        (request,) = grid.requests
+        assert (request.path, request.query) == ("/x", {"zone": "a'; rm -rf ~ #"})
+        assert request.headers["auth-token"] == TOKEN
+        assert request.headers["user-agent"].startswith("hpcfrugal/")
+
+    def test_basic_credentials(self, grid: Grid) -> None:
+        grid.answer = lambda request: Reply({})
+        client().get(grid.url, basic=Secret(("alice", "pass:word"), "here"))
+        assert grid.requests[0].headers["authorization"] == "Basic YWxpY2U6cGFzczp3b3Jk"
+
+    @pytest.mark.parametrize(
+        ("body", "said"),
+        [
+            (b"<!DOCTYPE html><html>Welcome to Hotel Wifi</html>", "answered with a web page instead of figures"),
+            (b"", "answered with nothing"),
+            (b'{"data": [1, 2', "answered with what is no JSON, or not the whole of it"),
+            (b'{"data": NaN}', "gave NaN for an intensity"),
+            (b'{"data": -Infinity}', "gave -Infinity for an intensity"),
+            (b"[" * 100_000, "answered with what is no JSON, or not the whole of it"),
+            (b"\xff\xfe\xfd", "answered with what is no JSON, or not the whole of it"),
+        ],
+    )
+    def test_what_is_no_answer(self, grid: Grid, body: bytes, said: str) -> None:
+        assert refusal(grid, Reply(body)).message == said
+
+    def test_an_answer_that_is_cut_off(self, grid: Grid) -> None:
+        assert refusal(grid, Reply({"data": []}, cut=100)).message == "broke off in the middle of its answer"
+
+    def test_an_answer_without_end(self, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(http, "LONGEST_BODY", 2 * 1024 * 1024)
+        assert refusal(grid, Reply(b" " * 3 * 1024 * 1024)).message == "sent more than 2 MiB"
+
+
+@pytest.mark.usefixtures("home")
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("status", "said"),
+        [
+            (401, "refused access (HTTP 401)"),
+            (404, "has nothing there (HTTP 404)"),
+            (400, "did not understand the question (HTTP 400)"),
+            (429, "is asked too often (HTTP 429)"),
+            (503, "is out of order (HTTP 503)"),
+        ],
+    )
+    def test_by_status(self, grid: Grid, status: int, said: str) -> None:
+        error = refusal(grid, Reply({"message": TOKEN}, status))
+        assert error.message == said
+        assert isinstance(error, Refused)
+        assert error.status == status
+
+    def test_wrong_credentials_name_where_they_came_from(self, grid: Grid) -> None:
+        error = refusal(grid, Reply({}, 403), headers={"auth-token": TOKEN}, secret=Secret((TOKEN,), "MY_TOKEN"))
+        assert error.message == "refused the credentials from MY_TOKEN (HTTP 403)"
+        assert error.hint is not None
+
+    def test_how_long_to_leave_it_alone(self, grid: Grid) -> None:
+        error = refusal(grid, Reply({}, 429, headers={"Retry-After": "120"}))
+        assert isinstance(error, Refused)
+        assert error.retry_after_s == 120
+
+    def test_a_token_does_not_follow_a_redirect(self, grid: Grid) -> None:
+        other = Grid(lambda request: Reply({"stolen": True}))
+        try:
+            error = refusal(grid, Reply({}, 302, {"Location": other.url}), headers={"auth-token": TOKEN})
+            assert error.message == "sends elsewhere (HTTP 302)"
+            assert other.requests == []
+        finally:
+            other.stop()
+
+    def test_credentials_go_over_tls_or_nowhere(self) -> None:
+        def reached(request: httpx.Request) -> httpx.Response:
+            raise AssertionError("was asked")
+
+        with pytest.raises(ForecastError, match="credentials are not sent over http"):
+            client(transport=httpx.MockTransport(reached)).get(
+                "http://api.example.org", headers={"auth-token": TOKEN}, secret=Secret((TOKEN,), "here")
+            )
+
+    def test_nobody_there(self) -> None:
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            with pytest.raises(ForecastError, match="cannot be reached: Connection refused"):
+                client().get(f"http://127.0.0.1:{held.getsockname()[1]}")
+
+    @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/x", "http://[bad"])
+    def test_an_address_that_is_none(self, url: str) -> None:
+        with pytest.raises((ForecastError, ValueError)) as caught:
+            client().get(url)
+        assert isinstance(caught.value, ForecastError)
+
+
+@pytest.mark.usefixtures("home")
+class TestDeadline:
+    @pytest.mark.parametrize("reply", [Reply({}, delay_s=30), Reply(b"[" + b" " * 5000 + b"]", drip_s=0.01)])
+    def test_a_slow_server(self, grid: Grid, reply: Reply) -> None:
+        grid.answer = lambda request: reply
+        begun = time.monotonic()
+        with pytest.raises(ForecastError, match="gave no whole answer in time"):
+            client(0.4).get(grid.url)
+        assert time.monotonic() - begun < 1.5
+
+    def test_headers_that_drip(self) -> None:
+        # No byte takes long, and httpx bounds each byte only: the thread's deadline has to end it.
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+            def drip() -> None:
+                peer, _ = server.accept()
+                with peer:
+                    peer.sendall(b"HTTP/1.1 200 OK\r\n")
+                    for number in range(60):
+                        try:
+                            peer.sendall(b"X-%d: y\r\n" % number)
+                        except OSError:
+                            return
+                        time.sleep(0.05)
+
+            import threading
+
+            thread = threading.Thread(target=drip)
+            thread.start()
+            begun = time.monotonic()
+            with pytest.raises(ForecastError, match="in time"):
+                within(0.4, lambda: client(0.4).get(url))
+            assert time.monotonic() - begun < 1.0
+            thread.join()
+
+    def test_work_that_does_not_end(self) -> None:
+        begun = time.monotonic()
+        with pytest.raises(ForecastError, match="in time"):
+            within(0.1, lambda: time.sleep(2))
+        assert time.monotonic() - begun < 1
+
+    def test_what_work_raises_and_returns(self) -> None:
+        assert within(1, lambda: 3) == 3
+        with pytest.raises(ZeroDivisionError):
+            within(1, lambda: 1 // 0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"cache-control": "max-age=60"}, 60),
+        ({"cache-control": 'private, max-age="60"', "age": "90"}, 0),
+        ({"cache-control": "no-store, max-age=60"}, None),
+        ({"cache-control": "max-age=-5"}, None),
+        ({"cache-control": "max-age=99999999999999"}, 999_999_999),
+        ({"expires": "Sat, 21 Nov 2026 09:00:00 GMT", "date": "Sat, 21 Nov 2026 08:30:00 GMT"}, 1800),
+        ({"expires": "0", "date": "Sat, 21 Nov 2026 08:30:00 GMT"}, None),
+        ({"expires": "Sat, 21 Nov 2026 08:00:00 GMT", "date": "Sat, 21 Nov 2026 08:30:00 GMT"}, 0),
+    ],
+)
+def test_how_long_an_answer_holds(headers: Mapping[str, str], seconds: float | None) -> None:
+    assert holds_s(headers) == seconds
