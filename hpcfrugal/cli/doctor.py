@@ -22,7 +22,7 @@ def doctor(as_json: bool) -> None:
     Sensors are those of the machine it runs on: for a compute node, srun hpcfrugal doctor.
     Ends with 0, or with 3 where something is broken.
     """
-    from hpcfrugal.doctor import Finding, sensor_findings, slurm_findings, storage_findings
+    from hpcfrugal.doctor import Finding, meter_findings, sensor_findings, slurm_findings, storage_findings
 
     config = load_config()
     program = f"hpcfrugal {__version__}, Python {platform.python_version()}, {sys.executable}"
@@ -30,6 +30,7 @@ def doctor(as_json: bool) -> None:
         Finding("program", "version", "ok", program),
         *slurm_findings(),
         *sensor_findings(),
+        *meter_findings(config.tables["meters"]),
         *storage_findings(config),
     ]
     broken = any(finding.level == "fault" for finding in findings)

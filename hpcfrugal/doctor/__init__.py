@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hpcfrugal.doctor.finding import Finding
 from hpcfrugal.doctor.machine import sensor_findings
+from hpcfrugal.doctor.meters import meter_findings
 from hpcfrugal.doctor.slurm import slurm_findings
 from hpcfrugal.doctor.storage import storage_findings
 
-__all__ = ["Finding", "sensor_findings", "slurm_findings", "storage_findings"]
+__all__ = ["Finding", "meter_findings", "sensor_findings", "slurm_findings", "storage_findings"]

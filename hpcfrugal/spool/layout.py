@@ -2,8 +2,8 @@
 
 No other module spells a file name of the spool. A sample file is called ``<job_id>.<restart>.<node>.jsonl``:
 the job id and the restart come first and hold no dot, so whatever follows the second dot is the node. A meter's
-file ends in ``.<meter>.meter``, where the meter's name holds no dot. Bytes
-of a node name outside ``A-Z a-z 0-9 . _ -`` are written as ``%XX``, so no name leaves its directory.
+file ends in ``.<meter>.meter`` instead, and no meter's name holds a dot. Bytes of a node name outside
+``A-Z a-z 0-9 . _ -`` are written as ``%XX``, so no name leaves its directory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 SCHEMA_VERSION = 1
 """Version of every document and of the sidecar's header, in their key ``schema``."""
+
+METER_DOMAIN = "meter:"
+"""With the meter's name behind it: the domain of the channel in a meter's file, the source where it had nothing."""
 
 DIR_MODE = 0o700
 

@@ -1,0 +1,104 @@
+"""``hpcfrugal site``: what an operator runs for all users of a site."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import click
+
+from hpcfrugal.config import load_config
+from hpcfrugal.errors import InputError, SetupError
+
+if TYPE_CHECKING:
+    from hpcfrugal.meters.settings import Configured
+
+
+@click.group(name="site")
+def site() -> None:
+    """Serve a site: log the power of its nodes."""
+
+
+@site.command(name="power")
+@click.argument("name")
+@click.option("--once", is_flag=True, help="Read each node once, print what it draws, and end.")
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 3600), help="Seconds between readings. Default: the meter's step."
+)
+@click.option(
+    "--node", "node_names", metavar="NODES", help="Only these nodes, such as n[1-4]. Default: all of the meter."
+)
+@click.option("--json", "as_json", is_flag=True, help="With --once, print JSON.")
+def power(name: str, once: bool, interval: float | None, node_names: str | None, as_json: bool) -> None:
+    """Read the power of nodes by IPMI or Redfish and append it to the meter's log, until it is stopped.
+
+    NAME is a table [meters.NAME] of the settings whose kind is ipmi-dcmi or redfish. Without nodes in the settings
+    it is this machine, under its short host name. A failure is said once, and again when it is over.
+
+    \b
+    hpcfrugal site power dcmi --once     on a node, as root
+    hpcfrugal site power bmc             on a machine of the management network, for all nodes
+    """
+    from hpcfrugal.meters.agent import Agent
+    from hpcfrugal.meters.settings import configured
+    from hpcfrugal.report.text import count
+    from hpcfrugal.text import plain
+
+    entries = load_config().tables["meters"]
+    if name not in entries:
+        known = ", ".join(plain(other) for other in entries) or "none"
+        raise InputError.at("NAME", f"the settings have no meter {plain(name)!r}", f"meters: {known}")
+    found = configured({name: entries[name]})[name]
+    if found.source is None or found.log is None:
+        raise InputError.at(
+            "NAME", f"{found.meter.source} meters are asked at sync", "ipmi-dcmi and redfish are read by this command"
+        )
+
+    def say(line: str) -> None:
+        click.echo(f"{plain(name)}: {plain(line, 400)}", err=True)
+
+    agent = Agent(found.source, _nodes(node_names, found), found.log, say)
+    if once:
+        readings = agent.once()
+        found.source.close()
+        if as_json:
+            click.echo(json.dumps({"power_w": {node: readings.get(node) for node in agent.nodes}}))
+        else:
+            for node, power_w in readings.items():
+                click.echo(f"{plain(node)} {power_w:g} W")
+        sys.exit(0 if len(readings) == len(agent.nodes) else 1)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    say(f"{count(len(agent.nodes), 'node')} into {found.log}")
+    agent.run(interval or found.meter.terms.step_ns / 1e9, stop)
+    found.source.close()
+
+
+def _nodes(names: str | None, found: Configured) -> tuple[str, ...]:
+    """The nodes to read: those asked for, else this machine where the source knows no other, else the meter's."""
+    import socket
+
+    from hpcfrugal.meters.base import short
+    from hpcfrugal.units import expand_nodelist
+
+    if names is not None:
+        try:
+            nodes = tuple(dict.fromkeys(expand_nodelist(names)))
+        except ValueError as error:
+            raise InputError.at("--node", str(error)) from None
+        if not nodes or (found.here and len(nodes) > 1):
+            raise InputError.at("--node", "names no node" if not nodes else "names several: the meter knows but one")
+        return nodes
+    if not found.here:
+        return found.meter.nodes or ()
+    host = short(socket.gethostname())
+    if found.meter.nodes is None:
+        return (host,)
+    own = tuple(node for node in found.meter.nodes if short(node) == host)
+    if not own:
+        raise SetupError(f"this machine, {host}, is none of the meter's nodes", hint="--node NAME, if it is one")
+    return own[:1]

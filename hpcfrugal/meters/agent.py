@@ -1,0 +1,83 @@
+"""The operator's agent: asks a source for the power of nodes at a steady pace and appends it to the log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpcfrugal.meters.base import MeterError, PowerSource
+from hpcfrugal.meters.powerlog import append
+
+_THREADS = 32
+
+
+@dataclass(slots=True)
+class Agent:
+    """Reads ``nodes`` from ``source`` into ``log``. ``say`` hears of a failure once, and when it is over."""
+
+    source: PowerSource
+    nodes: Sequence[str]
+    log: Path
+    say: Callable[[str], None]
+    clock_ns: Callable[[], int] = time.time_ns
+    _failing: dict[str, str] = field(default_factory=dict)
+
+    def once(self) -> dict[str, float]:
+        """Read every node once and keep what there is; the readings in watts by node."""
+        with ThreadPoolExecutor(min(_THREADS, len(self.nodes))) as pool:
+            futures = {node: pool.submit(self._read, node) for node in self.nodes}
+            found = {node: self._keep(node, future) for node, future in futures.items()}
+        return {node: power_w for node, power_w in found.items() if power_w is not None}
+
+    def run(self, interval_s: float, stop: threading.Event) -> None:
+        """Read every node each ``interval_s`` until ``stop``. A node that is still being asked is not asked again."""
+        asked: dict[str, Future[tuple[int, float]]] = {}
+        pool = ThreadPoolExecutor(min(_THREADS, len(self.nodes)))
+        next_s = time.monotonic()
+        try:
+            while True:
+                for node in self.nodes:
+                    if node not in asked:
+                        asked[node] = pool.submit(self._read, node)
+                next_s = max(next_s + interval_s, time.monotonic())
+                while time.monotonic() < next_s:
+                    self._take(asked)
+                    pause_s = min(0.2, interval_s / 4) if asked else next_s - time.monotonic()
+                    if stop.wait(max(0.0, pause_s)):
+                        return
+                self._take(asked)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _take(self, asked: dict[str, Future[tuple[int, float]]]) -> None:
+        for node in [node for node, future in asked.items() if future.done()]:
+            self._keep(node, asked.pop(node))
+
+    def _read(self, node: str) -> tuple[int, float]:
+        """A reading with the time in the middle of its being asked for."""
+        before_ns = self.clock_ns()
+        power_w = self.source.power_w(node)
+        return (before_ns + self.clock_ns()) // 2, power_w
+
+    def _keep(self, node: str, future: Future[tuple[int, float]]) -> float | None:
+        try:
+            wall_ns, power_w = future.result()
+            append(self.log, node, wall_ns, power_w, self.source.source)
+        except MeterError as error:
+            self._failed(node, str(error))
+            return None
+        except OSError as error:
+            self._failed(node, f"{error.filename}: {error.strerror}")
+            return None
+        if self._failing.pop(node, None) is not None:
+            self.say(f"{node}: read again")
+        return power_w
+
+    def _failed(self, node: str, reason: str) -> None:
+        if self._failing.get(node) != reason:
+            self._failing[node] = reason
+            self.say(f"{node}: {reason}")

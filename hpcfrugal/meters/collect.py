@@ -1,0 +1,226 @@
+"""After the jobs: asks the configured meters about each job that is over and keeps their answers in the spool.
+
+A job and node is asked about until its data reach the job's end, at most until ``settle`` after it; then what there is
+is kept, if only the word that there was nothing. A meter that does not answer is asked again at the next sync. Nothing
+is asked about jobs that ended more than ``LOOK_BACK_NS`` ago: meters keep their samples for a few weeks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from hpcfrugal.meters.base import SECOND_NS, Meter, MeterError, Refusal, Terms, Unreachable, coverage
+from hpcfrugal.meters.integrate import Curve, curve, reaches
+from hpcfrugal.meters.record import Part, lines_of
+from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
+from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
+from hpcfrugal.spool.reading import Refused
+from hpcfrugal.spool.samples import Segment, read_samples
+
+_D = TypeVar("_D")
+
+LOOK_BACK_NS = 30 * 86_400 * SECOND_NS
+
+GROUP_NS = 3600 * SECOND_NS
+"""Jobs that begin and end within this time are asked about together."""
+
+MAX_SAMPLES = 500_000
+"""Samples held at once, about 200 MB with what is made of them, unless one node alone has more."""
+
+_MOST_FAILURES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What came of it: files written, parts of jobs whose data are not all there yet, a sentence for each trouble."""
+
+    written: int
+    pending: int
+    troubles: tuple[str, ...]
+
+
+def collect(spool_root: Path, meters: Sequence[Meter], now_ns: int) -> Collected:
+    """Fetch what is due from every meter. Raises nothing for what meters do or say."""
+    attempts = list(_attempts(spool_root, now_ns))
+    written = pending = 0
+    troubles: list[str] = []
+    for meter in meters:
+        covers = coverage(meter.nodes)
+        due = [
+            _Due(attempt.run, part)
+            for attempt in attempts
+            for part in attempt.parts
+            if covers(part.node) and meter.cluster in (None, part.cluster) and not attempt.has(part, meter)
+        ]
+        failed = 0
+        for group in _batches(_groups(due), meter.terms):
+            try:
+                done, waiting = _one(meter, group, now_ns, troubles)
+            except (MeterError, OSError) as error:
+                troubles.append(f"meter {meter.name} is asked again at the next sync: {error}")
+                failed += 1
+                # What one question leads to must not stand in the way of the others for ever.
+                if not isinstance(error, MeterError) or isinstance(error, Unreachable) or failed == _MOST_FAILURES:
+                    break
+                continue
+            written += done
+            pending += waiting
+    return Collected(written, pending, tuple(dict.fromkeys(troubles)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A part of a job that a meter is to be asked about, and where its answer goes."""
+
+    run: RunDir
+    part: Part
+
+
+def _groups(due: Sequence[_Due]) -> Iterator[list[_Due]]:
+    """Parts to be asked about together: those of one time, and short ones within ``GROUP_NS``, such as an array's."""
+    group: list[_Due] = []
+    for one in sorted(due, key=lambda one: (one.part.start_ns, one.part.end_ns)):
+        if group:
+            first, last_ns = group[0].part, max(other.part.end_ns for other in group)
+            same = (one.part.start_ns, one.part.end_ns) == (first.start_ns, first.end_ns)
+            if not same and max(one.part.end_ns, last_ns) - first.start_ns > GROUP_NS:
+                yield group
+                group = []
+        group.append(one)
+    if group:
+        yield group
+
+
+def _batches(groups: Iterable[list[_Due]], terms: Terms) -> Iterator[list[_Due]]:
+    """Groups cut by nodes where their samples would be too many to be held at once."""
+    for group in groups:
+        span_ns = max(one.part.end_ns for one in group) - group[0].part.start_ns
+        nodes = sorted({one.part.node for one in group})
+        most = max(1, MAX_SAMPLES * terms.step_ns // span_ns)
+        for at in range(0, len(nodes), most):
+            some = set(nodes[at : at + most])
+            yield [one for one in group if one.part.node in some]
+
+
+def _one(meter: Meter, group: Sequence[_Due], now_ns: int, troubles: list[str]) -> tuple[int, int]:
+    """One question to a meter: how many parts are written, how many wait. Raises ``MeterError``."""
+    terms = meter.terms
+    start_ns = min(one.part.start_ns for one in group)
+    end_ns = max(one.part.end_ns for one in group)
+    nodes = sorted({one.part.node for one in group})
+    # A sample on either side, so that the edges lie between two.
+    answers = meter.fetch(nodes, start_ns - terms.max_gap_ns, end_ns + terms.max_gap_ns)
+    curves = {node: curve(answer, terms) for node, answer in answers.items() if not isinstance(answer, Refusal)}
+    written = pending = 0
+    for one in group:
+        part = one.part
+        answer, found = answers.get(part.node), curves.get(part.node)
+        if isinstance(answer, Refusal):
+            troubles.append(f"meter {meter.name}: {part.node}: {answer.reason}")
+            continue
+        if (found is None or not reaches(found, part.end_ns)) and now_ns < part.end_ns + terms.settle_ns:
+            pending += 1
+            continue
+        known = found is not None and found.at(part.end_ns).measured_ns > found.at(part.start_ns).measured_ns
+        _write(one.run, meter, part, found if known else None)
+        written += 1
+    return written, pending
+
+
+def _write(run: RunDir, meter: Meter, part: Part, found: Curve | None) -> None:
+    absent = None if found is not None else f"{meter.source} has no samples of this node while the job ran"
+    part = replace(part, sampled=_sampled(run, part))
+    path = run.meter(part.job.job_id, part.job.restart, part.node, meter.name)
+    write_atomic(path, lines_of(part, meter, found, absent))
+
+
+def _sampled(run: RunDir, part: Part) -> tuple[Segment, ...]:
+    """What the sampler wrote on the node; nothing where that does not count."""
+    try:
+        path = run.samples(part.job.job_id, part.job.restart, part.node)
+        return read_samples(path, os.lstat(run.path).st_uid, part.job).segments
+    except (Refused, OSError, ValueError):
+        return ()  # the ledger says why
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt of a job that is over, with the names that its run directory has."""
+
+    run: RunDir
+    parts: tuple[Part, ...]
+    names: frozenset[str]
+
+    def has(self, part: Part, meter: Meter) -> bool:
+        """Whether the meter's word on the part is kept already, or could not be kept under any name."""
+        try:
+            path = self.run.meter(part.job.job_id, part.job.restart, part.node, meter.name)
+        except ValueError:
+            return True
+        return path.name in self.names
+
+
+def _attempts(spool_root: Path, now_ns: int) -> Iterator[_Attempt]:
+    """Attempts of the user's own jobs that are over, and not for long."""
+    for run in iter_runs(spool_root):
+        try:
+            if os.lstat(run.path).st_uid != os.getuid():
+                continue
+            listed = run.names()
+        except OSError:
+            continue  # the sync that follows says so
+        names = frozenset(name for name, _ in listed)
+        jobs: dict[JobKey, set[str]] = {}
+        for _, parsed in listed:
+            if parsed is not None and parsed.job is not None and parsed.kind in ("end", "slurm", "samples"):
+                nodes = jobs.setdefault(parsed.job, set())
+                if parsed.node is not None:
+                    nodes.add(parsed.node)
+        for job in sorted(jobs, key=lambda job: job.sort_key):
+            attempt = _attempt(run, job, jobs[job], names, now_ns)
+            if attempt is not None:
+                yield attempt
+
+
+def _attempt(run: RunDir, job: JobKey, nodes: set[str], names: frozenset[str], now_ns: int) -> _Attempt | None:
+    slurm_path, end_path = run.slurm_json(job.job_id, job.restart), run.end_json(job.job_id, job.restart)
+    paths = [path for path in (slurm_path, end_path) if path.name in names]
+    try:
+        newest_ns = max((path.stat().st_mtime_ns for path in paths), default=0)
+        if newest_ns < now_ns - LOOK_BACK_NS:
+            return None  # told without being read, since a spool holds many of these
+        slurm = _read(read_slurm, slurm_path, job) if slurm_path in paths else None
+        end = _read(read_end, end_path, job) if end_path in paths else None
+    except OSError:
+        return None
+    if slurm is not None and not slurm.final:
+        return None
+    span = _span(slurm.start_wall_ns, slurm.end_wall_ns) if slurm is not None else None
+    if span is None and end is not None:
+        span = _span(end.started_wall_ns, end.ended_wall_ns)
+    if span is None or span[1] < now_ns - LOOK_BACK_NS:
+        return None
+    cluster = slurm.cluster if slurm is not None else None
+    if cluster is None and run.submitted_json.name in names:
+        submitted = _read(lambda path, uid, _: read_submitted(path, uid), run.submitted_json, job)
+        cluster = submitted.cluster if submitted is not None else None
+    held = sorted({*nodes, *((slurm.nodes or ()) if slurm is not None else ())})
+    parts = tuple(Part(run.run_id, job, node, *span, cluster=cluster) for node in held)
+    return _Attempt(run, parts, names)
+
+
+def _span(start_ns: int | None, end_ns: int | None) -> tuple[int, int] | None:
+    """Start and end where both are known and time went by."""
+    return None if start_ns is None or end_ns is None or end_ns <= start_ns else (start_ns, end_ns)
+
+
+def _read(reader: Callable[[Path, int, JobKey], tuple[_D, object, object]], path: Path, job: JobKey) -> _D | None:
+    """A document of the user's own; None where it does not count, which the ledger tells."""
+    try:
+        return reader(path, os.getuid(), job)[0]
+    except Refused:
+        return None

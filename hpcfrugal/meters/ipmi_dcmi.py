@@ -1,0 +1,104 @@
+"""Power of a node as its board tells it by IPMI DCMI: ``ipmitool dcmi power reading`` or FreeIPMI's ``ipmi-dcmi``.
+
+Both print the answer to the command Get Power Reading (Data Center Manageability Interface Specification 1.5, 6.6.1):
+the current power, its extremes and mean over a period, and whether power is measured at all. A board whose measuring
+is off, or that says 0 W, has told nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpcfrugal.meters.base import MeterError
+
+SOURCE = "ipmi-dcmi"
+
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("ipmi-dcmi", "--get-system-power-statistics"),
+    ("ipmitool", "dcmi", "power", "reading"),
+)
+"""What is run on the node itself, the first that is there; both need root."""
+
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+_FIELD = re.compile(r"^\s*(?P<name>[A-Za-z][A-Za-z ]*?)\s*:\s*(?P<value>.*?)\s*$", re.MULTILINE)
+_WATTS = re.compile(r"(?P<watts>[0-9]{1,6}(?:\.[0-9]{1,3})?)\s*Watts?", re.IGNORECASE)
+_CURRENT = ("instantaneous power reading", "current power")
+_STATE = ("power reading state is", "power measurement")
+_ON = ("activated", "active")
+
+
+def parse_power_w(text: str) -> float:
+    """Watts from the output of either program. Raises ``MeterError`` where it is not that or tells nothing."""
+    fields = {match["name"].lower(): match["value"] for match in _FIELD.finditer(text)}
+    current = next((fields[name] for name in _CURRENT if name in fields), None)
+    state = next((fields[name] for name in _STATE if name in fields), None)
+    if current is None or state is None:
+        raise MeterError(f"no power reading in what the command printed: {_first_line(text) or 'nothing'}")
+    if state.lower() not in _ON:
+        raise MeterError(f"the board says that its power measurement is not on: {state[:60]!r}")
+    match = _WATTS.fullmatch(current)
+    if match is None:
+        raise MeterError(f"not a power in watts: {current[:60]!r}")
+    power_w = float(match["watts"])
+    if power_w == 0:
+        raise MeterError("the board says 0 W, which is what it says when it knows nothing")
+    return power_w
+
+
+@dataclass(frozen=True, slots=True)
+class IpmiDcmi:
+    """DCMI of this node, or of others by a ``command`` with ``{node}`` in it."""
+
+    command: tuple[str, ...] | None = None
+    timeout_s: float = 10.0
+
+    @property
+    def source(self) -> str:
+        return SOURCE
+
+    def power_w(self, node: str) -> float:
+        """See ``PowerSource.power_w``."""
+        argv = self._argv(node)
+        try:
+            # The words that are looked for must not depend on who asks.
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=self.timeout_s,
+                check=False,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except subprocess.TimeoutExpired:
+            raise MeterError(f"{argv[0]} did not end within {self.timeout_s:g} s") from None
+        except OSError as error:
+            raise MeterError(f"{argv[0]} cannot be run: {error.strerror}") from None
+        out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        if done.returncode != 0:
+            said = _first_line(err) or _first_line(out) or "it said nothing"
+            raise MeterError(f"{argv[0]} ended with code {done.returncode}: {said}")
+        return parse_power_w(out)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _argv(self, node: str) -> Sequence[str]:
+        if self.command is not None:
+            return [word.replace("{node}", node) for word in self.command]
+        path = os.pathsep.join([os.environ.get("PATH", ""), _SBIN])
+        for program, *arguments in COMMANDS:
+            found = shutil.which(program, path=path)
+            if found is not None:
+                return [found, *arguments]
+        raise MeterError(f"neither {' nor '.join(command[0] for command in COMMANDS)} is installed")
+
+
+def _first_line(text: str) -> str:
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return "".join(char if char.isprintable() else "?" for char in line[:200])

@@ -1,0 +1,97 @@
+"""Samples of Grid'5000's metrics API, which is Kwollect's.
+
+``GET <url>?nodes=a,b&metrics=NAME&start_time=..&end_time=..`` answers with a list of objects ``timestamp`` (ISO 8601
+with its offset), ``device_id`` (the node's short name), ``metric_id``, ``value`` and ``labels``. Description:
+https://www.grid5000.fr/w/Monitoring_Using_Kwollect.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hpcfrugal.meters.access import Access, JsonClient
+from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, Refusal, Series, Terms, short
+from hpcfrugal.meters.prometheus import UNITS
+
+SOURCE = "kwollect"
+
+MAX_ROWS = 50_000
+"""Samples asked for at once, over all nodes of a request."""
+
+_NODES_AT_ONCE = 50
+_HOST = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Kwollect:
+    """One metric of one site, such as ``wattmetre_power_watt``."""
+
+    name: str
+    access: Access
+    metric: str
+    unit: str = "W"
+    nodes: tuple[str, ...] | None = None
+    cluster: str | None = None
+    terms: Terms = field(default_factory=Terms)
+
+    @property
+    def source(self) -> str:
+        return SOURCE
+
+    @property
+    def detail(self) -> str:
+        return f"{self.access.url} {self.metric}"
+
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+        """See ``Meter.fetch``."""
+        asked = [node for node in nodes if _HOST.fullmatch(short(node))]
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        client = JsonClient(self.access)
+        try:
+            for at in range(0, len(asked), _NODES_AT_ONCE):
+                some = [short(node) for node in asked[at : at + _NODES_AT_ONCE]]
+                span_ns = max(1, MAX_ROWS // len(some)) * self.terms.step_ns
+                for begin_ns in range(start_ns, end_ns, span_ns):
+                    for row in self._rows(client, some, begin_ns, min(begin_ns + span_ns, end_ns)):
+                        self._take(row, found)
+        finally:
+            client.close()
+        return {node: self._answer(found[short(node)]) for node in asked if short(node) in found}
+
+    def _rows(self, client: JsonClient, nodes: Sequence[str], start_ns: int, end_ns: int) -> list[Any]:
+        params = {
+            "nodes": ",".join(nodes),
+            "metrics": self.metric,
+            "start_time": str(start_ns // SECOND_NS),
+            "end_time": str(-(-end_ns // SECOND_NS)),
+        }
+        rows = client.get("", params, detail_key="message")
+        if not isinstance(rows, list):
+            raise MeterError("the answer is not a list of samples")
+        return rows
+
+    def _take(self, row: Any, found: dict[str, dict[str, dict[int, float]]]) -> None:
+        """Add a sample under its device and its labels; what one device has under several is several meters."""
+        try:
+            if row["metric_id"] != self.metric:
+                return
+            at = datetime.fromisoformat(row["timestamp"])
+            labels = json.dumps(row.get("labels") or {}, sort_keys=True)
+            value = float("nan") if row["value"] is None else float(row["value"])
+            at_ns = (at - _EPOCH) // timedelta(microseconds=1) * 1000
+            found.setdefault(short(str(row["device_id"])), {}).setdefault(labels, {})[at_ns] = value
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise MeterError("the answer has a sample of another form than Kwollect gives") from None
+
+    def _answer(self, by_labels: Mapping[str, Mapping[int, float]]) -> Answer:
+        if len(by_labels) > 1:
+            return Refusal(f"the metric has {len(by_labels)} series for one node: {', '.join(sorted(by_labels))[:200]}")
+        (points,) = by_labels.values()
+        quantity, factor = UNITS[self.unit]
+        return Series(quantity, [(at, value * factor) for at, value in sorted(points.items())])

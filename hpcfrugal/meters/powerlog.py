@@ -1,0 +1,172 @@
+"""The file in which an operator's agent keeps the power of a node, and the meter that reads it at sync.
+
+``<log>/<YYYY-MM>/<node>.jsonl``, one JSON object a line with ``wall_ns``, ``power_w`` and ``source``. Anybody can
+read it; it counts only where the file and the folders above it belong to the owner that the settings name and nobody
+else can write there, because figures that a user could write would be worth nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from hpcfrugal.meters.base import SECOND_NS, Answer, Refusal, Series, Terms, Unreachable
+from hpcfrugal.spool import encode_node
+from hpcfrugal.spool.reading import Refused, open_owned, parse_json
+
+MAX_MONTH_BYTES = 256 * 1024 * 1024
+"""A node's file of one month grows no further; at 80 bytes a line that is a sample each 0.8 s."""
+
+_MAX_LINE_BYTES = 4096
+
+
+def log_file(log: Path, node: str, wall_ns: int) -> Path:
+    """The file for samples of ``node`` at this time."""
+    month = datetime.fromtimestamp(wall_ns // SECOND_NS, UTC)
+    return log / f"{month:%Y-%m}" / f"{encode_node(node)}.jsonl"
+
+
+def append(log: Path, node: str, wall_ns: int, power_w: float, source: str) -> None:
+    """Add one sample by one write. Raises ``OSError``, also where the month's file is full."""
+    path = log_file(log, node, wall_ns)
+    for folder in (log, path.parent):
+        if not folder.exists():
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            folder.chmod(0o755)
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        found = os.fstat(descriptor)
+        if found.st_size == 0:
+            os.fchmod(descriptor, 0o644)  # whatever the umask: users read it
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_MONTH_BYTES:
+            raise OSError(errno.EFBIG, "is full, or no file", str(path))
+        line = json.dumps({"wall_ns": wall_ns, "power_w": power_w, "source": source}, separators=(",", ":"))
+        data = line.encode() + b"\n"
+        if os.write(descriptor, data) != len(data):
+            # A full disk cut it; the next line must not be glued to the piece.
+            os.write(descriptor, b"\n")
+            raise OSError(errno.ENOSPC, "was not written whole: no space left", str(path))
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLog:
+    """The log of one ``[meters.NAME]`` whose agent reads IPMI or Redfish."""
+
+    name: str
+    source: str
+    log: Path
+    owner_uid: int
+    nodes: tuple[str, ...] | None = None
+    cluster: str | None = None
+    terms: Terms = field(default_factory=Terms)
+
+    @property
+    def detail(self) -> str:
+        return str(self.log)
+
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+        """See ``Meter.fetch``."""
+        _check_folder(self.log, self.owner_uid)
+        answers: dict[str, Answer] = {}
+        for node in nodes:
+            points: list[tuple[int, float]] = []
+            try:
+                for path in _files(self.log, node, start_ns, end_ns):
+                    _check_folder(path.parent, self.owner_uid)
+                    file, state = open_owned(path, self.owner_uid)
+                    with file:
+                        points.extend(_read(file, state.size, self.source, start_ns, end_ns))
+            except (Refused, OSError) as error:
+                answers[node] = Refusal(f"{path}: {error}")
+                continue
+            if points:
+                answers[node] = Series("power", points)
+        return answers
+
+
+def _files(log: Path, node: str, start_ns: int, end_ns: int) -> Iterator[Path]:
+    """The files of the months from start to end that are there, in order."""
+    at_ns, last = start_ns, log_file(log, node, end_ns)
+    seen: set[Path] = set()
+    while True:
+        path = log_file(log, node, min(at_ns, end_ns))
+        if path not in seen and os.path.lexists(path):
+            yield path
+        seen.add(path)
+        if path == last:
+            return
+        at_ns += 27 * 86_400 * SECOND_NS
+
+
+def _check_folder(folder: Path, owner_uid: int) -> None:
+    try:
+        found = folder.lstat()
+    except OSError as error:
+        raise Unreachable(f"{folder} cannot be read: {error.strerror}") from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise Unreachable(f"{folder} is not a directory")
+    if found.st_uid != owner_uid:
+        raise Unreachable(f"{folder} belongs to uid {found.st_uid}, not to uid {owner_uid} as the settings say")
+    if found.st_mode & 0o022:
+        raise Unreachable(f"{folder} can be written by others: chmod go-w {folder}")
+
+
+def _read(file: BinaryIO, size: int, source: str, start_ns: int, end_ns: int) -> Iterator[tuple[int, float]]:
+    """Samples of the window. The file is in the order of time but for steps of the clock, so it is not read whole."""
+    _seek(file, size, start_ns)
+    for line in file:
+        sample = _sample(line, source)
+        if sample is None or sample[0] < start_ns:
+            continue
+        if sample[0] > end_ns:
+            return
+        yield sample
+
+
+def _seek(file: BinaryIO, size: int, start_ns: int) -> None:
+    """Go to a line that is not after the first one of the window: bisection over the bytes of the file."""
+    low, high = 0, size
+    while high - low > _MAX_LINE_BYTES:
+        middle = (low + high) // 2
+        at_ns = _time_after(file, middle)
+        if at_ns is None or at_ns >= start_ns:
+            high = middle
+        else:
+            low = middle
+    file.seek(low)
+    if low:
+        file.readline(_MAX_LINE_BYTES)
+
+
+def _time_after(file: BinaryIO, offset: int) -> int | None:
+    """The time of the first whole sample behind ``offset``, None where there is none near."""
+    file.seek(offset)
+    file.readline(_MAX_LINE_BYTES)
+    for _ in range(4):
+        sample = _sample(file.readline(_MAX_LINE_BYTES), None)
+        if sample is not None:
+            return sample[0]
+    return None
+
+
+def _sample(line: bytes, source: str | None) -> tuple[int, float] | None:
+    """A line's time and watts; None where it is torn, of another source or not a sample."""
+    try:
+        data = parse_json(line)
+        wall_ns, power_w = data["wall_ns"], data["power_w"]
+        mine = source is None or data["source"] == source
+    except (ValueError, KeyError, TypeError):
+        return None
+    if not mine or type(wall_ns) is not int or type(power_w) not in (int, float):
+        return None
+    return wall_ns, float(power_w)

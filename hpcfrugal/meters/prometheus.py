@@ -1,0 +1,183 @@
+"""Samples of a query to Prometheus, or to anything that speaks its HTTP API.
+
+A plain selector (``ipmi_dcmi_power_watts{instance="{node}"}``) is asked for as ``selector[range]``, which gives the
+samples as they were scraped, with their own times. Any other expression goes to ``query_range``, whose values are those
+that the expression had at each step: a sample may then be as old as the scrape interval, and up to five minutes of a
+silent target look alive. Form of the answers: https://prometheus.io/docs/prometheus/latest/querying/api/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpcfrugal.meters.access import Access, JsonClient
+from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, Quantity, Refusal, Series, Terms, same_host
+
+SOURCE = "prometheus"
+
+UNITS: dict[str, tuple[Quantity, float]] = {
+    "W": ("power", 1.0),
+    "kW": ("power", 1e3),
+    "J": ("energy", 1.0),
+    "kJ": ("energy", 1e3),
+    "Wh": ("energy", 3.6e3),
+    "kWh": ("energy", 3.6e6),
+}
+"""A gauge's unit of power or a counter's unit of energy, with its factor to watts or joules."""
+
+MAX_POINTS = 10_000
+"""Samples of one series asked for at once; Prometheus itself gives at most 11 000."""
+
+_NODES_AT_ONCE = 50
+
+_SELECTOR = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{(?:[^{}\"']|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')*\})?")
+_REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+
+
+def quoted(text: str) -> str:
+    """``text`` for the inside of a PromQL string in single or double quotes: no character of it ends the string.
+
+    >>> quoted('a"} or up{x="')
+    'a\\\\x22} or up{x=\\\\x22'
+    """
+    out = []
+    for char in text:
+        if char in "\"'\\" or ord(char) < 0x20 or ord(char) == 0x7F:
+            out.append(f"\\x{ord(char):02x}")
+        else:
+            out.append(char)
+    return "".join(out)
+
+
+def alternatives(nodes: Sequence[str]) -> str:
+    """A regular expression (RE2, which PromQL uses) that fits these names and no others."""
+    return "|".join(_REGEX_SPECIAL.sub(lambda match: "\\" + match[0], node) for node in nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """One query. ``{node}`` in it stands for a node, or ``{nodes}`` for several, told apart by ``node_label``."""
+
+    name: str
+    access: Access
+    query: str
+    unit: str = "W"
+    node_label: str | None = None
+    nodes: tuple[str, ...] | None = None
+    cluster: str | None = None
+    terms: Terms = field(default_factory=Terms)
+
+    @property
+    def source(self) -> str:
+        return SOURCE
+
+    @property
+    def detail(self) -> str:
+        return f"{self.access.host} {self.query}"
+
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+        """See ``Meter.fetch``."""
+        client = JsonClient(self.access)
+        answers: dict[str, Answer] = {}
+        try:
+            asked = [node for node in nodes if _can_be_asked(node)]
+            if self.node_label is None:
+                for node in asked:
+                    query = self.query.replace("{node}", quoted(node))
+                    answers |= self._answers(self._ask(client, query, start_ns, end_ns), [node])
+            else:
+                for at in range(0, len(asked), _NODES_AT_ONCE):
+                    some = asked[at : at + _NODES_AT_ONCE]
+                    query = self.query.replace("{nodes}", quoted(alternatives(some)))
+                    answers |= self._answers(self._ask(client, query, start_ns, end_ns), some)
+        finally:
+            client.close()
+        return answers
+
+    def _ask(
+        self, client: JsonClient, query: str, start_ns: int, end_ns: int
+    ) -> dict[tuple[tuple[str, str], ...], dict[int, float]]:
+        """Samples by labels of their series. The range is cut so that no answer grows beyond a server's limit."""
+        found: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
+        raw = _SELECTOR.fullmatch(query) is not None
+        span_ns = MAX_POINTS * self.terms.step_ns
+        while start_ns < end_ns:
+            until_ns = min(start_ns + span_ns, end_ns)
+            if raw:
+                # The range is open on its left in Prometheus 3, so one millisecond is asked for twice.
+                length_ms = (until_ns - start_ns) // 10**6 + 1
+                data = _data(client, "query", {"query": f"{query}[{length_ms}ms]", "time": _seconds(until_ns)})
+            else:
+                params = {"query": query, "start": _seconds(start_ns), "end": _seconds(until_ns)}
+                data = _data(client, "query_range", params | {"step": _seconds(self.terms.step_ns)})
+            for item in data:
+                labels, points = _series(item)
+                found.setdefault(labels, {}).update(points)
+            start_ns = until_ns
+        return found
+
+    def _answers(
+        self, found: Mapping[tuple[tuple[str, str], ...], Mapping[int, float]], nodes: Sequence[str]
+    ) -> dict[str, Answer]:
+        quantity, factor = UNITS[self.unit]
+        mine: dict[str, list[Mapping[int, float]]] = {}
+        for labels, points in found.items():
+            node = nodes[0] if self.node_label is None else _node_of(dict(labels).get(self.node_label, ""), nodes)
+            if node is not None:
+                mine.setdefault(node, []).append(points)
+        answers: dict[str, Answer] = {}
+        for node, several in mine.items():
+            if len(several) > 1:
+                answers[node] = Refusal(f"the query gives {len(several)} series for one node; sum() or choose in it")
+            else:
+                answers[node] = Series(quantity, [(at, value * factor) for at, value in sorted(several[0].items())])
+        return answers
+
+
+def _can_be_asked(node: str) -> bool:
+    """Not for names that are no UTF-8, which no label holds."""
+    return node.isascii() or not any(0xD800 <= ord(char) <= 0xDFFF for char in node)
+
+
+def _node_of(label: str, nodes: Sequence[str]) -> str | None:
+    """The node that a label means: its name, with or without a port, with or without its domain."""
+    host = label.partition(":")[0]
+    for node in nodes:
+        if node in (label, host):
+            return node
+    return next((node for node in nodes if same_host(node, host)), None)
+
+
+def _seconds(time_ns: int) -> str:
+    """Seconds with three decimals, which is what Prometheus keeps."""
+    whole, rest = divmod(time_ns // 10**6, 1000)
+    return f"{whole}.{rest:03}"
+
+
+def _data(client: JsonClient, endpoint: str, params: Mapping[str, str]) -> list[Any]:
+    """The result list of an answer of type matrix. Raises ``MeterError``."""
+    answer = client.get(f"/api/v1/{endpoint}", params, detail_key="error", may_post=True)
+    data = answer.get("data") if isinstance(answer, dict) else None
+    if not isinstance(answer, dict) or answer.get("status") != "success" or not isinstance(data, dict):
+        said = str(answer.get("error", "")) if isinstance(answer, dict) else ""
+        raise MeterError(f"the query failed: {said[:200] or 'the answer is not that of a Prometheus server'}")
+    if answer.get("warnings"):
+        raise MeterError(f"the query was answered in part: {str(answer['warnings'])[:200]}")
+    result = data.get("result")
+    if data.get("resultType") != "matrix" or not isinstance(result, list):
+        raise MeterError(f"the query gives no series over time but {str(data.get('resultType'))[:20]!r}")
+    return result
+
+
+def _series(item: Any) -> tuple[tuple[tuple[str, str], ...], dict[int, float]]:
+    try:
+        labels = tuple(sorted((str(key), str(value)) for key, value in item["metric"].items()))
+        points = {
+            round(float(at_s) * 1000) * (SECOND_NS // 1000): float(value) for at_s, value in item.get("values", [])
+        }
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        raise MeterError("the query's answer has a series of another form than Prometheus gives") from None
+    return labels, points

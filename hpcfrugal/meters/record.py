@@ -1,0 +1,153 @@
+"""What a meter said about one job on one node, in the format of the sampler's file.
+
+On a node that the job has to itself, one segment from the job's start to its end. On a shared one, a segment for each
+of the sampler's with a record at each of the sampler's records and its CPU times in it, because the job's part of the
+node follows from those. Where the sampler left nothing, the node's energy is kept and the job's part is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpcfrugal.meters.base import SECOND_NS, Meter
+from hpcfrugal.meters.integrate import Curve, grid
+from hpcfrugal.spool import JobKey
+from hpcfrugal.spool.layout import METER_DOMAIN, SCHEMA_VERSION
+from hpcfrugal.spool.samples import Header, Record, Segment
+
+RECORD_NS = 60 * SECOND_NS
+"""Distance of two records where nothing of the sampler's sets it; buckets of the ledger are a multiple of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A job on one of its nodes, from ``start_ns`` to ``end_ns`` of wall time, with what the sampler wrote there."""
+
+    run_id: str
+    job: JobKey
+    node: str
+    start_ns: int
+    end_ns: int
+    sampled: Sequence[Segment] = ()
+    cluster: str | None = None
+
+    @property
+    def exclusive(self) -> bool:
+        return bool(self.sampled) and all(segment.header.exclusive for segment in self.sampled)
+
+
+def lines_of(part: Part, meter: Meter, curve: Curve | None, absent: str | None = None) -> bytes:
+    """The file's content. Without a curve it says why there is none."""
+    out: list[dict[str, Any]] = []
+    if curve is None:
+        out.append(_header(part, meter, *_clocks(part), [], absent))
+    elif not part.exclusive and any(segment.records for segment in part.sampled):
+        for segment in part.sampled:
+            if segment.records:
+                out.extend(_beside(part, meter, curve, segment))
+    else:
+        out.extend(_alone(part, meter, curve))
+    return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in out)
+
+
+def _clocks(part: Part) -> tuple[Header | None, int, int]:
+    """The first header of the sampler, and a wall time with the time since boot at it (from 0, where not known)."""
+    if not part.sampled:
+        return None, part.start_ns, 0
+    header = part.sampled[0].header
+    # The job may have begun before the node's clock since boot did: the job's start on a clock set back.
+    boottime_ns = max(0, header.boottime_ns - (header.wall_ns - part.start_ns))
+    return header, part.start_ns, boottime_ns
+
+
+def _alone(part: Part, meter: Meter, curve: Curve) -> Iterator[dict[str, Any]]:
+    header, wall_ns, boottime_ns = _clocks(part)
+    yield _header(part, meter, header, wall_ns, boottime_ns, [_channel(meter)], None)
+    instants = [(at_ns, at_ns - wall_ns + boottime_ns, None) for at_ns in grid(part.start_ns, part.end_ns, RECORD_NS)]
+    yield from _records(curve, instants)
+
+
+def _beside(part: Part, meter: Meter, curve: Curve, segment: Segment) -> Iterator[dict[str, Any]]:
+    header = segment.header
+    yield _header(part, meter, header, header.wall_ns, header.boottime_ns, [_channel(meter)], None)
+    instants = [
+        (header.wall_ns + record.boottime_ns - header.boottime_ns, record.boottime_ns, record)
+        for record in segment.records
+    ]
+    yield from _records(curve, [(header.wall_ns, header.boottime_ns, None), *instants])
+
+
+def _records(curve: Curve, instants: Sequence[tuple[int, int, Record | None]]) -> Iterator[dict[str, Any]]:
+    """Cumulative records at (wall time, time since boot); the first instant is where counting begins."""
+    before_ns = instants[0][0]
+    zero = curve.at(before_ns)
+    for number, (wall_ns, boottime_ns, record) in enumerate(instants):
+        now = curve.at(wall_ns)
+        line: dict[str, Any] = {
+            "kind": "record" if number + 1 < len(instants) else "end",
+            "boottime_ns": boottime_ns,
+            "wall_ns": wall_ns,
+            "energy_uj": [now.energy_uj_since(zero)],
+            "measured_ns": [now.measured_ns - zero.measured_ns],
+            "errors": [now.errors - zero.errors],
+            "resets": [now.resets - zero.resets],
+            "gaps": [now.gaps - zero.gaps],
+            "max_w": [curve.peak_w(before_ns, wall_ns)],
+        }
+        if number == 0:
+            line |= {"job_cpu_us": 0, "node_busy_us": 0} if len(instants) > 1 and instants[1][2] is not None else {}
+        elif record is not None:
+            line |= {"job_cpu_us": record.job_cpu_us, "node_busy_us": record.node_busy_us}
+        if line["kind"] == "end":
+            line["reason"] = "collected"
+        yield line
+        before_ns = wall_ns
+
+
+def _channel(meter: Meter) -> dict[str, Any]:
+    return {
+        "component": "node",
+        "domain": f"{METER_DOMAIN}{meter.name}",
+        "source": meter.source,
+        "quality": "measured",
+        "boundary": "node",
+        "scope": "node",
+        "counted": False,
+        "detail": meter.detail,
+        "gpu_uuid": None,
+    }
+
+
+def _header(
+    part: Part,
+    meter: Meter,
+    header: Header | None,
+    wall_ns: int,
+    boottime_ns: int,
+    channels: list[dict[str, Any]],
+    absent: str | None,
+) -> dict[str, Any]:
+    reasons = (
+        [] if absent is None else [{"component": "node", "source": f"{METER_DOMAIN}{meter.name}", "reason": absent}]
+    )
+    return {
+        "kind": "header",
+        "schema": SCHEMA_VERSION,
+        "run_id": part.run_id,
+        "job_id": part.job.job_id,
+        "restart": part.job.restart,
+        "node": part.node,
+        "boot_id": header and header.boot_id,
+        "wall_ns": wall_ns,
+        "boottime_ns": boottime_ns,
+        "interval_s": meter.terms.step_ns / SECOND_NS,
+        "record_s": RECORD_NS / SECOND_NS,
+        "cpus_alloc": header and header.cpus_alloc,
+        "cpus_node": header and header.cpus_node,
+        "exclusive": header and header.exclusive,
+        "channels": channels,
+        "absent": reasons,
+    }

@@ -1,0 +1,164 @@
+"""Power of nodes as their boards tell it by Redfish, asked from one place over the management network.
+
+From ``/redfish/v1/Chassis`` each chassis is looked at for the two places where DMTF's schemas put power:
+``PowerWatts.Reading`` of its EnvironmentMetrics (DSP2046, since 2020) and ``PowerConsumedWatts`` of the
+``PowerControl`` of its Power (deprecated, and what most boards have). Where several tell one, nothing is chosen: the
+error names them and the settings say which.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hpcfrugal.meters.access import Access, JsonClient
+from hpcfrugal.meters.base import MeterError, Unreachable
+
+SOURCE = "redfish"
+ROOT = "/redfish/v1/Chassis"
+
+_MAX_CHASSIS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a reading stands: a resource and the keys to it."""
+
+    chassis: str
+    path: str
+    keys: tuple[str | int, ...]
+
+    @property
+    def shown(self) -> str:
+        name = "PowerWatts" if "PowerWatts" in self.keys else f"PowerControl {self.keys[1]}"
+        return f"{self.chassis} ({name})"
+
+
+@dataclass(slots=True)
+class _Board:
+    client: JsonClient
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    place: _Place | None = None
+
+
+@dataclass(slots=True)
+class Redfish:
+    """Boards whose addresses follow from the node's name. ``chassis`` and ``power_control`` choose among several."""
+
+    access: Access
+    chassis: str | None = None
+    power_control: int | None = None
+    _boards: dict[str, _Board] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def source(self) -> str:
+        return SOURCE
+
+    def power_w(self, node: str) -> float:
+        """See ``PowerSource.power_w``. Safe to call for several nodes at once."""
+        with self._lock:
+            board = self._boards.get(node)
+            if board is None:
+                access = replace(self.access, url=self.access.url.replace("{node}", node))
+                board = self._boards[node] = _Board(JsonClient(access))
+        with board.lock:
+            try:
+                board.place = board.place or self._find(board.client)
+                power_w = _watts(_at(board.client.get(board.place.path), board.place.keys))
+                if power_w is None:
+                    raise MeterError("the board tells no power now")
+            except MeterError:
+                board.place = None  # new firmware may have put it elsewhere
+                board.client.close()
+                raise
+            if power_w == 0:
+                raise MeterError("the board says 0 W, which is what it says when it knows nothing")
+            return power_w
+
+    def close(self) -> None:
+        """See ``PowerSource.close``."""
+        with self._lock:
+            for board in self._boards.values():
+                board.client.close()
+
+    def _find(self, client: JsonClient) -> _Place:
+        members = _ids(client.get(ROOT), "Members")[:_MAX_CHASSIS]
+        if self.chassis is not None:
+            members = [path for path in members if path.rstrip("/").rpartition("/")[2] == self.chassis]
+            if not members:
+                raise MeterError(f"the board has no chassis {self.chassis!r}")
+        troubles: list[str] = []
+        places = [place for path in members for place in self._places(client, path, troubles)]
+        if not places:
+            raise MeterError("; ".join(["no chassis of the board tells its power", *troubles[:1]]))
+        if len(places) > 1:
+            names = ", ".join(place.shown for place in places)[:300]
+            raise MeterError(f"several readings, set chassis and power_control to choose one: {names}")
+        return places[0]
+
+    def _places(self, client: JsonClient, path: str, troubles: list[str]) -> Iterator[_Place]:
+        """The readings of one chassis; the newer place hides the older one, which says the same.
+
+        A resource that the board lists and does not have is one of ``troubles``, for others may be there.
+        """
+
+        def get(path: str) -> Any:
+            try:
+                return client.get(path)
+            except Unreachable:
+                raise
+            except MeterError as error:
+                troubles.append(f"{path}: {error}")
+                return None
+
+        chassis = get(path)
+        name = path.rstrip("/").rpartition("/")[2]
+        if self.power_control is None:
+            for metrics in _links(chassis, "EnvironmentMetrics"):
+                keys: tuple[str | int, ...] = ("PowerWatts", "Reading")
+                if _watts(_at(get(metrics), keys)) is not None:
+                    yield _Place(name, metrics, keys)
+                    return
+        for power in _links(chassis, "Power"):
+            controls = _at(get(power), ("PowerControl",))
+            for index, control in enumerate(controls if isinstance(controls, list) else []):
+                wanted = self.power_control is None or self.power_control == index
+                if wanted and _watts(_at(control, ("PowerConsumedWatts",))) is not None:
+                    yield _Place(name, power, ("PowerControl", index, "PowerConsumedWatts"))
+
+
+def _links(resource: Any, key: str) -> list[str]:
+    """The one link below a key, as a list; only those that stay on the board's own tree."""
+    link = _at(resource, (key, "@odata.id"))
+    return [link] if isinstance(link, str) and _is_local(link) else []
+
+
+def _ids(resource: Any, key: str) -> list[str]:
+    members = _at(resource, (key,))
+    found = [_at(member, ("@odata.id",)) for member in (members if isinstance(members, list) else [])]
+    return [path for path in found if isinstance(path, str) and _is_local(path)]
+
+
+def _is_local(path: str) -> bool:
+    return path.startswith("/redfish/") and path.isascii() and path.isprintable() and ".." not in path
+
+
+def _at(value: Any, keys: tuple[str | int, ...]) -> Any:
+    """What stands below these keys; None where something else does."""
+    for key in keys:
+        if isinstance(key, str) and isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(key, int) and isinstance(value, list) and key < len(value):
+            value = value[key]
+        else:
+            return None
+    return value
+
+
+def _watts(value: Any) -> float | None:
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return float(value) if good else None

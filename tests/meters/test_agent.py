@@ -1,0 +1,203 @@
+"""The operator's agent and the log that it keeps, as files on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hpcfrugal.meters import powerlog
+from hpcfrugal.meters.agent import Agent
+from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, Refusal, Series
+from hpcfrugal.meters.powerlog import PowerLog, append, log_file
+
+T0 = 1_700_000_000 * SECOND_NS
+
+
+class FakeSource:
+    """Watts by node; a text is why there are none. ``hang`` holds one node up until it is set."""
+
+    source = "redfish"
+
+    def __init__(self, watts: dict[str, float | str]) -> None:
+        self.watts = watts
+        self.hang: dict[str, threading.Event] = {}
+        self.calls: list[str] = []
+
+    def power_w(self, node: str) -> float:
+        self.calls.append(node)
+        if node in self.hang:
+            self.hang[node].wait(10)
+        value = self.watts[node]
+        if isinstance(value, str):
+            raise MeterError(value)
+        return value
+
+
+def meter(log: Path, **changes: object) -> PowerLog:
+    return PowerLog(**{"name": "bmc", "source": "redfish", "log": log, "owner_uid": os.getuid(), **changes})  # type: ignore[arg-type]
+
+
+def read(log: Path, start_ns: int, end_ns: int, node: str = "n1") -> Answer | None:
+    return meter(log).fetch([node], start_ns, end_ns).get(node)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "power"
+
+
+def test_one_round_is_written_and_read_back(log: Path) -> None:
+    said: list[str] = []
+    old = os.umask(0o077)
+    try:
+        agent = Agent(FakeSource({"n1": 300.0, "n2": "no answer", "a/b": 5.0}), ["n1", "n2", "a/b"], log, said.append)
+        before_ns = time.time_ns()
+        assert agent.once() == {"n1": 300.0, "a/b": 5.0}
+    finally:
+        os.umask(old)
+    assert said == ["n2: no answer"]
+    path = log_file(log, "n1", before_ns)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert log.stat().st_mode & 0o777 == path.parent.stat().st_mode & 0o777 == 0o755
+    line = json.loads(path.read_text())
+    assert before_ns <= line["wall_ns"] <= time.time_ns()
+    assert line == {"wall_ns": line["wall_ns"], "power_w": 300.0, "source": "redfish"}
+    answer = read(log, before_ns, time.time_ns())
+    assert answer == Series("power", [(line["wall_ns"], 300.0)])
+    assert read(log, before_ns, time.time_ns(), "n2") is None
+    assert read(log, before_ns, time.time_ns(), "a/b") is not None
+
+
+def test_a_failure_is_said_once_and_so_is_its_end(log: Path) -> None:
+    said: list[str] = []
+    source = FakeSource({"n1": "down"})
+    agent = Agent(source, ["n1"], log, said.append)
+    for _ in range(3):
+        agent.once()
+    source.watts["n1"] = "locked out"
+    agent.once()
+    source.watts["n1"] = 100.0
+    agent.once()
+    agent.once()
+    assert said == ["n1: down", "n1: locked out", "n1: read again"]
+    assert len(next(log.glob("*/n1.jsonl")).read_text().splitlines()) == 2
+
+
+def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    (tmp_path / "power").write_text("a file")
+    assert Agent(FakeSource({"n1": 5.0}), ["n1"], tmp_path / "power", said.append).once() == {}
+    assert len(said) == 1
+    assert said[0].startswith("n1: ")
+
+
+def test_a_board_that_hangs_holds_up_no_other(log: Path) -> None:
+    source = FakeSource({"n1": 100.0, "n2": 200.0})
+    source.hang["n2"] = threading.Event()
+    stop = threading.Event()
+    agent = Agent(source, ["n1", "n2"], log, lambda _: None)
+    thread = threading.Thread(target=agent.run, args=(0.1, stop))
+    thread.start()
+    until = time.monotonic() + 10
+    while source.calls.count("n1") < 4 and time.monotonic() < until:
+        time.sleep(0.02)
+    stop.set()
+    began = time.monotonic()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 1
+    source.hang["n2"].set()
+    assert source.calls.count("n1") >= 4
+    assert source.calls.count("n2") == 1
+    assert len(next(log.glob("*/n1.jsonl")).read_text().splitlines()) >= 3
+
+
+def fill(log: Path, count: int, step_s: int = 10, start_ns: int = T0) -> None:
+    for k in range(count):
+        append(log, "n1", start_ns + k * step_s * SECOND_NS, 100.0 + k, "redfish")
+
+
+def test_a_window_of_a_long_log_is_found(log: Path) -> None:
+    fill(log, 2000)
+    for first, last in ((0, 3), (700, 705), (1990, 1999)):
+        answer = read(log, T0 + first * 10 * SECOND_NS, T0 + last * 10 * SECOND_NS)
+        assert isinstance(answer, Series)
+        assert [power_w for _, power_w in answer.points] == [100.0 + k for k in range(first, last + 1)]
+    assert read(log, T0 + 30_000 * SECOND_NS, T0 + 40_000 * SECOND_NS) is None
+    assert read(log, T0 - 100 * SECOND_NS, T0 - SECOND_NS) is None
+
+
+def test_a_window_over_the_end_of_a_month(log: Path) -> None:
+    # 2023-11-30T23:59:50Z
+    fill(log, 4, start_ns=1_701_388_790 * SECOND_NS)
+    assert sorted(path.parent.name for path in log.glob("*/n1.jsonl")) == ["2023-11", "2023-12"]
+    answer = read(log, 1_701_388_700 * SECOND_NS, 1_701_388_900 * SECOND_NS)
+    assert isinstance(answer, Series)
+    assert [power_w for _, power_w in answer.points] == [100.0, 101.0, 102.0, 103.0]
+
+
+def test_torn_lines_and_other_sources_are_left_out(log: Path) -> None:
+    fill(log, 1)
+    path = log_file(log, "n1", T0)
+    with path.open("a") as file:
+        file.write('{"wall_ns":17000000\n[]\n\n{"wall_ns":true,"power_w":1,"source":"redfish"}\n')
+    append(log, "n1", T0 + 10 * SECOND_NS, 7.0, "ipmi-dcmi")
+    append(log, "n1", T0 + 20 * SECOND_NS, 102.0, "redfish")
+    answer = read(log, T0, T0 + 60 * SECOND_NS)
+    assert answer == Series("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
+
+
+def test_a_full_month_takes_no_more(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(powerlog, "MAX_MONTH_BYTES", 150)
+    said: list[str] = []
+    agent = Agent(FakeSource({"n1": 5.0}), ["n1"], log, said.append, clock_ns=lambda: T0)
+    for _ in range(6):
+        agent.once()
+    assert len(said) == 1
+    assert "is full" in said[0]
+    assert log_file(log, "n1", T0).stat().st_size < 300
+
+
+def test_a_line_that_a_full_disk_cut_spoils_no_other(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(log, 1)
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, data: write(fd, data[:20]))
+        with pytest.raises(OSError, match="was not written whole"):
+            append(log, "n1", T0 + 10 * SECOND_NS, 101.0, "redfish")
+    append(log, "n1", T0 + 20 * SECOND_NS, 102.0, "redfish")
+    assert read(log, T0, T0 + 60 * SECOND_NS) == Series("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
+
+
+def test_files_that_users_could_write_do_not_count(log: Path, tmp_path: Path) -> None:
+    fill(log, 2)
+    window = (T0, T0 + 60 * SECOND_NS)
+    with pytest.raises(MeterError, match=r"belongs to uid \d+, not to uid 12345"):
+        meter(log, owner_uid=12345).fetch(["n1"], *window)
+    month = log_file(log, "n1", T0).parent
+    month.chmod(0o777)
+    with pytest.raises(MeterError, match="can be written by others: chmod go-w"):
+        read(log, *window)
+    month.chmod(0o755)
+    path = log_file(log, "n1", T0)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    answer = read(log, *window)
+    assert isinstance(answer, Refusal)
+    assert "a symbolic link" in answer.reason
+    with pytest.raises(MeterError, match="cannot be read: No such file"):
+        read(tmp_path / "none", *window)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_a_file_of_somebody_else_in_the_right_folder(log: Path) -> None:
+    fill(log, 2)
+    os.chown(log_file(log, "n1", T0), 12345, 12345)
+    answer = read(log, T0, T0 + 60 * SECOND_NS)
+    assert isinstance(answer, Refusal)
+    assert "belongs to uid 12345" in answer.reason

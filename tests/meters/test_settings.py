@@ -1,0 +1,194 @@
+"""Tables of meters: what they mean, and every mistake at once."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcfrugal.config import Entry
+from hpcfrugal.errors import InputError
+from hpcfrugal.meters.base import coverage, same_host
+from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
+from hpcfrugal.meters.kwollect import Kwollect
+from hpcfrugal.meters.powerlog import PowerLog
+from hpcfrugal.meters.prometheus import Prometheus
+from hpcfrugal.meters.redfish import Redfish
+from hpcfrugal.meters.settings import Configured, configured
+
+PROMETHEUS = {"kind": "prometheus", "url": "https://prom.example.org/", "query": 'watts{node="{node}"}'}
+
+
+def entry(name: str = "rack3", **values: Any) -> dict[str, Entry]:
+    return {name: Entry(name, values, f"/etc/x.toml: meters.{name}")}
+
+
+def one(**values: Any) -> Configured:
+    return configured(entry(**values))["rack3"]
+
+
+def problems(**values: Any) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        configured(entry(**values))
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_prometheus() -> None:
+    meter = one(**PROMETHEUS, unit="kWh", nodes="n[1-3]", step="30s", cluster="big", token_file="/etc/token").meter
+    assert meter.cluster == "big"
+    assert isinstance(meter, Prometheus)
+    assert (meter.access.url, meter.unit, meter.nodes) == ("https://prom.example.org", "kWh", ("n1", "n2", "n3"))
+    assert (meter.terms.step_ns, meter.terms.max_gap_ns) == (30 * 10**9, 90 * 10**9)
+    assert meter.access.token is not None
+    assert meter.access.token.file == Path("/etc/token")
+    assert [node for node in ("n1", "n2.example.org", "n4", "n4.n1") if coverage(meter.nodes)(node)] == [
+        "n1",
+        "n2.example.org",
+    ]
+
+
+def test_names_with_and_without_their_domain() -> None:
+    covers = coverage(("n1.a.org", "n2"))
+    assert [covers(node) for node in ("n1.a.org", "n1", "n1.b.org", "n2", "n2.a.org", "n3")] == [
+        True, True, False, True, True, False,
+    ]  # fmt: skip
+    assert same_host("n1", "n1.a.org")
+    assert same_host("n1.a.org", "n1")
+    assert not same_host("n1.a.org", "n1.b.org")
+
+
+def test_a_path_may_start_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    meter = one(**PROMETHEUS, token_file="~/token").meter
+    assert isinstance(meter, Prometheus)
+    assert meter.access.token is not None
+    assert meter.access.token.file == Path("/home/alice/token")
+    assert "is not an absolute path" in problems(**PROMETHEUS, token_file="~no-such-user-here/token")[0]
+
+
+def test_the_examples_of_the_manual() -> None:
+    """The settings in docs/meters.md are accepted, and the keys in its tables are those that are read."""
+    text = (Path(__file__).parents[2] / "docs/meters.md").read_text()
+    first, second = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    tables = tomllib.loads(first)["meters"]
+    entries = {name: Entry(name, values, f"x: meters.{name}") for name, values in tables.items()}
+    assert [one.meter.source for one in configured(entries).values()] == [
+        "prometheus", "kwollect", "ipmi-dcmi", "redfish",
+    ]  # fmt: skip
+    assert one(**{**PROMETHEUS, **tomllib.loads(second)})
+    every: set[str] = set()
+    for values in tables.values():
+        said = problems(**{**values, "no such key": 1})
+        every |= set(said[-1].partition("known: ")[2].removesuffix(")").split(", "))
+    every.discard("")
+    named = set(re.findall(r"`([a-z_]+)`", text))
+    assert {"url", "query", "power_control", "settle"} <= every
+    assert every - named - {"kind"} == set()
+
+
+def test_kwollect_has_the_wattmeter_as_its_metric() -> None:
+    meter = one(kind="kwollect", url="https://api.grid5000.fr/stable/sites/lyon/metrics", step=1).meter
+    assert isinstance(meter, Kwollect)
+    assert meter.metric == "wattmetre_power_watt"
+    assert coverage(meter.nodes)("anything")
+
+
+def test_dcmi_and_redfish_are_read_from_a_log() -> None:
+    found = one(kind="ipmi-dcmi", log="/var/lib/power", timeout="5s")
+    assert found.meter == PowerLog("rack3", "ipmi-dcmi", Path("/var/lib/power"), 0)
+    assert found.source == IpmiDcmi(None, 5.0)
+    assert found.here
+    found = one(kind="redfish", log="/p", nodes="n[1-2]", url="https://{node}-bmc:8443", chassis="1", owner=os.getuid())
+    assert isinstance(found.source, Redfish)
+    assert found.source.access.url == "https://{node}-bmc:8443"
+    assert isinstance(found.meter, PowerLog)
+    assert found.meter.owner_uid == os.getuid()
+    assert not found.here
+
+
+def test_a_command_for_other_nodes_needs_their_names() -> None:
+    command = ["ipmitool", "-H", "{node}-bmc", "dcmi", "power", "reading"]
+    assert not one(kind="ipmi-dcmi", log="/p", nodes="n1", command=command).here
+    (problem,) = problems(kind="ipmi-dcmi", log="/p", command=command)
+    assert problem.startswith("/etc/x.toml: meters.rack3.nodes: is missing")
+
+
+def test_the_owner_can_be_a_name() -> None:
+    found = one(kind="ipmi-dcmi", log="/p", owner=pwd.getpwuid(os.getuid()).pw_name).meter
+    assert isinstance(found, PowerLog)
+    assert found.owner_uid == os.getuid()
+    (problem,) = problems(kind="ipmi-dcmi", log="/p", owner="nobody-of-this-name")
+    assert "is no user of this machine" in problem
+    assert "needs a user's name or number" in problems(kind="ipmi-dcmi", log="/p", owner=1.5)[0]
+
+
+def test_every_mistake_of_every_table_at_once() -> None:
+    entries = {
+        **entry("a", kind="promethus", url="x"),
+        **entry("b", kind="prometheus", url="ftp://x", unit="Watt", stepp=5, nodes="n[1-", max_power_w=-1),
+        **entry("c d", kind="kwollect", url="https://x?y=1", timeout=0, tls_verify="no"),
+    }
+    with pytest.raises(InputError) as caught:
+        configured(entries)
+    said = [str(problem) for problem in caught.value.problems]
+    expected = [
+        "meters.a.kind: is unknown: 'promethus' (did you mean prometheus?)",
+        "meters.b.url: is not an address: 'ftp://x'",
+        "meters.b.query: is missing",
+        "meters.b.unit: is unknown: 'Watt'",
+        "meters.b.nodes: ",
+        "meters.b.max_power_w: needs a number from 1 to 1e+07",
+        "meters.b.stepp: is not a setting of this kind of meter (did you mean step?)",
+        "meters.c d: has a name that is no part of a file name",
+        "meters.c d.url: needs an address without ? and #",
+        "meters.c d.timeout: is 0 s (from 0.1 s to 300 s)",
+        "meters.c d.tls_verify: needs true or false",
+    ]
+    assert len(said) == len(expected), said
+    for text, start in zip(said, expected, strict=True):
+        assert text.startswith(f"/etc/x.toml: {start}")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"token": "s3cret"}, "token: does not belong into a settings file"),
+        ({"url": "https://me:s3cret@prom"}, "url: holds credentials"),
+        ({"url": "http://prom.example.org", "token_env": "T"}, "url: sends credentials that anybody"),
+        ({"user": "me"}, "password_file: is missing"),
+        ({"password_env": "P"}, "user: is missing"),
+        ({"token_env": "T", "token_file": "/t"}, "token_env: cannot be combined with token_file"),
+        ({"token_env": "T", "user": "me", "password_env": "P"}, "token_file: cannot be combined with user"),
+        ({"token_file": "relative"}, "token_file: is not an absolute path"),
+        ({"query": "watts"}, "query: needs {node} where the node's name goes"),
+        ({"query": 'watts{n="{node}"} + {nodes}'}, "query: needs {node}"),
+        ({"query": 'watts{n="{node}"}', "node_label": "n"}, "query: needs {nodes}"),
+        ({"query": "watts{n=`{node}`}"}, "query: has a string in backticks"),
+        ({"nodes": "(null)"}, "nodes: names no node"),
+        ({"query": 5}, "query: needs a text on one line"),
+        ({"url": "https://prom/{node}"}, "url: is not an address"),
+        ({"url": "https://prom:port"}, "url: is not an address"),
+    ],
+)
+def test_mistakes(change: dict[str, Any], where: str) -> None:
+    (problem,) = problems(**{**PROMETHEUS, **change})
+    assert problem.startswith(f"/etc/x.toml: meters.rack3.{where}")
+    assert "s3cret" not in problem
+
+
+def test_redfish_needs_nodes_and_a_place_for_their_names() -> None:
+    said = problems(kind="redfish", log="/p", url="https://bmc", power_control=-1)
+    assert [text.split(": ")[1:3] for text in said] == [
+        ["meters.rack3.power_control", "needs a number that counts from 0"],
+        ["meters.rack3.nodes", "is missing"],
+        ["meters.rack3.url", "needs {node} where the node's name goes (for example https://{node}-bmc)"],
+    ]
+
+
+def test_credentials_may_travel_on_loopback() -> None:
+    assert one(**{**PROMETHEUS, "url": "http://127.0.0.1:9090", "token_env": "T"})
