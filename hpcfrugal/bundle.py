@@ -48,7 +48,7 @@ _BUILDING = threading.Lock()
 
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 
-_FORMAT = 2
+_FORMAT = 3
 """Raised whenever this module writes another file from the same sources."""
 
 
@@ -266,8 +266,19 @@ def _embedded(sources: dict[str, str]) -> dict[str, tuple[bool, bytes]]:
 
 
 def _compile(source: str, name: str) -> CodeType:
-    """Code without docstrings and assertions."""
-    code: CodeType = compile(source, name, "exec", dont_inherit=True, optimize=2)
+    """Code without docstrings and assertions, and without the import of ``__future__``, which is a file to open."""
+    import __future__
+
+    import ast
+
+    tree = ast.parse(source, name)
+    flags = 0
+    for statement in list(tree.body):
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            for alias in statement.names:
+                flags |= getattr(__future__, alias.name).compiler_flag
+            tree.body.remove(statement)
+    code: CodeType = compile(tree, name, "exec", flags, dont_inherit=True, optimize=2)
     return code
 
 

@@ -45,7 +45,13 @@ class LocalRun:
 
 
 def run_command(
-    argv: Sequence[str], spool: Path, *, interval_s: float, record_s: float, exclusive: bool
+    argv: Sequence[str],
+    spool: Path,
+    *,
+    interval_s: float,
+    record_s: float,
+    exclusive: bool,
+    hardware_counters: bool = False,
 ) -> tuple[LocalRun, str | None]:
     """Run ``argv`` to its end and measure meanwhile; signals are passed on.
 
@@ -61,7 +67,8 @@ def run_command(
             spool = place or Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
             run_dir = RunDir.create(spool, run_id, created_at)
             _describe(run_dir, argv, created_at, cluster)
-            sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, exclusive)
+            options = ["--exclusive"] * exclusive + ["--hardware-counters"] * hardware_counters
+            sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, options)
             break
         except OSError as error:
             trouble = trouble or f"{error.filename or spool}: {error.strerror}"
@@ -121,13 +128,13 @@ def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluste
 
 
 def _start_sidecar(
-    run_dir: RunDir, cluster: str, interval_s: float, record_s: float, exclusive: bool
+    run_dir: RunDir, cluster: str, interval_s: float, record_s: float, options: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     """The sampler, once it has begun."""
     zipapp = cached_sidecar(cache_dir())
     words = [sys.executable, "-I", "-S", str(zipapp), "--run-dir", str(run_dir.path), "--run-id", run_dir.run_id]
     words += ["--interval", format(interval_s, "g"), "--record", format(record_s, "g"), "--until-eof"]
-    words += ["--root-pid", str(os.getpid())] + (["--exclusive"] if exclusive else [])
+    words += ["--root-pid", str(os.getpid()), *options]
     environ = os.environ | {"HPCFRUGAL_JOB_ID": run_dir.run_id, "HPCFRUGAL_CLUSTER": cluster}
     log_path = run_dir.path / f"{run_dir.run_id}.0.sidecar.log"
     with log_path.open("wb") as log:

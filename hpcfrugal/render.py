@@ -194,6 +194,7 @@ def render(
         "measured": spec.energy.enabled,
         "interval_s": format(spec.energy.interval.total_seconds(), "g"),
         "record_s": format(spec.energy.record.total_seconds(), "g"),
+        "hardware_counters": spec.energy.hardware_counters,
         "exclusive": slurm and has_nodes_to_itself(spec),
         "pythons": pythons,
         "command": spec.command,

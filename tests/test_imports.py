@@ -32,31 +32,39 @@ ALLOWED: dict[str, set[str]] = {
     "accounting": set(),
     "jobspec": {"errors", "units"},
     "options": {"jobspec", "units"},
+    "planner": {"carbon", "errors"},
     "render": {"(package)", "errors", "jobspec"},
     # data and settings
     "config": {"errors"},
     "data": {"accounting"},
     "idle_power": {"config", "errors", "units"},
     "spool": {"text"},
+    "carbon": {"(package)", "config", "data", "errors", "units"},
     # what runs on a node, and the file it travels in
     "sidecar": set(),
     "bundle": {"pynvml_cut"},
     "pynvml_cut": set(),
     # adapters
     "backends": {"config", "errors", "idle_power", "spool", "units"},
-    "doctor": {"backends", "config", "errors", "ledger", "render", "sidecar"},
+    "doctor": {"backends", "config", "errors", "ledger", "meters", "render", "sidecar", "text"},
     "jobs": {"backends", "errors", "spool"},
     "ledger": {"accounting", "data", "errors", "spool"},
     "live": {"spool"},
     "local_run": {"(package)", "backends", "bundle", "config", "spool"},
-    "report": {"errors", "ledger", "text"},
+    "meters": {"config", "errors", "spool", "units"},
+    "planning": {
+        "accounting", "backends", "carbon", "config", "data", "errors", "jobspec", "ledger", "planner", "spool", "text",
+        "units",
+    },
+    "report": {"accounting", "errors", "ledger", "text"},
     "submission": {
-        "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "render", "spool",
+        "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "planning", "render", "spool",
     },
     # on top
     "cli": {
         "(package)", "backends", "config", "doctor", "errors", "idle_power", "jobs", "jobspec", "ledger", "live", "local_run",
-        "report", "submission", "spool", "text",
+        "carbon", "meters",
+        "options", "planning", "report", "submission", "spool", "text", "units",
     },
 }  # fmt: skip
 
@@ -68,7 +76,21 @@ NARROWER: dict[str, set[str]] = {
     "backends.local_job": {"spool"},
     "backends.nodes": {"backends.slurm_cli", "idle_power", "spool"},
     "backends.slurm_cli": {"backends.base", "backends.commands", "errors", "units"},
+    "carbon.extension": {"carbon.instants", "carbon.series", "errors"},
+    "carbon.instants": set(),
+    "carbon.picture": {"carbon.instants", "carbon.series"},
+    "carbon.readings": {"carbon.instants", "carbon.series", "errors"},
+    "carbon.series": {"carbon.instants", "errors"},
     "ledger.filesystem": set(),
+    # The planner is pure: of the carbon room it sees the series, and no provider, cache or setting.
+    **{
+        f"planner.{name}": {"carbon.extension", "carbon.instants", "carbon.series", "errors", "planner"}
+        for name in ("capacity", "errors", "expected", "pareto", "segment_grid", "segments", "window", "windows")
+    },
+    "planning.bounds": {"carbon", "errors", "jobspec", "text"},
+    "planning.decision": {"carbon", "errors", "planner"},
+    "planning.plan": {"carbon"},
+    "planning.words": {"planning.plan", "text"},
     "report.grid": set(),
     "report.text": {"text"},
 }
@@ -159,7 +181,7 @@ def test_there_are_no_circles_between_rooms() -> None:
 
 # What a command loads ---------------------------------------------------------------------------------------------
 
-HEAVY = ("pandas", "numpy", "sqlite_utils", "sqlite3", "rich", "pynvml")
+HEAVY = ("pandas", "numpy", "sqlite_utils", "sqlite3", "rich", "pynvml", "httpx")
 
 _LOADED = """
 import json, os, sys
@@ -214,7 +236,18 @@ def test_submit_to_slurm_is_light(box: Sandbox) -> None:
     loaded = loaded_by(box, "submit", "--backend", "slurm_cli", box.job("true"))
     assert len(list(box.spool.glob("*/*/submitted.json"))) == 1
     assert "jinja2" in loaded
-    assert not of((*HEAVY, "submitit", "cloudpickle"), loaded)
+    assert not of((*HEAVY, "submitit", "cloudpickle", "hpcfrugal.carbon", "hpcfrugal.planning"), loaded)
+
+
+def test_a_plan_loads_only_what_it_needs(box: Sandbox) -> None:
+    put_command(box, "sbatch", "echo 17")
+    for name in ("sacct", "scontrol"):
+        put_command(box, name, "echo 'ClusterName             = c1'")
+    job = box.job("true", schedule={"max_delay": "1h", "zone": "XX"}, resources={"time": "10"})
+    loaded = loaded_by(box, "submit", "--backend", "slurm_cli", job)
+    assert "hpcfrugal.planning.job_plan" in loaded
+    # Nobody serves that zone, so nobody is asked; and without a ledger no database is opened.
+    assert not of((*HEAVY, "submitit"), loaded)
 
 
 def test_submit_to_this_machine_is_light(box: Sandbox) -> None:

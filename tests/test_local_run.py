@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -79,6 +80,20 @@ def test_unwritable_spool_costs_the_record_and_nothing_else(environ: dict[str, s
     assert json.loads(done.stdout)["exit_code"] == 5
 
 
+def test_use_of_the_command_is_in_the_json(environ: dict[str, str], tmp_path: Path) -> None:
+    """2 MB through to the disk by a process that is gone when the sampler looks, with counters where there are any."""
+    script = "head -c 2000000 /dev/zero > big; sync -d big; sleep 1.2"
+    done = run(environ, "--json", "--hardware-counters", "--", "sh", "-c", f"cd {tmp_path} && {script}")
+    usage = json.loads(done.stdout)["usage"]
+    assert usage["io_write_b"] >= 2_000_000
+    assert usage["io_complete"] is True
+    assert usage["page_faults_minor"] > 50
+    assert 0 < usage["memory_mean_b"] <= usage["memory_peak_b"]
+    reasons = {item["figure"]: item["reason"] for item in usage["reasons"]}
+    assert (usage["instructions"] is None) == ("hardware_counters" in reasons)
+    assert reasons.get("hardware_counters") != "not asked for"
+
+
 def test_run_lands_in_the_ledger(environ: dict[str, str]) -> None:
     run_id = json.loads(run(environ, "--json", "--", "true").stdout)["run_id"]
     report = subprocess.run(
@@ -122,3 +137,18 @@ def test_the_window_is_that_of_all_readings() -> None:
     more = {"first_boottime_ns": 1_750_000_000, "last_boottime_ns": 3_000_000_000}
     assert _window_s([nothing, some, more]) == 1.75
     assert _window_s([nothing]) is None
+
+
+def test_idle_power_of_this_machine_is_kept_with_the_run(environ: dict[str, str], tmp_path: Path) -> None:
+    settings = tmp_path / ".config/hpcfrugal/config.toml"
+    settings.parent.mkdir(parents=True)
+    host = socket.gethostname().split(".")[0]
+    settings.write_text(f'[nodes."{host}"]\nidle_power_w = {{cpu = 7}}\n')
+    assert run(environ, "--share", "--", "true").returncode == 0
+    (path,) = tmp_path.rglob("*.nodes.json")
+    (node,) = json.loads(path.read_text())["nodes"]
+    assert (node["node"], node["slurm_cpus"], node["idle_power_uw"]) == (host, None, {"cpu": 7_000_000})
+    settings.write_text("[nodes.x]\n")
+    refused = run(environ, "--", "touch", str(tmp_path / "ran"))
+    assert (refused.returncode, (tmp_path / "ran").exists()) == (2, False)
+    assert "idle_power_w: needs watts" in refused.stderr

@@ -11,7 +11,10 @@ from hpcfrugal.errors import SetupError
 # UTC and a fixed form, whatever the user's profile sets, so that times can be read back.
 _FIXED = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "LC_ALL": "C"}
 # Defaults that a user may have set for reading by eye; they would change what we parse.
-_DROPPED = ("SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES", "SQUEUE_USERS", "SQUEUE_ALL", "SACCT_FORMAT")
+_DROPPED = (
+    *("SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES", "SQUEUE_USERS", "SQUEUE_ALL"),
+    *("SACCT_FORMAT", "SINFO_PARTITION"),
+)
 
 
 class NoAnswer(SetupError):

@@ -6,14 +6,14 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcfrugal.backends import commands
 from hpcfrugal.backends.base import JobState, Submitted
 from hpcfrugal.errors import SetupError
-from hpcfrugal.units import expand_nodelist
+from hpcfrugal.units import compress_nodelist, expand_nodelist
 
 # One command line holds this many job ids; Linux allows far longer ones, Slurm's own buffers are happier.
 _BATCH = 1000
@@ -22,6 +22,19 @@ _SQUEUE = "%A|%F|%K|%T|%V|%S|%e|%P|%a|%q|%u|%C|%N|%r"
 _SACCT = (
     "JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,Partition,Account,QOS,User,AllocCPUS,NodeList"
 )
+
+
+# sinfo -o letters: node, CPUs, what the partition lets jobs share ("NO", "EXCLUSIVE", "YES:4", "FORCE:2").
+_SINFO = "%N|%c|%h"
+_NOT_SHARED = frozenset({"NO", "EXCLUSIVE"})
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCpus:
+    """CPUs of a node as Slurm counts them, and whether one of them may be given to several jobs at once."""
+
+    count: int
+    oversubscribed: bool
 
 
 def available() -> bool:
@@ -61,6 +74,7 @@ class SlurmCli:
 
     def __init__(self) -> None:
         self._cluster: str | None = None
+        self._gives_out_cpus = False
 
     def cluster(self) -> str:
         """``ClusterName`` of slurm.conf.
@@ -72,14 +86,43 @@ class SlurmCli:
             self._cluster = self._read_cluster(commands.start(["scontrol", "show", "config"]))
         return self._cluster
 
-    @staticmethod
-    def _read_cluster(process: subprocess.Popen[str]) -> str:
+    def _read_cluster(self, process: subprocess.Popen[str]) -> str:
         code, out, err = commands.finish(process, timeout_s=30)
-        for line in out.splitlines():
-            key, _, value = line.partition("=")
-            if key.strip() == "ClusterName":
-                return value.strip()
+        cells = (line.partition("=") for line in out.splitlines())
+        config = {key.strip(): value.strip() for key, _, value in cells}
+        # Where memory alone is what jobs consume, any number of them may be given one CPU (slurm.conf(5)).
+        consumed = config.get("SelectTypeParameters", "").upper()
+        self._gives_out_cpus = config.get("SelectType") == "select/linear" or any(
+            word in consumed for word in ("CR_CPU", "CR_CORE", "CR_SOCKET")
+        )
+        if "ClusterName" in config:
+            return config["ClusterName"]
         raise SetupError(f"Slurm does not answer: {commands.first_line(err)}" if code else "Slurm names no cluster")
+
+    def node_cpus(self, nodes: Sequence[str]) -> Mapping[str, NodeCpus]:
+        """Slurm's own count of the CPUs of nodes, by one sinfo; a node that Slurm does not know is left out.
+
+        Raises:
+            SetupError: Slurm does not answer.
+        """
+        if not nodes:
+            return {}
+        self.cluster()
+        argv = ["sinfo", "--Node", "--noheader", "--all", "--exact", "--noconvert"]
+        argv += [f"--nodes={compress_nodelist(nodes)}", f"--format={_SINFO}"]
+        code, out, err = commands.run(argv)
+        if code != 0:
+            raise SetupError(f"sinfo failed: {commands.first_line(err)}")
+        found: dict[str, NodeCpus] = {}
+        for line in out.splitlines():
+            cells = line.strip().split("|")
+            count = _int(cells[1]) if len(cells) == 3 else None
+            if count:
+                # A node is listed once for each of its partitions, any of which may let jobs share CPUs.
+                before = found.get(cells[0])
+                shared = not self._gives_out_cpus or cells[2] not in _NOT_SHARED
+                found[cells[0]] = NodeCpus(count, shared or (before is not None and before.oversubscribed))
+        return found
 
     def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
         """Submit by ``sbatch --parsable``."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import DataError, SetupError
+from hpcfrugal.errors import DataError, InputError, SetupError
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.report.text import count
 from hpcfrugal.text import plain
@@ -80,14 +80,42 @@ def _ask_slurm(spool_root: Path) -> None:
         click.echo(f"warning: Slurm was not asked about unfinished jobs: {reason}", err=True)
 
 
+def _ask_meters(spool_root: Path) -> None:
+    """Keep in the spool what the configured meters say of jobs that are over. The ledger can be made without it."""
+    entries = load_config().tables["meters"]
+    if not entries:
+        return
+    import time
+
+    from hpcfrugal.meters.collect import collect
+    from hpcfrugal.meters.settings import configured
+
+    try:
+        meters = [one.meter for one in configured(entries).values()]
+    except InputError as error:
+        # A mistake of the site's must not keep its users from their reports; `doctor` ends with an error for it.
+        for problem in error.problems:
+            click.echo(f"warning: meters are not asked: {plain(str(problem), 300)}", err=True)
+        return
+    found = collect(spool_root, meters, time.time_ns())
+    for line in found.troubles[:_SHOWN]:
+        click.echo(f"warning: {plain(line, 400)}", err=True)
+    if found.pending:
+        click.echo(
+            f"note: meters have not told all of {count(found.pending, 'node')} yet; asked again at the next sync",
+            err=True,
+        )
+
+
 def sync_ledger(config: Config) -> engine.SyncResult:
     """Bring the configured ledger up to date. Raises what ``sync`` raises."""
     return run_sync(config.spool, config.ledger)
 
 
 def run_sync(spool_root: Path, ledger_path: Path) -> engine.SyncResult:
-    """Ask Slurm, then sync, with a bar on a terminal and warnings on stderr."""
+    """Ask Slurm and the meters, then sync, with a bar on a terminal and warnings on stderr."""
     _ask_slurm(spool_root)
+    _ask_meters(spool_root)
     with _progress("Reading the spool") as progress:
         result = engine.sync(spool_root, ledger_path, progress, _on_wait)
     _warn(result)
@@ -155,6 +183,7 @@ def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: 
     """Build the ledger anew from the spool and put it in place of the old one in one step."""
     spool, path = _paths(spool_path, ledger_path)
     _ask_slurm(spool)
+    _ask_meters(spool)
     with _progress("Rebuilding the ledger") as progress:
         result = engine.rebuild(spool, path, progress, _on_wait, drop_vanished=drop_vanished)
     _warn(result)

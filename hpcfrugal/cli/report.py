@@ -7,15 +7,19 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import InputError
+from hpcfrugal.errors import InputError, Problem
 from hpcfrugal.ledger.queries import DayRow, JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.report import machine, period, summary
 from hpcfrugal.report.text import iso
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _DEFAULT_PERIOD = "30d"
 _DETAILS_AT_MOST = 3
@@ -33,6 +37,7 @@ _CUTS = ("job", "user", "project", "phase", "component", "day")
 @click.option("--project", metavar="NAME", help="Only jobs with this project in their tags.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only jobs with this tag. Repeatable.")
 @click.option("--by", default="job", metavar="WHAT", help="job, user, project, phase, component, day or tag:KEY.")
+@click.option("--nodes", "by_node", is_flag=True, help="Nodes: what was read, what went to jobs, and the rest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel of every job.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a job or group.")
 @click.option(
@@ -52,6 +57,7 @@ def report(
     project: str | None,
     tags: tuple[str, ...],
     by: str,
+    by_node: bool,
     as_json: bool,
     as_csv: bool,
     sync_first: bool | None,
@@ -68,6 +74,8 @@ def report(
         raise InputError.at("--csv", "cannot be combined with --json")
     if by not in _CUTS and not by.startswith("tag:"):
         raise InputError.at("--by", f"unknown: {by[:40]!r}", f"use {', '.join(_CUTS)} or tag:KEY")
+    if by_node:
+        _refuse_beside_nodes(job or job_option, user, project, tags, by, as_csv)
     config = load_config()
     path = ledger_path or config.ledger
     if sync_first or (sync_first is None and ledger_path is None):
@@ -76,6 +84,9 @@ def report(
         run_sync(config.spool, path)
     job = job or job_option
     since_at, until_at = _period(since, until, month, everything=job is not None)
+    if by_node:
+        _report_nodes(path, config.spool, since_at, until_at, as_json=as_json)
+        return
     wanted = JobFilter(
         since_ns=None if since_at is None else period.to_wall_ns(since_at),
         until_ns=None if until_at is None else period.to_wall_ns(until_at),
@@ -97,6 +108,41 @@ def report(
         click.echo(text, nl=False)
     else:
         _print(summaries, groups, by, alone=job is not None)
+
+
+def _refuse_beside_nodes(
+    job: str | None, user: str | None, project: str | None, tags: Sequence[str], by: str, as_csv: bool
+) -> None:
+    given = {
+        "JOB": job is not None, "--user": user is not None, "--project": project is not None, "--tag": bool(tags),
+        "--by": by != "job", "--csv": as_csv,
+    }  # fmt: skip
+    wrong = [Problem(option, "cannot be combined with --nodes") for option, there in given.items() if there]
+    if wrong:
+        raise InputError(wrong)
+
+
+def _report_nodes(
+    path: Path, spool: Path, since_at: datetime | None, until_at: datetime | None, *, as_json: bool
+) -> None:
+    from hpcfrugal.ledger.nodes import find_nodes
+
+    since_ns, until_ns = (None if at is None else period.to_wall_ns(at) for at in (since_at, until_at))
+    with open_ledger(path) as connection:
+        found = find_nodes(connection, spool, since_ns, until_ns)
+    if as_json:
+        from hpcfrugal.report.nodes import nodes_json
+
+        document = nodes_json(found, {"since": _at(since_at), "until": _at(until_at)})
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    from hpcfrugal.report.node_tables import nodes_table
+
+    console = _console()
+    if found.nodes:
+        console.print(nodes_table(found), crop=False)
+    else:
+        console.print("No node was sampled in this period.")
 
 
 def print_jobs(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
@@ -167,10 +213,8 @@ def _day_name(day_s: int) -> str:
     return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=day_s):%Y-%m-%d}"
 
 
-def _print(summaries: Sequence[summary.JobSummary], groups: Sequence[summary.Group], by: str, *, alone: bool) -> None:
+def _console() -> Console:
     from rich.console import Console
-
-    from hpcfrugal.report import tables
 
     if hasattr(sys.stdout, "reconfigure"):
         # A terminal that is not UTF-8 gets question marks, not a traceback.
@@ -178,6 +222,13 @@ def _print(summaries: Sequence[summary.JobSummary], groups: Sequence[summary.Gro
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+    return console
+
+
+def _print(summaries: Sequence[summary.JobSummary], groups: Sequence[summary.Group], by: str, *, alone: bool) -> None:
+    from hpcfrugal.report import tables
+
+    console = _console()
     totals = summary.whole(summaries)
     if not summaries:
         console.print("No jobs in this period. `hpcfrugal ledger sync` brings the ledger up to date.")

@@ -17,12 +17,15 @@ from hpcfrugal.text import printable
 # name -> (module, one line for --help). The line stands here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("submit", "Submit job files and account for their energy."),
+    "plan": ("plan", "Show when a job would run, and why."),
     "run": ("run", "Measure a command on this machine."),
     "status": ("status", "Show your jobs and what they draw."),
     "watch": ("status", "Follow your jobs live."),
     "cancel": ("cancel", "Cancel jobs."),
     "report": ("report", "Report energy per job and over a period."),
+    "forecast": ("forecast", "Show the grid's carbon intensity to come."),
     "ledger": ("ledger", "Bring the ledger up to date, check it, rebuild it."),
+    "site": ("site", "Serve a site: log the power of its nodes."),
     "doctor": ("doctor", "Say what works here and what to do about the rest."),
     "schema": ("schema", "Print the JSON Schema of the job file."),
     "init": ("init", "Write a job file to start from."),

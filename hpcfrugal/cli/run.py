@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
 @click.option("--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds a sample.")
 @click.option("--share", is_flag=True, help="Only the command's share of this machine by CPU time, not all of it.")
-def run(command: tuple[str, ...], as_json: bool, output: Path | None, interval: float, share: bool) -> None:
+@click.option("--hardware-counters", is_flag=True, help="Count the command's instructions and cache misses too.")
+def run(
+    command: tuple[str, ...], as_json: bool, output: Path | None, interval: float, share: bool, hardware_counters: bool
+) -> None:
     """Measure a command on this machine; end with its exit code.
 
     The energy is that of the whole machine while the command ran, unless --share is given. The run is kept in
@@ -46,7 +49,14 @@ def run(command: tuple[str, ...], as_json: bool, output: Path | None, interval: 
         # Said now, not after a run of ten hours.
         raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
     record_s = max(interval, min(10.0, interval * 10))
-    done, trouble = run_command(command, config.spool, interval_s=interval, record_s=record_s, exclusive=not share)
+    done, trouble = run_command(
+        command,
+        config.spool,
+        interval_s=interval,
+        record_s=record_s,
+        exclusive=not share,
+        hardware_counters=hardware_counters,
+    )
     try:
         if trouble is not None:
             click.echo(f"warning: this run is not kept: {trouble}", err=True)
@@ -102,7 +112,7 @@ def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
     job = job_json(summary)
     kept = ("energy_j", "boundary", "measured_j", "modelled_j", "complete", "unknown", "coverage", "channels", "absent")
     return {
-        **{key: job[key] for key in kept},
+        **{key: job[key] for key in (*kept, "usage")},
         "duration_s": _window_s(job["channels"]),
         "command_s": done.command_s,
         "exit_code": done.exit_code,

@@ -32,6 +32,15 @@ class Energy(Section):
         examples=["10s", "1m"],
     )
 
+    hardware_counters: Switch = Field(
+        default=False,
+        description=(
+            "Whether instructions, cycles and cache misses are counted too. It takes counters of the CPU, which are"
+            " few: leave it off where you run perf yourself."
+        ),
+        examples=[True],
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _from_switch(cls, data: Any) -> Any:

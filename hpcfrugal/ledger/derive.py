@@ -8,14 +8,26 @@ clock plus the time since boot that has passed, so a step of the wall clock move
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import JobUse, NodeInterval, job_share, kind_of
 from hpcfrugal.accounting.buckets import Bucket, Interval, fill
 from hpcfrugal.accounting.model import TdpTable
+from hpcfrugal.accounting.series import Series
 from hpcfrugal.ledger.modelled import ModelledSeries, model_cpu, model_dram, model_gpu
-from hpcfrugal.spool.samples import Channel, Record, Segment
+from hpcfrugal.ledger.readings import (
+    Allocation,
+    ChannelKey,
+    allocation,
+    channel_keys,
+    idle_series,
+    points,
+    read_between,
+    usable,
+)
+from hpcfrugal.spool.documents import NodeFacts
+from hpcfrugal.spool.samples import Record, Segment
 
 _COMPONENTS = ("cpu", "dram")
 """Components that every node has; ``gpu`` joins them where the job holds one."""
@@ -26,21 +38,13 @@ SHARED_GPU = "a shared GPU: the job's part is not known"
 _NO_TIME = ModelledSeries("none", "no time has passed between records")
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelKey:
-    """What makes a channel the same over the segments of a file."""
-
-    component: str
-    domain: str
-    source: str
-
-    def __str__(self) -> str:
-        return f"{self.component}/{self.domain}/{self.source}"
-
-
 @dataclass(slots=True)
 class ChannelAccount:
-    """Sums of one channel over all segments of one node."""
+    """Sums of one channel over all segments of one node.
+
+    ``idle_power`` says with which figure, and ``idle_uj`` is how much of the job's energy is its part of the node's
+    idle energy; both are None where none is included.
+    """
 
     key: ChannelKey
     quality: str
@@ -51,6 +55,8 @@ class ChannelAccount:
     detail: str | None = None
     gpu_uuid: str | None = None
     inputs: str | None = None
+    idle_power: str | None = None
+    idle_uj: int | None = None
     reason: str | None = None
     errors: int = 0
     max_w: float | None = None
@@ -101,20 +107,37 @@ def _known(intervals: Sequence[Interval]) -> int | None:
     return sum(interval.energy_uj for interval in intervals)
 
 
-def derive(segments: Sequence[Segment], cpu_table: TdpTable, gpu_table: TdpTable) -> NodeAccount:
-    """Account for the job on one node."""
+def derive(
+    segments: Sequence[Segment], cpu_table: TdpTable, gpu_table: TdpTable, facts: NodeFacts | None = None
+) -> NodeAccount:
+    """Account for the job on one node, of which ``facts`` were kept when the job was over."""
     accounts: dict[str, ChannelAccount] = {}
     problems: list[str] = []
     for segment in segments:
-        speaking = _measured(segment, accounts, problems)
+        speaking = _measured(segment, facts, accounts, problems)
         if _elapsed_ns(segment) > 0:
-            _fallbacks(segment, speaking, accounts, cpu_table, gpu_table)
+            _fallbacks(_as_held(segment, facts), speaking, accounts, cpu_table, gpu_table)
     if segments:
         _unknowns(segments[-1], accounts)
     for account in accounts.values():
         if account.counted and account.energy_uj is None and _replaced(account, accounts):
             account.counted = False
     return NodeAccount(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
+
+
+def derive_meter(segments: Sequence[Segment], facts: NodeFacts | None = None) -> NodeAccount:
+    """Account for the job on one node by a meter of the whole node: only what was read, nothing is modelled."""
+    accounts: dict[str, ChannelAccount] = {}
+    problems: list[str] = []
+    for segment in segments:
+        _measured(segment, facts, accounts, problems)
+    return NodeAccount(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
+
+
+def _as_held(segment: Segment, facts: NodeFacts | None) -> Segment:
+    """The segment with what is known of the node beside what its sampler knew: the model takes whole nodes whole."""
+    header = replace(segment.header, exclusive=allocation(segment, facts).exclusive)
+    return Segment(header, segment.records, segment.end_reason)
 
 
 def _elapsed_ns(segment: Segment) -> int:
@@ -141,25 +164,16 @@ def _unknowns(segment: Segment, accounts: dict[str, ChannelAccount]) -> None:
             _add_series(segment, accounts, component, component, _NO_TIME, None)
 
 
-def _names(channels: Sequence[Channel]) -> list[ChannelKey]:
-    """A key for each channel of a header; a second one of the same name gets ``#2`` behind its domain."""
-    seen: dict[ChannelKey, int] = {}
-    names = []
-    for channel in channels:
-        key = ChannelKey(channel.component, channel.domain, channel.source)
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > 1:
-            key = ChannelKey(channel.component, f"{channel.domain}#{seen[key]}", channel.source)
-        names.append(key)
-    return names
-
-
-def _measured(segment: Segment, accounts: dict[str, ChannelAccount], problems: list[str]) -> set[int]:
+def _measured(
+    segment: Segment, facts: NodeFacts | None, accounts: dict[str, ChannelAccount], problems: list[str]
+) -> set[int]:
     """Add the segment's own channels to ``accounts``; returns which of them gave the job energy."""
     header = segment.header
+    held = allocation(segment, facts)
+    idles = idle_series(segment, facts)
     speaking: set[int] = set()
-    for index, (channel, key) in enumerate(zip(header.channels, _names(header.channels), strict=True)):
-        attribution = kind_of(channel.component, channel.scope, header.exclusive)
+    for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
+        attribution = kind_of(channel.component, channel.scope, held.exclusive)
         account = accounts.setdefault(
             str(key),
             ChannelAccount(
@@ -173,25 +187,26 @@ def _measured(segment: Segment, accounts: dict[str, ChannelAccount], problems: l
                 gpu_uuid=channel.gpu_uuid,
             ),
         )
-        points, backwards = _points(segment, index)
+        found, backwards = points(segment, index)
         if backwards:
             problems.append(f"{key}: {backwards} readings run backwards")
         if segment.records:
             account.errors += segment.records[-1].errors[index]
         _note_extremes(segment, index, account)
-        if not points:
+        if not found:
             account.reason = account.reason or "no reading succeeded"
             continue
-        account.seen((points[0].boottime_ns, points[0].wall_ns), (points[-1].boottime_ns, points[-1].wall_ns))
-        whole = [_interval(segment, index, old, new) for old, new in pairwise(points)]
+        account.seen((found[0].boottime_ns, found[0].wall_ns), (found[-1].boottime_ns, found[-1].wall_ns))
+        whole = [read_between(segment, index, old, new) for old, new in pairwise(found)]
         account.node.extend(whole)
         shares: list[Interval] | None = whole
         if attribution == "none":
             account.reason = SHARED_GPU
             continue
+        if attribution == "exclusive":
+            account.inputs = held.alone
         if attribution == "cpu-share":
-            account.inputs = "job CPU time / node busy CPU time; idle power of the node unknown, counted as 0"
-            shares = _shared(segment, index, points)
+            shares = _take_share(segment, index, found, account, held, (idles[index], facts))
         if shares is None:
             account.reason = "the job's or the node's CPU time is unknown, so is the job's share of the node"
             continue
@@ -199,6 +214,28 @@ def _measured(segment: Segment, accounts: dict[str, ChannelAccount], problems: l
         if any(interval.measured_ns for interval in shares):
             speaking.add(index)
     return speaking
+
+
+def _take_share(
+    segment: Segment,
+    index: int,
+    found: Sequence[Record],
+    account: ChannelAccount,
+    held: Allocation,
+    idling: tuple[Series | None, NodeFacts | None],
+) -> list[Interval] | None:
+    """The job's share of a channel of a node that it shares; None where its CPU time or the node's is unknown."""
+    idle, facts = idling
+    idle_power = _idle_power(account.key.component, facts) if idle is not None else None
+    account.inputs = _inputs(idle_power, held)
+    if held.cpus is not None and held.node_cpus is not None:
+        account.idle_power = idle_power
+    shares = _shared(segment, index, found, held, idle)
+    if shares is None:
+        return None
+    if account.idle_power is not None:
+        account.idle_uj = (account.idle_uj or 0) + sum(idle_uj for _, idle_uj in shares)
+    return [part for part, _ in shares]
 
 
 def _note_extremes(segment: Segment, index: int, account: ChannelAccount) -> None:
@@ -215,73 +252,52 @@ def _note_extremes(segment: Segment, index: int, account: ChannelAccount) -> Non
             break
 
 
-def _points(segment: Segment, index: int) -> tuple[list[Record], int]:
-    """Records at which the channel was read, and how many were dropped because the counter fell."""
-    points: list[Record] = []
-    backwards = 0
-    last_uj = 0
-    for record in segment.records:
-        energy_uj = record.energy_uj[index]
-        if energy_uj is None:
-            continue
-        if energy_uj < last_uj:
-            backwards += 1
-            continue
-        last_uj = energy_uj
-        points.append(record)
-    if points and points[0].measured_ns[index] > 0:
-        # The first line after the header is lost or its reading failed: counters are 0 at the header.
-        points.insert(0, _zero(segment))
-    return points, backwards
+def _shared(
+    segment: Segment, index: int, points: Sequence[Record], held: Allocation, idle: Series | None
+) -> list[tuple[Interval, int]] | None:
+    """The job's part of each interval between readings that have both CPU times, and how much of it is idle energy.
 
-
-def _zero(segment: Segment) -> Record:
-    header = segment.header
-    zeros = (0,) * len(header.channels)
-    return Record(header.boottime_ns, header.wall_ns, zeros, zeros, zeros, 0, 0, None, None)
-
-
-def wall_of(segment: Segment, boottime_ns: int) -> int:
-    """Wall time of an instant since boot, by the clocks of the segment's header."""
-    return segment.header.wall_ns + boottime_ns - segment.header.boottime_ns
-
-
-def _interval(segment: Segment, index: int, old: Record, new: Record) -> Interval:
-    length_ns = new.boottime_ns - old.boottime_ns
-    return Interval(
-        start_ns=wall_of(segment, old.boottime_ns),
-        end_ns=wall_of(segment, new.boottime_ns),
-        energy_uj=(new.energy_uj[index] or 0) - (old.energy_uj[index] or 0),
-        # More time measured than has passed is a rounding of two clock readings.
-        measured_ns=min(new.measured_ns[index] - old.measured_ns[index], length_ns),
-    )
-
-
-def _shared(segment: Segment, index: int, points: Sequence[Record]) -> list[Interval] | None:
-    """The job's part of each interval between readings that have both CPU times; None where none has."""
-    usable: list[Record] = []
-    for point in points:
-        if point.job_cpu_us is None or point.node_busy_us is None:
-            continue
-        before = usable[-1] if usable else None
-        if before is not None and (
-            point.job_cpu_us < (before.job_cpu_us or 0) or point.node_busy_us < (before.node_busy_us or 0)
-        ):
-            continue
-        usable.append(point)
-    if len(usable) < 2 and len(points) >= 2:
+    None where no interval has both.
+    """
+    both = usable(points)
+    if len(both) < 2 and len(points) >= 2:
         return None
-    header = segment.header
-    shares: list[Interval] = []
-    for old, new in pairwise(usable):
-        whole = _interval(segment, index, old, new)
+    # Of a job whose CPUs are not known no part of the idle energy is known either: it gets none.
+    alloc_cpus = (held.cpus or 0) if held.node_cpus else 0
+    shares: list[tuple[Interval, int]] = []
+    for old, new in pairwise(both):
+        whole = read_between(segment, index, old, new)
         share = job_share(
-            NodeInterval(whole.energy_uj, (new.node_busy_us or 0) - (old.node_busy_us or 0), header.cpus_node),
-            JobUse((new.job_cpu_us or 0) - (old.job_cpu_us or 0), header.cpus_alloc),
+            NodeInterval(
+                whole.energy_uj,
+                (new.node_busy_us or 0) - (old.node_busy_us or 0),
+                held.node_cpus or 1,
+                None if idle is None else idle.between(old.boottime_ns, new.boottime_ns),
+            ),
+            JobUse((new.job_cpu_us or 0) - (old.job_cpu_us or 0), alloc_cpus),
         )
         if share is not None:
-            shares.append(Interval(whole.start_ns, whole.end_ns, share.energy_uj, whole.measured_ns))
+            part = Interval(whole.start_ns, whole.end_ns, share.energy_uj, whole.measured_ns)
+            shares.append((part, share.idle_uj))
     return shares
+
+
+def _idle_power(component: str, facts: NodeFacts | None) -> str | None:
+    """The idle power of a component of the node and where the figure is from; None where it is not known."""
+    power_uw = dict(facts.idle_power_uw).get(component) if facts else None
+    if facts is None or power_uw is None:
+        return None
+    return f"{power_uw / 1e6:g} W ({facts.idle_power_source or 'no source named'})"
+
+
+def _inputs(idle_power: str | None, held: Allocation) -> str:
+    """What a share by CPU time was made with, in words."""
+    dynamic = "job CPU time / node busy CPU time"
+    if idle_power is None:
+        return f"{dynamic}; idle power of the node unknown, counted as 0"
+    if held.cpus is None or held.node_cpus is None:
+        return f"{dynamic} of what is above the idle power of {idle_power}; no idle energy: the job's CPUs are unknown"
+    return f"{dynamic} of what is above the idle power of {idle_power}, of which {held.cpus} of {held.node_cpus} CPUs"
 
 
 def _fallbacks(

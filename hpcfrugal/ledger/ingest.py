@@ -15,16 +15,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcfrugal import data
-from hpcfrugal.ledger.derive import NodeAccount, derive, wall_of
-from hpcfrugal.ledger.jobs import content_of, insert, write_jobs
-from hpcfrugal.spool.documents import RunDocument, read_end, read_log, read_run, read_slurm, read_submitted
+from hpcfrugal.ledger.derive import NodeAccount, derive, derive_meter
+from hpcfrugal.ledger.jobs import content_of, facts_of, insert, write_jobs
+from hpcfrugal.ledger.segments import segment_row
+from hpcfrugal.spool.documents import (
+    NodeFacts,
+    RunDocument,
+    read_end,
+    read_log,
+    read_nodes,
+    read_run,
+    read_slurm,
+    read_submitted,
+)
 from hpcfrugal.spool.fields import clean_text
-from hpcfrugal.spool.layout import JobKey, ParsedName, RunDir
+from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
 from hpcfrugal.spool.reading import FileState, Refused, refusal
 from hpcfrugal.spool.samples import Segment, read_samples
 
 _NODE_TABLES = ("segments", "channels", "energy", "absent")
-_READ = frozenset({"run", "submitted", "end", "slurm", "samples", "log"})
+_METERED = {
+    "channels": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
+    "energy": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
+    "absent": ("source", f"{METER_DOMAIN}{{}}"),
+}
+"""By which column, and which form of it, the rows of a meter are told from the sampler's."""
+
+_READ = frozenset({"run", "submitted", "end", "slurm", "nodes", "samples", "meter", "log"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +122,26 @@ def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
     if not counted:
         changed = seen
     files_read = 1
-    for file in changed:
+    for file in _in_order(changed, seen):
         if file.parsed.kind == "run":
             continue
         files_read += file.refused is None
         _note(connection, run.run_id, file, _take(connection, run, owner_uid, file))
     write_jobs(connection, document)
     return files_read
+
+
+def _in_order(changed: Sequence[_Seen], seen: Sequence[_Seen]) -> list[_Seen]:
+    """What is to be read, facts of nodes first: samples are read with them, and again where they changed."""
+    facts = [file for file in changed if file.parsed.kind == "nodes"]
+    jobs = {file.parsed.job for file in facts}
+    names = {file.name for file in changed}
+    again = [file for file in seen if file.parsed.kind in ("samples", "meter") and file.parsed.job in jobs]
+    return [
+        *facts,
+        *(file for file in changed if file.parsed.kind != "nodes"),
+        *(file for file in again if file.name not in names),
+    ]
 
 
 def _run_document(
@@ -201,8 +231,8 @@ def _node(parsed: ParsedName) -> str | None:
 def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
     """Read one file; a sample file into its tables."""
     path, job = run.path / file.name, file.parsed.job
-    if file.parsed.kind == "samples" and job is not None:
-        _clear_node(connection, run.run_id, job, _node(file.parsed))
+    if file.parsed.kind in ("samples", "meter") and job is not None:
+        _clear_node(connection, run.run_id, job, _node(file.parsed), file.parsed.meter)
     try:
         if file.refused is not None:
             raise Refused(file.refused)
@@ -217,20 +247,31 @@ def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Se
         if file.parsed.kind == "slurm":
             slurm, state, problems = read_slurm(path, owner_uid, job)
             return _Taken(problems, state, content_of(slurm))
+        if file.parsed.kind == "nodes":
+            nodes, state, problems = read_nodes(path, owner_uid, job)
+            return _Taken(problems, state, content_of(nodes))
         if file.parsed.kind == "log":
             line, state = read_log(path, owner_uid)
             return _Taken([], state, content_of(line))
+        if file.parsed.kind == "meter":
+            return _take_meter(connection, run, owner_uid, file, job)
         return _take_samples(connection, run, owner_uid, file, job)
     except Refused as refused:
         return _Taken([str(refused)], file.state, accepted=False)
 
 
-def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None) -> None:
+def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None, meter: str | None) -> None:
+    """Remove what the sampler's file of a node said, or the file of one of its meters."""
     for table in _NODE_TABLES:
-        connection.execute(
-            f"DELETE FROM {table} WHERE run_id = ? AND job_id = ? AND restart = ? AND node = ?",
-            (run_id, job.job_id, job.restart, node),
-        )
+        where = "run_id = ? AND job_id = ? AND restart = ? AND node = ?"
+        values: list[Any] = [run_id, job.job_id, job.restart, node]
+        if table in _METERED:
+            column, form = _METERED[table]
+            where += f" AND {column} {'NOT GLOB' if meter is None else 'GLOB'} ?"
+            values.append(form.format("*" if meter is None else meter))
+        elif meter is not None:
+            continue
+        connection.execute(f"DELETE FROM {table} WHERE {where}", values)
 
 
 def _take_samples(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, job: JobKey) -> _Taken:
@@ -241,64 +282,57 @@ def _take_samples(connection: sqlite3.Connection, run: RunDir, owner_uid: int, f
     node = _node(file.parsed)
     others = sorted({segment.header.node for segment in samples.segments} - {node})
     problems.extend(f"header says node {other[:80]!r}" for other in others)
-    account = derive(samples.segments, data.cpu_tdp(), data.gpu_tdp())
+    facts = facts_of(connection, run.run_id, job, node)
+    account = derive(samples.segments, data.cpu_tdp(), data.gpu_tdp(), facts)
     problems.extend(account.problems)
     key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
-    _write_segments(connection, key, samples.segments)
+    _write_segments(connection, key, samples.segments, facts)
     _write_channels(connection, key, account)
     return _Taken(problems, samples.state)
 
 
-def _write_segments(connection: sqlite3.Connection, key: dict[str, Any], segments: Sequence[Segment]) -> None:
+def _take_meter(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, job: JobKey) -> _Taken:
+    """A meter's file: its channels and absences, beside what the sampler's file of the node says."""
+    samples = read_samples(run.path / file.name, owner_uid, job)
+    problems = list(samples.problems)
+    if not samples.segments:
+        problems.append("no usable header")
+    node, domain = _node(file.parsed), f"{METER_DOMAIN}{file.parsed.meter}"
+    headers = [segment.header for segment in samples.segments]
+    channels = [channel for header in headers for channel in header.channels]
+    absent = {(item.component, item.source, item.reason) for header in headers for item in header.absent}
+    # Another domain would be the sampler's or another meter's, whose rows are not this file's to write.
+    if any((channel.component, channel.domain, channel.counted) != ("node", domain, False) for channel in channels) or (
+        any(source != domain for _, source, _ in absent)
+    ):
+        raise Refused("says something else than what its meter read of the node")
+    account = derive_meter(samples.segments, facts_of(connection, run.run_id, job, node))
+    problems.extend(account.problems)
+    key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
+    # Without a sampler beside it a meter's file counts time from the job's start, not from the node's boot.
+    _write_channels(connection, key, account, since_boot=all(header.boot_id is not None for header in headers))
+    _write_absent(connection, key, absent)
+    return _Taken(problems, samples.state)
+
+
+def _write_segments(
+    connection: sqlite3.Connection, key: dict[str, Any], segments: Sequence[Segment], facts: NodeFacts | None
+) -> None:
     absent: set[tuple[str, str, str]] = set()
     for number, segment in enumerate(segments):
-        header, last = segment.header, segment.records[-1] if segment.records else None
-        ended_boottime_ns = last.boottime_ns if last else header.boottime_ns
-        absent.update((item.component, item.source, item.reason) for item in header.absent)
-        insert(
-            connection,
-            "segments",
-            {
-                **key,
-                "segment": number,
-                "cluster": header.cluster,
-                "array_job_id": header.array_job_id,
-                "array_task_id": header.array_task_id,
-                "boot_id": header.boot_id,
-                "sidecar_version": header.sidecar_version,
-                "interval_s": header.interval_s,
-                "record_s": header.record_s,
-                "started_wall_ns": header.wall_ns,
-                "started_boottime_ns": header.boottime_ns,
-                "ended_wall_ns": wall_of(segment, ended_boottime_ns),
-                "ended_boottime_ns": ended_boottime_ns,
-                "records": len(segment.records),
-                "end_reason": segment.end_reason,
-                "cpus_alloc": header.cpus_alloc,
-                "cpus_node": header.cpus_node,
-                "cpu_model": header.cpu_model,
-                "memory_node_b": header.memory_node_b,
-                "memory_alloc_b": header.memory_alloc_b,
-                "exclusive": header.exclusive,
-                "cpu_time_source": header.cpu_time_source,
-                "gpus": len(header.gpus),
-                "job_cpu_us": _last(segment, "job_cpu_us"),
-                "node_busy_us": _last(segment, "node_busy_us"),
-                "memory_peak_b": _last(segment, "memory_peak_b"),
-                "slowed": max((record.slowed for record in segment.records if record.slowed is not None), default=None),
-            },
-        )
+        absent.update((item.component, item.source, item.reason) for item in segment.header.absent)
+        insert(connection, "segments", {**key, "segment": number, **segment_row(segment, facts)})
+    _write_absent(connection, key, absent)
+
+
+def _write_absent(connection: sqlite3.Connection, key: dict[str, Any], absent: set[tuple[str, str, str]]) -> None:
     for component, source, reason in sorted(absent):
         insert(connection, "absent", {**key, "component": component, "source": source, "reason": reason})
 
 
-def _last(segment: Segment, name: str) -> Any:
-    """The newest known value of a field of the records."""
-    values = (getattr(record, name) for record in reversed(segment.records))
-    return next((value for value in values if value is not None), None)
-
-
-def _write_channels(connection: sqlite3.Connection, key: dict[str, Any], account: NodeAccount) -> None:
+def _write_channels(
+    connection: sqlite3.Connection, key: dict[str, Any], account: NodeAccount, *, since_boot: bool = True
+) -> None:
     for channel in account.channels:
         first, last = channel.first or (None, None), channel.last or (None, None)
         known = channel.energy_uj is not None
@@ -319,13 +353,15 @@ def _write_channels(connection: sqlite3.Connection, key: dict[str, Any], account
                 "detail": channel.detail,
                 "gpu_uuid": channel.gpu_uuid,
                 "inputs": channel.inputs,
+                "idle_power": channel.idle_power,
+                "idle_uj": channel.idle_uj if known else None,
                 "reason": channel.reason,
                 "energy_uj": channel.energy_uj,
                 "node_energy_uj": channel.node_energy_uj,
                 "measured_ns": channel.measured_ns,
                 "errors": channel.errors,
-                "first_boottime_ns": first[0],
-                "last_boottime_ns": last[0],
+                "first_boottime_ns": first[0] if since_boot else None,
+                "last_boottime_ns": last[0] if since_boot else None,
                 "first_wall_ns": first[1],
                 "last_wall_ns": last[1],
                 "max_w": channel.max_w,

@@ -12,7 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from hpcfrugal.spool.documents import EndDocument, RunDocument, SlurmDocument, SubmittedDocument
+from hpcfrugal.spool.documents import (
+    EndDocument,
+    NodeFacts,
+    NodesDocument,
+    RunDocument,
+    SlurmDocument,
+    SubmittedDocument,
+)
 from hpcfrugal.spool.layout import JobKey
 
 
@@ -22,7 +29,7 @@ def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -
     connection.execute(f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({marks})", tuple(row.values()))
 
 
-def content_of(document: SubmittedDocument | EndDocument | SlurmDocument | str | None) -> str | None:
+def content_of(document: SubmittedDocument | EndDocument | SlurmDocument | NodesDocument | str | None) -> str | None:
     """What is kept of a document, or of a log's last line, in ``files.content``."""
     if document is None:
         return None
@@ -74,6 +81,16 @@ def _slurm(connection: sqlite3.Connection, run_id: str, job: JobKey) -> SlurmDoc
         return None
     nodes = content.pop("nodes")
     return SlurmDocument(**content, nodes=None if nodes is None else tuple(nodes))
+
+
+def facts_of(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None) -> NodeFacts | None:
+    """What was kept of a node of a job when it was over."""
+    content = _content(connection, run_id, "nodes", job)
+    for item in content["nodes"] if content is not None else ():
+        if item["node"] == node:
+            powers = tuple((component, power_uw) for component, power_uw in item.pop("idle_power_uw"))
+            return NodeFacts(**item, idle_power_uw=powers)
+    return None
 
 
 def _row(

@@ -13,21 +13,59 @@ from sqlite_utils import Database, Migrations
 migrations = Migrations("hpcfrugal")
 
 
-@migrations(name="1 runs, jobs, nodes and energy")
-def _first(db: Database) -> None:
-    for statement in _FIRST.split(";"):
+def _step(db: Database, number: int, statements: str) -> None:
+    for statement in statements.split(";"):
         if statement.strip():
             db.execute(statement)
-    db.execute("PRAGMA user_version = 1")
+    db.execute(f"PRAGMA user_version = {number}")
+
+
+@migrations(name="1 runs, jobs, nodes and energy")
+def _first(db: Database) -> None:
+    _step(db, 1, _FIRST)
 
 
 @migrations(name="2 peaks, resets, gaps, what documents say")
 def _second(db: Database) -> None:
-    for statement in _SECOND.split(";"):
-        if statement.strip():
-            db.execute(statement)
-    db.execute("PRAGMA user_version = 2")
+    _step(db, 2, _SECOND)
 
+
+@migrations(name="3 use of memory, storage, GPUs and counters")
+def _third(db: Database) -> None:
+    _step(db, 3, _THIRD)
+
+
+@migrations(name="4 idle power of nodes, Slurm's count of their CPUs")
+def _fourth(db: Database) -> None:
+    _step(db, 4, _FOURTH)
+
+
+_FOURTH = """
+ALTER TABLE channels ADD COLUMN idle_power TEXT;
+ALTER TABLE channels ADD COLUMN idle_uj INTEGER;
+ALTER TABLE segments ADD COLUMN slurm_cpus INTEGER
+"""
+
+_THIRD = """
+ALTER TABLE segments ADD COLUMN memory_kib_s INTEGER;
+ALTER TABLE segments ADD COLUMN memory_ns INTEGER;
+ALTER TABLE segments ADD COLUMN page_faults_minor INTEGER;
+ALTER TABLE segments ADD COLUMN page_faults_major INTEGER;
+ALTER TABLE segments ADD COLUMN io_read_b INTEGER;
+ALTER TABLE segments ADD COLUMN io_write_b INTEGER;
+ALTER TABLE segments ADD COLUMN io_partial INTEGER;
+ALTER TABLE segments ADD COLUMN gpu_busy_us INTEGER;
+ALTER TABLE segments ADD COLUMN gpu_seen_us INTEGER;
+ALTER TABLE segments ADD COLUMN instructions INTEGER;
+ALTER TABLE segments ADD COLUMN cycles INTEGER;
+ALTER TABLE segments ADD COLUMN cache_references INTEGER;
+ALTER TABLE segments ADD COLUMN cache_misses INTEGER;
+ALTER TABLE segments ADD COLUMN counters_enabled_ns INTEGER;
+ALTER TABLE segments ADD COLUMN counters_running_ns INTEGER;
+ALTER TABLE segments ADD COLUMN counters_cpu_us INTEGER;
+ALTER TABLE segments ADD COLUMN use_sources TEXT;
+ALTER TABLE segments ADD COLUMN use_reasons TEXT
+"""
 
 _SECOND = """
 ALTER TABLE channels ADD COLUMN max_w REAL;

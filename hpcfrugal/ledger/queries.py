@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcfrugal.spool.use import USE_FIELDS, Use
+
 _ARRAY_TASK = re.compile(r"(?P<array>[0-9]+)_(?P<task>[0-9]+)")
 
 
@@ -66,6 +68,10 @@ class SegmentRow:
     node_busy_us: int | None
     memory_peak_b: int | None
     slowed: float | None
+    cpu_time_source: str | None
+    use: Use
+    use_sources: dict[str, str]
+    use_reasons: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +253,22 @@ def _channels(connection: sqlite3.Connection, key: Sequence[str | int]) -> Itera
 def _segments(connection: sqlite3.Connection, key: Sequence[str | int]) -> Iterator[SegmentRow]:
     for row in connection.execute(f"SELECT * FROM segments WHERE {_OF_JOB} ORDER BY node, segment", key):
         exclusive = row["exclusive"]
-        yield SegmentRow(**{**_columns(row, SegmentRow), "exclusive": None if exclusive is None else bool(exclusive)})
+        use = {name: row[name] for name in USE_FIELDS}
+        partial = use["io_partial"]
+        texts = {name: json.loads(row[name] or "{}") for name in ("use_sources", "use_reasons")}
+        yield SegmentRow(
+            **{
+                **_columns(row, SegmentRow, but=("use", *texts)),
+                **texts,
+                "exclusive": None if exclusive is None else bool(exclusive),
+                "use": Use(**{**use, "io_partial": None if partial is None else bool(partial)}),
+            }
+        )
 
 
-def _columns(row: sqlite3.Row, of: type[ChannelRow | SegmentRow]) -> dict[str, Any]:
-    """The columns of ``row`` that ``of`` has a field for."""
-    return {name: row[name] for name in of.__dataclass_fields__}
+def _columns(row: sqlite3.Row, of: type[ChannelRow | SegmentRow], but: Sequence[str] = ()) -> dict[str, Any]:
+    """The columns of ``row`` that ``of`` has a field for, all ``but`` some."""
+    return {name: row[name] for name in of.__dataclass_fields__ if name not in but}
 
 
 @dataclass(frozen=True, slots=True)

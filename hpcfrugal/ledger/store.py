@@ -14,7 +14,7 @@ from pathlib import Path
 from hpcfrugal.errors import DataError, HpcfrugalError, SetupError
 from hpcfrugal.ledger.filesystem import journal_mode
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 """Number of the last step in ``migrations``."""
 
 BUSY_TIMEOUT_S = 120.0
@@ -57,8 +57,10 @@ def create_private(path: Path) -> None:
 
 
 @contextmanager
-def open_ledger(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+def open_ledger(path: Path, *, write: bool = False, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
     """The ledger at ``path``, in autocommit; made, and its schema brought up to date, when opened to write.
+
+    ``timeout_s`` is how long a statement waits for another process that has it locked.
 
     Raises ``DataError`` where it is damaged or of a newer hpcfrugal, ``SetupError`` where it cannot be
     opened or, when opened to read, does not exist.
@@ -68,7 +70,7 @@ def open_ledger(path: Path, *, write: bool = False) -> Iterator[sqlite3.Connecti
     elif not path.is_file():
         raise SetupError(f"there is no ledger at {path}", hint="`hpcfrugal ledger sync` makes it from the spool")
     with sqlite_errors(path):
-        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
             if write:

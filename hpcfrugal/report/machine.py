@@ -10,6 +10,7 @@ from typing import Any
 from hpcfrugal.ledger.queries import ChannelRow, JobRow, SegmentRow
 from hpcfrugal.report.summary import COMPONENTS, Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import iso
+from hpcfrugal.report.usage import usage_json, usage_of
 from hpcfrugal.text import plain
 
 SCHEMA_VERSION = 1
@@ -25,7 +26,8 @@ def joules(energy_uj: int | None) -> float | None:
     return None if energy_uj is None else energy_uj / 1_000_000
 
 
-def _seconds(span_ns: int | None) -> float | None:
+def seconds(span_ns: int | None) -> float | None:
+    """Nanoseconds as seconds."""
     return None if span_ns is None else span_ns / 1_000_000_000
 
 
@@ -68,7 +70,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "submitted_at": iso(job.submitted_wall_ns),
         "started_at": iso(job.started_wall_ns),
         "ended_at": iso(job.ended_wall_ns),
-        "elapsed_s": _seconds(job.elapsed_ns),
+        "elapsed_s": seconds(job.elapsed_ns),
         "elapsed_source": job.elapsed_source,
         "nodes": list(job.nodes),
         "energy_j": _energies(total, summary.components),
@@ -81,6 +83,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "idle_power": _job_idle(summary),
         "components": {name: _amount(amount) for name, amount in summary.components.items()},
         "channels": [_channel(channel, job) for channel in job.channels],
+        "usage": usage_json(usage_of(job)),
         "segments": [_segment(segment) for segment in job.segments],
         "absent": [
             {"node": item.node, "component": item.component, "source": item.source, "reason": item.reason}
@@ -117,7 +120,7 @@ def _channel(channel: ChannelRow, job: JobRow) -> dict[str, Any]:
         "energy_j": joules(channel.energy_uj),
         "node_energy_j": joules(channel.node_energy_uj),
         "coverage": channel_coverage(channel, job.known_elapsed_ns),
-        "measured_s": _seconds(channel.measured_ns),
+        "measured_s": seconds(channel.measured_ns),
         "max_w": channel.max_w,
         "errors": channel.errors,
         "resets": channel.resets,
@@ -166,7 +169,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "jobs_not_started": group.not_started,
         "jobs_without_energy": group.without_energy,
         "jobs_incomplete": group.incomplete,
-        "elapsed_s": _seconds(group.elapsed_ns),
+        "elapsed_s": seconds(group.elapsed_ns),
         "energy_j": _energies(total, group.components),
         "measured_j": joules(total.measured_uj),
         "modelled_j": joules(total.modelled_uj),
@@ -241,7 +244,7 @@ def jobs_csv(summaries: Sequence[JobSummary]) -> str:
                 *(_cell(text) for text in (*texts, *more)),
                 job.exit_code,
                 *times,
-                _seconds(job.elapsed_ns),
+                seconds(job.elapsed_ns),
                 _cell(" ".join(job.nodes)),
                 *_energy_cells(summary.total, summary.components, summary.total.complete, _job_idle(summary)),
             ]
@@ -253,7 +256,7 @@ def groups_csv(groups: Sequence[Group], by: str) -> str:
     """One line a group."""
     rows = [
         [
-            _cell(group.key), group.jobs, group.without_energy, _seconds(group.elapsed_ns), bool(group.overlapping),
+            _cell(group.key), group.jobs, group.without_energy, seconds(group.elapsed_ns), bool(group.overlapping),
             *_energy_cells(group.total, group.components, group.complete, _group_idle(group)),
         ]
         for group in groups

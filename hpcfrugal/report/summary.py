@@ -76,9 +76,23 @@ class JobSummary:
         ]
 
     @property
+    def shared(self) -> list[ChannelRow]:
+        """The channels of which the job has a share by CPU time."""
+        return [channel for channel in self.counted if channel.attribution == "cpu-share"]
+
+    @property
     def lacks_idle(self) -> bool:
         """Whether a part is a share of a node's energy, in which the node's idle power is not included."""
-        return any(channel.attribution == "cpu-share" for channel in self.counted)
+        return any(channel.idle_power is None for channel in self.shared)
+
+    @property
+    def idle_powers(self) -> dict[str, str]:
+        """The idle power that is included, with its source, by component; of several nodes each once."""
+        found: dict[str, list[str]] = {}
+        for channel in self.shared:
+            if channel.idle_power is not None:
+                found.setdefault(channel.component, []).append(channel.idle_power)
+        return {component: ", ".join(dict.fromkeys(texts)) for component, texts in found.items()}
 
     @property
     def not_started(self) -> bool:
@@ -138,8 +152,8 @@ class Group:
     """Jobs that share a key, with their sums.
 
     ``not_started`` jobs have no energy yet; of the others, ``without_energy`` have none that is known,
-    ``incomplete`` lack a part and ``lacking_idle`` the idle power of shared nodes. ``whole_nodes`` are the times in
-    which jobs were given all of a node's energy.
+    ``incomplete`` lack a part and ``lacking_idle`` the idle power of shared nodes, which ``with_idle`` have.
+    ``whole_nodes`` are the times in which jobs were given all of a node's energy.
     """
 
     key: str
@@ -148,6 +162,7 @@ class Group:
     without_energy: int = 0
     incomplete: int = 0
     lacking_idle: int = 0
+    with_idle: int = 0
     elapsed_ns: int = 0
     components: dict[str, Amount] = field(default_factory=dict)
     whole_nodes: list[NodeTime] = field(default_factory=list)
@@ -176,6 +191,7 @@ class Group:
         self.without_energy += total.energy_uj is None
         self.incomplete += not total.complete
         self.lacking_idle += summary.lacks_idle
+        self.with_idle += bool(summary.shared) and not summary.lacks_idle
         self.whole_nodes.extend(whole_nodes(summary))
         self.elapsed_ns += summary.job.elapsed_ns or 0
         for component, amount in summary.components.items():
@@ -204,7 +220,8 @@ def summarise(job: JobRow) -> JobSummary:
     """
     counted = [channel for channel in job.channels if channel.counted and channel.component in COMPONENTS]
     present = {channel.component for channel in counted}
-    sampled = {channel.node for channel in job.channels}
+    # A meter of the node says nothing of what the sampler found there.
+    sampled = {channel.node for channel in job.channels if channel.boundary == "components"}
     components: dict[str, Amount] = {}
     for component in COMPONENTS:
         if component == "gpu" and "gpu" not in present:
@@ -284,7 +301,7 @@ def group_by_day(days: Sequence[DayRow], name_of: Callable[[int], str]) -> list[
     """One group a UTC day, from the buckets. Only known energy lies on a day, so these have no coverage."""
     groups: dict[int, Group] = {}
     seen: set[tuple[int, str, str, int]] = set()
-    shared: set[tuple[int, str, str, int]] = set()
+    shared: dict[tuple[int, str, str, int], bool] = {}
     for row in days:
         group = groups.setdefault(row.day_s, Group(name_of(row.day_s)))
         group.components.setdefault(row.component, Amount()).take(row.quality, row.energy_uj)
@@ -292,8 +309,10 @@ def group_by_day(days: Sequence[DayRow], name_of: Callable[[int], str]) -> list[
         group.jobs += key not in seen
         seen.add(key)
         if row.shared:
-            group.lacking_idle += key not in shared
-            shared.add(key)
+            shared[key] = shared.get(key, False) or row.lacks_idle
+    for (day_s, *_), lacks_idle in shared.items():
+        groups[day_s].lacking_idle += lacks_idle
+        groups[day_s].with_idle += not lacks_idle
     return [groups[day_s] for day_s in sorted(groups)]
 
 

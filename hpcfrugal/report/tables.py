@@ -13,6 +13,8 @@ from hpcfrugal.ledger.queries import AbsentRow, ChannelRow
 from hpcfrugal.report.grid import Column, Grid
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import EnergyUnit, clock, count, minute, percent, second
+from hpcfrugal.report.usage import JobUsage, usage_notes, usage_of
+from hpcfrugal.report.usage_grid import usage_grid
 from hpcfrugal.text import UNKNOWN, duration, plain
 
 _NAMED = 6
@@ -148,7 +150,11 @@ def job_detail(summary: JobSummary) -> RenderableType:
     """All about one job: what each channel of each node gave, and why not better."""
     job, total = summary.job, summary.total
     unit = EnergyUnit([total.energy_uj, *(channel.node_energy_uj for channel in job.channels)])
-    return Stack(_head(summary), Text(), _components(summary, unit), Text(), _channels(summary, unit), *_why(summary))
+    parts: list[RenderableType] = [_head(summary), Text(), _components(summary, unit), Text(), _channels(summary, unit)]
+    usage = usage_of(job)
+    if usage.nodes:
+        parts += [Text(), usage_grid(usage)]
+    return Stack(*parts, *_why(summary, usage))
 
 
 def _head(summary: JobSummary) -> Table:
@@ -227,7 +233,7 @@ def _share(channel: ChannelRow) -> str:
     return channel.attribution if channel.counted else f"{channel.attribution}, not added"
 
 
-def _why(summary: JobSummary) -> Iterator[Text]:
+def _why(summary: JobSummary, usage: JobUsage) -> Iterator[Text]:
     """Reasons, model inputs and doubts, each once, with the nodes and domains that share it."""
     job = summary.job
     nodes: dict[str, list[str]] = {}
@@ -236,6 +242,9 @@ def _why(summary: JobSummary) -> Iterator[Text]:
             nodes.setdefault(text, []).append(node)
     if not job.nodes and job.sidecar_log is not None:
         nodes[f"no samples; the sidecar's log ends: {job.sidecar_log}"] = ["job"]
+    for node_use in usage.nodes:
+        for text in usage_notes(node_use):
+            nodes.setdefault(text, []).append(node_use.node)
     if nodes:
         yield Text()
     for text, where in nodes.items():
@@ -247,10 +256,11 @@ def _facts(summary: JobSummary, node: str) -> list[str]:
     """What there is to say of one node, each fact once."""
     job = summary.job
     own = [channel for channel in job.channels if channel.node == node]
-    if not own:
+    facts = []
+    if not any(channel.boundary == "components" for channel in own):
         log = "" if job.sidecar_log is None else f"; the sidecar's log ends: {job.sidecar_log}"
-        return [f"no samples: the sidecar did not run there, or could not write{log}"]
-    facts = [
+        facts.append(f"no samples: the sidecar did not run there, or could not write{log}")
+    facts += [
         f"{item.component}: {item.source} not used: {item.reason}"
         for item in job.absent
         if item.node == node and not _is_told(item, own)

@@ -3,7 +3,8 @@
 Options: ``--interval S`` and ``--record S`` (seconds between samples and between records), ``--exclusive``
 (the job has the node to itself), ``--root-pid PID`` (the process whose end is the job's end), ``--until-eof``
 (the job ends when standard input does, and not by a signal), ``--cpu-budget PERCENT`` (of one core; above it the
-sampling slows down), ``--file-limit BYTES`` (towards which records come less often), ``--sysfs DIR`` and
+sampling slows down), ``--file-limit BYTES`` (towards which records come less often), ``--hardware-counters``
+(count instructions and cache misses of the root process and all that it starts), ``--sysfs DIR`` and
 ``--proc DIR`` (other roots of these trees). Exit code 0 also on trouble, so that a sidecar can never make
 a job step fail; 2 for a wrong command line.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .gpu_busy import GpuBusy
 from .identity import identify
 from .loop import Loop, Plan
 from .pace import FILE_LIMIT_B
@@ -52,6 +54,7 @@ class Arguments:
         "cpu_percent",
         "exclusive",
         "file_limit_b",
+        "hardware_counters",
         "interval_ns",
         "proc",
         "record_ns",
@@ -67,6 +70,7 @@ class Arguments:
         values: dict[str, str] = {}
         self.exclusive = False
         self.until_eof = False
+        self.hardware_counters = False
         rest = list(argv)
         while rest:
             option, equals, value = rest.pop(0).partition("=")
@@ -74,6 +78,8 @@ class Arguments:
                 self.exclusive = True
             elif option == "--until-eof" and not equals:
                 self.until_eof = True
+            elif option == "--hardware-counters" and not equals:
+                self.hardware_counters = True
             elif option not in _VALUED:
                 raise BadArguments(f"unknown argument {option!r}")
             elif equals:
@@ -135,7 +141,13 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
     identity = identify(arguments.run_id, environ, os.uname().nodename)
     watch = Watch(arguments.root_pid, boottime_ns, 0 if arguments.until_eof else None)
     sluid = environ.get("SLURM_JOB_SLUID")
-    usage = Usage(arguments.proc, identity, sluid, arguments.root_pid)
+    counters = None
+    if arguments.hardware_counters:
+        from .hardware_counters import HardwareCounters
+
+        counters = HardwareCounters(arguments.proc, arguments.root_pid)
+    busy = GpuBusy(boottime_ns)
+    usage = Usage(arguments.proc, identity, sluid, arguments.root_pid, gpu_busy=busy, counters=counters)
     place = Place(
         arguments.sysfs,
         arguments.proc,
@@ -143,6 +155,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         boottime_ns,
         in_slurm=identity.in_slurm,
         exclusive=arguments.exclusive,
+        gpu_busy=busy,
     )
     writer = Writer(os.path.join(arguments.run_dir, identity.file_name))
     plan = Plan(

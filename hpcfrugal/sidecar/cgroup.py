@@ -1,4 +1,4 @@
-"""The job's own control group: CPU time and memory of all its processes on this node, dead ones included.
+"""The job's own control group: CPU time, memory and page faults of all its processes here, dead ones included.
 
 The way is from ``/proc/self/cgroup`` upwards to the directory that Slurm made for the job: ``job_<id>``
 (cgroup/v1, and cgroup/v2 before 26.05 or with ``CgroupJobIdPaths=yes``), or the job's SLUID such as
@@ -156,10 +156,11 @@ class GroupCpu:
 class GroupMemory:
     """Memory charged to a group, page cache included, in bytes."""
 
-    __slots__ = ("_now", "_peak", "_peak_b")
+    __slots__ = ("_now", "_peak", "_peak_b", "source")
 
     def __init__(self, directory: str, version: int) -> None:
         """Open the group's files. Raises OSError; the kernel's own peak may be missing (before 6.5)."""
+        self.source = f"cgroup-v{version}"
         now, peak = (
             ("memory.current", "memory.peak")
             if version == 2
@@ -188,3 +189,36 @@ class GroupMemory:
         self._now.close()
         if self._peak is not None:
             self._peak.close()
+
+
+class GroupFaults:
+    """Page faults of a group and the groups below it since they were made."""
+
+    __slots__ = ("_file", "_prefix", "source")
+
+    def __init__(self, directory: str, version: int) -> None:
+        """Open the group's statistics. Raises OSError."""
+        self.source = f"cgroup-v{version}"
+        self._file = CountFile(f"{directory}/memory.stat")
+        # version 1 has the group's own numbers first, and those with all groups below it as total_
+        self._prefix = b"" if version == 2 else b"total_"
+
+    def read(self) -> tuple[int | None, int | None]:
+        """Minor and major faults; ``pgfault`` counts both kinds (Linux: Documentation/admin-guide/cgroup-v2.rst)."""
+        try:
+            lines = self._file.read_bytes(16384).split(b"\n")
+        except OSError:
+            return None, None
+        found: dict[bytes, int | None] = {}
+        for line in lines:
+            name, _, value = line.partition(b" ")
+            if name in (self._prefix + b"pgfault", self._prefix + b"pgmajfault"):
+                found[name] = parse_count(value)
+        every, major = found.get(self._prefix + b"pgfault"), found.get(self._prefix + b"pgmajfault")
+        if every is None or major is None:
+            return None, None
+        return max(0, every - major), major
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

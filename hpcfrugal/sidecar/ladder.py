@@ -143,8 +143,12 @@ class Ladder:
         for entry in self.entries:
             entry.meter.restart()
 
-    def sample(self, wait_s: float) -> None:
-        """Read every source once, waiting up to ``wait_s`` for those in threads."""
+    def sample(self, wait_s: float) -> int:
+        """Read every source once, waiting up to ``wait_s`` for those in threads.
+
+        Returns the moment of the sample: the middle of its first and last reading, or now where there was none.
+        """
+        moments = []
         hung = []
         for source in self._sources:
             if source.worker is not None:
@@ -153,8 +157,10 @@ class Ladder:
                 source.worker.ask()
         for source in self._sources:
             if source.worker is None:
-                at_ns = self._clock_ns()
-                source.update(at_ns, read_sensor(source.sensor, len(source.entries)))
+                begun_ns = self._clock_ns()
+                values = read_sensor(source.sensor, len(source.entries))
+                moments.append((begun_ns + self._clock_ns()) // 2)
+                source.update(moments[-1], values)
         deadline_ns = self._clock_ns() + int(wait_s * 1e9)
         for source in self._sources:
             worker = source.worker
@@ -163,11 +169,13 @@ class Ladder:
             # one that hung before this tick has had its time
             left_s = 0.0 if source in hung else (deadline_ns - self._clock_ns()) / 1e9
             if worker.wait(left_s) and worker.reading is not None:
+                moments.append(worker.reading.at_ns)
                 source.update(worker.reading.at_ns, worker.reading.values)
             else:
                 source.update(self._clock_ns(), [None] * len(source.entries))
                 name = source.sensor.name
                 say(f"{name} does not answer; its channels wait", once=f"{name} hangs")
+        return (min(moments) + max(moments)) // 2 if moments else self._clock_ns()
 
     def replaceable(self) -> list[Entry]:
         """Counted channels that have failed for long while a rung for their component is left."""

@@ -72,6 +72,7 @@ class Loop:
         "_ladder",
         "_plan",
         "_record_ns",
+        "_sampled_ns",
         "_slowed",
         "_usage",
         "_watch",
@@ -100,6 +101,7 @@ class Loop:
         self._interval_ns = plan.interval_ns
         self._record_ns = plan.record_ns
         self._slowed = 0
+        self._sampled_ns = 0
         self._ladder = Ladder(sensors, rungs, clock_ns, lambda: watch.wait_until(0) is not None)
 
     def run(self) -> None:
@@ -114,13 +116,14 @@ class Loop:
             next_tick_ns = _next(first_ns, now_ns, self._interval_ns)
             reason = self._watch.wait_until(next_tick_ns)
             if reason is not None:
-                self._ladder.sample(LAST_READ_WAIT_S)
+                self._sampled_ns = self._ladder.sample(LAST_READ_WAIT_S)
                 self._writer.line(self._record("end", reason))
                 self._writer.close()
                 return
             nudged = self._watch.nudged()
             now_ns = self._clock_ns() if nudged else max(self._clock_ns(), next_tick_ns)
-            self._ladder.sample(READ_WAIT_S)
+            self._sampled_ns = self._ladder.sample(READ_WAIT_S)
+            self._usage.look()
             failed = self._ladder.replaceable()
             if failed or self._ladder.has_news():
                 self._writer.line(self._record("record"))
@@ -162,7 +165,7 @@ class Loop:
         self._ladder.take_in()
         self._ladder.restart()
         self._usage.restart()
-        self._ladder.sample(READ_WAIT_S)
+        self._sampled_ns = self._ladder.sample(READ_WAIT_S)
         self._writer.begin(self._header(), self._record("record"))
 
     def _header(self) -> str:
@@ -185,8 +188,7 @@ class Loop:
                 "node": who.node,
                 "uid": os.getuid(),
                 "boot_id": node.boot_id(self._plan.proc),
-                "wall_ns": time.time_ns(),
-                "boottime_ns": self._clock_ns(),
+                **self._moment(),
                 "interval_s": self._interval_ns / 1e9,
                 "record_s": self._record_ns / 1e9,
                 "cpus_alloc": who.cpus_alloc,
@@ -197,18 +199,25 @@ class Loop:
                 "exclusive": is_exclusive(self._plan.exclusive, who.cpus_alloc, cpus_node),
                 "gpus": [gpu.header() for gpu in self._ladder.gpus],
                 "cpu_time_source": self._usage.cpu_time_source,
+                "usage": self._usage.header(),
                 "channels": announced(self._ladder.entries),
                 "absent": [entry.header() for entry in self._ladder.absent],
             }
         )
+
+    def _moment(self) -> dict[str, object]:
+        """When the latest sample was taken: on a busy node that can be long before its line is made."""
+        return {
+            "wall_ns": time.time_ns() - (self._clock_ns() - self._sampled_ns),
+            "boottime_ns": self._sampled_ns,
+        }
 
     def _record(self, kind: str, reason: str | None = None) -> str:
         meters = [entry.meter for entry in self._ladder.entries]
         record: dict[str, object] = {"kind": kind}
         if reason is not None:
             record["reason"] = reason
-        record["boottime_ns"] = self._clock_ns()
-        record["wall_ns"] = time.time_ns()
+        record.update(self._moment())
         record["energy_uj"] = [meter.energy_uj for meter in meters]
         record["measured_ns"] = [meter.measured_ns for meter in meters]
         record["errors"] = [meter.errors for meter in meters]

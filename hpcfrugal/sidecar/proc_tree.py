@@ -1,8 +1,13 @@
-"""CPU time and memory of a job without a control group: the processes below its roots, from procfs.
+"""What a job uses, from procfs: the processes below its roots, where no control group counts for them.
 
 Roots are the batch script and, on a Slurm node, each ``slurmstepd`` of the job. Once seen below a root a
-process stays a member, also when its parent dies. A process that ends hands its time to the parent that
-waits for it; where no member took it over the last known time is kept, so the sum never goes back.
+process stays a member, also when its parent dies. A process that ends hands its counts to the parent that
+waits for it; where no member took them over the last known ones are kept, so no sum ever goes back.
+
+Not every process of a node is looked at each time: at first only the root (the sidecar, where the root runs on
+another node) and the one above it; then whatever is new, with those above it, which is enough to tell whose it
+is. All others are looked at a few at a time, the youngest first, and then again and again, since process ids are
+used anew.
 """
 
 from __future__ import annotations
@@ -10,47 +15,62 @@ from __future__ import annotations
 import os
 
 from .node import ticks_per_s
+from .proc_stat import Process, read_io_b, read_process
 from .sysfs import read_bytes
 
-FORGET_EVERY = 6
-"""Scans after which processes known as foreign are looked at again, since process ids are used anew."""
+LOOKS_AT_ONCE = 24
+"""Processes that were there before, and are looked at with each scan after the first."""
+
+LOOKS_AGAIN = 8
+"""Processes of others that are looked at once more with each scan after these."""
+
+OLDER_S = 5
+"""A process that began so many seconds before the root had a life before the job: what it had used when it was
+found is not counted."""
 
 
-class _Process:
-    __slots__ = ("comm", "own", "parent", "reaped", "rss_pages", "start")
+class TreeUse:
+    """Counts since the roots began, memory now and at most; None where nothing was seen.
 
-    def __init__(self, stat: bytes) -> None:
-        """Parse ``/proc/PID/stat``. Raises ValueError or IndexError for anything else.
+    ``io_partial`` says that bytes of some process are missing in ``io_b``: it ended with nobody to hand them to, or
+    may not be asked.
+    """
 
-        The name may hold blanks and brackets, so the fields are counted after its last bracket.
-        """
-        head, _, tail = stat.rpartition(b")")
-        fields = tail.split()
-        self.comm = head.partition(b"(")[2]
-        self.parent = int(fields[1])
-        self.own = int(fields[11]) + int(fields[12])
-        self.reaped = int(fields[13]) + int(fields[14])
-        self.start = int(fields[19])
-        self.rss_pages = int(fields[21])
+    __slots__ = ("cpu_us", "io_b", "io_partial", "major_faults", "memory_b", "memory_peak_b", "minor_faults")
+
+    def __init__(self) -> None:
+        self.cpu_us: int | None = None
+        self.minor_faults: int | None = None
+        self.major_faults: int | None = None
+        self.memory_b: int | None = None
+        self.memory_peak_b: int | None = None
+        self.io_b: tuple[int, int] | None = None
+        self.io_partial = False
 
 
 class ProcTree:
     """The job's processes. ``job_id`` is None outside Slurm; ``node`` is this node's name in Slurm."""
 
     __slots__ = (
+        "_again",
+        "_began_ticks",
         "_foreign",
+        "_io_b",
+        "_io_kept_b",
+        "_io_partial",
         "_job_mark",
-        "_lost_ticks",
+        "_kept",
+        "_later",
         "_members",
         "_node",
         "_page_b",
         "_peak_b",
         "_proc",
         "_root_pid",
-        "_scans",
+        "_scanned",
         "_steps",
         "_tick_us",
-        "_total_ticks",
+        "_totals",
         "_undecided",
         "source",
     )
@@ -62,48 +82,127 @@ class ProcTree:
         # slurmstepd names itself "slurmstepd: [17.batch]"; the dot keeps job 17 apart from job 170
         self._job_mark = None if job_id is None else f"slurmstepd: [{job_id}".encode()
         self._node = node.encode("utf-8", "surrogateescape")
-        self._members: dict[int, _Process] = {}
+        self._members: dict[int, Process] = {}
         self._foreign: set[int] = set()
+        self._again: list[int] = []
+        self._began_ticks = 0
+        self._later: list[int] = []
         self._steps: dict[tuple[int, int], int] = {}
-        self._lost_ticks = 0
-        self._total_ticks = 0
-        self._scans = 0
+        self._kept = [0, 0, 0]
+        self._totals = [0, 0, 0]
+        self._io_kept_b = [0, 0]
+        self._io_b: tuple[int, int] | None = None
+        self._io_partial = False
+        self._scanned = False
         self._undecided = False
         self._tick_us = 1_000_000 // ticks_per_s()
         self._page_b = os.sysconf("SC_PAGE_SIZE")
         self._peak_b = 0
 
-    def read(self) -> tuple[int | None, int | None, int | None]:
-        """CPU microseconds since the roots began, resident bytes now and at most; None where unseen."""
+    def read(self) -> TreeUse:
+        """The sums now."""
+        use = TreeUse()
         try:
             self._scan()
         except OSError:
-            return None, None, None
-        if not self._members:
-            return (self._total_ticks * self._tick_us if self._total_ticks else None), None, None
-        resident_b = sum([member.rss_pages for member in self._members.values()]) * self._page_b
-        self._peak_b = max(self._peak_b, resident_b)
-        return self._total_ticks * self._tick_us, resident_b, self._peak_b
+            return use
+        if self._members or any(self._totals):
+            use.cpu_us = self._totals[0] * self._tick_us
+            use.minor_faults, use.major_faults = self._totals[1:]
+            use.io_b = self._io_b
+            use.io_partial = self._io_partial
+        if self._members:
+            use.memory_b = sum([member.rss_pages for member in self._members.values()]) * self._page_b
+            self._peak_b = max(self._peak_b, use.memory_b)
+            use.memory_peak_b = self._peak_b
+        return use
 
     def _scan(self) -> None:
-        self._scans += 1
-        if self._scans % FORGET_EVERY == 0:
-            self._foreign.clear()
-        seen: dict[int, _Process] = {}
         pids = {int(name) for name in os.listdir(self._proc) if name.isdigit()}
-        self._foreign &= pids
-        for pid in pids - self._foreign:
-            try:
-                seen[pid] = _Process(read_bytes(f"{self._proc}/{pid}/stat", 1024))
-            except (OSError, ValueError, IndexError):
-                continue  # ended between the listing and the read
+        seen = self._look(self._candidates(pids), pids)
+        before = self._members
         members = self._choose(seen)
-        self._lost_ticks += self._lost(members)
+        for pid, member in members.items():
+            old = before.get(pid)
+            member.io_b = read_io_b(self._proc, pid)
+            if member.io_b is None:
+                self._io_partial = self._io_partial or member.comm != b"slurmstepd"
+                member.io_b = old.io_b if old is not None and old.start == member.start else None
+            # what the sidecar itself used to start is not of the time since either
+            is_late_self = self._scanned and old is None and pid == os.getpid()
+            if old is None and (member.start < self._began_ticks or is_late_self):
+                self._leave_out(member)
+        if not self._scanned:
+            self._scanned = True
+            root = seen.get(self._root_pid or os.getpid())
+            self._began_ticks = 0 if root is None else max(0, root.start - OLDER_S * 1_000_000 // self._tick_us)
+        self._take_over(members)
         self._members = members
-        total = sum([member.own + member.reaped for member in members.values()]) + self._lost_ticks
-        self._total_ticks = max(self._total_ticks, total)
+        self._add_up()
 
-    def _choose(self, seen: dict[int, _Process]) -> dict[int, _Process]:
+    def _candidates(self, pids: set[int]) -> set[int]:
+        """The processes to look at: members, new ones, and some of the others."""
+        self._foreign &= pids
+        if not self._scanned:
+            first = pids & {self._root_pid or os.getpid()}
+            self._later = sorted(pids - first)
+            return first
+        self._later = [pid for pid in self._later if pid in pids]
+        chosen = pids - self._foreign - set(self._later)
+        if self._later:
+            chosen.update(self._later[-LOOKS_AT_ONCE:])
+            del self._later[-LOOKS_AT_ONCE:]
+            return chosen
+        self._again = [pid for pid in self._again if pid in self._foreign] or sorted(self._foreign)
+        chosen.update(self._again[-LOOKS_AGAIN:])
+        del self._again[-LOOKS_AGAIN:]
+        return chosen
+
+    def _look(self, chosen: set[int], pids: set[int]) -> dict[int, Process]:
+        """The ``chosen`` processes and those above them, up to one that is known not to be the job's."""
+        seen: dict[int, Process] = {}
+        for pid in chosen:
+            above_root = False
+            while pid in pids and pid not in seen:
+                process = read_process(self._proc, pid)
+                if process is None:
+                    break  # ended between the listing and the read
+                seen[pid] = process
+                # above these is nothing of the job's, but for the daemon of the root's own step
+                known = self._members.get(pid)
+                is_member = known is not None and known.start == process.start
+                if is_member or above_root or process.comm == b"slurmstepd":
+                    break
+                above_root = pid == self._root_pid
+                if above_root and self._job_mark is None:
+                    break
+                pid = process.parent
+                if pid in self._foreign:
+                    break
+        if self._later:
+            self._later = [pid for pid in self._later if pid not in seen]
+        return seen
+
+    def _leave_out(self, member: Process) -> None:
+        """What a process had used when it was found, long after the start, is not known to be of the time since."""
+        for index in range(3):
+            self._kept[index] -= member.own[index] + member.reaped[index]
+        if member.io_b is not None:
+            for index in range(2):
+                self._io_kept_b[index] -= member.io_b[index]
+
+    def _add_up(self) -> None:
+        members = self._members.values()
+        for index in range(3):
+            total = sum([member.own[index] + member.reaped[index] for member in members]) + self._kept[index]
+            self._totals[index] = max(self._totals[index], total)
+        bytes_of = [member.io_b for member in members if member.io_b is not None]
+        if bytes_of or self._io_b is not None:
+            old_b, kept_b = self._io_b or (0, 0), self._io_kept_b
+            read_b, written_b = (sum([item[index] for item in bytes_of]) + kept_b[index] for index in range(2))
+            self._io_b = (max(old_b[0], read_b), max(old_b[1], written_b))
+
+    def _choose(self, seen: dict[int, Process]) -> dict[int, Process]:
         verdict: dict[int, bool] = {0: False}
         self._undecided = False
         for pid, process in seen.items():
@@ -120,37 +219,61 @@ class ProcTree:
             answer = verdict.get(pid, False)
             for link in chain:
                 verdict[link] = answer
-        if not self._undecided:
+        if self._undecided:
+            # the next scan looks at all of them, for the tasks of that step
+            self._foreign.clear()
+            self._later.clear()
+        else:
             self._foreign.update(
                 [pid for pid, process in seen.items() if not verdict[pid] and process.comm != b"slurmstepd"]
             )
         return {pid: process for pid, process in seen.items() if verdict[pid]}
 
-    def _lost(self, members: dict[int, _Process]) -> int:
-        """Ticks of processes that ended without a member having waited for them."""
-        due: dict[int, int] = {}
-        lost = 0
+    def _take_over(self, members: dict[int, Process]) -> None:
+        """Keep the counts of processes that ended without a member having waited for them."""
+        ended: dict[int, list[Process]] = {}
         for pid, old in self._members.items():
             if self._lives(pid, members):
                 continue
             heir = old.parent
             while heir in self._members and not self._lives(heir, members):
                 heir = self._members[heir].parent
-            ticks = old.own + old.reaped
-            if heir in self._members:
-                due[heir] = due.get(heir, 0) + ticks
-            else:
-                lost += ticks
-        for heir, ticks in due.items():
-            taken = members[heir].reaped - self._members[heir].reaped
-            lost += max(0, ticks - taken)
-        return lost
+            ended.setdefault(heir if heir in self._members else 0, []).append(old)
+        for heir, processes in ended.items():
+            taken = [0, 0, 0]
+            if heir:
+                new, last = members[heir].reaped, self._members[heir].reaped
+                taken = [new[index] - last[index] for index in range(3)]
+            for index in range(3):
+                due = sum([process.own[index] + process.reaped[index] for process in processes])
+                self._kept[index] += max(0, due - taken[index])
+            has_io = bool(heir) and members[heir].io_b is not None
+            self._take_over_io(processes, taken[1] if has_io else 0)
+        for pid, member in members.items():
+            # a slurmstepd that may not be asked has waited for a process that was never seen
+            old_member = self._members.get(pid)
+            if old_member is not None and member.io_b is None:
+                known = sum([process.own[1] + process.reaped[1] for process in ended.get(pid, [])])
+                self._io_partial = self._io_partial or member.reaped[1] - old_member.reaped[1] > known
 
-    def _lives(self, pid: int, members: dict[int, _Process]) -> bool:
+    def _take_over_io(self, processes: list[Process], taken_faults: int) -> None:
+        """The same for bytes, which a parent has in one sum with its own: its children's page faults tell which of
+        them it has waited for, for no process runs without one."""
+        for process in sorted(processes, key=lambda process: process.own[1] + process.reaped[1]):
+            faults = process.own[1] + process.reaped[1]
+            if faults <= taken_faults and taken_faults:
+                taken_faults -= faults
+                continue
+            self._io_partial = True
+            if process.io_b is not None:
+                self._io_kept_b[0] += process.io_b[0]
+                self._io_kept_b[1] += process.io_b[1]
+
+    def _lives(self, pid: int, members: dict[int, Process]) -> bool:
         now = members.get(pid)
         return now is not None and now.start == self._members[pid].start
 
-    def _is_step(self, pid: int, seen: dict[int, _Process]) -> bool:
+    def _is_step(self, pid: int, seen: dict[int, Process]) -> bool:
         """Whether ``pid`` is a slurmstepd of this job on this node.
 
         Several nodes can share one kernel (slurmd's multiple-slurmd mode), so its tasks are asked for the

@@ -13,6 +13,7 @@ from .site_sensors import SENSORS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from .gpu_busy import GpuBusy
     from .sensors.base import Sensor
     from .sensors.hwmon import Chips
 
@@ -21,9 +22,9 @@ _GPU_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SLURM_STEP_GPU
 
 class Place:
     """Where and for whom to look: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
-    whether it is known to have the node to itself."""
+    whether it is known to have the node to itself; ``gpu_busy`` is told how busy its GPUs are."""
 
-    __slots__ = ("clock_ns", "environ", "exclusive", "in_slurm", "proc", "sysfs")
+    __slots__ = ("clock_ns", "environ", "exclusive", "gpu_busy", "in_slurm", "proc", "sysfs")
 
     def __init__(
         self,
@@ -34,7 +35,9 @@ class Place:
         *,
         in_slurm: bool,
         exclusive: bool = False,
+        gpu_busy: GpuBusy | None = None,
     ) -> None:
+        self.gpu_busy = gpu_busy
         self.sysfs = sysfs
         self.proc = proc
         self.environ = environ
@@ -48,7 +51,7 @@ def best(place: Place, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list
     wanted = wanted_devices(place.environ, place.in_slurm)
     sensors: list[Sensor] = [
         RaplPowercap(place.sysfs),
-        Nvml(wanted, sharded="SLURM_SHARDS_ON_NODE" in place.environ),
+        Nvml(wanted, sharded="SLURM_SHARDS_ON_NODE" in place.environ, busy=place.gpu_busy),
     ]
     if site:
         from .sensors.site import SiteSensor

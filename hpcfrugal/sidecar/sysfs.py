@@ -34,14 +34,16 @@ def read_whole(path: str, chunk: int = 65536) -> bytes:
 
 
 def parse_count(data: bytes) -> int | None:
-    """A non-negative decimal integer, or None for anything else.
+    """A non-negative decimal integer below 2**63, or None for anything else.
 
-    ``int()`` alone would take ``1_0``, ``+5`` and ``-3`` for numbers. 20 digits hold any 64-bit counter.
+    ``int()`` alone would take ``1_0``, ``+5`` and ``-3`` for numbers. No counter gets as far as 2**63, but a driver
+    that means -1 may show 2**64 - 1, which stands still and so would look like a rest.
     """
     digits = data.strip()
-    if not digits.isdigit() or len(digits) > 20:
+    if not digits.isdigit() or len(digits) > 19:
         return None
-    return int(digits)
+    count = int(digits)
+    return count if count < 1 << 63 else None
 
 
 def why(error: OSError, path: str) -> str:
@@ -54,7 +56,9 @@ def why(error: OSError, path: str) -> str:
 
 
 class CountFile:
-    """One small file that is read again and again: kept open, read with pread, reopened after an error."""
+    """One small file that is read again and again: kept open, read with pread, reopened after an error.
+
+    An error is also what is no count, for it may be all that is left of a file that has been replaced."""
 
     __slots__ = ("_fd", "path")
 
@@ -76,9 +80,12 @@ class CountFile:
     def read_count(self) -> int | None:
         """The file as one non-negative integer, or None where it cannot be read as such."""
         try:
-            return parse_count(self.read_bytes(64))
+            count = parse_count(self.read_bytes(64))
         except OSError:
             return None
+        if count is None:
+            self.close()
+        return count
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""

@@ -1,42 +1,106 @@
-"""CPU time and memory of the job and busy time of the node, as growth since the sidecar began."""
+"""What the job uses beside energy, and the busy time of the node, as growth since the sidecar began.
+
+CPU time, memory and page faults come from the job's control group, or else from its processes in procfs; bytes
+to and from storage always from these: the io controller is seldom on, and knows nothing of network file systems.
+"""
 
 from __future__ import annotations
 
-from .cgroup import GroupCpu, GroupMemory, find_job_group
+from .cgroup import GroupCpu, GroupFaults, GroupMemory, find_job_group
 from .node import NodeBusy
-from .proc_tree import ProcTree
+from .proc_tree import ProcTree, TreeUse
+from .worker import boottime_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .gpu_busy import GpuBusy
+    from .hardware_counters import HardwareCounters
     from .identity import Identity
+
+FIRST_GAP_NS = 1_000_000_000
+LAST_GAP_NS = 8_000_000_000
+"""Processes are looked at for their memory 1, 2, 4 and 8 s after the start, and then with each record: for jobs
+that are over before their second record."""
+
+
+class MemoryTime:
+    """Memory integrated over time: the trapezoid between two readings."""
+
+    __slots__ = ("_at_ns", "_double_b_ns", "_value_b", "known_ns")
+
+    def __init__(self) -> None:
+        self._at_ns = 0
+        self._value_b: int | None = None
+        self._double_b_ns = 0
+        self.known_ns = 0
+
+    def update(self, at_ns: int, value_b: int | None) -> None:
+        """Take the reading of the moment ``at_ns``; None for a failed one."""
+        if value_b is not None and self._value_b is not None:
+            elapsed_ns = max(0, at_ns - self._at_ns)
+            self._double_b_ns += (self._value_b + value_b) * elapsed_ns
+            self.known_ns += elapsed_ns
+        self._at_ns, self._value_b = at_ns, value_b
+
+    @property
+    def kib_s(self) -> int:
+        """KiB x seconds, rounded down; 64 bits hold a year of 100 TB."""
+        return self._double_b_ns // (2 * 1024 * 1_000_000_000)
 
 
 class Usage:
-    """Opened once; ``read`` gives the four figures of a record."""
+    """Opened once; ``read`` gives the figures of a record, ``look`` is for the time between two."""
 
-    __slots__ = ("_base_cpu_us", "_base_node_us", "_busy", "_cpu", "_memory", "_tree", "cpu_time_source")
+    __slots__ = (
+        "_bases",
+        "_busy",
+        "_clock_ns",
+        "_counters",
+        "_cpu",
+        "_faults",
+        "_gap_ns",
+        "_gpu_busy",
+        "_look_ns",
+        "_memory",
+        "_memory_time",
+        "_tree",
+        "cpu_time_source",
+    )
 
-    def __init__(self, proc: str, identity: Identity, sluid: str | None, root_pid: int | None) -> None:
+    def __init__(
+        self,
+        proc: str,
+        identity: Identity,
+        sluid: str | None,
+        root_pid: int | None,
+        *,
+        gpu_busy: GpuBusy | None = None,
+        counters: HardwareCounters | None = None,
+        clock_ns: Callable[[], int] = boottime_ns,
+    ) -> None:
+        self._clock_ns = clock_ns
+        self._gpu_busy = gpu_busy
+        self._counters = counters
         self._cpu: GroupCpu | None = None
         self._memory: GroupMemory | None = None
+        self._faults: GroupFaults | None = None
         self._tree: ProcTree | None = None
         self._busy: NodeBusy | None = None
-        self._base_cpu_us: int | None = None
-        self._base_node_us: int | None = None
+        self._bases: dict[str, int] = {}
+        self._memory_time = MemoryTime()
+        self._gap_ns = self._look_ns = 0
         if identity.in_slurm:
             self._open_group(proc, identity.job_id, sluid)
-        if self._cpu is None and (identity.in_slurm or root_pid is not None):
+        if identity.in_slurm or root_pid is not None:
             slurm_job = identity.job_id if identity.in_slurm else None
             self._tree = ProcTree(proc, root_pid, slurm_job, identity.node)
         try:
             self._busy = NodeBusy(proc)
         except OSError:
             self._busy = None
-        self.cpu_time_source: str | None = None
-        if self._cpu is not None:
-            self.cpu_time_source = self._cpu.source
-        elif self._tree is not None:
-            self.cpu_time_source = self._tree.source
+        self.cpu_time_source = self._source(self._cpu)
 
     def _open_group(self, proc: str, job_id: str, sluid: str | None) -> None:
         group = find_job_group(proc, job_id, sluid)
@@ -50,38 +114,94 @@ class Usage:
         if group.memory_dir is not None:
             try:
                 self._memory = GroupMemory(group.memory_dir, group.memory_version)
+                faults = GroupFaults(group.memory_dir, group.memory_version)
             except OSError:
-                self._memory = None
+                return
+            if faults.read() != (None, None):
+                self._faults = faults
+
+    def _source(self, group: GroupCpu | GroupMemory | GroupFaults | None) -> str | None:
+        if group is not None:
+            return group.source
+        return None if self._tree is None else self._tree.source
+
+    def header(self) -> dict[str, object]:
+        """Where each figure comes from, and why one does not come at all."""
+        tree = self._source(None)
+        sources = {
+            "memory": self._source(self._memory),
+            "page_faults": self._source(self._faults),
+            "io": tree,
+            "gpu_busy": None,
+            "hardware_counters": None,
+        }
+        missing = "neither the job's control group nor its first process is known"
+        reasons = {name: missing for name in ("memory", "page_faults", "io") if sources[name] is None}
+        if self._gpu_busy is None or self._gpu_busy.read_us()[0] is None:
+            why = [] if self._gpu_busy is None else self._gpu_busy.reasons
+            reasons["gpu_busy"] = "; ".join(why) or "no NVIDIA GPU of the job was found"
+        else:
+            sources["gpu_busy"] = "nvml"
+            if self._gpu_busy.reasons:
+                reasons["gpu_busy"] = "; ".join(self._gpu_busy.reasons)
+        if self._counters is None:
+            reasons["hardware_counters"] = "not asked for"
+        elif self._counters.reason is not None:
+            reasons["hardware_counters"] = self._counters.reason
+        else:
+            sources["hardware_counters"] = "perf-event"
+        return {"sources": sources, "reasons": reasons}
 
     def restart(self) -> None:
         """Let the next ``read`` be the zero point of a new segment."""
-        self._base_cpu_us = None
-        self._base_node_us = None
+        self._bases = {}
+        self._memory_time = MemoryTime()
+        self._gap_ns = FIRST_GAP_NS
+        self._look_ns = self._clock_ns() + self._gap_ns
+
+    def look(self) -> None:
+        """See to the memory between two records: a control group tells it at little cost, processes do not."""
+        now_ns = self._clock_ns()
+        if self._memory is not None:
+            self._memory_time.update(now_ns, self._memory.read_b()[0])
+        elif self._tree is not None and now_ns >= self._look_ns and self._gap_ns <= LAST_GAP_NS:
+            self._look_ns += self._gap_ns
+            self._gap_ns *= 2
+            self._memory_time.update(now_ns, self._tree.read().memory_b)
 
     def read(self) -> dict[str, object]:
-        """Job CPU and node busy microseconds since the first read, memory and its peak in bytes."""
-        cpu_us: int | None = None
-        memory_b: int | None = None
-        peak_b: int | None = None
-        if self._tree is not None:
-            cpu_us, memory_b, peak_b = self._tree.read()
-        elif self._cpu is not None:
-            cpu_us = self._cpu.read_us()
-        if self._memory is not None:
-            memory_b, peak_b = self._memory.read_b()
-        node_us = self._busy.read_us() if self._busy is not None else None
-        if self._base_cpu_us is None:
-            self._base_cpu_us = cpu_us
-        if self._base_node_us is None:
-            self._base_node_us = node_us
-        return {
-            "job_cpu_us": _since(cpu_us, self._base_cpu_us),
-            "node_busy_us": _since(node_us, self._base_node_us),
+        """The figures of a record, those that only grow since the first read. None is not known."""
+        use = TreeUse() if self._tree is None else self._tree.read()
+        at_ns = self._clock_ns()
+        cpu_us = use.cpu_us if self._cpu is None else self._cpu.read_us()
+        memory_b, peak_b = (use.memory_b, use.memory_peak_b) if self._memory is None else self._memory.read_b()
+        self._memory_time.update(at_ns, memory_b)
+        faults = (use.minor_faults, use.major_faults) if self._faults is None else self._faults.read()
+        io_b = use.io_b or (None, None)
+        record: dict[str, object] = {
+            "job_cpu_us": self._grown("job_cpu_us", cpu_us),
+            "node_busy_us": self._grown("node_busy_us", None if self._busy is None else self._busy.read_us()),
             "memory_b": memory_b,
             "memory_peak_b": peak_b,
+            "memory_kib_s": self._memory_time.kib_s,
+            "memory_ns": self._memory_time.known_ns,
+            "page_faults_minor": self._grown("page_faults_minor", faults[0]),
+            "page_faults_major": self._grown("page_faults_major", faults[1]),
+            "io_read_b": self._grown("io_read_b", io_b[0]),
+            "io_write_b": self._grown("io_write_b", io_b[1]),
         }
+        if use.io_partial:
+            record["io_partial"] = True
+        if self._gpu_busy is not None:
+            busy_us, seen_us = self._gpu_busy.read_us()
+            if seen_us is not None:
+                record["gpu_busy_us"] = self._grown("gpu_busy_us", busy_us)
+                record["gpu_seen_us"] = self._grown("gpu_seen_us", seen_us)
+        if self._counters is not None and self._counters.reason is None:
+            for name, count in self._counters.read().items():
+                record[name] = self._grown(name, count)
+        return record
 
-
-def _since(now: int | None, base: int | None) -> int | None:
-    # A kernel may let a sum of per-CPU times slip back by a tick: that is no negative time.
-    return None if now is None or base is None else max(0, now - base)
+    def _grown(self, name: str, now: int | None) -> int | None:
+        # A kernel may let a sum of per-CPU times slip back by a tick: that is no negative time.
+        return None if now is None else max(0, now - self._bases.setdefault(name, now))

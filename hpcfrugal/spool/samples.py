@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hpcfrugal.spool.fields import MAX_INT, MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
+from hpcfrugal.spool.fields import MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
 from hpcfrugal.spool.reading import FileState, open_owned, parse_json
+from hpcfrugal.spool.records import Garbage, parse_record
+from hpcfrugal.spool.records import Record as Record
+from hpcfrugal.spool.use import UseSources, use_sources
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A line longer than this is garbage (a header with 16 GPUs is below 16 KiB)."""
 
 MAX_SEGMENT_NS = 400 * 86_400 * 10**9
 """A record further than this from its header is garbage; no site lets a job run for more than a year."""
-
-MAX_WATTS = 1e9
 
 _LINE_START = b'{"kind"'
 _COMPONENTS = frozenset({"cpu", "dram", "gpu", "node"})
@@ -86,29 +87,7 @@ class Header:
     gpus: tuple[Gpu, ...]
     channels: tuple[Channel, ...]
     absent: tuple[Absent, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Cumulative counters since the header. Tuples are in the order of the header's channels.
-
-    ``max_w`` is the peak since the record before, ``resets`` (counters that fell) and ``gaps`` (reads too far apart
-    to count) are cumulative, ``slowed`` is how many times further apart samples are than was asked for.
-    """
-
-    boottime_ns: int
-    wall_ns: int
-    energy_uj: tuple[int | None, ...]
-    measured_ns: tuple[int, ...]
-    errors: tuple[int, ...]
-    job_cpu_us: int | None
-    node_busy_us: int | None
-    memory_b: int | None
-    memory_peak_b: int | None
-    max_w: tuple[float | None, ...] | None = None
-    resets: tuple[int, ...] | None = None
-    gaps: tuple[int, ...] | None = None
-    slowed: float | None = None
+    usage: UseSources = field(default_factory=UseSources)
 
 
 @dataclass(slots=True)
@@ -128,10 +107,6 @@ class SampleFile:
     problems: tuple[str, ...]
     torn_tail: bool
     state: FileState
-
-
-class _Garbage(Exception):
-    """This line does not count; the text says why."""
 
 
 def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
@@ -160,10 +135,10 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
                     open_segment = Segment(parse_header(data, job, bad))
                     segments.append(open_segment)
                 elif open_segment is None:
-                    raise _Garbage("no header before it")
+                    raise Garbage("no header before it")
                 else:
                     _add(open_segment, data, bad)
-            except _Garbage as reason:
+            except Garbage as reason:
                 bad[str(reason)] += 1
     problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(bad.items()))
     return SampleFile(tuple(segments), problems, torn, state)
@@ -198,14 +173,14 @@ def _object(line: bytes, bad: Counter[str]) -> dict[str, Any]:
     except ValueError as error:
         start = line.rfind(_LINE_START)
         if start <= 0:
-            raise _Garbage("not valid JSON") from error
+            raise Garbage("not valid JSON") from error
         bad["torn, another line follows on it"] += 1
         try:
             data = parse_json(line[start:])
         except ValueError as second:
-            raise _Garbage("not valid JSON") from second
+            raise Garbage("not valid JSON") from second
     if not isinstance(data, dict):
-        raise _Garbage("not a JSON object")
+        raise Garbage("not a JSON object")
     return data
 
 
@@ -213,16 +188,16 @@ def parse_header(data: dict[str, Any], job: JobKey, bad: Counter[str]) -> Header
     """A header for ``job``; fields that are wrong but not needed are counted in ``bad``."""
     schema = data.get("schema")
     if schema != SCHEMA_VERSION or isinstance(schema, bool):
-        raise _Garbage(f"header of schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
+        raise Garbage(f"header of schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
     fields = Fields(data)
     said = (fields.text("job_id"), fields.integer("restart"))
     if said != (job.job_id, job.restart):
-        raise _Garbage(f"header of job {str(said[0])[:40]} restart {said[1]}")
+        raise Garbage(f"header of job {str(said[0])[:40]} restart {said[1]}")
     node = fields.text("node")
     wall_ns = fields.integer("wall_ns", low=MIN_WALL_NS, high=MAX_WALL_NS)
     boottime_ns = fields.integer("boottime_ns")
     if not node or wall_ns is None or boottime_ns is None:
-        raise _Garbage("header without node or clocks")
+        raise Garbage("header without node or clocks")
     header = Header(
         run_id=fields.text("run_id"),
         cluster=fields.text("cluster"),
@@ -245,6 +220,7 @@ def parse_header(data: dict[str, Any], job: JobKey, bad: Counter[str]) -> Header
         gpus=tuple(_gpu(item, bad) for item in _objects(data, "gpus")),
         channels=tuple(_channel(item) for item in _objects(data, "channels")),
         absent=tuple(_absent(item) for item in _objects(data, "absent")),
+        usage=use_sources(data, bad),
     )
     bad.update(f"header field {problem}" for problem in fields.problems)
     return header
@@ -255,7 +231,7 @@ def _objects(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise _Garbage(f"header: {key} is not a list of objects")
+        raise Garbage(f"header: {key} is not a list of objects")
     return value
 
 
@@ -268,9 +244,9 @@ def _channel(data: dict[str, Any]) -> Channel:
     counted = fields.flag("counted")
     scope = fields.text("scope")
     if component not in _COMPONENTS or not source or domain is None or counted is None:
-        raise _Garbage("header: a channel without component, domain, source or counted")
+        raise Garbage("header: a channel without component, domain, source or counted")
     if scope not in ("node", "job") or quality not in ("measured", "modelled", "unknown"):
-        raise _Garbage("header: a channel of unknown scope or quality")
+        raise Garbage("header: a channel of unknown scope or quality")
     return Channel(
         component=component,
         domain=domain,
@@ -303,15 +279,15 @@ def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
     """Append the record in ``data`` to ``segment`` where it follows on what is there."""
     kind = data.get("kind")
     if kind not in ("record", "end"):
-        raise _Garbage(f"unknown kind {str(kind)[:40]}")
+        raise Garbage(f"unknown kind {str(kind)[:40]}")
     if segment.end_reason is not None:
-        raise _Garbage("record after the end")
-    record = _record(data, len(segment.header.channels), bad)
+        raise Garbage("record after the end")
+    record = parse_record(data, len(segment.header.channels), bad)
     start_ns = segment.header.boottime_ns
     if not start_ns <= record.boottime_ns <= start_ns + MAX_SEGMENT_NS:
-        raise _Garbage("record before its header or a year after it")
+        raise Garbage("record before its header or a year after it")
     if segment.records and _runs_backwards(segment.records[-1], record):
-        raise _Garbage("record runs backwards")
+        raise Garbage("record runs backwards")
     segment.records.append(record)
     if kind == "end":
         reason = data.get("reason")
@@ -322,79 +298,3 @@ def _runs_backwards(before: Record, after: Record) -> bool:
     if after.boottime_ns < before.boottime_ns:
         return True
     return any(new < old for old, new in zip(before.measured_ns, after.measured_ns, strict=True))
-
-
-def _record(data: dict[str, Any], channels: int, bad: Counter[str]) -> Record:
-    fields = Fields(data)
-    boottime_ns = fields.integer("boottime_ns")
-    wall_ns = fields.integer("wall_ns", high=MAX_WALL_NS)
-    energy_uj = _integers(data.get("energy_uj"), channels)
-    measured_ns = _integers(data.get("measured_ns"), channels)
-    errors = _integers(data.get("errors"), channels)
-    if boottime_ns is None or wall_ns is None or energy_uj is None or measured_ns is None or errors is None:
-        raise _Garbage("record without clocks or with the wrong number of channels")
-    if None in measured_ns or None in errors:
-        raise _Garbage("record with null in measured_ns or errors")
-    record = Record(
-        boottime_ns=boottime_ns,
-        wall_ns=wall_ns,
-        energy_uj=energy_uj,
-        measured_ns=tuple(value for value in measured_ns if value is not None),
-        errors=tuple(value for value in errors if value is not None),
-        job_cpu_us=fields.integer("job_cpu_us"),
-        node_busy_us=fields.integer("node_busy_us"),
-        memory_b=fields.integer("memory_b"),
-        memory_peak_b=fields.integer("memory_peak_b"),
-        max_w=_watts(data, channels, bad),
-        resets=_counts(data, "resets", channels, bad),
-        gaps=_counts(data, "gaps", channels, bad),
-        slowed=_slowed(data, bad),
-    )
-    if fields.problems:
-        raise _Garbage(f"record field {fields.problems[0]}")
-    return record
-
-
-def _watts(data: dict[str, Any], count: int, bad: Counter[str]) -> tuple[float | None, ...] | None:
-    """The peaks of a record. Nothing is counted with them, so bad ones cost no record."""
-    value = data.get("max_w")
-    if value is None:
-        return None
-    if isinstance(value, list) and len(value) == count and all(map(_is_power, value)):
-        return tuple(None if item is None else float(item) for item in value)
-    bad["record field max_w: not a power for each channel"] += 1
-    return None
-
-
-def _is_power(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and 0 <= value <= MAX_WATTS)
-
-
-def _counts(data: dict[str, Any], key: str, count: int, bad: Counter[str]) -> tuple[int, ...] | None:
-    """Counts beside the energy; the same holds for them."""
-    counts = _integers(data.get(key), count)
-    if counts is not None and None not in counts:
-        return tuple(item for item in counts if item is not None)
-    if data.get(key) is not None:
-        bad[f"record field {key}: not a count for each channel"] += 1
-    return None
-
-
-def _slowed(data: dict[str, Any], bad: Counter[str]) -> float | None:
-    """How many times slower sampling has become, in the record itself or in its ``note``."""
-    note = data.get("note")
-    value: Any = data.get("slowed", note.get("slowed") if isinstance(note, dict) else None)
-    if type(value) in (int, float) and 0 <= value <= MAX_INT:
-        return float(value)
-    if value is not None:
-        bad["record field slowed: not a factor"] += 1
-    return None
-
-
-def _integers(value: Any, count: int) -> tuple[int | None, ...] | None:
-    if not isinstance(value, list) or len(value) != count:
-        return None
-    for item in value:
-        if item is not None and not (type(item) is int and 0 <= item <= MAX_INT):
-            return None
-    return tuple(value)

@@ -1,4 +1,4 @@
-"""What both benchmarks share: running a part of them as a user of the lab, statistics, and the machine in words."""
+"""What the benchmarks share: running a part of them as a user of the lab, statistics, and the machine in words."""
 
 from __future__ import annotations
 
@@ -44,12 +44,23 @@ def inside(part: str, parameters: dict[str, Any], *, venv: Path, user: str, node
     """
     words = ["exec", "--user", user, *(["--node", node] if node else [])]
     source = (BENCH / part).read_text(encoding="utf-8")
-    started_s, busy_s, own_s = time.monotonic(), _busy_s(), _own_s()
+    others = Others()
     answer = lab([*words, "--", str(venv / "bin" / "python"), "-I", "-c", source, json.dumps(parameters)])
-    others_s = (_busy_s() - busy_s) - (_own_s() - own_s)
     result: dict[str, Any] = json.loads(answer.splitlines()[-1])
-    result["others_cpus"] = round(max(0.0, others_s / (time.monotonic() - started_s)), 2)
+    result["others_cpus"] = others.cpus()
     return result
+
+
+class Others:
+    """How busy the machine is, from now on, with anything that this process did not start and wait for."""
+
+    def __init__(self) -> None:
+        self._started_s, self._busy_s, self._own_s = time.monotonic(), _busy_s(), _own_s()
+
+    def cpus(self) -> float:
+        """Processors that were busy with it until now, on average."""
+        others_s = (_busy_s() - self._busy_s) - (_own_s() - self._own_s)
+        return round(max(0.0, others_s / (time.monotonic() - self._started_s)), 2)
 
 
 def _busy_s() -> float:
@@ -98,24 +109,32 @@ def percentile_90(values: Sequence[float]) -> float:
     return ordered[-(-9 * len(ordered) // 10) - 1]
 
 
-def circumstances(venv: Path) -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """When, where, how and on what: what a figure is worth nothing without."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["scripts/bench/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
-        "venv": str(venv),
-        "installed_is_this_checkout": _installed(venv) == _sources(PROJECT / "hpcfrugal"),
         "cpus": os.cpu_count(),
         "cpu_model": _first("/proc/cpuinfo", "model name", ":"),
         "system": _first("/etc/os-release", "PRETTY_NAME", "=").strip('"'),
         "kernel": platform.release(),
+        "python": f"Python {platform.python_version()}",
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
+
+
+def circumstances(venv: Path) -> dict[str, Any]:
+    """The same with the lab, and with the environment that is measured instead of this one."""
+    return {
+        **machine(),
+        "venv": str(venv),
+        "installed_is_this_checkout": _installed(venv) == _sources(PROJECT / "hpcfrugal"),
         "python": subprocess.run(
             [str(venv / "bin" / "python"), "--version"], capture_output=True, text=True, check=True
         ).stdout.strip(),
         "slurm": lab(["exec", "--", "sbatch", "--version"]).strip(),
         "jobs_in_lab": len(lab(["exec", "--", "squeue", "--noheader"]).splitlines()),
-        "load_1min": round(os.getloadavg()[0], 2),
     }
 
 

@@ -7,6 +7,7 @@ in Python; `c_header` prints the same table for rapl_daemon.c and nvml.c.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 NODES = ("n1", "n2", "n3", "n4")
@@ -113,20 +114,20 @@ def domains_of(node: str) -> tuple[Domain, ...]:
     return tuple(domain for domain in DOMAINS if domain.node == node)
 
 
-def c_header() -> str:
-    """The table as C, for `waveform.h`."""
+def c_header(domains: Sequence[Domain] = DOMAINS, devices: Sequence[Gpu] = DEVICES) -> str:
+    """The table (the lab's, or another) as C, for `waveform.h`."""
     waves: list[str] = []
-    domains: list[str] = []
-    for domain in DOMAINS:
+    domain_rows: list[str] = []
+    for domain in domains:
         first = len(waves)
         waves += [f"{{{w.kind}, {w.power_uw}, {w.period_ns}, {w.on_ns}, {w.phase_ns}}}" for w in domain.waves]
         zone = f'"{domain.zone}"' if domain.zone else "0"
-        domains.append(
+        domain_rows.append(
             f'{{"{domain.node}", "{domain.name}", {zone}, {first}, {len(domain.waves)}, '
             f"{domain.offset_uj}ULL, {domain.range_uj}ULL}}"
         )
-    devices = [f'{{"{g.node}", {g.index}, "{g.uuid}", "{g.domain}", "{g.name}"}}' for g in DEVICES]
-    tables = (("wave", "WAVES", waves), ("domain", "DOMAINS", domains), ("gpu", "DEVICES", devices))
+    gpu_rows = [f'{{"{g.node}", {g.index}, "{g.uuid}", "{g.domain}", "{g.name}"}}' for g in devices]
+    tables = (("wave", "WAVES", waves), ("domain", "DOMAINS", domain_rows), ("gpu", "DEVICES", gpu_rows))
     text = ["/* Written by hardware.py; edit that. */"]
     for struct, name, rows in tables:
         text += [f"static const struct {struct} {name}[] = {{", *(f"  {row}," for row in rows), "};"]

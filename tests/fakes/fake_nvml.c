@@ -5,7 +5,8 @@
  *   FAKE_NVML_LOW_MW, FAKE_NVML_HIGH_MW, FAKE_NVML_PERIOD_MS   the wave: high in the first half of a period
  *   FAKE_NVML_MIG       index of a device in MIG mode (none)
  *   FAKE_NVML_CONTROL   a directory whose files switch faults on while they exist:
- *                       hang, hang-init, no-energy, no-power, lost-<index>, unloaded
+ *                       hang, hang-init, no-energy, no-power, no-use, lost-<index>, unloaded
+ * A device is 75 percent busy in the high half and 25 percent in the low one.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -139,5 +140,14 @@ int nvmlDeviceGetTotalEnergyConsumption(const device *d, unsigned long long *mil
     long long whole = t / period, part = t % period, half = period / 2;
     long long high_ns = whole * half + (part < half ? part : half);
     *millijoules = (unsigned long long)((high_ns / 1000 * high + (t - high_ns) / 1000 * low) / 1000000);
+    return SUCCESS;
+}
+int nvmlDeviceGetUtilizationRates(const device *d, unsigned percent[2]) {
+    int code = check(d);
+    if (code) return code;
+    if (fault("no-use")) return NOT_SUPPORTED;
+    long long period = number("FAKE_NVML_PERIOD_MS", 1000) * 1000000LL;
+    percent[0] = now_ns() % period < period / 2 ? 75 : 25;
+    percent[1] = 0;
     return SUCCESS;
 }

@@ -14,7 +14,7 @@ cat '{folder}/{name}.err' >&2
 cat '{folder}/{name}.out'
 . '{folder}/{name}.then'
 """
-_NAMES = ("sbatch", "squeue", "sacct", "scancel", "scontrol")
+_NAMES = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo")
 
 
 class FakeSlurm:

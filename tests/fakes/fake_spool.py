@@ -208,6 +208,14 @@ class FakeRun:
             },
         )
 
+    def nodes(self, *nodes: dict[str, Any], job_id: str = "17", restart: int = 0) -> Path:
+        """Write what is known of the nodes of a job; n1 with 8 CPUs and idle power where nothing is given."""
+        idle = {"idle_power_uw": {"cpu": 40_000_000, "dram": 4_000_000}, "idle_power_source": "a wattmeter"}
+        path = self.run_dir.nodes_json(job_id, restart)
+        known = [{"node": "n1", "slurm_cpus": 8, "oversubscribed": False, **idle, **node} for node in nodes or ({},)]
+        write_json_atomic(path, {"schema": 1, "job_id": job_id, "restart": restart, "nodes": known})
+        return path
+
 
 class FakeSpool:
     """A spool root in which runs are made, and the path of a ledger beside it."""

@@ -13,17 +13,23 @@ from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, Fake
 from hpcfrugal.data import cpu_tdp, gpu_tdp
 from hpcfrugal.ledger.derive import ChannelAccount, NodeAccount, derive
 from hpcfrugal.spool import JobKey
+from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.samples import read_samples
 
 V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 
 
-def account(path: Path) -> NodeAccount:
-    return derive(read_samples(path, os.getuid(), JobKey("17", 0)).segments, cpu_tdp(), gpu_tdp())
+def account(path: Path, facts: NodeFacts | None = None) -> NodeAccount:
+    return derive(read_samples(path, os.getuid(), JobKey("17", 0)).segments, cpu_tdp(), gpu_tdp(), facts)
 
 
-def channels(path: Path) -> dict[str, ChannelAccount]:
-    return {str(channel.key): channel for channel in account(path).channels}
+def channels(path: Path, facts: NodeFacts | None = None) -> dict[str, ChannelAccount]:
+    return {str(channel.key): channel for channel in account(path, facts).channels}
+
+
+def facts(**changes: Any) -> NodeFacts:
+    known = {"slurm_cpus": 8, "oversubscribed": False, "idle_power_uw": (("cpu", 40_000_000),)}
+    return NodeFacts(**{"node": "n1", **known, "idle_power_source": "a wattmeter", **changes})
 
 
 def test_an_exclusive_job_has_the_whole_node(spool: FakeSpool) -> None:
@@ -46,6 +52,79 @@ def test_a_shared_job_has_its_part_of_the_cpu_time(spool: FakeSpool) -> None:
         assert (package.energy_uj, package.node_energy_uj) == (1_500_000_000, 6_000_000_000)
         assert package.attribution == "cpu-share"
         assert "idle power" in (package.inputs or "")
+
+
+def test_known_idle_power_goes_by_cpus_and_the_rest_by_cpu_time(spool: FakeSpool) -> None:
+    run = spool.run()
+    found = channels(run.samples([run.header(exclusive=False), *run.records([100, 10], 60)]), facts())
+    package, dram = found["cpu/package-0/rapl-powercap"], found["dram/dram-0/rapl-powercap"]
+    # A quarter of the 60 W that are not idle, and 2 of 8 CPUs of the 40 W that are.
+    assert (package.energy_uj, package.idle_uj) == (60 * 25_000_000, 60 * 10_000_000)
+    assert package.idle_power == "40 W (a wattmeter)"
+    assert "40 W (a wattmeter), of which 2 of 8 CPUs" in (package.inputs or "")
+    assert (dram.energy_uj, dram.idle_uj, dram.idle_power) == (60 * 2_500_000, None, None)
+    assert "idle power of the node unknown" in (dram.inputs or "")
+
+
+def test_slurms_count_of_cpus_goes_before_the_samplers(spool: FakeSpool) -> None:
+    run = spool.run()
+    path = run.samples([run.header(exclusive=False, cpus_node=4), *run.records([100, 10], 60)])
+    package = "cpu/package-0/rapl-powercap"
+    assert channels(path, facts(slurm_cpus=16))[package].idle_uj == 60 * 5_000_000
+    assert channels(path, facts(slurm_cpus=None))[package].idle_uj == 60 * 20_000_000
+
+
+def test_idle_power_is_divided_over_the_packages_and_stays_below_what_they_read(spool: FakeSpool) -> None:
+    run = spool.run()
+    core = {**PACKAGE, "domain": "package-0/core", "counted": False}
+    header = run.header(
+        exclusive=False, channels=[PACKAGE, {**PACKAGE, "domain": "package-1"}, core], cpus_alloc=8, cpus_node=8
+    )
+    path = run.samples([header, *run.records([30, 10, 20], 60)])
+    for idle_w, parts in ((20, (15, 5)), (4000, (30, 10))):
+        found = channels(path, facts(idle_power_uw=(("cpu", idle_w * 10**6),), oversubscribed=True))
+        idle = [found[f"cpu/package-{number}/rapl-powercap"].idle_uj for number in (0, 1)]
+        assert idle == [60 * part * 10**6 for part in parts]
+        assert found["cpu/package-0/core/rapl-powercap"].idle_uj is None
+
+
+def test_idle_power_of_the_whole_node_is_for_its_meters(spool: FakeSpool) -> None:
+    run = spool.run()
+    header = run.header(exclusive=False, channels=[PACKAGE, PSYS])
+    found = channels(run.samples([header, *run.records([100, 200], 60)]), facts(idle_power_uw=(("node", 120_000_000),)))
+    assert found["node/psys/rapl-powercap"].idle_uj == 60 * 30_000_000
+    assert found["cpu/package-0/rapl-powercap"].idle_power is None
+
+
+def test_a_job_without_cpus_of_its_own_gets_no_idle_energy(spool: FakeSpool) -> None:
+    run = spool.run()
+    path = run.samples([run.header(exclusive=False, cpus_alloc=None), *run.records([100, 10], 60)])
+    package = channels(path, facts())["cpu/package-0/rapl-powercap"]
+    assert (package.energy_uj, package.idle_uj, package.idle_power) == (60 * 15_000_000, None, None)
+    assert "no idle energy: the job's CPUs are unknown" in (package.inputs or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "alone"),
+    [
+        ({}, True),
+        ({"oversubscribed": True}, False),
+        ({"oversubscribed": None}, False),
+        ({"slurm_cpus": 16}, False),
+        ({"slurm_cpus": None}, False),
+    ],
+)
+def test_all_cpus_of_a_node_are_the_node_where_slurm_shares_none(
+    spool: FakeSpool, changes: dict[str, Any], alone: bool
+) -> None:
+    run = spool.run()
+    for said in (False, None):
+        header = run.header(exclusive=said, cpus_alloc=8, channels=[PACKAGE])
+        found = channels(run.samples([header, *run.records([100], 60)]), facts(**changes))
+        package = found["cpu/package-0/rapl-powercap"]
+        assert package.attribution == ("exclusive" if alone else "cpu-share")
+        assert ("all 8 CPUs that Slurm counts" in (package.inputs or "")) is alone
+        assert (package.energy_uj == 6_000_000_000) is alone
 
 
 def test_a_device_that_the_job_holds_is_its_own_on_a_shared_node(spool: FakeSpool) -> None:

@@ -22,6 +22,7 @@ from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
 from hpcfrugal.spool import ParsedName, RunDir
+from hpcfrugal.spool.use import USE_FIELDS
 
 
 def jobs(spool: FakeSpool, *ids: str) -> list[JobRow]:
@@ -456,10 +457,11 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_asked_before_a_r
         connection = sqlite3.connect(spool.ledger, isolation_level=None)
         for table, column in (
             ("channels", "max_w"), ("channels", "resets"), ("channels", "gaps"), ("segments", "slowed"),
-            ("files", "content"),
+            ("files", "content"), ("channels", "idle_power"), ("channels", "idle_uj"), ("segments", "slurm_cpus"),
+            *(("segments", name) for name in (*USE_FIELDS, "use_sources", "use_reasons")),
         ):  # fmt: skip
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '2 %'")
+        connection.execute("DELETE FROM _sqlite_migrations WHERE name NOT LIKE '1 %'")
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'derivation'")
         connection.execute("PRAGMA user_version = 1")
         connection.close()
@@ -473,6 +475,51 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_asked_before_a_r
     run.run_dir.samples("17", 0, "n1").unlink()
     with pytest.raises(DataError, match="would be lost"):
         rebuild(spool.root, spool.ledger)
+
+
+def test_facts_of_nodes_that_come_later_are_used_and_stay(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header(exclusive=False), *run.records([100, 10], 60)])
+    run.slurm()
+    do_sync(spool)
+    without = energy_uj(jobs(spool)[0])
+    path = run.nodes()
+    assert do_sync(spool).files_read == 3
+    with_idle = energy_uj(jobs(spool)[0])
+    assert (without, with_idle) == (1_650_000_000, 60 * (25_000_000 + 2_500_000))
+    assert [channel.idle_power for channel in jobs(spool)[0].channels] == ["40 W (a wattmeter)", "4 W (a wattmeter)"]
+    assert [segment.slurm_cpus for segment in jobs(spool)[0].segments] == [8]
+    run.nodes({"idle_power_uw": {"cpu": 20_000_000}, "slurm_cpus": 16})
+    do_sync(spool)
+    assert [channel.idle_uj for channel in jobs(spool)[0].channels] == [60 * 2_500_000, None]
+    grown = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == grown
+    path.unlink()
+    result = do_sync(spool)
+    assert [name.partition("/")[2] for name in result.vanished_files] == ["17.0.nodes.json"]
+    assert dump(spool.ledger) == grown
+
+
+def test_facts_of_nodes_that_make_no_sense_are_told_and_left_out(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header(exclusive=False), *run.records([100, 10], 60)])
+    bad = {"slurm_cpus": 0, "oversubscribed": "no", "idle_power_uw": {"cpu": -5, "dram": 1.5, "node": 10**13}}
+    run.nodes({"node": None}, bad)
+    do_sync(spool)
+    assert problems(spool) == [
+        "17.0.nodes.json: nodes: one without a name",
+        "17.0.nodes.json: nodes: n1: slurm_cpus: not an integer from 1 to 4611686018427387904",
+        "17.0.nodes.json: nodes: n1: oversubscribed: not true or false",
+        *(
+            f"17.0.nodes.json: nodes: n1: {component}: not an integer from 1 to 1000000000000"
+            for component in ("cpu", "dram", "node")
+        ),
+    ]
+    assert energy_uj(jobs(spool)[0]) == 1_650_000_000
+    run.run_dir.nodes_json("17", 0).write_text('{"schema": 1, "job_id": "17", "restart": 0, "nodes": {}}')
+    do_sync(spool)
+    assert problems(spool) == ["17.0.nodes.json: has no list of nodes"]
 
 
 def write_log(path: Path, data: bytes) -> None:

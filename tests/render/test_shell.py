@@ -129,6 +129,18 @@ def test_sidecar_ends_in_order(tmp_path: Path) -> None:
     assert 0 <= lines[-1]["job_cpu_us"] < 1_000_000
 
 
+def test_hardware_counters_only_where_the_job_file_says_so(tmp_path: Path) -> None:
+    reasons = []
+    for name, wanted in (("with", True), ("without", False)):
+        folder = tmp_path / name
+        folder.mkdir()
+        one = job(folder, "exit 0", energy={"hardware_counters": wanted})
+        assert one.run()[0] == 0
+        reasons.append(one.lines()[0]["usage"]["reasons"].get("hardware_counters"))
+    assert reasons[0] != "not asked for"
+    assert reasons[1] == "not asked for"
+
+
 def test_no_python_changes_nothing_but_the_measurement(tmp_path: Path) -> None:
     one = Job(tmp_path, {"name": "t", "command": "echo ran; exit 3"}, pythons=["/no/such/python", "false"])
     assert one.run() == (3, "ran\n", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from fake_spool import BOOT_NS, START_NS, FakeSpool
 
-from hpcfrugal.backends import states
+from hpcfrugal.backends import slurm_cli, states
 from hpcfrugal.cli.root import main
 from hpcfrugal.errors import SetupError
 
@@ -39,6 +40,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
     monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
     monkeypatch.setattr(states, "refresh_states", lambda root: [])
+    monkeypatch.setattr(slurm_cli, "available", lambda: False)
 
     def run(*argv: str) -> Result:
         with pytest.raises(SystemExit) as ended:
@@ -109,6 +111,8 @@ def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
         "gpu_uuid": None,
         "detail": "/sys/class/powercap/intel-rapl:0",
         "inputs": None,
+        "idle_power": None,
+        "idle_j": None,
         "reason": None,
     }
     assert job["segments"][0]["job_cpu_s"] == 60.0
@@ -240,6 +244,30 @@ def test_that_idle_power_is_left_out_is_said_wherever_a_share_is_counted(spool: 
             assert [group["idle_power"] for group in found["groups"]] == ["not included"]
     assert note not in call("report", "--since", "all", "--user", "bob").out
     assert document(call("report", "--since", "all", "--user", "bob", "--json"))["totals"]["idle_power"] is None
+
+
+def test_idle_power_that_is_known_is_said_with_its_source(spool: FakeSpool, call: Call) -> None:
+    run = spool.run("17")
+    run.samples([run.header(exclusive=False), *run.records([100, 10], 60)])
+    run.slurm()
+    run.nodes()
+    call("ledger", "sync")
+    known = "known: cpu 40 W (a wattmeter); dram 4 W (a wattmeter)"
+    for by in ("job", "user", "day"):
+        found = document(call("report", "--since", "all", "--by", by, "--json"))
+        assert found["totals"]["idle_power"] == "included"
+        assert [job["idle_power"] for job in found["jobs"]] == [known]
+        assert [group["idle_power"] for group in found["groups"]] == ["included"] * len(found["groups"])
+        assert "Idle power of shared nodes" not in call("report", "--since", "all", "--by", by).out
+    (first, *_) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--csv").out))
+    assert first["idle_power"] == known
+    channel = found["jobs"][0]["channels"][0]
+    assert (channel["idle_power"], channel["idle_j"], channel["energy_j"]) == ("40 W (a wattmeter)", 600.0, 1500.0)
+    assert "of which 2 of 8 CPUs" in call("report", "17").out
+    # A second node of which it is not known takes the word away again.
+    run.samples([run.header(exclusive=False, node="n2"), *run.records([100, 10], 60)], node="n2")
+    found = document(call("report", "--since", "all", "--json"))
+    assert (found["totals"]["idle_power"], found["jobs"][0]["idle_power"]) == ("not included", "not included")
 
 
 def test_a_node_that_counts_twice_is_marked(spool: FakeSpool, call: Call) -> None:
@@ -477,6 +505,9 @@ def test_a_ledger_of_the_present_schema_needs_neither_sqlite_utils_nor_pandas(sp
         "    try:\n        main(argv)\n    except SystemExit as end:\n        assert end.code == 0\n"
         "assert not {'pandas', 'numpy', 'sqlite_utils'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    env = {**os.environ, "PATH": ""}  # no Slurm, wherever this runs
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=env
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 changed" in done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ from fake_rapl import FakeRapl, two_sockets  # noqa: E402
 from small_disk import mounted  # noqa: E402
 
 from hpcfrugal.bundle import sidecar_zipapp  # noqa: E402
+
+if TYPE_CHECKING:
+    from simulated_node import SimulatedNode
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,16 @@ def make_nvml(nvml_folder: Path, tmp_path: Path) -> Callable[..., FakeNvml]:
 @pytest.fixture
 def rapl(tmp_path: Path) -> FakeRapl:
     return two_sockets(tmp_path / "sys")
+
+
+@pytest.fixture
+def make_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SimulatedNode]:
+    from simulated_node import SimulatedNode
+
+    def make(**settings: Any) -> SimulatedNode:
+        return SimulatedNode(tmp_path, monkeypatch, **settings)
+
+    return make
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 Every file of a tree with all kinds of meters is changed at random between the samples: numbers that fit,
 numbers that do not, garbage, nothing, a missing file, one that is back. Whatever comes, a counter's energy
 rises by no more than its own valid readings do, and by no more than ``max_w`` allows for the time it claims.
+
+A number that fits cannot be told from a true one. All else can, so there the truth is exact: energy is unknown,
+or it is the true power times the time that it claims to have measured, to the microjoule.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import json
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +27,9 @@ from hpcfrugal.sidecar.counter import SLACK_NS
 from hpcfrugal.sidecar.identity import Identity
 from hpcfrugal.sidecar.ladder import Ladder
 from hpcfrugal.sidecar.loop import Loop, Plan
+from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel
 from hpcfrugal.sidecar.sources import Place, best, lesser
+from hpcfrugal.sidecar.sysfs import parse_count
 from hpcfrugal.sidecar.usage import Usage
 from hpcfrugal.sidecar.watch import Watch
 from hpcfrugal.sidecar.writer import Writer
@@ -62,7 +68,7 @@ GARBAGE = [
 class Chaos:
     """The tree below ``sysfs``, changed by ``rng``; remembers each file's honest content."""
 
-    def __init__(self, sysfs: Path, rng: random.Random) -> None:
+    def __init__(self, sysfs: Path, rng: random.Random, *, perf: bool = True) -> None:
         two_sockets(sysfs, range_uj=rng.choice([65_532_610_987, 262_143_328_850, 1_000_000]))
         FakeCray(sysfs, {"energy": 900, "cpu_energy": 200, "memory_energy": 50, "accel0_energy": 100})
         for number, what in enumerate(("Module", "Grace", "CPU", "SysIO")):
@@ -71,8 +77,24 @@ class Chaos:
         amd_gpu(sysfs, 5, 0xC1, 300)
         amd_gpu(sysfs, 6, 0xC6, 0, kind="0x7408")
         kfd(sysfs, [0xC1, 0xC6])
-        perf_source(sysfs)
+        if perf:
+            # counts the time of a real CPU here, which has no truth in simulated time
+            perf_source(sysfs)
+        self._take(sysfs, rng)
+
+    @classmethod
+    def of(cls, sysfs: Path, rng: random.Random) -> Chaos:
+        """The tree that is there already."""
+        chaos = cls.__new__(cls)
+        chaos._take(sysfs, rng)
+        return chaos
+
+    def _take(self, sysfs: Path, rng: random.Random) -> None:
         self.rng = rng
+        self.ranges: dict[Path, int] = {}
+        for path in sysfs.rglob("max_energy_range_uj"):
+            if not path.is_symlink():
+                self.ranges[path.with_name("energy_uj")] = int(path.read_bytes())
         self.files = [path for path in sorted(sysfs.rglob("*")) if path.is_file() and not path.is_symlink()]
         self.honest = {path: path.read_bytes() for path in self.files}
 
@@ -99,18 +121,26 @@ class Chaos:
         for path, data in self.honest.items():
             fields = data.split()
             if path.name in ("energy_uj", "energy1_input") and fields:
-                self.honest[path] = b"%d\n" % (int(fields[0]) + 100_000_000 * seconds)
+                count = int(fields[0]) + 100_000_000 * seconds
+                if path in self.ranges:
+                    count %= self.ranges[path] + 1
+                self.honest[path] = b"%d\n" % count
             elif b" J " in data:
                 self.honest[path] = b"%d J 1 us\n" % (int(fields[0]) + 100 * seconds)
 
+    def stir_at_random(self, _tick: int) -> None:
+        """What happens at a tick of the widest of these tests."""
+        self.advance(1)
+        self.stir(0.15)
+
 
 class Clock:
-    """The Watch and the clock; stirs at every tick."""
+    """The Watch and the clock; ``at_tick`` is called with the number of each tick."""
 
-    def __init__(self, chaos: Chaos) -> None:
+    def __init__(self, at_tick: Callable[[int], None]) -> None:
         self.now_ns = 1000 * S
         self.ticks = 0
-        self.chaos = chaos
+        self.at_tick = at_tick
 
     def nudged(self) -> bool:
         return False
@@ -119,8 +149,7 @@ class Clock:
         if at_ns > self.now_ns:
             self.now_ns = at_ns
             self.ticks += 1
-            self.chaos.advance(1)
-            self.chaos.stir(0.15)
+            self.at_tick(self.ticks)
         return "stopped" if self.ticks >= TICKS else None
 
 
@@ -130,25 +159,29 @@ class NoUsage:
     def restart(self) -> None:
         pass
 
+    def look(self) -> None:
+        pass
+
+    def header(self) -> dict[str, object]:
+        return {"sources": {}, "reasons": {}}
+
     def read(self) -> dict[str, object]:
         return {"job_cpu_us": None, "node_busy_us": None, "memory_b": None, "memory_peak_b": None}
 
 
-@pytest.mark.parametrize("seed", range(25))
-def test_no_crash_and_no_invented_joule(tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(say, "_said", set())
-    rng = random.Random(seed)
-    sysfs = tmp_path / "sys"
-    chaos = Chaos(sysfs, rng)
-    chaos.stir(rng.choice([0.0, 0.1, 0.5]))
-    clock = Clock(chaos)
-    environ: dict[str, str] = rng.choice([{}, {"SLURM_JOB_ID": "17", "ROCR_VISIBLE_DEVICES": "0"}])
-    place = Place(
-        str(sysfs), str(tmp_path / "proc"), environ, lambda: clock.now_ns, in_slurm=bool(environ), exclusive=True
-    )
-    path = tmp_path / "17.0.n1.jsonl"
+
+
+def run(folder: Path, environ: dict[str, str], at_tick: Callable[[int], None]) -> tuple[list[dict[str, Any]], Ladder]:
+    """The lines of a sidecar that samples the tree in ``folder``, and its ladder."""
+    clock = Clock(at_tick)
+    proc = str(folder / "proc")
+    place = Place(str(folder / "sys"), proc, environ, lambda: clock.now_ns, in_slurm=bool(environ), exclusive=True)
+    path = folder / "17.0.n1.jsonl"
     loop = Loop(
-        Plan(S, 3 * S, True, str(tmp_path / "proc")),
+        Plan(S, 3 * S, True, proc),
         Identity(run_id="r", job_id="17", cluster="lab", node="n1", in_slurm=True),
         best(place),
         cast(Usage, NoUsage()),
@@ -162,9 +195,138 @@ def test_no_crash_and_no_invented_joule(tmp_path: Path, seed: int, monkeypatch: 
     assert lines[0]["kind"] == "header"
     assert lines[-1]["kind"] == "end"
     _check(lines)
-    entries = [entry for source in loop._ladder._sources for entry in source.entries]
+    return lines, loop._ladder
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_no_crash_and_no_invented_joule(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    chaos = Chaos(tmp_path / "sys", rng)
+    chaos.stir(rng.choice([0.0, 0.1, 0.5]))
+    environ: dict[str, str] = rng.choice([{}, {"SLURM_JOB_ID": "17", "ROCR_VISIBLE_DEVICES": "0"}])
+    lines, ladder = run(tmp_path, environ, chaos.stir_at_random)
+    entries = [entry for source in ladder._sources for entry in source.entries]
     limits = {entry.channel.detail: entry.channel.max_w for entry in entries}
     _check_energy(lines, limits)
+
+
+NO_COUNT: dict[str, list[bytes | None]] = {
+    "garbage": [b"nan\n", b"0x10\n", b"1e9\n", b"12 34\n", b"5 W\n", b"package-0\n", b"\x00\xff\xfe\x80" * 16],
+    "empty": [b"", b"\n", b" \n", b"\x00" * 64],
+    "huge": [b"9" * 5000, b"99999999999999999999\n", b"18446744073709551615\n", b"9" * 23 + b" J 1 us\n"],
+    "negative": [b"-1\n", b"-5 J 1 us\n", b"-9223372036854775808\n", b"-0\n"],
+    "missing": [None],
+}
+"""What no meter shows that works, by the words of what can go wrong; None for a file that is not there."""
+
+
+@pytest.mark.parametrize("kind", NO_COUNT)
+def test_no_count_is_taken_for_one(kind: str) -> None:
+    assert [parse_count(content) for content in NO_COUNT[kind] if content is not None] == [
+        None for content in NO_COUNT[kind] if content is not None
+    ]
+
+
+def test_counts_are_taken() -> None:
+    assert [parse_count(text) for text in (b"0\n", b"007 \n", b"%d\n" % (2**63 - 1))] == [0, 7, 2**63 - 1]
+
+
+class Damage:
+    """Spells in which single files of ``chaos`` show one kind of ``NO_COUNT``, each file on its own."""
+
+    def __init__(self, chaos: Chaos, kind: str, longest: int, until: int) -> None:
+        self.chaos = chaos
+        self.contents = NO_COUNT[kind]
+        self.longest = longest
+        self.until = until
+        self.left: dict[Path, int] = {}
+        self.shown: dict[Path, bytes | None] = {}
+        self.spells = 0
+
+    def at_tick(self, tick: int) -> None:
+        self.chaos.advance(1)
+        rng = self.chaos.rng
+        for path in self.chaos.files:
+            left = self.left.get(path, 0)
+            if not left and tick < self.until and rng.random() < 0.1:
+                left = rng.randint(1, min(self.longest, self.until - tick))
+                self.spells += 1
+            self.left[path] = max(0, left - 1)
+            self._show(path, rng.choice(self.contents) if left else self.chaos.honest[path])
+
+    def _show(self, path: Path, data: bytes | None) -> None:
+        if path in self.shown and self.shown[path] == data:
+            return
+        self.shown[path] = data
+        if data is not None:
+            path.write_bytes(data)
+        elif path.exists():
+            # whoever has it open finds nothing in it from now on
+            path.write_bytes(b"")
+            path.unlink()
+
+
+@pytest.mark.parametrize("kind", NO_COUNT)
+@pytest.mark.parametrize("seed", range(2))
+def test_short_spells_of_anything_cost_no_joule_and_add_none(tmp_path: Path, kind: str, seed: int) -> None:
+    """A counter that shows no count for up to 8 s, again and again, has all its joules in the end: 100 W for the
+    whole minute, exactly, from AMD's range, which wraps meanwhile."""
+    rng = random.Random(seed)
+    two_sockets(tmp_path / "sys", range_uj=65_532_610_987)
+    for path in (tmp_path / "sys").rglob("energy_uj"):
+        path.write_text(f"{65_532_610_987 - rng.randrange(5_000_000_000)}\n")
+    chaos = Chaos.of(tmp_path / "sys", rng)
+    damage = Damage(chaos, kind, 8, TICKS - 1)
+    lines, _ = run(tmp_path, {}, damage.at_tick)
+    assert damage.spells > 50
+    assert sum(line["kind"] == "header" for line in lines) == 1
+    assert lines[-1]["energy_uj"] == [100_000_000 * TICKS] * 7
+    assert lines[-1]["measured_ns"] == [TICKS * S] * 7
+    assert sum(lines[-1]["errors"]) > 50
+    assert "resets" not in lines[-1]
+    assert "gaps" not in lines[-1]
+
+
+@pytest.mark.parametrize("kind", NO_COUNT)
+@pytest.mark.parametrize("seed", range(4))
+def test_energy_is_unknown_or_true_whatever_fails(tmp_path: Path, kind: str, seed: int) -> None:
+    """All meters of the tree, spells of up to half a minute, sources that are given up for lesser ones, files that
+    are missing at the start and appear: in every record each energy is null or the true power times the time measured.
+    """
+    rng = random.Random(seed)
+    chaos = Chaos(tmp_path / "sys", rng, perf=False)
+    environ: dict[str, str] = rng.choice([{}, {"SLURM_JOB_ID": "17", "ROCR_VISIBLE_DEVICES": "0"}])
+    damage = Damage(chaos, kind, 30, TICKS)
+    if seed % 2:
+        # some of it is there from the start, and gone later: files that appear
+        for tick in range(3):
+            damage.at_tick(tick)
+    lines, ladder = run(tmp_path, environ, damage.at_tick)
+    entries = [entry for source in ladder._sources for entry in source.entries]
+    watts = {entry.channel.detail: _true_watts(chaos, entry.channel) for entry in entries}
+    known = unknown = 0
+    header: dict[str, Any] = {}
+    for line in lines:
+        if line["kind"] == "header":
+            header = line
+            continue
+        for channel, energy_uj, measured_ns in zip(
+            header["channels"], line["energy_uj"], line["measured_ns"], strict=True
+        ):
+            unknown += energy_uj is None
+            if energy_uj is not None:
+                known += energy_uj > 0
+                assert energy_uj == watts[channel["detail"]] * measured_ns // 1000, channel
+    assert unknown > 0
+    assert known > 0
+
+
+def _true_watts(chaos: Chaos, channel: Channel) -> int:
+    """Counters run at 100 W; a meter of power shows its own."""
+    if channel.kind != POWER_UW:
+        return 100
+    path = Path(channel.detail.partition(" (")[0])
+    return int(chaos.honest[path.resolve()]) // 1_000_000
 
 
 def _check(lines: list[dict[str, Any]]) -> None:

@@ -55,8 +55,34 @@ class NoUsage:
     def restart(self) -> None:
         self.restarts += 1
 
+    def look(self) -> None:
+        pass
+
+    def header(self) -> dict[str, object]:
+        return {"sources": {}, "reasons": {}}
+
     def read(self) -> dict[str, object]:
         return {"job_cpu_us": None, "node_busy_us": None, "memory_b": None, "memory_peak_b": None}
+
+
+class SlowUsage(NoUsage):
+    """Asking the node takes a while, as on a busy one, where a sampler of low priority waits for its turn."""
+
+    def __init__(self, simulation: Simulation, takes_ns: int) -> None:
+        super().__init__()
+        self._simulation = simulation
+        self._takes_ns = takes_ns
+
+    def header(self) -> dict[str, object]:
+        self._simulation.now_ns += self._takes_ns
+        return super().header()
+
+    def look(self) -> None:
+        self._simulation.now_ns += self._takes_ns
+
+    def read(self) -> dict[str, object]:
+        self._simulation.now_ns += self._takes_ns
+        return super().read()
 
 
 def run(
@@ -67,6 +93,7 @@ def run(
     *,
     interval_s: float = 1,
     record_s: float = 10,
+    usage_takes_ns: int = 0,
 ) -> list[dict[str, Any]]:
     simulation = Simulation(int(end_s * S), at_tick)
     who = Identity(run_id="r", job_id="17", cluster="lab", node="n1", in_slurm=True)
@@ -76,7 +103,7 @@ def run(
         Plan(int(interval_s * S), int(record_s * S), False, "/proc"),
         who,
         sensors,
-        cast(Usage, NoUsage()),
+        cast(Usage, SlowUsage(simulation, usage_takes_ns)),
         Writer(str(path)),
         cast(Watch, simulation),
         simulation.clock_ns,
@@ -103,12 +130,27 @@ def test_an_hour_with_wraps_is_exact(tmp_path: Path, range_uj: int) -> None:
     assert stamps == [second * S for second in range(0, 3601, 10)]
 
 
+def test_lines_carry_the_moment_of_their_sample(rapl: FakeRapl, tmp_path: Path) -> None:
+    """However long the rest of a line takes: the counters stand where they stood at the sample."""
+    taken_ns = 40_000_000
+    header, *records = run(
+        tmp_path, 30.5, [RaplPowercap(str(rapl.sysfs))], lambda at_ns: rapl.show(at_ns), usage_takes_ns=taken_ns
+    )
+    first = records[0]
+    assert header["boottime_ns"] == first["boottime_ns"] == START_NS
+    for line in records[1:]:
+        elapsed_ns = line["boottime_ns"] - first["boottime_ns"]
+        assert line["energy_uj"] == [zone.energy_uj(elapsed_ns) for zone in rapl.zones]
+        assert line["measured_ns"] == [elapsed_ns] * len(rapl.zones)
+    assert records[-1]["kind"] == "end"
+
+
 def test_header_has_the_fields_of_the_format(rapl: FakeRapl, tmp_path: Path) -> None:
     header = run(tmp_path, 2, [RaplPowercap(str(rapl.sysfs))], lambda at_ns: rapl.show(at_ns))[0]
     assert " ".join(header) == (
         "kind schema sidecar run_id cluster job_id restart array_job_id array_task_id node uid boot_id wall_ns "
         "boottime_ns interval_s record_s cpus_alloc cpus_node cpu_model memory_node_b memory_alloc_b exclusive "
-        "gpus cpu_time_source channels absent"
+        "gpus cpu_time_source usage channels absent"
     )
     assert " ".join(header["channels"][0]) == (
         "component domain source quality boundary scope counted range_uj detail gpu_uuid"

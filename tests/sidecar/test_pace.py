@@ -98,6 +98,12 @@ class NoUsage:
     def restart(self) -> None:
         pass
 
+    def look(self) -> None:
+        pass
+
+    def header(self) -> dict[str, object]:
+        return {"sources": {}, "reasons": {}}
+
     def read(self) -> dict[str, object]:
         return {"job_cpu_us": None, "node_busy_us": None, "memory_b": None, "memory_peak_b": None}
 

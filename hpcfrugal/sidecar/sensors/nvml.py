@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+    from ..gpu_busy import GpuBusy
+
 LIBRARY = "libnvidia-ml.so.1"
 ENERGY = "nvml-energy"
 POWER = "nvml-power"
@@ -74,25 +76,27 @@ def _until_invalid(text: str) -> list[str]:
 
 
 class _Device:
-    __slots__ = ("gpu", "handle", "shared", "use_power")
+    __slots__ = ("gpu", "handle", "shared", "tells_use", "use_power")
 
     def __init__(self, handle: Any, gpu: Gpu, shared: str | None) -> None:
         self.handle = handle
         self.gpu = gpu
         self.shared = shared
+        self.tells_use = shared is None
         self.use_power = False
 
 
 class Nvml:
-    """The job's NVIDIA GPUs on this node."""
+    """The job's NVIDIA GPUs on this node; with ``busy`` it is told at each read how busy they are."""
 
     name = ENERGY
     component = "gpu"
     may_block = True
 
-    def __init__(self, wanted: Wanted, *, sharded: bool = False) -> None:
+    def __init__(self, wanted: Wanted, *, sharded: bool = False, busy: GpuBusy | None = None) -> None:
         self._wanted = wanted
         self._sharded = sharded
+        self._busy = busy
         self._nvml: Any = None
         self._devices: list[_Device] = []
         self._lost = False
@@ -122,6 +126,9 @@ class Nvml:
             else:
                 self._devices.append(device)
                 channels.append(channel)
+                if self._busy is not None and device.shared is not None:
+                    device.tells_use = False
+                    self._busy.reasons.append(f"{device.gpu.uuid}: {device.shared}")
         return Opened(channels, absent, [device.gpu for device in found])
 
     def read(self) -> list[int | None]:
@@ -139,6 +146,8 @@ class Nvml:
                 values.append(None)
                 if error.value in _DRIVER_GONE:
                     self._lost = True
+        if self._busy is not None:
+            self._busy.update([self._percent(device, self._busy) for device in self._devices])
         return values
 
     def close(self) -> None:
@@ -153,6 +162,18 @@ class Nvml:
         if device.use_power:
             return int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000
         return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
+
+    def _percent(self, device: _Device, busy: GpuBusy) -> int | None:
+        """The device's utilisation now; one that cannot tell is not asked again."""
+        if not device.tells_use:
+            return None
+        try:
+            return int(self._nvml.nvmlDeviceGetUtilizationRates(device.handle).gpu)
+        except self._nvml.NVMLError as error:
+            if error.value in _UNSUPPORTED:
+                device.tells_use = False
+                busy.reasons.append(f"{device.gpu.uuid}: {_word(error)}")
+            return None
 
     def _probe(self, device: _Device) -> Channel | Absent:
         nvml = self._nvml

@@ -10,24 +10,14 @@ from __future__ import annotations
 
 import os
 
+from ..perf_event import open_event
 from ..sysfs import parse_count, read_text, why
-from .base import TYPE_CHECKING, Absent, Channel, Opened
+from .base import Absent, Channel, Opened
 from .rapl_powercap import DRAM_MAX_W, PACKAGE_MAX_W
-
-if TYPE_CHECKING:
-    from typing import Any
 
 SOURCE = "rapl-perf"
 
 _EVENTS = {"cpu": "energy-pkg", "dram": "energy-ram"}
-
-_SYS_PERF_EVENT_OPEN = 298
-"""Number of perf_event_open(2) on x86-64, the one architecture that has RAPL."""
-
-_PERF_FLAG_FD_CLOEXEC = 8
-
-_ATTR_SIZE = 64
-"""PERF_ATTR_SIZE_VER0, which every kernel takes."""
 
 _CAP_SYS_ADMIN = 21
 _CAP_PERFMON = 38
@@ -196,16 +186,4 @@ def parse_cpus(text: str) -> list[int]:
 
 def _perf_event_open(kind: int, config: int, cpu: int) -> int:
     """A counter of all processes on ``cpu``. Raises OSError."""
-    import ctypes
-
-    libc: Any = ctypes.CDLL(None, use_errno=True)
-    attr = kind.to_bytes(4, "little") + _ATTR_SIZE.to_bytes(4, "little") + config.to_bytes(8, "little")
-    buffer = ctypes.create_string_buffer(attr.ljust(_ATTR_SIZE, b"\0"), _ATTR_SIZE)
-    every_process, no_group = ctypes.c_long(-1), ctypes.c_long(-1)
-    number, flags = ctypes.c_long(_SYS_PERF_EVENT_OPEN), ctypes.c_ulong(_PERF_FLAG_FD_CLOEXEC)
-    libc.syscall.restype = ctypes.c_long
-    fd = int(libc.syscall(number, buffer, every_process, ctypes.c_long(cpu), no_group, flags))
-    if fd < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return fd
+    return open_event(kind, config, pid=-1, cpu=cpu)

@@ -1,0 +1,223 @@
+"""All known jobs of a node together: what a channel read, to whom it goes, and the rest that closes the sum.
+
+Each job's sampler reads the same counter of the node at instants of its own. Here time is cut at the records of all
+of them, counters are read between records by straight lines, and each piece is divided once, so the shares and the
+rest are the node's energy exactly, over every piece and in sum.
+
+The energy of the node is taken from one sampler for as long as it reads and then from the one that goes on longest,
+so that what one sampler read in its whole life counts as it read it. A job that used no CPU time at all is asked only
+where nobody else read: its records cut nothing, and its coming and going changes no other job's dynamic share.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hpcfrugal.accounting.attribution import Attribution, JobUse, NodeInterval, Share, split_node
+from hpcfrugal.accounting.series import Series
+
+JobName = tuple[str, str, int]
+"""Run id, job id and restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one sampler read of one channel, on the node's clock (time since boot).
+
+    ``energy`` and ``measured`` (ns with data behind them) are the channel's, ``job_cpu`` and ``node_busy`` CPU times in
+    us, ``idle`` the channel's idle energy in uJ; None is unknown. ``alloc_cpus`` 0: the job has no CPUs allotted.
+    """
+
+    job: JobName
+    attribution: Attribution
+    energy: Series
+    measured: Series
+    job_cpu: Series | None = None
+    node_busy: Series | None = None
+    idle: Series | None = None
+    alloc_cpus: int | None = None
+    node_cpus: int | None = None
+
+    @property
+    def idles(self) -> bool:
+        """Whether the job used no CPU time at all, so that it has a part of nothing but idle energy."""
+        cpu = self.job_cpu
+        return self.attribution == "cpu-share" and cpu is not None and cpu.values[0] == cpu.values[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A piece of time with what the node read in it and its division. A share of None is unknown and in the rest."""
+
+    start_ns: int
+    end_ns: int
+    energy_uj: int
+    measured_ns: int
+    shares: tuple[tuple[JobName, Share | None], ...]
+    residual_uj: int
+
+
+@dataclass(slots=True)
+class Balance:
+    """The sum of slices. ``energy_uj`` is the sum of ``shares`` and ``residual_uj``.
+
+    ``covered_ns`` is the time in which any sampler read the channel, ``unknown`` names jobs whose share of some of it
+    is not known.
+    """
+
+    energy_uj: int = 0
+    residual_uj: int = 0
+    measured_ns: int = 0
+    covered_ns: int = 0
+    shares: dict[JobName, Share] = field(default_factory=dict)
+    unknown: set[JobName] = field(default_factory=set)
+
+    @property
+    def jobs_uj(self) -> int:
+        return sum(share.energy_uj for share in self.shares.values())
+
+    def add(self, piece: Slice) -> None:
+        """Count one slice in."""
+        self.energy_uj += piece.energy_uj
+        self.residual_uj += piece.residual_uj
+        self.measured_ns += piece.measured_ns
+        self.covered_ns += piece.end_ns - piece.start_ns
+        for job, share in piece.shares:
+            if share is None:
+                self.unknown.add(job)
+            else:
+                self._give(job, share)
+
+    def merge(self, other: Balance) -> None:
+        """Count in what was found of the same channel at another time, such as after a reboot."""
+        self.energy_uj += other.energy_uj
+        self.residual_uj += other.residual_uj
+        self.measured_ns += other.measured_ns
+        self.covered_ns += other.covered_ns
+        self.unknown |= other.unknown
+        for job, share in other.shares.items():
+            self._give(job, share)
+
+    def _give(self, job: JobName, share: Share) -> None:
+        before = self.shares.get(job, Share(0, 0))
+        self.shares[job] = Share(before.dynamic_uj + share.dynamic_uj, before.idle_uj + share.idle_uj)
+
+
+def balance(readings: Iterable[Reading]) -> Balance:
+    """Divide what ``readings`` of one channel of one node say."""
+    found = Balance()
+    for piece in slices(readings):
+        found.add(piece)
+    return found
+
+
+def slices(readings: Iterable[Reading]) -> Iterator[Slice]:
+    """The pieces of time in which the channel was read, each with its division, not all in the order of time."""
+    every = sorted(readings, key=lambda reading: (reading.energy.start_ns, reading.job))
+    leading = [reading for reading in every if not reading.idles]
+    idling = [reading for reading in every if reading.idles]
+    times_ns = _instants(idling)
+    gaps: list[tuple[int, int]] = []
+    free_from_ns = times_ns[0] if times_ns else 0
+    for piece in _pieces(leading, idling, _instants(leading)):
+        yield piece
+        gaps.append((free_from_ns, piece.start_ns))
+        free_from_ns = max(free_from_ns, piece.end_ns)
+    if not idling:
+        return
+    for start_ns, end_ns in [*gaps, (free_from_ns, times_ns[-1])]:
+        if start_ns < end_ns:
+            inside = times_ns[bisect_right(times_ns, start_ns) : bisect_left(times_ns, end_ns)]
+            yield from _pieces(idling, (), [start_ns, *inside, end_ns])
+
+
+def _instants(readings: Iterable[Reading]) -> list[int]:
+    times: set[int] = set()
+    for reading in readings:
+        for series in (reading.energy, reading.job_cpu, reading.node_busy):
+            if series is not None:
+                times.update(series.times_ns)
+    return sorted(times)
+
+
+class _Relay:
+    """One of several series of the same counter, for as long as it lasts, then the one that goes on longest."""
+
+    def __init__(self) -> None:
+        self._held: Series | None = None
+
+    def over(self, start_ns: int, end_ns: int, among: Iterable[Series | None]) -> Series | None:
+        """The series for this piece; None where none covers it."""
+        if self._held is None or not self._held.covers(start_ns, end_ns):
+            able = [one for one in among if one is not None and one.covers(start_ns, end_ns)]
+            self._held = max(able, key=lambda one: one.end_ns, default=None)
+        return self._held
+
+
+def _pieces(readings: Sequence[Reading], beside: Sequence[Reading], times_ns: Sequence[int]) -> Iterator[Slice]:
+    """Slices between neighbours of ``times_ns``, read and divided by ``readings``; ``beside`` are jobs that idle."""
+    energies, busies, idles = _Relay(), _Relay(), _Relay()
+    waiting = list(reversed(readings))
+    near: list[Reading] = []
+    for start_ns, end_ns in pairwise(times_ns):
+        while waiting and waiting[-1].energy.start_ns <= start_ns:
+            near.append(waiting.pop())
+        near = [reading for reading in near if reading.energy.end_ns > start_ns]
+        here = [reading for reading in near if reading.energy.covers(start_ns, end_ns)]
+        energy = energies.over(start_ns, end_ns, (reading.energy for reading in here))
+        if energy is None:
+            continue
+        busy = busies.over(start_ns, end_ns, (reading.node_busy for reading in here))
+        idle = idles.over(start_ns, end_ns, (reading.idle for reading in here))
+        source = next(reading for reading in near if reading.energy is energy)
+        interval = NodeInterval(
+            energy_uj=energy.between(start_ns, end_ns),
+            node_busy_us=None if busy is None else busy.between(start_ns, end_ns),
+            idle_uj=None if idle is None else idle.between(start_ns, end_ns),
+        )
+        also = [reading for reading in beside if _overlap_ns(reading, start_ns, end_ns)]
+        shares, residual_uj = _divide(interval, here, also, start_ns, end_ns)
+        measured_ns = source.measured.between(start_ns, end_ns)
+        yield Slice(start_ns, end_ns, interval.energy_uj, measured_ns, shares, residual_uj)
+
+
+def _overlap_ns(reading: Reading, start_ns: int, end_ns: int) -> int:
+    return max(0, min(end_ns, reading.energy.end_ns) - max(start_ns, reading.energy.start_ns))
+
+
+def _divide(
+    interval: NodeInterval, here: Sequence[Reading], beside: Sequence[Reading], start_ns: int, end_ns: int
+) -> tuple[tuple[tuple[JobName, Share | None], ...], int]:
+    present = [*here, *beside]
+    if any(reading.attribution != "cpu-share" for reading in present):
+        if len(present) == 1 and present[0].attribution in ("exclusive", "device"):
+            idle_uj = min(interval.idle_uj or 0, interval.energy_uj)
+            return ((present[0].job, Share(interval.energy_uj - idle_uj, idle_uj)),), 0
+        if any(reading.attribution in ("device", "none") for reading in present):
+            return tuple((reading.job, None) for reading in present), interval.energy_uj
+        # Jobs that were each said to have the node alone were there together: they share it like others.
+    span_ns = end_ns - start_ns
+    cpus = max((reading.node_cpus for reading in here if reading.node_cpus is not None), default=None)
+    uses = [
+        JobUse(
+            job_cpu_us=_rise(reading.job_cpu, start_ns, end_ns) if position < len(here) else 0,
+            # CPUs x time, as a job that idles may be there for a part of the piece only.
+            alloc_cpus=None
+            if reading.alloc_cpus is None
+            else reading.alloc_cpus * _overlap_ns(reading, start_ns, end_ns),
+        )
+        for position, reading in enumerate(present)
+    ]
+    node = NodeInterval(
+        interval.energy_uj, interval.node_busy_us, None if cpus is None else cpus * span_ns, interval.idle_uj
+    )
+    split = split_node(node, uses)
+    jobs = (reading.job for reading in present)
+    return tuple(zip(jobs, split.shares, strict=True)), split.residual_uj
+
+
+def _rise(series: Series | None, start_ns: int, end_ns: int) -> int | None:
+    return series.between(start_ns, end_ns) if series is not None and series.covers(start_ns, end_ns) else None

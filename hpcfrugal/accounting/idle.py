@@ -1,0 +1,37 @@
+"""The idle energy of a node's component, and which channel of the component it is in.
+
+A site knows what a node draws when it does nothing as one figure a component, while a component has a channel for
+each of its packages. Over one interval the figure is divided among them in proportion to what they read, so no
+channel has more idle energy than energy, and the parts sum to the whole exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def idle_energy_uj(power_uw: int, span_ns: int) -> int:
+    """Energy of ``power_uw`` microwatts over ``span_ns``, rounded down. uW x ns = 1e-15 J."""
+    return power_uw * span_ns // 10**9
+
+
+def divide_idle(idle_uj: int, energies_uj: Sequence[int | None]) -> tuple[int, ...]:
+    """The idle energy in each channel of a component that has ``idle_uj`` over an interval.
+
+    None is a channel that was not read. It is taken to have had an equal part, which is not given to the others:
+    0 stands for it in the answer. What the channels read is the most that they are given.
+    """
+    read = [energy_uj for energy_uj in energies_uj if energy_uj is not None]
+    if not read:
+        return (0,) * len(energies_uj)
+    total_uj = sum(read)
+    idle_uj = min(idle_uj * len(read) // len(energies_uj), total_uj)
+    parts: list[int] = []
+    upto_uj = given_uj = 0
+    for energy_uj in energies_uj:
+        upto_uj += energy_uj or 0
+        # Differences of a rounded running sum: each is its exact value rounded up or down, and they sum to the whole.
+        edge_uj = idle_uj * upto_uj // total_uj if total_uj else 0
+        parts.append(edge_uj - given_uj)
+        given_uj = edge_uj
+    return tuple(parts)

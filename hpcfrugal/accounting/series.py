@@ -1,0 +1,71 @@
+"""A cumulative counter at instants that nobody chose together: read between its points by straight lines."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Values of a counter that never falls, at instants in ns on one clock, strictly in order.
+
+    Raises ``ValueError`` for points out of order and for a value that falls.
+    """
+
+    times_ns: tuple[int, ...]
+    values: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.times_ns) != len(self.values) or not self.times_ns:
+            raise ValueError("a series needs a value for each of one or more instants")
+        if any(new <= old for old, new in zip(self.times_ns, self.times_ns[1:], strict=False)):
+            raise ValueError("instants out of order")
+        if any(new < old for old, new in zip(self.values, self.values[1:], strict=False)):
+            raise ValueError("a counter that falls")
+
+    @classmethod
+    def of(cls, points: Iterable[tuple[int, int]]) -> Series | None:
+        """A series of (instant, value); of several at one instant the last counts. None where there are no points."""
+        found = dict(points)
+        return cls(tuple(found), tuple(found.values())) if found else None
+
+    @property
+    def start_ns(self) -> int:
+        return self.times_ns[0]
+
+    @property
+    def end_ns(self) -> int:
+        return self.times_ns[-1]
+
+    def covers(self, start_ns: int, end_ns: int) -> bool:
+        """Whether all of ``[start_ns, end_ns]`` lies between the first and the last point."""
+        return self.start_ns <= start_ns and end_ns <= self.end_ns
+
+    def at(self, instant_ns: int) -> int:
+        """The value at an instant, rounded down. Differences of it add up exactly, however time is cut.
+
+        Raises ``ValueError`` outside of the series.
+        """
+        if not self.covers(instant_ns, instant_ns):
+            raise ValueError("outside of the series")
+        after = bisect_right(self.times_ns, instant_ns)
+        start_ns, value = self.times_ns[after - 1], self.values[after - 1]
+        if start_ns == instant_ns:
+            return value
+        rise = self.values[after] - value
+        return value + rise * (instant_ns - start_ns) // (self.times_ns[after] - start_ns)
+
+    def between(self, start_ns: int, end_ns: int) -> int:
+        """How much the counter rose from one instant to another."""
+        return self.at(end_ns) - self.at(start_ns)
+
+    def clip(self, start_ns: int, end_ns: int) -> Series | None:
+        """The part in ``[start_ns, end_ns]``; None where there is no time in it."""
+        start_ns, end_ns = max(start_ns, self.start_ns), min(end_ns, self.end_ns)
+        if end_ns <= start_ns:
+            return None
+        inside = [time_ns for time_ns in self.times_ns if start_ns < time_ns < end_ns]
+        times = (start_ns, *inside, end_ns)
+        return Series(times, tuple(self.at(time_ns) for time_ns in times))

@@ -1,0 +1,115 @@
+"""What is known of the nodes of a job, kept in the spool when the job is over, so that the ledger needs nothing else.
+
+Slurm's count of a node's CPUs and the site's figure for its idle power may change later. What a job's shares are made
+of is kept once, as it was then; a document that has been removed is made again at the next sync.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcfrugal.backends import slurm_cli
+from hpcfrugal.backends.slurm_cli import NodeCpus
+from hpcfrugal.idle_power import IdlePower
+from hpcfrugal.spool import JobKey, RunDir, iter_runs, read_json, write_json_atomic
+from hpcfrugal.spool.documents import NodeFacts, nodes_content
+
+_LOCAL = "local:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A job that is over and of whose nodes nothing is kept yet."""
+
+    run_dir: RunDir
+    cluster: str
+    job: JobKey
+    nodes: tuple[str, ...]
+
+
+def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower]) -> list[str]:
+    """Write ``<job>.<restart>.nodes.json`` for every job that is over and has samples, where it is not there.
+
+    Slurm is asked once about all nodes of its jobs; where there is no Slurm these wait. Returns a sentence for each
+    run directory that could not be written.
+
+    Raises:
+        SetupError: Slurm does not answer. What is known of local jobs has been written then.
+    """
+    due = list(_all_due(spool_root))
+    refused = [line for job in due if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
+    waiting = [job for job in due if not job.cluster.startswith(_LOCAL)]
+    if not waiting or not slurm_cli.available():
+        return refused
+    backend = slurm_cli.SlurmCli()
+    here = backend.cluster()
+    waiting = [job for job in waiting if job.cluster in {here, ""}]
+    cpus = backend.node_cpus(sorted({node for job in waiting for node in job.nodes if _is_plain(node)}))
+    return [*refused, *(line for job in waiting for line in _keep(job, powers, cpus))]
+
+
+def keep_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[str]:
+    """The same for one run on this machine."""
+    return [line for job in _due(run_dir) if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
+
+
+def _is_plain(node: str) -> bool:
+    """Whether a name, which a file has given, can be one of Slurm's."""
+    return node.isascii() and node.replace("-", "").replace(".", "").replace("_", "").isalnum()
+
+
+def _all_due(spool_root: Path) -> Iterable[_Due]:
+    for run_dir in iter_runs(spool_root):
+        yield from _due(run_dir)
+
+
+def _due(run_dir: RunDir) -> list[_Due]:
+    try:
+        names = [parsed for _, parsed in run_dir.names() if parsed is not None and parsed.job is not None]
+    except OSError:
+        return []  # sync itself says which directories cannot be read
+    kept = {parsed.job for parsed in names if parsed.kind == "nodes"}
+    nodes: dict[JobKey, list[str]] = {}
+    for parsed in names:
+        if parsed.kind == "samples" and parsed.job is not None and parsed.node and parsed.job not in kept:
+            nodes.setdefault(parsed.job, []).append(parsed.node)
+    if not nodes or (submitted := read_json(run_dir.submitted_json)) is None:
+        return []
+    cluster = str(submitted.get("cluster") or "")
+    ended = {parsed.job for parsed in names if parsed.kind == "end"}
+    return [
+        _Due(run_dir, cluster, job, tuple(found))
+        for job, found in nodes.items()
+        if job in ended or _is_final(run_dir, job)
+    ]
+
+
+def _is_final(run_dir: RunDir, job: JobKey) -> bool:
+    said = read_json(run_dir.slurm_json(job.job_id, job.restart))
+    return said is not None and said.get("final") is True
+
+
+def _keep(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> list[str]:
+    path = due.run_dir.nodes_json(due.job.job_id, due.job.restart)
+    try:
+        if os.lstat(due.run_dir.path).st_uid != os.getuid():
+            return []  # a file of ours would not count in somebody else's run
+        write_json_atomic(path, nodes_content(due.job, (_facts(node, powers, cpus) for node in due.nodes)))
+    except OSError as error:
+        return [f"what is known of the nodes of job {due.job.job_id} cannot be kept: {path}: {error.strerror}"]
+    return []
+
+
+def _facts(node: str, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> NodeFacts:
+    counted = cpus.get(node) if cpus is not None else None
+    power = powers.get(node)
+    return NodeFacts(
+        node=node,
+        slurm_cpus=counted.count if counted else None,
+        oversubscribed=counted.oversubscribed if counted else None,
+        idle_power_uw=power.power_uw if power else (),
+        idle_power_source=power.source if power else None,
+    )

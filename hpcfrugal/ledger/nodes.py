@@ -1,0 +1,189 @@
+"""Nodes over a period: what was read of each channel, how much of it went to known jobs, and the rest.
+
+The samples themselves are asked, since the division needs every record of every job that was on a node at the time;
+the ledger says which files they are in. Of files that are no longer there nothing is counted, and they are named.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from pathlib import Path
+
+from hpcfrugal.accounting.balance import Balance, JobName, Reading, balance
+from hpcfrugal.accounting.series import Series
+from hpcfrugal.ledger.jobs import facts_of
+from hpcfrugal.ledger.readings import readings, wall_of
+from hpcfrugal.spool.documents import NodeFacts
+from hpcfrugal.spool.fields import clean_text
+from hpcfrugal.spool.layout import JobKey, RunDir
+from hpcfrugal.spool.reading import Refused
+from hpcfrugal.spool.samples import Segment, read_samples
+
+_LOCAL = "local:"
+
+
+@dataclass(slots=True)
+class NodeChannel:
+    """One counter of a node with its division. ``counted``: it is added up to the node's energy."""
+
+    component: str
+    domain: str
+    source: str
+    boundary: str
+    quality: str
+    counted: bool
+    idle_known: bool = False
+    sum: Balance = field(default_factory=Balance)
+
+
+@dataclass(slots=True)
+class NodeSum:
+    """A node over the period. ``jobs`` are all that were sampled on it in that time."""
+
+    cluster: str
+    node: str
+    channels: dict[tuple[str, str, str], NodeChannel] = field(default_factory=dict)
+    jobs: set[JobName] = field(default_factory=set)
+    first_wall_ns: int | None = None
+    last_wall_ns: int | None = None
+
+    @property
+    def total(self) -> Balance:
+        """The sum of the channels that count."""
+        total = Balance()
+        for channel in self.channels.values():
+            if channel.counted:
+                total.merge(channel.sum)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class NodesFound:
+    """Nodes in order, and ``run_id/name`` of sample files that could not be read, with the reason."""
+
+    nodes: tuple[NodeSum, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """One segment of one job on a node."""
+
+    job: JobName
+    cluster: str
+    segment: Segment
+    facts: NodeFacts | None
+
+
+def find_nodes(
+    connection: sqlite3.Connection, spool_root: Path, since_ns: int | None = None, until_ns: int | None = None
+) -> NodesFound:
+    """All nodes of which something was sampled in ``since_ns <= t < until_ns`` (wall clock), by cluster and name."""
+    span = (since_ns, until_ns)
+    rows = connection.execute(
+        "SELECT DISTINCT s.node, s.run_id, s.job_id, s.restart, r.uid, j.cluster"
+        " FROM segments s JOIN runs r USING (run_id) JOIN jobs j USING (run_id, job_id, restart)"
+        " WHERE s.ended_wall_ns > coalesce(?, s.ended_wall_ns - 1)"
+        " AND s.started_wall_ns < coalesce(?, s.started_wall_ns + 1)"
+        " ORDER BY s.node, s.run_id, s.job_id, s.restart",
+        span,
+    ).fetchall()
+    missing: list[str] = []
+    found: dict[tuple[str, str], NodeSum] = {}
+    for node, own in groupby(rows, key=lambda row: str(row["node"])):
+        # One node at a time is held in memory, all of its jobs together.
+        boots: dict[tuple[str, ...], list[_Life]] = {}
+        for row in own:
+            for life in _lives(connection, spool_root, row, missing):
+                # Without a boot's id nobody knows whose clock is the same: such a file stands alone.
+                boot_id = life.segment.header.boot_id
+                boots.setdefault((boot_id,) if boot_id else life.job[:2], []).append(life)
+        for lives in boots.values():
+            cluster = min((life.cluster for life in lives), key=lambda name: (name.startswith(_LOCAL), name))
+            total = found.setdefault((cluster, node), NodeSum(cluster, node))
+            _add_boot(total, lives, span)
+    for total in found.values():
+        _settle(total)
+    present = sorted((key for key, total in found.items() if total.channels), key=lambda key: (key[0], key[1]))
+    return NodesFound(tuple(found[key] for key in present), tuple(missing))
+
+
+def _lives(connection: sqlite3.Connection, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_Life]:
+    run_dir, job = RunDir.of(spool_root, row["run_id"]), JobKey(row["job_id"], row["restart"])
+    try:
+        path = next(
+            path
+            for path, parsed in run_dir.files("samples")
+            if parsed.job == job and parsed.node is not None and clean_text(parsed.node) == row["node"]
+        )
+        segments = read_samples(path, row["uid"], job).segments
+    except (OSError, StopIteration, Refused) as error:
+        reason = str(error) if isinstance(error, Refused) else "not in the spool"
+        missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
+        return
+    facts = facts_of(connection, row["run_id"], job, row["node"])
+    for segment in segments:
+        yield _Life((row["run_id"], job.job_id, job.restart), row["cluster"], segment, facts)
+
+
+def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, int | None]) -> None:
+    """Divide what all jobs of one boot of a node read, and count it in."""
+    header = lives[0].segment.header
+    # One clock for all of them: the wall clock may have been set between their headers, the time since boot was not.
+    since_ns, until_ns = (None if at_ns is None else at_ns - header.wall_ns + header.boottime_ns for at_ns in span)
+    read: dict[tuple[str, str, str], list[Reading]] = {}
+    for life in lives:
+        for key, channel, reading in readings(life.segment, life.facts, life.job):
+            part = _clip(reading, since_ns, until_ns)
+            if part is None:
+                continue
+            name = (key.component, channel.gpu_uuid or key.domain, key.source)
+            read.setdefault(name, []).append(part)
+            known = total.channels.setdefault(
+                name,
+                NodeChannel(
+                    *(key.component, key.domain, key.source), channel.boundary, channel.quality, channel.counted
+                ),
+            )
+            known.idle_known = known.idle_known or part.idle is not None
+            total.jobs.add(life.job)
+            first_ns, last_ns = (wall_of(life.segment, at_ns) for at_ns in (part.energy.start_ns, part.energy.end_ns))
+            total.first_wall_ns = min(first_ns, first_ns if total.first_wall_ns is None else total.first_wall_ns)
+            total.last_wall_ns = max(last_ns, last_ns if total.last_wall_ns is None else total.last_wall_ns)
+    for name, parts in read.items():
+        total.channels[name].sum.merge(balance(parts))
+
+
+def _clip(reading: Reading, since_ns: int | None, until_ns: int | None) -> Reading | None:
+    """The part of a reading that lies in the period; None where there is no time in it."""
+    start_ns = reading.energy.start_ns if since_ns is None else since_ns
+    end_ns = reading.energy.end_ns if until_ns is None else until_ns
+
+    def cut(series: Series | None) -> Series | None:
+        return None if series is None else series.clip(start_ns, end_ns)
+
+    energy, measured = cut(reading.energy), cut(reading.measured)
+    if energy is None or measured is None:
+        return None
+    return replace(
+        reading,
+        energy=energy,
+        measured=measured,
+        job_cpu=cut(reading.job_cpu),
+        node_busy=cut(reading.node_busy),
+        idle=cut(reading.idle),
+    )
+
+
+def _settle(total: NodeSum) -> None:
+    """Of several sources of one component, which would add the same energy twice, count the one that read longest."""
+    longest: dict[str, tuple[int, str]] = {}
+    for channel in total.channels.values():
+        if channel.counted:
+            mine = (channel.sum.covered_ns, channel.source)
+            longest[channel.component] = max(mine, longest.get(channel.component, mine))
+    for channel in total.channels.values():
+        channel.counted = channel.counted and longest[channel.component][1] == channel.source

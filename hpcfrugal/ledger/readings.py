@@ -1,0 +1,203 @@
+"""A segment of samples as attribution needs it: usable readings, what the job holds, idle energy. Pure functions.
+
+What the sampler saw is completed by the facts that were kept of its node: Slurm's count of the node's CPUs, and what
+the site says that the node draws when it idles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hpcfrugal.accounting.attribution import kind_of
+from hpcfrugal.accounting.balance import JobName, Reading
+from hpcfrugal.accounting.buckets import Interval
+from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
+from hpcfrugal.accounting.series import Series
+from hpcfrugal.spool.documents import NodeFacts
+from hpcfrugal.spool.samples import Channel, Record, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelKey:
+    """What makes a channel the same over the segments of a file."""
+
+    component: str
+    domain: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.component}/{self.domain}/{self.source}"
+
+
+def channel_keys(channels: Sequence[Channel]) -> list[ChannelKey]:
+    """A key for each channel of a header; a second one of the same name gets ``#2`` behind its domain."""
+    seen: dict[ChannelKey, int] = {}
+    names = []
+    for channel in channels:
+        key = ChannelKey(channel.component, channel.domain, channel.source)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1:
+            key = ChannelKey(channel.component, f"{channel.domain}#{seen[key]}", channel.source)
+        names.append(key)
+    return names
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What a job holds of a node.
+
+    ``alone``: why the node counts as the job's own where it is not the job that asked for it so. ``cpus`` is None
+    where it is not known how many of ``node_cpus`` are the job's (on a machine without Slurm no CPUs are allotted).
+    """
+
+    exclusive: bool | None
+    alone: str | None
+    cpus: int | None
+    node_cpus: int | None
+
+
+def allocation(segment: Segment, facts: NodeFacts | None) -> Allocation:
+    """What the job holds, by the job itself, by Slurm, and last by what the sampler saw of the machine.
+
+    A job that holds every CPU that Slurm counts on the node has it alone, where Slurm gives no CPU of the node to two
+    jobs. Anything less certain counts as shared.
+    """
+    header = segment.header
+    cpus, slurm_cpus = header.cpus_alloc, facts.slurm_cpus if facts else None
+    alone = None
+    if not header.exclusive and facts is not None and facts.oversubscribed is False and cpus == slurm_cpus is not None:
+        alone = f"the job holds all {cpus} CPUs that Slurm counts on the node, and Slurm gives none of them to two jobs"
+    return Allocation(header.exclusive if alone is None else True, alone, cpus, slurm_cpus or header.cpus_node)
+
+
+def wall_of(segment: Segment, boottime_ns: int) -> int:
+    """Wall time of an instant since boot, by the clocks of the segment's header."""
+    return segment.header.wall_ns + boottime_ns - segment.header.boottime_ns
+
+
+def points(segment: Segment, index: int) -> tuple[list[Record], int]:
+    """Records at which the channel was read, and how many were dropped because the counter fell."""
+    found: list[Record] = []
+    backwards = 0
+    last_uj = 0
+    for record in segment.records:
+        energy_uj = record.energy_uj[index]
+        if energy_uj is None:
+            continue
+        if energy_uj < last_uj:
+            backwards += 1
+            continue
+        last_uj = energy_uj
+        found.append(record)
+    if found and found[0].measured_ns[index] > 0:
+        # The first line after the header is lost or its reading failed: counters are 0 at the header.
+        found.insert(0, _zero(segment))
+    return found, backwards
+
+
+def _zero(segment: Segment) -> Record:
+    header = segment.header
+    zeros = (0,) * len(header.channels)
+    return Record(header.boottime_ns, header.wall_ns, zeros, zeros, zeros, 0, 0, None, None)
+
+
+def read_between(segment: Segment, index: int, old: Record, new: Record) -> Interval:
+    """What the channel read between two records."""
+    length_ns = new.boottime_ns - old.boottime_ns
+    return Interval(
+        start_ns=wall_of(segment, old.boottime_ns),
+        end_ns=wall_of(segment, new.boottime_ns),
+        energy_uj=(new.energy_uj[index] or 0) - (old.energy_uj[index] or 0),
+        # More time measured than has passed is a rounding of two clock readings.
+        measured_ns=min(new.measured_ns[index] - old.measured_ns[index], length_ns),
+    )
+
+
+def usable(found: Sequence[Record]) -> list[Record]:
+    """Those of the records that have both CPU times, neither of which falls."""
+    kept: list[Record] = []
+    for point in found:
+        if point.job_cpu_us is None or point.node_busy_us is None:
+            continue
+        if kept and (
+            point.job_cpu_us < (kept[-1].job_cpu_us or 0) or point.node_busy_us < (kept[-1].node_busy_us or 0)
+        ):
+            continue
+        kept.append(point)
+    return kept
+
+
+def idle_series(segment: Segment, facts: NodeFacts | None) -> list[Series | None]:
+    """Idle energy of each channel, cumulative since the header; None where its idle power is not known.
+
+    The figure of a component is divided among the channels of one source that are added up to it. A core or uncore
+    lies inside a package, whose idle power says nothing about it.
+    """
+    header = segment.header
+    found: list[Series | None] = [None] * len(header.channels)
+    power_uw = dict(facts.idle_power_uw) if facts else {}
+    groups: dict[tuple[str, str], list[int]] = {}
+    for index, channel in enumerate(header.channels):
+        added_up = channel.counted or channel.boundary == "node"
+        if channel.scope == "node" and added_up and channel.component in power_uw:
+            groups.setdefault((channel.component, channel.source), []).append(index)
+    for (component, _), indices in groups.items():
+        energies = [_series(points(segment, index)[0], index) for index in indices]
+        for index, series in zip(indices, _divided(energies, power_uw[component], header.boottime_ns), strict=True):
+            found[index] = series
+    return found
+
+
+def _series(found: Sequence[Record], index: int) -> Series | None:
+    return Series.of((record.boottime_ns, record.energy_uj[index] or 0) for record in found)
+
+
+def _divided(energies: Sequence[Series | None], power_uw: int, origin_ns: int) -> list[Series | None]:
+    """Cumulative idle energy of the channels of one component, at the instants of all of them."""
+    times_ns = sorted({time_ns for series in energies if series is not None for time_ns in series.times_ns})
+    upto = [0] * len(energies)
+    cumulative: list[list[tuple[int, int]]] = [
+        [(series.start_ns, 0)] if series is not None else [] for series in energies
+    ]
+    for start_ns, end_ns in pairwise(times_ns):
+        idle_uj = idle_energy_uj(power_uw, end_ns - origin_ns) - idle_energy_uj(power_uw, start_ns - origin_ns)
+        read = [
+            series.between(start_ns, end_ns) if series is not None and series.covers(start_ns, end_ns) else None
+            for series in energies
+        ]
+        for position, part_uj in enumerate(divide_idle(idle_uj, read)):
+            if read[position] is not None:
+                upto[position] += part_uj
+                cumulative[position].append((end_ns, upto[position]))
+    return [Series.of(one) for one in cumulative]
+
+
+def readings(segment: Segment, facts: NodeFacts | None, job: JobName) -> list[tuple[ChannelKey, Channel, Reading]]:
+    """The channels of a segment that were read, each as one job's reading of the node's counter."""
+    header = segment.header
+    held = allocation(segment, facts)
+    idles = idle_series(segment, facts)
+    found = []
+    for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
+        records = points(segment, index)[0]
+        energy = _series(records, index)
+        measured = Series.of((record.boottime_ns, record.measured_ns[index]) for record in records)
+        if energy is None or measured is None:
+            continue
+        both = usable(records)
+        reading = Reading(
+            job=job,
+            attribution=kind_of(channel.component, channel.scope, held.exclusive),
+            energy=energy,
+            measured=measured,
+            job_cpu=Series.of((record.boottime_ns, record.job_cpu_us or 0) for record in both),
+            node_busy=Series.of((record.boottime_ns, record.node_busy_us or 0) for record in both),
+            idle=idles[index],
+            # A job of which no CPUs are known gets no idle energy: it stays in the rest.
+            alloc_cpus=(held.cpus or 0) if held.node_cpus else 0,
+            node_cpus=held.node_cpus or 1,
+        )
+        found.append((key, channel, reading))
+    return found

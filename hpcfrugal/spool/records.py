@@ -1,0 +1,121 @@
+"""A record of the sampler: cumulative counters of a node at one moment, as a line of its file has them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from hpcfrugal.spool.fields import MAX_INT, MAX_WALL_NS, Fields
+from hpcfrugal.spool.use import Use, use_of
+
+MAX_WATTS = 1e9
+
+
+class Garbage(Exception):
+    """This line does not count; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Cumulative counters since the header. Tuples are in the order of the header's channels.
+
+    ``max_w`` is the peak since the record before, ``resets`` (counters that fell) and ``gaps`` (reads too far apart
+    to count) are cumulative, ``slowed`` is how many times further apart samples are than was asked for.
+    """
+
+    boottime_ns: int
+    wall_ns: int
+    energy_uj: tuple[int | None, ...]
+    measured_ns: tuple[int, ...]
+    errors: tuple[int, ...]
+    job_cpu_us: int | None
+    node_busy_us: int | None
+    memory_b: int | None
+    memory_peak_b: int | None
+    max_w: tuple[float | None, ...] | None = None
+    resets: tuple[int, ...] | None = None
+    gaps: tuple[int, ...] | None = None
+    slowed: float | None = None
+    use: Use = field(default_factory=Use)
+
+
+def parse_record(data: dict[str, Any], channels: int, bad: Counter[str]) -> Record:
+    """The record of ``channels`` counters in ``data``; fields that are wrong but not needed are counted in ``bad``.
+
+    Raises ``Garbage`` where one is wrong that energy is derived from.
+    """
+    fields = Fields(data)
+    boottime_ns = fields.integer("boottime_ns")
+    wall_ns = fields.integer("wall_ns", high=MAX_WALL_NS)
+    energy_uj = _integers(data.get("energy_uj"), channels)
+    measured_ns = _integers(data.get("measured_ns"), channels)
+    errors = _integers(data.get("errors"), channels)
+    if boottime_ns is None or wall_ns is None or energy_uj is None or measured_ns is None or errors is None:
+        raise Garbage("record without clocks or with the wrong number of channels")
+    if None in measured_ns or None in errors:
+        raise Garbage("record with null in measured_ns or errors")
+    record = Record(
+        boottime_ns=boottime_ns,
+        wall_ns=wall_ns,
+        energy_uj=energy_uj,
+        measured_ns=tuple(value for value in measured_ns if value is not None),
+        errors=tuple(value for value in errors if value is not None),
+        job_cpu_us=fields.integer("job_cpu_us"),
+        node_busy_us=fields.integer("node_busy_us"),
+        memory_b=fields.integer("memory_b"),
+        memory_peak_b=fields.integer("memory_peak_b"),
+        max_w=_watts(data, channels, bad),
+        resets=_counts(data, "resets", channels, bad),
+        gaps=_counts(data, "gaps", channels, bad),
+        slowed=_slowed(data, bad),
+        use=use_of(data, bad),
+    )
+    if fields.problems:
+        raise Garbage(f"record field {fields.problems[0]}")
+    return record
+
+
+def _watts(data: dict[str, Any], count: int, bad: Counter[str]) -> tuple[float | None, ...] | None:
+    """The peaks of a record. Nothing is counted with them, so bad ones cost no record."""
+    value = data.get("max_w")
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) == count and all(map(_is_power, value)):
+        return tuple(None if item is None else float(item) for item in value)
+    bad["record field max_w: not a power for each channel"] += 1
+    return None
+
+
+def _is_power(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value <= MAX_WATTS)
+
+
+def _counts(data: dict[str, Any], key: str, count: int, bad: Counter[str]) -> tuple[int, ...] | None:
+    """Counts beside the energy; the same holds for them."""
+    counts = _integers(data.get(key), count)
+    if counts is not None and None not in counts:
+        return tuple(item for item in counts if item is not None)
+    if data.get(key) is not None:
+        bad[f"record field {key}: not a count for each channel"] += 1
+    return None
+
+
+def _slowed(data: dict[str, Any], bad: Counter[str]) -> float | None:
+    """How many times slower sampling has become, in the record itself or in its ``note``."""
+    note = data.get("note")
+    value: Any = data.get("slowed", note.get("slowed") if isinstance(note, dict) else None)
+    if type(value) in (int, float) and 0 <= value <= MAX_INT:
+        return float(value)
+    if value is not None:
+        bad["record field slowed: not a factor"] += 1
+    return None
+
+
+def _integers(value: Any, count: int) -> tuple[int | None, ...] | None:
+    if not isinstance(value, list) or len(value) != count:
+        return None
+    for item in value:
+        if item is not None and not (type(item) is int and 0 <= item <= MAX_INT):
+            return None
+    return tuple(value)

@@ -1,0 +1,133 @@
+"""``hpcfrugal report --nodes``: what was read, what went to jobs, and the rest, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_spool import BOOT_NS, PSYS, SECOND, START_NS, FakeSpool
+
+from hpcfrugal.cli.root import main
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run the program on the test's spool and ledger, without Slurm."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
+    monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
+    monkeypatch.setenv("PATH", "")
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["report", "--nodes", "--since", "all", *argv])
+        out, err = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, out, err
+
+    return run
+
+
+def shared(spool: FakeSpool, job_id: str, later_s: float = 0, **header: Any) -> None:
+    run = spool.run(job_id)
+    later_ns = round(later_s * SECOND)
+    clocks = {"wall_ns": START_NS + later_ns, "boottime_ns": BOOT_NS + later_ns}
+    lines = [{**line, **{key: line[key] + later_ns for key in clocks}} for line in run.records([100, 10], 60)]
+    run.samples([run.header(job_id, exclusive=False, **clocks, **header), *lines], job_id)
+
+
+def test_the_json_closes_in_integers(spool: FakeSpool, call: Call) -> None:
+    shared(spool, "17")
+    shared(spool, "18", 7.7)
+    code, out, _ = call("--json")
+    document = json.loads(out)
+    assert (code, document["schema"], document["missing"]) == (0, 1, [])
+    (node,) = document["nodes"]
+    assert node["energy_uj"] == sum(one["energy_uj"] for one in node["channels"]) == 110 * 67_700_000
+    for one in (node, *node["channels"]):
+        assert one["to_jobs_uj"] + one["rest_uj"] == one["energy_uj"]
+    package = node["channels"][0]
+    assert sum(job["energy_uj"] for job in package["jobs"]) == package["to_jobs_uj"]
+    assert [job["job_id"] for job in package["jobs"]] == ["17", "18"]
+    assert (package["read_s"], package["measured_s"]) == (67.7, 67.7)
+    assert (package["idle_power"], package["jobs_without_share"]) == ("not included", [])
+    assert node["last_reading_at"] > node["first_reading_at"]
+
+
+def test_the_table_names_nodes_parts_and_doubts(spool: FakeSpool, call: Call) -> None:
+    shared(spool, "17")
+    run = spool.run("18")
+    lines = [{**line, "job_cpu_us": None} for line in run.records([100, 300], 60)]
+    channels = [run.header()["channels"][0], PSYS]
+    hostile = "n\x1b[31m2"
+    run.samples([run.header("18", node=hostile, channels=channels, exclusive=False), *lines], "18", node=hostile)
+    code, out, _ = call()
+    assert code == 0
+    assert "\x1b[31m" not in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["n1", "cpu", "package-0", "rapl-powercap", "6.000", "1.500", "4.500", "1", "00:01:00"] in rows
+    assert ["n1", "total", "6.600", "1.650", "4.950", "1"] in rows
+    assert any("node, not added" in line for line in out.splitlines())
+    assert "Rest: idle and system" in out
+    assert "Idle power not known, so it is not told apart: n\N{REPLACEMENT CHARACTER}[31m2, n1." in out
+    assert "1 job with a part that is not known, in the rest." in out
+
+
+def test_without_samples_it_says_so(spool: FakeSpool, call: Call) -> None:
+    spool.run("17")
+    assert call()[:2] == (0, "No node was sampled in this period.\n")
+    assert json.loads(call("--json")[1])["nodes"] == []
+
+
+def test_a_file_that_is_gone_is_told(spool: FakeSpool, call: Call) -> None:
+    shared(spool, "17")
+    shared(spool, "18")
+    call()
+    next(spool.root.rglob("17.0.n1.jsonl")).unlink()
+    assert "Not counted: 1 sample file, " in call()[1]
+
+
+def test_what_is_about_jobs_goes_not_with_nodes_and_all_of_it_is_told(spool: FakeSpool, call: Call) -> None:
+    code, _, err = call("17", "--user", "a", "--project", "p", "--tag", "a=b", "--by", "user", "--csv")
+    assert code == 2
+    for option in ("JOB", "--user", "--project", "--tag", "--by", "--csv"):
+        assert f"{option}: cannot be combined with --nodes" in err
+
+
+def test_wrong_idle_power_in_the_settings_ends_with_2(spool: FakeSpool, call: Call, tmp_path: Path) -> None:
+    settings = tmp_path / "config/hpcfrugal/config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('[nodes."n[1-4]"]\nidle_power_w = {cpu = -1}\n[nodes.n2]\nidle = 3\n')
+    code, _, err = call()
+    assert code == 2
+    assert "idle_power_w.cpu: needs watts" in err
+    assert "names nodes that" in err
+    assert "did you mean" in err or "known: idle_power_w" in err
+
+
+def test_64_jobs_of_a_minute_on_one_node_take_little_time(spool: FakeSpool, call: Call) -> None:
+    for number in range(64):
+        shared(spool, str(100 + number), number / 16, cpus_alloc=1, cpus_node=64)
+    call()
+    began = time.perf_counter()
+    code, out, _ = call("--json", "--no-sync")
+    taken_s = time.perf_counter() - began
+    (node,) = json.loads(out)["nodes"]
+    assert (code, node["sampled_jobs"]) == (0, 64)
+    assert node["to_jobs_uj"] + node["rest_uj"] == node["energy_uj"]
+    assert taken_s < 5, taken_s
+
+
+def test_json_needs_no_rich(spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared(spool, "17")
+    call()
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert call("--json", "--no-sync")[0] == 0
