@@ -20,7 +20,7 @@ Signal = Literal["average", "marginal"]
 Kind = Literal["actual", "forecast"]
 SIGNALS: tuple[Signal, ...] = ("average", "marginal")
 KINDS: tuple[Kind, ...] = ("actual", "forecast")
-# A thousand times what burning coal gives off, of which about 1000 g/kWh: no unit is mistaken that badly by chance.
+# Burning coal gives off about 1000 g/kWh (IPCC AR5 WG3, Annex III, life cycle: 820). This is no intensity in any unit.
 MOST_G_PER_KWH = 1e6
 
 

@@ -166,7 +166,19 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         cpu_percent=arguments.cpu_percent,
         file_limit_b=arguments.file_limit_b,
     )
-    Loop(plan, identity, best(place), usage, writer, watch, boottime_ns, lesser(place)).run()
+    Loop(plan, identity, best(place), usage, writer, watch, boottime_ns, lesser(place), on_begun=_stand_back).run()
+
+
+def _stand_back() -> None:
+    """Take the CPU only where nobody else wants it, all threads alike: the kernel keeps niceness by thread.
+
+    Not before the first record stands: on a busy node that would come late, and the job's first joules with it.
+    """
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            os.setpriority(os.PRIO_PROCESS, int(thread), 19)
+        except OSError as error:
+            say(f"cannot step back from the CPU: {error.strerror}", once="nice")
 
 
 def main() -> NoReturn:
@@ -175,7 +187,6 @@ def main() -> NoReturn:
     try:
         os.umask(0o077)
         arguments = Arguments(sys.argv[1:])
-        os.nice(19)
         os.chdir("/")
         sample(arguments, os.environ)
     except BadArguments as error:

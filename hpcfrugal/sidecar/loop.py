@@ -70,6 +70,7 @@ class Loop:
         "_identity",
         "_interval_ns",
         "_ladder",
+        "_on_begun",
         "_plan",
         "_record_ns",
         "_sampled_ns",
@@ -90,6 +91,7 @@ class Loop:
         clock_ns: Callable[[], int],
         rungs: Sequence[Rung] = (),
         cpu_clock_ns: Callable[[], int] = time.process_time_ns,
+        on_begun: Callable[[], None] = lambda: None,
     ) -> None:
         self._plan = plan
         self._identity = identity
@@ -100,6 +102,7 @@ class Loop:
         self._cpu_clock_ns = cpu_clock_ns
         self._interval_ns = plan.interval_ns
         self._record_ns = plan.record_ns
+        self._on_begun = on_begun
         self._slowed = 0
         self._sampled_ns = 0
         self._ladder = Ladder(sensors, rungs, clock_ns, lambda: watch.wait_until(0) is not None)
@@ -108,6 +111,7 @@ class Loop:
         """Sample until there is a reason to stop. Raises ``writer.Locked`` if another sidecar is at work."""
         first_ns = now_ns = self._clock_ns()
         self._begin_segment()
+        self._on_begun()
         next_record_ns = first_ns + self._record_ns
         cpu = CpuBudget(self._plan.cpu_percent, first_ns, self._cpu_clock_ns())
         room = FileBudget(self._plan.file_limit_b, self._writer.size_b)

@@ -442,3 +442,14 @@ def test_costs_little(zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Ca
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert peak_kib <= 15 * 1024
     assert used_s < 0.5
+
+
+def test_steps_back_from_the_cpu_with_all_its_threads(
+    zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
+) -> None:
+    environ = {**make_nvml().environ(), "CUDA_VISIBLE_DEVICES": "0,1"}
+    with SidecarProcess(zipapp, run_dir, rapl.sysfs, environ=environ) as it:
+        it.wait_for_records(2)
+        threads = [int(name) for name in os.listdir(f"/proc/{it.process.pid}/task")]
+        assert len(threads) > 1
+        assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {19}

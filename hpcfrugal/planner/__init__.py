@@ -1,0 +1,12 @@
+"""When to run: pure functions of a carbon series and a job. Modules that need numpy are imported by their own names.
+
+``window`` one uninterrupted job; ``segments`` an interruptible one; ``expected`` an uncertain one; ``waiting`` the wait
+in the queue; ``pareto`` carbon against money and delay. With numpy: ``windows`` many jobs, each on its own;
+``capacity`` many jobs together.
+"""
+
+from hpcfrugal.planner.errors import NotCovered, TooLate
+from hpcfrugal.planner.segments import plan_segments
+from hpcfrugal.planner.window import Window, plan_window
+
+__all__ = ["NotCovered", "TooLate", "Window", "plan_segments", "plan_window"]
