@@ -1,0 +1,109 @@
+"""One round over the low-carbon queues: look, plan, move. Nothing is kept between rounds but what Slurm keeps.
+
+Every change is one ``scontrol update`` of one job, to a start no later than its latest safe one. So whoever ends the
+controller, at whatever instant, leaves every job with a start that is safe.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from hpcfrugal.backends import commands
+from hpcfrugal.carbon.forecast import Forecast, get_forecast
+from hpcfrugal.config import Config
+from hpcfrugal.errors import ForecastError, InputError, SetupError
+from hpcfrugal.queues.board import QueuedJob, read_board
+from hpcfrugal.queues.replan import Planned, replan
+from hpcfrugal.queues.settings import Queue
+from hpcfrugal.queues.ticket import with_ticket
+
+HORIZON = timedelta(hours=96)
+"""How far ahead a forecast is asked for; none of the providers reaches further."""
+
+Ask = Callable[[Queue, datetime], Forecast]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What was found and planned for one queue. ``forecast`` is None where there was none: ``notes`` say why."""
+
+    queue: Queue
+    at: datetime
+    jobs: tuple[QueuedJob, ...]
+    plans: tuple[Planned, ...]
+    forecast: Forecast | None
+    notes: tuple[str, ...]
+
+
+def asker(config: Config) -> Ask:
+    """Asks the provider of the settings for the forecast of a queue's zone."""
+
+    def ask(queue: Queue, now: datetime) -> Forecast:
+        # Whole hours: a series that is cut at an odd second would ask for a grid of seconds.
+        start = now.replace(minute=0, second=0, microsecond=0)
+        return get_forecast(config, queue.zone, queue.signal, start, start + HORIZON)
+
+    return ask
+
+
+def look(queues: Sequence[Queue], ask: Ask, now: datetime | None = None) -> list[Round]:
+    """Plan all queues anew, by one squeue call and at most one forecast each. Changes nothing.
+
+    Raises:
+        SetupError: Slurm does not answer.
+        InputError: a queue's zone is not known, or the settings of a provider are wrong.
+    """
+    board = read_board()
+    now = now or datetime.now(UTC)
+    return [_round(queue, [job for job in board if job.ticket.queue == queue.name], ask, now) for queue in queues]
+
+
+def _round(queue: Queue, jobs: Sequence[QueuedJob], ask: Ask, now: datetime) -> Round:
+    forecast = None
+    notes: list[str] = []
+    if any(job.waits and not job.held for job in jobs):
+        try:
+            forecast = ask(queue, now)
+            notes += forecast.notes
+        except ForecastError as error:
+            notes.append(f"no forecast: {error.message}; every job keeps its start")
+    try:
+        plans = replan(queue, jobs, forecast.series if forecast else None, now)
+    except InputError as error:
+        # Such as a grid of too many steps: the jobs have their starts, and keep them.
+        notes.append(f"no plan: {error.message}; every job keeps its start")
+        plans, forecast = replan(queue, jobs, None, now), None
+    return Round(queue, now, tuple(jobs), tuple(plans), forecast, tuple(notes))
+
+
+def may_move(job: QueuedJob, user: str) -> bool:
+    """Whether this user may say when the job starts: root everybody's, others their own."""
+    return os.getuid() == 0 or job.user == user
+
+
+def move(plan: Planned, now: datetime | None = None) -> str | None:
+    """Give a job its planned start. Returns a sentence where Slurm refused, such as for a job that has started.
+
+    The start is bounded once more by the latest safe one, whatever the plan says.
+    """
+    now = now or datetime.now(UTC)
+    start = min(plan.start_at, plan.latest_at)
+    when = "now" if start <= now else f"{start.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+    return _update(plan.job.job_id, f"StartTime={when}")
+
+
+def release(job: QueuedJob) -> str | None:
+    """Let a job start as soon as Slurm has room, and leave it alone from then on. Returns as ``move`` does."""
+    comment = with_ticket(job.comment, replace(job.ticket, released=True))
+    return _update(job.job_id, "StartTime=now", f"Comment={comment}")
+
+
+def _update(job_id: str, *changes: str) -> str | None:
+    try:
+        code, out, err = commands.run(["scontrol", "update", f"JobId={job_id}", *changes], timeout_s=30)
+    except SetupError as error:
+        return error.message
+    return None if code == 0 else commands.first_line(err or out)

@@ -1,0 +1,132 @@
+"""How a job comes into a low-carbon queue: what the queue adds to its file, and its place among the others."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.jobspec import JobSpec
+from hpcfrugal.planning.plan import Expectation, Plan
+from hpcfrugal.queues.board import QueuedJob, read_board
+from hpcfrugal.queues.replan import Planned, place
+from hpcfrugal.queues.settings import Queue
+from hpcfrugal.queues.ticket import Ticket, with_ticket
+
+_COMMENT = "--comment="
+
+
+def entered(spec: JobSpec, queue: Queue) -> JobSpec:
+    """The job with what the queue says wherever its own file says nothing."""
+    resources, schedule = spec.resources, spec.schedule
+    if spec.directives and any("--partition" in line or " -p" in line for line in spec.directives):
+        partition = resources.partition
+    else:
+        partition = resources.partition or queue.partition
+    bound = schedule.max_delay if schedule.deadline is not None else schedule.max_delay or queue.max_delay
+    return spec.model_copy(
+        update={
+            "resources": resources.model_copy(
+                update={"partition": partition, "qos": resources.qos or queue.qos}
+            ),
+            "schedule": schedule.model_copy(
+                update={
+                    "queue": queue.name,
+                    "max_delay": bound,
+                    "zone": schedule.zone or queue.zone,
+                    "signal": schedule.signal or queue.signal,
+                    "min_saving": queue.min_saving if schedule.min_saving is None else schedule.min_saving,
+                }
+            ),
+        }
+    )  # fmt: skip
+
+
+def ticket_of(spec: JobSpec, queue: Queue, latest: datetime) -> Ticket:
+    """The ticket of a job whose latest safe start is ``latest``."""
+    limit = spec.resources.time
+    odd = limit is not None and limit % timedelta(minutes=1) != timedelta()
+    return Ticket(queue.name, latest, spec.schedule.earliest, limit if odd else None)
+
+
+def with_comment(spec: JobSpec, ticket: Ticket) -> JobSpec:
+    """The job with its ticket in its comment, beside the comment that its file asks for."""
+    own = [flag.removeprefix(_COMMENT) for flag in spec.sbatch if flag.startswith(_COMMENT)]
+    others = tuple(flag for flag in spec.sbatch if not flag.startswith(_COMMENT))
+    comment = with_ticket(own[-1] if own else "", ticket)
+    return spec.model_copy(update={"sbatch": (*others, f"{_COMMENT}{comment}")})
+
+
+def placed(
+    spec: JobSpec, plan: Plan, queue: Queue, ticket: Ticket, now: datetime, board: Sequence[QueuedJob] | None = None
+) -> Plan:
+    """The plan of a job with a start within the queue's capacity, beside all that wait and run there now.
+
+    Without a forecast the plan stays as it is: a start that is safe, whoever else starts then.
+
+    Raises:
+        SetupError: Slurm does not say what is in the queue.
+    """
+    if plan.grid is None or plan.segments or plan.limit is None:
+        return plan
+    found = place(queue, read_board() if board is None else board, _as_queued(spec, plan, ticket, now),
+                  _series(plan.grid.series), now)  # fmt: skip
+    plan = replace(plan, reason=_reason(queue, found), expected=_expected(plan.expected, found), best=None)
+    if found.start_at <= now:
+        return replace(plan, action="start-now", begin_at=None, start_at=plan.soonest_at)
+    return replace(plan, action="wait", begin_at=found.start_at, start_at=found.start_at)
+
+
+def _expected(expected: Expectation | None, found: Planned) -> Expectation | None:
+    """The expectation at the start in the queue, by the forecast's own figures; the band as wide as it was."""
+    if expected is None or found.saving is None or found.planned_g_per_kwh is None or found.now_g_per_kwh is None:
+        return None
+    low, high = (found.saving + edge - expected.saving for edge in expected.band)
+    now_g = None if expected.now_g is None else expected.now_g * found.now_g_per_kwh / expected.now_g_per_kwh
+    return replace(
+        expected,
+        now_g_per_kwh=found.now_g_per_kwh,
+        now_forecast_g_per_kwh=found.now_g_per_kwh,
+        then_g_per_kwh=found.planned_g_per_kwh,
+        then_forecast_g_per_kwh=found.planned_g_per_kwh,
+        saving=found.saving,
+        band=(low, high),
+        now_g=now_g,
+        then_g=None if now_g is None else now_g * (1 - found.saving),
+    )
+
+
+def _reason(queue: Queue, found: Planned) -> str:
+    return f"queue {queue.name}: {found.why}"
+
+
+def _series(series: CarbonSeries) -> CarbonSeries:
+    """Without the piece of a slot at its start: cut at an odd second it would ask for steps of seconds."""
+    edges = series.edges_us
+    if len(edges) < 3:
+        return series
+    length = edges[2] - edges[1]
+    return replace(series, edges_us=(edges[1] - length, *edges[1:])) if edges[1] - edges[0] < length else series
+
+
+def _as_queued(spec: JobSpec, plan: Plan, ticket: Ticket, now: datetime) -> QueuedJob:
+    """The job as it will stand in Slurm's queue."""
+    resources = spec.resources
+    nodes = resources.min_nodes or 1
+    return QueuedJob(
+        job_id="0",
+        user=getpass.getuser(),
+        name=spec.name,
+        state="PENDING",
+        nodes=nodes,
+        cpus=max(nodes, (resources.ntasks or 1) * (resources.cpus_per_task or 1)),
+        limit=plan.limit,
+        submit_at=now.astimezone(UTC),
+        begin_at=None,
+        end_at=None,
+        held=False,
+        comment="",
+        ticket=ticket,
+    )

@@ -1,0 +1,71 @@
+"""What a job of a low-carbon queue carries in Slurm itself, in its comment: the queue, and by when it must start.
+
+The controller needs nothing but this and the job's own fields, so it can be stopped, moved or lost. A user can change
+the comment of a job, which is no harm: it is that user's job, and the queue's own longest delay holds besides.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from hpcfrugal.queues.settings import NAME
+
+_TICKET = re.compile(r"(?:^|\s)hpcfrugal:(queue=[A-Za-z0-9_.=;-]+)(?=\s|$)")
+_INSTANT = re.compile(r"\d{1,11}", re.ASCII)
+_SECONDS = re.compile(r"[1-9]\d{0,8}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """``latest`` is the latest safe start, ``earliest`` the one the job itself asked for, ``limit`` its time limit
+    where that is no whole number of minutes, to which Slurm would round it up. ``released``: its user wants it to
+    start now, and it is not put off any more. Instants are aware UTC of whole seconds.
+    """
+
+    queue: str
+    latest: datetime
+    earliest: datetime | None = None
+    limit: timedelta | None = None
+    released: bool = False
+
+    def text(self) -> str:
+        """As it stands in a comment. The latest start is rounded down, the earliest up, to seconds."""
+        parts = [f"queue={self.queue}", f"latest={int(self.latest.timestamp())}"]
+        if self.earliest is not None:
+            parts.append(f"earliest={-int(-self.earliest.timestamp() // 1)}")
+        if self.limit is not None:
+            parts.append(f"limit={-int(-self.limit.total_seconds() // 1)}")
+        return "hpcfrugal:" + ";".join([*parts, *(["released=1"] if self.released else [])])
+
+
+def read_ticket(comment: str) -> Ticket | None:
+    """The ticket in a comment; None where there is none that makes sense. Of several the last one holds."""
+    found = _TICKET.findall(comment)
+    if not found:
+        return None
+    fields = dict(part.partition("=")[::2] for part in found[-1].split(";"))
+    latest = _instant(fields.get("latest"))
+    if latest is None or not NAME.fullmatch(fields["queue"]):
+        return None
+    seconds = fields.get("limit", "")
+    return Ticket(
+        fields["queue"],
+        latest,
+        _instant(fields.get("earliest")),
+        timedelta(seconds=int(seconds)) if _SECONDS.fullmatch(seconds) else None,
+        released=fields.get("released") == "1",
+    )
+
+
+def with_ticket(comment: str, ticket: Ticket) -> str:
+    """A comment with this ticket in it instead of any other; what else it says stays."""
+    rest = _TICKET.sub("", comment).strip()
+    return f"{rest} {ticket.text()}" if rest else ticket.text()
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None or not _INSTANT.fullmatch(text):
+        return None
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text))

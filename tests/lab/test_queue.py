@@ -1,0 +1,199 @@
+"""Forty jobs of alice and bob through a low-carbon queue of two nodes, on a clock of seconds: the forecast is revised
+three times, the controller is killed twice, and every job runs in time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import SCRIPT, Lab
+
+pytestmark = pytest.mark.lab
+
+SLOT_S = 10
+SLOTS = 60
+LIMIT_S = 10
+DELAY_S = 300
+CAPACITY = 2
+JOBS = 20
+NASTY = "a'; rm -rf ~ #|x"
+
+
+class Green:
+    """Settings that alice, bob and the operator share, and a spool each."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.grid = folder / "grid.json"
+        self.start = datetime.now(UTC).replace(microsecond=0)
+        draw = random.Random(4)
+        self.actual = [draw.choice([60, 90, 250, 300, 420]) + draw.randrange(20) for _ in range(SLOTS)]
+        self.issues: list[dict[str, Any]] = []
+        settings = folder / "config/hpcfrugal/config.toml"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(
+            f'[carbon]\nzone = "XX"\nprovider = "lab"\n[forecasts.lab]\nkind = "file"\npath = "{self.grid}"\n'
+            f'[queues.green]\nmax_delay = "{DELAY_S}s"\ncapacity = {CAPACITY}\nstep = "1s"\n'
+        )
+        for user in ("alice", "bob", "root"):
+            (folder / user).mkdir()
+            lab.exec(["chown", f"{user}:", str(folder / user)])
+
+    def series(self, values: list[int], **more: str) -> dict[str, Any]:
+        return {"zone": "XX", "start": self.start.isoformat(), "step_s": SLOT_S, "g_per_kwh": values, **more}
+
+    def issue(self, error: float) -> None:
+        """A forecast of now, off by this share at random."""
+        draw = random.Random(error)
+        told = [round(value * (1 + draw.uniform(-error, error))) for value in self.actual]
+        self.issues.append(self.series(told, kind="forecast", issued_at=datetime.now(UTC).isoformat()))
+        self.tell(self.issues)
+
+    def tell(self, series: list[dict[str, Any]]) -> None:
+        fresh = self.grid.with_suffix(".new")
+        fresh.write_text(json.dumps(series))
+        fresh.rename(self.grid)
+
+    def env(self, user: str) -> dict[str, str]:
+        own = self.folder / user
+        return {
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "XDG_DATA_HOME": str(own / "data"),
+            "XDG_CACHE_HOME": str(own / "cache"),
+        }
+
+    def run(self, user: str, *argv: str) -> str:
+        return self.lab.exec(argv, user=user, cwd=str(self.folder / user), env=self.env(user)).stdout
+
+    def submit(self, user: str, count: int) -> list[str]:
+        names = []
+        for number in range(count):
+            path = self.folder / user / f"{number}.yaml"
+            job = {
+                "name": NASTY if number == 0 else f"job-{number}",
+                "command": "end=$((SECONDS + 2)); while [ $SECONDS -lt $end ]; do :; done",
+                "output": "/dev/null",
+                "resources": {"time": f"0:{LIMIT_S}", "mem": "50M"},
+                "energy": {"interval": "0.5s", "record": "1s"},
+            }
+            path.write_text(yaml.safe_dump(job))
+            names.append(str(path))
+        out = self.run(user, "hpcfrugal", "submit", "--queue", "green", "--json", *names)
+        told = [json.loads(line) for line in out.splitlines()]
+        assert {one["plan"]["queue"] for one in told} == {"green"}
+        return [one["job_id"] for one in told]
+
+    def controller(self) -> subprocess.Popen[bytes]:
+        """`queue run` as root, in a process group of its own that can be killed whole."""
+        words = [str(SCRIPT), "exec", "--user", "root"]
+        for name, value in self.env("root").items():
+            words += ["--env", f"{name}={value}"]
+        log = (self.folder / "controller.log").open("ab")
+        return subprocess.Popen(
+            [*words, "--", "hpcfrugal", "queue", "run", "--every", "1s"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """As the kernel would for want of memory."""
+    subprocess.run(["pkill", "-KILL", "-f", "hpcfrugal queue run"], check=False)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture
+def green(lab: Lab) -> Iterator[Green]:
+    lab.call("install")
+    folder = Path(f"/home/green-{time.time_ns()}")
+    folder.mkdir(mode=0o755)
+    yield Green(lab, folder)
+    subprocess.run(["pkill", "-KILL", "-f", "hpcfrugal queue run"], check=False)
+    lab.exec(["rm", "-rf", str(folder)])
+
+
+def accounts(green: Green, jobs: list[str]) -> dict[str, dict[str, str]]:
+    fields = "JobIDRaw,User,State,Submit,Start,End"
+    out = green.lab.exec(["sacct", "-aXPn", "-j", ",".join(jobs), "-o", fields], env={"TZ": "UTC"}).stdout
+    names = fields.split(",")
+    return {row[0]: dict(zip(names, row, strict=True)) for row in (line.split("|") for line in out.splitlines())}
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def test_forty_jobs_three_revisions_two_kills(green: Green) -> None:
+    green.issue(0.5)
+    jobs = [*green.submit("alice", JOBS), *green.submit("bob", JOBS)]
+    assert len(set(jobs)) == 2 * JOBS
+    # Each carries in Slurm itself a start that is safe, before any controller has run.
+    listed = json.loads(green.run("root", "hpcfrugal", "queue", "list", "--json"))["queues"][0]
+    for row in listed["jobs"]:
+        assert row["start_at"] <= row["latest_start_at"]
+    assert {row["user"] for row in listed["jobs"]} <= {"alice", "bob"}
+
+    controller = green.controller()
+    released = None
+    for error in (0.3, 0.1):
+        time.sleep(15)
+        kill(controller)
+        green.issue(error)
+        time.sleep(5)
+        controller = green.controller()
+        if released is None:
+            waiting = json.loads(green.run("bob", "hpcfrugal", "queue", "list", "--json"))["queues"][0]["jobs"]
+            assert {row["user"] for row in waiting} == {"bob"}
+            released = waiting[-1]["job_id"]
+            assert "starts as soon" in green.run("bob", "hpcfrugal", "queue", "release", released)
+    time.sleep(10)
+    green.issue(0.0)
+
+    until = time.monotonic() + DELAY_S + 60
+    while True:
+        rows = accounts(green, jobs)
+        if len(rows) == len(jobs) and not {row["State"] for row in rows.values()} & {"PENDING", "RUNNING"}:
+            break
+        assert time.monotonic() < until, rows
+        time.sleep(3)
+    kill(controller)
+    log = (green.folder / "controller.log").read_text()
+    assert "Traceback" not in log
+
+    assert {row["State"] for row in rows.values()} == {"COMPLETED"}, log
+    assert {row["User"] for row in rows.values()} == {"alice", "bob"}
+    late = timedelta(seconds=DELAY_S + LIMIT_S)
+    for row in rows.values():
+        assert at(row["End"]) <= at(row["Submit"]) + late
+    assert released is not None
+    assert at(rows[released]["Start"]) < green.start + timedelta(seconds=120)
+    spans = [(at(row["Start"]), at(row["End"])) for job, row in rows.items() if job != released]
+    for begin, _ in spans:
+        assert sum(start <= begin < end for start, end in spans) <= CAPACITY, log
+
+    # Afterwards, with what the grid really was.
+    green.tell([*green.issues, green.series(green.actual, kind="actual")])
+    total = 0
+    for user in ("alice", "bob"):
+        green.run(user, "hpcfrugal", "ledger", "sync")
+        savings = json.loads(green.run(user, "hpcfrugal", "report", "--savings", "--json"))
+        assert len(savings["jobs"]) == JOBS
+        assert {job["savings"] is None for job in savings["jobs"]} == {False}
+        total += len(savings["jobs"])
+    assert total == 2 * JOBS

@@ -1,0 +1,68 @@
+"""squeue's lines as jobs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hpcfrugal.queues.board import parse_board
+
+TICKET = "hpcfrugal:queue=green;latest=1795300000"
+
+
+def line(**cells: str) -> str:
+    known = {
+        "job_id": "17", "user": "alice", "state": "PENDING", "nodes": "2", "cpus": "16", "limit": "1:30:00",
+        "submit": "2026-11-21T09:00:00", "eligible": "2026-11-21T10:00:00", "end": "2026-11-21T11:30:00",
+        "reason": "BeginTime", "array": "N/A", "name": "train", "comment": TICKET,
+    }  # fmt: skip
+    return "\x1f".join((known | cells).values()) + "\x1f"
+
+
+def test_a_waiting_job() -> None:
+    (job,) = parse_board(line(name="a|b'; rm -rf ~ #", comment=f"my words {TICKET}") + "\n")
+    assert (job.job_id, job.user, job.name, job.nodes, job.cpus) == ("17", "alice", "a|b'; rm -rf ~ #", 2, 16)
+    assert (job.limit, job.waits, job.held) == (timedelta(minutes=90), True, False)
+    assert job.begin_at == datetime(2026, 11, 21, 10, tzinfo=UTC)
+    assert job.end_at is None
+    assert job.ticket.queue == "green"
+    assert job.comment == f"my words {TICKET}"
+
+
+def test_a_running_job() -> None:
+    (job,) = parse_board(line(state="RUNNING", reason="None"))
+    assert (job.waits, job.begin_at, job.end_at) == (False, None, datetime(2026, 11, 21, 11, 30, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("array", "nodes", "hours"),
+    [("1-5%2", 4, 4.5), ("0-9", 20, 1.5), ("1,3,5-7", 10, 1.5), ("0-8:2%5", 10, 1.5), ("4", 2, 1.5), ("1-[x", 2, 1.5)],
+)
+def test_an_array_is_all_its_tasks(array: str, nodes: int, hours: float) -> None:
+    (job,) = parse_board(line(array=array))
+    assert (job.nodes, job.limit) == (nodes, timedelta(hours=hours))
+
+
+@pytest.mark.parametrize("reason", ["JobHeldUser", "JobHeldAdmin", "Dependency", "DependencyNeverSatisfied"])
+def test_held_by_somebody(reason: str) -> None:
+    (job,) = parse_board(line(reason=reason))
+    assert job.held
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [{"comment": "(null)"}, {"comment": f"{TICKET}\x1fx"}, {"job_id": "x"}, {"nodes": ""}, {"state": "FAILED"}],
+)
+def test_what_does_not_count(cells: dict[str, str]) -> None:
+    assert list(parse_board(f"\nnonsense\n{line(**cells)}\n")) == []
+
+
+def test_without_limit_or_times() -> None:
+    (job,) = parse_board(line(limit="UNLIMITED", submit="N/A", eligible="N/A", nodes="2-4", cpus="2-4"))
+    assert (job.limit, job.submit_at, job.begin_at, job.nodes) == (None, None, None, 2)
+
+
+def test_a_limit_that_slurm_rounded_up() -> None:
+    (job,) = parse_board(line(state="RUNNING", limit="1:00", comment=f"{TICKET};limit=20"))
+    assert (job.limit, job.end_at) == (timedelta(seconds=20), datetime(2026, 11, 21, 11, 29, 20, tzinfo=UTC))

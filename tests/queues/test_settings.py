@@ -1,0 +1,106 @@
+"""What the settings may say of a queue, and what is said of mistakes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+import hpcfrugal.config
+from hpcfrugal.config import Config, load_config
+from hpcfrugal.errors import InputError
+from hpcfrugal.queues.settings import queues, the_queue
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(hpcfrugal.config, "SITE_DIR", tmp_path)
+    return tmp_path
+
+
+def config(site: Path, text: str) -> Config:
+    (site / "config.toml").write_text(text)
+    return load_config({"HOME": str(site / "nobody")})
+
+
+def test_all_that_can_be_said(site: Path) -> None:
+    found = queues(
+        config(
+            site,
+            """
+            [queues.green]
+            partition = "batch"
+            qos = "green"
+            max_delay = "1d"
+            capacity = { "08:00" = 10, "20:30" = 40 }
+            unit = "cpus"
+            zone = "FR"
+            signal = "marginal"
+            min_saving = "10 %"
+            hysteresis = 0
+            step = "10m"
+            [queues.night]
+            max_delay = "12h"
+            capacity = 4
+            """,
+        )
+    )
+    green = found["green"]
+    assert (green.partition, green.qos, green.unit, green.zone, green.signal) == (
+        "batch",
+        "green",
+        "cpus",
+        "FR",
+        "marginal",
+    )
+    assert (green.max_delay, green.step) == (timedelta(days=1), timedelta(minutes=10))
+    assert (green.min_saving, green.hysteresis) == (0.1, 0.0)
+    at = {clock: green.capacity_at(clock) for clock in (0, 479, 480, 1229, 1230, 1439, 1440)}
+    assert at == {0: 40, 479: 40, 480: 10, 1229: 10, 1230: 40, 1439: 40, 1440: 40}
+    assert found["night"].capacity_at(1000) == 4
+
+
+def test_all_mistakes_at_once(site: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        queues(
+            config(
+                site,
+                """
+                [queues.green]
+                capcity = 3
+                unit = "racks"
+                max_delay = "-1h"
+                min_saving = "200 %"
+                step = "1d"
+                [queues."a b"]
+                max_delay = "1h"
+                capacity = { "25:00" = 1 }
+                qos = ""
+                hysteresis = nan
+                """,
+            )
+        )
+    text = caught.value.message
+    for said in (
+        "queues.green.capcity: is not a setting of a queue",
+        "did you mean capacity?",
+        "queues.green.unit: needs nodes or cpus",
+        "queues.green.max_delay: ",
+        "queues.green.min_saving: needs a share",
+        "queues.green.step: needs a time from 1s to 1h",
+        "queues.green.capacity: is needed",
+        "queues.a b: is not a queue's name",
+        "queues.a b.capacity: '25:00' is no time of day",
+        "queues.a b.qos: needs a name",
+        "queues.a b.hysteresis: needs a share",
+    ):
+        assert said in text
+    assert caught.value.exit_code == 2
+
+
+def test_a_queue_that_is_not_there(site: Path) -> None:
+    settings = config(site, '[queues.green]\nmax_delay = "1h"\ncapacity = 1\n')
+    assert the_queue(settings, "green", where="x").name == "green"
+    with pytest.raises(InputError, match=r"job.yaml: schedule.queue: there is no queue 'gren'.*did you mean green"):
+        the_queue(settings, "gren", where="job.yaml: schedule.queue")

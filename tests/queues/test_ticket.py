@@ -1,0 +1,61 @@
+"""A job's ticket in its comment, written and read back, among whatever else stands there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcfrugal.queues.ticket import Ticket, read_ticket, with_ticket
+
+LATEST = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "comment", ["", "my own words", "a'; rm -rf ~ #", "x|y", "hpcfrugal:", "hpcfrugal:queue=", "ü"]
+)
+@pytest.mark.parametrize(
+    "ticket", [Ticket("green", LATEST), Ticket("a.b-c_1", LATEST, LATEST, timedelta(seconds=20), released=True)]
+)
+def test_there_and_back(comment: str, ticket: Ticket) -> None:
+    text = with_ticket(comment, ticket)
+    assert read_ticket(text) == ticket
+    assert comment.strip() in text
+    # The newest replaces the one before, and the rest stays.
+    later = Ticket("green", LATEST + timedelta(hours=1))
+    assert read_ticket(with_ticket(text, later)) == later
+    assert with_ticket(with_ticket(text, later), ticket) == text
+
+
+def test_seconds_are_rounded_to_the_safe_side() -> None:
+    odd = timedelta(microseconds=300_000)
+    assert read_ticket(Ticket("q", LATEST + odd, LATEST + odd).text()) == Ticket(
+        "q", LATEST, LATEST + timedelta(seconds=1)
+    )
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "(null)",
+        "hpcfrugal:queue=green",
+        "hpcfrugal:queue=green;latest=",
+        "hpcfrugal:queue=green;latest=-5",
+        "hpcfrugal:queue=green;latest=1e9",
+        "hpcfrugal:queue=green;latest=999999999999",
+        "xhpcfrugal:queue=green;latest=5",
+        "hpcfrugal:queue=.green;latest=5",
+        "hpcfrugal:queue=green;latest=5,x",
+        "hpcfrugal:latest=5;queue=green",
+    ],
+)
+def test_what_is_no_ticket(comment: str) -> None:
+    assert read_ticket(comment) is None
+
+
+@given(st.text())
+def test_any_comment_can_be_read(comment: str) -> None:
+    read_ticket(comment)
+    assert read_ticket(with_ticket(comment, Ticket("green", LATEST))) == Ticket("green", LATEST)
