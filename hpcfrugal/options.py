@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from hpcfrugal.units import format_walltime
@@ -17,15 +18,31 @@ _VALUED = (
 )  # fmt: skip
 
 
-def sbatch_options(spec: JobSpec) -> list[str]:
-    """The options that a job's own keys stand for, then its further ones as they were given."""
+def begin_option(at: datetime) -> str:
+    """``--begin`` for an instant, cut to the second, in the local time of this machine.
+
+    sbatch reads a time without a zone as that of the machine it runs on (sbatch(1)). In the hour that the clock goes
+    through twice such a time means two instants; there the seconds since 1970 are written, which sbatch reads behind
+    "uts" (``parse_time`` in Slurm's src/common/parse_time.c).
+    """
+    local = at.astimezone()
+    if local.replace(tzinfo=None, fold=0).timestamp() != local.replace(tzinfo=None, fold=1).timestamp():
+        return f"--begin=uts{int(at.timestamp())}"
+    return f"--begin={local:%Y-%m-%dT%H:%M:%S}"
+
+
+def sbatch_options(spec: JobSpec, *, begin: datetime | None = None) -> list[str]:
+    """The options that a job's own keys stand for, then its further ones as they were given.
+
+    ``begin`` is the moment from which on it may start, where that was planned, else ``schedule.earliest``.
+    """
     options = [f"--job-name={spec.name}"]
     for key, value in (("chdir", spec.workdir), ("output", spec.output), ("error", spec.error)):
         if value is not None:
             options.append(f"--{key}={value}")
-    if spec.schedule.earliest is not None:
-        # sbatch reads a time without a zone as that of the machine it runs on (sbatch(1), --begin).
-        options.append(f"--begin={spec.schedule.earliest.astimezone():%Y-%m-%dT%H:%M:%S}")
+    begin = begin or spec.schedule.earliest
+    if begin is not None:
+        options.append(begin_option(begin))
     resources = spec.resources
     if resources.time is not None:
         options.append(f"--time={format_walltime(resources.time)}")

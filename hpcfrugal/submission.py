@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import re
 import secrets
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpcfrugal import __version__
 from hpcfrugal.backends.base import Backend, Submitted
@@ -25,8 +26,11 @@ from hpcfrugal.errors import HpcfrugalError, InputError, Problem, SetupError
 from hpcfrugal.jobspec import JobSpec, job_from_mapping, load_job
 from hpcfrugal.jobspec.batch_script import read_directives
 from hpcfrugal.options import sbatch_options
-from hpcfrugal.render import DEFAULT_PYTHONS, Rendered, UserScript, render
+from hpcfrugal.render import DEFAULT_PYTHONS, Rendered, SegmentPlan, UserScript, render
 from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
+
+if TYPE_CHECKING:
+    from hpcfrugal.planning.plan import Plan
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
@@ -37,7 +41,10 @@ _HELD_BY_SLURM = ("cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_node"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A job that is checked and rendered, with nothing written yet."""
+    """A job that is checked, planned and rendered, with nothing written yet.
+
+    ``plan`` is None for a job that starts as soon as it can, ``zone`` where no grid zone is known.
+    """
 
     source: Path
     spec: JobSpec
@@ -48,13 +55,18 @@ class Prepared:
     rendered: Rendered
     arguments: tuple[str, ...]
     user_script: bytes | None
+    plan: Plan | None
+    zone: str | None
 
 
-def prepare(source: Path, backend: Backend, config: Config, *, now: datetime | None = None) -> Prepared:
-    """Load, check and render a job file. Writes nothing.
+def prepare(
+    source: Path, backend: Backend, config: Config, *, now: datetime | None = None, start_now: bool = False
+) -> Prepared:
+    """Load, check, plan and render a job file. Writes nothing. With ``start_now`` it is not put off.
 
     Raises:
         InputError: every problem of the file at once.
+        SetupError: there is no forecast, and the file says ``require_forecast``.
     """
     spec = load_job(source)
     slurm = backend.name != "local"
@@ -67,7 +79,9 @@ def prepare(source: Path, backend: Backend, config: Config, *, now: datetime | N
     if spec.script is not None:
         user_script = _read_script(Path(spec.script), source)
         script = UserScript(_interpreter(user_script), str(run_dir.user_script), _text(user_script))
-    flags = flags_for(spec)
+    plan = _plan(spec, source, config, created_at, slurm=slurm, start_now=start_now)
+    segments = _segments(spec, plan)
+    flags = flags_for(spec, begin=plan.begin_at if plan is not None else None, interrupted=segments is not None)
     rendered = render(
         spec,
         flags=[flag for flag in flags if not _needs_argv(flag)],
@@ -78,10 +92,46 @@ def prepare(source: Path, backend: Backend, config: Config, *, now: datetime | N
         pythons=config.sidecar_python or (sys.executable, *DEFAULT_PYTHONS),
         template_dirs=template_dirs(),
         where=str(source),
+        segments=segments,
     )
     workdir = Path(spec.workdir) if spec.workdir else Path.cwd()
     arguments = tuple(flag for flag in flags if _needs_argv(flag))
-    return Prepared(source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script)
+    zone = spec.schedule.zone or config.carbon_zone
+    return Prepared(source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone)
+
+
+def _plan(spec: JobSpec, source: Path, config: Config, now: datetime, *, slurm: bool, start_now: bool) -> Plan | None:
+    """When to run. A job that starts as soon as it can needs no plan, nor what makes one."""
+    schedule = spec.schedule
+    if schedule.effective_policy == "asap":
+        return None
+    from hpcfrugal.planning.job_plan import plan_job, start_now_plan
+
+    if start_now:
+        return start_now_plan(spec, now, "--now was given")
+    if slurm:
+        return plan_job(spec, config, now=now, where=str(source), options=sbatch_options(spec))
+    if schedule.require_forecast:
+        # It starts at once either way, but not where the forecast that it asks for is not there.
+        plan_job(spec, config, now=now, where=str(source), slurm=False)
+    return start_now_plan(spec, now, "this machine starts jobs at once")
+
+
+def _segments(spec: JobSpec, plan: Plan | None) -> SegmentPlan | None:
+    """What the batch script of a job in segments needs to know of its plan."""
+    told = spec.schedule.interruptible
+    if plan is None or not plan.segments or told is None or plan.limit is None or plan.deadline_at is None:
+        return None
+    return SegmentPlan(
+        windows=tuple((int(start.timestamp()), math.ceil(end.timestamp())) for start, end in plan.segments),
+        limit_s=math.ceil(plan.limit.total_seconds()),
+        deadline_s=int(plan.deadline_at.timestamp()),
+        margin_s=math.ceil(plan.wait_most.total_seconds()) if plan.wait_most is not None else 0,
+        signal=told.signal,
+        grace_s=math.ceil(told.grace.total_seconds()),
+        restart_cost_s=math.ceil(told.restart_cost.total_seconds()),
+        checkpoint_cost_s=math.ceil(told.checkpoint_cost.total_seconds()),
+    )
 
 
 def _needs_argv(flag: str) -> bool:
@@ -90,19 +140,19 @@ def _needs_argv(flag: str) -> bool:
 
 
 def schedule_left_out(prepared: Prepared, *, slurm: bool) -> list[str]:
-    """Keys of ``schedule`` that are kept with the run but do not yet decide when it starts.
-
-    Raises:
-        SetupError: the job is to be refused without a forecast, and there is none.
-    """
+    """What of ``schedule`` does not decide when the job starts, a sentence each."""
     schedule = prepared.spec.schedule
-    if schedule.require_forecast:
-        raise SetupError(
-            f"{prepared.source}: schedule.require_forecast: there is no carbon-intensity forecast to be had yet",
-            hint="take the key out to let the job start as soon as it can",
-        )
-    acted_on = {"require_forecast", "earliest"} if slurm else {"require_forecast"}
-    return sorted(key for key in schedule.model_fields_set - acted_on if getattr(schedule, key) is not None)
+    values = {key: getattr(schedule, key) for key in schedule.model_fields_set}
+    told = {key for key, value in values.items() if value is not None and value is not False}
+    acted_on = {"policy", "earliest"} if slurm else {"policy", "require_forecast"}
+    if schedule.effective_policy == "asap":
+        why = "the job starts as soon as it can"
+    elif slurm:
+        why, acted_on = "low-carbon queues are not served yet", told - {"queue"}
+    else:
+        why = "this machine starts jobs at once"
+    left_out = ", ".join(f"schedule.{key}" for key in sorted(told - acted_on))
+    return [f"not acted on: {left_out}; {why}"] if left_out else []
 
 
 def not_held_to(prepared: Prepared, *, slurm: bool) -> list[str]:
@@ -176,7 +226,8 @@ def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
             "source": str(prepared.source),
             "template": prepared.rendered.template_path,
             "spec": public_spec(prepared.spec),
-            "plan": None,
+            "carbon": {"zone": prepared.zone},
+            "plan": None if prepared.plan is None else prepared.plan.to_json(),
         },
     )
     if prepared.spec.energy.enabled:
@@ -204,9 +255,15 @@ def public_spec(spec: JobSpec) -> dict[str, Any]:
     return data
 
 
-def flags_for(spec: JobSpec) -> list[str]:
-    """Options for the #SBATCH lines; those that a script's own lines state already are not repeated."""
-    options = sbatch_options(spec)
+def flags_for(spec: JobSpec, *, begin: datetime | None = None, interrupted: bool = False) -> list[str]:
+    """Options for the #SBATCH lines; those that a script's own lines state already are not repeated.
+
+    ``begin`` is the planned begin. A job that is ``interrupted`` is put back in the queue, and goes on in its output.
+    """
+    options = sbatch_options(spec, begin=begin)
+    if interrupted:
+        given = {option.partition("=")[0] for option in options}
+        options += [option for option in ("--requeue", "--open-mode=append") if option.partition("=")[0] not in given]
     if not spec.directives:
         return options
     stated = read_directives("\n".join(spec.directives), "script").values

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("cancel", "Cancel jobs."),
     "report": ("report", "Report energy per job and over a period."),
     "forecast": ("forecast", "Show the grid's carbon intensity to come."),
+    "queue": ("queue", "Low-carbon queues: who waits in them, and the service that plans them."),
     "ledger": ("ledger", "Bring the ledger up to date, check it, rebuild it."),
     "site": ("site", "Serve a site: log the power of its nodes."),
     "doctor": ("doctor", "Say what works here and what to do about the rest."),

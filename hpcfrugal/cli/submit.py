@@ -20,13 +20,17 @@ from hpcfrugal.text import printable
 @click.command()
 @click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB...")
 @click.option("--dry-run", is_flag=True, help="Print the exact script and submit nothing.")
+@click.option("--now", "start_now", is_flag=True, help="Start as soon as possible, however clean the grid is.")
 @click.option("--wait", is_flag=True, help="Wait for the job, show its progress and report, end with its exit code.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Where to run; by default Slurm wherever it is found.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a job.")
-def submit(jobs: tuple[Path, ...], dry_run: bool, wait: bool, backend: str | None, as_json: bool) -> None:
+def submit(
+    jobs: tuple[Path, ...], dry_run: bool, start_now: bool, wait: bool, backend: str | None, as_json: bool
+) -> None:
     """Submit job files (job.yaml) or existing batch scripts (train.sh).
 
-    All files are checked before the first is submitted.
+    All files are checked and planned before the first is submitted. A job whose schedule lets it wait is given to Slurm
+    with the start that is expected to be cleanest.
 
     \b
     hpcfrugal submit job.yaml
@@ -35,10 +39,11 @@ def submit(jobs: tuple[Path, ...], dry_run: bool, wait: bool, backend: str | Non
     """
     config = load_config()
     chosen = select(backend, config)
-    prepared = _prepare_all(jobs, chosen, config)
+    prepared = _prepare_all(jobs, chosen, config, start_now=start_now)
     if dry_run:
         for job in prepared:
             click.echo(job.rendered.data, nl=False)
+            _say_plan(job, err=True)
         return
     slurm = chosen.name != "local"
     warnings = [_warnings(job, slurm=slurm) for job in prepared]
@@ -57,13 +62,13 @@ def submit(jobs: tuple[Path, ...], dry_run: bool, wait: bool, backend: str | Non
         sys.exit(wait_for(submitted, chosen, config, as_json=as_json))
 
 
-def _prepare_all(jobs: tuple[Path, ...], backend: Backend, config: Config) -> list[Prepared]:
+def _prepare_all(jobs: tuple[Path, ...], backend: Backend, config: Config, *, start_now: bool) -> list[Prepared]:
     prepared = []
     problems: list[Problem] = []
     hint = None
     for path in jobs:
         try:
-            prepared.append(prepare(path, backend, config))
+            prepared.append(prepare(path, backend, config, start_now=start_now))
         except InputError as error:
             problems += error.problems
             hint = hint or error.hint
@@ -73,11 +78,8 @@ def _prepare_all(jobs: tuple[Path, ...], backend: Backend, config: Config) -> li
 
 
 def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
-    """What of the job file will not be done, a sentence each. Raises what ``schedule_left_out`` raises."""
-    warnings = []
-    if left_out := schedule_left_out(job, slurm=slurm):
-        keys = ", ".join(f"schedule.{key}" for key in left_out)
-        warnings.append(f"not acted on yet: {keys}; the job starts as soon as it can")
+    """What of the job file will not be done, a sentence each."""
+    warnings = schedule_left_out(job, slurm=slurm)
     if not_held := not_held_to(job, slurm=slurm):
         warnings.append("this machine does not hold jobs to " + ", ".join(f"resources.{key}" for key in not_held))
     return warnings
@@ -95,9 +97,22 @@ def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[s
                     "name": job.spec.name,
                     "output": output,
                     "warnings": warnings,
+                    "plan": None if job.plan is None else job.plan.to_json(),
                 }
             )
         )
         return
     click.echo(f"Submitted job {submitted.job_id} on {submitted.cluster}")
     click.echo(f"Output: {printable(output)}")
+    _say_plan(job, err=False)
+
+
+def _say_plan(job: Prepared, *, err: bool) -> None:
+    """The decision on one line, and what had to be assumed for it or went wrong."""
+    if job.plan is None:
+        return
+    from hpcfrugal.planning.words import line
+
+    click.echo(line(job.plan), err=err)
+    for note in job.plan.notes:
+        click.echo(f"note: {printable(note)}", err=True)

@@ -88,7 +88,7 @@ def test_submit_several(box: Sandbox) -> None:
     assert [row["name"] for row in rows] == ["0", "1", "2"]
     assert len({row["job_id"] for row in rows}) == 3
     for row in rows:
-        assert set(row) == {"job_id", "cluster", "run_id", "run_dir", "name", "output", "warnings"}
+        assert set(row) == {"job_id", "cluster", "run_id", "run_dir", "name", "output", "warnings", "plan"}
         assert Path(row["run_dir"], "run.json").is_file()
         assert Path(row["output"]) == box.work / f"o{row['name']}"
         assert box.wait_over(row["job_id"]) == "COMPLETED"

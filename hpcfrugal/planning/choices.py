@@ -1,0 +1,82 @@
+"""What else a job could do: the starts that no other beats in carbon, in delay and, where given, in money."""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.carbon.instants import iso, parse_iso
+from hpcfrugal.errors import DataError, InputError, Problem
+from hpcfrugal.planner.errors import NotCovered
+from hpcfrugal.planner.pareto import Prices, pareto_front
+from hpcfrugal.planning.plan import Plan
+
+_LONGEST = 16 * 1024 * 1024
+
+
+def choices(plan: Plan, prices: Prices | None = None) -> list[dict[str, Any]]:
+    """The Pareto front of starts from the soonest to the latest safe one, by delay; as the forecast tells it.
+
+    Empty where there is no forecast. Intensities are those of the forecast, not corrected for its error.
+    """
+    if plan.grid is None or plan.duration is None:
+        return []
+    last = plan.latest_start_at or plan.grid.series.end - plan.duration
+    try:
+        front = pareto_front(
+            plan.grid.series, plan.soonest_at, max(plan.soonest_at, last) + plan.duration, plan.duration, prices
+        )
+    except NotCovered:
+        return []
+    kwh = None
+    if plan.expected is not None and plan.expected.power_w is not None:
+        kwh = plan.expected.power_w / 1000 * (plan.duration / timedelta(hours=1))
+    return [
+        {
+            "start_at": iso(option.start_at),
+            "end_at": iso(option.end_at),
+            "delay_s": option.delay.total_seconds(),
+            "g_per_kwh": option.mean_g_per_kwh,
+            "grams": None if kwh is None else kwh * option.mean_g_per_kwh,
+            "price_per_kwh": option.mean_price_per_kwh,
+            "price": None if kwh is None or option.mean_price_per_kwh is None else kwh * option.mean_price_per_kwh,
+            "currency": prices.currency if prices is not None else None,
+        }
+        for option in front
+    ]
+
+
+def read_prices(path: Path) -> Prices:
+    """Prices from CSV with a head: ``start`` (ISO 8601 with its zone), ``price_per_kwh`` and, if given, ``currency``.
+
+    A price holds until the next; the last one as long as the one before it. Raises InputError.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened.read(_LONGEST).splitlines()))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError.at(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    problems: list[Problem] = []
+    starts: list[datetime] = []
+    values: list[float] = []
+    for number, row in enumerate(rows, 2):
+        try:
+            starts.append(parse_iso(row["start"] or ""))
+            values.append(float(row["price_per_kwh"] or ""))
+        except (KeyError, TypeError, ValueError):
+            problems.append(Problem(f"{path}:{number}", "needs a start with its zone and a price_per_kwh"))
+            break
+    if not problems and len(starts) < 2:
+        problems.append(Problem(str(path), "needs two prices or more"))
+    steps = {after - before for before, after in pairwise(starts)}
+    if not problems and len(steps) != 1:
+        problems.append(Problem(str(path), "needs prices at equal distances"))
+    if problems:
+        raise InputError(problems)
+    try:
+        return Prices.from_values(starts[0], steps.pop(), values, currency=rows[0].get("currency") or "")
+    except DataError as error:
+        raise InputError.at(str(path), error.message) from None

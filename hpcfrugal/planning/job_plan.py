@@ -1,0 +1,97 @@
+"""One job's plan: asks Slurm, the ledger and the grid's forecast what they know, and decides on it."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from hpcfrugal.carbon.forecast import get_forecast
+from hpcfrugal.config import Config, cache_dir
+from hpcfrugal.errors import ForecastError
+from hpcfrugal.jobspec import JobSpec
+from hpcfrugal.planner.runtimes import Runtimes
+from hpcfrugal.planning.bounds import Bounds, bounds_of
+from hpcfrugal.planning.history import FEWEST_RUNS, History, like_jobs
+from hpcfrugal.planning.outlook import Outlook, Questions
+from hpcfrugal.planning.plan import Plan
+from hpcfrugal.planning.power import Power, expected_power
+from hpcfrugal.planning.proposal import Known, at_once, proposed
+
+ASSUMED = timedelta(hours=1)
+"""The run time to plan with where neither a time limit nor earlier runs say anything."""
+
+_LOOKED_AHEAD = timedelta(days=14)
+_DAY = timedelta(days=1)
+_POINTS = 8  # durations that a history is cut down to: enough to tell short runs from long ones
+
+
+def plan_job(
+    spec: JobSpec,
+    config: Config,
+    *,
+    now: datetime,
+    where: str,
+    slurm: bool = True,
+    options: Sequence[str] = (),
+    again: bool = False,
+) -> Plan:
+    """The plan of a job that is submitted ``now``; made in under five seconds, whoever does not answer.
+
+    Args:
+        where: the file's name in error messages.
+        slurm: whether Slurm can be asked; ``options`` are the job's, for ``sbatch --test-only``.
+        again: ask for the forecast even where an answer is kept.
+
+    Raises:
+        InputError: the deadline has passed, or the settings of a provider are wrong.
+        ForecastError: there is no forecast, and the file says ``require_forecast``.
+    """
+    schedule = spec.schedule
+    bounds_of(schedule, spec.resources.time, now, where=where)
+    questions = Questions(spec, options, now, cache_dir()) if slurm else None
+    pool = ThreadPoolExecutor(max_workers=1)
+    history_to_come = pool.submit(like_jobs, config.ledger, getpass.getuser(), spec.name)
+    forecast, trouble = None, None
+    try:
+        # From before now on, so that the slot that is running is there whole.
+        forecast = get_forecast(
+            config, schedule.zone, schedule.signal or "average", now - _DAY, now + _LOOKED_AHEAD, again=again
+        )
+    except ForecastError as error:
+        trouble = error
+    finally:
+        limit_stated = Outlook(limit=spec.resources.time, limit_source="time limit" if spec.resources.time else None)
+        outlook = questions.answers() if questions is not None else limit_stated
+        history = history_to_come.result()
+        pool.shutdown()
+    if trouble is not None and schedule.require_forecast:
+        raise ForecastError(f"{where}: schedule.require_forecast: {trouble.message}", hint=trouble.hint) from trouble
+    bounds = bounds_of(schedule, outlook.limit, now, where=where)
+    runtimes, source = _runtimes(history, outlook)
+    known = Known(spec, now, bounds, outlook, history, expected_power(spec.resources, history), runtimes, source)
+    if forecast is None:
+        assert trouble is not None
+        return at_once(known, f"no forecast: {trouble.message}")
+    return proposed(known, forecast)
+
+
+def start_now_plan(spec: JobSpec, now: datetime, reason: str) -> Plan:
+    """The plan of a job that is not put off whatever the grid is like; nobody is asked."""
+    limit = spec.resources.time
+    outlook = Outlook(limit=limit, limit_source="time limit" if limit is not None else None)
+    runtimes, source = _runtimes(History(), outlook)
+    bounds = Bounds(max(now, spec.schedule.earliest or now), None, None, limit)
+    return at_once(Known(spec, now, bounds, outlook, History(), Power(None, None), runtimes, source), reason)
+
+
+def _runtimes(history: History, outlook: Outlook) -> tuple[Runtimes, str]:
+    """Run times to plan with and where they come from."""
+    if len(history.runtimes) >= FEWEST_RUNS:
+        limit = outlook.limit or history.runtimes[-1]
+        count = len(history.runtimes)
+        return Runtimes.from_samples(history.runtimes, limit, points=_POINTS), f"history, {count} runs"
+    if outlook.limit is not None:
+        return Runtimes.certain(outlook.limit), outlook.limit_source or "time limit"
+    return Runtimes.certain(ASSUMED), "assumed: no time limit and no earlier runs are known"

@@ -1,0 +1,140 @@
+"""``hpcfrugal plan`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from planned import Planned
+from sandbox import Sandbox
+
+CLEAN_AT_8 = [300.0] * 8 + [30.0] * 4 + [300.0] * 36
+
+
+@pytest.fixture
+def planned(box: Sandbox, tmp_path: Path) -> Planned:
+    return Planned(box, tmp_path)
+
+
+def test_a_picture_and_what_it_means(planned: Planned) -> None:
+    planned.forecast(CLEAN_AT_8)
+    out = planned.box.ok("plan", planned.job({"max_delay": "12h"}))
+    assert out.startswith("XX: average carbon intensity in g/kWh, forecast by site\n")
+    marked = next(line for line in out.splitlines() if "━" in line)
+    bars = next(line for line in out.splitlines() if line.startswith("     0 └"))
+    place = (marked.index("━") - 8) / (len(bars) - 8)
+    assert place == pytest.approx(8 / 14, abs=0.02)
+    for text in (
+        "at once         300 g/kWh, ",
+        "as planned      ",
+        " in 8 of 10 cases",
+        "power           12 W (modelled: 1 CPU at full load)",
+        "run time        01:00:00 (time limit)",
+        "wait in queue   ",
+        "latest start    ",
+        "done by         ",
+        "given to Slurm  to begin at ",
+    ):
+        assert text in out
+    assert "\x1b" not in out, "colour is for terminals"
+    assert list(planned.box.spool.glob("*/*")) == []
+    assert not any("--test-only" not in call for call in planned.slurm.calls("sbatch"))
+
+
+def test_a_plain_terminal_gets_plain_characters(planned: Planned) -> None:
+    planned.forecast(CLEAN_AT_8)
+    env = {"LANG": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    result = planned.box.run("plan", planned.job({"max_delay": "12h"}), env=env)
+    assert result.code == 0
+    assert result.out.isascii()
+    assert "?" not in result.out
+    assert "====" in result.out
+    assert "g CO2e" in result.out
+
+
+def test_json_is_the_plan_with_what_else_could_be_done(planned: Planned) -> None:
+    start = planned.forecast([300.0, 300.0, 200.0, 250.0, 100.0, *[300.0] * 43])
+    told = json.loads(planned.box.ok("plan", "--json", planned.job({"max_delay": "12h"})))
+    assert (told["schema"], told["action"]) == (1, "wait")
+    choices = told["choices"]
+    levels = [choice["g_per_kwh"] for choice in choices]
+    assert levels == sorted(levels, reverse=True)
+    assert choices[0]["delay_s"] == 0
+    assert choices[-1]["g_per_kwh"] == 100
+    assert abs(datetime.fromisoformat(choices[-1]["start_at"]) - start - timedelta(hours=4)) < timedelta(seconds=1)
+    assert choices[-1]["grams"] == pytest.approx(1.2)
+    assert {choice["price"] for choice in choices} == {None}
+
+
+def test_prices_are_weighed_too(planned: Planned) -> None:
+    start = planned.forecast([300.0, 300.0, 200.0, 250.0, 100.0, *[300.0] * 43])
+    rows = [f"{(start + timedelta(hours=hour)).isoformat()},{0.1 if hour == 6 else 0.3},EUR" for hour in range(48)]
+    prices = planned.box.write("prices.csv", "\n".join(["start,price_per_kwh,currency", *rows, ""]))
+    told = json.loads(planned.box.ok("plan", "--json", "--prices", prices, planned.job({"max_delay": "12h"})))
+    cheapest = min(told["choices"], key=lambda choice: choice["price_per_kwh"])
+    assert (cheapest["price_per_kwh"], cheapest["currency"]) == (pytest.approx(0.1), "EUR")
+    assert cheapest["price"] == pytest.approx(0.0012)
+    cleanest = min(told["choices"], key=lambda choice: choice["g_per_kwh"])
+    assert cleanest["g_per_kwh"] == 100
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("start,price_per_kwh\n", "needs two prices or more"),
+        ("a,b\n1,2\n", "needs a start with its zone and a price_per_kwh"),
+        ("start,price_per_kwh\n2026-01-01T00:00,1\n", "needs a start with its zone and a price_per_kwh"),
+        ("start,price_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00Z,nan\n", "prices in '' refused"),
+        (
+            "start,price_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00Z,1\n2026-01-01T03:00Z,1\n",
+            "needs prices at equal distances",
+        ),
+    ],
+)
+def test_wrong_prices_are_refused(planned: Planned, text: str, said: str) -> None:
+    prices = planned.box.write("prices.csv", text)
+    result = planned.box.run("plan", "--prices", prices, planned.job({"max_delay": "12h"}))
+    assert result.code == 2
+    assert said in result.err
+    result = planned.box.run("plan", "--prices", planned.box.work / "none.csv", planned.job({"max_delay": "12h"}))
+    assert result.code == 2
+    assert "cannot be read: No such file" in result.err
+
+
+def test_without_a_forecast_the_plan_is_to_start_now(planned: Planned) -> None:
+    out = planned.box.ok("plan", planned.job({"max_delay": "12h"}))
+    assert out.startswith("Starts as soon as it can: no forecast: site")
+    told = json.loads(planned.box.ok("plan", "--json", planned.job({"max_delay": "12h"})))
+    assert (told["forecast"], told["choices"]) == (None, [])
+    result = planned.box.run("plan", planned.job({"max_delay": "12h", "require_forecast": True}))
+    assert result.code == 3
+
+
+def test_a_job_that_may_not_wait_is_told_so(planned: Planned) -> None:
+    planned.forecast(CLEAN_AT_8)
+    assert "Starts as soon as it can: its policy is asap" in planned.box.ok("plan", planned.job({}))
+
+
+def test_segments_are_listed(planned: Planned) -> None:
+    planned.forecast([300.0, 300.0, 10.0, 300.0, 10.0, 300.0, 10.0, *[300.0] * 41])
+    schedule = {"max_delay": "20h", "interruptible": {"min_segment": "10m"}}
+    out = planned.box.ok("plan", planned.job(schedule, resources={"time": "2:30:00"}))
+    assert "Runs in 3 segments from about " in out
+    assert sum(line.startswith("  segment ") for line in out.splitlines()) == 3
+
+
+def test_this_machine_is_said_to_start_jobs_at_once(planned: Planned) -> None:
+    planned.forecast(CLEAN_AT_8)
+    out = planned.box.ok("plan", "--backend", "local", planned.job({"max_delay": "12h"}))
+    assert "note: this machine starts jobs at once; only Slurm lets them wait" in out
+    assert planned.slurm.calls() == []
+
+
+def test_all_mistakes_of_a_file_are_told(planned: Planned) -> None:
+    result = planned.box.run("plan", planned.box.write("job.yaml", "command: true\nschedule: {polcy: asap}\n"))
+    assert result.code == 2
+    assert "polcy" in result.err
+    result = planned.box.run("plan", planned.job({"deadline": (datetime.now(UTC) - timedelta(1)).isoformat()}))
+    assert result.code == 2

@@ -1,0 +1,119 @@
+"""Planned jobs on a real Slurm cluster, on a forecast whose slots are seconds long."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Lab
+
+pytestmark = pytest.mark.lab
+
+SLOT_S = 10
+
+
+class Planner:
+    """alice with settings, spool and caches of her own in one folder."""
+
+    def __init__(self, lab: Lab, folder: Path) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.env = {
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "XDG_DATA_HOME": str(folder / "data"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+        }
+        settings = folder / "config/hpcfrugal/config.toml"
+        settings.parent.mkdir(parents=True)
+        forecast = folder / "forecast.json"
+        settings.write_text(
+            f'[carbon]\nzone = "XX"\nprovider = "lab"\n[forecasts.lab]\nkind = "file"\npath = "{forecast}"\n'
+        )
+
+    def forecast(self, values: list[int]) -> datetime:
+        """A forecast from now on."""
+        start = datetime.now(UTC).replace(microsecond=0)
+        told = {"zone": "XX", "issued_at": start.isoformat(), "start": start.isoformat(), "step_s": SLOT_S}
+        (self.folder / "forecast.json").write_text(json.dumps(told | {"g_per_kwh": values}))
+        return start
+
+    def run(self, *argv: str) -> str:
+        self.lab.exec(["chown", "-R", "alice:", str(self.folder)])
+        return self.lab.exec(argv, user="alice", cwd=str(self.folder), env=self.env).stdout
+
+    def submit(self, job: dict[str, Any]) -> dict[str, Any]:
+        path = self.folder / "job.yaml"
+        path.write_text(json.dumps(job))
+        told: dict[str, Any] = json.loads(self.run("hpcfrugal", "submit", "--json", str(path)))
+        return told
+
+
+@pytest.fixture
+def planner(lab: Lab) -> Iterator[Planner]:
+    lab.call("install")
+    folder = Path(f"/home/alice/plans-{time.time_ns()}")
+    folder.mkdir(mode=0o755)
+    yield Planner(lab, folder)
+    lab.exec(["rm", "-rf", str(folder)])
+
+
+def test_slurm_starts_a_job_when_its_power_is_clean(planner: Planner) -> None:
+    start = planner.forecast([300, 300, 300, 20, 20, 20, *[300] * 60])
+    clean = start + timedelta(seconds=3 * SLOT_S)
+    output = planner.folder / "out"
+    told = planner.submit(
+        {"command": "date +%s", "output": str(output), "resources": {"time": "0:20"}, "schedule": {"max_delay": "3m"}}
+    )
+    plan = told["plan"]
+    assert plan["action"] == "wait"
+    assert plan["wait"]["source"] is not None
+    begin = datetime.fromisoformat(plan["begin_at"])
+    assert clean - timedelta(seconds=10) <= begin <= clean + timedelta(seconds=SLOT_S)
+    shown = planner.run("squeue", "-h", "-j", told["job_id"], "-o", "%T %r").split()
+    assert shown == ["PENDING", "BeginTime"]
+    job = dict(cell.partition("=")[::2] for cell in planner.run("scontrol", "show", "job", told["job_id"]).split())
+    local = planner.run("date", "-d", plan["begin_at"], "+%Y-%m-%dT%H:%M:%S").strip()
+    assert job["EligibleTime"] == local
+    assert job["Deadline"] == "N/A"
+    until = time.monotonic() + 120
+    while not (output.exists() and output.read_text().strip()):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    ran_at = datetime.fromtimestamp(int(output.read_text()), UTC)
+    assert begin <= ran_at <= datetime.fromisoformat(plan["latest_start_at"])
+    run = json.loads((Path(told["run_dir"]) / "run.json").read_text())
+    assert run["plan"] == plan
+
+
+def test_a_job_in_segments_pauses_while_power_is_dirty(planner: Planner) -> None:
+    planner.forecast([300, 300, 20, 20, 20, 300, 300, 300, 300, 20, 20, 20, *[300] * 60])
+    output = planner.folder / "out"
+    command = "trap 'echo saved; exit 0' USR1; echo began $(date +%s); for i in $(seq 45); do sleep 1; done; echo done"
+    told = planner.submit(
+        {
+            "command": command,
+            "output": str(output),
+            "resources": {"time": "0:50"},
+            "schedule": {"max_delay": "4m", "interruptible": {"grace": "2s", "min_segment": "10s"}},
+        }
+    )
+    plan = told["plan"]
+    assert plan["action"] == "segments"
+    starts = [datetime.fromisoformat(segment["start_at"]).timestamp() for segment in plan["segments"]]
+    assert len(starts) == 2
+    until = time.monotonic() + 300
+    while not (output.exists() and "done" in output.read_text()):
+        assert time.monotonic() < until, output.read_text() if output.exists() else "no output"
+        time.sleep(1)
+    lines = output.read_text().splitlines()
+    began = [int(line.split()[1]) for line in lines if line.startswith("began")]
+    assert "saved" in lines
+    assert len(began) == 2
+    for planned, real in zip(starts, began, strict=True):
+        assert -5 <= real - planned <= 30, (starts, began)
