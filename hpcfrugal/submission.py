@@ -31,6 +31,7 @@ from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.plan import Plan
+    from hpcfrugal.queues.entry import Entrance
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
@@ -43,7 +44,8 @@ _HELD_BY_SLURM = ("cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_node"
 class Prepared:
     """A job that is checked, planned and rendered, with nothing written yet.
 
-    ``plan`` is None for a job that starts as soon as it can, ``zone`` where no grid zone is known.
+    ``plan`` is None for a job that starts as soon as it can, ``zone`` where no grid zone is known, ``pue`` where the
+    data centre's is not.
     """
 
     source: Path
@@ -57,12 +59,32 @@ class Prepared:
     user_script: bytes | None
     plan: Plan | None
     zone: str | None
+    pue: float | None = None
+
+
+@dataclass(slots=True)
+class Company:
+    """The jobs that are submitted together: in a queue, each leaves room for those before it."""
+
+    entrance: Entrance | None = None
 
 
 def prepare(
-    source: Path, backend: Backend, config: Config, *, now: datetime | None = None, start_now: bool = False
+    source: Path,
+    backend: Backend,
+    config: Config,
+    *,
+    now: datetime | None = None,
+    start_now: bool = False,
+    queue: str | None = None,
+    company: Company | None = None,
 ) -> Prepared:
-    """Load, check, plan and render a job file. Writes nothing. With ``start_now`` it is not put off.
+    """Load, check, plan and render a job file. Writes nothing.
+
+    Args:
+        start_now: it is not put off.
+        queue: the low-carbon queue to wait in, whatever the file says.
+        company: the jobs that it is submitted with.
 
     Raises:
         InputError: every problem of the file at once.
@@ -79,7 +101,9 @@ def prepare(
     if spec.script is not None:
         user_script = _read_script(Path(spec.script), source)
         script = UserScript(_interpreter(user_script), str(run_dir.user_script), _text(user_script))
-    plan = _plan(spec, source, config, created_at, slurm=slurm, start_now=start_now)
+    spec, plan = _planned(
+        spec, source, config, created_at, slurm=slurm, start_now=start_now, queue=queue, company=company or Company()
+    )
     segments = _segments(spec, plan)
     flags = flags_for(spec, begin=plan.begin_at if plan is not None else None, interrupted=segments is not None)
     rendered = render(
@@ -97,7 +121,36 @@ def prepare(
     workdir = Path(spec.workdir) if spec.workdir else Path.cwd()
     arguments = tuple(flag for flag in flags if _needs_argv(flag))
     zone = spec.schedule.zone or config.carbon_zone
-    return Prepared(source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone)
+    return Prepared(
+        source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone,
+        config.carbon_pue,
+    )  # fmt: skip
+
+
+def _planned(
+    spec: JobSpec,
+    source: Path,
+    config: Config,
+    now: datetime,
+    *,
+    slurm: bool,
+    start_now: bool,
+    queue: str | None,
+    company: Company,
+) -> tuple[JobSpec, Plan | None]:
+    """The job with what its queue adds to it, and when it runs."""
+    if queue is not None:
+        spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": queue})})
+    if not slurm or spec.schedule.queue is None:
+        return spec, _plan(spec, source, config, now, slurm=slurm, start_now=start_now)
+    from hpcfrugal.queues.entry import Entrance
+
+    entrance = company.entrance = company.entrance or Entrance(config)
+    spec, found = entrance.enter(spec, where=str(source))
+    plan = _plan(spec, source, config, now, slurm=slurm, start_now=start_now)
+    if found is not None and plan is not None:
+        spec, plan = entrance.place(spec, found, plan, now, released=start_now)
+    return spec, plan
 
 
 def _plan(spec: JobSpec, source: Path, config: Config, now: datetime, *, slurm: bool, start_now: bool) -> Plan | None:
@@ -148,7 +201,7 @@ def schedule_left_out(prepared: Prepared, *, slurm: bool) -> list[str]:
     if schedule.effective_policy == "asap":
         why = "the job starts as soon as it can"
     elif slurm:
-        why, acted_on = "low-carbon queues are not served yet", told - {"queue"}
+        return []
     else:
         why = "this machine starts jobs at once"
     left_out = ", ".join(f"schedule.{key}" for key in sorted(told - acted_on))
@@ -226,7 +279,7 @@ def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
             "source": str(prepared.source),
             "template": prepared.rendered.template_path,
             "spec": public_spec(prepared.spec),
-            "carbon": {"zone": prepared.zone},
+            "carbon": {"zone": prepared.zone, "pue": prepared.pue},
             "plan": None if prepared.plan is None else prepared.plan.to_json(),
         },
     )

@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"accounting"},
     "idle_power": {"config", "errors", "units"},
     "spool": {"text"},
-    "carbon": {"(package)", "config", "data", "errors", "units"},
+    "carbon": {"(package)", "accounting", "config", "data", "errors", "spool", "units"},
     # what runs on a node, and the file it travels in
     "sidecar": set(),
     "bundle": {"pynvml_cut"},
@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "backends": {"config", "errors", "idle_power", "spool", "units"},
     "doctor": {"backends", "config", "errors", "ledger", "meters", "render", "sidecar", "text"},
     "jobs": {"backends", "errors", "spool"},
-    "ledger": {"accounting", "data", "errors", "spool"},
+    "ledger": {"accounting", "carbon", "data", "errors", "spool"},
     "live": {"spool"},
     "local_run": {"(package)", "backends", "bundle", "config", "spool"},
     "meters": {"config", "errors", "spool", "units"},
@@ -56,15 +56,17 @@ ALLOWED: dict[str, set[str]] = {
         "accounting", "backends", "carbon", "config", "data", "errors", "jobspec", "ledger", "planner", "spool", "text",
         "units",
     },
+    "queues": {"backends", "carbon", "config", "errors", "jobspec", "planner", "planning", "units"},
     "report": {"accounting", "errors", "ledger", "text"},
     "submission": {
-        "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "planning", "render", "spool",
+        "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "planning", "queues", "render",
+        "spool",
     },
     # on top
     "cli": {
-        "(package)", "backends", "config", "doctor", "errors", "idle_power", "jobs", "jobspec", "ledger", "live", "local_run",
-        "carbon", "meters",
-        "options", "planning", "report", "submission", "spool", "text", "units",
+        "(package)", "backends", "carbon", "config", "doctor", "errors", "idle_power", "jobs", "jobspec", "ledger",
+        "live", "local_run", "meters", "options", "planning", "queues", "report", "spool", "submission", "text",
+        "units",
     },
 }  # fmt: skip
 

@@ -45,15 +45,23 @@ def plan(job: Path, backend: str | None, refresh: bool, prices: Path | None, as_
     from hpcfrugal.planning.choices import choices, read_prices
 
     priced = read_prices(prices) if prices is not None else None
+    queue, now = None, datetime.now(UTC)
+    if slurm and spec.schedule.queue is not None:
+        from hpcfrugal.queues.entry import Entrance
+
+        entrance = Entrance(config)
+        spec, queue = entrance.enter(spec, where=str(job))
     made = plan_job(
         spec,
         config,
-        now=datetime.now(UTC),
+        now=now,
         where=str(job),
         slurm=slurm,
         options=sbatch_options(spec),
         again=refresh,
     )
+    if queue is not None:
+        _, made = entrance.place(spec, queue, made, now, released=False)
     if as_json:
         click.echo(json.dumps(made.to_json() | {"choices": choices(made, priced)}, indent=2))
         return

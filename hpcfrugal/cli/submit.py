@@ -12,7 +12,7 @@ from hpcfrugal.backends.base import Backend, Submitted
 from hpcfrugal.backends.select import select
 from hpcfrugal.config import BACKENDS, Config, load_config
 from hpcfrugal.errors import InputError, Problem
-from hpcfrugal.submission import Prepared, not_held_to, output_path, prepare, schedule_left_out
+from hpcfrugal.submission import Company, Prepared, not_held_to, output_path, prepare, schedule_left_out
 from hpcfrugal.submission import submit as submit_prepared
 from hpcfrugal.text import printable
 
@@ -21,12 +21,14 @@ from hpcfrugal.text import printable
 @click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB...")
 @click.option("--dry-run", is_flag=True, help="Print the exact script and submit nothing.")
 @click.option("--now", "start_now", is_flag=True, help="Start as soon as possible, however clean the grid is.")
+@click.option("--queue", help="Low-carbon queue to wait in; see `hpcfrugal queue list`.")
 @click.option("--wait", is_flag=True, help="Wait for the job, show its progress and report, end with its exit code.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Where to run; by default Slurm wherever it is found.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a job.")
 def submit(
-    jobs: tuple[Path, ...], dry_run: bool, start_now: bool, wait: bool, backend: str | None, as_json: bool
-) -> None:
+    jobs: tuple[Path, ...], dry_run: bool, start_now: bool, queue: str | None, wait: bool, backend: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Submit job files (job.yaml) or existing batch scripts (train.sh).
 
     All files are checked and planned before the first is submitted. A job whose schedule lets it wait is given to Slurm
@@ -39,7 +41,7 @@ def submit(
     """
     config = load_config()
     chosen = select(backend, config)
-    prepared = _prepare_all(jobs, chosen, config, start_now=start_now)
+    prepared = _prepare_all(jobs, chosen, config, start_now=start_now, queue=queue)
     if dry_run:
         for job in prepared:
             click.echo(job.rendered.data, nl=False)
@@ -62,13 +64,16 @@ def submit(
         sys.exit(wait_for(submitted, chosen, config, as_json=as_json))
 
 
-def _prepare_all(jobs: tuple[Path, ...], backend: Backend, config: Config, *, start_now: bool) -> list[Prepared]:
+def _prepare_all(
+    jobs: tuple[Path, ...], backend: Backend, config: Config, *, start_now: bool, queue: str | None
+) -> list[Prepared]:
+    company = Company()
     prepared = []
     problems: list[Problem] = []
     hint = None
     for path in jobs:
         try:
-            prepared.append(prepare(path, backend, config, start_now=start_now))
+            prepared.append(prepare(path, backend, config, start_now=start_now, queue=queue, company=company))
         except InputError as error:
             problems += error.problems
             hint = hint or error.hint

@@ -80,6 +80,7 @@ class Plan:
     best: tuple[datetime, float] | None
     grid: Grid | None
     notes: tuple[str, ...]
+    queue: str | None = None
 
     @property
     def runs(self) -> tuple[Span, ...]:
@@ -94,7 +95,7 @@ class Plan:
         return {
             "schema": SCHEMA,
             "policy": self.policy,
-            "queue": None,
+            "queue": self.queue,
             "decided_at": iso(self.decided_at),
             "action": self.action,
             "reason": self.reason,

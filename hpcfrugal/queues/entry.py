@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.config import Config
 from hpcfrugal.jobspec import JobSpec
 from hpcfrugal.planning.plan import Expectation, Plan
 from hpcfrugal.queues.board import QueuedJob, read_board
 from hpcfrugal.queues.replan import Planned, place
-from hpcfrugal.queues.settings import Queue
+from hpcfrugal.queues.settings import Queue, the_queue
 from hpcfrugal.queues.ticket import Ticket, with_ticket
 
 _COMMENT = "--comment="
@@ -44,11 +44,10 @@ def entered(spec: JobSpec, queue: Queue) -> JobSpec:
     )  # fmt: skip
 
 
-def ticket_of(spec: JobSpec, queue: Queue, latest: datetime) -> Ticket:
-    """The ticket of a job whose latest safe start is ``latest``."""
+def _ticket(spec: JobSpec, queue: Queue, latest: datetime, released: bool) -> Ticket:
     limit = spec.resources.time
     odd = limit is not None and limit % timedelta(minutes=1) != timedelta()
-    return Ticket(queue.name, latest, spec.schedule.earliest, limit if odd else None)
+    return Ticket(queue.name, latest, spec.schedule.earliest, limit if odd else None, released=released)
 
 
 def with_comment(spec: JobSpec, ticket: Ticket) -> JobSpec:
@@ -59,21 +58,52 @@ def with_comment(spec: JobSpec, ticket: Ticket) -> JobSpec:
     return spec.model_copy(update={"sbatch": (*others, f"{_COMMENT}{comment}")})
 
 
-def placed(
-    spec: JobSpec, plan: Plan, queue: Queue, ticket: Ticket, now: datetime, board: Sequence[QueuedJob] | None = None
-) -> Plan:
-    """The plan of a job with a start within the queue's capacity, beside all that wait and run there now.
+class Entrance:
+    """The way of one submission's jobs into their queues: what Slurm has there is asked once, and each job that is
+    placed is there for the next one, though Slurm has not seen it yet."""
 
-    Without a forecast the plan stays as it is: a start that is safe, whoever else starts then.
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._board: list[QueuedJob] | None = None
 
-    Raises:
-        SetupError: Slurm does not say what is in the queue.
-    """
-    if plan.grid is None or plan.segments or plan.limit is None:
-        return plan
-    found = place(queue, read_board() if board is None else board, _as_queued(spec, plan, ticket, now),
-                  _series(plan.grid.series), now)  # fmt: skip
-    plan = replace(plan, reason=_reason(queue, found), expected=_expected(plan.expected, found), best=None)
+    def enter(self, spec: JobSpec, *, where: str) -> tuple[JobSpec, Queue | None]:
+        """The job with what its queue adds. One that is not to wait, ``policy: asap``, is in no queue.
+
+        Raises:
+            InputError: there is no such queue; ``where`` names the file.
+        """
+        name = spec.schedule.queue
+        if name is None or spec.schedule.effective_policy == "asap":
+            return spec, None
+        queue = the_queue(self._config, name, where=f"{where}: schedule.queue")
+        return entered(spec, queue), queue
+
+    def place(self, spec: JobSpec, queue: Queue, plan: Plan, now: datetime, *, released: bool) -> tuple[JobSpec, Plan]:
+        """The job with its ticket, and its plan with a start within the queue's capacity.
+
+        Without a forecast the start stays as it is: safe, whoever else starts then. A job in segments follows its own
+        plan and has no ticket.
+
+        Raises:
+            SetupError: Slurm does not say what is in the queue.
+        """
+        plan = replace(plan, queue=queue.name)
+        if plan.segments:
+            return spec, plan
+        ticket = _ticket(spec, queue, plan.latest_start_at or now + queue.max_delay, released)
+        if not released and plan.grid is not None and plan.limit is not None:
+            if self._board is None:
+                self._board = read_board()
+            job = _as_queued(spec, plan, ticket, now)
+            found = place(queue, self._board, job, _series(plan.grid.series), now)
+            self._board.append(replace(job, begin_at=found.start_at))
+            plan = _with_start(plan, queue, found, now)
+        return with_comment(spec, ticket), plan
+
+
+def _with_start(plan: Plan, queue: Queue, found: Planned, now: datetime) -> Plan:
+    expected = _expected(plan.expected, found)
+    plan = replace(plan, reason=f"queue {queue.name}: {found.why}", expected=expected, best=None)
     if found.start_at <= now:
         return replace(plan, action="start-now", begin_at=None, start_at=plan.soonest_at)
     return replace(plan, action="wait", begin_at=found.start_at, start_at=found.start_at)
@@ -96,10 +126,6 @@ def _expected(expected: Expectation | None, found: Planned) -> Expectation | Non
         now_g=now_g,
         then_g=None if now_g is None else now_g * (1 - found.saving),
     )
-
-
-def _reason(queue: Queue, found: Planned) -> str:
-    return f"queue {queue.name}: {found.why}"
 
 
 def _series(series: CarbonSeries) -> CarbonSeries:

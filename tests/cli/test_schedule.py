@@ -388,13 +388,6 @@ def test_the_zone_is_kept_with_every_run(planned: Planned) -> None:
         assert (run["plan"], run["carbon"]) == (None, {"zone": zone})
 
 
-def test_a_queue_is_said_not_to_be_served(planned: Planned) -> None:
-    planned.forecast(CLEAN_AT_8)
-    result, plan, _ = planned.submit({"queue": "green", "min_saving": 0})
-    assert "not acted on: schedule.queue; low-carbon queues are not served yet" in result.err
-    assert (plan["action"], plan["reason"]) == ("start-now", "nothing says how long it may wait")
-
-
 def test_this_machine_starts_jobs_at_once(box: Sandbox) -> None:
     result = box.run("submit", "--json", box.job("true", schedule={"max_delay": "12h", "zone": "FR"}))
     assert result.code == 0
