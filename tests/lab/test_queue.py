@@ -23,9 +23,9 @@ from .conftest import SCRIPT, Lab
 pytestmark = pytest.mark.lab
 
 SLOT_S = 10
-SLOTS = 60
-LIMIT_S = 10
-DELAY_S = 300
+SLOTS = 40
+LIMIT_S = 8
+DELAY_S = 180
 CAPACITY = 2
 JOBS = 20
 NASTY = "a'; rm -rf ~ #|x"
@@ -101,14 +101,14 @@ class Green:
         words = [str(SCRIPT), "exec", "--user", "root"]
         for name, value in self.env("root").items():
             words += ["--env", f"{name}={value}"]
-        log = (self.folder / "controller.log").open("ab")
-        return subprocess.Popen(
-            [*words, "--", "hpcfrugal", "queue", "run", "--every", "1s"],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+        with (self.folder / "controller.log").open("ab") as log:
+            return subprocess.Popen(
+                [*words, "--", "hpcfrugal", "queue", "run", "--every", "1s"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
