@@ -72,6 +72,9 @@ def run_command(
             break
         except OSError as error:
             trouble = trouble or f"{error.filename or spool}: {error.strerror}"
+        except ImportError as error:
+            trouble = trouble or f"the sampler cannot be built: {error}"
+            break
     started_at = time.time()
     began = time.monotonic()
     try:
@@ -103,6 +106,14 @@ def _end(run_dir: RunDir, code: int, started_at: float, command_s: float) -> Non
     )
 
 
+def _user() -> str:
+    """The user's name, or number where there is no such user, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # Python 3.13 made an OSError of it
+        return str(os.getuid())
+
+
 def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str) -> None:
     # By this `status` knows that the run goes on, and `cancel` whom to end.
     run_dir.local_pid.write_text(f"{os.getpid()} {start_ticks(os.getpid())}\n")
@@ -111,7 +122,7 @@ def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluste
         {
             "schema": 1,
             "run_id": run_dir.run_id,
-            "user": getpass.getuser(),
+            "user": _user(),
             "uid": os.getuid(),
             "created_at": created_at.isoformat(),
             "hpcfrugal_version": __version__,
@@ -167,25 +178,33 @@ def _stop_sidecar(process: subprocess.Popen[bytes] | None) -> None:
 
 def _run(argv: Sequence[str]) -> int:
     """The command's exit code as a shell gives it: 127 not found, 126 cannot be run, 128 + n died of signal n."""
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if child is None:
+            early.append(number)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)
+
+    # Before there is a child, or a signal that comes meanwhile would end us and leave it alone. Handlers, unlike
+    # SIG_IGN, are not inherited through exec.
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    # From a terminal these go to the command as well, by the terminal itself.
+    before |= {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
     try:
         # What was inherited is the command's too: a make jobserver, a socket of systemd, <(...) of the shell.
         child = subprocess.Popen(list(argv), close_fds=False)
+        for number in early:
+            pass_on(number, None)
+        code = child.wait()
     except FileNotFoundError:
         sys.stderr.write(f"hpcfrugal: {argv[0]}: command not found\n")
         return 127
     except OSError as error:
         sys.stderr.write(f"hpcfrugal: {argv[0]}: {error.strerror}\n")
         return 126
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            child.send_signal(number)
-
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
-    # From a terminal these go to the command as well, by the terminal itself.
-    before |= {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
-    try:
-        code = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -73,6 +73,21 @@ def test_signals_are_passed_on(environ: dict[str, str]) -> None:
         assert (process.returncode, out) == (3, "got\n")
 
 
+def test_a_signal_in_the_first_moment_reaches_the_command() -> None:
+    """One that comes while the command is being started waits for it, instead of ending us alone."""
+    script = """
+import os, signal, subprocess, sys
+from hpcfrugal import local_run
+real = subprocess.Popen
+def slow(*words, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return real(*words, **more)
+local_run.subprocess.Popen = slow
+sys.exit(local_run._run([sys.executable, "-c", "import time; time.sleep(20)"]))
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=15, check=False).returncode == 128 + signal.SIGTERM
+
+
 def test_unwritable_spool_costs_the_record_and_nothing_else(environ: dict[str, str]) -> None:
     done = run(environ | {"HPCFRUGAL_SPOOL": "/proc/nowhere"}, "--json", "--", "sh", "-c", "exit 5")
     assert done.returncode == 5
@@ -113,6 +128,24 @@ def test_no_sampler_is_left_behind(environ: dict[str, str], tmp_path: Path) -> N
 def test_trouble_of_ours_is_not_the_commands(environ: dict[str, str], limit: str) -> None:
     line = f"ulimit {limit}; {' '.join(ARGV)} -- sh -c 'echo ran; exit 7'"
     done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (7, "ran\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_user_without_a_name(environ: dict[str, str], tmp_path: Path) -> None:
+    """A user id that no passwd knows, as in many containers."""
+    program = """
+import pwd, sys
+def unknown(uid): raise KeyError("getpwuid(): uid not found")
+pwd.getpwuid = unknown
+from hpcfrugal.cli.root import main
+main(["run", "--", "sh", "-c", "echo ran; exit 7"])
+"""
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    nameless = {key: value for key, value in environ.items() if key not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=nameless, capture_output=True, text=True, check=False, timeout=60
+    )
     assert (done.returncode, done.stdout) == (7, "ran\n")
     assert "Traceback" not in done.stderr
 

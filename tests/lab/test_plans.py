@@ -91,29 +91,56 @@ def test_slurm_starts_a_job_when_its_power_is_clean(planner: Planner) -> None:
     assert run["plan"] == plan
 
 
-def test_a_job_in_segments_pauses_while_power_is_dirty(planner: Planner) -> None:
-    planner.forecast([300, 300, 20, 20, 20, 300, 300, 300, 300, 20, 20, 20, *[300] * 60])
+COUNTER = """
+n=$(cat state 2>/dev/null || echo 0)
+trap 'echo $n >state; echo saved $n; exit 0' USR1
+echo began $(date +%s) at $n
+while [ $n -lt 40 ]; do sleep 1; n=$((n + 1)); done
+echo done
+"""
+
+
+def test_a_job_in_three_segments_carries_its_state_over(planner: Planner) -> None:
+    planner.forecast([300, 300, 20, 20, 300, 300, 300, 20, 20, 300, 300, 300, 20, 20, *[300] * 60])
     output = planner.folder / "out"
-    command = "trap 'echo saved; exit 0' USR1; echo began $(date +%s); for i in $(seq 45); do sleep 1; done; echo done"
     told = planner.submit(
         {
-            "command": command,
+            "command": COUNTER,
             "output": str(output),
             "resources": {"time": "0:50"},
-            "schedule": {"max_delay": "4m", "interruptible": {"grace": "2s", "min_segment": "10s"}},
+            "energy": {"interval": "0.5s", "record": "1s"},
+            "schedule": {"max_delay": "4m", "interruptible": {"grace": "5s", "min_segment": "10s"}},
         }
     )
     plan = told["plan"]
     assert plan["action"] == "segments"
     starts = [datetime.fromisoformat(segment["start_at"]).timestamp() for segment in plan["segments"]]
-    assert len(starts) == 2
+    assert len(starts) == 3
     until = time.monotonic() + 300
     while not (output.exists() and "done" in output.read_text()):
         assert time.monotonic() < until, output.read_text() if output.exists() else "no output"
         time.sleep(1)
     lines = output.read_text().splitlines()
-    began = [int(line.split()[1]) for line in lines if line.startswith("began")]
-    assert "saved" in lines
-    assert len(began) == 2
-    for planned, real in zip(starts, began, strict=True):
-        assert -5 <= real - planned <= 30, (starts, began)
+    began = [line.split() for line in lines if line.startswith("began")]
+    saved = [line.split()[1] for line in lines if line.startswith("saved")]
+    # It went on where it had stopped, twice.
+    assert [words[-1] for words in began] == ["0", *saved]
+    assert len(saved) == 2
+    assert 0 < int(saved[0]) < int(saved[1]) < 40
+    for planned, words in zip(starts, began, strict=True):
+        assert -5 <= int(words[1]) - planned <= 30, (starts, began)
+
+    # Slurm's books are a second or two behind.
+    until = time.monotonic() + 60
+    while True:
+        planner.run("hpcfrugal", "ledger", "sync")
+        jobs = json.loads(planner.run("hpcfrugal", "report", told["job_id"], "--json"))["jobs"]
+        if [job["state"] for job in jobs].count("COMPLETED") == 1:
+            break
+        assert time.monotonic() < until, jobs
+        time.sleep(1)
+    assert [job["restart"] for job in jobs] == [0, 1, 2]
+    assert {job["run_id"] for job in jobs} == {told["run_id"]}
+    for job in jobs:
+        assert job["measured_j"] > 0
+        assert job["coverage"] > 0.8
