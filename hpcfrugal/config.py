@@ -10,14 +10,17 @@ A command-line option stands above all of these; the commands apply it themselve
     [carbon]
     zone = "FR"                                  # grid zone of the cluster
     provider = "energy-charts"                   # who tells its carbon intensity; by the zone where not given
+    pue = 1.2                                    # what the data centre draws for each unit that its machines do
 
 Each key has an environment variable: ``HPCFRUGAL_SPOOL``, ``HPCFRUGAL_LEDGER``, ``HPCFRUGAL_BACKEND``,
-``HPCFRUGAL_SIDECAR_PYTHON`` (colon-separated), ``HPCFRUGAL_ZONE``, ``HPCFRUGAL_PROVIDER``. Besides the keys a file may
-hold named entries of the kinds in ``TABLES``, such as ``[meters.rack3]``; whoever uses them says what may stand in one.
+``HPCFRUGAL_SIDECAR_PYTHON`` (colon-separated), ``HPCFRUGAL_ZONE``, ``HPCFRUGAL_PROVIDER``,
+``HPCFRUGAL_PUE``. Besides the keys a file may hold named entries of the kinds in ``TABLES``, such as
+``[meters.rack3]``; whoever uses them says what may stand in one.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -57,6 +60,7 @@ class Config:
     sidecar_python: tuple[str, ...]
     carbon_zone: str | None
     carbon_provider: str | None
+    carbon_pue: float | None
     origins: Mapping[str, str]
     tables: Mapping[str, Mapping[str, Entry]]
 
@@ -125,6 +129,16 @@ def zone_name(value: Any) -> str:
     return value
 
 
+def _pue(value: Any) -> float:
+    try:
+        pue = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        pue = math.nan
+    if not 1 <= pue <= 10:
+        raise ValueError("needs a number from 1 to 10, such as 1.2")
+    return pue
+
+
 _KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "spool": ("HPCFRUGAL_SPOOL", _path),
     "ledger": ("HPCFRUGAL_LEDGER", _path),
@@ -132,6 +146,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sidecar.python": ("HPCFRUGAL_SIDECAR_PYTHON", _pythons),
     "carbon.zone": ("HPCFRUGAL_ZONE", zone_name),
     "carbon.provider": ("HPCFRUGAL_PROVIDER", zone_name),
+    "carbon.pue": ("HPCFRUGAL_PUE", _pue),
 }
 
 
@@ -209,6 +224,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         "sidecar.python": (),
         "carbon.zone": None,
         "carbon.provider": None,
+        "carbon.pue": None,
     }
     origins = dict.fromkeys(values, "default")
     for name, table in reversed(sources):
@@ -229,6 +245,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         sidecar_python=values["sidecar.python"],
         carbon_zone=values["carbon.zone"],
         carbon_provider=values["carbon.provider"],
+        carbon_pue=values["carbon.pue"],
         origins=origins,
         tables=tables,
     )

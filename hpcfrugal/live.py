@@ -47,7 +47,8 @@ def read_draw(run_dir: RunDir) -> Draw:
         for index, (component, domain) in _counted(header):
             key = (name.node, component, domain)
             known = [record for record in records if _energy(record, index) is not None]
-            if known:
+            # A record without time behind it, as the first one is, holds zeros that nobody has measured.
+            if known and known[-1]["measured_ns"][index] > 0:
                 energy_uj[key] = max(energy_uj.get(key, 0), _energy(known[-1], index) or 0)
             if len(known) > 1 and records[-1] is known[-1] and known[-1].get("kind") == "record":
                 span_ns = known[-1]["measured_ns"][index] - known[-2]["measured_ns"][index]

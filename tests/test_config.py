@@ -62,6 +62,18 @@ def test_all_mistakes_at_once(home: Path) -> None:
     assert "HPCFRUGAL_BACKEND: needs one of auto, slurm_cli, local" in text
 
 
+def test_the_pue_is_a_number_of_at_least_one(home: Path) -> None:
+    environ = write(home, site="[carbon]\npue = 1.2\n")
+    assert load_config({"HOME": str(home / "nobody")}).carbon_pue == 1.2
+    assert load_config({**environ, "HPCFRUGAL_PUE": "1"}).carbon_pue == 1.0
+    for wrong in ("0.9", "nan", "inf", "a lot", "-1"):
+        with pytest.raises(InputError, match="HPCFRUGAL_PUE: needs a number from 1 to 10"):
+            load_config({**environ, "HPCFRUGAL_PUE": wrong})
+    write(home, user="[carbon]\npue = true\n")
+    with pytest.raises(InputError, match=r"carbon\.pue: needs a number"):
+        load_config(environ)
+
+
 def test_pythons(home: Path) -> None:
     environ = write(home, site='[sidecar]\npython = ["/opt/python3", "python3"]\n')
     assert load_config(environ).sidecar_python == ("/opt/python3", "python3")

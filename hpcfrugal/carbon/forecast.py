@@ -57,13 +57,15 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Actuals:
-    """What the intensity was. Figures of times from ``settled_before`` on may still be revised by the provider.
+    """What the intensity was, as told at ``fetched_at``. Figures of times from ``settled_before`` on may still be
+    revised by the provider.
 
     ``is_mean``: this is a country's yearly mean, not what was measured at that time.
     """
 
     series: CarbonSeries
     provider: str
+    fetched_at: datetime
     settled_before: datetime
     is_mean: bool
     notes: tuple[str, ...]
@@ -145,9 +147,10 @@ def get_actuals(
         try:
             if start >= min(end, now):
                 raise ForecastError(f"nothing was yet between {iso(start)} and {iso(end)}")
-            series, notes = _pieces(fetcher, choice, start, min(end, now))
+            series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
             told = (*_messages(failed), *notes, *fetcher.cache.notes)
-            return Actuals(series, choice.settings.name, now - choice.provider.settles, False, told)
+            # What an answer says of the hours before it does not settle by being kept.
+            return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, False, told)
         except ForecastError as error:
             failed.append(_of(choice, error))
     mean = yearly_mean(zone) if allow_mean and signal == "average" else None
@@ -157,15 +160,18 @@ def get_actuals(
         start, end - start, [mean.g_per_kwh], zone=zone, signal="average", kind="actual", provider=YEARLY_MEAN
     )
     note = f"the mean of {mean.name} in {mean.year}, not of the time asked for"
-    return Actuals(series, YEARLY_MEAN, now, True, (*_messages(failed), note))
+    return Actuals(series, YEARLY_MEAN, now, now, True, (*_messages(failed), note))
 
 
-def _pieces(fetcher: Fetcher, choice: Choice, start: datetime, end: datetime) -> tuple[CarbonSeries, tuple[str, ...]]:
-    """The range in pieces that the provider answers at once, joined."""
+def _pieces(
+    fetcher: Fetcher, choice: Choice, start: datetime, end: datetime
+) -> tuple[CarbonSeries, datetime, tuple[str, ...]]:
+    """The range in pieces that the provider answers at once, joined, with the time of the oldest answer."""
     # Whole hours, so that jobs of the same time have the same question.
     at = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     last = (end.astimezone(UTC) + timedelta(hours=1) - timedelta.resolution).replace(minute=0, second=0, microsecond=0)
     whole: CarbonSeries | None = None
+    fetched_at = fetcher.clock()
     notes: list[str] = []
     while at < last:
         piece_end = min(at + choice.provider.span, last)
@@ -178,11 +184,12 @@ def _pieces(fetcher: Fetcher, choice: Choice, start: datetime, end: datetime) ->
             notes.append(f"from {iso(at)} on: {choice.settings.name} {error.message}")
             break
         whole = got.kept.series if whole is None else whole.overlaid(got.kept.series)
+        fetched_at = min(fetched_at, got.kept.fetched_at)
         notes += [note for note in (*got.kept.notes, *_stale_note(got, choice, fetcher.clock())) if note not in notes]
         at = piece_end
     assert whole is not None
     try:
-        return whole.slice(start, end), tuple(notes)
+        return whole.slice(start, end), fetched_at, tuple(notes)
     except DataError:
         raise ForecastError(f"knows nothing between {iso(start)} and {iso(end)} yet") from None
 

@@ -18,6 +18,9 @@ from hpcfrugal.text import plain
 
 _SHOWN = 20
 
+_LOOK_BACK_NS = 60 * 86_400 * 10**9
+"""Older jobs keep what is known of the grid: nobody is asked about them."""
+
 _ledger_option = click.option(
     "--ledger", "ledger_path", type=click.Path(path_type=Path), help="The ledger, in place of the configured one."
 )
@@ -109,15 +112,42 @@ def _ask_meters(spool_root: Path) -> None:
 
 def sync_ledger(config: Config) -> engine.SyncResult:
     """Bring the configured ledger up to date. Raises what ``sync`` raises."""
-    return run_sync(config.spool, config.ledger)
+    return run_sync(config.spool, config.ledger, config)
 
 
-def run_sync(spool_root: Path, ledger_path: Path) -> engine.SyncResult:
-    """Ask Slurm and the meters, then sync, with a bar on a terminal and warnings on stderr."""
+def _ask_grid(spool_root: Path, ledger_path: Path, config: Config) -> None:
+    """Keep in the spool, and read, what the grid's intensity was when jobs drew energy."""
+    import time
+
+    from hpcfrugal.ledger.footprints import Defaults, times_used
+    from hpcfrugal.ledger.store import open_ledger
+
+    defaults = Defaults(config.carbon_zone, config.carbon_pue)
+    with open_ledger(ledger_path) as connection:
+        used = list(times_used(connection, defaults, time.time_ns() - _LOOK_BACK_NS))
+    if not used:
+        return
+    from hpcfrugal.carbon.history import gather
+
+    found = gather(config, spool_root, used)
+    for line in found.troubles[:_SHOWN]:
+        click.echo(f"warning: {plain(line, 400)}", err=True)
+    if found.changed:
+        engine.sync_intensities(spool_root, ledger_path, _on_wait)
+
+
+def run_sync(spool_root: Path, ledger_path: Path, config: Config, *, offline: bool = False) -> engine.SyncResult:
+    """Ask Slurm and the meters, sync, then ask what the grid was like; a bar on a terminal and warnings on stderr.
+
+    ``offline``: neither meters nor providers of carbon intensities are asked.
+    """
     _ask_slurm(spool_root)
-    _ask_meters(spool_root)
+    if not offline:
+        _ask_meters(spool_root)
     with _progress("Reading the spool") as progress:
         result = engine.sync(spool_root, ledger_path, progress, _on_wait)
+    if not offline:
+        _ask_grid(spool_root, ledger_path, config)
     _warn(result)
     return result
 
@@ -166,10 +196,11 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
 @_spool_option
 @_ledger_option
 @_json_option
-def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool) -> None:
+@click.option("--offline", is_flag=True, help="Ask no power meter and no provider of carbon intensities.")
+def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, offline: bool) -> None:
     """Read what is new in the spool. Safe to run at any time and any number of times."""
     spool, path = _paths(spool_path, ledger_path)
-    _show(run_sync(spool, path), path, as_json)
+    _show(run_sync(spool, path, load_config(), offline=offline), path, as_json)
 
 
 @ledger.command(name="rebuild")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,18 @@ import click
 
 from hpcfrugal.config import Config, load_config
 from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.ledger.footprints import Defaults, footprints, key_of
 from hpcfrugal.ledger.queries import DayRow, JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.report import machine, period, summary
 from hpcfrugal.report.text import iso
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from rich.console import Console
+
+    from hpcfrugal.ledger.queries import JobRow
 
 _DEFAULT_PERIOD = "30d"
 _DETAILS_AT_MOST = 3
@@ -38,6 +44,7 @@ _CUTS = ("job", "user", "project", "phase", "component", "day")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only jobs with this tag. Repeatable.")
 @click.option("--by", default="job", metavar="WHAT", help="job, user, project, phase, component, day or tag:KEY.")
 @click.option("--nodes", "by_node", is_flag=True, help="Nodes: what was read, what went to jobs, and the rest.")
+@click.option("--savings", "as_savings", is_flag=True, help="What timing saved, by the actual carbon intensity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel of every job.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, one line a job or group.")
 @click.option(
@@ -58,12 +65,13 @@ def report(
     tags: tuple[str, ...],
     by: str,
     by_node: bool,
+    as_savings: bool,
     as_json: bool,
     as_csv: bool,
     sync_first: bool | None,
     ledger_path: Path | None,
 ) -> None:
-    """Report energy per job, or over a period by user, project, component or day.
+    """Report energy and CO2e per job, or over a period by user, project, component or day.
 
     A job counts in the period in which it started. Measured and modelled energy stand apart; what is unknown is
     named and never counted as zero. With JOB, everything about that job, whenever it ran.
@@ -72,16 +80,19 @@ def report(
         raise InputError.at("--job", "two different jobs are named")
     if as_json and as_csv:
         raise InputError.at("--csv", "cannot be combined with --json")
-    if by not in _CUTS and not by.startswith("tag:"):
+    if by not in _CUTS and (not by.startswith("tag:") or by == "tag:"):
         raise InputError.at("--by", f"unknown: {by[:40]!r}", f"use {', '.join(_CUTS)} or tag:KEY")
+    if as_savings:
+        _refuse_beside_savings(by, by_node, as_csv)
     if by_node:
         _refuse_beside_nodes(job or job_option, user, project, tags, by, as_csv)
     config = load_config()
+    defaults = Defaults(config.carbon_zone, config.carbon_pue)
     path = ledger_path or config.ledger
     if sync_first or (sync_first is None and ledger_path is None):
         from hpcfrugal.cli.ledger import run_sync
 
-        run_sync(config.spool, path)
+        run_sync(config.spool, path, config)
     job = job or job_option
     since_at, until_at = _period(since, until, month, everything=job is not None)
     if by_node:
@@ -96,10 +107,16 @@ def report(
     )
     with open_ledger(path) as connection:
         jobs = find_jobs(connection, wanted)
+        if as_savings:
+            _report_savings(
+                _whole(connection, jobs, wanted), defaults, connection, (since_at, until_at), as_json=as_json
+            )
+            return
         days = energy_by_day(connection, jobs) if by == "day" else []
+        found = footprints(connection, jobs, defaults)
     if job is not None and not jobs:
         raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", "run `hpcfrugal ledger sync` first")
-    summaries = [summary.summarise(row) for row in jobs]
+    summaries = [summary.summarise(row, found[key_of(row)]) for row in jobs]
     groups = _groups(summaries, days, by)
     if as_json:
         _print_json(summaries, groups, by, since_at, until_at)
@@ -120,6 +137,48 @@ def _refuse_beside_nodes(
     wrong = [Problem(option, "cannot be combined with --nodes") for option, there in given.items() if there]
     if wrong:
         raise InputError(wrong)
+
+
+def _refuse_beside_savings(by: str, by_node: bool, as_csv: bool) -> None:
+    given = {"--by": by != "job", "--nodes": by_node, "--csv": as_csv}
+    wrong = [Problem(option, "cannot be combined with --savings") for option, there in given.items() if there]
+    if wrong:
+        raise InputError(wrong)
+
+
+def _whole(connection: sqlite3.Connection, jobs: Sequence[JobRow], wanted: JobFilter) -> Sequence[JobRow]:
+    """These jobs with all of their attempts, which save or lose together, also those that began outside the period."""
+    if not any(row.restart or row.state != "COMPLETED" for row in jobs):
+        return jobs
+    named = {(row.run_id, row.job_id) for row in jobs}
+    every = find_jobs(connection, replace(wanted, since_ns=None, until_ns=None))
+    return [row for row in every if (row.run_id, row.job_id) in named]
+
+
+def _report_savings(
+    jobs: Sequence[JobRow],
+    defaults: Defaults,
+    connection: sqlite3.Connection,
+    span: tuple[datetime | None, datetime | None],
+    *,
+    as_json: bool,
+) -> None:
+    from hpcfrugal.ledger.savings import savings
+
+    found = savings(connection, jobs, defaults)
+    if as_json:
+        from hpcfrugal.report.savings import savings_json
+
+        document = savings_json(found, {"since": _at(span[0]), "until": _at(span[1])})
+        click.echo(json.dumps(document, indent=2, allow_nan=False))
+        return
+    from hpcfrugal.report.savings import savings_table
+
+    console = _console()
+    if found:
+        console.print(savings_table(found), crop=False)
+    else:
+        console.print("No jobs in this period.")
 
 
 def _report_nodes(
@@ -149,7 +208,8 @@ def print_jobs(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None
     """Print the report of these jobs: in full for a few, else as a list. Raises what ``open_ledger`` raises."""
     with open_ledger(config.ledger) as connection:
         jobs = find_jobs(connection, JobFilter(jobs=tuple(job_ids)))
-    summaries = [summary.summarise(row) for row in jobs]
+        found = footprints(connection, jobs, Defaults(config.carbon_zone, config.carbon_pue))
+    summaries = [summary.summarise(row, found[key_of(row)]) for row in jobs]
     if as_json:
         _print_json(summaries, [], "job", None, None)
     else:
@@ -205,7 +265,7 @@ def _groups(summaries: Sequence[summary.JobSummary], days: Sequence[DayRow], by:
     if by == "component":
         return summary.group_by_component(summaries)
     if by == "day":
-        return summary.group_by_day(days, _day_name)
+        return summary.group_by_day(days, _day_name, [one.footprint for one in summaries if one.footprint is not None])
     return summary.group_by(summaries, by)
 
 

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON on stdout after the command's output.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
 @click.option("--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds a sample.")
-@click.option("--share", is_flag=True, help="Only the command's share of this machine by CPU time, not all of it.")
+@click.option(
+    "--share",
+    is_flag=True,
+    help="Only the command's share of this machine by CPU time, not all of it. GPUs still count whole.",
+)
 @click.option("--hardware-counters", is_flag=True, help="Count the command's instructions and cache misses too.")
 def run(
     command: tuple[str, ...], as_json: bool, output: Path | None, interval: float, share: bool, hardware_counters: bool
@@ -90,7 +94,7 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
     from hpcfrugal.report import tables
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    console.print(tables.job_detail(summary))
+    console.print(tables.job_detail(summary), crop=False)
 
 
 def _summary(done: LocalRun, run_id: str, ledger: Path) -> JobSummary:

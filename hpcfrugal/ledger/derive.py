@@ -25,6 +25,7 @@ from hpcfrugal.ledger.readings import (
     points,
     read_between,
     usable,
+    wall_of,
 )
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.samples import Record, Segment
@@ -34,6 +35,9 @@ _COMPONENTS = ("cpu", "dram")
 
 SHARED_GPU = "a shared GPU: the job's part is not known"
 """Why a GPU of which the job holds a part has no energy, neither read nor modelled."""
+
+IDLE_TOO_HIGH = "the idle power in the settings is not below what was read: all of it counts as idle energy"
+"""Why the CPU time of the jobs has no part in their shares. The figure may be another sensor's, or wrong."""
 
 _NO_TIME = ModelledSeries("none", "no time has passed between records")
 
@@ -196,7 +200,7 @@ def _measured(
         if not found:
             account.reason = account.reason or "no reading succeeded"
             continue
-        account.seen((found[0].boottime_ns, found[0].wall_ns), (found[-1].boottime_ns, found[-1].wall_ns))
+        account.seen(*((at_ns, wall_of(segment, at_ns)) for at_ns in (found[0].boottime_ns, found[-1].boottime_ns)))
         whole = [read_between(segment, index, old, new) for old, new in pairwise(found)]
         account.node.extend(whole)
         shares: list[Interval] | None = whole
@@ -227,7 +231,8 @@ def _take_share(
     """The job's share of a channel of a node that it shares; None where its CPU time or the node's is unknown."""
     idle, facts = idling
     idle_power = _idle_power(account.key.component, facts) if idle is not None else None
-    account.inputs = _inputs(idle_power, held)
+    lies_within = not account.counted and account.boundary == "components"
+    account.inputs = _inputs(idle_power, held, lies_within=lies_within)
     if held.cpus is not None and held.node_cpus is not None:
         account.idle_power = idle_power
     shares = _shared(segment, index, found, held, idle)
@@ -235,7 +240,15 @@ def _take_share(
         return None
     if account.idle_power is not None:
         account.idle_uj = (account.idle_uj or 0) + sum(idle_uj for _, idle_uj in shares)
+    if idle is not None and len(found) > 1 and _is_all_idle(segment, index, found, idle):
+        account.reason = IDLE_TOO_HIGH
     return [part for part, _ in shares]
+
+
+def _is_all_idle(segment: Segment, index: int, found: Sequence[Record], idle: Series) -> bool:
+    """Whether the settings say that the node draws as much at rest as was read of it, or more."""
+    read_uj = read_between(segment, index, found[0], found[-1]).energy_uj
+    return 0 < read_uj <= idle.between(found[0].boottime_ns, found[-1].boottime_ns)
 
 
 def _note_extremes(segment: Segment, index: int, account: ChannelAccount) -> None:
@@ -290,14 +303,17 @@ def _idle_power(component: str, facts: NodeFacts | None) -> str | None:
     return f"{power_uw / 1e6:g} W ({facts.idle_power_source or 'no source named'})"
 
 
-def _inputs(idle_power: str | None, held: Allocation) -> str:
-    """What a share by CPU time was made with, in words."""
+def _inputs(idle_power: str | None, held: Allocation, *, lies_within: bool) -> str:
+    """What a share by CPU time was made with, in words. A core lies within a package, which has the idle power."""
     dynamic = "job CPU time / node busy CPU time"
+    if idle_power is None and lies_within:
+        return f"{dynamic}; idle power of a part of a package is not known, counted as 0"
     if idle_power is None:
         return f"{dynamic}; idle power of the node unknown, counted as 0"
     if held.cpus is None or held.node_cpus is None:
         return f"{dynamic} of what is above the idle power of {idle_power}; no idle energy: the job's CPUs are unknown"
-    return f"{dynamic} of what is above the idle power of {idle_power}, of which {held.cpus} of {held.node_cpus} CPUs"
+    above = f"{dynamic} of what is above the idle power of {idle_power}"
+    return f"{above}; {held.cpus} of {held.node_cpus} CPUs' part of the idle energy"
 
 
 def _fallbacks(
@@ -354,7 +370,7 @@ def _add_series(
     if known:
         account.job.extend(series.intervals)
         first, last = segment.header, segment.records[-1]
-        account.seen((first.boottime_ns, first.wall_ns), (last.boottime_ns, last.wall_ns))
+        account.seen((first.boottime_ns, first.wall_ns), (last.boottime_ns, wall_of(segment, last.boottime_ns)))
 
 
 def _why(segment: Segment, component: str, unknown_because: str | None) -> str:

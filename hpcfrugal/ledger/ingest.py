@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcfrugal import data
-from hpcfrugal.ledger.derive import NodeAccount, derive, derive_meter
+from hpcfrugal.ledger.channels import write_channels
+from hpcfrugal.ledger.derive import derive, derive_meter
 from hpcfrugal.ledger.jobs import content_of, facts_of, insert, write_jobs
+from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.segments import segment_row
 from hpcfrugal.spool.documents import (
     NodeFacts,
@@ -30,7 +32,7 @@ from hpcfrugal.spool.documents import (
 )
 from hpcfrugal.spool.fields import clean_text
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
-from hpcfrugal.spool.reading import FileState, Refused, refusal
+from hpcfrugal.spool.reading import FileState, Refused, Unreadable, refusal
 from hpcfrugal.spool.samples import Segment, read_samples
 
 _NODE_TABLES = ("segments", "channels", "energy", "absent")
@@ -125,8 +127,13 @@ def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
     for file in _in_order(changed, seen):
         if file.parsed.kind == "run":
             continue
+        try:
+            taken = _take_whole(connection, run, owner_uid, file)
+        except Unreadable as unreadable:
+            _note_unread(connection, run.run_id, file, str(unreadable))
+            continue
         files_read += file.refused is None
-        _note(connection, run.run_id, file, _take(connection, run, owner_uid, file))
+        _note(connection, run.run_id, file, taken)
     write_jobs(connection, document)
     return files_read
 
@@ -158,6 +165,9 @@ def _run_document(
         if file.refused is not None:
             raise Refused(file.refused)
         document, state, problems = read_run(run.run_json, owner_uid)
+    except Unreadable as unreadable:
+        # Nothing can be told of the run now, so what the ledger has of it stays as it is.
+        raise unreadable.error from unreadable
     except Refused as refused:
         _forget(connection, run.run_id)
         _note(connection, run.run_id, file, _Taken([f"{refused}: the run does not count"], file.state, accepted=False))
@@ -178,6 +188,9 @@ def _run_document(
             "project": document.tags.get("project"),
             "phase": document.tags.get("phase"),
             "tags": json.dumps(document.tags, sort_keys=True),
+            "zone": document.zone,
+            "pue": document.pue,
+            "plan": plan_column(document.plan),
         },
     )
     return document
@@ -228,6 +241,31 @@ def _node(parsed: ParsedName) -> str | None:
     return None if parsed.node is None else clean_text(parsed.node)
 
 
+def _note_unread(connection: sqlite3.Connection, run_id: str, file: _Seen, problem: str) -> None:
+    """Of a file that could not be read what the ledger had of it stays, and the next sync tries again."""
+    key = (run_id, clean_text(file.name))
+    before = connection.execute("SELECT accepted FROM files WHERE run_id = ? AND name = ?", key).fetchone()
+    if before is None:
+        _note(connection, run_id, file, _Taken([problem], file.state, accepted=False))
+    else:
+        said = [f"{problem}; what it said before counts" if before["accepted"] else problem]
+        connection.execute("UPDATE files SET problems = ? WHERE run_id = ? AND name = ?", (json.dumps(said), *key))
+    connection.execute("DELETE FROM file_states WHERE run_id = ? AND name = ?", key)
+
+
+def _take_whole(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
+    """Read one file, or leave all as it was. Raises ``Unreadable``."""
+    connection.execute("SAVEPOINT file")
+    try:
+        taken = _take(connection, run, owner_uid, file)
+    except Unreadable:
+        connection.execute("ROLLBACK TO file")
+        raise
+    finally:
+        connection.execute("RELEASE file")
+    return taken
+
+
 def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
     """Read one file; a sample file into its tables."""
     path, job = run.path / file.name, file.parsed.job
@@ -256,6 +294,8 @@ def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Se
         if file.parsed.kind == "meter":
             return _take_meter(connection, run, owner_uid, file, job)
         return _take_samples(connection, run, owner_uid, file, job)
+    except Unreadable:
+        raise
     except Refused as refused:
         return _Taken([str(refused)], file.state, accepted=False)
 
@@ -287,7 +327,7 @@ def _take_samples(connection: sqlite3.Connection, run: RunDir, owner_uid: int, f
     problems.extend(account.problems)
     key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
     _write_segments(connection, key, samples.segments, facts)
-    _write_channels(connection, key, account)
+    write_channels(connection, key, account)
     return _Taken(problems, samples.state)
 
 
@@ -310,7 +350,7 @@ def _take_meter(connection: sqlite3.Connection, run: RunDir, owner_uid: int, fil
     problems.extend(account.problems)
     key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
     # Without a sampler beside it a meter's file counts time from the job's start, not from the node's boot.
-    _write_channels(connection, key, account, since_boot=all(header.boot_id is not None for header in headers))
+    write_channels(connection, key, account, since_boot=all(header.boot_id is not None for header in headers))
     _write_absent(connection, key, absent)
     return _Taken(problems, samples.state)
 
@@ -328,54 +368,3 @@ def _write_segments(
 def _write_absent(connection: sqlite3.Connection, key: dict[str, Any], absent: set[tuple[str, str, str]]) -> None:
     for component, source, reason in sorted(absent):
         insert(connection, "absent", {**key, "component": component, "source": source, "reason": reason})
-
-
-def _write_channels(
-    connection: sqlite3.Connection, key: dict[str, Any], account: NodeAccount, *, since_boot: bool = True
-) -> None:
-    for channel in account.channels:
-        first, last = channel.first or (None, None), channel.last or (None, None)
-        known = channel.energy_uj is not None
-        insert(
-            connection,
-            "channels",
-            {
-                **key,
-                "channel": str(channel.key),
-                "component": channel.key.component,
-                "domain": channel.key.domain,
-                "source": channel.key.source,
-                "quality": channel.quality if known else "unknown",
-                "boundary": channel.boundary,
-                "scope": channel.scope,
-                "counted": int(channel.counted),
-                "attribution": channel.attribution,
-                "detail": channel.detail,
-                "gpu_uuid": channel.gpu_uuid,
-                "inputs": channel.inputs,
-                "idle_power": channel.idle_power,
-                "idle_uj": channel.idle_uj if known else None,
-                "reason": channel.reason,
-                "energy_uj": channel.energy_uj,
-                "node_energy_uj": channel.node_energy_uj,
-                "measured_ns": channel.measured_ns,
-                "errors": channel.errors,
-                "first_boottime_ns": first[0] if since_boot else None,
-                "last_boottime_ns": last[0] if since_boot else None,
-                "first_wall_ns": first[1],
-                "last_wall_ns": last[1],
-                "max_w": channel.max_w,
-                "resets": channel.resets,
-                "gaps": channel.gaps,
-            },
-        )
-        connection.executemany(
-            "INSERT INTO energy VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    *key.values(), str(channel.key), start_ns // 10**9,
-                    bucket.energy_uj, bucket.node_energy_uj, bucket.measured_ns,
-                )
-                for start_ns, bucket in channel.buckets().items()
-            ],
-        )  # fmt: skip

@@ -40,6 +40,24 @@ def _fourth(db: Database) -> None:
     _step(db, 4, _FOURTH)
 
 
+@migrations(name="5 carbon intensity, zone, PUE and plan of a run")
+def _fifth(db: Database) -> None:
+    _step(db, 5, _FIFTH)
+
+
+_FIFTH = """
+ALTER TABLE runs ADD COLUMN zone TEXT;
+ALTER TABLE runs ADD COLUMN pue REAL;
+ALTER TABLE runs ADD COLUMN plan TEXT;
+CREATE TABLE intensity (
+    zone TEXT NOT NULL, signal TEXT NOT NULL, provider TEXT NOT NULL,
+    start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL, g_per_kwh REAL,
+    fetched_ns INTEGER NOT NULL, issued_ns INTEGER, settled INTEGER NOT NULL, file TEXT NOT NULL,
+    PRIMARY KEY (zone, signal, provider, start_ns)
+) WITHOUT ROWID;
+CREATE INDEX intensity_by_file ON intensity (file)
+"""
+
 _FOURTH = """
 ALTER TABLE channels ADD COLUMN idle_power TEXT;
 ALTER TABLE channels ADD COLUMN idle_uj INTEGER;

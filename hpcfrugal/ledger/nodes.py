@@ -27,7 +27,10 @@ _LOCAL = "local:"
 
 @dataclass(slots=True)
 class NodeChannel:
-    """One counter of a node with its division. ``counted``: it is added up to the node's energy."""
+    """One counter of a node with its division. ``counted``: it is added up to the node's energy.
+
+    ``idle_known`` and ``idle_lacking``: whether the idle power is known for some, and not for some, of what was read.
+    """
 
     component: str
     domain: str
@@ -36,6 +39,7 @@ class NodeChannel:
     quality: str
     counted: bool
     idle_known: bool = False
+    idle_lacking: bool = False
     sum: Balance = field(default_factory=Balance)
 
 
@@ -122,6 +126,8 @@ def _lives(connection: sqlite3.Connection, spool_root: Path, row: sqlite3.Row, m
         segments = read_samples(path, row["uid"], job).segments
     except (OSError, StopIteration, Refused) as error:
         reason = str(error) if isinstance(error, Refused) else "not in the spool"
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            reason = f"cannot be read: {error.strerror}"
         missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
         return
     facts = facts_of(connection, row["run_id"], job, row["node"])
@@ -149,6 +155,7 @@ def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, in
                 ),
             )
             known.idle_known = known.idle_known or part.idle is not None
+            known.idle_lacking = known.idle_lacking or part.idle is None
             total.jobs.add(life.job)
             first_ns, last_ns = (wall_of(life.segment, at_ns) for at_ns in (part.energy.start_ns, part.energy.end_ns))
             total.first_wall_ns = min(first_ns, first_ns if total.first_wall_ns is None else total.first_wall_ns)
@@ -179,11 +186,19 @@ def _clip(reading: Reading, since_ns: int | None, until_ns: int | None) -> Readi
 
 
 def _settle(total: NodeSum) -> None:
-    """Of several sources of one component, which would add the same energy twice, count the one that read longest."""
-    longest: dict[str, tuple[int, str]] = {}
-    for channel in total.channels.values():
+    """Of several sources of one component, which would add the same energy twice, count the one that read longest.
+
+    Each GPU has a source of its own: one may have an energy counter, and its neighbour only tell its power.
+    """
+    longest: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def place(name: tuple[str, str, str]) -> tuple[str, str]:
+        component, device, _ = name
+        return component, device if component == "gpu" else ""
+
+    for name, channel in total.channels.items():
         if channel.counted:
             mine = (channel.sum.covered_ns, channel.source)
-            longest[channel.component] = max(mine, longest.get(channel.component, mine))
-    for channel in total.channels.values():
-        channel.counted = channel.counted and longest[channel.component][1] == channel.source
+            longest[place(name)] = max(mine, longest.get(place(name), mine))
+    for name, channel in total.channels.items():
+        channel.counted = channel.counted and longest[place(name)][1] == channel.source

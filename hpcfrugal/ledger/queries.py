@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpcfrugal.spool.fields import clean_text
 from hpcfrugal.spool.use import USE_FIELDS, Use
 
 _ARRAY_TASK = re.compile(r"(?P<array>[0-9]+)_(?P<task>[0-9]+)")
@@ -118,6 +119,15 @@ class JobRow:
     sidecar_log: str | None = None
     """Last line of what the sidecar, or whatever was to start it, had to say."""
 
+    zone: str | None = None
+    """The grid zone in which its energy counts, as known at the submission."""
+
+    pue: float | None = None
+    """The data centre's power usage effectiveness, as known at the submission."""
+
+    plan: str | None = None
+    """The column ``runs.plan``, for ``plans.plan_of``."""
+
     @property
     def known_elapsed_ns(self) -> int | None:
         """The time that coverage is a share of; None where nobody has told yet that the job ended.
@@ -154,18 +164,65 @@ class JobFilter:
 def find_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> list[JobRow]:
     """Jobs that fit, in the order of their start, each with channels, segments and absent sources."""
     where, values = _conditions(wanted)
+    condition = " AND ".join(where) or "TRUE"
     rows = connection.execute(
-        "SELECT jobs.*, runs.name, runs.user, runs.project, runs.phase, runs.tags"
+        "SELECT jobs.*, runs.name, runs.user, runs.project, runs.phase, runs.tags, runs.zone, runs.pue, runs.plan"
         " FROM jobs JOIN runs USING (run_id)"
-        f" WHERE {' AND '.join(where) or 'TRUE'}"
+        f" WHERE {condition}"
         " ORDER BY coalesce(started_wall_ns, submitted_wall_ns), length(job_id), job_id, restart, run_id",
         values,
     ).fetchall()
-    return [_job(connection, row) for row in rows if _has_tags(json.loads(row["tags"]), wanted)]
+    parts = _Parts.of(connection, condition, values)
+    return [_job(row, parts) for row in rows if _has_tags(json.loads(row["tags"]), wanted)]
+
+
+_Key = tuple[str, str, int]
+"""Run id, job id and restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What hangs on the jobs that are wanted, by their keys: one query a table, however many jobs they are."""
+
+    channels: dict[_Key, list[ChannelRow]]
+    segments: dict[_Key, list[SegmentRow]]
+    absent: dict[_Key, list[AbsentRow]]
+    logs: dict[_Key, str]
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection, condition: str, values: Sequence[str | int]) -> _Parts:
+        """Read them for the jobs that fit ``condition``."""
+
+        def rows(
+            table: str, columns: Iterable[str], order: str, more: str = ""
+        ) -> Iterator[tuple[_Key, tuple[Any, ...]]]:
+            names = ", ".join(f"part.{column}" for column in ("run_id", "job_id", "restart", *columns))
+            cursor = connection.cursor()
+            cursor.row_factory = None
+            cursor.execute(
+                f"SELECT {names} FROM {table} AS part WHERE (part.run_id, part.job_id, part.restart) IN"
+                f" (SELECT run_id, job_id, restart FROM jobs JOIN runs USING (run_id) WHERE {condition})"
+                f" {more} ORDER BY {order}",
+                values,
+            )
+            for row in cursor:
+                yield row[:3], row[3:]
+
+        found = cls({}, {}, {}, {})
+        for key, row in rows("channels", _CHANNEL_COLUMNS, "part.node, part.channel"):
+            found.channels.setdefault(key, []).append(_channel(row))
+        for key, row in rows("segments", _SEGMENT_COLUMNS, "part.node, part.segment"):
+            found.segments.setdefault(key, []).append(_segment(row))
+        for key, row in rows("absent", _ABSENT_COLUMNS, "part.node, part.component, part.source, part.reason"):
+            found.absent.setdefault(key, []).append(AbsentRow(*row))
+        logged = "AND part.kind = 'log' AND part.accepted AND part.content IS NOT NULL"
+        for key, (content,) in rows("files", ("content",), "part.name DESC", logged):
+            found.logs[key] = str(json.loads(content))
+        return found
 
 
 def _has_tags(tags: dict[str, str], wanted: JobFilter) -> bool:
-    return all(tags.get(key) == value for key, value in wanted.tags)
+    return all(tags.get(clean_text(key)) == clean_text(value) for key, value in wanted.tags)
 
 
 def _conditions(wanted: JobFilter) -> tuple[list[str], list[str | int]]:
@@ -174,7 +231,8 @@ def _conditions(wanted: JobFilter) -> tuple[list[str], list[str | int]]:
 
     def add(condition: str, *new: str | int) -> None:
         where.append(condition)
-        values.extend(new)
+        # As the texts of the spool were, so that they can be found and no database refuses them.
+        values.extend(clean_text(value) if isinstance(value, str) else value for value in new)
 
     if wanted.since_ns is not None:
         add("coalesce(started_wall_ns, submitted_wall_ns) >= ?", wanted.since_ns)
@@ -196,7 +254,7 @@ def _named(job: str) -> tuple[str, tuple[str, ...]]:
     return "(job_id = ? OR array_job_id = ? OR jobs.run_id = ?)", (job, job, job)
 
 
-def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> JobRow:
+def _job(row: sqlite3.Row, parts: _Parts) -> JobRow:
     key = (row["run_id"], row["job_id"], row["restart"])
     return JobRow(
         cluster=row["cluster"],
@@ -223,52 +281,41 @@ def _job(connection: sqlite3.Connection, row: sqlite3.Row) -> JobRow:
         elapsed_source=row["elapsed_source"],
         nodes=tuple(json.loads(row["nodes"])),
         alloc_cpus=row["alloc_cpus"],
-        channels=tuple(_channels(connection, key)),
-        segments=tuple(_segments(connection, key)),
-        absent=tuple(
-            AbsentRow(node, component, source, reason)
-            for node, component, source, reason in connection.execute(
-                f"SELECT node, component, source, reason FROM absent WHERE {_OF_JOB}", key
-            )
-        ),
-        sidecar_log=_log(connection, key),
+        channels=tuple(parts.channels.get(key, ())),
+        segments=tuple(parts.segments.get(key, ())),
+        absent=tuple(parts.absent.get(key, ())),
+        sidecar_log=parts.logs.get(key),
+        zone=row["zone"],
+        pue=row["pue"],
+        plan=row["plan"],
     )
 
 
-_OF_JOB = "run_id = ? AND job_id = ? AND restart = ?"
+_CHANNEL_COLUMNS = tuple(ChannelRow.__dataclass_fields__)
+_COUNTED = _CHANNEL_COLUMNS.index("counted")
 
 
-def _log(connection: sqlite3.Connection, key: Sequence[str | int]) -> str | None:
-    row = connection.execute(
-        f"SELECT content FROM files WHERE {_OF_JOB} AND kind = 'log' AND accepted AND content IS NOT NULL", key
-    ).fetchone()
-    return None if row is None else str(json.loads(row[0]))
+def _channel(row: tuple[Any, ...]) -> ChannelRow:
+    values = list(row)
+    values[_COUNTED] = bool(values[_COUNTED])
+    return ChannelRow(*values)
 
 
-def _channels(connection: sqlite3.Connection, key: Sequence[str | int]) -> Iterator[ChannelRow]:
-    for row in connection.execute(f"SELECT * FROM channels WHERE {_OF_JOB} ORDER BY node, channel", key):
-        yield ChannelRow(**{**_columns(row, ChannelRow), "counted": bool(row["counted"])})
+_ABSENT_COLUMNS = tuple(AbsentRow.__dataclass_fields__)
+_JSON_COLUMNS = ("use_sources", "use_reasons")
+_PLAIN_COLUMNS = tuple(name for name in SegmentRow.__dataclass_fields__ if name not in ("use", *_JSON_COLUMNS))
+_SEGMENT_COLUMNS = (*_PLAIN_COLUMNS, *_JSON_COLUMNS, *USE_FIELDS)
 
 
-def _segments(connection: sqlite3.Connection, key: Sequence[str | int]) -> Iterator[SegmentRow]:
-    for row in connection.execute(f"SELECT * FROM segments WHERE {_OF_JOB} ORDER BY node, segment", key):
-        exclusive = row["exclusive"]
-        use = {name: row[name] for name in USE_FIELDS}
-        partial = use["io_partial"]
-        texts = {name: json.loads(row[name] or "{}") for name in ("use_sources", "use_reasons")}
-        yield SegmentRow(
-            **{
-                **_columns(row, SegmentRow, but=("use", *texts)),
-                **texts,
-                "exclusive": None if exclusive is None else bool(exclusive),
-                "use": Use(**{**use, "io_partial": None if partial is None else bool(partial)}),
-            }
-        )
-
-
-def _columns(row: sqlite3.Row, of: type[ChannelRow | SegmentRow], but: Sequence[str] = ()) -> dict[str, Any]:
-    """The columns of ``row`` that ``of`` has a field for, all ``but`` some."""
-    return {name: row[name] for name in of.__dataclass_fields__ if name not in but}
+def _segment(row: tuple[Any, ...]) -> SegmentRow:
+    values = dict(zip(_SEGMENT_COLUMNS, row, strict=True))
+    for name in ("exclusive", "io_partial"):
+        values[name] = None if values[name] is None else bool(values[name])
+    return SegmentRow(
+        **{name: values[name] for name in _PLAIN_COLUMNS},
+        **{name: json.loads(values[name]) if values[name] else {} for name in _JSON_COLUMNS},
+        use=Use(**{name: values[name] for name in USE_FIELDS}),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,14 +62,25 @@ def allocation(segment: Segment, facts: NodeFacts | None) -> Allocation:
     """What the job holds, by the job itself, by Slurm, and last by what the sampler saw of the machine.
 
     A job that holds every CPU that Slurm counts on the node has it alone, where Slurm gives no CPU of the node to two
-    jobs. Anything less certain counts as shared.
+    jobs. While a job is suspended its CPUs go to others, whatever the settings say. Anything less certain counts as
+    shared.
     """
     header = segment.header
     cpus, slurm_cpus = header.cpus_alloc, facts.slurm_cpus if facts else None
     alone = None
-    if not header.exclusive and facts is not None and facts.oversubscribed is False and cpus == slurm_cpus is not None:
+    holds_all = facts is not None and facts.oversubscribed is False and cpus == slurm_cpus is not None
+    if holds_all and not header.exclusive and not was_stopped(segment):
         alone = f"the job holds all {cpus} CPUs that Slurm counts on the node, and Slurm gives none of them to two jobs"
     return Allocation(header.exclusive if alone is None else True, alone, cpus, slurm_cpus or header.cpus_node)
+
+
+def was_stopped(segment: Segment) -> bool:
+    """Whether the sampler was silent for the time of more than two records, as it is while Slurm suspends the job."""
+    header = segment.header
+    slowed = max((record.slowed or 1 for record in segment.records), default=1)
+    longest_ns = 2 * max(header.record_s or 0, (header.interval_s or 0) * slowed) * 10**9
+    ends_ns = [header.boottime_ns, *(record.boottime_ns for record in segment.records)]
+    return longest_ns > 0 and any(new_ns - old_ns > longest_ns for old_ns, new_ns in pairwise(ends_ns))
 
 
 def wall_of(segment: Segment, boottime_ns: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import sqlite3
 import time
@@ -14,14 +15,17 @@ from pathlib import Path
 from hpcfrugal.errors import DataError, HpcfrugalError, SetupError
 from hpcfrugal.ledger.filesystem import journal_mode
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Number of the last step in ``migrations``."""
 
 BUSY_TIMEOUT_S = 120.0
 """How long a writer waits for another where the lock file does not work."""
 
-CONTENT_TABLES = ("runs", "jobs", "segments", "channels", "energy", "absent", "files", "meta")
+CONTENT_TABLES = ("runs", "jobs", "segments", "channels", "energy", "absent", "files", "intensity", "meta")
 """What the spool determines. ``file_states`` is not among them: it changes when the spool is copied."""
+
+_NO_COLUMN = "No item with that key"
+"""What ``sqlite3.Row`` says."""
 
 _REBUILD_HINT = "`hpcfrugal ledger rebuild` makes a new one from the spool"
 
@@ -35,11 +39,18 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "malformed" in str(error):
+        if "malformed" in str(error) or "not decode" in str(error):
             raise DataError(f"the ledger {path} is damaged: {error}", hint=_REBUILD_HINT) from error
         raise SetupError(f"the ledger {path} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:
         raise DataError(f"the ledger {path} is damaged: {error}", hint=_REBUILD_HINT) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        # SQLite vouches for its pages, not for the texts in them; its own message may quote one.
+        raise DataError(f"the ledger {path} is damaged: it holds a text that is none", hint=_REBUILD_HINT) from error
+    except IndexError as error:
+        if str(error) != _NO_COLUMN:
+            raise
+        raise DataError(f"the ledger {path} is damaged: a column is missing", hint=_REBUILD_HINT) from error
 
 
 def create_private(path: Path) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from hpcfrugal.errors import DataError, SetupError
 from hpcfrugal.ledger.ingest import accepted_names, ingest, look
+from hpcfrugal.ledger.intensity import OWNER, intensities_unread, missing_intensities, take_intensities
 from hpcfrugal.ledger.store import CONTENT_TABLES, lock, open_ledger, sqlite_errors, transaction
 from hpcfrugal.spool import RunDir, iter_runs
 
 Progress = Callable[[int, int], None]
 """Called with (runs done, runs in all)."""
 
-DERIVATION = "4"
+DERIVATION = "5"
 """Version of what is derived from a file. With another one in it the ledger is read again from the spool."""
 
 _RUNS_PER_TRANSACTION = 64
@@ -47,7 +48,7 @@ class CheckResult:
     """What a check found. ``damage`` is SQLite's own finding, ``differences`` lines of the two dumps.
 
     ``unread``: runs with files that are new or have changed since the last sync. These, and runs that are in
-    ``vanished`` or have files in ``vanished_files``, are not compared.
+    ``vanished`` or have files in ``vanished_files``, are not compared; nor are intensities of which the same is true.
     """
 
     damage: tuple[str, ...]
@@ -73,6 +74,12 @@ def sync(
         return _fill(spool_root, ledger_path, progress)
 
 
+def sync_intensities(spool_root: Path, ledger_path: Path, on_wait: Callable[[], None] | None = None) -> int:
+    """Read what is new of the grid's intensities alone; returns how many files were read. Raises as ``sync``."""
+    with lock(ledger_path, on_wait), open_ledger(ledger_path, write=True) as connection, transaction(connection):
+        return take_intensities(connection, spool_root, [])
+
+
 def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> SyncResult:
     skipped: list[str] = []
     runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
@@ -90,6 +97,9 @@ def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> Syn
             changed += len(due)
             if progress is not None:
                 progress(start + len(chunk), len(runs))
+        with transaction(connection):
+            files_read += take_intensities(connection, spool_root, skipped)
+        missing += missing_intensities(connection, spool_root)
         return SyncResult(
             runs=len(runs),
             runs_changed=changed,
@@ -144,8 +154,8 @@ def _vanished(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[s
     return tuple(run_id for run_id in known if run_id not in there)
 
 
-def _vanished_files(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[str, ...]:
-    """Files that count in the ledger and are not in these runs; all of a run whose directory cannot be listed."""
+def _vanished_files(connection: sqlite3.Connection, runs: Sequence[RunDir], spool_root: Path) -> tuple[str, ...]:
+    """Files that count in the ledger and are not in the spool; all of a run whose directory cannot be listed."""
     missing: list[str] = []
     for run in runs:
         try:
@@ -153,7 +163,7 @@ def _vanished_files(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> t
         except OSError:
             names = accepted_names(connection, run.run_id)
         missing.extend(f"{run.run_id}/{name}" for name in names)
-    return tuple(missing)
+    return (*missing, *missing_intensities(connection, spool_root))
 
 
 def _unread(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[str, ...]:
@@ -204,7 +214,7 @@ def _refuse_loss(spool_root: Path, ledger_path: Path) -> None:
     try:
         # To write, where it is there, so that an older one is brought up to date and can be asked.
         with open_ledger(ledger_path, write=ledger_path.is_file()) as connection:
-            vanished, files = _vanished(connection, runs), _vanished_files(connection, runs)
+            vanished, files = _vanished(connection, runs), _vanished_files(connection, runs, spool_root)
     except (DataError, SetupError):
         return
     counts = ((len(vanished), "runs"), (len(files), "files of runs that are there"))
@@ -231,14 +241,14 @@ def _replace(temp: Path, ledger_path: Path) -> None:
 def dump(ledger_path: Path, leave_out: Collection[str] = ()) -> list[str]:
     """The content as sorted lines of text, one a row; equal for two ledgers of the same spool.
 
-    ``leave_out`` names runs whose rows are not wanted.
+    ``leave_out`` names runs whose rows are not wanted, or ``OWNER`` of the intensities.
     """
     with open_ledger(ledger_path) as connection:
         lines = [
             f"{table} {json.dumps(dict(row), sort_keys=True, ensure_ascii=False)}"
             for table in CONTENT_TABLES
             for row in connection.execute(f"SELECT * FROM {table}")
-            if table == "meta" or row["run_id"] not in leave_out
+            if table == "meta" or (OWNER if table == "intensity" else row["run_id"]) not in leave_out
         ]
     return sorted(lines)
 
@@ -259,9 +269,11 @@ def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> Check
                 _fill(spool_root, fresh, None)
             # Looked at after the spool was read: what came or grew meanwhile is then unread, and no difference.
             runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
-            vanished, files = _vanished(connection, runs), _vanished_files(connection, runs)
+            vanished, files = _vanished(connection, runs), _vanished_files(connection, runs, spool_root)
             unread = _unread(connection, runs)
             leave_out = {*vanished, *unread, *(name.partition("/")[0] for name in files)}
+            if intensities_unread(connection, spool_root):
+                leave_out.add(OWNER)
             comparable = compare and _is_derived_now(connection)
             differences = _differences(ledger_path, fresh, leave_out) if comparable else []
     damage = tuple(line for line in found if line != "ok")

@@ -7,13 +7,13 @@ left to the terminal to wrap.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from rich.cells import set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
+from rich.segment import Segment
 from rich.text import Text
 
 _GAP = 2
@@ -38,7 +38,7 @@ class Column:
 
 @dataclass(slots=True)
 class Grid:
-    """Rows of cells under columns; a row after ``line()`` stands apart from those above."""
+    """Rows of cells under columns, each cell in one style; a row after ``line()`` stands apart from those above."""
 
     columns: Sequence[Column]
     rows: list[tuple[list[Text], str]] = field(default_factory=list)
@@ -79,16 +79,28 @@ class Grid:
             del widths[order.pop(0)]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Made line by line: a table of rich's own takes a millisecond a row, and ten thousand jobs are one table.
         widths = self.fit(options.max_width)
-        table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-        for number, width in widths.items():
-            column = self.columns[number]
-            justify: Literal["left", "right"] = "right" if column.kind == "number" else "left"
-            table.add_column(column.heading, justify=justify, width=width, no_wrap=True, overflow="ellipsis")
+        heading = [Text(self.columns[number].heading) for number in widths]
+        yield from self._line(console, heading, widths, "bold")
         for position, (row, style) in enumerate(self.rows):
-            if position in self.breaks:
-                table.add_section()
-            table.add_row(*(_short(row[number], width) for number, width in widths.items()), style=style)
-        needed = sum(widths.values()) + _GAP * (len(widths) - 1)
-        wide = max(needed, options.max_width)
-        yield from console.render(table, options.update(width=wide, max_width=wide))
+            if position and position in self.breaks:
+                dash = "-" if options.ascii_only else "─"
+                yield Segment(dash * (sum(widths.values()) + _GAP * (len(widths) - 1)), console.get_style("dim"))
+                yield Segment.line()
+            yield from self._line(console, [row[number] for number in widths], widths, style)
+
+    def _line(self, console: Console, cells: Sequence[Text], widths: dict[int, int], style: str) -> Iterator[Segment]:
+        """A row as pieces of text, one for each change of style."""
+        held, look = "", style
+        for cell, (number, width) in zip(cells, widths.items(), strict=True):
+            shown = _short(cell, width)
+            pad = " " * (width - shown.cell_len)
+            text = f"{pad}{shown.plain}" if self.columns[number].kind == "number" else f"{shown.plain}{pad}"
+            wanted = f"{style} {cell.style}".strip()
+            if wanted != look and held:
+                yield Segment(held, console.get_style(look))
+                held = ""
+            held, look = held + text + " " * _GAP, wanted
+        yield Segment(held.rstrip(" "), console.get_style(look))
+        yield Segment.line()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpcfrugal.ledger.queries import ChannelRow, JobRow, SegmentRow
+from hpcfrugal.report.grams import GRAM_COLUMNS, Grams, gram_cells, grams_json
 from hpcfrugal.report.summary import COMPONENTS, Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import iso
 from hpcfrugal.report.usage import usage_json, usage_of
@@ -81,6 +82,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "complete": total.complete,
         "unknown": total.unknown,
         "idle_power": _job_idle(summary),
+        **grams_json(Grams.of(summary.footprint)),
         "components": {name: _amount(amount) for name, amount in summary.components.items()},
         "channels": [_channel(channel, job) for channel in job.channels],
         "usage": usage_json(usage_of(job)),
@@ -176,6 +178,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "coverage": total.coverage,
         "complete": group.complete,
         "idle_power": _group_idle(group),
+        **grams_json(group.grams),
         "overlapping_node_time": bool(overlapping),
         "overlapping_jobs": overlapping,
         "components": {name: _amount(amount) for name, amount in group.components.items()},
@@ -227,11 +230,16 @@ def _energy_cells(total: Amount, components: dict[str, Amount], complete: bool, 
     return [*energies.values(), *parts, total.coverage, complete, _cell(idle_power) or None]
 
 
+def _gram_cells(grams: Grams) -> list[Any]:
+    return [_cell(value) if isinstance(value, str) else value for value in gram_cells(grams)]
+
+
 def jobs_csv(summaries: Sequence[JobSummary]) -> str:
     """One line a job."""
     columns = (
         "cluster", "job_id", "restart", "array_job_id", "array_task_id", "run_id", "name", "user", "project", "phase",
         "state", "exit_code", "submitted_at", "started_at", "ended_at", "elapsed_s", "nodes", *_ENERGY_COLUMNS,
+        *GRAM_COLUMNS,
     )  # fmt: skip
     rows = []
     for summary in summaries:
@@ -247,6 +255,7 @@ def jobs_csv(summaries: Sequence[JobSummary]) -> str:
                 seconds(job.elapsed_ns),
                 _cell(" ".join(job.nodes)),
                 *_energy_cells(summary.total, summary.components, summary.total.complete, _job_idle(summary)),
+                *_gram_cells(Grams.of(summary.footprint)),
             ]
         )
     return _csv(columns, rows)
@@ -258,7 +267,10 @@ def groups_csv(groups: Sequence[Group], by: str) -> str:
         [
             _cell(group.key), group.jobs, group.without_energy, seconds(group.elapsed_ns), bool(group.overlapping),
             *_energy_cells(group.total, group.components, group.complete, _group_idle(group)),
+            *_gram_cells(group.grams),
         ]
         for group in groups
     ]  # fmt: skip
-    return _csv((by, "jobs", "jobs_without_energy", "elapsed_s", "overlapping_node_time", *_ENERGY_COLUMNS), rows)
+    return _csv(
+        (by, "jobs", "jobs_without_energy", "elapsed_s", "overlapping_node_time", *_ENERGY_COLUMNS, *GRAM_COLUMNS), rows
+    )

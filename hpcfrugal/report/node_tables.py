@@ -65,7 +65,7 @@ def _notes(found: NodesFound) -> Iterator[Text]:
     if lacking:
         named = ", ".join(plain(node.node, 24) for node in lacking[:_NAMED])
         more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
-        yield Text(f"Idle power not known, so it is not told apart: {named}{more}.")
+        yield Text(f"Idle power not known of all jobs, so not told apart everywhere: {named}{more}.")
     unknown = {job for node in found.nodes for one in node.channels.values() for job in one.sum.unknown}
     if unknown:
         yield Text(f"{count(len(unknown), 'job')} with a part that is not known, in the rest.")
@@ -74,4 +74,4 @@ def _notes(found: NodesFound) -> Iterator[Text]:
 
 
 def _lacks_idle(node: NodeSum) -> bool:
-    return any(one.counted and one.component != "gpu" and not one.idle_known for one in node.channels.values())
+    return any(one.counted and one.component != "gpu" and one.idle_lacking for one in node.channels.values())

@@ -43,7 +43,7 @@ def _channel(channel: NodeChannel) -> dict[str, Any]:
         "quality": channel.quality,
         "boundary": channel.boundary,
         "counted": channel.counted,
-        "idle_power": "included" if channel.idle_known else "not included",
+        "idle_power": _idle(channel),
         **_sums(sums),
         "read_s": seconds(sums.covered_ns),
         "measured_s": seconds(sums.measured_ns),
@@ -62,6 +62,15 @@ def _channel(channel: NodeChannel) -> dict[str, Any]:
             {"run_id": run_id, "job_id": job_id, "restart": restart} for run_id, job_id, restart in sorted(sums.unknown)
         ],
     }
+
+
+def _idle(channel: NodeChannel) -> str | None:
+    """None for a GPU, which is its holder's whole and has no idle power of its own."""
+    if channel.component == "gpu":
+        return None
+    if channel.idle_known:
+        return "partly included" if channel.idle_lacking else "included"
+    return "not included"
 
 
 def _sums(sums: Balance) -> dict[str, Any]:

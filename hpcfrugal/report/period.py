@@ -66,5 +66,6 @@ def until(text: str, now: datetime) -> datetime:
 
 
 def to_wall_ns(when: datetime) -> int:
-    """Nanoseconds since the epoch of an aware time."""
-    return (when - _EPOCH) // timedelta(microseconds=1) * 1000
+    """Nanoseconds since the epoch of an aware time; the nearest that 64 bits hold, which reach from 1677 to 2262."""
+    wall_ns = (when - _EPOCH) // timedelta(microseconds=1) * 1000
+    return max(-(2**63), min(wall_ns, 2**63 - 1))

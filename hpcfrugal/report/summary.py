@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from hpcfrugal.ledger.footprints import DAY_NS, JobFootprint
 from hpcfrugal.ledger.queries import ChannelRow, DayRow, JobRow
+from hpcfrugal.report.grams import Grams
 
 COMPONENTS = ("cpu", "dram", "gpu")
 """Parts of the boundary ``components``. The boundary ``node`` is shown beside it and never added to it."""
@@ -65,6 +67,7 @@ class JobSummary:
 
     job: JobRow
     components: dict[str, Amount]
+    footprint: JobFootprint | None = None
 
     @property
     def counted(self) -> list[ChannelRow]:
@@ -144,7 +147,7 @@ def overlapping(times: Iterable[NodeTime]) -> list[str]:
             found |= {before.job_id, time.job_id}
         if before is None or time.last_wall_ns > before.last_wall_ns:
             latest[time.place] = time
-    return sorted(found)
+    return sorted(found, key=lambda job_id: (len(job_id), job_id))
 
 
 @dataclass(slots=True)
@@ -166,6 +169,7 @@ class Group:
     elapsed_ns: int = 0
     components: dict[str, Amount] = field(default_factory=dict)
     whole_nodes: list[NodeTime] = field(default_factory=list)
+    grams: Grams = field(default_factory=Grams)
 
     @property
     def total(self) -> Amount:
@@ -193,6 +197,7 @@ class Group:
         self.lacking_idle += summary.lacks_idle
         self.with_idle += bool(summary.shared) and not summary.lacks_idle
         self.whole_nodes.extend(whole_nodes(summary))
+        self.grams.add(summary.footprint)
         self.elapsed_ns += summary.job.elapsed_ns or 0
         for component, amount in summary.components.items():
             self.components.setdefault(component, Amount()).add(amount)
@@ -213,8 +218,8 @@ def channel_coverage(channel: ChannelRow, elapsed_ns: int | None) -> float | Non
     return min(channel.measured_ns, elapsed_ns) / elapsed_ns
 
 
-def summarise(job: JobRow) -> JobSummary:
-    """The amounts of one job: every component of every node that it had, known or not.
+def summarise(job: JobRow, footprint: JobFootprint | None = None) -> JobSummary:
+    """The amounts of one job: every component of every node that it had, known or not; with its grams, if given.
 
     A job that was never sampled and never started has unknown energy and no nodes to name.
     """
@@ -235,7 +240,7 @@ def summarise(job: JobRow) -> JobSummary:
         if not job.nodes:
             amount.unknown.append(f"{component}: never sampled")
         components[component] = amount
-    return JobSummary(job, components)
+    return JobSummary(job, components, footprint)
 
 
 def _node_amount(node: str, component: str, channels: Sequence[ChannelRow], elapsed_ns: int) -> Amount:
@@ -293,11 +298,14 @@ def group_by_component(summaries: Sequence[JobSummary]) -> list[Group]:
     groups = {component: Group(component) for component in COMPONENTS}
     for summary in summaries:
         for component, amount in summary.components.items():
-            groups[component].add(JobSummary(summary.job, {component: amount}))
+            part = None if summary.footprint is None else summary.footprint.of(component)
+            groups[component].add(JobSummary(summary.job, {component: amount}, part))
     return [group for group in groups.values() if group.jobs]
 
 
-def group_by_day(days: Sequence[DayRow], name_of: Callable[[int], str]) -> list[Group]:
+def group_by_day(
+    days: Sequence[DayRow], name_of: Callable[[int], str], footprints: Iterable[JobFootprint] = ()
+) -> list[Group]:
     """One group a UTC day, from the buckets. Only known energy lies on a day, so these have no coverage."""
     groups: dict[int, Group] = {}
     seen: set[tuple[int, str, str, int]] = set()
@@ -313,6 +321,10 @@ def group_by_day(days: Sequence[DayRow], name_of: Callable[[int], str]) -> list[
     for (day_s, *_), lacks_idle in shared.items():
         groups[day_s].lacking_idle += lacks_idle
         groups[day_s].with_idle += not lacks_idle
+    for footprint in footprints:
+        for day in sorted({day for _, day in footprint.parts}):
+            day_s = day * DAY_NS // 10**9
+            groups.setdefault(day_s, Group(name_of(day_s))).grams.add(footprint.on(day))
     return [groups[day_s] for day_s in sorted(groups)]
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpcfrugal.ledger.queries import AbsentRow, ChannelRow
+from hpcfrugal.report.grams import Grams, MassUnit, gram_notes
 from hpcfrugal.report.grid import Column, Grid
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import EnergyUnit, clock, count, minute, percent, second
@@ -38,9 +39,31 @@ def _unit(totals: Sequence[Amount]) -> EnergyUnit:
     return EnergyUnit(total.energy_uj for total in totals)
 
 
+def _gram_columns(grams: Sequence[Grams]) -> tuple[MassUnit, tuple[Column, ...]]:
+    """Columns for grams, where any of them are known."""
+    unit = MassUnit(one.tally.operational_g for one in grams)
+    there = any(one.known for one in grams)
+    return unit, (Column(f"CO2e [{unit.name}]"), Column("g/kWh", drop=2)) if there else ()
+
+
+def _gram_cells(unit: MassUnit, columns: tuple[Column, ...], grams: Grams, complete: bool) -> tuple[Text | str, ...]:
+    """Grams and mean intensity; a sign before grams that can only be more."""
+    if not columns:
+        return ()
+    if not grams.known:
+        return Text("–", style="dim"), ""
+    level = grams.tally.intensity_g_per_kwh
+    whole = complete and grams.complete
+    shown = ("" if whole else "≥ ") + unit.show(grams.tally.operational_g)
+    sign = "~" if grams.tally.sources != ["actual"] else ""
+    return Text(shown), "" if level is None else f"{sign}{float(level):,.0f}"
+
+
 def jobs_table(summaries: Sequence[JobSummary], totals: Group) -> RenderableType:
     """One line a job and their sum."""
     unit = _unit([*(summary.total for summary in summaries), totals.total])
+    grams = [Grams.of(summary.footprint) for summary in summaries]
+    mass, gram_columns = _gram_columns([*grams, totals.grams])
     grid = Grid(
         (
             Column("Job", "word"),
@@ -53,9 +76,10 @@ def jobs_table(summaries: Sequence[JobSummary], totals: Group) -> RenderableType
             Column("Measured"),
             Column("Modelled"),
             Column("Coverage"),
+            *gram_columns,
         )
     )
-    for summary in summaries:
+    for summary, own in zip(summaries, grams, strict=True):
         job, total = summary.job, summary.total
         label = plain(job.label, 40) + (f" r{job.restart}" if job.restart else "")
         state = plain(job.state, 16) if job.state else UNKNOWN
@@ -72,20 +96,22 @@ def jobs_table(summaries: Sequence[JobSummary], totals: Group) -> RenderableType
                 _part(unit, total.measured_uj),
                 _part(unit, total.modelled_uj),
                 not_yet or percent(total.coverage),
+                *_gram_cells(mass, gram_columns, own, total.complete),
             )
         )
     if len(summaries) > 1:
         total = totals.total
         grid.line()
         sums = (_energy(unit, total), _part(unit, total.measured_uj), _part(unit, total.modelled_uj))
-        cover = percent(total.coverage)
-        grid.add((f"{totals.jobs} jobs", "", "", "", "", duration(totals.elapsed_ns), *sums, cover), style="bold")
+        cover = (percent(total.coverage), *_gram_cells(mass, gram_columns, totals.grams, totals.complete))
+        grid.add((f"{totals.jobs} jobs", "", "", "", "", duration(totals.elapsed_ns), *sums, *cover), style="bold")
     return Stack(grid, *_notes(totals))
 
 
 def groups_table(groups: Sequence[Group], totals: Group, by: str) -> RenderableType:
     """One line a group and the sum of all jobs."""
     unit = _unit([*(group.total for group in groups), totals.total])
+    mass, gram_columns = _gram_columns([*(group.grams for group in groups), totals.grams])
     heading = plain(by.removeprefix("tag:"), 24)
     grid = Grid(
         (
@@ -99,6 +125,7 @@ def groups_table(groups: Sequence[Group], totals: Group, by: str) -> RenderableT
             Column("Measured"),
             Column("Modelled"),
             Column("Coverage"),
+            *gram_columns,
         )
     )
 
@@ -114,6 +141,7 @@ def groups_table(groups: Sequence[Group], totals: Group, by: str) -> RenderableT
                 _part(unit, total.measured_uj),
                 _part(unit, total.modelled_uj),
                 percent(total.coverage) if total.elapsed_ns else "–",
+                *_gram_cells(mass, gram_columns, group.grams, group.complete),
             ),
             style,
         )
@@ -144,6 +172,8 @@ def _notes(totals: Group) -> Iterator[Text]:
         )
     if totals.total.modelled_uj is not None:
         yield Text("Modelled: from TDP, CPU time and memory size, not from a meter.", style="dim")
+    for note in gram_notes(totals.grams):
+        yield Text(plain(note, 300), style="dim")
 
 
 def job_detail(summary: JobSummary) -> RenderableType:
@@ -154,7 +184,22 @@ def job_detail(summary: JobSummary) -> RenderableType:
     usage = usage_of(job)
     if usage.nodes:
         parts += [Text(), usage_grid(usage)]
-    return Stack(*parts, *_why(summary, usage))
+    return Stack(*parts, *_carbon(summary), *_why(summary, usage))
+
+
+def _carbon(summary: JobSummary) -> Iterator[Text]:
+    """Grams of the job, and what they are."""
+    if summary.not_started:
+        return
+    grams = Grams.of(summary.footprint)
+    yield Text()
+    if grams.known:
+        unit = MassUnit([grams.tally.operational_g])
+        sign = "" if grams.complete and summary.total.complete else "≥ "
+        level = float(grams.tally.intensity_g_per_kwh or 0)
+        where = f"in zone {plain(grams.zone, 64)} at {level:,.0f} g/kWh"
+        yield Text(f"{sign}{unit.show(grams.tally.operational_g)} {unit.name} CO2e {where}", style="bold")
+    yield from (Text(plain(note, 300)) for note in gram_notes(grams))
 
 
 def _head(summary: JobSummary) -> Table:

@@ -68,5 +68,8 @@ class EnergyUnit:
         self.factor_uj, self.name = next((unit for unit in self._UNITS if largest >= unit[0]), self._UNITS[-1])
 
     def show(self, energy_uj: int | None, *, unknown: str = UNKNOWN) -> str:
-        """The figure without its unit, three digits behind the point."""
-        return unknown if energy_uj is None else f"{energy_uj / self.factor_uj:,.3f}"
+        """The figure without its unit, three digits behind the point. What rounds to 0 and is not is no 0."""
+        if energy_uj is None:
+            return unknown
+        text = f"{energy_uj / self.factor_uj:,.3f}"
+        return "<0.001" if energy_uj > 0 and text == "0.000" else text

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpcfrugal.spool.fields import Fields, clean_text
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
-from hpcfrugal.spool.reading import FileState, Refused, open_owned, read_object
+from hpcfrugal.spool.reading import FileState, Refused, Unreadable, open_owned, read_object
 from hpcfrugal.text import plain
 
 MAX_LOG_CHARACTERS = 300
@@ -29,7 +29,11 @@ _NO_CLUSTER = ""
 
 @dataclass(frozen=True, slots=True)
 class RunDocument:
-    """``run.json``: what was asked for, by whom, when."""
+    """``run.json``: what was asked for, by whom, when.
+
+    ``zone`` is the grid zone in which its energy counts, ``pue`` how much more the data centre drew for each unit that
+    its machines did (ISO/IEC 30134-2, at least 1), both as known at the submission.
+    """
 
     run_id: str
     user: str | None
@@ -40,6 +44,8 @@ class RunDocument:
     host: str | None
     spec: dict[str, Any]
     plan: dict[str, Any] | None
+    zone: str | None = None
+    pue: float | None = None
 
     @property
     def name(self) -> str | None:
@@ -151,6 +157,8 @@ def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[s
     run_id = fields.text("run_id")
     if run_id != path.parent.name:
         raise Refused("is of another run")
+    plan = fields.mapping("plan")
+    carbon = Fields(fields.mapping("carbon") or {})
     document = RunDocument(
         run_id=run_id,
         user=fields.text("user"),
@@ -160,9 +168,19 @@ def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[s
         backend=fields.text("backend"),
         host=fields.text("host"),
         spec=fields.mapping("spec") or {},
-        plan=fields.mapping("plan"),
+        plan=plan,
+        zone=Fields(plan or {}).text("zone") or carbon.text("zone"),
+        pue=_pue(carbon),
     )
-    return document, state, fields.problems
+    return document, state, [*fields.problems, *(f"carbon: {problem}" for problem in carbon.problems)]
+
+
+def _pue(carbon: Fields) -> float | None:
+    pue = carbon.number("pue")
+    if pue is not None and pue < 1:
+        carbon.problems.append("pue: less than 1")
+        return None
+    return pue
 
 
 def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileState, list[str]]:
@@ -255,7 +273,7 @@ def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
             file.seek(max(0, state.size - _LOG_TAIL_BYTES))
             tail = file.read(min(state.size, _LOG_TAIL_BYTES))
         except OSError as error:
-            raise Refused(f"cannot be read: {error.strerror}") from error
+            raise Unreadable(error) from error
     for line in reversed(tail.split(b"\n")):
         text = line.decode("utf-8", "replace").replace("\t", " ").strip()
         if text:

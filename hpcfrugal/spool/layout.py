@@ -26,6 +26,9 @@ SCHEMA_VERSION = 1
 METER_DOMAIN = "meter:"
 """With the meter's name behind it: the domain of the channel in a meter's file, the source where it had nothing."""
 
+INTENSITY_DIR = "intensity"
+"""Beside the months of runs: what the grid's carbon intensity was. No month's name."""
+
 DIR_MODE = 0o700
 
 NameKind = Literal["run", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log"]
@@ -256,11 +259,11 @@ def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = No
     """Run directories below ``spool_root`` in the order of their names, hence of their creation.
 
     Links are not followed. ``on_skip`` hears of each entry that is no run directory or cannot be listed, with
-    the reason. A spool that does not exist yet holds no runs.
+    the reason; the folder of intensities is not one of them. A spool that does not exist yet holds no runs.
     """
 
     def skip(path: Path, reason: str) -> None:
-        if on_skip is not None:
+        if on_skip is not None and path != spool_root / INTENSITY_DIR:
             on_skip(path, reason)
 
     for month in _folders(spool_root, _MONTH, "not a month folder of the spool", skip):

@@ -35,6 +35,14 @@ class Refused(Exception):
     """A file that does not count; the text says why."""
 
 
+class Unreadable(Refused):
+    """A file that could not be read now, which says nothing about what is in it: it is to be tried again."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"cannot be read: {error.strerror}")
+        self.error = error
+
+
 def refusal(status: os.stat_result, owner_uid: int) -> str | None:
     """Why a file with this (l)stat does not count for a run of ``owner_uid``; None where it does."""
     if stat.S_ISLNK(status.st_mode):
@@ -53,7 +61,7 @@ def open_owned(path: Path, owner_uid: int) -> tuple[BinaryIO, FileState]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Refused("a symbolic link, not followed") from error
-        raise Refused(f"cannot be read: {error.strerror}") from error
+        raise Unreadable(error) from error
     try:
         status = os.fstat(descriptor)
         reason = refusal(status, owner_uid)
@@ -84,7 +92,7 @@ def read_object(path: Path, owner_uid: int) -> tuple[dict[str, Any], FileState]:
         try:
             data = file.read(MAX_DOCUMENT_BYTES + 1)
         except OSError as error:
-            raise Refused(f"cannot be read: {error.strerror}") from error
+            raise Unreadable(error) from error
     if len(data) > MAX_DOCUMENT_BYTES:
         raise Refused(f"larger than {MAX_DOCUMENT_BYTES} bytes")
     try:

@@ -5,7 +5,7 @@
  *   FAKE_NVML_LOW_MW, FAKE_NVML_HIGH_MW, FAKE_NVML_PERIOD_MS   the wave: high in the first half of a period
  *   FAKE_NVML_MIG       index of a device in MIG mode (none)
  *   FAKE_NVML_CONTROL   a directory whose files switch faults on while they exist:
- *                       hang, hang-init, no-energy, no-power, no-use, lost-<index>, unloaded
+ *                       hang, hang-init, no-energy, no-power, no-use, lost-<index>, foreign-<index>, unloaded
  * A device is 75 percent busy in the high half and 25 percent in the low one.
  */
 #define _GNU_SOURCE
@@ -15,12 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, NOT_LOADED = 9, LOST = 15 };
+enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, NOT_LOADED = 9, LOST = 15 };
 
-typedef struct { int index; int slice; } device;
+typedef struct { int index; int slice; int start; } device;
 
-static device devices[64], slices[64];
-static int started;
+/* Devices of each start of the library, the later ones over and over in the same place. */
+static device known[8][2][64], *devices = known[0][0], *slices = known[0][1];
+static int started, starts;
 
 static long number(const char *name, long otherwise) {
     const char *text = getenv(name);
@@ -35,11 +36,12 @@ static int fault(const char *name) {
     return access(path, F_OK) == 0;
 }
 
-static int lost(const device *d) {
+static int fault_of(const char *what, int index) {
     char name[32];
-    snprintf(name, sizeof name, "lost-%d", d->index);
+    snprintf(name, sizeof name, "%s-%d", what, index);
     return fault(name);
 }
+static int lost(const device *d) { return fault_of("lost", d->index); }
 
 static void wait_while(const char *name) {
     for (int i = 0; i < 3000 && fault(name); i++) usleep(10000);
@@ -54,6 +56,8 @@ static long long now_ns(void) {
 static int check(const device *d) {
     if (fault("unloaded")) { started = 0; return NOT_LOADED; }
     if (!started) return UNINITIALIZED;
+    /* a handle from before the library was started anew is void */
+    if (d->start != starts) return INVALID;
     wait_while("hang");
     return lost(d) ? LOST : SUCCESS;
 }
@@ -62,7 +66,14 @@ int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
     wait_while("hang-init");
     if (fault("unloaded")) return NOT_LOADED;
-    for (int i = 0; i < 64; i++) { devices[i].index = slices[i].index = i; slices[i].slice = 1; }
+    starts++;
+    devices = known[starts % 8][0];
+    slices = known[starts % 8][1];
+    for (int i = 0; i < 64; i++) {
+        devices[i].index = slices[i].index = i;
+        slices[i].slice = 1;
+        devices[i].start = slices[i].start = starts;
+    }
     started = 1;
     return SUCCESS;
 }
@@ -87,6 +98,8 @@ int nvmlDeviceGetCount_v2(unsigned *count) {
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **d) {
     if (!started) return UNINITIALIZED;
     if (index >= number("FAKE_NVML_DEVICES", 2)) return INVALID;
+    if (fault_of("foreign", (int)index)) return NO_PERMISSION;
+    if (lost(&devices[index])) return LOST;
     *d = &devices[index];
     return SUCCESS;
 }
@@ -106,7 +119,7 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, device **d) {
         for (int slice = 0; slice < 2; slice++) {
             *d = slice ? &slices[i] : &devices[i];
             uuid_of(*d, text, sizeof text);
-            if (strcmp(text, uuid) == 0) return SUCCESS;
+            if (strcmp(text, uuid) == 0) return lost(*d) ? LOST : SUCCESS;
         }
     return NOT_FOUND;
 }

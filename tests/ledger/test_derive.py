@@ -61,9 +61,14 @@ def test_known_idle_power_goes_by_cpus_and_the_rest_by_cpu_time(spool: FakeSpool
     # A quarter of the 60 W that are not idle, and 2 of 8 CPUs of the 40 W that are.
     assert (package.energy_uj, package.idle_uj) == (60 * 25_000_000, 60 * 10_000_000)
     assert package.idle_power == "40 W (a wattmeter)"
-    assert "40 W (a wattmeter), of which 2 of 8 CPUs" in (package.inputs or "")
+    assert "40 W (a wattmeter); 2 of 8 CPUs' part of the idle energy" in (package.inputs or "")
     assert (dram.energy_uj, dram.idle_uj, dram.idle_power) == (60 * 2_500_000, None, None)
     assert "idle power of the node unknown" in (dram.inputs or "")
+    core = {**PACKAGE, "domain": "package-0/core", "counted": False}
+    path = run.samples([run.header(exclusive=False, channels=[PACKAGE, core]), *run.records([100, 50], 60)])
+    within = channels(path, facts())["cpu/package-0/core/rapl-powercap"]
+    assert (within.energy_uj, within.idle_power) == (60 * 12_500_000, None)
+    assert "idle power of a part of a package is not known" in (within.inputs or "")
 
 
 def test_slurms_count_of_cpus_goes_before_the_samplers(spool: FakeSpool) -> None:
@@ -127,6 +132,26 @@ def test_all_cpus_of_a_node_are_the_node_where_slurm_shares_none(
         assert (package.energy_uj == 6_000_000_000) is alone
 
 
+def test_a_job_that_was_suspended_had_others_on_its_cpus(spool: FakeSpool) -> None:
+    run = spool.run()
+    header = run.header(exclusive=None, cpus_alloc=8, channels=[PACKAGE])
+    for silent_s, slowed, alone in ((20, 1, True), (30, 1, False), (30, 16, True)):
+        times = (0, 10, 10 + silent_s, 20 + silent_s)
+        records = [run.record(at_s, [100_000_000 * at_s], slowed=slowed) for at_s in times]
+        package = channels(run.samples([header, *records]), facts())["cpu/package-0/rapl-powercap"]
+        assert package.attribution == ("exclusive" if alone else "cpu-share")
+
+
+def test_an_idle_power_that_is_too_high_is_told(spool: FakeSpool) -> None:
+    run = spool.run()
+    path = run.samples([run.header(exclusive=False, channels=[PACKAGE]), *run.records([100], 60)])
+    for idle_w, told in ((99, False), (100, True), (1000, True)):
+        package = channels(path, facts(idle_power_uw=(("cpu", idle_w * 10**6),)))["cpu/package-0/rapl-powercap"]
+        assert ((package.reason or "").startswith("the idle power in the settings is not below")) is told
+        assert package.quality == "measured"
+    assert package.energy_uj == package.idle_uj == 60 * 25_000_000
+
+
 def test_a_device_that_the_job_holds_is_its_own_on_a_shared_node(spool: FakeSpool) -> None:
     run = spool.run()
     header = run.header(exclusive=False, channels=[PACKAGE, DRAM, GPU], gpus=[V100])
@@ -185,8 +210,9 @@ def test_a_step_of_the_wall_clock_moves_no_energy(spool: FakeSpool) -> None:
     lines = run.records([100, 10], 60)
     for line in lines[3:]:
         line["wall_ns"] += 3600 * SECOND
-    buckets = channels(run.samples([run.header(), *lines]))["cpu/package-0/rapl-powercap"].buckets()
-    assert list(buckets) == [START_NS]
+    package = channels(run.samples([run.header(), *lines]))["cpu/package-0/rapl-powercap"]
+    assert list(package.buckets()) == [START_NS]
+    assert (package.first, package.last) == ((BOOT_NS, START_NS), (BOOT_NS + 60 * SECOND, START_NS + 60 * SECOND))
 
 
 def test_energy_over_an_edge_lies_in_both_buckets(spool: FakeSpool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -459,8 +460,10 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_asked_before_a_r
             ("channels", "max_w"), ("channels", "resets"), ("channels", "gaps"), ("segments", "slowed"),
             ("files", "content"), ("channels", "idle_power"), ("channels", "idle_uj"), ("segments", "slurm_cpus"),
             *(("segments", name) for name in (*USE_FIELDS, "use_sources", "use_reasons")),
+            *(("runs", name) for name in ("zone", "pue", "plan")),
         ):  # fmt: skip
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute("DROP TABLE intensity")
         connection.execute("DELETE FROM _sqlite_migrations WHERE name NOT LIKE '1 %'")
         connection.execute("UPDATE meta SET value = '1' WHERE key = 'derivation'")
         connection.execute("PRAGMA user_version = 1")
@@ -733,3 +736,61 @@ def test_what_is_no_run_directory_is_skipped_with_the_reason(spool: FakeSpool) -
     spool.whole_run()
     (spool.root / "notes").mkdir()
     assert do_sync(spool).skipped == (f"{spool.root / 'notes'}: not a month folder of the spool",)
+
+
+def _unreadable(monkeypatch: pytest.MonkeyPatch, ending: str) -> pytest.MonkeyPatch:
+    """Opening files of this name fails, as it does on a file system that is not well; root can read all others."""
+    real = os.open
+
+    def fail(path: Any, *rest: Any, **more: Any) -> int:
+        if str(path).endswith(ending):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", fail)
+    return monkeypatch
+
+
+def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = spool.whole_run()
+    with monkeypatch.context() as patch:
+        _unreadable(patch, ".n1.jsonl")
+        for _ in range(2):
+            do_sync(spool)
+            assert problems(spool) == ["17.0.n1.jsonl: cannot be read: Input/output error"]
+            assert jobs(spool)[0].channels == ()
+    do_sync(spool)
+    assert (problems(spool), energy_uj(jobs(spool)[0])) == ([], 6_600_000_000)
+    # And what is known is not lost when it cannot be read again.
+    run.nodes()
+    with monkeypatch.context() as patch:
+        _unreadable(patch, ".n1.jsonl")
+        do_sync(spool)
+        assert problems(spool) == [
+            "17.0.n1.jsonl: cannot be read: Input/output error; what it said before counts",
+        ]
+        assert energy_uj(jobs(spool)[0]) == 6_600_000_000
+        assert check(spool.root, spool.ledger).differences == ()
+    do_sync(spool)
+    grown = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert (problems(spool), dump(spool.ledger)) == ([], grown)
+
+
+def test_a_run_whose_document_cannot_be_read_for_a_while_stays(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = spool.whole_run()
+    do_sync(spool)
+    good = dump(spool.ledger)
+    run.nodes()
+    with monkeypatch.context() as patch:
+        _unreadable(patch, "run.json")
+        (skipped,) = do_sync(spool).skipped
+        assert "cannot be read: Input/output error" in skipped
+        assert dump(spool.ledger) == good
+    do_sync(spool)
+    assert len(jobs(spool)) == 1
+    assert check(spool.root, spool.ledger).differences == ()

@@ -10,23 +10,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from fake_spool import BOOT_NS, START_NS, FakeSpool
+from program import Result, call_program
 
 from hpcfrugal.backends import slurm_cli, states
-from hpcfrugal.cli.root import main
 from hpcfrugal.errors import SetupError
 
 HOSTILE = "[red]a[/] \x1b]0;owned\x07\x1b[2J\n'; DROP TABLE jobs; --\u202e" + "x" * 300
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 Call = Callable[..., Result]
@@ -42,14 +37,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr(states, "refresh_states", lambda root: [])
     monkeypatch.setattr(slurm_cli, "available", lambda: False)
 
-    def run(*argv: str) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            main(list(argv))
-        out, err = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return Result(ended.value.code, out, err)
-
-    return run
+    return partial(call_program, capsys)
 
 
 def document(result: Result) -> Any:
@@ -263,7 +251,7 @@ def test_idle_power_that_is_known_is_said_with_its_source(spool: FakeSpool, call
     assert first["idle_power"] == known
     channel = found["jobs"][0]["channels"][0]
     assert (channel["idle_power"], channel["idle_j"], channel["energy_j"]) == ("40 W (a wattmeter)", 600.0, 1500.0)
-    assert "of which 2 of 8 CPUs" in call("report", "17").out
+    assert "2 of 8 CPUs' part of the idle energy" in call("report", "17").out
     # A second node of which it is not known takes the word away again.
     run.samples([run.header(exclusive=False, node="n2"), *run.records([100, 10], 60)], node="n2")
     found = document(call("report", "--since", "all", "--json"))
@@ -511,3 +499,65 @@ def test_a_ledger_of_the_present_schema_needs_neither_sqlite_utils_nor_pandas(sp
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 changed" in done.stdout
+
+
+@pytest.mark.parametrize("nodes", [(), ("--nodes",)])
+@pytest.mark.parametrize(
+    ("when", "there"),
+    [
+        (("--since", "0001-01-01"), True),
+        (("--since", "99999w"), True),
+        (("--until", "9000-01-01"), True),
+        (("--since", "9000-01-01"), False),
+        (("--until", "0001-01-01"), False),
+    ],
+)
+def test_times_beyond_what_the_ledger_can_hold_are_times(
+    spool: FakeSpool, call: Call, nodes: tuple[str, ...], when: tuple[str, ...], there: bool
+) -> None:
+    spool.whole_run()
+    found = document(call("report", *nodes, *when, "--json"))
+    assert len(found["nodes" if nodes else "jobs"]) == there
+
+
+def test_names_that_are_no_text_name_nothing(spool: FakeSpool, call: Call) -> None:
+    """An argument that is not UTF-8 comes with surrogates in it, which SQLite refuses."""
+    spool.whole_run()
+    lone = os.fsdecode(b"\xff")
+    result = call("report", lone)
+    assert (result.code, result.err.count("Traceback")) == (2, 0)
+    assert "the ledger has no job" in result.err
+    for option in (("--user", lone), ("--project", lone), ("--tag", f"{lone}={lone}")):
+        assert document(call("report", *option, "--since", "all", "--json"))["jobs"] == []
+    assert document(call("report", "--by", f"tag:{lone}", "--since", "all", "--json"))["totals"]["jobs"] == 1
+    assert call("report", "--by", "tag:").code == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE jobs SET nodes = '[\"n1\"'", "a text that is none"),
+        ("UPDATE runs SET user = CAST(x'ff6c' AS TEXT)", "decode"),
+        ("ALTER TABLE jobs RENAME COLUMN partition TO partitiom", "column"),
+    ],
+)
+def test_a_ledger_with_damaged_content_is_refused(spool: FakeSpool, call: Call, statement: str, says: str) -> None:
+    spool.whole_run()
+    call("ledger", "sync")
+    connection = sqlite3.connect(spool.ledger, isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+    result = call("report", "--no-sync", "--since", "all")
+    assert (result.code, "Traceback" in result.err) == (4, False)
+    assert f"the ledger {spool.ledger} is damaged" in result.err
+    assert says in result.err
+    assert "ledger rebuild" in result.err
+
+
+def test_a_run_is_reported_whole_in_a_narrow_terminal(
+    spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    result = call("run", "--", "true")
+    assert result.code == 0
+    assert any("Quality" in line and "Coverage" in line for line in result.err.splitlines())

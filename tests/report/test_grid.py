@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from hpcfrugal.report.grid import Column, Grid
 
@@ -41,7 +43,8 @@ def test_what_stays_is_whole(grid: Grid, width: int) -> None:
     assert "9234567.891" in shown
     assert ("10:00" in shown) == ("2026-11-21 10:00" in shown)
     lines = shown.splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
+    assert set(lines[2]) == {"─"}
     smallest = 25 + 2 + 8 + 2 + 11
     assert all(len(line) <= max(width, smallest) for line in lines)
 
@@ -62,6 +65,31 @@ def test_texts_are_shortened_before_columns_go(grid: Grid) -> None:
 def test_a_row_must_fill_its_columns(grid: Grid) -> None:
     with pytest.raises(ValueError, match="1 cells for 5"):
         grid.add(("x",))
+
+
+def test_a_cell_keeps_its_style_and_the_row_has_its_own() -> None:
+    grid = Grid((Column("State", "word"), Column("Energy")))
+    grid.add((Text("RUNNING", style="cyan"), "1.000"))
+    grid.line()
+    grid.add((Text("all", style="cyan"), "12.000"), style="bold")
+    console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system="standard", legacy_windows=False)
+    console.print(grid)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert lines[1] == "\x1b[36mRUNNING  \x1b[0m 1.000"
+    assert lines[2] == f"\x1b[2m{'─' * 15}\x1b[0m"
+    assert lines[3] == "\x1b[1;36mall      \x1b[0m\x1b[1m12.000\x1b[0m"
+
+
+def test_ten_thousand_rows_do_not_keep_anybody_waiting() -> None:
+    grid = Grid(tuple(Column(f"Column {number}") for number in range(10)))
+    for row in range(10_000):
+        grid.add([f"{row}.{number}" for number in range(10)])
+    began = time.process_time()
+    shown = show(grid, 200)
+    assert len(shown.splitlines()) == 10_001
+    # A table of rich's own would take a millisecond a row.
+    assert time.process_time() - began < 3
 
 
 def test_wide_characters_count_as_two() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_spool import BOOT_NS, PSYS, SECOND, START_NS, FakeSpool
+from fake_spool import BOOT_NS, GPU, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
 from hpcfrugal.cli.root import main
 
@@ -36,12 +36,13 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     return run
 
 
-def shared(spool: FakeSpool, job_id: str, later_s: float = 0, **header: Any) -> None:
+def shared(spool: FakeSpool, job_id: str, later_s: float = 0, **header: Any) -> FakeRun:
     run = spool.run(job_id)
     later_ns = round(later_s * SECOND)
     clocks = {"wall_ns": START_NS + later_ns, "boottime_ns": BOOT_NS + later_ns}
     lines = [{**line, **{key: line[key] + later_ns for key in clocks}} for line in run.records([100, 10], 60)]
     run.samples([run.header(job_id, exclusive=False, **clocks, **header), *lines], job_id)
+    return run
 
 
 def test_the_json_closes_in_integers(spool: FakeSpool, call: Call) -> None:
@@ -77,8 +78,34 @@ def test_the_table_names_nodes_parts_and_doubts(spool: FakeSpool, call: Call) ->
     assert ["n1", "total", "6.600", "1.650", "4.950", "1"] in rows
     assert any("node, not added" in line for line in out.splitlines())
     assert "Rest: idle and system" in out
-    assert "Idle power not known, so it is not told apart: n\N{REPLACEMENT CHARACTER}[31m2, n1." in out
+    assert "Idle power not known of all jobs, so not told apart everywhere: n\N{REPLACEMENT CHARACTER}[31m2, n1." in out
     assert "1 job with a part that is not known, in the rest." in out
+
+
+def test_idle_power_that_is_known_for_a_part_of_the_time_is_not_said_to_be_included(
+    spool: FakeSpool, call: Call
+) -> None:
+    shared(spool, "17").nodes()
+
+    def idle_power() -> set[str | None]:
+        (node,) = json.loads(call("--json")[1])["nodes"]
+        return {one["idle_power"] for one in node["channels"]}
+
+    assert idle_power() == {"included"}
+    assert "Idle power not known" not in call()[1]
+    shared(spool, "18", 100)
+    assert idle_power() == {"partly included"}
+    assert "Idle power not known of all jobs, so not told apart everywhere: n1." in call()[1]
+
+
+def test_gpus_that_are_read_by_different_sources_are_added_up(spool: FakeSpool, call: Call) -> None:
+    run = spool.run("17")
+    channels = [GPU, {**GPU, "domain": "gpu-1", "gpu_uuid": "GPU-b", "source": "nvml-power"}]
+    gpus = [{"index": 0, "uuid": "GPU-a", "name": "x"}, {"index": 1, "uuid": "GPU-b", "name": "x"}]
+    run.samples([run.header(channels=channels, gpus=gpus), *run.records([200, 300], 60)])
+    (node,) = json.loads(call("--json")[1])["nodes"]
+    assert node["energy_j"] == node["to_jobs_j"] == 500 * 60
+    assert [(one["counted"], one["idle_power"]) for one in node["channels"]] == [(True, None), (True, None)]
 
 
 def test_without_samples_it_says_so(spool: FakeSpool, call: Call) -> None:

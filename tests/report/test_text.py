@@ -29,6 +29,11 @@ def test_one_unit_fits_the_largest() -> None:
     assert EnergyUnit([12_345_000_000]).show(12_345_000_000) == "12.345"
 
 
+def test_a_little_is_not_shown_as_nothing() -> None:
+    unit = EnergyUnit([12_345_000_000])
+    assert (unit.name, unit.show(499_000), unit.show(600_000), unit.show(0)) == ("kJ", "<0.001", "0.001", "0.000")
+
+
 def test_times_are_utc() -> None:
     assert iso(1_795_255_200_123_456_789) == "2026-11-21T10:00:00.123456Z"
     assert clock(1_795_255_200_123_456_789) == "10:00:00.123"

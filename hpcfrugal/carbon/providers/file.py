@@ -73,7 +73,7 @@ class File(Standard):
     signals = ("average", "marginal")
     options = MappingProxyType({"path": _path})
     span = timedelta(days=400)
-    settles = timedelta(0)
+    settles = timedelta(days=2)  # of a file that is corrected by hand, say
     cached = False
 
     @staticmethod

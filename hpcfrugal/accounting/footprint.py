@@ -1,0 +1,225 @@
+"""Operational carbon: energy laid over time against the grid's intensity at that time. Pure functions, exact.
+
+    g = sum over pieces of kWh * PUE * intensity(t)
+
+with PUE the data centre's power usage effectiveness (ISO/IEC 30134-2) and the intensity of the grid at the place and
+time at which the energy was drawn (location-based, GHG Protocol Scope 2 Guidance, 2015). A piece of energy is taken to
+be drawn evenly over its time. What has no intensity stays without: it is counted as such and is never zero grams.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import lcm
+from typing import Literal, NamedTuple
+
+UJ_PER_KWH = 3_600_000_000_000
+
+Source = Literal["actual", "forecast", "yearly-mean"]
+SOURCES: tuple[Source, ...] = ("actual", "forecast", "yearly-mean")
+"""Where an intensity is from, the best first: as it was, as it was forecast, a country's mean of a year."""
+
+
+class Level(NamedTuple):
+    """An intensity over ``[start_ns, end_ns)``; ``settled``: it will not be revised."""
+
+    start_ns: int
+    end_ns: int
+    g_per_kwh: float
+    settled: bool = True
+
+
+class Placed(NamedTuple):
+    """A level with where it is from."""
+
+    start_ns: int
+    end_ns: int
+    g_per_kwh: float
+    settled: bool
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Levels in the order of time without overlaps; what lies between two is not known."""
+
+    levels: Sequence[Level]
+    starts_ns: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts_ns", tuple(level.start_ns for level in self.levels))
+
+    def within(self, start_ns: int, end_ns: int) -> Iterator[Level]:
+        """The known parts of ``[start_ns, end_ns)``, cut at both."""
+        for index in range(max(0, bisect_right(self.starts_ns, start_ns) - 1), len(self.levels)):
+            level = self.levels[index]
+            if level.start_ns >= end_ns:
+                return
+            if level.end_ns > start_ns:
+                yield level._replace(start_ns=max(level.start_ns, start_ns), end_ns=min(level.end_ns, end_ns))
+
+    def known_ns(self, start_ns: int, end_ns: int) -> int:
+        """How much of ``[start_ns, end_ns)`` is known."""
+        return sum(level.end_ns - level.start_ns for level in self.within(start_ns, end_ns))
+
+
+def layered(layers: Sequence[tuple[Source, Levels]], start_ns: int, end_ns: int) -> list[Placed]:
+    """The best that is known in ``[start_ns, end_ns)``: each layer fills what those before it leave open."""
+    placed: list[Placed] = []
+    gaps = [(start_ns, end_ns)] if start_ns < end_ns else []
+    for source, levels in layers:
+        left: list[tuple[int, int]] = []
+        for gap_start_ns, gap_end_ns in gaps:
+            at_ns = gap_start_ns
+            for level in levels.within(gap_start_ns, gap_end_ns):
+                if at_ns < level.start_ns:
+                    left.append((at_ns, level.start_ns))
+                placed.append(Placed(*level, source))
+                at_ns = level.end_ns
+            if at_ns < gap_end_ns:
+                left.append((at_ns, gap_end_ns))
+        gaps = left
+    return sorted(placed)
+
+
+class Piece(NamedTuple):
+    """Energy drawn evenly over ``[start_ns, end_ns)``; all of it at ``start_ns`` where that is no time."""
+
+    start_ns: int
+    end_ns: int
+    energy_uj: int
+    component: str
+    quality: str
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Its time, which is never empty."""
+        return self.start_ns, max(self.end_ns, self.start_ns + 1)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Grams and the energy behind them, of a job or of several; exact.
+
+    ``energy_uj`` by where the intensity is from, None where there is none. ``grid_g`` are the grams without the PUE,
+    which give the mean intensity; ``grams`` those with it, by quality of the energy. ``open_uj`` is the energy whose
+    intensity may still be revised.
+    """
+
+    energy_uj: dict[Source | None, Fraction] = field(default_factory=dict)
+    grid_g: dict[Source, Fraction] = field(default_factory=dict)
+    grams: dict[str, Fraction] = field(default_factory=dict)
+    open_uj: Fraction = Fraction(0)
+
+    def add(self, other: Tally) -> None:
+        """Add what another tally holds."""
+        for source, energy_uj in other.energy_uj.items():
+            self.energy_uj[source] = self.energy_uj.get(source, Fraction(0)) + energy_uj
+        for known, grams in other.grid_g.items():
+            self.grid_g[known] = self.grid_g.get(known, Fraction(0)) + grams
+        for quality, grams in other.grams.items():
+            self.grams[quality] = self.grams.get(quality, Fraction(0)) + grams
+        self.open_uj += other.open_uj
+
+    @property
+    def operational_g(self) -> Fraction | None:
+        """Grams of CO2e of what has an intensity; None where nothing has."""
+        return sum(self.grams.values(), Fraction(0)) if self.grams else None
+
+    @property
+    def known_uj(self) -> Fraction:
+        """The energy that has an intensity."""
+        return sum((uj for source, uj in self.energy_uj.items() if source is not None), Fraction(0))
+
+    @property
+    def intensity_g_per_kwh(self) -> Fraction | None:
+        """The mean intensity, weighted by energy; None where no energy has one."""
+        known_uj = self.known_uj
+        return sum(self.grid_g.values(), Fraction(0)) * UJ_PER_KWH / known_uj if known_uj else None
+
+    @property
+    def coverage(self) -> Fraction | None:
+        """The share of the energy that has an intensity; None where there is no energy."""
+        total_uj = sum(self.energy_uj.values(), Fraction(0))
+        return self.known_uj / total_uj if total_uj else None
+
+    @property
+    def sources(self) -> list[Source]:
+        """Where the intensities are from, the best first."""
+        return [source for source in SOURCES if source in self.grid_g]
+
+    @property
+    def shares(self) -> dict[Source, Fraction]:
+        """The share of the energy by where its intensity is from; what is left has none."""
+        total_uj = sum(self.energy_uj.values(), Fraction(0))
+        return {source: self.energy_uj[source] / total_uj for source in self.sources} if total_uj else {}
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Whole numbers, each over the same denominator: energy, energy that may be revised, energy times intensity."""
+
+    energy: int = 0
+    unsettled: int = 0
+    cost: int = 0
+
+
+def tallies(
+    pieces: Sequence[Piece], placed: Sequence[Placed], pue: float | None, cut_ns: int
+) -> dict[tuple[str, int], Tally]:
+    """Grams by component and by the ``cut_ns`` (a day, say) in which a piece begins, given by its number since 1970.
+
+    ``pue`` is taken as the decimal that it was written as; without one nothing is multiplied.
+    """
+    starts_ns = [level.start_ns for level in placed]
+    ratios = [level.g_per_kwh.as_integer_ratio() for level in placed]
+    shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
+    # A float's denominator is a power of two: at the finest of them every level is a whole number.
+    whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
+    # Nearly all pieces are of one length, so the common denominator of their parts stays small.
+    common = lcm(*{end_ns - start_ns for start_ns, end_ns in (piece.span for piece in pieces)})
+    sums: dict[tuple[str, int, str, Source | None], _Sums] = {}
+    for piece in pieces:
+        start_ns, end_ns = piece.span
+        part, per_ns = start_ns // cut_ns, piece.energy_uj * (common // (end_ns - start_ns))
+        unknown_ns = end_ns - start_ns
+        for index in range(max(0, bisect_right(starts_ns, start_ns) - 1), len(placed)):
+            level = placed[index]
+            if level.start_ns >= end_ns:
+                break
+            overlap_ns = min(level.end_ns, end_ns) - max(level.start_ns, start_ns)
+            if overlap_ns <= 0:
+                continue
+            unknown_ns -= overlap_ns
+            one = sums.setdefault((piece.component, part, piece.quality, level.source), _Sums())
+            energy = per_ns * overlap_ns
+            one.energy += energy
+            one.cost += energy * whole[index]
+            one.unsettled += 0 if level.settled else energy
+        if unknown_ns:
+            one = sums.setdefault((piece.component, part, piece.quality, None), _Sums())
+            one.energy += per_ns * unknown_ns
+    factor = Fraction(1) if pue is None else Fraction(repr(pue))
+    found: dict[tuple[str, int], Tally] = {}
+    for (component, part, quality, source), one in sums.items():
+        tally = Tally({source: Fraction(one.energy, common)})
+        if source is not None:
+            grams = Fraction(one.cost, common * UJ_PER_KWH << shift)
+            tally.grid_g, tally.grams = {source: grams}, {quality: grams * factor}
+            tally.open_uj = Fraction(one.unsettled, common)
+        if (component, part) in found:
+            found[component, part].add(tally)
+        else:
+            found[component, part] = tally
+    return found
+
+
+def total(found: Iterable[Tally]) -> Tally:
+    """The sum of several tallies."""
+    whole = Tally()
+    for one in found:
+        whole.add(one)
+    return whole

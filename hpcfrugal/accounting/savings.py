@@ -1,0 +1,107 @@
+"""What a job's timing saved: its own energy at its own times against the same energy at the counterfactual's times.
+
+Pure functions, exact. In the counterfactual the job starts at a given instant and its attempts follow one another
+without a break, each with the energy that it drew, evenly in each piece. What stopping and starting again cost is
+therefore on both sides. Grams are those of one signal of one provider, known only where the intensity is throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hpcfrugal.accounting.footprint import Levels, Piece, Placed, Source, layered, tallies, total
+from hpcfrugal.accounting.spans import joined
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt of a job: when it started, how long it took, what it drew when."""
+
+    start_ns: int
+    elapsed_ns: int
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Grams as it was and as it would have been; ``saved_g`` below 0 is a loss."""
+
+    actual_g: Fraction
+    counterfactual_g: Fraction
+
+    @property
+    def saved_g(self) -> Fraction:
+        return self.counterfactual_g - self.actual_g
+
+
+def moved(attempts: Sequence[Attempt], start_ns: int) -> list[Piece]:
+    """The energy of ``attempts``, in their order, if the first had started at ``start_ns`` and none had waited."""
+    pieces: list[Piece] = []
+    for attempt in attempts:
+        by_ns = start_ns - attempt.start_ns
+        pieces += [
+            piece._replace(start_ns=piece.start_ns + by_ns, end_ns=piece.end_ns + by_ns) for piece in attempt.pieces
+        ]
+        start_ns += attempt.elapsed_ns
+    return pieces
+
+
+def as_it_was(attempts: Sequence[Attempt]) -> list[Piece]:
+    """The energy of ``attempts`` at its own times."""
+    return [piece for attempt in attempts for piece in attempt.pieces]
+
+
+def grams(pieces: Sequence[Piece], levels: Levels, pue: float | None) -> Fraction | None:
+    """Grams of ``pieces`` against ``levels``; None where any of them has no intensity, or there are none."""
+    if not pieces:
+        return None
+    source: Source = "actual"
+    placed: list[Placed] = []
+    for start_ns, end_ns in joined(piece.span for piece in pieces):
+        placed += layered([(source, levels)], start_ns, end_ns)
+    whole = total(tallies(pieces, placed, pue, cut_ns=1 << 62).values())
+    return None if None in whole.energy_uj else whole.operational_g
+
+
+def saving(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:
+    """What the timing of ``attempts`` saved against a start at ``start_ns``; None where that is not known."""
+    was_g = grams(as_it_was(attempts), levels, pue)
+    would_g = grams(moved(attempts, start_ns), levels, pue)
+    return None if was_g is None or would_g is None else Saving(was_g, would_g)
+
+
+@dataclass(slots=True)
+class ForecastError:
+    """The sum of ``|forecast - actual| / actual`` over time, and over how much time; where both are known.
+
+    Times at which the actual intensity is 0 are left out, since no share of it can be told.
+    """
+
+    sum_ns: float = 0.0
+    over_ns: int = 0
+
+    def add(self, other: ForecastError) -> None:
+        """Add another job's."""
+        self.sum_ns += other.sum_ns
+        self.over_ns += other.over_ns
+
+    @property
+    def mape(self) -> float | None:
+        """The mean absolute percentage error as a share (0.1 is 10 %), weighted by time; None without any time."""
+        return self.sum_ns / self.over_ns if self.over_ns else None
+
+
+def forecast_error(forecast: Levels, actual: Levels, spans: Iterable[tuple[int, int]]) -> ForecastError:
+    """How far the forecast was off in ``spans``; a time in several of them counts once."""
+    found = ForecastError()
+    for start_ns, end_ns in joined(spans):
+        for was in actual.within(start_ns, end_ns):
+            if was.g_per_kwh == 0:
+                continue
+            for told in forecast.within(was.start_ns, was.end_ns):
+                length_ns = told.end_ns - told.start_ns
+                found.sum_ns += abs(told.g_per_kwh - was.g_per_kwh) / was.g_per_kwh * length_ns
+                found.over_ns += length_ns
+    return found

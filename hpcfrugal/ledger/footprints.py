@@ -1,0 +1,220 @@
+"""The grams of jobs in the ledger: their energy by time, in their zone, against the best intensity that is known.
+
+For each instant that is the actual intensity, else the forecast that the job's plan was made on, else the yearly mean
+of the zone's country. Actual figures of a job are those of one provider: the one that made the forecast where it told
+them, else the one that knows most of the job's time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from hpcfrugal.accounting.buckets import BUCKET_NS
+from hpcfrugal.accounting.footprint import Level, Levels, Piece, Source, Tally, layered, tallies, total
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.carbon.used import Used
+from hpcfrugal.data.electricity import yearly_mean
+from hpcfrugal.ledger.intensity import intensities, intensity_providers
+from hpcfrugal.ledger.plans import PlanRow, plan_of
+from hpcfrugal.ledger.queries import JobRow
+
+DAY_NS = 86_400 * 10**9
+
+JobKey = tuple[str, str, int]
+"""Run id, job id, restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the settings say now, for runs that do not say it themselves."""
+
+    zone: str | None = None
+    pue: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobFootprint:
+    """The grams of one attempt of a job, by component and by UTC day since 1970.
+
+    ``zone`` and ``pue`` are the run's own, or those of the settings where ``*_source`` says so. ``provider`` is whose
+    actual intensities were used.
+    """
+
+    zone: str | None
+    zone_source: str | None
+    pue: float | None
+    pue_source: str | None
+    provider: str | None = None
+    parts: dict[tuple[str, int], Tally] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tally:
+        return total(self.parts.values())
+
+    def of(self, component: str) -> JobFootprint:
+        """The part of one component."""
+        return replace(self, parts={key: tally for key, tally in self.parts.items() if key[0] == component})
+
+    def on(self, day: int) -> JobFootprint:
+        """The part of one UTC day, counted since 1970."""
+        return replace(self, parts={key: tally for key, tally in self.parts.items() if key[1] == day})
+
+
+def key_of(job: JobRow) -> JobKey:
+    """The key of a job's attempt."""
+    return job.run_id, job.job_id, job.restart
+
+
+def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[Piece, ...]:
+    """The known energy of a job in the boundary ``components``, as pieces of time.
+
+    The ledger has it by 300 s. In the first and in the last of these it was drawn between the first and the last
+    reading, so that a job of seconds lies in its own seconds.
+    """
+    # Nothing is read outside these; where the wall clock was set meanwhile the bucket stands as it is.
+    spans = [
+        (channel.first_wall_ns, channel.last_wall_ns)
+        for channel in job.channels
+        if channel.counted and channel.first_wall_ns is not None and channel.last_wall_ns is not None
+    ]
+    first_ns, last_ns = min((first for first, _ in spans), default=0), max((last for _, last in spans), default=0)
+    rows = connection.execute(
+        "SELECT e.bucket_start_s, c.component, c.quality, sum(e.energy_uj)"
+        " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
+        " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
+        " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
+        " GROUP BY e.bucket_start_s, c.component, c.quality ORDER BY e.bucket_start_s, c.component, c.quality",
+        key_of(job),
+    )
+    pieces = []
+    for bucket_s, component, quality, energy_uj in rows:
+        bucket_ns = bucket_s * 10**9
+        start_ns, end_ns = max(bucket_ns, first_ns), min(bucket_ns + BUCKET_NS, last_ns)
+        if start_ns > end_ns:
+            start_ns, end_ns = bucket_ns, bucket_ns + BUCKET_NS
+        pieces.append(Piece(start_ns, end_ns, energy_uj, component, quality))
+    return tuple(pieces)
+
+
+def levels_of(series: CarbonSeries) -> Levels:
+    """A series of intensities for accounting; gaps are left out."""
+    edges = series.edges_us
+    return Levels(
+        [
+            Level(edges[index] * 1000, edges[index + 1] * 1000, value, settled=False)
+            for index, value in enumerate(series.values)
+            if value is not None
+        ]
+    )
+
+
+@dataclass(slots=True)
+class Intensities:
+    """What the ledger knows of the grid's intensity, each provider's figures read once."""
+
+    connection: sqlite3.Connection
+    _levels: dict[tuple[str, str, str], Levels] = field(default_factory=dict)
+    _providers: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    def actual(self, zone: str, signal: str, provider: str) -> Levels:
+        """What one provider told; empty where it told nothing."""
+        key = (zone, signal, provider)
+        if key not in self._levels:
+            rows = intensities(self.connection, *key)
+            self._levels[key] = Levels([Level(row.start_ns, row.end_ns, row.g_per_kwh, row.settled) for row in rows])
+        return self._levels[key]
+
+    def best_provider(self, zone: str, preferred: str | None, spans: Sequence[tuple[int, int]]) -> str | None:
+        """Whose actual average figures to use: those of ``preferred`` where there are any, else the most."""
+        if (zone, "average") not in self._providers:
+            self._providers[zone, "average"] = intensity_providers(self.connection, zone, "average")
+        known = {
+            provider: sum(self.actual(zone, "average", provider).known_ns(*span) for span in spans)
+            for provider in self._providers[zone, "average"]
+        }
+        if known.get(preferred or ""):
+            return preferred
+        return max(sorted(known), key=lambda provider: known[provider], default=None) if any(known.values()) else None
+
+
+def footprints(
+    connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults
+) -> dict[JobKey, JobFootprint]:
+    """The footprint of each job."""
+    intensity = Intensities(connection)
+    return {key_of(job): _footprint(connection, intensity, job, defaults) for job in jobs}
+
+
+def place_of(job: JobRow, defaults: Defaults) -> JobFootprint:
+    """Zone and PUE of a job, without its grams."""
+    zone, zone_source = (job.zone, "run") if job.zone else (defaults.zone, "settings" if defaults.zone else None)
+    pue, pue_source = (job.pue, "run") if job.pue else (defaults.pue, "settings" if defaults.pue else None)
+    return JobFootprint(zone, zone_source, pue, pue_source)
+
+
+def _footprint(connection: sqlite3.Connection, intensity: Intensities, job: JobRow, defaults: Defaults) -> JobFootprint:
+    place = place_of(job, defaults)
+    zone = place.zone
+    pieces = pieces_of(connection, job) if zone is not None else ()
+    if zone is None or not pieces:
+        return place
+    plan = plan_of(job.plan)
+    if plan is not None and (plan.signal != "average" or plan.zone != zone):
+        plan = None
+    start_ns, end_ns = min(piece.start_ns for piece in pieces), max(piece.span[1] for piece in pieces)
+    provider = intensity.best_provider(zone, plan.provider if plan else None, [(start_ns, end_ns)])
+    layers = list(_layers(intensity, zone, provider, plan, start_ns, end_ns))
+    parts = tallies(pieces, layered(layers, start_ns, end_ns), place.pue, DAY_NS)
+    return JobFootprint(zone, place.zone_source, place.pue, place.pue_source, provider, parts)
+
+
+def _layers(
+    intensity: Intensities, zone: str, provider: str | None, plan: PlanRow | None, start_ns: int, end_ns: int
+) -> Iterator[tuple[Source, Levels]]:
+    if provider is not None:
+        actual = intensity.actual(zone, "average", provider)
+        yield "actual", actual
+        if actual.known_ns(start_ns, end_ns) == end_ns - start_ns:
+            return
+    forecast = plan.forecast if plan is not None else None
+    if forecast is not None:
+        yield "forecast", levels_of(forecast)
+    mean = yearly_mean(zone)
+    if mean is not None:
+        # Nobody revises it, but the hour's own figure may still come.
+        yield "yearly-mean", Levels([Level(start_ns, end_ns, mean.g_per_kwh, settled=False)])
+
+
+def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[Used]:
+    """When jobs that started since ``since_ns`` used energy, and when they would have in their counterfactual."""
+    rows = connection.execute(
+        "SELECT run_id, job_id, runs.zone, runs.plan, elapsed_ns,"
+        " min(first_wall_ns) AS first_ns, max(last_wall_ns) AS last_ns"
+        " FROM jobs JOIN runs USING (run_id) JOIN channels USING (run_id, job_id, restart)"
+        " WHERE started_wall_ns >= ? AND counted AND last_wall_ns IS NOT NULL"
+        " GROUP BY run_id, job_id, restart",
+        (since_ns,),
+    ).fetchall()
+    elapsed: dict[tuple[str, str], int] = {}
+    for row in rows:
+        key = (row["run_id"], row["job_id"])
+        elapsed[key] = elapsed.get(key, 0) + (row["elapsed_ns"] or row["last_ns"] - row["first_ns"])
+    for row in rows:
+        zone = row["zone"] or defaults.zone
+        if zone is None:
+            continue
+        plan = plan_of(row["plan"])
+        span = (row["first_ns"], max(row["last_ns"], row["first_ns"] + 1))
+        average = plan is None or plan.signal == "average"
+        yield Used(zone, "average", plan.provider if plan is not None and average else None, *span)
+        if plan is None or not plan.on_forecast or plan.zone is None:
+            continue
+        if not average:
+            yield Used(plan.zone, plan.signal, plan.provider, *span)
+        start_ns = plan.counterfactual_ns
+        if start_ns is not None:
+            # Samplers may start before their job by Slurm's clock, and outlive it, by moments.
+            length_ns = elapsed.pop((row["run_id"], row["job_id"]), 0) + BUCKET_NS
+            yield Used(plan.zone, plan.signal, plan.provider, start_ns - BUCKET_NS, start_ns + length_ns)

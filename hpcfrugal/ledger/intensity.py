@@ -1,0 +1,114 @@
+"""The grid's carbon intensity in the ledger: read from the spool's files, as the runs are, and asked for by time.
+
+A file is read whole where it changed. Its rows depend on it alone, so a rebuilt ledger has the same. What has vanished
+from the spool keeps its rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcfrugal.ledger.jobs import insert
+from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
+from hpcfrugal.spool.layout import INTENSITY_DIR
+from hpcfrugal.spool.reading import FileState, Refused, refusal
+
+OWNER = INTENSITY_DIR
+"""Stands in ``files`` and ``file_states`` where those of runs have their run id; no run id looks like it."""
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _states(paths: Sequence[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in paths:
+        try:
+            yield path, path.lstat()
+        except FileNotFoundError:
+            continue
+
+
+def _changed(connection: sqlite3.Connection, paths: Sequence[Path]) -> list[tuple[Path, os.stat_result]]:
+    rows = connection.execute("SELECT name, size, mtime_ns, inode FROM file_states WHERE run_id = ?", (OWNER,))
+    known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
+    return [(path, status) for path, status in _states(paths) if known.get(_name(path)) != FileState.of(status)]
+
+
+def take_intensities(connection: sqlite3.Connection, spool_root: Path, skipped: list[str]) -> int:
+    """Read the files of intensities that changed, inside the caller's transaction; returns how many."""
+    paths = intensity_files(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}"))
+    if not paths:
+        return 0
+    owner_uid = os.lstat(intensity_dir(spool_root)).st_uid
+    changed = _changed(connection, paths)
+    for path, status in changed:
+        _take(connection, path, status, owner_uid)
+    return len(changed)
+
+
+def _take(connection: sqlite3.Connection, path: Path, status: os.stat_result, owner_uid: int) -> None:
+    name, state, problems = _name(path), FileState.of(status), []
+    connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
+    try:
+        reason = refusal(status, owner_uid)
+        if reason is not None:
+            raise Refused(reason)
+        file, state = read_intensities(path, owner_uid)
+        for known in file.intervals:
+            row = {"zone": file.source.zone, "signal": file.source.signal, "provider": file.source.provider}
+            times = {"start_ns": known.start_ns, "end_ns": known.end_ns, "fetched_ns": known.fetched_ns}
+            more = {"issued_ns": known.issued_ns, "g_per_kwh": known.g_per_kwh, "settled": int(known.settled)}
+            insert(connection, "intensity", {**row, **times, **more, "file": name})
+    except Refused as refused:
+        problems = [str(refused)]
+    row = {"run_id": OWNER, "name": name}
+    note = {"kind": "intensity", "accepted": int(not problems), "problems": json.dumps(problems)}
+    insert(connection, "files", {**row, **note})
+    values = {"size": state.size, "mtime_ns": state.mtime_ns, "inode": state.inode}
+    insert(connection, "file_states", {**row, **values})
+
+
+def missing_intensities(connection: sqlite3.Connection, spool_root: Path) -> list[str]:
+    """The files of intensities that count in the ledger and are not in the spool."""
+    there = {_name(path) for path in intensity_files(spool_root)}
+    rows = connection.execute("SELECT name FROM files WHERE run_id = ? AND accepted ORDER BY name", (OWNER,))
+    return [f"{OWNER}/{name}" for (name,) in rows if name not in there]
+
+
+def intensities_unread(connection: sqlite3.Connection, spool_root: Path) -> bool:
+    """Whether a sync would read any file of intensities."""
+    return bool(_changed(connection, intensity_files(spool_root)))
+
+
+@dataclass(frozen=True, slots=True)
+class IntensityRow:
+    """What the intensity was in ``[start_ns, end_ns)``; ``settled``: it will not be revised."""
+
+    start_ns: int
+    end_ns: int
+    g_per_kwh: float
+    settled: bool
+
+
+def intensity_providers(connection: sqlite3.Connection, zone: str, signal: str) -> list[str]:
+    """Whose figures of a zone are known, in order."""
+    rows = connection.execute(
+        "SELECT DISTINCT provider FROM intensity WHERE zone = ? AND signal = ? ORDER BY provider", (zone, signal)
+    )
+    return [provider for (provider,) in rows]
+
+
+def intensities(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[IntensityRow]:
+    """All that one provider told of a zone, in the order of time; a time without a figure is not there."""
+    rows = connection.execute(
+        "SELECT start_ns, end_ns, g_per_kwh, settled FROM intensity"
+        " WHERE zone = ? AND signal = ? AND provider = ? AND g_per_kwh IS NOT NULL ORDER BY start_ns",
+        (zone, signal, provider),
+    )
+    return [IntensityRow(start_ns, end_ns, level, bool(settled)) for start_ns, end_ns, level, settled in rows]

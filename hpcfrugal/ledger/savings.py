@@ -1,0 +1,180 @@
+"""What the timing of finished jobs saved, from the ledger: their energy, their plans, the grid as it was.
+
+A job here is all attempts of one job id, since a job that is put back in the queue saves or loses as a whole. Its
+energy at its own times stands against the same energy from the counterfactual's start on, both with the actual
+intensities of the provider and signal that its plan was made on.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from hpcfrugal.accounting.savings import (
+    Attempt,
+    ForecastError,
+    Saving,
+    as_it_was,
+    forecast_error,
+    moved,
+    saving,
+)
+from hpcfrugal.accounting.spans import joined
+from hpcfrugal.ledger.footprints import Defaults, Intensities, levels_of, pieces_of, place_of
+from hpcfrugal.ledger.plans import PlanRow, plan_of
+from hpcfrugal.ledger.queries import JobRow
+
+Standing = Literal["known", "pending", "asap", "no-forecast", "unfinished", "not-run"]
+"""Whether a saving is known; not yet; or why there is none to be known."""
+
+_GOES_ON = frozenset({"PREEMPTED", "NODE_FAIL", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"})
+
+
+@dataclass(frozen=True, slots=True)
+class JobSavings:
+    """One job, all of its attempts.
+
+    ``saving`` is None unless ``standing`` is ``known``; ``why`` says what is missing. ``forecast`` is the saving of the
+    same energy as the forecast of the plan told it, ``expected`` the share that the plan expected. ``quality`` is
+    ``measured``, ``modelled`` or ``mixed``; ``settled`` is false where an intensity may still be revised.
+    """
+
+    attempts: tuple[JobRow, ...]
+    plan: PlanRow | None
+    standing: Standing
+    why: str | None = None
+    pue: float | None = None
+    quality: str | None = None
+    settled: bool | None = None
+    counterfactual_end_ns: int | None = None
+    saving: Saving | None = None
+    forecast: Saving | None = None
+    error: ForecastError | None = None
+
+    @property
+    def first(self) -> JobRow:
+        return self.attempts[0]
+
+    @property
+    def last(self) -> JobRow:
+        return self.attempts[-1]
+
+
+@dataclass(slots=True)
+class SignalTotal:
+    """The jobs of one signal whose savings are known, losses included.
+
+    ``forecast_saved_g`` and ``saved_with_forecast_g`` are sums over the same jobs: those whose forecast reaches over
+    both times.
+    """
+
+    jobs: int = 0
+    losses: int = 0
+    actual_g: Fraction = Fraction(0)
+    counterfactual_g: Fraction = Fraction(0)
+    lost_g: Fraction = Fraction(0)
+    forecast_jobs: int = 0
+    forecast_saved_g: Fraction = Fraction(0)
+    saved_with_forecast_g: Fraction = Fraction(0)
+    settled: bool = True
+    error: ForecastError = field(default_factory=ForecastError)
+
+
+def savings(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults) -> list[JobSavings]:
+    """The savings of ``jobs``, which have to hold all attempts of each job, in the order of their first attempts."""
+    intensity = Intensities(connection)
+    grouped: dict[tuple[str, str], list[JobRow]] = {}
+    for job in jobs:
+        grouped.setdefault((job.run_id, job.job_id), []).append(job)
+    return [
+        _of(connection, intensity, tuple(sorted(attempts, key=lambda job: job.restart)), defaults)
+        for attempts in grouped.values()
+    ]
+
+
+def _of(
+    connection: sqlite3.Connection, intensity: Intensities, attempts: tuple[JobRow, ...], defaults: Defaults
+) -> JobSavings:
+    last, plan = attempts[-1], plan_of(attempts[-1].plan)
+    if plan is None:
+        return JobSavings(attempts, None, "asap")
+    if not last.final or last.state in _GOES_ON:
+        return JobSavings(attempts, plan, "unfinished", "not over yet")
+    if all(job.started_wall_ns is None and not job.segments for job in attempts):
+        return JobSavings(attempts, plan, "not-run", "never ran")
+    if not plan.on_forecast:
+        return JobSavings(attempts, plan, "no-forecast", "planned without a forecast")
+    return _compared(connection, intensity, attempts, plan, defaults)
+
+
+def _compared(
+    connection: sqlite3.Connection,
+    intensity: Intensities,
+    attempts: tuple[JobRow, ...],
+    plan: PlanRow,
+    defaults: Defaults,
+) -> JobSavings:
+    pue = place_of(attempts[0], defaults).pue
+
+    def pending(why: str) -> JobSavings:
+        return JobSavings(attempts, plan, "pending", why, pue)
+
+    ran: list[Attempt] = []
+    for job in attempts:
+        pieces = pieces_of(connection, job)
+        if not pieces and (job.started_wall_ns is not None or job.segments):
+            return pending("its energy is not known")
+        if pieces:
+            start_ns = job.started_wall_ns if job.started_wall_ns is not None else pieces[0].start_ns
+            elapsed_ns = job.elapsed_ns if job.elapsed_ns is not None else pieces[-1].end_ns - start_ns
+            ran.append(Attempt(start_ns, elapsed_ns, pieces))
+    begin_ns, zone, provider, forecast = plan.counterfactual_ns, plan.zone, plan.provider, plan.forecast
+    if begin_ns is None or zone is None or provider is None or forecast is None:
+        return pending("its plan cannot be read")
+    actual, told = intensity.actual(zone, plan.signal, provider), levels_of(forecast)
+    found = saving(ran, begin_ns, actual, pue)
+    spans = list(joined(piece.span for piece in (*as_it_was(ran), *moved(ran, begin_ns))))
+    if found is None:
+        known = any(actual.known_ns(*span) for span in spans)
+        which = "all of these times" if known else "these times"
+        return pending(f"the actual {plan.signal} intensity of {zone} at {which} is not known from {provider} yet")
+    qualities = sorted({piece.quality for piece in as_it_was(ran)})
+    return JobSavings(
+        attempts,
+        plan,
+        "known",
+        None,
+        pue,
+        quality=qualities[0] if len(qualities) == 1 else "mixed",
+        settled=all(level.settled for span in spans for level in actual.within(*span)),
+        counterfactual_end_ns=begin_ns + sum(attempt.elapsed_ns for attempt in ran),
+        saving=found,
+        forecast=saving(ran, begin_ns, told, pue),
+        error=forecast_error(told, actual, spans),
+    )
+
+
+def totals(found: Sequence[JobSavings]) -> dict[str, SignalTotal]:
+    """Sums by signal; figures of different signals are never added."""
+    sums: dict[str, SignalTotal] = {}
+    for one in found:
+        if one.saving is None or one.plan is None:
+            continue
+        total = sums.setdefault(one.plan.signal, SignalTotal())
+        total.jobs += 1
+        total.actual_g += one.saving.actual_g
+        total.counterfactual_g += one.saving.counterfactual_g
+        if one.saving.saved_g < 0:
+            total.losses += 1
+            total.lost_g -= one.saving.saved_g
+        if one.forecast is not None:
+            total.forecast_jobs += 1
+            total.forecast_saved_g += one.forecast.saved_g
+            total.saved_with_forecast_g += one.saving.saved_g
+        if one.error is not None:
+            total.error.add(one.error)
+        total.settled = total.settled and bool(one.settled)
+    return sums

@@ -1,0 +1,200 @@
+"""Energy against intensity: by hand, exactly, and nothing unknown taken for zero."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpcfrugal.accounting.footprint import UJ_PER_KWH, Level, Levels, Piece, Placed, layered, tallies, total
+from hpcfrugal.accounting.savings import Attempt, forecast_error, moved, saving
+from hpcfrugal.accounting.spans import joined
+
+S = 10**9
+HOUR = 3600 * S
+DAY = 24 * HOUR
+
+
+def piece(start: int, end: int, energy_uj: int, component: str = "cpu", quality: str = "measured") -> Piece:
+    return Piece(start, end, energy_uj, component, quality)
+
+
+def placed(*levels: Level) -> list[Placed]:
+    return layered([("actual", Levels(levels))], levels[0].start_ns, levels[-1].end_ns)
+
+
+def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
+    levels = placed(Level(0, HOUR, 100.0), Level(HOUR, 4 * HOUR, 300.0))
+    (tally,) = tallies([piece(0, 4 * HOUR, UJ_PER_KWH)], levels, 1.2, DAY).values()
+    assert tally.operational_g == Fraction(6, 5) * (25 + 225)
+    assert tally.intensity_g_per_kwh == 250
+    assert (tally.coverage, tally.sources, tally.shares) == (1, ["actual"], {"actual": 1})
+
+
+def test_without_a_pue_nothing_is_multiplied_and_decimals_are_taken_as_written() -> None:
+    levels = placed(Level(0, HOUR, 50.5))
+    energy = [piece(0, HOUR, UJ_PER_KWH)]
+    assert total(tallies(energy, levels, None, DAY).values()).operational_g == Fraction(101, 2)
+    assert total(tallies(energy, levels, 1.1, DAY).values()).operational_g == Fraction(101, 2) * Fraction(11, 10)
+
+
+def test_what_has_no_intensity_is_counted_and_is_no_zero() -> None:
+    levels = placed(Level(0, HOUR, 100.0), Level(2 * HOUR, 3 * HOUR, 100.0))
+    whole = total(tallies([piece(0, 3 * HOUR, 3 * UJ_PER_KWH)], levels, None, DAY).values())
+    assert whole.operational_g == 200
+    assert whole.coverage == Fraction(2, 3)
+    assert whole.energy_uj[None] == UJ_PER_KWH
+    nothing = total(tallies([piece(0, HOUR, UJ_PER_KWH)], [], None, DAY).values())
+    assert nothing.operational_g is None
+    assert nothing.intensity_g_per_kwh is None
+    assert nothing.coverage == 0
+
+
+def test_an_intensity_of_zero_is_known() -> None:
+    whole = total(tallies([piece(0, HOUR, UJ_PER_KWH)], placed(Level(0, HOUR, 0.0)), None, DAY).values())
+    assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (0, 0, 1)
+
+
+def test_each_layer_fills_what_better_ones_leave_open() -> None:
+    actual = Levels([Level(HOUR, 2 * HOUR, 10.0)])
+    forecast = Levels([Level(0, 3 * HOUR, 20.0, settled=False)])
+    mean = Levels([Level(0, 4 * HOUR, 40.0, settled=False)])
+    found = layered([("actual", actual), ("forecast", forecast), ("yearly-mean", mean)], 0, 4 * HOUR)
+    assert [(level.start_ns // HOUR, level.g_per_kwh, level.source) for level in found] == [
+        (0, 20.0, "forecast"), (1, 10.0, "actual"), (2, 20.0, "forecast"), (3, 40.0, "yearly-mean"),
+    ]  # fmt: skip
+    whole = total(tallies([piece(0, 4 * HOUR, 4 * UJ_PER_KWH)], found, None, DAY).values())
+    assert whole.operational_g == 90
+    assert whole.shares == {"actual": Fraction(1, 4), "forecast": Fraction(1, 2), "yearly-mean": Fraction(1, 4)}
+    assert whole.open_uj == 3 * UJ_PER_KWH
+
+
+def test_a_job_of_seconds_is_charged_at_its_own_seconds() -> None:
+    levels = placed(*(Level(index * S, (index + 1) * S, float(index)) for index in range(300)))
+    whole = total(tallies([piece(100 * S, 104 * S, UJ_PER_KWH)], levels, None, DAY).values())
+    assert whole.operational_g == Fraction(100 + 101 + 102 + 103, 4)
+
+
+def test_energy_of_an_instant_has_the_intensity_of_that_instant() -> None:
+    levels = placed(Level(0, HOUR, 1.0), Level(HOUR, 2 * HOUR, 7.0))
+    assert total(tallies([piece(HOUR, HOUR, UJ_PER_KWH)], levels, None, DAY).values()).operational_g == 7
+
+
+def test_components_qualities_and_days_stand_apart() -> None:
+    levels = placed(Level(0, 2 * DAY, 100.0))
+    energy = [piece(0, HOUR, UJ_PER_KWH), piece(DAY, DAY + HOUR, UJ_PER_KWH, "dram", "modelled")]
+    found = tallies(energy, levels, 2.0, DAY)
+    assert {key: tally.grams for key, tally in found.items()} == {
+        ("cpu", 0): {"measured": 200}, ("dram", 1): {"modelled": 200},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("day", [datetime(2026, 3, 29), datetime(2026, 10, 25)])
+def test_a_day_on_which_the_clocks_change_is_no_special_case(day: datetime) -> None:
+    paris = ZoneInfo("Europe/Paris")
+    start = round(day.replace(tzinfo=paris).timestamp()) * S
+    end = round((day + timedelta(days=1)).replace(tzinfo=paris).timestamp()) * S
+    hours = (end - start) // HOUR
+    assert hours in (23, 25)
+    levels = placed(*(Level(start + n * HOUR, start + (n + 1) * HOUR, float(n)) for n in range(hours)))
+    whole = total(tallies([piece(start, end, hours * UJ_PER_KWH)], levels, None, DAY).values())
+    assert whole.operational_g == sum(range(hours))
+
+
+values = st.floats(0, 2000, allow_nan=False)
+instants = st.integers(0, 10_000)
+
+
+pieces = st.tuples(instants, st.integers(0, 900), st.integers(0, 10**12))
+
+
+def overlap_ns(level: Placed, one: Piece) -> int:
+    return max(0, min(level.end_ns, one.span[1]) - max(level.start_ns, one.start_ns))
+
+
+@given(st.lists(values, min_size=1, max_size=20), st.lists(pieces, max_size=20))
+def test_energy_is_never_lost(levels: list[float], told: list[tuple[int, int, int]]) -> None:
+    known = placed(*(Level(2 * n * 300, 2 * n * 300 + 300, level) for n, level in enumerate(levels)))
+    energy = [piece(start, start + length, uj) for start, length, uj in told]
+    whole = total(tallies(energy, known, None, DAY).values())
+    assert sum(whole.energy_uj.values()) == sum(one.energy_uj for one in energy)
+    expected = sum(
+        Fraction(one.energy_uj, one.span[1] - one.span[0])
+        * sum(Fraction(level.g_per_kwh) * overlap_ns(level, one) for level in known)
+        for one in energy
+    )
+    assert (whole.operational_g or 0) == expected / UJ_PER_KWH
+
+
+# Savings ----------------------------------------------------------------------------------------------------------
+
+NIGHT = Levels([Level(0, 6 * HOUR, 100.0), Level(6 * HOUR, 24 * HOUR, 400.0)])
+
+
+def attempt(start: int, hours: int = 1, kwh: int = 1) -> Attempt:
+    return Attempt(start, hours * HOUR, (piece(start, start + hours * HOUR, kwh * UJ_PER_KWH),))
+
+
+def test_a_job_that_waited_for_the_night_saved_what_the_day_would_have_cost() -> None:
+    found = saving([attempt(2 * HOUR)], 12 * HOUR, NIGHT, 1.5)
+    assert found is not None
+    assert (found.actual_g, found.counterfactual_g, found.saved_g) == (150, 600, 450)
+
+
+def test_a_loss_is_a_loss() -> None:
+    found = saving([attempt(12 * HOUR)], 2 * HOUR, NIGHT, None)
+    assert found is not None
+    assert found.saved_g == -300
+
+
+def test_segments_run_at_their_own_times_and_without_a_break_in_the_counterfactual() -> None:
+    segments = [attempt(0), attempt(3 * HOUR, kwh=2), attempt(10 * HOUR)]
+    assert [(one.start_ns // HOUR, one.energy_uj // UJ_PER_KWH) for one in moved(segments, 4 * HOUR)] == [
+        (4, 1), (5, 2), (6, 1),
+    ]  # fmt: skip
+    found = saving(segments, 4 * HOUR, NIGHT, None)
+    assert found is not None
+    assert (found.actual_g, found.counterfactual_g) == (100 + 200 + 400, 100 + 200 + 400)
+    found = saving(segments, 6 * HOUR, NIGHT, None)
+    assert found is not None
+    assert found.saved_g == 900
+
+
+def test_what_is_not_known_throughout_is_not_known() -> None:
+    assert saving([attempt(2 * HOUR)], 24 * HOUR, NIGHT, None) is None
+    assert saving([attempt(24 * HOUR)], 2 * HOUR, NIGHT, None) is None
+    assert saving([], 2 * HOUR, NIGHT, None) is None
+
+
+@given(
+    st.lists(values, min_size=48, max_size=48),
+    st.integers(0, 20 * HOUR),
+    st.lists(st.tuples(st.integers(0, 3 * HOUR), st.integers(0, 10**13)), min_size=1, max_size=8),
+    st.one_of(st.none(), st.floats(1, 3)),
+)
+def test_a_job_that_started_as_in_the_counterfactual_saved_exactly_nothing(
+    levels: list[float], start: int, told: list[tuple[int, int]], pue: float | None
+) -> None:
+    grid = Levels([Level(n * HOUR // 2, (n + 1) * HOUR // 2, level) for n, level in enumerate(levels)])
+    pieces = tuple(piece(start, start + length, uj) for length, uj in told)
+    found = saving([Attempt(start, 3 * HOUR, pieces)], start, grid, pue)
+    assert found is not None
+    assert found.saved_g == 0
+
+
+def test_the_error_of_a_forecast_is_weighted_by_time_and_counts_no_time_twice() -> None:
+    forecast = Levels([Level(0, 24 * HOUR, 200.0)])
+    error = forecast_error(forecast, NIGHT, [(0, 6 * HOUR), (3 * HOUR, 6 * HOUR), (6 * HOUR, 12 * HOUR)])
+    assert error.over_ns == 12 * HOUR
+    assert error.mape == pytest.approx((1.0 + 0.5) / 2)
+    assert forecast_error(forecast, Levels([Level(0, HOUR, 0.0)]), [(0, HOUR)]).mape is None
+
+
+def test_spans_are_joined_over_gaps_of_a_length() -> None:
+    assert list(joined([(5, 6), (0, 2), (1, 3), (4, 4)])) == [(0, 3), (4, 4), (5, 6)]
+    assert list(joined([(5, 6), (0, 3)], gap=2)) == [(0, 6)]
+    assert list(joined([])) == []

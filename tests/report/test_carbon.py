@@ -1,0 +1,337 @@
+"""Grams and savings as a user sees them: fetched at sync, in tables, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
+from program import Result, call_program
+from sandbox import Sandbox
+
+KWH = 6600 / 3.6e6
+"""What a fake run draws, in kWh."""
+
+
+Call = Callable[..., Result]
+
+
+class Site:
+    """Settings with a provider in a file, and runs at times before now."""
+
+    def __init__(self, spool: FakeSpool, folder: Path) -> None:
+        self.spool, self.folder = spool, folder
+        self.settings_file = folder / "config/hpcfrugal/config.toml"
+        self.settings_file.parent.mkdir(parents=True)
+        self.file = folder / "actual.json"
+        # A whole hour, so that one day or hour is not cut in two.
+        self.start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=6)
+
+    def settings(self, text: str = "", zone: str | None = None) -> None:
+        own = f'[forecasts.own]\nkind = "file"\nzone = "XX"\npath = "{self.file}"\n'
+        self.settings_file.write_text(f"[carbon]\n{f'zone = {zone!r}' if zone else ''}\n{text}\n{own}")
+
+    def actual(self, hours: Sequence[float | None], step_s: float = 3600) -> None:
+        """What was in the file's zone from ``start`` on."""
+        told = {"zone": "XX", "kind": "actual", "start": self.start.isoformat(), "step_s": step_s}
+        self.file.write_text(json.dumps({**told, "g_per_kwh": list(hours)}))
+
+    def at(self, hours: float) -> datetime:
+        return self.start + timedelta(hours=hours)
+
+    def ran(self, job_id: str, hours: float, planned: float | None = None, **changes: Any) -> FakeRun:
+        """A minute's run of 110 W, ``hours`` after ``start``; ``planned`` is when it would have started otherwise."""
+        if planned is not None:
+            changes["plan"] = self.plan(planned)
+        run = self.spool.run(job_id, **changes)
+        shift = round(self.at(hours).timestamp()) * SECOND - START_NS
+        lines = [run.header(job_id), *run.records([100.0, 10.0], 60)]
+        run.samples([{**line, "wall_ns": line["wall_ns"] + shift} for line in lines], job_id)
+        seconds = shift / SECOND
+        run.end(job_id=job_id, start_s=seconds, end_s=seconds + 60)
+        run.slurm(job_id=job_id, start_s=seconds, end_s=seconds + 60)
+        return run
+
+    def plan(self, planned: float) -> dict[str, Any]:
+        start, at = self.start.isoformat(), self.at(planned).isoformat()
+        forecast = {
+            "zone": "XX", "signal": "average", "kind": "forecast", "issued_at": start, "provider": "file",
+            "start": start, "step_s": 3600, "g_per_kwh": [300.0, 200.0, 100.0, 100.0, 100.0, 100.0],
+        }  # fmt: skip
+        return {
+            "schema": 1, "policy": "low-carbon", "action": "wait", "zone": "XX", "signal": "average", "provider": "own",
+            "issued_at": start, "counterfactual": {"start_at": at, "wait_s": 0}, "expected": {"saving": 0.5},
+            "forecast": forecast,
+        }  # fmt: skip
+
+
+@pytest.fixture
+def site(spool: FakeSpool, tmp_path: Path) -> Site:
+    return Site(spool, tmp_path)
+
+
+@pytest.fixture
+def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run the program on the test's spool and ledger, without Slurm."""
+    for name in [name for name in os.environ if name.startswith("HPCFRUGAL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
+    monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
+    monkeypatch.setenv("PATH", "")
+
+    return partial(call_program, capsys)
+
+
+def document(result: Result) -> Any:
+    assert result.code == 0, result.err
+    return json.loads(result.out)
+
+
+def test_grams_with_actuals_from_the_sync_on(site: Site, call: Call) -> None:
+    site.settings("pue = 1.5")
+    site.actual([500.0, 100.0, 100.0])
+    site.ran("17", 0.5, carbon={"zone": "XX", "pue": 1.25})
+    site.ran("18", 1.5, carbon={"zone": "XX", "pue": 1.25})
+    found = document(call("report", "--json"))
+    first, second = found["jobs"]
+    assert first["operational_g"] == pytest.approx(KWH * 1.25 * 500)
+    assert (second["intensity_g_per_kwh"], second["intensity_source"]) == (100.0, "actual")
+    assert (second["zone"], second["pue"]) == ("XX", 1.25)
+    assert first["footprint"] == {
+        "label": "operational, location-based, components boundary, PUE 1.25",
+        "scope": "operational",
+        "method": "location-based",
+        "boundary": "components",
+        "signal": "average",
+        "complete": True,
+        "settled": False,
+        "measured_g": pytest.approx(KWH * 1.25 * 500),
+        "modelled_g": None,
+        "intensity_coverage": 1.0,
+        "intensity_shares": {"actual": 1.0},
+        "providers": ["own"],
+        "zones": ["XX"],
+        "jobs_without_zone": 0,
+        "jobs_without_grams": 0,
+        "jobs_with_zone_of_settings": 0,
+        "jobs_with_pue_of_settings": 0,
+    }
+    assert found["totals"]["operational_g"] == pytest.approx(KWH * 1.25 * 600)
+    assert found["totals"]["intensity_g_per_kwh"] == pytest.approx(300)
+    lines = list(csv.DictReader(io.StringIO(call("report", "--csv").out)))
+    assert [line["operational_g"] for line in lines] == [str(job["operational_g"]) for job in found["jobs"]]
+    table = call("report").out
+    assert "CO2e [g]" in table
+    assert "CO2e: operational, location-based, components boundary, PUE 1.25; intensity: actual 100 % (own)." in table
+    detail = call("report", "17").out
+    assert "1.146 g CO2e in zone XX at 500 g/kWh" in detail
+
+
+def test_groups_have_grams_too(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([500.0, 100.0])
+    site.ran("17", 0.5, carbon={"zone": "XX", "pue": None})
+    site.ran("18", 1.5, carbon={"zone": "XX", "pue": 2})
+    total = pytest.approx(KWH * (500 + 2 * 100))
+    for by in ("user", "project", "component", "day", "tag:phase"):
+        found = document(call("report", "--by", by, "--json"))
+        assert sum(group["operational_g"] or 0 for group in found["groups"]) == total
+    assert found["groups"][0]["footprint"]["label"].endswith("PUE not included in all")
+    assert found["groups"][0]["pue"] is None
+    lines = list(csv.DictReader(io.StringIO(call("report", "--by", "user", "--csv").out)))
+    assert float(lines[0]["operational_g"]) == total
+    assert "CO2e [g]" in call("report", "--by", "user").out
+
+
+def test_revised_actuals_change_the_report_after_a_sync(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([100.0])
+    site.ran("17", 0.5, carbon={"zone": "XX"})
+    assert document(call("report", "17", "--json"))["jobs"][0]["intensity_g_per_kwh"] == 100
+    site.actual([130.0])
+    assert document(call("report", "17", "--json", "--no-sync"))["jobs"][0]["intensity_g_per_kwh"] == 100
+    assert call("ledger", "sync", "--offline").code == 0
+    assert document(call("report", "17", "--json", "--no-sync"))["jobs"][0]["intensity_g_per_kwh"] == 100
+    assert call("ledger", "sync").code == 0
+    assert document(call("report", "17", "--json", "--no-sync"))["jobs"][0]["intensity_g_per_kwh"] == 130
+    before = call("ledger", "export").out
+    assert call("ledger", "rebuild").code == 0
+    assert call("ledger", "export").out == before
+
+
+def test_a_provider_that_is_down_costs_one_line_and_no_report(site: Site, call: Call) -> None:
+    site.settings()
+    site.ran("17", 0.5, carbon={"zone": "XX"})
+    result = call("report", "17", "--json")
+    assert document(result)["jobs"][0]["operational_g"] is None
+    (line,) = result.err.splitlines()
+    assert line.startswith("warning: average carbon intensity of XX as it was: own ")
+    assert "cannot be read" in line
+    assert line.endswith("asked again at the next sync")
+    assert "1 job without grams" in call("report").out
+
+
+def test_without_a_zone_there_is_a_hint_and_nobody_is_asked(site: Site, call: Call) -> None:
+    site.settings()
+    site.ran("17", 0.5)
+    result = call("report")
+    assert (result.code, result.err) == (0, "")
+    assert "CO2e is not known: no grid zone is set." in result.out
+    assert "CO2e [" not in result.out
+    assert not (site.spool.root / "intensity").exists()
+    (job,) = document(call("report", "--json"))["jobs"]
+    assert (job["operational_g"], job["zone"], job["intensity_source"]) == (None, None, None)
+
+
+def test_an_older_run_counts_in_the_zone_of_the_settings_and_that_is_said(site: Site, call: Call) -> None:
+    site.settings("pue = 1.5", zone="XX")
+    site.actual([100.0])
+    site.ran("17", 0.5)
+    (job,) = document(call("report", "--json"))["jobs"]
+    assert (job["zone"], job["pue"]) == ("XX", 1.5)
+    assert "~" not in call("report").out
+    assert job["footprint"]["jobs_with_zone_of_settings"] == 1
+    assert "1 job kept no grid zone: that of the settings now (XX) is taken." in call("report").out
+
+
+def test_what_is_not_by_actual_figures_is_marked(site: Site, call: Call) -> None:
+    site.settings()
+    site.ran("17", 0.5, planned=0.5)
+    site.ran("18", 0.5, carbon={"zone": "FR"})
+    call("ledger", "sync", "--offline")
+    first, second = document(call("report", "--json", "--no-sync"))["jobs"]
+    assert (first["intensity_source"], first["intensity_g_per_kwh"]) == ("forecast", 300)
+    assert (second["intensity_source"], second["footprint"]["settled"]) == ("yearly-mean", False)
+    table = call("report", "--no-sync").out
+    assert "~300" in table
+    assert "intensity: forecast 50.0 %, yearly-mean 50.0 %." in table
+    assert "~: not all of it by what the intensity was." in table
+
+
+def test_part_of_a_job_without_intensity_is_said(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([100.0] * 30, step_s=1)
+    site.ran("17", 0, carbon={"zone": "XX"})
+    (job,) = document(call("report", "--json"))["jobs"]
+    assert job["footprint"]["intensity_coverage"] == 0.5
+    assert job["footprint"]["complete"] is False
+    assert job["operational_g"] == pytest.approx(KWH * 50)
+    table = call("report").out
+    assert "≥ 0.092" in table
+    assert "Of 50.0 % of that energy no intensity is known." in table
+
+
+def test_slots_of_seconds_charge_a_job_at_its_own_seconds(site: Site, call: Call) -> None:
+    site.settings()
+    levels = [1000.0] * 3600
+    levels[1800:1860] = [float(second) for second in range(60)]
+    site.actual(levels, step_s=1)
+    site.ran("17", 0.5, carbon={"zone": "XX"})
+    (job,) = document(call("report", "--json"))["jobs"]
+    assert job["intensity_g_per_kwh"] == pytest.approx(29.5)
+
+
+def test_savings_with_a_loss_and_a_job_that_is_not_known_yet(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([400.0, 100.0, 250.0])
+    site.ran("17", 1.5, planned=0.5)
+    site.ran("18", 2.5, planned=1.5)
+    site.ran("19", 3.5, planned=0.5)
+    site.ran("20", 0.5)
+    found = document(call("report", "--savings", "--json"))
+    assert found["counterfactual"].startswith("started when submitted, plus the wait in the queue at that time")
+    assert found["scope"].startswith("operational, location-based, components boundary")
+    counts = {key: value for key, value in found.items() if key.startswith("jobs_")}
+    assert counts == {
+        "jobs_known": 2, "jobs_pending": 1, "jobs_asap": 1, "jobs_without_forecast": 0, "jobs_unfinished": 0,
+        "jobs_not_run": 0,
+    }  # fmt: skip
+    total = found["savings"]["average"]
+    assert total["saved_g"] == pytest.approx(KWH * (300 - 150))
+    assert total["lost_g"] == pytest.approx(KWH * 150)
+    assert (total["jobs"], total["jobs_with_loss"], total["settled"]) == (2, 1, False)
+    assert total["forecast"]["saved_g"] == pytest.approx(KWH * (100 + 100))
+    assert total["forecast"]["mape"] == pytest.approx((100 / 400 + 100 / 100 + 100 / 100 + 150 / 250) / 4)
+    first, second, third = found["jobs"]
+    assert first["savings"]["saving"] == pytest.approx(0.75)
+    assert first["savings"]["expected_saving"] == 0.5
+    assert first["savings"]["forecast_saved_g"] == pytest.approx(KWH * 100)
+    assert second["savings"]["loss"] is True
+    assert third["savings"] is None
+    assert (third["standing"], third["job_id"]) == ("pending", "19")
+    table = call("report", "--savings").out
+    assert "(loss)" in table
+    assert "not known yet" in table
+    assert "1 job lost 0.275 g (in the sum)." in table
+    assert "Not in the sums: 1 job, started as soon as they could, by their policy." in table
+    assert "Saved: against the same job, started when submitted" in table
+
+
+def test_savings_on_a_clock_whose_slots_are_seconds(site: Site, call: Call) -> None:
+    site.settings()
+    levels = [900.0] * 3600
+    levels[1800:1860] = [500.0] * 60
+    levels[1900:1960] = [100.0] * 60
+    site.actual(levels, step_s=1)
+    site.ran("17", 0.5 + 100 / 3600, planned=0.5)
+    (job,) = document(call("report", "--savings", "--json"))["jobs"]
+    assert job["savings"]["actual_g"] == pytest.approx(KWH * 100)
+    assert job["savings"]["counterfactual_g"] == pytest.approx(KWH * 500)
+
+
+def test_no_savings_yet_is_null(site: Site, call: Call) -> None:
+    site.settings()
+    site.ran("17", 1.5, planned=0.5)
+    found = document(call("report", "--savings", "--json"))
+    assert found["savings"] is None
+    assert found["jobs_pending"] == 1
+    assert "not known yet" in call("report", "--savings").out
+    assert "No jobs" in call("report", "--savings", "--since", "2001-01", "--until", "2001-02").out
+
+
+def test_what_cannot_stand_beside_savings_is_named_at_once(call: Call) -> None:
+    result = call("report", "--savings", "--by", "user", "--csv", "--nodes")
+    assert result.code == 2
+    assert result.err.count("cannot be combined with --savings") == 3
+
+
+def test_a_report_that_has_all_settled_asks_nobody(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([100.0])
+    site.ran("17", 0.5, carbon={"zone": "XX"})
+    call("ledger", "sync")
+    (path,) = (site.spool.root / "intensity").glob("*/*.json")
+    told = json.loads(path.read_text())
+    told["intervals"] = [[*row[:-1], True] for row in told["intervals"]]
+    path.write_text(json.dumps(told))
+    site.file.unlink()
+    result = call("report", "17", "--json")
+    assert result.err == ""
+    assert document(result)["jobs"][0]["footprint"]["settled"] is True
+
+
+def test_a_job_of_this_machine_from_its_submission_to_its_grams(box: Sandbox) -> None:
+    box.env |= {"HPCFRUGAL_ZONE": "XX", "HPCFRUGAL_PUE": "1.3"}
+    settings, file = box.home / ".config/hpcfrugal/config.toml", box.home / "own.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'[forecasts.own]\nkind = "file"\nzone = "XX"\npath = "{file}"\n')
+    start = datetime.now(UTC) - timedelta(minutes=5)
+    told = {"kind": "actual", "start": start.isoformat(), "step_s": 1, "g_per_kwh": [123.0] * 900}
+    file.write_text(json.dumps(told))
+    job_id, run_dir = box.submit("sleep 1.5")
+    assert json.loads((run_dir / "run.json").read_text())["carbon"] == {"zone": "XX", "pue": 1.3}
+    box.wait_over(job_id)
+    (job,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
+    assert (job["zone"], job["pue"], job["intensity_source"]) == ("XX", 1.3, "actual")
+    assert job["operational_g"] == pytest.approx(job["energy_j"]["total"] / 3.6e6 * 1.3 * 123)
