@@ -52,8 +52,10 @@ def run_command(
     record_s: float,
     exclusive: bool,
     hardware_counters: bool = False,
+    zone: str | None = None,
+    pue: float | None = None,
 ) -> tuple[LocalRun, str | None]:
-    """Run ``argv`` to its end and measure meanwhile; signals are passed on.
+    """Run ``argv`` to its end and measure meanwhile; signals are passed on. Grid zone and PUE are kept with the run.
 
     Returns the run and, where ``spool`` could not be written and a temporary one stands in, why. Nothing that
     fails on the side of the measurement keeps the command from running.
@@ -66,7 +68,7 @@ def run_command(
         try:
             spool = place or Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
             run_dir = RunDir.create(spool, run_id, created_at)
-            _describe(run_dir, argv, created_at, cluster)
+            _describe(run_dir, argv, created_at, cluster, {"zone": zone, "pue": pue})
             options = ["--exclusive"] * exclusive + ["--hardware-counters"] * hardware_counters
             sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, options)
             break
@@ -114,7 +116,9 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str) -> None:
+def _describe(
+    run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str, carbon: dict[str, str | float | None]
+) -> None:
     # By this `status` knows that the run goes on, and `cancel` whom to end.
     run_dir.local_pid.write_text(f"{os.getpid()} {start_ticks(os.getpid())}\n")
     write_json_atomic(
@@ -130,6 +134,7 @@ def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluste
             "host": socket.gethostname(),
             "spec": {"name": Path(argv[0]).name, "command": shlex.join(argv)},
             "plan": None,
+            "carbon": carbon,
         },
     )
     write_json_atomic(

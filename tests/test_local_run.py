@@ -185,3 +185,10 @@ def test_idle_power_of_this_machine_is_kept_with_the_run(environ: dict[str, str]
     refused = run(environ, "--", "touch", str(tmp_path / "ran"))
     assert (refused.returncode, (tmp_path / "ran").exists()) == (2, False)
     assert "idle_power_w: needs watts" in refused.stderr
+
+
+def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: Path) -> None:
+    told = environ | {"HPCFRUGAL_ZONE": "FR", "HPCFRUGAL_PUE": "1.25", "HPCFRUGAL_SPOOL": str(tmp_path / "kept")}
+    assert run(told, "--", "true").returncode == 0
+    (document,) = (tmp_path / "kept").glob("*/*/run.json")
+    assert json.loads(document.read_text())["carbon"] == {"zone": "FR", "pue": 1.25}

@@ -60,6 +60,8 @@ def run(
         record_s=record_s,
         exclusive=not share,
         hardware_counters=hardware_counters,
+        zone=config.carbon_zone,
+        pue=config.carbon_pue,
     )
     try:
         if trouble is not None:
