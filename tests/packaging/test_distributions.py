@@ -116,7 +116,8 @@ def test_a_job_from_another_directory_with_an_empty_home(program: Path, box: San
 @both
 def test_every_template_is_found(program: Path, box: Sandbox) -> None:
     box.program = (str(program),)
-    names = sorted(name.removesuffix(".sbatch.j2") for name in TEMPLATES - {"base.sbatch.j2", "sidecar.sh.j2"})
+    names = sorted(name.removesuffix(".sbatch.j2") for name in TEMPLATES if name.endswith(".sbatch.j2"))
+    names.remove("base")
     assert len(names) >= 6
     for name in names:
         job = box.job("true", template=name, **({"container": "my.sif"} if name == "container" else {}))
