@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hpcfrugal.planner.bound import lower_bound, priced, raised
-from hpcfrugal.planner.room import Choice, Floats, Room, Task, Timeline, total
+from hpcfrugal.planner.room import Choice, Floats, Integers, Room, Task, Timeline, total
 
 # How often a list is gone through anew, with the tasks in front that found no room.
 REPAIRS = 12
@@ -17,6 +17,8 @@ REPAIRS = 12
 PASSES, ENOUGH = 8, 1e-4
 # Tries of the search, tries to make room for a task that found none, and how many others make way in one try.
 TRIES, WAYS, NEIGHBOURS = 2000, 200, 10
+# Tries to make room for all such tasks together: where thousands find none, the capacity is too small for them all.
+MOST_WAYS = 20_000
 
 
 class Packed(NamedTuple):
@@ -86,27 +88,34 @@ def make_room(room: Room, placed: Sequence[Choice], lost: Sequence[Choice]) -> l
     """Place those that found no room where others can make way for them; returns those for whom that went well."""
     draw = random.Random(0)
     found: list[Choice] = []
+    around = list(placed)
+    starts, ends = _spans(around)
+    ways = min(WAYS, max(1, MOST_WAYS // max(1, len(lost))))
     for choice in lost:
         task = choice.task
-        around = [*placed, *found]
-        starts = np.array([other.start for other in around], dtype=np.int64)
-        ends = starts + np.array([other.task.steps for other in around], dtype=np.int64)
-        for _ in range(WAYS):
+        for _ in range(ways):
             start = task.first + draw.randrange(len(choice.costs))
             near = [int(index) for index in np.flatnonzero((starts < start + task.steps) & (ends > start))]
             others = [around[index] for index in draw.sample(near, min(NEIGHBOURS, len(near)))]
             others.sort(key=lambda other: -other.task.width * other.task.steps)
             if _rearranged(room, [choice, *others], np.inf):
                 found.append(choice)
+                around.append(choice)
+                starts, ends = _spans(around)
                 break
     return found
+
+
+def _spans(placed: Sequence[Choice]) -> tuple[Integers, Integers]:
+    """First step of each placed task and the step after its last."""
+    starts = np.array([choice.start for choice in placed], dtype=np.int64)
+    return starts, starts + np.array([choice.task.steps for choice in placed], dtype=np.int64)
 
 
 def search(room: Room, placed: Sequence[Choice], tries: int = TRIES) -> None:
     """Let one task have its best start and find new places for a few that stood there; kept where that is cheaper."""
     draw = random.Random(0)
-    starts = np.array([choice.start for choice in placed], dtype=np.int64)
-    ends = starts + np.array([choice.task.steps for choice in placed], dtype=np.int64)
+    starts, ends = _spans(placed)
     regrets = np.array([choice.regret for choice in placed])
     for attempt in range(tries):
         if attempt % 64 == 0:

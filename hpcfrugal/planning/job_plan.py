@@ -22,6 +22,9 @@ from hpcfrugal.planning.proposal import Known, at_once, proposed
 ASSUMED = timedelta(hours=1)
 """The run time to plan with where neither a time limit nor earlier runs say anything."""
 
+FROM_HISTORY = "history"
+"""How a plan's ``duration_source`` begins where it comes from earlier runs."""
+
 _LOOKED_AHEAD = timedelta(days=14)
 _DAY = timedelta(days=1)
 _POINTS = 8  # durations that a history is cut down to: enough to tell short runs from long ones
@@ -91,7 +94,7 @@ def _runtimes(history: History, outlook: Outlook) -> tuple[Runtimes, str]:
     if len(history.runtimes) >= FEWEST_RUNS:
         limit = outlook.limit or history.runtimes[-1]
         count = len(history.runtimes)
-        return Runtimes.from_samples(history.runtimes, limit, points=_POINTS), f"history, {count} runs"
+        return Runtimes.from_samples(history.runtimes, limit, points=_POINTS), f"{FROM_HISTORY}, {count} runs"
     if outlook.limit is not None:
         return Runtimes.certain(outlook.limit), outlook.limit_source or "time limit"
     return Runtimes.certain(ASSUMED), "assumed: no time limit and no earlier runs are known"

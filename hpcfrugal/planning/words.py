@@ -18,7 +18,7 @@ def line(plan: Plan) -> str:
         when = f"about {clock(plan.start_at, plan.decided_at)}"
         text = f"Runs in {len(plan.segments)} segments from {when}" if plan.segments else f"Starts {when}"
         text += f": {saving(plan.expected)}" if plan.expected is not None else f": {plan.reason}"
-        if plan.policy == "budget" or plan.queue is not None:
+        if plan.expected is not None and (plan.policy == "budget" or plan.queue is not None):
             text += f", {plan.reason}"
     if plan.grid is not None:
         age = f" ({span(plan.grid.age)} old)" if plan.grid.stale else ""

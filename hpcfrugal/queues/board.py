@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,16 +13,23 @@ from hpcfrugal.errors import SetupError
 from hpcfrugal.queues.ticket import Ticket, read_ticket
 from hpcfrugal.units import parse_walltime
 
-# A suffix and no width: the whole value, however long. No name or comment has a reason to hold this character.
 _SEPARATOR = "\x1f"
 _FIELDS = (
     "JobID", "UserName", "State", "NumNodes", "NumCPUs", "TimeLimit", "SubmitTime", "EligibleTime",
     "EndTime", "Reason", "ArrayTaskID", "Name", "Comment",
 )  # fmt: skip
 _RUNS = frozenset({"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "STOPPED"})
-# Somebody decided that such a job does not start, or not yet: it is not for us to say when.
-_HELD = ("JobHeld", "Dependency", "DependencyNeverSatisfied", "JobArrayTaskLimit")
-_ARRAY = re.compile(r"([\d,:-]+)(?:%(\d+))?")
+# Somebody decided that such a job does not start, or not yet: it is not for us to say when. Or Slurm can't start it as
+# it is, and it must not take room from others who can (squeue(1), JOB REASON CODES).
+_HELD = (
+    "JobHeld", "Dependency", "DependencyNeverSatisfied", "JobArrayTaskLimit", "PartitionNodeLimit",
+    "PartitionTimeLimit", "BadConstraints",
+)  # fmt: skip
+# squeue ends a long list of tasks with dots.
+_ARRAY = re.compile(r"([\d,:-]+?)(?:,?\.\.\.)?(?:%(\d+))?", re.ASCII)
+
+LONGEST = timedelta(days=366)
+"""A job is planned as if it ran no longer than this: a thousand tasks of a century in turn pass the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +61,39 @@ class QueuedJob:
         return self.state == "PENDING"
 
 
-def read_board() -> list[QueuedJob]:
+def read_board(timeout_s: float = 60) -> list[QueuedJob]:
     """The jobs that have a ticket and are not over: those waiting, and those that run.
 
     Raises:
         SetupError: Slurm does not answer.
     """
-    wanted = ",".join(f"{field}:{_SEPARATOR}" for field in _FIELDS)
+    # A suffix and no width: the whole value, however long. A name may hold any character, line breaks too, and would
+    # be taken for rows of other people's jobs if its user could tell what stands between the values.
+    separator = f"{_SEPARATOR}{secrets.token_hex(8)}{_SEPARATOR}"
+    wanted = ",".join(f"{field}:{separator}" for field in _FIELDS)
     code, out, err = commands.run(["squeue", "--noheader", "--states=PENDING,RUNNING,CONFIGURING,COMPLETING,SUSPENDED",
-                                   "-O", wanted], timeout_s=60)  # fmt: skip
+                                   "-O", wanted], timeout_s=timeout_s)  # fmt: skip
     if code != 0:
         raise SetupError(f"squeue failed: {commands.first_line(err)}")
-    return list(parse_board(out))
+    return list(parse_board(out, separator))
 
 
-def parse_board(text: str) -> Iterator[QueuedJob]:
-    """Jobs from squeue's lines; those of no queue, and lines that make no sense, are left out."""
-    for line in text.split("\n"):
-        cells = [cell.strip() for cell in line.split(_SEPARATOR)]
-        if len(cells) != len(_FIELDS) + 1:
-            continue
-        ticket = read_ticket(cells[-2])
+def parse_board(text: str, separator: str) -> Iterator[QueuedJob]:
+    """Jobs from what squeue wrote, with ``separator`` after each value; those of no queue, and such as make no sense,
+    are left out.
+    """
+    cells = [cell.strip() for cell in text.split(separator)]
+    for at in range(0, len(cells) - len(_FIELDS), len(_FIELDS)):
+        row = cells[at : at + len(_FIELDS)]
+        ticket = read_ticket(row[-1])
         if ticket is not None:
-            job = _job(cells, ticket)
+            job = _job(row, ticket)
             if job is not None:
                 yield job
 
 
 def _job(cells: Sequence[str], ticket: Ticket) -> QueuedJob | None:
-    job_id, user, state, nodes, cpus, limit, submit, eligible, end, reason, array, name, comment, _ = cells
+    job_id, user, state, nodes, cpus, limit, submit, eligible, end, reason, array, name, comment = cells
     if not (job_id.isdigit() and nodes.partition("-")[0].isdigit() and cpus.partition("-")[0].isdigit()):
         return None
     if state != "PENDING" and state not in _RUNS:
@@ -99,7 +111,7 @@ def _job(cells: Sequence[str], ticket: Ticket) -> QueuedJob | None:
         state=state,
         nodes=int(nodes.partition("-")[0]) * at_once,
         cpus=int(cpus.partition("-")[0]) * at_once,
-        limit=span * in_turn if span is not None else None,
+        limit=min(span, LONGEST / in_turn) * in_turn if span is not None else None,
         submit_at=_time(submit),
         begin_at=_time(eligible) if state == "PENDING" else None,
         end_at=ends,

@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from hpcfrugal.backends import commands
 from hpcfrugal.carbon.forecast import Forecast, get_forecast
 from hpcfrugal.config import Config
-from hpcfrugal.errors import ForecastError, InputError, SetupError
+from hpcfrugal.errors import ForecastError, InputError
 from hpcfrugal.queues.board import QueuedJob, read_board
+from hpcfrugal.queues.horizon import foreseen, gridded
 from hpcfrugal.queues.replan import Planned, replan
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.ticket import with_ticket
@@ -70,8 +71,11 @@ def _round(queue: Queue, jobs: Sequence[QueuedJob], ask: Ask, now: datetime) -> 
             notes += forecast.notes
         except ForecastError as error:
             notes.append(f"no forecast: {error.message}; every job keeps its start")
+    series = gridded(forecast.series, queue) if forecast else None
+    seen = jobs if series is None else [foreseen(job, queue, series) for job in jobs]
     try:
-        plans = replan(queue, jobs, forecast.series if forecast else None, now)
+        runs = {job.job_id: job.ticket.run for job in seen if job.ticket.run is not None}
+        plans = replan(queue, seen, series, now, runs=runs)
     except InputError as error:
         # Such as a grid of too many steps: the jobs have their starts, and keep them.
         notes.append(f"no plan: {error.message}; every job keeps its start")
@@ -88,6 +92,9 @@ def move(plan: Planned, now: datetime | None = None) -> str | None:
     """Give a job its planned start. Returns a sentence where Slurm refused, such as for a job that has started.
 
     The start is bounded once more by the latest safe one, whatever the plan says.
+
+    Raises:
+        SetupError: Slurm does not answer; it would not for the next job either.
     """
     now = now or datetime.now(UTC)
     start = min(plan.start_at, plan.latest_at)
@@ -96,14 +103,14 @@ def move(plan: Planned, now: datetime | None = None) -> str | None:
 
 
 def release(job: QueuedJob) -> str | None:
-    """Let a job start as soon as Slurm has room, and leave it alone from then on. Returns as ``move`` does."""
+    """Let a job start as soon as Slurm has room, and leave it alone from then on. Returns and raises as ``move``."""
     comment = with_ticket(job.comment, replace(job.ticket, released=True))
     return _update(job.job_id, "StartTime=now", f"Comment={comment}")
 
 
 def _update(job_id: str, *changes: str) -> str | None:
-    try:
-        code, out, err = commands.run(["scontrol", "update", f"JobId={job_id}", *changes], timeout_s=30)
-    except SetupError as error:
-        return error.message
-    return None if code == 0 else commands.first_line(err or out)
+    code, out, err = commands.run(["scontrol", "update", f"JobId={job_id}", *changes], timeout_s=30)
+    # Of an array that has begun, the tasks that run are refused and those that wait are moved (Slurm says "No error").
+    if code == 0 or any(line.rstrip().endswith(": No error") for line in err.splitlines()):
+        return None
+    return commands.first_line(err or out)

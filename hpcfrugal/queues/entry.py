@@ -8,9 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.config import Config
+from hpcfrugal.errors import SetupError
 from hpcfrugal.jobspec import JobSpec
+from hpcfrugal.planning.job_plan import FROM_HISTORY
+from hpcfrugal.planning.outlook import TIMEOUT_S
 from hpcfrugal.planning.plan import Expectation, Plan
 from hpcfrugal.queues.board import QueuedJob, read_board
+from hpcfrugal.queues.horizon import foreseen, gridded
 from hpcfrugal.queues.replan import Planned, place
 from hpcfrugal.queues.settings import Queue, the_queue
 from hpcfrugal.queues.ticket import Ticket, with_ticket
@@ -65,6 +69,7 @@ class Entrance:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._board: list[QueuedJob] | None = None
+        self._trouble: tuple[str, ...] = ()
 
     def enter(self, spec: JobSpec, *, where: str) -> tuple[JobSpec, Queue | None]:
         """The job with what its queue adds. One that is not to wait, ``policy: asap``, is in no queue.
@@ -83,22 +88,34 @@ class Entrance:
 
         Without a forecast the start stays as it is: safe, whoever else starts then. A job in segments follows its own
         plan and has no ticket.
-
-        Raises:
-            SetupError: Slurm does not say what is in the queue.
         """
         plan = replace(plan, queue=queue.name)
         if plan.segments:
             return spec, plan
         ticket = _ticket(spec, queue, plan.latest_start_at or now + queue.max_delay, released)
+        if plan.duration_source is not None and plan.duration_source.startswith(FROM_HISTORY):
+            ticket = replace(ticket, run=plan.duration)
         if not released and plan.grid is not None and plan.limit is not None:
-            if self._board is None:
-                self._board = read_board()
-            job = _as_queued(spec, plan, ticket, now)
-            found = place(queue, self._board, job, _series(plan.grid.series), now)
-            self._board.append(replace(job, begin_at=found.start_at))
+            board = self._read()
+            series = gridded(_series(plan.grid.series), queue)
+            job = foreseen(_as_queued(spec, plan, ticket, now), queue, series)
+            found = place(queue, board, job, series, now, runs={job.job_id: ticket.run} if ticket.run else {})
+            board.append(replace(job, begin_at=found.start_at))
             plan = _with_start(plan, queue, found, now)
+            plan = replace(plan, notes=(*plan.notes, *self._trouble))
         return with_comment(spec, ticket), plan
+
+    def _read(self) -> list[QueuedJob]:
+        """What is in the queues. Where Slurm does not say so in time, only those that are submitted together count,
+        until the next round; their starts are safe either way.
+        """
+        if self._board is None:
+            try:
+                self._board = read_board(TIMEOUT_S)
+            except SetupError as error:
+                self._board = []
+                self._trouble = (f"what else waits in the queue is not known: {error.message}",)
+        return self._board
 
 
 def _with_start(plan: Plan, queue: Queue, found: Planned, now: datetime) -> Plan:

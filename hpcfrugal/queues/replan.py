@@ -3,21 +3,27 @@
 Three rules stand above the least carbon: no job starts after its latest safe start; a job waits only where it saves at
 least the queue's ``min_saving`` against starting now (if there is room now); and a job that has a start already is
 moved only where that gains at least the queue's ``hysteresis``, or where its start no longer fits into the capacity.
+
+The second rule is about jobs that could start now. One that has a start later on was found to save enough by waiting,
+and comes under the third.
+
+Two lengths of a job count: nodes are kept free for its time limit, and carbon is counted over the time that it is
+expected to run, where that is known. A plan over limits looks for long valleys that jobs then leave in the middle.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from types import MappingProxyType
 
-from hpcfrugal.carbon.instants import from_us, instant_us, span_us
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.errors import InputError
-from hpcfrugal.planner.capacity import MAX_STEPS, Capacity, CapacityJob, Placement, plan_capacity
+from hpcfrugal.planner.capacity import CapacityJob, Placement, plan_capacity
+from hpcfrugal.planner.errors import NotCovered, TooLate
+from hpcfrugal.planner.window import plan_window
 from hpcfrugal.queues.board import QueuedJob
+from hpcfrugal.queues.room import Room
 from hpcfrugal.queues.settings import Queue
 
 ASSUMED_LIMIT = timedelta(hours=24)
@@ -26,14 +32,19 @@ ASSUMED_LIMIT = timedelta(hours=24)
 # Marks of jobs that find no place within the capacity and start at their latest moment, where Slurm decides.
 _OUTSIDE = ("no room", "too wide", "too late")
 
+_NOT_KNOWN: Mapping[str, timedelta] = MappingProxyType({})
+# How often jobs are planned by the times that they are expected to run before those that still find no room for their
+# limits are planned by these.
+_TRIES = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What is planned for a waiting job.
 
     ``start_at`` is when it is to start and ``was_at`` when it was to (None: at once). ``latest_at`` is its latest
-    safe start after the ticket and the queue. Intensities are means over its time limit, None where the forecast does
-    not tell; ``now`` is that of a start now. ``why`` says in a word what decided.
+    safe start after the ticket and the queue. Intensities are means over the time that it is expected to run, None
+    where the forecast does not tell; ``now`` is that of a start now. ``why`` says in a word what decided.
     """
 
     job: QueuedJob
@@ -61,9 +72,16 @@ def latest_start(job: QueuedJob, queue: Queue) -> datetime | None:
     return min(bounds)
 
 
-def replan(queue: Queue, board: Iterable[QueuedJob], series: CarbonSeries | None, now: datetime) -> list[Planned]:
+def replan(
+    queue: Queue,
+    board: Iterable[QueuedJob],
+    series: CarbonSeries | None,
+    now: datetime,
+    runs: Mapping[str, timedelta] = _NOT_KNOWN,
+) -> list[Planned]:
     """A plan for every job of ``board`` that waits in ``queue`` and is not held, in the order of their starts.
 
+    ``runs`` is how long jobs are expected to run, by job id; one that is not in it is taken to run until its limit.
     Without a forecast every job keeps its start, and those that have none get their latest safe one at the most.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
@@ -73,138 +91,217 @@ def replan(queue: Queue, board: Iterable[QueuedJob], series: CarbonSeries | None
     bound = {job.job_id: max(now, latest_start(job, queue) or now) for job in waiting}
     free = [job for job in waiting if not job.ticket.released and bound[job.job_id] > now]
     fixed = [job for job in waiting if job.ticket.released or bound[job.job_id] <= now]
-    plans = [_kept(job, now, bound[job.job_id], series, now, "released" if job.ticket.released else "due")
-             for job in fixed]  # fmt: skip
+    length = {job.job_id: _run(job, runs) for job in waiting}
+    plans = [_kept(job, now, bound[job.job_id], series, now, "released" if job.ticket.released else "due",
+                   length[job.job_id]) for job in fixed]  # fmt: skip
     if series is None:
         for job in free:
             start = min(max(now, job.begin_at or now), bound[job.job_id])
-            plans.append(_kept(job, start, bound[job.job_id], None, now, "no forecast"))
+            plans.append(_kept(job, start, bound[job.job_id], None, now, "no forecast", length[job.job_id]))
         return _in_order(plans)
     used = [(now, _end(job, now), _width(job, queue)) for job in jobs if not job.waits]
     used += [(now, now + _limit(job), _width(job, queue)) for job in fixed]
-    room = _Room(queue, used, series, now, max([now, *(bound[job.job_id] + _limit(job) for job in free)]))
-    placed = plan_capacity(
-        series,
-        [
-            CapacityJob(
-                id=job.job_id,
-                width=_width(job, queue),
-                duration=_limit(job),
-                earliest=max(now, job.ticket.earliest or now),
-                deadline=max(bound[job.job_id], job.ticket.earliest or now) + _limit(job),
-            )
-            for job in free
-        ],
-        room.capacity(),
-        step=queue.step,
-    )
-    marks = {job.job_id: _mark(queue, job, one) for job, one in zip(free, placed.placements, strict=True)}
-    starts = {one.job_id: min(max(now, one.start_at), bound[one.job_id]) for one in placed.placements}
-    stay = {job.job_id: _was(job, now) or now for job in free}
-    keep = _all_may_stay(queue, free, starts, stay, bound, marks, series, room, now)
+    until = max([now, *(bound[job.job_id] + _limit(job) for job in free)])
+    terms = _Terms(queue, series, Room(queue, used, series, now, until), now, bound, length)
+    starts = stay = {job.job_id: _was(job, now) or now for job in free}
+    marks: Mapping[str, str | None] = dict.fromkeys(stay)
+    best = _best(terms, free)
+    keep = best is not None and _all_may_stay(terms, free, stay, best, marks)
+    if not keep:
+        placed = _placed(terms, free)
+        marks = {job.job_id: _mark(queue, job, placed[job.job_id]) for job in free}
+        starts = {job.job_id: min(max(now, placed[job.job_id].start_at), bound[job.job_id]) for job in free}
+        new = {job.job_id: terms.mean(job, starts[job.job_id]) for job in free}
+        keep = _all_may_stay(terms, free, stay, new, marks)
+    chosen = stay if keep else starts
     for job in free:
-        room.take((stay if keep else starts)[job.job_id], _limit(job), _width(job, queue))
+        terms.take(job, chosen[job.job_id])
     for job in sorted(free, key=lambda job: starts[job.job_id]):
-        choice = stay[job.job_id] if keep else starts[job.job_id]
-        plans.append(_settled(queue, job, choice, bound[job.job_id], series, room, now, marks[job.job_id], keep))
+        plans.append(_settled(terms, job, chosen[job.job_id], marks[job.job_id], keep))
     return _in_order(plans)
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """On what a round plans. By job id: ``bound`` is the latest start, ``length`` the expected run."""
+
+    queue: Queue
+    series: CarbonSeries
+    room: Room
+    now: datetime
+    bound: Mapping[str, datetime]
+    length: Mapping[str, timedelta]
+
+    def earliest(self, job: QueuedJob) -> datetime:
+        """When it may start at the earliest."""
+        return max(self.now, job.ticket.earliest or self.now)
+
+    def mean(self, job: QueuedJob, start: datetime) -> float | None:
+        """The intensity that it is expected to meet, in g/kWh; None where the forecast does not tell."""
+        return _mean(self.series, start, self.length[job.job_id])
+
+    def take(self, job: QueuedJob, start: datetime) -> None:
+        """Let it have its nodes for all of its limit."""
+        self.room.take(start, _limit(job), _width(job, self.queue))
+
+    def give_back(self, job: QueuedJob, start: datetime) -> None:
+        """The opposite of ``take``."""
+        self.room.give_back(start, _limit(job), _width(job, self.queue))
+
+    def holds(self, job: QueuedJob, start: datetime) -> bool:
+        """Whether it has room for all of its limit."""
+        return self.room.holds(start, _limit(job), _width(job, self.queue))
+
+
+def _best(terms: _Terms, jobs: Sequence[QueuedJob]) -> dict[str, float | None] | None:
+    """The least mean of each job whatever the others do: no plan has less. None where the forecast does not tell.
+
+    Found in a small part of the time that a plan takes; in most rounds it shows that there is nothing to gain.
+    """
+    found: dict[str, float | None] = {}
+    for job in jobs:
+        run = terms.length[job.job_id]
+        try:
+            window = plan_window(terms.series, terms.earliest(job), terms.bound[job.job_id] + run, run)
+        except (NotCovered, TooLate):
+            return None
+        found[job.job_id] = window.mean_g_per_kwh
+    return found
+
+
+def _placed(terms: _Terms, jobs: Sequence[QueuedJob]) -> dict[str, Placement]:
+    """A start for each within its limits, cheap over the expected run. The room is left as it was.
+
+    Planned by expected runs, those that have room for their limits too have their place, and the rest is planned again
+    beside them. Where that leaves somebody without room, all are planned by their limits, as far as that helps.
+    """
+    found: dict[str, Placement] = {}
+    limits = {job.job_id: _limit(job) for job in jobs}
+    rest = list(jobs)
+    for _ in range(_TRIES if any(terms.length[job_id] < limit for job_id, limit in limits.items()) else 0):
+        plan = _plan(terms, rest, terms.length)
+        for job in sorted(rest, key=lambda job: plan[job.job_id].start_at):
+            one = plan[job.job_id]
+            if one.mark not in _OUTSIDE and terms.holds(job, one.start_at):
+                terms.take(job, one.start_at)
+                found[job.job_id] = one
+        rest = [job for job in rest if job.job_id not in found]
+    found_by_limits = _plan(terms, rest, limits)
+    for job in jobs:
+        if job.job_id in found:
+            terms.give_back(job, found[job.job_id].start_at)
+    outside = sum(one.mark in _OUTSIDE for one in found_by_limits.values())
+    if outside and found:
+        whole = _plan(terms, jobs, limits)
+        if sum(one.mark in _OUTSIDE for one in whole.values()) < outside:
+            return whole
+    return found | found_by_limits
+
+
+def _plan(terms: _Terms, jobs: Sequence[QueuedJob], length: Mapping[str, timedelta]) -> dict[str, Placement]:
+    wanted = []
+    for job in jobs:
+        earliest, run = terms.earliest(job), length[job.job_id]
+        deadline = max(terms.bound[job.job_id], earliest) + run
+        wanted.append(CapacityJob(job.job_id, _width(job, terms.queue), run, earliest, deadline))
+    if not wanted:
+        return {}
+    plan = plan_capacity(terms.series, wanted, terms.room.capacity(), step=terms.queue.step)
+    return {one.job_id: one for one in plan.placements}
+
+
 def _all_may_stay(
-    queue: Queue,
+    terms: _Terms,
     jobs: Sequence[QueuedJob],
-    starts: Mapping[str, datetime],
     stay: Mapping[str, datetime],
-    bound: Mapping[str, datetime],
+    means: Mapping[str, float | None],
     marks: Mapping[str, str | None],
-    series: CarbonSeries,
-    room: _Room,
-    now: datetime,
 ) -> bool:
-    """Whether the starts that the jobs have now fit together, and the new plan gains too little over them.
+    """Whether the starts that the jobs have now fit together, and new ones with these ``means`` gain too little.
 
     Asked of all together: one after the other, each would find the place of its old start taken by another's new one.
     """
-    if any(not max(now, job.ticket.earliest or now) <= stay[job.job_id] <= bound[job.job_id] for job in jobs):
+    if any(not terms.earliest(job) <= stay[job.job_id] <= terms.bound[job.job_id] for job in jobs):
         return False
     cost_new = cost_stay = 0.0
     for job in jobs:
-        length, weight = _limit(job), _width(job, queue) * _limit(job).total_seconds()
-        new, old = _mean(series, starts[job.job_id], length), _mean(series, stay[job.job_id], length)
+        weight = _width(job, terms.queue) * terms.length[job.job_id].total_seconds()
+        new, old = means[job.job_id], terms.mean(job, stay[job.job_id])
         if new is not None and old is None:
             return False
         if new is not None and old is not None:
             cost_new += weight * new
             cost_stay += weight * old
-    within = [job for job in jobs if marks[job.job_id] not in _OUTSIDE or stay[job.job_id] != bound[job.job_id]]
+    within = [
+        job for job in jobs if marks[job.job_id] not in _OUTSIDE or stay[job.job_id] != terms.bound[job.job_id]
+    ]  # fmt: skip
     for job in within:
-        room.take(stay[job.job_id], _limit(job), _width(job, queue))
-    fits = room.is_kept()
+        terms.take(job, stay[job.job_id])
+    fits = terms.room.is_kept()
     for job in within:
-        room.give_back(stay[job.job_id], _limit(job), _width(job, queue))
-    return fits and cost_new >= cost_stay * (1 - queue.hysteresis)
+        terms.give_back(job, stay[job.job_id])
+    return fits and cost_new >= cost_stay * (1 - terms.queue.hysteresis)
 
 
-def place(queue: Queue, board: Iterable[QueuedJob], new: QueuedJob, series: CarbonSeries, now: datetime) -> Planned:
+def place(
+    queue: Queue,
+    board: Iterable[QueuedJob],
+    new: QueuedJob,
+    series: CarbonSeries,
+    now: datetime,
+    runs: Mapping[str, timedelta] = _NOT_KNOWN,
+) -> Planned:
     """A start for one more job, with all others left where they are.
 
-    What a submission does, so that the queue keeps to its capacity before the next round. ``now`` as for ``replan``.
+    What a submission does, so that the queue keeps to its capacity before the next round. ``now`` and ``runs`` as for
+    ``replan``.
 
     Raises InputError where the grid of steps would be too fine for the forecast.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
     others = [job for job in board if job.ticket.queue == queue.name and not job.held]
     latest = max(now, latest_start(new, queue) or now)
-    earliest = max(now, new.ticket.earliest or now)
     used = [(now, _end(job, now), _width(job, queue)) for job in others if not job.waits]
     for job in others:
         if job.waits:
             begin = _was(job, now) or now
             used.append((begin, begin + _limit(job), _width(job, queue)))
-    room = _Room(queue, used, series, now, latest + _limit(new))
-    wanted = CapacityJob(new.job_id, _width(new, queue), _limit(new), earliest, max(latest, earliest) + _limit(new))
-    (one,) = plan_capacity(series, [wanted], room.capacity(), step=queue.step).placements
+    room = Room(queue, used, series, now, latest + _limit(new))
+    terms = _Terms(queue, series, room, now, {new.job_id: latest}, {new.job_id: _run(new, runs)})
+    one = _placed(terms, [new])[new.job_id]
     start = min(max(now, one.start_at), latest)
-    room.take(start, _limit(new), _width(new, queue))
-    return _settled(queue, new, start, latest, series, room, now, _mark(queue, new, one), stays=False)
+    terms.take(new, start)
+    return _settled(terms, new, start, _mark(queue, new, one), stays=False)
 
 
-def _settled(
-    queue: Queue,
-    job: QueuedJob,
-    start: datetime,
-    latest: datetime,
-    series: CarbonSeries,
-    room: _Room,
-    now: datetime,
-    mark: str | None,
-    stays: bool,
-) -> Planned:
-    """What comes of the planned start after ``min_saving`` and ``hysteresis``; ``room`` holds the job at it.
+def _settled(terms: _Terms, job: QueuedJob, start: datetime, mark: str | None, stays: bool) -> Planned:
+    """What comes of the planned start after ``min_saving`` and ``hysteresis``; the room holds the job at it.
 
     ``stays``: it is the start that the job has already, and all others keep theirs.
     """
-    length, width = _limit(job), _width(job, queue)
-    planned, at_once = _mean(series, start, length), _mean(series, now, length)
-    soonest = max(now, job.ticket.earliest or now)
-    was = _was(job, now)
-    room.give_back(start, length, width)
+    queue, now, latest = terms.queue, terms.now, terms.bound[job.job_id]
+    planned, at_once = terms.mean(job, start), terms.mean(job, now)
+    soonest, was = terms.earliest(job), _was(job, now)
+    terms.give_back(job, start)
     chosen, why = start, mark or ("as before" if stays else "least carbon")
-    noise = mark is None and planned is not None and at_once is not None and planned > at_once * (1 - queue.min_saving)
-    if noise and soonest == now and start > now and room.holds(now, length, width):
+    # Not asked of a job that waits already: it would start as soon as the intensity came so near to that of the valley
+    # that it waits for, always short of it.
+    asked = queue.min_saving if was is None else 0.0
+    noise = mark is None and planned is not None and at_once is not None and planned > at_once * (1 - asked)
+    if noise and soonest == now and start > now and terms.holds(job, now):
         chosen, why = now, "waiting saves too little"
-    elif (kept := was or now) != start and soonest <= kept <= latest and room.holds(kept, length, width):
-        before = _mean(series, kept, length)
+    elif (kept := was or now) != start and soonest <= kept <= latest and terms.holds(job, kept):
+        before = terms.mean(job, kept)
         # From a time of which nothing is known to one that is known to be clean: that is a gain.
         if mark is not None or planned is None or (before is not None and planned >= before * (1 - queue.hysteresis)):
             chosen, why = kept, "as before"
-    room.take(chosen, length, width)
+    terms.take(job, chosen)
     return Planned(
         job=job,
         start_at=chosen,
         was_at=was,
         latest_at=latest,
-        planned_g_per_kwh=_mean(series, chosen, length),
+        planned_g_per_kwh=terms.mean(job, chosen),
         now_g_per_kwh=at_once,
         moved=chosen != (was or now),
         why=why,
@@ -212,11 +309,17 @@ def _settled(
 
 
 def _kept(
-    job: QueuedJob, start: datetime, latest: datetime, series: CarbonSeries | None, now: datetime, why: str
+    job: QueuedJob,
+    start: datetime,
+    latest: datetime,
+    series: CarbonSeries | None,
+    now: datetime,
+    why: str,
+    run: timedelta,
 ) -> Planned:
     was = _was(job, now)
-    planned = None if series is None else _mean(series, start, _limit(job))
-    at_once = None if series is None else _mean(series, now, _limit(job))
+    planned = None if series is None else _mean(series, start, run)
+    at_once = None if series is None else _mean(series, now, run)
     return Planned(job, start, was, latest, planned, at_once, start != (was or now), why)
 
 
@@ -235,6 +338,12 @@ def _was(job: QueuedJob, now: datetime) -> datetime | None:
     return job.begin_at if job.begin_at is not None and job.begin_at > now else None
 
 
+def _run(job: QueuedJob, runs: Mapping[str, timedelta]) -> timedelta:
+    """How long it is expected to run, no longer than its limit."""
+    run = runs.get(job.job_id, timedelta())
+    return min(run, _limit(job)) if run > timedelta() else _limit(job)
+
+
 def _limit(job: QueuedJob) -> timedelta:
     return job.limit if job.limit else ASSUMED_LIMIT
 
@@ -250,73 +359,3 @@ def _width(job: QueuedJob, queue: Queue) -> int:
 
 def _mean(series: CarbonSeries, start: datetime, length: timedelta) -> float | None:
     return series.mean(start, start + length)
-
-
-class _Room:
-    """What is left of the capacity, in steps of the queue."""
-
-    def __init__(
-        self,
-        queue: Queue,
-        used: Sequence[tuple[datetime, datetime, int]],
-        series: CarbonSeries,
-        now: datetime,
-        until: datetime,
-    ) -> None:
-        import numpy as np
-
-        # The planner's own grid: on another one, jobs that follow on each other would seem to overlap.
-        self._step = math.gcd(span_us(queue.step), *(b - a for a, b in pairwise(series.edges_us)))
-        anchor = series.edges_us[0]
-        self._start = anchor + (instant_us(now) - anchor) // self._step * self._step
-        count = -(-(instant_us(until) - self._start) // self._step) + 1
-        if count > MAX_STEPS:
-            raise InputError.at(
-                f"queue {queue.name}", f"{count} steps until the last job's end; a longer step is needed"
-            )
-        minute = (self._start // 1_000_000 // 60) % 1440
-        per_step = self._step / 60e6
-        # The least of the minutes that a step touches.
-        self._free = np.array(
-            [
-                min(
-                    queue.capacity_at(at)
-                    for at in range(minute + int(index * per_step), minute + int((index + 1) * per_step) + 1)
-                )
-                for index in range(count)
-            ],
-            dtype=np.int64,
-        )
-        for start, end, width in used:
-            self.take(start, end - start, width)
-        self._least = np.minimum(self._free, 0)
-
-    def capacity(self) -> Capacity:
-        """As a curve; where running jobs have more than there is, nothing is left."""
-        steps = [
-            (from_us(self._start + index * self._step), max(0, int(units)))
-            for index, units in enumerate(self._free)
-            if index == 0 or units != self._free[index - 1]
-        ]
-        return Capacity.from_steps(steps)
-
-    def _slice(self, start: datetime, length: timedelta) -> slice:
-        begin = instant_us(start) - self._start
-        return slice(max(0, begin // self._step), max(0, -(-(begin + span_us(length)) // self._step)))
-
-    def take(self, start: datetime, length: timedelta, width: int) -> None:
-        """Let a job have its units from ``start`` on."""
-        self._free[self._slice(start, length)] -= width
-
-    def give_back(self, start: datetime, length: timedelta, width: int) -> None:
-        """The opposite of ``take``."""
-        self._free[self._slice(start, length)] += width
-
-    def is_kept(self) -> bool:
-        """Whether at no time more is taken than there is, save by what ran before."""
-        return bool((self._free >= self._least).all())
-
-    def holds(self, start: datetime, length: timedelta, width: int) -> bool:
-        """Whether there is room for a job throughout."""
-        part = self._free[self._slice(start, length)]
-        return len(part) == 0 or int(part.min()) >= width

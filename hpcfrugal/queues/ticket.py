@@ -20,14 +20,16 @@ _SECONDS = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """``latest`` is the latest safe start, ``earliest`` the one the job itself asked for, ``limit`` its time limit
-    where that is no whole number of minutes, to which Slurm would round it up. ``released``: its user wants it to
-    start now, and it is not put off any more. Instants are aware UTC of whole seconds.
+    where that is no whole number of minutes, to which Slurm would round it up. ``run`` is how long it is expected to
+    run, after earlier runs of the kind. ``released``: its user wants it to start now, and it is not put off any more.
+    Instants are aware UTC of whole seconds.
     """
 
     queue: str
     latest: datetime
     earliest: datetime | None = None
     limit: timedelta | None = None
+    run: timedelta | None = None
     released: bool = False
 
     def text(self) -> str:
@@ -35,8 +37,9 @@ class Ticket:
         parts = [f"queue={self.queue}", f"latest={int(self.latest.timestamp())}"]
         if self.earliest is not None:
             parts.append(f"earliest={-int(-self.earliest.timestamp() // 1)}")
-        if self.limit is not None:
-            parts.append(f"limit={-int(-self.limit.total_seconds() // 1)}")
+        for name, span in (("limit", self.limit), ("run", self.run)):
+            if span is not None:
+                parts.append(f"{name}={-int(-span.total_seconds() // 1)}")
         return "hpcfrugal:" + ";".join([*parts, *(["released=1"] if self.released else [])])
 
 
@@ -49,12 +52,12 @@ def read_ticket(comment: str) -> Ticket | None:
     latest = _instant(fields.get("latest"))
     if latest is None or not NAME.fullmatch(fields["queue"]):
         return None
-    seconds = fields.get("limit", "")
     return Ticket(
         fields["queue"],
         latest,
         _instant(fields.get("earliest")),
-        timedelta(seconds=int(seconds)) if _SECONDS.fullmatch(seconds) else None,
+        _span(fields.get("limit", "")),
+        _span(fields.get("run", "")),
         released=fields.get("released") == "1",
     )
 
@@ -69,3 +72,7 @@ def _instant(text: str | None) -> datetime | None:
     if text is None or not _INSTANT.fullmatch(text):
         return None
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text))
+
+
+def _span(text: str) -> timedelta | None:
+    return timedelta(seconds=int(text)) if _SECONDS.fullmatch(text) else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -13,13 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_spool import FakeSpool
 from planned import Planned
 from sandbox import Sandbox
 
+from hpcfrugal.ledger.sync import sync
 from hpcfrugal.queues.ticket import Ticket, read_ticket
 
 CLEAN_AT_5 = [300.0] * 5 + [30.0] * 2 + [300.0] * 41
 NASTY = "a'; rm -rf ~ #"
+_SQUEUE = """
+told={told}
+wanted="${{@: -1}}"
+between=${{wanted##*:}}
+printf %s "${{told//SEP/$between}}"
+"""
 
 
 class Queue:
@@ -51,10 +61,12 @@ class Queue:
             "reason": "BeginTime", "array": "N/A", "name": "train",
             "comment": f"mine hpcfrugal:queue=green;latest={latest}",
         } | more  # fmt: skip
-        return "\x1f".join(cells.values()) + "\x1f"
+        return "SEP".join(cells.values()) + "SEP"
 
     def board(self, *rows: str) -> None:
-        self.slurm.squeue(*rows)
+        """With what stands between the values as squeue is told it, in the same form for every value."""
+        told = "".join(f"{row}\n" for row in rows)
+        self.slurm.answer("squeue", then=_SQUEUE.format(told=shlex.quote(told)))
 
     def updates(self) -> list[list[str]]:
         return [call[1:-2] for call in self.slurm.calls("scontrol") if call[:1] == ["update"]]
@@ -119,6 +131,18 @@ def test_who_is_there_already_takes_room(queue: Queue) -> None:
     queue.board(queue.row(1, begin_h=5), queue.row(2, begin_h=5))
     told, _ = submit(queue, "--queue", "green")
     assert queue.hour(told["plan"]["start_at"]) == pytest.approx(6, abs=0.1)
+
+
+def test_the_ticket_says_how_long_such_jobs_ran(queue: Queue, tmp_path: Path) -> None:
+    _, script = submit(queue, "--queue", "green")
+    assert ticket_in(script).run is None
+    spool = FakeSpool(tmp_path / "earlier")
+    queue.box.env |= {"HPCFRUGAL_LEDGER": str(spool.ledger)}
+    for number in range(6):
+        spool.whole_run(str(number + 1), user=getpass.getuser(), spec={"name": "job"})
+    sync(spool.root, spool.ledger)
+    _, script = submit(queue, "--queue", "green")
+    assert ticket_in(script).run == timedelta(minutes=1)
 
 
 def test_now_is_now(queue: Queue) -> None:
@@ -189,6 +213,40 @@ def test_slurm_refuses(queue: Queue) -> None:
     assert "no longer pending" in json.loads(out)["refused"]
 
 
+def test_what_waits_of_an_array_that_has_begun(queue: Queue) -> None:
+    queue.board(queue.row(17, begin_h=9, array="3-4"))
+    said = "17_1-2: Job is no longer pending execution\n17_3-4: No error\n"
+    queue.slurm.answer("scontrol", err=said, code=1)
+    assert json.loads(queue.box.ok("queue", "run", "--once", "--json"))["refused"] is None
+    assert "starts as soon as" in queue.box.ok("queue", "release", "17")
+
+
+def test_one_job_of_years_leaves_the_others_their_plan(queue: Queue) -> None:
+    queue.board(queue.row(17, begin_h=9), queue.row(18, begin_h=10, limit="9000-00:00:00", array="1-1000%1"))
+    result = queue.box.run("queue", "run", "--once")
+    assert (result.code, result.err) == (0, "")
+    assert "JobId=17" in [update[0] for update in queue.updates()]
+
+
+def test_slots_of_odd_seconds(queue: Queue) -> None:
+    values = [value for value in CLEAN_AT_5 for _ in range(2)]
+    queue.planned.forecast(values, 1799.333, queue.start - timedelta(seconds=0.123457))
+    queue.board(queue.row(17, begin_h=9))
+    result = queue.box.run("queue", "run", "--once")
+    assert (result.code, result.err) == (0, "")
+    assert [update[0] for update in queue.updates()] == ["JobId=17"]
+    told, _ = submit(queue, "--queue", "green")
+    assert queue.hour(told["plan"]["start_at"]) == pytest.approx(5, abs=0.3)
+
+
+@pytest.mark.parametrize("hours", [1, 72])
+def test_a_forecast_that_begins_in_a_while_or_ends_before_the_job(queue: Queue, hours: int) -> None:
+    queue.planned.forecast(CLEAN_AT_5, 3600, datetime.now(UTC) + timedelta(minutes=20, microseconds=7))
+    told, _ = submit(queue, "--queue", "green", resources={"time": f"{hours}:00:00"})
+    assert told["plan"]["queue"] == "green"
+    assert told["plan"]["start_at"] <= told["plan"]["latest_start_at"]
+
+
 def test_no_forecast_changes_nothing(queue: Queue) -> None:
     queue.planned.file.write_text("<html>")
     queue.board(queue.row(17, begin_h=9), queue.row(18, begin_h=20, latest_h=11))
@@ -220,6 +278,17 @@ def test_slurm_is_away(queue: Queue) -> None:
         assert result.code == 3, result
         assert "squeue failed" in result.err
         assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("then", ["exit 1", "sleep 30"])
+def test_a_submission_does_not_wait_for_what_else_is_there(queue: Queue, then: str) -> None:
+    queue.slurm.answer("squeue", then=then)
+    began = time.monotonic()
+    told, script = submit(queue, "--queue", "green")
+    assert time.monotonic() - began < 10
+    assert told["plan"]["notes"][-1].startswith("what else waits in the queue is not known: squeue ")
+    assert queue.hour(told["plan"]["begin_at"]) == pytest.approx(5, abs=0.1)
+    assert ticket_in(script).queue == "green"
 
 
 def test_no_queues_here(box: Sandbox) -> None:

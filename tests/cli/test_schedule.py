@@ -385,7 +385,7 @@ def test_the_zone_is_kept_with_every_run(planned: Planned) -> None:
     for schedule, zone in (({}, "XX"), ({"zone": "FR"}, "FR")):
         result = planned.box.run("submit", "--json", planned.job(schedule))
         run = json.loads((Path(json.loads(result.out)["run_dir"]) / "run.json").read_text())
-        assert (run["plan"], run["carbon"]) == (None, {"zone": zone})
+        assert (run["plan"], run["carbon"]) == (None, {"zone": zone, "pue": None})
 
 
 def test_this_machine_starts_jobs_at_once(box: Sandbox) -> None:

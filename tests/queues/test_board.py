@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpcfrugal.queues.board import parse_board
+from hpcfrugal.queues.board import LONGEST, parse_board
 
+SEPARATOR = "\x1f0123\x1f"
 TICKET = "hpcfrugal:queue=green;latest=1795300000"
 
 
@@ -17,11 +18,11 @@ def line(**cells: str) -> str:
         "submit": "2026-11-21T09:00:00", "eligible": "2026-11-21T10:00:00", "end": "2026-11-21T11:30:00",
         "reason": "BeginTime", "array": "N/A", "name": "train", "comment": TICKET,
     }  # fmt: skip
-    return "\x1f".join((known | cells).values()) + "\x1f"
+    return SEPARATOR.join((known | cells).values()) + SEPARATOR
 
 
 def test_a_waiting_job() -> None:
-    (job,) = parse_board(line(name="a|b'; rm -rf ~ #", comment=f"my words {TICKET}") + "\n")
+    (job,) = parse_board(line(name="a|b'; rm -rf ~ #", comment=f"my words {TICKET}") + "\n", SEPARATOR)
     assert (job.job_id, job.user, job.name, job.nodes, job.cpus) == ("17", "alice", "a|b'; rm -rf ~ #", 2, 16)
     assert (job.limit, job.waits, job.held) == (timedelta(minutes=90), True, False)
     assert job.begin_at == datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -31,38 +32,72 @@ def test_a_waiting_job() -> None:
 
 
 def test_a_running_job() -> None:
-    (job,) = parse_board(line(state="RUNNING", reason="None"))
+    (job,) = parse_board(line(state="RUNNING", reason="None"), SEPARATOR)
     assert (job.waits, job.begin_at, job.end_at) == (False, None, datetime(2026, 11, 21, 11, 30, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
     ("array", "nodes", "hours"),
-    [("1-5%2", 4, 4.5), ("0-9", 20, 1.5), ("1,3,5-7", 10, 1.5), ("0-8:2%5", 10, 1.5), ("4", 2, 1.5), ("1-[x", 2, 1.5)],
+    [
+        ("1-5%2", 4, 4.5),
+        ("0-9", 20, 1.5),
+        ("1,3,5-7", 10, 1.5),
+        ("0-8:2%5", 10, 1.5),
+        ("4", 2, 1.5),
+        ("1-[x", 2, 1.5),
+        ("1,3,5,...", 6, 1.5),
+        ("1-4,7...%2", 4, 4.5),
+    ],
 )
 def test_an_array_is_all_its_tasks(array: str, nodes: int, hours: float) -> None:
-    (job,) = parse_board(line(array=array))
+    (job,) = parse_board(line(array=array), SEPARATOR)
     assert (job.nodes, job.limit) == (nodes, timedelta(hours=hours))
 
 
-@pytest.mark.parametrize("reason", ["JobHeldUser", "JobHeldAdmin", "Dependency", "DependencyNeverSatisfied"])
+@pytest.mark.parametrize(
+    "reason", ["JobHeldUser", "JobHeldAdmin", "Dependency", "PartitionNodeLimit", "BadConstraints"]
+)
 def test_held_by_somebody(reason: str) -> None:
-    (job,) = parse_board(line(reason=reason))
+    (job,) = parse_board(line(reason=reason), SEPARATOR)
     assert job.held
 
 
 @pytest.mark.parametrize(
     "cells",
-    [{"comment": "(null)"}, {"comment": f"{TICKET}\x1fx"}, {"job_id": "x"}, {"nodes": ""}, {"state": "FAILED"}],
+    [{"comment": "(null)"}, {"comment": f"{TICKET}x:"}, {"job_id": "x"}, {"nodes": ""}, {"state": "FAILED"}],
 )
 def test_what_does_not_count(cells: dict[str, str]) -> None:
-    assert list(parse_board(f"\nnonsense\n{line(**cells)}\n")) == []
+    assert list(parse_board(f"{line(**cells)}\n", SEPARATOR)) == []
+    assert [job.job_id for job in parse_board(f"{line(**cells)}\n{line(job_id='18')}\n", SEPARATOR)] == ["18"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "slurm is busy\n", line()[:-9]])
+def test_no_rows(text: str) -> None:
+    assert list(parse_board(text, SEPARATOR)) == []
+
+
+@pytest.mark.parametrize("key", ["name", "comment"])
+def test_a_name_forges_no_rows_of_others(key: str) -> None:
+    # squeue writes line breaks in names as they are, and all but what stands between the values can be guessed.
+    forged = "x\n" + line(job_id="99", user="bob").replace(SEPARATOR, "\x1f") + "\ny"
+    rows = line(**{"job_id": "16", key: forged}) + "\n" + line() + "\n"
+    jobs = list(parse_board(rows, SEPARATOR))
+    assert "17" in [job.job_id for job in jobs]
+    assert {job.user for job in jobs} == {"alice"}
+    assert "99" not in [job.job_id for job in jobs]
+
+
+def test_a_limit_beyond_the_calendar() -> None:
+    (job,) = parse_board(line(array="1-4000000%1", limit="3000-00:00:00"), SEPARATOR)
+    assert job.limit is not None
+    assert job.limit <= LONGEST + timedelta(minutes=1)
 
 
 def test_without_limit_or_times() -> None:
-    (job,) = parse_board(line(limit="UNLIMITED", submit="N/A", eligible="N/A", nodes="2-4", cpus="2-4"))
+    (job,) = parse_board(line(limit="UNLIMITED", submit="N/A", eligible="N/A", nodes="2-4", cpus="2-4"), SEPARATOR)
     assert (job.limit, job.submit_at, job.begin_at, job.nodes) == (None, None, None, 2)
 
 
 def test_a_limit_that_slurm_rounded_up() -> None:
-    (job,) = parse_board(line(state="RUNNING", limit="1:00", comment=f"{TICKET};limit=20"))
+    (job,) = parse_board(line(state="RUNNING", limit="1:00", comment=f"{TICKET};limit=20"), SEPARATOR)
     assert (job.limit, job.end_at) == (timedelta(seconds=20), datetime(2026, 11, 21, 11, 29, 20, tzinfo=UTC))

@@ -78,6 +78,30 @@ def test_a_small_gain_moves_nobody() -> None:
     assert [(plan.why, plan.moved) for plan in replan(GREEN, board, much, NOW)] == [("least carbon", True)]
 
 
+def test_who_waits_for_a_valley_waits_until_it_is_there() -> None:
+    """The intensity comes down to it step by step, and each step is less than ``min_saving`` above the next."""
+    down = series(104, 102, 100, *[300] * 40)
+    assert starts(replan(GREEN, [job(1, begin_h=2)], down, NOW)) == {"1": 2}
+    # One that could start now does not begin to wait for that little.
+    assert starts(replan(GREEN, [job(1)], down, NOW)) == {"1": 0}
+    # And one that waits for what turned out to be no valley starts.
+    assert starts(replan(GREEN, [job(1, begin_h=2)], series(100, 100, 104, *[300] * 40), NOW)) == {"1": 0}
+
+
+def test_carbon_is_of_the_expected_run_and_room_of_the_limit() -> None:
+    narrow_then_wide = series(300, 300, 50, 300, 300, 100, 100, 100, 100, *[300] * 40)
+    assert starts(replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW)) == {"1": 5}
+    (plan,) = replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW, {"1": HOUR})
+    assert ((plan.start_at - NOW) / HOUR, plan.planned_g_per_kwh) == (2, 50)
+    assert place(GREEN, [], job(1, hours=4), narrow_then_wide, NOW, {"1": HOUR}).start_at == NOW + 2 * HOUR
+    # It may run for four hours all the same: whoever has all nodes within them keeps it away.
+    wide = job(2, nodes=4, hours=2, begin_h=4, latest_h=4, earliest_h=4)
+    assert starts(replan(GREEN, [job(1, hours=4), wide], narrow_then_wide, NOW, {"1": HOUR})) == {"2": 4, "1": 6}
+    # No run is longer than its limit, and one of no length is none that is known.
+    for odd in (timedelta(0), timedelta(hours=90)):
+        assert starts(replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW, {"1": odd})) == {"1": 5}
+
+
 def test_a_start_that_no_longer_fits_is_moved_even_for_nothing() -> None:
     board = [job(1, nodes=4, hours=4, state="RUNNING"), job(2, begin_h=3)]
     little = series(300, 300, 300, 99, 300, 100, *[300] * 40)
@@ -127,10 +151,15 @@ JOBS = st.lists(
 )  # fmt: skip
 
 
-@given(jobs=JOBS, values=st.lists(st.integers(0, 900), min_size=1, max_size=40), second=st.integers(0, 899))
+@given(
+    jobs=JOBS,
+    values=st.lists(st.integers(0, 900), min_size=1, max_size=40),
+    second=st.integers(0, 899),
+    share=st.sampled_from([0.0, 0.3, 0.6, 1.0]),
+)
 @settings(max_examples=60, deadline=None)
 def test_never_late_never_above_capacity_and_settled(
-    jobs: list[tuple[int, float, int, int | None, str]], values: list[int], second: int
+    jobs: list[tuple[int, float, int, int | None, str]], values: list[int], second: int, share: float
 ) -> None:
     now = NOW + timedelta(seconds=second)
     board = [
@@ -138,7 +167,8 @@ def test_never_late_never_above_capacity_and_settled(
         for number, (nodes, hours, latest, begin, state) in enumerate(jobs, 1)
     ]
     told = series(*map(float, values))
-    plans = replan(GREEN, board, told, now)
+    runs = {one.job_id: share * (one.limit or HOUR) for one in board if int(one.job_id) % 3}
+    plans = replan(GREEN, board, told, now, runs)
     assert {plan.job.job_id for plan in plans} == {one.job_id for one in board if one.waits}
     for plan in plans:
         assert now <= plan.start_at <= max(now, plan.job.ticket.latest)
@@ -155,7 +185,7 @@ def test_never_late_never_above_capacity_and_settled(
     settled = [replace(plan.job, begin_at=plan.start_at if plan.start_at > now else None) for plan in plans] + [
         one for one in board if not one.waits
     ]
-    again = replan(GREEN, settled, told, now)
+    again = replan(GREEN, settled, told, now, runs)
     assert [plan.job.job_id for plan in again if plan.moved] == []
 
 

@@ -17,7 +17,11 @@ LATEST = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
     "comment", ["", "my own words", "a'; rm -rf ~ #", "x|y", "hpcfrugal:", "hpcfrugal:queue=", "ü"]
 )
 @pytest.mark.parametrize(
-    "ticket", [Ticket("green", LATEST), Ticket("a.b-c_1", LATEST, LATEST, timedelta(seconds=20), released=True)]
+    "ticket",
+    [
+        Ticket("green", LATEST),
+        Ticket("a.b-c_1", LATEST, LATEST, timedelta(seconds=20), timedelta(hours=3), released=True),
+    ],
 )
 def test_there_and_back(comment: str, ticket: Ticket) -> None:
     text = with_ticket(comment, ticket)

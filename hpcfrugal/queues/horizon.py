@@ -1,0 +1,54 @@
+"""What keeps the grid of a queue's plan small enough, whatever the forecast's slots and the jobs' time limits are.
+
+The planner's steps divide the queue's step and all slots of the forecast, and one grid spans all jobs. So one odd
+second in a forecast, or one job of some years, would leave everybody without a plan.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+from hpcfrugal.carbon.instants import span_from_us, span_us
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.planner.capacity import MAX_STEPS
+from hpcfrugal.queues.board import QueuedJob
+from hpcfrugal.queues.replan import ASSUMED_LIMIT
+from hpcfrugal.queues.settings import Queue
+
+# Steps for the forecast, and for the time limit of one job: with the delay of a job that leaves room in MAX_STEPS.
+_MOST = MAX_STEPS // 4
+
+
+def _grid_us(series: CarbonSeries, queue: Queue) -> int:
+    return math.gcd(span_us(queue.step), *(after - before for before, after in pairwise(series.edges_us)))
+
+
+def gridded(series: CarbonSeries, queue: Queue) -> CarbonSeries:
+    """The series as it is, or, where its slots ask for too fine a grid, with its mean over each step of the queue.
+
+    A step of which any part within the series is unknown is a gap. Steps at both ends that the series covers in part
+    have the mean of that part.
+    """
+    edges, step, grid = series.edges_us, span_us(queue.step), _grid_us(series, queue)
+    span = max(edges[-1] - edges[0], span_us(queue.max_delay))
+    if grid == step or span // grid <= _MOST:
+        return series
+    steps = range(edges[0] // step * step, -(-edges[-1] // step) * step + 1, step)
+    values = []
+    for before, after in pairwise(steps):
+        first, last = max(before, edges[0]), min(after, edges[-1])
+        cost = series.cost_between(first, last)
+        values.append(None if cost is None else cost / ((last - first) << series.sums.shift))
+    return replace(series, edges_us=tuple(steps), values=tuple(values))
+
+
+def foreseen(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob:
+    """The job, with its time limit cut to what the grid of ``series`` can hold; to all but a few it is the same.
+
+    Nodes are kept free for it so far ahead, and later rounds see the rest of it run.
+    """
+    most: timedelta = span_from_us(_grid_us(series, queue) * _MOST)
+    return replace(job, limit=most) if (job.limit or ASSUMED_LIMIT) > most else job

@@ -1,0 +1,64 @@
+"""A grid that is small enough, whatever a forecast's slots and the time limits of jobs are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.queues.board import QueuedJob
+from hpcfrugal.queues.horizon import foreseen, gridded
+from hpcfrugal.queues.settings import Queue
+from hpcfrugal.queues.ticket import Ticket
+
+NOW = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
+GREEN = Queue("green", ((0, 4),), timedelta(hours=24), step=timedelta(minutes=5))
+
+
+def series(step: timedelta, *values: float | None, start: datetime = NOW) -> CarbonSeries:
+    return CarbonSeries.from_values(start, step, values, zone="FR", signal="average", kind="forecast")
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=30), timedelta(minutes=7), timedelta(seconds=90)])
+def test_slots_that_fit_stay(step: timedelta) -> None:
+    told = series(step, *[100.0, 200.0] * 40, start=NOW + timedelta(seconds=13.5))
+    assert gridded(told, GREEN) is told
+
+
+def test_odd_slots_become_steps_of_the_same_sum() -> None:
+    odd = series(timedelta(seconds=1799.333), 100, 300, 50, start=NOW + timedelta(seconds=0.5))
+    told = gridded(odd, GREEN)
+    assert (told.step, told.start, told.end) == (GREEN.step, NOW, NOW + timedelta(minutes=90))
+    # Steps in which nothing changes have that value; the one in which it does lies between.
+    assert told.values[:5] == (100,) * 5
+    assert told.values[5] == pytest.approx(100 + 200 * 0.167 / 300)
+    assert told.values[6:11] == (300,) * 5
+    full = slice(1, -1)
+    inner = sum(value for value in told.values[full] if value is not None) * 300
+    assert inner == pytest.approx(odd.integral_g_s_per_kwh(NOW + GREEN.step, told.end - GREEN.step))
+
+
+def test_a_gap_stays_a_gap() -> None:
+    told = gridded(series(timedelta(seconds=1799.333), 100, None, 50), GREEN)
+    assert told.values[5] is None
+    assert told.values[6:11] == (None,) * 5
+    assert told.values[4] == 100
+    assert told.values[12] == 50
+
+
+def test_limits_of_years() -> None:
+    job = QueuedJob(
+        "1", "alice", "j", "PENDING", 1, 1, timedelta(hours=5), NOW, None, None, False, "", Ticket("green", NOW)
+    )
+    hourly = series(timedelta(hours=1), *[100.0] * 96)
+    assert foreseen(job, GREEN, hourly) is job
+    assert foreseen(replace(job, limit=None), GREEN, hourly).limit is None
+    cut = foreseen(replace(job, limit=timedelta(days=3000)), GREEN, hourly).limit
+    assert cut is not None
+    assert timedelta(days=100) < cut < timedelta(days=300)
+    seconds = replace(GREEN, step=timedelta(seconds=1))
+    cut = foreseen(replace(job, limit=None), seconds, series(timedelta(seconds=10), *[100.0] * 96)).limit
+    assert cut is not None
+    assert timedelta(hours=5) < cut < timedelta(hours=24)
