@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from hpcfrugal.errors import SetupError
 
 # UTC and a fixed form, whatever the user's profile sets, so that times can be read back.
-_FIXED = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "LC_ALL": "C"}
+# squeue cuts lists of array tasks after 64 characters unless told otherwise.
+_FIXED = {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard", "LC_ALL": "C", "SLURM_BITSTR_LEN": "16384"}
 # Defaults that a user may have set for reading by eye; they would change what we parse.
 _DROPPED = (
     *("SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES", "SQUEUE_USERS", "SQUEUE_ALL"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from hpcfrugal.carbon.instants import instant_us
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.errors import InputError
 from hpcfrugal.planner import capacity as capacity_module
+from hpcfrugal.planner import packing
 from hpcfrugal.planner.capacity import Capacity, CapacityJob, CapacityPlan, plan_capacity
 from hpcfrugal.planner.window import plan_window
 
@@ -281,3 +282,25 @@ def test_a_capacity_is_the_least_over_the_time_asked_for() -> None:
 
 def test_no_jobs_no_plan() -> None:
     assert plan_capacity(series_of([1]), [], Capacity.constant(0)).placements == ()
+
+
+def test_a_capacity_far_too_small_does_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = 0
+    rearranged = packing._rearranged
+
+    def counted(*arguments: Any) -> bool:
+        nonlocal tried
+        tried += 1
+        return rearranged(*arguments)
+
+    monkeypatch.setattr(packing, "_rearranged", counted)
+    monkeypatch.setattr(packing, "MOST_WAYS", 100)
+    start = datetime(2026, 11, 21, tzinfo=UTC)
+    series = CarbonSeries.from_values(
+        start, timedelta(hours=1), [100.0, 50.0] * 6, zone="FR", signal="average", kind="forecast"
+    )
+    hour = timedelta(hours=1)
+    jobs = [CapacityJob(str(number), 1, hour, start, start + 6 * hour) for number in range(60)]
+    plan = plan_capacity(series, jobs, Capacity.constant(1), step=hour)
+    assert sorted(one.mark or "" for one in plan.placements) == [""] * 6 + ["no room"] * 54
+    assert 54 <= tried <= 100 + packing.TRIES

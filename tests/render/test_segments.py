@@ -19,6 +19,7 @@ from hpcfrugal.render import SegmentPlan, UserScript, render
 
 SCONTROL = """#!/bin/bash
 echo "$*" >>"$FAKE_SCONTROL/calls"
+echo "${TZ-}" >"$FAKE_SCONTROL/zone"
 case $1 in
   show) echo "JobId=17 Restarts=0 Requeue=${FAKE_REQUEUE:-1} " ;;
   requeue) exit "${FAKE_REQUEUE_CODE:-0}" ;;
@@ -111,7 +112,7 @@ class Job:
         return data
 
     def start_time(self, seconds: int) -> str:
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(self.begun + seconds))
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.begun + seconds))
 
 
 RUN = f"{sys.executable} program.py 40"
@@ -138,6 +139,21 @@ def test_stops_at_the_end_of_its_segment_and_comes_back(tmp_path: Path) -> None:
     assert one.end(1)["segment"] is None
 
 
+def test_one_task_of_an_array_leaves_the_others_alone(tmp_path: Path) -> None:
+    # The task that Slurm starts last has the id of the whole array, and a requeue of that stops all of them.
+    one = Job(tmp_path, RUN)
+    assert one.run(SLURM_ARRAY_JOB_ID="17", SLURM_ARRAY_TASK_ID="3")[:2] == (0, "saved\n")
+    assert one.calls() == ["show job 17_3", "requeue 17_3", f"update JobId=17_3 StartTime={one.start_time(100)}"]
+
+
+def test_the_next_start_is_told_in_utc(tmp_path: Path) -> None:
+    # An hour of local time means two when the clocks are set back.
+    one = Job(tmp_path, f"echo $TZ; {RUN}")
+    assert one.run(TZ="Europe/Paris") == (0, "Europe/Paris\nsaved\n", "")
+    assert one.calls()[-1] == f"update JobId=17 StartTime={one.start_time(100)}"
+    assert (tmp_path / "zone").read_text() == "UTC0\n"
+
+
 def test_a_program_without_a_shell_above_it(tmp_path: Path) -> None:
     script = UserScript([sys.executable], str(tmp_path / "program.py"), None)
     one = Job(tmp_path, "", script=script)
@@ -155,6 +171,36 @@ def test_a_checkpoint_that_fails_is_the_jobs_end(tmp_path: Path, script: bool) -
     assert one.run(SAVED_CODE="9") == (9, "saved\n", "")
     assert one.calls() == ["show job 17"]
     assert one.end()["segment"]["outcome"] == "failed"
+
+
+WORKERS = """
+import os, signal, sys, time
+workers = []
+def stop(*_):
+    for pid in workers:
+        os.kill(pid, signal.SIGTERM)
+    # Not waited for at once, as by Python's multiprocessing: their exit status can be seen.
+    time.sleep(0.5)
+    os._exit(int(os.environ.get("SAVED_CODE", "0")))
+signal.signal(signal.SIGUSR1, stop)
+for _ in range(2):
+    pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        while True:
+            time.sleep(0.1)
+    workers.append(pid)
+time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize(("code", "outcome"), [("0", "checkpointed"), ("9", "failed")])
+def test_a_program_that_ends_its_workers_has_not_failed(tmp_path: Path, code: str, outcome: str) -> None:
+    (tmp_path / "workers.py").write_text(WORKERS)
+    one = Job(tmp_path, f"{sys.executable} workers.py; code=$?; echo after; exit $code")
+    assert one.run(SAVED_CODE=code) == (int(code), "" if code == "0" else "after\n", "")
+    assert one.end()["segment"]["outcome"] == outcome
+    assert ("requeue 17" in one.calls()) == (code == "0")
 
 
 def test_the_job_ends_by_itself_before_its_segment(tmp_path: Path) -> None:
