@@ -60,7 +60,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     def say(line: str) -> None:
         click.echo(f"{plain(name)}: {plain(line, 400)}", err=True)
 
-    agent = Agent(found.source, _nodes(node_names, found), found.log, say)
+    agent = Agent(found.source, _nodes(node_names, found), found.log, say, owner_uid=found.owner_uid)
     if once:
         readings = agent.once()
         found.source.close()

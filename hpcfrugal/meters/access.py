@@ -78,6 +78,11 @@ class Access:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the server is on this machine."""
+        return urlsplit(self.url.replace("{node}", "node")).hostname in _LOOPBACK
+
 
 def access_of(keys: Keys, example: str, *, with_node: bool = False) -> Access | None:
     """Read an access from settings: url, timeout, ca_file, tls_verify, and token or user and password."""
@@ -97,8 +102,7 @@ def access_of(keys: Keys, example: str, *, with_node: bool = False) -> Access | 
         ca_file=keys.path("ca_file"),
         verify=keys.flag("tls_verify", True),
     )
-    host = urlsplit(access.url.replace("{node}", "node")).hostname if url is not None else None
-    if access.url.startswith("http://") and (token or password) and host not in _LOOPBACK:
+    if access.url.startswith("http://") and (token or password) and not access.is_here:
         keys.wrong("url", "sends credentials that anybody on the way can read", "use https://")
     return access if url is not None else None
 
@@ -193,7 +197,8 @@ class JsonClient:
                 raise MeterError(f"{access.ca_file} is no list of certificates: {error}") from None
         # Whoever waits for a report should not wait long for a machine that is switched off.
         timeout = httpx.Timeout(access.timeout_s, connect=min(access.timeout_s, _CONNECT_S))
-        return httpx.Client(headers=headers, auth=auth, verify=verify, timeout=timeout)
+        # A proxy of the environment's is no way to this machine, and would be told the credentials.
+        return httpx.Client(headers=headers, auth=auth, verify=verify, timeout=timeout, trust_env=not access.is_here)
 
     def close(self) -> None:
         if self._client is not None:

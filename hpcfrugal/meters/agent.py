@@ -17,13 +17,17 @@ _THREADS = 32
 
 @dataclass(slots=True)
 class Agent:
-    """Reads ``nodes`` from ``source`` into ``log``. ``say`` hears of a failure once, and when it is over."""
+    """Reads ``nodes`` from ``source`` into ``log``. ``say`` hears of a failure once, and when it is over.
+
+    ``owner_uid`` is whose the log has to be: this process's user, or the one that a file system makes of it.
+    """
 
     source: PowerSource
     nodes: Sequence[str]
     log: Path
     say: Callable[[str], None]
     clock_ns: Callable[[], int] = time.time_ns
+    owner_uid: int | None = None
     _failing: dict[str, str] = field(default_factory=dict)
 
     def once(self) -> dict[str, float]:
@@ -66,7 +70,7 @@ class Agent:
     def _keep(self, node: str, future: Future[tuple[int, float]]) -> float | None:
         try:
             wall_ns, power_w = future.result()
-            append(self.log, node, wall_ns, power_w, self.source.source)
+            append(self.log, node, wall_ns, power_w, self.source.source, self.owner_uid)
         except MeterError as error:
             self._failed(node, str(error))
             return None

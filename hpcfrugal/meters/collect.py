@@ -19,7 +19,7 @@ from hpcfrugal.meters.record import Part, lines_of
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
 from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
 from hpcfrugal.spool.reading import Refused
-from hpcfrugal.spool.samples import Segment, read_samples
+from hpcfrugal.spool.samples import MAX_SEGMENT_NS, Segment, read_samples
 
 _D = TypeVar("_D")
 
@@ -214,8 +214,10 @@ def _attempt(run: RunDir, job: JobKey, nodes: set[str], names: frozenset[str], n
 
 
 def _span(start_ns: int | None, end_ns: int | None) -> tuple[int, int] | None:
-    """Start and end where both are known and time went by."""
-    return None if start_ns is None or end_ns is None or end_ns <= start_ns else (start_ns, end_ns)
+    """Start and end where both are known and time went by, and not years of it because of a clock that was wrong."""
+    if start_ns is None or end_ns is None or not 0 < end_ns - start_ns <= MAX_SEGMENT_NS:
+        return None
+    return start_ns, end_ns
 
 
 def _read(reader: Callable[[Path, int, JobKey], tuple[_D, object, object]], path: Path, job: JobKey) -> _D | None:

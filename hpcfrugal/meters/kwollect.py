@@ -86,7 +86,7 @@ class Kwollect:
             value = float("nan") if row["value"] is None else float(row["value"])
             at_ns = (at - _EPOCH) // timedelta(microseconds=1) * 1000
             found.setdefault(short(str(row["device_id"])), {}).setdefault(labels, {})[at_ns] = value
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise MeterError("the answer has a sample of another form than Kwollect gives") from None
 
     def _answer(self, by_labels: Mapping[str, Mapping[int, float]]) -> Answer:

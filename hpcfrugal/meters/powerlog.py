@@ -12,6 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,23 +34,58 @@ def log_file(log: Path, node: str, wall_ns: int) -> Path:
     return log / f"{month:%Y-%m}" / f"{encode_node(node)}.jsonl"
 
 
-def append(log: Path, node: str, wall_ns: int, power_w: float, source: str) -> None:
-    """Add one sample by one write. Raises ``OSError``, also where the month's file is full."""
+def append(log: Path, node: str, wall_ns: int, power_w: float, source: str, owner_uid: int | None = None) -> None:
+    """Add one sample by one write. Raises ``OSError``, also where the month's file is full.
+
+    Nothing is written into folders of others than ``owner_uid`` (this process's user by default), or where others can
+    write: nobody would read it, and a link laid there would lead to any file of the agent's user.
+    """
+    owner_uid = os.geteuid() if owner_uid is None else owner_uid
     path = log_file(log, node, wall_ns)
-    for folder in (log, path.parent):
-        if not folder.exists():
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            folder.chmod(0o755)
+    log.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with _folder(log, owner_uid) as folder, _folder(path.parent, owner_uid, folder) as month:
+        _append(path, month, {"wall_ns": wall_ns, "power_w": power_w, "source": source})
+
+
+@contextmanager
+def _folder(path: Path, owner_uid: int, above: int | None = None) -> Iterator[int]:
+    """A descriptor of the directory, made where there is none; ``above`` is that of the one that holds it."""
+    name: Path | str = path if above is None else path.name
+    try:
+        try:
+            os.mkdir(name, 0o755, dir_fd=above)
+            made = True
+        except FileExistsError:
+            made = False
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
+    try:
+        if made:
+            os.fchmod(descriptor, 0o755)  # whatever the umask: users read it
+        found = os.fstat(descriptor)
+        if found.st_uid != owner_uid:
+            raise OSError(errno.EPERM, f"belongs to uid {found.st_uid}, not to uid {owner_uid}", str(path))
+        if found.st_mode & 0o022:
+            raise OSError(errno.EPERM, "can be written by others", str(path))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _append(path: Path, month: int, sample: Mapping[str, object]) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    descriptor = os.open(path, flags, 0o644)
+    try:
+        descriptor = os.open(path.name, flags, 0o644, dir_fd=month)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
     try:
         found = os.fstat(descriptor)
         if found.st_size == 0:
-            os.fchmod(descriptor, 0o644)  # whatever the umask: users read it
+            os.fchmod(descriptor, 0o644)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_MONTH_BYTES:
             raise OSError(errno.EFBIG, "is full, or no file", str(path))
-        line = json.dumps({"wall_ns": wall_ns, "power_w": power_w, "source": source}, separators=(",", ":"))
-        data = line.encode() + b"\n"
+        data = json.dumps(sample, separators=(",", ":")).encode() + b"\n"
         if os.write(descriptor, data) != len(data):
             # A full disk cut it; the next line must not be glued to the piece.
             os.write(descriptor, b"\n")
@@ -169,4 +205,7 @@ def _sample(line: bytes, source: str | None) -> tuple[int, float] | None:
         return None
     if not mine or type(wall_ns) is not int or type(power_w) not in (int, float):
         return None
-    return wall_ns, float(power_w)
+    try:
+        return wall_ns, float(power_w)
+    except OverflowError:
+        return None

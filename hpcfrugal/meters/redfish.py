@@ -160,5 +160,10 @@ def _at(value: Any, keys: tuple[str | int, ...]) -> Any:
 
 
 def _watts(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
-    return float(value) if good else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        power_w = float(value)
+    except OverflowError:
+        return None  # JSON's integers have no bound
+    return power_w if math.isfinite(power_w) and power_w >= 0 else None

@@ -30,13 +30,14 @@ _STEP_NS = 10 * SECOND_NS
 class Configured:
     """A meter, and for those that an agent keeps a log of, what the agent asks and where it writes.
 
-    ``here``: the source knows only the machine that it runs on.
+    ``here``: the source knows only the machine that it runs on. ``owner_uid``: whose the log has to be.
     """
 
     meter: Meter
     source: PowerSource | None = None
     log: Path | None = None
     here: bool = False
+    owner_uid: int | None = None
 
 
 def configured(entries: Mapping[str, Entry]) -> dict[str, Configured]:
@@ -132,7 +133,7 @@ def _kept(keys: Keys, source: PowerSource, *, here: bool) -> Configured | None:
     if log is None:
         return None
     meter = PowerLog(keys.entry.name, source.source, log, owner_uid, nodes, cluster, terms)
-    return Configured(meter, source, log, here)
+    return Configured(meter, source, log, here, owner_uid)
 
 
 def _owner(keys: Keys) -> int:

@@ -174,11 +174,12 @@ def _stand_back() -> None:
 
     Not before the first record stands: on a busy node that would come late, and the job's first joules with it.
     """
-    for thread in os.listdir("/proc/self/task"):
-        try:
+    try:
+        for thread in os.listdir("/proc/self/task"):
             os.setpriority(os.PRIO_PROCESS, int(thread), 19)
-        except OSError as error:
-            say(f"cannot step back from the CPU: {error.strerror}", once="nice")
+    except OSError as error:
+        # no procfs, or a thread that has ended meanwhile: the sampling matters more
+        say(f"cannot step back from the CPU: {error.strerror}", once="nice")
 
 
 def main() -> NoReturn:

@@ -20,6 +20,9 @@ FROZEN_NS = 5_000_000_000
 """A device that shows no microjoule in this time is not counting, as in many virtual machines; its energy is
 then unknown, and none of that time was measured."""
 
+STUCK_NS = 60_000_000_000
+"""The same for one that has counted before: a slow board's counter may move only every few seconds."""
+
 POWER_GAP_NS = 10_000_000_000
 """Longest interval that the trapezoid of ``PowerIntegral`` bridges."""
 
@@ -29,17 +32,20 @@ class EnergyCounter:
 
     ``range_uj`` is the largest value before the counter wraps to 0, None for one that does not wrap;
     ``max_w`` is more than the hardware can draw. With ``can_rest`` False a counter that stands still for
-    ``FROZEN_NS`` is taken as not measuring.
+    ``FROZEN_NS``, or ``STUCK_NS`` once it has moved, is taken as not measuring, and the time in which it stands
+    is measured only when it moves on before that.
     """
 
     __slots__ = (
         "_at_ns",
+        "_can_rest",
         "_failed",
         "_gap_ns",
         "_idle_ns",
         "_max_w",
         "_modulus",
         "_moves",
+        "_owed_ns",
         "_total_uj",
         "_value_uj",
         "errors",
@@ -57,8 +63,10 @@ class EnergyCounter:
         self._value_uj: int | None = None
         self._at_ns = 0
         self._failed = True
-        self._moves = can_rest
+        self._can_rest = can_rest
+        self._moves = False
         self._idle_ns = 0
+        self._owed_ns = 0
         self._total_uj = 0
         self.measured_ns = 0
         self.errors = 0
@@ -77,11 +85,11 @@ class EnergyCounter:
         return None if self._failed or self._is_frozen() else self._total_uj
 
     def _is_frozen(self) -> bool:
-        return not self._moves and self._idle_ns >= FROZEN_NS
+        return self._idle_ns >= (STUCK_NS if self._moves else FROZEN_NS)
 
     def restart(self) -> None:
         """Count from 0 again, from the latest reading on."""
-        self._total_uj = self.measured_ns = self.errors = self.resets = self.gaps = 0
+        self._total_uj = self._owed_ns = self.measured_ns = self.errors = self.resets = self.gaps = 0
         self.peak_w = None
 
     def update(self, at_ns: int, value_uj: int | None) -> None:
@@ -109,14 +117,15 @@ class EnergyCounter:
         if delta_uj < 0 or delta_uj * 1000 > self._max_w * (elapsed_ns + SLACK_NS):
             self.resets += 1
             return
-        if delta_uj:
-            self._moves = True
         self._total_uj += delta_uj
-        self.measured_ns += elapsed_ns
-        if not self._moves:
+        if not delta_uj and not self._can_rest:
             self._idle_ns += elapsed_ns
-            if self._is_frozen():
-                self.measured_ns = 0
+            self._owed_ns += elapsed_ns
+        else:
+            # never taken back, for records must not run backwards: so it is not given before it is known
+            self.measured_ns += elapsed_ns + (0 if self._is_frozen() else self._owed_ns)
+            self._moves = True
+            self._idle_ns = self._owed_ns = 0
         if elapsed_ns >= PEAK_MIN_NS:
             power_w = delta_uj * 1000 / elapsed_ns
             if self.peak_w is None or power_w > self.peak_w:

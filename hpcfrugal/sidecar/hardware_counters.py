@@ -50,10 +50,12 @@ class HardwareCounters:
     """The ``events`` of ``root_pid`` and of all that it starts from now on, or has just started. ``reason`` says why
     there are none, None where there are some."""
 
-    __slots__ = ("_clock_fds", "_fds", "_names", "reason")
+    __slots__ = ("_clock_fds", "_fds", "_names", "missing", "reason")
 
     def __init__(self, proc: str, root_pid: int | None, events: Sequence[tuple[str, int, int]] = EVENTS) -> None:
         """Open what can be opened; never raises for what is missing or refused."""
+        self.missing: dict[str, str] = {}
+        """Why single events are not counted while others are."""
         self._names = [name for name, _, _ in events]
         self._fds: list[list[int]] = [[] for _ in events]
         self._clock_fds: list[int] = []
@@ -97,11 +99,12 @@ class HardwareCounters:
         # All of them are known before the first counter is there, so that none can have inherited one.
         threads = _threads(proc, root_pid)
         reason = None
-        for index, (_, kind, config) in enumerate(events):
+        for index, (name, kind, config) in enumerate(events):
             try:
                 self._fds[index].append(_open(kind, config, root_pid))
             except OSError as error:
-                reason = reason or _why(error, proc)
+                self.missing[name] = _why(error, proc)
+                reason = reason or self.missing[name]
                 continue
             self._fds[index] += _open_more(kind, config, threads)
         if not any(self._fds):

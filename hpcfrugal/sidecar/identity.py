@@ -144,7 +144,8 @@ def _memory_alloc_b(environ: Mapping[str, str], cpus_alloc: int | None) -> int |
 
 
 def _count(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    # no more digits than 64 bits have, and than int() takes
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _file_part(what: str, text: str) -> str:

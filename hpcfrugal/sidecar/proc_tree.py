@@ -8,6 +8,9 @@ Not every process of a node is looked at each time: at first only the root (the 
 another node) and the one above it; then whatever is new, with those above it, which is enough to tell whose it
 is. All others are looked at a few at a time, the youngest first, and then again and again, since process ids are
 used anew.
+
+Where procfs hides other users' processes (hidepid) no ``slurmstepd`` is to be seen. Then a process whose parent is
+hidden is asked for the job that its environment names.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import os
 
 from .node import ticks_per_s
 from .proc_stat import Process, read_io_b, read_process
-from .sysfs import read_bytes
+from .sysfs import read_bytes, read_whole
 
 LOOKS_AT_ONCE = 24
 """Processes that were there before, and are looked at with each scan after the first."""
@@ -55,9 +58,11 @@ class ProcTree:
         "_again",
         "_began_ticks",
         "_foreign",
+        "_hidden",
         "_io_b",
         "_io_kept_b",
         "_io_partial",
+        "_job_id",
         "_job_mark",
         "_kept",
         "_later",
@@ -72,6 +77,7 @@ class ProcTree:
         "_tick_us",
         "_totals",
         "_undecided",
+        "hides_others",
         "source",
     )
 
@@ -81,7 +87,10 @@ class ProcTree:
         self._root_pid = root_pid
         # slurmstepd names itself "slurmstepd: [17.batch]"; the dot keeps job 17 apart from job 170
         self._job_mark = None if job_id is None else f"slurmstepd: [{job_id}".encode()
+        self._job_id = None if job_id is None else job_id.encode()
         self._node = node.encode("utf-8", "surrogateescape")
+        self.hides_others = job_id is not None and not os.path.exists(f"{proc}/1/stat")
+        """Whether tasks of other steps that end between two looks are lost, and their counts with them."""
         self._members: dict[int, Process] = {}
         self._foreign: set[int] = set()
         self._again: list[int] = []
@@ -92,9 +101,10 @@ class ProcTree:
         self._totals = [0, 0, 0]
         self._io_kept_b = [0, 0]
         self._io_b: tuple[int, int] | None = None
-        self._io_partial = False
+        self._io_partial = self.hides_others
         self._scanned = False
         self._undecided = False
+        self._hidden: set[int] = set()
         self._tick_us = 1_000_000 // ticks_per_s()
         self._page_b = os.sysconf("SC_PAGE_SIZE")
         self._peak_b = 0
@@ -161,13 +171,19 @@ class ProcTree:
     def _look(self, chosen: set[int], pids: set[int]) -> dict[int, Process]:
         """The ``chosen`` processes and those above them, up to one that is known not to be the job's."""
         seen: dict[int, Process] = {}
+        self._hidden = set()
         for pid in chosen:
             above_root = False
-            while pid in pids and pid not in seen:
-                process = read_process(self._proc, pid)
+            below = 0
+            while pid and pid not in seen:
+                process = read_process(self._proc, pid) if pid in pids else None
                 if process is None:
-                    break  # ended between the listing and the read
+                    # ended between the listing and the read, or not to be seen
+                    if below:
+                        self._hidden.add(below)
+                    break
                 seen[pid] = process
+                below = pid
                 # above these is nothing of the job's, but for the daemon of the root's own step
                 known = self._members.get(pid)
                 is_member = known is not None and known.start == process.start
@@ -208,7 +224,10 @@ class ProcTree:
         for pid, process in seen.items():
             known = self._members.get(pid)
             member = pid == self._root_pid or (known is not None and known.start == process.start)
-            if member or (process.comm == b"slurmstepd" and self._is_step(pid, seen)):
+            if not member:
+                is_daemon = process.comm == b"slurmstepd"
+                member = self._is_step(pid, seen) if is_daemon else pid in self._hidden and self._names_job(pid)
+            if member:
                 verdict[pid] = True
         for pid in seen:
             chain = []
@@ -305,12 +324,20 @@ class ProcTree:
         self._undecided = True
         return False
 
-    def _same_node(self, pid: int) -> bool | None:
+    def _names_job(self, pid: int) -> bool:
+        """Whether a process that some hidden one started is of this job and node, by its environment."""
+        if self._job_id is None or b"SLURM_JOB_ID=" + self._job_id not in self._environ(pid):
+            return False
+        return self._same_node(pid) is True
+
+    def _environ(self, pid: int) -> list[bytes]:
         try:
-            environ = read_bytes(f"{self._proc}/{pid}/environ", 1 << 20).split(b"\0")
+            return read_whole(f"{self._proc}/{pid}/environ").split(b"\0")
         except OSError:
-            environ = []
-        for entry in environ:
+            return []
+
+    def _same_node(self, pid: int) -> bool | None:
+        for entry in self._environ(pid):
             if entry.startswith(b"SLURMD_NODENAME="):
                 return entry[len(b"SLURMD_NODENAME=") :] == self._node
         try:

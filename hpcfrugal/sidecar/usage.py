@@ -25,6 +25,10 @@ LAST_GAP_NS = 8_000_000_000
 that are over before their second record."""
 
 
+HIDDEN = "procfs hides the processes of others: what srun starts counts only while it runs"
+"""Why figures from procfs may not be of all of the job."""
+
+
 class MemoryTime:
     """Memory integrated over time: the trapezoid between two readings."""
 
@@ -137,6 +141,10 @@ class Usage:
         }
         missing = "neither the job's control group nor its first process is known"
         reasons = {name: missing for name in ("memory", "page_faults", "io") if sources[name] is None}
+        if self._tree is not None and self._tree.hides_others:
+            for name in ("memory", "page_faults", "io"):
+                if sources[name] == tree:
+                    reasons[name] = HIDDEN
         if self._gpu_busy is None or self._gpu_busy.read_us()[0] is None:
             why = [] if self._gpu_busy is None else self._gpu_busy.reasons
             reasons["gpu_busy"] = "; ".join(why) or "no NVIDIA GPU of the job was found"
@@ -150,6 +158,9 @@ class Usage:
             reasons["hardware_counters"] = self._counters.reason
         else:
             sources["hardware_counters"] = "perf-event"
+            if self._counters.missing:
+                missing_events = [f"{name}: {why}" for name, why in self._counters.missing.items()]
+                reasons["hardware_counters"] = "; ".join(missing_events)
         return {"sources": sources, "reasons": reasons}
 
     def restart(self) -> None:

@@ -73,11 +73,18 @@ class Writer:
                 self.close()
 
     def _ready(self) -> None:
-        """Have the right file open. One that was deleted under us is made anew, with the header first."""
-        if self._fd >= 0 and os.fstat(self._fd).st_nlink == 0:
-            self.close()
+        """Have the right file open. One that was deleted or emptied under us begins anew, with the header first."""
         if self._fd >= 0:
-            return
+            status = os.fstat(self._fd)
+            if status.st_nlink == 0:
+                self.close()
+            elif status.st_size or not self.size_b:
+                return
+            else:
+                self._owed = list(self._head)
+                self._broken = False
+                self.size_b = 0
+                return
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         fd = os.open(self._path, flags, 0o600)
         try:
@@ -91,7 +98,8 @@ class Writer:
             os.close(fd)
             raise
         inode = (status.st_dev, status.st_ino)
-        if self._inode not in ((0, 0), inode):
+        # a new file may well have got the number of the one that was deleted
+        if self._inode != (0, 0) and (self._inode != inode or not size):
             self._owed = list(self._head)
         self._inode = inode
         self._fd = fd

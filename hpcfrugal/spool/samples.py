@@ -25,6 +25,11 @@ MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_SEGMENT_NS = 400 * 86_400 * 10**9
 """A record further than this from its header is garbage; no site lets a job run for more than a year."""
 
+MAX_CHANNEL_W = 10_000_000
+"""A channel that has counted more than this since its header, in watts, is garbage; no node and no rack draws it."""
+
+_SLACK_NS = 10**9
+
 _LINE_START = b'{"kind"'
 _COMPONENTS = frozenset({"cpu", "dram", "gpu", "node"})
 
@@ -286,6 +291,9 @@ def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
     start_ns = segment.header.boottime_ns
     if not start_ns <= record.boottime_ns <= start_ns + MAX_SEGMENT_NS:
         raise Garbage("record before its header or a year after it")
+    most_uj = MAX_CHANNEL_W * (record.boottime_ns - start_ns + _SLACK_NS) // 1000
+    if any(energy_uj is not None and energy_uj > most_uj for energy_uj in record.energy_uj):
+        raise Garbage("record of more energy than there can be")
     if segment.records and _runs_backwards(segment.records[-1], record):
         raise Garbage("record runs backwards")
     segment.records.append(record)

@@ -152,6 +152,13 @@ def test_torn_lines_and_other_sources_are_left_out(log: Path) -> None:
     assert answer == Series("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
 
 
+def test_a_number_beyond_all_bounds_is_left_out(log: Path) -> None:
+    append(log, "n1", T0, 100.0, "redfish")
+    with log_file(log, "n1", T0).open("a") as file:
+        file.write(json.dumps({"wall_ns": T0 + 1, "power_w": 10**400, "source": "redfish"}) + "\n")
+    assert read(log, T0, T0 + SECOND_NS) == Series("power", [(T0, 100.0)])
+
+
 def test_a_full_month_takes_no_more(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(powerlog, "MAX_MONTH_BYTES", 150)
     said: list[str] = []
@@ -195,6 +202,44 @@ def test_files_that_users_could_write_do_not_count(log: Path, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_a_file_system_that_makes_another_user_of_root(log: Path) -> None:
+    """What the agent makes there belongs to that user, whom the settings name."""
+    month = log_file(log, "n1", T0).parent
+    month.mkdir(parents=True)
+    for folder in (log, month):
+        os.chown(folder, 12345, -1)
+    append(log, "n1", T0, 100.0, "redfish", 12345)
+    os.chown(log_file(log, "n1", T0), 12345, -1)
+    assert meter(log, owner_uid=12345).fetch(["n1"], T0, T0 + SECOND_NS) == {"n1": Series("power", [(T0, 100.0)])}
+
+
+@pytest.mark.parametrize("what", ["log", "month"])
+@pytest.mark.parametrize("how", ["link", "open", "other"])
+def test_nothing_is_written_where_others_can_lay_a_link(log: Path, tmp_path: Path, what: str, how: str) -> None:
+    target = tmp_path / "target"
+    target.mkdir(mode=0o700)
+    log.mkdir()
+    month = log_file(log, "n1", T0).parent
+    folder = log if what == "log" else month
+    if how == "link":
+        if what == "log":
+            log.rmdir()
+        folder.symlink_to(target)
+    else:
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777 if how == "open" else 0o755)
+        if how == "other":
+            if os.getuid() != 0:
+                pytest.skip("only root can give files away")
+            os.chown(folder, 12345, -1)
+    with pytest.raises(OSError, match=r"belongs to uid|written by others|Not a directory") as caught:
+        append(log, "n1", T0, 100.0, "redfish")
+    assert caught.value.filename == str(folder)
+    assert list(target.iterdir()) == []
+    assert target.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_file_of_somebody_else_in_the_right_folder(log: Path) -> None:
     fill(log, 2)
     os.chown(log_file(log, "n1", T0), 12345, 12345)

@@ -343,6 +343,19 @@ def test_jobs_that_run_or_ended_long_ago_or_are_somebody_elses_are_not_asked_abo
     assert meter.asked == []
 
 
+def test_a_job_of_years_is_a_clock_that_was_wrong(spool: FakeSpool) -> None:
+    """A node that booted without a clock says that the job began in 2000: half a million questions to a meter."""
+    run = spool.run()
+    run.samples([run.header()])
+    run.end(start_s=-20 * 365 * 86_400)
+    meter = FakeMeter({"n1": 1.0}, terms=Terms(step_ns=3600 * SECOND_NS, max_gap_ns=7200 * SECOND_NS))
+    assert gather(spool, meter) == (0, 0, ())
+    assert meter.asked == []
+    run.end(start_s=-3600)
+    gather(spool, meter)
+    assert len(meter.asked) == 1
+
+
 def test_every_attempt_of_a_requeued_job_has_its_own(spool: FakeSpool) -> None:
     run = spool.run()
     for restart, (start_s, end_s) in enumerate(((0, 60), (100, 220))):

@@ -77,6 +77,7 @@ def test_names_that_are_no_hosts_are_not_asked_for(server: MeterServer) -> None:
         (as_json([5]), "another form"),
         (as_json([{**ROW, "timestamp": "yesterday"}]), "another form"),
         (as_json([{**ROW, "timestamp": "2025-02-02T14:39:37"}]), "another form"),
+        (as_json([{**ROW, "value": 10**400}]), "another form"),
         (as_json({"message": "unknown metric"}, 404), "404 Not Found: unknown metric"),
     ],
 )

@@ -227,6 +227,22 @@ def test_secrets_that_cannot_be_used(
     assert server.asked == []
 
 
+def test_a_proxy_is_not_told_what_is_for_this_machine(server: MeterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = MeterServer()
+    try:
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        monkeypatch.setenv("METER_TOKEN", "s3cret")
+        prometheus(server, lambda _, at: square_w(at), step_s=1.0)
+        access = Access(server.url, timeout_s=2.0, token=Secret("METER_TOKEN"))
+        assert fetch(meter(server, access=access), ["n1"], 4)
+        assert proxy.asked == []
+    finally:
+        proxy.close()
+
+
 def test_a_certificate_that_nobody_vouches_for(server: MeterServer, tmp_path: Path) -> None:
     """The loopback server speaks no TLS at all, which is refused too; a list that is none is named."""
     with pytest.raises(MeterError, match="cannot be reached"):

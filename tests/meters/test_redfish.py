@@ -106,6 +106,15 @@ def test_boards_that_tell_nothing(server: MeterServer, redfish: Opener, tree: di
         redfish().power_w("n1")
 
 
+@pytest.mark.parametrize("lie", ["1" + "0" * 400, "1e999", "-5", "true", '"300"'])
+def test_numbers_that_are_no_watts(server: MeterServer, redfish: Opener, lie: str) -> None:
+    board(server, chassis("1", Power=control(1.0)))
+    body = '{"PowerControl": [{"PowerConsumedWatts": ' + lie + "}]}"
+    server.always(f"{ROOT}/1/Power", answer=(200, "application/json", body.encode()))
+    with pytest.raises(MeterError, match="tells its power"):
+        redfish().power_w("n1")
+
+
 def test_a_resource_that_is_listed_and_not_there(server: MeterServer, redfish: Opener) -> None:
     board(server, {**chassis("0", EnvironmentMetrics=metrics(1)), **chassis("1", Power=control(340))})
     del server.routes[f"{ROOT}/0/EnvironmentMetrics"]

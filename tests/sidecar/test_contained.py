@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from sidecar_process import DEADLINE_S, RUN_ID, SidecarProcess, read_lines
 
 from hpcfrugal.jobspec import job_from_mapping
 from hpcfrugal.render import render
+from hpcfrugal.sidecar import __main__ as sidecar
+from hpcfrugal.sidecar import say
 
 MOST_DELAY_S = 2.0
 """By which the sampler may hold up a job's end."""
@@ -98,6 +101,18 @@ def test_other_channels_lose_no_joule_while_nvml_blocks(
             assert abs(line["energy_uj"][index] / 1e6 - true_j) <= zone.watts * slack_s, zone.name
     span_ns = lines[-1]["boottime_ns"] - lines[1]["boottime_ns"]
     assert abs(lines[-1]["measured_ns"][0] - span_ns) < 0.2e9
+
+
+def test_sampling_goes_on_where_it_cannot_step_back(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_path: str) -> list[str]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(say, "_said", set())
+    monkeypatch.setattr(os, "listdir", refuse)
+    sidecar._stand_back()
+    assert capfd.readouterr().err == "hpcfrugal sidecar: cannot step back from the CPU: Too many open files\n"
 
 
 def test_one_of_many_that_start_at_once_writes(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:

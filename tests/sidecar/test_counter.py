@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.sidecar.counter import FROZEN_NS, EnergyCounter, PowerIntegral
+from hpcfrugal.sidecar.counter import FROZEN_NS, STUCK_NS, EnergyCounter, PowerIntegral
 
 S = 1_000_000_000
 AMD_RANGE_UJ = 65_532_610_987
@@ -145,6 +145,47 @@ def test_counter_that_stands_still_is_unknown_and_not_zero() -> None:
     assert counter.measured_ns == 0
     counter.update(FROZEN_NS + S, 50_000_000)
     assert counter.energy_uj == 50_000_000
+
+
+def test_time_once_measured_is_never_taken_back() -> None:
+    """A reader takes a record in which it is less for garbage, and all other channels of that record with it."""
+    counter = EnergyCounter(None, 1000, can_rest=False)
+    before_ns = 0
+    for second in range(20):
+        counter.update(second * S, 7)
+        assert counter.measured_ns >= before_ns
+        before_ns = counter.measured_ns
+    assert counter.measured_ns == 0
+
+
+def test_counter_that_pauses_has_measured_the_pause() -> None:
+    """A board's own counter may move every ten seconds only."""
+    counter = EnergyCounter(None, 20_000, can_rest=False)
+    for second in range(41):
+        counter.update(second * S, second // 10 * 3_000_000_000 + min(second, 1))
+        assert counter.energy_uj is not None
+    assert result(counter) == (12_000_000_001, 40 * S)
+
+
+def test_counter_that_stops_for_good_is_unknown_from_then_on() -> None:
+    counter = EnergyCounter(None, 1000, can_rest=False)
+    for second in range(11):
+        counter.update(second * S, second * 100_000_000)
+    for second in range(11, 200):
+        counter.update(second * S, 1_000_000_000)
+        assert counter.measured_ns == 10 * S
+        assert (counter.energy_uj is None) == (second * S >= 10 * S + STUCK_NS)
+    counter.update(200 * S, 1_100_000_000)
+    assert result(counter) == (1_100_000_000, 11 * S)
+
+
+def test_pause_before_a_segment_is_not_of_it() -> None:
+    counter = EnergyCounter(None, 1000, can_rest=False)
+    for second, energy_uj in enumerate((0, 100_000_000, 100_000_000)):
+        counter.update(second * S, energy_uj)
+    counter.restart()
+    counter.update(3 * S, 200_000_000)
+    assert result(counter) == (100_000_000, S)
 
 
 def test_part_of_a_package_may_rest() -> None:

@@ -197,6 +197,28 @@ def test_step_that_cannot_be_asked_is_taken_at_the_second_look(tmp_path: Path) -
     assert [ticks(tree), ticks(tree), ticks(tree)] == [None, None, 10]
 
 
+def test_tasks_whose_daemon_is_hidden(tmp_path: Path) -> None:
+    """With hidepid neither pid 1 nor a slurmstepd is there; 211 was left behind by a task that ended."""
+    proc = FakeProc(tmp_path)
+    here = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "n1"}
+    proc.put(101, 100, own=10, environ=here)
+    proc.put(102, 101, own=1)
+    proc.put(201, 200, own=20, environ=here)
+    proc.put(202, 201, own=2)
+    proc.put(211, 1, own=40, environ=here)
+    proc.put(301, 300, own=1000, environ={"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "n2"})
+    proc.put(401, 400, own=2000, environ={"SLURM_JOB_ID": "170", "SLURMD_NODENAME": "n1"})
+    proc.put(501, 500, own=4000)
+    proc.put(601, 600, own=8000, environ={"SLURM_JOB_ID": "17"})
+    for root_pid in (101, None):
+        tree = grown(proc, root_pid, "17")
+        assert tree.hides_others
+        assert tree.read().io_partial
+        assert ticks(tree) == 73
+    # outside of Slurm nothing is asked
+    assert ticks(grown(proc, 101, None)) == 11
+
+
 def test_what_a_process_used_long_before_the_job_is_left_out(tmp_path: Path) -> None:
     """A step's daemon that was there before; the root began at second 1000."""
     hertz = os.sysconf("SC_CLK_TCK")
@@ -290,6 +312,7 @@ def test_bytes_of_a_child_that_nobody_waited_for_are_kept_and_told(tmp_path: Pat
 def test_task_of_a_daemon_that_may_not_be_asked_keeps_what_was_seen(tmp_path: Path) -> None:
     step = {"comm": "slurmstepd", "title": "slurmstepd: [17.0]", "io_b": None}
     proc = FakeProc(tmp_path)
+    proc.put(1, 0)
     proc.put(100, 1, **step)
     proc.put(101, 100, faults=(20, 0, 0, 0), io_b=(8, 9), environ={"SLURMD_NODENAME": "n1"})
     tree = grown(proc, 101, "17")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from hpcfrugal.sidecar.gpu_busy import GpuBusy
 from hpcfrugal.sidecar.identity import Identity
-from hpcfrugal.sidecar.usage import MemoryTime, Usage
+from hpcfrugal.sidecar.usage import HIDDEN, MemoryTime, Usage
 
 S = 1_000_000_000
 PAGE_B = os.sysconf("SC_PAGE_SIZE")
@@ -33,6 +33,7 @@ class Node:
         (self.proc / "self/mountinfo").write_text(mount)
         self.group.mkdir(parents=True)
         self.process()
+        self.show_init()
 
     def clock_ns(self) -> int:
         return self.now_ns
@@ -43,6 +44,10 @@ class Node:
         fields = ["S", 1, 1, 1, 0, -1, 0, faults[0], 0, faults[1], 0, 7, 0, 0, 0, 20, 0, 1, 0, 5, 0, pages, 0]
         (folder / "stat").write_text("10 (bash) " + " ".join(map(str, fields)))
         (folder / "io").write_text(f"read_bytes: {io_b[0]}\nwrite_bytes: {io_b[1]}\n")
+
+    def show_init(self) -> None:
+        (self.proc / "1").mkdir()
+        (self.proc / "1/stat").write_text("1 (systemd) S 0 1 1 0 -1 0 0 0 0 0 7 0 0 0 20 0 1 0 5 0 1 0")
 
     def usage(self, root_pid: int | None = 10, **more: Any) -> Usage:
         who = Identity(run_id="r", job_id="17", cluster="lab", node="n1", in_slurm=True)
@@ -153,6 +158,16 @@ def test_nothing_to_go_by_is_unknown_with_its_reason(tmp_path: Path) -> None:
     assert reasons["io"] == "neither the job's control group nor its first process is known"
 
 
+def test_procfs_that_hides_others_is_told(tmp_path: Path) -> None:
+    """What srun starts is waited for by a daemon of root's, of which nothing is to be seen."""
+    node = Node(tmp_path, version=2)
+    (node.group / "memory.current").write_text("4096\n")
+    (node.group / "memory.stat").write_text("pgfault 5\npgmajfault 1\n")
+    (node.proc / "1/stat").unlink()
+    reasons = cast(dict[str, str], node.usage().header()["reasons"])
+    assert {name for name, reason in reasons.items() if reason == HIDDEN} == {"io"}
+
+
 def test_gpus_and_counters_since_the_segment_began(tmp_path: Path) -> None:
     node = Node(tmp_path)
     busy = GpuBusy(node.clock_ns)
@@ -160,6 +175,7 @@ def test_gpus_and_counters_since_the_segment_began(tmp_path: Path) -> None:
 
     class Counters:
         reason = None
+        missing: ClassVar[dict[str, str]] = {}
 
         def read(self) -> dict[str, int | None]:
             return dict(counts)
@@ -179,5 +195,8 @@ def test_gpus_and_counters_since_the_segment_began(tmp_path: Path) -> None:
     assert (record["instructions"], record["cycles"]) == (700, None)
     sources = cast(dict[str, Any], usage.header()["sources"])
     assert (sources["gpu_busy"], sources["hardware_counters"]) == ("nvml", "perf-event")
+    usage._counters.missing["cache_misses"] = "none here"  # type: ignore[union-attr]
+    assert usage.header()["reasons"] == {"hardware_counters": "cache_misses: none here"}
+    usage._counters.missing.clear()  # type: ignore[union-attr]
     busy.reasons.append("GPU-b: in MIG mode")
     assert usage.header()["reasons"] == {"gpu_busy": "GPU-b: in MIG mode"}

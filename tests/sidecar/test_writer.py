@@ -47,6 +47,23 @@ def test_torn_last_line_of_a_killed_sidecar_is_closed_first(tmp_path: Path) -> N
     assert (tmp_path / "f").read_text() == '{"kind":"rec\nheader\n'
 
 
+@pytest.mark.parametrize("how", ["deleted", "emptied"])
+def test_file_that_begins_anew_gets_its_header_again(tmp_path: Path, how: str) -> None:
+    """Also where the new file has the number of the deleted one, as on many file systems."""
+    path = tmp_path / "f"
+    writer = Writer(str(path))
+    writer.begin("header", "first")
+    writer.line("second")
+    if how == "deleted":
+        path.unlink()
+    else:
+        os.truncate(path, 0)
+    writer.line("third")
+    writer.line("fourth")
+    writer.close()
+    assert path.read_text() == "header\nfirst\nthird\nfourth\n"
+
+
 def test_full_disk_drops_lines_and_goes_on(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, ballast = small_disk / "f", small_disk / "ballast"
     writer = Writer(str(path))

@@ -94,7 +94,8 @@ def _name(path: str) -> str:
 
 
 class Meter:
-    """One file to read, and the channel that it gives."""
+    """One file to read, and the channel that it gives. With ``never_zero`` a 0 is firmware that knows nothing: what a
+    job runs on draws power."""
 
     __slots__ = ("channel", "file", "never_zero", "path")
 
@@ -174,11 +175,11 @@ def node_sensor(chips: Chips) -> Hwmon | None:
     plain: list[Meter] = []
     for what, number, path in _power_meters(chips):
         if what == "Module":
-            modules.append(Meter(path, _node_channel(f"module-{number}", path, MODULE_MAX_W)))
+            channel = _node_channel(f"module-{number}", path, MODULE_MAX_W)
+            modules.append(Meter(path, channel, never_zero=True))
         elif not what:
-            plain.append(
-                Meter(path, _node_channel("node" if not plain else f"node#{len(plain) + 1}", path, NODE_MAX_W))
-            )
+            channel = _node_channel("node" if not plain else f"node#{len(plain) + 1}", path, NODE_MAX_W)
+            plain.append(Meter(path, channel, never_zero=True))
     for meter in plain[1:]:
         # Two that both measure the machine are not the machine twice.
         meter.channel.counted = False
@@ -207,7 +208,8 @@ def _grace_sockets(chips: Chips) -> list[Meter]:
         if what in ("CPU", "SysIO", "Grace"):
             domain = f"package-{number}" if what == "CPU" else f"{what.lower()}-{number}"
             channel = Channel("cpu", domain, SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=POWER_UW)
-            (wholes if what == "Grace" else rails).append(Meter(path, channel))
+            meter = Meter(path, channel, never_zero=what != "SysIO")
+            (wholes if what == "Grace" else rails).append(meter)
     for meter in wholes:
         if rails:
             meter.channel.counted = False

@@ -29,6 +29,10 @@ REOPEN_AFTER_READS = 30
 _UNSUPPORTED = (3, 13)
 """NVML_ERROR_NOT_SUPPORTED and NVML_ERROR_FUNCTION_NOT_FOUND: this device will never give that value."""
 
+_NO_PERMISSION = 4
+"""NVML_ERROR_NO_PERMISSION: a device of somebody else, which is counted but may not be asked
+(NVML API: nvmlDeviceGetCount_v2)."""
+
 _DRIVER_GONE = (1, 9, 15)
 """NVML_ERROR_UNINITIALIZED, DRIVER_NOT_LOADED and GPU_IS_LOST: worth a new start of the library."""
 
@@ -114,10 +118,11 @@ class Nvml:
         self._nvml = nvml
         try:
             nvml.nvmlInit()
-            found, unknown = self._find()
+            found, unknown, broken = self._find()
         except nvml.NVMLError as error:
             return Opened([], [Absent("gpu", ENERGY, _word(error))], [])
-        absent = [Absent("gpu", ENERGY, f"{self._wanted.variable}: no device {entry}") for entry in unknown]
+        absent = [Absent("gpu", ENERGY, reason) for reason in broken]
+        absent += [Absent("gpu", ENERGY, f"{self._wanted.variable}: no device {entry}") for entry in unknown]
         channels = []
         for device in found:
             channel = self._probe(device)
@@ -140,6 +145,9 @@ class Nvml:
                 self._reopen()
         values: list[int | None] = []
         for device in self._devices:
+            if device.handle is None:
+                values.append(None)
+                continue
             try:
                 values.append(self._value(device))
             except self._nvml.NVMLError as error:
@@ -158,14 +166,16 @@ class Nvml:
             except self._nvml.NVMLError:
                 return  # a driver that is gone needs no goodbye
 
-    def _value(self, device: _Device) -> int:
+    def _value(self, device: _Device) -> int | None:
         if device.use_power:
-            return int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000
+            power_uw = int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000
+            # no device that answers draws nothing
+            return power_uw or None
         return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
 
     def _percent(self, device: _Device, busy: GpuBusy) -> int | None:
         """The device's utilisation now; one that cannot tell is not asked again."""
-        if not device.tells_use:
+        if not device.tells_use or device.handle is None:
             return None
         try:
             return int(self._nvml.nvmlDeviceGetUtilizationRates(device.handle).gpu)
@@ -181,13 +191,15 @@ class Nvml:
         for use_power in (False, True):
             device.use_power = use_power
             try:
-                self._value(device)
+                value = self._value(device)
             except nvml.NVMLError as error:
                 problem = _word(error)
                 if error.value not in _UNSUPPORTED:
                     break
                 continue
-            return self._channel(device)
+            if value is not None:
+                return self._channel(device)
+            problem = "reads 0 W"
         return Absent("gpu", POWER if device.use_power else ENERGY, f"{device.gpu.uuid}: {problem}")
 
     def _channel(self, device: _Device) -> Channel:
@@ -206,20 +218,30 @@ class Nvml:
             gpu_uuid=device.gpu.uuid,
         )
 
-    def _find(self) -> tuple[list[_Device], list[str]]:
-        """The job's devices, each once, and the entries that name none. Raises NVMLError."""
+    def _find(self) -> tuple[list[_Device], list[str], list[str]]:
+        """The job's devices, each once, the entries that name none, and what is wrong with others.
+
+        Raises NVMLError where not even their number is known.
+        """
         nvml = self._nvml
-        by_index: list[_Device] = []
+        by_index: list[_Device | None] = []
+        broken: list[str] = []
         for index in range(nvml.nvmlDeviceGetCount()):
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            gpu = Gpu(index, _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle)))
+            try:
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                gpu = Gpu(index, _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle)))
+            except nvml.NVMLError as error:
+                # CUDA does not number what it may not use; what is broken keeps its place
+                if error.value != _NO_PERMISSION:
+                    by_index.append(None)
+                    broken.append(f"device {index}: {_word(error)}")
+                continue
             by_index.append(_Device(handle, gpu, self._shared(handle)))
-        if self._wanted.all_devices:
-            return by_index, []
         entries = self._wanted.entries
-        if self._wanted.global_indices and len(entries) == len(by_index):
-            # the job's cgroup shows only its own devices, numbered from 0
-            return by_index, []
+        # where the job's cgroup shows only its own devices, these are numbered from 0
+        are_all = self._wanted.global_indices and len(entries) == len(by_index)
+        if self._wanted.all_devices or are_all:
+            return [device for device in by_index if device is not None], [], broken
         chosen: list[_Device] = []
         unknown: list[str] = []
         for entry in entries:
@@ -228,9 +250,9 @@ class Nvml:
                 unknown.append(entry)
             elif device not in chosen:
                 chosen.append(device)
-        return chosen, unknown
+        return chosen, unknown, broken if unknown else []
 
-    def _pick(self, entry: str, by_index: list[_Device]) -> _Device | None:
+    def _pick(self, entry: str, by_index: list[_Device | None]) -> _Device | None:
         if entry.isdigit():
             return by_index[int(entry)] if int(entry) < len(by_index) else None
         uuid = entry
@@ -238,7 +260,7 @@ class Nvml:
             # "MIG-GPU-<uuid>/<gi>/<ci>" names its device; "MIG-<uuid>" has to be asked for it
             uuid = entry[4:].split("/", 1)[0] if entry.startswith("MIG-GPU-") else self._parent_uuid(entry)
         for device in by_index:
-            if uuid and device.gpu.uuid.startswith(uuid):
+            if device is not None and uuid and device.gpu.uuid.startswith(uuid):
                 if entry.startswith("MIG-"):
                     device.shared = f"the job holds {entry}"
                 return device
@@ -264,16 +286,23 @@ class Nvml:
         return "in MIG mode" if current == 1 else None
 
     def _reopen(self) -> None:
-        """Start the library anew and find the same devices by UUID; what fails is tried again later."""
+        """Start the library anew and find the same devices by UUID; what fails is tried again later.
+
+        One that stays lost keeps no other from its new handle: those from before the start are void.
+        """
         nvml = self._nvml
         self.close()
         try:
             nvml.nvmlInit()
-            for device in self._devices:
-                device.handle = nvml.nvmlDeviceGetHandleByUUID(device.gpu.uuid)
-            self._lost = False
         except nvml.NVMLError:
             return
+        self._lost = False
+        for device in self._devices:
+            try:
+                device.handle = nvml.nvmlDeviceGetHandleByUUID(device.gpu.uuid)
+            except nvml.NVMLError:
+                device.handle = None
+                self._lost = True
 
 
 def _load() -> tuple[ModuleType | None, str]:

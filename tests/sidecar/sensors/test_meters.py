@@ -258,6 +258,22 @@ def test_plain_power_meter_is_the_node(tmp_path: Path) -> None:
     assert cpu_sensor(chips, frozenset()) is None
 
 
+def test_meter_that_says_0_w_says_nothing(tmp_path: Path) -> None:
+    folder = chip(tmp_path, 0, "power_meter", {"power1_average": "0"})
+    sensor = node_sensor(Chips(str(tmp_path)))
+    assert sensor is not None
+    opened = sensor.open()
+    assert opened.channels == []
+    assert [entry.reason.partition(":")[0] for entry in opened.absent] == ["reads 0"]
+    (folder / "power1_average").write_text("350000000")
+    sensor = node_sensor(Chips(str(tmp_path)))
+    assert sensor is not None
+    sensor.open()
+    (folder / "power1_average").write_text("0")
+    assert sensor.read() == [None]
+    sensor.close()
+
+
 def test_amd_energy_reads_sockets_only(tmp_path: Path) -> None:
     files = {f"energy{n}_label": f"Ecore{n - 1:03}" for n in range(1, 9)}
     files |= {"energy9_label": "Esocket0", "energy10_label": "Esocket1"}

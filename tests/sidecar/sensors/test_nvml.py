@@ -153,3 +153,54 @@ def test_driver_not_loaded(make_nvml: Callable[..., FakeNvml]) -> None:
     nvml = make_nvml()
     nvml.switch_on("unloaded")
     assert probe(nvml.environ(), ({}, False))[0]["absent"] == ["NVML error 9: Driver Not Loaded"]
+
+
+def test_broken_and_foreign_devices_cost_only_themselves(make_nvml: Callable[..., FakeNvml]) -> None:
+    """Device 0 fell off the bus; device 1 is another job's, and CUDA does not number it."""
+    nvml = make_nvml(devices=4)
+    nvml.switch_on("lost-0")
+    nvml.switch_on("foreign-1")
+    every, one, lost, slurm = probe(
+        nvml.environ(),
+        ({}, False),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "0,2"}, True),
+        ({"SLURM_JOB_GPUS": "0,2,3"}, True),
+    )
+    said = "device 0: NVML error 15: GPU is lost"
+    assert (every["gpus"], every["absent"]) == ([2, 3], [said])
+    assert (one["gpus"], one["absent"]) == ([2], [])
+    assert (lost["gpus"], lost["absent"]) == ([3], [said, "CUDA_VISIBLE_DEVICES: no device 0"])
+    assert (slurm["gpus"], slurm["absent"]) == ([2, 3], [said])
+    assert all(isinstance(value, int) for case in (every, one, lost, slurm) for value in case["values"])
+
+
+AFTER_LOSS = """
+import json, os, sys
+from hpcfrugal.sidecar.sensors import nvml
+sensor = nvml.Nvml(nvml.wanted_devices({}, False))
+sensor.open()
+lost = os.path.join(os.environ["FAKE_NVML_CONTROL"], "lost-0")
+open(lost, "w").close()
+found = [sensor.read() for _ in range(2 * nvml.REOPEN_AFTER_READS + 5)]
+os.unlink(lost)
+found += [sensor.read() for _ in range(nvml.REOPEN_AFTER_READS + 1)]
+print(json.dumps(found))
+"""
+
+
+def test_device_that_stays_lost_keeps_no_other_from_being_read(make_nvml: Callable[..., FakeNvml]) -> None:
+    nvml = make_nvml(devices=2)
+    command = [sys.executable, "-c", AFTER_LOSS]
+    done = subprocess.run(command, env=clean_environ(nvml.environ()), capture_output=True, text=True, check=True)
+    readings = json.loads(done.stdout)
+    assert all(one[1] is not None for one in readings)
+    assert [one[0] is None for one in readings[:65]] == [True] * 65
+    assert readings[-1][0] is not None
+
+
+def test_power_of_nothing_is_no_reading(make_nvml: Callable[..., FakeNvml]) -> None:
+    nvml = make_nvml(devices=1, low_mw=0, high_mw=0)
+    nvml.switch_on("no-energy")
+    (found,) = probe(nvml.environ(), ({}, False))
+    assert (found["channels"], found["absent"]) == ([], [f"{nvml.uuid(0)}: reads 0 W"])
