@@ -191,7 +191,7 @@ def test_forty_jobs_three_revisions_two_kills(green: Green) -> None:
     green.tell([*green.issues, green.series(green.actual, kind="actual")])
     total = 0
     for user in ("alice", "bob"):
-        # Slurm may have said at submission that a job would wait for minutes: the counterfactual has to be over as well.
+        # Slurm may have said at submission that a job would wait for minutes: the counterfactual has to be over too.
         until = time.monotonic() + 200
         while True:
             green.run(user, "hpcfrugal", "ledger", "sync")
