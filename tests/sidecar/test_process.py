@@ -281,7 +281,8 @@ def test_hung_driver_stops_nobody(
     assert lines[-1]["energy_uj"][7:] == [None, None]
     assert lines[-1]["errors"][7] > 3
     assert lines[-1]["errors"][:7] == [0] * 7
-    assert lines[-1]["measured_ns"][0] - lines[-2]["measured_ns"][0] > 0
+    # Not against the record just before: a counter that stands still for a moment is only credited when it moves.
+    assert lines[-1]["measured_ns"][0] - lines[1]["measured_ns"][0] > 0.5e9
 
 
 def test_hung_driver_that_comes_back(
