@@ -47,7 +47,9 @@ def test_exit_code_is_the_commands(environ: dict[str, str], argv: list[str], cod
 
 
 def test_json_is_one_line_after_the_output(environ: dict[str, str], tmp_path: Path) -> None:
-    done = run(environ, "--json", "-o", str(tmp_path / "run.json"), "--", "sh", "-c", "echo --json; cat; sleep 1.2")
+    # It computes for some ticks, and so long that it is at work in more than one reading.
+    script = "echo --json; cat; sleep 1.2; i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done"
+    done = run(environ, "--json", "-o", str(tmp_path / "run.json"), "--", "sh", "-c", script)
     assert done.returncode == 0
     output, text = done.stdout.splitlines()
     assert output == "--json"

@@ -28,7 +28,10 @@ class ModelledSeries:
 
 
 def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
-    """TDP per core times the job's CPU time on the node; the node's busy time where the job has it for itself."""
+    """TDP per core times the job's CPU time on the node; the node's busy time where the job has it for itself.
+
+    Unknown, not 0, where the CPU time is too short to be counted.
+    """
     source = "model-tdp"
     header = segment.header
     # Of a node that the job has for itself all counts, as it does where a meter reads it.
@@ -40,6 +43,9 @@ def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
             points.append((record.boottime_ns, cpu_us))
     if len(points) < 2 or points[-1][0] == points[0][0]:
         return ModelledSeries(source, "the job's CPU time is unknown")
+    if points[-1][1] == 0:
+        # Something ran, so this is a time below the resolution (a tick of 10 ms and more in procfs), not none.
+        return ModelledSeries(source, "less CPU time than the system counts")
     match = find_cpu(table, header.cpu_model)
     cumulative = [(boottime_ns, cpu_energy_uj(match.tdp, cpu_us)) for boottime_ns, cpu_us in points]
     which = _which(match.tdp, match.exact, header.cpu_model)

@@ -95,9 +95,14 @@ COUNTER = """
 n=$(cat state 2>/dev/null || echo 0)
 trap 'echo $n >state; echo saved $n; exit 0' USR1
 echo began $(date +%s) at $n
-while [ $n -lt 40 ]; do sleep 1; n=$((n + 1)); done
+while [ $n -lt 40 ]; do
+  sleep 1
+  i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done
+  n=$((n + 1))
+done
 echo done
 """
+"""Counts and saves its count. It computes a little, or its CPU time might stay below a tick, and its share at 0."""
 
 
 def test_a_job_in_three_segments_carries_its_state_over(planner: Planner) -> None:

@@ -32,8 +32,9 @@ def test_run_reads_the_truth(lab: Lab) -> None:
 def test_denied_counters_are_modelled_with_the_reason(lab: Lab) -> None:
     lab.call("install")
     lab.call("deny", "n3")
+    work = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; sleep 2"
     try:
-        done = lab.exec(["hpcfrugal", "run", "--json", "--", "sleep", "3"], user="bob", node="n3")
+        done = lab.exec(["hpcfrugal", "run", "--json", "--", "sh", "-c", work], user="bob", node="n3")
     finally:
         lab.call("allow", "n3")
     document = json.loads(done.stdout)

@@ -173,6 +173,14 @@ def test_without_cpu_time_a_share_is_unknown_and_memory_is_modelled(spool: FakeS
     assert not found["dram/dram-0/rapl-powercap"].counted
 
 
+def test_cpu_time_below_what_is_counted_is_modelled_as_unknown_not_as_none(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = [{**line, "job_cpu_us": 0} for line in run.records([], 60)]
+    found = channels(run.samples([run.header(exclusive=False, channels=[]), *lines]))
+    assert found["cpu/cpu/none"].energy_uj is None
+    assert "less CPU time than the system counts" in (found["cpu/cpu/none"].reason or "")
+
+
 def test_a_gap_in_cpu_time_is_bridged_by_the_cumulative_counters(spool: FakeSpool) -> None:
     run = spool.run()
     lines = run.records([100, 10], 60)
