@@ -25,11 +25,10 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.errors import InputError, Problem, did_you_mean
 
 SITE_DIR = Path("/etc/hpcfrugal")
 BACKENDS = ("auto", "slurm_cli", "local")
@@ -193,14 +192,8 @@ def _read_file(path: Path, problems: list[Problem], tables: dict[str, dict[str, 
     flat = _flatten(parsed)
     for key in list(flat):
         if key not in _KEYS:
-            near = get_close_matches(key, _KEYS, n=1)
-            problems.append(
-                Problem(
-                    f"{path}: {key}",
-                    "is not a setting of hpcfrugal",
-                    f"did you mean {near[0]}?" if near else f"known: {', '.join([*_KEYS, *TABLES])}",
-                )
-            )
+            hint = did_you_mean(key, [*_KEYS, *TABLES])
+            problems.append(Problem(f"{path}: {key}", "is not a setting of hpcfrugal", hint))
             del flat[key]
     return flat
 

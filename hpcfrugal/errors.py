@@ -15,6 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint for a word that is none of ``known``: the one nearest to it, or all of them."""
+    from difflib import get_close_matches  # only where something is wrong
+
+    words = list(known)
+    near = get_close_matches(word, words, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(words) or 'none'}"
+
+
 class HpcfrugalError(Exception):
     """Base of the tree.
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from hpcfrugal.config import Entry
-from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.errors import InputError, Problem, did_you_mean
 from hpcfrugal.units import compress_nodelist, expand_nodelist
 
 COMPONENTS = ("cpu", "dram", "node")
@@ -79,16 +78,11 @@ def _nodes(entry: Entry, problems: list[Problem]) -> list[str]:
     return nodes
 
 
-def _unknown(key: str) -> str:
-    near = get_close_matches(key, _KEYS, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(_KEYS)}"
-
-
 def _read(entry: Entry, problems: list[Problem]) -> IdlePower | None:
     before = len(problems)
     for key in entry.values:
         if key not in _KEYS:
-            problems.append(Problem(f"{entry.origin}.{key}", "is not a setting of a node", _unknown(key)))
+            problems.append(Problem(f"{entry.origin}.{key}", "is not a setting of a node", did_you_mean(key, _KEYS)))
     powers = _powers(f"{entry.origin}.idle_power_w", entry.values.get("idle_power_w"), problems)
     source = entry.values.get("source", entry.origin[:_MAX_SOURCE_CHARACTERS])
     if not isinstance(source, str) or not 0 < len(source.strip()) <= _MAX_SOURCE_CHARACTERS:

@@ -38,8 +38,9 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"errors"},
     "data": {"accounting"},
     "idle_power": {"config", "errors", "units"},
+    "keys": {"config", "errors", "units"},
     "spool": {"text"},
-    "carbon": {"(package)", "accounting", "config", "data", "errors", "spool", "units"},
+    "carbon": {"(package)", "accounting", "config", "data", "errors", "keys", "spool", "units"},
     # what runs on a node, and the file it travels in
     "sidecar": set(),
     "bundle": {"pynvml_cut"},
@@ -51,12 +52,12 @@ ALLOWED: dict[str, set[str]] = {
     "ledger": {"accounting", "carbon", "data", "errors", "spool"},
     "live": {"spool"},
     "local_run": {"(package)", "backends", "bundle", "config", "spool"},
-    "meters": {"config", "errors", "spool", "units"},
+    "meters": {"config", "errors", "keys", "spool"},
     "planning": {
         "accounting", "backends", "carbon", "config", "data", "errors", "jobspec", "ledger", "planner", "spool", "text",
         "units",
     },
-    "queues": {"backends", "carbon", "config", "errors", "jobspec", "planner", "planning", "units"},
+    "queues": {"backends", "carbon", "config", "errors", "keys", "jobspec", "planner", "planning", "units"},
     "report": {"accounting", "errors", "ledger", "text"},
     "submission": {
         "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "planning", "queues", "render",
@@ -87,7 +88,7 @@ NARROWER: dict[str, set[str]] = {
     # The planner is pure: of the carbon room it sees the series, and no provider, cache or setting.
     **{
         f"planner.{name}": {"carbon.extension", "carbon.instants", "carbon.series", "errors", "planner"}
-        for name in ("capacity", "errors", "expected", "pareto", "segment_grid", "segments", "window", "windows")
+        for name in ("belief", "capacity", "errors", "pareto", "segment_grid", "segments", "window", "windows")
     },
     "planning.bounds": {"carbon", "errors", "jobspec", "text"},
     "planning.decision": {"carbon", "errors", "planner"},

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +27,8 @@ from urllib.parse import urlsplit
 
 from hpcfrugal.carbon.providers.base import Provider, Settings
 from hpcfrugal.config import Config, Entry, zone_name
-from hpcfrugal.errors import ForecastError, InputError, Problem
+from hpcfrugal.errors import ForecastError, Problem, did_you_mean
+from hpcfrugal.keys import Keys, read_entries
 from hpcfrugal.units import parse_duration
 
 ENTRY_POINTS = "hpcfrugal.forecasts"
@@ -83,48 +83,32 @@ def configured(config: Config) -> dict[str, Settings]:
     Raises:
         InputError: every mistake in any of them at once.
     """
-    problems: list[Problem] = []
-    found = {}
-    for entry in config.tables.get("forecasts", {}).values():
-        settings = _settings(entry, problems)
-        if settings is not None:
-            found[entry.name] = settings
-    if problems:
-        raise InputError(problems)
-    return found
+    return read_entries(config.tables.get("forecasts", {}), _settings)
 
 
 def _settings(entry: Entry, problems: list[Problem]) -> Settings | None:
-    kind = entry.values.get("kind", entry.name)
+    keys = Keys(entry, problems)
+    kind = keys.raw("kind")
+    kind = entry.name if kind is None else kind
     try:
         made = provider_class(kind) if isinstance(kind, str) else None
     except ForecastError as error:
-        problems.append(Problem(f"{entry.origin}.kind", error.message))
+        keys.wrong("kind", error.message)
         return None
     if made is None:
-        near = get_close_matches(str(kind), kinds(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(kinds())}"
-        problems.append(Problem(f"{entry.origin}.kind", f"{kind!r} is not a kind of provider", hint))
+        keys.wrong("kind", f"{kind!r} is not a kind of provider", did_you_mean(str(kind), kinds()))
         return None
-    values: dict[str, Any] = {}
-    readers = {**_COMMON, **made.options}
-    for key, told in entry.values.items():
-        if key == "kind":
-            continue
-        if key not in readers:
-            near = get_close_matches(key, readers, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(['kind', *readers])}"
-            problems.append(Problem(f"{entry.origin}.{key}", f"is not a setting of {made.kind}", hint))
-            continue
-        try:
-            values[key] = readers[key](told)
-        except ValueError as error:
-            problems.append(Problem(f"{entry.origin}.{key}", str(error)))
-    problems.extend(
-        Problem(f"{entry.origin}.{key}", f"is needed by {made.kind}") for key in made.options if key not in entry.values
-    )
-    common = {key: values.pop(key) for key in _COMMON if key in values}
-    return Settings(name=entry.name, kind=made.kind, options=values, origin=entry.origin, **common)
+    common = {key: keys.parsed(key, parse) for key, parse in _COMMON.items()}
+    options: dict[str, Any] = {}
+    for key, parse in made.options.items():
+        value = keys.parsed(key, parse)
+        if value is not None:
+            options[key] = value
+        elif key not in entry.values:
+            keys.wrong(key, f"is needed by {made.kind}")
+    keys.finish(made.kind)
+    told: dict[str, Any] = {key: value for key, value in common.items() if value is not None}
+    return Settings(name=entry.name, kind=made.kind, options=options, origin=entry.origin, **told)
 
 
 def _url(value: Any) -> str:

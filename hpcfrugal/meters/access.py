@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from hpcfrugal.keys import Keys
 from hpcfrugal.meters.base import MeterError, Unreachable
-from hpcfrugal.meters.keys import Keys
 from hpcfrugal.spool.reading import parse_json
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.config import Entry
-from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.errors import Problem
+from hpcfrugal.keys import Keys, read_entries
 from hpcfrugal.meters.access import access_of
 from hpcfrugal.meters.base import SECOND_NS, Meter, PowerSource, Terms
 from hpcfrugal.meters.ipmi_dcmi import SOURCE as IPMI_DCMI
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
-from hpcfrugal.meters.keys import Keys
 from hpcfrugal.meters.kwollect import Kwollect
 from hpcfrugal.meters.powerlog import PowerLog
 from hpcfrugal.meters.prometheus import UNITS, Prometheus
@@ -46,11 +46,7 @@ def configured(entries: Mapping[str, Entry]) -> dict[str, Configured]:
     Raises:
         InputError: every mistake in every table.
     """
-    problems: list[Problem] = []
-    found = {name: _one(entry, problems) for name, entry in entries.items()}
-    if problems:
-        raise InputError(problems)
-    return {name: one for name, one in found.items() if one is not None}
+    return read_entries(entries, _one)
 
 
 def _one(entry: Entry, problems: list[Problem]) -> Configured | None:
@@ -65,7 +61,7 @@ def _one(entry: Entry, problems: list[Problem]) -> Configured | None:
     if kind is None:
         return None
     made = {"prometheus": _prometheus, "kwollect": _kwollect, IPMI_DCMI: _ipmi_dcmi, REDFISH: _redfish}[kind](keys)
-    keys.finish()
+    keys.finish("this kind of meter")
     return made if len(problems) == before else None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from hpcfrugal.errors import InputError, Problem
@@ -59,14 +59,6 @@ def waits_like(past: Iterable[PastWait], partition: str, size: int, *, enough: i
     if len(there) >= enough:
         return Waits(tuple(sorted(job.wait for job in there)), "partition")
     return None
-
-
-def begin_early(start_at: datetime, earliest: datetime, waits: Waits | None, share: float = 0.5) -> datetime:
-    """When a job has to be able to start, to start at ``start_at`` after the wait that is to be expected.
-
-    Not before ``earliest``, and at ``start_at`` itself where no wait is known.
-    """
-    return start_at if waits is None else min(start_at, max(earliest, start_at - waits.quantile(share)))
 
 
 def _size_class(size: int) -> int:

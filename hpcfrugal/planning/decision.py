@@ -17,11 +17,17 @@ from hpcfrugal.carbon.extension import extended
 from hpcfrugal.carbon.instants import instant_us, iso, span_us
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.errors import DataError
+from hpcfrugal.planner.belief import Belief, ErrorGrowth, Outcome
 from hpcfrugal.planner.errors import NotCovered
-from hpcfrugal.planner.expected import BAND, MIN_SAVING, Belief, ErrorGrowth, Outcome
 from hpcfrugal.planner.runtimes import Runtimes
 from hpcfrugal.planner.segments import plan_segments
 from hpcfrugal.planner.window import Window, candidates
+
+MIN_SAVING = 0.05
+"""Share of the soonest start's carbon below which nobody waits, where the job does not say."""
+
+BAND = (0.1, 0.9)
+"""Quantiles of the saving that are shown beside it: the middle 80 %."""
 
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-9
@@ -44,7 +50,8 @@ class Interruptions:
 class Question:
     """What is to be decided. ``last`` is the latest start to be planned with; ``soonest`` may be equal to it.
 
-    ``budget_g`` needs ``power_w``. ``interruptions`` is None for a job that runs in one go.
+    ``budget_g`` needs ``power_w``. ``interruptions`` is None for a job that runs in one go;
+    without ``error`` the forecast is taken at its word.
     """
 
     soonest: datetime
@@ -54,7 +61,7 @@ class Question:
     budget_g: float | None = None
     power_w: float | None = None
     interruptions: Interruptions | None = None
-    error: ErrorGrowth = field(default_factory=ErrorGrowth)
+    error: ErrorGrowth | None = field(default_factory=ErrorGrowth)
 
 
 @dataclass(frozen=True, slots=True)

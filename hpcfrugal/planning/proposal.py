@@ -9,10 +9,9 @@ from hpcfrugal.carbon.forecast import Forecast
 from hpcfrugal.carbon.instants import iso
 from hpcfrugal.jobspec import JobSpec
 from hpcfrugal.planner.errors import NotCovered
-from hpcfrugal.planner.expected import MIN_SAVING
 from hpcfrugal.planner.runtimes import Runtimes
 from hpcfrugal.planning.bounds import Bounds
-from hpcfrugal.planning.decision import Decision, Interruptions, Question, decide
+from hpcfrugal.planning.decision import MIN_SAVING, Decision, Interruptions, Question, decide
 from hpcfrugal.planning.history import History
 from hpcfrugal.planning.outlook import Outlook
 from hpcfrugal.planning.plan import Expectation, Grid, Plan

@@ -21,13 +21,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Literal
 
 from hpcfrugal.carbon.series import Signal
 from hpcfrugal.config import Config, Entry, zone_name
-from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.errors import InputError, Problem, did_you_mean
+from hpcfrugal.keys import Keys, read_entries
 from hpcfrugal.units import parse_duration
 
 Unit = Literal["nodes", "cpus"]
@@ -64,23 +64,14 @@ def queues(config: Config) -> dict[str, Queue]:
     Raises:
         InputError: every mistake in any of them at once.
     """
-    problems: list[Problem] = []
-    found = {}
-    for entry in config.tables.get("queues", {}).values():
-        queue = _queue(entry, problems)
-        if queue is not None:
-            found[entry.name] = queue
-    if problems:
-        raise InputError(problems)
-    return found
+    return read_entries(config.tables.get("queues", {}), _queue)
 
 
 def the_queue(config: Config, name: str, *, where: str) -> Queue:
     """The queue of that name. Raises InputError where there is none; ``where`` says who asked for it."""
     known = queues(config)
     if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none; see docs/queues.md'}"
+        hint = did_you_mean(name, known) if known else "known: none; see docs/queues.md"
         raise InputError.at(where, f"there is no queue {name!r} in the settings", hint)
     return known[name]
 
@@ -89,23 +80,11 @@ def _queue(entry: Entry, problems: list[Problem]) -> Queue | None:
     before = len(problems)
     if not NAME.fullmatch(entry.name):
         problems.append(Problem(entry.origin, "is not a queue's name", "letters, digits, `_`, `.` and `-` are taken"))
-    values: dict[str, Any] = {}
-    for key, told in entry.values.items():
-        if key not in _KEYS:
-            near = get_close_matches(key, _KEYS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_KEYS)}"
-            problems.append(Problem(f"{entry.origin}.{key}", "is not a setting of a queue", hint))
-            continue
-        try:
-            values[key] = _KEYS[key](told)
-        except ValueError as error:
-            problems.append(Problem(f"{entry.origin}.{key}", str(error)))
-    problems.extend(
-        Problem(f"{entry.origin}.{key}", "is needed", example)
-        for key, example in (("max_delay", 'such as "24h"'), ("capacity", "such as 40"))
-        if key not in entry.values
-    )
-    return Queue(name=entry.name, **values) if len(problems) == before else None
+    keys = Keys(entry, problems)
+    values = {key: keys.parsed(key, parse, _NEEDED.get(key)) for key, parse in _KEYS.items()}
+    keys.finish("a queue")
+    told: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    return Queue(name=entry.name, **told) if len(problems) == before else None
 
 
 def _text(value: Any) -> str:
@@ -181,3 +160,5 @@ _KEYS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
         "step": _step,
     }
 )
+_NEEDED: Mapping[str, str] = MappingProxyType({"max_delay": '"24h"', "capacity": "40"})
+"""Keys that must be there, with an example."""

@@ -9,12 +9,13 @@ ONE_JOB = """
 import sys
 from datetime import UTC, datetime, timedelta
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.planner import expected, pareto, plan_segments, plan_window, runtimes, waiting
+from hpcfrugal.planner import belief, pareto, plan_segments, plan_window, runtimes, waiting
+from hpcfrugal.planning.decision import Question, decide
 day, hour = datetime(2026, 3, 2, tzinfo=UTC), timedelta(hours=1)
 series = CarbonSeries.from_values(day, hour, range(24), zone="GB", signal="average", kind="forecast", issued_at=day)
 plan_window(series, day, series.end, hour)
 plan_segments(series, day, series.end, hour)
-expected.plan_expected(series, day, series.end, runtimes.Runtimes.certain(hour), error=expected.ErrorGrowth())
+decide(series, Question(day, series.end - hour, runtimes.Runtimes.certain(hour), error=belief.ErrorGrowth()))
 pareto.pareto_front(series, day, series.end, hour)
 waiting.waits_like([], "p", 1)
 print("numpy" in sys.modules)

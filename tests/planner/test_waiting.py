@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from intensities import MINUTE, at
+from intensities import MINUTE
 
 from hpcfrugal.errors import InputError
-from hpcfrugal.planner.waiting import PastWait, Waits, begin_early, waits_like
+from hpcfrugal.planner.waiting import PastWait, Waits, waits_like
 
 
 def past(partition: str, size: int, *waits: int) -> list[PastWait]:
@@ -41,14 +41,6 @@ def test_quantiles_are_waits_that_were() -> None:
     for share in (0, 1.1, -1):
         with pytest.raises(ValueError, match="a share of"):
             waits.quantile(share)
-
-
-def test_a_job_may_start_earlier_by_the_wait_that_is_expected() -> None:
-    waits = Waits((10 * MINUTE, 20 * MINUTE, 90 * MINUTE), "partition")
-    assert begin_early(at(60), at(0), waits) == at(40)
-    assert begin_early(at(60), at(0), waits, 1.0) == at(0)
-    assert begin_early(at(60), at(0), None) == at(60)
-    assert begin_early(at(60), at(70), waits) == at(60)
 
 
 def test_waits_that_cannot_be_are_refused() -> None:

@@ -89,7 +89,7 @@ def test_all_mistakes_at_once(site: Path) -> None:
         "queues.green.max_delay: ",
         "queues.green.min_saving: needs a share",
         "queues.green.step: needs a time from 1s to 1h",
-        "queues.green.capacity: is needed",
+        "queues.green.capacity: is missing",
         "queues.a b: is not a queue's name",
         "queues.a b.capacity: '25:00' is no time of day",
         "queues.a b.qos: needs a name",

@@ -1,4 +1,4 @@
-"""Whether to wait at all, where neither the runtime nor the forecast is certain.
+"""How far a forecast is believed.
 
 A forecast is taken as the truth plus an error that grows with how far ahead it looks. Who picks the least of many noisy
 values picks low errors with it, so the forecast's own saving is too good on average. The cure is not to believe
@@ -19,20 +19,13 @@ model says, this waits too seldom.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import NormalDist, fmean, pvariance
+from statistics import fmean, pvariance
 
-from hpcfrugal.carbon.instants import from_us, span_from_us, span_us
+from hpcfrugal.carbon.instants import from_us
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.errors import InputError
-from hpcfrugal.planner.errors import NotCovered
-from hpcfrugal.planner.runtimes import Runtimes
-from hpcfrugal.planner.window import bounds_us, candidates
-
-MIN_SAVING = 0.05
-BAND = (0.1, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,73 +72,6 @@ class Outcome:
     expected_g_per_kwh: float
     sd_g_per_kwh: float
     grams: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What to do and what is expected of it.
-
-    ``now`` is as soon as possible, ``then`` the best start. ``start_at`` is that of ``then`` where ``waits``, else of
-    ``now``; ``begin_at`` is when the job has to be able to start for it. Savings are shares of ``now``;
-    ``saving_band`` holds the middle 80 % of what may come out.
-    """
-
-    start_at: datetime
-    begin_at: datetime
-    waits: bool
-    now: Outcome
-    then: Outcome
-    saving: float
-    forecast_saving: float
-    saving_band: tuple[float, float]
-
-
-def plan_expected(
-    series: CarbonSeries,
-    earliest: datetime,
-    deadline: datetime,
-    runtimes: Runtimes,
-    *,
-    error: ErrorGrowth | None = None,
-    min_saving: float = MIN_SAVING,
-    wait: timedelta = timedelta(),
-    power_w: float | None = None,
-) -> Expected:
-    """The start of least expected carbon, if that saves at least ``min_saving``; else as soon as possible.
-
-    The job is over by ``deadline`` even if it runs until its time limit. ``wait`` is the queue's: nothing starts before
-    ``earliest + wait`` (nor is that later than the latest start), and ``begin_at`` lies so much before ``start_at``.
-    The error grows from ``issued_at`` of the series on, or from ``earliest`` where that isn't known; without ``error``
-    the series is taken at its word. ``power_w`` is the job's mean power, for grams.
-
-    Raises what :func:`~hpcfrugal.planner.window.plan_window` does; NotCovered also where the soonest start isn't known,
-    so that there is nothing to compare with.
-    """
-    if not 0 <= min_saving <= 1 or wait < timedelta():
-        raise InputError.at(
-            "schedule", f"min_saving {min_saving}, wait {wait}", "a share from 0 to 1, and no less than 0 s"
-        )
-    first, last, _ = bounds_us(earliest, deadline, runtimes.limit)
-    soonest = min(first + span_us(wait), last)
-    lengths = [(span_us(duration), share) for duration, share in runtimes.points]
-    mean_us = sum(length * share for length, share in lengths)
-    starts = {start for length, _ in lengths for start in candidates(series.edges_us, soonest, last, length)}
-    forecast = {
-        start: level for start in sorted(starts) if (level := _level(series, start, lengths, mean_us)) is not None
-    }
-    if soonest not in forecast:
-        raise NotCovered(series, earliest, deadline, runtimes.limit)
-    belief = Belief.of(series, forecast, earliest, timedelta(microseconds=mean_us), error)
-    best = min(forecast, key=lambda start: (belief.expected(forecast[start], start), start))
-    now, then = (belief.outcome(forecast[start], start, power_w) for start in (soonest, best))
-    saving = 1 - then.expected_g_per_kwh / now.expected_g_per_kwh if now.expected_g_per_kwh > 0 else 0.0
-    waits = best != soonest and saving >= min_saving
-    start_at = then.start_at if waits else now.start_at
-    begin_at = max(earliest, start_at - span_from_us(soonest - first)) if waits else earliest
-    spread = belief.sd_of_difference(now, then) / now.expected_g_per_kwh if now.expected_g_per_kwh > 0 else 0.0
-    low, high = (saving + NormalDist().inv_cdf(share) * spread for share in BAND)
-    said = 1 - then.forecast_g_per_kwh / now.forecast_g_per_kwh if now.forecast_g_per_kwh > 0 else 0.0
-    return Expected(start_at, begin_at, waits, now, then, saving, said, (low, high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +134,3 @@ class Belief:
         alike = math.exp(-((then.start_at - now.start_at) / self.error.correlation))
         a, b = now.sd_g_per_kwh, then.sd_g_per_kwh
         return math.sqrt(max(0.0, a * a + b * b - 2 * alike * a * b))
-
-
-def _level(series: CarbonSeries, start: int, lengths: Sequence[tuple[int, float]], mean_us: float) -> float | None:
-    """Expected integral over expected duration: what the mean g/kWh of the run's energy will be."""
-    total = 0.0
-    for length, share in lengths:
-        cost = series.cost_between(start, start + length)
-        if cost is None:
-            return None
-        total += share * (cost / (1 << series.sums.shift))
-    return total / mean_us

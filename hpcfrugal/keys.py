@@ -1,43 +1,67 @@
-"""Values of one settings table, checked one by one, every mistake gathered with the file and key that it stands in."""
+"""Named entries of the settings, value by value, every mistake gathered with the file and key that it stands in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from hpcfrugal.config import Entry
-from hpcfrugal.errors import Problem
-from hpcfrugal.meters.base import SECOND_NS
+from hpcfrugal.errors import InputError, Problem, did_you_mean
 from hpcfrugal.units import expand_nodelist, parse_duration
+
+_T = TypeVar("_T")
+
+
+def read_entries(entries: Mapping[str, Entry], read: Callable[[Entry, list[Problem]], _T | None]) -> dict[str, _T]:
+    """What ``read`` makes of each entry, by name and in the order of the files; None of a wrong one is left out.
+
+    Raises:
+        InputError: every mistake that ``read`` noted, of every entry.
+    """
+    problems: list[Problem] = []
+    found = {name: read(entry, problems) for name, entry in entries.items()}
+    if problems:
+        raise InputError(problems)
+    return {name: one for name, one in found.items() if one is not None}
 
 
 class Keys:
-    """A reader over one table. Each method notes its key as known; ``finish`` names those that nobody asked for."""
+    """A reader over one entry. Each method notes its key as known; ``finish`` names those that nobody asked for."""
 
     def __init__(self, entry: Entry, problems: list[Problem]) -> None:
         self.entry = entry
         self._problems = problems
-        self._known: set[str] = set()
+        self._known: dict[str, None] = {}
 
     def wrong(self, key: str, what: str, hint: str | None = None) -> None:
         """Note a mistake in a key."""
         self._problems.append(Problem(f"{self.entry.origin}.{key}", what, hint))
 
     def raw(self, key: str) -> Any:
-        self._known.add(key)
+        self._known[key] = None
         return self.entry.values.get(key)
 
-    def finish(self) -> None:
-        """Note the keys that have no meaning here."""
+    def finish(self, what: str) -> None:
+        """Note the keys that nobody asked for; ``what`` is what the entry describes, such as ``a queue``."""
         for key in self.entry.values:
             if key not in self._known:
-                near = get_close_matches(key, self._known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(self._known))}"
-                self.wrong(key, "is not a setting of this kind of meter", hint)
+                self.wrong(key, f"is not a setting of {what}", did_you_mean(key, self._known))
+
+    def parsed(self, key: str, parse: Callable[[Any], _T], example: str | None = None) -> _T | None:
+        """What ``parse`` makes of the value, which raises ValueError; required where there is an ``example``."""
+        value = self.raw(key)
+        if value is None:
+            if example is not None:
+                self.wrong(key, "is missing", f"for example {example}")
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            self.wrong(key, str(error))
+            return None
 
     def text(self, key: str, example: str | None = None) -> str | None:
         """A text; required where there is an ``example``."""
@@ -56,9 +80,8 @@ class Keys:
             return default
         if isinstance(value, str) and value in values:
             return value
-        near = get_close_matches(value, values, n=1) if isinstance(value, str) else []
         what = "is missing" if value is None else f"is unknown: {str(value)[:40]!r}"
-        self.wrong(key, what, f"did you mean {near[0]}?" if near else f"one of {', '.join(values)}")
+        self.wrong(key, what, did_you_mean(str(value)[:40], values))
         return None
 
     def flag(self, key: str, default: bool) -> bool:
@@ -79,7 +102,7 @@ class Keys:
             self.wrong(key, str(error))
             return default_ns
         if low_s <= seconds <= high_s:
-            return round(seconds * SECOND_NS)
+            return round(seconds * 1e9)
         self.wrong(key, f"is {seconds:g} s", f"from {low_s:g} s to {high_s:g} s")
         return default_ns
 

@@ -13,27 +13,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intensities import MINUTE, at, series_of
 
+from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.errors import InputError
-from hpcfrugal.planner.errors import NotCovered, TooLate
-from hpcfrugal.planner.expected import ErrorGrowth, Expected, plan_expected
+from hpcfrugal.planner.belief import ErrorGrowth
 from hpcfrugal.planner.runtimes import Runtimes
 from hpcfrugal.planner.window import plan_window
+from hpcfrugal.planning.decision import Decision, Question, decide
 
 HOUR = timedelta(hours=1)
 
 
+def decided(series: CarbonSeries, last: float, runtimes: Runtimes, **more: Any) -> Decision:
+    """The decision for starts from minute 0 to ``last``, without doubt about the forecast unless told."""
+    return decide(series, Question(at(0), at(last), runtimes, **{"error": None, **more}))
+
+
 @given(levels=st.lists(st.integers(1, 400), min_size=4, max_size=12), run=st.integers(1, 60))
 def test_without_doubt_it_is_the_best_window(levels: list[int], run: int) -> None:
-    series, end = series_of(levels), at(30 * len(levels))
-    plan = plan_expected(series, at(0), end, Runtimes.certain(run * MINUTE), min_saving=0)
-    best = plan_window(series, at(0), end, run * MINUTE)
+    series, end = series_of(levels), 30 * len(levels)
+    decision = decided(series, end - run, Runtimes.certain(run * MINUTE), min_saving=0)
+    best = plan_window(series, at(0), at(end), run * MINUTE)
     now = series.mean(at(0), at(run))
     assert now is not None
-    assert plan.then.start_at == best.start_at
-    assert plan.saving == plan.forecast_saving == pytest.approx(1 - best.mean_g_per_kwh / now)
-    assert plan.saving_band == (plan.saving, plan.saving)
-    assert plan.start_at == best.start_at
-    assert plan.waits == (best.start_at > at(0))
+    assert decision.best.start_at == decision.start_at == best.start_at
+    assert decision.saving == pytest.approx(1 - best.mean_g_per_kwh / now)
+    assert decision.band == (decision.saving, decision.saving)
+    assert decision.waits == (best.start_at > at(0))
 
 
 @given(
@@ -51,45 +56,23 @@ def test_the_expectation_is_over_all_runtimes(levels: list[int], runs: list[tupl
         parts = [(series.integral_g_s_per_kwh(at(start), at(start + run)), weight) for run, weight in runs]
         return sum(part * weight for part, weight in parts if part is not None) / whole / 60 / mean
 
-    plan = plan_expected(series, at(0), at(end), runtimes, min_saving=0, power_w=500)
-    assert plan.then.expected_g_per_kwh == pytest.approx(min(cost(start) for start in range(end - limit + 1)))
-    assert plan.now.expected_g_per_kwh == pytest.approx(cost(0))
-    assert plan.now.grams == pytest.approx(cost(0) * 0.5 * mean / 60)
-
-
-def test_the_deadline_holds_for_the_longest_run() -> None:
-    series = series_of([5, 4, 3, 2, 1, 1])
-    plan = plan_expected(series, at(0), at(180), Runtimes.from_samples([10 * MINUTE], 90 * MINUTE))
-    assert plan.start_at == at(90)
-    with pytest.raises(TooLate):
-        plan_expected(series, at(0), at(89), Runtimes.from_samples([10 * MINUTE], 90 * MINUTE))
+    decision = decided(series, end - limit, runtimes, min_saving=0, power_w=500)
+    assert decision.best.expected_g_per_kwh == pytest.approx(min(cost(start) for start in range(end - limit + 1)))
+    assert decision.now.expected_g_per_kwh == pytest.approx(cost(0))
+    assert decision.now.grams == pytest.approx(cost(0) * 0.5 * mean / 60)
 
 
 def test_nobody_waits_for_less_than_asked_for() -> None:
     series = series_of([100, 96, 96, 100])
     job = Runtimes.certain(30 * MINUTE)
-    asked = [(plan.waits, plan.start_at) for plan in (
-        plan_expected(series, at(0), at(120), job),
-        plan_expected(series, at(0), at(120), job, min_saving=0.04),
-    )]  # fmt: skip
-    assert asked == [(False, at(0)), (True, at(30))]
-    plan = plan_expected(series, at(0), at(120), job)
-    assert plan.saving == pytest.approx(0.04)
-    assert plan.then.start_at == at(30)
+    decisions = [decided(series, 90, job), decided(series, 90, job, min_saving=0.04)]
+    assert [(one.waits, one.start_at) for one in decisions] == [(False, at(0)), (True, at(30))]
+    assert decisions[0].best_saving == pytest.approx(0.04)
+    assert decisions[0].best.start_at == at(30)
 
 
-def test_the_queue_takes_its_time() -> None:
-    series = series_of([9, 5, 1, 9, 9])
-    job = Runtimes.certain(30 * MINUTE)
-    plan = plan_expected(series, at(0), at(150), job, wait=20 * MINUTE)
-    assert (plan.now.start_at, plan.start_at, plan.begin_at) == (at(20), at(60), at(40))
-    # A wait that is longer than there is time moves nothing beyond the latest start.
-    late = plan_expected(series, at(0), at(100), job, wait=timedelta.max)
-    assert (late.start_at, late.begin_at, late.waits) == (at(70), at(0), False)
-
-
-def simulated(amplitude: float, seed: int, runs: int) -> list[tuple[Expected, Expected, float]]:
-    """Plans on forecasts whose errors are just those of the model: with the model, without; and the real saving."""
+def simulated(amplitude: float, seed: int, runs: int) -> list[tuple[Decision, Decision, float]]:
+    """Decisions on forecasts whose errors are just those of the model: with the model, without; and the real saving."""
     draw, found, model = random.Random(seed), [], ErrorGrowth()
     keep = math.exp(-0.5 * HOUR / model.correlation)
     for _ in range(runs):
@@ -101,13 +84,13 @@ def simulated(amplitude: float, seed: int, runs: int) -> list[tuple[Expected, Ex
             said.append(max(1.0, level * (1 + sd * error)))
             error = keep * error + math.sqrt(1 - keep * keep) * draw.gauss(0, 1)
         series, job = series_of(said, issued_at=at(0)), Runtimes.certain(2 * HOUR)
-        plan = plan_expected(series, at(0), at(47 * 60), job, error=model)
-        believer = plan_expected(series, at(0), at(47 * 60), job)
+        careful = decided(series, 45 * 60, job, error=model)
+        believer = decided(series, 45 * 60, job)
         actual = series_of(truth, kind="actual")
-        now, then = (actual.mean(one.start_at, one.start_at + 2 * HOUR) for one in (plan.now, plan.then))
+        now, then = (actual.mean(one.start_at, one.start_at + 2 * HOUR) for one in (careful.now, careful.best))
         assert now is not None
         assert then is not None
-        found.append((plan, believer, 1 - then / now))
+        found.append((careful, believer, 1 - then / now))
     return found
 
 
@@ -115,18 +98,18 @@ def test_nobody_waits_for_noise() -> None:
     """On a grid that never changes, the forecast alone would have most jobs wait, for nothing."""
     found = simulated(0, 1, 150)
     assert all(saving == pytest.approx(0) for *_, saving in found)
-    assert fmean(plan.waits for plan, _, _ in found) < 0.1
+    assert fmean(careful.waits for careful, _, _ in found) < 0.1
     assert fmean(believer.waits for _, believer, _ in found) > 0.8
 
 
 def test_the_saving_told_is_nearer_to_the_truth_than_the_forecasts() -> None:
     found = simulated(60, 2, 150)
     really = fmean(saving for *_, saving in found)
-    told, forecast = fmean(plan.saving for plan, _, _ in found), fmean(one.saving for _, one, _ in found)
+    told, forecast = (fmean(pair[which].best_saving for pair in found) for which in (0, 1))
     assert really > 0.1
     assert abs(told - really) < 0.5 * abs(forecast - really)
-    assert fmean(plan.waits for plan, _, _ in found) > 0.5
-    within = fmean(plan.saving_band[0] <= saving <= plan.saving_band[1] for plan, _, saving in found)
+    assert fmean(careful.waits for careful, _, _ in found) > 0.5
+    within = fmean(one.band[0] <= saving <= one.band[1] for one, _, saving in found if one.waits)
     assert 0.6 < within < 0.97
 
 
@@ -140,24 +123,10 @@ def test_the_error_grows_with_the_horizon_and_shrinks_with_the_window() -> None:
     assert sure == sorted(sure, reverse=True)
 
 
-def test_nothing_to_compare_with_is_no_plan() -> None:
-    with pytest.raises(NotCovered):
-        plan_expected(series_of([None, 1, 1]), at(0), at(90), Runtimes.certain(30 * MINUTE))
-    with pytest.raises(NotCovered):
-        plan_expected(series_of([1, 1]), at(120), at(200), Runtimes.certain(30 * MINUTE))
-
-
 def test_a_grid_without_carbon_leaves_nothing_to_save() -> None:
-    plan = plan_expected(
-        series_of([0, 0, 0], signal="marginal"), at(0), at(90), Runtimes.certain(MINUTE), error=ErrorGrowth()
-    )
-    assert (plan.waits, plan.saving, plan.saving_band) == (False, 0, (0, 0))
-
-
-@pytest.mark.parametrize("how", [{"min_saving": -0.1}, {"min_saving": 1.1}, {"wait": -MINUTE}])
-def test_wrong_arguments_are_told(how: dict[str, Any]) -> None:
-    with pytest.raises(InputError):
-        plan_expected(series_of([1]), at(0), at(30), Runtimes.certain(MINUTE), **how)
+    series = series_of([0, 0, 0], signal="marginal")
+    decision = decided(series, 89, Runtimes.certain(MINUTE), error=ErrorGrowth())
+    assert (decision.waits, decision.saving, decision.band) == (False, 0, (0, 0))
 
 
 @pytest.mark.parametrize("wrong", [(-0.1,), (0.1, math.inf), (0, 0, timedelta()), (0, 0, HOUR, -HOUR)])
