@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import shlex
 import signal
@@ -23,6 +22,7 @@ from hpcfrugal.backends.local_job import start_ticks
 from hpcfrugal.bundle import cached_sidecar
 from hpcfrugal.config import cache_dir
 from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
+from hpcfrugal.user import user_name
 
 FIRST_SAMPLE_S = 2.0
 """The command waits no longer than this for the first sample."""
@@ -108,14 +108,6 @@ def _end(run_dir: RunDir, code: int, started_at: float, command_s: float) -> Non
     )
 
 
-def _user() -> str:
-    """The user's name, or number where there is no such user, as in many containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # Python 3.13 made an OSError of it
-        return str(os.getuid())
-
-
 def _describe(
     run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str, carbon: dict[str, str | float | None]
 ) -> None:
@@ -126,7 +118,7 @@ def _describe(
         {
             "schema": 1,
             "run_id": run_dir.run_id,
-            "user": _user(),
+            "user": user_name(),
             "uid": os.getuid(),
             "created_at": created_at.isoformat(),
             "hpcfrugal_version": __version__,

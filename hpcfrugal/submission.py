@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import re
@@ -28,6 +27,7 @@ from hpcfrugal.jobspec.batch_script import read_directives
 from hpcfrugal.options import sbatch_options
 from hpcfrugal.render import DEFAULT_PYTHONS, Rendered, SegmentPlan, UserScript, render
 from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
+from hpcfrugal.user import user_name
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.plan import Plan
@@ -219,7 +219,7 @@ def output_path(prepared: Prepared, submitted: Submitted, *, slurm: bool) -> str
     """Where the job's output goes; with Slurm's patterns where only Slurm can fill them in."""
     spec = prepared.spec
     if not slurm:
-        names = {"job_id": submitted.job_id, "name": spec.name, "user": getpass.getuser()}
+        names = {"job_id": submitted.job_id, "name": spec.name, "user": user_name()}
         return str(prepared.workdir / expand_output(spec.output or DEFAULT_OUTPUT, **names))
     name = "slurm-%A_%a.out" if spec.resources.array else f"slurm-{submitted.job_id}.out"
     return str(prepared.workdir / (spec.output or name))
@@ -270,7 +270,7 @@ def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
         {
             "schema": 1,
             "run_id": prepared.run_id,
-            "user": getpass.getuser(),
+            "user": user_name(),
             "uid": os.getuid(),
             "created_at": prepared.created_at.isoformat(),
             "hpcfrugal_version": __version__,
@@ -333,7 +333,7 @@ def flags_for(spec: JobSpec, *, begin: datetime | None = None, interrupted: bool
 
 def _local_options(prepared: Prepared) -> list[str]:
     spec = prepared.spec
-    options = [f"--job-name={spec.name}", f"--user={getpass.getuser()}"]
+    options = [f"--job-name={spec.name}", f"--user={user_name()}"]
     if spec.output is not None:
         options.append(f"--output={spec.output}")
     if spec.error is not None:

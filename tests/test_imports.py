@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "units": set(),
     "text": set(),
+    "user": set(),
     # pure
     "accounting": set(),
     "jobspec": {"errors", "units"},
@@ -51,23 +52,23 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": {"backends", "errors", "spool"},
     "ledger": {"accounting", "carbon", "data", "errors", "spool"},
     "live": {"spool"},
-    "local_run": {"(package)", "backends", "bundle", "config", "spool"},
+    "local_run": {"(package)", "backends", "bundle", "config", "spool", "user"},
     "meters": {"config", "errors", "keys", "spool"},
     "planning": {
         "accounting", "backends", "carbon", "config", "data", "errors", "jobspec", "ledger", "planner", "spool", "text",
-        "units",
+        "units", "user",
     },
-    "queues": {"backends", "carbon", "config", "errors", "keys", "jobspec", "planner", "planning", "units"},
+    "queues": {"backends", "carbon", "config", "errors", "keys", "jobspec", "planner", "planning", "units", "user"},
     "report": {"accounting", "errors", "ledger", "text"},
     "submission": {
         "(package)", "backends", "bundle", "config", "errors", "jobspec", "options", "planning", "queues", "render",
-        "spool",
+        "spool", "user",
     },
     # on top
     "cli": {
         "(package)", "backends", "carbon", "config", "doctor", "errors", "idle_power", "jobs", "jobspec", "ledger",
         "live", "local_run", "meters", "options", "planning", "queues", "report", "spool", "submission", "text",
-        "units",
+        "units", "user",
     },
 }  # fmt: skip
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ import click
 from hpcfrugal.config import Config, data_dir, load_config
 from hpcfrugal.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.text import duration, plain, printable
+from hpcfrugal.user import user_name
 
 if TYPE_CHECKING:
     from hpcfrugal.queues.controller import Round
@@ -78,7 +78,7 @@ def list_(names: tuple[str, ...], everybody: bool, as_json: bool) -> None:
 
     config = load_config()
     rounds = look(_queues(config, names), asker(config))
-    user = None if everybody or os.getuid() == 0 else getpass.getuser()
+    user = None if everybody or os.getuid() == 0 else user_name()
     if as_json:
         click.echo(json.dumps({"queues": [_listed(one, user, kept=True) for one in rounds]}, indent=2))
         return
@@ -157,7 +157,7 @@ def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_jso
 def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
     from hpcfrugal.queues.controller import asker, look, may_move, move
 
-    user = getpass.getuser()
+    user = user_name()
     for one in look(wanted, asker(config)):
         for note in one.notes:
             click.echo(f"{_stamp()} {one.queue.name}: {plain(note, 400)}", err=True)

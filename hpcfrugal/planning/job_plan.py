@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from hpcfrugal.planning.outlook import Outlook, Questions
 from hpcfrugal.planning.plan import Plan
 from hpcfrugal.planning.power import Power, expected_power
 from hpcfrugal.planning.proposal import Known, at_once, proposed
+from hpcfrugal.user import user_name
 
 ASSUMED = timedelta(hours=1)
 """The run time to plan with where neither a time limit nor earlier runs say anything."""
@@ -55,7 +55,7 @@ def plan_job(
     bounds_of(schedule, spec.resources.time, now, where=where)
     questions = Questions(spec, options, now, cache_dir()) if slurm else None
     pool = ThreadPoolExecutor(max_workers=1)
-    history_to_come = pool.submit(like_jobs, config.ledger, getpass.getuser(), spec.name)
+    history_to_come = pool.submit(like_jobs, config.ledger, user_name(), spec.name)
     forecast, trouble = None, None
     try:
         # From before now on, so that the slot that is running is there whole.

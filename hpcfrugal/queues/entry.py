@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +17,7 @@ from hpcfrugal.queues.horizon import foreseen, gridded
 from hpcfrugal.queues.replan import Planned, place
 from hpcfrugal.queues.settings import Queue, the_queue
 from hpcfrugal.queues.ticket import Ticket, with_ticket
+from hpcfrugal.user import user_name
 
 _COMMENT = "--comment="
 
@@ -160,7 +160,7 @@ def _as_queued(spec: JobSpec, plan: Plan, ticket: Ticket, now: datetime) -> Queu
     nodes = resources.min_nodes or 1
     return QueuedJob(
         job_id="0",
-        user=getpass.getuser(),
+        user=user_name(),
         name=spec.name,
         state="PENDING",
         nodes=nodes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from sandbox import Sandbox
 
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.queues.ticket import Ticket, read_ticket
+from hpcfrugal.user import user_name
 
 CLEAN_AT_5 = [300.0] * 5 + [30.0] * 2 + [300.0] * 41
 NASTY = "a'; rm -rf ~ #"
@@ -139,7 +139,7 @@ def test_the_ticket_says_how_long_such_jobs_ran(queue: Queue, tmp_path: Path) ->
     spool = FakeSpool(tmp_path / "earlier")
     queue.box.env |= {"HPCFRUGAL_LEDGER": str(spool.ledger)}
     for number in range(6):
-        spool.whole_run(str(number + 1), user=getpass.getuser(), spec={"name": "job"})
+        spool.whole_run(str(number + 1), user=user_name(), spec={"name": "job"})
     sync(spool.root, spool.ledger)
     _, script = submit(queue, "--queue", "green")
     assert ticket_in(script).run == timedelta(minutes=1)

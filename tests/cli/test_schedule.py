@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.jobspec import job_from_mapping
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.options import begin_option, sbatch_options
+from hpcfrugal.user import user_name
 
 CLEAN_AT_8 = [300.0] * 8 + [30.0] * 4 + [300.0] * 36
 
@@ -258,7 +258,7 @@ def test_earlier_runs_say_how_long_it_takes_and_what_it_draws(planned: Planned, 
     spool = FakeSpool(tmp_path / "earlier")
     planned.box.env |= {"HPCFRUGAL_LEDGER": str(spool.ledger)}
     for number in range(6):
-        spool.whole_run(str(number + 1), user=getpass.getuser(), spec={"name": "job"})
+        spool.whole_run(str(number + 1), user=user_name(), spec={"name": "job"})
         if number in {3, 5}:
             sync(spool.root, spool.ledger)
             deadline = datetime.now(UTC) + timedelta(hours=12)
