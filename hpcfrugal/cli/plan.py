@@ -95,7 +95,8 @@ def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:
         low, high = expected.band
         rows.append(("saving", f"{share(expected.saving)} expected, {share(low)} to {share(high)} in 8 of 10 cases"))
     if expected.power_w is not None:
-        rows.append(("power", f"{expected.power_w:.4g} W ({expected.power_source})"))
+        pue = f", times a PUE of {expected.pue:g} in the grams" if expected.pue else ""
+        rows.append(("power", f"{expected.power_w:.4g} W ({expected.power_source}){pue}"))
     return rows
 
 

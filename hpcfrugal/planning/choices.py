@@ -33,7 +33,8 @@ def choices(plan: Plan, prices: Prices | None = None) -> list[dict[str, Any]]:
         return []
     kwh = None
     if plan.expected is not None and plan.expected.power_w is not None:
-        kwh = plan.expected.power_w / 1000 * (plan.duration / timedelta(hours=1))
+        drawn_w = plan.expected.power_w * (plan.expected.pue or 1.0)
+        kwh = drawn_w / 1000 * (plan.duration / timedelta(hours=1))
     return [
         {
             "start_at": iso(option.start_at),

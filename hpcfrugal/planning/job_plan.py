@@ -73,7 +73,8 @@ def plan_job(
         raise ForecastError(f"{where}: schedule.require_forecast: {trouble.message}", hint=trouble.hint) from trouble
     bounds = bounds_of(schedule, outlook.limit, now, where=where)
     runtimes, source = _runtimes(history, outlook)
-    known = Known(spec, now, bounds, outlook, history, expected_power(spec.resources, history), runtimes, source)
+    power = expected_power(spec.resources, history)
+    known = Known(spec, now, bounds, outlook, history, power, runtimes, source, config.carbon_pue)
     if forecast is None:
         assert trouble is not None
         return at_once(known, f"no forecast: {trouble.message}")

@@ -21,7 +21,8 @@ class Expectation:
 
     What a run in segments spends on stopping and starting again is in ``then``. ``forecast_*`` are the forecast's own
     figures; the others are what is to be believed of them. ``saving`` is a share of ``now``; ``band`` holds the
-    middle 80 % of what it may come to. Grams are None where the power is not known.
+    middle 80 % of what it may come to. Grams are None where the power is not known; the PUE, where it is, is in
+    them and not in ``power_w``.
     """
 
     now_g_per_kwh: float
@@ -34,6 +35,7 @@ class Expectation:
     power_source: str | None = None
     now_g: float | None = None
     then_g: float | None = None
+    pue: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ def _expected(expected: Expectation) -> dict[str, Any]:
         "band": list(expected.band),
         "power_w": expected.power_w,
         "power_source": expected.power_source,
+        "pue": expected.pue,
         "now_g": expected.now_g,
         "then_g": expected.then_g,
     }

@@ -36,6 +36,12 @@ class Known:
     power: Power
     runtimes: Runtimes
     duration_source: str
+    pue: float | None = None
+
+    @property
+    def drawn_w(self) -> float | None:
+        """What the data centre draws for the job: its power times the PUE, as in its footprint afterwards."""
+        return None if self.power.power_w is None else self.power.power_w * (self.pue or 1.0)
 
 
 def proposed(known: Known, forecast: Forecast) -> Plan:
@@ -49,7 +55,7 @@ def proposed(known: Known, forecast: Forecast) -> Plan:
         runtimes=known.runtimes,
         min_saving=MIN_SAVING if known.spec.schedule.min_saving is None else known.spec.schedule.min_saving,
         budget_g=known.spec.schedule.budget_g,
-        power_w=known.power.power_w,
+        power_w=known.drawn_w,
         interruptions=_interruptions(known, forecast),
     )
     try:
@@ -136,14 +142,14 @@ def at_once(known: Known, reason: str, forecast: Forecast | None = None, decisio
         wait=outlook.wait,
         wait_most=outlook.wait_most,
         wait_source=outlook.wait_source,
-        expected=_expectation(decision, known.power) if decision else None,
+        expected=_expectation(decision, known) if decision else None,
         best=(decision.best.start_at, decision.best_saving) if decision else None,
         grid=_grid(known, forecast, decision) if forecast else None,
         notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _expectation(decision: Decision, power: Power) -> Expectation:
+def _expectation(decision: Decision, known: Known) -> Expectation:
     now, then = decision.now, decision.then
     return Expectation(
         now_g_per_kwh=now.expected_g_per_kwh,
@@ -152,8 +158,9 @@ def _expectation(decision: Decision, power: Power) -> Expectation:
         then_forecast_g_per_kwh=then.forecast_g_per_kwh,
         saving=decision.saving,
         band=decision.band,
-        power_w=power.power_w,
-        power_source=power.source,
+        power_w=known.power.power_w,
+        power_source=known.power.source,
+        pue=known.pue,
         now_g=now.grams,
         then_g=then.grams,
     )

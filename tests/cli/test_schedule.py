@@ -273,6 +273,26 @@ def test_earlier_runs_say_how_long_it_takes_and_what_it_draws(planned: Planned, 
             assert expected["now_g"] == pytest.approx(0.110 * plan["duration_s"] / 3600 * expected["now_g_per_kwh"])
 
 
+def test_the_pue_is_in_the_grams_and_in_the_budget(planned: Planned) -> None:
+    planned.forecast([*[400.0] * 6, *[100.0] * 40])
+    grams = []
+    for pue in (None, "1.5"):
+        planned.box.env |= {"HPCFRUGAL_PUE": pue} if pue else {}
+        _, plan, _ = planned.submit({"max_delay": "12h"})
+        expected = plan["expected"]
+        drawn_w = expected["power_w"] * float(pue or 1)
+        assert expected["pue"] == (float(pue) if pue else None)
+        assert expected["then_g"] == pytest.approx(drawn_w / 1000 * expected["then_g_per_kwh"])
+        grams.append(expected["then_g"])
+    assert grams[1] == pytest.approx(1.5 * grams[0])
+    # What kept within the budget at once, without what cools the machines, has to wait with it.
+    kwh = expected["power_w"] / 1000
+    schedule = {"budget_g": 450 * kwh, "policy": "budget", "max_delay": "12h"}
+    assert planned.submit(schedule)[1]["action"] == "wait"
+    del planned.box.env["HPCFRUGAL_PUE"]
+    assert planned.submit(schedule)[1]["action"] == "start-now"
+
+
 def test_a_ledger_in_trouble_is_said_and_done_without(planned: Planned, tmp_path: Path) -> None:
     planned.forecast(CLEAN_AT_8)
     path = tmp_path / "ledger.db"

@@ -73,6 +73,34 @@ def test_waits_of_jobs_of_its_size_in_its_partition(slurm: FakeSlurm, tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("reasons", "code", "wait"),
+    [
+        ("Priority\nBeginTime\n", 0, HOUR / 10),
+        ("Priority\nResources\n", 0, HOUR / 2),
+        ("", 0, HOUR / 2),
+        ("BeginTime\n", 1, HOUR / 2),
+    ],
+)
+def test_jobs_that_are_put_off_do_not_lengthen_the_wait_now(
+    slurm: FakeSlurm, tmp_path: Path, reasons: str, code: int, wait: timedelta
+) -> None:
+    slurm.sacct(*rows(timedelta(), 15), *rows(HOUR / 10, 5))
+    slurm.answer("squeue", reasons, code=code)
+    found = ask(tmp_path)
+    assert found.wait_now == wait
+    assert any("put off until later" in note for note in found.notes) is (wait < HOUR / 2)
+    assert slurm.calls("squeue")[0][:-2] == [
+        "--noheader", "--states=PENDING", "--format=%r", "--partition=batch",
+    ]  # fmt: skip
+
+
+def test_a_usual_wait_asks_nobody_twice(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.sacct(*rows(HOUR, 20))
+    assert ask(tmp_path).wait_now == HOUR / 2
+    assert slurm.calls("squeue") == []
+
+
+@pytest.mark.parametrize(
     ("partitions", "resources", "limit"),
     [
         (PARTITION.format("batch", "YES", "00:30:00", "1-00:00:00"), {}, HOUR / 2),
