@@ -184,8 +184,10 @@ def test_forty_jobs_three_revisions_two_kills(green: Green) -> None:
     assert released is not None
     assert at(rows[released]["Start"]) < green.start + timedelta(seconds=120)
     spans = [(at(row["Start"]), at(row["End"])) for job, row in rows.items() if job != released]
+    # Slurm starts a job a second or two after its start time, so it may end that much into the next one's.
+    lag = timedelta(seconds=2)
     for begin, _ in spans:
-        assert sum(start <= begin < end for start, end in spans) <= CAPACITY, log
+        assert sum(start <= begin < end - lag for start, end in spans) <= CAPACITY, log
 
     # Afterwards, with what the grid really was.
     green.tell([*green.issues, green.series(green.actual, kind="actual")])
