@@ -22,13 +22,14 @@ from __future__ import annotations
 
 import math
 import os
+import pwd
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.errors import InputError, Problem, did_you_mean
+from hpcfrugal.errors import InputError, Problem, SetupError, did_you_mean
 
 SITE_DIR = Path("/etc/hpcfrugal")
 BACKENDS = ("auto", "slurm_cli", "local")
@@ -64,10 +65,33 @@ class Config:
     tables: Mapping[str, Mapping[str, Entry]]
 
 
+def _home(environ: Mapping[str, str]) -> Path:
+    """The user's home: by HOME, else by the system's word.
+
+    Raises SetupError where there is none, as for a user of a container who is not in its /etc/passwd.
+    """
+    home = environ.get("HOME")
+    if not home:
+        try:
+            home = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            raise SetupError(
+                "your home directory is not known: HOME is not set, and the system knows no user "
+                f"with the number {os.getuid()}",
+                hint="set HOME, or all of XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_DATA_HOME",
+            ) from None
+    if not home.startswith("/"):
+        raise SetupError(
+            f"your home directory is not an absolute path: {home!r}",
+            hint="set HOME, or all of XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_DATA_HOME",
+        )
+    return Path(home)
+
+
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
     # The XDG specification says that a relative path in these variables is to be ignored.
     value = environ.get(variable, "")
-    base = Path(value) if value.startswith("/") else Path(environ.get("HOME") or Path.home()) / fallback
+    base = Path(value) if value.startswith("/") else _home(environ) / fallback
     return base / "hpcfrugal"
 
 
@@ -102,6 +126,8 @@ def _path(value: Any) -> Path:
     try:
         path = Path(os.path.expandvars(value)).expanduser()
     except RuntimeError:
+        if value.partition("/")[0] == "~":
+            raise ValueError("starts with ~, but your home directory is not known: set HOME") from None
         raise ValueError(f"names a user that does not exist: {value!r}") from None
     if not path.is_absolute():
         raise ValueError("needs an absolute path, or one that starts with ~")
@@ -183,7 +209,11 @@ def _read_file(path: Path, problems: list[Problem], tables: dict[str, dict[str, 
 
     try:
         parsed = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        problems.append(Problem(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8"))
+        return {}
+    except tomllib.TOMLDecodeError as error:
         problems.append(Problem(str(path), f"is not valid TOML: {error}"))
         return {}
     for kind, entries in _take_entries(path, parsed, problems).items():
@@ -203,6 +233,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
     Raises:
         InputError: a file or variable holds something wrong; every problem of every source at once.
+        SetupError: a home directory is needed, and not known.
     """
     problems: list[Problem] = []
     tables: dict[str, dict[str, Entry]] = {kind: {} for kind in TABLES}

@@ -77,7 +77,8 @@ def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) ->
         if not job.states:
             job.states = kept_states(job.run_dir)
     for name in sorted({job.backend for job in jobs}):
-        asked = [job for job in jobs if job.backend == name and not job.over]
+        # A job of this machine that was ended is kept as such in one word, and its backend knows the rest.
+        asked = [job for job in jobs if job.backend == name and not (job.over and _is_told(job))]
         if not asked:
             continue
         try:
@@ -91,6 +92,11 @@ def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) ->
             if job.cluster in here:
                 job.states = list(found.get(job.job_id, job.states))
     return troubles
+
+
+def _is_told(job: TrackedJob) -> bool:
+    """Whether what is kept of a job that is over says when it ran."""
+    return not job.cluster.startswith("local:") or all(state.start_at is not None for state in job.states)
 
 
 def foreign(jobs: Sequence[TrackedJob], backend: Backend) -> list[Problem]:

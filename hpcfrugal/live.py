@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterable
@@ -10,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.spool import RunDir
+from hpcfrugal.spool import JobKey, RunDir
+from hpcfrugal.spool.fields import MAX_INT
+from hpcfrugal.spool.reading import parse_json
 
 _TAIL_BYTES = 64 * 1024
 
@@ -63,6 +64,21 @@ def read_draw(run_dir: RunDir) -> Draw:
     return draw
 
 
+def samplers_done(run_dir: RunDir) -> bool:
+    """Whether every job of a run that has an end record has samples too, closed by their last record on each node."""
+    try:
+        owner_uid = run_dir.path.stat().st_uid
+    except FileNotFoundError:
+        return True  # taken away: nothing is to come
+    closed: dict[JobKey, bool] = {}
+    for path, name in run_dir.files("samples"):
+        if name.job is not None:
+            _, records = _ends(path, owner_uid)
+            over = bool(records) and records[-1].get("kind") == "end"
+            closed[name.job] = closed.get(name.job, True) and over
+    return all(closed.get(name.job, False) for _, name in run_dir.files("end") if name.job is not None)
+
+
 def _ends(path: Path, owner_uid: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The last header and the records after it, as far as the first line and the end of the file hold them."""
     try:
@@ -73,17 +89,19 @@ def _ends(path: Path, owner_uid: int) -> tuple[dict[str, Any], list[dict[str, An
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != owner_uid:
             return {}, []
-        lines = [file.readline(_TAIL_BYTES * 16)]
-        begin = max(file.tell(), found.st_size - _TAIL_BYTES)
-        file.seek(begin)
-        lines += file.read(_TAIL_BYTES).splitlines()
+        try:
+            lines = [file.readline(_TAIL_BYTES * 16)]
+            file.seek(max(file.tell(), found.st_size - _TAIL_BYTES))
+            lines += file.read(_TAIL_BYTES).splitlines()
+        except OSError:
+            return {}, []
     header: dict[str, Any] = {}
     records: list[dict[str, Any]] = []
     for line in lines:
         try:
-            data = json.loads(line)
+            data = parse_json(line)
         except ValueError:
-            continue  # torn, or the middle of a line
+            continue  # torn, the middle of a line, or no JSON
         if isinstance(data, dict) and data.get("kind") == "header":
             header, records = data, []
         elif isinstance(data, dict):
@@ -104,4 +122,5 @@ def _energy(record: dict[str, Any], index: int) -> int | None:
         energy_uj, measured_ns = record["energy_uj"][index], record["measured_ns"][index]
     except (KeyError, IndexError, TypeError):
         return None
-    return energy_uj if type(energy_uj) is int and type(measured_ns) is int else None
+    sound = all(type(value) is int and 0 <= value <= MAX_INT for value in (energy_uj, measured_ns))
+    return energy_uj if sound else None

@@ -14,23 +14,40 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from hpcfrugal import __version__
 from hpcfrugal.backends.local_job import start_ticks
-from hpcfrugal.bundle import cached_sidecar
+from hpcfrugal.bundle import cached_sidecar, sidecar_zipapp
 from hpcfrugal.config import cache_dir
+from hpcfrugal.errors import SetupError
 from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
 from hpcfrugal.user import user_name
 
 FIRST_SAMPLE_S = 2.0
 """The command waits no longer than this for the first sample."""
 
-LAST_SAMPLE_S = 2.0
-"""Nor its end for the last one."""
+LAST_SAMPLE_S = 1.7
+"""Nor its end for the last one: the sampler leaves by itself after 1.5 s."""
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+KILLED_S = 0.2
+"""Seconds for a sampler that was killed to be gone."""
+
+LOOK_S = 1.0
+"""So often the command is looked at although nothing was heard of its end."""
+
+_PASSED_ON = {
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGINT,
+    signal.SIGQUIT,
+}
+
+_SI_KERNEL = 0x80
+"""``si_code`` of a signal that no process sent (Linux: include/uapi/asm-generic/siginfo.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +156,10 @@ def _start_sidecar(
     run_dir: RunDir, cluster: str, interval_s: float, record_s: float, options: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     """The sampler, once it has begun."""
-    zipapp = cached_sidecar(cache_dir())
+    try:
+        zipapp = cached_sidecar(cache_dir())
+    except (OSError, SetupError):
+        zipapp = sidecar_zipapp(run_dir.sidecar)  # without a cache it is built for each run
     words = [sys.executable, "-I", "-S", str(zipapp), "--run-dir", str(run_dir.path), "--run-id", run_dir.run_id]
     words += ["--interval", format(interval_s, "g"), "--record", format(record_s, "g"), "--until-eof"]
     words += ["--root-pid", str(os.getpid()), *options]
@@ -170,32 +190,28 @@ def _stop_sidecar(process: subprocess.Popen[bytes] | None) -> None:
         process.wait(timeout=LAST_SAMPLE_S)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        # one that hangs in a driver does not even die of that
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=KILLED_S)
 
 
 def _run(argv: Sequence[str]) -> int:
-    """The command's exit code as a shell gives it: 127 not found, 126 cannot be run, 128 + n died of signal n."""
-    child: subprocess.Popen[bytes] | None = None
-    early: list[int] = []
+    """The command's exit code as a shell gives it: 127 not found, 126 cannot be run, 128 + n died of signal n.
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        if child is None:
-            early.append(number)
-            return
-        with contextlib.suppress(ProcessLookupError):
-            child.send_signal(number)
-
-    # Before there is a child, or a signal that comes meanwhile would end us and leave it alone. Handlers, unlike
-    # SIG_IGN, are not inherited through exec.
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
-    # From a terminal these go to the command as well, by the terminal itself.
-    before |= {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT)}
+    Signals are waited for rather than handled, because only so the kernel tells who sent them. Blocked, they are kept
+    even where they are ignored, as a shell has it for what it starts in the background.
+    """
+    watched = {*_PASSED_ON, signal.SIGCHLD}
+    # where this one is ignored, the kernel throws away the exit codes of children
+    on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     try:
+        early = signal.sigpending() & _PASSED_ON
         # What was inherited is the command's too: a make jobserver, a socket of systemd, <(...) of the shell.
-        child = subprocess.Popen(list(argv), close_fds=False)
-        for number in early:
-            pass_on(number, None)
-        code = child.wait()
+        child = subprocess.Popen(
+            list(argv), close_fds=False, preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+        )
+        return _attend(child, watched, early)
     except FileNotFoundError:
         sys.stderr.write(f"hpcfrugal: {argv[0]}: command not found\n")
         return 127
@@ -203,6 +219,35 @@ def _run(argv: Sequence[str]) -> int:
         sys.stderr.write(f"hpcfrugal: {argv[0]}: {error.strerror}\n")
         return 126
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
+        # Those that came too late for the command are not for us either: the figures are still to be written.
+        while signal.sigtimedwait(watched, 0) is not None:
+            pass
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
+
+
+def _attend(child: subprocess.Popen[bytes], watched: set[signal.Signals], early: set[signal.Signals]) -> int:
+    """Pass signals on until the command ends; ``early`` are those that came before there was one."""
+    while True:
+        code = child.poll()
+        if code is not None:
+            return code if code >= 0 else 128 - code
+        # not for ever: another thread of this process may have taken a signal
+        info = signal.sigtimedwait(watched, LOOK_S)
+        if info is None or info.si_signo == signal.SIGCHLD:
+            continue
+        number = signal.Signals(info.si_signo)
+        if number in early or not _has_had_it(child.pid, info):
+            child.send_signal(number)
+        early.discard(number)
+
+
+def _has_had_it(pid: int, info: signal.struct_siginfo) -> bool:
+    """Whether the kernel gave the command the same signal: Ctrl-C and Ctrl-\\ at a terminal go to the whole
+    foreground process group, and are not sent by any process."""
+    if info.si_code != _SI_KERNEL or info.si_signo not in (signal.SIGINT, signal.SIGQUIT):
+        return False
+    try:
+        return os.getpgid(pid) == os.getpgrp()
+    except ProcessLookupError:
+        return True

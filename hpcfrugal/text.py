@@ -1,4 +1,4 @@
-"""Other people's words and spans of time as a person reads them, wherever they are printed.
+"""Other people's words, spans of time and masses as a person reads them, wherever they are printed.
 
 Ground of the package: nothing but the standard library, and no other module of hpcfrugal.
 """
@@ -9,6 +9,32 @@ UNKNOWN = "unknown"
 
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """General categories (Unicode Standard, table 4-4) of what steers a terminal, breaks a line or has no form."""
+
+
+_IN_ASCII = str.maketrans(
+    {
+        "≥": ">=", "–": "-", "—": "-", "…": "...", "─": "-", "━": "=", "│": "|", "└": "`", "├": "|", "→": "->",
+        "✓": "+", "✗": "x", "·": ".", "µ": "u", "₂": "2", "é": "e", "É": "E",
+    }
+)  # fmt: skip
+
+
+def in_ascii(text: str) -> str:
+    """``text`` with ASCII in place of the signs that this program itself writes; other characters stay."""
+    return text.translate(_IN_ASCII)
+
+
+def in_its_place(error: UnicodeError) -> tuple[str, int]:
+    """What is written where an encoding lacks a character: ASCII that says the same, else a question mark.
+
+    A handler for ``codecs.register_error``.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    # One without a place in the table, and a lone surrogate, stays what it is and becomes a question mark.
+    told = (in_ascii(character) for character in lacking)
+    return "".join(text if text.isascii() else "?" for text in told), error.end
 
 
 def printable(text: str) -> str:
@@ -45,3 +71,19 @@ def duration(span_ns: int | None) -> str:
     days, hours = divmod(hours, 24)
     text = f"{hours:02}:{rest // 60:02}:{rest % 60:02}"
     return f"{days}-{text}" if days else text
+
+
+MASS_UNITS_UG = ((10**12, "t"), (10**9, "kg"), (10**6, "g"), (10**3, "mg"), (1, "µg"))
+"""Units of mass in micrograms, the largest first."""
+
+
+def mass(mass_g: float) -> str:
+    """Grams to three digits in the unit that fits: ``725 µg``, ``15.4 g``, ``1.2 kg``."""
+    rounded_ug = float(f"{mass_g * 1e6:.3g}")
+    if not rounded_ug:
+        return "0 g"
+    if abs(rounded_ug) < 0.001:
+        return f"{'<' if mass_g > 0 else '>-'}0.001 µg"
+    factor_ug, name = next((unit for unit in MASS_UNITS_UG if abs(rounded_ug) >= unit[0]), MASS_UNITS_UG[-1])
+    value = rounded_ug / factor_ug
+    return f"{value:,.0f} {name}" if abs(value) >= 1000 else f"{value:.3g} {name}"

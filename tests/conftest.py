@@ -15,6 +15,12 @@ if FAKES not in sys.path:
 from sandbox import Sandbox, end_jobs  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def _users_as_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that a test writes are of whomever it says, not of the one who runs the test."""
+    monkeypatch.setattr("hpcfrugal.spool.documents.owner_name", lambda uid, said: said)
+
+
 @pytest.fixture
 def box(tmp_path: Path) -> Iterator[Sandbox]:
     sandbox = Sandbox(tmp_path)

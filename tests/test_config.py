@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 import hpcfrugal.config
 from hpcfrugal.config import load_config
-from hpcfrugal.errors import InputError
+from hpcfrugal.errors import InputError, SetupError
 
 
 @pytest.fixture
@@ -102,3 +104,29 @@ def test_entries_without_a_name(home: Path) -> None:
     text = caught.value.message
     assert "config.toml: meters: needs tables with a name each, such as [meters.NAME]" in text
     assert "config.toml: queues: needs tables" in text
+
+
+def test_a_home_that_is_not_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "DATA")}
+    assert load_config({"HOME": ""}).spool == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/share/hpcfrugal/spool"
+
+    def unknown(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for environ in ({}, {"HOME": ""}, {"HOME": "rel"}, dict(list(places.items())[:1])):
+        with pytest.raises(SetupError, match="home directory is not") as caught:
+            load_config(environ)
+        assert "XDG_CACHE_HOME" in (caught.value.hint or "")
+    assert load_config(places).ledger == home / "DATA/hpcfrugal/ledger.db"
+    monkeypatch.delenv("HOME")
+    with pytest.raises(InputError, match="starts with ~, but your home directory is not known: set HOME"):
+        load_config(places | {"HPCFRUGAL_SPOOL": "~/spool"})
+
+
+def test_settings_that_are_not_text(home: Path) -> None:
+    write(home)
+    (home / ".config/hpcfrugal/config.toml").write_bytes(b'spool = "/a"\n# caf\xe9\n')
+    with pytest.raises(InputError) as caught:
+        load_config({"HOME": str(home)})
+    assert str(caught.value) == f"{home}/.config/hpcfrugal/config.toml:2: is not UTF-8 text (save the file as UTF-8)"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -88,6 +92,90 @@ local_run.subprocess.Popen = slow
 sys.exit(local_run._run([sys.executable, "-c", "import time; time.sleep(20)"]))
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=15, check=False).returncode == 128 + signal.SIGTERM
+
+
+COUNTS_SIGNALS = """
+import signal, sys, time
+counts = {"SIGINT": 0, "SIGQUIT": 0, "SIGTERM": 0}
+def got(number, _frame):
+    counts[signal.Signals(number).name] += 1
+for name in counts:
+    signal.signal(getattr(signal, name), got)
+print("ready", flush=True)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    time.sleep(0.05)
+print(*counts.values(), flush=True)
+sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT", "SIGTERM"])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_signal_to_us_alone_reaches_the_command_once(environ: dict[str, str], name: str, ignored: bool) -> None:
+    """Also where a shell without job control started us in the background, with SIGINT and SIGQUIT ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        process = subprocess.Popen(
+            [*ARGV, "--", sys.executable, "-c", COUNTS_SIGNALS], env=environ, stdout=subprocess.PIPE, text=True
+        )
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(getattr(signal, name))
+        out, _ = process.communicate(timeout=30)
+    expected = ["0", "0", "0"]
+    expected[["SIGINT", "SIGQUIT", "SIGTERM"].index(name)] = "1"
+    assert (process.returncode, out.split()) == (5, expected)
+
+
+def test_what_is_ignored_stays_ignored_for_the_command(environ: dict[str, str]) -> None:
+    script = f"trap '' INT; exec {shlex.join(ARGV)} -- sh -c 'kill -INT $$; kill -TERM $$; echo never'"
+    done = subprocess.run(["sh", "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize(("key", "column"), [(b"\x03", 0), (b"\x1c", 1)])
+def test_key_at_the_terminal_reaches_the_command_once(environ: dict[str, str], key: bytes, column: int) -> None:
+    """The terminal gives the command its own copy of Ctrl-C; a signal to us alone is another one."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [*ARGV, "--", sys.executable, "-c", COUNTS_SIGNALS], environ)
+    text = b""
+    try:
+        while b"ready" not in text:
+            text += os.read(terminal, 1024)
+        os.write(terminal, key)
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(OSError):  # EIO at the end
+            while more := os.read(terminal, 1024):
+                text += more
+    finally:
+        os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    counts = re.findall(rb"(\d) (\d) (\d)", text)
+    expected = [b"0", b"0", b"1"]
+    expected[column] = b"1"
+    assert (os.waitstatus_to_exitcode(status), counts) == (5, [tuple(expected)])
+
+
+def test_child_that_is_not_told_of_is_still_missed() -> None:
+    """A parent that ignores SIGCHLD takes no exit code from us."""
+    script = """
+import signal, sys
+from hpcfrugal import local_run
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+code = local_run._run(["sh", "-c", "sleep 0.2; exit 7"])
+print(code, signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "7 True set()\n"
 
 
 def test_unwritable_spool_costs_the_record_and_nothing_else(environ: dict[str, str]) -> None:
@@ -194,3 +282,44 @@ def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: P
     assert run(told, "--", "true").returncode == 0
     (document,) = (tmp_path / "kept").glob("*/*/run.json")
     assert json.loads(document.read_text())["carbon"] == {"zone": "FR", "pue": 1.25}
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+@pytest.mark.parametrize(("printed", "lines"), [("abc", ["abc"]), ("abc\\n", ["abc"]), ("", [])])
+def test_json_in_a_file_begins_on_a_line_of_its_own(
+    environ: dict[str, str], tmp_path: Path, mode: str, printed: str, lines: list[str]
+) -> None:
+    path = tmp_path / "out"
+    with path.open(mode) as out:
+        argv = [*ARGV, "--json", "--", "printf", printed]
+        subprocess.run(argv, env=environ, stdout=out, stderr=subprocess.DEVNULL, check=True, timeout=60)
+    *before, text = path.read_text().splitlines()
+    assert before == lines
+    assert json.loads(text)["exit_code"] == 0
+
+
+def test_without_a_cache_the_sampler_goes_into_the_run(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in ("/proc/nowhere", str(tmp_path / "file")):
+        done = run(environ | {"XDG_CACHE_HOME": place}, "--json", "--", "sleep", "0.3")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["coverage"] == pytest.approx(1, abs=0.3)
+
+
+def test_where_nothing_can_be_kept_it_is_measured_all_the_same(environ: dict[str, str]) -> None:
+    done = run(environ | {"HOME": "/proc"}, "--json", "--", "sleep", "0.3")
+    assert done.stderr.startswith("warning: this run is not kept: /proc/")
+    document = json.loads(done.stdout)
+    assert (document["complete"], document["exit_code"]) == (True, 0)
+
+
+def test_grams_are_told_where_a_zone_is_known(environ: dict[str, str]) -> None:
+    done = run(environ | {"HPCFRUGAL_ZONE": "FR"}, "--json", "--", "sleep", "0.3")
+    document = json.loads(done.stdout)
+    assert document["operational_g"] > 0
+    assert (document["zone"], document["intensity_source"]) == ("FR", "yearly-mean")
+    table = run(environ | {"HPCFRUGAL_ZONE": "FR"}, "--", "sleep", "0.3").stderr
+    assert "g CO2e in zone FR at " in table
+    table = run(environ, "--", "sleep", "0.3").stderr
+    assert "CO2e is not known: no grid zone is set." in table
+    assert "\n\n\n" not in table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import stat
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -34,8 +35,9 @@ from hpcfrugal.spool import (  # noqa: E402
     write_json_atomic,
 )
 from hpcfrugal.spool.documents import read_end, read_run, read_slurm, read_submitted  # noqa: E402
-from hpcfrugal.spool.reading import Refused  # noqa: E402
+from hpcfrugal.spool.reading import MAX_DOCUMENT_BYTES, Refused  # noqa: E402
 from hpcfrugal.spool.samples import SampleFile, read_samples  # noqa: E402
+from hpcfrugal.user import owner_name, user_name  # noqa: E402
 
 JOB = JobKey("17", 0)
 UID = os.getuid()
@@ -216,6 +218,69 @@ def test_a_bad_field_is_none_and_named(spool: FakeSpool) -> None:
         "created_at: not an ISO 8601 time with its offset from UTC",
         "user: not a text",
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("17.0.%6E1.jsonl", "17.0.n%2f.jsonl", "17.0.n~.jsonl", "17.0.n%.jsonl", "17.0.\u00fc.jsonl"),
+        *("17.0.n\udcff.jsonl", "17.0..jsonl", "17.0.%6E1.m.meter", "17.0.n\udcff.m.meter", "17.0.%41.meter"),
+    ],
+)
+def test_a_name_that_is_not_written_as_we_write_it_is_none(name: str) -> None:
+    assert parse_name(name) is None
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "end.json"
+    os.mkfifo(path)
+    assert read_json(path) is None
+    path.unlink()
+    path.write_text('{"a": 1}')
+    assert read_json(path) == {"a": 1}
+
+
+def test_what_is_read_of_a_job_is_its_owners_own_file(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text('{"a": 1}')
+    path = tmp_path / "run" / "end.json"
+    path.parent.mkdir()
+    for target in (tmp_path / "other", "/dev/zero"):
+        path.symlink_to(target)
+        assert read_json(path) is None
+        path.unlink()
+    path.write_text(" " * MAX_DOCUMENT_BYTES + '{"a": 1}')
+    assert read_json(path) is None
+    if UID == 0:
+        path.write_text('{"a": 1}')
+        os.chown(path, 12345, -1)
+        assert read_json(path) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "problems"),
+    [
+        (user_name(), []),
+        (str(UID), []),
+        (None, []),
+        ("alice'; --", [f'user: says "alice\'; --", but uid {UID} is {user_name()}']),
+        (["own"], ["user: not a text"]),
+    ],
+)
+def test_a_run_is_its_owners_whatever_it_says(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, said: Any, problems: list[str]
+) -> None:
+    monkeypatch.setattr("hpcfrugal.spool.documents.owner_name", owner_name)
+    document, _, found = read_run(spool.run(user=said).run_dir.run_json, UID)
+    assert (document.user, found) == (user_name(), problems)
+
+
+def test_the_name_of_an_owner_that_the_system_does_not_know() -> None:
+    nobody = max(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid < 2**31) + 12345
+    assert owner_name(nobody, "carol-who-is-not-here") == "carol-who-is-not-here"
+    assert owner_name(nobody, "root") == str(nobody)
+    assert owner_name(nobody, "a\0b") == "a\0b"
+    assert owner_name(nobody, None) is None
+    assert owner_name(0, "carol-who-is-not-here") == pwd.getpwuid(0).pw_name
 
 
 @pytest.mark.parametrize(

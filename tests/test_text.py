@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.text import duration, plain, printable
+from hpcfrugal.text import duration, in_ascii, in_its_place, mass, plain, printable
 
 
 @given(st.text(alphabet=st.characters(), max_size=80), st.integers(1, 60))
@@ -45,3 +46,32 @@ def test_whole_texts_are_made_harmless_as_well() -> None:
 )
 def test_durations(span_ns: int | None, shown: str) -> None:
     assert duration(span_ns) == shown
+
+
+@pytest.mark.parametrize(
+    ("mass_g", "shown"),
+    [
+        (0, "0 g"),
+        (1e-12, "<0.001 µg"),
+        (-1e-12, ">-0.001 µg"),
+        (7.25e-07, "0.725 µg"),
+        (2.01e-4, "201 µg"),
+        (9.996e-4, "1 mg"),
+        (15.44, "15.4 g"),
+        (-999.7, "-1 kg"),
+        (1234, "1.23 kg"),
+        (3e10, "30,000 t"),
+    ],
+)
+def test_a_mass_has_the_unit_that_fits(mass_g: float, shown: str) -> None:
+    assert mass(mass_g) == shown
+
+
+def test_where_only_ascii_can_be_written_signs_keep_their_meaning() -> None:
+    codecs.register_error("test-fallback", in_its_place)
+    text = "≥ 3.487 – unknown, 5 µg CO₂e … 山\udcff"
+    assert text.encode("ascii", "test-fallback") == b">= 3.487 - unknown, 5 ug CO2e ... ??"
+    assert "≥ é".encode("latin-1", "test-fallback") == b">= \xe9", "what can be written is"
+    assert in_ascii("≥ 山") == ">= 山"
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("ascii", "test-fallback")

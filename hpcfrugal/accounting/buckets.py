@@ -2,7 +2,9 @@
 
 Carbon intensity varies with the time of day and its actual values come later, so the ledger keeps energy by
 time. An interval that crosses an edge is split in proportion to time, each part being the difference of two
-rounded cumulative values; so the parts of any amount sum to that amount whatever the number of edges.
+rounded cumulative values; so the parts of any amount sum to that amount whatever the number of edges. Of an interval
+of more than a day nobody knows when in it the energy was drawn: it is laid into as many buckets as a day has, at
+equal distances, so that a job that slept for a year does not fill the ledger.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BUCKET_NS = 300 * 10**9
+
+MOST_PARTS = 288
+"""An interval is split into so many parts, or one more where it does not begin on an edge: a day of buckets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,13 @@ def split(start_ns: int, end_ns: int, amount: int, bucket_ns: int = BUCKET_NS) -
     """(start of bucket, part of ``amount``) for each bucket that ``[start_ns, end_ns)`` touches.
 
     Buckets begin at multiples of ``bucket_ns`` since the epoch. An interval without length puts all of it
-    into the bucket that holds it. Raises ``ValueError`` where the interval ends before it starts.
+    into the bucket that holds it. In a long one each part is of several buckets and lies in the first of them.
+    Raises ``ValueError`` where the interval ends before it starts.
     """
     if end_ns < start_ns:
         raise ValueError("interval ends before it starts")
     bucket = start_ns - start_ns % bucket_ns
+    bucket_ns *= _width(start_ns, end_ns, bucket_ns)
     length = end_ns - start_ns
     if length == 0:
         yield bucket, amount
@@ -52,6 +59,17 @@ def split(start_ns: int, end_ns: int, amount: int, bucket_ns: int = BUCKET_NS) -
         yield bucket, upto - done
         done = upto
         bucket += bucket_ns
+
+
+def _width(start_ns: int, end_ns: int, bucket_ns: int) -> int:
+    """Of how many buckets a part is."""
+    return max(1, -((start_ns - end_ns) // (bucket_ns * MOST_PARTS)))
+
+
+def parts(start_ns: int, end_ns: int, bucket_ns: int = BUCKET_NS) -> int:
+    """How many parts ``split`` makes of ``[start_ns, end_ns)``."""
+    wide_ns = bucket_ns * _width(start_ns, end_ns, bucket_ns)
+    return max(1, -((start_ns - start_ns % bucket_ns - end_ns) // wide_ns))
 
 
 def fill(job: Iterable[Interval], node: Iterable[Interval], bucket_ns: int = BUCKET_NS) -> dict[int, Bucket]:

@@ -126,8 +126,8 @@ class Tally:
 
     @property
     def operational_g(self) -> Fraction | None:
-        """Grams of CO2e of what has an intensity; None where nothing has."""
-        return sum(self.grams.values(), Fraction(0)) if self.grams else None
+        """Grams of CO2e of what has an intensity; None where nothing has, and where that energy is not 1 uJ."""
+        return sum(self.grams.values(), Fraction(0)) if self.known_uj else None
 
     @property
     def known_uj(self) -> Fraction:

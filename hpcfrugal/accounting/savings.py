@@ -62,7 +62,7 @@ def grams(pieces: Sequence[Piece], levels: Levels, pue: float | None) -> Fractio
     for start_ns, end_ns in joined(piece.span for piece in pieces):
         placed += layered([(source, levels)], start_ns, end_ns)
     whole = total(tallies(pieces, placed, pue, cut_ns=1 << 62).values())
-    return None if None in whole.energy_uj else whole.operational_g
+    return None if None in whole.energy_uj else sum(whole.grams.values(), Fraction(0))
 
 
 def saving(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -66,6 +66,6 @@ class Series:
         start_ns, end_ns = max(start_ns, self.start_ns), min(end_ns, self.end_ns)
         if end_ns <= start_ns:
             return None
-        inside = [time_ns for time_ns in self.times_ns if start_ns < time_ns < end_ns]
-        times = (start_ns, *inside, end_ns)
-        return Series(times, tuple(self.at(time_ns) for time_ns in times))
+        inside = slice(bisect_right(self.times_ns, start_ns), bisect_left(self.times_ns, end_ns))
+        values = (self.at(start_ns), *self.values[inside], self.at(end_ns))
+        return Series((start_ns, *self.times_ns[inside], end_ns), values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Sequence
 
@@ -16,6 +17,9 @@ _DROPPED = (
     *("SQUEUE_FORMAT", "SQUEUE_FORMAT2", "SQUEUE_STATES", "SQUEUE_USERS", "SQUEUE_ALL"),
     *("SACCT_FORMAT", "SINFO_PARTITION"),
 )
+
+_PREFIX = re.compile(r"(?:(?:sacct|sbatch|scancel|scontrol|sinfo|squeue): )?(?:(?:error|fatal): )?")
+"""What stands before the words of Slurm's commands: "sacct: fatal: ", "sbatch: error: "."""
 
 
 class NoAnswer(SetupError):
@@ -45,7 +49,7 @@ def start(argv: Sequence[str], *, fixed: bool = True) -> subprocess.Popen[str]:
     except OSError as error:
         raise SetupError(
             f"{argv[0]} cannot be run: {error.strerror}",
-            hint="load the cluster's slurm module, or use --backend local",
+            hint="load the cluster's slurm module; `submit --backend local` runs a job on this machine instead",
         ) from None
 
 
@@ -94,6 +98,7 @@ def fatal_line(text: str) -> str:
 def first_line(text: str) -> str:
     """The first line that says something, without the command's own prefix."""
     for line in text.splitlines():
-        if line.strip():
-            return line.strip().removeprefix("sbatch: ").removeprefix("error: ")
+        said = _PREFIX.sub("", line.strip())
+        if said:
+            return said
     return "no reason given"

@@ -16,9 +16,11 @@ from hpcfrugal.backends.local_job import KILL_WAIT_S, keep_state, kill_session, 
 from hpcfrugal.backends.output import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.errors import SetupError
 from hpcfrugal.spool import RunDir, is_run_id, read_json
+from hpcfrugal.spool.reading import read_regular
 
 _START_TIMEOUT_S = 30.0
 _TEN_YEARS_MIN = 10 * 365 * 24 * 60
+_MOST_PID_BYTES = 100
 
 
 class Local:
@@ -100,12 +102,14 @@ class Local:
     def _state(self, job_id: str, run_dir: RunDir) -> JobState:
         end = read_json(run_dir.end_json(job_id, 0)) or {}
         code = end.get("exit_code")
+        code = code if type(code) is int else None
         if code is not None:
             state = "COMPLETED" if code == 0 else _said(run_dir, job_id) or "FAILED"
         elif _alive(run_dir):
             state = "RUNNING"
         else:
-            state = "NODE_FAIL"  # killed, or the machine went down: nothing was left that could say more
+            # Killed, or the machine went down: where nobody said why, nothing was left that could say more.
+            state = _said(run_dir, job_id) or "NODE_FAIL"
         return JobState(
             cluster=self.cluster(),
             job_id=job_id,
@@ -172,7 +176,7 @@ def _last_words(folder: Path) -> str:
 def _pid(run_dir: RunDir) -> int | None:
     """The batch script's process, None where it is over."""
     with suppress(OSError, ValueError):
-        pid, ticks = run_dir.local_pid.read_text().split()
+        pid, ticks = read_regular(run_dir.local_pid, _MOST_PID_BYTES).decode().split()
         if ticks != "None" and start_ticks(int(pid)) == int(ticks):
             return int(pid)
     return None
@@ -183,7 +187,9 @@ def _alive(run_dir: RunDir) -> bool:
 
 
 def _time(seconds: object) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
+    with suppress(OSError, OverflowError, ValueError):  # no time that a clock shows
+        return datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int | float) else None
+    return None
 
 
 def _file_time(path: Path) -> datetime | None:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.backends import slurm_cli
-from hpcfrugal.backends.slurm_cli import NodeCpus
+from hpcfrugal.backends.slurm_cli import NodeCpus, SlurmCli
 from hpcfrugal.idle_power import IdlePower
-from hpcfrugal.spool import JobKey, RunDir, iter_runs, read_json, write_json_atomic
-from hpcfrugal.spool.documents import NodeFacts, nodes_content
+from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
+from hpcfrugal.spool.documents import NodeFacts, nodes_content, read_slurm, read_submitted
+from hpcfrugal.spool.reading import Refused
 
 _LOCAL = "local:"
 
@@ -28,23 +29,28 @@ class _Due:
     cluster: str
     job: JobKey
     nodes: tuple[str, ...]
+    owner_uid: int
 
 
-def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower]) -> list[str]:
-    """Write ``<job>.<restart>.nodes.json`` for every job that is over and has samples, where it is not there.
+def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower], asked: SlurmCli | None = None) -> list[str]:
+    """Write ``<job>.<restart>.nodes.json`` for every job of this user that is over and has samples, where it is not
+    there. Those of other users wait for their own sync: a file of ours would not count in their runs.
 
     Slurm is asked once about all nodes of its jobs; where there is no Slurm these wait. Returns a sentence for each
-    run directory that could not be written.
+    run directory that could not be written, and one for the jobs of other users.
 
     Raises:
         SetupError: Slurm does not answer. What is known of local jobs has been written then.
     """
-    due = list(_all_due(spool_root))
-    refused = [line for job in due if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
+    every = list(_all_due(spool_root))
+    due = [job for job in every if job.owner_uid == os.getuid()]
+    others = len(every) - len(due)
+    refused = [f"jobs of other users whose nodes only their own sync can keep: {others}"] if others else []
+    refused += [line for job in due if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
     waiting = [job for job in due if not job.cluster.startswith(_LOCAL)]
     if not waiting or not slurm_cli.available():
         return refused
-    backend = slurm_cli.SlurmCli()
+    backend = asked or SlurmCli()
     here = backend.cluster()
     waiting = [job for job in waiting if job.cluster in {here, ""}]
     cpus = backend.node_cpus(sorted({node for job in waiting for node in job.nodes if _is_plain(node)}))
@@ -53,7 +59,8 @@ def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower]) -> list[str]:
 
 def keep_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[str]:
     """The same for one run on this machine."""
-    return [line for job in _due(run_dir) if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
+    mine = [job for job in _due(run_dir) if job.owner_uid == os.getuid() and job.cluster.startswith(_LOCAL)]
+    return [line for job in mine for line in _keep(job, powers, None)]
 
 
 def _is_plain(node: str) -> bool:
@@ -68,6 +75,7 @@ def _all_due(spool_root: Path) -> Iterable[_Due]:
 
 def _due(run_dir: RunDir) -> list[_Due]:
     try:
+        owner_uid = os.lstat(run_dir.path).st_uid
         names = [parsed for _, parsed in run_dir.names() if parsed is not None and parsed.job is not None]
     except OSError:
         return []  # sync itself says which directories cannot be read
@@ -76,27 +84,30 @@ def _due(run_dir: RunDir) -> list[_Due]:
     for parsed in names:
         if parsed.kind == "samples" and parsed.job is not None and parsed.node and parsed.job not in kept:
             nodes.setdefault(parsed.job, []).append(parsed.node)
-    if not nodes or (submitted := read_json(run_dir.submitted_json)) is None:
+    if not nodes:
         return []
-    cluster = str(submitted.get("cluster") or "")
+    try:
+        cluster = read_submitted(run_dir.submitted_json, owner_uid)[0].cluster
+    except Refused:
+        return []  # missing, or the ledger names it as one that does not count
     ended = {parsed.job for parsed in names if parsed.kind == "end"}
     return [
-        _Due(run_dir, cluster, job, tuple(found))
+        _Due(run_dir, cluster, job, tuple(found), owner_uid)
         for job, found in nodes.items()
-        if job in ended or _is_final(run_dir, job)
+        if job in ended or _is_final(run_dir, owner_uid, job)
     ]
 
 
-def _is_final(run_dir: RunDir, job: JobKey) -> bool:
-    said = read_json(run_dir.slurm_json(job.job_id, job.restart))
-    return said is not None and said.get("final") is True
+def _is_final(run_dir: RunDir, owner_uid: int, job: JobKey) -> bool:
+    try:
+        return read_slurm(run_dir.slurm_json(job.job_id, job.restart), owner_uid, job)[0].final
+    except Refused:
+        return False
 
 
 def _keep(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> list[str]:
     path = due.run_dir.nodes_json(due.job.job_id, due.job.restart)
     try:
-        if os.lstat(due.run_dir.path).st_uid != os.getuid():
-            return []  # a file of ours would not count in somebody else's run
         write_json_atomic(path, nodes_content(due.job, (_facts(node, powers, cpus) for node in due.nodes)))
     except OSError as error:
         return [f"what is known of the nodes of job {due.job.job_id} cannot be kept: {path}: {error.strerror}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,13 @@ from hpcfrugal.backends import commands
 from hpcfrugal.backends.base import JobState, Submitted
 from hpcfrugal.errors import SetupError
 from hpcfrugal.units import compress_nodelist, expand_nodelist
+
+SHORT_S = 5.0
+"""So long a person who asks for something else waits for Slurm."""
+
+# Ids are 32 bits of which the two highest numbers are no jobs (slurm.h: NO_VAL, INFINITE).
+_MOST_ID = 0xFFFF_FFFD
+_BOOKS_OFF = "accounting storage is disabled"
 
 # One command line holds this many job ids; Linux allows far longer ones, Slurm's own buffers are happier.
 _BATCH = 1000
@@ -62,17 +70,27 @@ def _nodes(text: str) -> tuple[str, ...]:
         return ()
 
 
+def is_job_id(text: str) -> bool:
+    """Whether Slurm can have given this id to a job. One that it cannot have makes sacct refuse all of a list."""
+    return text.isascii() and text.isdigit() and len(text) <= 10 and 0 < int(text) <= _MOST_ID
+
+
 def _chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     for at in range(0, len(job_ids), _BATCH):
         yield job_ids[at : at + _BATCH]
 
 
 class SlurmCli:
-    """The backend for a Slurm cluster."""
+    """The backend for a Slurm cluster.
+
+    ``patience_s`` is how long any of its questions may take; None: as long as a busy controller needs. Submitting and
+    cancelling have their own limits.
+    """
 
     name = "slurm_cli"
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float | None = None) -> None:
+        self._patience_s = patience_s
         self._cluster: str | None = None
         self._gives_out_cpus = False
 
@@ -86,8 +104,11 @@ class SlurmCli:
             self._cluster = self._read_cluster(commands.start(["scontrol", "show", "config"]))
         return self._cluster
 
+    def _wait_s(self, usual_s: float) -> float:
+        return usual_s if self._patience_s is None else min(usual_s, self._patience_s)
+
     def _read_cluster(self, process: subprocess.Popen[str]) -> str:
-        code, out, err = commands.finish(process, timeout_s=30)
+        code, out, err = commands.finish(process, timeout_s=self._wait_s(30))
         cells = (line.partition("=") for line in out.splitlines())
         config = {key.strip(): value.strip() for key, _, value in cells}
         # Where memory alone is what jobs consume, any number of them may be given one CPU (slurm.conf(5)).
@@ -110,7 +131,7 @@ class SlurmCli:
         self.cluster()
         argv = ["sinfo", "--Node", "--noheader", "--all", "--exact", "--noconvert"]
         argv += [f"--nodes={compress_nodelist(nodes)}", f"--format={_SINFO}"]
-        code, out, err = commands.run(argv)
+        code, out, err = commands.run(argv, timeout_s=self._wait_s(60))
         if code != 0:
             raise SetupError(f"sinfo failed: {commands.first_line(err)}")
         found: dict[str, NodeCpus] = {}
@@ -150,7 +171,7 @@ class SlurmCli:
             if "configuration source" in err or "Unable to contact" in err:
                 raise SetupError(
                     f"Slurm cannot be reached: {commands.fatal_line(err)}",
-                    hint="is this a login node of the cluster? To run on this machine: --backend local",
+                    hint="is this a login node of the cluster? `submit --backend local` runs a job on this machine",
                 )
             raise SetupError(f"sbatch refused the job: {commands.first_line(err)}")
         if not known:
@@ -159,10 +180,22 @@ class SlurmCli:
         return Submitted(cluster=cluster or self._cluster or "", job_id=job_id)
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, Sequence[JobState]]:
-        """One squeue and one sacct per thousand jobs; sacct knows the past, squeue the present."""
+        """One squeue and one sacct per thousand jobs; sacct knows the past, squeue the present.
+
+        What is no job id of Slurm's is not asked for, and left out.
+        """
+        return self.states_and_gone(job_ids)[0]
+
+    def states_and_gone(self, job_ids: Sequence[str]) -> tuple[Mapping[str, Sequence[JobState]], Sequence[str]]:
+        """The same, and the ids that neither its books nor its controller know, where the books could be asked.
+
+        Raises:
+            SetupError: Slurm does not answer.
+        """
+        gone: list[str] = []
         found: dict[str, dict[tuple[str, int], JobState]] = {}
         cluster = self.cluster()
-        for chunk in _chunks(list(job_ids)):
+        for chunk in _chunks([job_id for job_id in job_ids if is_job_id(job_id)]):
             listed = ",".join(chunk)
             with contextlib.ExitStack() as stack:
                 squeue = commands.start(
@@ -174,8 +207,9 @@ class SlurmCli:
                      f"--format={_SACCT}"]
                 )  # fmt: skip
                 stack.callback(commands.end, sacct)
-                code, past, err = commands.finish(sacct, timeout_s=120)
-                _, present, _ = commands.finish(squeue, timeout_s=120)
+                until = time.monotonic() + self._wait_s(120)
+                code, past, err = commands.finish(sacct, timeout_s=self._wait_s(120))
+                _, present, _ = commands.finish(squeue, timeout_s=max(until - time.monotonic(), 0.5))
             # A cluster without accounting still has squeue; and squeue fails where every job is long gone.
             if code != 0 and not present:
                 raise SetupError(f"sacct failed: {commands.first_line(err)}")
@@ -186,7 +220,12 @@ class SlurmCli:
                     # Only the books know how it ended, and they are a second or two behind.
                     state = replace(state, state="COMPLETING")
                 _merge(found.setdefault(state.array_job_id or state.job_id, {}), state)
-        return {job_id: list(found[job_id].values()) for job_id in job_ids if job_id in found}
+            if code == 0 or _BOOKS_OFF in err:
+                gone += [job_id for job_id in chunk if job_id not in found]
+        known: Mapping[str, Sequence[JobState]] = {
+            job_id: list(found[job_id].values()) for job_id in job_ids if job_id in found
+        }
+        return known, gone
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancel by scancel."""

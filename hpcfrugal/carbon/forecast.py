@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hpcfrugal.carbon.cache import Cache
 from hpcfrugal.carbon.fetch import Clock, Fetched, Fetcher
 from hpcfrugal.carbon.instants import iso
-from hpcfrugal.carbon.select import Choice, choices, zone_of
+from hpcfrugal.carbon.select import Candidates, Choice, all_failed, candidates, zone_of
 from hpcfrugal.carbon.series import CarbonSeries, Signal
 from hpcfrugal.config import Config, cache_dir
 from hpcfrugal.data.electricity import yearly_mean
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 BUDGET_S = 3.0
 """Seconds for one forecast, all providers tried included. A command that waits for it ends in under five, also on a
 busy login node, where it takes a second or two for itself."""
+
+_T = TypeVar("_T")
 
 YEARLY_MEAN = "yearly-mean"
 """The ``provider`` of a series that is a country's yearly mean."""
@@ -100,17 +102,19 @@ def get_forecast(
     deadline = time.monotonic() + BUDGET_S
     zone = zone_of(config, zone, provider)
     fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport, again)
-    failed: list[ForecastError] = []
-    candidates = choices(config, zone, signal, "forecast", provider=provider, environ=environ)
-    for index, choice in enumerate(candidates):
+    whom = candidates(config, zone, signal, "forecast", provider=provider, environ=environ)
+    failed = list(whom.troubles)
+
+    def ask(choice: Choice, left: int) -> Forecast:
         # Each has an equal share of what is left, so that a slow one leaves time for the next.
-        share = (deadline - time.monotonic()) / (len(candidates) - index)
-        try:
-            got = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
-            return _forecast(got, choice, start, end, clock(), (*_messages(failed), *fetcher.cache.notes))
-        except ForecastError as error:
-            failed.append(_of(choice, error))
-    raise _all_failed(failed)
+        share = (deadline - time.monotonic()) / left
+        got = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
+        return _forecast(got, choice, start, end, clock(), (*_messages(failed), *fetcher.cache.notes))
+
+    told = _first(whom, ask, failed)
+    if told is None:
+        raise all_failed(failed)
+    return told
 
 
 def get_actuals(
@@ -138,30 +142,44 @@ def get_actuals(
     zone = zone_of(config, zone, provider)
     now = clock()
     fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport)
-    failed: list[ForecastError] = []
     try:
-        candidates = choices(config, zone, signal, "actual", provider=provider, environ=environ)
+        whom = candidates(config, zone, signal, "actual", provider=provider, environ=environ)
     except ForecastError as error:
-        candidates = []
-        failed.append(error)
-    for choice in candidates:
-        try:
-            if start >= min(end, now):
-                raise ForecastError(f"nothing was yet between {iso(start)} and {iso(end)}")
-            series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
-            told = (*_messages(failed), *notes, *fetcher.cache.notes)
-            # What an answer says of the hours before it does not settle by being kept.
-            return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, False, told)
-        except ForecastError as error:
-            failed.append(_of(choice, error))
+        whom = Candidates((), (error,))
+    failed = list(whom.troubles)
+
+    def ask(choice: Choice, left: int) -> Actuals:
+        if start >= min(end, now):
+            raise ForecastError(f"nothing was yet between {iso(start)} and {iso(end)}")
+        series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
+        said = (*_messages(failed), *notes, *fetcher.cache.notes)
+        # What an answer says of the hours before it does not settle by being kept.
+        return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, False, said)
+
+    told = _first(whom, ask, failed)
+    if told is not None:
+        return told
     mean = yearly_mean(zone) if allow_mean and signal == "average" else None
     if mean is None:
-        raise _all_failed(failed)
+        raise all_failed(failed)
     series = CarbonSeries.from_values(
         start, end - start, [mean.g_per_kwh], zone=zone, signal="average", kind="actual", provider=YEARLY_MEAN
     )
     note = f"the mean of {mean.name} in {mean.year}, not of the time asked for"
     return Actuals(series, YEARLY_MEAN, now, now, True, (*_messages(failed), note))
+
+
+def _first(whom: Candidates, ask: Callable[[Choice, int], _T], failed: list[ForecastError]) -> _T | None:
+    """What the first says that answers, None where nobody does; who failed before it, and why, goes to ``failed``.
+
+    ``ask`` is given a provider, and how many are left with it.
+    """
+    for index, choice in enumerate(whom.choices):
+        try:
+            return ask(choice, len(whom.choices) - index)
+        except ForecastError as error:
+            failed.append(ForecastError(f"{choice.settings.name} {error.message}", hint=error.hint))
+    return None
 
 
 def _pieces(
@@ -204,7 +222,10 @@ def _forecast(
     except DataError:
         raise ForecastError(f"reaches from {iso(whole.start)} to {iso(whole.end)} only") from None
     notes = (*before, *got.kept.notes, *_stale_note(got, choice, now))
-    issued_at = whole.issued_at or got.kept.fetched_at
+    issued_at = whole.issued_at
+    if issued_at is None:
+        issued_at = got.kept.fetched_at
+        notes = (*notes, f"{choice.settings.name} does not say when it was issued; the time of its answer is taken")
     return Forecast(series, choice.settings.name, issued_at, got.kept.fetched_at, now, got.stale, notes)
 
 
@@ -216,14 +237,5 @@ def _stale_note(got: Fetched, choice: Choice, now: datetime) -> tuple[str, ...]:
     return (f"{choice.settings.name} {'; '.join(got.notes)}; its answer of {age} ago is used",)
 
 
-def _of(choice: Choice, error: ForecastError) -> ForecastError:
-    return ForecastError(f"{choice.settings.name} {error.message}", hint=error.hint)
-
-
 def _messages(failed: list[ForecastError]) -> tuple[str, ...]:
     return tuple(error.message for error in failed)
-
-
-def _all_failed(failed: list[ForecastError]) -> ForecastError:
-    hints = [error.hint for error in failed if error.hint]
-    return ForecastError("; ".join(_messages(failed)), hint=hints[0] if hints else None)

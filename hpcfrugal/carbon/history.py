@@ -2,7 +2,7 @@
 
 Nothing is asked about hours whose figures are kept and settled. What is still to be asked is joined into few ranges, so
 that all jobs of a zone and time are one question; the newest range is asked first. A provider that fails costs one line
-and is asked again at the next sync.
+and is asked again at the next sync. Of one that never tells what was in a zone, it is kept that it has no figure.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from hpcfrugal.accounting.spans import joined
 from hpcfrugal.carbon.fetch import Clock
 from hpcfrugal.carbon.forecast import Actuals, get_actuals
 from hpcfrugal.carbon.instants import from_us, instant_us
-from hpcfrugal.carbon.select import choices
+from hpcfrugal.carbon.select import TellsNoPast, Unserved, candidates
 from hpcfrugal.carbon.series import Signal
 from hpcfrugal.carbon.used import Used
 from hpcfrugal.config import Config
 from hpcfrugal.errors import ForecastError, HpcfrugalError
-from hpcfrugal.spool.intensity import IntensitySource, Known, keep_intensities, kept_intensities
+from hpcfrugal.spool.intensity import IntensitySource, Known, intensity_dir, keep_intensities, kept_intensities
 from hpcfrugal.spool.reading import Refused
 
 if TYPE_CHECKING:
@@ -68,46 +68,77 @@ class _Gathering:
 
     def source(self, zone: str, signal: Signal, provider: str | None, wanted: Sequence[Used]) -> Iterator[str]:
         """Ask about one zone; yields troubles."""
+        due = list(_hours(((one.start_ns, one.end_ns) for one in wanted), self.now_ns()))
         try:
-            names = self.names(zone, signal, provider)
-            if not names and provider is not None and signal == "average":
-                # Who made the forecast tells no actuals: for the footprint anybody's will do.
-                provider, names = None, self.names(zone, signal, None)
+            names, troubles = self.names(zone, signal, provider)
+            if not names and provider is not None:
+                if self.never_told(zone, signal, provider):
+                    yield from self.keep_none(IntensitySource(zone, signal, provider), due)
+                if signal == "average":
+                    # Who made the forecast tells no actuals: for the footprint anybody's will do.
+                    provider, (names, more) = None, self.names(zone, signal, None)
+                    troubles = [*troubles, *more]
+            for name in names:
+                due = self.without_settled(IntensitySource(zone, signal, name), due)
         except HpcfrugalError as error:
             yield f"{_of(zone, signal)}: not asked for: {error.message}"
             return
-        due = list(_hours(((one.start_ns, one.end_ns) for one in wanted), self.now_ns()))
-        try:
-            for name in names:
-                due = self.without_settled(IntensitySource(zone, signal, name), due)
-        except Refused as refused:
-            yield f"{_of(zone, signal)}: a file of the spool {refused}; `hpcfrugal ledger check` names it"
+        except (OSError, Refused) as error:
+            yield _not_kept(zone, signal, error)
             return
-        failures = 0
+        failed: list[str] = []
         for start_ns, end_ns in sorted(joined(due, _JOINED_NS), reverse=True):
-            if failures == _FAILURES or not names or time.monotonic() > self.give_up_at:
-                return
+            if len(failed) == _FAILURES or not names or time.monotonic() > self.give_up_at:
+                break
             try:
                 self.ask(zone, signal, provider, start_ns, end_ns)
             except ForecastError as error:
-                failures += 1
-                if failures == 1:
-                    yield f"{_of(zone, signal)}: {error.message}; asked again at the next sync"
+                failed.append(error.message)
             except (OSError, Refused) as error:
-                why = error.strerror if isinstance(error, OSError) else str(error)
-                yield f"{_of(zone, signal)}: cannot be kept in the spool: {why}"
-                return
+                yield _not_kept(zone, signal, error)
+                break
+        if failed:
+            yield f"{_of(zone, signal)}: {failed[0]}; asked again at the next sync"
+        for trouble in troubles if due else ():
+            if not any(trouble.message in message for message in failed):
+                yield f"{_of(zone, signal)}: {trouble.message}"
 
-    def names(self, zone: str, signal: Signal, provider: str | None) -> list[str]:
-        """Who may be asked; empty where nobody tells it, which reports say and no sync can change.
+    def names(self, zone: str, signal: Signal, provider: str | None) -> tuple[list[str], list[ForecastError]]:
+        """Who may be asked, and why others may not be. Where nobody tells it there is neither: reports say so, and no
+        sync can change it.
 
         Raises ``InputError`` where the settings are wrong.
         """
         try:
-            found = choices(self.config, zone, signal, "actual", provider=provider, environ=self.environ)
-        except ForecastError:
-            return []
-        return [choice.settings.name for choice in found]
+            found = candidates(self.config, zone, signal, "actual", provider=provider, environ=self.environ)
+        except Unserved:
+            return [], []
+        except ForecastError as error:
+            return [], [error]
+        return [choice.settings.name for choice in found.choices], list(found.troubles)
+
+    def never_told(self, zone: str, signal: Signal, provider: str) -> bool:
+        """Whether a provider tells forecasts of a zone, but never what was."""
+        try:
+            candidates(self.config, zone, signal, "actual", provider=provider, environ=self.environ)
+        except ForecastError as error:
+            return isinstance(error, TellsNoPast)
+        return False
+
+    def keep_none(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> Iterator[str]:
+        """Keep that there is no figure, so that nobody waits for one; said once, at the first.
+
+        Raises ``OSError`` or ``Refused`` where it cannot be kept.
+        """
+        left = self.without_settled(source, due)
+        if not left:
+            return
+        first = next(intensity_dir(self.spool_root).glob(f"*/{source.file_name}"), None) is None
+        now_ns = self.now_ns()
+        none = [Known(start_ns, end_ns, None, now_ns, None, settled=True) for start_ns, end_ns in joined(left)]
+        self.changed += keep_intensities(self.spool_root, source, none)
+        if first:
+            yield f"{_of(source.zone, source.signal)}: {source.provider} tells its forecasts only, and is not asked"
 
     def without_settled(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         if not due:
@@ -156,6 +187,12 @@ def gather(
 
 def _of(zone: str, signal: str) -> str:
     return f"{signal} carbon intensity of {zone} as it was"
+
+
+def _not_kept(zone: str, signal: str, error: OSError | Refused) -> str:
+    if isinstance(error, Refused):
+        return f"{_of(zone, signal)}: a file of the spool {error}; `hpcfrugal ledger check` names it"
+    return f"{_of(zone, signal)}: cannot be kept in the spool: {error.strerror}"
 
 
 def _hours(spans: Iterable[tuple[int, int]], now_ns: int) -> Iterator[tuple[int, int]]:

@@ -27,6 +27,8 @@ LONGEST_BODY = 16 * 1024 * 1024
 """Bytes; a year of 5-minute figures is a tenth of it."""
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# No proxy of the environment can know what is on this machine.
+_DIRECT = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _T = TypeVar("_T")
 
 
@@ -94,6 +96,7 @@ class Client:
                     timeout=httpx.Timeout(left, connect=min(left, 3.0)),
                     headers={"User-Agent": f"hpcfrugal/{__version__}", "Accept": "application/json"},
                     follow_redirects=False,
+                    mounts=dict.fromkeys(_DIRECT),
                 ) as client,
                 client.stream(
                     "GET",

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import Any
 
 from hpcfrugal.carbon.instants import iso, parse_iso
@@ -82,21 +82,21 @@ def series_of(
 ) -> CarbonSeries:
     """Figures that each hold from their time on, for ``step`` or until the next, whichever is sooner.
 
-    Without ``step`` it is the most common distance between two known figures. Where the next comes later than that,
-    there is a gap. Unknown figures at both ends are left out.
+    Without ``step`` it is the most common distance between two rows, and a row without a figure ends the one before
+    it: what is unknown there is said to be. Where the next figure comes later, there is a gap. Unknown figures at both
+    ends are left out.
 
     Raises ForecastError: no figure at all, or times that don't ascend.
     """
-    known = [(at, value) for at, value in in_order(points) if value is not None]
+    told = in_order(points)
+    known = [(at, value) for at, value in told if value is not None]
     if not known:
         raise ForecastError("gave no figures")
-    length = _usual_step([at for at, _ in known]) if step is None else step
-    ends = [at for at, _ in known[1:]]
+    length = _usual_step([at for at, _ in told]) if step is None else step
+    stops = [at for at, value in told if step is None or value is not None]
+    next_at = dict(pairwise(stops))
     try:
-        intervals = [
-            (at, min(at + length, next_at) if next_at else at + length, value)
-            for (at, value), next_at in zip_longest(known, ends)
-        ]
+        intervals = [(at, min(at + length, next_at.get(at, at + length)), value) for at, value in known]
         return CarbonSeries.from_intervals(
             intervals, zone=zone, signal=signal, kind=kind, issued_at=issued_at, provider=provider,
         )  # fmt: skip
@@ -121,6 +121,12 @@ def in_order(points: Iterable[Point]) -> list[Point]:
 def row_step(points: Sequence[Point]) -> timedelta | None:
     """The shortest distance between two rows, of tables that have a row for unknown figures too."""
     return min((after - before for (before, _), (after, _) in pairwise(points)), default=None)
+
+
+def figure_step(points: Sequence[Point]) -> timedelta | None:
+    """The most common distance between two known figures, of tables with a figure in every other row, say."""
+    times = [at for at, value in points if value is not None]
+    return _usual_step(times) if len(times) > 1 else None
 
 
 def _usual_step(times: Sequence[datetime]) -> timedelta:

@@ -1,9 +1,12 @@
-"""Whom to ask: the provider that was named, else those of the settings for the zone, else built-in ones."""
+"""Whom to ask: the provider that was named, else those of the settings for the zone, else built-in ones.
+
+One of several that cannot be used, for want of credentials say, is left out with a word, and the others are asked.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcfrugal.carbon.credentials import Secret, default_file, find_secret
@@ -11,7 +14,7 @@ from hpcfrugal.carbon.providers.base import Provider, Settings
 from hpcfrugal.carbon.series import Kind, Signal
 from hpcfrugal.carbon.settings import BUILT_IN, configured, kinds, provider_class
 from hpcfrugal.config import Config, zone_name
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.errors import ForecastError, InputError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,22 @@ class Choice:
     zone: str
     region: str
     signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Who may be asked, best first and never nobody; ``troubles``: who cannot be, though it tells it, and why."""
+
+    choices: tuple[Choice, ...]
+    troubles: tuple[ForecastError, ...] = ()
+
+
+class Unserved(ForecastError):
+    """There is nobody to ask, and no credentials would change that."""
+
+
+class TellsNoPast(Unserved):
+    """The provider that was named tells forecasts of the zone, but never what was."""
 
 
 def zone_of(config: Config, zone: str | None, provider: str | None = None) -> str:
@@ -45,47 +64,77 @@ def zone_of(config: Config, zone: str | None, provider: str | None = None) -> st
         raise ForecastError(f"zone {zone!r}: {error}") from None
 
 
-def choices(
+def candidates(
     config: Config, zone: str, signal: Signal, kind: Kind, *, provider: str | None = None,
     environ: Mapping[str, str] = os.environ,
-) -> list[Choice]:  # fmt: skip
-    """Whom to ask for the forecast or the actual intensity of a zone, best first; never empty.
+) -> Candidates:  # fmt: skip
+    """Whom to ask for the forecast or the actual intensity of a zone.
 
     Raises:
-        ForecastError: nobody to ask, or who was named doesn't serve.
-        InputError: the settings of a provider are wrong.
+        Unserved: nobody tells it, or who was named doesn't.
+        ForecastError: none of those who do can be asked.
+        InputError: the settings of a provider are wrong, or name one that there is not.
     """
+    if provider is None and config.carbon_provider is not None:
+        known_provider(config, config.carbon_provider, where=_where_set(config))
     entries = configured(config)
     named = provider or config.carbon_provider
     if named is not None:
         settings = entries.get(named) or (Settings(named, named) if provider_class(named) else None)
         if settings is None:
             known = ", ".join([*entries, *kinds()])
-            raise ForecastError(f"there is no provider {named!r}", hint=f"known: {known}")
-        return [_named(settings, zone, signal, kind, environ)]
-    found = []
+            raise Unserved(f"there is no provider {named!r}", hint=f"known: {known}")
+        return Candidates((_named(settings, zone, signal, kind, environ),))
+    found: list[Choice] = []
+    troubles: list[ForecastError] = []
     for settings in entries.values():
         made = _class(settings)
-        if _tells(made, signal, kind) and _is_for(settings, made, zone):
-            found.append(_choice(settings, made, zone, signal, _secret(settings, made, environ)))
-    if found:
-        return found
+        if _is_for(settings, made, zone) and _tells(settings, made, zone, signal, kind):
+            try:
+                found.append(_choice(settings, made, zone, signal, _secret(settings, made, environ)))
+            except ForecastError as error:
+                troubles.append(error)
     lacking = []
-    for name in BUILT_IN:
+    for name in BUILT_IN if not found and not troubles else ():
         settings = Settings(name, name)
         made = _class(settings)
-        if not _tells(made, signal, kind) or not made.serves(zone):
+        if not made.serves(zone) or not _tells(settings, made, zone, signal, kind):
             continue
-        secret = find_secret(name, made.secret, environ=environ) if made.secret else None
+        try:
+            secret = find_secret(name, made.secret, environ=environ) if made.secret else None
+        except ForecastError as error:
+            troubles.append(error)
+            continue
         if made.secret and secret is None:
             lacking.append(f"{name} ({made.secret.told()})")
             continue
         found.append(_choice(settings, made, zone, signal, secret))
-    if not found:
-        what = "forecast" if kind == "forecast" else "actual intensity"
-        hint = f"with credentials: {'; '.join(lacking)}" if lacking else "hpcfrugal forecast --list shows who there is"
-        raise ForecastError(f"nobody tells the {signal} {what} of zone {zone!r}", hint=hint)
-    return found
+    if found:
+        return Candidates(tuple(found), tuple(troubles))
+    if troubles:
+        raise all_failed(troubles)
+    what = "forecast" if kind == "forecast" else "actual intensity"
+    hint = f"with credentials: {'; '.join(lacking)}" if lacking else "hpcfrugal forecast --list shows who there is"
+    raise Unserved(f"nobody tells the {signal} {what} of zone {zone!r}", hint=hint)
+
+
+def all_failed(failed: Sequence[ForecastError]) -> ForecastError:
+    """Several failures as one."""
+    hints = [error.hint for error in failed if error.hint]
+    return ForecastError("; ".join(error.message for error in failed), hint=hints[0] if hints else None)
+
+
+def known_provider(config: Config, name: str, *, where: str) -> None:
+    """Raises InputError where no provider has that name; ``where`` says who gave it."""
+    entries = configured(config)
+    if name not in entries and provider_class(name) is None:
+        raise InputError.at(where, f"there is no provider {name!r}", did_you_mean(name, [*entries, *kinds()]))
+
+
+def _where_set(config: Config) -> str:
+    """The file and key, or the variable, that says who is asked."""
+    origin = config.origins.get("carbon.provider", "settings")
+    return f"{origin}: carbon.provider" if "/" in origin else origin
 
 
 def _class(settings: Settings) -> type[Provider]:
@@ -97,11 +146,13 @@ def _class(settings: Settings) -> type[Provider]:
 def _named(settings: Settings, zone: str, signal: Signal, kind: Kind, environ: Mapping[str, str]) -> Choice:
     made = _class(settings)
     if signal not in made.signals:
-        raise ForecastError(f"{settings.name} tells no {signal} intensity, only {' and '.join(made.signals)}")
-    if not _tells(made, signal, kind):
-        raise ForecastError(f"{settings.name} tells no {kind}")
+        raise Unserved(f"{settings.name} tells no {signal} intensity, only {' and '.join(made.signals)}")
     if settings.zone is not None and settings.zone.upper() != zone.upper():
-        raise ForecastError(f"{settings.name} is set for zone {settings.zone!r}, not for {zone!r}")
+        raise Unserved(f"{settings.name} is set for zone {settings.zone!r}, not for {zone!r}")
+    if not _tells(settings, made, zone, signal, kind):
+        if kind == "forecast":
+            raise Unserved(f"{settings.name} tells no forecast")
+        raise TellsNoPast(f"{settings.name} tells no {signal} intensity of {zone} as it was")
     missing = [key for key in made.options if key not in settings.options]
     if missing:
         raise ForecastError(
@@ -110,8 +161,10 @@ def _named(settings: Settings, zone: str, signal: Signal, kind: Kind, environ: M
     return _choice(settings, made, zone, signal, _secret(settings, made, environ))
 
 
-def _tells(made: type[Provider], signal: Signal, kind: Kind) -> bool:
-    return signal in made.signals and (made.forecasts if kind == "forecast" else made.actuals_too)
+def _tells(settings: Settings, made: type[Provider], zone: str, signal: Signal, kind: Kind) -> bool:
+    if signal not in made.signals:
+        return False
+    return made.forecasts if kind == "forecast" else made.actuals_too and made.tells_past(settings.region or zone)
 
 
 def _is_for(settings: Settings, made: type[Provider], zone: str) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from hpcfrugal.backends.select import select
+from hpcfrugal.cli.streams import say
 from hpcfrugal.config import load_config
 from hpcfrugal.errors import InputError
 from hpcfrugal.jobs import foreign, pick, refresh, tracked_jobs
@@ -28,7 +29,7 @@ def cancel(jobs: tuple[str, ...]) -> None:
     if problems:
         raise InputError(problems)
     for trouble in refresh(chosen, backends.__getitem__):
-        click.echo(f"warning: {printable(trouble)}", err=True)
+        say(f"warning: {printable(trouble)}", err=True)
     for name, backend in backends.items():
         backend.cancel([job.job_id for job in chosen if job.backend == name and not job.over])
     for job in chosen:

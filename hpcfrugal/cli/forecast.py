@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +70,10 @@ def forecast(
         _give(_listed(config, as_json), output)
         return
     from hpcfrugal.carbon.forecast import get_forecast
+    from hpcfrugal.carbon.select import known_provider
 
+    if provider is not None:
+        known_provider(config, provider, where="--provider")
     now = datetime.now(UTC)
     end = now + timedelta(hours=hours)
     # A day more at both ends, so that the first and the last slot are there whole.
@@ -134,9 +136,9 @@ def _give(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text)
         return
-    part = output.with_name(f"{output.name}.{os.getpid()}.part")
-    part.write_text(f"{text}\n", encoding="utf-8")
-    os.replace(part, output)
+    from hpcfrugal.cli.output import write_result
+
+    write_result(output, text)
 
 
 def _show(told: Forecast, series: CarbonSeries, now: datetime) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 
 def _scaled(value: float, unit: str) -> str:
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    value = float(f"{value:.3g}")  # before the prefix is chosen: 999.7 is 1 k
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")):
         if abs(value) >= factor:
             return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
+    return f"0 {unit}" if not value else f"{value * 1e6:.3g} µ{unit}"
 
 
 def watts(power_w: float | None) -> str:

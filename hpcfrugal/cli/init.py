@@ -11,20 +11,24 @@ from hpcfrugal.errors import InputError, SetupError
 TEXT = """\
 # A job of hpcfrugal. Every key: hpcfrugal schema, or docs/job-file.md
 name: my-job
+# It runs as it is: five seconds of one CPU. Put your own command in its place, such as
+#   python3 train.py --epochs 10
 command: |
-  python3 train.py --epochs 10
+  until=$((SECONDS + 5))
+  while [ "$SECONDS" -lt "$until" ]; do :; done
+  echo "done on $(hostname)"
 
 resources:
-  time: 1:00:00        # days-hours:minutes:seconds
-  cpus_per_task: 4
-  mem: 8G
+  time: 10:00            # days-hours:minutes:seconds
+  # cpus_per_task: 4
+  # mem: 8G
   # gpus: 1
   # partition: batch
   # account: my-project
 
 tags:
   project: my-project
-  phase: training      # training | inference | ...
+  phase: training        # training | inference | ...
 """
 
 
@@ -40,4 +44,4 @@ def init(path: Path, force: bool) -> None:
         raise InputError.at(str(path), "exists already", "name another file, or use --force") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}") from None
-    click.echo(f"Wrote {path}. Submit it: hpcfrugal submit {path}")
+    click.echo(f"Wrote {path}, which runs as it is. Put your command into it, and: hpcfrugal submit {path}")

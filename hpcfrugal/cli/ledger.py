@@ -11,12 +11,16 @@ from pathlib import Path
 import click
 
 from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import DataError, InputError, SetupError
+from hpcfrugal.errors import DataError, HpcfrugalError, InputError, SetupError
 from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.store import BUSY_TIMEOUT_S
 from hpcfrugal.report.text import count
 from hpcfrugal.text import plain
 
 _SHOWN = 20
+
+_SHORT_S = 5.0
+"""So long a report waits for another sync."""
 
 _LOOK_BACK_NS = 60 * 86_400 * 10**9
 """Older jobs keep what is known of the grid: nobody is asked about them."""
@@ -49,10 +53,11 @@ def _progress(what: str) -> Iterator[Callable[[int, int], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    from hpcfrugal.cli.console import console
+
+    with Progress(console=console(stderr=True), transient=True) as bars:
         task = bars.add_task(what, total=None)
 
         def show(done: int, total: int) -> None:
@@ -65,18 +70,20 @@ def _on_wait() -> None:
     click.echo("another sync is at work; waiting for it", err=True)
 
 
-def _ask_slurm(spool_root: Path) -> None:
+def _ask_slurm(spool_root: Path, *, patient: bool) -> None:
     """Keep Slurm's word on unfinished jobs, and the nodes of those that are over, in the spool.
 
     The ledger can be made without it. Raises ``InputError`` where the settings say something wrong of nodes.
     """
     from hpcfrugal.backends.nodes import keep_nodes
+    from hpcfrugal.backends.slurm_cli import SHORT_S, SlurmCli
     from hpcfrugal.backends.states import refresh_states
     from hpcfrugal.idle_power import idle_powers
 
     powers = idle_powers(load_config().tables["nodes"])
+    backend = SlurmCli(None if patient else SHORT_S)
     try:
-        for line in [*refresh_states(spool_root), *keep_nodes(spool_root, powers)]:
+        for line in [*refresh_states(spool_root, backend), *keep_nodes(spool_root, powers, backend)]:
             click.echo(f"warning: {plain(line, 400)}", err=True)
     except SetupError as error:
         reason = " ".join(plain(error.message, 300).split())
@@ -93,12 +100,15 @@ def _ask_meters(spool_root: Path) -> None:
     from hpcfrugal.meters.collect import collect
     from hpcfrugal.meters.settings import configured
 
-    try:
-        meters = [one.meter for one in configured(entries).values()]
-    except InputError as error:
-        # A mistake of the site's must not keep its users from their reports; `doctor` ends with an error for it.
-        for problem in error.problems:
-            click.echo(f"warning: meters are not asked: {plain(str(problem), 300)}", err=True)
+    meters = []
+    for name, entry in entries.items():
+        try:
+            meters += [one.meter for one in configured({name: entry}).values()]
+        except InputError as error:
+            # A mistake in one must not keep users from the others, nor from their reports; `doctor` ends with an error.
+            for problem in error.problems:
+                click.echo(f"warning: meter {plain(name)} is not asked: {plain(str(problem), 300)}", err=True)
+    if not meters:
         return
     found = collect(spool_root, meters, time.time_ns())
     for line in found.troubles[:_SHOWN]:
@@ -110,12 +120,28 @@ def _ask_meters(spool_root: Path) -> None:
         )
 
 
-def sync_ledger(config: Config) -> engine.SyncResult:
-    """Bring the configured ledger up to date. Raises what ``sync`` raises."""
-    return run_sync(config.spool, config.ledger, config)
+def sync_to_read(ledger_path: Path, config: Config) -> None:
+    """Bring a ledger up to date for somebody who waits for a report of it, and does not wait long for others.
+
+    Where that cannot be, a warning says why, and what the ledger holds is there to be read. Raises what ``sync``
+    raises where it holds nothing.
+    """
+    from hpcfrugal.ledger.store import open_ledger
+
+    try:
+        run_sync(config.spool, ledger_path, config, patient=False)
+    except SetupError as error:
+        try:
+            with open_ledger(ledger_path, timeout_s=_SHORT_S) as connection:
+                holds = connection.execute("SELECT 1 FROM files LIMIT 1").fetchone() is not None
+        except HpcfrugalError:
+            raise error from None
+        if not holds:
+            raise
+        click.echo(f"warning: {plain(error.message, 400)}; this is what the ledger held before", err=True)
 
 
-def _ask_grid(spool_root: Path, ledger_path: Path, config: Config) -> None:
+def _ask_grid(spool_root: Path, ledger_path: Path, config: Config, wait_s: float) -> None:
     """Keep in the spool, and read, what the grid's intensity was when jobs drew energy."""
     import time
 
@@ -133,21 +159,25 @@ def _ask_grid(spool_root: Path, ledger_path: Path, config: Config) -> None:
     for line in found.troubles[:_SHOWN]:
         click.echo(f"warning: {plain(line, 400)}", err=True)
     if found.changed:
-        engine.sync_intensities(spool_root, ledger_path, _on_wait)
+        engine.sync_intensities(spool_root, ledger_path, _on_wait, wait_s)
 
 
-def run_sync(spool_root: Path, ledger_path: Path, config: Config, *, offline: bool = False) -> engine.SyncResult:
+def run_sync(
+    spool_root: Path, ledger_path: Path, config: Config, *, offline: bool = False, patient: bool = True
+) -> engine.SyncResult:
     """Ask Slurm and the meters, sync, then ask what the grid was like; a bar on a terminal and warnings on stderr.
 
-    ``offline``: neither meters nor providers of carbon intensities are asked.
+    ``offline``: neither meters nor providers of carbon intensities are asked. Without ``patient`` neither Slurm nor
+    another sync is waited for long.
     """
-    _ask_slurm(spool_root)
+    wait_s = BUSY_TIMEOUT_S if patient else _SHORT_S
+    _ask_slurm(spool_root, patient=patient)
     if not offline:
         _ask_meters(spool_root)
     with _progress("Reading the spool") as progress:
-        result = engine.sync(spool_root, ledger_path, progress, _on_wait)
+        result = engine.sync(spool_root, ledger_path, progress, _on_wait, wait_s)
     if not offline:
-        _ask_grid(spool_root, ledger_path, config)
+        _ask_grid(spool_root, ledger_path, config, wait_s)
     _warn(result)
     return result
 
@@ -161,6 +191,12 @@ def _warn(result: engine.SyncResult) -> None:
         click.echo(f"note: no longer in the spool, kept in the ledger: {count(len(result.vanished), 'run')}", err=True)
     if result.vanished_files:
         click.echo(f"note: no longer in the spool, kept in the ledger: {_files(result.vanished_files)}", err=True)
+    if result.skewed:
+        click.echo(
+            f"note: clocks of nodes disagree with Slurm's ({count(result.skewed, 'node')} of jobs); "
+            "`hpcfrugal ledger check` lists them",
+            err=True,
+        )
     if result.problem_files:
         click.echo(
             f"note: problems in {count(result.problem_files, 'file')}; `hpcfrugal ledger check` lists them", err=True
@@ -184,6 +220,7 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
             "files_vanished": list(result.vanished_files),
             "skipped": list(result.skipped),
             "problem_files": result.problem_files,
+            "clocks_off": result.skewed,
         }
         click.echo(json.dumps(document, indent=2))
     else:
@@ -208,12 +245,14 @@ def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: boo
 @_ledger_option
 @_json_option
 @click.option(
-    "--drop-vanished", is_flag=True, help="Also where runs or files of the ledger are no longer in the spool."
+    "--drop-vanished",
+    is_flag=True,
+    help="Also where runs or files of the ledger are no longer in the spool, or cannot be read now.",
 )
 def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, drop_vanished: bool) -> None:
     """Build the ledger anew from the spool and put it in place of the old one in one step."""
     spool, path = _paths(spool_path, ledger_path)
-    _ask_slurm(spool)
+    _ask_slurm(spool, patient=True)
     _ask_meters(spool)
     with _progress("Rebuilding the ledger") as progress:
         result = engine.rebuild(spool, path, progress, _on_wait, drop_vanished=drop_vanished)

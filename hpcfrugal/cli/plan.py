@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpcfrugal.backends.select import select
 from hpcfrugal.cli.drawing import can_print, show_series
 from hpcfrugal.config import BACKENDS, load_config
-from hpcfrugal.jobspec import load_job
+from hpcfrugal.jobspec import load_job, naming_lines
 from hpcfrugal.options import sbatch_options
 from hpcfrugal.planning.job_plan import plan_job
 from hpcfrugal.planning.words import clock, grams, line, share, span
+from hpcfrugal.submission import check_queue
 from hpcfrugal.text import printable
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.plan import Expectation, Plan
+
+
+_AT_ONCE = "with Slurm only: `submit` starts the job at once here, since this machine lets no job wait"
+
+
+def _weight(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise click.BadParameter(f"{value:g} is no weight: it has to be 0 or more.")
+    return value
 
 
 @click.command()
@@ -30,56 +42,88 @@ if TYPE_CHECKING:
     "--prices", type=click.Path(path_type=Path), help="File of prices per kWh, to weigh against carbon (--json)."
 )
 @click.option(
+    "--delay-weight",
+    type=float,
+    callback=_weight,
+    metavar="G_PER_KWH",
+    help="Name the start that is best where an hour of delay is worth so many g/kWh.",
+)
+@click.option(
+    "--price-weight",
+    type=float,
+    callback=_weight,
+    metavar="GRAMS",
+    help="The same, where a unit of money is worth so many grams; needs --prices.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object, with the choices between carbon and delay."
 )
-def plan(job: Path, backend: str | None, refresh: bool, prices: Path | None, as_json: bool) -> None:
+def plan(
+    job: Path, backend: str | None, refresh: bool, prices: Path | None, delay_weight: float | None,
+    price_weight: float | None, as_json: bool,
+) -> None:  # fmt: skip
     """Show when a job would run, and why. Submits nothing.
+
+    The weights change nothing of that: they name one of the choices.
 
     \b
     hpcfrugal plan job.yaml
     hpcfrugal plan --json job.yaml
+    hpcfrugal plan --delay-weight 5 job.yaml
     """
+    if price_weight is not None and prices is None:
+        raise click.UsageError("--price-weight needs --prices.")
     config = load_config()
     spec = load_job(job)
     slurm = select(backend, config).name != "local"
-    from hpcfrugal.planning.choices import choices, read_prices
+    from hpcfrugal.planning.choices import Weights, choice_json, choices, read_prices, weighed
 
     priced = read_prices(prices) if prices is not None else None
     queue, now = None, datetime.now(UTC)
-    if slurm and spec.schedule.queue is not None:
-        from hpcfrugal.queues.entry import Entrance
+    with naming_lines(job):
+        if not slurm:
+            check_queue(spec, config, job)
+        if slurm and spec.schedule.queue is not None:
+            from hpcfrugal.queues.entry import Entrance
 
-        entrance = Entrance(config)
-        spec, queue = entrance.enter(spec, where=str(job))
-    made = plan_job(
-        spec,
-        config,
-        now=now,
-        where=str(job),
-        slurm=slurm,
-        options=sbatch_options(spec),
-        again=refresh,
-    )
-    if queue is not None:
-        _, made = entrance.place(spec, queue, made, now, released=False)
+            entrance = Entrance(config)
+            spec, queue = entrance.enter(spec, where=str(job))
+        made = plan_job(
+            spec,
+            config,
+            now=now,
+            where=str(job),
+            slurm=slurm,
+            options=sbatch_options(spec),
+            again=refresh,
+        )
+        if queue is not None:
+            _, made = entrance.place(spec, queue, made, now, released=False)
+    if not slurm and made.action != "start-now":
+        made = replace(made, notes=(_AT_ONCE, *made.notes))
+    weighs = delay_weight is not None or price_weight is not None
+    front = choices(made, priced) if as_json or weighs else ()
+    best = weighed(front, Weights(delay_weight or 0.0, price_weight or 0.0)) if weighs else None
+    choice = None if best is None else choice_json(made, best, priced)
     if as_json:
-        click.echo(json.dumps(made.to_json() | {"choices": choices(made, priced)}, indent=2))
+        told = [choice_json(made, option, priced) for option in front]
+        if choice is not None:
+            choice |= {"delay_weight": delay_weight, "price_weight": price_weight}
+        click.echo(json.dumps(made.to_json() | {"choices": told, "choice": choice}, indent=2))
         return
-    _show(made, slurm=slurm)
+    _show(made, choice, slurm=slurm)
 
 
-def _show(plan: Plan, *, slurm: bool) -> None:
+def _show(plan: Plan, choice: dict[str, Any] | None, *, slurm: bool) -> None:
     if plan.grid is not None:
         head = f"{plan.grid.series.zone}: {plan.signal} carbon intensity in g/kWh, forecast by {plan.grid.provider}"
         click.secho(printable(head), bold=True)
         show_series(plan.grid.series, plan.runs)
-    click.secho(line(plan), bold=True)
-    rows = [*_carbon(plan.expected), *_times(plan)]
+    click.secho(line(plan) if slurm or plan.action == "start-now" else f"With Slurm: {line(plan)}", bold=True)
+    rows = [*_carbon(plan.expected), *_times(plan, slurm=slurm), *_by_weight(plan, choice)]
     wide = max(len(name) for name, _ in rows)
     for name, text in rows:
         click.echo(f"  {name:{wide}}  {printable(text)}")
-    if not slurm:
-        click.echo("note: this machine starts jobs at once; only Slurm lets them wait")
     for note in plan.notes:
         click.echo(f"note: {printable(note)}")
 
@@ -100,12 +144,21 @@ def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:
     return rows
 
 
+def _by_weight(plan: Plan, choice: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if choice is None:
+        return []
+    start = clock(datetime.fromisoformat(choice["start_at"]), plan.decided_at)
+    delay = timedelta(seconds=choice["delay_s"])
+    later = f"{span(delay)} later than at once" if delay else "at once"
+    return [("by weight", f"{start}, {later}: {_amount(choice['g_per_kwh'], choice['grams'])} by the forecast")]
+
+
 def _amount(g_per_kwh: float, mass_g: float | None) -> str:
     text = f"{g_per_kwh:.0f} g/kWh"
     return text if mass_g is None else f"{text}, {grams(mass_g)} CO{'₂' if can_print('₂') else '2'}e"
 
 
-def _times(plan: Plan) -> list[tuple[str, str]]:
+def _times(plan: Plan, *, slurm: bool) -> list[tuple[str, str]]:
     now = plan.decided_at
     rows = [("run time", f"{span(plan.duration)} ({plan.duration_source})")]
     wait = f"{span(plan.wait)} expected ({plan.wait_source})" if plan.wait is not None else "not known"
@@ -113,7 +166,7 @@ def _times(plan: Plan) -> list[tuple[str, str]]:
     for start, end in plan.segments:
         rows.append(("segment", f"{clock(start, now)} to {clock(end, now)}"))
     if plan.begin_at is not None:
-        rows.append(("given to Slurm", f"to begin at {clock(plan.begin_at, now)}"))
+        rows.append(("given to Slurm" if slurm else "with Slurm", f"to begin at {clock(plan.begin_at, now)}"))
     if plan.latest_start_at is not None:
         rows.append(("latest start", clock(plan.latest_start_at, now)))
     if plan.deadline_at is not None:

@@ -29,25 +29,6 @@ _names = click.argument("names", nargs=-1, metavar="[QUEUE]...")
 
 _RETRY_S = 30.0
 
-UNIT = """\
-# /etc/systemd/system/hpcfrugal-queue.service
-[Unit]
-Description=Plans the low-carbon queues of Slurm anew as forecasts change
-After=network-online.target slurmctld.service
-Wants=network-online.target
-
-[Service]
-ExecStart={program} queue run --every 5m
-Restart=on-failure
-RestartSec=30
-NoNewPrivileges=yes
-ProtectSystem=full
-PrivateTmp=yes
-
-[Install]
-WantedBy=multi-user.target
-"""
-
 
 @click.group(name="queue")
 def queue() -> None:
@@ -128,9 +109,9 @@ def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_jso
     that is safe.
     """
     if unit:
-        import sys
+        from hpcfrugal.cli.unit import unit as unit_text
 
-        click.echo(UNIT.format(program=os.path.abspath(sys.argv[0])), nl=False)
+        click.echo(unit_text(), nl=False)
         return
     config = load_config()
     wanted = _queues(config, names)
@@ -178,7 +159,7 @@ def _alone(config: Config, *, wait: bool) -> Iterator[None]:
     """One controller of a user at a time. A second service ends; a round from cron leaves it to the service."""
     path = data_dir() / "queue.lock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("w") as file:
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -259,9 +240,11 @@ def _job(planned: Planned, at: datetime) -> dict[str, Any]:
 def _show(one: Round, user: str | None, *, kept: bool) -> None:
     """A table of one queue: with ``kept`` the starts as they are in Slurm, else what would change."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from hpcfrugal.cli.console import console
+    from hpcfrugal.planning.words import share
 
     running = [job for job in one.jobs if not job.waits]
     used = sum(job.nodes if one.queue.unit == "nodes" else job.cpus for job in running)
@@ -289,13 +272,18 @@ def _show(one: Round, user: str | None, *, kept: bool) -> None:
             _clock(planned.was_at, one.at),
             _clock(planned.start_at, one.at) if planned.moved else "–",
             _clock(planned.latest_at, one.at),
-            "unknown" if planned.saving is None else f"{planned.saving:.0%}",
+            "unknown" if planned.saving is None else share(planned.saving),
         )
-    Console(width=None if os.isatty(1) else 120).print(table)
+    console(width=None if os.isatty(1) else 120).print(table)
 
 
 def _moved(planned: Planned, at: datetime) -> str:
-    saving = "" if planned.saving is None else f", {planned.saving:.0%} less carbon than now"
+    from hpcfrugal.planning.words import share
+
+    saving = ""
+    if planned.saving is not None:
+        word = "less" if planned.saving >= 0 else "more"
+        saving = f", {share(abs(planned.saving))} {word} carbon than now"
     return f"starts {_clock(planned.start_at, at)} instead of {_clock(planned.was_at, at)} ({planned.why}{saving})"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,23 +13,23 @@ import click
 
 from hpcfrugal.config import Config, load_config
 from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.footprints import Defaults, footprints, key_of
 from hpcfrugal.ledger.queries import DayRow, JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.report import machine, period, summary
 from hpcfrugal.report.text import iso
+from hpcfrugal.text import plain
 
 if TYPE_CHECKING:
     import sqlite3
-
-    from rich.console import Console
 
     from hpcfrugal.ledger.queries import JobRow
 
 _DEFAULT_PERIOD = "30d"
 _DETAILS_AT_MOST = 3
-_PIPE_WIDTH = 220
-_CUTS = ("job", "user", "project", "phase", "component", "day")
+_SKEWS_NAMED = 3
+_CUTS = ("job", *summary.GROUPINGS, "component", "day")
 
 
 @click.command(name="report")
@@ -42,7 +41,7 @@ _CUTS = ("job", "user", "project", "phase", "component", "day")
 @click.option("--user", metavar="NAME", help="Only jobs of this user.")
 @click.option("--project", metavar="NAME", help="Only jobs with this project in their tags.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only jobs with this tag. Repeatable.")
-@click.option("--by", default="job", metavar="WHAT", help="job, user, project, phase, component, day or tag:KEY.")
+@click.option("--by", default="job", metavar="WHAT", help=f"{', '.join(_CUTS)} or tag:KEY.")
 @click.option("--nodes", "by_node", is_flag=True, help="Nodes: what was read, what went to jobs, and the rest.")
 @click.option("--savings", "as_savings", is_flag=True, help="What timing saved, by the actual carbon intensity.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every channel of every job.")
@@ -89,10 +88,11 @@ def report(
     config = load_config()
     defaults = Defaults(config.carbon_zone, config.carbon_pue)
     path = ledger_path or config.ledger
-    if sync_first or (sync_first is None and ledger_path is None):
-        from hpcfrugal.cli.ledger import run_sync
+    synced = sync_first or (sync_first is None and ledger_path is None)
+    if synced:
+        from hpcfrugal.cli.ledger import sync_to_read
 
-        run_sync(config.spool, path, config)
+        sync_to_read(path, config)
     job = job or job_option
     since_at, until_at = _period(since, until, month, everything=job is not None)
     if by_node:
@@ -112,10 +112,12 @@ def report(
                 _whole(connection, jobs, wanted), defaults, connection, (since_at, until_at), as_json=as_json
             )
             return
+        _warn_of_clocks(connection, jobs)
         days = energy_by_day(connection, jobs) if by == "day" else []
         found = footprints(connection, jobs, defaults)
     if job is not None and not jobs:
-        raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", "run `hpcfrugal ledger sync` first")
+        hint = "`hpcfrugal status --all` lists your jobs" if synced else "run `hpcfrugal ledger sync` first"
+        raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", hint)
     summaries = [summary.summarise(row, found[key_of(row)]) for row in jobs]
     groups = _groups(summaries, days, by)
     if as_json:
@@ -123,8 +125,23 @@ def report(
     elif as_csv:
         text = machine.jobs_csv(summaries) if by == "job" else machine.groups_csv(groups, by)
         click.echo(text, nl=False)
-    else:
+    elif summaries:
         _print(summaries, groups, by, alone=job is not None)
+    else:
+        click.echo(
+            "No jobs in this period." + ("" if synced else " `hpcfrugal ledger sync` brings the ledger up to date.")
+        )
+
+
+def _warn_of_clocks(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> None:
+    """Say of which of these jobs it is not sure when they drew their energy."""
+    named = {(row.run_id, row.job_id, row.restart) for row in jobs}
+    found = [one for one in skews(connection) if (one.run_id, one.job_id, one.restart) in named]
+    for one in found[:_SKEWS_NAMED]:
+        click.echo(f"note: {plain(str(one), 200)}: its times, days and grams may be wrong", err=True)
+    if len(found) > _SKEWS_NAMED:
+        more = len(found) - _SKEWS_NAMED
+        click.echo(f"note: the same of {more} more; `hpcfrugal ledger check` lists them", err=True)
 
 
 def _refuse_beside_nodes(
@@ -172,13 +189,13 @@ def _report_savings(
         document = savings_json(found, {"since": _at(span[0]), "until": _at(span[1])})
         click.echo(json.dumps(document, indent=2, allow_nan=False))
         return
+    from hpcfrugal.cli.console import console
     from hpcfrugal.report.savings import savings_table
 
-    console = _console()
     if found:
-        console.print(savings_table(found), crop=False)
+        console().print(savings_table(found), crop=False)
     else:
-        console.print("No jobs in this period.")
+        click.echo("No jobs in this period.")
 
 
 def _report_nodes(
@@ -195,13 +212,10 @@ def _report_nodes(
         document = nodes_json(found, {"since": _at(since_at), "until": _at(until_at)})
         click.echo(json.dumps(document, indent=2, allow_nan=False))
         return
-    from hpcfrugal.report.node_tables import nodes_table
+    from hpcfrugal.cli.console import console
+    from hpcfrugal.report.node_tables import no_nodes, nodes_table
 
-    console = _console()
-    if found.nodes:
-        console.print(nodes_table(found), crop=False)
-    else:
-        console.print("No node was sampled in this period.")
+    console().print(nodes_table(found) if found.nodes else no_nodes(found), crop=False)
 
 
 def print_jobs(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
@@ -273,29 +287,16 @@ def _day_name(day_s: int) -> str:
     return f"{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=day_s):%Y-%m-%d}"
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    if hasattr(sys.stdout, "reconfigure"):
-        # A terminal that is not UTF-8 gets question marks, not a traceback.
-        sys.stdout.reconfigure(errors="replace")
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
-    return console
-
-
 def _print(summaries: Sequence[summary.JobSummary], groups: Sequence[summary.Group], by: str, *, alone: bool) -> None:
+    from hpcfrugal.cli.console import console
     from hpcfrugal.report import tables
 
-    console = _console()
+    out = console()
     totals = summary.whole(summaries)
-    if not summaries:
-        console.print("No jobs in this period. `hpcfrugal ledger sync` brings the ledger up to date.")
-    elif by != "job":
-        console.print(tables.groups_table(groups, totals, by), crop=False)
+    if by != "job":
+        out.print(tables.groups_table(groups, totals, by), crop=False)
     elif alone and len(summaries) <= _DETAILS_AT_MOST:
         for position, one in enumerate(summaries):
-            console.print(*([""] if position else []), tables.job_detail(one), sep="\n", crop=False)
+            out.print(*([""] if position else []), tables.job_detail(one), sep="\n", crop=False)
     else:
-        console.print(tables.jobs_table(summaries, totals), crop=False)
+        out.print(tables.jobs_table(summaries, totals), crop=False)

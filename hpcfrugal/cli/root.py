@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import atexit
 import gc
-import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
+from typing import Any
 
 import click
 
 from hpcfrugal import __version__
+from hpcfrugal.cli.streams import FALLBACK, ReaderGone, plain, settle
 from hpcfrugal.errors import HpcfrugalError, SetupError
 from hpcfrugal.text import printable
 
@@ -34,6 +38,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+@contextmanager
+def _reader_may_go() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
 class LazyGroup(click.Group):
     """A click group whose commands are imported when first used."""
 
@@ -47,6 +59,14 @@ class LazyGroup(click.Group):
         command = getattr(import_module(f"hpcfrugal.cli.{module}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _reader_may_go():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_may_go():
+            return super().invoke(ctx)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -86,9 +106,27 @@ def _show(error: HpcfrugalError) -> None:
 
 
 def _color() -> bool | None:
-    """False where the user wants no colour (no-color.org), else None: click then asks the terminal."""
+    """False where there is to be no colour, else None: click then asks the terminal."""
     # click reads NO_COLOR only from 8.3 on, and only within a command.
-    return False if os.environ.get("NO_COLOR") else None
+    return False if plain() else None
+
+
+def _outcome(argv: list[str] | None) -> tuple[int, Callable[[], None] | None]:
+    """Run the command: its exit code, and what is to be told of an error."""
+    try:
+        code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=_color())
+    except HpcfrugalError as error:
+        return error.exit_code, partial(_show, error)
+    except click.exceptions.Exit as error:
+        return error.exit_code, None
+    except click.ClickException as error:
+        return error.exit_code, error.show
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return SetupError.exit_code, partial(_show, SetupError(f"{where}{error.strerror or error}"))
+    except (click.Abort, KeyboardInterrupt):
+        return 130, partial(click.echo, "interrupted", err=True)
+    return (code if isinstance(code, int) else 0), None
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -97,32 +135,20 @@ def main(argv: list[str] | None = None) -> None:
     Exit codes: 0 done; 1 the job or command failed; 2 usage or bad input; 3 environment; 4 data refused.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that is not UTF-8, or a path that is not, gets question marks and no traceback.
+        # A terminal that is not UTF-8, or a path that is not, gets ASCII or question marks, and no traceback.
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors=FALLBACK)
     # Imports make many objects and hardly any garbage, and they are most of what a short command does: look for
     # garbage seldom (the default is every 700 objects), and not at all in what the interpreter tears down anyway.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
+    code = 0
     try:
-        code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=_color())
-    except HpcfrugalError as error:
-        _show(error)
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader went away (`| head`): not our failure, and the interpreter must not complain either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        where = f"{error.filename}: " if error.filename else ""
-        _show(SetupError(f"{where}{error.strerror or error}"))
-        sys.exit(SetupError.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        code, tell = _outcome(argv)
+        if tell is not None:
+            tell()
+    except (ReaderGone, BrokenPipeError):
+        pass  # the reader went away (`| head`): not our failure, and what has been done has its code
+    finally:
+        settle()
+    sys.exit(code)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcfrugal.cli.output import can_be_written, write_result
+from hpcfrugal.cli.streams import say
 from hpcfrugal.config import Config, load_config
 from hpcfrugal.errors import HpcfrugalError, InputError, SetupError
 
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON on stdout after the command's output.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout after the command's output, as a line.")
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
 @click.option("--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds a sample.")
 @click.option(
@@ -39,6 +43,9 @@ def run(
     The energy is that of the whole machine while the command ran, unless --share is given. The run is kept in
     the spool and in the ledger like a job.
 
+    With --json the last line of stdout is the JSON, where the command ends its own output with a line break, as
+    commands do, or stdout goes to a file. To have the JSON by itself in any case, use -o.
+
     \b
     hpcfrugal run -- python train.py
     hpcfrugal run --json -- make -j8
@@ -49,7 +56,7 @@ def run(
 
     config = load_config()
     powers = idle_powers(config.tables["nodes"])
-    if output is not None and not os.access(output.parent, os.W_OK | os.X_OK):
+    if output is not None and not can_be_written(output):
         # Said now, not after a run of ten hours.
         raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
     record_s = max(interval, min(10.0, interval * 10))
@@ -65,14 +72,17 @@ def run(
     )
     try:
         if trouble is not None:
-            click.echo(f"warning: this run is not kept: {trouble}", err=True)
+            say(f"warning: this run is not kept: {trouble}", err=True)
         if done.run_dir is not None:
             for line in keep_run_nodes(done.run_dir, powers):
-                click.echo(f"warning: {line}", err=True)
+                say(f"warning: {line}", err=True)
         _show(done, config, as_json=as_json, output=output, kept=trouble is None)
+    except BrokenPipeError:
+        pass  # nobody reads any more; who gave us the command still wants its exit code
     except (HpcfrugalError, OSError, ValueError) as error:
         # The command is done and its exit code is the answer, whatever became of the figures.
-        click.echo(f"error: the run cannot be reported: {error}", err=True)
+        with suppress(OSError):
+            say(f"error: the run cannot be reported: {error}", err=True)
     finally:
         if trouble is not None:
             shutil.rmtree(done.spool, ignore_errors=True)
@@ -82,24 +92,41 @@ def run(
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:
     if done.run_dir is None:
         raise SetupError("no directory to keep its samples in")
-    summary = _summary(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db")
+    summary = _summary(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
     if as_json or output is not None:
         text = json.dumps(_document(done, summary), allow_nan=False)
         if output is not None:
-            output.write_text(text + "\n", encoding="utf-8")
+            write_result(output, text)
         if as_json:
-            sys.stdout.flush()
-            click.echo(text)
+            click.echo(("\n" if _in_mid_line() else "") + text)
         return
-    from rich.console import Console
-
+    from hpcfrugal.cli.console import console
     from hpcfrugal.report import tables
 
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-    console.print(tables.job_detail(summary), crop=False)
+    console(stderr=True).print(tables.job_detail(summary), crop=False)
 
 
-def _summary(done: LocalRun, run_id: str, ledger: Path) -> JobSummary:
+def _in_mid_line() -> bool:
+    """Whether the command's output ended without a line break, as far as that can be looked up: in a file it can, what
+    went into a pipe or to a terminal is gone."""
+    try:
+        if not stat.S_ISREG(os.fstat(1).st_mode):
+            return False
+        # Opened anew, since a shell's `>` opens it for writing only.
+        with open("/proc/self/fd/1", "rb") as file:
+            at = os.lseek(1, 0, os.SEEK_CUR)
+            if not at:
+                at = file.seek(0, os.SEEK_END)  # nothing written through this descriptor, or `>>`
+            if not at:
+                return False
+            file.seek(at - 1)
+            return file.read(1) not in (b"", b"\n")
+    except OSError:
+        return False
+
+
+def _summary(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobSummary:
+    from hpcfrugal.ledger.footprints import Defaults, footprints, key_of
     from hpcfrugal.ledger.queries import JobFilter, find_jobs
     from hpcfrugal.ledger.store import open_ledger
     from hpcfrugal.ledger.sync import sync
@@ -108,17 +135,20 @@ def _summary(done: LocalRun, run_id: str, ledger: Path) -> JobSummary:
     sync(done.spool, ledger)
     with open_ledger(ledger) as connection:
         (job,) = find_jobs(connection, JobFilter(jobs=(run_id,)))
-    return summarise(job)
+        # By what is known of the grid already: nobody waits for a provider's answer here. `report` asks.
+        found = footprints(connection, [job], Defaults(config.carbon_zone, config.carbon_pue))
+    return summarise(job, found[key_of(job)])
 
 
 def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
     """The run as JSON. ``duration_s`` is the time from the first to the last reading, to which the joules belong."""
+    from hpcfrugal.report.grams import GRAM_COLUMNS
     from hpcfrugal.report.machine import job_json
 
     job = job_json(summary)
     kept = ("energy_j", "boundary", "measured_j", "modelled_j", "complete", "unknown", "coverage", "channels", "absent")
     return {
-        **{key: job[key] for key in (*kept, "usage")},
+        **{key: job[key] for key in (*kept, "usage", *GRAM_COLUMNS, "footprint")},
         "duration_s": _window_s(job["channels"]),
         "command_s": done.command_s,
         "exit_code": done.exit_code,

@@ -20,11 +20,11 @@ from hpcfrugal.live import Draw, read_draw
 from hpcfrugal.text import duration, printable
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from hpcfrugal.report.grid import Grid
 
 _ASK_S = 5.0
+_PATIENCE_S = 5.0  # for each of Slurm's answers; without one the states are those last heard of
 _RECENT = timedelta(days=7)
-_PIPE_WIDTH = 220
 _NAME_CHARS = 60
 _COLOURS = {"RUNNING": "green", "COMPLETED": "dim", "PENDING": "yellow", "FAILED": "red"}
 
@@ -38,7 +38,7 @@ class _Backends:
 
     def __call__(self, name: str) -> Backend:
         if name not in self._known:
-            self._known[name] = select(name, self._config)
+            self._known[name] = select(name, self._config, patience_s=_PATIENCE_S)
         return self._known[name]
 
 
@@ -56,9 +56,11 @@ def _elapsed_s(job: TrackedJob) -> float | None:
     started = _started(job.states)
     if started is None:
         return None
+    if not job.over:
+        return (datetime.now(UTC) - started).total_seconds()
     ends = [state.end_at for state in job.states if state.end_at]
-    until = max(ends) if job.over and ends else datetime.now(UTC)
-    return (until - started).total_seconds()
+    # One that was killed may have left no word of its end.
+    return (max(ends) - started).total_seconds() if ends else None
 
 
 def _reason(job: TrackedJob) -> str:
@@ -83,38 +85,49 @@ def _row(job: TrackedJob, draw: Draw) -> dict[str, Any]:
     }
 
 
-def _table(jobs: Sequence[TrackedJob]) -> Table:
-    from rich import box
-    from rich.table import Table
+def _table(jobs: Sequence[TrackedJob]) -> Grid:
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    # A terminal of 80 columns has room for all of this; a job of this machine has the one node.
+    from hpcfrugal.report.grid import Column, Grid
+
+    # The ids are there to be copied, so they stay whole; a job of this machine has the one node.
     with_nodes = not all(job.backend == "local" for job in jobs)
-    for column in ("Job", "Name", "State", "Elapsed", *(["Nodes"] if with_nodes else [])):
-        # Where the terminal is narrow it is the name that gives way first.
-        least = 8 if column == "Name" else None
-        table.add_column(column, no_wrap=column != "Name", overflow="ellipsis", min_width=least)
-    for column in ("CPU+DRAM", "GPU", "Node energy"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for job in jobs:
+    nodes_column = [Column("Nodes", drop=1)] if with_nodes else []
+    reasons = [_reason(job) for job in jobs]
+    reason_column = [Column("Reason", "text", drop=5)] if any(reasons) else []
+    grid = Grid(
+        (
+            Column("Job", "word"),
+            Column("Name", "text", drop=6),
+            Column("State", "word"),
+            *reason_column,
+            Column("Elapsed", drop=7),
+            *nodes_column,
+            Column("CPU+DRAM", drop=3),
+            Column("GPU", drop=2),
+            Column("Node energy", drop=4),
+        )
+    )
+    for job, reason in zip(jobs, reasons, strict=True):
         draw = read_draw(job.run_dir)
         power_w = draw.power_w if not job.over else {}
         host = [value for key, value in power_w.items() if key in {"cpu", "dram"}]
         elapsed_s = _elapsed_s(job)
         nodes = {node for state in job.states for node in state.nodes}
-        state = job.state + (f" ({reason})" if (reason := _reason(job)) else "")
-        table.add_row(
-            Text(printable(job.job_id)),
-            Text(printable(job.name[:_NAME_CHARS]), no_wrap=True),
-            Text(state, style=_COLOURS.get(job.state, "")),
-            duration(int(elapsed_s) * 10**9) if elapsed_s is not None else "–",
-            *([str(len(nodes)) if nodes else "–"] if with_nodes else []),
-            watts(sum(host) if host else None),
-            watts(power_w.get("gpu")),
-            joules(draw.total_energy_uj),
+        grid.add(
+            (
+                printable(job.job_id),
+                printable(job.name[:_NAME_CHARS]),
+                Text(printable(job.state), style=_COLOURS.get(job.state, "")),
+                *([printable(reason)] if reason_column else []),
+                duration(int(elapsed_s) * 10**9) if elapsed_s is not None else "–",
+                *([str(len(nodes)) if nodes else "–"] if with_nodes else []),
+                watts(sum(host) if host else None),
+                watts(power_w.get("gpu")),
+                joules(draw.total_energy_uj),
+            )
         )
-    return table
+    return grid
 
 
 @click.command()
@@ -136,12 +149,9 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     if not found:
         click.echo("No jobs yet. Submit one: hpcfrugal submit job.yaml")
         return
-    from rich.console import Console
+    from hpcfrugal.cli.console import console
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-    console.print(_table(found))
+    console().print(_table(found), crop=False)
 
 
 @click.command()
@@ -158,21 +168,23 @@ def watch(jobs: tuple[str, ...], interval: float) -> None:
     if not found:
         click.echo("None of your jobs waits or runs.")
         return
-    from rich.console import Console
     from rich.live import Live
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_PIPE_WIDTH)
-        console.print(_table(found))
+    from hpcfrugal.cli.console import console
+
+    out = console()
+    if not out.is_terminal or out.is_dumb_terminal or all(job.over for job in found):
+        out.print(_table(found), crop=False)
+        if all(job.over for job in found):
+            return
         while not all(job.over for job in found):
             time.sleep(max(interval, _ASK_S))
             refresh(found, backends)
-        console.print(_table(found))
+        out.print(_table(found), crop=False)
         return
     # Slurm is asked every few seconds at most, however fast the picture moves; power comes from the run directories.
     try:
-        with Live(_table(found), console=console, auto_refresh=False) as live:
+        with Live(_table(found), console=out, auto_refresh=False) as live:
             asked = time.monotonic()
             while not all(job.over for job in found):
                 time.sleep(interval)

@@ -10,8 +10,10 @@ import click
 
 from hpcfrugal.backends.base import Backend, Submitted
 from hpcfrugal.backends.select import select
+from hpcfrugal.cli.streams import say
 from hpcfrugal.config import BACKENDS, Config, load_config
 from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.jobspec import naming_lines
 from hpcfrugal.submission import Company, Prepared, not_held_to, output_path, prepare, schedule_left_out
 from hpcfrugal.submission import submit as submit_prepared
 from hpcfrugal.text import printable
@@ -51,7 +53,7 @@ def submit(
     warnings = [_warnings(job, slurm=slurm) for job in prepared]
     for job, lines in zip(prepared, warnings, strict=True):
         for line in lines:
-            click.echo(f"warning: {printable(str(job.source))}: {line}", err=True)
+            say(f"warning: {printable(str(job.source))}: {line}", err=True)
     submitted = []
     for job, lines in zip(prepared, warnings, strict=True):
         result = submit_prepared(job, chosen)
@@ -73,7 +75,8 @@ def _prepare_all(
     hint = None
     for path in jobs:
         try:
-            prepared.append(prepare(path, backend, config, start_now=start_now, queue=queue, company=company))
+            with naming_lines(path):
+                prepared.append(prepare(path, backend, config, start_now=start_now, queue=queue, company=company))
         except InputError as error:
             problems += error.problems
             hint = hint or error.hint
@@ -92,7 +95,7 @@ def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
 
 def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[str], *, as_json: bool) -> None:
     if as_json:
-        click.echo(
+        say(
             json.dumps(
                 {
                     "job_id": submitted.job_id,
@@ -107,8 +110,8 @@ def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[s
             )
         )
         return
-    click.echo(f"Submitted job {submitted.job_id} on {submitted.cluster}")
-    click.echo(f"Output: {printable(output)}")
+    say(f"Submitted job {submitted.job_id} on {submitted.cluster}")
+    say(f"Output: {printable(output)}")
     _say_plan(job, err=False)
 
 
@@ -118,6 +121,6 @@ def _say_plan(job: Prepared, *, err: bool) -> None:
         return
     from hpcfrugal.planning.words import line
 
-    click.echo(line(job.plan), err=err)
+    say(line(job.plan), err=err)
     for note in job.plan.notes:
-        click.echo(f"note: {printable(note)}", err=True)
+        say(f"note: {printable(note)}", err=True)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-
-import click
+from contextlib import suppress
 
 from hpcfrugal.backends.base import Backend, JobState, Submitted
 from hpcfrugal.cli.format import watts
+from hpcfrugal.cli.streams import say
 from hpcfrugal.config import Config
 from hpcfrugal.errors import SetupError
-from hpcfrugal.live import read_draw
+from hpcfrugal.live import read_draw, samplers_done
 from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.submission import Prepared
 from hpcfrugal.text import duration
 
 _BOOKS_S = 60.0  # for Slurm's books to follow the end records of all jobs
+_SAMPLER_LOOK_S = 0.05
 _LOOK_S = 0.25  # for an end record in the run directory: a directory listing
+_SAMPLER_S = 3.0  # for the samplers' last records: a sampler may end a moment after its job
 _DRAW_S = 1.0  # between two looks at what the nodes draw: the ends of all sample files
 _ASK_FIRST_S = 1.0
 _ASK_MOST_S = 15.0  # between two questions to Slurm: one squeue and one sacct for all jobs together
@@ -32,9 +34,9 @@ class _Progress:
         self._said: dict[str, str] = {}
         self._drawn: dict[str, tuple[float, float | None]] = {}
         if sys.stderr.isatty():
-            from rich.console import Console
+            from hpcfrugal.cli.console import console
 
-            self._status = Console(stderr=True).status("")
+            self._status = console(stderr=True).status("")
             self._status.start()
 
     def show(self, jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> None:
@@ -43,7 +45,7 @@ class _Progress:
             if self._status is not None:
                 self._status.update(self._line(job_id, job, words, states.get(job_id, [])))
             elif self._said.get(job_id) != words:
-                click.echo(f"job {job_id}: {words}", err=True)
+                say(f"job {job_id}: {words}", err=True)
             self._said[job_id] = words
 
     def _line(self, job_id: str, job: Prepared, words: str, states: list[JobState]) -> str:
@@ -92,7 +94,7 @@ def wait_for(
                     # A controller that is being restarted is no reason to lose sight of the jobs.
                     if error.message != trouble:
                         trouble = error.message
-                        click.echo(f"warning: {trouble}; still waiting", err=True)
+                        say(f"warning: {trouble}; still waiting", err=True)
                 ask_at = time.monotonic() + pause_s
                 pause_s = min(pause_s * 1.3, _ASK_MOST_S)
             if ends and time.monotonic() - ended_at > _BOOKS_S and all(_end_codes(job) for job in jobs.values()):
@@ -101,16 +103,26 @@ def wait_for(
             if not _over(jobs, states):
                 time.sleep(_LOOK_S)
     except KeyboardInterrupt:
-        click.echo("no longer waiting; the jobs go on. End them with: hpcfrugal cancel " + " ".join(jobs), err=True)
+        say("no longer waiting; the jobs go on. End them with: hpcfrugal cancel " + " ".join(jobs), err=True)
         return 130
     finally:
         progress.close()
-    _report(list(jobs), config, as_json=as_json)
+    _wait_for_samplers(list(jobs.values()))
+    with suppress(BrokenPipeError):  # the jobs' exit code is still wanted
+        _report(list(jobs), config, as_json=as_json)
     return next((code for key, job in jobs.items() if (code := _exit_code(states.get(key, []), job)) != 0), 0)
 
 
 def _over(jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> bool:
     return all(states.get(job_id) and all(state.final for state in states[job_id]) for job_id in jobs)
+
+
+def _wait_for_samplers(jobs: Sequence[Prepared]) -> None:
+    """Let the samplers write their last records, so that the report is about the whole of the jobs."""
+    sampled = [job.run_dir for job in jobs if job.spec.energy.enabled]
+    until = time.monotonic() + _SAMPLER_S
+    while not all(samplers_done(run_dir) for run_dir in sampled) and time.monotonic() < until:
+        time.sleep(_SAMPLER_LOOK_S)
 
 
 def _end_codes(job: Prepared) -> dict[str, int]:
@@ -143,8 +155,8 @@ def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
 
 
 def _report(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
-    from hpcfrugal.cli.ledger import sync_ledger
+    from hpcfrugal.cli.ledger import sync_to_read
     from hpcfrugal.cli.report import print_jobs
 
-    sync_ledger(config)
+    sync_to_read(config.ledger, config)
     print_jobs(job_ids, config, as_json=as_json)

@@ -32,9 +32,7 @@ def probe(
         time.sleep(0.05)
     ladder.sample(READ_WAIT_S)
     return {
-        "channels": [
-            {**entry.channel.header(), "readable": entry.meter.energy_uj is not None} for entry in ladder.entries
-        ],
+        "channels": [{**entry.channel.header(), "readable": entry.meter.is_reading} for entry in ladder.entries],
         "absent": [absent.header() for absent in ladder.absent],
         "gpus": [gpu.header() for gpu in ladder.gpus],
     }

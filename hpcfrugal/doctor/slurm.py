@@ -29,7 +29,7 @@ def slurm_findings() -> list[Finding]:
         cluster = slurm_cli.SlurmCli().cluster()
         findings.append(Finding("slurm", "controller", "ok", f"cluster {cluster} answers"))
     except SetupError as error:
-        advice = "ask your operator, or run on this machine: --backend local"
+        advice = "ask your operator, or run jobs on this machine: submit --backend local"
         return [*findings, Finding("slurm", "controller", "fault", error.message, advice)]
     try:
         code, _, err = commands.run(["sacct", "-X", "-n", "-j", "1"], timeout_s=_SHORT_S)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from hpcfrugal.config import Config, cache_dir, config_files, template_dirs
@@ -18,6 +20,21 @@ def _nearest(path: Path) -> Path:
     return next(parent for parent in (path, *path.parents) if parent.exists())
 
 
+def _refusal(path: Path) -> str | None:
+    """Why a directory takes no new file, or a file no other content; None where they do.
+
+    A directory is tried out, by a file without a name or one that is gone at once: permissions say nothing of a file
+    system that makes no files (/proc, for root), or has no room for one more.
+    """
+    if not path.is_dir():
+        return None if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
+    try:
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 def _place(
     subject: str, path: Path, origin: str, *, extra: str = "", private: bool = True, is_file: bool = False
 ) -> Finding:
@@ -28,8 +45,9 @@ def _place(
     if nearest.is_dir() == (is_file and nearest == path):
         wrong = "a directory" if nearest.is_dir() else "not a directory"
         return Finding("files", subject, "fault", f"{found}: {nearest} is {wrong}", "set another in config.toml")
-    if not os.access(nearest, os.W_OK | (os.X_OK if nearest.is_dir() else 0)):
-        return Finding("files", subject, "fault", f"{found}: {nearest} cannot be written", "set another in config.toml")
+    if why := _refusal(nearest):
+        what = f"{found}: {nearest} cannot be written: {why}"
+        return Finding("files", subject, "fault", what, "set another in config.toml")
     if free_b < _LITTLE_B:
         return Finding("files", subject, "gap", f"{found}: nearly full", "make room, or set another in config.toml")
     if private and path.exists() and path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():

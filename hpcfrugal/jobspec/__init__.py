@@ -5,7 +5,7 @@ from __future__ import annotations
 from hpcfrugal.jobspec.container import Container
 from hpcfrugal.jobspec.energy import Energy
 from hpcfrugal.jobspec.labels import PHASES
-from hpcfrugal.jobspec.loader import job_from_mapping, load_job
+from hpcfrugal.jobspec.loader import job_from_mapping, load_job, naming_lines
 from hpcfrugal.jobspec.model import JobSpec
 from hpcfrugal.jobspec.resources import Resources
 from hpcfrugal.jobspec.schedule import Interruptible, Schedule
@@ -22,4 +22,5 @@ __all__ = [
     "job_from_mapping",
     "job_schema",
     "load_job",
+    "naming_lines",
 ]

@@ -38,19 +38,19 @@ def _schema(kind: str | list[str], **more: object) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, **more})
 
 
-_TEXT_KINDS = ["string", "number"]
+# A job file's `name: no` is the text that stands there; an editor that reads YAML sees a truth value in it.
+_TEXT_KINDS = ["string", "number", "boolean"]
+TEXT_SCHEMA = {"type": _TEXT_KINDS, "minLength": 1}
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9P]"}
 
 Text = Annotated[str, BeforeValidator(text_of), _schema(_TEXT_KINDS)]
-Line = Annotated[str, BeforeValidator(line_of), _schema(_TEXT_KINDS, minLength=1)]
+Line = Annotated[str, BeforeValidator(line_of), WithJsonSchema(TEXT_SCHEMA)]
 Name = Annotated[str, BeforeValidator(name_of), _schema(_TEXT_KINDS, minLength=1, maxLength=MAX_NAME_CHARS)]
-FilePath = Annotated[str, BeforeValidator(path_of), _schema(_TEXT_KINDS, minLength=1)]
+FilePath = Annotated[str, BeforeValidator(path_of), WithJsonSchema(TEXT_SCHEMA)]
 Joined = Annotated[
     str,
     BeforeValidator(joined_of),
-    WithJsonSchema(
-        {"anyOf": [{"type": _TEXT_KINDS, "minLength": 1}, {"type": "array", "items": {"type": _TEXT_KINDS}}]}
-    ),
+    WithJsonSchema({"anyOf": [TEXT_SCHEMA, {"type": "array", "items": {"type": _TEXT_KINDS}}]}),
 ]
 Switch = Annotated[
     bool,
@@ -134,7 +134,7 @@ ArrayIndices = Annotated[
 Lines = Annotated[
     tuple[str, ...],
     BeforeValidator(lambda value: list_of(value, line_of)),
-    WithJsonSchema({"type": "array", "items": {"type": _TEXT_KINDS, "minLength": 1}}),
+    WithJsonSchema({"type": "array", "items": TEXT_SCHEMA}),
 ]
 Texts = Annotated[
     tuple[str, ...],

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from hpcfrugal.jobspec.fields import Fault, Faults, line_of, shown, text_of
-from hpcfrugal.jobspec.forms import Lines
+from hpcfrugal.jobspec.forms import TEXT_SCHEMA, Lines
 from hpcfrugal.jobspec.sbatch_flags import flags_of
 
 PHASES = ("training", "inference", "preprocessing", "evaluation", "simulation", "analysis")
@@ -97,8 +97,8 @@ Command = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "string", "minLength": 1},
-                {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1},
+                TEXT_SCHEMA,
+                {"type": "array", "items": TEXT_SCHEMA, "minItems": 1},
             ]
         }
     ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,30 @@ def job_from_mapping(data: Mapping[str, Any], where: str = "job") -> JobSpec:
     if job is None:
         raise InputError(placed(where, None, told))
     return job
+
+
+@contextmanager
+def naming_lines(path: Path) -> Iterator[None]:
+    """Give a later InputError about a key of the job file ``path`` (``job.yaml: resources.nodes``) the key's line."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(_with_lines(Path(path), error.problems), hint=error.hint) from error
+
+
+def _with_lines(path: Path, problems: Sequence[Problem]) -> Iterator[Problem]:
+    begin = f"{path}: "
+    source: Source | None = None
+    if any(problem.where.startswith(begin) for problem in problems):
+        try:
+            where = _name_of_file(path)
+            source = read_yaml(_decode(_read_head(path, where, MAX_FILE_BYTES), where), where)
+        except InputError:
+            pass  # a batch script, or a file that is not the same any more
+    for problem in problems:
+        key = tuple(problem.where.removeprefix(begin).split("."))
+        line = source.lines.get(key) if source is not None and problem.where.startswith(begin) else None
+        yield problem if line is None else replace(problem, where=f"{path}:{line}: {'.'.join(key)}")
 
 
 def _name_of_file(path: Path) -> str:
@@ -148,7 +174,10 @@ def _directives(raw: bytes, where: str) -> Directives:
 def _from_folder(folder: Path, text: str) -> Path:
     """A path of a job file, which starts from the file's directory; ``~`` is the user's home."""
     if text == "~" or text.startswith("~/"):
-        return Path(text).expanduser()
+        try:
+            return Path(text).expanduser()
+        except RuntimeError:
+            raise InputError.at(text, "your home directory is not known", "set HOME, or write the whole path") from None
     return folder / text
 
 

@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from hpcfrugal.jobspec.fields import Fault, Faults, Section, shown, switch_of, text_of
-from hpcfrugal.jobspec.forms import Duration, Line, Moment, Positive, Share, Switch
+from hpcfrugal.jobspec.forms import TEXT_SCHEMA, Duration, Moment, Positive, Share, Switch
 
 Policy = Literal["asap", "low-carbon", "budget"]
 POLICIES: tuple[Policy, ...] = ("asap", "low-carbon", "budget")
 Signal = Literal["average", "marginal"]
 SIGNALS: tuple[Signal, ...] = ("average", "marginal")
 
-_QUEUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# What the settings take for the name of a zone, a provider or a queue: such names become parts of file names.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # SIGKILL and SIGSTOP can't be caught, so no checkpoint could follow them.
 _CATCHABLE = {name.name.removeprefix("SIG") for name in signals.Signals} - {"KILL", "STOP"}
 
@@ -30,10 +31,10 @@ def _one_of(value: object, choices: tuple[str, ...]) -> str:
     return word
 
 
-def _queue_of(value: object) -> str:
+def _named(value: object, what: str) -> str:
     text = text_of(value, limit=1024)
-    if not _QUEUE.fullmatch(text):
-        raise ValueError(f"{shown(value)} is not a queue's name; letters, digits, `_`, `.` and `-` are taken")
+    if not _NAME.fullmatch(text):
+        raise ValueError(f"{shown(value)} is not {what}; letters, digits, `_`, `.` and `-` are taken, at most 64")
     return text
 
 
@@ -63,6 +64,10 @@ def _interruptible_of(value: Any) -> Any:
 SignalName = Annotated[
     str, BeforeValidator(_signal_name_of), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
 ]
+
+
+Zone = Annotated[str, BeforeValidator(lambda value: _named(value, "a zone's name")), WithJsonSchema(TEXT_SCHEMA)]
+QueueName = Annotated[str, BeforeValidator(lambda value: _named(value, "a queue's name")), WithJsonSchema(TEXT_SCHEMA)]
 
 
 class Interruptible(Section):
@@ -117,7 +122,7 @@ class Schedule(Section):
     earliest: Moment | None = Field(
         default=None, description="Moment before which the job does not start.", examples=["2026-05-30T20:00"]
     )
-    zone: Line | None = Field(
+    zone: Zone | None = Field(
         default=None, description="Grid zone, in the words of the provider.", examples=["FR", "GB"]
     )
     signal: Annotated[Signal, BeforeValidator(lambda v: _one_of(v, SIGNALS))] | None = Field(
@@ -133,7 +138,7 @@ class Schedule(Section):
         description="Refuse the job, instead of starting it now, where no forecast is to be had.",
         examples=[True],
     )
-    queue: Annotated[str, BeforeValidator(_queue_of), WithJsonSchema({"type": "string"})] | None = Field(
+    queue: QueueName | None = Field(
         default=None, description="Low-carbon queue of the site to wait in.", examples=["green"]
     )
     interruptible: Annotated[

@@ -8,6 +8,7 @@ from typing import Any
 from hpcfrugal.jobspec.container import Container
 from hpcfrugal.jobspec.energy import Energy
 from hpcfrugal.jobspec.fields import Section
+from hpcfrugal.jobspec.forms import TEXT_SCHEMA
 from hpcfrugal.jobspec.model import JobSpec
 from hpcfrugal.jobspec.resources import Resources
 from hpcfrugal.jobspec.schedule import Interruptible, Schedule
@@ -15,7 +16,6 @@ from hpcfrugal.jobspec.schedule import Interruptible, Schedule
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _SWITCH = {"enum": [True, False, "on", "off", "yes", "no", "true", "false"]}
-_ONE_TEXT = {"type": "string", "minLength": 1}
 _SECTIONS: tuple[type[Section], ...] = (Container, Energy, Interruptible, Resources, Schedule)
 
 
@@ -24,7 +24,7 @@ def job_schema() -> dict[str, Any]:
     # The types' own schemas are shared objects, so the changes below are made on a copy.
     schema = copy.deepcopy(JobSpec.model_json_schema(mode="validation"))
     schema["properties"].pop("directives")
-    _finish(schema, JobSpec, {"energy": _SWITCH, "container": _ONE_TEXT, "modules": _ONE_TEXT})
+    _finish(schema, JobSpec, {"energy": _SWITCH, "container": TEXT_SCHEMA, "modules": TEXT_SCHEMA})
     for section in _SECTIONS:
         short_forms = {"interruptible": _SWITCH} if section is Schedule else {}
         _finish(schema["$defs"][section.__name__], section, short_forms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from hpcfrugal.ledger.derive import NodeAccount
+from hpcfrugal.ledger.account import NodeAccount
 from hpcfrugal.ledger.jobs import insert
 
 
@@ -50,6 +50,7 @@ def write_channels(
                 "max_w": channel.max_w,
                 "resets": channel.resets,
                 "gaps": channel.gaps,
+                "unread_ns": channel.unread_ns,
             },
         )
         connection.executemany(

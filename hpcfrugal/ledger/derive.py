@@ -8,107 +8,38 @@ clock plus the time since boot that has passed, so a step of the wall clock move
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import JobUse, NodeInterval, job_share, kind_of
-from hpcfrugal.accounting.buckets import Bucket, Interval, fill
+from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.model import TdpTable
 from hpcfrugal.accounting.series import Series
-from hpcfrugal.ledger.modelled import ModelledSeries, model_cpu, model_dram, model_gpu
+from hpcfrugal.ledger.account import ChannelAccount, NodeAccount
+from hpcfrugal.ledger.fallbacks import fall_back, unknowns
 from hpcfrugal.ledger.readings import (
     Allocation,
-    ChannelKey,
     allocation,
     channel_keys,
+    falls_in,
     idle_series,
     points,
     read_between,
+    stops,
     usable,
     wall_of,
 )
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.samples import Record, Segment
 
-_COMPONENTS = ("cpu", "dram")
-"""Components that every node has; ``gpu`` joins them where the job holds one."""
-
 SHARED_GPU = "a shared GPU: the job's part is not known"
 """Why a GPU of which the job holds a part has no energy, neither read nor modelled."""
 
+STOPPED = "the job may have been stopped for a time: what the node drew then is not known to be its own"
+"""Why a node that the job has alone is not all of it the job's: while Slurm suspends it, others run on its CPUs."""
+
 IDLE_TOO_HIGH = "the idle power in the settings is not below what was read: all of it counts as idle energy"
 """Why the CPU time of the jobs has no part in their shares. The figure may be another sensor's, or wrong."""
-
-_NO_TIME = ModelledSeries("none", "no time has passed between records")
-
-
-@dataclass(slots=True)
-class ChannelAccount:
-    """Sums of one channel over all segments of one node.
-
-    ``idle_power`` says with which figure, and ``idle_uj`` is how much of the job's energy is its part of the node's
-    idle energy; both are None where none is included.
-    """
-
-    key: ChannelKey
-    quality: str
-    boundary: str
-    scope: str
-    counted: bool
-    attribution: str
-    detail: str | None = None
-    gpu_uuid: str | None = None
-    inputs: str | None = None
-    idle_power: str | None = None
-    idle_uj: int | None = None
-    reason: str | None = None
-    errors: int = 0
-    max_w: float | None = None
-    resets: int | None = None
-    gaps: int | None = None
-    job: list[Interval] = field(default_factory=list)
-    node: list[Interval] = field(default_factory=list)
-    first: tuple[int, int] | None = None
-    last: tuple[int, int] | None = None
-
-    @property
-    def energy_uj(self) -> int | None:
-        """The job's energy; None where no time stands behind it."""
-        return _known(self.job)
-
-    @property
-    def node_energy_uj(self) -> int | None:
-        """The energy as read, before attribution."""
-        return _known(self.node)
-
-    @property
-    def measured_ns(self) -> int:
-        return sum(interval.measured_ns for interval in self.job)
-
-    def buckets(self) -> dict[int, Bucket]:
-        """Energy by bucket; empty where no time stands behind the sums."""
-        job = self.job if self.energy_uj is not None else []
-        node = self.node if self.node_energy_uj is not None else []
-        return fill(job, node)
-
-    def seen(self, first: tuple[int, int], last: tuple[int, int]) -> None:
-        """Note the (boottime, wall) of the first and last reading of a segment."""
-        self.first = self.first or first
-        self.last = last
-
-
-@dataclass(frozen=True, slots=True)
-class NodeAccount:
-    """All of one file, and what in it could not be used."""
-
-    channels: tuple[ChannelAccount, ...]
-    problems: tuple[str, ...]
-
-
-def _known(intervals: Sequence[Interval]) -> int | None:
-    if not any(interval.measured_ns for interval in intervals):
-        return None
-    return sum(interval.energy_uj for interval in intervals)
 
 
 def derive(
@@ -117,12 +48,13 @@ def derive(
     """Account for the job on one node, of which ``facts`` were kept when the job was over."""
     accounts: dict[str, ChannelAccount] = {}
     problems: list[str] = []
+    sampled_ns = sum(_elapsed_ns(segment) for segment in segments)
     for segment in segments:
         speaking = _measured(segment, facts, accounts, problems)
         if _elapsed_ns(segment) > 0:
-            _fallbacks(_as_held(segment, facts), speaking, accounts, cpu_table, gpu_table)
+            fall_back(_as_held(segment, facts), speaking, accounts, (cpu_table, gpu_table), sampled_ns)
     if segments:
-        _unknowns(segments[-1], accounts)
+        unknowns(segments[-1], accounts)
     for account in accounts.values():
         if account.counted and account.energy_uj is None and _replaced(account, accounts):
             account.counted = False
@@ -150,7 +82,7 @@ def _elapsed_ns(segment: Segment) -> int:
 
 def _replaced(account: ChannelAccount, accounts: dict[str, ChannelAccount]) -> bool:
     """Whether a model stands in for this channel, which then must not count as a gap."""
-    if account.reason == SHARED_GPU:
+    if account.reason == SHARED_GPU or account.is_part:
         return False
     return any(
         other.attribution == "model"
@@ -160,14 +92,6 @@ def _replaced(account: ChannelAccount, accounts: dict[str, ChannelAccount]) -> b
     )
 
 
-def _unknowns(segment: Segment, accounts: dict[str, ChannelAccount]) -> None:
-    """A channel of unknown energy for each component that no channel speaks for."""
-    expected = [*_COMPONENTS, *(["gpu"] if segment.header.gpus else [])]
-    for component in expected:
-        if not any(item.key.component == component and item.counted for item in accounts.values()):
-            _add_series(segment, accounts, component, component, _NO_TIME, None)
-
-
 def _measured(
     segment: Segment, facts: NodeFacts | None, accounts: dict[str, ChannelAccount], problems: list[str]
 ) -> set[int]:
@@ -175,6 +99,7 @@ def _measured(
     header = segment.header
     held = allocation(segment, facts)
     idles = idle_series(segment, facts)
+    stopped = stops(segment) if held.exclusive else []
     speaking: set[int] = set()
     for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
         attribution = kind_of(channel.component, channel.scope, held.exclusive)
@@ -203,12 +128,19 @@ def _measured(
         account.seen(*((at_ns, wall_of(segment, at_ns)) for at_ns in (found[0].boottime_ns, found[-1].boottime_ns)))
         whole = [read_between(segment, index, old, new) for old, new in pairwise(found)]
         account.node.extend(whole)
+        if _elapsed_ns(segment) > 0 and not any(interval.measured_ns for interval in whole):
+            errors = segment.records[-1].errors[index]
+            account.reason = account.reason or (f"read error {errors} times" if errors else "its counter stands still")
         shares: list[Interval] | None = whole
         if attribution == "none":
             account.reason = SHARED_GPU
             continue
         if attribution == "exclusive":
             account.inputs = held.alone
+            inside = [falls_in(old.boottime_ns, new.boottime_ns, stopped) for old, new in pairwise(found)]
+            if any(inside):
+                account.reason = STOPPED
+                shares = [interval for interval, stops_here in zip(whole, inside, strict=True) if not stops_here]
         if attribution == "cpu-share":
             shares = _take_share(segment, index, found, account, held, (idles[index], facts))
         if shares is None:
@@ -314,73 +246,3 @@ def _inputs(idle_power: str | None, held: Allocation, *, lies_within: bool) -> s
         return f"{dynamic} of what is above the idle power of {idle_power}; no idle energy: the job's CPUs are unknown"
     above = f"{dynamic} of what is above the idle power of {idle_power}"
     return f"{above}; {held.cpus} of {held.node_cpus} CPUs' part of the idle energy"
-
-
-def _fallbacks(
-    segment: Segment,
-    speaking: set[int],
-    accounts: dict[str, ChannelAccount],
-    cpu_table: TdpTable,
-    gpu_table: TdpTable,
-) -> None:
-    """Model what the segment did not measure; what cannot be modelled either is unknown, with its reason."""
-    header = segment.header
-    measured = [channel for index, channel in enumerate(header.channels) if index in speaking and channel.counted]
-    for component in _COMPONENTS:
-        if not any(channel.component == component for channel in measured):
-            series = model_cpu(segment, cpu_table) if component == "cpu" else model_dram(segment)
-            _add_series(segment, accounts, component, component, series, None)
-    # A GPU that the job holds a part of is not modelled as if it held all of it.
-    uuids = {
-        channel.gpu_uuid
-        for index, channel in enumerate(header.channels)
-        if channel.counted and channel.component == "gpu" and (index in speaking or channel.scope == "node")
-    }
-    for position, gpu in enumerate(header.gpus):
-        # A channel without a UUID speaks for all GPUs of the job.
-        if None not in uuids and gpu.uuid not in uuids:
-            domain = f"gpu-{position if gpu.index is None else gpu.index}"
-            _add_series(segment, accounts, "gpu", domain, model_gpu(segment, gpu, gpu_table), gpu.uuid)
-
-
-def _add_series(
-    segment: Segment,
-    accounts: dict[str, ChannelAccount],
-    component: str,
-    domain: str,
-    series: ModelledSeries,
-    gpu_uuid: str | None,
-) -> None:
-    known = bool(series.intervals)
-    key = ChannelKey(component, domain, series.source if known else "none")
-    account = accounts.setdefault(
-        str(key),
-        ChannelAccount(
-            key=key,
-            quality="modelled" if known else "unknown",
-            boundary="components",
-            scope="job",
-            counted=True,
-            attribution="model" if known else "none",
-            gpu_uuid=gpu_uuid,
-        ),
-    )
-    account.inputs = account.inputs or (series.inputs if known else None)
-    account.reason = account.reason or _why(segment, component, None if known else series.inputs)
-    if known:
-        account.job.extend(series.intervals)
-        first, last = segment.header, segment.records[-1]
-        account.seen((first.boottime_ns, first.wall_ns), (last.boottime_ns, wall_of(segment, last.boottime_ns)))
-
-
-def _why(segment: Segment, component: str, unknown_because: str | None) -> str:
-    """Why nothing better was used, from what the sidecar reported."""
-    absent = (f"{item.source}: {item.reason}" for item in segment.header.absent if item.component == component)
-    reasons = list(dict.fromkeys(absent))
-    if any(channel.component == component and channel.counted for channel in segment.header.channels):
-        reasons.append("a sensor was found but gave no usable reading")
-    elif not reasons:
-        reasons.append("no sensor reported")
-    if unknown_because is not None:
-        reasons.append(f"model: {unknown_because}")
-    return "; ".join(reasons)

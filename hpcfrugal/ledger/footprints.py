@@ -10,15 +10,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.accounting.footprint import Level, Levels, Piece, Source, Tally, layered, tallies, total
+from hpcfrugal.carbon.instants import instant_us
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.carbon.used import Used
 from hpcfrugal.data.electricity import yearly_mean
-from hpcfrugal.ledger.intensity import intensities, intensity_providers
-from hpcfrugal.ledger.plans import PlanRow, plan_of
-from hpcfrugal.ledger.queries import JobRow
+from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
+from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_put_off
+from hpcfrugal.ledger.queries import JobRow, exact_sum, summed
 
 DAY_NS = 86_400 * 10**9
 
@@ -81,7 +83,7 @@ def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[Piece, ...]:
     ]
     first_ns, last_ns = min((first for first, _ in spans), default=0), max((last for _, last in spans), default=0)
     rows = connection.execute(
-        "SELECT e.bucket_start_s, c.component, c.quality, sum(e.energy_uj)"
+        f"SELECT e.bucket_start_s, c.component, c.quality, {exact_sum('e.energy_uj', 'energy_uj')}"
         " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
         " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
         " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
@@ -89,23 +91,24 @@ def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[Piece, ...]:
         key_of(job),
     )
     pieces = []
-    for bucket_s, component, quality, energy_uj in rows:
+    for bucket_s, component, quality, high, low in rows:
         bucket_ns = bucket_s * 10**9
         start_ns, end_ns = max(bucket_ns, first_ns), min(bucket_ns + BUCKET_NS, last_ns)
         if start_ns > end_ns:
             start_ns, end_ns = bucket_ns, bucket_ns + BUCKET_NS
-        pieces.append(Piece(start_ns, end_ns, energy_uj, component, quality))
+        pieces.append(Piece(start_ns, end_ns, summed(high, low), component, quality))
     return tuple(pieces)
 
 
 def levels_of(series: CarbonSeries) -> Levels:
-    """A series of intensities for accounting; gaps are left out."""
+    """A series of intensities for accounting; gaps, and what a model put after its end, are left out."""
     edges = series.edges_us
+    last_us = edges[-1] if series.assumed_from is None else instant_us(series.assumed_from)
     return Levels(
         [
-            Level(edges[index] * 1000, edges[index + 1] * 1000, value, settled=False)
+            Level(edges[index] * 1000, min(edges[index + 1], last_us) * 1000, value, settled=False)
             for index, value in enumerate(series.values)
-            if value is not None
+            if value is not None and edges[index] < last_us
         ]
     )
 
@@ -125,6 +128,15 @@ class Intensities:
             rows = intensities(self.connection, *key)
             self._levels[key] = Levels([Level(row.start_ns, row.end_ns, row.g_per_kwh, row.settled) for row in rows])
         return self._levels[key]
+
+    def never_ns(self, zone: str, signal: str, provider: str, spans: Sequence[tuple[int, int]]) -> int:
+        """How much of ``spans`` one provider has no figure of and will have none."""
+        gaps = settled_gaps(self.connection, zone, signal, provider)
+        return sum(
+            max(0, min(gap_end_ns, end_ns) - max(gap_start_ns, start_ns))
+            for start_ns, end_ns in spans
+            for gap_start_ns, gap_end_ns in gaps
+        )
 
     def best_provider(self, zone: str, preferred: str | None, spans: Sequence[tuple[int, int]]) -> str | None:
         """Whose actual average figures to use: those of ``preferred`` where there are any, else the most."""
@@ -188,9 +200,9 @@ def _layers(
 
 
 def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[Used]:
-    """When jobs that started since ``since_ns`` used energy, and when they would have in their counterfactual."""
+    """When jobs that started since ``since_ns`` used energy, and when those put off would have had they not been."""
     rows = connection.execute(
-        "SELECT run_id, job_id, runs.zone, runs.plan, elapsed_ns,"
+        "SELECT run_id, job_id, array_job_id, started_wall_ns, runs.zone, runs.plan, elapsed_ns,"
         " min(first_wall_ns) AS first_ns, max(last_wall_ns) AS last_ns"
         " FROM jobs JOIN runs USING (run_id) JOIN channels USING (run_id, job_id, restart)"
         " WHERE started_wall_ns >= ? AND counted AND last_wall_ns IS NOT NULL"
@@ -198,9 +210,12 @@ def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int
         (since_ns,),
     ).fetchall()
     elapsed: dict[tuple[str, str], int] = {}
+    started: dict[tuple[str, str], int] = {}
+    times = cache(partial(run_times, connection))
     for row in rows:
         key = (row["run_id"], row["job_id"])
         elapsed[key] = elapsed.get(key, 0) + (row["elapsed_ns"] or row["last_ns"] - row["first_ns"])
+        started[key] = min(started.get(key, row["started_wall_ns"]), row["started_wall_ns"])
     for row in rows:
         zone = row["zone"] or defaults.zone
         if zone is None:
@@ -213,7 +228,11 @@ def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int
             continue
         if not average:
             yield Used(plan.zone, plan.signal, plan.provider, *span)
-        start_ns = plan.counterfactual_ns
+        run = times(row["run_id"])
+        if not was_put_off(plan, run):
+            continue
+        in_array = row["array_job_id"] is not None
+        start_ns = counterfactual_start(plan, run, started[row["run_id"], row["job_id"]], in_array=in_array)
         if start_ns is not None:
             # Samplers may start before their job by Slurm's clock, and outlive it, by moments.
             length_ns = elapsed.pop((row["run_id"], row["job_id"]), 0) + BUCKET_NS

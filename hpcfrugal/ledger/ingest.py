@@ -10,16 +10,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hpcfrugal import data
+from hpcfrugal.accounting.buckets import Interval, parts
+from hpcfrugal.ledger.account import NodeAccount
 from hpcfrugal.ledger.channels import write_channels
 from hpcfrugal.ledger.derive import derive, derive_meter
 from hpcfrugal.ledger.jobs import content_of, facts_of, insert, write_jobs
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.segments import segment_row
+from hpcfrugal.ledger.unread import note_unread
 from hpcfrugal.spool.documents import (
     NodeFacts,
     RunDocument,
@@ -30,7 +33,7 @@ from hpcfrugal.spool.documents import (
     read_slurm,
     read_submitted,
 )
-from hpcfrugal.spool.fields import clean_text
+from hpcfrugal.spool.fields import MAX_INT, clean_text
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
 from hpcfrugal.spool.reading import FileState, Refused, Unreadable, refusal
 from hpcfrugal.spool.samples import Segment, read_samples
@@ -42,6 +45,12 @@ _METERED = {
     "absent": ("source", f"{METER_DOMAIN}{{}}"),
 }
 """By which column, and which form of it, the rows of a meter are told from the sampler's."""
+
+_MOST_ROWS = 20_000
+_BYTES_A_ROW = 8
+"""A file may have rows of energy between its readings in proportion to its size, and these beside them. What a record
+says of a channel takes 20 bytes and more and comes each 300 s or sooner, so a file of the sampler has less than half as
+many; in a sleep of any length a node of twenty channels has 6000."""
 
 _READ = frozenset({"run", "submitted", "end", "slurm", "nodes", "samples", "meter", "log"})
 
@@ -62,7 +71,7 @@ def _look(run: RunDir) -> tuple[int, list[_Seen]]:
     seen = []
     for name, parsed in run.names():
         if parsed is None or parsed.kind not in _READ:
-            if parsed is not None or not name.endswith((".json", ".jsonl")):
+            if parsed is not None or not name.endswith((".json", ".jsonl", ".meter")):
                 continue
             parsed = ParsedName("log")
         try:
@@ -72,6 +81,9 @@ def _look(run: RunDir) -> tuple[int, list[_Seen]]:
         reason = refusal(status, owner_uid)
         if reason is None and parsed.kind == "log" and parsed.job is None:
             reason = "its name is not one of the spool"
+        if parsed.node is not None and parsed.node != _node(parsed):
+            # Two of them would be one in the ledger.
+            reason = "the name of its node is not UTF-8"
         seen.append(_Seen(name, parsed, FileState.of(status), reason))
     return owner_uid, seen
 
@@ -130,7 +142,7 @@ def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
         try:
             taken = _take_whole(connection, run, owner_uid, file)
         except Unreadable as unreadable:
-            _note_unread(connection, run.run_id, file, str(unreadable))
+            note_unread(connection, _known_of(run.run_id, file), str(unreadable))
             continue
         files_read += file.refused is None
         _note(connection, run.run_id, file, taken)
@@ -190,6 +202,7 @@ def _run_document(
             "tags": json.dumps(document.tags, sort_keys=True),
             "zone": document.zone,
             "pue": document.pue,
+            "sampled": document.sampled,
             "plan": plan_column(document.plan),
         },
     )
@@ -212,23 +225,22 @@ class _Taken:
 
 
 def _note(connection: sqlite3.Connection, run_id: str, file: _Seen, taken: _Taken) -> None:
-    job, name = file.parsed.job, clean_text(file.name)
-    insert(
-        connection,
-        "files",
-        {
-            "run_id": run_id,
-            "name": name,
-            "kind": file.parsed.kind,
-            "job_id": job.job_id if job else None,
-            "restart": job.restart if job else None,
-            "node": _node(file.parsed),
-            "accepted": int(taken.accepted),
-            "problems": json.dumps(list(taken.problems)),
-            "content": taken.content,
-        },
-    )
+    said = {"accepted": int(taken.accepted), "problems": json.dumps(list(taken.problems)), "content": taken.content}
+    insert(connection, "files", {**_known_of(run_id, file), **said})
     _note_state(connection, run_id, file.name, taken.state)
+
+
+def _known_of(run_id: str, file: _Seen) -> dict[str, Any]:
+    """What the name of a file tells of it."""
+    job = file.parsed.job
+    return {
+        "run_id": run_id,
+        "name": clean_text(file.name),
+        "kind": file.parsed.kind,
+        "job_id": job.job_id if job else None,
+        "restart": job.restart if job else None,
+        "node": _node(file.parsed),
+    }
 
 
 def _note_state(connection: sqlite3.Connection, run_id: str, name: str, state: FileState) -> None:
@@ -241,63 +253,52 @@ def _node(parsed: ParsedName) -> str | None:
     return None if parsed.node is None else clean_text(parsed.node)
 
 
-def _note_unread(connection: sqlite3.Connection, run_id: str, file: _Seen, problem: str) -> None:
-    """Of a file that could not be read what the ledger had of it stays, and the next sync tries again."""
-    key = (run_id, clean_text(file.name))
-    before = connection.execute("SELECT accepted FROM files WHERE run_id = ? AND name = ?", key).fetchone()
-    if before is None:
-        _note(connection, run_id, file, _Taken([problem], file.state, accepted=False))
-    else:
-        said = [f"{problem}; what it said before counts" if before["accepted"] else problem]
-        connection.execute("UPDATE files SET problems = ? WHERE run_id = ? AND name = ?", (json.dumps(said), *key))
-    connection.execute("DELETE FROM file_states WHERE run_id = ? AND name = ?", key)
-
-
 def _take_whole(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
-    """Read one file, or leave all as it was. Raises ``Unreadable``."""
+    """Read one file, or leave all as it was. Of one that does not count no row stays. Raises ``Unreadable``."""
+    job = file.parsed.job
     connection.execute("SAVEPOINT file")
     try:
-        taken = _take(connection, run, owner_uid, file)
-    except Unreadable:
-        connection.execute("ROLLBACK TO file")
-        raise
+        if file.parsed.kind in ("samples", "meter") and job is not None:
+            _clear_node(connection, run.run_id, job, _node(file.parsed), file.parsed.meter)
+        connection.execute("SAVEPOINT rows")
+        try:
+            return _take(connection, run, owner_uid, file)
+        except Unreadable:
+            connection.execute("ROLLBACK TO file")
+            raise
+        except (Refused, OverflowError) as error:
+            connection.execute("ROLLBACK TO rows")
+            why = str(error) if isinstance(error, Refused) else "holds a number larger than there can be"
+            return _Taken([why], file.state, accepted=False)
     finally:
         connection.execute("RELEASE file")
-    return taken
 
 
 def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
-    """Read one file; a sample file into its tables."""
+    """Read one file; a sample file into its tables, whose old rows are gone. Raises ``Refused``."""
     path, job = run.path / file.name, file.parsed.job
-    if file.parsed.kind in ("samples", "meter") and job is not None:
-        _clear_node(connection, run.run_id, job, _node(file.parsed), file.parsed.meter)
-    try:
-        if file.refused is not None:
-            raise Refused(file.refused)
-        if file.parsed.kind == "submitted":
-            submitted, state, problems = read_submitted(path, owner_uid)
-            return _Taken(problems, state, content_of(submitted))
-        if job is None:
-            raise Refused("its name is not one of the spool")
-        if file.parsed.kind == "end":
-            end, state, problems = read_end(path, owner_uid, job)
-            return _Taken(problems, state, content_of(end))
-        if file.parsed.kind == "slurm":
-            slurm, state, problems = read_slurm(path, owner_uid, job)
-            return _Taken(problems, state, content_of(slurm))
-        if file.parsed.kind == "nodes":
-            nodes, state, problems = read_nodes(path, owner_uid, job)
-            return _Taken(problems, state, content_of(nodes))
-        if file.parsed.kind == "log":
-            line, state = read_log(path, owner_uid)
-            return _Taken([], state, content_of(line))
-        if file.parsed.kind == "meter":
-            return _take_meter(connection, run, owner_uid, file, job)
-        return _take_samples(connection, run, owner_uid, file, job)
-    except Unreadable:
-        raise
-    except Refused as refused:
-        return _Taken([str(refused)], file.state, accepted=False)
+    if file.refused is not None:
+        raise Refused(file.refused)
+    if file.parsed.kind == "submitted":
+        submitted, state, problems = read_submitted(path, owner_uid)
+        return _Taken(problems, state, content_of(submitted))
+    if job is None:
+        raise Refused("its name is not one of the spool")
+    if file.parsed.kind == "end":
+        end, state, problems = read_end(path, owner_uid, job)
+        return _Taken(problems, state, content_of(end))
+    if file.parsed.kind == "slurm":
+        slurm, state, problems = read_slurm(path, owner_uid, job)
+        return _Taken(problems, state, content_of(slurm))
+    if file.parsed.kind == "nodes":
+        nodes, state, problems = read_nodes(path, owner_uid, job)
+        return _Taken(problems, state, content_of(nodes))
+    if file.parsed.kind == "log":
+        line, state = read_log(path, owner_uid)
+        return _Taken([], state, content_of(line))
+    if file.parsed.kind == "meter":
+        return _take_meter(connection, run, owner_uid, file, job)
+    return _take_samples(connection, run, owner_uid, file, job)
 
 
 def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None, meter: str | None) -> None:
@@ -322,9 +323,16 @@ def _take_samples(connection: sqlite3.Connection, run: RunDir, owner_uid: int, f
     node = _node(file.parsed)
     others = sorted({segment.header.node for segment in samples.segments} - {node})
     problems.extend(f"header says node {other[:80]!r}" for other in others)
+    headers = [segment.header for segment in samples.segments]
+    said = [channel.domain for header in headers for channel in header.channels]
+    said += [item.source for header in headers for item in header.absent]
+    # They would be taken for rows of a meter's file.
+    if any(name.startswith(METER_DOMAIN) for name in said):
+        raise Refused(f"says something that only a meter's file may, beginning with {METER_DOMAIN!r}")
     facts = facts_of(connection, run.run_id, job, node)
     account = derive(samples.segments, data.cpu_tdp(), data.gpu_tdp(), facts)
     problems.extend(account.problems)
+    _bound(account, samples.state)
     key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
     _write_segments(connection, key, samples.segments, facts)
     write_channels(connection, key, account)
@@ -348,11 +356,31 @@ def _take_meter(connection: sqlite3.Connection, run: RunDir, owner_uid: int, fil
         raise Refused("says something else than what its meter read of the node")
     account = derive_meter(samples.segments, facts_of(connection, run.run_id, job, node))
     problems.extend(account.problems)
+    _bound(account, samples.state)
     key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
     # Without a sampler beside it a meter's file counts time from the job's start, not from the node's boot.
     write_channels(connection, key, account, since_boot=all(header.boot_id is not None for header in headers))
     _write_absent(connection, key, absent)
     return _Taken(problems, samples.state)
+
+
+def _bound(account: NodeAccount, state: FileState) -> None:
+    """Raise ``Refused`` for what each record may say and all of them together may not, or for too little told of
+    too much time: every row of energy costs the ledger a hundred bytes.
+    """
+    for channel in account.channels:
+        sums = (channel.energy_uj, channel.node_energy_uj, channel.idle_uj, channel.measured_ns, channel.unread_ns)
+        counts = (channel.errors, channel.resets, channel.gaps)
+        if any(value is not None and value > MAX_INT for value in (*sums, *counts)):
+            raise Refused(f"says more of {str(channel.key)[:80]} than there can be")
+    # What two neighbouring readings add to the rows that each of them has anyway.
+    between = sum(max(_crossed(channel.job), _crossed(channel.node)) for channel in account.channels)
+    if between > _MOST_ROWS + state.size // _BYTES_A_ROW:
+        raise Refused("says too little of too much time: its records are too far apart")
+
+
+def _crossed(intervals: Iterable[Interval]) -> int:
+    return sum(parts(interval.start_ns, interval.end_ns) - 1 for interval in intervals)
 
 
 def _write_segments(

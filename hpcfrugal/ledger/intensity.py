@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.ledger.jobs import insert
+from hpcfrugal.ledger.unread import note_unread
 from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
 from hpcfrugal.spool.layout import INTENSITY_DIR
-from hpcfrugal.spool.reading import FileState, Refused, refusal
+from hpcfrugal.spool.reading import FileState, Refused, Unreadable, refusal
 
 OWNER = INTENSITY_DIR
 """Stands in ``files`` and ``file_states`` where those of runs have their run id; no run id looks like it."""
@@ -54,18 +55,22 @@ def take_intensities(connection: sqlite3.Connection, spool_root: Path, skipped: 
 
 def _take(connection: sqlite3.Connection, path: Path, status: os.stat_result, owner_uid: int) -> None:
     name, state, problems = _name(path), FileState.of(status), []
-    connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
     try:
         reason = refusal(status, owner_uid)
         if reason is not None:
             raise Refused(reason)
         file, state = read_intensities(path, owner_uid)
+        connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
         for known in file.intervals:
             row = {"zone": file.source.zone, "signal": file.source.signal, "provider": file.source.provider}
             times = {"start_ns": known.start_ns, "end_ns": known.end_ns, "fetched_ns": known.fetched_ns}
             more = {"issued_ns": known.issued_ns, "g_per_kwh": known.g_per_kwh, "settled": int(known.settled)}
             insert(connection, "intensity", {**row, **times, **more, "file": name})
+    except Unreadable as unreadable:
+        note_unread(connection, {"run_id": OWNER, "name": name, "kind": "intensity"}, str(unreadable))
+        return
     except Refused as refused:
+        connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
         problems = [str(refused)]
     row = {"run_id": OWNER, "name": name}
     note = {"kind": "intensity", "accepted": int(not problems), "problems": json.dumps(problems)}
@@ -102,6 +107,16 @@ def intensity_providers(connection: sqlite3.Connection, zone: str, signal: str) 
         "SELECT DISTINCT provider FROM intensity WHERE zone = ? AND signal = ? ORDER BY provider", (zone, signal)
     )
     return [provider for (provider,) in rows]
+
+
+def settled_gaps(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[tuple[int, int]]:
+    """Times of which a provider was asked, had no figure, and will have none, in their order."""
+    rows = connection.execute(
+        "SELECT start_ns, end_ns FROM intensity WHERE zone = ? AND signal = ? AND provider = ?"
+        " AND g_per_kwh IS NULL AND settled ORDER BY start_ns",
+        (zone, signal, provider),
+    )
+    return [(start_ns, end_ns) for start_ns, end_ns in rows]
 
 
 def intensities(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[IntensityRow]:

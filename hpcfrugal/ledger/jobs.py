@@ -20,7 +20,11 @@ from hpcfrugal.spool.documents import (
     SlurmDocument,
     SubmittedDocument,
 )
+from hpcfrugal.spool.fields import MAX_WALL_NS, MIN_WALL_NS
 from hpcfrugal.spool.layout import JobKey
+
+_LEAST_SET_NS = 10**9
+"""A clock that is kept right moves by less."""
 
 
 def insert(connection: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
@@ -114,7 +118,8 @@ def _row(
         )
     }
     nodes |= set(slurm.nodes or ()) if slurm else set()
-    started_ns, ended_ns, elapsed_ns, elapsed_source = elapsed(end, slurm, sampled[0], sampled[1])
+    set_ns = _clock_set(connection, run_id, job)
+    started_ns, ended_ns, elapsed_ns, elapsed_source = elapsed(end, slurm, sampled[0], sampled[1], set_ns)
     state, exit_code = _outcome(end, slurm)
     return {
         "cluster": (submitted and submitted.cluster) or (slurm and slurm.cluster) or sampled[2] or "",
@@ -148,16 +153,40 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
+def _clock_set(connection: sqlite3.Connection, run_id: str, job: JobKey) -> int:
+    """By how many ns the wall clock was set forward between the first header of a job and its last record.
+
+    The time since boot tells. Of several nodes the one of which it was set least.
+    """
+    rows = connection.execute(
+        "SELECT node, boot_id, started_wall_ns - started_boottime_ns AS first_ns,"
+        " coalesce(ended_clock_ns - ended_boottime_ns, started_wall_ns - started_boottime_ns) AS last_ns FROM segments"
+        " WHERE run_id = ? AND job_id = ? AND restart = ? AND boot_id IS NOT NULL ORDER BY node, segment",
+        (run_id, job.job_id, job.restart),
+    ).fetchall()
+    boots: dict[tuple[str, str], tuple[int, int]] = {}
+    for row in rows:
+        key = (row["node"], row["boot_id"])
+        boots[key] = (boots.get(key, (row["first_ns"], 0))[0], row["last_ns"])
+    nodes: dict[str, int] = {}
+    for (node, _), (first_ns, last_ns) in boots.items():
+        nodes[node] = nodes.get(node, 0) + last_ns - first_ns
+    set_ns = min(nodes.values(), key=abs, default=0)
+    return set_ns if abs(set_ns) >= _LEAST_SET_NS else 0
+
+
 def elapsed(
     end: EndDocument | None,
     slurm: SlurmDocument | None,
     sampled_from_ns: int | None,
     sampled_to_ns: int | None,
+    clock_set_ns: int = 0,
 ) -> tuple[int | None, int | None, int | None, str | None]:
     """(start, end, elapsed, source) of a job in ns, by the best witness.
 
-    Slurm's own times come first (whole seconds), then those of the batch script. A job whose end nobody has
-    told of counts up to its last record (source ``samples``) and has no end.
+    Slurm's own times come first (whole seconds), then those of the batch script, by the node's wall clock, which was
+    set forward by ``clock_set_ns`` meanwhile: its end is taken by the clock as it was at the start. A job whose end
+    nobody has told of counts up to its last record (source ``samples``) and has no end.
     """
     slurm_from = slurm.start_wall_ns if slurm else None
     slurm_to = slurm.end_wall_ns if slurm else None
@@ -165,6 +194,8 @@ def elapsed(
         return slurm_from, slurm_to, slurm_to - slurm_from, "slurm"
     end_from = end.started_wall_ns if end else None
     end_to = end.ended_wall_ns if end else None
+    if end_to is not None and MIN_WALL_NS <= end_to - clock_set_ns <= MAX_WALL_NS:
+        end_to -= clock_set_ns
     if end_from is not None and end_to is not None and end_to >= end_from:
         return end_from, end_to, end_to - end_from, "end"
     started = _first(slurm_from, end_from, sampled_from_ns)

@@ -45,6 +45,17 @@ def _fifth(db: Database) -> None:
     _step(db, 5, _FIFTH)
 
 
+@migrations(name="6 the wall clock at the last record, time without readings")
+def _sixth(db: Database) -> None:
+    _step(db, 6, _SIXTH)
+
+
+_SIXTH = """
+ALTER TABLE segments ADD COLUMN ended_clock_ns INTEGER;
+ALTER TABLE channels ADD COLUMN unread_ns INTEGER;
+ALTER TABLE runs ADD COLUMN sampled INTEGER
+"""
+
 _FIFTH = """
 ALTER TABLE runs ADD COLUMN zone TEXT;
 ALTER TABLE runs ADD COLUMN pue REAL;

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.buckets import Interval
@@ -15,6 +16,7 @@ from hpcfrugal.accounting.model import (
     find_gpu,
     gpu_energy_uj,
 )
+from hpcfrugal.ledger.readings import falls_in, stops
 from hpcfrugal.spool.samples import Gpu, Segment
 
 
@@ -51,7 +53,14 @@ def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
     which = _which(match.tdp, match.exact, header.cpu_model)
     time = "node busy CPU time" if by_node else f"job CPU time from {header.cpu_time_source or 'an unnamed source'}"
     inputs = f"{_power(match.tdp)} per core ({which}) x {time}"
-    return ModelledSeries(source, inputs, _intervals(segment, cumulative))
+    # While the job is stopped the node may be busy with others.
+    stopped = stops(segment) if by_node else []
+    intervals = _intervals(segment, cumulative, stopped)
+    if not intervals:
+        return ModelledSeries(source, "the job may have been stopped all the time")
+    if stopped:
+        inputs += ", without the time in which the job may have been stopped"
+    return ModelledSeries(source, inputs, intervals)
 
 
 def model_dram(segment: Segment) -> ModelledSeries:
@@ -99,10 +108,37 @@ def model_gpu(segment: Segment, gpu: Gpu, table: TdpTable) -> ModelledSeries:
     return ModelledSeries(source, inputs, _intervals(segment, cumulative))
 
 
-def _intervals(segment: Segment, cumulative: list[tuple[int, int]]) -> tuple[Interval, ...]:
+def within(series: ModelledSeries, segment: Segment, spans: Sequence[tuple[int, int]]) -> ModelledSeries:
+    """The part of a series that lies in ``spans`` (time since boot, in order), on straight lines between records."""
+    walls = [(_wall(segment, start_ns), _wall(segment, end_ns)) for start_ns, end_ns in spans]
+    cut: list[Interval] = []
+    at = 0
+    for whole in series.intervals:
+        while at < len(walls) and walls[at][1] <= whole.start_ns:
+            at += 1
+        inside = at
+        while inside < len(walls) and walls[inside][0] < whole.end_ns:
+            cut.append(_cut(whole, max(walls[inside][0], whole.start_ns), min(walls[inside][1], whole.end_ns)))
+            inside += 1
+    return replace(series, intervals=tuple(cut))
+
+
+def _cut(whole: Interval, start_ns: int, end_ns: int) -> Interval:
+    length_ns = whole.end_ns - whole.start_ns
+
+    def between(amount: int) -> int:
+        return amount * (end_ns - whole.start_ns) // length_ns - amount * (start_ns - whole.start_ns) // length_ns
+
+    return Interval(start_ns, end_ns, between(whole.energy_uj), between(whole.measured_ns))
+
+
+def _intervals(
+    segment: Segment, cumulative: list[tuple[int, int]], leave_out: Sequence[tuple[int, int]] = ()
+) -> tuple[Interval, ...]:
     return tuple(
         Interval(_wall(segment, old_ns), _wall(segment, new_ns), new_uj - old_uj, new_ns - old_ns)
         for (old_ns, old_uj), (new_ns, new_uj) in pairwise(cumulative)
+        if not falls_in(old_ns, new_ns, leave_out)
     )
 
 

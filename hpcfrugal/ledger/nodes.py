@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
 from hpcfrugal.accounting.balance import Balance, JobName, Reading, balance
-from hpcfrugal.accounting.series import Series
 from hpcfrugal.ledger.jobs import facts_of
-from hpcfrugal.ledger.readings import readings, wall_of
+from hpcfrugal.ledger.readings import clip, readings, wall_of
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.fields import clean_text
 from hpcfrugal.spool.layout import JobKey, RunDir
@@ -66,10 +65,14 @@ class NodeSum:
 
 @dataclass(frozen=True, slots=True)
 class NodesFound:
-    """Nodes in order, and ``run_id/name`` of sample files that could not be read, with the reason."""
+    """Nodes in order, and ``run_id/name`` of sample files that could not be read, with the reason.
+
+    ``sampled_jobs``: how many jobs were sampled in the period, with a sensor of the node or without one.
+    """
 
     nodes: tuple[NodeSum, ...]
     missing: tuple[str, ...]
+    sampled_jobs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,8 @@ def find_nodes(
     for total in found.values():
         _settle(total)
     present = sorted((key for key, total in found.items() if total.channels), key=lambda key: (key[0], key[1]))
-    return NodesFound(tuple(found[key] for key in present), tuple(missing))
+    jobs = {(row["run_id"], row["job_id"], row["restart"]) for row in rows}
+    return NodesFound(tuple(found[key] for key in present), tuple(missing), len(jobs))
 
 
 def _lives(connection: sqlite3.Connection, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_Life]:
@@ -143,7 +147,7 @@ def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, in
     read: dict[tuple[str, str, str], list[Reading]] = {}
     for life in lives:
         for key, channel, reading in readings(life.segment, life.facts, life.job):
-            part = _clip(reading, since_ns, until_ns)
+            part = clip(reading, since_ns, until_ns)
             if part is None:
                 continue
             name = (key.component, channel.gpu_uuid or key.domain, key.source)
@@ -162,27 +166,6 @@ def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, in
             total.last_wall_ns = max(last_ns, last_ns if total.last_wall_ns is None else total.last_wall_ns)
     for name, parts in read.items():
         total.channels[name].sum.merge(balance(parts))
-
-
-def _clip(reading: Reading, since_ns: int | None, until_ns: int | None) -> Reading | None:
-    """The part of a reading that lies in the period; None where there is no time in it."""
-    start_ns = reading.energy.start_ns if since_ns is None else since_ns
-    end_ns = reading.energy.end_ns if until_ns is None else until_ns
-
-    def cut(series: Series | None) -> Series | None:
-        return None if series is None else series.clip(start_ns, end_ns)
-
-    energy, measured = cut(reading.energy), cut(reading.measured)
-    if energy is None or measured is None:
-        return None
-    return replace(
-        reading,
-        energy=energy,
-        measured=measured,
-        job_cpu=cut(reading.job_cpu),
-        node_busy=cut(reading.node_busy),
-        idle=cut(reading.idle),
-    )
 
 
 def _settle(total: NodeSum) -> None:

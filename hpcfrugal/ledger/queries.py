@@ -44,6 +44,8 @@ class ChannelRow:
     max_w: float | None
     resets: int | None
     gaps: int | None
+    unread_ns: int | None = None
+    """How long it gave nothing, though it gave energy before or after; None where that was a few samples at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class JobRow:
     tags: dict[str, str]
     partition: str | None
     account: str | None
+    qos: str | None
     state: str | None
     final: bool
     exit_code: int | None
@@ -127,6 +130,9 @@ class JobRow:
 
     plan: str | None = None
     """The column ``runs.plan``, for ``plans.plan_of``."""
+
+    sampled: bool | None = None
+    """Whether its energy was to be sampled; None where the run does not say."""
 
     @property
     def known_elapsed_ns(self) -> int | None:
@@ -166,7 +172,8 @@ def find_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> list[JobRow]
     where, values = _conditions(wanted)
     condition = " AND ".join(where) or "TRUE"
     rows = connection.execute(
-        "SELECT jobs.*, runs.name, runs.user, runs.project, runs.phase, runs.tags, runs.zone, runs.pue, runs.plan"
+        "SELECT jobs.*, runs.name, runs.user, runs.project, runs.phase, runs.tags, runs.zone, runs.pue, runs.plan,"
+        " runs.sampled"
         " FROM jobs JOIN runs USING (run_id)"
         f" WHERE {condition}"
         " ORDER BY coalesce(started_wall_ns, submitted_wall_ns), length(job_id), job_id, restart, run_id",
@@ -270,6 +277,7 @@ def _job(row: sqlite3.Row, parts: _Parts) -> JobRow:
         tags=json.loads(row["tags"]),
         partition=row["partition"],
         account=row["account"],
+        qos=row["qos"],
         state=row["state"],
         final=bool(row["final"]),
         exit_code=row["exit_code"],
@@ -288,6 +296,7 @@ def _job(row: sqlite3.Row, parts: _Parts) -> JobRow:
         zone=row["zone"],
         pue=row["pue"],
         plan=row["plan"],
+        sampled=None if row["sampled"] is None else bool(row["sampled"]),
     )
 
 
@@ -318,6 +327,23 @@ def _segment(row: tuple[Any, ...]) -> SegmentRow:
     )
 
 
+_HALF = 32
+
+
+def exact_sum(column: str, name: str) -> str:
+    """SQL for two columns, ``name_high`` and ``name_low``, that ``summed`` makes the sum of a column of.
+
+    SQLite ends a query with an error where a sum passes 64 bits, as that of many numbers may which all fit.
+    """
+    low = f"sum({column} & {2**_HALF - 1}) AS {name}_low"
+    return f"sum({column} >> {_HALF}) AS {name}_high, {low}"
+
+
+def summed(high: int, low: int) -> int:
+    """The sum of which ``exact_sum`` gave the parts."""
+    return (high << _HALF) + low
+
+
 @dataclass(frozen=True, slots=True)
 class DayRow:
     """Known energy of one job in one component and quality on one UTC day, given by its first second."""
@@ -342,7 +368,7 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
     for job in jobs:
         rows = connection.execute(
             "SELECT e.bucket_start_s / 86400 * 86400 AS day_s, c.component, c.quality,"
-            " sum(e.energy_uj) AS energy_uj, sum(e.measured_ns) AS measured_ns,"
+            f" {exact_sum('e.energy_uj', 'energy_uj')}, {exact_sum('e.measured_ns', 'measured_ns')},"
             " max(c.attribution = 'cpu-share') AS shared,"
             " max(c.attribution = 'cpu-share' AND c.idle_power IS NULL) AS lacks_idle"
             " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
@@ -354,7 +380,13 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
         found.extend(
             DayRow(
                 *(job.run_id, job.job_id, job.restart),
-                **{**dict(row), "shared": bool(row["shared"]), "lacks_idle": bool(row["lacks_idle"])},
+                day_s=row["day_s"],
+                component=row["component"],
+                quality=row["quality"],
+                energy_uj=summed(row["energy_uj_high"], row["energy_uj_low"]),
+                measured_ns=summed(row["measured_ns_high"], row["measured_ns_low"]),
+                shared=bool(row["shared"]),
+                lacks_idle=bool(row["lacks_idle"]),
             )
             for row in rows
         )

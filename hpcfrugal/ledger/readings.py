@@ -6,8 +6,9 @@ the site says that the node draws when it idles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import kind_of
@@ -76,11 +77,53 @@ def allocation(segment: Segment, facts: NodeFacts | None) -> Allocation:
 
 def was_stopped(segment: Segment) -> bool:
     """Whether the sampler was silent for the time of more than two records, as it is while Slurm suspends the job."""
+    longest_ns = _longest_ns(segment)
+    ends_ns = [segment.header.boottime_ns, *(record.boottime_ns for record in segment.records)]
+    return longest_ns > 0 and any(new_ns - old_ns > longest_ns for old_ns, new_ns in pairwise(ends_ns))
+
+
+def _longest_ns(segment: Segment) -> float:
+    """The time of two records, within which a sampler that runs has written one; 0 is not known."""
     header = segment.header
     slowed = max((record.slowed or 1 for record in segment.records), default=1)
-    longest_ns = 2 * max(header.record_s or 0, (header.interval_s or 0) * slowed) * 10**9
-    ends_ns = [header.boottime_ns, *(record.boottime_ns for record in segment.records)]
-    return longest_ns > 0 and any(new_ns - old_ns > longest_ns for old_ns, new_ns in pairwise(ends_ns))
+    return 2 * max(header.record_s or 0, (header.interval_s or 0) * slowed) * 10**9
+
+
+def stops(segment: Segment) -> list[tuple[int, int]]:
+    """When the job may have been stopped, by the clock since boot: others may have had the node then, also all of it.
+
+    The sampler, which is stopped with the job, was silent for more than the time of two records, and no CPU time shows
+    that the job went on: neither more than all of its CPUs have in the time of two records, nor half of what it used on
+    average while the sampler spoke. Where it did, the sampler alone was late.
+    """
+    longest_ns = _longest_ns(segment)
+    if longest_ns <= 0 or not was_stopped(segment):
+        return []
+    header = segment.header
+    ends: list[tuple[int, int | None]] = [(header.boottime_ns, 0)]
+    ends += [(record.boottime_ns, record.job_cpu_us) for record in segment.records]
+    silent: list[tuple[int, int, int]] = []
+    spoke_ns = spoke_us = 0
+    for (old_ns, old_us), (new_ns, new_us) in pairwise(ends):
+        used_us = 0 if old_us is None or new_us is None else max(0, new_us - old_us)
+        if new_ns - old_ns > longest_ns:
+            silent.append((old_ns, new_ns, used_us))
+        elif old_us is not None and new_us is not None:
+            spoke_ns, spoke_us = spoke_ns + new_ns - old_ns, spoke_us + used_us
+    cpus = header.cpus_alloc or header.cpus_node
+
+    def went_on(silent_ns: int, used_us: int) -> bool:
+        if cpus is not None and used_us * 1000 > longest_ns * cpus:
+            return True
+        return spoke_us > 0 and 2 * used_us * spoke_ns >= spoke_us * silent_ns
+
+    return [(old_ns, new_ns) for old_ns, new_ns, used_us in silent if not went_on(new_ns - old_ns, used_us)]
+
+
+def falls_in(start_ns: int, end_ns: int, spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether any of ``[start_ns, end_ns)`` lies in one of ``spans``, which are in the order of time and apart."""
+    after = bisect_right(spans, start_ns, key=lambda span: span[1])
+    return after < len(spans) and spans[after][0] < end_ns
 
 
 def wall_of(segment: Segment, boottime_ns: int) -> int:
@@ -89,11 +132,14 @@ def wall_of(segment: Segment, boottime_ns: int) -> int:
 
 
 def points(segment: Segment, index: int) -> tuple[list[Record], int]:
-    """Records at which the channel was read, and how many were dropped because the counter fell."""
+    """Records at which the channel was read, and how many were dropped because the counter fell.
+
+    A reading that is older than its record stands at its own time, and once.
+    """
     found: list[Record] = []
     backwards = 0
     last_uj = 0
-    for record in segment.records:
+    for position, record in enumerate(segment.records):
         energy_uj = record.energy_uj[index]
         if energy_uj is None:
             continue
@@ -101,11 +147,36 @@ def points(segment: Segment, index: int) -> tuple[list[Record], int]:
             backwards += 1
             continue
         last_uj = energy_uj
-        found.append(record)
+        read_ns = record.read_ns[index] if record.read_ns is not None else None
+        if read_ns is None:
+            found.append(record)
+        elif read_ns > (found[-1].boottime_ns if found else segment.header.boottime_ns):
+            found.append(_earlier(segment, position, read_ns))
     if found and found[0].measured_ns[index] > 0:
         # The first line after the header is lost or its reading failed: counters are 0 at the header.
         found.insert(0, _zero(segment))
     return found, backwards
+
+
+def _earlier(segment: Segment, position: int, at_ns: int) -> Record:
+    """The energies of the record at ``position`` at a time before it, with CPU times on the straight line there."""
+    at = position
+    while at > 0 and segment.records[at - 1].boottime_ns > at_ns:
+        at -= 1
+    old, new = segment.records[at - 1] if at > 0 else _zero(segment), segment.records[at]
+    length_ns = new.boottime_ns - old.boottime_ns
+
+    def then(old_us: int | None, new_us: int | None) -> int | None:
+        if old_us is None or new_us is None:
+            return None
+        return new_us if length_ns == 0 else old_us + (new_us - old_us) * (at_ns - old.boottime_ns) // length_ns
+
+    return replace(
+        segment.records[position],
+        boottime_ns=at_ns,
+        job_cpu_us=then(old.job_cpu_us, new.job_cpu_us),
+        node_busy_us=then(old.node_busy_us, new.node_busy_us),
+    )
 
 
 def _zero(segment: Segment) -> Record:
@@ -190,7 +261,8 @@ def readings(segment: Segment, facts: NodeFacts | None, job: JobName) -> list[tu
     header = segment.header
     held = allocation(segment, facts)
     idles = idle_series(segment, facts)
-    found = []
+    stopped = stops(segment) if held.exclusive else []
+    found: list[tuple[ChannelKey, Channel, Reading]] = []
     for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
         records = points(segment, index)[0]
         energy = _series(records, index)
@@ -210,5 +282,47 @@ def readings(segment: Segment, facts: NodeFacts | None, job: JobName) -> list[tu
             alloc_cpus=(held.cpus or 0) if held.node_cpus else 0,
             node_cpus=held.node_cpus or 1,
         )
-        found.append((key, channel, reading))
+        found.extend((key, channel, part) for part in _parted(reading, stopped))
     return found
+
+
+def _parted(reading: Reading, stopped: Sequence[tuple[int, int]]) -> Iterator[Reading]:
+    """A reading of a node that the job has alone, without the times in which it may have been stopped.
+
+    In these its share is not known: they are read like those of a job whose CPU time is not known.
+    """
+    if reading.attribution != "exclusive" or not stopped:
+        yield reading
+        return
+    spans: list[tuple[int, int, bool]] = []
+    for start_ns, end_ns in pairwise(reading.energy.times_ns):
+        stops_here = falls_in(start_ns, end_ns, stopped)
+        if spans and spans[-1][2] == stops_here:
+            spans[-1] = (spans[-1][0], end_ns, stops_here)
+        else:
+            spans.append((start_ns, end_ns, stops_here))
+    for start_ns, end_ns, stops_here in spans:
+        part = clip(reading, start_ns, end_ns)
+        if part is not None:
+            yield replace(part, attribution="cpu-share", job_cpu=None, alloc_cpus=0) if stops_here else part
+
+
+def clip(reading: Reading, since_ns: int | None, until_ns: int | None) -> Reading | None:
+    """The part of a reading between two instants since boot; None where there is no time in it."""
+    start_ns = reading.energy.start_ns if since_ns is None else since_ns
+    end_ns = reading.energy.end_ns if until_ns is None else until_ns
+
+    def cut(series: Series | None) -> Series | None:
+        return None if series is None else series.clip(start_ns, end_ns)
+
+    energy, measured = cut(reading.energy), cut(reading.measured)
+    if energy is None or measured is None:
+        return None
+    return replace(
+        reading,
+        energy=energy,
+        measured=measured,
+        job_cpu=cut(reading.job_cpu),
+        node_busy=cut(reading.node_busy),
+        idle=cut(reading.idle),
+    )

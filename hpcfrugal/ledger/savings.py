@@ -2,15 +2,17 @@
 
 A job here is all attempts of one job id, since a job that is put back in the queue saves or loses as a whole. Its
 energy at its own times stands against the same energy from the counterfactual's start on, both with the actual
-intensities of the provider and signal that its plan was made on.
+intensities of the provider and signal that its plan was made on. A job that was not put off saved nothing, however
+long it waited in the queue: what Slurm expected of the wait is no measure of what became of it.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache, partial
 from typing import Literal
 
 from hpcfrugal.accounting.savings import (
@@ -24,11 +26,13 @@ from hpcfrugal.accounting.savings import (
 )
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.ledger.footprints import Defaults, Intensities, levels_of, pieces_of, place_of
-from hpcfrugal.ledger.plans import PlanRow, plan_of
+from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_put_off
 from hpcfrugal.ledger.queries import JobRow
 
-Standing = Literal["known", "pending", "asap", "no-forecast", "unfinished", "not-run"]
-"""Whether a saving is known; not yet; or why there is none to be known."""
+Standing = Literal[
+    "known", "pending", "no-actuals", "not-put-off", "asap", "no-forecast", "unfinished", "not-run"
+]  # fmt: skip
+"""Whether a saving is known; not yet; or why there is none to be known. That of a job that was not put off is 0."""
 
 _GOES_ON = frozenset({"PREEMPTED", "NODE_FAIL", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"})
 
@@ -49,6 +53,7 @@ class JobSavings:
     pue: float | None = None
     quality: str | None = None
     settled: bool | None = None
+    counterfactual_start_ns: int | None = None
     counterfactual_end_ns: int | None = None
     saving: Saving | None = None
     forecast: Saving | None = None
@@ -85,29 +90,40 @@ class SignalTotal:
 
 def savings(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults) -> list[JobSavings]:
     """The savings of ``jobs``, which have to hold all attempts of each job, in the order of their first attempts."""
-    intensity = Intensities(connection)
+    intensity, times = Intensities(connection), cache(partial(run_times, connection))
     grouped: dict[tuple[str, str], list[JobRow]] = {}
     for job in jobs:
         grouped.setdefault((job.run_id, job.job_id), []).append(job)
     return [
-        _of(connection, intensity, tuple(sorted(attempts, key=lambda job: job.restart)), defaults)
+        _of(connection, intensity, times, tuple(sorted(attempts, key=lambda job: job.restart)), defaults)
         for attempts in grouped.values()
     ]
 
 
 def _of(
-    connection: sqlite3.Connection, intensity: Intensities, attempts: tuple[JobRow, ...], defaults: Defaults
+    connection: sqlite3.Connection,
+    intensity: Intensities,
+    times_of: Callable[[str], RunTimes],
+    attempts: tuple[JobRow, ...],
+    defaults: Defaults,
 ) -> JobSavings:
     last, plan = attempts[-1], plan_of(attempts[-1].plan)
     if plan is None:
         return JobSavings(attempts, None, "asap")
+
+    def without(standing: Standing, why: str) -> JobSavings:
+        return JobSavings(attempts, plan, standing, why, counterfactual_start_ns=plan.counterfactual_ns)
+
     if not last.final or last.state in _GOES_ON:
-        return JobSavings(attempts, plan, "unfinished", "not over yet")
+        return without("unfinished", "not over yet")
     if all(job.started_wall_ns is None and not job.segments for job in attempts):
-        return JobSavings(attempts, plan, "not-run", "never ran")
+        return without("not-run", "never ran")
     if not plan.on_forecast:
-        return JobSavings(attempts, plan, "no-forecast", "planned without a forecast")
-    return _compared(connection, intensity, attempts, plan, defaults)
+        return without("no-forecast", "planned without a forecast")
+    times = times_of(last.run_id)
+    if not was_put_off(plan, times):
+        return JobSavings(attempts, plan, "not-put-off", "started as soon as it could; it saved nothing")
+    return _compared(connection, intensity, attempts, plan, times, defaults)
 
 
 def _compared(
@@ -115,32 +131,40 @@ def _compared(
     intensity: Intensities,
     attempts: tuple[JobRow, ...],
     plan: PlanRow,
+    times: RunTimes,
     defaults: Defaults,
 ) -> JobSavings:
     pue = place_of(attempts[0], defaults).pue
+    begin_ns = plan.counterfactual_ns
 
-    def pending(why: str) -> JobSavings:
-        return JobSavings(attempts, plan, "pending", why, pue)
+    def unknown(why: str, standing: Standing = "pending") -> JobSavings:
+        return JobSavings(attempts, plan, standing, why, pue, counterfactual_start_ns=begin_ns)
 
     ran: list[Attempt] = []
     for job in attempts:
         pieces = pieces_of(connection, job)
         if not pieces and (job.started_wall_ns is not None or job.segments):
-            return pending("its energy is not known")
+            return unknown("its energy is not known")
         if pieces:
             start_ns = job.started_wall_ns if job.started_wall_ns is not None else pieces[0].start_ns
             elapsed_ns = job.elapsed_ns if job.elapsed_ns is not None else pieces[-1].end_ns - start_ns
             ran.append(Attempt(start_ns, elapsed_ns, pieces))
-    begin_ns, zone, provider, forecast = plan.counterfactual_ns, plan.zone, plan.provider, plan.forecast
+    if ran:
+        in_array = attempts[0].array_job_id is not None
+        begin_ns = counterfactual_start(plan, times, ran[0].start_ns, in_array=in_array)
+    zone, provider, forecast = plan.zone, plan.provider, plan.forecast
     if begin_ns is None or zone is None or provider is None or forecast is None:
-        return pending("its plan cannot be read")
+        return unknown("its plan cannot be read")
     actual, told = intensity.actual(zone, plan.signal, provider), levels_of(forecast)
     found = saving(ran, begin_ns, actual, pue)
     spans = list(joined(piece.span for piece in (*as_it_was(ran), *moved(ran, begin_ns))))
     if found is None:
         known = any(actual.known_ns(*span) for span in spans)
         which = "all of these times" if known else "these times"
-        return pending(f"the actual {plan.signal} intensity of {zone} at {which} is not known from {provider} yet")
+        of = f"the actual {plan.signal} intensity of {zone} at {which}"
+        if intensity.never_ns(zone, plan.signal, provider, spans):
+            return unknown(f"{provider} does not tell {of}", "no-actuals")
+        return unknown(f"{of} is not known from {provider} yet")
     qualities = sorted({piece.quality for piece in as_it_was(ran)})
     return JobSavings(
         attempts,
@@ -150,6 +174,7 @@ def _compared(
         pue,
         quality=qualities[0] if len(qualities) == 1 else "mixed",
         settled=all(level.settled for span in spans for level in actual.within(*span)),
+        counterfactual_start_ns=begin_ns,
         counterfactual_end_ns=begin_ns + sum(attempt.elapsed_ns for attempt in ran),
         saving=found,
         forecast=saving(ran, begin_ns, told, pue),

@@ -27,6 +27,7 @@ def segment_row(segment: Segment, facts: NodeFacts | None) -> dict[str, Any]:
         "started_boottime_ns": header.boottime_ns,
         "ended_wall_ns": wall_of(segment, ended_boottime_ns),
         "ended_boottime_ns": ended_boottime_ns,
+        "ended_clock_ns": last.wall_ns if last else header.wall_ns,
         "records": len(segment.records),
         "end_reason": segment.end_reason,
         "cpus_alloc": header.cpus_alloc,

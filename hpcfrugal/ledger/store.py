@@ -15,11 +15,15 @@ from pathlib import Path
 from hpcfrugal.errors import DataError, HpcfrugalError, SetupError
 from hpcfrugal.ledger.filesystem import journal_mode
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Number of the last step in ``migrations``."""
 
-BUSY_TIMEOUT_S = 120.0
-"""How long a writer waits for another where the lock file does not work."""
+BUSY_TIMEOUT_S = 60.0
+"""How long one who wants to write waits for another. A process that hangs, or a lock of a machine that is gone, is
+not waited for for ever."""
+
+READ_TIMEOUT_S = 10.0
+"""How long one who reads waits for a writer, where the journal makes readers wait at all."""
 
 CONTENT_TABLES = ("runs", "jobs", "segments", "channels", "energy", "absent", "files", "intensity", "meta")
 """What the spool determines. ``file_states`` is not among them: it changes when the spool is copied."""
@@ -28,6 +32,18 @@ _NO_COLUMN = "No item with that key"
 """What ``sqlite3.Row`` says."""
 
 _REBUILD_HINT = "`hpcfrugal ledger rebuild` makes a new one from the spool"
+_FOREIGN_HINT = "set --ledger to another file; if this one was a ledger, move it away"
+
+_WAL_VERSIONS = b"\2\2"
+"""Bytes 18 and 19 of a file with a write-ahead log (https://www.sqlite.org/fileformat.html)."""
+
+_CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
+
+_LOOK_S = 0.1
+
+_DEFAULT_NAME = "ledger.db"
+_MAGIC = b"SQLite format 3\0"
+"""What a database begins with (https://www.sqlite.org/fileformat.html)."""
 
 
 @contextmanager
@@ -43,6 +59,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             raise DataError(f"the ledger {path} is damaged: {error}", hint=_REBUILD_HINT) from error
         raise SetupError(f"the ledger {path} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:
+        _refuse_other(path)
         raise DataError(f"the ledger {path} is damaged: {error}", hint=_REBUILD_HINT) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         # SQLite vouches for its pages, not for the texts in them; its own message may quote one.
@@ -53,13 +70,66 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         raise DataError(f"the ledger {path} is damaged: a column is missing", hint=_REBUILD_HINT) from error
 
 
+def refuse_foreign(path: Path) -> None:
+    """Raise where the file at ``path`` is something else than a ledger, whole or damaged, and so not ours to replace.
+
+    ``SetupError`` for what is no file, ``DataError`` for a file of something else and for another program's database.
+    """
+    _refuse_other(path)
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    connection = sqlite3.connect(path)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.DatabaseError:
+        return  # damaged: nothing can be asked of it
+    finally:
+        connection.close()
+    if tables and not tables >= {"runs", "jobs", "files"}:
+        raise DataError(f"{path} is a database, but not a ledger", hint=_FOREIGN_HINT)
+
+
+def _refuse_other(path: Path) -> None:
+    _refuse_no_file(path)
+    if _is_foreign(path):
+        raise DataError(f"{path} is not a ledger", hint=_FOREIGN_HINT)
+
+
+def _refuse_no_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        what = "a directory" if path.is_dir() else "not a file"
+        hint = "set `ledger` in the configuration, or --ledger, to a file"
+        raise SetupError(f"the ledger {path} is {what}", hint=hint)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file with content does not begin as a database does. One with the ledger's own name counts as ours:
+    it may have lost its beginning."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(len(_MAGIC))
+    except OSError:
+        return False
+    return bool(begin) and begin != _MAGIC and path.name != _DEFAULT_NAME
+
+
 def create_private(path: Path) -> None:
-    """Make the file 0600 and its missing folders 0700. SQLite gives its journal the mode of the file."""
+    """Make the file 0600 and its missing folders 0700; a file that is there and empty becomes 0600 too.
+
+    SQLite gives its journal the mode of the file.
+    """
     try:
         missing = [folder for folder in path.parents if not folder.exists()]
         for folder in reversed(missing):
             folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_size == 0 and found.st_uid == os.getuid() and found.st_mode & 0o077:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SetupError(
             f"the ledger {path} cannot be made: {error.strerror}",
@@ -68,36 +138,103 @@ def create_private(path: Path) -> None:
 
 
 @contextmanager
-def open_ledger(path: Path, *, write: bool = False, timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+def open_ledger(path: Path, *, write: bool = False, timeout_s: float | None = None) -> Iterator[sqlite3.Connection]:
     """The ledger at ``path``, in autocommit; made, and its schema brought up to date, when opened to write.
 
-    ``timeout_s`` is how long a statement waits for another process that has it locked.
+    ``timeout_s`` is how long a statement waits for another process that has it locked (``BUSY_TIMEOUT_S`` to write,
+    ``READ_TIMEOUT_S`` to read, where it is None). A ledger that lies where this user cannot write is read as it is,
+    without a lock; where it changes meanwhile that is an error.
 
     Raises ``DataError`` where it is damaged or of a newer hpcfrugal, ``SetupError`` where it cannot be
     opened or, when opened to read, does not exist.
     """
+    _refuse_no_file(path)
     if write:
         create_private(path)
     elif not path.is_file():
         raise SetupError(f"there is no ledger at {path}", hint="`hpcfrugal ledger sync` makes it from the spool")
+    if timeout_s is None:
+        timeout_s = BUSY_TIMEOUT_S if write else READ_TIMEOUT_S
     with sqlite_errors(path):
-        connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+        connection, state = _connect_to_write(path, timeout_s) if write else _connect_to_read(path, timeout_s)
         try:
             connection.row_factory = sqlite3.Row
-            if write:
-                _set_journal(connection, journal_mode(path))
-                connection.execute("PRAGMA synchronous = NORMAL")
-            else:
-                connection.execute("PRAGMA query_only = ON")
-            _check_schema(connection, path, write)
+            _check_schema(connection, path, write, timeout_s)
             yield connection
+        except sqlite3.DatabaseError:
+            _refuse_changed(path, state)
+            raise
         finally:
             connection.close()
+        _refuse_changed(path, state)
 
 
-def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
+def _connect_to_write(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, None]:
+    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+    try:
+        _set_journal(connection, journal_mode(path), timeout_s)
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection, None
+
+
+def _connect_to_read(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, os.stat_result | None]:
+    """A connection that changes nothing, and the file's state where it is read without a lock.
+
+    To read a ledger with a write-ahead log SQLite makes files beside it, also where that log is empty. Where that
+    fails, or where they would belong to somebody else than the ledger, the file alone is read
+    (https://www.sqlite.org/wal.html, "Read-Only Databases").
+    """
+    real = Path(os.path.realpath(path))
+    alone = _stands_alone(real)
+    if alone and not (os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)):
+        return _connect_alone(real)
+    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if alone and error.sqlite_errorcode & 0xFF in _CANNOT_WRITE:
+            return _connect_alone(real)
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    return connection, None
+
+
+def _stands_alone(path: Path) -> bool:
+    """Whether the file is one with a write-ahead log, and all that was written is in the file itself."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(20)
+        log = path.with_name(path.name + "-wal")
+        return header[18:20] == _WAL_VERSIONS and not (log.exists() and log.stat().st_size)
+    except OSError:
+        return False
+
+
+def _connect_alone(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
+    state = path.stat()
+    return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None), state
+
+
+def _refuse_changed(path: Path, state: os.stat_result | None) -> None:
+    """Raise ``SetupError`` where a file that was read without a lock was written meanwhile. One that took its place
+    was not read."""
+    if state is None:
+        return
+    now = path.stat()
+    if now.st_ino == state.st_ino and (now.st_size, now.st_mtime_ns) != (state.st_size, state.st_mtime_ns):
+        raise SetupError(f"the ledger {path} was changed while it was read", hint="try again")
+
+
+def _set_journal(connection: sqlite3.Connection, mode: str, timeout_s: float) -> None:
     """Set the journal's mode. SQLite's own timeout does not hold for this statement, so we wait ourselves."""
-    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    give_up_at = time.monotonic() + timeout_s
     while True:
         try:
             connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
@@ -108,7 +245,7 @@ def _set_journal(connection: sqlite3.Connection, mode: str) -> None:
         time.sleep(0.02)
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path, write: bool) -> None:
+def _check_schema(connection: sqlite3.Connection, path: Path, write: bool, timeout_s: float) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version == SCHEMA_VERSION:
         return
@@ -121,16 +258,16 @@ def _check_schema(connection: sqlite3.Connection, path: Path, write: bool) -> No
         raise DataError(f"the ledger {path} is empty or of an older hpcfrugal", hint="run `hpcfrugal ledger sync`")
     if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise DataError(f"{path} is a database, but not a ledger", hint="set --ledger to another file")
-    _migrate(path)
+    _migrate(path, timeout_s)
 
 
-def _migrate(path: Path) -> None:
+def _migrate(path: Path, timeout_s: float) -> None:
     """Apply the missing steps on a connection of sqlite-utils' own, which wants the default transactions."""
     from sqlite_utils import Database
 
     from hpcfrugal.ledger.migrations import migrations
 
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
+    connection = sqlite3.connect(path, timeout=timeout_s)
     try:
         # Of two who come at once, the second finds nothing left to do.
         connection.execute("BEGIN IMMEDIATE")
@@ -153,13 +290,15 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def lock(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold the lock file beside the ledger; one who comes second waits, after a call of ``on_wait``.
+def lock(path: Path, on_wait: Callable[[], None] | None = None, wait_s: float = BUSY_TIMEOUT_S) -> Iterator[None]:
+    """Hold the lock file beside the ledger; one who comes second waits up to ``wait_s``, after a call of ``on_wait``.
 
     Where the file system has no locks the work goes on without: transactions then keep writers apart.
-    Raises ``SetupError`` where the lock file cannot be made.
+    Raises ``SetupError`` where the lock file cannot be made, and where somebody has it all that time.
     """
-    lock_path = path.with_name(path.name + ".lock")
+    refuse_foreign(path)
+    real = Path(os.path.realpath(path))  # one lock, by whatever link the ledger is reached
+    lock_path = real.with_name(real.name + ".lock")
     create_private(lock_path)
     try:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
@@ -171,10 +310,26 @@ def lock(path: Path, on_wait: Callable[[], None] | None = None) -> Iterator[None
         except BlockingIOError:
             if on_wait is not None:
                 on_wait()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _wait_for(descriptor, lock_path, wait_s)
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
                 raise HpcfrugalError(f"the lock {lock_path} cannot be taken: {error.strerror}") from error
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait_for(descriptor: int, lock_path: Path, wait_s: float) -> None:
+    """Take the lock as soon as it is free. Raises ``SetupError`` where that takes longer than ``wait_s``."""
+    give_up_at = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                raise SetupError(
+                    f"another sync has held the lock {lock_path} for more than {wait_s:g} s",
+                    hint="try again; if no sync is at work, a process that hangs or another machine holds it",
+                ) from None
+        time.sleep(_LOOK_S)

@@ -11,15 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.errors import DataError, SetupError
+from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.ingest import accepted_names, ingest, look
 from hpcfrugal.ledger.intensity import OWNER, intensities_unread, missing_intensities, take_intensities
-from hpcfrugal.ledger.store import CONTENT_TABLES, lock, open_ledger, sqlite_errors, transaction
+from hpcfrugal.ledger.store import (
+    BUSY_TIMEOUT_S,
+    CONTENT_TABLES,
+    lock,
+    open_ledger,
+    refuse_foreign,
+    sqlite_errors,
+    transaction,
+)
+from hpcfrugal.ledger.unread import lacking
 from hpcfrugal.spool import RunDir, iter_runs
 
 Progress = Callable[[int, int], None]
 """Called with (runs done, runs in all)."""
 
-DERIVATION = "5"
+DERIVATION = "6"
 """Version of what is derived from a file. With another one in it the ledger is read again from the spool."""
 
 _RUNS_PER_TRANSACTION = 64
@@ -31,7 +41,8 @@ class SyncResult:
 
     ``vanished``: runs in the ledger that the spool no longer holds; their rows stay. ``vanished_files``: files
     of other runs (``run_id/name``) of which the same is true. ``skipped``: entries of the spool that could not
-    be looked into, with the reason. ``problem_files``: files in the ledger with a problem.
+    be looked into, with the reason. ``problem_files``: files in the ledger with a problem. ``skewed``: nodes of jobs
+    by whose clock they ran at another time than Slurm says.
     """
 
     runs: int
@@ -41,6 +52,7 @@ class SyncResult:
     vanished_files: tuple[str, ...]
     skipped: tuple[str, ...]
     problem_files: int
+    skewed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,8 @@ class CheckResult:
     """What a check found. ``damage`` is SQLite's own finding, ``differences`` lines of the two dumps.
 
     ``unread``: runs with files that are new or have changed since the last sync. These, and runs that are in
-    ``vanished`` or have files in ``vanished_files``, are not compared; nor are intensities of which the same is true.
+    ``vanished`` or have files in ``vanished_files`` or files that cannot be read now, which are in ``skipped``, are not
+    compared; nor are intensities of which the same is true.
     """
 
     damage: tuple[str, ...]
@@ -65,27 +78,37 @@ def sync(
     ledger_path: Path,
     progress: Progress | None = None,
     on_wait: Callable[[], None] | None = None,
+    wait_s: float = BUSY_TIMEOUT_S,
 ) -> SyncResult:
-    """Read what is new in the spool. A second sync waits for the first; ``on_wait`` is called then.
+    """Read what is new in the spool. A second sync waits for the first, up to ``wait_s``; ``on_wait`` is called then.
 
     Raises ``DataError`` where the ledger is damaged, ``SetupError`` where it cannot be opened or written.
     """
-    with lock(ledger_path, on_wait):
-        return _fill(spool_root, ledger_path, progress)
+    with lock(ledger_path, on_wait, wait_s):
+        return _fill(spool_root, ledger_path, progress, wait_s)
 
 
-def sync_intensities(spool_root: Path, ledger_path: Path, on_wait: Callable[[], None] | None = None) -> int:
+def sync_intensities(
+    spool_root: Path,
+    ledger_path: Path,
+    on_wait: Callable[[], None] | None = None,
+    wait_s: float = BUSY_TIMEOUT_S,
+) -> int:
     """Read what is new of the grid's intensities alone; returns how many files were read. Raises as ``sync``."""
-    with lock(ledger_path, on_wait), open_ledger(ledger_path, write=True) as connection, transaction(connection):
+    with (
+        lock(ledger_path, on_wait, wait_s),
+        open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection,
+        transaction(connection),
+    ):
         return take_intensities(connection, spool_root, [])
 
 
-def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> SyncResult:
+def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None, wait_s: float = BUSY_TIMEOUT_S) -> SyncResult:
     skipped: list[str] = []
     runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
     missing: list[str] = []
     changed = files_read = 0
-    with open_ledger(ledger_path, write=True) as connection:
+    with open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection:
         _same_derivation(connection)
         for start in range(0, len(runs), _RUNS_PER_TRANSACTION):
             chunk = runs[start : start + _RUNS_PER_TRANSACTION]
@@ -108,6 +131,7 @@ def _fill(spool_root: Path, ledger_path: Path, progress: Progress | None) -> Syn
             vanished_files=tuple(missing),
             skipped=tuple(skipped),
             problem_files=_count(connection, "SELECT count(*) FROM files WHERE problems != '[]'"),
+            skewed=sum(1 for _ in skews(connection)),
         )
 
 
@@ -140,9 +164,10 @@ def _ingest(connection: sqlite3.Connection, run: RunDir, skipped: list[str]) -> 
     connection.execute("SAVEPOINT run")
     try:
         files_read = ingest(connection, run)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         connection.execute("ROLLBACK TO run")
-        skipped.append(f"{run.path}: cannot be read: {error.strerror}")
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "holds a number too large"
+        skipped.append(f"{run.path}: {reason}")
         files_read = 0
     connection.execute("RELEASE run")
     return files_read
@@ -187,9 +212,12 @@ def rebuild(
 ) -> SyncResult:
     """Build the ledger from nothing beside the old one and put it in its place in one step.
 
-    Raises ``DataError`` where the old ledger holds runs or files that the spool no longer has, unless
-    ``drop_vanished``. A damaged old ledger is replaced without question: nothing can be asked of it.
+    Raises ``DataError`` where the old ledger holds runs or files that the spool no longer has, or of which a file
+    cannot be read now, unless ``drop_vanished``; the old ledger then stays as it is. A damaged old ledger is replaced
+    without question: nothing can be asked of it.
     """
+    refuse_foreign(ledger_path)
+    ledger_path = Path(os.path.realpath(ledger_path))  # a link stays one, and leads to the new ledger
     with lock(ledger_path, on_wait):
         if not drop_vanished:
             _refuse_loss(spool_root, ledger_path)
@@ -202,6 +230,8 @@ def rebuild(
             with sqlite_errors(temp), open_ledger(temp) as connection:
                 connection.execute("PRAGMA query_only = OFF")
                 connection.execute("PRAGMA journal_mode = delete").fetchone()
+            if not drop_vanished:
+                _refuse_lack(ledger_path, temp)
             _replace(temp, ledger_path)
         finally:
             for stale in ledger_path.parent.glob(pattern):
@@ -223,6 +253,21 @@ def _refuse_loss(spool_root: Path, ledger_path: Path) -> None:
         raise DataError(
             f"what the ledger holds and the spool {spool_root} no longer does would be lost: {', '.join(lost)}",
             hint="bring them back, or drop them with `hpcfrugal ledger rebuild --drop-vanished`",
+        )
+
+
+def _refuse_lack(ledger_path: Path, temp: Path) -> None:
+    """Raise ``DataError`` where the new ledger lacks what the old one has of files that could not be read."""
+    try:
+        with open_ledger(ledger_path) as old, open_ledger(temp) as new:
+            lost = [f"{run_id}/{name}" for run_id, name in lacking(old, new)]
+    except (DataError, SetupError):
+        return
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise DataError(
+            f"what the ledger holds of a file that cannot be read now would be lost: {lost[0]}{more}",
+            hint="rebuild when it can be read, or drop it with `hpcfrugal ledger rebuild --drop-vanished`",
         )
 
 
@@ -274,6 +319,11 @@ def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> Check
             leave_out = {*vanished, *unread, *(name.partition("/")[0] for name in files)}
             if intensities_unread(connection, spool_root):
                 leave_out.add(OWNER)
+            if compare:
+                with open_ledger(fresh) as new:
+                    lacks = lacking(connection, new)
+                skipped += [f"{run_id}/{name}: cannot be read now" for run_id, name in lacks if run_id not in leave_out]
+                leave_out.update(run_id for run_id, _ in lacks)
             comparable = compare and _is_derived_now(connection)
             differences = _differences(ledger_path, fresh, leave_out) if comparable else []
     damage = tuple(line for line in found if line != "ok")
@@ -290,3 +340,5 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
     for row in rows:
         for problem in json.loads(row["problems"]):
             yield f"{row['run_id']}/{row['name']}: {problem}"
+    for skew in skews(connection):
+        yield f"{skew.run_id}: {skew}"

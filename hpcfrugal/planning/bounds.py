@@ -13,10 +13,11 @@ from hpcfrugal.text import duration
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``latest_start`` is the latest safe start, None where nothing bounds it; ``limit`` bounds the run time.
+    """``latest_start`` is the latest start to plan with, None where nothing bounds it; ``limit`` bounds the run time.
 
     ``deadline`` is the moment by which the job has ended wherever it starts in time: the file's own, else the latest
-    start and the limit; None where one of these is not known. ``notes`` say what could not be held to.
+    start and the limit; None where one of these is not known. ``notes`` say what could not be held to. ``safe_start``
+    is the latest safe start even where it is too late for that, and the job starts as soon as it can.
     """
 
     earliest: datetime
@@ -24,6 +25,7 @@ class Bounds:
     deadline: datetime | None
     limit: timedelta | None
     notes: tuple[str, ...] = ()
+    safe_start: datetime | None = None
 
 
 def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, where: str) -> Bounds:
@@ -35,7 +37,7 @@ def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, whe
     Raises InputError where the deadline has passed; ``where`` names the file in it.
     """
     earliest = max(now, schedule.earliest) if schedule.earliest is not None else now
-    deadline, notes = schedule.deadline, []
+    deadline, safe, notes = schedule.deadline, None, []
     if deadline is not None:
         if deadline <= now:
             raise InputError.at(f"{where}: schedule.deadline", f"{iso(deadline)} has passed")
@@ -46,7 +48,7 @@ def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, whe
                 "set resources.time to let it wait"
             )
         else:
-            latest = deadline - limit
+            latest = safe = deadline - limit
             if latest < earliest:
                 late = duration((earliest - latest) // timedelta(microseconds=1) * 1000)
                 notes.append(f"with its whole time limit it ends {late} after its deadline, even started at once")
@@ -59,4 +61,4 @@ def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, whe
     else:
         return Bounds(earliest, None, None, limit)
     by = deadline if deadline is not None else latest + limit if limit is not None else None
-    return Bounds(earliest, latest, by, limit, tuple(notes))
+    return Bounds(earliest, latest, by, limit, tuple(notes), safe or latest)

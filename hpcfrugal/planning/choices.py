@@ -1,8 +1,12 @@
-"""What else a job could do: the starts that no other beats in carbon, in delay and, where given, in money."""
+"""What else a job could do: the starts that no other beats in carbon, in delay and, where given, in money; and which of
+them is best for one who says what an hour and a unit of money are worth.
+"""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -11,43 +15,63 @@ from typing import Any
 from hpcfrugal.carbon.instants import iso, parse_iso
 from hpcfrugal.errors import DataError, InputError, Problem
 from hpcfrugal.planner.errors import NotCovered
-from hpcfrugal.planner.pareto import Prices, pareto_front
+from hpcfrugal.planner.pareto import Option, Prices, choose, pareto_front
 from hpcfrugal.planning.plan import Plan
 
 _LONGEST = 16 * 1024 * 1024
 
 
-def choices(plan: Plan, prices: Prices | None = None) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What an hour of delay and a unit of money per kWh are worth, in g/kWh of the run's mean intensity."""
+
+    delay: float = 0.0
+    price: float = 0.0
+
+
+def choices(plan: Plan, prices: Prices | None = None) -> tuple[Option, ...]:
     """The Pareto front of starts from the soonest to the latest safe one, by delay; as the forecast tells it.
 
     Empty where there is no forecast. Intensities are those of the forecast, not corrected for its error.
     """
     if plan.grid is None or plan.duration is None:
-        return []
+        return ()
     last = plan.latest_start_at or plan.grid.series.end - plan.duration
     try:
-        front = pareto_front(
+        return pareto_front(
             plan.grid.series, plan.soonest_at, max(plan.soonest_at, last) + plan.duration, plan.duration, prices
         )
     except NotCovered:
-        return []
-    kwh = None
-    if plan.expected is not None and plan.expected.power_w is not None:
-        drawn_w = plan.expected.power_w * (plan.expected.pue or 1.0)
-        kwh = drawn_w / 1000 * (plan.duration / timedelta(hours=1))
-    return [
-        {
-            "start_at": iso(option.start_at),
-            "end_at": iso(option.end_at),
-            "delay_s": option.delay.total_seconds(),
-            "g_per_kwh": option.mean_g_per_kwh,
-            "grams": None if kwh is None else kwh * option.mean_g_per_kwh,
-            "price_per_kwh": option.mean_price_per_kwh,
-            "price": None if kwh is None or option.mean_price_per_kwh is None else kwh * option.mean_price_per_kwh,
-            "currency": prices.currency if prices is not None else None,
-        }
-        for option in front
-    ]
+        return ()
+
+
+def weighed(front: Sequence[Option], weights: Weights) -> Option | None:
+    """The one of the front that weighs least; None where there is no front. Raises ValueError as ``choose`` does."""
+    if not front:
+        return None
+    return choose(front, g_per_kwh_per_hour=weights.delay, g_per_kwh_per_price=weights.price)
+
+
+def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dict[str, Any]:
+    """A start as JSON; grams and money where the job's power is known."""
+    kwh, per_kwh = _energy_kwh(plan), option.mean_price_per_kwh
+    return {
+        "start_at": iso(option.start_at),
+        "end_at": iso(option.end_at),
+        "delay_s": option.delay.total_seconds(),
+        "g_per_kwh": option.mean_g_per_kwh,
+        "grams": None if kwh is None else kwh * option.mean_g_per_kwh,
+        "price_per_kwh": per_kwh,
+        "price": None if kwh is None or per_kwh is None else kwh * per_kwh,
+        "currency": prices.currency if prices is not None else None,
+    }
+
+
+def _energy_kwh(plan: Plan) -> float | None:
+    """What the data centre is expected to draw for the job; None where its power or run time is not known."""
+    if plan.expected is None or plan.expected.power_w is None or plan.duration is None:
+        return None
+    return plan.expected.power_w * (plan.expected.pue or 1.0) / 1000 * (plan.duration / timedelta(hours=1))
 
 
 def read_prices(path: Path) -> Prices:

@@ -21,7 +21,8 @@ LIKE_JOBS = 50
 """So many of the newest like jobs are looked at."""
 
 FEWEST_RUNS = 5
-"""Below so many runs the time limit is planned with: fewer say little of how run times differ."""
+"""Below so many runs the time limit is planned with, and the power of a model: a first short try of a job says little
+of how long the others take and what they draw."""
 
 _BUSY_S = 0.5
 

@@ -13,7 +13,7 @@ from hpcfrugal.jobspec import JobSpec
 from hpcfrugal.planner.runtimes import Runtimes
 from hpcfrugal.planning.bounds import Bounds, bounds_of
 from hpcfrugal.planning.history import FEWEST_RUNS, History, like_jobs
-from hpcfrugal.planning.outlook import Outlook, Questions
+from hpcfrugal.planning.outlook import Outlook, Patience, Questions
 from hpcfrugal.planning.plan import Plan
 from hpcfrugal.planning.power import Power, expected_power
 from hpcfrugal.planning.proposal import Known, at_once, proposed
@@ -39,6 +39,7 @@ def plan_job(
     slurm: bool = True,
     options: Sequence[str] = (),
     again: bool = False,
+    patience: Patience | None = None,
 ) -> Plan:
     """The plan of a job that is submitted ``now``; made in under five seconds, whoever does not answer.
 
@@ -46,6 +47,7 @@ def plan_job(
         where: the file's name in error messages.
         slurm: whether Slurm can be asked; ``options`` are the job's, for ``sbatch --test-only``.
         again: ask for the forecast even where an answer is kept.
+        patience: that of the command which plans it, where it plans several.
 
     Raises:
         InputError: the deadline has passed, or the settings of a provider are wrong.
@@ -53,7 +55,7 @@ def plan_job(
     """
     schedule = spec.schedule
     bounds_of(schedule, spec.resources.time, now, where=where)
-    questions = Questions(spec, options, now, cache_dir()) if slurm else None
+    questions = Questions(spec, options, now, cache_dir(), patience) if slurm else None
     pool = ThreadPoolExecutor(max_workers=1)
     history_to_come = pool.submit(like_jobs, config.ledger, user_name(), spec.name)
     forecast, trouble = None, None

@@ -1,17 +1,21 @@
 """What Slurm says of a job before it is submitted: its time limit, when it could start now, how long others waited.
 
 The questions are asked at once, beside the one for the forecast, and each is given up after ``TIMEOUT_S``: a plan does
-without what is not known, and says so.
+without what is not known, and says so. That is the time for all jobs that one command plans, so that a controller that
+hangs is waited for once.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from hpcfrugal.backends import commands
 from hpcfrugal.errors import SetupError
@@ -22,7 +26,10 @@ from hpcfrugal.text import duration
 from hpcfrugal.units import parse_walltime
 
 TIMEOUT_S = 2.5
-_QUICK_S = 1.0
+_LEAST_S = 0.25  # what is answered within it costs none of the time: a Slurm that is well tells it of each job
+_PUT_OFF_S = 1.0
+_SILENT = "{} took too long before, and is not asked again"
+_T = TypeVar("_T")
 
 # "sbatch: Job 17 to start at 2026-11-21T08:48:15 using 1 processors on nodes n1 in partition batch", which sbatch
 # logs for --test-only (slurm_job_will_run in Slurm's src/api/allocate.c).
@@ -51,18 +58,47 @@ class Outlook:
     notes: tuple[str, ...] = ()
 
 
+class Patience:
+    """How long one command still waits for each of Slurm's commands, however many jobs it asks about."""
+
+    def __init__(self) -> None:
+        self._left_s: dict[str, float] = {}
+
+    def left_s(self, command: str) -> float | None:
+        """Seconds; None where it is not to be asked again."""
+        left_s = self._left_s.get(command, TIMEOUT_S)
+        return left_s if left_s >= _LEAST_S else None
+
+    def ask(self, command: str, ask: Callable[[float | None], _T]) -> _T:
+        """What ``ask`` returns, given the seconds that are left; they are fewer afterwards if it took long."""
+        left_s = self.left_s(command)
+        begun = time.monotonic()
+        answer = ask(left_s)
+        took_s = time.monotonic() - begun
+        if left_s is not None and took_s > _LEAST_S:
+            self._left_s[command] = left_s - took_s
+        return answer
+
+
 class Questions:
     """Slurm's answers about one job on their way; ``answers`` waits for them."""
 
-    def __init__(self, spec: JobSpec, options: Sequence[str], now: datetime, cache: Path) -> None:
+    def __init__(
+        self, spec: JobSpec, options: Sequence[str], now: datetime, cache: Path, patience: Patience | None = None
+    ) -> None:
         self._spec, self._now = spec, now
+        self._patience = patience or Patience()
         self._pool = ThreadPoolExecutor(max_workers=3)
         partition = spec.resources.partition
-        self._test = self._pool.submit(_test_only, options)
-        self._waits = self._pool.submit(past_waits, partition, now, cache / "waits", timeout_s=TIMEOUT_S)
+
+        def waits(timeout_s: float | None) -> PastWaits:
+            return past_waits(partition, now, cache / "waits", timeout_s=timeout_s)
+
+        self._test = self._pool.submit(self._patience.ask, "sbatch", partial(_test_only, options))
+        self._waits = self._pool.submit(self._patience.ask, "sacct", waits)
         self._limit: Future[timedelta | None] | None = None
         if spec.resources.time is None:
-            self._limit = self._pool.submit(_partition_limit, partition)
+            self._limit = self._pool.submit(self._patience.ask, "scontrol", partial(_partition_limit, partition))
 
     def answers(self) -> Outlook:
         """What is known within ``TIMEOUT_S`` of the start."""
@@ -89,7 +125,7 @@ class Questions:
         notes = known.notes
         if wait_now is None:
             wait_now = usual
-        elif wait_now > most and _some_are_put_off(partition):
+        elif wait_now > most and self._patience.ask("squeue", partial(_some_are_put_off, partition)):
             # Slurm counts these as if they stood before a job that may start now; then so would the counterfactual.
             notes = (
                 f"Slurm says that it would wait {_told(wait_now)} now, behind jobs that are put off until later;"
@@ -126,11 +162,15 @@ def _told(span: timedelta) -> str:
     return duration(span // timedelta(seconds=1) * 10**9)
 
 
-def _test_only(options: Sequence[str]) -> tuple[tuple[datetime, str | None] | None, str | None]:
+def _test_only(
+    options: Sequence[str], timeout_s: float | None
+) -> tuple[tuple[datetime, str | None] | None, str | None]:
     """When Slurm says that the job would start, with the partition; or why it does not say."""
+    if timeout_s is None:
+        return None, _SILENT.format("sbatch")
     kept = [option for option in options if option.partition("=")[0] not in _NOT_TESTED]
     try:
-        code, _, err = commands.run(["sbatch", "--test-only", *kept, "--wrap=:"], timeout_s=TIMEOUT_S)
+        code, _, err = commands.run(["sbatch", "--test-only", *kept, "--wrap=:"], timeout_s=timeout_s)
     except SetupError as error:
         return None, error.message
     match = _WILL_RUN.search(err)
@@ -139,26 +179,30 @@ def _test_only(options: Sequence[str]) -> tuple[tuple[datetime, str | None] | No
     return (datetime.strptime(match[1], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC), match[2]), None
 
 
-def _some_are_put_off(partition: str) -> bool:
+def _some_are_put_off(partition: str, timeout_s: float | None) -> bool:
     """Whether pending jobs of a partition wait for their begin time, as far as the site lets them be seen."""
+    if timeout_s is None:
+        return False
     argv = ["squeue", "--noheader", "--states=PENDING", "--format=%r", f"--partition={partition}"]
     try:
-        code, out, _ = commands.run(argv, timeout_s=_QUICK_S)
+        code, out, _ = commands.run(argv, timeout_s=min(timeout_s, _PUT_OFF_S))
     except SetupError:
         return False
     return code == 0 and "BeginTime" in out.split()
 
 
-def _partition_limit(partition: str | None) -> timedelta | None:
+def _partition_limit(partition: str | None, timeout_s: float | None) -> timedelta | None:
     """The limit that a job without one has: the partition's default, else its most (slurm.conf(5), DefaultTime).
 
     Of several partitions, or where none is the default, None: which one the job gets is not known.
     """
+    if timeout_s is None:
+        return None
     argv = ["scontrol", "show", "partition", "--oneliner"]
     if partition is not None:
         argv.insert(3, partition)
     try:
-        code, out, _ = commands.run(argv, timeout_s=TIMEOUT_S)
+        code, out, _ = commands.run(argv, timeout_s=timeout_s)
     except SetupError:
         return None
     rows = [dict(cell.partition("=")[::2] for cell in line.split()) for line in out.splitlines()]

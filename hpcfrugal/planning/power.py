@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpcfrugal.accounting.model import cpu_energy_uj, dram_energy_uj, find_gpu, gpu_energy_uj
 from hpcfrugal.data import cpu_tdp, gpu_tdp
 from hpcfrugal.jobspec.resources import Resources
-from hpcfrugal.planning.history import History
+from hpcfrugal.planning.history import FEWEST_RUNS, History
 from hpcfrugal.units import parse_memory
 
 _GRES_GPU = re.compile(r"(?:gres/)?gpu(?:[:=](?P<type>[^:=\d][^:=]*))?(?:[:=](?P<count>\d+))?")
@@ -23,12 +23,12 @@ class Power:
 
 
 def expected_power(resources: Resources, history: History) -> Power:
-    """The mean power of like jobs, else that of the devices asked for at full load, marked as modelled.
+    """The mean power of ``FEWEST_RUNS`` like jobs or more, else that of the devices asked for at full load, marked so.
 
     An array counts as one of its tasks. The model is the one that accounts for what nothing measures: thermal design
     power per core and GPU, 0.3725 W/GB of memory; what is not asked for (a whole node's memory, say) is not in it.
     """
-    if history.power_w is not None:
+    if history.power_w is not None and history.power_jobs >= FEWEST_RUNS:
         quality = "measured" if history.measured else "modelled in part"
         return Power(history.power_w, f"history, {history.power_jobs} jobs, {quality}")
     tasks = _tasks(resources)

@@ -86,9 +86,16 @@ def _last(known: Known, forecast: Forecast) -> datetime:
             return bounds.earliest
         return forecast.series.end - max(duration for duration, _ in known.runtimes.points)
     usual = outlook.wait or _NONE
-    slack = bounds.latest_start - bounds.earliest
-    margin = max(outlook.wait_most or usual, min(LEAST_MARGIN, slack / _MARGIN_SHARE))
-    return bounds.latest_start - max(_NONE, margin - usual)
+    before = margin(bounds.latest_start - bounds.earliest, outlook.wait, outlook.wait_most)
+    return bounds.latest_start - max(_NONE, before - usual)
+
+
+def margin(slack: timedelta, wait: timedelta | None, wait_most: timedelta | None) -> timedelta:
+    """How long before its latest start a job is to be given to Slurm: as long as few wait longer, or a minute.
+
+    ``slack`` is the time between its earliest and its latest start.
+    """
+    return max(wait_most or wait or _NONE, min(LEAST_MARGIN, slack / _MARGIN_SHARE))
 
 
 def _interruptions(known: Known, forecast: Forecast) -> Interruptions | None:
@@ -111,7 +118,9 @@ def _reason(known: Known, decision: Decision, last: datetime) -> str:
         return "its policy is asap"
     if bounds.latest_start is None:
         return "nothing says how long it may wait"
-    return f"there is no time to wait in: it has to start by {iso(bounds.latest_start.replace(microsecond=0))}"
+    by = bounds.safe_start or bounds.latest_start
+    verb = "had" if by < known.now else "has"
+    return f"there is no time to wait in: it {verb} to start by {iso(by.replace(microsecond=0))}"
 
 
 def at_once(known: Known, reason: str, forecast: Forecast | None = None, decision: Decision | None = None) -> Plan:
@@ -135,7 +144,7 @@ def at_once(known: Known, reason: str, forecast: Forecast | None = None, decisio
         begin_at=None,
         start_at=soonest,
         segments=(),
-        latest_start_at=bounds.latest_start,
+        latest_start_at=bounds.safe_start,
         deadline_at=bounds.deadline,
         soonest_at=soonest,
         wait_now=outlook.wait_now,

@@ -42,19 +42,22 @@ def past_waits(
     now: datetime,
     folder: Path,
     *,
-    timeout_s: float,
+    timeout_s: float | None,
     environ: Mapping[str, str] = os.environ,
 ) -> PastWaits:
     """Waits of all users' jobs of the last days, as far as the site lets them be seen.
 
     A job waits from when it could start (submitted, its begin time come, what it depends on over) until it started.
-    ``partition`` may name several with commas; None asks about all. ``folder`` is where answers are kept.
+    ``partition`` may name several with commas; None asks about all. ``folder`` is where answers are kept; without
+    ``timeout_s`` only these count.
     """
     # A home may be shared by the login nodes of several clusters.
     where = [socket.gethostname(), environ.get("SLURM_CONF", ""), environ.get("SLURM_CLUSTERS", ""), partition or ""]
     path = folder / f"{hashlib.sha256(repr(where).encode()).hexdigest()[:32]}.json"
     if (kept := _kept(path, now)) is not None:
         return kept
+    if timeout_s is None:
+        return PastWaits(problem="sacct took too long before, and is not asked again")
     found = _asked(partition, now, timeout_s)
     told: dict[str, Any] = {"schema": _SCHEMA, "asked_at": iso(now), "problem": found.problem}
     told["jobs"] = [[job.partition, job.size, int(job.wait.total_seconds())] for job in found.jobs]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.planning.plan import Expectation, Plan
-from hpcfrugal.text import duration, printable
+from hpcfrugal.text import duration, mass, printable
 
 _FEW = 0.01  # below one percent a decimal is shown
+_SHORT, _TENTH = timedelta(seconds=10), timedelta(milliseconds=100)
 
 
 def line(plan: Plan) -> str:
@@ -42,13 +43,17 @@ def share(value: float) -> str:
 
 
 def grams(mass_g: float) -> str:
-    """Grams of CO2e, kilograms from a thousand on."""
-    return f"{mass_g / 1000:.3g} kg" if mass_g >= 1000 else f"{mass_g:.3g} g"
+    """A mass of CO2e in the unit that fits."""
+    return mass(mass_g)
 
 
 def span(time: timedelta | None) -> str:
-    """A span as the reports write it."""
-    return duration(None if time is None else time // timedelta(seconds=1) * 10**9)
+    """A span as the reports write it, to the second; below ten seconds to a tenth."""
+    if time is None:
+        return duration(None)
+    if timedelta() < time < _SHORT:
+        return duration(time // timedelta(microseconds=1) * 1000) if time >= _TENTH else "<0.1 s"
+    return duration(time // timedelta(seconds=1) * 10**9)
 
 
 def clock(moment: datetime, now: datetime) -> str:

@@ -16,17 +16,23 @@ from hpcfrugal.units import parse_walltime
 _SEPARATOR = "\x1f"
 _FIELDS = (
     "JobID", "UserName", "State", "NumNodes", "NumCPUs", "TimeLimit", "SubmitTime", "EligibleTime",
-    "EndTime", "Reason", "ArrayTaskID", "Name", "Comment",
+    "EndTime", "Reason", "ArrayJobID", "ArrayTaskID", "Partition", "QOS", "Name", "Comment",
 )  # fmt: skip
 _RUNS = frozenset({"RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STAGE_OUT", "SIGNALING", "STOPPED"})
 # Somebody decided that such a job does not start, or not yet: it is not for us to say when. Or Slurm can't start it as
 # it is, and it must not take room from others who can (squeue(1), JOB REASON CODES).
 _HELD = (
-    "JobHeld", "Dependency", "DependencyNeverSatisfied", "JobArrayTaskLimit", "PartitionNodeLimit",
-    "PartitionTimeLimit", "BadConstraints",
+    "JobHeld", "Dependency", "DependencyNeverSatisfied", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints",
 )  # fmt: skip
+# The rest of an array whose tasks that may run at once are running: each end starts the next, whatever StartTime says.
+_THROTTLED = "JobArrayTaskLimit"
+# With these a job starts once it has nodes. With any other (QOSMax..., AssocGrp..., Licenses, ReqNodeNotAvail,
+# PartitionDown, ...) nodes alone don't start it, for a time that nobody here knows.
+_FREE = ("None", "(null)", "Priority", "Resources", "BeginTime", "Prolog", "Cleaning")
 # squeue ends a long list of tasks with dots.
 _ARRAY = re.compile(r"([\d,:-]+?)(?:,?\.\.\.)?(?:%(\d+))?", re.ASCII)
+
+_MINUTE = timedelta(minutes=1)
 
 LONGEST = timedelta(days=366)
 """A job is planned as if it ran no longer than this: a thousand tasks of a century in turn pass the year 9999."""
@@ -37,8 +43,11 @@ class QueuedJob:
     """One job, or the part of an array that waits. All times are aware UTC.
 
     ``limit`` is the job's own where its ticket tells it, and covers all tasks, one after the other where they have to.
-    ``nodes`` and ``cpus`` are of all tasks that may run at once. ``begin_at`` is the moment before which Slurm does not
-    start it, None where it may start at any time.
+    ``nodes`` and ``cpus`` are of all ``at_once`` tasks that may run at once. ``begin_at`` is the moment before which
+    Slurm does not start it, None where it may start at any time.
+
+    ``held``: it waits for what somebody does, and is not for us to start. ``throttled``: it starts as tasks of the same
+    array (of the same ``array_id``) end. ``blocked``: a limit or the like keeps it from nodes that are free.
     """
 
     job_id: str
@@ -54,6 +63,17 @@ class QueuedJob:
     held: bool
     comment: str
     ticket: Ticket
+    array_id: str = ""
+    at_once: int = 1
+    throttled: bool = False
+    blocked: bool = False
+    partition: str = ""
+    qos: str = ""
+
+    @property
+    def movable(self) -> bool:
+        """Whether it waits, and when it starts is for us to say."""
+        return self.waits and not (self.held or self.throttled)
 
     @property
     def waits(self) -> bool:
@@ -61,8 +81,8 @@ class QueuedJob:
         return self.state == "PENDING"
 
 
-def read_board(timeout_s: float = 60) -> list[QueuedJob]:
-    """The jobs that have a ticket and are not over: those waiting, and those that run.
+def read_board(timeout_s: float = 60, job_id: str | None = None) -> list[QueuedJob]:
+    """The jobs that have a ticket and are not over: those waiting, and those that run; or one of them.
 
     Raises:
         SetupError: Slurm does not answer.
@@ -71,8 +91,9 @@ def read_board(timeout_s: float = 60) -> list[QueuedJob]:
     # be taken for rows of other people's jobs if its user could tell what stands between the values.
     separator = f"{_SEPARATOR}{secrets.token_hex(8)}{_SEPARATOR}"
     wanted = ",".join(f"{field}:{separator}" for field in _FIELDS)
+    only = [] if job_id is None else [f"--jobs={job_id}"]
     code, out, err = commands.run(["squeue", "--noheader", "--states=PENDING,RUNNING,CONFIGURING,COMPLETING,SUSPENDED",
-                                   "-O", wanted], timeout_s=timeout_s)  # fmt: skip
+                                   *only, "-O", wanted], timeout_s=timeout_s)  # fmt: skip
     if code != 0:
         raise SetupError(f"squeue failed: {commands.first_line(err)}")
     return list(parse_board(out, separator))
@@ -85,6 +106,7 @@ def parse_board(text: str, separator: str) -> Iterator[QueuedJob]:
     cells = [cell.strip() for cell in text.split(separator)]
     for at in range(0, len(cells) - len(_FIELDS), len(_FIELDS)):
         row = cells[at : at + len(_FIELDS)]
+        row[0] = row[0].rpartition("\n")[2]  # with SLURM_CLUSTERS set, a line that names the cluster stands before
         ticket = read_ticket(row[-1])
         if ticket is not None:
             job = _job(row, ticket)
@@ -93,15 +115,18 @@ def parse_board(text: str, separator: str) -> Iterator[QueuedJob]:
 
 
 def _job(cells: Sequence[str], ticket: Ticket) -> QueuedJob | None:
-    job_id, user, state, nodes, cpus, limit, submit, eligible, end, reason, array, name, comment = cells
+    (job_id, user, state, nodes, cpus, limit, submit, eligible, end, reason, array_id, array, partition, qos, name,
+     comment) = cells  # fmt: skip
     if not (job_id.isdigit() and nodes.partition("-")[0].isdigit() and cpus.partition("-")[0].isdigit()):
         return None
     if state != "PENDING" and state not in _RUNS:
         return None
-    at_once, in_turn = _tasks(array) if state == "PENDING" else (1, 1)
-    span, ends = _limit(limit), _time(end) if state != "PENDING" else None
+    waits = state == "PENDING"
+    at_once, in_turn = tasks_of(array) if waits else (1, 1)
+    span, ends = _limit(limit), None if waits else _time(end)
     told = ticket.limit
-    if told is not None and span is not None and told < span:
+    # Only what Slurm rounded up: room is kept for as long as Slurm lets a job run, whatever its comment says.
+    if told is not None and span is not None and span - _MINUTE < told < span:
         ends = ends - (span - told) if ends is not None else None
         span = told
     return QueuedJob(
@@ -113,15 +138,21 @@ def _job(cells: Sequence[str], ticket: Ticket) -> QueuedJob | None:
         cpus=int(cpus.partition("-")[0]) * at_once,
         limit=min(span, LONGEST / in_turn) * in_turn if span is not None else None,
         submit_at=_time(submit),
-        begin_at=_time(eligible) if state == "PENDING" else None,
+        begin_at=_time(eligible) if waits else None,
         end_at=ends,
-        held=reason.startswith(_HELD),
+        held=waits and reason.startswith(_HELD),
         comment=comment,
         ticket=ticket,
+        array_id=array_id,
+        at_once=at_once,
+        throttled=waits and reason.startswith(_THROTTLED),
+        blocked=waits and reason != "" and not reason.startswith(_FREE),
+        partition=partition,
+        qos=qos,
     )
 
 
-def _tasks(array: str) -> tuple[int, int]:
+def tasks_of(array: str) -> tuple[int, int]:
     """Tasks that run at once, and how many times so many: ``1-10%4`` is 4 at once, 3 times."""
     match = _ARRAY.fullmatch(array)
     if match is None:

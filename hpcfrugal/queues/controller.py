@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from hpcfrugal.backends import commands
 from hpcfrugal.carbon.forecast import Forecast, get_forecast
 from hpcfrugal.config import Config
-from hpcfrugal.errors import ForecastError, InputError
+from hpcfrugal.errors import ForecastError, InputError, SetupError
 from hpcfrugal.queues.board import QueuedJob, read_board
+from hpcfrugal.queues.case import in_queue
 from hpcfrugal.queues.horizon import foreseen, gridded
 from hpcfrugal.queues.replan import Planned, replan
 from hpcfrugal.queues.settings import Queue
@@ -23,6 +24,8 @@ from hpcfrugal.queues.ticket import with_ticket
 
 HORIZON = timedelta(hours=96)
 """How far ahead a forecast is asked for; none of the providers reaches further."""
+
+_SHOWN = 10
 
 Ask = Callable[[Queue, datetime], Forecast]
 
@@ -62,10 +65,14 @@ def look(queues: Sequence[Queue], ask: Ask, now: datetime | None = None) -> list
     return [_round(queue, [job for job in board if job.ticket.queue == queue.name], ask, now) for queue in queues]
 
 
-def _round(queue: Queue, jobs: Sequence[QueuedJob], ask: Ask, now: datetime) -> Round:
+def _round(queue: Queue, named: Sequence[QueuedJob], ask: Ask, now: datetime) -> Round:
+    jobs = in_queue(named, queue)
     forecast = None
     notes: list[str] = []
-    if any(job.waits and not job.held for job in jobs):
+    if elsewhere := sorted({job.job_id for job in named} - {job.job_id for job in jobs}, key=int):
+        shown = ", ".join(elsewhere[:_SHOWN]) + (", ..." if len(elsewhere) > _SHOWN else "")
+        notes.append(f"left alone, since not in the queue's partition or QOS: {shown}")
+    if any(job.movable for job in jobs):
         try:
             forecast = ask(queue, now)
             notes += forecast.notes
@@ -91,20 +98,41 @@ def may_move(job: QueuedJob, user: str) -> bool:
 def move(plan: Planned, now: datetime | None = None) -> str | None:
     """Give a job its planned start. Returns a sentence where Slurm refused, such as for a job that has started.
 
-    The start is bounded once more by the latest safe one, whatever the plan says.
+    The start is bounded once more by the latest safe one, whatever the plan says. A job that would be put off is looked
+    at once more before: its user may have let it go since.
 
     Raises:
         SetupError: Slurm does not answer; it would not for the next job either.
     """
     now = now or datetime.now(UTC)
     start = min(plan.start_at, plan.latest_at)
+    if start > max(now, plan.was_at or now) and (why := _changed(plan.job)):
+        return why
     when = "now" if start <= now else f"{start.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
     return _update(plan.job.job_id, f"StartTime={when}")
 
 
+def _changed(job: QueuedJob) -> str | None:
+    """Why a job is not as it was when the round began; None where it is."""
+    try:
+        again = next((one for one in read_board(30, job.job_id) if one.job_id == job.job_id), None)
+    except commands.NoAnswer:
+        raise
+    except SetupError as error:
+        return error.message  # such as for a job that is over
+    if again is None or not again.movable:
+        return "it does not wait any more, or is held"
+    if (again.begin_at, again.comment) != (job.begin_at, job.comment):
+        return "its start or its comment was changed meanwhile"
+    return None
+
+
 def release(job: QueuedJob) -> str | None:
-    """Let a job start as soon as Slurm has room, and leave it alone from then on. Returns and raises as ``move``."""
-    comment = with_ticket(job.comment, replace(job.ticket, released=True))
+    """Let a job start as soon as Slurm has room, and leave it alone from then on. Returns and raises as ``move``.
+
+    Its own earliest start does not hold any more.
+    """
+    comment = with_ticket(job.comment, replace(job.ticket, earliest=None, released=True))
     return _update(job.job_id, "StartTime=now", f"Comment={comment}")
 
 

@@ -15,7 +15,7 @@ from hpcfrugal.carbon.instants import span_from_us, span_us
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.planner.capacity import MAX_STEPS
 from hpcfrugal.queues.board import QueuedJob
-from hpcfrugal.queues.replan import ASSUMED_LIMIT
+from hpcfrugal.queues.case import ASSUMED_LIMIT, latest_start
 from hpcfrugal.queues.settings import Queue
 
 # Steps for the forecast, and for the time limit of one job: with the delay of a job that leaves room in MAX_STEPS.
@@ -51,4 +51,7 @@ def foreseen(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob:
     Nodes are kept free for it so far ahead, and later rounds see the rest of it run.
     """
     most: timedelta = span_from_us(_grid_us(series, queue) * _MOST)
-    return replace(job, limit=most) if (job.limit or ASSUMED_LIMIT) > most else job
+    if (job.limit or ASSUMED_LIMIT) <= most:
+        return job
+    # Its latest start is that of its whole limit all the same.
+    return replace(job, limit=most, ticket=replace(job.ticket, latest=latest_start(job), by=None))

@@ -1,9 +1,9 @@
 """What a site says of its low-carbon queues.
 
 [queues.green]
-partition = "batch"                 # where its jobs go, if the job names no other
+partition = "batch"                 # where its jobs go; several with commas
 qos = "green"                       # the same
-max_delay = "24h"                   # latest start after submission, if the job names no other
+max_delay = "24h"                   # latest start after submission, if the job names neither delay nor deadline
 capacity = 40                       # nodes that its jobs may use at once; or by time of day in UTC:
 # capacity = { "00:00" = 40, "08:00" = 10 }
 unit = "nodes"                      # or "cpus": what capacity counts
@@ -33,6 +33,7 @@ from hpcfrugal.units import parse_duration
 Unit = Literal["nodes", "cpus"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_UNTOLD = ("", "(null)", "N/A")  # in squeue's words
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
@@ -56,6 +57,18 @@ class Queue:
     def capacity_at(self, minute: int) -> int:
         """Units at a minute of the day, in UTC."""
         return [units for since, units in self.capacity if since <= minute % 1440][-1]
+
+    def runs_in(self, partition: str | None, qos: str | None) -> bool:
+        """Whether a job there is one of this queue's. Either may be a list with commas, as Slurm takes it; where it is
+        not known, or the queue names none, the job may be anywhere.
+        """
+        return _common(self.partition, partition) and _common(self.qos, qos)
+
+
+def _common(own: str | None, told: str | None) -> bool:
+    if own is None or told is None or told in _UNTOLD:
+        return True
+    return not set(own.split(",")).isdisjoint(told.split(","))
 
 
 def queues(config: Config) -> dict[str, Queue]:

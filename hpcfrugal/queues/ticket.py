@@ -1,7 +1,7 @@
 """What a job of a low-carbon queue carries in Slurm itself, in its comment: the queue, and by when it must start.
 
 The controller needs nothing but this and the job's own fields, so it can be stopped, moved or lost. A user can change
-the comment of a job, which is no harm: it is that user's job, and the queue's own longest delay holds besides.
+the comment of a job, which is no harm: it says when that user's own job waits, and gives it no room.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from hpcfrugal.queues.settings import NAME
 _TICKET = re.compile(r"(?:^|\s)hpcfrugal:(queue=[A-Za-z0-9_.=;-]+)(?=\s|$)")
 _INSTANT = re.compile(r"\d{1,11}", re.ASCII)
 _SECONDS = re.compile(r"[1-9]\d{0,8}", re.ASCII)
+_SHARE = re.compile(r"0(?:\.\d{1,9})?|1(?:\.0{1,9})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """``latest`` is the latest safe start, ``earliest`` the one the job itself asked for, ``limit`` its time limit
+    """``latest`` is the latest safe StartTime, ``earliest`` the one the job itself asked for, ``limit`` its time limit
     where that is no whole number of minutes, to which Slurm would round it up. ``run`` is how long it is expected to
     run, after earlier runs of the kind. ``released``: its user wants it to start now, and it is not put off any more.
-    Instants are aware UTC of whole seconds.
+
+    Where the job has a deadline, ``by`` is that less a margin for the wait: StartTime is no later than ``by`` less the
+    time limit, whatever that is by now. ``wait`` is how long such jobs usually wait once they may start, and
+    ``min_saving`` what the job itself says that waiting has to be worth. Instants are aware UTC of whole seconds.
     """
 
     queue: str
@@ -30,21 +34,31 @@ class Ticket:
     earliest: datetime | None = None
     limit: timedelta | None = None
     run: timedelta | None = None
+    by: datetime | None = None
+    wait: timedelta | None = None
+    min_saving: float | None = None
     released: bool = False
 
     def text(self) -> str:
-        """As it stands in a comment. The latest start is rounded down, the earliest up, to seconds."""
+        """As it stands in a comment. Latest instants are rounded down, the earliest and spans up, to seconds."""
         parts = [f"queue={self.queue}", f"latest={int(self.latest.timestamp())}"]
+        if self.by is not None:
+            parts.append(f"by={int(self.by.timestamp())}")
         if self.earliest is not None:
             parts.append(f"earliest={-int(-self.earliest.timestamp() // 1)}")
-        for name, span in (("limit", self.limit), ("run", self.run)):
-            if span is not None:
+        for name, span in (("limit", self.limit), ("run", self.run), ("wait", self.wait)):
+            if span:
                 parts.append(f"{name}={-int(-span.total_seconds() // 1)}")
+        if self.min_saving is not None:
+            parts.append(f"save={round(self.min_saving, 4):.4f}".rstrip("0").rstrip("."))
         return "hpcfrugal:" + ";".join([*parts, *(["released=1"] if self.released else [])])
 
 
 def read_ticket(comment: str) -> Ticket | None:
-    """The ticket in a comment; None where there is none that makes sense. Of several the last one holds."""
+    """The ticket in a comment; None where there is none that makes sense. Of several the last one holds.
+
+    Keys that are not known, and values that make no sense, are as if they were not there.
+    """
     found = _TICKET.findall(comment)
     if not found:
         return None
@@ -58,6 +72,9 @@ def read_ticket(comment: str) -> Ticket | None:
         _instant(fields.get("earliest")),
         _span(fields.get("limit", "")),
         _span(fields.get("run", "")),
+        _instant(fields.get("by")),
+        _span(fields.get("wait", "")),
+        float(fields["save"]) if _SHARE.fullmatch(fields.get("save", "")) else None,
         released=fields.get("released") == "1",
     )
 

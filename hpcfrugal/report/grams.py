@@ -10,7 +10,7 @@ from typing import Any
 from hpcfrugal.accounting.footprint import Tally
 from hpcfrugal.ledger.footprints import JobFootprint
 from hpcfrugal.report.text import count, percent
-from hpcfrugal.text import UNKNOWN
+from hpcfrugal.text import MASS_UNITS_UG, UNKNOWN
 
 NO_ZONE = 'CO2e is not known: no grid zone is set. Put zone = "FR" (yours) under [carbon], or set HPCFRUGAL_ZONE.'
 
@@ -25,6 +25,7 @@ class Grams:
     zones: set[str] = field(default_factory=set)
     pues: set[float | None] = field(default_factory=set)
     providers: set[str] = field(default_factory=set)
+    assumed_zones: set[str] = field(default_factory=set)
     zoneless: int = 0
     assumed_zone: int = 0
     assumed_pue: int = 0
@@ -46,7 +47,9 @@ class Grams:
             return
         tally = footprint.total
         self.zones.add(footprint.zone)
-        self.assumed_zone += footprint.zone_source == "settings"
+        if footprint.zone_source == "settings":
+            self.assumed_zone += 1
+            self.assumed_zones.add(footprint.zone)
         self.unknown += tally.operational_g is None
         if tally.operational_g is not None:
             self.tally.add(tally)
@@ -134,15 +137,20 @@ def grams_json(grams: Grams) -> dict[str, Any]:
 class MassUnit:
     """One unit for a whole table, so that its figures can be compared by eye."""
 
-    _UNITS = ((10**6, "t"), (10**3, "kg"), (1, "g"))
-
     def __init__(self, values_g: Iterable[Fraction | None]) -> None:
-        largest = max((abs(value) for value in values_g if value is not None), default=Fraction(0))
-        self.factor_g, self.name = next((unit for unit in self._UNITS if largest >= unit[0]), self._UNITS[-1])
+        largest_ug = max((abs(value) * 10**6 for value in values_g if value is not None), default=Fraction(0))
+        units = MASS_UNITS_UG if largest_ug else [unit for unit in MASS_UNITS_UG if unit[1] == "g"]
+        factor_ug, self.name = next((unit for unit in units if largest_ug >= unit[0]), units[-1])
+        self.factor_g = Fraction(factor_ug, 10**6)
 
     def show(self, value_g: Fraction | None) -> str:
-        """The figure without its unit, three digits behind the point."""
-        return UNKNOWN if value_g is None else f"{float(value_g / self.factor_g):,.3f}"
+        """The figure without its unit, three digits behind the point. What rounds to 0 and is not is no 0."""
+        if value_g is None:
+            return UNKNOWN
+        text = f"{float(value_g / self.factor_g):,.3f}"
+        if value_g and text in ("0.000", "-0.000"):
+            return "<0.001" if value_g > 0 else ">-0.001"
+        return text
 
 
 def gram_notes(grams: Grams) -> Iterator[str]:
@@ -153,14 +161,15 @@ def gram_notes(grams: Grams) -> Iterator[str]:
         yield f"CO2e: {grams.label}; intensity: {', '.join(shares)}{whose}."
         if grams.tally.sources != ["actual"]:
             yield "~: not all of it by what the intensity was."
-        if grams.tally.coverage != 1:
-            yield f"Of {percent(float(1 - (grams.tally.coverage or 0)))} of that energy no intensity is known."
+        coverage = grams.tally.coverage
+        if coverage is not None and coverage != 1:
+            yield f"Of {percent(float(1 - coverage))} of that energy no intensity is known."
         if grams.tally.open_uj:
             yield "Intensities may still be revised; the grams follow at the next sync."
     if grams.unknown:
         yield f"{count(grams.unknown, 'job')} without grams: no energy, or no intensity of their zone, is known."
     if grams.assumed_zone:
-        zone = grams.zone or "each"
+        zone = ", ".join(sorted(grams.assumed_zones))
         yield f"{count(grams.assumed_zone, 'job')} kept no grid zone: that of the settings now ({zone}) is taken."
     if grams.zoneless and not grams.zones:
         yield NO_ZONE

@@ -8,7 +8,7 @@ left to the terminal to wrap.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rich.cells import set_cell_size
@@ -16,15 +16,21 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.text import Text
 
+from hpcfrugal.text import in_ascii
+
 _GAP = 2
 _LEAST_TEXT = 8
 
 
-def _short(cell: Text, width: int) -> Text:
-    """The cell in at most ``width`` places of a terminal; rich's own ellipsis is three wide where it must be ASCII."""
+def _short(cell: Text, width: int, ellipsis: str) -> Text:
+    """The cell in at most ``width`` places of a terminal."""
     if cell.cell_len <= width:
         return cell
-    return Text(set_cell_size(cell.plain, width - 1) + "…", style=cell.style)
+    return Text(set_cell_size(cell.plain, width - len(ellipsis)) + ellipsis, style=cell.style)
+
+
+def _ascii(cell: Text) -> Text:
+    return Text(in_ascii(cell.plain), style=cell.style)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Grid:
     columns: Sequence[Column]
     rows: list[tuple[list[Text], str]] = field(default_factory=list)
     breaks: set[int] = field(default_factory=set)
+    ellipsis: str = "…"
 
     def add(self, cells: Iterable[Text | str], style: str = "") -> None:
         """Append a row. Texts are taken as they are, never as markup."""
@@ -80,6 +87,15 @@ class Grid:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Made line by line: a table of rich's own takes a millisecond a row, and ten thousand jobs are one table.
+        if options.ascii_only:
+            # Before anything is measured: ">=" is wider than the sign that it stands for.
+            ascii_rows = [([_ascii(cell) for cell in row], style) for row, style in self.rows]
+            columns = [replace(column, heading=in_ascii(column.heading)) for column in self.columns]
+            yield from Grid(columns, ascii_rows, self.breaks, "...")._lines(console, options)
+        else:
+            yield from self._lines(console, options)
+
+    def _lines(self, console: Console, options: ConsoleOptions) -> RenderResult:
         widths = self.fit(options.max_width)
         heading = [Text(self.columns[number].heading) for number in widths]
         yield from self._line(console, heading, widths, "bold")
@@ -94,7 +110,7 @@ class Grid:
         """A row as pieces of text, one for each change of style."""
         held, look = "", style
         for cell, (number, width) in zip(cells, widths.items(), strict=True):
-            shown = _short(cell, width)
+            shown = _short(cell, width, self.ellipsis)
             pad = " " * (width - shown.cell_len)
             text = f"{pad}{shown.plain}" if self.columns[number].kind == "number" else f"{shown.plain}{pad}"
             wanted = f"{style} {cell.style}".strip()

@@ -64,6 +64,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "tags": job.tags,
         "partition": job.partition,
         "account": job.account,
+        "qos": job.qos,
         "state": job.state,
         "final": job.final,
         "exit_code": job.exit_code,
@@ -91,6 +92,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
             {"node": item.node, "component": item.component, "source": item.source, "reason": item.reason}
             for item in job.absent
         ],
+        "sampled": job.sampled,
         "sidecar_log": job.sidecar_log,
     }
 

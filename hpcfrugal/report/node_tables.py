@@ -69,8 +69,24 @@ def _notes(found: NodesFound) -> Iterator[Text]:
     unknown = {job for node in found.nodes for one in node.channels.values() for job in one.sum.unknown}
     if unknown:
         yield Text(f"{count(len(unknown), 'job')} with a part that is not known, in the rest.")
+    yield from _missing(found)
+
+
+def no_nodes(found: NodesFound) -> RenderableType:
+    """Why there is no table."""
+    if not found.sampled_jobs:
+        return Text("No node was sampled in this period.")
+    head = f"No node's energy is known in this period, of {count(found.sampled_jobs, 'job')} with samples."
+    unread = len({name.partition(" on ")[0] for name in found.missing}) < found.sampled_jobs
+    why = "No sensor was read in those that are there: their figures in `hpcfrugal report` are modelled."
+    return Stack(Text(f"{head} {why}" if unread else head), *_missing(found))
+
+
+def _missing(found: NodesFound) -> Iterator[Text]:
     if found.missing:
-        yield Text(f"Not counted: {count(len(found.missing), 'sample file')}, {plain(found.missing[0], 120)}.")
+        named = "; ".join(plain(name, 120) for name in found.missing[:_NAMED])
+        more = f"; and {len(found.missing) - _NAMED} more" if len(found.missing) > _NAMED else ""
+        yield Text(f"Not counted: {count(len(found.missing), 'sample file')}: {named}{more}.")
 
 
 def _lacks_idle(node: NodeSum) -> bool:

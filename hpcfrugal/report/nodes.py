@@ -19,6 +19,7 @@ def nodes_json(found: NodesFound, period: dict[str, str | None]) -> dict[str, An
         "period": period,
         "nodes": [_node(total) for total in found.nodes],
         "missing": list(found.missing),
+        "sampled_jobs": found.sampled_jobs,
     }
 
 

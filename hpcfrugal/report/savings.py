@@ -25,11 +25,21 @@ SCOPE = "operational, location-based, components boundary, PUE of each run where
 
 _COUNTS: dict[Standing, str] = {
     "pending": "jobs_pending",
+    "no-actuals": "jobs_without_actuals",
+    "not-put-off": "jobs_not_put_off",
     "asap": "jobs_asap",
     "no-forecast": "jobs_without_forecast",
     "unfinished": "jobs_unfinished",
     "not-run": "jobs_not_run",
 }
+
+_SHOWN: dict[Standing, str] = {
+    "known": "",
+    "pending": "not known yet",
+    "no-actuals": "cannot be known",
+    "not-put-off": "not put off",
+}
+"""Those that have a line in the table, with what stands there in place of a saving."""
 
 
 def savings_json(found: Sequence[JobSavings], period: dict[str, str | None]) -> dict[str, Any]:
@@ -91,7 +101,7 @@ def _job(one: JobSavings) -> dict[str, Any]:
         "signal": plan.signal if plan else None,
         "provider": plan.provider if plan else None,
         "issued_at": iso(plan.issued_ns) if plan else None,
-        "counterfactual_start_at": iso(plan.counterfactual_ns) if plan else None,
+        "counterfactual_start_at": iso(one.counterfactual_start_ns),
         "counterfactual_end_at": iso(one.counterfactual_end_ns),
         "standing": one.standing,
         "why": one.why,
@@ -122,7 +132,7 @@ def _saving(one: JobSavings) -> dict[str, Any] | None:
 def savings_table(found: Sequence[JobSavings]) -> RenderableType:
     """One line a job that was planned, then the sums and what they leave out."""
     sums = totals(found)
-    shown = [one for one in found if one.standing in ("known", "pending")]
+    shown = [one for one in found if one.standing in _SHOWN]
     amounts = [value for one in shown if one.saving for value in (one.saving.actual_g, one.saving.counterfactual_g)]
     unit = MassUnit([*amounts, *(value for sum_ in sums.values() for value in (sum_.actual_g, sum_.counterfactual_g))])
     grid = Grid(
@@ -139,7 +149,7 @@ def savings_table(found: Sequence[JobSavings]) -> RenderableType:
         )
     )
     for one in shown:
-        plan, saving, told = one.plan, one.saving, one.forecast
+        saving, told = one.saving, one.forecast
         known = saving is not None
         loss = saving is not None and saving.saved_g < 0
         grid.add(
@@ -147,10 +157,10 @@ def savings_table(found: Sequence[JobSavings]) -> RenderableType:
                 plain(one.first.label, 40),
                 plain(one.first.name, 32),
                 minute(one.first.started_wall_ns),
-                minute(plan.counterfactual_ns) if plan else "",
+                minute(one.counterfactual_start_ns),
                 unit.show(saving.actual_g) if saving else "–",
                 unit.show(saving.counterfactual_g) if saving else "–",
-                _saved(unit, saving.saved_g) if saving else Text("not known yet", style="dim"),
+                _saved(unit, saving.saved_g) if saving else Text(_SHOWN[one.standing], style="dim"),
                 _percent(saving.saved_g, saving.counterfactual_g) if saving else "–",
                 _saved(unit, told.saved_g) if told is not None and known else "–",
             ),
@@ -197,11 +207,13 @@ def _notes(found: Sequence[JobSavings], sums: dict[str, SignalTotal], unit: Mass
             yield f"Forecast ({signal}): {told} {unit.name} were to be saved, {was} {unit.name} were{mape}."
         if not total.settled:
             yield "Intensities may still be revised; the figures follow at the next sync."
-    whys = Counter(one.why for one in found if one.standing == "pending")
-    for why, number_of in whys.items():
-        yield plain(f"Not known yet: {count(number_of, 'job')}, {why}.", 300)
+    for standing, what in (("pending", "Not known yet"), ("no-actuals", "Cannot be known")):
+        whys = Counter(one.why for one in found if one.standing == standing)
+        for why, number_of in whys.items():
+            yield plain(f"{what}: {count(number_of, 'job')}, {why}.", 300)
     standings = Counter(one.standing for one in found)
     others: dict[Standing, str] = {
+        "not-put-off": "not put off by their plans: they saved nothing",
         "asap": "started as soon as they could, by their policy",
         "no-forecast": "planned without a forecast",
         "unfinished": "not over yet",

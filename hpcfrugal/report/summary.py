@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hpcfrugal.ledger.footprints import DAY_NS, JobFootprint
@@ -35,7 +35,7 @@ class Amount:
 
     @property
     def complete(self) -> bool:
-        """Whether no part is wholly unknown. A part with gaps counts as known: coverage tells the gaps."""
+        """Whether no part is unknown, nor was unread for long. Of less than that the coverage tells."""
         return not self.unknown and self.energy_uj is not None
 
     @property
@@ -107,29 +107,58 @@ class JobSummary:
         return total_of(self.components.values())
 
 
+Place = tuple[str, str, str]
+"""A boot of a node or, where its id is not known, a cluster; the node; and a component of it or a GPU by its UUID.
+
+A boot has one kernel, so a job of Slurm and one of this machine's own that were in it had the same node.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeTime:
-    """A time in which a job was given all that was read of a component of a node."""
+    """A time in which a job was given all that was read of a component of a node, or of a GPU.
 
-    place: tuple[str, str, str]
-    first_wall_ns: int
-    last_wall_ns: int
+    By the clock since boot where the boot's id is known, else by the wall clock, which may have been set.
+    """
+
+    place: Place
+    start_ns: int
+    end_ns: int
     job: tuple[str, str, int]
     job_id: str
 
 
 def whole_nodes(summary: JobSummary) -> list[NodeTime]:
-    """One time for each component of each node that the job has ``exclusive`` energy of."""
+    """Times of each component of each node that the job has ``exclusive`` energy of, and of each GPU that it held."""
     job = summary.job
-    spans: dict[tuple[str, str, str], tuple[int, int]] = {}
+    spans: dict[tuple[Place, int], tuple[int, int]] = {}
     for channel in summary.counted:
-        first, last = channel.first_wall_ns, channel.last_wall_ns
-        if channel.attribution == "exclusive" and first is not None and last is not None:
-            place = (job.cluster, channel.node, channel.component)
-            old = spans.get(place, (first, last))
-            spans[place] = (min(old[0], first), max(old[1], last))
+        part = channel.component if channel.attribution == "exclusive" else channel.gpu_uuid
+        if part is None or channel.attribution not in ("exclusive", "device"):
+            continue
+        for where, life, start_ns, end_ns in _spans(job, channel):
+            place = (where, channel.node, part)
+            old = spans.get((place, life), (start_ns, end_ns))
+            spans[place, life] = (min(old[0], start_ns), max(old[1], end_ns))
     key = (job.run_id, job.job_id, job.restart)
-    return [NodeTime(place, first, last, key, job.job_id) for place, (first, last) in spans.items()]
+    return [NodeTime(place, start_ns, end_ns, key, job.job_id) for (place, _), (start_ns, end_ns) in spans.items()]
+
+
+def _spans(job: JobRow, channel: ChannelRow) -> Iterator[tuple[str, int, int, int]]:
+    """When a channel was read: (boot, number, from, to) for each life of its sampler, else (cluster, 0, from, to)."""
+    first_ns, last_ns = channel.first_wall_ns, channel.last_wall_ns
+    if first_ns is None or last_ns is None:
+        return
+    own = [segment for segment in job.segments if segment.node == channel.node]
+    if not own or any(segment.boot_id is None for segment in own):
+        yield job.cluster, 0, first_ns, last_ns
+        return
+    for segment in own:
+        # A channel may be read in a part of a life only, and in another life not at all.
+        start_ns, end_ns = max(first_ns, segment.started_wall_ns), min(last_ns, segment.ended_wall_ns)
+        if start_ns < end_ns:
+            since_boot_ns = segment.started_boottime_ns - segment.started_wall_ns
+            yield str(segment.boot_id), segment.segment, start_ns + since_boot_ns, end_ns + since_boot_ns
 
 
 def overlapping(times: Iterable[NodeTime]) -> list[str]:
@@ -139,13 +168,13 @@ def overlapping(times: Iterable[NodeTime]) -> list[str]:
     overlaps any, it overlaps that one, which is marked too; the others that it overlaps were marked by it.
     """
     found: set[str] = set()
-    latest: dict[tuple[str, str, str], NodeTime] = {}
-    real = (time for time in times if time.first_wall_ns < time.last_wall_ns)
-    for time in sorted(real, key=lambda time: (time.first_wall_ns, time.last_wall_ns, time.job)):
+    latest: dict[Place, NodeTime] = {}
+    real = (time for time in times if time.start_ns < time.end_ns)
+    for time in sorted(real, key=lambda time: (time.start_ns, time.end_ns, time.job)):
         before = latest.get(time.place)
-        if before is not None and time.first_wall_ns < before.last_wall_ns:
+        if before is not None and time.start_ns < before.end_ns:
             found |= {before.job_id, time.job_id}
-        if before is None or time.last_wall_ns > before.last_wall_ns:
+        if before is None or time.end_ns > before.end_ns:
             latest[time.place] = time
     return sorted(found, key=lambda job_id: (len(job_id), job_id))
 
@@ -156,7 +185,7 @@ class Group:
 
     ``not_started`` jobs have no energy yet; of the others, ``without_energy`` have none that is known,
     ``incomplete`` lack a part and ``lacking_idle`` the idle power of shared nodes, which ``with_idle`` have.
-    ``whole_nodes`` are the times in which jobs were given all of a node's energy.
+    ``whole_nodes`` are the times in which jobs were given all of a node's energy, or a GPU's.
     """
 
     key: str
@@ -182,7 +211,7 @@ class Group:
 
     @property
     def overlapping(self) -> list[str]:
-        """Ids of the jobs of which the sum has the same energy of a node twice."""
+        """Ids of the jobs of which the sum has the same energy of a node or a GPU twice."""
         return overlapping(self.whole_nodes)
 
     def add(self, summary: JobSummary) -> None:
@@ -252,6 +281,8 @@ def _node_amount(node: str, component: str, channels: Sequence[ChannelRow], elap
             amount.unknown.append(f"{node} {component} {channel.domain}: {channel.reason or 'no reading yet'}")
         else:
             amount.take(channel.quality, channel.energy_uj)
+        if channel.energy_uj is not None and channel.unread_ns is not None:
+            amount.unknown.append(f"{node} {component} {channel.domain}: {channel.reason}")
     amount.covered_ns = _covered_ns(channels, elapsed_ns)
     return amount
 
@@ -278,6 +309,9 @@ GROUPINGS: dict[str, Callable[[JobRow], str | None]] = {
     "user": lambda job: job.user,
     "project": lambda job: job.project,
     "phase": lambda job: job.phase,
+    "account": lambda job: job.account,
+    "partition": lambda job: job.partition,
+    "qos": lambda job: job.qos,
 }
 """Ways to group whole jobs; ``tag:KEY`` is one more, ``component`` and ``day`` cut across jobs."""
 

@@ -21,6 +21,7 @@ from hpcfrugal.text import UNKNOWN, duration, plain
 _NAMED = 6
 
 _STATE_STYLES = {"COMPLETED": "green", "RUNNING": "cyan", "PENDING": "yellow"}
+_OFF = "not sampled: the job file says `energy: off`"
 _QUALITY_STYLES = {"measured": "green", "modelled": "yellow", "unknown": "red"}
 
 
@@ -168,7 +169,7 @@ def _notes(totals: Group) -> Iterator[Text]:
         named = ", ".join(plain(job_id, 32) for job_id in overlapping[:_NAMED])
         more = f" and {len(overlapping) - _NAMED} more" if len(overlapping) > _NAMED else ""
         yield Text(
-            f"Counted twice: these had the same node at the same time, each with all of its energy: {named}{more}."
+            f"Counted twice: these had the same node or GPU at one time, each with all of its energy: {named}{more}."
         )
     if totals.total.modelled_uj is not None:
         yield Text("Modelled: from TDP, CPU time and memory size, not from a meter.", style="dim")
@@ -192,14 +193,16 @@ def _carbon(summary: JobSummary) -> Iterator[Text]:
     if summary.not_started:
         return
     grams = Grams.of(summary.footprint)
-    yield Text()
+    notes = list(gram_notes(grams))
+    if grams.known or notes:
+        yield Text()
     if grams.known:
         unit = MassUnit([grams.tally.operational_g])
         sign = "" if grams.complete and summary.total.complete else "≥ "
-        level = float(grams.tally.intensity_g_per_kwh or 0)
-        where = f"in zone {plain(grams.zone, 64)} at {level:,.0f} g/kWh"
+        level = grams.tally.intensity_g_per_kwh
+        where = f"in zone {plain(grams.zone, 64)}" + ("" if level is None else f" at {float(level):,.0f} g/kWh")
         yield Text(f"{sign}{unit.show(grams.tally.operational_g)} {unit.name} CO2e {where}", style="bold")
-    yield from (Text(plain(note, 300)) for note in gram_notes(grams))
+    yield from (Text(plain(note, 300)) for note in notes)
 
 
 def _head(summary: JobSummary) -> Table:
@@ -285,7 +288,9 @@ def _why(summary: JobSummary, usage: JobUsage) -> Iterator[Text]:
     for node in dict.fromkeys([*job.nodes, *(channel.node for channel in job.channels)]):
         for text in _facts(summary, node):
             nodes.setdefault(text, []).append(node)
-    if not job.nodes and job.sidecar_log is not None:
+    if not job.nodes and job.sampled is False:
+        nodes[_OFF] = ["job"]
+    elif not job.nodes and job.sidecar_log is not None:
         nodes[f"no samples; the sidecar's log ends: {job.sidecar_log}"] = ["job"]
     for node_use in usage.nodes:
         for text in usage_notes(node_use):
@@ -302,7 +307,9 @@ def _facts(summary: JobSummary, node: str) -> list[str]:
     job = summary.job
     own = [channel for channel in job.channels if channel.node == node]
     facts = []
-    if not any(channel.boundary == "components" for channel in own):
+    if job.sampled is False:
+        facts.append(_OFF)
+    elif not any(channel.boundary == "components" for channel in own):
         log = "" if job.sidecar_log is None else f"; the sidecar's log ends: {job.sidecar_log}"
         facts.append(f"no samples: the sidecar did not run there, or could not write{log}")
     facts += [

@@ -67,6 +67,21 @@ def find_job_group(proc: str, job_id: str, sluid: str | None) -> JobGroup:
     return found
 
 
+def node_group(proc: str) -> tuple[str, int] | None:
+    """The topmost group that this process sees and the version of its hierarchy; None where CPU time is not counted.
+
+    With version 1 its counter is that of the node, with version 2 those of the groups directly below it are exact.
+    """
+    try:
+        mounts = _mounts(read_whole(f"{proc}/self/mountinfo").decode("utf-8", "surrogateescape"))
+    except OSError:
+        return None
+    for mount in mounts:
+        if mount.fstype == "cgroup" and "cpuacct" in mount.options:
+            return mount.point, 1
+    return next(((mount.point, 2) for mount in mounts if mount.fstype == "cgroup2"), None)
+
+
 def job_part(path: str, job_id: str, sluid: str | None) -> str | None:
     """``path`` cut after the component that is the job's, or None where it has no such component."""
     parts = path.split("/")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from .sensors.nvml import wanted_devices
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,13 +19,15 @@ MIB = 1024 * 1024
 
 class Identity:
     """The job on this node. ``cpus_alloc`` and ``memory_alloc_b`` (bytes) are None where unknown;
-    ``memory_alloc_b`` is 0 where Slurm gave the job all memory of the node."""
+    ``memory_alloc_b`` is 0 where Slurm gave the job all memory of the node. ``gpus_promised`` are as many GPUs as
+    its environment names, None where it names none."""
 
     __slots__ = (
         "array_job_id",
         "array_task_id",
         "cluster",
         "cpus_alloc",
+        "gpus_promised",
         "in_slurm",
         "job_id",
         "memory_alloc_b",
@@ -45,6 +49,7 @@ class Identity:
         array_task_id: str | None = None,
         cpus_alloc: int | None = None,
         memory_alloc_b: int | None = None,
+        gpus_promised: int | None = None,
     ) -> None:
         self.run_id = run_id
         self.job_id = job_id
@@ -56,6 +61,7 @@ class Identity:
         self.array_task_id = array_task_id
         self.cpus_alloc = cpus_alloc
         self.memory_alloc_b = memory_alloc_b
+        self.gpus_promised = gpus_promised
 
     @property
     def file_name(self) -> str:
@@ -81,6 +87,7 @@ def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity
             cluster=environ.get("HPCFRUGAL_CLUSTER") or f"local:{host}",
             node=_file_part("host name", host),
             in_slurm=False,
+            gpus_promised=_gpus_promised(environ, in_slurm=False),
         )
     cpus_alloc = _cpus_alloc(environ)
     return Identity(
@@ -94,6 +101,7 @@ def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity
         array_task_id=environ.get("SLURM_ARRAY_TASK_ID") or None,
         cpus_alloc=cpus_alloc,
         memory_alloc_b=_memory_alloc_b(environ, cpus_alloc),
+        gpus_promised=_gpus_promised(environ, in_slurm=True),
     )
 
 
@@ -108,6 +116,13 @@ def is_exclusive(flag: bool, cpus_alloc: int | None, cpus_node: int | None) -> b
     if cpus_alloc is not None and cpus_node is not None and cpus_alloc < cpus_node:
         return False
     return None
+
+
+def _gpus_promised(environ: Mapping[str, str], *, in_slurm: bool) -> int | None:
+    """GPUs that must be found here. Slices (MIG) may be of one device, so they promise one together."""
+    entries = wanted_devices(environ, in_slurm).entries
+    slices = sum(entry.startswith("MIG-") for entry in entries)
+    return len(entries) - slices + bool(slices) or None
 
 
 def _cpus_alloc(environ: Mapping[str, str]) -> int | None:

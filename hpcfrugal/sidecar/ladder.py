@@ -9,11 +9,11 @@ rung, where there is one.
 
 from __future__ import annotations
 
-from .counter import EnergyCounter, PowerIntegral
+from .counter import POWER_GAP_NS, EnergyCounter, PowerIntegral, power_gap_ns
 from .guard import open_sensor, read_sensor
 from .say import say
 from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
-from .worker import Worker
+from .worker import Reading, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,41 +48,49 @@ class Entry:
 
     __slots__ = ("channel", "failures", "meter", "used")
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, gap_ns: int = POWER_GAP_NS) -> None:
         self.channel = channel
-        self.meter = _meter(channel)
+        self.meter = _meter(channel, gap_ns)
         self.failures = 0
         self.used = True
 
 
 class _Source:
-    """A sensor at work: directly, or through ``worker`` where it may hang."""
+    """A sensor at work: directly, or through ``worker`` where it may hang. ``rung`` is where it came from, None for
+    one of the best; ``is_whole`` where it speaks for all of its component, whatever its domains are named;
+    ``components`` are those it may speak for; ``patience_s`` is how long a tick waits for it at least."""
 
-    __slots__ = ("entries", "sensor", "worker")
+    __slots__ = ("components", "entries", "is_whole", "patience_s", "rung", "sensor", "worker")
 
-    def __init__(self, sensor: Sensor, worker: Worker | None) -> None:
+    def __init__(self, sensor: Sensor, worker: Worker | None, rung: Rung | None = None) -> None:
         self.sensor = sensor
         self.worker = worker
+        self.rung = rung
+        self.is_whole = (rung is not None and not rung.merges) or bool(getattr(sensor, "yields", False))
+        self.components: tuple[str, ...] = getattr(sensor, "components", (sensor.component,))
+        self.patience_s: float = getattr(sensor, "patience_s", 0.0)
         self.entries: list[Entry] = []
 
-    def update(self, at_ns: int, values: list[int | None]) -> None:
+    def update(self, reading: Reading) -> None:
         """Hand one reading to the meters."""
-        for entry, value in zip(self.entries, values):  # noqa: B905 (strict= is not in Python 3.9)
+        for entry, value in zip(self.entries, reading.values):  # noqa: B905 (strict= is not in Python 3.9)
             if entry.used:
-                entry.meter.update(at_ns, value)
-                entry.failures = 0 if entry.meter.energy_uj is not None else entry.failures + 1
+                entry.meter.update(reading.at_ns, value, reading.slack_ns)
+                entry.failures = 0 if entry.meter.is_reading else entry.failures + 1
 
 
-def _meter(channel: Channel) -> EnergyCounter | PowerIntegral:
+def _meter(channel: Channel, gap_ns: int) -> EnergyCounter | PowerIntegral:
     if channel.kind == ENERGY_UJ:
-        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=not channel.counted)
-    return PowerIntegral(channel.max_w)
+        # a part of a package may draw nothing for long, the machine as a whole may not
+        may_rest = not channel.counted and channel.boundary == "components"
+        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest)
+    return PowerIntegral(channel.max_w, gap_ns)
 
 
 class Ladder:
     """All sources of a node, and what they found."""
 
-    __slots__ = ("_absent", "_clock_ns", "_late", "_rungs", "_sources", "_stop", "_tried", "gpus")
+    __slots__ = ("_absent", "_clock_ns", "_gap_ns", "_late", "_rungs", "_sources", "_stop", "_tried", "gpus")
 
     def __init__(
         self,
@@ -90,9 +98,14 @@ class Ladder:
         rungs: Sequence[Rung],
         clock_ns: Callable[[], int],
         stop: Callable[[], bool],
+        interval_ns: int = 0,
     ) -> None:
-        """Open everything, waiting up to ``OPEN_WAIT_S`` for what may hang; ``stop`` ends the wait."""
+        """Open everything, waiting up to ``OPEN_WAIT_S`` for what may hang; ``stop`` ends the wait.
+
+        ``interval_ns`` is how far samples are apart, see ``pace``.
+        """
         self._clock_ns = clock_ns
+        self._gap_ns = power_gap_ns(interval_ns)
         self._stop = stop
         self._rungs = list(rungs)
         self._absent: list[Absent] = []
@@ -101,13 +114,17 @@ class Ladder:
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
         deadline_ns = clock_ns() + int(OPEN_WAIT_S * 1e9)
-        self._late = [_Source(sensor, Worker(sensor, clock_ns)) for sensor in sensors if sensor.may_block]
-        for sensor in sensors:
-            if not sensor.may_block:
-                self._adopt(_Source(sensor, None), open_sensor(sensor), None)
-        for source in list(self._late):
+        # all at once, but taken in by their order
+        sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
+        self._late = [source for source in sources if source.worker is not None]
+        direct = [open_sensor(source.sensor) if source.worker is None else None for source in sources]
+        for source in self._late:
             self._wait(source, deadline_ns)
-        self._adopt_late()
+        for source, opened in zip(sources, direct):  # noqa: B905 (strict= is not in Python 3.9)
+            if opened is None:
+                self._adopt_if_open(source)
+            else:
+                self._adopt(source, opened)
         self._climb(deadline_ns)
 
     @property
@@ -117,12 +134,27 @@ class Ladder:
 
     @property
     def absent(self) -> list[Absent]:
-        """Better sources that are not used, and why."""
+        """Better sources that are not used, and why; with a domain where nothing else speaks for it, but something
+        for other domains of its component."""
         late = [
-            Absent(source.sensor.component, source.sensor.name, f"no answer within {OPEN_WAIT_S:g} s")
+            Absent(component, source.sensor.name, f"no answer within {OPEN_WAIT_S:g} s")
             for source in self._late
+            for component in source.components
         ]
-        return self._absent + late
+        return [
+            entry if self._is_missing(entry) else Absent(entry.component, entry.source, entry.reason)
+            for entry in self._absent
+        ] + late
+
+    def _is_missing(self, absent: Absent) -> bool:
+        """Whether the domain of ``absent`` is one that nothing speaks for, beside others that something does."""
+        speaking = [
+            (source.is_whole, entry.channel.domain)
+            for source in self._sources
+            for entry in source.entries
+            if entry.used and entry.channel.counted and entry.channel.component == absent.component
+        ]
+        return bool(speaking) and not any(whole or domain == absent.domain for whole, domain in speaking)
 
     @property
     def is_waiting(self) -> bool:
@@ -137,6 +169,13 @@ class Ladder:
         """Take in the sensors that have come up, and what is to be used where they found nothing."""
         self._adopt_late()
         self._climb(self._clock_ns())
+
+    def pace(self, interval_ns: int) -> None:
+        """Bridge as much between two readings of power as samples that are ``interval_ns`` apart need."""
+        self._gap_ns = power_gap_ns(interval_ns)
+        for entry in self.entries:
+            if isinstance(entry.meter, PowerIntegral):
+                entry.meter.gap_ns = self._gap_ns
 
     def restart(self) -> None:
         """Let all meters count from 0."""
@@ -159,20 +198,25 @@ class Ladder:
             if source.worker is None:
                 begun_ns = self._clock_ns()
                 values = read_sensor(source.sensor, len(source.entries))
-                moments.append((begun_ns + self._clock_ns()) // 2)
-                source.update(moments[-1], values)
-        deadline_ns = self._clock_ns() + int(wait_s * 1e9)
+                reading = Reading(begun_ns, self._clock_ns(), values)
+                moments.append(reading.at_ns)
+                source.update(reading)
+        asked_ns = self._clock_ns()
         for source in self._sources:
             worker = source.worker
             if worker is None:
                 continue
             # one that hung before this tick has had its time
-            left_s = 0.0 if source in hung else (deadline_ns - self._clock_ns()) / 1e9
+            patience_s = max(wait_s, source.patience_s)
+            left_s = 0.0 if source in hung else patience_s - (self._clock_ns() - asked_ns) / 1e9
             if worker.wait(left_s) and worker.reading is not None:
-                moments.append(worker.reading.at_ns)
-                source.update(worker.reading.at_ns, worker.reading.values)
+                # what was asked for at an earlier tick does not belong to the moment of this one
+                if source not in hung:
+                    moments.append(worker.reading.at_ns)
+                source.update(worker.reading)
             else:
-                source.update(self._clock_ns(), [None] * len(source.entries))
+                now_ns = self._clock_ns()
+                source.update(Reading(now_ns, now_ns, [None] * len(source.entries)))
                 name = source.sensor.name
                 say(f"{name} does not answer; its channels wait", once=f"{name} hangs")
         return (min(moments) + max(moments)) // 2 if moments else self._clock_ns()
@@ -222,13 +266,14 @@ class Ladder:
             sensor = rung.make(frozenset(self._domains(rung.component)))
             if sensor is None:
                 continue
-            source = _Source(sensor, Worker(sensor, self._clock_ns) if sensor.may_block else None)
-            if source.worker is None:
-                self._adopt(source, open_sensor(sensor), rung)
+            worker = Worker(sensor, self._clock_ns) if sensor.may_block else None
+            source = _Source(sensor, worker, rung)
+            if worker is None:
+                self._adopt(source, open_sensor(sensor))
                 continue
             self._wait(source, deadline_ns)
-            if source.worker.wait(0) and source.worker.opened is not None:
-                self._adopt(source, source.worker.opened, rung)
+            if worker.wait(0) and worker.opened is not None:
+                self._adopt(source, worker.opened)
             else:
                 self._late.append(source)
 
@@ -241,7 +286,7 @@ class Ladder:
 
     def _is_wanting(self, component: str) -> bool:
         """Whether nothing speaks for ``component``, or not for all of it; a late sensor may yet do so."""
-        if any(source.sensor.component == component for source in self._late):
+        if any(component in source.components for source in self._late):
             return False
         domains = self._domains(component)
         if not domains:
@@ -249,7 +294,7 @@ class Ladder:
         missing = [entry.domain for entry in self._absent if entry.component == component and entry.domain]
         return any(domain not in domains for domain in missing)
 
-    def _adopt(self, source: _Source, opened: Opened, rung: Rung | None) -> None:
+    def _adopt(self, source: _Source, opened: Opened) -> None:
         """Take in what a sensor found; a source without channels is not asked again."""
         self._absent += opened.absent
         for gpu in opened.gpus:
@@ -258,11 +303,11 @@ class Ladder:
         for channel in opened.channels:
             if getattr(source.sensor, "yields", False) and self._domains(channel.component):
                 channel.counted = False
-        source.entries = [Entry(channel) for channel in opened.channels]
+        source.entries = [Entry(channel, self._gap_ns) for channel in opened.channels]
         if not source.entries:
             return
-        if rung is not None and any(entry.channel.counted for entry in source.entries):
-            self._make_room(source, rung)
+        if source.rung is not None and any(entry.channel.counted for entry in source.entries):
+            self._make_room(source, source.rung)
         self._sources.append(source)
 
     def _make_room(self, source: _Source, rung: Rung) -> None:
@@ -278,10 +323,13 @@ class Ladder:
 
     def _adopt_late(self) -> None:
         for source in list(self._late):
-            worker = source.worker
-            if worker is not None and worker.wait(0) and worker.opened is not None:
-                self._late.remove(source)
-                self._adopt(source, worker.opened, None)
+            self._adopt_if_open(source)
+
+    def _adopt_if_open(self, source: _Source) -> None:
+        worker = source.worker
+        if worker is not None and worker.wait(0) and worker.opened is not None:
+            self._late.remove(source)
+            self._adopt(source, worker.opened)
 
     def _wait(self, source: _Source, deadline_ns: int) -> None:
         worker = source.worker

@@ -22,6 +22,7 @@ from .sensors.base import POWER_UW, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from .counter import EnergyCounter, PowerIntegral
     from .identity import Identity
     from .ladder import Rung
     from .sensors.base import Sensor
@@ -105,7 +106,7 @@ class Loop:
         self._on_begun = on_begun
         self._slowed = 0
         self._sampled_ns = 0
-        self._ladder = Ladder(sensors, rungs, clock_ns, lambda: watch.wait_until(0) is not None)
+        self._ladder = Ladder(sensors, rungs, clock_ns, lambda: watch.wait_until(0) is not None, plan.interval_ns)
 
     def run(self) -> None:
         """Sample until there is a reason to stop. Raises ``writer.Locked`` if another sidecar is at work."""
@@ -156,6 +157,7 @@ class Loop:
         if interval_ns == self._interval_ns:
             return False
         self._interval_ns = interval_ns
+        self._ladder.pace(interval_ns)
         self._record_ns = max(self._record_ns, interval_ns)
         self._slowed = interval_ns
         say(
@@ -202,6 +204,7 @@ class Loop:
                 "memory_alloc_b": memory_alloc_b,
                 "exclusive": is_exclusive(self._plan.exclusive, who.cpus_alloc, cpus_node),
                 "gpus": [gpu.header() for gpu in self._ladder.gpus],
+                "gpus_promised": who.gpus_promised,
                 "cpu_time_source": self._usage.cpu_time_source,
                 "usage": self._usage.header(),
                 "channels": announced(self._ladder.entries),
@@ -216,16 +219,33 @@ class Loop:
             "boottime_ns": self._sampled_ns,
         }
 
+    def _reached_ns(self, meter: EnergyCounter | PowerIntegral) -> int | None:
+        """When ``meter`` was last read, where that is not now."""
+        is_late = not meter.is_reading or meter.at_ns < self._sampled_ns - self._interval_ns
+        return meter.at_ns if is_late else None
+
     def _record(self, kind: str, reason: str | None = None) -> str:
         meters = [entry.meter for entry in self._ladder.entries]
         record: dict[str, object] = {"kind": kind}
         if reason is not None:
             record["reason"] = reason
         record.update(self._moment())
-        record["energy_uj"] = [meter.energy_uj for meter in meters]
+        # Of a channel that fails now the sum is told once more, and at the end: what came after the last record counts.
+        energies_uj = [
+            meter.energy_uj if meter.is_reading or meter.measured_ns > meter.told_ns or kind == "end" else None
+            for meter in meters
+        ]
+        record["energy_uj"] = energies_uj
         record["measured_ns"] = [meter.measured_ns for meter in meters]
         record["errors"] = [meter.errors for meter in meters]
         record["max_w"] = [None if meter.peak_w is None else round(meter.peak_w, 3) for meter in meters]
+        # Sums that do not reach to this moment, but to an earlier one: the last good reading.
+        reached = [
+            None if energy_uj is None else self._reached_ns(meter)
+            for energy_uj, meter in zip(energies_uj, meters)  # noqa: B905
+        ]
+        if any(reached):
+            record["read_ns"] = reached
         # Doubts about a counter, from the record on in which the first one arose.
         for name, counts in (
             ("resets", [meter.resets for meter in meters]),
@@ -242,6 +262,7 @@ class Loop:
             self._slowed = 0
         for meter in meters:
             meter.peak_w = None
+            meter.told_ns = meter.measured_ns
         return dumps(record)
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+from .cgroup import GroupCpu, node_group
 from .sysfs import CountFile, read_bytes, read_text
+
+_MOST_GROUPS = 32
+"""Groups at the top of a hierarchy that are looked at; a usual system has a handful."""
 
 
 def boot_id(proc: str) -> str | None:
@@ -25,14 +29,24 @@ def cpus_online() -> int | None:
 
 
 def cpu_model(proc: str) -> str | None:
-    """Name of the first CPU. Only the first page is read: the whole file takes long on a large node."""
+    """Name of the first CPU."""
+    return _first_cpu(proc, b"model name")
+
+
+def cpu_vendor(proc: str) -> str | None:
+    """Who made the first CPU, such as ``GenuineIntel``."""
+    return _first_cpu(proc, b"vendor_id")
+
+
+def _first_cpu(proc: str, wanted: bytes) -> str | None:
+    # only the first page: the whole file takes long on a large node
     try:
         lines = read_bytes(f"{proc}/cpuinfo", 4096).split(b"\n")
     except OSError:
         return None
     for line in lines:
         key, _, value = line.partition(b":")
-        if key.strip() == b"model name":
+        if key.strip() == wanted:
             return value.strip().decode("utf-8", "replace") or None
     return None
 
@@ -56,18 +70,104 @@ def ticks_per_s() -> int:
     return os.sysconf("SC_CLK_TCK")
 
 
-class NodeBusy:
-    """CPU time in which the node's CPUs were not idle."""
+class GroupsBusy:
+    """CPU time of all control groups of the node, counted to the nanosecond by the scheduler."""
 
-    __slots__ = ("_file", "_tick_us")
+    __slots__ = ("_last_us", "_proc", "_root", "_sought")
+
+    def __init__(self, proc: str) -> None:
+        self._proc = proc
+        self._root: tuple[str, int] | None = None
+        self._sought = False
+        self._last_us: dict[str, int | None] | None = None
+
+    def grown_us(self) -> int:
+        """Microseconds since the call before, at least; 0 at the first one and where nothing can be read."""
+        if not self._sought:
+            self._sought = True
+            self._root = node_group(self._proc)
+        if self._root is None:
+            return 0
+        try:
+            names = self._names(*self._root)
+        except OSError:
+            return 0
+        last_us = self._last_us
+        self._last_us = now_us = dict.fromkeys(names)
+        grown_us = 0
+        for name in names[:_MOST_GROUPS]:
+            before_us = None if last_us is None else last_us.get(name)
+            value_us = _group_us(f"{self._root[0]}/{name}" if name else self._root[0], self._root[1])
+            now_us[name] = before_us if value_us is None else value_us
+            if value_us is None or last_us is None:
+                continue
+            if name not in last_us:
+                grown_us += value_us  # made since then
+            elif before_us is not None:
+                grown_us += max(0, value_us - before_us)
+        return grown_us
+
+    @staticmethod
+    def _names(root: str, version: int) -> list[str]:
+        if version == 1:
+            return [""]
+        with os.scandir(root) as entries:
+            names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        # systemd and its mount units do next to nothing: not worth a file each
+        return sorted(name for name in names if name != "init.scope" and not name.endswith(".mount"))
+
+
+def _group_us(directory: str, version: int) -> int | None:
+    try:
+        group = GroupCpu(directory, version)
+    except OSError:
+        return None
+    try:
+        return group.read_us()
+    finally:
+        group.close()
+
+
+class NodeBusy:
+    """CPU time in which the node's CPUs were not idle.
+
+    ``/proc/stat`` has interrupts and kernel threads in it, but most kernels sample it with the clock's tick, while
+    the CPU time of a job is exact. So that the jobs of a node never have more than the node, each reading grows by
+    the largest of what ``/proc/stat``, all control groups, and the job say.
+    """
+
+    __slots__ = ("_busy_us", "_file", "_groups", "_job", "_stat_us", "_tick_us")
 
     def __init__(self, proc: str) -> None:
         """Open ``/proc/stat``. Raises OSError."""
         self._file = CountFile(f"{proc}/stat")
         self._tick_us = 1_000_000 // ticks_per_s()
+        self._groups = GroupsBusy(proc)
+        self._stat_us: int | None = None
+        # the job's CPU time when it was last known, and what was busy then
+        self._job: tuple[int, int] | None = None
+        self._busy_us = 0
 
-    def read_us(self) -> int | None:
-        """Microseconds since boot, summed over all CPUs; guest time is inside user time."""
+    def read_us(self, job_us: int | None = None) -> int | None:
+        """Microseconds since boot, summed over all CPUs. To be called after ``job_us``, the job's own, was read."""
+        stat_us = self._read_stat_us()
+        if stat_us is None:
+            return None
+        groups_us = self._groups.grown_us()
+        if self._stat_us is None:
+            self._busy_us = stat_us
+        else:
+            self._busy_us += max(0, stat_us - self._stat_us, groups_us)
+        self._stat_us = stat_us
+        if job_us is not None:
+            if self._job is not None:
+                job_then_us, busy_then_us = self._job
+                self._busy_us = max(self._busy_us, busy_then_us + job_us - job_then_us)
+            self._job = job_us, self._busy_us
+        return self._busy_us
+
+    def _read_stat_us(self) -> int | None:
+        # guest time is inside user time
         try:
             line = self._file.read_bytes(512).split(b"\n", 1)[0].split()
         except OSError:

@@ -49,9 +49,11 @@ class Place:
 def best(place: Place, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
     """The best sources, each of which is opened, and those of the ``site``."""
     wanted = wanted_devices(place.environ, place.in_slurm)
+    # where another tree stands for /sys alone, the processor in /proc is not the one of that tree
+    proc = place.proc if place.sysfs == "/sys" or place.proc != "/proc" else None
     sensors: list[Sensor] = [
-        RaplPowercap(place.sysfs),
-        Nvml(wanted, sharded="SLURM_SHARDS_ON_NODE" in place.environ, busy=place.gpu_busy),
+        RaplPowercap(place.sysfs, proc),
+        Nvml(wanted, sharded=_is_part_of_gpu(place), busy=place.gpu_busy),
     ]
     if site:
         from .sensors.site import SiteSensor
@@ -126,6 +128,18 @@ def lesser(place: Place) -> list[Rung]:
         Rung("node", pm_counters("node")),
         Rung("node", hwmon_node),
     ]
+
+
+def _is_part_of_gpu(place: Place) -> bool:
+    """Whether Slurm may give the same GPU to other jobs as well: gres/shard and gres/mps.
+
+    For the latter it sets the percentage that is the job's share of the GPU, and unsets it for jobs of other kinds
+    (Slurm: src/plugins/gres/mps/gres_mps.c); a share of all of it, and one on a node of the job's own, is alone.
+    """
+    if "SLURM_SHARDS_ON_NODE" in place.environ:
+        return True
+    percentage = place.environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")
+    return bool(percentage) and place.in_slurm and not place.exclusive and percentage != "100"
 
 
 def _may_have_gpus(place: Place) -> bool:

@@ -191,7 +191,7 @@ class Usage:
         io_b = use.io_b or (None, None)
         record: dict[str, object] = {
             "job_cpu_us": self._grown("job_cpu_us", cpu_us),
-            "node_busy_us": self._grown("node_busy_us", None if self._busy is None else self._busy.read_us()),
+            "node_busy_us": self._grown("node_busy_us", None if self._busy is None else self._busy.read_us(cpu_us)),
             "memory_b": memory_b,
             "memory_peak_b": peak_b,
             "memory_kib_s": self._memory_time.kib_s,

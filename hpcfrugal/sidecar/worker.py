@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 
 class Reading:
-    """Values of one read and the moment they belong to (the middle of the call), in nanoseconds."""
+    """Values of one read and the moment they belong to, in nanoseconds: the middle of the call, which may have begun
+    and ended ``slack_ns`` from it."""
 
-    __slots__ = ("at_ns", "values")
+    __slots__ = ("at_ns", "slack_ns", "values")
 
-    def __init__(self, at_ns: int, values: list[int | None]) -> None:
-        self.at_ns = at_ns
+    def __init__(self, begun_ns: int, ended_ns: int, values: list[int | None]) -> None:
+        self.at_ns = (begun_ns + ended_ns) // 2
+        self.slack_ns = ended_ns - self.at_ns
         self.values = values
 
 
@@ -61,7 +63,7 @@ class Worker:
             self._go.acquire()
             begun_ns = self._clock_ns()
             values = read_sensor(self._sensor, count)
-            self.reading = Reading((begun_ns + self._clock_ns()) // 2, values)
+            self.reading = Reading(begun_ns, self._clock_ns(), values)
             self._done.release()
 
 

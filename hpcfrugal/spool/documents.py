@@ -16,6 +16,7 @@ from hpcfrugal.spool.fields import Fields, clean_text
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
 from hpcfrugal.spool.reading import FileState, Refused, Unreadable, open_owned, read_object
 from hpcfrugal.text import plain
+from hpcfrugal.user import owner_name
 
 MAX_LOG_CHARACTERS = 300
 """So much of a log's last line is kept."""
@@ -31,6 +32,7 @@ _NO_CLUSTER = ""
 class RunDocument:
     """``run.json``: what was asked for, by whom, when.
 
+    ``user`` is the name that the system gives to the owner of the run; what the file says where it gives none.
     ``zone`` is the grid zone in which its energy counts, ``pue`` how much more the data centre drew for each unit that
     its machines did (ISO/IEC 30134-2, at least 1), both as known at the submission.
     """
@@ -50,6 +52,13 @@ class RunDocument:
     @property
     def name(self) -> str | None:
         return _text(self.spec.get("name"))
+
+    @property
+    def sampled(self) -> bool | None:
+        """Whether its energy was to be sampled; None where it does not say."""
+        energy = self.spec.get("energy")
+        enabled = energy.get("enabled") if isinstance(energy, dict) else None
+        return enabled if isinstance(enabled, bool) else None
 
     @property
     def tags(self) -> dict[str, str]:
@@ -101,6 +110,8 @@ class SlurmDocument:
     nodes: tuple[str, ...] | None
     alloc_cpus: int | None
     final: bool
+    eligible_wall_ns: int | None = None
+    """When it could start: submitted, its begin time come, what it depends on over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +168,15 @@ def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[s
     run_id = fields.text("run_id")
     if run_id != path.parent.name:
         raise Refused("is of another run")
+    said = fields.text("user")
+    user = owner_name(owner_uid, said)
+    if said not in (None, user, str(owner_uid)):
+        fields.problems.append(f"user: says {said[:80]!r}, but uid {owner_uid} is {user}")
     plan = fields.mapping("plan")
     carbon = Fields(fields.mapping("carbon") or {})
     document = RunDocument(
         run_id=run_id,
-        user=fields.text("user"),
+        user=user,
         uid=owner_uid,
         created_wall_ns=fields.wall_ns("created_at"),
         version=fields.text("hpcfrugal_version"),
@@ -230,6 +245,7 @@ def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[SlurmDocument, 
         nodes=fields.texts("nodes"),
         alloc_cpus=fields.integer("alloc_cpus"),
         final=fields.flag("final") or False,
+        eligible_wall_ns=fields.wall_ns("eligible_at"),
     )
     return document, state, fields.problems
 

@@ -13,6 +13,9 @@ from typing import Any
 MAX_INT = 2**62
 """Larger integers are taken for garbage; it leaves room for sums in SQLite's signed 64 bits."""
 
+MAX_MEMORY_B = 2**50
+"""More memory than this on one node, 1 PiB, is garbage; the largest machines that share theirs have a tenth of it."""
+
 MIN_WALL_NS = 946_684_800 * 10**9
 MAX_WALL_NS = 7_258_118_400 * 10**9
 """Wall clock readings outside 2000-01-01 .. 2200-01-01 UTC are garbage."""

@@ -8,7 +8,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.spool.reading import parse_json
+from hpcfrugal.spool.reading import parse_json, read_regular
 
 FILE_MODE = 0o600
 
@@ -41,13 +41,13 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in one's own file ``path``; None where there is none, or none yet.
+    """The JSON object in ``path``, a file of the folder's owner; None where there is none, or none yet.
 
-    For what a user asks about jobs now: a file that is missing, torn or no JSON object is a job of which nothing is
-    known. What goes into a ledger is read by ``reading.read_object``, which says what is wrong.
+    For what a user asks about jobs now: of a job whose file is missing, torn, a link, a pipe, somebody else's or no
+    JSON object nothing is known. What goes into a ledger is read by ``reading.read_object``, which says what is wrong.
     """
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(read_regular(path))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -3,7 +3,8 @@
 No other module spells a file name of the spool. A sample file is called ``<job_id>.<restart>.<node>.jsonl``:
 the job id and the restart come first and hold no dot, so whatever follows the second dot is the node. A meter's
 file ends in ``.<meter>.meter`` instead, and no meter's name holds a dot. Bytes of a node name outside
-``A-Z a-z 0-9 . _ -`` are written as ``%XX``, so no name leaves its directory.
+``A-Z a-z 0-9 . _ -`` are written as ``%XX``, so no name leaves its directory; a name that writes a node in any other
+way is none, so no node has two files.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _FIXED: dict[str, NameKind] = {
     "script.user": "script",
     "local.pid": "script",
     "submitit": "script",
+    "slurm.gone": "script",
 }
 
 
@@ -127,12 +129,13 @@ def parse_name(name: str) -> ParsedName | None:
     if rest == "sidecar.log":
         return ParsedName("log", job)
     metered = _METERED.fullmatch(rest)
-    if metered is not None:
-        return ParsedName("meter", job, decode_node(metered["node"]), metered["meter"])
-    node = rest.removesuffix(".jsonl")
-    if node == rest or not node:
+    encoded = metered["node"] if metered is not None else rest.removesuffix(".jsonl")
+    if not encoded.isascii() or encoded in ("", rest):
         return None
-    return ParsedName("samples", job, decode_node(node))
+    node = decode_node(encoded)
+    if encode_node(node) != encoded:
+        return None
+    return ParsedName("samples", job, node) if metered is None else ParsedName("meter", job, node, metered["meter"])
 
 
 def _per_job(job_id: str, restart: int) -> str:
@@ -206,6 +209,11 @@ class RunDir:
     def local_pid(self) -> Path:
         """Process id and start time of a job of the local backend."""
         return self.path / "local.pid"
+
+    @property
+    def slurm_gone(self) -> Path:
+        """Says of a run that Slurm knows no more of its jobs, so that it is not asked for ever."""
+        return self.path / "slurm.gone"
 
     @property
     def submitit(self) -> Path:

@@ -73,6 +73,21 @@ def open_owned(path: Path, owner_uid: int) -> tuple[BinaryIO, FileState]:
         raise
 
 
+def read_regular(path: Path, most_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """The content of a file of the folder's owner, up to ``most_bytes``.
+
+    Raises ``OSError``, also for a link, for a pipe, which would be waited for, and for a file of somebody else.
+    """
+    try:
+        file, _ = open_owned(path, os.stat(path.parent).st_uid)
+    except Unreadable as unreadable:
+        raise unreadable.error from unreadable
+    except Refused as refused:
+        raise OSError(errno.EINVAL, str(refused), str(path)) from refused
+    with file:
+        return file.read(most_bytes)
+
+
 def parse_json(data: bytes) -> Any:
     """JSON without NaN and infinity. Raises ``ValueError`` for everything that is not that."""
     try:

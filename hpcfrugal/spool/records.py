@@ -6,10 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpcfrugal.spool.fields import MAX_INT, MAX_WALL_NS, Fields
+from hpcfrugal.spool.fields import MAX_INT, MAX_MEMORY_B, MAX_WALL_NS, Fields
 from hpcfrugal.spool.use import Use, use_of
 
 MAX_WATTS = 1e9
+
+MAX_COUNT = 2**40
+"""More failed reads, resets or gaps than this are garbage: one each millisecond for thirty years."""
 
 
 class Garbage(Exception):
@@ -21,7 +24,8 @@ class Record:
     """Cumulative counters since the header. Tuples are in the order of the header's channels.
 
     ``max_w`` is the peak since the record before, ``resets`` (counters that fell) and ``gaps`` (reads too far apart
-    to count) are cumulative, ``slowed`` is how many times further apart samples are than was asked for.
+    to count) are cumulative, ``slowed`` is how many times further apart samples are than was asked for. ``read_ns``
+    is the time since boot to which a channel's energy reaches, its last good reading; None: to the record itself.
     """
 
     boottime_ns: int
@@ -37,6 +41,7 @@ class Record:
     resets: tuple[int, ...] | None = None
     gaps: tuple[int, ...] | None = None
     slowed: float | None = None
+    read_ns: tuple[int | None, ...] | None = None
     use: Use = field(default_factory=Use)
 
 
@@ -50,7 +55,7 @@ def parse_record(data: dict[str, Any], channels: int, bad: Counter[str]) -> Reco
     wall_ns = fields.integer("wall_ns", high=MAX_WALL_NS)
     energy_uj = _integers(data.get("energy_uj"), channels)
     measured_ns = _integers(data.get("measured_ns"), channels)
-    errors = _integers(data.get("errors"), channels)
+    errors = _integers(data.get("errors"), channels, MAX_COUNT)
     if boottime_ns is None or wall_ns is None or energy_uj is None or measured_ns is None or errors is None:
         raise Garbage("record without clocks or with the wrong number of channels")
     if None in measured_ns or None in errors:
@@ -63,12 +68,13 @@ def parse_record(data: dict[str, Any], channels: int, bad: Counter[str]) -> Reco
         errors=tuple(value for value in errors if value is not None),
         job_cpu_us=fields.integer("job_cpu_us"),
         node_busy_us=fields.integer("node_busy_us"),
-        memory_b=fields.integer("memory_b"),
-        memory_peak_b=fields.integer("memory_peak_b"),
+        memory_b=fields.integer("memory_b", high=MAX_MEMORY_B),
+        memory_peak_b=fields.integer("memory_peak_b", high=MAX_MEMORY_B),
         max_w=_watts(data, channels, bad),
         resets=_counts(data, "resets", channels, bad),
         gaps=_counts(data, "gaps", channels, bad),
         slowed=_slowed(data, bad),
+        read_ns=_reached(data, channels, boottime_ns, bad),
         use=use_of(data, bad),
     )
     if fields.problems:
@@ -93,12 +99,23 @@ def _is_power(value: Any) -> bool:
 
 def _counts(data: dict[str, Any], key: str, count: int, bad: Counter[str]) -> tuple[int, ...] | None:
     """Counts beside the energy; the same holds for them."""
-    counts = _integers(data.get(key), count)
+    counts = _integers(data.get(key), count, MAX_COUNT)
     if counts is not None and None not in counts:
         return tuple(item for item in counts if item is not None)
     if data.get(key) is not None:
         bad[f"record field {key}: not a count for each channel"] += 1
     return None
+
+
+def _reached(data: dict[str, Any], count: int, boottime_ns: int, bad: Counter[str]) -> tuple[int | None, ...] | None:
+    """When channels were last read. A bad one costs no energy, which then counts as if it were read just now."""
+    value = data.get("read_ns")
+    if value is None:
+        return None
+    times_ns = _integers(value, count, boottime_ns)
+    if times_ns is None:
+        bad["record field read_ns: not a time before the record for each channel"] += 1
+    return times_ns
 
 
 def _slowed(data: dict[str, Any], bad: Counter[str]) -> float | None:
@@ -112,10 +129,10 @@ def _slowed(data: dict[str, Any], bad: Counter[str]) -> float | None:
     return None
 
 
-def _integers(value: Any, count: int) -> tuple[int | None, ...] | None:
+def _integers(value: Any, count: int, most: int = MAX_INT) -> tuple[int | None, ...] | None:
     if not isinstance(value, list) or len(value) != count:
         return None
     for item in value:
-        if item is not None and not (type(item) is int and 0 <= item <= MAX_INT):
+        if item is not None and not (type(item) is int and 0 <= item <= most):
             return None
     return tuple(value)

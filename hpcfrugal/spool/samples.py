@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hpcfrugal.spool.fields import MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
+from hpcfrugal.spool.fields import MAX_MEMORY_B, MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
 from hpcfrugal.spool.reading import FileState, open_owned, parse_json
 from hpcfrugal.spool.records import Garbage, parse_record
@@ -27,6 +27,12 @@ MAX_SEGMENT_NS = 400 * 86_400 * 10**9
 
 MAX_CHANNEL_W = 10_000_000
 """A channel that has counted more than this since its header, in watts, is garbage; no node and no rack draws it."""
+
+MAX_CPUS = 65_536
+"""More CPU time than this many CPUs have is garbage; Linux knows at most 8192 (``NR_CPUS`` in arch/x86/Kconfig)."""
+
+MAX_GPUS = 4096
+"""No node has more GPUs than this, slices of them included."""
 
 _SLACK_NS = 10**9
 
@@ -51,11 +57,15 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A source that the sidecar would have liked better, and why it did not use it."""
+    """A source that the sidecar would have liked better, and why it did not use it.
+
+    ``domain``: the part of the component for which nothing else was found, where there was for other parts of it.
+    """
 
     component: str
     source: str
     reason: str
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,10 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the sidecar found when it started on the node."""
+    """What the sidecar found when it started on the node.
+
+    ``gpus`` are those of the job that were found, ``gpus_promised`` is how many its environment names.
+    """
 
     run_id: str | None
     cluster: str | None
@@ -93,6 +106,7 @@ class Header:
     channels: tuple[Channel, ...]
     absent: tuple[Absent, ...]
     usage: UseSources = field(default_factory=UseSources)
+    gpus_promised: int | None = None
 
 
 @dataclass(slots=True)
@@ -218,14 +232,15 @@ def parse_header(data: dict[str, Any], job: JobKey, bad: Counter[str]) -> Header
         cpus_alloc=fields.integer("cpus_alloc", low=1),
         cpus_node=fields.integer("cpus_node", low=1),
         cpu_model=fields.text("cpu_model"),
-        memory_node_b=fields.integer("memory_node_b"),
-        memory_alloc_b=fields.integer("memory_alloc_b"),
+        memory_node_b=fields.integer("memory_node_b", high=MAX_MEMORY_B),
+        memory_alloc_b=fields.integer("memory_alloc_b", high=MAX_MEMORY_B),
         exclusive=fields.flag("exclusive"),
         cpu_time_source=fields.text("cpu_time_source"),
         gpus=tuple(_gpu(item, bad) for item in _objects(data, "gpus")),
         channels=tuple(_channel(item) for item in _objects(data, "channels")),
         absent=tuple(_absent(item) for item in _objects(data, "absent")),
         usage=use_sources(data, bad),
+        gpus_promised=fields.integer("gpus_promised", high=MAX_GPUS),
     )
     bad.update(f"header field {problem}" for problem in fields.problems)
     return header
@@ -270,7 +285,8 @@ def _absent(data: dict[str, Any]) -> Absent:
         value = data.get(key)
         return clean_text(value) if isinstance(value, str) else "?"
 
-    return Absent(component=text("component"), source=text("source"), reason=text("reason"))
+    domain = None if data.get("domain") is None else text("domain")
+    return Absent(text("component"), text("source"), text("reason"), domain)
 
 
 def _gpu(data: dict[str, Any], bad: Counter[str]) -> Gpu:
@@ -294,6 +310,9 @@ def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
     most_uj = MAX_CHANNEL_W * (record.boottime_ns - start_ns + _SLACK_NS) // 1000
     if any(energy_uj is not None and energy_uj > most_uj for energy_uj in record.energy_uj):
         raise Garbage("record of more energy than there can be")
+    most_us = MAX_CPUS * (record.boottime_ns - start_ns + _SLACK_NS) // 1000
+    if max(record.job_cpu_us or 0, record.node_busy_us or 0) > most_us:
+        raise Garbage("record of more CPU time than there can be")
     if segment.records and _runs_backwards(segment.records[-1], record):
         raise Garbage("record runs backwards")
     segment.records.append(record)

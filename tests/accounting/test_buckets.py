@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.buckets import BUCKET_NS, Bucket, Interval, fill, split
+from hpcfrugal.accounting.buckets import BUCKET_NS, MOST_PARTS, Bucket, Interval, fill, parts, split
 
 starts = st.integers(0, 4 * 10**18)
 lengths = st.integers(0, 40 * BUCKET_NS)
@@ -30,6 +32,24 @@ def test_each_part_is_in_proportion_to_time(start: int, length: int, amount: int
     for bucket, part in split(start, start + length, amount):
         overlap = min(start + length, bucket + BUCKET_NS) - max(start, bucket)
         assert abs(part - amount * overlap / length) <= 1 + amount * 1e-12
+
+
+@given(start=starts, length=st.integers(0, 120_000 * BUCKET_NS), amount=amounts)
+def test_a_long_interval_is_laid_into_no_more_parts_than_a_day_has(start: int, length: int, amount: int) -> None:
+    found = list(split(start, start + length, amount))
+    assert len(found) == parts(start, start + length) <= MOST_PARTS + 1
+    assert sum(part for _, part in found) == amount
+    buckets = [bucket for bucket, _ in found]
+    assert all(bucket % BUCKET_NS == 0 for bucket in buckets)
+    assert len({later - earlier for earlier, later in pairwise(buckets)}) <= 1
+    assert buckets[0] <= start < buckets[0] + BUCKET_NS
+    assert buckets[-1] <= start + length
+
+
+def test_a_day_is_still_laid_into_each_of_its_buckets() -> None:
+    found = list(split(0, MOST_PARTS * BUCKET_NS, MOST_PARTS))
+    assert found == [(number * BUCKET_NS, 1) for number in range(MOST_PARTS)]
+    assert list(split(0, MOST_PARTS * BUCKET_NS + 1, MOST_PARTS))[1][0] == 2 * BUCKET_NS
 
 
 def test_an_interval_that_ends_on_an_edge_stays_before_it() -> None:

@@ -35,6 +35,12 @@ def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
     assert (tally.coverage, tally.sources, tally.shares) == (1, ["actual"], {"actual": 1})
 
 
+def test_of_energy_below_a_microjoule_there_are_no_grams() -> None:
+    levels = placed(Level(0, HOUR, 300.0))
+    whole = total(tallies([piece(0, HOUR, 0, "dram", "modelled")], levels, 1.2, DAY).values())
+    assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (None, None, None)
+
+
 def test_without_a_pue_nothing_is_multiplied_and_decimals_are_taken_as_written() -> None:
     levels = placed(Level(0, HOUR, 50.5))
     energy = [piece(0, HOUR, UJ_PER_KWH)]

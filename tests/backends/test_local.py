@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sandbox import Sandbox, batch_pid, group_is_gone, wait_until
 
-from hpcfrugal.backends.local import expand_output
+from hpcfrugal.backends.local import Local, expand_output
+from hpcfrugal.backends.local_job import keep_state
+from hpcfrugal.spool import RunDir
 
 NODE = socket.gethostname().split(".")[0]
 
@@ -184,6 +187,12 @@ def test_cancel(box: Sandbox) -> None:
     assert box.state(job_id) == "CANCELLED"
     assert end_of(run_dir)["exit_code"] == 128 + signal.SIGTERM
     wait_until(lambda: group_is_gone(pid))
+    # What is kept of it is one word; its times and its node are known all the same.
+    (row,) = json.loads(box.ok("status", "--json", job_id))
+    assert (row["state"], row["nodes"]) == ("CANCELLED", [NODE])
+    assert row["elapsed_s"] == pytest.approx(
+        end_of(run_dir)["ended_wall_s"] - end_of(run_dir)["started_wall_s"], abs=1e-4
+    )
     # Over already: nothing to do and no mistake.
     assert box.run("cancel", job_id).code == 0
     assert end_of(run_dir)["exit_code"] == 128 + signal.SIGTERM
@@ -206,6 +215,8 @@ def test_killed_batch_script(box: Sandbox) -> None:
     assert row["components"]["dram"]["energy_j"] > 0
     (status,) = json.loads(box.ok("status", "--json", job_id))
     assert status["state"] == "NODE_FAIL"
+    # Nobody saw its end, and the time since then is not its own.
+    assert status["elapsed_s"] is None
 
 
 def test_wait_for_a_job_that_is_killed_fails(box: Sandbox) -> None:
@@ -231,3 +242,56 @@ def test_batch_script_runs_as_it_is(box: Sandbox) -> None:
     script.write_text("#!/bin/bash\necho changed after submission\n")
     assert box.wait_over(told["job_id"]) == "FAILED"
     assert (box.work / "o").read_text() == f"{told['run_dir']}/script.user 0\n"
+
+
+def test_pipes_and_garbage_in_the_run_directory_hold_nobody_up(tmp_path: Path) -> None:
+    run_id = "20261121T100000Z-00000000"
+    run_dir = RunDir.of(tmp_path, run_id)
+    run_dir.path.mkdir(parents=True)
+    for path in (run_dir.local_pid, run_dir.end_json(run_id, 0), run_dir.slurm_json(run_id, 0)):
+        os.mkfifo(path)
+    (state,) = Local(tmp_path).states([run_id])[run_id]
+    assert (state.state, state.exit_code) == ("NODE_FAIL", None)
+    Local(tmp_path).cancel([run_id])
+    for path in (run_dir.local_pid, run_dir.end_json(run_id, 0)):
+        path.unlink()
+    for text in ("1", "x y", "-1 7", f"{'9' * 5000} 7", "\x00 \x00"):
+        run_dir.local_pid.write_text(text)
+        assert Local(tmp_path).states([run_id])[run_id][0].state == "NODE_FAIL"
+    run_dir.end_json(run_id, 0).write_text('{"exit_code": "0", "started_wall_s": 1e300, "ended_wall_s": true}')
+    (state,) = Local(tmp_path).states([run_id])[run_id]
+    assert (state.state, state.exit_code) == ("NODE_FAIL", None)
+
+
+def test_a_job_is_submitted_before_it_starts(box: Sandbox) -> None:
+    for _ in range(3):
+        job_id, run_dir = box.submit("true")
+        box.wait_over(job_id)
+        submitted = datetime.fromisoformat(json.loads((run_dir / "submitted.json").read_text())["submitted_at"])
+        assert submitted.timestamp() <= end_of(run_dir)["started_wall_s"]
+
+
+def test_a_killed_job_that_was_cancelled_is_called_so(box: Sandbox) -> None:
+    job_id, run_dir = box.submit("sleep 60")
+    keep_state(RunDir(run_dir), job_id, Local(box.spool).cluster(), "CANCELLED")
+    os.killpg(batch_pid(run_dir), signal.SIGKILL)
+    assert box.wait_over(job_id) == "CANCELLED"
+
+
+def test_a_job_without_a_cache_is_sampled(box: Sandbox) -> None:
+    box.env["XDG_CACHE_HOME"] = "/proc/nowhere"
+    job_id, run_dir = box.submit("sleep 0.5")
+    assert box.wait_over(job_id) == "COMPLETED"
+    assert samples(run_dir)
+
+
+def test_the_report_says_that_sampling_was_off(box: Sandbox) -> None:
+    job_id, _ = box.submit("true", energy="off")
+    box.wait_over(job_id)
+    assert "job: not sampled: the job file says `energy: off`" in box.ok("report", job_id)
+    (row,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
+    assert row["sampled"] is False
+    other, _ = box.submit("true")
+    box.wait_over(other)
+    (row,) = json.loads(box.ok("report", other, "--json"))["jobs"]
+    assert row["sampled"] is True

@@ -18,7 +18,7 @@ from fake_grid import Grid, Reply, Request, half_hours, this_half_hour
 from hpcfrugal.carbon import forecast as module
 from hpcfrugal.carbon.forecast import Actuals, Forecast, get_actuals, get_forecast
 from hpcfrugal.config import load_config
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.errors import ForecastError, InputError
 
 HALF = timedelta(minutes=30)
 HOUR = timedelta(hours=1)
@@ -316,6 +316,17 @@ class TestWhom:
         )
         assert user.forecast("campus").series.zone == "campus"
 
+    def test_a_provider_of_the_settings_that_there_is_not(self, user: User) -> None:
+        user.settings(
+            f'[carbon]\nprovider = "campsu"\n[forecasts.campus]\nkind = "carbonintensity-gb"\nurl = "{user.grid.url}"\n'
+        )
+        with pytest.raises(InputError) as caught:
+            user.forecast("GB")
+        (problem,) = caught.value.problems
+        assert problem.where == f"{user.home / '.config/hpcfrugal/config.toml'}: carbon.provider"
+        assert (problem.what, problem.hint) == ("there is no provider 'campsu'", "did you mean campus?")
+        assert user.forecast("GB", provider="campus").series.zone == "GB", "who is named is asked all the same"
+
     def test_nobody(self, user: User) -> None:
         assert user.refused(lambda: user.forecast(provider="nobody")).message == "there is no provider 'nobody'"
         user.settings("")
@@ -431,11 +442,21 @@ class TestProvidersOfOthers:
         assert TOKEN not in message + user.written()
 
     def test_one_that_cannot_be_loaded(self, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        from hpcfrugal.errors import InputError
-
         self.add(user, monkeypatch, tmp_path, "import nothing_of_this_name\n")
         with pytest.raises(InputError, match="cannot be loaded \\(ModuleNotFoundError\\)"):
             user.forecast("lab")
+
+
+def test_who_lacks_credentials_is_a_note_on_the_forecast_of_another(user: User) -> None:
+    mine = f'[forecasts.gb]\nkind = "carbonintensity-gb"\nurl = "{user.grid.url}"\n'
+    lacking = '[forecasts.em]\nkind = "electricitymaps"\n'
+    for text in (lacking + mine, mine + lacking):
+        user.settings(f'[carbon]\nzone = "GB"\n{text}')
+        found = user.forecast()
+        assert (found.provider, found.stale) == ("gb", False)
+        assert found.notes == ("em needs credentials, and there are none",)
+    user.settings(f'[carbon]\nzone = "GB"\n{lacking}')
+    assert user.refused(user.forecast).message == "em needs credentials, and there are none"
 
 
 def test_answers_hold_no_more_than_they_need(user: User) -> None:

@@ -144,6 +144,37 @@ def test_who_tells_no_actuals_is_not_asked_and_another_is_taken(site: Site) -> N
     assert site.gather() == Gathered(0, ())
 
 
+def test_a_region_without_a_past_is_said_once_and_not_asked_for(site: Site) -> None:
+    region = IntensitySource("GB-13", "average", "carbonintensity-gb")
+    job = used(NOW - 3 * HOUR, NOW - 2 * HOUR, zone="GB-13", provider="carbonintensity-gb")
+    (line,) = site.gather(job).troubles
+    assert line.endswith("GB-13 as it was: carbonintensity-gb tells its forecasts only, and is not asked")
+    (kept,) = site.kept(region)
+    assert (kept.g_per_kwh, kept.settled) == (None, True)
+    assert (kept.start_ns, kept.end_ns) == (job.start_ns, job.end_ns)
+    later = used(NOW - 2 * HOUR, NOW, zone="GB-13", provider="carbonintensity-gb")
+    assert site.gather(job, later) == Gathered(1, ())
+    assert site.gather(job, later) == Gathered(0, ())
+    assert site.grid.requests == []
+
+
+def test_credentials_that_cannot_be_used_stop_no_other_provider(site: Site) -> None:
+    site.settings(
+        f'[forecasts.em]\nkind = "electricitymaps"\n[forecasts.energy-charts]\nurl = "{site.grid.url}"\nzone = "FR"\n'
+    )
+    job = used(NOW - 3 * HOUR, NOW - 2 * HOUR)
+    (line,) = site.gather(job).troubles
+    assert line == "average carbon intensity of FR as it was: em needs credentials, and there are none"
+    assert len(site.kept()) == 4
+    # A plan that was made when there still were credentials: anybody's figures do for the footprint.
+    found = site.gather(used(NOW - 5 * HOUR, NOW - 4 * HOUR, provider="em"))
+    assert found == Gathered(1, (line,))
+    site.grid.answer = lambda request: Reply({}, 503)
+    (line,) = site.gather(used(NOW - 9 * HOUR, NOW - 8 * HOUR)).troubles
+    assert line.count("em needs credentials") == 1
+    assert "energy-charts is out of order" in line
+
+
 def test_hours_to_come_are_not_asked_for(site: Site) -> None:
     assert site.gather(used(NOW + HOUR, NOW + 2 * HOUR)) == Gathered(0, ())
     site.gather(used(NOW - HOUR, NOW + 24 * HOUR))

@@ -42,6 +42,15 @@ class TestAnswers:
         assert request.headers["auth-token"] == TOKEN
         assert request.headers["user-agent"].startswith("hpcfrugal/")
 
+    def test_this_machine_is_asked_without_a_proxy(self, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody there
+        grid.answer = lambda request: Reply({"a": 1})
+        assert client().get(grid.url).data == {"a": 1}
+        assert client().get(grid.url.replace("127.0.0.1", "localhost")).data == {"a": 1}
+        with pytest.raises(ForecastError, match="cannot be reached: Connection refused"):
+            client().get("http://example.invalid")
+
     def test_basic_credentials(self, grid: Grid) -> None:
         grid.answer = lambda request: Reply({})
         client().get(grid.url, basic=Secret(("alice", "pass:word"), "here"))

@@ -7,7 +7,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
-from hpcfrugal.carbon.readings import Point, in_order, intensity, moment, rows, same_zone, series_of, table
+from hpcfrugal.carbon.readings import (
+    Point,
+    figure_step,
+    in_order,
+    intensity,
+    moment,
+    rows,
+    same_zone,
+    series_of,
+    table,
+)
 from hpcfrugal.errors import ForecastError
 
 T = datetime(2026, 3, 29, 0, 0, tzinfo=UTC)
@@ -33,9 +43,29 @@ def test_what_is_missing_is_a_gap() -> None:
 
 def test_a_figure_in_every_other_row_holds_for_both() -> None:
     points = [(T + index * QUARTER, float(index) if index % 2 == 0 else None) for index in range(8)]
-    series = made(points)
+    series = made(points, step=figure_step(points))
     assert series.values == (0.0, 2.0, 4.0, 6.0)
     assert not series.has_gaps
+    assert figure_step(points[:2]) is None, "of a single figure nobody knows"
+
+
+@pytest.mark.parametrize("rows_apart", [1, 3])
+def test_a_row_without_a_figure_is_a_gap(rows_apart: int) -> None:
+    points = [
+        (T + index * rows_apart * QUARTER, value) for index, value in enumerate([300.0, None, 60.0, None, 300.0, None])
+    ]
+    series = made(points)
+    assert (series.start, series.end) == (T, T + 5 * rows_apart * QUARTER)
+    assert series.values == (300.0, None, 60.0, None, 300.0)
+
+
+def test_a_row_without_a_figure_ends_the_one_before_it() -> None:
+    hour = 4 * QUARTER
+    points = [(T, 1.0), (T + QUARTER, None), (T + hour, 2.0), (T + 2 * hour, 3.0), (T + 3 * hour, 4.0)]
+    series = made(points)
+    assert series.at(T) == 1.0
+    assert series.at(T + QUARTER) is None
+    assert series.at(T + 2 * hour - QUARTER) == 2.0
 
 
 def test_unknown_ends_are_left_out() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.carbon.listing import listing
-from hpcfrugal.carbon.select import choices
+from hpcfrugal.carbon.select import TellsNoPast, Unserved, candidates
 from hpcfrugal.carbon.series import Kind, Signal
 from hpcfrugal.carbon.settings import configured, kinds, provider_class
 from hpcfrugal.config import Config, load_config
@@ -23,6 +23,14 @@ def environ(home: Path) -> dict[str, str]:
 def config(environ: dict[str, str], text: str = "") -> Config:
     (Path(environ["HOME"]) / ".config/hpcfrugal/config.toml").write_text(text)
     return load_config(environ)
+
+
+def asked(
+    config: Config, zone: str, signal: Signal, kind: Kind, environ: dict[str, str]
+) -> tuple[list[str], list[str]]:
+    """The names of those who may be asked, and the messages of those who may not."""
+    found = candidates(config, zone, signal, kind, environ=environ)
+    return [choice.settings.name for choice in found.choices], [trouble.message for trouble in found.troubles]
 
 
 def test_what_is_set(environ: dict[str, str]) -> None:
@@ -107,7 +115,9 @@ def test_every_kind_can_be_had() -> None:
     ("zone", "signal", "kind", "names"),
     [
         ("GB", "average", "forecast", ["carbonintensity-gb", "electricitymaps"]),
-        ("GB-RG10", "average", "actual", ["carbonintensity-gb", "electricitymaps"]),
+        ("GB", "average", "actual", ["carbonintensity-gb", "electricitymaps"]),
+        ("GB-RG10", "average", "forecast", ["carbonintensity-gb", "electricitymaps"]),
+        ("GB-RG10", "average", "actual", ["electricitymaps"]),
         ("FR", "average", "forecast", ["energy-charts", "electricitymaps"]),
         ("FR", "average", "actual", ["energy-charts", "rte-eco2mix", "electricitymaps"]),
         ("US-CAL-CISO", "average", "forecast", ["electricitymaps"]),
@@ -116,25 +126,51 @@ def test_every_kind_can_be_had() -> None:
 )
 def test_whom_a_zone_leads_to(environ: dict[str, str], zone: str, signal: Signal, kind: Kind, names: list[str]) -> None:
     tokens = {"ELECTRICITYMAPS_TOKEN": "t", "WATTTIME_USER": "u", "WATTTIME_PASSWORD": "p"}
-    found = choices(config(environ), zone, signal, kind, environ=environ | tokens)
-    assert [choice.settings.name for choice in found] == names
+    assert asked(config(environ), zone, signal, kind, environ | tokens) == (names, [])
     without = [name for name in names if name not in ("electricitymaps", "watttime")]
     if without:
-        found = choices(config(environ), zone, signal, kind, environ=environ)
-        assert [choice.settings.name for choice in found] == without
+        assert asked(config(environ), zone, signal, kind, environ) == (without, [])
     else:
-        with pytest.raises(ForecastError, match="nobody tells"):
-            choices(config(environ), zone, signal, kind, environ=environ)
+        with pytest.raises(Unserved, match="nobody tells"):
+            candidates(config(environ), zone, signal, kind, environ=environ)
 
 
 def test_the_settings_go_before_what_is_built_in(environ: dict[str, str]) -> None:
     text = '[forecasts.mine]\nkind = "file"\npath = "/x"\nzone = "GB"\n[forecasts.other]\nkind = "energy-charts"\n'
     made = config(environ, text)
-    assert [one.settings.name for one in choices(made, "gb", "average", "forecast", environ=environ)] == ["mine"]
-    assert [one.settings.name for one in choices(made, "FR", "average", "forecast", environ=environ)] == ["other"]
-    assert [one.settings.name for one in choices(made, "GB-3", "average", "forecast", environ=environ)] == [
-        "carbonintensity-gb"
-    ]
+    for zone, name in (("gb", "mine"), ("FR", "other"), ("GB-3", "carbonintensity-gb")):
+        assert asked(made, zone, "average", "forecast", environ) == ([name], [])
+
+
+def test_one_that_cannot_be_asked_is_told_and_the_others_are_asked(environ: dict[str, str]) -> None:
+    lacking, fine = '[forecasts.em]\nkind = "electricitymaps"\n', '[forecasts.ec]\nkind = "energy-charts"\n'
+    for text in (lacking + fine, fine + lacking):
+        names, (trouble,) = asked(config(environ, text), "DE", "average", "forecast", environ)
+        assert names == ["ec"]
+        assert trouble.startswith("em needs credentials")
+    # With settings, only what is set up for the zone.
+    with pytest.raises(ForecastError, match="em needs credentials") as caught:
+        candidates(config(environ, lacking), "DE", "average", "forecast", environ=environ)
+    assert not isinstance(caught.value, Unserved)
+
+
+def test_a_file_of_credentials_that_others_can_read_stops_its_provider_only(environ: dict[str, str]) -> None:
+    file = Path(environ["HOME"], ".config/hpcfrugal/credentials/electricitymaps")
+    file.parent.mkdir(parents=True)
+    file.write_text("t\n")
+    file.chmod(0o644)
+    names, (trouble,) = asked(config(environ), "GB", "average", "forecast", environ)
+    assert names == ["carbonintensity-gb"]
+    assert "can be read by others" in trouble
+    with pytest.raises(ForecastError, match="can be read by others"):
+        candidates(config(environ), "US-CAL-CISO", "average", "forecast", environ=environ)
+
+
+def test_whether_a_zone_s_past_is_told_is_asked_by_the_provider_s_name_for_it(environ: dict[str, str]) -> None:
+    made = config(environ, '[forecasts.mine]\nkind = "carbonintensity-gb"\nzone = "UK"\nregion = "GB-13"\n')
+    with pytest.raises(TellsNoPast, match="mine tells no average intensity of UK as it was"):
+        candidates(made, "UK", "average", "actual", provider="mine", environ=environ)
+    assert asked(made, "UK", "average", "forecast", environ) == (["mine"], [])
 
 
 def test_who_is_listed_with_which_credentials(environ: dict[str, str]) -> None:

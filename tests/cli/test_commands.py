@@ -31,11 +31,15 @@ def test_version_and_help(box: Sandbox) -> None:
 
 
 def test_init_writes_a_file_that_works(box: Sandbox) -> None:
-    assert box.ok("init") == "Wrote job.yaml. Submit it: hpcfrugal submit job.yaml\n"
+    said = "Wrote job.yaml, which runs as it is. Put your command into it, and: hpcfrugal submit job.yaml\n"
+    assert box.ok("init") == said
     path = box.work / "job.yaml"
     assert load_job(path).name == "my-job"
     script = box.ok("submit", "--dry-run", "job.yaml")
     assert "#SBATCH --job-name=my-job\n" in script
+    assert box.run("submit", "--wait", "job.yaml").code == 0
+    (output,) = box.work.glob("local-*.out")
+    assert output.read_text().startswith("done on ")
     assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
     path.write_text("mine\n")
     result = box.run("init")
@@ -142,6 +146,8 @@ def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> 
     assert text.count(job_id) == 2
     assert text.index("RUNNING") < text.index("COMPLETED")
     assert ESCAPE not in text
+    # It is over: the start is the end.
+    assert box.ok("watch", job_id).count(job_id) == 1
 
 
 def test_cancel_several(box: Sandbox) -> None:
@@ -187,24 +193,56 @@ def test_doctor_ends_with_3_where_something_is_broken(box: Sandbox) -> None:
     assert broken == {"spool", "ledger"}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="others are kept out of /proc by its permissions")
+def test_doctor_tries_directories_that_claim_to_take_files(box: Sandbox) -> None:
+    result = box.run("doctor", "--json", env={"HOME": "/proc", "PATH": "/nowhere"})
+    assert result.code == 3, result
+    places = {one["subject"]: one for one in json.loads(result.out)["findings"] if one["level"] == "fault"}
+    assert set(places) == {"spool", "ledger", "cache"}
+    assert all("/proc cannot be written: " in one["found"] for one in places.values())
+
+
 def test_schema(box: Sandbox) -> None:
     assert json.loads(box.ok("schema"))["properties"]["command"]
+
+
+def unread(box: Sandbox, *argv: str, errors_too: bool = False) -> tuple[int, bytes]:
+    """Exit code and errors of a run whose output nobody reads, nor, with ``errors_too``, its errors."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [*box.program, *argv],
+        cwd=box.work, env=box.env, stdin=subprocess.DEVNULL, stdout=write_end,
+        stderr=write_end if errors_too else subprocess.PIPE, timeout=30, check=False,
+    )  # fmt: skip
+    os.close(write_end)
+    return done.returncode, done.stderr or b""
 
 
 def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox) -> None:
     job_id, _ = box.submit("true")
     box.wait_over(job_id)
     box.ok("ledger", "sync")
-    for argv in (["doctor"], ["schema"], ["status"], ["report"], ["ledger", "export"], ["--help"]):
-        read_end, write_end = os.pipe()
-        os.close(read_end)
-        done = subprocess.run(
-            [*box.program, *argv],
-            cwd=box.work, env=box.env, stdin=subprocess.DEVNULL, stdout=write_end, stderr=subprocess.PIPE,
-            timeout=30, check=False,
-        )  # fmt: skip
-        os.close(write_end)
-        assert done.stderr == b"", argv
+    for line in (
+        "schema", "status", "report", f"report {job_id}", "ledger export", "--help", "report --help",
+        "submit --dry-run job.yaml", "ledger sync",
+    ):  # fmt: skip
+        assert unread(box, *line.split()) == (0, b""), line
+        assert unread(box, *line.split(), errors_too=True)[0] == 0, line
+    assert unread(box, "doctor")[1] == b""
+    # An error is one, whoever hears of it; and what was to be done is done.
+    assert unread(box, "submit", "missing.yaml", errors_too=True)[0] == 2
+    several = [str(box.job(f"exit {code}", f"{code}.yaml", resources={"mem": "1G"})) for code in (0, 9)]
+    assert unread(box, "submit", *several, errors_too=True)[0] == 0
+    assert len(list(box.spool.glob("*/*/submitted.json"))) == 3
+    assert unread(box, "submit", "--wait", several[1], errors_too=True)[0] == 9
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_command_keeps_its_exit_code_when_nobody_reads(box: Sandbox, options: tuple[str, ...]) -> None:
+    for code in (0, 7):
+        argv = ["run", *options, "--", "sh", "-c", f"exit {code}"]
+        assert unread(box, *argv)[0] == unread(box, *argv, errors_too=True)[0] == code
 
 
 TERMINAL = """
@@ -231,9 +269,36 @@ def test_colour_is_for_terminals_that_want_it(box: Sandbox) -> None:
         assert f"{ESCAPE}[" not in on_a_terminal(box, *argv, NO_COLOR="1", TERM="dumb"), argv
         result = box.run(*argv)
         assert ESCAPE not in result.out + result.err, argv
-        # NO_COLOR alone: no colour; rich may still write in bold, which NO_COLOR does not speak of.
-        plain = on_a_terminal(box, *argv, NO_COLOR="1")
-        assert not any(f"{ESCAPE}[{code}m" in plain for code in (31, 32, 33, 34, 35, 36)), argv
+        # Each alone does it, and leaves out bold and dim as well.
+        assert f"{ESCAPE}[" not in on_a_terminal(box, *argv, NO_COLOR="1"), argv
+        assert f"{ESCAPE}[" not in on_a_terminal(box, *argv, TERM="dumb"), argv
+
+
+def test_without_utf_8_signs_keep_their_meaning(box: Sandbox) -> None:
+    job_id, _ = box.submit("true")
+    box.wait_over(job_id)
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for argv in (["report"], ["report", job_id], ["status"]):
+        result = box.run(*argv, env=ascii_only)
+        assert result.code == 0
+        assert result.out.isascii()
+        assert "?" not in result.out
+        assert " -" in result.out, "nothing measured, or nothing modelled"
+
+
+def test_status_never_cuts_an_id_and_drops_columns_whole(box: Sandbox) -> None:
+    job_id, _ = box.submit("true", name="a-name-of-some-length")
+    box.wait_over(job_id)
+    shown = {}
+    for width in (120, 80, 40):
+        lines = on_a_terminal(box, "status", COLUMNS=str(width), NO_COLOR="1").splitlines()
+        shown[width] = lines[0].split()
+        assert any(job_id in line and "COMPLETED" in line for line in lines), width
+        assert all(len(line.rstrip()) <= width for line in lines), width
+        assert "…" not in lines[0]
+    assert shown[120] == ["Job", "Name", "State", "Elapsed", "CPU+DRAM", "GPU", "Node", "energy"]
+    assert shown[80][:4] == ["Job", "Name", "State", "Elapsed"]
+    assert shown[40] == ["Job", "State"]
 
 
 # A name that tries everything: shell, terminal, rich's markup, SQL, length.

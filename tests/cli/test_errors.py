@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+import stat
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -115,7 +119,13 @@ def test_jobs_that_do_not_exist(box: Sandbox) -> None:
         told = errors(box.run(command, "17", "18"), 2)
         assert [line.split(":")[0] for line in told] == ["17", "18"]
     assert "there is no ledger" in errors(box.run("report", "17", "--ledger", "l.db"), 3)[0]
-    assert "the ledger has no job '17'" in errors(box.run("report", "17"), 2)[0]
+    # Where it has just been brought up to date that is no advice.
+    (line,) = errors(box.run("report", "17"), 2)
+    assert line == "JOB: the ledger has no job '17' (`hpcfrugal status --all` lists your jobs)"
+    assert box.ok("report") == "No jobs in this period.\n"
+    (line,) = errors(box.run("report", "--no-sync", "17"), 2)
+    assert line == "JOB: the ledger has no job '17' (run `hpcfrugal ledger sync` first)"
+    assert "ledger sync" in box.ok("report", "--no-sync")
 
 
 @pytest.mark.parametrize("spool", ["/proc/x", "/dev/null/x", "/sys/x"])
@@ -137,9 +147,109 @@ def test_ledgers_that_are_none(box: Sandbox) -> None:
         assert errors(box.run("ledger", "export", env=env), report), path
         if before is not None:
             assert path.read_bytes() == before
-    # What the hint says helps.
-    assert box.run("ledger", "rebuild", env={"HPCFRUGAL_LEDGER": str(garbage)}).code == 0
-    assert box.run("report", env={"HPCFRUGAL_LEDGER": str(garbage)}).code == 0
+        # Nothing of it is a ledger: it is somebody's file, and stays.
+        (line,) = errors(box.run("ledger", "rebuild", "--drop-vanished", env=env), sync)
+        if before is not None:
+            assert line == f"{path} is not a ledger"
+            assert path.read_bytes() == before
+            assert not path.with_name(f"{path.name}.lock").exists()
+    # A file with the ledger's own name is one that was damaged. What the hint says helps.
+    box.ok("ledger", "sync")
+    box.ledger.write_bytes(garbage.read_bytes())
+    assert "hint: `hpcfrugal ledger rebuild`" in box.run("report").err
+    assert box.run("ledger", "rebuild").code == 0
+    assert box.run("report").code == 0
+
+
+@pytest.mark.parametrize("command", [("sync",), ("rebuild",), ("check",), ("export",)])
+def test_a_ledger_that_is_no_file(box: Sandbox, command: tuple[str, ...]) -> None:
+    os.mkfifo(box.work / "pipe")
+    for path, what in ((".", "a directory"), ("..", "a directory"), ("/", "a directory"), ("pipe", "not a file")):
+        assert errors(box.run("ledger", *command, "--ledger", path), 3) == [f"the ledger {path} is {what}"]
+        assert errors(box.run("report", "--ledger", path), 3) == [f"the ledger {path} is {what}"]
+
+
+def test_the_database_of_another_program_is_left_alone(box: Sandbox) -> None:
+    path = box.work / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE places (x)")
+        connection.execute("PRAGMA user_version = 77")
+    before = path.read_bytes()
+    for command in (("sync",), ("rebuild",), ("rebuild", "--drop-vanished")):
+        told = errors(box.run("ledger", *command, "--ledger", path), 4)
+        assert told == [f"{path} is a database, but not a ledger"]
+    assert path.read_bytes() == before
+    assert [one.name for one in box.work.iterdir()] == ["other.db"]
+
+
+def test_a_ledger_behind_a_link_stays_there(box: Sandbox) -> None:
+    (box.work / "there").mkdir()
+    link = box.work / "link.db"
+    link.symlink_to("there/real.db")
+    for command in ("sync", "rebuild", "sync"):
+        box.ok("ledger", command, "--ledger", link)
+        assert link.is_symlink()
+    assert {one.name for one in (box.work / "there").iterdir()} == {"real.db", "real.db.lock"}
+
+
+def test_an_empty_file_becomes_a_private_ledger(box: Sandbox) -> None:
+    path = box.write("mine.db", "")
+    path.chmod(0o644)
+    box.ok("ledger", "sync", "--ledger", path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+NAMELESS = """
+import pwd, sys
+def unknown(uid): raise KeyError("getpwuid(): uid not found")
+pwd.getpwuid = unknown
+from hpcfrugal.cli.root import main
+main(sys.argv[1:])
+"""
+
+
+def test_without_a_home(box: Sandbox) -> None:
+    box.program = (sys.executable, "-c", NAMELESS)
+    job = box.job("true")
+    del box.env["HOME"]
+    words = "your home directory is not known: HOME is not set, and the system knows no user with the number "
+    for argv in (["report"], ["run", "--", "touch", "ran"], ["doctor"], ["status"], ["submit", job], ["queue", "list"]):
+        (line,) = errors(box.run(*argv), 3)
+        assert line.startswith(words), argv
+    (line,) = errors(box.run("status", env={"HOME": "rel"}), 3)
+    assert line == "your home directory is not an absolute path: 'rel'"
+    # Nothing needs it where the rest is set; the cache only saves work.
+    box.env |= {"XDG_CONFIG_HOME": str(box.home / "c"), "XDG_DATA_HOME": str(box.home / "d")}
+    for argv in (["report"], ["run", "--", "touch", "ran"], ["status"], ["submit", job], ["ledger", "sync"]):
+        result = box.run(*argv)
+        assert (result.code, "Traceback" in result.err) == (0, False), argv
+    assert (box.work / "ran").exists()
+    (line,) = errors(box.run("submit", box.job("true", workdir="~/x")), 2)
+    assert "your home directory is not known" in line
+
+
+def test_problems_that_only_the_machine_can_tell_name_the_line(box: Sandbox) -> None:
+    path = box.write("a.yaml", "command: x\ntemplate: nope\nresources:\n  nodes: 3\n")
+    (line,) = errors(box.run("submit", path), 2)
+    assert line.startswith(f"{path}:4: resources.nodes: this machine is one node")
+    (line,) = errors(box.run("submit", "--backend", "slurm_cli", "--dry-run", path), 2)
+    assert line.startswith(f"{path}:2: template: there is no template 'nope'")
+    path = box.write("b.yaml", "command: x\nschedule:\n  zone: ../a\n  deadline: 2020-01-01T00:00Z\n")
+    (line,) = errors(box.run("submit", path), 2)
+    assert line.startswith(f"{path}:3: schedule.zone: '../a' is not a zone's name")
+    path = box.write("b.yaml", "command: x\nschedule:\n  zone: GB\n  deadline: 2020-01-01T00:00Z\n")
+    for command in ("submit", "plan"):
+        (line,) = errors(box.run(command, "--backend", "slurm_cli", path), 2)
+        assert line == f"{path}:4: schedule.deadline: 2020-01-01T00:00:00Z has passed", command
+
+
+def test_slurm_that_is_not_there_is_not_advised_away(box: Sandbox) -> None:
+    config = box.home / ".config/hpcfrugal/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[queues.green]\ncapacity = 4\nmax_delay = "24h"\nunit = "nodes"\n')
+    result = box.run("queue", "list", env={"PATH": "/nowhere", "HPCFRUGAL_BACKEND": "slurm_cli"})
+    assert result.code == 3, result
+    assert "hint: load the cluster's slurm module; `submit --backend local` runs a job on this machine" in result.err
 
 
 def test_settings(box: Sandbox) -> None:
@@ -157,8 +267,8 @@ def test_settings(box: Sandbox) -> None:
         assert len(told) == len(words), told
         for word in words:
             assert any(word in line for line in told), word
-    path.write_bytes(b"\xff\xfe")
-    assert "is not valid TOML" in errors(box.run("status"), 2)[0]
+    path.write_bytes(b"# \n\n\xff\xfe")
+    assert errors(box.run("status"), 2) == [f"{path}:3: is not UTF-8 text (save the file as UTF-8)"]
     path.unlink()
     path.mkdir()
     assert "cannot be read: Is a directory" in errors(box.run("status"), 2)[0]

@@ -153,6 +153,15 @@ def test_wrong_settings(box: Sandbox, grid: Grid) -> None:
         assert len(result.err.splitlines()) == 3
 
 
+def test_a_provider_that_there_is_not(box: Sandbox, grid: Grid) -> None:
+    result = box.run("forecast", "--zone", "GB", "--provider", "enegy-charts")
+    assert result.code == 2
+    assert "--provider: there is no provider 'enegy-charts' (did you mean energy-charts?)" in result.err
+    result = box.run("forecast", "--zone", "GB", env={"HPCFRUGAL_PROVIDER": "gbb"})
+    assert result.code == 2
+    assert result.err.startswith("error: HPCFRUGAL_PROVIDER: there is no provider 'gbb' (did you mean gb?)")
+
+
 def test_no_zone(box: Sandbox) -> None:
     result = box.run("forecast")
     assert result.code == 3

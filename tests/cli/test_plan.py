@@ -66,6 +66,7 @@ def test_json_is_the_plan_with_what_else_could_be_done(planned: Planned) -> None
     assert abs(datetime.fromisoformat(choices[-1]["start_at"]) - start - timedelta(hours=4)) < timedelta(seconds=1)
     assert choices[-1]["grams"] == pytest.approx(1.2)
     assert {choice["price"] for choice in choices} == {None}
+    assert told["choice"] is None, "nothing was weighed"
 
 
 def test_prices_are_weighed_too(planned: Planned) -> None:
@@ -78,6 +79,54 @@ def test_prices_are_weighed_too(planned: Planned) -> None:
     assert cheapest["price"] == pytest.approx(0.0012)
     cleanest = min(told["choices"], key=lambda choice: choice["g_per_kwh"])
     assert cleanest["g_per_kwh"] == 100
+
+
+@pytest.mark.parametrize(("weight", "hours"), [("0", 4), ("20", 4), ("40", 2), ("60", 0)])
+def test_what_an_hour_of_delay_is_worth_names_a_start(planned: Planned, weight: str, hours: int) -> None:
+    """At once 300 g/kWh, 210 in two hours and 150 in four: 45 g/kWh an hour, then 30."""
+    start = planned.forecast([300.0, 300.0, 210.0, 300.0, 150.0, *[300.0] * 43])
+    job = planned.job({"max_delay": "12h"})
+    told = json.loads(planned.box.ok("plan", "--json", "--delay-weight", weight, job))
+    choice = told["choice"]
+    assert abs(datetime.fromisoformat(choice["start_at"]) - start - timedelta(hours=hours)) < timedelta(minutes=2)
+    assert (choice["delay_weight"], choice["price_weight"]) == (float(weight), None)
+    assert {key: value for key, value in choice.items() if not key.endswith("_weight")} in told["choices"]
+    (row,) = [
+        line for line in planned.box.ok("plan", "--delay-weight", weight, job).splitlines() if "by weight" in line
+    ]
+    assert ("later than at once" in row) == (hours > 0)
+    assert f"{choice['g_per_kwh']:.0f} g/kWh" in row
+
+
+def test_money_can_weigh_more_than_carbon(planned: Planned) -> None:
+    start = planned.forecast([300.0, 300.0, 100.0, *[300.0] * 45])
+    rows = [f"{(start + timedelta(hours=hour)).isoformat()},{0.1 if hour == 6 else 0.3}" for hour in range(48)]
+    prices = planned.box.write("prices.csv", "\n".join(["start,price_per_kwh", *rows, ""]))
+    for weight, hour in (("2000", 6), ("500", 2)):
+        argv = ["plan", "--json", "--prices", prices, "--price-weight", weight, planned.job({"max_delay": "12h"})]
+        choice = json.loads(planned.box.ok(*argv))["choice"]
+        assert abs(datetime.fromisoformat(choice["start_at"]) - start - timedelta(hours=hour)) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--delay-weight", "nan"), "nan is no weight"),
+        (("--delay-weight", "-1"), "-1 is no weight: it has to be 0 or more"),
+        (("--delay-weight", "inf"), "inf is no weight"),
+        (("--delay-weight", "5 g"), "is not a valid float"),
+        (("--price-weight", "5"), "--price-weight needs --prices"),
+    ],
+)
+def test_weights_that_are_none(planned: Planned, argv: tuple[str, ...], said: str) -> None:
+    result = planned.box.run("plan", *argv, planned.job({"max_delay": "12h"}))
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_without_a_forecast_there_is_nothing_to_weigh(planned: Planned) -> None:
+    assert json.loads(planned.box.ok("plan", "--json", "--delay-weight", "5", planned.job({})))["choice"] is None
+    assert "by weight" not in planned.box.ok("plan", "--delay-weight", "5", planned.job({}))
 
 
 @pytest.mark.parametrize(
@@ -128,8 +177,36 @@ def test_segments_are_listed(planned: Planned) -> None:
 def test_this_machine_is_said_to_start_jobs_at_once(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     out = planned.box.ok("plan", "--backend", "local", planned.job({"max_delay": "12h"}))
-    assert "note: this machine starts jobs at once; only Slurm lets them wait" in out
+    note = "with Slurm only: `submit` starts the job at once here, since this machine lets no job wait"
+    assert f"note: {note}" in out
+    assert "With Slurm: Starts about " in out
+    assert "given to Slurm" not in out
+    told = json.loads(planned.box.ok("plan", "--json", "--backend", "local", planned.job({"max_delay": "12h"})))
+    assert (told["action"], told["notes"][0]) == ("wait", note)
     assert planned.slurm.calls() == []
+    out = planned.box.ok("plan", "--backend", "local", planned.job({}))
+    assert note not in out
+    assert "\nStarts as soon as it can: its policy is asap" in out, "here as anywhere"
+
+
+def test_a_queue_that_there_is_not(planned: Planned) -> None:
+    with (planned.box.home / ".config/hpcfrugal/config.toml").open("a") as settings:
+        settings.write('[queues.green]\nmax_delay = "24h"\ncapacity = 4\n')
+    for argv in (("plan", "--backend", "local"), ("submit", "--backend", "local")):
+        result = planned.box.run(*argv, planned.job({"queue": "gren"}))
+        assert result.code == 2
+        said = "schedule.queue: there is no queue 'gren' in the settings (did you mean green?)"
+        assert said in result.err
+        assert list(planned.box.spool.glob("*/*/run.json")) == []
+    for backend in ("local", "slurm_cli"):
+        result = planned.box.run("submit", "--backend", backend, "--queue", "gren", planned.job({}))
+        assert (result.code, "--queue: there is no queue 'gren'" in result.err) == (2, True)
+
+
+def test_without_any_queue_a_file_for_another_machine_still_runs_here(planned: Planned) -> None:
+    result = planned.box.run("submit", "--backend", "local", planned.job({"queue": "green"}))
+    assert result.code == 0
+    assert "not acted on: schedule.queue" in result.err
 
 
 def test_all_mistakes_of_a_file_are_told(planned: Planned) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from fake_spool import FakeSpool
-from planned import Planned
+from planned import Planned, begin_of
 from sandbox import Sandbox
 
 from hpcfrugal.ledger.sync import sync
@@ -44,6 +44,7 @@ class Queue:
             settings.read_text() + '[queues.green]\nmax_delay = "12h"\ncapacity = 2\npartition = "eco"\nqos = "low"\n'
         )
         self.start = self.planned.forecast(CLEAN_AT_5)
+        self.then = ""
 
     def hour(self, moment: str | datetime | None) -> float:
         assert moment is not None
@@ -58,15 +59,21 @@ class Queue:
         cells = {
             "job_id": str(job_id), "user": os.environ.get("USER", "root"), "state": state, "nodes": "1", "cpus": "4",
             "limit": "1:00:00", "submit": told(0), "eligible": told(begin_h), "end": told(begin_h + 1),
-            "reason": "BeginTime", "array": "N/A", "name": "train",
+            "reason": "BeginTime", "array_id": str(job_id), "array": "N/A", "partition": "eco", "qos": "low",
+            "name": "train",
             "comment": f"mine hpcfrugal:queue=green;latest={latest}",
         } | more  # fmt: skip
         return "SEP".join(cells.values()) + "SEP"
 
     def board(self, *rows: str) -> None:
         """With what stands between the values as squeue is told it, in the same form for every value."""
-        told = "".join(f"{row}\n" for row in rows)
-        self.slurm.answer("squeue", then=_SQUEUE.format(told=shlex.quote(told)))
+        self.then = _SQUEUE.format(told=shlex.quote("".join(f"{row}\n" for row in rows)))
+        self.slurm.answer("squeue", then=self.then)
+
+    def board_then(self, before: str, later: str) -> None:
+        """What squeue tells of all, and what of one job that is asked for."""
+        told = [_SQUEUE.format(told=shlex.quote(f"{row}\n" if row else "")) for row in (before, later)]
+        self.slurm.answer("squeue", then=f'case "$*" in\n*--jobs=*) {told[1]};;\n*) {told[0]};;\nesac')
 
     def updates(self) -> list[list[str]]:
         return [call[1:-2] for call in self.slurm.calls("scontrol") if call[:1] == ["update"]]
@@ -107,10 +114,113 @@ def test_a_job_enters_with_a_start_and_a_ticket(queue: Queue) -> None:
 
 
 def test_the_file_says_it_as_well_and_its_own_words_go_before(queue: Queue) -> None:
-    _, script = submit(queue, schedule={"queue": "green", "max_delay": "2h"}, resources={"time": "1:00:00", "qos": "x"})
-    assert "#SBATCH --qos=x" in script
+    told, script = submit(
+        queue, schedule={"queue": "green", "max_delay": "20h"}, resources={"time": "1:00:00", "partition": "eco"}
+    )
+    assert "#SBATCH --partition=eco" in script
+    assert queue.hour(ticket_in(script).latest) == pytest.approx(20, abs=0.1)
+    assert queue.hour(told["plan"]["latest_start_at"]) == pytest.approx(20, abs=0.1)
+    told, script = submit(queue, schedule={"queue": "green", "max_delay": "0s"})
+    assert told["plan"]["action"] == "start-now"
+    assert "--begin" not in script
+    assert queue.hour(ticket_in(script).latest) == pytest.approx(0, abs=0.1)
+
+
+def test_a_wait_that_is_not_worth_it_to_the_job(queue: Queue) -> None:
+    told, script = submit(queue, schedule={"queue": "green", "min_saving": "95 %"})
+    assert (told["plan"]["action"], told["plan"]["expected"]["saving"]) == ("start-now", 0)
+    assert ticket_in(script).min_saving == 0.95
+    told, script = submit(queue, schedule={"queue": "green", "min_saving": "80 %"})
+    assert told["plan"]["action"] == "wait"
+    assert ticket_in(script).min_saving == 0.8
+    # The queue's own needs no words.
+    assert ticket_in(submit(queue, "--queue", "green")[1]).min_saving is None
+
+
+def test_what_a_queue_can_not_hold_to_is_refused(queue: Queue) -> None:
+    schedule = {
+        "queue": "green", "interruptible": True, "budget_g": 5, "max_delay": "9h", "zone": "FR", "signal": "marginal"
+    }  # fmt: skip
+    resources = {"time": "1:00:00", "partition": "debug", "qos": NASTY}
+    job = queue.planned.job(schedule, resources=resources)
+    for words in (["submit"], ["submit", "--now"], ["plan"]):
+        result = queue.box.run(*words, job)
+        assert result.code == 2
+        lines = [line.partition("job.yaml:1: ")[2].partition(":")[0] for line in result.err.splitlines()]
+        assert [line for line in lines if line] == [
+            "schedule.interruptible", "schedule.budget_g", "schedule.zone", "schedule.signal", "resources.partition",
+            "resources.qos",
+        ]  # fmt: skip
+        assert f"queue 'green' is of qos 'low', not \"{NASTY}\"" in result.err
+        assert "planned by zone XX" in result.err
+    assert not list(queue.box.spool.glob("*/*"))
+    submit(queue, schedule={"queue": "green", "zone": "xx", "signal": "average"})
+
+
+def test_a_scripts_own_lines(queue: Queue) -> None:
+    lines = "#!/bin/bash\n#SBATCH --time=1:00:00 --comment='my words'\n"
+    script = queue.box.write("train.sh", f"{lines}true\n")
+    told = json.loads(queue.box.ok("submit", "--queue", "green", "--json", script))
+    comments = re.findall(r'#SBATCH "?--comment=([^"\n]*)', (Path(told["run_dir"]) / "script.sbatch").read_text())
+    assert comments[-1].startswith("my words hpcfrugal:queue=green;")
+    script.write_text(f"{lines}#SBATCH --begin=now+6hours\ntrue\n")
+    result = queue.box.run("submit", "--queue", "green", script)
+    assert result.code == 2
+    assert "#SBATCH --begin=now+6hours: queue 'green' sets the start" in result.err
+
+
+def test_not_before_its_earliest_even_after_the_longest_delay(queue: Queue) -> None:
+    earliest = queue.start + timedelta(hours=30)
+    told, script = submit(queue, schedule={"queue": "green", "earliest": earliest.isoformat()})
+    assert told["plan"]["action"] == "start-now"
+    assert begin_of(script) == earliest
+    assert ticket_in(script).earliest == earliest
+
+
+@pytest.mark.parametrize("values", [[100.0, 100.0, *[0.0] * 40], [0.0] * 40])
+def test_hours_without_any_carbon(queue: Queue, values: list[float]) -> None:
+    queue.planned.forecast(values)
+    told, _ = submit(queue, schedule={"queue": "green", "earliest": (queue.start + timedelta(hours=3)).isoformat()})
+    assert (told["plan"]["expected"]["now_g"], told["plan"]["expected"]["saving"]) == (0, 0)
+    queue.planned.waits(3 * 3600)
+    told, _ = submit(queue, "--queue", "green")
+    assert told["plan"]["expected"]["then_g"] == 0
+
+
+def test_a_deadline_is_met_whatever_the_wait(queue: Queue) -> None:
+    """Cleaner and cleaner until the deadline; jobs like it waited an hour, one in ten two hours."""
+    queue.planned.forecast([400.0 - 20 * hour for hour in range(12)] + [400.0] * 36)
+    past = queue.start - timedelta(hours=9)
+    rows = []
+    for number in range(30):
+        start = past + timedelta(hours=2 if number % 5 == 0 else 1)
+        rows.append(f"batch|1|{past:%Y-%m-%dT%H:%M:%S}|{past:%Y-%m-%dT%H:%M:%S}|{start:%Y-%m-%dT%H:%M:%S}")
+    queue.slurm.sacct(*rows)
+    deadline = queue.start + timedelta(hours=10)
+    _, script = submit(queue, schedule={"queue": "green", "deadline": deadline.isoformat()})
     ticket = ticket_in(script)
-    assert queue.hour(ticket.latest) == pytest.approx(2, abs=0.1)
+    assert (ticket.by, ticket.wait) == (deadline - timedelta(hours=2), timedelta(hours=1))
+    assert ticket.latest == deadline - timedelta(hours=3)
+    begin = begin_of(script)
+    assert begin is not None
+    assert timedelta(minutes=-10) < begin - ticket.latest <= timedelta()
+    # A longest delay is no such promise: what others waited in the worst case is not taken off.
+    ticket = ticket_in(submit(queue, "--queue", "green")[1])
+    assert queue.hour(ticket.latest) == pytest.approx(11, abs=0.1)
+    assert ticket.by is None
+
+
+def test_tasks_that_follow_on_each_other_all_end_by_the_deadline(queue: Queue) -> None:
+    deadline = queue.start + timedelta(hours=10)
+    told, _ = submit(
+        queue, schedule={"queue": "green", "deadline": deadline.isoformat()},
+        resources={"time": "1:00:00", "array": "1-8%2"},
+    )  # fmt: skip
+    assert queue.hour(told["plan"]["latest_start_at"]) == pytest.approx(6)
+    # Two of them at once are all that the queue has room for, for four hours.
+    queue.board(queue.row(1, begin_h=5))
+    told, _ = submit(queue, "--queue", "green", resources={"time": "1:00:00", "array": "1-8%2"})
+    assert not 1.01 < queue.hour(told["plan"]["start_at"]) < 5.99
 
 
 def test_those_submitted_together_leave_each_other_room(queue: Queue) -> None:
@@ -156,7 +266,7 @@ def test_now_is_now(queue: Queue) -> None:
 def test_a_queue_that_is_not_there(queue: Queue) -> None:
     result = queue.box.run("submit", "--queue", "gren", queue.planned.job({}))
     assert result.code == 2
-    assert "schedule.queue: there is no queue 'gren' in the settings" in result.err
+    assert "--queue: there is no queue 'gren' in the settings" in result.err
     assert "did you mean green?" in result.err
     assert not list(queue.box.spool.glob("*/*"))
 
@@ -204,6 +314,54 @@ def test_a_round_moves_what_is_to_move_and_nothing_else(queue: Queue) -> None:
     assert queue.hour(start) == pytest.approx(5, abs=0.3)
     assert "green: job 17 starts" in out
     assert "less carbon than now" in out
+
+
+def test_a_dirtier_start_is_called_so(queue: Queue) -> None:
+    queue.planned.forecast([30.0] * 2 + [300.0] * 40)
+    end = f"{queue.start + timedelta(hours=2.5):%Y-%m-%dT%H:%M:%S}"
+    queue.board(
+        queue.row(1, state="RUNNING", end=end), queue.row(2, state="RUNNING", end=end),
+        queue.row(17, begin_h=9, latest_h=3),
+    )  # fmt: skip
+    out = queue.box.ok("queue", "run", "--once")
+    assert re.search(r"green: job 17 starts .*, 900 % more carbon than now\)", out)
+
+
+def test_a_job_that_its_user_let_go_meanwhile_is_not_put_off(queue: Queue) -> None:
+    """squeue tells the round of one row, and the last look before the write of another."""
+    before = queue.row(17, begin_h=2)
+    released = before.replace(";latest=", ";released=1;latest=")
+    for later, why in (
+        (released, "its start or its comment was changed meanwhile"),
+        (queue.row(17, begin_h=1), "its start or its comment was changed meanwhile"),
+        (queue.row(17, begin_h=2, reason="JobHeldUser"), "it does not wait any more, or is held"),
+        ("", "it does not wait any more, or is held"),
+    ):
+        queue.board_then(before, later)
+        out = queue.box.ok("queue", "run", "--once")
+        assert f"job 17 not moved: {why}" in out
+        assert queue.updates() == []
+    queue.board_then(before, before)
+    queue.box.ok("queue", "run", "--once")
+    assert [update[0] for update in queue.updates()] == ["JobId=17"]
+
+
+def test_a_job_that_is_over_does_not_end_the_round(queue: Queue) -> None:
+    queue.board(queue.row(17, begin_h=2), queue.row(18, begin_h=9))
+    said = "slurm_load_jobs error: Invalid job id specified"
+    queue.slurm.answer("squeue", then=f'case "$*" in *--jobs=17*) echo "{said}" >&2; exit 1;; esac\n' + queue.then)
+    out = queue.box.ok("queue", "run", "--once")
+    assert re.search(r"job 17 not moved: squeue failed: .*Invalid job id specified", out)
+    assert [update[0] for update in queue.updates()] == ["JobId=18"]
+
+
+def test_jobs_elsewhere_are_left_alone(queue: Queue) -> None:
+    queue.board(
+        queue.row(17, begin_h=9, partition="debug"), queue.row(18, begin_h=9, qos="high"), queue.row(19, begin_h=9)
+    )
+    result = queue.box.run("queue", "run", "--once")
+    assert "green: left alone, since not in the queue's partition or QOS: 17, 18" in result.err
+    assert [update[0] for update in queue.updates()] == ["JobId=19"]
 
 
 def test_slurm_refuses(queue: Queue) -> None:
@@ -266,6 +424,12 @@ def test_release(queue: Queue) -> None:
     assert ticket is not None
     assert ticket.released
     assert update[2].startswith("Comment=mine ")
+    # Its own earliest start does not hold it back any more.
+    latest = int((queue.start + timedelta(hours=11)).timestamp())
+    comment = f"hpcfrugal:queue=green;latest={latest};earliest={latest};save=0.5"
+    queue.board(queue.row(17, begin_h=9, comment=comment))
+    queue.box.ok("queue", "release", "17")
+    assert queue.updates()[-1][2] == f"Comment=hpcfrugal:queue=green;latest={latest};save=0.5;released=1"
     result = queue.box.run("queue", "release", "99", NASTY)
     assert result.code == 2
     assert f"waiting in no low-carbon queue: 99, {NASTY}" in result.err
@@ -278,6 +442,20 @@ def test_slurm_is_away(queue: Queue) -> None:
         assert result.code == 3, result
         assert "squeue failed" in result.err
         assert "Traceback" not in result.err
+
+
+def test_what_is_there_is_asked_beside_all_else(queue: Queue, tmp_path: Path) -> None:
+    """sbatch --test-only answers once squeue was asked, and after that there is no more of it to wait for."""
+    asked = tmp_path / "asked"
+    queue.slurm.answer("squeue", then=f"touch {asked}")
+    wait = f"for _ in {{1..20}}; do [ -e {asked} ] && break; sleep 0.1; done; [ -e {asked} ] || touch {asked}.not"
+    queue.slurm.answer("sbatch", then=f'case "$*" in *--test-only*) {wait};; *) echo 17;; esac')
+    submit(queue, "--queue", "green")
+    assert asked.exists()
+    assert not Path(f"{asked}.not").exists()
+    before = len(queue.slurm.calls("squeue"))
+    submit(queue, "--queue", "green", "--now")
+    assert len(queue.slurm.calls("squeue")) == before
 
 
 @pytest.mark.parametrize("then", ["exit 1", "sleep 30"])
@@ -310,6 +488,8 @@ def test_the_service_goes_on_and_ends_when_told(queue: Queue) -> None:
         second = queue.box.run("queue", "run", "--once")
         assert second.code == 3
         assert "another `queue run` of yours is at work" in second.err
+        (lock,) = queue.box.home.rglob("queue.lock")
+        assert lock.stat().st_mode & 0o777 == 0o600
         service.send_signal(signal.SIGTERM)
         assert service.wait(timeout=10) == 0
     finally:

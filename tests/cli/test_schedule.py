@@ -233,6 +233,20 @@ def test_a_slurm_that_does_not_answer_costs_no_more_than_its_time(planned: Plann
     ]
 
 
+def test_a_slurm_that_does_not_answer_is_waited_for_once_by_several_jobs(planned: Planned) -> None:
+    planned.forecast(CLEAN_AT_8)
+    planned.slurm.answer("sbatch", then='case "$*" in *--test-only*) sleep 60;; *) echo 17;; esac')
+    job = planned.job({"max_delay": "12h"})
+    begun = time.monotonic()
+    told = [json.loads(line) for line in planned.box.ok("submit", "--json", *[job] * 8).splitlines()]
+    assert time.monotonic() - begun < 2 * 2.5 + 2
+    assert sum("--test-only" in call for call in planned.slurm.calls("sbatch")) == 1
+    notes = [one["plan"]["notes"] for one in told]
+    assert "sbatch gave no answer within 2.5 s" in notes[0][0]
+    assert all("sbatch took too long before, and is not asked again" in some[0] for some in notes[1:])
+    assert {one["plan"]["action"] for one in told} == {"wait"}
+
+
 def test_a_job_without_a_limit_has_its_partitions(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     row = "PartitionName={} Default={} DefaultTime={} MaxTime=2-00:00:00 State=UP\n"
@@ -268,9 +282,10 @@ def test_earlier_runs_say_how_long_it_takes_and_what_it_draws(planned: Planned, 
             few = number == 3
             assert (plan["duration_s"], plan["limit_s"]) == (3600 if few else 60, 3600)
             assert plan["duration_source"] == ("time limit" if few else "history, 6 runs")
-            assert expected["power_source"] == f"history, {number + 1} jobs, measured"
-            assert expected["power_w"] == pytest.approx(110)
-            assert expected["now_g"] == pytest.approx(0.110 * plan["duration_s"] / 3600 * expected["now_g_per_kwh"])
+            assert expected["power_source"] == ("modelled: 1 CPU at full load" if few else "history, 6 jobs, measured")
+            assert expected["power_w"] == pytest.approx(12 if few else 110)
+            kwh = expected["power_w"] / 1000 * plan["duration_s"] / 3600
+            assert expected["now_g"] == pytest.approx(kwh * expected["now_g_per_kwh"])
 
 
 def test_the_pue_is_in_the_grams_and_in_the_budget(planned: Planned) -> None:
@@ -434,6 +449,10 @@ def test_a_deadline_that_is_too_near_is_said(planned: Planned) -> None:
     deadline = datetime.now(UTC) + timedelta(minutes=30)
     result, plan, script = planned.submit({"deadline": deadline.isoformat()})
     assert (plan["action"], begin_of(script)) == ("start-now", None)
+    # The latest safe start is in the past, and is told as such.
+    limit = timedelta(seconds=plan["limit_s"])
+    assert near(plan["latest_start_at"], deadline - limit, seconds=1)
+    assert f"it had to start by {deadline - limit:%Y-%m-%dT%H:%M}" in plan["reason"]
     assert (
         "note: with its whole time limit it ends "
         in planned.box.run("submit", planned.job({"deadline": deadline.isoformat()})).err
@@ -444,10 +463,11 @@ def test_a_deadline_that_is_too_near_is_said(planned: Planned) -> None:
 def test_names_are_data(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     name = "a'; rm -rf ~ #"
-    schedule = {"max_delay": "12h", "zone": "$(touch pwned)"}
-    result, plan, _ = planned.submit(schedule, name=name)
-    assert plan["action"] == "start-now"
-    assert "zone" in plan["reason"]
+    refused = planned.box.run("submit", planned.job({"max_delay": "12h", "zone": "$(touch pwned)"}, name=name))
+    assert refused.code == 2
+    assert "schedule.zone: '$(touch pwned)' is not a zone's name" in refused.err
+    result, plan, _ = planned.submit({"max_delay": "12h"}, name=name)
+    assert plan["action"] == "wait"
     assert result.code == 0
     assert list(planned.box.work.glob("pwned")) == []
 

@@ -48,3 +48,28 @@ def test_an_end_record_that_is_half_there_says_nothing_yet(tmp_path: Path, text:
     assert waiting._end_codes(job) == codes
     write_json_atomic(run_dir.end_json("17", 1), {"exit_code": 0})
     assert waiting._end_codes(job) == {"17": 0}
+
+
+@pytest.mark.parametrize(
+    ("late_s", "sampled", "asked"), [(0.0, True, 1), (0.12, True, 4), (60.0, True, 62), (60.0, False, 0)]
+)
+def test_the_report_waits_for_the_samplers_but_not_for_long(
+    monkeypatch: pytest.MonkeyPatch, late_s: float, sampled: bool, asked: int
+) -> None:
+    now_s, looks = 0.0, 0
+
+    def sleep(span_s: float) -> None:
+        nonlocal now_s
+        now_s += span_s
+
+    def done(run_dir: RunDir) -> bool:
+        nonlocal looks
+        looks += 1
+        return now_s >= late_s
+
+    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
+    monkeypatch.setattr(waiting, "samplers_done", done)
+    spec = SimpleNamespace(energy=SimpleNamespace(enabled=sampled))
+    waiting._wait_for_samplers([cast(Prepared, SimpleNamespace(run_dir=RunDir(Path("/x")), spec=spec))])
+    assert looks == pytest.approx(asked, abs=1 if asked > 10 else 0)
+    assert now_s <= waiting._SAMPLER_S + 0.1

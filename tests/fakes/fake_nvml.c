@@ -4,6 +4,7 @@
  *   FAKE_NVML_DEVICES   number of devices (2)
  *   FAKE_NVML_LOW_MW, FAKE_NVML_HIGH_MW, FAKE_NVML_PERIOD_MS   the wave: high in the first half of a period
  *   FAKE_NVML_MIG       index of a device in MIG mode (none)
+ *   FAKE_NVML_OTHER     index of a device of another model than the others (none)
  *   FAKE_NVML_CONTROL   a directory whose files switch faults on while they exist:
  *                       hang, hang-init, no-energy, no-power, no-use, lost-<index>, foreign-<index>, unloaded
  * A device is 75 percent busy in the high half and 25 percent in the low one.
@@ -108,8 +109,7 @@ static void uuid_of(const device *d, char *text, unsigned size) {
 }
 int nvmlDeviceGetUUID(const device *d, char *text, unsigned size) { uuid_of(d, text, size); return SUCCESS; }
 int nvmlDeviceGetName(const device *d, char *text, unsigned size) {
-    (void)d;
-    snprintf(text, size, "Fake H100");
+    snprintf(text, size, number("FAKE_NVML_OTHER", -1) == d->index ? "Fake L4" : "Fake H100");
     return SUCCESS;
 }
 int nvmlDeviceGetHandleByUUID(const char *uuid, device **d) {

@@ -18,6 +18,7 @@ class FakeNvml:
     high_mw: int = 300_000
     period_ms: int = 1000
     mig: int = -1
+    other: int = -1
 
     def environ(self) -> dict[str, str]:
         """The variables under which a process sees this library and these devices."""
@@ -29,6 +30,7 @@ class FakeNvml:
             "FAKE_NVML_HIGH_MW": str(self.high_mw),
             "FAKE_NVML_PERIOD_MS": str(self.period_ms),
             "FAKE_NVML_MIG": str(self.mig),
+            "FAKE_NVML_OTHER": str(self.other),
         }
 
     def uuid(self, index: int) -> str:

@@ -193,7 +193,7 @@ class FakeRun:
                 "exit_code": 0,
                 "signal": 0,
                 "submit_at": iso(-9),
-                "eligible_at": iso(-9),
+                "eligible_at": iso(-9 if start_s is None else start_s),
                 "start_at": None if start_s is None else iso(start_s),
                 "end_at": None if end_s is None else iso(end_s),
                 "elapsed_s": None,

@@ -12,12 +12,12 @@ import pytest
 
 
 @contextmanager
-def mounted(folder: Path) -> Iterator[Path]:
-    """A file system of 64 KiB at ``folder``, which is made; skips the test where nothing may be mounted."""
+def mounted(folder: Path, size: str = "64k") -> Iterator[Path]:
+    """A file system of this size at ``folder``, which is made; skips the test where nothing may be mounted."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs needs root")
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=True)
     try:
         yield folder
     finally:

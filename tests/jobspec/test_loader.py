@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from hpcfrugal.errors import InputError
-from hpcfrugal.jobspec import JobSpec, job_from_mapping, load_job
+from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.jobspec import JobSpec, job_from_mapping, load_job, naming_lines
 
 FULL = """\
 name: no
@@ -368,3 +369,46 @@ def test_loading_a_job_brings_in_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("key", "what"), [("zone", "zone"), ("queue", "queue")])
+@pytest.mark.parametrize("name", ["../a", "a/b", "", ".hidden", "a b", "x" * 65, "a'; rm -rf ~ #", "caf\u00e9"])
+def test_names_of_zones_and_queues_are_those_of_the_settings(tmp_path: Path, key: str, what: str, name: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(f"command: x\nschedule:\n  {key}: {json.dumps(name)}\n")
+    with pytest.raises(InputError) as caught:
+        load_job(path)
+    (problem,) = caught.value.problems
+    assert problem.where == f"{path}:3: schedule.{key}"
+    assert f"is not a {what}'s name" in problem.what
+
+
+@pytest.mark.parametrize("name", ["FR", "GB-13", "US_CAL.CISO", "NO", "1", "x" * 64])
+def test_zones_as_they_are_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(f"command: x\nschedule: {{zone: {name}}}\n")
+    assert load_job(path).schedule.zone == name
+
+
+def test_later_problems_get_the_line_of_their_key(tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("command: x\nresources:\n  nodes: 2\n")
+    told = [
+        Problem(f"{path}: resources.nodes", "too many", "take one"),
+        Problem(f"{path}: schedule.deadline", "not there"),
+        Problem(f"{path}:1: command", "has its line"),
+        Problem("--queue", "no key"),
+    ]
+
+    def later() -> list[str]:
+        with pytest.raises(InputError) as caught, naming_lines(path):
+            raise InputError(told, hint="a hint")
+        assert caught.value.hint == "a hint"
+        return [problem.where for problem in caught.value.problems]
+
+    wheres = [problem.where for problem in told]
+    assert later() == [f"{path}:3: resources.nodes", *wheres[1:]]
+    path.write_text("#!/bin/bash\n#SBATCH --nodes=2\n")
+    assert later() == wheres
+    path.unlink()
+    assert later() == wheres

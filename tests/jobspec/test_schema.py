@@ -154,6 +154,21 @@ def test_forms_that_people_write_satisfy_it(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "command: true\n",
+        "command: [echo, yes, 1]\n",
+        "command: x\nname: no\n",
+        "command: x\nschedule: {zone: NO, queue: on}\n",
+        "command: x\nresources: {partition: [on, off], account: yes}\nmodules: [yes]\n",
+    ],
+)
+def test_words_that_editors_take_for_truth_values_satisfy_it_too(text: str) -> None:
+    assert fits(yaml.safe_load(text), SCHEMA)
+    job_from_mapping(read_yaml(text, "job.yaml").value)
+
+
+@pytest.mark.parametrize(
     "job",
     [
         {},

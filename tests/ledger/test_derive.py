@@ -11,7 +11,8 @@ import pytest
 from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeSpool
 
 from hpcfrugal.data import cpu_tdp, gpu_tdp
-from hpcfrugal.ledger.derive import ChannelAccount, NodeAccount, derive
+from hpcfrugal.ledger.account import ChannelAccount, NodeAccount
+from hpcfrugal.ledger.derive import derive
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.samples import read_samples

@@ -7,68 +7,25 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from fake_spool import SECOND, START_NS, FakeRun, FakeSpool, iso
+from fake_spool import SECOND, START_NS, FakeSpool, iso
+from planned_runs import HOUR, kwh, plan, tell
 
-from hpcfrugal.accounting.footprint import UJ_PER_KWH
 from hpcfrugal.errors import DataError
 from hpcfrugal.ledger.footprints import Defaults, JobFootprint, footprints, times_used
 from hpcfrugal.ledger.plans import plan_of
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
-from hpcfrugal.ledger.savings import JobSavings, savings, totals
+from hpcfrugal.ledger.savings import savings
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check, dump, rebuild, sync, sync_intensities
-from hpcfrugal.spool.intensity import IntensitySource, Known, intensity_files, keep_intensities
+from hpcfrugal.spool.intensity import IntensitySource, intensity_files
 
 MINUTE = 60
-HOUR = 3600
-FR = IntensitySource("FR", "average", "energy-charts")
-
-
-def tell(
-    spool: FakeSpool, level: float | None, start_s: float, end_s: float, source: IntensitySource = FR, **more: Any
-) -> None:
-    """Keep one level from second to second after START."""
-    told: dict[str, Any] = {"fetched_ns": START_NS, "issued_ns": None, "settled": True, **more}
-    interval = Known(START_NS + round(start_s * SECOND), START_NS + round(end_s * SECOND), level, **told)
-    keep_intensities(spool.root, source, [interval])
-
-
-def plan(start_s: float = -HOUR, levels: tuple[float | None, ...] = (400.0,) * 5, **changes: Any) -> dict[str, Any]:
-    """A plan of which the counterfactual starts at ``start_s``, on hours of a forecast from START - 2 h on."""
-    forecast = {
-        "zone": "FR", "signal": "average", "kind": "forecast", "issued_at": iso(-3 * HOUR), "provider": "energy-charts",
-        "start": iso(-2 * HOUR), "step_s": HOUR, "g_per_kwh": list(levels),
-    }  # fmt: skip
-    return {
-        "schema": 1, "policy": "low-carbon", "action": "wait", "zone": "FR", "signal": "average",
-        "provider": "energy-charts", "issued_at": iso(-3 * HOUR), "start_at": iso(0),
-        "counterfactual": {"start_at": iso(start_s), "wait_s": 0}, "expected": {"saving": 0.25}, "forecast": forecast,
-        **changes,
-    }  # fmt: skip
-
-
-def segment(run: FakeRun, restart: int, at_s: float, length_s: float = 60, watts: float = 110, **slurm: Any) -> None:
-    """An attempt on a node of its own, ``at_s`` after START."""
-    shift = round(at_s * SECOND)
-    lines = [run.header(restart=restart), *run.records([watts - 10, 10], length_s)]
-    run.samples([{**line, "wall_ns": line["wall_ns"] + shift} for line in lines], restart=restart)
-    run.end(start_s=at_s, end_s=at_s + length_s, restart=restart)
-    run.slurm(start_s=at_s, end_s=at_s + length_s, restart=restart, **slurm)
 
 
 def footprint(spool: FakeSpool, zone: str | None = None, pue: float | None = None) -> JobFootprint:
     with open_ledger(spool.ledger) as connection:
         (found,) = footprints(connection, find_jobs(connection, JobFilter()), Defaults(zone, pue)).values()
     return found
-
-
-def saved(spool: FakeSpool) -> list[JobSavings]:
-    with open_ledger(spool.ledger) as connection:
-        return savings(connection, find_jobs(connection, JobFilter()), Defaults())
-
-
-def kwh(energy_j: float) -> Fraction:
-    return Fraction(round(energy_j * 1e6), UJ_PER_KWH)
 
 
 def test_a_rebuilt_ledger_has_the_same_intensities(spool: FakeSpool) -> None:
@@ -179,6 +136,14 @@ def test_marginal_forecasts_and_those_of_other_zones_do_not_stand_in(spool: Fake
     assert footprint(spool).total.operational_g is None
 
 
+def test_what_a_model_put_after_a_forecast_s_end_is_none(spool: FakeSpool) -> None:
+    told = plan()["forecast"] | {"assumed_from": iso(15), "assumed_by": "same-time-yesterday"}
+    spool.whole_run(plan=plan(forecast=told))
+    sync(spool.root, spool.ledger)
+    shares = footprint(spool).total.shares
+    assert shares == {"forecast": Fraction(1, 4), "yearly-mean": Fraction(3, 4)}
+
+
 def test_actual_figures_are_those_of_one_provider(spool: FakeSpool) -> None:
     spool.whole_run(carbon={"zone": "FR"})
     tell(spool, 10.0, 0, 20, IntensitySource("FR", "average", "a"))
@@ -201,7 +166,8 @@ def test_a_plan_that_was_tampered_with_fails_nothing(spool: FakeSpool, changes: 
     spool.whole_run(plan=plan(**changes), carbon={"zone": 3, "pue": 0.5})
     sync(spool.root, spool.ledger)
     footprint(spool, zone="FR")
-    (one,) = saved(spool)
+    with open_ledger(spool.ledger) as connection:
+        (one,) = savings(connection, find_jobs(connection, JobFilter()), Defaults())
     assert one.saving is None
     found = check(spool.root, spool.ledger)
     assert any("carbon: pue: less than 1" in problem for problem in found.problems)
@@ -236,105 +202,3 @@ def test_what_is_to_be_asked_for(spool: FakeSpool) -> None:
     assert [(one.start_ns, one.end_ns) for one in found[:3]] == [own] * 3
     assert found[3].start_ns <= START_NS - HOUR * SECOND
     assert found[3].end_ns >= START_NS - HOUR * SECOND + 60 * SECOND
-
-
-# Savings ------------------------------------------------------------------------------------------------------------
-
-
-def test_what_waiting_saved_by_hand(spool: FakeSpool) -> None:
-    spool.whole_run(plan=plan(levels=(0, 500.0, 250.0)), carbon={"zone": "FR", "pue": 2})
-    tell(spool, 400.0, -HOUR, -HOUR + 60)
-    tell(spool, 100.0, 0, 60)
-    sync(spool.root, spool.ledger)
-    (one,) = saved(spool)
-    assert one.saving is not None
-    assert one.forecast is not None
-    assert (one.standing, one.quality, one.settled, one.pue) == ("known", "measured", True, 2.0)
-    assert one.saving.actual_g == kwh(6600) * 200
-    assert one.saving.counterfactual_g == kwh(6600) * 800
-    assert one.forecast.saved_g == kwh(6600) * 2 * 250
-    assert one.error is not None
-    assert one.error.mape == pytest.approx((100 / 400 + 150 / 100) / 2)
-
-
-def test_a_loss_is_in_the_sum(spool: FakeSpool) -> None:
-    spool.whole_run("17", plan=plan())
-    segment(spool.run("18", plan=plan()), 0, HOUR)
-    tell(spool, 200.0, -HOUR, HOUR)
-    tell(spool, 300.0, HOUR, 2 * HOUR)
-    sync(spool.root, spool.ledger)
-    found = saved(spool)
-    # The second run's sample file is of job 17 too, since only its run tells them apart.
-    (total,) = totals(found).values()
-    assert total.jobs == 2
-    assert total.losses == 1
-    assert total.counterfactual_g - total.actual_g == -kwh(6600) * 100
-    assert total.lost_g == kwh(6600) * 100
-
-
-def test_without_all_actuals_nothing_is_said_to_be_saved(spool: FakeSpool) -> None:
-    spool.whole_run("17", plan=plan())
-    tell(spool, 100.0, 0, 60)
-    tell(spool, 100.0, -HOUR, -HOUR + 59)
-    sync(spool.root, spool.ledger)
-    (one,) = saved(spool)
-    assert (one.standing, one.saving) == ("pending", None)
-    assert one.why is not None
-    assert "all of these times is not known from energy-charts yet" in one.why
-    assert totals([one]) == {}
-
-
-def test_figures_of_another_provider_or_signal_prove_nothing(spool: FakeSpool) -> None:
-    spool.whole_run("17", plan=plan())
-    tell(spool, 100.0, -2 * HOUR, HOUR, IntensitySource("FR", "average", "other"))
-    tell(spool, 100.0, -2 * HOUR, HOUR, IntensitySource("FR", "marginal", "energy-charts"))
-    sync(spool.root, spool.ledger)
-    (one,) = saved(spool)
-    assert one.standing == "pending"
-
-
-def test_segments_at_their_own_times_against_one_go(spool: FakeSpool) -> None:
-    run = spool.run(plan=plan())
-    for restart, at_s in enumerate((0, 1000, 2000)):
-        last = restart == 2
-        segment(run, restart, at_s, state="COMPLETED" if last else "REQUEUED")
-    tell(spool, 300.0, -HOUR, -HOUR + 90)
-    tell(spool, 600.0, -HOUR + 90, 0)
-    for at_s in (0, 1000, 2000):
-        tell(spool, 100.0, at_s, at_s + 60)
-    sync(spool.root, spool.ledger)
-    (one,) = saved(spool)
-    assert one.saving is not None
-    assert one.saving.actual_g == 3 * kwh(6600) * 100
-    assert one.saving.counterfactual_g == kwh(6600) * (300 + 450 + 600)
-    assert one.counterfactual_end_ns == START_NS + (-HOUR + 180) * SECOND
-
-
-def test_a_job_between_two_segments_is_not_over(spool: FakeSpool) -> None:
-    segment(spool.run("17", plan=plan()), 0, 0, state="REQUEUED")
-    sync(spool.root, spool.ledger)
-    assert [one.standing for one in saved(spool)] == ["unfinished"]
-
-
-def test_who_is_left_out_and_why(spool: FakeSpool) -> None:
-    spool.whole_run("17")
-    spool.whole_run("18", plan=plan(forecast=None, provider=None))
-    spool.run("19", plan=plan()).slurm("CANCELLED", start_s=None, job_id="19")
-    spool.run("20", plan=plan())
-    unsampled = spool.run("21", plan=plan())
-    unsampled.slurm(job_id="21", nodes=())
-    sync(spool.root, spool.ledger)
-    assert {one.first.job_id: one.standing for one in saved(spool)} == {
-        "17": "asap", "18": "no-forecast", "19": "not-run", "20": "unfinished", "21": "pending",
-    }  # fmt: skip
-    assert [one.why for one in saved(spool) if one.first.job_id == "21"] == ["its energy is not known"]
-
-
-def test_a_job_that_started_when_it_would_have_saved_exactly_nothing(spool: FakeSpool) -> None:
-    spool.whole_run(plan=plan(start_s=0))
-    for second in range(-10, 70):
-        tell(spool, 17.3 * (second + 20), second, second + 1)
-    sync(spool.root, spool.ledger)
-    (one,) = saved(spool)
-    assert one.saving is not None
-    assert one.saving.saved_g == 0

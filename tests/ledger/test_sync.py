@@ -460,7 +460,8 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_asked_before_a_r
             ("channels", "max_w"), ("channels", "resets"), ("channels", "gaps"), ("segments", "slowed"),
             ("files", "content"), ("channels", "idle_power"), ("channels", "idle_uj"), ("segments", "slurm_cpus"),
             *(("segments", name) for name in (*USE_FIELDS, "use_sources", "use_reasons")),
-            *(("runs", name) for name in ("zone", "pue", "plan")),
+            *(("runs", name) for name in ("zone", "pue", "plan", "sampled")),
+            ("segments", "ended_clock_ns"), ("channels", "unread_ns"),
         ):  # fmt: skip
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("DROP TABLE intensity")

@@ -144,12 +144,25 @@ def test_mistakes_in_the_settings_keep_nobody_from_a_report(box: Sandbox) -> Non
     job_id = run_job(box, "true")
     done = box.run("report", "--job", job_id)
     assert done.code == 0
-    assert "warning: meters are not asked: " in done.err
+    assert "warning: meter rack3 is not asked: " in done.err
     assert "meters.rack3.quary: is not a setting of this kind of meter (did you mean query?)" in done.err
     done = box.run("doctor", "--json")
     assert done.code == 3
     found = [item for item in json.loads(done.out)["findings"] if item["area"] == "meters"]
     assert [item["level"] for item in found] == ["fault", "fault"]
+
+
+def test_a_mistake_in_one_meter_does_not_silence_the_others(box: Sandbox, server: MeterServer) -> None:
+    prometheus(server, lambda *_: 100.0, step_s=STEP_S, nodes=(NODE,))
+    settings(box, "wrong", kind="prometheus", url=server.url, quary="y")
+    a_prometheus(box, server, name="good")
+    job_id = run_job(box, "sleep", "0.3")
+    time.sleep(0.1)
+    done = box.run("ledger", "sync")
+    assert done.code == 0
+    assert "warning: meter wrong is not asked: " in done.err
+    assert "meter good" not in done.err
+    assert channel(reported(box, job_id))["domain"] == "meter:good"
 
 
 def test_doctor_asks_each_meter(box: Sandbox, server: MeterServer) -> None:

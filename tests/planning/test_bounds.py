@@ -37,6 +37,7 @@ def test_deadline_bounds_the_finish() -> None:
         NOW,
         ("with its whole time limit it ends 01:00:00 after its deadline, even started at once",),
     )
+    assert bounds.safe_start == NOW - HOUR
 
 
 def test_a_deadline_in_a_summer_time_zone_is_the_same_instant() -> None:

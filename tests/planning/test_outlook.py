@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from fake_slurm import FakeSlurm
 
 from hpcfrugal.jobspec import job_from_mapping
 from hpcfrugal.options import sbatch_options
-from hpcfrugal.planning.outlook import Outlook, Questions
+from hpcfrugal.planning.outlook import TIMEOUT_S, Outlook, Patience, Questions
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -128,3 +129,44 @@ def test_nothing_is_known_where_nobody_answers(slurm: FakeSlurm, tmp_path: Path)
     found = ask(tmp_path)
     assert found.wait_now is found.wait is found.wait_most is found.wait_source is found.limit is None
     assert len(found.notes) == 2
+
+
+def test_what_hangs_is_waited_for_once_by_a_command(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.sacct(*rows(HOUR, 20))
+    slurm.answer("sbatch", then="sleep 20")
+    spec = job_from_mapping({"command": "true", "resources": {"partition": "batch"}})
+    patience = Patience()
+    begun = time.monotonic()
+    first, *others = [Questions(spec, (), NOW, tmp_path, patience).answers() for _ in range(5)]
+    assert time.monotonic() - begun < 2 * TIMEOUT_S
+    assert len(slurm.calls("sbatch")) == 1
+    assert first.notes == ("when it could start now is not known: sbatch gave no answer within 2.5 s",)
+    for one in others:
+        assert one.notes == (
+            "when it could start now is not known: sbatch took too long before, and is not asked again",
+        )
+        # What others know is known all the same.
+        assert one.wait_now == one.wait == HOUR
+    assert len(slurm.calls("scontrol")) == 5
+
+
+def test_sacct_that_hangs_is_asked_once_of_all_partitions(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.answer("sacct", then="sleep 20")
+    patience = Patience()
+    specs = [job_from_mapping({"command": "true", "resources": {"partition": name}}) for name in ("a", "b", "c")]
+    found = [Questions(spec, (), NOW, tmp_path, patience).answers() for spec in specs]
+    assert len(slurm.calls("sacct")) == 1
+    assert "sacct took too long before" in found[2].notes[0]
+    assert found[2].wait_now == HOUR / 2
+
+
+def test_slow_answers_are_waited_for_no_longer_than_one_that_does_not_come() -> None:
+    patience = Patience()
+
+    def slow(left_s: float | None) -> float | None:
+        time.sleep(0.6 if left_s else 0)
+        return left_s
+
+    told = [patience.ask("sbatch", slow) for _ in range(20)]
+    assert [left_s is not None for left_s in told] == [True] * 4 + [False] * 16
+    assert patience.left_s("sacct") == TIMEOUT_S, "another command is another matter"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hpcfrugal.jobspec import job_from_mapping
-from hpcfrugal.planning.history import History
+from hpcfrugal.planning.history import FEWEST_RUNS, History
 from hpcfrugal.planning.power import expected_power
 
 
@@ -19,9 +19,16 @@ def modelled(**resources: Any) -> tuple[float | None, str | None]:
 
 def test_history_goes_before_the_model() -> None:
     spec = job_from_mapping({"command": "true"})
-    power = expected_power(spec.resources, History((), 123.0, 4, True))
-    assert (power.power_w, power.source) == (123.0, "history, 4 jobs, measured")
-    assert expected_power(spec.resources, History((), 123.0, 4, False)).source == "history, 4 jobs, modelled in part"
+    power = expected_power(spec.resources, History((), 123.0, 5, True))
+    assert (power.power_w, power.source) == (123.0, "history, 5 jobs, measured")
+    assert expected_power(spec.resources, History((), 123.0, 5, False)).source == "history, 5 jobs, modelled in part"
+
+
+@pytest.mark.parametrize("jobs", [1, FEWEST_RUNS - 1])
+def test_too_few_jobs_say_nothing(jobs: int) -> None:
+    spec = job_from_mapping({"command": "true"})
+    power = expected_power(spec.resources, History((), 0.0461, jobs, True))
+    assert (power.power_w, power.source) == (12.0, "modelled: 1 CPU at full load")
 
 
 @pytest.mark.parametrize(

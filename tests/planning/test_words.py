@@ -11,7 +11,7 @@ from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.jobspec import job_from_mapping
 from hpcfrugal.planning.job_plan import start_now_plan
 from hpcfrugal.planning.plan import Expectation, Grid
-from hpcfrugal.planning.words import clock, grams, line, saving, share
+from hpcfrugal.planning.words import clock, grams, line, saving, share, span
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -66,4 +66,21 @@ def test_times(at: datetime, told: str) -> None:
 
 def test_amounts() -> None:
     assert [share(0.314), share(0.004), share(-0.02), share(0.0)] == ["31 %", "0.4 %", "-2 %", "0.0 %"]
-    assert [grams(0.01234), grams(12.3), grams(999), grams(12345)] == ["0.0123 g", "12.3 g", "999 g", "12.3 kg"]
+    assert [grams(0.01234), grams(12.3), grams(999), grams(12345)] == ["12.3 mg", "12.3 g", "999 g", "12.3 kg"]
+    assert grams(7.25e-07) == "0.725 µg"
+
+
+@pytest.mark.parametrize(
+    ("time", "told"),
+    [
+        (None, "unknown"),
+        (timedelta(), "0 s"),
+        (timedelta(microseconds=900), "<0.1 s"),
+        (timedelta(milliseconds=470), "0.5 s"),
+        (timedelta(seconds=3, milliseconds=210), "3.2 s"),
+        (timedelta(seconds=30, milliseconds=700), "30 s"),
+        (timedelta(hours=2), "02:00:00"),
+    ],
+)
+def test_spans(time: timedelta | None, told: str) -> None:
+    assert span(time) == told

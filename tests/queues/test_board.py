@@ -16,7 +16,8 @@ def line(**cells: str) -> str:
     known = {
         "job_id": "17", "user": "alice", "state": "PENDING", "nodes": "2", "cpus": "16", "limit": "1:30:00",
         "submit": "2026-11-21T09:00:00", "eligible": "2026-11-21T10:00:00", "end": "2026-11-21T11:30:00",
-        "reason": "BeginTime", "array": "N/A", "name": "train", "comment": TICKET,
+        "reason": "BeginTime", "array_id": "17", "array": "N/A", "partition": "batch", "qos": "normal", "name": "train",
+        "comment": TICKET,
     }  # fmt: skip
     return SEPARATOR.join((known | cells).values()) + SEPARATOR
 
@@ -34,6 +35,8 @@ def test_a_waiting_job() -> None:
 def test_a_running_job() -> None:
     (job,) = parse_board(line(state="RUNNING", reason="None"), SEPARATOR)
     assert (job.waits, job.begin_at, job.end_at) == (False, None, datetime(2026, 11, 21, 11, 30, tzinfo=UTC))
+    assert (job.array_id, job.partition, job.qos) == ("17", "batch", "normal")
+    assert (job.held, job.throttled, job.blocked, job.movable) == (False, False, False, False)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,36 @@ def test_an_array_is_all_its_tasks(array: str, nodes: int, hours: float) -> None
 def test_held_by_somebody(reason: str) -> None:
     (job,) = parse_board(line(reason=reason), SEPARATOR)
     assert job.held
+    assert not job.movable
+
+
+@pytest.mark.parametrize("reason", ["BeginTime", "Priority", "Resources", "None", "(null)", ""])
+def test_free_to_start(reason: str) -> None:
+    (job,) = parse_board(line(reason=reason), SEPARATOR)
+    assert (job.movable, job.blocked, job.throttled) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "QOSMaxNodePerUserLimit", "AssocGrpCpuLimit", "AssociationJobLimit", "Licenses", "Reservation",
+        "PartitionDown", "ReqNodeNotAvail, UnavailableNodes:n1", "MaxJobsPerAccount", "AReasonOfTheFuture",
+    ],
+)  # fmt: skip
+def test_kept_back_by_slurm(reason: str) -> None:
+    (job,) = parse_board(line(reason=reason), SEPARATOR)
+    assert (job.movable, job.blocked) == (True, True)
+
+
+def test_the_rest_of_an_array_that_runs() -> None:
+    (job,) = parse_board(line(reason="JobArrayTaskLimit", array_id="10", array="3-100%2"), SEPARATOR)
+    assert (job.throttled, job.held, job.movable) == (True, False, False)
+    assert (job.array_id, job.at_once, job.nodes, job.limit) == ("10", 2, 4, timedelta(hours=49 * 1.5))
+
+
+def test_a_line_that_names_the_cluster() -> None:
+    rows = f"CLUSTER: c1\n{line()}\n{line(job_id='18')}\n"
+    assert [job.job_id for job in parse_board(rows, SEPARATOR)] == ["17", "18"]
 
 
 @pytest.mark.parametrize(
@@ -101,3 +134,12 @@ def test_without_limit_or_times() -> None:
 def test_a_limit_that_slurm_rounded_up() -> None:
     (job,) = parse_board(line(state="RUNNING", limit="1:00", comment=f"{TICKET};limit=20"), SEPARATOR)
     assert (job.limit, job.end_at) == (timedelta(seconds=20), datetime(2026, 11, 21, 11, 29, 20, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(("limit", "told"), [("20:00:00", "1"), ("2:00", "60"), ("1:00", "61")])
+def test_a_limit_that_slurm_does_not_know_of(limit: str, told: str) -> None:
+    (job,) = parse_board(line(state="RUNNING", limit=limit, comment=f"{TICKET};limit={told}"), SEPARATOR)
+    assert job.end_at == datetime(2026, 11, 21, 11, 30, tzinfo=UTC)
+    assert job.limit is not None
+    assert job.limit >= timedelta(minutes=1)
+    assert job.limit % timedelta(minutes=1) == timedelta()

@@ -9,6 +9,7 @@ import pytest
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.queues.board import QueuedJob
+from hpcfrugal.queues.case import latest_start
 from hpcfrugal.queues.horizon import foreseen, gridded
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.ticket import Ticket
@@ -58,6 +59,10 @@ def test_limits_of_years() -> None:
     cut = foreseen(replace(job, limit=timedelta(days=3000)), GREEN, hourly).limit
     assert cut is not None
     assert timedelta(days=100) < cut < timedelta(days=300)
+    # Its latest start before a deadline is that of its whole limit.
+    by = Ticket("green", NOW, by=NOW + timedelta(days=3001))
+    late = foreseen(replace(job, limit=timedelta(days=3000), ticket=by), GREEN, hourly)
+    assert latest_start(late) == NOW + timedelta(days=1)
     seconds = replace(GREEN, step=timedelta(seconds=1))
     cut = foreseen(replace(job, limit=None), seconds, series(timedelta(seconds=10), *[100.0] * 96)).limit
     assert cut is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -29,12 +30,23 @@ def series(*hourly: float) -> CarbonSeries:
 def job(number: int, *, nodes: int = 1, hours: float = 1, latest_h: float = 20, begin_h: float | None = None,
         earliest_h: float | None = None, state: str = "PENDING", **more: object) -> QueuedJob:  # fmt: skip
     limit = hours * HOUR
+
+    def at(key: str) -> datetime | None:
+        return None if more.get(key) is None else NOW + float(str(more[key])) * HOUR
+
+    wait_h, min_saving = more.get("wait_h"), more.get("min_saving")
     return QueuedJob(
         job_id=str(number), user="alice", name="j", state=state, nodes=nodes, cpus=nodes, limit=limit,
         submit_at=NOW - HOUR, begin_at=None if begin_h is None else NOW + begin_h * HOUR,
         end_at=None if state == "PENDING" else NOW + limit, held=bool(more.get("held")), comment="",
         ticket=Ticket(str(more.get("queue", "green")), NOW + latest_h * HOUR,
-                      None if earliest_h is None else NOW + earliest_h * HOUR, released=bool(more.get("released"))),
+                      None if earliest_h is None else NOW + earliest_h * HOUR, by=at("by_h"),
+                      wait=None if wait_h is None else float(str(wait_h)) * HOUR,
+                      min_saving=None if min_saving is None else float(str(min_saving)),
+                      released=bool(more.get("released"))),
+        array_id=str(more.get("array_id", number)), at_once=int(str(more.get("at_once", 1))),
+        throttled=bool(more.get("throttled")), blocked=bool(more.get("blocked")),
+        partition=str(more.get("partition", "")), qos=str(more.get("qos", "")),
     )  # fmt: skip
 
 
@@ -108,10 +120,126 @@ def test_a_start_that_no_longer_fits_is_moved_even_for_nothing() -> None:
     assert starts(replan(GREEN, board, little, NOW)) == {"2": 5}
 
 
-def test_the_queues_own_delay_holds_besides_the_ticket() -> None:
-    (plan,) = replan(replace(GREEN, max_delay=3 * HOUR), [job(1, latest_h=100)], CLEAN_AT_5, NOW)
-    assert plan.latest_at == NOW + 2 * HOUR
-    assert plan.start_at <= plan.latest_at
+def test_the_jobs_own_delay_holds_and_not_the_queues() -> None:
+    later = series(*[300] * 30, 50, *[300] * 20)
+    (plan,) = replan(replace(GREEN, max_delay=3 * HOUR), [job(1, latest_h=40)], later, NOW)
+    assert (plan.latest_at, plan.start_at) == (NOW + 40 * HOUR, NOW + 30 * HOUR)
+
+
+@pytest.mark.parametrize("submitted_h", [-1, -25])
+@pytest.mark.parametrize("more", [{}, {"released": True}, {"blocked": True}])
+@pytest.mark.parametrize("told", [series(*[300.0] * 60), None])
+def test_never_before_its_own_earliest(submitted_h: int, more: dict[str, bool], told: CarbonSeries | None) -> None:
+    """Even where that is after the longest delay of the queue, or the latest start of its own."""
+    for latest_h in (5, 48, 100):
+        one = job(1, earliest_h=48, latest_h=latest_h, begin_h=48, **more)
+        board = [replace(one, submit_at=NOW + submitted_h * HOUR)]
+        (plan,) = replan(GREEN, board, told, NOW)
+        assert (plan.start_at, plan.moved) == (NOW + 48 * HOUR, False)
+        assert plan.latest_at >= plan.start_at
+    assert place(GREEN, [], job(1, earliest_h=48, latest_h=48), CLEAN_AT_5, NOW).start_at == NOW + 48 * HOUR
+
+
+def test_a_released_job_is_not_put_off() -> None:
+    # Its user let it go before its earliest start, with a version that kept that in the ticket.
+    assert starts(replan(GREEN, [job(1, released=True, earliest_h=5)], CLEAN_AT_5, NOW)) == {"1": 0}
+    assert starts(replan(GREEN, [job(1, released=True, earliest_h=5, begin_h=9)], CLEAN_AT_5, NOW)) == {"1": 5}
+
+
+def test_years_that_a_job_may_wait_are_no_trouble_for_others() -> None:
+    board = [job(1, latest_h=24 * 365 * 50), job(2), job(3, earliest_h=24 * 365 * 40, latest_h=24 * 365 * 50)]
+    assert starts(replan(GREEN, board, CLEAN_AT_5, NOW)) == {"1": 5, "2": 5, "3": 24 * 365 * 40}
+
+
+def test_a_deadline_holds_whatever_the_limit_is_by_now() -> None:
+    clean_at_8 = series(*[300] * 8, *[50] * 8, *[300] * 20)
+    assert starts(replan(GREEN, [job(1, hours=1, latest_h=9, by_h=10)], clean_at_8, NOW)) == {"1": 8}
+    (plan,) = replan(GREEN, [job(1, hours=5, latest_h=9, by_h=10)], clean_at_8, NOW)
+    assert (plan.start_at, plan.latest_at) == (NOW + 5 * HOUR, NOW + 5 * HOUR)
+    (plan,) = replan(GREEN, [job(1, hours=12, latest_h=9, by_h=10, begin_h=3)], clean_at_8, NOW)
+    assert (plan.start_at, plan.why) == (NOW, "due")
+
+
+def test_starttime_is_early_by_the_usual_wait() -> None:
+    (plan,) = replan(GREEN, [job(1, wait_h=1)], CLEAN_AT_5, NOW)
+    assert (plan.start_at, plan.runs_at, plan.planned_g_per_kwh) == (NOW + 4 * HOUR, NOW + 5 * HOUR, 100)
+    # One that could start at once would run after its wait; of that, part may be over.
+    assert plan.now_g_per_kwh == 300
+    assert place(GREEN, [], job(1, wait_h=5), CLEAN_AT_5, NOW).start_at == NOW
+    assert replan(GREEN, [job(1, wait_h=5, begin_h=-5)], CLEAN_AT_5, NOW)[0].now_g_per_kwh == 300
+    # It may start at once all the same: nodes are kept from its StartTime on.
+    full = [job(2, nodes=4, hours=3, begin_h=2, earliest_h=2, latest_h=2), job(1, wait_h=1)]
+    assert starts(replan(GREEN, full, CLEAN_AT_5, NOW)) == {"1": 5, "2": 2}
+    # Its latest StartTime is that of its ticket.
+    late = series(*[400 - 20 * hour for hour in range(12)], *[400] * 30)
+    assert starts(replan(GREEN, [job(1, wait_h=1, latest_h=8)], late, NOW)) == {"1": 8}
+
+
+def test_the_rest_of_an_array_takes_its_room_as_tasks_end() -> None:
+    running = [job(number, nodes=2, state="RUNNING", array_id=10) for number in (11, 12)]
+    rest = job(10, nodes=4, hours=40, at_once=2, throttled=True, array_id=10, latest_h=0)
+    plans = replan(GREEN, [*running, rest, job(20, nodes=4), job(21, nodes=4, latest_h=72)], CLEAN_AT_5, NOW)
+    assert starts(plans) == {"20": 20, "21": 41}
+    wider = replace(GREEN, capacity=((0, 5),))
+    assert starts(replan(wider, [*running, rest, job(20)], CLEAN_AT_5, NOW)) == {"20": 5}
+    assert place(wider, [*running, rest], job(20, nodes=2), CLEAN_AT_5, NOW).why == "no room"
+    # Where its running tasks are not seen, it takes its room at once.
+    assert place(GREEN, [rest], job(20), CLEAN_AT_5, NOW).why == "no room"
+
+
+@pytest.mark.parametrize("more", [{"released": True}, {"latest_h": -1}])
+def test_who_can_not_start_takes_nobodys_room(more: dict[str, float]) -> None:
+    wide = job(1, nodes=4, hours=168, **more)
+    board = [wide, job(2, begin_h=5), job(3)]
+    assert starts(replan(GREEN, [replace(wide, blocked=True), *board[1:]], CLEAN_AT_5, NOW)) == {"1": 0, "2": 5, "3": 5}
+    assert place(GREEN, [replace(wide, blocked=True)], job(3), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
+    # One that can start has its room. Others keep the start to come that they have.
+    plans = replan(GREEN, board, CLEAN_AT_5, NOW)
+    assert starts(plans) == {"1": 0, "2": 5, "3": 20}
+    assert {plan.job.job_id: plan.moved for plan in plans} == {"1": False, "2": False, "3": True}
+
+
+def test_a_wait_that_nobody_has() -> None:
+    board = [job(1, wait_h=24 * 365 * 30), job(2)]
+    assert starts(replan(GREEN, board, CLEAN_AT_5, NOW))["2"] == 5
+
+
+def test_a_ticket_elsewhere_counts_for_nothing() -> None:
+    eco = replace(GREEN, partition="eco,big", qos="low")
+    wide = {"nodes": 4, "hours": 168.0, "latest_h": -1.0}
+    board = [
+        job(1, partition="debug", qos="low", **wide), job(2, partition="big", qos="high", **wide),
+        job(3, partition="debug", qos="low", state="RUNNING", **wide), job(4, partition="debug,eco", qos="low"),
+        job(5, partition="big", qos="(null)"),
+    ]  # fmt: skip
+    assert starts(replan(eco, board, CLEAN_AT_5, NOW)) == {"4": 5, "5": 5}
+    assert place(eco, board, job(6), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
+
+
+def test_what_the_job_itself_asks_of_a_wait() -> None:
+    third = series(300, 300, 300, 300, 210, *[300] * 40)
+    board = [job(1, min_saving=0.5), job(2, min_saving=0.2), job(3, min_saving=0)]
+    assert starts(replan(GREEN, board, third, NOW)) == {"1": 0, "2": 4, "3": 4}
+    assert place(GREEN, [], job(1, min_saving=0.5), third, NOW).start_at == NOW
+
+
+def test_who_has_nothing_to_gain_any_more_is_let_go() -> None:
+    """In proportion to the wait that is left: of min_saving, 5 %, a fifth over the longest delay of 24 h."""
+    flat = [300.0] * 40
+    for far in (0, 1):
+        assert starts(replan(GREEN, [job(1, begin_h=10)], series(300, *[300 - far] * 40), NOW)) == {"1": 0}
+    for gain, waits in ((0.003, False), (0.006, True)):
+        told = series(*flat[:10], 300 * (1 - gain), *flat)
+        assert starts(replan(GREEN, [job(1, begin_h=10)], told, NOW)) == {"1": 10 if waits else 0}
+    near = series(300, 299.5, *flat)
+    assert starts(replan(GREEN, [job(1, begin_h=1)], near, NOW)) == {"1": 1}
+
+
+def test_nothing_to_save() -> None:
+    plans = replan(GREEN, [job(1), job(2, begin_h=3)], series(*[0.0] * 40), NOW)
+    assert [(plan.start_at, plan.saving) for plan in plans] == [(NOW, 0.0), (NOW, 0.0)]
+    (plan,) = replan(GREEN, [job(1, nodes=9, begin_h=3)], series(0, 0, 0, *[100] * 40), NOW)
+    assert (plan.start_at, plan.saving) == (NOW + 3 * HOUR, None)
 
 
 def test_who_is_left_alone() -> None:
@@ -187,6 +315,60 @@ def test_never_late_never_above_capacity_and_settled(
     ]
     again = replan(GREEN, settled, told, now, runs)
     assert [plan.job.job_id for plan in again if plan.moved] == []
+
+
+WORDS = st.fixed_dictionaries(
+    {
+        "nodes": st.integers(1, 5),
+        "hours": st.sampled_from([0.25, 1, 1.7, 4]),
+        "latest_h": st.integers(-1, 60),
+        "begin_h": st.one_of(st.none(), st.integers(-2, 50)),
+        "earliest_h": st.one_of(st.none(), st.integers(-3, 50)),
+        "by_h": st.one_of(st.none(), st.integers(-1, 60)),
+        "wait_h": st.sampled_from([None, None, 0.1, 1, 30]),
+        "min_saving": st.sampled_from([None, 0.0, 0.5]),
+        "released": st.sampled_from([False, False, False, True]),
+        "blocked": st.booleans(),
+        "throttled": st.sampled_from([False, False, False, True]),
+        "held": st.sampled_from([False, False, False, True]),
+        "state": st.sampled_from(["PENDING", "PENDING", "PENDING", "RUNNING"]),
+    }
+)
+
+
+@given(
+    words=st.lists(WORDS, max_size=8),
+    values=st.lists(st.integers(0, 900), min_size=1, max_size=60),
+    known=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_bounds_hold_whatever_tickets_say(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
+    board = [job(number, **one) for number, one in enumerate(words, 1)]
+    told = series(*map(float, values)) if known else None
+    plans = replan(GREEN, board, told, NOW)
+    assert sorted(plan.job.job_id for plan in plans) == sorted(one.job_id for one in board if one.movable)
+    for plan in plans:
+        ticket, limit = plan.job.ticket, plan.job.limit or HOUR
+        earliest = max(NOW, ticket.earliest or NOW)
+        latest = max(earliest, ticket.latest if ticket.by is None else ticket.by - limit)
+        if not ticket.released:
+            assert earliest <= plan.start_at <= latest == plan.latest_at
+        else:
+            assert NOW <= plan.start_at <= max(NOW, plan.job.begin_at or NOW)
+    # Slurm says that a job is blocked once it could start, and before that it waits for its StartTime.
+    starts_at = {plan.job.job_id: plan.start_at for plan in plans if plan.start_at > NOW}
+    again = [
+        replace(one, begin_at=starts_at.get(one.job_id), blocked=one.blocked and one.job_id not in starts_at)
+        if one.movable
+        else one
+        for one in board
+    ]
+    assert [plan.job.job_id for plan in replan(GREEN, again, told, NOW) if plan.moved] == []
+    for plan in plans:
+        others = [one for one in board if one is not plan.job]
+        if told is not None and not plan.job.ticket.released:
+            found = place(GREEN, others, replace(plan.job, begin_at=None), told, NOW)
+            assert max(NOW, plan.job.ticket.earliest or NOW) <= found.start_at <= found.latest_at
 
 
 def test_one_more_job_finds_its_place_among_the_others() -> None:

@@ -21,6 +21,9 @@ LATEST = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
     [
         Ticket("green", LATEST),
         Ticket("a.b-c_1", LATEST, LATEST, timedelta(seconds=20), timedelta(hours=3), released=True),
+        Ticket("green", LATEST, by=LATEST, wait=timedelta(minutes=5), min_saving=0.5),
+        Ticket("green", LATEST, min_saving=0.0),
+        Ticket("green", LATEST, min_saving=1.0),
     ],
 )
 def test_there_and_back(comment: str, ticket: Ticket) -> None:
@@ -57,6 +60,22 @@ def test_seconds_are_rounded_to_the_safe_side() -> None:
 )
 def test_what_is_no_ticket(comment: str) -> None:
     assert read_ticket(comment) is None
+
+
+@pytest.mark.parametrize(
+    "more", ["", ";by=", ";by=x", ";wait=0", ";wait=-5", ";save=2", ";save=nan", ";save=1e-3", ";of=tomorrow", ";;=;"]
+)
+def test_older_and_newer_tickets_can_be_read(more: str) -> None:
+    assert read_ticket(f"hpcfrugal:queue=green;latest={int(LATEST.timestamp())}{more}") == Ticket("green", LATEST)
+
+
+def test_a_ticket_is_short() -> None:
+    whole = Ticket("green", LATEST, LATEST, LATEST - LATEST.replace(hour=0), timedelta(hours=3), LATEST,
+                   timedelta(hours=1), 0.123456, released=True)  # fmt: skip
+    assert len(whole.text()) < 160
+    read = read_ticket(whole.text())
+    assert read is not None
+    assert read.min_saving == pytest.approx(0.1235)
 
 
 @given(st.text())

@@ -3,125 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from segment_job import RUN, Job
 
-from hpcfrugal.bundle import sidecar_zipapp
-from hpcfrugal.jobspec import job_from_mapping
-from hpcfrugal.render import SegmentPlan, UserScript, render
-
-SCONTROL = """#!/bin/bash
-echo "$*" >>"$FAKE_SCONTROL/calls"
-echo "${TZ-}" >"$FAKE_SCONTROL/zone"
-case $1 in
-  show) echo "JobId=17 Restarts=0 Requeue=${FAKE_REQUEUE:-1} " ;;
-  requeue) exit "${FAKE_REQUEUE_CODE:-0}" ;;
-esac
-"""
-
-PROGRAM = """
-import os, signal, sys, time
-path = "state"
-done = int(open(path).read()) if os.path.exists(path) else 0
-def stop(*_):
-    time.sleep(float(os.environ.get("SAVE_S", "0.3")))
-    open(path, "w").write(str(done))
-    print("saved", flush=True)
-    if os.environ.get("GO_ON") != "1":
-        os._exit(int(os.environ.get("SAVED_CODE", "0")))
-if os.environ.get("DEAF") != "1":
-    signal.signal(signal.SIGUSR1, stop)
-open("ready", "w").close()
-while done < int(sys.argv[1]):
-    time.sleep(0.1)
-    done += 1
-print("finished", flush=True)
-"""
-
-
-class Job:
-    """A job in segments on one node: every second-long piece of a timeline that starts when the script does."""
-
-    def __init__(self, folder: Path, command: str, *, script: UserScript | None = None, **plan: Any) -> None:
-        self.folder = folder
-        self.run_dir = folder / "it's a run"
-        self.run_dir.mkdir(mode=0o700)
-        sidecar_zipapp(self.run_dir / "sidecar.pyz")
-        (folder / "bin").mkdir()
-        (folder / "bin/scontrol").write_text(SCONTROL)
-        (folder / "bin/scontrol").chmod(0o755)
-        (folder / "program.py").write_text(PROGRAM)
-        self.begun = int(time.time())
-        windows = plan.pop("windows", ((0, 2), (100, 110)))
-        spec = {"name": "t", "script": script.path} if script else {"name": "t", "command": command}
-        if script:
-            spec["args"] = ["40"]  # type: ignore[assignment]
-        self.text = render(
-            job_from_mapping(spec),
-            flags=[],
-            script=script,
-            run_id="20261121T000000Z-00000000",
-            run_dir=self.run_dir,
-            slurm=True,
-            pythons=[sys.executable],
-            segments=SegmentPlan(
-                windows=tuple((self.begun + start, self.begun + end) for start, end in windows),
-                deadline_s=self.begun + plan.pop("deadline", 1000),
-                **{"limit_s": 60, "margin_s": 0, "signal": "USR1", "grace_s": 5, **plan},
-            ),
-        ).text
-        (folder / "slurm_script").write_text(self.text)
-        self.environ = {
-            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
-            "SLURM_JOB_ID": "17",
-            "SLURM_CLUSTER_NAME": "c",
-            "HOME": str(folder),
-            "FAKE_SCONTROL": str(folder),
-        }
-
-    def start(self, **environ: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            ["/bin/bash", self.folder / "slurm_script"],
-            cwd=self.folder,
-            env=self.environ | environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, **environ: str) -> tuple[int, str, str]:
-        process = self.start(**environ)
-        out, err = process.communicate(timeout=40)
-        return process.returncode, out, err
-
-    def calls(self) -> list[str]:
-        path = self.folder / "calls"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def end(self, restart: int = 0) -> dict[str, Any]:
-        data = json.loads((self.run_dir / f"17.{restart}.end.json").read_text())
-        assert isinstance(data, dict)
-        return data
-
-    def start_time(self, seconds: int) -> str:
-        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.begun + seconds))
-
-
-RUN = f"{sys.executable} program.py 40"
+from hpcfrugal.render import UserScript
 
 
 def test_stops_at_the_end_of_its_segment_and_comes_back(tmp_path: Path) -> None:
     one = Job(tmp_path, f"echo first; {RUN}; echo never")
     assert one.run() == (0, "first\nsaved\n", "")
-    assert one.calls() == ["show job 17", "requeue 17", f"update JobId=17 StartTime={one.start_time(100)}"]
+    assert one.calls() == ["show job 17", "requeue incomplete 17", f"update JobId=17 StartTime={one.start_time(100)}"]
     end = one.end()
     assert end["exit_code"] == 0
     assert end["segment"]["outcome"] == "checkpointed"
@@ -143,7 +40,11 @@ def test_one_task_of_an_array_leaves_the_others_alone(tmp_path: Path) -> None:
     # The task that Slurm starts last has the id of the whole array, and a requeue of that stops all of them.
     one = Job(tmp_path, RUN)
     assert one.run(SLURM_ARRAY_JOB_ID="17", SLURM_ARRAY_TASK_ID="3")[:2] == (0, "saved\n")
-    assert one.calls() == ["show job 17_3", "requeue 17_3", f"update JobId=17_3 StartTime={one.start_time(100)}"]
+    assert one.calls() == [
+        "show job 17_3",
+        "requeue incomplete 17_3",
+        f"update JobId=17_3 StartTime={one.start_time(100)}",
+    ]
 
 
 def test_the_next_start_is_told_in_utc(tmp_path: Path) -> None:
@@ -158,7 +59,7 @@ def test_a_program_without_a_shell_above_it(tmp_path: Path) -> None:
     script = UserScript([sys.executable], str(tmp_path / "program.py"), None)
     one = Job(tmp_path, "", script=script)
     assert one.run() == (0, "saved\n", "")
-    assert one.calls()[1:] == ["requeue 17", f"update JobId=17 StartTime={one.start_time(100)}"]
+    assert one.calls()[1:] == ["requeue incomplete 17", f"update JobId=17 StartTime={one.start_time(100)}"]
 
 
 @pytest.mark.parametrize("script", [False, True])
@@ -200,7 +101,7 @@ def test_a_program_that_ends_its_workers_has_not_failed(tmp_path: Path, code: st
     one = Job(tmp_path, f"{sys.executable} workers.py; code=$?; echo after; exit $code")
     assert one.run(SAVED_CODE=code) == (int(code), "" if code == "0" else "after\n", "")
     assert one.end()["segment"]["outcome"] == outcome
-    assert ("requeue 17" in one.calls()) == (code == "0")
+    assert ("requeue incomplete 17" in one.calls()) == (code == "0")
 
 
 def test_the_job_ends_by_itself_before_its_segment(tmp_path: Path) -> None:
@@ -225,7 +126,7 @@ def test_it_runs_on_where_stopping_is_not_possible(
 ) -> None:
     one = Job(tmp_path, RUN, **plan)
     assert one.run(**environ) == (0, "finished\n", "")
-    assert "requeue 17" not in one.calls()
+    assert "requeue incomplete 17" not in one.calls()
     assert one.end()["segment"]["outcome"] == outcome
 
 
@@ -251,7 +152,7 @@ def test_run_time_that_was_saved_counts_when_it_comes_back(tmp_path: Path) -> No
 def test_a_program_that_goes_on_after_its_checkpoint_is_ended(tmp_path: Path) -> None:
     one = Job(tmp_path, RUN + "0", grace_s=2)
     assert one.run(GO_ON="1")[:2] == (137, "saved\n")
-    assert one.calls()[1] == "requeue 17"
+    assert one.calls()[1] == "requeue incomplete 17"
     assert one.end()["segment"]["outcome"] == "overdue"
     # Nobody knows what it saved, so nothing of it counts.
     assert (one.run_dir / ".17.progress").read_text().split()[2] == "0"
@@ -260,21 +161,18 @@ def test_a_program_that_goes_on_after_its_checkpoint_is_ended(tmp_path: Path) ->
 def test_a_job_that_cannot_come_back_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     one = Job(tmp_path, RUN)
     assert one.run(FAKE_REQUEUE_CODE="1") == (0, "saved\nfinished\n", "")
-    assert one.calls().count("requeue 17") == 1
+    assert one.calls().count("requeue incomplete 17") == 1
 
 
 def test_cancelled_while_it_saves(tmp_path: Path) -> None:
     one = Job(tmp_path, RUN, grace_s=20)
     process = one.start(SAVE_S="3")
-    until = time.monotonic() + 20
-    while "show job 17" not in one.calls():
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    one.wait_for("show job 17")
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
     assert process.returncode == -signal.SIGTERM
-    assert "requeue 17" not in one.calls()
+    assert "requeue incomplete 17" not in one.calls()
     assert one.end()["segment"]["outcome"] == "interrupted"
 
 

@@ -172,6 +172,39 @@ def test_kill_of_the_sidecar(tmp_path: Path) -> None:
     assert one.lines()[0]["kind"] == "header"
 
 
+@pytest.mark.parametrize("has_proc", [True, False])
+def test_a_busy_node_does_not_make_the_end_longer(tmp_path: Path, has_proc: bool) -> None:
+    """The wait for a sidecar that does not end is measured by a clock: beside seven loops on the same CPU each new
+    process takes long. Also where there is no /proc/uptime, as on a system without it."""
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/bash\n[ $# -lt 5 ] || exec sleep 60\n")
+    stuck.chmod(0o755)
+    one = Job(tmp_path, {"name": "t", "command": "sleep 0.5; echo done"}, pythons=[str(stuck)])
+    if not has_proc:
+        one.script.write_text(one.script.read_text().replace("/proc/uptime", "/no/such/uptime"))
+    here = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(here)})
+    loops: list[subprocess.Popen[bytes]] = []
+    try:
+        process = one.start()
+        assert process.stdout is not None
+        loops = [subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]) for _ in range(7)]
+        os.sched_setaffinity(0, here)
+        assert process.stdout.readline() == "done\n"
+        begun = time.monotonic()
+        process.wait(timeout=30)
+        took_s = time.monotonic() - begun
+    finally:
+        os.sched_setaffinity(0, here)
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+        process.communicate()
+    assert process.returncode == 0
+    assert 0.9 < took_s < 2.2
+    assert one.end()["exit_code"] == 0
+
+
 def test_hanging_sidecar_delays_the_end_by_less_than_two_seconds(tmp_path: Path) -> None:
     one = job(tmp_path, "sleep 2; exit 6")
     process = one.start()

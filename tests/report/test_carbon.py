@@ -47,7 +47,10 @@ class Site:
     def at(self, hours: float) -> datetime:
         return self.start + timedelta(hours=hours)
 
-    def ran(self, job_id: str, hours: float, planned: float | None = None, **changes: Any) -> FakeRun:
+    def ran(
+        self, job_id: str, hours: float, planned: float | None = None, slurm: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> FakeRun:  # fmt: skip
         """A minute's run of 110 W, ``hours`` after ``start``; ``planned`` is when it would have started otherwise."""
         if planned is not None:
             changes["plan"] = self.plan(planned)
@@ -57,7 +60,9 @@ class Site:
         run.samples([{**line, "wall_ns": line["wall_ns"] + shift} for line in lines], job_id)
         seconds = shift / SECOND
         run.end(job_id=job_id, start_s=seconds, end_s=seconds + 60)
-        run.slurm(job_id=job_id, start_s=seconds, end_s=seconds + 60)
+        # Slurm was told to start it then, unless ``slurm`` says otherwise.
+        told = {"submit_at": self.start.isoformat(), "eligible_at": self.at(hours).isoformat(), **(slurm or {})}
+        run.slurm(job_id=job_id, start_s=seconds, end_s=seconds + 60, **told)
         return run
 
     def plan(self, planned: float) -> dict[str, Any]:
@@ -228,7 +233,7 @@ def test_part_of_a_job_without_intensity_is_said(site: Site, call: Call) -> None
     assert job["footprint"]["complete"] is False
     assert job["operational_g"] == pytest.approx(KWH * 50)
     table = call("report").out
-    assert "≥ 0.092" in table
+    assert "≥ 91.667" in table
     assert "Of 50.0 % of that energy no intensity is known." in table
 
 
@@ -254,8 +259,8 @@ def test_savings_with_a_loss_and_a_job_that_is_not_known_yet(site: Site, call: C
     assert found["scope"].startswith("operational, location-based, components boundary")
     counts = {key: value for key, value in found.items() if key.startswith("jobs_")}
     assert counts == {
-        "jobs_known": 2, "jobs_pending": 1, "jobs_asap": 1, "jobs_without_forecast": 0, "jobs_unfinished": 0,
-        "jobs_not_run": 0,
+        "jobs_known": 2, "jobs_pending": 1, "jobs_without_actuals": 0, "jobs_not_put_off": 0, "jobs_asap": 1,
+        "jobs_without_forecast": 0, "jobs_unfinished": 0, "jobs_not_run": 0,
     }  # fmt: skip
     total = found["savings"]["average"]
     assert total["saved_g"] == pytest.approx(KWH * (300 - 150))
@@ -273,9 +278,22 @@ def test_savings_with_a_loss_and_a_job_that_is_not_known_yet(site: Site, call: C
     table = call("report", "--savings").out
     assert "(loss)" in table
     assert "not known yet" in table
-    assert "1 job lost 0.275 g (in the sum)." in table
+    assert "1 job lost 275.000 mg (in the sum)." in table
     assert "Not in the sums: 1 job, started as soon as they could, by their policy." in table
     assert "Saved: against the same job, started when submitted" in table
+
+
+def test_savings_of_jobs_that_were_not_put_off_are_shown_apart(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([400.0, 100.0, 250.0])
+    site.ran("17", 1.5, planned=0.5, slurm={"eligible_at": site.start.isoformat()})
+    found = document(call("report", "--savings", "--json"))
+    assert (found["savings"], found["jobs_known"], found["jobs_not_put_off"]) == (None, 0, 1)
+    (job,) = found["jobs"]
+    assert (job["standing"], job["savings"], job["counterfactual_start_at"]) == ("not-put-off", None, None)
+    table = call("report", "--savings").out
+    assert table.count("not put off") == 2
+    assert "Not in the sums: 1 job, not put off by their plans: they saved nothing." in table
 
 
 def test_savings_on_a_clock_whose_slots_are_seconds(site: Site, call: Call) -> None:
@@ -335,3 +353,27 @@ def test_a_job_of_this_machine_from_its_submission_to_its_grams(box: Sandbox) ->
     (job,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
     assert (job["zone"], job["pue"], job["intensity_source"]) == ("XX", 1.3, "actual")
     assert job["operational_g"] == pytest.approx(job["energy_j"]["total"] / 3.6e6 * 1.3 * 123)
+
+
+def test_a_run_of_no_known_energy_has_no_grams(site: Site, call: Call) -> None:
+    site.settings(zone="XX")
+    site.actual([100.0])
+    run = site.ran("17", 0.5)
+    shift = round(site.at(0.5).timestamp()) * SECOND - START_NS
+    lines = [run.header(), *run.records([0.0, 0.0], 60)]
+    run.samples([{**line, "wall_ns": line["wall_ns"] + shift} for line in lines])
+    (job,) = document(call("report", "--json"))["jobs"]
+    assert (job["operational_g"], job["intensity_g_per_kwh"]) == (None, None)
+    detail = call("report", "17").out
+    assert "g CO2e in zone" not in detail
+    assert "at 0 g/kWh" not in detail
+    assert "intensity:  " not in detail
+    assert "1 job without grams: no energy, or no intensity of their zone, is known." in detail
+
+
+def test_of_jobs_in_several_zones_those_in_the_zone_of_the_settings_are_told(site: Site, call: Call) -> None:
+    site.settings(zone="XX")
+    site.actual([100.0])
+    site.ran("17", 0.5)
+    site.ran("18", 0.5, carbon={"zone": "YY"})
+    assert "1 job kept no grid zone: that of the settings now (XX) is taken." in call("report").out

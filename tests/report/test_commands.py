@@ -34,7 +34,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
     monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
-    monkeypatch.setattr(states, "refresh_states", lambda root: [])
+    monkeypatch.setattr(states, "refresh_states", lambda root, backend: [])
     monkeypatch.setattr(slurm_cli, "available", lambda: False)
 
     return partial(call_program, capsys)
@@ -301,7 +301,27 @@ def test_several_of_one_name_are_listed(spool: FakeSpool, call: Call) -> None:
     assert "26.400" in out
 
 
-@pytest.mark.parametrize("by", ["user", "project", "phase", "component", "day", "tag:project"])
+def test_by_what_slurm_says_of_a_job(spool: FakeSpool, call: Call) -> None:
+    for job_id, told in (("17", {}), ("18", {"account": "chemistry", "partition": "long", "qos": "low"})):
+        run = spool.run(job_id)
+        run.samples([run.header(job_id), *run.records([100, 10], 60)], job_id)
+        run.slurm(job_id=job_id, **told)
+    local = spool.run("19")
+    local.samples([local.header("19"), *local.records([100, 10], 60)], "19")
+    local.end(job_id="19")
+    call("ledger", "sync")
+    cuts = {"account": ["chemistry", "physics"], "partition": ["batch", "long"], "qos": ["low", "normal"]}
+    for by, keys in cuts.items():
+        found = document(call("report", "--since", "all", "--by", by, "--json"))
+        assert [group["key"] for group in found["groups"]] == [*keys, "(none)"]
+        assert all(group["jobs"] == 1 for group in found["groups"])
+        assert by.capitalize() in call("report", "--since", "all", "--by", by).out.splitlines()[0]
+    assert [job["qos"] for job in found["jobs"]] == ["normal", "low", None]
+
+
+@pytest.mark.parametrize(
+    "by", ["user", "project", "phase", "account", "partition", "qos", "component", "day", "tag:project"]
+)
 def test_groupings_in_all_forms(spool: FakeSpool, call: Call, by: str) -> None:
     spool.whole_run("17")
     spool.whole_run("18", user="bob")
@@ -407,7 +427,7 @@ def test_a_missing_and_a_damaged_ledger_name_the_command_that_helps(spool: FakeS
 
 
 def test_slurm_out_of_reach_is_one_warning(spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(root: Path) -> int:
+    def unreachable(root: Path, backend: object) -> int:
         raise SetupError("slurm_load_jobs error:\n Unable to contact\x1b[31m slurm controller")
 
     spool.whole_run()

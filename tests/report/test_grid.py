@@ -96,3 +96,18 @@ def test_wide_characters_count_as_two() -> None:
     grid = Grid((Column("Name", "text"), Column("Energy")))
     grid.add(("試験試験試験試験試験", "1.000"))
     assert show(grid, 18).splitlines()[1] == "試験試験 …   1.000"
+
+
+@pytest.mark.parametrize("width", [60, 22])
+def test_in_ascii_the_columns_still_stand_below_each_other(width: int) -> None:
+    table = Grid((Column("Name", "text"), Column("CO2e [µg]"), Column("Modelled")))
+    table.add(("a long name of a job", "≥ 3.487", "–"))
+    table.add(("b", "12.000", "unknown"))
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    Console(file=out, width=width).print(table, crop=False)
+    out.seek(0)
+    head, first, second = out.read().splitlines()
+    assert ">= 3.487" in first
+    assert first.endswith("-")
+    assert (len(head), len(first)) == (len(second), len(second))
+    assert ("a lon..." in first) == (width == 22)

@@ -119,7 +119,24 @@ def test_a_file_that_is_gone_is_told(spool: FakeSpool, call: Call) -> None:
     shared(spool, "18")
     call()
     next(spool.root.rglob("17.0.n1.jsonl")).unlink()
-    assert "Not counted: 1 sample file, " in call()[1]
+    assert "Not counted: 1 sample file: " in call()[1]
+
+
+def test_why_there_is_no_table_is_told(spool: FakeSpool, call: Call) -> None:
+    modelled = spool.run("17")
+    modelled.samples([modelled.header(channels=[]), *modelled.records([], 60)])
+    said = call()[1].replace("\n", " ")
+    assert said.startswith("No node's energy is known in this period, of 1 job with samples. No sensor was read in")
+    modelled.end()
+    gone = shared(spool, "18")
+    modelled.run_dir.samples("17", 0, "n1").unlink()
+    call()
+    gone.run_dir.samples("18", 0, "n1").unlink()
+    said = call()[1].replace("\n", " ")
+    assert said.startswith("No node's energy is known in this period, of 2 jobs with samples. Not counted: 2 sample")
+    for run in (modelled, gone):
+        assert f"{run.run_dir.run_id}/" in said, "each by name"
+    assert json.loads(call("--json")[1])["sampled_jobs"] == 2
 
 
 def test_what_is_about_jobs_goes_not_with_nodes_and_all_of_it_is_told(spool: FakeSpool, call: Call) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fake_spool import DRAM, GPU, PACKAGE, PSYS, SECOND, FakeSpool
 from hypothesis import given
@@ -74,6 +76,38 @@ def test_what_the_sampler_missed_lowers_the_coverage_and_is_not_made_up(spool: F
     run.slurm()
     total = summaries(spool)["17"].total
     assert (total.energy_uj, total.complete, total.coverage) == (3_300_000_000, True, 0.5)
+
+
+def test_a_sensor_that_died_is_told_and_a_read_that_failed_is_not(spool: FakeSpool) -> None:
+    died, well = spool.run("17"), spool.run("18")
+    lines = died.records([100, 10], 3600)
+    for line in lines[7:]:
+        line |= {"energy_uj": [None, None], "measured_ns": [60 * SECOND] * 2, "errors": [9, 9]}
+    died.samples([died.header(), *lines])
+    died.slurm(end_s=3600)
+    lines = well.records([100, 10], 60)
+    lines[-1] |= {"measured_ns": [59 * SECOND] * 2, "errors": [1, 1]}
+    lines[-1]["read_ns"] = [lines[-1]["boottime_ns"] - SECOND] * 2
+    well.samples([well.header("18"), *lines], "18")
+    well.slurm(job_id="18")
+    found = summaries(spool)
+    total = found["17"].total
+    assert (total.measured_uj, total.complete, total.coverage) == (6_600_000_000, False, 1.0)
+    assert total.modelled_uj == 3540 * (4 * 7_500_000 + 2_980_000)
+    assert [text.partition(":")[0] for text in total.unknown] == ["n1 cpu package-0", "n1 dram dram-0"]
+    assert all("last good reading at 2026-11-21T10:01:00Z" in text for text in total.unknown)
+    assert whole(list(found.values())).incomplete == 1
+    total = found["18"].total
+    assert (total.energy_uj, total.complete, total.unknown) == (6_600_000_000, True, [])
+
+
+def test_a_gpu_that_was_not_found_is_missing_from_the_total(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(gpus_promised=1), *run.records([100, 10], 60)])
+    run.slurm()
+    summary = summaries(spool)["17"]
+    assert (summary.components["gpu"].energy_uj, summary.total.complete) == (None, False)
+    assert summary.total.unknown == ["n1 gpu gpu: 1 of 1 GPUs of the job not found: no sensor reported"]
 
 
 def test_coverage_never_passes_one(spool: FakeSpool) -> None:
@@ -185,7 +219,7 @@ def test_overlaps_are_those_that_a_look_at_all_pairs_finds(drawn: list[tuple[int
         for other in times
         if one is not other
         and one.place == other.place
-        and max(one.first_wall_ns, other.first_wall_ns) < min(one.last_wall_ns, other.last_wall_ns)
+        and max(one.start_ns, other.start_ns) < min(one.end_ns, other.end_ns)
     }
     assert overlapping(times) == sorted(expected)
 
@@ -197,10 +231,51 @@ def test_only_whole_nodes_at_one_time_overlap(spool: FakeSpool) -> None:
         run.samples([run.header(job_id, **changes), *run.records([100, 10], 60)], job_id, node=node)
     later = spool.run("20")
     header = later.header("20")
-    header["wall_ns"] += 60 * SECOND
-    lines = [{**line, "wall_ns": line["wall_ns"] + 60 * SECOND} for line in later.records([100, 10], 60)]
+    lines = later.records([100, 10], 60)
+    for line in (header, *lines):
+        line |= {name: line[name] + 60 * SECOND for name in ("wall_ns", "boottime_ns")}
     later.samples([header, *lines], "20")
     assert whole(list(summaries(spool).values())).overlapping == []
     twice = spool.run("21")
     twice.samples([twice.header("21"), *twice.records([100, 10], 60)], "21")
     assert whole(list(summaries(spool).values())).overlapping == ["17", "21"]
+
+
+def test_two_holders_of_one_gpu_overlap(spool: FakeSpool) -> None:
+    header = {"exclusive": False, "channels": [PACKAGE, GPU], "gpus": [V100]}
+    for job_id, more in (("17", {}), ("18", {}), ("19", {"channels": [PACKAGE, {**GPU, "gpu_uuid": "GPU-b"}]})):
+        run = spool.run(job_id)
+        run.samples([run.header(job_id, **{**header, **more}), *run.records([100, 400], 60)], job_id)
+    assert whole(list(summaries(spool).values())).overlapping == ["17", "18"]
+
+
+def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
+    spool.whole_run("17")
+    inner = spool.run(None)
+    inner.cluster = "local:n1"
+    inner.submitted(inner.run_id)
+    # Its clock was set in between: the time since boot is the same.
+    header = inner.header(inner.run_id, cluster="local:n1")
+    header["wall_ns"] += 3600 * SECOND
+    inner.samples([header, *inner.records([100, 10], 60)], inner.run_id)
+    assert whole(list(summaries(spool).values())).overlapping == ["17", inner.run_id]
+    # After a reboot, or where nobody knows of one, it is another node of another cluster.
+    for boot_id in ("later", None):
+        inner.samples([{**header, "boot_id": boot_id}, *inner.records([100, 10], 60)], inner.run_id)
+        assert whole(list(summaries(spool).values())).overlapping == []
+
+
+def test_between_two_lives_of_its_sampler_a_job_was_given_nothing(spool: FakeSpool) -> None:
+    def life(job_id: str, at_s: int) -> list[dict[str, Any]]:
+        lines = [run.header(job_id), *run.records([100, 10], 10)]
+        for line in lines:
+            line |= {name: line[name] + at_s * SECOND for name in ("wall_ns", "boottime_ns")}
+        return lines
+
+    run = spool.run("17")
+    run.samples([*life("17", 0), *life("17", 100)], "17")
+    for at_s, found in ((50, []), (105, ["17", "18"])):
+        run = spool.run("18")
+        run.samples(life("18", at_s), "18")
+        assert whole(list(summaries(spool).values())).overlapping == found
+        run.run_dir.run_json.unlink()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from fractions import Fraction
 
 import pytest
 
 from hpcfrugal.errors import InputError
 from hpcfrugal.report import period
+from hpcfrugal.report.grams import MassUnit
 from hpcfrugal.report.text import EnergyUnit, clock, iso, percent
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=UTC)
@@ -62,3 +64,22 @@ def test_points_in_time(text: str, since: str, until: str) -> None:
 def test_other_texts_are_refused_by_name(text: str) -> None:
     with pytest.raises(InputError, match="--since: not a time"):
         period.since(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "shown"),
+    [
+        ([Fraction(725, 10**9)], "µg", ["0.725"]),
+        ([Fraction(1, 10**12), Fraction(-1, 10**12)], "µg", ["<0.001", ">-0.001"]),
+        ([Fraction(201182, 10**9), Fraction(3, 10**9), Fraction(1, 10**10)], "µg", ["201.182", "0.003", "<0.001"]),
+        ([Fraction(91667, 10**6), None], "mg", ["91.667", "unknown"]),
+        ([Fraction(1146, 1000), Fraction(0)], "g", ["1.146", "0.000"]),
+        ([Fraction(-1500)], "kg", ["-1.500"]),
+        ([Fraction(2 * 10**6)], "t", ["2.000"]),
+        ([Fraction(0)], "g", ["0.000"]),
+    ],
+)
+def test_grams_of_small_jobs_have_digits_too(values: list[Fraction | None], name: str, shown: list[str]) -> None:
+    unit = MassUnit(values)
+    assert unit.name == name
+    assert [unit.show(value) for value in values] == shown

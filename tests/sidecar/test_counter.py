@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.sidecar.counter import FROZEN_NS, STUCK_NS, EnergyCounter, PowerIntegral
+from hpcfrugal.sidecar.counter import FROZEN_NS, POWER_GAP_NS, STUCK_NS, EnergyCounter, PowerIntegral, power_gap_ns
 
 S = 1_000_000_000
 AMD_RANGE_UJ = 65_532_610_987
@@ -69,7 +69,7 @@ def test_failed_read_is_bridged_when_the_counter_comes_back() -> None:
     counter.update(0, 0)
     counter.update(1 * S, 100_000_000)
     counter.update(2 * S, None)
-    assert result(counter) == (None, S)
+    assert (*result(counter), counter.is_reading, counter.at_ns) == (100_000_000, S, False, S)
     assert counter.errors == 1
     counter.update(3 * S, 300_000_000)
     assert result(counter) == (300_000_000, 3 * S)
@@ -143,6 +143,7 @@ def test_counter_that_stands_still_is_unknown_and_not_zero() -> None:
     counter.update(FROZEN_NS, 0)
     assert counter.energy_uj is None
     assert counter.measured_ns == 0
+    assert counter.peak_w is None
     counter.update(FROZEN_NS + S, 50_000_000)
     assert counter.energy_uj == 50_000_000
 
@@ -165,6 +166,8 @@ def test_counter_that_pauses_has_measured_the_pause() -> None:
         counter.update(second * S, second // 10 * 3_000_000_000 + min(second, 1))
         assert counter.energy_uj is not None
     assert result(counter) == (12_000_000_001, 40 * S)
+    # 3000 J in ten seconds, which all show in the last of them
+    assert counter.peak_w == pytest.approx(300, rel=0.12)
 
 
 def test_counter_that_stops_for_good_is_unknown_from_then_on() -> None:
@@ -228,11 +231,60 @@ def test_power_is_not_bridged_over_a_long_gap() -> None:
     assert (integral.energy_uj, integral.measured_ns, integral.gaps) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("interval_s", [1, 20, 60])
+def test_gap_that_is_bridged_grows_with_the_interval(interval_s: int) -> None:
+    """One sample may fail at any pace that can be asked for; two on end are a gap, where they are not short."""
+    gap_ns = power_gap_ns(interval_s * S)
+    assert gap_ns >= max(POWER_GAP_NS, 2 * interval_s * S)
+    integral = PowerIntegral(3000, gap_ns)
+    for number in range(11):
+        integral.update(number * interval_s * S, None if number == 5 else 400_000_000)
+    assert result(integral) == (10 * interval_s * 400_000_000, 10 * interval_s * S)
+    assert integral.gaps == 0
+    integral.update(10 * interval_s * S + gap_ns + 1, 400_000_000)
+    assert (integral.gaps, integral.measured_ns) == (1, 10 * interval_s * S)
+
+
+def test_sum_stays_when_the_last_reading_fails() -> None:
+    """What was counted up to the last good reading is known."""
+    counter, integral = EnergyCounter(None, 3000), PowerIntegral(3000)
+    for second in range(10):
+        counter.update(second * S, second * 400_000_000)
+        integral.update(second * S, 400_000_000)
+    for meter in (counter, integral):
+        meter.update(10 * S, None)
+        assert (*result(meter), meter.at_ns, meter.is_reading) == (3_600_000_000, 9 * S, 9 * S, False)
+        meter.restart()
+        assert meter.energy_uj is None
+
+
+def test_reading_in_doubt_makes_no_peak() -> None:
+    """A call that hung for 30 s belongs to its middle, give or take 15 s: 700 W must not look like 1400 W."""
+    counter = EnergyCounter(None, 3000)
+    counter.update(0, 0)
+    counter.update(15 * S, 30 * 700_000_000, 15 * S)
+    assert counter.peak_w == pytest.approx(700)
+    counter.update(31 * S, 31 * 700_000_000)
+    assert counter.energy_uj == 31 * 700_000_000
+    assert counter.peak_w == pytest.approx(700)
+    # some milliseconds of doubt are those of every reading
+    counter.update(32 * S, 32 * 700_000_000, S // 100)
+    counter.update(33 * S, 33 * 700_000_000 + 30_000_000, S // 100)
+    assert counter.peak_w == pytest.approx(730)
+
+
+def test_reading_in_doubt_is_no_reset() -> None:
+    counter = EnergyCounter(None, 1000)
+    counter.update(0, 0)
+    counter.update(15 * S, 30 * 700_000_000, 15 * S)
+    assert (counter.energy_uj, counter.resets) == (21_000_000_000, 0)
+
+
 def test_impossible_power_is_a_failed_read() -> None:
     integral = PowerIntegral(3000)
     integral.update(0, 100_000_000)
     integral.update(S, 4_000_000_000)
-    assert result(integral) == (None, 0)
+    assert (*result(integral), integral.is_reading) == (None, 0, False)
     integral.update(2 * S, 100_000_000)
     assert result(integral) == (200_000_000, 2 * S)
     assert integral.errors == 1

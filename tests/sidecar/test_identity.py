@@ -51,6 +51,25 @@ def test_cpus_of_the_job_and_not_of_the_step() -> None:
 
 
 @pytest.mark.parametrize(
+    ("environ", "promised"),
+    [
+        ({}, None),
+        ({"SLURM_JOB_GPUS": "0,1"}, 2),
+        ({"SLURM_STEP_GPUS": "3"}, 1),
+        ({"SLURM_JOB_GPUS": "0,1", "CUDA_VISIBLE_DEVICES": "GPU-aa"}, 1),
+        ({"CUDA_VISIBLE_DEVICES": ""}, None),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, None),
+        # slices may be of one device
+        ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b,MIG-c"}, 1),
+    ],
+)
+def test_promised_gpus(environ: dict[str, str], promised: int | None) -> None:
+    assert identify(RUN, {**SLURM, **environ}, "x").gpus_promised == promised
+    local = {name: value for name, value in environ.items() if name.startswith("CUDA")}
+    assert identify(RUN, local, "x").gpus_promised == (promised if local else None)
+
+
+@pytest.mark.parametrize(
     ("text", "numbers"),
     [("72(x2),36", [72, 72, 36]), ("8", [8]), ("", []), ("8(x", []), ("x", []), ("8(x999999999)", [])],
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 from fake_meters import FakeCray, amd_gpu, chip, grace
 from fake_rapl import two_sockets
 
+from hpcfrugal.sidecar.counter import POWER_GAP_NS, PowerIntegral
 from hpcfrugal.sidecar.ladder import FAILED_READS, Ladder, Rung
 from hpcfrugal.sidecar.sensors.base import Absent, Channel, Opened
 from hpcfrugal.sidecar.sources import Place, best, lesser
@@ -182,3 +185,83 @@ def test_site_s_sensor_does_not_count_again() -> None:
     ladder = Ladder(sensors, [Rung("node", never)], lambda: 0, lambda: False)
     assert counted(ladder) == ["cpu good a", "node site y"]
     assert [entry.channel.counted for entry in ladder.entries] == [True, False, True]
+
+
+def said_missing(ladder: Ladder) -> dict[str, str]:
+    """Domains that the header names as missing, with the source that would have had them."""
+    return {str(said["domain"]): str(said["source"]) for said in map(Absent.header, ladder.absent) if "domain" in said}
+
+
+def test_domain_is_missing_where_nothing_speaks_for_it_beside_others(tmp_path: Path) -> None:
+    """One package of two cannot be read. What a whole source or another of its kind speaks for is not missing."""
+    package = two_sockets(tmp_path / "a")
+    (package.zone("package-1").path / "energy_uj").write_text("?")
+    assert said_missing(climb(package.sysfs)) == {"package-1": "rapl-powercap"}
+    memory = two_sockets(tmp_path / "b")
+    (next(zone for zone in reversed(memory.zones) if zone.name == "dram").path / "energy_uj").write_text("?")
+    assert said_missing(climb(memory.sysfs)) == {"package-1/dram": "rapl-powercap"}
+    FakeCray(package.sysfs, WATTS)
+    assert said_missing(climb(package.sysfs)) == {}
+
+
+def test_domain_that_another_source_fills_is_not_missing(tmp_path: Path) -> None:
+    tree = two_sockets(tmp_path)
+    (tree.zone("package-1").path / "energy_uj").write_text("?")
+    files = {f"energy{n}_label": f"Esocket{n - 1}" for n in (1, 2)} | {f"energy{n}_input": "5" for n in (1, 2)}
+    chip(tmp_path, 0, "amd_energy", files)
+    assert said_missing(climb(tmp_path)) == {}
+
+
+def test_component_of_which_nothing_is_read_has_no_missing_parts(tmp_path: Path) -> None:
+    """The model speaks for the whole of it."""
+    tree = two_sockets(tmp_path)
+    for name in ("package-0", "package-1"):
+        (tree.zone(name).path / "energy_uj").write_text("?")
+    ladder = climb(tmp_path)
+    assert [entry.reason[:13] for entry in ladder.absent if entry.source == "rapl-powercap"] == ["not a counter"] * 2
+    assert said_missing(ladder) == {}
+
+
+class Hanging(Fake):
+    """A sensor whose reads hang until ``go``."""
+
+    may_block = True
+
+    def __init__(self) -> None:
+        super().__init__("slow", "gpu", ["gpu-0"], [1])
+        self.go = Event()
+
+    def read(self) -> list[int | None]:
+        assert self.go.wait(10)
+        return super().read()
+
+
+def test_reading_that_hung_moves_no_other_line(tmp_path: Path) -> None:
+    """It belongs to the middle of its call, and the lines of the others to the moment in which they were read."""
+    now_ns = [0]
+    slow = Hanging()
+    ladder = Ladder([Fake("good", "cpu", ["a"], [1]), slow], [], lambda: now_ns[0], lambda: False)
+    assert [entry.channel.source for entry in ladder.entries] == ["good", "slow"]
+    meter = ladder.entries[1].meter
+    assert ladder.sample(0) == 0
+    assert not meter.is_reading
+    now_ns[0] = 58 * 10**9
+    slow.go.set()
+    deadline = time.monotonic() + 10
+    while not meter.is_reading and time.monotonic() < deadline:
+        assert ladder.sample(0) == 58 * 10**9
+        time.sleep(0.01)
+    assert meter.at_ns == 29 * 10**9
+
+
+def test_pace_widens_what_is_bridged_of_power(tmp_path: Path) -> None:
+    amd_gpu(tmp_path, 0, 0xC1, 100)
+    place = Place(str(tmp_path), str(tmp_path), {}, lambda: 0, in_slurm=False)
+    ladder = Ladder(best(place), lesser(place), lambda: 0, lambda: False, 60 * 10**9)
+
+    def gaps_ns() -> list[int]:
+        return [entry.meter.gap_ns for entry in ladder.entries if isinstance(entry.meter, PowerIntegral)]
+
+    assert gaps_ns() == [150 * 10**9]
+    ladder.pace(10**9)
+    assert gaps_ns() == [POWER_GAP_NS]

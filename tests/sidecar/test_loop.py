@@ -150,7 +150,7 @@ def test_header_has_the_fields_of_the_format(rapl: FakeRapl, tmp_path: Path) -> 
     assert " ".join(header) == (
         "kind schema sidecar run_id cluster job_id restart array_job_id array_task_id node uid boot_id wall_ns "
         "boottime_ns interval_s record_s cpus_alloc cpus_node cpu_model memory_node_b memory_alloc_b exclusive "
-        "gpus cpu_time_source usage channels absent"
+        "gpus gpus_promised cpu_time_source usage channels absent"
     )
     assert " ".join(header["channels"][0]) == (
         "component domain source quality boundary scope counted range_uj detail gpu_uuid"
@@ -183,21 +183,41 @@ def test_suspended_for_longer_than_a_wrap(rapl: FakeRapl, tmp_path: Path) -> Non
 
 
 def test_failed_reads_in_the_middle(rapl: FakeRapl, tmp_path: Path) -> None:
-    """package-0 cannot be read from 12 to 27 s: null meanwhile, and whole again afterwards."""
+    """package-0 cannot be read from 12 to 27 s: what it had counted, null meanwhile, and whole again afterwards."""
     path = rapl.zones[0].path / "energy_uj"
 
     def tick(at_ns: int) -> None:
         rapl.show(at_ns)
-        if 12 * S <= at_ns <= 27 * S:
+        if 12 * S <= at_ns <= 37 * S:
             path.write_text("-")
 
-    lines = run(tmp_path, 40, [RaplPowercap(str(rapl.sysfs))], tick)
+    lines = run(tmp_path, 45, [RaplPowercap(str(rapl.sysfs))], tick)
     records = [line for line in lines if line["kind"] == "record"]
-    assert [record["energy_uj"][0] for record in records[:4]] == [0, 1_000_000_000, None, 3_000_000_000]
-    assert records[2]["measured_ns"][0] == 11 * S
-    assert records[3]["errors"][0] == 16
-    assert lines[-1]["energy_uj"] == [zone.energy_uj(40 * S) for zone in rapl.zones]
+    told = [0, 1_000_000_000, 1_100_000_000, None, 4_000_000_000]
+    assert [record["energy_uj"][0] for record in records[:5]] == told
+    assert [record["measured_ns"][0] // S for record in records[:5]] == [0, 10, 11, 11, 40]
+    assert records[2]["read_ns"] == [START_NS + 11 * S, *[None] * 6]
+    assert [index for index, record in enumerate(records) if "read_ns" in record] == [2]
+    assert records[4]["errors"][0] == 26
+    assert lines[-1]["energy_uj"] == [zone.energy_uj(45 * S) for zone in rapl.zones]
     assert lines[-1]["errors"][1:] == [0] * 6
+
+
+def test_last_reading_that_fails_takes_nothing_with_it(rapl: FakeRapl, tmp_path: Path) -> None:
+    """A sensor that died long before the end, whatever lines were lost meanwhile, and one that died at the end."""
+    first, second = (rapl.zones[index].path / "energy_uj" for index in (0, 1))
+
+    def tick(at_ns: int) -> None:
+        rapl.show(at_ns)
+        if at_ns >= 12 * S:
+            first.write_text("-")
+        if at_ns >= 40 * S:
+            second.write_text("-")
+
+    end = run(tmp_path, 40, [RaplPowercap(str(rapl.sysfs))], tick)[-1]
+    assert end["energy_uj"][:2] == [rapl.zones[0].energy_uj(11 * S), rapl.zones[1].energy_uj(39 * S)]
+    assert end["measured_ns"][:2] == [11 * S, 39 * S]
+    assert end["read_ns"][:3] == [START_NS + 11 * S, START_NS + 39 * S, None]
 
 
 def test_standing_counter_is_null(rapl: FakeRapl, tmp_path: Path) -> None:
@@ -208,6 +228,10 @@ def test_standing_counter_is_null(rapl: FakeRapl, tmp_path: Path) -> None:
         None
     ] * 4
     assert end["measured_ns"][0] == 0
+    # a core may rest, the machine as a whole may not
+    told = {channel["domain"]: value for channel, value in zip(lines[0]["channels"], end["energy_uj"], strict=True)}
+    assert (told["psys"], told["package-0/core"]) == (None, 0)
+    assert "read_ns" not in end
 
 
 class PowerSensor:
@@ -233,6 +257,12 @@ def test_power_is_integrated(tmp_path: Path) -> None:
     assert lines[0]["gpus"] == [{"index": 0, "uuid": "GPU-1", "name": "Test"}]
     assert lines[0]["absent"] == [{"component": "gpu", "source": "other", "reason": "because"}]
     assert lines[-1]["energy_uj"] == [6_000_000_000]
+
+
+@pytest.mark.parametrize("interval_s", [20, 60])
+def test_power_is_integrated_at_any_pace(tmp_path: Path, interval_s: int) -> None:
+    end = run(tmp_path, 600, [PowerSensor()], lambda _at_ns: None, interval_s=interval_s, record_s=60)[-1]
+    assert (end["energy_uj"], end["measured_ns"]) == ([60_000_000_000], [600 * S])
 
 
 def test_sensor_that_throws_costs_its_own_channels_only(rapl: FakeRapl, tmp_path: Path) -> None:

@@ -83,6 +83,11 @@ class Provider(Protocol):
         """Whether this provider knows the zone, as far as can be said without asking it."""
         ...
 
+    @staticmethod
+    def tells_past(zone: str) -> bool:
+        """Whether it tells what was in a zone that it serves; where it does not it is not asked."""
+        ...
+
     def forecast(self, ask: Ask, client: Client) -> Answer:
         """The newest forecast, as far as it reaches. Raises ForecastError."""
         ...
@@ -105,6 +110,11 @@ class Standard:
     settles: ClassVar[timedelta] = timedelta(days=2)
     cached: ClassVar[bool] = True
     url: ClassVar[str] = ""
+
+    @staticmethod
+    def tells_past(zone: str) -> bool:
+        """Of every zone alike."""
+        return True
 
     def __init__(self, settings: Settings, secret: Secret | None) -> None:
         self.settings = settings

@@ -41,13 +41,18 @@ class CarbonIntensityGB(Standard):
         country, _, place = zone.upper().partition("-")
         return country == "GB" and (not place or _place(place) is not None)
 
+    @staticmethod
+    def tells_past(zone: str) -> bool:
+        """Of the whole country only; regions have forecasts and no actual figures."""
+        return "-" not in zone
+
     def forecast(self, ask: Ask, client: Client) -> Answer:
         """The next 48 h."""
         return self._ask(ask, client, "fw48h", "forecast", ask.now)
 
     def actuals(self, ask: Ask, client: Client) -> Answer:
         """Estimates of what was, national only. Raises ForecastError for a region."""
-        if "-" in ask.zone:
+        if not self.tells_past(ask.zone):
             raise ForecastError(f"tells no actual intensity of a region ({ask.zone}), only of GB")
         return self._ask(ask, client, _minute(ask.end), "actual", ask.start)
 

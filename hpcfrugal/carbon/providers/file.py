@@ -6,7 +6,8 @@ ISO 8601 with a zone, or seconds since 1970. JSON: a series as ``hpcfrugal forec
 "signal", "kind", "issued_at", "start", "step_s", "g_per_kwh": [...]}`` or with ``"intervals": [[start, end, g],
 ...]``), a list of them, or ``{"series": [...]}``; several issues of one forecast may stand in one file, and the
 newest that was issued by now is taken. Slots may be seconds long. What does not say its kind is forecast where it has
-a time of issue, else both; without a zone it holds for any.
+a time of issue, else both; without a zone it holds for any. A forecast that does not say when it was issued is taken
+to be as old as the file, and that is said.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +37,7 @@ _LONGEST = 64 * 1024 * 1024
 _STARTS = ("start", "time", "from", "datetime")
 _ENDS = ("end", "to")
 _VALUES = ("g_per_kwh", "intensity")
+_AS_OLD_AS_THE_FILE = "the file does not say when it was issued; the time of its last change is taken"
 
 
 def _path(value: Any) -> str:
@@ -84,15 +86,19 @@ class File(Standard):
     def forecast(self, ask: Ask, client: Client) -> Answer:
         """The newest issue of the file."""
         with self._naming_the_file():
-            return Answer(self._newest(ask))
+            issues, changed_at = self._issues()
+            series = self._newest(issues, ask)
+            if series.issued_at is not None:
+                return Answer(series)
+            return Answer(replace(series, issued_at=min(changed_at, ask.now)), (_AS_OLD_AS_THE_FILE,))
 
     def actuals(self, ask: Ask, client: Client) -> Answer:
         """The file's actuals; of several series those issued later go before."""
         with self._naming_the_file():
             return Answer(self._overlaid(ask))
 
-    def _newest(self, ask: Ask) -> CarbonSeries:
-        found = [issue for issue in self._issues() if issue.matches(ask, "forecast")]
+    def _newest(self, issues: Iterable[_Issue], ask: Ask) -> CarbonSeries:
+        found = [issue for issue in issues if issue.matches(ask, "forecast")]
         by_now = [issue for issue in found if issue.issued_at is None or issue.issued_at <= ask.now]
         if found and not by_now:
             first = min(issue.issued_at for issue in found if issue.issued_at)
@@ -103,7 +109,7 @@ class File(Standard):
         return self._series(newest, ask, "forecast")
 
     def _overlaid(self, ask: Ask) -> CarbonSeries:
-        found = [issue for issue in self._issues() if issue.matches(ask, "actual")]
+        found = [issue for issue in self._issues()[0] if issue.matches(ask, "actual")]
         if not found:
             raise ForecastError(f"has no {ask.signal} actual intensity of zone {ask.zone!r}")
         found.sort(key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
@@ -132,10 +138,12 @@ class File(Standard):
             kind=kind, issued_at=issue.issued_at, provider=self.kind,
         )  # fmt: skip
 
-    def _issues(self) -> list[_Issue]:
-        content, _ = read_regular(Path(self.settings.options["path"]), _LONGEST)
+    def _issues(self) -> tuple[list[_Issue], datetime]:
+        """What is in the file, and when that was last changed."""
+        content, status = read_regular(Path(self.settings.options["path"]), _LONGEST)
         text = content.decode("utf-8-sig")
-        return list(_of_json(text) if text.lstrip().startswith(("{", "[")) else _of_csv(text))
+        found = list(_of_json(text) if text.lstrip().startswith(("{", "[")) else _of_csv(text))
+        return found, datetime.fromtimestamp(status.st_mtime, UTC)
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:
@@ -188,6 +196,8 @@ def _of_object(one: Mapping[str, Any]) -> _Issue:
 
 
 def _of_csv(text: str) -> Iterator[_Issue]:
+    if not text.strip():
+        raise ForecastError("is empty")
     reader = csv.DictReader(io.StringIO(text))
     columns = [column.strip() for column in reader.fieldnames or []]
     reader.fieldnames = columns

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from hpcfrugal.carbon.http import Client
 from hpcfrugal.carbon.instants import iso
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
-from hpcfrugal.carbon.readings import intensity, moment, rows, same_zone, series_of
+from hpcfrugal.carbon.readings import figure_step, in_order, intensity, moment, rows, same_zone, series_of
 from hpcfrugal.errors import ForecastError
 
 _PATH = "/api/explore/v2.1/catalog/datasets/eco2mix-national-tr/exports/json"
@@ -55,13 +55,17 @@ class RteEco2mix(Standard):
             },
         )
         told = reply.data.get("results") if isinstance(reply.data, dict) else reply.data
-        points = []
+        told_points = []
         for row in rows(told, "records"):
             if row.get("perimetre") is not None:
                 same_zone(row["perimetre"], "France")
             at = moment(row.get("date_heure"))
-            points.append((at, intensity(row.get("taux_co2"), at)))
-        series = series_of(points, zone=ask.zone, signal="average", kind="actual", provider=self.kind)
+            told_points.append((at, intensity(row.get("taux_co2"), at)))
+        # A figure each half hour, and rows for the quarters between.
+        points = in_order(told_points)
+        series = series_of(
+            points, zone=ask.zone, signal="average", kind="actual", provider=self.kind, step=figure_step(points)
+        )
         return Answer(series, (_NOTE,), reply.ttl_s)
 
 

@@ -16,6 +16,10 @@ ENERGY_UJ = "energy_uj"
 POWER_UW = "power_uw"
 """Kind of a channel whose reading is the present power in microwatts."""
 
+FILE_PATIENCE_S = 0.8
+"""Seconds that a tick waits for a sensor of the kernel's own files, which answers at once unless the node is overloaded
+or a controller hangs. One that was late at the tick before is not waited for again."""
+
 
 class Channel:
     """One quantity that is sampled, with where it comes from.
@@ -102,8 +106,11 @@ class Absent:
         self.domain = domain
 
     def header(self) -> dict[str, object]:
-        """The absence as it stands in a header line."""
-        return {"component": self.component, "source": self.source, "reason": self.reason}
+        """The absence as it stands in a header line, with its domain where there is one."""
+        said: dict[str, object] = {"component": self.component, "source": self.source, "reason": self.reason}
+        if self.domain is not None:
+            said["domain"] = self.domain
+        return said
 
 
 class Gpu:
@@ -138,7 +145,8 @@ if TYPE_CHECKING:
         """A source of channels.
 
         ``component`` is what it is mainly asked for. ``may_block`` says that a call can hang in a driver;
-        such a sensor is kept in a thread of its own.
+        such a sensor is kept in a thread of its own. It may name ``components`` where there are more than one, and
+        ``patience_s``, the seconds that a tick waits for it at least.
         """
 
         name: str

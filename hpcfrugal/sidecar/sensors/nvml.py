@@ -1,8 +1,9 @@
 """NVIDIA GPUs through NVML: the energy counter of a device, or its power integrated where there is none.
 
 Which devices are the job's is read from ``CUDA_VISIBLE_DEVICES``, else from Slurm's own lists; see
-``select``. NVML can take seconds to start and a call can hang in the driver, so this sensor says
-``may_block``.
+``wanted_devices``. NVML numbers devices by their PCI address, CUDA only with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``:
+otherwise the fastest comes first, by a measure of its own (CUDA C++ Programming Guide, "CUDA Environment
+Variables"). NVML can take seconds to start and a call can hang in the driver, so this sensor says ``may_block``.
 """
 
 from __future__ import annotations
@@ -38,15 +39,27 @@ _DRIVER_GONE = (1, 9, 15)
 
 
 class Wanted:
-    """Entries of a device list. ``all_devices`` is True where nothing restricts the choice."""
+    """Entries of a device list. ``all_devices`` is True where nothing restricts the choice; ``in_cuda_order`` where
+    an index counts as CUDA does by itself; ``instead`` is then Slurm's own list, None where there is none."""
 
-    __slots__ = ("all_devices", "entries", "global_indices", "variable")
+    __slots__ = ("all_devices", "entries", "global_indices", "in_cuda_order", "instead", "variable")
 
-    def __init__(self, variable: str, entries: list[str], *, all_devices: bool, global_indices: bool) -> None:
+    def __init__(
+        self,
+        variable: str,
+        entries: list[str],
+        *,
+        all_devices: bool,
+        global_indices: bool,
+        in_cuda_order: bool = False,
+        instead: Wanted | None = None,
+    ) -> None:
         self.variable = variable
         self.entries = entries
         self.all_devices = all_devices
         self.global_indices = global_indices
+        self.in_cuda_order = in_cuda_order
+        self.instead = instead
 
 
 def wanted_devices(environ: Mapping[str, str], in_slurm: bool) -> Wanted:
@@ -56,15 +69,22 @@ def wanted_devices(environ: Mapping[str, str], in_slurm: bool) -> Wanted:
     SLURM_JOB_GPUS, which number the devices of the whole node. A Slurm job with none of them has no GPU; a
     local job has all.
     """
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        entries = _until_invalid(visible)
-        return Wanted("CUDA_VISIBLE_DEVICES", entries, all_devices=False, global_indices=False)
-    for variable in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+    from_slurm = None
+    for variable in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"):
         text = environ.get(variable)
         if text:
-            return Wanted(variable, _until_invalid(text), all_devices=False, global_indices=True)
-    return Wanted("", [], all_devices=not in_slurm, global_indices=False)
+            from_slurm = Wanted(variable, _until_invalid(text), all_devices=False, global_indices=True)
+    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return Wanted(
+            "CUDA_VISIBLE_DEVICES",
+            _until_invalid(visible),
+            all_devices=False,
+            global_indices=False,
+            in_cuda_order=environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID",
+            instead=from_slurm,
+        )
+    return from_slurm or Wanted("", [], all_devices=not in_slurm, global_indices=False)
 
 
 def _until_invalid(text: str) -> list[str]:
@@ -72,7 +92,8 @@ def _until_invalid(text: str) -> list[str]:
     entries: list[str] = []
     for entry in text.split(","):
         entry = entry.strip()
-        if not (entry.isdigit() or entry.startswith(("GPU-", "MIG-"))):
+        is_index = entry.isascii() and entry.isdigit() and len(entry) < 10
+        if not (is_index or entry.startswith(("GPU-", "MIG-"))):
             break
         if entry not in entries:
             entries.append(entry)
@@ -237,10 +258,19 @@ class Nvml:
                     broken.append(f"device {index}: {_word(error)}")
                 continue
             by_index.append(_Device(handle, gpu, self._shared(handle)))
-        entries = self._wanted.entries
+        wanted = self._wanted
+        if wanted.in_cuda_order and not _order_is_plain(wanted.entries, by_index):
+            if wanted.instead is None:
+                broken.append(
+                    f"{wanted.variable}={','.join(wanted.entries)}, GPUs of several models, and CUDA_DEVICE_ORDER is "
+                    "not PCI_BUS_ID: which of them these are cannot be told"
+                )
+                return [], [], broken
+            wanted = self._wanted = wanted.instead
+        entries = wanted.entries
         # where the job's cgroup shows only its own devices, these are numbered from 0
-        are_all = self._wanted.global_indices and len(entries) == len(by_index)
-        if self._wanted.all_devices or are_all:
+        are_all = wanted.global_indices and len(entries) == len(by_index)
+        if wanted.all_devices or are_all:
             return [device for device in by_index if device is not None], [], broken
         chosen: list[_Device] = []
         unknown: list[str] = []
@@ -278,7 +308,7 @@ class Nvml:
     def _shared(self, handle: Any) -> str | None:
         """Why a device is not the job's alone, None where it is."""
         if self._sharded:
-            return "shared by Slurm shards"
+            return "shared by Slurm shards or MPS"
         try:
             current, _pending = self._nvml.nvmlDeviceGetMigMode(handle)
         except self._nvml.NVMLError:
@@ -303,6 +333,13 @@ class Nvml:
             except nvml.NVMLError:
                 device.handle = None
                 self._lost = True
+
+
+def _order_is_plain(entries: list[str], by_index: list[_Device | None]) -> bool:
+    """Whether ``entries`` name the same devices in whatever order these are counted."""
+    numbers = {int(entry) for entry in entries if entry.isdigit()}
+    models = {device.gpu.name for device in by_index if device is not None}
+    return not numbers or len(models) < 2 or numbers.issuperset(range(len(by_index)))
 
 
 def _load() -> tuple[ModuleType | None, str]:

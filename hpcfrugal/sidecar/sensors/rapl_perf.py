@@ -3,17 +3,19 @@
 The kernel's ``power`` event source counts packages and memory in units of 2^-32 J (Linux:
 arch/x86/events/rapl.c) and accumulates the hardware's 32 bits into 64 by itself. Its events are system-wide,
 which needs ``perf_event_paranoid`` at 0 or below, or CAP_PERFMON (Linux: Documentation/admin-guide/
-perf-security.rst). Per-core counters (``power_core``) are inside the package and are not opened.
+perf-security.rst). Per-core counters (``power_core``) are inside the package and are not opened. The mask of Linux
+6.10 and 6.11 has a CPU of each die on AMD and Hygon, whose counter is that of the package: there one is opened.
 """
 
 from __future__ import annotations
 
 import os
 
+from ..node import cpu_vendor
 from ..perf_event import open_event
 from ..sysfs import parse_count, read_text, why
-from .base import Absent, Channel, Opened
-from .rapl_powercap import DRAM_MAX_W, PACKAGE_MAX_W
+from .base import FILE_PATIENCE_S, Absent, Channel, Opened
+from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, PACKAGE_MAX_W
 
 SOURCE = "rapl-perf"
 
@@ -29,7 +31,8 @@ class RaplPerf:
     """The domains of one component (cpu or dram) that are not in ``have``."""
 
     name = SOURCE
-    may_block = False
+    may_block = True
+    patience_s = FILE_PATIENCE_S
 
     def __init__(self, sysfs: str, proc: str, component: str, have: frozenset[str]) -> None:
         self.component = component
@@ -105,8 +108,12 @@ class RaplPerf:
         places = [(cpu, self._id(cpu, "physical_package_id"), self._id(cpu, "die_id")) for cpu in cpus]
         packages = [package for _, package, _ in places]
         named = []
-        for cpu, package, die in places:
-            name = f"package-{package}" if packages.count(package) == 1 else f"package-{package}-die-{die}"
+        once = len(set(packages)) < len(packages) and cpu_vendor(self._proc) in COUNTS_PER_PACKAGE
+        for index, (cpu, package, die) in enumerate(places):
+            if once and package in packages[:index]:
+                continue
+            alone = once or packages.count(package) == 1
+            name = f"package-{package}" if alone else f"package-{package}-die-{die}"
             named.append((cpu, name if self.component == "cpu" else f"{name}/dram"))
         return named
 

@@ -4,17 +4,23 @@ Zones are ``intel-rapl:N`` (package-N, package-N-die-M or psys) with children ``
 uncore, dram); the class directory links to children as well, so a zone is known by its real path. The same
 package may be shown a second time by ``intel-rapl-mmio``: then the MSR one is taken. Package contains core
 and uncore, dram stands beside it, psys contains all of them (kernel: Documentation/power/powercap).
+
+The dies of an Intel package have a counter each (Cascade Lake-AP). AMD and Hygon have one for the package, which
+Linux 6.10 and 6.11 show once for each die (put right by ``rapl_msrs_are_pkg_scope`` in
+drivers/powercap/intel_rapl_common.c): there one zone of a package is taken. Where nobody tells whose processor it
+is, zones of one package that read alike at one moment are one counter.
 """
 
 from __future__ import annotations
 
 import os
 
+from ..node import cpu_vendor
 from ..sysfs import CountFile, parse_count, read_bytes, read_text, why
-from .base import TYPE_CHECKING, Absent, Channel, Opened
+from .base import FILE_PATIENCE_S, TYPE_CHECKING, Absent, Channel, Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SOURCE = "rapl-powercap"
 
@@ -23,27 +29,44 @@ DRAM_MAX_W = 400
 PSYS_MAX_W = 4000
 """Watts that no such domain draws today (packages up to 500 W, psys the whole board), for telling a reset."""
 
+COUNTS_PER_PACKAGE = ("AuthenticAMD", "HygonGenuine")
+"""Vendors, as procfs names them, whose package counter is shared by all dies of the package."""
+
+_HEX = frozenset("0123456789abcdef")
+
 
 class _Zone:
-    __slots__ = ("domain", "interface", "kind", "parent", "path")
+    """A zone below the class directory; ``above`` is the path of the zone that it is part of."""
 
-    def __init__(self, path: str, interface: str, kind: str, parent: str | None) -> None:
+    __slots__ = ("above", "domain", "interface", "kind", "parent", "path")
+
+    def __init__(self, path: str, interface: str, kind: str, parent: _Zone | None) -> None:
         self.path = path
         self.interface = interface
         self.kind = kind
-        self.parent = parent
-        self.domain = kind if parent is None else f"{parent}/{kind}"
+        self.parent = None if parent is None else parent.kind
+        self.above = None if parent is None else parent.path
+        self.domain = kind if parent is None else f"{parent.kind}/{kind}"
+
+    def merge_dies(self) -> None:
+        """Let the zone stand for its package."""
+        first, slash, rest = self.domain.partition("/")
+        self.domain = first.partition("-die-")[0] + slash + rest
 
 
 class RaplPowercap:
-    """All readable RAPL zones below ``sysfs`` (normally /sys)."""
+    """All readable RAPL zones below ``sysfs`` (normally /sys); ``proc`` is the root of the same machine's procfs,
+    None where it is not known."""
 
     name = SOURCE
     component = "cpu"
-    may_block = False
+    components = ("cpu", "dram")
+    may_block = True
+    patience_s = FILE_PATIENCE_S
 
-    def __init__(self, sysfs: str) -> None:
+    def __init__(self, sysfs: str, proc: str | None = None) -> None:
         self._class = os.path.join(sysfs, "class/powercap")
+        self._proc = proc
         self._files: list[CountFile] = []
 
     def open(self) -> Opened:
@@ -56,10 +79,12 @@ class RaplPowercap:
             return Opened([], [Absent("cpu", SOURCE, reason), Absent("dram", SOURCE, reason)], [])
         # MSR before MMIO and TPMI, so that the usual interface wins
         zones.sort(key=lambda zone: (zone.interface != "intel-rapl", zone.path))
+        zones, per_package = self._one_a_counter(zones)
         interfaces: dict[str, str] = {}
         refused: dict[str, Absent] = {}
         for zone in zones:
-            if interfaces.get(zone.domain, zone.interface) != zone.interface:
+            taken = interfaces.get(zone.domain)
+            if taken is not None and (per_package or taken != zone.interface):
                 continue
             opened = self._open_zone(zone)
             if isinstance(opened, Absent):
@@ -87,12 +112,27 @@ class RaplPowercap:
             file.close()
         self._files = []
 
+    def _one_a_counter(self, zones: list[_Zone]) -> tuple[list[_Zone], bool]:
+        """The zones without those that show a counter again, and whether each domain is to be taken once."""
+        if not any("-die-" in zone.kind for zone in zones) and len({_key(zone) for zone in zones}) == len(zones):
+            return zones, False
+        vendor = None if self._proc is None else cpu_vendor(self._proc)
+        if vendor is None:
+            again = _shown_again(zones)
+            return [zone for zone in zones if zone.path not in again and zone.above not in again], False
+        if vendor in COUNTS_PER_PACKAGE:
+            for zone in zones:
+                zone.merge_dies()
+            return zones, True
+        return zones, False
+
     def _zones(self) -> Iterator[_Zone]:
         names = sorted(os.listdir(self._class))
         seen: set[str] = set()
         for name in names:
             interface, _, number = name.partition(":")
-            if "rapl" not in interface or not number.isdigit():
+            # the kernel counts zones in hexadecimal
+            if "rapl" not in interface or not number or not _HEX.issuperset(number):
                 continue
             path = os.path.join(self._class, name)
             real = os.path.realpath(path)
@@ -100,18 +140,21 @@ class RaplPowercap:
             if kind is None or real in seen:
                 continue
             seen.add(real)
-            yield _Zone(path, interface, kind, None)
-            nested = [entry for entry in _listdir(path) if entry.startswith(name + ":")]
-            linked = [entry for entry in names if entry.startswith(name + ":") and entry not in nested]
-            children = [os.path.join(path, entry) for entry in nested]
-            children += [os.path.join(self._class, entry) for entry in linked]
-            for child_path in children:
-                real = os.path.realpath(child_path)
+            zone = _Zone(path, interface, kind, None)
+            yield zone
+            # the class links to the parts of a zone as well: where it does, their folder need not be looked through
+            parts = [entry for entry in names if entry.startswith(name + ":")]
+            for part in parts or [entry for entry in _listdir(path) if entry.startswith(name + ":")]:
+                child_path = os.path.join(path, part)
                 child_kind = _name_of(child_path)
+                if child_kind is None:
+                    child_path = os.path.join(self._class, part)
+                    child_kind = _name_of(child_path)
+                real = os.path.realpath(child_path)
                 if child_kind is None or real in seen:
                     continue
                 seen.add(real)
-                yield _Zone(child_path, interface, child_kind, kind)
+                yield _Zone(child_path, interface, child_kind, zone)
 
     def _open_zone(self, zone: _Zone) -> Channel | Absent:
         component, counted, boundary, max_w = _meaning(zone)
@@ -151,6 +194,45 @@ def _meaning(zone: _Zone) -> tuple[str, bool, str, int]:
     return "cpu", counted, "components", PACKAGE_MAX_W
 
 
+def _key(zone: _Zone) -> tuple[str, str]:
+    """Interface and domain, without the die."""
+    return zone.interface, zone.domain.partition("-die-")[0]
+
+
+def _shown_again(zones: Iterable[_Zone]) -> set[str]:
+    """Paths of package zones that show a counter which another zone of their package shows already.
+
+    Between two reads of that other zone the same counter shows something between the two. Of two counters that
+    are their own, of 2^32 steps each, not one pair in ten million does so. One that shows 0 may not count at all,
+    and tells nothing.
+    """
+    packages: dict[tuple[str, str], list[_Zone]] = {}
+    for zone in zones:
+        if zone.parent is None and zone.kind.startswith("package"):
+            packages.setdefault(_key(zone), []).append(zone)
+    again: set[str] = set()
+    for group in packages.values():
+        while len(group) > 1:
+            first, rest = group[0], group[1:]
+            group = []
+            for zone in rest:
+                if _reads_between(zone, first):
+                    again.add(zone.path)
+                else:
+                    group.append(zone)
+    return again
+
+
+def _reads_between(zone: _Zone, other: _Zone) -> bool:
+    """Whether the counter of ``zone`` reads as that of ``other`` does."""
+    before, value, after = _count_of(other.path), _count_of(zone.path), _count_of(other.path)
+    if not before or not value or not after:
+        return False
+    if before <= after:
+        return before <= value <= after
+    return value >= before or value <= after
+
+
 def _tell_apart(channels: list[Channel]) -> None:
     """Number domains that two zones of one interface share, in the order of their zones."""
     times: dict[str, int] = {}
@@ -169,8 +251,12 @@ def _name_of(path: str) -> str | None:
 
 
 def _range_of(path: str) -> int | None:
+    return _count_of(path, "max_energy_range_uj") or None
+
+
+def _count_of(path: str, name: str = "energy_uj") -> int | None:
     try:
-        return parse_count(read_bytes(os.path.join(path, "max_energy_range_uj"), 64)) or None
+        return parse_count(read_bytes(os.path.join(path, name), 64))
     except OSError:
         return None
 

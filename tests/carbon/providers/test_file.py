@@ -83,6 +83,17 @@ def test_csv(tmp_path: Path) -> None:
         assert series.kind == kind
 
 
+@pytest.mark.parametrize("age_s", [-600, 7200])
+def test_a_forecast_without_a_time_of_issue_is_as_old_as_its_file(tmp_path: Path, age_s: int) -> None:
+    path = put(tmp_path, b"time,intensity\n2026-11-21T08:30Z,11\n2026-11-21T09:00Z,15\n")
+    os.utime(path, (NOW.timestamp() - age_s, NOW.timestamp() - age_s))
+    provider = File(Settings("mine", "file", options=MappingProxyType({"path": str(path)})), None)
+    answer = provider.forecast(Ask("lab", "average", NOW, NOW + timedelta(hours=1), NOW), Client(time.monotonic() + 5))
+    assert answer.series.issued_at == NOW - timedelta(seconds=max(0, age_s)), "never later than now"
+    assert answer.notes == ("the file does not say when it was issued; the time of its last change is taken",)
+    assert read(path, "actual").issued_at is None
+
+
 def test_csv_with_all_columns(tmp_path: Path) -> None:
     rows = [
         " start ,end,g_per_kwh,zone,signal,kind,issued_at",
@@ -112,7 +123,8 @@ def test_later_actuals_go_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "needs columns start and g_per_kwh"),
+        (b"", "is empty"),
+        (b" \n\n", "is empty"),
         (b"a,b\n1,2\n", "needs columns start and g_per_kwh"),
         (b"start,g_per_kwh\n2026-11-21T08:30,1\n", "as a time"),
         (b"start,g_per_kwh\n2026-11-21T08:30Z,nan\n", "gave nan g/kWh"),

@@ -102,6 +102,30 @@ def test_perf_opens_only_domains_that_are_missing(tmp_path: Path, monkeypatch: p
     sensor.close()
 
 
+@pytest.mark.parametrize(
+    ("maker", "expected"),
+    [
+        ("AuthenticAMD", ["cpu:package-0", "cpu:package-1"]),
+        ("HygonGenuine", ["cpu:package-0", "cpu:package-1"]),
+        ("GenuineIntel", [f"cpu:package-{package}-die-{die}" for package in (0, 1) for die in (0, 1)]),
+    ],
+)
+def test_perf_counts_a_package_of_dies_as_its_vendor_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: str, expected: list[str]
+) -> None:
+    perf = Perf(tmp_path)
+    monkeypatch.setattr(rapl_perf, "_perf_event_open", perf.open)
+    perf_source(tmp_path, cpus="0-3")
+    proc = _proc(tmp_path, "0", 0)
+    write(tmp_path / "proc/cpuinfo", f"vendor_id\t: {maker}")
+    for cpu in range(4):
+        write(tmp_path / f"devices/system/cpu/cpu{cpu}/topology/physical_package_id", str(cpu // 2))
+        write(tmp_path / f"devices/system/cpu/cpu{cpu}/topology/die_id", str(cpu % 2))
+    sensor = RaplPerf(str(tmp_path), proc, "cpu", frozenset())
+    assert names(sensor.open().channels) == expected
+    sensor.close()
+
+
 def test_perf_without_the_event_opens_nothing(tmp_path: Path) -> None:
     opened = RaplPerf(str(tmp_path), "/nowhere", "cpu", frozenset()).open()
     assert opened.absent[0].reason.startswith("no such file: ")

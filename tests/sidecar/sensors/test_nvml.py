@@ -48,6 +48,8 @@ def probe(environ: Mapping[str, str], *cases: tuple[Mapping[str, str], bool]) ->
         ({"CUDA_VISIBLE_DEVICES": ""}, False, []),
         ({"CUDA_VISIBLE_DEVICES": "NoDevFiles", "SLURM_JOB_GPUS": "0"}, True, []),
         ({"CUDA_VISIBLE_DEVICES": "1,1"}, True, ["1"]),
+        ({"CUDA_VISIBLE_DEVICES": "1,\u00b2,0"}, True, ["1"]),
+        ({"CUDA_VISIBLE_DEVICES": "9" * 5000}, True, []),
         ({"SLURM_STEP_GPUS": "3", "SLURM_JOB_GPUS": "2,3"}, True, ["3"]),
         ({"SLURM_JOB_GPUS": "2,3"}, True, ["2", "3"]),
         ({}, True, []),
@@ -91,6 +93,28 @@ def test_slurm_lists_number_the_whole_node(make_nvml: Callable[..., FakeNvml]) -
     case = ({"SLURM_JOB_GPUS": "2,3"}, True)
     assert probe(make_nvml(devices=4).environ(), case)[0]["gpus"] == [2, 3]
     assert probe(make_nvml(devices=2).environ(), case)[0]["gpus"] == [0, 1]
+
+
+def test_index_counts_as_cuda_does(make_nvml: Callable[..., FakeNvml]) -> None:
+    """CUDA's own order is known only where all devices are alike, or all are named."""
+    nvml = make_nvml(devices=3, other=0)
+    by_pci = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    found = probe(
+        nvml.environ(),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, False),
+        ({"CUDA_VISIBLE_DEVICES": "1", **by_pci}, False),
+        ({"CUDA_VISIBLE_DEVICES": "2,0,1"}, False),
+        ({"CUDA_VISIBLE_DEVICES": nvml.uuid(2)}, False),
+        ({"CUDA_VISIBLE_DEVICES": "1", "SLURM_JOB_GPUS": "2"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "0", "SLURM_JOB_GPUS": "1,2,3", "SLURM_STEP_GPUS": "1"}, True),
+        ({"SLURM_JOB_GPUS": "0"}, True),
+    )
+    assert [case["gpus"] for case in found] == [[], [1], [2, 0, 1], [2], [2], [1], [0]]
+    (said,) = found[0]["absent"]
+    assert said.startswith("CUDA_VISIBLE_DEVICES=1, GPUs of several models, and CUDA_DEVICE_ORDER is not PCI_BUS_ID")
+    assert found[0]["channels"] == []
+    assert all(case["absent"] == [] for case in found[1:])
+    assert probe(make_nvml(devices=3).environ(), ({"CUDA_VISIBLE_DEVICES": "1"}, False))[0]["gpus"] == [1]
 
 
 def test_no_gpu_loads_nothing(make_nvml: Callable[..., FakeNvml]) -> None:

@@ -77,6 +77,102 @@ def test_several_dies_and_amd(tmp_path: Path) -> None:
     sensor.close()
 
 
+def dies(tmp_path: Path, count: int, names: str = "package-{package}-die-{die}", **settings: int) -> FakeRapl:
+    """Two packages of ``count`` zones each that show the same, with a core zone each."""
+    zones = []
+    for number in range(2 * count):
+        package, die = divmod(number, count)
+        start_uj = settings.get("start_uj", 5_000_000) * (package + 1)
+        name = names.format(package=package, die=die)
+        zones.append(Zone(f"intel-rapl:{number:x}", name, 150 + 150 * package, AMD_RANGE_UJ, start_uj=start_uj))
+        zones.append(Zone(f"intel-rapl:{number:x}:0", "core", 10 + number, AMD_RANGE_UJ, start_uj=number))
+    return build(tmp_path / "sys", zones)
+
+
+def vendor(tmp_path: Path, name: str) -> str:
+    """A procfs of a machine of that vendor."""
+    proc = tmp_path / "proc"
+    proc.mkdir(exist_ok=True)
+    (proc / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {name}\nmodel name\t: X\n")
+    return str(proc)
+
+
+@pytest.mark.parametrize("maker", ["AuthenticAMD", "HygonGenuine"])
+@pytest.mark.parametrize("start_uj", [0, 5_000_000])
+@pytest.mark.parametrize("names", ["package-{package}-die-{die}", "package-{package}"])
+def test_one_counter_shown_for_each_die_counts_once(tmp_path: Path, maker: str, start_uj: int, names: str) -> None:
+    """Linux 6.10 and 6.11 on AMD, 16 zones with hexadecimal numbers."""
+    tree = dies(tmp_path, 8, names, start_uj=start_uj)
+    sensor = RaplPowercap(str(tree.sysfs), vendor(tmp_path, maker))
+    opened = sensor.open()
+    assert table(opened) == [
+        ("cpu", "package-0", True),
+        ("cpu", "package-0/core", False),
+        ("cpu", "package-1", True),
+        ("cpu", "package-1/core", False),
+    ]
+    tree.show(10**9)
+    assert sensor.read()[::2] == [tree.zones[0].count_uj(10**9), tree.zones[16].count_uj(10**9)]
+    sensor.close()
+
+
+def test_denied_dies_are_one_absent_package(tmp_path: Path) -> None:
+    """So that what another source gives for the package leaves nothing missing."""
+    tree = dies(tmp_path, 2)
+    for zone in tree.zones:
+        (zone.path / "energy_uj").unlink()
+    opened = RaplPowercap(str(tree.sysfs), vendor(tmp_path, "AuthenticAMD")).open()
+    assert [entry.domain for entry in opened.absent if entry.component == "cpu" and entry.domain] == [
+        "package-0",
+        "package-1",
+    ]
+    write_count(tree.zones[2].path / "energy_uj", 5)
+    sensor = RaplPowercap(str(tree.sysfs), vendor(tmp_path, "AuthenticAMD"))
+    opened = sensor.open()
+    assert table(opened) == [("cpu", "package-0", True)]
+    assert [entry.domain for entry in opened.absent if entry.component == "cpu" and entry.domain] == ["package-1"]
+    sensor.close()
+
+
+def test_alike_is_one_counter_where_the_vendor_is_unknown(tmp_path: Path) -> None:
+    tree = dies(tmp_path, 8)
+    sensor, opened = open_tree(tree.sysfs)
+    assert [channel.domain for channel in opened.channels if channel.counted] == ["package-0-die-0", "package-1-die-0"]
+    assert len(opened.channels) == 4
+    sensor.close()
+
+
+@pytest.mark.parametrize("maker", ["GenuineIntel", None])
+def test_dies_with_a_counter_each_are_summed(tmp_path: Path, maker: str | None) -> None:
+    """Cascade Lake-AP: two dies a package, each with its own counters and memory."""
+    zones = []
+    for number in range(4):
+        package, die = divmod(number, 2)
+        name = f"package-{package}-die-{die}"
+        zones += [
+            Zone(f"intel-rapl:{number}", name, 100, start_uj=10**9 * (number + 1)),
+            Zone(f"intel-rapl:{number}:0", "dram", 10, start_uj=10**9 * (number + 1)),
+        ]
+    tree = build(tmp_path / "sys", zones)
+    sensor = RaplPowercap(str(tree.sysfs), None if maker is None else vendor(tmp_path, maker))
+    opened = sensor.open()
+    assert [channel.domain for channel in opened.channels if channel.component == "cpu"] == [
+        "package-0-die-0",
+        "package-0-die-1",
+        "package-1-die-0",
+        "package-1-die-1",
+    ]
+    assert len(opened.channels) == 8
+    sensor.close()
+
+
+def test_intel_dies_that_happen_to_read_alike_are_summed(tmp_path: Path) -> None:
+    tree = dies(tmp_path, 2)
+    sensor = RaplPowercap(str(tree.sysfs), vendor(tmp_path, "GenuineIntel"))
+    assert sum(channel.counted for channel in sensor.open().channels) == 4
+    sensor.close()
+
+
 def test_mmio_duplicate_counts_once(tmp_path: Path) -> None:
     tree = build(
         tmp_path,

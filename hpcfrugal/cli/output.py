@@ -1,0 +1,82 @@
+"""Writing a result to the file that the user named."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+
+from hpcfrugal.errors import SetupError
+
+
+def can_be_written(path: Path) -> bool:
+    """Whether ``write_result`` should be able to; nothing is made for it."""
+    if path.exists():
+        return os.access(path, os.W_OK)
+    return os.access(Path(os.path.realpath(path)).parent, os.W_OK | os.X_OK)
+
+
+def write_result(path: Path, text: str) -> None:
+    """Write ``text`` and a line break to ``path``; links are followed.
+
+    A file is replaced in one step and keeps its mode, so that who reads it meanwhile sees the old or the new one.
+    What is no regular file (a pipe, a device), or what this program prints to anyway (/dev/stdout), is written to as
+    it is. Raises SetupError, which names ``path``.
+    """
+    data = f"{text}\n".encode(errors="surrogateescape")
+    try:
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            found = None
+        if found is not None and (descriptor := _printed_to(found)) is not None:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(data)
+        elif found is not None and not stat.S_ISREG(found.st_mode):
+            with open(path, "wb") as file:
+                file.write(data)
+        else:
+            _replace(Path(os.path.realpath(path)), data, None if found is None else stat.S_IMODE(found.st_mode))
+    except BrokenPipeError:
+        raise SetupError(f"{path} cannot be written: nobody reads it any more") from None
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _printed_to(found: os.stat_result) -> int | None:
+    """The descriptor of standard output or error where it is this file."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            descriptor = stream.fileno()
+            if os.path.samestat(found, os.fstat(descriptor)):
+                stream.flush()
+                return descriptor
+        except (AttributeError, OSError, ValueError):
+            continue  # closed, or none of the system's
+    return None
+
+
+def _replace(target: Path, data: bytes, mode: int | None) -> None:
+    if mode is not None and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except PermissionError:
+        if mode is None:
+            raise
+        # The file is ours to write, its directory is not.
+        target.write_bytes(data)
+        return
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+        part.replace(target)
+    except BaseException:
+        part.unlink()
+        raise

@@ -1,0 +1,96 @@
+"""The systemd unit of `hpcfrugal queue run`: how this very program is started, with no more rights than it needs.
+
+It needs root's number, by which Slurm knows it (munge tells it from the socket), the network and Unix sockets, and two
+folders of its own; no capability, no device, no home (systemd.exec(5)).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+
+_HOMES = ("/home", "/root", "/run/user")
+_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
+_COMMANDS = ("squeue", "scontrol", "sbatch", "sacct")
+
+_UNIT = """\
+# /etc/systemd/system/hpcfrugal-queue.service
+[Unit]
+Description=Plans the low-carbon queues of Slurm anew as forecasts change
+After=network-online.target slurmctld.service
+Wants=network-online.target
+
+[Service]
+ExecStart={program} queue run --every 5m
+Restart=on-failure
+RestartSec=30
+{environment}
+# Its settings are those of /etc/hpcfrugal; what it keeps is in /var/lib/hpcfrugal and /var/cache/hpcfrugal.
+Environment=XDG_CONFIG_HOME=/etc XDG_DATA_HOME=/var/lib XDG_CACHE_HOME=/var/cache
+StateDirectory=hpcfrugal
+CacheDirectory=hpcfrugal
+UMask=0077
+ProtectSystem=strict
+ProtectHome={protect_home}
+PrivateTmp=yes
+PrivateDevices=yes
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+KeyringMode=private
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def unit(environ: Mapping[str, str] = os.environ) -> str:
+    """The text of the unit for the program as it was started just now, with the Slurm that it finds."""
+    search = environ.get("PATH", os.defpath)
+    found = (shutil.which(name, path=search) for name in _COMMANDS)
+    folders = dict.fromkeys([*(os.path.dirname(os.path.abspath(path)) for path in found if path), *_PATH])
+    variables = [f"PATH={':'.join(folders)}"]
+    if environ.get("SLURM_CONF"):
+        variables.append(f"SLURM_CONF={environ['SLURM_CONF']}")
+    command = _program()
+    lies_in = (*map(os.path.realpath, command[:1]), os.path.abspath(command[0]), sys.prefix, sys.base_prefix)
+    # A program that lies in somebody's home has to be read there.
+    in_home = any(path == home or path.startswith(home + "/") for path in lies_in for home in _HOMES)
+    return _UNIT.format(
+        program=" ".join(_quoted(word).replace("$", "$$") for word in command),
+        environment="\n".join(f"Environment={_quoted(variable)}" for variable in variables),
+        protect_home="read-only" if in_home else "yes",
+    )
+
+
+def _program() -> Sequence[str]:
+    """The words that start this program again: `python -m hpcfrugal` names a file that nobody can execute."""
+    path = os.path.abspath(sys.argv[0])
+    if os.path.basename(path) == "__main__.py" or not os.access(path, os.X_OK):
+        return sys.executable, "-m", "hpcfrugal"
+    return (path,)
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd reads it back (systemd.syntax(7), "Quoting"; systemd.unit(5), "Specifiers")."""
+    word = word.replace("%", "%%")
+    if word and not any(letter in word for letter in " \t\"'\\;"):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'

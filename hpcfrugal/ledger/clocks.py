@@ -1,0 +1,55 @@
+"""Clocks of nodes that do not agree with Slurm's: when a job drew its energy is then not known to be right.
+
+A sampler lives no longer than its job. Where it says that it began well before Slurm started the job, or ended well
+after, one of the two clocks is wrong. Nothing is shifted: which of them it is nobody can tell, and energy and elapsed
+time do not depend on it. Days, and the grid's intensity at the time, do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+TOLERANCE_NS = 300 * 10**9
+"""What is less may be Slurm's: it notes the end of a job before it has waited (``KillWait``) for its processes."""
+
+_NS_PER_S = 10**9
+
+_QUERY = """
+SELECT segments.run_id, segments.job_id, segments.restart, segments.node,
+    min(segments.started_wall_ns) - jobs.started_wall_ns AS early_ns,
+    max(segments.ended_wall_ns) - jobs.ended_wall_ns AS late_ns
+FROM segments JOIN jobs USING (run_id, job_id, restart)
+WHERE jobs.elapsed_source = 'slurm'
+GROUP BY segments.run_id, segments.job_id, segments.restart, segments.node
+HAVING early_ns < -:tolerance OR late_ns > :tolerance
+ORDER BY segments.run_id, segments.job_id, segments.restart, segments.node
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Skew:
+    """A job on a node by whose clock it ran at another time than Slurm says: ``skew_ns`` later, earlier where it is
+    negative."""
+
+    run_id: str
+    job_id: str
+    restart: int
+    node: str
+    skew_ns: int
+
+    def __str__(self) -> str:
+        seconds = abs(self.skew_ns) // _NS_PER_S
+        days, rest = divmod(seconds, 86_400)
+        span = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+        span = f"{days} d {span}" if days else span
+        way = "behind" if self.skew_ns < 0 else "ahead of"
+        return f"job {self.job_id} on {self.node}: the node's clock was {span} {way} Slurm's, or more"
+
+
+def skews(connection: sqlite3.Connection) -> Iterator[Skew]:
+    """Every job and node of which the clocks disagree, in the order of their keys."""
+    for row in connection.execute(_QUERY, {"tolerance": TOLERANCE_NS}):
+        by_ns = row["early_ns"] if row["early_ns"] < -TOLERANCE_NS else row["late_ns"]
+        yield Skew(row["run_id"], row["job_id"], row["restart"], row["node"], by_ns)

@@ -1,0 +1,233 @@
+"""What one file says, forged or not, harms no other: it counts or is refused, and a sync goes on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_spool import GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
+
+from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.footprints import pieces_of
+from hpcfrugal.ledger.queries import JobFilter, JobRow, energy_by_day, exact_sum, find_jobs, summed
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import check, dump, rebuild, sync
+
+HUGE = 2**62
+DAY_S = 86_400
+
+
+def jobs(spool: FakeSpool) -> dict[str, JobRow]:
+    with open_ledger(spool.ledger) as connection:
+        return {job.job_id: job for job in find_jobs(connection, JobFilter())}
+
+
+def energy_uj(job: JobRow) -> int | None:
+    known = [channel.energy_uj for channel in job.channels if channel.counted and channel.energy_uj is not None]
+    return sum(known) if known else None
+
+
+def problems(spool: FakeSpool) -> list[str]:
+    return [problem.partition("/")[2] for problem in check(spool.root, spool.ledger, compare=False).problems]
+
+
+def many_failed_reads(run: FakeRun) -> list[dict[str, Any]]:
+    return [run.header("18"), run.record(10, [1, 1], errors=[HUGE, 0])] * 2
+
+
+def many_resets(run: FakeRun) -> list[dict[str, Any]]:
+    return [run.header("18"), run.record(10, [1, 1], resets=[HUGE, 0], gaps=[0, HUGE])] * 2
+
+
+def much_cpu_time(run: FakeRun) -> list[dict[str, Any]]:
+    return [run.header("18", channels=[], exclusive=False), run.record(10, [], job_cpu_us=HUGE)]
+
+
+def busy_for_longer_than_there_is_time(run: FakeRun) -> list[dict[str, Any]]:
+    return [run.header("18", channels=[]), run.record(10, [], node_busy_us=HUGE)]
+
+
+def energy_of_three_lives(run: FakeRun) -> list[dict[str, Any]]:
+    last = run.record(399 * DAY_S, [HUGE, 0], job_cpu_us=None, node_busy_us=None)
+    return [run.header("18"), run.record(0, [0, 0]), last] * 3
+
+
+def many_lives_at_one_time(run: FakeRun) -> list[dict[str, Any]]:
+    return [run.header("18"), run.record(0, [0, 0]), run.record(399 * DAY_S, [1, 1])] * 134
+
+
+def much_memory(run: FakeRun) -> list[dict[str, Any]]:
+    return [run.header("18", channels=[], memory_alloc_b=HUGE, memory_node_b=HUGE), run.record(60, [], memory_b=HUGE)]
+
+
+FORGED = [
+    many_failed_reads, many_resets, much_cpu_time, busy_for_longer_than_there_is_time, energy_of_three_lives,
+    many_lives_at_one_time, much_memory,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_number_that_cannot_be_costs_its_own_file_and_no_other(spool: FakeSpool, forged: Any) -> None:
+    run = spool.run("18")
+    run.samples(forged(run), "18")
+    run.end(job_id="18")
+    spool.whole_run("17")
+    result = sync(spool.root, spool.ledger)
+    assert (result.skipped, result.problem_files) == ((), 1)
+    found = jobs(spool)
+    assert energy_uj(found["17"]) == 6_600_000_000
+    # A machine of 8 CPUs, 64 GB and two channels: no kilowatt.
+    assert (energy_uj(found["18"]) or 0) < 1000 * 60 * 10**6
+    assert problems(spool)[0].startswith("18.0.n1.jsonl: ")
+    before = dump(spool.ledger)
+    assert sync(spool.root, spool.ledger).runs_changed == 0
+    rebuild(spool.root, spool.ledger)
+    assert (dump(spool.ledger), check(spool.root, spool.ledger).differences) == (before, ())
+
+
+def test_a_file_that_is_refused_leaves_no_row_of_what_it_said_before(spool: FakeSpool) -> None:
+    run = spool.whole_run("18")
+    sync(spool.root, spool.ledger)
+    run.samples(energy_of_three_lives(run), "18")
+    sync(spool.root, spool.ledger)
+    (job,) = jobs(spool).values()
+    assert (job.channels, job.segments) == ((), ())
+    assert problems(spool) == ["18.0.n1.jsonl: says more of cpu/package-0/rapl-powercap than there can be"]
+    grown = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == grown
+
+
+def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = spool.whole_run("18"), spool.whole_run("17")
+    real = engine.ingest
+
+    def fail(connection: sqlite3.Connection, run: Any) -> int:
+        files = real(connection, run)
+        if run.run_id == bad.run_id:
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
+        return files
+
+    monkeypatch.setattr(engine, "ingest", fail)
+    result = sync(spool.root, spool.ledger)
+    assert result.skipped == (f"{bad.run_dir.path}: holds a number too large",)
+    assert [job.run_id for job in jobs(spool).values()] == [good.run_id]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"channels": [{**PSYS, "domain": "meter:x"}, PACKAGE]},
+        {"absent": [{"component": "node", "source": "meter:x", "reason": "no"}]},
+    ],
+)
+def test_a_sampler_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes: dict[str, Any]) -> None:
+    run = spool.whole_run()
+    run.samples([run.header(**changes), *run.records([200, 100][: len(changes.get("channels", "ab"))], 50)])
+    for _ in range(2):
+        sync(spool.root, spool.ledger)
+        assert problems(spool) == [
+            "17.0.n1.jsonl: says something that only a meter's file may, beginning with 'meter:'"
+        ]
+        assert jobs(spool)["17"].channels == ()
+        run.samples([run.record(60, [12 * 10**9, 6 * 10**9])], mode="a")
+    run.samples([run.header(), *run.records([100, 10], 60)])
+    sync(spool.root, spool.ledger)
+    assert energy_uj(jobs(spool)["17"]) == 6_600_000_000
+    assert check(spool.root, spool.ledger).differences == ()
+
+
+def test_sums_of_what_is_accepted_pass_no_bound(spool: FakeSpool) -> None:
+    run = spool.run()
+    gpus = [{**GPU, "domain": f"gpu-{number}", "gpu_uuid": f"GPU-{number}"} for number in range(12)]
+    # In an hour that ends with the day: all of it lies on one.
+    each_uj = 10**7 * 3600 * 10**6
+    lives = [run.header(channels=gpus), run.record(0, [0] * 12), run.record(3600, [each_uj] * 12)] * 100
+    run.samples(lives)
+    sync(spool.root, spool.ledger)
+    assert 1200 * each_uj > 2**63
+    with open_ledger(spool.ledger) as connection:
+        found = find_jobs(connection, JobFilter())
+        days = [row for row in energy_by_day(connection, found) if row.component == "gpu"]
+        pieces = [piece for piece in pieces_of(connection, found[0]) if piece.component == "gpu"]
+    assert problems(spool) == []
+    assert [(row.energy_uj, row.measured_ns) for row in days] == [(1200 * each_uj, 1200 * 3600 * SECOND)]
+    assert sum(piece.energy_uj for piece in pieces) == 1200 * each_uj
+
+
+def test_an_exact_sum_is_one() -> None:
+    values = [2**62, 2**62, 2**62 - 1, 0, 7, -5, -(2**62)]
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (v INTEGER)")
+    connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
+    assert summed(*connection.execute(f"SELECT {exact_sum('v', 'v')} FROM t").fetchone()) == sum(values)
+    connection.close()
+
+
+def rows_of_energy(ledger: Path) -> int:
+    with open_ledger(ledger) as connection:
+        return int(connection.execute("SELECT count(*) FROM energy").fetchone()[0])
+
+
+def test_a_small_file_does_not_fill_the_ledger(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines: list[dict[str, Any]] = []
+    for life in range(8):
+        header = run.header(wall_ns=START_NS + life * 400 * DAY_S * SECOND)
+        lines += [header, run.record(0, [0, 0]), run.record(399 * DAY_S, [10**9, 0])]
+    size = run.samples(lines).stat().st_size
+    started = time.process_time()
+    sync(spool.root, spool.ledger)
+    assert time.process_time() - started < 2
+    assert rows_of_energy(spool.ledger) < 8 * 2 * 300 < size
+    many = [{"index": number, "uuid": f"GPU-{number}", "name": None} for number in range(500)]
+    run.samples([run.header(gpus=many), run.record(0, [0, 0]), run.record(399 * DAY_S, [10**9, 0])])
+    sync(spool.root, spool.ledger)
+    assert problems(spool) == [
+        "17.0.n1.jsonl: says too little of too much time: its records are too far apart",
+    ]
+    assert rows_of_energy(spool.ledger) == 0
+
+
+def test_a_job_that_slept_for_long_keeps_all_of_its_energy(spool: FakeSpool) -> None:
+    run = spool.run()
+    gpus = [{**GPU, "domain": f"gpu-{number}", "gpu_uuid": f"GPU-{number}"} for number in range(20)]
+    held = [{"index": number, "uuid": f"GPU-{number}", "name": "A100"} for number in range(20)]
+    sleep_s = 60 * DAY_S
+    lines = [run.record(at_s, [100 * 10**6 * at_s] * 20) for at_s in (0, 10, 10 + sleep_s, 20 + sleep_s)]
+    run.samples([run.header(channels=gpus, gpus=held), *lines])
+    sync(spool.root, spool.ledger)
+    (job,) = jobs(spool).values()
+    assert sum(channel.energy_uj or 0 for channel in job.channels if channel.component == "gpu") == (
+        20 * 100 * 10**6 * (20 + sleep_s)
+    )
+    assert problems(spool) == []
+
+
+def test_one_node_has_one_name(spool: FakeSpool) -> None:
+    run = spool.whole_run()
+    path = run.run_dir.samples("17", 0, "n1")
+    other = path.with_name("17.0.%6E1.jsonl")
+    other.write_text(path.read_text().replace("6000000000", "9000000000"))
+    for name in ("17.0.%6E1.m.meter", os.fsdecode(b"17.0.n\xff.jsonl"), "17.0.n%FF.jsonl", "17.0.n%2f.jsonl"):
+        path.with_name(name).write_text(path.read_text())
+    for touched in (other, path, other):
+        os.utime(touched, ns=(1, time.time_ns()))
+        sync(spool.root, spool.ledger)
+        assert energy_uj(jobs(spool)["17"]) == 6_600_000_000
+    assert sorted(problems(spool)) == sorted(
+        [
+            *(
+                f"{name}: its name is not one of the spool"
+                for name in ("17.0.%6E1.jsonl", "17.0.%6E1.m.meter", "17.0.n%2f.jsonl", "17.0.n?.jsonl")
+            ),
+            "17.0.n%FF.jsonl: the name of its node is not UTF-8",
+        ]
+    )
+    assert check(spool.root, spool.ledger).differences == ()

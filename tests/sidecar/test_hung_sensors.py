@@ -1,0 +1,200 @@
+"""Files of the kernel that do not answer: the other channels go on, nothing counts twice, and the end comes in time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_meters import FakeCray
+from fake_rapl import FakeRapl, two_sockets
+from sidecar_process import SidecarProcess
+
+from hpcfrugal.sidecar.ladder import Ladder, Rung
+from hpcfrugal.sidecar.loop import READ_WAIT_S
+from hpcfrugal.sidecar.sensors.base import FILE_PATIENCE_S, Absent, Channel, Opened
+from hpcfrugal.sidecar.sensors.pm_counters import PmCounters
+from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
+from hpcfrugal.sidecar.sources import Place, best, lesser
+from hpcfrugal.sidecar.worker import boottime_ns
+
+WATTS = {"energy": 900, "cpu_energy": 200, "memory_energy": 50}
+
+
+class Gate:
+    """Holds up whoever passes while it is shut."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+
+    def shut(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def __call__(self) -> None:
+        assert self._open.wait(30)
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+def hang(monkeypatch: pytest.MonkeyPatch, sensor: type, call: str, gate: Gate) -> None:
+    """Let ``call`` of a sensor wait at the gate."""
+    real = getattr(sensor, call)
+
+    def held(self: object) -> object:
+        gate()
+        return real(self)
+
+    monkeypatch.setattr(sensor, call, held)
+
+
+def counted(ladder: Ladder) -> list[str]:
+    channels = [entry.channel for entry in ladder.entries]
+    return sorted(f"{channel.component} {channel.source}" for channel in channels if channel.counted)
+
+
+def test_every_source_of_the_machine_may_hang(tmp_path: Path) -> None:
+    two_sockets(tmp_path)
+    FakeCray(tmp_path, WATTS)
+    place = Place(str(tmp_path), str(tmp_path), {}, lambda: 0, in_slurm=False)
+    made = best(place) + [sensor for rung in lesser(place) if (sensor := rung.make(frozenset())) is not None]
+    assert {sensor.name for sensor in made} >= {"rapl-powercap", "rapl-perf", "pm-counters", "nvml-energy"}
+    assert all(sensor.may_block for sensor in made)
+
+
+@pytest.mark.parametrize("hung", [RaplPowercap, PmCounters])
+def test_hung_read_costs_only_its_own_channels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate, hung: type
+) -> None:
+    tree = two_sockets(tmp_path)
+    cray = FakeCray(tmp_path, WATTS)
+    hang(monkeypatch, hung, "read", gate)
+    place = Place(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
+    ladder = Ladder(best(place), lesser(place)[-2:], boottime_ns, lambda: False)
+    sources = [entry.channel.source for entry in ladder.entries]
+    assert set(sources) == {"rapl-powercap", "pm-counters"}
+    try:
+        ladder.sample(READ_WAIT_S)
+        gate.shut()
+        took_s = []
+        for second in (1, 2, 3):
+            tree.show(second * 10**9)
+            cray.show(second * 10**9)
+            begun_s = time.monotonic()
+            ladder.sample(READ_WAIT_S)
+            took_s.append(time.monotonic() - begun_s)
+        # waited for once, and not again while it hangs
+        assert FILE_PATIENCE_S <= took_s[0] < FILE_PATIENCE_S + 0.5
+        assert max(took_s[1:]) < FILE_PATIENCE_S / 2
+        for entry, source in zip(ladder.entries, sources, strict=True):
+            assert entry.failures == (3 if source == hung.name else 0), entry.channel.domain
+        gate.open()
+        time.sleep(0.1)
+        for second in (4, 5):
+            tree.show(second * 10**9)
+            cray.show(second * 10**9)
+            ladder.sample(READ_WAIT_S)
+        assert [entry.failures for entry in ladder.entries] == [0] * len(sources)
+    finally:
+        gate.open()
+
+
+def test_late_powercap_keeps_lesser_sources_of_all_its_components_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    two_sockets(tmp_path)
+    FakeCray(tmp_path, WATTS)
+    hang(monkeypatch, RaplPowercap, "open", gate)
+    gate.shut()
+    try:
+        place = Place(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
+        ladder = Ladder(best(place), lesser(place), boottime_ns, lambda: False)
+        assert counted(ladder) == ["node pm-counters"]
+        said = {entry.component: entry.reason for entry in ladder.absent if entry.source == "rapl-powercap"}
+        assert said == dict.fromkeys(("cpu", "dram"), "no answer within 1 s")
+    finally:
+        gate.open()
+    _until(ladder.has_news)
+    ladder.take_in()
+    assert counted(ladder) == ["cpu rapl-powercap"] * 2 + ["dram rapl-powercap"] * 2 + ["node pm-counters"]
+
+
+def test_late_rung_takes_the_place_of_what_it_contains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate
+) -> None:
+    """One package of two is denied and the counter of both comes late: from then on it alone counts."""
+    tree = two_sockets(tmp_path)
+    (tree.zone("package-1").path / "energy_uj").write_text("?")
+    FakeCray(tmp_path, WATTS)
+    hang(monkeypatch, PmCounters, "open", gate)
+    gate.shut()
+    try:
+        place = Place(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
+        ladder = Ladder(best(place), lesser(place), boottime_ns, lambda: False)
+        assert counted(ladder) == ["cpu rapl-powercap", "dram rapl-powercap", "dram rapl-powercap"]
+    finally:
+        gate.open()
+    _until(ladder.has_news)
+    time.sleep(0.1)
+    ladder.take_in()
+    assert counted(ladder) == ["cpu pm-counters", "dram rapl-powercap", "dram rapl-powercap", "node pm-counters"]
+
+
+class Fake:
+    """A source of one domain, in a thread or not."""
+
+    def __init__(self, name: str, *, may_block: bool) -> None:
+        self.name = name
+        self.component = "cpu"
+        self.may_block = may_block
+
+    def open(self) -> Opened:
+        channel = Channel("cpu", self.name, self.name, max_w=1000, detail=self.name)
+        return Opened([channel], [Absent("gpu", self.name, "none")], [])
+
+    def read(self) -> list[int | None]:
+        return [1]
+
+    def close(self) -> None:
+        return None
+
+
+def test_channels_stand_in_the_order_of_their_sources() -> None:
+    blocks = [True, False, True, False]
+    fakes = [Fake(f"s{index}", may_block=may_block) for index, may_block in enumerate(blocks)]
+    rungs: list[Rung] = []
+    ladder = Ladder(fakes, rungs, boottime_ns, lambda: False)
+    assert [entry.channel.source for entry in ladder.entries] == ["s0", "s1", "s2", "s3"]
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def test_job_ends_in_time_while_a_file_does_not_open(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:
+    """A package's counter that never answers: there is a record of what is left, and the end."""
+    path = rapl.zone("package-0").path / "energy_uj"
+    path.unlink()
+    os.mkfifo(path)
+    FakeCray(rapl.sysfs, {"energy": 900})
+    with SidecarProcess(zipapp, run_dir, rapl.sysfs) as it:
+        it.wait_for_records(2)
+        code, took_s, _ = it.stop()
+        lines = it.lines()
+    assert code == 0
+    assert took_s < 2
+    assert [channel["source"] for channel in lines[0]["channels"]] == ["pm-counters"]
+    assert "no answer within 1 s" in [entry["reason"] for entry in lines[0]["absent"]]
+    assert lines[-1]["kind"] == "end"
