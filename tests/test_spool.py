@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import stat
 import sys
 from datetime import UTC, datetime, timedelta, timezone
@@ -21,6 +20,7 @@ if FAKES not in sys.path:
 
 from fake_spool import BOOT_NS, PACKAGE, START, START_NS, FakeSpool  # noqa: E402
 
+from hpcfrugal.sidecar.pace import FILE_LIMIT_B  # noqa: E402
 from hpcfrugal.spool import (  # noqa: E402
     JobKey,
     ParsedName,
@@ -36,7 +36,7 @@ from hpcfrugal.spool import (  # noqa: E402
 )
 from hpcfrugal.spool.documents import read_end, read_run, read_slurm, read_submitted  # noqa: E402
 from hpcfrugal.spool.reading import MAX_DOCUMENT_BYTES, Refused  # noqa: E402
-from hpcfrugal.spool.samples import SampleFile, read_samples  # noqa: E402
+from hpcfrugal.spool.samples import MAX_FILE_BYTES, SampleFile, read_samples  # noqa: E402
 from hpcfrugal.user import owner_name, user_name  # noqa: E402
 
 JOB = JobKey("17", 0)
@@ -274,15 +274,6 @@ def test_a_run_is_its_owners_whatever_it_says(
     assert (document.user, found) == (user_name(), problems)
 
 
-def test_the_name_of_an_owner_that_the_system_does_not_know() -> None:
-    nobody = max(entry.pw_uid for entry in pwd.getpwall() if entry.pw_uid < 2**31) + 12345
-    assert owner_name(nobody, "carol-who-is-not-here") == "carol-who-is-not-here"
-    assert owner_name(nobody, "root") == str(nobody)
-    assert owner_name(nobody, "a\0b") == "a\0b"
-    assert owner_name(nobody, None) is None
-    assert owner_name(0, "carol-who-is-not-here") == pwd.getpwuid(0).pw_name
-
-
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -481,3 +472,14 @@ def test_a_month_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="belongs to somebody else"):
         RunDir.create(tmp_path, new_run_id(when, "x"), when)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_sample_file_larger_than_any_sampler_writes_is_refused_unread(spool: FakeSpool) -> None:
+    run = spool.run()
+    path = run.samples([run.header(), *run.records([100, 10], 60)])
+    os.truncate(path, MAX_FILE_BYTES)
+    assert len(read_samples(path, UID, JOB).segments[0].records) == 7
+    os.truncate(path, MAX_FILE_BYTES + 1)
+    with pytest.raises(Refused, match=f"larger than {MAX_FILE_BYTES} bytes"):
+        read_samples(path, UID, JOB)
+    assert MAX_FILE_BYTES > FILE_LIMIT_B

@@ -218,11 +218,15 @@ class FakeRun:
 
 
 class FakeSpool:
-    """A spool root in which runs are made, and the path of a ledger beside it."""
+    """A spool root in which runs are made, and the path of a ledger beside it.
+
+    ``user`` is who runs say that they are of. What another process reads of them is of who the system says.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "spool"
         self.ledger = folder / "data" / "ledger.db"
+        self.user = "alice"
         self._count = 0
 
     def run(self, job_id: str | None = "17", **changes: Any) -> FakeRun:
@@ -230,7 +234,7 @@ class FakeSpool:
         self._count += 1
         run_dir = RunDir.create(self.root, new_run_id(START, str(self._count)), START)
         run = FakeRun(run_dir, run_dir.path.stat().st_uid)
-        run.document(**changes)
+        run.document(**{"user": self.user, **changes})
         if job_id is not None:
             run.submitted(job_id)
         return run

@@ -24,6 +24,7 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
 from hpcfrugal.spool import ParsedName, RunDir
 from hpcfrugal.spool.use import USE_FIELDS
+from hpcfrugal.user import user_name
 
 
 def jobs(spool: FakeSpool, *ids: str) -> list[JobRow]:
@@ -142,6 +143,7 @@ def test_rebuild_gives_the_same_content_and_one_file(spool: FakeSpool) -> None:
 
 
 def test_two_syncs_at_once_and_a_rebuild_agree(spool: FakeSpool) -> None:
+    spool.user = user_name()
     for number in range(30):
         spool.whole_run(str(100 + number))
     code = (
@@ -162,6 +164,7 @@ def test_two_syncs_at_once_and_a_rebuild_agree(spool: FakeSpool) -> None:
 
 
 def test_two_syncs_at_once_without_a_lock_file_agree(spool: FakeSpool) -> None:
+    spool.user = user_name()
     for number in range(30):
         spool.whole_run(str(100 + number))
     code = (
@@ -182,6 +185,7 @@ def test_two_syncs_at_once_without_a_lock_file_agree(spool: FakeSpool) -> None:
 
 
 def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
+    spool.user = user_name()
     for number in range(70):
         spool.whole_run(str(100 + number))
     code = (

@@ -20,6 +20,7 @@ from program import Result, call_program
 
 from hpcfrugal.backends import slurm_cli, states
 from hpcfrugal.errors import SetupError
+from hpcfrugal.user import user_name
 
 HOSTILE = "[red]a[/] \x1b]0;owned\x07\x1b[2J\n'; DROP TABLE jobs; --\u202e" + "x" * 300
 
@@ -504,6 +505,7 @@ def test_a_terminal_that_is_not_utf8_gets_question_marks(
 
 def test_a_ledger_of_the_present_schema_needs_neither_sqlite_utils_nor_pandas(spool: FakeSpool, call: Call) -> None:
     # sqlite-utils is there for migrations only; it imports pandas, which takes half a second.
+    spool.user = user_name()
     spool.whole_run("17")
     call("ledger", "sync")
     spool.whole_run("18")
