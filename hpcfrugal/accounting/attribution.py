@@ -89,8 +89,8 @@ def split_node(node: NodeInterval, uses: Sequence[JobUse]) -> NodeSplit:
         raise ValueError("negative energy")
     idle_uj = min(node.idle_uj or 0, node.energy_uj)
     dynamic_uj = node.energy_uj - idle_uj
-    busy_us = max(node.node_busy_us or 0, sum(use.job_cpu_us or 0 for use in uses))
-    cpus = max(node.node_cpus or 0, sum(use.alloc_cpus or 0 for use in uses))
+    busy_us = max(node.node_busy_us or 0, sum([use.job_cpu_us or 0 for use in uses]))
+    cpus = max(node.node_cpus or 0, sum([use.alloc_cpus or 0 for use in uses]))
 
     def share(use: JobUse) -> Share | None:
         if use.job_cpu_us is None or node.node_busy_us is None:
@@ -102,6 +102,6 @@ def split_node(node: NodeInterval, uses: Sequence[JobUse]) -> NodeSplit:
             idle_uj=idle_uj * use.alloc_cpus // cpus if idle_uj and use.alloc_cpus else 0,
         )
 
-    shares = tuple(share(use) for use in uses)
-    given = sum(part.energy_uj for part in shares if part is not None)
+    shares = tuple([share(use) for use in uses])
+    given = sum([part.energy_uj for part in shares if part is not None])
     return NodeSplit(shares, node.energy_uj - given)

@@ -22,6 +22,9 @@ from hpcfrugal.accounting.series import Series
 JobName = tuple[str, str, int]
 """Run id, job id and restart."""
 
+_LONGEST = 4096
+"""Pieces of time that are held in memory at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -124,7 +127,8 @@ def slices(readings: Iterable[Reading]) -> Iterator[Slice]:
     free_from_ns = times_ns[0] if times_ns else 0
     for piece in _pieces(leading, idling, _instants(leading)):
         yield piece
-        gaps.append((free_from_ns, piece.start_ns))
+        if free_from_ns < piece.start_ns:
+            gaps.append((free_from_ns, piece.start_ns))
         free_from_ns = max(free_from_ns, piece.end_ns)
     if not idling:
         return
@@ -157,67 +161,117 @@ class _Relay:
         return self._held
 
 
+class _Present:
+    """Those of the readings, which are in the order of their start, that are there as time goes on."""
+
+    def __init__(self, readings: Sequence[Reading]) -> None:
+        self._waiting = list(reversed(readings))
+        self._here: list[Reading] = []
+
+    def over(self, start_ns: int, end_ns: int) -> list[Reading]:
+        """Those that read any of this time. Times that are asked for come in order."""
+        while self._waiting and self._waiting[-1].energy.start_ns < end_ns:
+            self._here.append(self._waiting.pop())
+        self._here = [reading for reading in self._here if reading.energy.end_ns > start_ns]
+        return self._here
+
+
+def _stretches(readings: Iterable[Reading], times_ns: Sequence[int]) -> Iterator[Sequence[int]]:
+    """``times_ns`` in parts, each from the last instant of the one before, within which no series begins or ends."""
+    cuts = {0, len(times_ns) - 1}
+    for reading in readings:
+        for series in (reading.energy, reading.job_cpu, reading.node_busy, reading.idle):
+            if series is not None:
+                cuts.add(bisect_left(times_ns, series.start_ns))
+                cuts.add(bisect_right(times_ns, series.end_ns) - 1)
+    for first, last in pairwise(sorted(cut for cut in cuts if 0 <= cut < len(times_ns))):
+        for start in range(first, last, _LONGEST):
+            yield times_ns[start : min(start + _LONGEST, last) + 1]
+
+
 def _pieces(readings: Sequence[Reading], beside: Sequence[Reading], times_ns: Sequence[int]) -> Iterator[Slice]:
-    """Slices between neighbours of ``times_ns``, read and divided by ``readings``; ``beside`` are jobs that idle."""
+    """Slices that end at ``times_ns``, read and divided by ``readings``; ``beside`` are jobs that idle."""
     energies, busies, idles = _Relay(), _Relay(), _Relay()
-    waiting = list(reversed(readings))
-    near: list[Reading] = []
-    for start_ns, end_ns in pairwise(times_ns):
-        while waiting and waiting[-1].energy.start_ns <= start_ns:
-            near.append(waiting.pop())
-        near = [reading for reading in near if reading.energy.end_ns > start_ns]
-        here = [reading for reading in near if reading.energy.covers(start_ns, end_ns)]
+    leading, idling = _Present(readings), _Present(beside)
+    for stretch in _stretches(readings, times_ns):
+        start_ns, end_ns = stretch[0], stretch[-1]
+        here = [reading for reading in leading.over(start_ns, end_ns) if reading.energy.covers(start_ns, end_ns)]
         energy = energies.over(start_ns, end_ns, (reading.energy for reading in here))
         if energy is None:
             continue
         busy = busies.over(start_ns, end_ns, (reading.node_busy for reading in here))
         idle = idles.over(start_ns, end_ns, (reading.idle for reading in here))
-        source = next(reading for reading in near if reading.energy is energy)
-        interval = NodeInterval(
-            energy_uj=energy.between(start_ns, end_ns),
-            node_busy_us=None if busy is None else busy.between(start_ns, end_ns),
-            idle_uj=None if idle is None else idle.between(start_ns, end_ns),
-        )
-        also = [reading for reading in beside if _overlap_ns(reading, start_ns, end_ns)]
-        shares, residual_uj = _divide(interval, here, also, start_ns, end_ns)
-        measured_ns = source.measured.between(start_ns, end_ns)
-        yield Slice(start_ns, end_ns, interval.energy_uj, measured_ns, shares, residual_uj)
+        measured = next(reading.measured for reading in here if reading.energy is energy)
+        also = idling.over(start_ns, end_ns)
+        energies_uj, idles_uj = energy.rises(stretch), _rises(idle, stretch)
+        if not also and _is_undivided(here):
+            # Neighbours are divided alike: they are one slice.
+            energy_uj = sum(energies_uj)
+            idle_uj = sum(min(part_uj or 0, whole_uj) for part_uj, whole_uj in zip(idles_uj, energies_uj, strict=True))
+            interval = NodeInterval(energy_uj, None, None, idle_uj)
+            shares, residual_uj = _divide(interval, here, (), (), start_ns, end_ns)
+            yield Slice(start_ns, end_ns, energy_uj, measured.between(start_ns, end_ns), shares, residual_uj)
+            continue
+        busies_us, measured_ns = _rises(busy, stretch), measured.rises(stretch)
+        cpus = max((reading.node_cpus for reading in here if reading.node_cpus is not None), default=None)
+        used_us = list(zip(*(_rises(reading.job_cpu, stretch) for reading in here), strict=True))
+        for position, (start_ns, end_ns) in enumerate(pairwise(stretch)):
+            # CPUs x time, as a job that idles may be there for a part of the piece only.
+            cpus_ns = None if cpus is None else cpus * (end_ns - start_ns)
+            interval = NodeInterval(energies_uj[position], busies_us[position], cpus_ns, idles_uj[position])
+            near = [reading for reading in also if _overlap_ns(reading, start_ns, end_ns)]
+            shares, residual_uj = _divide(interval, here, used_us[position], near, start_ns, end_ns)
+            yield Slice(start_ns, end_ns, interval.energy_uj, measured_ns[position], shares, residual_uj)
+
+
+def _rises(series: Series | None, times_ns: Sequence[int]) -> Sequence[int | None]:
+    """How much a counter rose between neighbours of ``times_ns``; None where not all of them lie in the series."""
+    if series is None or not series.covers(times_ns[0], times_ns[-1]):
+        return [None] * (len(times_ns) - 1)
+    return series.rises(times_ns)
 
 
 def _overlap_ns(reading: Reading, start_ns: int, end_ns: int) -> int:
     return max(0, min(end_ns, reading.energy.end_ns) - max(start_ns, reading.energy.start_ns))
 
 
+def _is_undivided(present: Sequence[Reading]) -> bool:
+    """Whether no CPU time has a say: one job has it all, or nobody knows who has what.
+
+    Jobs that were each said to have the node alone and were there together share it like others.
+    """
+    if any(reading.attribution in ("device", "none") for reading in present):
+        return True
+    return len(present) == 1 and present[0].attribution == "exclusive"
+
+
 def _divide(
-    interval: NodeInterval, here: Sequence[Reading], beside: Sequence[Reading], start_ns: int, end_ns: int
+    interval: NodeInterval,
+    here: Sequence[Reading],
+    used_us: Sequence[int | None],
+    beside: Sequence[Reading],
+    start_ns: int,
+    end_ns: int,
 ) -> tuple[tuple[tuple[JobName, Share | None], ...], int]:
+    """Shares and rest of what was read in a piece of time, with CPUs x ns for the node's CPUs.
+
+    ``used_us`` is the CPU time of the jobs that are ``here``; those ``beside`` used none.
+    """
     present = [*here, *beside]
-    if any(reading.attribution != "cpu-share" for reading in present):
-        if len(present) == 1 and present[0].attribution in ("exclusive", "device"):
+    if _is_undivided(present):
+        if len(present) == 1 and present[0].attribution != "none":
             idle_uj = min(interval.idle_uj or 0, interval.energy_uj)
             return ((present[0].job, Share(interval.energy_uj - idle_uj, idle_uj)),), 0
-        if any(reading.attribution in ("device", "none") for reading in present):
-            return tuple((reading.job, None) for reading in present), interval.energy_uj
-        # Jobs that were each said to have the node alone were there together: they share it like others.
-    span_ns = end_ns - start_ns
-    cpus = max((reading.node_cpus for reading in here if reading.node_cpus is not None), default=None)
+        return tuple((reading.job, None) for reading in present), interval.energy_uj
     uses = [
         JobUse(
-            job_cpu_us=_rise(reading.job_cpu, start_ns, end_ns) if position < len(here) else 0,
-            # CPUs x time, as a job that idles may be there for a part of the piece only.
+            job_cpu_us=used_us[position] if position < len(here) else 0,
             alloc_cpus=None
             if reading.alloc_cpus is None
             else reading.alloc_cpus * _overlap_ns(reading, start_ns, end_ns),
         )
         for position, reading in enumerate(present)
     ]
-    node = NodeInterval(
-        interval.energy_uj, interval.node_busy_us, None if cpus is None else cpus * span_ns, interval.idle_uj
-    )
-    split = split_node(node, uses)
+    split = split_node(interval, uses)
     jobs = (reading.job for reading in present)
     return tuple(zip(jobs, split.shares, strict=True)), split.residual_uj
-
-
-def _rise(series: Series | None, start_ns: int, end_ns: int) -> int | None:
-    return series.between(start_ns, end_ns) if series is not None and series.covers(start_ns, end_ns) else None

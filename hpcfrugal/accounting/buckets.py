@@ -9,6 +9,7 @@ equal distances, so that a job that slept for a year does not fill the ledger.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -68,23 +69,36 @@ def _width(start_ns: int, end_ns: int, bucket_ns: int) -> int:
 
 def parts(start_ns: int, end_ns: int, bucket_ns: int = BUCKET_NS) -> int:
     """How many parts ``split`` makes of ``[start_ns, end_ns)``."""
-    wide_ns = bucket_ns * _width(start_ns, end_ns, bucket_ns)
-    return max(1, -((start_ns - start_ns % bucket_ns - end_ns) // wide_ns))
+    bucket = start_ns - start_ns % bucket_ns
+    if end_ns <= bucket + bucket_ns:
+        return 1
+    return -((bucket - end_ns) // (bucket_ns * _width(start_ns, end_ns, bucket_ns)))
 
 
 def fill(job: Iterable[Interval], node: Iterable[Interval], bucket_ns: int = BUCKET_NS) -> dict[int, Bucket]:
     """Buckets by their start in ns, from the intervals of the job's energy and of the node's reading."""
-    energy: dict[int, int] = {}
-    measured: dict[int, int] = {}
-    node_energy: dict[int, int] = {}
+    energy: defaultdict[int, int] = defaultdict(int)
+    measured: defaultdict[int, int] = defaultdict(int)
+    node_energy: defaultdict[int, int] = defaultdict(int)
     for interval in job:
-        for bucket, part in split(interval.start_ns, interval.end_ns, interval.energy_uj, bucket_ns):
-            energy[bucket] = energy.get(bucket, 0) + part
-        for bucket, part in split(interval.start_ns, interval.end_ns, interval.measured_ns, bucket_ns):
-            measured[bucket] = measured.get(bucket, 0) + part
+        start_ns, end_ns = interval.start_ns, interval.end_ns
+        bucket = start_ns - start_ns % bucket_ns
+        if start_ns <= end_ns <= bucket + bucket_ns:  # as nearly all: there is nothing to split
+            energy[bucket] += interval.energy_uj
+            measured[bucket] += interval.measured_ns
+            continue
+        for bucket, part in split(start_ns, end_ns, interval.energy_uj, bucket_ns):
+            energy[bucket] += part
+        for bucket, part in split(start_ns, end_ns, interval.measured_ns, bucket_ns):
+            measured[bucket] += part
     for interval in node:
-        for bucket, part in split(interval.start_ns, interval.end_ns, interval.energy_uj, bucket_ns):
-            node_energy[bucket] = node_energy.get(bucket, 0) + part
+        start_ns, end_ns = interval.start_ns, interval.end_ns
+        bucket = start_ns - start_ns % bucket_ns
+        if start_ns <= end_ns <= bucket + bucket_ns:
+            node_energy[bucket] += interval.energy_uj
+            continue
+        for bucket, part in split(start_ns, end_ns, interval.energy_uj, bucket_ns):
+            node_energy[bucket] += part
     return {
         bucket: Bucket(energy.get(bucket), node_energy.get(bucket), measured.get(bucket, 0))
         for bucket in sorted(energy.keys() | node_energy.keys())

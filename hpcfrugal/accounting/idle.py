@@ -24,6 +24,8 @@ def divide_idle(idle_uj: int, energies_uj: Sequence[int | None]) -> tuple[int, .
     read = [energy_uj for energy_uj in energies_uj if energy_uj is not None]
     if not read:
         return (0,) * len(energies_uj)
+    if len(energies_uj) == 1:
+        return (min(idle_uj, read[0]),)
     total_uj = sum(read)
     idle_uj = min(idle_uj * len(read) // len(energies_uj), total_uj)
     parts: list[int] = []

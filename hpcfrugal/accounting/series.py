@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from operator import ge, gt
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +22,9 @@ class Series:
     def __post_init__(self) -> None:
         if len(self.times_ns) != len(self.values) or not self.times_ns:
             raise ValueError("a series needs a value for each of one or more instants")
-        if any(new <= old for old, new in zip(self.times_ns, self.times_ns[1:], strict=False)):
+        if any(map(ge, self.times_ns, self.times_ns[1:])):
             raise ValueError("instants out of order")
-        if any(new < old for old, new in zip(self.values, self.values[1:], strict=False)):
+        if any(map(gt, self.values, self.values[1:])):
             raise ValueError("a counter that falls")
 
     @classmethod
@@ -61,11 +63,37 @@ class Series:
         """How much the counter rose from one instant to another."""
         return self.at(end_ns) - self.at(start_ns)
 
+    def rises(self, times_ns: Sequence[int]) -> list[int]:
+        """What ``between`` says for each two neighbours of ``times_ns``, which are in order, in one walk along both.
+
+        Raises ``ValueError`` outside of the series.
+        """
+        if not times_ns:
+            return []
+        if not self.covers(times_ns[0], times_ns[-1]):
+            raise ValueError("outside of the series")
+        at, values = self.times_ns, self.values
+        after = bisect_right(at, times_ns[0])
+        found: list[int] = []
+        if tuple(times_ns) == at[after - 1 : after - 1 + len(times_ns)]:
+            found.extend(values[after - 1 : after - 1 + len(times_ns)])
+        else:
+            for instant_ns in times_ns:
+                while after < len(at) and at[after] <= instant_ns:
+                    after += 1
+                start_ns, value = at[after - 1], values[after - 1]
+                if start_ns != instant_ns:
+                    value += (values[after] - value) * (instant_ns - start_ns) // (at[after] - start_ns)
+                found.append(value)
+        return [new - old for old, new in pairwise(found)]
+
     def clip(self, start_ns: int, end_ns: int) -> Series | None:
         """The part in ``[start_ns, end_ns]``; None where there is no time in it."""
         start_ns, end_ns = max(start_ns, self.start_ns), min(end_ns, self.end_ns)
         if end_ns <= start_ns:
             return None
+        if (start_ns, end_ns) == (self.start_ns, self.end_ns):
+            return self
         inside = slice(bisect_right(self.times_ns, start_ns), bisect_left(self.times_ns, end_ns))
         values = (self.at(start_ns), *self.values[inside], self.at(end_ns))
         return Series((start_ns, *self.times_ns[inside], end_ns), values)

@@ -23,8 +23,8 @@ from hpcfrugal.ledger.readings import (
     channel_keys,
     falls_in,
     idle_series,
+    intervals,
     points,
-    read_between,
     stops,
     usable,
     wall_of,
@@ -98,7 +98,8 @@ def _measured(
     """Add the segment's own channels to ``accounts``; returns which of them gave the job energy."""
     header = segment.header
     held = allocation(segment, facts)
-    idles = idle_series(segment, facts)
+    # Nobody's share of a node that the job has alone depends on its idle power.
+    idles = idle_series(segment, facts) if not held.exclusive else []
     stopped = stops(segment) if held.exclusive else []
     speaking: set[int] = set()
     for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
@@ -126,7 +127,7 @@ def _measured(
             account.reason = account.reason or "no reading succeeded"
             continue
         account.seen(*((at_ns, wall_of(segment, at_ns)) for at_ns in (found[0].boottime_ns, found[-1].boottime_ns)))
-        whole = [read_between(segment, index, old, new) for old, new in pairwise(found)]
+        whole = intervals(segment, index, found)
         account.node.extend(whole)
         if _elapsed_ns(segment) > 0 and not any(interval.measured_ns for interval in whole):
             errors = segment.records[-1].errors[index]
@@ -179,7 +180,7 @@ def _take_share(
 
 def _is_all_idle(segment: Segment, index: int, found: Sequence[Record], idle: Series) -> bool:
     """Whether the settings say that the node draws as much at rest as was read of it, or more."""
-    read_uj = read_between(segment, index, found[0], found[-1]).energy_uj
+    read_uj = intervals(segment, index, (found[0], found[-1]))[0].energy_uj
     return 0 < read_uj <= idle.between(found[0].boottime_ns, found[-1].boottime_ns)
 
 
@@ -210,14 +211,14 @@ def _shared(
     # Of a job whose CPUs are not known no part of the idle energy is known either: it gets none.
     alloc_cpus = (held.cpus or 0) if held.node_cpus else 0
     shares: list[tuple[Interval, int]] = []
-    for old, new in pairwise(both):
-        whole = read_between(segment, index, old, new)
+    idles_uj = [None] * len(both) if idle is None else idle.rises([record.boottime_ns for record in both])
+    for (old, new), whole, idle_uj in zip(pairwise(both), intervals(segment, index, both), idles_uj, strict=False):
         share = job_share(
             NodeInterval(
                 whole.energy_uj,
                 (new.node_busy_us or 0) - (old.node_busy_us or 0),
                 held.node_cpus or 1,
-                None if idle is None else idle.between(old.boottime_ns, new.boottime_ns),
+                idle_uj,
             ),
             JobUse((new.job_cpu_us or 0) - (old.job_cpu_us or 0), alloc_cpus),
         )

@@ -19,7 +19,7 @@ from hpcfrugal.accounting.buckets import Interval, parts
 from hpcfrugal.ledger.account import NodeAccount
 from hpcfrugal.ledger.channels import write_channels
 from hpcfrugal.ledger.derive import derive, derive_meter
-from hpcfrugal.ledger.jobs import content_of, facts_of, insert, write_jobs
+from hpcfrugal.ledger.jobs import FactsOfNodes, content_of, insert, write_jobs
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.segments import segment_row
 from hpcfrugal.ledger.unread import note_unread
@@ -36,7 +36,7 @@ from hpcfrugal.spool.documents import (
 from hpcfrugal.spool.fields import MAX_INT, clean_text
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
 from hpcfrugal.spool.reading import FileState, Refused, Unreadable, refusal
-from hpcfrugal.spool.samples import Segment, read_samples
+from hpcfrugal.spool.samples import SampleFile, Segment, read_samples
 
 _NODE_TABLES = ("segments", "channels", "energy", "absent")
 _METERED = {
@@ -136,11 +136,12 @@ def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
     if not counted:
         changed = seen
     files_read = 1
+    facts = FactsOfNodes(connection)  # asked from the first sample file on, when the documents are taken
     for file in _in_order(changed, seen):
         if file.parsed.kind == "run":
             continue
         try:
-            taken = _take_whole(connection, run, owner_uid, file)
+            taken = _take_whole(connection, run, owner_uid, file, facts)
         except Unreadable as unreadable:
             note_unread(connection, _known_of(run.run_id, file), str(unreadable))
             continue
@@ -253,7 +254,9 @@ def _node(parsed: ParsedName) -> str | None:
     return None if parsed.node is None else clean_text(parsed.node)
 
 
-def _take_whole(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
+def _take_whole(
+    connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, facts: FactsOfNodes
+) -> _Taken:
     """Read one file, or leave all as it was. Of one that does not count no row stays. Raises ``Unreadable``."""
     job = file.parsed.job
     connection.execute("SAVEPOINT file")
@@ -262,7 +265,7 @@ def _take_whole(connection: sqlite3.Connection, run: RunDir, owner_uid: int, fil
             _clear_node(connection, run.run_id, job, _node(file.parsed), file.parsed.meter)
         connection.execute("SAVEPOINT rows")
         try:
-            return _take(connection, run, owner_uid, file)
+            return _take(connection, run, owner_uid, file, facts)
         except Unreadable:
             connection.execute("ROLLBACK TO file")
             raise
@@ -274,7 +277,7 @@ def _take_whole(connection: sqlite3.Connection, run: RunDir, owner_uid: int, fil
         connection.execute("RELEASE file")
 
 
-def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen) -> _Taken:
+def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, facts: FactsOfNodes) -> _Taken:
     """Read one file; a sample file into its tables, whose old rows are gone. Raises ``Refused``."""
     path, job = run.path / file.name, file.parsed.job
     if file.refused is not None:
@@ -296,9 +299,12 @@ def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Se
     if file.parsed.kind == "log":
         line, state = read_log(path, owner_uid)
         return _Taken([], state, content_of(line))
-    if file.parsed.kind == "meter":
-        return _take_meter(connection, run, owner_uid, file, job)
-    return _take_samples(connection, run, owner_uid, file, job)
+    samples, node = read_samples(path, owner_uid, job), _node(file.parsed)
+    key: dict[str, Any] = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
+    of_node = facts.of(run.run_id, job, node)
+    if file.parsed.meter is not None:
+        return _take_meter(connection, key, file.parsed.meter, samples, of_node)
+    return _take_samples(connection, key, samples, of_node)
 
 
 def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None, meter: str | None) -> None:
@@ -315,37 +321,33 @@ def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: 
         connection.execute(f"DELETE FROM {table} WHERE {where}", values)
 
 
-def _take_samples(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, job: JobKey) -> _Taken:
-    samples = read_samples(run.path / file.name, owner_uid, job)
-    problems = list(samples.problems)
-    if not samples.segments:
-        problems.append("no usable header")
-    node = _node(file.parsed)
-    others = sorted({segment.header.node for segment in samples.segments} - {node})
-    problems.extend(f"header says node {other[:80]!r}" for other in others)
+def _problems(samples: SampleFile) -> list[str]:
+    return [*samples.problems, *([] if samples.segments else ["no usable header"])]
+
+
+def _take_samples(
+    connection: sqlite3.Connection, key: dict[str, Any], samples: SampleFile, facts: NodeFacts | None
+) -> _Taken:
     headers = [segment.header for segment in samples.segments]
+    others = sorted({header.node for header in headers} - {key["node"]})
+    problems = [*_problems(samples), *(f"header says node {other[:80]!r}" for other in others)]
     said = [channel.domain for header in headers for channel in header.channels]
     said += [item.source for header in headers for item in header.absent]
     # They would be taken for rows of a meter's file.
     if any(name.startswith(METER_DOMAIN) for name in said):
         raise Refused(f"says something that only a meter's file may, beginning with {METER_DOMAIN!r}")
-    facts = facts_of(connection, run.run_id, job, node)
     account = derive(samples.segments, data.cpu_tdp(), data.gpu_tdp(), facts)
-    problems.extend(account.problems)
     _bound(account, samples.state)
-    key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
     _write_segments(connection, key, samples.segments, facts)
     write_channels(connection, key, account)
-    return _Taken(problems, samples.state)
+    return _Taken([*problems, *account.problems], samples.state)
 
 
-def _take_meter(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, job: JobKey) -> _Taken:
+def _take_meter(
+    connection: sqlite3.Connection, key: dict[str, Any], meter: str, samples: SampleFile, facts: NodeFacts | None
+) -> _Taken:
     """A meter's file: its channels and absences, beside what the sampler's file of the node says."""
-    samples = read_samples(run.path / file.name, owner_uid, job)
-    problems = list(samples.problems)
-    if not samples.segments:
-        problems.append("no usable header")
-    node, domain = _node(file.parsed), f"{METER_DOMAIN}{file.parsed.meter}"
+    problems, domain = _problems(samples), f"{METER_DOMAIN}{meter}"
     headers = [segment.header for segment in samples.segments]
     channels = [channel for header in headers for channel in header.channels]
     absent = {(item.component, item.source, item.reason) for header in headers for item in header.absent}
@@ -354,14 +356,12 @@ def _take_meter(connection: sqlite3.Connection, run: RunDir, owner_uid: int, fil
         any(source != domain for _, source, _ in absent)
     ):
         raise Refused("says something else than what its meter read of the node")
-    account = derive_meter(samples.segments, facts_of(connection, run.run_id, job, node))
-    problems.extend(account.problems)
+    account = derive_meter(samples.segments, facts)
     _bound(account, samples.state)
-    key = {"run_id": run.run_id, "job_id": job.job_id, "restart": job.restart, "node": node}
     # Without a sampler beside it a meter's file counts time from the job's start, not from the node's boot.
     write_channels(connection, key, account, since_boot=all(header.boot_id is not None for header in headers))
     _write_absent(connection, key, absent)
-    return _Taken(problems, samples.state)
+    return _Taken([*problems, *account.problems], samples.state)
 
 
 def _bound(account: NodeAccount, state: FileState) -> None:

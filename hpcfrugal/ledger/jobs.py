@@ -87,14 +87,27 @@ def _slurm(connection: sqlite3.Connection, run_id: str, job: JobKey) -> SlurmDoc
     return SlurmDocument(**content, nodes=None if nodes is None else tuple(nodes))
 
 
-def facts_of(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None) -> NodeFacts | None:
-    """What was kept of a node of a job when it was over."""
-    content = _content(connection, run_id, "nodes", job)
+class FactsOfNodes:
+    """What was kept of the nodes of jobs when they were over. A job's document is parsed once, for all of its nodes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[tuple[str, JobKey], dict[str | None, NodeFacts]] = {}
+
+    def of(self, run_id: str, job: JobKey, node: str | None) -> NodeFacts | None:
+        """The facts of one node of one job; None where nothing was kept of it."""
+        if (run_id, job) not in self._known:
+            self._known[run_id, job] = _facts(_content(self._connection, run_id, "nodes", job))
+        return self._known[run_id, job].get(node)
+
+
+def _facts(content: dict[str, Any] | None) -> dict[str | None, NodeFacts]:
+    """By node; of two entries for one node the first counts."""
+    found: dict[str | None, NodeFacts] = {}
     for item in content["nodes"] if content is not None else ():
-        if item["node"] == node:
-            powers = tuple((component, power_uw) for component, power_uw in item.pop("idle_power_uw"))
-            return NodeFacts(**item, idle_power_uw=powers)
-    return None
+        powers = tuple((component, power_uw) for component, power_uw in item.pop("idle_power_uw"))
+        found.setdefault(item["node"], NodeFacts(**item, idle_power_uw=powers))
+    return found
 
 
 def _row(

@@ -13,12 +13,11 @@ from itertools import groupby
 from pathlib import Path
 
 from hpcfrugal.accounting.balance import Balance, JobName, Reading, balance
-from hpcfrugal.ledger.jobs import facts_of
+from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.readings import clip, readings, wall_of
 from hpcfrugal.spool.documents import NodeFacts
-from hpcfrugal.spool.fields import clean_text
 from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.reading import Refused
+from hpcfrugal.spool.reading import Refused, Unreadable
 from hpcfrugal.spool.samples import Segment, read_samples
 
 _LOCAL = "local:"
@@ -99,12 +98,13 @@ def find_nodes(
         span,
     ).fetchall()
     missing: list[str] = []
+    facts = FactsOfNodes(connection)
     found: dict[tuple[str, str], NodeSum] = {}
     for node, own in groupby(rows, key=lambda row: str(row["node"])):
         # One node at a time is held in memory, all of its jobs together.
         boots: dict[tuple[str, ...], list[_Life]] = {}
         for row in own:
-            for life in _lives(connection, spool_root, row, missing):
+            for life in _lives(facts, spool_root, row, missing):
                 # Without a boot's id nobody knows whose clock is the same: such a file stands alone.
                 boot_id = life.segment.header.boot_id
                 boots.setdefault((boot_id,) if boot_id else life.job[:2], []).append(life)
@@ -119,24 +119,20 @@ def find_nodes(
     return NodesFound(tuple(found[key] for key in present), tuple(missing), len(jobs))
 
 
-def _lives(connection: sqlite3.Connection, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_Life]:
-    run_dir, job = RunDir.of(spool_root, row["run_id"]), JobKey(row["job_id"], row["restart"])
+def _lives(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_Life]:
+    job = JobKey(row["job_id"], row["restart"])
     try:
-        path = next(
-            path
-            for path, parsed in run_dir.files("samples")
-            if parsed.job == job and parsed.node is not None and clean_text(parsed.node) == row["node"]
-        )
+        path = RunDir.of(spool_root, row["run_id"]).samples(job.job_id, job.restart, row["node"])
         segments = read_samples(path, row["uid"], job).segments
-    except (OSError, StopIteration, Refused) as error:
-        reason = str(error) if isinstance(error, Refused) else "not in the spool"
-        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-            reason = f"cannot be read: {error.strerror}"
+    except (OSError, Refused) as error:
+        reason = str(error) if isinstance(error, Refused) else f"cannot be read: {error.strerror}"
+        if isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError):
+            reason = "not in the spool"
         missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
         return
-    facts = facts_of(connection, row["run_id"], job, row["node"])
+    kept = facts.of(row["run_id"], job, row["node"])
     for segment in segments:
-        yield _Life((row["run_id"], job.job_id, job.restart), row["cluster"], segment, facts)
+        yield _Life((row["run_id"], job.job_id, job.restart), row["cluster"], segment, kept)
 
 
 def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, int | None]) -> None:

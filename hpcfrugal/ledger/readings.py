@@ -6,7 +6,7 @@ the site says that the node draws when it idles.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -185,16 +185,19 @@ def _zero(segment: Segment) -> Record:
     return Record(header.boottime_ns, header.wall_ns, zeros, zeros, zeros, 0, 0, None, None)
 
 
-def read_between(segment: Segment, index: int, old: Record, new: Record) -> Interval:
-    """What the channel read between two records."""
-    length_ns = new.boottime_ns - old.boottime_ns
-    return Interval(
-        start_ns=wall_of(segment, old.boottime_ns),
-        end_ns=wall_of(segment, new.boottime_ns),
-        energy_uj=(new.energy_uj[index] or 0) - (old.energy_uj[index] or 0),
-        # More time measured than has passed is a rounding of two clock readings.
-        measured_ns=min(new.measured_ns[index] - old.measured_ns[index], length_ns),
-    )
+def intervals(segment: Segment, index: int, found: Sequence[Record]) -> list[Interval]:
+    """What the channel read between neighbours of the records ``found``."""
+    walls_ns = [wall_of(segment, record.boottime_ns) for record in found]
+    return [
+        Interval(
+            start_ns=start_ns,
+            end_ns=end_ns,
+            energy_uj=(new.energy_uj[index] or 0) - (old.energy_uj[index] or 0),
+            # More time measured than has passed is a rounding of two clock readings.
+            measured_ns=min(new.measured_ns[index] - old.measured_ns[index], end_ns - start_ns),
+        )
+        for (old, new), (start_ns, end_ns) in zip(pairwise(found), pairwise(walls_ns), strict=True)
+    ]
 
 
 def usable(found: Sequence[Record]) -> list[Record]:
@@ -243,17 +246,23 @@ def _divided(energies: Sequence[Series | None], power_uw: int, origin_ns: int) -
     cumulative: list[list[tuple[int, int]]] = [
         [(series.start_ns, 0)] if series is not None else [] for series in energies
     ]
-    for start_ns, end_ns in pairwise(times_ns):
+    rises = [_rises_at(series, times_ns) for series in energies]
+    for position, (start_ns, end_ns) in enumerate(pairwise(times_ns)):
         idle_uj = idle_energy_uj(power_uw, end_ns - origin_ns) - idle_energy_uj(power_uw, start_ns - origin_ns)
-        read = [
-            series.between(start_ns, end_ns) if series is not None and series.covers(start_ns, end_ns) else None
-            for series in energies
-        ]
-        for position, part_uj in enumerate(divide_idle(idle_uj, read)):
-            if read[position] is not None:
-                upto[position] += part_uj
-                cumulative[position].append((end_ns, upto[position]))
+        read = [rise[position] for rise in rises]
+        for channel, part_uj in enumerate(divide_idle(idle_uj, read)):
+            if read[channel] is not None:
+                upto[channel] += part_uj
+                cumulative[channel].append((end_ns, upto[channel]))
     return [Series.of(one) for one in cumulative]
+
+
+def _rises_at(series: Series | None, times_ns: Sequence[int]) -> Sequence[int | None]:
+    """What a channel read between neighbours of ``times_ns``, which its own are among; None before and after it."""
+    if series is None:
+        return [None] * (len(times_ns) - 1)
+    first, last = bisect_left(times_ns, series.start_ns), bisect_left(times_ns, series.end_ns)
+    return [*[None] * first, *series.rises(times_ns[first : last + 1]), *[None] * (len(times_ns) - 1 - last)]
 
 
 def readings(segment: Segment, facts: NodeFacts | None, job: JobName) -> list[tuple[ChannelKey, Channel, Reading]]:

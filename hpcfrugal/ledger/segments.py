@@ -8,7 +8,7 @@ from typing import Any
 from hpcfrugal.ledger.readings import wall_of
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.samples import Segment
-from hpcfrugal.spool.use import USE_FIELDS
+from hpcfrugal.spool.use import NO_USE, USE_FIELDS
 
 
 def segment_row(segment: Segment, facts: NodeFacts | None) -> dict[str, Any]:
@@ -56,8 +56,9 @@ def _last(segment: Segment, name: str) -> Any:
 def _use(segment: Segment) -> dict[str, Any]:
     """The newest known value of each figure of use, and the sources as JSON; NULL where the file is silent."""
     found: dict[str, Any] = {}
+    told = [record.use for record in reversed(segment.records) if record.use is not NO_USE]
     for name in USE_FIELDS:
-        values = (getattr(record.use, name) for record in reversed(segment.records))
+        values = (getattr(use, name) for use in told)
         found[name] = next((value for value in values if value is not None), None)
     for name, texts in (("use_sources", segment.header.usage.sources), ("use_reasons", segment.header.usage.reasons)):
         found[name] = json.dumps(texts, sort_keys=True) if texts else None

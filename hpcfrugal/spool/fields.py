@@ -49,9 +49,7 @@ class Fields:
 
     def integer(self, key: str, *, low: int = 0, high: int = MAX_INT) -> int | None:
         value = self.data.get(key)
-        if value is None:
-            return None
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        if value is None or (type(value) is int and low <= value <= high):
             return value
         self._bad(key, f"an integer from {low} to {high}")
         return None

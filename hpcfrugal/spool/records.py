@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 from hpcfrugal.spool.fields import MAX_INT, MAX_MEMORY_B, MAX_WALL_NS, Fields
-from hpcfrugal.spool.use import Use, use_of
+from hpcfrugal.spool.use import NO_USE, Use, use_of
 
 MAX_WATTS = 1e9
 
@@ -42,7 +42,7 @@ class Record:
     gaps: tuple[int, ...] | None = None
     slowed: float | None = None
     read_ns: tuple[int | None, ...] | None = None
-    use: Use = field(default_factory=Use)
+    use: Use = NO_USE
 
 
 def parse_record(data: dict[str, Any], channels: int, bad: Counter[str]) -> Record:
@@ -58,14 +58,14 @@ def parse_record(data: dict[str, Any], channels: int, bad: Counter[str]) -> Reco
     errors = _integers(data.get("errors"), channels, MAX_COUNT)
     if boottime_ns is None or wall_ns is None or energy_uj is None or measured_ns is None or errors is None:
         raise Garbage("record without clocks or with the wrong number of channels")
-    if None in measured_ns or None in errors:
+    if not _are_known(measured_ns) or not _are_known(errors):
         raise Garbage("record with null in measured_ns or errors")
     record = Record(
         boottime_ns=boottime_ns,
         wall_ns=wall_ns,
         energy_uj=energy_uj,
-        measured_ns=tuple(value for value in measured_ns if value is not None),
-        errors=tuple(value for value in errors if value is not None),
+        measured_ns=measured_ns,
+        errors=errors,
         job_cpu_us=fields.integer("job_cpu_us"),
         node_busy_us=fields.integer("node_busy_us"),
         memory_b=fields.integer("memory_b", high=MAX_MEMORY_B),
@@ -88,7 +88,7 @@ def _watts(data: dict[str, Any], count: int, bad: Counter[str]) -> tuple[float |
     if value is None:
         return None
     if isinstance(value, list) and len(value) == count and all(map(_is_power, value)):
-        return tuple(None if item is None else float(item) for item in value)
+        return tuple([None if item is None else float(item) for item in value])
     bad["record field max_w: not a power for each channel"] += 1
     return None
 
@@ -99,10 +99,11 @@ def _is_power(value: Any) -> bool:
 
 def _counts(data: dict[str, Any], key: str, count: int, bad: Counter[str]) -> tuple[int, ...] | None:
     """Counts beside the energy; the same holds for them."""
-    counts = _integers(data.get(key), count, MAX_COUNT)
-    if counts is not None and None not in counts:
-        return tuple(item for item in counts if item is not None)
-    if data.get(key) is not None:
+    value = data.get(key)
+    counts = _integers(value, count, MAX_COUNT)
+    if counts is not None and _are_known(counts):
+        return counts
+    if value is not None:
         bad[f"record field {key}: not a count for each channel"] += 1
     return None
 
@@ -127,6 +128,10 @@ def _slowed(data: dict[str, Any], bad: Counter[str]) -> float | None:
     if value is not None:
         bad["record field slowed: not a factor"] += 1
     return None
+
+
+def _are_known(values: tuple[int | None, ...]) -> TypeGuard[tuple[int, ...]]:
+    return None not in values
 
 
 def _integers(value: Any, count: int, most: int = MAX_INT) -> tuple[int | None, ...] | None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import lt
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpcfrugal.spool.fields import MAX_MEMORY_B, MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
-from hpcfrugal.spool.reading import FileState, open_owned, parse_json
+from hpcfrugal.spool.reading import FileState, Refused, open_owned, parse_json
 from hpcfrugal.spool.records import Garbage, parse_record
 from hpcfrugal.spool.records import Record as Record
 from hpcfrugal.spool.use import UseSources, use_sources
@@ -33,6 +34,10 @@ MAX_CPUS = 65_536
 
 MAX_GPUS = 4096
 """No node has more GPUs than this, slices of them included."""
+
+MAX_FILE_BYTES = 96 * 1024 * 1024
+"""A larger file is refused: the sampler writes no more than 64 MiB, and a record takes several times its line in memory
+while it is read."""
 
 _SLACK_NS = 10**9
 
@@ -135,6 +140,9 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
     Raises ``Refused`` where the file as a whole does not count.
     """
     file, state = open_owned(path, owner_uid)
+    if state.size > MAX_FILE_BYTES:
+        file.close()
+        raise Refused(f"larger than {MAX_FILE_BYTES} bytes, which no sampler writes")
     segments: list[Segment] = []
     bad: Counter[str] = Counter()
     open_segment: Segment | None = None
@@ -308,8 +316,9 @@ def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
     if not start_ns <= record.boottime_ns <= start_ns + MAX_SEGMENT_NS:
         raise Garbage("record before its header or a year after it")
     most_uj = MAX_CHANNEL_W * (record.boottime_ns - start_ns + _SLACK_NS) // 1000
-    if any(energy_uj is not None and energy_uj > most_uj for energy_uj in record.energy_uj):
-        raise Garbage("record of more energy than there can be")
+    for energy_uj in record.energy_uj:
+        if energy_uj is not None and energy_uj > most_uj:
+            raise Garbage("record of more energy than there can be")
     most_us = MAX_CPUS * (record.boottime_ns - start_ns + _SLACK_NS) // 1000
     if max(record.job_cpu_us or 0, record.node_busy_us or 0) > most_us:
         raise Garbage("record of more CPU time than there can be")
@@ -324,4 +333,4 @@ def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
 def _runs_backwards(before: Record, after: Record) -> bool:
     if after.boottime_ns < before.boottime_ns:
         return True
-    return any(new < old for old, new in zip(before.measured_ns, after.measured_ns, strict=True))
+    return any(map(lt, after.measured_ns, before.measured_ns))

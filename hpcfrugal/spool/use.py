@@ -41,9 +41,13 @@ class Use:
     counters_cpu_us: int | None = None
 
 
+NO_USE = Use()
+"""One for all records that say nothing: a file may have a hundred thousand of them."""
+
 USE_FIELDS = tuple(item.name for item in fields(Use))
 
 _FLAG = "io_partial"
+_NAMES = frozenset(USE_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,11 @@ class UseSources:
 
 def use_of(data: Mapping[str, Any], bad: Counter[str]) -> Use:
     """The figures in a record; what is wrong with them is counted in ``bad``."""
+    told = _NAMES.intersection(data)
+    if not told:
+        return NO_USE
     reader = Fields(data)
-    found: dict[str, Any] = {name: reader.flag(name) if name == _FLAG else reader.integer(name) for name in USE_FIELDS}
+    found: dict[str, Any] = {name: reader.flag(name) if name == _FLAG else reader.integer(name) for name in told}
     bad.update(f"record field {problem}" for problem in reader.problems)
     return Use(**found)
 

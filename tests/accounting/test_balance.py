@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcfrugal.accounting.attribution import Attribution, Share
-from hpcfrugal.accounting.balance import Balance, JobName, Reading, balance, slices
+from hpcfrugal.accounting.balance import Balance, JobName, Reading, Slice, balance, slices
 from hpcfrugal.accounting.series import Series
 
 SECOND = 10**9
@@ -104,6 +104,21 @@ def test_the_order_of_the_jobs_does_not_matter(jobs: list[Reading], order: st.Da
     mixed = list(jobs)
     order.shuffle(mixed)  # type: ignore[attr-defined]
     assert balance(mixed) == balance(jobs)
+
+
+@given(jobs=mixes(("cpu-share", "exclusive", "device", "none")), most=st.sampled_from((1, 2, 3)))
+def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[Reading], most: int) -> None:
+    whole = balance(jobs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hpcfrugal.accounting.balance._LONGEST", most)
+        assert balance(jobs) == whole
+
+
+def test_a_job_that_has_the_node_alone_is_one_piece_and_its_idle_energy_is_what_each_interval_has() -> None:
+    times = (0, 10, 20, 30)
+    idle = Series(times, (0, 5, 15, 20))
+    alone = Reading(name(1), "exclusive", Series(times, (0, 8, 10, 19)), Series(times, times), idle=idle)
+    assert list(slices([alone])) == [Slice(0, 30, 19, 30, ((name(1), Share(7, 12)),), 0)]
 
 
 def line(start_s: float, end_s: float, per_s: int, step_s: float = 10) -> Series:

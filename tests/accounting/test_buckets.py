@@ -84,5 +84,20 @@ def test_buckets_hold_exactly_what_the_intervals_hold(
     assert sum(bucket.measured_ns for bucket in buckets.values()) == sum(length // 2 for length, _ in job)
 
 
+@given(start=starts, length=lengths, amount=amounts)
+def test_an_interval_lies_in_the_buckets_into_which_it_is_split(start: int, length: int, amount: int) -> None:
+    interval = Interval(start, start + length, amount, length)
+    energy, measured = (dict(split(start, start + length, what)) for what in (amount, length))
+    assert fill([interval], [interval]) == {
+        bucket: Bucket(energy[bucket], energy[bucket], measured[bucket]) for bucket in energy
+    }
+
+
+@pytest.mark.parametrize("lists", [([Interval(9, 8, 1, 1)], []), ([], [Interval(9, 8, 1, 1)])])
+def test_an_interval_that_ends_before_it_starts_is_refused(lists: tuple[list[Interval], list[Interval]]) -> None:
+    with pytest.raises(ValueError, match="before it starts"):
+        fill(*lists)
+
+
 def test_energy_of_the_node_alone_leaves_that_of_the_job_unknown() -> None:
     assert fill([], [Interval(0, 10, 5, 10)]) == {0: Bucket(None, 5, 0)}

@@ -29,6 +29,9 @@ def test_the_parts_sum_to_the_whole_and_none_passes_its_channel(idle_uj: int, re
         (60, [100, None], (30, 0)),
         (60, [None, None], (0, 0)),
         (60, [0, 0], (0, 0)),
+        (60, [100], (60,)),
+        (60, [20], (20,)),
+        (60, [None], (0,)),
     ],
 )
 def test_it_is_divided_by_what_was_read(idle_uj: int, read: list[int | None], parts: tuple[int, ...]) -> None:

@@ -41,6 +41,25 @@ def test_a_part_reads_as_the_whole_does(series: Series, low: int, high: int) -> 
         assert part.between(start, end) == series.between(start, end)
 
 
+@given(series=many(), cuts=st.lists(st.integers(0, 2**62), max_size=20), own=st.booleans())
+def test_a_walk_along_it_reads_as_one_look_at_a_time_does(series: Series, cuts: list[int], own: bool) -> None:
+    inside = [series.start_ns + cut % (series.end_ns - series.start_ns + 1) for cut in cuts]
+    instants = sorted([*inside, *(series.times_ns if own else ())])
+    assert series.rises(instants) == [series.between(old, new) for old, new in pairwise(instants)]
+    first, *_, last = series.times_ns
+    for outside in ((first - 1, last), (first, last + 1)):
+        with pytest.raises(ValueError, match="outside"):
+            series.rises(outside)
+
+
+def test_a_part_of_its_own_points_is_read_as_it_stands() -> None:
+    series = Series((10, 20, 40, 50), (0, 100, 100, 130))
+    assert series.rises((20, 40, 50)) == [0, 30]
+    assert series.rises((20, 40, 45)) == [0, 15]
+    assert series.rises((20,)) == series.rises(()) == []
+    assert series.clip(10, 50) is series
+
+
 def test_between_points_it_is_a_straight_line() -> None:
     series = Series((10, 20, 40), (0, 100, 100))
     assert [series.at(instant) for instant in (10, 15, 20, 30, 40)] == [0, 50, 100, 100, 100]

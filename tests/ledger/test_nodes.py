@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
+from hpcfrugal.ledger import jobs
 from hpcfrugal.ledger.nodes import NodesFound, NodeSum, find_nodes
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
+from hpcfrugal.spool import RunDir
 
 
 def nodes(spool: FakeSpool, since_s: float | None = None, until_s: float | None = None) -> NodesFound:
@@ -106,6 +108,34 @@ def test_files_that_are_gone_are_named(spool: FakeSpool) -> None:
     found = nodes(spool)
     assert [line.partition("/")[2] for line in found.missing] == ["17.0 on n1: not in the spool"]
     assert len(found.nodes[0].jobs) == 1
+
+
+def test_the_folder_of_a_run_is_not_listed_and_its_facts_are_read_once(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 3 jobs of 1000 nodes took a minute: each node's file was looked for, and its facts parsed, among those of all.
+    run, names = spool.run(), ("n1", "n2", "n3")
+    for node in names:
+        run.samples([run.header(node=node, exclusive=False), *run.records([100, 10], 60)], node=node)
+    run.nodes(*({"node": node} for node in names))
+    sync(spool.root, spool.ledger)
+    asked: list[str] = []
+
+    def content(*key: Any) -> Any:
+        asked.append(key[2])
+        return read(*key)
+
+    def listed(_: RunDir) -> Any:
+        raise AssertionError("listed")
+
+    read = jobs._content
+    monkeypatch.setattr(jobs, "_content", content)
+    monkeypatch.setattr(RunDir, "names", listed)
+    with open_ledger(spool.ledger) as connection:
+        found = find_nodes(connection, spool.root)
+    assert [node.node for node in found.nodes] == list(names)
+    assert all(channel.idle_known for node in found.nodes for channel in node.channels.values())
+    assert asked == ["nodes"]
 
 
 @pytest.mark.parametrize("node", ["a'; rm -rf ~ #", "n1.cluster", "ü/x"])

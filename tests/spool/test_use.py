@@ -13,6 +13,7 @@ from hpcfrugal.spool.use import USE_FIELDS, Use, UseSources, use_of, use_sources
 def test_an_old_record_has_none_of_them() -> None:
     bad: Counter[str] = Counter()
     assert use_of({"job_cpu_us": 5, "memory_b": 6}, bad) == Use()
+    assert use_of({"job_cpu_us": 5}, bad) is use_of({}, bad)
     assert use_sources({"cpu_time_source": "proc-tree"}, bad) == UseSources({}, {})
     assert not bad
 
