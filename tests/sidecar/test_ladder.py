@@ -223,15 +223,17 @@ def test_component_of_which_nothing_is_read_has_no_missing_parts(tmp_path: Path)
 
 
 class Hanging(Fake):
-    """A sensor whose reads hang until ``go``."""
+    """A sensor whose reads hang until ``go``; ``asked`` once one has begun."""
 
     may_block = True
 
     def __init__(self) -> None:
         super().__init__("slow", "gpu", ["gpu-0"], [1])
+        self.asked = Event()
         self.go = Event()
 
     def read(self) -> list[int | None]:
+        self.asked.set()
         assert self.go.wait(10)
         return super().read()
 
@@ -245,6 +247,7 @@ def test_reading_that_hung_moves_no_other_line(tmp_path: Path) -> None:
     meter = ladder.entries[1].meter
     assert ladder.sample(0) == 0
     assert not meter.is_reading
+    assert slow.asked.wait(10)
     now_ns[0] = 58 * 10**9
     slow.go.set()
     deadline = time.monotonic() + 10
