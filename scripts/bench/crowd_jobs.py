@@ -8,6 +8,7 @@ known to the tick.
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -201,7 +202,7 @@ class Job:
         common = {"schema": 1, "run_id": self.run_dir.run_id}
         document = {
             **common,
-            "user": "crowd",
+            "user": pwd.getpwuid(os.getuid()).pw_name,
             "uid": os.getuid(),
             "created_at": now.isoformat(),
             "hpcfrugal_version": "0",
