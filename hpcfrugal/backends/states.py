@@ -45,6 +45,7 @@ class _Open:
     cluster: str
     job_id: str
     submitted_wall_ns: int | None
+    owner_uid: int
 
 
 def refresh_states(spool_root: Path, backend: SlurmCli | None = None) -> list[str]:
@@ -59,7 +60,7 @@ def refresh_states(spool_root: Path, backend: SlurmCli | None = None) -> list[st
     found, others = [], 0
     for run_dir in iter_runs(spool_root):
         one = _open_run(run_dir)
-        if one is not None and os.lstat(run_dir.path).st_uid != os.getuid():
+        if one is not None and one.owner_uid != os.getuid():
             others += 1
         elif one is not None:
             found.append(one)
@@ -96,7 +97,7 @@ def _open_run(run_dir: RunDir) -> _Open | None:
             return None
     except (OSError, Refused):
         return None
-    return _Open(run_dir, submitted.cluster, submitted.job_id, submitted.submitted_wall_ns)
+    return _Open(run_dir, submitted.cluster, submitted.job_id, submitted.submitted_wall_ns, owner_uid)
 
 
 def _give_up(gone: Sequence[_Open]) -> list[str]:
