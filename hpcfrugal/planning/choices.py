@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def weighed(front: Sequence[Option], weights: Weights) -> Option | None:
 
 def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dict[str, Any]:
     """A start as JSON; grams and money where the job's power is known."""
-    kwh, per_kwh = _energy_kwh(plan), option.mean_price_per_kwh
+    kwh, per_kwh = plan.energy_kwh, option.mean_price_per_kwh
     return {
         "start_at": iso(option.start_at),
         "end_at": iso(option.end_at),
@@ -65,13 +65,6 @@ def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dic
         "price": None if kwh is None or per_kwh is None else kwh * per_kwh,
         "currency": prices.currency if prices is not None else None,
     }
-
-
-def _energy_kwh(plan: Plan) -> float | None:
-    """What the data centre is expected to draw for the job; None where its power or run time is not known."""
-    if plan.expected is None or plan.expected.power_w is None or plan.duration is None:
-        return None
-    return plan.expected.power_w * (plan.expected.pue or 1.0) / 1000 * (plan.duration / timedelta(hours=1))
 
 
 def read_prices(path: Path) -> Prices:

@@ -91,6 +91,13 @@ class Plan:
             return self.segments
         return ((self.start_at, self.start_at + self.duration),) if self.duration is not None else ()
 
+    @property
+    def energy_kwh(self) -> float | None:
+        """What the data centre is expected to draw for the job; None where its power or run time is not known."""
+        if self.expected is None or self.expected.power_w is None or self.duration is None:
+            return None
+        return self.expected.power_w * (self.expected.pue or 1.0) / 1000 * (self.duration / timedelta(hours=1))
+
     def to_json(self) -> dict[str, Any]:
         """The JSON object that ``run.json`` keeps as ``plan``; times are ISO 8601 in UTC, null is not known."""
         grid, expected = self.grid, self.expected

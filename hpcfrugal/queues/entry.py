@@ -235,9 +235,7 @@ def _expected(plan: Plan, found: Planned) -> Expectation | None:
     if expected is None or found.saving is None or found.planned_g_per_kwh is None or found.now_g_per_kwh is None:
         return None
     low, high = (found.saving + edge - expected.saving for edge in expected.band)
-    kwh = None
-    if expected.power_w is not None and plan.duration is not None:
-        kwh = expected.power_w * (expected.pue or 1.0) / 1000 * (plan.duration / timedelta(hours=1))
+    kwh = plan.energy_kwh
     return replace(
         expected,
         now_g_per_kwh=found.now_g_per_kwh,
