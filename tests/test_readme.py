@@ -14,7 +14,7 @@ import pytest
 from sandbox import Sandbox
 
 from hpcfrugal.cli.root import root
-from hpcfrugal.jobspec import load_job
+from hpcfrugal.job import load_job
 
 TOP = Path(__file__).resolve().parents[1]
 DOCUMENTS = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]

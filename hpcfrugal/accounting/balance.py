@@ -1,11 +1,11 @@
 """All known jobs of a node together: what a channel read, to whom it goes, and the rest that closes the sum.
 
-Each job's sampler reads the same counter of the node at instants of its own. Here time is cut at the records of all
+Each job's sidecar reads the same counter of the node at instants of its own. Here time is cut at the records of all
 of them, counters are read between records by straight lines, and each piece is divided once, so the shares and the
 rest are the node's energy exactly, over every piece and in sum.
 
-The energy of the node is taken from one sampler for as long as it reads and then from the one that goes on longest,
-so that what one sampler read in its whole life counts as it read it. A job that used no CPU time at all is asked only
+The energy of the node is taken from one sidecar for as long as it reads and then from the one that goes on longest,
+so that what one sidecar read in its whole life counts as it read it. A job that used no CPU time at all is asked only
 where nobody else read: its records cut nothing, and its coming and going changes no other job's dynamic share.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import Attribution, JobUse, NodeInterval, Share, split_node
-from hpcfrugal.accounting.series import Series
+from hpcfrugal.accounting.series import CumulativeSeries
 
 JobName = tuple[str, str, int]
 """Run id, job id and restart."""
@@ -27,8 +27,8 @@ _LONGEST = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What one sampler read of one channel, on the node's clock (time since boot).
+class ChannelReading:
+    """What one sidecar read of one channel, on the node's clock (time since boot).
 
     ``energy`` and ``measured`` (ns with data behind them) are the channel's, ``job_cpu`` and ``node_busy`` CPU times in
     us, ``idle`` the channel's idle energy in uJ; None is unknown. ``alloc_cpus`` 0: the job has no CPUs allotted.
@@ -36,11 +36,11 @@ class Reading:
 
     job: JobName
     attribution: Attribution
-    energy: Series
-    measured: Series
-    job_cpu: Series | None = None
-    node_busy: Series | None = None
-    idle: Series | None = None
+    energy: CumulativeSeries
+    measured: CumulativeSeries
+    job_cpu: CumulativeSeries | None = None
+    node_busy: CumulativeSeries | None = None
+    idle: CumulativeSeries | None = None
     alloc_cpus: int | None = None
     node_cpus: int | None = None
 
@@ -67,7 +67,7 @@ class Slice:
 class Balance:
     """The sum of slices. ``energy_uj`` is the sum of ``shares`` and ``residual_uj``.
 
-    ``covered_ns`` is the time in which any sampler read the channel, ``unknown`` names jobs whose share of some of it
+    ``covered_ns`` is the time in which any sidecar read the channel, ``unknown`` names jobs whose share of some of it
     is not known.
     """
 
@@ -109,7 +109,7 @@ class Balance:
         self.shares[job] = Share(before.dynamic_uj + share.dynamic_uj, before.idle_uj + share.idle_uj)
 
 
-def balance(readings: Iterable[Reading]) -> Balance:
+def balance(readings: Iterable[ChannelReading]) -> Balance:
     """Divide what ``readings`` of one channel of one node say."""
     found = Balance()
     for piece in slices(readings):
@@ -117,7 +117,7 @@ def balance(readings: Iterable[Reading]) -> Balance:
     return found
 
 
-def slices(readings: Iterable[Reading]) -> Iterator[Slice]:
+def slices(readings: Iterable[ChannelReading]) -> Iterator[Slice]:
     """The pieces of time in which the channel was read, each with its division, not all in the order of time."""
     every = sorted(readings, key=lambda reading: (reading.energy.start_ns, reading.job))
     leading = [reading for reading in every if not reading.idles]
@@ -138,7 +138,7 @@ def slices(readings: Iterable[Reading]) -> Iterator[Slice]:
             yield from _pieces(idling, (), [start_ns, *inside, end_ns])
 
 
-def _instants(readings: Iterable[Reading]) -> list[int]:
+def _instants(readings: Iterable[ChannelReading]) -> list[int]:
     times: set[int] = set()
     for reading in readings:
         for series in (reading.energy, reading.job_cpu, reading.node_busy):
@@ -151,9 +151,9 @@ class _Relay:
     """One of several series of the same counter, for as long as it lasts, then the one that goes on longest."""
 
     def __init__(self) -> None:
-        self._held: Series | None = None
+        self._held: CumulativeSeries | None = None
 
-    def over(self, start_ns: int, end_ns: int, among: Iterable[Series | None]) -> Series | None:
+    def over(self, start_ns: int, end_ns: int, among: Iterable[CumulativeSeries | None]) -> CumulativeSeries | None:
         """The series for this piece; None where none covers it."""
         if self._held is None or not self._held.covers(start_ns, end_ns):
             able = [one for one in among if one is not None and one.covers(start_ns, end_ns)]
@@ -164,11 +164,11 @@ class _Relay:
 class _Present:
     """Those of the readings, which are in the order of their start, that are there as time goes on."""
 
-    def __init__(self, readings: Sequence[Reading]) -> None:
+    def __init__(self, readings: Sequence[ChannelReading]) -> None:
         self._waiting = list(reversed(readings))
-        self._here: list[Reading] = []
+        self._here: list[ChannelReading] = []
 
-    def over(self, start_ns: int, end_ns: int) -> list[Reading]:
+    def over(self, start_ns: int, end_ns: int) -> list[ChannelReading]:
         """Those that read any of this time. Times that are asked for come in order."""
         while self._waiting and self._waiting[-1].energy.start_ns < end_ns:
             self._here.append(self._waiting.pop())
@@ -176,7 +176,7 @@ class _Present:
         return self._here
 
 
-def _stretches(readings: Iterable[Reading], times_ns: Sequence[int]) -> Iterator[Sequence[int]]:
+def _stretches(readings: Iterable[ChannelReading], times_ns: Sequence[int]) -> Iterator[Sequence[int]]:
     """``times_ns`` in parts, each from the last instant of the one before, within which no series begins or ends."""
     cuts = {0, len(times_ns) - 1}
     for reading in readings:
@@ -189,7 +189,9 @@ def _stretches(readings: Iterable[Reading], times_ns: Sequence[int]) -> Iterator
             yield times_ns[start : min(start + _LONGEST, last) + 1]
 
 
-def _pieces(readings: Sequence[Reading], beside: Sequence[Reading], times_ns: Sequence[int]) -> Iterator[Slice]:
+def _pieces(
+    readings: Sequence[ChannelReading], beside: Sequence[ChannelReading], times_ns: Sequence[int]
+) -> Iterator[Slice]:
     """Slices that end at ``times_ns``, read and divided by ``readings``; ``beside`` are jobs that idle."""
     energies, busies, idles = _Relay(), _Relay(), _Relay()
     leading, idling = _Present(readings), _Present(beside)
@@ -224,18 +226,18 @@ def _pieces(readings: Sequence[Reading], beside: Sequence[Reading], times_ns: Se
             yield Slice(start_ns, end_ns, interval.energy_uj, measured_ns[position], shares, residual_uj)
 
 
-def _rises(series: Series | None, times_ns: Sequence[int]) -> Sequence[int | None]:
+def _rises(series: CumulativeSeries | None, times_ns: Sequence[int]) -> Sequence[int | None]:
     """How much a counter rose between neighbours of ``times_ns``; None where not all of them lie in the series."""
     if series is None or not series.covers(times_ns[0], times_ns[-1]):
         return [None] * (len(times_ns) - 1)
     return series.rises(times_ns)
 
 
-def _overlap_ns(reading: Reading, start_ns: int, end_ns: int) -> int:
+def _overlap_ns(reading: ChannelReading, start_ns: int, end_ns: int) -> int:
     return max(0, min(end_ns, reading.energy.end_ns) - max(start_ns, reading.energy.start_ns))
 
 
-def _is_undivided(present: Sequence[Reading]) -> bool:
+def _is_undivided(present: Sequence[ChannelReading]) -> bool:
     """Whether no CPU time has a say: one job has it all, or nobody knows who has what.
 
     Jobs that were each said to have the node alone and were there together share it like others.
@@ -247,9 +249,9 @@ def _is_undivided(present: Sequence[Reading]) -> bool:
 
 def _divide(
     interval: NodeInterval,
-    here: Sequence[Reading],
+    here: Sequence[ChannelReading],
     used_us: Sequence[int | None],
-    beside: Sequence[Reading],
+    beside: Sequence[ChannelReading],
     start_ns: int,
     end_ns: int,
 ) -> tuple[tuple[tuple[JobName, Share | None], ...], int]:

@@ -85,7 +85,7 @@ def layered(layers: Sequence[tuple[Source, Levels]], start_ns: int, end_ns: int)
     return sorted(placed)
 
 
-class Piece(NamedTuple):
+class EnergyPiece(NamedTuple):
     """Energy drawn evenly over ``[start_ns, end_ns)``; all of it at ``start_ns`` where that is no time."""
 
     start_ns: int
@@ -168,7 +168,7 @@ class _Sums:
 
 
 def tallies(
-    pieces: Sequence[Piece], placed: Sequence[Placed], pue: float | None, cut_ns: int
+    pieces: Sequence[EnergyPiece], placed: Sequence[Placed], pue: float | None, cut_ns: int
 ) -> dict[tuple[str, int], Tally]:
     """Grams by component and by the ``cut_ns`` (a day, say) in which a piece begins, given by its number since 1970.
 

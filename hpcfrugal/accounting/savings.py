@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hpcfrugal.accounting.footprint import Levels, Piece, Placed, Source, layered, tallies, total
+from hpcfrugal.accounting.footprint import EnergyPiece, Levels, Placed, Source, layered, tallies, total
 from hpcfrugal.accounting.spans import joined
 
 
@@ -21,7 +21,7 @@ class Attempt:
 
     start_ns: int
     elapsed_ns: int
-    pieces: tuple[Piece, ...]
+    pieces: tuple[EnergyPiece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Saving:
         return self.counterfactual_g - self.actual_g
 
 
-def moved(attempts: Sequence[Attempt], start_ns: int) -> list[Piece]:
+def moved(attempts: Sequence[Attempt], start_ns: int) -> list[EnergyPiece]:
     """The energy of ``attempts``, in their order, if the first had started at ``start_ns`` and none had waited."""
-    pieces: list[Piece] = []
+    pieces: list[EnergyPiece] = []
     for attempt in attempts:
         by_ns = start_ns - attempt.start_ns
         pieces += [
@@ -48,12 +48,12 @@ def moved(attempts: Sequence[Attempt], start_ns: int) -> list[Piece]:
     return pieces
 
 
-def as_it_was(attempts: Sequence[Attempt]) -> list[Piece]:
+def as_it_was(attempts: Sequence[Attempt]) -> list[EnergyPiece]:
     """The energy of ``attempts`` at its own times."""
     return [piece for attempt in attempts for piece in attempt.pieces]
 
 
-def grams(pieces: Sequence[Piece], levels: Levels, pue: float | None) -> Fraction | None:
+def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> Fraction | None:
     """Grams of ``pieces`` against ``levels``; None where any of them has no intensity, or there are none."""
     if not pieces:
         return None
@@ -73,7 +73,7 @@ def saving(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: floa
 
 
 @dataclass(slots=True)
-class ForecastError:
+class ForecastErrorStats:
     """The sum of ``|forecast - actual| / actual`` over time, and over how much time; where both are known.
 
     Times at which the actual intensity is 0 are left out, since no share of it can be told.
@@ -82,7 +82,7 @@ class ForecastError:
     sum_ns: float = 0.0
     over_ns: int = 0
 
-    def add(self, other: ForecastError) -> None:
+    def add(self, other: ForecastErrorStats) -> None:
         """Add another job's."""
         self.sum_ns += other.sum_ns
         self.over_ns += other.over_ns
@@ -93,9 +93,9 @@ class ForecastError:
         return self.sum_ns / self.over_ns if self.over_ns else None
 
 
-def forecast_error(forecast: Levels, actual: Levels, spans: Iterable[tuple[int, int]]) -> ForecastError:
+def forecast_error(forecast: Levels, actual: Levels, spans: Iterable[tuple[int, int]]) -> ForecastErrorStats:
     """How far the forecast was off in ``spans``; a time in several of them counts once."""
-    found = ForecastError()
+    found = ForecastErrorStats()
     for start_ns, end_ns in joined(spans):
         for was in actual.within(start_ns, end_ns):
             if was.g_per_kwh == 0:

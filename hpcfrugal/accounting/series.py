@@ -10,7 +10,7 @@ from operator import ge, gt
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class CumulativeSeries:
     """Values of a counter that never falls, at instants in ns on one clock, strictly in order.
 
     Raises ``ValueError`` for points out of order and for a value that falls.
@@ -28,7 +28,7 @@ class Series:
             raise ValueError("a counter that falls")
 
     @classmethod
-    def of(cls, points: Iterable[tuple[int, int]]) -> Series | None:
+    def of(cls, points: Iterable[tuple[int, int]]) -> CumulativeSeries | None:
         """A series of (instant, value); of several at one instant the last counts. None where there are no points."""
         found = dict(points)
         return cls(tuple(found), tuple(found.values())) if found else None
@@ -87,7 +87,7 @@ class Series:
                 found.append(value)
         return [new - old for old, new in pairwise(found)]
 
-    def clip(self, start_ns: int, end_ns: int) -> Series | None:
+    def clip(self, start_ns: int, end_ns: int) -> CumulativeSeries | None:
         """The part in ``[start_ns, end_ns]``; None where there is no time in it."""
         start_ns, end_ns = max(start_ns, self.start_ns), min(end_ns, self.end_ns)
         if end_ns <= start_ns:
@@ -96,4 +96,4 @@ class Series:
             return self
         inside = slice(bisect_right(self.times_ns, start_ns), bisect_left(self.times_ns, end_ns))
         values = (self.at(start_ns), *self.values[inside], self.at(end_ns))
-        return Series((start_ns, *self.times_ns[inside], end_ns), values)
+        return CumulativeSeries((start_ns, *self.times_ns[inside], end_ns), values)

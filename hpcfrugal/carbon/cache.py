@@ -19,10 +19,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.carbon.files import read_regular
-from hpcfrugal.carbon.instants import iso, parse_iso
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.errors import DataError
+from hpcfrugal.core.bounded_read import read_regular
+from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.time import iso, parse_iso
 
 _SCHEMA = 1
 _KEPT_S = 7 * 86_400

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from hpcfrugal.carbon.instants import from_us, instant_us, iso, span_us
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.errors import DataError
+from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.time import from_us, instant_us, iso, span_us
 
 Model = Literal["same-time-yesterday", "same-time-last-week"]
 # Persistence: a slot repeats what was known for the time so long before it.

@@ -13,11 +13,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.carbon.cache import Cache, Failure, Kept
-from hpcfrugal.carbon.http import Client, Refused, within
 from hpcfrugal.carbon.providers.base import Answer, Ask
-from hpcfrugal.carbon.select import Choice
+from hpcfrugal.carbon.select import ProviderChoice
 from hpcfrugal.carbon.series import CarbonSeries, Kind
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client, RequestRefused, within
 
 if TYPE_CHECKING:
     import httpx
@@ -54,7 +54,7 @@ class Fetcher:
     transport: httpx.BaseTransport | None = None
     again: bool = False
 
-    def fetch(self, choice: Choice, kind: Kind, start: datetime, end: datetime, deadline: float) -> Fetched:
+    def fetch(self, choice: ProviderChoice, kind: Kind, start: datetime, end: datetime, deadline: float) -> Fetched:
         """The forecast from now on, or what was between ``start`` and ``end``.
 
         Raises:
@@ -115,7 +115,7 @@ class Fetcher:
             raise error
         return Fetched(kept, True, (error.message,))
 
-    def _ask(self, choice: Choice, kind: Kind, start: datetime, end: datetime, deadline: float) -> Kept:
+    def _ask(self, choice: ProviderChoice, kind: Kind, start: datetime, end: datetime, deadline: float) -> Kept:
         now = self.clock()
         ask = Ask(choice.region, choice.signal, start, end, now)
         client = Client(deadline, self.transport)
@@ -126,7 +126,7 @@ class Fetcher:
             raise ForecastError(f"gave a forecast that ended at {series.end:%Y-%m-%d %H:%M}Z")
         return Kept(series, answer.notes, now, now + timedelta(seconds=self._holds_s(choice, answer, kind, end, now)))
 
-    def _holds_s(self, choice: Choice, answer: Answer, kind: Kind, end: datetime, now: datetime) -> float:
+    def _holds_s(self, choice: ProviderChoice, answer: Answer, kind: Kind, end: datetime, now: datetime) -> float:
         if choice.settings.refresh is not None:
             return choice.settings.refresh.total_seconds()
         if kind == "actual" and end <= now - choice.provider.settles:
@@ -151,6 +151,6 @@ def _guarded(method: Callable[[Ask, Client], Answer], ask: Ask, client: Client) 
 
 def _failure(error: ForecastError, now: datetime) -> Failure:
     wait = FAILURE_KEPT_S
-    if isinstance(error, Refused) and error.retry_after_s is not None:
+    if isinstance(error, RequestRefused) and error.retry_after_s is not None:
         wait = min(max(wait, error.retry_after_s), _MOST_FAILURE_KEPT_S)
     return Failure(error.message, error.hint, now, now + timedelta(seconds=wait))

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
+from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.cache import Cache
 from hpcfrugal.carbon.fetch import Clock, Fetched, Fetcher
-from hpcfrugal.carbon.instants import iso
-from hpcfrugal.carbon.select import Candidates, Choice, all_failed, candidates, zone_of
+from hpcfrugal.carbon.select import Candidates, ProviderChoice, all_failed, candidates, zone_of
 from hpcfrugal.carbon.series import CarbonSeries, Signal
-from hpcfrugal.config import Config, cache_dir
-from hpcfrugal.data.electricity import yearly_mean
-from hpcfrugal.errors import DataError, ForecastError
+from hpcfrugal.core.directories import cache_dir
+from hpcfrugal.core.errors import DataError, ForecastError
+from hpcfrugal.core.time import iso
+from hpcfrugal.settings.config import Config
 
 if TYPE_CHECKING:
     import httpx
@@ -105,7 +106,7 @@ def get_forecast(
     whom = candidates(config, zone, signal, "forecast", provider=provider, environ=environ)
     failed = list(whom.troubles)
 
-    def ask(choice: Choice, left: int) -> Forecast:
+    def ask(choice: ProviderChoice, left: int) -> Forecast:
         # Each has an equal share of what is left, so that a slow one leaves time for the next.
         share = (deadline - time.monotonic()) / left
         got = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
@@ -148,7 +149,7 @@ def get_actuals(
         whom = Candidates((), (error,))
     failed = list(whom.troubles)
 
-    def ask(choice: Choice, left: int) -> Actuals:
+    def ask(choice: ProviderChoice, left: int) -> Actuals:
         if start >= min(end, now):
             raise ForecastError(f"nothing was yet between {iso(start)} and {iso(end)}")
         series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
@@ -169,7 +170,7 @@ def get_actuals(
     return Actuals(series, YEARLY_MEAN, now, now, True, (*_messages(failed), note))
 
 
-def _first(whom: Candidates, ask: Callable[[Choice, int], _T], failed: list[ForecastError]) -> _T | None:
+def _first(whom: Candidates, ask: Callable[[ProviderChoice, int], _T], failed: list[ForecastError]) -> _T | None:
     """What the first says that answers, None where nobody does; who failed before it, and why, goes to ``failed``.
 
     ``ask`` is given a provider, and how many are left with it.
@@ -183,7 +184,7 @@ def _first(whom: Candidates, ask: Callable[[Choice, int], _T], failed: list[Fore
 
 
 def _pieces(
-    fetcher: Fetcher, choice: Choice, start: datetime, end: datetime
+    fetcher: Fetcher, choice: ProviderChoice, start: datetime, end: datetime
 ) -> tuple[CarbonSeries, datetime, tuple[str, ...]]:
     """The range in pieces that the provider answers at once, joined, with the time of the oldest answer."""
     # Whole hours, so that jobs of the same time have the same question.
@@ -214,7 +215,7 @@ def _pieces(
 
 
 def _forecast(
-    got: Fetched, choice: Choice, start: datetime, end: datetime, now: datetime, before: tuple[str, ...]
+    got: Fetched, choice: ProviderChoice, start: datetime, end: datetime, now: datetime, before: tuple[str, ...]
 ) -> Forecast:
     whole = got.kept.series
     try:
@@ -229,7 +230,7 @@ def _forecast(
     return Forecast(series, choice.settings.name, issued_at, got.kept.fetched_at, now, got.stale, notes)
 
 
-def _stale_note(got: Fetched, choice: Choice, now: datetime) -> tuple[str, ...]:
+def _stale_note(got: Fetched, choice: ProviderChoice, now: datetime) -> tuple[str, ...]:
     if not got.stale:
         return ()
     minutes = (now - got.kept.fetched_at).total_seconds() / 60

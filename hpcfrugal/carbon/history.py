@@ -18,14 +18,20 @@ from typing import TYPE_CHECKING
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.carbon.fetch import Clock
 from hpcfrugal.carbon.forecast import Actuals, get_actuals
-from hpcfrugal.carbon.instants import from_us, instant_us
 from hpcfrugal.carbon.select import TellsNoPast, Unserved, candidates
 from hpcfrugal.carbon.series import Signal
-from hpcfrugal.carbon.used import Used
-from hpcfrugal.config import Config
-from hpcfrugal.errors import ForecastError, HpcfrugalError
-from hpcfrugal.spool.intensity import IntensitySource, Known, intensity_dir, keep_intensities, kept_intensities
-from hpcfrugal.spool.reading import Refused
+from hpcfrugal.carbon.use_period import UsePeriod
+from hpcfrugal.core.errors import ForecastError, HpcfrugalError
+from hpcfrugal.core.safe_read import UnsafeFile
+from hpcfrugal.core.time import from_us, instant_us
+from hpcfrugal.settings.config import Config
+from hpcfrugal.spool.intensity import (
+    IntensitySource,
+    KnownIntensity,
+    intensity_dir,
+    keep_intensities,
+    kept_intensities,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -66,7 +72,7 @@ class _Gathering:
     def now_ns(self) -> int:
         return instant_us(self.clock()) * 1000
 
-    def source(self, zone: str, signal: Signal, provider: str | None, wanted: Sequence[Used]) -> Iterator[str]:
+    def source(self, zone: str, signal: Signal, provider: str | None, wanted: Sequence[UsePeriod]) -> Iterator[str]:
         """Ask about one zone; yields troubles."""
         due = list(_hours(((one.start_ns, one.end_ns) for one in wanted), self.now_ns()))
         try:
@@ -83,7 +89,7 @@ class _Gathering:
         except HpcfrugalError as error:
             yield f"{_of(zone, signal)}: not asked for: {error.message}"
             return
-        except (OSError, Refused) as error:
+        except (OSError, UnsafeFile) as error:
             yield _not_kept(zone, signal, error)
             return
         failed: list[str] = []
@@ -94,7 +100,7 @@ class _Gathering:
                 self.ask(zone, signal, provider, start_ns, end_ns)
             except ForecastError as error:
                 failed.append(error.message)
-            except (OSError, Refused) as error:
+            except (OSError, UnsafeFile) as error:
                 yield _not_kept(zone, signal, error)
                 break
         if failed:
@@ -128,14 +134,14 @@ class _Gathering:
     def keep_none(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> Iterator[str]:
         """Keep that there is no figure, so that nobody waits for one; said once, at the first.
 
-        Raises ``OSError`` or ``Refused`` where it cannot be kept.
+        Raises ``OSError`` or ``UnsafeFile`` where it cannot be kept.
         """
         left = self.without_settled(source, due)
         if not left:
             return
         first = next(intensity_dir(self.spool_root).glob(f"*/{source.file_name}"), None) is None
         now_ns = self.now_ns()
-        none = [Known(start_ns, end_ns, None, now_ns, None, settled=True) for start_ns, end_ns in joined(left)]
+        none = [KnownIntensity(start_ns, end_ns, None, now_ns, None, settled=True) for start_ns, end_ns in joined(left)]
         self.changed += keep_intensities(self.spool_root, source, none)
         if first:
             yield f"{_of(source.zone, source.signal)}: {source.provider} tells its forecasts only, and is not asked"
@@ -152,7 +158,7 @@ class _Gathering:
         ]
 
     def ask(self, zone: str, signal: Signal, provider: str | None, start_ns: int, end_ns: int) -> None:
-        """One question. Raises ``ForecastError``, and ``OSError`` or ``Refused`` where the answer cannot be kept."""
+        """One question. Raises ``ForecastError``, and ``OSError`` or ``UnsafeFile`` where the answer cannot be kept."""
         start, end = from_us(start_ns // 1000), from_us(end_ns // 1000)
         told = get_actuals(
             self.config, zone, signal, start, end, provider=provider, transport=self.transport, environ=self.environ,
@@ -167,7 +173,7 @@ class _Gathering:
 def gather(
     config: Config,
     spool_root: Path,
-    wanted: Iterable[Used],
+    wanted: Iterable[UsePeriod],
     *,
     clock: Clock = _now,
     transport: httpx.BaseTransport | None = None,
@@ -175,7 +181,7 @@ def gather(
 ) -> Gathered:
     """Fetch what is wanted and not settled yet into the spool. Raises nothing for what providers do or say."""
     gathering = _Gathering(config, spool_root, clock, transport, environ, time.monotonic() + LONGEST_S)
-    groups: dict[tuple[str, Signal, str | None], list[Used]] = {}
+    groups: dict[tuple[str, Signal, str | None], list[UsePeriod]] = {}
     for one in wanted:
         groups.setdefault((one.zone, one.signal, one.provider), []).append(one)
     troubles: list[str] = []
@@ -189,8 +195,8 @@ def _of(zone: str, signal: str) -> str:
     return f"{signal} carbon intensity of {zone} as it was"
 
 
-def _not_kept(zone: str, signal: str, error: OSError | Refused) -> str:
-    if isinstance(error, Refused):
+def _not_kept(zone: str, signal: str, error: OSError | UnsafeFile) -> str:
+    if isinstance(error, UnsafeFile):
         return f"{_of(zone, signal)}: a file of the spool {error}; `hpcfrugal ledger check` names it"
     return f"{_of(zone, signal)}: cannot be kept in the spool: {error.strerror}"
 
@@ -204,7 +210,7 @@ def _hours(spans: Iterable[tuple[int, int]], now_ns: int) -> Iterator[tuple[int,
         yield hour * _HOUR_NS, (hour + 1) * _HOUR_NS
 
 
-def _known(told: Actuals, start_ns: int, end_ns: int) -> Iterator[Known]:
+def _known(told: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntensity]:
     """The answer as it is kept: figures, and gaps up to the last of them. What comes after may be on its way."""
     series = told.series
     fetched_ns = instant_us(told.fetched_at) * 1000
@@ -212,9 +218,9 @@ def _known(told: Actuals, start_ns: int, end_ns: int) -> Iterator[Known]:
     gap_settled_ns = settled_ns - GAP_SETTLES // timedelta(microseconds=1) * 1000
     issued_ns = instant_us(series.issued_at) * 1000 if series.issued_at is not None else None
 
-    def one(first_ns: int, last_ns: int, level: float | None) -> Known:
+    def one(first_ns: int, last_ns: int, level: float | None) -> KnownIntensity:
         until_ns = gap_settled_ns if level is None else settled_ns
-        return Known(first_ns, last_ns, level, fetched_ns, issued_ns, last_ns <= until_ns)
+        return KnownIntensity(first_ns, last_ns, level, fetched_ns, issued_ns, last_ns <= until_ns)
 
     at_ns = start_ns
     for first, last, level in series.slots():

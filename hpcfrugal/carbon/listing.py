@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hpcfrugal.carbon.credentials import default_file, find_secret
 from hpcfrugal.carbon.providers.base import Provider, Settings
 from hpcfrugal.carbon.settings import configured, kinds, provider_class
-from hpcfrugal.config import Config
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.secrets import default_file, find_secret
+from hpcfrugal.settings.config import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hpcfrugal.carbon.instants import iso, parse_iso
 from hpcfrugal.carbon.series import CarbonSeries, Kind, Signal
-from hpcfrugal.errors import DataError, ForecastError
+from hpcfrugal.core.errors import DataError, ForecastError
+from hpcfrugal.core.time import iso, parse_iso
 
 MOST_G_PER_KWH = 5000.0
 """Above what any plant emits: old oil shale and lignite plants stay below 2000 g/kWh, life cycle included."""

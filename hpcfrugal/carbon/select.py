@@ -9,16 +9,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hpcfrugal.carbon.credentials import Secret, default_file, find_secret
 from hpcfrugal.carbon.providers.base import Provider, Settings
 from hpcfrugal.carbon.series import Kind, Signal
 from hpcfrugal.carbon.settings import BUILT_IN, configured, kinds, provider_class
-from hpcfrugal.config import Config, zone_name
-from hpcfrugal.errors import ForecastError, InputError, did_you_mean
+from hpcfrugal.core.errors import ForecastError, InputError, did_you_mean
+from hpcfrugal.core.secrets import Secret, default_file, find_secret
+from hpcfrugal.settings.config import Config, zone_name
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ProviderChoice:
     """A provider that may be asked, with its credentials, for what it calls ``region``."""
 
     settings: Settings
@@ -32,7 +32,7 @@ class Choice:
 class Candidates:
     """Who may be asked, best first and never nobody; ``troubles``: who cannot be, though it tells it, and why."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[ProviderChoice, ...]
     troubles: tuple[ForecastError, ...] = ()
 
 
@@ -85,7 +85,7 @@ def candidates(
             known = ", ".join([*entries, *kinds()])
             raise Unserved(f"there is no provider {named!r}", hint=f"known: {known}")
         return Candidates((_named(settings, zone, signal, kind, environ),))
-    found: list[Choice] = []
+    found: list[ProviderChoice] = []
     troubles: list[ForecastError] = []
     for settings in entries.values():
         made = _class(settings)
@@ -143,7 +143,7 @@ def _class(settings: Settings) -> type[Provider]:
     return made
 
 
-def _named(settings: Settings, zone: str, signal: Signal, kind: Kind, environ: Mapping[str, str]) -> Choice:
+def _named(settings: Settings, zone: str, signal: Signal, kind: Kind, environ: Mapping[str, str]) -> ProviderChoice:
     made = _class(settings)
     if signal not in made.signals:
         raise Unserved(f"{settings.name} tells no {signal} intensity, only {' and '.join(made.signals)}")
@@ -187,5 +187,7 @@ def _secret(settings: Settings, made: type[Provider], environ: Mapping[str, str]
     return secret
 
 
-def _choice(settings: Settings, made: type[Provider], zone: str, signal: Signal, secret: Secret | None) -> Choice:
-    return Choice(settings, made(settings, secret), zone, settings.region or zone, signal)
+def _choice(
+    settings: Settings, made: type[Provider], zone: str, signal: Signal, secret: Secret | None
+) -> ProviderChoice:
+    return ProviderChoice(settings, made(settings, secret), zone, settings.region or zone, signal)

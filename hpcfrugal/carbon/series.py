@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from hpcfrugal.carbon.instants import can_be_told, from_us, instant_us, iso, parse_iso, span_from_us, span_us
-from hpcfrugal.errors import DataError
+from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.time import can_be_told, from_us, instant_us, iso, parse_iso, span_from_us, span_us
 
 Signal = Literal["average", "marginal"]
 Kind = Literal["actual", "forecast"]

@@ -26,10 +26,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hpcfrugal.carbon.providers.base import Provider, Settings
-from hpcfrugal.config import Config, Entry, zone_name
-from hpcfrugal.errors import ForecastError, Problem, did_you_mean
-from hpcfrugal.keys import Keys, read_entries
-from hpcfrugal.units import parse_duration
+from hpcfrugal.core.errors import ForecastError, Problem, did_you_mean
+from hpcfrugal.core.units import parse_duration
+from hpcfrugal.settings.config import Config, ConfigEntry, zone_name
+from hpcfrugal.settings.entries import Keys, read_entries
 
 ENTRY_POINTS = "hpcfrugal.forecasts"
 
@@ -86,7 +86,7 @@ def configured(config: Config) -> dict[str, Settings]:
     return read_entries(config.tables.get("forecasts", {}), _settings)
 
 
-def _settings(entry: Entry, problems: list[Problem]) -> Settings | None:
+def _settings(entry: ConfigEntry, problems: list[Problem]) -> Settings | None:
     keys = Keys(entry, problems)
     kind = keys.raw("kind")
     kind = entry.name if kind is None else kind

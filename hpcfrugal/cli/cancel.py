@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 import click
 
-from hpcfrugal.backends.select import select
 from hpcfrugal.cli.streams import say
-from hpcfrugal.config import load_config
-from hpcfrugal.errors import InputError
-from hpcfrugal.jobs import foreign, pick, refresh, tracked_jobs
-from hpcfrugal.text import printable
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.text import printable
+from hpcfrugal.settings.config import load_config
+from hpcfrugal.submit.backends import select
+from hpcfrugal.submit.tracked_jobs import foreign, pick, refresh, tracked_jobs
 
 
 @click.command()

@@ -9,7 +9,7 @@ import sys
 import click
 
 from hpcfrugal import __version__
-from hpcfrugal.config import load_config
+from hpcfrugal.settings.config import load_config
 
 _MARKS = {"ok": ("✓", "green"), "gap": ("–", "yellow"), "fault": ("✗", "red")}
 

@@ -20,7 +20,7 @@ _NARROW, _WIDE = 40, 160
 
 def show_series(series: CarbonSeries, chosen: Sequence[tuple[datetime, datetime]] = ()) -> None:
     """Print the picture as wide as the terminal, with a line under the ``chosen`` times."""
-    from hpcfrugal.carbon.picture import draw
+    from hpcfrugal.carbon.chart import draw
 
     width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROW), _WIDE)
     for row in draw(series, width=width, chosen=chosen, ascii_only=not can_print(_NEEDED)):

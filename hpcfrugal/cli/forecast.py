@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
-from hpcfrugal.config import Config, load_config, zone_name
-from hpcfrugal.errors import ForecastError
-from hpcfrugal.text import duration, printable
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.text import duration, printable
+from hpcfrugal.settings.config import Config, load_config, zone_name
 
 if TYPE_CHECKING:
     from hpcfrugal.carbon.forecast import Forecast
@@ -106,7 +106,7 @@ def _whole_slots(series: CarbonSeries, now: datetime, end: datetime) -> CarbonSe
 
 
 def _object(told: Forecast, series: CarbonSeries) -> dict[str, Any]:
-    from hpcfrugal.carbon.instants import iso
+    from hpcfrugal.core.time import iso
 
     return series.to_json() | {
         "unit": "g/kWh",
@@ -120,7 +120,7 @@ def _object(told: Forecast, series: CarbonSeries) -> dict[str, Any]:
 
 
 def _table(series: CarbonSeries) -> str:
-    from hpcfrugal.carbon.instants import iso
+    from hpcfrugal.core.time import iso
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hpcfrugal.errors import InputError, SetupError
+from hpcfrugal.core.errors import InputError, SetupError
 
 TEXT = """\
 # A job of hpcfrugal. Every key: hpcfrugal schema, or docs/job-file.md

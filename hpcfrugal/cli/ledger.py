@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import DataError, HpcfrugalError, InputError, SetupError
+from hpcfrugal.core.errors import DataError, HpcfrugalError, InputError, SetupError
+from hpcfrugal.core.text import plain
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S
 from hpcfrugal.report.text import count
-from hpcfrugal.text import plain
+from hpcfrugal.settings.config import Config, load_config
 
 _SHOWN = 20
 
@@ -75,10 +75,10 @@ def _ask_slurm(spool_root: Path, *, patient: bool) -> None:
 
     The ledger can be made without it. Raises ``InputError`` where the settings say something wrong of nodes.
     """
-    from hpcfrugal.backends.nodes import keep_nodes
-    from hpcfrugal.backends.slurm_cli import SHORT_S, SlurmCli
-    from hpcfrugal.backends.states import refresh_states
-    from hpcfrugal.idle_power import idle_powers
+    from hpcfrugal.settings.idle_power import idle_powers
+    from hpcfrugal.slurm.backend import SHORT_S, SlurmCli
+    from hpcfrugal.slurm.node_facts import keep_nodes
+    from hpcfrugal.slurm.states import refresh_states
 
     powers = idle_powers(load_config().tables["nodes"])
     backend = SlurmCli(None if patient else SHORT_S)

@@ -9,7 +9,7 @@ import stat
 import sys
 from pathlib import Path
 
-from hpcfrugal.errors import SetupError
+from hpcfrugal.core.errors import SetupError
 
 
 def can_be_written(path: Path) -> bool:

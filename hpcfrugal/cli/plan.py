@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcfrugal.backends.select import select
 from hpcfrugal.cli.drawing import can_print, show_series
-from hpcfrugal.config import BACKENDS, load_config
-from hpcfrugal.jobspec import load_job, naming_lines
-from hpcfrugal.options import sbatch_options
-from hpcfrugal.planning.job_plan import plan_job
-from hpcfrugal.planning.words import clock, grams, line, share, span
-from hpcfrugal.submission import check_queue
-from hpcfrugal.text import printable
+from hpcfrugal.core.text import printable
+from hpcfrugal.job import load_job, naming_lines
+from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.planning.decide.job_plan import plan_job
+from hpcfrugal.planning.decide.wording import clock, grams, line, share, span
+from hpcfrugal.settings.config import BACKENDS, load_config
+from hpcfrugal.submit import check_queue
+from hpcfrugal.submit.backends import select
 
 if TYPE_CHECKING:
-    from hpcfrugal.planning.plan import Expectation, Plan
+    from hpcfrugal.planning.decide.plan import Expectation, Plan
 
 
 _AT_ONCE = "with Slurm only: `submit` starts the job at once here, since this machine lets no job wait"
@@ -76,7 +76,7 @@ def plan(
     config = load_config()
     spec = load_job(job)
     slurm = select(backend, config).name != "local"
-    from hpcfrugal.planning.choices import Weights, choice_json, choices, read_prices, weighed
+    from hpcfrugal.planning.decide.choices import Weights, choice_json, choices, read_prices, weighed
 
     priced = read_prices(prices) if prices is not None else None
     queue, now = None, datetime.now(UTC)
@@ -84,9 +84,9 @@ def plan(
         if not slurm:
             check_queue(spec, config, job)
         if slurm and spec.schedule.queue is not None:
-            from hpcfrugal.queues.entry import Entrance
+            from hpcfrugal.queues.admission import QueueAdmission
 
-            entrance = Entrance(config)
+            entrance = QueueAdmission(config)
             spec, queue = entrance.enter(spec, where=str(job))
         made = plan_job(
             spec,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcfrugal.config import Config, data_dir, load_config
-from hpcfrugal.errors import HpcfrugalError, InputError, SetupError
-from hpcfrugal.text import duration, plain, printable
-from hpcfrugal.user import user_name
+from hpcfrugal.core.directories import data_dir
+from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
+from hpcfrugal.core.text import duration, plain, printable
+from hpcfrugal.core.user import user_name
+from hpcfrugal.settings.config import Config, load_config
 
 if TYPE_CHECKING:
     from hpcfrugal.queues.controller import Round
@@ -85,7 +86,7 @@ def plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
 
 
 def _every(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
-    from hpcfrugal.units import parse_duration
+    from hpcfrugal.core.units import parse_duration
 
     try:
         span: timedelta = parse_duration(value)
@@ -174,10 +175,10 @@ def _alone(config: Config, *, wait: bool) -> Iterator[None]:
 @_json_option
 def release(jobs: tuple[str, ...], as_json: bool) -> None:
     """Let jobs of yours start now, however much carbon the grid's electricity costs."""
-    from hpcfrugal.queues.board import read_board
     from hpcfrugal.queues.controller import release as let_go
+    from hpcfrugal.queues.snapshot import read_snapshot
 
-    board = {job.job_id: job for job in read_board() if job.waits}
+    board = {job.job_id: job for job in read_snapshot() if job.waits}
     unknown = [job_id for job_id in jobs if job_id not in board]
     if unknown:
         raise InputError.at(
@@ -244,7 +245,7 @@ def _show(one: Round, user: str | None, *, kept: bool) -> None:
     from rich.text import Text
 
     from hpcfrugal.cli.console import console
-    from hpcfrugal.planning.words import share
+    from hpcfrugal.planning.decide.wording import share
 
     running = [job for job in one.jobs if not job.waits]
     used = sum(job.nodes if one.queue.unit == "nodes" else job.cpus for job in running)
@@ -278,7 +279,7 @@ def _show(one: Round, user: str | None, *, kept: bool) -> None:
 
 
 def _moved(planned: Planned, at: datetime) -> str:
-    from hpcfrugal.planning.words import share
+    from hpcfrugal.planning.decide.wording import share
 
     saving = ""
     if planned.saving is not None:

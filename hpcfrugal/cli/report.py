@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import InputError, Problem
+from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.footprints import Defaults, footprints, key_of
 from hpcfrugal.ledger.queries import DayRow, JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.report import machine, period, summary
+from hpcfrugal.report import export, period, summary
 from hpcfrugal.report.text import iso
-from hpcfrugal.text import plain
+from hpcfrugal.settings.config import Config, load_config
 
 if TYPE_CHECKING:
     import sqlite3
@@ -123,7 +123,7 @@ def report(
     if as_json:
         _print_json(summaries, groups, by, since_at, until_at)
     elif as_csv:
-        text = machine.jobs_csv(summaries) if by == "job" else machine.groups_csv(groups, by)
+        text = export.jobs_csv(summaries) if by == "job" else export.groups_csv(groups, by)
         click.echo(text, nl=False)
     elif summaries:
         _print(summaries, groups, by, alone=job is not None)
@@ -238,7 +238,7 @@ def _print_json(
     until_at: datetime | None,
 ) -> None:
     span = {"since": _at(since_at), "until": _at(until_at)}
-    document = machine.report_json(summaries, summary.whole(summaries), by, groups, span)
+    document = export.report_json(summaries, summary.whole(summaries), by, groups, span)
     click.echo(json.dumps(document, indent=2, allow_nan=False))
 
 

@@ -15,8 +15,8 @@ import click
 
 from hpcfrugal import __version__
 from hpcfrugal.cli.streams import FALLBACK, ReaderGone, plain, settle
-from hpcfrugal.errors import HpcfrugalError, SetupError
-from hpcfrugal.text import printable
+from hpcfrugal.core.errors import HpcfrugalError, SetupError
+from hpcfrugal.core.text import printable
 
 # name -> (module, one line for --help). The line stands here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {

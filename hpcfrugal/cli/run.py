@@ -16,11 +16,11 @@ import click
 
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.cli.streams import say
-from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import HpcfrugalError, InputError, SetupError
+from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
+from hpcfrugal.settings.config import Config, load_config
 
 if TYPE_CHECKING:
-    from hpcfrugal.local_run import LocalRun
+    from hpcfrugal.local.run import LocalRun
     from hpcfrugal.report.summary import JobSummary
 
 
@@ -50,9 +50,9 @@ def run(
     hpcfrugal run -- python train.py
     hpcfrugal run --json -- make -j8
     """
-    from hpcfrugal.backends.nodes import keep_run_nodes
-    from hpcfrugal.idle_power import idle_powers
-    from hpcfrugal.local_run import run_command
+    from hpcfrugal.local.run import run_command
+    from hpcfrugal.settings.idle_power import idle_powers
+    from hpcfrugal.slurm.node_facts import keep_run_nodes
 
     config = load_config()
     powers = idle_powers(config.tables["nodes"])
@@ -142,13 +142,13 @@ def _summary(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobSu
 
 def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
     """The run as JSON. ``duration_s`` is the time from the first to the last reading, to which the joules belong."""
-    from hpcfrugal.report.grams import GRAM_COLUMNS
-    from hpcfrugal.report.machine import job_json
+    from hpcfrugal.report.co2e import CO2E_COLUMNS
+    from hpcfrugal.report.export import job_json
 
     job = job_json(summary)
     kept = ("energy_j", "boundary", "measured_j", "modelled_j", "complete", "unknown", "coverage", "channels", "absent")
     return {
-        **{key: job[key] for key in (*kept, "usage", *GRAM_COLUMNS, "footprint")},
+        **{key: job[key] for key in (*kept, "usage", *CO2E_COLUMNS, "footprint")},
         "duration_s": _window_s(job["channels"]),
         "command_s": done.command_s,
         "exit_code": done.exit_code,

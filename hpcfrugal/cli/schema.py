@@ -10,6 +10,6 @@ import click
 @click.command("schema")
 def schema() -> None:
     """Print the JSON Schema of job files, for editors and checkers."""
-    from hpcfrugal.jobspec.schema import job_schema
+    from hpcfrugal.job.schema import job_schema
 
     click.echo(json.dumps(job_schema(), indent=2, ensure_ascii=False))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.config import load_config
-from hpcfrugal.errors import InputError, SetupError
+from hpcfrugal.core.errors import InputError, SetupError
+from hpcfrugal.settings.config import load_config
 
 if TYPE_CHECKING:
     from hpcfrugal.meters.settings import Configured
@@ -42,10 +42,10 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     hpcfrugal site power dcmi --once     on a node, as root
     hpcfrugal site power bmc             on a machine of the management network, for all nodes
     """
+    from hpcfrugal.core.text import plain
     from hpcfrugal.meters.agent import Agent
     from hpcfrugal.meters.settings import configured
     from hpcfrugal.report.text import count
-    from hpcfrugal.text import plain
 
     entries = load_config().tables["meters"]
     if name not in entries:
@@ -82,8 +82,8 @@ def _nodes(names: str | None, found: Configured) -> tuple[str, ...]:
     """The nodes to read: those asked for, else this machine where the source knows no other, else the meter's."""
     import socket
 
+    from hpcfrugal.core.units import expand_nodelist
     from hpcfrugal.meters.base import short
-    from hpcfrugal.units import expand_nodelist
 
     if names is not None:
         try:

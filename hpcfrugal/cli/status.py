@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcfrugal.backends.base import Backend, JobState
-from hpcfrugal.backends.select import select
 from hpcfrugal.cli.format import joules, watts
-from hpcfrugal.config import Config, load_config
-from hpcfrugal.jobs import TrackedJob, pick, refresh, tracked_jobs
-from hpcfrugal.live import Draw, read_draw
-from hpcfrugal.text import duration, printable
+from hpcfrugal.core.text import duration, printable
+from hpcfrugal.job.backend import Backend, JobState
+from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.spool.current_power import Draw, read_draw
+from hpcfrugal.submit.backends import select
+from hpcfrugal.submit.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 
 if TYPE_CHECKING:
-    from hpcfrugal.report.grid import Grid
+    from hpcfrugal.report.text_table import TextTable
 
 _ASK_S = 5.0
 _PATIENCE_S = 5.0  # for each of Slurm's answers; without one the states are those last heard of
@@ -38,7 +38,7 @@ class _Backends:
 
     def __call__(self, name: str) -> Backend:
         if name not in self._known:
-            self._known[name] = select(name, self._config, patience_s=_PATIENCE_S)
+            self._known[name] = select(name, self._config, timeout_s=_PATIENCE_S)
         return self._known[name]
 
 
@@ -85,17 +85,17 @@ def _row(job: TrackedJob, draw: Draw) -> dict[str, Any]:
     }
 
 
-def _table(jobs: Sequence[TrackedJob]) -> Grid:
+def _table(jobs: Sequence[TrackedJob]) -> TextTable:
     from rich.text import Text
 
-    from hpcfrugal.report.grid import Column, Grid
+    from hpcfrugal.report.text_table import Column, TextTable
 
     # The ids are there to be copied, so they stay whole; a job of this machine has the one node.
     with_nodes = not all(job.backend == "local" for job in jobs)
     nodes_column = [Column("Nodes", drop=1)] if with_nodes else []
     reasons = [_reason(job) for job in jobs]
     reason_column = [Column("Reason", "text", drop=5)] if any(reasons) else []
-    grid = Grid(
+    grid = TextTable(
         (
             Column("Job", "word"),
             Column("Name", "text", drop=6),

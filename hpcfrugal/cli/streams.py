@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from hpcfrugal.text import in_its_place
+from hpcfrugal.core.text import in_its_place
 
 codecs.register_error(FALLBACK := "hpcfrugal", in_its_place)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import click
 
-from hpcfrugal.backends.base import Backend, Submitted
-from hpcfrugal.backends.select import select
 from hpcfrugal.cli.streams import say
-from hpcfrugal.config import BACKENDS, Config, load_config
-from hpcfrugal.errors import InputError, Problem
-from hpcfrugal.jobspec import naming_lines
-from hpcfrugal.submission import Company, Prepared, not_held_to, output_path, prepare, schedule_left_out
-from hpcfrugal.submission import submit as submit_prepared
-from hpcfrugal.text import printable
+from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.text import printable
+from hpcfrugal.job import naming_lines
+from hpcfrugal.job.backend import Backend, Submitted
+from hpcfrugal.settings.config import BACKENDS, Config, load_config
+from hpcfrugal.submit import Prepared, SubmissionBatch, not_held_to, output_path, prepare, schedule_left_out
+from hpcfrugal.submit import submit as submit_prepared
+from hpcfrugal.submit.backends import select
 
 
 @click.command()
@@ -69,14 +69,14 @@ def submit(
 def _prepare_all(
     jobs: tuple[Path, ...], backend: Backend, config: Config, *, start_now: bool, queue: str | None
 ) -> list[Prepared]:
-    company = Company()
+    batch = SubmissionBatch()
     prepared = []
     problems: list[Problem] = []
     hint = None
     for path in jobs:
         try:
             with naming_lines(path):
-                prepared.append(prepare(path, backend, config, start_now=start_now, queue=queue, company=company))
+                prepared.append(prepare(path, backend, config, start_now=start_now, queue=queue, batch=batch))
         except InputError as error:
             problems += error.problems
             hint = hint or error.hint
@@ -87,8 +87,8 @@ def _prepare_all(
 
 def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
     """What of the job file will not be done, a sentence each."""
-    warnings = schedule_left_out(job, slurm=slurm)
-    if not_held := not_held_to(job, slurm=slurm):
+    warnings = schedule_left_out(job.spec, slurm=slurm)
+    if not_held := not_held_to(job.spec, slurm=slurm):
         warnings.append("this machine does not hold jobs to " + ", ".join(f"resources.{key}" for key in not_held))
     return warnings
 
@@ -119,7 +119,7 @@ def _say_plan(job: Prepared, *, err: bool) -> None:
     """The decision on one line, and what had to be assumed for it or went wrong."""
     if job.plan is None:
         return
-    from hpcfrugal.planning.words import line
+    from hpcfrugal.planning.decide.wording import line
 
     say(line(job.plan), err=err)
     for note in job.plan.notes:

@@ -7,20 +7,20 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from hpcfrugal.backends.base import Backend, JobState, Submitted
 from hpcfrugal.cli.format import watts
 from hpcfrugal.cli.streams import say
-from hpcfrugal.config import Config
-from hpcfrugal.errors import SetupError
-from hpcfrugal.live import read_draw, samplers_done
+from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.text import duration
+from hpcfrugal.job.backend import Backend, JobState, Submitted
+from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, read_json
-from hpcfrugal.submission import Prepared
-from hpcfrugal.text import duration
+from hpcfrugal.spool.current_power import read_draw, sidecars_done
+from hpcfrugal.submit import Prepared
 
 _BOOKS_S = 60.0  # for Slurm's books to follow the end records of all jobs
-_SAMPLER_LOOK_S = 0.05
+_SIDECAR_LOOK_S = 0.05
 _LOOK_S = 0.25  # for an end record in the run directory: a directory listing
-_SAMPLER_S = 3.0  # for the samplers' last records: a sampler may end a moment after its job
+_SIDECAR_S = 3.0  # for the sidecars' last records: a sidecar may end a moment after its job
 _DRAW_S = 1.0  # between two looks at what the nodes draw: the ends of all sample files
 _ASK_FIRST_S = 1.0
 _ASK_MOST_S = 15.0  # between two questions to Slurm: one squeue and one sacct for all jobs together
@@ -107,7 +107,7 @@ def wait_for(
         return 130
     finally:
         progress.close()
-    _wait_for_samplers(list(jobs.values()))
+    _wait_for_sidecars(list(jobs.values()))
     with suppress(BrokenPipeError):  # the jobs' exit code is still wanted
         _report(list(jobs), config, as_json=as_json)
     return next((code for key, job in jobs.items() if (code := _exit_code(states.get(key, []), job)) != 0), 0)
@@ -117,12 +117,12 @@ def _over(jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> bool:
     return all(states.get(job_id) and all(state.final for state in states[job_id]) for job_id in jobs)
 
 
-def _wait_for_samplers(jobs: Sequence[Prepared]) -> None:
-    """Let the samplers write their last records, so that the report is about the whole of the jobs."""
+def _wait_for_sidecars(jobs: Sequence[Prepared]) -> None:
+    """Let the sidecars write their last records, so that the report is about the whole of the jobs."""
     sampled = [job.run_dir for job in jobs if job.spec.energy.enabled]
-    until = time.monotonic() + _SAMPLER_S
-    while not all(samplers_done(run_dir) for run_dir in sampled) and time.monotonic() < until:
-        time.sleep(_SAMPLER_LOOK_S)
+    until = time.monotonic() + _SIDECAR_S
+    while not all(sidecars_done(run_dir) for run_dir in sampled) and time.monotonic() < until:
+        time.sleep(_SIDECAR_LOOK_S)
 
 
 def _end_codes(job: Prepared) -> dict[str, int]:

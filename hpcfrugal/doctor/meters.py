@@ -6,18 +6,18 @@ import socket
 import time
 from collections.abc import Mapping
 
-from hpcfrugal.config import Entry
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.text import plain
 from hpcfrugal.doctor.finding import Finding
-from hpcfrugal.errors import InputError
 from hpcfrugal.meters.base import SECOND_NS, Meter, MeterError, Refusal, coverage, short
 from hpcfrugal.meters.settings import configured
-from hpcfrugal.text import plain
+from hpcfrugal.settings.config import ConfigEntry
 
 _WINDOW_NS = 600 * SECOND_NS
 _AREA = "meters"
 
 
-def meter_findings(entries: Mapping[str, Entry]) -> list[Finding]:
+def meter_findings(entries: Mapping[str, ConfigEntry]) -> list[Finding]:
     """One finding for each meter, or for each mistake in their settings."""
     try:
         meters = [one.meter for one in configured(entries).values()]

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 
-from hpcfrugal.sidecar.ladder import Ladder
-from hpcfrugal.sidecar.sources import Place, best, lesser
+from hpcfrugal.sidecar.sensor_selection import SensorSelection
+from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 from hpcfrugal.sidecar.worker import boottime_ns
 
 OPEN_WAIT_S = 10.0
@@ -22,19 +22,19 @@ def probe(
     sysfs: str = "/sys", proc: str = "/proc", environ: Mapping[str, str] = os.environ
 ) -> dict[str, list[dict[str, object]]]:
     """Channels that would be sampled here, better sources that cannot be used and why, and the GPUs in sight."""
-    place = Place(sysfs, proc, environ, boottime_ns, in_slurm="SLURM_JOB_ID" in environ)
+    place = SensorContext(sysfs, proc, environ, boottime_ns, in_slurm="SLURM_JOB_ID" in environ)
     site = tuple((entry.name, entry.module, entry.attr) for entry in entry_points(group="hpcfrugal.sensors"))
-    ladder = Ladder(best(place, site), lesser(place), boottime_ns, lambda: False)
+    selection = SensorSelection(primary_sensors(place, site), fallback_sensors(place), boottime_ns, lambda: False)
     deadline_s = time.monotonic() + OPEN_WAIT_S
-    while ladder.is_waiting and time.monotonic() < deadline_s:
-        if ladder.has_news():
-            ladder.take_in()
+    while selection.is_waiting and time.monotonic() < deadline_s:
+        if selection.has_news():
+            selection.take_in()
         time.sleep(0.05)
-    ladder.sample(READ_WAIT_S)
+    selection.sample(READ_WAIT_S)
     return {
-        "channels": [{**entry.channel.header(), "readable": entry.meter.is_reading} for entry in ladder.entries],
-        "absent": [absent.header() for absent in ladder.absent],
-        "gpus": [gpu.header() for gpu in ladder.gpus],
+        "channels": [{**entry.channel.header(), "readable": entry.meter.is_reading} for entry in selection.entries],
+        "absent": [absent.header() for absent in selection.absent],
+        "gpus": [gpu.header() for gpu in selection.gpus],
     }
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 
-from hpcfrugal.backends import commands, slurm_cli
+from hpcfrugal.core.errors import SetupError
 from hpcfrugal.doctor.finding import Finding
-from hpcfrugal.errors import SetupError
+from hpcfrugal.slurm import backend, commands
 
 _SHORT_S = 10.0
 
 
 def slurm_findings() -> list[Finding]:
     """Whether Slurm's commands are there, the controller answers, and the accounting keeps jobs."""
-    if not slurm_cli.available():
+    if not backend.available():
         return [
             Finding(
                 "slurm", "commands", "gap", "no sbatch on the PATH: jobs run on this machine (backend local)",
@@ -26,7 +26,7 @@ def slurm_findings() -> list[Finding]:
         if code != 0:
             raise SetupError(f"{shutil.which('sbatch')} does not work: {commands.first_line(err)}")
         findings.append(Finding("slurm", "commands", "ok", f"{out.strip()}, {shutil.which('sbatch')}"))
-        cluster = slurm_cli.SlurmCli().cluster()
+        cluster = backend.SlurmCli().cluster()
         findings.append(Finding("slurm", "controller", "ok", f"cluster {cluster} answers"))
     except SetupError as error:
         advice = "ask your operator, or run jobs on this machine: submit --backend local"

@@ -8,10 +8,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hpcfrugal.config import Config, cache_dir, config_files, template_dirs
+from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.doctor.finding import Finding
+from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
-from hpcfrugal.render import builtin_templates, template_names
+from hpcfrugal.settings.config import Config, config_files, template_dirs
 
 _LITTLE_B = 100 * 1024 * 1024
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from hpcfrugal.ledger.account import NodeAccount
+from hpcfrugal.ledger.channel_totals import NodeTotals
 from hpcfrugal.ledger.jobs import insert
 
 
 def write_channels(
-    connection: sqlite3.Connection, key: dict[str, Any], account: NodeAccount, *, since_boot: bool = True
+    connection: sqlite3.Connection, key: dict[str, Any], account: NodeTotals, *, since_boot: bool = True
 ) -> None:
     """Insert the channels of a node of a job, and their energy by time, under ``key``.
 

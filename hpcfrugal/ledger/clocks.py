@@ -1,6 +1,6 @@
 """Clocks of nodes that do not agree with Slurm's: when a job drew its energy is then not known to be right.
 
-A sampler lives no longer than its job. Where it says that it began well before Slurm started the job, or ended well
+A sidecar lives no longer than its job. Where it says that it began well before Slurm started the job, or ended well
 after, one of the two clocks is wrong. Nothing is shifted: which of them it is nobody can tell, and energy and elapsed
 time do not depend on it. Days, and the grid's intensity at the time, do.
 """

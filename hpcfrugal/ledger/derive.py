@@ -14,8 +14,8 @@ from itertools import pairwise
 from hpcfrugal.accounting.attribution import JobUse, NodeInterval, job_share, kind_of
 from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.model import TdpTable
-from hpcfrugal.accounting.series import Series
-from hpcfrugal.ledger.account import ChannelAccount, NodeAccount
+from hpcfrugal.accounting.series import CumulativeSeries
+from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals
 from hpcfrugal.ledger.fallbacks import fall_back, unknowns
 from hpcfrugal.ledger.readings import (
     Allocation,
@@ -44,9 +44,9 @@ IDLE_TOO_HIGH = "the idle power in the settings is not below what was read: all 
 
 def derive(
     segments: Sequence[Segment], cpu_table: TdpTable, gpu_table: TdpTable, facts: NodeFacts | None = None
-) -> NodeAccount:
+) -> NodeTotals:
     """Account for the job on one node, of which ``facts`` were kept when the job was over."""
-    accounts: dict[str, ChannelAccount] = {}
+    accounts: dict[str, ChannelTotals] = {}
     problems: list[str] = []
     sampled_ns = sum(_elapsed_ns(segment) for segment in segments)
     for segment in segments:
@@ -58,20 +58,20 @@ def derive(
     for account in accounts.values():
         if account.counted and account.energy_uj is None and _replaced(account, accounts):
             account.counted = False
-    return NodeAccount(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
+    return NodeTotals(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
 
 
-def derive_meter(segments: Sequence[Segment], facts: NodeFacts | None = None) -> NodeAccount:
+def derive_meter(segments: Sequence[Segment], facts: NodeFacts | None = None) -> NodeTotals:
     """Account for the job on one node by a meter of the whole node: only what was read, nothing is modelled."""
-    accounts: dict[str, ChannelAccount] = {}
+    accounts: dict[str, ChannelTotals] = {}
     problems: list[str] = []
     for segment in segments:
         _measured(segment, facts, accounts, problems)
-    return NodeAccount(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
+    return NodeTotals(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
 
 
 def _as_held(segment: Segment, facts: NodeFacts | None) -> Segment:
-    """The segment with what is known of the node beside what its sampler knew: the model takes whole nodes whole."""
+    """The segment with what is known of the node beside what its sidecar knew: the model takes whole nodes whole."""
     header = replace(segment.header, exclusive=allocation(segment, facts).exclusive)
     return Segment(header, segment.records, segment.end_reason)
 
@@ -80,7 +80,7 @@ def _elapsed_ns(segment: Segment) -> int:
     return segment.records[-1].boottime_ns - segment.header.boottime_ns if segment.records else 0
 
 
-def _replaced(account: ChannelAccount, accounts: dict[str, ChannelAccount]) -> bool:
+def _replaced(account: ChannelTotals, accounts: dict[str, ChannelTotals]) -> bool:
     """Whether a model stands in for this channel, which then must not count as a gap."""
     if account.reason == SHARED_GPU or account.is_part:
         return False
@@ -93,7 +93,7 @@ def _replaced(account: ChannelAccount, accounts: dict[str, ChannelAccount]) -> b
 
 
 def _measured(
-    segment: Segment, facts: NodeFacts | None, accounts: dict[str, ChannelAccount], problems: list[str]
+    segment: Segment, facts: NodeFacts | None, accounts: dict[str, ChannelTotals], problems: list[str]
 ) -> set[int]:
     """Add the segment's own channels to ``accounts``; returns which of them gave the job energy."""
     header = segment.header
@@ -106,7 +106,7 @@ def _measured(
         attribution = kind_of(channel.component, channel.scope, held.exclusive)
         account = accounts.setdefault(
             str(key),
-            ChannelAccount(
+            ChannelTotals(
                 key=key,
                 quality=channel.quality,
                 boundary=channel.boundary,
@@ -157,9 +157,9 @@ def _take_share(
     segment: Segment,
     index: int,
     found: Sequence[Record],
-    account: ChannelAccount,
+    account: ChannelTotals,
     held: Allocation,
-    idling: tuple[Series | None, NodeFacts | None],
+    idling: tuple[CumulativeSeries | None, NodeFacts | None],
 ) -> list[Interval] | None:
     """The job's share of a channel of a node that it shares; None where its CPU time or the node's is unknown."""
     idle, facts = idling
@@ -178,13 +178,13 @@ def _take_share(
     return [part for part, _ in shares]
 
 
-def _is_all_idle(segment: Segment, index: int, found: Sequence[Record], idle: Series) -> bool:
+def _is_all_idle(segment: Segment, index: int, found: Sequence[Record], idle: CumulativeSeries) -> bool:
     """Whether the settings say that the node draws as much at rest as was read of it, or more."""
     read_uj = intervals(segment, index, (found[0], found[-1]))[0].energy_uj
     return 0 < read_uj <= idle.between(found[0].boottime_ns, found[-1].boottime_ns)
 
 
-def _note_extremes(segment: Segment, index: int, account: ChannelAccount) -> None:
+def _note_extremes(segment: Segment, index: int, account: ChannelTotals) -> None:
     """Peak power, and how often the counter fell or was not read in time; None where the sidecar does not tell."""
     peaks = [record.max_w[index] for record in segment.records if record.max_w is not None]
     account.max_w = max((peak for peak in (account.max_w, *peaks) if peak is not None), default=None)
@@ -199,7 +199,7 @@ def _note_extremes(segment: Segment, index: int, account: ChannelAccount) -> Non
 
 
 def _shared(
-    segment: Segment, index: int, points: Sequence[Record], held: Allocation, idle: Series | None
+    segment: Segment, index: int, points: Sequence[Record], held: Allocation, idle: CumulativeSeries | None
 ) -> list[tuple[Interval, int]] | None:
     """The job's part of each interval between readings that have both CPU times, and how much of it is idle energy.
 

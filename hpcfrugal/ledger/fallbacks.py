@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from hpcfrugal.accounting.model import TdpTable
-from hpcfrugal.ledger.account import ChannelAccount
+from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.modelled import ModelledSeries, model_cpu, model_dram, model_gpu, within
 from hpcfrugal.ledger.readings import ChannelKey, channel_keys
-from hpcfrugal.ledger.silence import common, is_long, length_ns, unread, why_unread
+from hpcfrugal.ledger.sensor_gaps import common, is_long, length_ns, unread, why_unread
 from hpcfrugal.spool.samples import Segment
 
 COMPONENTS = ("cpu", "dram")
@@ -27,7 +27,7 @@ _NO_TIME = ModelledSeries("none", "no time has passed between records")
 def fall_back(
     segment: Segment,
     speaking: set[int],
-    accounts: dict[str, ChannelAccount],
+    accounts: dict[str, ChannelTotals],
     tables: tuple[TdpTable, TdpTable],
     sampled_ns: int,
 ) -> None:
@@ -60,7 +60,7 @@ def fall_back(
             _say(_account(segment, accounts, index), why_unread(segment, index, spans))
 
 
-def unknowns(segment: Segment, accounts: dict[str, ChannelAccount]) -> None:
+def unknowns(segment: Segment, accounts: dict[str, ChannelTotals]) -> None:
     """A channel of unknown energy for each component that no channel speaks for."""
     has_gpus = bool(segment.header.gpus or segment.header.gpus_promised)
     for component in (*COMPONENTS, *(["gpu"] if has_gpus else [])):
@@ -68,7 +68,7 @@ def unknowns(segment: Segment, accounts: dict[str, ChannelAccount]) -> None:
             _add_series(segment, accounts, component, component, _NO_TIME, None)
 
 
-def _gpus(segment: Segment, speaking: set[int], accounts: dict[str, ChannelAccount], table: TdpTable) -> None:
+def _gpus(segment: Segment, speaking: set[int], accounts: dict[str, ChannelTotals], table: TdpTable) -> None:
     """Model the GPUs that were found and not read, and for as long as they were not."""
     channels = segment.header.channels
     # A GPU that the job holds a part of is not modelled as if it held all of it.
@@ -101,7 +101,7 @@ def _is_told(segment: Segment, sampled_ns: int) -> bool:
     return elapsed_ns == sampled_ns or is_long(elapsed_ns, sampled_ns, segment)
 
 
-def _unfound_gpus(segment: Segment, accounts: dict[str, ChannelAccount]) -> None:
+def _unfound_gpus(segment: Segment, accounts: dict[str, ChannelTotals]) -> None:
     """A channel of unknown energy for the GPUs that the job was given, and of which nothing was seen.
 
     Sources other than NVML count modules, dies or
@@ -116,7 +116,7 @@ def _unfound_gpus(segment: Segment, accounts: dict[str, ChannelAccount]) -> None
         _add_part(accounts, ChannelKey("gpu", "gpu", "none"), reason)
 
 
-def _missing_parts(segment: Segment, component: str, accounts: dict[str, ChannelAccount]) -> None:
+def _missing_parts(segment: Segment, component: str, accounts: dict[str, ChannelTotals]) -> None:
     """A channel of unknown energy for each domain that could not be opened, beside others that were read."""
     have = {channel.domain for channel in segment.header.channels if channel.component == component and channel.counted}
     reasons: dict[str, dict[str, None]] = {}
@@ -129,7 +129,7 @@ def _missing_parts(segment: Segment, component: str, accounts: dict[str, Channel
 
 def _fill(
     segment: Segment,
-    accounts: dict[str, ChannelAccount],
+    accounts: dict[str, ChannelTotals],
     indices: Sequence[int],
     place: tuple[str, str, str | None],
     model: Callable[[], ModelledSeries] | None,
@@ -162,17 +162,17 @@ def _matters(span_ns: int, segment: Segment) -> bool:
     return is_long(span_ns, span_ns, segment)
 
 
-def _account(segment: Segment, accounts: dict[str, ChannelAccount], index: int) -> ChannelAccount:
+def _account(segment: Segment, accounts: dict[str, ChannelTotals], index: int) -> ChannelTotals:
     return accounts[str(channel_keys(segment.header.channels)[index])]
 
 
-def _say(account: ChannelAccount, reason: str) -> None:
+def _say(account: ChannelTotals, reason: str) -> None:
     said = [] if account.reason is None else account.reason.split("; ")
     account.reason = account.reason if reason in said else "; ".join([*said, reason])
 
 
-def _add_part(accounts: dict[str, ChannelAccount], key: ChannelKey, reason: str) -> None:
-    account = ChannelAccount(
+def _add_part(accounts: dict[str, ChannelTotals], key: ChannelKey, reason: str) -> None:
+    account = ChannelTotals(
         key, quality="unknown", boundary="components", scope="job", counted=True, attribution="none", reason=reason
     )
     accounts.setdefault(str(key), account).is_part = True
@@ -180,7 +180,7 @@ def _add_part(accounts: dict[str, ChannelAccount], key: ChannelKey, reason: str)
 
 def _add_series(
     segment: Segment,
-    accounts: dict[str, ChannelAccount],
+    accounts: dict[str, ChannelTotals],
     component: str,
     domain: str,
     series: ModelledSeries,
@@ -191,7 +191,7 @@ def _add_series(
     key = ChannelKey(component, domain, series.source if known else "none")
     account = accounts.setdefault(
         str(key),
-        ChannelAccount(
+        ChannelTotals(
             key=key,
             quality="modelled" if known else "unknown",
             boundary="components",

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
-from hpcfrugal.accounting.footprint import Level, Levels, Piece, Source, Tally, layered, tallies, total
-from hpcfrugal.carbon.instants import instant_us
+from hpcfrugal.accounting.footprint import EnergyPiece, Level, Levels, Source, Tally, layered, tallies, total
+from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.carbon.used import Used
-from hpcfrugal.data.electricity import yearly_mean
+from hpcfrugal.carbon.use_period import UsePeriod
+from hpcfrugal.core.time import instant_us
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
 from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_put_off
 from hpcfrugal.ledger.queries import JobRow, exact_sum, summed
@@ -69,7 +69,7 @@ def key_of(job: JobRow) -> JobKey:
     return job.run_id, job.job_id, job.restart
 
 
-def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[Piece, ...]:
+def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[EnergyPiece, ...]:
     """The known energy of a job in the boundary ``components``, as pieces of time.
 
     The ledger has it by 300 s. In the first and in the last of these it was drawn between the first and the last
@@ -96,7 +96,7 @@ def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[Piece, ...]:
         start_ns, end_ns = max(bucket_ns, first_ns), min(bucket_ns + BUCKET_NS, last_ns)
         if start_ns > end_ns:
             start_ns, end_ns = bucket_ns, bucket_ns + BUCKET_NS
-        pieces.append(Piece(start_ns, end_ns, summed(high, low), component, quality))
+        pieces.append(EnergyPiece(start_ns, end_ns, summed(high, low), component, quality))
     return tuple(pieces)
 
 
@@ -199,7 +199,7 @@ def _layers(
         yield "yearly-mean", Levels([Level(start_ns, end_ns, mean.g_per_kwh, settled=False)])
 
 
-def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[Used]:
+def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:
     """When jobs that started since ``since_ns`` used energy, and when those put off would have had they not been."""
     rows = connection.execute(
         "SELECT run_id, job_id, array_job_id, started_wall_ns, runs.zone, runs.plan, elapsed_ns,"
@@ -223,17 +223,17 @@ def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int
         plan = plan_of(row["plan"])
         span = (row["first_ns"], max(row["last_ns"], row["first_ns"] + 1))
         average = plan is None or plan.signal == "average"
-        yield Used(zone, "average", plan.provider if plan is not None and average else None, *span)
+        yield UsePeriod(zone, "average", plan.provider if plan is not None and average else None, *span)
         if plan is None or not plan.on_forecast or plan.zone is None:
             continue
         if not average:
-            yield Used(plan.zone, plan.signal, plan.provider, *span)
+            yield UsePeriod(plan.zone, plan.signal, plan.provider, *span)
         run = times(row["run_id"])
         if not was_put_off(plan, run):
             continue
         in_array = row["array_job_id"] is not None
         start_ns = counterfactual_start(plan, run, started[row["run_id"], row["job_id"]], in_array=in_array)
         if start_ns is not None:
-            # Samplers may start before their job by Slurm's clock, and outlive it, by moments.
+            # Sidecars may start before their job by Slurm's clock, and outlive it, by moments.
             length_ns = elapsed.pop((row["run_id"], row["job_id"]), 0) + BUCKET_NS
-            yield Used(plan.zone, plan.signal, plan.provider, start_ns - BUCKET_NS, start_ns + length_ns)
+            yield UsePeriod(plan.zone, plan.signal, plan.provider, start_ns - BUCKET_NS, start_ns + length_ns)

@@ -14,15 +14,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpcfrugal import data
+from hpcfrugal.accounting import tables
 from hpcfrugal.accounting.buckets import Interval, parts
-from hpcfrugal.ledger.account import NodeAccount
+from hpcfrugal.core.json_fields import MAX_INT, clean_text
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
+from hpcfrugal.ledger.channel_totals import NodeTotals
 from hpcfrugal.ledger.channels import write_channels
 from hpcfrugal.ledger.derive import derive, derive_meter
 from hpcfrugal.ledger.jobs import FactsOfNodes, content_of, insert, write_jobs
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.segments import segment_row
-from hpcfrugal.ledger.unread import note_unread
+from hpcfrugal.ledger.unreadable_files import note_unread
 from hpcfrugal.spool.documents import (
     NodeFacts,
     RunDocument,
@@ -33,9 +35,7 @@ from hpcfrugal.spool.documents import (
     read_slurm,
     read_submitted,
 )
-from hpcfrugal.spool.fields import MAX_INT, clean_text
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
-from hpcfrugal.spool.reading import FileState, Refused, Unreadable, refusal
 from hpcfrugal.spool.samples import SampleFile, Segment, read_samples
 
 _NODE_TABLES = ("segments", "channels", "energy", "absent")
@@ -44,12 +44,12 @@ _METERED = {
     "energy": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
     "absent": ("source", f"{METER_DOMAIN}{{}}"),
 }
-"""By which column, and which form of it, the rows of a meter are told from the sampler's."""
+"""By which column, and which form of it, the rows of a meter are told from the sidecar's."""
 
 _MOST_ROWS = 20_000
 _BYTES_A_ROW = 8
 """A file may have rows of energy between its readings in proportion to its size, and these beside them. What a record
-says of a channel takes 20 bytes and more and comes each 300 s or sooner, so a file of the sampler has less than half as
+says of a channel takes 20 bytes and more and comes each 300 s or sooner, so a file of the sidecar has less than half as
 many; in a sleep of any length a node of twenty channels has 6000."""
 
 _READ = frozenset({"run", "submitted", "end", "slurm", "nodes", "samples", "meter", "log"})
@@ -176,12 +176,12 @@ def _run_document(
         return None
     try:
         if file.refused is not None:
-            raise Refused(file.refused)
+            raise UnsafeFile(file.refused)
         document, state, problems = read_run(run.run_json, owner_uid)
     except Unreadable as unreadable:
         # Nothing can be told of the run now, so what the ledger has of it stays as it is.
         raise unreadable.error from unreadable
-    except Refused as refused:
+    except UnsafeFile as refused:
         _forget(connection, run.run_id)
         _note(connection, run.run_id, file, _Taken([f"{refused}: the run does not count"], file.state, accepted=False))
         return None
@@ -269,24 +269,24 @@ def _take_whole(
         except Unreadable:
             connection.execute("ROLLBACK TO file")
             raise
-        except (Refused, OverflowError) as error:
+        except (UnsafeFile, OverflowError) as error:
             connection.execute("ROLLBACK TO rows")
-            why = str(error) if isinstance(error, Refused) else "holds a number larger than there can be"
+            why = str(error) if isinstance(error, UnsafeFile) else "holds a number larger than there can be"
             return _Taken([why], file.state, accepted=False)
     finally:
         connection.execute("RELEASE file")
 
 
 def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Seen, facts: FactsOfNodes) -> _Taken:
-    """Read one file; a sample file into its tables, whose old rows are gone. Raises ``Refused``."""
+    """Read one file; a sample file into its tables, whose old rows are gone. Raises ``UnsafeFile``."""
     path, job = run.path / file.name, file.parsed.job
     if file.refused is not None:
-        raise Refused(file.refused)
+        raise UnsafeFile(file.refused)
     if file.parsed.kind == "submitted":
         submitted, state, problems = read_submitted(path, owner_uid)
         return _Taken(problems, state, content_of(submitted))
     if job is None:
-        raise Refused("its name is not one of the spool")
+        raise UnsafeFile("its name is not one of the spool")
     if file.parsed.kind == "end":
         end, state, problems = read_end(path, owner_uid, job)
         return _Taken(problems, state, content_of(end))
@@ -308,7 +308,7 @@ def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Se
 
 
 def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None, meter: str | None) -> None:
-    """Remove what the sampler's file of a node said, or the file of one of its meters."""
+    """Remove what the sidecar's file of a node said, or the file of one of its meters."""
     for table in _NODE_TABLES:
         where = "run_id = ? AND job_id = ? AND restart = ? AND node = ?"
         values: list[Any] = [run_id, job.job_id, job.restart, node]
@@ -335,8 +335,8 @@ def _take_samples(
     said += [item.source for header in headers for item in header.absent]
     # They would be taken for rows of a meter's file.
     if any(name.startswith(METER_DOMAIN) for name in said):
-        raise Refused(f"says something that only a meter's file may, beginning with {METER_DOMAIN!r}")
-    account = derive(samples.segments, data.cpu_tdp(), data.gpu_tdp(), facts)
+        raise UnsafeFile(f"says something that only a meter's file may, beginning with {METER_DOMAIN!r}")
+    account = derive(samples.segments, tables.cpu_tdp(), tables.gpu_tdp(), facts)
     _bound(account, samples.state)
     _write_segments(connection, key, samples.segments, facts)
     write_channels(connection, key, account)
@@ -346,37 +346,37 @@ def _take_samples(
 def _take_meter(
     connection: sqlite3.Connection, key: dict[str, Any], meter: str, samples: SampleFile, facts: NodeFacts | None
 ) -> _Taken:
-    """A meter's file: its channels and absences, beside what the sampler's file of the node says."""
+    """A meter's file: its channels and absences, beside what the sidecar's file of the node says."""
     problems, domain = _problems(samples), f"{METER_DOMAIN}{meter}"
     headers = [segment.header for segment in samples.segments]
     channels = [channel for header in headers for channel in header.channels]
     absent = {(item.component, item.source, item.reason) for header in headers for item in header.absent}
-    # Another domain would be the sampler's or another meter's, whose rows are not this file's to write.
+    # Another domain would be the sidecar's or another meter's, whose rows are not this file's to write.
     if any((channel.component, channel.domain, channel.counted) != ("node", domain, False) for channel in channels) or (
         any(source != domain for _, source, _ in absent)
     ):
-        raise Refused("says something else than what its meter read of the node")
+        raise UnsafeFile("says something else than what its meter read of the node")
     account = derive_meter(samples.segments, facts)
     _bound(account, samples.state)
-    # Without a sampler beside it a meter's file counts time from the job's start, not from the node's boot.
+    # Without a sidecar beside it a meter's file counts time from the job's start, not from the node's boot.
     write_channels(connection, key, account, since_boot=all(header.boot_id is not None for header in headers))
     _write_absent(connection, key, absent)
     return _Taken([*problems, *account.problems], samples.state)
 
 
-def _bound(account: NodeAccount, state: FileState) -> None:
-    """Raise ``Refused`` for what each record may say and all of them together may not, or for too little told of
+def _bound(account: NodeTotals, state: FileState) -> None:
+    """Raise ``UnsafeFile`` for what each record may say and all of them together may not, or for too little told of
     too much time: every row of energy costs the ledger a hundred bytes.
     """
     for channel in account.channels:
         sums = (channel.energy_uj, channel.node_energy_uj, channel.idle_uj, channel.measured_ns, channel.unread_ns)
         counts = (channel.errors, channel.resets, channel.gaps)
         if any(value is not None and value > MAX_INT for value in (*sums, *counts)):
-            raise Refused(f"says more of {str(channel.key)[:80]} than there can be")
+            raise UnsafeFile(f"says more of {str(channel.key)[:80]} than there can be")
     # What two neighbouring readings add to the rows that each of them has anyway.
     between = sum(max(_crossed(channel.job), _crossed(channel.node)) for channel in account.channels)
     if between > _MOST_ROWS + state.size // _BYTES_A_ROW:
-        raise Refused("says too little of too much time: its records are too far apart")
+        raise UnsafeFile("says too little of too much time: its records are too far apart")
 
 
 def _crossed(intervals: Iterable[Interval]) -> int:

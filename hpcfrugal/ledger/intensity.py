@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.ledger.jobs import insert
-from hpcfrugal.ledger.unread import note_unread
+from hpcfrugal.ledger.unreadable_files import note_unread
 from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
 from hpcfrugal.spool.layout import INTENSITY_DIR
-from hpcfrugal.spool.reading import FileState, Refused, Unreadable, refusal
 
 OWNER = INTENSITY_DIR
 """Stands in ``files`` and ``file_states`` where those of runs have their run id; no run id looks like it."""
@@ -58,7 +58,7 @@ def _take(connection: sqlite3.Connection, path: Path, status: os.stat_result, ow
     try:
         reason = refusal(status, owner_uid)
         if reason is not None:
-            raise Refused(reason)
+            raise UnsafeFile(reason)
         file, state = read_intensities(path, owner_uid)
         connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
         for known in file.intervals:
@@ -69,7 +69,7 @@ def _take(connection: sqlite3.Connection, path: Path, status: os.stat_result, ow
     except Unreadable as unreadable:
         note_unread(connection, {"run_id": OWNER, "name": name, "kind": "intensity"}, str(unreadable))
         return
-    except Refused as refused:
+    except UnsafeFile as refused:
         connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
         problems = [str(refused)]
     row = {"run_id": OWNER, "name": name}

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from hpcfrugal.core.json_fields import MAX_WALL_NS, MIN_WALL_NS
 from hpcfrugal.spool.documents import (
     EndDocument,
     NodeFacts,
@@ -20,7 +21,6 @@ from hpcfrugal.spool.documents import (
     SlurmDocument,
     SubmittedDocument,
 )
-from hpcfrugal.spool.fields import MAX_WALL_NS, MIN_WALL_NS
 from hpcfrugal.spool.layout import JobKey
 
 _LEAST_SET_NS = 10**9

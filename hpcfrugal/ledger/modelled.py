@@ -7,17 +7,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.buckets import Interval
-from hpcfrugal.accounting.model import (
-    Tdp,
-    TdpTable,
-    cpu_energy_uj,
-    dram_energy_uj,
-    find_cpu,
-    find_gpu,
-    gpu_energy_uj,
-)
+from hpcfrugal.accounting.model import Tdp, TdpTable, cpu_energy_uj, dram_energy_uj, find_cpu, find_gpu, gpu_energy_uj
 from hpcfrugal.ledger.readings import falls_in, stops
-from hpcfrugal.spool.samples import Gpu, Segment
+from hpcfrugal.spool.samples import GpuInfo, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +87,7 @@ def model_dram(segment: Segment) -> ModelledSeries:
     return ModelledSeries(source, f"0.3725 W/GB x {size_gb:.3f} GB {held} x time", tuple(intervals))
 
 
-def model_gpu(segment: Segment, gpu: Gpu, table: TdpTable) -> ModelledSeries:
+def model_gpu(segment: Segment, gpu: GpuInfo, table: TdpTable) -> ModelledSeries:
     """TDP of the device times the time that the job held it."""
     source = "model-tdp"
     header = segment.header

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from hpcfrugal.accounting.balance import Balance, JobName, Reading, balance
+from hpcfrugal.accounting.balance import Balance, ChannelReading, JobName, balance
+from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
 from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.readings import clip, readings, wall_of
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.reading import Refused, Unreadable
 from hpcfrugal.spool.samples import Segment, read_samples
 
 _LOCAL = "local:"
@@ -124,8 +124,8 @@ def _lives(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: lis
     try:
         path = RunDir.of(spool_root, row["run_id"]).samples(job.job_id, job.restart, row["node"])
         segments = read_samples(path, row["uid"], job).segments
-    except (OSError, Refused) as error:
-        reason = str(error) if isinstance(error, Refused) else f"cannot be read: {error.strerror}"
+    except (OSError, UnsafeFile) as error:
+        reason = str(error) if isinstance(error, UnsafeFile) else f"cannot be read: {error.strerror}"
         if isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError):
             reason = "not in the spool"
         missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
@@ -140,7 +140,7 @@ def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, in
     header = lives[0].segment.header
     # One clock for all of them: the wall clock may have been set between their headers, the time since boot was not.
     since_ns, until_ns = (None if at_ns is None else at_ns - header.wall_ns + header.boottime_ns for at_ns in span)
-    read: dict[tuple[str, str, str], list[Reading]] = {}
+    read: dict[tuple[str, str, str], list[ChannelReading]] = {}
     for life in lives:
         for key, channel, reading in readings(life.segment, life.facts, life.job):
             part = clip(reading, since_ns, until_ns)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpcfrugal.carbon.series import CarbonSeries, Signal
-from hpcfrugal.errors import DataError
-from hpcfrugal.spool.fields import Fields
+from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.json_fields import Fields
 
 _KEPT = (
     "policy", "queue", "action", "zone", "signal", "provider", "issued_at", "start_at", "counterfactual", "expected",

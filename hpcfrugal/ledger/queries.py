@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpcfrugal.spool.fields import clean_text
+from hpcfrugal.core.json_fields import clean_text
 from hpcfrugal.spool.use import USE_FIELDS, Use
 
 _ARRAY_TASK = re.compile(r"(?P<array>[0-9]+)_(?P<task>[0-9]+)")

@@ -1,6 +1,6 @@
 """A segment of samples as attribution needs it: usable readings, what the job holds, idle energy. Pure functions.
 
-What the sampler saw is completed by the facts that were kept of its node: Slurm's count of the node's CPUs, and what
+What the sidecar saw is completed by the facts that were kept of its node: Slurm's count of the node's CPUs, and what
 the site says that the node draws when it idles.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import kind_of
-from hpcfrugal.accounting.balance import JobName, Reading
+from hpcfrugal.accounting.balance import ChannelReading, JobName
 from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
-from hpcfrugal.accounting.series import Series
+from hpcfrugal.accounting.series import CumulativeSeries
 from hpcfrugal.spool.documents import NodeFacts
-from hpcfrugal.spool.samples import Channel, Record, Segment
+from hpcfrugal.spool.samples import ChannelInfo, Record, Segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class ChannelKey:
         return f"{self.component}/{self.domain}/{self.source}"
 
 
-def channel_keys(channels: Sequence[Channel]) -> list[ChannelKey]:
+def channel_keys(channels: Sequence[ChannelInfo]) -> list[ChannelKey]:
     """A key for each channel of a header; a second one of the same name gets ``#2`` behind its domain."""
     seen: dict[ChannelKey, int] = {}
     names = []
@@ -60,7 +60,7 @@ class Allocation:
 
 
 def allocation(segment: Segment, facts: NodeFacts | None) -> Allocation:
-    """What the job holds, by the job itself, by Slurm, and last by what the sampler saw of the machine.
+    """What the job holds, by the job itself, by Slurm, and last by what the sidecar saw of the machine.
 
     A job that holds every CPU that Slurm counts on the node has it alone, where Slurm gives no CPU of the node to two
     jobs. While a job is suspended its CPUs go to others, whatever the settings say. Anything less certain counts as
@@ -76,14 +76,14 @@ def allocation(segment: Segment, facts: NodeFacts | None) -> Allocation:
 
 
 def was_stopped(segment: Segment) -> bool:
-    """Whether the sampler was silent for the time of more than two records, as it is while Slurm suspends the job."""
+    """Whether the sidecar was silent for the time of more than two records, as it is while Slurm suspends the job."""
     longest_ns = _longest_ns(segment)
     ends_ns = [segment.header.boottime_ns, *(record.boottime_ns for record in segment.records)]
     return longest_ns > 0 and any(new_ns - old_ns > longest_ns for old_ns, new_ns in pairwise(ends_ns))
 
 
 def _longest_ns(segment: Segment) -> float:
-    """The time of two records, within which a sampler that runs has written one; 0 is not known."""
+    """The time of two records, within which a sidecar that runs has written one; 0 is not known."""
     header = segment.header
     slowed = max((record.slowed or 1 for record in segment.records), default=1)
     return 2 * max(header.record_s or 0, (header.interval_s or 0) * slowed) * 10**9
@@ -92,9 +92,9 @@ def _longest_ns(segment: Segment) -> float:
 def stops(segment: Segment) -> list[tuple[int, int]]:
     """When the job may have been stopped, by the clock since boot: others may have had the node then, also all of it.
 
-    The sampler, which is stopped with the job, was silent for more than the time of two records, and no CPU time shows
+    The sidecar, which is stopped with the job, was silent for more than the time of two records, and no CPU time shows
     that the job went on: neither more than all of its CPUs have in the time of two records, nor half of what it used on
-    average while the sampler spoke. Where it did, the sampler alone was late.
+    average while the sidecar spoke. Where it did, the sidecar alone was late.
     """
     longest_ns = _longest_ns(segment)
     if longest_ns <= 0 or not was_stopped(segment):
@@ -214,14 +214,14 @@ def usable(found: Sequence[Record]) -> list[Record]:
     return kept
 
 
-def idle_series(segment: Segment, facts: NodeFacts | None) -> list[Series | None]:
+def idle_series(segment: Segment, facts: NodeFacts | None) -> list[CumulativeSeries | None]:
     """Idle energy of each channel, cumulative since the header; None where its idle power is not known.
 
     The figure of a component is divided among the channels of one source that are added up to it. A core or uncore
     lies inside a package, whose idle power says nothing about it.
     """
     header = segment.header
-    found: list[Series | None] = [None] * len(header.channels)
+    found: list[CumulativeSeries | None] = [None] * len(header.channels)
     power_uw = dict(facts.idle_power_uw) if facts else {}
     groups: dict[tuple[str, str], list[int]] = {}
     for index, channel in enumerate(header.channels):
@@ -235,11 +235,13 @@ def idle_series(segment: Segment, facts: NodeFacts | None) -> list[Series | None
     return found
 
 
-def _series(found: Sequence[Record], index: int) -> Series | None:
-    return Series.of((record.boottime_ns, record.energy_uj[index] or 0) for record in found)
+def _series(found: Sequence[Record], index: int) -> CumulativeSeries | None:
+    return CumulativeSeries.of((record.boottime_ns, record.energy_uj[index] or 0) for record in found)
 
 
-def _divided(energies: Sequence[Series | None], power_uw: int, origin_ns: int) -> list[Series | None]:
+def _divided(
+    energies: Sequence[CumulativeSeries | None], power_uw: int, origin_ns: int
+) -> list[CumulativeSeries | None]:
     """Cumulative idle energy of the channels of one component, at the instants of all of them."""
     times_ns = sorted({time_ns for series in energies if series is not None for time_ns in series.times_ns})
     upto = [0] * len(energies)
@@ -254,10 +256,10 @@ def _divided(energies: Sequence[Series | None], power_uw: int, origin_ns: int) -
             if read[channel] is not None:
                 upto[channel] += part_uj
                 cumulative[channel].append((end_ns, upto[channel]))
-    return [Series.of(one) for one in cumulative]
+    return [CumulativeSeries.of(one) for one in cumulative]
 
 
-def _rises_at(series: Series | None, times_ns: Sequence[int]) -> Sequence[int | None]:
+def _rises_at(series: CumulativeSeries | None, times_ns: Sequence[int]) -> Sequence[int | None]:
     """What a channel read between neighbours of ``times_ns``, which its own are among; None before and after it."""
     if series is None:
         return [None] * (len(times_ns) - 1)
@@ -265,27 +267,29 @@ def _rises_at(series: Series | None, times_ns: Sequence[int]) -> Sequence[int | 
     return [*[None] * first, *series.rises(times_ns[first : last + 1]), *[None] * (len(times_ns) - 1 - last)]
 
 
-def readings(segment: Segment, facts: NodeFacts | None, job: JobName) -> list[tuple[ChannelKey, Channel, Reading]]:
+def readings(
+    segment: Segment, facts: NodeFacts | None, job: JobName
+) -> list[tuple[ChannelKey, ChannelInfo, ChannelReading]]:
     """The channels of a segment that were read, each as one job's reading of the node's counter."""
     header = segment.header
     held = allocation(segment, facts)
     idles = idle_series(segment, facts)
     stopped = stops(segment) if held.exclusive else []
-    found: list[tuple[ChannelKey, Channel, Reading]] = []
+    found: list[tuple[ChannelKey, ChannelInfo, ChannelReading]] = []
     for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
         records = points(segment, index)[0]
         energy = _series(records, index)
-        measured = Series.of((record.boottime_ns, record.measured_ns[index]) for record in records)
+        measured = CumulativeSeries.of((record.boottime_ns, record.measured_ns[index]) for record in records)
         if energy is None or measured is None:
             continue
         both = usable(records)
-        reading = Reading(
+        reading = ChannelReading(
             job=job,
             attribution=kind_of(channel.component, channel.scope, held.exclusive),
             energy=energy,
             measured=measured,
-            job_cpu=Series.of((record.boottime_ns, record.job_cpu_us or 0) for record in both),
-            node_busy=Series.of((record.boottime_ns, record.node_busy_us or 0) for record in both),
+            job_cpu=CumulativeSeries.of((record.boottime_ns, record.job_cpu_us or 0) for record in both),
+            node_busy=CumulativeSeries.of((record.boottime_ns, record.node_busy_us or 0) for record in both),
             idle=idles[index],
             # A job of which no CPUs are known gets no idle energy: it stays in the rest.
             alloc_cpus=(held.cpus or 0) if held.node_cpus else 0,
@@ -295,7 +299,7 @@ def readings(segment: Segment, facts: NodeFacts | None, job: JobName) -> list[tu
     return found
 
 
-def _parted(reading: Reading, stopped: Sequence[tuple[int, int]]) -> Iterator[Reading]:
+def _parted(reading: ChannelReading, stopped: Sequence[tuple[int, int]]) -> Iterator[ChannelReading]:
     """A reading of a node that the job has alone, without the times in which it may have been stopped.
 
     In these its share is not known: they are read like those of a job whose CPU time is not known.
@@ -316,12 +320,12 @@ def _parted(reading: Reading, stopped: Sequence[tuple[int, int]]) -> Iterator[Re
             yield replace(part, attribution="cpu-share", job_cpu=None, alloc_cpus=0) if stops_here else part
 
 
-def clip(reading: Reading, since_ns: int | None, until_ns: int | None) -> Reading | None:
+def clip(reading: ChannelReading, since_ns: int | None, until_ns: int | None) -> ChannelReading | None:
     """The part of a reading between two instants since boot; None where there is no time in it."""
     start_ns = reading.energy.start_ns if since_ns is None else since_ns
     end_ns = reading.energy.end_ns if until_ns is None else until_ns
 
-    def cut(series: Series | None) -> Series | None:
+    def cut(series: CumulativeSeries | None) -> CumulativeSeries | None:
         return None if series is None else series.clip(start_ns, end_ns)
 
     energy, measured = cut(reading.energy), cut(reading.measured)

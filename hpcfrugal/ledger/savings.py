@@ -15,21 +15,13 @@ from fractions import Fraction
 from functools import cache, partial
 from typing import Literal
 
-from hpcfrugal.accounting.savings import (
-    Attempt,
-    ForecastError,
-    Saving,
-    as_it_was,
-    forecast_error,
-    moved,
-    saving,
-)
+from hpcfrugal.accounting.savings import Attempt, ForecastErrorStats, Saving, as_it_was, forecast_error, moved, saving
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.ledger.footprints import Defaults, Intensities, levels_of, pieces_of, place_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_put_off
 from hpcfrugal.ledger.queries import JobRow
 
-Standing = Literal[
+SavingStatus = Literal[
     "known", "pending", "no-actuals", "not-put-off", "asap", "no-forecast", "unfinished", "not-run"
 ]  # fmt: skip
 """Whether a saving is known; not yet; or why there is none to be known. That of a job that was not put off is 0."""
@@ -48,7 +40,7 @@ class JobSavings:
 
     attempts: tuple[JobRow, ...]
     plan: PlanRow | None
-    standing: Standing
+    standing: SavingStatus
     why: str | None = None
     pue: float | None = None
     quality: str | None = None
@@ -57,7 +49,7 @@ class JobSavings:
     counterfactual_end_ns: int | None = None
     saving: Saving | None = None
     forecast: Saving | None = None
-    error: ForecastError | None = None
+    error: ForecastErrorStats | None = None
 
     @property
     def first(self) -> JobRow:
@@ -85,7 +77,7 @@ class SignalTotal:
     forecast_saved_g: Fraction = Fraction(0)
     saved_with_forecast_g: Fraction = Fraction(0)
     settled: bool = True
-    error: ForecastError = field(default_factory=ForecastError)
+    error: ForecastErrorStats = field(default_factory=ForecastErrorStats)
 
 
 def savings(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults) -> list[JobSavings]:
@@ -111,7 +103,7 @@ def _of(
     if plan is None:
         return JobSavings(attempts, None, "asap")
 
-    def without(standing: Standing, why: str) -> JobSavings:
+    def without(standing: SavingStatus, why: str) -> JobSavings:
         return JobSavings(attempts, plan, standing, why, counterfactual_start_ns=plan.counterfactual_ns)
 
     if not last.final or last.state in _GOES_ON:
@@ -137,7 +129,7 @@ def _compared(
     pue = place_of(attempts[0], defaults).pue
     begin_ns = plan.counterfactual_ns
 
-    def unknown(why: str, standing: Standing = "pending") -> JobSavings:
+    def unknown(why: str, standing: SavingStatus = "pending") -> JobSavings:
         return JobSavings(attempts, plan, standing, why, pue, counterfactual_start_ns=begin_ns)
 
     ran: list[Attempt] = []

@@ -1,4 +1,4 @@
-"""A life of the sampler as a row: what it found when it began, how it ended, what the job used meanwhile."""
+"""A life of the sidecar as a row: what it found when it began, how it ended, what the job used meanwhile."""
 
 from __future__ import annotations
 

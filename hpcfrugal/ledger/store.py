@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hpcfrugal.errors import DataError, HpcfrugalError, SetupError
+from hpcfrugal.core.errors import DataError, HpcfrugalError, SetupError
 from hpcfrugal.ledger.filesystem import journal_mode
 
 SCHEMA_VERSION = 6

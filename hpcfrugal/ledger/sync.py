@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcfrugal.errors import DataError, SetupError
+from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.ingest import accepted_names, ingest, look
 from hpcfrugal.ledger.intensity import OWNER, intensities_unread, missing_intensities, take_intensities
@@ -23,7 +23,7 @@ from hpcfrugal.ledger.store import (
     sqlite_errors,
     transaction,
 )
-from hpcfrugal.ledger.unread import lacking
+from hpcfrugal.ledger.unreadable_files import lacking
 from hpcfrugal.spool import RunDir, iter_runs
 
 Progress = Callable[[int, int], None]

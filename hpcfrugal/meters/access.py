@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from hpcfrugal.keys import Keys
+from hpcfrugal.core.safe_read import parse_json
 from hpcfrugal.meters.base import MeterError, Unreachable
-from hpcfrugal.spool.reading import parse_json
+from hpcfrugal.settings.entries import Keys
 
 if TYPE_CHECKING:
     import httpx

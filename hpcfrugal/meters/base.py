@@ -20,7 +20,7 @@ class Unreachable(MeterError):
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class PowerSeries:
     """Samples of one node in the order in which they came: (nanoseconds since the epoch, watts or joules).
 
     ``power``: a gauge of watts. ``energy``: a counter of joules. Values are as read; NaN may be among them.
@@ -37,7 +37,7 @@ class Refusal:
     reason: str
 
 
-Answer = Series | Refusal
+Answer = PowerSeries | Refusal
 
 
 @dataclass(frozen=True, slots=True)

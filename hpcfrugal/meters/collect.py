@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.meters.base import SECOND_NS, Meter, MeterError, Refusal, Terms, Unreachable, coverage
 from hpcfrugal.meters.integrate import Curve, curve, reaches
 from hpcfrugal.meters.record import Part, lines_of
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
 from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
-from hpcfrugal.spool.reading import Refused
 from hpcfrugal.spool.samples import MAX_SEGMENT_NS, Segment, read_samples
 
 _D = TypeVar("_D")
@@ -139,11 +139,11 @@ def _write(run: RunDir, meter: Meter, part: Part, found: Curve | None) -> None:
 
 
 def _sampled(run: RunDir, part: Part) -> tuple[Segment, ...]:
-    """What the sampler wrote on the node; nothing where that does not count."""
+    """What the sidecar wrote on the node; nothing where that does not count."""
     try:
         path = run.samples(part.job.job_id, part.job.restart, part.node)
         return read_samples(path, os.lstat(run.path).st_uid, part.job).segments
-    except (Refused, OSError, ValueError):
+    except (UnsafeFile, OSError, ValueError):
         return ()  # the ledger says why
 
 
@@ -224,5 +224,5 @@ def _read(reader: Callable[[Path, int, JobKey], tuple[_D, object, object]], path
     """A document of the user's own; None where it does not count, which the ledger tells."""
     try:
         return reader(path, os.getuid(), job)[0]
-    except Refused:
+    except UnsafeFile:
         return None

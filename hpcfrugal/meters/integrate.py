@@ -17,7 +17,7 @@ import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from hpcfrugal.meters.base import Series, Terms
+from hpcfrugal.meters.base import PowerSeries, Terms
 
 _PARTS = 2 * 10**9
 """Halves of a microwatt-nanosecond in a microjoule: sums of trapezes stay whole in these."""
@@ -27,7 +27,7 @@ MAX_JOULES = 4e12
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class EnergyReading:
     """Energy and time from the start of a curve up to an instant, with what was left out by then."""
 
     energy_parts: int
@@ -36,7 +36,7 @@ class Reading:
     resets: int
     gaps: int
 
-    def energy_uj_since(self, before: Reading) -> int:
+    def energy_uj_since(self, before: EnergyReading) -> int:
         """Microjoules between two readings, rounded down."""
         return (self.energy_parts - before.energy_parts) // _PARTS
 
@@ -75,7 +75,7 @@ class Curve:
     _resets_ns: list[int] = field(default_factory=list)
     _gaps_ns: list[int] = field(default_factory=list)
 
-    def at(self, at_ns: int) -> Reading:
+    def at(self, at_ns: int) -> EnergyReading:
         """The sums at an instant."""
         index = bisect_right(self._starts, at_ns) - 1
         parts, measured_ns = (0, 0)
@@ -85,7 +85,7 @@ class Curve:
             until_ns = min(at_ns, piece.end_ns)
             parts += piece.parts_until(until_ns)
             measured_ns += until_ns - piece.start_ns
-        return Reading(
+        return EnergyReading(
             parts,
             measured_ns,
             bisect_right(self._errors_ns, at_ns),
@@ -111,7 +111,7 @@ class Curve:
         self.last_ns = at_ns
 
 
-def curve(series: Series, terms: Terms) -> Curve:
+def curve(series: PowerSeries, terms: Terms) -> Curve:
     """The energy under a series."""
     made = Curve()
     (_of_power if series.quantity == "power" else _of_energy)(made, series, terms)
@@ -120,7 +120,7 @@ def curve(series: Series, terms: Terms) -> Curve:
     return made
 
 
-def _of_power(made: Curve, series: Series, terms: Terms) -> None:
+def _of_power(made: Curve, series: PowerSeries, terms: Terms) -> None:
     before: tuple[int, int] | None = None
     for at_ns, power_w in series.points:
         good = math.isfinite(power_w) and 0 < power_w <= terms.max_power_w
@@ -140,7 +140,7 @@ def _of_power(made: Curve, series: Series, terms: Terms) -> None:
         before = (at_ns, power_uw)
 
 
-def _of_energy(made: Curve, series: Series, terms: Terms) -> None:
+def _of_energy(made: Curve, series: PowerSeries, terms: Terms) -> None:
     before: tuple[int, int] | None = None
     for at_ns, energy_j in series.points:
         good = math.isfinite(energy_j) and 0 <= energy_j <= MAX_JOULES

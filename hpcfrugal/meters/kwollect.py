@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hpcfrugal.meters.access import Access, JsonClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, Refusal, Series, Terms, short
+from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Refusal, Terms, short
 from hpcfrugal.meters.prometheus import UNITS
 
 SOURCE = "kwollect"
@@ -94,4 +94,4 @@ class Kwollect:
             return Refusal(f"the metric has {len(by_labels)} series for one node: {', '.join(sorted(by_labels))[:200]}")
         (points,) = by_labels.values()
         quantity, factor = UNITS[self.unit]
-        return Series(quantity, [(at, value * factor) for at, value in sorted(points.items())])
+        return PowerSeries(quantity, [(at, value * factor) for at, value in sorted(points.items())])

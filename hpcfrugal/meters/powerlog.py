@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from hpcfrugal.meters.base import SECOND_NS, Answer, Refusal, Series, Terms, Unreachable
+from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms, Unreachable
 from hpcfrugal.spool import encode_node
-from hpcfrugal.spool.reading import Refused, open_owned, parse_json
 
 MAX_MONTH_BYTES = 256 * 1024 * 1024
 """A node's file of one month grows no further; at 80 bytes a line that is a sample each 0.8 s."""
@@ -122,11 +122,11 @@ class PowerLog:
                     file, state = open_owned(path, self.owner_uid)
                     with file:
                         points.extend(_read(file, state.size, self.source, start_ns, end_ns))
-            except (Refused, OSError) as error:
+            except (UnsafeFile, OSError) as error:
                 answers[node] = Refusal(f"{path}: {error}")
                 continue
             if points:
-                answers[node] = Series("power", points)
+                answers[node] = PowerSeries("power", points)
         return answers
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpcfrugal.meters.access import Access, JsonClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, Quantity, Refusal, Series, Terms, same_host
+from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Quantity, Refusal, Terms, same_host
 
 SOURCE = "prometheus"
 
@@ -133,7 +133,9 @@ class Prometheus:
             if len(several) > 1:
                 answers[node] = Refusal(f"the query gives {len(several)} series for one node; sum() or choose in it")
             else:
-                answers[node] = Series(quantity, [(at, value * factor) for at, value in sorted(several[0].items())])
+                answers[node] = PowerSeries(
+                    quantity, [(at, value * factor) for at, value in sorted(several[0].items())]
+                )
         return answers
 
 

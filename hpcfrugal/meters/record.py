@@ -1,8 +1,8 @@
-"""What a meter said about one job on one node, in the format of the sampler's file.
+"""What a meter said about one job on one node, in the format of the sidecar's file.
 
 On a node that the job has to itself, one segment from the job's start to its end. On a shared one, a segment for each
-of the sampler's with a record at each of the sampler's records and its CPU times in it, because the job's part of the
-node follows from those. Where the sampler left nothing, the node's energy is kept and the job's part is unknown.
+of the sidecar's with a record at each of the sidecar's records and its CPU times in it, because the job's part of the
+node follows from those. Where the sidecar left nothing, the node's energy is kept and the job's part is unknown.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from hpcfrugal.spool.layout import METER_DOMAIN, SCHEMA_VERSION
 from hpcfrugal.spool.samples import Header, Record, Segment
 
 RECORD_NS = 60 * SECOND_NS
-"""Distance of two records where nothing of the sampler's sets it; buckets of the ledger are a multiple of it."""
+"""Distance of two records where nothing of the sidecar's sets it; buckets of the ledger are a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A job on one of its nodes, from ``start_ns`` to ``end_ns`` of wall time, with what the sampler wrote there."""
+    """A job on one of its nodes, from ``start_ns`` to ``end_ns`` of wall time, with what the sidecar wrote there."""
 
     run_id: str
     job: JobKey
@@ -54,7 +54,7 @@ def lines_of(part: Part, meter: Meter, curve: Curve | None, absent: str | None =
 
 
 def _clocks(part: Part) -> tuple[Header | None, int, int]:
-    """The first header of the sampler, and a wall time with the time since boot at it (from 0, where not known)."""
+    """The first header of the sidecar, and a wall time with the time since boot at it (from 0, where not known)."""
     if not part.sampled:
         return None, part.start_ns, 0
     header = part.sampled[0].header

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcfrugal.config import Entry
-from hpcfrugal.errors import Problem
-from hpcfrugal.keys import Keys, read_entries
+from hpcfrugal.core.errors import Problem
 from hpcfrugal.meters.access import access_of
 from hpcfrugal.meters.base import SECOND_NS, Meter, PowerSource, Terms
 from hpcfrugal.meters.ipmi_dcmi import SOURCE as IPMI_DCMI
@@ -19,6 +17,8 @@ from hpcfrugal.meters.powerlog import PowerLog
 from hpcfrugal.meters.prometheus import UNITS, Prometheus
 from hpcfrugal.meters.redfish import SOURCE as REDFISH
 from hpcfrugal.meters.redfish import Redfish
+from hpcfrugal.settings.config import ConfigEntry
+from hpcfrugal.settings.entries import Keys, read_entries
 
 KINDS = ("prometheus", "kwollect", IPMI_DCMI, REDFISH)
 
@@ -40,7 +40,7 @@ class Configured:
     owner_uid: int | None = None
 
 
-def configured(entries: Mapping[str, Entry]) -> dict[str, Configured]:
+def configured(entries: Mapping[str, ConfigEntry]) -> dict[str, Configured]:
     """The meters of the settings by name, in the order of the files.
 
     Raises:
@@ -49,7 +49,7 @@ def configured(entries: Mapping[str, Entry]) -> dict[str, Configured]:
     return read_entries(entries, _one)
 
 
-def _one(entry: Entry, problems: list[Problem]) -> Configured | None:
+def _one(entry: ConfigEntry, problems: list[Problem]) -> Configured | None:
     """One table; None where something in it is wrong."""
     before = len(problems)
     if _NAME.fullmatch(entry.name) is None:

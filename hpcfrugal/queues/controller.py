@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from hpcfrugal.backends import commands
 from hpcfrugal.carbon.forecast import Forecast, get_forecast
-from hpcfrugal.config import Config
-from hpcfrugal.errors import ForecastError, InputError, SetupError
-from hpcfrugal.queues.board import QueuedJob, read_board
-from hpcfrugal.queues.case import in_queue
+from hpcfrugal.core.errors import ForecastError, InputError, SetupError
 from hpcfrugal.queues.horizon import foreseen, gridded
+from hpcfrugal.queues.job_comment import with_ticket
 from hpcfrugal.queues.replan import Planned, replan
 from hpcfrugal.queues.settings import Queue
-from hpcfrugal.queues.ticket import with_ticket
+from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot
+from hpcfrugal.queues.start_constraints import in_queue
+from hpcfrugal.settings.config import Config
+from hpcfrugal.slurm import commands
 
 HORIZON = timedelta(hours=96)
 """How far ahead a forecast is asked for; none of the providers reaches further."""
@@ -60,7 +60,7 @@ def look(queues: Sequence[Queue], ask: Ask, now: datetime | None = None) -> list
         SetupError: Slurm does not answer.
         InputError: a queue's zone is not known, or the settings of a provider are wrong.
     """
-    board = read_board()
+    board = read_snapshot()
     now = now or datetime.now(UTC)
     return [_round(queue, [job for job in board if job.ticket.queue == queue.name], ask, now) for queue in queues]
 
@@ -115,7 +115,7 @@ def move(plan: Planned, now: datetime | None = None) -> str | None:
 def _changed(job: QueuedJob) -> str | None:
     """Why a job is not as it was when the round began; None where it is."""
     try:
-        again = next((one for one in read_board(30, job.job_id) if one.job_id == job.job_id), None)
+        again = next((one for one in read_snapshot(30, job.job_id) if one.job_id == job.job_id), None)
     except commands.NoAnswer:
         raise
     except SetupError as error:

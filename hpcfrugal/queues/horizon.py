@@ -11,12 +11,12 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
-from hpcfrugal.carbon.instants import span_from_us, span_us
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.planner.capacity import MAX_STEPS
-from hpcfrugal.queues.board import QueuedJob
-from hpcfrugal.queues.case import ASSUMED_LIMIT, latest_start
+from hpcfrugal.core.time import span_from_us, span_us
+from hpcfrugal.planning.optimise.capacity import MAX_STEPS
 from hpcfrugal.queues.settings import Queue
+from hpcfrugal.queues.snapshot import QueuedJob
+from hpcfrugal.queues.start_constraints import ASSUMED_LIMIT, latest_start
 
 # Steps for the forecast, and for the time limit of one job: with the delay of a job that leaves room in MAX_STEPS.
 _MOST = MAX_STEPS // 4

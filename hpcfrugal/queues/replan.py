@@ -21,13 +21,13 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.planner.capacity import CapacityJob, plan_capacity
-from hpcfrugal.planner.errors import NotCovered, TooLate
-from hpcfrugal.planner.window import plan_window
-from hpcfrugal.queues.board import QueuedJob
-from hpcfrugal.queues.case import Case, in_queue, in_use, takes_room
-from hpcfrugal.queues.room import Room
+from hpcfrugal.planning.optimise.capacity import CapacityJob, plan_capacity
+from hpcfrugal.planning.optimise.errors import NotCovered, TooLate
+from hpcfrugal.planning.optimise.window import plan_window
+from hpcfrugal.queues.free_capacity import QueueFreeCapacity
 from hpcfrugal.queues.settings import Queue
+from hpcfrugal.queues.snapshot import QueuedJob
+from hpcfrugal.queues.start_constraints import StartConstraints, in_queue, in_use, takes_room
 
 # Marks of jobs that find no place within the capacity. They keep the start to come that they have, or get their latest
 # one, and Slurm decides then.
@@ -91,7 +91,7 @@ def replan(
     now = now.astimezone(UTC).replace(microsecond=0)
     jobs = in_queue(board, queue)
     known_to = None if series is None else series.end
-    cases = [Case.of(job, queue, now, known_to, runs.get(job.job_id)) for job in jobs if job.movable]
+    cases = [StartConstraints.of(job, queue, now, known_to, runs.get(job.job_id)) for job in jobs if job.movable]
     fixed = [(case, case.fixed_at) for case in cases]
     plans = [_kept(case, start, series, "released" if case.job.ticket.released else "due")
              for case, start in fixed if start is not None]  # fmt: skip
@@ -103,7 +103,7 @@ def replan(
     used = in_use(jobs, queue, now)
     used += [(start, start + case.room(start), case.width) for case, start in fixed
              if start is not None and takes_room(case)]  # fmt: skip
-    terms = _Terms(queue, series, Room(queue, used, series, now, _until(now, free)))
+    terms = _Terms(queue, series, QueueFreeCapacity(queue, used, series, now, _until(now, free)))
     stay = {case.job.job_id: case.was or now for case in free}
     starts: Mapping[str, datetime] = stay
     marks: Mapping[str, str | None] = dict.fromkeys(stay)
@@ -141,17 +141,17 @@ def place(
     """
     now = now.astimezone(UTC).replace(microsecond=0)
     others = in_queue(board, queue)
-    case = Case.of(new, queue, now, series.end, runs.get(new.job_id))
+    case = StartConstraints.of(new, queue, now, series.end, runs.get(new.job_id))
     if case.beyond or case.last <= case.earliest:
         return _kept(case, case.earliest, series, "beyond the forecast" if case.beyond else "no time to wait")
     used = in_use(others, queue, now)
     for job in others:
         if job.movable:
-            other = Case.of(job, queue, now, series.end, runs.get(job.job_id))
+            other = StartConstraints.of(job, queue, now, series.end, runs.get(job.job_id))
             start = other.was or now
             if takes_room(other):
                 used.append((start, start + other.room(start), other.width))
-    terms = _Terms(queue, series, Room(queue, used, series, now, _until(now, [case])))
+    terms = _Terms(queue, series, QueueFreeCapacity(queue, used, series, now, _until(now, [case])))
     one = _placed(terms, [case])[new.job_id]
     terms.take(case, one.start_at)
     return _settled(terms, case, one.start_at, one.mark, stays=False)
@@ -163,20 +163,20 @@ class _Terms:
 
     queue: Queue
     series: CarbonSeries
-    room: Room
+    room: QueueFreeCapacity
 
-    def mean(self, case: Case, start: datetime) -> float | None:
+    def mean(self, case: StartConstraints, start: datetime) -> float | None:
         return case.mean(self.series, start)
 
-    def take(self, case: Case, start: datetime) -> None:
+    def take(self, case: StartConstraints, start: datetime) -> None:
         """Let it have its nodes for all of its limit."""
         self.room.take(start, case.room(start), case.width)
 
-    def give_back(self, case: Case, start: datetime) -> None:
+    def give_back(self, case: StartConstraints, start: datetime) -> None:
         """The opposite of ``take``."""
         self.room.give_back(start, case.room(start), case.width)
 
-    def holds(self, case: Case, start: datetime) -> bool:
+    def holds(self, case: StartConstraints, start: datetime) -> bool:
         """Whether it has room for all of its limit."""
         return self.room.holds(start, case.room(start), case.width)
 
@@ -189,7 +189,7 @@ class _Placed:
     mark: str | None
 
 
-def _start(case: Case, placed: _Placed) -> datetime:
+def _start(case: StartConstraints, placed: _Placed) -> datetime:
     """Where it was placed. One that found no room keeps the start to come that it has: at any, Slurm has to make it
     wait, and were all moved to their latest, one job that takes all the room would put off everybody else's.
     """
@@ -197,11 +197,11 @@ def _start(case: Case, placed: _Placed) -> datetime:
     return case.was if keeps and case.was is not None else placed.start_at
 
 
-def _until(now: datetime, cases: Sequence[Case]) -> datetime:
+def _until(now: datetime, cases: Sequence[StartConstraints]) -> datetime:
     return max([now, *(case.last + case.room(case.last) for case in cases)])
 
 
-def _best(terms: _Terms, cases: Sequence[Case]) -> dict[str, float | None] | None:
+def _best(terms: _Terms, cases: Sequence[StartConstraints]) -> dict[str, float | None] | None:
     """The least mean of each job whatever the others do: no plan has less. None where the forecast does not tell.
 
     Found in a small part of the time that a plan takes; in most rounds it shows that there is nothing to gain.
@@ -216,7 +216,7 @@ def _best(terms: _Terms, cases: Sequence[Case]) -> dict[str, float | None] | Non
     return found
 
 
-def _placed(terms: _Terms, cases: Sequence[Case]) -> dict[str, _Placed]:
+def _placed(terms: _Terms, cases: Sequence[StartConstraints]) -> dict[str, _Placed]:
     """A start for each within its limits, cheap over the expected run. The room is left as it was.
 
     Planned by expected runs, those that have room for their limits too have their place, and the rest is planned again
@@ -244,7 +244,7 @@ def _placed(terms: _Terms, cases: Sequence[Case]) -> dict[str, _Placed]:
     return found | found_by_limits
 
 
-def _plan(terms: _Terms, cases: Sequence[Case], *, by_limit: bool) -> dict[str, _Placed]:
+def _plan(terms: _Terms, cases: Sequence[StartConstraints], *, by_limit: bool) -> dict[str, _Placed]:
     """By the time that each is expected to run, or by that for which nodes are kept from its StartTime on."""
     wanted = []
     for case in cases:
@@ -268,7 +268,7 @@ def _plan(terms: _Terms, cases: Sequence[Case], *, by_limit: bool) -> dict[str, 
 
 def _all_may_stay(
     terms: _Terms,
-    cases: Sequence[Case],
+    cases: Sequence[StartConstraints],
     stay: Mapping[str, datetime],
     means: Mapping[str, float | None],
     marks: Mapping[str, str | None],
@@ -297,7 +297,7 @@ def _all_may_stay(
     return fits and cost_new >= cost_stay * (1 - terms.queue.hysteresis)
 
 
-def _settled(terms: _Terms, case: Case, start: datetime, mark: str | None, stays: bool) -> Planned:
+def _settled(terms: _Terms, case: StartConstraints, start: datetime, mark: str | None, stays: bool) -> Planned:
     """What comes of the planned start after ``min_saving`` and ``hysteresis``; the room holds the job at it.
 
     ``stays``: it is the start that the job has already, and all others keep theirs.
@@ -323,7 +323,7 @@ def _settled(terms: _Terms, case: Case, start: datetime, mark: str | None, stays
     return _told(case, chosen, terms.mean(case, chosen), at_once, why)
 
 
-def _noise(terms: _Terms, case: Case, start: datetime) -> bool:
+def _noise(terms: _Terms, case: StartConstraints, start: datetime) -> bool:
     """Whether a wait until ``start`` saves less than it is worth."""
     planned, at_once = terms.mean(case, start), terms.mean(case, case.earliest)
     if planned is None or at_once is None:
@@ -334,13 +334,13 @@ def _noise(terms: _Terms, case: Case, start: datetime) -> bool:
     return at_once <= _NOTHING or planned > at_once * (1 - asked)
 
 
-def _kept(case: Case, start: datetime, series: CarbonSeries | None, why: str) -> Planned:
+def _kept(case: StartConstraints, start: datetime, series: CarbonSeries | None, why: str) -> Planned:
     planned = None if series is None else case.mean(series, start)
     at_once = None if series is None else case.mean(series, case.earliest)
     return _told(case, start, planned, at_once, why)
 
 
-def _told(case: Case, start: datetime, planned: float | None, at_once: float | None, why: str) -> Planned:
+def _told(case: StartConstraints, start: datetime, planned: float | None, at_once: float | None, why: str) -> Planned:
     return Planned(
         job=case.job,
         start_at=start,

@@ -25,10 +25,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from hpcfrugal.carbon.series import Signal
-from hpcfrugal.config import Config, Entry, zone_name
-from hpcfrugal.errors import InputError, Problem, did_you_mean
-from hpcfrugal.keys import Keys, read_entries
-from hpcfrugal.units import parse_duration
+from hpcfrugal.core.errors import InputError, Problem, did_you_mean
+from hpcfrugal.core.units import parse_duration
+from hpcfrugal.settings.config import Config, ConfigEntry, zone_name
+from hpcfrugal.settings.entries import Keys, read_entries
 
 Unit = Literal["nodes", "cpus"]
 
@@ -89,7 +89,7 @@ def the_queue(config: Config, name: str, *, where: str) -> Queue:
     return known[name]
 
 
-def _queue(entry: Entry, problems: list[Problem]) -> Queue | None:
+def _queue(entry: ConfigEntry, problems: list[Problem]) -> Queue | None:
     before = len(problems)
     if not NAME.fullmatch(entry.name):
         problems.append(Problem(entry.origin, "is not a queue's name", "letters, digits, `_`, `.` and `-` are taken"))

@@ -9,10 +9,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from hpcfrugal.accounting.balance import Balance
+from hpcfrugal.core.text import duration, plain
 from hpcfrugal.ledger.nodes import NodesFound, NodeSum
-from hpcfrugal.report.grid import Column, Grid
 from hpcfrugal.report.text import EnergyUnit, count
-from hpcfrugal.text import duration, plain
+from hpcfrugal.report.text_table import Column, TextTable
 
 _NAMED = 6
 
@@ -22,7 +22,7 @@ def nodes_table(found: NodesFound) -> RenderableType:
     unit = EnergyUnit(
         sums.energy_uj for node in found.nodes for sums in (node.total, *(one.sum for one in node.channels.values()))
     )
-    grid = Grid(
+    grid = TextTable(
         (
             Column("Node", "word"),
             Column("Component", "word"),

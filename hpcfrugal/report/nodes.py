@@ -6,7 +6,7 @@ from typing import Any
 
 from hpcfrugal.accounting.balance import Balance
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
-from hpcfrugal.report.machine import joules, seconds
+from hpcfrugal.report.export import joules, seconds
 from hpcfrugal.report.text import iso
 
 SCHEMA_VERSION = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from hpcfrugal.errors import InputError
+from hpcfrugal.core.errors import InputError
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,5})(?P<unit>[hdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}

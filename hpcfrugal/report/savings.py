@@ -11,11 +11,11 @@ from rich.console import Group as Stack
 from rich.console import RenderableType
 from rich.text import Text
 
-from hpcfrugal.ledger.savings import JobSavings, SignalTotal, Standing, totals
-from hpcfrugal.report.grams import MassUnit
-from hpcfrugal.report.grid import Column, Grid
+from hpcfrugal.core.text import plain
+from hpcfrugal.ledger.savings import JobSavings, SavingStatus, SignalTotal, totals
+from hpcfrugal.report.co2e import MassUnit
 from hpcfrugal.report.text import count, iso, minute, percent
-from hpcfrugal.text import plain
+from hpcfrugal.report.text_table import Column, TextTable
 
 COUNTERFACTUAL = (
     "started when submitted, plus the wait in the queue at that time, and run in one go with the same energy"
@@ -23,7 +23,7 @@ COUNTERFACTUAL = (
 
 SCOPE = "operational, location-based, components boundary, PUE of each run where it is known"
 
-_COUNTS: dict[Standing, str] = {
+_COUNTS: dict[SavingStatus, str] = {
     "pending": "jobs_pending",
     "no-actuals": "jobs_without_actuals",
     "not-put-off": "jobs_not_put_off",
@@ -33,7 +33,7 @@ _COUNTS: dict[Standing, str] = {
     "not-run": "jobs_not_run",
 }
 
-_SHOWN: dict[Standing, str] = {
+_SHOWN: dict[SavingStatus, str] = {
     "known": "",
     "pending": "not known yet",
     "no-actuals": "cannot be known",
@@ -135,7 +135,7 @@ def savings_table(found: Sequence[JobSavings]) -> RenderableType:
     shown = [one for one in found if one.standing in _SHOWN]
     amounts = [value for one in shown if one.saving for value in (one.saving.actual_g, one.saving.counterfactual_g)]
     unit = MassUnit([*amounts, *(value for sum_ in sums.values() for value in (sum_.actual_g, sum_.counterfactual_g))])
-    grid = Grid(
+    grid = TextTable(
         (
             Column("Job", "word"),
             Column("Name", "text"),
@@ -212,7 +212,7 @@ def _notes(found: Sequence[JobSavings], sums: dict[str, SignalTotal], unit: Mass
         for why, number_of in whys.items():
             yield plain(f"{what}: {count(number_of, 'job')}, {why}.", 300)
     standings = Counter(one.standing for one in found)
-    others: dict[Standing, str] = {
+    others: dict[SavingStatus, str] = {
         "not-put-off": "not put off by their plans: they saved nothing",
         "asap": "started as soon as they could, by their policy",
         "no-forecast": "planned without a forecast",

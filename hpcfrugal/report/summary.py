@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hpcfrugal.ledger.footprints import DAY_NS, JobFootprint
 from hpcfrugal.ledger.queries import ChannelRow, DayRow, JobRow
-from hpcfrugal.report.grams import Grams
+from hpcfrugal.report.co2e import Co2e
 
 COMPONENTS = ("cpu", "dram", "gpu")
 """Parts of the boundary ``components``. The boundary ``node`` is shown beside it and never added to it."""
@@ -145,7 +145,7 @@ def whole_nodes(summary: JobSummary) -> list[NodeTime]:
 
 
 def _spans(job: JobRow, channel: ChannelRow) -> Iterator[tuple[str, int, int, int]]:
-    """When a channel was read: (boot, number, from, to) for each life of its sampler, else (cluster, 0, from, to)."""
+    """When a channel was read: (boot, number, from, to) for each life of its sidecar, else (cluster, 0, from, to)."""
     first_ns, last_ns = channel.first_wall_ns, channel.last_wall_ns
     if first_ns is None or last_ns is None:
         return
@@ -198,7 +198,7 @@ class Group:
     elapsed_ns: int = 0
     components: dict[str, Amount] = field(default_factory=dict)
     whole_nodes: list[NodeTime] = field(default_factory=list)
-    grams: Grams = field(default_factory=Grams)
+    grams: Co2e = field(default_factory=Co2e)
 
     @property
     def total(self) -> Amount:
@@ -241,7 +241,7 @@ def total_of(amounts: Iterable[Amount]) -> Amount:
 
 
 def channel_coverage(channel: ChannelRow, elapsed_ns: int | None) -> float | None:
-    """Measured time over the job's elapsed time, at most 1 (the sampler may outlive the job by a moment)."""
+    """Measured time over the job's elapsed time, at most 1 (the sidecar may outlive the job by a moment)."""
     if not elapsed_ns:
         return None
     return min(channel.measured_ns, elapsed_ns) / elapsed_ns
@@ -254,7 +254,7 @@ def summarise(job: JobRow, footprint: JobFootprint | None = None) -> JobSummary:
     """
     counted = [channel for channel in job.channels if channel.counted and channel.component in COMPONENTS]
     present = {channel.component for channel in counted}
-    # A meter of the node says nothing of what the sampler found there.
+    # A meter of the node says nothing of what the sidecar found there.
     sampled = {channel.node for channel in job.channels if channel.boundary == "components"}
     components: dict[str, Amount] = {}
     for component in COMPONENTS:

@@ -9,14 +9,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hpcfrugal.core.text import UNKNOWN, duration, plain
 from hpcfrugal.ledger.queries import AbsentRow, ChannelRow
-from hpcfrugal.report.grams import Grams, MassUnit, gram_notes
-from hpcfrugal.report.grid import Column, Grid
+from hpcfrugal.report.co2e import Co2e, MassUnit, gram_notes
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import EnergyUnit, clock, count, minute, percent, second
+from hpcfrugal.report.text_table import Column, TextTable
 from hpcfrugal.report.usage import JobUsage, usage_notes, usage_of
-from hpcfrugal.report.usage_grid import usage_grid
-from hpcfrugal.text import UNKNOWN, duration, plain
+from hpcfrugal.report.usage_table import usage_table
 
 _NAMED = 6
 
@@ -40,14 +40,14 @@ def _unit(totals: Sequence[Amount]) -> EnergyUnit:
     return EnergyUnit(total.energy_uj for total in totals)
 
 
-def _gram_columns(grams: Sequence[Grams]) -> tuple[MassUnit, tuple[Column, ...]]:
+def _gram_columns(grams: Sequence[Co2e]) -> tuple[MassUnit, tuple[Column, ...]]:
     """Columns for grams, where any of them are known."""
     unit = MassUnit(one.tally.operational_g for one in grams)
     there = any(one.known for one in grams)
     return unit, (Column(f"CO2e [{unit.name}]"), Column("g/kWh", drop=2)) if there else ()
 
 
-def _gram_cells(unit: MassUnit, columns: tuple[Column, ...], grams: Grams, complete: bool) -> tuple[Text | str, ...]:
+def _gram_cells(unit: MassUnit, columns: tuple[Column, ...], grams: Co2e, complete: bool) -> tuple[Text | str, ...]:
     """Grams and mean intensity; a sign before grams that can only be more."""
     if not columns:
         return ()
@@ -63,9 +63,9 @@ def _gram_cells(unit: MassUnit, columns: tuple[Column, ...], grams: Grams, compl
 def jobs_table(summaries: Sequence[JobSummary], totals: Group) -> RenderableType:
     """One line a job and their sum."""
     unit = _unit([*(summary.total for summary in summaries), totals.total])
-    grams = [Grams.of(summary.footprint) for summary in summaries]
+    grams = [Co2e.of(summary.footprint) for summary in summaries]
     mass, gram_columns = _gram_columns([*grams, totals.grams])
-    grid = Grid(
+    grid = TextTable(
         (
             Column("Job", "word"),
             Column("Name", "text"),
@@ -114,7 +114,7 @@ def groups_table(groups: Sequence[Group], totals: Group, by: str) -> RenderableT
     unit = _unit([*(group.total for group in groups), totals.total])
     mass, gram_columns = _gram_columns([*(group.grams for group in groups), totals.grams])
     heading = plain(by.removeprefix("tag:"), 24)
-    grid = Grid(
+    grid = TextTable(
         (
             Column(heading if heading != by else by.capitalize(), "text"),
             Column("Jobs"),
@@ -184,7 +184,7 @@ def job_detail(summary: JobSummary) -> RenderableType:
     parts: list[RenderableType] = [_head(summary), Text(), _components(summary, unit), Text(), _channels(summary, unit)]
     usage = usage_of(job)
     if usage.nodes:
-        parts += [Text(), usage_grid(usage)]
+        parts += [Text(), usage_table(usage)]
     return Stack(*parts, *_carbon(summary), *_why(summary, usage))
 
 
@@ -192,7 +192,7 @@ def _carbon(summary: JobSummary) -> Iterator[Text]:
     """Grams of the job, and what they are."""
     if summary.not_started:
         return
-    grams = Grams.of(summary.footprint)
+    grams = Co2e.of(summary.footprint)
     notes = list(gram_notes(grams))
     if grams.known or notes:
         yield Text()
@@ -228,17 +228,17 @@ def _head(summary: JobSummary) -> Table:
     return table
 
 
-def _components(summary: JobSummary, unit: EnergyUnit) -> Grid:
+def _components(summary: JobSummary, unit: EnergyUnit) -> TextTable:
     headings = (f"Energy [{unit.name}]", "Measured", "Modelled", "Coverage")
-    grid = Grid((Column("Component", "word"), *(Column(heading) for heading in headings)))
+    grid = TextTable((Column("Component", "word"), *(Column(heading) for heading in headings)))
     for name, amount in (*summary.components.items(), ("total", summary.total)):
         parts = (_part(unit, amount.measured_uj), _part(unit, amount.modelled_uj), percent(amount.coverage))
         grid.add((name, _energy(unit, amount), *parts), style="bold" if name == "total" else "")
     return grid
 
 
-def _channels(summary: JobSummary, unit: EnergyUnit) -> Grid:
-    grid = Grid(
+def _channels(summary: JobSummary, unit: EnergyUnit) -> TextTable:
+    grid = TextTable(
         (
             Column("Node", "word"),
             Column("Component", "word"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from hpcfrugal.text import UNKNOWN
+from hpcfrugal.core.text import UNKNOWN
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

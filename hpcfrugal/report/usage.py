@@ -1,6 +1,6 @@
 """What a job used beside energy, by node and in all: CPU time, memory, page faults, storage, GPUs, counters.
 
-A figure that is not known of one life of the sampler, or of one node, is not known of the whole. Pure functions.
+A figure that is not known of one life of the sidecar, or of one node, is not known of the whole. Pure functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SUMS = (
     "gpu_seen_us", *COUNTERS, "counters_enabled_ns", "counters_running_ns", "counters_cpu_us",
 )  # fmt: skip
 
-_OLD = "the sampler of that version did not record it"
+_OLD = "the sidecar of that version did not record it"
 
 _NEARLY_ALL = 0.95
 """Of the CPU time: two clocks measure it, one of them in ticks of 10 ms."""

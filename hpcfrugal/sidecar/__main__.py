@@ -16,10 +16,10 @@ import sys
 
 from .gpu_busy import GpuBusy
 from .identity import identify
-from .loop import Loop, Plan
-from .pace import FILE_LIMIT_B
-from .say import say
-from .sources import Place, best, lesser
+from .log import say
+from .loop import Loop, SamplingConfig
+from .sampling_rate import FILE_LIMIT_B
+from .sources import SensorContext, fallback_sensors, primary_sensors
 from .usage import Usage
 from .watch import Watch
 from .worker import boottime_ns
@@ -148,7 +148,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         counters = HardwareCounters(arguments.proc, arguments.root_pid)
     busy = GpuBusy(boottime_ns)
     usage = Usage(arguments.proc, identity, sluid, arguments.root_pid, gpu_busy=busy, counters=counters)
-    place = Place(
+    place = SensorContext(
         arguments.sysfs,
         arguments.proc,
         environ,
@@ -158,7 +158,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         gpu_busy=busy,
     )
     writer = Writer(os.path.join(arguments.run_dir, identity.file_name))
-    plan = Plan(
+    plan = SamplingConfig(
         arguments.interval_ns,
         arguments.record_ns,
         arguments.exclusive,
@@ -166,7 +166,17 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         cpu_percent=arguments.cpu_percent,
         file_limit_b=arguments.file_limit_b,
     )
-    Loop(plan, identity, best(place), usage, writer, watch, boottime_ns, lesser(place), on_begun=_stand_back).run()
+    Loop(
+        plan,
+        identity,
+        primary_sensors(place),
+        usage,
+        writer,
+        watch,
+        boottime_ns,
+        fallback_sensors(place),
+        on_begun=_stand_back,
+    ).run()
 
 
 def _stand_back() -> None:

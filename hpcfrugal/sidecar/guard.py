@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .say import say
+from .log import say
 from .sensors.base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:

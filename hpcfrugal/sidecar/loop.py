@@ -14,9 +14,9 @@ import time
 from . import SCHEMA, VERSION, node
 from .identity import is_exclusive
 from .jsonline import dumps
-from .ladder import Ladder, announced
-from .pace import FILE_LIMIT_B, CpuBudget, FileBudget, slower_ns
-from .say import say
+from .log import say
+from .sampling_rate import FILE_LIMIT_B, CpuBudget, FileBudget, slower_ns
+from .sensor_selection import SensorSelection, announced
 from .sensors.base import POWER_UW, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .counter import EnergyCounter, PowerIntegral
     from .identity import Identity
-    from .ladder import Rung
+    from .sensor_selection import Fallback
     from .sensors.base import Sensor
     from .usage import Usage
     from .watch import Watch
@@ -37,7 +37,7 @@ LAST_READ_WAIT_S = 0.4
 """The same for the last sample, after which the job's end waits for us."""
 
 
-class Plan:
+class SamplingConfig:
     """How to sample: ``interval_ns`` between samples, ``record_ns`` between records; ``exclusive`` where the
     caller knows that the job has the node to itself; ``proc`` is the root of procfs. ``cpu_percent`` of one
     core is what sampling may cost, ``file_limit_b`` what the file may grow to."""
@@ -70,11 +70,11 @@ class Loop:
         "_cpu_clock_ns",
         "_identity",
         "_interval_ns",
-        "_ladder",
         "_on_begun",
         "_plan",
         "_record_ns",
         "_sampled_ns",
+        "_selection",
         "_slowed",
         "_usage",
         "_watch",
@@ -83,14 +83,14 @@ class Loop:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: SamplingConfig,
         identity: Identity,
         sensors: Sequence[Sensor],
         usage: Usage,
         writer: Writer,
         watch: Watch,
         clock_ns: Callable[[], int],
-        rungs: Sequence[Rung] = (),
+        fallbacks: Sequence[Fallback] = (),
         cpu_clock_ns: Callable[[], int] = time.process_time_ns,
         on_begun: Callable[[], None] = lambda: None,
     ) -> None:
@@ -106,7 +106,9 @@ class Loop:
         self._on_begun = on_begun
         self._slowed = 0
         self._sampled_ns = 0
-        self._ladder = Ladder(sensors, rungs, clock_ns, lambda: watch.wait_until(0) is not None, plan.interval_ns)
+        self._selection = SensorSelection(
+            sensors, fallbacks, clock_ns, lambda: watch.wait_until(0) is not None, plan.interval_ns
+        )
 
     def run(self) -> None:
         """Sample until there is a reason to stop. Raises ``writer.Locked`` if another sidecar is at work."""
@@ -121,18 +123,18 @@ class Loop:
             next_tick_ns = _next(first_ns, now_ns, self._interval_ns)
             reason = self._watch.wait_until(next_tick_ns)
             if reason is not None:
-                self._sampled_ns = self._ladder.sample(LAST_READ_WAIT_S)
+                self._sampled_ns = self._selection.sample(LAST_READ_WAIT_S)
                 self._writer.line(self._record("end", reason))
                 self._writer.close()
                 return
             nudged = self._watch.nudged()
             now_ns = self._clock_ns() if nudged else max(self._clock_ns(), next_tick_ns)
-            self._sampled_ns = self._ladder.sample(READ_WAIT_S)
+            self._sampled_ns = self._selection.sample(READ_WAIT_S)
             self._usage.look()
-            failed = self._ladder.replaceable()
-            if failed or self._ladder.has_news():
+            failed = self._selection.replaceable()
+            if failed or self._selection.has_news():
                 self._writer.line(self._record("record"))
-                if self._ladder.replace(failed) or self._ladder.has_news():
+                if self._selection.replace(failed) or self._selection.has_news():
                     self._begin_segment()
             elif nudged or now_ns >= next_record_ns:
                 line = self._record("record")
@@ -150,14 +152,14 @@ class Loop:
 
     def _slow_down(self) -> bool:
         """Sample half as often; whether that is possible."""
-        entries = self._ladder.entries
+        entries = self._selection.entries
         wraps = [entry.meter.wrap_ns for entry in entries if entry.meter.wrap_ns is not None]
         has_power = any(entry.channel.kind == POWER_UW for entry in entries)
         interval_ns = slower_ns(self._interval_ns, min(wraps) if wraps else None, has_power)
         if interval_ns == self._interval_ns:
             return False
         self._interval_ns = interval_ns
-        self._ladder.pace(interval_ns)
+        self._selection.pace(interval_ns)
         self._record_ns = max(self._record_ns, interval_ns)
         self._slowed = interval_ns
         say(
@@ -168,10 +170,10 @@ class Loop:
 
     def _begin_segment(self) -> None:
         """Take in what has come up by now; write the header and a first record."""
-        self._ladder.take_in()
-        self._ladder.restart()
+        self._selection.take_in()
+        self._selection.restart()
         self._usage.restart()
-        self._sampled_ns = self._ladder.sample(READ_WAIT_S)
+        self._sampled_ns = self._selection.sample(READ_WAIT_S)
         self._writer.begin(self._header(), self._record("record"))
 
     def _header(self) -> str:
@@ -203,12 +205,12 @@ class Loop:
                 "memory_node_b": memory_node_b,
                 "memory_alloc_b": memory_alloc_b,
                 "exclusive": is_exclusive(self._plan.exclusive, who.cpus_alloc, cpus_node),
-                "gpus": [gpu.header() for gpu in self._ladder.gpus],
+                "gpus": [gpu.header() for gpu in self._selection.gpus],
                 "gpus_promised": who.gpus_promised,
                 "cpu_time_source": self._usage.cpu_time_source,
                 "usage": self._usage.header(),
-                "channels": announced(self._ladder.entries),
-                "absent": [entry.header() for entry in self._ladder.absent],
+                "channels": announced(self._selection.entries),
+                "absent": [entry.header() for entry in self._selection.absent],
             }
         )
 
@@ -225,7 +227,7 @@ class Loop:
         return meter.at_ns if is_late else None
 
     def _record(self, kind: str, reason: str | None = None) -> str:
-        meters = [entry.meter for entry in self._ladder.entries]
+        meters = [entry.meter for entry in self._selection.entries]
         record: dict[str, object] = {"kind": kind}
         if reason is not None:
             record["reason"] = reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from .ladder import Rung
+from .sensor_selection import Fallback
 from .sensors.base import TYPE_CHECKING
 from .sensors.nvml import Nvml, wanted_devices
 from .sensors.rapl_powercap import RaplPowercap
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _GPU_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
-class Place:
+class SensorContext:
     """Where and for whom to look: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
     whether it is known to have the node to itself; ``gpu_busy`` is told how busy its GPUs are."""
 
@@ -46,7 +46,7 @@ class Place:
         self.exclusive = exclusive
 
 
-def best(place: Place, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
+def primary_sensors(place: SensorContext, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
     """The best sources, each of which is opened, and those of the ``site``."""
     wanted = wanted_devices(place.environ, place.in_slurm)
     # where another tree stands for /sys alone, the processor in /proc is not the one of that tree
@@ -62,7 +62,7 @@ def best(place: Place, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list
     return sensors
 
 
-def lesser(place: Place) -> list[Rung]:
+def fallback_sensors(place: SensorContext) -> list[Fallback]:
     """The sources for where these have nothing, best first. Their modules are loaded when they are needed."""
     chips: list[Chips] = []
 
@@ -118,19 +118,19 @@ def lesser(place: Place) -> list[Rung]:
         return gpu_sensor(found, place.sysfs, place.environ, place.in_slurm)
 
     return [
-        Rung("cpu", perf("cpu"), merges=True),
-        Rung("cpu", hwmon_cpu, merges=True),
-        Rung("cpu", pm_counters("cpu")),
-        Rung("dram", perf("dram"), merges=True),
-        Rung("dram", pm_counters("dram")),
-        Rung("gpu", hwmon_gpu),
-        Rung("gpu", pm_counters("gpu")),
-        Rung("node", pm_counters("node")),
-        Rung("node", hwmon_node),
+        Fallback("cpu", perf("cpu"), merges=True),
+        Fallback("cpu", hwmon_cpu, merges=True),
+        Fallback("cpu", pm_counters("cpu")),
+        Fallback("dram", perf("dram"), merges=True),
+        Fallback("dram", pm_counters("dram")),
+        Fallback("gpu", hwmon_gpu),
+        Fallback("gpu", pm_counters("gpu")),
+        Fallback("node", pm_counters("node")),
+        Fallback("node", hwmon_node),
     ]
 
 
-def _is_part_of_gpu(place: Place) -> bool:
+def _is_part_of_gpu(place: SensorContext) -> bool:
     """Whether Slurm may give the same GPU to other jobs as well: gres/shard and gres/mps.
 
     For the latter it sets the percentage that is the job's share of the GPU, and unsets it for jobs of other kinds
@@ -142,14 +142,14 @@ def _is_part_of_gpu(place: Place) -> bool:
     return bool(percentage) and place.in_slurm and not place.exclusive and percentage != "100"
 
 
-def _may_have_gpus(place: Place) -> bool:
+def _may_have_gpus(place: SensorContext) -> bool:
     if not place.in_slurm or place.exclusive:
         return True
     variables = (*_GPU_VARIABLES, "CUDA_VISIBLE_DEVICES")
     return any(place.environ.get(name) for name in variables)
 
 
-def _not_ours(place: Place) -> str | None:
+def _not_ours(place: SensorContext) -> str | None:
     """Why the node's accelerators may not be taken for the job's, None where they are all its own.
 
     Their numbers are those of modules, of which one may hold two devices of Slurm's count.

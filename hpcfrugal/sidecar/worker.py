@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .sensors.base import Opened, Sensor
 
 
-class Reading:
+class SensorReading:
     """Values of one read and the moment they belong to, in nanoseconds: the middle of the call, which may have begun
     and ended ``slack_ns`` from it."""
 
@@ -39,7 +39,7 @@ class Worker:
         self._done = _thread.allocate_lock()
         self._done.acquire()
         self.opened: Opened | None = None
-        self.reading: Reading | None = None
+        self.reading: SensorReading | None = None
         self.busy = True
         _thread.start_new_thread(self._run, ())
 
@@ -63,7 +63,7 @@ class Worker:
             self._go.acquire()
             begun_ns = self._clock_ns()
             values = read_sensor(self._sensor, count)
-            self.reading = Reading(begun_ns, self._clock_ns(), values)
+            self.reading = SensorReading(begun_ns, self._clock_ns(), values)
             self._done.release()
 
 

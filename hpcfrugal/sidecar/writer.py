@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 
-from .say import say
+from .log import say
 
 _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -7,7 +7,7 @@ that ``submit`` stays light.
 
 from __future__ import annotations
 
-from hpcfrugal.spool.jsonfile import read_json, write_atomic, write_json_atomic
+from hpcfrugal.core.files import read_json, write_atomic, write_json_atomic
 from hpcfrugal.spool.layout import (
     SCHEMA_VERSION,
     JobKey,

@@ -1,6 +1,6 @@
 """The small JSON files of a run directory as typed values: run, submitted, end, what Slurm said and the nodes.
 
-Each reader raises ``Refused`` where the file as a whole does not count and otherwise returns the value with a
+Each reader raises ``UnsafeFile`` where the file as a whole does not count and otherwise returns the value with a
 list of the fields that were wrong (and are None). The sidecar's log is here too, for its last line.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.spool.fields import Fields, clean_text
+from hpcfrugal.core.json_fields import Fields, clean_text
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned, read_object
+from hpcfrugal.core.text import plain
+from hpcfrugal.core.user import owner_name
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
-from hpcfrugal.spool.reading import FileState, Refused, Unreadable, open_owned, read_object
-from hpcfrugal.text import plain
-from hpcfrugal.user import owner_name
 
 MAX_LOG_CHARACTERS = 300
 """So much of a log's last line is kept."""
@@ -164,10 +164,10 @@ def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[s
     fields, state = _open(path, owner_uid)
     uid = fields.integer("uid")
     if uid != owner_uid:
-        raise Refused(f"says uid {uid}, but the directory belongs to uid {owner_uid}")
+        raise UnsafeFile(f"says uid {uid}, but the directory belongs to uid {owner_uid}")
     run_id = fields.text("run_id")
     if run_id != path.parent.name:
-        raise Refused("is of another run")
+        raise UnsafeFile("is of another run")
     said = fields.text("user")
     user = owner_name(owner_uid, said)
     if said not in (None, user, str(owner_uid)):
@@ -203,7 +203,7 @@ def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileS
     fields, state = _open(path, owner_uid)
     job_id = fields.text("job_id")
     if job_id is None or re.fullmatch(r"[A-Za-z0-9_+-]{1,64}", job_id) is None:
-        raise Refused("has no job id")
+        raise UnsafeFile("has no job id")
     document = SubmittedDocument(
         cluster=fields.text("cluster") or _NO_CLUSTER,
         job_id=job_id,
@@ -255,7 +255,7 @@ def read_nodes(path: Path, owner_uid: int, job: JobKey) -> tuple[NodesDocument, 
     fields, state = _open_for(job, path, owner_uid)
     listed = fields.data.get("nodes")
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
-        raise Refused("has no list of nodes")
+        raise UnsafeFile("has no list of nodes")
     nodes = tuple(facts for item in listed if (facts := _facts(Fields(item), fields.problems)) is not None)
     return NodesDocument(nodes), state, fields.problems
 
@@ -301,7 +301,7 @@ def _open(path: Path, owner_uid: int) -> tuple[Fields, FileState]:
     data, state = read_object(path, owner_uid)
     schema = data.get("schema")
     if schema != SCHEMA_VERSION or isinstance(schema, bool):
-        raise Refused(f"has schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
+        raise UnsafeFile(f"has schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
     return Fields(data), state
 
 
@@ -310,7 +310,7 @@ def _open_for(job: JobKey, path: Path, owner_uid: int) -> tuple[Fields, FileStat
     fields, state = _open(path, owner_uid)
     said = (fields.text("job_id"), fields.integer("restart"))
     if said != (job.job_id, job.restart):
-        raise Refused(f"is of job {str(said[0])[:40]} restart {said[1]}")
+        raise UnsafeFile(f"is of job {str(said[0])[:40]} restart {said[1]}")
     return fields, state
 
 

@@ -22,10 +22,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.spool.fields import MAX_WALL_NS, MIN_WALL_NS, Fields
-from hpcfrugal.spool.jsonfile import write_json_atomic
+from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.json_fields import MAX_WALL_NS, MIN_WALL_NS, Fields
+from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
 from hpcfrugal.spool.layout import DIR_MODE, INTENSITY_DIR, SCHEMA_VERSION, encode_node
-from hpcfrugal.spool.reading import FileState, Refused, read_object
 
 SIGNALS = ("average", "marginal")
 
@@ -55,7 +55,7 @@ class IntensitySource:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownIntensity:
     """An intensity over ``[start_ns, end_ns)``; ``g_per_kwh`` None: the provider was asked and had none.
 
     Times are nanoseconds since 1970-01-01T00:00Z. One that is not ``settled`` may still be revised.
@@ -74,7 +74,7 @@ class IntensityFile:
     """What a file holds, in the order of time and without overlaps."""
 
     source: IntensitySource
-    intervals: tuple[Known, ...]
+    intervals: tuple[KnownIntensity, ...]
 
 
 def intensity_dir(spool_root: Path) -> Path:
@@ -120,41 +120,41 @@ def _listed(folder: Path, on_skip: Callable[[Path, str], None] | None) -> list[o
 
 
 def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileState]:
-    """Read one file of ``owner_uid``. Raises ``Refused``: a file that is wrong anywhere counts nowhere."""
+    """Read one file of ``owner_uid``. Raises ``UnsafeFile``: a file that is wrong anywhere counts nowhere."""
     told, state = read_object(path, owner_uid)
     if told.get("schema") != SCHEMA_VERSION or isinstance(told.get("schema"), bool):
-        raise Refused(f"has schema {str(told.get('schema'))[:40]}, this program reads {SCHEMA_VERSION}")
+        raise UnsafeFile(f"has schema {str(told.get('schema'))[:40]}, this program reads {SCHEMA_VERSION}")
     fields = Fields(told)
     names = [fields.text(name) for name in ("zone", "signal", "provider")]
     if not all(names) or names[1] not in SIGNALS:
-        raise Refused("does not say its zone, signal and provider")
+        raise UnsafeFile("does not say its zone, signal and provider")
     source = IntensitySource(*(str(name) for name in names))
     if source.file_name != path.name:
-        raise Refused("is of another zone, signal or provider than its name says")
+        raise UnsafeFile("is of another zone, signal or provider than its name says")
     rows = told.get("intervals")
     if told.get("columns") != list(_COLUMNS) or not isinstance(rows, list):
-        raise Refused("has no intervals of the known form")
+        raise UnsafeFile("has no intervals of the known form")
     intervals = tuple(_known(row) for row in rows)
     if any(after.start_ns < before.end_ns for before, after in pairwise(intervals)):
-        raise Refused("has intervals that overlap or are out of order")
+        raise UnsafeFile("has intervals that overlap or are out of order")
     first_ns, last_ns = month_bounds(path.parent.name)
     if intervals and not first_ns <= intervals[0].start_ns <= intervals[-1].end_ns <= last_ns:
-        raise Refused("has intervals outside its month")
+        raise UnsafeFile("has intervals outside its month")
     return IntensityFile(source, intervals), state
 
 
-def _known(row: object) -> Known:
+def _known(row: object) -> KnownIntensity:
     if not isinstance(row, list) or len(row) != len(_COLUMNS):
-        raise Refused("has an interval of an unknown form")
+        raise UnsafeFile("has an interval of an unknown form")
     start_ns, end_ns, level, fetched_ns, issued_ns, settled = row
     times = [start_ns, end_ns, fetched_ns, *([] if issued_ns is None else [issued_ns])]
     if not all(type(time) is int and MIN_WALL_NS <= time <= MAX_WALL_NS for time in times) or start_ns >= end_ns:
-        raise Refused("has an interval with times that cannot be")
+        raise UnsafeFile("has an interval with times that cannot be")
     if level is not None and not (type(level) in (int, float) and math.isfinite(level) and 0 <= level < MOST_G_PER_KWH):
-        raise Refused("has an intensity that cannot be")
+        raise UnsafeFile("has an intensity that cannot be")
     if not isinstance(settled, bool):
-        raise Refused("does not say of an interval whether it is settled")
-    return Known(start_ns, end_ns, None if level is None else float(level), fetched_ns, issued_ns, settled)
+        raise UnsafeFile("does not say of an interval whether it is settled")
+    return KnownIntensity(start_ns, end_ns, None if level is None else float(level), fetched_ns, issued_ns, settled)
 
 
 def month_bounds(month: str) -> tuple[int, int]:
@@ -173,22 +173,22 @@ def months(start_ns: int, end_ns: int) -> Iterator[str]:
         at_ns = month_bounds(month)[1]
 
 
-def kept_intensities(spool_root: Path, source: IntensitySource, start_ns: int, end_ns: int) -> list[Known]:
-    """One's own intervals that touch ``[start_ns, end_ns)``. Raises ``Refused`` for a file that does not count."""
-    found: list[Known] = []
+def kept_intensities(spool_root: Path, source: IntensitySource, start_ns: int, end_ns: int) -> list[KnownIntensity]:
+    """One's own intervals that touch ``[start_ns, end_ns)``. Raises ``UnsafeFile`` for a file that does not count."""
+    found: list[KnownIntensity] = []
     for month in months(start_ns, end_ns):
         file = _read_own(intensity_dir(spool_root) / month / source.file_name)
         found += [known for known in file if known.end_ns > start_ns and known.start_ns < end_ns]
     return found
 
 
-def keep_intensities(spool_root: Path, source: IntensitySource, told: Sequence[Known]) -> int:
+def keep_intensities(spool_root: Path, source: IntensitySource, told: Sequence[KnownIntensity]) -> int:
     """Lay what was told over what is kept; returns how many files changed.
 
     A known figure is replaced by a newer one, never by the word that there is none. Of two processes at one time the
     last one's files stay; what the other had is asked for again.
 
-    Raises ``OSError``, and ``Refused`` for a file that does not count.
+    Raises ``OSError``, and ``UnsafeFile`` for a file that does not count.
     """
     changed = 0
     for month in dict.fromkeys(month for known in told for month in months(known.start_ns, known.end_ns)):
@@ -204,7 +204,7 @@ def keep_intensities(spool_root: Path, source: IntensitySource, told: Sequence[K
     return changed
 
 
-def _read_own(path: Path) -> list[Known]:
+def _read_own(path: Path) -> list[KnownIntensity]:
     if not path.exists():
         return []
     return list(read_intensities(path, os.getuid())[0].intervals)
@@ -223,19 +223,19 @@ def _make_folders(month: Path) -> None:
             raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(folder))
 
 
-def _document(source: IntensitySource, intervals: Iterable[Known]) -> dict[str, Any]:
+def _document(source: IntensitySource, intervals: Iterable[KnownIntensity]) -> dict[str, Any]:
     rows = [[getattr(known, name) for name in _COLUMNS] for known in intervals]
     head = {"schema": SCHEMA_VERSION, "zone": source.zone, "signal": source.signal, "provider": source.provider}
     return {**head, "columns": list(_COLUMNS), "intervals": rows}
 
 
-def overlaid(old: Sequence[Known], new: Sequence[Known]) -> list[Known]:
+def overlaid(old: Sequence[KnownIntensity], new: Sequence[KnownIntensity]) -> list[KnownIntensity]:
     """``new`` laid over ``old``, both in the order of time; a gap covers no figure.
 
     A figure that is told again as it was keeps the time when it was first fetched, so nothing changes for it.
     """
     edges = sorted({edge for known in (*old, *new) for edge in (known.start_ns, known.end_ns)})
-    merged: list[Known] = []
+    merged: list[KnownIntensity] = []
     olds, news = _Walk(old), _Walk(new)
     for start_ns, end_ns in pairwise(edges):
         before, now = olds.at(start_ns), news.at(start_ns)
@@ -253,7 +253,7 @@ def overlaid(old: Sequence[Known], new: Sequence[Known]) -> list[Known]:
     return merged
 
 
-def _better(before: Known | None, now: Known | None) -> Known | None:
+def _better(before: KnownIntensity | None, now: KnownIntensity | None) -> KnownIntensity | None:
     if before is None or now is None:
         return now or before
     if now.g_per_kwh is None and before.g_per_kwh is not None:
@@ -265,11 +265,11 @@ def _better(before: Known | None, now: Known | None) -> Known | None:
 class _Walk:
     """Looks up intervals at instants that only rise."""
 
-    def __init__(self, intervals: Sequence[Known]) -> None:
+    def __init__(self, intervals: Sequence[KnownIntensity]) -> None:
         self.intervals = intervals
         self.index = 0
 
-    def at(self, instant_ns: int) -> Known | None:
+    def at(self, instant_ns: int) -> KnownIntensity | None:
         while self.index < len(self.intervals) and self.intervals[self.index].end_ns <= instant_ns:
             self.index += 1
         if self.index == len(self.intervals) or self.intervals[self.index].start_ns > instant_ns:
@@ -277,6 +277,6 @@ class _Walk:
         return self.intervals[self.index]
 
 
-def _cut(known: Known, first_ns: int, last_ns: int) -> Known | None:
+def _cut(known: KnownIntensity, first_ns: int, last_ns: int) -> KnownIntensity | None:
     start_ns, end_ns = max(known.start_ns, first_ns), min(known.end_ns, last_ns)
     return replace(known, start_ns=start_ns, end_ns=end_ns) if start_ns < end_ns else None

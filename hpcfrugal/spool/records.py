@@ -1,4 +1,4 @@
-"""A record of the sampler: cumulative counters of a node at one moment, as a line of its file has them."""
+"""A record of the sidecar: cumulative counters of a node at one moment, as a line of its file has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from hpcfrugal.spool.fields import MAX_INT, MAX_MEMORY_B, MAX_WALL_NS, Fields
+from hpcfrugal.core.json_fields import MAX_INT, MAX_MEMORY_B, MAX_WALL_NS, Fields
 from hpcfrugal.spool.use import NO_USE, Use, use_of
 
 MAX_WATTS = 1e9

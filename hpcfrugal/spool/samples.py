@@ -13,9 +13,9 @@ from operator import lt
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hpcfrugal.spool.fields import MAX_MEMORY_B, MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
+from hpcfrugal.core.json_fields import MAX_MEMORY_B, MAX_WALL_NS, MIN_WALL_NS, Fields, clean_text
+from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
-from hpcfrugal.spool.reading import FileState, Refused, open_owned, parse_json
 from hpcfrugal.spool.records import Garbage, parse_record
 from hpcfrugal.spool.records import Record as Record
 from hpcfrugal.spool.use import UseSources, use_sources
@@ -36,7 +36,7 @@ MAX_GPUS = 4096
 """No node has more GPUs than this, slices of them included."""
 
 MAX_FILE_BYTES = 96 * 1024 * 1024
-"""A larger file is refused: the sampler writes no more than 64 MiB, and a record takes several times its line in memory
+"""A larger file is refused: the sidecar writes no more than 64 MiB, and a record takes several times its line in memory
 while it is read."""
 
 _SLACK_NS = 10**9
@@ -46,7 +46,7 @@ _COMPONENTS = frozenset({"cpu", "dram", "gpu", "node"})
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class ChannelInfo:
     """One counter of the node as the header describes it."""
 
     component: str
@@ -61,7 +61,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class MissingSensor:
     """A source that the sidecar would have liked better, and why it did not use it.
 
     ``domain``: the part of the component for which nothing else was found, where there was for other parts of it.
@@ -74,7 +74,7 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Gpu:
+class GpuInfo:
     """A GPU that the job holds."""
 
     index: int | None
@@ -107,9 +107,9 @@ class Header:
     memory_alloc_b: int | None
     exclusive: bool | None
     cpu_time_source: str | None
-    gpus: tuple[Gpu, ...]
-    channels: tuple[Channel, ...]
-    absent: tuple[Absent, ...]
+    gpus: tuple[GpuInfo, ...]
+    channels: tuple[ChannelInfo, ...]
+    absent: tuple[MissingSensor, ...]
     usage: UseSources = field(default_factory=UseSources)
     gpus_promised: int | None = None
 
@@ -137,12 +137,12 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
     """Read the sample file of ``job`` on one node.
 
     A last line without its newline is torn, which is normal after a kill, and is left out without a problem.
-    Raises ``Refused`` where the file as a whole does not count.
+    Raises ``UnsafeFile`` where the file as a whole does not count.
     """
     file, state = open_owned(path, owner_uid)
     if state.size > MAX_FILE_BYTES:
         file.close()
-        raise Refused(f"larger than {MAX_FILE_BYTES} bytes, which no sampler writes")
+        raise UnsafeFile(f"larger than {MAX_FILE_BYTES} bytes, which no sidecar writes")
     segments: list[Segment] = []
     bad: Counter[str] = Counter()
     open_segment: Segment | None = None
@@ -263,7 +263,7 @@ def _objects(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return value
 
 
-def _channel(data: dict[str, Any]) -> Channel:
+def _channel(data: dict[str, Any]) -> ChannelInfo:
     fields = Fields(data)
     component = fields.text("component")
     domain = fields.text("domain")
@@ -275,7 +275,7 @@ def _channel(data: dict[str, Any]) -> Channel:
         raise Garbage("header: a channel without component, domain, source or counted")
     if scope not in ("node", "job") or quality not in ("measured", "modelled", "unknown"):
         raise Garbage("header: a channel of unknown scope or quality")
-    return Channel(
+    return ChannelInfo(
         component=component,
         domain=domain,
         source=source,
@@ -288,18 +288,18 @@ def _channel(data: dict[str, Any]) -> Channel:
     )
 
 
-def _absent(data: dict[str, Any]) -> Absent:
+def _absent(data: dict[str, Any]) -> MissingSensor:
     def text(key: str) -> str:
         value = data.get(key)
         return clean_text(value) if isinstance(value, str) else "?"
 
     domain = None if data.get("domain") is None else text("domain")
-    return Absent(text("component"), text("source"), text("reason"), domain)
+    return MissingSensor(text("component"), text("source"), text("reason"), domain)
 
 
-def _gpu(data: dict[str, Any], bad: Counter[str]) -> Gpu:
+def _gpu(data: dict[str, Any], bad: Counter[str]) -> GpuInfo:
     fields = Fields(data)
-    gpu = Gpu(index=fields.integer("index"), uuid=fields.text("uuid"), name=fields.text("name"))
+    gpu = GpuInfo(index=fields.integer("index"), uuid=fields.text("uuid"), name=fields.text("name"))
     bad.update(f"header field gpus.{problem}" for problem in fields.problems)
     return gpu
 

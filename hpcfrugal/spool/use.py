@@ -1,4 +1,4 @@
-"""What a job used beside energy, as a record of the sampler has it, and where each figure came from.
+"""What a job used beside energy, as a record of the sidecar has it, and where each figure came from.
 
 No energy is derived from these, so a bad one costs no record: it is counted and left out.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from hpcfrugal.spool.fields import Fields, clean_text
+from hpcfrugal.core.json_fields import Fields, clean_text
 
 
 @dataclass(frozen=True, slots=True)

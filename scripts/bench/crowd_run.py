@@ -25,7 +25,7 @@ from crowd_jobs import (
 )
 from crowd_node import NAME, Node
 
-from hpcfrugal.bundle import sidecar_zipapp
+from hpcfrugal.spool.zipapp import sidecar_zipapp
 
 INTERVAL_S = 1.0
 MOST_ENERGY_ERROR = 0.001

@@ -1,4 +1,4 @@
-"""The least that a sampler could do, to measure the sidecar against: raw counters, 1 Hz, a line every 10 s.
+"""The least that a sidecar could do, to measure the sidecar against: raw counters, 1 Hz, a line every 10 s.
 
 Reads every energy_uj of RAPL and the energy of two GPUs and writes them as they are to the file that it is
 given: no wraps, no failures, no job, no CPU time. Ends when its standard input does.

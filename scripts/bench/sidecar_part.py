@@ -36,8 +36,8 @@ ENVIRON = {
 """What the sidecar reads of Slurm's environment; a number that no job of a young lab has."""
 
 
-class Sampler:
-    """One sampler at work, its standard input a pipe that ends it."""
+class Sidecar:
+    """One sidecar at work, its standard input a pipe that ends it."""
 
     def __init__(self, argv: Sequence[str], output: Path, environ: dict[str, str]) -> None:
         self.output = output
@@ -60,7 +60,7 @@ class Sampler:
     def cpu_s(self) -> float:
         """CPU time of all its threads as the scheduler counts it, in nanoseconds, so far.
 
-        Threads that have ended are missing; neither sampler ends one while it samples.
+        Threads that have ended are missing; neither sidecar ends one while it samples.
         """
         tasks = Path(f"/proc/{self.process.pid}/task")
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
@@ -86,19 +86,21 @@ class Sampler:
 
 
 class Bench:
-    """Both samplers and the places of their files."""
+    """Both sidecars and the places of their files."""
 
     def __init__(self, folder: Path, floor: str, node: str) -> None:
         self.folder = folder
         self.zipapp = folder / "sidecar.pyz"
         self.floor = folder / "floor.py"
         self.floor.write_text(floor, encoding="utf-8")
-        build = "import sys, pathlib; from hpcfrugal.bundle import sidecar_zipapp as z; z(pathlib.Path(sys.argv[1]))"
+        build = (
+            "import sys, pathlib; from hpcfrugal.spool.zipapp import sidecar_zipapp as z; z(pathlib.Path(sys.argv[1]))"
+        )
         subprocess.run([sys.executable, "-c", build, str(self.zipapp)], check=True)
         self.node = node
         self._runs = 0
 
-    def start(self, name: str, prefix: Sequence[str] = ()) -> Sampler:
+    def start(self, name: str, prefix: Sequence[str] = ()) -> Sidecar:
         """Start ``sidecar`` or ``floor`` in a run directory of its own."""
         self._runs += 1
         folder = self.folder / f"{name}-{self._runs}"
@@ -107,11 +109,11 @@ class Bench:
         os.link(self.folder / program.name, program)
         argv = [*prefix, sys.executable, "-I", "-S", str(program)]
         if name == "floor":
-            return Sampler([*argv, str(folder / "floor.jsonl")], folder / "floor.jsonl", ENVIRON)
+            return Sidecar([*argv, str(folder / "floor.jsonl")], folder / "floor.jsonl", ENVIRON)
         argv += ["--run-dir", str(folder), "--run-id", "20260101T000000Z-0123456789abcdef", "--interval"]
         argv += [format(INTERVAL_S, "g"), "--record", format(RECORD_S, "g"), "--until-eof", "--root-pid"]
         output = folder / f"{ENVIRON['SLURM_JOB_ID']}.0.{self.node}.jsonl"
-        return Sampler([*argv, str(os.getpid())], output, ENVIRON | {"SLURMD_NODENAME": self.node})
+        return Sidecar([*argv, str(os.getpid())], output, ENVIRON | {"SLURMD_NODENAME": self.node})
 
     def starts(self, count: int) -> dict[str, dict[str, list[float]]]:
         """Seconds to the first record and to the end, in turns so that both see the same machine."""
@@ -121,33 +123,33 @@ class Bench:
         order = list(found)
         for _ in range(count):
             for name in order:
-                sampler = self.start(name)
-                found[name]["first_record_s"].append(sampler.wait_for_record())
+                sidecar = self.start(name)
+                found[name]["first_record_s"].append(sidecar.wait_for_record())
                 time.sleep(0.1)
-                found[name]["stop_s"].append(sampler.stop()[0])
+                found[name]["stop_s"].append(sidecar.stop()[0])
             order.reverse()
         return found
 
     def at_work(self, seconds: float) -> tuple[dict[str, dict[str, Any]], Path]:
         """Both at once for ``seconds``, half an interval apart; the figures of each, and the sidecar's file."""
-        samplers: dict[str, Sampler] = {}
+        sidecars: dict[str, Sidecar] = {}
         begun: dict[str, tuple[float, float, float]] = {}
         for name in ("sidecar", "floor"):
-            sampler = samplers[name] = self.start(name)
-            sampler.wait_for_record()
-            start_cpu_s = sampler.cpu_s()
+            sidecar = sidecars[name] = self.start(name)
+            sidecar.wait_for_record()
+            start_cpu_s = sidecar.cpu_s()
             # From between two ticks to between two ticks: as many of them as there are seconds.
             time.sleep(SETTLE_S)
-            begun[name] = (time.perf_counter(), sampler.cpu_s(), start_cpu_s)
+            begun[name] = (time.perf_counter(), sidecar.cpu_s(), start_cpu_s)
             time.sleep(INTERVAL_S / 2 - SETTLE_S)
         figures: dict[str, dict[str, Any]] = {}
-        for name, sampler in samplers.items():
+        for name, sidecar in sidecars.items():
             first_at, first_cpu_s, start_cpu_s = begun[name]
             time.sleep(max(0.0, first_at + seconds - time.perf_counter()))
-            sampled_s, cpu_s = time.perf_counter() - first_at, sampler.cpu_s() - first_cpu_s
-            peak_kib = sampler.peak_rss_kib()
-            _, life_s = sampler.stop()
-            written = sampler.output.read_bytes()
+            sampled_s, cpu_s = time.perf_counter() - first_at, sidecar.cpu_s() - first_cpu_s
+            peak_kib = sidecar.peak_rss_kib()
+            _, life_s = sidecar.stop()
+            written = sidecar.output.read_bytes()
             figures[name] = {
                 "cpu_s_per_60s": cpu_s / sampled_s * 60,
                 "cpu_start_s": start_cpu_s,
@@ -157,7 +159,7 @@ class Bench:
                 "bytes_written": len(written),
                 "lines_written": written.count(b"\n"),
             }
-        return figures, samplers["sidecar"].output
+        return figures, sidecars["sidecar"].output
 
     def opened(self) -> dict[str, dict[str, int] | None]:
         """Files that each opens, counted by strace; None where that is missing or may not trace here."""
@@ -165,7 +167,7 @@ class Bench:
         trial = [str(strace), "-o", "/dev/null", "true"]
         if strace is None or subprocess.run(trial, check=False, capture_output=True).returncode:
             return {"sidecar": None, "floor": None}
-        started: dict[str, tuple[Sampler, Path]] = {}
+        started: dict[str, tuple[Sidecar, Path]] = {}
         for name in ("sidecar", "floor"):
             log = self.folder / f"{name}.strace"
             prefix = [strace, "-f", "-ttt", "-o", str(log), "-e", "trace=open,openat,openat2,write"]
@@ -173,10 +175,10 @@ class Bench:
             started[name][0].wait_for_record()
         time.sleep(RECORD_S + INTERVAL_S / 2)
         found: dict[str, dict[str, int] | None] = {}
-        for name, (sampler, log) in started.items():
+        for name, (sidecar, log) in started.items():
             stopped_wall_s = time.time()
-            sampler.stop()
-            found[name] = count_opens(log.read_text(), sampler.output.parent, stopped_wall_s)
+            sidecar.stop()
+            found[name] = count_opens(log.read_text(), sidecar.output.parent, stopped_wall_s)
         return found
 
 

@@ -87,7 +87,7 @@ def measure(jobs: Jobs, rounds: int, programs: dict[str, str], import_runs: int)
     commands = {name: [path, "submit", "job.yaml"] for name, path in programs.items()}
     commands["sbatch"] = ["sbatch", "--parsable", "job.sh"]
     commands["the interpreter alone"] = [python, "-c", "pass"]
-    # A user's first submit also builds the sampler's file, which the cache then keeps.
+    # A user's first submit also builds the sidecar's file, which the cache then keeps.
     first_s = jobs.submit(commands["hpcfrugal"])[0]["wall_s"]
     for _ in range(WARM_UP_ROUNDS):
         for argv in commands.values():

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcfrugal.accounting.attribution import Attribution, Share
-from hpcfrugal.accounting.balance import Balance, JobName, Reading, Slice, balance, slices
-from hpcfrugal.accounting.series import Series
+from hpcfrugal.accounting.balance import Balance, ChannelReading, JobName, Slice, balance, slices
+from hpcfrugal.accounting.series import CumulativeSeries
 
 SECOND = 10**9
 HUGE = 2**62
@@ -23,24 +23,24 @@ def name(number: int) -> JobName:
 
 
 @st.composite
-def series(draw: st.DrawFn, times: tuple[int, ...], most: int, least: int = 0) -> Series:
+def series(draw: st.DrawFn, times: tuple[int, ...], most: int, least: int = 0) -> CumulativeSeries:
     rises = draw(st.lists(st.integers(least, most), min_size=len(times) - 1, max_size=len(times) - 1))
-    return Series(times, tuple(accumulate(rises, initial=0)))
+    return CumulativeSeries(times, tuple(accumulate(rises, initial=0)))
 
 
 @st.composite
-def reading(draw: st.DrawFn, job: JobName, kinds: Sequence[Attribution], *, idles: bool = False) -> Reading:
+def reading(draw: st.DrawFn, job: JobName, kinds: Sequence[Attribution], *, idles: bool = False) -> ChannelReading:
     start = draw(st.integers(0, 60))
     steps = draw(st.lists(st.integers(1, 20), min_size=1, max_size=5))
     unit = draw(st.sampled_from((1, 7, SECOND)))
     times = tuple(unit * second for second in accumulate(steps, initial=start))
     big = draw(st.sampled_from((10, 10**12, HUGE // 8)))
-    cpu: Series | None = draw(series(times, big))
+    cpu: CumulativeSeries | None = draw(series(times, big))
     if idles:
-        cpu = Series(times, (0,) * len(times))
+        cpu = CumulativeSeries(times, (0,) * len(times))
     elif draw(st.integers(0, 5)) == 0:
         cpu = None
-    return Reading(
+    return ChannelReading(
         job=job,
         attribution=draw(st.sampled_from(kinds)),
         energy=draw(series(times, big)),
@@ -54,7 +54,7 @@ def reading(draw: st.DrawFn, job: JobName, kinds: Sequence[Attribution], *, idle
 
 
 @st.composite
-def mixes(draw: st.DrawFn, kinds: Sequence[Attribution] = ("cpu-share",)) -> list[Reading]:
+def mixes(draw: st.DrawFn, kinds: Sequence[Attribution] = ("cpu-share",)) -> list[ChannelReading]:
     count = draw(st.integers(0, 6))
     return [draw(reading(name(number), kinds, idles=draw(st.integers(0, 4)) == 0)) for number in range(count)]
 
@@ -64,7 +64,7 @@ def known(shares: Sequence[tuple[JobName, Share | None]]) -> list[Share]:
 
 
 @given(jobs=mixes(("cpu-share", "cpu-share", "cpu-share", "exclusive", "device", "none")))
-def test_every_interval_closes_and_no_share_is_negative(jobs: list[Reading]) -> None:
+def test_every_interval_closes_and_no_share_is_negative(jobs: list[ChannelReading]) -> None:
     for piece in slices(jobs):
         shares = known(piece.shares)
         assert piece.start_ns < piece.end_ns
@@ -76,7 +76,7 @@ def test_every_interval_closes_and_no_share_is_negative(jobs: list[Reading]) -> 
 
 
 @given(jobs=mixes(("cpu-share", "exclusive", "device", "none")))
-def test_the_sum_closes_and_no_time_counts_twice(jobs: list[Reading]) -> None:
+def test_the_sum_closes_and_no_time_counts_twice(jobs: list[ChannelReading]) -> None:
     found = balance(jobs)
     assert found.jobs_uj + found.residual_uj == found.energy_uj
     edges = sorted((piece.start_ns, piece.end_ns) for piece in slices(jobs))
@@ -90,7 +90,7 @@ def test_the_sum_closes_and_no_time_counts_twice(jobs: list[Reading]) -> None:
 
 
 @given(jobs=mixes(), idle=reading(name(99), ("cpu-share",), idles=True))
-def test_an_idle_job_changes_no_other_jobs_dynamic_share(jobs: list[Reading], idle: Reading) -> None:
+def test_an_idle_job_changes_no_other_jobs_dynamic_share(jobs: list[ChannelReading], idle: ChannelReading) -> None:
     before, after = balance(jobs), balance([*jobs, idle])
     assert after.shares.get(idle.job, Share(0, 0)).dynamic_uj == 0
     for job in jobs:
@@ -100,14 +100,14 @@ def test_an_idle_job_changes_no_other_jobs_dynamic_share(jobs: list[Reading], id
 
 
 @given(jobs=mixes(), order=st.randoms(use_true_random=False))
-def test_the_order_of_the_jobs_does_not_matter(jobs: list[Reading], order: st.DataObject) -> None:
+def test_the_order_of_the_jobs_does_not_matter(jobs: list[ChannelReading], order: st.DataObject) -> None:
     mixed = list(jobs)
     order.shuffle(mixed)  # type: ignore[attr-defined]
     assert balance(mixed) == balance(jobs)
 
 
 @given(jobs=mixes(("cpu-share", "exclusive", "device", "none")), most=st.sampled_from((1, 2, 3)))
-def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[Reading], most: int) -> None:
+def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[ChannelReading], most: int) -> None:
     whole = balance(jobs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hpcfrugal.accounting.balance._LONGEST", most)
@@ -116,23 +116,25 @@ def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[Reading],
 
 def test_a_job_that_has_the_node_alone_is_one_piece_and_its_idle_energy_is_what_each_interval_has() -> None:
     times = (0, 10, 20, 30)
-    idle = Series(times, (0, 5, 15, 20))
-    alone = Reading(name(1), "exclusive", Series(times, (0, 8, 10, 19)), Series(times, times), idle=idle)
+    idle = CumulativeSeries(times, (0, 5, 15, 20))
+    alone = ChannelReading(
+        name(1), "exclusive", CumulativeSeries(times, (0, 8, 10, 19)), CumulativeSeries(times, times), idle=idle
+    )
     assert list(slices([alone])) == [Slice(0, 30, 19, 30, ((name(1), Share(7, 12)),), 0)]
 
 
-def line(start_s: float, end_s: float, per_s: int, step_s: float = 10) -> Series:
+def line(start_s: float, end_s: float, per_s: int, step_s: float = 10) -> CumulativeSeries:
     """A counter that rises evenly from 0, with a point every ``step_s``."""
     count = round((end_s - start_s) / step_s)
     times = tuple(round((start_s + step_s * number) * SECOND) for number in range(count + 1))
-    return Series(times, tuple(round(per_s * step_s * number) for number in range(count + 1)))
+    return CumulativeSeries(times, tuple(round(per_s * step_s * number) for number in range(count + 1)))
 
 
 def steady(
     number: int, start_s: float, end_s: float, cpus: int, *, watts: int = 100, busy: int = 8, idle_w: int | None = None
-) -> Reading:
+) -> ChannelReading:
     """A job with ``cpus`` CPUs busy on a node of 16 of which ``busy`` are."""
-    return Reading(
+    return ChannelReading(
         job=name(number),
         attribution="cpu-share",
         energy=line(start_s, end_s, watts * 10**6),
@@ -167,7 +169,7 @@ def test_an_idle_job_that_comes_and_goes_within_an_interval_gets_its_time_of_idl
 
 def test_a_job_alone_has_the_node_until_another_comes() -> None:
     whole = steady(1, 0, 60, 4)
-    whole = Reading(whole.job, "exclusive", whole.energy, whole.measured, whole.job_cpu, whole.node_busy)
+    whole = ChannelReading(whole.job, "exclusive", whole.energy, whole.measured, whole.job_cpu, whole.node_busy)
     assert balance([whole]).shares == {name(1): Share(6_000_000_000, 0)}
     both = balance([whole, steady(2, 30, 60, 4)])
     assert both.shares[name(1)] == Share(30 * 100 * 10**6 + 30 * 50 * 10**6, 0)
@@ -176,7 +178,7 @@ def test_a_job_alone_has_the_node_until_another_comes() -> None:
 
 def test_a_device_that_two_jobs_hold_is_nobodys() -> None:
     one, other = steady(1, 0, 60, 4), steady(2, 0, 60, 4)
-    device = [Reading(item.job, "device", item.energy, item.measured) for item in (one, other)]
+    device = [ChannelReading(item.job, "device", item.energy, item.measured) for item in (one, other)]
     assert balance(device[:1]).residual_uj == 0
     both = balance(device)
     assert (both.residual_uj, both.shares, both.unknown) == (6_000_000_000, {}, {name(1), name(2)})
@@ -184,7 +186,7 @@ def test_a_device_that_two_jobs_hold_is_nobodys() -> None:
 
 def test_a_job_of_unknown_cpu_time_stays_in_the_rest_and_is_named() -> None:
     lost = steady(1, 0, 60, 4)
-    lost = Reading(lost.job, lost.attribution, lost.energy, lost.measured, None, lost.node_busy)
+    lost = ChannelReading(lost.job, lost.attribution, lost.energy, lost.measured, None, lost.node_busy)
     found = balance([lost, steady(2, 0, 60, 2)])
     assert found.unknown == {name(1)}
     assert found.shares == {name(2): Share(60 * 25 * 10**6, 0)}

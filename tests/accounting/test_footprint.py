@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.footprint import UJ_PER_KWH, Level, Levels, Piece, Placed, layered, tallies, total
+from hpcfrugal.accounting.footprint import UJ_PER_KWH, EnergyPiece, Level, Levels, Placed, layered, tallies, total
 from hpcfrugal.accounting.savings import Attempt, forecast_error, moved, saving
 from hpcfrugal.accounting.spans import joined
 
@@ -19,8 +19,8 @@ HOUR = 3600 * S
 DAY = 24 * HOUR
 
 
-def piece(start: int, end: int, energy_uj: int, component: str = "cpu", quality: str = "measured") -> Piece:
-    return Piece(start, end, energy_uj, component, quality)
+def piece(start: int, end: int, energy_uj: int, component: str = "cpu", quality: str = "measured") -> EnergyPiece:
+    return EnergyPiece(start, end, energy_uj, component, quality)
 
 
 def placed(*levels: Level) -> list[Placed]:
@@ -118,7 +118,7 @@ instants = st.integers(0, 10_000)
 pieces = st.tuples(instants, st.integers(0, 900), st.integers(0, 10**12))
 
 
-def overlap_ns(level: Placed, one: Piece) -> int:
+def overlap_ns(level: Placed, one: EnergyPiece) -> int:
     return max(0, min(level.end_ns, one.span[1]) - max(level.start_ns, one.start_ns))
 
 

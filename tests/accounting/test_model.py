@@ -16,7 +16,7 @@ from hpcfrugal.accounting.model import (
     gpu_energy_uj,
     gpu_tokens,
 )
-from hpcfrugal.data import cpu_tdp, gpu_tdp
+from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 
 
 @pytest.mark.parametrize(

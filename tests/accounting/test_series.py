@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.series import Series
+from hpcfrugal.accounting.series import CumulativeSeries
 
 
 @st.composite
-def many(draw: st.DrawFn) -> Series:
+def many(draw: st.DrawFn) -> CumulativeSeries:
     steps = draw(st.lists(st.tuples(st.integers(1, 2**60), st.integers(0, 2**60)), min_size=1, max_size=6))
     times = accumulate((step for step, _ in steps), initial=draw(st.integers(0, 2**62)))
     values = accumulate((rise for _, rise in steps), initial=0)
-    return Series(tuple(times), tuple(values))
+    return CumulativeSeries(tuple(times), tuple(values))
 
 
 @given(series=many(), cuts=st.lists(st.integers(0, 2**60), max_size=20))
-def test_differences_add_up_exactly_and_never_fall(series: Series, cuts: list[int]) -> None:
+def test_differences_add_up_exactly_and_never_fall(series: CumulativeSeries, cuts: list[int]) -> None:
     inside = {series.start_ns + cut % (series.end_ns - series.start_ns) for cut in cuts}
     edges = sorted({series.start_ns, series.end_ns, *inside})
     parts = [series.between(old, new) for old, new in pairwise(edges)]
@@ -29,7 +29,7 @@ def test_differences_add_up_exactly_and_never_fall(series: Series, cuts: list[in
 
 
 @given(series=many(), low=st.integers(0, 2**62), high=st.integers(0, 2**62))
-def test_a_part_reads_as_the_whole_does(series: Series, low: int, high: int) -> None:
+def test_a_part_reads_as_the_whole_does(series: CumulativeSeries, low: int, high: int) -> None:
     span = series.end_ns - series.start_ns
     start, end = sorted((series.start_ns + low % span, series.start_ns + high % span))
     part = series.clip(start, end)
@@ -42,7 +42,7 @@ def test_a_part_reads_as_the_whole_does(series: Series, low: int, high: int) -> 
 
 
 @given(series=many(), cuts=st.lists(st.integers(0, 2**62), max_size=20), own=st.booleans())
-def test_a_walk_along_it_reads_as_one_look_at_a_time_does(series: Series, cuts: list[int], own: bool) -> None:
+def test_a_walk_along_it_reads_as_one_look_at_a_time_does(series: CumulativeSeries, cuts: list[int], own: bool) -> None:
     inside = [series.start_ns + cut % (series.end_ns - series.start_ns + 1) for cut in cuts]
     instants = sorted([*inside, *(series.times_ns if own else ())])
     assert series.rises(instants) == [series.between(old, new) for old, new in pairwise(instants)]
@@ -53,7 +53,7 @@ def test_a_walk_along_it_reads_as_one_look_at_a_time_does(series: Series, cuts: 
 
 
 def test_a_part_of_its_own_points_is_read_as_it_stands() -> None:
-    series = Series((10, 20, 40, 50), (0, 100, 100, 130))
+    series = CumulativeSeries((10, 20, 40, 50), (0, 100, 100, 130))
     assert series.rises((20, 40, 50)) == [0, 30]
     assert series.rises((20, 40, 45)) == [0, 15]
     assert series.rises((20,)) == series.rises(()) == []
@@ -61,7 +61,7 @@ def test_a_part_of_its_own_points_is_read_as_it_stands() -> None:
 
 
 def test_between_points_it_is_a_straight_line() -> None:
-    series = Series((10, 20, 40), (0, 100, 100))
+    series = CumulativeSeries((10, 20, 40), (0, 100, 100))
     assert [series.at(instant) for instant in (10, 15, 20, 30, 40)] == [0, 50, 100, 100, 100]
     assert series.clip(0, 100) == series
     assert series.clip(50, 60) is None
@@ -73,9 +73,9 @@ def test_between_points_it_is_a_straight_line() -> None:
 @pytest.mark.parametrize("points", [((1, 1), (0, 0)), ((2, 1), (0, 0)), ((1, 2), (5, 4)), ((), ()), ((1, 2), (1,))])
 def test_what_is_no_counter_is_refused(points: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match=r"order|falls|needs"):
-        Series(*points)
+        CumulativeSeries(*points)
 
 
 def test_of_two_values_at_one_instant_the_last_counts() -> None:
-    assert Series.of([(1, 0), (2, 3), (2, 4)]) == Series((1, 2), (0, 4))
-    assert Series.of([]) is None
+    assert CumulativeSeries.of([(1, 0), (2, 3), (2, 4)]) == CumulativeSeries((1, 2), (0, 4))
+    assert CumulativeSeries.of([]) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_grid import Grid
 
-import hpcfrugal.config
+import hpcfrugal.settings.config
 
 
 @pytest.fixture
@@ -27,5 +27,5 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     (home / ".config/hpcfrugal").mkdir(parents=True)
-    monkeypatch.setattr(hpcfrugal.config, "SITE_DIR", tmp_path / "etc")
+    monkeypatch.setattr(hpcfrugal.settings.config, "SITE_DIR", tmp_path / "etc")
     return home

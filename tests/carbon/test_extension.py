@@ -7,7 +7,7 @@ from intensities import at, series_of
 
 from hpcfrugal.carbon.extension import extended
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.errors import DataError
+from hpcfrugal.core.errors import DataError
 
 HOUR = 60
 

@@ -17,8 +17,8 @@ from fake_grid import Grid, Reply, Request, half_hours, this_half_hour
 
 from hpcfrugal.carbon import forecast as module
 from hpcfrugal.carbon.forecast import Actuals, Forecast, get_actuals, get_forecast
-from hpcfrugal.config import load_config
-from hpcfrugal.errors import ForecastError, InputError
+from hpcfrugal.core.errors import ForecastError, InputError
+from hpcfrugal.settings.config import load_config
 
 HALF = timedelta(minutes=30)
 HOUR = timedelta(hours=1)
@@ -150,7 +150,7 @@ class TestKept:
         code = (
             "from datetime import UTC, datetime, timedelta\n"
             "from hpcfrugal.carbon.forecast import get_forecast\n"
-            "from hpcfrugal.config import load_config\n"
+            "from hpcfrugal.settings.config import load_config\n"
             "now = datetime.now(UTC)\n"
             "got = get_forecast(load_config(), None, 'average', now, now + timedelta(hours=2))\n"
             "print(got.issued_at.isoformat())\n"

@@ -12,9 +12,9 @@ import pytest
 from fake_grid import Grid, Reply, Request
 
 from hpcfrugal.carbon.history import Gathered, gather
-from hpcfrugal.carbon.used import Used
-from hpcfrugal.config import load_config
-from hpcfrugal.spool.intensity import IntensitySource, Known, intensity_files, kept_intensities
+from hpcfrugal.carbon.use_period import UsePeriod
+from hpcfrugal.settings.config import load_config
+from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity, intensity_files, kept_intensities
 
 HOUR = timedelta(hours=1)
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -50,16 +50,16 @@ class Site:
         levels: list[float | None] = [self.level] * len(times)
         return Reply({"unix_seconds": seconds, "co2eq": levels, "co2eq_forecast": [None] * len(times)})
 
-    def gather(self, *used: Used) -> Gathered:
+    def gather(self, *used: UsePeriod) -> Gathered:
         config = load_config(self.environ)
         return gather(config, self.spool, used, clock=lambda: self.now, environ=self.environ)
 
-    def kept(self, source: IntensitySource = EUROPE) -> list[Known]:
+    def kept(self, source: IntensitySource = EUROPE) -> list[KnownIntensity]:
         return kept_intensities(self.spool, source, ns(NOW - 40 * 24 * HOUR), ns(NOW + 40 * 24 * HOUR))
 
 
-def used(start: datetime, end: datetime, zone: str = "FR", provider: str | None = None) -> Used:
-    return Used(zone, "average", provider, ns(start), ns(end))
+def used(start: datetime, end: datetime, zone: str = "FR", provider: str | None = None) -> UsePeriod:
+    return UsePeriod(zone, "average", provider, ns(start), ns(end))
 
 
 @pytest.fixture

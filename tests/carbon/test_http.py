@@ -10,10 +10,10 @@ import httpx
 import pytest
 from fake_grid import Grid, Reply
 
-from hpcfrugal.carbon import http
-from hpcfrugal.carbon.credentials import Secret
-from hpcfrugal.carbon.http import Client, Refused, holds_s, within
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core import http
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client, RequestRefused, holds_s, within
+from hpcfrugal.core.secrets import Secret
 
 TOKEN = "s3cret-t0ken"
 
@@ -94,7 +94,7 @@ class TestRefusals:
     def test_by_status(self, grid: Grid, status: int, said: str) -> None:
         error = refusal(grid, Reply({"message": TOKEN}, status))
         assert error.message == said
-        assert isinstance(error, Refused)
+        assert isinstance(error, RequestRefused)
         assert error.status == status
 
     def test_wrong_credentials_name_where_they_came_from(self, grid: Grid) -> None:
@@ -104,7 +104,7 @@ class TestRefusals:
 
     def test_how_long_to_leave_it_alone(self, grid: Grid) -> None:
         error = refusal(grid, Reply({}, 429, headers={"Retry-After": "120"}))
-        assert isinstance(error, Refused)
+        assert isinstance(error, RequestRefused)
         assert error.retry_after_s == 120
 
     def test_a_token_does_not_follow_a_redirect(self, grid: Grid) -> None:

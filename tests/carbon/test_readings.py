@@ -18,7 +18,7 @@ from hpcfrugal.carbon.readings import (
     series_of,
     table,
 )
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
 
 T = datetime(2026, 3, 29, 0, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

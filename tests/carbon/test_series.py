@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from intensities import DAY, MINUTE, at, series_of
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.errors import DataError
+from hpcfrugal.core.errors import DataError
 
 levels = st.one_of(st.none(), st.floats(0, 2000), st.integers(0, 2000))
 FIELDS: dict[str, Any] = {"zone": "GB", "signal": "average", "kind": "actual"}

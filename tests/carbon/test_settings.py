@@ -11,8 +11,8 @@ from hpcfrugal.carbon.listing import listing
 from hpcfrugal.carbon.select import TellsNoPast, Unserved, candidates
 from hpcfrugal.carbon.series import Kind, Signal
 from hpcfrugal.carbon.settings import configured, kinds, provider_class
-from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import ForecastError, InputError
+from hpcfrugal.core.errors import ForecastError, InputError
+from hpcfrugal.settings.config import Config, load_config
 
 
 @pytest.fixture

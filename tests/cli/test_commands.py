@@ -14,7 +14,7 @@ from sandbox import Sandbox
 
 import hpcfrugal
 from hpcfrugal.cli.root import COMMANDS
-from hpcfrugal.jobspec import load_job
+from hpcfrugal.job import load_job
 
 ESCAPE = "\x1b"
 

@@ -13,7 +13,7 @@ import pytest
 from sandbox import Sandbox
 
 from hpcfrugal.cli.output import can_be_written, write_result
-from hpcfrugal.errors import SetupError
+from hpcfrugal.core.errors import SetupError
 
 
 def test_a_file_is_new_or_replaced_with_its_mode(tmp_path: Path) -> None:

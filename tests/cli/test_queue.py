@@ -18,9 +18,9 @@ from fake_spool import FakeSpool
 from planned import Planned, begin_of
 from sandbox import Sandbox
 
+from hpcfrugal.core.user import user_name
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.queues.ticket import Ticket, read_ticket
-from hpcfrugal.user import user_name
+from hpcfrugal.queues.job_comment import JobComment, parse_job_comment
 
 CLEAN_AT_5 = [300.0] * 5 + [30.0] * 2 + [300.0] * 41
 NASTY = "a'; rm -rf ~ #"
@@ -91,10 +91,10 @@ def submit(queue: Queue, *words: str, schedule: dict[str, Any] | None = None, **
     return told, (Path(told["run_dir"]) / "script.sbatch").read_text()
 
 
-def ticket_in(script: str) -> Ticket:
+def ticket_in(script: str) -> JobComment:
     comment = re.search(r'#SBATCH "?--comment=([^"\n]*)', script)
     assert comment is not None
-    ticket = read_ticket(comment[1])
+    ticket = parse_job_comment(comment[1])
     assert ticket is not None
     return ticket
 
@@ -420,7 +420,7 @@ def test_release(queue: Queue) -> None:
     assert "job 17 starts as soon as there is room" in queue.box.ok("queue", "release", "17")
     (update,) = queue.updates()
     assert update[:2] == ["JobId=17", "StartTime=now"]
-    ticket = read_ticket(update[2].removeprefix("Comment="))
+    ticket = parse_job_comment(update[2].removeprefix("Comment="))
     assert ticket is not None
     assert ticket.released
     assert update[2].startswith("Comment=mine ")

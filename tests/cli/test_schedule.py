@@ -15,10 +15,10 @@ from planned import Planned, begin_of
 from sandbox import Sandbox
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.jobspec import job_from_mapping
+from hpcfrugal.core.user import user_name
+from hpcfrugal.job import job_from_mapping
+from hpcfrugal.job.sbatch_options import begin_option, sbatch_options
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.options import begin_option, sbatch_options
-from hpcfrugal.user import user_name
 
 CLEAN_AT_8 = [300.0] * 8 + [30.0] * 4 + [300.0] * 36
 

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from hpcfrugal.cli import waiting
-from hpcfrugal.live import Draw
 from hpcfrugal.spool import RunDir, write_json_atomic
-from hpcfrugal.submission import Prepared
+from hpcfrugal.spool.current_power import Draw
+from hpcfrugal.submit import Prepared
 
 RUN_ID = "20261121T100000Z-00000000"
 
@@ -53,7 +53,7 @@ def test_an_end_record_that_is_half_there_says_nothing_yet(tmp_path: Path, text:
 @pytest.mark.parametrize(
     ("late_s", "sampled", "asked"), [(0.0, True, 1), (0.12, True, 4), (60.0, True, 62), (60.0, False, 0)]
 )
-def test_the_report_waits_for_the_samplers_but_not_for_long(
+def test_the_report_waits_for_the_sidecars_but_not_for_long(
     monkeypatch: pytest.MonkeyPatch, late_s: float, sampled: bool, asked: int
 ) -> None:
     now_s, looks = 0.0, 0
@@ -68,8 +68,8 @@ def test_the_report_waits_for_the_samplers_but_not_for_long(
         return now_s >= late_s
 
     monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
-    monkeypatch.setattr(waiting, "samplers_done", done)
+    monkeypatch.setattr(waiting, "sidecars_done", done)
     spec = SimpleNamespace(energy=SimpleNamespace(enabled=sampled))
-    waiting._wait_for_samplers([cast(Prepared, SimpleNamespace(run_dir=RunDir(Path("/x")), spec=spec))])
+    waiting._wait_for_sidecars([cast(Prepared, SimpleNamespace(run_dir=RunDir(Path("/x")), spec=spec))])
     assert looks == pytest.approx(asked, abs=1 if asked > 10 else 0)
-    assert now_s <= waiting._SAMPLER_S + 0.1
+    assert now_s <= waiting._SIDECAR_S + 0.1

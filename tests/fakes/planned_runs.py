@@ -8,7 +8,7 @@ from typing import Any
 from fake_spool import SECOND, START_NS, FakeRun, FakeSpool, iso
 
 from hpcfrugal.accounting.footprint import UJ_PER_KWH
-from hpcfrugal.spool.intensity import IntensitySource, Known, keep_intensities
+from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity, keep_intensities
 
 HOUR = 3600
 FR = IntensitySource("FR", "average", "energy-charts")
@@ -19,7 +19,7 @@ def tell(
 ) -> None:
     """Keep one level from second to second after START."""
     told: dict[str, Any] = {"fetched_ns": START_NS, "issued_ns": None, "settled": True, **more}
-    interval = Known(START_NS + round(start_s * SECOND), START_NS + round(end_s * SECOND), level, **told)
+    interval = KnownIntensity(START_NS + round(start_s * SECOND), START_NS + round(end_s * SECOND), level, **told)
     keep_intensities(spool.root, source, [interval])
 
 

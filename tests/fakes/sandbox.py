@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpcfrugal.backends.local import Local
+from hpcfrugal.local.backend import Local
 
 PROGRAM = (sys.executable, "-m", "hpcfrugal")
 

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.bundle import sidecar_zipapp
-from hpcfrugal.jobspec import job_from_mapping
-from hpcfrugal.render import SegmentPlan, UserScript, render
+from hpcfrugal.job import job_from_mapping
+from hpcfrugal.job.render import SegmentPlan, UserScript, render
+from hpcfrugal.spool.zipapp import sidecar_zipapp
 
 SCONTROL = """#!/bin/bash
 echo "$*" >>"$FAKE_SCONTROL/calls"

@@ -21,7 +21,7 @@ from fake_spool import BOOT_NS, START_NS, FakeRun, FakeSpool
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.sidecar import loop as loop_module
 from hpcfrugal.sidecar.identity import Identity
-from hpcfrugal.sidecar.loop import Loop, Plan
+from hpcfrugal.sidecar.loop import Loop, SamplingConfig
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel, Gpu, Opened
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
 from hpcfrugal.sidecar.usage import Usage
@@ -212,7 +212,7 @@ class SimulatedNode:
         self.show()
         try:
             Loop(
-                Plan(round(interval_s * S), round(record_s * S), exclusive, str(self.proc)),
+                SamplingConfig(round(interval_s * S), round(record_s * S), exclusive, str(self.proc)),
                 who,
                 [RaplPowercap(str(self.rapl.sysfs))] if sensors is None else sensors,
                 cast(Usage, SimulatedUsage(lambda: self.boottime_ns)),

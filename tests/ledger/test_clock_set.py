@@ -48,7 +48,7 @@ def test_small_steps_are_left_as_they_are(spool: FakeSpool) -> None:
     assert with_step[2] == pytest.approx(60 / 60.9)
 
 
-def test_a_clock_that_was_set_between_two_lives_of_the_sampler_is_seen(spool: FakeSpool) -> None:
+def test_a_clock_that_was_set_between_two_lives_of_the_sidecar_is_seen(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
     later = run.header()
@@ -66,7 +66,7 @@ def test_of_several_nodes_all_must_have_been_set(spool: FakeSpool) -> None:
     assert times(spool)[1] == 60
 
 
-def test_a_sampler_that_died_early_still_lowers_the_coverage(spool: FakeSpool) -> None:
+def test_a_sidecar_that_died_early_still_lowers_the_coverage(spool: FakeSpool) -> None:
     run = spool.run()
     sampled(run, 0)
     run.end(end_s=3660)

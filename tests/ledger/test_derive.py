@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeSpool
 
-from hpcfrugal.data import cpu_tdp, gpu_tdp
-from hpcfrugal.ledger.account import ChannelAccount, NodeAccount
+from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
+from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals
 from hpcfrugal.ledger.derive import derive
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.documents import NodeFacts
@@ -20,11 +20,11 @@ from hpcfrugal.spool.samples import read_samples
 V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 
 
-def account(path: Path, facts: NodeFacts | None = None) -> NodeAccount:
+def account(path: Path, facts: NodeFacts | None = None) -> NodeTotals:
     return derive(read_samples(path, os.getuid(), JobKey("17", 0)).segments, cpu_tdp(), gpu_tdp(), facts)
 
 
-def channels(path: Path, facts: NodeFacts | None = None) -> dict[str, ChannelAccount]:
+def channels(path: Path, facts: NodeFacts | None = None) -> dict[str, ChannelTotals]:
     return {str(channel.key): channel for channel in account(path, facts).channels}
 
 
@@ -72,7 +72,7 @@ def test_known_idle_power_goes_by_cpus_and_the_rest_by_cpu_time(spool: FakeSpool
     assert "idle power of a part of a package is not known" in (within.inputs or "")
 
 
-def test_slurms_count_of_cpus_goes_before_the_samplers(spool: FakeSpool) -> None:
+def test_slurms_count_of_cpus_goes_before_the_sidecars(spool: FakeSpool) -> None:
     run = spool.run()
     path = run.samples([run.header(exclusive=False, cpus_node=4), *run.records([100, 10], 60)])
     package = "cpu/package-0/rapl-powercap"
@@ -381,7 +381,7 @@ def test_twin_channels_keep_apart(spool: FakeSpool) -> None:
 def test_no_segments_give_no_channels(tmp_path: Path) -> None:
     path = tmp_path / "17.0.n1.jsonl"
     path.write_text(json.dumps({"kind": "record"}) + "\n")
-    assert account(path) == NodeAccount((), ())
+    assert account(path) == NodeTotals((), ())
 
 
 @pytest.mark.parametrize("exclusive", [True, False])

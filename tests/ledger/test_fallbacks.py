@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
-from hpcfrugal.data import cpu_tdp, gpu_tdp
-from hpcfrugal.ledger.account import ChannelAccount
+from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
+from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.derive import derive
-from hpcfrugal.ledger.silence import common
+from hpcfrugal.ledger.sensor_gaps import common
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.samples import read_samples
 
@@ -20,7 +20,7 @@ SECOND_PACKAGE = {**PACKAGE, "domain": "package-1"}
 NO_DRIVER = {"component": "gpu", "source": "nvml-energy", "reason": "no libnvidia-ml.so.1"}
 
 
-def channels(run: FakeRun, lines: list[dict[str, Any]]) -> dict[str, ChannelAccount]:
+def channels(run: FakeRun, lines: list[dict[str, Any]]) -> dict[str, ChannelTotals]:
     path = run.samples(lines)
     found = read_samples(path, os.getuid(), JobKey("17", 0))
     assert found.problems == ()
@@ -52,7 +52,7 @@ def silent(
     return lines
 
 
-def spans(account: ChannelAccount) -> tuple[int, int]:
+def spans(account: ChannelTotals) -> tuple[int, int]:
     return (account.job[0].start_ns - START_NS) // SECOND, (account.job[-1].end_ns - START_NS) // SECOND
 
 
@@ -165,7 +165,7 @@ def test_a_counter_that_comes_back_has_told_all(spool: FakeSpool) -> None:
     assert (package.energy_uj, package.measured_ns, package.unread_ns) == (360_000_000_000, 3600 * SECOND, None)
 
 
-def test_while_the_sampler_is_silent_too_nothing_is_made_up(spool: FakeSpool) -> None:
+def test_while_the_sidecar_is_silent_too_nothing_is_made_up(spool: FakeSpool) -> None:
     """A machine asleep for an hour, longer than a counter takes to come round."""
     run = spool.run()
     lines = [run.record(at_s, [at_s * 10**8, at_s * 10**7]) for at_s in (0, 10, 20)]
@@ -176,7 +176,7 @@ def test_while_the_sampler_is_silent_too_nothing_is_made_up(spool: FakeSpool) ->
 
 
 def test_a_counter_that_stops_for_good_is_modelled_from_then_on(spool: FakeSpool) -> None:
-    """The sampler calls it unknown a minute after it last moved, and standing until then."""
+    """The sidecar calls it unknown a minute after it last moved, and standing until then."""
     run = spool.run()
     lines = run.records([100, 10], 600)
     for line in lines[11:]:

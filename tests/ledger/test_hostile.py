@@ -127,7 +127,7 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
         {"absent": [{"component": "node", "source": "meter:x", "reason": "no"}]},
     ],
 )
-def test_a_sampler_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes: dict[str, Any]) -> None:
+def test_a_sidecar_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes: dict[str, Any]) -> None:
     run = spool.whole_run()
     run.samples([run.header(**changes), *run.records([200, 100][: len(changes.get("channels", "ab"))], 50)])
     for _ in range(2):

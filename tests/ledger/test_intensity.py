@@ -10,7 +10,7 @@ import pytest
 from fake_spool import SECOND, START_NS, FakeSpool, iso
 from planned_runs import HOUR, kwh, plan, tell
 
-from hpcfrugal.errors import DataError
+from hpcfrugal.core.errors import DataError
 from hpcfrugal.ledger.footprints import Defaults, JobFootprint, footprints, times_used
 from hpcfrugal.ledger.plans import plan_of
 from hpcfrugal.ledger.queries import JobFilter, find_jobs

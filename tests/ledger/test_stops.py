@@ -1,4 +1,4 @@
-"""A job that was stopped for a time had its node no longer alone; one whose sampler was late had."""
+"""A job that was stopped for a time had its node no longer alone; one whose sidecar was late had."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from fake_spool import DRAM, GPU, PACKAGE, SECOND, FakeRun, FakeSpool
 
-from hpcfrugal.data import cpu_tdp, gpu_tdp
-from hpcfrugal.ledger.account import ChannelAccount
+from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
+from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.derive import STOPPED, derive
 from hpcfrugal.ledger.nodes import find_nodes
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
@@ -25,7 +25,7 @@ A100 = {"index": 0, "uuid": "GPU-a", "name": "A100"}
 PACKAGE_NAME = "cpu/package-0/rapl-powercap"
 
 
-def channels(path: Path) -> dict[str, ChannelAccount]:
+def channels(path: Path) -> dict[str, ChannelTotals]:
     found = derive(read_samples(path, os.getuid(), JobKey("17", 0)).segments, cpu_tdp(), gpu_tdp())
     return {str(channel.key): channel for channel in found.channels}
 
@@ -42,10 +42,10 @@ def silent(run: FakeRun, cpu_s: float | None, silent_s: float = 200, watts: Sequ
 
 @pytest.mark.parametrize(
     ("cpu_s", "stopped"),
-    # By half of its usual CPU time the sampler alone was late; 2 CPUs have 40 s in the time of two records.
+    # By half of its usual CPU time the sidecar alone was late; 2 CPUs have 40 s in the time of two records.
     [(0, True), (20, True), (99, False), (100, False), (200, False), (None, True)],
 )
-def test_cpu_time_tells_a_stopped_job_from_a_late_sampler(spool: FakeSpool, cpu_s: float | None, stopped: bool) -> None:
+def test_cpu_time_tells_a_stopped_job_from_a_late_sidecar(spool: FakeSpool, cpu_s: float | None, stopped: bool) -> None:
     run = spool.run()
     header = run.header(channels=[PACKAGE], cpus_alloc=2 if cpu_s != 99 else 1)
     package = channels(run.samples([header, *silent(run, cpu_s)]))[PACKAGE_NAME]
@@ -65,7 +65,7 @@ def test_a_serial_job_on_a_large_node_is_told_by_its_usual_cpu_time(spool: FakeS
         assert package.measured_ns == known_s * SECOND
 
 
-def test_a_sampler_that_slowed_down_is_not_silent(spool: FakeSpool) -> None:
+def test_a_sidecar_that_slowed_down_is_not_silent(spool: FakeSpool) -> None:
     run = spool.run()
     lines = [{**line, "slowed": 100} for line in silent(run, 0)]
     package = channels(run.samples([run.header(channels=[PACKAGE]), *lines]))[PACKAGE_NAME]

@@ -16,7 +16,7 @@ import pytest
 from fake_spool import FakeSpool
 from small_disk import fill, mounted
 
-from hpcfrugal.errors import SetupError
+from hpcfrugal.core.errors import SetupError
 from hpcfrugal.ledger import store
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from fake_spool import START_NS, FakeSpool
 
-from hpcfrugal.errors import DataError, SetupError
+from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.core.user import user_name
 from hpcfrugal.ledger import store
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
@@ -24,7 +25,6 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
 from hpcfrugal.spool import ParsedName, RunDir
 from hpcfrugal.spool.use import USE_FIELDS
-from hpcfrugal.user import user_name
 
 
 def jobs(spool: FakeSpool, *ids: str) -> list[JobRow]:

@@ -12,7 +12,7 @@ import pytest
 
 from hpcfrugal.meters import powerlog
 from hpcfrugal.meters.agent import Agent
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, Refusal, Series
+from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Refusal
 from hpcfrugal.meters.powerlog import PowerLog, append, log_file
 
 T0 = 1_700_000_000 * SECOND_NS
@@ -68,7 +68,7 @@ def test_one_round_is_written_and_read_back(log: Path) -> None:
     assert before_ns <= line["wall_ns"] <= time.time_ns()
     assert line == {"wall_ns": line["wall_ns"], "power_w": 300.0, "source": "redfish"}
     answer = read(log, before_ns, time.time_ns())
-    assert answer == Series("power", [(line["wall_ns"], 300.0)])
+    assert answer == PowerSeries("power", [(line["wall_ns"], 300.0)])
     assert read(log, before_ns, time.time_ns(), "n2") is None
     assert read(log, before_ns, time.time_ns(), "a/b") is not None
 
@@ -126,7 +126,7 @@ def test_a_window_of_a_long_log_is_found(log: Path) -> None:
     fill(log, 2000)
     for first, last in ((0, 3), (700, 705), (1990, 1999)):
         answer = read(log, T0 + first * 10 * SECOND_NS, T0 + last * 10 * SECOND_NS)
-        assert isinstance(answer, Series)
+        assert isinstance(answer, PowerSeries)
         assert [power_w for _, power_w in answer.points] == [100.0 + k for k in range(first, last + 1)]
     assert read(log, T0 + 30_000 * SECOND_NS, T0 + 40_000 * SECOND_NS) is None
     assert read(log, T0 - 100 * SECOND_NS, T0 - SECOND_NS) is None
@@ -137,7 +137,7 @@ def test_a_window_over_the_end_of_a_month(log: Path) -> None:
     fill(log, 4, start_ns=1_701_388_790 * SECOND_NS)
     assert sorted(path.parent.name for path in log.glob("*/n1.jsonl")) == ["2023-11", "2023-12"]
     answer = read(log, 1_701_388_700 * SECOND_NS, 1_701_388_900 * SECOND_NS)
-    assert isinstance(answer, Series)
+    assert isinstance(answer, PowerSeries)
     assert [power_w for _, power_w in answer.points] == [100.0, 101.0, 102.0, 103.0]
 
 
@@ -149,14 +149,14 @@ def test_torn_lines_and_other_sources_are_left_out(log: Path) -> None:
     append(log, "n1", T0 + 10 * SECOND_NS, 7.0, "ipmi-dcmi")
     append(log, "n1", T0 + 20 * SECOND_NS, 102.0, "redfish")
     answer = read(log, T0, T0 + 60 * SECOND_NS)
-    assert answer == Series("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
+    assert answer == PowerSeries("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
 
 
 def test_a_number_beyond_all_bounds_is_left_out(log: Path) -> None:
     append(log, "n1", T0, 100.0, "redfish")
     with log_file(log, "n1", T0).open("a") as file:
         file.write(json.dumps({"wall_ns": T0 + 1, "power_w": 10**400, "source": "redfish"}) + "\n")
-    assert read(log, T0, T0 + SECOND_NS) == Series("power", [(T0, 100.0)])
+    assert read(log, T0, T0 + SECOND_NS) == PowerSeries("power", [(T0, 100.0)])
 
 
 def test_a_full_month_takes_no_more(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(log: Path, monkeypatch: pyt
         with pytest.raises(OSError, match="was not written whole"):
             append(log, "n1", T0 + 10 * SECOND_NS, 101.0, "redfish")
     append(log, "n1", T0 + 20 * SECOND_NS, 102.0, "redfish")
-    assert read(log, T0, T0 + 60 * SECOND_NS) == Series("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
+    assert read(log, T0, T0 + 60 * SECOND_NS) == PowerSeries("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
 
 
 def test_files_that_users_could_write_do_not_count(log: Path, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_file_system_that_makes_another_user_of_root(log: Path) -> None:
         os.chown(folder, 12345, -1)
     append(log, "n1", T0, 100.0, "redfish", 12345)
     os.chown(log_file(log, "n1", T0), 12345, -1)
-    assert meter(log, owner_uid=12345).fetch(["n1"], T0, T0 + SECOND_NS) == {"n1": Series("power", [(T0, 100.0)])}
+    assert meter(log, owner_uid=12345).fetch(["n1"], T0, T0 + SECOND_NS) == {"n1": PowerSeries("power", [(T0, 100.0)])}
 
 
 @pytest.mark.parametrize("what", ["log", "month"])

@@ -14,7 +14,7 @@ from fake_spool import BOOT_NS, PSYS, START_NS, FakeRun, FakeSpool
 from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check, dump, rebuild, sync
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, Refusal, Series, Terms, Unreachable
+from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Refusal, Terms, Unreachable
 from hpcfrugal.meters.collect import LOOK_BACK_NS, collect
 from hpcfrugal.report.summary import summarise
 from hpcfrugal.spool import RunDir, parse_name
@@ -52,7 +52,7 @@ class FakeMeter:
         last = min(end_ns, START_NS + round(self.until_s * SECOND_NS))
         times = range(first, last + 1, self.terms.step_ns)
         return {
-            node: Series("power", [(at, self.watts[node]) for at in times])
+            node: PowerSeries("power", [(at, self.watts[node]) for at in times])
             for node in nodes
             if node in self.watts and len(times)
         }
@@ -124,9 +124,9 @@ def test_energy_lies_in_the_ledgers_buckets(spool: FakeSpool) -> None:
     assert [tuple(row) for row in rows] == [(START_NS + k * 300 * SECOND_NS, 300 * 400 * 10**6) for k in range(3)]
 
 
-def test_a_shared_node_is_shared_by_cpu_time_at_the_samplers_records(spool: FakeSpool) -> None:
+def test_a_shared_node_is_shared_by_cpu_time_at_the_sidecars_records(spool: FakeSpool) -> None:
     run = spool.run()
-    # The job uses 1 of the 4 busy CPUs, from a sampler that began 5 s after the job and ended 5 s before it.
+    # The job uses 1 of the 4 busy CPUs, from a sidecar that began 5 s after the job and ended 5 s before it.
     header = run.header(exclusive=False, wall_ns=START_NS + 5 * SECOND_NS, boottime_ns=BOOT_NS + 5 * SECOND_NS)
     lines = [
         run.record(at, [0, 0], job_cpu_us=(at - 5) * 10**6, node_busy_us=(at - 5) * 4 * 10**6)
@@ -141,7 +141,7 @@ def test_a_shared_node_is_shared_by_cpu_time_at_the_samplers_records(spool: Fake
     assert channel.measured_ns == 50 * SECOND_NS
 
 
-def test_each_life_of_the_sampler_is_a_segment(spool: FakeSpool) -> None:
+def test_each_life_of_the_sidecar_is_a_segment(spool: FakeSpool) -> None:
     run = spool.run()
     second = run.header(exclusive=False, wall_ns=START_NS + 40 * SECOND_NS, boottime_ns=7 * SECOND_NS)
     record = run.record(0, [0, 0], boottime_ns=27 * SECOND_NS, job_cpu_us=10**7, node_busy_us=2 * 10**7)
@@ -153,7 +153,7 @@ def test_each_life_of_the_sampler_is_a_segment(spool: FakeSpool) -> None:
     assert channel.energy_uj == 20 * 100 * 10**6 + 20 * 200 * 10**6
 
 
-def test_without_a_sampler_the_job_has_no_known_part(spool: FakeSpool) -> None:
+def test_without_a_sidecar_the_job_has_no_known_part(spool: FakeSpool) -> None:
     run = spool.run()
     run.slurm(nodes=("n1",))
     assert gather(spool, FakeMeter({"n1": 400.0})) == (1, 0, ())
@@ -371,7 +371,7 @@ def test_every_attempt_of_a_requeued_job_has_its_own(spool: FakeSpool) -> None:
     assert [of_meter(row).energy_uj for row in rows] == [6_000_000_000, 12_000_000_000]
 
 
-def test_a_rebuilt_ledger_is_the_same_and_a_sampler_beside_it_keeps_its_rows(spool: FakeSpool) -> None:
+def test_a_rebuilt_ledger_is_the_same_and_a_sidecar_beside_it_keeps_its_rows(spool: FakeSpool) -> None:
     run = spool.whole_run()
     psys = [run.header(channels=[PSYS]), *run.records([350.0], 60)]
     run.samples(psys)
@@ -380,7 +380,7 @@ def test_a_rebuilt_ledger_is_the_same_and_a_sampler_beside_it_keeps_its_rows(spo
     row = job(spool)
     node = {item.domain: item.energy_uj for item in row.channels if item.boundary == "node"}
     assert node == {"psys": 21 * 10**9, "meter:rack3": 24 * 10**9, "meter:rack3-2": 23_940_000_000}
-    # A sampler's file that changes leaves the meters' rows, and the other way round.
+    # A sidecar's file that changes leaves the meters' rows, and the other way round.
     run.samples([*psys, {"kind": "junk"}])
     assert {item.domain for item in job(spool).channels if item.boundary == "node"} == set(node)
     path = run.run_dir.meter("17", 0, "n1", "rack3")

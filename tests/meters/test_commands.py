@@ -37,7 +37,7 @@ def a_prometheus(box: Sandbox, server: MeterServer, **changes: Any) -> None:
 
 
 def run_job(box: Sandbox, *command: str, share: bool = False) -> str:
-    """Run a command under the sampler; its job id."""
+    """Run a command under the sidecar; its job id."""
     told = json.loads(box.ok("run", "--json", *(["--share"] if share else []), "--", *command))
     return str(told["run_id"])
 

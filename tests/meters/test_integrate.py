@@ -10,21 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.meters.base import SECOND_NS, Series, Terms
+from hpcfrugal.meters.base import SECOND_NS, PowerSeries, Terms
 from hpcfrugal.meters.integrate import curve, grid, reaches
 
 TERMS = Terms(step_ns=10 * SECOND_NS, max_gap_ns=30 * SECOND_NS)
 
 
-def power(*points: tuple[float, float]) -> Series:
-    return Series("power", [(round(at * SECOND_NS), value) for at, value in points])
+def power(*points: tuple[float, float]) -> PowerSeries:
+    return PowerSeries("power", [(round(at * SECOND_NS), value) for at, value in points])
 
 
-def counter(*points: tuple[float, float]) -> Series:
-    return Series("energy", [(round(at * SECOND_NS), value) for at, value in points])
+def counter(*points: tuple[float, float]) -> PowerSeries:
+    return PowerSeries("energy", [(round(at * SECOND_NS), value) for at, value in points])
 
 
-def energy_j(series: Series, start_s: float, end_s: float, terms: Terms = TERMS) -> tuple[float, float]:
+def energy_j(series: PowerSeries, start_s: float, end_s: float, terms: Terms = TERMS) -> tuple[float, float]:
     """(joules, seconds measured) from start to end."""
     made = curve(series, terms)
     before, after = made.at(round(start_s * SECOND_NS)), made.at(round(end_s * SECOND_NS))
@@ -121,7 +121,7 @@ def test_any_cut_sums_to_the_exact_trapezes(steps: list[tuple[int, int]], cuts: 
     for gap_ms, milliwatts in steps:
         at_ms += gap_ms
         points.append((at_ms * 10**6, milliwatts / 1000))
-    made = curve(Series("power", points), TERMS)
+    made = curve(PowerSeries("power", points), TERMS)
     truth = Fraction(0)
     measured_ns = 0
     for (start, first), (end, last) in pairwise(points):

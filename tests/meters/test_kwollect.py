@@ -7,7 +7,7 @@ from meter_server import MeterServer, as_json, kwollect
 
 from hpcfrugal.meters import kwollect as module
 from hpcfrugal.meters.access import Access
-from hpcfrugal.meters.base import SECOND_NS, MeterError, Refusal, Series, Terms
+from hpcfrugal.meters.base import SECOND_NS, MeterError, PowerSeries, Refusal, Terms
 from hpcfrugal.meters.kwollect import Kwollect
 
 T0 = 1_700_000_000
@@ -29,7 +29,7 @@ def meter(server: MeterServer) -> Kwollect:
 def test_a_documented_row(server: MeterServer) -> None:
     server.always("/metrics", answer=as_json([ROW, {**ROW, "timestamp": "2025-02-02T13:39:38+00:00", "value": None}]))
     answer = meter(server).fetch(["taurus-11.lyon.grid5000.fr"], 0, SECOND_NS)["taurus-11.lyon.grid5000.fr"]
-    assert isinstance(answer, Series)
+    assert isinstance(answer, PowerSeries)
     assert answer.quantity == "power"
     assert answer.points[0] == (1738503577_003778_000, 69.4)
     assert answer.points[1][0] == 1738503578 * SECOND_NS
@@ -43,7 +43,7 @@ def test_nodes_of_a_job_in_one_request_in_order_of_time(server: MeterServer) -> 
     assert (server.asked[0][1]["start_time"], server.asked[0][1]["end_time"]) == (str(T0), str(T0 + 3))
     for node, base in (("n1", 100), ("n2.site", 200)):
         answer = found[node]
-        assert isinstance(answer, Series)
+        assert isinstance(answer, PowerSeries)
         assert [round(value) for _, value in answer.points] == [base, base + 1, base + 2]
         assert answer.points[0][0] == T0 * SECOND_NS + 3_778_000
 
@@ -54,7 +54,7 @@ def test_long_times_are_cut(server: MeterServer, monkeypatch: pytest.MonkeyPatch
     found = meter(server).fetch(["n1", "n2"], T0 * SECOND_NS, (T0 + 25) * SECOND_NS)
     assert len(server.asked) == 3
     answer = found["n2"]
-    assert isinstance(answer, Series)
+    assert isinstance(answer, PowerSeries)
     assert len(answer.points) == 25
 
 

@@ -12,7 +12,7 @@ import pytest
 from meter_server import MeterServer, as_json, prometheus, square_j, square_w
 
 from hpcfrugal.meters.access import Access, Secret
-from hpcfrugal.meters.base import SECOND_NS, MeterError, Refusal, Series, Terms, Unreachable
+from hpcfrugal.meters.base import SECOND_NS, MeterError, PowerSeries, Refusal, Terms, Unreachable
 from hpcfrugal.meters.prometheus import Prometheus, alternatives, quoted
 
 T0 = 1_700_000_000
@@ -24,9 +24,9 @@ def meter(server: MeterServer, query: str = 'watts{instance="{node}"}', **change
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def fetch(one: Prometheus, nodes: list[str], seconds: float) -> dict[str, Series]:
+def fetch(one: Prometheus, nodes: list[str], seconds: float) -> dict[str, PowerSeries]:
     found = one.fetch(nodes, T0 * SECOND_NS, round((T0 + seconds) * SECOND_NS))
-    assert all(isinstance(answer, Series) for answer in found.values()), found
+    assert all(isinstance(answer, PowerSeries) for answer in found.values()), found
     return found  # type: ignore[return-value]
 
 
@@ -57,7 +57,7 @@ def test_a_long_range_is_cut_without_losing_or_doubling_samples(server: MeterSer
 def test_units(server: MeterServer) -> None:
     prometheus(server, lambda _, at: at - T0, step_s=1.0)
     found = fetch(meter(server, unit="kWh"), ["n1"], 2)
-    assert found["n1"] == Series("energy", [((T0 + k) * SECOND_NS, k * 3.6e6) for k in range(3)])
+    assert found["n1"] == PowerSeries("energy", [((T0 + k) * SECOND_NS, k * 3.6e6) for k in range(3)])
 
 
 def test_many_nodes_in_one_query(server: MeterServer) -> None:
@@ -85,7 +85,7 @@ def test_a_label_may_have_a_port_and_a_domain(server: MeterServer, label: str) -
     answer = {"resultType": "matrix", "result": [{"metric": {"instance": label}, "values": [[T0, "5"]]}]}
     server.always("/api/v1/query", answer=as_json({"status": "success", "data": answer}))
     found = fetch(meter(server, 'watts{instance=~"({nodes})(:.*)?"}', node_label="instance"), ["n1", "n10"], 1)
-    assert found == {"n1": Series("power", [(T0 * SECOND_NS, 5.0)])}
+    assert found == {"n1": PowerSeries("power", [(T0 * SECOND_NS, 5.0)])}
 
 
 def test_several_series_for_one_node_are_not_added_up_in_silence(server: MeterServer) -> None:

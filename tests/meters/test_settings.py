@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from hpcfrugal.config import Entry
-from hpcfrugal.errors import InputError
+from hpcfrugal.core.errors import InputError
 from hpcfrugal.meters.base import coverage, same_host
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
 from hpcfrugal.meters.kwollect import Kwollect
@@ -20,12 +19,13 @@ from hpcfrugal.meters.powerlog import PowerLog
 from hpcfrugal.meters.prometheus import Prometheus
 from hpcfrugal.meters.redfish import Redfish
 from hpcfrugal.meters.settings import Configured, configured
+from hpcfrugal.settings.config import ConfigEntry
 
 PROMETHEUS = {"kind": "prometheus", "url": "https://prom.example.org/", "query": 'watts{node="{node}"}'}
 
 
-def entry(name: str = "rack3", **values: Any) -> dict[str, Entry]:
-    return {name: Entry(name, values, f"/etc/x.toml: meters.{name}")}
+def entry(name: str = "rack3", **values: Any) -> dict[str, ConfigEntry]:
+    return {name: ConfigEntry(name, values, f"/etc/x.toml: meters.{name}")}
 
 
 def one(**values: Any) -> Configured:
@@ -76,7 +76,7 @@ def test_the_examples_of_the_manual() -> None:
     text = (Path(__file__).parents[2] / "docs/meters.md").read_text()
     first, second = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     tables = tomllib.loads(first)["meters"]
-    entries = {name: Entry(name, values, f"x: meters.{name}") for name, values in tables.items()}
+    entries = {name: ConfigEntry(name, values, f"x: meters.{name}") for name, values in tables.items()}
     assert [one.meter.source for one in configured(entries).values()] == [
         "prometheus", "kwollect", "ipmi-dcmi", "redfish",
     ]  # fmt: skip

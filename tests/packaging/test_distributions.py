@@ -70,7 +70,7 @@ def test_the_wheel_holds_what_it_must(wheel: Path) -> None:
         names = set(archive.namelist())
         metadata = next(archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
     modules = {f"hpcfrugal/{path.relative_to(TOP / 'hpcfrugal')}" for path in (TOP / "hpcfrugal").rglob("*.py")}
-    data = {f"hpcfrugal/data/{path.name}" for path in (TOP / "hpcfrugal/data").iterdir() if path.is_file()}
+    data = {f"hpcfrugal/accounting/tables/{path.name}" for path in (TOP / "hpcfrugal/data").iterdir() if path.is_file()}
     templates = {f"hpcfrugal/_templates/{name}" for name in TEMPLATES}
     assert len(templates) >= 8
     wanted = modules | data | templates | {"hpcfrugal/py.typed"}
@@ -93,7 +93,7 @@ def test_the_sdist_holds_the_whole_project(built: Path) -> None:
     assert {f"templates/{name}" for name in TEMPLATES} <= names
     for name in ("pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md", "scripts/test", "scripts/quickstart",
                  "scripts/lab", "docs/architecture.md", "examples/matmul.yaml", "tests/packaging/test_distributions.py",
-                 "hpcfrugal/data/cpu_tdp.csv", "hpcfrugal/py.typed"):  # fmt: skip
+                 "hpcfrugal/accounting/tables/cpu_tdp.csv", "hpcfrugal/py.typed"):  # fmt: skip
         assert name in names
     assert not any(part in name for name in names for part in ("__pycache__", ".venv", ".pyc"))
 

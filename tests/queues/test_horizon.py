@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.queues.board import QueuedJob
-from hpcfrugal.queues.case import latest_start
 from hpcfrugal.queues.horizon import foreseen, gridded
+from hpcfrugal.queues.job_comment import JobComment
 from hpcfrugal.queues.settings import Queue
-from hpcfrugal.queues.ticket import Ticket
+from hpcfrugal.queues.snapshot import QueuedJob
+from hpcfrugal.queues.start_constraints import latest_start
 
 NOW = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
 GREEN = Queue("green", ((0, 4),), timedelta(hours=24), step=timedelta(minutes=5))
@@ -51,7 +51,7 @@ def test_a_gap_stays_a_gap() -> None:
 
 def test_limits_of_years() -> None:
     job = QueuedJob(
-        "1", "alice", "j", "PENDING", 1, 1, timedelta(hours=5), NOW, None, None, False, "", Ticket("green", NOW)
+        "1", "alice", "j", "PENDING", 1, 1, timedelta(hours=5), NOW, None, None, False, "", JobComment("green", NOW)
     )
     hourly = series(timedelta(hours=1), *[100.0] * 96)
     assert foreseen(job, GREEN, hourly) is job
@@ -60,7 +60,7 @@ def test_limits_of_years() -> None:
     assert cut is not None
     assert timedelta(days=100) < cut < timedelta(days=300)
     # Its latest start before a deadline is that of its whole limit.
-    by = Ticket("green", NOW, by=NOW + timedelta(days=3001))
+    by = JobComment("green", NOW, by=NOW + timedelta(days=3001))
     late = foreseen(replace(job, limit=timedelta(days=3000), ticket=by), GREEN, hourly)
     assert latest_start(late) == NOW + timedelta(days=1)
     seconds = replace(GREEN, step=timedelta(seconds=1))

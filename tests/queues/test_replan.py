@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.queues.board import QueuedJob
+from hpcfrugal.queues.job_comment import JobComment
 from hpcfrugal.queues.replan import Planned, place, replan
 from hpcfrugal.queues.settings import Queue
-from hpcfrugal.queues.ticket import Ticket
+from hpcfrugal.queues.snapshot import QueuedJob
 
 NOW = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -39,7 +39,7 @@ def job(number: int, *, nodes: int = 1, hours: float = 1, latest_h: float = 20, 
         job_id=str(number), user="alice", name="j", state=state, nodes=nodes, cpus=nodes, limit=limit,
         submit_at=NOW - HOUR, begin_at=None if begin_h is None else NOW + begin_h * HOUR,
         end_at=None if state == "PENDING" else NOW + limit, held=bool(more.get("held")), comment="",
-        ticket=Ticket(str(more.get("queue", "green")), NOW + latest_h * HOUR,
+        ticket=JobComment(str(more.get("queue", "green")), NOW + latest_h * HOUR,
                       None if earliest_h is None else NOW + earliest_h * HOUR, by=at("by_h"),
                       wait=None if wait_h is None else float(str(wait_h)) * HOUR,
                       min_saving=None if min_saving is None else float(str(min_saving)),

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import hpcfrugal.config
-from hpcfrugal.config import Config, load_config
-from hpcfrugal.errors import InputError
+import hpcfrugal.settings.config
+from hpcfrugal.core.errors import InputError
 from hpcfrugal.queues.settings import queues, the_queue
+from hpcfrugal.settings.config import Config, load_config
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(hpcfrugal.config, "SITE_DIR", tmp_path)
+    monkeypatch.setattr(hpcfrugal.settings.config, "SITE_DIR", tmp_path)
     return tmp_path
 
 

@@ -18,9 +18,9 @@ import pytest
 from fake_spool import BOOT_NS, START_NS, FakeSpool
 from program import Result, call_program
 
-from hpcfrugal.backends import slurm_cli, states
-from hpcfrugal.errors import SetupError
-from hpcfrugal.user import user_name
+from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.user import user_name
+from hpcfrugal.slurm import backend, states
 
 HOSTILE = "[red]a[/] \x1b]0;owned\x07\x1b[2J\n'; DROP TABLE jobs; --\u202e" + "x" * 300
 
@@ -36,7 +36,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
     monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
     monkeypatch.setattr(states, "refresh_states", lambda root, backend: [])
-    monkeypatch.setattr(slurm_cli, "available", lambda: False)
+    monkeypatch.setattr(backend, "available", lambda: False)
 
     return partial(call_program, capsys)
 

@@ -70,7 +70,7 @@ def test_a_sampled_node_without_a_gpu_lacks_nothing(spool: FakeSpool) -> None:
     assert (total.complete, total.coverage) == (True, 1.0)
 
 
-def test_what_the_sampler_missed_lowers_the_coverage_and_is_not_made_up(spool: FakeSpool) -> None:
+def test_what_the_sidecar_missed_lowers_the_coverage_and_is_not_made_up(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
     run.slurm()
@@ -265,7 +265,7 @@ def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
         assert whole(list(summaries(spool).values())).overlapping == []
 
 
-def test_between_two_lives_of_its_sampler_a_job_was_given_nothing(spool: FakeSpool) -> None:
+def test_between_two_lives_of_its_sidecar_a_job_was_given_nothing(spool: FakeSpool) -> None:
     def life(job_id: str, at_s: int) -> list[dict[str, Any]]:
         lines = [run.header(job_id), *run.records([100, 10], 10)]
         for line in lines:

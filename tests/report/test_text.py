@@ -7,9 +7,9 @@ from fractions import Fraction
 
 import pytest
 
-from hpcfrugal.errors import InputError
+from hpcfrugal.core.errors import InputError
 from hpcfrugal.report import period
-from hpcfrugal.report.grams import MassUnit
+from hpcfrugal.report.co2e import MassUnit
 from hpcfrugal.report.text import EnergyUnit, clock, iso, percent
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=UTC)

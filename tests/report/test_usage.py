@@ -12,11 +12,11 @@ from rich.console import Console
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check, sync
-from hpcfrugal.report.machine import job_json
+from hpcfrugal.report.export import job_json
 from hpcfrugal.report.summary import summarise
 from hpcfrugal.report.tables import job_detail
 from hpcfrugal.report.usage import usage_json, usage_of
-from hpcfrugal.report.usage_grid import size
+from hpcfrugal.report.usage_table import size
 
 SOURCES = {"memory": "cgroup-v2", "page_faults": "cgroup-v2", "io": "proc-tree", "gpu_busy": "nvml"}
 USAGE = {"sources": {**SOURCES, "hardware_counters": None}, "reasons": {"hardware_counters": "not asked for"}}
@@ -151,14 +151,14 @@ def test_a_node_without_samples_leaves_the_job_unknown(spool: FakeSpool) -> None
     assert {"node": "n2", "figure": "all", "reason": "no samples"} in usage["reasons"]
 
 
-def test_samples_of_an_older_sampler(spool: FakeSpool) -> None:
+def test_samples_of_an_older_sidecar(spool: FakeSpool) -> None:
     spool.whole_run()
     found = job(spool)
     usage = usage_json(usage_of(found))
     assert (usage["cpu_time_s"], usage["memory_peak_b"]) == (60.0, 2 * 10**9)
     assert [usage[name] for name in ("memory_mean_b", "io_read_b", "io_complete", "instructions")] == [None] * 4
     reasons = {item["figure"]: item["reason"] for item in usage["reasons"]}
-    assert reasons["io"] == "the sampler of that version did not record it"
+    assert reasons["io"] == "the sidecar of that version did not record it"
     assert "unknown" in shown(found)
 
 

@@ -17,7 +17,7 @@ from fake_nvml import FakeNvml, compile_library  # noqa: E402
 from fake_rapl import FakeRapl, two_sockets  # noqa: E402
 from small_disk import mounted  # noqa: E402
 
-from hpcfrugal.bundle import sidecar_zipapp  # noqa: E402
+from hpcfrugal.spool.zipapp import sidecar_zipapp  # noqa: E402
 
 if TYPE_CHECKING:
     from simulated_node import SimulatedNode

@@ -1,4 +1,4 @@
-"""The sampler at its worst beside a job at its end: a driver that hangs, and more than one sampler."""
+"""The sidecar at its worst beside a job at its end: a driver that hangs, and more than one sidecar."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from fake_nvml import FakeNvml
 from fake_rapl import FakeRapl, Stepper
 from sidecar_process import DEADLINE_S, RUN_ID, SidecarProcess, read_lines
 
-from hpcfrugal.jobspec import job_from_mapping
-from hpcfrugal.render import render
+from hpcfrugal.job import job_from_mapping
+from hpcfrugal.job.render import render
 from hpcfrugal.sidecar import __main__ as sidecar
-from hpcfrugal.sidecar import say
+from hpcfrugal.sidecar import log
 
 MOST_DELAY_S = 2.0
-"""By which the sampler may hold up a job's end."""
+"""By which the sidecar may hold up a job's end."""
 
 
 @pytest.mark.parametrize("fault", ["hang", "hang-init"])
@@ -31,7 +31,7 @@ def test_job_ends_in_time_while_nvml_blocks(
     zipapp: Path, run_dir: Path, tmp_path: Path, make_nvml: Callable[..., FakeNvml], fault: str
 ) -> None:
     """The whole batch script: the driver blocks each call for 30 s from the middle of the job on, or from its start.
-    The job's exit code and output are its own, it ends in time, and the sampler's last line is there."""
+    The job's exit code and output are its own, it ends in time, and the sidecar's last line is there."""
     nvml = make_nvml(devices=1)
     if fault == "hang-init":
         nvml.switch_on(fault)
@@ -109,7 +109,7 @@ def test_sampling_goes_on_where_it_cannot_step_back(
     def refuse(_path: str) -> list[str]:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(say, "_said", set())
+    monkeypatch.setattr(log, "_said", set())
     monkeypatch.setattr(os, "listdir", refuse)
     sidecar._stand_back()
     assert capfd.readouterr().err == "hpcfrugal sidecar: cannot step back from the CPU: Too many open files\n"

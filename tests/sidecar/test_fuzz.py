@@ -22,13 +22,13 @@ import pytest
 from fake_meters import FakeCray, amd_gpu, chip, grace, kfd, perf_source
 from fake_rapl import two_sockets
 
-from hpcfrugal.sidecar import say
+from hpcfrugal.sidecar import log
 from hpcfrugal.sidecar.counter import SLACK_NS
 from hpcfrugal.sidecar.identity import Identity
-from hpcfrugal.sidecar.ladder import Ladder
-from hpcfrugal.sidecar.loop import Loop, Plan
+from hpcfrugal.sidecar.loop import Loop, SamplingConfig
+from hpcfrugal.sidecar.sensor_selection import SensorSelection
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel
-from hpcfrugal.sidecar.sources import Place, best, lesser
+from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 from hpcfrugal.sidecar.sysfs import parse_count
 from hpcfrugal.sidecar.usage import Usage
 from hpcfrugal.sidecar.watch import Watch
@@ -171,31 +171,35 @@ class NoUsage:
 
 @pytest.fixture(autouse=True)
 def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(say, "_said", set())
+    monkeypatch.setattr(log, "_said", set())
 
 
-def run(folder: Path, environ: dict[str, str], at_tick: Callable[[int], None]) -> tuple[list[dict[str, Any]], Ladder]:
-    """The lines of a sidecar that samples the tree in ``folder``, and its ladder."""
+def run(
+    folder: Path, environ: dict[str, str], at_tick: Callable[[int], None]
+) -> tuple[list[dict[str, Any]], SensorSelection]:
+    """The lines of a sidecar that samples the tree in ``folder``, and its selection."""
     clock = Clock(at_tick)
     proc = str(folder / "proc")
-    place = Place(str(folder / "sys"), proc, environ, lambda: clock.now_ns, in_slurm=bool(environ), exclusive=True)
+    place = SensorContext(
+        str(folder / "sys"), proc, environ, lambda: clock.now_ns, in_slurm=bool(environ), exclusive=True
+    )
     path = folder / "17.0.n1.jsonl"
     loop = Loop(
-        Plan(S, 3 * S, True, proc),
+        SamplingConfig(S, 3 * S, True, proc),
         Identity(run_id="r", job_id="17", cluster="lab", node="n1", in_slurm=True),
-        best(place),
+        primary_sensors(place),
         cast(Usage, NoUsage()),
         Writer(str(path)),
         cast(Watch, clock),
         lambda: clock.now_ns,
-        lesser(place),
+        fallback_sensors(place),
     )
     loop.run()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[0]["kind"] == "header"
     assert lines[-1]["kind"] == "end"
     _check(lines)
-    return lines, loop._ladder
+    return lines, loop._selection
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -204,8 +208,8 @@ def test_no_crash_and_no_invented_joule(tmp_path: Path, seed: int) -> None:
     chaos = Chaos(tmp_path / "sys", rng)
     chaos.stir(rng.choice([0.0, 0.1, 0.5]))
     environ: dict[str, str] = rng.choice([{}, {"SLURM_JOB_ID": "17", "ROCR_VISIBLE_DEVICES": "0"}])
-    lines, ladder = run(tmp_path, environ, chaos.stir_at_random)
-    entries = [entry for source in ladder._sources for entry in source.entries]
+    lines, selection = run(tmp_path, environ, chaos.stir_at_random)
+    entries = [entry for source in selection._sources for entry in source.entries]
     limits = {entry.channel.detail: entry.channel.max_w for entry in entries}
     _check_energy(lines, limits)
 
@@ -301,8 +305,8 @@ def test_energy_is_unknown_or_true_whatever_fails(tmp_path: Path, kind: str, see
         # some of it is there from the start, and gone later: files that appear
         for tick in range(3):
             damage.at_tick(tick)
-    lines, ladder = run(tmp_path, environ, damage.at_tick)
-    entries = [entry for source in ladder._sources for entry in source.entries]
+    lines, selection = run(tmp_path, environ, damage.at_tick)
+    entries = [entry for source in selection._sources for entry in source.entries]
     watts = {entry.channel.detail: _true_watts(chaos, entry.channel) for entry in entries}
     known = unknown = 0
     header: dict[str, Any] = {}
@@ -376,20 +380,20 @@ def test_node_without_anything_sound_gives_no_energy(tmp_path: Path, seed: int) 
     for path in chaos.files:
         if "max_energy" not in path.name and path.name not in ("name",):
             path.write_bytes(rng.choice([b"", b"-1\n", b"nan\n", b"\xff\n", b"1e3\n"]))
-    place = Place(str(sysfs), str(tmp_path), {}, lambda: 0, in_slurm=False)
-    ladder = Ladder(best(place), lesser(place), lambda: 0, lambda: False)
-    assert ladder.entries == []
-    said = {(entry.component, entry.source) for entry in ladder.absent}
+    place = SensorContext(str(sysfs), str(tmp_path), {}, lambda: 0, in_slurm=False)
+    selection = SensorSelection(primary_sensors(place), fallback_sensors(place), lambda: 0, lambda: False)
+    assert selection.entries == []
+    said = {(entry.component, entry.source) for entry in selection.absent}
     assert {("cpu", "rapl-powercap"), ("cpu", "rapl-perf"), ("dram", "rapl-powercap")} <= said
 
 
 def test_files_opened_stay_few_through_errors(tmp_path: Path) -> None:
     """Reopening after errors leaks no descriptor."""
     chaos = Chaos(tmp_path / "sys", random.Random(1))
-    place = Place(str(tmp_path / "sys"), str(tmp_path), {}, lambda: 0, in_slurm=False)
-    ladder = Ladder(best(place), lesser(place), lambda: 0, lambda: False)
+    place = SensorContext(str(tmp_path / "sys"), str(tmp_path), {}, lambda: 0, in_slurm=False)
+    selection = SensorSelection(primary_sensors(place), fallback_sensors(place), lambda: 0, lambda: False)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(50):
         chaos.stir(0.3)
-        ladder.sample(1)
+        selection.sample(1)
     assert len(os.listdir("/proc/self/fd")) <= before

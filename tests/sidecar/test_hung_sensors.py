@@ -13,12 +13,12 @@ from fake_meters import FakeCray
 from fake_rapl import FakeRapl, two_sockets
 from sidecar_process import SidecarProcess
 
-from hpcfrugal.sidecar.ladder import Ladder, Rung
 from hpcfrugal.sidecar.loop import READ_WAIT_S
-from hpcfrugal.sidecar.sensors.base import FILE_PATIENCE_S, Absent, Channel, Opened
+from hpcfrugal.sidecar.sensor_selection import Fallback, SensorSelection
+from hpcfrugal.sidecar.sensors.base import FILE_TIMEOUT_S, Absent, Channel, Opened
 from hpcfrugal.sidecar.sensors.pm_counters import PmCounters
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
-from hpcfrugal.sidecar.sources import Place, best, lesser
+from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 from hpcfrugal.sidecar.worker import boottime_ns
 
 WATTS = {"energy": 900, "cpu_energy": 200, "memory_energy": 50}
@@ -57,16 +57,18 @@ def hang(monkeypatch: pytest.MonkeyPatch, sensor: type, call: str, gate: Gate) -
     monkeypatch.setattr(sensor, call, held)
 
 
-def counted(ladder: Ladder) -> list[str]:
-    channels = [entry.channel for entry in ladder.entries]
+def counted(selection: SensorSelection) -> list[str]:
+    channels = [entry.channel for entry in selection.entries]
     return sorted(f"{channel.component} {channel.source}" for channel in channels if channel.counted)
 
 
 def test_every_source_of_the_machine_may_hang(tmp_path: Path) -> None:
     two_sockets(tmp_path)
     FakeCray(tmp_path, WATTS)
-    place = Place(str(tmp_path), str(tmp_path), {}, lambda: 0, in_slurm=False)
-    made = best(place) + [sensor for rung in lesser(place) if (sensor := rung.make(frozenset())) is not None]
+    place = SensorContext(str(tmp_path), str(tmp_path), {}, lambda: 0, in_slurm=False)
+    made = primary_sensors(place) + [
+        sensor for fallback in fallback_sensors(place) if (sensor := fallback.make(frozenset())) is not None
+    ]
     assert {sensor.name for sensor in made} >= {"rapl-powercap", "rapl-perf", "pm-counters", "nvml-energy"}
     assert all(sensor.may_block for sensor in made)
 
@@ -78,32 +80,32 @@ def test_hung_read_costs_only_its_own_channels(
     tree = two_sockets(tmp_path)
     cray = FakeCray(tmp_path, WATTS)
     hang(monkeypatch, hung, "read", gate)
-    place = Place(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
-    ladder = Ladder(best(place), lesser(place)[-2:], boottime_ns, lambda: False)
-    sources = [entry.channel.source for entry in ladder.entries]
+    place = SensorContext(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
+    selection = SensorSelection(primary_sensors(place), fallback_sensors(place)[-2:], boottime_ns, lambda: False)
+    sources = [entry.channel.source for entry in selection.entries]
     assert set(sources) == {"rapl-powercap", "pm-counters"}
     try:
-        ladder.sample(READ_WAIT_S)
+        selection.sample(READ_WAIT_S)
         gate.shut()
         took_s = []
         for second in (1, 2, 3):
             tree.show(second * 10**9)
             cray.show(second * 10**9)
             begun_s = time.monotonic()
-            ladder.sample(READ_WAIT_S)
+            selection.sample(READ_WAIT_S)
             took_s.append(time.monotonic() - begun_s)
         # waited for once, and not again while it hangs
-        assert FILE_PATIENCE_S <= took_s[0] < FILE_PATIENCE_S + 0.5
-        assert max(took_s[1:]) < FILE_PATIENCE_S / 2
-        for entry, source in zip(ladder.entries, sources, strict=True):
+        assert FILE_TIMEOUT_S <= took_s[0] < FILE_TIMEOUT_S + 0.5
+        assert max(took_s[1:]) < FILE_TIMEOUT_S / 2
+        for entry, source in zip(selection.entries, sources, strict=True):
             assert entry.failures == (3 if source == hung.name else 0), entry.channel.domain
         gate.open()
         time.sleep(0.1)
         for second in (4, 5):
             tree.show(second * 10**9)
             cray.show(second * 10**9)
-            ladder.sample(READ_WAIT_S)
-        assert [entry.failures for entry in ladder.entries] == [0] * len(sources)
+            selection.sample(READ_WAIT_S)
+        assert [entry.failures for entry in selection.entries] == [0] * len(sources)
     finally:
         gate.open()
 
@@ -116,16 +118,16 @@ def test_late_powercap_keeps_lesser_sources_of_all_its_components_away(
     hang(monkeypatch, RaplPowercap, "open", gate)
     gate.shut()
     try:
-        place = Place(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
-        ladder = Ladder(best(place), lesser(place), boottime_ns, lambda: False)
-        assert counted(ladder) == ["node pm-counters"]
-        said = {entry.component: entry.reason for entry in ladder.absent if entry.source == "rapl-powercap"}
+        place = SensorContext(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
+        selection = SensorSelection(primary_sensors(place), fallback_sensors(place), boottime_ns, lambda: False)
+        assert counted(selection) == ["node pm-counters"]
+        said = {entry.component: entry.reason for entry in selection.absent if entry.source == "rapl-powercap"}
         assert said == dict.fromkeys(("cpu", "dram"), "no answer within 1 s")
     finally:
         gate.open()
-    _until(ladder.has_news)
-    ladder.take_in()
-    assert counted(ladder) == ["cpu rapl-powercap"] * 2 + ["dram rapl-powercap"] * 2 + ["node pm-counters"]
+    _until(selection.has_news)
+    selection.take_in()
+    assert counted(selection) == ["cpu rapl-powercap"] * 2 + ["dram rapl-powercap"] * 2 + ["node pm-counters"]
 
 
 def test_late_rung_takes_the_place_of_what_it_contains(
@@ -138,15 +140,15 @@ def test_late_rung_takes_the_place_of_what_it_contains(
     hang(monkeypatch, PmCounters, "open", gate)
     gate.shut()
     try:
-        place = Place(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
-        ladder = Ladder(best(place), lesser(place), boottime_ns, lambda: False)
-        assert counted(ladder) == ["cpu rapl-powercap", "dram rapl-powercap", "dram rapl-powercap"]
+        place = SensorContext(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
+        selection = SensorSelection(primary_sensors(place), fallback_sensors(place), boottime_ns, lambda: False)
+        assert counted(selection) == ["cpu rapl-powercap", "dram rapl-powercap", "dram rapl-powercap"]
     finally:
         gate.open()
-    _until(ladder.has_news)
+    _until(selection.has_news)
     time.sleep(0.1)
-    ladder.take_in()
-    assert counted(ladder) == ["cpu pm-counters", "dram rapl-powercap", "dram rapl-powercap", "node pm-counters"]
+    selection.take_in()
+    assert counted(selection) == ["cpu pm-counters", "dram rapl-powercap", "dram rapl-powercap", "node pm-counters"]
 
 
 class Fake:
@@ -171,9 +173,9 @@ class Fake:
 def test_channels_stand_in_the_order_of_their_sources() -> None:
     blocks = [True, False, True, False]
     fakes = [Fake(f"s{index}", may_block=may_block) for index, may_block in enumerate(blocks)]
-    rungs: list[Rung] = []
-    ladder = Ladder(fakes, rungs, boottime_ns, lambda: False)
-    assert [entry.channel.source for entry in ladder.entries] == ["s0", "s1", "s2", "s3"]
+    fallbacks: list[Fallback] = []
+    selection = SensorSelection(fakes, fallbacks, boottime_ns, lambda: False)
+    assert [entry.channel.source for entry in selection.entries] == ["s0", "s1", "s2", "s3"]
 
 
 def _until(condition: Callable[[], bool]) -> None:

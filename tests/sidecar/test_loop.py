@@ -11,7 +11,7 @@ import pytest
 from fake_rapl import AMD_RANGE_UJ, FakeRapl, two_sockets
 
 from hpcfrugal.sidecar.identity import Identity
-from hpcfrugal.sidecar.loop import Loop, Plan
+from hpcfrugal.sidecar.loop import Loop, SamplingConfig
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Absent, Channel, Gpu, Opened
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
 from hpcfrugal.sidecar.usage import Usage
@@ -66,7 +66,7 @@ class NoUsage:
 
 
 class SlowUsage(NoUsage):
-    """Asking the node takes a while, as on a busy one, where a sampler of low priority waits for its turn."""
+    """Asking the node takes a while, as on a busy one, where a sidecar of low priority waits for its turn."""
 
     def __init__(self, simulation: Simulation, takes_ns: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def run(
     path = folder / who.file_name
     at_tick(0)
     Loop(
-        Plan(int(interval_s * S), int(record_s * S), False, "/proc"),
+        SamplingConfig(int(interval_s * S), int(record_s * S), False, "/proc"),
         who,
         sensors,
         cast(Usage, SlowUsage(simulation, usage_takes_ns)),

@@ -28,7 +28,7 @@ def can_make_namespaces() -> bool:
 
 
 @pytest.mark.skipif(not can_make_namespaces(), reason="needs root, mount namespaces, setpriv and gcc")
-def test_the_sampler_against_the_truth(tmp_path: Path) -> None:
+def test_the_sidecar_against_the_truth(tmp_path: Path) -> None:
     """The simulated counters move every 5 ms, the window has 3 s."""
     output = tmp_path / "found.json"
     options = ["--tools", "hpcfrugal", "--cases", "steady,denied", "--seconds", "3", "--venv", sys.prefix]

@@ -12,7 +12,7 @@ from fake_plugins import SENSOR, install
 from fake_rapl import FakeRapl
 from sidecar_process import SidecarProcess
 
-from hpcfrugal import bundle
+from hpcfrugal.spool import zipapp
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def test_sensor_is_built_in_and_sampled(site: Path, tmp_path: Path, run_dir: Pat
     install(site, "one", {"pdu": "site_pdu:make"}, {"site_pdu.py": SENSOR})
     deep = {"big/__init__.py": "import numpy_that_is_not_there\n", "big/node/__init__.py": "", "big/other.py": "1/0\n"}
     install(site, "two", {"deep": "big.node.watt:make"}, {**deep, "big/node/watt.py": SENSOR})
-    pyz = bundle.sidecar_zipapp(tmp_path / "sidecar.pyz")
+    pyz = zipapp.sidecar_zipapp(tmp_path / "sidecar.pyz")
     with zipfile.ZipFile(pyz) as archive:
         names = set(archive.namelist())
         assert {"site_pdu.py", "big/__init__.py", "big/node/__init__.py", "big/node/watt.py"} <= names
         assert "big/other.py" not in names
         assert archive.read("big/__init__.py") == b""
-    assert bundle.sidecar_zipapp(tmp_path / "again.pyz").read_bytes() == pyz.read_bytes()
+    assert zipapp.sidecar_zipapp(tmp_path / "again.pyz").read_bytes() == pyz.read_bytes()
     with SidecarProcess(pyz, run_dir, rapl.sysfs) as it:
         it.wait_for_records(3)
         code, _, stderr = it.stop()
@@ -55,7 +55,7 @@ def test_failing_sensors_cost_only_themselves(site: Path, tmp_path: Path, run_di
     install(
         site, "one", {**entries, "gone": "site_gone:make"}, {"site_pdu.py": SENSOR, "site_gone.py": "import nowhere\n"}
     )
-    with SidecarProcess(bundle.sidecar_zipapp(tmp_path / "s.pyz"), run_dir, rapl.sysfs) as it:
+    with SidecarProcess(zipapp.sidecar_zipapp(tmp_path / "s.pyz"), run_dir, rapl.sysfs) as it:
         it.wait_for_records(2)
         code, seconds, stderr = it.stop()
         lines = it.lines()
@@ -86,25 +86,25 @@ def test_failing_sensors_cost_only_themselves(site: Path, tmp_path: Path, run_di
 def test_sensor_that_cannot_travel_is_left_out(
     site: Path, tmp_path: Path, value: str, files: dict[str, str], reason: str
 ) -> None:
-    plain = bundle.sidecar_zipapp(tmp_path / "plain.pyz").read_bytes()
+    plain = zipapp.sidecar_zipapp(tmp_path / "plain.pyz").read_bytes()
     install(site, "one", {"bad": value}, files)
     with pytest.warns(UserWarning, match=f"sensor bad .* is left out: .*{reason}"):
-        built = bundle.sidecar_zipapp(tmp_path / "s.pyz")
+        built = zipapp.sidecar_zipapp(tmp_path / "s.pyz")
     assert built.read_bytes() == plain
 
 
 def test_cache_follows_installation_and_edits(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
-    plain = bundle.cached_sidecar(cache)
+    plain = zipapp.cached_sidecar(cache)
     install(site, "one", {"pdu": "site_pdu:make"}, {"site_pdu.py": SENSOR})
     os.utime(site, ns=(1, 1))
-    first = bundle.cached_sidecar(cache)
+    first = zipapp.cached_sidecar(cache)
     assert first != plain
-    monkeypatch.setattr(bundle, "site_sensors", lambda: pytest.fail("looked for entry points again"))
-    assert bundle.cached_sidecar(cache) == first
+    monkeypatch.setattr(zipapp, "site_sensors", lambda: pytest.fail("looked for entry points again"))
+    assert zipapp.cached_sidecar(cache) == first
     monkeypatch.undo()
     monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
     (site / "site_pdu.py").write_text(SENSOR.replace("5000", "6000"))
-    second = bundle.cached_sidecar(cache)
+    second = zipapp.cached_sidecar(cache)
     assert second not in (plain, first)
     assert b"max_w=6000" in second.read_bytes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hpcfrugal.sidecar.sensors.nvml import Nvml
-from hpcfrugal.sidecar.sources import Place, best
+from hpcfrugal.sidecar.sources import SensorContext, primary_sensors
 
 MPS = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
 
@@ -26,6 +26,6 @@ MPS = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
     ],
 )
 def test_part_of_a_gpu_is_no_whole_one(environ: dict[str, str], in_slurm: bool, exclusive: bool, shared: bool) -> None:
-    place = Place("/nowhere", "/nowhere", environ, lambda: 0, in_slurm=in_slurm, exclusive=exclusive)
-    (nvml,) = [sensor for sensor in best(place) if isinstance(sensor, Nvml)]
+    place = SensorContext("/nowhere", "/nowhere", environ, lambda: 0, in_slurm=in_slurm, exclusive=exclusive)
+    (nvml,) = [sensor for sensor in primary_sensors(place) if isinstance(sensor, Nvml)]
     assert nvml._sharded is shared

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from small_disk import fill
 
-from hpcfrugal.sidecar import say
+from hpcfrugal.sidecar import log
 from hpcfrugal.sidecar.writer import Locked, Writer
 
 
 @pytest.fixture(autouse=True)
 def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(say, "_said", set())
+    monkeypatch.setattr(log, "_said", set())
 
 
 def test_lines_are_appended_and_private(tmp_path: Path) -> None:

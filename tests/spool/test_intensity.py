@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.spool import iter_runs
 from hpcfrugal.spool.intensity import (
     IntensitySource,
-    Known,
+    KnownIntensity,
     intensity_dir,
     intensity_files,
     keep_intensities,
@@ -24,7 +25,6 @@ from hpcfrugal.spool.intensity import (
     overlaid,
     read_intensities,
 )
-from hpcfrugal.spool.reading import Refused
 
 S = 10**9
 NOVEMBER, DECEMBER = month_bounds("2026-11")
@@ -32,10 +32,10 @@ FR = IntensitySource("FR", "average", "energy-charts")
 FETCHED = NOVEMBER + 40 * 86_400 * S
 
 
-def known(start: int, end: int, level: float | None = 50.0, **more: Any) -> Known:
+def known(start: int, end: int, level: float | None = 50.0, **more: Any) -> KnownIntensity:
     """An interval from second to second of November 2026."""
     told: dict[str, Any] = {"fetched_ns": FETCHED, "issued_ns": None, "settled": False, **more}
-    return Known(NOVEMBER + start * S, NOVEMBER + end * S, level, **told)
+    return KnownIntensity(NOVEMBER + start * S, NOVEMBER + end * S, level, **told)
 
 
 def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_month_is_a_file_and_what_crosses_its_edge_is_cut(tmp_path: Path) -> None:
-    over = Known(DECEMBER - S, DECEMBER + S, 7.0, FETCHED, None, True)
+    over = KnownIntensity(DECEMBER - S, DECEMBER + S, 7.0, FETCHED, None, True)
     assert keep_intensities(tmp_path, FR, [over]) == 2
     parts = kept_intensities(tmp_path, FR, DECEMBER - 10 * S, DECEMBER + 10 * S)
     assert [(part.start_ns - DECEMBER, part.end_ns - DECEMBER) for part in parts] == [(-S, 0), (0, S)]
@@ -125,10 +125,10 @@ AFTER = (NOVEMBER + S, NOVEMBER + 2 * S)
 )
 def test_a_file_that_is_wrong_anywhere_counts_nowhere(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
     path = write(tmp_path, **changes)
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(UnsafeFile, match=why):
         read_intensities(path, os.getuid())
     # It is not written over either: somebody may want to know what it was.
-    with pytest.raises(Refused):
+    with pytest.raises(UnsafeFile):
         keep_intensities(tmp_path, FR, [known(0, 900, 1.0)])
 
 
@@ -158,8 +158,8 @@ def test_a_gap_covers_no_figure_and_a_figure_covers_a_gap() -> None:
 spans = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5), st.sampled_from([None, 1.0, 2.0])), max_size=10)
 
 
-def laid(told: list[tuple[int, int, float | None]], fetched_ns: int) -> list[Known]:
-    found: list[Known] = []
+def laid(told: list[tuple[int, int, float | None]], fetched_ns: int) -> list[KnownIntensity]:
+    found: list[KnownIntensity] = []
     at = 0
     for gap, length, level in told:
         found.append(known(at + gap, at + gap + length, level, fetched_ns=fetched_ns))
@@ -171,7 +171,7 @@ def laid(told: list[tuple[int, int, float | None]], fetched_ns: int) -> list[Kno
 def test_of_each_instant_the_newest_figure_stays(one: Any, other: Any) -> None:
     old, new = laid(one, FETCHED), laid(other, FETCHED + S)
 
-    def at(told: list[Known], second: int) -> float | str | None:
+    def at(told: list[KnownIntensity], second: int) -> float | str | None:
         instant = NOVEMBER + second * S
         return next((each.g_per_kwh for each in told if each.start_ns <= instant < each.end_ns), "nothing")
 

@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
-from hpcfrugal.carbon.credentials import Secret, SecretSpec
-from hpcfrugal.carbon.http import Client
 from hpcfrugal.carbon.series import CarbonSeries, Signal
+from hpcfrugal.core.http import Client
+from hpcfrugal.core.secrets import Secret, SecretSpec
 
 Options = Mapping[str, Callable[[Any], Any]]
 """Keys that a kind's settings may have, each with what reads and checks its value (raises ValueError)."""

@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hpcfrugal.carbon.http import Client, Reply
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import intensity, moment, rows, same_zone, series_of, table
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client, Reply
 
 _SLOT = timedelta(minutes=30)
 _POSTCODE = re.compile(r"[A-Z]{1,2}[0-9][A-Z0-9]?")

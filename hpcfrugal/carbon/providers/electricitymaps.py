@@ -17,13 +17,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from hpcfrugal.carbon.credentials import SecretSpec
-from hpcfrugal.carbon.http import Client, Reply
-from hpcfrugal.carbon.instants import iso
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import intensity, moment, rows, same_zone, series_of, table
 from hpcfrugal.carbon.series import Kind
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client, Reply
+from hpcfrugal.core.secrets import SecretSpec
+from hpcfrugal.core.time import iso
 
 _STEPS = {
     "hourly": timedelta(hours=1),

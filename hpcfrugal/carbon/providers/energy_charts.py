@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hpcfrugal.carbon.http import Client
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import in_order, intensity, moment, row_step, series_of, table
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client
 
 _COUNTRIES = (
     "AL AT BA BE BG CH CY CZ DE DK EE ES FI FR GE GR HR HU IE IT LT LU LV MD ME MK MT NL NO PL PT RO RS SE SI SK UA XK"

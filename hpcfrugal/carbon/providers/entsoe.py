@@ -5,7 +5,8 @@ and tables after the source of entsoe-py 0.8: ``query_generation`` (type A75, ac
 ``query_generation_forecast`` (A71, the sum for the day ahead), ``query_load_forecast`` and
 ``query_wind_and_solar_forecast`` (A69), each a table of MW by time.
 
-What was: the mean of the life-cycle factors of ``hpcfrugal.data`` (IPCC), weighted by the generation of each type.
+What was: the mean of the life-cycle factors of ``hpcfrugal.accounting.tables`` (IPCC), weighted by the
+generation of each type.
 Types without a factor (waste, storage, others) are left out and their share is told; above a quarter the answer is
 refused. A time at which types are unknown that make a tenth of the usual generation is a gap.
 
@@ -24,12 +25,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hpcfrugal.carbon.credentials import SecretSpec
-from hpcfrugal.carbon.http import Client
+from hpcfrugal.accounting.tables.electricity import generation_factors
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import intensity, row_step, series_of
-from hpcfrugal.data.electricity import generation_factors
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client
+from hpcfrugal.core.secrets import SecretSpec
 
 _VARIABLE = ("Solar", "Wind Offshore", "Wind Onshore")
 _MOST_UNKNOWN = 0.25

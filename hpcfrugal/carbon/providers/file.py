@@ -25,13 +25,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-from hpcfrugal.carbon.files import read_regular
-from hpcfrugal.carbon.http import Client
-from hpcfrugal.carbon.instants import iso
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import intensity, moment, series_of
 from hpcfrugal.carbon.series import CarbonSeries, Kind, Signal
-from hpcfrugal.errors import DataError, ForecastError
+from hpcfrugal.core.bounded_read import read_regular
+from hpcfrugal.core.errors import DataError, ForecastError
+from hpcfrugal.core.http import Client
+from hpcfrugal.core.time import iso
 
 _LONGEST = 64 * 1024 * 1024
 _STARTS = ("start", "time", "from", "datetime")

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from hpcfrugal.carbon.http import Client
-from hpcfrugal.carbon.instants import iso
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import figure_step, in_order, intensity, moment, rows, same_zone, series_of
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client
+from hpcfrugal.core.time import iso
 
 _PATH = "/api/explore/v2.1/catalog/datasets/eco2mix-national-tr/exports/json"
 _NOTE = "taux_co2 counts the plants' combustion in France only: no life cycle, no imports"

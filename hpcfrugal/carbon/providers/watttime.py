@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from hpcfrugal.carbon.credentials import SecretSpec
-from hpcfrugal.carbon.http import Client, Reply
-from hpcfrugal.carbon.instants import iso
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import intensity, moment, rows, same_zone, series_of, table
 from hpcfrugal.carbon.series import Kind
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client, Reply
+from hpcfrugal.core.secrets import SecretSpec
+from hpcfrugal.core.time import iso
 
 G_PER_KWH_OF_LB_PER_MWH = 0.45359237
 """A pound is 453.59237 g (international yard and pound agreement of 1959), and a MWh 1000 kWh."""

@@ -13,7 +13,7 @@ import os
 
 from ..sysfs import parse_count, read_text
 from .base import POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
-from .hwmon import SOURCE, Chip, Chips, Hwmon, Meter
+from .hwmon import SOURCE, Chip, Chips, Hwmon, HwmonChannel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ class _Device:
 class AmdGpus(Hwmon):
     """A hwmon sensor that also names its GPUs."""
 
-    def __init__(self, meters: list[Meter], absent: list[Absent], gpus: list[Gpu]) -> None:
+    def __init__(self, meters: list[HwmonChannel], absent: list[Absent], gpus: list[Gpu]) -> None:
         super().__init__("gpu", meters, absent)
         self._gpus = gpus
 
@@ -83,7 +83,7 @@ def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: b
 
 
 def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> AmdGpus:
-    meters: list[Meter] = []
+    meters: list[HwmonChannel] = []
     gpus: list[Gpu] = []
     dies = [device for device in devices if device.kind in _TWO_DIES]
     for device in devices:
@@ -104,7 +104,7 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
                 continue  # its power is in that of the first die
             if other is not None and other not in held:
                 part = "the job holds one of two dies"
-        meters.append(Meter(path, _channel(device, path, part), never_zero=True))
+        meters.append(HwmonChannel(path, _channel(device, path, part), never_zero=True))
     return AmdGpus(meters, absent, gpus)
 
 

@@ -16,7 +16,7 @@ ENERGY_UJ = "energy_uj"
 POWER_UW = "power_uw"
 """Kind of a channel whose reading is the present power in microwatts."""
 
-FILE_PATIENCE_S = 0.8
+FILE_TIMEOUT_S = 0.8
 """Seconds that a tick waits for a sensor of the kernel's own files, which answers at once unless the node is overloaded
 or a controller hangs. One that was late at the tick before is not waited for again."""
 
@@ -146,7 +146,7 @@ if TYPE_CHECKING:
 
         ``component`` is what it is mainly asked for. ``may_block`` says that a call can hang in a driver;
         such a sensor is kept in a thread of its own. It may name ``components`` where there are more than one, and
-        ``patience_s``, the seconds that a tick waits for it at least.
+        ``timeout_s``, the seconds that a tick waits for it at least.
         """
 
         name: str

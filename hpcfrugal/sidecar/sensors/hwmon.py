@@ -93,7 +93,7 @@ def _name(path: str) -> str:
     return ""
 
 
-class Meter:
+class HwmonChannel:
     """One file to read, and the channel that it gives. With ``never_zero`` a 0 is firmware that knows nothing: what a
     job runs on draws power."""
 
@@ -115,7 +115,7 @@ class Hwmon:
     name = SOURCE
     may_block = True
 
-    def __init__(self, component: str, meters: list[Meter], absent: list[Absent]) -> None:
+    def __init__(self, component: str, meters: list[HwmonChannel], absent: list[Absent]) -> None:
         self.component = component
         self._meters = meters
         self._absent = absent
@@ -148,7 +148,7 @@ class Hwmon:
                 meter.file.close()
 
 
-def _try(meter: Meter) -> str | None:
+def _try(meter: HwmonChannel) -> str | None:
     """Open and read a meter; why it cannot be used, None where it can."""
     try:
         meter.file = CountFile(meter.path)
@@ -171,15 +171,15 @@ def cpu_sensor(chips: Chips, have: frozenset[str]) -> Hwmon | None:
 
 def node_sensor(chips: Chips) -> Hwmon | None:
     """Meters of the machine, or of its modules of CPU and GPU; None where there is none."""
-    modules: list[Meter] = []
-    plain: list[Meter] = []
+    modules: list[HwmonChannel] = []
+    plain: list[HwmonChannel] = []
     for what, number, path in _power_meters(chips):
         if what == "Module":
             channel = _node_channel(f"module-{number}", path, MODULE_MAX_W)
-            modules.append(Meter(path, channel, never_zero=True))
+            modules.append(HwmonChannel(path, channel, never_zero=True))
         elif not what:
             channel = _node_channel("node" if not plain else f"node#{len(plain) + 1}", path, NODE_MAX_W)
-            plain.append(Meter(path, channel, never_zero=True))
+            plain.append(HwmonChannel(path, channel, never_zero=True))
     for meter in plain[1:]:
         # Two that both measure the machine are not the machine twice.
         meter.channel.counted = False
@@ -188,9 +188,9 @@ def node_sensor(chips: Chips) -> Hwmon | None:
     return Hwmon("node", meters, []) if meters else None
 
 
-def _distinct(meters: list[Meter]) -> list[Meter]:
+def _distinct(meters: list[HwmonChannel]) -> list[HwmonChannel]:
     """The first meter of each domain: a second of the same label measures the same thing."""
-    first: dict[str, Meter] = {}
+    first: dict[str, HwmonChannel] = {}
     for meter in meters:
         first.setdefault(meter.channel.domain, meter)
     return list(first.values())
@@ -200,15 +200,15 @@ def _node_channel(domain: str, path: str, max_w: int) -> Channel:
     return Channel("node", domain, SOURCE, max_w=max_w, detail=path, kind=POWER_UW, boundary="node")
 
 
-def _grace_sockets(chips: Chips) -> list[Meter]:
+def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
     """CPU and SysIO rails, and the whole socket, which contains both and the memory, beside them."""
-    rails: list[Meter] = []
-    wholes: list[Meter] = []
+    rails: list[HwmonChannel] = []
+    wholes: list[HwmonChannel] = []
     for what, number, path in _power_meters(chips):
         if what in ("CPU", "SysIO", "Grace"):
             domain = f"package-{number}" if what == "CPU" else f"{what.lower()}-{number}"
             channel = Channel("cpu", domain, SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=POWER_UW)
-            meter = Meter(path, channel, never_zero=what != "SysIO")
+            meter = HwmonChannel(path, channel, never_zero=what != "SysIO")
             (wholes if what == "Grace" else rails).append(meter)
     for meter in wholes:
         if rails:
@@ -234,9 +234,9 @@ def _power_meters(chips: Chips) -> Iterable[tuple[str, str, str]]:
                 yield "", "", chip.files[file]
 
 
-def _amd_sockets(chip: Chip) -> list[Meter]:
+def _amd_sockets(chip: Chip) -> list[HwmonChannel]:
     numbers = [file[6:-6] for file in chip.files if file[:6] == "energy" and file[-6:] == "_input"]
-    found: list[Meter] = []
+    found: list[HwmonChannel] = []
     # The sockets stand behind the cores: a hundred labels of cores need not be read.
     for number in sorted((int(number) for number in numbers if number.isdigit()), reverse=True):
         label = chip.text(f"energy{number}_label")
@@ -244,7 +244,7 @@ def _amd_sockets(chip: Chip) -> list[Meter]:
             break
         path = chip.files[f"energy{number}_input"]
         channel = Channel("cpu", f"package-{label[7:]}", SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=ENERGY_UJ)
-        found.insert(0, Meter(path, channel))
+        found.insert(0, HwmonChannel(path, channel))
     return found
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..sysfs import CountFile, parse_count, why
-from .base import FILE_PATIENCE_S, TYPE_CHECKING, Absent, Channel, Opened
+from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class PmCounters:
 
     name = SOURCE
     may_block = True
-    patience_s = FILE_PATIENCE_S
+    timeout_s = FILE_TIMEOUT_S
 
     def __init__(self, sysfs: str, component: str, clock_ns: Callable[[], int], not_ours: str | None = None) -> None:
         """``not_ours`` says why accelerators may not be taken for the job's, None where they are all its own."""

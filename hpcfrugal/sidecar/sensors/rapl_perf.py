@@ -14,7 +14,7 @@ import os
 from ..node import cpu_vendor
 from ..perf_event import open_event
 from ..sysfs import parse_count, read_text, why
-from .base import FILE_PATIENCE_S, Absent, Channel, Opened
+from .base import FILE_TIMEOUT_S, Absent, Channel, Opened
 from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, PACKAGE_MAX_W
 
 SOURCE = "rapl-perf"
@@ -32,7 +32,7 @@ class RaplPerf:
 
     name = SOURCE
     may_block = True
-    patience_s = FILE_PATIENCE_S
+    timeout_s = FILE_TIMEOUT_S
 
     def __init__(self, sysfs: str, proc: str, component: str, have: frozenset[str]) -> None:
         self.component = component

@@ -17,7 +17,7 @@ import os
 
 from ..node import cpu_vendor
 from ..sysfs import CountFile, parse_count, read_bytes, read_text, why
-from .base import FILE_PATIENCE_S, TYPE_CHECKING, Absent, Channel, Opened
+from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +62,7 @@ class RaplPowercap:
     component = "cpu"
     components = ("cpu", "dram")
     may_block = True
-    patience_s = FILE_PATIENCE_S
+    timeout_s = FILE_TIMEOUT_S
 
     def __init__(self, sysfs: str, proc: str | None = None) -> None:
         self._class = os.path.join(sysfs, "class/powercap")

@@ -1,4 +1,4 @@
-"""What is in the files that a tracker leaves, and the sampler's own in particular."""
+"""What is in the files that a tracker leaves, and the sidecar's own in particular."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _is_part(channel: dict[str, Any], name: str) -> bool:
 
 
 def one_segment(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Header and records of a sampler's file. Raises Failed where a sensor came up late and began another segment."""
+    """Header and records of a sidecar's file. Raises Failed where a sensor came up late and began another segment."""
     header, *records = [json.loads(line) for line in file.read_bytes().split(b"\n")[:-1]]
     if any(line["kind"] == "header" for line in records):
         raise Failed("a sensor came up late: more than one segment")
@@ -39,7 +39,7 @@ def one_segment(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def spooled(file: Path, killed_ns: int) -> dict[str, Any]:
-    """What is in a sampler's file whose process was killed."""
+    """What is in a sidecar's file whose process was killed."""
     header, records = one_segment(file)
     energy_j = sums(header["channels"], records[-1]["energy_uj"])
     return {

@@ -180,7 +180,7 @@ class PeerRun(Run):
 
 
 class SidecarRun(Run):
-    """The sampler by the command line of a batch script; a process that does nothing stands for the job."""
+    """The sidecar by the command line of a batch script; a process that does nothing stands for the job."""
 
     def __init__(self, place: Path, environ: dict[str, str], venv: Path, zipapp: Path) -> None:
         self._job = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -259,7 +259,7 @@ class CommandRun(Run):
         }
 
     def kept(self, killed_ns: int) -> dict[str, Any]:
-        # Its sampler sees that the command's parent is gone and writes a last record.
+        # Its sidecar sees that the command's parent is gone and writes a last record.
         time.sleep(2.0)
         (file,) = self.place.rglob("*.jsonl")
         return spooled(file, killed_ns)

@@ -62,7 +62,7 @@ PEER_TOOLS: dict[str, Peer] = {
     "zeus": Peer("zeus==0.16.0", "with_zeus.py", _zeus_kept),
 }
 OURS = ("hpcfrugal", "hpcfrugal run")
-"""The sampler as a job's batch script starts it, and the command that wraps another."""
+"""The sidecar as a job's batch script starts it, and the command that wraps another."""
 
 TOOLS = (*OURS, *PEER_TOOLS)
 

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from year.jobs import Job
 
-from hpcfrugal.queues.board import QueuedJob
-from hpcfrugal.queues.ticket import Ticket
+from hpcfrugal.queues.job_comment import JobComment
+from hpcfrugal.queues.snapshot import QueuedJob
 
 QUEUE = "green"
 MAX_DELAY_S = 24 * 3600
@@ -133,7 +133,7 @@ class Cluster:
             end_at=self.at(entry.start_s + limit_s) if entry.start_s is not None else None,
             held=False,
             comment="",
-            ticket=Ticket(QUEUE, self.at(entry.latest_s)),
+            ticket=JobComment(QUEUE, self.at(entry.latest_s)),
         )
 
     def _alarm(self, entry: Entry) -> None:

@@ -12,8 +12,8 @@ from year.forecasts import Forecasts, Values
 from year.grids import SLOT_S
 from year.jobs import Job
 
-from hpcfrugal.planner.capacity import Capacity, CapacityJob, plan_capacity
-from hpcfrugal.planner.windows import plan_windows
+from hpcfrugal.planning.optimise.capacity import Capacity, CapacityJob, plan_capacity
+from hpcfrugal.planning.optimise.windows import plan_windows
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from year.forecasts import Forecasts
 from year.grids import SLOT_S
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.planning.history import FEWEST_RUNS, LIKE_JOBS
+from hpcfrugal.planning.decide.history import FEWEST_RUNS, LIKE_JOBS
 from hpcfrugal.queues.replan import place, replan
 from hpcfrugal.queues.settings import Queue
 

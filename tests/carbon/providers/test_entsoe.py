@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from hpcfrugal.carbon.credentials import Secret
-from hpcfrugal.carbon.http import Client
 from hpcfrugal.carbon.providers.base import Answer, Ask, Settings
 from hpcfrugal.carbon.providers.entsoe import Entsoe
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client
+from hpcfrugal.core.secrets import Secret
 
 NOW = datetime(2026, 11, 21, 8, 47, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
-from hpcfrugal.carbon.http import Client
 from hpcfrugal.carbon.providers.base import Ask, Settings
 from hpcfrugal.carbon.providers.file import File
 from hpcfrugal.carbon.series import Kind, Signal
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client
 
 NOW = datetime(2026, 11, 21, 8, 47, tzinfo=UTC)
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from fake_grid import Grid, Reply, Request, half_hours
 
-from hpcfrugal.carbon.credentials import Secret
-from hpcfrugal.carbon.http import Client
 from hpcfrugal.carbon.providers.base import Answer, Ask, Provider, Settings
 from hpcfrugal.carbon.providers.carbonintensity_gb import CarbonIntensityGB
 from hpcfrugal.carbon.providers.electricitymaps import ElectricityMaps
 from hpcfrugal.carbon.providers.energy_charts import EnergyCharts
 from hpcfrugal.carbon.providers.rte_eco2mix import RteEco2mix
 from hpcfrugal.carbon.providers.watttime import WattTime
-from hpcfrugal.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.http import Client
+from hpcfrugal.core.secrets import Secret
 
 pytestmark = pytest.mark.usefixtures("home")
 

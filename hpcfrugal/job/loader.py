@@ -1,0 +1,201 @@
+"""A job from a file: a job file in YAML, or an existing batch script as it is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.job.batch_script import Directives, read_directives
+from hpcfrugal.job.fields import KeyPath
+from hpcfrugal.job.model import JobSpec
+from hpcfrugal.job.names import name_from_path
+from hpcfrugal.job.problems import check, placed
+from hpcfrugal.job.yaml_source import Source, read_yaml
+
+MAX_FILE_BYTES = 1_000_000
+MAX_SCRIPT_BYTES = 4_194_304
+"""Slurm's own limit of a batch script (slurm.conf(5), ``max_script_size``)."""
+SCRIPT_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm"})
+
+
+def load_job(path: Path) -> JobSpec:
+    """The job that a file describes.
+
+    A file that begins with ``#!``, or is named like a script, is a batch script: the job runs it as it is and
+    its #SBATCH lines are kept in ``directives``. Else it is a job file; relative paths of its ``script`` and
+    ``workdir`` start from the file's directory. Raises InputError with everything that is wrong.
+    """
+    path = Path(path)
+    where = _name_of_file(path)
+    raw = _read_head(path, where, MAX_SCRIPT_BYTES)
+    if raw.startswith(b"#!") or path.suffix.lower() in SCRIPT_SUFFIXES:
+        return _from_script(path, raw, where)
+    if len(raw) > MAX_FILE_BYTES:
+        raise InputError.at(where, "is larger than 1 MB", "a job file holds a few lines; is this the right one?")
+    source = read_yaml(_decode(raw, where), where)
+    if source.value is None:
+        raise InputError.at(where, "is empty", "write at least `command: python train.py`")
+    if not isinstance(source.value, dict):
+        raise InputError.at(where, "must be a mapping of keys", "write at least `command: python train.py`")
+    return _from_values(source, path, where)
+
+
+def job_from_mapping(data: Mapping[str, Any], where: str = "job") -> JobSpec:
+    """The job that plain values describe; raises InputError with everything that is wrong."""
+    job, told = check(dict(data))
+    if job is None:
+        raise InputError(placed(where, None, told))
+    return job
+
+
+@contextmanager
+def naming_lines(path: Path) -> Iterator[None]:
+    """Give a later InputError about a key of the job file ``path`` (``job.yaml: resources.nodes``) the key's line."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(_with_lines(Path(path), error.problems), hint=error.hint) from error
+
+
+def _with_lines(path: Path, problems: Sequence[Problem]) -> Iterator[Problem]:
+    begin = f"{path}: "
+    source: Source | None = None
+    if any(problem.where.startswith(begin) for problem in problems):
+        try:
+            where = _name_of_file(path)
+            source = read_yaml(_decode(_read_head(path, where, MAX_FILE_BYTES), where), where)
+        except InputError:
+            pass  # a batch script, or a file that is not the same any more
+    for problem in problems:
+        key = tuple(problem.where.removeprefix(begin).split("."))
+        line = source.lines.get(key) if source is not None and problem.where.startswith(begin) else None
+        yield problem if line is None else replace(problem, where=f"{path}:{line}: {'.'.join(key)}")
+
+
+def _name_of_file(path: Path) -> str:
+    """The path as messages show it: escaped where a terminal would act on it."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
+def _read_head(path: Path, where: str, limit: int) -> bytes:
+    """A regular file's content up to one byte more than ``limit``; raises InputError."""
+    try:
+        # O_NONBLOCK: a named pipe must be refused, not waited for.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise InputError.at(where, "there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise InputError.at(where, f"can't be read: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError.at(where, "is not a file")
+    with open(descriptor, "rb") as file:
+        try:
+            return file.read(limit + 1)
+        except OSError as error:
+            raise InputError.at(where, f"can't be read: {error.strerror}") from None
+
+
+def _decode(raw: bytes, where: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise InputError.at(f"{where}:{line}", "is not UTF-8 text", "save the file as UTF-8") from None
+
+
+def _from_values(source: Source, path: Path, where: str) -> JobSpec:
+    data: dict[str, Any] = dict(source.value)
+    told: list[tuple[KeyPath, Problem]] = []
+    if "directives" in data:
+        data.pop("directives")
+        told.append((("directives",), Problem("directives", "is not a key of a job file", "use `resources`")))
+    folder = path.absolute().parent
+    script, workdir = data.get("script"), data.get("workdir")
+    found = Directives((), {}, ())
+    if isinstance(script, str) and script.strip() and "\0" not in script:
+        data["script"] = str(_from_folder(folder, script))
+        shown_path = _name_of_file(Path(data["script"]))
+        try:
+            raw = _read_head(Path(data["script"]), shown_path, MAX_SCRIPT_BYTES)
+            found = _directives(raw, shown_path)
+        except InputError as error:
+            found = Directives((), {}, error.problems)
+        told += [(("script",), Problem("script", f"{p.where}: {p.what}", p.hint)) for p in found.problems]
+    if isinstance(workdir, str) and workdir.strip():
+        data["workdir"] = str(_from_folder(folder, workdir))
+    data = _fill(data, found.values)
+    if data.get("name") is None:
+        data["name"] = name_from_path(path.stem)
+    data["directives"] = list(found.lines)
+    job, more = check(data)
+    problems = [*source.problems, *placed(where, source, [*told, *more])]
+    if job is None or problems:
+        raise InputError(problems)
+    return job
+
+
+def _from_script(path: Path, raw: bytes, where: str) -> JobSpec:
+    if not raw.startswith(b"#!"):
+        raise InputError.at(where, "does not begin with `#!`", "its first line must name a shell: #!/bin/bash")
+    if len(raw) > MAX_SCRIPT_BYTES:
+        raise InputError.at(where, "is larger than 4 MB, which Slurm refuses")
+    if b"\0" in raw:
+        raise InputError.at(where, "holds a NUL character, which Slurm refuses")
+    if b"\r\n" in raw:
+        line = raw[: raw.index(b"\r\n")].count(b"\n") + 1
+        raise InputError.at(f"{where}:{line}", "has DOS line ends, which Slurm refuses", "dos2unix removes them")
+    found = _directives(raw, where)
+    data = _fill({"script": str(path.absolute())}, found.values)
+    # Where nothing else is said sbatch names a job by its script, suffix included.
+    data.setdefault("name", name_from_path(path.name))
+    data["directives"] = list(found.lines)
+    job, told = check(data)
+    problems = [*found.problems, *placed(where, None, told)]
+    if job is None or problems:
+        raise InputError(problems)
+    return job
+
+
+def _directives(raw: bytes, where: str) -> Directives:
+    """The directives of anything that begins with ``#!``, as sbatch would take it; else none."""
+    if not raw.startswith(b"#!"):
+        return Directives((), {}, ())
+    return read_directives(raw.decode("utf-8", errors="surrogateescape"), where)
+
+
+def _from_folder(folder: Path, text: str) -> Path:
+    """A path of a job file, which starts from the file's directory; ``~`` is the user's home."""
+    if text == "~" or text.startswith("~/"):
+        try:
+            return Path(text).expanduser()
+        except RuntimeError:
+            raise InputError.at(text, "your home directory is not known", "set HOME, or write the whole path") from None
+    return folder / text
+
+
+def _fill(data: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """The job file's values, with those of the script's directives where the file is silent."""
+    filled = dict(data)
+    rivals = {"mem": "mem_per_cpu", "mem_per_cpu": "mem"}
+    for dotted_key, value in values.items():
+        section, _, key = dotted_key.rpartition(".")
+        if not section:
+            if filled.get(key) is None:
+                filled[key] = value
+            continue
+        inner = filled.get(section)
+        if inner is not None and not isinstance(inner, dict):
+            continue  # told as a mistake by the check of the section
+        inner = dict(inner or {})
+        if inner.get(key) is None and inner.get(rivals.get(key, key)) is None:
+            inner[key] = value
+        filled[section] = inner
+    return filled

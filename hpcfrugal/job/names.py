@@ -1,0 +1,35 @@
+"""The name that a job gets where its user gives none."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from hpcfrugal.job.fields import name_of
+
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+
+
+def name_from_command(command: str) -> str:
+    """A job's name from the first word of its command that names a program; ``job`` where there is none."""
+    try:
+        words = shlex.split(command.strip().splitlines()[0], comments=True)
+    except (ValueError, IndexError):
+        return "job"
+    for word in words:
+        name = word.rpartition("/")[2]
+        if name and not _ASSIGNMENT.match(word):
+            return _name_or_job(name)
+    return "job"
+
+
+def name_from_path(path: str) -> str:
+    """A job's name from the last part of a path, suffix included; ``job`` where that can't be one."""
+    return _name_or_job(path.rstrip("/").rpartition("/")[2])
+
+
+def _name_or_job(text: str) -> str:
+    try:
+        return name_of(text)
+    except ValueError:
+        return "job"

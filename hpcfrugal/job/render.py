@@ -1,0 +1,225 @@
+"""JobSpec -> script text. The one place that finds templates and the one that quotes values for the shell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcfrugal import __version__
+from hpcfrugal.core.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from hpcfrugal.job import JobSpec
+
+PACKAGE_DIR = Path(__file__).resolve().parents[1]
+# Forwarded from the batch shell to the user's commands. KILL and STOP cannot be caught.
+SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU")
+DEFAULT_PYTHONS = ("python3", "/usr/bin/python3")
+
+_PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A script and the template that it came from."""
+
+    text: str
+    template: str
+    template_path: str
+
+    @property
+    def data(self) -> bytes:
+        """The script as a file holds it; a path that is not UTF-8 keeps its bytes."""
+        return self.text.encode(errors="surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class UserScript:
+    """A script of the user's own as it was at submission.
+
+    ``path`` is where the nodes find it. ``text`` stands in when that is gone; None for a binary.
+    """
+
+    interpreter: Sequence[str]
+    path: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """When a job that can be interrupted runs, and what its batch script needs to keep to that.
+
+    ``windows`` are (start, end) in seconds since the epoch, in order. ``limit_s`` is the run time that the job may
+    need in all, ``deadline_s`` the moment by which it must have finished, ``margin_s`` the wait in the queue to be
+    allowed for each time that it comes back. Costs are run time, ``grace_s`` the longest wait for a checkpoint.
+    """
+
+    windows: tuple[tuple[int, int], ...]
+    limit_s: int
+    deadline_s: int
+    margin_s: int
+    signal: str
+    grace_s: int
+    restart_cost_s: int = 0
+    checkpoint_cost_s: int = 0
+
+
+def builtin_templates() -> Path:
+    """The directory of the templates that ship with hpcfrugal.
+
+    An installed wheel carries them inside the package; a source tree (also an editable install) has them at
+    its top level.
+    """
+    installed = PACKAGE_DIR / "_templates"
+    return installed if installed.is_dir() else PACKAGE_DIR.parent / "templates"
+
+
+def quote_flag(flag: str) -> str:
+    """Write one option for an ``#SBATCH`` line, so that sbatch reads back exactly ``flag``.
+
+    sbatch splits such a line at white space, ends it at ``#``, and knows quotes and backslash (sbatch(1)).
+
+    Raises:
+        ValueError: the option holds a line break, which no ``#SBATCH`` line can carry.
+    """
+    if "\n" in flag or "\r" in flag:
+        raise ValueError("cannot hold a line break")
+    if _PLAIN_FLAG.match(flag):
+        return flag
+    return '"' + flag.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def choose_template(spec: JobSpec) -> str:
+    """The template that a job asks for, or the one that fits its resources."""
+    if spec.template is not None:
+        return spec.template
+    if spec.container is not None:
+        return "container"
+    if spec.resources.array is not None:
+        return "array"
+    return "gpu" if spec.resources.wants_gpus else "plain"
+
+
+def has_nodes_to_itself(spec: JobSpec) -> bool:
+    """Whether Slurm gives the job's nodes to nobody else meanwhile.
+
+    ``--exclusive=user`` and ``--oversubscribe`` among the further options share them after all.
+    """
+    shared = ("--exclusive=", "--oversubscribe", "--share", "-s")
+    words = [word for line in spec.directives for word in line.split()[1:]]
+    return spec.resources.exclusive and not any(word.startswith(shared) for word in (*spec.sbatch, *words))
+
+
+def _container_arguments(spec: JobSpec) -> list[str]:
+    container = spec.container
+    if container is None:
+        return []
+    nv = container.nv if container.nv is not None else spec.resources.wants_gpus
+    words = ["--nv"] if nv else []
+    for bind in container.binds:
+        words += ["--bind", bind]
+    return [*words, *container.options, container.image]
+
+
+def _environment(template_dirs: Sequence[Path]) -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*map(str, template_dirs), str(builtin_templates())]),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["sh"] = shlex.quote
+    environment.filters["sbatch"] = quote_flag
+    return environment
+
+
+def template_names(template_dirs: Sequence[Path]) -> list[str]:
+    """The names that ``template:`` can take, users' and sites' own included."""
+    found: set[str] = set()
+    for directory in (*template_dirs, builtin_templates()):
+        if directory.is_dir():
+            found |= {path.name.removesuffix(".sbatch.j2") for path in directory.glob("*.sbatch.j2")}
+    return sorted(found - {"base"})
+
+
+def render(
+    spec: JobSpec,
+    *,
+    flags: Sequence[str],
+    script: UserScript | None,
+    run_id: str,
+    run_dir: Path,
+    slurm: bool,
+    pythons: Sequence[str] = DEFAULT_PYTHONS,
+    template_dirs: Sequence[Path] = (),
+    where: str = "job",
+    segments: SegmentPlan | None = None,
+) -> Rendered:
+    """Render the batch script of one job.
+
+    Args:
+        flags: sbatch options for the ``#SBATCH`` lines, as ``--name=value``.
+        script: the user's script, or None for a command.
+        run_dir: the run directory, as the compute nodes see it.
+        slurm: False renders for the local backend.
+        pythons: interpreters for the sidecar to try on a node, in this order.
+        where: the file's name in error messages.
+        segments: for a job that is stopped and started again; Slurm only. With one window it runs in one go.
+
+    Raises:
+        InputError: no such template, or the template does not render.
+    """
+    import jinja2
+
+    name = choose_template(spec)
+    context: Mapping[str, Any] = {
+        "version": __version__,
+        "run_id": run_id,
+        "run_dir": str(run_dir),
+        "spec": spec,
+        "directives": spec.directives,
+        "flags": flags,
+        "slurm": slurm,
+        "signals": SIGNALS,
+        "measured": spec.energy.enabled,
+        "interval_s": format(spec.energy.interval.total_seconds(), "g"),
+        "record_s": format(spec.energy.record.total_seconds(), "g"),
+        "hardware_counters": spec.energy.hardware_counters,
+        "exclusive": slurm and has_nodes_to_itself(spec),
+        "pythons": pythons,
+        "command": spec.command,
+        "script": None if script is None else [*script.interpreter, script.path, *spec.args],
+        "interpreter": script.interpreter if script else [],
+        "script_path": script.path if script else None,
+        "script_text": script.text if script else None,
+        "args": spec.args,
+        "env": spec.env,
+        "modules": spec.modules,
+        "container": _container_arguments(spec),
+        "segments": segments if segments is not None and slurm and len(segments.windows) > 1 else None,
+    }
+    try:
+        template = _environment(template_dirs).get_template(f"{name}.sbatch.j2")
+        text = template.render(context)
+    except jinja2.TemplateNotFound as error:
+        if error.name != f"{name}.sbatch.j2":
+            raise InputError.at(f"template {name}", f"needs {error.name}, which was not found") from None
+        known = ", ".join(template_names(template_dirs))
+        raise InputError.at(f"{where}: template", f"there is no template {name!r}", f"known: {known}") from None
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError.at(f"{error.filename or name}:{error.lineno}", f"is not a template: {error.message}") from None
+    except jinja2.TemplateError as error:
+        raise InputError.at(f"template {name}", f"does not render: {error.message}") from None
+    except ValueError as error:
+        raise InputError([Problem(where, f"an sbatch option {error}")]) from None
+    return Rendered(text=text, template=name, template_path=str(template.filename))

@@ -1,0 +1,82 @@
+"""What is known of one channel of a node of a job, summed over all lives of the sidecar there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hpcfrugal.accounting.buckets import Bucket, Interval, fill
+from hpcfrugal.ledger.readings import ChannelKey
+
+
+@dataclass(slots=True)
+class ChannelTotals:
+    """Sums of one channel over all segments of one node.
+
+    ``idle_power`` says with which figure, and ``idle_uj`` is how much of the job's energy is its part of the node's
+    idle energy; both are None where none is included. ``unread_ns`` is how long it gave nothing, though it gave energy
+    before or after; None where that is no more than a few samples. ``is_part``: it is unknown beside other parts of
+    its component that were read, so that no model stands in for it.
+    """
+
+    key: ChannelKey
+    quality: str
+    boundary: str
+    scope: str
+    counted: bool
+    attribution: str
+    detail: str | None = None
+    gpu_uuid: str | None = None
+    inputs: str | None = None
+    idle_power: str | None = None
+    idle_uj: int | None = None
+    reason: str | None = None
+    errors: int = 0
+    max_w: float | None = None
+    resets: int | None = None
+    gaps: int | None = None
+    job: list[Interval] = field(default_factory=list)
+    node: list[Interval] = field(default_factory=list)
+    first: tuple[int, int] | None = None
+    last: tuple[int, int] | None = None
+    unread_ns: int | None = None
+    is_part: bool = False
+
+    @property
+    def energy_uj(self) -> int | None:
+        """The job's energy; None where no time stands behind it."""
+        return _known(self.job)
+
+    @property
+    def node_energy_uj(self) -> int | None:
+        """The energy as read, before attribution."""
+        return _known(self.node)
+
+    @property
+    def measured_ns(self) -> int:
+        return sum(interval.measured_ns for interval in self.job)
+
+    def buckets(self) -> dict[int, Bucket]:
+        """Energy by bucket; empty where no time stands behind the sums."""
+        job = self.job if self.energy_uj is not None else []
+        node = self.node if self.node_energy_uj is not None else []
+        return fill(job, node)
+
+    def seen(self, first: tuple[int, int], last: tuple[int, int]) -> None:
+        """Note the (boottime, wall) of the first and last reading of a segment."""
+        self.first = self.first or first
+        self.last = last
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTotals:
+    """All of one file, and what in it could not be used."""
+
+    channels: tuple[ChannelTotals, ...]
+    problems: tuple[str, ...]
+
+
+def _known(intervals: Sequence[Interval]) -> int | None:
+    if not any(interval.measured_ns for interval in intervals):
+        return None
+    return sum(interval.energy_uj for interval in intervals)

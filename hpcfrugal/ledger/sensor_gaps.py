@@ -1,0 +1,110 @@
+"""When a channel that was read gave nothing, though the sidecar was at work. Pure functions.
+
+A sensor can die in the middle of a job, and come back or not. A counter that comes back tells what it counted
+meanwhile, so nothing is missing; of a reading of power, of a counter that may have come round, and of all that does
+not come back, the time is missing. Times are in nanoseconds since boot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from hpcfrugal.ledger.readings import points, wall_of
+from hpcfrugal.spool.samples import Segment
+
+Span = tuple[int, int]
+"""From when to when, its end not in it."""
+
+FEW_READS = 3
+"""A sensor may miss as many samples on end, and one of them the last, without a word: the coverage tells."""
+
+LONG_NS = 60 * 10**9
+"""Nothing for longer than this is told, however long the job."""
+
+LARGE_PART = 20
+"""Of a short job the twentieth part is told."""
+
+
+def is_long(span_ns: int, whole_ns: int, segment: Segment) -> bool:
+    """Whether ``span_ns`` without a reading, of ``whole_ns``, are more than a few samples that failed."""
+    slowed = max((record.slowed or 1 for record in segment.records), default=1)
+    few_ns = FEW_READS * (segment.header.interval_s or 1) * slowed * 10**9
+    return span_ns > few_ns and (span_ns > LONG_NS or span_ns * LARGE_PART > whole_ns)
+
+
+def unread(segment: Segment, index: int) -> list[Span]:
+    """The long times without energy of a channel that gave some, in order.
+
+    Where the sidecar was silent as well nothing is known of the job either, and that is none of them. A counter that
+    stands still and does so no longer than its like do is being read.
+    """
+    if not segment.records:
+        return []
+    start_ns, end_ns = segment.header.boottime_ns, segment.records[-1].boottime_ns
+    bare_ns = [
+        record.boottime_ns
+        for record in segment.records
+        if record.energy_uj[index] is None or (record.read_ns is not None and record.read_ns[index] is not None)
+    ]
+    spans: list[Span] = []
+    at_ns, measured_ns = start_ns, 0
+    for point in points(segment, index)[0]:
+        gained_ns = point.measured_ns[index] - measured_ns
+        if gained_ns > 0:
+            spans.append((at_ns, point.boottime_ns - gained_ns))
+            at_ns, measured_ns = point.boottime_ns, point.measured_ns[index]
+    spans.append((at_ns, end_ns))
+    found: list[Span] = []
+    next_bare = 0
+    for span in spans:
+        while next_bare < len(bare_ns) and bare_ns[next_bare] <= span[0]:
+            next_bare += 1
+        looked = next_bare < len(bare_ns) and bare_ns[next_bare] <= span[1]
+        if looked and is_long(span[1] - span[0], end_ns - start_ns, segment):
+            found.append(span)
+    return found
+
+
+def common(parts: Iterable[Sequence[Span]]) -> list[Span]:
+    """The times that lie in a span of each of ``parts``, whose spans are in order."""
+    found: list[Span] | None = None
+    for spans in parts:
+        found = list(spans) if found is None else _both(found, spans)
+    return found or []
+
+
+def _both(these: Sequence[Span], those: Sequence[Span]) -> list[Span]:
+    found: list[Span] = []
+    this = that = 0
+    while this < len(these) and that < len(those):
+        start_ns = max(these[this][0], those[that][0])
+        end_ns = min(these[this][1], those[that][1])
+        if start_ns < end_ns:
+            found.append((start_ns, end_ns))
+        if these[this][1] <= those[that][1]:
+            this += 1
+        else:
+            that += 1
+    return found
+
+
+def length_ns(spans: Iterable[Span]) -> int:
+    """All of their time."""
+    return sum(end_ns - start_ns for start_ns, end_ns in spans)
+
+
+def why_unread(segment: Segment, index: int, spans: Sequence[Span]) -> str:
+    """In words how long a channel gave nothing, and since when."""
+    errors = segment.records[-1].errors[index]
+    seconds = length_ns(spans) / 1e9
+    what = f"read error {errors} times, nothing" if errors else "its counter stood still"
+    first_ns, last_ns = spans[-1]
+    if last_ns < segment.records[-1].boottime_ns:
+        return f"{what} for {seconds:.0f} s"
+    last = "last good reading at" if errors else "it last moved at"
+    return f"{what} for {seconds:.0f} s, {last} {_utc(wall_of(segment, first_ns))}"
+
+
+def _utc(wall_ns: int) -> str:
+    return datetime.fromtimestamp(wall_ns // 10**9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

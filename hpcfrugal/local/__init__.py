@@ -1,0 +1,1 @@
+"""Running jobs and commands on this machine, without Slurm."""

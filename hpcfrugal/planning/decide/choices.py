@@ -1,0 +1,100 @@
+"""What else a job could do: the starts that no other beats in carbon, in delay and, where given, in money; and which of
+them is best for one who says what an hour and a unit of money are worth.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hpcfrugal.core.errors import DataError, InputError, Problem
+from hpcfrugal.core.time import iso, parse_iso
+from hpcfrugal.planning.decide.plan import Plan
+from hpcfrugal.planning.optimise.errors import NotCovered
+from hpcfrugal.planning.optimise.pareto import Option, Prices, choose, pareto_front
+
+_LONGEST = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What an hour of delay and a unit of money per kWh are worth, in g/kWh of the run's mean intensity."""
+
+    delay: float = 0.0
+    price: float = 0.0
+
+
+def choices(plan: Plan, prices: Prices | None = None) -> tuple[Option, ...]:
+    """The Pareto front of starts from the soonest to the latest safe one, by delay; as the forecast tells it.
+
+    Empty where there is no forecast. Intensities are those of the forecast, not corrected for its error.
+    """
+    if plan.grid is None or plan.duration is None:
+        return ()
+    last = plan.latest_start_at or plan.grid.series.end - plan.duration
+    try:
+        return pareto_front(
+            plan.grid.series, plan.soonest_at, max(plan.soonest_at, last) + plan.duration, plan.duration, prices
+        )
+    except NotCovered:
+        return ()
+
+
+def weighed(front: Sequence[Option], weights: Weights) -> Option | None:
+    """The one of the front that weighs least; None where there is no front. Raises ValueError as ``choose`` does."""
+    if not front:
+        return None
+    return choose(front, g_per_kwh_per_hour=weights.delay, g_per_kwh_per_price=weights.price)
+
+
+def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dict[str, Any]:
+    """A start as JSON; grams and money where the job's power is known."""
+    kwh, per_kwh = plan.energy_kwh, option.mean_price_per_kwh
+    return {
+        "start_at": iso(option.start_at),
+        "end_at": iso(option.end_at),
+        "delay_s": option.delay.total_seconds(),
+        "g_per_kwh": option.mean_g_per_kwh,
+        "grams": None if kwh is None else kwh * option.mean_g_per_kwh,
+        "price_per_kwh": per_kwh,
+        "price": None if kwh is None or per_kwh is None else kwh * per_kwh,
+        "currency": prices.currency if prices is not None else None,
+    }
+
+
+def read_prices(path: Path) -> Prices:
+    """Prices from CSV with a head: ``start`` (ISO 8601 with its zone), ``price_per_kwh`` and, if given, ``currency``.
+
+    A price holds until the next; the last one as long as the one before it. Raises InputError.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened.read(_LONGEST).splitlines()))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError.at(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    problems: list[Problem] = []
+    starts: list[datetime] = []
+    values: list[float] = []
+    for number, row in enumerate(rows, 2):
+        try:
+            starts.append(parse_iso(row["start"] or ""))
+            values.append(float(row["price_per_kwh"] or ""))
+        except (KeyError, TypeError, ValueError):
+            problems.append(Problem(f"{path}:{number}", "needs a start with its zone and a price_per_kwh"))
+            break
+    if not problems and len(starts) < 2:
+        problems.append(Problem(str(path), "needs two prices or more"))
+    steps = {after - before for before, after in pairwise(starts)}
+    if not problems and len(steps) != 1:
+        problems.append(Problem(str(path), "needs prices at equal distances"))
+    if problems:
+        raise InputError(problems)
+    try:
+        return Prices.from_values(starts[0], steps.pop(), values, currency=rows[0].get("currency") or "")
+    except DataError as error:
+        raise InputError.at(str(path), error.message) from None

@@ -1,0 +1,96 @@
+"""What the user's ledger says of earlier runs of a job: how long they took, and what they drew.
+
+Like jobs are those of the same user and name that came to their end; a job's name is, unless set otherwise, that of its
+file or script. Only the newest count, since programs change.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcfrugal.core.errors import HpcfrugalError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+LIKE_JOBS = 50
+"""So many of the newest like jobs are looked at."""
+
+FEWEST_RUNS = 5
+"""Below so many runs the time limit is planned with, and the power of a model: a first short try of a job says little
+of how long the others take and what they draw."""
+
+_BUSY_S = 0.5
+
+# The newest completed jobs of a name, each with all of its restarts.
+_LIKE = """
+WITH like_jobs AS (
+    SELECT jobs.run_id, jobs.job_id FROM runs JOIN jobs USING (run_id)
+    WHERE runs.user = ? AND runs.name = ? AND jobs.state = 'COMPLETED'
+    ORDER BY coalesce(jobs.ended_wall_ns, jobs.started_wall_ns) DESC, jobs.run_id, jobs.job_id LIMIT ?
+)
+"""
+_RUNTIMES = f"""{_LIKE}
+SELECT sum(elapsed_ns), min(elapsed_ns IS NOT NULL)
+FROM like_jobs JOIN jobs USING (run_id, job_id) GROUP BY run_id, job_id
+"""
+# 1 uJ/ns is 1000 W. A job with a part of which nothing is known would pull the mean down.
+_POWERS = f"""{_LIKE}
+SELECT run_id, job_id, restart, elapsed_ns, sum(1000.0 * channels.energy_uj / nullif(channels.measured_ns, 0)),
+    min(channels.energy_uj IS NOT NULL AND channels.measured_ns > 0), min(channels.quality = 'measured')
+FROM like_jobs JOIN jobs USING (run_id, job_id) JOIN channels USING (run_id, job_id, restart)
+WHERE channels.counted AND channels.boundary = 'components' AND elapsed_ns > 0
+GROUP BY run_id, job_id, restart
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Run times of like jobs, shortest first, and their mean power with the number of jobs behind it.
+
+    ``measured``: no part of that power comes from a model. ``problem`` says why the ledger could not be read.
+    """
+
+    runtimes: tuple[timedelta, ...] = ()
+    power_w: float | None = None
+    power_jobs: int = 0
+    measured: bool = False
+    problem: str | None = None
+
+
+def like_jobs(ledger: Path, user: str, name: str) -> History:
+    """The history of the jobs called ``name``. Where there is no ledger it is empty, and that is no problem."""
+    if not ledger.is_file():
+        return History()
+    from hpcfrugal.ledger.store import open_ledger
+
+    try:
+        with open_ledger(ledger, timeout_s=_BUSY_S) as connection:
+            return _read(connection, (user, name, LIKE_JOBS))
+    except HpcfrugalError as error:
+        return History(problem=f"earlier runs are not known: {error.message}")
+
+
+def _read(connection: sqlite3.Connection, like: tuple[str, str, int]) -> History:
+    runtimes = sorted(
+        timedelta(microseconds=elapsed_ns // 1000)
+        for elapsed_ns, known in connection.execute(_RUNTIMES, like)
+        if known and elapsed_ns > 0
+    )
+    attempts = defaultdict(list)
+    for run_id, job_id, _, elapsed_ns, power_w, known, measured in connection.execute(_POWERS, like):
+        attempts[run_id, job_id].append((elapsed_ns, power_w, bool(known), bool(measured)))
+    whole = [parts for parts in attempts.values() if all(known for _, _, known, _ in parts)]
+    spans = [(elapsed_ns, power_w) for parts in whole for elapsed_ns, power_w, _, _ in parts]
+    if not spans:
+        return History(tuple(runtimes))
+    return History(
+        runtimes=tuple(runtimes),
+        power_w=sum(elapsed_ns * power_w for elapsed_ns, power_w in spans) / sum(elapsed_ns for elapsed_ns, _ in spans),
+        power_jobs=len(whole),
+        measured=all(measured for parts in whole for *_, measured in parts),
+    )

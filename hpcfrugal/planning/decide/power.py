@@ -1,0 +1,73 @@
+"""What a job is expected to draw: what like jobs drew, else a model of what it asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hpcfrugal.accounting.model import cpu_energy_uj, dram_energy_uj, find_gpu, gpu_energy_uj
+from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
+from hpcfrugal.core.units import parse_memory
+from hpcfrugal.job.resources import Resources
+from hpcfrugal.planning.decide.history import FEWEST_RUNS, History
+
+_GRES_GPU = re.compile(r"(?:gres/)?gpu(?:[:=](?P<type>[^:=\d][^:=]*))?(?:[:=](?P<count>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Mean power in watts over the run, and where that comes from in words; None: not known."""
+
+    power_w: float | None
+    source: str | None
+
+
+def expected_power(resources: Resources, history: History) -> Power:
+    """The mean power of ``FEWEST_RUNS`` like jobs or more, else that of the devices asked for at full load, marked so.
+
+    An array counts as one of its tasks. The model is the one that accounts for what nothing measures: thermal design
+    power per core and GPU, 0.3725 W/GB of memory; what is not asked for (a whole node's memory, say) is not in it.
+    """
+    if history.power_w is not None and history.power_jobs >= FEWEST_RUNS:
+        quality = "measured" if history.measured else "modelled in part"
+        return Power(history.power_w, f"history, {history.power_jobs} jobs, {quality}")
+    tasks = _tasks(resources)
+    cpus = tasks * (resources.cpus_per_task or 1)
+    parts = [_counted(cpus, "CPU")]
+    power_uw = cpu_energy_uj(cpu_tdp().fallback, cpus * 10**6)
+    if memory_b := _memory_b(resources, cpus):
+        power_uw += dram_energy_uj([(memory_b, 10**9)])
+        parts.append(f"{memory_b / 1e9:.3g} GB")
+    for kind, count in _gpus(resources, tasks):
+        power_uw += count * gpu_energy_uj(find_gpu(gpu_tdp(), kind).tdp, 10**9)
+        parts.append(_counted(count, "GPU") + (f" ({kind})" if kind else ""))
+    return Power(power_uw / 1e6, f"modelled: {', '.join(parts)} at full load")
+
+
+def _tasks(resources: Resources) -> int:
+    if resources.ntasks is not None:
+        return resources.ntasks
+    return (resources.min_nodes or 1) * (resources.ntasks_per_node or 1)
+
+
+def _memory_b(resources: Resources, cpus: int) -> int:
+    """Bytes asked for; 0 where that is not known (``mem: 0`` is all that a node has)."""
+    if resources.mem_per_cpu is not None:
+        return parse_memory(resources.mem_per_cpu) * cpus
+    return parse_memory(resources.mem) * (resources.min_nodes or 1) if resources.mem is not None else 0
+
+
+def _gpus(resources: Resources, tasks: int) -> list[tuple[str | None, int]]:
+    """Types and numbers of the GPUs of the whole job, from the first of the keys that names any."""
+    nodes = resources.min_nodes or 1
+    for asked, times in ((resources.gpus, 1), (resources.gpus_per_node, nodes), (resources.gpus_per_task, tasks)):
+        if asked is not None:
+            parts = (part.rpartition(":") for part in asked.split(","))
+            return [(kind or None, int(count) * times) for kind, _, count in parts if int(count)]
+    found = (_GRES_GPU.fullmatch(part.strip()) for part in (resources.gres or "").split(","))
+    counted = [(match["type"], int(match["count"] or 1) * nodes) for match in found if match]
+    return [(kind, count) for kind, count in counted if count]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

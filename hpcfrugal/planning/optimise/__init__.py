@@ -1,0 +1,12 @@
+"""When to run: pure functions of a carbon series and a job. Modules that need numpy are imported by their own names.
+
+``window`` one uninterrupted job; ``segments`` an interruptible one; ``runtimes`` and ``belief`` an uncertain one;
+``waiting`` the wait in the queue; ``pareto`` carbon against money and delay. With numpy: ``windows`` many jobs, each on
+its own; ``capacity`` many jobs together.
+"""
+
+from hpcfrugal.planning.optimise.errors import NotCovered, TooLate
+from hpcfrugal.planning.optimise.segments import plan_segments
+from hpcfrugal.planning.optimise.window import Window, plan_window
+
+__all__ = ["NotCovered", "TooLate", "Window", "plan_segments", "plan_window"]

@@ -1,0 +1,234 @@
+"""Many jobs under one capacity: who runs when, so that all meet the least carbon together.
+
+The plan comes with a lower bound on what any plan of the placed jobs costs, and so states its own gap.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.time import from_us, instant_us, span_us
+from hpcfrugal.planning.optimise.free_capacity import Task, Timeline
+from hpcfrugal.planning.optimise.packing import pack
+
+# Why a job was not placed by its cost: it is wider than the capacity ever is; it found no room before its latest start;
+# its deadline can't be met at all; it may not start within MAX_STEPS steps; or the series tells nothing of its starts.
+Mark: TypeAlias = Literal["too wide", "no room", "too late", "too far", "not covered"]
+
+STEP = timedelta(minutes=5)
+MAX_STEPS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityJob:
+    """``width`` in the unit of the capacity (nodes, cores, GPUs); ``weight`` in watts or anything proportional to them.
+
+    Without a weight the width stands for it; either all jobs have one or none. ``deadline`` bounds the finish.
+    ``earliest`` is not before the present: the grid begins with the first of them.
+    """
+
+    id: str
+    width: int
+    duration: timedelta
+    earliest: datetime
+    deadline: datetime
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much there is at each time: ``units[i]`` from ``since_us[i]`` until the next; nothing before the first."""
+
+    since_us: tuple[int, ...]
+    units: tuple[int, ...]
+
+    @classmethod
+    def from_steps(cls, steps: Iterable[tuple[datetime, int]]) -> Capacity:
+        """From (instant, units from then on) in the order of time. Raises InputError for anything else."""
+        pairs = [(instant_us(moment), units) for moment, units in steps]
+        since, units = tuple(moment for moment, _ in pairs), tuple(amount for _, amount in pairs)
+        if not pairs or any(amount < 0 for amount in units) or list(since) != sorted(set(since)):
+            raise InputError.at("capacity", "steps are to ascend in time, with 0 units or more")
+        return cls(since, units)
+
+    @classmethod
+    def constant(cls, units: int) -> Capacity:
+        """The same at all times. Raises InputError where it is negative."""
+        return cls.from_steps([(datetime.fromisoformat("0001-01-01T00:00:00+00:00"), units)])
+
+    def least(self, start_us: int, end_us: int) -> int:
+        """The least there is at any time in ``[start, end)``."""
+        first = bisect_right(self.since_us, start_us) - 1
+        last = bisect_right(self.since_us, end_us - 1)
+        return 0 if first < 0 else min(self.units[first : max(last, first + 1)])
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """When a job starts and ends. With a ``mark`` it is not part of the bound; see :func:`plan_capacity`."""
+
+    job_id: str
+    start_at: datetime
+    end_at: datetime
+    mean_g_per_kwh: float | None
+    mark: Mark | None
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPlan:
+    """``cost`` and ``lower_bound`` are of the jobs without a mark, in weight * g/kWh * s."""
+
+    placements: tuple[Placement, ...]
+    cost: float
+    lower_bound: float
+
+    @property
+    def gap(self) -> float | None:
+        """How much the plan costs beyond the lower bound, as a share of it; None where the bound is 0."""
+        return self.cost / self.lower_bound - 1 if self.lower_bound > 0 else None
+
+
+def plan_capacity(
+    series: CarbonSeries,
+    jobs: Sequence[CapacityJob],
+    capacity: Capacity,
+    *,
+    step: timedelta = STEP,
+    rounds: int = 80,
+) -> CapacityPlan:
+    """One start a job, such that at no time more than the capacity is in use.
+
+    Starts lie on a grid of ``step`` (finer where the slots of the series ask for it); a job whose time allowed holds no
+    such instant starts at its ``earliest``. The bound is the value of a Lagrangian dual: prices for capacity in each
+    step, raised where demand exceeds it, for ``rounds`` rounds. It is never above the optimum of the linear programme
+    with a variable for each job and each of its starts on the grid, so ``gap`` is at least the true gap to either.
+
+    No job is lost. One that finds no room has the mark ``no room`` or ``too wide`` and starts at its latest start; one
+    that can't meet its deadline at all (``too late``), or whose time comes only after ``MAX_STEPS`` steps of the grid
+    (``too far``), starts at its earliest. These four stand outside the capacity: the queue itself makes them wait. One
+    that the series tells nothing of (``not covered``) starts as early as there is room, within the capacity.
+
+    Raises InputError for jobs that are wrong in themselves.
+    """
+    _check(jobs, step, rounds)
+    if not jobs:
+        return CapacityPlan((), 0.0, 0.0)
+    length = math.gcd(span_us(step), *(b - a for a, b in zip(series.edges_us, series.edges_us[1:], strict=False)))
+    anchor = series.edges_us[0]
+    start = anchor + (min(instant_us(job.earliest) for job in jobs) - anchor) // length * length
+    count = _steps_needed(series, jobs, capacity, start, length)
+    timeline = _timeline(series, capacity, start, length, count)
+    tasks, outside = [], {}
+    for index, job in enumerate(jobs):
+        task = _task(job, index, timeline)
+        if isinstance(task, Task):
+            tasks.append(task)
+        else:
+            outside[index] = task
+    packed = pack(timeline, tasks, rounds)
+    placements = []
+    for index, job in enumerate(jobs):
+        mark: Mark | None = outside.get(index)
+        slot = packed.starts.get(index)
+        if slot is not None:
+            # Only a job that is bound to its earliest instant starts off the grid.
+            begin = max(instant_us(job.earliest), timeline.start + slot * timeline.step)
+            mark = "not covered" if index in packed.unknown else None
+        elif mark in ("too late", "too far"):
+            begin = instant_us(job.earliest)
+        else:
+            begin = instant_us(job.deadline) - span_us(job.duration)
+            mark = mark or "no room"
+        start_at, end_at = from_us(begin), from_us(begin) + job.duration
+        placements.append(Placement(job.id, start_at, end_at, series.mean(start_at, end_at), mark))
+    cost = sum(
+        _weight(job) * one.mean_g_per_kwh * job.duration.total_seconds()
+        for job, one in zip(jobs, placements, strict=True)
+        if one.mark is None and one.mean_g_per_kwh is not None
+    )
+    return CapacityPlan(tuple(placements), cost, min(cost, packed.lower_bound))
+
+
+def _weight(job: CapacityJob) -> float:
+    return float(job.width) if job.weight is None else job.weight
+
+
+def _check(jobs: Sequence[CapacityJob], step: timedelta, rounds: int) -> None:
+    problems = []
+    if step <= timedelta():
+        problems.append(Problem("step", f"{step} is no length of time"))
+    if rounds < 0:
+        problems.append(Problem("rounds", f"{rounds} is less than none"))
+    for job in jobs:
+        if job.width < 1:
+            problems.append(Problem(f"job {job.id!r}", f"a width of {job.width}", "1 or more"))
+        if job.duration <= timedelta():
+            problems.append(Problem(f"job {job.id!r}", f"a duration of {job.duration}"))
+        if job.weight is not None and not (math.isfinite(job.weight) and job.weight >= 0):
+            problems.append(Problem(f"job {job.id!r}", f"a weight of {job.weight}"))
+    if len({job.weight is None for job in jobs}) > 1:
+        problems.append(Problem("jobs", "some have a weight and some have none", "give it to all or to none"))
+    if problems:
+        raise InputError(problems)
+
+
+def _steps_needed(series: CarbonSeries, jobs: Sequence[CapacityJob], capacity: Capacity, start: int, step: int) -> int:
+    """How far the grid goes: to the last deadline, but not much beyond the series and what it takes to run them all."""
+    last = max(max(instant_us(job.deadline), instant_us(job.earliest) + span_us(job.duration)) for job in jobs)
+    far = max([series.edges_us[-1], *(instant_us(job.earliest) + span_us(job.duration) for job in jobs)])
+    work = sum(job.width * span_us(job.duration) for job in jobs) // max(1, *capacity.units)
+    far += 2 * work + max(span_us(job.duration) for job in jobs)
+    return min(-(-(min(last, far) - start) // step) + 1, MAX_STEPS)
+
+
+def _timeline(series: CarbonSeries, capacity: Capacity, start: int, step: int, count: int) -> Timeline:
+    instants = start + step * np.arange(count + 1, dtype=np.int64)
+    edges = np.array(series.edges_us, dtype=np.float64)
+    levels = np.array([value or 0.0 for value in series.values])
+    spent = np.concatenate(([0.0], np.cumsum(levels * np.diff(edges)))) / 1e6
+    units = [capacity.least(int(begin), int(begin) + step) for begin in instants[:-1]]
+    unknown = np.array(
+        [
+            slot is None or series.values[slot] is None
+            for slot in (series.slot_index(int(begin)) for begin in instants[:-1])
+        ]
+    )
+    return Timeline(start, step, np.array(units, dtype=np.int64), np.interp(instants, edges, spent), unknown)
+
+
+def _task(job: CapacityJob, index: int, timeline: Timeline) -> Task | Mark:
+    begin, length = instant_us(job.earliest), span_us(job.duration)
+    latest = instant_us(job.deadline) - length
+    if latest < begin:
+        return "too late"
+    if job.width > timeline.capacity.max():
+        return "too wide"
+    step = timeline.step
+    first, last = -((timeline.start - begin) // step), (latest - timeline.start) // step
+    steps = -(-length // step)
+    part: float | None = length / step - (steps - 1)
+    if last < first:  # no instant of the grid within the time allowed: it occupies every step that it touches
+        first = last = (begin - timeline.start) // step
+        steps = -(-(begin + length - timeline.start) // step) - first
+        part = None
+    last = min(last, len(timeline.capacity) - steps)
+    if last < first:
+        return "too far"
+    fixed = _spent_off_grid(timeline, begin, length) if part is None else None
+    return Task(index, job.width, _weight(job), first, last, steps, part, fixed)
+
+
+def _spent_off_grid(timeline: Timeline, begin: int, length: int) -> float:
+    edges = np.arange(len(timeline.spent))
+    moments = (np.array([begin, begin + length]) - timeline.start) / timeline.step
+    before, after = np.interp(moments, edges, timeline.spent)
+    return float(after - before)

@@ -1,0 +1,118 @@
+"""What is packed and into what: tasks, the grid of steps, and the room that is left on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = "NDArray[np.float64]"
+Integers: TypeAlias = "NDArray[np.int64]"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The grid: its first instant and its step in us, and the units of capacity in each step.
+
+    ``spent`` is the intensity summed up to each edge (g/kWh * s); ``unknown`` marks the steps where it is not known.
+    """
+
+    start: int
+    step: int
+    capacity: Integers
+    spent: Floats
+    unknown: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """May start in steps ``first`` to ``last``; takes up ``width`` for ``steps`` steps, of the last only a ``part``.
+
+    A task off the grid has ``part`` None, one possible start, and what it costs there per weight in ``fixed``.
+    """
+
+    index: int
+    width: int
+    weight: float
+    first: int
+    last: int
+    steps: int
+    part: float | None
+    fixed: float | None
+
+
+@dataclass(slots=True)
+class PlacementChoice:
+    """A task and what each of its starts costs: ``costs[i]`` is of ``first + i``, infinite where it is not known."""
+
+    task: Task
+    costs: Floats
+    least: float
+    start: int | None = None
+
+    @classmethod
+    def of(cls, timeline: Timeline, task: Task) -> PlacementChoice:
+        costs = _costs(timeline, task)
+        return cls(task, costs, float(costs.min()))
+
+    @property
+    def cost(self) -> float:
+        """What it costs where it is placed."""
+        assert self.start is not None
+        return float(self.costs[self.start - self.task.first])
+
+    @property
+    def regret(self) -> float:
+        """What it loses there against its best start."""
+        return self.cost - self.least
+
+
+@dataclass(slots=True)
+class FreeCapacity:
+    """What is left of the capacity in each step."""
+
+    free: Integers
+
+    def take(self, task: Task, start: int) -> None:
+        self.free[start : start + task.steps] -= task.width
+
+    def give_back(self, task: Task, start: int) -> None:
+        self.free[start : start + task.steps] += task.width
+
+    def best(self, task: Task, costs: Floats) -> int | None:
+        """The cheapest start with room throughout, of equals the earliest; None where there is none."""
+        wished = int(costs.argmin())
+        if costs[wished] == np.inf:
+            return None
+        start = task.first + wished
+        if int(self.free[start : start + task.steps].min()) >= task.width:
+            return start
+        full = self.free[task.first : task.last + task.steps] < task.width
+        count = np.concatenate(([0], np.cumsum(full)))
+        masked = np.where(count[task.steps :] == count[: -task.steps], costs, np.inf)
+        wished = int(masked.argmin())
+        return None if masked[wished] == np.inf else task.first + wished
+
+
+def total(choices: Iterable[PlacementChoice]) -> float:
+    """What all that are placed cost."""
+    return float(sum(choice.cost for choice in choices if choice.start is not None))
+
+
+def _costs(timeline: Timeline, task: Task) -> Floats:
+    spent = timeline.spent
+    low, high, steps = task.first, task.last + 1, task.steps
+    if task.part is None:
+        assert task.fixed is not None
+        costs = np.full(1, task.fixed)
+    else:
+        before_last = spent[low + steps - 1 : high + steps - 1]
+        costs = before_last + task.part * (spent[low + steps : high + steps] - before_last) - spent[low:high]
+    unknown = timeline.unknown[low : high + steps - 1]
+    if unknown.any():
+        count = np.concatenate(([0], np.cumsum(unknown)))
+        costs = np.where(count[steps:] == count[:-steps], costs, np.inf)
+    return task.weight * costs

@@ -1,0 +1,119 @@
+"""Carbon against money against delay: the starts that no other beats in all three."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.time import from_us, instant_us, span_us
+from hpcfrugal.planning.optimise.errors import NotCovered
+from hpcfrugal.planning.optimise.window import bounds_us, candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Money per kWh over time, piecewise constant and without gaps; prices may be negative."""
+
+    edges_us: tuple[int, ...]
+    per_kwh: tuple[float, ...]
+    currency: str
+
+    @classmethod
+    def from_values(cls, start: datetime, step: timedelta, per_kwh: Iterable[float], *, currency: str) -> Prices:
+        """Slots of equal length. Raises DataError for values that are no numbers, and none at all."""
+        values = tuple(float(value) for value in per_kwh)
+        if not values or not all(map(math.isfinite, values)) or step <= timedelta():
+            raise DataError(f"prices in {currency!r} refused: {len(values)} values, a step of {step}")
+        first, length = instant_us(start), span_us(step)
+        return cls(tuple(first + index * length for index in range(len(values) + 1)), values, currency)
+
+    def mean(self, start_us: int, end_us: int) -> float | None:
+        """The mean price over ``[start, end)``; None where any of it is not known."""
+        if start_us < self.edges_us[0] or end_us > self.edges_us[-1]:
+            return None
+        first, last = bisect_right(self.edges_us, start_us) - 1, bisect_left(self.edges_us, end_us)
+        parts = (
+            price * (min(end_us, self.edges_us[slot + 1]) - max(start_us, self.edges_us[slot]))
+            for slot, price in enumerate(self.per_kwh[first:last], first)
+        )
+        return math.fsum(parts) / (end_us - start_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One start: mean intensity and mean price over the run, and how long after the earliest start it is."""
+
+    start_at: datetime
+    end_at: datetime
+    mean_g_per_kwh: float
+    mean_price_per_kwh: float | None
+    delay: timedelta
+
+
+def pareto_front(
+    series: CarbonSeries,
+    earliest: datetime,
+    deadline: datetime,
+    duration: timedelta,
+    prices: Prices | None = None,
+) -> tuple[Option, ...]:
+    """The starts that no other start beats or equals in intensity, price and delay alike, by delay.
+
+    Looked at are the bounds and the starts at which start or end meets an edge of either series. For any weights of
+    intensity, price and delay the best start overall is among them, since a weighted sum is piecewise linear and bends
+    only there; on the lines between them other starts may lie on the front too.
+
+    Raises what :func:`~hpcfrugal.planning.optimise.window.plan_window` does.
+    """
+    first, last, length = bounds_us(earliest, deadline, duration)
+    starts = set(candidates(series.edges_us, first, last, length))
+    if prices is not None:
+        starts |= set(candidates(prices.edges_us, first, last, length))
+    front: list[Option] = []
+    stairs: list[tuple[float, float]] = []  # (intensity, price) of the front, intensity up and price down
+    for start in sorted(starts):
+        cost = series.cost_between(start, start + length)
+        price = None if prices is None else prices.mean(start, start + length)
+        if cost is None or (prices is not None and price is None):
+            continue
+        mean = cost / (length << series.sums.shift)
+        if _add(stairs, (mean, 0.0 if price is None else price)):
+            start_at = from_us(start)
+            front.append(Option(start_at, start_at + duration, mean, price, start_at - from_us(first)))
+    if not front:
+        raise NotCovered(series, earliest, deadline, duration)
+    return tuple(front)
+
+
+def choose(front: Sequence[Option], *, g_per_kwh_per_hour: float = 0.0, g_per_kwh_per_price: float = 0.0) -> Option:
+    """The option of the least weighted sum; of equals the earliest.
+
+    The weights say how many g/kWh an hour of delay is worth, and how many a unit of money per kWh. Raises ValueError
+    where a weight is negative or the price is weighed but not known.
+    """
+    if not (g_per_kwh_per_hour >= 0 and g_per_kwh_per_price >= 0):
+        raise ValueError("weights are 0 or more")
+
+    def rating(option: Option) -> tuple[float, timedelta]:
+        if option.mean_price_per_kwh is None and g_per_kwh_per_price:
+            raise ValueError("no price is known")
+        money = g_per_kwh_per_price * (option.mean_price_per_kwh or 0.0)
+        return option.mean_g_per_kwh + money + g_per_kwh_per_hour * option.delay / timedelta(hours=1), option.delay
+
+    return min(front, key=rating)
+
+
+def _add(stairs: list[tuple[float, float]], one: tuple[float, float]) -> bool:
+    """Enter (intensity, price) unless an earlier start is as good in both; what it beats in both leaves the stairs."""
+    at = bisect_right(stairs, one)
+    if at and stairs[at - 1][1] <= one[1]:
+        return False
+    while at < len(stairs) and stairs[at][1] >= one[1]:
+        del stairs[at]
+    insort(stairs, one)
+    return True

@@ -1,0 +1,163 @@
+"""An interruptible job: when to run, when to pause, and what stopping and starting again cost.
+
+A job of k segments runs for ``duration + (k - 1) * (checkpoint + restart)``: each segment but the last ends with a
+checkpoint, each but the first begins with a restart, and both draw power like the work itself.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.time import span_us
+from hpcfrugal.planning.optimise.errors import NotCovered
+from hpcfrugal.planning.optimise.segment_costs import Costs
+from hpcfrugal.planning.optimise.window import Window, bounds_us, plan_window, window_at
+
+_NONE = timedelta()
+
+
+def plan_segments(
+    series: CarbonSeries,
+    earliest: datetime,
+    deadline: datetime,
+    duration: timedelta,
+    *,
+    checkpoint: timedelta = _NONE,
+    restart: timedelta = _NONE,
+    min_segment: timedelta = _NONE,
+    max_segments: int | None = None,
+) -> tuple[Window, ...]:
+    """Segments within ``[earliest, deadline]`` of the least integral, in the order of time.
+
+    ``min_segment`` is the least length of a segment, checkpoint and restart included; a plan of one segment is always
+    allowed. ``max_segments`` bounds their number.
+
+    Without costs and bounds the result is exact to the microsecond: it fills the cheapest slots. So it is with
+    ``max_segments=1``, which is :func:`~hpcfrugal.planning.optimise.window.plan_window`. Otherwise it is the optimum
+    over starts and ends on a grid, and exact over all instants where the lengths of slots, ``earliest``, ``deadline``,
+    ``duration`` and the costs are multiples of the grid's step. (For a fixed order of events this is a linear programme
+    whose constraints are bounds on one instant, differences of two, and one sum of lengths; at a vertex every instant
+    hangs on an edge by a chain of given lengths, save one group that the sum fixes with a coefficient of 1, so all lie
+    on the grid.) The step is the greatest common divisor of them all, or, where that is too fine to be worked on, part
+    of a slot; then ``earliest`` and the lengths are rounded up and ``deadline`` down, and what was rounded up is
+    cut off again at the dearest ends. The plan is never dearer than the best single window.
+
+    Raises what ``plan_window`` does; NotCovered where the known slots don't hold the job; InputError for negative
+    costs.
+    """
+    first, last_start, work = bounds_us(earliest, deadline, duration)
+    costs = _costs(checkpoint, restart, min_segment, max_segments)
+    last = last_start + work
+    whole = _single(series, earliest, deadline, duration)
+    if max_segments == 1:
+        if whole is None:
+            raise NotCovered(series, earliest, deadline, duration)
+        return (whole,)
+    found = cheapest_slots(series, first, last, work)
+    if found is not None and (costs.checkpoint + costs.restart or not costs.allows(found)):
+        from hpcfrugal.planning.optimise.segment_grid import best_on_grid  # numpy only where it is needed
+
+        found = best_on_grid(series, first, last, work, costs)
+        if found is not None:
+            found = trimmed(series, found, work, costs)
+    if found is None and whole is None:
+        raise NotCovered(series, earliest, deadline, duration)
+    if found is None or (whole is not None and not _cheaper(series, found, whole, work)):
+        assert whole is not None
+        return (whole,)
+    return tuple(window_at(series, start, end) for start, end in found)
+
+
+def cheapest_slots(series: CarbonSeries, first: int, last: int, work: int) -> list[tuple[int, int]] | None:
+    """The cheapest ``work`` microseconds between two instants, as runs in a row; None where there are not as many.
+
+    Of equal slots the earlier are taken. The slot that is only taken in part is taken next to its taken neighbour.
+    """
+    pieces = [
+        (max(start, first), min(end, last), value)
+        for (start, end), value in zip(pairwise(series.edges_us), series.values, strict=True)
+        if value is not None and start < last and end > first
+    ]
+    taken: dict[int, tuple[int, int]] = {}
+    left = work
+    for index in sorted(range(len(pieces)), key=lambda index: (pieces[index][2], index)):
+        start, end, _ = pieces[index]
+        if end - start <= left:
+            taken[index] = (start, end)
+        elif index - 1 not in taken and index + 1 in taken:
+            taken[index] = (end - left, end)
+        else:
+            taken[index] = (start, start + left)
+        left -= min(left, end - start)
+        if not left:
+            return _joined([taken[index] for index in sorted(taken)])
+    return None
+
+
+def trimmed(
+    series: CarbonSeries, segments: list[tuple[int, int]], work: int, costs: Costs
+) -> list[tuple[int, int]] | None:
+    """Segments without the time that they hold beyond what is needed, taken off at the dearest ends.
+
+    A start is only put off and an end only brought forward, so every bound still holds. None where the least length of
+    a segment does not allow to take off as much.
+    """
+    cut = [list(segment) for segment in segments]
+    excess = sum(end - start for start, end in cut) - costs.needed(work, len(cut))
+    while excess > 0:
+        best: tuple[float, int, int, int] | None = None
+        for index, (start, end) in enumerate(cut):
+            least = max(costs.min_segment, costs.overhead(index, len(cut)) + 1) if len(cut) > 1 else 1
+            for side, moment in ((0, start), (1, end - 1)):
+                slot = series.slot_index(moment)
+                assert slot is not None
+                reach = series.edges_us[slot + 1] - start if side == 0 else end - series.edges_us[slot]
+                room = min(excess, end - start - least, reach)
+                value = series.values[slot]
+                if room > 0 and value is not None and (best is None or value > best[0]):
+                    best = (value, index, side, room)
+        if best is None:
+            return None
+        _, index, side, room = best
+        cut[index][side] += room if side == 0 else -room
+        excess -= room
+    return [(start, end) for start, end in cut]
+
+
+def _single(series: CarbonSeries, earliest: datetime, deadline: datetime, duration: timedelta) -> Window | None:
+    try:
+        return plan_window(series, earliest, deadline, duration)
+    except NotCovered:
+        return None
+
+
+def _cheaper(series: CarbonSeries, segments: list[tuple[int, int]], whole: Window, work: int) -> bool:
+    """Whether segments cost less than one window."""
+    cost = sum(series.cost_between(start, end) or 0 for start, end in segments)
+    return cost / (1 << series.sums.shift) < whole.mean_g_per_kwh * work
+
+
+def _costs(checkpoint: timedelta, restart: timedelta, min_segment: timedelta, max_segments: int | None) -> Costs:
+    problems = [
+        Problem(name, f"{value} is less than nothing")
+        for name, value in (("checkpoint", checkpoint), ("restart", restart), ("min_segment", min_segment))
+        if value < _NONE
+    ]
+    if max_segments is not None and max_segments < 1:
+        problems.append(Problem("max_segments", f"{max_segments} segments run nothing", "1 or more"))
+    if problems:
+        raise InputError(problems)
+    return Costs(span_us(checkpoint), span_us(restart), span_us(min_segment), max_segments)
+
+
+def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for start, end in runs:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined

@@ -1,0 +1,75 @@
+"""One uninterrupted window: the start at which a job of known length meets the least carbon.
+
+The cost of a start s is C(s + d) - C(s), where C, the integral of a piecewise-constant series, is piecewise linear.
+The cost is then piecewise linear too, and bends only where s or s + d meets an edge of a slot. Its least value over an
+interval lies at a bend or at an end of the interval: trying those is the exact optimum, at any resolution.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.time import from_us, instant_us, span_us
+from hpcfrugal.planning.optimise.errors import NotCovered, TooLate
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When to run, and the mean intensity over that time in g CO2e per kWh."""
+
+    start_at: datetime
+    end_at: datetime
+    mean_g_per_kwh: float
+
+
+def plan_window(series: CarbonSeries, earliest: datetime, deadline: datetime, duration: timedelta) -> Window:
+    """The window of ``duration`` within ``[earliest, deadline]`` with the least integral; of equals the earliest.
+
+    The result is the exact minimum over all starts, not only those on slot edges. Windows that touch a gap or reach
+    beyond the series aren't taken.
+
+    Raises TooLate where the deadline comes before ``earliest + duration``, NotCovered where no such window is known
+    throughout, InputError for a duration that is not positive, and ValueError for naive datetimes.
+    """
+    first, last, length = bounds_us(earliest, deadline, duration)
+    best: tuple[int, int] | None = None
+    for start in candidates(series.edges_us, first, last, length):
+        cost = series.cost_between(start, start + length)
+        if cost is not None and (best is None or (cost, start) < best):
+            best = (cost, start)
+    if best is None:
+        raise NotCovered(series, earliest, deadline, duration)
+    return window_at(series, best[1], best[1] + length)
+
+
+def bounds_us(earliest: datetime, deadline: datetime, duration: timedelta) -> tuple[int, int, int]:
+    """First start, last start and length in microseconds; raises what :func:`plan_window` does."""
+    first, last, length = instant_us(earliest), instant_us(deadline), span_us(duration)
+    if length <= 0:
+        raise InputError.at("duration", f"{duration} is no length of time that a job can run")
+    if last - first < length:
+        raise TooLate(earliest, deadline, duration)
+    return first, last - length, length
+
+
+def candidates(edges_us: Sequence[int], first: int, last: int, length: int) -> Iterator[int]:
+    """Starts in ``[first, last]`` among which the best one is: the bounds, and where start or end meets an edge."""
+    yield first
+    yield last
+    yield from edges_us[bisect_right(edges_us, first) : bisect_left(edges_us, last)]
+    for edge in edges_us[bisect_right(edges_us, first + length) : bisect_left(edges_us, last + length)]:
+        yield edge - length
+
+
+def window_at(series: CarbonSeries, start_us: int, end_us: int) -> Window:
+    """The window between two instants. Raises ValueError where the series does not cover it."""
+    start_at, end_at = from_us(start_us), from_us(end_us)
+    mean = series.mean(start_at, end_at)
+    if mean is None:
+        raise ValueError(f"no intensity throughout {start_at} to {end_at}")
+    return Window(start_at, end_at, mean)

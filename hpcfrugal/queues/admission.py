@@ -1,0 +1,282 @@
+"""How a job comes into a low-carbon queue: what the queue adds to its file, and its place among the others.
+
+What a file says and a queue can't hold to is refused, so that nothing of it is dropped in silence.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hpcfrugal.carbon.select import zone_of
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.errors import ForecastError, InputError, Problem, SetupError
+from hpcfrugal.core.user import user_name
+from hpcfrugal.job import JobSpec
+from hpcfrugal.job.batch_script import split_words
+from hpcfrugal.job.sbatch_flags import Flag, read_options
+from hpcfrugal.planning.decide.job_plan import FROM_HISTORY
+from hpcfrugal.planning.decide.plan import Expectation, Plan
+from hpcfrugal.planning.decide.proposal import LEAST_MARGIN, margin
+from hpcfrugal.planning.decide.slurm_estimate import TIMEOUT_S
+from hpcfrugal.queues.horizon import foreseen, gridded
+from hpcfrugal.queues.job_comment import JobComment, parse_job_comment, with_ticket
+from hpcfrugal.queues.replan import Planned, place
+from hpcfrugal.queues.settings import Queue, the_queue
+from hpcfrugal.queues.snapshot import LONGEST, QueuedJob, read_snapshot, tasks_of
+from hpcfrugal.settings.config import Config
+
+_COMMENT = "--comment="
+_PAST = "sacct"
+"""How a plan's ``wait_source`` begins where it is how long others waited."""
+
+
+def entered(spec: JobSpec, queue: Queue) -> JobSpec:
+    """The job with what the queue says wherever its own file says nothing."""
+    resources, schedule = spec.resources, spec.schedule
+    bound = schedule.max_delay
+    if bound is None and schedule.deadline is None:
+        bound = queue.max_delay
+    return spec.model_copy(
+        update={
+            "resources": resources.model_copy(
+                update={"partition": resources.partition or queue.partition, "qos": resources.qos or queue.qos}
+            ),
+            "schedule": schedule.model_copy(
+                update={
+                    "queue": queue.name,
+                    "max_delay": bound,
+                    "zone": schedule.zone or queue.zone,
+                    "signal": schedule.signal or queue.signal,
+                    "min_saving": queue.min_saving if schedule.min_saving is None else schedule.min_saving,
+                }
+            ),
+        }
+    )  # fmt: skip
+
+
+def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
+    """Refuse what the queue would not hold to."""
+    schedule, resources = spec.schedule, spec.resources
+    name = repr(queue.name)
+    problems = []
+    if schedule.interruptible is not None:
+        problems.append(
+            Problem(
+                f"{where}: schedule.interruptible",
+                f"queue {name} runs its jobs in one go",
+                "leave out `interruptible`, or the queue: with a `max_delay` or `deadline` the job waits without one",
+            )
+        )
+    if schedule.effective_policy == "budget":
+        problems.append(
+            Problem(
+                f"{where}: schedule.budget_g",
+                f"queue {name} starts its jobs at the least carbon, not at the first start within a budget",
+                "leave out `budget_g`, or the queue: with a `max_delay` or `deadline` the job waits without one",
+            )
+        )
+    if schedule.zone is not None and schedule.zone.upper() != (zone := _zone(queue, config)).upper():
+        problems.append(
+            Problem(
+                f"{where}: schedule.zone",
+                f"queue {name} is planned by zone {zone or 'of the settings'}",
+                "leave it out",
+            )
+        )
+    if schedule.signal not in (None, queue.signal):
+        problems.append(
+            Problem(f"{where}: schedule.signal", f"queue {name} is planned by {queue.signal} intensity", "leave it out")
+        )
+    places = {
+        "partition": (queue.partition, resources.partition, queue.runs_in(resources.partition, None)),
+        "qos": (queue.qos, resources.qos, queue.runs_in(None, resources.qos)),
+    }
+    for key, (theirs, told, fits) in places.items():
+        if not fits:
+            problems.append(
+                Problem(
+                    f"{where}: resources.{key}", f"queue {name} is of {key} {theirs!r}, not {told!r}", "leave it out"
+                )
+            )
+    begins = [flag.value for flag in _script_flags(spec) if flag.name == "begin"]
+    if begins and schedule.earliest is None:
+        problems.append(
+            Problem(
+                f"{where}: #SBATCH --begin={begins[-1]}", f"queue {name} sets the start",
+                "take it out, or write the moment as `schedule.earliest` in a job file",
+            )
+        )  # fmt: skip
+    if problems:
+        raise InputError(problems)
+
+
+def _zone(queue: Queue, config: Config) -> str:
+    try:
+        return zone_of(config, queue.zone)
+    except ForecastError:
+        return ""
+
+
+def _script_flags(spec: JobSpec) -> list[Flag]:
+    """The options that the script's own #SBATCH lines give."""
+    return read_options([word for line in spec.directives for word in split_words(line.removeprefix("#SBATCH"))])
+
+
+def _ticket(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released: bool) -> JobComment:
+    """What the job has to carry; in whole seconds, as it will be read."""
+    limit, schedule = spec.resources.time, spec.schedule
+    latest = plan.latest_start_at or now + queue.max_delay
+    slack = max(timedelta(), latest - max(now, schedule.earliest or now))
+    # What Slurm says of the present alone tells nothing of the hours to come; a deadline it may cost all the same.
+    lasting = plan.wait_source is not None and plan.wait_source.startswith(_PAST)
+    usual = plan.wait if lasting and plan.wait is not None and plan.wait >= LEAST_MARGIN else None
+    hard = schedule.deadline is not None
+    before = margin(slack, plan.wait, plan.wait_most) if hard else margin(slack, usual, usual)
+    odd = limit is not None and limit % timedelta(minutes=1) != timedelta()
+    known = plan.duration_source is not None and plan.duration_source.startswith(FROM_HISTORY)
+    ticket = JobComment(
+        queue.name,
+        latest - before,
+        schedule.earliest,
+        limit=limit if odd else None,
+        run=plan.duration if known else None,
+        by=schedule.deadline - before if schedule.deadline is not None and plan.limit is not None else None,
+        wait=usual,
+        min_saving=None if schedule.min_saving == queue.min_saving else schedule.min_saving,
+        released=released,
+    )
+    return parse_job_comment(ticket.text()) or ticket
+
+
+def with_comment(spec: JobSpec, ticket: JobComment) -> JobSpec:
+    """The job with its ticket in its comment, beside what its file or its script writes there."""
+    own = [flag.value for flag in _script_flags(spec) if flag.name == "comment" and flag.value is not None]
+    own += [flag.removeprefix(_COMMENT) for flag in spec.sbatch if flag.startswith(_COMMENT)]
+    others = tuple(flag for flag in spec.sbatch if not flag.startswith(_COMMENT))
+    comment = with_ticket(own[-1] if own else "", ticket)
+    return spec.model_copy(update={"sbatch": (*others, f"{_COMMENT}{comment}")})
+
+
+class QueueAdmission:
+    """The way of one submission's jobs into their queues: what Slurm has there is asked once, beside all that is asked
+    for a plan, and each job that is placed is there for the next one, though Slurm has not seen it yet."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._asked: Future[list[QueuedJob]] | None = None
+        self._board: list[QueuedJob] | None = None
+        self._trouble: tuple[str, ...] = ()
+
+    def enter(self, spec: JobSpec, *, where: str, start_now: bool = False) -> tuple[JobSpec, Queue | None]:
+        """The job with what its queue adds. One that is not to wait, ``policy: asap``, is in no queue.
+
+        Raises:
+            InputError: there is no such queue, or it can't hold to what the file says; ``where`` names that.
+        """
+        name = spec.schedule.queue
+        if name is None or spec.schedule.effective_policy == "asap":
+            return spec, None
+        queue = the_queue(self._config, name, where=f"{where}: schedule.queue")
+        _check(spec, queue, self._config, where)
+        if self._asked is None and not start_now:
+            pool = ThreadPoolExecutor(max_workers=1)
+            self._asked = pool.submit(read_snapshot, TIMEOUT_S)
+            pool.shutdown(wait=False)
+        return entered(spec, queue), queue
+
+    def place(self, spec: JobSpec, queue: Queue, plan: Plan, now: datetime, *, released: bool) -> tuple[JobSpec, Plan]:
+        """The job with its ticket, and its plan with a start within the queue's capacity.
+
+        Without a forecast the start stays as it is: safe, whoever else starts then.
+        """
+        plan = replace(plan, queue=queue.name)
+        ticket = _ticket(spec, queue, plan, now, released)
+        if not released and plan.grid is not None and plan.limit is not None:
+            board = self._read()
+            series = gridded(_series(plan.grid.series), queue)
+            job = _as_queued(spec, plan, ticket, now)
+            if spec.schedule.deadline is not None and job.limit is not None:
+                # Tasks of an array that run one after the other have to end in time all of them.
+                plan = replace(plan, latest_start_at=spec.schedule.deadline - job.limit)
+            job = foreseen(job, queue, series)
+            runs = {job.job_id: ticket.run} if ticket.run else {}
+            found = place(queue, board, job, series, now, runs)
+            board.append(replace(job, begin_at=found.start_at))
+            plan = _with_start(spec, plan, queue, found, now)
+            plan = replace(plan, notes=(*plan.notes, *self._trouble))
+        return with_comment(spec, ticket), plan
+
+    def _read(self) -> list[QueuedJob]:
+        """What is in the queues. Where Slurm does not say so in time, only those that are submitted together count,
+        until the next round; their starts are safe either way.
+        """
+        if self._board is None:
+            try:
+                self._board = self._asked.result() if self._asked is not None else read_snapshot(TIMEOUT_S)
+            except SetupError as error:
+                self._board = []
+                self._trouble = (f"what else waits in the queue is not known: {error.message}",)
+        return self._board
+
+
+def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: Planned, now: datetime) -> Plan:
+    expected = _expected(plan, found)
+    plan = replace(plan, reason=f"queue {queue.name}: {found.why}", expected=expected, best=None)
+    if found.start_at <= max(now, spec.schedule.earliest or now):
+        return replace(plan, action="start-now", begin_at=None, start_at=plan.soonest_at)
+    return replace(plan, action="wait", begin_at=found.start_at, start_at=found.runs_at)
+
+
+def _expected(plan: Plan, found: Planned) -> Expectation | None:
+    """The expectation at the start in the queue, by the forecast's own figures; the band as wide as it was."""
+    expected = plan.expected
+    if expected is None or found.saving is None or found.planned_g_per_kwh is None or found.now_g_per_kwh is None:
+        return None
+    low, high = (found.saving + edge - expected.saving for edge in expected.band)
+    kwh = plan.energy_kwh
+    return replace(
+        expected,
+        now_g_per_kwh=found.now_g_per_kwh,
+        now_forecast_g_per_kwh=found.now_g_per_kwh,
+        then_g_per_kwh=found.planned_g_per_kwh,
+        then_forecast_g_per_kwh=found.planned_g_per_kwh,
+        saving=found.saving,
+        band=(low, high),
+        now_g=None if kwh is None else kwh * found.now_g_per_kwh,
+        then_g=None if kwh is None else kwh * found.planned_g_per_kwh,
+    )
+
+
+def _series(series: CarbonSeries) -> CarbonSeries:
+    """Without the piece of a slot at its start: cut at an odd second it would ask for steps of seconds."""
+    edges = series.edges_us
+    if len(edges) < 3:
+        return series
+    length = edges[2] - edges[1]
+    return replace(series, edges_us=(edges[1] - length, *edges[1:])) if edges[1] - edges[0] < length else series
+
+
+def _as_queued(spec: JobSpec, plan: Plan, ticket: JobComment, now: datetime) -> QueuedJob:
+    """The job as it will stand in Slurm's queue."""
+    resources = spec.resources
+    nodes = resources.min_nodes or 1
+    at_once, in_turn = tasks_of(resources.array) if resources.array is not None else (1, 1)
+    assert plan.limit is not None
+    return QueuedJob(
+        job_id="0",
+        user=user_name(),
+        name=spec.name,
+        state="PENDING",
+        nodes=nodes * at_once,
+        cpus=max(nodes, (resources.ntasks or 1) * (resources.cpus_per_task or 1)) * at_once,
+        limit=min(plan.limit, LONGEST / in_turn) * in_turn,
+        submit_at=now.astimezone(UTC),
+        begin_at=None,
+        end_at=None,
+        held=False,
+        comment="",
+        ticket=ticket,
+        at_once=at_once,
+    )

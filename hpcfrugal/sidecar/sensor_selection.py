@@ -1,0 +1,343 @@
+"""Which source speaks for which component: the best that can be read, and a lesser one only in its place.
+
+The sensors given first are the best there are. A fallback is a lesser source of one component; it is made, and
+its files are opened, only where no better one speaks for all of the component, in the order of the fallbacks.
+Two sources never count the same joule: a fallback that merges fills in missing domains, any other one replaces
+what little there was. A source that fails for ``FAILED_READS`` samples on end loses its place to the next
+fallback, where there is one.
+"""
+
+from __future__ import annotations
+
+from .counter import POWER_GAP_NS, EnergyCounter, PowerIntegral, power_gap_ns
+from .guard import open_sensor, read_sensor
+from .log import say
+from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
+from .worker import SensorReading, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from .sensors.base import Opened, Sensor
+
+OPEN_WAIT_S = 1.0
+"""Seconds that the header waits for a sensor that is slow to open."""
+
+FAILED_READS = 10
+"""Samples without a value after which a source is given up for a lesser one."""
+
+_SLICE_S = 0.02
+
+
+class Fallback:
+    """A lesser source of ``component``. ``make`` takes the domains that are read already and returns None where
+    the machine has no such thing; with ``merges`` its domains are named as those of better sources are."""
+
+    __slots__ = ("component", "make", "merges")
+
+    def __init__(
+        self, component: str, make: Callable[[frozenset[str]], Sensor | None], *, merges: bool = False
+    ) -> None:
+        self.component = component
+        self.make = make
+        self.merges = merges
+
+
+class ActiveChannel:
+    """A channel at work and its meter; ``failures`` counts the samples on end that gave nothing."""
+
+    __slots__ = ("channel", "failures", "meter", "used")
+
+    def __init__(self, channel: Channel, gap_ns: int = POWER_GAP_NS) -> None:
+        self.channel = channel
+        self.meter = _meter(channel, gap_ns)
+        self.failures = 0
+        self.used = True
+
+
+class _Source:
+    """A sensor at work: directly, or through ``worker`` where it may hang. ``fallback`` is where it came from, None for
+    one of the best; ``is_whole`` where it speaks for all of its component, whatever its domains are named;
+    ``components`` are those it may speak for; ``timeout_s`` is how long a tick waits for it at least."""
+
+    __slots__ = ("components", "entries", "fallback", "is_whole", "sensor", "timeout_s", "worker")
+
+    def __init__(self, sensor: Sensor, worker: Worker | None, fallback: Fallback | None = None) -> None:
+        self.sensor = sensor
+        self.worker = worker
+        self.fallback = fallback
+        self.is_whole = (fallback is not None and not fallback.merges) or bool(getattr(sensor, "yields", False))
+        self.components: tuple[str, ...] = getattr(sensor, "components", (sensor.component,))
+        self.timeout_s: float = getattr(sensor, "timeout_s", 0.0)
+        self.entries: list[ActiveChannel] = []
+
+    def update(self, reading: SensorReading) -> None:
+        """Hand one reading to the meters."""
+        for entry, value in zip(self.entries, reading.values):  # noqa: B905 (strict= is not in Python 3.9)
+            if entry.used:
+                entry.meter.update(reading.at_ns, value, reading.slack_ns)
+                entry.failures = 0 if entry.meter.is_reading else entry.failures + 1
+
+
+def _meter(channel: Channel, gap_ns: int) -> EnergyCounter | PowerIntegral:
+    if channel.kind == ENERGY_UJ:
+        # a part of a package may draw nothing for long, the machine as a whole may not
+        may_rest = not channel.counted and channel.boundary == "components"
+        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest)
+    return PowerIntegral(channel.max_w, gap_ns)
+
+
+class SensorSelection:
+    """All sources of a node, and what they found."""
+
+    __slots__ = ("_absent", "_clock_ns", "_fallbacks", "_gap_ns", "_late", "_sources", "_stop", "_tried", "gpus")
+
+    def __init__(
+        self,
+        sensors: Sequence[Sensor],
+        fallbacks: Sequence[Fallback],
+        clock_ns: Callable[[], int],
+        stop: Callable[[], bool],
+        interval_ns: int = 0,
+    ) -> None:
+        """Open everything, waiting up to ``OPEN_WAIT_S`` for what may hang; ``stop`` ends the wait.
+
+        ``interval_ns`` is how far samples are apart, see ``pace``.
+        """
+        self._clock_ns = clock_ns
+        self._gap_ns = power_gap_ns(interval_ns)
+        self._stop = stop
+        self._fallbacks = list(fallbacks)
+        self._absent: list[Absent] = []
+        self._sources: list[_Source] = []
+        self._late: list[_Source] = []
+        self._tried: set[int] = set()
+        self.gpus: list[Gpu] = []
+        deadline_ns = clock_ns() + int(OPEN_WAIT_S * 1e9)
+        # all at once, but taken in by their order
+        sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
+        self._late = [source for source in sources if source.worker is not None]
+        direct = [open_sensor(source.sensor) if source.worker is None else None for source in sources]
+        for source in self._late:
+            self._wait(source, deadline_ns)
+        for source, opened in zip(sources, direct):  # noqa: B905 (strict= is not in Python 3.9)
+            if opened is None:
+                self._adopt_if_open(source)
+            else:
+                self._adopt(source, opened)
+        self._climb(deadline_ns)
+
+    @property
+    def entries(self) -> list[ActiveChannel]:
+        """Channels at work, in the order of the header."""
+        return [entry for source in self._sources for entry in source.entries if entry.used]
+
+    @property
+    def absent(self) -> list[Absent]:
+        """Better sources that are not used, and why; with a domain where nothing else speaks for it, but something
+        for other domains of its component."""
+        late = [
+            Absent(component, source.sensor.name, f"no answer within {OPEN_WAIT_S:g} s")
+            for source in self._late
+            for component in source.components
+        ]
+        return [
+            entry if self._is_missing(entry) else Absent(entry.component, entry.source, entry.reason)
+            for entry in self._absent
+        ] + late
+
+    def _is_missing(self, absent: Absent) -> bool:
+        """Whether the domain of ``absent`` is one that nothing speaks for, beside others that something does."""
+        speaking = [
+            (source.is_whole, entry.channel.domain)
+            for source in self._sources
+            for entry in source.entries
+            if entry.used and entry.channel.counted and entry.channel.component == absent.component
+        ]
+        return bool(speaking) and not any(whole or domain == absent.domain for whole, domain in speaking)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a sensor is late."""
+        return bool(self._late)
+
+    def has_news(self) -> bool:
+        """Whether a sensor that was late has come up by now."""
+        return any(source.worker and source.worker.wait(0) for source in self._late)
+
+    def take_in(self) -> None:
+        """Take in the sensors that have come up, and what is to be used where they found nothing."""
+        self._adopt_late()
+        self._climb(self._clock_ns())
+
+    def pace(self, interval_ns: int) -> None:
+        """Bridge as much between two readings of power as samples that are ``interval_ns`` apart need."""
+        self._gap_ns = power_gap_ns(interval_ns)
+        for entry in self.entries:
+            if isinstance(entry.meter, PowerIntegral):
+                entry.meter.gap_ns = self._gap_ns
+
+    def restart(self) -> None:
+        """Let all meters count from 0."""
+        for entry in self.entries:
+            entry.meter.restart()
+
+    def sample(self, wait_s: float) -> int:
+        """Read every source once, waiting up to ``wait_s`` for those in threads.
+
+        Returns the moment of the sample: the middle of its first and last reading, or now where there was none.
+        """
+        moments = []
+        hung = []
+        for source in self._sources:
+            if source.worker is not None:
+                if source.worker.busy:
+                    hung.append(source)
+                source.worker.ask()
+        for source in self._sources:
+            if source.worker is None:
+                begun_ns = self._clock_ns()
+                values = read_sensor(source.sensor, len(source.entries))
+                reading = SensorReading(begun_ns, self._clock_ns(), values)
+                moments.append(reading.at_ns)
+                source.update(reading)
+        asked_ns = self._clock_ns()
+        for source in self._sources:
+            worker = source.worker
+            if worker is None:
+                continue
+            # one that hung before this tick has had its time
+            timeout_s = max(wait_s, source.timeout_s)
+            left_s = 0.0 if source in hung else timeout_s - (self._clock_ns() - asked_ns) / 1e9
+            if worker.wait(left_s) and worker.reading is not None:
+                # what was asked for at an earlier tick does not belong to the moment of this one
+                if source not in hung:
+                    moments.append(worker.reading.at_ns)
+                source.update(worker.reading)
+            else:
+                now_ns = self._clock_ns()
+                source.update(SensorReading(now_ns, now_ns, [None] * len(source.entries)))
+                name = source.sensor.name
+                say(f"{name} does not answer; its channels wait", once=f"{name} hangs")
+        return (min(moments) + max(moments)) // 2 if moments else self._clock_ns()
+
+    def replaceable(self) -> list[ActiveChannel]:
+        """Counted channels that have failed for long while a fallback for their component is left."""
+        if not self._fallbacks:
+            return []
+        components = {fallback.component for fallback in self._fallbacks}
+        return [
+            entry
+            for entry in self.entries
+            if entry.failures >= FAILED_READS
+            and entry.channel.counted
+            and entry.channel.component in components
+            and id(entry) not in self._tried
+        ]
+
+    def replace(self, failed: list[ActiveChannel]) -> bool:
+        """Put lesser sources in the place of ``failed``; whether there was one. Each is tried once only."""
+        if not failed:
+            return False
+        for entry in failed:
+            self._tried.add(id(entry))
+            entry.used = False
+        before = len(self._sources)
+        refused = len(self._absent)
+        for entry in failed:
+            channel = entry.channel
+            reason = f"read error {entry.failures} times: {channel.detail}"
+            self._absent.append(Absent(channel.component, channel.source, reason, channel.domain))
+        self._climb(self._clock_ns() + int(OPEN_WAIT_S * 1e9) // 4)
+        if any(entry.used for source in self._sources[before:] for entry in source.entries):
+            return True
+        # nothing better than waiting for it
+        del self._absent[refused : refused + len(failed)]
+        for entry in failed:
+            entry.used = True
+        return False
+
+    def _climb(self, deadline_ns: int) -> None:
+        """Open the fallbacks that are needed."""
+        for fallback in list(self._fallbacks):
+            if not self._is_wanting(fallback.component) or self._stop():
+                continue
+            self._fallbacks.remove(fallback)
+            sensor = fallback.make(frozenset(self._domains(fallback.component)))
+            if sensor is None:
+                continue
+            worker = Worker(sensor, self._clock_ns) if sensor.may_block else None
+            source = _Source(sensor, worker, fallback)
+            if worker is None:
+                self._adopt(source, open_sensor(sensor))
+                continue
+            self._wait(source, deadline_ns)
+            if worker.wait(0) and worker.opened is not None:
+                self._adopt(source, worker.opened)
+            else:
+                self._late.append(source)
+
+    def _domains(self, component: str) -> set[str]:
+        return {
+            entry.channel.domain
+            for entry in self.entries
+            if entry.channel.component == component and entry.channel.counted
+        }
+
+    def _is_wanting(self, component: str) -> bool:
+        """Whether nothing speaks for ``component``, or not for all of it; a late sensor may yet do so."""
+        if any(component in source.components for source in self._late):
+            return False
+        domains = self._domains(component)
+        if not domains:
+            return True
+        missing = [entry.domain for entry in self._absent if entry.component == component and entry.domain]
+        return any(domain not in domains for domain in missing)
+
+    def _adopt(self, source: _Source, opened: Opened) -> None:
+        """Take in what a sensor found; a source without channels is not asked again."""
+        self._absent += opened.absent
+        for gpu in opened.gpus:
+            if gpu.uuid not in [known.uuid for known in self.gpus]:
+                self.gpus.append(gpu)
+        for channel in opened.channels:
+            if getattr(source.sensor, "yields", False) and self._domains(channel.component):
+                channel.counted = False
+        source.entries = [ActiveChannel(channel, self._gap_ns) for channel in opened.channels]
+        if not source.entries:
+            return
+        if source.fallback is not None and any(entry.channel.counted for entry in source.entries):
+            self._make_room(source, source.fallback)
+        self._sources.append(source)
+
+    def _make_room(self, source: _Source, fallback: Fallback) -> None:
+        taken = self._domains(fallback.component)
+        if fallback.merges:
+            for entry in source.entries:
+                entry.used = entry.channel.domain not in taken
+            return
+        # one that speaks for the whole component leaves no room for a part of it
+        for entry in self.entries:
+            if entry.channel.component == fallback.component and entry.channel.counted:
+                entry.used = False
+
+    def _adopt_late(self) -> None:
+        for source in list(self._late):
+            self._adopt_if_open(source)
+
+    def _adopt_if_open(self, source: _Source) -> None:
+        worker = source.worker
+        if worker is not None and worker.wait(0) and worker.opened is not None:
+            self._late.remove(source)
+            self._adopt(source, worker.opened)
+
+    def _wait(self, source: _Source, deadline_ns: int) -> None:
+        worker = source.worker
+        while worker and not worker.wait(_SLICE_S) and self._clock_ns() < deadline_ns:
+            if self._stop():
+                return
+
+
+def announced(entries: Iterable[ActiveChannel]) -> list[dict[str, object]]:
+    """The channels as they stand in a header line."""
+    return [entry.channel.header() for entry in entries]

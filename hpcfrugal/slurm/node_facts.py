@@ -1,0 +1,126 @@
+"""What is known of the nodes of a job, kept in the spool when the job is over, so that the ledger needs nothing else.
+
+Slurm's count of a node's CPUs and the site's figure for its idle power may change later. What a job's shares are made
+of is kept once, as it was then; a document that has been removed is made again at the next sync.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcfrugal.core.safe_read import UnsafeFile
+from hpcfrugal.settings.idle_power import IdlePower
+from hpcfrugal.slurm import backend as slurm_backend
+from hpcfrugal.slurm.backend import NodeCpus, SlurmCli
+from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
+from hpcfrugal.spool.documents import NodeFacts, nodes_content, read_slurm, read_submitted
+
+_LOCAL = "local:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A job that is over and of whose nodes nothing is kept yet."""
+
+    run_dir: RunDir
+    cluster: str
+    job: JobKey
+    nodes: tuple[str, ...]
+    owner_uid: int
+
+
+def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower], asked: SlurmCli | None = None) -> list[str]:
+    """Write ``<job>.<restart>.nodes.json`` for every job of this user that is over and has samples, where it is not
+    there. Those of other users wait for their own sync: a file of ours would not count in their runs.
+
+    Slurm is asked once about all nodes of its jobs; where there is no Slurm these wait. Returns a sentence for each
+    run directory that could not be written, and one for the jobs of other users.
+
+    Raises:
+        SetupError: Slurm does not answer. What is known of local jobs has been written then.
+    """
+    every = list(_all_due(spool_root))
+    due = [job for job in every if job.owner_uid == os.getuid()]
+    others = len(every) - len(due)
+    refused = [f"jobs of other users whose nodes only their own sync can keep: {others}"] if others else []
+    refused += [line for job in due if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
+    waiting = [job for job in due if not job.cluster.startswith(_LOCAL)]
+    if not waiting or not slurm_backend.available():
+        return refused
+    backend = asked or SlurmCli()
+    here = backend.cluster()
+    waiting = [job for job in waiting if job.cluster in {here, ""}]
+    cpus = backend.node_cpus(sorted({node for job in waiting for node in job.nodes if _is_plain(node)}))
+    return [*refused, *(line for job in waiting for line in _keep(job, powers, cpus))]
+
+
+def keep_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[str]:
+    """The same for one run on this machine."""
+    mine = [job for job in _due(run_dir) if job.owner_uid == os.getuid() and job.cluster.startswith(_LOCAL)]
+    return [line for job in mine for line in _keep(job, powers, None)]
+
+
+def _is_plain(node: str) -> bool:
+    """Whether a name, which a file has given, can be one of Slurm's."""
+    return node.isascii() and node.replace("-", "").replace(".", "").replace("_", "").isalnum()
+
+
+def _all_due(spool_root: Path) -> Iterable[_Due]:
+    for run_dir in iter_runs(spool_root):
+        yield from _due(run_dir)
+
+
+def _due(run_dir: RunDir) -> list[_Due]:
+    try:
+        owner_uid = os.lstat(run_dir.path).st_uid
+        names = [parsed for _, parsed in run_dir.names() if parsed is not None and parsed.job is not None]
+    except OSError:
+        return []  # sync itself says which directories cannot be read
+    kept = {parsed.job for parsed in names if parsed.kind == "nodes"}
+    nodes: dict[JobKey, list[str]] = {}
+    for parsed in names:
+        if parsed.kind == "samples" and parsed.job is not None and parsed.node and parsed.job not in kept:
+            nodes.setdefault(parsed.job, []).append(parsed.node)
+    if not nodes:
+        return []
+    try:
+        cluster = read_submitted(run_dir.submitted_json, owner_uid)[0].cluster
+    except UnsafeFile:
+        return []  # missing, or the ledger names it as one that does not count
+    ended = {parsed.job for parsed in names if parsed.kind == "end"}
+    return [
+        _Due(run_dir, cluster, job, tuple(found), owner_uid)
+        for job, found in nodes.items()
+        if job in ended or _is_final(run_dir, owner_uid, job)
+    ]
+
+
+def _is_final(run_dir: RunDir, owner_uid: int, job: JobKey) -> bool:
+    try:
+        return read_slurm(run_dir.slurm_json(job.job_id, job.restart), owner_uid, job)[0].final
+    except UnsafeFile:
+        return False
+
+
+def _keep(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> list[str]:
+    path = due.run_dir.nodes_json(due.job.job_id, due.job.restart)
+    try:
+        write_json_atomic(path, nodes_content(due.job, (_facts(node, powers, cpus) for node in due.nodes)))
+    except OSError as error:
+        return [f"what is known of the nodes of job {due.job.job_id} cannot be kept: {path}: {error.strerror}"]
+    return []
+
+
+def _facts(node: str, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> NodeFacts:
+    counted = cpus.get(node) if cpus is not None else None
+    power = powers.get(node)
+    return NodeFacts(
+        node=node,
+        slurm_cpus=counted.count if counted else None,
+        oversubscribed=counted.oversubscribed if counted else None,
+        idle_power_uw=power.power_uw if power else (),
+        idle_power_source=power.source if power else None,
+    )

@@ -1,0 +1,144 @@
+"""A prepared job on its way to its backend: run directory, sidecar, submission."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpcfrugal import __version__
+from hpcfrugal.core.directories import cache_dir
+from hpcfrugal.core.errors import HpcfrugalError, SetupError
+from hpcfrugal.core.user import user_name
+from hpcfrugal.job import JobSpec
+from hpcfrugal.job.backend import Backend, Submitted
+from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
+from hpcfrugal.slurm.commands import NoAnswer
+from hpcfrugal.spool import RunDir, write_json_atomic
+from hpcfrugal.spool.zipapp import cached_sidecar, sidecar_zipapp
+from hpcfrugal.submit.prepare import Prepared
+
+if TYPE_CHECKING:
+    pass
+
+REDACTED = "[redacted]"
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
+
+
+def submit(prepared: Prepared, backend: Backend) -> Submitted:
+    """Write the run directory and submit. A refused job leaves nothing behind.
+
+    Raises:
+        SetupError: the spool cannot be written, or the backend refuses.
+    """
+    try:
+        run_dir = RunDir.create(prepared.run_dir.path.parent.parent, prepared.run_id, prepared.created_at)
+    except OSError as error:
+        raise SetupError(
+            f"the run directory {prepared.run_dir.path} cannot be made: {error.strerror}",
+            hint="set `spool` in the configuration to a directory that you can write and the nodes can see",
+        ) from None
+    try:
+        _write(prepared, run_dir, backend)
+        # Before it is handed over: on this machine it may start, and even end, before that call returns.
+        submitted_at = datetime.now(UTC)
+        submitted = backend.submit(
+            run_dir.script, _local_options(prepared) if backend.name == "local" else prepared.arguments,
+            run_id=prepared.run_id, workdir=prepared.workdir,
+        )  # fmt: skip
+    except NoAnswer:
+        raise  # the job may be in the queue: it needs its directory
+    except HpcfrugalError:
+        shutil.rmtree(run_dir.path, ignore_errors=True)
+        raise
+    except OSError as error:
+        shutil.rmtree(run_dir.path, ignore_errors=True)
+        raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
+    write_json_atomic(
+        run_dir.submitted_json,
+        {
+            "schema": 1,
+            "cluster": submitted.cluster,
+            "job_id": submitted.job_id,
+            "submitted_at": submitted_at.isoformat(),
+        },
+    )
+    return submitted
+
+
+def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
+    write_json_atomic(
+        run_dir.run_json,
+        {
+            "schema": 1,
+            "run_id": prepared.run_id,
+            "user": user_name(),
+            "uid": os.getuid(),
+            "created_at": prepared.created_at.isoformat(),
+            "hpcfrugal_version": __version__,
+            "backend": backend.name,
+            "host": socket.gethostname(),
+            "source": str(prepared.source),
+            "template": prepared.rendered.template_path,
+            "spec": public_spec(prepared.spec),
+            "carbon": {"zone": prepared.zone, "pue": prepared.pue},
+            "plan": None if prepared.plan is None else prepared.plan.to_json(),
+        },
+    )
+    if prepared.spec.energy.enabled:
+        _put_sidecar(run_dir)
+    if prepared.user_script is not None:
+        _write_private(run_dir.user_script, prepared.user_script, 0o700)
+    _write_private(run_dir.script, prepared.rendered.data, 0o600)
+
+
+def _put_sidecar(run_dir: RunDir) -> None:
+    try:
+        sidecar = cached_sidecar(cache_dir())
+    except (OSError, SetupError):
+        sidecar_zipapp(run_dir.sidecar)  # without a cache it is built for each run
+        return
+    try:
+        # The same bytes serve all runs: a link costs nothing, where the file system allows it.
+        os.link(sidecar, run_dir.sidecar)
+    except OSError:
+        shutil.copyfile(sidecar, run_dir.sidecar)
+
+
+def _write_private(path: Path, data: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with open(descriptor, "wb") as file:
+        file.write(data)
+
+
+def public_spec(spec: JobSpec) -> dict[str, Any]:
+    """The spec as it is kept beside the run: values of environment variables that look like secrets are not."""
+    data: dict[str, Any] = spec.model_dump(mode="json")
+    data["env"] = {k: REDACTED if _SECRET_NAME.search(k) else v for k, v in data["env"].items()}
+    return data
+
+
+def output_path(prepared: Prepared, submitted: Submitted, *, slurm: bool) -> str:
+    """Where the job's output goes; with Slurm's patterns where only Slurm can fill them in."""
+    spec = prepared.spec
+    if not slurm:
+        names = {"job_id": submitted.job_id, "name": spec.name, "user": user_name()}
+        return str(prepared.workdir / expand_output(spec.output or DEFAULT_OUTPUT, **names))
+    name = "slurm-%A_%a.out" if spec.resources.array else f"slurm-{submitted.job_id}.out"
+    return str(prepared.workdir / (spec.output or name))
+
+
+def _local_options(prepared: Prepared) -> list[str]:
+    spec = prepared.spec
+    options = [f"--job-name={spec.name}", f"--user={user_name()}"]
+    if spec.output is not None:
+        options.append(f"--output={spec.output}")
+    if spec.error is not None:
+        options.append(f"--error={spec.error}")
+    if spec.resources.time is not None:
+        options.append(f"--limit-s={spec.resources.time.total_seconds()}")
+    return options

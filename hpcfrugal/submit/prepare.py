@@ -1,0 +1,216 @@
+"""One job on its way from its file to a rendered script: checked, planned, nothing written yet."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hpcfrugal.job import JobSpec, load_job
+from hpcfrugal.job.backend import Backend
+from hpcfrugal.job.render import DEFAULT_PYTHONS, Rendered, SegmentPlan, UserScript, render
+from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.settings.config import Config, template_dirs
+from hpcfrugal.spool import RunDir, new_run_id
+from hpcfrugal.submit.local_limits import refuse_for_local
+from hpcfrugal.submit.script import flags_for, interpreter, read_script, text_of
+
+if TYPE_CHECKING:
+    from hpcfrugal.planning.decide.plan import Plan
+    from hpcfrugal.planning.decide.slurm_estimate import TimeBudget
+    from hpcfrugal.queues.admission import QueueAdmission
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A job that is checked, planned and rendered, with nothing written yet.
+
+    ``plan`` is None for a job that starts as soon as it can, ``zone`` where no grid zone is known, ``pue`` where the
+    data centre's is not.
+    """
+
+    source: Path
+    spec: JobSpec
+    run_id: str
+    run_dir: RunDir
+    created_at: datetime
+    workdir: Path
+    rendered: Rendered
+    arguments: tuple[str, ...]
+    user_script: bytes | None
+    plan: Plan | None
+    zone: str | None
+    pue: float | None = None
+
+
+@dataclass(slots=True)
+class SubmissionBatch:
+    """The jobs that are submitted together: in a queue, each leaves room for those before it, and a Slurm that does not
+    answer is waited for once.
+    """
+
+    entrance: QueueAdmission | None = None
+    time_budget: TimeBudget | None = None
+
+
+def prepare(
+    source: Path,
+    backend: Backend,
+    config: Config,
+    *,
+    now: datetime | None = None,
+    start_now: bool = False,
+    queue: str | None = None,
+    batch: SubmissionBatch | None = None,
+) -> Prepared:
+    """Load, check, plan and render a job file. Writes nothing.
+
+    Args:
+        start_now: it is not put off.
+        queue: the low-carbon queue to wait in, whatever the file says.
+        batch: the jobs that it is submitted with.
+
+    Raises:
+        InputError: every problem of the file at once.
+        SetupError: there is no forecast, and the file says ``require_forecast``.
+    """
+    spec = load_job(source)
+    slurm = backend.name != "local"
+    if not slurm:
+        refuse_for_local(spec, source)
+    created_at = now or datetime.now(UTC)
+    run_id = new_run_id(created_at, secrets.token_hex(8))
+    run_dir = RunDir.of(config.spool, run_id)
+    user_script = script = None
+    if spec.script is not None:
+        user_script = read_script(Path(spec.script), source)
+        script = UserScript(interpreter(user_script), str(run_dir.user_script), text_of(user_script))
+    spec, plan = _planned(
+        spec,
+        source,
+        config,
+        created_at,
+        slurm=slurm,
+        start_now=start_now,
+        queue=queue,
+        batch=batch or SubmissionBatch(),
+    )
+    segments = _segments(spec, plan)
+    flags = flags_for(spec, begin=plan.begin_at if plan is not None else None, interrupted=segments is not None)
+    rendered = render(
+        spec,
+        flags=[flag for flag in flags if not _needs_argv(flag)],
+        script=script,
+        run_id=run_id,
+        run_dir=run_dir.path,
+        slurm=slurm,
+        pythons=config.sidecar_python or (sys.executable, *DEFAULT_PYTHONS),
+        template_dirs=template_dirs(),
+        where=str(source),
+        segments=segments,
+    )
+    workdir = Path(spec.workdir) if spec.workdir else Path.cwd()
+    arguments = tuple(flag for flag in flags if _needs_argv(flag))
+    zone = spec.schedule.zone or config.carbon_zone
+    return Prepared(
+        source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone,
+        config.carbon_pue,
+    )  # fmt: skip
+
+
+def _planned(
+    spec: JobSpec,
+    source: Path,
+    config: Config,
+    now: datetime,
+    *,
+    slurm: bool,
+    start_now: bool,
+    queue: str | None,
+    batch: SubmissionBatch,
+) -> tuple[JobSpec, Plan | None]:
+    """The job with what its queue adds to it, and when it runs."""
+    if queue is not None:
+        from hpcfrugal.queues.settings import the_queue
+
+        the_queue(config, queue, where="--queue")
+        spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": queue})})
+    if not slurm or spec.schedule.queue is None:
+        check_queue(spec, config, source)
+        return spec, _plan(spec, source, config, now, slurm=slurm, start_now=start_now, batch=batch)
+    from hpcfrugal.queues.admission import QueueAdmission
+
+    entrance = batch.entrance = batch.entrance or QueueAdmission(config)
+    spec, found = entrance.enter(spec, where=str(source), start_now=start_now)
+    plan = _plan(spec, source, config, now, slurm=slurm, start_now=start_now, batch=batch)
+    if found is not None and plan is not None:
+        spec, plan = entrance.place(spec, found, plan, now, released=start_now)
+    return spec, plan
+
+
+def check_queue(spec: JobSpec, config: Config, source: Path) -> None:
+    """Refuse a queue that is none of the settings' where there is no Slurm to wait in; without any queue in the
+    settings it is only not acted on, since the file may be for another machine.
+
+    Raises InputError.
+    """
+    if spec.schedule.queue is not None and config.tables["queues"]:
+        from hpcfrugal.queues.settings import the_queue
+
+        the_queue(config, spec.schedule.queue, where=f"{source}: schedule.queue")
+
+
+def _plan(
+    spec: JobSpec,
+    source: Path,
+    config: Config,
+    now: datetime,
+    *,
+    slurm: bool,
+    start_now: bool,
+    batch: SubmissionBatch,
+) -> Plan | None:
+    """When to run. A job that starts as soon as it can needs no plan, nor what makes one."""
+    schedule = spec.schedule
+    if schedule.effective_policy == "asap":
+        return None
+    from hpcfrugal.planning.decide.job_plan import plan_job, start_now_plan
+
+    if start_now:
+        return start_now_plan(spec, now, "--now was given")
+    if slurm:
+        from hpcfrugal.planning.decide.slurm_estimate import TimeBudget
+
+        time_budget = batch.time_budget = batch.time_budget or TimeBudget()
+        options = sbatch_options(spec)
+        return plan_job(spec, config, now=now, where=str(source), options=options, time_budget=time_budget)
+    if schedule.require_forecast:
+        # It starts at once either way, but not where the forecast that it asks for is not there.
+        plan_job(spec, config, now=now, where=str(source), slurm=False)
+    return start_now_plan(spec, now, "this machine starts jobs at once")
+
+
+def _segments(spec: JobSpec, plan: Plan | None) -> SegmentPlan | None:
+    """What the batch script of a job in segments needs to know of its plan."""
+    told = spec.schedule.interruptible
+    if plan is None or not plan.segments or told is None or plan.limit is None or plan.deadline_at is None:
+        return None
+    return SegmentPlan(
+        windows=tuple((int(start.timestamp()), math.ceil(end.timestamp())) for start, end in plan.segments),
+        limit_s=math.ceil(plan.limit.total_seconds()),
+        deadline_s=int(plan.deadline_at.timestamp()),
+        margin_s=math.ceil(plan.wait_most.total_seconds()) if plan.wait_most is not None else 0,
+        signal=told.signal,
+        grace_s=math.ceil(told.grace.total_seconds()),
+        restart_cost_s=math.ceil(told.restart_cost.total_seconds()),
+        checkpoint_cost_s=math.ceil(told.checkpoint_cost.total_seconds()),
+    )
+
+
+def _needs_argv(flag: str) -> bool:
+    """A line break (in a directory's name, say) fits on no #SBATCH line, but well in an argument."""
+    return "\n" in flag or "\r" in flag

@@ -1,0 +1,330 @@
+"""Rendered scripts really run by bash: whatever the user's commands do, their end is recorded and is the job's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcfrugal.job import job_from_mapping
+from hpcfrugal.job.render import UserScript, render
+from hpcfrugal.spool.zipapp import sidecar_zipapp
+
+RUN_ID = "20261121T000000Z-00000000"
+
+
+class Job:
+    """A rendered script in a run directory of its own, as slurmd would start it on one node."""
+
+    def __init__(
+        self, folder: Path, spec: dict[str, Any], *, pythons: list[str], script: UserScript | None = None
+    ) -> None:
+        self.run_dir = folder / "it's a run"
+        self.run_dir.mkdir(mode=0o700)
+        sidecar_zipapp(self.run_dir / "sidecar.pyz")
+        text = render(
+            job_from_mapping(spec),
+            flags=[],
+            script=script,
+            run_id=RUN_ID,
+            run_dir=self.run_dir,
+            slurm=True,
+            pythons=pythons,
+        ).text
+        self.script = folder / "slurm_script"
+        self.script.write_text(text)
+        self.folder = folder
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "SLURM_JOB_ID": "17",
+            "SLURM_CLUSTER_NAME": "c",
+            "HOME": str(folder),
+        }
+
+    def start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["/bin/bash", self.script],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self) -> tuple[int, str, str]:
+        process = self.start()
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+    def end(self) -> dict[str, Any]:
+        data = json.loads((self.run_dir / "17.0.end.json").read_text())
+        assert isinstance(data, dict)
+        return data
+
+    def lines(self) -> list[dict[str, Any]]:
+        paths = list(self.run_dir.glob("17.0.*.jsonl"))
+        return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+    def wait_for_sidecar(self) -> None:
+        until = time.monotonic() + 20
+        while not self.lines():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def job(tmp_path: Path, command: str, **more: Any) -> Job:
+    return Job(tmp_path, {"name": "t", "command": command, **more}, pythons=[sys.executable])
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "out"),
+    [
+        ("echo hello", 0, "hello\n"),
+        ("exit 7", 7, ""),
+        ("set -e; false; echo never", 1, ""),
+        ("set -u; echo $nothing", 1, ""),
+        ("exec sh -c 'echo replaced; exit 9'", 9, "replaced\n"),
+        ("cd /; pwd", 0, "/\n"),
+        ("trap 'echo mine' EXIT; exit 4", 4, "mine\n"),
+        ("kill -KILL $BASHPID", 137, ""),
+        ("no-such-command-at-all", 127, ""),
+        ("if then fi )", 2, ""),
+        ('echo "it\'s" \'a "test"\' \\$HOME `echo x` # end', 0, 'it\'s a "test" $HOME x\n'),
+        ("cat; echo rest", 0, "rest\n"),
+        ("hf_rc=0; hf_run_dir=/nowhere; exit 5", 5, ""),
+        ("echo ${hf_command-unset}", 0, "unset\n"),
+    ],
+)
+def test_exit_code_and_output_are_those_of_the_command(tmp_path: Path, command: str, code: int, out: str) -> None:
+    one = job(tmp_path, command)
+    assert one.run()[:2] == (code, out)
+    end = one.end()
+    assert (end["exit_code"], end["job_id"], end["restart"]) == (code, "17", 0)
+    assert end["started_wall_s"] <= end["ended_wall_s"] <= time.time()
+
+
+def test_nothing_is_added_to_output(tmp_path: Path) -> None:
+    plain = subprocess.run(["bash", "-c", "echo a; echo b >&2"], capture_output=True, text=True, check=True)
+    assert job(tmp_path, "echo a; echo b >&2").run() == (0, plain.stdout, plain.stderr)
+
+
+def test_sidecar_ends_in_order(tmp_path: Path) -> None:
+    one = job(tmp_path, "sleep 1.5", energy={"interval": 0.2, "record": 0.4})
+    assert one.run()[0] == 0
+    lines = one.lines()
+    assert [line["kind"] for line in lines[:2]] == ["header", "record"]
+    assert lines[-1]["kind"] == "end"
+    assert lines[-1]["reason"] == "stopped"
+    assert len(lines) >= 5
+    # The proxies know that the job did next to nothing.
+    assert 0 <= lines[-1]["job_cpu_us"] < 1_000_000
+
+
+def test_hardware_counters_only_where_the_job_file_says_so(tmp_path: Path) -> None:
+    reasons = []
+    for name, wanted in (("with", True), ("without", False)):
+        folder = tmp_path / name
+        folder.mkdir()
+        one = job(folder, "exit 0", energy={"hardware_counters": wanted})
+        assert one.run()[0] == 0
+        reasons.append(one.lines()[0]["usage"]["reasons"].get("hardware_counters"))
+    assert reasons[0] != "not asked for"
+    assert reasons[1] == "not asked for"
+
+
+def test_no_python_changes_nothing_but_the_measurement(tmp_path: Path) -> None:
+    one = Job(tmp_path, {"name": "t", "command": "echo ran; exit 3"}, pythons=["/no/such/python", "false"])
+    assert one.run() == (3, "ran\n", "")
+    assert one.end()["exit_code"] == 3
+    assert one.lines() == []
+    assert "energy is not measured" in (one.run_dir / "17.0.sidecar.log").read_text()
+
+
+def test_unmeasured_job_starts_no_sidecar(tmp_path: Path) -> None:
+    one = job(tmp_path, "exit 2", energy="off")
+    assert one.run() == (2, "", "")
+    assert (one.end()["exit_code"], one.lines()) == (2, [])
+
+
+def test_vanished_run_directory(tmp_path: Path) -> None:
+    one = job(tmp_path, "echo ran; exit 3")
+    one.run_dir.rename(tmp_path / "away")
+    assert one.run() == (3, "ran\n", "")
+
+
+def test_kill_of_the_sidecar(tmp_path: Path) -> None:
+    one = job(tmp_path, "sleep 3; exit 6")
+    process = one.start()
+    one.wait_for_sidecar()
+    killed = subprocess.run(["pkill", "-KILL", "-f", f"{one.run_dir}/sidecar.pyz"], check=False)
+    assert killed.returncode == 0
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (6, "", "")
+    assert one.lines()[0]["kind"] == "header"
+
+
+@pytest.mark.parametrize("has_proc", [True, False])
+def test_a_busy_node_does_not_make_the_end_longer(tmp_path: Path, has_proc: bool) -> None:
+    """The wait for a sidecar that does not end is measured by a clock: beside seven loops on the same CPU each new
+    process takes long. Also where there is no /proc/uptime, as on a system without it."""
+    stuck = tmp_path / "python"
+    stuck.write_text("#!/bin/bash\n[ $# -lt 5 ] || exec sleep 60\n")
+    stuck.chmod(0o755)
+    one = Job(tmp_path, {"name": "t", "command": "sleep 0.5; echo done"}, pythons=[str(stuck)])
+    if not has_proc:
+        one.script.write_text(one.script.read_text().replace("/proc/uptime", "/no/such/uptime"))
+    here = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(here)})
+    loops: list[subprocess.Popen[bytes]] = []
+    try:
+        process = one.start()
+        assert process.stdout is not None
+        loops = [subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"]) for _ in range(7)]
+        os.sched_setaffinity(0, here)
+        assert process.stdout.readline() == "done\n"
+        begun = time.monotonic()
+        process.wait(timeout=30)
+        took_s = time.monotonic() - begun
+    finally:
+        os.sched_setaffinity(0, here)
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+        process.communicate()
+    assert process.returncode == 0
+    assert 0.9 < took_s < 2.2
+    assert one.end()["exit_code"] == 0
+
+
+def test_hanging_sidecar_delays_the_end_by_less_than_two_seconds(tmp_path: Path) -> None:
+    one = job(tmp_path, "sleep 2; exit 6")
+    process = one.start()
+    one.wait_for_sidecar()
+    subprocess.run(["pkill", "-STOP", "-f", f"{one.run_dir}/sidecar.pyz"], check=True)
+    process.communicate(timeout=30)
+    assert process.returncode == 6
+    end = one.end()
+    assert time.time() - end["ended_wall_s"] < 2.5
+    assert subprocess.run(["pgrep", "-f", f"{one.run_dir}/sidecar.pyz"], check=False).returncode == 1
+
+
+@pytest.mark.parametrize("name", ["USR1", "TERM", "INT", "HUP"])
+def test_signals_to_the_batch_shell_reach_the_command(tmp_path: Path, name: str) -> None:
+    command = f"trap 'echo got {name}' {name}; echo ready; for i in 1 2 3 4 5 6 7 8; do sleep 0.2; done; exit 11"
+    process = job(tmp_path, command).start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (11, f"got {name}\n", "")
+
+
+def test_death_by_signal_is_passed_on(tmp_path: Path) -> None:
+    one = job(tmp_path, "echo ready; sleep 5; echo never")
+    process = one.start()
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGUSR1)
+    # The sleep goes on holding the output, as with plain bash; in Slurm the job's end cleans it up.
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGUSR1
+    assert one.end()["exit_code"] == 128 + signal.SIGUSR1
+
+
+def test_user_script_runs_by_its_own_first_line(tmp_path: Path) -> None:
+    script = tmp_path / "user script.py"
+    script.write_text("import sys; print(sys.argv[1:]); sys.exit(12)")
+    spec = {"name": "t", "script": str(script), "args": ["a b", "c'd"]}
+    user_script = UserScript([sys.executable], str(script), script.read_text())
+    one = Job(tmp_path, spec, pythons=[sys.executable], script=user_script)
+    assert one.run() == (12, "['a b', \"c'd\"]\n", "")
+    # Slurm keeps its own copy of a script, so a job must not fail for the want of ours.
+    script.unlink()
+    assert one.run() == (12, "['a b', \"c'd\"]\n", "")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"SHELLOPTS": "errexit"},
+        {"SHELLOPTS": "errexit:nounset"},
+        {"BASH_ENV": "env.sh"},
+    ],
+)
+@pytest.mark.parametrize("command", ["exit 3", "false; echo never", "echo $nothing; exit 4"])
+def test_shell_options_of_the_environment_are_for_the_command(
+    tmp_path: Path, environ: dict[str, str], command: str
+) -> None:
+    (tmp_path / "env.sh").write_text("set -eu\ntrap 'echo debug >>debug.txt' DEBUG\n")
+    plain_script = tmp_path / "plain.sh"
+    plain_script.write_text(command)
+    one = job(tmp_path, command)
+    one.environ |= environ
+    plain = subprocess.run(
+        ["/bin/bash", plain_script], env=one.environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    code, out, _ = one.run()
+    assert (code, out) == (plain.returncode, plain.stdout)
+    assert one.end()["exit_code"] == code
+
+
+def test_the_shell_of_the_command_is_itself(tmp_path: Path) -> None:
+    command = "trap 'echo got' USR1; kill -USR1 $$; echo after; [ $$ = $BASHPID ] && sleep 60 & pkill -P $$ sleep; wait"
+    one = job(tmp_path, command)
+    assert one.run() == (0, "got\nafter\n", "")
+
+
+def test_environment_reaches_the_command_and_not_the_sidecar(tmp_path: Path) -> None:
+    value = "$(touch pwned) `id` ' \" \n end"
+    one = job(tmp_path, 'printf %s "$NASTY"', env={"NASTY": value, "PATH": os.environ["PATH"], "SLURM_JOB_ID": "99"})
+    assert one.run() == (0, value, "")
+    assert not (tmp_path / "pwned").exists()
+    assert one.end()["job_id"] == "17"
+
+
+def test_signals_to_everything_do_not_end_the_measurement(tmp_path: Path) -> None:
+    # `--signal=TERM@120`, `scancel --full`: the job writes a checkpoint and goes on; so does the sampling.
+    one = job(tmp_path, "trap : TERM USR1 ALRM; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.3; done; exit 5")
+    process = one.start()
+    one.wait_for_sidecar()
+    for name in ("TERM", "USR1", "ALRM"):
+        subprocess.run(["pkill", f"-{name}", "-f", f"{one.run_dir}/sidecar.pyz"], check=True)
+        time.sleep(0.3)
+    process.communicate(timeout=30)
+    assert process.returncode == 5
+    lines = one.lines()
+    # TERM may come before a KILL, so it brings a record at once (the interval of records is 10 s here).
+    assert [line["kind"] for line in lines] == ["header", "record", "record", "end"]
+    assert lines[-1]["boottime_ns"] - lines[2]["boottime_ns"] > 1e9
+    assert lines[-1]["reason"] == "stopped"
+
+
+@pytest.mark.parametrize("turn", range(12))
+def test_a_signal_to_every_process_ends_the_job_at_once(tmp_path: Path, turn: int) -> None:
+    """As Slurm cancels: CONT and TERM to each process, in no order. Bash's `wait` hung here one time in five."""
+    one = job(tmp_path, "sleep 97")
+    process = subprocess.Popen(
+        ["/bin/bash", one.script], cwd=tmp_path, env=one.environ, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGCONT)
+    group = subprocess.run(["pgrep", "-g", str(process.pid)], capture_output=True, text=True, check=True)
+    pids = [int(pid) for pid in group.stdout.split()]
+    for pid in pids if turn % 2 else reversed(pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    try:
+        # 143 where the signal came to the batch shell last, when the commands' end had been read already.
+        assert process.wait(timeout=10) in {-signal.SIGTERM, 128 + signal.SIGTERM}
+    finally:
+        subprocess.run(["pkill", "-KILL", "-g", str(process.pid)], check=False)
+    assert one.end()["exit_code"] == 143

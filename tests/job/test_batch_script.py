@@ -1,0 +1,124 @@
+"""Existing batch scripts: sbatch's own rules for their directives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.job import load_job
+from hpcfrugal.job.batch_script import split_words
+
+SCRIPT = """#!/bin/bash
+#SBATCH --job-name="my job"   # a comment
+#SBATCH -N 2-4 -n 16
+# a comment
+   # another
+
+#SBATCH --time=1-12 --mem 4000
+#SBATCH --mail-type=END --some-plugin=x
+#SBATCH --exclusive
+#SBATCH --array=0-7%2
+  #SBATCH --account=indented-is-a-comment
+#SBATCH --qos=\\#odd
+##SBATCH --reservation=off
+#SBATCH --no-requeue --gres=gpu:2
+srun ./a.out
+#SBATCH --partition=too-late
+"""
+
+
+def test_a_script_is_kept_and_understood(tmp_path: Path) -> None:
+    path = tmp_path / "train.sh"
+    path.write_text(SCRIPT)
+    job = load_job(path)
+    assert job.script == str(path)
+    assert job.command is None
+    assert job.name == "my job"
+    assert job.directives == tuple(line for line in SCRIPT.splitlines()[:-2] if line.startswith("#SBATCH"))
+    resources = job.resources
+    assert resources.nodes == "2-4"
+    assert resources.min_nodes == 2
+    assert resources.ntasks == 16
+    assert resources.time == timedelta(days=1, hours=12)
+    assert resources.mem == "4000M"
+    assert resources.exclusive is True
+    assert resources.array == "0-7%2"
+    assert resources.qos == "#odd"
+    assert resources.requeue is False
+    assert resources.wants_gpus
+    assert resources.account is None
+    assert resources.reservation is None
+    assert resources.partition is None
+
+
+def test_without_a_name_the_job_is_named_as_sbatch_would(tmp_path: Path) -> None:
+    path = tmp_path / "run me.sbatch"
+    path.write_text("#!/bin/sh\nhostname\n")
+    assert load_job(path).name == "run me.sbatch"
+
+
+def test_any_file_that_begins_with_a_shebang_is_a_script(tmp_path: Path) -> None:
+    path = tmp_path / "job"
+    path.write_text("#!/usr/bin/env python3\n#SBATCH -c 4\nprint()\n")
+    assert load_job(path).resources.cpus_per_task == 4
+
+
+def test_the_last_of_two_directives_counts_and_unknown_forms_are_left_to_slurm(tmp_path: Path) -> None:
+    path = tmp_path / "a.sh"
+    path.write_text(
+        "#!/bin/sh\n#SBATCH -t 10\n#SBATCH -t UNLIMITED\n#SBATCH --mem=1G\n#SBATCH --mem-per-cpu=2G\n"
+        "#SBATCH --exclusive=user\n#SBATCH --begin=now+1hour\n#SBATCH -N 2\n#SBATCH -N 3\n"
+    )
+    job = load_job(path)
+    assert job.resources.time is None
+    assert (job.resources.mem, job.resources.mem_per_cpu) == (None, "2G")
+    assert job.resources.exclusive is False
+    assert job.schedule.earliest is None
+    assert job.resources.nodes == 3
+    assert len(job.directives) == 8
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("echo\n", "does not begin with `#!`"),
+        ("#!/bin/sh\r\necho\r\n", "a.sh:1: has DOS line ends"),
+        ("#!/bin/sh\necho \0\n", "NUL"),
+        ('#!/bin/sh\n#SBATCH -J "open\n', 'a.sh:2: the quote " is not closed'),
+        ("#!/bin/sh\n#SBATCH --wait\n", "a.sh:2: --wait can't be used here"),
+        ("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\n", "a.sh:3: a heterogeneous job"),
+        ("#!/bin/sh\n#SBATCH -M other\n", "--clusters can't be used here"),
+    ],
+)
+def test_scripts_that_could_not_run_or_be_followed(tmp_path: Path, body: str, told: str) -> None:
+    path = tmp_path / "a.sh"
+    path.write_bytes(body.encode())
+    with pytest.raises(InputError) as caught:
+        load_job(path)
+    assert told in str(caught.value)
+
+
+def test_a_directive_that_is_no_utf8_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.sh"
+    path.write_bytes(b"#!/bin/sh\n# caf\xe9 is fine here\n#SBATCH -J caf\xe9\n")
+    with pytest.raises(InputError, match=r"a\.sh:3: holds bytes that are not UTF-8"):
+        load_job(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (" -J 'a b' # c", ["-J", "a b"]),
+        (" --x=\"a 'b'\"", ["--x=a 'b'"]),
+        (r" a\ b", ["a b"]),
+        (r" '\'x'", ["'x"]),
+        (" a#b", ["a"]),
+        (" ''", []),
+        ("", []),
+    ],
+)
+def test_words_of_a_directive(text: str, words: list[str]) -> None:
+    assert split_words(text) == words

@@ -1,0 +1,103 @@
+"""YAML as text and lines, with limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.job.yaml_source import dotted, read_yaml
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        read_yaml(text, "job.yaml")
+    assert len(caught.value.problems) == 1
+    return str(caught.value)
+
+
+def test_scalars_keep_their_text() -> None:
+    source = read_yaml(
+        "a: 1:30:00\nb: no\nc: 1e3\nd: 1.10\ne: 010\nf: 2026-05-31\ng: 'null'\nh: null\ni: ~\nj:\nk: 0x1F\nl: .inf\n",
+        "job.yaml",
+    )
+    assert source.value == {
+        "a": "1:30:00",
+        "b": "no",
+        "c": "1e3",
+        "d": "1.10",
+        "e": "010",
+        "f": "2026-05-31",
+        "g": "null",
+        "h": None,
+        "i": None,
+        "j": None,
+        "k": "0x1F",
+        "l": ".inf",
+    }
+    assert source.line_of(("c",)) == 3
+    assert source.line_of(("c", "below")) == 3
+    assert source.line_of(("unknown",)) is None
+
+
+def test_lines_of_nested_keys_and_entries() -> None:
+    source = read_yaml("a:\n  b:\n    - x\n    - y\n", "job.yaml")
+    assert source.lines == {("a",): 1, ("a", "b"): 2, ("a", "b", 0): 3, ("a", "b", 1): 4}
+
+
+def test_a_key_given_twice_is_told_with_both_lines() -> None:
+    source = read_yaml("a: 1\nb: {c: 1, c: 2}\na: 2\n", "job.yaml")
+    assert [str(problem) for problem in source.problems] == [
+        "job.yaml:2: b.c: is given twice, first on line 2 (keep one of the two)",
+        "job.yaml:3: a: is given twice, first on line 1 (keep one of the two)",
+    ]
+    assert source.value["a"] == "1"
+
+
+def test_aliases_and_merges_are_followed() -> None:
+    source = read_yaml("a: &x {p: 1, q: 2}\nb: *x\nc:\n  <<: *x\n  q: 3\n", "job.yaml")
+    assert source.value["b"] == {"p": "1", "q": "2"}
+    assert source.value["c"] == {"p": "1", "q": "3"}
+    assert not source.problems
+
+
+def test_an_alias_bomb_is_refused_at_once() -> None:
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+    for level in range(1, 12):
+        text += f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n"
+    assert "more than 20000 values" in refusal(text)
+
+
+def test_a_merge_bomb_is_refused_at_once() -> None:
+    text = "a0: &a0 {k: [x, x, x, x, x, x, x, x, x]}\n"
+    for level in range(1, 12):
+        text += f"a{level}: &a{level} {{{', '.join(f'k{i}: *a{level - 1}' for i in range(9))}}}\n"
+    assert "more than 20000 values" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [1\nb: 2\n", "job.yaml:2: not YAML"),
+        ("a:\n\tb: 1\n", "job.yaml:2: a tab can't indent in YAML (use spaces)"),
+        ("a: b: c\n", "needs quotes"),
+        ("a: @x\n", "'@' can't begin a value in YAML (put the text in quotes)"),
+        ("a: 1\n---\nb: 2\n", "job.yaml:2: a second document begins here"),
+        ("a: !!python/object:os.system x\n", "job.yaml:1: the YAML tag"),
+        ("a: !mine x\n", "the YAML tag '!mine' is not taken"),
+        ("? [a]\n: 1\n", "a key must be a word"),
+        ("a: &x [*x]\n", "stands for something that it is a part of"),
+        ("a: *x\n", "job.yaml:1: *x is not defined above"),
+        ("a: x\x00y\n", "control characters"),
+        ("<<: 3\n", "`<<` takes a mapping"),
+        ("a: " + "[" * 30 + "]" * 30, "nested more than 20 deep"),
+        ("a: " + "[" * 50_000, "nested more than 20 deep"),
+    ],
+)
+def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, told: str) -> None:
+    assert told in refusal(text)
+
+
+def test_key_paths_are_written_as_people_do() -> None:
+    assert dotted(("resources", "time")) == "resources.time"
+    assert dotted(("sbatch", 1)) == "sbatch, entry 2"
+    assert dotted(("env", "A B\n")) == r"env.'A B\n'"

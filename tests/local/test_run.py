@@ -1,0 +1,325 @@
+"""``hpcfrugal run``: the command comes first, the figures after it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcfrugal.cli.run import _window_s
+
+ARGV = [sys.executable, "-m", "hpcfrugal", "run"]
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "HPCFRUGAL_", "SLURM_"))}
+    return kept | {"HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
+
+
+def run(environ: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*ARGV, *argv], env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["true"], 0),
+        (["sh", "-c", "exit 9"], 9),
+        (["sh", "-c", "kill -KILL $$"], 137),
+        (["no-such-command-at-all"], 127),
+        (["/"], 126),
+    ],
+)
+def test_exit_code_is_the_commands(environ: dict[str, str], argv: list[str], code: int) -> None:
+    done = run(environ, "--", *argv)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_json_is_one_line_after_the_output(environ: dict[str, str], tmp_path: Path) -> None:
+    # It computes for some ticks, and so long that it is at work in more than one reading.
+    script = "echo --json; cat; sleep 1.2; i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done"
+    done = run(environ, "--json", "-o", str(tmp_path / "run.json"), "--", "sh", "-c", script)
+    assert done.returncode == 0
+    output, text = done.stdout.splitlines()
+    assert output == "--json"
+    document: dict[str, Any] = json.loads(text)
+    assert json.loads((tmp_path / "run.json").read_text()) == document
+    assert {"energy_j", "boundary", "channels", "duration_s", "coverage"} <= document.keys()
+    assert 1.2 <= document["command_s"] <= document["duration_s"] + 0.1 < 3
+    assert document["coverage"] == pytest.approx(1, abs=0.1)
+    for channel in document["channels"]:
+        assert {"component", "source", "quality", "energy_j"} <= channel.keys()
+        assert channel["energy_j"] is None or channel["energy_j"] > 0
+
+
+def test_signals_are_passed_on(environ: dict[str, str]) -> None:
+    script = "trap 'echo got; exit 3' USR1; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done"
+    with subprocess.Popen(
+        [*ARGV, "--", "sh", "-c", script], env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGUSR1)
+        out, _ = process.communicate(timeout=30)
+        assert (process.returncode, out) == (3, "got\n")
+
+
+def test_a_signal_in_the_first_moment_reaches_the_command() -> None:
+    """One that comes while the command is being started waits for it, instead of ending us alone."""
+    script = """
+import os, signal, subprocess, sys
+from hpcfrugal.local import run as local_run
+real = subprocess.Popen
+def slow(*words, **more):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return real(*words, **more)
+local_run.subprocess.Popen = slow
+sys.exit(local_run._run([sys.executable, "-c", "import time; time.sleep(20)"]))
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=15, check=False).returncode == 128 + signal.SIGTERM
+
+
+COUNTS_SIGNALS = """
+import signal, sys, time
+counts = {"SIGINT": 0, "SIGQUIT": 0, "SIGTERM": 0}
+def got(number, _frame):
+    counts[signal.Signals(number).name] += 1
+for name in counts:
+    signal.signal(getattr(signal, name), got)
+print("ready", flush=True)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    time.sleep(0.05)
+print(*counts.values(), flush=True)
+sys.exit(5)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT", "SIGTERM"])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_signal_to_us_alone_reaches_the_command_once(environ: dict[str, str], name: str, ignored: bool) -> None:
+    """Also where a shell without job control started us in the background, with SIGINT and SIGQUIT ignored."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        process = subprocess.Popen(
+            [*ARGV, "--", sys.executable, "-c", COUNTS_SIGNALS], env=environ, stdout=subprocess.PIPE, text=True
+        )
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(getattr(signal, name))
+        out, _ = process.communicate(timeout=30)
+    expected = ["0", "0", "0"]
+    expected[["SIGINT", "SIGQUIT", "SIGTERM"].index(name)] = "1"
+    assert (process.returncode, out.split()) == (5, expected)
+
+
+def test_what_is_ignored_stays_ignored_for_the_command(environ: dict[str, str]) -> None:
+    script = f"trap '' INT; exec {shlex.join(ARGV)} -- sh -c 'kill -INT $$; kill -TERM $$; echo never'"
+    done = subprocess.run(["sh", "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize(("key", "column"), [(b"\x03", 0), (b"\x1c", 1)])
+def test_key_at_the_terminal_reaches_the_command_once(environ: dict[str, str], key: bytes, column: int) -> None:
+    """The terminal gives the command its own copy of Ctrl-C; a signal to us alone is another one."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [*ARGV, "--", sys.executable, "-c", COUNTS_SIGNALS], environ)
+    text = b""
+    try:
+        while b"ready" not in text:
+            text += os.read(terminal, 1024)
+        os.write(terminal, key)
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGTERM)
+        with contextlib.suppress(OSError):  # EIO at the end
+            while more := os.read(terminal, 1024):
+                text += more
+    finally:
+        os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    counts = re.findall(rb"(\d) (\d) (\d)", text)
+    expected = [b"0", b"0", b"1"]
+    expected[column] = b"1"
+    assert (os.waitstatus_to_exitcode(status), counts) == (5, [tuple(expected)])
+
+
+def test_child_that_is_not_told_of_is_still_missed() -> None:
+    """A parent that ignores SIGCHLD takes no exit code from us."""
+    script = """
+import signal, sys
+from hpcfrugal.local import run as local_run
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+code = local_run._run(["sh", "-c", "sleep 0.2; exit 7"])
+print(code, signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "7 True set()\n"
+
+
+def test_unwritable_spool_costs_the_record_and_nothing_else(environ: dict[str, str]) -> None:
+    done = run(environ | {"HPCFRUGAL_SPOOL": "/proc/nowhere"}, "--json", "--", "sh", "-c", "exit 5")
+    assert done.returncode == 5
+    assert "this run is not kept" in done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 5
+
+
+def test_use_of_the_command_is_in_the_json(environ: dict[str, str], tmp_path: Path) -> None:
+    """2 MB through to the disk by a process that is gone when the sidecar looks, with counters where there are any."""
+    script = "head -c 2000000 /dev/zero > big; sync -d big; sleep 1.2"
+    done = run(environ, "--json", "--hardware-counters", "--", "sh", "-c", f"cd {tmp_path} && {script}")
+    usage = json.loads(done.stdout)["usage"]
+    assert usage["io_write_b"] >= 2_000_000
+    assert usage["io_complete"] is True
+    assert usage["page_faults_minor"] > 50
+    assert 0 < usage["memory_mean_b"] <= usage["memory_peak_b"]
+    reasons = {item["figure"]: item["reason"] for item in usage["reasons"]}
+    assert (usage["instructions"] is None) == ("hardware_counters" in reasons)
+    assert reasons.get("hardware_counters") != "not asked for"
+
+
+def test_run_lands_in_the_ledger(environ: dict[str, str]) -> None:
+    run_id = json.loads(run(environ, "--json", "--", "true").stdout)["run_id"]
+    report = subprocess.run(
+        [*ARGV[:-1], "report", run_id, "--json"], env=environ, capture_output=True, text=True, check=True
+    )
+    (job,) = json.loads(report.stdout)["jobs"]
+    assert (job["name"], job["exit_code"]) == ("true", 0)
+
+
+def test_no_sidecar_is_left_behind(environ: dict[str, str], tmp_path: Path) -> None:
+    run(environ, "--", "true")
+    time.sleep(0.1)
+    assert subprocess.run(["pgrep", "-f", str(tmp_path)], check=False, capture_output=True).stdout == b""
+
+
+@pytest.mark.parametrize("limit", ["-f 0", "-n 20"])
+def test_trouble_of_ours_is_not_the_commands(environ: dict[str, str], limit: str) -> None:
+    line = f"ulimit {limit}; {' '.join(ARGV)} -- sh -c 'echo ran; exit 7'"
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (7, "ran\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_user_without_a_name(environ: dict[str, str], tmp_path: Path) -> None:
+    """A user id that no passwd knows, as in many containers."""
+    program = """
+import pwd, sys
+def unknown(uid): raise KeyError("getpwuid(): uid not found")
+pwd.getpwuid = unknown
+from hpcfrugal.cli.root import main
+main(["run", "--", "sh", "-c", "echo ran; exit 7"])
+"""
+    names = ("LOGNAME", "USER", "LNAME", "USERNAME")
+    nameless = {key: value for key, value in environ.items() if key not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=nameless, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (7, "ran\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_spool_that_vanishes_meanwhile(environ: dict[str, str], tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    done = run(environ | {"HPCFRUGAL_SPOOL": str(spool)}, "--", "sh", "-c", f"rm -rf {spool}; exit 7")
+    assert done.returncode == 7
+    assert "Traceback" not in done.stderr
+
+
+def test_inherited_files_reach_the_command(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "three").write_text("three\n")
+    line = f"{' '.join(ARGV)} -- sh -c 'cat <&3' 3<{tmp_path}/three"
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout == "three\n"
+
+
+def test_the_window_is_that_of_all_readings() -> None:
+    nothing = {"first_boottime_ns": None, "last_boottime_ns": None}
+    some = {"first_boottime_ns": 2_000_000_000, "last_boottime_ns": 3_500_000_000}
+    more = {"first_boottime_ns": 1_750_000_000, "last_boottime_ns": 3_000_000_000}
+    assert _window_s([nothing, some, more]) == 1.75
+    assert _window_s([nothing]) is None
+
+
+def test_idle_power_of_this_machine_is_kept_with_the_run(environ: dict[str, str], tmp_path: Path) -> None:
+    settings = tmp_path / ".config/hpcfrugal/config.toml"
+    settings.parent.mkdir(parents=True)
+    host = socket.gethostname().split(".")[0]
+    settings.write_text(f'[nodes."{host}"]\nidle_power_w = {{cpu = 7}}\n')
+    assert run(environ, "--share", "--", "true").returncode == 0
+    (path,) = tmp_path.rglob("*.nodes.json")
+    (node,) = json.loads(path.read_text())["nodes"]
+    assert (node["node"], node["slurm_cpus"], node["idle_power_uw"]) == (host, None, {"cpu": 7_000_000})
+    settings.write_text("[nodes.x]\n")
+    refused = run(environ, "--", "touch", str(tmp_path / "ran"))
+    assert (refused.returncode, (tmp_path / "ran").exists()) == (2, False)
+    assert "idle_power_w: needs watts" in refused.stderr
+
+
+def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: Path) -> None:
+    told = environ | {"HPCFRUGAL_ZONE": "FR", "HPCFRUGAL_PUE": "1.25", "HPCFRUGAL_SPOOL": str(tmp_path / "kept")}
+    assert run(told, "--", "true").returncode == 0
+    (document,) = (tmp_path / "kept").glob("*/*/run.json")
+    assert json.loads(document.read_text())["carbon"] == {"zone": "FR", "pue": 1.25}
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+@pytest.mark.parametrize(("printed", "lines"), [("abc", ["abc"]), ("abc\\n", ["abc"]), ("", [])])
+def test_json_in_a_file_begins_on_a_line_of_its_own(
+    environ: dict[str, str], tmp_path: Path, mode: str, printed: str, lines: list[str]
+) -> None:
+    path = tmp_path / "out"
+    with path.open(mode) as out:
+        argv = [*ARGV, "--json", "--", "printf", printed]
+        subprocess.run(argv, env=environ, stdout=out, stderr=subprocess.DEVNULL, check=True, timeout=60)
+    *before, text = path.read_text().splitlines()
+    assert before == lines
+    assert json.loads(text)["exit_code"] == 0
+
+
+def test_without_a_cache_the_sidecar_goes_into_the_run(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in ("/proc/nowhere", str(tmp_path / "file")):
+        done = run(environ | {"XDG_CACHE_HOME": place}, "--json", "--", "sleep", "0.3")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout)["coverage"] == pytest.approx(1, abs=0.3)
+
+
+def test_where_nothing_can_be_kept_it_is_measured_all_the_same(environ: dict[str, str]) -> None:
+    done = run(environ | {"HOME": "/proc"}, "--json", "--", "sleep", "0.3")
+    assert done.stderr.startswith("warning: this run is not kept: /proc/")
+    document = json.loads(done.stdout)
+    assert (document["complete"], document["exit_code"]) == (True, 0)
+
+
+def test_grams_are_told_where_a_zone_is_known(environ: dict[str, str]) -> None:
+    done = run(environ | {"HPCFRUGAL_ZONE": "FR"}, "--json", "--", "sleep", "0.3")
+    document = json.loads(done.stdout)
+    assert document["operational_g"] > 0
+    assert (document["zone"], document["intensity_source"]) == ("FR", "yearly-mean")
+    table = run(environ | {"HPCFRUGAL_ZONE": "FR"}, "--", "sleep", "0.3").stderr
+    assert "g CO2e in zone FR at " in table
+    table = run(environ, "--", "sleep", "0.3").stderr
+    assert "CO2e is not known: no grid zone is set." in table
+    assert "\n\n\n" not in table

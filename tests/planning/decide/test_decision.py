@@ -1,0 +1,163 @@
+"""The decision on a forecast: never late, never dearer as forecast than at once, and the budget's first start."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcfrugal.carbon.forecast import Forecast
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.job import job_from_mapping
+from hpcfrugal.planning.decide.bounds import bounds_of
+from hpcfrugal.planning.decide.decision import Interruptions, Question, decide
+from hpcfrugal.planning.decide.history import History
+from hpcfrugal.planning.decide.plan import Plan
+from hpcfrugal.planning.decide.power import Power
+from hpcfrugal.planning.decide.proposal import JobFacts, proposed
+from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate
+from hpcfrugal.planning.optimise.errors import NotCovered
+from hpcfrugal.planning.optimise.runtimes import Runtimes
+
+NOW = datetime(2026, 11, 21, 8, 30, 12, 345678, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+def series_of(values: list[float | None], step: timedelta = HOUR, start: datetime = NOW) -> CarbonSeries:
+    return CarbonSeries.from_values(
+        start, step, values, zone="XX", signal="average", kind="forecast", issued_at=NOW, provider="file"
+    )
+
+
+def question(hours: float, last: float, **more: object) -> Question:
+    return Question(NOW, NOW + last * HOUR, Runtimes.certain(hours * HOUR), **more)  # type: ignore[arg-type]
+
+
+spans = st.one_of(st.integers(1, 40 * 60), st.integers(30, 6 * 60)).map(lambda minutes: minutes * MINUTE)
+waits = st.one_of(st.just(0), st.integers(0, 300)).map(lambda minutes: minutes * MINUTE)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """A plan for some job on some forecast."""
+    limit = draw(spans)
+    known = [draw(st.integers(1, 100)) for _ in range(draw(st.integers(0, 12)))]
+    runtimes = (
+        Runtimes.from_samples([max(MINUTE, limit * share / 100) for share in known], limit, points=8)
+        if known
+        else Runtimes.certain(limit)
+    )
+    schedule: dict[str, object] = {"min_saving": draw(st.sampled_from([0, 0.05, 0.5]))}
+    if draw(st.booleans()):
+        schedule["deadline"] = (NOW + draw(spans)).isoformat()
+    else:
+        schedule["max_delay"] = f"{draw(spans) // MINUTE}m"
+    if draw(st.booleans()):
+        schedule["interruptible"] = {
+            "min_segment": f"{draw(st.integers(1, 60))}m",
+            "checkpoint_cost": f"{draw(st.integers(0, 5))}m",
+            "restart_cost": f"{draw(st.integers(0, 5))}m",
+        }
+    if draw(st.booleans()):
+        schedule["earliest"] = (NOW + draw(st.integers(-600, 600)) * MINUTE).isoformat()
+        if "deadline" in schedule:
+            del schedule["earliest"]
+    if draw(st.integers(0, 3)) == 0:
+        schedule |= {"budget_g": draw(st.floats(1, 1000)), "policy": "budget"}
+    spec = job_from_mapping({"command": "true", "schedule": schedule})
+    usual = draw(waits)
+    estimate = SlurmEstimate(limit, "time limit", draw(waits), usual, usual + draw(waits), "sacct")
+    bounds = bounds_of(spec.schedule, limit, NOW, where="job.yaml")
+    values: list[float | None] = draw(
+        st.one_of(
+            st.lists(st.one_of(st.none(), st.floats(0, 900)), min_size=1, max_size=60),
+            st.lists(st.sampled_from([10.0, 20.0, 400.0, 500.0]), min_size=40, max_size=60),
+        )
+    )
+    series = series_of(values, draw(st.sampled_from([30 * MINUTE, HOUR])), NOW - draw(waits))
+    forecast = Forecast(series, "site", NOW, NOW, NOW, False, ())
+    power = Power(draw(st.sampled_from([None, 100.0])), "test")
+    told = JobFacts(spec, NOW, bounds, estimate, History(), power, runtimes, "test")
+    return proposed(told, forecast)
+
+
+@settings(max_examples=400, deadline=None)
+@given(plans())
+def test_no_plan_finishes_after_its_deadline(plan: Plan) -> None:
+    limit, latest = plan.limit, plan.latest_start_at
+    assert limit is not None
+    assert latest is not None
+    assert plan.begin_at is None or plan.begin_at > plan.decided_at
+    if plan.action == "start-now":
+        assert plan.begin_at is None
+        assert plan.start_at == plan.soonest_at
+        return
+    assert plan.deadline_at == latest + limit
+    # The longest wait that is to be expected and the whole time limit still fit in behind the begin.
+    begin = plan.begin_at or plan.decided_at
+    assert plan.wait_most is not None
+    if plan.begin_at is not None:
+        assert begin + plan.wait_most + limit <= plan.deadline_at
+    assert all(start < end for start, end in plan.runs)
+    assert all(before[1] < after[0] for before, after in zip(plan.runs, plan.runs[1:], strict=False))
+    assert plan.runs[-1][1] <= plan.deadline_at
+    # What a job needs beyond the expected run time comes behind the last segment; its whole limit is in time as well.
+    assert plan.duration is not None
+    assert plan.runs[-1][1] + limit - plan.duration <= plan.deadline_at
+
+
+@settings(max_examples=200, deadline=None)
+@given(plans())
+def test_a_wait_is_expected_to_save(plan: Plan) -> None:
+    if plan.action == "start-now":
+        assert plan.expected is None or plan.expected.saving == 0
+    elif plan.policy == "low-carbon":
+        assert plan.expected is not None
+        assert plan.expected.saving >= 0
+        assert plan.expected.then_g_per_kwh <= plan.expected.now_g_per_kwh
+    assert json.loads(json.dumps(plan.to_json(), allow_nan=False))["action"] == plan.action
+    if plan.expected is not None:
+        low, high = plan.expected.band
+        assert low <= plan.expected.saving <= high
+
+
+def test_a_gap_is_no_place_to_run_in() -> None:
+    series = series_of([300, 300, None, 10, 10, 300] + [300] * 10)
+    decision = decide(series, question(1, 8))
+    assert decision.start_at == NOW + 3 * HOUR
+    with pytest.raises(NotCovered):
+        decide(series_of([None, 10, 10, 10]), question(1, 3))
+
+
+def test_a_budget_is_not_met_across_a_gap() -> None:
+    series = series_of([300, 300, None, 10, 10, 300] + [300] * 10)
+    decision = decide(series, question(1, 8, budget_g=150, power_w=1000))
+    assert decision.start_at == NOW + 3 * HOUR
+    decision = decide(series_of([300, 300, 10, 10] + [300] * 10), question(1, 8, budget_g=155, power_w=1000))
+    assert decision.then.forecast_g_per_kwh == pytest.approx(155)
+    assert decision.start_at == NOW + 1.5 * HOUR
+
+
+def test_a_forecast_that_begins_a_little_late_holds_its_first_value_back() -> None:
+    series = series_of([300, 300, 300, 10, 10, 300, 300], start=NOW + 20 * MINUTE)
+    decision = decide(series, question(1, 5))
+    assert decision.waits
+    assert any("is taken to hold before" in note for note in decision.notes)
+    with pytest.raises(NotCovered):
+        decide(series_of([300] * 9, start=NOW + 2 * HOUR), question(1, 5))
+
+
+def test_segments_only_where_they_are_cleaner_than_one_run() -> None:
+    costs = Interruptions(timedelta(), 5 * MINUTE, 10 * MINUTE)
+    split = decide(series_of([300, 10, 300, 10, 300, 300] * 3), question(2, 12, interruptions=costs))
+    assert len(split.segments) > 1
+    assert split.then.expected_g_per_kwh < split.now.expected_g_per_kwh
+    # Restarts are run time as well: 10 g/kWh for 2 h, and 5 minutes more for each.
+    assert split.then.forecast_g_per_kwh == pytest.approx(10 * (2 + (len(split.segments) - 1) / 12) / 2)
+    together = decide(series_of([300, 300, 10, 10, 300, 300] * 3), question(2, 12, interruptions=costs))
+    assert together.segments == ()
+    assert together.start_at == NOW + 2 * HOUR

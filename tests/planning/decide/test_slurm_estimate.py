@@ -1,0 +1,172 @@
+"""What Slurm says of a job before it is submitted."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_slurm import FakeSlurm
+
+from hpcfrugal.job import job_from_mapping
+from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.planning.decide.slurm_estimate import TIMEOUT_S, SlurmEstimate, SlurmQueries, TimeBudget
+
+NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WILL_RUN = "sbatch: Job 17 to start at 2026-11-21T{} using 8 processors on nodes n[1-2] in partition batch\n"
+PARTITION = "PartitionName={} Default={} DefaultTime={} MaxTime={} State=UP\n"
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    fake = FakeSlurm(tmp_path / "slurm")
+    monkeypatch.setenv("PATH", f"{fake.bin}{os.pathsep}{os.environ['PATH']}")
+    fake.answer("sbatch", err=WILL_RUN.format("09:00:00"))
+    return fake
+
+
+def ask(folder: Path, **more: Any) -> SlurmEstimate:
+    spec = job_from_mapping({"command": "true", **more})
+    return SlurmQueries(spec, sbatch_options(spec), NOW, folder).answers()
+
+
+def rows(wait: timedelta, count: int, nodes: int = 1, partition: str = "batch") -> list[str]:
+    start = datetime(2026, 11, 20, 6, 0) + wait
+    return [f"{partition}|{nodes}|2026-11-20T06:00:00|2026-11-20T06:00:00|{start.isoformat()}"] * count
+
+
+def test_what_is_asked_of_sbatch(slurm: FakeSlurm, tmp_path: Path) -> None:
+    schedule = {"max_delay": "1h", "earliest": "2026-11-22T00:00Z"}
+    resources = {"time": "1:00:00", "partition": "batch", "dependency": "singleton", "array": "0-3", "nodes": 2}
+    found = ask(tmp_path, schedule=schedule, resources=resources, name="a'; rm -rf ~ #", output="x", error="y")
+    (call,) = slurm.calls("sbatch")
+    assert call[:-2] == [
+        "--test-only", "--job-name=a'; rm -rf ~ #", "--time=01:00:00", "--partition=batch", "--nodes=2", "--wrap=:",
+    ]  # fmt: skip
+    assert (found.limit, found.limit_source) == (HOUR, "time limit")
+    assert (found.wait_now, found.wait, found.wait_most) == (HOUR / 2, HOUR / 2, HOUR / 2)
+    assert (found.wait_source, found.notes) == ("sbatch --test-only", ())
+    assert slurm.calls("scontrol") == []
+
+
+def test_a_start_in_the_past_is_no_negative_wait(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.answer("sbatch", err=WILL_RUN.format("08:29:59"))
+    assert ask(tmp_path).wait_now == timedelta()
+
+
+def test_waits_of_jobs_of_its_size_in_its_partition(slurm: FakeSlurm, tmp_path: Path) -> None:
+    small = [*rows(HOUR, 10), *rows(2 * HOUR, 10)]
+    slurm.sacct(*small, *rows(9 * HOUR, 30, nodes=16), *rows(7 * HOUR, 50, partition="gpu"))
+    found = ask(tmp_path)
+    assert (found.wait_now, found.wait, found.wait_most) == (HOUR / 2, HOUR, 2 * HOUR)
+    assert found.wait_source == "sacct, 20 jobs of the same partition and size"
+    assert found.notes == ("Slurm says that it would wait 00:30:00 now; jobs like it waited 01:00:00",)
+    found = ask(tmp_path / "other", resources={"nodes": 16})
+    assert found.wait == 9 * HOUR
+    slurm.answer("sbatch", err="sbatch: error: no\n", code=1)
+    found = ask(tmp_path / "third", resources={"partition": "gpu"})
+    assert (found.wait_now, found.wait) == (7 * HOUR, 7 * HOUR), "without Slurm's word, what is usual"
+    assert found.notes == ("when it could start now is not known: sbatch --test-only: no",)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "code", "wait"),
+    [
+        ("Priority\nBeginTime\n", 0, HOUR / 10),
+        ("Priority\nResources\n", 0, HOUR / 2),
+        ("", 0, HOUR / 2),
+        ("BeginTime\n", 1, HOUR / 2),
+    ],
+)
+def test_jobs_that_are_put_off_do_not_lengthen_the_wait_now(
+    slurm: FakeSlurm, tmp_path: Path, reasons: str, code: int, wait: timedelta
+) -> None:
+    slurm.sacct(*rows(timedelta(), 15), *rows(HOUR / 10, 5))
+    slurm.answer("squeue", reasons, code=code)
+    found = ask(tmp_path)
+    assert found.wait_now == wait
+    assert any("put off until later" in note for note in found.notes) is (wait < HOUR / 2)
+    assert slurm.calls("squeue")[0][:-2] == [
+        "--noheader", "--states=PENDING", "--format=%r", "--partition=batch",
+    ]  # fmt: skip
+
+
+def test_a_usual_wait_asks_nobody_twice(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.sacct(*rows(HOUR, 20))
+    assert ask(tmp_path).wait_now == HOUR / 2
+    assert slurm.calls("squeue") == []
+
+
+@pytest.mark.parametrize(
+    ("partitions", "resources", "limit"),
+    [
+        (PARTITION.format("batch", "YES", "00:30:00", "1-00:00:00"), {}, HOUR / 2),
+        (PARTITION.format("batch", "YES", "NONE", "1-00:00:00"), {}, 24 * HOUR),
+        (PARTITION.format("batch", "YES", "NONE", "UNLIMITED"), {}, None),
+        (PARTITION.format("batch", "NO", "00:30:00", "NONE"), {}, None),
+        (PARTITION.format("gpu", "NO", "00:30:00", "NONE"), {"partition": "gpu"}, HOUR / 2),
+        ("", {"partition": "batch,gpu"}, None),
+    ],
+)
+def test_the_limit_of_a_partition(
+    slurm: FakeSlurm, tmp_path: Path, partitions: str, resources: dict[str, str], limit: timedelta | None
+) -> None:
+    slurm.answer("scontrol", partitions)
+    found = ask(tmp_path, resources=resources)
+    assert found.limit == limit
+    assert found.limit_source == ("time limit of the partition" if limit else None)
+    (call,) = slurm.calls("scontrol")
+    assert call[:-2] == ["show", "partition", *resources.values(), "--oneliner"]
+
+
+def test_nothing_is_known_where_nobody_answers(slurm: FakeSlurm, tmp_path: Path) -> None:
+    for name in ("sbatch", "sacct", "scontrol"):
+        slurm.answer(name, err=f"{name}: error: Unable to contact slurm controller\n", code=1)
+    found = ask(tmp_path)
+    assert found.wait_now is found.wait is found.wait_most is found.wait_source is found.limit is None
+    assert len(found.notes) == 2
+
+
+def test_what_hangs_is_waited_for_once_by_a_command(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.sacct(*rows(HOUR, 20))
+    slurm.answer("sbatch", then="sleep 20")
+    spec = job_from_mapping({"command": "true", "resources": {"partition": "batch"}})
+    time_budget = TimeBudget()
+    begun = time.monotonic()
+    first, *others = [SlurmQueries(spec, (), NOW, tmp_path, time_budget).answers() for _ in range(5)]
+    assert time.monotonic() - begun < 2 * TIMEOUT_S
+    assert len(slurm.calls("sbatch")) == 1
+    assert first.notes == ("when it could start now is not known: sbatch gave no answer within 2.5 s",)
+    for one in others:
+        assert one.notes == (
+            "when it could start now is not known: sbatch took too long before, and is not asked again",
+        )
+        # What others know is known all the same.
+        assert one.wait_now == one.wait == HOUR
+    assert len(slurm.calls("scontrol")) == 5
+
+
+def test_sacct_that_hangs_is_asked_once_of_all_partitions(slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.answer("sacct", then="sleep 20")
+    time_budget = TimeBudget()
+    specs = [job_from_mapping({"command": "true", "resources": {"partition": name}}) for name in ("a", "b", "c")]
+    found = [SlurmQueries(spec, (), NOW, tmp_path, time_budget).answers() for spec in specs]
+    assert len(slurm.calls("sacct")) == 1
+    assert "sacct took too long before" in found[2].notes[0]
+    assert found[2].wait_now == HOUR / 2
+
+
+def test_slow_answers_are_waited_for_no_longer_than_one_that_does_not_come() -> None:
+    time_budget = TimeBudget()
+
+    def slow(left_s: float | None) -> float | None:
+        time.sleep(0.6 if left_s else 0)
+        return left_s
+
+    told = [time_budget.ask("sbatch", slow) for _ in range(20)]
+    assert [left_s is not None for left_s in told] == [True] * 4 + [False] * 16
+    assert time_budget.left_s("sacct") == TIMEOUT_S, "another command is another matter"

@@ -1,0 +1,133 @@
+"""Settings: which source wins, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+import hpcfrugal.core.directories
+import hpcfrugal.settings.config
+from hpcfrugal.core.errors import InputError, SetupError
+from hpcfrugal.settings.config import load_config
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(hpcfrugal.settings.config, "SITE_DIR", tmp_path / "etc")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / ".config/hpcfrugal").mkdir(parents=True)
+    return tmp_path
+
+
+def write(home: Path, *, user: str = "", site: str = "") -> dict[str, str]:
+    (home / ".config/hpcfrugal/config.toml").write_text(user)
+    (home / "etc/config.toml").write_text(site)
+    return {"HOME": str(home)}
+
+
+def test_defaults_lie_in_the_home(home: Path) -> None:
+    config = load_config({"HOME": str(home)})
+    assert config.spool == home / ".local/share/hpcfrugal/spool"
+    assert config.ledger == home / ".local/share/hpcfrugal/ledger.db"
+    assert config.backend == "auto"
+    assert set(config.origins.values()) == {"default"}
+
+
+def test_nearest_source_wins(home: Path) -> None:
+    environ = write(
+        home, site='spool = "/site"\nbackend = "local"\nledger = "/l"\n', user='spool = "/user"\nledger="/m"'
+    )
+    config = load_config({**environ, "HPCFRUGAL_LEDGER": "/n/ledger.db"})
+    assert (config.spool, config.backend, config.ledger) == (Path("/user"), "local", Path("/n/ledger.db"))
+    assert config.origins["ledger"] == "HPCFRUGAL_LEDGER"
+    assert config.origins["spool"].endswith(".config/hpcfrugal/config.toml")
+
+
+def test_xdg_directories(home: Path) -> None:
+    environ = {"HOME": str(home), "XDG_DATA_HOME": "/data", "XDG_CACHE_HOME": "not/absolute"}
+    assert load_config(environ).spool == Path("/data/hpcfrugal/spool")
+    assert hpcfrugal.core.directories.cache_dir(environ) == home / ".cache/hpcfrugal"
+
+
+def test_all_mistakes_at_once(home: Path) -> None:
+    environ = write(home, user='spol = "/x"\nledger = 3\n[sidecar]\npython = []\n', site="spool = [")
+    with pytest.raises(InputError) as caught:
+        load_config({**environ, "HPCFRUGAL_BACKEND": "pbs"})
+    text = caught.value.message
+    assert "config.toml: spol" in text
+    assert "did you mean spool?" in text
+    assert "config.toml: ledger: needs a path" in text
+    assert "sidecar.python: needs a list" in text
+    assert "etc/config.toml: is not valid TOML" in text
+    assert "HPCFRUGAL_BACKEND: needs one of auto, slurm_cli, local" in text
+
+
+def test_the_pue_is_a_number_of_at_least_one(home: Path) -> None:
+    environ = write(home, site="[carbon]\npue = 1.2\n")
+    assert load_config({"HOME": str(home / "nobody")}).carbon_pue == 1.2
+    assert load_config({**environ, "HPCFRUGAL_PUE": "1"}).carbon_pue == 1.0
+    for wrong in ("0.9", "nan", "inf", "a lot", "-1"):
+        with pytest.raises(InputError, match="HPCFRUGAL_PUE: needs a number from 1 to 10"):
+            load_config({**environ, "HPCFRUGAL_PUE": wrong})
+    write(home, user="[carbon]\npue = true\n")
+    with pytest.raises(InputError, match=r"carbon\.pue: needs a number"):
+        load_config(environ)
+
+
+def test_pythons(home: Path) -> None:
+    environ = write(home, site='[sidecar]\npython = ["/opt/python3", "python3"]\n')
+    assert load_config(environ).sidecar_python == ("/opt/python3", "python3")
+    assert load_config({**environ, "HPCFRUGAL_SIDECAR_PYTHON": "/a:/b"}).sidecar_python == ("/a", "/b")
+
+
+def test_named_entries(home: Path) -> None:
+    environ = write(
+        home,
+        site='[meters.rack]\nkind = "a"\nurl = "u"\n[meters.door]\nkind = "b"\n[nodes."n[1-4]"]\nidle_w = 90\n',
+        user='[meters.rack]\nkind = "c"\n',
+    )
+    tables = load_config(environ).tables
+    assert {name: entry.values for name, entry in tables["meters"].items()} == {
+        "rack": {"kind": "c"},
+        "door": {"kind": "b"},
+    }
+    assert tables["meters"]["rack"].origin.endswith(".config/hpcfrugal/config.toml: meters.rack")
+    assert tables["nodes"]["n[1-4]"].values == {"idle_w": 90}
+    assert tables["queues"] == {}
+
+
+def test_entries_without_a_name(home: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(write(home, user='meters = 3\n[queues]\npartition = "long"\n'))
+    text = caught.value.message
+    assert "config.toml: meters: needs tables with a name each, such as [meters.NAME]" in text
+    assert "config.toml: queues: needs tables" in text
+
+
+def test_a_home_that_is_not_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "DATA")}
+    assert load_config({"HOME": ""}).spool == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/share/hpcfrugal/spool"
+
+    def unknown(uid: int) -> pwd.struct_passwd:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for environ in ({}, {"HOME": ""}, {"HOME": "rel"}, dict(list(places.items())[:1])):
+        with pytest.raises(SetupError, match="home directory is not") as caught:
+            load_config(environ)
+        assert "XDG_CACHE_HOME" in (caught.value.hint or "")
+    assert load_config(places).ledger == home / "DATA/hpcfrugal/ledger.db"
+    monkeypatch.delenv("HOME")
+    with pytest.raises(InputError, match="starts with ~, but your home directory is not known: set HOME"):
+        load_config(places | {"HPCFRUGAL_SPOOL": "~/spool"})
+
+
+def test_settings_that_are_not_text(home: Path) -> None:
+    write(home)
+    (home / ".config/hpcfrugal/config.toml").write_bytes(b'spool = "/a"\n# caf\xe9\n')
+    with pytest.raises(InputError) as caught:
+        load_config({"HOME": str(home)})
+    assert str(caught.value) == f"{home}/.config/hpcfrugal/config.toml:2: is not UTF-8 text (save the file as UTF-8)"

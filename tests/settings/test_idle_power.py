@@ -1,0 +1,80 @@
+"""The settings' word on the idle power of nodes: read whole, refused whole, every mistake at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.settings.config import ConfigEntry
+from hpcfrugal.settings.idle_power import IdlePower, idle_powers
+
+
+def entries(**tables: dict[str, Any]) -> dict[str, ConfigEntry]:
+    return {name: ConfigEntry(name, values, f"/f.toml: nodes.{name}") for name, values in tables.items()}
+
+
+def problems(found: dict[str, ConfigEntry]) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        idle_powers(found)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_each_node_of_a_list_has_the_figures_of_its_entry() -> None:
+    found = idle_powers(
+        entries(**{
+            "n[1-2]": {"idle_power_w": {"cpu": 60.25, "dram": 8}, "source": "wattmeter 2026-03"},
+            "n07,big": {"idle_power_w": {"node": 120}},
+        })
+    )  # fmt: skip
+    small = IdlePower((("cpu", 60_250_000), ("dram", 8_000_000)), "wattmeter 2026-03")
+    big = IdlePower((("node", 120_000_000),), "/f.toml: nodes.n07,big")
+    assert found == {"n1": small, "n2": small, "n07": big, "big": big}
+
+
+def test_no_entry_is_no_figure() -> None:
+    assert idle_powers({}) == {}
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    found = problems(
+        entries(**{
+            "n[1-4]": {"idle_power": {}, "idle_power_w": {"cpus": 60, "dram": -1}, "source": ""},
+            "n[3-5": {"idle_power_w": {"cpu": 1}},
+            "n[4-6]": {"idle_power_w": {"cpu": True, "node": math.nan, "dram": math.inf}},
+            "a'; rm -rf ~ #": {"idle_power_w": 60, "source": 7},
+        })
+    )  # fmt: skip
+    text = "\n".join(found)
+    for expected in (
+        "nodes.n[1-4].idle_power: is not a setting of a node (did you mean idle_power_w?)",
+        "nodes.n[1-4].idle_power_w.cpus: is not a component with idle power (known: cpu, dram, node)",
+        "nodes.n[1-4].idle_power_w.dram: needs watts above 0",
+        "nodes.n[1-4].source: needs a text",
+        "does not close its bracket",
+        "nodes.n[4-6]: names nodes that /f.toml: nodes.n[1-4] names too: n4",
+        "nodes.n[4-6].idle_power_w.cpu: needs watts",
+        "nodes.n[4-6].idle_power_w.node: needs watts",
+        "nodes.n[4-6].idle_power_w.dram: needs watts",
+        "rm -rf ~ #.idle_power_w: needs watts for each component",
+        "rm -rf ~ #.source: needs a text",
+    ):
+        assert expected in text, expected
+    assert len(found) == 11
+
+
+@pytest.mark.parametrize("power_w", ["60", None, [60], 0, 0.0, -0.5, 10**400, 1e-7, 2e6])
+def test_what_is_no_power_is_refused(power_w: Any) -> None:
+    assert len(problems(entries(n1={"idle_power_w": {"cpu": power_w}}))) == 1
+
+
+@pytest.mark.parametrize("values", [{}, {"idle_power_w": {}}, {"source": "a meter"}])
+def test_an_entry_without_figures_is_refused(values: dict[str, Any]) -> None:
+    assert "needs watts for each component" in problems(entries(n1=values))[0]
+
+
+def test_a_gpu_has_no_idle_power_here_and_an_empty_name_no_node() -> None:
+    assert "known: cpu, dram, node" in problems(entries(n1={"idle_power_w": {"gpu": 60}}))[0]
+    assert "names no node" in problems(entries(**{"": {"idle_power_w": {"cpu": 60}}}))[0]
