@@ -8,6 +8,7 @@ multiply and keys given twice are met by a limit and a line number, and not by t
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,9 @@ MAX_VALUES = 20_000
 """Bounds far beyond any job file; without them aliases of aliases make gigabytes out of a kilobyte."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml reads faster where PyYAML was built with it, but its words and limits differ from release to release; a
+text that it refuses is read again in Python, which finds what is wrong with it."""
+
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
 
@@ -46,14 +50,20 @@ def read_yaml(text: str, where: str) -> Source:
     Raises InputError where the text is no YAML or not in the plain part of it that a job file needs. A key
     given twice is among the source's ``problems``, so that it is told along with what else is wrong.
     """
-    return _Reader(text, where).read()
+    try:
+        return _Reader(_Loader(text), where).read()
+    except yaml.YAMLError:
+        pass
+    try:
+        return _Reader(yaml.SafeLoader(text), where).read()
+    except yaml.YAMLError as error:
+        raise _not_yaml(text, where, error) from None
 
 
 class _Reader:
-    def __init__(self, text: str, where: str) -> None:
-        self._text = text
+    def __init__(self, loader: Any, where: str) -> None:
         self._where = where
-        self._loader = _Loader(text)
+        self._loader = loader
         self._anchors: dict[str, tuple[Any, dict[KeyPath, int]]] = {}
         self._open: set[str] = set()
         self._count = 0
@@ -63,8 +73,6 @@ class _Reader:
     def read(self) -> Source:
         try:
             return self._document()
-        except yaml.YAMLError as error:
-            raise self._not_yaml(error) from None
         finally:
             self._loader.dispose()
 
@@ -87,25 +95,6 @@ class _Reader:
 
     def _error(self, event: Any, what: str, hint: str | None = None) -> InputError:
         return InputError([*self._problems, Problem(f"{self._where}:{self._line(event)}", what, hint)])
-
-    def _not_yaml(self, error: yaml.YAMLError) -> InputError:
-        mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        where = f"{self._where}:{mark.line + 1}" if mark is not None else self._where
-        problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or error)
-        found = self._text.splitlines()[mark.line : mark.line + 1] if mark is not None else []
-        if "cannot start any token" in problem and found:
-            char = found[0][mark.column : mark.column + 1]
-            if char == "\t":
-                return InputError.at(where, "a tab can't indent in YAML", "use spaces")
-            return InputError.at(where, f"{shown(char)} can't begin a value in YAML", "put the text in quotes")
-        context = str(getattr(error, "context", None) or "")
-        hint = None
-        if "mapping values are not allowed" in problem:
-            hint = "a text that holds `: ` needs quotes; or the line is indented by mistake"
-        elif "special characters are not allowed" in problem:
-            hint = "remove the control characters"
-        sentence = f"not YAML: {problem} {context}".strip()
-        return InputError.at(where, sentence, hint)
 
     def _value(self, event: Any, path: KeyPath) -> Any:
         self._count += 1
@@ -185,6 +174,29 @@ class _Reader:
         if not isinstance(value, dict):
             raise self._error(event, "`<<` takes a mapping", "write `<<: *name`")
         return value
+
+
+def _not_yaml(text: str, where: str, error: yaml.YAMLError) -> InputError:
+    """What is wrong, in our words for the usual slips: told by the text at the place, not by the parser's words."""
+    if (control := yaml.reader.Reader.NON_PRINTABLE.search(text)) is not None:
+        where = f"{where}:{text.count(chr(10), 0, control.start()) + 1}"
+        return InputError.at(where, f"{shown(control.group())} can't stand in YAML", "remove the control characters")
+    mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:
+        return InputError.at(where, "not YAML")
+    where = f"{where}:{mark.line + 1}"
+    before, rest = text[: mark.index].rpartition("\n")[2], text[mark.index :]
+    # Where a value could begin, that is: not within a text or behind an anchor.
+    unread = isinstance(error, yaml.scanner.ScannerError)
+    if unread and rest[:1] in set("\t@`%") and (not before or before[-1] in " \t[{,:"):
+        if rest[0] == "\t":
+            return InputError.at(where, "a tab can't indent in YAML", "use spaces")
+        return InputError.at(where, f"{shown(rest[0])} can't begin a value in YAML", "put the text in quotes")
+    if unread and re.match(r":(\s|$)", rest):
+        hint = "a text that holds `: ` needs quotes; or the line is indented by mistake"
+        return InputError.at(where, "not YAML: a `key: value` can't stand here", hint)
+    details = (getattr(error, "problem", None), getattr(error, "context", None))
+    return InputError.at(where, f"not YAML: {' '.join(filter(None, details))}")
 
 
 def _size(value: Any) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.job import yaml_source
 from hpcfrugal.job.yaml_source import dotted, read_yaml
 
 
@@ -79,7 +81,9 @@ def test_a_merge_bomb_is_refused_at_once() -> None:
     [
         ("a: [1\nb: 2\n", "job.yaml:2: not YAML"),
         ("a:\n\tb: 1\n", "job.yaml:2: a tab can't indent in YAML (use spaces)"),
-        ("a: b: c\n", "needs quotes"),
+        ("a:\n  - b\n\tc: d\n", "job.yaml:3: a tab can't indent in YAML (use spaces)"),
+        ("a: b: c\n", "job.yaml:1: not YAML: a `key: value` can't stand here (a text that holds `: ` needs quotes"),
+        ("a: 1\n b: 2\n", "job.yaml:2: not YAML: a `key: value` can't stand here"),
         ("a: @x\n", "'@' can't begin a value in YAML (put the text in quotes)"),
         ("a: 1\n---\nb: 2\n", "job.yaml:2: a second document begins here"),
         ("a: !!python/object:os.system x\n", "job.yaml:1: the YAML tag"),
@@ -87,7 +91,8 @@ def test_a_merge_bomb_is_refused_at_once() -> None:
         ("? [a]\n: 1\n", "a key must be a word"),
         ("a: &x [*x]\n", "stands for something that it is a part of"),
         ("a: *x\n", "job.yaml:1: *x is not defined above"),
-        ("a: x\x00y\n", "control characters"),
+        ("a: b\nc: x\x00y\n", r"job.yaml:2: '\x00' can't stand in YAML (remove the control characters)"),
+        ('a: "b\\@"\n', "job.yaml:1: not YAML"),
         ("<<: 3\n", "`<<` takes a mapping"),
         ("a: " + "[" * 30 + "]" * 30, "nested more than 20 deep"),
         ("a: " + "[" * 50_000, "nested more than 20 deep"),
@@ -95,6 +100,13 @@ def test_a_merge_bomb_is_refused_at_once() -> None:
 )
 def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, told: str) -> None:
     assert told in refusal(text)
+
+
+@pytest.mark.parametrize("text", ["a: [1\nb: 2\n", "a: b: c\n", "a: " + "[" * 50_000])
+def test_the_same_is_told_where_pyyaml_lacks_libyaml(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = refusal(text)
+    monkeypatch.setattr(yaml_source, "_Loader", yaml.SafeLoader)
+    assert refusal(text) == told
 
 
 def test_key_paths_are_written_as_people_do() -> None:
