@@ -55,7 +55,12 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "malformed" in str(error) or "not decode" in str(error):
+        # SQLite's words differ between releases, its codes do not. Python gives none for a text that it can't decode.
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise SetupError(f"the ledger {path} is locked by another program") from error
+        if code in (None, sqlite3.SQLITE_ERROR):
+            # Every statement is one of ours, so what it does not find or understand is wrong in the file.
             raise DataError(f"the ledger {path} is damaged: {error}", hint=_REBUILD_HINT) from error
         raise SetupError(f"the ledger {path} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:

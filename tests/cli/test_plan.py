@@ -114,7 +114,7 @@ def test_money_can_weigh_more_than_carbon(planned: Planned) -> None:
         (("--delay-weight", "nan"), "nan is no weight"),
         (("--delay-weight", "-1"), "-1 is no weight: it has to be 0 or more"),
         (("--delay-weight", "inf"), "inf is no weight"),
-        (("--delay-weight", "5 g"), "is not a valid float"),
+        (("--delay-weight", "5 g"), "'5 g'"),
         (("--price-weight", "5"), "--price-weight needs --prices"),
     ],
 )

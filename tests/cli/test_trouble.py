@@ -71,7 +71,7 @@ def test_a_database_that_stays_locked(site: Site) -> None:
     finally:
         other.close()
     assert (result.code, jobs) == (0, ["17"])
-    assert "database is locked; this is what the ledger held before" in result.err
+    assert "is locked by another program; this is what the ledger held before" in result.err
 
 
 def test_a_full_disk(site: Site, tmp_path: Path) -> None:

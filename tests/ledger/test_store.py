@@ -129,7 +129,7 @@ def test_a_database_that_stays_locked_is_not_waited_for_for_long(spool: FakeSpoo
     try:
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        with pytest.raises(SetupError, match="database is locked"):
+        with pytest.raises(SetupError, match="is locked by another program"):
             sync(spool.root, spool.ledger, wait_s=0.3)
         assert time.monotonic() - began < 5
     finally:

@@ -53,7 +53,9 @@ def test_the_same_as_one_by_one(
 
 def test_arrays_are_taken_as_utc() -> None:
     start = np.array(["2026-03-02T00:00"], dtype="datetime64[m]")
-    found = plan_windows(series_of([5, 1, 5]), start, start + np.timedelta64(90, "m"), np.array([30], dtype="timedelta64[m]"))
+    found = plan_windows(
+        series_of([5, 1, 5]), start, start + np.timedelta64(90, "m"), np.array([30], dtype="timedelta64[m]")
+    )
     assert found.start_at[0] == np.datetime64("2026-03-02T00:30")
 
 
