@@ -96,7 +96,7 @@ def test_a_disk_on_which_there_never_was_a_ledger(site: Site, tmp_path: Path) ->
     assert "ledger.db" in result.err
 
 
-@pytest.mark.parametrize(("command", "hangs"), [(REPORT, "sacct"), (("status",), "scontrol")])
+@pytest.mark.parametrize(("command", "hangs"), [(REPORT, "sacct"), (("status", "--all"), "scontrol")])
 def test_a_slurm_that_hangs_is_not_waited_for_long(site: Site, command: tuple[str, ...], hangs: str) -> None:
     site.fill()
     site.slurm.answer(hangs, then="exec sleep 60")
