@@ -5,7 +5,7 @@ of them, counters are read between records by straight lines, and each piece is 
 rest are the node's energy exactly, over every piece and in sum.
 
 The energy of the node is taken from one sidecar for as long as it reads and then from the one that goes on longest,
-so that what one sidecar read in its whole life counts as it read it. A job that used no CPU time at all is asked only
+so that what a sidecar read in its whole session counts as it was read. A job that used no CPU time at all is asked only
 where nobody else read: its records cut nothing, and its coming and going changes no other job's dynamic share.
 """
 

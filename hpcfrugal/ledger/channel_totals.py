@@ -1,4 +1,4 @@
-"""What is known of one channel of a node of a job, summed over all lives of the sidecar there."""
+"""What is known of one channel of a node of a job, summed over all sessions of the sidecar there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpcfrugal.ledger.readings import ChannelKey
 
 @dataclass(slots=True)
 class ChannelTotals:
-    """Sums of one channel over all segments of one node.
+    """Sums of one channel over all sessions of one node.
 
     ``idle_power`` says with which figure, and ``idle_uj`` is how much of the job's energy is its part of the node's
     idle energy; both are None where none is included. ``unread_ns`` is how long it gave nothing, though it gave energy
@@ -63,7 +63,7 @@ class ChannelTotals:
         return fill(job, node)
 
     def seen(self, first: tuple[int, int], last: tuple[int, int]) -> None:
-        """Note the (boottime, wall) of the first and last reading of a segment."""
+        """Note the (boottime, wall) of the first and last reading of a session."""
         self.first = self.first or first
         self.last = last
 

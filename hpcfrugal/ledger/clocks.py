@@ -17,14 +17,14 @@ TOLERANCE_NS = 300 * 10**9
 _NS_PER_S = 10**9
 
 _QUERY = """
-SELECT segments.run_id, segments.job_id, segments.restart, segments.node,
-    min(segments.started_wall_ns) - jobs.started_wall_ns AS early_ns,
-    max(segments.ended_wall_ns) - jobs.ended_wall_ns AS late_ns
-FROM segments JOIN jobs USING (run_id, job_id, restart)
+SELECT sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.restart, sidecar_sessions.node,
+    min(sidecar_sessions.started_wall_ns) - jobs.started_wall_ns AS early_ns,
+    max(sidecar_sessions.ended_wall_ns) - jobs.ended_wall_ns AS late_ns
+FROM sidecar_sessions JOIN jobs USING (run_id, job_id, restart)
 WHERE jobs.elapsed_source = 'slurm'
-GROUP BY segments.run_id, segments.job_id, segments.restart, segments.node
+GROUP BY sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.restart, sidecar_sessions.node
 HAVING early_ns < -:tolerance OR late_ns > :tolerance
-ORDER BY segments.run_id, segments.job_id, segments.restart, segments.node
+ORDER BY sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.restart, sidecar_sessions.node
 """
 
 

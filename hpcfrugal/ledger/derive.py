@@ -1,6 +1,6 @@
 """What one node's sample file says about a job's energy: channels, sums and buckets. A pure function.
 
-Every counted component of a segment is either measured, or modelled where no sensor gave a reading while time
+Every counted component of a session is either measured, or modelled where no sensor gave a reading while time
 went by, or unknown; and an unknown one gets a channel of its own that says why. Times are the header's wall
 clock plus the time since boot that has passed, so a step of the wall clock moves nothing.
 """
@@ -30,7 +30,7 @@ from hpcfrugal.ledger.readings import (
     wall_of,
 )
 from hpcfrugal.spool.documents import NodeFacts
-from hpcfrugal.spool.samples import Record, Segment
+from hpcfrugal.spool.samples import Record, SidecarSession
 
 SHARED_GPU = "a shared GPU: the job's part is not known"
 """Why a GPU of which the job holds a part has no energy, neither read nor modelled."""
@@ -43,41 +43,41 @@ IDLE_TOO_HIGH = "the idle power in the settings is not below what was read: all 
 
 
 def derive(
-    segments: Sequence[Segment], cpu_table: TdpTable, gpu_table: TdpTable, facts: NodeFacts | None = None
+    sessions: Sequence[SidecarSession], cpu_table: TdpTable, gpu_table: TdpTable, facts: NodeFacts | None = None
 ) -> NodeTotals:
     """Account for the job on one node, of which ``facts`` were kept when the job was over."""
     accounts: dict[str, ChannelTotals] = {}
     problems: list[str] = []
-    sampled_ns = sum(_elapsed_ns(segment) for segment in segments)
-    for segment in segments:
-        speaking = _measured(segment, facts, accounts, problems)
-        if _elapsed_ns(segment) > 0:
-            fall_back(_as_held(segment, facts), speaking, accounts, (cpu_table, gpu_table), sampled_ns)
-    if segments:
-        unknowns(segments[-1], accounts)
+    sampled_ns = sum(_elapsed_ns(session) for session in sessions)
+    for session in sessions:
+        speaking = _measured(session, facts, accounts, problems)
+        if _elapsed_ns(session) > 0:
+            fall_back(_as_held(session, facts), speaking, accounts, (cpu_table, gpu_table), sampled_ns)
+    if sessions:
+        unknowns(sessions[-1], accounts)
     for account in accounts.values():
         if account.counted and account.energy_uj is None and _replaced(account, accounts):
             account.counted = False
     return NodeTotals(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
 
 
-def derive_meter(segments: Sequence[Segment], facts: NodeFacts | None = None) -> NodeTotals:
+def derive_meter(sessions: Sequence[SidecarSession], facts: NodeFacts | None = None) -> NodeTotals:
     """Account for the job on one node by a meter of the whole node: only what was read, nothing is modelled."""
     accounts: dict[str, ChannelTotals] = {}
     problems: list[str] = []
-    for segment in segments:
-        _measured(segment, facts, accounts, problems)
+    for session in sessions:
+        _measured(session, facts, accounts, problems)
     return NodeTotals(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
 
 
-def _as_held(segment: Segment, facts: NodeFacts | None) -> Segment:
-    """The segment with what is known of the node beside what its sidecar knew: the model takes whole nodes whole."""
-    header = replace(segment.header, exclusive=allocation(segment, facts).exclusive)
-    return Segment(header, segment.records, segment.end_reason)
+def _as_held(session: SidecarSession, facts: NodeFacts | None) -> SidecarSession:
+    """The session with what is known of the node beside what its sidecar knew: the model takes whole nodes whole."""
+    header = replace(session.header, exclusive=allocation(session, facts).exclusive)
+    return SidecarSession(header, session.records, session.end_reason)
 
 
-def _elapsed_ns(segment: Segment) -> int:
-    return segment.records[-1].boottime_ns - segment.header.boottime_ns if segment.records else 0
+def _elapsed_ns(session: SidecarSession) -> int:
+    return session.records[-1].boottime_ns - session.header.boottime_ns if session.records else 0
 
 
 def _replaced(account: ChannelTotals, accounts: dict[str, ChannelTotals]) -> bool:
@@ -93,14 +93,14 @@ def _replaced(account: ChannelTotals, accounts: dict[str, ChannelTotals]) -> boo
 
 
 def _measured(
-    segment: Segment, facts: NodeFacts | None, accounts: dict[str, ChannelTotals], problems: list[str]
+    session: SidecarSession, facts: NodeFacts | None, accounts: dict[str, ChannelTotals], problems: list[str]
 ) -> set[int]:
-    """Add the segment's own channels to ``accounts``; returns which of them gave the job energy."""
-    header = segment.header
-    held = allocation(segment, facts)
+    """Add the session's own channels to ``accounts``; returns which of them gave the job energy."""
+    header = session.header
+    held = allocation(session, facts)
     # Nobody's share of a node that the job has alone depends on its idle power.
-    idles = idle_series(segment, facts) if not held.exclusive else []
-    stopped = stops(segment) if held.exclusive else []
+    idles = idle_series(session, facts) if not held.exclusive else []
+    stopped = stops(session) if held.exclusive else []
     speaking: set[int] = set()
     for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
         attribution = kind_of(channel.component, channel.scope, held.exclusive)
@@ -117,20 +117,20 @@ def _measured(
                 gpu_uuid=channel.gpu_uuid,
             ),
         )
-        found, backwards = points(segment, index)
+        found, backwards = points(session, index)
         if backwards:
             problems.append(f"{key}: {backwards} readings run backwards")
-        if segment.records:
-            account.errors += segment.records[-1].errors[index]
-        _note_extremes(segment, index, account)
+        if session.records:
+            account.errors += session.records[-1].errors[index]
+        _note_extremes(session, index, account)
         if not found:
             account.reason = account.reason or "no reading succeeded"
             continue
-        account.seen(*((at_ns, wall_of(segment, at_ns)) for at_ns in (found[0].boottime_ns, found[-1].boottime_ns)))
-        whole = intervals(segment, index, found)
+        account.seen(*((at_ns, wall_of(session, at_ns)) for at_ns in (found[0].boottime_ns, found[-1].boottime_ns)))
+        whole = intervals(session, index, found)
         account.node.extend(whole)
-        if _elapsed_ns(segment) > 0 and not any(interval.measured_ns for interval in whole):
-            errors = segment.records[-1].errors[index]
+        if _elapsed_ns(session) > 0 and not any(interval.measured_ns for interval in whole):
+            errors = session.records[-1].errors[index]
             account.reason = account.reason or (f"read error {errors} times" if errors else "its counter stands still")
         shares: list[Interval] | None = whole
         if attribution == "none":
@@ -143,7 +143,7 @@ def _measured(
                 account.reason = STOPPED
                 shares = [interval for interval, stops_here in zip(whole, inside, strict=True) if not stops_here]
         if attribution == "cpu-share":
-            shares = _take_share(segment, index, found, account, held, (idles[index], facts))
+            shares = _take_share(session, index, found, account, held, (idles[index], facts))
         if shares is None:
             account.reason = "the job's or the node's CPU time is unknown, so is the job's share of the node"
             continue
@@ -154,7 +154,7 @@ def _measured(
 
 
 def _take_share(
-    segment: Segment,
+    session: SidecarSession,
     index: int,
     found: Sequence[Record],
     account: ChannelTotals,
@@ -168,38 +168,38 @@ def _take_share(
     account.inputs = _inputs(idle_power, held, lies_within=lies_within)
     if held.cpus is not None and held.node_cpus is not None:
         account.idle_power = idle_power
-    shares = _shared(segment, index, found, held, idle)
+    shares = _shared(session, index, found, held, idle)
     if shares is None:
         return None
     if account.idle_power is not None:
         account.idle_uj = (account.idle_uj or 0) + sum(idle_uj for _, idle_uj in shares)
-    if idle is not None and len(found) > 1 and _is_all_idle(segment, index, found, idle):
+    if idle is not None and len(found) > 1 and _is_all_idle(session, index, found, idle):
         account.reason = IDLE_TOO_HIGH
     return [part for part, _ in shares]
 
 
-def _is_all_idle(segment: Segment, index: int, found: Sequence[Record], idle: CumulativeSeries) -> bool:
+def _is_all_idle(session: SidecarSession, index: int, found: Sequence[Record], idle: CumulativeSeries) -> bool:
     """Whether the settings say that the node draws as much at rest as was read of it, or more."""
-    read_uj = intervals(segment, index, (found[0], found[-1]))[0].energy_uj
+    read_uj = intervals(session, index, (found[0], found[-1]))[0].energy_uj
     return 0 < read_uj <= idle.between(found[0].boottime_ns, found[-1].boottime_ns)
 
 
-def _note_extremes(segment: Segment, index: int, account: ChannelTotals) -> None:
+def _note_extremes(session: SidecarSession, index: int, account: ChannelTotals) -> None:
     """Peak power, and how often the counter fell or was not read in time; None where the sidecar does not tell."""
-    peaks = [record.max_w[index] for record in segment.records if record.max_w is not None]
+    peaks = [record.max_w[index] for record in session.records if record.max_w is not None]
     account.max_w = max((peak for peak in (account.max_w, *peaks) if peak is not None), default=None)
-    for record in reversed(segment.records):
+    for record in reversed(session.records):
         if record.resets is not None:
             account.resets = (account.resets or 0) + record.resets[index]
             break
-    for record in reversed(segment.records):
+    for record in reversed(session.records):
         if record.gaps is not None:
             account.gaps = (account.gaps or 0) + record.gaps[index]
             break
 
 
 def _shared(
-    segment: Segment, index: int, points: Sequence[Record], held: Allocation, idle: CumulativeSeries | None
+    session: SidecarSession, index: int, points: Sequence[Record], held: Allocation, idle: CumulativeSeries | None
 ) -> list[tuple[Interval, int]] | None:
     """The job's part of each interval between readings that have both CPU times, and how much of it is idle energy.
 
@@ -212,7 +212,7 @@ def _shared(
     alloc_cpus = (held.cpus or 0) if held.node_cpus else 0
     shares: list[tuple[Interval, int]] = []
     idles_uj = [None] * len(both) if idle is None else idle.rises([record.boottime_ns for record in both])
-    for (old, new), whole, idle_uj in zip(pairwise(both), intervals(segment, index, both), idles_uj, strict=False):
+    for (old, new), whole, idle_uj in zip(pairwise(both), intervals(session, index, both), idles_uj, strict=False):
         share = job_share(
             NodeInterval(
                 whole.energy_uj,

@@ -23,7 +23,7 @@ from hpcfrugal.ledger.channels import write_channels
 from hpcfrugal.ledger.derive import derive, derive_meter
 from hpcfrugal.ledger.jobs import FactsOfNodes, content_of, insert, write_jobs
 from hpcfrugal.ledger.plans import plan_column
-from hpcfrugal.ledger.segments import segment_row
+from hpcfrugal.ledger.sessions import session_row
 from hpcfrugal.ledger.unreadable_files import note_unread
 from hpcfrugal.spool.documents import (
     NodeFacts,
@@ -36,9 +36,9 @@ from hpcfrugal.spool.documents import (
     read_submitted,
 )
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
-from hpcfrugal.spool.samples import SampleFile, Segment, read_samples
+from hpcfrugal.spool.samples import SampleFile, SidecarSession, read_samples
 
-_NODE_TABLES = ("segments", "channels", "energy", "absent")
+_NODE_TABLES = ("sidecar_sessions", "channels", "energy", "absent")
 _METERED = {
     "channels": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
     "energy": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
@@ -322,13 +322,13 @@ def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: 
 
 
 def _problems(samples: SampleFile) -> list[str]:
-    return [*samples.problems, *([] if samples.segments else ["no usable header"])]
+    return [*samples.problems, *([] if samples.sessions else ["no usable header"])]
 
 
 def _take_samples(
     connection: sqlite3.Connection, key: dict[str, Any], samples: SampleFile, facts: NodeFacts | None
 ) -> _Taken:
-    headers = [segment.header for segment in samples.segments]
+    headers = [session.header for session in samples.sessions]
     others = sorted({header.node for header in headers} - {key["node"]})
     problems = [*_problems(samples), *(f"header says node {other[:80]!r}" for other in others)]
     said = [channel.domain for header in headers for channel in header.channels]
@@ -336,9 +336,9 @@ def _take_samples(
     # They would be taken for rows of a meter's file.
     if any(name.startswith(METER_DOMAIN) for name in said):
         raise UnsafeFile(f"says something that only a meter's file may, beginning with {METER_DOMAIN!r}")
-    account = derive(samples.segments, tables.cpu_tdp(), tables.gpu_tdp(), facts)
+    account = derive(samples.sessions, tables.cpu_tdp(), tables.gpu_tdp(), facts)
     _bound(account, samples.state)
-    _write_segments(connection, key, samples.segments, facts)
+    _write_sessions(connection, key, samples.sessions, facts)
     write_channels(connection, key, account)
     return _Taken([*problems, *account.problems], samples.state)
 
@@ -348,7 +348,7 @@ def _take_meter(
 ) -> _Taken:
     """A meter's file: its channels and absences, beside what the sidecar's file of the node says."""
     problems, domain = _problems(samples), f"{METER_DOMAIN}{meter}"
-    headers = [segment.header for segment in samples.segments]
+    headers = [session.header for session in samples.sessions]
     channels = [channel for header in headers for channel in header.channels]
     absent = {(item.component, item.source, item.reason) for header in headers for item in header.absent}
     # Another domain would be the sidecar's or another meter's, whose rows are not this file's to write.
@@ -356,7 +356,7 @@ def _take_meter(
         any(source != domain for _, source, _ in absent)
     ):
         raise UnsafeFile("says something else than what its meter read of the node")
-    account = derive_meter(samples.segments, facts)
+    account = derive_meter(samples.sessions, facts)
     _bound(account, samples.state)
     # Without a sidecar beside it a meter's file counts time from the job's start, not from the node's boot.
     write_channels(connection, key, account, since_boot=all(header.boot_id is not None for header in headers))
@@ -383,13 +383,13 @@ def _crossed(intervals: Iterable[Interval]) -> int:
     return sum(parts(interval.start_ns, interval.end_ns) - 1 for interval in intervals)
 
 
-def _write_segments(
-    connection: sqlite3.Connection, key: dict[str, Any], segments: Sequence[Segment], facts: NodeFacts | None
+def _write_sessions(
+    connection: sqlite3.Connection, key: dict[str, Any], sessions: Sequence[SidecarSession], facts: NodeFacts | None
 ) -> None:
     absent: set[tuple[str, str, str]] = set()
-    for number, segment in enumerate(segments):
-        absent.update((item.component, item.source, item.reason) for item in segment.header.absent)
-        insert(connection, "segments", {**key, "segment": number, **segment_row(segment, facts)})
+    for number, session in enumerate(sessions):
+        absent.update((item.component, item.source, item.reason) for item in session.header.absent)
+        insert(connection, "sidecar_sessions", {**key, "session": number, **session_row(session, facts)})
     _write_absent(connection, key, absent)
 
 

@@ -120,13 +120,13 @@ def _row(
     end, slurm = _end(connection, run_id, job), _slurm(connection, run_id, job)
     sampled = connection.execute(
         "SELECT min(started_wall_ns), max(ended_wall_ns), max(cluster), max(array_job_id), max(array_task_id)"
-        " FROM segments WHERE run_id = ? AND job_id = ? AND restart = ?",
+        " FROM sidecar_sessions WHERE run_id = ? AND job_id = ? AND restart = ?",
         (run_id, job.job_id, job.restart),
     ).fetchone()
     nodes = {
         node
         for (node,) in connection.execute(
-            "SELECT DISTINCT node FROM segments WHERE run_id = ? AND job_id = ? AND restart = ?",
+            "SELECT DISTINCT node FROM sidecar_sessions WHERE run_id = ? AND job_id = ? AND restart = ?",
             (run_id, job.job_id, job.restart),
         )
     }
@@ -173,8 +173,9 @@ def _clock_set(connection: sqlite3.Connection, run_id: str, job: JobKey) -> int:
     """
     rows = connection.execute(
         "SELECT node, boot_id, started_wall_ns - started_boottime_ns AS first_ns,"
-        " coalesce(ended_clock_ns - ended_boottime_ns, started_wall_ns - started_boottime_ns) AS last_ns FROM segments"
-        " WHERE run_id = ? AND job_id = ? AND restart = ? AND boot_id IS NOT NULL ORDER BY node, segment",
+        " coalesce(ended_clock_ns - ended_boottime_ns, started_wall_ns - started_boottime_ns) AS last_ns"
+        " FROM sidecar_sessions WHERE run_id = ? AND job_id = ? AND restart = ?"
+        " AND boot_id IS NOT NULL ORDER BY node, session",
         (run_id, job.job_id, job.restart),
     ).fetchall()
     boots: dict[tuple[str, str], tuple[int, int]] = {}

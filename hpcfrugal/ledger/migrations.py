@@ -51,7 +51,7 @@ def _sixth(db: Database) -> None:
 
 
 _SIXTH = """
-ALTER TABLE segments ADD COLUMN ended_clock_ns INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN ended_clock_ns INTEGER;
 ALTER TABLE channels ADD COLUMN unread_ns INTEGER;
 ALTER TABLE runs ADD COLUMN sampled INTEGER
 """
@@ -72,35 +72,35 @@ CREATE INDEX intensity_by_file ON intensity (file)
 _FOURTH = """
 ALTER TABLE channels ADD COLUMN idle_power TEXT;
 ALTER TABLE channels ADD COLUMN idle_uj INTEGER;
-ALTER TABLE segments ADD COLUMN slurm_cpus INTEGER
+ALTER TABLE sidecar_sessions ADD COLUMN slurm_cpus INTEGER
 """
 
 _THIRD = """
-ALTER TABLE segments ADD COLUMN memory_kib_s INTEGER;
-ALTER TABLE segments ADD COLUMN memory_ns INTEGER;
-ALTER TABLE segments ADD COLUMN page_faults_minor INTEGER;
-ALTER TABLE segments ADD COLUMN page_faults_major INTEGER;
-ALTER TABLE segments ADD COLUMN io_read_b INTEGER;
-ALTER TABLE segments ADD COLUMN io_write_b INTEGER;
-ALTER TABLE segments ADD COLUMN io_partial INTEGER;
-ALTER TABLE segments ADD COLUMN gpu_busy_us INTEGER;
-ALTER TABLE segments ADD COLUMN gpu_seen_us INTEGER;
-ALTER TABLE segments ADD COLUMN instructions INTEGER;
-ALTER TABLE segments ADD COLUMN cycles INTEGER;
-ALTER TABLE segments ADD COLUMN cache_references INTEGER;
-ALTER TABLE segments ADD COLUMN cache_misses INTEGER;
-ALTER TABLE segments ADD COLUMN counters_enabled_ns INTEGER;
-ALTER TABLE segments ADD COLUMN counters_running_ns INTEGER;
-ALTER TABLE segments ADD COLUMN counters_cpu_us INTEGER;
-ALTER TABLE segments ADD COLUMN use_sources TEXT;
-ALTER TABLE segments ADD COLUMN use_reasons TEXT
+ALTER TABLE sidecar_sessions ADD COLUMN memory_kib_s INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN memory_ns INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN page_faults_minor INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN page_faults_major INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN io_read_b INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN io_write_b INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN io_partial INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN gpu_busy_us INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN gpu_seen_us INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN instructions INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN cycles INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN cache_references INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN cache_misses INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN counters_enabled_ns INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN counters_running_ns INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN counters_cpu_us INTEGER;
+ALTER TABLE sidecar_sessions ADD COLUMN use_sources TEXT;
+ALTER TABLE sidecar_sessions ADD COLUMN use_reasons TEXT
 """
 
 _SECOND = """
 ALTER TABLE channels ADD COLUMN max_w REAL;
 ALTER TABLE channels ADD COLUMN resets INTEGER;
 ALTER TABLE channels ADD COLUMN gaps INTEGER;
-ALTER TABLE segments ADD COLUMN slowed REAL;
+ALTER TABLE sidecar_sessions ADD COLUMN slowed REAL;
 ALTER TABLE files ADD COLUMN content TEXT
 """
 
@@ -119,9 +119,9 @@ CREATE TABLE jobs (
     PRIMARY KEY (cluster, job_id, restart, run_id), UNIQUE (run_id, job_id, restart)
 ) WITHOUT ROWID;
 CREATE INDEX jobs_by_start ON jobs (started_wall_ns);
-CREATE TABLE segments (
+CREATE TABLE sidecar_sessions (
     run_id TEXT NOT NULL, job_id TEXT NOT NULL, restart INTEGER NOT NULL, node TEXT NOT NULL,
-    segment INTEGER NOT NULL,
+    session INTEGER NOT NULL,
     cluster TEXT, array_job_id TEXT, array_task_id TEXT,
     boot_id TEXT, sidecar_version TEXT, interval_s REAL, record_s REAL,
     started_wall_ns INTEGER NOT NULL, started_boottime_ns INTEGER NOT NULL,
@@ -130,7 +130,7 @@ CREATE TABLE segments (
     cpus_alloc INTEGER, cpus_node INTEGER, cpu_model TEXT, memory_node_b INTEGER, memory_alloc_b INTEGER,
     exclusive INTEGER, cpu_time_source TEXT, gpus INTEGER NOT NULL,
     job_cpu_us INTEGER, node_busy_us INTEGER, memory_peak_b INTEGER,
-    PRIMARY KEY (run_id, job_id, restart, node, segment)
+    PRIMARY KEY (run_id, job_id, restart, node, session)
 ) WITHOUT ROWID;
 CREATE TABLE channels (
     run_id TEXT NOT NULL, job_id TEXT NOT NULL, restart INTEGER NOT NULL, node TEXT NOT NULL,

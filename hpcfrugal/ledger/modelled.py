@@ -1,4 +1,4 @@
-"""The model applied to the proxies of a segment: CPU time, memory and the list of GPUs. Pure functions."""
+"""The model applied to the proxies of a session: CPU time, memory and the list of GPUs. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import pairwise
 from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.model import Tdp, TdpTable, cpu_energy_uj, dram_energy_uj, find_cpu, find_gpu, gpu_energy_uj
 from hpcfrugal.ledger.readings import falls_in, stops
-from hpcfrugal.spool.samples import GpuInfo, Segment
+from hpcfrugal.spool.samples import GpuInfo, SidecarSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +21,17 @@ class ModelledSeries:
     intervals: tuple[Interval, ...] = ()
 
 
-def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
+def model_cpu(session: SidecarSession, table: TdpTable) -> ModelledSeries:
     """TDP per core times the job's CPU time on the node; the node's busy time where the job has it for itself.
 
     Unknown, not 0, where the CPU time is too short to be counted.
     """
     source = "model-tdp"
-    header = segment.header
+    header = session.header
     # Of a node that the job has for itself all counts, as it does where a meter reads it.
-    by_node = bool(header.exclusive) and any(record.node_busy_us is not None for record in segment.records)
+    by_node = bool(header.exclusive) and any(record.node_busy_us is not None for record in session.records)
     points = [(header.boottime_ns, 0)]
-    for record in segment.records:
+    for record in session.records:
         cpu_us = record.node_busy_us if by_node else record.job_cpu_us
         if cpu_us is not None and cpu_us >= points[-1][1]:
             points.append((record.boottime_ns, cpu_us))
@@ -46,8 +46,8 @@ def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
     time = "node busy CPU time" if by_node else f"job CPU time from {header.cpu_time_source or 'an unnamed source'}"
     inputs = f"{_power(match.tdp)} per core ({which}) x {time}"
     # While the job is stopped the node may be busy with others.
-    stopped = stops(segment) if by_node else []
-    intervals = _intervals(segment, cumulative, stopped)
+    stopped = stops(session) if by_node else []
+    intervals = _intervals(session, cumulative, stopped)
     if not intervals:
         return ModelledSeries(source, "the job may have been stopped all the time")
     if stopped:
@@ -55,10 +55,10 @@ def model_cpu(segment: Segment, table: TdpTable) -> ModelledSeries:
     return ModelledSeries(source, inputs, intervals)
 
 
-def model_dram(segment: Segment) -> ModelledSeries:
+def model_dram(session: SidecarSession) -> ModelledSeries:
     """0.3725 W/GB times the memory that the job holds: allocated, else all of its own node's, else used."""
     source = "model-memory"
-    header = segment.header
+    header = session.header
     held_b, held = header.memory_alloc_b, "allocated"
     if held_b is None and header.exclusive:
         held_b, held = header.memory_node_b, "of the node, held exclusively"
@@ -67,7 +67,7 @@ def model_dram(segment: Segment) -> ModelledSeries:
     before_ns = header.boottime_ns
     intervals: list[Interval] = []
     done_uj = 0
-    for record in segment.records:
+    for record in session.records:
         memory_b = held_b if held_b is not None else record.memory_b
         span_ns = record.boottime_ns - before_ns
         if memory_b is not None and span_ns > 0:
@@ -75,7 +75,7 @@ def model_dram(segment: Segment) -> ModelledSeries:
             known_ns += span_ns
             upto_uj = dram_energy_uj([(weighted, 1)])
             intervals.append(
-                Interval(_wall(segment, before_ns), _wall(segment, record.boottime_ns), upto_uj - done_uj, span_ns)
+                Interval(_wall(session, before_ns), _wall(session, record.boottime_ns), upto_uj - done_uj, span_ns)
             )
             done_uj = upto_uj
         before_ns = record.boottime_ns
@@ -87,22 +87,22 @@ def model_dram(segment: Segment) -> ModelledSeries:
     return ModelledSeries(source, f"0.3725 W/GB x {size_gb:.3f} GB {held} x time", tuple(intervals))
 
 
-def model_gpu(segment: Segment, gpu: GpuInfo, table: TdpTable) -> ModelledSeries:
+def model_gpu(session: SidecarSession, gpu: GpuInfo, table: TdpTable) -> ModelledSeries:
     """TDP of the device times the time that the job held it."""
     source = "model-tdp"
-    header = segment.header
-    points = [header.boottime_ns, *(record.boottime_ns for record in segment.records)]
+    header = session.header
+    points = [header.boottime_ns, *(record.boottime_ns for record in session.records)]
     if points[-1] == points[0]:
         return ModelledSeries(source, "no time has passed between records")
     match = find_gpu(table, gpu.name)
     cumulative = [(point, gpu_energy_uj(match.tdp, point - points[0])) for point in points]
     inputs = f"{_power(match.tdp)} ({_which(match.tdp, match.exact, gpu.name)}) x time held"
-    return ModelledSeries(source, inputs, _intervals(segment, cumulative))
+    return ModelledSeries(source, inputs, _intervals(session, cumulative))
 
 
-def within(series: ModelledSeries, segment: Segment, spans: Sequence[tuple[int, int]]) -> ModelledSeries:
+def within(series: ModelledSeries, session: SidecarSession, spans: Sequence[tuple[int, int]]) -> ModelledSeries:
     """The part of a series that lies in ``spans`` (time since boot, in order), on straight lines between records."""
-    walls = [(_wall(segment, start_ns), _wall(segment, end_ns)) for start_ns, end_ns in spans]
+    walls = [(_wall(session, start_ns), _wall(session, end_ns)) for start_ns, end_ns in spans]
     cut: list[Interval] = []
     at = 0
     for whole in series.intervals:
@@ -125,17 +125,17 @@ def _cut(whole: Interval, start_ns: int, end_ns: int) -> Interval:
 
 
 def _intervals(
-    segment: Segment, cumulative: list[tuple[int, int]], leave_out: Sequence[tuple[int, int]] = ()
+    session: SidecarSession, cumulative: list[tuple[int, int]], leave_out: Sequence[tuple[int, int]] = ()
 ) -> tuple[Interval, ...]:
     return tuple(
-        Interval(_wall(segment, old_ns), _wall(segment, new_ns), new_uj - old_uj, new_ns - old_ns)
+        Interval(_wall(session, old_ns), _wall(session, new_ns), new_uj - old_uj, new_ns - old_ns)
         for (old_ns, old_uj), (new_ns, new_uj) in pairwise(cumulative)
         if not falls_in(old_ns, new_ns, leave_out)
     )
 
 
-def _wall(segment: Segment, boottime_ns: int) -> int:
-    return segment.header.wall_ns + boottime_ns - segment.header.boottime_ns
+def _wall(session: SidecarSession, boottime_ns: int) -> int:
+    return session.header.wall_ns + boottime_ns - session.header.boottime_ns
 
 
 def _power(tdp: Tdp) -> str:

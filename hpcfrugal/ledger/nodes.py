@@ -18,7 +18,7 @@ from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.readings import clip, readings, wall_of
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.samples import Segment, read_samples
+from hpcfrugal.spool.samples import SidecarSession, read_samples
 
 _LOCAL = "local:"
 
@@ -75,12 +75,12 @@ class NodesFound:
 
 
 @dataclass(frozen=True, slots=True)
-class _Life:
-    """One segment of one job on a node."""
+class _JobSession:
+    """One session of one job on a node."""
 
     job: JobName
     cluster: str
-    segment: Segment
+    session: SidecarSession
     facts: NodeFacts | None
 
 
@@ -91,7 +91,7 @@ def find_nodes(
     span = (since_ns, until_ns)
     rows = connection.execute(
         "SELECT DISTINCT s.node, s.run_id, s.job_id, s.restart, r.uid, j.cluster"
-        " FROM segments s JOIN runs r USING (run_id) JOIN jobs j USING (run_id, job_id, restart)"
+        " FROM sidecar_sessions s JOIN runs r USING (run_id) JOIN jobs j USING (run_id, job_id, restart)"
         " WHERE s.ended_wall_ns > coalesce(?, s.ended_wall_ns - 1)"
         " AND s.started_wall_ns < coalesce(?, s.started_wall_ns + 1)"
         " ORDER BY s.node, s.run_id, s.job_id, s.restart",
@@ -102,16 +102,16 @@ def find_nodes(
     found: dict[tuple[str, str], NodeSum] = {}
     for node, own in groupby(rows, key=lambda row: str(row["node"])):
         # One node at a time is held in memory, all of its jobs together.
-        boots: dict[tuple[str, ...], list[_Life]] = {}
+        boots: dict[tuple[str, ...], list[_JobSession]] = {}
         for row in own:
-            for life in _lives(facts, spool_root, row, missing):
+            for one in _sessions(facts, spool_root, row, missing):
                 # Without a boot's id nobody knows whose clock is the same: such a file stands alone.
-                boot_id = life.segment.header.boot_id
-                boots.setdefault((boot_id,) if boot_id else life.job[:2], []).append(life)
-        for lives in boots.values():
-            cluster = min((life.cluster for life in lives), key=lambda name: (name.startswith(_LOCAL), name))
+                boot_id = one.session.header.boot_id
+                boots.setdefault((boot_id,) if boot_id else one.job[:2], []).append(one)
+        for sessions in boots.values():
+            cluster = min((one.cluster for one in sessions), key=lambda name: (name.startswith(_LOCAL), name))
             total = found.setdefault((cluster, node), NodeSum(cluster, node))
-            _add_boot(total, lives, span)
+            _add_boot(total, sessions, span)
     for total in found.values():
         _settle(total)
     present = sorted((key for key, total in found.items() if total.channels), key=lambda key: (key[0], key[1]))
@@ -119,11 +119,11 @@ def find_nodes(
     return NodesFound(tuple(found[key] for key in present), tuple(missing), len(jobs))
 
 
-def _lives(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_Life]:
+def _sessions(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_JobSession]:
     job = JobKey(row["job_id"], row["restart"])
     try:
         path = RunDir.of(spool_root, row["run_id"]).samples(job.job_id, job.restart, row["node"])
-        segments = read_samples(path, row["uid"], job).segments
+        sessions = read_samples(path, row["uid"], job).sessions
     except (OSError, UnsafeFile) as error:
         reason = str(error) if isinstance(error, UnsafeFile) else f"cannot be read: {error.strerror}"
         if isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError):
@@ -131,18 +131,18 @@ def _lives(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: lis
         missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
         return
     kept = facts.of(row["run_id"], job, row["node"])
-    for segment in segments:
-        yield _Life((row["run_id"], job.job_id, job.restart), row["cluster"], segment, kept)
+    for session in sessions:
+        yield _JobSession((row["run_id"], job.job_id, job.restart), row["cluster"], session, kept)
 
 
-def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, int | None]) -> None:
+def _add_boot(total: NodeSum, sessions: Sequence[_JobSession], span: tuple[int | None, int | None]) -> None:
     """Divide what all jobs of one boot of a node read, and count it in."""
-    header = lives[0].segment.header
+    header = sessions[0].session.header
     # One clock for all of them: the wall clock may have been set between their headers, the time since boot was not.
     since_ns, until_ns = (None if at_ns is None else at_ns - header.wall_ns + header.boottime_ns for at_ns in span)
     read: dict[tuple[str, str, str], list[ChannelReading]] = {}
-    for life in lives:
-        for key, channel, reading in readings(life.segment, life.facts, life.job):
+    for one in sessions:
+        for key, channel, reading in readings(one.session, one.facts, one.job):
             part = clip(reading, since_ns, until_ns)
             if part is None:
                 continue
@@ -156,8 +156,8 @@ def _add_boot(total: NodeSum, lives: Sequence[_Life], span: tuple[int | None, in
             )
             known.idle_known = known.idle_known or part.idle is not None
             known.idle_lacking = known.idle_lacking or part.idle is None
-            total.jobs.add(life.job)
-            first_ns, last_ns = (wall_of(life.segment, at_ns) for at_ns in (part.energy.start_ns, part.energy.end_ns))
+            total.jobs.add(one.job)
+            first_ns, last_ns = (wall_of(one.session, at_ns) for at_ns in (part.energy.start_ns, part.energy.end_ns))
             total.first_wall_ns = min(first_ns, first_ns if total.first_wall_ns is None else total.first_wall_ns)
             total.last_wall_ns = max(last_ns, last_ns if total.last_wall_ns is None else total.last_wall_ns)
     for name, parts in read.items():

@@ -1,4 +1,4 @@
-"""Reading the ledger: jobs with their channels and segments, chosen by time, owner and tags."""
+"""Reading the ledger: jobs with their channels and sessions, chosen by time, owner and tags."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class ChannelRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """One life of the sidecar on one node, with the proxies that stand beside the joules."""
+class SessionRow:
+    """One session of the sidecar on one node, with what the job used beside energy."""
 
     node: str
-    segment: int
+    session: int
     boot_id: str | None
     started_wall_ns: int
     ended_wall_ns: int
@@ -117,7 +117,7 @@ class JobRow:
     nodes: tuple[str, ...]
     alloc_cpus: int | None
     channels: tuple[ChannelRow, ...] = field(default=())
-    segments: tuple[SegmentRow, ...] = field(default=())
+    sessions: tuple[SessionRow, ...] = field(default=())
     absent: tuple[AbsentRow, ...] = field(default=())
     sidecar_log: str | None = None
     """Last line of what the sidecar, or whatever was to start it, had to say."""
@@ -168,7 +168,7 @@ class JobFilter:
 
 
 def find_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> list[JobRow]:
-    """Jobs that fit, in the order of their start, each with channels, segments and absent sources."""
+    """Jobs that fit, in the order of their start, each with channels, sessions and absent sources."""
     where, values = _conditions(wanted)
     condition = " AND ".join(where) or "TRUE"
     rows = connection.execute(
@@ -192,7 +192,7 @@ class _Parts:
     """What hangs on the jobs that are wanted, by their keys: one query a table, however many jobs they are."""
 
     channels: dict[_Key, list[ChannelRow]]
-    segments: dict[_Key, list[SegmentRow]]
+    sessions: dict[_Key, list[SessionRow]]
     absent: dict[_Key, list[AbsentRow]]
     logs: dict[_Key, str]
 
@@ -218,8 +218,8 @@ class _Parts:
         found = cls({}, {}, {}, {})
         for key, row in rows("channels", _CHANNEL_COLUMNS, "part.node, part.channel"):
             found.channels.setdefault(key, []).append(_channel(row))
-        for key, row in rows("segments", _SEGMENT_COLUMNS, "part.node, part.segment"):
-            found.segments.setdefault(key, []).append(_segment(row))
+        for key, row in rows("sidecar_sessions", _SESSION_COLUMNS, "part.node, part.session"):
+            found.sessions.setdefault(key, []).append(_session(row))
         for key, row in rows("absent", _ABSENT_COLUMNS, "part.node, part.component, part.source, part.reason"):
             found.absent.setdefault(key, []).append(AbsentRow(*row))
         logged = "AND part.kind = 'log' AND part.accepted AND part.content IS NOT NULL"
@@ -290,7 +290,7 @@ def _job(row: sqlite3.Row, parts: _Parts) -> JobRow:
         nodes=tuple(json.loads(row["nodes"])),
         alloc_cpus=row["alloc_cpus"],
         channels=tuple(parts.channels.get(key, ())),
-        segments=tuple(parts.segments.get(key, ())),
+        sessions=tuple(parts.sessions.get(key, ())),
         absent=tuple(parts.absent.get(key, ())),
         sidecar_log=parts.logs.get(key),
         zone=row["zone"],
@@ -312,15 +312,15 @@ def _channel(row: tuple[Any, ...]) -> ChannelRow:
 
 _ABSENT_COLUMNS = tuple(AbsentRow.__dataclass_fields__)
 _JSON_COLUMNS = ("use_sources", "use_reasons")
-_PLAIN_COLUMNS = tuple(name for name in SegmentRow.__dataclass_fields__ if name not in ("use", *_JSON_COLUMNS))
-_SEGMENT_COLUMNS = (*_PLAIN_COLUMNS, *_JSON_COLUMNS, *USE_FIELDS)
+_PLAIN_COLUMNS = tuple(name for name in SessionRow.__dataclass_fields__ if name not in ("use", *_JSON_COLUMNS))
+_SESSION_COLUMNS = (*_PLAIN_COLUMNS, *_JSON_COLUMNS, *USE_FIELDS)
 
 
-def _segment(row: tuple[Any, ...]) -> SegmentRow:
-    values = dict(zip(_SEGMENT_COLUMNS, row, strict=True))
+def _session(row: tuple[Any, ...]) -> SessionRow:
+    values = dict(zip(_SESSION_COLUMNS, row, strict=True))
     for name in ("exclusive", "io_partial"):
         values[name] = None if values[name] is None else bool(values[name])
-    return SegmentRow(
+    return SessionRow(
         **{name: values[name] for name in _PLAIN_COLUMNS},
         **{name: json.loads(values[name]) if values[name] else {} for name in _JSON_COLUMNS},
         use=Use(**{name: values[name] for name in USE_FIELDS}),

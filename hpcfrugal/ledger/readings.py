@@ -1,4 +1,4 @@
-"""A segment of samples as attribution needs it: usable readings, what the job holds, idle energy. Pure functions.
+"""A session of samples as attribution needs it: usable readings, what the job holds, idle energy. Pure functions.
 
 What the sidecar saw is completed by the facts that were kept of its node: Slurm's count of the node's CPUs, and what
 the site says that the node draws when it idles.
@@ -17,12 +17,12 @@ from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
 from hpcfrugal.accounting.series import CumulativeSeries
 from hpcfrugal.spool.documents import NodeFacts
-from hpcfrugal.spool.samples import ChannelInfo, Record, Segment
+from hpcfrugal.spool.samples import ChannelInfo, Record, SidecarSession
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelKey:
-    """What makes a channel the same over the segments of a file."""
+    """What makes a channel the same over the sessions of a file."""
 
     component: str
     domain: str
@@ -59,49 +59,49 @@ class Allocation:
     node_cpus: int | None
 
 
-def allocation(segment: Segment, facts: NodeFacts | None) -> Allocation:
+def allocation(session: SidecarSession, facts: NodeFacts | None) -> Allocation:
     """What the job holds, by the job itself, by Slurm, and last by what the sidecar saw of the machine.
 
     A job that holds every CPU that Slurm counts on the node has it alone, where Slurm gives no CPU of the node to two
     jobs. While a job is suspended its CPUs go to others, whatever the settings say. Anything less certain counts as
     shared.
     """
-    header = segment.header
+    header = session.header
     cpus, slurm_cpus = header.cpus_alloc, facts.slurm_cpus if facts else None
     alone = None
     holds_all = facts is not None and facts.oversubscribed is False and cpus == slurm_cpus is not None
-    if holds_all and not header.exclusive and not was_stopped(segment):
+    if holds_all and not header.exclusive and not was_stopped(session):
         alone = f"the job holds all {cpus} CPUs that Slurm counts on the node, and Slurm gives none of them to two jobs"
     return Allocation(header.exclusive if alone is None else True, alone, cpus, slurm_cpus or header.cpus_node)
 
 
-def was_stopped(segment: Segment) -> bool:
+def was_stopped(session: SidecarSession) -> bool:
     """Whether the sidecar was silent for the time of more than two records, as it is while Slurm suspends the job."""
-    longest_ns = _longest_ns(segment)
-    ends_ns = [segment.header.boottime_ns, *(record.boottime_ns for record in segment.records)]
+    longest_ns = _longest_ns(session)
+    ends_ns = [session.header.boottime_ns, *(record.boottime_ns for record in session.records)]
     return longest_ns > 0 and any(new_ns - old_ns > longest_ns for old_ns, new_ns in pairwise(ends_ns))
 
 
-def _longest_ns(segment: Segment) -> float:
+def _longest_ns(session: SidecarSession) -> float:
     """The time of two records, within which a sidecar that runs has written one; 0 is not known."""
-    header = segment.header
-    slowed = max((record.slowed or 1 for record in segment.records), default=1)
+    header = session.header
+    slowed = max((record.slowed or 1 for record in session.records), default=1)
     return 2 * max(header.record_s or 0, (header.interval_s or 0) * slowed) * 10**9
 
 
-def stops(segment: Segment) -> list[tuple[int, int]]:
+def stops(session: SidecarSession) -> list[tuple[int, int]]:
     """When the job may have been stopped, by the clock since boot: others may have had the node then, also all of it.
 
     The sidecar, which is stopped with the job, was silent for more than the time of two records, and no CPU time shows
     that the job went on: neither more than all of its CPUs have in the time of two records, nor half of what it used on
     average while the sidecar spoke. Where it did, the sidecar alone was late.
     """
-    longest_ns = _longest_ns(segment)
-    if longest_ns <= 0 or not was_stopped(segment):
+    longest_ns = _longest_ns(session)
+    if longest_ns <= 0 or not was_stopped(session):
         return []
-    header = segment.header
+    header = session.header
     ends: list[tuple[int, int | None]] = [(header.boottime_ns, 0)]
-    ends += [(record.boottime_ns, record.job_cpu_us) for record in segment.records]
+    ends += [(record.boottime_ns, record.job_cpu_us) for record in session.records]
     silent: list[tuple[int, int, int]] = []
     spoke_ns = spoke_us = 0
     for (old_ns, old_us), (new_ns, new_us) in pairwise(ends):
@@ -126,12 +126,12 @@ def falls_in(start_ns: int, end_ns: int, spans: Sequence[tuple[int, int]]) -> bo
     return after < len(spans) and spans[after][0] < end_ns
 
 
-def wall_of(segment: Segment, boottime_ns: int) -> int:
-    """Wall time of an instant since boot, by the clocks of the segment's header."""
-    return segment.header.wall_ns + boottime_ns - segment.header.boottime_ns
+def wall_of(session: SidecarSession, boottime_ns: int) -> int:
+    """Wall time of an instant since boot, by the clocks of the session's header."""
+    return session.header.wall_ns + boottime_ns - session.header.boottime_ns
 
 
-def points(segment: Segment, index: int) -> tuple[list[Record], int]:
+def points(session: SidecarSession, index: int) -> tuple[list[Record], int]:
     """Records at which the channel was read, and how many were dropped because the counter fell.
 
     A reading that is older than its record stands at its own time, and once.
@@ -139,7 +139,7 @@ def points(segment: Segment, index: int) -> tuple[list[Record], int]:
     found: list[Record] = []
     backwards = 0
     last_uj = 0
-    for position, record in enumerate(segment.records):
+    for position, record in enumerate(session.records):
         energy_uj = record.energy_uj[index]
         if energy_uj is None:
             continue
@@ -150,20 +150,20 @@ def points(segment: Segment, index: int) -> tuple[list[Record], int]:
         read_ns = record.read_ns[index] if record.read_ns is not None else None
         if read_ns is None:
             found.append(record)
-        elif read_ns > (found[-1].boottime_ns if found else segment.header.boottime_ns):
-            found.append(_earlier(segment, position, read_ns))
+        elif read_ns > (found[-1].boottime_ns if found else session.header.boottime_ns):
+            found.append(_earlier(session, position, read_ns))
     if found and found[0].measured_ns[index] > 0:
         # The first line after the header is lost or its reading failed: counters are 0 at the header.
-        found.insert(0, _zero(segment))
+        found.insert(0, _zero(session))
     return found, backwards
 
 
-def _earlier(segment: Segment, position: int, at_ns: int) -> Record:
+def _earlier(session: SidecarSession, position: int, at_ns: int) -> Record:
     """The energies of the record at ``position`` at a time before it, with CPU times on the straight line there."""
     at = position
-    while at > 0 and segment.records[at - 1].boottime_ns > at_ns:
+    while at > 0 and session.records[at - 1].boottime_ns > at_ns:
         at -= 1
-    old, new = segment.records[at - 1] if at > 0 else _zero(segment), segment.records[at]
+    old, new = session.records[at - 1] if at > 0 else _zero(session), session.records[at]
     length_ns = new.boottime_ns - old.boottime_ns
 
     def then(old_us: int | None, new_us: int | None) -> int | None:
@@ -172,22 +172,22 @@ def _earlier(segment: Segment, position: int, at_ns: int) -> Record:
         return new_us if length_ns == 0 else old_us + (new_us - old_us) * (at_ns - old.boottime_ns) // length_ns
 
     return replace(
-        segment.records[position],
+        session.records[position],
         boottime_ns=at_ns,
         job_cpu_us=then(old.job_cpu_us, new.job_cpu_us),
         node_busy_us=then(old.node_busy_us, new.node_busy_us),
     )
 
 
-def _zero(segment: Segment) -> Record:
-    header = segment.header
+def _zero(session: SidecarSession) -> Record:
+    header = session.header
     zeros = (0,) * len(header.channels)
     return Record(header.boottime_ns, header.wall_ns, zeros, zeros, zeros, 0, 0, None, None)
 
 
-def intervals(segment: Segment, index: int, found: Sequence[Record]) -> list[Interval]:
+def intervals(session: SidecarSession, index: int, found: Sequence[Record]) -> list[Interval]:
     """What the channel read between neighbours of the records ``found``."""
-    walls_ns = [wall_of(segment, record.boottime_ns) for record in found]
+    walls_ns = [wall_of(session, record.boottime_ns) for record in found]
     return [
         Interval(
             start_ns=start_ns,
@@ -214,13 +214,13 @@ def usable(found: Sequence[Record]) -> list[Record]:
     return kept
 
 
-def idle_series(segment: Segment, facts: NodeFacts | None) -> list[CumulativeSeries | None]:
+def idle_series(session: SidecarSession, facts: NodeFacts | None) -> list[CumulativeSeries | None]:
     """Idle energy of each channel, cumulative since the header; None where its idle power is not known.
 
     The figure of a component is divided among the channels of one source that are added up to it. A core or uncore
     lies inside a package, whose idle power says nothing about it.
     """
-    header = segment.header
+    header = session.header
     found: list[CumulativeSeries | None] = [None] * len(header.channels)
     power_uw = dict(facts.idle_power_uw) if facts else {}
     groups: dict[tuple[str, str], list[int]] = {}
@@ -229,7 +229,7 @@ def idle_series(segment: Segment, facts: NodeFacts | None) -> list[CumulativeSer
         if channel.scope == "node" and added_up and channel.component in power_uw:
             groups.setdefault((channel.component, channel.source), []).append(index)
     for (component, _), indices in groups.items():
-        energies = [_series(points(segment, index)[0], index) for index in indices]
+        energies = [_series(points(session, index)[0], index) for index in indices]
         for index, series in zip(indices, _divided(energies, power_uw[component], header.boottime_ns), strict=True):
             found[index] = series
     return found
@@ -268,16 +268,16 @@ def _rises_at(series: CumulativeSeries | None, times_ns: Sequence[int]) -> Seque
 
 
 def readings(
-    segment: Segment, facts: NodeFacts | None, job: JobName
+    session: SidecarSession, facts: NodeFacts | None, job: JobName
 ) -> list[tuple[ChannelKey, ChannelInfo, ChannelReading]]:
-    """The channels of a segment that were read, each as one job's reading of the node's counter."""
-    header = segment.header
-    held = allocation(segment, facts)
-    idles = idle_series(segment, facts)
-    stopped = stops(segment) if held.exclusive else []
+    """The channels of a session that were read, each as one job's reading of the node's counter."""
+    header = session.header
+    held = allocation(session, facts)
+    idles = idle_series(session, facts)
+    stopped = stops(session) if held.exclusive else []
     found: list[tuple[ChannelKey, ChannelInfo, ChannelReading]] = []
     for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
-        records = points(segment, index)[0]
+        records = points(session, index)[0]
         energy = _series(records, index)
         measured = CumulativeSeries.of((record.boottime_ns, record.measured_ns[index]) for record in records)
         if energy is None or measured is None:

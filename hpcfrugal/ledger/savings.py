@@ -108,7 +108,7 @@ def _of(
 
     if not last.final or last.state in _GOES_ON:
         return without("unfinished", "not over yet")
-    if all(job.started_wall_ns is None and not job.segments for job in attempts):
+    if all(job.started_wall_ns is None and not job.sessions for job in attempts):
         return without("not-run", "never ran")
     if not plan.on_forecast:
         return without("no-forecast", "planned without a forecast")
@@ -135,7 +135,7 @@ def _compared(
     ran: list[Attempt] = []
     for job in attempts:
         pieces = pieces_of(connection, job)
-        if not pieces and (job.started_wall_ns is not None or job.segments):
+        if not pieces and (job.started_wall_ns is not None or job.sessions):
             return unknown("its energy is not known")
         if pieces:
             start_ns = job.started_wall_ns if job.started_wall_ns is not None else pieces[0].start_ns

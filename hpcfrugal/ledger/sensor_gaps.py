@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from hpcfrugal.ledger.readings import points, wall_of
-from hpcfrugal.spool.samples import Segment
+from hpcfrugal.spool.samples import SidecarSession
 
 Span = tuple[int, int]
 """From when to when, its end not in it."""
@@ -26,30 +26,30 @@ LARGE_PART = 20
 """Of a short job the twentieth part is told."""
 
 
-def is_long(span_ns: int, whole_ns: int, segment: Segment) -> bool:
+def is_long(span_ns: int, whole_ns: int, session: SidecarSession) -> bool:
     """Whether ``span_ns`` without a reading, of ``whole_ns``, are more than a few samples that failed."""
-    slowed = max((record.slowed or 1 for record in segment.records), default=1)
-    few_ns = FEW_READS * (segment.header.interval_s or 1) * slowed * 10**9
+    slowed = max((record.slowed or 1 for record in session.records), default=1)
+    few_ns = FEW_READS * (session.header.interval_s or 1) * slowed * 10**9
     return span_ns > few_ns and (span_ns > LONG_NS or span_ns * LARGE_PART > whole_ns)
 
 
-def unread(segment: Segment, index: int) -> list[Span]:
+def unread(session: SidecarSession, index: int) -> list[Span]:
     """The long times without energy of a channel that gave some, in order.
 
     Where the sidecar was silent as well nothing is known of the job either, and that is none of them. A counter that
     stands still and does so no longer than its like do is being read.
     """
-    if not segment.records:
+    if not session.records:
         return []
-    start_ns, end_ns = segment.header.boottime_ns, segment.records[-1].boottime_ns
+    start_ns, end_ns = session.header.boottime_ns, session.records[-1].boottime_ns
     bare_ns = [
         record.boottime_ns
-        for record in segment.records
+        for record in session.records
         if record.energy_uj[index] is None or (record.read_ns is not None and record.read_ns[index] is not None)
     ]
     spans: list[Span] = []
     at_ns, measured_ns = start_ns, 0
-    for point in points(segment, index)[0]:
+    for point in points(session, index)[0]:
         gained_ns = point.measured_ns[index] - measured_ns
         if gained_ns > 0:
             spans.append((at_ns, point.boottime_ns - gained_ns))
@@ -61,7 +61,7 @@ def unread(segment: Segment, index: int) -> list[Span]:
         while next_bare < len(bare_ns) and bare_ns[next_bare] <= span[0]:
             next_bare += 1
         looked = next_bare < len(bare_ns) and bare_ns[next_bare] <= span[1]
-        if looked and is_long(span[1] - span[0], end_ns - start_ns, segment):
+        if looked and is_long(span[1] - span[0], end_ns - start_ns, session):
             found.append(span)
     return found
 
@@ -94,16 +94,16 @@ def length_ns(spans: Iterable[Span]) -> int:
     return sum(end_ns - start_ns for start_ns, end_ns in spans)
 
 
-def why_unread(segment: Segment, index: int, spans: Sequence[Span]) -> str:
+def why_unread(session: SidecarSession, index: int, spans: Sequence[Span]) -> str:
     """In words how long a channel gave nothing, and since when."""
-    errors = segment.records[-1].errors[index]
+    errors = session.records[-1].errors[index]
     seconds = length_ns(spans) / 1e9
     what = f"read error {errors} times, nothing" if errors else "its counter stood still"
     first_ns, last_ns = spans[-1]
-    if last_ns < segment.records[-1].boottime_ns:
+    if last_ns < session.records[-1].boottime_ns:
         return f"{what} for {seconds:.0f} s"
     last = "last good reading at" if errors else "it last moved at"
-    return f"{what} for {seconds:.0f} s, {last} {_utc(wall_of(segment, first_ns))}"
+    return f"{what} for {seconds:.0f} s, {last} {_utc(wall_of(session, first_ns))}"
 
 
 def _utc(wall_ns: int) -> str:

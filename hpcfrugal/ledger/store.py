@@ -25,7 +25,7 @@ not waited for for ever."""
 READ_TIMEOUT_S = 10.0
 """How long one who reads waits for a writer, where the journal makes readers wait at all."""
 
-CONTENT_TABLES = ("runs", "jobs", "segments", "channels", "energy", "absent", "files", "intensity", "meta")
+CONTENT_TABLES = ("runs", "jobs", "sidecar_sessions", "channels", "energy", "absent", "files", "intensity", "meta")
 """What the spool determines. ``file_states`` is not among them: it changes when the spool is copied."""
 
 _NO_COLUMN = "No item with that key"

@@ -19,7 +19,7 @@ from hpcfrugal.meters.integrate import Curve, curve, reaches
 from hpcfrugal.meters.record import Part, lines_of
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
 from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
-from hpcfrugal.spool.samples import MAX_SEGMENT_NS, Segment, read_samples
+from hpcfrugal.spool.samples import MAX_SESSION_NS, SidecarSession, read_samples
 
 _D = TypeVar("_D")
 
@@ -138,11 +138,11 @@ def _write(run: RunDir, meter: Meter, part: Part, found: Curve | None) -> None:
     write_atomic(path, lines_of(part, meter, found, absent))
 
 
-def _sampled(run: RunDir, part: Part) -> tuple[Segment, ...]:
+def _sampled(run: RunDir, part: Part) -> tuple[SidecarSession, ...]:
     """What the sidecar wrote on the node; nothing where that does not count."""
     try:
         path = run.samples(part.job.job_id, part.job.restart, part.node)
-        return read_samples(path, os.lstat(run.path).st_uid, part.job).segments
+        return read_samples(path, os.lstat(run.path).st_uid, part.job).sessions
     except (UnsafeFile, OSError, ValueError):
         return ()  # the ledger says why
 
@@ -215,7 +215,7 @@ def _attempt(run: RunDir, job: JobKey, nodes: set[str], names: frozenset[str], n
 
 def _span(start_ns: int | None, end_ns: int | None) -> tuple[int, int] | None:
     """Start and end where both are known and time went by, and not years of it because of a clock that was wrong."""
-    if start_ns is None or end_ns is None or not 0 < end_ns - start_ns <= MAX_SEGMENT_NS:
+    if start_ns is None or end_ns is None or not 0 < end_ns - start_ns <= MAX_SESSION_NS:
         return None
     return start_ns, end_ns
 

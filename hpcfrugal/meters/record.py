@@ -1,6 +1,6 @@
 """What a meter said about one job on one node, in the format of the sidecar's file.
 
-On a node that the job has to itself, one segment from the job's start to its end. On a shared one, a segment for each
+On a node that the job has to itself, one session from the job's start to its end. On a shared one, a session for each
 of the sidecar's with a record at each of the sidecar's records and its CPU times in it, because the job's part of the
 node follows from those. Where the sidecar left nothing, the node's energy is kept and the job's part is unknown.
 """
@@ -16,7 +16,7 @@ from hpcfrugal.meters.base import SECOND_NS, Meter
 from hpcfrugal.meters.integrate import Curve, grid
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.layout import METER_DOMAIN, SCHEMA_VERSION
-from hpcfrugal.spool.samples import Header, Record, Segment
+from hpcfrugal.spool.samples import Header, Record, SidecarSession
 
 RECORD_NS = 60 * SECOND_NS
 """Distance of two records where nothing of the sidecar's sets it; buckets of the ledger are a multiple of it."""
@@ -31,12 +31,12 @@ class Part:
     node: str
     start_ns: int
     end_ns: int
-    sampled: Sequence[Segment] = ()
+    sampled: Sequence[SidecarSession] = ()
     cluster: str | None = None
 
     @property
     def exclusive(self) -> bool:
-        return bool(self.sampled) and all(segment.header.exclusive for segment in self.sampled)
+        return bool(self.sampled) and all(session.header.exclusive for session in self.sampled)
 
 
 def lines_of(part: Part, meter: Meter, curve: Curve | None, absent: str | None = None) -> bytes:
@@ -44,10 +44,10 @@ def lines_of(part: Part, meter: Meter, curve: Curve | None, absent: str | None =
     out: list[dict[str, Any]] = []
     if curve is None:
         out.append(_header(part, meter, *_clocks(part), [], absent))
-    elif not part.exclusive and any(segment.records for segment in part.sampled):
-        for segment in part.sampled:
-            if segment.records:
-                out.extend(_beside(part, meter, curve, segment))
+    elif not part.exclusive and any(session.records for session in part.sampled):
+        for session in part.sampled:
+            if session.records:
+                out.extend(_beside(part, meter, curve, session))
     else:
         out.extend(_alone(part, meter, curve))
     return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in out)
@@ -70,12 +70,12 @@ def _alone(part: Part, meter: Meter, curve: Curve) -> Iterator[dict[str, Any]]:
     yield from _records(curve, instants)
 
 
-def _beside(part: Part, meter: Meter, curve: Curve, segment: Segment) -> Iterator[dict[str, Any]]:
-    header = segment.header
+def _beside(part: Part, meter: Meter, curve: Curve, session: SidecarSession) -> Iterator[dict[str, Any]]:
+    header = session.header
     yield _header(part, meter, header, header.wall_ns, header.boottime_ns, [_channel(meter)], None)
     instants = [
         (header.wall_ns + record.boottime_ns - header.boottime_ns, record.boottime_ns, record)
-        for record in segment.records
+        for record in session.records
     ]
     yield from _records(curve, [(header.wall_ns, header.boottime_ns, None), *instants])
 

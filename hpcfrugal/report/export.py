@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpcfrugal.core.text import plain
-from hpcfrugal.ledger.queries import ChannelRow, JobRow, SegmentRow
+from hpcfrugal.ledger.queries import ChannelRow, JobRow, SessionRow
 from hpcfrugal.report.co2e import CO2E_COLUMNS, Co2e, gram_cells, grams_json
 from hpcfrugal.report.summary import COMPONENTS, Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import iso
@@ -87,7 +87,7 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "components": {name: _amount(amount) for name, amount in summary.components.items()},
         "channels": [_channel(channel, job) for channel in job.channels],
         "usage": usage_json(usage_of(job)),
-        "segments": [_segment(segment) for segment in job.segments],
+        "sidecar_sessions": [_session(session) for session in job.sessions],
         "absent": [
             {"node": item.node, "component": item.component, "source": item.source, "reason": item.reason}
             for item in job.absent
@@ -142,25 +142,25 @@ def _channel(channel: ChannelRow, job: JobRow) -> dict[str, Any]:
     }
 
 
-def _segment(segment: SegmentRow) -> dict[str, Any]:
+def _session(session: SessionRow) -> dict[str, Any]:
     return {
-        "node": segment.node,
-        "segment": segment.segment,
-        "boot_id": segment.boot_id,
-        "started_at": iso(segment.started_wall_ns),
-        "last_record_at": iso(segment.ended_wall_ns),
-        "records": segment.records,
-        "end_reason": segment.end_reason,
-        "interval_s": segment.interval_s,
-        "slowed": segment.slowed,
-        "exclusive": segment.exclusive,
-        "cpus_alloc": segment.cpus_alloc,
-        "cpus_node": segment.cpus_node,
-        "slurm_cpus": segment.slurm_cpus,
-        "cpu_model": segment.cpu_model,
-        "job_cpu_s": None if segment.job_cpu_us is None else segment.job_cpu_us / 1e6,
-        "node_busy_s": None if segment.node_busy_us is None else segment.node_busy_us / 1e6,
-        "memory_peak_b": segment.memory_peak_b,
+        "node": session.node,
+        "session": session.session,
+        "boot_id": session.boot_id,
+        "started_at": iso(session.started_wall_ns),
+        "last_record_at": iso(session.ended_wall_ns),
+        "records": session.records,
+        "end_reason": session.end_reason,
+        "interval_s": session.interval_s,
+        "slowed": session.slowed,
+        "exclusive": session.exclusive,
+        "cpus_alloc": session.cpus_alloc,
+        "cpus_node": session.cpus_node,
+        "slurm_cpus": session.slurm_cpus,
+        "cpu_model": session.cpu_model,
+        "job_cpu_s": None if session.job_cpu_us is None else session.job_cpu_us / 1e6,
+        "node_busy_s": None if session.node_busy_us is None else session.node_busy_us / 1e6,
+        "memory_peak_b": session.memory_peak_b,
     }
 
 

@@ -100,7 +100,7 @@ class JobSummary:
     @property
     def not_started(self) -> bool:
         """Whether the job waits, or was cancelled while it did."""
-        return self.job.started_wall_ns is None and not self.job.segments
+        return self.job.started_wall_ns is None and not self.job.sessions
 
     @property
     def total(self) -> Amount:
@@ -136,29 +136,29 @@ def whole_nodes(summary: JobSummary) -> list[NodeTime]:
         part = channel.component if channel.attribution == "exclusive" else channel.gpu_uuid
         if part is None or channel.attribution not in ("exclusive", "device"):
             continue
-        for where, life, start_ns, end_ns in _spans(job, channel):
+        for where, session, start_ns, end_ns in _spans(job, channel):
             place = (where, channel.node, part)
-            old = spans.get((place, life), (start_ns, end_ns))
-            spans[place, life] = (min(old[0], start_ns), max(old[1], end_ns))
+            old = spans.get((place, session), (start_ns, end_ns))
+            spans[place, session] = (min(old[0], start_ns), max(old[1], end_ns))
     key = (job.run_id, job.job_id, job.restart)
     return [NodeTime(place, start_ns, end_ns, key, job.job_id) for (place, _), (start_ns, end_ns) in spans.items()]
 
 
 def _spans(job: JobRow, channel: ChannelRow) -> Iterator[tuple[str, int, int, int]]:
-    """When a channel was read: (boot, number, from, to) for each life of its sidecar, else (cluster, 0, from, to)."""
+    """When a channel was read: (boot, number, from, to) for each sidecar session, else (cluster, 0, from, to)."""
     first_ns, last_ns = channel.first_wall_ns, channel.last_wall_ns
     if first_ns is None or last_ns is None:
         return
-    own = [segment for segment in job.segments if segment.node == channel.node]
-    if not own or any(segment.boot_id is None for segment in own):
+    own = [session for session in job.sessions if session.node == channel.node]
+    if not own or any(session.boot_id is None for session in own):
         yield job.cluster, 0, first_ns, last_ns
         return
-    for segment in own:
-        # A channel may be read in a part of a life only, and in another life not at all.
-        start_ns, end_ns = max(first_ns, segment.started_wall_ns), min(last_ns, segment.ended_wall_ns)
+    for session in own:
+        # A channel may be read in a part of a session only, and in another one not at all.
+        start_ns, end_ns = max(first_ns, session.started_wall_ns), min(last_ns, session.ended_wall_ns)
         if start_ns < end_ns:
-            since_boot_ns = segment.started_boottime_ns - segment.started_wall_ns
-            yield str(segment.boot_id), segment.segment, start_ns + since_boot_ns, end_ns + since_boot_ns
+            since_boot_ns = session.started_boottime_ns - session.started_wall_ns
+            yield str(session.boot_id), session.session, start_ns + since_boot_ns, end_ns + since_boot_ns
 
 
 def overlapping(times: Iterable[NodeTime]) -> list[str]:
@@ -290,7 +290,7 @@ def _node_amount(node: str, component: str, channels: Sequence[ChannelRow], elap
 def _covered_ns(channels: Sequence[ChannelRow], elapsed_ns: int) -> int:
     """Time that a component of a node is covered.
 
-    Sources follow one another in time (measured, and modelled in a later segment), so their times add; the
+    Sources follow one another in time (measured, and modelled in a later session), so their times add; the
     channels of one source run side by side (two packages), so theirs are averaged. GPUs are averaged over.
     """
     devices: dict[str | None, dict[str, list[int]]] = {}

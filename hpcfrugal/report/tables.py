@@ -325,7 +325,7 @@ def _facts(summary: JobSummary, node: str) -> list[str]:
     for (component, text), domains in said.items():
         named = ", ".join(dict.fromkeys(domain for domain in domains if domain != component))
         facts.append(f"{component}{named and ' '}{named}: {text}")
-    slowed = max((item.slowed for item in job.segments if item.node == node and item.slowed), default=None)
+    slowed = max((item.slowed for item in job.sessions if item.node == node and item.slowed), default=None)
     if slowed is not None:
         facts.append(f"sampled up to {slowed:g} times less often than asked for, to keep its cost down")
     return facts

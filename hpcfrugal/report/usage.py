@@ -1,6 +1,6 @@
 """What a job used beside energy, by node and in all: CPU time, memory, page faults, storage, GPUs, counters.
 
-A figure that is not known of one life of the sidecar, or of one node, is not known of the whole. Pure functions.
+A figure that is not known of one session of the sidecar, or of one node, is not known of the whole. Pure functions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpcfrugal.ledger.queries import JobRow, SegmentRow
+from hpcfrugal.ledger.queries import JobRow, SessionRow
 
 COUNTERS = ("instructions", "cycles", "cache_references", "cache_misses")
 
@@ -76,10 +76,10 @@ class JobUsage:
 
 def usage_of(job: JobRow) -> JobUsage:
     """The figures of ``job``."""
-    by_node: dict[str, list[SegmentRow]] = {}
-    for segment in job.segments:
-        by_node.setdefault(segment.node, []).append(segment)
-    nodes = tuple(_node(name, segments) for name, segments in by_node.items())
+    by_node: dict[str, list[SessionRow]] = {}
+    for session in job.sessions:
+        by_node.setdefault(session.node, []).append(session)
+    nodes = tuple(_node(name, sessions) for name, sessions in by_node.items())
     missing = tuple(name for name in job.nodes if name not in by_node)
     parts = nodes if nodes and not missing else ()
     total = NodeUsage(
@@ -92,26 +92,26 @@ def usage_of(job: JobRow) -> JobUsage:
     return JobUsage(nodes, total, missing)
 
 
-def _node(name: str, segments: Sequence[SegmentRow]) -> NodeUsage:
-    # A life of one moment adds nothing, and may have ended before the first processes were seen.
-    lives = [segment for segment in segments if segment.ended_boottime_ns > segment.started_boottime_ns]
-    lives = lives or list(segments)
+def _node(name: str, sessions: Sequence[SessionRow]) -> NodeUsage:
+    # A session of one moment adds nothing, and may have ended before the first processes were seen.
+    lasting = [session for session in sessions if session.ended_boottime_ns > session.started_boottime_ns]
+    lasting = lasting or list(sessions)
     sources: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    for segment in lives:
-        sources.update(segment.use_sources)
-        reasons.update(segment.use_reasons)
-        if segment.cpu_time_source is not None:
-            sources["cpu_time"] = segment.cpu_time_source
-        if not segment.use_sources and not segment.use_reasons:
+    for session in lasting:
+        sources.update(session.use_sources)
+        reasons.update(session.use_reasons)
+        if session.cpu_time_source is not None:
+            sources["cpu_time"] = session.cpu_time_source
+        if not session.use_sources and not session.use_reasons:
             kinds = ("memory_mean", "page_faults", "io", "gpu_busy", "hardware_counters")
             reasons.update(dict.fromkeys(kinds, _OLD))
     return NodeUsage(
         node=name,
-        cpu_us=_sum([segment.job_cpu_us for segment in lives]),
-        memory_peak_b=_max([segment.memory_peak_b for segment in lives]),
-        io_partial=any(segment.use.io_partial for segment in lives),
-        sums={column: _sum([getattr(segment.use, column) for segment in lives]) for column in _SUMS},
+        cpu_us=_sum([session.job_cpu_us for session in lasting]),
+        memory_peak_b=_max([session.memory_peak_b for session in lasting]),
+        io_partial=any(session.use.io_partial for session in lasting),
+        sums={column: _sum([getattr(session.use, column) for session in lasting]) for column in _SUMS},
         sources=sources,
         reasons=reasons,
     )

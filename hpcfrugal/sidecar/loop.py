@@ -3,7 +3,7 @@
 Ticks stand at fixed distances from the first one, so they do not drift; they come at half the pace when the
 sampling costs more than its budget, and records when the file grows towards its limit. Sensors that may hang
 run in a thread each; a tick waits a little for them and goes on without. A channel that only comes up, or is
-replaced, after the file was begun is taken in by a new header line, which starts a new segment.
+replaced, after the file was begun is taken in by a new header line, which starts a new session.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Loop:
     def run(self) -> None:
         """Sample until there is a reason to stop. Raises ``writer.Locked`` if another sidecar is at work."""
         first_ns = now_ns = self._clock_ns()
-        self._begin_segment()
+        self._begin_session()
         self._on_begun()
         next_record_ns = first_ns + self._record_ns
         cpu = CpuBudget(self._plan.cpu_percent, first_ns, self._cpu_clock_ns())
@@ -135,7 +135,7 @@ class Loop:
             if failed or self._selection.has_news():
                 self._writer.line(self._record("record"))
                 if self._selection.replace(failed) or self._selection.has_news():
-                    self._begin_segment()
+                    self._begin_session()
             elif nudged or now_ns >= next_record_ns:
                 line = self._record("record")
                 if room.has_room(self._writer.size_b, len(line)):
@@ -168,7 +168,7 @@ class Loop:
         )
         return True
 
-    def _begin_segment(self) -> None:
+    def _begin_session(self) -> None:
         """Take in what has come up by now; write the header and a first record."""
         self._selection.take_in()
         self._selection.restart()

@@ -14,7 +14,7 @@ FILE_LIMIT_B = 64 * 1024 * 1024
 """Bytes that a node's file may have in the end."""
 
 _LAST_LINES_B = 64 * 1024
-"""Kept free below the limit, for the last line and for headers of new segments."""
+"""Kept free below the limit, for the last line and for headers of new sessions."""
 
 
 class CpuBudget:

@@ -164,7 +164,7 @@ class Usage:
         return {"sources": sources, "reasons": reasons}
 
     def restart(self) -> None:
-        """Let the next ``read`` be the zero point of a new segment."""
+        """Let the next ``read`` be the zero point of a new session."""
         self._bases = {}
         self._memory_time = MemoryTime()
         self._gap_ns = FIRST_GAP_NS

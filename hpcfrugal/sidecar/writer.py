@@ -37,7 +37,7 @@ class Writer:
         """Bytes in the file when it was opened, and written since."""
 
     def begin(self, *lines: str) -> None:
-        """Start a segment with its header and first record.
+        """Start a session with its header and first record.
 
         Raises Locked where another sidecar is at work.
         """

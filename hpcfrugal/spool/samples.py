@@ -1,4 +1,4 @@
-"""The sidecar's file of one node: header lines, each opening a segment, and records of cumulative counters.
+"""The sidecar's file of one node: header lines, each opening a session, and records of cumulative counters.
 
 The file may be torn, written by a newer sidecar or partly garbage. What is sound is returned; every line that
 is not is counted with its reason, because a line lost without a word would turn into lost joules.
@@ -23,7 +23,7 @@ from hpcfrugal.spool.use import UseSources, use_sources
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """A line longer than this is garbage (a header with 16 GPUs is below 16 KiB)."""
 
-MAX_SEGMENT_NS = 400 * 86_400 * 10**9
+MAX_SESSION_NS = 400 * 86_400 * 10**9
 """A record further than this from its header is garbage; no site lets a job run for more than a year."""
 
 MAX_CHANNEL_W = 10_000_000
@@ -115,8 +115,8 @@ class Header:
 
 
 @dataclass(slots=True)
-class Segment:
-    """One life of the sidecar: its header, its records and, if it ended in order, why."""
+class SidecarSession:
+    """One session of the sidecar on a node: its header, its records and, if it ended in order, why."""
 
     header: Header
     records: list[Record] = field(default_factory=list)
@@ -127,7 +127,7 @@ class Segment:
 class SampleFile:
     """All that could be read, and in ``problems`` how many lines could not, by reason."""
 
-    segments: tuple[Segment, ...]
+    sessions: tuple[SidecarSession, ...]
     problems: tuple[str, ...]
     torn_tail: bool
     state: FileState
@@ -143,9 +143,9 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
     if state.size > MAX_FILE_BYTES:
         file.close()
         raise UnsafeFile(f"larger than {MAX_FILE_BYTES} bytes, which no sidecar writes")
-    segments: list[Segment] = []
+    sessions: list[SidecarSession] = []
     bad: Counter[str] = Counter()
-    open_segment: Segment | None = None
+    open_session: SidecarSession | None = None
     torn = False
     with file:
         for line in _lines(file, state.size):
@@ -157,18 +157,18 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
             try:
                 data = _object(line, bad)
                 if data.get("kind") == "header":
-                    # Records after a header that does not count belong to nobody, so it closes the segment.
-                    open_segment = None
-                    open_segment = Segment(parse_header(data, job, bad))
-                    segments.append(open_segment)
-                elif open_segment is None:
+                    # Records after a header that does not count belong to nobody, so it closes the session.
+                    open_session = None
+                    open_session = SidecarSession(parse_header(data, job, bad))
+                    sessions.append(open_session)
+                elif open_session is None:
                     raise Garbage("no header before it")
                 else:
-                    _add(open_segment, data, bad)
+                    _add(open_session, data, bad)
             except Garbage as reason:
                 bad[str(reason)] += 1
     problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(bad.items()))
-    return SampleFile(tuple(segments), problems, torn, state)
+    return SampleFile(tuple(sessions), problems, torn, state)
 
 
 def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
@@ -304,16 +304,16 @@ def _gpu(data: dict[str, Any], bad: Counter[str]) -> GpuInfo:
     return gpu
 
 
-def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
-    """Append the record in ``data`` to ``segment`` where it follows on what is there."""
+def _add(session: SidecarSession, data: dict[str, Any], bad: Counter[str]) -> None:
+    """Append the record in ``data`` to ``session`` where it follows on what is there."""
     kind = data.get("kind")
     if kind not in ("record", "end"):
         raise Garbage(f"unknown kind {str(kind)[:40]}")
-    if segment.end_reason is not None:
+    if session.end_reason is not None:
         raise Garbage("record after the end")
-    record = parse_record(data, len(segment.header.channels), bad)
-    start_ns = segment.header.boottime_ns
-    if not start_ns <= record.boottime_ns <= start_ns + MAX_SEGMENT_NS:
+    record = parse_record(data, len(session.header.channels), bad)
+    start_ns = session.header.boottime_ns
+    if not start_ns <= record.boottime_ns <= start_ns + MAX_SESSION_NS:
         raise Garbage("record before its header or a year after it")
     most_uj = MAX_CHANNEL_W * (record.boottime_ns - start_ns + _SLACK_NS) // 1000
     for energy_uj in record.energy_uj:
@@ -322,12 +322,12 @@ def _add(segment: Segment, data: dict[str, Any], bad: Counter[str]) -> None:
     most_us = MAX_CPUS * (record.boottime_ns - start_ns + _SLACK_NS) // 1000
     if max(record.job_cpu_us or 0, record.node_busy_us or 0) > most_us:
         raise Garbage("record of more CPU time than there can be")
-    if segment.records and _runs_backwards(segment.records[-1], record):
+    if session.records and _runs_backwards(session.records[-1], record):
         raise Garbage("record runs backwards")
-    segment.records.append(record)
+    session.records.append(record)
     if kind == "end":
         reason = data.get("reason")
-        segment.end_reason = clean_text(reason) if isinstance(reason, str) else "?"
+        session.end_reason = clean_text(reason) if isinstance(reason, str) else "?"
 
 
 def _runs_backwards(before: Record, after: Record) -> bool:

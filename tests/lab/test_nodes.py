@@ -56,4 +56,4 @@ def test_jobs_on_one_node_close_and_a_job_of_all_its_cpus_has_it_alone(bob: Alic
     assert "all 8 CPUs that Slurm counts" in report["channels"][0]["inputs"]
     (report,) = bob.report(jobs[0])
     assert report["idle_power"] == "known: cpu 50 W (a wattmeter); dram 5 W (a wattmeter)"
-    assert [segment["slurm_cpus"] for segment in report["segments"]] == [8]
+    assert [session["slurm_cpus"] for session in report["sidecar_sessions"]] == [8]

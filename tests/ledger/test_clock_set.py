@@ -93,7 +93,7 @@ def test_rows_of_an_older_ledger_whose_file_is_gone_count_as_they_did(spool: Fak
     run.end(end_s=60)
     sync(spool.root, spool.ledger)
     connection = sqlite3.connect(spool.ledger)
-    connection.execute("UPDATE segments SET ended_clock_ns = NULL")
+    connection.execute("UPDATE sidecar_sessions SET ended_clock_ns = NULL")
     connection.commit()
     connection.close()
     run.run_dir.samples("17", 0, "n1").unlink()

@@ -21,7 +21,7 @@ V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 
 
 def account(path: Path, facts: NodeFacts | None = None) -> NodeTotals:
-    return derive(read_samples(path, os.getuid(), JobKey("17", 0)).segments, cpu_tdp(), gpu_tdp(), facts)
+    return derive(read_samples(path, os.getuid(), JobKey("17", 0)).sessions, cpu_tdp(), gpu_tdp(), facts)
 
 
 def channels(path: Path, facts: NodeFacts | None = None) -> dict[str, ChannelTotals]:
@@ -199,7 +199,7 @@ def test_what_is_measured_until_the_kill_stays_and_no_more(spool: FakeSpool) -> 
     assert (package.energy_uj, package.measured_ns) == (3_000_000_000, 30 * SECOND)
 
 
-def test_two_segments_add_and_nothing_is_invented_between(spool: FakeSpool) -> None:
+def test_two_sessions_add_and_nothing_is_invented_between(spool: FakeSpool) -> None:
     run = spool.run()
     later = 40 * SECOND
     again = run.header(wall_ns=START_NS + later, boottime_ns=BOOT_NS + later)
@@ -358,7 +358,7 @@ def test_a_header_alone_and_a_baseline_alone_say_nothing_about_energy(spool: Fak
             assert channel.attribution != "model"
 
 
-def test_a_segment_that_died_at_once_adds_no_unknown_part(spool: FakeSpool) -> None:
+def test_a_session_that_died_at_once_adds_no_unknown_part(spool: FakeSpool) -> None:
     run = spool.run()
     lines = [run.header(channels=[]), run.header(channels=[]), *run.records([], 60), run.header(channels=[])]
     assert sorted(channels(run.samples(lines))) == ["cpu/cpu/model-tdp", "dram/dram/model-memory"]
@@ -378,7 +378,7 @@ def test_twin_channels_keep_apart(spool: FakeSpool) -> None:
     assert found["cpu/package-0#2/rapl-powercap"].energy_uj == 4_800_000_000
 
 
-def test_no_segments_give_no_channels(tmp_path: Path) -> None:
+def test_no_sessions_give_no_channels(tmp_path: Path) -> None:
     path = tmp_path / "17.0.n1.jsonl"
     path.write_text(json.dumps({"kind": "record"}) + "\n")
     assert account(path) == NodeTotals((), ())
@@ -397,7 +397,7 @@ def test_a_shared_gpu_is_neither_split_nor_given_whole_nor_modelled(spool: FakeS
     assert gpu.reason == "a shared GPU: the job's part is not known"
 
 
-def test_peaks_resets_and_gaps_are_those_of_all_segments(spool: FakeSpool) -> None:
+def test_peaks_resets_and_gaps_are_those_of_all_sessions(spool: FakeSpool) -> None:
     run = spool.run()
     lines = run.records([100, 10], 30)
     for number, line in enumerate(lines[1:], 1):
@@ -422,7 +422,7 @@ def test_bad_peaks_cost_no_record_and_are_reported(spool: FakeSpool) -> None:
     lines[3] |= {"resets": [None, 0], "gaps": [1]}
     lines[4]["slowed"] = "very"
     read = read_samples(run.samples([run.header(), *lines]), os.getuid(), JobKey("17", 0))
-    assert len(read.segments[0].records) == 6
+    assert len(read.sessions[0].records) == 6
     assert sorted(read.problems) == [
         "1 line: record field gaps: not a count for each channel",
         "1 line: record field resets: not a count for each channel",

@@ -24,7 +24,7 @@ def channels(run: FakeRun, lines: list[dict[str, Any]]) -> dict[str, ChannelTota
     path = run.samples(lines)
     found = read_samples(path, os.getuid(), JobKey("17", 0))
     assert found.problems == ()
-    return {str(channel.key): channel for channel in derive(found.segments, cpu_tdp(), gpu_tdp()).channels}
+    return {str(channel.key): channel for channel in derive(found.sessions, cpu_tdp(), gpu_tdp()).channels}
 
 
 def silent(
@@ -313,7 +313,7 @@ def test_a_bad_time_of_reading_costs_no_energy(spool: FakeSpool) -> None:
         path = run.samples([run.header(), *lines])
         found = read_samples(path, os.getuid(), JobKey("17", 0))
         assert found.problems == ("1 line: record field read_ns: not a time before the record for each channel",)
-        account = derive(found.segments, cpu_tdp(), gpu_tdp())
+        account = derive(found.sessions, cpu_tdp(), gpu_tdp())
         assert account.channels[0].energy_uj == 6_000_000_000
 
 

@@ -95,7 +95,7 @@ def test_a_file_that_is_refused_leaves_no_row_of_what_it_said_before(spool: Fake
     run.samples(energy_of_three_lives(run), "18")
     sync(spool.root, spool.ledger)
     (job,) = jobs(spool).values()
-    assert (job.channels, job.segments) == ((), ())
+    assert (job.channels, job.sessions) == ((), ())
     assert problems(spool) == ["18.0.n1.jsonl: says more of cpu/package-0/rapl-powercap than there can be"]
     grown = dump(spool.ledger)
     rebuild(spool.root, spool.ledger)
@@ -148,8 +148,8 @@ def test_sums_of_what_is_accepted_pass_no_bound(spool: FakeSpool) -> None:
     gpus = [{**GPU, "domain": f"gpu-{number}", "gpu_uuid": f"GPU-{number}"} for number in range(12)]
     # In an hour that ends with the day: all of it lies on one.
     each_uj = 10**7 * 3600 * 10**6
-    lives = [run.header(channels=gpus), run.record(0, [0] * 12), run.record(3600, [each_uj] * 12)] * 100
-    run.samples(lives)
+    lines = [run.header(channels=gpus), run.record(0, [0] * 12), run.record(3600, [each_uj] * 12)] * 100
+    run.samples(lines)
     sync(spool.root, spool.ledger)
     assert 1200 * each_uj > 2**63
     with open_ledger(spool.ledger) as connection:
@@ -178,8 +178,8 @@ def rows_of_energy(ledger: Path) -> int:
 def test_a_small_file_does_not_fill_the_ledger(spool: FakeSpool) -> None:
     run = spool.run()
     lines: list[dict[str, Any]] = []
-    for life in range(8):
-        header = run.header(wall_ns=START_NS + life * 400 * DAY_S * SECOND)
+    for number in range(8):
+        header = run.header(wall_ns=START_NS + number * 400 * DAY_S * SECOND)
         lines += [header, run.record(0, [0, 0]), run.record(399 * DAY_S, [10**9, 0])]
     size = run.samples(lines).stat().st_size
     started = time.process_time()

@@ -26,7 +26,7 @@ PACKAGE_NAME = "cpu/package-0/rapl-powercap"
 
 
 def channels(path: Path) -> dict[str, ChannelTotals]:
-    found = derive(read_samples(path, os.getuid(), JobKey("17", 0)).segments, cpu_tdp(), gpu_tdp())
+    found = derive(read_samples(path, os.getuid(), JobKey("17", 0)).sessions, cpu_tdp(), gpu_tdp())
     return {str(channel.key): channel for channel in found.channels}
 
 

@@ -461,11 +461,12 @@ def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_asked_before_a_r
     def first_schema() -> None:
         connection = sqlite3.connect(spool.ledger, isolation_level=None)
         for table, column in (
-            ("channels", "max_w"), ("channels", "resets"), ("channels", "gaps"), ("segments", "slowed"),
-            ("files", "content"), ("channels", "idle_power"), ("channels", "idle_uj"), ("segments", "slurm_cpus"),
-            *(("segments", name) for name in (*USE_FIELDS, "use_sources", "use_reasons")),
+            ("channels", "max_w"), ("channels", "resets"), ("channels", "gaps"), ("sidecar_sessions", "slowed"),
+            ("files", "content"), ("channels", "idle_power"), ("channels", "idle_uj"),
+            ("sidecar_sessions", "slurm_cpus"),
+            *(("sidecar_sessions", name) for name in (*USE_FIELDS, "use_sources", "use_reasons")),
             *(("runs", name) for name in ("zone", "pue", "plan", "sampled")),
-            ("segments", "ended_clock_ns"), ("channels", "unread_ns"),
+            ("sidecar_sessions", "ended_clock_ns"), ("channels", "unread_ns"),
         ):  # fmt: skip
             connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         connection.execute("DROP TABLE intensity")
@@ -496,7 +497,7 @@ def test_facts_of_nodes_that_come_later_are_used_and_stay(spool: FakeSpool) -> N
     with_idle = energy_uj(jobs(spool)[0])
     assert (without, with_idle) == (1_650_000_000, 60 * (25_000_000 + 2_500_000))
     assert [channel.idle_power for channel in jobs(spool)[0].channels] == ["40 W (a wattmeter)", "4 W (a wattmeter)"]
-    assert [segment.slurm_cpus for segment in jobs(spool)[0].segments] == [8]
+    assert [session.slurm_cpus for session in jobs(spool)[0].sessions] == [8]
     run.nodes({"idle_power_uw": {"cpu": 20_000_000}, "slurm_cpus": 16})
     do_sync(spool)
     assert [channel.idle_uj for channel in jobs(spool)[0].channels] == [60 * 2_500_000, None]

@@ -141,7 +141,7 @@ def test_a_shared_node_is_shared_by_cpu_time_at_the_sidecars_records(spool: Fake
     assert channel.measured_ns == 50 * SECOND_NS
 
 
-def test_each_life_of_the_sidecar_is_a_segment(spool: FakeSpool) -> None:
+def test_each_session_of_the_sidecar_is_a_session_of_the_meter(spool: FakeSpool) -> None:
     run = spool.run()
     second = run.header(exclusive=False, wall_ns=START_NS + 40 * SECOND_NS, boottime_ns=7 * SECOND_NS)
     record = run.record(0, [0, 0], boottime_ns=27 * SECOND_NS, job_cpu_us=10**7, node_busy_us=2 * 10**7)

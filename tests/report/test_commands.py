@@ -104,7 +104,7 @@ def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
         "idle_j": None,
         "reason": None,
     }
-    assert job["segments"][0]["job_cpu_s"] == 60.0
+    assert job["sidecar_sessions"][0]["job_cpu_s"] == 60.0
     assert found["totals"]["energy_j"]["total"] == 6600.0
     assert found["groups"] == []
 
@@ -184,7 +184,7 @@ def test_peaks_and_doubts_are_shown(spool: FakeSpool, call: Call) -> None:
     (job,) = document(call("report", "17", "--json"))["jobs"]
     told = [(channel["max_w"], channel["resets"], channel["gaps"]) for channel in job["channels"]]
     assert told == [(1234.56, 1, 0), (12.0, 0, 2)]
-    assert job["segments"][0]["slowed"] == 4.0
+    assert job["sidecar_sessions"][0]["slowed"] == 4.0
     out = call("report", "17").out
     assert "1,234.6" in out
     for text in (

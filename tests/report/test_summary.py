@@ -266,16 +266,16 @@ def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
 
 
 def test_between_two_lives_of_its_sidecar_a_job_was_given_nothing(spool: FakeSpool) -> None:
-    def life(job_id: str, at_s: int) -> list[dict[str, Any]]:
+    def session(job_id: str, at_s: int) -> list[dict[str, Any]]:
         lines = [run.header(job_id), *run.records([100, 10], 10)]
         for line in lines:
             line |= {name: line[name] + at_s * SECOND for name in ("wall_ns", "boottime_ns")}
         return lines
 
     run = spool.run("17")
-    run.samples([*life("17", 0), *life("17", 100)], "17")
+    run.samples([*session("17", 0), *session("17", 100)], "17")
     for at_s, found in ((50, []), (105, ["17", "18"])):
         run = spool.run("18")
-        run.samples(life("18", at_s), "18")
+        run.samples(session("18", at_s), "18")
         assert whole(list(summaries(spool).values())).overlapping == found
         run.run_dir.run_json.unlink()

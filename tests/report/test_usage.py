@@ -105,7 +105,7 @@ def test_figures_of_one_node(spool: FakeSpool) -> None:
     assert "Instructions" not in text
 
 
-def test_segments_add_up_and_a_part_without_makes_the_sum_unknown(spool: FakeSpool) -> None:
+def test_sessions_add_up_and_a_part_without_makes_the_sum_unknown(spool: FakeSpool) -> None:
     run = spool.run()
     both = lines(run)
     run.samples(both)
@@ -121,7 +121,7 @@ def test_segments_add_up_and_a_part_without_makes_the_sum_unknown(spool: FakeSpo
     run.slurm(end_s=130)
     usage = usage_json(usage_of(job(spool)))
     assert usage["memory_mean_b"] == 1024 * 1024
-    # the last known values count: 180 of the first segment, 150 of the second
+    # the last known values count: 180 of the first session, 150 of the second
     assert usage["io_read_b"] == 330
     assert usage["gpu_utilisation"] == 0.5
     assert usage["page_faults_minor"] is None

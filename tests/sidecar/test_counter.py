@@ -182,7 +182,7 @@ def test_counter_that_stops_for_good_is_unknown_from_then_on() -> None:
     assert result(counter) == (1_100_000_000, 11 * S)
 
 
-def test_pause_before_a_segment_is_not_of_it() -> None:
+def test_pause_before_a_session_is_not_of_it() -> None:
     counter = EnergyCounter(None, 1000, can_rest=False)
     for second, energy_uj in enumerate((0, 100_000_000, 100_000_000)):
         counter.update(second * S, energy_uj)

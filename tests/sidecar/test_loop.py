@@ -45,7 +45,7 @@ class Simulation:
 
 
 class NoUsage:
-    """Usage without a node: CPU time equal to the simulated time since the segment began."""
+    """Usage without a node: CPU time equal to the simulated time since the session began."""
 
     cpu_time_source = None
 

@@ -168,7 +168,7 @@ def test_gpu_counter_that_runs_backwards(make_node: MakeNode) -> None:
 # Reboot
 
 
-def test_reboot_is_a_segment_of_its_own(make_node: MakeNode) -> None:
+def test_reboot_is_a_session_of_its_own(make_node: MakeNode) -> None:
     """Killed at 95 s, down for 40 s, then 60 s more: what the last record held, and all of the second life."""
     node = make_node()
     node.sample(95, killed=True)

@@ -123,7 +123,7 @@ def test_leap_second_that_is_smeared(make_node: MakeNode) -> None:
 
 
 def test_wall_clock_stepping_between_two_lives(make_node: MakeNode) -> None:
-    """Each segment goes by the clock that its own header saw."""
+    """Each session goes by the clock that its own header saw."""
     node = make_node()
     node.sample(60)
     node.step_wall(3600 - 60)

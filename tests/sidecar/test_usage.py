@@ -1,4 +1,4 @@
-"""Figures of a record: sums since the segment began, memory over time, and what stands for each."""
+"""Figures of a record: sums since the session began, memory over time, and what stands for each."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_procfs_that_hides_others_is_told(tmp_path: Path) -> None:
     assert {name for name, reason in reasons.items() if reason == HIDDEN} == {"io"}
 
 
-def test_gpus_and_counters_since_the_segment_began(tmp_path: Path) -> None:
+def test_gpus_and_counters_since_the_session_began(tmp_path: Path) -> None:
     node = Node(tmp_path)
     busy = GpuBusy(node.clock_ns)
     counts: dict[str, int | None] = {"instructions": 1000, "cycles": None}

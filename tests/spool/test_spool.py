@@ -325,12 +325,12 @@ def test_samples_come_back(spool: FakeSpool) -> None:
     found = read(run.samples([run.header(), *run.records([100, 10], 60)]))
     assert found.problems == ()
     assert not found.torn_tail
-    (segment,) = found.segments
-    assert segment.end_reason == "stopped"
-    assert len(segment.records) == 7
-    assert segment.records[-1].energy_uj == (6_000_000_000, 600_000_000)
-    assert segment.header.channels[0].source == "rapl-powercap"
-    assert segment.header.memory_alloc_b == 8 * 10**9
+    (session,) = found.sessions
+    assert session.end_reason == "stopped"
+    assert len(session.records) == 7
+    assert session.records[-1].energy_uj == (6_000_000_000, 600_000_000)
+    assert session.header.channels[0].source == "rapl-powercap"
+    assert session.header.memory_alloc_b == 8 * 10**9
 
 
 def test_every_torn_end_keeps_all_whole_lines(spool: FakeSpool) -> None:
@@ -342,20 +342,20 @@ def test_every_torn_end_keeps_all_whole_lines(spool: FakeSpool) -> None:
         path.write_bytes(data[:cut])
         found = read(path)
         whole = sum(end < cut for end in ends)
-        records = sum(len(segment.records) for segment in found.segments)
+        records = sum(len(session.records) for session in found.sessions)
         assert found.problems == ()
-        assert len(found.segments) + records == whole
+        assert len(found.sessions) + records == whole
         assert found.torn_tail == (cut > 0 and data[cut - 1 : cut] != b"\n")
 
 
-def test_a_second_header_starts_a_segment_even_behind_a_torn_line(spool: FakeSpool) -> None:
+def test_a_second_header_starts_a_session_even_behind_a_torn_line(spool: FakeSpool) -> None:
     run = spool.run()
     path = run.samples([run.header(), *run.records([100, 10], 20)[:-1]])
     with path.open("ab") as file:
         file.write(b'{"kind":"record","boottime_ns":50')
     run.samples([run.header(boottime_ns=BOOT_NS + 40 * 10**9), run.record(50, [0, 0])], mode="a")
     found = read(path)
-    assert [len(segment.records) for segment in found.segments] == [2, 1]
+    assert [len(session.records) for session in found.sessions] == [2, 1]
     assert found.problems == ("1 line: torn, another line follows on it",)
 
 
@@ -388,7 +388,7 @@ def test_every_bad_line_is_counted_with_its_reason(spool: FakeSpool) -> None:
         file.write(b"\x00\xff garbage\n[]\n\n" + b"[" * 100_000 + b"\n" + b"9" * 10_000 + b"\n")
     run.samples([run.header(schema=9), good[3], run.header(node=None), good[3]], mode="a")
     found = read(path)
-    assert [len(segment.records) for segment in found.segments] == [2]
+    assert [len(session.records) for session in found.sessions] == [2]
     counts: dict[str, int] = {}
     for problem in found.problems:
         number, _, reason = problem.partition(": ")
@@ -418,7 +418,7 @@ def test_a_line_too_long_is_one_bad_line(spool: FakeSpool) -> None:
     run.samples(run.records([100, 10], 20), mode="a")
     found = read(path)
     assert found.problems == ("1 line: not valid JSON",)
-    assert len(found.segments[0].records) == 3
+    assert len(found.sessions[0].records) == 3
 
 
 @given(data=st.binary(max_size=400))
@@ -426,7 +426,7 @@ def test_no_bytes_make_the_reader_fail(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp("bytes") / "17.0.n1.jsonl"
     path.write_bytes(data)
     found = read_samples(path, UID, JOB)
-    assert found.segments == ()
+    assert found.sessions == ()
     assert found.state.size == len(data)
 
 
@@ -444,7 +444,7 @@ def test_no_bytes_make_the_reader_fail(tmp_path_factory: pytest.TempPathFactory,
 def test_a_header_with_a_channel_that_nobody_understands_is_refused(spool: FakeSpool, channel: dict[str, Any]) -> None:
     run = spool.run()
     found = read(run.samples([run.header(channels=[channel]), run.record(0, [0])]))
-    assert found.segments == ()
+    assert found.sessions == ()
     assert len(found.problems) == 2
 
 
@@ -478,7 +478,7 @@ def test_a_sample_file_larger_than_any_sidecar_writes_is_refused_unread(spool: F
     run = spool.run()
     path = run.samples([run.header(), *run.records([100, 10], 60)])
     os.truncate(path, MAX_FILE_BYTES)
-    assert len(read_samples(path, UID, JOB).segments[0].records) == 7
+    assert len(read_samples(path, UID, JOB).sessions[0].records) == 7
     os.truncate(path, MAX_FILE_BYTES + 1)
     with pytest.raises(UnsafeFile, match=f"larger than {MAX_FILE_BYTES} bytes"):
         read_samples(path, UID, JOB)

@@ -30,17 +30,17 @@ def _is_part(channel: dict[str, Any], name: str) -> bool:
     return bool(channel["counted"]) and channel["component"] == name
 
 
-def one_segment(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Header and records of a sidecar's file. Raises Failed where a sensor came up late and began another segment."""
+def one_session(file: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Header and records of a sidecar's file. Raises Failed where a sensor came up late and began another session."""
     header, *records = [json.loads(line) for line in file.read_bytes().split(b"\n")[:-1]]
     if any(line["kind"] == "header" for line in records):
-        raise Failed("a sensor came up late: more than one segment")
+        raise Failed("a sensor came up late: more than one session")
     return header, records
 
 
 def spooled(file: Path, killed_ns: int) -> dict[str, Any]:
     """What is in a sidecar's file whose process was killed."""
-    header, records = one_segment(file)
+    header, records = one_session(file)
     energy_j = sums(header["channels"], records[-1]["energy_uj"])
     return {
         "bytes": file.stat().st_size,
