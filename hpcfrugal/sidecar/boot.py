@@ -1,14 +1,13 @@
 """Imports modules from byte code that is part of ``__main__`` itself.
 
 zipimport opens its file twice for each module; on a parallel file system, at the start of a job on a thousand
-nodes, forty opens are worth saving. ``hpcfrugal.spool.zipapp`` puts this text and the code of all modules into
+nodes, fifty opens are worth saving. The builder of the zipapp puts this text and the code of all modules into
 ``__main__.pyc``; a Python of another release ignores that and imports the sources beside it.
 """
 
 from __future__ import annotations
 
 import marshal
-import sys
 from importlib.machinery import ModuleSpec
 
 TYPE_CHECKING = False
@@ -38,8 +37,3 @@ class Embedded:
         """Run the module's code, once."""
         code = marshal.loads(self._modules.pop(module.__name__)[1])
         exec(code, module.__dict__)
-
-
-def install(modules: dict[str, tuple[bool, bytes]]) -> None:
-    """Look here first from now on."""
-    sys.meta_path.insert(0, Embedded(modules))

@@ -9,15 +9,14 @@ Variables"). NVML can take seconds to start and a call can hang in the driver, s
 from __future__ import annotations
 
 from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from .nvml_library import LIBRARY, Library, NVMLError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
     from typing import Any
 
     from ..gpu_busy import GpuBusy
 
-LIBRARY = "libnvidia-ml.so.1"
 ENERGY = "nvml-energy"
 POWER = "nvml-power"
 
@@ -122,7 +121,7 @@ class Nvml:
         self._wanted = wanted
         self._sharded = sharded
         self._busy = busy
-        self._nvml: Any = None
+        self._nvml = Library()
         self._devices: list[_Device] = []
         self._lost = False
         self._reads_since_loss = 0
@@ -131,16 +130,14 @@ class Nvml:
         """Start NVML and find the job's devices; nothing is loaded where the job has none."""
         if not self._wanted.entries and not self._wanted.all_devices:
             return Opened([], [], [])
-        nvml, problem = _load()
-        if nvml is None:
-            # a node without the driver is only worth a word where a GPU was promised
-            absent = [Absent("gpu", ENERGY, problem)] if self._wanted.entries else []
-            return Opened([], absent, [])
-        self._nvml = nvml
         try:
-            nvml.nvmlInit()
+            self._nvml.start()
             found, unknown, broken = self._find()
-        except nvml.NVMLError as error:
+        except OSError as error:
+            # a node without the driver is only worth a word where a GPU was promised
+            absent = [Absent("gpu", ENERGY, f"no {LIBRARY}: {error}")] if self._wanted.entries else []
+            return Opened([], absent, [])
+        except NVMLError as error:
             return Opened([], [Absent("gpu", ENERGY, _word(error))], [])
         absent = [Absent("gpu", ENERGY, reason) for reason in broken]
         absent += [Absent("gpu", ENERGY, f"{self._wanted.variable}: no device {entry}") for entry in unknown]
@@ -171,7 +168,7 @@ class Nvml:
                 continue
             try:
                 values.append(self._value(device))
-            except self._nvml.NVMLError as error:
+            except NVMLError as error:
                 values.append(None)
                 if error.value in _DRIVER_GONE:
                     self._lost = True
@@ -181,26 +178,25 @@ class Nvml:
 
     def close(self) -> None:
         """Shut NVML down."""
-        if self._nvml is not None:
-            try:
-                self._nvml.nvmlShutdown()
-            except self._nvml.NVMLError:
-                return  # a driver that is gone needs no goodbye
+        try:
+            self._nvml.shutdown()
+        except NVMLError:
+            return  # a driver that is gone, or never came, needs no goodbye
 
     def _value(self, device: _Device) -> int | None:
         if device.use_power:
-            power_uw = int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000
+            power_uw = self._nvml.power_mw(device.handle) * 1000
             # no device that answers draws nothing
             return power_uw or None
-        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
+        return self._nvml.energy_mj(device.handle) * 1000
 
     def _percent(self, device: _Device, busy: GpuBusy) -> int | None:
         """The device's utilisation now; one that cannot tell is not asked again."""
         if not device.tells_use or device.handle is None:
             return None
         try:
-            return int(self._nvml.nvmlDeviceGetUtilizationRates(device.handle).gpu)
-        except self._nvml.NVMLError as error:
+            return self._nvml.busy_percent(device.handle)
+        except NVMLError as error:
             if error.value in _UNSUPPORTED:
                 device.tells_use = False
                 busy.reasons.append(f"{device.gpu.uuid}: {_word(error)}")
@@ -213,7 +209,7 @@ class Nvml:
             device.use_power = use_power
             try:
                 value = self._value(device)
-            except nvml.NVMLError as error:
+            except NVMLError as error:
                 problem = _word(error)
                 if error.value not in _UNSUPPORTED:
                     break
@@ -247,11 +243,11 @@ class Nvml:
         nvml = self._nvml
         by_index: list[_Device | None] = []
         broken: list[str] = []
-        for index in range(nvml.nvmlDeviceGetCount()):
+        for index in range(nvml.device_count()):
             try:
-                handle = nvml.nvmlDeviceGetHandleByIndex(index)
-                gpu = Gpu(index, _text(nvml.nvmlDeviceGetUUID(handle)), _text(nvml.nvmlDeviceGetName(handle)))
-            except nvml.NVMLError as error:
+                handle = nvml.device(index)
+                gpu = Gpu(index, nvml.uuid(handle), nvml.name(handle))
+            except NVMLError as error:
                 # CUDA does not number what it may not use; what is broken keeps its place
                 if error.value != _NO_PERMISSION:
                     by_index.append(None)
@@ -299,10 +295,10 @@ class Nvml:
     def _parent_uuid(self, entry: str) -> str:
         nvml = self._nvml
         try:
-            slice_handle = nvml.nvmlDeviceGetHandleByUUID(entry)
-            parent = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slice_handle)
-            return _text(nvml.nvmlDeviceGetUUID(parent))
-        except nvml.NVMLError:
+            slice_handle = nvml.device_by_uuid(entry)
+            parent = nvml.device_of_slice(slice_handle)
+            return nvml.uuid(parent)
+        except NVMLError:
             return ""
 
     def _shared(self, handle: Any) -> str | None:
@@ -310,10 +306,9 @@ class Nvml:
         if self._sharded:
             return "shared by Slurm shards or MPS"
         try:
-            current, _pending = self._nvml.nvmlDeviceGetMigMode(handle)
-        except self._nvml.NVMLError:
+            return "in MIG mode" if self._nvml.in_mig_mode(handle) else None
+        except NVMLError:
             return None  # a device that knows no MIG cannot be sliced
-        return "in MIG mode" if current == 1 else None
 
     def _reopen(self) -> None:
         """Start the library anew and find the same devices by UUID; what fails is tried again later.
@@ -323,14 +318,14 @@ class Nvml:
         nvml = self._nvml
         self.close()
         try:
-            nvml.nvmlInit()
-        except nvml.NVMLError:
+            nvml.start()
+        except NVMLError:
             return
         self._lost = False
         for device in self._devices:
             try:
-                device.handle = nvml.nvmlDeviceGetHandleByUUID(device.gpu.uuid)
-            except nvml.NVMLError:
+                device.handle = nvml.device_by_uuid(device.gpu.uuid)
+            except NVMLError:
                 device.handle = None
                 self._lost = True
 
@@ -342,25 +337,5 @@ def _order_is_plain(entries: list[str], by_index: list[_Device | None]) -> bool:
     return not numbers or len(models) < 2 or numbers.issuperset(range(len(by_index)))
 
 
-def _load() -> tuple[ModuleType | None, str]:
-    """The ``pynvml`` module, or None and why not. The driver's library is looked for first, being cheaper."""
-    import ctypes
-
-    try:
-        ctypes.CDLL(LIBRARY)
-    except OSError as error:
-        return None, f"no {LIBRARY}: {error}"
-    try:
-        import pynvml
-    except ImportError as error:
-        return None, f"no pynvml: {error}"
-    module: ModuleType = pynvml
-    return module, ""
-
-
-def _word(error: Any) -> str:
+def _word(error: NVMLError) -> str:
     return f"NVML error {error.value}: {error}"
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
