@@ -18,12 +18,10 @@ from functools import partial
 from pathlib import Path
 
 from hpcfrugal import __version__
-from hpcfrugal.core.directories import cache_dir
-from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.user import user_name
 from hpcfrugal.local.job_process import start_ticks
 from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
-from hpcfrugal.spool.zipapp import cached_sidecar, sidecar_zipapp
+from hpcfrugal.spool.zipapp import shared_sidecar
 
 FIRST_SAMPLE_S = 2.0
 """The command waits no longer than this for the first sample."""
@@ -91,9 +89,6 @@ def run_command(
             break
         except OSError as error:
             trouble = trouble or f"{error.filename or spool}: {error.strerror}"
-        except ImportError as error:
-            trouble = trouble or f"the sidecar cannot be built: {error}"
-            break
     started_at = time.time()
     began = time.monotonic()
     try:
@@ -156,10 +151,7 @@ def _start_sidecar(
     run_dir: RunDir, cluster: str, interval_s: float, record_s: float, options: Sequence[str]
 ) -> subprocess.Popen[bytes]:
     """The sidecar, once it has begun."""
-    try:
-        zipapp = cached_sidecar(cache_dir())
-    except (OSError, SetupError):
-        zipapp = sidecar_zipapp(run_dir.sidecar)  # without a cache it is built for each run
+    zipapp = shared_sidecar(run_dir.spool)
     words = [sys.executable, "-I", "-S", str(zipapp), "--run-dir", str(run_dir.path), "--run-id", run_dir.run_id]
     words += ["--interval", format(interval_s, "g"), "--record", format(record_s, "g"), "--until-eof"]
     words += ["--root-pid", str(os.getpid()), *options]

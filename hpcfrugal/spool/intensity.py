@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from typing import Any
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.json_fields import MAX_WALL_NS, MIN_WALL_NS, Fields
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
-from hpcfrugal.spool.layout import DIR_MODE, INTENSITY_DIR, SCHEMA_VERSION, encode_node
+from hpcfrugal.spool.layout import INTENSITY_DIR, SCHEMA_VERSION, encode_node, own_folder
 
 SIGNALS = ("average", "marginal")
 
@@ -215,12 +214,8 @@ def _make_folders(month: Path) -> None:
     if os.getuid() == 0 and spool_root.exists() and spool_root.stat().st_uid != 0:
         # What an operator leaves there its owner could not write to any more.
         raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(spool_root))
-    missing = [folder for folder in month.parents if not folder.exists()]
-    for folder in dict.fromkeys((*reversed(missing), month.parent, month)):
-        folder.mkdir(mode=DIR_MODE, exist_ok=True)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(folder))
+    own_folder(month.parent)
+    own_folder(month)
 
 
 def _document(source: IntensitySource, intervals: Iterable[KnownIntensity]) -> dict[str, Any]:

@@ -30,6 +30,9 @@ METER_DOMAIN = "meter:"
 INTENSITY_DIR = "intensity"
 """Beside the months of runs: what the grid's carbon intensity was. No month's name."""
 
+SIDECAR_DIR = "sidecar"
+"""Beside them too: the zipapps that the runs' ``sidecar.pyz`` are links to."""
+
 DIR_MODE = 0o700
 
 NameKind = Literal["run", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log"]
@@ -162,15 +165,7 @@ class RunDir:
             raise ValueError(f"not a run id: {run_id!r}")
         if created_at.tzinfo is None:
             raise ValueError("RunDir.create needs an aware datetime")
-        month = spool_root / f"{created_at.astimezone(UTC):%Y-%m}"
-        missing = [folder for folder in (month, *month.parents) if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(mode=DIR_MODE, exist_ok=True)
-        found = month.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            # Whoever owns it could put another script in the place of ours before Slurm reads it.
-            raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(month))
-        path = month / run_id
+        path = own_folder(spool_root / f"{created_at.astimezone(UTC):%Y-%m}") / run_id
         path.mkdir(mode=DIR_MODE)
         return cls(path)
 
@@ -184,6 +179,10 @@ class RunDir:
     @property
     def run_id(self) -> str:
         return self.path.name
+
+    @property
+    def spool(self) -> Path:
+        return self.path.parent.parent
 
     @property
     def run_json(self) -> Path:
@@ -263,15 +262,30 @@ class RunDir:
         return sorted(found, key=lambda job: job.sort_key)
 
 
+def own_folder(path: Path) -> Path:
+    """``path``, a folder of this user, made where it is missing (0700, parents too).
+
+    Raises ``PermissionError`` where it is somebody else's, who could put another script or program in the place of
+    ours; other ``OSError`` as they come.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=DIR_MODE, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(path))
+    return path
+
+
 def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[RunDir]:
     """Run directories below ``spool_root`` in the order of their names, hence of their creation.
 
     Links are not followed. ``on_skip`` hears of each entry that is no run directory or cannot be listed, with
-    the reason; the folder of intensities is not one of them. A spool that does not exist yet holds no runs.
+    the reason; the folders of intensities and sidecars are none of them. A spool that does not exist yet holds no runs.
     """
 
     def skip(path: Path, reason: str) -> None:
-        if on_skip is not None and path != spool_root / INTENSITY_DIR:
+        if on_skip is not None and path not in (spool_root / INTENSITY_DIR, spool_root / SIDECAR_DIR):
             on_skip(path, reason)
 
     for month in _folders(spool_root, _MONTH, "not a month folder of the spool", skip):

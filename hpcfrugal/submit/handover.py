@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcfrugal import __version__
-from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
@@ -19,7 +18,7 @@ from hpcfrugal.job.backend import Backend, Submitted
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.slurm.commands import NoAnswer
 from hpcfrugal.spool import RunDir, write_json_atomic
-from hpcfrugal.spool.zipapp import cached_sidecar, sidecar_zipapp
+from hpcfrugal.spool.zipapp import put_sidecar
 from hpcfrugal.submit.prepare import Prepared
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def submit(prepared: Prepared, backend: Backend) -> Submitted:
         SetupError: the spool cannot be written, or the backend refuses.
     """
     try:
-        run_dir = RunDir.create(prepared.run_dir.path.parent.parent, prepared.run_id, prepared.created_at)
+        run_dir = RunDir.create(prepared.run_dir.spool, prepared.run_id, prepared.created_at)
     except OSError as error:
         raise SetupError(
             f"the run directory {prepared.run_dir.path} cannot be made: {error.strerror}",
@@ -90,23 +89,10 @@ def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
         },
     )
     if prepared.spec.energy.enabled:
-        _put_sidecar(run_dir)
+        put_sidecar(run_dir.spool, run_dir.sidecar)
     if prepared.user_script is not None:
         _write_private(run_dir.user_script, prepared.user_script, 0o700)
     _write_private(run_dir.script, prepared.rendered.data, 0o600)
-
-
-def _put_sidecar(run_dir: RunDir) -> None:
-    try:
-        sidecar = cached_sidecar(cache_dir())
-    except (OSError, SetupError):
-        sidecar_zipapp(run_dir.sidecar)  # without a cache it is built for each run
-        return
-    try:
-        # The same bytes serve all runs: a link costs nothing, where the file system allows it.
-        os.link(sidecar, run_dir.sidecar)
-    except OSError:
-        shutil.copyfile(sidecar, run_dir.sidecar)
 
 
 def _write_private(path: Path, data: bytes, mode: int) -> None:

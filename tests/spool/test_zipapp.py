@@ -1,9 +1,11 @@
-"""The zipapp: same bytes every time, real pynvml inside, and a cache that costs nothing when it is warm."""
+"""The zipapp: same bytes every time, byte code where it fits, and one copy of it in a spool."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -18,10 +20,9 @@ from hpcfrugal.spool import zipapp
 
 def test_same_bytes_every_time(tmp_path: Path) -> None:
     first = zipapp.sidecar_zipapp(tmp_path / "a.pyz")
-    second = zipapp.sidecar_zipapp(tmp_path / "deeper/b.pyz")
+    second = zipapp.sidecar_zipapp(tmp_path / "b.pyz")
     assert first.read_bytes() == second.read_bytes()
-    assert first.stat().st_mode & 0o777 == 0o644
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pyz", "deeper"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pyz", "b.pyz"]
 
 
 def test_bytes_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
@@ -37,11 +38,9 @@ def test_holds_the_source_of_every_module(tmp_path: Path) -> None:
     with zipfile.ZipFile(zipapp.sidecar_zipapp(tmp_path / "a.pyz")) as archive:
         names = set(archive.namelist())
     modules = {
-        f"{zipapp.PACKAGE_NAME}/{path.relative_to(zipapp.PACKAGE_DIR)}"
-        for path in zipapp.PACKAGE_DIR.rglob("*.py")
-        if path.name != "boot.py"
+        f"{zipapp.PACKAGE_NAME}/{path.relative_to(zipapp.PACKAGE_DIR)}" for path in zipapp.PACKAGE_DIR.rglob("*.py")
     }
-    assert names == modules | {"__main__.py", "__main__.pyc", "pynvml.py"}
+    assert names == modules | {"__main__.py", "__main__.pyc"}
 
 
 def _opens(pyz: Path, tmp_path: Path) -> int:
@@ -73,56 +72,91 @@ def test_source_is_what_runs_elsewhere(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "hpcfrugal sidecar: unknown argument '--bogus'\n")
 
 
-def test_cache_builds_once_and_is_quick(tmp_path: Path) -> None:
-    first = zipapp.cached_sidecar(tmp_path / "cache")
+def test_spool_has_one_copy_and_runs_have_links(tmp_path: Path) -> None:
+    spool, runs = tmp_path / "spool", [tmp_path / name for name in ("a.pyz", "b.pyz")]
+    for run in runs:
+        zipapp.put_sidecar(spool, run)
+    (shared,) = (spool / "sidecar").iterdir()
+    assert {path.stat().st_ino for path in (shared, *runs)} == {shared.stat().st_ino}
+    assert shared.read_bytes() == zipapp.sidecar_zipapp(tmp_path / "plain.pyz").read_bytes()
+    assert (shared.stat().st_mode & 0o777, shared.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_copy_where_links_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMLINK, "Too many links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    zipapp.put_sidecar(tmp_path, tmp_path / "a.pyz")
+    assert (tmp_path / "a.pyz").read_bytes() == zipapp.shared_sidecar(tmp_path).read_bytes()
+
+
+def test_shared_copy_is_found_quickly(tmp_path: Path) -> None:
+    first = zipapp.shared_sidecar(tmp_path)
     inode = first.stat().st_ino
     begun = time.perf_counter()
     for _ in range(20):
-        assert zipapp.cached_sidecar(tmp_path / "cache") == first
-    assert (time.perf_counter() - begun) / 20 < 0.005
+        assert zipapp.shared_sidecar(tmp_path) == first
+    assert (time.perf_counter() - begun) / 20 < 0.02
     assert first.stat().st_ino == inode
-    assert list((tmp_path / "cache").iterdir()) == [first]
 
 
-def test_cache_follows_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "sidecar"
-    package.mkdir()
-    (package / "__init__.py").write_text("A = 1\n")
-    (package / "boot.py").write_text("def install(modules):\n    pass\n")
+def test_versions_lie_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "sidecar-sources"
+    shutil.copytree(zipapp.PACKAGE_DIR, package)
     monkeypatch.setattr(zipapp, "PACKAGE_DIR", package)
-    first = zipapp.cached_sidecar(tmp_path / "cache")
-    (package / "__init__.py").write_text("A = 22\n")
-    second = zipapp.cached_sidecar(tmp_path / "cache")
+    first = zipapp.shared_sidecar(tmp_path)
+    before = (package / "pace.py").stat()
+    source = (package / "pace.py").read_text()
+    (package / "pace.py").write_text(source[:-1] + "#")
+    os.utime(package / "pace.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = zipapp.shared_sidecar(tmp_path)
     assert first != second
     assert first.exists()
-    assert b"A = 22" in second.read_bytes()
+    (package / "pace.py").write_text(source)
+    assert zipapp.shared_sidecar(tmp_path) == first
 
 
-def test_cache_under_concurrency(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder of another", "file of another"])
+def test_what_is_not_ours_is_not_run(tmp_path: Path, kind: str) -> None:
+    shared = zipapp.shared_sidecar(tmp_path)
+    good = shared.read_bytes()
+    if "another" in kind:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file away")
+        os.chown(shared.parent if "folder" in kind else shared, 12345, 12345)
+        shared.write_bytes(b"bad")
+    else:
+        shared.unlink()
+        if kind == "link":
+            (tmp_path / "bad").write_bytes(b"bad")
+            shared.symlink_to(tmp_path / "bad")
+        else:
+            os.mkfifo(shared)
+    if kind == "folder of another":
+        with pytest.raises(PermissionError, match="belongs to somebody else"):
+            zipapp.put_sidecar(tmp_path, tmp_path / "a.pyz")
+        return
+    zipapp.put_sidecar(tmp_path, tmp_path / "a.pyz")
+    assert (tmp_path / "a.pyz").read_bytes() == good
+    assert stat.S_ISREG(shared.lstat().st_mode)
+
+
+def test_many_write_it_at_once(tmp_path: Path) -> None:
     script = "import sys, pathlib; from hpcfrugal.spool import zipapp; "
-    script += "print(zipapp.cached_sidecar(pathlib.Path(sys.argv[1])))"
-    command = [sys.executable, "-c", script, str(tmp_path / "cache")]
+    script += "print(zipapp.shared_sidecar(pathlib.Path(sys.argv[1])))"
+    command = [sys.executable, "-c", script, str(tmp_path)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        here = set(pool.map(lambda _: zipapp.cached_sidecar(tmp_path / "cache"), range(8)))
+        here = set(pool.map(lambda _: zipapp.shared_sidecar(tmp_path), range(8)))
     there = {Path(process.communicate()[0].strip()) for process in running}
     assert here == there
-    assert list((tmp_path / "cache").iterdir()) == list(here)
+    assert list((tmp_path / "sidecar").iterdir()) == list(here)
     with zipfile.ZipFile(here.pop()) as archive:
         assert archive.testzip() is None
-
-
-def test_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> bytes:
-        raise ImportError("pynvml")
-
-    monkeypatch.setattr(zipapp, "_zip_bytes", fail)
-    with pytest.raises(ImportError):
-        zipapp.sidecar_zipapp(tmp_path / "a.pyz")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_import_is_light() -> None:
     script = "import sys; import hpcfrugal.spool.zipapp; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert {"pynvml", "zipfile", "ast", "tempfile"} & set(done.stdout.split()) <= {"ast"}
+    assert {"zipfile", "ast", "tempfile", "importlib.metadata"} & set(done.stdout.split()) <= {"ast"}

@@ -203,7 +203,6 @@ class Nvml:
             return None
 
     def _probe(self, device: _Device) -> Channel | Absent:
-        nvml = self._nvml
         problem = ""
         for use_power in (False, True):
             device.use_power = use_power
