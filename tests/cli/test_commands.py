@@ -109,7 +109,7 @@ def test_wait_for_several_ends_with_the_first_failure(box: Sandbox) -> None:
 
 def test_submit_says_the_job_and_where_its_output_goes(box: Sandbox) -> None:
     result = box.run("submit", box.job("true"))
-    (run_dir,) = box.spool.glob("*/*")
+    (run_dir,) = box.spool.glob("20*/*")
     cluster = json.loads((run_dir / "submitted.json").read_text())["cluster"]
     assert (result.code, result.out, result.err) == (
         0,

@@ -39,7 +39,7 @@ def test_a_picture_and_what_it_means(planned: Planned) -> None:
     ):
         assert text in out
     assert "\x1b" not in out, "colour is for terminals"
-    assert list(planned.box.spool.glob("*/*")) == []
+    assert list(planned.box.spool.glob("20*/*")) == []
     assert not any("--test-only" not in call for call in planned.slurm.calls("sbatch"))
 
 

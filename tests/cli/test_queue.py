@@ -153,7 +153,7 @@ def test_what_a_queue_can_not_hold_to_is_refused(queue: Queue) -> None:
         ]  # fmt: skip
         assert f"queue 'green' is of qos 'low', not \"{NASTY}\"" in result.err
         assert "planned by zone XX" in result.err
-    assert not list(queue.box.spool.glob("*/*"))
+    assert not list(queue.box.spool.glob("20*/*"))
     submit(queue, schedule={"queue": "green", "zone": "xx", "signal": "average"})
 
 
@@ -268,7 +268,7 @@ def test_a_queue_that_is_not_there(queue: Queue) -> None:
     assert result.code == 2
     assert "--queue: there is no queue 'gren' in the settings" in result.err
     assert "did you mean green?" in result.err
-    assert not list(queue.box.spool.glob("*/*"))
+    assert not list(queue.box.spool.glob("20*/*"))
 
 
 def test_without_a_forecast_it_starts_now_and_is_still_in_the_queue(queue: Queue) -> None:

@@ -117,7 +117,7 @@ def test_a_dry_run_shows_script_and_plan_and_writes_no_run(planned: Planned) -> 
     assert begin_of(result.out) is not None
     assert "Starts about" in result.err
     assert "Starts about" not in result.out
-    assert list(planned.box.spool.glob("*/*")) == []
+    assert list(planned.box.spool.glob("20*/*")) == []
 
 
 def test_the_deadline_bounds_the_end_of_the_time_limit(planned: Planned) -> None:
@@ -365,7 +365,7 @@ def test_a_job_that_wants_a_forecast_is_refused(planned: Planned) -> None:
     result = planned.box.run("submit", planned.job(schedule))
     assert result.code == 3
     assert "schedule.require_forecast: site" in result.err
-    assert list(planned.box.spool.glob("*/*")) == []
+    assert list(planned.box.spool.glob("20*/*")) == []
     planned.forecast(CLEAN_AT_8)
     assert planned.box.run("submit", planned.job(schedule)).code == 0
 
@@ -434,7 +434,7 @@ def test_this_machine_refuses_a_job_that_wants_a_forecast(box: Sandbox) -> None:
     result = box.run("submit", box.job("true", schedule={"require_forecast": True, "max_delay": "1h"}))
     assert result.code == 3
     assert "no grid zone is set" in result.err
-    assert list(box.spool.glob("*/*")) == []
+    assert list(box.spool.glob("20*/*")) == []
 
 
 def test_a_deadline_that_has_passed_is_a_mistake(planned: Planned) -> None:

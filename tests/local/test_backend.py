@@ -89,7 +89,7 @@ def test_what_cannot_start_is_told_before_and_leaves_nothing(box: Sandbox) -> No
         assert (result.code, result.out) == (3, ""), more
         assert words in result.err
         assert "Traceback" not in result.err
-    assert list(box.spool.glob("*/*")) == []
+    assert list(box.spool.glob("20*/*")) == []
     assert not (box.work / "ran").exists()
 
 
@@ -98,7 +98,7 @@ def test_a_job_that_does_not_start_says_why(box: Sandbox) -> None:
     result = box.run("submit", box.job("true"), env={"PYTHONPATH": str(box.work)})
     assert result.code == 3
     assert "did not start: ImportError: broken here" in result.err
-    assert list(box.spool.glob("*/*")) == []
+    assert list(box.spool.glob("20*/*")) == []
 
 
 def test_time_limit_ends_the_job(box: Sandbox) -> None:
@@ -169,7 +169,7 @@ def test_the_job_outlives_its_submitter(box: Sandbox, signum: int) -> None:
     _, err = submitter.communicate(timeout=20)
     assert submitter.returncode == (130 if signum == signal.SIGINT else -signum)
     assert "Traceback" not in err
-    (run_dir,) = box.spool.glob("*/*")
+    (run_dir,) = box.spool.glob("20*/*")
     assert box.state(run_dir.name) == "RUNNING"
     (box.work / "go").touch()
     assert box.wait_over(run_dir.name) == "COMPLETED"

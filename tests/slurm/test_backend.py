@@ -84,7 +84,7 @@ def test_a_refused_job_leaves_nothing_behind(slurm: FakeSlurm, tmp_path: Path) -
     slurm.answer("sbatch", err="sbatch: error: invalid partition specified: x\nsbatch: error: more\n", code=1)
     with pytest.raises(SetupError, match=r"^sbatch refused the job: invalid partition specified: x$"):
         submit_job(tmp_path)
-    assert not list(spool(tmp_path).glob("*/*"))
+    assert not list(spool(tmp_path).glob("20*/*"))
 
 
 def test_a_missing_sbatch_leaves_nothing_behind(
@@ -94,7 +94,7 @@ def test_a_missing_sbatch_leaves_nothing_behind(
     monkeypatch.setenv("PATH", str(slurm.bin))
     with pytest.raises(SetupError, match="sbatch cannot be run: No such file or directory"):
         submit_job(tmp_path)
-    assert not list(spool(tmp_path).glob("*/*"))
+    assert not list(spool(tmp_path).glob("20*/*"))
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "Submitted batch job 17\n", "17x\n", "-1\n", "１７\n"])
