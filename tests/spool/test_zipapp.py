@@ -106,14 +106,14 @@ def test_versions_lie_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shutil.copytree(zipapp.PACKAGE_DIR, package)
     monkeypatch.setattr(zipapp, "PACKAGE_DIR", package)
     first = zipapp.shared_sidecar(tmp_path)
-    before = (package / "pace.py").stat()
-    source = (package / "pace.py").read_text()
-    (package / "pace.py").write_text(source[:-1] + "#")
-    os.utime(package / "pace.py", ns=(before.st_atime_ns, before.st_mtime_ns))
+    before = (package / "loop.py").stat()
+    source = (package / "loop.py").read_text()
+    (package / "loop.py").write_text(source[:-1] + "#")
+    os.utime(package / "loop.py", ns=(before.st_atime_ns, before.st_mtime_ns))
     second = zipapp.shared_sidecar(tmp_path)
     assert first != second
     assert first.exists()
-    (package / "pace.py").write_text(source)
+    (package / "loop.py").write_text(source)
     assert zipapp.shared_sidecar(tmp_path) == first
 
 
