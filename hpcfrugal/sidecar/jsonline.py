@@ -1,4 +1,4 @@
-"""JSON text of one record. The ``json`` module would cost 14 ms and 1.3 MB a start, mostly to read."""
+"""JSON text of one record. The ``json`` module would cost 4 ms, 0.7 MiB and 14 opened files, mostly to read."""
 
 from __future__ import annotations
 
