@@ -71,7 +71,7 @@ class Fetcher:
             "region": choice.region,
             "signal": choice.signal,
             # Only a digest: a provider of others may have anything in its settings.
-            "options": hashlib.sha256(repr(sorted(choice.settings.options.items())).encode()).hexdigest()[:16],
+            "options": hashlib.sha256(repr(sorted(choice.settings.own.items())).encode()).hexdigest()[:16],
             "of": kind,
         }
         # A forecast is asked for as far as it reaches, so that every job has the same question.

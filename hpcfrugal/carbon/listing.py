@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from hpcfrugal.carbon.providers.base import Provider, Settings
-from hpcfrugal.carbon.settings import configured, kinds, provider_class
+from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
+from hpcfrugal.carbon.settings import built_in, kinds, missing, provider_class, read_providers
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.secrets import default_file, find_secret
 from hpcfrugal.settings.config import Config
@@ -37,13 +37,13 @@ def listing(config: Config, environ: Mapping[str, str] = os.environ) -> list[Lin
 
     Raises InputError where the settings of a provider are wrong.
     """
-    entries = configured(config)
-    lines = [_line(settings, environ) for settings in entries.values()]
-    set_up = {settings.kind for settings in entries.values()}
-    return lines + [_line(Settings(kind, kind), environ) for kind in kinds() if kind not in set_up]
+    tables = read_providers(config.tables("forecasts"))
+    lines = [_line(settings, environ) for settings in tables.values()]
+    set_up = {settings.kind for settings in tables.values()}
+    return lines + [_line(built_in(kind), environ) for kind in kinds() if kind not in set_up]
 
 
-def _line(settings: Settings, environ: Mapping[str, str]) -> Line:
+def _line(settings: ProviderSettings, environ: Mapping[str, str]) -> Line:
     try:
         made = provider_class(settings.kind)
     except ForecastError as error:
@@ -56,11 +56,10 @@ def _line(settings: Settings, environ: Mapping[str, str]) -> Line:
 
 
 def _credentials(
-    settings: Settings, made: type[Provider], environ: Mapping[str, str]
+    settings: ProviderSettings, made: type[Provider], environ: Mapping[str, str]
 ) -> tuple[Literal["ok", "none", "wrong"], str]:
-    missing = [key for key in made.options if key not in settings.options]
-    if missing:
-        return "none", f'not needed; set {" and ".join(missing)} under [forecasts.NAME] with kind = "{settings.kind}"'
+    if lacking := missing(settings):
+        return "none", f'not needed; set {" and ".join(lacking)} under [forecasts.NAME] with kind = "{settings.kind}"'
     if made.secret is None:
         return "ok", "not needed"
     try:

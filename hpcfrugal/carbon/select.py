@@ -9,19 +9,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hpcfrugal.carbon.providers.base import Provider, Settings
+from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
 from hpcfrugal.carbon.series import Kind, Signal
-from hpcfrugal.carbon.settings import BUILT_IN, configured, kinds, provider_class
+from hpcfrugal.carbon.settings import BUILT_IN, built_in, kinds, missing, provider_class, read_providers
 from hpcfrugal.core.errors import ForecastError, InputError, did_you_mean
 from hpcfrugal.core.secrets import Secret, default_file, find_secret
-from hpcfrugal.settings.config import Config, zone_name
+from hpcfrugal.settings.config import Config
+from hpcfrugal.settings.values import name_of
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
     """A provider that may be asked, with its credentials, for what it calls ``region``."""
 
-    settings: Settings
+    settings: ProviderSettings
     provider: Provider
     zone: str
     region: str
@@ -49,17 +50,17 @@ def zone_of(config: Config, zone: str | None, provider: str | None = None) -> st
 
     Raises ForecastError where there is none, or what was given is none.
     """
-    named = provider or config.carbon_provider
+    named = provider or config.carbon.provider
     if zone is None and named is not None:
-        settings = configured(config).get(named)
+        settings = read_providers(config.tables("forecasts")).get(named)
         zone = settings.zone if settings is not None else None
-    zone = zone or config.carbon_zone
+    zone = zone or config.carbon.zone
     if zone is None:
         raise ForecastError(
             "no grid zone is set", hint='set zone = "..." under [carbon] in the settings, HPCFRUGAL_ZONE, or --zone'
         )
     try:
-        return zone_name(zone)
+        return name_of(zone)
     except ValueError as error:
         raise ForecastError(f"zone {zone!r}: {error}") from None
 
@@ -75,12 +76,12 @@ def candidates(
         ForecastError: none of those who do can be asked.
         InputError: the settings of a provider are wrong, or name one that there is not.
     """
-    if provider is None and config.carbon_provider is not None:
-        known_provider(config, config.carbon_provider, where=_where_set(config))
-    entries = configured(config)
-    named = provider or config.carbon_provider
+    if provider is None and config.carbon.provider is not None:
+        known_provider(config, config.carbon.provider, where=str(config.origin("carbon", "provider")))
+    entries = read_providers(config.tables("forecasts"))
+    named = provider or config.carbon.provider
     if named is not None:
-        settings = entries.get(named) or (Settings(named, named) if provider_class(named) else None)
+        settings = entries.get(named) or (built_in(named) if provider_class(named) else None)
         if settings is None:
             known = ", ".join([*entries, *kinds()])
             raise Unserved(f"there is no provider {named!r}", hint=f"known: {known}")
@@ -96,7 +97,7 @@ def candidates(
                 troubles.append(error)
     lacking = []
     for name in BUILT_IN if not found and not troubles else ():
-        settings = Settings(name, name)
+        settings = built_in(name)
         made = _class(settings)
         if not made.serves(zone) or not _tells(settings, made, zone, signal, kind):
             continue
@@ -126,24 +127,20 @@ def all_failed(failed: Sequence[ForecastError]) -> ForecastError:
 
 def known_provider(config: Config, name: str, *, where: str) -> None:
     """Raises InputError where no provider has that name; ``where`` says who gave it."""
-    entries = configured(config)
+    entries = read_providers(config.tables("forecasts"))
     if name not in entries and provider_class(name) is None:
         raise InputError.at(where, f"there is no provider {name!r}", did_you_mean(name, [*entries, *kinds()]))
 
 
-def _where_set(config: Config) -> str:
-    """The file and key, or the variable, that says who is asked."""
-    origin = config.origins.get("carbon.provider", "settings")
-    return f"{origin}: carbon.provider" if "/" in origin else origin
-
-
-def _class(settings: Settings) -> type[Provider]:
+def _class(settings: ProviderSettings) -> type[Provider]:
     made = provider_class(settings.kind)
     assert made is not None
     return made
 
 
-def _named(settings: Settings, zone: str, signal: Signal, kind: Kind, environ: Mapping[str, str]) -> ProviderChoice:
+def _named(
+    settings: ProviderSettings, zone: str, signal: Signal, kind: Kind, environ: Mapping[str, str]
+) -> ProviderChoice:
     made = _class(settings)
     if signal not in made.signals:
         raise Unserved(f"{settings.name} tells no {signal} intensity, only {' and '.join(made.signals)}")
@@ -153,28 +150,27 @@ def _named(settings: Settings, zone: str, signal: Signal, kind: Kind, environ: M
         if kind == "forecast":
             raise Unserved(f"{settings.name} tells no forecast")
         raise TellsNoPast(f"{settings.name} tells no {signal} intensity of {zone} as it was")
-    missing = [key for key in made.options if key not in settings.options]
-    if missing:
+    if lacking := missing(settings):
         raise ForecastError(
-            f"{settings.name} needs {' and '.join(missing)}", hint=f"set it under [forecasts.{settings.name}]"
+            f"{settings.name} needs {' and '.join(lacking)}", hint=f"set it under [forecasts.{settings.name}]"
         )
     return _choice(settings, made, zone, signal, _secret(settings, made, environ))
 
 
-def _tells(settings: Settings, made: type[Provider], zone: str, signal: Signal, kind: Kind) -> bool:
+def _tells(settings: ProviderSettings, made: type[Provider], zone: str, signal: Signal, kind: Kind) -> bool:
     if signal not in made.signals:
         return False
     return made.forecasts if kind == "forecast" else made.actuals_too and made.tells_past(settings.region or zone)
 
 
-def _is_for(settings: Settings, made: type[Provider], zone: str) -> bool:
+def _is_for(settings: ProviderSettings, made: type[Provider], zone: str) -> bool:
     if settings.zone is not None:
         return settings.zone.upper() == zone.upper()
     # A file's owner knows for which zone it is.
     return settings.kind == "file" or made.serves(zone)
 
 
-def _secret(settings: Settings, made: type[Provider], environ: Mapping[str, str]) -> Secret | None:
+def _secret(settings: ProviderSettings, made: type[Provider], environ: Mapping[str, str]) -> Secret | None:
     if made.secret is None:
         return None
     secret = find_secret(settings.kind, made.secret, settings.token_file, environ)
@@ -188,6 +184,6 @@ def _secret(settings: Settings, made: type[Provider], environ: Mapping[str, str]
 
 
 def _choice(
-    settings: Settings, made: type[Provider], zone: str, signal: Signal, secret: Secret | None
+    settings: ProviderSettings, made: type[Provider], zone: str, signal: Signal, secret: Secret | None
 ) -> ProviderChoice:
     return ProviderChoice(settings, made(settings, secret), zone, settings.region or zone, signal)

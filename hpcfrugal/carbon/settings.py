@@ -1,35 +1,26 @@
-"""Which providers there are and how the settings describe them.
+"""The kinds of providers, and the tables ``[forecasts.NAME]`` of the settings that set them up.
 
     [carbon]
     zone = "FR"                        # grid zone of the cluster; HPCFRUGAL_ZONE
     provider = "campus"                # a name below or a kind; HPCFRUGAL_PROVIDER
     [forecasts.campus]
-    kind = "electricitymaps"           # can be left out where the name is that of a kind
-    zone = "FR"                        # for which zone it is asked; any that it serves where not given
-    region = "FR-COR"                  # what the provider calls that zone, where it has another name
-    url = "https://..."                # another address
-    token_file = "~/.config/..."       # credentials, mode 0600
-    refresh = "15m"                    # how long an answer is kept; else as the server says
+    kind = "electricitymaps"           # may be left out where the name is that of a kind
+    zone = "FR"                        # the zone that it is for; left out, every zone that it serves
 
-Kinds may have keys of their own (``path`` of a file). Kinds of others come from the entry-point group
+The other keys are the fields of the kind's ``settings_model``. A package adds a kind by the entry-point group
 ``hpcfrugal.forecasts``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import timedelta
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-from urllib.parse import urlsplit
 
-from hpcfrugal.carbon.providers.base import Provider, Settings
+from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
 from hpcfrugal.core.errors import ForecastError, Problem, did_you_mean
-from hpcfrugal.core.units import parse_duration
-from hpcfrugal.settings.config import Config, ConfigEntry, zone_name
-from hpcfrugal.settings.entries import Keys, read_entries
+from hpcfrugal.settings.section import NamedTable, read_table, read_tables
 
 ENTRY_POINTS = "hpcfrugal.forecasts"
 
@@ -77,70 +68,41 @@ def kinds() -> list[str]:
     return [*BUILT_IN, *others]
 
 
-def configured(config: Config) -> dict[str, Settings]:
+def read_providers(tables: Mapping[str, NamedTable]) -> dict[str, ProviderSettings]:
     """The providers of the settings by name.
 
     Raises:
         InputError: every mistake in any of them at once.
     """
-    return read_entries(config.tables.get("forecasts", {}), _settings)
+    return read_tables(tables, _read)
 
 
-def _settings(entry: ConfigEntry, problems: list[Problem]) -> Settings | None:
-    keys = Keys(entry, problems)
-    kind = keys.raw("kind")
-    kind = entry.name if kind is None else kind
+def built_in(kind: str) -> ProviderSettings:
+    """The settings of a kind that has no table; keys that it needs are not set (see ``missing``)."""
+    try:
+        made = provider_class(kind)
+    except ForecastError:
+        made = None  # of an entry point that cannot be loaded, which is reported where the provider is used
+    model = ProviderSettings if made is None else made.settings_model
+    return model.model_construct(name=kind, kind=kind)
+
+
+def missing(settings: ProviderSettings) -> list[str]:
+    """The keys that a provider needs and that are not set."""
+    fields = type(settings).model_fields
+    return [key for key, field in fields.items() if field.is_required() and key not in settings.model_fields_set]
+
+
+def _read(table: NamedTable, problems: list[Problem]) -> ProviderSettings | None:
+    kind = table.values.get("kind", table.name)
+    where = str(table.origin.below("kind"))
     try:
         made = provider_class(kind) if isinstance(kind, str) else None
     except ForecastError as error:
-        keys.wrong("kind", error.message)
+        problems.append(Problem(where, error.message))
         return None
     if made is None:
-        keys.wrong("kind", f"{kind!r} is not a kind of provider", did_you_mean(str(kind), kinds()))
+        problems.append(Problem(where, f"{kind!r} is not a kind of provider", did_you_mean(str(kind), kinds())))
         return None
-    common = {key: keys.parsed(key, parse) for key, parse in _COMMON.items()}
-    options: dict[str, Any] = {}
-    for key, parse in made.options.items():
-        value = keys.parsed(key, parse)
-        if value is not None:
-            options[key] = value
-        elif key not in entry.values:
-            keys.wrong(key, f"is needed by {made.kind}")
-    keys.finish(made.kind)
-    told: dict[str, Any] = {key: value for key, value in common.items() if value is not None}
-    return Settings(name=entry.name, kind=made.kind, options=options, origin=entry.origin, **told)
-
-
-def _url(value: Any) -> str:
-    try:
-        parts = urlsplit(value if isinstance(value, str) else "")
-        fine = parts.scheme in ("https", "http") and bool(parts.hostname) and not parts.username and parts.port != 0
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ValueError('needs an address without a name or password in it, such as "https://api.example.org"')
-    return str(value)
-
-
-def _file(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError('needs a path, such as "~/.config/hpcfrugal/credentials/electricitymaps"')
-    try:
-        path = Path(value).expanduser()
-    except RuntimeError:
-        raise ValueError(f"names a user that does not exist: {value!r}") from None
-    if not path.is_absolute():
-        raise ValueError("needs an absolute path, or one that starts with ~")
-    return str(path)
-
-
-def _refresh(value: Any) -> timedelta:
-    span: timedelta = parse_duration(value)
-    if not timedelta(seconds=1) <= span <= timedelta(days=1):
-        raise ValueError("needs a time from 1s to 1d")
-    return span
-
-
-_COMMON: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
-    {"zone": zone_name, "region": zone_name, "url": _url, "token_file": _file, "refresh": _refresh}
-)
+    values = {**table.values, "kind": made.kind}
+    return read_table(made.settings_model, replace(table, values=values), problems)

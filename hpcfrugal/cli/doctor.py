@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from hpcfrugal import __version__
-from hpcfrugal.settings.config import load_config
+from hpcfrugal.core.errors import SetupError
+
+if TYPE_CHECKING:
+    from hpcfrugal.doctor import Finding
 
 _MARKS = {"ok": ("✓", "green"), "gap": ("–", "yellow"), "fault": ("✗", "red")}
 
@@ -17,21 +21,19 @@ _MARKS = {"ok": ("✓", "green"), "gap": ("–", "yellow"), "fault": ("✗", "re
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(as_json: bool) -> None:
-    """Say what works on this machine, and the one thing to do about each gap.
+    """Check this machine and the settings, and print what to do about each problem.
 
     Sensors are those of the machine it runs on: for a compute node, srun hpcfrugal doctor.
-    Ends with 0, or with 3 where something is broken.
+    Exits with 0, or with 3 if something is broken.
     """
-    from hpcfrugal.doctor import Finding, meter_findings, sensor_findings, slurm_findings, storage_findings
+    from hpcfrugal.doctor import Finding, sensor_findings, slurm_findings
 
-    config = load_config()
     program = f"hpcfrugal {__version__}, Python {platform.python_version()}, {sys.executable}"
     findings = [
         Finding("program", "version", "ok", program),
         *slurm_findings(),
         *sensor_findings(),
-        *meter_findings(config.tables["meters"]),
-        *storage_findings(config),
+        *_configured_findings(),
     ]
     broken = any(finding.level == "fault" for finding in findings)
     if as_json:
@@ -47,3 +49,19 @@ def doctor(as_json: bool) -> None:
             if finding.advice:
                 click.echo(f"    {click.style('→', fg='cyan')} {finding.advice}")
     sys.exit(3 if broken else 0)
+
+
+def _configured_findings() -> list[Finding]:
+    """What depends on the settings. Mistakes in these are findings; the rest goes on with the values that are right."""
+    from hpcfrugal.doctor import Finding, meter_findings, settings_findings, storage_findings
+    from hpcfrugal.settings.config import read_config
+
+    try:
+        config, problems = read_config()
+    except SetupError as error:  # no home directory
+        return [Finding("settings", "home", "fault", error.message, error.hint)]
+    return [
+        *settings_findings(config, problems),
+        *meter_findings(config.tables("meters")),
+        *storage_findings(config),
+    ]

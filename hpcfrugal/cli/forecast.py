@@ -14,7 +14,8 @@ import click
 from hpcfrugal.cli.drawing import show_series
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.text import duration, printable
-from hpcfrugal.settings.config import Config, load_config, zone_name
+from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.settings.values import name_of
 
 if TYPE_CHECKING:
     from hpcfrugal.carbon.forecast import Forecast
@@ -25,7 +26,7 @@ _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "r
 
 def _zone(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     try:
-        return None if value is None else zone_name(value)
+        return None if value is None else name_of(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 

@@ -75,12 +75,12 @@ def _ask_slurm(spool_root: Path, *, patient: bool) -> None:
 
     The ledger can be made without it. Raises ``InputError`` where the settings say something wrong of nodes.
     """
-    from hpcfrugal.settings.idle_power import idle_powers
+    from hpcfrugal.settings.idle_power import read_idle_powers
     from hpcfrugal.slurm.backend import SHORT_S, SlurmCli
     from hpcfrugal.slurm.node_facts import keep_nodes
     from hpcfrugal.slurm.states import refresh_states
 
-    powers = idle_powers(load_config().tables["nodes"])
+    powers = read_idle_powers(load_config().tables("nodes"))
     backend = SlurmCli(None if patient else SHORT_S)
     try:
         for line in [*refresh_states(spool_root, backend), *keep_nodes(spool_root, powers, backend)]:
@@ -92,18 +92,18 @@ def _ask_slurm(spool_root: Path, *, patient: bool) -> None:
 
 def _ask_meters(spool_root: Path) -> None:
     """Keep in the spool what the configured meters say of jobs that are over. The ledger can be made without it."""
-    entries = load_config().tables["meters"]
-    if not entries:
+    tables = load_config().tables("meters")
+    if not tables:
         return
     import time
 
     from hpcfrugal.meters.collect import collect
-    from hpcfrugal.meters.settings import configured
+    from hpcfrugal.meters.settings import read_meters
 
     meters = []
-    for name, entry in entries.items():
+    for name, table in tables.items():
         try:
-            meters += [one.meter for one in configured({name: entry}).values()]
+            meters += [one.meter for one in read_meters({name: table}).values()]
         except InputError as error:
             # A mistake in one must not keep users from the others, nor from their reports; `doctor` ends with an error.
             for problem in error.problems:
@@ -148,7 +148,7 @@ def _ask_grid(spool_root: Path, ledger_path: Path, config: Config, wait_s: float
     from hpcfrugal.ledger.footprints import Defaults, times_used
     from hpcfrugal.ledger.store import open_ledger
 
-    defaults = Defaults(config.carbon_zone, config.carbon_pue)
+    defaults = Defaults(config.carbon.zone, config.carbon.pue)
     with open_ledger(ledger_path) as connection:
         used = list(times_used(connection, defaults, time.time_ns() - _LOOK_BACK_NS))
     if not used:

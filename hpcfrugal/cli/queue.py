@@ -40,11 +40,11 @@ def queue() -> None:
 
 
 def _queues(config: Config, names: Sequence[str]) -> list[Queue]:
-    from hpcfrugal.queues.settings import queues, the_queue
+    from hpcfrugal.queues.settings import read_queues, the_queue
 
     if names:
         return [the_queue(config, name, where="queue") for name in dict.fromkeys(names)]
-    found = list(queues(config).values())
+    found = list(read_queues(config.tables("queues")).values())
     if not found:
         raise SetupError("there are no low-carbon queues here", hint="a site's settings name them; see docs/queues.md")
     return found

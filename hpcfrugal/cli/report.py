@@ -86,7 +86,7 @@ def report(
     if by_node:
         _refuse_beside_nodes(job or job_option, user, project, tags, by, as_csv)
     config = load_config()
-    defaults = Defaults(config.carbon_zone, config.carbon_pue)
+    defaults = Defaults(config.carbon.zone, config.carbon.pue)
     path = ledger_path or config.ledger
     synced = sync_first or (sync_first is None and ledger_path is None)
     if synced:
@@ -222,7 +222,7 @@ def print_jobs(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None
     """Print the report of these jobs: in full for a few, else as a list. Raises what ``open_ledger`` raises."""
     with open_ledger(config.ledger) as connection:
         jobs = find_jobs(connection, JobFilter(jobs=tuple(job_ids)))
-        found = footprints(connection, jobs, Defaults(config.carbon_zone, config.carbon_pue))
+        found = footprints(connection, jobs, Defaults(config.carbon.zone, config.carbon.pue))
     summaries = [summary.summarise(row, found[key_of(row)]) for row in jobs]
     if as_json:
         _print_json(summaries, [], "job", None, None)

@@ -51,11 +51,11 @@ def run(
     hpcfrugal run --json -- make -j8
     """
     from hpcfrugal.local.run import run_command
-    from hpcfrugal.settings.idle_power import idle_powers
+    from hpcfrugal.settings.idle_power import read_idle_powers
     from hpcfrugal.slurm.node_facts import keep_run_nodes
 
     config = load_config()
-    powers = idle_powers(config.tables["nodes"])
+    powers = read_idle_powers(config.tables("nodes"))
     if output is not None and not can_be_written(output):
         # Said now, not after a run of ten hours.
         raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
@@ -67,8 +67,8 @@ def run(
         record_s=record_s,
         exclusive=not share,
         hardware_counters=hardware_counters,
-        zone=config.carbon_zone,
-        pue=config.carbon_pue,
+        zone=config.carbon.zone,
+        pue=config.carbon.pue,
     )
     try:
         if trouble is not None:
@@ -136,7 +136,7 @@ def _summary(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobSu
     with open_ledger(ledger) as connection:
         (job,) = find_jobs(connection, JobFilter(jobs=(run_id,)))
         # By what is known of the grid already: nobody waits for a provider's answer here. `report` asks.
-        found = footprints(connection, [job], Defaults(config.carbon_zone, config.carbon_pue))
+        found = footprints(connection, [job], Defaults(config.carbon.zone, config.carbon.pue))
     return summarise(job, found[key_of(job)])
 
 

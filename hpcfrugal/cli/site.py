@@ -14,7 +14,7 @@ from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.settings.config import load_config
 
 if TYPE_CHECKING:
-    from hpcfrugal.meters.settings import Configured
+    from hpcfrugal.meters.settings import ConfiguredMeter
 
 
 @click.group(name="site")
@@ -44,14 +44,14 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     """
     from hpcfrugal.core.text import plain
     from hpcfrugal.meters.agent import Agent
-    from hpcfrugal.meters.settings import configured
+    from hpcfrugal.meters.settings import read_meters
     from hpcfrugal.report.text import count
 
-    entries = load_config().tables["meters"]
-    if name not in entries:
-        known = ", ".join(plain(other) for other in entries) or "none"
+    tables = load_config().tables("meters")
+    if name not in tables:
+        known = ", ".join(plain(other) for other in tables) or "none"
         raise InputError.at("NAME", f"the settings have no meter {plain(name)!r}", f"meters: {known}")
-    found = configured({name: entries[name]})[name]
+    found = read_meters({name: tables[name]})[name]
     if found.source is None or found.log is None:
         raise InputError.at(
             "NAME", f"{found.meter.source} meters are asked at sync", "ipmi-dcmi and redfish are read by this command"
@@ -78,7 +78,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     found.source.close()
 
 
-def _nodes(names: str | None, found: Configured) -> tuple[str, ...]:
+def _nodes(names: str | None, found: ConfiguredMeter) -> tuple[str, ...]:
     """The nodes to read: those asked for, else this machine where the source knows no other, else the meter's."""
     import socket
 

@@ -1,4 +1,8 @@
-"""The user's directories of settings, data and caches, by the XDG Base Directory Specification."""
+"""The user's directories for settings, data and caches, by the XDG Base Directory Specification.
+
+Not by platformdirs: with a HOME that is unset or relative it returns relative paths, which would scatter files over
+working directories, and it reads no environment but the process's own.
+"""
 
 from __future__ import annotations
 
@@ -11,45 +15,40 @@ from hpcfrugal.core.errors import SetupError
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    """The user's home: by HOME, else by the system's word.
+    """The user's home directory, from HOME or else from the system's user database.
 
     Raises SetupError where there is none, as for a user of a container who is not in its /etc/passwd.
     """
+    hint = "set HOME, or all of XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_DATA_HOME"
     home = environ.get("HOME")
     if not home:
         try:
             home = pwd.getpwuid(os.getuid()).pw_dir
         except KeyError:
-            raise SetupError(
-                "your home directory is not known: HOME is not set, and the system knows no user "
-                f"with the number {os.getuid()}",
-                hint="set HOME, or all of XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_DATA_HOME",
-            ) from None
+            what = f"your home directory is not known: HOME is not set, and the system has no user {os.getuid()}"
+            raise SetupError(what, hint=hint) from None
     if not home.startswith("/"):
-        raise SetupError(
-            f"your home directory is not an absolute path: {home!r}",
-            hint="set HOME, or all of XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_DATA_HOME",
-        )
+        raise SetupError(f"your home directory is not an absolute path: {home!r}", hint=hint)
     return Path(home)
 
 
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
-    # The XDG specification says that a relative path in these variables is to be ignored.
+    # The specification: a relative path in these variables is ignored.
     value = environ.get(variable, "")
     base = Path(value) if value.startswith("/") else _home(environ) / fallback
     return base / "hpcfrugal"
 
 
 def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's own directory of settings and templates."""
+    """The user's own directory of settings and templates. Raises SetupError."""
     return _xdg("XDG_CONFIG_HOME", ".config", environ)
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's directory of files that can be made again."""
+    """The user's directory of files that can be made again. Raises SetupError."""
     return _xdg("XDG_CACHE_HOME", ".cache", environ)
 
 
 def data_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's directory of the spool and the ledger."""
+    """The user's directory of the spool and the ledger. Raises SetupError."""
     return _xdg("XDG_DATA_HOME", ".local/share", environ)

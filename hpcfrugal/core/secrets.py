@@ -48,7 +48,7 @@ def default_file(kind: str, environ: Mapping[str, str]) -> Path:
 
 
 def find_secret(
-    kind: str, spec: SecretSpec, file: str | None = None, environ: Mapping[str, str] = os.environ
+    kind: str, spec: SecretSpec, file: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> Secret | None:
     """The credentials of a kind of provider; None where there are none.
 
@@ -58,7 +58,7 @@ def find_secret(
         ForecastError: a file can be read by others, is not the user's, or does not hold what it should.
     """
     if file is not None:
-        return _from_file(Path(file), spec, wanted=True)
+        return _from_file(file, spec, wanted=True)
     found = [next((name for name in names if environ.get(name)), None) for names in spec.variables]
     if all(found):
         names = [name for name in found if name]

@@ -1,4 +1,4 @@
-"""Settings files, spool, ledger and cache: where they are, on what file system, whether they can be written."""
+"""Spool, ledger and cache: where they are, on what file system, whether they can be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.doctor.finding import Finding
 from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
-from hpcfrugal.settings.config import Config, config_files, template_dirs
+from hpcfrugal.settings.config import Config, template_dirs
 
 _LITTLE_B = 100 * 1024 * 1024
 
@@ -36,13 +36,11 @@ def _refusal(path: Path) -> str | None:
     return None
 
 
-def _place(
-    subject: str, path: Path, origin: str, *, extra: str = "", private: bool = True, is_file: bool = False
-) -> Finding:
+def _place(subject: str, path: Path, *, extra: str = "", private: bool = True, is_file: bool = False) -> Finding:
     nearest = _nearest(path)
     free_b = shutil.disk_usage(nearest).free
     kind = filesystem_type(path) or "unknown file system"
-    found = f"{path} ({origin}; {kind}, {free_b // 2**30} GiB free{extra})"
+    found = f"{path} ({kind}, {free_b // 2**30} GiB free{extra})"
     if nearest.is_dir() == (is_file and nearest == path):
         wrong = "a directory" if nearest.is_dir() else "not a directory"
         return Finding("files", subject, "fault", f"{found}: {nearest} is {wrong}", "set another in config.toml")
@@ -57,15 +55,13 @@ def _place(
 
 
 def storage_findings(config: Config) -> list[Finding]:
-    """Where everything is kept, and what stands in the way."""
-    findings = [
-        Finding("files", "settings", "ok", f"{path} ({'read' if path.is_file() else 'not there, not needed'})")
-        for path in config_files()
-    ]
-    findings.append(_place("spool", config.spool, config.origins["spool"]))
+    """Where files are kept, and what keeps hpcfrugal from writing them."""
     mode = journal_mode(config.ledger)
-    findings.append(_place("ledger", config.ledger, config.origins["ledger"], extra=f", journal {mode}", is_file=True))
-    findings.append(_place("cache", cache_dir(), "default", private=False))
+    findings = [
+        _place("spool", config.spool),
+        _place("ledger", config.ledger, extra=f", journal {mode}", is_file=True),
+        _place("cache", cache_dir(), private=False),
+    ]
     own = [str(path) for path in template_dirs() if path.is_dir()]
     names = ", ".join(template_names(template_dirs()))
     findings.append(

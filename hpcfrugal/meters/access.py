@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from hpcfrugal.core.safe_read import parse_json
 from hpcfrugal.meters.base import MeterError, Unreachable
-from hpcfrugal.settings.entries import Keys
 
 if TYPE_CHECKING:
     import httpx
@@ -82,39 +81,6 @@ class Access:
     def is_here(self) -> bool:
         """Whether the server is on this machine."""
         return urlsplit(self.url.replace("{node}", "node")).hostname in _LOOPBACK
-
-
-def access_of(keys: Keys, example: str, *, with_node: bool = False) -> Access | None:
-    """Read an access from settings: url, timeout, ca_file, tls_verify, and token or user and password."""
-    url = keys.url("url", example, with_node=with_node)
-    token = _secret_of(keys, "token")
-    user, password = keys.text("user"), _secret_of(keys, "password")
-    if (user is None) != (password is None):
-        keys.wrong("password_file" if user else "user", "is missing: a user and a password go together")
-    if token is not None and user is not None:
-        keys.wrong("token_file", "cannot be combined with user")
-    access = Access(
-        url=url or "",
-        timeout_s=keys.span_ns("timeout", 10 * 10**9, 0.1, 300) / 1e9,
-        token=token,
-        user=user,
-        password=password,
-        ca_file=keys.path("ca_file"),
-        verify=keys.flag("tls_verify", True),
-    )
-    if access.url.startswith("http://") and (token or password) and not access.is_here:
-        keys.wrong("url", "sends credentials that anybody on the way can read", "use https://")
-    return access if url is not None else None
-
-
-def _secret_of(keys: Keys, what: str) -> Secret | None:
-    if what in keys.entry.values:
-        keys.raw(what)
-        keys.wrong(what, "does not belong into a settings file", f"use {what}_file or {what}_env")
-    variable, file = keys.text(f"{what}_env"), keys.path(f"{what}_file")
-    if variable is not None and file is not None:
-        keys.wrong(f"{what}_env", f"cannot be combined with {what}_file")
-    return Secret(variable, file) if variable is not None or file is not None else None
 
 
 class JsonClient:

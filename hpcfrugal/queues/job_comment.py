@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from hpcfrugal.queues.settings import NAME
+from hpcfrugal.settings.values import NAME
 
 _TICKET = re.compile(r"(?:^|\s)hpcfrugal:(queue=[A-Za-z0-9_.=;-]+)(?=\s|$)")
 _INSTANT = re.compile(r"\d{1,11}", re.ASCII)

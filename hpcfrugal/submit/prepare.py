@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import secrets
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpcfrugal.job import JobSpec, load_job
 from hpcfrugal.job.backend import Backend
-from hpcfrugal.job.render import DEFAULT_PYTHONS, Rendered, SegmentPlan, UserScript, render
+from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render
 from hpcfrugal.job.sbatch_options import sbatch_options
 from hpcfrugal.settings.config import Config, template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
@@ -108,17 +107,17 @@ def prepare(
         run_id=run_id,
         run_dir=run_dir.path,
         slurm=slurm,
-        pythons=config.sidecar_python or (sys.executable, *DEFAULT_PYTHONS),
+        pythons=config.sidecar.python,
         template_dirs=template_dirs(),
         where=str(source),
         segments=segments,
     )
     workdir = Path(spec.workdir) if spec.workdir else Path.cwd()
     arguments = tuple(flag for flag in flags if _needs_argv(flag))
-    zone = spec.schedule.zone or config.carbon_zone
+    zone = spec.schedule.zone or config.carbon.zone
     return Prepared(
         source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone,
-        config.carbon_pue,
+        config.carbon.pue,
     )  # fmt: skip
 
 
@@ -158,7 +157,7 @@ def check_queue(spec: JobSpec, config: Config, source: Path) -> None:
 
     Raises InputError.
     """
-    if spec.schedule.queue is not None and config.tables["queues"]:
+    if spec.schedule.queue is not None and config.tables("queues"):
         from hpcfrugal.queues.settings import the_queue
 
         the_queue(config, spec.schedule.queue, where=f"{source}: schedule.queue")

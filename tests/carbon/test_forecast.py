@@ -323,7 +323,7 @@ class TestWhom:
         with pytest.raises(InputError) as caught:
             user.forecast("GB")
         (problem,) = caught.value.problems
-        assert problem.where == f"{user.home / '.config/hpcfrugal/config.toml'}: carbon.provider"
+        assert problem.where == f"{user.home / '.config/hpcfrugal/config.toml'}:2: carbon.provider"
         assert (problem.what, problem.hint) == ("there is no provider 'campsu'", "did you mean campus?")
         assert user.forecast("GB", provider="campus").series.zone == "GB", "who is named is asked all the same"
 
@@ -414,12 +414,13 @@ class TestProvidersOfOthers:
 
     CODE = (
         "from datetime import timedelta\n"
-        "from types import MappingProxyType\n"
         "from hpcfrugal.carbon import CarbonSeries\n"
-        "from hpcfrugal.carbon.providers.base import Answer, Standard\n"
+        "from hpcfrugal.carbon.providers.base import Answer, ProviderSettings, Standard\n"
+        "class OtherSettings(ProviderSettings):\n"
+        "    factor: int\n"
         "class Other(Standard):\n"
         "    kind, about = 'other-grid', 'a test'\n"
-        "    options = MappingProxyType({'factor': int})\n"
+        "    settings_model = OtherSettings\n"
         "    @staticmethod\n"
         "    def serves(zone): return False\n"
         "    def forecast(self, ask, client):\n"
@@ -428,7 +429,7 @@ class TestProvidersOfOthers:
 
     def test_one_is_found_and_asked(self, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         body = (
-            "return Answer(CarbonSeries.from_values(ask.now, timedelta(hours=9), [self.settings.options['factor']], "
+            "return Answer(CarbonSeries.from_values(ask.now, timedelta(hours=9), [self.settings.factor], "
             "zone=ask.zone, signal=ask.signal, kind='forecast', issued_at=ask.now, provider=self.kind))"
         )
         self.add(user, monkeypatch, tmp_path, self.CODE.replace("BODY", body))

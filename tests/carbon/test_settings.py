@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from hpcfrugal.carbon.listing import listing
 from hpcfrugal.carbon.select import TellsNoPast, Unserved, candidates
 from hpcfrugal.carbon.series import Kind, Signal
-from hpcfrugal.carbon.settings import configured, kinds, provider_class
+from hpcfrugal.carbon.settings import kinds, provider_class, read_providers
 from hpcfrugal.core.errors import ForecastError, InputError
 from hpcfrugal.settings.config import Config, load_config
 
@@ -47,12 +48,12 @@ def test_what_is_set(environ: dict[str, str]) -> None:
         refresh = "1h30m"
     """
     made = config(environ, text)
-    assert (made.carbon_zone, made.carbon_provider) == ("FR", "mine")
-    found = configured(made)
-    assert found["mine"].options["path"].startswith("/")
+    assert (made.carbon.zone, made.carbon.provider) == ("FR", "mine")
+    found = read_providers(made.tables("forecasts"))
+    assert found["mine"].own == {"path": Path("~/x.csv").expanduser()}
     assert found["electricitymaps"].kind == "electricitymaps"
     assert found["electricitymaps"].refresh is not None
-    assert load_config({**environ, "HPCFRUGAL_ZONE": "DE", "HPCFRUGAL_PROVIDER": "x"}).carbon_zone == "DE"
+    assert load_config({**environ, "HPCFRUGAL_ZONE": "DE", "HPCFRUGAL_PROVIDER": "x"}).carbon.zone == "DE"
 
 
 def test_all_mistakes_at_once(environ: dict[str, str]) -> None:
@@ -77,7 +78,7 @@ def test_all_mistakes_at_once(environ: dict[str, str]) -> None:
         path = "here.csv"
     """
     with pytest.raises(InputError) as caught:
-        configured(config(environ, text))
+        read_providers(config(environ, text).tables("forecasts"))
     problems = {problem.where.rpartition(": ")[2]: problem for problem in caught.value.problems}
     assert set(problems) == {
         "forecasts.a.kind", "forecasts.b.pth", "forecasts.b.path", "forecasts.b.zone", "forecasts.c.url",
@@ -87,13 +88,13 @@ def test_all_mistakes_at_once(environ: dict[str, str]) -> None:
     assert problems["forecasts.a.kind"].hint == "did you mean electricitymaps?"
     assert problems["forecasts.b.pth"].hint == "did you mean path?"
     assert "secret" not in caught.value.message
-    assert all("config.toml" in problem.where for problem in caught.value.problems)
+    assert all(re.search(r"config\.toml:\d+: ", problem.where) for problem in caught.value.problems)
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "https://", "x", 3, "https://[", "http://x:0"])
-def test_addresses_that_are_none(environ: dict[str, str], url: object) -> None:
-    with pytest.raises(InputError, match="needs an address"):
-        configured(config(environ, f"[forecasts.watttime]\nurl = {json.dumps(url)}\n"))
+def test_invalid_urls(environ: dict[str, str], url: object) -> None:
+    with pytest.raises(InputError, match="needs a URL"):
+        read_providers(config(environ, f"[forecasts.watttime]\nurl = {json.dumps(url)}\n").tables("forecasts"))
 
 
 def test_a_zone_that_is_no_name(environ: dict[str, str]) -> None:

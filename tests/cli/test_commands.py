@@ -169,12 +169,12 @@ def test_doctor(box: Sandbox) -> None:
     result = box.run("doctor", "--json")
     found = json.loads(result.out)
     assert (result.code, found["ok"]) == (0, True), result
-    assert {"program", "slurm", "sensors", "files"} >= {one["area"] for one in found["findings"]}
+    assert {"program", "slurm", "sensors", "settings", "files"} >= {one["area"] for one in found["findings"]}
     for one in found["findings"]:
         assert set(one) == {"area", "subject", "level", "found", "advice"}
         # A gap without advice helps nobody.
         assert one["level"] == "ok" or one["advice"]
-    subjects = {one["subject"]: one for one in found["findings"]}
+    subjects = {one["subject"]: one for one in found["findings"] if one["area"] == "files"}
     assert str(box.spool) in subjects["spool"]["found"]
     assert "torchrun" in subjects["templates"]["found"]
     text = box.ok("doctor")
@@ -183,6 +183,79 @@ def test_doctor(box: Sandbox) -> None:
         assert one["subject"] in text
     # It looks and makes nothing.
     assert not box.spool.exists()
+
+
+def of_settings(box: Sandbox, code: int, **environ: str) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """What doctor shows of each setting, as (level, text), and the mistakes that it finds."""
+    done = box.run("doctor", "--json", env={**box.env, **environ})
+    assert done.code == code, done
+    assert "Traceback" not in done.err
+    found = [one for one in json.loads(done.out)["findings"] if one["area"] == "settings"]
+    mistakes = [f"{one['found']} ({one['advice']})" for one in found if one["level"] == "fault"]
+    return {one["subject"]: (one["level"], one["found"]) for one in found}, mistakes
+
+
+def test_doctor_shows_each_setting_and_where_it_was_set(box: Sandbox) -> None:
+    box.env["PATH"] = "/nowhere"
+    file = box.settings(
+        """
+        [carbon]
+        zone = "FR"
+        [queues.green]
+        max_delay = "24h"
+        capacity = 40
+        [forecasts.own]
+        kind = "file"
+        path = "/x.csv"
+
+        [nodes.n1]
+        idle_power_w = {cpu = 60}
+        """
+    )
+    shown, mistakes = of_settings(box, 0, HPCFRUGAL_PUE="1.25", HPCFRUGAL_BACKEND="")
+    assert not mistakes
+    assert shown["carbon.zone"] == ("ok", f"FR ({file}:3)")
+    assert shown["carbon.pue"] == ("ok", "1.25 (HPCFRUGAL_PUE)")
+    assert shown["backend"] == ("ok", "auto (default)")
+    assert shown["carbon.provider"] == ("ok", "not set")
+    assert shown["queues.green"] == ("ok", f"max_delay = 24h, capacity = 40 ({file}:4)")
+    assert shown["forecasts.own"] == ("ok", f"kind = file, path = /x.csv ({file}:7)")
+    assert shown["nodes.n1"] == ("ok", f"idle_power_w = {{'cpu': 60}} ({file}:11)")
+    box.settings("")
+    shown, _ = of_settings(box, 0)
+    assert [shown[key][0] for key in ("carbon.zone", "carbon.pue")] == ["gap", "gap"]
+
+
+def test_doctor_reports_mistakes_in_the_settings_and_goes_on(box: Sandbox) -> None:
+    box.env["PATH"] = "/nowhere"
+    file = box.settings(
+        """
+        bakend = "local"
+        [carbon]
+        zone = "FR"
+        pue = 0.5
+        [queues.green]
+        max_delay = "24h"
+        [forecasts.own]
+        kind = "watttime"
+        url = "https://me:s3cret@example.org"
+        """
+    )
+    shown, mistakes = of_settings(box, 3)
+    assert mistakes == [
+        f"{file}:5: carbon.pue: needs a number from 1 to 10 (None)",
+        f"{file}:2: bakend: is not a setting of hpcfrugal (did you mean backend?)",
+        f"{file}:10: forecasts.own.url: must not hold credentials "
+        "(name a file or an environment variable: token_file, password_env, ...)",
+        f"{file}:6: queues.green.capacity: is missing (for example 40)",
+    ]
+    assert shown["carbon.zone"] == ("ok", f"FR ({file}:4)")
+    assert "s3cret" not in json.dumps(shown)
+    box.settings("[carbon\n")
+    _, (mistake,) = of_settings(box, 3)
+    assert mistake.startswith(f"{file}: is not valid TOML: ")
+    _, (mistake,) = of_settings(box, 3, HOME="not/absolute")
+    assert mistake.startswith("your home directory is not an absolute path")
 
 
 def test_doctor_ends_with_3_where_something_is_broken(box: Sandbox) -> None:

@@ -71,6 +71,13 @@ class Sandbox:
         path.write_text(text)
         return path
 
+    def settings(self, text: str) -> Path:
+        """The user's settings file, with this text."""
+        path = self.home / ".config/hpcfrugal/config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
     def job(self, command: str, file: str = "job.yaml", **more: Any) -> Path:
         """A job file; JSON is YAML, and quotes whatever a test puts into it."""
         return self.write(file, json.dumps({"command": command, **more}))

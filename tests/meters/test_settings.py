@@ -1,4 +1,4 @@
-"""Tables of meters: what they mean, and every mistake at once."""
+"""Tables of meters: what each makes, and every mistake at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from named_tables import named_table
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.meters.base import coverage, same_host
@@ -18,23 +19,23 @@ from hpcfrugal.meters.kwollect import Kwollect
 from hpcfrugal.meters.powerlog import PowerLog
 from hpcfrugal.meters.prometheus import Prometheus
 from hpcfrugal.meters.redfish import Redfish
-from hpcfrugal.meters.settings import Configured, configured
-from hpcfrugal.settings.config import ConfigEntry
+from hpcfrugal.meters.settings import KINDS, ConfiguredMeter, read_meters
+from hpcfrugal.settings.section import NamedTable
 
 PROMETHEUS = {"kind": "prometheus", "url": "https://prom.example.org/", "query": 'watts{node="{node}"}'}
 
 
-def entry(name: str = "rack3", **values: Any) -> dict[str, ConfigEntry]:
-    return {name: ConfigEntry(name, values, f"/etc/x.toml: meters.{name}")}
+def table(name: str = "rack3", **values: Any) -> dict[str, NamedTable]:
+    return {name: named_table("meters", name, values, "/etc/x.toml")}
 
 
-def one(**values: Any) -> Configured:
-    return configured(entry(**values))["rack3"]
+def one(**values: Any) -> ConfiguredMeter:
+    return read_meters(table(**values))["rack3"]
 
 
 def problems(**values: Any) -> list[str]:
     with pytest.raises(InputError) as caught:
-        configured(entry(**values))
+        read_meters(table(**values))
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -68,7 +69,7 @@ def test_a_path_may_start_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(meter, Prometheus)
     assert meter.access.token is not None
     assert meter.access.token.file == Path("/home/alice/token")
-    assert "is not an absolute path" in problems(**PROMETHEUS, token_file="~no-such-user-here/token")[0]
+    assert "names a user that does not exist" in problems(**PROMETHEUS, token_file="~no-such-user-here/token")[0]
 
 
 def test_the_examples_of_the_manual() -> None:
@@ -76,19 +77,14 @@ def test_the_examples_of_the_manual() -> None:
     text = (Path(__file__).parents[2] / "docs/meters.md").read_text()
     first, second = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     tables = tomllib.loads(first)["meters"]
-    entries = {name: ConfigEntry(name, values, f"x: meters.{name}") for name, values in tables.items()}
-    assert [one.meter.source for one in configured(entries).values()] == [
+    named = {name: named_table("meters", name, values) for name, values in tables.items()}
+    assert [one.meter.source for one in read_meters(named).values()] == [
         "prometheus", "kwollect", "ipmi-dcmi", "redfish",
     ]  # fmt: skip
     assert one(**{**PROMETHEUS, **tomllib.loads(second)})
-    every: set[str] = set()
-    for values in tables.values():
-        said = problems(**{**values, "no such key": 1})
-        every |= set(said[-1].partition("known: ")[2].removesuffix(")").split(", "))
-    every.discard("")
-    named = set(re.findall(r"`([a-z_]+)`", text))
+    every = {key for model in KINDS.values() for key in model.model_fields} - {"name", "kind"}
     assert {"url", "query", "power_control", "settle"} <= every
-    assert every - named - {"kind"} == set()
+    assert every - set(re.findall(r"`([a-z_]+)`", text)) == set()
 
 
 def test_kwollect_has_the_wattmeter_as_its_metric() -> None:
@@ -123,30 +119,30 @@ def test_the_owner_can_be_a_name() -> None:
     assert isinstance(found, PowerLog)
     assert found.owner_uid == os.getuid()
     (problem,) = problems(kind="ipmi-dcmi", log="/p", owner="nobody-of-this-name")
-    assert "is no user of this machine" in problem
+    assert "is not a user of this machine" in problem
     assert "needs a user's name or number" in problems(kind="ipmi-dcmi", log="/p", owner=1.5)[0]
 
 
 def test_every_mistake_of_every_table_at_once() -> None:
-    entries = {
-        **entry("a", kind="promethus", url="x"),
-        **entry("b", kind="prometheus", url="ftp://x", unit="Watt", stepp=5, nodes="n[1-", max_power_w=-1),
-        **entry("c d", kind="kwollect", url="https://x?y=1", timeout=0, tls_verify="no"),
+    tables = {
+        **table("a", kind="promethus", url="x"),
+        **table("b", kind="prometheus", url="ftp://x", unit="Watt", stepp=5, nodes="n[1-", max_power_w=-1),
+        **table("c d", kind="kwollect", url="https://x?y=1", timeout=0, tls_verify="no"),
     }
     with pytest.raises(InputError) as caught:
-        configured(entries)
+        read_meters(tables)
     said = [str(problem) for problem in caught.value.problems]
     expected = [
-        "meters.a.kind: is unknown: 'promethus' (did you mean prometheus?)",
-        "meters.b.url: is not an address: 'ftp://x'",
-        "meters.b.query: is missing",
-        "meters.b.unit: is unknown: 'Watt'",
+        "meters.a.kind: is not a kind of meter: 'promethus' (did you mean prometheus?)",
         "meters.b.nodes: ",
         "meters.b.max_power_w: needs a number from 1 to 1e+07",
+        "meters.b.url: needs a URL, such as https://",
+        "meters.b.unit: needs one of W, kW, J, kJ, Wh, kWh",
+        "meters.b.query: is missing (for example ",
         "meters.b.stepp: is not a setting of this kind of meter (did you mean step?)",
-        "meters.c d: has a name that is no part of a file name",
-        "meters.c d.url: needs an address without ? and #",
-        "meters.c d.timeout: is 0 s (from 0.1 s to 300 s)",
+        "meters.c d: has a name that does not fit a file name",
+        "meters.c d.url: needs a URL without ? and #",
+        "meters.c d.timeout: needs a time from 0.1s to 5m",
         "meters.c d.tls_verify: needs true or false",
     ]
     assert len(said) == len(expected), said
@@ -157,22 +153,22 @@ def test_every_mistake_of_every_table_at_once() -> None:
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"token": "s3cret"}, "token: does not belong into a settings file"),
-        ({"url": "https://me:s3cret@prom"}, "url: holds credentials"),
-        ({"url": "http://prom.example.org", "token_env": "T"}, "url: sends credentials that anybody"),
+        ({"token": "s3cret"}, "token: must not be in a settings file (use token_file or token_env)"),
+        ({"url": "https://me:s3cret@prom"}, "url: must not hold credentials"),
+        ({"url": "http://prom.example.org", "token_env": "T"}, "url: sends credentials without encryption"),
         ({"user": "me"}, "password_file: is missing"),
         ({"password_env": "P"}, "user: is missing"),
         ({"token_env": "T", "token_file": "/t"}, "token_env: cannot be combined with token_file"),
         ({"token_env": "T", "user": "me", "password_env": "P"}, "token_file: cannot be combined with user"),
-        ({"token_file": "relative"}, "token_file: is not an absolute path"),
+        ({"token_file": "relative"}, "token_file: needs an absolute path"),
         ({"query": "watts"}, "query: needs {node} where the node's name goes"),
         ({"query": 'watts{n="{node}"} + {nodes}'}, "query: needs {node}"),
         ({"query": 'watts{n="{node}"}', "node_label": "n"}, "query: needs {nodes}"),
         ({"query": "watts{n=`{node}`}"}, "query: has a string in backticks"),
         ({"nodes": "(null)"}, "nodes: names no node"),
         ({"query": 5}, "query: needs a text on one line"),
-        ({"url": "https://prom/{node}"}, "url: is not an address"),
-        ({"url": "https://prom:port"}, "url: is not an address"),
+        ({"url": "https://prom/{node}"}, "url: needs a URL"),
+        ({"url": "https://prom:port"}, "url: needs a URL"),
     ],
 )
 def test_mistakes(change: dict[str, Any], where: str) -> None:
@@ -184,9 +180,9 @@ def test_mistakes(change: dict[str, Any], where: str) -> None:
 def test_redfish_needs_nodes_and_a_place_for_their_names() -> None:
     said = problems(kind="redfish", log="/p", url="https://bmc", power_control=-1)
     assert [text.split(": ")[1:3] for text in said] == [
-        ["meters.rack3.power_control", "needs a number that counts from 0"],
-        ["meters.rack3.nodes", "is missing"],
+        ["meters.rack3.nodes", 'is missing (for example "n[1-100]")'],
         ["meters.rack3.url", "needs {node} where the node's name goes (for example https://{node}-bmc)"],
+        ["meters.rack3.power_control", "needs a whole number from 0 to 999"],
     ]
 
 

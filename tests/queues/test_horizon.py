@@ -15,7 +15,7 @@ from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.queues.start_constraints import latest_start
 
 NOW = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
-GREEN = Queue("green", ((0, 4),), timedelta(hours=24), step=timedelta(minutes=5))
+GREEN = Queue(name="green", capacity=((0, 4),), max_delay=timedelta(hours=24), step=timedelta(minutes=5))
 
 
 def series(step: timedelta, *values: float | None, start: datetime = NOW) -> CarbonSeries:
@@ -63,7 +63,7 @@ def test_limits_of_years() -> None:
     by = JobComment("green", NOW, by=NOW + timedelta(days=3001))
     late = foreseen(replace(job, limit=timedelta(days=3000), ticket=by), GREEN, hourly)
     assert latest_start(late) == NOW + timedelta(days=1)
-    seconds = replace(GREEN, step=timedelta(seconds=1))
+    seconds = GREEN.model_copy(update={"step": timedelta(seconds=1)})
     cut = foreseen(replace(job, limit=None), seconds, series(timedelta(seconds=10), *[100.0] * 96)).limit
     assert cut is not None
     assert timedelta(hours=5) < cut < timedelta(hours=24)

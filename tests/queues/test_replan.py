@@ -18,7 +18,7 @@ from hpcfrugal.queues.snapshot import QueuedJob
 
 NOW = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-GREEN = Queue("green", ((0, 4),), timedelta(hours=24), step=timedelta(minutes=15))
+GREEN = Queue(name="green", capacity=((0, 4),), max_delay=timedelta(hours=24), step=timedelta(minutes=15))
 
 
 def series(*hourly: float) -> CarbonSeries:
@@ -122,7 +122,7 @@ def test_a_start_that_no_longer_fits_is_moved_even_for_nothing() -> None:
 
 def test_the_jobs_own_delay_holds_and_not_the_queues() -> None:
     later = series(*[300] * 30, 50, *[300] * 20)
-    (plan,) = replan(replace(GREEN, max_delay=3 * HOUR), [job(1, latest_h=40)], later, NOW)
+    (plan,) = replan(GREEN.model_copy(update={"max_delay": 3 * HOUR}), [job(1, latest_h=40)], later, NOW)
     assert (plan.latest_at, plan.start_at) == (NOW + 40 * HOUR, NOW + 30 * HOUR)
 
 
@@ -180,7 +180,7 @@ def test_the_rest_of_an_array_takes_its_room_as_tasks_end() -> None:
     rest = job(10, nodes=4, hours=40, at_once=2, throttled=True, array_id=10, latest_h=0)
     plans = replan(GREEN, [*running, rest, job(20, nodes=4), job(21, nodes=4, latest_h=72)], CLEAN_AT_5, NOW)
     assert starts(plans) == {"20": 20, "21": 41}
-    wider = replace(GREEN, capacity=((0, 5),))
+    wider = GREEN.model_copy(update={"capacity": ((0, 5),)})
     assert starts(replan(wider, [*running, rest, job(20)], CLEAN_AT_5, NOW)) == {"20": 5}
     assert place(wider, [*running, rest], job(20, nodes=2), CLEAN_AT_5, NOW).why == "no room"
     # Where its running tasks are not seen, it takes its room at once.
@@ -205,7 +205,7 @@ def test_a_wait_that_nobody_has() -> None:
 
 
 def test_a_ticket_elsewhere_counts_for_nothing() -> None:
-    eco = replace(GREEN, partition="eco,big", qos="low")
+    eco = GREEN.model_copy(update={"partition": "eco,big", "qos": "low"})
     wide = {"nodes": 4, "hours": 168.0, "latest_h": -1.0}
     board = [
         job(1, partition="debug", qos="low", **wide), job(2, partition="big", qos="high", **wide),

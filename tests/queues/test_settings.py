@@ -1,4 +1,4 @@
-"""What the settings may say of a queue, and what is said of mistakes."""
+"""Tables of queues: every key, and every mistake at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 import hpcfrugal.settings.config
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.queues.settings import queues, the_queue
+from hpcfrugal.queues.settings import read_queues, the_queue
 from hpcfrugal.settings.config import Config, load_config
 
 
@@ -25,7 +25,7 @@ def config(site: Path, text: str) -> Config:
 
 
 def test_all_that_can_be_said(site: Path) -> None:
-    found = queues(
+    found = read_queues(
         config(
             site,
             """
@@ -44,7 +44,7 @@ def test_all_that_can_be_said(site: Path) -> None:
             max_delay = "12h"
             capacity = 4
             """,
-        )
+        ).tables("queues")
     )
     green = found["green"]
     assert (green.partition, green.qos, green.unit, green.zone, green.signal) == (
@@ -63,7 +63,7 @@ def test_all_that_can_be_said(site: Path) -> None:
 
 def test_all_mistakes_at_once(site: Path) -> None:
     with pytest.raises(InputError) as caught:
-        queues(
+        read_queues(
             config(
                 site,
                 """
@@ -79,7 +79,7 @@ def test_all_mistakes_at_once(site: Path) -> None:
                 qos = ""
                 hysteresis = nan
                 """,
-            )
+            ).tables("queues")
         )
     text = caught.value.message
     for said in (
@@ -90,9 +90,9 @@ def test_all_mistakes_at_once(site: Path) -> None:
         "queues.green.min_saving: needs a share",
         "queues.green.step: needs a time from 1s to 1h",
         "queues.green.capacity: is missing",
-        "queues.a b: is not a queue's name",
-        "queues.a b.capacity: '25:00' is no time of day",
-        "queues.a b.qos: needs a name",
+        "queues.a b: needs a name of letters",
+        "queues.a b.capacity: '25:00' is not a time of day",
+        "queues.a b.qos: needs a text on one line",
         "queues.a b.hysteresis: needs a share",
     ):
         assert said in text

@@ -1,4 +1,4 @@
-"""Settings: which source wins, and what is said of a wrong one."""
+"""Settings: which source wins, and the messages about mistakes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import hpcfrugal.core.directories
 import hpcfrugal.settings.config
 from hpcfrugal.core.errors import InputError, SetupError
-from hpcfrugal.settings.config import load_config
+from hpcfrugal.settings.config import load_config, read_config, settings
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_defaults_lie_in_the_home(home: Path) -> None:
     assert config.spool == home / ".local/share/hpcfrugal/spool"
     assert config.ledger == home / ".local/share/hpcfrugal/ledger.db"
     assert config.backend == "auto"
-    assert set(config.origins.values()) == {"default"}
+    assert {str(config.origin(*keys)) for keys, _ in settings()} == {"default"}
 
 
 def test_nearest_source_wins(home: Path) -> None:
@@ -42,8 +42,9 @@ def test_nearest_source_wins(home: Path) -> None:
     )
     config = load_config({**environ, "HPCFRUGAL_LEDGER": "/n/ledger.db"})
     assert (config.spool, config.backend, config.ledger) == (Path("/user"), "local", Path("/n/ledger.db"))
-    assert config.origins["ledger"] == "HPCFRUGAL_LEDGER"
-    assert config.origins["spool"].endswith(".config/hpcfrugal/config.toml")
+    assert str(config.origin("ledger")) == "HPCFRUGAL_LEDGER"
+    assert str(config.origin("spool")).endswith(".config/hpcfrugal/config.toml:1: spool")
+    assert str(config.origin("backend")).endswith("etc/config.toml:2: backend")
 
 
 def test_xdg_directories(home: Path) -> None:
@@ -57,18 +58,43 @@ def test_all_mistakes_at_once(home: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_config({**environ, "HPCFRUGAL_BACKEND": "pbs"})
     text = caught.value.message
-    assert "config.toml: spol" in text
+    assert "config.toml:1: spol: is not a setting of hpcfrugal" in text
     assert "did you mean spool?" in text
-    assert "config.toml: ledger: needs a path" in text
-    assert "sidecar.python: needs a list" in text
+    assert "config.toml:2: ledger: needs a path" in text
+    assert "config.toml:4: sidecar.python: needs a list" in text
     assert "etc/config.toml: is not valid TOML" in text
     assert "HPCFRUGAL_BACKEND: needs one of auto, slurm_cli, local" in text
 
 
+def test_what_is_right_stays_in_force_beside_mistakes(home: Path) -> None:
+    environ = write(home, user='[carbon]\nzone = "DE"\npue = 0.5\n', site="[carbon]\npue = 1.3\n")
+    config, problems = read_config(environ)
+    assert [str(problem) for problem in problems] == [
+        f"{home}/.config/hpcfrugal/config.toml:3: carbon.pue: needs a number from 1 to 10"
+    ]
+    assert (config.carbon.zone, config.carbon.pue) == ("DE", 1.3)
+    assert str(config.origin("carbon", "pue")) == f"{home}/etc/config.toml:2: carbon.pue"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[sidecr]\npython = []\n", ":1: sidecr: is not a setting of hpcfrugal (did you mean sidecar?)"),
+        ("[carbon]\n\nzon = 1\n", ":3: carbon.zon: is not a setting of [carbon] (did you mean zone?)"),
+        ("carbon = 3\n", ":1: carbon: needs a table of keys"),
+        ("forecast.x.kind = 'file'\n", ":1: forecast: is not a setting of hpcfrugal (did you mean forecasts?)"),
+    ],
+)
+def test_a_key_that_is_unknown(home: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config(write(home, user=text))
+    assert caught.value.message == f"{home}/.config/hpcfrugal/config.toml{message}"
+
+
 def test_the_pue_is_a_number_of_at_least_one(home: Path) -> None:
     environ = write(home, site="[carbon]\npue = 1.2\n")
-    assert load_config({"HOME": str(home / "nobody")}).carbon_pue == 1.2
-    assert load_config({**environ, "HPCFRUGAL_PUE": "1"}).carbon_pue == 1.0
+    assert load_config({"HOME": str(home / "nobody")}).carbon.pue == 1.2
+    assert load_config({**environ, "HPCFRUGAL_PUE": "1"}).carbon.pue == 1.0
     for wrong in ("0.9", "nan", "inf", "a lot", "-1"):
         with pytest.raises(InputError, match="HPCFRUGAL_PUE: needs a number from 1 to 10"):
             load_config({**environ, "HPCFRUGAL_PUE": wrong})
@@ -79,32 +105,32 @@ def test_the_pue_is_a_number_of_at_least_one(home: Path) -> None:
 
 def test_pythons(home: Path) -> None:
     environ = write(home, site='[sidecar]\npython = ["/opt/python3", "python3"]\n')
-    assert load_config(environ).sidecar_python == ("/opt/python3", "python3")
-    assert load_config({**environ, "HPCFRUGAL_SIDECAR_PYTHON": "/a:/b"}).sidecar_python == ("/a", "/b")
+    assert load_config(environ).sidecar.python == ("/opt/python3", "python3")
+    assert load_config({**environ, "HPCFRUGAL_SIDECAR_PYTHON": "/a:/b"}).sidecar.python == ("/a", "/b")
 
 
-def test_named_entries(home: Path) -> None:
+def test_named_tables(home: Path) -> None:
     environ = write(
         home,
         site='[meters.rack]\nkind = "a"\nurl = "u"\n[meters.door]\nkind = "b"\n[nodes."n[1-4]"]\nidle_w = 90\n',
         user='[meters.rack]\nkind = "c"\n',
     )
-    tables = load_config(environ).tables
-    assert {name: entry.values for name, entry in tables["meters"].items()} == {
+    config = load_config(environ)
+    assert {name: table.values for name, table in config.tables("meters").items()} == {
         "rack": {"kind": "c"},
         "door": {"kind": "b"},
     }
-    assert tables["meters"]["rack"].origin.endswith(".config/hpcfrugal/config.toml: meters.rack")
-    assert tables["nodes"]["n[1-4]"].values == {"idle_w": 90}
-    assert tables["queues"] == {}
+    assert str(config.tables("meters")["rack"].origin).endswith(".config/hpcfrugal/config.toml:1: meters.rack")
+    assert config.tables("nodes")["n[1-4]"].values == {"idle_w": 90}
+    assert config.tables("queues") == {}
 
 
-def test_entries_without_a_name(home: Path) -> None:
+def test_tables_without_a_name(home: Path) -> None:
     with pytest.raises(InputError) as caught:
         load_config(write(home, user='meters = 3\n[queues]\npartition = "long"\n'))
     text = caught.value.message
-    assert "config.toml: meters: needs tables with a name each, such as [meters.NAME]" in text
-    assert "config.toml: queues: needs tables" in text
+    assert "config.toml:1: meters: needs tables with a name each, such as [meters.NAME]" in text
+    assert "config.toml:2: queues: needs tables" in text
 
 
 def test_a_home_that_is_not_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

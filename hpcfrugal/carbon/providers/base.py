@@ -7,33 +7,38 @@ entry-point group ``hpcfrugal.forecasts``: a class of this shape under the name 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from hpcfrugal.carbon.series import CarbonSeries, Signal
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret, SecretSpec
+from hpcfrugal.settings.section import NamedSection
+from hpcfrugal.settings.values import AbsolutePath, Name, Url, duration
 
-Options = Mapping[str, Callable[[Any], Any]]
-"""Keys that a kind's settings may have, each with what reads and checks its value (raises ValueError)."""
 
+class ProviderSettings(NamedSection):
+    """``[forecasts.NAME]``. A kind that has keys of its own has a subclass with a field for each."""
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What is known of a provider before it is asked. ``origin`` is where that stands, as an error shows it."""
+    what = "this kind of provider"
 
-    name: str
     kind: str
-    zone: str | None = None
-    region: str | None = None
-    url: str | None = None
-    refresh: timedelta | None = None
-    token_file: str | None = None
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    origin: str = ""
+    zone: Name | None = None
+    """The zone that it is for; left out, every zone that it serves."""
+    region: Name | None = None
+    """What the provider calls that zone, where it has another name."""
+    url: Url | None = None
+    """Another address than the usual one."""
+    token_file: AbsolutePath | None = None
+    """Credentials, in a file of mode 0600."""
+    refresh: Annotated[timedelta, duration(1, 86_400)] | None = None
+    """How long an answer is kept; left out, as long as the server says."""
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The values of the keys that only this kind has."""
+        return {key: getattr(self, key) for key in type(self).model_fields if key not in ProviderSettings.model_fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Answer:
 
 
 class Provider(Protocol):
-    """One source of intensities, made from its :class:`Settings` and, where ``secret`` is set, its credentials.
+    """One source of intensities, made from its :class:`ProviderSettings` and, where ``secret`` is set, its credentials.
 
     ``refresh`` is how often it has new figures, ``span`` the longest range of actuals that one question may cover,
     ``settles`` how long after the fact an actual may still be revised. With ``cached`` false its figures are read anew
@@ -69,14 +74,14 @@ class Provider(Protocol):
     signals: ClassVar[tuple[Signal, ...]]
     forecasts: ClassVar[bool]
     actuals_too: ClassVar[bool]
-    options: ClassVar[Options]
+    settings_model: ClassVar[type[ProviderSettings]]
     secret: ClassVar[SecretSpec | None]
     refresh: ClassVar[timedelta]
     span: ClassVar[timedelta]
     settles: ClassVar[timedelta]
     cached: ClassVar[bool]
 
-    def __init__(self, settings: Settings, secret: Secret | None) -> None: ...
+    def __init__(self, settings: ProviderSettings, secret: Secret | None) -> None: ...
 
     @staticmethod
     def serves(zone: str) -> bool:
@@ -103,7 +108,7 @@ class Standard:
     signals: ClassVar[tuple[Signal, ...]] = ("average",)
     forecasts: ClassVar[bool] = True
     actuals_too: ClassVar[bool] = True
-    options: ClassVar[Options] = MappingProxyType({})
+    settings_model: ClassVar[type[ProviderSettings]] = ProviderSettings
     secret: ClassVar[SecretSpec | None] = None
     refresh: ClassVar[timedelta] = timedelta(minutes=30)
     span: ClassVar[timedelta] = timedelta(days=10)
@@ -116,7 +121,7 @@ class Standard:
         """Of every zone alike."""
         return True
 
-    def __init__(self, settings: Settings, secret: Secret | None) -> None:
+    def __init__(self, settings: ProviderSettings, secret: Secret | None) -> None:
         self.settings = settings
         self.credentials = secret
         self.base_url = (settings.url or self.url).rstrip("/")

@@ -15,23 +15,23 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any, get_args
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
+from pydantic import Field
+
+from hpcfrugal.carbon.providers.base import Answer, Ask, ProviderSettings, Standard
 from hpcfrugal.carbon.readings import intensity, moment, series_of
 from hpcfrugal.carbon.series import CarbonSeries, Kind, Signal
 from hpcfrugal.core.bounded_read import read_regular
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.time import iso
+from hpcfrugal.settings.values import AbsolutePath
 
 _LONGEST = 64 * 1024 * 1024
 _STARTS = ("start", "time", "from", "datetime")
@@ -40,13 +40,12 @@ _VALUES = ("g_per_kwh", "intensity")
 _AS_OLD_AS_THE_FILE = "the file does not say when it was issued; the time of its last change is taken"
 
 
-def _path(value: Any) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError('needs a path, such as "/etc/hpcfrugal/intensity.csv"')
-    path = os.path.expanduser(os.path.expandvars(value))
-    if not path.startswith("/"):
-        raise ValueError("needs an absolute path, or one that starts with ~")
-    return path
+class FileSettings(ProviderSettings):
+    """``[forecasts.NAME]`` of kind ``file``."""
+
+    what = "a provider of kind file"
+
+    path: AbsolutePath = Field(examples=["/etc/hpcfrugal/intensity.csv"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,8 @@ class File(Standard):
     kind = "file"
     about = "a CSV or JSON file"
     signals = ("average", "marginal")
-    options = MappingProxyType({"path": _path})
+    settings_model = FileSettings
+    settings: FileSettings
     span = timedelta(days=400)
     settles = timedelta(days=2)  # of a file that is corrected by hand, say
     cached = False
@@ -140,14 +140,14 @@ class File(Standard):
 
     def _issues(self) -> tuple[list[_Issue], datetime]:
         """What is in the file, and when that was last changed."""
-        content, status = read_regular(Path(self.settings.options["path"]), _LONGEST)
+        content, status = read_regular(self.settings.path, _LONGEST)
         text = content.decode("utf-8-sig")
         found = list(_of_json(text) if text.lstrip().startswith(("{", "[")) else _of_csv(text))
         return found, datetime.fromtimestamp(status.st_mtime, UTC)
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:
-        path = self.settings.options["path"]
+        path = self.settings.path
         try:
             yield
         except (ForecastError, DataError) as error:

@@ -79,7 +79,7 @@ def plan_job(
     bounds = bounds_of(schedule, estimate.limit, now, where=where)
     runtimes, source = _runtimes(history, estimate)
     power = expected_power(spec.resources, history)
-    known = JobFacts(spec, now, bounds, estimate, history, power, runtimes, source, config.carbon_pue)
+    known = JobFacts(spec, now, bounds, estimate, history, power, runtimes, source, config.carbon.pue)
     if forecast is None:
         assert trouble is not None
         return at_once(known, f"no forecast: {trouble.message}")

@@ -19,7 +19,7 @@ MANY = 10**6
 # Days after the last submission in which jobs may still wait and run: 24 h each, and what a full cluster adds.
 AFTER = 4
 SHARES = (0.2, 0.3, 0.4, 0.5)
-SETTINGS = Queue(cluster.QUEUE, ((0, MANY),), timedelta(seconds=cluster.MAX_DELAY_S))
+SETTINGS = Queue(name=cluster.QUEUE, capacity=((0, MANY),), max_delay=timedelta(seconds=cluster.MAX_DELAY_S))
 
 
 @dataclass(frozen=True, slots=True)

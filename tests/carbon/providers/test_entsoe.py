@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, Settings
+from hpcfrugal.carbon.providers.base import Answer, Ask, ProviderSettings
 from hpcfrugal.carbon.providers.entsoe import Entsoe
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
@@ -78,7 +78,7 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> type[Platform]:
 
 
 def ask(what: str, start: datetime = START - 3 * HOUR, end: datetime = START) -> Answer:
-    provider = Entsoe(Settings("mine", "entsoe"), Secret((TOKEN,), "ENTSOE_API_KEY"))
+    provider = Entsoe(ProviderSettings(name="mine", kind="entsoe"), Secret((TOKEN,), "ENTSOE_API_KEY"))
     question = Ask("FR", "average", start, end, NOW)
     method = provider.forecast if what == "forecast" else provider.actuals
     return method(question, Client(time.monotonic() + 5))

@@ -7,14 +7,13 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
-from hpcfrugal.carbon.providers.base import Ask, Settings
-from hpcfrugal.carbon.providers.file import File
+from hpcfrugal.carbon.providers.base import Ask
+from hpcfrugal.carbon.providers.file import File, FileSettings
 from hpcfrugal.carbon.series import Kind, Signal
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
@@ -25,7 +24,7 @@ NOW = datetime(2026, 11, 21, 8, 47, tzinfo=UTC)
 def read(
     path: Path, kind: Kind = "forecast", *, zone: str = "lab", signal: Signal = "average", now: datetime = NOW
 ) -> CarbonSeries:
-    provider = File(Settings("mine", "file", options=MappingProxyType({"path": str(path)})), None)
+    provider = File(FileSettings(name="mine", kind="file", path=path), None)
     ask = Ask(zone, signal, now, now + timedelta(hours=1), now)
     client = Client(time.monotonic() + 5)
     return (provider.forecast(ask, client) if kind == "forecast" else provider.actuals(ask, client)).series
@@ -87,7 +86,7 @@ def test_csv(tmp_path: Path) -> None:
 def test_a_forecast_without_a_time_of_issue_is_as_old_as_its_file(tmp_path: Path, age_s: int) -> None:
     path = put(tmp_path, b"time,intensity\n2026-11-21T08:30Z,11\n2026-11-21T09:00Z,15\n")
     os.utime(path, (NOW.timestamp() - age_s, NOW.timestamp() - age_s))
-    provider = File(Settings("mine", "file", options=MappingProxyType({"path": str(path)})), None)
+    provider = File(FileSettings(name="mine", kind="file", path=path), None)
     answer = provider.forecast(Ask("lab", "average", NOW, NOW + timedelta(hours=1), NOW), Client(time.monotonic() + 5))
     assert answer.series.issued_at == NOW - timedelta(seconds=max(0, age_s)), "never later than now"
     assert answer.notes == ("the file does not say when it was issued; the time of its last change is taken",)

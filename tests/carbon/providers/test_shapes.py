@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_grid import Grid, Reply, Request, half_hours
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, Provider, Settings
+from hpcfrugal.carbon.providers.base import Answer, Ask, Provider, ProviderSettings
 from hpcfrugal.carbon.providers.carbonintensity_gb import CarbonIntensityGB
 from hpcfrugal.carbon.providers.electricitymaps import ElectricityMaps
 from hpcfrugal.carbon.providers.energy_charts import EnergyCharts
@@ -37,10 +37,12 @@ class Asker:
         self.grid.answer = reply if callable(reply) else lambda request: Reply(reply)
 
     def __call__(
-        self, made: Callable[[Settings, Secret | None], Provider], what: str, zone: str, *secret: str,
+        self, made: Callable[[ProviderSettings, Secret | None], Provider], what: str, zone: str, *secret: str,
         start: datetime = NOW, end: datetime = NOW + timedelta(hours=24),
     ) -> Answer:  # fmt: skip
-        provider = made(Settings("mine", "x", url=self.grid.url), Secret(secret, "TEST") if secret else None)
+        provider = made(
+            ProviderSettings(name="mine", kind="x", url=self.grid.url), Secret(secret, "TEST") if secret else None
+        )
         ask = Ask(zone, "average", start, end, NOW)
         method = provider.forecast if what == "forecast" else provider.actuals
         return method(ask, Client(time.monotonic() + 5))

@@ -1,0 +1,42 @@
+"""Where a value of the settings was set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hpcfrugal.settings.toml_file import Keys, TomlFile
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A key of a settings file, an environment variable, or the built-in default.
+
+    ``source`` names the variable, or is ``default``; for a key of a file it is the file's path.
+    """
+
+    source: str
+    file: TomlFile | None = None
+    keys: Keys = ()
+
+    @classmethod
+    def of_file(cls, file: TomlFile, *keys: str) -> Origin:
+        return cls(str(file.path), file, keys)
+
+    def below(self, *keys: str) -> Origin:
+        """The origin of a key below this one. A variable holds one value, and nothing lies below it."""
+        return self if self.file is None else replace(self, keys=(*self.keys, *keys))
+
+    @property
+    def place(self) -> str:
+        """``FILE:LINE``, the name of the variable, or ``default``."""
+        line = self.file.line_of(self.keys) if self.file is not None else None
+        return self.source if line is None else f"{self.source}:{line}"
+
+    @property
+    def key(self) -> str:
+        """The key as it is written with dots, "" for a variable or the default."""
+        return ".".join(self.keys)
+
+    def __str__(self) -> str:
+        """The place and the key, as an error names them: ``FILE:LINE: carbon.zone``."""
+        return f"{self.place}: {self.key}" if self.keys else self.place

@@ -1,0 +1,152 @@
+"""Types of setting values. Each takes what a TOML file or an environment variable holds; a wrong value raises
+ValueError with one sentence on what would be right."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator
+
+from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.units import expand_nodelist, format_duration, parse_duration
+from hpcfrugal.settings.section import Mistakes
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def name_of(value: Any) -> str:
+    """A name of a grid zone, provider or queue."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError('needs a name of letters, digits, "_", "." and "-", such as "FR"')
+    return value
+
+
+def text_of(value: Any) -> str:
+    """One line of text."""
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("needs a text on one line")
+    return value
+
+
+def path_of(value: Any) -> Path:
+    """An absolute path; ``~`` and ``$VARIABLE`` are expanded."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError('needs a path, such as "~/hpcfrugal/spool"')
+    try:
+        path = Path(os.path.expandvars(value)).expanduser()
+    except RuntimeError:
+        if value.partition("/")[0] == "~":
+            raise ValueError("starts with ~, but your home directory is not known: set HOME") from None
+        raise ValueError(f"names a user that does not exist: {value[:80]!r}") from None
+    if not path.is_absolute():
+        raise ValueError(f"needs an absolute path, or one that starts with ~, not {value[:80]!r}")
+    return path
+
+
+def words_of(value: Any) -> tuple[str, ...]:
+    """A list of words, such as a command and its arguments."""
+    if isinstance(value, list | tuple) and value and all(isinstance(w, str) and w and "\0" not in w for w in value):
+        return tuple(value)
+    raise ValueError("needs a list of texts: a command and its arguments")
+
+
+def interpreters_of(value: Any) -> tuple[str, ...]:
+    """Interpreters, as a list or as text with colons between."""
+    words = value.split(":") if isinstance(value, str) else value
+    try:
+        return words_of(words)
+    except ValueError:
+        raise ValueError('needs a list of interpreters, such as ["python3", "/usr/bin/python3"]') from None
+
+
+def nodes_of(value: Any) -> tuple[str, ...]:
+    """Nodes in Slurm's form, each once."""
+    names = tuple(dict.fromkeys(expand_nodelist(text_of(value))))
+    if not names:
+        raise ValueError("names no node")
+    return names
+
+
+def share_of(value: Any) -> float:
+    """A share from 0 to 1, also as a percentage."""
+    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    share = float(match[1]) / 100 if match else value
+    if type(share) not in (int, float) or not 0 <= share <= 1:
+        raise ValueError('needs a share from 0 to 1, such as 0.05 or "5 %"')
+    return float(share)
+
+
+def url_of(value: Any, *, placeholder: str = "") -> str:
+    """An http(s) address without credentials, query and fragment. It may hold the ``placeholder``."""
+    try:
+        parts = urlsplit(value.replace(placeholder, "node") if placeholder else value)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (AttributeError, ValueError):
+        is_address = False
+    if not is_address or re.search(r"[\s{}]", parts.geturl()):
+        raise ValueError("needs a URL, such as https://example.org")
+    if parts.username is not None or parts.password is not None:
+        hint = "name a file or an environment variable: token_file, password_env, ..."
+        raise Mistakes(Problem("", "must not hold credentials", hint))
+    if parts.query or parts.fragment:
+        raise ValueError("needs a URL without ? and #")
+    return str(value).rstrip("/")
+
+
+def number(low: float, high: float, *, as_text: bool = False) -> BeforeValidator:
+    """A number from ``low`` to ``high``; with ``as_text`` also the text of one, as a variable holds it."""
+
+    def read(value: Any) -> float:
+        try:
+            is_number = type(value) in (int, float) or (as_text and isinstance(value, str))
+            found = float(value) if is_number else math.nan
+        except (ValueError, OverflowError):
+            found = math.nan
+        if not low <= found <= high:
+            raise ValueError(f"needs a number from {low:g} to {high:g}")
+        return found
+
+    return BeforeValidator(read)
+
+
+def whole_number(low: int, high: int) -> BeforeValidator:
+    """An integer from ``low`` to ``high``."""
+
+    def read(value: Any) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"needs a whole number from {low} to {high}")
+        return value
+
+    return BeforeValidator(read)
+
+
+def duration(low_s: float, high_s: float, bare_unit: str | None = None) -> BeforeValidator:
+    """A duration such as ``10s``; a bare number counts in ``bare_unit`` and is refused where there is none."""
+    low, high = timedelta(seconds=low_s), timedelta(seconds=high_s)
+
+    def read(value: Any) -> timedelta:
+        found = value if isinstance(value, timedelta) else parse_duration(value, bare_unit=bare_unit)
+        if not low <= found <= high:
+            raise ValueError(f"needs a time from {format_duration(low)} to {format_duration(high)}")
+        return found
+
+    return BeforeValidator(read)
+
+
+Name = Annotated[str, BeforeValidator(name_of)]
+Text = Annotated[str, BeforeValidator(text_of)]
+AbsolutePath = Annotated[Path, BeforeValidator(path_of)]
+Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
+Interpreters = Annotated[tuple[str, ...], BeforeValidator(interpreters_of)]
+Nodes = Annotated[tuple[str, ...], BeforeValidator(nodes_of)]
+Share = Annotated[float, BeforeValidator(share_of)]
+Url = Annotated[str, BeforeValidator(url_of)]

@@ -1,0 +1,79 @@
+"""Lines of keys in TOML files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpcfrugal.settings.toml_file import TomlFile
+
+TEXT = """\
+# [carbon]
+spool = "/a"
+
+carbon.zone = "FR"
+[sidecar]
+python = [
+  "a",
+  "b",   # [queues.no]
+]
+note = \'\'\'
+pue = 1
+\'\'\'
+[ nodes . "n[1-4]" ]  # nodes
+idle_power_w = { cpu = 1, dram = 2 }
+  [queues.green]
+capacity."08:00" = 1
+"max_delay" = "1h"
+[[forecasts]]
+x = 1
+[[forecasts]]
+x = 2
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> TomlFile:
+    path = tmp_path / "config.toml"
+    path.write_text(TEXT)
+    found = TomlFile.read(path, [])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ("spool", 2),
+        ("carbon", 4),
+        ("carbon.zone", 4),
+        ("sidecar", 5),
+        ("sidecar.python", 6),
+        ("sidecar.note", 10),
+        ("nodes", 13),
+        ("nodes.n[1-4]", 13),
+        ("nodes.n[1-4].idle_power_w.dram", 14),
+        ("queues.green.capacity", 16),
+        ("queues.green.capacity.08:00", 16),
+        ("queues.green.max_delay", 17),
+        ("forecasts", 18),
+        ("forecasts.x", 19),
+    ],
+)
+def test_a_key_has_the_line_where_it_begins(file: TomlFile, keys: str, line: int) -> None:
+    assert file.line_of(keys.split(".")) == line
+
+
+def test_a_key_that_is_missing_has_the_line_of_its_table(file: TomlFile) -> None:
+    assert file.line_of(("queues", "green", "step")) == 15
+    assert file.line_of(("backend",)) is None
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_lines_end_as_in_toml(tmp_path: Path, newline: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(newline.join(["# a\u2028b\x85c", 'a = "\u2028"', "b = 2", ""]).encode())
+    found = TomlFile.read(path, [])
+    assert found is not None
+    assert (found.line_of(["a"]), found.line_of(["b"])) == (2, 3)
