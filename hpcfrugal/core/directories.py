@@ -1,7 +1,7 @@
 """The user's directories for settings, data and caches, by the XDG Base Directory Specification.
 
-Not by platformdirs: what it does with a HOME that is unset or relative depends on its version, while here it is one clear
-error; and it reads the process's environment only.
+Not by platformdirs: what it does with a HOME that is unset or relative depends on its version, while here that is one
+clear error; and it reads the process's environment only.
 """
 
 from __future__ import annotations
