@@ -35,7 +35,10 @@ NARROWER: dict[str, set[str]] = {
     "carbon.readings": {"carbon.series", "core"},
     "carbon.series": {"core"},
     "job.backend": set(),
-    "slurm.commands": {"core"},
+    "slurm.client": {"core", "slurm.command", "slurm.environment"},
+    "slurm.columns": {"core"},
+    "slurm.command": {"core"},
+    "slurm.environment": set(),
     # The optimisers are pure: of the carbon package they see the series, and no provider, cache or setting.
     "planning.optimise": {"carbon.extension", "carbon.series", "core", "planning.optimise"},
     "planning.decide.decision": {"carbon", "core", "planning.optimise"},

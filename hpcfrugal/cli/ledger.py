@@ -76,12 +76,12 @@ def _ask_slurm(spool_root: Path, *, patient: bool) -> None:
     The ledger can be made without it. Raises ``InputError`` where the settings say something wrong of nodes.
     """
     from hpcfrugal.settings.idle_power import read_idle_powers
-    from hpcfrugal.slurm.backend import SHORT_S, SlurmCli
+    from hpcfrugal.slurm.backend import SHORT_S, SlurmBackend
     from hpcfrugal.slurm.node_facts import keep_nodes
     from hpcfrugal.slurm.states import refresh_states
 
     powers = read_idle_powers(load_config().tables("nodes"))
-    backend = SlurmCli(None if patient else SHORT_S)
+    backend = SlurmBackend(None if patient else SHORT_S)
     try:
         for line in [*refresh_states(spool_root, backend), *keep_nodes(spool_root, powers, backend)]:
             click.echo(f"warning: {plain(line, 400)}", err=True)

@@ -11,9 +11,10 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
+from hpcfrugal.slurm.command import PROGRAMS
+
 _HOMES = ("/home", "/root", "/run/user")
 _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
-_COMMANDS = ("squeue", "scontrol", "sbatch", "sacct")
 
 _UNIT = """\
 # /etc/systemd/system/hpcfrugal-queue.service
@@ -64,7 +65,7 @@ WantedBy=multi-user.target
 def unit(environ: Mapping[str, str] = os.environ) -> str:
     """The text of the unit for the program as it was started just now, with the Slurm that it finds."""
     search = environ.get("PATH", os.defpath)
-    found = (shutil.which(name, path=search) for name in _COMMANDS)
+    found = (shutil.which(name, path=search) for name in PROGRAMS)
     folders = dict.fromkeys([*(os.path.dirname(os.path.abspath(path)) for path in found if path), *_PATH])
     variables = [f"PATH={':'.join(folders)}"]
     if environ.get("SLURM_CONF"):

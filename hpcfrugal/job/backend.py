@@ -1,4 +1,4 @@
-"""What every backend offers, and the data that goes in and out of it."""
+"""The interface of every backend, and its data."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FINAL_STATES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """A job as its backend took it.
+    """A submitted job.
 
-    For a job array ``job_id`` is the array's own id. ``cluster`` is empty where its name could not be learnt.
+    For a job array ``job_id`` is the array's own id. ``cluster`` is empty where its name is not known.
     """
 
     cluster: str
@@ -36,30 +36,30 @@ class JobState:
     batch script, None until it ended.
     """
 
-    cluster: str
     job_id: str
-    restart: int
-    array_job_id: str | None
-    array_task_id: str | None
     state: str
-    exit_code: int | None
-    signal: int | None
-    submit_at: datetime | None
-    eligible_at: datetime | None
-    start_at: datetime | None
-    end_at: datetime | None
-    elapsed_s: int | None
-    partition: str | None
-    account: str | None
-    qos: str | None
-    user: str | None
-    nodes: tuple[str, ...]
-    alloc_cpus: int | None
+    cluster: str = ""
+    restart: int = 0
+    array_job_id: str | None = None
+    array_task_id: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    submit_at: datetime | None = None
+    eligible_at: datetime | None = None
+    start_at: datetime | None = None
+    end_at: datetime | None = None
+    elapsed_s: int | None = None
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    user: str | None = None
+    nodes: tuple[str, ...] = ()
+    alloc_cpus: int | None = None
     reason: str | None = None
 
     @property
     def final(self) -> bool:
-        """Whether this execution is over for good; in the books a requeued one is, and the next one follows."""
+        """Whether this execution is over. In accounting a requeued one is, and the next one follows."""
         return self.state in FINAL_STATES or (self.state == "REQUEUED" and self.end_at is not None)
 
     @property
@@ -76,20 +76,20 @@ class Backend(Protocol):
     name: str
 
     def cluster(self) -> str:
-        """The name that this backend's job ids belong to."""
+        """The name of the cluster that this backend's job ids belong to."""
 
     def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
-        """Hand a script over; returns as soon as it is queued.
+        """Submit a script; returns as soon as it is in the queue.
 
         Raises:
-            SetupError: the backend is not there or refuses.
+            SetupError: the backend is not available or refuses the job.
         """
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, Sequence[JobState]]:
-        """The executions of many jobs, keyed by the id that ``submit`` gave; asked in one go.
+        """The executions of many jobs, by the id that ``submit`` returned.
 
-        A job that is not known any more is left out.
+        A job that the backend does not know any more is left out.
         """
 
     def cancel(self, job_ids: Sequence[str]) -> None:
-        """End jobs. A job that is over already is no error."""
+        """Cancel jobs. A job that is over already is no error."""

@@ -113,23 +113,11 @@ class Local:
         return JobState(
             cluster=self.cluster(),
             job_id=job_id,
-            restart=0,
-            array_job_id=None,
-            array_task_id=None,
             state=state,
             exit_code=code,
-            signal=None,
-            submit_at=None,
-            eligible_at=None,
             start_at=_time(end.get("started_wall_s")) or _file_time(run_dir.local_pid),
             end_at=_time(end.get("ended_wall_s")),
-            elapsed_s=None,
-            partition=None,
-            account=None,
-            qos=None,
-            user=None,
             nodes=(socket.gethostname().split(".")[0],),
-            alloc_cpus=None,
         )
 
     def cancel(self, job_ids: Sequence[str]) -> None:

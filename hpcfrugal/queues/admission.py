@@ -12,24 +12,23 @@ from datetime import UTC, datetime, timedelta
 from hpcfrugal.carbon.select import zone_of
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import ForecastError, InputError, Problem, SetupError
-from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.batch_script import split_words
 from hpcfrugal.job.sbatch_flags import Flag, read_options
 from hpcfrugal.planning.decide.job_plan import FROM_HISTORY
 from hpcfrugal.planning.decide.plan import Expectation, Plan
 from hpcfrugal.planning.decide.proposal import LEAST_MARGIN, margin
-from hpcfrugal.planning.decide.slurm_estimate import TIMEOUT_S
+from hpcfrugal.planning.decide.slurm_estimate import FROM_ACCOUNTING
+from hpcfrugal.planning.decide.time_budget import TIMEOUT_S
 from hpcfrugal.queues.horizon import foreseen, gridded
 from hpcfrugal.queues.job_comment import JobComment, parse_job_comment, with_ticket
 from hpcfrugal.queues.replan import Planned, place
 from hpcfrugal.queues.settings import Queue, the_queue
-from hpcfrugal.queues.snapshot import LONGEST, QueuedJob, read_snapshot, tasks_of
+from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot, run_in_turn
 from hpcfrugal.settings.config import Config
+from hpcfrugal.slurm.job_ids import array_shape
 
 _COMMENT = "--comment="
-_PAST = "sacct"
-"""How a plan's ``wait_source`` begins where it is how long others waited."""
 
 
 def entered(spec: JobSpec, queue: Queue) -> JobSpec:
@@ -130,7 +129,7 @@ def _ticket(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released: bo
     latest = plan.latest_start_at or now + queue.max_delay
     slack = max(timedelta(), latest - max(now, schedule.earliest or now))
     # What Slurm says of the present alone tells nothing of the hours to come; a deadline it may cost all the same.
-    lasting = plan.wait_source is not None and plan.wait_source.startswith(_PAST)
+    lasting = plan.wait_source is not None and plan.wait_source.startswith(FROM_ACCOUNTING)
     usual = plan.wait if lasting and plan.wait is not None and plan.wait >= LEAST_MARGIN else None
     hard = schedule.deadline is not None
     before = margin(slack, plan.wait, plan.wait_most) if hard else margin(slack, usual, usual)
@@ -258,25 +257,19 @@ def _series(series: CarbonSeries) -> CarbonSeries:
     return replace(series, edges_us=(edges[1] - length, *edges[1:])) if edges[1] - edges[0] < length else series
 
 
-def _as_queued(spec: JobSpec, plan: Plan, ticket: JobComment, now: datetime) -> QueuedJob:
+def _as_queued(spec: JobSpec, plan: Plan, comment: JobComment, now: datetime) -> QueuedJob:
     """The job as it will stand in Slurm's queue."""
     resources = spec.resources
     nodes = resources.min_nodes or 1
-    at_once, in_turn = tasks_of(resources.array) if resources.array is not None else (1, 1)
+    at_once, in_turn = array_shape(resources.array)
     assert plan.limit is not None
     return QueuedJob(
         job_id="0",
-        user=user_name(),
-        name=spec.name,
         state="PENDING",
         nodes=nodes * at_once,
         cpus=max(nodes, (resources.ntasks or 1) * (resources.cpus_per_task or 1)) * at_once,
-        limit=min(plan.limit, LONGEST / in_turn) * in_turn,
+        limit=run_in_turn(plan.limit, in_turn),
+        comment=comment,
         submit_at=now.astimezone(UTC),
-        begin_at=None,
-        end_at=None,
-        held=False,
-        comment="",
-        ticket=ticket,
         at_once=at_once,
     )

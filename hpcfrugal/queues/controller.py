@@ -20,7 +20,9 @@ from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot
 from hpcfrugal.queues.start_constraints import in_queue
 from hpcfrugal.settings.config import Config
-from hpcfrugal.slurm import commands
+from hpcfrugal.slurm.client import slurm_client
+from hpcfrugal.slurm.command import NoAnswer
+from hpcfrugal.slurm.updates import UpdateJob
 
 HORIZON = timedelta(hours=96)
 """How far ahead a forecast is asked for; none of the providers reaches further."""
@@ -62,7 +64,7 @@ def look(queues: Sequence[Queue], ask: Ask, now: datetime | None = None) -> list
     """
     board = read_snapshot()
     now = now or datetime.now(UTC)
-    return [_round(queue, [job for job in board if job.ticket.queue == queue.name], ask, now) for queue in queues]
+    return [_round(queue, [job for job in board if job.comment.queue == queue.name], ask, now) for queue in queues]
 
 
 def _round(queue: Queue, named: Sequence[QueuedJob], ask: Ask, now: datetime) -> Round:
@@ -81,7 +83,7 @@ def _round(queue: Queue, named: Sequence[QueuedJob], ask: Ask, now: datetime) ->
     series = gridded(forecast.series, queue) if forecast else None
     seen = jobs if series is None else [foreseen(job, queue, series) for job in jobs]
     try:
-        runs = {job.job_id: job.ticket.run for job in seen if job.ticket.run is not None}
+        runs = {job.job_id: job.comment.run for job in seen if job.comment.run is not None}
         plans = replan(queue, seen, series, now, runs=runs)
     except InputError as error:
         # Such as a grid of too many steps: the jobs have their starts, and keep them.
@@ -108,21 +110,20 @@ def move(plan: Planned, now: datetime | None = None) -> str | None:
     start = min(plan.start_at, plan.latest_at)
     if start > max(now, plan.was_at or now) and (why := _changed(plan.job)):
         return why
-    when = "now" if start <= now else f"{start.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
-    return _update(plan.job.job_id, f"StartTime={when}")
+    return slurm_client().ask(UpdateJob(plan.job.job_id, "now" if start <= now else start))
 
 
 def _changed(job: QueuedJob) -> str | None:
     """Why a job is not as it was when the round began; None where it is."""
     try:
         again = next((one for one in read_snapshot(30, job.job_id) if one.job_id == job.job_id), None)
-    except commands.NoAnswer:
+    except NoAnswer:
         raise
     except SetupError as error:
         return error.message  # such as for a job that is over
     if again is None or not again.movable:
         return "it does not wait any more, or is held"
-    if (again.begin_at, again.comment) != (job.begin_at, job.comment):
+    if (again.begin_at, again.comment_text) != (job.begin_at, job.comment_text):
         return "its start or its comment was changed meanwhile"
     return None
 
@@ -132,13 +133,5 @@ def release(job: QueuedJob) -> str | None:
 
     Its own earliest start does not hold any more.
     """
-    comment = with_ticket(job.comment, replace(job.ticket, earliest=None, released=True))
-    return _update(job.job_id, "StartTime=now", f"Comment={comment}")
-
-
-def _update(job_id: str, *changes: str) -> str | None:
-    code, out, err = commands.run(["scontrol", "update", f"JobId={job_id}", *changes], timeout_s=30)
-    # Of an array that has begun, the tasks that run are refused and those that wait are moved (Slurm says "No error").
-    if code == 0 or any(line.rstrip().endswith(": No error") for line in err.splitlines()):
-        return None
-    return commands.first_line(err or out)
+    comment = with_ticket(job.comment_text, replace(job.comment, earliest=None, released=True))
+    return slurm_client().ask(UpdateJob(job.job_id, "now", comment))

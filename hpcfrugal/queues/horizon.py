@@ -54,4 +54,4 @@ def foreseen(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob:
     if (job.limit or ASSUMED_LIMIT) <= most:
         return job
     # Its latest start is that of its whole limit all the same.
-    return replace(job, limit=most, ticket=replace(job.ticket, latest=latest_start(job), by=None))
+    return replace(job, limit=most, comment=replace(job.comment, latest=latest_start(job), by=None))

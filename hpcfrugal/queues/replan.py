@@ -93,7 +93,7 @@ def replan(
     known_to = None if series is None else series.end
     cases = [StartConstraints.of(job, queue, now, known_to, runs.get(job.job_id)) for job in jobs if job.movable]
     fixed = [(case, case.fixed_at) for case in cases]
-    plans = [_kept(case, start, series, "released" if case.job.ticket.released else "due")
+    plans = [_kept(case, start, series, "released" if case.job.comment.released else "due")
              for case, start in fixed if start is not None]  # fmt: skip
     free = [case for case, start in fixed if start is None]
     if series is None:

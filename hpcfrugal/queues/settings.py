@@ -17,7 +17,6 @@ from hpcfrugal.settings.values import Name, Share, Text, duration, name_of
 
 Unit = Literal["nodes", "cpus"]
 
-_NOT_SET = ("", "(null)", "N/A")  # as squeue prints it
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -89,7 +88,7 @@ class Queue(NamedSection):
 
 
 def _share_one(own: str | None, of_job: str | None) -> bool:
-    if own is None or of_job is None or of_job in _NOT_SET:
+    if own is None or of_job is None:
         return True
     return not set(own.split(",")).isdisjoint(of_job.split(","))
 

@@ -47,7 +47,7 @@ class StartConstraints:
         cls, job: QueuedJob, queue: Queue, now: datetime, known_to: datetime | None, run: timedelta | None
     ) -> StartConstraints:
         """``known_to`` is where the forecast ends, ``run`` how long the job is expected to run (None: to its limit)."""
-        ticket, limit = job.ticket, limit_of(job)
+        ticket, limit = job.comment, limit_of(job)
         wait = min(ticket.wait or _NONE, queue.max_delay)
         earliest = max(now, ticket.earliest or now)
         latest = max(earliest, latest_start(job))
@@ -74,7 +74,7 @@ class StartConstraints:
     @property
     def fixed_at(self) -> datetime | None:
         """The StartTime of a job that nobody plans any more: it was released, or its latest start is there."""
-        if self.job.ticket.released:
+        if self.job.comment.released:
             # Not put off, and not before the moment that its file names.
             return min(self.earliest, self.was or self.now)
         return self.now if self.latest <= self.now else None
@@ -109,7 +109,7 @@ class StartConstraints:
 
 def latest_start(job: QueuedJob) -> datetime:
     """The latest safe StartTime."""
-    ticket = job.ticket
+    ticket = job.comment
     return ticket.latest if ticket.by is None or job.limit is None else ticket.by - job.limit
 
 
@@ -127,7 +127,7 @@ def in_queue(jobs: Iterable[QueuedJob], queue: Queue) -> list[QueuedJob]:
     """The jobs of a queue, those with a ticket of it elsewhere left out, in an order of their own."""
     # Not in squeue's: the planner's answer depends on it where there are several as good.
     return sorted(
-        (job for job in jobs if job.ticket.queue == queue.name and queue.runs_in(job.partition, job.qos)),
+        (job for job in jobs if job.comment.queue == queue.name and queue.runs_in(job.partition, job.qos)),
         key=lambda job: int(job.job_id),
     )
 

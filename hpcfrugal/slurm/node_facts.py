@@ -13,8 +13,9 @@ from pathlib import Path
 
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.settings.idle_power import IdlePower
-from hpcfrugal.slurm import backend as slurm_backend
-from hpcfrugal.slurm.backend import NodeCpus, SlurmCli
+from hpcfrugal.slurm.backend import SlurmBackend
+from hpcfrugal.slurm.command import available
+from hpcfrugal.slurm.nodes import NodeCpus
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
 from hpcfrugal.spool.documents import NodeFacts, nodes_content, read_slurm, read_submitted
 
@@ -32,7 +33,7 @@ class _Due:
     owner_uid: int
 
 
-def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower], asked: SlurmCli | None = None) -> list[str]:
+def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower], asked: SlurmBackend | None = None) -> list[str]:
     """Write ``<job>.<restart>.nodes.json`` for every job of this user that is over and has samples, where it is not
     there. Those of other users wait for their own sync: a file of ours would not count in their runs.
 
@@ -48,9 +49,9 @@ def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower], asked: SlurmCl
     refused = [f"jobs of other users whose nodes only their own sync can keep: {others}"] if others else []
     refused += [line for job in due if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
     waiting = [job for job in due if not job.cluster.startswith(_LOCAL)]
-    if not waiting or not slurm_backend.available():
+    if not waiting or not available():
         return refused
-    backend = asked or SlurmCli()
+    backend = asked or SlurmBackend()
     here = backend.cluster()
     waiting = [job for job in waiting if job.cluster in {here, ""}]
     cpus = backend.node_cpus(sorted({node for job in waiting for node in job.nodes if _is_plain(node)}))

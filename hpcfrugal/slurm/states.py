@@ -17,7 +17,9 @@ from typing import Any
 from hpcfrugal.core.json_fields import Fields
 from hpcfrugal.core.safe_read import UnsafeFile, read_object
 from hpcfrugal.job.backend import JobState
-from hpcfrugal.slurm.backend import SlurmCli, available, is_job_id
+from hpcfrugal.slurm.backend import SlurmBackend
+from hpcfrugal.slurm.command import available
+from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
 from hpcfrugal.spool.documents import read_submitted
 
@@ -47,7 +49,7 @@ class _Open:
     owner_uid: int
 
 
-def refresh_states(spool_root: Path, backend: SlurmCli | None = None) -> list[str]:
+def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> list[str]:
     """Bring ``<job>.<restart>.slurm.json`` up to date for every run of this user that Slurm had not called final.
 
     All jobs are asked for together. Returns sentences: for each run directory that could not be written, for ids that
@@ -73,7 +75,7 @@ def refresh_states(spool_root: Path, backend: SlurmCli | None = None) -> list[st
     asked = [one for one in found if is_job_id(one.job_id)]
     if not asked:
         return said
-    backend = backend or SlurmCli()
+    backend = backend or SlurmBackend()
     here = backend.cluster()
     runs = {one.job_id: one for one in asked if one.cluster in {here, ""}}
     states, gone = backend.states_and_gone(list(runs))

@@ -7,17 +7,17 @@ from hpcfrugal.settings.config import Config
 
 
 def select(name: str | None, config: Config, *, timeout_s: float | None = None) -> Backend:
-    """The backend called ``name`` (or that of the settings); ``auto`` is Slurm wherever there is an sbatch.
+    """The backend with this name, else that of the settings; ``auto`` is Slurm where sbatch is on the PATH.
 
-    ``timeout_s`` is how long a question to Slurm may take, see ``SlurmCli``.
+    ``timeout_s``: see ``SlurmBackend``.
     """
-    from hpcfrugal.slurm import backend
+    from hpcfrugal.slurm.command import available
 
     wanted = name or config.backend
-    if wanted == "auto":
-        wanted = "slurm_cli" if backend.available() else "local"
-    if wanted == "slurm_cli":
-        return backend.SlurmCli(timeout_s)
+    if wanted == "slurm_cli" or (wanted == "auto" and available()):
+        from hpcfrugal.slurm.backend import SlurmBackend
+
+        return SlurmBackend(timeout_s)
     from hpcfrugal.local.backend import Local
 
     return Local(config.spool)

@@ -8,7 +8,7 @@ import shutil
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcfrugal import __version__
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
@@ -16,13 +16,10 @@ from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend, Submitted
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
-from hpcfrugal.slurm.commands import NoAnswer
+from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.spool import RunDir, write_json_atomic
 from hpcfrugal.spool.zipapp import put_sidecar
 from hpcfrugal.submit.prepare import Prepared
-
-if TYPE_CHECKING:
-    pass
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)

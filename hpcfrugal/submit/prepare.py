@@ -20,7 +20,7 @@ from hpcfrugal.submit.script import flags_for, interpreter, read_script, text_of
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
-    from hpcfrugal.planning.decide.slurm_estimate import TimeBudget
+    from hpcfrugal.planning.decide.time_budget import TimeBudget
     from hpcfrugal.queues.admission import QueueAdmission
 
 
@@ -182,7 +182,7 @@ def _plan(
     if start_now:
         return start_now_plan(spec, now, "--now was given")
     if slurm:
-        from hpcfrugal.planning.decide.slurm_estimate import TimeBudget
+        from hpcfrugal.planning.decide.time_budget import TimeBudget
 
         time_budget = batch.time_budget = batch.time_budget or TimeBudget()
         options = sbatch_options(spec)

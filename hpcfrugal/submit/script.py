@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import JobSpec, job_from_mapping
 from hpcfrugal.job.batch_script import read_directives
 from hpcfrugal.job.sbatch_options import sbatch_options
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_script(path: Path, source: Path) -> bytes:

@@ -189,7 +189,7 @@ def test_a_job_begins_early_by_the_wait_that_is_usual(planned: Planned) -> None:
     assert plan["wait"] == {
         "expected_s": 1800,
         "most_s": 1800,
-        "source": "sacct, 30 jobs of the same partition and size",
+        "source": "accounting, 30 jobs of the same partition and size",
     }
     assert "Slurm says that it would wait" in " ".join(plan["notes"])
 
@@ -228,8 +228,8 @@ def test_a_slurm_that_does_not_answer_costs_no_more_than_its_time(planned: Plann
     assert time.monotonic() - begun < 5
     assert plan["action"] == "wait"
     assert [note.partition(":")[0] for note in plan["notes"]] == [
-        "when it could start now is not known",
-        "how long jobs wait is not known",
+        "expected start unknown",
+        "usual wait unknown",
     ]
 
 
@@ -242,8 +242,8 @@ def test_a_slurm_that_does_not_answer_is_waited_for_once_by_several_jobs(planned
     assert time.monotonic() - begun < 2 * 2.5 + 2
     assert sum("--test-only" in call for call in planned.slurm.calls("sbatch")) == 1
     notes = [one["plan"]["notes"] for one in told]
-    assert "sbatch gave no answer within 2.5 s" in notes[0][0]
-    assert all("sbatch took too long before, and is not asked again" in some[0] for some in notes[1:])
+    assert "sbatch did not answer within 2.5 s" in notes[0][0]
+    assert all("sbatch took too long before; not run again" in some[0] for some in notes[1:])
     assert {one["plan"]["action"] for one in told} == {"wait"}
 
 

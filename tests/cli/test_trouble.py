@@ -103,7 +103,7 @@ def test_a_slurm_that_hangs_is_not_waited_for_long(site: Site, command: tuple[st
     began = time.monotonic()
     result = site.box.run(*command, env={"HPCFRUGAL_BACKEND": "slurm_cli"})
     assert time.monotonic() - began < 12
-    assert (result.code, f"{hangs} gave no answer within 5 s" in result.err) == (0, True), result
+    assert (result.code, f"{hangs} did not answer within 5 s" in result.err) == (0, True), result
     assert "18" in result.out
 
 

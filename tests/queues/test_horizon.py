@@ -50,9 +50,7 @@ def test_a_gap_stays_a_gap() -> None:
 
 
 def test_limits_of_years() -> None:
-    job = QueuedJob(
-        "1", "alice", "j", "PENDING", 1, 1, timedelta(hours=5), NOW, None, None, False, "", JobComment("green", NOW)
-    )
+    job = QueuedJob("1", "PENDING", 1, 1, timedelta(hours=5), JobComment("green", NOW))
     hourly = series(timedelta(hours=1), *[100.0] * 96)
     assert foreseen(job, GREEN, hourly) is job
     assert foreseen(replace(job, limit=None), GREEN, hourly).limit is None
@@ -61,7 +59,7 @@ def test_limits_of_years() -> None:
     assert timedelta(days=100) < cut < timedelta(days=300)
     # Its latest start before a deadline is that of its whole limit.
     by = JobComment("green", NOW, by=NOW + timedelta(days=3001))
-    late = foreseen(replace(job, limit=timedelta(days=3000), ticket=by), GREEN, hourly)
+    late = foreseen(replace(job, limit=timedelta(days=3000), comment=by), GREEN, hourly)
     assert latest_start(late) == NOW + timedelta(days=1)
     seconds = GREEN.model_copy(update={"step": timedelta(seconds=1)})
     cut = foreseen(replace(job, limit=None), seconds, series(timedelta(seconds=10), *[100.0] * 96)).limit

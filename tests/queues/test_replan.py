@@ -28,7 +28,7 @@ def series(*hourly: float) -> CarbonSeries:
 
 
 def job(number: int, *, nodes: int = 1, hours: float = 1, latest_h: float = 20, begin_h: float | None = None,
-        earliest_h: float | None = None, state: str = "PENDING", **more: object) -> QueuedJob:  # fmt: skip
+        earliest_h: float | None = None, state: str = "PENDING", **more: Any) -> QueuedJob:  # fmt: skip
     limit = hours * HOUR
 
     def at(key: str) -> datetime | None:
@@ -38,15 +38,15 @@ def job(number: int, *, nodes: int = 1, hours: float = 1, latest_h: float = 20, 
     return QueuedJob(
         job_id=str(number), user="alice", name="j", state=state, nodes=nodes, cpus=nodes, limit=limit,
         submit_at=NOW - HOUR, begin_at=None if begin_h is None else NOW + begin_h * HOUR,
-        end_at=None if state == "PENDING" else NOW + limit, held=bool(more.get("held")), comment="",
-        ticket=JobComment(str(more.get("queue", "green")), NOW + latest_h * HOUR,
+        end_at=None if state == "PENDING" else NOW + limit, held=bool(more.get("held")),
+        comment=JobComment(str(more.get("queue", "green")), NOW + latest_h * HOUR,
                       None if earliest_h is None else NOW + earliest_h * HOUR, by=at("by_h"),
                       wait=None if wait_h is None else float(str(wait_h)) * HOUR,
                       min_saving=None if min_saving is None else float(str(min_saving)),
                       released=bool(more.get("released"))),
         array_id=str(more.get("array_id", number)), at_once=int(str(more.get("at_once", 1))),
         throttled=bool(more.get("throttled")), blocked=bool(more.get("blocked")),
-        partition=str(more.get("partition", "")), qos=str(more.get("qos", "")),
+        partition=more.get("partition"), qos=more.get("qos"),
     )  # fmt: skip
 
 
@@ -210,7 +210,7 @@ def test_a_ticket_elsewhere_counts_for_nothing() -> None:
     board = [
         job(1, partition="debug", qos="low", **wide), job(2, partition="big", qos="high", **wide),
         job(3, partition="debug", qos="low", state="RUNNING", **wide), job(4, partition="debug,eco", qos="low"),
-        job(5, partition="big", qos="(null)"),
+        job(5, partition="big", qos=None),
     ]  # fmt: skip
     assert starts(replan(eco, board, CLEAN_AT_5, NOW)) == {"4": 5, "5": 5}
     assert place(eco, board, job(6), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
@@ -299,7 +299,7 @@ def test_never_late_never_above_capacity_and_settled(
     plans = replan(GREEN, board, told, now, runs)
     assert {plan.job.job_id for plan in plans} == {one.job_id for one in board if one.waits}
     for plan in plans:
-        assert now <= plan.start_at <= max(now, plan.job.ticket.latest)
+        assert now <= plan.start_at <= max(now, plan.job.comment.latest)
     # Those that could be placed and what runs never use more than there is.
     within = [plan for plan in plans if plan.why not in ("no room", "too wide", "due")]
     if all(one.nodes <= 4 for one in board) and not [plan for plan in plans if plan not in within]:
@@ -350,7 +350,7 @@ def test_bounds_hold_whatever_tickets_say(words: list[dict[str, Any]], values: l
     plans = replan(GREEN, board, told, NOW)
     assert sorted(plan.job.job_id for plan in plans) == sorted(one.job_id for one in board if one.movable)
     for plan in plans:
-        ticket, limit = plan.job.ticket, plan.job.limit or HOUR
+        ticket, limit = plan.job.comment, plan.job.limit or HOUR
         earliest = max(NOW, ticket.earliest or NOW)
         latest = max(earliest, ticket.latest if ticket.by is None else ticket.by - limit)
         if not ticket.released:
@@ -367,9 +367,9 @@ def test_bounds_hold_whatever_tickets_say(words: list[dict[str, Any]], values: l
     assert [plan.job.job_id for plan in replan(GREEN, again, told, NOW) if plan.moved] == []
     for plan in plans:
         others = [one for one in board if one is not plan.job]
-        if told is not None and not plan.job.ticket.released:
+        if told is not None and not plan.job.comment.released:
             found = place(GREEN, others, replace(plan.job, begin_at=None), told, NOW)
-            assert max(NOW, plan.job.ticket.earliest or NOW) <= found.start_at <= found.latest_at
+            assert max(NOW, plan.job.comment.earliest or NOW) <= found.start_at <= found.latest_at
 
 
 def test_one_more_job_finds_its_place_among_the_others() -> None:

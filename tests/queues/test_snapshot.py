@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hpcfrugal.queues.snapshot import LONGEST, parse_snapshot
+from hpcfrugal.queues.snapshot import LONGEST, QueuedJob, queued_job
+from hpcfrugal.slurm.command import Result
+from hpcfrugal.slurm.queue import QueueSnapshot
 
 SEPARATOR = "\x1f0123\x1f"
 TICKET = "hpcfrugal:queue=green;latest=1795300000"
@@ -22,18 +24,23 @@ def line(**cells: str) -> str:
     return SEPARATOR.join((known | cells).values()) + SEPARATOR
 
 
+def jobs_of(text: str) -> list[QueuedJob]:
+    rows = QueueSnapshot(separator=SEPARATOR).answer(Result("squeue", 0, text, ""))
+    return [job for row in rows if (job := queued_job(row)) is not None]
+
+
 def test_a_waiting_job() -> None:
-    (job,) = parse_snapshot(line(name="a|b'; rm -rf ~ #", comment=f"my words {TICKET}") + "\n", SEPARATOR)
+    (job,) = jobs_of(line(name="a|b'; rm -rf ~ #", comment=f"my words {TICKET}") + "\n")
     assert (job.job_id, job.user, job.name, job.nodes, job.cpus) == ("17", "alice", "a|b'; rm -rf ~ #", 2, 16)
     assert (job.limit, job.waits, job.held) == (timedelta(minutes=90), True, False)
     assert job.begin_at == datetime(2026, 11, 21, 10, tzinfo=UTC)
     assert job.end_at is None
-    assert job.ticket.queue == "green"
-    assert job.comment == f"my words {TICKET}"
+    assert job.comment.queue == "green"
+    assert job.comment_text == f"my words {TICKET}"
 
 
 def test_a_running_job() -> None:
-    (job,) = parse_snapshot(line(state="RUNNING", reason="None"), SEPARATOR)
+    (job,) = jobs_of(line(state="RUNNING", reason="None"))
     assert (job.waits, job.begin_at, job.end_at) == (False, None, datetime(2026, 11, 21, 11, 30, tzinfo=UTC))
     assert (job.array_id, job.partition, job.qos) == ("17", "batch", "normal")
     assert (job.held, job.throttled, job.blocked, job.movable) == (False, False, False, False)
@@ -53,7 +60,7 @@ def test_a_running_job() -> None:
     ],
 )
 def test_an_array_is_all_its_tasks(array: str, nodes: int, hours: float) -> None:
-    (job,) = parse_snapshot(line(array=array), SEPARATOR)
+    (job,) = jobs_of(line(array=array))
     assert (job.nodes, job.limit) == (nodes, timedelta(hours=hours))
 
 
@@ -61,14 +68,14 @@ def test_an_array_is_all_its_tasks(array: str, nodes: int, hours: float) -> None
     "reason", ["JobHeldUser", "JobHeldAdmin", "Dependency", "PartitionNodeLimit", "BadConstraints"]
 )
 def test_held_by_somebody(reason: str) -> None:
-    (job,) = parse_snapshot(line(reason=reason), SEPARATOR)
+    (job,) = jobs_of(line(reason=reason))
     assert job.held
     assert not job.movable
 
 
 @pytest.mark.parametrize("reason", ["BeginTime", "Priority", "Resources", "None", "(null)", ""])
 def test_free_to_start(reason: str) -> None:
-    (job,) = parse_snapshot(line(reason=reason), SEPARATOR)
+    (job,) = jobs_of(line(reason=reason))
     assert (job.movable, job.blocked, job.throttled) == (True, False, False)
 
 
@@ -80,19 +87,19 @@ def test_free_to_start(reason: str) -> None:
     ],
 )  # fmt: skip
 def test_kept_back_by_slurm(reason: str) -> None:
-    (job,) = parse_snapshot(line(reason=reason), SEPARATOR)
+    (job,) = jobs_of(line(reason=reason))
     assert (job.movable, job.blocked) == (True, True)
 
 
 def test_the_rest_of_an_array_that_runs() -> None:
-    (job,) = parse_snapshot(line(reason="JobArrayTaskLimit", array_id="10", array="3-100%2"), SEPARATOR)
+    (job,) = jobs_of(line(reason="JobArrayTaskLimit", array_id="10", array="3-100%2"))
     assert (job.throttled, job.held, job.movable) == (True, False, False)
     assert (job.array_id, job.at_once, job.nodes, job.limit) == ("10", 2, 4, timedelta(hours=49 * 1.5))
 
 
 def test_a_line_that_names_the_cluster() -> None:
     rows = f"CLUSTER: c1\n{line()}\n{line(job_id='18')}\n"
-    assert [job.job_id for job in parse_snapshot(rows, SEPARATOR)] == ["17", "18"]
+    assert [job.job_id for job in jobs_of(rows)] == ["17", "18"]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +107,13 @@ def test_a_line_that_names_the_cluster() -> None:
     [{"comment": "(null)"}, {"comment": f"{TICKET}x:"}, {"job_id": "x"}, {"nodes": ""}, {"state": "FAILED"}],
 )
 def test_what_does_not_count(cells: dict[str, str]) -> None:
-    assert list(parse_snapshot(f"{line(**cells)}\n", SEPARATOR)) == []
-    assert [job.job_id for job in parse_snapshot(f"{line(**cells)}\n{line(job_id='18')}\n", SEPARATOR)] == ["18"]
+    assert jobs_of(f"{line(**cells)}\n") == []
+    assert [job.job_id for job in jobs_of(f"{line(**cells)}\n{line(job_id='18')}\n")] == ["18"]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "slurm is busy\n", line()[:-9]])
 def test_no_rows(text: str) -> None:
-    assert list(parse_snapshot(text, SEPARATOR)) == []
+    assert jobs_of(text) == []
 
 
 @pytest.mark.parametrize("key", ["name", "comment"])
@@ -114,31 +121,31 @@ def test_a_name_forges_no_rows_of_others(key: str) -> None:
     # squeue writes line breaks in names as they are, and all but what stands between the values can be guessed.
     forged = "x\n" + line(job_id="99", user="bob").replace(SEPARATOR, "\x1f") + "\ny"
     rows = line(**{"job_id": "16", key: forged}) + "\n" + line() + "\n"
-    jobs = list(parse_snapshot(rows, SEPARATOR))
+    jobs = jobs_of(rows)
     assert "17" in [job.job_id for job in jobs]
     assert {job.user for job in jobs} == {"alice"}
     assert "99" not in [job.job_id for job in jobs]
 
 
 def test_a_limit_beyond_the_calendar() -> None:
-    (job,) = parse_snapshot(line(array="1-4000000%1", limit="3000-00:00:00"), SEPARATOR)
+    (job,) = jobs_of(line(array="1-4000000%1", limit="3000-00:00:00"))
     assert job.limit is not None
     assert job.limit <= LONGEST + timedelta(minutes=1)
 
 
 def test_without_limit_or_times() -> None:
-    (job,) = parse_snapshot(line(limit="UNLIMITED", submit="N/A", eligible="N/A", nodes="2-4", cpus="2-4"), SEPARATOR)
+    (job,) = jobs_of(line(limit="UNLIMITED", submit="N/A", eligible="N/A", nodes="2-4", cpus="2-4"))
     assert (job.limit, job.submit_at, job.begin_at, job.nodes) == (None, None, None, 2)
 
 
 def test_a_limit_that_slurm_rounded_up() -> None:
-    (job,) = parse_snapshot(line(state="RUNNING", limit="1:00", comment=f"{TICKET};limit=20"), SEPARATOR)
+    (job,) = jobs_of(line(state="RUNNING", limit="1:00", comment=f"{TICKET};limit=20"))
     assert (job.limit, job.end_at) == (timedelta(seconds=20), datetime(2026, 11, 21, 11, 29, 20, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(("limit", "told"), [("20:00:00", "1"), ("2:00", "60"), ("1:00", "61")])
 def test_a_limit_that_slurm_does_not_know_of(limit: str, told: str) -> None:
-    (job,) = parse_snapshot(line(state="RUNNING", limit=limit, comment=f"{TICKET};limit={told}"), SEPARATOR)
+    (job,) = jobs_of(line(state="RUNNING", limit=limit, comment=f"{TICKET};limit={told}"))
     assert job.end_at == datetime(2026, 11, 21, 11, 30, tzinfo=UTC)
     assert job.limit is not None
     assert job.limit >= timedelta(minutes=1)

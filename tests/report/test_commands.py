@@ -20,7 +20,7 @@ from program import Result, call_program
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.user import user_name
-from hpcfrugal.slurm import backend, states
+from hpcfrugal.slurm import node_facts, states
 
 HOSTILE = "[red]a[/] \x1b]0;owned\x07\x1b[2J\n'; DROP TABLE jobs; --\u202e" + "x" * 300
 
@@ -36,7 +36,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
     monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
     monkeypatch.setattr(states, "refresh_states", lambda root, backend: [])
-    monkeypatch.setattr(backend, "available", lambda: False)
+    monkeypatch.setattr(node_facts, "available", lambda: False)
 
     return partial(call_program, capsys)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,12 @@ from fake_slurm import FakeSlurm, job_ids, sacct_row, squeue_row, submitted
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.job.backend import JobState
 from hpcfrugal.settings.config import load_config
-from hpcfrugal.slurm import backend, commands
-from hpcfrugal.slurm.backend import SlurmCli
-from hpcfrugal.slurm.commands import NoAnswer
+from hpcfrugal.slurm.accounting import AccountingCheck
+from hpcfrugal.slurm.backend import SlurmBackend
+from hpcfrugal.slurm.client import slurm_client
+from hpcfrugal.slurm.command import NoAnswer, available
 from hpcfrugal.slurm.states import refresh_states
+from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.submit import prepare, submit
 from hpcfrugal.submit.tracked_jobs import TrackedJob, foreign, refresh, tracked_jobs
 
@@ -33,7 +34,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def states(*job_ids: str) -> dict[str, list[JobState]]:
-    return {job_id: list(found) for job_id, found in SlurmCli().states(job_ids).items()}
+    return {job_id: list(found) for job_id, found in SlurmBackend().states(job_ids).items()}
 
 
 def words(found: list[JobState]) -> list[tuple[str, int, str | None, str]]:
@@ -50,7 +51,7 @@ def at(minute: int, second: int) -> datetime:
 def submit_job(tmp_path: Path, text: str = "command: 'true'\n") -> str:
     path = tmp_path / "job.yaml"
     path.write_text(text)
-    backend = SlurmCli()
+    backend = SlurmBackend()
     result = submit(prepare(path, backend, load_config()), backend)
     return f"{result.job_id};{result.cluster}"
 
@@ -108,13 +109,8 @@ def test_an_answer_that_is_no_job_id_keeps_the_run(slurm: FakeSlurm, tmp_path: P
 
 def test_no_answer_keeps_the_run(slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slurm.answer("sbatch", then="exec sleep 30")
-    finish = commands.finish
-
-    def hurried(process: subprocess.Popen[str], *, timeout_s: float) -> tuple[int, str, str]:
-        return finish(process, timeout_s=min(timeout_s, 0.5))
-
-    monkeypatch.setattr(commands, "finish", hurried)
-    with pytest.raises(NoAnswer, match=r"sbatch gave no answer within 0.5 s"):
+    monkeypatch.setattr(SubmitJob, "timeout_s", 0.5)
+    with pytest.raises(NoAnswer, match=r"sbatch did not answer within 0.5 s"):
         submit_job(tmp_path)
     # The job may be in the queue, and then it needs these.
     assert len(list(spool(tmp_path).glob("*/*/script.sbatch"))) == 1
@@ -125,7 +121,7 @@ def test_a_wrapped_command_that_hangs_is_not_waited_for(slurm: FakeSlurm) -> Non
     slurm.answer("sacct", then="sleep 20")
     started = time.monotonic()
     with pytest.raises(NoAnswer):
-        commands.run(["sacct"], timeout_s=0.3)
+        slurm_client().ask(AccountingCheck(), timeout_s=0.3)
     assert time.monotonic() - started < 5
 
 
@@ -141,7 +137,7 @@ def test_a_job_in_the_queue_needs_no_cluster_name(slurm: FakeSlurm, tmp_path: Pa
     slurm.answer("scontrol", **broken)  # type: ignore[arg-type]
     assert submit_job(tmp_path) == "17;"
     with pytest.raises(SetupError, match="Slurm"):
-        SlurmCli().cluster()
+        SlurmBackend().cluster()
 
 
 # States -----------------------------------------------------------------------------------------------------------
@@ -301,7 +297,7 @@ def test_both_failing_is_an_error_and_no_answer_about_jobs(slurm: FakeSlurm) -> 
 
 def test_a_missing_command_is_an_error_with_advice(slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert not backend.available()
+    assert not available()
     with pytest.raises(SetupError, match="scontrol cannot be run") as error:
         states("17")
     assert "slurm module" in str(error.value.hint)
@@ -328,14 +324,14 @@ def test_a_node_list_that_cannot_be_read_is_no_nodes(slurm: FakeSlurm) -> None:
 
 
 def test_cancel(slurm: FakeSlurm) -> None:
-    SlurmCli().cancel(["17", "18"])
+    SlurmBackend().cancel(["17", "18"])
     assert [call[:-2] for call in slurm.calls("scancel")] == [["17", "18"]]
     over = "scancel: error: Kill job error on job id 17: Job/step already completing or completed\n"
     slurm.answer("scancel", err=over, code=1)
-    SlurmCli().cancel(["17"])
+    SlurmBackend().cancel(["17"])
     slurm.answer("scancel", err="scancel: error: Kill job error on job id 17: Access/permission denied\n", code=1)
     with pytest.raises(SetupError, match="Access/permission denied"):
-        SlurmCli().cancel(["17"])
+        SlurmBackend().cancel(["17"])
 
 
 # What is kept of it -----------------------------------------------------------------------------------------------
@@ -398,10 +394,10 @@ def test_an_id_of_another_cluster_is_not_asked_for_nor_cancelled(slurm: FakeSlur
     submit_job(tmp_path)
     slurm.sacct(sacct_row("17", "COMPLETED"))  # another job, which has the same id here
     jobs = tracked(tmp_path)
-    assert refresh(jobs, lambda name: SlurmCli()) == []
+    assert refresh(jobs, lambda name: SlurmBackend()) == []
     assert jobs[0].states == []
     assert not any("17" in job_ids(call) for call in slurm.calls("sacct"))
-    (problem,) = foreign(jobs, SlurmCli())
+    (problem,) = foreign(jobs, SlurmBackend())
     assert "is a job of cluster elsewhere" in str(problem)
 
 
@@ -413,7 +409,7 @@ def test_a_controller_that_is_down_leaves_what_was_known(slurm: FakeSlurm, tmp_p
     slurm.answer("sacct", "", err="sacct: error: no slurmdbd\n", code=1)
     slurm.answer("squeue", "", err="down\n", code=1)
     jobs = tracked(tmp_path)
-    (trouble,) = refresh(jobs, lambda name: SlurmCli())
+    (trouble,) = refresh(jobs, lambda name: SlurmBackend())
     assert "no slurmdbd" in trouble
     assert words(jobs[0].states) == [("17", 0, None, "RUNNING")]
 

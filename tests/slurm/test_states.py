@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from fake_slurm import FakeSlurm, job_ids, sacct_row
+from fake_slurm import FakeSlurm, job_ids, sacct_row, squeue_row
 from fake_spool import FakeRun, FakeSpool
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.slurm.backend import SlurmCli, is_job_id
+from hpcfrugal.slurm.backend import SlurmBackend
+from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.slurm.node_facts import keep_nodes
 from hpcfrugal.slurm.states import GONE_AFTER_DAYS, kept_states, refresh_states
 from hpcfrugal.spool import write_json_atomic
@@ -121,7 +122,7 @@ def test_an_id_that_is_none_keeps_nobody_from_being_asked_about(spool: FakeSpool
     assert f"{odd!r} is no job id of Slurm's" in line
     assert asked(slurm) == [["17"]]
     assert run.run_dir.slurm_json("17", 0).exists()
-    assert list(SlurmCli().states(["17", odd, "abc;x", ""])) == ["17"]
+    assert list(SlurmBackend().states(["17", odd, "abc;x", ""])) == ["17"]
 
 
 def test_ids_of_slurm() -> None:
@@ -148,7 +149,7 @@ def test_books_that_are_out_of_reach_have_forgotten_nobody(spool: FakeSpool, slu
     submitted_ago(old, "17", 400)
     submitted_ago(other, "18", 400)
     slurm.answer("sacct", err="sacct: error: slurmdbd: Connection refused\n", code=1)
-    slurm.answer("squeue", "".join(f"{noise}\n" for noise in ("noise", "more")))
+    slurm.squeue(squeue_row("77", "RUNNING"))
     assert refresh_states(spool.root) == []
     assert not old.run_dir.slurm_gone.exists()
     slurm.answer("sacct", err="Slurm accounting storage is disabled\n", code=1)
@@ -162,13 +163,13 @@ def test_one_who_is_in_a_hurry_does_not_wait_long(spool: FakeSpool, slurm: FakeS
     run.samples([run.header(), *run.records([100.0, 10.0], 60)])
     run.end()
     slurm.answer(name, then="exec sleep 60")
-    backend = SlurmCli(timeout_s=0.3)
+    backend = SlurmBackend(timeout_s=0.3)
 
     def ask() -> None:
         refresh_states(spool.root, backend)
         keep_nodes(spool.root, {}, backend)
 
-    with pytest.raises(SetupError, match=f"{name} gave no answer within 0"):
+    with pytest.raises(SetupError, match=f"{name} did not answer within 0"):
         ask()
 
 

@@ -16,7 +16,8 @@ from hpcfrugal.planning.decide.history import FEWEST_RUNS, History, like_jobs
 from hpcfrugal.planning.decide.plan import Plan
 from hpcfrugal.planning.decide.power import Power, expected_power
 from hpcfrugal.planning.decide.proposal import JobFacts, at_once, proposed
-from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries, TimeBudget
+from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries
+from hpcfrugal.planning.decide.time_budget import TimeBudget
 from hpcfrugal.planning.optimise.runtimes import Runtimes
 from hpcfrugal.settings.config import Config
 

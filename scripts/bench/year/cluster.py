@@ -122,8 +122,6 @@ class Cluster:
         runs = entry.start_s is not None
         return QueuedJob(
             job_id=str(job.number),
-            user="all",
-            name="job",
             state="RUNNING" if runs else "PENDING",
             nodes=job.nodes,
             cpus=job.nodes,
@@ -131,9 +129,7 @@ class Cluster:
             submit_at=self.at(job.submit_s),
             begin_at=None if runs else self.at(entry.begin_s),
             end_at=self.at(entry.start_s + limit_s) if entry.start_s is not None else None,
-            held=False,
-            comment="",
-            ticket=JobComment(QUEUE, self.at(entry.latest_s)),
+            comment=JobComment(QUEUE, self.at(entry.latest_s)),
         )
 
     def _alarm(self, entry: Entry) -> None:

@@ -6,15 +6,20 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from fake_slurm import FakeSlurm
 
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.job.sbatch_options import sbatch_options
-from hpcfrugal.planning.decide.slurm_estimate import TIMEOUT_S, SlurmEstimate, SlurmQueries, TimeBudget
+from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries
+from hpcfrugal.planning.decide.time_budget import TIMEOUT_S, BudgetSpent, TimeBudget
+from hpcfrugal.slurm.client import PendingAnswer, Request
+from hpcfrugal.slurm.cluster import ReleaseRequest
+from hpcfrugal.slurm.command import Result
 
+T = TypeVar("T")
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 WILL_RUN = "sbatch: Job 17 to start at 2026-11-21T{} using 8 processors on nodes n[1-2] in partition batch\n"
@@ -63,14 +68,14 @@ def test_waits_of_jobs_of_its_size_in_its_partition(slurm: FakeSlurm, tmp_path: 
     slurm.sacct(*small, *rows(9 * HOUR, 30, nodes=16), *rows(7 * HOUR, 50, partition="gpu"))
     found = ask(tmp_path)
     assert (found.wait_now, found.wait, found.wait_most) == (HOUR / 2, HOUR, 2 * HOUR)
-    assert found.wait_source == "sacct, 20 jobs of the same partition and size"
-    assert found.notes == ("Slurm says that it would wait 00:30:00 now; jobs like it waited 01:00:00",)
+    assert found.wait_source == "accounting, 20 jobs of the same partition and size"
+    assert found.notes == ("Slurm expects a wait of 00:30:00 now; similar jobs waited 01:00:00",)
     found = ask(tmp_path / "other", resources={"nodes": 16})
     assert found.wait == 9 * HOUR
     slurm.answer("sbatch", err="sbatch: error: no\n", code=1)
     found = ask(tmp_path / "third", resources={"partition": "gpu"})
     assert (found.wait_now, found.wait) == (7 * HOUR, 7 * HOUR), "without Slurm's word, what is usual"
-    assert found.notes == ("when it could start now is not known: sbatch --test-only: no",)
+    assert found.notes == ("expected start unknown: sbatch --test-only: no",)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +94,7 @@ def test_jobs_that_are_put_off_do_not_lengthen_the_wait_now(
     slurm.answer("squeue", reasons, code=code)
     found = ask(tmp_path)
     assert found.wait_now == wait
-    assert any("put off until later" in note for note in found.notes) is (wait < HOUR / 2)
+    assert any("delayed until later" in note for note in found.notes) is (wait < HOUR / 2)
     assert slurm.calls("squeue")[0][:-2] == [
         "--noheader", "--states=PENDING", "--format=%r", "--partition=batch",
     ]  # fmt: skip
@@ -140,11 +145,9 @@ def test_what_hangs_is_waited_for_once_by_a_command(slurm: FakeSlurm, tmp_path: 
     first, *others = [SlurmQueries(spec, (), NOW, tmp_path, time_budget).answers() for _ in range(5)]
     assert time.monotonic() - begun < 2 * TIMEOUT_S
     assert len(slurm.calls("sbatch")) == 1
-    assert first.notes == ("when it could start now is not known: sbatch gave no answer within 2.5 s",)
+    assert first.notes == ("expected start unknown: sbatch did not answer within 2.5 s",)
     for one in others:
-        assert one.notes == (
-            "when it could start now is not known: sbatch took too long before, and is not asked again",
-        )
+        assert one.notes == ("expected start unknown: sbatch took too long before; not run again",)
         # What others know is known all the same.
         assert one.wait_now == one.wait == HOUR
     assert len(slurm.calls("scontrol")) == 5
@@ -160,13 +163,30 @@ def test_sacct_that_hangs_is_asked_once_of_all_partitions(slurm: FakeSlurm, tmp_
     assert found[2].wait_now == HOUR / 2
 
 
+class Slow:
+    """A client that takes its time."""
+
+    def __init__(self) -> None:
+        self.limits_s: list[float | None] = []
+
+    def start(self, request: Request[T]) -> PendingAnswer[T]:
+        raise NotImplementedError
+
+    def ask(self, request: Request[T], timeout_s: float | None = None) -> T:
+        self.limits_s.append(timeout_s)
+        time.sleep(0.6)
+        return request.answer(Result("sbatch", 0, "slurm 22.05", ""))
+
+
 def test_slow_answers_are_waited_for_no_longer_than_one_that_does_not_come() -> None:
-    time_budget = TimeBudget()
-
-    def slow(left_s: float | None) -> float | None:
-        time.sleep(0.6 if left_s else 0)
-        return left_s
-
-    told = [time_budget.ask("sbatch", slow) for _ in range(20)]
-    assert [left_s is not None for left_s in told] == [True] * 4 + [False] * 16
+    client = Slow()
+    time_budget = TimeBudget(client=client)
+    spent = 0
+    for _ in range(20):
+        try:
+            assert time_budget.ask(ReleaseRequest()) == "slurm 22.05"
+        except BudgetSpent:
+            spent += 1
+    assert (len(client.limits_s), spent) == (4, 16)
+    assert client.limits_s == sorted(client.limits_s, reverse=True)
     assert time_budget.left_s("sacct") == TIMEOUT_S, "another command is another matter"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fake_slurm import FakeSlurm
 
+from hpcfrugal.planning.decide.time_budget import TimeBudget
 from hpcfrugal.planning.decide.wait_history import FAILURE_KEPT, KEPT, PastWaits, past_waits
 from hpcfrugal.planning.optimise.waiting import PastWait
 
@@ -25,7 +26,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def ask(folder: Path, now: datetime = NOW, partition: str | None = "batch") -> PastWaits:
-    return past_waits(partition, now, folder / "waits", timeout_s=2.0, environ={})
+    return past_waits(partition, now, folder / "waits", TimeBudget(), environ={})
 
 
 def test_a_wait_begins_when_the_job_could_start(slurm: FakeSlurm, tmp_path: Path) -> None:
@@ -111,5 +112,5 @@ def test_without_a_place_to_keep_it_it_is_asked_for_again(slurm: FakeSlurm, tmp_
 
 def test_a_slow_sacct_is_given_up(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.answer("sacct", then="sleep 20")
-    found = past_waits("batch", NOW, tmp_path / "waits", timeout_s=0.2, environ={})
-    assert found == PastWaits((), "sacct gave no answer within 0.2 s")
+    found = past_waits("batch", NOW, tmp_path / "waits", TimeBudget(0.2), environ={})
+    assert found == PastWaits((), "sacct did not answer within 0.2 s")

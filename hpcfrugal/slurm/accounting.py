@@ -1,0 +1,147 @@
+"""The past of jobs, as the accounting database tells it through sacct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from hpcfrugal.job.backend import JobState
+from hpcfrugal.slurm.client import Request
+from hpcfrugal.slurm.columns import Column, Table, instant, node_names, number, slurm_time
+from hpcfrugal.slurm.command import Result
+
+_EXECUTIONS = Table(
+    Column("job_id", "JobIDRaw", str),
+    Column("shown_id", "JobID", str),
+    Column("state", "State", str),
+    Column("exit", "ExitCode", str),
+    Column("submit_at", "Submit", instant),
+    Column("eligible_at", "Eligible", instant),
+    Column("start_at", "Start", instant),
+    Column("end_at", "End", instant),
+    Column("elapsed_s", "ElapsedRaw", number),
+    Column("partition", "Partition"),
+    Column("account", "Account"),
+    Column("qos", "QOS"),
+    Column("user", "User"),
+    Column("alloc_cpus", "AllocCPUS", number),
+    Column("nodes", "NodeList", node_names),
+)
+_STARTS = Table(
+    Column("partition", "Partition", str),
+    Column("nodes", "NNodes", number),
+    Column("submit_at", "Submit", instant),
+    Column("eligible_at", "Eligible", instant),
+    Column("start_at", "Start", instant),
+)
+_ALLOCATIONS = ("sacct", "--parsable2", "--noheader", "--allocations")
+
+
+@dataclass(frozen=True, slots=True)
+class PastStates:
+    """``problem`` says why sacct failed, None where it answered. ``disabled``: the cluster keeps no accounting."""
+
+    states: Sequence[JobState]
+    problem: str | None
+    disabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountingStates(Request[PastStates]):
+    """The executions of jobs and of all tasks of arrays: one for each restart."""
+
+    job_ids: Sequence[str]
+
+    timeout_s = 120.0
+
+    def argv(self) -> list[str]:
+        """One sacct for all of them."""
+        return [*_ALLOCATIONS, "--duplicates", "-j", ",".join(self.job_ids), f"--format={_EXECUTIONS.format('', ',')}"]
+
+    def answer(self, result: Result) -> PastStates:
+        """What sacct printed counts, even where it failed in the end."""
+        # --duplicates lists each execution of a requeued job: in the order of their starts they are restart 0, 1, ...
+        rows = sorted(
+            _EXECUTIONS.rows(result.out),
+            key=lambda row: (row["job_id"], str(row["start_at"] or "~"), str(row["submit_at"] or "~")),
+        )
+        restarts: dict[str, int] = {}
+        states = []
+        for row in rows:
+            restarts[row["job_id"]] = restart = restarts.get(row["job_id"], -1) + 1
+            shown_id, exit_code = row.pop("shown_id"), row.pop("exit")
+            base, separator, task = shown_id.partition("_")
+            state = row["state"].split(" ")[0]  # "CANCELLED by 1000"
+            code, _, signal = exit_code.partition(":")
+            # 0:0 is an exit code only of a script that ended by itself; of a cancelled one it means "unknown".
+            known = row["end_at"] is not None and (state in {"COMPLETED", "FAILED"} or exit_code != "0:0")
+            row |= {
+                "state": state,
+                "exit_code": number(code) if known else None,
+                "signal": number(signal) if known else None,
+                "alloc_cpus": row["alloc_cpus"] or None,
+            }
+            states.append(
+                JobState(
+                    **row,
+                    restart=restart,
+                    array_job_id=base if separator else None,
+                    array_task_id=task if separator and "[" not in task else None,
+                )
+            )
+        return PastStates(states, result.problem, "accounting storage is disabled" in result.err)
+
+
+@dataclass(frozen=True, slots=True)
+class StartedJob:
+    """A job that has started. ``wait`` is the time from when it could start (submitted, its begin time reached, its
+    dependencies over) until it started.
+    """
+
+    partition: str
+    nodes: int
+    start_at: datetime
+    wait: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class StartedJobs(Request[list[StartedJob]]):
+    """All users' jobs of a time, as far as the site lets users see them, that have started; by start."""
+
+    since: datetime
+    until: datetime
+    partition: str | None = None
+    """Several with commas; None: all."""
+
+    def argv(self) -> list[str]:
+        """One sacct."""
+        argv = [*_ALLOCATIONS, "--allusers", f"--format={_STARTS.format('', ',')}"]
+        argv += [f"--starttime={slurm_time(self.since)}", f"--endtime={slurm_time(self.until)}"]
+        return argv if self.partition is None else [*argv, f"--partition={self.partition}"]
+
+    def answer(self, result: Result) -> list[StartedJob]:
+        """Raises SetupError: sacct failed."""
+        found = []
+        for row in _STARTS.rows(result.output()):
+            nodes, start_at = row["nodes"], row["start_at"]
+            # A job that still waits, or was cancelled before, has no start.
+            if nodes and row["submit_at"] and row["eligible_at"] and start_at:
+                wait = start_at - max(row["submit_at"], row["eligible_at"])
+                found.append(StartedJob(row["partition"], nodes, start_at, max(timedelta(), wait)))
+        return sorted(found, key=lambda job: job.start_at)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountingCheck(Request[None]):
+    """Whether sacct answers."""
+
+    timeout_s = 10.0
+
+    def argv(self) -> list[str]:
+        """sacct for one job."""
+        return [*_ALLOCATIONS, "-j", "1"]
+
+    def answer(self, result: Result) -> None:
+        """Raises SetupError: sacct failed."""
+        result.output()

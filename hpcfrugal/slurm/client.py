@@ -1,0 +1,102 @@
+"""How a request reaches Slurm. Today through its commands; another client answers the same requests its own way."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+from hpcfrugal.slurm.command import Command, Result
+from hpcfrugal.slurm.environment import query_environment, submission_environment
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Request(ABC, Generic[T_co]):
+    """One thing to ask of Slurm, and the type of its answer. Subclasses are frozen dataclasses of what is asked for."""
+
+    timeout_s: ClassVar[float] = 60.0
+    """How long to wait for an answer at most: a busy controller takes its time."""
+    environment_of_job: ClassVar[bool] = False
+    """Whether the environment of the command becomes that of a job."""
+
+    @abstractmethod
+    def argv(self) -> list[str]:
+        """The command that asks for it."""
+
+    @abstractmethod
+    def answer(self, result: Result) -> T_co:
+        """The answer, read from what the command printed.
+
+        Raises:
+            SetupError: the command failed.
+        """
+
+
+class PendingAnswer(Protocol[T_co]):
+    """A request on its way. Leaving the context gives it up."""
+
+    def __enter__(self) -> PendingAnswer[T_co]: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def answer(self, timeout_s: float | None = None) -> T_co:
+        """Wait for the answer, no longer than ``timeout_s`` nor than the request's own limit.
+
+        Raises:
+            NoAnswer: there was none in time.
+            SetupError: Slurm cannot be asked, or refused.
+        """
+
+
+class SlurmBackendent(Protocol):
+    """Sends requests to Slurm. Those that it cannot answer itself it may pass on to another client."""
+
+    def start(self, request: Request[T]) -> PendingAnswer[T]:
+        """Send a request and return at once. Raises SetupError where there is no Slurm."""
+
+    def ask(self, request: Request[T], timeout_s: float | None = None) -> T:
+        """Send a request and wait for its answer. Raises as ``start`` and ``PendingAnswer.answer`` do."""
+
+
+class _RunningCommand(Generic[T]):
+    """A request whose command was started."""
+
+    def __init__(self, request: Request[T]) -> None:
+        clean = submission_environment if request.environment_of_job else query_environment
+        self._request = request
+        self._command = Command(request.argv(), clean(os.environ))
+
+    def __enter__(self) -> _RunningCommand[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._command.end()
+
+    def answer(self, timeout_s: float | None = None) -> T:
+        longest_s = self._request.timeout_s
+        return self._request.answer(self._command.result(min(longest_s, longest_s if timeout_s is None else timeout_s)))
+
+
+class CommandClient:
+    """Asks Slurm by its commands."""
+
+    def start(self, request: Request[T]) -> PendingAnswer[T]:
+        """See ``SlurmBackendent``."""
+        return _RunningCommand(request)
+
+    def ask(self, request: Request[T], timeout_s: float | None = None) -> T:
+        """See ``SlurmBackendent``."""
+        with self.start(request) as pending:
+            return pending.answer(timeout_s)
+
+
+def slurm_client() -> SlurmBackendent:
+    """The client for the Slurm of this machine."""
+    return CommandClient()

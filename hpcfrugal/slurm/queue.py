@@ -1,0 +1,155 @@
+"""The queue, as squeue shows it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from hpcfrugal.job.backend import JobState
+from hpcfrugal.slurm.client import Request
+from hpcfrugal.slurm.columns import Column, Table, instant, least, node_names, number, walltime
+from hpcfrugal.slurm.command import Result
+
+# No column can hold the separator but the last one; a job's name could, and is not asked for.
+_STATES = Table(
+    Column("job_id", "%A", str),
+    Column("array_job_id", "%F"),
+    Column("array_task_id", "%K"),
+    Column("state", "%T", str),
+    Column("submit_at", "%V", instant),
+    Column("start_at", "%S", instant),
+    Column("end_at", "%e", instant),
+    Column("partition", "%P"),
+    Column("account", "%a"),
+    Column("qos", "%q"),
+    Column("user", "%u"),
+    Column("alloc_cpus", "%C", number),
+    Column("nodes", "%N", node_names),
+    Column("reason", "%r"),
+)
+_NOT_STARTED = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"})
+
+_SNAPSHOT = Table(
+    Column("job_id", "JobID", number),
+    Column("user", "UserName", str),
+    Column("state", "State", str),
+    Column("nodes", "NumNodes", least),
+    Column("cpus", "NumCPUs", least),
+    Column("limit", "TimeLimit", walltime),
+    Column("submit_at", "SubmitTime", instant),
+    Column("eligible_at", "EligibleTime", instant),
+    Column("end_at", "EndTime", instant),
+    Column("reason", "Reason"),
+    Column("array_job_id", "ArrayJobID", str),
+    Column("array_tasks", "ArrayTaskID"),
+    Column("partition", "Partition"),
+    Column("qos", "QOS"),
+    Column("name", "Name", str),
+    Column("comment", "Comment", str),
+)
+_SNAPSHOT_STATES = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED")
+_STARTED = frozenset(_SNAPSHOT_STATES[1:]) | {"STAGE_OUT", "SIGNALING", "STOPPED"}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStates(Request[list[JobState]]):
+    """The states of jobs that wait, run, or ended a short time ago, each array task for itself."""
+
+    job_ids: Sequence[str]
+
+    timeout_s = 120.0
+
+    def argv(self) -> list[str]:
+        """One squeue for all of them."""
+        listed = ",".join(self.job_ids)
+        return ["squeue", "--noheader", "--array", "--states=all", "-j", listed, "-o", _STATES.format()]
+
+    def answer(self, result: Result) -> list[JobState]:
+        """Empty where squeue fails, as it does where none of the jobs is in the queue any more."""
+        found = []
+        for row in _STATES.rows(result.out):
+            waits = row["state"] in _NOT_STARTED
+            if row["array_task_id"] is None:
+                row["array_job_id"] = None
+            elif waits and row["job_id"] == row["array_job_id"]:
+                # Waiting tasks are listed under the array's own id: none of them has an id yet.
+                row["array_task_id"] = None
+            if waits:
+                row |= {"start_at": None, "alloc_cpus": None}  # an expected start, requested CPUs
+            if row["state"] not in {"COMPLETED", "FAILED"}:
+                row["end_at"] = None
+            found.append(JobState(**row))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """One job, or the tasks of an array that wait, as squeue shows it. Times are aware UTC.
+
+    ``nodes`` and ``cpus`` are of one task. ``eligible_at`` is when a waiting job may start at the earliest.
+    ``array_tasks`` are the tasks of an array, such as ``1-10%4``.
+    """
+
+    job_id: str
+    user: str
+    state: str
+    nodes: int
+    cpus: int
+    limit: timedelta | None
+    submit_at: datetime | None
+    eligible_at: datetime | None
+    end_at: datetime | None
+    reason: str | None
+    array_job_id: str
+    array_tasks: str | None
+    partition: str | None
+    qos: str | None
+    name: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSnapshot(Request[list[QueueRow]]):
+    """All jobs that wait or run, or one of them."""
+
+    job_id: str | None = None
+    # Unguessable: names and comments hold any character, line breaks too. With a known separator a user could forge
+    # rows of other users' jobs.
+    separator: str = field(default_factory=lambda: f"\x1f{secrets.token_hex(8)}\x1f")
+
+    def argv(self) -> list[str]:
+        """One squeue. A suffix and no width: values come whole, however long."""
+        only = [] if self.job_id is None else [f"--jobs={self.job_id}"]
+        wanted = _SNAPSHOT.format(after=f":{self.separator}", between=",")
+        return ["squeue", "--noheader", f"--states={','.join(_SNAPSHOT_STATES)}", *only, "-O", wanted]
+
+    def answer(self, result: Result) -> list[QueueRow]:
+        """Raises SetupError: squeue failed, such as for one job that is over."""
+        return list(self._rows(result.output()))
+
+    def _rows(self, text: str) -> Iterator[QueueRow]:
+        cells = [cell.strip() for cell in text.split(self.separator)]
+        width = len(_SNAPSHOT.columns)
+        for at in range(0, len(cells) - width, width):
+            first = cells[at].rpartition("\n")[2]  # what a site's wrapper printed before
+            row = _SNAPSHOT.row([first, *cells[at + 1 : at + width]])
+            known = None not in (row["job_id"], row["nodes"], row["cpus"])
+            if known and (row["state"] == "PENDING" or row["state"] in _STARTED):
+                yield QueueRow(**row | {"job_id": first})
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReasons(Request[list[str]]):
+    """Why the pending jobs of a partition wait, as far as the site lets users see it (squeue(1), JOB REASON CODES)."""
+
+    partition: str
+
+    def argv(self) -> list[str]:
+        """One squeue."""
+        return ["squeue", "--noheader", "--states=PENDING", "--format=%r", f"--partition={self.partition}"]
+
+    def answer(self, result: Result) -> list[str]:
+        """Raises SetupError: squeue failed."""
+        return result.output().split()
