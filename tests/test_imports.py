@@ -16,6 +16,7 @@ import pytest
 from sandbox import Sandbox
 
 import hpcfrugal
+from hpcfrugal.slurm.command import PROGRAMS
 
 PACKAGE = Path(hpcfrugal.__file__).parent
 
@@ -230,3 +231,35 @@ def test_a_second_sync_and_a_report_are_light(box: Sandbox) -> None:
     # Only a table for a reader needs rich.
     assert "rich" not in loaded_by(box, "report", "--json")
     assert not of(("pandas", "numpy", "sqlite_utils"), loaded_by(box, "report"))
+
+
+# Who runs programs ------------------------------------------------------------------------------------------------
+
+# Slurm's commands are the business of one package; the others here run the user's command, ipmitool and Python.
+RUNS_PROGRAMS = {"slurm.command", "local", "meters.ipmi_dcmi", "doctor.machine", "sidecar"}
+PROGRAM_CALLS = ("subprocess", "os.system", "os.popen")
+
+
+def names_of_programs(path: Path) -> set[str]:
+    """Slurm's programs that a module names in a word of its own, as a command line has them."""
+    texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+    return {text.rpartition("/")[2] for text in texts if isinstance(text, str)} & set(PROGRAMS)
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*one, id=one[0] or "(package)") for one in modules().items()])
+def test_slurm_is_spoken_to_from_one_package(name: str, path: Path) -> None:
+    if below(name, ["slurm"]):
+        return
+    # `sbatch` is a key of job files too, and a filter of templates.
+    keys = {"sbatch"} if below(name, ["job", "queues.admission"]) else set()
+    assert not names_of_programs(path) - keys
+    if not below(name, RUNS_PROGRAMS):
+        text = path.read_text()
+        assert not [call for call in PROGRAM_CALLS if f"import {call}" in text or f"{call}(" in text]
+
+
+def test_the_search_for_programs_finds_them(tmp_path: Path) -> None:
+    path = tmp_path / "x.py"
+    path.write_text('"""Runs squeue."""\nrun(["squeue", "-h"])\nPATH = "/usr/bin/sacct"\n')
+    assert names_of_programs(path) == {"squeue", "sacct"}
+    assert names_of_programs(PACKAGE / "slurm/queue.py") == {"squeue"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
 from hpcfrugal.job.backend import Backend, Submitted
 from hpcfrugal.settings.config import BACKENDS, Config, load_config
+from hpcfrugal.slurm.environment import ignored_options
 from hpcfrugal.submit import Prepared, SubmissionBatch, not_held_to, output_path, prepare, schedule_left_out
 from hpcfrugal.submit import submit as submit_prepared
 from hpcfrugal.submit.backends import select
@@ -51,6 +53,8 @@ def submit(
         return
     slurm = chosen.name != "local"
     warnings = [_warnings(job, slurm=slurm) for job in prepared]
+    if slurm and (ignored := ignored_options(os.environ)):
+        say(f"warning: not passed to Slurm: {', '.join(ignored)}; write such options into the job file", err=True)
     for job, lines in zip(prepared, warnings, strict=True):
         for line in lines:
             say(f"warning: {printable(str(job.source))}: {line}", err=True)

@@ -191,7 +191,16 @@ def test_a_job_begins_early_by_the_wait_that_is_usual(planned: Planned) -> None:
         "most_s": 1800,
         "source": "accounting, 30 jobs of the same partition and size",
     }
-    assert "Slurm says that it would wait" in " ".join(plan["notes"])
+    assert "Slurm expects a wait of" in " ".join(plan["notes"])
+
+
+def test_options_in_the_environment_do_not_reach_slurm(planned: Planned) -> None:
+    planned.slurm.answer("sbatch", then='[ -z "$SBATCH_QOS$SLURM_CLUSTERS$SLURM_JOB_ID" ] && echo 17')
+    outer = {"SBATCH_QOS": "a'; rm -rf ~ #", "SLURM_CLUSTERS": "other", "SLURM_JOB_ID": "900"}
+    result = planned.box.run("submit", planned.job({}), env=outer)
+    assert result.code == 0, result
+    assert "warning: not passed to Slurm: SBATCH_QOS, SLURM_CLUSTERS; write such options into" in result.err
+    assert "rm -rf" not in result.err
 
 
 def test_waits_are_asked_for_once_an_hour(planned: Planned) -> None:

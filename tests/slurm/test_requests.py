@@ -1,0 +1,76 @@
+"""Single requests: the command that asks, and how its output is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from hpcfrugal.core.errors import SetupError
+from hpcfrugal.slurm.command import Result
+from hpcfrugal.slurm.job_ids import array_shape
+from hpcfrugal.slurm.partitions import Partition, PartitionsRequest
+from hpcfrugal.slurm.submission import ExpectedStart, StartTest
+from hpcfrugal.slurm.updates import JobControl, UpdateJob
+
+AT = datetime(2026, 11, 21, 8, 48, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("words", "partition"),
+    [
+        ("using 1 processors on nodes n1 in partition batch", "batch"),
+        ("using 128 processors on nodes n[1-2]", None),
+        ("a using 1 processors on nodes n1 in partition batch", "batch"),
+        ("on cluster c1 using 1 processors on nodes n1 in partition batch", "batch"),
+    ],
+)
+def test_the_start_that_sbatch_expects(words: str, partition: str | None) -> None:
+    """The forms of 22.05, of 26.05 (with "a"), and of several clusters."""
+    err = f"sbatch: warning: site notice\nsbatch: Job 17 to start at 2026-11-21T08:48:15 {words}\n"
+    assert StartTest([]).answer(Result("sbatch", 0, "", err)) == ExpectedStart(AT, partition)
+
+
+@pytest.mark.parametrize(
+    ("code", "err"), [(1, "sbatch: error: no\n"), (0, "sbatch: no\n"), (0, "Job 1 to start at soon using 1 processors")]
+)
+def test_no_start(code: int, err: str) -> None:
+    with pytest.raises(SetupError, match=r"^sbatch --test-only: "):
+        StartTest([]).answer(Result("sbatch", code, "", err))
+
+
+def test_an_update() -> None:
+    assert UpdateJob("17", "now", "a b").argv() == ["scontrol", "update", "JobId=17", "StartTime=now", "Comment=a b"]
+    berlin = AT.astimezone().replace(microsecond=1)
+    assert UpdateJob("17", berlin).argv()[-1] == "StartTime=2026-11-21T08:48:15"
+    assert UpdateJob("17", "now").answer(Result("scontrol", 1, "", "scontrol: error: too late\nmore\n")) == "too late"
+
+
+@pytest.mark.parametrize("action", ["hold", "release", "requeue"])
+def test_holding_and_releasing(action: str) -> None:
+    request = JobControl(action, "17")  # type: ignore[arg-type]
+    assert request.argv() == ["scontrol", action, "17"]
+    request.answer(Result("scontrol", 0, "", ""))
+    with pytest.raises(SetupError, match="scontrol failed: Job/step already completing"):
+        request.answer(Result("scontrol", 1, "", "Job/step already completing\n"))
+
+
+def test_partitions() -> None:
+    out = (
+        "PartitionName=batch Default=YES DefaultTime=NONE MaxTime=1-00:00:00\n"
+        "PartitionName=gpu Default=NO DefaultTime=00:30:00 MaxTime=UNLIMITED\n"
+        "PartitionName=long Default=NO DefaultTime=NONE MaxTime=UNLIMITED\n"
+    )
+    assert PartitionsRequest().answer(Result("scontrol", 0, out, "")) == [
+        Partition(True, timedelta(days=1)), Partition(False, timedelta(minutes=30)), Partition(False, None),
+    ]  # fmt: skip
+    with pytest.raises(SetupError, match="scontrol failed: Partition x not found"):
+        PartitionsRequest("x").answer(Result("scontrol", 1, "", "Partition x not found\n"))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "shape"),
+    [("1-10%4", (4, 3)), ("0-9", (10, 1)), ("0-8:2%2", (2, 3)), ("7", (1, 1)), (None, (1, 1)), ("1-[x", (1, 1))],
+)  # fmt: skip
+def test_tasks_of_an_array(tasks: str | None, shape: tuple[int, int]) -> None:
+    assert array_shape(tasks) == shape
