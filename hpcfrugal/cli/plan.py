@@ -86,8 +86,8 @@ def plan(
         if slurm and spec.schedule.queue is not None:
             from hpcfrugal.queues.admission import QueueAdmission
 
-            entrance = QueueAdmission(config)
-            spec, queue = entrance.enter(spec, where=str(job))
+            admission = QueueAdmission(config)
+            spec, queue = admission.admit(spec, where=str(job))
         made = plan_job(
             spec,
             config,
@@ -98,7 +98,7 @@ def plan(
             again=refresh,
         )
         if queue is not None:
-            _, made = entrance.place(spec, queue, made, now, released=False)
+            _, made = admission.place(spec, queue, made, now, released=False)
     if not slurm and made.action != "start-now":
         made = replace(made, notes=(_AT_ONCE, *made.notes))
     weighs = delay_weight is not None or price_weight is not None

@@ -56,10 +56,10 @@ def _queues(config: Config, names: Sequence[str]) -> list[Queue]:
 @_json_option
 def list_(names: tuple[str, ...], everybody: bool, as_json: bool) -> None:
     """Show who waits for what, until when, and with what expected saving."""
-    from hpcfrugal.queues.controller import asker, look
+    from hpcfrugal.queues.controller import forecast_source, plan_round
 
     config = load_config()
-    rounds = look(_queues(config, names), asker(config))
+    rounds = plan_round(_queues(config, names), forecast_source(config))
     user = None if everybody or os.getuid() == 0 else user_name()
     if as_json:
         click.echo(json.dumps({"queues": [_listed(one, user, kept=True) for one in rounds]}, indent=2))
@@ -74,10 +74,10 @@ def list_(names: tuple[str, ...], everybody: bool, as_json: bool) -> None:
 @_json_option
 def plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Show what `queue run` would change now. Moves nothing."""
-    from hpcfrugal.queues.controller import asker, look
+    from hpcfrugal.queues.controller import forecast_source, plan_round
 
     config = load_config()
-    rounds = look(_queues(config, names), asker(config))
+    rounds = plan_round(_queues(config, names), forecast_source(config))
     if as_json:
         click.echo(json.dumps({"queues": [_listed(one, None, kept=False) for one in rounds]}, indent=2))
         return
@@ -137,10 +137,10 @@ def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_jso
 
 
 def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
-    from hpcfrugal.queues.controller import asker, look, may_move, move
+    from hpcfrugal.queues.controller import forecast_source, may_move, move, plan_round
 
     user = user_name()
-    for one in look(wanted, asker(config)):
+    for one in plan_round(wanted, forecast_source(config)):
         for note in one.notes:
             click.echo(f"{_stamp()} {one.queue.name}: {plain(note, 400)}", err=True)
         for planned in one.plans:
@@ -178,13 +178,13 @@ def release(jobs: tuple[str, ...], as_json: bool) -> None:
     from hpcfrugal.queues.controller import release as let_go
     from hpcfrugal.queues.snapshot import read_snapshot
 
-    board = {job.job_id: job for job in read_snapshot() if job.waits}
-    unknown = [job_id for job_id in jobs if job_id not in board]
+    queued = {job.job_id: job for job in read_snapshot() if job.waits}
+    unknown = [job_id for job_id in jobs if job_id not in queued]
     if unknown:
         raise InputError.at(
             "release", f"waiting in no low-carbon queue: {', '.join(unknown)}", "see `hpcfrugal queue list`"
         )
-    refused = {job_id: let_go(board[job_id]) for job_id in dict.fromkeys(jobs)}
+    refused = {job_id: let_go(queued[job_id]) for job_id in dict.fromkeys(jobs)}
     if as_json:
         rows = [{"job_id": job_id, "released": why is None, "refused": why} for job_id, why in refused.items()]
         click.echo(json.dumps({"jobs": rows}, indent=2))

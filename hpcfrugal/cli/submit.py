@@ -16,7 +16,7 @@ from hpcfrugal.job import naming_lines
 from hpcfrugal.job.backend import Backend, Submitted
 from hpcfrugal.settings.config import BACKENDS, Config, load_config
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submit import Prepared, SubmissionBatch, not_held_to, output_path, prepare, schedule_left_out
+from hpcfrugal.submit import Prepared, SubmissionBatch, not_enforced, output_path, prepare, schedule_left_out
 from hpcfrugal.submit import submit as submit_prepared
 from hpcfrugal.submit.backends import select
 
@@ -92,7 +92,7 @@ def _prepare_all(
 def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
     """What of the job file will not be done, a sentence each."""
     warnings = schedule_left_out(job.spec, slurm=slurm)
-    if not_held := not_held_to(job.spec, slurm=slurm):
+    if not_held := not_enforced(job.spec, slurm=slurm):
         warnings.append("this machine does not hold jobs to " + ", ".join(f"resources.{key}" for key in not_held))
     return warnings
 

@@ -1,1 +1,1 @@
-"""Low-carbon queues: which jobs wait in them, and when each of them is to start by the newest forecast."""
+"""Low-carbon queues: the jobs that wait in them, and the start of each by the newest forecast."""

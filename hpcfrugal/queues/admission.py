@@ -1,6 +1,6 @@
-"""How a job comes into a low-carbon queue: what the queue adds to its file, and its place among the others.
+"""Admission of jobs to a low-carbon queue: the queue's defaults, and a start beside the other jobs.
 
-What a file says and a queue can't hold to is refused, so that nothing of it is dropped in silence.
+Settings of a job file that the queue cannot follow are refused; none is ignored silently.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from hpcfrugal.planning.decide.plan import Expectation, Plan
 from hpcfrugal.planning.decide.proposal import LEAST_MARGIN, margin
 from hpcfrugal.planning.decide.slurm_estimate import FROM_ACCOUNTING
 from hpcfrugal.planning.decide.time_budget import TIMEOUT_S
-from hpcfrugal.queues.horizon import foreseen, gridded
-from hpcfrugal.queues.job_comment import JobComment, parse_job_comment, with_ticket
+from hpcfrugal.queues.horizon import resampled, within_grid
+from hpcfrugal.queues.job_comment import JobComment, insert_comment, parse_job_comment
 from hpcfrugal.queues.replan import Planned, place
 from hpcfrugal.queues.settings import Queue, the_queue
 from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot, run_in_turn
@@ -31,8 +31,8 @@ from hpcfrugal.slurm.job_ids import array_shape
 _COMMENT = "--comment="
 
 
-def entered(spec: JobSpec, queue: Queue) -> JobSpec:
-    """The job with what the queue says wherever its own file says nothing."""
+def with_queue_defaults(spec: JobSpec, queue: Queue) -> JobSpec:
+    """The job with the queue's settings where its own file has none."""
     resources, schedule = spec.resources, spec.schedule
     bound = schedule.max_delay
     if bound is None and schedule.deadline is None:
@@ -56,7 +56,7 @@ def entered(spec: JobSpec, queue: Queue) -> JobSpec:
 
 
 def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
-    """Refuse what the queue would not hold to."""
+    """Refuse settings that the queue cannot follow."""
     schedule, resources = spec.schedule, spec.resources
     name = repr(queue.name)
     problems = []
@@ -64,7 +64,7 @@ def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
         problems.append(
             Problem(
                 f"{where}: schedule.interruptible",
-                f"queue {name} runs its jobs in one go",
+                f"queue {name} runs its jobs without interruption",
                 "leave out `interruptible`, or the queue: with a `max_delay` or `deadline` the job waits without one",
             )
         )
@@ -72,7 +72,7 @@ def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
         problems.append(
             Problem(
                 f"{where}: schedule.budget_g",
-                f"queue {name} starts its jobs at the least carbon, not at the first start within a budget",
+                f"queue {name} starts its jobs at the lowest carbon intensity, not at the first start within a budget",
                 "leave out `budget_g`, or the queue: with a `max_delay` or `deadline` the job waits without one",
             )
         )
@@ -119,23 +119,23 @@ def _zone(queue: Queue, config: Config) -> str:
 
 
 def _script_flags(spec: JobSpec) -> list[Flag]:
-    """The options that the script's own #SBATCH lines give."""
+    """The options of the script's own #SBATCH lines."""
     return read_options([word for line in spec.directives for word in split_words(line.removeprefix("#SBATCH"))])
 
 
-def _ticket(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released: bool) -> JobComment:
-    """What the job has to carry; in whole seconds, as it will be read."""
+def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released: bool) -> JobComment:
+    """The comment of the job, in whole seconds, as it will be read back."""
     limit, schedule = spec.resources.time, spec.schedule
     latest = plan.latest_start_at or now + queue.max_delay
     slack = max(timedelta(), latest - max(now, schedule.earliest or now))
-    # What Slurm says of the present alone tells nothing of the hours to come; a deadline it may cost all the same.
+    # The wait that Slurm expects now says nothing about later hours, but may still cost a deadline.
     lasting = plan.wait_source is not None and plan.wait_source.startswith(FROM_ACCOUNTING)
     usual = plan.wait if lasting and plan.wait is not None and plan.wait >= LEAST_MARGIN else None
     hard = schedule.deadline is not None
     before = margin(slack, plan.wait, plan.wait_most) if hard else margin(slack, usual, usual)
     odd = limit is not None and limit % timedelta(minutes=1) != timedelta()
     known = plan.duration_source is not None and plan.duration_source.startswith(FROM_HISTORY)
-    ticket = JobComment(
+    comment = JobComment(
         queue.name,
         latest - before,
         schedule.earliest,
@@ -146,78 +146,78 @@ def _ticket(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released: bo
         min_saving=None if schedule.min_saving == queue.min_saving else schedule.min_saving,
         released=released,
     )
-    return parse_job_comment(ticket.text()) or ticket
+    return parse_job_comment(comment.text()) or comment
 
 
-def with_comment(spec: JobSpec, ticket: JobComment) -> JobSpec:
-    """The job with its ticket in its comment, beside what its file or its script writes there."""
+def with_comment(spec: JobSpec, comment: JobComment) -> JobSpec:
+    """The job with its queue entry in its comment, beside the text of its file or script."""
     own = [flag.value for flag in _script_flags(spec) if flag.name == "comment" and flag.value is not None]
     own += [flag.removeprefix(_COMMENT) for flag in spec.sbatch if flag.startswith(_COMMENT)]
     others = tuple(flag for flag in spec.sbatch if not flag.startswith(_COMMENT))
-    comment = with_ticket(own[-1] if own else "", ticket)
-    return spec.model_copy(update={"sbatch": (*others, f"{_COMMENT}{comment}")})
+    text = insert_comment(own[-1] if own else "", comment)
+    return spec.model_copy(update={"sbatch": (*others, f"{_COMMENT}{text}")})
 
 
 class QueueAdmission:
-    """The way of one submission's jobs into their queues: what Slurm has there is asked once, beside all that is asked
-    for a plan, and each job that is placed is there for the next one, though Slurm has not seen it yet."""
+    """Admits the jobs of one submission. The queue is read once, at the same time as all other queries for a plan, and
+    each placed job counts for the next one, although Slurm has not seen it yet.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._asked: Future[list[QueuedJob]] | None = None
-        self._board: list[QueuedJob] | None = None
-        self._trouble: tuple[str, ...] = ()
+        self._reading: Future[list[QueuedJob]] | None = None
+        self._queued: list[QueuedJob] | None = None
+        self._notes: tuple[str, ...] = ()
 
-    def enter(self, spec: JobSpec, *, where: str, start_now: bool = False) -> tuple[JobSpec, Queue | None]:
-        """The job with what its queue adds. One that is not to wait, ``policy: asap``, is in no queue.
+    def admit(self, spec: JobSpec, *, where: str, start_now: bool = False) -> tuple[JobSpec, Queue | None]:
+        """The job with its queue's defaults. A job that does not wait, ``policy: asap``, is in no queue.
 
         Raises:
-            InputError: there is no such queue, or it can't hold to what the file says; ``where`` names that.
+            InputError: there is no such queue, or it cannot follow the job file; ``where`` names the file.
         """
         name = spec.schedule.queue
         if name is None or spec.schedule.effective_policy == "asap":
             return spec, None
         queue = the_queue(self._config, name, where=f"{where}: schedule.queue")
         _check(spec, queue, self._config, where)
-        if self._asked is None and not start_now:
+        if self._reading is None and not start_now:
             pool = ThreadPoolExecutor(max_workers=1)
-            self._asked = pool.submit(read_snapshot, TIMEOUT_S)
+            self._reading = pool.submit(read_snapshot, TIMEOUT_S)
             pool.shutdown(wait=False)
-        return entered(spec, queue), queue
+        return with_queue_defaults(spec, queue), queue
 
     def place(self, spec: JobSpec, queue: Queue, plan: Plan, now: datetime, *, released: bool) -> tuple[JobSpec, Plan]:
-        """The job with its ticket, and its plan with a start within the queue's capacity.
+        """The job with its comment, and its plan with a start within the queue's capacity.
 
-        Without a forecast the start stays as it is: safe, whoever else starts then.
+        Without a forecast the start stays as planned: it is safe, whatever else starts then.
         """
         plan = replace(plan, queue=queue.name)
-        ticket = _ticket(spec, queue, plan, now, released)
+        comment = _comment_of(spec, queue, plan, now, released)
         if not released and plan.grid is not None and plan.limit is not None:
-            board = self._read()
-            series = gridded(_series(plan.grid.series), queue)
-            job = _as_queued(spec, plan, ticket, now)
+            queued = self._read()
+            series = resampled(_series(plan.grid.series), queue)
+            job = _as_queued(spec, plan, comment, now)
             if spec.schedule.deadline is not None and job.limit is not None:
-                # Tasks of an array that run one after the other have to end in time all of them.
+                # All tasks of an array that run one after the other have to meet the deadline.
                 plan = replace(plan, latest_start_at=spec.schedule.deadline - job.limit)
-            job = foreseen(job, queue, series)
-            runs = {job.job_id: ticket.run} if ticket.run else {}
-            found = place(queue, board, job, series, now, runs)
-            board.append(replace(job, begin_at=found.start_at))
+            job = within_grid(job, queue, series)
+            found = place(queue, queued, job, series, now)
+            queued.append(replace(job, begin_at=found.start_at))
             plan = _with_start(spec, plan, queue, found, now)
-            plan = replace(plan, notes=(*plan.notes, *self._trouble))
-        return with_comment(spec, ticket), plan
+            plan = replace(plan, notes=(*plan.notes, *self._notes))
+        return with_comment(spec, comment), plan
 
     def _read(self) -> list[QueuedJob]:
-        """What is in the queues. Where Slurm does not say so in time, only those that are submitted together count,
-        until the next round; their starts are safe either way.
+        """The jobs in the queues. If Slurm does not answer in time, only jobs submitted together count until the next
+        round; their starts are safe either way.
         """
-        if self._board is None:
+        if self._queued is None:
             try:
-                self._board = self._asked.result() if self._asked is not None else read_snapshot(TIMEOUT_S)
+                self._queued = self._reading.result() if self._reading is not None else read_snapshot(TIMEOUT_S)
             except SetupError as error:
-                self._board = []
-                self._trouble = (f"what else waits in the queue is not known: {error.message}",)
-        return self._board
+                self._queued = []
+                self._notes = (f"other jobs in the queue unknown: {error.message}",)
+        return self._queued
 
 
 def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: Planned, now: datetime) -> Plan:
@@ -229,7 +229,7 @@ def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: Planned, now: da
 
 
 def _expected(plan: Plan, found: Planned) -> Expectation | None:
-    """The expectation at the start in the queue, by the forecast's own figures; the band as wide as it was."""
+    """The expectation for the start in the queue, from the forecast's own figures, with the same width of the band."""
     expected = plan.expected
     if expected is None or found.saving is None or found.planned_g_per_kwh is None or found.now_g_per_kwh is None:
         return None
@@ -249,7 +249,7 @@ def _expected(plan: Plan, found: Planned) -> Expectation | None:
 
 
 def _series(series: CarbonSeries) -> CarbonSeries:
-    """Without the piece of a slot at its start: cut at an odd second it would ask for steps of seconds."""
+    """The series with a whole first slot: one cut at an odd second would need steps of seconds."""
     edges = series.edges_us
     if len(edges) < 3:
         return series
@@ -258,7 +258,7 @@ def _series(series: CarbonSeries) -> CarbonSeries:
 
 
 def _as_queued(spec: JobSpec, plan: Plan, comment: JobComment, now: datetime) -> QueuedJob:
-    """The job as it will stand in Slurm's queue."""
+    """The job as it will be in Slurm's queue."""
     resources = spec.resources
     nodes = resources.min_nodes or 1
     at_once, in_turn = array_shape(resources.array)

@@ -1,4 +1,4 @@
-"""What is left of a queue's capacity beside those that run or have a place, in steps of the planner's grid. Pure."""
+"""The capacity of a queue that running and placed jobs leave free, in steps of the planner's grid. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hpcfrugal.queues.settings import Queue
 
 
 class QueueFreeCapacity:
-    """What is left of the capacity, in steps of the queue."""
+    """Free capacity by time, in steps of the queue's grid. ``used``: from, until, units."""
 
     def __init__(
         self,
@@ -27,18 +27,20 @@ class QueueFreeCapacity:
         now: datetime,
         until: datetime,
     ) -> None:
-        # The planner's own grid: on another one, jobs that follow on each other would seem to overlap.
+        # The planner's own grid: on another one, consecutive jobs would seem to overlap.
         self._step = math.gcd(span_us(queue.step), *(b - a for a, b in pairwise(series.edges_us)))
         anchor = series.edges_us[0]
         self._start = anchor + (instant_us(now) - anchor) // self._step * self._step
         count = -(-(instant_us(until) - self._start) // self._step) + 1
         if count > MAX_STEPS:
             raise InputError.at(
-                f"queue {queue.name}", f"{count} steps until the last job's end; a longer step is needed"
+                f"queue {queue.name}",
+                f"{count} steps until the end of the last job, {MAX_STEPS} at most",
+                "set a longer `step`",
             )
         minute = (self._start // 1_000_000 // 60) % 1440
         per_step = self._step / 60e6
-        # The least of the minutes that a step touches.
+        # The lowest capacity of all minutes that a step touches.
         self._free = np.array(
             [
                 min(
@@ -53,8 +55,8 @@ class QueueFreeCapacity:
             self.take(start, end - start, width)
         self._least = np.minimum(self._free, 0)
 
-    def capacity(self) -> Capacity:
-        """As a curve; where running jobs have more than there is, nothing is left."""
+    def curve(self) -> Capacity:
+        """For the planner; 0 where running jobs use more than the capacity."""
         steps = [
             (from_us(self._start + index * self._step), max(0, int(units)))
             for index, units in enumerate(self._free)
@@ -67,18 +69,18 @@ class QueueFreeCapacity:
         return slice(max(0, begin // self._step), max(0, -(-(begin + span_us(length)) // self._step)))
 
     def take(self, start: datetime, length: timedelta, width: int) -> None:
-        """Let a job have its units from ``start`` on."""
+        """Reserve ``width`` units from ``start`` on."""
         self._free[self._slice(start, length)] -= width
 
     def give_back(self, start: datetime, length: timedelta, width: int) -> None:
-        """The opposite of ``take``."""
+        """Undo ``take``."""
         self._free[self._slice(start, length)] += width
 
     def is_kept(self) -> bool:
-        """Whether at no time more is taken than there is, save by what ran before."""
+        """Whether no more is reserved than there is, at any time, beyond what jobs already use."""
         return bool((self._free >= self._least).all())
 
     def holds(self, start: datetime, length: timedelta, width: int) -> bool:
-        """Whether there is room for a job throughout."""
+        """Whether ``width`` units are free for all of ``length``."""
         part = self._free[self._slice(start, length)]
         return len(part) == 0 or int(part.min()) >= width

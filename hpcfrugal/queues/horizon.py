@@ -1,7 +1,7 @@
-"""What keeps the grid of a queue's plan small enough, whatever the forecast's slots and the jobs' time limits are.
+"""Keeps the grid of a queue's plan small enough, whatever the forecast's slots and the jobs' time limits are.
 
-The planner's steps divide the queue's step and all slots of the forecast, and one grid spans all jobs. So one odd
-second in a forecast, or one job of some years, would leave everybody without a plan.
+The planner's step divides the queue's step and all slots of the forecast, and one grid spans all jobs. One odd second
+in a forecast, or one job of some years, would otherwise leave all jobs without a plan.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.queues.start_constraints import ASSUMED_LIMIT, latest_start
 
-# Steps for the forecast, and for the time limit of one job: with the delay of a job that leaves room in MAX_STEPS.
+# Steps for the forecast, and for the time limit of one job; the rest of MAX_STEPS is for the delay of a job.
 _MOST = MAX_STEPS // 4
 
 
@@ -26,11 +26,10 @@ def _grid_us(series: CarbonSeries, queue: Queue) -> int:
     return math.gcd(span_us(queue.step), *(after - before for before, after in pairwise(series.edges_us)))
 
 
-def gridded(series: CarbonSeries, queue: Queue) -> CarbonSeries:
-    """The series as it is, or, where its slots ask for too fine a grid, with its mean over each step of the queue.
+def resampled(series: CarbonSeries, queue: Queue) -> CarbonSeries:
+    """The series as it is or, where its slots need too fine a grid, its mean over each step of the queue.
 
-    A step of which any part within the series is unknown is a gap. Steps at both ends that the series covers in part
-    have the mean of that part.
+    A step with an unknown part is a gap. Steps at both ends that the series covers in part have the mean of that part.
     """
     edges, step, grid = series.edges_us, span_us(queue.step), _grid_us(series, queue)
     span = max(edges[-1] - edges[0], span_us(queue.max_delay))
@@ -45,13 +44,13 @@ def gridded(series: CarbonSeries, queue: Queue) -> CarbonSeries:
     return replace(series, edges_us=tuple(steps), values=tuple(values))
 
 
-def foreseen(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob:
-    """The job, with its time limit cut to what the grid of ``series`` can hold; to all but a few it is the same.
+def within_grid(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob:
+    """The job, with a very long time limit cut to what the grid of ``series`` can hold.
 
-    Nodes are kept free for it so far ahead, and later rounds see the rest of it run.
+    Nodes are reserved for it that far ahead; later rounds see the rest of its run.
     """
     most: timedelta = span_from_us(_grid_us(series, queue) * _MOST)
     if (job.limit or ASSUMED_LIMIT) <= most:
         return job
-    # Its latest start is that of its whole limit all the same.
+    # Its latest start is still that of its whole limit.
     return replace(job, limit=most, comment=replace(job.comment, latest=latest_start(job), by=None))

@@ -1,7 +1,7 @@
-"""What a job of a low-carbon queue carries in Slurm itself, in its comment: the queue, and by when it must start.
+"""What a job of a low-carbon queue has in its comment in Slurm: the queue, and the latest start.
 
-The controller needs nothing but this and the job's own fields, so it can be stopped, moved or lost. A user can change
-the comment of a job, which is no harm: it says when that user's own job waits, and gives it no room.
+The controller needs only this and the job's own fields, so it can be stopped, moved or lost. A user who changes the
+comment changes when that user's own job waits, and gains no capacity.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.settings.values import NAME
 
-_TICKET = re.compile(r"(?:^|\s)hpcfrugal:(queue=[A-Za-z0-9_.=;-]+)(?=\s|$)")
+_PATTERN = re.compile(r"(?:^|\s)hpcfrugal:(queue=[A-Za-z0-9_.=;-]+)(?=\s|$)")
 _INSTANT = re.compile(r"\d{1,11}", re.ASCII)
 _SECONDS = re.compile(r"[1-9]\d{0,8}", re.ASCII)
 _SHARE = re.compile(r"0(?:\.\d{1,9})?|1(?:\.0{1,9})?", re.ASCII)
@@ -20,13 +20,13 @@ _SHARE = re.compile(r"0(?:\.\d{1,9})?|1(?:\.0{1,9})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class JobComment:
-    """``latest`` is the latest safe StartTime, ``earliest`` the one the job itself asked for, ``limit`` its time limit
-    where that is no whole number of minutes, to which Slurm would round it up. ``run`` is how long it is expected to
-    run, after earlier runs of the kind. ``released``: its user wants it to start now, and it is not put off any more.
+    """``latest`` is the latest safe StartTime, ``earliest`` the job's own earliest start, ``limit`` its time limit
+    where that is not a whole number of minutes, to which Slurm rounds up. ``run`` is the expected run time, from
+    earlier runs. ``released``: its user wants it to start now; it is not delayed any more.
 
-    Where the job has a deadline, ``by`` is that less a margin for the wait: StartTime is no later than ``by`` less the
-    time limit, whatever that is by now. ``wait`` is how long such jobs usually wait once they may start, and
-    ``min_saving`` what the job itself says that waiting has to be worth. Instants are aware UTC of whole seconds.
+    Where the job has a deadline, ``by`` is that less a margin for the wait: StartTime is not later than ``by`` less the
+    current time limit. ``wait`` is the usual wait of such jobs once they may start, and ``min_saving`` the job's own
+    least saving for which it waits. Instants are aware UTC in whole seconds.
     """
 
     queue: str
@@ -40,7 +40,7 @@ class JobComment:
     released: bool = False
 
     def text(self) -> str:
-        """As it stands in a comment. Latest instants are rounded down, the earliest and spans up, to seconds."""
+        """The text in the comment. Latest times are rounded down to seconds, the earliest time and spans up."""
         parts = [f"queue={self.queue}", f"latest={int(self.latest.timestamp())}"]
         if self.by is not None:
             parts.append(f"by={int(self.by.timestamp())}")
@@ -55,11 +55,11 @@ class JobComment:
 
 
 def parse_job_comment(comment: str) -> JobComment | None:
-    """The ticket in a comment; None where there is none that makes sense. Of several the last one holds.
+    """What Slurm's comment of a job says of its queue; None where it says nothing valid. The last entry counts.
 
-    Keys that are not known, and values that make no sense, are as if they were not there.
+    Unknown keys and invalid values are ignored.
     """
-    found = _TICKET.findall(comment)
+    found = _PATTERN.findall(comment)
     if not found:
         return None
     fields = dict(part.partition("=")[::2] for part in found[-1].split(";"))
@@ -79,10 +79,10 @@ def parse_job_comment(comment: str) -> JobComment | None:
     )
 
 
-def with_ticket(comment: str, ticket: JobComment) -> str:
-    """A comment with this ticket in it instead of any other; what else it says stays."""
-    rest = _TICKET.sub("", comment).strip()
-    return f"{rest} {ticket.text()}" if rest else ticket.text()
+def insert_comment(text: str, comment: JobComment) -> str:
+    """Slurm's comment of a job with this entry in place of any earlier one; the rest of the text stays."""
+    rest = _PATTERN.sub("", text).strip()
+    return f"{rest} {comment.text()}" if rest else comment.text()
 
 
 def _instant(text: str | None) -> datetime | None:

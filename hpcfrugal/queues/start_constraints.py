@@ -1,8 +1,8 @@
-"""One waiting job as a round sees it: between which instants its StartTime may lie, and what a run from there meets.
+"""When a waiting job may start, and what a run from there on would cost. Pure.
 
-One rule bounds StartTime: not before ``earliest``, the job's own; not after ``latest``, which its ticket says and,
-where it has a deadline, the time limit that it has by now. A job runs some time after its StartTime, the usual wait,
-and carbon counts from then on. Nodes are kept free from its StartTime on, as it may run at once. Pure.
+StartTime is not before ``earliest``, the job's own, and not after ``latest``, which follows from its comment and, with
+a deadline, from its current time limit. The job runs the usual wait after its StartTime, and carbon counts from then
+on. Nodes are reserved from its StartTime on, since it may run at once.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
 
 ASSUMED_LIMIT = timedelta(hours=24)
-"""Run time of a job for which Slurm knows no limit."""
+"""Run time of a job without a time limit."""
 
 _NONE = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
 class StartConstraints:
-    """A waiting job. ``was`` is its StartTime where that is still to come, ``soonest`` when it would run if it could
-    start at its ``earliest``. ``last`` is the latest StartTime to plan with: ``latest``, or where forecasts end; with
-    ``beyond`` even its ``earliest`` is later than that.
+    """A waiting job and its constraints. ``width`` are the units that it takes of the capacity. ``was`` is its present
+    StartTime if that lies in the future, ``soonest`` when it would run if it started at its ``earliest``. ``last`` is
+    the latest StartTime to plan with: ``latest``, or the end of the forecast; with ``beyond`` even ``earliest`` is
+    later.
     """
 
     job: QueuedJob
@@ -43,15 +44,13 @@ class StartConstraints:
     min_saving: float
 
     @classmethod
-    def of(
-        cls, job: QueuedJob, queue: Queue, now: datetime, known_to: datetime | None, run: timedelta | None
-    ) -> StartConstraints:
-        """``known_to`` is where the forecast ends, ``run`` how long the job is expected to run (None: to its limit)."""
-        ticket, limit = job.comment, limit_of(job)
-        wait = min(ticket.wait or _NONE, queue.max_delay)
-        earliest = max(now, ticket.earliest or now)
+    def of(cls, job: QueuedJob, queue: Queue, now: datetime, known_to: datetime | None) -> StartConstraints:
+        """``known_to`` is the end of the forecast. A job whose run time is unknown is expected to run to its limit."""
+        comment, limit = job.comment, limit_of(job)
+        wait = min(comment.wait or _NONE, queue.max_delay)
+        earliest = max(now, comment.earliest or now)
         latest = max(earliest, latest_start(job))
-        # No further than that: one job that may wait for years would leave all others without a plan.
+        # One job that may wait for years must not leave all others without a plan.
         horizon = max(now + queue.max_delay, known_to or now)
         # Part of its wait may be over.
         since = job.begin_at if job.begin_at is not None and job.begin_at < now else earliest
@@ -65,23 +64,28 @@ class StartConstraints:
             beyond=earliest > horizon,
             soonest=max(earliest, since + wait),
             was=job.begin_at if job.begin_at is not None and job.begin_at > now else None,
-            run=min(run, limit) if run is not None and run > _NONE else limit,
+            run=min(comment.run or limit, limit),
             limit=limit,
             wait=wait,
-            min_saving=queue.min_saving if ticket.min_saving is None else ticket.min_saving,
+            min_saving=queue.min_saving if comment.min_saving is None else comment.min_saving,
         )
 
     @property
+    def job_id(self) -> str:
+        """Slurm's id of the job."""
+        return self.job.job_id
+
+    @property
     def fixed_at(self) -> datetime | None:
-        """The StartTime of a job that nobody plans any more: it was released, or its latest start is there."""
+        """The StartTime of a job that is not planned any more: it was released, or its latest start has come."""
         if self.job.comment.released:
-            # Not put off, and not before the moment that its file names.
+            # Not delayed, and not before the earliest start of its job file.
             return min(self.earliest, self.was or self.now)
         return self.now if self.latest <= self.now else None
 
     @property
     def safe(self) -> datetime:
-        """Its StartTime as it is, or the nearest that is allowed."""
+        """Its present StartTime, or the nearest that is allowed."""
         return min(max(self.earliest, self.was or self.earliest), self.latest)
 
     def allows(self, start: datetime) -> bool:
@@ -97,35 +101,35 @@ class StartConstraints:
         start = runs_at - self.wait
         return self.earliest if runs_at <= self.soonest or start <= self.earliest else min(start, self.last)
 
-    def room(self, start: datetime) -> timedelta:
-        """For how long from its StartTime on nodes are kept for it."""
+    def reserved(self, start: datetime) -> timedelta:
+        """For how long from its StartTime on nodes are reserved for it."""
         return self.runs_at(start) - start + self.limit
 
     def mean(self, series: CarbonSeries, start: datetime) -> float | None:
-        """The intensity that it is expected to meet, in g/kWh; None where the forecast does not tell."""
+        """The expected mean intensity of its run, in g/kWh; None where the forecast has gaps."""
         begin = self.runs_at(start)
         return series.mean(begin, begin + self.run)
 
 
 def latest_start(job: QueuedJob) -> datetime:
     """The latest safe StartTime."""
-    ticket = job.comment
-    return ticket.latest if ticket.by is None or job.limit is None else ticket.by - job.limit
+    comment = job.comment
+    return comment.latest if comment.by is None or job.limit is None else comment.by - job.limit
 
 
 def limit_of(job: QueuedJob) -> timedelta:
-    """How long it may run."""
+    """How long the job may run."""
     return job.limit if job.limit else ASSUMED_LIMIT
 
 
 def width_of(job: QueuedJob, queue: Queue) -> int:
-    """What it takes of the queue's capacity."""
+    """Units that the job takes of the queue's capacity."""
     return max(1, job.nodes if queue.unit == "nodes" else job.cpus)
 
 
 def in_queue(jobs: Iterable[QueuedJob], queue: Queue) -> list[QueuedJob]:
-    """The jobs of a queue, those with a ticket of it elsewhere left out, in an order of their own."""
-    # Not in squeue's: the planner's answer depends on it where there are several as good.
+    """The jobs of a queue by job id, without those in a partition or QOS that is not the queue's."""
+    # Not in squeue's order: where several plans are equally good, the planner's answer depends on the order.
     return sorted(
         (job for job in jobs if job.comment.queue == queue.name and queue.runs_in(job.partition, job.qos)),
         key=lambda job: int(job.job_id),
@@ -133,12 +137,12 @@ def in_queue(jobs: Iterable[QueuedJob], queue: Queue) -> list[QueuedJob]:
 
 
 def in_use(jobs: Iterable[QueuedJob], queue: Queue, now: datetime) -> list[tuple[datetime, datetime, int]]:
-    """What running jobs take, and arrays whose tasks follow on those that run: from, until, units."""
+    """What running jobs use, and the next tasks of running arrays: from, until, units."""
     jobs = list(jobs)
     used, ends = [], dict[str, list[datetime]]()
     for job in jobs:
         if not job.waits:
-            # One that is past its limit is on its way out.
+            # A job past its limit is about to end.
             end = max(now + timedelta(seconds=1), job.end_at or now + limit_of(job))
             used.append((now, end, width_of(job, queue)))
             ends.setdefault(job.array_id or job.job_id, []).append(end)
@@ -151,8 +155,8 @@ def in_use(jobs: Iterable[QueuedJob], queue: Queue, now: datetime) -> list[tuple
     return used
 
 
-def takes_room(case: StartConstraints) -> bool:
-    """Whether nodes are kept for it. Not for one that has its last StartTime, and that nodes alone don't start: nobody
-    knows for how long, and in every round anew it would take the place of those that can.
+def reserves_capacity(candidate: StartConstraints) -> bool:
+    """Whether nodes are reserved for it. Not for a job past its latest start that free nodes alone do not start: it is
+    unknown for how long, and in every round it would take the place of jobs that can start.
     """
-    return not (case.job.blocked and case.fixed_at is not None)
+    return not (candidate.job.blocked and candidate.fixed_at is not None)

@@ -26,7 +26,7 @@ def schedule_left_out(spec: JobSpec, *, slurm: bool) -> list[str]:
     return [f"not acted on: {left_out}; {why}"] if left_out else []
 
 
-def not_held_to(spec: JobSpec, *, slurm: bool) -> list[str]:
+def not_enforced(spec: JobSpec, *, slurm: bool) -> list[str]:
     """Keys of ``resources`` with amounts that only Slurm holds a job to; of those, a local job has its time limit."""
     if slurm:
         return []

@@ -52,7 +52,7 @@ class SubmissionBatch:
     answer is waited for once.
     """
 
-    entrance: QueueAdmission | None = None
+    admission: QueueAdmission | None = None
     time_budget: TimeBudget | None = None
 
 
@@ -143,11 +143,11 @@ def _planned(
         return spec, _plan(spec, source, config, now, slurm=slurm, start_now=start_now, batch=batch)
     from hpcfrugal.queues.admission import QueueAdmission
 
-    entrance = batch.entrance = batch.entrance or QueueAdmission(config)
-    spec, found = entrance.enter(spec, where=str(source), start_now=start_now)
+    admission = batch.admission = batch.admission or QueueAdmission(config)
+    spec, found = admission.admit(spec, where=str(source), start_now=start_now)
     plan = _plan(spec, source, config, now, slurm=slurm, start_now=start_now, batch=batch)
     if found is not None and plan is not None:
-        spec, plan = entrance.place(spec, found, plan, now, released=start_now)
+        spec, plan = admission.place(spec, found, plan, now, released=start_now)
     return spec, plan
 
 

@@ -33,7 +33,7 @@ printf %s "${{told//SEP/$between}}"
 
 
 class Queue:
-    """A site with a queue ``green`` of 2 nodes and a board of jobs that squeue shows."""
+    """A site with a queue ``green`` of 2 nodes and a queued of jobs that squeue shows."""
 
     def __init__(self, box: Sandbox, folder: Path) -> None:
         self.planned = Planned(box, folder)
@@ -65,12 +65,12 @@ class Queue:
         } | more  # fmt: skip
         return "SEP".join(cells.values()) + "SEP"
 
-    def board(self, *rows: str) -> None:
+    def snapshot(self, *rows: str) -> None:
         """With what stands between the values as squeue is told it, in the same form for every value."""
         self.then = _SQUEUE.format(told=shlex.quote("".join(f"{row}\n" for row in rows)))
         self.slurm.answer("squeue", then=self.then)
 
-    def board_then(self, before: str, later: str) -> None:
+    def snapshot_then(self, before: str, later: str) -> None:
         """What squeue tells of all, and what of one job that is asked for."""
         told = [_SQUEUE.format(told=shlex.quote(f"{row}\n" if row else "")) for row in (before, later)]
         self.slurm.answer("squeue", then=f'case "$*" in\n*--jobs=*) {told[1]};;\n*) {told[0]};;\nesac')
@@ -91,12 +91,12 @@ def submit(queue: Queue, *words: str, schedule: dict[str, Any] | None = None, **
     return told, (Path(told["run_dir"]) / "script.sbatch").read_text()
 
 
-def ticket_in(script: str) -> JobComment:
+def comment_in(script: str) -> JobComment:
     comment = re.search(r'#SBATCH "?--comment=([^"\n]*)', script)
     assert comment is not None
-    ticket = parse_job_comment(comment[1])
-    assert ticket is not None
-    return ticket
+    comment = parse_job_comment(comment[1])
+    assert comment is not None
+    return comment
 
 
 def test_a_job_enters_with_a_start_and_a_ticket(queue: Queue) -> None:
@@ -107,10 +107,10 @@ def test_a_job_enters_with_a_start_and_a_ticket(queue: Queue) -> None:
     assert plan["expected"]["saving"] == pytest.approx(0.9, abs=0.02)
     for line in ("--partition=eco", "--qos=low", "--begin="):
         assert f"#SBATCH {line}" in script
-    ticket = ticket_in(script)
-    assert (ticket.queue, ticket.released) == ("green", False)
-    assert queue.hour(ticket.latest) == pytest.approx(12, abs=0.1)
-    assert ticket.latest <= datetime.fromisoformat(plan["latest_start_at"])
+    comment = comment_in(script)
+    assert (comment.queue, comment.released) == ("green", False)
+    assert queue.hour(comment.latest) == pytest.approx(12, abs=0.1)
+    assert comment.latest <= datetime.fromisoformat(plan["latest_start_at"])
 
 
 def test_the_file_says_it_as_well_and_its_own_words_go_before(queue: Queue) -> None:
@@ -118,23 +118,23 @@ def test_the_file_says_it_as_well_and_its_own_words_go_before(queue: Queue) -> N
         queue, schedule={"queue": "green", "max_delay": "20h"}, resources={"time": "1:00:00", "partition": "eco"}
     )
     assert "#SBATCH --partition=eco" in script
-    assert queue.hour(ticket_in(script).latest) == pytest.approx(20, abs=0.1)
+    assert queue.hour(comment_in(script).latest) == pytest.approx(20, abs=0.1)
     assert queue.hour(told["plan"]["latest_start_at"]) == pytest.approx(20, abs=0.1)
     told, script = submit(queue, schedule={"queue": "green", "max_delay": "0s"})
     assert told["plan"]["action"] == "start-now"
     assert "--begin" not in script
-    assert queue.hour(ticket_in(script).latest) == pytest.approx(0, abs=0.1)
+    assert queue.hour(comment_in(script).latest) == pytest.approx(0, abs=0.1)
 
 
 def test_a_wait_that_is_not_worth_it_to_the_job(queue: Queue) -> None:
     told, script = submit(queue, schedule={"queue": "green", "min_saving": "95 %"})
     assert (told["plan"]["action"], told["plan"]["expected"]["saving"]) == ("start-now", 0)
-    assert ticket_in(script).min_saving == 0.95
+    assert comment_in(script).min_saving == 0.95
     told, script = submit(queue, schedule={"queue": "green", "min_saving": "80 %"})
     assert told["plan"]["action"] == "wait"
-    assert ticket_in(script).min_saving == 0.8
+    assert comment_in(script).min_saving == 0.8
     # The queue's own needs no words.
-    assert ticket_in(submit(queue, "--queue", "green")[1]).min_saving is None
+    assert comment_in(submit(queue, "--queue", "green")[1]).min_saving is None
 
 
 def test_what_a_queue_can_not_hold_to_is_refused(queue: Queue) -> None:
@@ -174,7 +174,7 @@ def test_not_before_its_earliest_even_after_the_longest_delay(queue: Queue) -> N
     told, script = submit(queue, schedule={"queue": "green", "earliest": earliest.isoformat()})
     assert told["plan"]["action"] == "start-now"
     assert begin_of(script) == earliest
-    assert ticket_in(script).earliest == earliest
+    assert comment_in(script).earliest == earliest
 
 
 @pytest.mark.parametrize("values", [[100.0, 100.0, *[0.0] * 40], [0.0] * 40])
@@ -198,16 +198,16 @@ def test_a_deadline_is_met_whatever_the_wait(queue: Queue) -> None:
     queue.slurm.sacct(*rows)
     deadline = queue.start + timedelta(hours=10)
     _, script = submit(queue, schedule={"queue": "green", "deadline": deadline.isoformat()})
-    ticket = ticket_in(script)
-    assert (ticket.by, ticket.wait) == (deadline - timedelta(hours=2), timedelta(hours=1))
-    assert ticket.latest == deadline - timedelta(hours=3)
+    comment = comment_in(script)
+    assert (comment.by, comment.wait) == (deadline - timedelta(hours=2), timedelta(hours=1))
+    assert comment.latest == deadline - timedelta(hours=3)
     begin = begin_of(script)
     assert begin is not None
-    assert timedelta(minutes=-10) < begin - ticket.latest <= timedelta()
+    assert timedelta(minutes=-10) < begin - comment.latest <= timedelta()
     # A longest delay is no such promise: what others waited in the worst case is not taken off.
-    ticket = ticket_in(submit(queue, "--queue", "green")[1])
-    assert queue.hour(ticket.latest) == pytest.approx(11, abs=0.1)
-    assert ticket.by is None
+    comment = comment_in(submit(queue, "--queue", "green")[1])
+    assert queue.hour(comment.latest) == pytest.approx(11, abs=0.1)
+    assert comment.by is None
 
 
 def test_tasks_that_follow_on_each_other_all_end_by_the_deadline(queue: Queue) -> None:
@@ -218,7 +218,7 @@ def test_tasks_that_follow_on_each_other_all_end_by_the_deadline(queue: Queue) -
     )  # fmt: skip
     assert queue.hour(told["plan"]["latest_start_at"]) == pytest.approx(6)
     # Two of them at once are all that the queue has room for, for four hours.
-    queue.board(queue.row(1, begin_h=5))
+    queue.snapshot(queue.row(1, begin_h=5))
     told, _ = submit(queue, "--queue", "green", resources={"time": "1:00:00", "array": "1-8%2"})
     assert not 1.01 < queue.hour(told["plan"]["start_at"]) < 5.99
 
@@ -238,29 +238,29 @@ def test_those_submitted_together_leave_each_other_room(queue: Queue) -> None:
 
 
 def test_who_is_there_already_takes_room(queue: Queue) -> None:
-    queue.board(queue.row(1, begin_h=5), queue.row(2, begin_h=5))
+    queue.snapshot(queue.row(1, begin_h=5), queue.row(2, begin_h=5))
     told, _ = submit(queue, "--queue", "green")
     assert queue.hour(told["plan"]["start_at"]) == pytest.approx(6, abs=0.1)
 
 
 def test_the_ticket_says_how_long_such_jobs_ran(queue: Queue, tmp_path: Path) -> None:
     _, script = submit(queue, "--queue", "green")
-    assert ticket_in(script).run is None
+    assert comment_in(script).run is None
     spool = FakeSpool(tmp_path / "earlier")
     queue.box.env |= {"HPCFRUGAL_LEDGER": str(spool.ledger)}
     for number in range(6):
         spool.whole_run(str(number + 1), user=user_name(), spec={"name": "job"})
     sync(spool.root, spool.ledger)
     _, script = submit(queue, "--queue", "green")
-    assert ticket_in(script).run == timedelta(minutes=1)
+    assert comment_in(script).run == timedelta(minutes=1)
 
 
 def test_now_is_now(queue: Queue) -> None:
     told, script = submit(queue, "--queue", "green", "--now")
     assert told["plan"]["action"] == "start-now"
     assert "--begin" not in script
-    ticket = ticket_in(script)
-    assert ticket.released
+    comment = comment_in(script)
+    assert comment.released
 
 
 def test_a_queue_that_is_not_there(queue: Queue) -> None:
@@ -275,11 +275,11 @@ def test_without_a_forecast_it_starts_now_and_is_still_in_the_queue(queue: Queue
     queue.planned.file.unlink()
     told, script = submit(queue, "--queue", "green")
     assert told["plan"]["action"] == "start-now"
-    assert ticket_in(script).queue == "green"
+    assert comment_in(script).queue == "green"
 
 
 def test_the_list(queue: Queue) -> None:
-    queue.board(
+    queue.snapshot(
         queue.row(17, begin_h=9, name=NASTY), queue.row(18, state="RUNNING"), queue.row(19, reason="JobHeldUser"),
         queue.row(20, user="somebody"),
     )  # fmt: skip
@@ -302,7 +302,7 @@ def test_the_list(queue: Queue) -> None:
 
 
 def test_a_round_moves_what_is_to_move_and_nothing_else(queue: Queue) -> None:
-    queue.board(queue.row(17, begin_h=9), queue.row(18, begin_h=5), queue.row(19, begin_h=9, reason="Dependency"))
+    queue.snapshot(queue.row(17, begin_h=9), queue.row(18, begin_h=5), queue.row(19, begin_h=9, reason="Dependency"))
     assert len(json.loads(queue.box.ok("queue", "plan", "--dry-run", "--json"))["queues"][0]["jobs"]) == 2
     assert queue.updates() == []
     before = len(queue.slurm.calls("squeue"))
@@ -319,7 +319,7 @@ def test_a_round_moves_what_is_to_move_and_nothing_else(queue: Queue) -> None:
 def test_a_dirtier_start_is_called_so(queue: Queue) -> None:
     queue.planned.forecast([30.0] * 2 + [300.0] * 40)
     end = f"{queue.start + timedelta(hours=2.5):%Y-%m-%dT%H:%M:%S}"
-    queue.board(
+    queue.snapshot(
         queue.row(1, state="RUNNING", end=end), queue.row(2, state="RUNNING", end=end),
         queue.row(17, begin_h=9, latest_h=3),
     )  # fmt: skip
@@ -332,22 +332,22 @@ def test_a_job_that_its_user_let_go_meanwhile_is_not_put_off(queue: Queue) -> No
     before = queue.row(17, begin_h=2)
     released = before.replace(";latest=", ";released=1;latest=")
     for later, why in (
-        (released, "its start or its comment was changed meanwhile"),
-        (queue.row(17, begin_h=1), "its start or its comment was changed meanwhile"),
-        (queue.row(17, begin_h=2, reason="JobHeldUser"), "it does not wait any more, or is held"),
-        ("", "it does not wait any more, or is held"),
+        (released, "its start or comment has changed meanwhile"),
+        (queue.row(17, begin_h=1), "its start or comment has changed meanwhile"),
+        (queue.row(17, begin_h=2, reason="JobHeldUser"), "it no longer waits, or is held"),
+        ("", "it no longer waits, or is held"),
     ):
-        queue.board_then(before, later)
+        queue.snapshot_then(before, later)
         out = queue.box.ok("queue", "run", "--once")
         assert f"job 17 not moved: {why}" in out
         assert queue.updates() == []
-    queue.board_then(before, before)
+    queue.snapshot_then(before, before)
     queue.box.ok("queue", "run", "--once")
     assert [update[0] for update in queue.updates()] == ["JobId=17"]
 
 
 def test_a_job_that_is_over_does_not_end_the_round(queue: Queue) -> None:
-    queue.board(queue.row(17, begin_h=2), queue.row(18, begin_h=9))
+    queue.snapshot(queue.row(17, begin_h=2), queue.row(18, begin_h=9))
     said = "slurm_load_jobs error: Invalid job id specified"
     queue.slurm.answer("squeue", then=f'case "$*" in *--jobs=17*) echo "{said}" >&2; exit 1;; esac\n' + queue.then)
     out = queue.box.ok("queue", "run", "--once")
@@ -356,23 +356,23 @@ def test_a_job_that_is_over_does_not_end_the_round(queue: Queue) -> None:
 
 
 def test_jobs_elsewhere_are_left_alone(queue: Queue) -> None:
-    queue.board(
+    queue.snapshot(
         queue.row(17, begin_h=9, partition="debug"), queue.row(18, begin_h=9, qos="high"), queue.row(19, begin_h=9)
     )
     result = queue.box.run("queue", "run", "--once")
-    assert "green: left alone, since not in the queue's partition or QOS: 17, 18" in result.err
+    assert "green: ignored: not in the queue's partition or QOS: 17, 18" in result.err
     assert [update[0] for update in queue.updates()] == ["JobId=19"]
 
 
 def test_slurm_refuses(queue: Queue) -> None:
-    queue.board(queue.row(17, begin_h=9))
+    queue.snapshot(queue.row(17, begin_h=9))
     queue.slurm.answer("scontrol", err="scontrol: Job is no longer pending execution for job 17\n", code=1)
     out = queue.box.ok("queue", "run", "--once", "--json")
     assert "no longer pending" in json.loads(out)["refused"]
 
 
 def test_what_waits_of_an_array_that_has_begun(queue: Queue) -> None:
-    queue.board(queue.row(17, begin_h=9, array="3-4"))
+    queue.snapshot(queue.row(17, begin_h=9, array="3-4"))
     said = "17_1-2: Job is no longer pending execution\n17_3-4: No error\n"
     queue.slurm.answer("scontrol", err=said, code=1)
     assert json.loads(queue.box.ok("queue", "run", "--once", "--json"))["refused"] is None
@@ -380,7 +380,7 @@ def test_what_waits_of_an_array_that_has_begun(queue: Queue) -> None:
 
 
 def test_one_job_of_years_leaves_the_others_their_plan(queue: Queue) -> None:
-    queue.board(queue.row(17, begin_h=9), queue.row(18, begin_h=10, limit="9000-00:00:00", array="1-1000%1"))
+    queue.snapshot(queue.row(17, begin_h=9), queue.row(18, begin_h=10, limit="9000-00:00:00", array="1-1000%1"))
     result = queue.box.run("queue", "run", "--once")
     assert (result.code, result.err) == (0, "")
     assert "JobId=17" in [update[0] for update in queue.updates()]
@@ -389,7 +389,7 @@ def test_one_job_of_years_leaves_the_others_their_plan(queue: Queue) -> None:
 def test_slots_of_odd_seconds(queue: Queue) -> None:
     values = [value for value in CLEAN_AT_5 for _ in range(2)]
     queue.planned.forecast(values, 1799.333, queue.start - timedelta(seconds=0.123457))
-    queue.board(queue.row(17, begin_h=9))
+    queue.snapshot(queue.row(17, begin_h=9))
     result = queue.box.run("queue", "run", "--once")
     assert (result.code, result.err) == (0, "")
     assert [update[0] for update in queue.updates()] == ["JobId=17"]
@@ -407,7 +407,7 @@ def test_a_forecast_that_begins_in_a_while_or_ends_before_the_job(queue: Queue, 
 
 def test_no_forecast_changes_nothing(queue: Queue) -> None:
     queue.planned.file.write_text("<html>")
-    queue.board(queue.row(17, begin_h=9), queue.row(18, begin_h=20, latest_h=11))
+    queue.snapshot(queue.row(17, begin_h=9), queue.row(18, begin_h=20, latest_h=11))
     result = queue.box.run("queue", "run", "--once")
     assert result.code == 0
     assert "green: no forecast: " in result.err
@@ -416,18 +416,18 @@ def test_no_forecast_changes_nothing(queue: Queue) -> None:
 
 
 def test_release(queue: Queue) -> None:
-    queue.board(queue.row(17, begin_h=9))
+    queue.snapshot(queue.row(17, begin_h=9))
     assert "job 17 starts as soon as there is room" in queue.box.ok("queue", "release", "17")
     (update,) = queue.updates()
     assert update[:2] == ["JobId=17", "StartTime=now"]
-    ticket = parse_job_comment(update[2].removeprefix("Comment="))
-    assert ticket is not None
-    assert ticket.released
+    comment = parse_job_comment(update[2].removeprefix("Comment="))
+    assert comment is not None
+    assert comment.released
     assert update[2].startswith("Comment=mine ")
     # Its own earliest start does not hold it back any more.
     latest = int((queue.start + timedelta(hours=11)).timestamp())
     comment = f"hpcfrugal:queue=green;latest={latest};earliest={latest};save=0.5"
-    queue.board(queue.row(17, begin_h=9, comment=comment))
+    queue.snapshot(queue.row(17, begin_h=9, comment=comment))
     queue.box.ok("queue", "release", "17")
     assert queue.updates()[-1][2] == f"Comment=hpcfrugal:queue=green;latest={latest};save=0.5;released=1"
     result = queue.box.run("queue", "release", "99", NASTY)
@@ -464,9 +464,9 @@ def test_a_submission_does_not_wait_for_what_else_is_there(queue: Queue, then: s
     began = time.monotonic()
     told, script = submit(queue, "--queue", "green")
     assert time.monotonic() - began < 10
-    assert told["plan"]["notes"][-1].startswith("what else waits in the queue is not known: squeue ")
+    assert told["plan"]["notes"][-1].startswith("other jobs in the queue unknown: squeue ")
     assert queue.hour(told["plan"]["begin_at"]) == pytest.approx(5, abs=0.1)
-    assert ticket_in(script).queue == "green"
+    assert comment_in(script).queue == "green"
 
 
 def test_no_queues_here(box: Sandbox) -> None:
@@ -476,7 +476,7 @@ def test_no_queues_here(box: Sandbox) -> None:
 
 
 def test_the_service_goes_on_and_ends_when_told(queue: Queue) -> None:
-    queue.board(queue.row(17, begin_h=9))
+    queue.snapshot(queue.row(17, begin_h=9))
     service = subprocess.Popen(
         [*queue.box.program, "queue", "run", "--every", "1s"], env=queue.box.env, stderr=subprocess.PIPE, text=True
     )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.queues.horizon import foreseen, gridded
+from hpcfrugal.queues.horizon import resampled, within_grid
 from hpcfrugal.queues.job_comment import JobComment
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
@@ -25,12 +25,12 @@ def series(step: timedelta, *values: float | None, start: datetime = NOW) -> Car
 @pytest.mark.parametrize("step", [timedelta(minutes=30), timedelta(minutes=7), timedelta(seconds=90)])
 def test_slots_that_fit_stay(step: timedelta) -> None:
     told = series(step, *[100.0, 200.0] * 40, start=NOW + timedelta(seconds=13.5))
-    assert gridded(told, GREEN) is told
+    assert resampled(told, GREEN) is told
 
 
 def test_odd_slots_become_steps_of_the_same_sum() -> None:
     odd = series(timedelta(seconds=1799.333), 100, 300, 50, start=NOW + timedelta(seconds=0.5))
-    told = gridded(odd, GREEN)
+    told = resampled(odd, GREEN)
     assert (told.step, told.start, told.end) == (GREEN.step, NOW, NOW + timedelta(minutes=90))
     # Steps in which nothing changes have that value; the one in which it does lies between.
     assert told.values[:5] == (100,) * 5
@@ -42,7 +42,7 @@ def test_odd_slots_become_steps_of_the_same_sum() -> None:
 
 
 def test_a_gap_stays_a_gap() -> None:
-    told = gridded(series(timedelta(seconds=1799.333), 100, None, 50), GREEN)
+    told = resampled(series(timedelta(seconds=1799.333), 100, None, 50), GREEN)
     assert told.values[5] is None
     assert told.values[6:11] == (None,) * 5
     assert told.values[4] == 100
@@ -52,16 +52,16 @@ def test_a_gap_stays_a_gap() -> None:
 def test_limits_of_years() -> None:
     job = QueuedJob("1", "PENDING", 1, 1, timedelta(hours=5), JobComment("green", NOW))
     hourly = series(timedelta(hours=1), *[100.0] * 96)
-    assert foreseen(job, GREEN, hourly) is job
-    assert foreseen(replace(job, limit=None), GREEN, hourly).limit is None
-    cut = foreseen(replace(job, limit=timedelta(days=3000)), GREEN, hourly).limit
+    assert within_grid(job, GREEN, hourly) is job
+    assert within_grid(replace(job, limit=None), GREEN, hourly).limit is None
+    cut = within_grid(replace(job, limit=timedelta(days=3000)), GREEN, hourly).limit
     assert cut is not None
     assert timedelta(days=100) < cut < timedelta(days=300)
     # Its latest start before a deadline is that of its whole limit.
     by = JobComment("green", NOW, by=NOW + timedelta(days=3001))
-    late = foreseen(replace(job, limit=timedelta(days=3000), comment=by), GREEN, hourly)
+    late = within_grid(replace(job, limit=timedelta(days=3000), comment=by), GREEN, hourly)
     assert latest_start(late) == NOW + timedelta(days=1)
     seconds = GREEN.model_copy(update={"step": timedelta(seconds=1)})
-    cut = foreseen(replace(job, limit=None), seconds, series(timedelta(seconds=10), *[100.0] * 96)).limit
+    cut = within_grid(replace(job, limit=None), seconds, series(timedelta(seconds=10), *[100.0] * 96)).limit
     assert cut is not None
     assert timedelta(hours=5) < cut < timedelta(hours=24)

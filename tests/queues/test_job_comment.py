@@ -1,4 +1,4 @@
-"""A job's ticket in its comment, written and read back, among whatever else stands there."""
+"""The queue entry in a job's comment, written and read back beside other text."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.queues.job_comment import JobComment, parse_job_comment, with_ticket
+from hpcfrugal.queues.job_comment import JobComment, insert_comment, parse_job_comment
 
 LATEST = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("text", ["", "my own words", "a'; rm -rf ~ #", "x|y", "hpcfrugal:", "hpcfrugal:queue=", "ü"])
 @pytest.mark.parametrize(
-    "comment", ["", "my own words", "a'; rm -rf ~ #", "x|y", "hpcfrugal:", "hpcfrugal:queue=", "ü"]
-)
-@pytest.mark.parametrize(
-    "ticket",
+    "comment",
     [
         JobComment("green", LATEST),
         JobComment("a.b-c_1", LATEST, LATEST, timedelta(seconds=20), timedelta(hours=3), released=True),
@@ -26,14 +24,14 @@ LATEST = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
         JobComment("green", LATEST, min_saving=1.0),
     ],
 )
-def test_there_and_back(comment: str, ticket: JobComment) -> None:
-    text = with_ticket(comment, ticket)
-    assert parse_job_comment(text) == ticket
-    assert comment.strip() in text
+def test_written_and_read_back(text: str, comment: JobComment) -> None:
+    written = insert_comment(text, comment)
+    assert parse_job_comment(written) == comment
+    assert text.strip() in written
     # The newest replaces the one before, and the rest stays.
     later = JobComment("green", LATEST + timedelta(hours=1))
-    assert parse_job_comment(with_ticket(text, later)) == later
-    assert with_ticket(with_ticket(text, later), ticket) == text
+    assert parse_job_comment(insert_comment(written, later)) == later
+    assert insert_comment(insert_comment(written, later), comment) == written
 
 
 def test_seconds_are_rounded_to_the_safe_side() -> None:
@@ -58,20 +56,20 @@ def test_seconds_are_rounded_to_the_safe_side() -> None:
         "hpcfrugal:latest=5;queue=green",
     ],
 )
-def test_what_is_no_ticket(comment: str) -> None:
+def test_comments_without_a_queue(comment: str) -> None:
     assert parse_job_comment(comment) is None
 
 
 @pytest.mark.parametrize(
     "more", ["", ";by=", ";by=x", ";wait=0", ";wait=-5", ";save=2", ";save=nan", ";save=1e-3", ";of=tomorrow", ";;=;"]
 )
-def test_older_and_newer_tickets_can_be_read(more: str) -> None:
+def test_unknown_and_invalid_keys_are_ignored(more: str) -> None:
     assert parse_job_comment(f"hpcfrugal:queue=green;latest={int(LATEST.timestamp())}{more}") == JobComment(
         "green", LATEST
     )
 
 
-def test_a_ticket_is_short() -> None:
+def test_an_entry_is_short() -> None:
     whole = JobComment("green", LATEST, LATEST, LATEST - LATEST.replace(hour=0), timedelta(hours=3), LATEST,
                    timedelta(hours=1), 0.123456, released=True)  # fmt: skip
     assert len(whole.text()) < 160
@@ -83,4 +81,4 @@ def test_a_ticket_is_short() -> None:
 @given(st.text())
 def test_any_comment_can_be_read(comment: str) -> None:
     parse_job_comment(comment)
-    assert parse_job_comment(with_ticket(comment, JobComment("green", LATEST))) == JobComment("green", LATEST)
+    assert parse_job_comment(insert_comment(comment, JobComment("green", LATEST))) == JobComment("green", LATEST)

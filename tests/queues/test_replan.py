@@ -40,7 +40,7 @@ def job(number: int, *, nodes: int = 1, hours: float = 1, latest_h: float = 20, 
         submit_at=NOW - HOUR, begin_at=None if begin_h is None else NOW + begin_h * HOUR,
         end_at=None if state == "PENDING" else NOW + limit, held=bool(more.get("held")),
         comment=JobComment(str(more.get("queue", "green")), NOW + latest_h * HOUR,
-                      None if earliest_h is None else NOW + earliest_h * HOUR, by=at("by_h"),
+                      None if earliest_h is None else NOW + earliest_h * HOUR, run=more.get("run"), by=at("by_h"),
                       wait=None if wait_h is None else float(str(wait_h)) * HOUR,
                       min_saving=None if min_saving is None else float(str(min_saving)),
                       released=bool(more.get("released"))),
@@ -63,13 +63,13 @@ def test_everybody_at_the_clean_hour_as_far_as_there_is_room() -> None:
     assert sorted(found[one] for one in "134") == [5, 5, 6] or sorted(found[one] for one in "134") == [5, 5, 5]
     # Wider than the capacity ever is: at the last moment, where Slurm itself decides.
     assert found["5"] == 20
-    assert {plan.why for plan in plans} == {"least carbon", "too wide"}
+    assert {plan.why for plan in plans} == {"least carbon", "too large"}
     assert {plan.job.job_id: plan.saving for plan in plans}["1"] == pytest.approx(2 / 3)
 
 
 def test_running_jobs_and_released_ones_take_room() -> None:
-    board = [job(1, nodes=3, hours=5.5, state="RUNNING"), job(2, nodes=1, hours=8, released=True), job(3, nodes=2)]
-    plans = replan(GREEN, board, CLEAN_AT_5, NOW)
+    queued = [job(1, nodes=3, hours=5.5, state="RUNNING"), job(2, nodes=1, hours=8, released=True), job(3, nodes=2)]
+    plans = replan(GREEN, queued, CLEAN_AT_5, NOW)
     assert starts(plans) == {"2": 0, "3": 5.5}
     assert [plan.why for plan in plans] == ["released", "least carbon"]
 
@@ -83,11 +83,11 @@ def test_nobody_waits_for_noise() -> None:
 
 
 def test_a_small_gain_moves_nobody() -> None:
-    board = [job(1, begin_h=3)]
+    queued = [job(1, begin_h=3)]
     little = series(300, 300, 300, 101, 300, 100, *[300] * 40)
-    assert [(plan.why, plan.moved) for plan in replan(GREEN, board, little, NOW)] == [("as before", False)]
+    assert [(plan.why, plan.moved) for plan in replan(GREEN, queued, little, NOW)] == [("as before", False)]
     much = series(300, 300, 300, 150, 300, 100, *[300] * 40)
-    assert [(plan.why, plan.moved) for plan in replan(GREEN, board, much, NOW)] == [("least carbon", True)]
+    assert [(plan.why, plan.moved) for plan in replan(GREEN, queued, much, NOW)] == [("least carbon", True)]
 
 
 def test_who_waits_for_a_valley_waits_until_it_is_there() -> None:
@@ -103,21 +103,21 @@ def test_who_waits_for_a_valley_waits_until_it_is_there() -> None:
 def test_carbon_is_of_the_expected_run_and_room_of_the_limit() -> None:
     narrow_then_wide = series(300, 300, 50, 300, 300, 100, 100, 100, 100, *[300] * 40)
     assert starts(replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW)) == {"1": 5}
-    (plan,) = replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW, {"1": HOUR})
+    (plan,) = replan(GREEN, [job(1, hours=4, run=HOUR)], narrow_then_wide, NOW)
     assert ((plan.start_at - NOW) / HOUR, plan.planned_g_per_kwh) == (2, 50)
-    assert place(GREEN, [], job(1, hours=4), narrow_then_wide, NOW, {"1": HOUR}).start_at == NOW + 2 * HOUR
+    assert place(GREEN, [], job(1, hours=4, run=HOUR), narrow_then_wide, NOW).start_at == NOW + 2 * HOUR
     # It may run for four hours all the same: whoever has all nodes within them keeps it away.
     wide = job(2, nodes=4, hours=2, begin_h=4, latest_h=4, earliest_h=4)
-    assert starts(replan(GREEN, [job(1, hours=4), wide], narrow_then_wide, NOW, {"1": HOUR})) == {"2": 4, "1": 6}
+    assert starts(replan(GREEN, [job(1, hours=4, run=HOUR), wide], narrow_then_wide, NOW)) == {"2": 4, "1": 6}
     # No run is longer than its limit, and one of no length is none that is known.
     for odd in (timedelta(0), timedelta(hours=90)):
-        assert starts(replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW, {"1": odd})) == {"1": 5}
+        assert starts(replan(GREEN, [job(1, hours=4, run=odd)], narrow_then_wide, NOW)) == {"1": 5}
 
 
 def test_a_start_that_no_longer_fits_is_moved_even_for_nothing() -> None:
-    board = [job(1, nodes=4, hours=4, state="RUNNING"), job(2, begin_h=3)]
+    queued = [job(1, nodes=4, hours=4, state="RUNNING"), job(2, begin_h=3)]
     little = series(300, 300, 300, 99, 300, 100, *[300] * 40)
-    assert starts(replan(GREEN, board, little, NOW)) == {"2": 5}
+    assert starts(replan(GREEN, queued, little, NOW)) == {"2": 5}
 
 
 def test_the_jobs_own_delay_holds_and_not_the_queues() -> None:
@@ -133,22 +133,22 @@ def test_never_before_its_own_earliest(submitted_h: int, more: dict[str, bool], 
     """Even where that is after the longest delay of the queue, or the latest start of its own."""
     for latest_h in (5, 48, 100):
         one = job(1, earliest_h=48, latest_h=latest_h, begin_h=48, **more)
-        board = [replace(one, submit_at=NOW + submitted_h * HOUR)]
-        (plan,) = replan(GREEN, board, told, NOW)
+        queued = [replace(one, submit_at=NOW + submitted_h * HOUR)]
+        (plan,) = replan(GREEN, queued, told, NOW)
         assert (plan.start_at, plan.moved) == (NOW + 48 * HOUR, False)
         assert plan.latest_at >= plan.start_at
     assert place(GREEN, [], job(1, earliest_h=48, latest_h=48), CLEAN_AT_5, NOW).start_at == NOW + 48 * HOUR
 
 
 def test_a_released_job_is_not_put_off() -> None:
-    # Its user let it go before its earliest start, with a version that kept that in the ticket.
+    # Its user let it go before its earliest start, with a version that kept that in the comment.
     assert starts(replan(GREEN, [job(1, released=True, earliest_h=5)], CLEAN_AT_5, NOW)) == {"1": 0}
     assert starts(replan(GREEN, [job(1, released=True, earliest_h=5, begin_h=9)], CLEAN_AT_5, NOW)) == {"1": 5}
 
 
 def test_years_that_a_job_may_wait_are_no_trouble_for_others() -> None:
-    board = [job(1, latest_h=24 * 365 * 50), job(2), job(3, earliest_h=24 * 365 * 40, latest_h=24 * 365 * 50)]
-    assert starts(replan(GREEN, board, CLEAN_AT_5, NOW)) == {"1": 5, "2": 5, "3": 24 * 365 * 40}
+    queued = [job(1, latest_h=24 * 365 * 50), job(2), job(3, earliest_h=24 * 365 * 40, latest_h=24 * 365 * 50)]
+    assert starts(replan(GREEN, queued, CLEAN_AT_5, NOW)) == {"1": 5, "2": 5, "3": 24 * 365 * 40}
 
 
 def test_a_deadline_holds_whatever_the_limit_is_by_now() -> None:
@@ -170,7 +170,7 @@ def test_starttime_is_early_by_the_usual_wait() -> None:
     # It may start at once all the same: nodes are kept from its StartTime on.
     full = [job(2, nodes=4, hours=3, begin_h=2, earliest_h=2, latest_h=2), job(1, wait_h=1)]
     assert starts(replan(GREEN, full, CLEAN_AT_5, NOW)) == {"1": 5, "2": 2}
-    # Its latest StartTime is that of its ticket.
+    # Its latest StartTime is that of its comment.
     late = series(*[400 - 20 * hour for hour in range(12)], *[400] * 30)
     assert starts(replan(GREEN, [job(1, wait_h=1, latest_h=8)], late, NOW)) == {"1": 8}
 
@@ -182,44 +182,48 @@ def test_the_rest_of_an_array_takes_its_room_as_tasks_end() -> None:
     assert starts(plans) == {"20": 20, "21": 41}
     wider = GREEN.model_copy(update={"capacity": ((0, 5),)})
     assert starts(replan(wider, [*running, rest, job(20)], CLEAN_AT_5, NOW)) == {"20": 5}
-    assert place(wider, [*running, rest], job(20, nodes=2), CLEAN_AT_5, NOW).why == "no room"
+    assert place(wider, [*running, rest], job(20, nodes=2), CLEAN_AT_5, NOW).why == "no capacity"
     # Where its running tasks are not seen, it takes its room at once.
-    assert place(GREEN, [rest], job(20), CLEAN_AT_5, NOW).why == "no room"
+    assert place(GREEN, [rest], job(20), CLEAN_AT_5, NOW).why == "no capacity"
 
 
 @pytest.mark.parametrize("more", [{"released": True}, {"latest_h": -1}])
 def test_who_can_not_start_takes_nobodys_room(more: dict[str, float]) -> None:
     wide = job(1, nodes=4, hours=168, **more)
-    board = [wide, job(2, begin_h=5), job(3)]
-    assert starts(replan(GREEN, [replace(wide, blocked=True), *board[1:]], CLEAN_AT_5, NOW)) == {"1": 0, "2": 5, "3": 5}
+    queued = [wide, job(2, begin_h=5), job(3)]
+    assert starts(replan(GREEN, [replace(wide, blocked=True), *queued[1:]], CLEAN_AT_5, NOW)) == {
+        "1": 0,
+        "2": 5,
+        "3": 5,
+    }
     assert place(GREEN, [replace(wide, blocked=True)], job(3), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
     # One that can start has its room. Others keep the start to come that they have.
-    plans = replan(GREEN, board, CLEAN_AT_5, NOW)
+    plans = replan(GREEN, queued, CLEAN_AT_5, NOW)
     assert starts(plans) == {"1": 0, "2": 5, "3": 20}
     assert {plan.job.job_id: plan.moved for plan in plans} == {"1": False, "2": False, "3": True}
 
 
 def test_a_wait_that_nobody_has() -> None:
-    board = [job(1, wait_h=24 * 365 * 30), job(2)]
-    assert starts(replan(GREEN, board, CLEAN_AT_5, NOW))["2"] == 5
+    queued = [job(1, wait_h=24 * 365 * 30), job(2)]
+    assert starts(replan(GREEN, queued, CLEAN_AT_5, NOW))["2"] == 5
 
 
 def test_a_ticket_elsewhere_counts_for_nothing() -> None:
     eco = GREEN.model_copy(update={"partition": "eco,big", "qos": "low"})
     wide = {"nodes": 4, "hours": 168.0, "latest_h": -1.0}
-    board = [
+    queued = [
         job(1, partition="debug", qos="low", **wide), job(2, partition="big", qos="high", **wide),
         job(3, partition="debug", qos="low", state="RUNNING", **wide), job(4, partition="debug,eco", qos="low"),
         job(5, partition="big", qos=None),
     ]  # fmt: skip
-    assert starts(replan(eco, board, CLEAN_AT_5, NOW)) == {"4": 5, "5": 5}
-    assert place(eco, board, job(6), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
+    assert starts(replan(eco, queued, CLEAN_AT_5, NOW)) == {"4": 5, "5": 5}
+    assert place(eco, queued, job(6), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
 
 
 def test_what_the_job_itself_asks_of_a_wait() -> None:
     third = series(300, 300, 300, 300, 210, *[300] * 40)
-    board = [job(1, min_saving=0.5), job(2, min_saving=0.2), job(3, min_saving=0)]
-    assert starts(replan(GREEN, board, third, NOW)) == {"1": 0, "2": 4, "3": 4}
+    queued = [job(1, min_saving=0.5), job(2, min_saving=0.2), job(3, min_saving=0)]
+    assert starts(replan(GREEN, queued, third, NOW)) == {"1": 0, "2": 4, "3": 4}
     assert place(GREEN, [], job(1, min_saving=0.5), third, NOW).start_at == NOW
 
 
@@ -243,8 +247,8 @@ def test_nothing_to_save() -> None:
 
 
 def test_who_is_left_alone() -> None:
-    board = [job(1, held=True), job(2, queue="other"), job(3, latest_h=-1, begin_h=2)]
-    (plan,) = replan(GREEN, board, CLEAN_AT_5, NOW)
+    queued = [job(1, held=True), job(2, queue="other"), job(3, latest_h=-1, begin_h=2)]
+    (plan,) = replan(GREEN, queued, CLEAN_AT_5, NOW)
     # Past its latest start: at once, whatever Slurm was told before.
     assert (plan.job.job_id, plan.start_at, plan.moved, plan.why) == ("3", NOW, True, "due")
 
@@ -256,8 +260,8 @@ def test_not_before_its_own_earliest() -> None:
 
 
 def test_without_a_forecast_starts_stay_and_stay_safe() -> None:
-    board = [job(1, begin_h=5), job(2, begin_h=50, latest_h=2), job(3)]
-    plans = replan(GREEN, board, None, NOW)
+    queued = [job(1, begin_h=5), job(2, begin_h=50, latest_h=2), job(3)]
+    plans = replan(GREEN, queued, None, NOW)
     assert starts(plans) == {"3": 0, "2": 2, "1": 5}
     assert [plan.moved for plan in plans] == [False, True, False]
 
@@ -290,20 +294,23 @@ def test_never_late_never_above_capacity_and_settled(
     jobs: list[tuple[int, float, int, int | None, str]], values: list[int], second: int, share: float
 ) -> None:
     now = NOW + timedelta(seconds=second)
-    board = [
+    queued = [
         job(number, nodes=nodes, hours=hours, latest_h=latest, begin_h=begin, state=state)
         for number, (nodes, hours, latest, begin, state) in enumerate(jobs, 1)
     ]
     told = series(*map(float, values))
-    runs = {one.job_id: share * (one.limit or HOUR) for one in board if int(one.job_id) % 3}
-    plans = replan(GREEN, board, told, now, runs)
-    assert {plan.job.job_id for plan in plans} == {one.job_id for one in board if one.waits}
+    queued = [
+        replace(one, comment=replace(one.comment, run=share * (one.limit or HOUR))) if int(one.job_id) % 3 else one
+        for one in queued
+    ]
+    plans = replan(GREEN, queued, told, now)
+    assert {plan.job.job_id for plan in plans} == {one.job_id for one in queued if one.waits}
     for plan in plans:
         assert now <= plan.start_at <= max(now, plan.job.comment.latest)
     # Those that could be placed and what runs never use more than there is.
-    within = [plan for plan in plans if plan.why not in ("no room", "too wide", "due")]
-    if all(one.nodes <= 4 for one in board) and not [plan for plan in plans if plan not in within]:
-        running = [one for one in board if not one.waits]
+    within = [plan for plan in plans if plan.why not in ("no capacity", "too large", "due")]
+    if all(one.nodes <= 4 for one in queued) and not [plan for plan in plans if plan not in within]:
+        running = [one for one in queued if not one.waits]
         if sum(one.nodes for one in running) <= 4:
             spans = [(plan.start_at, plan.start_at + (plan.job.limit or HOUR), plan.job.nodes) for plan in within]
             spans += [(now, one.end_at or now, one.nodes) for one in running]
@@ -311,9 +318,9 @@ def test_never_late_never_above_capacity_and_settled(
                 assert sum(nodes for start, end, nodes in spans if start <= begin < end) <= 4
     # Planned again with the same forecast, nothing moves any more.
     settled = [replace(plan.job, begin_at=plan.start_at if plan.start_at > now else None) for plan in plans] + [
-        one for one in board if not one.waits
+        one for one in queued if not one.waits
     ]
-    again = replan(GREEN, settled, told, now, runs)
+    again = replan(GREEN, settled, told, now)
     assert [plan.job.job_id for plan in again if plan.moved] == []
 
 
@@ -343,17 +350,17 @@ WORDS = st.fixed_dictionaries(
 )
 @settings(max_examples=60, deadline=None)
 def test_bounds_hold_whatever_tickets_say(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
-    board = [job(number, **one) for number, one in enumerate(words, 1)]
+    queued = [job(number, **one) for number, one in enumerate(words, 1)]
     # Slurm says that a job is blocked once it could start, and before that it waits for its StartTime.
-    board = [replace(one, blocked=one.blocked and (one.begin_at or NOW) <= NOW) for one in board]
+    queued = [replace(one, blocked=one.blocked and (one.begin_at or NOW) <= NOW) for one in queued]
     told = series(*map(float, values)) if known else None
-    plans = replan(GREEN, board, told, NOW)
-    assert sorted(plan.job.job_id for plan in plans) == sorted(one.job_id for one in board if one.movable)
+    plans = replan(GREEN, queued, told, NOW)
+    assert sorted(plan.job.job_id for plan in plans) == sorted(one.job_id for one in queued if one.movable)
     for plan in plans:
-        ticket, limit = plan.job.comment, plan.job.limit or HOUR
-        earliest = max(NOW, ticket.earliest or NOW)
-        latest = max(earliest, ticket.latest if ticket.by is None else ticket.by - limit)
-        if not ticket.released:
+        comment, limit = plan.job.comment, plan.job.limit or HOUR
+        earliest = max(NOW, comment.earliest or NOW)
+        latest = max(earliest, comment.latest if comment.by is None else comment.by - limit)
+        if not comment.released:
             assert earliest <= plan.start_at <= latest == plan.latest_at
         else:
             assert NOW <= plan.start_at <= max(NOW, plan.job.begin_at or NOW)
@@ -362,26 +369,26 @@ def test_bounds_hold_whatever_tickets_say(words: list[dict[str, Any]], values: l
         replace(one, begin_at=starts_at.get(one.job_id), blocked=one.blocked and one.job_id not in starts_at)
         if one.movable
         else one
-        for one in board
+        for one in queued
     ]
     assert [plan.job.job_id for plan in replan(GREEN, again, told, NOW) if plan.moved] == []
     for plan in plans:
-        others = [one for one in board if one is not plan.job]
+        others = [one for one in queued if one is not plan.job]
         if told is not None and not plan.job.comment.released:
             found = place(GREEN, others, replace(plan.job, begin_at=None), told, NOW)
             assert max(NOW, plan.job.comment.earliest or NOW) <= found.start_at <= found.latest_at
 
 
 def test_one_more_job_finds_its_place_among_the_others() -> None:
-    board = [job(1, nodes=3, begin_h=5), job(2, nodes=1, hours=6, state="RUNNING"), job(3, nodes=9, held=True)]
-    found = place(GREEN, board, job(4, nodes=2), CLEAN_AT_5, NOW)
+    queued = [job(1, nodes=3, begin_h=5), job(2, nodes=1, hours=6, state="RUNNING"), job(3, nodes=9, held=True)]
+    found = place(GREEN, queued, job(4, nodes=2), CLEAN_AT_5, NOW)
     assert (found.start_at, found.why) == (NOW + 6 * HOUR, "least carbon")
-    assert place(GREEN, board, job(4, nodes=1), CLEAN_AT_5, NOW).start_at == NOW + 6 * HOUR
-    assert place(GREEN, board[1:], job(4, nodes=3), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
+    assert place(GREEN, queued, job(4, nodes=1), CLEAN_AT_5, NOW).start_at == NOW + 6 * HOUR
+    assert place(GREEN, queued[1:], job(4, nodes=3), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
     # No room before its latest start: Slurm itself has to make it wait then.
-    crowded = [*board, *(job(number, nodes=4, hours=24, begin_h=0) for number in (5, 6))]
+    crowded = [*queued, *(job(number, nodes=4, hours=24, begin_h=0) for number in (5, 6))]
     late = place(GREEN, crowded, job(4, latest_h=3), CLEAN_AT_5, NOW)
-    assert (late.start_at, late.why) == (NOW + 3 * HOUR, "no room")
+    assert (late.start_at, late.why) == (NOW + 3 * HOUR, "no capacity")
     flat = series(*[200.0] * 30)
-    assert place(GREEN, board, job(4), flat, NOW).start_at == NOW
+    assert place(GREEN, queued, job(4), flat, NOW).start_at == NOW
     assert place(GREEN, crowded, job(4, latest_h=-1), flat, NOW).start_at == NOW

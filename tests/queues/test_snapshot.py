@@ -11,7 +11,7 @@ from hpcfrugal.slurm.command import Result
 from hpcfrugal.slurm.queue import QueueSnapshot
 
 SEPARATOR = "\x1f0123\x1f"
-TICKET = "hpcfrugal:queue=green;latest=1795300000"
+COMMENT = "hpcfrugal:queue=green;latest=1795300000"
 
 
 def line(**cells: str) -> str:
@@ -19,7 +19,7 @@ def line(**cells: str) -> str:
         "job_id": "17", "user": "alice", "state": "PENDING", "nodes": "2", "cpus": "16", "limit": "1:30:00",
         "submit": "2026-11-21T09:00:00", "eligible": "2026-11-21T10:00:00", "end": "2026-11-21T11:30:00",
         "reason": "BeginTime", "array_id": "17", "array": "N/A", "partition": "batch", "qos": "normal", "name": "train",
-        "comment": TICKET,
+        "comment": COMMENT,
     }  # fmt: skip
     return SEPARATOR.join((known | cells).values()) + SEPARATOR
 
@@ -30,13 +30,13 @@ def jobs_of(text: str) -> list[QueuedJob]:
 
 
 def test_a_waiting_job() -> None:
-    (job,) = jobs_of(line(name="a|b'; rm -rf ~ #", comment=f"my words {TICKET}") + "\n")
+    (job,) = jobs_of(line(name="a|b'; rm -rf ~ #", comment=f"my words {COMMENT}") + "\n")
     assert (job.job_id, job.user, job.name, job.nodes, job.cpus) == ("17", "alice", "a|b'; rm -rf ~ #", 2, 16)
     assert (job.limit, job.waits, job.held) == (timedelta(minutes=90), True, False)
     assert job.begin_at == datetime(2026, 11, 21, 10, tzinfo=UTC)
     assert job.end_at is None
     assert job.comment.queue == "green"
-    assert job.comment_text == f"my words {TICKET}"
+    assert job.comment_text == f"my words {COMMENT}"
 
 
 def test_a_running_job() -> None:
@@ -104,7 +104,7 @@ def test_a_line_that_names_the_cluster() -> None:
 
 @pytest.mark.parametrize(
     "cells",
-    [{"comment": "(null)"}, {"comment": f"{TICKET}x:"}, {"job_id": "x"}, {"nodes": ""}, {"state": "FAILED"}],
+    [{"comment": "(null)"}, {"comment": f"{COMMENT}x:"}, {"job_id": "x"}, {"nodes": ""}, {"state": "FAILED"}],
 )
 def test_what_does_not_count(cells: dict[str, str]) -> None:
     assert jobs_of(f"{line(**cells)}\n") == []
@@ -139,13 +139,13 @@ def test_without_limit_or_times() -> None:
 
 
 def test_a_limit_that_slurm_rounded_up() -> None:
-    (job,) = jobs_of(line(state="RUNNING", limit="1:00", comment=f"{TICKET};limit=20"))
+    (job,) = jobs_of(line(state="RUNNING", limit="1:00", comment=f"{COMMENT};limit=20"))
     assert (job.limit, job.end_at) == (timedelta(seconds=20), datetime(2026, 11, 21, 11, 29, 20, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(("limit", "told"), [("20:00:00", "1"), ("2:00", "60"), ("1:00", "61")])
 def test_a_limit_that_slurm_does_not_know_of(limit: str, told: str) -> None:
-    (job,) = jobs_of(line(state="RUNNING", limit=limit, comment=f"{TICKET};limit={told}"))
+    (job,) = jobs_of(line(state="RUNNING", limit=limit, comment=f"{COMMENT};limit={told}"))
     assert job.end_at == datetime(2026, 11, 21, 11, 30, tzinfo=UTC)
     assert job.limit is not None
     assert job.limit >= timedelta(minutes=1)

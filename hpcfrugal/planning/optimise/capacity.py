@@ -22,7 +22,7 @@ from hpcfrugal.planning.optimise.packing import pack
 
 # Why a job was not placed by its cost: it is wider than the capacity ever is; it found no room before its latest start;
 # its deadline can't be met at all; it may not start within MAX_STEPS steps; or the series tells nothing of its starts.
-Mark: TypeAlias = Literal["too wide", "no room", "too late", "too far", "not covered"]
+Mark: TypeAlias = Literal["too large", "no capacity", "too late", "too far", "not covered"]
 
 STEP = timedelta(minutes=5)
 MAX_STEPS = 200_000
@@ -112,10 +112,10 @@ def plan_capacity(
     step, raised where demand exceeds it, for ``rounds`` rounds. It is never above the optimum of the linear programme
     with a variable for each job and each of its starts on the grid, so ``gap`` is at least the true gap to either.
 
-    No job is lost. One that finds no room has the mark ``no room`` or ``too wide`` and starts at its latest start; one
-    that can't meet its deadline at all (``too late``), or whose time comes only after ``MAX_STEPS`` steps of the grid
-    (``too far``), starts at its earliest. These four stand outside the capacity: the queue itself makes them wait. One
-    that the series tells nothing of (``not covered``) starts as early as there is room, within the capacity.
+    No job is lost. One that finds no room has the mark ``no capacity`` or ``too large`` and starts at its latest start;
+    one that can't meet its deadline at all (``too late``), or whose time comes only after ``MAX_STEPS`` steps of the
+    grid (``too far``), starts at its earliest. These four stand outside the capacity: the queue itself makes them wait.
+    One that the series tells nothing of (``not covered``) starts as early as there is room, within the capacity.
 
     Raises InputError for jobs that are wrong in themselves.
     """
@@ -147,7 +147,7 @@ def plan_capacity(
             begin = instant_us(job.earliest)
         else:
             begin = instant_us(job.deadline) - span_us(job.duration)
-            mark = mark or "no room"
+            mark = mark or "no capacity"
         start_at, end_at = from_us(begin), from_us(begin) + job.duration
         placements.append(Placement(job.id, start_at, end_at, series.mean(start_at, end_at), mark))
     cost = sum(
@@ -211,7 +211,7 @@ def _task(job: CapacityJob, index: int, timeline: Timeline) -> Task | Mark:
     if latest < begin:
         return "too late"
     if job.width > timeline.capacity.max():
-        return "too wide"
+        return "too large"
     step = timeline.step
     first, last = -((timeline.start - begin) // step), (latest - timeline.start) // step
     steps = -(-length // step)

@@ -26,11 +26,14 @@ _END, _SUBMIT, _ROUND, _BEGIN = range(4)
 
 @dataclass(slots=True)
 class Entry:
-    """A job in the queue. ``begin_s`` is its start time in Slurm; ``start_s`` when it started."""
+    """A job in the queue. ``begin_s`` is its start time in Slurm; ``start_s`` when it started; ``run_s`` how long it is
+    expected to run.
+    """
 
     job: Job
     begin_s: int
     start_s: int | None = None
+    run_s: int | None = None
     moves: int = 0
 
     @property
@@ -112,12 +115,12 @@ class Cluster:
         """The opposite of ``at``; planners may answer with a fraction, which Slurm does not know."""
         return round((moment - self.start) / timedelta(seconds=1))
 
-    def board(self) -> list[QueuedJob]:
-        """What squeue would tell."""
+    def queue(self) -> list[QueuedJob]:
+        """What squeue would show."""
         return [self.queued(entry) for group in (self.waiting, self.running) for entry in group.values()]
 
     def queued(self, entry: Entry) -> QueuedJob:
-        """One line of it."""
+        """One row of it."""
         job, limit_s = entry.job, entry.job.limit_s
         runs = entry.start_s is not None
         return QueuedJob(
@@ -129,7 +132,7 @@ class Cluster:
             submit_at=self.at(job.submit_s),
             begin_at=None if runs else self.at(entry.begin_s),
             end_at=self.at(entry.start_s + limit_s) if entry.start_s is not None else None,
-            comment=JobComment(QUEUE, self.at(entry.latest_s)),
+            comment=JobComment(QUEUE, self.at(entry.latest_s), run=timedelta(seconds=entry.run_s or 0) or None),
         )
 
     def _alarm(self, entry: Entry) -> None:

@@ -7,8 +7,7 @@ for all in each round.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 
 from year.cluster import MAX_DELAY_S, Cluster, Entry
 from year.forecasts import Forecasts
@@ -67,23 +66,20 @@ class Replanning:
     issued: Callable[[int], CarbonSeries]
     expected: Expected
     again: bool = True
-    _runs: dict[str, timedelta] = field(default_factory=dict)
     _slot: int = -1
     _series: CarbonSeries | None = None
 
     def submitted(self, cluster: Cluster, entry: Entry) -> int:
-        new, run_s = cluster.queued(entry), self.expected(cluster, entry)
-        if run_s is not None:
-            self._runs[new.job_id] = timedelta(seconds=run_s)
+        entry.run_s = self.expected(cluster, entry)
         now = cluster.at(cluster.now_s)
-        found = place(self.queue, cluster.board(), new, self._newest(cluster), now, self._runs)
+        found = place(self.queue, cluster.queue(), cluster.queued(entry), self._newest(cluster), now)
         return cluster.seconds(found.start_at)
 
     def round(self, cluster: Cluster) -> None:
         if not self.again:
             return
         now = cluster.at(cluster.now_s)
-        for plan in replan(self.queue, cluster.board(), self._newest(cluster), now, self._runs):
+        for plan in replan(self.queue, cluster.queue(), self._newest(cluster), now):
             if plan.moved:
                 cluster.move(cluster.waiting[int(plan.job.job_id)], cluster.seconds(plan.start_at))
 

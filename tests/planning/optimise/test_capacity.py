@@ -171,8 +171,8 @@ def test_those_who_find_no_room_are_marked_and_start_at_their_latest() -> None:
     jobs = [job(str(n), 2, 60, 0, 90) for n in range(3)] + [job("wide", 9, 10, 0, 60), job("late", 1, 60, 30, 80)]
     plan = plan_capacity(series, jobs, Capacity.constant(4))
     check(plan, jobs, Capacity.constant(4))
-    assert sorted(str(one.mark) for one in plan.placements) == ["None", "None", "no room", "too late", "too wide"]
-    assert [one.start_at for one in plan.placements if one.mark == "no room"] == [at(30)]
+    assert sorted(str(one.mark) for one in plan.placements) == ["None", "None", "no capacity", "too large", "too late"]
+    assert [one.start_at for one in plan.placements if one.mark == "no capacity"] == [at(30)]
     assert plan.placements[3].start_at == at(50)
 
 
@@ -194,7 +194,7 @@ def test_a_job_without_an_instant_of_the_grid_starts_at_its_earliest() -> None:
         str(one.mark) for one in plan_capacity(series_of([10, 20]), two, Capacity.constant(1)).placements
     ) == [
         "None",
-        "no room",
+        "no capacity",
     ]
 
 
@@ -302,5 +302,5 @@ def test_a_capacity_far_too_small_does_not_take_for_ever(monkeypatch: pytest.Mon
     hour = timedelta(hours=1)
     jobs = [CapacityJob(str(number), 1, hour, start, start + 6 * hour) for number in range(60)]
     plan = plan_capacity(series, jobs, Capacity.constant(1), step=hour)
-    assert sorted(one.mark or "" for one in plan.placements) == [""] * 6 + ["no room"] * 54
+    assert sorted(one.mark or "" for one in plan.placements) == [""] * 6 + ["no capacity"] * 54
     assert 54 <= tried <= 100 + packing.TRIES
