@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +54,9 @@ def test_what_is_known_pays(year: cases.Year) -> None:
     assert rows["re-planning on persistence"] < rows["re-planning"] <= rows["re-planning, exact runtimes"] + 0.02
     # Told everything, it comes near to whoever knew everything; what is left are min_saving and the grid of its steps.
     exact = cases.policies.Replanning(
-        replace(cases.SETTINGS, min_saving=0.0, hysteresis=0.0), year.forecasts.perfect, cases.policies.by_oracle
+        cases.SETTINGS.model_copy(update={"min_saving": 0.0, "hysteresis": 0.0}),
+        year.forecasts.perfect,
+        cases.policies.by_oracle,
     )
     done = cluster.Cluster(year.forecasts.start, cases.MANY).run(year.jobs, exact, HALF_HOUR_S)
     ideal = year.judge.clairvoyant()

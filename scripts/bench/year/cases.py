@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def tried(year: Year, name: str, within: bool, every_s: int) -> dict[str, Any]:
     elif name == THRESHOLD:
         verdict, more["share"] = _best_threshold(year, capacity, every_s)
     else:
-        queue = replace(SETTINGS, capacity=((0, capacity),))
+        queue = SETTINGS.model_copy(update={"capacity": ((0, capacity),)})
         verdict = _run(year, UNBOUND[name](year, queue), capacity, every_s)
     assert verdict.most_nodes <= capacity
     return {
