@@ -281,7 +281,7 @@ def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bo
             "damage": list(found.damage),
             "differences": list(found.differences),
             "problems": problems,
-            "runs_unread": list(found.unread),
+            "runs_not_synced": list(found.not_synced),
             "runs_vanished": list(found.vanished),
             "files_vanished": list(found.vanished_files),
         }
@@ -308,14 +308,14 @@ def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) ->
         click.echo(f"problem: {plain(line, 300)}")
     for line in found.differences[:_SHOWN]:
         click.echo(f"difference: {plain(line, 200)}")
-    if found.unread:
-        click.echo(f"not read yet (run `hpcfrugal ledger sync`): {count(len(found.unread), 'run')}")
+    if found.not_synced:
+        click.echo(f"changed since the last sync (run `hpcfrugal ledger sync`): {count(len(found.not_synced), 'run')}")
     if found.vanished:
         click.echo(f"no longer in the spool: {count(len(found.vanished), 'run')}")
     if found.vanished_files:
         click.echo(f"no longer in the spool, so their runs were not compared: {_files(found.vanished_files)}")
     if not found.damage and not found.differences:
-        agrees = "" if quick else " and agrees with the spool" + (" as far as that is read" if found.unread else "")
+        agrees = "" if quick else " and agrees with the spool" + (" except for these runs" if found.not_synced else "")
         click.echo(f"the ledger is sound{agrees}")
 
 

@@ -14,7 +14,7 @@ import click
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.clocks import skews
-from hpcfrugal.ledger.footprints import Defaults, footprints, key_of
+from hpcfrugal.ledger.footprints import Defaults, footprints
 from hpcfrugal.ledger.queries import DayRow, JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.report import export, period, summary
@@ -24,7 +24,7 @@ from hpcfrugal.settings.config import Config, load_config
 if TYPE_CHECKING:
     import sqlite3
 
-    from hpcfrugal.ledger.queries import JobRow
+    from hpcfrugal.ledger.rows import JobRow
 
 _DEFAULT_PERIOD = "30d"
 _DETAILS_AT_MOST = 3
@@ -118,7 +118,7 @@ def report(
     if job is not None and not jobs:
         hint = "`hpcfrugal status --all` lists your jobs" if synced else "run `hpcfrugal ledger sync` first"
         raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", hint)
-    summaries = [summary.summarise(row, found[key_of(row)]) for row in jobs]
+    summaries = [summary.summarise(row, found[row.key]) for row in jobs]
     groups = _groups(summaries, days, by)
     if as_json:
         _print_json(summaries, groups, by, since_at, until_at)
@@ -223,7 +223,7 @@ def print_jobs(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None
     with open_ledger(config.ledger) as connection:
         jobs = find_jobs(connection, JobFilter(jobs=tuple(job_ids)))
         found = footprints(connection, jobs, Defaults(config.carbon.zone, config.carbon.pue))
-    summaries = [summary.summarise(row, found[key_of(row)]) for row in jobs]
+    summaries = [summary.summarise(row, found[row.key]) for row in jobs]
     if as_json:
         _print_json(summaries, [], "job", None, None)
     else:

@@ -126,7 +126,7 @@ def _in_mid_line() -> bool:
 
 
 def _summary(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobSummary:
-    from hpcfrugal.ledger.footprints import Defaults, footprints, key_of
+    from hpcfrugal.ledger.footprints import Defaults, footprints
     from hpcfrugal.ledger.queries import JobFilter, find_jobs
     from hpcfrugal.ledger.store import open_ledger
     from hpcfrugal.ledger.sync import sync
@@ -137,7 +137,7 @@ def _summary(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobSu
         (job,) = find_jobs(connection, JobFilter(jobs=(run_id,)))
         # By what is known of the grid already: nobody waits for a provider's answer here. `report` asks.
         found = footprints(connection, [job], Defaults(config.carbon.zone, config.carbon.pue))
-    return summarise(job, found[key_of(job)])
+    return summarise(job, found[job.key])
 
 
 def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
@@ -146,7 +146,17 @@ def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
     from hpcfrugal.report.export import job_json
 
     job = job_json(summary)
-    kept = ("energy_j", "boundary", "measured_j", "modelled_j", "complete", "unknown", "coverage", "channels", "absent")
+    kept = (
+        "energy_j",
+        "boundary",
+        "measured_j",
+        "modelled_j",
+        "complete",
+        "unknown",
+        "coverage",
+        "channels",
+        "missing_sensors",
+    )
     return {
         **{key: job[key] for key in (*kept, "usage", *CO2E_COLUMNS, "footprint")},
         "duration_s": _window_s(job["channels"]),

@@ -49,6 +49,11 @@ def printable(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _HARMFUL else c for c in text)
 
 
+def clean_text(text: str) -> str:
+    """``text`` with lone surrogates, which no database and no terminal takes, as question marks."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def plain(text: str | None, limit: int = 40) -> str:
     """What ``printable`` leaves of ``text``, cut to ``limit`` characters with an ellipsis; nothing for None."""
     if text is None:

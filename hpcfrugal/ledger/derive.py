@@ -30,7 +30,8 @@ from hpcfrugal.ledger.readings import (
     wall_of,
 )
 from hpcfrugal.spool.documents import NodeFacts
-from hpcfrugal.spool.samples import Record, SidecarSession
+from hpcfrugal.spool.sample_record import SampleRecord
+from hpcfrugal.spool.samples import SidecarSession
 
 SHARED_GPU = "a shared GPU: the job's part is not known"
 """Why a GPU of which the job holds a part has no energy, neither read nor modelled."""
@@ -156,7 +157,7 @@ def _measured(
 def _take_share(
     session: SidecarSession,
     index: int,
-    found: Sequence[Record],
+    found: Sequence[SampleRecord],
     account: ChannelTotals,
     held: Allocation,
     idling: tuple[CumulativeSeries | None, NodeFacts | None],
@@ -178,7 +179,7 @@ def _take_share(
     return [part for part, _ in shares]
 
 
-def _is_all_idle(session: SidecarSession, index: int, found: Sequence[Record], idle: CumulativeSeries) -> bool:
+def _is_all_idle(session: SidecarSession, index: int, found: Sequence[SampleRecord], idle: CumulativeSeries) -> bool:
     """Whether the settings say that the node draws as much at rest as was read of it, or more."""
     read_uj = intervals(session, index, (found[0], found[-1]))[0].energy_uj
     return 0 < read_uj <= idle.between(found[0].boottime_ns, found[-1].boottime_ns)
@@ -199,7 +200,7 @@ def _note_extremes(session: SidecarSession, index: int, account: ChannelTotals) 
 
 
 def _shared(
-    session: SidecarSession, index: int, points: Sequence[Record], held: Allocation, idle: CumulativeSeries | None
+    session: SidecarSession, index: int, points: Sequence[SampleRecord], held: Allocation, idle: CumulativeSeries | None
 ) -> list[tuple[Interval, int]] | None:
     """The job's part of each interval between readings that have both CPU times, and how much of it is idle energy.
 

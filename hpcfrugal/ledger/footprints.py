@@ -20,12 +20,11 @@ from hpcfrugal.carbon.use_period import UsePeriod
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
 from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_put_off
-from hpcfrugal.ledger.queries import JobRow, exact_sum, summed
+from hpcfrugal.ledger.queries import exact_sum, summed
+from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.table import AttemptKey
 
 DAY_NS = 86_400 * 10**9
-
-JobKey = tuple[str, str, int]
-"""Run id, job id, restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,6 @@ class JobFootprint:
         return replace(self, parts={key: tally for key, tally in self.parts.items() if key[1] == day})
 
 
-def key_of(job: JobRow) -> JobKey:
-    """The key of a job's attempt."""
-    return job.run_id, job.job_id, job.restart
-
-
 def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[EnergyPiece, ...]:
     """The known energy of a job in the boundary ``components``, as pieces of time.
 
@@ -88,7 +82,7 @@ def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[EnergyPiece,
         " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
         " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
         " GROUP BY e.bucket_start_s, c.component, c.quality ORDER BY e.bucket_start_s, c.component, c.quality",
-        key_of(job),
+        job.key,
     )
     pieces = []
     for bucket_s, component, quality, high, low in rows:
@@ -125,8 +119,7 @@ class Intensities:
         """What one provider told; empty where it told nothing."""
         key = (zone, signal, provider)
         if key not in self._levels:
-            rows = intensities(self.connection, *key)
-            self._levels[key] = Levels([Level(row.start_ns, row.end_ns, row.g_per_kwh, row.settled) for row in rows])
+            self._levels[key] = Levels(intensities(self.connection, *key))
         return self._levels[key]
 
     def never_ns(self, zone: str, signal: str, provider: str, spans: Sequence[tuple[int, int]]) -> int:
@@ -153,10 +146,10 @@ class Intensities:
 
 def footprints(
     connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults
-) -> dict[JobKey, JobFootprint]:
+) -> dict[AttemptKey, JobFootprint]:
     """The footprint of each job."""
     intensity = Intensities(connection)
-    return {key_of(job): _footprint(connection, intensity, job, defaults) for job in jobs}
+    return {job.key: _footprint(connection, intensity, job, defaults) for job in jobs}
 
 
 def place_of(job: JobRow, defaults: Defaults) -> JobFootprint:

@@ -1,4 +1,4 @@
-"""The grid's carbon intensity in the ledger: read from the spool's files, as the runs are, and asked for by time.
+"""The grid's carbon intensity in the ledger: read from the spool's files, as the runs are, and looked up by time.
 
 A file is read whole where it changed. Its rows depend on it alone, so a rebuilt ledger has the same. What has vanished
 from the spool keeps its rows.
@@ -6,16 +6,17 @@ from the spool keeps its rows.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from hpcfrugal.accounting.footprint import Level
+from hpcfrugal.core.record import gather
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
-from hpcfrugal.ledger.jobs import insert
-from hpcfrugal.ledger.unreadable_files import note_unread
+from hpcfrugal.ledger.rows import FILE_STATES, FILES, INTENSITY, FileRow, FileStateRow, IntensityRow
+from hpcfrugal.ledger.unreadable_files import note_read_error
 from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
 from hpcfrugal.spool.layout import INTENSITY_DIR
 
@@ -54,29 +55,24 @@ def take_intensities(connection: sqlite3.Connection, spool_root: Path, skipped: 
 
 
 def _take(connection: sqlite3.Connection, path: Path, status: os.stat_result, owner_uid: int) -> None:
-    name, state, problems = _name(path), FileState.of(status), []
+    name, state = _name(path), FileState.of(status)
+    problems: tuple[str, ...] = ()
+    file_row = FileRow(OWNER, name, "intensity")
     try:
         reason = refusal(status, owner_uid)
         if reason is not None:
             raise UnsafeFile(reason)
         file, state = read_intensities(path, owner_uid)
         connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
-        for known in file.intervals:
-            row = {"zone": file.source.zone, "signal": file.source.signal, "provider": file.source.provider}
-            times = {"start_ns": known.start_ns, "end_ns": known.end_ns, "fetched_ns": known.fetched_ns}
-            more = {"issued_ns": known.issued_ns, "g_per_kwh": known.g_per_kwh, "settled": int(known.settled)}
-            insert(connection, "intensity", {**row, **times, **more, "file": name})
+        INTENSITY.insert_all(connection, (IntensityRow(file.source, known, name) for known in file.intervals))
     except Unreadable as unreadable:
-        note_unread(connection, {"run_id": OWNER, "name": name, "kind": "intensity"}, str(unreadable))
+        note_read_error(connection, file_row, str(unreadable))
         return
     except UnsafeFile as refused:
         connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
-        problems = [str(refused)]
-    row = {"run_id": OWNER, "name": name}
-    note = {"kind": "intensity", "accepted": int(not problems), "problems": json.dumps(problems)}
-    insert(connection, "files", {**row, **note})
-    values = {"size": state.size, "mtime_ns": state.mtime_ns, "inode": state.inode}
-    insert(connection, "file_states", {**row, **values})
+        problems = (str(refused),)
+    FILES.insert(connection, replace(file_row, accepted=not problems, problems=problems))
+    FILE_STATES.insert(connection, gather(FileStateRow, state, run_id=OWNER, name=name))
 
 
 def missing_intensities(connection: sqlite3.Connection, spool_root: Path) -> list[str]:
@@ -86,23 +82,13 @@ def missing_intensities(connection: sqlite3.Connection, spool_root: Path) -> lis
     return [f"{OWNER}/{name}" for (name,) in rows if name not in there]
 
 
-def intensities_unread(connection: sqlite3.Connection, spool_root: Path) -> bool:
+def intensities_changed(connection: sqlite3.Connection, spool_root: Path) -> bool:
     """Whether a sync would read any file of intensities."""
     return bool(_changed(connection, intensity_files(spool_root)))
 
 
-@dataclass(frozen=True, slots=True)
-class IntensityRow:
-    """What the intensity was in ``[start_ns, end_ns)``; ``settled``: it will not be revised."""
-
-    start_ns: int
-    end_ns: int
-    g_per_kwh: float
-    settled: bool
-
-
 def intensity_providers(connection: sqlite3.Connection, zone: str, signal: str) -> list[str]:
-    """Whose figures of a zone are known, in order."""
+    """The providers with figures of a zone, in order."""
     rows = connection.execute(
         "SELECT DISTINCT provider FROM intensity WHERE zone = ? AND signal = ? ORDER BY provider", (zone, signal)
     )
@@ -110,7 +96,7 @@ def intensity_providers(connection: sqlite3.Connection, zone: str, signal: str) 
 
 
 def settled_gaps(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[tuple[int, int]]:
-    """Times of which a provider was asked, had no figure, and will have none, in their order."""
+    """Times for which a provider has no figure and will have none, in order."""
     rows = connection.execute(
         "SELECT start_ns, end_ns FROM intensity WHERE zone = ? AND signal = ? AND provider = ?"
         " AND g_per_kwh IS NULL AND settled ORDER BY start_ns",
@@ -119,11 +105,11 @@ def settled_gaps(connection: sqlite3.Connection, zone: str, signal: str, provide
     return [(start_ns, end_ns) for start_ns, end_ns in rows]
 
 
-def intensities(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[IntensityRow]:
-    """All that one provider told of a zone, in the order of time; a time without a figure is not there."""
+def intensities(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[Level]:
+    """All figures of one provider for a zone, in the order of time; a time without a figure is left out."""
     rows = connection.execute(
         "SELECT start_ns, end_ns, g_per_kwh, settled FROM intensity"
         " WHERE zone = ? AND signal = ? AND provider = ? AND g_per_kwh IS NOT NULL ORDER BY start_ns",
         (zone, signal, provider),
     )
-    return [IntensityRow(start_ns, end_ns, level, bool(settled)) for start_ns, end_ns, level, settled in rows]
+    return [Level(start_ns, end_ns, level, bool(settled)) for start_ns, end_ns, level, settled in rows]

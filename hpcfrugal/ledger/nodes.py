@@ -16,6 +16,7 @@ from hpcfrugal.accounting.balance import Balance, ChannelReading, JobName, balan
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
 from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.readings import clip, readings, wall_of
+from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
 from hpcfrugal.spool.samples import SidecarSession, read_samples
@@ -130,9 +131,10 @@ def _sessions(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: 
             reason = "not in the spool"
         missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
         return
-    kept = facts.of(row["run_id"], job, row["node"])
+    attempt = AttemptKey(row["run_id"], job.job_id, job.restart)
+    kept = facts.of(attempt, row["node"])
     for session in sessions:
-        yield _JobSession((row["run_id"], job.job_id, job.restart), row["cluster"], session, kept)
+        yield _JobSession(attempt, row["cluster"], session, kept)
 
 
 def _add_boot(total: NodeSum, sessions: Sequence[_JobSession], span: tuple[int | None, int | None]) -> None:

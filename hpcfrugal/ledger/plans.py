@@ -9,51 +9,77 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from hpcfrugal.carbon.series import CarbonSeries, Signal
 from hpcfrugal.core.errors import DataError
-from hpcfrugal.core.json_fields import Fields
+from hpcfrugal.core.record import IsoTime, Key, codec
+from hpcfrugal.ledger.jobs import document_in
+from hpcfrugal.spool.documents import SlurmDocument
 
-_KEPT = (
-    "policy", "queue", "action", "zone", "signal", "provider", "issued_at", "start_at", "counterfactual", "expected",
-    "forecast",
-)  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class CounterfactualStart:
+    """When the job would have started if submitted to start at once, the wait in the queue (``wait_s``) included."""
+
+    start_ns: Annotated[int | None, IsoTime("start_at")] = None
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedSaving:
+    """The share of carbon that the plan expected to save against the counterfactual."""
+
+    saving: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRow:
     """A plan as it was at the submission. Times are nanoseconds since 1970-01-01T00:00Z, None is not known.
 
-    ``counterfactual_ns`` is when the job would have started if submitted to start at once, the wait in the queue
-    included, which is ``wait_ns``; ``expected_saving`` the share of carbon that the plan expected to save against that.
+    ``forecast_json`` is the forecast that it was made on, for ``CarbonSeries.from_json``.
     """
 
-    action: str | None
-    zone: str | None
-    signal: Signal
-    provider: str | None
-    issued_ns: int | None
-    counterfactual_ns: int | None
-    expected_saving: float | None
-    forecast_told: object
+    policy: str | None = None
     queue: str | None = None
-    wait_ns: int = 0
+    action: str | None = None
+    zone: str | None = None
+    signal: Signal = "average"
+    provider: str | None = None
+    issued_ns: Annotated[int | None, IsoTime("issued_at")] = None
+    start_ns: Annotated[int | None, IsoTime("start_at")] = None
+    counterfactual: CounterfactualStart = CounterfactualStart()
+    expected: ExpectedSaving = ExpectedSaving()
+    forecast_json: Annotated[dict[str, Any] | None, Key("forecast")] = None
+
+    @property
+    def counterfactual_ns(self) -> int | None:
+        """When the job would have started without waiting for low-carbon power."""
+        return self.counterfactual.start_ns
+
+    @property
+    def expected_saving(self) -> float | None:
+        return self.expected.saving
+
+    @property
+    def wait_ns(self) -> int:
+        """The expected wait in the queue that is part of ``counterfactual_ns``."""
+        return round((self.counterfactual.wait_s or 0.0) * 10**9)
 
     @property
     def forecast(self) -> CarbonSeries | None:
         """The forecast that it was made on; read when it is asked for, since most who want a plan do not."""
-        if self.forecast_told is None:
+        if self.forecast_json is None:
             return None
         try:
-            return CarbonSeries.from_json(self.forecast_told)
+            return CarbonSeries.from_json(self.forecast_json)
         except DataError:
             return None
 
     @property
     def on_forecast(self) -> bool:
         """Whether it was made on a forecast of some provider."""
-        return self.forecast_told is not None and self.provider is not None and self.zone is not None
+        return self.forecast_json is not None and self.provider is not None and self.zone is not None
 
 
 _SLACK_NS = 2 * 10**9  # Slurm's times are whole seconds, and a job that may start at once is looked at a moment later
@@ -75,13 +101,14 @@ def run_times(connection: sqlite3.Connection, run_id: str) -> RunTimes:
     rows = connection.execute(
         "SELECT content FROM files WHERE run_id = ? AND kind = 'slurm' AND accepted AND content IS NOT NULL", (run_id,)
     ).fetchall()
-    told = [json.loads(content) for (content,) in rows]
-
-    def first(key: str) -> int | None:
-        return min((one[key] for one in told if one.get(key) is not None), default=None)
+    slurm = [document_in(content, SlurmDocument) for (content,) in rows]
 
     (started_ns,) = connection.execute("SELECT min(started_wall_ns) FROM jobs WHERE run_id = ?", (run_id,)).fetchone()
-    return RunTimes(first("submit_wall_ns"), first("eligible_wall_ns"), started_ns)
+    return RunTimes(
+        min((one.submit_wall_ns for one in slurm if one.submit_wall_ns is not None), default=None),
+        min((one.eligible_wall_ns for one in slurm if one.eligible_wall_ns is not None), default=None),
+        started_ns,
+    )
 
 
 def was_put_off(plan: PlanRow, times: RunTimes) -> bool:
@@ -114,26 +141,11 @@ def plan_column(plan: Mapping[str, Any] | None) -> str | None:
     """The text that ``runs.plan`` keeps of the plan in ``run.json``."""
     if plan is None:
         return None
-    return json.dumps({key: plan[key] for key in _KEPT if key in plan}, sort_keys=True)
+    return json.dumps({key: plan[key] for key in codec(PlanRow).keys if key in plan}, sort_keys=True)
 
 
 def plan_of(column: str | None) -> PlanRow | None:
     """The plan in a column ``runs.plan``; None where the run has none."""
     if column is None:
         return None
-    fields = Fields(json.loads(column))
-    counterfactual = Fields(fields.mapping("counterfactual") or {})
-    expected = Fields(fields.mapping("expected") or {})
-    signal = fields.text("signal")
-    return PlanRow(
-        action=fields.text("action"),
-        zone=fields.text("zone"),
-        signal="marginal" if signal == "marginal" else "average",
-        provider=fields.text("provider"),
-        issued_ns=fields.wall_ns("issued_at"),
-        counterfactual_ns=counterfactual.wall_ns("start_at"),
-        expected_saving=expected.number("saving"),
-        forecast_told=fields.data.get("forecast"),
-        queue=fields.text("queue"),
-        wait_ns=round((counterfactual.number("wait_s") or 0.0) * 10**9),
-    )
+    return codec(PlanRow).read(json.loads(column), [])

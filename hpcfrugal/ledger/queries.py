@@ -5,150 +5,27 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from hpcfrugal.core.json_fields import clean_text
-from hpcfrugal.spool.use import USE_FIELDS, Use
+from hpcfrugal.core.text import clean_text
+from hpcfrugal.ledger.rows import (
+    CHANNELS,
+    JOBS,
+    MISSING_SENSORS,
+    RUNS,
+    SESSIONS,
+    ChannelRow,
+    JobRow,
+    MissingSensorRow,
+    SessionRow,
+)
+from hpcfrugal.ledger.table import AttemptKey, Table
+
+R = TypeVar("R")
 
 _ARRAY_TASK = re.compile(r"(?P<array>[0-9]+)_(?P<task>[0-9]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelRow:
-    """One channel of one node, as in the table ``channels``."""
-
-    node: str
-    component: str
-    domain: str
-    source: str
-    quality: str
-    boundary: str
-    counted: bool
-    attribution: str
-    detail: str | None
-    gpu_uuid: str | None
-    inputs: str | None
-    idle_power: str | None
-    idle_uj: int | None
-    reason: str | None
-    energy_uj: int | None
-    node_energy_uj: int | None
-    measured_ns: int
-    errors: int
-    first_boottime_ns: int | None
-    last_boottime_ns: int | None
-    first_wall_ns: int | None
-    last_wall_ns: int | None
-    max_w: float | None
-    resets: int | None
-    gaps: int | None
-    unread_ns: int | None = None
-    """How long it gave nothing, though it gave energy before or after; None where that was a few samples at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRow:
-    """One session of the sidecar on one node, with what the job used beside energy."""
-
-    node: str
-    session: int
-    boot_id: str | None
-    started_wall_ns: int
-    ended_wall_ns: int
-    started_boottime_ns: int
-    ended_boottime_ns: int
-    records: int
-    end_reason: str | None
-    interval_s: float | None
-    exclusive: bool | None
-    cpus_alloc: int | None
-    cpus_node: int | None
-    slurm_cpus: int | None
-    cpu_model: str | None
-    job_cpu_us: int | None
-    node_busy_us: int | None
-    memory_peak_b: int | None
-    slowed: float | None
-    cpu_time_source: str | None
-    use: Use
-    use_sources: dict[str, str]
-    use_reasons: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class AbsentRow:
-    """A source that was not used on a node, and why."""
-
-    node: str
-    component: str
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """One attempt of a job with what its run says about it."""
-
-    cluster: str
-    job_id: str
-    restart: int
-    run_id: str
-    array_job_id: str | None
-    array_task_id: str | None
-    name: str | None
-    user: str | None
-    project: str | None
-    phase: str | None
-    tags: dict[str, str]
-    partition: str | None
-    account: str | None
-    qos: str | None
-    state: str | None
-    final: bool
-    exit_code: int | None
-    signal: int | None
-    submitted_wall_ns: int | None
-    started_wall_ns: int | None
-    ended_wall_ns: int | None
-    elapsed_ns: int | None
-    elapsed_source: str | None
-    nodes: tuple[str, ...]
-    alloc_cpus: int | None
-    channels: tuple[ChannelRow, ...] = field(default=())
-    sessions: tuple[SessionRow, ...] = field(default=())
-    absent: tuple[AbsentRow, ...] = field(default=())
-    sidecar_log: str | None = None
-    """Last line of what the sidecar, or whatever was to start it, had to say."""
-
-    zone: str | None = None
-    """The grid zone in which its energy counts, as known at the submission."""
-
-    pue: float | None = None
-    """The data centre's power usage effectiveness, as known at the submission."""
-
-    plan: str | None = None
-    """The column ``runs.plan``, for ``plans.plan_of``."""
-
-    sampled: bool | None = None
-    """Whether its energy was to be sampled; None where the run does not say."""
-
-    @property
-    def known_elapsed_ns(self) -> int | None:
-        """The time that coverage is a share of; None where nobody has told yet that the job ended.
-
-        Such a job's ``elapsed_ns`` goes to its last record, of which the records cover all even when the sidecar
-        died long ago.
-        """
-        return None if self.elapsed_source == "samples" and not self.final else self.elapsed_ns
-
-    @property
-    def label(self) -> str:
-        """How Slurm's users write it: 17, or 15_3 for a task of an array."""
-        if self.array_job_id is not None and self.array_task_id is not None:
-            return f"{self.array_job_id}_{self.array_task_id}"
-        return self.job_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +45,24 @@ class JobFilter:
 
 
 def find_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> list[JobRow]:
-    """Jobs that fit, in the order of their start, each with channels, sessions and absent sources."""
+    """Jobs that fit, in the order of their start, each with channels, sessions and missing sensors."""
     where, values = _conditions(wanted)
     condition = " AND ".join(where) or "TRUE"
-    rows = connection.execute(
-        "SELECT jobs.*, runs.name, runs.user, runs.project, runs.phase, runs.tags, runs.zone, runs.pue, runs.plan,"
-        " runs.sampled"
-        " FROM jobs JOIN runs USING (run_id)"
-        f" WHERE {condition}"
+    columns = [*(f"jobs.{name}" for name in JOBS.columns), *(f"runs.{name}" for name in RUNS.columns)]
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    rows = cursor.execute(
+        f"SELECT {', '.join(columns)} FROM jobs JOIN runs USING (run_id) WHERE {condition}"
         " ORDER BY coalesce(started_wall_ns, submitted_wall_ns), length(job_id), job_id, restart, run_id",
         values,
     ).fetchall()
     parts = _Parts.of(connection, condition, values)
-    return [_job(row, parts) for row in rows if _has_tags(json.loads(row["tags"]), wanted)]
+    jobs = (_job(row, parts) for row in rows)
+    return [job for job in jobs if _has_tags(job.tags, wanted)]
 
 
 _Key = tuple[str, str, int]
-"""Run id, job id and restart."""
+"""An ``AttemptKey`` as a plain tuple."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,39 +71,27 @@ class _Parts:
 
     channels: dict[_Key, list[ChannelRow]]
     sessions: dict[_Key, list[SessionRow]]
-    absent: dict[_Key, list[AbsentRow]]
+    missing_sensors: dict[_Key, list[MissingSensorRow]]
     logs: dict[_Key, str]
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, condition: str, values: Sequence[str | int]) -> _Parts:
         """Read them for the jobs that fit ``condition``."""
+        attempts = f"SELECT run_id, job_id, restart FROM jobs JOIN runs USING (run_id) WHERE {condition}"
 
-        def rows(
-            table: str, columns: Iterable[str], order: str, more: str = ""
-        ) -> Iterator[tuple[_Key, tuple[Any, ...]]]:
-            names = ", ".join(f"part.{column}" for column in ("run_id", "job_id", "restart", *columns))
-            cursor = connection.cursor()
-            cursor.row_factory = None
-            cursor.execute(
-                f"SELECT {names} FROM {table} AS part WHERE (part.run_id, part.job_id, part.restart) IN"
-                f" (SELECT run_id, job_id, restart FROM jobs JOIN runs USING (run_id) WHERE {condition})"
-                f" {more} ORDER BY {order}",
-                values,
-            )
-            for row in cursor:
-                yield row[:3], row[3:]
+        def rows(table: Table[R]) -> dict[_Key, list[R]]:
+            found: dict[_Key, list[R]] = {}
+            for key, row in table.rows_of(connection, attempts, values):
+                found.setdefault(key, []).append(row)
+            return found
 
-        found = cls({}, {}, {}, {})
-        for key, row in rows("channels", _CHANNEL_COLUMNS, "part.node, part.channel"):
-            found.channels.setdefault(key, []).append(_channel(row))
-        for key, row in rows("sidecar_sessions", _SESSION_COLUMNS, "part.node, part.session"):
-            found.sessions.setdefault(key, []).append(_session(row))
-        for key, row in rows("absent", _ABSENT_COLUMNS, "part.node, part.component, part.source, part.reason"):
-            found.absent.setdefault(key, []).append(AbsentRow(*row))
-        logged = "AND part.kind = 'log' AND part.accepted AND part.content IS NOT NULL"
-        for key, (content,) in rows("files", ("content",), "part.name DESC", logged):
-            found.logs[key] = str(json.loads(content))
-        return found
+        logged = connection.execute(
+            f"SELECT run_id, job_id, restart, content FROM files WHERE (run_id, job_id, restart) IN ({attempts})"
+            " AND kind = 'log' AND accepted AND content IS NOT NULL ORDER BY name DESC",
+            values,
+        )
+        logs = {(run_id, job_id, restart): str(json.loads(content)) for run_id, job_id, restart, content in logged}
+        return cls(rows(CHANNELS), rows(SESSIONS), rows(MISSING_SENSORS), logs)
 
 
 def _has_tags(tags: dict[str, str], wanted: JobFilter) -> bool:
@@ -261,69 +127,18 @@ def _named(job: str) -> tuple[str, tuple[str, ...]]:
     return "(job_id = ? OR array_job_id = ? OR jobs.run_id = ?)", (job, job, job)
 
 
-def _job(row: sqlite3.Row, parts: _Parts) -> JobRow:
-    key = (row["run_id"], row["job_id"], row["restart"])
+_WIDTH = len(JOBS.columns)
+
+
+def _job(row: tuple[Any, ...], parts: _Parts) -> JobRow:
+    attempt, run = JOBS.codec.of_row(row[:_WIDTH]), RUNS.codec.of_row(row[_WIDTH:])
+    key = attempt.key
     return JobRow(
-        cluster=row["cluster"],
-        job_id=row["job_id"],
-        restart=row["restart"],
-        run_id=row["run_id"],
-        array_job_id=row["array_job_id"],
-        array_task_id=row["array_task_id"],
-        name=row["name"],
-        user=row["user"],
-        project=row["project"],
-        phase=row["phase"],
-        tags=json.loads(row["tags"]),
-        partition=row["partition"],
-        account=row["account"],
-        qos=row["qos"],
-        state=row["state"],
-        final=bool(row["final"]),
-        exit_code=row["exit_code"],
-        signal=row["signal"],
-        submitted_wall_ns=row["submitted_wall_ns"],
-        started_wall_ns=row["started_wall_ns"],
-        ended_wall_ns=row["ended_wall_ns"],
-        elapsed_ns=row["elapsed_ns"],
-        elapsed_source=row["elapsed_source"],
-        nodes=tuple(json.loads(row["nodes"])),
-        alloc_cpus=row["alloc_cpus"],
+        **{**vars(run), **vars(attempt)},
         channels=tuple(parts.channels.get(key, ())),
         sessions=tuple(parts.sessions.get(key, ())),
-        absent=tuple(parts.absent.get(key, ())),
+        missing_sensors=tuple(parts.missing_sensors.get(key, ())),
         sidecar_log=parts.logs.get(key),
-        zone=row["zone"],
-        pue=row["pue"],
-        plan=row["plan"],
-        sampled=None if row["sampled"] is None else bool(row["sampled"]),
-    )
-
-
-_CHANNEL_COLUMNS = tuple(ChannelRow.__dataclass_fields__)
-_COUNTED = _CHANNEL_COLUMNS.index("counted")
-
-
-def _channel(row: tuple[Any, ...]) -> ChannelRow:
-    values = list(row)
-    values[_COUNTED] = bool(values[_COUNTED])
-    return ChannelRow(*values)
-
-
-_ABSENT_COLUMNS = tuple(AbsentRow.__dataclass_fields__)
-_JSON_COLUMNS = ("use_sources", "use_reasons")
-_PLAIN_COLUMNS = tuple(name for name in SessionRow.__dataclass_fields__ if name not in ("use", *_JSON_COLUMNS))
-_SESSION_COLUMNS = (*_PLAIN_COLUMNS, *_JSON_COLUMNS, *USE_FIELDS)
-
-
-def _session(row: tuple[Any, ...]) -> SessionRow:
-    values = dict(zip(_SESSION_COLUMNS, row, strict=True))
-    for name in ("exclusive", "io_partial"):
-        values[name] = None if values[name] is None else bool(values[name])
-    return SessionRow(
-        **{name: values[name] for name in _PLAIN_COLUMNS},
-        **{name: json.loads(values[name]) if values[name] else {} for name in _JSON_COLUMNS},
-        use=Use(**{name: values[name] for name in USE_FIELDS}),
     )
 
 
@@ -348,9 +163,7 @@ def summed(high: int, low: int) -> int:
 class DayRow:
     """Known energy of one job in one component and quality on one UTC day, given by its first second."""
 
-    run_id: str
-    job_id: str
-    restart: int
+    job: AttemptKey
     day_s: int
     component: str
     quality: str
@@ -375,11 +188,11 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
             " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
             " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
             " GROUP BY day_s, c.component, c.quality ORDER BY day_s, c.component, c.quality",
-            (job.run_id, job.job_id, job.restart),
+            job.key,
         )
         found.extend(
             DayRow(
-                *(job.run_id, job.job_id, job.restart),
+                job.key,
                 day_s=row["day_s"],
                 component=row["component"],
                 quality=row["quality"],

@@ -17,7 +17,8 @@ from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
 from hpcfrugal.accounting.series import CumulativeSeries
 from hpcfrugal.spool.documents import NodeFacts
-from hpcfrugal.spool.samples import ChannelInfo, Record, SidecarSession
+from hpcfrugal.spool.sample_record import SampleRecord
+from hpcfrugal.spool.samples import ChannelInfo, SidecarSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +132,12 @@ def wall_of(session: SidecarSession, boottime_ns: int) -> int:
     return session.header.wall_ns + boottime_ns - session.header.boottime_ns
 
 
-def points(session: SidecarSession, index: int) -> tuple[list[Record], int]:
+def points(session: SidecarSession, index: int) -> tuple[list[SampleRecord], int]:
     """Records at which the channel was read, and how many were dropped because the counter fell.
 
     A reading that is older than its record stands at its own time, and once.
     """
-    found: list[Record] = []
+    found: list[SampleRecord] = []
     backwards = 0
     last_uj = 0
     for position, record in enumerate(session.records):
@@ -158,7 +159,7 @@ def points(session: SidecarSession, index: int) -> tuple[list[Record], int]:
     return found, backwards
 
 
-def _earlier(session: SidecarSession, position: int, at_ns: int) -> Record:
+def _earlier(session: SidecarSession, position: int, at_ns: int) -> SampleRecord:
     """The energies of the record at ``position`` at a time before it, with CPU times on the straight line there."""
     at = position
     while at > 0 and session.records[at - 1].boottime_ns > at_ns:
@@ -179,13 +180,13 @@ def _earlier(session: SidecarSession, position: int, at_ns: int) -> Record:
     )
 
 
-def _zero(session: SidecarSession) -> Record:
+def _zero(session: SidecarSession) -> SampleRecord:
     header = session.header
     zeros = (0,) * len(header.channels)
-    return Record(header.boottime_ns, header.wall_ns, zeros, zeros, zeros, 0, 0, None, None)
+    return SampleRecord(header.boottime_ns, header.wall_ns, zeros, zeros, zeros, 0, 0, None, None)
 
 
-def intervals(session: SidecarSession, index: int, found: Sequence[Record]) -> list[Interval]:
+def intervals(session: SidecarSession, index: int, found: Sequence[SampleRecord]) -> list[Interval]:
     """What the channel read between neighbours of the records ``found``."""
     walls_ns = [wall_of(session, record.boottime_ns) for record in found]
     return [
@@ -200,9 +201,9 @@ def intervals(session: SidecarSession, index: int, found: Sequence[Record]) -> l
     ]
 
 
-def usable(found: Sequence[Record]) -> list[Record]:
+def usable(found: Sequence[SampleRecord]) -> list[SampleRecord]:
     """Those of the records that have both CPU times, neither of which falls."""
-    kept: list[Record] = []
+    kept: list[SampleRecord] = []
     for point in found:
         if point.job_cpu_us is None or point.node_busy_us is None:
             continue
@@ -235,7 +236,7 @@ def idle_series(session: SidecarSession, facts: NodeFacts | None) -> list[Cumula
     return found
 
 
-def _series(found: Sequence[Record], index: int) -> CumulativeSeries | None:
+def _series(found: Sequence[SampleRecord], index: int) -> CumulativeSeries | None:
     return CumulativeSeries.of((record.boottime_ns, record.energy_uj[index] or 0) for record in found)
 
 

@@ -19,7 +19,7 @@ from hpcfrugal.accounting.savings import Attempt, ForecastErrorStats, Saving, as
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.ledger.footprints import Defaults, Intensities, levels_of, pieces_of, place_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_put_off
-from hpcfrugal.ledger.queries import JobRow
+from hpcfrugal.ledger.rows import JobRow
 
 SavingStatus = Literal[
     "known", "pending", "no-actuals", "not-put-off", "asap", "no-forecast", "unfinished", "not-run"

@@ -14,22 +14,17 @@ from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, HpcfrugalError, SetupError
 from hpcfrugal.ledger.filesystem import journal_mode
-
-SCHEMA_VERSION = 6
-"""Number of the last step in ``migrations``."""
+from hpcfrugal.ledger.rows import SCHEMA_VERSION, TABLES
 
 BUSY_TIMEOUT_S = 60.0
-"""How long one who wants to write waits for another. A process that hangs, or a lock of a machine that is gone, is
-not waited for for ever."""
+"""How long a writer waits for another one; not for ever, since a process may hang, or the lock be one of a machine that
+is gone."""
 
 READ_TIMEOUT_S = 10.0
-"""How long one who reads waits for a writer, where the journal makes readers wait at all."""
-
-CONTENT_TABLES = ("runs", "jobs", "sidecar_sessions", "channels", "energy", "absent", "files", "intensity", "meta")
-"""What the spool determines. ``file_states`` is not among them: it changes when the spool is copied."""
+"""How long a reader waits for a writer, where the journal makes readers wait at all."""
 
 _NO_COLUMN = "No item with that key"
-"""What ``sqlite3.Row`` says."""
+"""The message of ``sqlite3.Row``."""
 
 _REBUILD_HINT = "`hpcfrugal ledger rebuild` makes a new one from the spool"
 _FOREIGN_HINT = "set --ledger to another file; if this one was a ledger, move it away"
@@ -39,7 +34,7 @@ _WAL_VERSIONS = b"\2\2"
 
 _CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
 
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 _DEFAULT_NAME = "ledger.db"
 _MAGIC = b"SQLite format 3\0"
@@ -67,8 +62,8 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         _refuse_other(path)
         raise DataError(f"the ledger {path} is damaged: {error}", hint=_REBUILD_HINT) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        # SQLite vouches for its pages, not for the texts in them; its own message may quote one.
-        raise DataError(f"the ledger {path} is damaged: it holds a text that is none", hint=_REBUILD_HINT) from error
+        # SQLite checks its pages, not the texts in them; its own message may quote one.
+        raise DataError(f"the ledger {path} is damaged: it holds an invalid text", hint=_REBUILD_HINT) from error
     except IndexError as error:
         if str(error) != _NO_COLUMN:
             raise
@@ -143,14 +138,16 @@ def create_private(path: Path) -> None:
 
 
 @contextmanager
-def open_ledger(path: Path, *, write: bool = False, timeout_s: float | None = None) -> Iterator[sqlite3.Connection]:
-    """The ledger at ``path``, in autocommit; made, and its schema brought up to date, when opened to write.
+def open_ledger(
+    path: Path, *, write: bool = False, timeout_s: float | None = None, older: bool = False
+) -> Iterator[sqlite3.Connection]:
+    """The ledger at ``path``, in autocommit; made when opened to write. ``older``: also one of an older schema.
 
     ``timeout_s`` is how long a statement waits for another process that has it locked (``BUSY_TIMEOUT_S`` to write,
     ``READ_TIMEOUT_S`` to read, where it is None). A ledger that lies where this user cannot write is read as it is,
     without a lock; where it changes meanwhile that is an error.
 
-    Raises ``DataError`` where it is damaged or of a newer hpcfrugal, ``SetupError`` where it cannot be
+    Raises ``DataError`` where it is damaged or of another schema, ``SetupError`` where it cannot be
     opened or, when opened to read, does not exist.
     """
     _refuse_no_file(path)
@@ -164,7 +161,7 @@ def open_ledger(path: Path, *, write: bool = False, timeout_s: float | None = No
         connection, state = _connect_to_write(path, timeout_s) if write else _connect_to_read(path, timeout_s)
         try:
             connection.row_factory = sqlite3.Row
-            _check_schema(connection, path, write, timeout_s)
+            _check_schema(connection, path, write, older)
             yield connection
         except sqlite3.DatabaseError:
             _refuse_changed(path, state)
@@ -250,36 +247,33 @@ def _set_journal(connection: sqlite3.Connection, mode: str, timeout_s: float) ->
         time.sleep(0.02)
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path, write: bool, timeout_s: float) -> None:
+def _check_schema(connection: sqlite3.Connection, path: Path, write: bool, older: bool) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version == SCHEMA_VERSION:
+    if version == SCHEMA_VERSION or (older and 0 < version < SCHEMA_VERSION):
         return
     if version > SCHEMA_VERSION:
         raise DataError(
             f"the ledger {path} is of a newer hpcfrugal (schema {version}, this one knows {SCHEMA_VERSION})",
             hint=f"upgrade hpcfrugal, or move the ledger away: {_REBUILD_HINT}",
         )
+    if version:
+        raise DataError(f"the ledger {path} is of an older hpcfrugal (schema {version})", hint=_REBUILD_HINT)
     if not write:
-        raise DataError(f"the ledger {path} is empty or of an older hpcfrugal", hint="run `hpcfrugal ledger sync`")
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise DataError(f"the ledger {path} is empty", hint="run `hpcfrugal ledger sync`")
+    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise DataError(f"{path} is a database, but not a ledger", hint="set --ledger to another file")
-    _migrate(path, timeout_s)
+    _create_tables(connection)
 
 
-def _migrate(path: Path, timeout_s: float) -> None:
-    """Apply the missing steps on a connection of sqlite-utils' own, which wants the default transactions."""
-    from sqlite_utils import Database
-
-    from hpcfrugal.ledger.migrations import migrations
-
-    connection = sqlite3.connect(path, timeout=timeout_s)
-    try:
-        # Of two who come at once, the second finds nothing left to do.
-        connection.execute("BEGIN IMMEDIATE")
-        migrations.apply(Database(connection, execute_plugins=False))
-        connection.commit()
-    finally:
-        connection.close()
+def _create_tables(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        # Of two processes that come at once, the second finds the tables.
+        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+            return
+        for table in TABLES:
+            for statement in table.schema():
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 @contextmanager
@@ -337,4 +331,4 @@ def _wait_for(descriptor: int, lock_path: Path, wait_s: float) -> None:
                     f"another sync has held the lock {lock_path} for more than {wait_s:g} s",
                     hint="try again; if no sync is at work, a process that hangs or another machine holds it",
                 ) from None
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)

@@ -12,25 +12,25 @@ from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.clocks import skews
-from hpcfrugal.ledger.ingest import accepted_names, ingest, look
-from hpcfrugal.ledger.intensity import OWNER, intensities_unread, missing_intensities, take_intensities
+from hpcfrugal.ledger.ingest import accepted_names, changes_of, ingest
+from hpcfrugal.ledger.intensity import OWNER, intensities_changed, missing_intensities, take_intensities
+from hpcfrugal.ledger.rows import CONTENT_TABLES, INTENSITY, META, MetaRow
 from hpcfrugal.ledger.store import (
     BUSY_TIMEOUT_S,
-    CONTENT_TABLES,
     lock,
     open_ledger,
     refuse_foreign,
     sqlite_errors,
     transaction,
 )
-from hpcfrugal.ledger.unreadable_files import lacking
+from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
 
 Progress = Callable[[int, int], None]
 """Called with (runs done, runs in all)."""
 
-DERIVATION = "6"
-"""Version of what is derived from a file. With another one in it the ledger is read again from the spool."""
+DERIVATION = "7"
+"""Version of what is derived from a file. A ledger with another one is read again from the spool at the next sync."""
 
 _RUNS_PER_TRANSACTION = 64
 
@@ -42,7 +42,7 @@ class SyncResult:
     ``vanished``: runs in the ledger that the spool no longer holds; their rows stay. ``vanished_files``: files
     of other runs (``run_id/name``) of which the same is true. ``skipped``: entries of the spool that could not
     be looked into, with the reason. ``problem_files``: files in the ledger with a problem. ``skewed``: nodes of jobs
-    by whose clock they ran at another time than Slurm says.
+    whose clock disagrees with Slurm's.
     """
 
     runs: int
@@ -59,9 +59,9 @@ class SyncResult:
 class CheckResult:
     """What a check found. ``damage`` is SQLite's own finding, ``differences`` lines of the two dumps.
 
-    ``unread``: runs with files that are new or have changed since the last sync. These, and runs that are in
+    ``not_synced``: runs with files that are new or have changed since the last sync. These, and runs that are in
     ``vanished`` or have files in ``vanished_files`` or files that cannot be read now, which are in ``skipped``, are not
-    compared; nor are intensities of which the same is true.
+    compared; nor are intensities to which the same applies.
     """
 
     damage: tuple[str, ...]
@@ -69,7 +69,7 @@ class CheckResult:
     skipped: tuple[str, ...]
     vanished: tuple[str, ...]
     vanished_files: tuple[str, ...]
-    unread: tuple[str, ...]
+    not_synced: tuple[str, ...]
     differences: tuple[str, ...]
 
 
@@ -140,18 +140,18 @@ def _same_derivation(connection: sqlite3.Connection) -> None:
         return
     with transaction(connection):
         connection.execute("DELETE FROM file_states")
-        connection.execute("INSERT OR REPLACE INTO meta VALUES ('derivation', ?)", (DERIVATION,))
+        META.insert(connection, MetaRow("derivation", DERIVATION))
 
 
 def _is_derived_now(connection: sqlite3.Connection) -> bool:
     """Whether this version of the program would make the same rows of the same files."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'derivation'").fetchone()
-    return row is not None and row["value"] == DERIVATION
+    return row is not None and bool(row["value"] == DERIVATION)
 
 
 def _is_due(connection: sqlite3.Connection, run: RunDir, skipped: list[str], missing: list[str]) -> bool:
     try:
-        found = look(connection, run)
+        found = changes_of(connection, run)
     except OSError as error:
         skipped.append(f"{run.path}: cannot be read: {error.strerror}")
         return False
@@ -184,14 +184,14 @@ def _vanished_files(connection: sqlite3.Connection, runs: Sequence[RunDir], spoo
     missing: list[str] = []
     for run in runs:
         try:
-            names: Sequence[str] = look(connection, run).missing
+            names: Sequence[str] = changes_of(connection, run).missing
         except OSError:
             names = accepted_names(connection, run.run_id)
         missing.extend(f"{run.run_id}/{name}" for name in names)
     return (*missing, *missing_intensities(connection, spool_root))
 
 
-def _unread(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[str, ...]:
+def _not_synced(connection: sqlite3.Connection, runs: Sequence[RunDir]) -> tuple[str, ...]:
     """Runs of which a sync would read files; all where another version of the program has read them."""
     if not _is_derived_now(connection):
         return tuple(run.run_id for run in runs)
@@ -242,8 +242,7 @@ def rebuild(
 def _refuse_loss(spool_root: Path, ledger_path: Path) -> None:
     runs = list(iter_runs(spool_root))
     try:
-        # To write, where it is there, so that an older one is brought up to date and can be asked.
-        with open_ledger(ledger_path, write=ledger_path.is_file()) as connection:
+        with open_ledger(ledger_path, older=True) as connection:
             vanished, files = _vanished(connection, runs), _vanished_files(connection, runs, spool_root)
     except (DataError, SetupError):
         return
@@ -259,8 +258,8 @@ def _refuse_loss(spool_root: Path, ledger_path: Path) -> None:
 def _refuse_lack(ledger_path: Path, temp: Path) -> None:
     """Raise ``DataError`` where the new ledger lacks what the old one has of files that could not be read."""
     try:
-        with open_ledger(ledger_path) as old, open_ledger(temp) as new:
-            lost = [f"{run_id}/{name}" for run_id, name in lacking(old, new)]
+        with open_ledger(ledger_path, older=True) as old, open_ledger(temp) as new:
+            lost = [f"{run_id}/{name}" for run_id, name in unreadable_in(new, old)]
     except (DataError, SetupError):
         return
     if lost:
@@ -290,10 +289,10 @@ def dump(ledger_path: Path, leave_out: Collection[str] = ()) -> list[str]:
     """
     with open_ledger(ledger_path) as connection:
         lines = [
-            f"{table} {json.dumps(dict(row), sort_keys=True, ensure_ascii=False)}"
+            f"{table.name} {json.dumps(dict(row), sort_keys=True, ensure_ascii=False)}"
             for table in CONTENT_TABLES
-            for row in connection.execute(f"SELECT * FROM {table}")
-            if table == "meta" or (OWNER if table == "intensity" else row["run_id"]) not in leave_out
+            for row in connection.execute(f"SELECT * FROM {table.name}")
+            if table is META or (OWNER if table is INTENSITY else row["run_id"]) not in leave_out
         ]
     return sorted(lines)
 
@@ -312,22 +311,22 @@ def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> Check
             fresh = Path(folder) / "ledger.db"
             if compare:
                 _fill(spool_root, fresh, None)
-            # Looked at after the spool was read: what came or grew meanwhile is then unread, and no difference.
+            # Listed after the spool was read: what came or grew meanwhile counts as not synced, not as a difference.
             runs = list(iter_runs(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}")))
             vanished, files = _vanished(connection, runs), _vanished_files(connection, runs, spool_root)
-            unread = _unread(connection, runs)
-            leave_out = {*vanished, *unread, *(name.partition("/")[0] for name in files)}
-            if intensities_unread(connection, spool_root):
+            not_synced = _not_synced(connection, runs)
+            leave_out = {*vanished, *not_synced, *(name.partition("/")[0] for name in files)}
+            if intensities_changed(connection, spool_root):
                 leave_out.add(OWNER)
             if compare:
                 with open_ledger(fresh) as new:
-                    lacks = lacking(connection, new)
+                    lacks = unreadable_in(new, connection)
                 skipped += [f"{run_id}/{name}: cannot be read now" for run_id, name in lacks if run_id not in leave_out]
                 leave_out.update(run_id for run_id, _ in lacks)
             comparable = compare and _is_derived_now(connection)
             differences = _differences(ledger_path, fresh, leave_out) if comparable else []
     damage = tuple(line for line in found if line != "ok")
-    return CheckResult(damage, problems, tuple(skipped), vanished, files, unread, tuple(differences))
+    return CheckResult(damage, problems, tuple(skipped), vanished, files, not_synced, tuple(differences))
 
 
 def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[str]) -> list[str]:

@@ -1,33 +1,32 @@
-"""Files of the spool that could not be read just now: what the ledger has of them stays, and a new one lacks it.
+"""Files of the spool that cannot be read at the moment: their rows stay, and a new ledger lacks them.
 
-That a disk or a file server is not well at the moment says nothing about what is in a file. Such a file has no row in
-``file_states``, so the next sync tries it again, and two ledgers can be told apart that differ by no more than that.
+An I/O error of a disk or a file server does not change what is in a file. Such a file has no row in ``file_states``, so
+the next sync tries it again, and a ledger that lacks it can be compared with one that has it.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
-from hpcfrugal.ledger.jobs import insert
+from hpcfrugal.ledger.rows import FILES, FileRow
 
 
-def note_unread(connection: sqlite3.Connection, known: Mapping[str, Any], problem: str) -> None:
-    """Note that a file could not be read; ``known`` are the columns of ``files`` that its name tells."""
-    key = (known["run_id"], known["name"])
+def note_read_error(connection: sqlite3.Connection, file: FileRow, problem: str) -> None:
+    """Note that a file could not be read; ``file`` is what its name says of it."""
+    key = (file.run_id, file.name)
     before = connection.execute("SELECT accepted FROM files WHERE run_id = ? AND name = ?", key).fetchone()
     if before is None:
-        insert(connection, "files", {**known, "accepted": 0, "problems": json.dumps([problem])})
+        FILES.insert(connection, replace(file, problems=(problem,)))
     else:
-        said = [f"{problem}; what it said before counts" if before["accepted"] else problem]
-        connection.execute("UPDATE files SET problems = ? WHERE run_id = ? AND name = ?", (json.dumps(said), *key))
+        problems = [f"{problem}; its earlier content counts" if before["accepted"] else problem]
+        connection.execute("UPDATE files SET problems = ? WHERE run_id = ? AND name = ?", (json.dumps(problems), *key))
     connection.execute("DELETE FROM file_states WHERE run_id = ? AND name = ?", key)
 
 
-def lacking(old: sqlite3.Connection, new: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Files (run id, name) that count in one ledger and that another, made from the spool since, could not read.
+def unreadable_in(new: sqlite3.Connection, old: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Files (run id, name) that count in the old ledger and could not be read for the new one.
 
     Where that is so of a run's document, it is so of all of its files; the document then comes first.
     """

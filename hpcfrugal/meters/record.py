@@ -16,7 +16,8 @@ from hpcfrugal.meters.base import SECOND_NS, Meter
 from hpcfrugal.meters.integrate import Curve, grid
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.layout import METER_DOMAIN, SCHEMA_VERSION
-from hpcfrugal.spool.samples import Header, Record, SidecarSession
+from hpcfrugal.spool.sample_record import SampleRecord
+from hpcfrugal.spool.samples import Header, SidecarSession
 
 RECORD_NS = 60 * SECOND_NS
 """Distance of two records where nothing of the sidecar's sets it; buckets of the ledger are a multiple of it."""
@@ -80,7 +81,7 @@ def _beside(part: Part, meter: Meter, curve: Curve, session: SidecarSession) -> 
     yield from _records(curve, [(header.wall_ns, header.boottime_ns, None), *instants])
 
 
-def _records(curve: Curve, instants: Sequence[tuple[int, int, Record | None]]) -> Iterator[dict[str, Any]]:
+def _records(curve: Curve, instants: Sequence[tuple[int, int, SampleRecord | None]]) -> Iterator[dict[str, Any]]:
     """Cumulative records at (wall time, time since boot); the first instant is where counting begins."""
     before_ns = instants[0][0]
     zero = curve.at(before_ns)

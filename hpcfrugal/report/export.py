@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpcfrugal.core.text import plain
-from hpcfrugal.ledger.queries import ChannelRow, JobRow, SessionRow
+from hpcfrugal.ledger.rows import ChannelRow, JobRow, SessionRow
 from hpcfrugal.report.co2e import CO2E_COLUMNS, Co2e, gram_cells, grams_json
 from hpcfrugal.report.summary import COMPONENTS, Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import iso
@@ -88,9 +88,9 @@ def job_json(summary: JobSummary) -> dict[str, Any]:
         "channels": [_channel(channel, job) for channel in job.channels],
         "usage": usage_json(usage_of(job)),
         "sidecar_sessions": [_session(session) for session in job.sessions],
-        "absent": [
+        "missing_sensors": [
             {"node": item.node, "component": item.component, "source": item.source, "reason": item.reason}
-            for item in job.absent
+            for item in job.missing_sensors
         ],
         "sampled": job.sampled,
         "sidecar_log": job.sidecar_log,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hpcfrugal.ledger.footprints import DAY_NS, JobFootprint
-from hpcfrugal.ledger.queries import ChannelRow, DayRow, JobRow
+from hpcfrugal.ledger.queries import DayRow
+from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.report.co2e import Co2e
 
 COMPONENTS = ("cpu", "dram", "gpu")
@@ -140,7 +141,7 @@ def whole_nodes(summary: JobSummary) -> list[NodeTime]:
             place = (where, channel.node, part)
             old = spans.get((place, session), (start_ns, end_ns))
             spans[place, session] = (min(old[0], start_ns), max(old[1], end_ns))
-    key = (job.run_id, job.job_id, job.restart)
+    key = job.key
     return [NodeTime(place, start_ns, end_ns, key, job.job_id) for (place, _), (start_ns, end_ns) in spans.items()]
 
 
@@ -347,7 +348,7 @@ def group_by_day(
     for row in days:
         group = groups.setdefault(row.day_s, Group(name_of(row.day_s)))
         group.components.setdefault(row.component, Amount()).take(row.quality, row.energy_uj)
-        key = (row.day_s, row.run_id, row.job_id, row.restart)
+        key = (row.day_s, *row.job)
         group.jobs += key not in seen
         seen.add(key)
         if row.shared:

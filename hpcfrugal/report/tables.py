@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpcfrugal.core.text import UNKNOWN, duration, plain
-from hpcfrugal.ledger.queries import AbsentRow, ChannelRow
+from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
 from hpcfrugal.report.co2e import Co2e, MassUnit, gram_notes
 from hpcfrugal.report.summary import Amount, Group, JobSummary, channel_coverage
 from hpcfrugal.report.text import EnergyUnit, clock, count, minute, percent, second
@@ -314,7 +314,7 @@ def _facts(summary: JobSummary, node: str) -> list[str]:
         facts.append(f"no samples: the sidecar did not run there, or could not write{log}")
     facts += [
         f"{item.component}: {item.source} not used: {item.reason}"
-        for item in job.absent
+        for item in job.missing_sensors
         if item.node == node and not _is_told(item, own)
     ]
     # The same of several domains (two packages, four GPUs) is said once, with all of their names before it.
@@ -331,7 +331,7 @@ def _facts(summary: JobSummary, node: str) -> list[str]:
     return facts
 
 
-def _is_told(item: AbsentRow, channels: Sequence[ChannelRow]) -> bool:
+def _is_told(item: MissingSensorRow, channels: Sequence[ChannelRow]) -> bool:
     """Whether the reason of a channel says already that this source was not used and why."""
     fact = f"{item.source}: {item.reason}"
     return any(channel.component == item.component and fact in (channel.reason or "") for channel in channels)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpcfrugal.ledger.queries import JobRow, SessionRow
+from hpcfrugal.ledger.rows import JobRow, SessionRow
 
 COUNTERS = ("instructions", "cycles", "cache_references", "cache_misses")
 

@@ -17,7 +17,7 @@ from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.command import available
 from hpcfrugal.slurm.nodes import NodeCpus
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
-from hpcfrugal.spool.documents import NodeFacts, nodes_content, read_slurm, read_submitted
+from hpcfrugal.spool.documents import NodeFacts, NodesDocument, document_json, read_slurm, read_submitted
 
 _LOCAL = "local:"
 
@@ -109,7 +109,8 @@ def _is_final(run_dir: RunDir, owner_uid: int, job: JobKey) -> bool:
 def _keep(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> list[str]:
     path = due.run_dir.nodes_json(due.job.job_id, due.job.restart)
     try:
-        write_json_atomic(path, nodes_content(due.job, (_facts(node, powers, cpus) for node in due.nodes)))
+        nodes = tuple(_facts(node, powers, cpus) for node in due.nodes)
+        write_json_atomic(path, document_json(NodesDocument(due.job.job_id, due.job.restart, nodes)))
     except OSError as error:
         return [f"what is known of the nodes of job {due.job.job_id} cannot be kept: {path}: {error.strerror}"]
     return []

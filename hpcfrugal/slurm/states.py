@@ -10,32 +10,28 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.json_fields import Fields
+from hpcfrugal.core.record import codec, gather, wall_time
 from hpcfrugal.core.safe_read import UnsafeFile, read_object
+from hpcfrugal.core.time import instant_us
 from hpcfrugal.job.backend import JobState
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.command import available
 from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
-from hpcfrugal.spool.documents import read_submitted
+from hpcfrugal.spool.documents import SlurmDocument, document_json, read_submitted
 
 GONE_AFTER_DAYS = 7
 """A job that Slurm does not list so long after it was submitted is not asked for again: a job that waits or runs is
 always listed, and the books that know it no more will not know it again."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_NS = 86_400 * 10**9
 _NAMED = 3
 
-# Fields of a JobState that are the same in JSON.
-_PLAIN_KEYS = (
-    *("cluster", "job_id", "restart", "array_job_id", "array_task_id", "state", "exit_code", "signal"),
-    *("elapsed_s", "partition", "account", "qos", "user", "alloc_cpus"),
-)
+_TIMES = ("submit", "eligible", "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,32 +143,16 @@ def _document(path: Path, owner_uid: int) -> dict[str, Any] | None:
 
 
 def _state(document: dict[str, Any], job: JobKey) -> JobState:
-    fields = Fields(document)
-
-    def time_of(key: str) -> datetime | None:
-        wall_ns = fields.wall_ns(key)
-        return None if wall_ns is None else _EPOCH + timedelta(microseconds=wall_ns // 1000)
-
-    return JobState(
-        cluster=fields.text("cluster") or "",
-        job_id=job.job_id,
-        restart=job.restart,
-        array_job_id=fields.text("array_job_id"),
-        array_task_id=fields.text("array_task_id"),
-        state=fields.text("state") or "UNKNOWN",
-        exit_code=fields.integer("exit_code"),
-        signal=fields.integer("signal"),
-        submit_at=time_of("submit_at"),
-        eligible_at=time_of("eligible_at"),
-        start_at=time_of("start_at"),
-        end_at=time_of("end_at"),
-        elapsed_s=fields.integer("elapsed_s"),
-        partition=fields.text("partition"),
-        account=fields.text("account"),
-        qos=fields.text("qos"),
-        user=fields.text("user"),
-        nodes=fields.texts("nodes") or (),
-        alloc_cpus=fields.integer("alloc_cpus"),
+    slurm = codec(SlurmDocument).read({**document, "job_id": job.job_id, "restart": job.restart}, [])
+    times = {name: None if (ns := getattr(slurm, f"{name}_wall_ns")) is None else wall_time(ns) for name in _TIMES}
+    return gather(
+        JobState,
+        slurm,
+        cluster=slurm.cluster or "",
+        state=slurm.state or "UNKNOWN",
+        nodes=slurm.nodes or (),
+        reason=None,
+        **{f"{name}_at": time for name, time in times.items()},
     )
 
 
@@ -204,17 +184,7 @@ def _settled(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
 def state_document(state: JobState) -> dict[str, Any]:
     """What is kept of a state in the spool."""
 
-    def iso(time: datetime | None) -> str | None:
-        return time.isoformat() if time else None
-
-    return {
-        "schema": 1,
-        **{key: getattr(state, key) for key in _PLAIN_KEYS},
-        "submit_at": iso(state.submit_at),
-        "eligible_at": iso(state.eligible_at),
-        "start_at": iso(state.start_at),
-        "end_at": iso(state.end_at),
-        "elapsed_s": state.elapsed_s if state.final else None,
-        "nodes": list(state.nodes),
-        "final": state.final,
-    }
+    times = {f"{name}_wall_ns": getattr(state, f"{name}_at") for name in _TIMES}
+    known = {key: None if time is None else instant_us(time) * 1000 for key, time in times.items()}
+    elapsed_s = state.elapsed_s if state.final else None
+    return document_json(gather(SlurmDocument, state, elapsed_s=elapsed_s, **known))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.json_fields import MAX_INT
+from hpcfrugal.core.record import MAX_INT
 from hpcfrugal.core.safe_read import parse_json
 from hpcfrugal.spool import JobKey, RunDir
 

@@ -1,9 +1,8 @@
-"""What the grid's carbon intensity was, kept in the spool: ``<spool>/intensity/<YYYY-MM>/<name>.json``.
+"""The grid's carbon intensity in the past, kept in the spool: ``<spool>/intensity/<YYYY-MM>/<name>.json``.
 
-One file holds a month (UTC) of one zone, signal and provider. Each of its intervals says when it was fetched and
-whether it is settled or may still be revised. Null stands for a time that the provider was asked about and had no
-figure of. The name of a file is made from zone, signal and provider so that none leaves its folder, and a digest in it
-keeps apart what would read alike; the content says what the file is of.
+One file holds a month (UTC) of one zone, signal and provider. Each interval says when it was fetched and whether it is
+settled or may still be revised; null is a time for which the provider has no figure. File names are made from zone,
+signal and provider without characters that could leave the folder; a digest keeps similar names apart.
 """
 
 from __future__ import annotations
@@ -11,35 +10,35 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 from hpcfrugal.core.files import write_json_atomic
-from hpcfrugal.core.json_fields import MAX_WALL_NS, MIN_WALL_NS, Fields
+from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, Bounds, InvalidRecord, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
 from hpcfrugal.spool.layout import INTENSITY_DIR, SCHEMA_VERSION, encode_node, own_folder
 
 SIGNALS = ("average", "marginal")
 
-MOST_G_PER_KWH = 1e6
+MAX_G_PER_KWH = 10**6
 """Above any intensity in any unit; burning coal gives off about 1000 g/kWh (IPCC AR5 WG3, Annex III)."""
 
-_COLUMNS = ("start_ns", "end_ns", "g_per_kwh", "fetched_ns", "issued_ns", "settled")
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 _NAME = re.compile(r"[A-Za-z0-9._%-]+\.json")
 _SHOWN = 60
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class IntensitySource:
-    """Whose figures: a grid zone, ``average`` or ``marginal``, and the provider by its name in the settings."""
+    """A grid zone, ``average`` or ``marginal``, and the provider by its name in the settings."""
 
     zone: str
     signal: str
@@ -48,41 +47,44 @@ class IntensitySource:
     @property
     def file_name(self) -> str:
         """The name of its files, the same in every month; it begins with the signal, so never with a dot."""
-        told = json.dumps([self.zone, self.signal, self.provider])
+        key = json.dumps([self.zone, self.signal, self.provider])
         shown = [encode_node(part)[:_SHOWN] for part in (self.signal, self.zone, self.provider)]
-        return f"{'.'.join(shown)}.{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
+        return f"{'.'.join(shown)}.{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
+
+
+_WALL = Bounds(MIN_WALL_NS, MAX_WALL_NS)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownIntensity:
-    """An intensity over ``[start_ns, end_ns)``; ``g_per_kwh`` None: the provider was asked and had none.
+    """An intensity over ``[start_ns, end_ns)``; ``g_per_kwh`` None: the provider has none.
 
     Times are nanoseconds since 1970-01-01T00:00Z. One that is not ``settled`` may still be revised.
     """
 
-    start_ns: int
-    end_ns: int
-    g_per_kwh: float | None
-    fetched_ns: int
-    issued_ns: int | None
+    start_ns: Annotated[int, _WALL]
+    end_ns: Annotated[int, _WALL]
+    g_per_kwh: Annotated[float | None, Bounds(0, MAX_G_PER_KWH)]
+    fetched_ns: Annotated[int, _WALL]
+    issued_ns: Annotated[int | None, _WALL]
     settled: bool
 
 
 @dataclass(frozen=True, slots=True)
 class IntensityFile:
-    """What a file holds, in the order of time and without overlaps."""
+    """The content of a file, in the order of time and without overlaps."""
 
     source: IntensitySource
     intervals: tuple[KnownIntensity, ...]
 
 
 def intensity_dir(spool_root: Path) -> Path:
-    """Where a spool has its intensities, whether it has any or not."""
+    """The folder of a spool's intensities, whether it exists or not."""
     return spool_root / INTENSITY_DIR
 
 
 def intensity_files(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Path]:
-    """Every file of intensities, in order. Links are not followed; ``on_skip`` hears of what is none, and why."""
+    """Every file of intensities, in order. ``on_skip`` is called for links and all other entries, with the reason."""
     found: list[Path] = []
     root = intensity_dir(spool_root)
     if root.is_symlink():
@@ -120,20 +122,18 @@ def _listed(folder: Path, on_skip: Callable[[Path, str], None] | None) -> list[o
 
 def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileState]:
     """Read one file of ``owner_uid``. Raises ``UnsafeFile``: a file that is wrong anywhere counts nowhere."""
-    told, state = read_object(path, owner_uid)
-    if told.get("schema") != SCHEMA_VERSION or isinstance(told.get("schema"), bool):
-        raise UnsafeFile(f"has schema {str(told.get('schema'))[:40]}, this program reads {SCHEMA_VERSION}")
-    fields = Fields(told)
-    names = [fields.text(name) for name in ("zone", "signal", "provider")]
-    if not all(names) or names[1] not in SIGNALS:
-        raise UnsafeFile("does not say its zone, signal and provider")
-    source = IntensitySource(*(str(name) for name in names))
+    content, state = read_object(path, owner_uid)
+    if content.get("schema") != SCHEMA_VERSION or isinstance(content.get("schema"), bool):
+        raise UnsafeFile(f"has schema {str(content.get('schema'))[:40]}, this program reads {SCHEMA_VERSION}")
+    source = _checked(IntensitySource, content)
+    if source.signal not in SIGNALS:
+        raise UnsafeFile(f"has the signal {source.signal[:40]!r}, known are {', '.join(SIGNALS)}")
     if source.file_name != path.name:
         raise UnsafeFile("is of another zone, signal or provider than its name says")
-    rows = told.get("intervals")
-    if told.get("columns") != list(_COLUMNS) or not isinstance(rows, list):
-        raise UnsafeFile("has no intervals of the known form")
-    intervals = tuple(_known(row) for row in rows)
+    columns, rows = codec(KnownIntensity).columns, content.get("intervals")
+    if content.get("columns") != list(columns) or not isinstance(rows, list):
+        raise UnsafeFile(f"lacks intervals with the columns {', '.join(columns)}")
+    intervals = tuple(_interval(columns, row) for row in rows)
     if any(after.start_ns < before.end_ns for before, after in pairwise(intervals)):
         raise UnsafeFile("has intervals that overlap or are out of order")
     first_ns, last_ns = month_bounds(path.parent.name)
@@ -142,18 +142,25 @@ def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileSta
     return IntensityFile(source, intervals), state
 
 
-def _known(row: object) -> KnownIntensity:
-    if not isinstance(row, list) or len(row) != len(_COLUMNS):
-        raise UnsafeFile("has an interval of an unknown form")
-    start_ns, end_ns, level, fetched_ns, issued_ns, settled = row
-    times = [start_ns, end_ns, fetched_ns, *([] if issued_ns is None else [issued_ns])]
-    if not all(type(time) is int and MIN_WALL_NS <= time <= MAX_WALL_NS for time in times) or start_ns >= end_ns:
-        raise UnsafeFile("has an interval with times that cannot be")
-    if level is not None and not (type(level) in (int, float) and math.isfinite(level) and 0 <= level < MOST_G_PER_KWH):
-        raise UnsafeFile("has an intensity that cannot be")
-    if not isinstance(settled, bool):
-        raise UnsafeFile("does not say of an interval whether it is settled")
-    return KnownIntensity(start_ns, end_ns, None if level is None else float(level), fetched_ns, issued_ns, settled)
+def _checked(record: type[T], content: Mapping[str, Any]) -> T:
+    """The record in ``content``, all of which has to be valid. Raises ``UnsafeFile``."""
+    problems: list[str] = []
+    try:
+        found = codec(record).read(content, problems)
+    except InvalidRecord as refused:
+        raise UnsafeFile(f"is not valid: {refused}") from None
+    if problems:
+        raise UnsafeFile(f"is not valid: {problems[0]}")
+    return found
+
+
+def _interval(columns: Sequence[str], row: object) -> KnownIntensity:
+    if not isinstance(row, list) or len(row) != len(columns):
+        raise UnsafeFile("has an interval with more or fewer values than columns")
+    known = _checked(KnownIntensity, dict(zip(columns, row, strict=True)))
+    if known.start_ns >= known.end_ns:
+        raise UnsafeFile("has an interval that does not end after its start")
+    return known
 
 
 def month_bounds(month: str) -> tuple[int, int]:
@@ -181,18 +188,18 @@ def kept_intensities(spool_root: Path, source: IntensitySource, start_ns: int, e
     return found
 
 
-def keep_intensities(spool_root: Path, source: IntensitySource, told: Sequence[KnownIntensity]) -> int:
-    """Lay what was told over what is kept; returns how many files changed.
+def keep_intensities(spool_root: Path, source: IntensitySource, fetched: Sequence[KnownIntensity]) -> int:
+    """Merge fetched intervals into those that are kept; returns how many files changed.
 
-    A known figure is replaced by a newer one, never by the word that there is none. Of two processes at one time the
-    last one's files stay; what the other had is asked for again.
+    A newer figure replaces a known one, null never does. Where two processes do this at once, the files of the last one
+    stay; what the other had is fetched again.
 
     Raises ``OSError``, and ``UnsafeFile`` for a file that does not count.
     """
     changed = 0
-    for month in dict.fromkeys(month for known in told for month in months(known.start_ns, known.end_ns)):
+    for month in dict.fromkeys(month for known in fetched for month in months(known.start_ns, known.end_ns)):
         first_ns, last_ns = month_bounds(month)
-        new = [part for known in told if (part := _cut(known, first_ns, last_ns)) is not None]
+        new = [part for known in fetched if (part := _cut(known, first_ns, last_ns)) is not None]
         path = intensity_dir(spool_root) / month / source.file_name
         old = _read_own(path)
         merged = overlaid(old, new)
@@ -212,22 +219,23 @@ def _read_own(path: Path) -> list[KnownIntensity]:
 def _make_folders(month: Path) -> None:
     spool_root = month.parents[1]
     if os.getuid() == 0 and spool_root.exists() and spool_root.stat().st_uid != 0:
-        # What an operator leaves there its owner could not write to any more.
-        raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(spool_root))
+        # The owner of the spool could not write to folders that root makes in it.
+        raise PermissionError(errno.EPERM, "belongs to another user", str(spool_root))
     own_folder(month.parent)
     own_folder(month)
 
 
 def _document(source: IntensitySource, intervals: Iterable[KnownIntensity]) -> dict[str, Any]:
-    rows = [[getattr(known, name) for name in _COLUMNS] for known in intervals]
-    head = {"schema": SCHEMA_VERSION, "zone": source.zone, "signal": source.signal, "provider": source.provider}
-    return {**head, "columns": list(_COLUMNS), "intervals": rows}
+    columns = codec(KnownIntensity).columns
+    rows = [[getattr(known, name) for name in columns] for known in intervals]
+    head = {"schema": SCHEMA_VERSION, **codec(IntensitySource).write(source)}
+    return {**head, "columns": list(columns), "intervals": rows}
 
 
 def overlaid(old: Sequence[KnownIntensity], new: Sequence[KnownIntensity]) -> list[KnownIntensity]:
-    """``new`` laid over ``old``, both in the order of time; a gap covers no figure.
+    """``new`` merged into ``old``, both in the order of time; null replaces no figure.
 
-    A figure that is told again as it was keeps the time when it was first fetched, so nothing changes for it.
+    A figure that is fetched again unchanged keeps the time when it was first fetched.
     """
     edges = sorted({edge for known in (*old, *new) for edge in (known.start_ns, known.end_ns)})
     merged: list[KnownIntensity] = []

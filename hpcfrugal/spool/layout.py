@@ -273,7 +273,7 @@ def own_folder(path: Path) -> Path:
         folder.mkdir(mode=DIR_MODE, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, "belongs to somebody else; a spool is one user's own", str(path))
+        raise PermissionError(errno.EPERM, "belongs to another user", str(path))
     return path
 
 

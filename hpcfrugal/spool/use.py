@@ -1,16 +1,12 @@
 """What a job used beside energy, as a record of the sidecar has it, and where each figure came from.
 
-No energy is derived from these, so a bad one costs no record: it is counted and left out.
+No energy is derived from these, so an invalid one does not cost the record: it is named and left out.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
-
-from hpcfrugal.core.json_fields import Fields, clean_text
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +38,9 @@ class Use:
 
 
 NO_USE = Use()
-"""One for all records that say nothing: a file may have a hundred thousand of them."""
+"""One for all records without any of these figures: a file may have a hundred thousand of them."""
 
-USE_FIELDS = tuple(item.name for item in fields(Use))
-
-_FLAG = "io_partial"
-_NAMES = frozenset(USE_FIELDS)
+USE_FIELDS = tuple(Use.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +49,3 @@ class UseSources:
 
     sources: Mapping[str, str] = field(default_factory=dict)
     reasons: Mapping[str, str] = field(default_factory=dict)
-
-
-def use_of(data: Mapping[str, Any], bad: Counter[str]) -> Use:
-    """The figures in a record; what is wrong with them is counted in ``bad``."""
-    told = _NAMES.intersection(data)
-    if not told:
-        return NO_USE
-    reader = Fields(data)
-    found: dict[str, Any] = {name: reader.flag(name) if name == _FLAG else reader.integer(name) for name in told}
-    bad.update(f"record field {problem}" for problem in reader.problems)
-    return Use(**found)
-
-
-def use_sources(data: Mapping[str, Any], bad: Counter[str]) -> UseSources:
-    """The entry ``usage`` of a header; one that is not as it should be counts for nothing, and in ``bad``."""
-    reader = Fields(data)
-    entry = Fields(reader.mapping("usage") or {})
-    sources, reasons = entry.mapping("sources") or {}, entry.mapping("reasons") or {}
-    bad.update(f"header field {problem}" for problem in (*reader.problems, *entry.problems))
-    return UseSources(_texts(sources), _texts(reasons))
-
-
-def _texts(data: Mapping[str, Any]) -> dict[str, str]:
-    return {clean_text(name): clean_text(value) for name, value in data.items() if isinstance(value, str)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
 
@@ -85,20 +83,6 @@ def test_slurms_own_times_are_not_touched_and_other_boots_do_not_count(spool: Fa
     with open_ledger(spool.ledger) as connection:
         (job,) = find_jobs(connection, JobFilter(jobs=("18",)))
     assert job.elapsed_ns == 90 * SECOND
-
-
-def test_rows_of_an_older_ledger_whose_file_is_gone_count_as_they_did(spool: FakeSpool) -> None:
-    run = spool.run()
-    sampled(run, 3600)
-    run.end(end_s=60)
-    sync(spool.root, spool.ledger)
-    connection = sqlite3.connect(spool.ledger)
-    connection.execute("UPDATE sidecar_sessions SET ended_clock_ns = NULL")
-    connection.commit()
-    connection.close()
-    run.run_dir.samples("17", 0, "n1").unlink()
-    run.end(end_s=61)
-    assert times(spool)[1] == 61
 
 
 def test_a_clock_that_tells_no_time_sets_nothing(spool: FakeSpool) -> None:

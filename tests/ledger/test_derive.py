@@ -138,7 +138,7 @@ def test_a_job_that_was_suspended_had_others_on_its_cpus(spool: FakeSpool) -> No
     header = run.header(exclusive=None, cpus_alloc=8, channels=[PACKAGE])
     for silent_s, slowed, alone in ((20, 1, True), (30, 1, False), (30, 16, True)):
         times = (0, 10, 10 + silent_s, 20 + silent_s)
-        records = [run.record(at_s, [100_000_000 * at_s], slowed=slowed) for at_s in times]
+        records = [run.record(at_s, [100_000_000 * at_s], note={"slowed": slowed}) for at_s in times]
         package = channels(run.samples([header, *records]), facts())["cpu/package-0/rapl-powercap"]
         assert package.attribution == ("exclusive" if alone else "cpu-share")
 
@@ -420,12 +420,12 @@ def test_bad_peaks_cost_no_record_and_are_reported(spool: FakeSpool) -> None:
     lines[1]["max_w"] = [-1, 0]
     lines[2]["max_w"] = "x"
     lines[3] |= {"resets": [None, 0], "gaps": [1]}
-    lines[4]["slowed"] = "very"
+    lines[4]["note"] = {"slowed": "very"}
     read = read_samples(run.samples([run.header(), *lines]), os.getuid(), JobKey("17", 0))
     assert len(read.sessions[0].records) == 6
     assert sorted(read.problems) == [
-        "1 line: record field gaps: not a count for each channel",
-        "1 line: record field resets: not a count for each channel",
-        "1 line: record field slowed: not a factor",
-        "2 lines: record field max_w: not a power for each channel",
+        "1 line: record field gaps: not a list of 2 integers from 0 to 1099511627776",
+        "1 line: record field note.slowed: not a number from 0",
+        "1 line: record field resets: not a list of 2 integers from 0 to 1099511627776",
+        "2 lines: record field max_w: not a list of 2 numbers from 0 to 1000000000 or null",
     ]

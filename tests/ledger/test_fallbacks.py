@@ -307,12 +307,20 @@ def test_a_channel_that_never_answers_beside_another_stays_unknown(spool: FakeSp
 
 def test_a_bad_time_of_reading_costs_no_energy(spool: FakeSpool) -> None:
     run = spool.run()
-    for bad in ("x", [1], [True, None], [BOOT_NS + 61 * SECOND, None], [-1, None]):
+    form = "not a list of 2 integers from 0 to 4611686018427387904 or null"
+    late = [BOOT_NS + 61 * SECOND, None]
+    for bad, why in (
+        ("x", form),
+        ([1], form),
+        ([True, None], form),
+        (late, "later than the record"),
+        ([-1, None], form),
+    ):
         lines = run.records([100, 10], 60)
         lines[-1]["read_ns"] = bad
         path = run.samples([run.header(), *lines])
         found = read_samples(path, os.getuid(), JobKey("17", 0))
-        assert found.problems == ("1 line: record field read_ns: not a time before the record for each channel",)
+        assert found.problems == (f"1 line: record field read_ns: {why}",)
         account = derive(found.sessions, cpu_tdp(), gpu_tdp())
         assert account.channels[0].energy_uj == 6_000_000_000
 

@@ -96,7 +96,7 @@ def test_a_file_that_is_refused_leaves_no_row_of_what_it_said_before(spool: Fake
     sync(spool.root, spool.ledger)
     (job,) = jobs(spool).values()
     assert (job.channels, job.sessions) == ((), ())
-    assert problems(spool) == ["18.0.n1.jsonl: says more of cpu/package-0/rapl-powercap than there can be"]
+    assert problems(spool) == ["18.0.n1.jsonl: has impossible sums of cpu/package-0/rapl-powercap"]
     grown = dump(spool.ledger)
     rebuild(spool.root, spool.ledger)
     assert dump(spool.ledger) == grown
@@ -133,7 +133,7 @@ def test_a_sidecar_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes
     for _ in range(2):
         sync(spool.root, spool.ledger)
         assert problems(spool) == [
-            "17.0.n1.jsonl: says something that only a meter's file may, beginning with 'meter:'"
+            "17.0.n1.jsonl: names a domain or source with 'meter:', which only a meter's file may"
         ]
         assert jobs(spool)["17"].channels == ()
         run.samples([run.record(60, [12 * 10**9, 6 * 10**9])], mode="a")
@@ -190,7 +190,7 @@ def test_a_small_file_does_not_fill_the_ledger(spool: FakeSpool) -> None:
     run.samples([run.header(gpus=many), run.record(0, [0, 0]), run.record(399 * DAY_S, [10**9, 0])])
     sync(spool.root, spool.ledger)
     assert problems(spool) == [
-        "17.0.n1.jsonl: says too little of too much time: its records are too far apart",
+        "17.0.n1.jsonl: records are too far apart",
     ]
     assert rows_of_energy(spool.ledger) == 0
 

@@ -170,7 +170,7 @@ def test_a_plan_that_was_tampered_with_fails_nothing(spool: FakeSpool, changes: 
         (one,) = savings(connection, find_jobs(connection, JobFilter()), Defaults())
     assert one.saving is None
     found = check(spool.root, spool.ledger)
-    assert any("carbon: pue: less than 1" in problem for problem in found.problems)
+    assert any("carbon.pue: not a number from 1" in problem for problem in found.problems)
     assert found.differences == ()
 
 

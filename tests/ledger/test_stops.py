@@ -67,7 +67,7 @@ def test_a_serial_job_on_a_large_node_is_told_by_its_usual_cpu_time(spool: FakeS
 
 def test_a_sidecar_that_slowed_down_is_not_silent(spool: FakeSpool) -> None:
     run = spool.run()
-    lines = [{**line, "slowed": 100} for line in silent(run, 0)]
+    lines = [{**line, "note": {"slowed": 100}} for line in silent(run, 0)]
     package = channels(run.samples([run.header(channels=[PACKAGE]), *lines]))[PACKAGE_NAME]
     assert (package.measured_ns, package.reason) == (230 * SECOND, None)
 

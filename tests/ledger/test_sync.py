@@ -24,7 +24,6 @@ from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
 from hpcfrugal.spool import ParsedName, RunDir
-from hpcfrugal.spool.use import USE_FIELDS
 
 
 def jobs(spool: FakeSpool, *ids: str) -> list[JobRow]:
@@ -372,7 +371,7 @@ def test_a_node_that_calls_itself_otherwise_is_reported(spool: FakeSpool) -> Non
     run = spool.run("17")
     run.samples([run.header(node="n9"), *run.records([100, 10], 60)], node="n1")
     do_sync(spool)
-    assert problems(spool) == ["17.0.n1.jsonl: header says node 'n9'"]
+    assert problems(spool) == ["17.0.n1.jsonl: header is of node 'n9'"]
     assert jobs(spool)[0].nodes == ("n1",)
 
 
@@ -453,34 +452,25 @@ def test_a_run_that_cannot_be_listed_is_not_lost_in_a_rebuild(
     assert len(jobs(spool)) == 1
 
 
-def test_a_ledger_of_the_first_schema_is_brought_up_to_date_and_asked_before_a_rebuild(spool: FakeSpool) -> None:
+def test_a_ledger_of_an_older_schema_is_refused_and_can_be_rebuilt(spool: FakeSpool) -> None:
     run = spool.whole_run()
     do_sync(spool)
     new = dump(spool.ledger)
 
-    def first_schema() -> None:
+    def older_schema() -> None:
         connection = sqlite3.connect(spool.ledger, isolation_level=None)
-        for table, column in (
-            ("channels", "max_w"), ("channels", "resets"), ("channels", "gaps"), ("sidecar_sessions", "slowed"),
-            ("files", "content"), ("channels", "idle_power"), ("channels", "idle_uj"),
-            ("sidecar_sessions", "slurm_cpus"),
-            *(("sidecar_sessions", name) for name in (*USE_FIELDS, "use_sources", "use_reasons")),
-            *(("runs", name) for name in ("zone", "pue", "plan", "sampled")),
-            ("sidecar_sessions", "ended_clock_ns"), ("channels", "unread_ns"),
-        ):  # fmt: skip
-            connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        connection.execute("DROP TABLE intensity")
-        connection.execute("DELETE FROM _sqlite_migrations WHERE name NOT LIKE '1 %'")
-        connection.execute("UPDATE meta SET value = '1' WHERE key = 'derivation'")
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute("DROP TABLE sidecar_sessions")
+        connection.execute("PRAGMA user_version = 6")
         connection.close()
 
-    first_schema()
-    with pytest.raises(DataError, match="older"):
-        jobs(spool)
-    assert do_sync(spool).files_read == 5
+    older_schema()
+    for use in (do_sync, jobs):
+        with pytest.raises(DataError, match=r"of an older hpcfrugal \(schema 6\)") as error:
+            use(spool)
+        assert "ledger rebuild" in str(error.value.hint)
+    rebuild(spool.root, spool.ledger)
     assert dump(spool.ledger) == new
-    first_schema()
+    older_schema()
     run.run_dir.samples("17", 0, "n1").unlink()
     with pytest.raises(DataError, match="would be lost"):
         rebuild(spool.root, spool.ledger)
@@ -517,18 +507,18 @@ def test_facts_of_nodes_that_make_no_sense_are_told_and_left_out(spool: FakeSpoo
     run.nodes({"node": None}, bad)
     do_sync(spool)
     assert problems(spool) == [
-        "17.0.nodes.json: nodes: one without a name",
-        "17.0.nodes.json: nodes: n1: slurm_cpus: not an integer from 1 to 4611686018427387904",
-        "17.0.nodes.json: nodes: n1: oversubscribed: not true or false",
+        "17.0.nodes.json: nodes[0].node: missing",
+        "17.0.nodes.json: nodes[1].slurm_cpus: not an integer from 1 to 4611686018427387904",
+        "17.0.nodes.json: nodes[1].oversubscribed: not true or false",
         *(
-            f"17.0.nodes.json: nodes: n1: {component}: not an integer from 1 to 1000000000000"
+            f"17.0.nodes.json: nodes[1].idle_power_uw.{component}: not an integer from 1 to 1000000000000"
             for component in ("cpu", "dram", "node")
         ),
     ]
     assert energy_uj(jobs(spool)[0]) == 1_650_000_000
     run.run_dir.nodes_json("17", 0).write_text('{"schema": 1, "job_id": "17", "restart": 0, "nodes": {}}')
     do_sync(spool)
-    assert problems(spool) == ["17.0.nodes.json: has no list of nodes"]
+    assert problems(spool) == ["17.0.nodes.json: is not valid: nodes: not a list of objects"]
 
 
 def write_log(path: Path, data: bytes) -> None:
@@ -644,7 +634,7 @@ def test_check_sees_a_changed_row(spool: FakeSpool) -> None:
     spool.whole_run()
     do_sync(spool)
     found = check(spool.root, spool.ledger)
-    assert (found.damage, found.unread, found.differences) == ((), (), ())
+    assert (found.damage, found.not_synced, found.differences) == ((), (), ())
     with sqlite3.connect(spool.ledger) as connection:
         connection.execute("UPDATE jobs SET exit_code = 9")
     connection.close()
@@ -660,7 +650,7 @@ def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: py
     new = spool.whole_run("19")
     for compare in (True, False):
         found = check(spool.root, spool.ledger, compare=compare)
-        assert set(found.unread) == {run.run_id, new.run_id}
+        assert set(found.not_synced) == {run.run_id, new.run_id}
         assert found.differences == ()
     # The others are compared all the same.
     with sqlite3.connect(spool.ledger) as connection:
@@ -671,7 +661,7 @@ def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: py
     # Nothing of a ledger that another version of the program has made can be compared.
     monkeypatch.setattr("hpcfrugal.ledger.sync.DERIVATION", "next")
     found = check(spool.root, spool.ledger)
-    assert (set(found.unread), found.differences) == ({run.run_id, other.run_id, new.run_id}, ())
+    assert (set(found.not_synced), found.differences) == ({run.run_id, other.run_id, new.run_id}, ())
 
 
 def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -688,7 +678,7 @@ def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, mon
 
     monkeypatch.setattr(engine, "_fill", meanwhile)
     found = check(spool.root, spool.ledger)
-    assert (len(found.unread), found.differences) == (3, ())
+    assert (len(found.not_synced), found.differences) == (3, ())
 
 
 def test_buckets_and_channels_hold_the_same_energy(spool: FakeSpool) -> None:
@@ -775,7 +765,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
         _unreadable(patch, ".n1.jsonl")
         do_sync(spool)
         assert problems(spool) == [
-            "17.0.n1.jsonl: cannot be read: Input/output error; what it said before counts",
+            "17.0.n1.jsonl: cannot be read: Input/output error; its earlier content counts",
         ]
         assert energy_uj(jobs(spool)[0]) == 6_600_000_000
         assert check(spool.root, spool.ledger).differences == ()

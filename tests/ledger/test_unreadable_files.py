@@ -95,7 +95,7 @@ def test_intensities_that_cannot_be_read_for_a_while_stay(spool: FakeSpool, monk
             sync(spool.root, spool.ledger)
             assert rows() == 1
             (problem,) = check(spool.root, spool.ledger, compare=False).problems
-            assert "cannot be read: Input/output error; what it said before counts" in problem
+            assert "cannot be read: Input/output error; its earlier content counts" in problem
     sync(spool.root, spool.ledger)
     assert dump(spool.ledger) == before
     path.write_text("{}")

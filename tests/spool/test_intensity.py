@@ -106,19 +106,22 @@ AFTER = (NOVEMBER + S, NOVEMBER + 2 * S)
     [
         ({"schema": 2}, "schema 2"),
         ({"zone": "DE"}, "another zone"),
-        ({"zone": None}, "does not say"),
-        ({"signal": "both"}, "does not say"),
-        ({"columns": ["start"]}, "known form"),
-        ({"intervals": None}, "known form"),
-        ({"intervals": [1]}, "unknown form"),
-        ({"intervals": rows(*AFTER, -1.0, FETCHED, None, False)}, "cannot be"),
-        ({"intervals": rows(*AFTER, True, FETCHED, None, False)}, "cannot be"),
-        ({"intervals": rows(*AFTER, "50", FETCHED, None, False)}, "cannot be"),
-        ({"intervals": rows(*AFTER, 2e6, FETCHED, None, False)}, "cannot be"),
+        ({"zone": None}, "zone: missing"),
+        ({"signal": "both"}, "signal 'both'"),
+        ({"columns": ["start"]}, "with the columns start_ns, end_ns"),
+        ({"intervals": None}, "lacks intervals"),
+        ({"intervals": [1]}, "more or fewer values"),
+        ({"intervals": rows(*AFTER, -1.0, FETCHED, None, False)}, "g_per_kwh: not a number from 0 to 1000000"),
+        ({"intervals": rows(*AFTER, True, FETCHED, None, False)}, "g_per_kwh: not a number from 0 to 1000000"),
+        ({"intervals": rows(*AFTER, "50", FETCHED, None, False)}, "g_per_kwh: not a number from 0 to 1000000"),
+        ({"intervals": rows(*AFTER, 2e6, FETCHED, None, False)}, "g_per_kwh: not a number from 0 to 1000000"),
         ({"intervals": rows(*AFTER, 1.0, FETCHED, None, 1)}, "settled"),
-        ({"intervals": rows(*AFTER, 1.0, None, None, True)}, "times"),
-        ({"intervals": rows(AFTER[1], AFTER[0], 1.0, FETCHED, None, True)}, "times"),
-        ({"intervals": rows(0, S, 1.0, FETCHED, None, True)}, "times"),
+        ({"intervals": rows(*AFTER, 1.0, None, None, True)}, "fetched_ns: missing"),
+        ({"intervals": rows(AFTER[1], AFTER[0], 1.0, FETCHED, None, True)}, "does not end after its start"),
+        (
+            {"intervals": rows(0, S, 1.0, FETCHED, None, True)},
+            "(start|end)_ns: not an integer from",
+        ),
         ({"intervals": rows(NOVEMBER, AFTER[1], 1.0, FETCHED, None, True)}, "overlap"),
         ({"intervals": rows(AFTER[0], DECEMBER + S, 1.0, FETCHED, None, True)}, "outside its month"),
     ],
@@ -145,7 +148,7 @@ def test_links_and_strange_names_are_left_out_and_named(tmp_path: Path) -> None:
     elsewhere.mkdir()
     intensity_dir(elsewhere).symlink_to(intensity_dir(tmp_path))
     assert intensity_files(elsewhere) == []
-    with pytest.raises(OSError, match="somebody else"):
+    with pytest.raises(OSError, match="belongs to another user"):
         keep_intensities(elsewhere, IntensitySource("DE", "average", "x"), [known(0, 900)])
 
 

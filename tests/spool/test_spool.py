@@ -262,7 +262,7 @@ def test_what_is_read_of_a_job_is_its_owners_own_file(tmp_path: Path) -> None:
         (user_name(), []),
         (str(UID), []),
         (None, []),
-        ("alice'; --", [f'user: says "alice\'; --", but uid {UID} is {user_name()}']),
+        ("alice'; --", [f'user: is "alice\'; --", but uid {UID} is {user_name()}']),
         (["own"], ["user: not a text"]),
     ],
 )
@@ -395,8 +395,9 @@ def test_every_bad_line_is_counted_with_its_reason(spool: FakeSpool) -> None:
         counts[reason] = int(number.split()[0])
     assert counts == {
         "no header before it": 4,
-        "record without clocks or with the wrong number of channels": 5,
-        "record with null in measured_ns or errors": 1,
+        "record field energy_uj: not a list of 2 integers from 0 to 4611686018427387904 or null": 4,
+        "record field errors: not a list of 2 integers from 0 to 1099511627776": 1,
+        "record field measured_ns: not a list of 2 integers from 0 to 4611686018427387904": 1,
         "record field job_cpu_us: not an integer from 0 to 4611686018427387904": 1,
         "record before its header or a year after it": 2,
         "record of more energy than there can be": 1,
@@ -404,7 +405,7 @@ def test_every_bad_line_is_counted_with_its_reason(spool: FakeSpool) -> None:
         "unknown kind surprise": 1,
         "header of job 18 restart 0": 1,
         "header of schema 9, this program reads 1": 1,
-        "header without node or clocks": 1,
+        "header: node: missing": 1,
         "not valid JSON": 3,
         "not a JSON object": 1,
     }
@@ -469,7 +470,7 @@ def test_a_month_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "2026-11").symlink_to(tmp_path / "elsewhere")
     when = datetime(2026, 11, 21, tzinfo=UTC)
-    with pytest.raises(PermissionError, match="belongs to somebody else"):
+    with pytest.raises(PermissionError, match="belongs to another user"):
         RunDir.create(tmp_path, new_run_id(when, "x"), when)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 

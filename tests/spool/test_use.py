@@ -1,57 +1,82 @@
-"""Figures of use in records and headers that somebody else wrote."""
+"""Figures of use in records and headers that other people's files hold."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpcfrugal.spool.use import USE_FIELDS, Use, UseSources, use_of, use_sources
+FAKES = str(Path(__file__).resolve().parents[1] / "fakes")
+if FAKES not in sys.path:
+    sys.path.insert(0, FAKES)
+
+from fake_spool import FakeSpool  # noqa: E402
+
+from hpcfrugal.core.record import codec  # noqa: E402
+from hpcfrugal.spool import JobKey  # noqa: E402
+from hpcfrugal.spool.sample_record import parse_record  # noqa: E402
+from hpcfrugal.spool.samples import parse_header  # noqa: E402
+from hpcfrugal.spool.use import NO_USE, USE_FIELDS, Use, UseSources  # noqa: E402
 
 
-def test_an_old_record_has_none_of_them() -> None:
+@pytest.fixture
+def spool(tmp_path: Path) -> FakeSpool:
+    return FakeSpool(tmp_path)
+
+
+def use_of(spool: FakeSpool, figures: dict[str, Any], bad: Counter[str]) -> Use:
+    return parse_record(spool.run().record(1, [0, 0]) | figures, 2, bad).use
+
+
+def test_a_record_without_figures_shares_the_empty_ones(spool: FakeSpool) -> None:
     bad: Counter[str] = Counter()
-    assert use_of({"job_cpu_us": 5, "memory_b": 6}, bad) == Use()
-    assert use_of({"job_cpu_us": 5}, bad) is use_of({}, bad)
-    assert use_sources({"cpu_time_source": "proc-tree"}, bad) == UseSources({}, {})
+    assert use_of(spool, {}, bad) is NO_USE
+    assert use_of(spool, {"io_read_b": None}, bad) is NO_USE
     assert not bad
 
 
-def test_what_a_record_says_is_taken() -> None:
+def test_the_figures_of_a_record_are_read(spool: FakeSpool) -> None:
     bad: Counter[str] = Counter()
-    said = {name: index for index, name in enumerate(USE_FIELDS)} | {"io_partial": True}
-    use = use_of(said, bad)
-    assert {name: getattr(use, name) for name in USE_FIELDS} == said
+    figures = {name: index for index, name in enumerate(USE_FIELDS)} | {"io_partial": True}
+    assert codec(Use).write(use_of(spool, figures, bad)) == figures
     assert not bad
 
 
 @pytest.mark.parametrize("value", [-1, 2**63, "5", 1.5, True, [1], {}])
-def test_a_bad_count_costs_itself_alone(value: Any) -> None:
+def test_an_invalid_count_costs_itself_alone(spool: FakeSpool, value: Any) -> None:
     bad: Counter[str] = Counter()
-    use = use_of({"io_read_b": value, "io_write_b": 7}, bad)
+    use = use_of(spool, {"io_read_b": value, "io_write_b": 7}, bad)
     assert (use.io_read_b, use.io_write_b) == (None, 7)
     assert [key for key in bad if key.startswith("record field io_read_b: not an integer")]
     assert sum(bad.values()) == 1
 
 
-def test_a_mark_that_is_no_truth_value() -> None:
+def test_a_flag_is_true_or_false(spool: FakeSpool) -> None:
     bad: Counter[str] = Counter()
-    assert use_of({"io_partial": 1}, bad).io_partial is None
+    assert use_of(spool, {"io_partial": 1}, bad).io_partial is None
     assert bad == {"record field io_partial: not true or false": 1}
 
 
 @pytest.mark.parametrize(
     ("usage", "problems"),
     [
+        (None, []),
         ([], ["header field usage: not an object"]),
-        ({"sources": 5, "reasons": None}, ["header field sources: not an object"]),
-        ({"sources": {"io": None, "memory": 7, "gpu_busy": "nvml"}, "reasons": {"io": "a'; rm -rf ~ #\ud800"}}, []),
+        ({"sources": 5, "reasons": None}, ["header field usage.sources: not an object"]),
+        (
+            {"sources": {"io": None, "memory": 7, "gpu_busy": "nvml"}, "reasons": {"io": "a'; rm -rf ~ #\ud800"}},
+            ["header field usage.sources.memory: not a text"],
+        ),
     ],
 )
-def test_sources_of_any_form(usage: Any, problems: list[str]) -> None:
+def test_sources_of_any_form(spool: FakeSpool, usage: Any, problems: list[str]) -> None:
     bad: Counter[str] = Counter()
-    found = use_sources({"usage": usage}, bad)
+    found = parse_header(spool.run().header(usage=usage), JobKey("17", 0), bad).usage
     assert sorted(bad) == problems
     assert set(found.sources.values()) <= {"nvml"}
     assert set(found.reasons.values()) <= {"a'; rm -rf ~ #?"}
+    if usage is None:
+        assert found == UseSources({}, {})

@@ -134,7 +134,7 @@ def test_what_is_not_ours_is_not_run(tmp_path: Path, kind: str) -> None:
         else:
             os.mkfifo(shared)
     if kind == "folder of another":
-        with pytest.raises(PermissionError, match="belongs to somebody else"):
+        with pytest.raises(PermissionError, match="belongs to another user"):
             zipapp.put_sidecar(tmp_path, tmp_path / "a.pyz")
         return
     zipapp.put_sidecar(tmp_path, tmp_path / "a.pyz")

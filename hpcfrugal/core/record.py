@@ -1,0 +1,538 @@
+"""One definition for each record: a frozen dataclass, from whose fields its JSON and its SQL columns follow.
+
+A field's annotation says what may stand in it: ``int``, ``float``, ``bool``, ``str``, a ``Literal`` of texts,
+``tuple[str, ...]``, a ``dict``, another record or a tuple of them, each with ``| None`` where it may be unknown.
+``Annotated`` adds what the type does not say::
+
+    @dataclass(frozen=True, slots=True)
+    class EndDocument:
+        job_id: str
+        exit_code: Annotated[int | None, Bounds(high=255)] = None
+        started_wall_ns: Annotated[int | None, UnixTime("started_wall_s")] = None
+
+JSON comes from other people's files. A missing key or null is the field's default. So is a value of the wrong type or
+out of bounds, which also leaves a sentence in ``problems``: one bad field does not cost the whole record and is not
+passed over either. Only a field without a default is required: the record is refused without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from hpcfrugal.core.text import clean_text
+
+MAX_INT = 2**62
+"""Larger integers are invalid; it leaves room for sums in SQLite's signed 64 bits."""
+
+MAX_MEMORY_B = 2**50
+"""More memory than this on one node, 1 PiB, is invalid; the largest shared-memory machines have a tenth of it."""
+
+MIN_WALL_NS = 946_684_800 * 10**9
+MAX_WALL_NS = 7_258_118_400 * 10**9
+"""Wall clock readings outside 2000-01-01 .. 2200-01-01 UTC are invalid."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+T = TypeVar("T")
+
+Problems = list[str]
+
+
+class InvalidValue(Exception):
+    """A value that its field does not take; the text says what it should be."""
+
+
+class InvalidRecord(Exception):
+    """A record that lacks a required field or has an invalid value in a strict one; the text says which."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The field's name in JSON, where it is not that of the attribute."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The least and the greatest value of a number, or of each number in a list; both are valid."""
+
+    low: int = 0
+    high: int = MAX_INT
+
+
+@dataclass(frozen=True)
+class IsoTime:
+    """In JSON under ``name`` as ISO 8601 with its offset, here nanoseconds since 1970 (to the microsecond)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class UnixTime:
+    """In JSON under ``name`` as seconds since 1970 with a fraction, here nanoseconds (to the microsecond)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class _Mark:
+    name: str
+
+
+STRICT = _Mark("strict")
+"""An invalid value refuses the whole record; a missing one is still the default."""
+
+EMBEDDED = _Mark("embedded")
+"""A record whose fields stand among those of the record around it, in JSON as in SQL. It needs a default."""
+
+SIZED = _Mark("sized")
+"""A list of as many items as the reader was made for."""
+
+DROP_INVALID = _Mark("drop invalid")
+"""Records of a list that are refused are left out of it, and named as problems; else they refuse what holds them."""
+
+
+Read = Callable[[Any, Problems], Any]
+Convert = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a record, compiled. A conversion that is None leaves the value as it is."""
+
+    name: str
+    key: str
+    read: Read
+    write: Convert | None
+    sql_type: str
+    to_sql: Convert | None
+    from_sql: Convert | None
+    strict: bool
+    optional: bool
+    integers: tuple[int, int]
+
+
+class Codec(Generic[T]):
+    """Reads and writes one class of records. Get it with ``codec``.
+
+    ``columns`` are the names of its SQL columns, in the order of its fields; those of an embedded record stand in its
+    place.
+    """
+
+    def __init__(self, record: type[T], size: int | None = None) -> None:
+        self.record = record
+        self._fields: dict[str, Field] = {}
+        self._embedded: dict[str, Codec[Any]] = {}
+        self._order: list[Field | tuple[str, Codec[Any]]] = []
+        required: set[str] = set()
+        missing: dict[str, None] = {}
+        hints = get_type_hints(record, include_extras=True)
+        for item in dataclasses.fields(record):  # type: ignore[arg-type]
+            bare, marks = _annotation(hints[item.name])
+            if EMBEDDED in marks:
+                self._embedded[item.name] = codec(bare)
+                self._order.append((item.name, codec(bare)))
+                continue
+            field = _compile(item.name, bare, marks, size)
+            self._fields[field.key] = field
+            self._order.append(field)
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+                if field.optional:
+                    missing[field.name] = None
+                else:
+                    required.add(field.name)
+        self._required, self._missing = frozenset(required), missing
+        # Most values are integers, which are checked without a call; other fields have bounds that hold no integer.
+        self._specs: dict[str, tuple[str, str | None, int, int, Read]] = {
+            key: (field.name, None, *field.integers, field.read) for key, field in self._fields.items()
+        }
+        for name, inner in self._embedded.items():
+            self._fields |= inner._fields
+            self._specs |= {
+                key: (field.name, name, *field.integers, field.read) for key, field in inner._fields.items()
+            }
+        columns = self.sql_fields()
+        self.columns: tuple[str, ...] = tuple(field.name for field in columns)
+        self._from_sql = [(at, field.from_sql) for at, field in enumerate(columns) if field.from_sql is not None]
+        self._to_sql = [(at, field.to_sql) for at, field in enumerate(columns) if field.to_sql is not None]
+
+    def sql_fields(self) -> list[Field]:
+        """The fields that are columns, those of embedded records among them."""
+        found: list[Field] = []
+        for part in self._order:
+            found += [part] if isinstance(part, Field) else part[1].sql_fields()
+        return found
+
+    def read(self, data: Mapping[str, Any], problems: Problems) -> T:
+        """The record in a JSON object. Raises ``InvalidRecord``; what is wrong but not needed goes to ``problems``."""
+        specs = self._specs
+        values: dict[str, Any] = dict(self._missing)
+        for key, value in data.items():
+            spec = specs.get(key)
+            if spec is None or value is None:
+                continue
+            name, owner, low, high, read = spec
+            try:
+                if not (type(value) is int and low <= value <= high):
+                    value = read(value, problems)
+            except InvalidValue as wanted:
+                if self._fields[key].strict:
+                    raise InvalidRecord(f"{key}: not {wanted}") from None
+                problems.append(f"{key}: not {wanted}")
+                continue
+            if owner is None:
+                values[name] = value
+            else:
+                values.setdefault(owner, {})[name] = value
+        if not self._required <= values.keys():
+            self._refuse(values, problems)
+        for name, inner in self._embedded.items():
+            if name in values:
+                values[name] = inner.record(**values[name])
+        return self.record(**values)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its JSON object."""
+        return tuple(self._fields)
+
+    def _refuse(self, values: Mapping[str, Any], problems: Problems) -> None:
+        missing = [field.key for field in self._fields.values() if field.name in self._required - values.keys()]
+        why = [problem for problem in problems if problem.partition(":")[0] in missing]
+        raise InvalidRecord(why[-1] if why else f"{missing[0]}: missing")
+
+    def write(self, record: T) -> dict[str, Any]:
+        """The record as JSON, every key in it; unknown is null."""
+        found: dict[str, Any] = {}
+        for part in self._order:
+            if isinstance(part, Field):
+                value = getattr(record, part.name)
+                found[part.key] = value if value is None or part.write is None else part.write(value)
+            else:
+                found |= part[1].write(getattr(record, part[0]))
+        return found
+
+    def row(self, record: T) -> list[Any]:
+        """The values of its columns."""
+        found: list[Any] = []
+        for part in self._order:
+            if isinstance(part, Field):
+                found.append(getattr(record, part.name))
+            else:
+                found += part[1].row(getattr(record, part[0]))
+        for at, convert in self._to_sql:
+            if found[at] is not None:
+                found[at] = convert(found[at])
+        return found
+
+    def of_row(self, row: Sequence[Any]) -> T:
+        """The record in a row whose columns are ``columns``."""
+        if self._from_sql:
+            values = list(row)
+            for at, convert in self._from_sql:
+                if values[at] is not None:
+                    values[at] = convert(values[at])
+            row = values
+        if not self._embedded:
+            return self.record(*row)
+        return self.record(*self._gathered(row))
+
+    def _gathered(self, row: Sequence[Any]) -> list[Any]:
+        found: list[Any] = []
+        at = 0
+        for part in self._order:
+            if isinstance(part, Field):
+                found.append(row[at])
+                at += 1
+            else:
+                inner = part[1]
+                found.append(inner.record(*row[at : at + len(inner.columns)]))
+                at += len(inner.columns)
+        return found
+
+
+_codecs: dict[tuple[type[Any], int | None], Codec[Any]] = {}
+
+
+def codec(record: type[T], size: int | None = None) -> Codec[T]:
+    """The codec of a class of records, for lists of ``size`` items where it has any that are ``SIZED``; made once."""
+    found = _codecs.get((record, size))
+    if found is None:
+        found = _codecs[record, size] = Codec(record, size)
+    return found
+
+
+def gather(record: type[T], *sources: object, **values: Any) -> T:
+    """A dataclass of ``values`` and, for its other fields, the attributes of that name of the first source with one.
+
+    Raises ``AttributeError`` for a field of which there is neither.
+    """
+    for name in record.__dataclass_fields__:  # type: ignore[attr-defined]
+        if name not in values:
+            source = next((one for one in sources if hasattr(one, name)), None)
+            values[name] = getattr(source, name)
+    return record(**values)
+
+
+def wall_time(wall_ns: int) -> datetime:
+    """Nanoseconds since 1970 as an aware time, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=wall_ns // 1000)
+
+
+def _is_record(bare: Any) -> bool:
+    return isinstance(bare, type) and dataclasses.is_dataclass(bare)
+
+
+def _annotation(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without its ``| None``, and what ``Annotated`` adds to it; ``None`` among these: it was optional."""
+    marks: tuple[Any, ...] = ()
+    if get_origin(hint) is Annotated:
+        hint, *more = get_args(hint)
+        marks = tuple(more)
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(one for one in get_args(hint) if one is not type(None))
+        marks = (*marks, None)
+    return hint, marks
+
+
+def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> Field:
+    key = next((mark.name for mark in marks if isinstance(mark, Key | IsoTime | UnixTime)), name)
+    bounds = next((mark for mark in marks if isinstance(mark, Bounds)), None)
+    read: Read
+    write: Convert | None = None
+    to_sql: Convert | None = None
+    from_sql: Convert | None = None
+    sql_type, integers = "TEXT", (1, 0)
+    if bare in (int, float, bool):
+        sql_type = "REAL" if bare is float else "INTEGER"
+    if time := next((mark for mark in marks if isinstance(mark, IsoTime | UnixTime)), None):
+        read, write = (_iso_time, _iso) if isinstance(time, IsoTime) else (_unix_time, _seconds)
+    elif bare is bool:
+        read, from_sql = _flag, bool
+    elif bare is int:
+        within = bounds or Bounds()
+        read, integers = _integer(within), (within.low, within.high)
+    elif bare is float:
+        read = _number(bounds)
+    elif bare is str or get_origin(bare) is Literal:
+        read = _text(get_args(bare))
+    elif _is_record(bare):
+        inner = codec(bare)
+        read, write = _nested(key, inner), inner.write
+    else:
+        read, write = _container(key, bare, marks, bounds, size if SIZED in marks else None)
+        as_json = write or (lambda value: value)
+        to_sql, from_sql = lambda value: json.dumps(as_json(value), sort_keys=True), _from_json(bare)
+    return Field(name, key, read, write, sql_type, to_sql, from_sql, STRICT in marks, None in marks, integers)
+
+
+def _container(
+    key: str, bare: Any, marks: tuple[Any, ...], bounds: Bounds | None, size: int | None
+) -> tuple[Read, Convert | None]:
+    """Reader and writer of a list or a mapping."""
+    arguments = get_args(bare)
+    if get_origin(bare) in (dict, Mapping):
+        return (_texts_by_name(key), dict) if arguments[1] is str else (_object, None)
+    item, inner_marks = _annotation(arguments[0])
+    if _is_record(item):
+        inner = codec(item)
+        return _records(key, inner, DROP_INVALID in marks), lambda value: [inner.write(one) for one in value]
+    if get_origin(item) is tuple:
+        return _integers_by_name(key, bounds or Bounds()), dict
+    if item is str:
+        return _texts, list
+    if item is int:
+        return _integers(bounds or Bounds(), None in inner_marks, size), list
+    if item is float:
+        return _numbers(bounds or Bounds(), size), list
+    raise TypeError(f"no codec for {bare}")
+
+
+def _from_json(bare: Any) -> Convert:
+    return (lambda text: tuple(json.loads(text))) if get_origin(bare) is tuple else json.loads
+
+
+def _text(choices: tuple[str, ...]) -> Read:
+    def read(value: Any, _: Problems) -> str:
+        if not isinstance(value, str):
+            raise InvalidValue("a text")
+        if choices and value not in choices:
+            raise InvalidValue(f"one of {', '.join(choices)}")
+        return value if value.isascii() else clean_text(value)
+
+    return read
+
+
+def _flag(value: Any, _: Problems) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidValue("true or false")
+    return value
+
+
+def _integer(bounds: Bounds) -> Read:
+    low, high = bounds.low, bounds.high
+
+    def read(value: Any, _: Problems) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
+        raise InvalidValue(f"an integer from {low} to {high}")
+
+    return read
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _number(bounds: Bounds | None) -> Read:
+    low, high = (bounds.low, bounds.high) if bounds else (-MAX_INT, MAX_INT)
+    wanted = "a number" if bounds is None else f"a number from {low}" + (f" to {high}" if high != MAX_INT else "")
+
+    def read(value: Any, _: Problems) -> float:
+        if type(value) in (int, float) and low <= value <= high:
+            return float(value)
+        raise InvalidValue(wanted)
+
+    return read
+
+
+def _texts(value: Any, _: Problems) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InvalidValue("a list of texts")
+    return tuple(clean_text(item) for item in value)
+
+
+def _object(value: Any, _: Problems) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidValue("an object")
+    return value
+
+
+def _list_of(size: int | None, what: str, bounds: Bounds) -> str:
+    return f"a list of {'' if size is None else f'{size} '}{what} from {bounds.low} to {bounds.high}"
+
+
+def _integers(bounds: Bounds, nulls: bool, size: int | None) -> Read:
+    low, high = bounds.low, bounds.high
+
+    def read(value: Any, _: Problems) -> tuple[int | None, ...]:
+        if isinstance(value, list) and (size is None or len(value) == size):
+            for item in value:
+                if not (type(item) is int and low <= item <= high) and not (nulls and item is None):
+                    break
+            else:
+                return tuple(value)
+        raise InvalidValue(f"{_list_of(size, 'integers', bounds)}{' or null' if nulls else ''}")
+
+    return read
+
+
+def _numbers(bounds: Bounds, size: int | None) -> Read:
+    low, high = bounds.low, bounds.high
+
+    def read(value: Any, _: Problems) -> tuple[float | None, ...]:
+        if isinstance(value, list) and (size is None or len(value) == size):
+            for item in value:
+                if item is not None and not (type(item) in (int, float) and low <= item <= high):
+                    break
+            else:
+                return tuple([None if item is None else float(item) for item in value])
+        raise InvalidValue(f"{_list_of(size, 'numbers', bounds)} or null")
+
+    return read
+
+
+def _texts_by_name(key: str) -> Read:
+    def read(value: Any, problems: Problems) -> dict[str, str]:
+        entries = _object(value, problems)
+        known = {name: text for name, text in entries.items() if text is not None}
+        problems += [f"{key}.{name[:80]}: not a text" for name, text in known.items() if not isinstance(text, str)]
+        return {clean_text(name): clean_text(text) for name, text in known.items() if isinstance(text, str)}
+
+    return read
+
+
+def _integers_by_name(key: str, bounds: Bounds) -> Read:
+    integer = _integer(bounds)
+
+    def read(value: Any, problems: Problems) -> tuple[tuple[str, int], ...]:
+        found = []
+        for name, number in sorted(_object(value, problems).items()):
+            if number is None:
+                continue
+            try:
+                found.append((clean_text(name), integer(number, problems)))
+            except InvalidValue as wanted:
+                problems.append(f"{key}.{name[:80]}: not {wanted}")
+        return tuple(found)
+
+    return read
+
+
+def _nested(key: str, inner: Codec[T]) -> Read:
+    def read(value: Any, problems: Problems) -> T:
+        own: Problems = []
+        found = inner.read(_object(value, problems), own)
+        problems += [f"{key}.{problem}" for problem in own]
+        return found
+
+    return read
+
+
+def _records(key: str, inner: Codec[T], drop_invalid: bool) -> Read:
+    def read(value: Any, problems: Problems) -> tuple[T, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise InvalidValue("a list of objects")
+        found = []
+        for index, item in enumerate(value):
+            own: Problems = []
+            try:
+                found.append(inner.read(item, own))
+            except InvalidRecord as refused:
+                if not drop_invalid:
+                    raise InvalidRecord(f"{key}[{index}].{refused}") from None
+                own.append(str(refused))
+            problems += [f"{key}[{index}].{problem}" for problem in own]
+        return tuple(found)
+
+    return read
+
+
+def _iso_time(value: Any, problems: Problems) -> int:
+    if not isinstance(value, str):
+        raise InvalidValue("a text")
+    try:
+        when = datetime.fromisoformat(value)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise InvalidValue("an ISO 8601 time with its offset from UTC")
+    return _in_range((when - _EPOCH) // timedelta(microseconds=1) * 1000)
+
+
+def _unix_time(value: Any, _: Problems) -> int:
+    if not _is_number(value) or abs(value) > MAX_INT:
+        raise InvalidValue("a number")
+    return _in_range(round(value * 1e6) * 1000)
+
+
+def _in_range(wall_ns: int) -> int:
+    if MIN_WALL_NS <= wall_ns <= MAX_WALL_NS:
+        return wall_ns
+    raise InvalidValue("a time between 2000 and 2200")
+
+
+def _iso(wall_ns: int) -> str:
+    return wall_time(wall_ns).isoformat()
+
+
+def _seconds(wall_ns: int) -> float:
+    return wall_ns / 1e9

@@ -1,0 +1,89 @@
+"""A record of the sidecar: cumulative counters of a node at one moment, as a line of its file has them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from hpcfrugal.core.record import (
+    EMBEDDED,
+    MAX_MEMORY_B,
+    MAX_WALL_NS,
+    SIZED,
+    STRICT,
+    Bounds,
+    InvalidRecord,
+    codec,
+)
+from hpcfrugal.spool.use import NO_USE, Use
+
+MAX_WATTS = 10**9
+
+MAX_COUNT = 2**40
+"""More failed reads, resets or gaps than this are invalid: one each millisecond for thirty years."""
+
+MemoryB = Annotated[int | None, Bounds(high=MAX_MEMORY_B), STRICT]
+Counts = Annotated[tuple[int, ...] | None, Bounds(high=MAX_COUNT), SIZED]
+
+
+class BadLine(Exception):
+    """A line of a sample file that does not count; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleNote:
+    """How many times further apart samples are than was asked for."""
+
+    slowed: Annotated[float | None, Bounds()] = None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRecord:
+    """Cumulative counters since the header. Tuples are in the order of the header's channels.
+
+    ``max_w`` is the peak since the record before, ``resets`` (counters that fell) and ``gaps`` (reads too far apart
+    to count) are cumulative. ``read_ns`` is the time since boot to which a channel's energy reaches, its last good
+    reading; None: to the record itself. Energy is derived from what is required or strict.
+    """
+
+    boottime_ns: int
+    wall_ns: Annotated[int, Bounds(high=MAX_WALL_NS)]
+    energy_uj: Annotated[tuple[int | None, ...], SIZED]
+    measured_ns: Annotated[tuple[int, ...], SIZED]
+    errors: Annotated[tuple[int, ...], Bounds(high=MAX_COUNT), SIZED]
+    job_cpu_us: Annotated[int | None, STRICT]
+    node_busy_us: Annotated[int | None, STRICT]
+    memory_b: MemoryB
+    memory_peak_b: MemoryB
+    max_w: Annotated[tuple[float | None, ...] | None, Bounds(high=MAX_WATTS), SIZED] = None
+    resets: Counts = None
+    gaps: Counts = None
+    note: SampleNote | None = None
+    read_ns: Annotated[tuple[int | None, ...] | None, SIZED] = None
+    use: Annotated[Use, EMBEDDED] = NO_USE
+
+    @property
+    def slowed(self) -> float | None:
+        """How many times further apart samples are than was asked for; None: they are not."""
+        return None if self.note is None else self.note.slowed
+
+
+def parse_record(data: Mapping[str, Any], channels: int, bad: Counter[str]) -> SampleRecord:
+    """The record of ``channels`` counters in ``data``; fields that are wrong but not needed are counted in ``bad``.
+
+    Raises ``BadLine`` where one is wrong that energy is derived from.
+    """
+    problems: list[str] = []
+    try:
+        record = codec(SampleRecord, channels).read(data, problems)
+    except InvalidRecord as refused:
+        raise BadLine(f"record field {refused}") from None
+    if record.read_ns is not None and any(at_ns is not None and at_ns > record.boottime_ns for at_ns in record.read_ns):
+        # It costs no energy, which then counts as if it were read just now.
+        record = replace(record, read_ns=None)
+        problems.append("read_ns: later than the record")
+    if problems:
+        bad.update(f"record field {problem}" for problem in problems)
+    return record
