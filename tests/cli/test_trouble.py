@@ -124,7 +124,7 @@ def test_a_run_of_somebody_who_says_that_he_is_another(site: Site) -> None:
     result = site.box.run("report", "--since", "all", "--by", "user", "--csv")
     assert "mallory" not in result.out
     assert len(result.out.splitlines()) == 2
-    assert "says 'mallory-is-nobody', but uid" in site.box.ok("ledger", "check")
+    assert "user: is 'mallory-is-nobody', but uid" in site.box.ok("ledger", "check")
 
 
 def test_the_ledger_of_root_and_the_runs_of_users(site: Site) -> None:

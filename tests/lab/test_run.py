@@ -42,6 +42,6 @@ def test_denied_counters_are_modelled_with_the_reason(lab: Lab) -> None:
     assert [channel["quality"] for channel in cpu] == ["modelled"]
     assert "denied" in cpu[0]["reason"]
     assert cpu[0]["energy_j"] > 0
-    assert any("denied" in absent["reason"] for absent in document["absent"])
+    assert any("denied" in absent["reason"] for absent in document["missing_sensors"])
     gpus = [channel for channel in document["channels"] if channel["component"] == "gpu"]
     assert {channel["quality"] for channel in gpus} == {"measured"}

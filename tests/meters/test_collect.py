@@ -196,7 +196,7 @@ def test_no_data_is_kept_as_such_when_none_can_come(spool: FakeSpool) -> None:
     assert gather(spool, meter) == (0, 0, ())
     row = job(spool)
     assert not [item for item in row.channels if item.boundary == "node"]
-    (absent,) = [item for item in row.absent if item.source == "meter:rack3"]
+    (absent,) = [item for item in row.missing_sensors if item.source == "meter:rack3"]
     assert (absent.component, absent.reason) == ("node", "prometheus has no samples of this node while the job ran")
     assert check(spool.root, spool.ledger).differences == ()
     # Whoever removes the file has the meter asked again.
@@ -204,7 +204,7 @@ def test_no_data_is_kept_as_such_when_none_can_come(spool: FakeSpool) -> None:
     assert gather(spool, FakeMeter({"n1": 400.0})) == (1, 0, ())
     row = job(spool)
     assert of_meter(row).energy_uj == 24_000_000_000
-    assert not [item for item in row.absent if item.source == "meter:rack3"]
+    assert not [item for item in row.missing_sensors if item.source == "meter:rack3"]
 
 
 def test_a_meter_that_is_down_is_named_once_and_asked_again(spool: FakeSpool) -> None:
@@ -407,7 +407,7 @@ def test_a_meters_file_speaks_for_its_meter_alone(spool: FakeSpool, change: dict
     row = job(spool)
     assert {item.component for item in row.channels} == {"cpu", "dram"}
     (problem,) = check(spool.root, spool.ledger).problems
-    assert problem.endswith("rack3.meter: says something else than what its meter read of the node")
+    assert problem.endswith("rack3.meter: holds something else than what its meter read of the node")
 
 
 def test_a_meters_file_of_garbage_is_a_problem_and_no_energy(spool: FakeSpool) -> None:

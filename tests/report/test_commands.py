@@ -461,10 +461,10 @@ def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:
     assert '"job_id": "17"' in first
     with run.run_dir.samples("17", 0, "n1").open("a") as file:
         file.write("garbage\n")
-    unread = "not read yet (run `hpcfrugal ledger sync`): 1 run\nthe ledger is sound"
-    assert call("ledger", "check") == Result(0, f"{unread} and agrees with the spool as far as that is read\n", "")
+    unread = "changed since the last sync (run `hpcfrugal ledger sync`): 1 run\nthe ledger is sound"
+    assert call("ledger", "check") == Result(0, f"{unread} and agrees with the spool except for these runs\n", "")
     assert call("ledger", "check", "--quick") == Result(0, f"{unread}\n", "")
-    assert json.loads(call("ledger", "check", "--json").out)["runs_unread"] == [run.run_id]
+    assert json.loads(call("ledger", "check", "--json").out)["runs_not_synced"] == [run.run_id]
     result = call("ledger", "sync")
     assert "problems in 1 file;" in result.err
     assert call("ledger", "check").code == 0
@@ -558,7 +558,7 @@ def test_names_that_are_no_text_name_nothing(spool: FakeSpool, call: Call) -> No
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("UPDATE jobs SET nodes = '[\"n1\"'", "a text that is none"),
+        ("UPDATE jobs SET nodes = '[\"n1\"'", "an invalid text"),
         ("UPDATE runs SET user = CAST(x'ff6c' AS TEXT)", "decode"),
         ("ALTER TABLE jobs RENAME COLUMN partition TO partitiom", "column"),
     ],
