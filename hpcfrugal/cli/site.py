@@ -1,4 +1,4 @@
-"""``hpcfrugal site``: what an operator runs for all users of a site."""
+"""``hpcfrugal site``: services that an operator runs for all users of a site."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @click.group(name="site")
 def site() -> None:
-    """Serve a site: log the power of its nodes."""
+    """Services for all users of a site: log the power of its nodes."""
 
 
 @site.command(name="power")
 @click.argument("name")
-@click.option("--once", is_flag=True, help="Read each node once, print what it draws, and end.")
+@click.option("--once", is_flag=True, help="Read each node once, print its power, and exit.")
 @click.option(
     "--interval", type=click.FloatRange(0.1, 3600), help="Seconds between readings. Default: the meter's step."
 )
@@ -36,7 +36,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     """Read the power of nodes by IPMI or Redfish and append it to the meter's log, until it is stopped.
 
     NAME is a table [meters.NAME] of the settings whose kind is ipmi-dcmi or redfish. Without nodes in the settings
-    it is this machine, under its short host name. A failure is said once, and again when it is over.
+    it is this machine, under its short host name. A failure is reported when it begins and when it ends.
 
     \b
     hpcfrugal site power dcmi --once     on a node, as root
@@ -54,7 +54,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     found = read_meters({name: tables[name]})[name]
     if found.source is None or found.log is None:
         raise InputError.at(
-            "NAME", f"{found.meter.source} meters are asked at sync", "ipmi-dcmi and redfish are read by this command"
+            "NAME", f"{found.meter.source} meters are read at sync", "this command reads ipmi-dcmi and redfish meters"
         )
 
     def say(line: str) -> None:
@@ -79,7 +79,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
 
 
 def _nodes(names: str | None, found: ConfiguredMeter) -> tuple[str, ...]:
-    """The nodes to read: those asked for, else this machine where the source knows no other, else the meter's."""
+    """The nodes to read: those given, else this machine if the source can read no other, else the meter's."""
     import socket
 
     from hpcfrugal.core.units import expand_nodelist
@@ -91,7 +91,8 @@ def _nodes(names: str | None, found: ConfiguredMeter) -> tuple[str, ...]:
         except ValueError as error:
             raise InputError.at("--node", str(error)) from None
         if not nodes or (found.here and len(nodes) > 1):
-            raise InputError.at("--node", "names no node" if not nodes else "names several: the meter knows but one")
+            what = "names several nodes, but this meter reads only its own machine" if nodes else "names no node"
+            raise InputError.at("--node", what)
         return nodes
     if not found.here:
         return found.meter.nodes or ()
@@ -100,5 +101,7 @@ def _nodes(names: str | None, found: ConfiguredMeter) -> tuple[str, ...]:
         return (host,)
     own = tuple(node for node in found.meter.nodes if short(node) == host)
     if not own:
-        raise SetupError(f"this machine, {host}, is none of the meter's nodes", hint="--node NAME, if it is one")
+        raise SetupError(
+            f"this machine, {host}, is not one of the meter's nodes", hint="if it is, give its name with --node"
+        )
     return own[:1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hpcfrugal.doctor.finding import Finding
-from hpcfrugal.doctor.machine import sensor_findings
 from hpcfrugal.doctor.meters import meter_findings
+from hpcfrugal.doctor.sensors import sensor_findings
 from hpcfrugal.doctor.settings import settings_findings
 from hpcfrugal.doctor.slurm import slurm_findings
 from hpcfrugal.doctor.storage import storage_findings

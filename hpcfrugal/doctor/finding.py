@@ -1,4 +1,4 @@
-"""One line of a diagnosis."""
+"""One result of the doctor."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Level = Literal["ok", "gap", "fault"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found about one subject.
+    """The result of one check.
 
-    ``ok``: works. ``gap``: hpcfrugal works without it, but with less. ``fault``: something is broken.
+    ``ok``: works. ``gap``: missing, and hpcfrugal works without it but does less. ``fault``: broken.
     """
 
     area: str

@@ -1,5 +1,4 @@
-"""Open every sensor as the sidecar does and print what it found as JSON; run as a child process, since a driver
-can hang."""
+"""Open every sensor as the sidecar does and print the results as JSON. A child process, since a driver can hang."""
 
 from __future__ import annotations
 
@@ -15,13 +14,13 @@ from hpcfrugal.sidecar.worker import boottime_ns
 
 OPEN_WAIT_S = 10.0
 READ_WAIT_S = 2.0
-"""Seconds for sensors that are slow; a driver may take that long to wake several GPUs."""
+"""A driver may need seconds to wake several GPUs."""
 
 
 def probe(
     sysfs: str = "/sys", proc: str = "/proc", environ: Mapping[str, str] = os.environ
 ) -> dict[str, list[dict[str, object]]]:
-    """Channels that would be sampled here, better sources that cannot be used and why, and the GPUs in sight."""
+    """Channels that would be sampled here, better sources that cannot be used and why, and the visible GPUs."""
     place = SensorContext(sysfs, proc, environ, boottime_ns, in_slurm="SLURM_JOB_ID" in environ)
     site = tuple((entry.name, entry.module, entry.attr) for entry in entry_points(group="hpcfrugal.sensors"))
     selection = SensorSelection(primary_sensors(place, site), fallback_sensors(place), boottime_ns, lambda: False)

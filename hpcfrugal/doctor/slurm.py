@@ -17,7 +17,7 @@ def slurm_findings() -> list[Finding]:
         return [
             Finding(
                 "slurm", "commands", "gap", "no sbatch on the PATH: jobs run on this machine (backend local)",
-                "on a cluster, load its slurm module",
+                "on a cluster, load its Slurm module",
             )
         ]  # fmt: skip
     client = slurm_client()
@@ -32,6 +32,6 @@ def slurm_findings() -> list[Finding]:
         client.ask(AccountingCheck())
         findings.append(Finding("slurm", "accounting", "ok", "sacct answers"))
     except SetupError as error:
-        advice = "without accounting the end of a killed job stays unknown; ask your operator for slurmdbd"
+        advice = "without accounting the end of a killed job is unknown; ask your operator for slurmdbd"
         findings.append(Finding("slurm", "accounting", "gap", error.message, advice))
     return findings

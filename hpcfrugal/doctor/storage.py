@@ -1,4 +1,4 @@
-"""Spool, ledger and cache: where they are, on what file system, whether they can be written."""
+"""Spool, ledger, cache and templates: path, file system, free space, and whether they can be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
 from hpcfrugal.settings.config import Config, template_dirs
 
-_LITTLE_B = 100 * 1024 * 1024
+_MIN_FREE_B = 100 * 1024 * 1024
 
 
 def _nearest(path: Path) -> Path:
@@ -22,10 +22,10 @@ def _nearest(path: Path) -> Path:
 
 
 def _refusal(path: Path) -> str | None:
-    """Why a directory takes no new file, or a file no other content; None where they do.
+    """Why a directory or file cannot be written; None if it can.
 
-    A directory is tried out, by a file without a name or one that is gone at once: permissions say nothing of a file
-    system that makes no files (/proc, for root), or has no room for one more.
+    A temporary file is created in a directory, since permissions do not show a file system that has no files of users
+    (/proc) or no space left.
     """
     if not path.is_dir():
         return None if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
@@ -47,15 +47,17 @@ def _place(subject: str, path: Path, *, extra: str = "", private: bool = True, i
     if why := _refusal(nearest):
         what = f"{found}: {nearest} cannot be written: {why}"
         return Finding("files", subject, "fault", what, "set another in config.toml")
-    if free_b < _LITTLE_B:
-        return Finding("files", subject, "gap", f"{found}: nearly full", "make room, or set another in config.toml")
+    if free_b < _MIN_FREE_B:
+        return Finding(
+            "files", subject, "gap", f"{found}: nearly full", "free some space, or set another in config.toml"
+        )
     if private and path.exists() and path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():
         return Finding("files", subject, "gap", f"{found}: others can read it", f"chmod go= {path}")
     return Finding("files", subject, "ok", found)
 
 
 def storage_findings(config: Config) -> list[Finding]:
-    """Where files are kept, and what keeps hpcfrugal from writing them."""
+    """Where hpcfrugal keeps its files, and whether it can write them."""
     mode = journal_mode(config.ledger)
     findings = [
         _place("spool", config.spool),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from hpcfrugal.core.directories import config_dir, data_dir
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.settings.origin import Origin
-from hpcfrugal.settings.section import NamedTable, Section, check, section_of
+from hpcfrugal.settings.section import NamedTable, Section, check, fields_of, section_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
 from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, number
 
@@ -45,7 +45,7 @@ class SidecarSettings(Section):
 
     python: Annotated[Interpreters, Variable("HPCFRUGAL_SIDECAR_PYTHON")] = Field(
         default_factory=lambda: (sys.executable, "python3", "/usr/bin/python3"),
-        description="interpreters that the sidecar tries on a node, in this order",
+        description="interpreters that the sidecar tries on a node, in this order; in the variable with colons between",
     )
 
 
@@ -105,13 +105,9 @@ def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     return (config_dir(environ) / "config.toml", SITE_DIR / "config.toml")
 
 
-def settings(model: type[Section] = Config) -> Iterator[tuple[Keys, Any]]:
-    """Each key of a model that holds a value, with pydantic's description of the field."""
-    for key, field in model.model_fields.items():
-        if (inner := section_of(field.annotation)) is None:
-            yield (key,), field
-        else:
-            yield from (((key, *below), one) for below, one in settings(inner))
+def settings() -> list[tuple[Keys, Any]]:
+    """Each key that holds a value, with pydantic's description of the field."""
+    return [(keys, field) for keys, field in fields_of(Config) if section_of(field.annotation) is None]
 
 
 def variable_of(field: Any) -> str | None:
@@ -144,33 +140,30 @@ def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[P
     origins: dict[Keys, Origin] = {}
     tables: dict[str, dict[str, NamedTable]] = {kind: {} for kind in TABLES}
 
-    def take(layer: Mapping[str, Any], origin_of: Mapping[Keys, Origin] | Origin) -> None:
-        """Let the values of a source take the place of those of the sources farther away."""
+    def take(layer: Mapping[str, Any], origin_of: Callable[..., Origin]) -> None:
+        """Let the values of a source replace those of the sources taken before."""
         _, mistakes = check(Config, {**defaults, **layer}, TABLES)
-        for keys, problem in mistakes:
-            origin = origin_of.below(*keys) if isinstance(origin_of, Origin) else origin_of[keys]
-            problems.append(Problem(str(origin), problem.what, problem.hint))
+        problems.extend(Problem(str(origin_of(*keys)), one.what, one.hint) for keys, one in mistakes)
         wrong = {keys for keys, _ in mistakes}
         for keys, _ in settings():
             value = _at(layer, keys)
             if value is not None and not any(keys[:depth] in wrong for depth in range(1, len(keys) + 1)):
                 _put(values, keys, value)
-                origins[keys] = origin_of.below(*keys) if isinstance(origin_of, Origin) else origin_of[keys]
+                origins[keys] = origin_of(*keys)
 
-    files = [TomlFile.read(path, problems) for path in config_files(environ)]
-    for file in reversed(files):
-        if file is not None:
-            own = Origin.of_file(file)
+    for path in reversed(config_files(environ)):
+        if (file := TomlFile.read(path, problems)) is not None:
             for kind, found in _named_tables(file, problems).items():
                 tables[kind] |= found
-            take({key: value for key, value in file.values.items() if key not in TABLES}, own)
+            keys_only = {key: value for key, value in file.values.items() if key not in TABLES}
+            take(keys_only, Origin.of_file(file).below)
     variables: dict[Keys, Origin] = {}
     given: dict[str, Any] = {}
     for keys, field in settings():
         if (name := variable_of(field)) is not None and environ.get(name):
             variables[keys] = Origin(name)
             _put(given, keys, environ[name])
-    take(given, variables)
+    take(given, lambda *keys: variables[keys])
     config = Config.model_validate(values)
     config._origins, config._tables = origins, tables
     return config, problems

@@ -65,14 +65,14 @@ def section_of(annotation: Any) -> type[Section] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
 
 
-def key_paths(model: type[Section]) -> Iterator[Keys]:
-    """The path of every key of a model, sections before what they hold."""
+def fields_of(model: type[Section], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Every key of a model with pydantic's description of the field, sections before what they hold."""
     for key, field in model.model_fields.items():
         if key == "name" and issubclass(model, NamedSection):
             continue
-        yield (key,)
+        yield (*above, key), field
         if (inner := section_of(field.annotation)) is not None:
-            yield from ((key, *path) for path in key_paths(inner))
+            yield from fields_of(inner, (*above, key))
 
 
 def check(
@@ -98,61 +98,52 @@ def check(
 
 
 def _problem(model: type[Section], keys: Keys, error: Any, cause: object, tables: Iterable[str]) -> Problem:
-    if error["type"] == "extra_forbidden":
-        return _unknown(model, keys, tables)
-    if error["type"] == "missing":
-        examples = _field(model, keys).examples
-        return Problem("", "is missing", f"for example {examples[0]}" if examples else None)
-    if error["type"] == "literal_error":
-        known = get_args(_field(model, keys).annotation)
-        near = did_you_mean(error["input"], known) if isinstance(error["input"], str) else ""
-        hint = near if near.startswith("did you") else None
-        return Problem("", f"needs {' or '.join(known) if len(known) == 2 else 'one of ' + ', '.join(known)}", hint)
-    if error["type"] in ("model_type", "dict_type"):
-        return Problem("", "needs a table of keys")
-    if error["type"] == "bool_type":
-        return Problem("", "needs true or false")
-    if error["type"] == "string_too_long":
-        return Problem("", f"needs a text of at most {error['ctx']['max_length']} characters")
-    return Problem("", str(cause).rstrip(".") if isinstance(cause, ValueError) else str(error["msg"]))
+    """One error of pydantic as a sentence."""
+    around = _inside(model, keys[:-1])
+    field = around.model_fields.get(keys[-1]) if around is not None and keys else None
+    kind = error["type"]
+    hint = None
+    if kind == "extra_forbidden" and around is not None:
+        if keys[-1] in around.refused:
+            return Problem("", *around.refused[keys[-1]])
+        known = [".".join(path) for path, _ in fields_of(around)] + ([] if keys[:-1] else [*tables])
+        what, hint = f"is not a setting of {around.what}", did_you_mean(keys[-1], known)
+    elif kind == "missing":
+        what = "is missing"
+        hint = f"for example {field.examples[0]}" if field is not None and field.examples else None
+    elif kind == "literal_error" and field is not None:
+        what = f"needs one of {', '.join(get_args(field.annotation))}"
+        near = did_you_mean(str(error["input"]), get_args(field.annotation))
+        hint = near if near.startswith("did you mean") else None
+    elif isinstance(cause, ValueError):
+        what = str(cause).rstrip(".")
+    elif kind == "string_too_long":
+        what = f"needs a text of at most {error['ctx']['max_length']} characters"
+    else:
+        what = {"model_type": "needs a table of keys", "bool_type": "needs true or false"}.get(kind, error["msg"])
+    return Problem("", what, hint)
 
 
-def _field(model: type[Section], keys: Keys) -> Any:
-    """The model's own description of a key."""
-    *above, key = keys
-    for part in above:
-        inner = section_of(model.model_fields[part].annotation)
-        assert inner is not None
+def _inside(model: type[Section], keys: Keys) -> type[Section] | None:
+    """The model of a section within another; None for what is not a section."""
+    for key in keys:
+        inner = section_of(model.model_fields[key].annotation) if key in model.model_fields else None
+        if inner is None:
+            return None
         model = inner
-    return model.model_fields[key]
-
-
-def _unknown(model: type[Section], keys: Keys, tables: Iterable[str]) -> Problem:
-    *above, key = keys
-    inner = model
-    for part in above:
-        inner = section_of(model.model_fields[part].annotation) or inner
-    if key in inner.refused:
-        return Problem("", *inner.refused[key])
-    beside = [*inner.model_fields] if above else [*map(".".join, key_paths(model)), *tables]
-    return Problem("", f"is not a setting of {inner.what}", did_you_mean(key, beside))
+    return model
 
 
 def read_table(model: type[_N], table: NamedTable, problems: list[Problem]) -> _N | None:
     """The section that a table describes; None where it is wrong, with every mistake added to ``problems``."""
-    values = dict(table.values)
-    if "name" in values:
-        del values["name"]
-        problems.append(Problem(str(table.origin.below("name")), *_refused_name(model)))
-    section, found = check(model, {**values, "name": table.name})
+    if "name" in table.values:
+        hint = "the name is in the table's header"
+        problems.append(Problem(str(table.origin.below("name")), f"is not a setting of {model.what}", hint))
+    section, found = check(model, {**table.values, "name": table.name})
     for keys, problem in found:
         where = table.origin if keys == ("name",) else table.origin.below(*keys)
         problems.append(Problem(str(where), problem.what, problem.hint))
     return section
-
-
-def _refused_name(model: type[NamedSection]) -> tuple[str, str]:
-    return f"is not a setting of {model.what}", "the table's header names it"
 
 
 def read_tables(

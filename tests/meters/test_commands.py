@@ -240,8 +240,8 @@ def test_redfish_of_many_nodes(box: Sandbox, server: MeterServer) -> None:
     ("argv", "code", "said"),
     [
         (["none"], 2, "the settings have no meter 'none'"),
-        (["prom"], 2, "prometheus meters are asked at sync"),
-        (["elsewhere"], 3, f"this machine, {NODE}, is none of the meter's nodes"),
+        (["prom"], 2, "prometheus meters are read at sync"),
+        (["elsewhere"], 3, f"this machine, {NODE}, is not one of the meter's nodes"),
         (["elsewhere", "--node", "n[1-"], 2, "--node: "),
         (["elsewhere", "--node", "n[1-2]"], 2, "--node: names several"),
         (["bad"], 2, "meters.bad.log: is missing"),

@@ -85,7 +85,7 @@ def test_all_mistakes_at_once(site: Path) -> None:
     for said in (
         "queues.green.capcity: is not a setting of a queue",
         "did you mean capacity?",
-        "queues.green.unit: needs nodes or cpus",
+        "queues.green.unit: needs one of nodes, cpus",
         "queues.green.max_delay: ",
         "queues.green.min_saving: needs a share",
         "queues.green.step: needs a time from 1s to 1h",

@@ -1,4 +1,4 @@
-"""Sensors of this machine: what can be read and why not the rest."""
+"""Sensors of this machine: which can be read, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ def _probe() -> dict[str, Any] | str:
             capture_output=True, text=True, timeout=_PROBE_TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"a sensor did not answer within {_PROBE_TIMEOUT_S:g} s"
+        return f"a sensor did not respond within {_PROBE_TIMEOUT_S:g} s"
     if done.returncode != 0:
-        return (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        return (done.stderr.strip().splitlines() or ["it ended without an error message"])[-1]
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 def _advice(source: str, reason: str) -> str:
     if source == "rapl-perf" and "denied" in reason:
-        return "or for: sysctl kernel.perf_event_paranoid=0 on the nodes, which opens system-wide counters to all users"
+        return (
+            "or for: sysctl kernel.perf_event_paranoid=0 on the nodes, which lets all users read system-wide counters"
+        )
     if source.startswith("rapl") and "denied" in reason:
         return (
             "ask your operator for: chmod a+r /sys/class/powercap/*/energy_uj on the nodes "
             "(root-only since CVE-2020-8694)"
         )
     if source.startswith("rapl"):
-        return "no counters here (a virtual machine, or not x86?); what nothing else measures is modelled and marked so"
+        return "no counters here (a virtual machine, or not x86?); energy without a sensor is modelled and marked so"
     if source == "hwmon" and "denied" in reason:
         return "ask your operator for read access to the power meters below /sys/class/hwmon"
     if source == "pm-counters":
-        return "ask your operator whether the node's controller is up: cat /sys/cray/pm_counters/freshness"
+        return "ask your operator whether the node controller works: cat /sys/cray/pm_counters/freshness"
     if source == "hwmon":
-        return "check the driver's own view: sensors, or rocm-smi for AMD GPUs"
+        return "check with the driver's own tool: sensors, or rocm-smi for AMD GPUs"
     if source.startswith("site-"):
-        return "ask whoever added this sensor"
+        return "ask the operator who added this sensor"
     if source.startswith("nvml") and "denied" in reason:
         return "ask your operator for access to /dev/nvidia*"
-    return "nothing to do where there is no NVIDIA GPU; otherwise install its driver"
+    return "nothing to do without an NVIDIA GPU; otherwise install its driver"
 
 
 def sensor_findings() -> list[Finding]:
@@ -61,13 +63,13 @@ def sensor_findings() -> list[Finding]:
         sources.setdefault((channel["component"], channel["source"]), []).append(channel)
     for (component, source), channels in sources.items():
         domains = ", ".join(
-            channel["domain"] + ("" if channel["counted"] else " (inside another, not added)") for channel in channels
+            channel["domain"] + ("" if channel["counted"] else " (part of another, not added)") for channel in channels
         )
         unreadable = [channel["domain"] for channel in channels if not channel["readable"]]
         if unreadable:
-            what = f"{source} opens but does not read: {', '.join(unreadable)}"
+            what = f"{source} can be opened but not read: {', '.join(unreadable)}"
             findings.append(
-                Finding("sensors", _NAMES.get(component, component), "fault", what, "see the kernel's log: dmesg")
+                Finding("sensors", _NAMES.get(component, component), "fault", what, "check the kernel log: dmesg")
             )
         else:
             findings.append(Finding("sensors", _NAMES.get(component, component), "ok", f"{source}: {domains}"))
