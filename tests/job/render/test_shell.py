@@ -214,7 +214,11 @@ def test_hanging_sidecar_delays_the_end_by_less_than_two_seconds(tmp_path: Path)
     assert process.returncode == 6
     end = one.end()
     assert time.time() - end["ended_wall_s"] < 2.5
-    assert subprocess.run(["pgrep", "-f", f"{one.run_dir}/sidecar.pyz"], check=False).returncode == 1
+    # killed, but at the lowest priority: on a busy machine it takes its time to go
+    until = time.monotonic() + 10
+    while subprocess.run(["pgrep", "-f", f"{one.run_dir}/sidecar.pyz"], check=False).returncode == 0:
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("name", ["USR1", "TERM", "INT", "HUP"])
