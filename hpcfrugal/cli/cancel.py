@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import click
 
-from hpcfrugal.cli.streams import say
+from hpcfrugal.cli.options import job_ids
+from hpcfrugal.cli.streams import echo, warn
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import load_config
@@ -15,9 +16,9 @@ from hpcfrugal.submit.tracked_jobs import foreign, pick, refresh, tracked_jobs
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
+@job_ids(required=True)
 def cancel(jobs: tuple[str, ...]) -> None:
-    """Cancel jobs by job id or run id. What was measured until then stays in the ledger."""
+    """Cancel jobs by job id or run id. Their energy until then stays in the ledger."""
     config = load_config()
     chosen = pick(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), jobs)
     backends = {name: select(name, config) for name in sorted({job.backend for job in chosen})}
@@ -29,11 +30,11 @@ def cancel(jobs: tuple[str, ...]) -> None:
     if problems:
         raise InputError(problems)
     for trouble in refresh(chosen, backends.__getitem__):
-        say(f"warning: {printable(trouble)}", err=True)
+        warn(trouble)
     for name, backend in backends.items():
         backend.cancel([job.job_id for job in chosen if job.backend == name and not job.over])
     for job in chosen:
         if job.over:
-            click.echo(f"Job {job.job_id} is over already ({printable(job.state)})")
+            echo(f"Job {job.job_id} has already ended ({printable(job.state)})")
         else:
-            click.echo(f"Cancelled job {job.job_id}")
+            echo(f"Cancelled job {job.job_id}")

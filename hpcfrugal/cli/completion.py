@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from hpcfrugal.cli.streams import echo
+
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -22,4 +24,4 @@ def completion(shell: str) -> None:
     assert complete is not None
     # Not .source(): for bash that one runs bash to ask its version, and a login node may have none.
     instance = complete(root, {}, "hpcfrugal", "_HPCFRUGAL_COMPLETE")
-    click.echo(instance.source_template % instance.source_vars())
+    echo(instance.source_template % instance.source_vars())

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from hpcfrugal.cli.streams import plain
+from hpcfrugal.cli.streams import colourless
 
 PIPE_WIDTH = 220
 """Columns where nothing says how many there are."""
@@ -24,7 +24,7 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
     def make(columns: int | None) -> Console:
         return _Console(
             stderr=stderr, width=columns, highlight=False, markup=False, emoji=False,
-            color_system=None if plain() else "auto",
+            color_system=None if colourless() else "auto",
         )  # fmt: skip
 
     made = make(width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from typing import TYPE_CHECKING
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcfrugal import __version__
+from hpcfrugal.cli.options import json_option
+from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import SetupError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _MARKS = {"ok": ("✓", "green"), "gap": ("–", "yellow"), "fault": ("✗", "re
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option("Print one JSON object.")
 def doctor(as_json: bool) -> None:
     """Check this machine and the settings, and print what to do about each problem.
 
@@ -37,17 +38,17 @@ def doctor(as_json: bool) -> None:
     ]
     broken = any(finding.level == "fault" for finding in findings)
     if as_json:
-        click.echo(json.dumps({"ok": not broken, "findings": [finding.as_json() for finding in findings]}, indent=2))
+        echo_json({"ok": not broken, "findings": [finding.as_json() for finding in findings]})
     else:
         area = ""
         for finding in findings:
             if finding.area != area:
                 area = finding.area
-                click.secho(area, bold=True)
+                echo(click.style(area, bold=True))
             mark, colour = _MARKS[finding.level]
-            click.echo(f"  {click.style(mark, fg=colour)} {finding.subject}: {finding.found}")
+            echo(f"  {click.style(mark, fg=colour)} {finding.subject}: {finding.found}")
             if finding.advice:
-                click.echo(f"    {click.style('→', fg='cyan')} {finding.advice}")
+                echo(f"    {click.style('→', fg='cyan')} {finding.advice}")
     sys.exit(3 if broken else 0)
 
 

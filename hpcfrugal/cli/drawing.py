@@ -1,4 +1,4 @@
-"""A carbon series drawn in the terminal: in colour where it has any, in plain ASCII where it can show no more."""
+"""A chart of a carbon series: in colour where the terminal has colours, in ASCII where its encoding has no more."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpcfrugal.cli.streams import echo
+
 if TYPE_CHECKING:
     from hpcfrugal.carbon.series import CarbonSeries
 
@@ -19,12 +21,12 @@ _NARROW, _WIDE = 40, 160
 
 
 def show_series(series: CarbonSeries, chosen: Sequence[tuple[datetime, datetime]] = ()) -> None:
-    """Print the picture as wide as the terminal, with a line under the ``chosen`` times."""
+    """Print the chart as wide as the terminal, with a line under the ``chosen`` times."""
     from hpcfrugal.carbon.chart import draw
 
     width = min(max(shutil.get_terminal_size((100, 24)).columns, _NARROW), _WIDE)
     for row in draw(series, width=width, chosen=chosen, ascii_only=not can_print(_NEEDED)):
-        click.echo(
+        echo(
             "".join(
                 click.style(text, fg=_COLOURS.get(style), dim=style == "axis" or None) if style else text
                 for text, style in row

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
+from hpcfrugal.cli.options import OUTPUT_FILE, json_option
+from hpcfrugal.cli.streams import echo, note
 from hpcfrugal.core.errors import ForecastError
-from hpcfrugal.core.text import duration, printable
+from hpcfrugal.core.format import duration
+from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.settings.values import name_of
 
@@ -33,7 +36,7 @@ def _zone(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 
 @click.command()
 @click.option("--zone", callback=_zone, help="Grid zone, such as FR or GB-13.  [default: that of the settings]")
-@click.option("--provider", help="Who to ask: a kind, or a name of the settings.  [default: by the zone]")
+@click.option("--provider", help="A kind of provider, or a name in the settings.  [default: by the zone]")
 @click.option(
     "--signal",
     type=click.Choice(["average", "marginal"]),
@@ -44,31 +47,31 @@ def _zone(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option(
     "--hours", type=click.FloatRange(0, 8784, min_open=True), default=48, show_default=True, help="How far ahead."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; a provider of kind file reads it.")
+@json_option("Print one JSON object; a provider of kind file reads it.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV; a provider of kind file reads it.")
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON or CSV to this file.")
-@click.option("--refresh", is_flag=True, help="Ask now, whatever is kept of the last answer.")
-@click.option("--list", "list_them", is_flag=True, help="Show who can be asked and which have credentials.")
+@click.option("--output", type=OUTPUT_FILE, help="Write JSON or CSV to this file.")
+@click.option("--refresh", is_flag=True, help="Fetch now, even where the cached forecast is recent.")
+@click.option("--list", "list_them", is_flag=True, help="Show the providers and which have credentials.")
 def forecast(
     zone: str | None, provider: str | None, signal: str, hours: float, as_json: bool, as_csv: bool,
     output: Path | None, refresh: bool, list_them: bool,
 ) -> None:  # fmt: skip
-    """Show how much carbon the grid's electricity will cost, and export it.
+    """Show the forecast of the grid's carbon intensity, or export it.
 
-    Ends with 3 where no forecast is to be had.
+    Exit code 3 where there is no forecast.
     """
     if not hours > 0:  # FloatRange lets "nan" through
-        raise click.BadParameter(f"{hours} is no time.", param_hint="--hours")
+        raise click.BadParameter(f"{hours} is not a time.", param_hint="--hours")
     if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
+        raise click.UsageError("--csv cannot be combined with --json.")
     if output is not None and not as_json and not as_csv:
         as_csv = output.suffix.lower() == ".csv"
         as_json = not as_csv
     config = load_config()
     if list_them:
         if as_csv:
-            raise click.UsageError("--list knows --json, but not --csv.")
-        _give(_listed(config, as_json), output)
+            raise click.UsageError("--csv cannot be combined with --list.")
+        _write(_listed(config, as_json), output)
         return
     from hpcfrugal.carbon.forecast import get_forecast
     from hpcfrugal.carbon.select import known_provider
@@ -77,9 +80,9 @@ def forecast(
         known_provider(config, provider, where="--provider")
     now = datetime.now(UTC)
     end = now + timedelta(hours=hours)
-    # A day more at both ends, so that the first and the last slot are there whole.
+    # A day more at both ends, so that the first and the last slot are complete.
     day = timedelta(days=1)
-    told = get_forecast(
+    found = get_forecast(
         config,
         zone,
         "marginal" if signal == "marginal" else "average",
@@ -88,35 +91,36 @@ def forecast(
         provider=provider,
         again=refresh,
     )
-    series = _whole_slots(told.series, now, end)
+    series = _whole_slots(found.series, now, end)
     if as_json:
-        _give(json.dumps(_object(told, series), indent=2), output)
+        _write(json.dumps(_object(found, series), indent=2), output)
     elif as_csv:
-        _give(_table(series), output)
-        _say_notes(told, err=True)
+        _write(_table(series), output)
+        for text in found.notes:
+            note(text)
     else:
-        _show(told, series, now)
+        _show(found, series, now)
 
 
 def _whole_slots(series: CarbonSeries, now: datetime, end: datetime) -> CarbonSeries:
-    """From the slot that is running to the one in which the asked time ends. Raises ForecastError for none."""
+    """From the present slot to the one that contains ``end``. Raises ForecastError where none is known."""
     slots = [slot for slot in series.slots() if slot.end > now and slot.start < end]
     if all(slot.g_per_kwh is None for slot in slots):
-        raise ForecastError(f"nothing is known of the time until {end:%Y-%m-%d %H:%M}Z")
+        raise ForecastError(f"the forecast has no value until {end:%Y-%m-%d %H:%M}Z")
     return series.slice(slots[0].start, slots[-1].end)
 
 
-def _object(told: Forecast, series: CarbonSeries) -> dict[str, Any]:
+def _object(found: Forecast, series: CarbonSeries) -> dict[str, Any]:
     from hpcfrugal.core.time import iso
 
     return series.to_json() | {
         "unit": "g/kWh",
-        "provider": told.provider,
-        "issued_at": iso(told.issued_at),
-        "fetched_at": iso(told.fetched_at),
-        "age_s": round(told.age.total_seconds(), 3),
-        "stale": told.stale,
-        "notes": list(told.notes),
+        "provider": found.provider,
+        "issued_at": iso(found.issued_at),
+        "fetched_at": iso(found.fetched_at),
+        "age_s": round(found.age.total_seconds(), 3),
+        "stale": found.stale,
+        "notes": list(found.notes),
     }
 
 
@@ -128,41 +132,37 @@ def _table(series: CarbonSeries) -> str:
     writer.writerow(["start", "end", "g_per_kwh", "zone", "signal", "kind", "issued_at"])
     issued = iso(series.issued_at) if series.issued_at else ""
     for start, end, value in series.slots():
-        told = "" if value is None else repr(value)
-        writer.writerow([iso(start), iso(end), told, series.zone, series.signal, series.kind, issued])
+        figure = "" if value is None else repr(value)
+        writer.writerow([iso(start), iso(end), figure, series.zone, series.signal, series.kind, issued])
     return text.getvalue().rstrip("\n")
 
 
-def _give(text: str, output: Path | None) -> None:
+def _write(text: str, output: Path | None) -> None:
     if output is None:
-        click.echo(text)
+        echo(text)
         return
     from hpcfrugal.cli.output import write_result
 
     write_result(output, text)
 
 
-def _show(told: Forecast, series: CarbonSeries, now: datetime) -> None:
-    issued = f"issued {told.issued_at:%a %H:%M}Z, {duration(round(told.age.total_seconds()) * 10**9)} ago"
-    head = f"{series.zone}: {series.signal} intensity in g/kWh, {told.provider}, {issued}"
-    click.secho(printable(head), bold=True)
+def _show(found: Forecast, series: CarbonSeries, now: datetime) -> None:
+    issued = f"issued {found.issued_at:%a %H:%M}Z, {duration(round(found.age.total_seconds()) * 10**9)} ago"
+    head = f"{series.zone}: {series.signal} intensity in g/kWh, {found.provider}, {issued}"
+    echo(click.style(printable(head), bold=True))
     show_series(series)
     known = [slot for slot in series.slots() if slot.g_per_kwh is not None]
     least = min(known, key=lambda slot: slot.g_per_kwh or 0.0)
     most = max(known, key=lambda slot: slot.g_per_kwh or 0.0)
     current = series.at(now)
-    click.echo(
-        f"now {'not known' if current is None else f'{current:.0f}'}"
+    echo(
+        f"now {'unknown' if current is None else f'{current:.0f}'}"
         f", least {least.g_per_kwh:.0f} at {least.start:%a %H:%M}Z, most {most.g_per_kwh:.0f} at {most.start:%a %H:%M}Z"
     )
     if series.has_gaps:
-        click.echo("?: not known")
-    _say_notes(told, err=False)
-
-
-def _say_notes(told: Forecast, *, err: bool) -> None:
-    for note in told.notes:
-        click.echo(f"{click.style('note:', fg='yellow')} {printable(note)}", err=err)
+        echo("?: unknown")
+    for text in found.notes:
+        echo(f"{click.style('note:', fg='yellow')} {printable(text)}")
 
 
 def _listed(config: Config, as_json: bool) -> str:

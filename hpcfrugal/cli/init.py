@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hpcfrugal.cli.streams import echo
 from hpcfrugal.core.errors import InputError, SetupError
 
 TEXT = """\
@@ -34,14 +35,14 @@ tags:
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("job.yaml"))
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(path: Path, force: bool) -> None:
     """Write a job file to start from (job.yaml unless you name another)."""
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(TEXT)
     except FileExistsError:
-        raise InputError.at(str(path), "exists already", "name another file, or use --force") from None
+        raise InputError.at(str(path), "already exists", "name another file, or use --force") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}") from None
-    click.echo(f"Wrote {path}, which runs as it is. Put your command into it, and: hpcfrugal submit {path}")
+    echo(f"Wrote {path}, which runs as it is. Put your command into it, and: hpcfrugal submit {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import can_print, show_series
+from hpcfrugal.cli.options import FILE, backend_option, json_option
+from hpcfrugal.cli.streams import echo, echo_json
+from hpcfrugal.core.format import mass, point_in_time, rough_percent, timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import load_job, naming_lines
 from hpcfrugal.job.sbatch_options import sbatch_options
 from hpcfrugal.planning.decide.job_plan import plan_job
-from hpcfrugal.planning.decide.wording import clock, grams, line, share, span
-from hpcfrugal.settings.config import BACKENDS, load_config
+from hpcfrugal.planning.decide.wording import line
+from hpcfrugal.settings.config import load_config
 from hpcfrugal.submit import check_queue
 from hpcfrugal.submit.backends import select
 
@@ -25,46 +27,42 @@ if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Expectation, Plan
 
 
-_AT_ONCE = "with Slurm only: `submit` starts the job at once here, since this machine lets no job wait"
+_AT_ONCE = "with Slurm only: here `submit` starts the job at once, because the local backend has no queue"
 
 
 def _weight(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value >= 0):
-        raise click.BadParameter(f"{value:g} is no weight: it has to be 0 or more.")
+        raise click.BadParameter(f"{value:g} is not a weight: use a number of 0 or more.")
     return value
 
 
 @click.command()
-@click.argument("job", type=click.Path(path_type=Path), metavar="JOB")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Where it would run; by default Slurm wherever it is.")
-@click.option("--refresh", is_flag=True, help="Ask for the forecast now, whatever is kept of the last answer.")
-@click.option(
-    "--prices", type=click.Path(path_type=Path), help="File of prices per kWh, to weigh against carbon (--json)."
-)
+@click.argument("job", type=FILE, metavar="JOB")
+@backend_option
+@click.option("--refresh", is_flag=True, help="Fetch the forecast now, even where the cached one is recent.")
+@click.option("--prices", type=FILE, help="File of prices per kWh, to weigh against carbon (--json).")
 @click.option(
     "--delay-weight",
     type=float,
     callback=_weight,
     metavar="G_PER_KWH",
-    help="Name the start that is best where an hour of delay is worth so many g/kWh.",
+    help="Show the best start if an hour of delay costs as much as so many g/kWh.",
 )
 @click.option(
     "--price-weight",
     type=float,
     callback=_weight,
     metavar="GRAMS",
-    help="The same, where a unit of money is worth so many grams; needs --prices.",
+    help="The same, if a unit of money costs as much as so many grams; needs --prices.",
 )
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object, with the choices between carbon and delay."
-)
+@json_option("Print one JSON object, with the choices between carbon and delay.")
 def plan(
     job: Path, backend: str | None, refresh: bool, prices: Path | None, delay_weight: float | None,
     price_weight: float | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show when a job would run, and why. Submits nothing.
 
-    The weights change nothing of that: they name one of the choices.
+    The weights do not change the plan: they show one of the alternatives.
 
     \b
     hpcfrugal plan job.yaml
@@ -106,10 +104,10 @@ def plan(
     best = weighed(front, Weights(delay_weight or 0.0, price_weight or 0.0)) if weighs else None
     choice = None if best is None else choice_json(made, best, priced)
     if as_json:
-        told = [choice_json(made, option, priced) for option in front]
+        listed = [choice_json(made, option, priced) for option in front]
         if choice is not None:
             choice |= {"delay_weight": delay_weight, "price_weight": price_weight}
-        click.echo(json.dumps(made.to_json() | {"choices": told, "choice": choice}, indent=2))
+        echo_json(made.to_json() | {"choices": listed, "choice": choice})
         return
     _show(made, choice, slurm=slurm)
 
@@ -117,15 +115,15 @@ def plan(
 def _show(plan: Plan, choice: dict[str, Any] | None, *, slurm: bool) -> None:
     if plan.grid is not None:
         head = f"{plan.grid.series.zone}: {plan.signal} carbon intensity in g/kWh, forecast by {plan.grid.provider}"
-        click.secho(printable(head), bold=True)
+        echo(click.style(printable(head), bold=True))
         show_series(plan.grid.series, plan.runs)
-    click.secho(line(plan) if slurm or plan.action == "start-now" else f"With Slurm: {line(plan)}", bold=True)
+    echo(click.style(line(plan) if slurm or plan.action == "start-now" else f"With Slurm: {line(plan)}", bold=True))
     rows = [*_carbon(plan.expected), *_times(plan, slurm=slurm), *_by_weight(plan, choice)]
     wide = max(len(name) for name, _ in rows)
     for name, text in rows:
-        click.echo(f"  {name:{wide}}  {printable(text)}")
+        echo(f"  {name:{wide}}  {printable(text)}")
     for note in plan.notes:
-        click.echo(f"note: {printable(note)}")
+        echo(f"note: {printable(note)}")
 
 
 def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:
@@ -137,7 +135,8 @@ def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:
     ]
     if expected.saving:
         low, high = expected.band
-        rows.append(("saving", f"{share(expected.saving)} expected, {share(low)} to {share(high)} in 8 of 10 cases"))
+        band = f"{rough_percent(low)} to {rough_percent(high)} in 8 of 10 cases"
+        rows.append(("saving", f"{rough_percent(expected.saving)} expected, {band}"))
     if expected.power_w is not None:
         pue = f", times a PUE of {expected.pue:g} in the grams" if expected.pue else ""
         rows.append(("power", f"{expected.power_w:.4g} W ({expected.power_source}){pue}"))
@@ -147,28 +146,28 @@ def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:
 def _by_weight(plan: Plan, choice: dict[str, Any] | None) -> list[tuple[str, str]]:
     if choice is None:
         return []
-    start = clock(datetime.fromisoformat(choice["start_at"]), plan.decided_at)
+    start = point_in_time(datetime.fromisoformat(choice["start_at"]), plan.decided_at)
     delay = timedelta(seconds=choice["delay_s"])
-    later = f"{span(delay)} later than at once" if delay else "at once"
+    later = f"{timespan(delay)} later than at once" if delay else "at once"
     return [("by weight", f"{start}, {later}: {_amount(choice['g_per_kwh'], choice['grams'])} by the forecast")]
 
 
 def _amount(g_per_kwh: float, mass_g: float | None) -> str:
     text = f"{g_per_kwh:.0f} g/kWh"
-    return text if mass_g is None else f"{text}, {grams(mass_g)} CO{'₂' if can_print('₂') else '2'}e"
+    return text if mass_g is None else f"{text}, {mass(mass_g)} CO{'₂' if can_print('₂') else '2'}e"
 
 
 def _times(plan: Plan, *, slurm: bool) -> list[tuple[str, str]]:
     now = plan.decided_at
-    rows = [("run time", f"{span(plan.duration)} ({plan.duration_source})")]
-    wait = f"{span(plan.wait)} expected ({plan.wait_source})" if plan.wait is not None else "not known"
+    rows = [("run time", f"{timespan(plan.duration)} ({plan.duration_source})")]
+    wait = f"{timespan(plan.wait)} expected ({plan.wait_source})" if plan.wait is not None else "unknown"
     rows.append(("wait in queue", wait))
     for start, end in plan.segments:
-        rows.append(("segment", f"{clock(start, now)} to {clock(end, now)}"))
+        rows.append(("segment", f"{point_in_time(start, now)} to {point_in_time(end, now)}"))
     if plan.begin_at is not None:
-        rows.append(("given to Slurm" if slurm else "with Slurm", f"to begin at {clock(plan.begin_at, now)}"))
+        rows.append(("given to Slurm" if slurm else "with Slurm", f"to begin at {point_in_time(plan.begin_at, now)}"))
     if plan.latest_start_at is not None:
-        rows.append(("latest start", clock(plan.latest_start_at, now)))
+        rows.append(("latest start", point_in_time(plan.latest_start_at, now)))
     if plan.deadline_at is not None:
-        rows.append(("done by", clock(plan.deadline_at, now)))
+        rows.append(("done by", point_in_time(plan.deadline_at, now)))
     return rows

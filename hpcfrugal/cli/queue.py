@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcfrugal.cli.group import SuggestingGroup
+from hpcfrugal.cli.options import json_option
+from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.directories import data_dir
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
-from hpcfrugal.core.text import duration, plain, printable
+from hpcfrugal.core.format import duration, rough_percent
+from hpcfrugal.core.text import plain, printable
 from hpcfrugal.core.user import user_name
 from hpcfrugal.settings.config import Config, load_config
 
@@ -25,13 +29,12 @@ if TYPE_CHECKING:
     from hpcfrugal.queues.replan import Planned
     from hpcfrugal.queues.settings import Queue
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _names = click.argument("names", nargs=-1, metavar="[QUEUE]...")
 
 _RETRY_S = 30.0
 
 
-@click.group(name="queue")
+@click.group(name="queue", cls=SuggestingGroup)
 def queue() -> None:
     """Low-carbon queues: who waits for what, and the service that plans them anew.
 
@@ -53,7 +56,7 @@ def _queues(config: Config, names: Sequence[str]) -> list[Queue]:
 @queue.command(name="list")
 @_names
 @click.option("--all", "everybody", is_flag=True, help="Jobs of all users.  [default: yours; as root everybody's]")
-@_json_option
+@json_option()
 def list_(names: tuple[str, ...], everybody: bool, as_json: bool) -> None:
     """Show who waits for what, until when, and with what expected saving."""
     from hpcfrugal.queues.controller import forecast_source, plan_round
@@ -62,7 +65,7 @@ def list_(names: tuple[str, ...], everybody: bool, as_json: bool) -> None:
     rounds = plan_round(_queues(config, names), forecast_source(config))
     user = None if everybody or os.getuid() == 0 else user_name()
     if as_json:
-        click.echo(json.dumps({"queues": [_listed(one, user, kept=True) for one in rounds]}, indent=2))
+        echo_json({"queues": [_listed(one, user, kept=True) for one in rounds]})
         return
     for one in rounds:
         _show(one, user, kept=True)
@@ -71,7 +74,7 @@ def list_(names: tuple[str, ...], everybody: bool, as_json: bool) -> None:
 @queue.command()
 @_names
 @click.option("--dry-run", is_flag=True, help="What it does anyway: it moves nothing. For scripts that want to say so.")
-@_json_option
+@json_option()
 def plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Show what `queue run` would change now. Moves nothing."""
     from hpcfrugal.queues.controller import forecast_source, plan_round
@@ -79,7 +82,7 @@ def plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     config = load_config()
     rounds = plan_round(_queues(config, names), forecast_source(config))
     if as_json:
-        click.echo(json.dumps({"queues": [_listed(one, None, kept=False) for one in rounds]}, indent=2))
+        echo_json({"queues": [_listed(one, None, kept=False) for one in rounds]})
         return
     for one in rounds:
         _show(one, None, kept=False)
@@ -102,7 +105,7 @@ def _every(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
 @click.option("--once", is_flag=True, help="One round and no more, as for cron or scrontab.")
 @click.option("--every", default="5m", show_default=True, callback=_every, help="Time between rounds.")
 @click.option("--unit", "unit", is_flag=True, help="Print a systemd unit for it, and end.")
-@_json_option
+@json_option()
 def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_json: bool) -> None:
     """Plan the queues anew, by the newest forecast, and move the jobs' starts in Slurm.
 
@@ -112,7 +115,7 @@ def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_jso
     if unit:
         from hpcfrugal.cli.unit import unit as unit_text
 
-        click.echo(unit_text(), nl=False)
+        echo(unit_text(), nl=False)
         return
     config = load_config()
     wanted = _queues(config, names)
@@ -131,7 +134,7 @@ def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_jso
                 if once:
                     raise
                 failed = error
-                click.echo(f"{_stamp()} {plain(error.message, 400)}; tried again", err=True)
+                echo(f"{_stamp()} {plain(error.message, 400)}; tried again", err=True)
             if once or stop.wait(min(_RETRY_S, every.total_seconds()) if failed else every.total_seconds()):
                 return
 
@@ -142,17 +145,17 @@ def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
     user = user_name()
     for one in plan_round(wanted, forecast_source(config)):
         for note in one.notes:
-            click.echo(f"{_stamp()} {one.queue.name}: {plain(note, 400)}", err=True)
+            echo(f"{_stamp()} {one.queue.name}: {plain(note, 400)}", err=True)
         for planned in one.plans:
             if not planned.moved or not may_move(planned.job, user):
                 continue
             refused = move(planned)
             if as_json:
                 row = _job(planned, one.at) | {"queue": one.queue.name, "refused": refused}
-                click.echo(json.dumps({"at": _iso(datetime.now(UTC)), **row}))
+                echo(json.dumps({"at": _iso(datetime.now(UTC)), **row}))
             else:
                 what = f"not moved: {plain(refused, 200)}" if refused else _moved(planned, one.at)
-                click.echo(f"{_stamp()} {one.queue.name}: job {planned.job.job_id} {what}")
+                echo(f"{_stamp()} {one.queue.name}: job {planned.job.job_id} {what}")
 
 
 @contextlib.contextmanager
@@ -172,7 +175,7 @@ def _alone(config: Config, *, wait: bool) -> Iterator[None]:
 
 @queue.command()
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
-@_json_option
+@json_option()
 def release(jobs: tuple[str, ...], as_json: bool) -> None:
     """Let jobs of yours start now, however much carbon the grid's electricity costs."""
     from hpcfrugal.queues.controller import release as let_go
@@ -187,10 +190,10 @@ def release(jobs: tuple[str, ...], as_json: bool) -> None:
     refused = {job_id: let_go(queued[job_id]) for job_id in dict.fromkeys(jobs)}
     if as_json:
         rows = [{"job_id": job_id, "released": why is None, "refused": why} for job_id, why in refused.items()]
-        click.echo(json.dumps({"jobs": rows}, indent=2))
+        echo_json({"jobs": rows})
     else:
         for job_id, why in refused.items():
-            click.echo(f"job {job_id} " + ("starts as soon as there is room" if why is None else plain(why, 200)))
+            echo(f"job {job_id} " + ("starts as soon as there is room" if why is None else plain(why, 200)))
     if any(refused.values()):
         raise SetupError("not all of them could be released")
 
@@ -245,18 +248,17 @@ def _show(one: Round, user: str | None, *, kept: bool) -> None:
     from rich.text import Text
 
     from hpcfrugal.cli.console import console
-    from hpcfrugal.planning.decide.wording import share
 
     running = [job for job in one.jobs if not job.waits]
     used = sum(job.nodes if one.queue.unit == "nodes" else job.cpus for job in running)
     capacity = one.queue.capacity_at(one.at.hour * 60 + one.at.minute)
-    click.echo(f"{one.queue.name}: {used} of {capacity} {one.queue.unit} in use, {len(one.plans)} jobs wait")
+    echo(f"{one.queue.name}: {used} of {capacity} {one.queue.unit} in use, {len(one.plans)} jobs wait")
     for note in one.notes:
-        click.echo(f"  {plain(note, 400)}")
+        echo(f"  {plain(note, 400)}")
     rows = [planned for planned in one.plans if user in (None, planned.job.user) and (kept or planned.moved)]
     if not rows:
         if one.plans:
-            click.echo("  none of them is yours" if kept else "  nothing would be moved")
+            echo("  none of them is yours" if kept else "  nothing would be moved")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("Job", "User", "Name"):
@@ -273,18 +275,17 @@ def _show(one: Round, user: str | None, *, kept: bool) -> None:
             _clock(planned.was_at, one.at),
             _clock(planned.start_at, one.at) if planned.moved else "–",
             _clock(planned.latest_at, one.at),
-            "unknown" if planned.saving is None else share(planned.saving),
+            "unknown" if planned.saving is None else rough_percent(planned.saving),
         )
     console(width=None if os.isatty(1) else 120).print(table)
 
 
 def _moved(planned: Planned, at: datetime) -> str:
-    from hpcfrugal.planning.decide.wording import share
 
     saving = ""
     if planned.saving is not None:
         word = "less" if planned.saving >= 0 else "more"
-        saving = f", {share(abs(planned.saving))} {word} carbon than now"
+        saving = f", {rough_percent(abs(planned.saving))} {word} carbon than now"
     return f"starts {_clock(planned.start_at, at)} instead of {_clock(planned.was_at, at)} ({planned.why}{saving})"
 
 

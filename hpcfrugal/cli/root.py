@@ -1,4 +1,4 @@
-"""The root command: finds the others by name and turns errors into messages and exit codes."""
+"""The root command: loads the others by name, and turns errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from typing import Any
 import click
 
 from hpcfrugal import __version__
-from hpcfrugal.cli.streams import FALLBACK, ReaderGone, plain, settle
+from hpcfrugal.cli.group import SuggestingGroup
+from hpcfrugal.cli.streams import FALLBACK, ReaderGone, colourless, echo, settle
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.text import printable
 
-# name -> (module, one line for --help). The line stands here so that --help imports no command.
+# name -> (module, help). The help is here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("submit", "Submit job files and account for their energy."),
     "plan": ("plan", "Show when a job would run, and why."),
     "run": ("run", "Measure a command on this machine."),
-    "status": ("status", "Show your jobs and what they draw."),
+    "status": ("status", "Show your jobs and their power."),
     "watch": ("status", "Follow your jobs live."),
     "cancel": ("cancel", "Cancel jobs."),
     "report": ("report", "Report energy per job and over a period."),
-    "forecast": ("forecast", "Show the grid's carbon intensity to come."),
+    "forecast": ("forecast", "Show the forecast of the grid's carbon intensity."),
     "queue": ("queue", "Low-carbon queues: who waits in them, and the service that plans them."),
     "ledger": ("ledger", "Bring the ledger up to date, check it, rebuild it."),
-    "site": ("site", "Serve a site: log the power of its nodes."),
-    "doctor": ("doctor", "Say what works here and what to do about the rest."),
+    "site": ("site", "For operators: log the power of nodes."),
+    "doctor": ("doctor", "Check what works here, and what to do about the rest."),
     "schema": ("schema", "Print the JSON Schema of the job file."),
     "init": ("init", "Write a job file to start from."),
     "completion": ("completion", "Print the completion script for your shell."),
@@ -46,8 +47,8 @@ def _reader_may_go() -> Iterator[None]:
         raise ReaderGone from error
 
 
-class LazyGroup(click.Group):
-    """A click group whose commands are imported when first used."""
+class LazyGroup(SuggestingGroup):
+    """A group whose commands are imported when first used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -68,19 +69,6 @@ class LazyGroup(click.Group):
         with _reader_may_go():
             return super().invoke(ctx)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], COMMANDS, n=1)
-            if near:
-                raise click.UsageError(f"No such command '{args[0]}'. Did you mean '{near[0]}'?", ctx) from error
-            raise
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
@@ -98,34 +86,35 @@ def root() -> None:
     """
 
 
-def _show(error: HpcfrugalError) -> None:
-    for line in error.message.splitlines() or [""]:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {printable(line)}", err=True, color=_color())
-    if error.hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {printable(error.hint)}", err=True, color=_color())
+def _show(message: str, hint: str | None = None) -> None:
+    for line in message.splitlines() or [""]:
+        echo(f"{click.style('error:', fg='red', bold=True)} {printable(line)}", err=True)
+    if hint:
+        echo(f"{click.style('hint:', fg='cyan')} {printable(hint)}", err=True)
 
 
-def _color() -> bool | None:
-    """False where there is to be no colour, else None: click then asks the terminal."""
-    # click reads NO_COLOR only from 8.3 on, and only within a command.
-    return False if plain() else None
+def _show_usage(error: click.ClickException) -> None:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        echo(context.get_usage(), err=True)
+    _show(error.format_message(), None if context is None else f"{context.command_path} --help")
 
 
 def _outcome(argv: list[str] | None) -> tuple[int, Callable[[], None] | None]:
-    """Run the command: its exit code, and what is to be told of an error."""
+    """Run the command: its exit code, and what shows its error."""
     try:
-        code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=_color())
+        code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=False if colourless() else None)
     except HpcfrugalError as error:
-        return error.exit_code, partial(_show, error)
+        return error.exit_code, partial(_show, error.message, error.hint)
     except click.exceptions.Exit as error:
         return error.exit_code, None
     except click.ClickException as error:
-        return error.exit_code, error.show
+        return error.exit_code, partial(_show_usage, error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return SetupError.exit_code, partial(_show, SetupError(f"{where}{error.strerror or error}"))
+        return SetupError.exit_code, partial(_show, f"{where}{error.strerror or error}")
     except (click.Abort, KeyboardInterrupt):
-        return 130, partial(click.echo, "interrupted", err=True)
+        return 130, partial(echo, "interrupted", err=True)
     return (code if isinstance(code, int) else 0), None
 
 
@@ -138,17 +127,17 @@ def main(argv: list[str] | None = None) -> None:
         # A terminal that is not UTF-8, or a path that is not, gets ASCII or question marks, and no traceback.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=FALLBACK)
-    # Imports make many objects and hardly any garbage, and they are most of what a short command does: look for
-    # garbage seldom (the default is every 700 objects), and not at all in what the interpreter tears down anyway.
+    # Imports make many objects and little garbage, and are most of a short command's work: collect seldom (the default
+    # is every 700 objects), and not at all at the end.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     code = 0
     try:
-        code, tell = _outcome(argv)
-        if tell is not None:
-            tell()
+        code, show_error = _outcome(argv)
+        if show_error is not None:
+            show_error()
     except (ReaderGone, BrokenPipeError):
-        pass  # the reader went away (`| head`): not our failure, and what has been done has its code
+        pass  # the reader has gone (`| head`): no failure of ours; the command keeps its exit code
     finally:
         settle()
     sys.exit(code)

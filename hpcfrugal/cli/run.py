@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.output import can_be_written, write_result
-from hpcfrugal.cli.streams import say
+from hpcfrugal.cli.streams import echo, echo_or_drop, warn
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.settings.config import Config, load_config
 
 if TYPE_CHECKING:
     from hpcfrugal.local.run import LocalRun
-    from hpcfrugal.report.summary import JobSummary
+    from hpcfrugal.report.jobs import JobsReport
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -72,17 +72,17 @@ def run(
     )
     try:
         if trouble is not None:
-            say(f"warning: this run is not kept: {trouble}", err=True)
+            warn(f"this run is not kept: {trouble}")
         if done.run_dir is not None:
             for line in keep_run_nodes(done.run_dir, powers):
-                say(f"warning: {line}", err=True)
+                warn(line)
         _show(done, config, as_json=as_json, output=output, kept=trouble is None)
     except BrokenPipeError:
         pass  # nobody reads any more; who gave us the command still wants its exit code
     except (HpcfrugalError, OSError, ValueError) as error:
         # The command is done and its exit code is the answer, whatever became of the figures.
         with suppress(OSError):
-            say(f"error: the run cannot be reported: {error}", err=True)
+            echo_or_drop(f"error: the run cannot be reported: {error}", err=True)
     finally:
         if trouble is not None:
             shutil.rmtree(done.spool, ignore_errors=True)
@@ -92,18 +92,18 @@ def run(
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:
     if done.run_dir is None:
         raise SetupError("no directory to keep its samples in")
-    summary = _summary(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
+    report = _report(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
     if as_json or output is not None:
-        text = json.dumps(_document(done, summary), allow_nan=False)
+        text = json.dumps(_document(done, report.document()["jobs"][0]), allow_nan=False)
         if output is not None:
             write_result(output, text)
         if as_json:
-            click.echo(("\n" if _in_mid_line() else "") + text)
+            echo(("\n" if _in_mid_line() else "") + text)
         return
     from hpcfrugal.cli.console import console
-    from hpcfrugal.report import tables
+    from hpcfrugal.report.formats.text_blocks import renderable
 
-    console(stderr=True).print(tables.job_detail(summary), crop=False)
+    console(stderr=True).print(renderable(report.blocks()), crop=False)
 
 
 def _in_mid_line() -> bool:
@@ -125,27 +125,19 @@ def _in_mid_line() -> bool:
         return False
 
 
-def _summary(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobSummary:
-    from hpcfrugal.ledger.footprints import Defaults, footprints
-    from hpcfrugal.ledger.queries import JobFilter, find_jobs
-    from hpcfrugal.ledger.store import open_ledger
+def _report(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobsReport:
+    from hpcfrugal.cli.report import jobs_report
     from hpcfrugal.ledger.sync import sync
-    from hpcfrugal.report.summary import summarise
 
     sync(done.spool, ledger)
-    with open_ledger(ledger) as connection:
-        (job,) = find_jobs(connection, JobFilter(jobs=(run_id,)))
-        # By what is known of the grid already: nobody waits for a provider's answer here. `report` asks.
-        found = footprints(connection, [job], Defaults(config.carbon.zone, config.carbon.pue))
-    return summarise(job, found[job.key])
+    # CO2e by the intensities that are known already; `report` asks the providers.
+    return jobs_report([run_id], ledger, config)
 
 
-def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
+def _document(done: LocalRun, job: Mapping[str, Any]) -> dict[str, Any]:
     """The run as JSON. ``duration_s`` is the time from the first to the last reading, to which the joules belong."""
-    from hpcfrugal.report.co2e import CO2E_COLUMNS
-    from hpcfrugal.report.export import job_json
+    from hpcfrugal.report.co2e import CO2E_FIELDS
 
-    job = job_json(summary)
     kept = (
         "energy_j",
         "boundary",
@@ -158,7 +150,7 @@ def _document(done: LocalRun, summary: JobSummary) -> dict[str, Any]:
         "missing_sensors",
     )
     return {
-        **{key: job[key] for key in (*kept, "usage", *CO2E_COLUMNS, "footprint")},
+        **{key: job[key] for key in (*kept, "usage", *(field.name for field in CO2E_FIELDS), "footprint")},
         "duration_s": _window_s(job["channels"]),
         "command_s": done.command_s,
         "exit_code": done.exit_code,

@@ -6,10 +6,12 @@ import json
 
 import click
 
+from hpcfrugal.cli.streams import echo
+
 
 @click.command("schema")
 def schema() -> None:
     """Print the JSON Schema of job files, for editors and checkers."""
     from hpcfrugal.job.schema import job_schema
 
-    click.echo(json.dumps(job_schema(), indent=2, ensure_ascii=False))
+    echo(json.dumps(job_schema(), indent=2, ensure_ascii=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import threading
@@ -10,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpcfrugal.cli.group import SuggestingGroup
+from hpcfrugal.cli.options import json_option
+from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.settings.config import load_config
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from hpcfrugal.meters.settings import ConfiguredMeter
 
 
-@click.group(name="site")
+@click.group(name="site", cls=SuggestingGroup)
 def site() -> None:
     """Services for all users of a site: log the power of its nodes."""
 
@@ -31,7 +33,7 @@ def site() -> None:
 @click.option(
     "--node", "node_names", metavar="NODES", help="Only these nodes, such as n[1-4]. Default: all of the meter."
 )
-@click.option("--json", "as_json", is_flag=True, help="With --once, print JSON.")
+@json_option("With --once, print JSON.")
 def power(name: str, once: bool, interval: float | None, node_names: str | None, as_json: bool) -> None:
     """Read the power of nodes by IPMI or Redfish and append it to the meter's log, until it is stopped.
 
@@ -40,12 +42,12 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
 
     \b
     hpcfrugal site power dcmi --once     on a node, as root
-    hpcfrugal site power bmc             on a machine of the management network, for all nodes
+    hpcfrugal site power bmc             on a machine in the management network, for all nodes
     """
+    from hpcfrugal.core.format import count
     from hpcfrugal.core.text import plain
     from hpcfrugal.meters.agent import Agent
     from hpcfrugal.meters.settings import read_meters
-    from hpcfrugal.report.text import count
 
     tables = load_config().tables("meters")
     if name not in tables:
@@ -57,23 +59,23 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
             "NAME", f"{found.meter.source} meters are read at sync", "this command reads ipmi-dcmi and redfish meters"
         )
 
-    def say(line: str) -> None:
-        click.echo(f"{plain(name)}: {plain(line, 400)}", err=True)
+    def log(line: str) -> None:
+        echo(f"{plain(name)}: {plain(line, 400)}", err=True)
 
-    agent = Agent(found.source, _nodes(node_names, found), found.log, say, owner_uid=found.owner_uid)
+    agent = Agent(found.source, _nodes(node_names, found), found.log, log, owner_uid=found.owner_uid)
     if once:
         readings = agent.once()
         found.source.close()
         if as_json:
-            click.echo(json.dumps({"power_w": {node: readings.get(node) for node in agent.nodes}}))
+            echo_json({"power_w": {node: readings.get(node) for node in agent.nodes}}, indent=None)
         else:
             for node, power_w in readings.items():
-                click.echo(f"{plain(node)} {power_w:g} W")
+                echo(f"{plain(node)} {power_w:g} W")
         sys.exit(0 if len(readings) == len(agent.nodes) else 1)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    say(f"{count(len(agent.nodes), 'node')} into {found.log}")
+    log(f"{count(len(agent.nodes), 'node')} into {found.log}")
     agent.run(interval or found.meter.terms.step_ns / 1e9, stop)
     found.source.close()
 

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from hpcfrugal.cli.format import joules, watts
-from hpcfrugal.core.text import duration, printable
+from hpcfrugal.cli.options import job_ids, json_option
+from hpcfrugal.cli.streams import echo, echo_json, warn
+from hpcfrugal.core.format import NONE, energy, power
 from hpcfrugal.job.backend import Backend, JobState
+from hpcfrugal.report.field import PLAIN, SPAN, TEXT, WORD, Field, Kind, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
 from hpcfrugal.submit.backends import select
 from hpcfrugal.submit.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 
 if TYPE_CHECKING:
-    from hpcfrugal.report.text_table import TextTable
+    from hpcfrugal.report.formats.fitted_table import FittedTable
 
-_ASK_S = 5.0
-_PATIENCE_S = 5.0  # for each of Slurm's answers; without one the states are those last heard of
+_QUERY_S = 5.0
+_TIMEOUT_S = 5.0  # for each query of Slurm; without an answer the last known states are shown
 _RECENT = timedelta(days=7)
-_NAME_CHARS = 60
-_COLOURS = {"RUNNING": "green", "COMPLETED": "dim", "PENDING": "yellow", "FAILED": "red"}
+
+_POWER: Kind[float] = Kind(lambda power_w: power_w, lambda power_w, _: power(power_w))
+_ENERGY: Kind[int] = Kind(lambda energy_uj: energy_uj / 1e6, lambda energy_uj, _: energy(energy_uj))
 
 
 class _Backends:
-    """One backend of each name, so that a watch does not build them anew at every look."""
+    """One backend of each name, kept between the refreshes of `watch`."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -38,7 +40,7 @@ class _Backends:
 
     def __call__(self, name: str) -> Backend:
         if name not in self._known:
-            self._known[name] = select(name, self._config, timeout_s=_PATIENCE_S)
+            self._known[name] = select(name, self._config, timeout_s=_TIMEOUT_S)
         return self._known[name]
 
 
@@ -52,102 +54,99 @@ def _started(states: Sequence[JobState]) -> datetime | None:
     return min((state.start_at for state in states if state.start_at), default=None)
 
 
-def _elapsed_s(job: TrackedJob) -> float | None:
+def _elapsed_ns(job: TrackedJob) -> int | None:
     started = _started(job.states)
     if started is None:
         return None
-    if not job.over:
-        return (datetime.now(UTC) - started).total_seconds()
-    ends = [state.end_at for state in job.states if state.end_at]
-    # One that was killed may have left no word of its end.
-    return (max(ends) - started).total_seconds() if ends else None
+    # A killed job may have no recorded end.
+    ends = [state.end_at for state in job.states if state.end_at] if job.over else [datetime.now(UTC)]
+    return (max(ends) - started) // timedelta(seconds=1) * 10**9 if ends else None
 
 
-def _reason(job: TrackedJob) -> str:
-    return ", ".join(sorted({state.reason for state in job.states if state.reason and not state.final}))
+def _reason(job: TrackedJob) -> str | None:
+    return ", ".join(sorted({state.reason for state in job.states if state.reason and not state.final})) or None
 
 
-def _row(job: TrackedJob, draw: Draw) -> dict[str, Any]:
-    nodes = sorted({node for state in job.states for node in state.nodes})
-    energy_uj = draw.energy_uj
-    return {
-        "job_id": job.job_id,
-        "run_id": job.run_dir.run_id,
-        "cluster": job.cluster,
-        "name": job.name,
-        "state": job.state,
-        "reason": _reason(job) or None,
-        "elapsed_s": _elapsed_s(job),
-        "nodes": nodes,
-        "power_w": {key: round(value, 3) for key, value in draw.power_w.items()} if not job.over else {},
-        "energy_j": {key: value / 1e6 for key, value in energy_uj.items()},
-        "boundary": "nodes as read, not attributed",
-    }
+class _JobStatus(NamedTuple):
+    """A job and the power of its nodes now."""
+
+    job: TrackedJob
+    draw: Draw
+
+    @property
+    def nodes(self) -> list[str]:
+        return sorted({node for state in self.job.states for node in state.nodes})
+
+    @property
+    def power_w(self) -> dict[str, float]:
+        return {} if self.job.over else self.draw.power_w
+
+    @property
+    def host_power_w(self) -> float | None:
+        """Of CPU and memory."""
+        known = [value for key, value in self.power_w.items() if key in {"cpu", "dram"}]
+        return sum(known) if known else None
 
 
-def _table(jobs: Sequence[TrackedJob]) -> TextTable:
-    from rich.text import Text
+def _with_draw(jobs: Sequence[TrackedJob]) -> list[_JobStatus]:
+    return [_JobStatus(job, read_draw(job.run_dir)) for job in jobs]
 
-    from hpcfrugal.report.text_table import Column, TextTable
 
-    # The ids are there to be copied, so they stay whole; a job of this machine has the one node.
-    with_nodes = not all(job.backend == "local" for job in jobs)
-    nodes_column = [Column("Nodes", drop=1)] if with_nodes else []
-    reasons = [_reason(job) for job in jobs]
-    reason_column = [Column("Reason", "text", drop=5)] if any(reasons) else []
-    grid = TextTable(
-        (
-            Column("Job", "word"),
-            Column("Name", "text", drop=6),
-            Column("State", "word"),
-            *reason_column,
-            Column("Elapsed", drop=7),
-            *nodes_column,
-            Column("CPU+DRAM", drop=3),
-            Column("GPU", drop=2),
-            Column("Node energy", drop=4),
-        )
-    )
-    for job, reason in zip(jobs, reasons, strict=True):
-        draw = read_draw(job.run_dir)
-        power_w = draw.power_w if not job.over else {}
-        host = [value for key, value in power_w.items() if key in {"cpu", "dram"}]
-        elapsed_s = _elapsed_s(job)
-        nodes = {node for state in job.states for node in state.nodes}
-        grid.add(
-            (
-                printable(job.job_id),
-                printable(job.name[:_NAME_CHARS]),
-                Text(printable(job.state), style=_COLOURS.get(job.state, "")),
-                *([printable(reason)] if reason_column else []),
-                duration(int(elapsed_s) * 10**9) if elapsed_s is not None else "–",
-                *([str(len(nodes)) if nodes else "–"] if with_nodes else []),
-                watts(sum(host) if host else None),
-                watts(power_w.get("gpu")),
-                joules(draw.total_energy_uj),
-            )
-        )
-    return grid
+def _state_role(one: _JobStatus) -> str:
+    state = one.job.state
+    return "failed" if one.job.over and state != "COMPLETED" else state.lower()
+
+
+_FIELDS: tuple[Field[_JobStatus], ...] = (
+    field("job_id", WORD, lambda one: one.job.job_id, heading="Job"),
+    field("run_id", PLAIN, lambda one: one.job.run_dir.run_id),
+    *attributes(PLAIN, "cluster", of="job"),
+    field("name", TEXT, lambda one: one.job.name, heading="Name", drop=6),
+    field("state", WORD, lambda one: one.job.state, heading="State", role=_state_role),
+    field("reason", TEXT, lambda one: _reason(one.job), heading="Reason", drop=5, optional=True, missing=""),
+    field("elapsed_s", SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=7, missing=NONE),
+    *attributes(PLAIN, "nodes"),
+    # A local job has one node, this machine.
+    field(
+        "node_count", PLAIN, lambda one: None if one.job.backend == "local" else len(one.nodes) or None, json="",
+        heading="Nodes", drop=1, optional=True, missing=NONE,
+    ),
+    field("power_w", PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
+    field("host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", drop=3, missing=NONE),
+    field("gpu_power_w", _POWER, lambda one: one.power_w.get("gpu"), json="", heading="GPU", drop=2, missing=NONE),
+    field("energy_j", PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
+    field(
+        "node_energy_j", _ENERGY, lambda one: one.draw.total_energy_uj, json="", heading="Node energy", drop=4,
+        missing=NONE,
+    ),
+    field("boundary", PLAIN, lambda one: "nodes as read, not attributed"),
+)  # fmt: skip
+
+
+def _table(jobs: Sequence[TrackedJob]) -> FittedTable:
+    from hpcfrugal.report.formats.fitted_table import FittedTable
+
+    return FittedTable(table(_FIELDS, [Rows(_FIELDS, _with_draw(jobs))]))
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@job_ids(required=False)
 @click.option("--all", "everything", is_flag=True, help="All your jobs, not only those of the last 7 days.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@json_option("Print a JSON list.")
 def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
-    """Show your jobs, their state, and what their nodes draw now.
+    """Show your jobs, their state, and the power of their nodes.
 
-    Power and energy here are those of the nodes as they were read. What of it is your job's, `report` says.
+    Power and energy are those of whole nodes as read; `report` attributes energy to jobs.
     """
     config = load_config()
     found = _jobs(config, jobs, everything=everything)
     for trouble in refresh(found, _Backends(config)):
-        click.echo(f"warning: {printable(trouble)}: the states are those last heard of", err=True)
+        warn(f"{trouble}: the last known states are shown")
     if as_json:
-        click.echo(json.dumps([_row(job, read_draw(job.run_dir)) for job in found], indent=2))
+        echo_json([to_json(_FIELDS, one) for one in _with_draw(found)])
         return
     if not found:
-        click.echo("No jobs yet. Submit one: hpcfrugal submit job.yaml")
+        echo("No jobs yet. Submit one: hpcfrugal submit job.yaml")
         return
     from hpcfrugal.cli.console import console
 
@@ -155,10 +154,12 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, metavar="[JOB]...")
-@click.option("--interval", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, help="Seconds a look.")
+@job_ids(required=False)
+@click.option(
+    "--interval", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, help="Seconds between refreshes."
+)
 def watch(jobs: tuple[str, ...], interval: float) -> None:
-    """Follow your jobs live until they are over. Ends by Ctrl-C; the jobs go on."""
+    """Follow your jobs until they end. Ctrl-C ends `watch`, not the jobs."""
     config = load_config()
     backends = _Backends(config)
     found = _jobs(config, jobs, everything=False)
@@ -166,7 +167,7 @@ def watch(jobs: tuple[str, ...], interval: float) -> None:
     if not jobs:
         found = [job for job in found if not job.over]
     if not found:
-        click.echo("None of your jobs waits or runs.")
+        echo("You have no pending or running jobs.")
         return
     from rich.live import Live
 
@@ -178,19 +179,19 @@ def watch(jobs: tuple[str, ...], interval: float) -> None:
         if all(job.over for job in found):
             return
         while not all(job.over for job in found):
-            time.sleep(max(interval, _ASK_S))
+            time.sleep(max(interval, _QUERY_S))
             refresh(found, backends)
         out.print(_table(found), crop=False)
         return
-    # Slurm is asked every few seconds at most, however fast the picture moves; power comes from the run directories.
+    # Slurm is queried every few seconds at most, whatever the interval; power comes from the run directories.
     try:
         with Live(_table(found), console=out, auto_refresh=False) as live:
-            asked = time.monotonic()
+            queried = time.monotonic()
             while not all(job.over for job in found):
                 time.sleep(interval)
-                if time.monotonic() - asked >= _ASK_S:
+                if time.monotonic() - queried >= _QUERY_S:
                     refresh(found, backends)
-                    asked = time.monotonic()
+                    queried = time.monotonic()
                 live.update(_table(found), refresh=True)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,45 +1,71 @@
-"""Standard output and standard error: whether they take colour, and what becomes of them when nobody reads any more."""
+"""Printing, the same for all commands: encoding, colour, and a reader that goes away (``| head``)."""
 
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import sys
 
 import click
 
-from hpcfrugal.core.text import in_its_place
+from hpcfrugal.core.text import plain, replace_unencodable
 
-codecs.register_error(FALLBACK := "hpcfrugal", in_its_place)
+codecs.register_error(FALLBACK := "hpcfrugal", replace_unencodable)
 
 
 class ReaderGone(Exception):
-    """Who read our output went away, as in ``| head``.
+    """The reader of our output has gone, as in ``| head``.
 
-    Not an OSError: click would end the program by itself for one, with 1.
+    Not an OSError, for which click would end the program with exit code 1.
     """
 
 
-def plain() -> bool:
-    """Whether the user wants no colour (no-color.org), or has a terminal that takes no escape sequences (``dumb``).
+def colourless() -> bool:
+    """Whether the user wants no colour (no-color.org) or the terminal takes no escape sequences (``dumb``).
 
-    Bold and dim are left out along with it, in every command.
+    Bold and dim are then left out as well.
     """
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() == "dumb"
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print a line, or not where nobody reads any more: what goes on must not end for that."""
+def echo(text: str | bytes, *, err: bool = False, nl: bool = True) -> None:
+    """Print a line. Characters that the stream's encoding lacks become ASCII or question marks.
+
+    Raises BrokenPipeError where the reader has gone.
+    """
+    # Without a file click would write UTF-8 to a stream whose encoding is ASCII.
+    # click reads NO_COLOR only from 8.3 on, and only within a command.
+    click.echo(text, file=sys.stderr if err else sys.stdout, nl=nl, color=False if colourless() else None)
+
+
+def echo_or_drop(text: str, *, err: bool = False) -> None:
+    """Print a line; drop it where the reader has gone, so that the command goes on."""
     try:
-        click.echo(text, err=err)
+        echo(text, err=err)
     except BrokenPipeError:
         settle()
 
 
-def settle() -> None:
-    """Write out what is left. What nobody takes is dropped, so that the interpreter does not try, and fail, once more.
+def echo_json(document: object, *, indent: int | None = 2) -> None:
+    """Print a JSON document."""
+    echo(json.dumps(document, indent=indent, allow_nan=False))
 
-    An error that matters has been raised by the write itself: everything is flushed when it is printed.
+
+def warn(text: str, limit: int = 1000) -> None:
+    """Print a warning on standard error. The command goes on, whoever reads it."""
+    echo_or_drop(f"{click.style('warning:', fg='yellow')} {plain(text, limit)}", err=True)
+
+
+def note(text: str, limit: int = 1000) -> None:
+    """Print a note on standard error. The command goes on, whoever reads it."""
+    echo_or_drop(f"{click.style('note:', fg='yellow')} {plain(text, limit)}", err=True)
+
+
+def settle() -> None:
+    """Flush standard output and error. What has no reader is dropped, or the interpreter would fail on it at its end.
+
+    A failed write that matters has raised already: everything is flushed when it is printed.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is None:  # closed by the shell: >&-

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import click
 
-from hpcfrugal.cli.streams import say
+from hpcfrugal.cli.options import FILE, backend_option, json_option
+from hpcfrugal.cli.streams import echo, echo_or_drop, note, warn
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
 from hpcfrugal.job.backend import Backend, Submitted
-from hpcfrugal.settings.config import BACKENDS, Config, load_config
+from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.slurm.environment import ignored_options
 from hpcfrugal.submit import Prepared, SubmissionBatch, not_enforced, output_path, prepare, schedule_left_out
 from hpcfrugal.submit import submit as submit_prepared
@@ -22,21 +23,23 @@ from hpcfrugal.submit.backends import select
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="JOB...")
-@click.option("--dry-run", is_flag=True, help="Print the exact script and submit nothing.")
-@click.option("--now", "start_now", is_flag=True, help="Start as soon as possible, however clean the grid is.")
+@click.argument("jobs", nargs=-1, required=True, type=FILE, metavar="JOB...")
+@click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
+@click.option("--now", "start_now", is_flag=True, help="Start as soon as possible, whatever the carbon intensity.")
 @click.option("--queue", help="Low-carbon queue to wait in; see `hpcfrugal queue list`.")
-@click.option("--wait", is_flag=True, help="Wait for the job, show its progress and report, end with its exit code.")
-@click.option("--backend", type=click.Choice(BACKENDS), help="Where to run; by default Slurm wherever it is found.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a job.")
+@click.option(
+    "--wait", is_flag=True, help="Wait for the job, show its progress and its report, exit with its exit code."
+)
+@backend_option
+@json_option("Print one JSON object a job.")
 def submit(
     jobs: tuple[Path, ...], dry_run: bool, start_now: bool, queue: str | None, wait: bool, backend: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Submit job files (job.yaml) or existing batch scripts (train.sh).
 
-    All files are checked and planned before the first is submitted. A job whose schedule lets it wait is given to Slurm
-    with the start that is expected to be cleanest.
+    All files are checked and planned before the first is submitted. A job whose schedule allows a delay is submitted
+    with the start time of the lowest expected carbon intensity.
 
     \b
     hpcfrugal submit job.yaml
@@ -48,16 +51,16 @@ def submit(
     prepared = _prepare_all(jobs, chosen, config, start_now=start_now, queue=queue)
     if dry_run:
         for job in prepared:
-            click.echo(job.rendered.data, nl=False)
-            _say_plan(job, err=True)
+            echo(job.rendered.data, nl=False)
+            _show_plan(job, err=True)
         return
     slurm = chosen.name != "local"
     warnings = [_warnings(job, slurm=slurm) for job in prepared]
     if slurm and (ignored := ignored_options(os.environ)):
-        say(f"warning: not passed to Slurm: {', '.join(ignored)}; write such options into the job file", err=True)
+        warn(f"not passed to Slurm: {', '.join(ignored)}; write such options into the job file")
     for job, lines in zip(prepared, warnings, strict=True):
         for line in lines:
-            say(f"warning: {printable(str(job.source))}: {line}", err=True)
+            warn(f"{printable(str(job.source))}: {line}")
     submitted = []
     for job, lines in zip(prepared, warnings, strict=True):
         result = submit_prepared(job, chosen)
@@ -90,16 +93,16 @@ def _prepare_all(
 
 
 def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
-    """What of the job file will not be done, a sentence each."""
+    """Settings of the job file that have no effect here, a sentence each."""
     warnings = schedule_left_out(job.spec, slurm=slurm)
     if not_held := not_enforced(job.spec, slurm=slurm):
-        warnings.append("this machine does not hold jobs to " + ", ".join(f"resources.{key}" for key in not_held))
+        warnings.append("this machine does not enforce " + ", ".join(f"resources.{key}" for key in not_held))
     return warnings
 
 
 def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[str], *, as_json: bool) -> None:
     if as_json:
-        say(
+        echo_or_drop(
             json.dumps(
                 {
                     "job_id": submitted.job_id,
@@ -114,17 +117,17 @@ def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[s
             )
         )
         return
-    say(f"Submitted job {submitted.job_id} on {submitted.cluster}")
-    say(f"Output: {printable(output)}")
-    _say_plan(job, err=False)
+    echo_or_drop(f"Submitted job {submitted.job_id} on {submitted.cluster}")
+    echo_or_drop(f"Output: {printable(output)}")
+    _show_plan(job, err=False)
 
 
-def _say_plan(job: Prepared, *, err: bool) -> None:
-    """The decision on one line, and what had to be assumed for it or went wrong."""
+def _show_plan(job: Prepared, *, err: bool) -> None:
+    """Print the decision on one line, and its assumptions and problems."""
     if job.plan is None:
         return
     from hpcfrugal.planning.decide.wording import line
 
-    say(line(job.plan), err=err)
-    for note in job.plan.notes:
-        say(f"note: {printable(note)}", err=True)
+    echo_or_drop(line(job.plan), err=err)
+    for text in job.plan.notes:
+        note(text)

@@ -7,10 +7,9 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from hpcfrugal.cli.format import watts
-from hpcfrugal.cli.streams import say
+from hpcfrugal.cli.streams import echo_or_drop, warn
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.core.text import duration
+from hpcfrugal.core.format import duration, power
 from hpcfrugal.job.backend import Backend, JobState, Submitted
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, read_json
@@ -31,7 +30,7 @@ class _Progress:
 
     def __init__(self) -> None:
         self._status = None
-        self._said: dict[str, str] = {}
+        self._shown: dict[str, str] = {}
         self._drawn: dict[str, tuple[float, float | None]] = {}
         if sys.stderr.isatty():
             from hpcfrugal.cli.console import console
@@ -44,9 +43,9 @@ class _Progress:
             words = ", ".join(sorted({state.state for state in states.get(job_id, [])})) or "SUBMITTED"
             if self._status is not None:
                 self._status.update(self._line(job_id, job, words, states.get(job_id, [])))
-            elif self._said.get(job_id) != words:
-                say(f"job {job_id}: {words}", err=True)
-            self._said[job_id] = words
+            elif self._shown.get(job_id) != words:
+                echo_or_drop(f"job {job_id}: {words}", err=True)
+            self._shown[job_id] = words
 
     def _line(self, job_id: str, job: Prepared, words: str, states: list[JobState]) -> str:
         from rich.markup import escape
@@ -57,7 +56,7 @@ class _Progress:
             parts.append(duration(int(time.time() - started) * 10**9))
         power_w = self._power_w(job.run_dir)
         if power_w is not None:
-            parts.append(f"{watts(power_w)} (nodes, as read)")
+            parts.append(f"{power(power_w)} (nodes, as read)")
         return "  ".join(parts)
 
     def _power_w(self, run_dir: RunDir) -> float | None:
@@ -94,7 +93,7 @@ def wait_for(
                     # A controller that is being restarted is no reason to lose sight of the jobs.
                     if error.message != trouble:
                         trouble = error.message
-                        say(f"warning: {trouble}; still waiting", err=True)
+                        warn(f"{trouble}; still waiting")
                 ask_at = time.monotonic() + pause_s
                 pause_s = min(pause_s * 1.3, _ASK_MOST_S)
             if ends and time.monotonic() - ended_at > _BOOKS_S and all(_end_codes(job) for job in jobs.values()):
@@ -103,7 +102,9 @@ def wait_for(
             if not _over(jobs, states):
                 time.sleep(_LOOK_S)
     except KeyboardInterrupt:
-        say("no longer waiting; the jobs go on. End them with: hpcfrugal cancel " + " ".join(jobs), err=True)
+        echo_or_drop(
+            "no longer waiting; the jobs continue. To cancel them: hpcfrugal cancel " + " ".join(jobs), err=True
+        )
         return 130
     finally:
         progress.close()
@@ -155,8 +156,8 @@ def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
 
 
 def _report(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
-    from hpcfrugal.cli.ledger import sync_to_read
-    from hpcfrugal.cli.report import print_jobs
+    from hpcfrugal.cli.report import jobs_report, show_report
+    from hpcfrugal.cli.sync import sync_to_read
 
     sync_to_read(config.ledger, config)
-    print_jobs(job_ids, config, as_json=as_json)
+    show_report(jobs_report(job_ids, config.ledger, config), "json" if as_json else None)

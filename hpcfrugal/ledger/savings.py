@@ -22,7 +22,7 @@ from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan
 from hpcfrugal.ledger.rows import JobRow
 
 SavingStatus = Literal[
-    "known", "pending", "no-actuals", "not-put-off", "asap", "no-forecast", "unfinished", "not-run"
+    "known", "pending", "no-actuals", "not-delayed", "asap", "no-forecast", "unfinished", "not-run"
 ]  # fmt: skip
 """Whether a saving is known; not yet; or why there is none to be known. That of a job that was not put off is 0."""
 
@@ -33,15 +33,15 @@ _GOES_ON = frozenset({"PREEMPTED", "NODE_FAIL", "REQUEUED", "REQUEUE_HOLD", "REQ
 class JobSavings:
     """One job, all of its attempts.
 
-    ``saving`` is None unless ``standing`` is ``known``; ``why`` says what is missing. ``forecast`` is the saving of the
-    same energy as the forecast of the plan told it, ``expected`` the share that the plan expected. ``quality`` is
-    ``measured``, ``modelled`` or ``mixed``; ``settled`` is false where an intensity may still be revised.
+    ``saving`` is None unless ``status`` is ``known``; ``reason`` says what is missing. ``forecast`` is the saving of
+    the same energy by the forecast of the plan. ``quality`` is ``measured``, ``modelled`` or ``mixed``; ``settled`` is
+    false where an intensity may still be revised.
     """
 
     attempts: tuple[JobRow, ...]
     plan: PlanRow | None
-    standing: SavingStatus
-    why: str | None = None
+    status: SavingStatus
+    reason: str | None = None
     pue: float | None = None
     quality: str | None = None
     settled: bool | None = None
@@ -103,8 +103,8 @@ def _of(
     if plan is None:
         return JobSavings(attempts, None, "asap")
 
-    def without(standing: SavingStatus, why: str) -> JobSavings:
-        return JobSavings(attempts, plan, standing, why, counterfactual_start_ns=plan.counterfactual_ns)
+    def without(status: SavingStatus, reason: str) -> JobSavings:
+        return JobSavings(attempts, plan, status, reason, counterfactual_start_ns=plan.counterfactual_ns)
 
     if not last.final or last.state in _GOES_ON:
         return without("unfinished", "not over yet")
@@ -114,7 +114,7 @@ def _of(
         return without("no-forecast", "planned without a forecast")
     times = times_of(last.run_id)
     if not was_put_off(plan, times):
-        return JobSavings(attempts, plan, "not-put-off", "started as soon as it could; it saved nothing")
+        return JobSavings(attempts, plan, "not-delayed", "started as soon as it could; it saved nothing")
     return _compared(connection, intensity, attempts, plan, times, defaults)
 
 
@@ -129,8 +129,8 @@ def _compared(
     pue = place_of(attempts[0], defaults).pue
     begin_ns = plan.counterfactual_ns
 
-    def unknown(why: str, standing: SavingStatus = "pending") -> JobSavings:
-        return JobSavings(attempts, plan, standing, why, pue, counterfactual_start_ns=begin_ns)
+    def unknown(reason: str, status: SavingStatus = "pending") -> JobSavings:
+        return JobSavings(attempts, plan, status, reason, pue, counterfactual_start_ns=begin_ns)
 
     ran: list[Attempt] = []
     for job in attempts:

@@ -1,72 +1,80 @@
-"""Nodes over a period as a table and as JSON: what was read, what went to jobs, and the rest that closes the sum."""
+"""The report of nodes over a period: energy that was read, energy of jobs, and the rest, which closes the sum."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from hpcfrugal.accounting.balance import Balance
+from hpcfrugal.accounting.balance import Balance, JobName
+from hpcfrugal.core.format import count
+from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
-from hpcfrugal.report.export import joules, seconds
-from hpcfrugal.report.text import iso
+from hpcfrugal.report.field import (
+    COUNT,
+    ENERGY,
+    PLAIN,
+    SPAN,
+    TEXT,
+    TIME,
+    WORD,
+    Field,
+    Rows,
+    attributes,
+    field,
+    on,
+    rows,
+    sheet,
+    table,
+    to_json,
+)
+from hpcfrugal.report.period import Period
+from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, named, note
 
 SCHEMA_VERSION = 1
 
 
-def nodes_json(found: NodesFound, period: dict[str, str | None]) -> dict[str, Any]:
-    """The whole report. Energies are there in joules and, so that sums close exactly, as integer microjoules."""
-    return {
-        "schema": SCHEMA_VERSION,
-        "period": period,
-        "nodes": [_node(total) for total in found.nodes],
-        "missing": list(found.missing),
-        "sampled_jobs": found.sampled_jobs,
-    }
+class _JobShare(NamedTuple):
+    job: JobName
+    share: Any
 
 
-def _node(total: NodeSum) -> dict[str, Any]:
-    return {
-        "cluster": total.cluster,
-        "node": total.node,
-        "first_reading_at": iso(total.first_wall_ns),
-        "last_reading_at": iso(total.last_wall_ns),
-        "sampled_jobs": len(total.jobs),
-        **_sums(total.total),
-        "channels": [_channel(channel) for _, channel in sorted(total.channels.items())],
-    }
+_JOB_NAME_FIELDS: tuple[Field[JobName], ...] = (
+    field("run_id", PLAIN, lambda job: job[0]),
+    field("job_id", PLAIN, lambda job: job[1]),
+    field("restart", PLAIN, lambda job: job[2]),
+)
+
+_SHARE_FIELDS: tuple[Field[_JobShare], ...] = (
+    *on(_JOB_NAME_FIELDS, lambda one: one.job),
+    field("energy_uj", PLAIN, lambda one: one.share.energy_uj),
+    field("dynamic_j", ENERGY, lambda one: one.share.dynamic_uj),
+    field("idle_j", ENERGY, lambda one: one.share.idle_uj),
+)
+
+_BALANCE_FIELDS: tuple[Field[Balance], ...] = (
+    field("energy_j", ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Node [{energy}]"),
+    field("to_jobs_j", ENERGY, lambda sums: sums.jobs_uj, csv=True, heading="To jobs"),
+    field("rest_j", ENERGY, lambda sums: sums.residual_uj, csv=True, heading="Rest"),
+    field("energy_uj", PLAIN, lambda sums: sums.energy_uj),
+    field("to_jobs_uj", PLAIN, lambda sums: sums.jobs_uj),
+    field("rest_uj", PLAIN, lambda sums: sums.residual_uj),
+    field("job_count", COUNT, lambda sums: len(sums.shares), json="", heading="Jobs"),
+)
+"""As exact integers too, so that the sums close."""
 
 
-def _channel(channel: NodeChannel) -> dict[str, Any]:
-    sums = channel.sum
-    return {
-        "component": channel.component,
-        "domain": channel.domain,
-        "source": channel.source,
-        "quality": channel.quality,
-        "boundary": channel.boundary,
-        "counted": channel.counted,
-        "idle_power": _idle(channel),
-        **_sums(sums),
-        "read_s": seconds(sums.covered_ns),
-        "measured_s": seconds(sums.measured_ns),
-        "jobs": [
-            {
-                "run_id": run_id,
-                "job_id": job_id,
-                "restart": restart,
-                "energy_uj": share.energy_uj,
-                "dynamic_j": joules(share.dynamic_uj),
-                "idle_j": joules(share.idle_uj),
-            }
-            for (run_id, job_id, restart), share in sorted(sums.shares.items())
-        ],
-        "jobs_without_share": [
-            {"run_id": run_id, "job_id": job_id, "restart": restart} for run_id, job_id, restart in sorted(sums.unknown)
-        ],
-    }
+class _ChannelOfNode(NamedTuple):
+    node: NodeSum
+    channel: NodeChannel
 
 
-def _idle(channel: NodeChannel) -> str | None:
-    """None for a GPU, which is its holder's whole and has no idle power of its own."""
+def _channels(total: NodeSum) -> list[_ChannelOfNode]:
+    return [_ChannelOfNode(total, channel) for _, channel in sorted(total.channels.items())]
+
+
+def _idle_power(channel: NodeChannel) -> str | None:
+    """None for a GPU, which belongs to one job as a whole."""
     if channel.component == "gpu":
         return None
     if channel.idle_known:
@@ -74,12 +82,99 @@ def _idle(channel: NodeChannel) -> str | None:
     return "not included"
 
 
-def _sums(sums: Balance) -> dict[str, Any]:
-    return {
-        "energy_j": joules(sums.energy_uj),
-        "to_jobs_j": joules(sums.jobs_uj),
-        "rest_j": joules(sums.residual_uj),
-        "energy_uj": sums.energy_uj,
-        "to_jobs_uj": sums.jobs_uj,
-        "rest_uj": sums.residual_uj,
-    }
+_CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
+    field("cluster", PLAIN, lambda one: one.node.cluster, json="", csv=True),
+    field("node", WORD, lambda one: one.node.node, json="", csv=True, heading="Node"),
+    field(
+        "component", WORD, lambda one: one.channel.component, csv=True, heading="Component",
+        after=lambda one: "" if one.channel.counted else ", not added",
+    ),
+    field("domain", TEXT, lambda one: one.channel.domain, csv=True, heading="Domain", drop=3),
+    field("source", WORD, lambda one: one.channel.source, csv=True, heading="Source", drop=2),
+    *attributes(PLAIN, "quality", "boundary", "counted", of="channel", csv=True),
+    field("idle_power", PLAIN, lambda one: _idle_power(one.channel), csv=True),
+    *on(_BALANCE_FIELDS, lambda one: one.channel.sum),
+    field("read_s", SPAN, lambda one: one.channel.sum.covered_ns, csv=True, heading="Read for", drop=1),
+    field("measured_s", SPAN, lambda one: one.channel.sum.measured_ns),
+    field(
+        "jobs", rows(_SHARE_FIELDS), lambda one: [_JobShare(*each) for each in sorted(one.channel.sum.shares.items())]
+    ),
+    field("jobs_without_share", rows(_JOB_NAME_FIELDS), lambda one: sorted(one.channel.sum.unknown)),
+)  # fmt: skip
+
+_NODE_FIELDS: tuple[Field[NodeSum], ...] = (
+    *attributes(PLAIN, "cluster"),
+    field("node", WORD, lambda total: total.node, heading="Node"),
+    field("component", PLAIN, lambda total: "total", json="", heading="Component"),
+    field("first_reading_at", TIME, lambda total: total.first_wall_ns),
+    field("last_reading_at", TIME, lambda total: total.last_wall_ns),
+    field("sampled_jobs", COUNT, lambda total: len(total.jobs)),
+    *on(_BALANCE_FIELDS, lambda total: total.total),
+    field("channels", rows(_CHANNEL_FIELDS), _channels),
+)
+
+
+@dataclass(frozen=True)
+class NodesReport:
+    """Nodes over a period. Columns and channels add up before rounding."""
+
+    period: Period
+    found: NodesFound
+
+    def document(self) -> dict[str, Json]:
+        """Each node with its channels, and the jobs of each."""
+        return {
+            "schema": SCHEMA_VERSION,
+            "period": self.period.document(),
+            "nodes": [to_json(_NODE_FIELDS, total) for total in self.found.nodes],
+            "missing": list(self.found.missing),
+            "sampled_jobs": self.found.sampled_jobs,
+        }
+
+    def sheet(self) -> Sheet:
+        """One row a channel of a node."""
+        return sheet(_CHANNEL_FIELDS, [each for total in self.found.nodes for each in _channels(total)])
+
+    def blocks(self) -> Iterator[Block]:
+        """A table with a row for each channel and the total of each node."""
+        if not self.found.nodes:
+            yield Notes((*self._why_none(), *self._missing()))
+            return
+        parts: list[Rows[Any]] = []
+        for total in self.found.nodes:
+            channels = Rows(
+                _CHANNEL_FIELDS, _channels(total), lambda one: "" if one.channel.counted else "aside", apart=True
+            )
+            parts += [channels, Rows(_NODE_FIELDS, [total], "total")]
+        yield table(_CHANNEL_FIELDS, parts)
+        yield Notes((*self._notes(), *self._missing()))
+
+    def _notes(self) -> Iterator[Note]:
+        found = self.found
+        yield note("Rest: idle and system, jobs without samples, and times in which a job's share is unknown.")
+        lacking = [plain(node.node, 24) for node in found.nodes if _lacks_idle(node)]
+        if lacking:
+            yield note(f"Idle power is not known for all jobs, so it is not separated everywhere: {named(lacking)}.")
+        unknown = {job for node in found.nodes for one in node.channels.values() for job in one.sum.unknown}
+        if unknown:
+            yield note(f"{count(len(unknown), 'job')} with an unknown share, which is in the rest.")
+
+    def _why_none(self) -> Iterator[Note]:
+        found = self.found
+        if not found.sampled_jobs:
+            yield note("No node was sampled in this period.")
+            return
+        text = f"No node energy is known in this period ({count(found.sampled_jobs, 'job')} with samples)."
+        if len({name.partition(" on ")[0] for name in found.missing}) < found.sampled_jobs:
+            text += " The samples contain no sensor readings; `hpcfrugal report` shows modelled energy."
+        yield note(text)
+
+    def _missing(self) -> Iterator[Note]:
+        missing = self.found.missing
+        if missing:
+            names = named([plain(name, 120) for name in missing], separator="; ")
+            yield note(f"Not counted: {count(len(missing), 'sample file')}: {names}.", limit=1000)
+
+
+def _lacks_idle(node: NodeSum) -> bool:
+    return any(one.counted and one.component != "gpu" and one.idle_lacking for one in node.channels.values())

@@ -1,24 +1,69 @@
-"""Points in time as people give them on the command line: dates, months, or how long ago. All in UTC."""
+"""Points in time and periods as given on the command line: dates, months, or how long ago. All in UTC."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.time import instant_us, iso_from_ns
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,5})(?P<unit>[hdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _MONTH = re.compile(r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DEFAULT = "30d"
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """``since`` <= t < ``until``; None: without that bound."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def since_ns(self) -> int | None:
+        """Nanoseconds since 1970."""
+        return _to_ns(self.since)
+
+    @property
+    def until_ns(self) -> int | None:
+        """Nanoseconds since 1970."""
+        return _to_ns(self.until)
+
+    def document(self) -> dict[str, str | None]:
+        """As JSON has it."""
+        return {"since": iso_from_ns(self.since_ns), "until": iso_from_ns(self.until_ns)}
+
+
+def period(since: str | None, until: str | None, month: str | None, *, everything: bool = False) -> Period:
+    """The period that the options name: by default the last 30 days, or with ``everything`` all time.
+
+    Raises InputError, which names the option.
+    """
+    if month is not None:
+        if since is not None or until is not None:
+            raise InputError.at("--month", "cannot be combined with --since and --until")
+        return Period(*month_span(month))
+    now = datetime.now(UTC)
+    if since is None:
+        since = "all" if everything or until is not None else _DEFAULT
+    found = Period(
+        None if since == "all" else parse_span(since, now, "--since")[0],
+        None if until is None else parse_span(until, now, "--until")[1],
+    )
+    if found.since is not None and found.until is not None and found.until <= found.since:
+        raise InputError.at("--until", "is before --since")
+    return found
 
 
 def parse_span(text: str, now: datetime, where: str) -> tuple[datetime, datetime]:
-    """First instant and first instant after what ``text`` names: a month, a day, or one point in time.
+    """Start and end of what ``text`` names: a month, a day, or one point in time.
 
-    ``2026-11`` is a month, ``2026-11-21`` a day; ``7d``, ``24h`` and ``2w`` ago and a date with time (UTC unless it
-    says otherwise) are points, of no length. Raises ``InputError`` naming ``where``.
+    ``2026-11`` is a month, ``2026-11-21`` a day; ``7d``, ``24h`` and ``2w`` ago and a date with a time (UTC unless it
+    has a zone) are points. Raises InputError, which names ``where``.
     """
     ago = _AGO.fullmatch(text)
     try:
@@ -32,12 +77,12 @@ def parse_span(text: str, now: datetime, where: str) -> tuple[datetime, datetime
         return point, point + timedelta(days=1 if _DAY.fullmatch(text) else 0)
     except (ValueError, OverflowError):
         raise InputError.at(
-            where, f"not a time: {text[:40]!r}", "use 2026-11-21, 2026-11, 2026-11-21T10:00, 7d, 24h or 2w"
+            where, f"invalid time {text[:40]!r}", "use 2026-11-21, 2026-11, 2026-11-21T10:00, 7d, 24h or 2w"
         ) from None
 
 
 def _month(text: str) -> tuple[datetime, datetime]:
-    """First instant of ``YYYY-MM`` and of the month after it. Raises ``ValueError``."""
+    """Start and end of ``YYYY-MM``. Raises ValueError."""
     match = _MONTH.fullmatch(text)
     if match is None:
         raise ValueError(text)
@@ -45,27 +90,14 @@ def _month(text: str) -> tuple[datetime, datetime]:
     return datetime(year, number, 1, tzinfo=UTC), datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
 
 
-def month(text: str) -> tuple[datetime, datetime]:
-    """Where the month that is given by ``--month`` begins and ends. Raises ``InputError``."""
+def month_span(text: str) -> tuple[datetime, datetime]:
+    """Start and end of the month that ``--month`` names. Raises InputError."""
     try:
         return _month(text)
     except ValueError:
-        raise InputError.at(
-            "--month", f"not a month: {text[:40]!r}", "use a year and a month, such as 2026-11"
-        ) from None
+        raise InputError.at("--month", f"invalid month {text[:40]!r}", "use a year and a month: 2026-11") from None
 
 
-def since(text: str, now: datetime) -> datetime:
-    """Where a period that is given by ``--since`` begins."""
-    return parse_span(text, now, "--since")[0]
-
-
-def until(text: str, now: datetime) -> datetime:
-    """Where a period that is given by ``--until`` ends: after the named day or month."""
-    return parse_span(text, now, "--until")[1]
-
-
-def to_wall_ns(when: datetime) -> int:
-    """Nanoseconds since the epoch of an aware time; the nearest that 64 bits hold, which reach from 1677 to 2262."""
-    wall_ns = (when - _EPOCH) // timedelta(microseconds=1) * 1000
-    return max(-(2**63), min(wall_ns, 2**63 - 1))
+def _to_ns(moment: datetime | None) -> int | None:
+    """Nanoseconds since 1970; the nearest that 64 bits can hold, which reach from 1677 to 2262."""
+    return None if moment is None else max(-(2**63), min(instant_us(moment) * 1000, 2**63 - 1))

@@ -1,21 +1,37 @@
-"""What timing saved, as JSON and as a table: against the named counterfactual, by actual intensities, with losses."""
+"""The report of savings: what timing saved against the named counterfactual, by actual intensities, with losses."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
 
-from rich.console import Group as Stack
-from rich.console import RenderableType
-from rich.text import Text
-
-from hpcfrugal.core.text import plain
+from hpcfrugal.accounting.savings import Saving
+from hpcfrugal.core.format import NONE, count, percent
 from hpcfrugal.ledger.savings import JobSavings, SavingStatus, SignalTotal, totals
-from hpcfrugal.report.co2e import MassUnit
-from hpcfrugal.report.text import count, iso, minute, percent
-from hpcfrugal.report.text_table import Column, TextTable
+from hpcfrugal.report.field import (
+    COUNT,
+    MASS,
+    PLAIN,
+    SHARE,
+    TEXT,
+    TIME,
+    WORD,
+    Field,
+    Rows,
+    attributes,
+    field,
+    row,
+    scale,
+    sheet,
+    table,
+    to_json,
+)
+from hpcfrugal.report.period import Period
+from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, note
 
 COUNTERFACTUAL = (
     "started when submitted, plus the wait in the queue at that time, and run in one go with the same energy"
@@ -23,202 +39,223 @@ COUNTERFACTUAL = (
 
 SCOPE = "operational, location-based, components boundary, PUE of each run where it is known"
 
-_COUNTS: dict[SavingStatus, str] = {
-    "pending": "jobs_pending",
-    "no-actuals": "jobs_without_actuals",
-    "not-put-off": "jobs_not_put_off",
-    "asap": "jobs_asap",
-    "no-forecast": "jobs_without_forecast",
-    "unfinished": "jobs_unfinished",
-    "not-run": "jobs_not_run",
+
+class _Status(NamedTuple):
+    """What becomes of jobs of a status: their count in JSON, the note about them, the text in place of a saving."""
+
+    key: str
+    note: str = ""
+    shown: str | None = None
+
+
+_STATUSES: dict[SavingStatus, _Status] = {
+    "known": _Status("jobs_known", shown=""),
+    "pending": _Status("jobs_pending", shown="not known yet"),
+    "no-actuals": _Status("jobs_without_actuals", shown="cannot be known"),
+    "not-delayed": _Status("jobs_not_delayed", "not delayed by their plans: no saving", "not delayed"),
+    "asap": _Status("jobs_asap", "policy asap: started as soon as possible"),
+    "no-forecast": _Status("jobs_without_forecast", "planned without a forecast"),
+    "unfinished": _Status("jobs_unfinished", "not finished yet"),
+    "not-run": _Status("jobs_not_run", "never ran"),
 }
 
-_SHOWN: dict[SavingStatus, str] = {
-    "known": "",
-    "pending": "not known yet",
-    "no-actuals": "cannot be known",
-    "not-put-off": "not put off",
-}
-"""Those that have a line in the table, with what stands there in place of a saving."""
-
-
-def savings_json(found: Sequence[JobSavings], period: dict[str, str | None]) -> dict[str, Any]:
-    """The whole report. ``savings`` has sums by signal, and is null where none is known yet."""
-    standings = Counter(one.standing for one in found)
-    sums = totals(found)
-    return {
-        "schema": 1,
-        "period": period,
-        "counterfactual": COUNTERFACTUAL,
-        "scope": SCOPE,
-        "savings": {signal: _total(sums[signal]) for signal in sorted(sums)} or None,
-        "jobs_known": standings["known"],
-        **{name: standings[standing] for standing, name in _COUNTS.items()},
-        "jobs": [_job(one) for one in found if one.standing != "asap"],
-    }
+T = TypeVar("T")
 
 
 def _share(part: Fraction, whole: Fraction) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _total(total: SignalTotal) -> dict[str, Any]:
-    saved_g = total.counterfactual_g - total.actual_g
-    return {
-        "jobs": total.jobs,
-        "saved_g": float(saved_g),
-        "saving": _share(saved_g, total.counterfactual_g),
-        "actual_g": float(total.actual_g),
-        "counterfactual_g": float(total.counterfactual_g),
-        "jobs_with_loss": total.losses,
-        "lost_g": float(total.lost_g),
-        "settled": total.settled,
-        "forecast": {
-            "jobs": total.forecast_jobs,
-            "saved_g": float(total.forecast_saved_g) if total.forecast_jobs else None,
-            "saved_g_of_these": float(total.saved_with_forecast_g) if total.forecast_jobs else None,
-            "mape": total.error.mape,
-        },
-    }
+def _of_saving(get: Callable[[Saving], T]) -> Callable[[JobSavings], T | None]:
+    return lambda one: None if one.saving is None else get(one.saving)
 
 
-def _job(one: JobSavings) -> dict[str, Any]:
-    first, last, plan = one.first, one.last, one.plan
-    return {
-        "cluster": first.cluster,
-        "job_id": first.job_id,
-        "label": first.label,
-        "run_id": first.run_id,
-        "name": first.name,
-        "user": first.user,
-        "state": last.state,
-        "restarts": len(one.attempts) - 1,
-        "submitted_at": iso(first.submitted_wall_ns),
-        "started_at": iso(first.started_wall_ns),
-        "ended_at": iso(last.ended_wall_ns),
-        "action": plan.action if plan else None,
-        "zone": plan.zone if plan else None,
-        "signal": plan.signal if plan else None,
-        "provider": plan.provider if plan else None,
-        "issued_at": iso(plan.issued_ns) if plan else None,
-        "counterfactual_start_at": iso(one.counterfactual_start_ns),
-        "counterfactual_end_at": iso(one.counterfactual_end_ns),
-        "standing": one.standing,
-        "why": one.why,
-        "savings": _saving(one),
-    }
+def _of_forecast(get: Callable[[Saving], T]) -> Callable[[JobSavings], T | None]:
+    return lambda one: None if one.saving is None or one.forecast is None else get(one.forecast)
 
 
-def _saving(one: JobSavings) -> dict[str, Any] | None:
-    found, told, plan = one.saving, one.forecast, one.plan
-    if found is None or plan is None:
-        return None
-    return {
-        "saved_g": float(found.saved_g),
-        "saving": _share(found.saved_g, found.counterfactual_g),
-        "actual_g": float(found.actual_g),
-        "counterfactual_g": float(found.counterfactual_g),
-        "loss": found.saved_g < 0,
-        "pue": one.pue,
-        "energy_quality": one.quality,
-        "settled": one.settled,
-        "forecast_saved_g": None if told is None else float(told.saved_g),
-        "forecast_saving": None if told is None else _share(told.saved_g, told.counterfactual_g),
-        "expected_saving": plan.expected_saving,
-        "forecast_mape": one.error.mape if one.error is not None else None,
-    }
+def _of_plan(name: str) -> Field[JobSavings]:
+    return field(name, PLAIN, lambda one: getattr(one.plan, name) if one.plan else None, csv=True)
 
 
-def savings_table(found: Sequence[JobSavings]) -> RenderableType:
-    """One line a job that was planned, then the sums and what they leave out."""
-    sums = totals(found)
-    shown = [one for one in found if one.standing in _SHOWN]
-    amounts = [value for one in shown if one.saving for value in (one.saving.actual_g, one.saving.counterfactual_g)]
-    unit = MassUnit([*amounts, *(value for sum_ in sums.values() for value in (sum_.actual_g, sum_.counterfactual_g))])
-    grid = TextTable(
-        (
-            Column("Job", "word"),
-            Column("Name", "text"),
-            Column("Started (UTC)", "word", drop=1),
-            Column("Otherwise (UTC)", "word", drop=2),
-            Column(f"CO2e [{unit.name}]"),
-            Column("Otherwise"),
-            Column("Saved"),
-            Column("%", drop=4),
-            Column("Forecast", drop=3),
-        )
-    )
-    for one in shown:
-        saving, told = one.saving, one.forecast
-        known = saving is not None
-        loss = saving is not None and saving.saved_g < 0
-        grid.add(
-            (
-                plain(one.first.label, 40),
-                plain(one.first.name, 32),
-                minute(one.first.started_wall_ns),
-                minute(one.counterfactual_start_ns),
-                unit.show(saving.actual_g) if saving else "–",
-                unit.show(saving.counterfactual_g) if saving else "–",
-                _saved(unit, saving.saved_g) if saving else Text(_SHOWN[one.standing], style="dim"),
-                _percent(saving.saved_g, saving.counterfactual_g) if saving else "–",
-                _saved(unit, told.saved_g) if told is not None and known else "–",
-            ),
-            style="red" if loss else "",
-        )
-    for signal, total in sorted(sums.items()):
-        grid.line()
-        saved_g = total.counterfactual_g - total.actual_g
-        grid.add(
-            (
-                count(total.jobs, "job"),
-                signal,
-                "",
-                "",
-                unit.show(total.actual_g),
-                unit.show(total.counterfactual_g),
-                _saved(unit, saved_g),
-                _percent(saved_g, total.counterfactual_g),
-                _saved(unit, total.forecast_saved_g) if total.forecast_jobs else "–",
-            ),
-            style="bold",
-        )
-    return Stack(*([grid] if shown else []), *(Text(note) for note in _notes(found, sums, unit)))
+def _is_loss(one: JobSavings) -> bool:
+    return one.saving is not None and one.saving.saved_g < 0
 
 
-def _saved(unit: MassUnit, saved_g: Fraction) -> str:
-    return unit.show(saved_g) + (" (loss)" if saved_g < 0 else "")
+def _loss(saved_g: Fraction) -> str:
+    return " (loss)" if saved_g < 0 else ""
 
 
-def _percent(part: Fraction, whole: Fraction) -> str:
-    share = _share(part, whole)
-    return "–" if share is None else f"{share * 100:.1f}"
+_SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
+    field(
+        "actual_g", MASS, _of_saving(lambda saving: saving.actual_g), csv=True, heading="CO2e [{mass}]", missing=NONE
+    ),
+    field(
+        "counterfactual_g", MASS, _of_saving(lambda saving: saving.counterfactual_g), csv=True, heading="Otherwise",
+        missing=NONE,
+    ),
+    field(
+        "saved_g", MASS, _of_saving(lambda saving: saving.saved_g), csv=True, heading="Saved",
+        after=lambda one: " (loss)" if _is_loss(one) else "", missing=lambda one: _STATUSES[one.status].shown or NONE,
+    ),
+    field(
+        "saving", SHARE, _of_saving(lambda saving: _share(saving.saved_g, saving.counterfactual_g)), csv=True,
+        heading="Saving", drop=4, missing=NONE,
+    ),
+    field("loss", PLAIN, _is_loss),
+    field("pue", PLAIN, lambda one: one.pue, csv=True),
+    field("energy_quality", PLAIN, lambda one: one.quality, csv=True),
+    field("settled", PLAIN, lambda one: one.settled, csv=True),
+    field(
+        "forecast_saved_g", MASS, _of_forecast(lambda saving: saving.saved_g), csv=True, heading="Forecast", drop=3,
+        after=lambda one: "" if one.forecast is None else _loss(one.forecast.saved_g), missing=NONE,
+    ),
+    field("forecast_saving", SHARE, _of_forecast(lambda saving: _share(saving.saved_g, saving.counterfactual_g))),
+    field("expected_saving", PLAIN, lambda one: one.plan.expected_saving if one.plan else None),
+    field("forecast_mape", PLAIN, lambda one: one.error.mape if one.error is not None else None),
+)  # fmt: skip
+
+_JOB_FIELDS: tuple[Field[JobSavings], ...] = (
+    *attributes(PLAIN, "cluster", "job_id", of="first", csv=True),
+    field("label", WORD, lambda one: one.first.label, heading="Job"),
+    *attributes(PLAIN, "run_id", of="first", csv=True),
+    field("name", TEXT, lambda one: one.first.name, csv=True, heading="Name", missing=""),
+    *attributes(PLAIN, "user", of="first", csv=True),
+    *attributes(PLAIN, "state", of="last", csv=True),
+    field("restarts", COUNT, lambda one: len(one.attempts) - 1, csv=True),
+    field("submitted_at", TIME, lambda one: one.first.submitted_wall_ns, csv=True),
+    field(
+        "started_at", TIME, lambda one: one.first.started_wall_ns, csv=True, heading="Started (UTC)", drop=1, missing=""
+    ),
+    field("ended_at", TIME, lambda one: one.last.ended_wall_ns, csv=True),
+    *(_of_plan(name) for name in ("action", "zone", "signal", "provider")),
+    field("issued_at", TIME, lambda one: one.plan.issued_ns if one.plan else None),
+    field(
+        "counterfactual_start_at", TIME, lambda one: one.counterfactual_start_ns, csv=True, heading="Otherwise (UTC)",
+        drop=2, missing="",
+    ),
+    field("counterfactual_end_at", TIME, lambda one: one.counterfactual_end_ns),
+    *attributes(PLAIN, "status", "reason", csv=True),
+    field("savings", row(_SAVING_FIELDS), lambda one: one if one.saving is not None and one.plan is not None else None),
+)  # fmt: skip
+
+_FLAT_FIELDS = (*_JOB_FIELDS, *_SAVING_FIELDS)
+"""With the savings beside the job, as tables and CSV have them."""
 
 
-def _notes(found: Sequence[JobSavings], sums: dict[str, SignalTotal], unit: MassUnit) -> Iterator[str]:
-    if sums:
-        yield f"Saved: against the same job, {COUNTERFACTUAL}; actual intensities, losses included; {SCOPE}."
-    for signal, total in sorted(sums.items()):
-        if total.losses:
-            yield f"{count(total.losses, 'job')} lost {unit.show(total.lost_g)} {unit.name} (in the sum)."
-        if total.forecast_jobs:
-            told, was = unit.show(total.forecast_saved_g), unit.show(total.saved_with_forecast_g)
-            mape = "" if total.error.mape is None else f"; at these hours it was off by {percent(total.error.mape)}"
-            yield f"Forecast ({signal}): {told} {unit.name} were to be saved, {was} {unit.name} were{mape}."
-        if not total.settled:
-            yield "Intensities may still be revised; the figures follow at the next sync."
-    for standing, what in (("pending", "Not known yet"), ("no-actuals", "Cannot be known")):
-        whys = Counter(one.why for one in found if one.standing == standing)
-        for why, number_of in whys.items():
-            yield plain(f"{what}: {count(number_of, 'job')}, {why}.", 300)
-    standings = Counter(one.standing for one in found)
-    others: dict[SavingStatus, str] = {
-        "not-put-off": "not put off by their plans: they saved nothing",
-        "asap": "started as soon as they could, by their policy",
-        "no-forecast": "planned without a forecast",
-        "unfinished": "not over yet",
-        "not-run": "never ran",
-    }
-    for standing, what in others.items():
-        if standings[standing]:
-            yield f"Not in the sums: {count(standings[standing], 'job')}, {what}."
+class _Total(NamedTuple):
+    signal: str
+    sums: SignalTotal
+
+    @property
+    def saved_g(self) -> Fraction:
+        return self.sums.counterfactual_g - self.sums.actual_g
+
+
+def _if_forecast(get: Callable[[SignalTotal], T]) -> Callable[[_Total], T | None]:
+    return lambda total: get(total.sums) if total.sums.forecast_jobs else None
+
+
+_FORECAST_SAVED: Field[_Total] = field(
+    "forecast_saved_g", MASS, _if_forecast(lambda sums: sums.forecast_saved_g), json="forecast.saved_g",
+    heading="Forecast", after=lambda total: _loss(total.sums.forecast_saved_g), missing=NONE,
+)  # fmt: skip
+
+_TOTAL_FIELDS: tuple[Field[_Total], ...] = (
+    field("label", WORD, lambda total: count(total.sums.jobs, "job"), json="", heading="Job"),
+    field("name", WORD, lambda total: total.signal, json="", heading="Name"),
+    *attributes(COUNT, "jobs", of="sums"),
+    field("saved_g", MASS, lambda total: total.saved_g, heading="Saved", after=lambda total: _loss(total.saved_g)),
+    field(
+        "saving", SHARE, lambda total: _share(total.saved_g, total.sums.counterfactual_g), heading="Saving",
+        missing=NONE,
+    ),
+    field("actual_g", MASS, lambda total: total.sums.actual_g, heading="CO2e"),
+    field("counterfactual_g", MASS, lambda total: total.sums.counterfactual_g, heading="Otherwise"),
+    field("jobs_with_loss", COUNT, lambda total: total.sums.losses),
+    field("lost_g", MASS, lambda total: total.sums.lost_g),
+    field("settled", PLAIN, lambda total: total.sums.settled),
+    field("forecast_jobs", COUNT, lambda total: total.sums.forecast_jobs, json="forecast.jobs"),
+    _FORECAST_SAVED,
+    field(
+        "saved_g_of_these", MASS, _if_forecast(lambda sums: sums.saved_with_forecast_g),
+        json="forecast.saved_g_of_these",
+    ),
+    field("mape", PLAIN, lambda total: total.sums.error.mape, json="forecast.mape"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SavingsReport:
+    """The savings of jobs that were planned on a forecast, and how many others there are."""
+
+    period: Period
+    found: Sequence[JobSavings]
+
+    @cached_property
+    def totals(self) -> list[_Total]:
+        """Sums by signal, which are never added to each other."""
+        return [_Total(*each) for each in sorted(totals(self.found).items())]
+
+    @cached_property
+    def _counts(self) -> Counter[SavingStatus]:
+        return Counter(one.status for one in self.found)
+
+    def document(self) -> dict[str, Json]:
+        """``savings`` has the sums by signal, and is null where none is known yet."""
+        return {
+            "schema": 1,
+            "period": self.period.document(),
+            "counterfactual": COUNTERFACTUAL,
+            "scope": SCOPE,
+            "savings": {total.signal: to_json(_TOTAL_FIELDS, total) for total in self.totals} or None,
+            **{status.key: self._counts[name] for name, status in _STATUSES.items()},
+            "jobs": [to_json(_JOB_FIELDS, one) for one in self._planned],
+        }
+
+    @property
+    def _planned(self) -> list[JobSavings]:
+        return [one for one in self.found if one.status != "asap"]
+
+    def sheet(self) -> Sheet:
+        """One row a job that was planned."""
+        return sheet(_FLAT_FIELDS, self._planned)
+
+    def blocks(self) -> Iterator[Block]:
+        """A table of the jobs that were planned, with sums by signal, and what the sums leave out."""
+        if not self.found:
+            yield Notes((Note("No jobs in this period."),))
+            return
+        shown = [one for one in self.found if _STATUSES[one.status].shown is not None]
+        parts: list[Rows[Any]] = [
+            Rows(_FLAT_FIELDS, shown, lambda one: "loss" if _is_loss(one) else ""),
+            *(Rows(_TOTAL_FIELDS, [total], "total", apart=True) for total in self.totals),
+        ]
+        if shown:
+            yield table(_FLAT_FIELDS, parts)
+        unit = scale(parts).mass
+
+        def mass(value_g: Fraction) -> str:
+            return f"{unit.show(value_g)} {unit.name}"
+
+        yield Notes(tuple(note(text) for text in self._notes(mass)))
+
+    def _notes(self, mass: Callable[[Fraction], str]) -> Iterator[str]:
+        if self.totals:
+            yield f"Saved: against the same job, {COUNTERFACTUAL}; actual intensities, losses included; {SCOPE}."
+        for signal, sums in self.totals:
+            if sums.losses:
+                yield f"{count(sums.losses, 'job')} lost {mass(sums.lost_g)} (included in the sum)."
+            if sums.forecast_jobs:
+                forecast, actual = mass(sums.forecast_saved_g), mass(sums.saved_with_forecast_g)
+                mape = "" if sums.error.mape is None else f"; mean forecast error {percent(sums.error.mape)}"
+                yield f"Forecast ({signal}): expected saving {forecast}, actual saving {actual}{mape}."
+            if not sums.settled:
+                yield "Intensities may still be revised; the next sync updates the figures."
+        for status, what in (("pending", "Not known yet"), ("no-actuals", "Cannot be known")):
+            reasons = Counter(one.reason for one in self.found if one.status == status)
+            for reason, number in reasons.items():
+                yield f"{what}: {count(number, 'job')}, {reason}."
+        for name, described in _STATUSES.items():
+            if described.note and self._counts[name]:
+                yield f"Not in the sums: {count(self._counts[name], 'job')}, {described.note}."

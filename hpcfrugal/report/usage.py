@@ -1,15 +1,19 @@
-"""What a job used beside energy, by node and in all: CPU time, memory, page faults, storage, GPUs, counters.
+"""What a job used besides energy, by node and in total: CPU time, memory, page faults, storage, GPUs, counters.
 
-A figure that is not known of one session of the sidecar, or of one node, is not known of the whole. Pure functions.
+A figure that is unknown for one session of the sidecar, or for one node, is unknown in total. Pure functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import field as default
+from typing import NamedTuple
 
+from hpcfrugal.core.format import percent
 from hpcfrugal.ledger.rows import JobRow, SessionRow
+from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.field import BYTES, COUNT, PLAIN, SHARE, SPAN, WORD, Field, attributes, field, on, rows
 
 COUNTERS = ("instructions", "cycles", "cache_references", "cache_misses")
 
@@ -18,46 +22,46 @@ _SUMS = (
     "gpu_seen_us", *COUNTERS, "counters_enabled_ns", "counters_running_ns", "counters_cpu_us",
 )  # fmt: skip
 
-_OLD = "the sidecar of that version did not record it"
+_OLD = "not recorded by this version of the sidecar"
 
 _NEARLY_ALL = 0.95
-"""Of the CPU time: two clocks measure it, one of them in ticks of 10 ms."""
+"""Of the CPU time, which two clocks measure, one in ticks of 10 ms."""
 
-_NOT_SHOWN = {"gpu_busy": "no NVIDIA GPU", "hardware_counters": "not asked for"}
-"""Reasons that are in JSON alone: a job without a GPU is not told so at each report."""
+_JSON_ONLY = {"gpu_busy": "no NVIDIA GPU", "hardware_counters": "not asked for"}
+"""Expected reasons, which text leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeUsage:
-    """Figures of one node, or of all. ``sums`` has each of the counts; None is not known."""
+    """Figures of one node, or with an empty ``node`` of all. ``sums`` has each count; None: unknown."""
 
     node: str
     cpu_us: int | None
     memory_peak_b: int | None
     io_partial: bool
     sums: dict[str, int | None]
-    sources: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = default(default_factory=dict)
+    reasons: dict[str, str] = default(default_factory=dict)
 
     @property
     def memory_mean_b(self) -> int | None:
-        """Mean over the time for which the memory is known; of several nodes the mean of one of them."""
+        """Mean over the time in which the memory is known, per node."""
         kib_s, known_ns = self.sums["memory_kib_s"], self.sums["memory_ns"]
         return None if kib_s is None or not known_ns else kib_s * 1024 * 10**9 // known_ns
 
     @property
     def gpu_utilisation(self) -> float | None:
-        """Share of the time in which a GPU was at work, a mean over the GPUs that could be asked."""
+        """Share of the time in which a kernel ran on a GPU, averaged over the GPUs that could be read."""
         return _share(self.sums["gpu_busy_us"], self.sums["gpu_seen_us"])
 
     @property
     def counters_cpu_share(self) -> float | None:
-        """Share of the job's CPU time that the hardware's counters belong to."""
+        """Share of the job's CPU time that the hardware counters cover."""
         return _share(self.sums["counters_cpu_us"], self.cpu_us)
 
     @property
     def counters_running(self) -> float | None:
-        """Share of that time in which they counted: less than 1 where more were asked for than a CPU has."""
+        """Share of that time in which they counted: less than 1 where the kernel multiplexed them."""
         return _share(self.sums["counters_running_ns"], self.sums["counters_enabled_ns"])
 
 
@@ -67,7 +71,7 @@ def _share(part: int | None, whole: int | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class JobUsage:
-    """The nodes with samples, and all of them together; ``missing`` nodes have none."""
+    """The nodes with samples, and their total; ``missing`` nodes have no samples."""
 
     nodes: tuple[NodeUsage, ...]
     total: NodeUsage
@@ -93,12 +97,11 @@ def usage_of(job: JobRow) -> JobUsage:
 
 
 def _node(name: str, sessions: Sequence[SessionRow]) -> NodeUsage:
-    # A session of one moment adds nothing, and may have ended before the first processes were seen.
-    lasting = [session for session in sessions if session.ended_boottime_ns > session.started_boottime_ns]
-    lasting = lasting or list(sessions)
+    # A session without duration adds nothing, and may have ended before the first processes were seen.
+    sessions = [one for one in sessions if one.ended_boottime_ns > one.started_boottime_ns] or sessions
     sources: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    for session in lasting:
+    for session in sessions:
         sources.update(session.use_sources)
         reasons.update(session.use_reasons)
         if session.cpu_time_source is not None:
@@ -108,10 +111,10 @@ def _node(name: str, sessions: Sequence[SessionRow]) -> NodeUsage:
             reasons.update(dict.fromkeys(kinds, _OLD))
     return NodeUsage(
         node=name,
-        cpu_us=_sum([session.job_cpu_us for session in lasting]),
-        memory_peak_b=_max([session.memory_peak_b for session in lasting]),
-        io_partial=any(session.use.io_partial for session in lasting),
-        sums={column: _sum([getattr(session.use, column) for session in lasting]) for column in _SUMS},
+        cpu_us=_sum([session.job_cpu_us for session in sessions]),
+        memory_peak_b=_max([session.memory_peak_b for session in sessions]),
+        io_partial=any(session.use.io_partial for session in sessions),
+        sums={column: _sum([getattr(session.use, column) for session in sessions]) for column in _SUMS},
         sources=sources,
         reasons=reasons,
     )
@@ -127,49 +130,72 @@ def _max(values: Sequence[int | None]) -> int | None:
     return max(known) if known and len(known) == len(values) else None
 
 
-def usage_json(usage: JobUsage) -> dict[str, Any]:
-    """The block ``usage``: all nodes together, each node, and why a figure is not known."""
-    reasons = [
-        {"node": node.node, "figure": figure, "reason": reason}
-        for node in usage.nodes
-        for figure, reason in sorted(node.reasons.items())
-    ]
-    reasons += [{"node": node, "figure": "all", "reason": "no samples"} for node in usage.missing]
-    nodes = [
-        {"node": node.node, **_figures(node), "sources": dict(sorted(node.sources.items()))} for node in usage.nodes
-    ]
-    return {**_figures(usage.total), "nodes": nodes, "reasons": reasons}
+def _counter(name: str) -> Callable[[NodeUsage], int | None]:
+    return lambda node: node.sums[name]
 
 
-def _figures(node: NodeUsage) -> dict[str, Any]:
-    sums = node.sums
-    return {
-        "cpu_time_s": None if node.cpu_us is None else node.cpu_us / 1e6,
-        "memory_peak_b": node.memory_peak_b,
-        "memory_mean_b": node.memory_mean_b,
-        "page_faults_minor": sums["page_faults_minor"],
-        "page_faults_major": sums["page_faults_major"],
-        "io_read_b": sums["io_read_b"],
-        "io_write_b": sums["io_write_b"],
-        "io_complete": None if sums["io_read_b"] is None else not node.io_partial,
-        "gpu_utilisation": node.gpu_utilisation,
-        **{name: sums[name] for name in COUNTERS},
-        "counters_cpu_share": node.counters_cpu_share,
-        "counters_running": node.counters_running,
-    }
+def _at_least(node: NodeUsage) -> str:
+    return at_least(not node.io_partial)
+
+
+_FIGURES: tuple[Field[NodeUsage], ...] = (
+    field("cpu_time_s", SPAN, lambda node: None if node.cpu_us is None else node.cpu_us * 1000, heading="CPU time"),
+    field("memory_mean_b", BYTES, lambda node: node.memory_mean_b, heading="Memory mean"),
+    field("memory_peak_b", BYTES, lambda node: node.memory_peak_b, heading="Peak"),
+    field("page_faults_minor", COUNT, _counter("page_faults_minor"), heading="Faults", drop=3),
+    field("page_faults_major", COUNT, _counter("page_faults_major"), heading="Major", drop=2),
+    field("io_read_b", BYTES, _counter("io_read_b"), heading="Read", drop=5, before=_at_least),
+    field("io_write_b", BYTES, _counter("io_write_b"), heading="Written", drop=4, before=_at_least),
+    field("io_complete", PLAIN, lambda node: None if node.sums["io_read_b"] is None else not node.io_partial),
+    field("gpu_utilisation", SHARE, lambda node: node.gpu_utilisation, heading="GPU use", optional=True),
+    field("instructions", COUNT, _counter("instructions"), heading="Instructions", drop=7, optional=True),
+    field("cycles", COUNT, _counter("cycles")),
+    field("cache_references", COUNT, _counter("cache_references")),
+    field("cache_misses", COUNT, _counter("cache_misses"), heading="Cache misses", drop=6, optional=True),
+    field("counters_cpu_share", SHARE, lambda node: node.counters_cpu_share),
+    field("counters_running", SHARE, lambda node: node.counters_running),
+)
+
+NODE_USAGE_FIELDS: tuple[Field[NodeUsage], ...] = (
+    field("node", WORD, lambda node: node.node or "all", heading="Node"),
+    *_FIGURES,
+    field("sources", PLAIN, lambda node: dict(sorted(node.sources.items()))),
+)
+"""One node, or all of them."""
+
+
+class Reason(NamedTuple):
+    """Why a figure of a node is not known."""
+
+    node: str
+    figure: str
+    reason: str
+
+
+def _reasons(usage: JobUsage) -> list[Reason]:
+    found = [Reason(node.node, *each) for node in usage.nodes for each in sorted(node.reasons.items())]
+    return found + [Reason(node, "all", "no samples") for node in usage.missing]
+
+
+USAGE_FIELDS: tuple[Field[JobUsage], ...] = (
+    *on(_FIGURES, lambda usage: usage.total),
+    field("nodes", rows(NODE_USAGE_FIELDS), lambda usage: usage.nodes),
+    field("reasons", rows(attributes(PLAIN, "node", "figure", "reason")), _reasons),
+)
+"""All nodes together, each node, and why a figure is not known."""
 
 
 def usage_notes(node: NodeUsage) -> Iterator[str]:
     """What the reader must know about the figures of a node."""
     for figure, reason in sorted(node.reasons.items()):
-        if reason != _OLD and not reason.startswith(_NOT_SHOWN.get(figure, "\0")):
+        if reason != _OLD and not reason.startswith(_JSON_ONLY.get(figure, "\0")):
             yield f"{figure.replace('_', ' ')}: {reason}"
     if node.io_partial:
-        yield "bytes read and written: more than that; processes ended before they could be asked"
+        yield "bytes read and written: a lower bound; processes ended before they were read"
     if any(node.sums[name] is not None for name in COUNTERS):
         cpu, running = node.counters_cpu_share, node.counters_running
         if cpu is None or cpu < _NEARLY_ALL:
-            part = "an unknown part" if cpu is None else f"{cpu * 100:.1f} %"
-            yield f"hardware counters: of {part} of the job's CPU time; tasks that srun launches are not counted"
+            part = "an unknown part" if cpu is None else percent(cpu)
+            yield f"hardware counters: cover {part} of the job's CPU time; tasks launched by srun are not counted"
         if running is not None and running < 1:
-            yield f"hardware counters: at work {running * 100:.1f} % of the time, counts as they stand"
+            yield f"hardware counters: active {percent(running)} of the time; counts are not scaled up"

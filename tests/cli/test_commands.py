@@ -44,7 +44,7 @@ def test_init_writes_a_file_that_works(box: Sandbox) -> None:
     path.write_text("mine\n")
     result = box.run("init")
     assert (result.code, result.out) == (2, "")
-    assert "job.yaml: exists already" in result.err
+    assert "job.yaml: already exists" in result.err
     assert path.read_text() == "mine\n"
     box.ok("init", "--force")
     assert load_job(path).name == "my-job"
@@ -121,7 +121,7 @@ def test_submit_says_the_job_and_where_its_output_goes(box: Sandbox) -> None:
 def test_status(box: Sandbox) -> None:
     assert box.ok("status") == "No jobs yet. Submit one: hpcfrugal submit job.yaml\n"
     assert json.loads(box.ok("status", "--json")) == []
-    assert box.ok("watch") == "None of your jobs waits or runs.\n"
+    assert box.ok("watch") == "You have no pending or running jobs.\n"
     quick, _ = box.submit("true", name="quick")
     box.wait_over(quick)
     slow, run_dir = box.submit("sleep 60", name="slow", energy={"interval": 0.1, "record": 0.2})
@@ -156,7 +156,7 @@ def test_cancel_several(box: Sandbox) -> None:
     assert [box.wait_over(job_id) for job_id in jobs] == ["CANCELLED", "CANCELLED"]
     reported = json.loads(box.ok("report", jobs[0], "--json"))["jobs"]
     assert [(job["state"], job["exit_code"]) for job in reported] == [("CANCELLED", 143)]
-    assert box.ok("cancel", jobs[0]) == f"Job {jobs[0]} is over already (CANCELLED)\n"
+    assert box.ok("cancel", jobs[0]) == f"Job {jobs[0]} has already ended (CANCELLED)\n"
     # One that does not exist: the others are left alone.
     third, _ = box.submit("sleep 60")
     assert box.run("cancel", third, "17").code == 2

@@ -32,7 +32,7 @@ def test_a_picture(box: Sandbox, grid: Grid) -> None:
     assert head.startswith("GB: average intensity in g/kWh, gb, issued ")
     assert any(row.startswith("   300 │") for row in rows)
     assert "now 100, least 50 at " in out
-    assert "?: not known" in out
+    assert "?: unknown" in out
     assert "\x1b" not in out, "colour is for terminals"
 
 

@@ -111,9 +111,9 @@ def test_money_can_weigh_more_than_carbon(planned: Planned) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("--delay-weight", "nan"), "nan is no weight"),
-        (("--delay-weight", "-1"), "-1 is no weight: it has to be 0 or more"),
-        (("--delay-weight", "inf"), "inf is no weight"),
+        (("--delay-weight", "nan"), "nan is not a weight"),
+        (("--delay-weight", "-1"), "-1 is not a weight: use a number of 0 or more"),
+        (("--delay-weight", "inf"), "inf is not a weight"),
         (("--delay-weight", "5 g"), "'5 g'"),
         (("--price-weight", "5"), "--price-weight needs --prices"),
     ],
@@ -177,7 +177,7 @@ def test_segments_are_listed(planned: Planned) -> None:
 def test_this_machine_is_said_to_start_jobs_at_once(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     out = planned.box.ok("plan", "--backend", "local", planned.job({"max_delay": "12h"}))
-    note = "with Slurm only: `submit` starts the job at once here, since this machine lets no job wait"
+    note = "with Slurm only: here `submit` starts the job at once, because the local backend has no queue"
     assert f"note: {note}" in out
     assert "With Slurm: Starts about " in out
     assert "given to Slurm" not in out

@@ -488,7 +488,7 @@ def test_this_machine_says_which_amounts_it_does_not_hold_a_job_to(box: Sandbox)
     asked = {"mem": "1G", "cpus_per_task": 2, "gpus": 1, "time": "1:00", "nodes": 1, "partition": "batch"}
     path = box.job("true", resources=asked)
     result = box.run("submit", "--json", path)
-    said = "this machine does not hold jobs to resources.cpus_per_task, resources.mem, resources.gpus"
+    said = "this machine does not enforce resources.cpus_per_task, resources.mem, resources.gpus"
     assert (result.code, result.err) == (0, f"warning: {path}: {said}\n")
     assert json.loads(result.out)["warnings"] == [said]
     result = box.run("submit", "--json", box.job("true", resources={"time": "1:00"}))

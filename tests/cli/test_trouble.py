@@ -56,7 +56,7 @@ def test_a_lock_that_is_not_given_back(site: Site) -> None:
         result, jobs = site.report()
     assert (result.code, jobs) == (0, ["17"])
     assert "warning: another sync has held the lock " in result.err
-    assert result.err.rstrip().endswith("this is what the ledger held before")
+    assert result.err.rstrip().endswith("the report shows the ledger as it was before")
     assert sorted(site.report()[1]) == ["17", "18"]
 
 
@@ -71,7 +71,7 @@ def test_a_database_that_stays_locked(site: Site) -> None:
     finally:
         other.close()
     assert (result.code, jobs) == (0, ["17"])
-    assert "is locked by another program; this is what the ledger held before" in result.err
+    assert "is locked by another program; the report shows the ledger as it was before" in result.err
 
 
 def test_a_full_disk(site: Site, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_full_disk(site: Site, tmp_path: Path) -> None:
         fill(small / "rest")
         result, jobs = site.report()
         assert (result.code, jobs) == (0, ["17"])
-        assert "; this is what the ledger held before" in result.err
+        assert "; the report shows the ledger as it was before" in result.err
 
 
 def test_a_disk_on_which_there_never_was_a_ledger(site: Site, tmp_path: Path) -> None:

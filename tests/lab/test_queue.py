@@ -202,9 +202,9 @@ def test_forty_jobs_three_revisions_two_kills(green: Green) -> None:
                 break
             assert time.monotonic() < until, {job["why"] for job in savings["jobs"]}
             time.sleep(5)
-        assert savings["jobs_known"] + savings["jobs_not_put_off"] == len(savings["jobs"]) == JOBS
+        assert savings["jobs_known"] + savings["jobs_not_delayed"] == len(savings["jobs"]) == JOBS
         sums = savings["savings"]["average"]
-        known = [job["savings"]["saved_g"] for job in savings["jobs"] if job["standing"] == "known"]
+        known = [job["savings"]["saved_g"] for job in savings["jobs"] if job["status"] == "known"]
         assert len(known) == savings["jobs_known"] > 0
         assert sums["saved_g"] == pytest.approx(sum(known))
         assert sums["actual_g"] > 0

@@ -127,7 +127,7 @@ def test_the_queue_s_wait_of_a_job_that_was_not_put_off_saves_nothing(spool: Fak
     tell(spool, 100.0, -60, HOUR)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert (one.standing, one.saving) == ("not-put-off", None)
+    assert (one.standing, one.saving) == ("not-delayed", None)
     assert totals([one]) == {}
     with open_ledger(spool.ledger) as connection:
         asked = list(times_used(connection, Defaults(), 0))
@@ -138,9 +138,9 @@ def test_the_queue_s_wait_of_a_job_that_was_not_put_off_saves_nothing(spool: Fak
     ("action", "eligible_s", "standing"),
     [
         ("start-now", 0, "known"),  # put off by the queue's controller later on
-        ("start-now", -8, "not-put-off"),
-        ("start-now", None, "not-put-off"),
-        ("wait", -8, "not-put-off"),  # released at once
+        ("start-now", -8, "not-delayed"),
+        ("start-now", None, "not-delayed"),
+        ("wait", -8, "not-delayed"),  # released at once
         ("wait", 0, "known"),
         ("wait", None, "known"),
         ("segments", -9, "known"),
@@ -165,7 +165,7 @@ def test_a_job_that_asked_for_a_later_start_itself_was_not_put_off_by_that(spool
         run.samples([run.header(job_id), *run.records([100, 10], 60)], job_id)
         run.slurm(job_id=job_id, eligible_at=iso(eligible_s), start_s=5000, end_s=5060)
     sync(spool.root, spool.ledger)
-    assert [one.standing for one in saved(spool)] == ["not-put-off", "pending"]
+    assert [one.standing for one in saved(spool)] == ["not-delayed", "pending"]
 
 
 def test_tasks_of_an_array_keep_their_distance_from_the_first(spool: FakeSpool) -> None:

@@ -184,7 +184,7 @@ def test_a_provider_that_is_down_costs_one_line_and_no_report(site: Site, call: 
     assert line.startswith("warning: average carbon intensity of XX as it was: own ")
     assert "cannot be read" in line
     assert line.endswith("asked again at the next sync")
-    assert "1 job without grams" in call("report").out
+    assert "1 job without CO2e" in call("report").out
 
 
 def test_without_a_zone_there_is_a_hint_and_nobody_is_asked(site: Site, call: Call) -> None:
@@ -207,7 +207,7 @@ def test_an_older_run_counts_in_the_zone_of_the_settings_and_that_is_said(site: 
     assert (job["zone"], job["pue"]) == ("XX", 1.5)
     assert "~" not in call("report").out
     assert job["footprint"]["jobs_with_zone_of_settings"] == 1
-    assert "1 job kept no grid zone: that of the settings now (XX) is taken." in call("report").out
+    assert "1 job without a recorded grid zone: the zone of the present settings is used (XX)." in call("report").out
 
 
 def test_what_is_not_by_actual_figures_is_marked(site: Site, call: Call) -> None:
@@ -221,7 +221,7 @@ def test_what_is_not_by_actual_figures_is_marked(site: Site, call: Call) -> None
     table = call("report", "--no-sync").out
     assert "~300" in table
     assert "intensity: forecast 50.0 %, yearly-mean 50.0 %." in table
-    assert "~: not all of it by what the intensity was." in table
+    assert "~ partly estimated: no actual intensity yet." in table
 
 
 def test_part_of_a_job_without_intensity_is_said(site: Site, call: Call) -> None:
@@ -234,7 +234,7 @@ def test_part_of_a_job_without_intensity_is_said(site: Site, call: Call) -> None
     assert job["operational_g"] == pytest.approx(KWH * 50)
     table = call("report").out
     assert "≥ 91.667" in table
-    assert "Of 50.0 % of that energy no intensity is known." in table
+    assert "No carbon intensity is known for 50.0 % of the energy." in table
 
 
 def test_slots_of_seconds_charge_a_job_at_its_own_seconds(site: Site, call: Call) -> None:
@@ -259,7 +259,7 @@ def test_savings_with_a_loss_and_a_job_that_is_not_known_yet(site: Site, call: C
     assert found["scope"].startswith("operational, location-based, components boundary")
     counts = {key: value for key, value in found.items() if key.startswith("jobs_")}
     assert counts == {
-        "jobs_known": 2, "jobs_pending": 1, "jobs_without_actuals": 0, "jobs_not_put_off": 0, "jobs_asap": 1,
+        "jobs_known": 2, "jobs_pending": 1, "jobs_without_actuals": 0, "jobs_not_delayed": 0, "jobs_asap": 1,
         "jobs_without_forecast": 0, "jobs_unfinished": 0, "jobs_not_run": 0,
     }  # fmt: skip
     total = found["savings"]["average"]
@@ -274,12 +274,16 @@ def test_savings_with_a_loss_and_a_job_that_is_not_known_yet(site: Site, call: C
     assert first["savings"]["forecast_saved_g"] == pytest.approx(KWH * 100)
     assert second["savings"]["loss"] is True
     assert third["savings"] is None
-    assert (third["standing"], third["job_id"]) == ("pending", "19")
+    assert (third["status"], third["job_id"]) == ("pending", "19")
+    lines = list(csv.DictReader(io.StringIO(call("report", "--savings", "--csv").out)))
+    assert [(line["job_id"], line["status"], bool(line["saved_g"])) for line in lines] == [
+        ("17", "known", True), ("18", "known", True), ("19", "pending", False)
+    ]  # fmt: skip
     table = call("report", "--savings").out
     assert "(loss)" in table
     assert "not known yet" in table
-    assert "1 job lost 275.000 mg (in the sum)." in table
-    assert "Not in the sums: 1 job, started as soon as they could, by their policy." in table
+    assert "1 job lost 275.000 mg (included in the sum)." in table
+    assert "Not in the sums: 1 job, policy asap: started as soon as possible." in table
     assert "Saved: against the same job, started when submitted" in table
 
 
@@ -288,12 +292,12 @@ def test_savings_of_jobs_that_were_not_put_off_are_shown_apart(site: Site, call:
     site.actual([400.0, 100.0, 250.0])
     site.ran("17", 1.5, planned=0.5, slurm={"eligible_at": site.start.isoformat()})
     found = document(call("report", "--savings", "--json"))
-    assert (found["savings"], found["jobs_known"], found["jobs_not_put_off"]) == (None, 0, 1)
+    assert (found["savings"], found["jobs_known"], found["jobs_not_delayed"]) == (None, 0, 1)
     (job,) = found["jobs"]
-    assert (job["standing"], job["savings"], job["counterfactual_start_at"]) == ("not-put-off", None, None)
+    assert (job["status"], job["savings"], job["counterfactual_start_at"]) == ("not-delayed", None, None)
     table = call("report", "--savings").out
-    assert table.count("not put off") == 2
-    assert "Not in the sums: 1 job, not put off by their plans: they saved nothing." in table
+    assert table.count("not delayed") == 2
+    assert "Not in the sums: 1 job, not delayed by their plans: no saving." in table
 
 
 def test_savings_on_a_clock_whose_slots_are_seconds(site: Site, call: Call) -> None:
@@ -319,9 +323,9 @@ def test_no_savings_yet_is_null(site: Site, call: Call) -> None:
 
 
 def test_what_cannot_stand_beside_savings_is_named_at_once(call: Call) -> None:
-    result = call("report", "--savings", "--by", "user", "--csv", "--nodes")
+    result = call("report", "--savings", "--by", "user", "--nodes")
     assert result.code == 2
-    assert result.err.count("cannot be combined with --savings") == 3
+    assert result.err.count("cannot be combined with --savings") == 2
 
 
 def test_a_report_that_has_all_settled_asks_nobody(site: Site, call: Call) -> None:
@@ -368,7 +372,7 @@ def test_a_run_of_no_known_energy_has_no_grams(site: Site, call: Call) -> None:
     assert "g CO2e in zone" not in detail
     assert "at 0 g/kWh" not in detail
     assert "intensity:  " not in detail
-    assert "1 job without grams: no energy, or no intensity of their zone, is known." in detail
+    assert "1 job without CO2e: energy or carbon intensity unknown." in detail
 
 
 def test_of_jobs_in_several_zones_those_in_the_zone_of_the_settings_are_told(site: Site, call: Call) -> None:
@@ -376,4 +380,4 @@ def test_of_jobs_in_several_zones_those_in_the_zone_of_the_settings_are_told(sit
     site.actual([100.0])
     site.ran("17", 0.5)
     site.ran("18", 0.5, carbon={"zone": "YY"})
-    assert "1 job kept no grid zone: that of the settings now (XX) is taken." in call("report").out
+    assert "1 job without a recorded grid zone: the zone of the present settings is used (XX)." in call("report").out

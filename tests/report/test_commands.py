@@ -119,14 +119,14 @@ def test_unknown_is_null_in_json_and_said_in_the_table(spool: FakeSpool, call: C
     assert job["unknown"] == ["n1 cpu: no samples", "n1 dram: no samples"]
     table = call("report", "--since", "all").out
     assert "unknown" in table
-    assert "1 job ran of which no energy is known" in table
+    assert "1 job without known energy" in table
     assert "no samples: the sidecar did not run there" in call("report", "17").out
 
 
 def test_a_job_that_waits_is_not_reported_as_unknown_energy(spool: FakeSpool, call: Call) -> None:
     spool.run()
     call("ledger", "sync")
-    assert "no energy is known" not in call("report", "--since", "all").out
+    assert "without known energy" not in call("report", "--since", "all").out
     assert document(call("report", "--since", "all", "--json"))["totals"]["jobs_not_started"] == 1
 
 
@@ -140,7 +140,7 @@ def test_the_detail_says_where_each_number_came_from(spool: FakeSpool, call: Cal
     out = call("report", "17").out
     for text in (
         "COMPLETED, exit code 0",
-        "elapsed 00:01:00 by slurm",
+        "elapsed 00:01:00 (source: slurm)",
         "rapl-powercap",
         "model-memory",
         "cpu-share",
@@ -188,7 +188,7 @@ def test_peaks_and_doubts_are_shown(spool: FakeSpool, call: Call) -> None:
     out = call("report", "17").out
     assert "1,234.6" in out
     for text in (
-        "n1: cpu package-0: the counter fell 1 time:",
+        "n1: cpu package-0: the counter was reset 1 time:",
         "n1: dram dram-0: 2 gaps between readings",
         "n1: sampled up to 4 times less often",
     ):
@@ -269,7 +269,7 @@ def test_a_node_that_counts_twice_is_marked(spool: FakeSpool, call: Call) -> Non
     assert "Counted twice: " in call("report", "--since", "all").out
     (row,) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--by", "project", "--csv").out))
     assert row["overlapping_node_time"] == "True"
-    assert "all of its energy: 17, 18." in call("report", "--since", "all", "--by", "project").out
+    assert "at the same time: 17, 18." in call("report", "--since", "all", "--by", "project").out
     assert "Counted twice" not in call("report", "--since", "all", "--user", "bob").out
 
 
@@ -280,10 +280,10 @@ def test_files_that_are_gone_are_said_and_kept(spool: FakeSpool, call: Call) -> 
     name = f"{run.run_id}/17.0.n1.jsonl"
     result = call("ledger", "sync", "--json")
     assert json.loads(result.out)["files_vanished"] == [name]
-    assert f"no longer in the spool, kept in the ledger: 1 file of runs that are there: {name}" in result.err
+    assert f"no longer in the spool, kept in the ledger: 1 file of existing runs: {name}" in result.err
     result = call("ledger", "check")
     assert (result.code, result.err) == (0, "")
-    assert f"not compared: 1 file of runs that are there: {name}" in result.out
+    assert f"not compared: 1 file of existing runs: {name}" in result.out
     assert json.loads(call("ledger", "check", "--json").out)["files_vanished"] == [name]
     result = call("ledger", "rebuild")
     assert result.code == 4
@@ -436,7 +436,7 @@ def test_slurm_out_of_reach_is_one_warning(spool: FakeSpool, call: Call, monkeyp
     result = call("ledger", "sync")
     assert result.code == 0
     assert result.err.count("\n") == 1
-    assert result.err.startswith("warning: Slurm was not asked")
+    assert result.err.startswith("warning: Slurm was not queried")
     assert "\x1b" not in result.err
 
 

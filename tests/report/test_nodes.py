@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
 import time
@@ -78,8 +80,11 @@ def test_the_table_names_nodes_parts_and_doubts(spool: FakeSpool, call: Call) ->
     assert ["n1", "total", "6.600", "1.650", "4.950", "1"] in rows
     assert any("node, not added" in line for line in out.splitlines())
     assert "Rest: idle and system" in out
-    assert "Idle power not known of all jobs, so not told apart everywhere: n\N{REPLACEMENT CHARACTER}[31m2, n1." in out
-    assert "1 job with a part that is not known, in the rest." in out
+    assert (
+        "Idle power is not known for all jobs, so it is not separated everywhere: n\N{REPLACEMENT CHARACTER}[31m2, n1."
+        in out
+    )
+    assert "1 job with an unknown share, which is in the rest." in out
 
 
 def test_idle_power_that_is_known_for_a_part_of_the_time_is_not_said_to_be_included(
@@ -92,10 +97,10 @@ def test_idle_power_that_is_known_for_a_part_of_the_time_is_not_said_to_be_inclu
         return {one["idle_power"] for one in node["channels"]}
 
     assert idle_power() == {"included"}
-    assert "Idle power not known" not in call()[1]
+    assert "Idle power is not known" not in call()[1]
     shared(spool, "18", 100)
     assert idle_power() == {"partly included"}
-    assert "Idle power not known of all jobs, so not told apart everywhere: n1." in call()[1]
+    assert "Idle power is not known for all jobs, so it is not separated everywhere: n1." in call()[1]
 
 
 def test_gpus_that_are_read_by_different_sources_are_added_up(spool: FakeSpool, call: Call) -> None:
@@ -106,6 +111,16 @@ def test_gpus_that_are_read_by_different_sources_are_added_up(spool: FakeSpool, 
     (node,) = json.loads(call("--json")[1])["nodes"]
     assert node["energy_j"] == node["to_jobs_j"] == 500 * 60
     assert [(one["counted"], one["idle_power"]) for one in node["channels"]] == [(True, None), (True, None)]
+
+
+def test_the_csv_has_a_line_a_channel(spool: FakeSpool, call: Call) -> None:
+    shared(spool, "17")
+    found = list(csv.DictReader(io.StringIO(call("--csv")[1])))
+    assert [(one["node"], one["component"], one["energy_j"]) for one in found] == [
+        ("n1", "cpu", "6000.0"),
+        ("n1", "dram", "600.0"),
+    ]
+    assert {one["rest_j"] for one in found} == {"4500.0", "450.0"}
 
 
 def test_without_samples_it_says_so(spool: FakeSpool, call: Call) -> None:
@@ -126,23 +141,23 @@ def test_why_there_is_no_table_is_told(spool: FakeSpool, call: Call) -> None:
     modelled = spool.run("17")
     modelled.samples([modelled.header(channels=[]), *modelled.records([], 60)])
     said = call()[1].replace("\n", " ")
-    assert said.startswith("No node's energy is known in this period, of 1 job with samples. No sensor was read in")
+    assert said.startswith("No node energy is known in this period (1 job with samples). The samples contain no")
     modelled.end()
     gone = shared(spool, "18")
     modelled.run_dir.samples("17", 0, "n1").unlink()
     call()
     gone.run_dir.samples("18", 0, "n1").unlink()
     said = call()[1].replace("\n", " ")
-    assert said.startswith("No node's energy is known in this period, of 2 jobs with samples. Not counted: 2 sample")
+    assert said.startswith("No node energy is known in this period (2 jobs with samples). Not counted: 2 sample")
     for run in (modelled, gone):
         assert f"{run.run_dir.run_id}/" in said, "each by name"
     assert json.loads(call("--json")[1])["sampled_jobs"] == 2
 
 
 def test_what_is_about_jobs_goes_not_with_nodes_and_all_of_it_is_told(spool: FakeSpool, call: Call) -> None:
-    code, _, err = call("17", "--user", "a", "--project", "p", "--tag", "a=b", "--by", "user", "--csv")
+    code, _, err = call("17", "--user", "a", "--project", "p", "--tag", "a=b", "--by", "user")
     assert code == 2
-    for option in ("JOB", "--user", "--project", "--tag", "--by", "--csv"):
+    for option in ("JOB", "--user", "--project", "--tag", "--by"):
         assert f"{option}: cannot be combined with --nodes" in err
 
 
@@ -152,9 +167,9 @@ def test_wrong_idle_power_in_the_settings_ends_with_2(spool: FakeSpool, call: Ca
     settings.write_text('[nodes."n[1-4]"]\nidle_power_w = {cpu = -1}\n[nodes.n2]\nidle = 3\n')
     code, _, err = call()
     assert code == 2
-    assert "idle_power_w.cpu: needs watts" in err
-    assert "names nodes that" in err
-    assert "did you mean" in err or "known: idle_power_w" in err
+    assert "nodes.n[1-4].idle_power_w.cpu: " in err
+    assert "nodes.n[1-4] names too: n2" in err
+    assert "nodes.n2.idle: " in err
 
 
 def test_64_jobs_of_a_minute_on_one_node_take_little_time(spool: FakeSpool, call: Call) -> None:

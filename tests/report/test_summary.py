@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.report.summary import (
-    JobSummary,
-    NodeTime,
-    channel_coverage,
-    group_by,
-    group_by_component,
-    group_by_day,
-    overlapping,
-    summarise,
-    whole,
-)
+from hpcfrugal.report.group import Group, all_jobs, group_by, group_by_component, group_by_day
+from hpcfrugal.report.overlap import NodeTime, overlapping
+from hpcfrugal.report.summary import JobSummary, channel_coverage, summarise
 
 V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 
@@ -31,6 +23,12 @@ def summaries(spool: FakeSpool) -> dict[str, JobSummary]:
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         return {job.job_id: summarise(job) for job in find_jobs(connection, JobFilter())}
+
+
+def by_day(spool: FakeSpool) -> list[Group]:
+    found = list(summaries(spool).values())
+    with open_ledger(spool.ledger) as connection:
+        return group_by_day(energy_by_day(connection, [summary.job for summary in found]), found)
 
 
 def test_measured_energy_is_complete_and_covered(spool: FakeSpool) -> None:
@@ -96,7 +94,7 @@ def test_a_sensor_that_died_is_told_and_a_read_that_failed_is_not(spool: FakeSpo
     assert total.modelled_uj == 3540 * (4 * 7_500_000 + 2_980_000)
     assert [text.partition(":")[0] for text in total.unknown] == ["n1 cpu package-0", "n1 dram dram-0"]
     assert all("last good reading at 2026-11-21T10:01:00Z" in text for text in total.unknown)
-    assert whole(list(found.values())).incomplete == 1
+    assert all_jobs(list(found.values())).incomplete == 1
     total = found["18"].total
     assert (total.energy_uj, total.complete, total.unknown) == (6_600_000_000, True, [])
 
@@ -163,7 +161,7 @@ def test_groups_sum_and_count_what_is_missing(spool: FakeSpool) -> None:
     assert [group.key for group in group_by(jobs, "tag:phase")] == ["inference", "training"]
     by_component = {group.key: group.total.energy_uj for group in group_by_component(jobs)}
     assert by_component == {"cpu": 12_000_000_000, "dram": 1_200_000_000}
-    assert whole(jobs).total.energy_uj == 13_200_000_000
+    assert all_jobs(jobs).total.energy_uj == 13_200_000_000
 
 
 def test_days_cut_a_job_where_the_day_ends(spool: FakeSpool) -> None:
@@ -172,11 +170,19 @@ def test_days_cut_a_job_where_the_day_ends(spool: FakeSpool) -> None:
     header["wall_ns"] += 14 * 3600 * SECOND - 15 * SECOND
     run.samples([header, *run.records([100, 10], 60)])
     sync(spool.root, spool.ledger)
-    with open_ledger(spool.ledger) as connection:
-        days = energy_by_day(connection, find_jobs(connection, JobFilter()))
-    groups = group_by_day(days, str)
+    groups = by_day(spool)
     assert [group.total.energy_uj for group in groups] == [1_650_000_000, 4_950_000_000]
     assert [group.jobs for group in groups] == [1, 1]
+
+
+def test_days_keep_what_is_incomplete(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header(gpus_promised=1), *run.records([100, 10], 60)])
+    run.slurm()
+    spool.run("18").slurm("FAILED", job_id="18")
+    (group,) = by_day(spool)
+    assert (group.jobs, group.incomplete, group.without_energy, group.complete) == (2, 2, 1, False)
+    assert (group.total.energy_uj, group.total.complete, group.elapsed_ns) == (6_600_000_000, False, None)
 
 
 @pytest.mark.parametrize("node_count", [1, 3])
@@ -200,25 +206,25 @@ def test_coverage_of_a_job_whose_end_nobody_told_is_unknown(spool: FakeSpool) ->
     assert (total.energy_uj, total.complete, total.coverage) == (3_300_000_000, True, None)
     assert [channel_coverage(channel, job.known_elapsed_ns) for channel in job.channels] == [None, None]
     # The sum of jobs covers what is known of those that have ended.
-    both = whole(list(found.values()))
+    both = all_jobs(list(found.values()))
     assert (both.total.coverage, both.elapsed_ns) == (1.0, 90 * SECOND)
     run.end(exit_code=0, end_s=60)
     assert summaries(spool)["17"].total.coverage == 0.5
 
 
-def span(start: int, end: int, job: str, place: str = "cpu") -> NodeTime:
-    return NodeTime(("lab", "n1", place), start, end, (job, job, 0), job)
+def span(start: int, end: int, job: str, part: str = "cpu") -> NodeTime:
+    return NodeTime(("lab", "n1", part), start, end, (job, job, 0), job)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.sampled_from(["cpu", "dram"])), max_size=8))
 def test_overlaps_are_those_that_a_look_at_all_pairs_finds(drawn: list[tuple[int, int, str]]) -> None:
-    times = [span(start, start + length, str(job), place) for job, (start, length, place) in enumerate(drawn)]
+    times = [span(start, start + length, str(job), part) for job, (start, length, part) in enumerate(drawn)]
     expected = {
         one.job_id
         for one in times
         for other in times
         if one is not other
-        and one.place == other.place
+        and one.part == other.part
         and max(one.start_ns, other.start_ns) < min(one.end_ns, other.end_ns)
     }
     assert overlapping(times) == sorted(expected)
@@ -235,10 +241,10 @@ def test_only_whole_nodes_at_one_time_overlap(spool: FakeSpool) -> None:
     for line in (header, *lines):
         line |= {name: line[name] + 60 * SECOND for name in ("wall_ns", "boottime_ns")}
     later.samples([header, *lines], "20")
-    assert whole(list(summaries(spool).values())).overlapping == []
+    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == []
     twice = spool.run("21")
     twice.samples([twice.header("21"), *twice.records([100, 10], 60)], "21")
-    assert whole(list(summaries(spool).values())).overlapping == ["17", "21"]
+    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == ["17", "21"]
 
 
 def test_two_holders_of_one_gpu_overlap(spool: FakeSpool) -> None:
@@ -246,7 +252,7 @@ def test_two_holders_of_one_gpu_overlap(spool: FakeSpool) -> None:
     for job_id, more in (("17", {}), ("18", {}), ("19", {"channels": [PACKAGE, {**GPU, "gpu_uuid": "GPU-b"}]})):
         run = spool.run(job_id)
         run.samples([run.header(job_id, **{**header, **more}), *run.records([100, 400], 60)], job_id)
-    assert whole(list(summaries(spool).values())).overlapping == ["17", "18"]
+    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == ["17", "18"]
 
 
 def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
@@ -258,11 +264,11 @@ def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
     header = inner.header(inner.run_id, cluster="local:n1")
     header["wall_ns"] += 3600 * SECOND
     inner.samples([header, *inner.records([100, 10], 60)], inner.run_id)
-    assert whole(list(summaries(spool).values())).overlapping == ["17", inner.run_id]
+    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == ["17", inner.run_id]
     # After a reboot, or where nobody knows of one, it is another node of another cluster.
     for boot_id in ("later", None):
         inner.samples([{**header, "boot_id": boot_id}, *inner.records([100, 10], 60)], inner.run_id)
-        assert whole(list(summaries(spool).values())).overlapping == []
+        assert all_jobs(list(summaries(spool).values())).overlapping_jobs == []
 
 
 def test_between_two_lives_of_its_sidecar_a_job_was_given_nothing(spool: FakeSpool) -> None:
@@ -277,5 +283,5 @@ def test_between_two_lives_of_its_sidecar_a_job_was_given_nothing(spool: FakeSpo
     for at_s, found in ((50, []), (105, ["17", "18"])):
         run = spool.run("18")
         run.samples(session("18", at_s), "18")
-        assert whole(list(summaries(spool).values())).overlapping == found
+        assert all_jobs(list(summaries(spool).values())).overlapping_jobs == found
         run.run_dir.run_json.unlink()

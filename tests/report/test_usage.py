@@ -12,11 +12,11 @@ from rich.console import Console
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check, sync
-from hpcfrugal.report.export import job_json
+from hpcfrugal.report.field import to_json
+from hpcfrugal.report.formats.text_blocks import renderable
+from hpcfrugal.report.job_detail import job_blocks
 from hpcfrugal.report.summary import summarise
-from hpcfrugal.report.tables import job_detail
-from hpcfrugal.report.usage import usage_json, usage_of
-from hpcfrugal.report.usage_table import size
+from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
 
 SOURCES = {"memory": "cgroup-v2", "page_faults": "cgroup-v2", "io": "proc-tree", "gpu_busy": "nvml"}
 USAGE = {"sources": {**SOURCES, "hardware_counters": None}, "reasons": {"hardware_counters": "not asked for"}}
@@ -67,7 +67,7 @@ def job(spool: FakeSpool) -> JobRow:
 
 def shown(found: JobRow) -> str:
     console = Console(file=io.StringIO(), width=220)
-    console.print(job_detail(summarise(found)))
+    console.print(renderable(job_blocks(summarise(found))))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
 
@@ -77,7 +77,7 @@ def test_figures_of_one_node(spool: FakeSpool) -> None:
     run.samples(lines(run))
     run.slurm()
     found = job(spool)
-    usage = job_json(summarise(found))["usage"]
+    usage = to_json(USAGE_FIELDS, usage_of(found))
     nodes = usage.pop("nodes")
     assert usage == {
         "cpu_time_s": 60.0,
@@ -119,7 +119,7 @@ def test_sessions_add_up_and_a_part_without_makes_the_sum_unknown(spool: FakeSpo
         line["page_faults_minor"] = None
     run.samples(second, mode="a")
     run.slurm(end_s=130)
-    usage = usage_json(usage_of(job(spool)))
+    usage = to_json(USAGE_FIELDS, usage_of(job(spool)))
     assert usage["memory_mean_b"] == 1024 * 1024
     # the last known values count: 180 of the first session, 150 of the second
     assert usage["io_read_b"] == 330
@@ -133,7 +133,7 @@ def test_nodes_stand_apart_and_in_a_sum(spool: FakeSpool) -> None:
     run.samples(lines(run, node="n2", memory_peak_b=5 * 10**9), node="n2")
     run.slurm(nodes=("n1", "n2"))
     found = job(spool)
-    usage = usage_json(usage_of(found))
+    usage = to_json(USAGE_FIELDS, usage_of(found))
     assert (usage["io_read_b"], usage["memory_mean_b"], usage["memory_peak_b"]) == (360, 1024 * 1024, 5 * 10**9)
     assert [node["io_read_b"] for node in usage["nodes"]] == [180, 180]
     assert usage["cpu_time_s"] == 120
@@ -144,7 +144,7 @@ def test_a_node_without_samples_leaves_the_job_unknown(spool: FakeSpool) -> None
     run = spool.run()
     run.samples(lines(run))
     run.slurm(nodes=("n1", "n2"))
-    usage = usage_json(usage_of(job(spool)))
+    usage = to_json(USAGE_FIELDS, usage_of(job(spool)))
     assert usage["cpu_time_s"] is None
     assert usage["io_complete"] is None
     assert usage["nodes"][0]["io_read_b"] == 180
@@ -154,11 +154,11 @@ def test_a_node_without_samples_leaves_the_job_unknown(spool: FakeSpool) -> None
 def test_samples_of_an_older_sidecar(spool: FakeSpool) -> None:
     spool.whole_run()
     found = job(spool)
-    usage = usage_json(usage_of(found))
+    usage = to_json(USAGE_FIELDS, usage_of(found))
     assert (usage["cpu_time_s"], usage["memory_peak_b"]) == (60.0, 2 * 10**9)
     assert [usage[name] for name in ("memory_mean_b", "io_read_b", "io_complete", "instructions")] == [None] * 4
     reasons = {item["figure"]: item["reason"] for item in usage["reasons"]}
-    assert reasons["io"] == "the sidecar of that version did not record it"
+    assert reasons["io"] == "not recorded by this version of the sidecar"
     assert "unknown" in shown(found)
 
 
@@ -166,8 +166,8 @@ def test_samples_of_an_older_sidecar(spool: FakeSpool) -> None:
     ("share", "running", "words"),
     [
         (1.0, 1.0, []),
-        (0.4, 1.0, ["hardware counters: of 40.0 % of the job's CPU time"]),
-        (1.0, 0.5, ["hardware counters: at work 50.0 % of the time"]),
+        (0.4, 1.0, ["hardware counters: cover 40.0 % of the job's CPU time"]),
+        (1.0, 0.5, ["hardware counters: active 50.0 % of the time"]),
     ],
 )
 def test_counts_say_how_much_of_the_job_they_are(
@@ -181,13 +181,13 @@ def test_counts_say_how_much_of_the_job_they_are(
     run.samples(samples)
     run.slurm()
     found = job(spool)
-    usage = usage_json(usage_of(found))
+    usage = to_json(USAGE_FIELDS, usage_of(found))
     assert (usage["instructions"], usage["cycles"], usage["cache_misses"]) == (60 * 10**9, 30 * 10**9, 6000)
     assert usage["cache_references"] is None
     assert (usage["counters_cpu_share"], usage["counters_running"]) == (share, running)
     text = shown(found)
     assert "60,000,000,000" in text
-    for word in ("of 40.0 %", "at work 50.0 %"):
+    for word in ("cover 40.0 %", "active 50.0 %"):
         assert (word in text) == any(word in wanted for wanted in words)
 
 
@@ -198,10 +198,10 @@ def test_bytes_that_are_missing_are_told(spool: FakeSpool) -> None:
     run.samples(samples)
     run.slurm()
     found = job(spool)
-    assert usage_json(usage_of(found))["io_complete"] is False
+    assert to_json(USAGE_FIELDS, usage_of(found))["io_complete"] is False
     text = shown(found)
     assert "≥ 180 B" in text
-    assert "bytes read and written: more than that" in text
+    assert "bytes read and written: a lower bound" in text
 
 
 def test_reasons_are_text_and_no_markup(spool: FakeSpool) -> None:
@@ -213,18 +213,3 @@ def test_reasons_are_text_and_no_markup(spool: FakeSpool) -> None:
     assert "n1: gpu busy: [red]a'; rm -rf ~ #[/red]" in text
     assert "\x1b[31m" not in text
     assert "hardware counters: denied: perf_event_paranoid is 4" in text
-
-
-@pytest.mark.parametrize(
-    ("amount_b", "text"),
-    [
-        (None, "unknown"),
-        (0, "0 B"),
-        (1023, "1023 B"),
-        (1536, "1.5 KiB"),
-        (5 << 30, "5.0 GiB"),
-        (3 << 50, "3,072.0 TiB"),
-    ],
-)
-def test_sizes(amount_b: int | None, text: str) -> None:
-    assert size(amount_b) == text

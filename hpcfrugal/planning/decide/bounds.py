@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.core.text import duration
+from hpcfrugal.core.format import duration
 from hpcfrugal.core.time import iso
 from hpcfrugal.job.schedule import Schedule
 

@@ -16,6 +16,7 @@ from statistics import NormalDist
 from hpcfrugal.carbon.extension import extended
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.format import rough_percent
 from hpcfrugal.core.time import instant_us, iso, span_us
 from hpcfrugal.planning.optimise.errors import NotCovered
 from hpcfrugal.planning.optimise.runtimes import Runtimes
@@ -137,10 +138,10 @@ class _Weighing:
         found = self._in_segments(whole)
         least = self.question.min_saving
         if found.waits and found.saving >= least:
-            return replace(found, reason=f"{_share(found.saving)} less carbon expected than if started at once")
+            return replace(found, reason=f"{rough_percent(found.saving)} less carbon expected than if started at once")
         if whole.best_saving > 0:
-            reason = f"waiting until {_clock(self.best.start_at)} would save {_share(whole.best_saving)}"
-            return self._decision(self.now, False, f"{reason}, less than the {_share(least)} that it is worth")
+            reason = f"waiting until {_clock(self.best.start_at)} would save {rough_percent(whole.best_saving)}"
+            return self._decision(self.now, False, f"{reason}, less than the {rough_percent(least)} that it is worth")
         return self._decision(self.now, False, "no later start is expected to be cleaner")
 
     def by_budget(self) -> Decision:
@@ -261,10 +262,6 @@ def _fitted(series: CarbonSeries, question: Question) -> tuple[CarbonSeries, dat
     elif last + longest > known_to:
         notes.append(f"the forecast ends at {iso(known_to)}; runs that end later were not looked at")
     return series, last, notes
-
-
-def _share(share: float) -> str:
-    return f"{share * 100:.0f} %" if abs(share) >= 0.01 else f"{share * 100:.1f} %"
 
 
 def _clock(moment: datetime) -> str:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.core.text import duration
+from hpcfrugal.core.format import duration
 from hpcfrugal.job import JobSpec
 from hpcfrugal.planning.decide.time_budget import TimeBudget
 from hpcfrugal.planning.decide.wait_history import PastWaits, past_waits

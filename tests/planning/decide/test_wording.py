@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.planning.decide.job_plan import start_now_plan
 from hpcfrugal.planning.decide.plan import Expectation, GridForecast
-from hpcfrugal.planning.decide.wording import clock, grams, line, saving, share, span
+from hpcfrugal.planning.decide.wording import line, saving
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -49,38 +47,3 @@ def test_segments() -> None:
 
 def test_a_budget_may_cost_more() -> None:
     assert saving(replace(EXPECTED, saving=-0.1, now_g=None)) == "10 % more carbon expected (band 12 % to 44 %)"
-
-
-@pytest.mark.parametrize(
-    ("at", "told"),
-    [
-        (NOW + HOUR, "09:30 UTC"),
-        (NOW + timedelta(seconds=90), "08:31:30 UTC"),
-        (NOW + 24 * HOUR, "Sun 2026-11-22 08:30 UTC"),
-        (datetime.fromisoformat("2026-11-21T23:30:00+05:00"), "18:30 UTC"),
-    ],
-)
-def test_times(at: datetime, told: str) -> None:
-    assert clock(at, NOW) == told
-
-
-def test_amounts() -> None:
-    assert [share(0.314), share(0.004), share(-0.02), share(0.0)] == ["31 %", "0.4 %", "-2 %", "0.0 %"]
-    assert [grams(0.01234), grams(12.3), grams(999), grams(12345)] == ["12.3 mg", "12.3 g", "999 g", "12.3 kg"]
-    assert grams(7.25e-07) == "0.725 µg"
-
-
-@pytest.mark.parametrize(
-    ("time", "told"),
-    [
-        (None, "unknown"),
-        (timedelta(), "0 s"),
-        (timedelta(microseconds=900), "<0.1 s"),
-        (timedelta(milliseconds=470), "0.5 s"),
-        (timedelta(seconds=3, milliseconds=210), "3.2 s"),
-        (timedelta(seconds=30, milliseconds=700), "30 s"),
-        (timedelta(hours=2), "02:00:00"),
-    ],
-)
-def test_spans(time: timedelta | None, told: str) -> None:
-    assert span(time) == told

@@ -7,20 +7,20 @@ import time
 
 import pytest
 from rich.console import Console
-from rich.text import Text
 
-from hpcfrugal.report.text_table import Column, TextTable
+from hpcfrugal.report.formats.fitted_table import FittedTable
+from hpcfrugal.report.view import Cell, Column, Table
 
 
-def show(grid: TextTable, width: int) -> str:
+def show(grid: Table, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
-    console.print(grid, crop=False)
+    console.print(FittedTable(grid), crop=False)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
 @pytest.fixture
-def grid() -> TextTable:
+def grid() -> Table:
     columns = (
         Column("Job", "word"),
         Column("Name", "text"),
@@ -28,15 +28,14 @@ def grid() -> TextTable:
         Column("Errors", drop=2),
         Column("Energy"),
     )
-    grid = TextTable(columns)
+    grid = Table(columns)
     grid.add(("20261121T100000Z-6b86b273", "[bold]a rather long name", "2026-11-21 10:00", "123", "1234567.891"))
-    grid.line()
-    grid.add(("total", "", "", "", "9234567.891"))
+    grid.add(("total", "", "", "", "9234567.891"), apart=True)
     return grid
 
 
 @pytest.mark.parametrize("width", range(1, 120, 3))
-def test_what_stays_is_whole(grid: TextTable, width: int) -> None:
+def test_what_stays_is_whole(grid: Table, width: int) -> None:
     shown = show(grid, width)
     assert "20261121T100000Z-6b86b273" in shown
     assert "1234567.891" in shown
@@ -49,31 +48,30 @@ def test_what_stays_is_whole(grid: TextTable, width: int) -> None:
     assert all(len(line) <= max(width, smallest) for line in lines)
 
 
-def test_the_least_important_column_goes_first(grid: TextTable) -> None:
-    assert list(grid.fit(200)) == [0, 1, 2, 3, 4]
-    assert list(grid.fit(70)) == [0, 1, 3, 4]
-    assert list(grid.fit(50)) == [0, 1, 4]
-    assert list(grid.fit(1)) == [0, 1, 4]
+def test_the_least_important_column_goes_first(grid: Table) -> None:
+    assert list(FittedTable(grid).fit(200)) == [0, 1, 2, 3, 4]
+    assert list(FittedTable(grid).fit(70)) == [0, 1, 3, 4]
+    assert list(FittedTable(grid).fit(50)) == [0, 1, 4]
+    assert list(FittedTable(grid).fit(1)) == [0, 1, 4]
 
 
-def test_texts_are_shortened_before_columns_go(grid: TextTable) -> None:
-    natural = sum(grid.fit(500).values()) + 8
-    assert list(grid.fit(natural - 10)) == [0, 1, 2, 3, 4]
+def test_texts_are_shortened_before_columns_go(grid: Table) -> None:
+    natural = sum(FittedTable(grid).fit(500).values()) + 8
+    assert list(FittedTable(grid).fit(natural - 10)) == [0, 1, 2, 3, 4]
     assert "[bold]a rat…  2026-11-21 10:00" in show(grid, natural - 12)
 
 
-def test_a_row_must_fill_its_columns(grid: TextTable) -> None:
+def test_a_row_must_fill_its_columns(grid: Table) -> None:
     with pytest.raises(ValueError, match="1 cells for 5"):
         grid.add(("x",))
 
 
-def test_a_cell_keeps_its_style_and_the_row_has_its_own() -> None:
-    grid = TextTable((Column("State", "word"), Column("Energy")))
-    grid.add((Text("RUNNING", style="cyan"), "1.000"))
-    grid.line()
-    grid.add((Text("all", style="cyan"), "12.000"), style="bold")
+def test_a_cell_keeps_its_role_and_the_row_has_its_own() -> None:
+    grid = Table((Column("State", "word"), Column("Energy")))
+    grid.add((Cell("RUNNING", "running"), "1.000"))
+    grid.add((Cell("all", "running"), "12.000"), "total", apart=True)
     console = Console(file=io.StringIO(), width=40, force_terminal=True, color_system="standard", legacy_windows=False)
-    console.print(grid)
+    console.print(FittedTable(grid))
     assert isinstance(console.file, io.StringIO)
     lines = console.file.getvalue().splitlines()
     assert lines[1] == "\x1b[36mRUNNING  \x1b[0m 1.000"
@@ -81,8 +79,8 @@ def test_a_cell_keeps_its_style_and_the_row_has_its_own() -> None:
     assert lines[3] == "\x1b[1;36mall      \x1b[0m\x1b[1m12.000\x1b[0m"
 
 
-def test_ten_thousand_rows_do_not_keep_anybody_waiting() -> None:
-    grid = TextTable(tuple(Column(f"Column {number}") for number in range(10)))
+def test_ten_thousand_rows_are_fast() -> None:
+    grid = Table(tuple(Column(f"Column {number}") for number in range(10)))
     for row in range(10_000):
         grid.add([f"{row}.{number}" for number in range(10)])
     began = time.process_time()
@@ -93,18 +91,18 @@ def test_ten_thousand_rows_do_not_keep_anybody_waiting() -> None:
 
 
 def test_wide_characters_count_as_two() -> None:
-    grid = TextTable((Column("Name", "text"), Column("Energy")))
+    grid = Table((Column("Name", "text"), Column("Energy")))
     grid.add(("試験試験試験試験試験", "1.000"))
     assert show(grid, 18).splitlines()[1] == "試験試験 …   1.000"
 
 
 @pytest.mark.parametrize("width", [60, 22])
 def test_in_ascii_the_columns_still_stand_below_each_other(width: int) -> None:
-    table = TextTable((Column("Name", "text"), Column("CO2e [µg]"), Column("Modelled")))
+    table = Table((Column("Name", "text"), Column("CO2e [µg]"), Column("Modelled")))
     table.add(("a long name of a job", "≥ 3.487", "–"))
     table.add(("b", "12.000", "unknown"))
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
-    Console(file=out, width=width).print(table, crop=False)
+    Console(file=out, width=width).print(FittedTable(table), crop=False)
     out.seek(0)
     head, first, second = out.read().splitlines()
     assert ">= 3.487" in first

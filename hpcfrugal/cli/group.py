@@ -1,0 +1,19 @@
+"""Groups of commands that suggest the command which was meant."""
+
+from __future__ import annotations
+
+import click
+
+from hpcfrugal.core.errors import InputError, did_you_mean
+
+
+class SuggestingGroup(click.Group):
+    """Names the commands, or the nearest one, where there is no such command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = click.utils.make_str(args[0])
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise InputError.at("", f"no such command {name!r}", did_you_mean(name, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)

@@ -1,0 +1,263 @@
+"""One definition per figure of a report: its name, unit, heading, and how it is computed.
+
+JSON objects, CSV rows and tables are made from lists of these, so a new figure is one new ``field``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, cast
+
+from hpcfrugal.core.format import (
+    NONE,
+    UNKNOWN,
+    TableUnit,
+    clock,
+    duration,
+    energy_unit,
+    mass_unit,
+    minute,
+    percent,
+    size,
+)
+from hpcfrugal.core.text import plain
+from hpcfrugal.core.time import iso_from_ns
+from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
+
+R = TypeVar("R")
+"""A record."""
+P = TypeVar("P")
+"""A part of a record."""
+V = TypeVar("V")
+"""A value."""
+
+
+class Scale(NamedTuple):
+    """The units of a table's energies and masses."""
+
+    energy: TableUnit
+    mass: TableUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[V]):
+    """How values of a kind are written: in JSON and CSV, and as text in a table."""
+
+    json: Callable[[V], Json]
+    text: Callable[[V, Scale], str]
+    align: Literal["text", "word", "number"] = "number"
+
+
+def _same(value: V) -> V:
+    return value
+
+
+def _words(limit: int, align: Literal["text", "word"]) -> Kind[str]:
+    return Kind(_same, lambda value, _: plain(value, limit), align)
+
+
+ENERGY: Kind[int] = Kind(lambda uj: uj / 1_000_000, lambda uj, scale: scale.energy.show(uj))
+"""Microjoules; joules in JSON, where the shortest decimal is exact up to a gigajoule."""
+MASS: Kind[Fraction] = Kind(float, lambda mass_g, scale: scale.mass.show(mass_g))
+"""Grams."""
+SPAN: Kind[int] = Kind(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))
+"""Nanoseconds; seconds in JSON."""
+TIME: Kind[int] = Kind(iso_from_ns, lambda ns, _: minute(ns), "word")
+"""Nanoseconds since 1970; ISO 8601 in JSON, to the minute in tables."""
+CLOCK_NS: Kind[int] = Kind(_same, lambda ns, _: clock(ns), "word")
+"""Nanoseconds since 1970, also in JSON; the time of day in tables."""
+SHARE: Kind[float | Fraction] = Kind(float, lambda share, _: percent(float(share)))
+"""A part of 1."""
+COUNT: Kind[int] = Kind(_same, lambda number, _: f"{number:,}")
+NUMBER: Kind[float] = Kind(_same, lambda number, _: f"{number:,.1f}")
+INTENSITY: Kind[Fraction] = Kind(float, lambda g_per_kwh, _: f"{float(g_per_kwh):,.0f}")
+"""Grams per kilowatt-hour."""
+BYTES: Kind[int] = Kind(_same, lambda number, _: size(number))
+WORD = _words(40, "word")
+"""A name that a table keeps whole."""
+TEXT = _words(40, "text")
+"""A name that a table may shorten."""
+PLAIN: Kind[Any] = Kind(_same, lambda value, _: plain(str(value)))
+"""A value that JSON takes as it is."""
+
+
+def rows(fields: Sequence[Field[R]]) -> Kind[Iterable[R]]:
+    """A list of records, as JSON objects."""
+    return Kind(lambda records: [to_json(fields, record) for record in records], lambda records, _: "")
+
+
+def row(fields: Sequence[Field[R]]) -> Kind[R]:
+    """A record, as a JSON object."""
+    return Kind(lambda record: to_json(fields, record), lambda record, _: "")
+
+
+def by_name(fields: Sequence[Field[R]]) -> Kind[dict[str, R]]:
+    """Records by name, as a JSON object of objects."""
+    return Kind(lambda found: {name: to_json(fields, record) for name, record in found.items()}, lambda found, _: "")
+
+
+@dataclass(frozen=True, slots=True)
+class Field(Generic[R]):
+    """A figure of records of a type. Make it by ``field``, which checks the types."""
+
+    name: str
+    kind: Kind[Any]
+    get: Callable[[R], Any]
+    path: tuple[str, ...]
+    csv: bool
+    heading: str
+    drop: int | None
+    optional: bool
+    before: Callable[[R], str] | None
+    after: Callable[[R], str] | None
+    role: Callable[[R], Role] | None
+    missing: Callable[[R], str]
+
+    def value(self, record: R) -> Json:
+        """As JSON and CSV have it; None where it is not known."""
+        value = self.get(record)
+        return None if value is None else self.kind.json(value)
+
+    def cell(self, record: R, scale: Scale) -> Cell:
+        """As a table has it, with its signs."""
+        value = self.get(record)
+        if value is None:
+            text = self.missing(record)
+            return Cell(
+                text, {UNKNOWN: "unknown", NONE: "aside"}.get(text, "" if self.role is None else self.role(record))
+            )
+        text = self.kind.text(value, scale)
+        if self.before is not None:
+            text = self.before(record) + text
+        if self.after is not None:
+            text += self.after(record)
+        return Cell(text, "" if self.role is None else self.role(record))
+
+
+def field(
+    name: str,
+    kind: Kind[V],
+    get: Callable[[R], V | None],
+    *,
+    json: str | None = None,
+    csv: bool = False,
+    heading: str = "",
+    drop: int | None = None,
+    optional: bool = False,
+    before: Callable[[R], str] | None = None,
+    after: Callable[[R], str] | None = None,
+    role: Callable[[R], Role] | None = None,
+    missing: str | Callable[[R], str] = UNKNOWN,
+) -> Field[R]:
+    """A figure.
+
+    ``name``: in JSON and CSV, with its unit; ``json``: another place in JSON, with points between nested keys, or ""
+    for none. ``csv``: it is a column of CSV. ``heading``: of its column in tables, "" for none; ``{energy}`` and
+    ``{mass}`` stand for the table's units; ``drop`` as in ``Column``; ``optional``: the column is left out where no
+    record has a value. ``before`` and ``after``: signs at a known value. ``missing``: text in place of an unknown one.
+    """
+    path = tuple((name if json is None else json).split(".")) if json != "" else ()
+    absent = missing if callable(missing) else lambda record: missing
+    return Field(name, kind, get, path, csv, heading, drop, optional, before, after, role, absent)
+
+
+def attributes(kind: Kind[Any], *names: str, of: str = "", csv: bool = False) -> tuple[Field[Any], ...]:
+    """Attributes of a record, or of its attribute ``of``, under their own names."""
+    from operator import attrgetter
+
+    return tuple(field(name, kind, attrgetter(f"{of}.{name}" if of else name), csv=csv) for name in names)
+
+
+def on(fields: Iterable[Field[P]], part: Callable[[R], P]) -> tuple[Field[R], ...]:
+    """The same figures for records that have the part which they are of."""
+
+    def lift(function: Callable[[P], V]) -> Callable[[R], V]:
+        return lambda record: function(part(record))
+
+    return tuple(
+        replace(
+            cast("Any", each),
+            get=lift(each.get),
+            before=None if each.before is None else lift(each.before),
+            after=None if each.after is None else lift(each.after),
+            role=None if each.role is None else lift(each.role),
+            missing=lift(each.missing),
+        )
+        for each in fields
+    )
+
+
+def to_json(fields: Iterable[Field[R]], record: R) -> dict[str, Json]:
+    """A record as a JSON object."""
+    found: dict[str, Json] = {}
+    for each in fields:
+        if each.path:
+            place = found
+            for key in each.path[:-1]:
+                place = place.setdefault(key, {})
+            place[each.path[-1]] = each.value(record)
+    return found
+
+
+def sheet(fields: Sequence[Field[R]], records: Iterable[R]) -> Sheet:
+    """The columns of CSV, one row a record."""
+    own = [each for each in fields if each.csv]
+    return Sheet(tuple(each.name for each in own), [[each.value(record) for each in own] for record in records])
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[R]):
+    """Records for a table and what to show of them. ``apart``: a line separates them from the rows before."""
+
+    fields: Sequence[Field[R]]
+    records: Sequence[R]
+    role: Role | Callable[[R], Role] = ""
+    apart: bool = False
+
+
+def scale(parts: Iterable[Rows[Any]]) -> Scale:
+    """The units that fit all energies and masses of these rows."""
+    found: dict[int, list[Any]] = {id(ENERGY): [], id(MASS): []}
+    for part in parts:
+        for each in part.fields:
+            if each.heading and id(each.kind) in found:
+                found[id(each.kind)] += [each.get(record) for record in part.records]
+    return Scale(energy_unit(found[id(ENERGY)]), mass_unit(found[id(MASS)]))
+
+
+def table(fields: Sequence[Field[R]], parts: Sequence[Rows[Any]], units: Scale | None = None) -> Table:
+    """A table with the headings of ``fields``. Rows of other records fill the columns of the same names."""
+    units = units or scale(parts)
+    shown = [each for each in fields if each.heading and not (each.optional and _empty(each.name, parts))]
+    names = [each.name for each in shown]
+    made = Table(
+        [
+            Column(each.heading.format(energy=units.energy.name, mass=units.mass.name), each.kind.align, each.drop)
+            for each in shown
+        ]
+    )
+    for part in parts:
+        own = {each.name: each for each in part.fields}
+        columns = [own.get(name) for name in names]
+        for position, record in enumerate(part.records):
+            role = part.role(record) if callable(part.role) else part.role
+            cells = [Cell("") if each is None else each.cell(record, units) for each in columns]
+            made.add(cells, role, apart=part.apart and not position)
+    return made
+
+
+def _empty(name: str, parts: Sequence[Rows[Any]]) -> bool:
+    return all(
+        each.get(record) is None
+        for part in parts
+        for each in part.fields
+        if each.name == name
+        for record in part.records
+    )
+
+
+def variant(each: Field[R], **changes: Any) -> Field[R]:
+    """The same figure with another heading, missing text, ..."""
+    return replace(each, **changes)

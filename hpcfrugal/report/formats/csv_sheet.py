@@ -1,0 +1,31 @@
+"""A report as CSV: the figures as in JSON, an empty field where one is unknown."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from hpcfrugal.core.text import plain
+from hpcfrugal.report.view import Json, Report
+
+_CELL_CHARACTERS = 1000
+
+
+def render(report: Report) -> str:
+    """The sheet, with a line of names first."""
+    sheet = report.sheet()
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_safe(name) for name in sheet.names)
+    writer.writerows([_safe(value) for value in row] for row in sheet.rows)
+    return buffer.getvalue()
+
+
+def _safe(value: Json) -> Json:
+    """A text that no spreadsheet runs as a formula and no terminal as a command."""
+    if isinstance(value, list):
+        value = " ".join(value)
+    if not isinstance(value, str):
+        return value
+    text = plain(value, _CELL_CHARACTERS)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

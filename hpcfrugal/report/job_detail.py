@@ -1,0 +1,149 @@
+"""Everything about one job to read: what each channel of each node gave, and why nothing better was used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hpcfrugal.core.format import UNKNOWN, count, duration, second
+from hpcfrugal.core.text import plain
+from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
+from hpcfrugal.report.amount import AMOUNT_FIELDS, Amount, at_least
+from hpcfrugal.report.co2e import CO2E_FIELDS
+from hpcfrugal.report.field import WORD, Field, Rows, field, on, scale, table
+from hpcfrugal.report.job import CHANNEL_FIELDS, channels
+from hpcfrugal.report.summary import JobSummary
+from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
+from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
+
+_NOT_SAMPLED = "not sampled: the job file says `energy: off`"
+_NODES_NAMED = 4
+
+
+class _Component(NamedTuple):
+    name: str
+    amount: Amount
+
+
+_COMPONENT_FIELDS: tuple[Field[_Component], ...] = (
+    field("component", WORD, lambda one: one.name, heading="Component"),
+    *on(AMOUNT_FIELDS, lambda one: one.amount),
+)
+
+
+def job_blocks(summary: JobSummary) -> Iterator[Block]:
+    """The blocks of a job's own report."""
+    parts = [_Component(*each) for each in summary.components.items()]
+    components = [
+        Rows(_COMPONENT_FIELDS, parts),
+        Rows(_COMPONENT_FIELDS, [_Component("total", summary.total)], "total"),
+    ]
+    by_channel = Rows(CHANNEL_FIELDS, channels(summary), lambda one: "" if one.channel.counted else "aside")
+    units = scale([*components, by_channel])
+    yield _head(summary)
+    yield table(_COMPONENT_FIELDS, components, units)
+    yield table(CHANNEL_FIELDS, [by_channel], units)
+    usage = usage_of(summary.job)
+    if usage.nodes:
+        nodes = [Rows(NODE_USAGE_FIELDS, usage.nodes)]
+        if len(usage.nodes) > 1:
+            nodes.append(Rows(NODE_USAGE_FIELDS, [usage.total], "total"))
+        yield table(NODE_USAGE_FIELDS, nodes)
+    for lines in (_co2e(summary), _remarks(summary, usage)):
+        if lines:
+            yield Notes(lines, apart=True)
+
+
+def _co2e(summary: JobSummary) -> tuple[Note, ...]:
+    if summary.not_started:
+        return ()
+    co2e = summary.co2e
+    lines = [note(text) for text in co2e.notes()]
+    if co2e.known:
+        mass, intensity, *_ = CO2E_FIELDS
+        units = scale([Rows(CO2E_FIELDS, [co2e])])
+        sign = at_least(summary.complete and co2e.complete)
+        figure = mass.kind.text(mass.get(co2e), units)
+        at = intensity.cell(co2e, units).text
+        where = f"in zone {co2e.zone}" + (f" at {at} g/kWh" if at else "")
+        lines.insert(0, note(f"{sign}{figure} {units.mass.name} CO2e {where}", "total"))
+    return tuple(lines)
+
+
+def _head(summary: JobSummary) -> Facts:
+    job = summary.job
+    started, ended = second(job.started_wall_ns) or "not started", second(job.ended_wall_ns) or "end not known"
+    source = f"source: {job.elapsed_source}" if job.elapsed_source else "source unknown"
+    lines = (
+        ("Job", f"{job.label} restart {job.restart} on {job.cluster or 'a cluster without a name'}"),
+        ("Name", job.name or ""),
+        ("User", job.user or ""),
+        ("Tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
+        ("State", f"{job.state or UNKNOWN}, exit code {UNKNOWN if job.exit_code is None else job.exit_code}"),
+        ("Time (UTC)", f"{started} – {ended}, elapsed {duration(job.elapsed_ns)} ({source})"),
+        ("Nodes", f"{len(job.nodes)}: {', '.join(job.nodes)}" if job.nodes else "none known"),
+        ("Run", job.run_id),
+    )
+    return Facts(tuple((name, plain(text, 300)) for name, text in lines if text))
+
+
+def _remarks(summary: JobSummary, usage: JobUsage) -> tuple[Note, ...]:
+    """Reasons, model inputs and doubts, each once, with the nodes and domains that share it."""
+    job = summary.job
+    nodes: dict[str, list[str]] = {}
+    for node in dict.fromkeys([*job.nodes, *(channel.node for channel in job.channels)]):
+        for text in _of_node(summary, node):
+            nodes.setdefault(text, []).append(node)
+    if not job.nodes and job.sampled is False:
+        nodes[_NOT_SAMPLED] = ["job"]
+    elif not job.nodes and job.sidecar_log is not None:
+        nodes[f"no samples; the sidecar's log ends: {job.sidecar_log}"] = ["job"]
+    for node_use in usage.nodes:
+        for text in usage_notes(node_use):
+            nodes.setdefault(text, []).append(node_use.node)
+    return tuple(note(f"{named(where, _NODES_NAMED)}: {text}", limit=500) for text, where in nodes.items())
+
+
+def _of_node(summary: JobSummary, node: str) -> list[str]:
+    job = summary.job
+    own = [channel for channel in job.channels if channel.node == node]
+    remarks = []
+    if job.sampled is False:
+        remarks.append(_NOT_SAMPLED)
+    elif not any(channel.boundary == "components" for channel in own):
+        log = "" if job.sidecar_log is None else f"; the sidecar's log ends: {job.sidecar_log}"
+        remarks.append(f"no samples: the sidecar did not run there, or could not write{log}")
+    remarks += [
+        f"{item.component}: {item.source} not used: {item.reason}"
+        for item in job.missing_sensors
+        if item.node == node and not _in_a_reason(item, own)
+    ]
+    # A remark about several domains (two packages, four GPUs) is written once, with all of their names.
+    domains: dict[tuple[str, str], list[str]] = {}
+    for channel in own:
+        for text in _of_channel(channel):
+            domains.setdefault((channel.component, text), []).append(channel.domain)
+    for (component, text), names in domains.items():
+        others = ", ".join(dict.fromkeys(domain for domain in names if domain != component))
+        remarks.append(f"{component}{others and ' '}{others}: {text}")
+    slowed = max((item.slowed for item in job.sessions if item.node == node and item.slowed), default=None)
+    if slowed is not None:
+        remarks.append(f"sampled up to {slowed:g} times less often than requested, to limit the overhead")
+    return remarks
+
+
+def _in_a_reason(item: MissingSensorRow, own: list[ChannelRow]) -> bool:
+    """Whether the reason of a channel already says why this source was not used."""
+    text = f"{item.source}: {item.reason}"
+    return any(channel.component == item.component and text in (channel.reason or "") for channel in own)
+
+
+def _of_channel(channel: ChannelRow) -> Iterator[str]:
+    if channel.reason:
+        yield f"{channel.quality}: {channel.reason}"
+    if channel.inputs:
+        yield f"{'model' if channel.quality == 'modelled' else 'share'}: {channel.inputs}"
+    if channel.resets:
+        yield f"the counter was reset {count(channel.resets, 'time')}: energy between those readings is missing"
+    if channel.gaps:
+        yield f"{count(channel.gaps, 'gap')} between readings, too long to count the energy"

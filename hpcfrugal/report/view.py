@@ -1,0 +1,119 @@
+"""What a report consists of, for every output format: a document, a sheet of rows, and blocks to read.
+
+A format walks one of these and computes nothing. Figures are text already, with the signs that belong to them ("≥": a
+part is missing, "~": estimated), so no format can lose a sign. Roles say what a row or cell is; a format chooses how
+that looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+from hpcfrugal.core.text import plain
+
+Json = Any
+"""What ``json.dumps`` takes: dict, list, str, int, float, bool or None."""
+
+Role = str
+"""``total``, ``aside``, ``loss``; ``measured``, ``modelled``, ``unknown``; a job's state in lower case; or empty."""
+
+
+class Cell(NamedTuple):
+    """Text of a figure, without control characters."""
+
+    text: str
+    role: Role = ""
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    ``kind``: a "text" may be shortened, a "word" may not, a "number" is aligned right. ``drop``: where there is too
+    little width the columns go in this order; None: never.
+    """
+
+    heading: str
+    kind: Literal["text", "word", "number"] = "number"
+    drop: int | None = None
+
+
+class Row(NamedTuple):
+    """Cells of a table. ``apart``: a line separates it from the row before."""
+
+    cells: tuple[Cell, ...]
+    role: Role = ""
+    apart: bool = False
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows under columns."""
+
+    columns: Sequence[Column]
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, cells: Iterable[Cell | str], role: Role = "", *, apart: bool = False) -> None:
+        """Append a row. Raises ValueError where the number of cells is not that of the columns."""
+        row = tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells)
+        if len(row) != len(self.columns):
+            raise ValueError(f"{len(row)} cells for {len(self.columns)} columns")
+        self.rows.append(Row(row, role, apart))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Labelled lines, such as the head of a job's report."""
+
+    lines: tuple[tuple[str, str], ...]
+
+
+class Note(NamedTuple):
+    """A sentence. Make it by ``note``, which removes control characters."""
+
+    text: str
+    role: Role = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Sentences about the block before, or with ``apart`` a block of their own."""
+
+    lines: tuple[Note, ...]
+    apart: bool = False
+
+
+Block = Table | Facts | Notes
+
+
+def note(text: str, role: Role = "", limit: int = 300) -> Note:
+    """A sentence with control characters removed, in at most ``limit`` characters."""
+    return Note(plain(text, limit), role)
+
+
+def named(items: Sequence[str], most: int = 6, separator: str = ", ") -> str:
+    """The first ``most`` items, and how many more there are."""
+    more = f"{separator.rstrip()} and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more.removeprefix(",")
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Records as rows of plain values, one column a name."""
+
+    names: tuple[str, ...]
+    rows: list[list[Json]]
+
+
+class Report(Protocol):
+    """A report in three forms. Each is made only when it is asked for."""
+
+    def document(self) -> dict[str, Json]:
+        """Everything, nested."""
+
+    def sheet(self) -> Sheet:
+        """The main records, one a row."""
+
+    def blocks(self) -> Iterator[Block]:
+        """For a reader."""

@@ -1,0 +1,185 @@
+"""Numbers that do not mislead."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import pytest
+
+from hpcfrugal.core.format import (
+    clock,
+    duration,
+    energy,
+    energy_unit,
+    mass,
+    mass_unit,
+    percent,
+    point_in_time,
+    power,
+    rough_percent,
+    size,
+    timespan,
+)
+from hpcfrugal.core.time import iso_from_ns
+
+NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("energy_uj", "shown"),
+    [
+        (None, "–"),
+        (0, "0 J"),
+        (6, "6 µJ"),
+        (32_400, "32.4 mJ"),
+        (2_414_000, "2.41 J"),
+        (999_700_000, "1 kJ"),
+        (5 * 10**15, "5 GJ"),
+    ],
+)
+def test_energy_has_three_digits_and_its_prefix(energy_uj: int | None, shown: str) -> None:
+    assert energy(energy_uj) == shown
+
+
+@pytest.mark.parametrize(
+    ("power_w", "shown"), [(None, "–"), (0.0461, "46.1 mW"), (110.04, "110 W"), (1e-9, "0.001 µW")]
+)
+def test_power(power_w: float | None, shown: str) -> None:
+    assert power(power_w) == shown
+
+
+@pytest.mark.parametrize(
+    ("span_ns", "shown"),
+    [
+        (None, "unknown"),
+        (12_340_000_000, "12.3 s"),
+        (12 * 10**9, "12 s"),
+        (-3 * 10**9, "0 s"),
+        (61 * 10**9, "00:01:01"),
+        (90_061 * 10**9, "1-01:01:01"),
+    ],
+)
+def test_durations(span_ns: int | None, shown: str) -> None:
+    assert duration(span_ns) == shown
+
+
+@pytest.mark.parametrize(
+    ("mass_g", "shown"),
+    [
+        (0, "0 g"),
+        (1e-12, "<0.001 µg"),
+        (-1e-12, ">-0.001 µg"),
+        (7.25e-07, "0.725 µg"),
+        (2.01e-4, "201 µg"),
+        (9.996e-4, "1 mg"),
+        (15.44, "15.4 g"),
+        (-999.7, "-1 kg"),
+        (1234, "1.23 kg"),
+        (3e10, "30,000 t"),
+    ],
+)
+def test_a_mass_has_the_unit_that_fits(mass_g: float, shown: str) -> None:
+    assert mass(mass_g) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0.0, "0.0 %"), (None, "unknown")],
+)
+def test_less_than_all_is_never_shown_as_all(share: float | None, shown: str) -> None:
+    assert percent(share) == shown
+
+
+def test_one_unit_fits_the_largest() -> None:
+    unit = energy_unit([5_000_000, None, 7_200_000_000_000])
+    assert (unit.name, unit.show(7_200_000_000_000), unit.show(0)) == ("kWh", "2.000", "0.000")
+    assert energy_unit([]).name == "J"
+    assert energy_unit([999_000_000]).show(999_000_000) == "999.000"
+    assert energy_unit([12_345_000_000]).show(12_345_000_000) == "12.345"
+
+
+def test_a_little_is_not_shown_as_nothing() -> None:
+    unit = energy_unit([12_345_000_000])
+    assert (unit.name, unit.show(499_000), unit.show(600_000), unit.show(0)) == ("kJ", "<0.001", "0.001", "0.000")
+
+
+def test_times_are_utc() -> None:
+    assert iso_from_ns(1_795_255_200_123_456_789) == "2026-11-21T10:00:00.123456Z"
+    assert clock(1_795_255_200_123_456_789) == "10:00:00.123"
+    assert iso_from_ns(None) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "shown"),
+    [
+        ([Fraction(725, 10**9)], "µg", ["0.725"]),
+        ([Fraction(1, 10**12), Fraction(-1, 10**12)], "µg", ["<0.001", ">-0.001"]),
+        ([Fraction(201182, 10**9), Fraction(3, 10**9), Fraction(1, 10**10)], "µg", ["201.182", "0.003", "<0.001"]),
+        ([Fraction(91667, 10**6), None], "mg", ["91.667"]),
+        ([Fraction(1146, 1000), Fraction(0)], "g", ["1.146", "0.000"]),
+        ([Fraction(-1500)], "kg", ["-1.500"]),
+        ([Fraction(2 * 10**6)], "t", ["2.000"]),
+        ([Fraction(0)], "g", ["0.000"]),
+    ],
+)
+def test_grams_of_small_jobs_have_digits_too(values: list[Fraction | None], name: str, shown: list[str]) -> None:
+    unit = mass_unit(values)
+    assert unit.name == name
+    assert [unit.show(value) for value in values if value is not None] == shown
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        (NOW + HOUR, "09:30 UTC"),
+        (NOW + timedelta(seconds=90), "08:31:30 UTC"),
+        (NOW + 24 * HOUR, "Sun 2026-11-22 08:30 UTC"),
+        (datetime.fromisoformat("2026-11-21T23:30:00+05:00"), "18:30 UTC"),
+    ],
+)
+def test_times(at: datetime, told: str) -> None:
+    assert point_in_time(at, NOW) == told
+
+
+def test_amounts() -> None:
+    assert [rough_percent(0.314), rough_percent(0.004), rough_percent(-0.02), rough_percent(0.0)] == [
+        "31 %",
+        "0.4 %",
+        "-2 %",
+        "0.0 %",
+    ]
+    assert [mass(0.01234), mass(12.3), mass(999), mass(12345)] == ["12.3 mg", "12.3 g", "999 g", "12.3 kg"]
+    assert mass(7.25e-07) == "0.725 µg"
+
+
+@pytest.mark.parametrize(
+    ("time", "told"),
+    [
+        (None, "unknown"),
+        (timedelta(), "0 s"),
+        (timedelta(microseconds=900), "<0.1 s"),
+        (timedelta(milliseconds=470), "0.5 s"),
+        (timedelta(seconds=3, milliseconds=210), "3.2 s"),
+        (timedelta(seconds=30, milliseconds=700), "30 s"),
+        (timedelta(hours=2), "02:00:00"),
+    ],
+)
+def test_spans(time: timedelta | None, told: str) -> None:
+    assert timespan(time) == told
+
+
+@pytest.mark.parametrize(
+    ("size_b", "text"),
+    [
+        (None, "unknown"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.5 KiB"),
+        (5 << 30, "5.0 GiB"),
+        (3 << 50, "3,072.0 TiB"),
+    ],
+)
+def test_sizes(size_b: int | None, text: str) -> None:
+    assert size(size_b) == text
