@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -324,20 +323,28 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
         read = _number(bounds)
     elif bare is str or get_origin(bare) is Literal:
         read = _text(get_args(bare))
-    elif _is_record(bare):
-        inner = codec(bare)
-        read, write = _nested(key, inner), inner.write
     else:
         read, write = _container(key, bare, marks, bounds, size if SIZED in marks else None)
-        as_json = write or (lambda value: value)
-        to_sql, from_sql = lambda value: json.dumps(as_json(value), sort_keys=True), _from_json(bare)
+        to_sql, from_sql = _json_column(read, write)
     return Field(name, key, read, write, sql_type, to_sql, from_sql, STRICT in marks, None in marks, integers)
+
+
+def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
+    """What is no number and no text is JSON in its column. Raises what ``json.loads`` raises, and ``InvalidValue``."""
+
+    def to_sql(value: Any) -> str:
+        return json.dumps(value if write is None else write(value), sort_keys=True)
+
+    return to_sql, lambda text: read(json.loads(text), [])
 
 
 def _container(
     key: str, bare: Any, marks: tuple[Any, ...], bounds: Bounds | None, size: int | None
 ) -> tuple[Read, Convert | None]:
-    """Reader and writer of a list or a mapping."""
+    """Reader and writer of another record, a list or a mapping."""
+    if _is_record(bare):
+        inner = codec(bare)
+        return _nested(key, inner), inner.write
     arguments = get_args(bare)
     if get_origin(bare) in (dict, Mapping):
         return (_texts_by_name(key), dict) if arguments[1] is str else (_object, None)
@@ -354,10 +361,6 @@ def _container(
     if item is float:
         return _numbers(bounds or Bounds(), size), list
     raise TypeError(f"no codec for {bare}")
-
-
-def _from_json(bare: Any) -> Convert:
-    return (lambda text: tuple(json.loads(text))) if get_origin(bare) is tuple else json.loads
 
 
 def _text(choices: tuple[str, ...]) -> Read:
@@ -386,10 +389,6 @@ def _integer(bounds: Bounds) -> Read:
         raise InvalidValue(f"an integer from {low} to {high}")
 
     return read
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _number(bounds: Bounds | None) -> Read:
@@ -480,7 +479,10 @@ def _integers_by_name(key: str, bounds: Bounds) -> Read:
 def _nested(key: str, inner: Codec[T]) -> Read:
     def read(value: Any, problems: Problems) -> T:
         own: Problems = []
-        found = inner.read(_object(value, problems), own)
+        try:
+            found = inner.read(_object(value, problems), own)
+        except InvalidRecord as refused:
+            raise InvalidRecord(f"{key}.{refused}") from None
         problems += [f"{key}.{problem}" for problem in own]
         return found
 
@@ -519,7 +521,7 @@ def _iso_time(value: Any, problems: Problems) -> int:
 
 
 def _unix_time(value: Any, _: Problems) -> int:
-    if not _is_number(value) or abs(value) > MAX_INT:
+    if type(value) not in (int, float) or not abs(value) <= MAX_INT:
         raise InvalidValue("a number")
     return _in_range(round(value * 1e6) * 1000)
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, HpcfrugalError, SetupError
+from hpcfrugal.core.record import InvalidRecord, InvalidValue
 from hpcfrugal.ledger.filesystem import journal_mode
 from hpcfrugal.ledger.rows import SCHEMA_VERSION, TABLES
 
@@ -61,7 +62,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         _refuse_other(path)
         raise DataError(f"the ledger {path} is damaged: {error}", hint=_REBUILD_HINT) from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, InvalidValue, InvalidRecord) as error:
         # SQLite checks its pages, not the texts in them; its own message may quote one.
         raise DataError(f"the ledger {path} is damaged: it holds an invalid text", hint=_REBUILD_HINT) from error
     except IndexError as error:

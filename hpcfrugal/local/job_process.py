@@ -12,7 +12,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from hpcfrugal.spool import RunDir, write_json_atomic
+from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.documents import SlurmDocument, write_document
 
 # Slurm's default KillWait: between TERM at the time limit and KILL (slurm.conf(5)).
 KILL_WAIT_S = 30.0
@@ -70,10 +71,10 @@ def run_script(
 
 
 def keep_state(run_dir: RunDir, job_id: str, cluster: str, state: str) -> None:
-    """Say how the job ended where its exit code does not tell, in the place where Slurm's word would stand."""
-    document = {"schema": 1, "cluster": cluster, "job_id": job_id, "restart": 0, "state": state, "final": True}
+    """Say how the job ended where its exit code does not tell, in place of what Slurm would say."""
+    document = SlurmDocument(job_id, 0, cluster=cluster, state=state, final=True)
     with contextlib.suppress(OSError):  # then it counts as failed, by its exit code
-        write_json_atomic(run_dir.slurm_json(job_id, 0), document)
+        write_document(run_dir.slurm_json(job_id, 0), document)
 
 
 def _end_rest(pid: int) -> None:

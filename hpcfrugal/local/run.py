@@ -17,10 +17,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from hpcfrugal import __version__
-from hpcfrugal.core.user import user_name
 from hpcfrugal.local.job_process import start_ticks
-from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
+from hpcfrugal.spool import RunDir, new_run_id
+from hpcfrugal.spool.documents import EndDocument, RunPlace, SubmittedDocument, own_run, write_document
 from hpcfrugal.spool.zipapp import shared_sidecar
 
 FIRST_SAMPLE_S = 2.0
@@ -83,7 +82,7 @@ def run_command(
         try:
             spool = place or Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
             run_dir = RunDir.create(spool, run_id, created_at)
-            _describe(run_dir, argv, created_at, cluster, {"zone": zone, "pue": pue})
+            _describe(run_dir, argv, created_at, cluster, RunPlace(zone, pue))
             options = ["--exclusive"] * exclusive + ["--hardware-counters"] * hardware_counters
             sidecar = _start_sidecar(run_dir, cluster, interval_s, record_s, options)
             break
@@ -105,46 +104,18 @@ def run_command(
 
 
 def _end(run_dir: RunDir, code: int, started_at: float, command_s: float) -> None:
-    write_json_atomic(
-        run_dir.end_json(run_dir.run_id, 0),
-        {
-            "schema": 1,
-            "job_id": run_dir.run_id,
-            "restart": 0,
-            "array_job_id": None,
-            "array_task_id": None,
-            "exit_code": code,
-            "started_wall_s": started_at,
-            "ended_wall_s": started_at + command_s,
-        },
-    )
+    started_ns, ended_ns = (round(at_s * 10**9) for at_s in (started_at, started_at + command_s))
+    document = EndDocument(run_dir.run_id, 0, exit_code=code, started_wall_ns=started_ns, ended_wall_ns=ended_ns)
+    write_document(run_dir.end_json(run_dir.run_id, 0), document)
 
 
-def _describe(
-    run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str, carbon: dict[str, str | float | None]
-) -> None:
+def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, cluster: str, place: RunPlace) -> None:
     # By this `status` knows that the run goes on, and `cancel` whom to end.
     run_dir.local_pid.write_text(f"{os.getpid()} {start_ticks(os.getpid())}\n")
-    write_json_atomic(
-        run_dir.run_json,
-        {
-            "schema": 1,
-            "run_id": run_dir.run_id,
-            "user": user_name(),
-            "uid": os.getuid(),
-            "created_at": created_at.isoformat(),
-            "hpcfrugal_version": __version__,
-            "backend": "run",
-            "host": socket.gethostname(),
-            "spec": {"name": Path(argv[0]).name, "command": shlex.join(argv)},
-            "plan": None,
-            "carbon": carbon,
-        },
-    )
-    write_json_atomic(
-        run_dir.submitted_json,
-        {"schema": 1, "cluster": cluster, "job_id": run_dir.run_id, "submitted_at": created_at.isoformat()},
-    )
+    spec = {"name": Path(argv[0]).name, "command": shlex.join(argv)}
+    document = own_run(run_dir.run_id, created_at, "run", spec, carbon=place)
+    write_document(run_dir.run_json, document)
+    write_document(run_dir.submitted_json, SubmittedDocument(run_dir.run_id, cluster, document.created_wall_ns))
 
 
 def _start_sidecar(

@@ -16,8 +16,8 @@ from hpcfrugal.settings.idle_power import IdlePower
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.command import available
 from hpcfrugal.slurm.nodes import NodeCpus
-from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
-from hpcfrugal.spool.documents import NodeFacts, NodesDocument, document_json, read_slurm, read_submitted
+from hpcfrugal.spool import JobKey, RunDir, iter_runs
+from hpcfrugal.spool.documents import NodeFacts, NodesDocument, read_slurm, read_submitted, write_document
 
 _LOCAL = "local:"
 
@@ -110,7 +110,7 @@ def _keep(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpu
     path = due.run_dir.nodes_json(due.job.job_id, due.job.restart)
     try:
         nodes = tuple(_facts(node, powers, cpus) for node in due.nodes)
-        write_json_atomic(path, document_json(NodesDocument(due.job.job_id, due.job.restart, nodes)))
+        write_document(path, NodesDocument(due.job.job_id, due.job.restart, nodes))
     except OSError as error:
         return [f"what is known of the nodes of job {due.job.job_id} cannot be kept: {path}: {error.strerror}"]
     return []

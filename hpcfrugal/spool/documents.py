@@ -7,15 +7,21 @@ their defaults). The sidecar's log is here too, for its last line.
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
+from hpcfrugal import __version__
+from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.record import DROP_INVALID, Bounds, InvalidRecord, IsoTime, Key, UnixTime, codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned, read_object
 from hpcfrugal.core.text import clean_text, plain
-from hpcfrugal.core.user import owner_name
+from hpcfrugal.core.time import instant_us
+from hpcfrugal.core.user import owner_name, user_name
 from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
 
 MAX_LOG_CHARACTERS = 300
@@ -186,6 +192,26 @@ J = TypeVar("J", bound=_OfJob)
 def document_json(document: Document) -> dict[str, Any]:
     """The content of the file that holds ``document``."""
     return {"schema": SCHEMA_VERSION, **codec(type(document)).write(document)}
+
+
+def write_document(path: Path, document: Document) -> None:
+    """Write ``document`` to ``path``, whole or not at all. Raises ``OSError``."""
+    write_json_atomic(path, document_json(document))
+
+
+def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any], **more: Any) -> RunDocument:
+    """The document of a run that this process makes; ``more`` are fields that not every run has."""
+    return RunDocument(
+        run_id=run_id,
+        user=user_name(),
+        uid=os.getuid(),
+        created_wall_ns=instant_us(created_at) * 1000,
+        version=__version__,
+        backend=backend,
+        host=socket.gethostname(),
+        spec=spec,
+        **more,
+    )
 
 
 def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[str]]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal import __version__
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
+from hpcfrugal.core.time import instant_us
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend, Submitted
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.slurm.command import NoAnswer
-from hpcfrugal.spool import RunDir, write_json_atomic
+from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, write_document
 from hpcfrugal.spool.zipapp import put_sidecar
 from hpcfrugal.submit.prepare import Prepared
 
@@ -54,37 +54,23 @@ def submit(prepared: Prepared, backend: Backend) -> Submitted:
     except OSError as error:
         shutil.rmtree(run_dir.path, ignore_errors=True)
         raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
-    write_json_atomic(
-        run_dir.submitted_json,
-        {
-            "schema": 1,
-            "cluster": submitted.cluster,
-            "job_id": submitted.job_id,
-            "submitted_at": submitted_at.isoformat(),
-        },
-    )
+    document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_us(submitted_at) * 1000)
+    write_document(run_dir.submitted_json, document)
     return submitted
 
 
 def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
-    write_json_atomic(
-        run_dir.run_json,
-        {
-            "schema": 1,
-            "run_id": prepared.run_id,
-            "user": user_name(),
-            "uid": os.getuid(),
-            "created_at": prepared.created_at.isoformat(),
-            "hpcfrugal_version": __version__,
-            "backend": backend.name,
-            "host": socket.gethostname(),
-            "source": str(prepared.source),
-            "template": prepared.rendered.template_path,
-            "spec": public_spec(prepared.spec),
-            "carbon": {"zone": prepared.zone, "pue": prepared.pue},
-            "plan": None if prepared.plan is None else prepared.plan.to_json(),
-        },
+    document = own_run(
+        prepared.run_id,
+        prepared.created_at,
+        backend.name,
+        public_spec(prepared.spec),
+        plan=None if prepared.plan is None else prepared.plan.to_json(),
+        carbon=RunPlace(prepared.zone, prepared.pue),
+        source=str(prepared.source),
+        template=prepared.rendered.template_path,
     )
+    write_document(run_dir.run_json, document)
     if prepared.spec.energy.enabled:
         put_sidecar(run_dir.spool, run_dir.sidecar)
     if prepared.user_script is not None:

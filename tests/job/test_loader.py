@@ -364,7 +364,7 @@ def test_loading_a_job_brings_in_nothing_heavy(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from hpcfrugal.job import load_job\n"
         f"load_job(Path({str(path)!r}))\n"
-        "heavy = {'pandas', 'numpy', 'rich', 'jinja2', 'sqlite_utils', 'submitit', 'click'}\n"
+        "heavy = {'pandas', 'numpy', 'rich', 'jinja2', 'sqlite3', 'submitit', 'click'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

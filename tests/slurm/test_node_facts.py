@@ -143,7 +143,7 @@ def test_a_directory_that_cannot_be_written_is_named(spool: FakeSpool, monkeypat
     run.cluster = "local:here"
     run.submitted("17")
     run.end()
-    monkeypatch.setattr("hpcfrugal.slurm.node_facts.write_json_atomic", _full)
+    monkeypatch.setattr("hpcfrugal.slurm.node_facts.write_document", _full)
     (line,) = keep_nodes(spool.root, {})
     assert "17.0.nodes.json: No space left" in line
 

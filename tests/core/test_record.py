@@ -1,0 +1,182 @@
+"""A record's one definition: what is read of untrusted JSON, what is written, and its SQL columns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pytest
+
+from hpcfrugal.core.record import (
+    DROP_INVALID,
+    EMBEDDED,
+    MAX_INT,
+    SIZED,
+    STRICT,
+    Bounds,
+    InvalidRecord,
+    IsoTime,
+    Key,
+    UnixTime,
+    codec,
+    gather,
+)
+
+START_NS = 1_795_000_000 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Fan:
+    name: str
+    rpm: Annotated[int | None, Bounds(1, 9000)] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    inlet_c: float | None = None
+    alarm: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rack:
+    rack: str
+    mode: Literal["on", "off"]
+    cpus: Annotated[int, Bounds(1)]
+    since_wall_ns: Annotated[int | None, IsoTime("since_at")]
+    seen_wall_ns: Annotated[int | None, UnixTime("seen_s")]
+    model: Annotated[str | None, Key("type")]
+    meter_uj: Annotated[int | None, STRICT]
+    counts: Annotated[tuple[int | None, ...] | None, SIZED]
+    nodes: tuple[str, ...] = ()
+    fans: Annotated[tuple[Fan, ...], DROP_INVALID] = ()
+    limits: Annotated[tuple[tuple[str, int], ...], Bounds(high=100)] = ()
+    labels: dict[str, str] | None = None
+    heat: Annotated[Heat, EMBEDDED] = Heat()
+    spare: Fan | None = None
+
+
+WHOLE: dict[str, Any] = {
+    "rack": "r1",
+    "mode": "on",
+    "cpus": 8,
+    "since_at": "2026-11-18T11:06:40+00:00",
+    "seen_s": START_NS / 1e9,
+    "type": "x",
+    "meter_uj": 5,
+    "counts": [1, None],
+    "nodes": ["n1", "n2"],
+    "fans": [{"name": "f1", "rpm": 3000}, {"name": "f2", "rpm": None}],
+    "limits": {"cpu": 7, "dram": 9},
+    "labels": {"a": "b"},
+    "inlet_c": 21.5,
+    "alarm": False,
+    "spare": {"name": "f3", "rpm": 1},
+}
+
+
+def read(**changes: Any) -> tuple[Rack, list[str]]:
+    problems: list[str] = []
+    return codec(Rack, 2).read({**WHOLE, **changes}, problems), problems
+
+
+def test_json_comes_back_as_it_was() -> None:
+    rack, problems = read(unknown_key=1)
+    assert problems == []
+    assert (rack.since_wall_ns, rack.seen_wall_ns) == (START_NS, START_NS)
+    assert (rack.heat, rack.fans[0].rpm) == (Heat(21.5, False), 3000)
+    assert codec(Rack, 2).write(rack) == WHOLE
+
+
+def test_a_row_comes_back_as_it_was() -> None:
+    rack, _ = read()
+    row = codec(Rack, 2).row(rack)
+    assert codec(Rack, 2).of_row(row) == rack
+    columns = codec(Rack, 2).columns
+    assert columns[-4:] == ("labels", "inlet_c", "alarm", "spare")
+    assert [row[columns.index(name)] for name in ("nodes", "limits", "alarm")] == [
+        '["n1", "n2"]', '{"cpu": 7, "dram": 9}', False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "attribute", "problem"),
+    [
+        ({"type": 7}, "model", "type: not a text"),
+        ({"since_at": "2026-11-18"}, "since_wall_ns", "since_at: not an ISO 8601 time with its offset from UTC"),
+        ({"since_at": "1999-01-01T00:00:00Z"}, "since_wall_ns", "since_at: not a time between 2000 and 2200"),
+        ({"seen_s": True}, "seen_wall_ns", "seen_s: not a number"),
+        ({"seen_s": 10**400}, "seen_wall_ns", "seen_s: not a number"),
+        ({"counts": [1]}, "counts", f"counts: not a list of 2 integers from 0 to {MAX_INT} or null"),
+        ({"counts": [1, True]}, "counts", f"counts: not a list of 2 integers from 0 to {MAX_INT} or null"),
+        ({"labels": []}, "labels", "labels: not an object"),
+        ({"spare": [1]}, "spare", "spare: not an object"),
+    ],
+)
+def test_an_invalid_value_costs_itself_alone(changes: dict[str, Any], attribute: str, problem: str) -> None:
+    rack, problems = read(**changes)
+    assert getattr(rack, attribute) is None
+    assert problems == [problem]
+    assert rack.rack == "r1"
+
+
+def test_an_invalid_value_leaves_the_default() -> None:
+    rack, problems = read(nodes="n1", fans={}, limits=[], alarm=1, inlet_c="warm")
+    assert (rack.nodes, rack.fans, rack.limits, rack.heat) == ((), (), (), Heat())
+    assert sorted(problems) == [
+        "alarm: not true or false", "fans: not a list of objects", "inlet_c: not a number", "limits: not an object",
+        "nodes: not a list of texts",
+    ]  # fmt: skip
+
+
+def test_entries_are_left_out_one_by_one() -> None:
+    fans = [{"rpm": 1}, {"name": "f", "rpm": 0}]
+    rack, problems = read(
+        fans=fans, limits={"cpu": 101, "gpu": 5, "x": None}, labels={"a": 1, "b": None, "c": "\ud800"}
+    )
+    assert (rack.fans, rack.limits, rack.labels) == ((Fan("f"),), (("gpu", 5),), {"c": "?"})
+    assert problems == [
+        "fans[0].name: missing",
+        "fans[1].rpm: not an integer from 1 to 9000",
+        "limits.cpu: not an integer from 0 to 100",
+        "labels.a: not a text",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"rack": None}, "rack: missing"),
+        ({"rack": 1}, "rack: not a text"),
+        ({"mode": "idle"}, "mode: not one of on, off"),
+        ({"cpus": 0}, f"cpus: not an integer from 1 to {MAX_INT}"),
+        ({"cpus": True}, f"cpus: not an integer from 1 to {MAX_INT}"),
+        ({"cpus": 1.0}, f"cpus: not an integer from 1 to {MAX_INT}"),
+        ({"meter_uj": -1}, f"meter_uj: not an integer from 0 to {MAX_INT}"),
+        ({"spare": {"rpm": 1}}, "spare.name: missing"),
+    ],
+)
+def test_a_record_without_what_it_needs_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(InvalidRecord) as refused:
+        read(**changes)
+    assert str(refused.value) == why
+
+
+def test_strict_and_missing_is_unknown() -> None:
+    rack, problems = read(meter_uj=None)
+    assert (rack.meter_uj, problems) == (None, [])
+
+
+def test_values_go_before_the_attributes_of_sources() -> None:
+    fan = Fan("f1", 5)
+    assert gather(Fan, fan, name="f2") == Fan("f2", 5)
+    with pytest.raises(AttributeError):
+        gather(Fan, Heat(), rpm=1)
+
+
+def test_columns_of_plain_records_come_back(tmp_path: object) -> None:
+    fans = codec(Fan)
+    assert fans.of_row(fans.row(Fan("f1", 5))) == Fan("f1", 5)
+    heat = codec(Heat)
+    assert heat.of_row((21, 1)) == Heat(21, True)
+    assert json.dumps(heat.write(heat.of_row((None, None)))) == '{"inlet_c": null, "alarm": null}'
