@@ -7,27 +7,27 @@ short while for the same reason. Files are replaced as a whole, and one that is 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.core.bounded_read import read_regular
 from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.lock import LockHeld, take_lock
+from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, parse_json, read_regular
 from hpcfrugal.core.time import iso, parse_iso
 
 _SCHEMA = 1
 _KEPT_S = 7 * 86_400
-_LONGEST = 64 * 1024 * 1024
-_POLL_S = 0.02
+_MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,30 +105,17 @@ class Cache:
 
         Where the file system knows no locks, everybody asks. A lock ends with its process, however that ends.
         """
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path(key, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            self._note(f"{self.folder}: answers are not kept: {error.strerror}")
-            yield True
-            return
-        try:
-            yield self._taken(descriptor, deadline)
-        finally:
-            os.close(descriptor)
-
-    def _taken(self, descriptor: int, deadline: float) -> bool:
-        while True:
+        with ExitStack() as held:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    return False
-                time.sleep(_POLL_S)
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                held.enter_context(take_lock(self._path(key, "lock"), max(0.0, deadline - time.monotonic())))
+                mine = True
+            except LockHeld:
+                mine = False
             except OSError as error:
-                self._note(f"{self.folder}: cannot be locked: {error.strerror}")
-                return True
+                self._note(f"{self.folder}: answers are not cached: {error.strerror}")
+                mine = True
+            yield mine
 
     def _path(self, key: Mapping[str, Any], suffix: str) -> Path:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
@@ -136,35 +123,29 @@ class Cache:
 
     def _load(self, path: Path, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
         try:
-            content, status = read_regular(path, _LONGEST, follow=False)
-        except FileNotFoundError:
+            content, _ = read_regular(path, _MAX_BYTES, owner_uid=os.getuid())
+        except Unreadable as error:
+            if not isinstance(error.error, FileNotFoundError):
+                self._note(f"{path}: {error}")
             return None
-        except OSError as error:
-            self._note(f"{path}: cannot be read: {error.strerror}")
-            return None
-        if status.st_uid != os.getuid():
-            self._note(f"{path}: is another user's and was ignored")
+        except UnsafeFile as error:
+            self._note(f"{path}: ignored: {error}")
             return None
         try:
-            told = json.loads(content)
-        except (ValueError, RecursionError):
+            document = parse_json(content)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict) or document.get("schema") != _SCHEMA or document.get("key") != dict(key):
             self._note_damaged(path)
             return None
-        if not isinstance(told, dict) or told.get("schema") != _SCHEMA or told.get("key") != dict(key):
-            self._note_damaged(path)
-            return None
-        return told
+        return document
 
-    def _store(self, path: Path, key: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    def _store(self, path: Path, key: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as opened:
-                json.dump({"schema": _SCHEMA, "key": dict(key), **told}, opened)
-            os.replace(part, path)
+            write_json_atomic(path, {"schema": _SCHEMA, "key": dict(key), **document})
         except OSError as error:
-            self._note(f"{self.folder}: answers are not kept: {error.strerror}")
+            self._note(f"{self.folder}: answers are not cached: {error.strerror}")
             return False
         return True
 

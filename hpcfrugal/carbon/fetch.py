@@ -16,8 +16,8 @@ from hpcfrugal.carbon.cache import Cache, Failure, Kept
 from hpcfrugal.carbon.providers.base import Answer, Ask
 from hpcfrugal.carbon.select import ProviderChoice
 from hpcfrugal.carbon.series import CarbonSeries, Kind
-from hpcfrugal.core.errors import ForecastError
-from hpcfrugal.core.http import Client, RequestRefused, within
+from hpcfrugal.core.errors import ForecastError, SourceError
+from hpcfrugal.core.http import Client, within
 
 if TYPE_CHECKING:
     import httpx
@@ -118,9 +118,8 @@ class Fetcher:
     def _ask(self, choice: ProviderChoice, kind: Kind, start: datetime, end: datetime, deadline: float) -> Kept:
         now = self.clock()
         ask = Ask(choice.region, choice.signal, start, end, now)
-        client = Client(deadline, self.transport)
         method = choice.provider.forecast if kind == "forecast" else choice.provider.actuals
-        answer = within(client.remaining_s(), lambda: _guarded(method, ask, client))
+        answer = _answer(method, ask, Client(deadline, self.transport))
         series = replace(answer.series, zone=choice.zone)
         if kind == "forecast" and series.end <= now:
             raise ForecastError(f"gave a forecast that ended at {series.end:%Y-%m-%d %H:%M}Z")
@@ -135,22 +134,23 @@ class Fetcher:
         return min(max(told, LEAST_KEPT_S), MOST_KEPT_S)
 
 
-def _guarded(method: Callable[[Ask, Client], Answer], ask: Ask, client: Client) -> Answer:
-    """The provider's answer. A provider of others may fail in any way, and no job shall fail for that."""
+def _answer(method: Callable[[Ask, Client], Answer], ask: Ask, client: Client) -> Answer:
+    """The provider's answer. A provider from a plugin may fail in any way, and no job may fail because of that."""
     try:
-        answer = method(ask, client)
-    except ForecastError:
-        raise
+        with client:
+            answer = within(client.remaining_s(), lambda: method(ask, client))
+    except SourceError as error:
+        raise ForecastError(error.message, hint=error.hint, retry_after_s=error.retry_after_s) from error
     except Exception as error:
-        # Only the name of the error: its text could quote an address or a header.
+        # Only the type of the error: its text could quote a URL or a header.
         raise ForecastError(f"failed ({type(error).__name__})") from error
     if not isinstance(answer, Answer) or not isinstance(answer.series, CarbonSeries):
-        raise ForecastError("failed (gave no series)")
+        raise ForecastError("returned no series")
     return answer
 
 
 def _failure(error: ForecastError, now: datetime) -> Failure:
     wait = FAILURE_KEPT_S
-    if isinstance(error, RequestRefused) and error.retry_after_s is not None:
+    if error.retry_after_s is not None:
         wait = min(max(wait, error.retry_after_s), _MOST_FAILURE_KEPT_S)
     return Failure(error.message, error.hint, now, now + timedelta(seconds=wait))

@@ -69,4 +69,4 @@ def _credentials(
     if secret is not None:
         return "ok", f"from {secret.origin}"
     where = default_file(settings.kind, environ)
-    return "none", f"none; set {made.secret.told()}, or write the {made.secret.what} into {where} (mode 0600)"
+    return "none", f"none; set {made.secret.names}, or write the {made.secret.what} into {where} (mode 0600)"

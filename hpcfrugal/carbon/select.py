@@ -107,7 +107,7 @@ def candidates(
             troubles.append(error)
             continue
         if made.secret and secret is None:
-            lacking.append(f"{name} ({made.secret.told()})")
+            lacking.append(f"{name} ({made.secret.names})")
             continue
         found.append(_choice(settings, made, zone, signal, secret))
     if found:
@@ -177,7 +177,7 @@ def _secret(settings: ProviderSettings, made: type[Provider], environ: Mapping[s
     if secret is None:
         raise ForecastError(
             f"{settings.name} needs credentials, and there are none",
-            hint=f"set {made.secret.told()}, or write the {made.secret.what} into "
+            hint=f"set {made.secret.names}, or write the {made.secret.what} into "
             f"{default_file(settings.kind, environ)} (mode 0600)",
         )
     return secret

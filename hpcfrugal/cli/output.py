@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import sys
 from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.files import write_atomic
 
 
 def can_be_written(path: Path) -> bool:
@@ -62,21 +62,10 @@ def _printed_to(found: os.stat_result) -> int | None:
 def _replace(target: Path, data: bytes, mode: int | None) -> None:
     if mode is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        write_atomic(target, data, mode)
     except PermissionError:
         if mode is None:
             raise
         # The file is ours to write, its directory is not.
         target.write_bytes(data)
-        return
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            if mode is not None:
-                os.fchmod(file.fileno(), mode)
-        part.replace(target)
-    except BaseException:
-        part.unlink()
-        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.directories import data_dir
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.core.format import duration, rough_percent
+from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.text import plain, printable
 from hpcfrugal.core.user import user_name
 from hpcfrugal.settings.config import Config, load_config
@@ -163,13 +163,14 @@ def _alone(config: Config, *, wait: bool) -> Iterator[None]:
     """One controller of a user at a time. A second service ends; a round from cron leaves it to the service."""
     path = data_dir() / "queue.lock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SetupError(
-                "another `queue run` of yours is at work", hint=f"it holds {path}" if not wait else None
-            ) from None
+    try:
+        held = take_lock(path)
+    except LockHeld:
+        hint = None if wait else f"it holds {path}"
+        raise SetupError("another `queue run` of yours is running", hint=hint) from None
+    except OSError as error:
+        raise SetupError(f"the lock {path} cannot be taken: {error.strerror}") from None
+    with held:
         yield
 
 

@@ -3,7 +3,9 @@
     HpcfrugalError            exit code 1   the job or the command failed
     ├── InputError            exit code 2   a file, key or option is wrong; carries every problem found
     ├── SetupError            exit code 3   the environment lacks something (no Slurm, no permission)
-    │   └── ForecastError                   no carbon intensity to be had
+    │   └── SourceError                     a server, a file or a command gave no usable data
+    │       ├── Unreachable                 it is down, too slow, or refuses the credentials
+    │       └── ForecastError               no carbon intensity is available
     └── DataError             exit code 4   stored data was refused (damaged or foreign)
 
 The command line turns each into its message, its hint and its exit code; a traceback is a bug.
@@ -72,8 +74,23 @@ class SetupError(HpcfrugalError):
     exit_code = 3
 
 
-class ForecastError(SetupError):
-    """No carbon intensity to be had: nobody gives one for the zone, or who does is down, slow or not to be believed."""
+class SourceError(SetupError):
+    """A server, a file or a command that gave no usable data. The message holds no secret.
+
+    ``retry_after_s``: how long the server asks to wait before the next request.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class Unreachable(SourceError):
+    """A source that is down, too slow, or refuses the credentials: another request would fail too."""
+
+
+class ForecastError(SourceError):
+    """No carbon intensity is available: no provider has it for the zone, or those that do failed."""
 
 
 class DataError(HpcfrugalError):

@@ -1,9 +1,8 @@
-"""Questions to servers: one request, read to its end or given up, by one deadline.
+"""JSON over HTTP: one request, read to its end or given up by one deadline.
 
-httpx bounds each wait of a request but not their sum, so a server that drips bytes could hold a command for ever.
-Here the body is read piece by piece against a deadline, and :func:`within` bounds even what can't be interrupted (the
-look-up of a name, a library's own requests). What went wrong is told in words of our own: a library's message may
-quote an address with a token in it.
+httpx bounds each wait of a request but not their sum, so a server that sends a byte now and then could block a command
+for ever. Here :func:`within` bounds the whole request, name resolution included. Error messages are our own: those of
+a library may quote a URL with a token in it. They do not name the server either; the caller does.
 """
 
 from __future__ import annotations
@@ -13,56 +12,58 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from hpcfrugal import __version__
-from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.errors import SourceError, Unreachable
+from hpcfrugal.core.safe_read import parse_json
 from hpcfrugal.core.secrets import Secret
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
-LONGEST_BODY = 16 * 1024 * 1024
-"""Bytes; a year of 5-minute figures is a tenth of it."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""A year of 5-minute intensities is 2 MB, a month of power samples each second 40 MB."""
 
+_CONNECT_S = 3.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-# No proxy of the environment can know what is on this machine.
-_DIRECT = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A body of JSON. ``ttl_s`` is how long it holds as the server says, None where it doesn't."""
+    """A JSON body. ``ttl_s``: how long it stays valid according to the server, None if it does not say."""
 
     data: Any
     ttl_s: float | None
 
 
-class RequestRefused(ForecastError):
-    """The server said no. ``status`` is HTTP's; ``retry_after_s`` is how long it asks to be left alone."""
+class Client:
+    """Sends requests until ``deadline`` (of ``time.monotonic``) over one connection for each server.
+
+    Redirects are not followed: they could carry a token to another server. ``transport`` replaces the network.
+    """
 
     def __init__(
-        self, message: str, *, status: int, retry_after_s: float | None = None, hint: str | None = None
+        self,
+        deadline: float,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-
-class Client:
-    """Asks until ``deadline`` (of ``time.monotonic``). ``transport`` stands in for the network."""
-
-    def __init__(self, deadline: float, transport: httpx.BaseTransport | None = None) -> None:
         self.deadline = deadline
-        self.transport = transport
+        self._transport = transport
+        self._verify = verify
+        self._client: httpx.Client | None = None
 
     def remaining_s(self) -> float:
-        """Seconds until the deadline. Raises ForecastError when it has passed."""
+        """Seconds until the deadline. Raises Unreachable when it has passed."""
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise ForecastError("gave no whole answer in time")
+            raise Unreachable("did not answer in time")
         return left
 
     def get(
@@ -73,10 +74,18 @@ class Client:
         headers: Mapping[str, str] | None = None,
         basic: Secret | None = None,
         secret: Secret | None = None,
+        form: bool = False,
+        error_key: str | None = None,
     ) -> Reply:
-        """The JSON at ``url``. ``secret`` names the credentials that ``headers`` carry, for the message of a refusal.
+        """The JSON at ``url``.
 
-        Raises ForecastError, without the server's name: who asked knows whom.
+        ``basic``: user and password for basic authentication. ``secret``: the credentials in ``headers``, to name their
+        origin in an error. ``form`` sends the parameters in the body of a POST. ``error_key``: the key under which the
+        server explains an error; its text is quoted.
+
+        Raises:
+            Unreachable: no connection, no complete answer in time, or the credentials are refused.
+            SourceError: any other answer that is not HTTP 200 with complete JSON.
         """
         import httpx
 
@@ -84,53 +93,76 @@ class Client:
         try:
             parts = urlsplit(url)
         except ValueError:
-            raise ForecastError("has an address that is none") from None
-        if credentials is not None and parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-            raise ForecastError(f"credentials are not sent over {parts.scheme}", hint="use an https address")
+            raise SourceError("has an invalid URL") from None
+        if credentials is not None and parts.scheme != "https" and not is_loopback(url):
+            raise SourceError(f"credentials are not sent over {parts.scheme}", hint="use an https URL")
+
         left = self.remaining_s()
+
+        def request() -> tuple[httpx.Response, bytes]:
+            self._client = self._client or self._open()
+            with self._client.stream(
+                "POST" if form else "GET",
+                url,
+                params=None if form else dict(params or {}),
+                data=dict(params or {}) if form else None,
+                headers=dict(headers or {}),
+                auth=(basic.values[0], basic.values[1]) if basic else None,
+                timeout=httpx.Timeout(left, connect=min(left, _CONNECT_S)),
+            ) as response:
+                return response, self._read(response)
+
         try:
-            # A redirect is not followed: it could carry a token to somebody else.
-            with (
-                httpx.Client(
-                    transport=self.transport,
-                    timeout=httpx.Timeout(left, connect=min(left, 3.0)),
-                    headers={"User-Agent": f"hpcfrugal/{__version__}", "Accept": "application/json"},
-                    follow_redirects=False,
-                    mounts=dict.fromkeys(_DIRECT),
-                ) as client,
-                client.stream(
-                    "GET",
-                    url,
-                    params=dict(params) if params else None,
-                    headers=dict(headers or {}),
-                    auth=(basic.values[0], basic.values[1]) if basic else None,
-                ) as response,
-            ):
-                if response.status_code != 200:
-                    _refuse(response, credentials)
-                body = self._read(response)
-                ttl_s = holds_s(response.headers)
-        except ForecastError:
-            raise
+            response, body = within(left, request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as error:
-            raise ForecastError(_told(error)) from None
-        return Reply(_parsed(body), ttl_s)
+            raise _failed(error, left) from None
+        if response.status_code != 200:
+            raise _refused(response, body, credentials, error_key)
+        return Reply(_parsed(body), ttl_s(response.headers))
+
+    def close(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self) -> httpx.Client:
+        import httpx
+
+        return httpx.Client(
+            transport=self._transport,
+            verify=self._verify,
+            headers={"User-Agent": f"hpcfrugal/{__version__}", "Accept": "application/json"},
+            follow_redirects=False,
+            # No proxy of the environment leads to this machine, and none should see the credentials.
+            mounts=dict.fromkeys(f"all://{f'[{host}]' if ':' in host else host}" for host in _LOOPBACK),
+        )
 
     def _read(self, response: httpx.Response) -> bytes:
-        pieces, size = [], 0
+        body = bytearray()
         for piece in response.iter_bytes():
-            pieces.append(piece)
-            size += len(piece)
-            if size > LONGEST_BODY:
-                raise ForecastError(f"sent more than {LONGEST_BODY // 1024**2} MiB")
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
+                raise SourceError(f"sent more than {MAX_BODY_BYTES // 1024**2} MiB")
             self.remaining_s()
-        return b"".join(pieces)
+        return bytes(body)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the server is this machine. Raises ValueError for an invalid URL."""
+    return urlsplit(url).hostname in _LOOPBACK
 
 
 def within(seconds: float, work: Callable[[], _T]) -> _T:
-    """What ``work`` returns or raises, if it does within ``seconds``; ForecastError else.
+    """What ``work`` returns or raises if it ends within ``seconds``; raises Unreachable otherwise.
 
-    The work goes on in a thread that doesn't keep the program from ending.
+    The work goes on in a daemon thread, which does not keep the program from ending.
     """
     results: list[_T] = []
     errors: list[BaseException] = []
@@ -141,21 +173,25 @@ def within(seconds: float, work: Callable[[], _T]) -> _T:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=run, name="hpcfrugal-carbon", daemon=True)
+    thread = threading.Thread(target=run, name="hpcfrugal-request", daemon=True)
     thread.start()
     thread.join(max(0.0, seconds))
     if errors:
         raise errors[0]
     if results:
         return results[0]
-    raise ForecastError("gave no whole answer in time")
+    raise _too_late(seconds)
 
 
-def holds_s(headers: Mapping[str, str]) -> float | None:
-    """How long an answer holds after its ``Cache-Control: max-age`` and ``Age``, or its ``Expires`` and ``Date``.
+def _too_late(seconds: float) -> Unreachable:
+    return Unreachable(f"did not answer within {round(seconds, 1):g} s")
 
-    After RFC 9111, sections 4.2 and 5.3. None where the server doesn't say, or says not to keep it: then the provider's
-    own period holds, so that a burst of jobs is still one request.
+
+def ttl_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds for which an answer stays valid: ``Cache-Control: max-age`` less ``Age``, or ``Expires`` less ``Date``.
+
+    After RFC 9111, sections 4.2 and 5.3. None if the server does not say, or forbids caching: then the provider's own
+    refresh period applies, so that a burst of jobs is still one request.
     """
     for part in headers.get("cache-control", "").lower().split(","):
         name, _, value = part.strip().partition("=")
@@ -171,63 +207,67 @@ def holds_s(headers: Mapping[str, str]) -> float | None:
         if expires and date:
             return max(0.0, (parsedate_to_datetime(expires) - parsedate_to_datetime(date)).total_seconds())
     except (TypeError, ValueError):
-        # "Expires: 0" and other dates that are none.
-        return None
+        return None  # "Expires: 0" and other invalid dates
     return None
 
 
-def _refuse(response: httpx.Response, credentials: Secret | None) -> NoReturn:
+def _refused(response: httpx.Response, body: bytes, credentials: Secret | None, error_key: str | None) -> SourceError:
+    """The error for a status other than 200."""
     status = response.status_code
-    wait = response.headers.get("retry-after", "").strip()
-    after = float(wait[:6]) if wait.isascii() and wait.isdigit() else None
-    hint = None
     if status in (401, 403):
-        said = f"refused {'the credentials from ' + credentials.origin if credentials else 'access'} (HTTP {status})"
+        what = f"the credentials from {credentials.origin}" if credentials else "access"
         hint = "check that they are valid and that the subscription covers this" if credentials else None
-    elif status == 429:
-        said = f"is asked too often (HTTP 429{f', wants {after:.0f} s of peace' if after else ''})"
-    elif 300 <= status < 400:
-        said = f"sends elsewhere (HTTP {status})"
-        hint = "set the new address as `url` of its settings"
-    elif status >= 500:
-        said = f"is out of order (HTTP {status})"
+        return Unreachable(f"refused {what} (HTTP {status})", hint=hint)
+    if status == 429:
+        wait = response.headers.get("retry-after", "").strip()
+        after_s = float(wait[:6]) if wait.isascii() and wait.isdigit() else None
+        retry = f"; retry in {after_s:.0f} s" if after_s else ""
+        return SourceError(f"rate limited (HTTP 429){retry}", retry_after_s=after_s)
+    hint = None
+    if 300 <= status < 400:
+        what, hint = "redirects to another URL", "set the new URL as `url` in its settings"
+    elif status == 404:
+        what = "not found"
     else:
-        said = f"did not understand the question (HTTP {status})" if status != 404 else "has nothing there (HTTP 404)"
-    raise RequestRefused(said, status=status, retry_after_s=after, hint=hint)
+        what = "server error" if status >= 500 else "request rejected"
+    return SourceError(f"{what} (HTTP {status}){_explained(body, error_key)}", hint=hint)
 
 
-def _told(error: BaseException) -> str:
-    """What a failed request means, from the kind of the error and the system's words only."""
+def _explained(body: bytes, key: str | None) -> str:
+    try:
+        value = parse_json(body) if key else None
+    except ValueError:
+        value = None
+    text = value.get(key) if isinstance(value, dict) else None
+    return f": {str(text)[:200]}" if text else ""
+
+
+def _failed(error: BaseException, seconds: float) -> SourceError:
+    """The error for a request without an answer in ``seconds``, from its type and the text of the system only."""
     import httpx
 
     if isinstance(error, httpx.TimeoutException):
-        return "gave no whole answer in time"
+        return _too_late(seconds)
     if isinstance(error, httpx.RemoteProtocolError | httpx.DecodingError):
-        return "broke off in the middle of its answer"
+        return Unreachable("closed the connection in the middle of its answer")
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return SourceError("has an invalid URL")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
-            return f"cannot be reached: {cause.strerror}"
+            return Unreachable(f"cannot be reached: {cause.strerror}")
         cause = cause.__cause__ or cause.__context__
-    return f"cannot be reached ({type(error).__name__})"
+    return Unreachable(f"cannot be reached ({type(error).__name__})")
 
 
 def _parsed(body: bytes) -> Any:
     if body.lstrip()[:1] == b"<":
-        raise ForecastError("answered with a web page instead of figures")
+        raise SourceError("sent an HTML page instead of JSON")
     if not body.strip():
-        raise ForecastError("answered with nothing")
+        raise SourceError("sent an empty answer")
     try:
-        return json.loads(body, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, _NotANumber):
-            raise ForecastError(f"gave {error} for an intensity") from None
-        raise ForecastError("answered with what is no JSON, or not the whole of it") from None
-
-
-class _NotANumber(ValueError):
-    pass
-
-
-def _no_number(name: str) -> NoReturn:
-    raise _NotANumber(name)
+        return parse_json(body)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise SourceError("sent invalid or incomplete JSON") from None
+    except ValueError as error:
+        raise SourceError(f"sent invalid JSON: {error}") from None

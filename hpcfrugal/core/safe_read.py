@@ -1,7 +1,7 @@
-"""Opening a file of the spool with care: never through a link, never somebody else's, never a pipe.
+"""Reading files that other users may have written: bounded, never through a link, never from a pipe.
 
-The spool may lie on a file system where others can write, and a ledger is only worth what its files are
-worth. Whatever cannot be believed becomes a sentence for the report instead of an exception.
+The spool may lie on a file system where others can write, and the ledger can be no better than the files it is made
+from. A file that must not be used is an :class:`UnsafeFile` whose text gives the reason; the caller names the file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
-"""A JSON document larger than this is refused (run.json with a forecast of a year stays below 1 MiB)."""
+"""A larger JSON document is refused (run.json with a forecast of a year stays below 1 MiB)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells whether a file has changed since it was read: bytes, modification time in ns, inode."""
+    """Size in bytes, modification time in ns and inode: equal as long as the file has not changed."""
 
     size: int
     mtime_ns: int
@@ -32,11 +32,11 @@ class FileState:
 
 
 class UnsafeFile(Exception):
-    """A file that does not count; the text says why."""
+    """A file that must not be used; the text gives the reason, without the path."""
 
 
 class Unreadable(UnsafeFile):
-    """A file that could not be read now, which says nothing about what is in it: it is to be tried again."""
+    """A file that could not be read this time; nothing is known of its content, so it can be tried again."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot be read: {error.strerror}")
@@ -44,52 +44,66 @@ class Unreadable(UnsafeFile):
 
 
 def refusal(status: os.stat_result, owner_uid: int) -> str | None:
-    """Why a file with this (l)stat does not count for a run of ``owner_uid``; None where it does."""
+    """Why a file with this (l)stat must not be used for a run of ``owner_uid``; None if it may be."""
     if stat.S_ISLNK(status.st_mode):
         return "a symbolic link, not followed"
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file"
     if status.st_uid != owner_uid:
-        return f"belongs to uid {status.st_uid}, the run to uid {owner_uid}: ignored"
+        return f"belongs to uid {status.st_uid}, not to uid {owner_uid}"
     return None
 
 
-def open_owned(path: Path, owner_uid: int) -> tuple[BinaryIO, FileState]:
-    """Open ``path`` for reading where it is a regular file of ``owner_uid``. Raises :class:`Refused`."""
+def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = False) -> tuple[BinaryIO, os.stat_result]:
+    """Open a regular file (of ``owner_uid``, if given) for reading, with its status; a link only with ``follow``.
+
+    Raises ``UnsafeFile``, and ``Unreadable`` where opening it failed.
+    """
+    # O_NONBLOCK: opening a named pipe must not wait for a writer.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, flags)
+    except ValueError:
+        raise UnsafeFile("not a valid file name") from None
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        if error.errno == errno.ELOOP and not follow:
             raise UnsafeFile("a symbolic link, not followed") from error
         raise Unreadable(error) from error
     try:
+        # The status of the open file: the path could be replaced between a look and the opening.
         status = os.fstat(descriptor)
-        reason = refusal(status, owner_uid)
+        reason = refusal(status, status.st_uid if owner_uid is None else owner_uid)
         if reason is not None:
             raise UnsafeFile(reason)
-        return open(descriptor, "rb"), FileState.of(status)
+        return open(descriptor, "rb"), status
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def read_regular(path: Path, most_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
-    """The content of a file of the folder's owner, up to ``most_bytes``.
+def open_owned(path: Path, owner_uid: int) -> tuple[BinaryIO, FileState]:
+    """Open a regular file of ``owner_uid``, never through a link. Raises ``UnsafeFile``."""
+    file, status = open_regular(path, owner_uid=owner_uid)
+    return file, FileState.of(status)
 
-    Raises ``OSError``, also for a link, for a pipe, which would be waited for, and for a file of somebody else.
-    """
-    try:
-        file, _ = open_owned(path, os.stat(path.parent).st_uid)
-    except Unreadable as unreadable:
-        raise unreadable.error from unreadable
-    except UnsafeFile as refused:
-        raise OSError(errno.EINVAL, str(refused), str(path)) from refused
+
+def read_regular(
+    path: Path, max_bytes: int = MAX_DOCUMENT_BYTES, *, owner_uid: int | None = None, follow: bool = False
+) -> tuple[bytes, os.stat_result]:
+    """The whole content of a file as ``open_regular`` takes it. Raises ``UnsafeFile``, also above ``max_bytes``."""
+    file, status = open_regular(path, owner_uid=owner_uid, follow=follow)
     with file:
-        return file.read(most_bytes)
+        try:
+            content = file.read(max_bytes + 1)
+        except OSError as error:
+            raise Unreadable(error) from error
+    if len(content) > max_bytes:
+        raise UnsafeFile(f"larger than {max_bytes} bytes")
+    return content, status
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON without NaN and infinity. Raises ``ValueError`` for everything that is not that."""
+    """JSON without NaN and infinity. Raises ``ValueError`` for anything else, a ``JSONDecodeError`` for bad syntax."""
     try:
         return _DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
     except RecursionError as error:
@@ -105,19 +119,23 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def read_object(path: Path, owner_uid: int) -> tuple[dict[str, Any], FileState]:
-    """The JSON object in ``path``. Raises :class:`Refused`."""
-    file, state = open_owned(path, owner_uid)
-    with file:
-        try:
-            data = file.read(MAX_DOCUMENT_BYTES + 1)
-        except OSError as error:
-            raise Unreadable(error) from error
-    if len(data) > MAX_DOCUMENT_BYTES:
-        raise UnsafeFile(f"larger than {MAX_DOCUMENT_BYTES} bytes")
+    """The JSON object in a file of ``owner_uid``. Raises ``UnsafeFile``."""
+    data, status = read_regular(path, owner_uid=owner_uid)
     try:
         value = parse_json(data)
     except ValueError as error:
         raise UnsafeFile("not valid JSON") from error
     if not isinstance(value, dict):
         raise UnsafeFile("not a JSON object")
-    return value, state
+    return value, FileState.of(status)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in ``path``, a file of the folder's owner; None if there is none that may be used.
+
+    For what a user asks about jobs now. What goes into the ledger is read by ``read_object``, which gives the reason.
+    """
+    try:
+        return read_object(path, os.stat(path.parent).st_uid)[0]
+    except (OSError, UnsafeFile):
+        return None

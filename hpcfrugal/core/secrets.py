@@ -1,7 +1,7 @@
-"""Tokens and passwords of providers: from the environment, or from a file that only its owner can read.
+"""Tokens and passwords: from the environment, or from a file that only its owner can read.
 
-A secret is kept in an object that doesn't print itself, and goes nowhere but into a request's header: not into a log,
-an error, the cache or a run's record.
+A secret is kept in an object that does not print itself, and goes nowhere but into the header of a request: not into
+a log, an error, the cache or the record of a run.
 """
 
 from __future__ import annotations
@@ -12,28 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpcfrugal.core.bounded_read import read_regular
 from hpcfrugal.core.directories import config_dir
-from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, read_regular
 
-_LONGEST_FILE = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class SecretSpec:
-    """Which values a provider needs, and the environment variables that may hold each, first the usual one."""
-
-    variables: tuple[tuple[str, ...], ...]
-    what: str
-
-    def told(self) -> str:
-        """``WATTTIME_USER and WATTTIME_PASSWORD``."""
-        return " and ".join(names[0] for names in self.variables)
+_MAX_FILE_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """The values, one for each of the spec. ``origin`` names the variables or the file that they came from."""
+    """One or more values. ``origin`` names the variables or the file that they came from."""
 
     values: tuple[str, ...]
     origin: str
@@ -42,53 +30,78 @@ class Secret:
         return f"Secret(from {self.origin})"
 
 
+@dataclass(frozen=True, slots=True)
+class SecretSpec:
+    """The values that a provider needs, and the environment variables that may hold each, the usual one first."""
+
+    variables: tuple[tuple[str, ...], ...]
+    what: str
+
+    @property
+    def names(self) -> str:
+        """The usual variables: ``WATTTIME_USER and WATTTIME_PASSWORD``."""
+        return " and ".join(names[0] for names in self.variables)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretLocation:
+    """Where the settings say that one value is kept: in an environment variable, or in a file of mode 0600."""
+
+    variable: str | None = None
+    file: Path | None = None
+
+    def read(self, environ: Mapping[str, str] = os.environ) -> Secret:
+        """Raises SourceError if it is missing, invalid, or can be read by others."""
+        if self.file is not None:
+            return _from_file(self.file, 1, "credentials")
+        assert self.variable is not None
+        return Secret((_checked(environ.get(self.variable, ""), self.variable),), self.variable)
+
+
 def default_file(kind: str, environ: Mapping[str, str]) -> Path:
-    """Where a user's credentials lie unless the settings name another file."""
+    """Where a user's credentials are kept unless the settings name another file."""
     return config_dir(environ) / "credentials" / kind
 
 
 def find_secret(
     kind: str, spec: SecretSpec, file: Path | None = None, environ: Mapping[str, str] = os.environ
 ) -> Secret | None:
-    """The credentials of a kind of provider; None where there are none.
+    """The credentials for a kind of provider; None if there are none.
 
-    A file named in the settings goes before the environment, and that before the default file.
+    A file named in the settings takes precedence over the environment, and that over the default file.
 
     Raises:
-        ForecastError: a file can be read by others, is not the user's, or does not hold what it should.
+        SourceError: a file can be read by others, belongs to another user, or has invalid content.
     """
     if file is not None:
-        return _from_file(file, spec, wanted=True)
+        return _from_file(file, len(spec.variables), spec.what)
     found = [next((name for name in names if environ.get(name)), None) for names in spec.variables]
     if all(found):
         names = [name for name in found if name]
-        origin = " and ".join(names)
-        return Secret(tuple(_checked(environ[name], name) for name in names), origin)
+        return Secret(tuple(_checked(environ[name], name) for name in names), " and ".join(names))
     if any(found):
-        lacking = " and ".join(names[0] for names, name in zip(spec.variables, found, strict=True) if not name)
-        raise ForecastError(f"{' and '.join(name for name in found if name)} is set, but {lacking} is not")
-    return _from_file(default_file(kind, environ), spec, wanted=False)
+        missing = " and ".join(names[0] for names, name in zip(spec.variables, found, strict=True) if not name)
+        raise SourceError(f"{' and '.join(name for name in found if name)} is set, but {missing} is not")
+    path = default_file(kind, environ)
+    return _from_file(path, len(spec.variables), spec.what) if os.path.lexists(path) else None
 
 
-def _from_file(path: Path, spec: SecretSpec, *, wanted: bool) -> Secret | None:
+def _from_file(path: Path, lines_wanted: int, what: str) -> Secret:
     try:
-        content, status = read_regular(path, _LONGEST_FILE)
-    except FileNotFoundError:
-        if not wanted:
-            return None
-        raise ForecastError(f"{path}: there is no such file", hint=f"put the {spec.what} into it") from None
-    except (OSError, ValueError) as error:
-        raise ForecastError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        content, status = read_regular(path, _MAX_FILE_BYTES, follow=True)
+    except UnsafeFile as error:
+        missing = isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError)
+        raise SourceError(f"{path}: {error}", hint=f"write the {what} into it" if missing else None) from None
     if status.st_uid not in (os.getuid(), 0):
-        raise ForecastError(f"{path}: belongs to another user")
+        raise SourceError(f"{path}: belongs to another user")
     if status.st_mode & 0o077:
-        raise ForecastError(
-            f"{path}: holds credentials and can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
+        raise SourceError(
+            f"{path}: credentials can be read by others (mode {stat.S_IMODE(status.st_mode):04o})",
             hint=f"chmod 600 {path}",
         )
     lines = [line.strip() for line in content.decode(errors="replace").splitlines() if line.strip()]
-    if len(lines) != len(spec.variables):
-        raise ForecastError(f"{path}: needs {len(spec.variables)} line(s): the {spec.what}")
+    if len(lines) != lines_wanted:
+        raise SourceError(f"{path}: needs {lines_wanted} line(s): the {what}")
     return Secret(tuple(_checked(line, str(path)) for line in lines), str(path))
 
 
@@ -96,5 +109,5 @@ def _checked(value: str, origin: str) -> str:
     value = value.strip()
     # Anything else would break the header that it goes into.
     if not value or len(value) > 4096 or not all("\x20" <= char <= "\x7e" for char in value):
-        raise ForecastError(f"{origin}: does not hold credentials (printable ASCII is expected)")
+        raise SourceError(f"{origin}: no valid credentials (one line of printable ASCII is expected)")
     return value

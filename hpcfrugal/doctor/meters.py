@@ -6,11 +6,11 @@ import socket
 import time
 from collections.abc import Mapping
 
-from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.errors import InputError, SourceError
 from hpcfrugal.core.text import plain
 from hpcfrugal.doctor.finding import Finding
 from hpcfrugal.doctor.settings import mistakes
-from hpcfrugal.meters.base import SECOND_NS, Meter, MeterError, Refusal, coverage, short
+from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, coverage, short
 from hpcfrugal.meters.settings import read_meters
 from hpcfrugal.settings.origin import Origin
 from hpcfrugal.settings.section import NamedTable
@@ -37,7 +37,7 @@ def _finding(meter: Meter, origin: Origin) -> Finding:
     now_ns = time.time_ns()
     try:
         answer = meter.fetch([node], now_ns - _WINDOW_NS, now_ns).get(node)
-    except MeterError as error:
+    except SourceError as error:
         advice = "energy of whole nodes is unknown until it answers; each sync tries again"
         return Finding(_AREA, meter.name, "gap", plain(f"{what}: {error}", 400), advice)
     if isinstance(answer, Refusal):

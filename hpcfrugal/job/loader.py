@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, open_regular
 from hpcfrugal.job.batch_script import Directives, read_directives
 from hpcfrugal.job.fields import KeyPath
 from hpcfrugal.job.model import JobSpec
@@ -87,20 +86,14 @@ def _name_of_file(path: Path) -> str:
 def _read_head(path: Path, where: str, limit: int) -> bytes:
     """A regular file's content up to one byte more than ``limit``; raises InputError."""
     try:
-        # O_NONBLOCK: a named pipe must be refused, not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise InputError.at(where, "there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError.at(where, f"can't be read: {getattr(error, 'strerror', None) or error}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InputError.at(where, "is not a file")
-    with open(descriptor, "rb") as file:
-        try:
+        file, _ = open_regular(path, follow=True)
+        with file:
             return file.read(limit + 1)
-        except OSError as error:
-            raise InputError.at(where, f"can't be read: {error.strerror}") from None
+    except UnsafeFile as error:
+        missing = isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError)
+        raise InputError.at(where, "there is no such file" if missing else str(error)) from None
+    except OSError as error:
+        raise InputError.at(where, f"cannot be read: {error.strerror}") from None
 
 
 def _decode(raw: bytes, where: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import sqlite3
@@ -12,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hpcfrugal.core.errors import DataError, HpcfrugalError, SetupError
+from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.record import InvalidRecord, InvalidValue
 from hpcfrugal.ledger.filesystem import journal_mode
 from hpcfrugal.ledger.rows import SCHEMA_VERSION, TABLES
@@ -34,8 +33,6 @@ _WAL_VERSIONS = b"\2\2"
 """Bytes 18 and 19 of a file with a write-ahead log (https://www.sqlite.org/fileformat.html)."""
 
 _CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
-
-_POLL_S = 0.1
 
 _DEFAULT_NAME = "ledger.db"
 _MAGIC = b"SQLite format 3\0"
@@ -301,35 +298,13 @@ def lock(path: Path, on_wait: Callable[[], None] | None = None, wait_s: float = 
     lock_path = real.with_name(real.name + ".lock")
     create_private(lock_path)
     try:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC)
+        held = take_lock(lock_path, wait_s, on_wait)
+    except LockHeld:
+        raise SetupError(
+            f"another sync has held the lock {lock_path} for more than {wait_s:g} s",
+            hint="try again; if no sync is running, a hung process or another machine holds it",
+        ) from None
     except OSError as error:
-        raise SetupError(f"the lock {lock_path} cannot be opened: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if on_wait is not None:
-                on_wait()
-            _wait_for(descriptor, lock_path, wait_s)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
-                raise HpcfrugalError(f"the lock {lock_path} cannot be taken: {error.strerror}") from error
+        raise SetupError(f"the lock {lock_path} cannot be taken: {error.strerror}") from error
+    with held:
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _wait_for(descriptor: int, lock_path: Path, wait_s: float) -> None:
-    """Take the lock as soon as it is free. Raises ``SetupError`` where that takes longer than ``wait_s``."""
-    give_up_at = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > give_up_at:
-                raise SetupError(
-                    f"another sync has held the lock {lock_path} for more than {wait_s:g} s",
-                    hint="try again; if no sync is at work, a process that hangs or another machine holds it",
-                ) from None
-        time.sleep(_POLL_S)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.core.safe_read import read_regular
+from hpcfrugal.core.safe_read import UnsafeFile, read_regular
 from hpcfrugal.job.backend import JobState, Submitted
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.local.job_process import KILL_WAIT_S, keep_state, kill_session, run_detached, run_script, start_ticks
@@ -163,8 +163,9 @@ def _last_words(folder: Path) -> str:
 
 def _pid(run_dir: RunDir) -> int | None:
     """The batch script's process, None where it is over."""
-    with suppress(OSError, ValueError):
-        pid, ticks = read_regular(run_dir.local_pid, _MOST_PID_BYTES).decode().split()
+    with suppress(OSError, UnsafeFile, ValueError):
+        owner_uid = run_dir.path.stat().st_uid
+        pid, ticks = read_regular(run_dir.local_pid, _MOST_PID_BYTES, owner_uid=owner_uid)[0].decode().split()
         if ticks != "None" and start_ticks(int(pid)) == int(ticks):
             return int(pid)
     return None

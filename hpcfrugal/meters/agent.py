@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpcfrugal.meters.base import MeterError, PowerSource
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.meters.base import PowerSource
 from hpcfrugal.meters.powerlog import append
 
 _THREADS = 32
@@ -71,7 +72,7 @@ class Agent:
         try:
             wall_ns, power_w = future.result()
             append(self.log, node, wall_ns, power_w, self.source.source, self.owner_uid)
-        except MeterError as error:
+        except SourceError as error:
             self._failed(node, str(error))
             return None
         except OSError as error:

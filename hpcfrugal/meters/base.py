@@ -11,14 +11,6 @@ SECOND_NS = 10**9
 Quantity = Literal["power", "energy"]
 
 
-class MeterError(Exception):
-    """A meter that gave nothing at all; the text says why and holds no secret."""
-
-
-class Unreachable(MeterError):
-    """A meter that will answer no other question either: it is down, or refuses who asks."""
-
-
 @dataclass(frozen=True, slots=True)
 class PowerSeries:
     """Samples of one node in the order in which they came: (nanoseconds since the epoch, watts or joules).
@@ -86,7 +78,7 @@ class Meter(Protocol):
     def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
         """Series of these nodes over ``[start_ns, end_ns]`` of wall time. A node without any data may be left out.
 
-        Raises ``MeterError`` where the meter does not answer.
+        Raises ``SourceError`` where the meter does not answer.
         """
         ...
 
@@ -98,7 +90,7 @@ class PowerSource(Protocol):
     def source(self) -> str: ...
 
     def power_w(self, node: str) -> float:
-        """Watts that the node draws now. Raises ``MeterError`` where that is not known."""
+        """Watts that the node draws now. Raises ``SourceError`` where that is not known."""
         ...
 
     def close(self) -> None:

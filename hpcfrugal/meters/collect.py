@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.core.safe_read import UnsafeFile
-from hpcfrugal.meters.base import SECOND_NS, Meter, MeterError, Refusal, Terms, Unreachable, coverage
+from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, Terms, coverage
 from hpcfrugal.meters.integrate import Curve, curve, reaches
 from hpcfrugal.meters.record import Part, lines_of
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
@@ -60,11 +61,11 @@ def collect(spool_root: Path, meters: Sequence[Meter], now_ns: int) -> Collected
         for group in _batches(_groups(due), meter.terms):
             try:
                 done, waiting = _one(meter, group, now_ns, troubles)
-            except (MeterError, OSError) as error:
+            except (SourceError, OSError) as error:
                 troubles.append(f"meter {meter.name} is asked again at the next sync: {error}")
                 failed += 1
                 # What one question leads to must not stand in the way of the others for ever.
-                if not isinstance(error, MeterError) or isinstance(error, Unreachable) or failed == _MOST_FAILURES:
+                if not isinstance(error, SourceError) or isinstance(error, Unreachable) or failed == _MOST_FAILURES:
                     break
                 continue
             written += done
@@ -107,7 +108,7 @@ def _batches(groups: Iterable[list[_Due]], terms: Terms) -> Iterator[list[_Due]]
 
 
 def _one(meter: Meter, group: Sequence[_Due], now_ns: int, troubles: list[str]) -> tuple[int, int]:
-    """One question to a meter: how many parts are written, how many wait. Raises ``MeterError``."""
+    """One question to a meter: how many parts are written, how many wait. Raises ``SourceError``."""
     terms = meter.terms
     start_ns = min(one.part.start_ns for one in group)
     end_ns = max(one.part.end_ns for one in group)

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcfrugal.meters.base import MeterError
+from hpcfrugal.core.errors import SourceError
 
 SOURCE = "ipmi-dcmi"
 
@@ -34,20 +34,20 @@ _ON = ("activated", "active")
 
 
 def parse_power_w(text: str) -> float:
-    """Watts from the output of either program. Raises ``MeterError`` where it is not that or tells nothing."""
+    """Watts from the output of either program. Raises ``SourceError`` where it is not that or tells nothing."""
     fields = {match["name"].lower(): match["value"] for match in _FIELD.finditer(text)}
     current = next((fields[name] for name in _CURRENT if name in fields), None)
     state = next((fields[name] for name in _STATE if name in fields), None)
     if current is None or state is None:
-        raise MeterError(f"no power reading in what the command printed: {_first_line(text) or 'nothing'}")
+        raise SourceError(f"no power reading in what the command printed: {_first_line(text) or 'nothing'}")
     if state.lower() not in _ON:
-        raise MeterError(f"the board says that its power measurement is not on: {state[:60]!r}")
+        raise SourceError(f"the board says that its power measurement is not on: {state[:60]!r}")
     match = _WATTS.fullmatch(current)
     if match is None:
-        raise MeterError(f"not a power in watts: {current[:60]!r}")
+        raise SourceError(f"not a power in watts: {current[:60]!r}")
     power_w = float(match["watts"])
     if power_w == 0:
-        raise MeterError("the board says 0 W, which is what it says when it knows nothing")
+        raise SourceError("the board says 0 W, which is what it says when it knows nothing")
     return power_w
 
 
@@ -76,13 +76,13 @@ class IpmiDcmi:
                 env={**os.environ, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired:
-            raise MeterError(f"{argv[0]} did not end within {self.timeout_s:g} s") from None
+            raise SourceError(f"{argv[0]} did not end within {self.timeout_s:g} s") from None
         except OSError as error:
-            raise MeterError(f"{argv[0]} cannot be run: {error.strerror}") from None
+            raise SourceError(f"{argv[0]} cannot be run: {error.strerror}") from None
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         if done.returncode != 0:
             said = _first_line(err) or _first_line(out) or "it said nothing"
-            raise MeterError(f"{argv[0]} ended with code {done.returncode}: {said}")
+            raise SourceError(f"{argv[0]} ended with code {done.returncode}: {said}")
         return parse_power_w(out)
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class IpmiDcmi:
             found = shutil.which(program, path=path)
             if found is not None:
                 return [found, *arguments]
-        raise MeterError(f"neither {' nor '.join(command[0] for command in COMMANDS)} is installed")
+        raise SourceError(f"neither {' nor '.join(command[0] for command in COMMANDS)} is installed")
 
 
 def _first_line(text: str) -> str:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hpcfrugal.meters.access import Access, JsonClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Refusal, Terms, short
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.meters.access import Access, MeterClient
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms, short
 from hpcfrugal.meters.prometheus import UNITS
 
 SOURCE = "kwollect"
@@ -52,7 +53,7 @@ class Kwollect:
         """See ``Meter.fetch``."""
         asked = [node for node in nodes if _HOST.fullmatch(short(node))]
         found: dict[str, dict[str, dict[int, float]]] = {}
-        client = JsonClient(self.access)
+        client = MeterClient(self.access)
         try:
             for at in range(0, len(asked), _NODES_AT_ONCE):
                 some = [short(node) for node in asked[at : at + _NODES_AT_ONCE]]
@@ -64,16 +65,16 @@ class Kwollect:
             client.close()
         return {node: self._answer(found[short(node)]) for node in asked if short(node) in found}
 
-    def _rows(self, client: JsonClient, nodes: Sequence[str], start_ns: int, end_ns: int) -> list[Any]:
+    def _rows(self, client: MeterClient, nodes: Sequence[str], start_ns: int, end_ns: int) -> list[Any]:
         params = {
             "nodes": ",".join(nodes),
             "metrics": self.metric,
             "start_time": str(start_ns // SECOND_NS),
             "end_time": str(-(-end_ns // SECOND_NS)),
         }
-        rows = client.get("", params, detail_key="message")
+        rows = client.get("", params, error_key="message")
         if not isinstance(rows, list):
-            raise MeterError("the answer is not a list of samples")
+            raise SourceError("the answer is not a list of samples")
         return rows
 
     def _take(self, row: Any, found: dict[str, dict[str, dict[int, float]]]) -> None:
@@ -87,7 +88,7 @@ class Kwollect:
             at_ns = (at - _EPOCH) // timedelta(microseconds=1) * 1000
             found.setdefault(short(str(row["device_id"])), {}).setdefault(labels, {})[at_ns] = value
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            raise MeterError("the answer has a sample of another form than Kwollect gives") from None
+            raise SourceError("the answer has a sample of another form than Kwollect gives") from None
 
     def _answer(self, by_labels: Mapping[str, Mapping[int, float]]) -> Answer:
         if len(by_labels) > 1:

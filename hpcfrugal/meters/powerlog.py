@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from hpcfrugal.core.errors import Unreachable
 from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms, Unreachable
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms
 from hpcfrugal.spool import encode_node
 
 MAX_MONTH_BYTES = 256 * 1024 * 1024

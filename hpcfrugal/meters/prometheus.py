@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpcfrugal.meters.access import Access, JsonClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Quantity, Refusal, Terms, same_host
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.meters.access import Access, MeterClient
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Quantity, Refusal, Terms, same_host
 
 SOURCE = "prometheus"
 
@@ -80,7 +81,7 @@ class Prometheus:
 
     def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
         """See ``Meter.fetch``."""
-        client = JsonClient(self.access)
+        client = MeterClient(self.access)
         answers: dict[str, Answer] = {}
         try:
             asked = [node for node in nodes if _can_be_asked(node)]
@@ -98,7 +99,7 @@ class Prometheus:
         return answers
 
     def _ask(
-        self, client: JsonClient, query: str, start_ns: int, end_ns: int
+        self, client: MeterClient, query: str, start_ns: int, end_ns: int
     ) -> dict[tuple[tuple[str, str], ...], dict[int, float]]:
         """Samples by labels of their series. The range is cut so that no answer grows beyond a server's limit."""
         found: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
@@ -159,18 +160,18 @@ def _seconds(time_ns: int) -> str:
     return f"{whole}.{rest:03}"
 
 
-def _data(client: JsonClient, endpoint: str, params: Mapping[str, str]) -> list[Any]:
-    """The result list of an answer of type matrix. Raises ``MeterError``."""
-    answer = client.get(f"/api/v1/{endpoint}", params, detail_key="error", may_post=True)
+def _data(client: MeterClient, endpoint: str, params: Mapping[str, str]) -> list[Any]:
+    """The result list of an answer of type matrix. Raises ``SourceError``."""
+    answer = client.get(f"/api/v1/{endpoint}", params, error_key="error", may_post=True)
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or answer.get("status") != "success" or not isinstance(data, dict):
         said = str(answer.get("error", "")) if isinstance(answer, dict) else ""
-        raise MeterError(f"the query failed: {said[:200] or 'the answer is not that of a Prometheus server'}")
+        raise SourceError(f"the query failed: {said[:200] or 'the answer is not that of a Prometheus server'}")
     if answer.get("warnings"):
-        raise MeterError(f"the query was answered in part: {str(answer['warnings'])[:200]}")
+        raise SourceError(f"the query was answered in part: {str(answer['warnings'])[:200]}")
     result = data.get("result")
     if data.get("resultType") != "matrix" or not isinstance(result, list):
-        raise MeterError(f"the query gives no series over time but {str(data.get('resultType'))[:20]!r}")
+        raise SourceError(f"the query gives no series over time but {str(data.get('resultType'))[:20]!r}")
     return result
 
 
@@ -181,5 +182,5 @@ def _series(item: Any) -> tuple[tuple[tuple[str, str], ...], dict[int, float]]:
             round(float(at_s) * 1000) * (SECOND_NS // 1000): float(value) for at_s, value in item.get("values", [])
         }
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-        raise MeterError("the query's answer has a series of another form than Prometheus gives") from None
+        raise SourceError("the query's answer has a series of another form than Prometheus gives") from None
     return labels, points

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hpcfrugal.meters.access import Access, JsonClient
-from hpcfrugal.meters.base import MeterError, Unreachable
+from hpcfrugal.core.errors import SourceError, Unreachable
+from hpcfrugal.meters.access import Access, MeterClient
 
 SOURCE = "redfish"
 ROOT = "/redfish/v1/Chassis"
@@ -39,7 +39,7 @@ class _Place:
 
 @dataclass(slots=True)
 class _Board:
-    client: JsonClient
+    client: MeterClient
     lock: threading.Lock = field(default_factory=threading.Lock)
     place: _Place | None = None
 
@@ -64,19 +64,19 @@ class Redfish:
             board = self._boards.get(node)
             if board is None:
                 access = replace(self.access, url=self.access.url.replace("{node}", node))
-                board = self._boards[node] = _Board(JsonClient(access))
+                board = self._boards[node] = _Board(MeterClient(access))
         with board.lock:
             try:
                 board.place = board.place or self._find(board.client)
                 power_w = _watts(_at(board.client.get(board.place.path), board.place.keys))
                 if power_w is None:
-                    raise MeterError("the board tells no power now")
-            except MeterError:
+                    raise SourceError("the board tells no power now")
+            except SourceError:
                 board.place = None  # new firmware may have put it elsewhere
                 board.client.close()
                 raise
             if power_w == 0:
-                raise MeterError("the board says 0 W, which is what it says when it knows nothing")
+                raise SourceError("the board says 0 W, which is what it says when it knows nothing")
             return power_w
 
     def close(self) -> None:
@@ -85,22 +85,22 @@ class Redfish:
             for board in self._boards.values():
                 board.client.close()
 
-    def _find(self, client: JsonClient) -> _Place:
+    def _find(self, client: MeterClient) -> _Place:
         members = _ids(client.get(ROOT), "Members")[:_MAX_CHASSIS]
         if self.chassis is not None:
             members = [path for path in members if path.rstrip("/").rpartition("/")[2] == self.chassis]
             if not members:
-                raise MeterError(f"the board has no chassis {self.chassis!r}")
+                raise SourceError(f"the board has no chassis {self.chassis!r}")
         troubles: list[str] = []
         places = [place for path in members for place in self._places(client, path, troubles)]
         if not places:
-            raise MeterError("; ".join(["no chassis of the board tells its power", *troubles[:1]]))
+            raise SourceError("; ".join(["no chassis of the board tells its power", *troubles[:1]]))
         if len(places) > 1:
             names = ", ".join(place.shown for place in places)[:300]
-            raise MeterError(f"several readings, set chassis and power_control to choose one: {names}")
+            raise SourceError(f"several readings, set chassis and power_control to choose one: {names}")
         return places[0]
 
-    def _places(self, client: JsonClient, path: str, troubles: list[str]) -> Iterator[_Place]:
+    def _places(self, client: MeterClient, path: str, troubles: list[str]) -> Iterator[_Place]:
         """The readings of one chassis; the newer place hides the older one, which says the same.
 
         A resource that the board lists and does not have is one of ``troubles``, for others may be there.
@@ -111,7 +111,7 @@ class Redfish:
                 return client.get(path)
             except Unreachable:
                 raise
-            except MeterError as error:
+            except SourceError as error:
                 troubles.append(f"{path}: {error}")
                 return None
 

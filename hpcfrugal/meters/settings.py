@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StrictBool, ValidationInfo, field_validator
 
 from hpcfrugal.core.errors import Problem, did_you_mean
-from hpcfrugal.meters.access import Access, Secret
+from hpcfrugal.core.http import is_loopback
+from hpcfrugal.core.secrets import SecretLocation
+from hpcfrugal.meters.access import Access
 from hpcfrugal.meters.base import Meter, PowerSource, Terms
 from hpcfrugal.meters.ipmi_dcmi import SOURCE as IPMI_DCMI
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
@@ -120,7 +122,7 @@ class ServerSettings(MeterSettings):
         if "user" in given and has_token:
             found.append(Problem("token_file", "cannot be combined with user"))
         url = given.get("url", "")
-        if url.startswith("http://") and (has_password or has_token) and not Access(url).is_here:
+        if url.startswith("http://") and (has_password or has_token) and not is_loopback(url):
             found.append(Problem("url", "sends credentials without encryption", "use https://"))
         if found:
             raise Mistakes(*found)
@@ -139,8 +141,8 @@ class ServerSettings(MeterSettings):
         )
 
 
-def _secret(variable: str | None, file: Path | None) -> Secret | None:
-    return None if variable is None and file is None else Secret(variable, file)
+def _secret(variable: str | None, file: Path | None) -> SecretLocation | None:
+    return None if variable is None and file is None else SecretLocation(variable, file)
 
 
 class PrometheusSettings(ServerSettings):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.record import MAX_INT
-from hpcfrugal.core.safe_read import parse_json
+from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
 from hpcfrugal.spool import JobKey, RunDir
 
 _TAIL_BYTES = 64 * 1024
@@ -82,16 +80,13 @@ def sidecars_done(run_dir: RunDir) -> bool:
 def _ends(path: Path, owner_uid: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The last header and the records after it, as far as the first line and the end of the file hold them."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        file, state = open_owned(path, owner_uid)
+    except UnsafeFile:
         return {}, []  # `ledger check` says why
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != owner_uid:
-            return {}, []
+    with file:
         try:
             lines = [file.readline(_TAIL_BYTES * 16)]
-            file.seek(max(file.tell(), found.st_size - _TAIL_BYTES))
+            file.seek(max(file.tell(), state.size - _TAIL_BYTES))
             lines += file.read(_TAIL_BYTES).splitlines()
         except OSError:
             return {}, []

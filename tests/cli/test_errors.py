@@ -42,12 +42,12 @@ def test_files_that_are_no_job_files(box: Sandbox) -> None:
     (box.work / "loop").symlink_to("loop")
     cases = {
         "missing.yaml": "there is no such file",
-        "folder": "is not a file",
-        "pipe": "is not a file",
+        "folder": "not a regular file",
+        "pipe": "not a regular file",
         "binary": "",
-        "loop": "can't be read",
+        "loop": "cannot be read",
         "folder/x/job.yaml": "there is no such file",
-        "n" * 300: "can't be read: File name too long",
+        "n" * 300: "cannot be read: File name too long",
         str(box.write("empty.yaml", "")): "is empty",
         str(box.write("list.yaml", "- a\n")): "must be a mapping",
         str(box.write("bad.yaml", "command: [\n")): "bad.yaml",
@@ -71,7 +71,7 @@ def test_a_file_that_cannot_be_read(box: Sandbox) -> None:
     else:
         path, why = "job.yaml", "Permission denied"
         box.job("true").chmod(0)
-    assert errors(box.run("submit", path), 2) == [f"{path}: can't be read: {why}"]
+    assert errors(box.run("submit", path), 2) == [f"{path}: cannot be read: {why}"]
 
 
 def test_script_and_template_that_are_not_there(box: Sandbox) -> None:

@@ -487,7 +487,7 @@ def test_the_service_goes_on_and_ends_when_told(queue: Queue) -> None:
             time.sleep(0.1)
         second = queue.box.run("queue", "run", "--once")
         assert second.code == 3
-        assert "another `queue run` of yours is at work" in second.err
+        assert "another `queue run` of yours is running" in second.err
         (lock,) = queue.box.home.rglob("queue.lock")
         assert lock.stat().st_mode & 0o777 == 0o600
         service.send_signal(signal.SIGTERM)

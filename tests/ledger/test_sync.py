@@ -336,12 +336,12 @@ def test_files_of_somebody_else_do_not_count(spool: FakeSpool) -> None:
     os.chown(foreign, 12345, 12345)
     do_sync(spool)
     assert energy_uj(jobs(spool)[0]) == 6_600_000_000
-    assert problems(spool) == ["17.0.n2.jsonl: belongs to uid 12345, the run to uid 0: ignored"]
+    assert problems(spool) == ["17.0.n2.jsonl: belongs to uid 12345, not to uid 0"]
     other = spool.whole_run("18")
     os.chown(other.run_dir.path, 12345, 12345)
     do_sync(spool)
     assert [job.job_id for job in jobs(spool)] == ["17"]
-    assert problems(spool)[1].startswith("run.json: belongs to uid 0, the run to uid 12345")
+    assert problems(spool)[1].startswith("run.json: belongs to uid 0, not to uid 12345")
 
 
 @pytest.mark.parametrize("spoil", ["other-uid", "other-schema", "garbage"])

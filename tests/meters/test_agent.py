@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters import powerlog
 from hpcfrugal.meters.agent import Agent
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Refusal
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal
 from hpcfrugal.meters.powerlog import PowerLog, append, log_file
 
 T0 = 1_700_000_000 * SECOND_NS
@@ -34,7 +35,7 @@ class FakeSource:
             self.hang[node].wait(10)
         value = self.watts[node]
         if isinstance(value, str):
-            raise MeterError(value)
+            raise SourceError(value)
         return value
 
 
@@ -184,11 +185,11 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(log: Path, monkeypatch: pyt
 def test_files_that_users_could_write_do_not_count(log: Path, tmp_path: Path) -> None:
     fill(log, 2)
     window = (T0, T0 + 60 * SECOND_NS)
-    with pytest.raises(MeterError, match=r"belongs to uid \d+, not to uid 12345"):
+    with pytest.raises(SourceError, match=r"belongs to uid \d+, not to uid 12345"):
         meter(log, owner_uid=12345).fetch(["n1"], *window)
     month = log_file(log, "n1", T0).parent
     month.chmod(0o777)
-    with pytest.raises(MeterError, match="can be written by others: chmod go-w"):
+    with pytest.raises(SourceError, match="can be written by others: chmod go-w"):
         read(log, *window)
     month.chmod(0o755)
     path = log_file(log, "n1", T0)
@@ -197,7 +198,7 @@ def test_files_that_users_could_write_do_not_count(log: Path, tmp_path: Path) ->
     answer = read(log, *window)
     assert isinstance(answer, Refusal)
     assert "a symbolic link" in answer.reason
-    with pytest.raises(MeterError, match="cannot be read: No such file"):
+    with pytest.raises(SourceError, match="cannot be read: No such file"):
         read(tmp_path / "none", *window)
 
 

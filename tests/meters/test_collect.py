@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from fake_spool import BOOT_NS, PSYS, START_NS, FakeRun, FakeSpool
 
+from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check, dump, rebuild, sync
-from hpcfrugal.meters.base import SECOND_NS, Answer, MeterError, PowerSeries, Refusal, Terms, Unreachable
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms
 from hpcfrugal.meters.collect import LOOK_BACK_NS, collect
 from hpcfrugal.report.summary import summarise
 from hpcfrugal.spool import RunDir, parse_name
@@ -45,7 +46,7 @@ class FakeMeter:
         if self.down is not None:
             raise Unreachable(self.down)
         if start_ns + self.terms.max_gap_ns == self.confused_about:
-            raise MeterError("too many samples")
+            raise SourceError("too many samples")
         if self.refuse is not None:
             return {node: Refusal(self.refuse) for node in nodes}
         first = -(-start_ns // self.terms.step_ns) * self.terms.step_ns

@@ -117,7 +117,7 @@ def test_a_meter_that_is_down_costs_a_line_and_is_asked_again(box: Sandbox, serv
     done = box.run("ledger", "sync")
     assert done.code == 0
     warnings = [line for line in done.err.splitlines() if line.startswith("warning:")]
-    reason = f"{server.url} answers 503 Service Unavailable: out of memory"
+    reason = f"{server.url}: server error (HTTP 503): out of memory"
     assert warnings == [f"warning: meter rack3 is asked again at the next sync: {reason}"]
     assert not list(box.spool.glob("*/*/*.meter"))
     prometheus(server, lambda *_: 100.0, step_s=STEP_S, nodes=(NODE,))
@@ -232,7 +232,7 @@ def test_redfish_of_many_nodes(box: Sandbox, server: MeterServer) -> None:
     settings(box, "bmc", kind="redfish", log=str(box.home / "power"), nodes="[1-2]", url=url)
     done = box.run("site", "power", "bmc", "--once", "--json")
     assert (done.code, json.loads(done.out)) == (1, {"power_w": {"1": 290.0, "2": None}})
-    assert done.err.startswith(f"bmc: 2: {url.replace('{node}', '2')} cannot be reached: ")
+    assert done.err.startswith(f"bmc: 2: {url.replace('{node}', '2')}: cannot be reached: ")
     assert box.ok("site", "power", "bmc", "--once", "--node", "1") == "1 290 W\n"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ipmi_programs import FREEIPMI, IPMITOOL, IPMITOOL_NEW, program
 
-from hpcfrugal.meters.base import MeterError
+from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi, parse_power_w
 
 
@@ -38,7 +38,7 @@ def test_real_outputs(text: str, power_w: float) -> None:
     ],
 )
 def test_outputs_that_are_no_reading(text: str, said: str) -> None:
-    with pytest.raises(MeterError, match=said):
+    with pytest.raises(SourceError, match=said):
         parse_power_w(text)
 
 
@@ -68,17 +68,17 @@ def test_a_command_of_the_site(tmp_path: Path) -> None:
 )
 def test_programs_that_fail(tmp_path: Path, text: str, said: str) -> None:
     path = program(tmp_path / "bin", "ask", f"exec 2>&1; {text}" if "exit 3" in text else text)
-    with pytest.raises(MeterError, match=said):
+    with pytest.raises(SourceError, match=said):
         IpmiDcmi((str(path),), timeout_s=0.3).power_w("n1")
 
 
 def test_no_program(tmp_path: Path) -> None:
-    with pytest.raises(MeterError, match="cannot be run: No such file"):
+    with pytest.raises(SourceError, match="cannot be run: No such file"):
         IpmiDcmi((str(tmp_path / "none"),)).power_w("n1")
 
 
 def test_neither_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("hpcfrugal.meters.ipmi_dcmi._SBIN", "/nonexistent")
-    with pytest.raises(MeterError, match="neither ipmi-dcmi nor ipmitool is installed"):
+    with pytest.raises(SourceError, match="neither ipmi-dcmi nor ipmitool is installed"):
         IpmiDcmi().power_w("n1")

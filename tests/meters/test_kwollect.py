@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from meter_server import MeterServer, as_json, kwollect
 
+from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters import kwollect as module
 from hpcfrugal.meters.access import Access
-from hpcfrugal.meters.base import SECOND_NS, MeterError, PowerSeries, Refusal, Terms
+from hpcfrugal.meters.base import SECOND_NS, PowerSeries, Refusal, Terms
 from hpcfrugal.meters.kwollect import Kwollect
 
 T0 = 1_700_000_000
@@ -78,12 +79,12 @@ def test_names_that_are_no_hosts_are_not_asked_for(server: MeterServer) -> None:
         (as_json([{**ROW, "timestamp": "yesterday"}]), "another form"),
         (as_json([{**ROW, "timestamp": "2025-02-02T14:39:37"}]), "another form"),
         (as_json([{**ROW, "value": 10**400}]), "another form"),
-        (as_json({"message": "unknown metric"}, 404), "404 Not Found: unknown metric"),
+        (as_json({"message": "unknown metric"}, 404), "not found .HTTP 404.: unknown metric"),
     ],
 )
 def test_answers_that_are_none(server: MeterServer, answer: tuple[int, str, bytes], said: str) -> None:
     server.always("/metrics", answer=answer)
-    with pytest.raises(MeterError, match=said):
+    with pytest.raises(SourceError, match=said):
         meter(server).fetch(["taurus-11"], 0, SECOND_NS)
 
 

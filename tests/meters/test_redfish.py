@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from meter_server import MeterServer, as_json
 
-from hpcfrugal.meters.access import Access, Secret
-from hpcfrugal.meters.base import MeterError
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.secrets import SecretLocation
+from hpcfrugal.meters.access import Access
 from hpcfrugal.meters.redfish import Redfish
 
 ROOT = "/redfish/v1/Chassis"
@@ -81,12 +82,12 @@ def test_the_older_place_where_the_newer_has_nothing(server: MeterServer, redfis
 
 def test_several_readings_are_named_and_one_can_be_chosen(server: MeterServer, redfish: Opener) -> None:
     board(server, {**chassis("1", Power=control(340, 120, None)), **chassis("HGX_0", EnvironmentMetrics=metrics(2000))})
-    with pytest.raises(MeterError) as caught:
+    with pytest.raises(SourceError) as caught:
         redfish().power_w("n1")
     assert "1 (PowerControl 0), 1 (PowerControl 1), HGX_0 (PowerWatts)" in str(caught.value)
     assert redfish(chassis="1", power_control=1).power_w("n1") == 120.0
     assert redfish(chassis="HGX_0").power_w("n1") == 2000.0
-    with pytest.raises(MeterError, match="no chassis '2'"):
+    with pytest.raises(SourceError, match="no chassis '2'"):
         redfish(chassis="2").power_w("n1")
 
 
@@ -102,7 +103,7 @@ def test_several_readings_are_named_and_one_can_be_chosen(server: MeterServer, r
 )
 def test_boards_that_tell_nothing(server: MeterServer, redfish: Opener, tree: dict[str, Any], said: str) -> None:
     board(server, tree)
-    with pytest.raises(MeterError, match=said):
+    with pytest.raises(SourceError, match=said):
         redfish().power_w("n1")
 
 
@@ -111,7 +112,7 @@ def test_numbers_that_are_no_watts(server: MeterServer, redfish: Opener, lie: st
     board(server, chassis("1", Power=control(1.0)))
     body = '{"PowerControl": [{"PowerConsumedWatts": ' + lie + "}]}"
     server.always(f"{ROOT}/1/Power", answer=(200, "application/json", body.encode()))
-    with pytest.raises(MeterError, match="tells its power"):
+    with pytest.raises(SourceError, match="tells its power"):
         redfish().power_w("n1")
 
 
@@ -120,7 +121,7 @@ def test_a_resource_that_is_listed_and_not_there(server: MeterServer, redfish: O
     del server.routes[f"{ROOT}/0/EnvironmentMetrics"]
     assert redfish().power_w("n1") == 340.0
     del server.routes[f"{ROOT}/1/Power"]
-    with pytest.raises(MeterError, match=r"tells its power; /redfish/v1/Chassis/0/Env.* answers 404 Not Found"):
+    with pytest.raises(SourceError, match=r"tells its power; /redfish/v1/Chassis/0/Env.* not found .HTTP 404."):
         redfish().power_w("n1")
 
 
@@ -129,7 +130,7 @@ def test_a_reading_that_goes_away_and_comes_back_elsewhere(server: MeterServer, 
     source = redfish()
     assert source.power_w("n1") == 340.0
     board(server, chassis("1", Power=control(None)))
-    with pytest.raises(MeterError, match="tells no power now"):
+    with pytest.raises(SourceError, match="tells no power now"):
         source.power_w("n1")
     board(server, chassis("1", EnvironmentMetrics=metrics(350)))
     assert source.power_w("n1") == 350.0
@@ -138,7 +139,7 @@ def test_a_reading_that_goes_away_and_comes_back_elsewhere(server: MeterServer, 
 def test_links_that_lead_off_the_board_are_not_followed(server: MeterServer, redfish: Opener) -> None:
     for link in ("https://evil.example.org/redfish/v1/Chassis/1", "//evil/redfish", "/redfish/../../x", 5):
         server.always(ROOT, answer=as_json({"Members": [{"@odata.id": link}]}))
-        with pytest.raises(MeterError, match="no chassis of the board"):
+        with pytest.raises(SourceError, match="no chassis of the board"):
             redfish().power_w("n1")
     assert {path for path, _, _ in server.asked} == {ROOT}
 
@@ -146,15 +147,15 @@ def test_links_that_lead_off_the_board_are_not_followed(server: MeterServer, red
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ((401, "text/plain", b""), "refuses the credentials"),
-        ((500, "text/plain", b""), "answers 500"),
-        ((200, "text/html", b"<html>"), "something else than whole JSON"),
+        ((401, "text/plain", b""), "refused access .HTTP 401."),
+        ((500, "text/plain", b""), "server error .HTTP 500."),
+        ((200, "text/html", b"<html>"), "sent an HTML page instead of JSON"),
         (as_json([]), "no chassis"),
     ],
 )
 def test_answers_that_are_none(server: MeterServer, redfish: Opener, answer: tuple[int, str, bytes], said: str) -> None:
     server.always(ROOT, answer=answer)
-    with pytest.raises(MeterError, match=said):
+    with pytest.raises(SourceError, match=said):
         redfish().power_w("n1")
 
 
@@ -165,8 +166,8 @@ def test_each_node_has_its_board_and_the_credentials_go_along(
     file = tmp_path / "password"
     file.write_text("pw")
     file.chmod(0o600)
-    access = Access(server.url.replace("127.0.0.1", "{node}"), user="root", password=Secret(file=file))
+    access = Access(server.url.replace("127.0.0.1", "{node}"), user="root", password=SecretLocation(file=file))
     assert redfish(access=access).power_w("127.0.0.1") == 340.0
     assert server.asked[0][2]["authorization"] == "Basic cm9vdDpwdw=="
-    with pytest.raises(MeterError, match="cannot be reached"):
+    with pytest.raises(SourceError, match="cannot be reached"):
         redfish(access=access).power_w("127.0.0.1:1/x")

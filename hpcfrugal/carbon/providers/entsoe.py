@@ -28,7 +28,7 @@ from typing import Any
 from hpcfrugal.accounting.tables.electricity import generation_factors
 from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
 from hpcfrugal.carbon.readings import intensity, row_step, series_of
-from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import SecretSpec
 
@@ -108,7 +108,7 @@ def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
         yield EntsoePandasClient(
             api_key=provider.credentials.values[0], retry_count=1, retry_delay=0, timeout=client.remaining_s()
         )
-    except ForecastError:
+    except SourceError:
         raise
     except requests.HTTPError as error:
         status = error.response.status_code if error.response is not None else None
@@ -116,7 +116,7 @@ def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
             raise ForecastError(f"refused the credentials from {provider.credentials.origin} (HTTP {status})") from None
         raise ForecastError(f"refused the question (HTTP {status})") from None
     except requests.Timeout:
-        raise ForecastError("gave no whole answer in time") from None
+        raise ForecastError("did not answer in time") from None
     except requests.RequestException as error:
         raise ForecastError(f"cannot be reached ({type(error).__name__})") from None
     except Exception as error:

@@ -27,13 +27,13 @@ from pydantic import Field
 from hpcfrugal.carbon.providers.base import Answer, Ask, ProviderSettings, Standard
 from hpcfrugal.carbon.readings import intensity, moment, series_of
 from hpcfrugal.carbon.series import CarbonSeries, Kind, Signal
-from hpcfrugal.core.bounded_read import read_regular
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
+from hpcfrugal.core.safe_read import UnsafeFile, read_regular
 from hpcfrugal.core.time import iso
 from hpcfrugal.settings.values import AbsolutePath
 
-_LONGEST = 64 * 1024 * 1024
+_MAX_BYTES = 64 * 1024 * 1024
 _STARTS = ("start", "time", "from", "datetime")
 _ENDS = ("end", "to")
 _VALUES = ("g_per_kwh", "intensity")
@@ -140,7 +140,7 @@ class File(Standard):
 
     def _issues(self) -> tuple[list[_Issue], datetime]:
         """What is in the file, and when that was last changed."""
-        content, status = read_regular(self.settings.path, _LONGEST)
+        content, status = read_regular(self.settings.path, _MAX_BYTES, follow=True)
         text = content.decode("utf-8-sig")
         found = list(_of_json(text) if text.lstrip().startswith(("{", "[")) else _of_csv(text))
         return found, datetime.fromtimestamp(status.st_mtime, UTC)
@@ -152,8 +152,8 @@ class File(Standard):
             yield
         except (ForecastError, DataError) as error:
             raise ForecastError(f"{path}: {error.message}") from None
-        except OSError as error:
-            raise ForecastError(f"{path}: cannot be read: {error.strerror}") from None
+        except UnsafeFile as error:
+            raise ForecastError(f"{path}: {error}") from None
         except UnicodeDecodeError:
             raise ForecastError(f"{path}: is no text") from None
         except csv.Error as error:

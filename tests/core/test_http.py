@@ -13,8 +13,8 @@ import pytest
 from fake_grid import Grid, Reply
 
 from hpcfrugal.core import http
-from hpcfrugal.core.errors import ForecastError
-from hpcfrugal.core.http import Client, RequestRefused, holds_s, within
+from hpcfrugal.core.errors import SourceError, Unreachable
+from hpcfrugal.core.http import Client, ttl_s, within
 from hpcfrugal.core.secrets import Secret
 
 TOKEN = "s3cret-t0ken"
@@ -24,17 +24,17 @@ def client(seconds: float = 2.0, transport: httpx.BaseTransport | None = None) -
     return Client(time.monotonic() + seconds, transport)
 
 
-def refusal(grid: Grid, reply: Reply, **more: object) -> ForecastError:
+def refusal(grid: Grid, reply: Reply, **more: object) -> SourceError:
     grid.answer = lambda request: reply
-    with pytest.raises(ForecastError) as caught:
+    with pytest.raises(SourceError) as caught:
         client().get(grid.url, **more)  # type: ignore[arg-type]
     assert "\n" not in caught.value.message
     return caught.value
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("no_proxy")
 class TestAnswers:
-    def test_json_with_how_long_it_holds(self, grid: Grid) -> None:
+    def test_json_and_its_lifetime(self, grid: Grid) -> None:
         grid.answer = lambda request: Reply({"a": 1}, headers={"Cache-Control": "public, max-age=900", "Age": "100"})
         reply = client().get(f"{grid.url}/x", params={"zone": "a'; rm -rf ~ #"}, headers={"auth-token": TOKEN})
         assert reply.data == {"a": 1}
@@ -50,7 +50,7 @@ class TestAnswers:
         grid.answer = lambda request: Reply({"a": 1})
         assert client().get(grid.url).data == {"a": 1}
         assert client().get(grid.url.replace("127.0.0.1", "localhost")).data == {"a": 1}
-        with pytest.raises(ForecastError, match=f"cannot be reached: {os.strerror(errno.ECONNREFUSED)}"):
+        with pytest.raises(SourceError, match=f"cannot be reached: {os.strerror(errno.ECONNREFUSED)}"):
             client().get("http://example.invalid")
 
     def test_basic_credentials(self, grid: Grid) -> None:
@@ -61,59 +61,60 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("body", "said"),
         [
-            (b"<!DOCTYPE html><html>Welcome to Hotel Wifi</html>", "answered with a web page instead of figures"),
-            (b"", "answered with nothing"),
-            (b'{"data": [1, 2', "answered with what is no JSON, or not the whole of it"),
-            (b'{"data": NaN}', "gave NaN for an intensity"),
-            (b'{"data": -Infinity}', "gave -Infinity for an intensity"),
-            (b"[" * 100_000, "answered with what is no JSON, or not the whole of it"),
-            (b"\xff\xfe\xfd", "answered with what is no JSON, or not the whole of it"),
+            (b"<!DOCTYPE html><html>Welcome to Hotel Wifi</html>", "sent an HTML page instead of JSON"),
+            (b"", "sent an empty answer"),
+            (b'{"data": [1, 2', "sent invalid or incomplete JSON"),
+            (b'{"data": NaN}', "sent invalid JSON: NaN is not JSON"),
+            (b'{"data": -Infinity}', "sent invalid JSON: -Infinity is not JSON"),
+            (b"[" * 100_000, "sent invalid JSON: nested too deeply"),
+            (b"\xff\xfe\xfd", "sent invalid or incomplete JSON"),
         ],
     )
-    def test_what_is_no_answer(self, grid: Grid, body: bytes, said: str) -> None:
+    def test_invalid_answers(self, grid: Grid, body: bytes, said: str) -> None:
         assert refusal(grid, Reply(body)).message == said
 
     def test_an_answer_that_is_cut_off(self, grid: Grid) -> None:
-        assert refusal(grid, Reply({"data": []}, cut=100)).message == "broke off in the middle of its answer"
+        assert (
+            refusal(grid, Reply({"data": []}, cut=100)).message == "closed the connection in the middle of its answer"
+        )
 
     def test_an_answer_without_end(self, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http, "LONGEST_BODY", 2 * 1024 * 1024)
+        monkeypatch.setattr(http, "MAX_BODY_BYTES", 2 * 1024 * 1024)
         assert refusal(grid, Reply(b" " * 3 * 1024 * 1024)).message == "sent more than 2 MiB"
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("no_proxy")
 class TestRefusals:
     @pytest.mark.parametrize(
         ("status", "said"),
         [
             (401, "refused access (HTTP 401)"),
-            (404, "has nothing there (HTTP 404)"),
-            (400, "did not understand the question (HTTP 400)"),
-            (429, "is asked too often (HTTP 429)"),
-            (503, "is out of order (HTTP 503)"),
+            (404, "not found (HTTP 404)"),
+            (400, "request rejected (HTTP 400)"),
+            (429, "rate limited (HTTP 429)"),
+            (503, "server error (HTTP 503)"),
         ],
     )
     def test_by_status(self, grid: Grid, status: int, said: str) -> None:
         error = refusal(grid, Reply({"message": TOKEN}, status))
         assert error.message == said
-        assert isinstance(error, RequestRefused)
-        assert error.status == status
+        assert isinstance(error, Unreachable) == (status == 401)
 
     def test_wrong_credentials_name_where_they_came_from(self, grid: Grid) -> None:
         error = refusal(grid, Reply({}, 403), headers={"auth-token": TOKEN}, secret=Secret((TOKEN,), "MY_TOKEN"))
         assert error.message == "refused the credentials from MY_TOKEN (HTTP 403)"
         assert error.hint is not None
 
-    def test_how_long_to_leave_it_alone(self, grid: Grid) -> None:
+    def test_when_to_retry(self, grid: Grid) -> None:
         error = refusal(grid, Reply({}, 429, headers={"Retry-After": "120"}))
-        assert isinstance(error, RequestRefused)
+        assert error.message == "rate limited (HTTP 429); retry in 120 s"
         assert error.retry_after_s == 120
 
     def test_a_token_does_not_follow_a_redirect(self, grid: Grid) -> None:
         other = Grid(lambda request: Reply({"stolen": True}))
         try:
             error = refusal(grid, Reply({}, 302, {"Location": other.url}), headers={"auth-token": TOKEN})
-            assert error.message == "sends elsewhere (HTTP 302)"
+            assert error.message == "redirects to another URL (HTTP 302)"
             assert other.requests == []
         finally:
             other.stop()
@@ -122,7 +123,7 @@ class TestRefusals:
         def reached(request: httpx.Request) -> httpx.Response:
             raise AssertionError("was asked")
 
-        with pytest.raises(ForecastError, match="credentials are not sent over http"):
+        with pytest.raises(SourceError, match="credentials are not sent over http"):
             client(transport=httpx.MockTransport(reached)).get(
                 "http://api.example.org", headers={"auth-token": TOKEN}, secret=Secret((TOKEN,), "here")
             )
@@ -130,23 +131,23 @@ class TestRefusals:
     def test_nobody_there(self) -> None:
         with socket.socket() as held:
             held.bind(("127.0.0.1", 0))
-            with pytest.raises(ForecastError, match=f"cannot be reached: {os.strerror(errno.ECONNREFUSED)}"):
+            with pytest.raises(SourceError, match=f"cannot be reached: {os.strerror(errno.ECONNREFUSED)}"):
                 client().get(f"http://127.0.0.1:{held.getsockname()[1]}")
 
     @pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/x", "http://[bad"])
-    def test_an_address_that_is_none(self, url: str) -> None:
-        with pytest.raises((ForecastError, ValueError)) as caught:
+    def test_an_invalid_url(self, url: str) -> None:
+        with pytest.raises((SourceError, ValueError)) as caught:
             client().get(url)
-        assert isinstance(caught.value, ForecastError)
+        assert isinstance(caught.value, SourceError)
 
 
-@pytest.mark.usefixtures("home")
+@pytest.mark.usefixtures("no_proxy")
 class TestDeadline:
     @pytest.mark.parametrize("reply", [Reply({}, delay_s=30), Reply(b"[" + b" " * 5000 + b"]", drip_s=0.01)])
     def test_a_slow_server(self, grid: Grid, reply: Reply) -> None:
         grid.answer = lambda request: reply
         begun = time.monotonic()
-        with pytest.raises(ForecastError, match="gave no whole answer in time"):
+        with pytest.raises(SourceError, match=r"did not answer (within 0.4 s|in time)"):
             client(0.4).get(grid.url)
         assert time.monotonic() - begun < 1.5
 
@@ -171,14 +172,14 @@ class TestDeadline:
             thread = threading.Thread(target=drip)
             thread.start()
             begun = time.monotonic()
-            with pytest.raises(ForecastError, match="in time"):
+            with pytest.raises(SourceError, match="did not answer within"):
                 within(0.4, lambda: client(0.4).get(url))
             assert time.monotonic() - begun < 1.0
             thread.join()
 
     def test_work_that_does_not_end(self) -> None:
         begun = time.monotonic()
-        with pytest.raises(ForecastError, match="in time"):
+        with pytest.raises(SourceError, match="did not answer within"):
             within(0.1, lambda: time.sleep(2))
         assert time.monotonic() - begun < 1
 
@@ -202,5 +203,5 @@ class TestDeadline:
         ({"expires": "Sat, 21 Nov 2026 08:00:00 GMT", "date": "Sat, 21 Nov 2026 08:30:00 GMT"}, 0),
     ],
 )
-def test_how_long_an_answer_holds(headers: Mapping[str, str], seconds: float | None) -> None:
-    assert holds_s(headers) == seconds
+def test_lifetime_of_an_answer(headers: Mapping[str, str], seconds: float | None) -> None:
+    assert ttl_s(headers) == seconds
