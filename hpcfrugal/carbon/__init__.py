@@ -1,5 +1,6 @@
 """Carbon intensities: the series, and where they come from."""
 
-from hpcfrugal.carbon.series import CarbonSeries, Kind, Signal, Slot
+from hpcfrugal.carbon.series import CarbonSeries, Kind, Slot
+from hpcfrugal.core.carbon_signal import Signal
 
 __all__ = ["CarbonSeries", "Kind", "Signal", "Slot"]

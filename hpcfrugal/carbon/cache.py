@@ -1,8 +1,8 @@
-"""Answers of providers, kept on disk for all commands of one user.
+"""Answers of providers, cached on disk for all commands of one user.
 
-One file for each question. It holds figures and times, never credentials. A lock beside it lets one process ask while
-the others wait for its answer, so that a thousand jobs submitted at once make one request; a failure is kept for a
-short while for the same reason. Files are replaced as a whole, and one that is damaged counts as none.
+One file for each request, with intensities and times, never credentials. A lock beside it lets one process ask while
+the others wait for its answer, so that a thousand jobs submitted at once make one request; a failure is cached for a
+short time for the same reason. Files are replaced as a whole, and a damaged one is ignored.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer as it was, with when it was asked for and until when it holds."""
+class CachedAnswer:
+    """An answer, when it was requested and until when it is valid."""
 
     series: CarbonSeries
     notes: tuple[str, ...]
@@ -40,13 +40,13 @@ class Kept:
     expires_at: datetime
 
     def fresh(self, now: datetime) -> bool:
-        """Whether it still holds. One from the future is of a clock that went wrong, and does not."""
+        """Whether it is still valid. An answer from the future was written while the clock was wrong, and is not."""
         return self.fetched_at <= now < self.expires_at
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """A failed attempt, and until when nobody is to try again."""
+class CachedFailure:
+    """A failed request, and until when it is not repeated."""
 
     message: str
     hint: str | None
@@ -55,55 +55,62 @@ class Failure:
 
 
 class Cache:
-    """The folder of answers. ``notes`` gathers what a reader should know of it."""
+    """The folder of answers. ``notes`` collects problems with it, for the user."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.notes: list[str] = []
 
-    def read(self, key: Mapping[str, Any]) -> Kept | None:
-        """The kept answer to a question, None where there is none."""
-        told = self._load(self._path(key, "json"), key)
-        if told is None:
+    def read(self, key: Mapping[str, Any]) -> CachedAnswer | None:
+        """The cached answer to a request, None if there is none."""
+        document = self._load(self._path(key, "json"), key)
+        if document is None:
             return None
         try:
-            notes = tuple(str(note) for note in told["notes"])
-            series = CarbonSeries.from_json(told["series"])
-            return Kept(series, notes, parse_iso(told["fetched_at"]), parse_iso(told["expires_at"]))
+            notes = tuple(str(note) for note in document["notes"])
+            series = CarbonSeries.from_json(document["series"])
+            return CachedAnswer(series, notes, parse_iso(document["fetched_at"]), parse_iso(document["expires_at"]))
         except (KeyError, TypeError, ValueError, DataError):
             self._note_damaged(self._path(key, "json"))
             return None
 
-    def write(self, key: Mapping[str, Any], kept: Kept) -> None:
-        """Keep an answer, and forget an earlier failure."""
-        told = {"series": kept.series.to_json(), "notes": list(kept.notes)}
-        times = {"fetched_at": iso(kept.fetched_at), "expires_at": iso(kept.expires_at)}
-        if self._store(self._path(key, "json"), key, told | times):
+    def write(self, key: Mapping[str, Any], answer: CachedAnswer) -> None:
+        """Store an answer, and remove an earlier failure."""
+        document = {"series": answer.series.to_json(), "notes": list(answer.notes)}
+        times = {"fetched_at": iso(answer.fetched_at), "expires_at": iso(answer.expires_at)}
+        if self._store(self._path(key, "json"), key, document | times):
             self._path(key, "failed.json").unlink(missing_ok=True)
             self._prune()
 
-    def read_failure(self, key: Mapping[str, Any]) -> Failure | None:
-        """The failure that is still to be waited out, as far as is known."""
-        told = self._load(self._path(key, "failed.json"), key)
-        if told is None:
+    def read_failure(self, key: Mapping[str, Any]) -> CachedFailure | None:
+        """The last failure of a request; it may have expired."""
+        document = self._load(self._path(key, "failed.json"), key)
+        if document is None:
             return None
         try:
-            hint = None if told["hint"] is None else str(told["hint"])
-            return Failure(str(told["message"]), hint, parse_iso(told["at"]), parse_iso(told["until"]))
+            hint = None if document["hint"] is None else str(document["hint"])
+            return CachedFailure(
+                str(document["message"]), hint, parse_iso(document["at"]), parse_iso(document["until"])
+            )
         except (KeyError, TypeError, ValueError):
             self._note_damaged(self._path(key, "failed.json"))
             return None
 
-    def write_failure(self, key: Mapping[str, Any], failure: Failure) -> None:
-        """Keep a failure for those who come next."""
-        told = {"message": failure.message, "hint": failure.hint, "at": iso(failure.at), "until": iso(failure.until)}
-        self._store(self._path(key, "failed.json"), key, told)
+    def write_failure(self, key: Mapping[str, Any], failure: CachedFailure) -> None:
+        """Store a failure for the commands that follow."""
+        document = {
+            "message": failure.message,
+            "hint": failure.hint,
+            "at": iso(failure.at),
+            "until": iso(failure.until),
+        }
+        self._store(self._path(key, "failed.json"), key, document)
 
     @contextmanager
     def lock(self, key: Mapping[str, Any], deadline: float) -> Iterator[bool]:
-        """Whether the question is ours to ask; waits for others until ``deadline`` of ``time.monotonic``.
+        """Yields whether this process is to make the request; waits for others until ``deadline`` (``time.monotonic``).
 
-        Where the file system knows no locks, everybody asks. A lock ends with its process, however that ends.
+        Where the folder cannot be locked, every process makes it.
         """
         with ExitStack() as held:
             try:
@@ -150,11 +157,11 @@ class Cache:
         return True
 
     def _prune(self) -> None:
-        """Remove what nobody has asked for in a week, and what a killed process left."""
+        """Remove answers that were not renewed for a week, and what a killed process left."""
         oldest = time.time() - _KEPT_S
         try:
             with os.scandir(self.folder) as entries:
-                # A lock stays: to remove one that is held would let two in.
+                # Locks stay: removing one that is held would let a second process in.
                 old = [entry for entry in entries if not entry.name.endswith(".lock")]
                 for entry in old:
                     if entry.stat(follow_symlinks=False).st_mtime < oldest:
@@ -162,10 +169,10 @@ class Cache:
         except FileNotFoundError:
             return  # another process was faster
         except OSError as error:
-            self._note(f"{self.folder}: old answers stay: {error.strerror}")
+            self._note(f"{self.folder}: old answers cannot be removed: {error.strerror}")
 
     def _note_damaged(self, path: Path) -> None:
-        self._note(f"{path}: is damaged and was ignored")
+        self._note(f"{path}: ignored: damaged")
 
     def _note(self, note: str) -> None:
         if note not in self.notes:

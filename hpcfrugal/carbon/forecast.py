@@ -1,8 +1,8 @@
-"""The two questions that the rest of the program has: what will the intensity be, and what was it.
+"""Forecasts and actual carbon intensities for the rest of the program.
 
-Each is answered in under five seconds or by one ForecastError that says why not. A forecast names its provider, when
-it was issued and whether it is an old one that stands in. What was is never filled up from a forecast, and a yearly
-mean only where the caller accounts for energy that is already used.
+Each call takes less than five seconds and either answers or raises one ForecastError with the reasons. A forecast
+names its provider, when it was issued and whether it is an old one used in place of a new one. Actuals are never
+filled up from a forecast, and by a yearly mean only if the caller accounts for energy that is already used.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.cache import Cache
 from hpcfrugal.carbon.fetch import Clock, Fetched, Fetcher
-from hpcfrugal.carbon.select import Candidates, ProviderChoice, all_failed, candidates, zone_of
-from hpcfrugal.carbon.series import CarbonSeries, Signal
+from hpcfrugal.carbon.select import ProviderChoice, Selection, combined, select, zone_of
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.time import iso
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import httpx
 
 BUDGET_S = 3.0
-"""Seconds for one forecast, all providers tried included. A command that waits for it ends in under five, also on a
+"""Seconds for one forecast, over all providers tried. A command that waits for it then ends in under five, also on a
 busy login node, where it takes a second or two for itself."""
 
 _T = TypeVar("_T")
@@ -39,10 +40,9 @@ YEARLY_MEAN = "yearly-mean"
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """A forecast as of ``asked_at``. ``stale``: the provider failed, and this is its last answer that still reaches
-    ahead.
+    """A forecast as of ``asked_at``. ``stale``: the provider failed, and this is its last answer.
 
-    ``notes`` are sentences for the reader: who failed and why, what the provider says of its figures.
+    ``notes`` are sentences for the user: which providers failed and why, what the provider notes about its values.
     """
 
     series: CarbonSeries
@@ -61,10 +61,9 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Actuals:
-    """What the intensity was, as told at ``fetched_at``. Figures of times from ``settled_before`` on may still be
-    revised by the provider.
+    """Actual intensities as of ``fetched_at``. Those from ``settled_before`` on may still be revised by the provider.
 
-    ``is_mean``: this is a country's yearly mean, not what was measured at that time.
+    ``is_mean``: this is a country's yearly mean, not the intensity at that time.
     """
 
     series: CarbonSeries
@@ -87,35 +86,35 @@ def get_forecast(
     end: datetime,
     *,
     provider: str | None = None,
-    again: bool = False,
+    refresh: bool = False,
     clock: Clock = _now,
     transport: httpx.BaseTransport | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Forecast:
-    """The newest forecast of a zone within ``[start, end)``, as far as it reaches; gaps stay gaps.
+    """The newest forecast for a zone within ``[start, end)``, as far as it reaches; gaps stay gaps.
 
-    ``zone`` and ``provider`` are by default those of the settings. ``again`` asks even where an answer is kept.
+    ``zone`` and ``provider`` default to the settings. ``refresh`` asks the provider even if an answer is cached.
 
     Raises:
-        ForecastError: none to be had, with the reason of each provider that was tried.
+        ForecastError: none is available, with the reason for each provider that was tried.
         InputError: the settings of a provider are wrong.
     """
     deadline = time.monotonic() + BUDGET_S
     zone = zone_of(config, zone, provider)
-    fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport, again)
-    whom = candidates(config, zone, signal, "forecast", provider=provider, environ=environ)
-    failed = list(whom.troubles)
+    fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport, refresh)
+    selection = select(config, zone, signal, "forecast", provider=provider, environ=environ)
+    failed = list(selection.failed)
 
     def ask(choice: ProviderChoice, left: int) -> Forecast:
-        # Each has an equal share of what is left, so that a slow one leaves time for the next.
+        # An equal share of the remaining time for each, so that a slow one leaves time for the next.
         share = (deadline - time.monotonic()) / left
-        got = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
-        return _forecast(got, choice, start, end, clock(), (*_messages(failed), *fetcher.cache.notes))
+        fetched = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
+        return _forecast(fetched, choice, start, end, clock(), (*_messages(failed), *fetcher.cache.notes))
 
-    told = _first(whom, ask, failed)
-    if told is None:
-        raise all_failed(failed)
-    return told
+    found = _first(selection, ask, failed)
+    if found is None:
+        raise combined(failed)
+    return found
 
 
 def get_actuals(
@@ -131,63 +130,60 @@ def get_actuals(
     transport: httpx.BaseTransport | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Actuals:
-    """What the intensity was within ``[start, end)``, as far as it is known by now; gaps stay gaps.
+    """The actual intensities within ``[start, end)``, as far as they are known by now; gaps stay gaps.
 
-    For a comparison with a forecast name the forecast's provider. With ``allow_mean`` the yearly mean of the zone's
-    country is the last resort, for the average signal.
+    To compare with a forecast, name the forecast's provider. With ``allow_mean`` the yearly mean of the zone's country
+    is the last resort, for the average signal.
 
     Raises:
-        ForecastError: nothing to be had, with the reason of each provider that was tried.
+        ForecastError: none are available, with the reason for each provider that was tried.
         InputError: the settings of a provider are wrong.
     """
     zone = zone_of(config, zone, provider)
     now = clock()
     fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport)
-    try:
-        whom = candidates(config, zone, signal, "actual", provider=provider, environ=environ)
-    except ForecastError as error:
-        whom = Candidates((), (error,))
-    failed = list(whom.troubles)
+    selection = select(config, zone, signal, "actual", provider=provider, environ=environ)
+    failed = list(selection.failed)
 
-    def ask(choice: ProviderChoice, left: int) -> Actuals:
+    def ask(choice: ProviderChoice, _: int) -> Actuals:
         if start >= min(end, now):
-            raise ForecastError(f"nothing was yet between {iso(start)} and {iso(end)}")
+            raise ForecastError(f"has no actual intensities yet for {iso(start)} to {iso(end)}")
         series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
-        said = (*_messages(failed), *notes, *fetcher.cache.notes)
-        # What an answer says of the hours before it does not settle by being kept.
-        return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, False, said)
+        notes = (*_messages(failed), *notes, *fetcher.cache.notes)
+        # What the answer holds of the hours before it does not settle by being cached.
+        return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, False, notes)
 
-    told = _first(whom, ask, failed)
-    if told is not None:
-        return told
+    found = _first(selection, ask, failed)
+    if found is not None:
+        return found
     mean = yearly_mean(zone) if allow_mean and signal == "average" else None
     if mean is None:
-        raise all_failed(failed)
+        raise combined(failed)
     series = CarbonSeries.from_values(
         start, end - start, [mean.g_per_kwh], zone=zone, signal="average", kind="actual", provider=YEARLY_MEAN
     )
-    note = f"the mean of {mean.name} in {mean.year}, not of the time asked for"
+    note = f"the yearly mean of {mean.name} in {mean.year}, not the intensity at that time"
     return Actuals(series, YEARLY_MEAN, now, now, True, (*_messages(failed), note))
 
 
-def _first(whom: Candidates, ask: Callable[[ProviderChoice, int], _T], failed: list[ForecastError]) -> _T | None:
-    """What the first says that answers, None where nobody does; who failed before it, and why, goes to ``failed``.
+def _first(selection: Selection, ask: Callable[[ProviderChoice, int], _T], failed: list[ForecastError]) -> _T | None:
+    """The answer of the first provider that gives one; the errors of those before it are added to ``failed``.
 
-    ``ask`` is given a provider, and how many are left with it.
+    ``ask`` gets a provider, and how many are left, this one included.
     """
-    for index, choice in enumerate(whom.choices):
+    for index, choice in enumerate(selection.choices):
         try:
-            return ask(choice, len(whom.choices) - index)
+            return ask(choice, len(selection.choices) - index)
         except ForecastError as error:
-            failed.append(ForecastError(f"{choice.settings.name} {error.message}", hint=error.hint))
+            failed.append(ForecastError(f"{choice.settings.name}: {error.message}", hint=error.hint))
     return None
 
 
 def _pieces(
     fetcher: Fetcher, choice: ProviderChoice, start: datetime, end: datetime
 ) -> tuple[CarbonSeries, datetime, tuple[str, ...]]:
-    """The range in pieces that the provider answers at once, joined, with the time of the oldest answer."""
-    # Whole hours, so that jobs of the same time have the same question.
+    """The range, joined from pieces of the provider's ``span``, with the time of the oldest answer and notes."""
+    # Whole hours, so that jobs at the same time make the same request.
     at = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     last = (end.astimezone(UTC) + timedelta(hours=1) - timedelta.resolution).replace(minute=0, second=0, microsecond=0)
     whole: CarbonSeries | None = None
@@ -196,46 +192,51 @@ def _pieces(
     while at < last:
         piece_end = min(at + choice.provider.span, last)
         try:
-            got = fetcher.fetch(choice, "actual", at, piece_end, time.monotonic() + BUDGET_S)
+            fetched = fetcher.fetch(choice, "actual", at, piece_end, time.monotonic() + BUDGET_S)
         except ForecastError as error:
             if whole is None:
                 raise
-            # What comes after would fail alike, and each time cost the whole budget.
-            notes.append(f"from {iso(at)} on: {choice.settings.name} {error.message}")
+            # The pieces after it would fail too, and take the whole budget each.
+            notes.append(f"from {iso(at)} on: {choice.settings.name}: {error.message}")
             break
-        whole = got.kept.series if whole is None else whole.overlaid(got.kept.series)
-        fetched_at = min(fetched_at, got.kept.fetched_at)
-        notes += [note for note in (*got.kept.notes, *_stale_note(got, choice, fetcher.clock())) if note not in notes]
+        answer = fetched.answer
+        whole = answer.series if whole is None else whole.overlaid(answer.series)
+        fetched_at = min(fetched_at, answer.fetched_at)
+        notes += [note for note in (*answer.notes, *_stale_note(fetched, choice, fetcher.clock())) if note not in notes]
         at = piece_end
     assert whole is not None
     try:
         return whole.slice(start, end), fetched_at, tuple(notes)
     except DataError:
-        raise ForecastError(f"knows nothing between {iso(start)} and {iso(end)} yet") from None
+        raise ForecastError(f"has no actual intensities yet for {iso(start)} to {iso(end)}") from None
 
 
 def _forecast(
-    got: Fetched, choice: ProviderChoice, start: datetime, end: datetime, now: datetime, before: tuple[str, ...]
+    fetched: Fetched, choice: ProviderChoice, start: datetime, end: datetime, now: datetime, before: tuple[str, ...]
 ) -> Forecast:
-    whole = got.kept.series
+    name, answer = choice.settings.name, fetched.answer
+    whole = answer.series
     try:
         series = whole.slice(start, end)
     except DataError:
-        raise ForecastError(f"reaches from {iso(whole.start)} to {iso(whole.end)} only") from None
-    notes = (*before, *got.kept.notes, *_stale_note(got, choice, now))
+        raise ForecastError(f"covers only {iso(whole.start)} to {iso(whole.end)}") from None
+    notes = (*before, *answer.notes, *_stale_note(fetched, choice, now))
     issued_at = whole.issued_at
     if issued_at is None:
-        issued_at = got.kept.fetched_at
-        notes = (*notes, f"{choice.settings.name} does not say when it was issued; the time of its answer is taken")
-    return Forecast(series, choice.settings.name, issued_at, got.kept.fetched_at, now, got.stale, notes)
+        issued_at = answer.fetched_at
+        notes = (
+            *notes,
+            f"{name}: the provider does not say when the forecast was issued; the time of the request is used",
+        )
+    return Forecast(series, name, issued_at, answer.fetched_at, now, fetched.stale, notes)
 
 
-def _stale_note(got: Fetched, choice: ProviderChoice, now: datetime) -> tuple[str, ...]:
-    if not got.stale:
+def _stale_note(fetched: Fetched, choice: ProviderChoice, now: datetime) -> tuple[str, ...]:
+    if not fetched.stale:
         return ()
-    minutes = (now - got.kept.fetched_at).total_seconds() / 60
+    minutes = (now - fetched.answer.fetched_at).total_seconds() / 60
     age = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-    return (f"{choice.settings.name} {'; '.join(got.notes)}; its answer of {age} ago is used",)
+    return (f"{choice.settings.name}: {'; '.join(fetched.notes)}; its answer from {age} ago is used",)
 
 
 def _messages(failed: list[ForecastError]) -> tuple[str, ...]:

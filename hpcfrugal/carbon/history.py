@@ -1,8 +1,8 @@
-"""After the fact: asks what the intensity was when energy was used, and keeps the answers in the spool.
+"""The actual intensities at the times when energy was used, fetched after the fact and stored in the spool.
 
-Nothing is asked about hours whose figures are kept and settled. What is still to be asked is joined into few ranges, so
-that all jobs of a zone and time are one question; the newest range is asked first. A provider that fails costs one line
-and is asked again at the next sync. Of one that never tells what was in a zone, it is kept that it has no figure.
+Hours whose intensities are stored and settled are not requested again. The others are joined into few ranges, so that
+all jobs of a zone and time are one request; the newest range comes first. A provider that fails costs one line and is
+asked again at the next sync. If a provider never has actuals for a zone, it is stored that there are none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.carbon.fetch import Clock
 from hpcfrugal.carbon.forecast import Actuals, get_actuals
-from hpcfrugal.carbon.select import TellsNoPast, Unserved, candidates
-from hpcfrugal.carbon.series import Signal
+from hpcfrugal.carbon.select import Selection, select
 from hpcfrugal.carbon.use_period import UsePeriod
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import ForecastError, HpcfrugalError
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.core.time import from_us, instant_us
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     import httpx
 
 GAP_SETTLES = timedelta(days=7)
-"""How long after its figures have settled a provider is still asked for one that it did not have."""
+"""How long after its intensities have settled a provider is still asked for one that was missing."""
 
-LONGEST_S = 15.0
-"""After so many seconds nothing more is asked; what is left waits for the next sync."""
+MAX_GATHER_S = 15.0
+"""After so many seconds no further request is made; the rest waits for the next sync."""
 
 _HOUR_NS = 3600 * 10**9
 _JOINED_NS = 6 * _HOUR_NS
-_FAILURES = 2
+_MAX_FAILURES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What came of it: how many files of the spool changed, and a sentence for each trouble."""
+    """The number of spool files that changed, and a sentence for each problem."""
 
     changed: int
     troubles: tuple[str, ...]
@@ -73,68 +73,55 @@ class _Gathering:
         return instant_us(self.clock()) * 1000
 
     def source(self, zone: str, signal: Signal, provider: str | None, wanted: Sequence[UsePeriod]) -> Iterator[str]:
-        """Ask about one zone; yields troubles."""
+        """Make the requests for one zone; yields problems."""
         due = list(_hours(((one.start_ns, one.end_ns) for one in wanted), self.now_ns()))
         try:
-            names, troubles = self.names(zone, signal, provider)
-            if not names and provider is not None:
-                if self.never_told(zone, signal, provider):
-                    yield from self.keep_none(IntensitySource(zone, signal, provider), due)
+            selection = self.select(zone, signal, provider)
+            failed = list(selection.failed)
+            if not selection.choices and provider is not None:
+                if selection.forecast_only:
+                    yield from self.store_none(IntensitySource(zone, signal, provider), due)
                 if signal == "average":
-                    # Who made the forecast tells no actuals: for the footprint anybody's will do.
-                    provider, (names, more) = None, self.names(zone, signal, None)
-                    troubles = [*troubles, *more]
-            for name in names:
-                due = self.without_settled(IntensitySource(zone, signal, name), due)
+                    # The provider of the forecast has no actuals: for the footprint any provider will do.
+                    provider, selection = None, self.select(zone, signal, None)
+                    failed += selection.failed
+            for choice in selection.choices:
+                due = self.without_settled(IntensitySource(zone, signal, choice.settings.name), due)
         except HpcfrugalError as error:
-            yield f"{_of(zone, signal)}: not asked for: {error.message}"
+            yield f"{_what(zone, signal)}: not requested: {error.message}"
             return
         except (OSError, UnsafeFile) as error:
-            yield _not_kept(zone, signal, error)
+            yield _not_stored(zone, signal, error)
             return
-        failed: list[str] = []
+        failures: list[str] = []
         for start_ns, end_ns in sorted(joined(due, _JOINED_NS), reverse=True):
-            if len(failed) == _FAILURES or not names or time.monotonic() > self.give_up_at:
+            if len(failures) == _MAX_FAILURES or not selection.choices or time.monotonic() > self.give_up_at:
                 break
             try:
                 self.ask(zone, signal, provider, start_ns, end_ns)
             except ForecastError as error:
-                failed.append(error.message)
+                failures.append(error.message)
             except (OSError, UnsafeFile) as error:
-                yield _not_kept(zone, signal, error)
+                yield _not_stored(zone, signal, error)
                 break
-        if failed:
-            yield f"{_of(zone, signal)}: {failed[0]}; asked again at the next sync"
-        for trouble in troubles if due else ():
-            if not any(trouble.message in message for message in failed):
-                yield f"{_of(zone, signal)}: {trouble.message}"
+        if failures:
+            yield f"{_what(zone, signal)}: {failures[0]}; asked again at the next sync"
+        for one in failed if due else ():
+            if not any(one.message in message for message in failures):
+                yield f"{_what(zone, signal)}: {one.message}"
 
-    def names(self, zone: str, signal: Signal, provider: str | None) -> tuple[list[str], list[ForecastError]]:
-        """Who may be asked, and why others may not be. Where nobody tells it there is neither: reports say so, and no
-        sync can change it.
+    def select(self, zone: str, signal: Signal, provider: str | None) -> Selection:
+        """The providers to ask. That no provider has the data is not an error: no sync can change it.
 
-        Raises ``InputError`` where the settings are wrong.
+        Raises ``InputError`` if the settings are wrong.
         """
-        try:
-            found = candidates(self.config, zone, signal, "actual", provider=provider, environ=self.environ)
-        except Unserved:
-            return [], []
-        except ForecastError as error:
-            return [], [error]
-        return [choice.settings.name for choice in found.choices], list(found.troubles)
+        found = select(self.config, zone, signal, "actual", provider=provider, environ=self.environ)
+        return replace(found, failed=()) if found.unserved else found
 
-    def never_told(self, zone: str, signal: Signal, provider: str) -> bool:
-        """Whether a provider tells forecasts of a zone, but never what was."""
-        try:
-            candidates(self.config, zone, signal, "actual", provider=provider, environ=self.environ)
-        except ForecastError as error:
-            return isinstance(error, TellsNoPast)
-        return False
+    def store_none(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> Iterator[str]:
+        """Store that there are no intensities, so that none are waited for; yields a note the first time.
 
-    def keep_none(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> Iterator[str]:
-        """Keep that there is no figure, so that nobody waits for one; said once, at the first.
-
-        Raises ``OSError`` or ``UnsafeFile`` where it cannot be kept.
+        Raises ``OSError`` or ``UnsafeFile`` if it cannot be stored.
         """
         left = self.without_settled(source, due)
         if not left:
@@ -144,13 +131,13 @@ class _Gathering:
         none = [KnownIntensity(start_ns, end_ns, None, now_ns, None, settled=True) for start_ns, end_ns in joined(left)]
         self.changed += keep_intensities(self.spool_root, source, none)
         if first:
-            yield f"{_of(source.zone, source.signal)}: {source.provider} tells its forecasts only, and is not asked"
+            yield f"{_what(source.zone, source.signal)}: {source.provider} offers forecasts only and is not asked"
 
     def without_settled(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         if not due:
             return []
-        kept = kept_intensities(self.spool_root, source, due[0][0], due[-1][1])
-        settled = list(joined((one.start_ns, one.end_ns) for one in kept if one.settled))
+        stored = kept_intensities(self.spool_root, source, due[0][0], due[-1][1])
+        settled = list(joined((one.start_ns, one.end_ns) for one in stored if one.settled))
         return [
             (start_ns, end_ns)
             for start_ns, end_ns in due
@@ -158,16 +145,14 @@ class _Gathering:
         ]
 
     def ask(self, zone: str, signal: Signal, provider: str | None, start_ns: int, end_ns: int) -> None:
-        """One question. Raises ``ForecastError``, and ``OSError`` or ``UnsafeFile`` where the answer cannot be kept."""
-        start, end = from_us(start_ns // 1000), from_us(end_ns // 1000)
-        told = get_actuals(
-            self.config, zone, signal, start, end, provider=provider, transport=self.transport, environ=self.environ,
-            clock=self.clock,
+        """Fetch and store one range. Raises ``ForecastError``; ``OSError`` or ``UnsafeFile`` if it cannot be stored."""
+        actuals = get_actuals(
+            self.config, zone, signal, from_us(start_ns // 1000), from_us(end_ns // 1000), provider=provider,
+            transport=self.transport, environ=self.environ, clock=self.clock,
         )  # fmt: skip
-        source = IntensitySource(zone, signal, told.provider)
-        self.changed += keep_intensities(
-            self.spool_root, source, list(_known(told, start_ns, min(end_ns, self.now_ns())))
-        )
+        source = IntensitySource(zone, signal, actuals.provider)
+        known = list(_known(actuals, start_ns, min(end_ns, self.now_ns())))
+        self.changed += keep_intensities(self.spool_root, source, known)
 
 
 def gather(
@@ -179,30 +164,30 @@ def gather(
     transport: httpx.BaseTransport | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Gathered:
-    """Fetch what is wanted and not settled yet into the spool. Raises nothing for what providers do or say."""
-    gathering = _Gathering(config, spool_root, clock, transport, environ, time.monotonic() + LONGEST_S)
+    """Fetch what is wanted and not settled yet into the spool. Failures of providers become ``troubles``."""
+    gathering = _Gathering(config, spool_root, clock, transport, environ, time.monotonic() + MAX_GATHER_S)
     groups: dict[tuple[str, Signal, str | None], list[UsePeriod]] = {}
     for one in wanted:
         groups.setdefault((one.zone, one.signal, one.provider), []).append(one)
     troubles: list[str] = []
-    # Those that name a provider first: where it serves anyway, nothing is left to ask for the others.
+    # Those that name a provider come first: its answers often leave nothing to ask for the others.
     for (zone, signal, provider), some in sorted(groups.items(), key=lambda item: (item[0][2] is None, str(item[0]))):
         troubles += gathering.source(zone, signal, provider, some)
     return Gathered(gathering.changed, tuple(dict.fromkeys(troubles)))
 
 
-def _of(zone: str, signal: str) -> str:
-    return f"{signal} carbon intensity of {zone} as it was"
+def _what(zone: str, signal: str) -> str:
+    return f"actual {signal} carbon intensity of {zone}"
 
 
-def _not_kept(zone: str, signal: str, error: OSError | UnsafeFile) -> str:
+def _not_stored(zone: str, signal: str, error: OSError | UnsafeFile) -> str:
     if isinstance(error, UnsafeFile):
-        return f"{_of(zone, signal)}: a file of the spool {error}; `hpcfrugal ledger check` names it"
-    return f"{_of(zone, signal)}: cannot be kept in the spool: {error.strerror}"
+        return f"{_what(zone, signal)}: cannot use a file of the spool: {error}; `hpcfrugal ledger check` names it"
+    return f"{_what(zone, signal)}: cannot be stored in the spool: {error.strerror}"
 
 
 def _hours(spans: Iterable[tuple[int, int]], now_ns: int) -> Iterator[tuple[int, int]]:
-    """Whole hours that the spans touch, each once, in order; those that have not begun are left out."""
+    """The full hours that the spans touch, each once, in order; those that have not begun are left out."""
     hours = {
         hour for start_ns, end_ns in spans for hour in range(start_ns // _HOUR_NS, -(-min(end_ns, now_ns) // _HOUR_NS))
     }
@@ -210,11 +195,11 @@ def _hours(spans: Iterable[tuple[int, int]], now_ns: int) -> Iterator[tuple[int,
         yield hour * _HOUR_NS, (hour + 1) * _HOUR_NS
 
 
-def _known(told: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntensity]:
-    """The answer as it is kept: figures, and gaps up to the last of them. What comes after may be on its way."""
-    series = told.series
-    fetched_ns = instant_us(told.fetched_at) * 1000
-    settled_ns = instant_us(told.settled_before) * 1000
+def _known(actuals: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntensity]:
+    """The answer as it is stored: intensities, and the gaps before the last one. Later ones may still arrive."""
+    series = actuals.series
+    fetched_ns = instant_us(actuals.fetched_at) * 1000
+    settled_ns = instant_us(actuals.settled_before) * 1000
     gap_settled_ns = settled_ns - GAP_SETTLES // timedelta(microseconds=1) * 1000
     issued_ns = instant_us(series.issued_at) * 1000 if series.issued_at is not None else None
 

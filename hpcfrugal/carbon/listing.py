@@ -1,4 +1,4 @@
-"""Who can be asked for intensities, and whether their credentials are there; shown, but never the credentials."""
+"""The providers of intensities, and whether they can be asked; credentials are never shown."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ from typing import Any, Literal
 
 from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
 from hpcfrugal.carbon.settings import built_in, kinds, missing, provider_class, read_providers
-from hpcfrugal.core.errors import ForecastError
-from hpcfrugal.core.secrets import default_file, find_secret
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.secrets import find_secret
 from hpcfrugal.settings.config import Config
+
+State = Literal["ok", "none", "wrong"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One provider. ``state``: ok to be asked; none (credentials or settings are lacking); wrong."""
+class ListedProvider:
+    """One provider. ``state``: ok, none (credentials or settings are missing) or wrong."""
 
     name: str
     kind: str
     about: str
     zone: str | None
-    tells: tuple[str, ...]
+    offers: tuple[str, ...]
     signals: tuple[str, ...]
-    state: Literal["ok", "none", "wrong"]
+    state: State
     credentials: str
 
     def as_json(self) -> dict[str, Any]:
@@ -32,41 +34,41 @@ class Line:
         return asdict(self)
 
 
-def listing(config: Config, environ: Mapping[str, str] = os.environ) -> list[Line]:
-    """The providers of the settings, then the kinds that are not among them.
+def listing(config: Config, environ: Mapping[str, str] = os.environ) -> list[ListedProvider]:
+    """The providers in the settings, then the kinds that are not among them.
 
-    Raises InputError where the settings of a provider are wrong.
+    Raises InputError if the settings of a provider are wrong.
     """
-    tables = read_providers(config.tables("forecasts"))
-    lines = [_line(settings, environ) for settings in tables.values()]
-    set_up = {settings.kind for settings in tables.values()}
-    return lines + [_line(built_in(kind), environ) for kind in kinds() if kind not in set_up]
+    entries = read_providers(config.tables("forecasts"))
+    listed = [_listed(settings, environ) for settings in entries.values()]
+    set_up = {settings.kind for settings in entries.values()}
+    return listed + [_listed(built_in(kind), environ) for kind in kinds() if kind not in set_up]
 
 
-def _line(settings: ProviderSettings, environ: Mapping[str, str]) -> Line:
+def _listed(settings: ProviderSettings, environ: Mapping[str, str]) -> ListedProvider:
     try:
         made = provider_class(settings.kind)
-    except ForecastError as error:
-        return Line(settings.name, settings.kind, error.message, settings.zone, (), (), "wrong", "not known")
+    except SourceError as error:
+        return ListedProvider(
+            settings.name, settings.kind, error.message, settings.zone, (), (), "wrong", "cannot be checked"
+        )
     assert made is not None
+    offers = ("forecast", "actual") if made.forecasts else ("actual",)
     state, credentials = _credentials(settings, made, environ)
-    told = zip(("forecast", "actual"), (made.forecasts, made.actuals_too), strict=True)
-    tells = tuple(kind for kind, does in told if does)
-    return Line(settings.name, settings.kind, made.about, settings.zone, tells, made.signals, state, credentials)
+    return ListedProvider(
+        settings.name, settings.kind, made.about, settings.zone, offers, made.signals, state, credentials
+    )
 
 
-def _credentials(
-    settings: ProviderSettings, made: type[Provider], environ: Mapping[str, str]
-) -> tuple[Literal["ok", "none", "wrong"], str]:
+def _credentials(settings: ProviderSettings, made: type[Provider], environ: Mapping[str, str]) -> tuple[State, str]:
     if lacking := missing(settings):
         return "none", f'not needed; set {" and ".join(lacking)} under [forecasts.NAME] with kind = "{settings.kind}"'
     if made.secret is None:
         return "ok", "not needed"
     try:
         secret = find_secret(settings.kind, made.secret, settings.token_file, environ)
-    except ForecastError as error:
+    except SourceError as error:
         return "wrong", f"{error.message} ({error.hint})" if error.hint else error.message
     if secret is not None:
         return "ok", f"from {secret.origin}"
-    where = default_file(settings.kind, environ)
-    return "none", f"none; set {made.secret.names}, or write the {made.secret.what} into {where} (mode 0600)"
+    return "none", f"none; {made.secret.advice(settings.kind, environ)}"

@@ -1,7 +1,7 @@
-"""Foreign figures, checked: what a provider or a file says becomes a series, or is refused in one sentence.
+"""Checks of the values of a provider or a file, which become a series or are refused with one sentence.
 
-A figure that is not there is a gap. One that cannot be (not a number, negative, beyond ``MOST_G_PER_KWH``, at a time
-that runs backwards) spoils the whole answer: who is wrong there may be wrong anywhere.
+A missing value is a gap. One impossible value (not a number, negative, above ``MAX_PLAUSIBLE_G_PER_KWH``, times out of
+order) refuses the whole answer: the other values may be wrong too.
 """
 
 from __future__ import annotations
@@ -13,61 +13,64 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hpcfrugal.carbon.series import CarbonSeries, Kind, Signal
+from hpcfrugal.carbon.series import CarbonSeries, Kind
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.time import iso, parse_iso
 
-MOST_G_PER_KWH = 5000.0
-"""Above what any plant emits: old oil shale and lignite plants stay below 2000 g/kWh, life cycle included."""
+MAX_PLAUSIBLE_G_PER_KWH = 5000.0
+"""No plant emits as much: old oil shale and lignite plants stay below 2000 g/kWh, life cycle included."""
 
 Point = tuple[datetime, float | None]
 
 
-def table(told: object, what: str) -> Mapping[str, Any]:
-    """``told`` as a JSON object. Raises ForecastError."""
-    if not isinstance(told, Mapping):
-        raise ForecastError(f"gave {what} in an unknown form")
-    return told
-
-
-def rows(told: object, what: str) -> Sequence[Mapping[str, Any]]:
-    """``told`` as a list of JSON objects. Raises ForecastError."""
-    if not isinstance(told, list) or not all(isinstance(row, Mapping) for row in told):
-        raise ForecastError(f"gave {what} in an unknown form")
-    return told
-
-
-def moment(told: object) -> datetime:
-    """An instant of ISO 8601 with its zone, or seconds since 1970, in UTC. Raises ForecastError."""
-    try:
-        if isinstance(told, str):
-            return parse_iso(told)
-        if isinstance(told, int | float) and not isinstance(told, bool):
-            return datetime.fromtimestamp(told, UTC)
-        raise ValueError("neither text nor number")
-    except (ValueError, OverflowError, OSError):
-        raise ForecastError(f"gave {_shown(told)} as a time; an instant with its zone is expected") from None
-
-
-def intensity(told: object, at: datetime, *, factor: float = 1.0) -> float | None:
-    """A figure in g/kWh after multiplying by ``factor``; None is a gap. Raises ForecastError."""
-    if told is None:
-        return None
-    if isinstance(told, bool) or not isinstance(told, int | float):
-        raise ForecastError(f"gave {_shown(told)} as the intensity at {iso(at)}")
-    try:
-        value = float(told) * factor
-    except OverflowError:
-        value = math.inf
-    if not math.isfinite(value) or not 0 <= value <= MOST_G_PER_KWH:
-        raise ForecastError(f"gave {value:g} g/kWh at {iso(at)}, which cannot be")
+def as_object(value: object, what: str) -> Mapping[str, Any]:
+    """``value`` as a JSON object. Raises ForecastError."""
+    if not isinstance(value, Mapping):
+        raise ForecastError(f"{what} in an unknown format")
     return value
 
 
-def same_zone(told: object, asked: str) -> None:
-    """Raises ForecastError where the answer is about another zone than was asked for."""
-    if str(told).upper() != asked.upper():
-        raise ForecastError(f"answered for zone {_shown(told)} when asked for {asked!r}")
+def as_rows(value: object, what: str) -> Sequence[Mapping[str, Any]]:
+    """``value`` as a list of JSON objects. Raises ForecastError."""
+    if not isinstance(value, list) or not all(isinstance(row, Mapping) for row in value):
+        raise ForecastError(f"{what} in an unknown format")
+    return value
+
+
+def parse_time(value: object) -> datetime:
+    """An instant of ISO 8601 with its zone, or seconds since 1970, in UTC. Raises ForecastError."""
+    try:
+        if isinstance(value, str):
+            return parse_iso(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+        raise ValueError("neither text nor number")
+    except (ValueError, OverflowError, OSError):
+        raise ForecastError(
+            f"invalid time {_shown(value)}; ISO 8601 with a UTC offset, or seconds since 1970, is expected"
+        ) from None
+
+
+def parse_intensity(value: object, at: datetime, *, factor: float = 1.0) -> float | None:
+    """A value, times ``factor``, in g/kWh; None is a gap. Raises ForecastError."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ForecastError(f"invalid intensity {_shown(value)} at {iso(at)}")
+    try:
+        g_per_kwh = float(value) * factor
+    except OverflowError:
+        g_per_kwh = math.inf
+    if not math.isfinite(g_per_kwh) or not 0 <= g_per_kwh <= MAX_PLAUSIBLE_G_PER_KWH:
+        raise ForecastError(f"impossible intensity of {g_per_kwh:g} g/kWh at {iso(at)}")
+    return g_per_kwh
+
+
+def check_zone(value: object, asked: str) -> None:
+    """Raises ForecastError if the answer is for another zone than the one requested."""
+    if str(value).upper() != asked.upper():
+        raise ForecastError(f"answered for zone {_shown(value)} instead of {asked!r}")
 
 
 def series_of(
@@ -80,20 +83,19 @@ def series_of(
     issued_at: datetime | None = None,
     step: timedelta | None = None,
 ) -> CarbonSeries:
-    """Figures that each hold from their time on, for ``step`` or until the next, whichever is sooner.
+    """A series of values that each hold from their time on, for ``step`` or until the next, whichever is sooner.
 
-    Without ``step`` it is the most common distance between two rows, and a row without a figure ends the one before
-    it: what is unknown there is said to be. Where the next figure comes later, there is a gap. Unknown figures at both
-    ends are left out.
+    Without ``step`` it is the most common distance between two rows, and a row without a value ends the one before it.
+    If the next value comes later, there is a gap. Unknown values at both ends are left out.
 
-    Raises ForecastError: no figure at all, or times that don't ascend.
+    Raises ForecastError: no value at all, or times that do not ascend.
     """
-    told = in_order(points)
-    known = [(at, value) for at, value in told if value is not None]
+    rows = ordered(points)
+    known = [(at, value) for at, value in rows if value is not None]
     if not known:
-        raise ForecastError("gave no figures")
-    length = _usual_step([at for at, _ in told]) if step is None else step
-    stops = [at for at, value in told if step is None or value is not None]
+        raise ForecastError("no intensities")
+    length = _usual_step([at for at, _ in rows]) if step is None else step
+    stops = [at for at, value in rows if step is None or value is not None]
     next_at = dict(pairwise(stops))
     try:
         intervals = [(at, min(at + length, next_at.get(at, at + length)), value) for at, value in known]
@@ -101,30 +103,30 @@ def series_of(
             intervals, zone=zone, signal=signal, kind=kind, issued_at=issued_at, provider=provider,
         )  # fmt: skip
     except (DataError, OverflowError) as error:
-        raise ForecastError(f"gave figures that make no series: {error}") from None
+        raise ForecastError(f"invalid intensities: {error}") from None
 
 
-def in_order(points: Iterable[Point]) -> list[Point]:
-    """The points as they are; one told twice alike counts once. Raises ForecastError where time runs back."""
-    told: list[Point] = []
+def ordered(points: Iterable[Point]) -> list[Point]:
+    """The points without exact duplicates. Raises ForecastError if they are not in order of time."""
+    kept: list[Point] = []
     for at, value in points:
-        if told and at == told[-1][0]:
-            if value != told[-1][1]:
-                raise ForecastError(f"gave two intensities at {iso(at)}")
+        if kept and at == kept[-1][0]:
+            if value != kept[-1][1]:
+                raise ForecastError(f"two intensities for {iso(at)}")
             continue
-        if told and at < told[-1][0]:
-            raise ForecastError(f"went back in time, from {iso(told[-1][0])} to {iso(at)}")
-        told.append((at, value))
-    return told
+        if kept and at < kept[-1][0]:
+            raise ForecastError(f"times out of order: {iso(kept[-1][0])} before {iso(at)}")
+        kept.append((at, value))
+    return kept
 
 
 def row_step(points: Sequence[Point]) -> timedelta | None:
-    """The shortest distance between two rows, of tables that have a row for unknown figures too."""
+    """The shortest distance between two rows, for tables that have rows for unknown values too."""
     return min((after - before for (before, _), (after, _) in pairwise(points)), default=None)
 
 
 def figure_step(points: Sequence[Point]) -> timedelta | None:
-    """The most common distance between two known figures, of tables with a figure in every other row, say."""
+    """The most common distance between two known values, for tables with a value in every other row, for example."""
     times = [at for at, value in points if value is not None]
     return _usual_step(times) if len(times) > 1 else None
 
@@ -132,11 +134,11 @@ def figure_step(points: Sequence[Point]) -> timedelta | None:
 def _usual_step(times: Sequence[datetime]) -> timedelta:
     distances = Counter(after - before for before, after in pairwise(times))
     if not distances:
-        raise ForecastError("gave a single figure without saying how long it holds")
+        raise ForecastError("a single value without its duration")
     most = max(distances.values())
     return min(distance for distance, count in distances.items() if count == most)
 
 
-def _shown(told: object) -> str:
-    text = repr(told)
+def _shown(value: object) -> str:
+    text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

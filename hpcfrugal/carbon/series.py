@@ -1,8 +1,8 @@
 """The carbon intensity of one zone over time: half-open, piecewise-constant intervals in g CO2e per kWh.
 
-A series says whose figures it holds (zone, signal, provider), whether they are actual or forecast, and when they were
-issued. A value that is not known is a gap (None), never 0. Sums are exact: each float is taken at its binary value and
-added up as an integer, so that two windows of equal cost compare as equal.
+A series names its zone, signal and provider, says whether it is actual or forecast, and when it was issued. An unknown
+value is a gap (None), never 0. Sums are exact: each float is taken at its binary value and added up as an integer, so
+that two windows of equal cost compare as equal.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS, Signal
 from hpcfrugal.core.errors import DataError
-from hpcfrugal.core.time import can_be_told, from_us, instant_us, iso, parse_iso, span_from_us, span_us
+from hpcfrugal.core.time import from_us, instant_us, is_in_datetime_range, iso, parse_iso, span_from_us, span_us
 
-Signal = Literal["average", "marginal"]
 Kind = Literal["actual", "forecast"]
-SIGNALS: tuple[Signal, ...] = ("average", "marginal")
 KINDS: tuple[Kind, ...] = ("actual", "forecast")
-# Burning coal gives off about 1000 g/kWh (IPCC AR5 WG3, Annex III, life cycle: 820). This is no intensity in any unit.
-MOST_G_PER_KWH = 1e6
 
 
 class Slot(NamedTuple):
@@ -33,7 +30,7 @@ class Slot(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Exact prefix sums at the edges, in g/kWh * 2**shift * microseconds, and how long the gaps were until there."""
+    """Exact prefix sums at the edges, in g/kWh * 2**shift * microseconds, and the length of the gaps up to there."""
 
     shift: int
     levels: tuple[int, ...]
@@ -46,9 +43,9 @@ class CarbonSeries:
     """See the module; made by :meth:`from_values`, :meth:`from_intervals` or :meth:`from_json`.
 
     ``edges_us`` are the edges of the slots in microseconds since 1970-01-01T00:00Z, one more than ``values``. A series
-    with ``assumed_from`` was extended by the model named in ``assumed_by``: from there on it is no issued figure.
+    with ``assumed_from`` was extended by the model named in ``assumed_by``: the values from there on were not issued.
 
-    Raises DataError where a value is negative, not a number or above MOST_G_PER_KWH, or the edges don't ascend.
+    Raises DataError where a value is negative, not a number or above MAX_G_PER_KWH, or the edges do not ascend.
     """
 
     edges_us: tuple[int, ...]
@@ -71,32 +68,32 @@ class CarbonSeries:
 
     def _problems(self) -> Iterator[str]:
         if not isinstance(self.zone, str) or not self.zone:
-            yield "the zone has no name"
+            yield "no zone"
         if not isinstance(self.provider, str | None):
-            yield f"provider {self.provider!r} is no text"
+            yield f"provider {self.provider!r} is not a text"
         if self.signal not in SIGNALS:
-            yield f"signal {self.signal!r} is none of {', '.join(SIGNALS)}"
+            yield f"unknown signal {self.signal!r}; known: {', '.join(SIGNALS)}"
         if self.kind not in KINDS:
-            yield f"kind {self.kind!r} is none of {', '.join(KINDS)}"
+            yield f"unknown kind {self.kind!r}; known: {', '.join(KINDS)}"
         for name in ("issued_at", "assumed_from"):
             moment = getattr(self, name)
             if moment is not None and moment.utcoffset() is None:
                 yield f"{name} {moment.isoformat()} has no time zone"
         if not self.values:
-            yield "it holds no interval"
+            yield "no intervals"
         if len(self.edges_us) != len(self.values) + 1:
             yield f"{len(self.values)} values need {len(self.values) + 1} edges, not {len(self.edges_us)}"
             return
-        if not all(map(can_be_told, self.edges_us)):
-            yield "it reaches beyond the years 1 to 9999"
+        if not all(map(is_in_datetime_range, self.edges_us)):
+            yield "times outside the years 1 to 9999"
             return
         for index, value in enumerate(self.values):
             if self.edges_us[index] >= self.edges_us[index + 1]:
-                yield f"the interval at {_told(self.edges_us[index])} ends at {_told(self.edges_us[index + 1])}"
+                yield f"the interval at {_shown(self.edges_us[index])} ends at {_shown(self.edges_us[index + 1])}"
             if value is not None and _wrong(value):
-                yield f"{value!r} g/kWh at {_told(self.edges_us[index])}"
+                yield f"{value!r} g/kWh at {_shown(self.edges_us[index])}"
 
-    # Ways to make one ----------------------------------------------------------------------------------------------
+    # Constructors ----------------------------------------------------------------------------------------------
 
     @classmethod
     def from_values(
@@ -118,7 +115,7 @@ class CarbonSeries:
         values = tuple(g_per_kwh)
         first, length = _instant(start, zone), span_us(step)
         if length <= 0:
-            raise DataError(f"carbon intensity of {zone!r} refused: a step of {step}")
+            raise DataError(f"carbon intensity of {zone!r} refused: step of {step}")
         edges = tuple(first + index * length for index in range(len(values) + 1))
         return cls(edges, _floats(values), zone, signal, kind, issued_at, provider)
 
@@ -133,7 +130,7 @@ class CarbonSeries:
         issued_at: datetime | None = None,
         provider: str | None = None,
     ) -> CarbonSeries:
-        """A series of ``(start, end, g/kWh or None)`` in the order of time; what lies between two of them is a gap.
+        """A series of ``(start, end, g/kWh or None)`` in order of time; the time between two of them is a gap.
 
         Raises DataError for what the class refuses, and where intervals overlap, are out of order or naive.
         """
@@ -143,8 +140,8 @@ class CarbonSeries:
             first, last = _instant(start, zone), _instant(end, zone)
             if edges and first < edges[-1]:
                 raise DataError(
-                    f"carbon intensity of {zone!r} refused: the interval at {iso(start)} begins before the one "
-                    f"before it ends ({_told(edges[-1])})"
+                    f"carbon intensity of {zone!r} refused: the interval at {iso(start)} begins before the end "
+                    f"of the previous one ({_shown(edges[-1])})"
                 )
             if edges and first > edges[-1]:
                 edges.append(first)
@@ -156,29 +153,31 @@ class CarbonSeries:
         return cls(tuple(edges), _floats(values), zone, signal, kind, issued_at, provider)
 
     @classmethod
-    def from_json(cls, told: object) -> CarbonSeries:
+    def from_json(cls, document: object) -> CarbonSeries:
         """The series that :meth:`to_json` wrote. Raises DataError for anything else."""
-        if not isinstance(told, Mapping):
-            raise DataError("a carbon series is a JSON object")
+        if not isinstance(document, Mapping):
+            raise DataError("a carbon series must be a JSON object")
         try:
-            moments = {name: parse_iso(told[name]) for name in ("issued_at", "assumed_from") if told.get(name)}
-            fields: dict[str, Any] = {name: told[name] for name in ("zone", "signal", "kind")}
-            fields |= {"issued_at": moments.get("issued_at"), "provider": told.get("provider")}
-            if "intervals" in told:
-                made = cls.from_intervals(((parse_iso(a), parse_iso(b), g) for a, b, g in told["intervals"]), **fields)
+            moments = {name: parse_iso(document[name]) for name in ("issued_at", "assumed_from") if document.get(name)}
+            fields: dict[str, Any] = {name: document[name] for name in ("zone", "signal", "kind")}
+            fields |= {"issued_at": moments.get("issued_at"), "provider": document.get("provider")}
+            if "intervals" in document:
+                made = cls.from_intervals(
+                    ((parse_iso(a), parse_iso(b), g) for a, b, g in document["intervals"]), **fields
+                )
             else:
-                step = timedelta(seconds=told["step_s"])
-                made = cls.from_values(parse_iso(told["start"]), step, told["g_per_kwh"], **fields)
+                step = timedelta(seconds=document["step_s"])
+                made = cls.from_values(parse_iso(document["start"]), step, document["g_per_kwh"], **fields)
             if "assumed_from" in moments:
-                made = replace(made, assumed_from=moments["assumed_from"], assumed_by=told.get("assumed_by"))
+                made = replace(made, assumed_from=moments["assumed_from"], assumed_by=document.get("assumed_by"))
             return made
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            raise DataError(f"this is no carbon series: {why}") from error
+            raise DataError(f"not a carbon series: {why}") from error
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object: ``start``, ``step_s`` and ``g_per_kwh`` where slots are equal, else ``intervals``."""
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "zone": self.zone,
             "signal": self.signal,
             "kind": self.kind,
@@ -186,15 +185,15 @@ class CarbonSeries:
             "provider": self.provider,
         }
         if self.assumed_from is not None:
-            told |= {"assumed_from": iso(self.assumed_from), "assumed_by": self.assumed_by}
+            document |= {"assumed_from": iso(self.assumed_from), "assumed_by": self.assumed_by}
         step = self.step
         if step is None:
-            return told | {"intervals": [[iso(start), iso(end), g] for start, end, g in self.slots()]}
+            return document | {"intervals": [[iso(start), iso(end), g] for start, end, g in self.slots()]}
         length: int | float = step.total_seconds()
         length = int(length) if step % timedelta(seconds=1) == timedelta() else length
-        return told | {"start": iso(self.start), "step_s": length, "g_per_kwh": list(self.values)}
+        return document | {"start": iso(self.start), "step_s": length, "g_per_kwh": list(self.values)}
 
-    # What it says --------------------------------------------------------------------------------------------------
+    # Queries --------------------------------------------------------------------------------------------------
 
     @property
     def start(self) -> datetime:
@@ -208,7 +207,7 @@ class CarbonSeries:
 
     @property
     def step(self) -> timedelta | None:
-        """The length of a slot, where all are equally long."""
+        """The length of a slot, if all are equally long."""
         lengths = {after - before for before, after in zip(self.edges_us, self.edges_us[1:], strict=False)}
         return span_from_us(lengths.pop()) if len(lengths) == 1 else None
 
@@ -228,9 +227,9 @@ class CarbonSeries:
         return None if index is None else self.values[index]
 
     def integral_g_s_per_kwh(self, start: datetime, end: datetime) -> float | None:
-        """The integral over ``[start, end)`` in g·s/kWh; None where any of it is not known.
+        """The integral over ``[start, end)`` in g·s/kWh; None if any of it is unknown.
 
-        Raises ValueError where ``end`` is before ``start``.
+        Raises ValueError if ``end`` is before ``start``.
         """
         cost = self.cost_between(instant_us(start), instant_us(end))
         return None if cost is None else cost / (10**6 << self.sums.shift)
@@ -244,7 +243,7 @@ class CarbonSeries:
         return None if cost is None else cost / ((last - first) << self.sums.shift)
 
     def slice(self, start: datetime, end: datetime) -> CarbonSeries:
-        """The part within ``[start, end)``, cut at both. Raises DataError where there is none."""
+        """The part within ``[start, end)``, cut at both. Raises DataError if there is none."""
         first, last = max(instant_us(start), self.edges_us[0]), min(instant_us(end), self.edges_us[-1])
         if first >= last:
             raise DataError(f"no carbon intensity of {self.zone!r} between {iso(start)} and {iso(end)}")
@@ -253,14 +252,14 @@ class CarbonSeries:
         return replace(self, edges_us=edges, values=self.values[begin:stop])
 
     def overlaid(self, newer: CarbonSeries) -> CarbonSeries:
-        """These figures, replaced by those of ``newer`` wherever it has any; issued when ``newer`` was.
+        """This series, replaced by the values of ``newer`` wherever it has any; issued when ``newer`` was.
 
-        Raises DataError where the two tell of different things: another zone, signal, kind or provider.
+        Raises DataError if the two differ in zone, signal, kind or provider.
         """
         for name in ("zone", "signal", "kind", "provider"):
             mine, theirs = getattr(self, name), getattr(newer, name)
             if mine != theirs:
-                raise DataError(f"carbon series of different {name} can't be joined: {mine!r} and {theirs!r}")
+                raise DataError(f"carbon series of different {name} cannot be joined: {mine!r} and {theirs!r}")
         edges = sorted({*self.edges_us, *newer.edges_us})
         values: list[float | None] = []
         for edge in edges[:-1]:
@@ -281,9 +280,9 @@ class CarbonSeries:
         return bisect_right(self.edges_us, moment_us) - 1
 
     def cost_between(self, start_us: int, end_us: int) -> int | None:
-        """The exact integral in g/kWh * 2**shift * microseconds; None where any of it is not known."""
+        """The exact integral in g/kWh * 2**shift * microseconds; None if any of it is unknown."""
         if end_us < start_us:
-            raise ValueError("the end lies before the start")
+            raise ValueError("the end is before the start")
         if start_us < self.edges_us[0] or end_us > self.edges_us[-1]:
             return None
         cost_1, gap_1 = self._until(start_us)
@@ -300,7 +299,7 @@ class CarbonSeries:
 
 
 def _wrong(value: object) -> bool:
-    return not isinstance(value, float) or not 0 <= value <= MOST_G_PER_KWH
+    return not isinstance(value, float) or not 0 <= value <= MAX_G_PER_KWH
 
 
 def _floats(values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -315,7 +314,7 @@ def _instant(moment: datetime, zone: str) -> int:
         raise DataError(f"carbon intensity of {zone!r} refused: {error}") from error
 
 
-def _told(moment_us: int) -> str:
+def _shown(moment_us: int) -> str:
     return iso(from_us(moment_us))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpcfrugal.carbon.series import Signal
+from hpcfrugal.core.carbon_signal import Signal
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def forecast(
         now - day,
         end + day,
         provider=provider,
-        again=refresh,
+        refresh=refresh,
     )
     series = _whole_slots(found.series, now, end)
     if as_json:
@@ -152,15 +152,15 @@ def _show(found: Forecast, series: CarbonSeries, now: datetime) -> None:
     echo(click.style(printable(head), bold=True))
     show_series(series)
     known = [slot for slot in series.slots() if slot.g_per_kwh is not None]
-    least = min(known, key=lambda slot: slot.g_per_kwh or 0.0)
-    most = max(known, key=lambda slot: slot.g_per_kwh or 0.0)
+    low = min(known, key=lambda slot: slot.g_per_kwh or 0.0)
+    high = max(known, key=lambda slot: slot.g_per_kwh or 0.0)
     current = series.at(now)
     echo(
         f"now {'unknown' if current is None else f'{current:.0f}'}"
-        f", least {least.g_per_kwh:.0f} at {least.start:%a %H:%M}Z, most {most.g_per_kwh:.0f} at {most.start:%a %H:%M}Z"
+        f", lowest {low.g_per_kwh:.0f} at {low.start:%a %H:%M}Z, highest {high.g_per_kwh:.0f} at {high.start:%a %H:%M}Z"
     )
     if series.has_gaps:
-        echo("?: unknown")
+        echo("? unknown")
     for text in found.notes:
         echo(f"{click.style('note:', fg='yellow')} {printable(text)}")
 
@@ -174,9 +174,9 @@ def _listed(config: Config, as_json: bool) -> str:
     texts = []
     for line in lines:
         mark, colour = _MARKS[line.state]
-        tells = " and ".join(line.tells)
+        offers = " and ".join(line.offers)
         texts.append(
-            f"{click.style(mark, fg=colour)} {printable(line.name)}: {printable(line.about)}; {tells}; "
+            f"{click.style(mark, fg=colour)} {printable(line.name)}: {printable(line.about)}; {offers}; "
             f"{' and '.join(line.signals)}" + (f"; zone {line.zone}" if line.zone else "")
         )
         texts.append(f"    credentials: {printable(line.credentials)}")

@@ -26,7 +26,7 @@ def span_us(span: timedelta) -> int:
     return span // _MICROSECOND
 
 
-def can_be_told(microseconds: int) -> bool:
+def is_in_datetime_range(microseconds: int) -> bool:
     """Whether an instant lies in the years that a datetime can hold."""
     return _FIRST_US <= microseconds <= _LAST_US
 
@@ -51,9 +51,19 @@ def span_from_us(microseconds: int) -> timedelta:
     return timedelta(microseconds=microseconds)
 
 
+def whole_hour(moment: datetime) -> datetime:
+    """The full hour, in UTC, at or before an instant."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
 def iso(moment: datetime) -> str:
     """``2026-03-29T01:30:00Z``, with microseconds only where there are any."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def iso_minute(moment: datetime) -> str:
+    """``2026-03-29T01:30Z``; seconds are cut."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def parse_iso(text: str) -> datetime:

@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from hpcfrugal.core.carbon_signal import SIGNALS, Signal
 from hpcfrugal.job.fields import Fault, Faults, Section, shown, switch_of, text_of
 from hpcfrugal.job.forms import TEXT_SCHEMA, Duration, Moment, Positive, Share, Switch
 
 Policy = Literal["asap", "low-carbon", "budget"]
 POLICIES: tuple[Policy, ...] = ("asap", "low-carbon", "budget")
-Signal = Literal["average", "marginal"]
-SIGNALS: tuple[Signal, ...] = ("average", "marginal")
 
 # What the settings take for the name of a zone, a provider or a queue: such names become parts of file names.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

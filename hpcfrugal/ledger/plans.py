@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from hpcfrugal.carbon.series import CarbonSeries, Signal
+from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.record import IsoTime, Key, codec
 from hpcfrugal.ledger.jobs import document_in

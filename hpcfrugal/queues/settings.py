@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from hpcfrugal.carbon.series import Signal
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import InputError, did_you_mean
 from hpcfrugal.settings.config import Config
 from hpcfrugal.settings.section import NamedSection, NamedTable, read_table, read_tables

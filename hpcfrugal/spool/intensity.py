@@ -19,15 +19,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, Bounds, InvalidRecord, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
 from hpcfrugal.spool.layout import INTENSITY_DIR, SCHEMA_VERSION, encode_node, own_folder
-
-SIGNALS = ("average", "marginal")
-
-MAX_G_PER_KWH = 10**6
-"""Above any intensity in any unit; burning coal gives off about 1000 g/kWh (IPCC AR5 WG3, Annex III)."""
 
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 _NAME = re.compile(r"[A-Za-z0-9._%-]+\.json")

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
-from hpcfrugal.carbon.cache import Cache, Failure, Kept
+from hpcfrugal.carbon.cache import Cache, CachedAnswer, CachedFailure
 
 NOW = datetime(2026, 11, 21, 8, 47, 12, 345, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 KEY = {"name": "x", "zone": "a'; rm -rf ~ #"}
 
 
-def kept(values: tuple[float | None, ...] = (1.5, None, 3.0)) -> Kept:
+def kept(values: tuple[float | None, ...] = (1.5, None, 3.0)) -> CachedAnswer:
     series = CarbonSeries.from_values(
         NOW, HOUR, values, zone="FR", signal="average", kind="forecast", issued_at=NOW - HOUR, provider="p"
     )
-    return Kept(series, ("a note",), NOW, NOW + HOUR)
+    return CachedAnswer(series, ("a note",), NOW, NOW + HOUR)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
     (path,) = tmp_path.glob("*.json")
     path.write_bytes(content)
     assert cache.read(KEY) is None
-    assert cache.notes == [f"{path}: is damaged and was ignored"]
+    assert cache.notes == [f"{path}: ignored: damaged"]
     cache.write(KEY, kept())
     assert cache.read(KEY) == kept()
 
@@ -97,7 +97,7 @@ def test_a_file_that_lies_about_a_figure(tmp_path: Path) -> None:
 
 def test_failures(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    failure = Failure("is out of order", None, NOW, NOW + HOUR)
+    failure = CachedFailure("is out of order", None, NOW, NOW + HOUR)
     assert cache.read_failure(KEY) is None
     cache.write_failure(KEY, failure)
     assert cache.read_failure(KEY) == failure

@@ -124,7 +124,7 @@ class TestKept:
 
     def test_asked_again_on_demand(self, user: User) -> None:
         user.forecast()
-        user.forecast(again=True)
+        user.forecast(refresh=True)
         assert len(user.grid.requests) == 2
 
     def test_each_question_has_its_own_answer(self, user: User) -> None:
@@ -141,7 +141,7 @@ class TestKept:
         (path,) = (user.home / ".cache/hpcfrugal/carbon").glob("*.json")
         path.write_text('{"schema": 1, "key"')
         got = user.forecast()
-        assert got.notes == (f"{path}: is damaged and was ignored",)
+        assert got.notes == (f"{path}: ignored: damaged",)
         assert user.forecast().notes == ()
         assert len(user.grid.requests) == 2
 
@@ -174,30 +174,30 @@ class TestFailing:
         got = user.forecast()
         assert got.stale
         assert got.issued_at == first.issued_at
-        assert got.notes == ("gb answered with a web page instead of figures; its answer of 3.0 h ago is used",)
+        assert got.notes == ("gb: sent an HTML page instead of JSON; its answer from 3.0 h ago is used",)
         user.late = timedelta(hours=25)
-        assert "web page" in user.refused(user.forecast).message, "a day is the end of it"
+        assert "HTML page" in user.refused(user.forecast).message, "a day is the end of it"
 
     def test_an_old_answer_that_says_nothing_of_the_future_is_none(self, user: User) -> None:
         user.grid.answer = lambda request: Reply(half_hours(this_half_hour(user.now()), [1, 2, 3, 4]))
         user.forecast()
         user.late = timedelta(hours=4)
         user.grid.answer = lambda request: Reply({}, 500)
-        assert user.refused(user.forecast).message == "gb is out of order (HTTP 500)"
+        assert user.refused(user.forecast).message == "gb: server error (HTTP 500)"
 
     def test_a_failure_is_not_tried_again_at_once(self, user: User) -> None:
         user.grid.answer = lambda request: Reply({}, 503)
-        assert user.refused(user.forecast).message == "gb is out of order (HTTP 503)"
+        assert user.refused(user.forecast).message == "gb: server error (HTTP 503)"
         user.late = timedelta(seconds=12)
-        assert user.refused(user.forecast).message == "gb is out of order (HTTP 503) (12 s ago)"
+        assert user.refused(user.forecast).message == "gb: server error (HTTP 503) (12 s ago)"
         assert len(user.grid.requests) == 1
-        user.refused(lambda: user.forecast(again=True))
+        user.refused(lambda: user.forecast(refresh=True))
         assert len(user.grid.requests) == 2
         user.late = timedelta(seconds=60)
         user.says(1, 2)
         assert not user.forecast().stale
 
-    def test_a_server_that_wants_peace_has_it(self, user: User) -> None:
+    def test_a_rate_limit_is_respected(self, user: User) -> None:
         user.grid.answer = lambda request: Reply({}, 429, {"Retry-After": "600"})
         user.refused(user.forecast)
         user.late = timedelta(seconds=590)
@@ -212,17 +212,17 @@ class TestFailing:
     def test_a_slow_server(self, user: User, slow: Reply) -> None:
         user.grid.answer = lambda request: slow
         begun = time.monotonic()
-        assert user.refused(user.forecast).message == "gb gave no whole answer in time"
+        assert user.refused(user.forecast).message in ("gb: did not answer within 0.6 s", "gb: did not answer in time")
         assert time.monotonic() - begun < 2
 
     def test_a_forecast_of_the_past(self, user: User) -> None:
         user.grid.answer = lambda request: Reply(half_hours(this_half_hour() - 9 * HOUR, [1, 2, 3]))
-        assert "gave a forecast that ended at" in user.refused(user.forecast).message
+        assert "returned a forecast that ended at" in user.refused(user.forecast).message
 
     def test_a_time_that_is_not_reached(self, user: User) -> None:
         start = user.now() + 100 * HOUR
         message = user.refused(lambda: user.forecast(start=start, end=start + HOUR)).message
-        assert message.startswith("gb reaches from ")
+        assert message.startswith("gb: covers only ")
 
     def test_gaps_stay_gaps(self, user: User) -> None:
         user.says(100, None, 300)
@@ -238,14 +238,14 @@ class TestFailing:
             )
             got = user.forecast("GB")
             assert got.provider == "fast"
-            assert got.notes == ("slow gave no whole answer in time",)
+            assert got.notes[0].startswith("slow: did not answer ")
         finally:
             other.stop()
 
     def test_where_answers_cannot_be_kept(self, user: User) -> None:
         (user.home / ".cache").write_text("in the way")
         got = user.forecast()
-        assert any("answers are not kept" in note for note in got.notes)
+        assert any("answers are not cached" in note for note in got.notes)
 
 
 class TestSecrets:
@@ -260,17 +260,17 @@ class TestSecrets:
         assert user.grid.requests[0].headers["auth-token"] == TOKEN
         user.grid.answer = lambda request: Reply({"error": TOKEN}, 401)
         error = user.refused(lambda: _again(user))
-        assert error.message == "em refused the credentials from ELECTRICITYMAPS_TOKEN (HTTP 401)"
+        assert error.message == "em: refused the credentials from ELECTRICITYMAPS_TOKEN (HTTP 401)"
         for text in (repr(got), repr(error), str(error.hint), user.written(), caplog.text):
             assert TOKEN not in text
 
     def test_a_missing_token(self, user: User) -> None:
         user.settings("")
         error = user.refused(lambda: user.forecast("US-CAL-CISO"))
-        assert error.message == "nobody tells the average forecast of zone 'US-CAL-CISO'"
+        assert error.message == "no provider offers an average-intensity forecast for zone 'US-CAL-CISO'"
         assert error.hint == "with credentials: electricitymaps (ELECTRICITYMAPS_TOKEN)"
         error = user.refused(lambda: user.forecast("US-CAL-CISO", provider="electricitymaps"))
-        assert error.message == "electricitymaps needs credentials, and there are none"
+        assert error.message == "electricitymaps: no credentials found"
         assert user.grid.requests == []
 
     def test_a_file_that_others_can_read(self, user: User) -> None:
@@ -308,7 +308,7 @@ class TestWhom:
         user.settings(f'[forecasts.gb]\nkind = "carbonintensity-gb"\nurl = "{user.grid.url}"\nzone = "GB"\n')
         assert user.forecast(provider="gb").series.zone == "GB"
         message = user.refused(lambda: user.forecast("FR", provider="gb")).message
-        assert message == "gb is set for zone 'GB', not for 'FR'"
+        assert message == "gb: is set up for zone 'GB', not for 'FR'"
 
     def test_a_zone_by_another_name(self, user: User) -> None:
         user.settings(
@@ -324,19 +324,19 @@ class TestWhom:
             user.forecast("GB")
         (problem,) = caught.value.problems
         assert problem.where == f"{user.home / '.config/hpcfrugal/config.toml'}:2: carbon.provider"
-        assert (problem.what, problem.hint) == ("there is no provider 'campsu'", "did you mean campus?")
+        assert (problem.what, problem.hint) == ("unknown provider 'campsu'", "did you mean campus?")
         assert user.forecast("GB", provider="campus").series.zone == "GB", "who is named is asked all the same"
 
     def test_nobody(self, user: User) -> None:
-        assert user.refused(lambda: user.forecast(provider="nobody")).message == "there is no provider 'nobody'"
+        assert user.refused(lambda: user.forecast(provider="nobody")).message == "unknown provider 'nobody'"
         user.settings("")
         message = user.refused(lambda: user.forecast("GB", signal="marginal")).message
-        assert message == "nobody tells the marginal forecast of zone 'GB'"
+        assert message == "no provider offers a marginal-intensity forecast for zone 'GB'"
         message = user.refused(lambda: user.forecast("GB", provider="energy-charts", signal="marginal")).message
-        assert message == "energy-charts tells no marginal intensity, only average"
+        assert message == "energy-charts: offers no marginal intensity, only average"
         message = user.refused(lambda: user.forecast("FR", provider="rte-eco2mix")).message
-        assert message == "rte-eco2mix tells no forecast"
-        assert user.refused(lambda: user.forecast("FR", provider="file")).message == "file needs path"
+        assert message == "rte-eco2mix: offers no forecasts"
+        assert user.refused(lambda: user.forecast("FR", provider="file")).message == "file: needs path"
 
 
 class TestActuals:
@@ -378,22 +378,22 @@ class TestActuals:
         end = user.now() - 5 * 24 * HOUR
         got = user.actuals(end - 40 * 24 * HOUR, end)
         assert got.series.end - got.series.start < 15 * 24 * HOUR
-        assert "gb is out of order" in got.notes[0]
+        assert "gb: server error" in got.notes[0]
 
     def test_what_has_not_been_yet(self, user: User) -> None:
         start = user.now() + HOUR
-        assert "nothing was yet" in user.refused(lambda: user.actuals(start, start + HOUR)).message
+        assert "no actual intensities yet" in user.refused(lambda: user.actuals(start, start + HOUR)).message
         assert user.grid.requests == []
 
     def test_a_yearly_mean_only_where_it_is_allowed(self, user: User) -> None:
         user.grid.answer = lambda request: Reply({}, 500)
         start = user.now() - 3 * HOUR
-        assert user.refused(lambda: user.actuals(start, start + HOUR)).message == "gb is out of order (HTTP 500)"
+        assert user.refused(lambda: user.actuals(start, start + HOUR)).message == "gb: server error (HTTP 500)"
         got = user.actuals(start, start + HOUR, allow_mean=True)
         assert got.is_mean
         assert got.provider == "yearly-mean"
         assert got.series.at(start) == 237.589
-        assert got.notes[-1] == "the mean of United Kingdom in 2023, not of the time asked for"
+        assert got.notes[-1] == "the yearly mean of United Kingdom in 2023, not the intensity at that time"
         user.settings("")
         got = user.actuals(start, start + HOUR, "IN-NO", allow_mean=True)
         assert "India" in got.notes[-1]
@@ -415,31 +415,32 @@ class TestProvidersOfOthers:
     CODE = (
         "from datetime import timedelta\n"
         "from hpcfrugal.carbon import CarbonSeries\n"
-        "from hpcfrugal.carbon.providers.base import Answer, ProviderSettings, Standard\n"
+        "from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, ProviderSettings\n"
         "class OtherSettings(ProviderSettings):\n"
         "    factor: int\n"
-        "class Other(Standard):\n"
+        "class Other(BaseProvider):\n"
         "    kind, about = 'other-grid', 'a test'\n"
         "    settings_model = OtherSettings\n"
         "    @staticmethod\n"
         "    def serves(zone): return False\n"
-        "    def forecast(self, ask, client):\n"
+        "    def forecast(self, request, client):\n"
         "        BODY\n"
     )
 
     def test_one_is_found_and_asked(self, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         body = (
-            "return Answer(CarbonSeries.from_values(ask.now, timedelta(hours=9), [self.settings.factor], "
-            "zone=ask.zone, signal=ask.signal, kind='forecast', issued_at=ask.now, provider=self.kind))"
+            "return IntensityAnswer(CarbonSeries.from_values("
+            "request.now, timedelta(hours=9), [self.settings.factor], "
+            "zone=request.zone, signal=request.signal, kind='forecast', issued_at=request.now, provider=self.kind))"
         )
         self.add(user, monkeypatch, tmp_path, self.CODE.replace("BODY", body))
         assert user.forecast("lab").series.values == (3.0,)
 
-    @pytest.mark.parametrize("body", [f"raise RuntimeError('{TOKEN}')", "return None", "return Answer(None)"])
+    @pytest.mark.parametrize("body", [f"raise RuntimeError('{TOKEN}')", "return None", "return IntensityAnswer(None)"])
     def test_one_that_is_broken(self, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
         self.add(user, monkeypatch, tmp_path, self.CODE.replace("BODY", body))
         message = user.refused(lambda: user.forecast("lab")).message
-        assert message.startswith("mine failed (")
+        assert message.startswith(("mine: failed (", "mine: returned no series"))
         assert TOKEN not in message + user.written()
 
     def test_one_that_cannot_be_loaded(self, user: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -455,9 +456,9 @@ def test_who_lacks_credentials_is_a_note_on_the_forecast_of_another(user: User) 
         user.settings(f'[carbon]\nzone = "GB"\n{text}')
         found = user.forecast()
         assert (found.provider, found.stale) == ("gb", False)
-        assert found.notes == ("em needs credentials, and there are none",)
+        assert found.notes == ("em: no credentials found",)
     user.settings(f'[carbon]\nzone = "GB"\n{lacking}')
-    assert user.refused(user.forecast).message == "em needs credentials, and there are none"
+    assert user.refused(user.forecast).message == "em: no credentials found"
 
 
 def test_answers_hold_no_more_than_they_need(user: User) -> None:

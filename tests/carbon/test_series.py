@@ -206,7 +206,7 @@ def test_newer_figures_replace_older_ones_where_there_are_any() -> None:
 
 @pytest.mark.parametrize("other", [{"zone": "FR"}, {"signal": "marginal"}, {"kind": "actual"}, {"provider": "x"}])
 def test_series_of_different_things_are_never_joined(other: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="can't be joined"):
+    with pytest.raises(DataError, match="cannot be joined"):
         series_of([1]).overlaid(series_of([1], **other))
 
 

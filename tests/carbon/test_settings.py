@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.carbon.listing import listing
-from hpcfrugal.carbon.select import TellsNoPast, Unserved, candidates
-from hpcfrugal.carbon.series import Kind, Signal
+from hpcfrugal.carbon.select import select
+from hpcfrugal.carbon.series import Kind
 from hpcfrugal.carbon.settings import kinds, provider_class, read_providers
-from hpcfrugal.core.errors import ForecastError, InputError
+from hpcfrugal.core.carbon_signal import Signal
+from hpcfrugal.core.errors import InputError
 from hpcfrugal.settings.config import Config, load_config
 
 
@@ -29,9 +30,10 @@ def config(environ: dict[str, str], text: str = "") -> Config:
 def asked(
     config: Config, zone: str, signal: Signal, kind: Kind, environ: dict[str, str]
 ) -> tuple[list[str], list[str]]:
-    """The names of those who may be asked, and the messages of those who may not."""
-    found = candidates(config, zone, signal, kind, environ=environ)
-    return [choice.settings.name for choice in found.choices], [trouble.message for trouble in found.troubles]
+    """The names of the providers that can be asked, and the messages about those that cannot."""
+    found = select(config, zone, signal, kind, environ=environ)
+    assert not found.unserved
+    return [choice.settings.name for choice in found.choices], [error.message for error in found.failed]
 
 
 def test_what_is_set(environ: dict[str, str]) -> None:
@@ -125,15 +127,16 @@ def test_every_kind_can_be_had() -> None:
         ("CAISO_NORTH", "marginal", "forecast", ["watttime"]),
     ],
 )
-def test_whom_a_zone_leads_to(environ: dict[str, str], zone: str, signal: Signal, kind: Kind, names: list[str]) -> None:
+def test_providers_of_a_zone(environ: dict[str, str], zone: str, signal: Signal, kind: Kind, names: list[str]) -> None:
     tokens = {"ELECTRICITYMAPS_TOKEN": "t", "WATTTIME_USER": "u", "WATTTIME_PASSWORD": "p"}
     assert asked(config(environ), zone, signal, kind, environ | tokens) == (names, [])
     without = [name for name in names if name not in ("electricitymaps", "watttime")]
     if without:
         assert asked(config(environ), zone, signal, kind, environ) == (without, [])
     else:
-        with pytest.raises(Unserved, match="nobody tells"):
-            candidates(config(environ), zone, signal, kind, environ=environ)
+        found = select(config(environ), zone, signal, kind, environ=environ)
+        assert found.unserved
+        assert found.failed[0].message.startswith("no provider offers ")
 
 
 def test_the_settings_go_before_what_is_built_in(environ: dict[str, str]) -> None:
@@ -143,16 +146,14 @@ def test_the_settings_go_before_what_is_built_in(environ: dict[str, str]) -> Non
         assert asked(made, zone, "average", "forecast", environ) == ([name], [])
 
 
-def test_one_that_cannot_be_asked_is_told_and_the_others_are_asked(environ: dict[str, str]) -> None:
+def test_a_provider_without_credentials_is_noted_and_the_others_are_asked(environ: dict[str, str]) -> None:
     lacking, fine = '[forecasts.em]\nkind = "electricitymaps"\n', '[forecasts.ec]\nkind = "energy-charts"\n'
     for text in (lacking + fine, fine + lacking):
         names, (trouble,) = asked(config(environ, text), "DE", "average", "forecast", environ)
         assert names == ["ec"]
-        assert trouble.startswith("em needs credentials")
+        assert trouble.startswith("em: no credentials found")
     # With settings, only what is set up for the zone.
-    with pytest.raises(ForecastError, match="em needs credentials") as caught:
-        candidates(config(environ, lacking), "DE", "average", "forecast", environ=environ)
-    assert not isinstance(caught.value, Unserved)
+    assert asked(config(environ, lacking), "DE", "average", "forecast", environ) == ([], ["em: no credentials found"])
 
 
 def test_a_file_of_credentials_that_others_can_read_stops_its_provider_only(environ: dict[str, str]) -> None:
@@ -163,18 +164,20 @@ def test_a_file_of_credentials_that_others_can_read_stops_its_provider_only(envi
     names, (trouble,) = asked(config(environ), "GB", "average", "forecast", environ)
     assert names == ["carbonintensity-gb"]
     assert "can be read by others" in trouble
-    with pytest.raises(ForecastError, match="can be read by others"):
-        candidates(config(environ), "US-CAL-CISO", "average", "forecast", environ=environ)
+    names, (trouble,) = asked(config(environ), "US-CAL-CISO", "average", "forecast", environ)
+    assert names == []
+    assert "can be read by others" in trouble
 
 
-def test_whether_a_zone_s_past_is_told_is_asked_by_the_provider_s_name_for_it(environ: dict[str, str]) -> None:
+def test_whether_there_are_actuals_depends_on_the_region(environ: dict[str, str]) -> None:
     made = config(environ, '[forecasts.mine]\nkind = "carbonintensity-gb"\nzone = "UK"\nregion = "GB-13"\n')
-    with pytest.raises(TellsNoPast, match="mine tells no average intensity of UK as it was"):
-        candidates(made, "UK", "average", "actual", provider="mine", environ=environ)
+    found = select(made, "UK", "average", "actual", provider="mine", environ=environ)
+    assert (found.choices, found.unserved, found.forecast_only) == ((), True, True)
+    assert [error.message for error in found.failed] == ["mine: offers no actual average intensities for UK"]
     assert asked(made, "UK", "average", "forecast", environ) == (["mine"], [])
 
 
-def test_who_is_listed_with_which_credentials(environ: dict[str, str]) -> None:
+def test_the_list_of_providers_and_credentials(environ: dict[str, str]) -> None:
     token = Path(environ["HOME"]) / "token"
     token.write_text("s3cret")
     token.chmod(0o640)
@@ -191,5 +194,5 @@ def test_who_is_listed_with_which_credentials(environ: dict[str, str]) -> None:
     assert by_name["watttime"].state == "none"
     assert "WATTTIME_USER and WATTTIME_PASSWORD" in by_name["watttime"].credentials
     assert by_name["file"].state == "none"
-    assert by_name["rte-eco2mix"].tells == ("actual",)
+    assert by_name["rte-eco2mix"].offers == ("actual",)
     assert "s3cret" not in json.dumps([line.as_json() for line in lines])

@@ -181,7 +181,7 @@ def test_a_provider_that_is_down_costs_one_line_and_no_report(site: Site, call: 
     result = call("report", "17", "--json")
     assert document(result)["jobs"][0]["operational_g"] is None
     (line,) = result.err.splitlines()
-    assert line.startswith("warning: average carbon intensity of XX as it was: own ")
+    assert line.startswith("warning: actual average carbon intensity of XX: own: ")
     assert "cannot be read" in line
     assert line.endswith("asked again at the next sync")
     assert "1 job without CO2e" in call("report").out

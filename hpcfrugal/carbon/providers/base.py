@@ -1,17 +1,20 @@
-"""What every provider of carbon intensities offers, and what it is given to do so.
+"""The interface of a provider of carbon intensities.
 
-A provider turns one question (which zone, from when to when) into a checked :class:`CarbonSeries`. It does not cache,
-retry or choose: that is the same for all and stands in ``hpcfrugal.carbon``. Providers of others are found in the
-entry-point group ``hpcfrugal.forecasts``: a class of this shape under the name of its kind.
+A provider turns one :class:`IntensityRequest` (zone, from when to when) into a checked :class:`CarbonSeries`. Caching,
+retries and the choice among providers are the same for all and are done in ``hpcfrugal.carbon``. Plugins register a
+class with this interface in the entry-point group ``hpcfrugal.forecasts``, under the name of its kind.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Protocol
 
-from hpcfrugal.carbon.series import CarbonSeries, Signal
+from hpcfrugal.carbon.readings import Point, series_of
+from hpcfrugal.carbon.series import CarbonSeries, Kind
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret, SecretSpec
 from hpcfrugal.settings.section import NamedSection
@@ -42,8 +45,8 @@ class ProviderSettings(NamedSection):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One question: intensities of ``zone`` in ``[start, end)``, at the time ``now``. All times are aware."""
+class IntensityRequest:
+    """Intensities of ``zone`` in ``[start, end)`` are wanted at the time ``now``. All times are aware."""
 
     zone: str
     signal: Signal
@@ -53,8 +56,8 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What was told. ``ttl_s`` is how long the server says it holds, None where it doesn't say."""
+class IntensityAnswer:
+    """``ttl_s``: how long the answer stays valid according to the server, None if it does not say."""
 
     series: CarbonSeries
     notes: tuple[str, ...] = ()
@@ -62,18 +65,17 @@ class Answer:
 
 
 class Provider(Protocol):
-    """One source of intensities, made from its :class:`ProviderSettings` and, where ``secret`` is set, its credentials.
+    """One source of intensities, made from its :class:`ProviderSettings` and, if ``secret`` is set, its credentials.
 
-    ``refresh`` is how often it has new figures, ``span`` the longest range of actuals that one question may cover,
-    ``settles`` how long after the fact an actual may still be revised. With ``cached`` false its figures are read anew
-    each time (a file is its own cache).
+    ``refresh`` is how often it has new values, ``span`` the longest range of actuals in one request, ``settles`` how
+    long after the fact an actual may still be revised. With ``cached`` false it is read anew each time (a file is its
+    own cache).
     """
 
     kind: ClassVar[str]
     about: ClassVar[str]
     signals: ClassVar[tuple[Signal, ...]]
     forecasts: ClassVar[bool]
-    actuals_too: ClassVar[bool]
     settings_model: ClassVar[type[ProviderSettings]]
     secret: ClassVar[SecretSpec | None]
     refresh: ClassVar[timedelta]
@@ -85,29 +87,28 @@ class Provider(Protocol):
 
     @staticmethod
     def serves(zone: str) -> bool:
-        """Whether this provider knows the zone, as far as can be said without asking it."""
+        """Whether this provider has the zone, as far as is known without asking it."""
         ...
 
     @staticmethod
-    def tells_past(zone: str) -> bool:
-        """Whether it tells what was in a zone that it serves; where it does not it is not asked."""
+    def has_actuals(zone: str) -> bool:
+        """Whether it has actual intensities for a zone that it serves."""
         ...
 
-    def forecast(self, ask: Ask, client: Client) -> Answer:
-        """The newest forecast, as far as it reaches. Raises ForecastError."""
+    def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
+        """The newest forecast, as far as it reaches. Raises SourceError."""
         ...
 
-    def actuals(self, ask: Ask, client: Client) -> Answer:
-        """What the intensity was in the asked range. Raises ForecastError."""
+    def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
+        """The actual intensities in the range. Raises SourceError."""
         ...
 
 
-class Standard:
-    """What most providers have in common; a base to spare them the repetition, which nobody has to use."""
+class BaseProvider:
+    """What most providers have in common; using this base is optional."""
 
     signals: ClassVar[tuple[Signal, ...]] = ("average",)
     forecasts: ClassVar[bool] = True
-    actuals_too: ClassVar[bool] = True
     settings_model: ClassVar[type[ProviderSettings]] = ProviderSettings
     secret: ClassVar[SecretSpec | None] = None
     refresh: ClassVar[timedelta] = timedelta(minutes=30)
@@ -115,13 +116,35 @@ class Standard:
     settles: ClassVar[timedelta] = timedelta(days=2)
     cached: ClassVar[bool] = True
     url: ClassVar[str] = ""
+    kind: ClassVar[str]
 
     @staticmethod
-    def tells_past(zone: str) -> bool:
-        """Of every zone alike."""
+    def has_actuals(zone: str) -> bool:
+        """In every zone."""
         return True
 
     def __init__(self, settings: ProviderSettings, secret: Secret | None) -> None:
         self.settings = settings
         self.credentials = secret
         self.base_url = (settings.url or self.url).rstrip("/")
+
+    def answer(
+        self,
+        request: IntensityRequest,
+        points: Iterable[Point],
+        kind: Kind,
+        *,
+        step: timedelta | None = None,
+        issued_at: datetime | None = None,
+        notes: tuple[str, ...] = (),
+        ttl_s: float | None = None,
+    ) -> IntensityAnswer:
+        """A series of ``points`` by ``series_of``; a forecast without ``issued_at`` gets the time of the request.
+
+        Raises ForecastError.
+        """
+        series = series_of(
+            points, step=step, zone=request.zone, signal=request.signal, kind=kind, provider=self.kind,
+            issued_at=(issued_at or request.now) if kind == "forecast" else None,
+        )  # fmt: skip
+        return IntensityAnswer(series, notes, ttl_s)

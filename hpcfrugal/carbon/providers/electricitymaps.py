@@ -5,9 +5,9 @@ token goes into the header ``auth-token``. ``/v3/carbon-intensity/forecast``: ``
 [{"carbonIntensity", "datetime"}], "updatedAt"}``; ``latest``: one ``{"zone", "carbonIntensity", "datetime",
 "updatedAt", "isEstimated"}``; ``history`` (the last 24 h, also on free accounts): ``{"zone", "history": [...]}``;
 ``past-range?start&end``: ``{"zone", "data": [...]}``, hourly for at most 10 days. Slots are hourly unless
-``temporalGranularity`` says 5 or 15 minutes. Without a zone of its own the server would fall back to where the caller
-seems to be; that is switched off, and the zone in the answer is compared. Not confirmed: that every plan's forecast
-carries ``updatedAt``; where it doesn't, the time of the question is taken as that of issue. The parameter
+``temporalGranularity`` says 5 or 15 minutes. For an unknown zone the server would fall back to the caller's
+location; that is switched off, and the zone in the answer is compared. Not confirmed: that every plan's forecast
+carries ``updatedAt``; where it does not, the time of the request is used. The parameter
 ``horizonHours`` is not sent, so the length is the plan's default.
 """
 
@@ -17,13 +17,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
-from hpcfrugal.carbon.readings import intensity, moment, rows, same_zone, series_of, table
+from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
+from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
 from hpcfrugal.carbon.series import Kind
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client, Reply
 from hpcfrugal.core.secrets import SecretSpec
-from hpcfrugal.core.time import iso
+from hpcfrugal.core.time import iso, whole_hour
 
 _STEPS = {
     "hourly": timedelta(hours=1),
@@ -32,8 +32,8 @@ _STEPS = {
 }
 
 
-class ElectricityMaps(Standard):
-    """Hourly figures."""
+class ElectricityMaps(BaseProvider):
+    """Hourly values."""
 
     kind = "electricitymaps"
     about = "Electricity Maps, most of the world"
@@ -48,52 +48,58 @@ class ElectricityMaps(Standard):
         country = zone.partition("-")[0]
         return len(country) == 2 and country.isascii() and country.isalpha()
 
-    def forecast(self, ask: Ask, client: Client) -> Answer:
+    def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """As far as the account's plan reaches."""
-        reply, told = self._get(ask, client, "forecast")
-        issued_at = moment(told["updatedAt"]) if told.get("updatedAt") else ask.now
-        return self._answer(ask, reply, told, told.get("forecast"), "forecast", issued_at)
+        reply, body = self._get(request, client, "forecast")
+        issued_at = parse_time(body["updatedAt"]) if body.get("updatedAt") else None
+        return self._answer(request, reply, body, body.get("forecast"), "forecast", issued_at)
 
-    def actuals(self, ask: Ask, client: Client) -> Answer:
+    def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """The running hour from ``latest``, the last day from ``history``, what is older from ``past-range``."""
-        if ask.start >= ask.now.replace(minute=0, second=0, microsecond=0):
-            reply, told = self._get(ask, client, "latest")
-            return self._answer(ask, reply, told, [told], "actual", None)
+        if request.start >= whole_hour(request.now):
+            reply, body = self._get(request, client, "latest")
+            return self._answer(request, reply, body, [body], "actual", None)
         # The first of the 24 hours is a part of one, so only what begins after it is surely there.
-        if ask.start > ask.now - timedelta(hours=23):
-            reply, told = self._get(ask, client, "history")
-            return self._answer(ask, reply, told, told.get("history"), "actual", None)
-        reply, told = self._get(ask, client, "past-range", start=iso(ask.start), end=iso(ask.end))
-        return self._answer(ask, reply, told, told.get("data"), "actual", None)
+        if request.start > request.now - timedelta(hours=23):
+            reply, body = self._get(request, client, "history")
+            return self._answer(request, reply, body, body.get("history"), "actual", None)
+        reply, body = self._get(request, client, "past-range", start=iso(request.start), end=iso(request.end))
+        return self._answer(request, reply, body, body.get("data"), "actual", None)
 
-    def _get(self, ask: Ask, client: Client, what: str, **more: str) -> tuple[Reply, Mapping[str, Any]]:
+    def _get(
+        self, request: IntensityRequest, client: Client, what: str, **more: str
+    ) -> tuple[Reply, Mapping[str, Any]]:
         assert self.credentials is not None
         reply = client.get(
             f"{self.base_url}/v3/carbon-intensity/{what}",
-            params={"zone": ask.zone, "disableCallerLookup": "true", **more},
+            params={"zone": request.zone, "disableCallerLookup": "true", **more},
             headers={"auth-token": self.credentials.values[0]},
             secret=self.credentials,
         )
-        told = table(reply.data, "its answer")
-        if told.get("status") == "error" or "error" in told:
-            raise ForecastError("answered with an error instead of figures")
-        same_zone(told.get("zone"), ask.zone)
-        return reply, told
+        body = as_object(reply.data, "answer")
+        if body.get("status") == "error" or "error" in body:
+            raise ForecastError("sent an error instead of intensities")
+        check_zone(body.get("zone"), request.zone)
+        return reply, body
 
     def _answer(
-        self, ask: Ask, reply: Reply, told: Mapping[str, Any], entries: object, kind: Kind, issued_at: datetime | None
-    ) -> Answer:
+        self,
+        request: IntensityRequest,
+        reply: Reply,
+        body: Mapping[str, Any],
+        entries: object,
+        kind: Kind,
+        issued_at: datetime | None,
+    ) -> IntensityAnswer:
         points, estimated = [], 0
-        for row in rows(entries, "figures"):
-            at = moment(row.get("datetime"))
-            points.append((at, intensity(row.get("carbonIntensity"), at)))
+        for row in as_rows(entries, "values"):
+            at = parse_time(row.get("datetime"))
+            points.append((at, parse_intensity(row.get("carbonIntensity"), at)))
             estimated += bool(row.get("isEstimated"))
-        granularity = told.get("temporalGranularity", "hourly")
+        granularity = body.get("temporalGranularity", "hourly")
         if granularity not in _STEPS:
-            raise ForecastError(f"gave figures at a granularity of {granularity!r}")
-        series = series_of(
-            points, step=_STEPS[granularity], zone=ask.zone, signal="average", kind=kind, provider=self.kind,
-            issued_at=issued_at,
-        )  # fmt: skip
-        notes = (f"{estimated} of {len(points)} figures are the provider's estimates",) if estimated else ()
-        return Answer(series, notes, reply.ttl_s)
+            raise ForecastError(f"unknown granularity {granularity!r}")
+        notes = (f"{estimated} of {len(points)} values are the provider's estimates",) if estimated else ()
+        return self.answer(
+            request, points, kind, step=_STEPS[granularity], issued_at=issued_at, notes=notes, ttl_s=reply.ttl_s
+        )

@@ -1,13 +1,12 @@
-"""A file of intensities: what a site gets from elsewhere, a made-up day to try things with, or an export of our own.
+"""A file of intensities: a site's own data, an export of ours, or an invented day to try things with.
 
-CSV: a head, then rows; a column ``start`` (or ``time``, ``from``, ``datetime``), one ``g_per_kwh`` (or
-``intensity``), and, if there are any, ``end`` (or ``to``), ``zone``, ``signal``, ``kind``, ``issued_at``. Times are
-ISO 8601 with a zone, or seconds since 1970. JSON: a series as ``hpcfrugal forecast --json`` writes it (``{"zone",
-"signal", "kind", "issued_at", "start", "step_s", "g_per_kwh": [...]}`` or with ``"intervals": [[start, end, g],
-...]``), a list of them, or ``{"series": [...]}``; several issues of one forecast may stand in one file, and the
-newest that was issued by now is taken. Slots may be seconds long. What does not say its kind is forecast where it has
-a time of issue, else both; without a zone it holds for any. A forecast that does not say when it was issued is taken
-to be as old as the file, and that is said.
+CSV: a header, then rows; columns ``start`` (or ``time``, ``from``, ``datetime``), ``g_per_kwh`` (or ``intensity``) and,
+if needed, ``end`` (or ``to``), ``zone``, ``signal``, ``kind``, ``issued_at``. Times are ISO 8601 with a UTC offset, or
+seconds since 1970. JSON: a series as ``hpcfrugal forecast --json`` writes it (``{"zone", "signal", "kind",
+"issued_at", "start", "step_s", "g_per_kwh": [...]}`` or with ``"intervals": [[start, end, g], ...]``), a list of them,
+or ``{"series": [...]}``; a file may hold several issues of one forecast, and the newest that was issued by now is used.
+Slots may be seconds long. A series without ``kind`` is a forecast if it has a time of issue, else both; without a zone
+it applies to any. A forecast without a time of issue is taken to be as old as the file, and a note says so.
 """
 
 from __future__ import annotations
@@ -24,9 +23,10 @@ from typing import Any, get_args
 
 from pydantic import Field
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, ProviderSettings, Standard
-from hpcfrugal.carbon.readings import intensity, moment, series_of
-from hpcfrugal.carbon.series import CarbonSeries, Kind, Signal
+from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest, ProviderSettings
+from hpcfrugal.carbon.readings import parse_intensity, parse_time, series_of
+from hpcfrugal.carbon.series import CarbonSeries, Kind
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
@@ -37,7 +37,7 @@ _MAX_BYTES = 64 * 1024 * 1024
 _STARTS = ("start", "time", "from", "datetime")
 _ENDS = ("end", "to")
 _VALUES = ("g_per_kwh", "intensity")
-_AS_OLD_AS_THE_FILE = "the file does not say when it was issued; the time of its last change is taken"
+_AS_OLD_AS_THE_FILE = "the file does not say when the forecast was issued; the time of its last change is used"
 
 
 class FileSettings(ProviderSettings):
@@ -50,7 +50,7 @@ class FileSettings(ProviderSettings):
 
 @dataclass(frozen=True, slots=True)
 class _Issue:
-    """One series of the file; None is what it does not say."""
+    """One series of the file; None: not given."""
 
     zone: str | None
     signal: Signal
@@ -59,14 +59,14 @@ class _Issue:
     points: tuple[tuple[datetime, datetime | None, float | None], ...]
     step: timedelta | None
 
-    def matches(self, ask: Ask, kind: Kind) -> bool:
-        if self.zone is not None and self.zone.upper() != ask.zone.upper():
+    def matches(self, request: IntensityRequest, kind: Kind) -> bool:
+        if self.zone is not None and self.zone.upper() != request.zone.upper():
             return False
         mine = self.kind or ("forecast" if self.issued_at else kind)
-        return self.signal == ask.signal and mine == kind
+        return self.signal == request.signal and mine == kind
 
 
-class File(Standard):
+class File(BaseProvider):
     """Read anew each time."""
 
     kind = "file"
@@ -80,66 +80,68 @@ class File(Standard):
 
     @staticmethod
     def serves(zone: str) -> bool:
-        """None by itself: a file has to be named."""
-        return False
+        """Any: its owner knows which zone it is for."""
+        return True
 
-    def forecast(self, ask: Ask, client: Client) -> Answer:
+    def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """The newest issue of the file."""
         with self._naming_the_file():
             issues, changed_at = self._issues()
-            series = self._newest(issues, ask)
+            series = self._newest(issues, request)
             if series.issued_at is not None:
-                return Answer(series)
-            return Answer(replace(series, issued_at=min(changed_at, ask.now)), (_AS_OLD_AS_THE_FILE,))
+                return IntensityAnswer(series)
+            return IntensityAnswer(replace(series, issued_at=min(changed_at, request.now)), (_AS_OLD_AS_THE_FILE,))
 
-    def actuals(self, ask: Ask, client: Client) -> Answer:
-        """The file's actuals; of several series those issued later go before."""
+    def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
+        """The actuals in the file; series that were issued later take precedence."""
         with self._naming_the_file():
-            return Answer(self._overlaid(ask))
+            return IntensityAnswer(self._overlaid(request))
 
-    def _newest(self, issues: Iterable[_Issue], ask: Ask) -> CarbonSeries:
-        found = [issue for issue in issues if issue.matches(ask, "forecast")]
-        by_now = [issue for issue in found if issue.issued_at is None or issue.issued_at <= ask.now]
+    def _newest(self, issues: Iterable[_Issue], request: IntensityRequest) -> CarbonSeries:
+        found = [issue for issue in issues if issue.matches(request, "forecast")]
+        by_now = [issue for issue in found if issue.issued_at is None or issue.issued_at <= request.now]
         if found and not by_now:
             first = min(issue.issued_at for issue in found if issue.issued_at)
-            raise ForecastError(f"has no forecast issued by now; the first is of {iso(first)}")
+            raise ForecastError(f"no forecast issued by now; the first is from {iso(first)}")
         if not found:
-            raise ForecastError(f"has no {ask.signal} forecast for zone {ask.zone!r}")
+            raise ForecastError(f"no {request.signal} forecast for zone {request.zone!r}")
         newest = max(by_now, key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
-        return self._series(newest, ask, "forecast")
+        return self._series(newest, request, "forecast")
 
-    def _overlaid(self, ask: Ask) -> CarbonSeries:
-        found = [issue for issue in self._issues()[0] if issue.matches(ask, "actual")]
+    def _overlaid(self, request: IntensityRequest) -> CarbonSeries:
+        found = [issue for issue in self._issues()[0] if issue.matches(request, "actual")]
         if not found:
-            raise ForecastError(f"has no {ask.signal} actual intensity of zone {ask.zone!r}")
+            raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}")
         found.sort(key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
-        series = self._series(found[0], ask, "actual")
+        series = self._series(found[0], request, "actual")
         for issue in found[1:]:
-            series = series.overlaid(self._series(issue, ask, "actual"))
+            series = series.overlaid(self._series(issue, request, "actual"))
         return series
 
-    def _series(self, issue: _Issue, ask: Ask, kind: Kind) -> CarbonSeries:
+    def _series(self, issue: _Issue, request: IntensityRequest, kind: Kind) -> CarbonSeries:
         if issue.points and all(end is not None for _, end, _ in issue.points):
-            # A gap at an end of the file is no different from none.
-            told = [(start, end, value) for start, end, value in issue.points if end is not None and value is not None]
-            if not told:
-                raise ForecastError("gave no figures")
-            for start, end, _ in told:
+            # A gap at an end of the file is the same as nothing.
+            rows = [(start, end, value) for start, end, value in issue.points if end is not None and value is not None]
+            if not rows:
+                raise ForecastError("no intensities")
+            for start, end, _ in rows:
                 if end <= start:
-                    raise ForecastError(f"has a slot from {iso(start)} to {iso(end)}")
-            for before, after in pairwise(told):
+                    raise ForecastError(f"invalid slot from {iso(start)} to {iso(end)}")
+            for before, after in pairwise(rows):
                 if after[0] < before[1]:
-                    raise ForecastError(f"went back in time, from {iso(before[1])} to {iso(after[0])}")
+                    raise ForecastError(
+                        f"slots overlap or are out of order: {iso(after[0])} is before {iso(before[1])}"
+                    )
             return CarbonSeries.from_intervals(
-                told, zone=ask.zone, signal=ask.signal, kind=kind, issued_at=issue.issued_at, provider=self.kind
+                rows, zone=request.zone, signal=request.signal, kind=kind, issued_at=issue.issued_at, provider=self.kind
             )
         return series_of(
-            ((start, value) for start, _, value in issue.points), step=issue.step, zone=ask.zone, signal=ask.signal,
-            kind=kind, issued_at=issue.issued_at, provider=self.kind,
+            ((start, value) for start, _, value in issue.points), step=issue.step, zone=request.zone,
+            signal=request.signal, kind=kind, issued_at=issue.issued_at, provider=self.kind,
         )  # fmt: skip
 
     def _issues(self) -> tuple[list[_Issue], datetime]:
-        """What is in the file, and when that was last changed."""
+        """The series in the file, and when it was last changed."""
         content, status = read_regular(self.settings.path, _MAX_BYTES, follow=True)
         text = content.decode("utf-8-sig")
         found = list(_of_json(text) if text.lstrip().startswith(("{", "[")) else _of_csv(text))
@@ -155,23 +157,23 @@ class File(Standard):
         except UnsafeFile as error:
             raise ForecastError(f"{path}: {error}") from None
         except UnicodeDecodeError:
-            raise ForecastError(f"{path}: is no text") from None
+            raise ForecastError(f"{path}: not UTF-8 text") from None
         except csv.Error as error:
-            raise ForecastError(f"{path}: is no CSV: {error}") from None
+            raise ForecastError(f"{path}: invalid CSV: {error}") from None
         except OverflowError:
-            raise ForecastError(f"{path}: reaches beyond the years 1 to 9999") from None
+            raise ForecastError(f"{path}: times outside the years 1 to 9999") from None
 
 
 def _of_json(text: str) -> Iterator[_Issue]:
     try:
-        told = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
-        raise ForecastError("holds what is no JSON, or not the whole of it") from None
-    if isinstance(told, Mapping) and "series" in told:
-        told = told["series"]
-    for one in told if isinstance(told, list) else [told]:
+        raise ForecastError("invalid or incomplete JSON") from None
+    if isinstance(document, Mapping) and "series" in document:
+        document = document["series"]
+    for one in document if isinstance(document, list) else [document]:
         if not isinstance(one, Mapping):
-            raise ForecastError("holds a series that is no JSON object")
+            raise ForecastError("a series is not a JSON object")
         yield _of_object(one)
 
 
@@ -181,35 +183,37 @@ def _of_object(one: Mapping[str, Any]) -> _Issue:
     if isinstance(one.get("intervals"), list):
         for row in one["intervals"]:
             if not isinstance(row, list) or len(row) != 3:
-                raise ForecastError("needs intervals of the form [start, end, g/kWh]")
-            start = moment(row[0])
-            points.append((start, moment(row[1]), intensity(row[2], start)))
+                raise ForecastError("intervals need the form [start, end, g/kWh]")
+            start = parse_time(row[0])
+            points.append((start, parse_time(row[1]), parse_intensity(row[2], start)))
     else:
         length, values = one.get("step_s"), one.get("g_per_kwh")
         if isinstance(length, bool) or not isinstance(length, int | float) or not 1e-3 <= length <= 366 * 86_400:
             raise ForecastError("needs step_s, the length of a slot in seconds, or intervals")
         if not isinstance(values, list):
-            raise ForecastError("needs g_per_kwh, a list of figures")
-        step, first = timedelta(seconds=length), moment(one.get("start"))
-        points = [(at := first + index * step, at + step, intensity(value, at)) for index, value in enumerate(values)]
+            raise ForecastError("needs g_per_kwh, a list of numbers")
+        step, first = timedelta(seconds=length), parse_time(one.get("start"))
+        points = [
+            (at := first + index * step, at + step, parse_intensity(value, at)) for index, value in enumerate(values)
+        ]
     return _Issue(*_head(one), tuple(points), step)
 
 
 def _of_csv(text: str) -> Iterator[_Issue]:
     if not text.strip():
-        raise ForecastError("is empty")
+        raise ForecastError("the file is empty")
     reader = csv.DictReader(io.StringIO(text))
     columns = [column.strip() for column in reader.fieldnames or []]
     reader.fieldnames = columns
     start_name, value_name = _column(_STARTS, columns), _column(_VALUES, columns)
     if start_name is None or value_name is None:
-        raise ForecastError(f"needs columns {_STARTS[0]} and {_VALUES[0]} in its head")
+        raise ForecastError(f"the header needs the columns {_STARTS[0]} and {_VALUES[0]}")
     end_name = _column(_ENDS, columns)
     issues: dict[tuple[str | None, Signal, Kind | None, datetime | None], list[Any]] = {}
     for row in reader:
         at = _csv_moment(row.get(start_name))
         end = _csv_moment(row[end_name]) if end_name and row.get(end_name) else None
-        issues.setdefault(_head(row), []).append((at, end, intensity(_csv_number(row.get(value_name)), at)))
+        issues.setdefault(_head(row), []).append((at, end, parse_intensity(_csv_number(row.get(value_name)), at)))
     for head, points in issues.items():
         yield _Issue(*head, tuple(points), None)
 
@@ -220,9 +224,9 @@ def _column(names: tuple[str, ...], columns: list[str]) -> str | None:
 
 def _csv_moment(text: str | None) -> datetime:
     try:
-        return moment(float(text or ""))
+        return parse_time(float(text or ""))
     except ValueError:
-        return moment(text)
+        return parse_time(text)
 
 
 def _csv_number(text: str | None) -> float | str | None:
@@ -239,9 +243,14 @@ def _head(one: Mapping[str, Any]) -> tuple[str | None, Signal, Kind | None, date
     signal: Signal = one.get("signal") or "average"
     kind: Kind | None = one.get("kind") or None
     if not isinstance(zone, str | None):
-        raise ForecastError("needs a text as zone")
-    for name, told, known in (("signal", signal, get_args(Signal)), ("kind", kind, (None, *get_args(Kind)))):
-        if told not in known:
-            raise ForecastError(f"holds {told!r} as {name}; known are {', '.join(filter(None, known))}")
+        raise ForecastError("zone must be a text")
+    for name, value, known in (("signal", signal, get_args(Signal)), ("kind", kind, (None, *get_args(Kind)))):
+        if value not in known:
+            raise ForecastError(f"unknown {name} {value!r}; known: {', '.join(filter(None, known))}")
     issued = one.get("issued_at")
-    return zone, signal, kind, (_csv_moment(issued) if isinstance(issued, str) else moment(issued)) if issued else None
+    return (
+        zone,
+        signal,
+        kind,
+        (_csv_moment(issued) if isinstance(issued, str) else parse_time(issued)) if issued else None,
+    )

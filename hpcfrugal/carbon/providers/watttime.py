@@ -1,7 +1,7 @@
 """WattTime, API v3: marginal operating emission rates of grid regions, with an account.
 
 Shapes after <https://docs.watttime.org> and WattTime's own Python client: ``GET /login`` with HTTP Basic gives
-``{"token"}``, good for 30 minutes; it is asked for at each refresh and kept nowhere.
+``{"token"}``, valid for 30 minutes; it is requested at each refresh and stored nowhere.
 ``/v3/forecast?region&signal_type& horizon_hours`` (at most 72) and ``/v3/historical?region&signal_type&start&end``
 (both ends inclusive, 30 days in that client) give ``{"data": [{"point_time", "value"}], "meta": {"region",
 "signal_type", "units", "data_point_period_seconds", "generated_at"}}``. ``co2_moer`` comes in pounds per MWh. New
@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, Standard
-from hpcfrugal.carbon.readings import intensity, moment, rows, same_zone, series_of, table
+from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
+from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
 from hpcfrugal.carbon.series import Kind
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client, Reply
@@ -30,8 +30,8 @@ _UNIT = "lbs_co2_per_mwh"
 _LONGEST_HORIZON_H = 72
 
 
-class WattTime(Standard):
-    """Five-minute figures of the marginal signal."""
+class WattTime(BaseProvider):
+    """Five-minute values of the marginal signal."""
 
     kind = "watttime"
     about = "WattTime, marginal emissions"
@@ -43,54 +43,55 @@ class WattTime(Standard):
 
     @staticmethod
     def serves(zone: str) -> bool:
-        """Regions are named in capitals with underscores (``CAISO_NORTH``, ``FR``); who knows which is the server."""
+        """Regions look like ``CAISO_NORTH`` or ``FR``; only the server knows which exist."""
         return "-" not in zone
 
-    def forecast(self, ask: Ask, client: Client) -> Answer:
+    def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """The next 72 h."""
-        return self._ask(ask, client, "forecast", {"horizon_hours": _LONGEST_HORIZON_H})
+        return self._ask(request, client, "forecast", {"horizon_hours": _LONGEST_HORIZON_H})
 
-    def actuals(self, ask: Ask, client: Client) -> Answer:
-        """The rate as it is known after the fact."""
-        # Both ends are inclusive, and the last point would hold beyond the range.
-        last = ask.end - timedelta(minutes=5)
-        return self._ask(ask, client, "historical", {"start": iso(ask.start), "end": iso(max(ask.start, last))})
+    def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
+        """The rate as known after the fact."""
+        # Both ends are inclusive; the last point would hold beyond the range.
+        last = request.end - timedelta(minutes=5)
+        return self._ask(
+            request, client, "historical", {"start": iso(request.start), "end": iso(max(request.start, last))}
+        )
 
-    def _ask(self, ask: Ask, client: Client, what: str, params: Mapping[str, str | int]) -> Answer:
+    def _ask(
+        self, request: IntensityRequest, client: Client, what: str, params: Mapping[str, str | int]
+    ) -> IntensityAnswer:
         reply = client.get(
             f"{self.base_url}/v3/{what}",
-            params={"region": ask.zone, "signal_type": _SIGNAL, **params},
+            params={"region": request.zone, "signal_type": _SIGNAL, **params},
             headers={"Authorization": f"Bearer {self._login(client)}"},
             secret=self.credentials,
         )
-        told = table(reply.data, "its answer")
-        meta = table(told.get("meta"), "its description")
-        same_zone(meta.get("region"), ask.zone)
+        body = as_object(reply.data, "answer")
+        meta = as_object(body.get("meta"), "meta")
+        check_zone(meta.get("region"), request.zone)
         for name, wanted in (("signal_type", _SIGNAL), ("units", _UNIT)):
             if meta.get(name) != wanted:
-                raise ForecastError(f"gave {meta.get(name)!r} as {name} instead of {wanted!r}")
-        return self._answer(ask, reply, told, meta, "forecast" if what == "forecast" else "actual")
+                raise ForecastError(f"{name} {meta.get(name)!r} instead of {wanted!r}")
+        return self._answer(request, reply, body, meta, "forecast" if what == "forecast" else "actual")
 
     def _login(self, client: Client) -> str:
         assert self.credentials is not None
-        token = table(client.get(f"{self.base_url}/login", basic=self.credentials).data, "its login").get("token")
+        token = as_object(client.get(f"{self.base_url}/login", basic=self.credentials).data, "login").get("token")
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise ForecastError("gave no token at login")
+            raise ForecastError("no token at login")
         return token
 
-    def _answer(self, ask: Ask, reply: Reply, told: Mapping[str, Any], meta: Mapping[str, Any], kind: Kind) -> Answer:
+    def _answer(
+        self, request: IntensityRequest, reply: Reply, body: Mapping[str, Any], meta: Mapping[str, Any], kind: Kind
+    ) -> IntensityAnswer:
         points = []
-        for row in rows(told.get("data"), "figures"):
-            at = moment(row.get("point_time"))
-            points.append((at, intensity(row.get("value"), at, factor=G_PER_KWH_OF_LB_PER_MWH)))
+        for row in as_rows(body.get("data"), "values"):
+            at = parse_time(row.get("point_time"))
+            points.append((at, parse_intensity(row.get("value"), at, factor=G_PER_KWH_OF_LB_PER_MWH)))
         period = meta.get("data_point_period_seconds")
         if isinstance(period, bool) or not isinstance(period, int) or not 0 < period <= 86_400:
-            raise ForecastError(f"gave {period!r} as the seconds that a figure holds")
-        issued_at = None
-        if kind == "forecast":
-            issued_at = moment(meta["generated_at"]) if meta.get("generated_at") else ask.now
-        series = series_of(
-            points, step=timedelta(seconds=period), zone=ask.zone, signal="marginal", kind=kind, provider=self.kind,
-            issued_at=issued_at,
-        )  # fmt: skip
-        return Answer(series, ttl_s=reply.ttl_s)
+            raise ForecastError(f"invalid data_point_period_seconds {period!r}")
+        issued_at = parse_time(meta["generated_at"]) if meta.get("generated_at") else None
+        step = timedelta(seconds=period)
+        return self.answer(request, points, kind, step=step, issued_at=issued_at, ttl_s=reply.ttl_s)

@@ -64,7 +64,7 @@ def plan_job(
     try:
         # From before now on, so that the slot that is running is there whole.
         forecast = get_forecast(
-            config, schedule.zone, schedule.signal or "average", now - _DAY, now + _LOOKED_AHEAD, again=again
+            config, schedule.zone, schedule.signal or "average", now - _DAY, now + _LOOKED_AHEAD, refresh=again
         )
     except ForecastError as error:
         trouble = error

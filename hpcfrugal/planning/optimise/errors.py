@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import ForecastError, InputError, Problem
-from hpcfrugal.core.time import can_be_told, from_us, instant_us, iso, span_us
+from hpcfrugal.core.time import from_us, instant_us, is_in_datetime_range, iso, span_us
 
 
 class TooLate(InputError):
@@ -20,7 +20,7 @@ class TooLate(InputError):
 
     def __init__(self, earliest: datetime, deadline: datetime, duration: timedelta) -> None:
         end = instant_us(earliest) + span_us(duration)
-        hint = f"{iso(from_us(end))} is the earliest end" if can_be_told(end) else None
+        hint = f"{iso(from_us(end))} is the earliest end" if is_in_datetime_range(end) else None
         what = f"{iso(deadline)} leaves no room for {duration} from {iso(earliest)} on"
         super().__init__([Problem("deadline", what, hint)])
 

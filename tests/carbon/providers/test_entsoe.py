@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, ProviderSettings
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, ProviderSettings
 from hpcfrugal.carbon.providers.entsoe import Entsoe
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
@@ -52,7 +52,7 @@ class Platform:
         return query
 
 
-def table(values: dict[str, list[float]], *, start: datetime = START, step: str = "1h") -> pd.DataFrame:
+def as_object(values: dict[str, list[float]], *, start: datetime = START, step: str = "1h") -> pd.DataFrame:
     count = len(next(iter(values.values())))
     return pd.DataFrame(values, index=pd.date_range(start, periods=count, freq=step).tz_convert("Europe/Paris"))
 
@@ -77,9 +77,9 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> type[Platform]:
     return fake
 
 
-def ask(what: str, start: datetime = START - 3 * HOUR, end: datetime = START) -> Answer:
+def ask(what: str, start: datetime = START - 3 * HOUR, end: datetime = START) -> IntensityAnswer:
     provider = Entsoe(ProviderSettings(name="mine", kind="entsoe"), Secret((TOKEN,), "ENTSOE_API_KEY"))
-    question = Ask("FR", "average", start, end, NOW)
+    question = IntensityRequest("FR", "average", start, end, NOW)
     method = provider.forecast if what == "forecast" else provider.actuals
     return method(question, Client(time.monotonic() + 5))
 
@@ -92,7 +92,7 @@ def refused(what: str = "actual") -> ForecastError:
 
 
 def test_what_was(platform: type[Platform]) -> None:
-    platform.tables["query_generation"] = table(
+    platform.tables["query_generation"] = as_object(
         {"Nuclear": [50.0, 100.0, 0.0], "Fossil Gas": [50.0, 0.0, 100.0], "Hydro Pumped Storage": [-20.0, 0.0, 25.0]},
         start=START - 3 * HOUR,
     )
@@ -101,7 +101,7 @@ def test_what_was(platform: type[Platform]) -> None:
     assert answer.series.values == (251.0, 12.0, 490.0)
     assert answer.series.start == START - 3 * HOUR
     assert answer.series.kind == "actual"
-    assert answer.notes[1] == "7.7% of the generation has no known factor and is left out"
+    assert answer.notes[1] == "7.7% of the generation is of types without a known emission factor and is left out"
     (made,) = platform.made
     assert made["api_key"] == TOKEN
     assert made["retry_count"] == 1
@@ -111,8 +111,8 @@ def test_what_was(platform: type[Platform]) -> None:
 
 def test_forecast(platform: type[Platform]) -> None:
     platform.tables |= {
-        "query_generation": table({"Nuclear": [60.0] * 24, "Fossil Gas": [40.0] * 24, "Solar": [500.0] * 24}),
-        "query_wind_and_solar_forecast": table(
+        "query_generation": as_object({"Nuclear": [60.0] * 24, "Fossil Gas": [40.0] * 24, "Solar": [500.0] * 24}),
+        "query_wind_and_solar_forecast": as_object(
             {"Solar": [0.0, 50.0, 120.0, 10.0], "Wind Onshore": [0.0, 50.0, 0.0, 0.0]}
         ),
         "query_generation_forecast": pd.Series(
@@ -123,22 +123,22 @@ def test_forecast(platform: type[Platform]) -> None:
     rest = (60 * 12 + 40 * 490) / 100
     assert answer.series.values == pytest.approx((rest, (50 * 48 + 50 * 11 + 100 * rest) / 200, 48.0))
     assert (answer.series.kind, answer.series.issued_at) == ("forecast", NOW)
-    assert "the rest as in the last day" in answer.notes[0]
+    assert "the rest as on the last day" in answer.notes[0]
 
 
 def test_a_forecast_of_the_load_stands_in(platform: type[Platform]) -> None:
     platform.tables |= {
-        "query_generation": table({"Nuclear": [1.0] * 24}),
-        "query_wind_and_solar_forecast": table({"Wind Onshore": [50.0, 50.0]}),
+        "query_generation": as_object({"Nuclear": [1.0] * 24}),
+        "query_wind_and_solar_forecast": as_object({"Wind Onshore": [50.0, 50.0]}),
         "query_generation_forecast": NoMatchingDataError(),
-        "query_load_forecast": table({"Forecasted Load": [100.0, 50.0]}),
+        "query_load_forecast": as_object({"Forecasted Load": [100.0, 50.0]}),
     }
     assert ask("forecast").series.values == (11.5, 11.0)
 
 
 def test_a_time_that_is_not_known_whole_is_a_gap(platform: type[Platform]) -> None:
     nan = float("nan")
-    platform.tables["query_generation"] = table(
+    platform.tables["query_generation"] = as_object(
         {
             "Nuclear": [90.0, nan, 90.0, nan, 90.0],
             "Fossil Gas": [10.0, 10.0, 10.0, nan, 10.0],
@@ -152,8 +152,8 @@ def test_a_time_that_is_not_known_whole_is_a_gap(platform: type[Platform]) -> No
 
 
 def test_too_much_of_unknown_kind(platform: type[Platform]) -> None:
-    platform.tables["query_generation"] = table({"Nuclear": [70.0] * 3, "Waste": [30.0] * 3})
-    assert refused().message == "gave 30% of the generation as types without a known factor"
+    platform.tables["query_generation"] = as_object({"Nuclear": [70.0] * 3, "Waste": [30.0] * 3})
+    assert refused().message == "30% of the generation is of types without a known emission factor"
 
 
 def test_errors_do_not_quote_the_address(platform: type[Platform]) -> None:
@@ -161,11 +161,11 @@ def test_errors_do_not_quote_the_address(platform: type[Platform]) -> None:
     text = f"for url: https://web-api.tp.entsoe.eu/api?securityToken={TOKEN}"
     for error, said in (
         (requests.HTTPError(text, 401), "refused the credentials from ENTSOE_API_KEY (HTTP 401)"),
-        (requests.HTTPError(text, 503), "refused the question (HTTP 503)"),
-        (requests.Timeout(text), "gave no whole answer in time"),
+        (requests.HTTPError(text, 503), "request rejected (HTTP 503)"),
+        (requests.Timeout(text), "did not answer in time"),
         (requests.ConnectionError(text), "cannot be reached (ConnectionError)"),
-        (NoMatchingDataError(text), "gave no figures (entsoe-py: NoMatchingDataError)"),
-        (KeyError(text), "gave no figures (entsoe-py: KeyError)"),
+        (NoMatchingDataError(text), "no intensities (entsoe-py: NoMatchingDataError)"),
+        (KeyError(text), "no intensities (entsoe-py: KeyError)"),
     ):
         platform.tables["query_generation"] = error
         told = refused()
@@ -176,7 +176,7 @@ def test_errors_do_not_quote_the_address(platform: type[Platform]) -> None:
 
 def test_its_log_does_not_quote_the_token(platform: type[Platform], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    platform.tables["query_generation"] = table({"Nuclear": [1.0] * 3}, start=START - 3 * HOUR)
+    platform.tables["query_generation"] = as_object({"Nuclear": [1.0] * 3}, start=START - 3 * HOUR)
     ask("actual")
     assert TOKEN not in caplog.text
 

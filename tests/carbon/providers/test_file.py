@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
-from hpcfrugal.carbon.providers.base import Ask
+from hpcfrugal.carbon.providers.base import IntensityRequest
 from hpcfrugal.carbon.providers.file import File, FileSettings
-from hpcfrugal.carbon.series import Kind, Signal
+from hpcfrugal.carbon.series import Kind
+from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
 
@@ -25,7 +26,7 @@ def read(
     path: Path, kind: Kind = "forecast", *, zone: str = "lab", signal: Signal = "average", now: datetime = NOW
 ) -> CarbonSeries:
     provider = File(FileSettings(name="mine", kind="file", path=path), None)
-    ask = Ask(zone, signal, now, now + timedelta(hours=1), now)
+    ask = IntensityRequest(zone, signal, now, now + timedelta(hours=1), now)
     client = Client(time.monotonic() + 5)
     return (provider.forecast(ask, client) if kind == "forecast" else provider.actuals(ask, client)).series
 
@@ -56,7 +57,7 @@ def test_the_newest_issue_by_now_with_slots_of_seconds(tmp_path: Path) -> None:
     assert series.end - series.start == timedelta(seconds=15)
     assert series.issued_at == datetime(2026, 11, 21, 8, 45, tzinfo=UTC)
     assert read(path, now=NOW + timedelta(hours=1)).values == (3.0, 3.0, 3.0)
-    with pytest.raises(ForecastError, match="no forecast issued by now; the first is of 2026-11-21T08:30:00Z"):
+    with pytest.raises(ForecastError, match="no forecast issued by now; the first is from 2026-11-21T08:30:00Z"):
         read(path, now=NOW - timedelta(hours=1))
 
 
@@ -87,9 +88,11 @@ def test_a_forecast_without_a_time_of_issue_is_as_old_as_its_file(tmp_path: Path
     path = put(tmp_path, b"time,intensity\n2026-11-21T08:30Z,11\n2026-11-21T09:00Z,15\n")
     os.utime(path, (NOW.timestamp() - age_s, NOW.timestamp() - age_s))
     provider = File(FileSettings(name="mine", kind="file", path=path), None)
-    answer = provider.forecast(Ask("lab", "average", NOW, NOW + timedelta(hours=1), NOW), Client(time.monotonic() + 5))
+    answer = provider.forecast(
+        IntensityRequest("lab", "average", NOW, NOW + timedelta(hours=1), NOW), Client(time.monotonic() + 5)
+    )
     assert answer.series.issued_at == NOW - timedelta(seconds=max(0, age_s)), "never later than now"
-    assert answer.notes == ("the file does not say when it was issued; the time of its last change is taken",)
+    assert answer.notes == ("the file does not say when the forecast was issued; the time of its last change is used",)
     assert read(path, "actual").issued_at is None
 
 
@@ -107,7 +110,7 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
     assert read(path, signal="marginal").values == (8.0,)
     assert read(path, "actual").values == (9.0,)
     assert read(path, now=datetime(2026, 11, 21, 8, 10, tzinfo=UTC)).values == (1.0, None, 2.0)
-    with pytest.raises(ForecastError, match="has no average forecast for zone 'FR'"):
+    with pytest.raises(ForecastError, match="no average forecast for zone 'FR'"):
         read(path, zone="FR")
 
 
@@ -124,24 +127,24 @@ def test_later_actuals_go_before(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
-        (b"a,b\n1,2\n", "needs columns start and g_per_kwh"),
-        (b"start,g_per_kwh\n2026-11-21T08:30,1\n", "as a time"),
-        (b"start,g_per_kwh\n2026-11-21T08:30Z,nan\n", "gave nan g/kWh"),
-        (b"start,g_per_kwh\n2026-11-21T08:30Z,much\n", "gave 'much' as the intensity"),
-        (b"start,g_per_kwh\n2026-11-21T08:30Z,-4\n", "gave -4 g/kWh"),
-        (b"start,g_per_kwh,kind\n2026-11-21T08:30Z,4,guess\n", "holds 'guess' as kind; known are actual, forecast"),
-        (b"start,g_per_kwh\n2026-11-21T09:30Z,4\n2026-11-21T08:30Z,4\n", "went back in time"),
-        (b"start,end,g_per_kwh\n2026-11-21T09:30Z,2026-11-21T09:30Z,4\n", "has a slot from"),
-        (b"\xff\xfe\x00", "is no text"),
-        (b'{"zone": ', "no JSON, or not the whole"),
-        (b"[" * 50_000, "no JSON, or not the whole"),
-        (b"[1]", "a series that is no JSON object"),
+        (b"a,b\n1,2\n", "needs the columns start and g_per_kwh"),
+        (b"start,g_per_kwh\n2026-11-21T08:30,1\n", "invalid time"),
+        (b"start,g_per_kwh\n2026-11-21T08:30Z,nan\n", "impossible intensity of nan g/kWh"),
+        (b"start,g_per_kwh\n2026-11-21T08:30Z,much\n", "invalid intensity 'much'"),
+        (b"start,g_per_kwh\n2026-11-21T08:30Z,-4\n", "impossible intensity of -4 g/kWh"),
+        (b"start,g_per_kwh,kind\n2026-11-21T08:30Z,4,guess\n", "unknown kind 'guess'; known: actual, forecast"),
+        (b"start,g_per_kwh\n2026-11-21T09:30Z,4\n2026-11-21T08:30Z,4\n", "out of order"),
+        (b"start,end,g_per_kwh\n2026-11-21T09:30Z,2026-11-21T09:30Z,4\n", "invalid slot from"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b'{"zone": ', "invalid or incomplete JSON"),
+        (b"[" * 50_000, "invalid or incomplete JSON"),
+        (b"[1]", "a series is not a JSON object"),
         (b"{}", "needs step_s"),
         (b'{"step_s": 0, "start": "2026-11-21T08:30Z", "g_per_kwh": [1]}', "needs step_s"),
         (b'{"step_s": 5, "start": "2026-11-21T08:30Z", "g_per_kwh": 1}', "needs g_per_kwh"),
-        (b'{"step_s": 5, "start": "2026-11-21T08:30Z", "g_per_kwh": [NaN]}', "gave nan g/kWh"),
-        (b'{"intervals": [["2026-11-21T08:30Z", 5]]}', "needs intervals of the form"),
-        (b'{"zone": 5, "step_s": 5, "start": "2026-11-21T08:30Z", "g_per_kwh": [1]}', "needs a text as zone"),
+        (b'{"step_s": 5, "start": "2026-11-21T08:30Z", "g_per_kwh": [NaN]}', "impossible intensity of nan g/kWh"),
+        (b'{"intervals": [["2026-11-21T08:30Z", 5]]}', "intervals need the form"),
+        (b'{"zone": 5, "step_s": 5, "start": "2026-11-21T08:30Z", "g_per_kwh": [1]}', "zone must be a text"),
         (b'{"step_s": 1e7, "start": "9999-12-01T00:00Z", "g_per_kwh": [1, 2]}', "years"),
     ],
 )
@@ -157,5 +160,5 @@ def test_refusals_name_the_file(tmp_path: Path, content: bytes, said: str) -> No
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("none", "pipe", "."):
-        with pytest.raises(ForecastError, match="cannot be read"):
+        with pytest.raises(ForecastError, match=r"cannot be read|not a regular file"):
             read(tmp_path / name)

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from fake_grid import Grid, Reply, Request, half_hours
 
-from hpcfrugal.carbon.providers.base import Answer, Ask, Provider, ProviderSettings
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider, ProviderSettings
 from hpcfrugal.carbon.providers.carbonintensity_gb import CarbonIntensityGB
 from hpcfrugal.carbon.providers.electricitymaps import ElectricityMaps
 from hpcfrugal.carbon.providers.energy_charts import EnergyCharts
 from hpcfrugal.carbon.providers.rte_eco2mix import RteEco2mix
 from hpcfrugal.carbon.providers.watttime import WattTime
-from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.errors import SourceError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret
 
@@ -39,16 +39,16 @@ class Asker:
     def __call__(
         self, made: Callable[[ProviderSettings, Secret | None], Provider], what: str, zone: str, *secret: str,
         start: datetime = NOW, end: datetime = NOW + timedelta(hours=24),
-    ) -> Answer:  # fmt: skip
+    ) -> IntensityAnswer:  # fmt: skip
         provider = made(
             ProviderSettings(name="mine", kind="x", url=self.grid.url), Secret(secret, "TEST") if secret else None
         )
-        ask = Ask(zone, "average", start, end, NOW)
+        ask = IntensityRequest(zone, provider.signals[0], start, end, NOW)
         method = provider.forecast if what == "forecast" else provider.actuals
         return method(ask, Client(time.monotonic() + 5))
 
     def refused(self, *args: Any, **more: Any) -> str:
-        with pytest.raises(ForecastError) as caught:
+        with pytest.raises(SourceError) as caught:
             self(*args, **more)
         assert "\n" not in caught.value.message
         return caught.value.message
@@ -95,16 +95,16 @@ class TestGreatBritain:
 
     def test_another_region_than_asked(self, asker: Asker) -> None:
         asker.answers({"data": {"regionid": 3, "data": half_hours(SLOT, [10])["data"]}})
-        assert asker.refused(CarbonIntensityGB, "forecast", "GB-13") == "answered for zone 3 when asked for '13'"
+        assert asker.refused(CarbonIntensityGB, "forecast", "GB-13") == "answered for zone 3 instead of '13'"
 
     def test_a_region_has_no_actuals(self, asker: Asker) -> None:
-        assert "no actual intensity of a region" in asker.refused(CarbonIntensityGB, "actual", "GB-13")
+        assert "not for a region" in asker.refused(CarbonIntensityGB, "actual", "GB-13")
         assert asker.grid.requests == []
 
     @pytest.mark.parametrize("body", [{}, {"data": []}, {"data": None}, {"data": {}}])
     def test_nothing_with_status_200(self, asker: Asker, body: Any) -> None:
         asker.answers(body)
-        assert asker.refused(CarbonIntensityGB, "forecast", "GB") == "gave no figures"
+        assert asker.refused(CarbonIntensityGB, "forecast", "GB") == "no intensities"
 
     @pytest.mark.parametrize(
         ("body", "said"),
@@ -112,12 +112,12 @@ class TestGreatBritain:
             ([], "unknown form"),
             ({"data": "x"}, "unknown form"),
             ({"data": [{"from": "2026-11-21T08:30Z", "to": "2026-11-21T09:00Z", "intensity": 5}]}, "unknown form"),
-            ({"data": [{"from": "2026-11-21T08:30Z", "to": "2026-11-21T08:30Z", "intensity": {}}]}, "gave a slot"),
-            ({"data": [{"from": None, "to": None}]}, "gave None as a time"),
-            (half_hours(SLOT, [100, -3]), "gave -3 g/kWh at 2026-11-21T09:00:00Z, which cannot be"),
-            (half_hours(SLOT, [100, 99_999]), "gave 99999 g/kWh at"),
-            (half_hours(SLOT, [100, "120"]), "gave '120' as the intensity at"),
-            ({"data": half_hours(SLOT, [1, 2])["data"][::-1]}, "went back in time"),
+            ({"data": [{"from": "2026-11-21T08:30Z", "to": "2026-11-21T08:30Z", "intensity": {}}]}, "invalid slot"),
+            ({"data": [{"from": None, "to": None}]}, "invalid time None"),
+            (half_hours(SLOT, [100, -3]), "impossible intensity of -3 g/kWh at 2026-11-21T09:00:00Z"),
+            (half_hours(SLOT, [100, 99_999]), "impossible intensity of 99999 g/kWh at"),
+            (half_hours(SLOT, [100, "120"]), "invalid intensity '120' at"),
+            ({"data": half_hours(SLOT, [1, 2])["data"][::-1]}, "times out of order"),
         ],
     )
     def test_lies(self, asker: Asker, body: Any, said: str) -> None:
@@ -161,7 +161,7 @@ class TestElectricityMaps:
         asker.answers({"zone": "FR", "temporalGranularity": "15_minutes", "forecast": rows})
         assert asker(ElectricityMaps, "forecast", "FR", "tok").series.step == timedelta(minutes=15)
         asker.answers({"zone": "FR", "temporalGranularity": "daily", "forecast": rows})
-        assert "granularity of 'daily'" in asker.refused(ElectricityMaps, "forecast", "FR", "tok")
+        assert "granularity 'daily'" in asker.refused(ElectricityMaps, "forecast", "FR", "tok")
 
     def test_what_was(self, asker: Asker) -> None:
         hour = timedelta(hours=1)
@@ -173,7 +173,7 @@ class TestElectricityMaps:
         answer = asker(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR - 3 * hour, end=NOW)
         assert asker.last.path == "/v3/carbon-intensity/history"
         assert (answer.series.values, answer.series.kind) == ((1.0, 2.0, 3.0), "actual")
-        assert answer.notes == ("3 of 3 figures are the provider's estimates",)
+        assert answer.notes == ("3 of 3 values are the provider's estimates",)
 
         asker.answers({"zone": "FR", "data": maps_rows(self.HOUR - 48 * hour, [7, 8])})
         start = self.HOUR - 48 * hour
@@ -186,12 +186,12 @@ class TestElectricityMaps:
     @pytest.mark.parametrize(
         ("body", "said"),
         [
-            ({"zone": "DE", "forecast": maps_rows(HOUR, [1])}, "answered for zone 'DE' when asked for 'FR'"),
-            ({"forecast": maps_rows(HOUR, [1])}, "answered for zone None when asked for 'FR'"),
-            ({"status": "error", "message": "tok is wrong"}, "answered with an error instead of figures"),
-            ({"zone": "FR", "forecast": {}}, "gave figures in an unknown form"),
-            ({"zone": "FR", "forecast": []}, "gave no figures"),
-            ({"zone": "FR", "forecast": [{"datetime": "2026-11-21T08:00:00", "carbonIntensity": 1}]}, "as a time"),
+            ({"zone": "DE", "forecast": maps_rows(HOUR, [1])}, "answered for zone 'DE' instead of 'FR'"),
+            ({"forecast": maps_rows(HOUR, [1])}, "answered for zone None instead of 'FR'"),
+            ({"status": "error", "message": "tok is wrong"}, "sent an error instead of intensities"),
+            ({"zone": "FR", "forecast": {}}, "values in an unknown format"),
+            ({"zone": "FR", "forecast": []}, "no intensities"),
+            ({"zone": "FR", "forecast": [{"datetime": "2026-11-21T08:00:00", "carbonIntensity": 1}]}, "invalid time"),
         ],
     )
     def test_lies(self, asker: Asker, body: Any, said: str) -> None:
@@ -246,10 +246,10 @@ class TestWattTime:
         ("meta", "said"),
         [
             ({"region": "PJM_DC"}, "answered for zone 'PJM_DC'"),
-            ({"units": "kg"}, "gave 'kg' as units instead of 'lbs_co2_per_mwh'"),
-            ({"signal_type": "health_damage"}, "gave 'health_damage' as signal_type"),
-            ({"data_point_period_seconds": "300"}, "gave '300' as the seconds"),
-            ({"data_point_period_seconds": 0}, "gave 0 as the seconds"),
+            ({"units": "kg"}, "units 'kg' instead of 'lbs_co2_per_mwh'"),
+            ({"signal_type": "health_damage"}, "signal_type 'health_damage'"),
+            ({"data_point_period_seconds": "300"}, "invalid data_point_period_seconds '300'"),
+            ({"data_point_period_seconds": 0}, "invalid data_point_period_seconds 0"),
         ],
     )
     def test_lies(self, asker: Asker, meta: dict[str, Any], said: str) -> None:
@@ -296,10 +296,10 @@ class TestEnergyCharts:
         ("body", "said"),
         [
             (CHARTS | {"co2eq_forecast": [1.0]}, "unknown form"),
-            (CHARTS | {"co2eq_forecast": [None] * 6}, "gave no figures"),
-            ({"unix_seconds": [], "co2eq": [], "co2eq_forecast": []}, "gave no figures"),
+            (CHARTS | {"co2eq_forecast": [None] * 6}, "no intensities"),
+            ({"unix_seconds": [], "co2eq": [], "co2eq_forecast": []}, "no intensities"),
             ({"detail": "not found"}, "unknown form"),
-            (CHARTS | {"unix_seconds": ["a"] * 6}, "as a time"),
+            (CHARTS | {"unix_seconds": ["a"] * 6}, "invalid time"),
         ],
     )
     def test_lies(self, asker: Asker, body: Any, said: str) -> None:
@@ -308,7 +308,7 @@ class TestEnergyCharts:
 
 
 class TestEco2mix:
-    def rows(self, values: list[Any]) -> list[dict[str, Any]]:
+    def as_rows(self, values: list[Any]) -> list[dict[str, Any]]:
         return [
             {"perimetre": "France", "date_heure": f"2026-11-21T0{i // 4}:{i % 4 * 15:02}:00+00:00", "taux_co2": value}
             for i, value in enumerate(values)
@@ -316,7 +316,7 @@ class TestEco2mix:
 
     def test_what_was(self, asker: Asker) -> None:
         start = datetime(2026, 11, 21, tzinfo=UTC)
-        for body in (self.rows([18, None, 20, None, None]), {"results": self.rows([18, None, 20, None, None])}):
+        for body in (self.as_rows([18, None, 20, None, None]), {"results": self.as_rows([18, None, 20, None, None])}):
             asker.answers(body)
             answer = asker(RteEco2mix, "actual", "FR", start=start, end=NOW)
             assert (answer.series.values, answer.series.step) == ((18.0, 20.0), HALF)
@@ -326,14 +326,14 @@ class TestEco2mix:
         assert asker.last.query["where"] == where
 
     def test_quarters(self, asker: Asker) -> None:
-        asker.answers(self.rows([18, 19, 20, 21]))
+        asker.answers(self.as_rows([18, 19, 20, 21]))
         assert asker(RteEco2mix, "actual", "FR").series.step == timedelta(minutes=15)
 
     def test_refusals(self, asker: Asker) -> None:
-        assert asker.refused(RteEco2mix, "forecast", "FR") == "tells no forecast, only what was"
+        assert asker.refused(RteEco2mix, "forecast", "FR") == "offers no forecasts"
         asker.answers([{"perimetre": "Corse", "date_heure": "2026-11-21T00:00:00+00:00", "taux_co2": 1}])
         assert "answered for zone 'Corse'" in asker.refused(RteEco2mix, "actual", "FR")
-        asker.answers(self.rows(["ND"]))
-        assert "gave 'ND' as the intensity" in asker.refused(RteEco2mix, "actual", "FR")
+        asker.answers(self.as_rows(["ND"]))
+        assert "invalid intensity 'ND'" in asker.refused(RteEco2mix, "actual", "FR")
         asker.answers({"error_code": "ODSQLError"})
         assert "unknown form" in asker.refused(RteEco2mix, "actual", "FR")
