@@ -1,4 +1,4 @@
-"""``hpcfrugal queue``: the low-carbon queues, who waits in them, and the service that plans them anew."""
+"""``hpcfrugal queue``: low-carbon queues, the jobs that wait in them, and the service that plans their starts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.core.format import duration, rough_percent
 from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.text import plain, printable
+from hpcfrugal.core.time import iso
 from hpcfrugal.core.user import user_name
 from hpcfrugal.settings.config import Config, load_config
 
@@ -36,9 +37,9 @@ _RETRY_S = 30.0
 
 @click.group(name="queue", cls=SuggestingGroup)
 def queue() -> None:
-    """Low-carbon queues: who waits for what, and the service that plans them anew.
+    """Low-carbon queues: waiting jobs, and the service that plans their starts.
 
-    Queues are named in the settings of the site; `hpcfrugal submit --queue NAME` puts a job into one.
+    Queues are defined in the settings of the site; `hpcfrugal submit --queue NAME` submits a job to one.
     """
 
 
@@ -49,43 +50,40 @@ def _queues(config: Config, names: Sequence[str]) -> list[Queue]:
         return [the_queue(config, name, where="queue") for name in dict.fromkeys(names)]
     found = list(read_queues(config.tables("queues")).values())
     if not found:
-        raise SetupError("there are no low-carbon queues here", hint="a site's settings name them; see docs/queues.md")
+        raise SetupError("no low-carbon queues are configured", hint="see docs/queues.md")
     return found
 
 
 @queue.command(name="list")
 @_names
-@click.option("--all", "everybody", is_flag=True, help="Jobs of all users.  [default: yours; as root everybody's]")
+@click.option("--all", "all_users", is_flag=True, help="Show jobs of all users.  [default: yours; as root all]")
 @json_option()
-def list_(names: tuple[str, ...], everybody: bool, as_json: bool) -> None:
-    """Show who waits for what, until when, and with what expected saving."""
-    from hpcfrugal.queues.controller import forecast_source, plan_round
-
-    config = load_config()
-    rounds = plan_round(_queues(config, names), forecast_source(config))
-    user = None if everybody or os.getuid() == 0 else user_name()
-    if as_json:
-        echo_json({"queues": [_listed(one, user, kept=True) for one in rounds]})
-        return
-    for one in rounds:
-        _show(one, user, kept=True)
+def list_(names: tuple[str, ...], all_users: bool, as_json: bool) -> None:
+    """Show waiting jobs: their start, their latest start and the expected saving."""
+    user = None if all_users or os.getuid() == 0 else user_name()
+    _show_rounds(names, user, only_moved=False, as_json=as_json)
 
 
 @queue.command()
 @_names
-@click.option("--dry-run", is_flag=True, help="What it does anyway: it moves nothing. For scripts that want to say so.")
+@click.option("--dry-run", is_flag=True, help="The default: nothing is moved.")
 @json_option()
 def plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Show what `queue run` would change now. Moves nothing."""
+    _show_rounds(names, None, only_moved=True, as_json=as_json)
+
+
+def _show_rounds(names: Sequence[str], user: str | None, *, only_moved: bool, as_json: bool) -> None:
+    """Plan and show queues, with the jobs of one user or (None) of all."""
     from hpcfrugal.queues.controller import forecast_source, plan_round
 
     config = load_config()
     rounds = plan_round(_queues(config, names), forecast_source(config))
     if as_json:
-        echo_json({"queues": [_listed(one, None, kept=False) for one in rounds]})
+        echo_json({"queues": [_listed(one, user) for one in rounds]})
         return
     for one in rounds:
-        _show(one, None, kept=False)
+        _show(one, user, only_moved=only_moved)
 
 
 def _every(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
@@ -102,15 +100,14 @@ def _every(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
 
 @queue.command()
 @_names
-@click.option("--once", is_flag=True, help="One round and no more, as for cron or scrontab.")
+@click.option("--once", is_flag=True, help="Run one round and end, for cron or scrontab.")
 @click.option("--every", default="5m", show_default=True, callback=_every, help="Time between rounds.")
-@click.option("--unit", "unit", is_flag=True, help="Print a systemd unit for it, and end.")
+@click.option("--unit", "unit", is_flag=True, help="Print a systemd unit for the service and end.")
 @json_option()
 def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_json: bool) -> None:
-    """Plan the queues anew, by the newest forecast, and move the jobs' starts in Slurm.
+    """Plan the queues by the newest forecast, again and again, and move the jobs' starts in Slurm.
 
-    As root it moves everybody's jobs, else yours. It can be stopped at any time: each job has in Slurm itself a start
-    that is safe.
+    As root it moves all users' jobs, else yours. It can be stopped at any time: each job has a safe start in Slurm.
     """
     if unit:
         from hpcfrugal.cli.unit import unit as unit_text
@@ -134,7 +131,7 @@ def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_jso
                 if once:
                     raise
                 failed = error
-                echo(f"{_stamp()} {plain(error.message, 400)}; tried again", err=True)
+                echo(f"{_stamp()} {plain(error.message, 400)}; retrying", err=True)
             if once or stop.wait(min(_RETRY_S, every.total_seconds()) if failed else every.total_seconds()):
                 return
 
@@ -152,7 +149,7 @@ def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
             refused = move(planned)
             if as_json:
                 row = _job(planned, one.at) | {"queue": one.queue.name, "refused": refused}
-                echo(json.dumps({"at": _iso(datetime.now(UTC)), **row}))
+                echo(json.dumps({"at": _stamp(), **row}))
             else:
                 what = f"not moved: {plain(refused, 200)}" if refused else _moved(planned, one.at)
                 echo(f"{_stamp()} {one.queue.name}: job {planned.job.job_id} {what}")
@@ -160,7 +157,7 @@ def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _alone(config: Config, *, wait: bool) -> Iterator[None]:
-    """One controller of a user at a time. A second service ends; a round from cron leaves it to the service."""
+    """Allow one controller per user. A second service ends; so does a round of cron while the service runs."""
     path = data_dir() / "queue.lock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -178,41 +175,41 @@ def _alone(config: Config, *, wait: bool) -> Iterator[None]:
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @json_option()
 def release(jobs: tuple[str, ...], as_json: bool) -> None:
-    """Let jobs of yours start now, however much carbon the grid's electricity costs."""
-    from hpcfrugal.queues.controller import release as let_go
+    """Let your jobs start now, whatever the carbon intensity is."""
+    from hpcfrugal.queues.controller import release as release_job
     from hpcfrugal.queues.snapshot import read_snapshot
 
     queued = {job.job_id: job for job in read_snapshot() if job.waits}
     unknown = [job_id for job_id in jobs if job_id not in queued]
     if unknown:
         raise InputError.at(
-            "release", f"waiting in no low-carbon queue: {', '.join(unknown)}", "see `hpcfrugal queue list`"
+            "release", f"not waiting in a low-carbon queue: {', '.join(unknown)}", "see `hpcfrugal queue list`"
         )
-    refused = {job_id: let_go(queued[job_id]) for job_id in dict.fromkeys(jobs)}
+    refused = {job_id: release_job(queued[job_id]) for job_id in dict.fromkeys(jobs)}
     if as_json:
         rows = [{"job_id": job_id, "released": why is None, "refused": why} for job_id, why in refused.items()]
         echo_json({"jobs": rows})
     else:
         for job_id, why in refused.items():
-            echo(f"job {job_id} " + ("starts as soon as there is room" if why is None else plain(why, 200)))
+            echo(f"job {job_id} " + ("starts as soon as there are free nodes" if why is None else plain(why, 200)))
     if any(refused.values()):
-        raise SetupError("not all of them could be released")
+        raise SetupError("not all jobs could be released")
 
 
-def _listed(one: Round, user: str | None, *, kept: bool) -> dict[str, Any]:
+def _listed(one: Round, user: str | None) -> dict[str, Any]:
     waiting = {planned.job.job_id for planned in one.plans}
     return {
         "queue": one.queue.name,
-        "at": _iso(one.at),
+        "at": iso(one.at),
         "unit": one.queue.unit,
-        "capacity": one.queue.capacity_at(one.at.hour * 60 + one.at.minute),
+        "capacity": one.capacity,
         "forecast": None
         if one.forecast is None
         else {
             "provider": one.forecast.provider,
             "zone": one.forecast.series.zone,
             "signal": one.forecast.series.signal,
-            "issued_at": _iso(one.forecast.issued_at),
+            "issued_at": iso(one.forecast.issued_at),
             "stale": one.forecast.stale,
         },
         "notes": list(one.notes),
@@ -230,10 +227,10 @@ def _job(planned: Planned, at: datetime) -> dict[str, Any]:
         "name": job.name,
         "nodes": job.nodes,
         "cpus": job.cpus,
-        "submit_at": _iso(job.submit_at),
-        "start_at": _iso(planned.was_at or at),
-        "planned_start_at": _iso(planned.start_at),
-        "latest_start_at": _iso(planned.latest_at),
+        "submit_at": None if job.submit_at is None else iso(job.submit_at),
+        "start_at": iso(planned.was_at or at),
+        "planned_start_at": iso(planned.start_at),
+        "latest_start_at": iso(planned.latest_at),
         "moves": planned.moved,
         "why": planned.why,
         "planned_g_per_kwh": planned.planned_g_per_kwh,
@@ -242,24 +239,21 @@ def _job(planned: Planned, at: datetime) -> dict[str, Any]:
     }
 
 
-def _show(one: Round, user: str | None, *, kept: bool) -> None:
-    """A table of one queue: with ``kept`` the starts as they are in Slurm, else what would change."""
+def _show(one: Round, user: str | None, *, only_moved: bool) -> None:
+    """A table of one queue: all waiting jobs, or those that would be moved."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     from hpcfrugal.cli.console import console
 
-    running = [job for job in one.jobs if not job.waits]
-    used = sum(job.nodes if one.queue.unit == "nodes" else job.cpus for job in running)
-    capacity = one.queue.capacity_at(one.at.hour * 60 + one.at.minute)
-    echo(f"{one.queue.name}: {used} of {capacity} {one.queue.unit} in use, {len(one.plans)} jobs wait")
+    echo(f"{one.queue.name}: {one.used} of {one.capacity} {one.queue.unit} in use, jobs waiting: {len(one.plans)}")
     for note in one.notes:
         echo(f"  {plain(note, 400)}")
-    rows = [planned for planned in one.plans if user in (None, planned.job.user) and (kept or planned.moved)]
+    rows = [planned for planned in one.plans if user in (None, planned.job.user) and (planned.moved or not only_moved)]
     if not rows:
         if one.plans:
-            echo("  none of them is yours" if kept else "  nothing would be moved")
+            echo("  no start would be moved" if only_moved else "  none of them is yours")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("Job", "User", "Name"):
@@ -291,7 +285,7 @@ def _moved(planned: Planned, at: datetime) -> str:
 
 
 def _clock(moment: datetime | None, now: datetime) -> str:
-    """An instant as a person reads it, in UTC, with how long that is from now."""
+    """A time in UTC, with the span from now."""
     if moment is None or moment <= now:
         return "now"
     ahead = duration((moment - now) // timedelta(seconds=1) * 10**9)
@@ -300,8 +294,4 @@ def _clock(moment: datetime | None, now: datetime) -> str:
 
 
 def _stamp() -> str:
-    return _iso(datetime.now(UTC)) or ""
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return iso(datetime.now(UTC).replace(microsecond=0))

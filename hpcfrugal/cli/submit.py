@@ -17,7 +17,7 @@ from hpcfrugal.job import naming_lines
 from hpcfrugal.job.backend import Backend, Submitted
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submit import Prepared, SubmissionBatch, not_enforced, output_path, prepare, schedule_left_out
+from hpcfrugal.submit import Prepared, SubmissionBatch, ignored_schedule, not_enforced, output_path, prepare
 from hpcfrugal.submit import submit as submit_prepared
 from hpcfrugal.submit.backends import select
 
@@ -94,7 +94,7 @@ def _prepare_all(
 
 def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
     """Settings of the job file that have no effect here, a sentence each."""
-    warnings = schedule_left_out(job.spec, slurm=slurm)
+    warnings = ignored_schedule(job.spec, slurm=slurm)
     if not_held := not_enforced(job.spec, slurm=slurm):
         warnings.append("this machine does not enforce " + ", ".join(f"resources.{key}" for key in not_held))
     return warnings

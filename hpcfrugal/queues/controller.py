@@ -18,7 +18,7 @@ from hpcfrugal.queues.job_comment import insert_comment
 from hpcfrugal.queues.replan import Planned, replan
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot
-from hpcfrugal.queues.start_constraints import in_queue
+from hpcfrugal.queues.start_constraints import in_queue, width_of
 from hpcfrugal.settings.config import Config
 from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.command import NoAnswer
@@ -43,6 +43,16 @@ class Round:
     forecast: Forecast | None
     notes: tuple[str, ...]
 
+    @property
+    def capacity(self) -> int:
+        """Units that jobs of the queue may use now."""
+        return self.queue.capacity_at(self.at.hour * 60 + self.at.minute)
+
+    @property
+    def used(self) -> int:
+        """Units that running jobs use."""
+        return sum(width_of(job, self.queue) for job in self.jobs if not job.waits)
+
 
 def forecast_source(config: Config) -> ForecastSource:
     """The forecasts of the configured providers, by queue."""
@@ -63,7 +73,7 @@ def plan_round(queues: Sequence[Queue], forecasts: ForecastSource, now: datetime
         InputError: a queue's zone is unknown, or the settings of a provider are invalid.
     """
     queued = read_snapshot()
-    now = now or datetime.now(UTC)
+    now = (now or datetime.now(UTC)).replace(microsecond=0)
     return [
         _round(queue, [job for job in queued if job.comment.queue == queue.name], forecasts, now) for queue in queues
     ]

@@ -1,4 +1,4 @@
-"""Which backend a command uses."""
+"""Selection of the backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A prepared job on its way to its backend: run directory, sidecar, submission."""
+"""Submission of a prepared job: run directory, sidecar, backend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|P
 
 
 def submit(prepared: Prepared, backend: Backend) -> Submitted:
-    """Write the run directory and submit. A refused job leaves nothing behind.
+    """Write the run directory and submit the job. A refused job leaves no files.
 
     Raises:
         SetupError: the spool cannot be written, or the backend refuses.
@@ -35,19 +35,19 @@ def submit(prepared: Prepared, backend: Backend) -> Submitted:
         run_dir = RunDir.create(prepared.run_dir.spool, prepared.run_id, prepared.created_at)
     except OSError as error:
         raise SetupError(
-            f"the run directory {prepared.run_dir.path} cannot be made: {error.strerror}",
+            f"the run directory {prepared.run_dir.path} cannot be created: {error.strerror}",
             hint="set `spool` in the configuration to a directory that you can write and the nodes can see",
         ) from None
     try:
         _write(prepared, run_dir, backend)
-        # Before it is handed over: on this machine it may start, and even end, before that call returns.
+        # Before the submission: a local job may start, and even end, before that call returns.
         submitted_at = datetime.now(UTC)
         submitted = backend.submit(
             run_dir.script, _local_options(prepared) if backend.name == "local" else prepared.arguments,
             run_id=prepared.run_id, workdir=prepared.workdir,
         )  # fmt: skip
     except NoAnswer:
-        raise  # the job may be in the queue: it needs its directory
+        raise  # the job may be in the queue, and needs its directory
     except HpcfrugalError:
         shutil.rmtree(run_dir.path, ignore_errors=True)
         raise
@@ -85,14 +85,14 @@ def _write_private(path: Path, data: bytes, mode: int) -> None:
 
 
 def public_spec(spec: JobSpec) -> dict[str, Any]:
-    """The spec as it is kept beside the run: values of environment variables that look like secrets are not."""
+    """The spec as stored with the run, without the values of environment variables that look like secrets."""
     data: dict[str, Any] = spec.model_dump(mode="json")
     data["env"] = {k: REDACTED if _SECRET_NAME.search(k) else v for k, v in data["env"].items()}
     return data
 
 
 def output_path(prepared: Prepared, submitted: Submitted, *, slurm: bool) -> str:
-    """Where the job's output goes; with Slurm's patterns where only Slurm can fill them in."""
+    """The path of the job's output; patterns that only Slurm can fill in stay."""
     spec = prepared.spec
     if not slurm:
         names = {"job_id": submitted.job_id, "name": spec.name, "user": user_name()}

@@ -1,4 +1,4 @@
-"""One job on its way from its file to a rendered script: checked, planned, nothing written yet."""
+"""From a job file to a rendered script: checked and planned, nothing written yet."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 class Prepared:
     """A job that is checked, planned and rendered, with nothing written yet.
 
-    ``plan`` is None for a job that starts as soon as it can, ``zone`` where no grid zone is known, ``pue`` where the
-    data centre's is not.
+    ``plan`` is None for a job that starts as soon as it can, ``zone`` and ``pue`` if they are unknown.
     """
 
     source: Path
@@ -48,8 +47,8 @@ class Prepared:
 
 @dataclass(slots=True)
 class SubmissionBatch:
-    """The jobs that are submitted together: in a queue, each leaves room for those before it, and a Slurm that does not
-    answer is waited for once.
+    """What the jobs of one submission share: the admission to queues, where each counts for the next one, and the time
+    that the command waits for Slurm.
     """
 
     admission: QueueAdmission | None = None
@@ -69,13 +68,13 @@ def prepare(
     """Load, check, plan and render a job file. Writes nothing.
 
     Args:
-        start_now: it is not put off.
-        queue: the low-carbon queue to wait in, whatever the file says.
-        batch: the jobs that it is submitted with.
+        start_now: the job is not delayed.
+        queue: the low-carbon queue, in place of that of the file.
+        batch: what it shares with the jobs that are submitted with it.
 
     Raises:
         InputError: every problem of the file at once.
-        SetupError: there is no forecast, and the file says ``require_forecast``.
+        SetupError: there is no forecast, and the file has ``require_forecast``.
     """
     spec = load_job(source)
     slurm = backend.name != "local"
@@ -132,7 +131,7 @@ def _planned(
     queue: str | None,
     batch: SubmissionBatch,
 ) -> tuple[JobSpec, Plan | None]:
-    """The job with what its queue adds to it, and when it runs."""
+    """The job with its queue's defaults, and its plan."""
     if queue is not None:
         from hpcfrugal.queues.settings import the_queue
 
@@ -152,8 +151,8 @@ def _planned(
 
 
 def check_queue(spec: JobSpec, config: Config, source: Path) -> None:
-    """Refuse a queue that is none of the settings' where there is no Slurm to wait in; without any queue in the
-    settings it is only not acted on, since the file may be for another machine.
+    """Refuse a queue that is not configured. Without any queue in the settings it is ignored, since the file may be for
+    another machine.
 
     Raises InputError.
     """
@@ -194,22 +193,22 @@ def _plan(
 
 
 def _segments(spec: JobSpec, plan: Plan | None) -> SegmentPlan | None:
-    """What the batch script of a job in segments needs to know of its plan."""
-    told = spec.schedule.interruptible
-    if plan is None or not plan.segments or told is None or plan.limit is None or plan.deadline_at is None:
+    """The part of the plan that the batch script of a job in segments needs."""
+    interruptible = spec.schedule.interruptible
+    if plan is None or not plan.segments or interruptible is None or plan.limit is None or plan.deadline_at is None:
         return None
     return SegmentPlan(
         windows=tuple((int(start.timestamp()), math.ceil(end.timestamp())) for start, end in plan.segments),
         limit_s=math.ceil(plan.limit.total_seconds()),
         deadline_s=int(plan.deadline_at.timestamp()),
         margin_s=math.ceil(plan.wait_most.total_seconds()) if plan.wait_most is not None else 0,
-        signal=told.signal,
-        grace_s=math.ceil(told.grace.total_seconds()),
-        restart_cost_s=math.ceil(told.restart_cost.total_seconds()),
-        checkpoint_cost_s=math.ceil(told.checkpoint_cost.total_seconds()),
+        signal=interruptible.signal,
+        grace_s=math.ceil(interruptible.grace.total_seconds()),
+        restart_cost_s=math.ceil(interruptible.restart_cost.total_seconds()),
+        checkpoint_cost_s=math.ceil(interruptible.checkpoint_cost.total_seconds()),
     )
 
 
 def _needs_argv(flag: str) -> bool:
-    """A line break (in a directory's name, say) fits on no #SBATCH line, but well in an argument."""
+    """Whether it has to be an argument: a value with a line break fits on no #SBATCH line."""
     return "\n" in flag or "\r" in flag

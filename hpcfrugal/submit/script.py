@@ -1,4 +1,4 @@
-"""What a job file names as its script, and the options of the batch script around it."""
+"""The script that a job file names, and the options of the batch script around it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hpcfrugal.job.sbatch_options import sbatch_options
 
 
 def read_script(path: Path, source: Path) -> bytes:
-    """The bytes of a job's script. Raises InputError where it cannot be read or is empty."""
+    """The bytes of a job's script. Raises InputError if it cannot be read or is empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -25,7 +25,7 @@ def read_script(path: Path, source: Path) -> bytes:
 
 
 def text_of(script: bytes) -> str | None:
-    """What fits into the batch script, as a copy: text, and below sbatch's limit of 4 MB for a script."""
+    """The script as text, to be copied into the batch script; None if it is binary or too long (sbatch takes 4 MB)."""
     try:
         text = script.decode()
     except UnicodeDecodeError:
@@ -34,7 +34,7 @@ def text_of(script: bytes) -> str | None:
 
 
 def interpreter(script: bytes) -> Sequence[str]:
-    """The words of a script's first line, as the kernel reads it (execve(2)); bash where there is none."""
+    """The interpreter on a script's first line, as the kernel reads it (execve(2)); bash where there is none."""
     if script.startswith(b"\x7fELF"):
         return []
     if not script.startswith(b"#!"):
@@ -44,9 +44,9 @@ def interpreter(script: bytes) -> Sequence[str]:
 
 
 def flags_for(spec: JobSpec, *, begin: datetime | None = None, interrupted: bool = False) -> list[str]:
-    """Options for the #SBATCH lines; those that a script's own lines state already are not repeated.
+    """Options for the #SBATCH lines, without those that the script's own lines have already.
 
-    ``begin`` is the planned begin. A job that is ``interrupted`` is put back in the queue, and goes on in its output.
+    ``begin`` is the planned begin. An ``interrupted`` job is requeued and appends to its output.
     """
     options = sbatch_options(spec, begin=begin)
     if interrupted:
@@ -61,6 +61,6 @@ def flags_for(spec: JobSpec, *, begin: datetime | None = None, interrupted: bool
         (nested.setdefault(section, {}) if section else nested)[key] = value
     own = set(sbatch_options(job_from_mapping(nested)))
     if "name" not in stated:
-        # Slurm would name the job after the file that it is handed, which is ours.
+        # Slurm would name the job after the submitted file, which is ours.
         own -= {option for option in own if option.startswith("--job-name=")}
     return [option for option in options if option not in own]

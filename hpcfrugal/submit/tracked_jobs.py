@@ -1,4 +1,4 @@
-"""The jobs of a spool with their state now: what `status`, `watch` and `cancel` work on."""
+"""The jobs of a spool with their present state, for `status`, `watch` and `cancel`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrackedJob:
 
     @property
     def over(self) -> bool:
-        """Whether nothing of this job can run any more. After a requeue there is more to come."""
+        """Whether no part of this job can run any more; after a requeue it runs again."""
         last = {state.job_id: state for state in sorted(self.states, key=lambda state: state.restart)}
         return bool(last) and all(state.final and state.state != "REQUEUED" for state in last.values())
 
@@ -38,7 +38,7 @@ class TrackedJob:
 
 
 def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list[TrackedJob]:
-    """Every submitted run of the spool, oldest first; with ``since``, only those made in that time."""
+    """Every submitted run of the spool, oldest first; with ``since``, only those created within that time."""
     found = []
     oldest = f"{now.astimezone(UTC) - since:%Y%m%dT%H%M%SZ}" if since is not None else ""
     for run_dir in iter_runs(spool):
@@ -67,18 +67,18 @@ def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list
 
 
 def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) -> list[str]:
-    """Ask each backend once about all of its jobs that may still run.
+    """Ask each backend once about all its jobs that may still run.
 
-    What was kept of earlier answers stands in for jobs of other clusters, for settled ones, and where a
-    backend does not answer. Returns a sentence for each backend that did not.
+    Jobs of other clusters, finished jobs, and those of a backend that does not answer keep their stored state. Returns
+    a message for each backend that did not answer.
     """
-    troubles = []
+    problems = []
     for job in jobs:
         if not job.states:
             job.states = kept_states(job.run_dir)
     for name in sorted({job.backend for job in jobs}):
-        # A job of this machine that was ended is kept as such in one word, and its backend knows the rest.
-        asked = [job for job in jobs if job.backend == name and not (job.over and _is_told(job))]
+        # Of a local job that was cancelled only the state is stored; its backend knows the rest.
+        asked = [job for job in jobs if job.backend == name and not (job.over and _is_complete(job))]
         if not asked:
             continue
         try:
@@ -86,34 +86,34 @@ def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) ->
             here = {backend.cluster(), ""}
             found = backend.states([job.job_id for job in asked if job.cluster in here])
         except SetupError as error:
-            troubles.append(error.message)
+            problems.append(error.message)
             continue
         for job in asked:
             if job.cluster in here:
                 job.states = list(found.get(job.job_id, job.states))
-    return troubles
+    return problems
 
 
-def _is_told(job: TrackedJob) -> bool:
-    """Whether what is kept of a job that is over says when it ran."""
+def _is_complete(job: TrackedJob) -> bool:
+    """Whether the stored state of a finished job says when it ran."""
     return not job.cluster.startswith("local:") or all(state.start_at is not None for state in job.states)
 
 
 def foreign(jobs: Sequence[TrackedJob], backend: Backend) -> list[Problem]:
-    """A problem for each of these jobs that belongs to another cluster: its id means another job here."""
+    """A problem for each job of another cluster: its id means another job here."""
     here = {backend.cluster(), ""}
     return [
-        Problem(job.job_id, f"is a job of cluster {job.cluster}", "log in there")
+        Problem(job.job_id, f"is a job of cluster {job.cluster}", "run this command there")
         for job in jobs
         if job.cluster not in here
     ]
 
 
 def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
-    """The jobs of these ids: a job id, a run id, or a beginning or end of a run id that fits only one.
+    """The jobs with these ids: a job id, a run id, or a beginning or end of a run id that is unique.
 
     Raises:
-        InputError: every id that fits no job.
+        InputError: every id that matches no job.
     """
     chosen: list[TrackedJob] = []
     problems = []
@@ -126,8 +126,8 @@ def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
         if len(fits) == 1 or (fits and fits[0].job_id == text):
             chosen.append(fits[-1])
         else:
-            what = "fits several runs" if fits else "is not a job that you submitted with hpcfrugal"
-            problems.append(Problem(text, what, "hpcfrugal status --all lists them"))
+            what = "matches several runs" if fits else "is not a job that you submitted with hpcfrugal"
+            problems.append(Problem(text, what, "see `hpcfrugal status --all`"))
     if problems:
         raise InputError(problems)
     return chosen

@@ -137,7 +137,7 @@ def test_status(box: Sandbox) -> None:
     assert rows[0]["elapsed_s"] >= 0
     result = box.run("status", quick[:6])
     assert (result.code, result.out) == (2, "")
-    assert "fits several runs" in result.err
+    assert "matches several runs" in result.err
 
 
 def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> None:

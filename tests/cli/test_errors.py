@@ -131,7 +131,7 @@ def test_jobs_that_do_not_exist(box: Sandbox) -> None:
 @pytest.mark.parametrize("spool", ["/proc/x", "/dev/null/x", "/sys/x"])
 def test_a_spool_that_cannot_be_made(box: Sandbox, spool: str) -> None:
     (line,) = errors(box.run("submit", box.job("touch ran"), env={"HPCFRUGAL_SPOOL": spool}), 3)
-    assert "cannot be made" in line
+    assert "cannot be created" in line
     assert not (box.work / "ran").exists()
 
 
@@ -231,7 +231,7 @@ def test_without_a_home(box: Sandbox) -> None:
 def test_problems_that_only_the_machine_can_tell_name_the_line(box: Sandbox) -> None:
     path = box.write("a.yaml", "command: x\ntemplate: nope\nresources:\n  nodes: 3\n")
     (line,) = errors(box.run("submit", path), 2)
-    assert line.startswith(f"{path}:4: resources.nodes: this machine is one node")
+    assert line.startswith(f"{path}:4: resources.nodes: 3 nodes requested, and this machine is one")
     (line,) = errors(box.run("submit", "--backend", "slurm_cli", "--dry-run", path), 2)
     assert line.startswith(f"{path}:2: template: there is no template 'nope'")
     path = box.write("b.yaml", "command: x\nschedule:\n  zone: ../a\n  deadline: 2020-01-01T00:00Z\n")

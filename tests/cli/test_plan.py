@@ -206,7 +206,7 @@ def test_a_queue_that_there_is_not(planned: Planned) -> None:
 def test_without_any_queue_a_file_for_another_machine_still_runs_here(planned: Planned) -> None:
     result = planned.box.run("submit", "--backend", "local", planned.job({"queue": "green"}))
     assert result.code == 0
-    assert "not acted on: schedule.queue" in result.err
+    assert "ignored: schedule.queue" in result.err
 
 
 def test_all_mistakes_of_a_file_are_told(planned: Planned) -> None:

@@ -295,7 +295,7 @@ def test_the_list(queue: Queue) -> None:
     assert queue.hour(jobs["17"]["latest_start_at"]) == pytest.approx(11, abs=0.1)
     assert jobs["17"]["saving"] == pytest.approx(0.9, abs=0.02)
     out = queue.box.ok("queue", "list", "--all")
-    assert "green: 1 of 2 nodes in use, 2 jobs wait" in out
+    assert "green: 1 of 2 nodes in use, jobs waiting: 2" in out
     assert NASTY in out
     assert "\x1b" not in out
     assert queue.updates() == []
@@ -417,7 +417,7 @@ def test_no_forecast_changes_nothing(queue: Queue) -> None:
 
 def test_release(queue: Queue) -> None:
     queue.snapshot(queue.row(17, begin_h=9))
-    assert "job 17 starts as soon as there is room" in queue.box.ok("queue", "release", "17")
+    assert "job 17 starts as soon as there are free nodes" in queue.box.ok("queue", "release", "17")
     (update,) = queue.updates()
     assert update[:2] == ["JobId=17", "StartTime=now"]
     comment = parse_job_comment(update[2].removeprefix("Comment="))
@@ -432,7 +432,7 @@ def test_release(queue: Queue) -> None:
     assert queue.updates()[-1][2] == f"Comment=hpcfrugal:queue=green;latest={latest};save=0.5;released=1"
     result = queue.box.run("queue", "release", "99", NASTY)
     assert result.code == 2
-    assert f"waiting in no low-carbon queue: 99, {NASTY}" in result.err
+    assert f"not waiting in a low-carbon queue: 99, {NASTY}" in result.err
 
 
 def test_slurm_is_away(queue: Queue) -> None:
@@ -472,7 +472,7 @@ def test_a_submission_does_not_wait_for_what_else_is_there(queue: Queue, then: s
 def test_no_queues_here(box: Sandbox) -> None:
     result = box.run("queue", "list")
     assert result.code == 3
-    assert "there are no low-carbon queues here" in result.err
+    assert "no low-carbon queues are configured" in result.err
 
 
 def test_the_service_goes_on_and_ends_when_told(queue: Queue) -> None:

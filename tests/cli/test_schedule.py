@@ -421,7 +421,7 @@ def test_a_forecast_that_ends_soon_is_made_longer_by_a_stated_model(planned: Pla
 def test_a_job_that_starts_at_once_needs_no_plan(planned: Planned) -> None:
     result, plan, script = planned.submit({"zone": "FR", "require_forecast": True})
     assert (plan, begin_of(script)) == (None, None)
-    assert "not acted on: schedule.require_forecast, schedule.zone; the job starts as soon as it can" in result.err
+    assert "ignored: schedule.require_forecast, schedule.zone; the job starts as soon as it can" in result.err
     assert not any("--test-only" in call for call in planned.slurm.calls("sbatch"))
 
 
@@ -435,7 +435,7 @@ def test_the_zone_is_kept_with_every_run(planned: Planned) -> None:
 def test_this_machine_starts_jobs_at_once(box: Sandbox) -> None:
     result = box.run("submit", "--json", box.job("true", schedule={"max_delay": "12h", "zone": "FR"}))
     assert result.code == 0
-    assert "not acted on: schedule.max_delay, schedule.zone; this machine starts jobs at once" in result.err
+    assert "ignored: schedule.max_delay, schedule.zone; jobs start at once on this machine" in result.err
     assert json.loads(result.out)["plan"]["action"] == "start-now"
 
 
