@@ -16,7 +16,7 @@ from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.settings.config import load_config
 
 if TYPE_CHECKING:
-    from hpcfrugal.meters.settings import ConfiguredMeter
+    from hpcfrugal.meters.powerlog import LoggedMeter
 
 
 @click.group(name="site", cls=SuggestingGroup)
@@ -47,6 +47,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     from hpcfrugal.core.format import count
     from hpcfrugal.core.text import plain
     from hpcfrugal.meters.agent import Agent
+    from hpcfrugal.meters.powerlog import LoggedMeter
     from hpcfrugal.meters.settings import read_meters
 
     tables = load_config().tables("meters")
@@ -54,18 +55,18 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
         known = ", ".join(plain(other) for other in tables) or "none"
         raise InputError.at("NAME", f"the settings have no meter {plain(name)!r}", f"meters: {known}")
     found = read_meters({name: tables[name]})[name]
-    if found.source is None or found.log is None:
+    if not isinstance(found, LoggedMeter):
         raise InputError.at(
-            "NAME", f"{found.meter.source} meters are read at sync", "this command reads ipmi-dcmi and redfish meters"
+            "NAME", f"{found.source} meters are read at sync", "this command reads ipmi-dcmi and redfish meters"
         )
 
     def log(line: str) -> None:
         echo(f"{plain(name)}: {plain(line, 400)}", err=True)
 
-    agent = Agent(found.source, _nodes(node_names, found), found.log, log, owner_uid=found.owner_uid)
+    agent = Agent(found, _nodes(node_names, found), found.log, log, owner_uid=found.owner)
     if once:
         readings = agent.once()
-        found.source.close()
+        found.close()
         if as_json:
             echo_json({"power_w": {node: readings.get(node) for node in agent.nodes}}, indent=None)
         else:
@@ -76,11 +77,11 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     log(f"{count(len(agent.nodes), 'node')} into {found.log}")
-    agent.run(interval or found.meter.terms.step_ns / 1e9, stop)
-    found.source.close()
+    agent.run(interval or found.terms.step_ns / 1e9, stop)
+    found.close()
 
 
-def _nodes(names: str | None, found: ConfiguredMeter) -> tuple[str, ...]:
+def _nodes(names: str | None, found: LoggedMeter) -> tuple[str, ...]:
     """The nodes to read: those given, else this machine if the source can read no other, else the meter's."""
     import socket
 
@@ -92,16 +93,16 @@ def _nodes(names: str | None, found: ConfiguredMeter) -> tuple[str, ...]:
             nodes = tuple(dict.fromkeys(expand_nodelist(names)))
         except ValueError as error:
             raise InputError.at("--node", str(error)) from None
-        if not nodes or (found.here and len(nodes) > 1):
+        if not nodes or (found.is_local and len(nodes) > 1):
             what = "names several nodes, but this meter reads only its own machine" if nodes else "names no node"
             raise InputError.at("--node", what)
         return nodes
-    if not found.here:
-        return found.meter.nodes or ()
+    if not found.is_local:
+        return found.nodes or ()
     host = short(socket.gethostname())
-    if found.meter.nodes is None:
+    if found.nodes is None:
         return (host,)
-    own = tuple(node for node in found.meter.nodes if short(node) == host)
+    own = tuple(node for node in found.nodes if short(node) == host)
     if not own:
         raise SetupError(
             f"this machine, {host}, is not one of the meter's nodes", hint="if it is, give its name with --node"

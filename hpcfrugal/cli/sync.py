@@ -75,13 +75,14 @@ def query_meters(spool_root: Path) -> None:
         return
     import time
 
+    from hpcfrugal.meters.base import Meter
     from hpcfrugal.meters.collect import collect
     from hpcfrugal.meters.settings import read_meters
 
-    meters = []
+    meters: list[Meter] = []
     for name, table in tables.items():
         try:
-            meters += [one.meter for one in read_meters({name: table}).values()]
+            meters += read_meters({name: table}).values()
         except InputError as error:
             # A mistake in one must not disable the others, nor the report; `doctor` exits with an error.
             for problem in error.problems:

@@ -24,7 +24,7 @@ def meter_findings(tables: Mapping[str, NamedTable]) -> list[Finding]:
     findings = []
     for name, table in tables.items():
         try:
-            findings += [_finding(one.meter, table.origin) for one in read_meters({name: table}).values()]
+            findings += [_finding(meter, table.origin) for meter in read_meters({name: table}).values()]
         except InputError as error:
             findings += mistakes(_AREA, error.problems)
     return findings

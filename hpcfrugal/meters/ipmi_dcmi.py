@@ -12,11 +12,15 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
 
-from hpcfrugal.core.errors import SourceError
+from pydantic import ValidationInfo, field_validator
 
-SOURCE = "ipmi-dcmi"
+from hpcfrugal.core.errors import Problem, SourceError
+from hpcfrugal.meters.powerlog import LoggedMeter
+from hpcfrugal.settings.section import Mistakes
+from hpcfrugal.settings.values import Words, duration
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ipmi-dcmi", "--get-system-power-statistics"),
@@ -51,32 +55,39 @@ def parse_power_w(text: str) -> float:
     return power_w
 
 
-@dataclass(frozen=True, slots=True)
-class IpmiDcmi:
+class IpmiDcmi(LoggedMeter):
     """DCMI of this node, or of others by a ``command`` with ``{node}`` in it."""
 
-    command: tuple[str, ...] | None = None
-    timeout_s: float = 10.0
+    timeout: Annotated[timedelta, duration(0.1, 300, "s")] = timedelta(seconds=10)
+    command: Words | None = None
+
+    @field_validator("command", mode="after")
+    @classmethod
+    def _has_nodes(cls, command: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        if _names_node(command) and info.data.get("nodes", ()) is None:
+            raise Mistakes(Problem("nodes", "is missing: nodes whose BMC is asked", 'for example "n[1-100]"'))
+        return command
 
     @property
-    def source(self) -> str:
-        return SOURCE
+    def is_local(self) -> bool:
+        """See ``LoggedMeter.is_local``."""
+        return not _names_node(self.command)
 
     def power_w(self, node: str) -> float:
         """See ``PowerSource.power_w``."""
-        argv = self._argv(node)
+        argv, timeout_s = self._argv(node), self.timeout.total_seconds()
         try:
             # The words that are looked for must not depend on who asks.
             done = subprocess.run(
                 argv,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=self.timeout_s,
+                timeout=timeout_s,
                 check=False,
                 env={**os.environ, "LC_ALL": "C"},
             )
         except subprocess.TimeoutExpired:
-            raise SourceError(f"{argv[0]} did not end within {self.timeout_s:g} s") from None
+            raise SourceError(f"{argv[0]} did not end within {timeout_s:g} s") from None
         except OSError as error:
             raise SourceError(f"{argv[0]} cannot be run: {error.strerror}") from None
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
@@ -84,9 +95,6 @@ class IpmiDcmi:
             said = _first_line(err) or _first_line(out) or "it said nothing"
             raise SourceError(f"{argv[0]} ended with code {done.returncode}: {said}")
         return parse_power_w(out)
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
     def _argv(self, node: str) -> Sequence[str]:
         if self.command is not None:
@@ -97,6 +105,10 @@ class IpmiDcmi:
             if found is not None:
                 return [found, *arguments]
         raise SourceError(f"neither {' nor '.join(command[0] for command in COMMANDS)} is installed")
+
+
+def _names_node(command: Sequence[str] | None) -> bool:
+    return command is not None and any("{node}" in word for word in command)
 
 
 def _first_line(text: str) -> str:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hpcfrugal.core.errors import SourceError
-from hpcfrugal.meters.access import Access, MeterClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms, short
-from hpcfrugal.meters.prometheus import UNITS
+from pydantic import Field
 
-SOURCE = "kwollect"
+from hpcfrugal.core.errors import SourceError
+from hpcfrugal.meters.access import MeterClient
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, short
+from hpcfrugal.meters.configured import ServerMeter, Unit
+from hpcfrugal.meters.prometheus import UNITS
+from hpcfrugal.settings.values import Text, Url
 
 MAX_ROWS = 50_000
 """Samples asked for at once, over all nodes of a request."""
@@ -29,25 +30,16 @@ _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Kwollect:
-    """One metric of one site, such as ``wattmetre_power_watt``."""
+class Kwollect(ServerMeter):
+    """One metric of one site."""
 
-    name: str
-    access: Access
-    metric: str
-    unit: str = "W"
-    nodes: tuple[str, ...] | None = None
-    cluster: str | None = None
-    terms: Terms = field(default_factory=Terms)
-
-    @property
-    def source(self) -> str:
-        return SOURCE
+    url: Url = Field(examples=["https://api.grid5000.fr/stable/sites/lyon/metrics"])
+    metric: Text = "wattmetre_power_watt"
+    unit: Unit = "W"
 
     @property
     def detail(self) -> str:
-        return f"{self.access.url} {self.metric}"
+        return f"{self.url} {self.metric}"
 
     def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
         """See ``Meter.fetch``."""

@@ -13,14 +13,17 @@ import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, Any, BinaryIO
+
+from pydantic import BeforeValidator, Field
 
 from hpcfrugal.core.errors import Unreachable
 from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal
+from hpcfrugal.meters.configured import ConfiguredMeter
+from hpcfrugal.settings.values import AbsolutePath
 from hpcfrugal.spool import encode_node
 
 MAX_MONTH_BYTES = 256 * 1024 * 1024
@@ -95,17 +98,38 @@ def _append(path: Path, month: int, sample: Mapping[str, object]) -> None:
         os.close(descriptor)
 
 
-@dataclass(frozen=True, slots=True)
-class PowerLog:
-    """The log of one ``[meters.NAME]`` whose agent reads IPMI or Redfish."""
+def _uid_of(value: Any) -> int:
+    """The uid of a user's name or number."""
+    if type(value) is int and 0 <= value < 2**32:
+        return value
+    if not isinstance(value, str):
+        raise ValueError("needs a user's name or number")
+    import pwd
 
-    name: str
-    source: str
-    log: Path
-    owner_uid: int
-    nodes: tuple[str, ...] | None = None
-    cluster: str | None = None
-    terms: Terms = field(default_factory=Terms)
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except (KeyError, ValueError):
+        raise ValueError(f"is not a user of this machine: {value[:40]!r}") from None
+
+
+class LoggedMeter(ConfiguredMeter):
+    """A meter that an agent reads all the time, into ``log``, which is read at sync."""
+
+    log: AbsolutePath = Field(examples=["/var/lib/hpcfrugal/power"])
+    owner: Annotated[int, BeforeValidator(_uid_of)] = 0
+    """The uid of the user whose log is read: root's unless another is set."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether ``power_w`` knows only the machine that it runs on."""
+        return False
+
+    def power_w(self, node: str) -> float:
+        """See ``PowerSource.power_w``."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """See ``PowerSource.close``."""
 
     @property
     def detail(self) -> str:
@@ -113,14 +137,14 @@ class PowerLog:
 
     def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
         """See ``Meter.fetch``."""
-        _check_folder(self.log, self.owner_uid)
+        _check_folder(self.log, self.owner)
         answers: dict[str, Answer] = {}
         for node in nodes:
             points: list[tuple[int, float]] = []
             try:
                 for path in _files(self.log, node, start_ns, end_ns):
-                    _check_folder(path.parent, self.owner_uid)
-                    file, state = open_owned(path, self.owner_uid)
+                    _check_folder(path.parent, self.owner)
+                    file, state = open_owned(path, self.owner)
                     with file:
                         points.extend(_read(file, state.size, self.source, start_ns, end_ns))
             except (UnsafeFile, OSError) as error:

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from hpcfrugal.core.errors import SourceError
-from hpcfrugal.meters.access import Access, MeterClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Quantity, Refusal, Terms, same_host
+from pydantic import Field, ValidationInfo, field_validator
 
-SOURCE = "prometheus"
+from hpcfrugal.core.errors import Problem, SourceError
+from hpcfrugal.meters.access import MeterClient
+from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Quantity, Refusal, same_host
+from hpcfrugal.meters.configured import ServerMeter, Unit
+from hpcfrugal.settings.section import Mistakes
+from hpcfrugal.settings.values import Text, Url
 
 UNITS: dict[str, tuple[Quantity, float]] = {
     "W": ("power", 1.0),
@@ -58,22 +60,28 @@ def alternatives(nodes: Sequence[str]) -> str:
     return "|".join(_REGEX_SPECIAL.sub(lambda match: "\\" + match[0], node) for node in nodes)
 
 
-@dataclass(frozen=True, slots=True)
-class Prometheus:
+class Prometheus(ServerMeter):
     """One query. ``{node}`` in it stands for a node, or ``{nodes}`` for several, told apart by ``node_label``."""
 
-    name: str
-    access: Access
-    query: str
-    unit: str = "W"
-    node_label: str | None = None
-    nodes: tuple[str, ...] | None = None
-    cluster: str | None = None
-    terms: Terms = field(default_factory=Terms)
+    url: Url = Field(examples=["https://prometheus.example.org"])
+    unit: Unit = "W"
+    node_label: Text | None = None
+    """Label that tells nodes apart in an answer for several; None: one query a node."""
+    query: Text = Field(examples=["'ipmi_dcmi_power_consumption_watts{instance=\"{node}\"}'"])
 
-    @property
-    def source(self) -> str:
-        return SOURCE
+    @field_validator("query", mode="after")
+    @classmethod
+    def _names_nodes(cls, query: str, info: ValidationInfo) -> str:
+        found = []
+        wanted, other = ("{node}", "{nodes}") if info.data.get("node_label") is None else ("{nodes}", "{node}")
+        if wanted not in query or other in query:
+            hint = '{node} for one node a query; {nodes} with node_label = "LABEL" for several'
+            found.append(Problem("", f"needs {wanted} where the node's name goes, and no {other}", hint))
+        if "`" in query:
+            found.append(Problem("", "has a string in backticks, in which no name can be quoted", "use double quotes"))
+        if found:
+            raise Mistakes(*found)
+        return query
 
     @property
     def detail(self) -> str:

@@ -12,12 +12,17 @@ import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
-from hpcfrugal.core.errors import SourceError, Unreachable
-from hpcfrugal.meters.access import Access, MeterClient
+from pydantic import BeforeValidator, Field, PrivateAttr
 
-SOURCE = "redfish"
+from hpcfrugal.core.errors import Problem, SourceError, Unreachable
+from hpcfrugal.meters.access import MeterClient
+from hpcfrugal.meters.configured import ServerMeter
+from hpcfrugal.meters.powerlog import LoggedMeter
+from hpcfrugal.settings.section import Mistakes
+from hpcfrugal.settings.values import Nodes, Text, url_of, whole_number
+
 ROOT = "/redfish/v1/Chassis"
 
 _MAX_CHASSIS = 64
@@ -44,26 +49,32 @@ class _Board:
     place: _Place | None = None
 
 
-@dataclass(slots=True)
-class Redfish:
-    """Boards whose addresses follow from the node's name. ``chassis`` and ``power_control`` choose among several."""
+def _url_of_node(value: Any) -> str:
+    url = url_of(value, placeholder="{node}")
+    if "{node}" not in url:
+        raise Mistakes(Problem("", "needs {node} where the node's name goes", "for example https://{node}-bmc"))
+    return url
 
-    access: Access
-    chassis: str | None = None
-    power_control: int | None = None
-    _boards: dict[str, _Board] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @property
-    def source(self) -> str:
-        return SOURCE
+class Redfish(LoggedMeter, ServerMeter):
+    """BMCs whose URLs follow from the node's name. ``chassis`` and ``power_control`` choose among several readings."""
+
+    nodes: Nodes = Field(examples=['"n[1-100]"'])
+    url: Annotated[str, BeforeValidator(_url_of_node)] = Field(examples=["https://{node}-bmc"])
+    chassis: Text | None = None
+    """Id of the chassis."""
+    power_control: Annotated[int, whole_number(0, 999)] | None = None
+    """Index in ``PowerControl``."""
+
+    _boards: dict[str, _Board] = PrivateAttr(default_factory=dict)
+    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def power_w(self, node: str) -> float:
         """See ``PowerSource.power_w``. Safe to call for several nodes at once."""
         with self._lock:
             board = self._boards.get(node)
             if board is None:
-                access = replace(self.access, url=self.access.url.replace("{node}", node))
+                access = replace(self.access, url=self.url.replace("{node}", node))
                 board = self._boards[node] = _Board(MeterClient(access))
         with board.lock:
             try:

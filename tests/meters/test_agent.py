@@ -14,7 +14,7 @@ from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters import powerlog
 from hpcfrugal.meters.agent import Agent
 from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal
-from hpcfrugal.meters.powerlog import PowerLog, append, log_file
+from hpcfrugal.meters.powerlog import LoggedMeter, append, log_file
 
 T0 = 1_700_000_000 * SECOND_NS
 
@@ -39,8 +39,8 @@ class FakeSource:
         return value
 
 
-def meter(log: Path, **changes: object) -> PowerLog:
-    return PowerLog(**{"name": "bmc", "source": "redfish", "log": log, "owner_uid": os.getuid(), **changes})  # type: ignore[arg-type]
+def meter(log: Path, **changes: object) -> LoggedMeter:
+    return LoggedMeter.model_validate({"name": "bmc", "kind": "redfish", "log": log, "owner": os.getuid(), **changes})
 
 
 def read(log: Path, start_ns: int, end_ns: int, node: str = "n1") -> Answer | None:
@@ -186,7 +186,7 @@ def test_files_that_users_could_write_do_not_count(log: Path, tmp_path: Path) ->
     fill(log, 2)
     window = (T0, T0 + 60 * SECOND_NS)
     with pytest.raises(SourceError, match=r"belongs to uid \d+, not to uid 12345"):
-        meter(log, owner_uid=12345).fetch(["n1"], *window)
+        meter(log, owner=12345).fetch(["n1"], *window)
     month = log_file(log, "n1", T0).parent
     month.chmod(0o777)
     with pytest.raises(SourceError, match="can be written by others: chmod go-w"):
@@ -212,7 +212,7 @@ def test_a_file_system_that_makes_another_user_of_root(log: Path) -> None:
         os.chown(folder, 12345, -1)
     append(log, "n1", T0, 100.0, "redfish", 12345)
     os.chown(log_file(log, "n1", T0), 12345, -1)
-    assert meter(log, owner_uid=12345).fetch(["n1"], T0, T0 + SECOND_NS) == {"n1": PowerSeries("power", [(T0, 100.0)])}
+    assert meter(log, owner=12345).fetch(["n1"], T0, T0 + SECOND_NS) == {"n1": PowerSeries("power", [(T0, 100.0)])}
 
 
 @pytest.mark.parametrize("what", ["log", "month"])

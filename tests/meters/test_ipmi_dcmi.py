@@ -12,6 +12,10 @@ from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi, parse_power_w
 
 
+def dcmi(**keys: object) -> IpmiDcmi:
+    return IpmiDcmi.model_validate({"name": "dcmi", "kind": "ipmi-dcmi", "log": "/nowhere", **keys})
+
+
 @pytest.mark.parametrize(("text", "power_w"), [(IPMITOOL, 346.0), (IPMITOOL_NEW, 195.0), (FREEIPMI, 332.0)])
 def test_real_outputs(text: str, power_w: float) -> None:
     assert parse_power_w(text) == power_w
@@ -47,14 +51,14 @@ def test_the_first_program_that_is_there(tmp_path: Path, monkeypatch: pytest.Mon
     program(
         tmp_path / "bin", "ipmitool", f'[ "$*" = "dcmi power reading" ] && [ "$LC_ALL" = C ] && cat <<X\n{IPMITOOL}\nX'
     )
-    assert IpmiDcmi().power_w("n1") == 346.0
+    assert dcmi().power_w("n1") == 346.0
     program(tmp_path / "bin", "ipmi-dcmi", f'[ "$*" = --get-system-power-statistics ] && cat <<X\n{FREEIPMI}X')
-    assert IpmiDcmi().power_w("n1") == 332.0
+    assert dcmi().power_w("n1") == 332.0
 
 
 def test_a_command_of_the_site(tmp_path: Path) -> None:
     path = program(tmp_path / "bin", "ask", f'[ "$1" = "n1; rm -rf ~-bmc" ] && cat <<X\n{IPMITOOL}\nX')
-    assert IpmiDcmi((str(path), "{node}-bmc")).power_w("n1; rm -rf ~") == 346.0
+    assert dcmi(command=[str(path), "{node}-bmc"], nodes="n[1-2]").power_w("n1; rm -rf ~") == 346.0
 
 
 @pytest.mark.parametrize(
@@ -69,16 +73,16 @@ def test_a_command_of_the_site(tmp_path: Path) -> None:
 def test_programs_that_fail(tmp_path: Path, text: str, said: str) -> None:
     path = program(tmp_path / "bin", "ask", f"exec 2>&1; {text}" if "exit 3" in text else text)
     with pytest.raises(SourceError, match=said):
-        IpmiDcmi((str(path),), timeout_s=0.3).power_w("n1")
+        dcmi(command=[str(path)], timeout=0.3).power_w("n1")
 
 
 def test_no_program(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="cannot be run: No such file"):
-        IpmiDcmi((str(tmp_path / "none"),)).power_w("n1")
+        dcmi(command=[str(tmp_path / "none")]).power_w("n1")
 
 
 def test_neither_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("hpcfrugal.meters.ipmi_dcmi._SBIN", "/nonexistent")
     with pytest.raises(SourceError, match="neither ipmi-dcmi nor ipmitool is installed"):
-        IpmiDcmi().power_w("n1")
+        dcmi().power_w("n1")

@@ -7,8 +7,7 @@ from meter_server import MeterServer, as_json, kwollect
 
 from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters import kwollect as module
-from hpcfrugal.meters.access import Access
-from hpcfrugal.meters.base import SECOND_NS, PowerSeries, Refusal, Terms
+from hpcfrugal.meters.base import SECOND_NS, PowerSeries, Refusal
 from hpcfrugal.meters.kwollect import Kwollect
 
 T0 = 1_700_000_000
@@ -23,8 +22,9 @@ ROW = {
 
 
 def meter(server: MeterServer) -> Kwollect:
-    terms = Terms(step_ns=SECOND_NS)
-    return Kwollect("k", Access(server.url + "/metrics", timeout_s=2.0), "wattmetre_power_watt", terms=terms)
+    return Kwollect.model_validate(
+        {"name": "k", "kind": "kwollect", "url": f"{server.url}/metrics", "timeout": 2, "step": 1}
+    )
 
 
 def test_a_documented_row(server: MeterServer) -> None:

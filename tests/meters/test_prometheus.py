@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from meter_server import MeterServer, as_json, prometheus, square_j, square_w
 
 from hpcfrugal.core.errors import SourceError, Unreachable
-from hpcfrugal.core.secrets import SecretLocation
-from hpcfrugal.meters.access import Access
-from hpcfrugal.meters.base import SECOND_NS, PowerSeries, Refusal, Terms
+from hpcfrugal.meters.base import SECOND_NS, PowerSeries, Refusal
 from hpcfrugal.meters.prometheus import Prometheus, alternatives, quoted
 
 T0 = 1_700_000_000
@@ -22,8 +19,8 @@ HOSTILE = 'n1"} or up{x="'
 
 
 def meter(server: MeterServer, query: str = 'watts{instance="{node}"}', **changes: object) -> Prometheus:
-    made = Prometheus("p", Access(server.url, timeout_s=2.0), query, terms=Terms(step_ns=SECOND_NS))
-    return replace(made, **changes)  # type: ignore[arg-type]
+    keys = {"name": "p", "kind": "prometheus", "url": server.url, "timeout": 2, "query": query, "step": 1}
+    return Prometheus.model_validate(keys | changes)
 
 
 def fetch(one: Prometheus, nodes: list[str], seconds: float) -> dict[str, PowerSeries]:
@@ -174,9 +171,9 @@ def test_answers_that_are_none(server: MeterServer, name: str) -> None:
 def test_a_slow_server_and_one_that_is_not_there(server: MeterServer) -> None:
     server.always("/api/v1/query", answer=as_json({}), after_s=1.0)
     with pytest.raises(SourceError, match=r"did not answer within 0.2 s"):
-        fetch(meter(server, access=Access(server.url, timeout_s=0.2)), ["n1"], 1)
+        fetch(meter(server, timeout=0.2), ["n1"], 1)
     with pytest.raises(SourceError, match="cannot be reached"):
-        fetch(meter(server, access=Access("http://127.0.0.1:1")), ["n1"], 1)
+        fetch(meter(server, url="http://127.0.0.1:1"), ["n1"], 1)
 
 
 def test_a_server_that_trickles_is_not_waited_for(server: MeterServer) -> None:
@@ -184,7 +181,7 @@ def test_a_server_that_trickles_is_not_waited_for(server: MeterServer) -> None:
     server.piece, server.pause_s = 1, 0.05
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"did not answer (within 0.2 s|in time)"):
-        fetch(meter(server, access=Access(server.url, timeout_s=0.2)), ["n1"], 1)
+        fetch(meter(server, timeout=0.2), ["n1"], 1)
     assert time.monotonic() - began < 3
 
 
@@ -196,12 +193,12 @@ def test_credentials_go_with_the_request_and_into_no_message(
     file.write_text("s3cret\n")
     file.chmod(0o600)
     monkeypatch.setenv("PASSWORD", "s3cret")
-    for access, header in (
-        (Access(server.url, token=SecretLocation(file=file)), "Bearer s3cret"),
-        (Access(server.url, user="me", password=SecretLocation(variable="PASSWORD")), "Basic bWU6czNjcmV0"),
+    for credentials, header in (
+        ({"token_file": str(file)}, "Bearer s3cret"),
+        ({"user": "me", "password_env": "PASSWORD"}, "Basic bWU6czNjcmV0"),
     ):
         with pytest.raises(SourceError) as caught:
-            fetch(meter(server, access=access), ["n1"], 1)
+            fetch(meter(server, **credentials), ["n1"], 1)
         assert server.asked[-1][2]["authorization"] == header
         assert "s3cret" not in str(caught.value)
         assert caught.value.__cause__ is None
@@ -224,7 +221,7 @@ def test_secrets_that_cannot_be_used(
         file.write_text(text)
         file.chmod(mode)
     with pytest.raises(SourceError, match=said) as caught:
-        fetch(meter(server, access=Access(server.url, token=SecretLocation(file=file))), ["n1"], 1)
+        fetch(meter(server, token_file=str(file)), ["n1"], 1)
     assert "s3cret" not in str(caught.value)
     assert server.asked == []
 
@@ -238,8 +235,7 @@ def test_a_proxy_is_not_told_what_is_for_this_machine(server: MeterServer, monke
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.setenv("METER_TOKEN", "s3cret")
         prometheus(server, lambda _, at: square_w(at), step_s=1.0)
-        access = Access(server.url, timeout_s=2.0, token=SecretLocation("METER_TOKEN"))
-        assert fetch(meter(server, access=access), ["n1"], 4)
+        assert fetch(meter(server, token_env="METER_TOKEN"), ["n1"], 4)
         assert proxy.asked == []
     finally:
         proxy.close()
@@ -248,8 +244,8 @@ def test_a_proxy_is_not_told_what_is_for_this_machine(server: MeterServer, monke
 def test_a_certificate_that_nobody_vouches_for(server: MeterServer, tmp_path: Path) -> None:
     """The loopback server speaks no TLS at all, which is refused too; a list that is none is named."""
     with pytest.raises(SourceError, match="cannot be reached"):
-        fetch(meter(server, access=Access(server.url.replace("http:", "https:"))), ["n1"], 1)
+        fetch(meter(server, url=server.url.replace("http:", "https:")), ["n1"], 1)
     bad = tmp_path / "ca.pem"
     bad.write_text("no certificate")
     with pytest.raises(SourceError, match=r"ca.pem: not a file of certificates"):
-        fetch(meter(server, access=Access("https://127.0.0.1:1", ca_file=bad)), ["n1"], 1)
+        fetch(meter(server, url="https://127.0.0.1:1", ca_file=str(bad)), ["n1"], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,6 @@ import pytest
 from meter_server import MeterServer, as_json
 
 from hpcfrugal.core.errors import SourceError
-from hpcfrugal.core.secrets import SecretLocation
-from hpcfrugal.meters.access import Access
 from hpcfrugal.meters.redfish import Redfish
 
 ROOT = "/redfish/v1/Chassis"
@@ -51,7 +50,9 @@ def redfish(server: MeterServer) -> Iterator[Opener]:
     made: list[Redfish] = []
 
     def make(**changes: Any) -> Redfish:
-        made.append(Redfish(**{"access": Access(server.url, timeout_s=2.0), **changes}))
+        # Not checked: the settings want {node} in the URL, and here all nodes have one BMC.
+        keys = {"name": "bmc", "kind": "redfish", "url": server.url, "timeout": timedelta(seconds=2)}
+        made.append(Redfish.model_construct(**keys | changes))
         return made[-1]
 
     yield make
@@ -166,8 +167,8 @@ def test_each_node_has_its_board_and_the_credentials_go_along(
     file = tmp_path / "password"
     file.write_text("pw")
     file.chmod(0o600)
-    access = Access(server.url.replace("127.0.0.1", "{node}"), user="root", password=SecretLocation(file=file))
-    assert redfish(access=access).power_w("127.0.0.1") == 340.0
+    access = {"url": server.url.replace("127.0.0.1", "{node}"), "user": "root", "password_file": file}
+    assert redfish(**access).power_w("127.0.0.1") == 340.0
     assert server.asked[0][2]["authorization"] == "Basic cm9vdDpwdw=="
     with pytest.raises(SourceError, match="cannot be reached"):
-        redfish(access=access).power_w("127.0.0.1:1/x")
+        redfish(**access).power_w("127.0.0.1:1/x")

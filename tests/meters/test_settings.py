@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from named_tables import named_table
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.meters.base import coverage, same_host
+from hpcfrugal.meters.configured import ConfiguredMeter
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
 from hpcfrugal.meters.kwollect import Kwollect
-from hpcfrugal.meters.powerlog import PowerLog
+from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.meters.prometheus import Prometheus
 from hpcfrugal.meters.redfish import Redfish
-from hpcfrugal.meters.settings import KINDS, ConfiguredMeter, read_meters
+from hpcfrugal.meters.settings import KINDS, read_meters
 from hpcfrugal.settings.section import NamedTable
 
 PROMETHEUS = {"kind": "prometheus", "url": "https://prom.example.org/", "query": 'watts{node="{node}"}'}
@@ -40,7 +42,7 @@ def problems(**values: Any) -> list[str]:
 
 
 def test_prometheus() -> None:
-    meter = one(**PROMETHEUS, unit="kWh", nodes="n[1-3]", step="30s", cluster="big", token_file="/etc/token").meter
+    meter = one(**PROMETHEUS, unit="kWh", nodes="n[1-3]", step="30s", cluster="big", token_file="/etc/token")
     assert meter.cluster == "big"
     assert isinstance(meter, Prometheus)
     assert (meter.access.url, meter.unit, meter.nodes) == ("https://prom.example.org", "kWh", ("n1", "n2", "n3"))
@@ -65,7 +67,7 @@ def test_names_with_and_without_their_domain() -> None:
 
 def test_a_path_may_start_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/alice")
-    meter = one(**PROMETHEUS, token_file="~/token").meter
+    meter = one(**PROMETHEUS, token_file="~/token")
     assert isinstance(meter, Prometheus)
     assert meter.access.token is not None
     assert meter.access.token.file == Path("/home/alice/token")
@@ -78,7 +80,7 @@ def test_the_examples_of_the_manual() -> None:
     first, second = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     tables = tomllib.loads(first)["meters"]
     named = {name: named_table("meters", name, values) for name, values in tables.items()}
-    assert [one.meter.source for one in read_meters(named).values()] == [
+    assert [one.source for one in read_meters(named).values()] == [
         "prometheus", "kwollect", "ipmi-dcmi", "redfish",
     ]  # fmt: skip
     assert one(**{**PROMETHEUS, **tomllib.loads(second)})
@@ -88,7 +90,7 @@ def test_the_examples_of_the_manual() -> None:
 
 
 def test_kwollect_has_the_wattmeter_as_its_metric() -> None:
-    meter = one(kind="kwollect", url="https://api.grid5000.fr/stable/sites/lyon/metrics", step=1).meter
+    meter = one(kind="kwollect", url="https://api.grid5000.fr/stable/sites/lyon/metrics", step=1)
     assert isinstance(meter, Kwollect)
     assert meter.metric == "wattmetre_power_watt"
     assert coverage(meter.nodes)("anything")
@@ -96,28 +98,30 @@ def test_kwollect_has_the_wattmeter_as_its_metric() -> None:
 
 def test_dcmi_and_redfish_are_read_from_a_log() -> None:
     found = one(kind="ipmi-dcmi", log="/var/lib/power", timeout="5s")
-    assert found.meter == PowerLog("rack3", "ipmi-dcmi", Path("/var/lib/power"), 0)
-    assert found.source == IpmiDcmi(None, 5.0)
-    assert found.here
+    assert isinstance(found, IpmiDcmi)
+    assert (found.source, found.log, found.owner) == ("ipmi-dcmi", Path("/var/lib/power"), 0)
+    assert (found.command, found.timeout) == (None, timedelta(seconds=5))
+    assert found.is_local
     found = one(kind="redfish", log="/p", nodes="n[1-2]", url="https://{node}-bmc:8443", chassis="1", owner=os.getuid())
-    assert isinstance(found.source, Redfish)
-    assert found.source.access.url == "https://{node}-bmc:8443"
-    assert isinstance(found.meter, PowerLog)
-    assert found.meter.owner_uid == os.getuid()
-    assert not found.here
+    assert isinstance(found, Redfish)
+    assert found.url == "https://{node}-bmc:8443"
+    assert found.owner == os.getuid()
+    assert not found.is_local
 
 
 def test_a_command_for_other_nodes_needs_their_names() -> None:
     command = ["ipmitool", "-H", "{node}-bmc", "dcmi", "power", "reading"]
-    assert not one(kind="ipmi-dcmi", log="/p", nodes="n1", command=command).here
+    found = one(kind="ipmi-dcmi", log="/p", nodes="n1", command=command)
+    assert isinstance(found, LoggedMeter)
+    assert not found.is_local
     (problem,) = problems(kind="ipmi-dcmi", log="/p", command=command)
     assert problem.startswith("/etc/x.toml: meters.rack3.nodes: is missing")
 
 
 def test_the_owner_can_be_a_name() -> None:
-    found = one(kind="ipmi-dcmi", log="/p", owner=pwd.getpwuid(os.getuid()).pw_name).meter
-    assert isinstance(found, PowerLog)
-    assert found.owner_uid == os.getuid()
+    found = one(kind="ipmi-dcmi", log="/p", owner=pwd.getpwuid(os.getuid()).pw_name)
+    assert isinstance(found, LoggedMeter)
+    assert found.owner == os.getuid()
     (problem,) = problems(kind="ipmi-dcmi", log="/p", owner="nobody-of-this-name")
     assert "is not a user of this machine" in problem
     assert "needs a user's name or number" in problems(kind="ipmi-dcmi", log="/p", owner=1.5)[0]
