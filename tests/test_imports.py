@@ -143,7 +143,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 # What a command loads ---------------------------------------------------------------------------------------------
 
-HEAVY = ("pandas", "numpy", "sqlite_utils", "sqlite3", "rich", "httpx")
+HEAVY = ("pandas", "numpy", "sqlite_utils", "sqlite3", "rich", "pynvml", "httpx")
 
 _LOADED = """
 import json, os, sys

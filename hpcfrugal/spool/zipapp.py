@@ -1,5 +1,7 @@
 """Builds ``sidecar.pyz``, the one file that runs on a node, and keeps a copy of it in the spool.
 
+It holds the package ``sidecar`` and the part of pynvml that this uses (see ``pynvml_subset``).
+
 The file holds each module as source, for whatever Python a node has. For the Python that builds it, its
 ``__main__.pyc`` holds the byte code of all of them at once (see ``sidecar/boot.py``): zipimport takes it where
 the magic number fits, and it is never checked against the source (PEP 552), so that no timestamp matters. What a
@@ -36,6 +38,9 @@ _MAIN = f"""from {PACKAGE_NAME}.__main__ import main
 main()
 """
 
+_PYNVML = "pynvml.py"
+_SUBSET = Path(__file__).with_name("pynvml_subset.py")
+
 SENSOR_GROUP = "hpcfrugal.sensors"
 """Entry points ``name = module:factory``; see ``sidecar/sensors/site.py`` for what a factory takes and gives."""
 
@@ -57,7 +62,8 @@ def shared_sidecar(spool_root: Path) -> Path:
     Raises OSError.
     """
     sources = _sources()
-    content = repr((sources, importlib.util.MAGIC_NUMBER, Path(__file__).read_text(encoding="utf-8")))
+    builders = [path.read_text(encoding="utf-8") for path in (Path(__file__), _SUBSET)]
+    content = repr((sources, importlib.util.MAGIC_NUMBER, builders))
     name = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
     path = own_folder(spool_root / SIDECAR_DIR) / f"{name}.pyz"
     if not _is_own(path):
@@ -87,11 +93,14 @@ def _is_own(path: Path) -> bool:
 
 
 def _sources() -> dict[str, str]:
-    """The sidecar and the sensors of the site: text by name in the zipapp."""
+    """The sidecar, all of pynvml, and the sensors of the site: text by name in the zipapp."""
     sources = {
         f"{PACKAGE_NAME}/{path.relative_to(PACKAGE_DIR).as_posix()}": path.read_text(encoding="utf-8")
         for path in sorted(PACKAGE_DIR.rglob("*.py"))
     }
+    spec = importlib.util.find_spec("pynvml")
+    if spec is not None and spec.origin is not None:  # without it, the sidecar reports that GPUs cannot be read
+        sources[_PYNVML] = Path(spec.origin).read_text(encoding="utf-8")
     return sources | _sensor_sources()
 
 
@@ -139,7 +148,7 @@ def _module_files(module: str) -> dict[str, Path]:
     Raises ValueError where there are none, or too many.
     """
     top, *rest = module.split(".")
-    if top in sys.stdlib_module_names or top in (PACKAGE_NAME, "__main__"):
+    if top in sys.stdlib_module_names or top in (PACKAGE_NAME, "pynvml", "__main__"):
         raise ValueError(f"the name {top} is taken")
     spec = importlib.util.find_spec(top)
     if spec is None:
@@ -171,6 +180,10 @@ def _zip_bytes(sources: dict[str, str]) -> bytes:
     import marshal
     import zipfile
 
+    from hpcfrugal.spool.pynvml_subset import pynvml_subset
+
+    if _PYNVML in sources:
+        sources = {**sources, _PYNVML: pynvml_subset(sources[_PYNVML])}
     modules = {}
     for path, text in sorted(sources.items()):
         name = path.removesuffix("/__init__.py").removesuffix(".py").replace("/", ".")

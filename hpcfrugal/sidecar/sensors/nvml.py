@@ -9,7 +9,6 @@ Variables"). NVML can take seconds to start and a call can hang in the driver, s
 from __future__ import annotations
 
 from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
-from .nvml_library import LIBRARY, Library, NVMLError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 ENERGY = "nvml-energy"
 POWER = "nvml-power"
+
+LIBRARY = "libnvidia-ml.so.1"
 
 GPU_MAX_W = 3000
 """Watts that no single device draws (a B300 is rated 1400 W)."""
@@ -32,6 +33,9 @@ _UNSUPPORTED = (3, 13)
 _NO_PERMISSION = 4
 """NVML_ERROR_NO_PERMISSION: a device of somebody else, which is counted but may not be asked
 (NVML API: nvmlDeviceGetCount_v2)."""
+
+_NO_LIBRARY = 12
+"""NVML_ERROR_LIBRARY_NOT_FOUND: no NVIDIA driver on this node."""
 
 _DRIVER_GONE = (1, 9, 15)
 """NVML_ERROR_UNINITIALIZED, DRIVER_NOT_LOADED and GPU_IS_LOST: worth a new start of the library."""
@@ -121,7 +125,7 @@ class Nvml:
         self._wanted = wanted
         self._sharded = sharded
         self._busy = busy
-        self._nvml = Library()
+        self._nvml: Any = None
         self._devices: list[_Device] = []
         self._lost = False
         self._reads_since_loss = 0
@@ -130,15 +134,18 @@ class Nvml:
         """Start NVML and find the job's devices; nothing is loaded where the job has none."""
         if not self._wanted.entries and not self._wanted.all_devices:
             return Opened([], [], [])
+        import pynvml
+
+        self._nvml = pynvml
         try:
-            self._nvml.start()
+            pynvml.nvmlInit()
             found, unknown, broken = self._find()
-        except OSError as error:
-            # a node without the driver is only worth a word where a GPU was promised
-            absent = [Absent("gpu", ENERGY, f"no {LIBRARY}: {error}")] if self._wanted.entries else []
+        except pynvml.NVMLError as error:
+            if error.value != _NO_LIBRARY:
+                return Opened([], [Absent("gpu", ENERGY, _error_text(error))], [])
+            # a node without the driver is normal, unless the job has asked for a GPU
+            absent = [Absent("gpu", ENERGY, f"no {LIBRARY}")] if self._wanted.entries else []
             return Opened([], absent, [])
-        except NVMLError as error:
-            return Opened([], [Absent("gpu", ENERGY, _word(error))], [])
         absent = [Absent("gpu", ENERGY, reason) for reason in broken]
         absent += [Absent("gpu", ENERGY, f"{self._wanted.variable}: no device {entry}") for entry in unknown]
         channels = []
@@ -168,7 +175,7 @@ class Nvml:
                 continue
             try:
                 values.append(self._value(device))
-            except NVMLError as error:
+            except self._nvml.NVMLError as error:
                 values.append(None)
                 if error.value in _DRIVER_GONE:
                     self._lost = True
@@ -178,28 +185,30 @@ class Nvml:
 
     def close(self) -> None:
         """Shut NVML down."""
+        if self._nvml is None:
+            return
         try:
-            self._nvml.shutdown()
-        except NVMLError:
-            return  # a driver that is gone, or never came, needs no goodbye
+            self._nvml.nvmlShutdown()
+        except self._nvml.NVMLError:
+            return  # the driver is gone or was never there
 
     def _value(self, device: _Device) -> int | None:
         if device.use_power:
-            power_uw = self._nvml.power_mw(device.handle) * 1000
+            power_uw = int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000
             # no device that answers draws nothing
             return power_uw or None
-        return self._nvml.energy_mj(device.handle) * 1000
+        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
 
     def _percent(self, device: _Device, busy: GpuBusy) -> int | None:
         """The device's utilisation now; one that cannot tell is not asked again."""
         if not device.tells_use or device.handle is None:
             return None
         try:
-            return self._nvml.busy_percent(device.handle)
-        except NVMLError as error:
+            return int(self._nvml.nvmlDeviceGetUtilizationRates(device.handle).gpu)
+        except self._nvml.NVMLError as error:
             if error.value in _UNSUPPORTED:
                 device.tells_use = False
-                busy.reasons.append(f"{device.gpu.uuid}: {_word(error)}")
+                busy.reasons.append(f"{device.gpu.uuid}: {_error_text(error)}")
             return None
 
     def _probe(self, device: _Device) -> Channel | Absent:
@@ -208,8 +217,8 @@ class Nvml:
             device.use_power = use_power
             try:
                 value = self._value(device)
-            except NVMLError as error:
-                problem = _word(error)
+            except self._nvml.NVMLError as error:
+                problem = _error_text(error)
                 if error.value not in _UNSUPPORTED:
                     break
                 continue
@@ -242,15 +251,15 @@ class Nvml:
         nvml = self._nvml
         by_index: list[_Device | None] = []
         broken: list[str] = []
-        for index in range(nvml.device_count()):
+        for index in range(nvml.nvmlDeviceGetCount()):
             try:
-                handle = nvml.device(index)
-                gpu = Gpu(index, nvml.uuid(handle), nvml.name(handle))
-            except NVMLError as error:
+                handle = nvml.nvmlDeviceGetHandleByIndex(index)
+                gpu = Gpu(index, nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle))
+            except self._nvml.NVMLError as error:
                 # CUDA does not number what it may not use; what is broken keeps its place
                 if error.value != _NO_PERMISSION:
                     by_index.append(None)
-                    broken.append(f"device {index}: {_word(error)}")
+                    broken.append(f"device {index}: {_error_text(error)}")
                 continue
             by_index.append(_Device(handle, gpu, self._shared(handle)))
         wanted = self._wanted
@@ -294,10 +303,10 @@ class Nvml:
     def _parent_uuid(self, entry: str) -> str:
         nvml = self._nvml
         try:
-            slice_handle = nvml.device_by_uuid(entry)
-            parent = nvml.device_of_slice(slice_handle)
-            return nvml.uuid(parent)
-        except NVMLError:
+            slice_handle = nvml.nvmlDeviceGetHandleByUUID(entry)
+            parent = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(slice_handle)
+            return str(nvml.nvmlDeviceGetUUID(parent))
+        except self._nvml.NVMLError:
             return ""
 
     def _shared(self, handle: Any) -> str | None:
@@ -305,9 +314,10 @@ class Nvml:
         if self._sharded:
             return "shared by Slurm shards or MPS"
         try:
-            return "in MIG mode" if self._nvml.in_mig_mode(handle) else None
-        except NVMLError:
-            return None  # a device that knows no MIG cannot be sliced
+            current, _pending = self._nvml.nvmlDeviceGetMigMode(handle)
+        except self._nvml.NVMLError:
+            return None  # a device without MIG support
+        return "in MIG mode" if current == 1 else None
 
     def _reopen(self) -> None:
         """Start the library anew and find the same devices by UUID; what fails is tried again later.
@@ -317,14 +327,14 @@ class Nvml:
         nvml = self._nvml
         self.close()
         try:
-            nvml.start()
-        except NVMLError:
+            nvml.nvmlInit()
+        except self._nvml.NVMLError:
             return
         self._lost = False
         for device in self._devices:
             try:
-                device.handle = nvml.device_by_uuid(device.gpu.uuid)
-            except NVMLError:
+                device.handle = nvml.nvmlDeviceGetHandleByUUID(device.gpu.uuid)
+            except self._nvml.NVMLError:
                 device.handle = None
                 self._lost = True
 
@@ -336,5 +346,5 @@ def _order_is_plain(entries: list[str], by_index: list[_Device | None]) -> bool:
     return not numbers or len(models) < 2 or numbers.issuperset(range(len(by_index)))
 
 
-def _word(error: NVMLError) -> str:
+def _error_text(error: Any) -> str:
     return f"NVML error {error.value}: {error}"

@@ -1,4 +1,4 @@
-"""GPU selection and readings on a fake driver library, each in its own process."""
+"""GPU selection and readings by pynvml on a fake driver library, each in its own process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ for environ, in_slurm in json.loads(sys.argv[1]):
         "channels": [channel.header() for channel in opened.channels],
         "absent": [entry.reason for entry in opened.absent],
         "values": sensor.read(),
-        "loaded": "ctypes" in sys.modules,
+        "loaded": "pynvml" in sys.modules,
     })
     sensor.close()
 print(json.dumps(found))
@@ -128,7 +128,7 @@ def test_local_job_has_all_devices(make_nvml: Callable[..., FakeNvml]) -> None:
 
 def test_missing_library() -> None:
     promised, local = probe({}, ({"CUDA_VISIBLE_DEVICES": "0"}, True), ({}, False))
-    assert promised["absent"][0].startswith("no libnvidia-ml.so.1")
+    assert promised["absent"] == ["no libnvidia-ml.so.1"]
     assert local["absent"] == []
 
 
