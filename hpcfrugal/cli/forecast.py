@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
-from hpcfrugal.cli.options import OUTPUT_FILE, json_option
+from hpcfrugal.cli.options import OUTPUT_FILE, format_options, refuse_beside
 from hpcfrugal.cli.streams import echo, note
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.format import duration
 from hpcfrugal.core.text import printable
+from hpcfrugal.core.time import iso
+from hpcfrugal.report.formats import render
+from hpcfrugal.report.view import Block, Notes, Sheet
+from hpcfrugal.report.view import note as view_note
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.settings.values import name_of
 
@@ -47,31 +51,26 @@ def _zone(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
 @click.option(
     "--hours", type=click.FloatRange(0, 8784, min_open=True), default=48, show_default=True, help="How far ahead."
 )
-@json_option("Print one JSON object; a provider of kind file reads it.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV; a provider of kind file reads it.")
-@click.option("--output", type=OUTPUT_FILE, help="Write JSON or CSV to this file.")
+@format_options
+@click.option("--output", type=OUTPUT_FILE, help="Write JSON, or CSV if the name ends so, to this file.")
 @click.option("--refresh", is_flag=True, help="Fetch now, even where the cached forecast is recent.")
 @click.option("--list", "list_them", is_flag=True, help="Show the providers and which have credentials.")
 def forecast(
-    zone: str | None, provider: str | None, signal: str, hours: float, as_json: bool, as_csv: bool,
-    output: Path | None, refresh: bool, list_them: bool,
+    zone: str | None, provider: str | None, signal: str, hours: float, form: str | None, output: Path | None,
+    refresh: bool, list_them: bool,
 ) -> None:  # fmt: skip
-    """Show the forecast of the grid's carbon intensity, or export it.
+    """Show the forecast of the grid's carbon intensity, or export it for a provider of kind file.
 
     Exit code 3 where there is no forecast.
     """
     if not hours > 0:  # FloatRange lets "nan" through
         raise click.BadParameter(f"{hours} is not a time.", param_hint="--hours")
-    if as_json and as_csv:
-        raise click.UsageError("--csv cannot be combined with --json.")
-    if output is not None and not as_json and not as_csv:
-        as_csv = output.suffix.lower() == ".csv"
-        as_json = not as_csv
+    if output is not None and form is None:
+        form = "csv" if output.suffix.lower() == ".csv" else "json"
     config = load_config()
     if list_them:
-        if as_csv:
-            raise click.UsageError("--csv cannot be combined with --list.")
-        _write(_listed(config, as_json), output)
+        refuse_beside("--list", {"--csv": form == "csv"})
+        _write(_listed(config, as_json=form == "json"), output)
         return
     from hpcfrugal.carbon.forecast import get_forecast
     from hpcfrugal.carbon.select import known_provider
@@ -92,14 +91,13 @@ def forecast(
         refresh=refresh,
     )
     series = _whole_slots(found.series, now, end)
-    if as_json:
-        _write(json.dumps(_object(found, series), indent=2), output)
-    elif as_csv:
-        _write(_table(series), output)
+    if form is None:
+        _show(found, series, now)
+        return
+    _write(render(_ForecastReport(found, series), form).rstrip("\n"), output)
+    if form != "json":
         for text in found.notes:
             note(text)
-    else:
-        _show(found, series, now)
 
 
 def _whole_slots(series: CarbonSeries, now: datetime, end: datetime) -> CarbonSeries:
@@ -110,31 +108,38 @@ def _whole_slots(series: CarbonSeries, now: datetime, end: datetime) -> CarbonSe
     return series.slice(slots[0].start, slots[-1].end)
 
 
-def _object(found: Forecast, series: CarbonSeries) -> dict[str, Any]:
-    from hpcfrugal.core.time import iso
+@dataclass(frozen=True, slots=True)
+class _ForecastReport:
+    """The slots of a forecast, for JSON and CSV."""
 
-    return series.to_json() | {
-        "unit": "g/kWh",
-        "provider": found.provider,
-        "issued_at": iso(found.issued_at),
-        "fetched_at": iso(found.fetched_at),
-        "age_s": round(found.age.total_seconds(), 3),
-        "stale": found.stale,
-        "notes": list(found.notes),
-    }
+    forecast: Forecast
+    series: CarbonSeries
 
+    def document(self) -> dict[str, Any]:
+        """The series, its source and its age."""
+        found = self.forecast
+        return self.series.to_json() | {
+            "unit": "g/kWh",
+            "provider": found.provider,
+            "issued_at": iso(found.issued_at),
+            "fetched_at": iso(found.fetched_at),
+            "age_s": round(found.age.total_seconds(), 3),
+            "stale": found.stale,
+            "notes": list(found.notes),
+        }
 
-def _table(series: CarbonSeries) -> str:
-    from hpcfrugal.core.time import iso
+    def sheet(self) -> Sheet:
+        """One row a slot."""
+        series = self.series
+        more = [series.zone, series.signal, series.kind, iso(series.issued_at) if series.issued_at else None]
+        return Sheet(
+            ("start", "end", "g_per_kwh", "zone", "signal", "kind", "issued_at"),
+            [[iso(slot.start), iso(slot.end), slot.g_per_kwh, *more] for slot in series.slots()],
+        )
 
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["start", "end", "g_per_kwh", "zone", "signal", "kind", "issued_at"])
-    issued = iso(series.issued_at) if series.issued_at else ""
-    for start, end, value in series.slots():
-        figure = "" if value is None else repr(value)
-        writer.writerow([iso(start), iso(end), figure, series.zone, series.signal, series.kind, issued])
-    return text.getvalue().rstrip("\n")
+    def blocks(self) -> Iterator[Block]:
+        """The notes."""
+        yield Notes(tuple(view_note(text) for text in self.forecast.notes))
 
 
 def _write(text: str, output: Path | None) -> None:

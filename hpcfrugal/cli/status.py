@@ -14,7 +14,8 @@ from hpcfrugal.cli.options import job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.core.format import NONE, energy, power
 from hpcfrugal.job.backend import Backend, JobState
-from hpcfrugal.report.field import PLAIN, SPAN, TEXT, WORD, Field, Kind, Rows, attributes, field, table, to_json
+from hpcfrugal.report import kind
+from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
 from hpcfrugal.submit.backends import select
@@ -27,8 +28,8 @@ _QUERY_S = 5.0
 _TIMEOUT_S = 5.0  # for each query of Slurm; without an answer the last known states are shown
 _RECENT = timedelta(days=7)
 
-_POWER: Kind[float] = Kind(lambda power_w: power_w, lambda power_w, _: power(power_w))
-_ENERGY: Kind[int] = Kind(lambda energy_uj: energy_uj / 1e6, lambda energy_uj, _: energy(energy_uj))
+_POWER: kind.Kind[float] = kind.Kind(lambda power_w: power_w, lambda power_w, _: power(power_w))
+_ENERGY: kind.Kind[int] = kind.Kind(lambda energy_uj: energy_uj / 1e6, lambda energy_uj, _: energy(energy_uj))
 
 
 class _Backends:
@@ -98,28 +99,28 @@ def _state_role(one: _JobStatus) -> str:
 
 
 _FIELDS: tuple[Field[_JobStatus], ...] = (
-    field("job_id", WORD, lambda one: one.job.job_id, heading="Job"),
-    field("run_id", PLAIN, lambda one: one.job.run_dir.run_id),
-    *attributes(PLAIN, "cluster", of="job"),
-    field("name", TEXT, lambda one: one.job.name, heading="Name", drop=6),
-    field("state", WORD, lambda one: one.job.state, heading="State", role=_state_role),
-    field("reason", TEXT, lambda one: _reason(one.job), heading="Reason", drop=5, optional=True, missing=""),
-    field("elapsed_s", SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=7, missing=NONE),
-    *attributes(PLAIN, "nodes"),
+    field("job_id", kind.WORD, lambda one: one.job.job_id, heading="Job"),
+    field("run_id", kind.PLAIN, lambda one: one.job.run_dir.run_id),
+    *attributes(kind.PLAIN, "cluster", of="job"),
+    field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=6),
+    field("state", kind.WORD, lambda one: one.job.state, heading="State", role=_state_role),
+    field("reason", kind.TEXT, lambda one: _reason(one.job), heading="Reason", drop=5, optional=True, missing=""),
+    field("elapsed_s", kind.SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=7, missing=NONE),
+    *attributes(kind.PLAIN, "nodes"),
     # A local job has one node, this machine.
     field(
-        "node_count", PLAIN, lambda one: None if one.job.backend == "local" else len(one.nodes) or None, json="",
+        "node_count", kind.PLAIN, lambda one: None if one.job.backend == "local" else len(one.nodes) or None, json="",
         heading="Nodes", drop=1, optional=True, missing=NONE,
     ),
-    field("power_w", PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
+    field("power_w", kind.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
     field("host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", drop=3, missing=NONE),
     field("gpu_power_w", _POWER, lambda one: one.power_w.get("gpu"), json="", heading="GPU", drop=2, missing=NONE),
-    field("energy_j", PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
+    field("energy_j", kind.PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
     field(
         "node_energy_j", _ENERGY, lambda one: one.draw.total_energy_uj, json="", heading="Node energy", drop=4,
         missing=NONE,
     ),
-    field("boundary", PLAIN, lambda one: "nodes as read, not attributed"),
+    field("boundary", kind.PLAIN, lambda one: "nodes as read, not attributed"),
 )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from dataclasses import field as default
 
 from hpcfrugal.core.format import NONE
-from hpcfrugal.report.field import ENERGY, PLAIN, SHARE, Field, field
+from hpcfrugal.report import kind
+from hpcfrugal.report.field import Field, field
 
 
 @dataclass(slots=True)
@@ -73,11 +74,11 @@ def at_least(complete: bool) -> str:
 
 AMOUNT_FIELDS: tuple[Field[Amount], ...] = (
     field(
-        "energy_j", ENERGY, lambda amount: amount.energy_uj, csv=True, heading="Energy [{energy}]",
+        "energy_j", kind.ENERGY, lambda amount: amount.energy_uj, csv=True, heading="Energy [{energy}]",
         before=lambda amount: at_least(amount.complete),
     ),
-    field("measured_j", ENERGY, lambda amount: amount.measured_uj, csv=True, heading="Measured", missing=NONE),
-    field("modelled_j", ENERGY, lambda amount: amount.modelled_uj, csv=True, heading="Modelled", missing=NONE),
-    field("coverage", SHARE, lambda amount: amount.coverage, csv=True, heading="Coverage"),
-    field("complete", PLAIN, lambda amount: amount.complete, csv=True),
+    field("measured_j", kind.ENERGY, lambda amount: amount.measured_uj, csv=True, heading="Measured", missing=NONE),
+    field("modelled_j", kind.ENERGY, lambda amount: amount.modelled_uj, csv=True, heading="Modelled", missing=NONE),
+    field("coverage", kind.SHARE, lambda amount: amount.coverage, csv=True, heading="Coverage"),
+    field("complete", kind.PLAIN, lambda amount: amount.complete, csv=True),
 )  # fmt: skip

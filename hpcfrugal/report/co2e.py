@@ -9,8 +9,9 @@ from dataclasses import field as default
 from hpcfrugal.accounting.footprint import Tally
 from hpcfrugal.core.format import NONE, count, percent
 from hpcfrugal.ledger.footprints import JobFootprint
+from hpcfrugal.report import kind
 from hpcfrugal.report.amount import at_least
-from hpcfrugal.report.field import COUNT, INTENSITY, MASS, PLAIN, SHARE, Field, field
+from hpcfrugal.report.field import Field, field
 
 _NO_ZONE = 'CO2e is not known: no grid zone is set. Put zone = "FR" (yours) under [carbon], or set HPCFRUGAL_ZONE.'
 
@@ -126,38 +127,40 @@ class Co2e:
 
 CO2E_FIELDS: tuple[Field[Co2e], ...] = (
     field(
-        "operational_g", MASS, lambda co2e: co2e.tally.operational_g, csv=True, heading="CO2e [{mass}]", optional=True,
-        missing=NONE, before=lambda co2e: at_least(co2e.complete),
+        "operational_g", kind.MASS, lambda co2e: co2e.tally.operational_g, csv=True, heading="CO2e [{mass}]",
+        optional=True, missing=NONE, before=lambda co2e: at_least(co2e.complete),
     ),
     field(
-        "intensity_g_per_kwh", INTENSITY, lambda co2e: co2e.tally.intensity_g_per_kwh, csv=True, heading="g/kWh",
+        "intensity_g_per_kwh", kind.INTENSITY, lambda co2e: co2e.tally.intensity_g_per_kwh, csv=True, heading="g/kWh",
         drop=2, optional=True, missing="", before=lambda co2e: "~" if co2e.estimated else "",
     ),
-    field("intensity_source", PLAIN, lambda co2e: co2e.source, csv=True),
-    field("zone", PLAIN, lambda co2e: co2e.zone, csv=True),
-    field("pue", PLAIN, lambda co2e: co2e.pue if co2e.known else None, csv=True),
+    field("intensity_source", kind.PLAIN, lambda co2e: co2e.source, csv=True),
+    field("zone", kind.PLAIN, lambda co2e: co2e.zone, csv=True),
+    field("pue", kind.PLAIN, lambda co2e: co2e.pue if co2e.known else None, csv=True),
 )  # fmt: skip
 """The main figures."""
 
 FOOTPRINT_FIELDS: tuple[Field[Co2e], ...] = (
-    field("label", PLAIN, lambda co2e: co2e.label),
-    field("scope", PLAIN, lambda co2e: "operational"),
-    field("method", PLAIN, lambda co2e: "location-based"),
-    field("boundary", PLAIN, lambda co2e: "components"),
-    field("signal", PLAIN, lambda co2e: "average"),
-    field("complete", PLAIN, lambda co2e: co2e.complete),
-    field("settled", PLAIN, lambda co2e: co2e.tally.open_uj == 0 if co2e.known else None),
-    field("measured_g", MASS, lambda co2e: co2e.tally.grams.get("measured")),
-    field("modelled_g", MASS, lambda co2e: co2e.tally.grams.get("modelled")),
-    field("intensity_coverage", SHARE, lambda co2e: co2e.tally.coverage),
+    field("label", kind.PLAIN, lambda co2e: co2e.label),
+    field("scope", kind.PLAIN, lambda co2e: "operational"),
+    field("method", kind.PLAIN, lambda co2e: "location-based"),
+    field("boundary", kind.PLAIN, lambda co2e: "components"),
+    field("signal", kind.PLAIN, lambda co2e: "average"),
+    field("complete", kind.PLAIN, lambda co2e: co2e.complete),
+    field("settled", kind.PLAIN, lambda co2e: co2e.tally.open_uj == 0 if co2e.known else None),
+    field("measured_g", kind.MASS, lambda co2e: co2e.tally.grams.get("measured")),
+    field("modelled_g", kind.MASS, lambda co2e: co2e.tally.grams.get("modelled")),
+    field("intensity_coverage", kind.SHARE, lambda co2e: co2e.tally.coverage),
     field(
-        "intensity_shares", PLAIN, lambda co2e: {source: float(share) for source, share in co2e.tally.shares.items()}
+        "intensity_shares",
+        kind.PLAIN,
+        lambda co2e: {source: float(share) for source, share in co2e.tally.shares.items()},
     ),
-    field("providers", PLAIN, lambda co2e: sorted(co2e.providers)),
-    field("zones", PLAIN, lambda co2e: sorted(co2e.zones)),
-    field("jobs_without_zone", COUNT, lambda co2e: co2e.zoneless),
-    field("jobs_without_grams", COUNT, lambda co2e: co2e.unknown),
-    field("jobs_with_zone_of_settings", COUNT, lambda co2e: co2e.assumed_zone),
-    field("jobs_with_pue_of_settings", COUNT, lambda co2e: co2e.assumed_pue),
+    field("providers", kind.PLAIN, lambda co2e: sorted(co2e.providers)),
+    field("zones", kind.PLAIN, lambda co2e: sorted(co2e.zones)),
+    field("jobs_without_zone", kind.COUNT, lambda co2e: co2e.zoneless),
+    field("jobs_without_grams", kind.COUNT, lambda co2e: co2e.unknown),
+    field("jobs_with_zone_of_settings", kind.COUNT, lambda co2e: co2e.assumed_zone),
+    field("jobs_with_pue_of_settings", kind.COUNT, lambda co2e: co2e.assumed_pue),
 )
 """What the main figures are, and what is missing in them."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from hpcfrugal.core.format import NONE
+from hpcfrugal.report import kind
 from hpcfrugal.report.amount import AMOUNT_FIELDS, Amount, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS, FOOTPRINT_FIELDS, Co2e
-from hpcfrugal.report.field import ENERGY, PLAIN, Field, by_name, field, on, row, variant
+from hpcfrugal.report.field import Field, by_name, field, on, row, variant
 from hpcfrugal.report.summary import COMPONENTS
 
 
@@ -42,7 +43,7 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
     def component(name: str) -> Field[A]:
         return field(
             f"{name}_j",
-            ENERGY,
+            kind.ENERGY,
             lambda record: record.components[name].energy_uj if name in record.components else None,
             json=f"energy_j.{name}",
             csv=True,
@@ -65,8 +66,8 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
         measured,
         modelled,
         variant(coverage, missing=missing),
-        field("complete", PLAIN, lambda record: record.complete, csv=True),
-        field("idle_power", PLAIN, lambda record: record.idle_power, csv=True),
+        field("complete", kind.PLAIN, lambda record: record.complete, csv=True),
+        field("idle_power", kind.PLAIN, lambda record: record.idle_power, csv=True),
         variant(operational, before=lambda record: at_least(record.total.complete and record.co2e.complete)),
         *more,
         field("footprint", row(FOOTPRINT_FIELDS), co2e),

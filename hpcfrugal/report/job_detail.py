@@ -8,9 +8,10 @@ from typing import NamedTuple
 from hpcfrugal.core.format import UNKNOWN, count, duration, second
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
+from hpcfrugal.report import kind
 from hpcfrugal.report.amount import AMOUNT_FIELDS, Amount, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS
-from hpcfrugal.report.field import WORD, Field, Rows, field, on, scale, table
+from hpcfrugal.report.field import Field, Rows, field, on, scale, table
 from hpcfrugal.report.job import CHANNEL_FIELDS, channels
 from hpcfrugal.report.summary import JobSummary
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
@@ -26,7 +27,7 @@ class _Component(NamedTuple):
 
 
 _COMPONENT_FIELDS: tuple[Field[_Component], ...] = (
-    field("component", WORD, lambda one: one.name, heading="Component"),
+    field("component", kind.WORD, lambda one: one.name, heading="Component"),
     *on(AMOUNT_FIELDS, lambda one: one.amount),
 )
 

@@ -9,8 +9,9 @@ from functools import cached_property
 from hpcfrugal.core.format import NONE, count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.queries import DayRow
+from hpcfrugal.report import kind
 from hpcfrugal.report.energy import energy_fields
-from hpcfrugal.report.field import COUNT, PLAIN, SPAN, TEXT, WORD, Field, Rows, field, sheet, table, to_json
+from hpcfrugal.report.field import Field, Rows, field, sheet, table, to_json
 from hpcfrugal.report.group import Group, all_jobs, group_by, group_by_component, group_by_day
 from hpcfrugal.report.job import JOB_FIELDS
 from hpcfrugal.report.job_detail import job_blocks
@@ -23,13 +24,13 @@ SCHEMA_VERSION = 1
 _DETAILS_AT_MOST = 3
 
 _GROUP_FIELDS: tuple[Field[Group], ...] = (
-    field("jobs", COUNT, lambda group: group.jobs, csv=True, heading="Jobs"),
-    field("jobs_not_started", COUNT, lambda group: group.not_started),
-    field("jobs_without_energy", COUNT, lambda group: group.without_energy, csv=True),
-    field("jobs_incomplete", COUNT, lambda group: group.incomplete, csv=True),
-    field("elapsed_s", SPAN, lambda group: group.elapsed_ns, csv=True, heading="Elapsed", drop=4, missing=NONE),
-    field("overlapping_node_time", PLAIN, lambda group: bool(group.overlapping_jobs), csv=True),
-    field("overlapping_jobs", PLAIN, lambda group: group.overlapping_jobs),
+    field("jobs", kind.COUNT, lambda group: group.jobs, csv=True, heading="Jobs"),
+    field("jobs_not_started", kind.COUNT, lambda group: group.not_started),
+    field("jobs_without_energy", kind.COUNT, lambda group: group.without_energy, csv=True),
+    field("jobs_incomplete", kind.COUNT, lambda group: group.incomplete, csv=True),
+    field("elapsed_s", kind.SPAN, lambda group: group.elapsed_ns, csv=True, heading="Elapsed", drop=4, missing=NONE),
+    field("overlapping_node_time", kind.PLAIN, lambda group: bool(group.overlapping_jobs), csv=True),
+    field("overlapping_jobs", kind.PLAIN, lambda group: group.overlapping_jobs),
     *energy_fields(lambda group: NONE if group.jobs == group.not_started else "unknown"),
 )
 
@@ -39,13 +40,18 @@ def _keyed(by: str) -> tuple[Field[Group], ...]:
     name = by.removeprefix("tag:")
     heading = plain(name, 24) if name != by else by.capitalize()
     key: Field[Group] = field(
-        by, TEXT, lambda group: group.key, json="key", csv=True, heading=heading.replace("{", "{{").replace("}", "}}")
+        by,
+        kind.TEXT,
+        lambda group: group.key,
+        json="key",
+        csv=True,
+        heading=heading.replace("{", "{{").replace("}", "}}"),
     )
     return (key, *_GROUP_FIELDS)
 
 
 _TOTAL_FIELDS: tuple[Field[Group], ...] = (
-    field("job", WORD, lambda group: count(group.jobs, "job"), heading="Job"),
+    field("job", kind.WORD, lambda group: count(group.jobs, "job"), heading="Job"),
     *_GROUP_FIELDS,
 )
 

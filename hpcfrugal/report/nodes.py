@@ -10,24 +10,8 @@ from hpcfrugal.accounting.balance import Balance, JobName
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
-from hpcfrugal.report.field import (
-    COUNT,
-    ENERGY,
-    PLAIN,
-    SPAN,
-    TEXT,
-    TIME,
-    WORD,
-    Field,
-    Rows,
-    attributes,
-    field,
-    on,
-    rows,
-    sheet,
-    table,
-    to_json,
-)
+from hpcfrugal.report import kind
+from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, sheet, table, to_json
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, named, note
 
@@ -40,26 +24,26 @@ class _JobShare(NamedTuple):
 
 
 _JOB_NAME_FIELDS: tuple[Field[JobName], ...] = (
-    field("run_id", PLAIN, lambda job: job[0]),
-    field("job_id", PLAIN, lambda job: job[1]),
-    field("restart", PLAIN, lambda job: job[2]),
+    field("run_id", kind.PLAIN, lambda job: job[0]),
+    field("job_id", kind.PLAIN, lambda job: job[1]),
+    field("restart", kind.PLAIN, lambda job: job[2]),
 )
 
 _SHARE_FIELDS: tuple[Field[_JobShare], ...] = (
     *on(_JOB_NAME_FIELDS, lambda one: one.job),
-    field("energy_uj", PLAIN, lambda one: one.share.energy_uj),
-    field("dynamic_j", ENERGY, lambda one: one.share.dynamic_uj),
-    field("idle_j", ENERGY, lambda one: one.share.idle_uj),
+    field("energy_uj", kind.PLAIN, lambda one: one.share.energy_uj),
+    field("dynamic_j", kind.ENERGY, lambda one: one.share.dynamic_uj),
+    field("idle_j", kind.ENERGY, lambda one: one.share.idle_uj),
 )
 
 _BALANCE_FIELDS: tuple[Field[Balance], ...] = (
-    field("energy_j", ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Node [{energy}]"),
-    field("to_jobs_j", ENERGY, lambda sums: sums.jobs_uj, csv=True, heading="To jobs"),
-    field("rest_j", ENERGY, lambda sums: sums.residual_uj, csv=True, heading="Rest"),
-    field("energy_uj", PLAIN, lambda sums: sums.energy_uj),
-    field("to_jobs_uj", PLAIN, lambda sums: sums.jobs_uj),
-    field("rest_uj", PLAIN, lambda sums: sums.residual_uj),
-    field("job_count", COUNT, lambda sums: len(sums.shares), json="", heading="Jobs"),
+    field("energy_j", kind.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Node [{energy}]"),
+    field("to_jobs_j", kind.ENERGY, lambda sums: sums.jobs_uj, csv=True, heading="To jobs"),
+    field("rest_j", kind.ENERGY, lambda sums: sums.residual_uj, csv=True, heading="Rest"),
+    field("energy_uj", kind.PLAIN, lambda sums: sums.energy_uj),
+    field("to_jobs_uj", kind.PLAIN, lambda sums: sums.jobs_uj),
+    field("rest_uj", kind.PLAIN, lambda sums: sums.residual_uj),
+    field("job_count", kind.COUNT, lambda sums: len(sums.shares), json="", heading="Jobs"),
 )
 """As exact integers too, so that the sums close."""
 
@@ -83,19 +67,19 @@ def _idle_power(channel: NodeChannel) -> str | None:
 
 
 _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
-    field("cluster", PLAIN, lambda one: one.node.cluster, json="", csv=True),
-    field("node", WORD, lambda one: one.node.node, json="", csv=True, heading="Node"),
+    field("cluster", kind.PLAIN, lambda one: one.node.cluster, json="", csv=True),
+    field("node", kind.WORD, lambda one: one.node.node, json="", csv=True, heading="Node"),
     field(
-        "component", WORD, lambda one: one.channel.component, csv=True, heading="Component",
+        "component", kind.WORD, lambda one: one.channel.component, csv=True, heading="Component",
         after=lambda one: "" if one.channel.counted else ", not added",
     ),
-    field("domain", TEXT, lambda one: one.channel.domain, csv=True, heading="Domain", drop=3),
-    field("source", WORD, lambda one: one.channel.source, csv=True, heading="Source", drop=2),
-    *attributes(PLAIN, "quality", "boundary", "counted", of="channel", csv=True),
-    field("idle_power", PLAIN, lambda one: _idle_power(one.channel), csv=True),
+    field("domain", kind.TEXT, lambda one: one.channel.domain, csv=True, heading="Domain", drop=3),
+    field("source", kind.WORD, lambda one: one.channel.source, csv=True, heading="Source", drop=2),
+    *attributes(kind.PLAIN, "quality", "boundary", "counted", of="channel", csv=True),
+    field("idle_power", kind.PLAIN, lambda one: _idle_power(one.channel), csv=True),
     *on(_BALANCE_FIELDS, lambda one: one.channel.sum),
-    field("read_s", SPAN, lambda one: one.channel.sum.covered_ns, csv=True, heading="Read for", drop=1),
-    field("measured_s", SPAN, lambda one: one.channel.sum.measured_ns),
+    field("read_s", kind.SPAN, lambda one: one.channel.sum.covered_ns, csv=True, heading="Read for", drop=1),
+    field("measured_s", kind.SPAN, lambda one: one.channel.sum.measured_ns),
     field(
         "jobs", rows(_SHARE_FIELDS), lambda one: [_JobShare(*each) for each in sorted(one.channel.sum.shares.items())]
     ),
@@ -103,12 +87,12 @@ _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
 )  # fmt: skip
 
 _NODE_FIELDS: tuple[Field[NodeSum], ...] = (
-    *attributes(PLAIN, "cluster"),
-    field("node", WORD, lambda total: total.node, heading="Node"),
-    field("component", PLAIN, lambda total: "total", json="", heading="Component"),
-    field("first_reading_at", TIME, lambda total: total.first_wall_ns),
-    field("last_reading_at", TIME, lambda total: total.last_wall_ns),
-    field("sampled_jobs", COUNT, lambda total: len(total.jobs)),
+    *attributes(kind.PLAIN, "cluster"),
+    field("node", kind.WORD, lambda total: total.node, heading="Node"),
+    field("component", kind.PLAIN, lambda total: "total", json="", heading="Component"),
+    field("first_reading_at", kind.TIME, lambda total: total.first_wall_ns),
+    field("last_reading_at", kind.TIME, lambda total: total.last_wall_ns),
+    field("sampled_jobs", kind.COUNT, lambda total: len(total.jobs)),
     *on(_BALANCE_FIELDS, lambda total: total.total),
     field("channels", rows(_CHANNEL_FIELDS), _channels),
 )

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from hpcfrugal.core.format import percent
 from hpcfrugal.ledger.rows import JobRow, SessionRow
+from hpcfrugal.report import kind
 from hpcfrugal.report.amount import at_least
-from hpcfrugal.report.field import BYTES, COUNT, PLAIN, SHARE, SPAN, WORD, Field, attributes, field, on, rows
+from hpcfrugal.report.field import Field, attributes, field, on, rows
 
 COUNTERS = ("instructions", "cycles", "cache_references", "cache_misses")
 
@@ -139,27 +140,29 @@ def _at_least(node: NodeUsage) -> str:
 
 
 _FIGURES: tuple[Field[NodeUsage], ...] = (
-    field("cpu_time_s", SPAN, lambda node: None if node.cpu_us is None else node.cpu_us * 1000, heading="CPU time"),
-    field("memory_mean_b", BYTES, lambda node: node.memory_mean_b, heading="Memory mean"),
-    field("memory_peak_b", BYTES, lambda node: node.memory_peak_b, heading="Peak"),
-    field("page_faults_minor", COUNT, _counter("page_faults_minor"), heading="Faults", drop=3),
-    field("page_faults_major", COUNT, _counter("page_faults_major"), heading="Major", drop=2),
-    field("io_read_b", BYTES, _counter("io_read_b"), heading="Read", drop=5, before=_at_least),
-    field("io_write_b", BYTES, _counter("io_write_b"), heading="Written", drop=4, before=_at_least),
-    field("io_complete", PLAIN, lambda node: None if node.sums["io_read_b"] is None else not node.io_partial),
-    field("gpu_utilisation", SHARE, lambda node: node.gpu_utilisation, heading="GPU use", optional=True),
-    field("instructions", COUNT, _counter("instructions"), heading="Instructions", drop=7, optional=True),
-    field("cycles", COUNT, _counter("cycles")),
-    field("cache_references", COUNT, _counter("cache_references")),
-    field("cache_misses", COUNT, _counter("cache_misses"), heading="Cache misses", drop=6, optional=True),
-    field("counters_cpu_share", SHARE, lambda node: node.counters_cpu_share),
-    field("counters_running", SHARE, lambda node: node.counters_running),
+    field(
+        "cpu_time_s", kind.SPAN, lambda node: None if node.cpu_us is None else node.cpu_us * 1000, heading="CPU time"
+    ),
+    field("memory_mean_b", kind.BYTES, lambda node: node.memory_mean_b, heading="Memory mean"),
+    field("memory_peak_b", kind.BYTES, lambda node: node.memory_peak_b, heading="Peak"),
+    field("page_faults_minor", kind.COUNT, _counter("page_faults_minor"), heading="Faults", drop=3),
+    field("page_faults_major", kind.COUNT, _counter("page_faults_major"), heading="Major", drop=2),
+    field("io_read_b", kind.BYTES, _counter("io_read_b"), heading="Read", drop=5, before=_at_least),
+    field("io_write_b", kind.BYTES, _counter("io_write_b"), heading="Written", drop=4, before=_at_least),
+    field("io_complete", kind.PLAIN, lambda node: None if node.sums["io_read_b"] is None else not node.io_partial),
+    field("gpu_utilisation", kind.SHARE, lambda node: node.gpu_utilisation, heading="GPU use", optional=True),
+    field("instructions", kind.COUNT, _counter("instructions"), heading="Instructions", drop=7, optional=True),
+    field("cycles", kind.COUNT, _counter("cycles")),
+    field("cache_references", kind.COUNT, _counter("cache_references")),
+    field("cache_misses", kind.COUNT, _counter("cache_misses"), heading="Cache misses", drop=6, optional=True),
+    field("counters_cpu_share", kind.SHARE, lambda node: node.counters_cpu_share),
+    field("counters_running", kind.SHARE, lambda node: node.counters_running),
 )
 
 NODE_USAGE_FIELDS: tuple[Field[NodeUsage], ...] = (
-    field("node", WORD, lambda node: node.node or "all", heading="Node"),
+    field("node", kind.WORD, lambda node: node.node or "all", heading="Node"),
     *_FIGURES,
-    field("sources", PLAIN, lambda node: dict(sorted(node.sources.items()))),
+    field("sources", kind.PLAIN, lambda node: dict(sorted(node.sources.items()))),
 )
 """One node, or all of them."""
 
@@ -180,7 +183,7 @@ def _reasons(usage: JobUsage) -> list[Reason]:
 USAGE_FIELDS: tuple[Field[JobUsage], ...] = (
     *on(_FIGURES, lambda usage: usage.total),
     field("nodes", rows(NODE_USAGE_FIELDS), lambda usage: usage.nodes),
-    field("reasons", rows(attributes(PLAIN, "node", "figure", "reason")), _reasons),
+    field("reasons", rows(attributes(kind.PLAIN, "node", "figure", "reason")), _reasons),
 )
 """All nodes together, each node, and why a figure is not known."""
 

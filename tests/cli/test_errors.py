@@ -301,6 +301,15 @@ def test_paths_that_are_not_utf8(box: Sandbox) -> None:
     box.ok("ledger", "sync")
 
 
+def test_nothing_is_written_that_the_encoding_lacks(box: Sandbox) -> None:
+    env = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for argv in (["forecast", "--list"], ["doctor"], ["report"], ["submit", "ü.yaml"], ["sübmit"]):
+        result = box.run(*argv, env=env)
+        assert result.code in (0, 2, 3), result
+        assert (result.out + result.err).isascii(), argv
+        assert result.out + result.err != "", argv
+
+
 def test_a_terminal_that_is_not_utf8(box: Sandbox) -> None:
     for argv in (["doctor"], ["status"], ["init", "ü.yaml"], ["--help"]):
         result = box.run(*argv, env={"PYTHONIOENCODING": "latin-1"})

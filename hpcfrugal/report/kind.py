@@ -1,0 +1,66 @@
+"""Kinds of figures: how each is written in JSON and CSV, and as text in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+
+from hpcfrugal.core.format import TableUnit, clock, duration, minute, percent, size
+from hpcfrugal.core.text import plain
+from hpcfrugal.core.time import iso_from_ns
+from hpcfrugal.report.view import Json
+
+V = TypeVar("V")
+"""A value."""
+
+
+class Scale(NamedTuple):
+    """The units of a table's energies and masses."""
+
+    energy: TableUnit
+    mass: TableUnit
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[V]):
+    """How values of a kind are written: in JSON and CSV, and as text in a table."""
+
+    json: Callable[[V], Json]
+    text: Callable[[V, Scale], str]
+    align: Literal["text", "word", "number"] = "number"
+
+
+def same(value: V) -> V:
+    """For values that JSON takes as they are."""
+    return value
+
+
+def _words(limit: int, align: Literal["text", "word"]) -> Kind[str]:
+    return Kind(same, lambda value, _: plain(value, limit), align)
+
+
+ENERGY: Kind[int] = Kind(lambda uj: uj / 1_000_000, lambda uj, scale: scale.energy.show(uj))
+"""Microjoules; joules in JSON, where the shortest decimal is exact up to a gigajoule."""
+MASS: Kind[Fraction] = Kind(float, lambda mass_g, scale: scale.mass.show(mass_g))
+"""Grams."""
+SPAN: Kind[int] = Kind(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))
+"""Nanoseconds; seconds in JSON."""
+TIME: Kind[int] = Kind(iso_from_ns, lambda ns, _: minute(ns), "word")
+"""Nanoseconds since 1970; ISO 8601 in JSON, to the minute in tables."""
+CLOCK_NS: Kind[int] = Kind(same, lambda ns, _: clock(ns), "word")
+"""Nanoseconds since 1970, also in JSON; the time of day in tables."""
+SHARE: Kind[float | Fraction] = Kind(float, lambda share, _: percent(float(share)))
+"""A part of 1."""
+COUNT: Kind[int] = Kind(same, lambda number, _: f"{number:,}")
+NUMBER: Kind[float] = Kind(same, lambda number, _: f"{number:,.1f}")
+INTENSITY: Kind[Fraction] = Kind(float, lambda g_per_kwh, _: f"{float(g_per_kwh):,.0f}")
+"""Grams per kilowatt-hour."""
+BYTES: Kind[int] = Kind(same, lambda number, _: size(number))
+WORD = _words(40, "word")
+"""A name that a table keeps whole."""
+TEXT = _words(40, "text")
+"""A name that a table may shorten."""
+PLAIN: Kind[Any] = Kind(same, lambda value, _: plain(str(value)))
+"""A value that JSON takes as it is."""
