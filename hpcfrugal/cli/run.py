@@ -52,7 +52,7 @@ def run(
     """
     from hpcfrugal.local.run import run_command
     from hpcfrugal.settings.idle_power import read_idle_powers
-    from hpcfrugal.slurm.node_facts import keep_run_nodes
+    from hpcfrugal.slurm.node_facts import store_run_nodes
 
     config = load_config()
     powers = read_idle_powers(config.tables("nodes"))
@@ -74,7 +74,7 @@ def run(
         if trouble is not None:
             warn(f"this run is not kept: {trouble}")
         if done.run_dir is not None:
-            for line in keep_run_nodes(done.run_dir, powers):
+            for line in store_run_nodes(done.run_dir, powers):
                 warn(line)
         _show(done, config, as_json=as_json, output=output, kept=trouble is None)
     except BrokenPipeError:

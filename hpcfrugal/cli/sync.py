@@ -55,13 +55,13 @@ def query_slurm(spool_root: Path, *, wait_long: bool) -> None:
     """
     from hpcfrugal.settings.idle_power import read_idle_powers
     from hpcfrugal.slurm.backend import SHORT_S, SlurmBackend
-    from hpcfrugal.slurm.node_facts import keep_nodes
+    from hpcfrugal.slurm.node_facts import store_nodes
     from hpcfrugal.slurm.states import refresh_states
 
     powers = read_idle_powers(load_config().tables("nodes"))
     backend = SlurmBackend(None if wait_long else SHORT_S)
     try:
-        for line in [*refresh_states(spool_root, backend), *keep_nodes(spool_root, powers, backend)]:
+        for line in [*refresh_states(spool_root, backend), *store_nodes(spool_root, powers, backend)]:
             warn(line)
     except SetupError as error:
         reason = " ".join(plain(error.message, 300).split())

@@ -1,7 +1,7 @@
-"""What is known of the nodes of a job, kept in the spool when the job is over, so that the ledger needs nothing else.
+"""Facts about the nodes of finished jobs, stored in the spool, so that the ledger needs nothing else.
 
-Slurm's count of a node's CPUs and the site's figure for its idle power may change later. What a job's shares are made
-of is kept once, as it was then; a document that has been removed is made again at the next sync.
+A node's CPUs in Slurm and its configured idle power may change later. Attribution uses them as they were, so they are
+stored once; a document that was removed is written again at the next sync.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOCAL = "local:"
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A job that is over and of whose nodes nothing is kept yet."""
+    """A finished job without stored facts of its nodes."""
 
     run_dir: RunDir
     cluster: str
@@ -33,39 +33,39 @@ class _Due:
     owner_uid: int
 
 
-def keep_nodes(spool_root: Path, powers: Mapping[str, IdlePower], asked: SlurmBackend | None = None) -> list[str]:
-    """Write ``<job>.<restart>.nodes.json`` for every job of this user that is over and has samples, where it is not
-    there. Those of other users wait for their own sync: a file of ours would not count in their runs.
+def store_nodes(spool_root: Path, powers: Mapping[str, IdlePower], backend: SlurmBackend | None = None) -> list[str]:
+    """Write ``<job>.<restart>.nodes.json`` for every finished job of this user that has samples and no such file. Jobs
+    of other users wait for their own sync: our files would not count in their runs.
 
-    Slurm is asked once about all nodes of its jobs; where there is no Slurm these wait. Returns a sentence for each
-    run directory that could not be written, and one for the jobs of other users.
+    Slurm is asked once about all nodes; without Slurm its jobs wait. Returns a message for each run directory that
+    could not be written, and one for the jobs of other users.
 
     Raises:
-        SetupError: Slurm does not answer. What is known of local jobs has been written then.
+        SetupError: Slurm does not answer. The facts of local jobs are written then.
     """
     every = list(_all_due(spool_root))
     due = [job for job in every if job.owner_uid == os.getuid()]
     others = len(every) - len(due)
-    refused = [f"jobs of other users whose nodes only their own sync can keep: {others}"] if others else []
-    refused += [line for job in due if job.cluster.startswith(_LOCAL) for line in _keep(job, powers, None)]
+    refused = [f"finished jobs of other users: {others}; only their own sync stores their nodes"] if others else []
+    refused += [line for job in due if job.cluster.startswith(_LOCAL) for line in _store(job, powers, None)]
     waiting = [job for job in due if not job.cluster.startswith(_LOCAL)]
     if not waiting or not available():
         return refused
-    backend = asked or SlurmBackend()
+    backend = backend or SlurmBackend()
     here = backend.cluster()
     waiting = [job for job in waiting if job.cluster in {here, ""}]
     cpus = backend.node_cpus(sorted({node for job in waiting for node in job.nodes if _is_plain(node)}))
-    return [*refused, *(line for job in waiting for line in _keep(job, powers, cpus))]
+    return [*refused, *(line for job in waiting for line in _store(job, powers, cpus))]
 
 
-def keep_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[str]:
+def store_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[str]:
     """The same for one run on this machine."""
     mine = [job for job in _due(run_dir) if job.owner_uid == os.getuid() and job.cluster.startswith(_LOCAL)]
-    return [line for job in mine for line in _keep(job, powers, None)]
+    return [line for job in mine for line in _store(job, powers, None)]
 
 
 def _is_plain(node: str) -> bool:
-    """Whether a name, which a file has given, can be one of Slurm's."""
+    """Whether a node name from a file can be one of Slurm's."""
     return node.isascii() and node.replace("-", "").replace(".", "").replace("_", "").isalnum()
 
 
@@ -79,7 +79,7 @@ def _due(run_dir: RunDir) -> list[_Due]:
         owner_uid = os.lstat(run_dir.path).st_uid
         names = [parsed for _, parsed in run_dir.names() if parsed is not None and parsed.job is not None]
     except OSError:
-        return []  # sync itself says which directories cannot be read
+        return []  # sync itself reports directories that cannot be read
     kept = {parsed.job for parsed in names if parsed.kind == "nodes"}
     nodes: dict[JobKey, list[str]] = {}
     for parsed in names:
@@ -90,7 +90,7 @@ def _due(run_dir: RunDir) -> list[_Due]:
     try:
         cluster = read_submitted(run_dir.submitted_json, owner_uid)[0].cluster
     except UnsafeFile:
-        return []  # missing, or the ledger names it as one that does not count
+        return []  # missing, or reported by the ledger
     ended = {parsed.job for parsed in names if parsed.kind == "end"}
     return [
         _Due(run_dir, cluster, job, tuple(found), owner_uid)
@@ -106,13 +106,13 @@ def _is_final(run_dir: RunDir, owner_uid: int, job: JobKey) -> bool:
         return False
 
 
-def _keep(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> list[str]:
+def _store(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> list[str]:
     path = due.run_dir.nodes_json(due.job.job_id, due.job.restart)
     try:
         nodes = tuple(_facts(node, powers, cpus) for node in due.nodes)
         write_document(path, NodesDocument(due.job.job_id, due.job.restart, nodes))
     except OSError as error:
-        return [f"what is known of the nodes of job {due.job.job_id} cannot be kept: {path}: {error.strerror}"]
+        return [f"{path}: the nodes of job {due.job.job_id} cannot be written: {error.strerror}"]
     return []
 
 

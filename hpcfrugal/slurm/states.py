@@ -1,7 +1,7 @@
-"""Ask Slurm about the runs of a spool and keep its answers there, so that the ledger needs nothing else.
+"""Job states of the runs of a spool: asked of Slurm and stored in the spool, so that the ledger needs nothing else.
 
-What stands in a run directory is its owner's: nothing is read through a link or of somebody else, and nobody writes
-into the runs of another user. A file of theirs would not count, and a link could lead it anywhere.
+A run directory belongs to its owner: files of other users and links are not read, and nothing is written into the runs
+of other users. Such a file would not count, and a link could lead it anywhere.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
 from hpcfrugal.spool.documents import SlurmDocument, document_json, read_submitted
 
 GONE_AFTER_DAYS = 7
-"""A job that Slurm does not list so long after it was submitted is not asked for again: a job that waits or runs is
-always listed, and the books that know it no more will not know it again."""
+"""A job that Slurm does not know so long after its submission is not asked for again: a waiting or running job is
+always
+in the queue, and accounting that has purged a job does not get it back."""
 
 _DAY_NS = 86_400 * 10**9
 _NAMED = 3
@@ -36,7 +37,7 @@ _TIMES = ("submit", "eligible", "start", "end")
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    """A run of which Slurm had not said the last word."""
+    """A run whose final state is not stored yet."""
 
     run_dir: RunDir
     cluster: str
@@ -46,10 +47,10 @@ class _Open:
 
 
 def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> list[str]:
-    """Bring ``<job>.<restart>.slurm.json`` up to date for every run of this user that Slurm had not called final.
+    """Update ``<job>.<restart>.slurm.json`` for every run of this user that has no final state.
 
-    All jobs are asked for together. Returns sentences: for each run directory that could not be written, for ids that
-    are none of Slurm's, for runs of other users, and for jobs that Slurm has forgotten, which are not asked for again.
+    All jobs are asked for together. Returns messages about run directories that could not be written, invalid job ids,
+    runs of other users, and jobs that Slurm does not know any more, which are not asked for again.
 
     Raises:
         SetupError: Slurm does not answer. Nothing is changed then.
@@ -63,14 +64,14 @@ def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> lis
             found.append(one)
     if not (found or others) or not available():
         return []
-    said = []
+    messages = []
     if others:
-        said.append(f"unfinished jobs in runs of other users: {others}; only their own sync asks Slurm about them")
+        messages.append(f"unfinished jobs of other users: {others}; only their own sync asks Slurm about them")
     wrong = [one for one in found if not is_job_id(one.job_id)]
-    said += [f"{one.run_dir.path}: {one.job_id[:40]!r} is no job id of Slurm's: not asked about" for one in wrong]
+    messages += [f"{one.run_dir.path}: {one.job_id[:40]!r} is not a job id of Slurm; ignored" for one in wrong]
     asked = [one for one in found if is_job_id(one.job_id)]
     if not asked:
-        return said
+        return messages
     backend = backend or SlurmBackend()
     here = backend.cluster()
     runs = {one.job_id: one for one in asked if one.cluster in {here, ""}}
@@ -79,18 +80,18 @@ def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> lis
         run_dir = runs[job_id].run_dir
         try:
             for state in of_job:
-                _keep(run_dir, state)
+                _store(run_dir, state)
         except OSError as error:
-            said.append(f"what Slurm says of job {job_id} cannot be kept: {run_dir.path}: {error.strerror}")
-    return [*said, *_give_up([runs[job_id] for job_id in gone])]
+            messages.append(f"{run_dir.path}: the state of job {job_id} cannot be written: {error.strerror}")
+    return [*messages, *_give_up([runs[job_id] for job_id in gone])]
 
 
 def _open_run(run_dir: RunDir) -> _Open | None:
-    """A run of which there is more to ask; None also where its files do not count, which the ledger's sync says."""
+    """The run if its state may still change; None also if its files do not count, which the ledger's sync reports."""
     try:
         owner_uid = os.lstat(run_dir.path).st_uid
         submitted, _, _ = read_submitted(run_dir.submitted_json, owner_uid)
-        if submitted.cluster.startswith("local:") or _settled(run_dir, submitted.job_id, owner_uid):
+        if submitted.cluster.startswith("local:") or _is_settled(run_dir, submitted.job_id, owner_uid):
             return None
     except (OSError, UnsafeFile):
         return None
@@ -98,35 +99,35 @@ def _open_run(run_dir: RunDir) -> _Open | None:
 
 
 def _give_up(gone: Sequence[_Open]) -> list[str]:
-    """Note of jobs that Slurm does not list that they are not asked for again, where they are old."""
-    old, said = [], []
+    """Mark old jobs that Slurm does not know, so that they are not asked for again."""
+    old, messages = [], []
     for one in gone:
-        submitted_ns = one.submitted_wall_ns or _made_ns(one.run_dir.run_id)
+        submitted_ns = one.submitted_wall_ns or _created_ns(one.run_dir.run_id)
         if time.time_ns() - submitted_ns < GONE_AFTER_DAYS * _DAY_NS:
             continue
         try:
             write_json_atomic(one.run_dir.slurm_gone, {"schema": 1, "job_id": one.job_id})
             old.append(one.job_id)
         except OSError as error:
-            said.append(f"{one.run_dir.slurm_gone} cannot be written: {error.strerror}")
+            messages.append(f"{one.run_dir.slurm_gone} cannot be written: {error.strerror}")
     if old:
         named = ", ".join(old[:_NAMED]) + (f" and {len(old) - _NAMED} more" if len(old) > _NAMED else "")
-        said.append(f"Slurm no longer knows of jobs that were not over when last heard of: {named}; not asked again")
-    return said
+        messages.append(f"unfinished jobs that Slurm does not know any more: {named}; not asked for again")
+    return messages
 
 
-def _made_ns(run_id: str) -> int:
-    """When a run was made, by its id."""
+def _created_ns(run_id: str) -> int:
+    """When a run was created, by its id."""
     return int(datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()) * 10**9
 
 
-def kept_states(run_dir: RunDir) -> list[JobState]:
-    """What Slurm had said of a run when it was last asked; empty where it was not."""
-    return [_state(document, job) for job, document in _kept(run_dir, os.lstat(run_dir.path).st_uid)]
+def stored_states(run_dir: RunDir) -> list[JobState]:
+    """The states of a run from the last time that Slurm was asked."""
+    return [_state(document, job) for job, document in _stored(run_dir, os.lstat(run_dir.path).st_uid)]
 
 
-def _kept(run_dir: RunDir, owner_uid: int) -> list[tuple[JobKey, dict[str, Any]]]:
-    """The documents of Slurm's word that can be read, in order. Raises ``OSError``."""
+def _stored(run_dir: RunDir, owner_uid: int) -> list[tuple[JobKey, dict[str, Any]]]:
+    """The stored documents that can be read, in order. Raises ``OSError``."""
     found = []
     for path, parsed in run_dir.files("slurm"):
         document = _document(path, owner_uid)
@@ -156,24 +157,24 @@ def _state(document: dict[str, Any], job: JobKey) -> JobState:
     )
 
 
-def _keep(run_dir: RunDir, state: JobState) -> None:
-    """Keep what Slurm says of a job. Raises ``OSError``."""
+def _store(run_dir: RunDir, state: JobState) -> None:
+    """Store the state of a job. Raises ``OSError``."""
     path = run_dir.slurm_json(state.job_id, state.restart)
     document = state_document(state)
     if _document(path, os.getuid()) != document:
         write_json_atomic(path, document)
 
 
-def _settled(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
-    """Whether everything that this run can still become is known. Raises ``OSError``."""
+def _is_settled(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
+    """Whether the stored state of this run is final. Raises ``OSError``."""
     gone = _document(run_dir.slurm_gone, owner_uid)
     if gone is not None and gone.get("job_id") == job_id:
         return True
-    documents = _kept(run_dir, owner_uid)
+    documents = _stored(run_dir, owner_uid)
     if not documents or not all(document.get("final") for _, document in documents):
         return False
-    # An array's tasks turn up one by one as they start: it is settled when none waits any more, which the pending
-    # remainder (listed under the array's own id) tells. A requeued job comes back under a higher restart.
+    # Tasks of an array get their own ids as they start. Those that wait are listed under the array's own id: without
+    # a final state under it, some still wait. A requeued job comes back under a higher restart.
     last = {job.job_id: document for job, document in sorted(documents, key=lambda one: one[0].restart)}
     return (
         all(document.get("state") not in {"PREEMPTED", "NODE_FAIL", "REQUEUED"} for document in last.values())
@@ -182,7 +183,7 @@ def _settled(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
 
 
 def state_document(state: JobState) -> dict[str, Any]:
-    """What is kept of a state in the spool."""
+    """The document of a state in the spool."""
 
     times = {f"{name}_wall_ns": getattr(state, f"{name}_at") for name in _TIMES}
     known = {key: None if time is None else instant_us(time) * 1000 for key, time in times.items()}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.job.backend import Backend, JobState
-from hpcfrugal.slurm.states import kept_states
+from hpcfrugal.slurm.states import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
 
 
@@ -75,7 +75,7 @@ def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) ->
     problems = []
     for job in jobs:
         if not job.states:
-            job.states = kept_states(job.run_dir)
+            job.states = stored_states(job.run_dir)
     for name in sorted({job.backend for job in jobs}):
         # Of a local job that was cancelled only the state is stored; its backend knows the rest.
         asked = [job for job in jobs if job.backend == name and not (job.over and _is_complete(job))]

@@ -1,4 +1,4 @@
-"""Slurm's commands as scripts on the PATH: they say what a test wrote down for them, and count their calls."""
+"""Slurm's commands as scripts on the PATH: they print what a test wrote down for them, and log their calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMES = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo")
 
 
 class FakeSlurm:
-    """A folder for the PATH. Every command answers nothing with exit code 0 until told otherwise."""
+    """A folder for the PATH. By default, every command prints nothing and ends with exit code 0."""
 
     def __init__(self, folder: Path, cluster: str = "c1") -> None:
         self.bin = folder / "bin"
@@ -34,7 +34,7 @@ class FakeSlurm:
         self.answer("scontrol", f"Configuration data\nClusterName             = {cluster}\n")
 
     def answer(self, name: str, out: str = "", *, err: str = "", code: int = 0, then: str = "") -> None:
-        """What a command says from now on; ``then`` is shell code that it runs last."""
+        """What a command prints from now on; ``then`` is shell code that it runs last."""
         (self._folder / f"{name}.out").write_text(out)
         (self._folder / f"{name}.err").write_text(err)
         (self._folder / f"{name}.then").write_text(f"{then}\nexit {code}\n")

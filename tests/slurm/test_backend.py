@@ -1,4 +1,4 @@
-"""Slurm's answers as its commands give them, also the odd ones; the commands are scripts that we write."""
+"""The Slurm backend on answers of Slurm's commands, also odd ones; the commands are scripts of the tests."""
 
 from __future__ import annotations
 
@@ -215,10 +215,10 @@ def test_squeue_is_newer_on_what_is_not_over(slurm: FakeSlurm) -> None:
     assert words(states("17")["17"]) == [("17", 0, None, "RUNNING")]
 
 
-@pytest.mark.parametrize("books", ["RUNNING", None])
-def test_the_books_have_the_last_word_on_an_end(slurm: FakeSlurm, books: str | None) -> None:
+@pytest.mark.parametrize("past", ["RUNNING", None])
+def test_accounting_decides_how_a_job_ended(slurm: FakeSlurm, past: str | None) -> None:
     slurm.squeue(squeue_row("17", "COMPLETED", end="2026-11-21T06:01:01"))
-    slurm.sacct(*([sacct_row("17", books, end="Unknown")] if books else []))
+    slurm.sacct(*([sacct_row("17", past, end="Unknown")] if past else []))
     (state,) = states("17")["17"]
     assert (state.state, state.final) == ("COMPLETING", False)
     slurm.sacct(sacct_row("17", "CANCELLED by 1000", code="0:15"))
@@ -271,7 +271,7 @@ def test_a_requeued_job_has_one_state_for_each_start(slurm: FakeSlurm) -> None:
     assert found[2].reason == "BeginTime"
 
 
-def test_a_requeued_job_that_the_books_do_not_know_yet(slurm: FakeSlurm) -> None:
+def test_a_requeued_job_that_accounting_does_not_know_yet(slurm: FakeSlurm) -> None:
     slurm.sacct(sacct_row("17", "REQUEUED"))
     slurm.squeue(squeue_row("17", "RUNNING"))
     assert words(states("17")["17"]) == [("17", 0, None, "REQUEUED"), ("17", 1, None, "RUNNING")]
@@ -334,7 +334,7 @@ def test_cancel(slurm: FakeSlurm) -> None:
         SlurmBackend().cancel(["17"])
 
 
-# What is kept of it -----------------------------------------------------------------------------------------------
+# Stored states -----------------------------------------------------------------------------------------------
 
 
 def test_refresh_keeps_the_answers_and_asks_no_more(slurm: FakeSlurm, tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ def test_a_controller_that_is_down_leaves_what_was_known(slurm: FakeSlurm, tmp_p
     assert words(jobs[0].states) == [("17", 0, None, "RUNNING")]
 
 
-def test_sbatch_is_not_told_to_wait(slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sbatch_does_not_wait_for_the_job(slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SBATCH_WAIT", "1")
     slurm.answer("sbatch", "17\n", then='[ -z "${SBATCH_WAIT-}" ] || sleep 30', code=1)
     started = time.monotonic()

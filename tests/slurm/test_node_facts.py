@@ -1,4 +1,4 @@
-"""Facts of nodes are kept once for each job that is over, with one question to Slurm for all of them."""
+"""Facts of nodes are stored once for each finished job, with one query of Slurm for all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fake_spool import FakeRun, FakeSpool
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.settings.idle_power import IdlePower
-from hpcfrugal.slurm.node_facts import keep_nodes, keep_run_nodes
+from hpcfrugal.slurm.node_facts import store_nodes, store_run_nodes
 
 POWERS = {"n1": IdlePower((("cpu", 60_000_000),), "a wattmeter")}
 CONFIG = "ClusterName = lab\nSelectType = select/cons_tres\nSelectTypeParameters = {}\n"
@@ -50,7 +50,7 @@ def test_all_jobs_that_are_over_are_asked_about_at_once(spool: FakeSpool, slurm:
     over.slurm(job_id="17")
     ended.end(job_id="18")
     running.slurm("RUNNING", end_s=None, job_id="19")
-    assert keep_nodes(spool.root, POWERS) == []
+    assert store_nodes(spool.root, POWERS) == []
     assert kept(over) == [
         {
             "node": "n1", "slurm_cpus": 8, "oversubscribed": False,
@@ -68,14 +68,14 @@ def test_all_jobs_that_are_over_are_asked_about_at_once(spool: FakeSpool, slurm:
 def test_what_is_kept_is_not_asked_again_and_not_changed(spool: FakeSpool, slurm: FakeSlurm) -> None:
     run = sampled(spool)
     run.slurm()
-    keep_nodes(spool.root, POWERS)
+    store_nodes(spool.root, POWERS)
     before = kept(run)
     slurm.answer("sinfo", "n1|16|NO\n")
-    keep_nodes(spool.root, {})
+    store_nodes(spool.root, {})
     assert kept(run) == before
     assert len(slurm.calls("sinfo")) == 1
     run.run_dir.nodes_json("17", 0).unlink()
-    keep_nodes(spool.root, {})
+    store_nodes(spool.root, {})
     assert kept(run) == [
         {"node": "n1", "slurm_cpus": 16, "oversubscribed": False, "idle_power_uw": {}, "idle_power_source": None}
     ]
@@ -88,7 +88,7 @@ def test_cpus_that_slurm_does_not_give_out_may_be_shared(
     slurm.answer("scontrol", CONFIG.format(parameters))
     run = sampled(spool)
     run.slurm()
-    keep_nodes(spool.root, {})
+    store_nodes(spool.root, {})
     assert (kept(run) or [{}])[0]["oversubscribed"] is shared
 
 
@@ -100,7 +100,7 @@ def test_a_local_job_needs_no_slurm(spool: FakeSpool, monkeypatch: pytest.Monkey
         one.submitted("17" if one is run else "18")
     run.end()
     other.end(job_id="18")
-    assert keep_run_nodes(run.run_dir, POWERS) == []
+    assert store_run_nodes(run.run_dir, POWERS) == []
     assert kept(run) == [
         {
             "node": "n1", "slurm_cpus": None, "oversubscribed": None,
@@ -108,7 +108,7 @@ def test_a_local_job_needs_no_slurm(spool: FakeSpool, monkeypatch: pytest.Monkey
         }
     ]  # fmt: skip
     assert kept(other, "18") is None
-    assert keep_nodes(spool.root, {}) == []
+    assert store_nodes(spool.root, {}) == []
     assert kept(other, "18") is not None
 
 
@@ -118,14 +118,14 @@ def test_jobs_wait_for_a_slurm_that_is_not_there_or_another(
     run = sampled(spool)
     run.slurm()
     slurm.answer("scontrol", "ClusterName = other\n")
-    assert keep_nodes(spool.root, POWERS) == []
+    assert store_nodes(spool.root, POWERS) == []
     assert (kept(run), slurm.calls("sinfo")) == (None, [])
     slurm.answer("scontrol", CONFIG.format("CR_CPU"))
     slurm.answer("sinfo", err="sinfo: error: down", code=1)
     with pytest.raises(SetupError, match="sinfo failed"):
-        keep_nodes(spool.root, POWERS)
+        store_nodes(spool.root, POWERS)
     monkeypatch.setenv("PATH", "")
-    assert keep_nodes(spool.root, POWERS) == []
+    assert store_nodes(spool.root, POWERS) == []
     assert kept(run) is None
 
 
@@ -133,7 +133,7 @@ def test_a_name_that_is_no_node_of_slurms_is_not_handed_to_it(spool: FakeSpool, 
     nasty = "a'; rm -rf ~ #"
     run = sampled(spool, nodes=(nasty,))
     run.slurm()
-    assert keep_nodes(spool.root, {}) == []
+    assert store_nodes(spool.root, {}) == []
     assert (kept(run) or [{}])[0]["node"] == nasty
     assert slurm.calls("sinfo") == []
 
@@ -144,8 +144,8 @@ def test_a_directory_that_cannot_be_written_is_named(spool: FakeSpool, monkeypat
     run.submitted("17")
     run.end()
     monkeypatch.setattr("hpcfrugal.slurm.node_facts.write_document", _full)
-    (line,) = keep_nodes(spool.root, {})
-    assert "17.0.nodes.json: No space left" in line
+    (line,) = store_nodes(spool.root, {})
+    assert line.endswith("17.0.nodes.json: the nodes of job 17 cannot be written: No space left on device")
 
 
 def _full(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What is kept of Slurm's word in other people's runs, of ids that are none, and of jobs that Slurm has forgotten."""
+"""Stored job states: runs of other users, invalid ids, jobs that Slurm does not know any more."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fake_spool import FakeRun, FakeSpool
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.job_ids import is_job_id
-from hpcfrugal.slurm.node_facts import keep_nodes
-from hpcfrugal.slurm.states import GONE_AFTER_DAYS, kept_states, refresh_states
+from hpcfrugal.slurm.node_facts import store_nodes
+from hpcfrugal.slurm.states import GONE_AFTER_DAYS, refresh_states, stored_states
 from hpcfrugal.spool import write_json_atomic
 
 OTHER = 12345
@@ -59,9 +59,9 @@ def test_nothing_is_written_into_runs_of_other_users(spool: FakeSpool, slurm: Fa
     before = sorted(path.name for path in run.run_dir.path.iterdir())
     slurm.sacct(sacct_row("17", "COMPLETED"), sacct_row("18", "COMPLETED"))
     (line,) = refresh_states(spool.root)
-    assert line.startswith("unfinished jobs in runs of other users: 1; ")
-    (line,) = keep_nodes(spool.root, {})
-    assert line == "jobs of other users whose nodes only their own sync can keep: 1"
+    assert line.startswith("unfinished jobs of other users: 1; ")
+    (line,) = store_nodes(spool.root, {})
+    assert line == "finished jobs of other users: 1; only their own sync stores their nodes"
     assert sorted(path.name for path in run.run_dir.path.iterdir()) == before
     assert mine.run_dir.slurm_json("18", 0).exists()
     assert (asked(slurm), slurm.calls("sinfo")) == ([["18"]], [])
@@ -88,7 +88,7 @@ def test_what_is_not_a_file_of_the_owner_is_not_read(
     assert other.run_dir.slurm_json("18", 0).exists()
 
 
-def test_a_link_in_the_place_of_slurms_word_is_replaced_and_not_followed(
+def test_a_link_in_place_of_a_state_is_replaced_and_not_followed(
     spool: FakeSpool, slurm: FakeSlurm, tmp_path: Path
 ) -> None:
     run = spool.run("17")
@@ -103,23 +103,23 @@ def test_a_link_in_the_place_of_slurms_word_is_replaced_and_not_followed(
     assert json.loads(path.read_text())["state"] == "COMPLETED"
 
 
-def test_garbage_in_slurms_word_costs_no_traceback(spool: FakeSpool, slurm: FakeSlurm) -> None:
+def test_garbage_in_a_stored_state_is_no_traceback(spool: FakeSpool, slurm: FakeSlurm) -> None:
     run = spool.run("17")
     write_json_atomic(
         run.run_dir.slurm_json("17", 0),
         {"restart": "x", "nodes": [1], "start_at": "never", "state": 7, "final": True, "exit_code": "0"},
     )
-    (state,) = kept_states(run.run_dir)
+    (state,) = stored_states(run.run_dir)
     assert (state.state, state.nodes, state.start_at, state.exit_code) == ("UNKNOWN", (), None, None)
     assert refresh_states(spool.root) == []
 
 
 @pytest.mark.parametrize("odd", ["--help", "-1", "0", "17_3", "17+1", "4294967294", "99999999999", "abc"])
-def test_an_id_that_is_none_keeps_nobody_from_being_asked_about(spool: FakeSpool, slurm: FakeSlurm, odd: str) -> None:
+def test_an_invalid_id_does_not_affect_other_jobs(spool: FakeSpool, slurm: FakeSlurm, odd: str) -> None:
     run, _ = spool.run("17"), spool.run(odd)
     slurm.sacct(sacct_row("17", "COMPLETED"))
     (line,) = refresh_states(spool.root)
-    assert f"{odd!r} is no job id of Slurm's" in line
+    assert f"{odd!r} is not a job id of Slurm" in line
     assert asked(slurm) == [["17"]]
     assert run.run_dir.slurm_json("17", 0).exists()
     assert list(SlurmBackend().states(["17", odd, "abc;x", ""])) == ["17"]
@@ -130,12 +130,12 @@ def test_ids_of_slurm() -> None:
     assert not any(map(is_job_id, ("", "0", "-1", "1 ", "१७", "²", "1,2", "4294967294")))
 
 
-def test_a_job_that_slurm_has_forgotten_is_not_asked_for_for_ever(spool: FakeSpool, slurm: FakeSlurm) -> None:
+def test_an_old_job_that_slurm_does_not_know_is_not_asked_for_again(spool: FakeSpool, slurm: FakeSlurm) -> None:
     old, new = spool.run("17"), spool.run("18")
     submitted_ago(old, "17", GONE_AFTER_DAYS + 1)
     submitted_ago(new, "18", GONE_AFTER_DAYS - 1)
     (line,) = refresh_states(spool.root)
-    assert line.endswith("were not over when last heard of: 17; not asked again")
+    assert line == "unfinished jobs that Slurm does not know any more: 17; not asked for again"
     assert refresh_states(spool.root) == []
     assert asked(slurm) == [["17", "18"], ["18"]]
     old.run_dir.slurm_gone.unlink()
@@ -144,7 +144,7 @@ def test_a_job_that_slurm_has_forgotten_is_not_asked_for_for_ever(spool: FakeSpo
     assert old.run_dir.slurm_json("17", 0).exists()
 
 
-def test_books_that_are_out_of_reach_have_forgotten_nobody(spool: FakeSpool, slurm: FakeSlurm) -> None:
+def test_without_an_answer_of_accounting_no_job_counts_as_unknown(spool: FakeSpool, slurm: FakeSlurm) -> None:
     old, other = spool.run("17"), spool.run("18")
     submitted_ago(old, "17", 400)
     submitted_ago(other, "18", 400)
@@ -158,7 +158,7 @@ def test_books_that_are_out_of_reach_have_forgotten_nobody(spool: FakeSpool, slu
 
 
 @pytest.mark.parametrize("name", ["scontrol", "sacct", "squeue", "sinfo"])
-def test_one_who_is_in_a_hurry_does_not_wait_long(spool: FakeSpool, slurm: FakeSlurm, name: str) -> None:
+def test_a_short_time_limit_holds_for_every_command(spool: FakeSpool, slurm: FakeSlurm, name: str) -> None:
     run = spool.run("17")
     run.samples([run.header(), *run.records([100.0, 10.0], 60)])
     run.end()
@@ -167,13 +167,13 @@ def test_one_who_is_in_a_hurry_does_not_wait_long(spool: FakeSpool, slurm: FakeS
 
     def ask() -> None:
         refresh_states(spool.root, backend)
-        keep_nodes(spool.root, {}, backend)
+        store_nodes(spool.root, {}, backend)
 
     with pytest.raises(SetupError, match=f"{name} did not answer within 0"):
         ask()
 
 
-def test_words_of_slurm_stand_without_the_name_of_its_command(spool: FakeSpool, slurm: FakeSlurm) -> None:
+def test_messages_of_slurm_are_shown_without_the_name_of_its_command(spool: FakeSpool, slurm: FakeSlurm) -> None:
     spool.run("17")
     slurm.answer("sacct", err="\nsacct: fatal: Bad job/step specified: abc\n", code=1)
     with pytest.raises(SetupError, match=r"^sacct failed: Bad job/step specified: abc$"):
