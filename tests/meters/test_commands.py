@@ -130,7 +130,8 @@ def test_what_is_not_there_yet_is_noted(box: Sandbox, server: MeterServer) -> No
     a_prometheus(box, server)
     job_id = run_job(box, "true")
     done = box.run("ledger", "sync")
-    assert (done.code, done.err) == (0, "note: meters have not told all of 1 node yet; asked again at the next sync\n")
+    said = "note: meters have no complete readings for 1 node yet; the next sync tries again\n"
+    assert (done.code, done.err) == (0, said)
     (box.home / ".config/hpcfrugal/config.toml").unlink()
     a_prometheus(box, server, settle=0)
     done = box.run("report", "--job", job_id)
