@@ -37,7 +37,7 @@ class JobUse:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class EnergyShare:
     """One job's part of a node's energy."""
 
     dynamic_uj: int
@@ -52,7 +52,7 @@ class Share:
 class NodeSplit:
     """Shares in the order of the jobs (None: unknown) and what is left of the node's energy."""
 
-    shares: tuple[Share | None, ...]
+    shares: tuple[EnergyShare | None, ...]
     residual_uj: int
 
 
@@ -69,7 +69,7 @@ def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
     return "exclusive" if exclusive else "cpu-share"
 
 
-def job_share(node: NodeInterval, use: JobUse) -> Share | None:
+def job_share(node: NodeInterval, use: JobUse) -> EnergyShare | None:
     """The share of one job whose neighbours are not known; None where an input is missing.
 
     The job's CPU time and the node's are read at slightly different instants, so the quotient can pass 1 by a
@@ -92,12 +92,12 @@ def split_node(node: NodeInterval, uses: Sequence[JobUse]) -> NodeSplit:
     busy_us = max(node.node_busy_us or 0, sum([use.job_cpu_us or 0 for use in uses]))
     cpus = max(node.node_cpus or 0, sum([use.alloc_cpus or 0 for use in uses]))
 
-    def share(use: JobUse) -> Share | None:
+    def share(use: JobUse) -> EnergyShare | None:
         if use.job_cpu_us is None or node.node_busy_us is None:
             return None
         if idle_uj > 0 and (use.alloc_cpus is None or node.node_cpus is None):
             return None
-        return Share(
+        return EnergyShare(
             dynamic_uj=dynamic_uj * use.job_cpu_us // busy_us if busy_us else 0,
             idle_uj=idle_uj * use.alloc_cpus // cpus if idle_uj and use.alloc_cpus else 0,
         )

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hpcfrugal.accounting.attribution import Attribution, JobUse, NodeInterval, Share, split_node
+from hpcfrugal.accounting.attribution import Attribution, EnergyShare, JobUse, NodeInterval, split_node
 from hpcfrugal.accounting.series import CumulativeSeries
 
 JobName = tuple[str, str, int]
@@ -59,7 +59,7 @@ class Slice:
     end_ns: int
     energy_uj: int
     measured_ns: int
-    shares: tuple[tuple[JobName, Share | None], ...]
+    shares: tuple[tuple[JobName, EnergyShare | None], ...]
     residual_uj: int
 
 
@@ -75,7 +75,7 @@ class Balance:
     residual_uj: int = 0
     measured_ns: int = 0
     covered_ns: int = 0
-    shares: dict[JobName, Share] = field(default_factory=dict)
+    shares: dict[JobName, EnergyShare] = field(default_factory=dict)
     unknown: set[JobName] = field(default_factory=set)
 
     @property
@@ -104,9 +104,9 @@ class Balance:
         for job, share in other.shares.items():
             self._give(job, share)
 
-    def _give(self, job: JobName, share: Share) -> None:
-        before = self.shares.get(job, Share(0, 0))
-        self.shares[job] = Share(before.dynamic_uj + share.dynamic_uj, before.idle_uj + share.idle_uj)
+    def _give(self, job: JobName, share: EnergyShare) -> None:
+        before = self.shares.get(job, EnergyShare(0, 0))
+        self.shares[job] = EnergyShare(before.dynamic_uj + share.dynamic_uj, before.idle_uj + share.idle_uj)
 
 
 def balance(readings: Iterable[ChannelReading]) -> Balance:
@@ -254,7 +254,7 @@ def _divide(
     beside: Sequence[ChannelReading],
     start_ns: int,
     end_ns: int,
-) -> tuple[tuple[tuple[JobName, Share | None], ...], int]:
+) -> tuple[tuple[tuple[JobName, EnergyShare | None], ...], int]:
     """Shares and rest of what was read in a piece of time, with CPUs x ns for the node's CPUs.
 
     ``used_us`` is the CPU time of the jobs that are ``here``; those ``beside`` used none.
@@ -263,7 +263,7 @@ def _divide(
     if _is_undivided(present):
         if len(present) == 1 and present[0].attribution != "none":
             idle_uj = min(interval.idle_uj or 0, interval.energy_uj)
-            return ((present[0].job, Share(interval.energy_uj - idle_uj, idle_uj)),), 0
+            return ((present[0].job, EnergyShare(interval.energy_uj - idle_uj, idle_uj)),), 0
         return tuple((reading.job, None) for reading in present), interval.energy_uj
     uses = [
         JobUse(

@@ -18,12 +18,12 @@ from typing import Literal, NamedTuple
 
 UJ_PER_KWH = 3_600_000_000_000
 
-Source = Literal["actual", "forecast", "yearly-mean"]
-SOURCES: tuple[Source, ...] = ("actual", "forecast", "yearly-mean")
+LevelSource = Literal["actual", "forecast", "yearly-mean"]
+SOURCES: tuple[LevelSource, ...] = ("actual", "forecast", "yearly-mean")
 """Where an intensity is from, the best first: as it was, as it was forecast, a country's mean of a year."""
 
 
-class Level(NamedTuple):
+class IntensityLevel(NamedTuple):
     """An intensity over ``[start_ns, end_ns)``; ``settled``: it will not be revised."""
 
     start_ns: int
@@ -39,20 +39,20 @@ class Placed(NamedTuple):
     end_ns: int
     g_per_kwh: float
     settled: bool
-    source: Source
+    source: LevelSource
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
     """Levels in the order of time without overlaps; what lies between two is not known."""
 
-    levels: Sequence[Level]
+    levels: Sequence[IntensityLevel]
     starts_ns: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "starts_ns", tuple(level.start_ns for level in self.levels))
 
-    def within(self, start_ns: int, end_ns: int) -> Iterator[Level]:
+    def within(self, start_ns: int, end_ns: int) -> Iterator[IntensityLevel]:
         """The known parts of ``[start_ns, end_ns)``, cut at both."""
         for index in range(max(0, bisect_right(self.starts_ns, start_ns) - 1), len(self.levels)):
             level = self.levels[index]
@@ -66,7 +66,7 @@ class Levels:
         return sum(level.end_ns - level.start_ns for level in self.within(start_ns, end_ns))
 
 
-def layered(layers: Sequence[tuple[Source, Levels]], start_ns: int, end_ns: int) -> list[Placed]:
+def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns: int) -> list[Placed]:
     """The best that is known in ``[start_ns, end_ns)``: each layer fills what those before it leave open."""
     placed: list[Placed] = []
     gaps = [(start_ns, end_ns)] if start_ns < end_ns else []
@@ -109,8 +109,8 @@ class Tally:
     intensity may still be revised.
     """
 
-    energy_uj: dict[Source | None, Fraction] = field(default_factory=dict)
-    grid_g: dict[Source, Fraction] = field(default_factory=dict)
+    energy_uj: dict[LevelSource | None, Fraction] = field(default_factory=dict)
+    grid_g: dict[LevelSource, Fraction] = field(default_factory=dict)
     grams: dict[str, Fraction] = field(default_factory=dict)
     open_uj: Fraction = Fraction(0)
 
@@ -147,12 +147,12 @@ class Tally:
         return self.known_uj / total_uj if total_uj else None
 
     @property
-    def sources(self) -> list[Source]:
+    def sources(self) -> list[LevelSource]:
         """Where the intensities are from, the best first."""
         return [source for source in SOURCES if source in self.grid_g]
 
     @property
-    def shares(self) -> dict[Source, Fraction]:
+    def shares(self) -> dict[LevelSource, Fraction]:
         """The share of the energy by where its intensity is from; what is left has none."""
         total_uj = sum(self.energy_uj.values(), Fraction(0))
         return {source: self.energy_uj[source] / total_uj for source in self.sources} if total_uj else {}
@@ -181,7 +181,7 @@ def tallies(
     whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
     # Nearly all pieces are of one length, so the common denominator of their parts stays small.
     common = lcm(*{end_ns - start_ns for start_ns, end_ns in (piece.span for piece in pieces)})
-    sums: dict[tuple[str, int, str, Source | None], _Sums] = {}
+    sums: dict[tuple[str, int, str, LevelSource | None], _Sums] = {}
     for piece in pieces:
         start_ns, end_ns = piece.span
         part, per_ns = start_ns // cut_ns, piece.energy_uj * (common // (end_ns - start_ns))
@@ -217,7 +217,7 @@ def tallies(
     return found
 
 
-def total(found: Iterable[Tally]) -> Tally:
+def total_tally(found: Iterable[Tally]) -> Tally:
     """The sum of several tallies."""
     whole = Tally()
     for one in found:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hpcfrugal.accounting.footprint import EnergyPiece, Levels, Placed, Source, layered, tallies, total
+from hpcfrugal.accounting.footprint import EnergyPiece, Levels, LevelSource, Placed, layered, tallies, total_tally
 from hpcfrugal.accounting.spans import joined
 
 
@@ -57,15 +57,15 @@ def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> F
     """Grams of ``pieces`` against ``levels``; None where any of them has no intensity, or there are none."""
     if not pieces:
         return None
-    source: Source = "actual"
+    source: LevelSource = "actual"
     placed: list[Placed] = []
     for start_ns, end_ns in joined(piece.span for piece in pieces):
         placed += layered([(source, levels)], start_ns, end_ns)
-    whole = total(tallies(pieces, placed, pue, cut_ns=1 << 62).values())
+    whole = total_tally(tallies(pieces, placed, pue, cut_ns=1 << 62).values())
     return None if None in whole.energy_uj else sum(whole.grams.values(), Fraction(0))
 
 
-def saving(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:
+def saving_of(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:
     """What the timing of ``attempts`` saved against a start at ``start_ns``; None where that is not known."""
     was_g = grams(as_it_was(attempts), levels, pue)
     would_g = grams(moved(attempts, start_ns), levels, pue)

@@ -100,7 +100,7 @@ def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bo
     Exit code 4 if the ledger is damaged or differs from the spool. Runs that are not read yet are no difference.
     """
     spool, path = _paths(spool_path, ledger_path)
-    found = engine.check(spool, path, compare=not quick)
+    found = engine.check_ledger(spool, path, compare=not quick)
     problems = [*found.skipped, *found.problems]
     if as_json:
         document = {

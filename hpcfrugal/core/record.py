@@ -39,7 +39,7 @@ MAX_WALL_NS = 7_258_118_400 * 10**9
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 Problems = list[str]
 
@@ -60,7 +60,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Range:
     """The least and the greatest value of a number, or of each number in a list; both are valid."""
 
     low: int = 0
@@ -104,7 +104,7 @@ Convert = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class RecordField:
     """One field of a record, compiled. A conversion that is None leaves the value as it is."""
 
     name: str
@@ -119,18 +119,18 @@ class Field:
     integers: tuple[int, int]
 
 
-class Codec(Generic[T]):
+class Codec(Generic[_T]):
     """Reads and writes one class of records. Get it with ``codec``.
 
     ``columns`` are the names of its SQL columns, in the order of its fields; those of an embedded record stand in its
     place.
     """
 
-    def __init__(self, record: type[T], size: int | None = None) -> None:
+    def __init__(self, record: type[_T], size: int | None = None) -> None:
         self.record = record
-        self._fields: dict[str, Field] = {}
+        self._fields: dict[str, RecordField] = {}
         self._embedded: dict[str, Codec[Any]] = {}
-        self._order: list[Field | tuple[str, Codec[Any]]] = []
+        self._order: list[RecordField | tuple[str, Codec[Any]]] = []
         required: set[str] = set()
         missing: dict[str, None] = {}
         hints = get_type_hints(record, include_extras=True)
@@ -163,14 +163,14 @@ class Codec(Generic[T]):
         self._from_sql = [(at, field.from_sql) for at, field in enumerate(columns) if field.from_sql is not None]
         self._to_sql = [(at, field.to_sql) for at, field in enumerate(columns) if field.to_sql is not None]
 
-    def sql_fields(self) -> list[Field]:
+    def sql_fields(self) -> list[RecordField]:
         """The fields that are columns, those of embedded records among them."""
-        found: list[Field] = []
+        found: list[RecordField] = []
         for part in self._order:
-            found += [part] if isinstance(part, Field) else part[1].sql_fields()
+            found += [part] if isinstance(part, RecordField) else part[1].sql_fields()
         return found
 
-    def read(self, data: Mapping[str, Any], problems: Problems) -> T:
+    def read(self, data: Mapping[str, Any], problems: Problems) -> _T:
         """The record in a JSON object. Raises ``InvalidRecord``; what is wrong but not needed goes to ``problems``."""
         specs = self._specs
         values: dict[str, Any] = dict(self._missing)
@@ -208,22 +208,22 @@ class Codec(Generic[T]):
         why = [problem for problem in problems if problem.partition(":")[0] in missing]
         raise InvalidRecord(why[-1] if why else f"{missing[0]}: missing")
 
-    def write(self, record: T) -> dict[str, Any]:
+    def write(self, record: _T) -> dict[str, Any]:
         """The record as JSON, every key in it; unknown is null."""
         found: dict[str, Any] = {}
         for part in self._order:
-            if isinstance(part, Field):
+            if isinstance(part, RecordField):
                 value = getattr(record, part.name)
                 found[part.key] = value if value is None or part.write is None else part.write(value)
             else:
                 found |= part[1].write(getattr(record, part[0]))
         return found
 
-    def row(self, record: T) -> list[Any]:
+    def row(self, record: _T) -> list[Any]:
         """The values of its columns."""
         found: list[Any] = []
         for part in self._order:
-            if isinstance(part, Field):
+            if isinstance(part, RecordField):
                 found.append(getattr(record, part.name))
             else:
                 found += part[1].row(getattr(record, part[0]))
@@ -232,7 +232,7 @@ class Codec(Generic[T]):
                 found[at] = convert(found[at])
         return found
 
-    def of_row(self, row: Sequence[Any]) -> T:
+    def of_row(self, row: Sequence[Any]) -> _T:
         """The record in a row whose columns are ``columns``."""
         if self._from_sql:
             values = list(row)
@@ -248,7 +248,7 @@ class Codec(Generic[T]):
         found: list[Any] = []
         at = 0
         for part in self._order:
-            if isinstance(part, Field):
+            if isinstance(part, RecordField):
                 found.append(row[at])
                 at += 1
             else:
@@ -261,7 +261,7 @@ class Codec(Generic[T]):
 _codecs: dict[tuple[type[Any], int | None], Codec[Any]] = {}
 
 
-def codec(record: type[T], size: int | None = None) -> Codec[T]:
+def codec(record: type[_T], size: int | None = None) -> Codec[_T]:
     """The codec of a class of records, for lists of ``size`` items where it has any that are ``SIZED``; made once."""
     found = _codecs.get((record, size))
     if found is None:
@@ -269,7 +269,7 @@ def codec(record: type[T], size: int | None = None) -> Codec[T]:
     return found
 
 
-def gather(record: type[T], *sources: object, **values: Any) -> T:
+def assemble(record: type[_T], *sources: object, **values: Any) -> _T:
     """A dataclass of ``values`` and, for its other fields, the attributes of that name of the first source with one.
 
     Raises ``AttributeError`` for a field of which there is neither.
@@ -302,9 +302,9 @@ def _annotation(hint: Any) -> tuple[Any, tuple[Any, ...]]:
     return hint, marks
 
 
-def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> Field:
+def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> RecordField:
     key = next((mark.name for mark in marks if isinstance(mark, Key | IsoTime | UnixTime)), name)
-    bounds = next((mark for mark in marks if isinstance(mark, Bounds)), None)
+    bounds = next((mark for mark in marks if isinstance(mark, Range)), None)
     read: Read
     write: Convert | None = None
     to_sql: Convert | None = None
@@ -317,7 +317,7 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     elif bare is bool:
         read, from_sql = _flag, bool
     elif bare is int:
-        within = bounds or Bounds()
+        within = bounds or Range()
         read, integers = _integer(within), (within.low, within.high)
     elif bare is float:
         read = _number(bounds)
@@ -326,7 +326,7 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     else:
         read, write = _container(key, bare, marks, bounds, size if SIZED in marks else None)
         to_sql, from_sql = _json_column(read, write)
-    return Field(name, key, read, write, sql_type, to_sql, from_sql, STRICT in marks, None in marks, integers)
+    return RecordField(name, key, read, write, sql_type, to_sql, from_sql, STRICT in marks, None in marks, integers)
 
 
 def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
@@ -339,7 +339,7 @@ def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
 
 
 def _container(
-    key: str, bare: Any, marks: tuple[Any, ...], bounds: Bounds | None, size: int | None
+    key: str, bare: Any, marks: tuple[Any, ...], bounds: Range | None, size: int | None
 ) -> tuple[Read, Convert | None]:
     """Reader and writer of another record, a list or a mapping."""
     if _is_record(bare):
@@ -353,13 +353,13 @@ def _container(
         inner = codec(item)
         return _records(key, inner, DROP_INVALID in marks), lambda value: [inner.write(one) for one in value]
     if get_origin(item) is tuple:
-        return _integers_by_name(key, bounds or Bounds()), dict
+        return _integers_by_name(key, bounds or Range()), dict
     if item is str:
         return _texts, list
     if item is int:
-        return _integers(bounds or Bounds(), None in inner_marks, size), list
+        return _integers(bounds or Range(), None in inner_marks, size), list
     if item is float:
-        return _numbers(bounds or Bounds(), size), list
+        return _numbers(bounds or Range(), size), list
     raise TypeError(f"no codec for {bare}")
 
 
@@ -380,7 +380,7 @@ def _flag(value: Any, _: Problems) -> bool:
     return value
 
 
-def _integer(bounds: Bounds) -> Read:
+def _integer(bounds: Range) -> Read:
     low, high = bounds.low, bounds.high
 
     def read(value: Any, _: Problems) -> int:
@@ -391,7 +391,7 @@ def _integer(bounds: Bounds) -> Read:
     return read
 
 
-def _number(bounds: Bounds | None) -> Read:
+def _number(bounds: Range | None) -> Read:
     low, high = (bounds.low, bounds.high) if bounds else (-MAX_INT, MAX_INT)
     wanted = "a number" if bounds is None else f"a number from {low}" + (f" to {high}" if high != MAX_INT else "")
 
@@ -415,11 +415,11 @@ def _object(value: Any, _: Problems) -> dict[str, Any]:
     return value
 
 
-def _list_of(size: int | None, what: str, bounds: Bounds) -> str:
+def _list_of(size: int | None, what: str, bounds: Range) -> str:
     return f"a list of {'' if size is None else f'{size} '}{what} from {bounds.low} to {bounds.high}"
 
 
-def _integers(bounds: Bounds, nulls: bool, size: int | None) -> Read:
+def _integers(bounds: Range, nulls: bool, size: int | None) -> Read:
     low, high = bounds.low, bounds.high
 
     def read(value: Any, _: Problems) -> tuple[int | None, ...]:
@@ -434,7 +434,7 @@ def _integers(bounds: Bounds, nulls: bool, size: int | None) -> Read:
     return read
 
 
-def _numbers(bounds: Bounds, size: int | None) -> Read:
+def _numbers(bounds: Range, size: int | None) -> Read:
     low, high = bounds.low, bounds.high
 
     def read(value: Any, _: Problems) -> tuple[float | None, ...]:
@@ -459,7 +459,7 @@ def _texts_by_name(key: str) -> Read:
     return read
 
 
-def _integers_by_name(key: str, bounds: Bounds) -> Read:
+def _integers_by_name(key: str, bounds: Range) -> Read:
     integer = _integer(bounds)
 
     def read(value: Any, problems: Problems) -> tuple[tuple[str, int], ...]:
@@ -476,8 +476,8 @@ def _integers_by_name(key: str, bounds: Bounds) -> Read:
     return read
 
 
-def _nested(key: str, inner: Codec[T]) -> Read:
-    def read(value: Any, problems: Problems) -> T:
+def _nested(key: str, inner: Codec[_T]) -> Read:
+    def read(value: Any, problems: Problems) -> _T:
         own: Problems = []
         try:
             found = inner.read(_object(value, problems), own)
@@ -489,8 +489,8 @@ def _nested(key: str, inner: Codec[T]) -> Read:
     return read
 
 
-def _records(key: str, inner: Codec[T], drop_invalid: bool) -> Read:
-    def read(value: Any, problems: Problems) -> tuple[T, ...]:
+def _records(key: str, inner: Codec[_T], drop_invalid: bool) -> Read:
+    def read(value: Any, problems: Problems) -> tuple[_T, ...]:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise InvalidValue("a list of objects")
         found = []

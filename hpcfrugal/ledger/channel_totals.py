@@ -1,4 +1,4 @@
-"""What is known of one channel of a node of a job, summed over all sessions of the sidecar there."""
+"""Sums of one channel of a node of a job, over all sessions of the sidecar there."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class ChannelTotals:
     """Sums of one channel over all sessions of one node.
 
     ``idle_power`` says with which figure, and ``idle_uj`` is how much of the job's energy is its part of the node's
-    idle energy; both are None where none is included. ``unread_ns`` is how long it gave nothing, though it gave energy
-    before or after; None where that is no more than a few samples. ``is_part``: it is unknown beside other parts of
-    its component that were read, so that no model stands in for it.
+    idle energy; both are None where none is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave
+    energy before or after; None where that is no more than a few samples. ``is_part``: it is unknown beside other parts
+    of its component that were read, so that no model replaces it.
     """
 
     key: ChannelKey
@@ -39,12 +39,12 @@ class ChannelTotals:
     node: list[Interval] = field(default_factory=list)
     first: tuple[int, int] | None = None
     last: tuple[int, int] | None = None
-    unread_ns: int | None = None
+    sensor_gap_ns: int | None = None
     is_part: bool = False
 
     @property
     def energy_uj(self) -> int | None:
-        """The job's energy; None where no time stands behind it."""
+        """The job's energy; None where no time was measured."""
         return _known(self.job)
 
     @property
@@ -57,12 +57,12 @@ class ChannelTotals:
         return sum(interval.measured_ns for interval in self.job)
 
     def buckets(self) -> dict[int, Bucket]:
-        """Energy by bucket; empty where no time stands behind the sums."""
+        """Energy by bucket; empty where no time was measured."""
         job = self.job if self.energy_uj is not None else []
         node = self.node if self.node_energy_uj is not None else []
         return fill(job, node)
 
-    def seen(self, first: tuple[int, int], last: tuple[int, int]) -> None:
+    def note_readings(self, first: tuple[int, int], last: tuple[int, int]) -> None:
         """Note the (boottime, wall) of the first and last reading of a session."""
         self.first = self.first or first
         self.last = last
@@ -70,7 +70,7 @@ class ChannelTotals:
 
 @dataclass(frozen=True, slots=True)
 class NodeTotals:
-    """All of one file, and what in it could not be used."""
+    """All channels of one file, and what in it could not be used."""
 
     channels: tuple[ChannelTotals, ...]
     problems: tuple[str, ...]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 
-from hpcfrugal.core.record import gather
+from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.channel_totals import NodeTotals
-from hpcfrugal.ledger.rows import CHANNELS, ENERGY, BucketRow, ChannelRow
+from hpcfrugal.ledger.rows import CHANNELS, ENERGY_BUCKETS, BucketRow, ChannelRow
 from hpcfrugal.ledger.table import AttemptKey
 
 
@@ -22,7 +22,7 @@ def write_channels(
         first, last = channel.first or (None, None), channel.last or (None, None)
         known = channel.energy_uj is not None
         name = str(channel.key)
-        row = gather(
+        row = assemble(
             ChannelRow,
             channel,
             channel.key,
@@ -36,7 +36,7 @@ def write_channels(
             last_wall_ns=last[1],
         )
         CHANNELS.insert(connection, row, attempt)
-        ENERGY.insert_all(
+        ENERGY_BUCKETS.insert_all(
             connection,
             (
                 BucketRow(node, name, start_ns // 10**9, bucket.energy_uj, bucket.node_energy_uj, bucket.measured_ns)

@@ -36,7 +36,7 @@ from hpcfrugal.spool.samples import SidecarSession
 SHARED_GPU = "a shared GPU: the job's part is not known"
 """Why a GPU of which the job holds a part has no energy, neither read nor modelled."""
 
-STOPPED = "the job may have been stopped for a time: what the node drew then is not known to be its own"
+MAYBE_STOPPED = "the job may have been stopped for a time: what the node drew then is not known to be its own"
 """Why a node that the job has alone is not all of it the job's: while Slurm suspends it, others run on its CPUs."""
 
 IDLE_TOO_HIGH = "the idle power in the settings is not below what was read: all of it counts as idle energy"
@@ -47,28 +47,28 @@ def derive(
     sessions: Sequence[SidecarSession], cpu_table: TdpTable, gpu_table: TdpTable, facts: NodeFacts | None = None
 ) -> NodeTotals:
     """Account for the job on one node, of which ``facts`` were kept when the job was over."""
-    accounts: dict[str, ChannelTotals] = {}
+    totals: dict[str, ChannelTotals] = {}
     problems: list[str] = []
     sampled_ns = sum(_elapsed_ns(session) for session in sessions)
     for session in sessions:
-        speaking = _measured(session, facts, accounts, problems)
+        with_energy = _measured(session, facts, totals, problems)
         if _elapsed_ns(session) > 0:
-            fall_back(_as_held(session, facts), speaking, accounts, (cpu_table, gpu_table), sampled_ns)
+            fall_back(_as_held(session, facts), with_energy, totals, (cpu_table, gpu_table), sampled_ns)
     if sessions:
-        unknowns(sessions[-1], accounts)
-    for account in accounts.values():
-        if account.counted and account.energy_uj is None and _replaced(account, accounts):
-            account.counted = False
-    return NodeTotals(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
+        unknowns(sessions[-1], totals)
+    for sums in totals.values():
+        if sums.counted and sums.energy_uj is None and _replaced(sums, totals):
+            sums.counted = False
+    return NodeTotals(tuple(totals[name] for name in sorted(totals)), tuple(problems))
 
 
 def derive_meter(sessions: Sequence[SidecarSession], facts: NodeFacts | None = None) -> NodeTotals:
     """Account for the job on one node by a meter of the whole node: only what was read, nothing is modelled."""
-    accounts: dict[str, ChannelTotals] = {}
+    totals: dict[str, ChannelTotals] = {}
     problems: list[str] = []
     for session in sessions:
-        _measured(session, facts, accounts, problems)
-    return NodeTotals(tuple(accounts[name] for name in sorted(accounts)), tuple(problems))
+        _measured(session, facts, totals, problems)
+    return NodeTotals(tuple(totals[name] for name in sorted(totals)), tuple(problems))
 
 
 def _as_held(session: SidecarSession, facts: NodeFacts | None) -> SidecarSession:
@@ -81,31 +81,31 @@ def _elapsed_ns(session: SidecarSession) -> int:
     return session.records[-1].boottime_ns - session.header.boottime_ns if session.records else 0
 
 
-def _replaced(account: ChannelTotals, accounts: dict[str, ChannelTotals]) -> bool:
+def _replaced(sums: ChannelTotals, totals: dict[str, ChannelTotals]) -> bool:
     """Whether a model stands in for this channel, which then must not count as a gap."""
-    if account.reason == SHARED_GPU or account.is_part:
+    if sums.reason == SHARED_GPU or sums.is_part:
         return False
     return any(
         other.attribution == "model"
-        and other.key.component == account.key.component
-        and (account.key.component != "gpu" or other.gpu_uuid == account.gpu_uuid)
-        for other in accounts.values()
+        and other.key.component == sums.key.component
+        and (sums.key.component != "gpu" or other.gpu_uuid == sums.gpu_uuid)
+        for other in totals.values()
     )
 
 
 def _measured(
-    session: SidecarSession, facts: NodeFacts | None, accounts: dict[str, ChannelTotals], problems: list[str]
+    session: SidecarSession, facts: NodeFacts | None, totals: dict[str, ChannelTotals], problems: list[str]
 ) -> set[int]:
-    """Add the session's own channels to ``accounts``; returns which of them gave the job energy."""
+    """Add the session's own channels to ``totals``; returns which of them gave the job energy."""
     header = session.header
     held = allocation(session, facts)
     # Nobody's share of a node that the job has alone depends on its idle power.
     idles = idle_series(session, facts) if not held.exclusive else []
     stopped = stops(session) if held.exclusive else []
-    speaking: set[int] = set()
+    with_energy: set[int] = set()
     for index, (channel, key) in enumerate(zip(header.channels, channel_keys(header.channels), strict=True)):
         attribution = kind_of(channel.component, channel.scope, held.exclusive)
-        account = accounts.setdefault(
+        sums = totals.setdefault(
             str(key),
             ChannelTotals(
                 key=key,
@@ -122,60 +122,62 @@ def _measured(
         if backwards:
             problems.append(f"{key}: {backwards} readings run backwards")
         if session.records:
-            account.errors += session.records[-1].errors[index]
-        _note_extremes(session, index, account)
+            sums.errors += session.records[-1].errors[index]
+        _note_extremes(session, index, sums)
         if not found:
-            account.reason = account.reason or "no reading succeeded"
+            sums.reason = sums.reason or "no reading succeeded"
             continue
-        account.seen(*((at_ns, wall_of(session, at_ns)) for at_ns in (found[0].boottime_ns, found[-1].boottime_ns)))
+        sums.note_readings(
+            *((at_ns, wall_of(session, at_ns)) for at_ns in (found[0].boottime_ns, found[-1].boottime_ns))
+        )
         whole = intervals(session, index, found)
-        account.node.extend(whole)
+        sums.node.extend(whole)
         if _elapsed_ns(session) > 0 and not any(interval.measured_ns for interval in whole):
             errors = session.records[-1].errors[index]
-            account.reason = account.reason or (f"read error {errors} times" if errors else "its counter stands still")
+            sums.reason = sums.reason or (f"read error {errors} times" if errors else "its counter stands still")
         shares: list[Interval] | None = whole
         if attribution == "none":
-            account.reason = SHARED_GPU
+            sums.reason = SHARED_GPU
             continue
         if attribution == "exclusive":
-            account.inputs = held.alone
+            sums.inputs = held.alone
             inside = [falls_in(old.boottime_ns, new.boottime_ns, stopped) for old, new in pairwise(found)]
             if any(inside):
-                account.reason = STOPPED
+                sums.reason = MAYBE_STOPPED
                 shares = [interval for interval, stops_here in zip(whole, inside, strict=True) if not stops_here]
         if attribution == "cpu-share":
-            shares = _take_share(session, index, found, account, held, (idles[index], facts))
+            shares = _take_share(session, index, found, sums, held, (idles[index], facts))
         if shares is None:
-            account.reason = "the job's or the node's CPU time is unknown, so is the job's share of the node"
+            sums.reason = "the job's or the node's CPU time is unknown, so is the job's share of the node"
             continue
-        account.job.extend(shares)
+        sums.job.extend(shares)
         if any(interval.measured_ns for interval in shares):
-            speaking.add(index)
-    return speaking
+            with_energy.add(index)
+    return with_energy
 
 
 def _take_share(
     session: SidecarSession,
     index: int,
     found: Sequence[SampleRecord],
-    account: ChannelTotals,
+    sums: ChannelTotals,
     held: Allocation,
     idling: tuple[CumulativeSeries | None, NodeFacts | None],
 ) -> list[Interval] | None:
     """The job's share of a channel of a node that it shares; None where its CPU time or the node's is unknown."""
     idle, facts = idling
-    idle_power = _idle_power(account.key.component, facts) if idle is not None else None
-    lies_within = not account.counted and account.boundary == "components"
-    account.inputs = _inputs(idle_power, held, lies_within=lies_within)
+    idle_power = _idle_power(sums.key.component, facts) if idle is not None else None
+    lies_within = not sums.counted and sums.boundary == "components"
+    sums.inputs = _inputs(idle_power, held, lies_within=lies_within)
     if held.cpus is not None and held.node_cpus is not None:
-        account.idle_power = idle_power
+        sums.idle_power = idle_power
     shares = _shared(session, index, found, held, idle)
     if shares is None:
         return None
-    if account.idle_power is not None:
-        account.idle_uj = (account.idle_uj or 0) + sum(idle_uj for _, idle_uj in shares)
+    if sums.idle_power is not None:
+        sums.idle_uj = (sums.idle_uj or 0) + sum(idle_uj for _, idle_uj in shares)
     if idle is not None and len(found) > 1 and _is_all_idle(session, index, found, idle):
-        account.reason = IDLE_TOO_HIGH
+        sums.reason = IDLE_TOO_HIGH
     return [part for part, _ in shares]
 
 
@@ -185,17 +187,17 @@ def _is_all_idle(session: SidecarSession, index: int, found: Sequence[SampleReco
     return 0 < read_uj <= idle.between(found[0].boottime_ns, found[-1].boottime_ns)
 
 
-def _note_extremes(session: SidecarSession, index: int, account: ChannelTotals) -> None:
+def _note_extremes(session: SidecarSession, index: int, sums: ChannelTotals) -> None:
     """Peak power, and how often the counter fell or was not read in time; None where the sidecar does not tell."""
     peaks = [record.max_w[index] for record in session.records if record.max_w is not None]
-    account.max_w = max((peak for peak in (account.max_w, *peaks) if peak is not None), default=None)
+    sums.max_w = max((peak for peak in (sums.max_w, *peaks) if peak is not None), default=None)
     for record in reversed(session.records):
         if record.resets is not None:
-            account.resets = (account.resets or 0) + record.resets[index]
+            sums.resets = (sums.resets or 0) + record.resets[index]
             break
     for record in reversed(session.records):
         if record.gaps is not None:
-            account.gaps = (account.gaps or 0) + record.gaps[index]
+            sums.gaps = (sums.gaps or 0) + record.gaps[index]
             break
 
 

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
-from hpcfrugal.accounting.footprint import EnergyPiece, Level, Levels, Source, Tally, layered, tallies, total
+from hpcfrugal.accounting.footprint import (
+    EnergyPiece,
+    IntensityLevel,
+    Levels,
+    LevelSource,
+    Tally,
+    layered,
+    tallies,
+    total_tally,
+)
 from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.carbon.use_period import UsePeriod
@@ -52,7 +61,7 @@ class JobFootprint:
 
     @property
     def total(self) -> Tally:
-        return total(self.parts.values())
+        return total_tally(self.parts.values())
 
     def of(self, component: str) -> JobFootprint:
         """The part of one component."""
@@ -100,7 +109,7 @@ def levels_of(series: CarbonSeries) -> Levels:
     last_us = edges[-1] if series.assumed_from is None else instant_us(series.assumed_from)
     return Levels(
         [
-            Level(edges[index] * 1000, min(edges[index + 1], last_us) * 1000, value, settled=False)
+            IntensityLevel(edges[index] * 1000, min(edges[index + 1], last_us) * 1000, value, settled=False)
             for index, value in enumerate(series.values)
             if value is not None and edges[index] < last_us
         ]
@@ -177,7 +186,7 @@ def _footprint(connection: sqlite3.Connection, intensity: Intensities, job: JobR
 
 def _layers(
     intensity: Intensities, zone: str, provider: str | None, plan: PlanRow | None, start_ns: int, end_ns: int
-) -> Iterator[tuple[Source, Levels]]:
+) -> Iterator[tuple[LevelSource, Levels]]:
     if provider is not None:
         actual = intensity.actual(zone, "average", provider)
         yield "actual", actual
@@ -189,7 +198,7 @@ def _layers(
     mean = yearly_mean(zone)
     if mean is not None:
         # Nobody revises it, but the hour's own figure may still come.
-        yield "yearly-mean", Levels([Level(start_ns, end_ns, mean.g_per_kwh, settled=False)])
+        yield "yearly-mean", Levels([IntensityLevel(start_ns, end_ns, mean.g_per_kwh, settled=False)])
 
 
 def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hpcfrugal.accounting import tables
 from hpcfrugal.accounting.buckets import Interval, parts
-from hpcfrugal.core.record import MAX_INT, gather
+from hpcfrugal.core.record import MAX_INT, assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.channel_totals import NodeTotals
@@ -26,11 +26,11 @@ from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.rows import (
     FILE_STATES,
     FILES,
-    JOBS,
     MISSING_SENSORS,
     NODE_TABLES,
     RUNS,
     SESSIONS,
+    TABLES_OF_RUNS,
     FileRow,
     FileStateRow,
     MissingSensorRow,
@@ -209,7 +209,7 @@ def _run_document(
         return None
     _note(connection, run.run_id, file, _Taken(problems, state))
     tags = document.tags
-    row = gather(
+    row = assemble(
         RunRow,
         document,
         tags=tags,
@@ -222,7 +222,7 @@ def _run_document(
 
 
 def _forget(connection: sqlite3.Connection, run_id: str) -> None:
-    for table in (RUNS, JOBS, *NODE_TABLES, FILES, FILE_STATES):
+    for table in TABLES_OF_RUNS:
         table.delete(connection, run_id)
 
 
@@ -257,7 +257,7 @@ def _file_row(run_id: str, file: _Listed) -> FileRow:
 
 
 def _note_state(connection: sqlite3.Connection, run_id: str, name: str, state: FileState) -> None:
-    FILE_STATES.insert(connection, gather(FileStateRow, state, run_id=run_id, name=clean_text(name)))
+    FILE_STATES.insert(connection, assemble(FileStateRow, state, run_id=run_id, name=clean_text(name)))
 
 
 def _node(parsed: ParsedName) -> str | None:
@@ -381,7 +381,7 @@ def _check_bounds(totals: NodeTotals, state: FileState) -> None:
     much time that they would fill the ledger: each row of energy takes a hundred bytes.
     """
     for channel in totals.channels:
-        sums = (channel.energy_uj, channel.node_energy_uj, channel.idle_uj, channel.measured_ns, channel.unread_ns)
+        sums = (channel.energy_uj, channel.node_energy_uj, channel.idle_uj, channel.measured_ns, channel.sensor_gap_ns)
         counts = (channel.errors, channel.resets, channel.gaps)
         if any(value is not None and value > MAX_INT for value in (*sums, *counts)):
             raise UnsafeFile(f"has impossible sums of {str(channel.key)[:80]}")

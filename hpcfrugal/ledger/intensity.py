@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpcfrugal.accounting.footprint import Level
-from hpcfrugal.core.record import gather
+from hpcfrugal.accounting.footprint import IntensityLevel
+from hpcfrugal.core.record import assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
-from hpcfrugal.ledger.rows import FILE_STATES, FILES, INTENSITY, FileRow, FileStateRow, IntensityRow
+from hpcfrugal.ledger.rows import FILE_STATES, FILES, INTENSITIES, FileRow, FileStateRow, IntensityRow
 from hpcfrugal.ledger.unreadable_files import note_read_error
 from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
 from hpcfrugal.spool.layout import INTENSITY_DIR
@@ -64,7 +64,7 @@ def _take(connection: sqlite3.Connection, path: Path, status: os.stat_result, ow
             raise UnsafeFile(reason)
         file, state = read_intensities(path, owner_uid)
         connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
-        INTENSITY.insert_all(connection, (IntensityRow(file.source, known, name) for known in file.intervals))
+        INTENSITIES.insert_all(connection, (IntensityRow(file.source, known, name) for known in file.intervals))
     except Unreadable as unreadable:
         note_read_error(connection, file_row, str(unreadable))
         return
@@ -72,7 +72,7 @@ def _take(connection: sqlite3.Connection, path: Path, status: os.stat_result, ow
         connection.execute("DELETE FROM intensity WHERE file = ?", (name,))
         problems = (str(refused),)
     FILES.insert(connection, replace(file_row, accepted=not problems, problems=problems))
-    FILE_STATES.insert(connection, gather(FileStateRow, state, run_id=OWNER, name=name))
+    FILE_STATES.insert(connection, assemble(FileStateRow, state, run_id=OWNER, name=name))
 
 
 def missing_intensities(connection: sqlite3.Connection, spool_root: Path) -> list[str]:
@@ -105,11 +105,11 @@ def settled_gaps(connection: sqlite3.Connection, zone: str, signal: str, provide
     return [(start_ns, end_ns) for start_ns, end_ns in rows]
 
 
-def intensities(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[Level]:
+def intensities(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[IntensityLevel]:
     """All figures of one provider for a zone, in the order of time; a time without a figure is left out."""
     rows = connection.execute(
         "SELECT start_ns, end_ns, g_per_kwh, settled FROM intensity"
         " WHERE zone = ? AND signal = ? AND provider = ? AND g_per_kwh IS NOT NULL ORDER BY start_ns",
         (zone, signal, provider),
     )
-    return [Level(start_ns, end_ns, level, bool(settled)) for start_ns, end_ns, level, settled in rows]
+    return [IntensityLevel(start_ns, end_ns, level, bool(settled)) for start_ns, end_ns, level, settled in rows]

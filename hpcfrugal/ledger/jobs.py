@@ -10,7 +10,7 @@ import json
 import sqlite3
 from typing import Any, TypeVar
 
-from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, codec, gather
+from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble, codec
 from hpcfrugal.ledger.rows import JOBS, AttemptRow
 from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.spool.documents import (
@@ -27,7 +27,7 @@ from hpcfrugal.spool.layout import JobKey
 _LEAST_SET_NS = 10**9
 """A clock that is kept right moves by less."""
 
-D = TypeVar("D", bound=Document)
+_D = TypeVar("_D", bound=Document)
 
 
 def content_of(document: Document | str | None) -> str | None:
@@ -38,7 +38,7 @@ def content_of(document: Document | str | None) -> str | None:
     return json.dumps(content, sort_keys=True)
 
 
-def document_in(content: str, kind: type[D]) -> D:
+def document_in(content: str, kind: type[_D]) -> _D:
     """The document that ``content_of`` was made of."""
     return codec(kind).read(json.loads(content), [])
 
@@ -60,7 +60,7 @@ def write_jobs(connection: sqlite3.Connection, document: RunDocument) -> None:
         JOBS.insert(connection, _row(connection, document, submitted, job))
 
 
-def _document(connection: sqlite3.Connection, kind: type[D], name: str, run_id: str, job: JobKey | None) -> D | None:
+def _document(connection: sqlite3.Connection, kind: type[_D], name: str, run_id: str, job: JobKey | None) -> _D | None:
     """A document's content. None where it is not there yet or was damaged, whose reason then is in ``files``."""
     row = connection.execute(
         "SELECT content FROM files WHERE run_id = ? AND kind = ? AND job_id IS ? AND restart IS ? AND accepted",
@@ -110,7 +110,7 @@ def _row(
     set_ns = _clock_set(connection, key)
     started_ns, ended_ns, elapsed_ns, elapsed_source = elapsed(end, slurm, sampled[0], sampled[1], set_ns)
     state, exit_code = _outcome(end, slurm)
-    return gather(
+    return assemble(
         AttemptRow,
         slurm or SlurmDocument(job.job_id, job.restart),
         cluster=(submitted and submitted.cluster) or (slurm and slurm.cluster) or sampled[2] or "",

@@ -100,7 +100,7 @@ def model_gpu(session: SidecarSession, gpu: GpuInfo, table: TdpTable) -> Modelle
     return ModelledSeries(source, inputs, _intervals(session, cumulative))
 
 
-def within(series: ModelledSeries, session: SidecarSession, spans: Sequence[tuple[int, int]]) -> ModelledSeries:
+def part_within(series: ModelledSeries, session: SidecarSession, spans: Sequence[tuple[int, int]]) -> ModelledSeries:
     """The part of a series that lies in ``spans`` (time since boot, in order), on straight lines between records."""
     walls = [(_wall(session, start_ns), _wall(session, end_ns)) for start_ns, end_ns in spans]
     cut: list[Interval] = []

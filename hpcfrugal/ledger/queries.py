@@ -21,9 +21,9 @@ from hpcfrugal.ledger.rows import (
     MissingSensorRow,
     SessionRow,
 )
-from hpcfrugal.ledger.table import AttemptKey, Table
+from hpcfrugal.ledger.table import AttemptKey, LedgerTable
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 _ARRAY_TASK = re.compile(r"(?P<array>[0-9]+)_(?P<task>[0-9]+)")
 
@@ -79,8 +79,8 @@ class _Parts:
         """Read them for the jobs that fit ``condition``."""
         attempts = f"SELECT run_id, job_id, restart FROM jobs JOIN runs USING (run_id) WHERE {condition}"
 
-        def rows(table: Table[R]) -> dict[_Key, list[R]]:
-            found: dict[_Key, list[R]] = {}
+        def rows(table: LedgerTable[_R]) -> dict[_Key, list[_R]]:
+            found: dict[_Key, list[_R]] = {}
             for key, row in table.rows_of(connection, attempts, values):
                 found.setdefault(key, []).append(row)
             return found

@@ -8,14 +8,14 @@ Slurm counts from 1 again where a cluster lost its state.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from hpcfrugal.core.record import EMBEDDED
-from hpcfrugal.ledger.table import AttemptKey, Table
+from hpcfrugal.ledger.table import AttemptKey, LedgerTable
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-SCHEMA_VERSION = 7
+LEDGER_SCHEMA = 7
 """``PRAGMA user_version``: changes with any field of these records."""
 
 
@@ -142,8 +142,8 @@ class ChannelRow:
     """One channel of one node, summed over the sessions of its file.
 
     ``idle_power`` says which figure is in the share, ``idle_uj`` is the job's part of the idle energy; None where none
-    is included. ``unread_ns`` is how long it gave nothing, though it gave energy before or after; None where that was a
-    few samples at most.
+    is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave energy before or after; None where that
+    was a few samples at most.
     """
 
     node: str
@@ -173,7 +173,7 @@ class ChannelRow:
     max_w: float | None
     resets: int | None
     gaps: int | None
-    unread_ns: int | None
+    sensor_gap_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,31 +244,34 @@ class MetaRow:
     value: str
 
 
-RUNS = Table("runs", RunRow, ["run_id"])
-JOBS = Table(
+RUNS = LedgerTable("runs", RunRow, ["run_id"])
+JOBS = LedgerTable(
     "jobs",
     AttemptRow,
     ["cluster", "job_id", "restart", "run_id"],
     more=["UNIQUE (run_id, job_id, restart)", "FOREIGN KEY (run_id) REFERENCES runs"],
     indexes=["started_wall_ns"],
 )
-SESSIONS = Table("sidecar_sessions", SessionRow, ["node", "session"], of_attempt=True)
-CHANNELS = Table("channels", ChannelRow, ["node", "channel"], of_attempt=True)
-ENERGY = Table("energy", BucketRow, ["node", "channel", "bucket_start_s"], of_attempt=True)
-MISSING_SENSORS = Table("missing_sensors", MissingSensorRow, ["node", "component", "source", "reason"], of_attempt=True)
-FILES = Table("files", FileRow, ["run_id", "name"])
-FILE_STATES = Table("file_states", FileStateRow, ["run_id", "name"])
-INTENSITY = Table("intensity", IntensityRow, ["zone", "signal", "provider", "start_ns"], indexes=["file"])
-META = Table("meta", MetaRow, ["key"])
+SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], of_attempt=True)
+CHANNELS = LedgerTable("channels", ChannelRow, ["node", "channel"], of_attempt=True)
+ENERGY_BUCKETS = LedgerTable("energy", BucketRow, ["node", "channel", "bucket_start_s"], of_attempt=True)
+MISSING_SENSORS = LedgerTable(
+    "missing_sensors", MissingSensorRow, ["node", "component", "source", "reason"], of_attempt=True
+)
+FILES = LedgerTable("files", FileRow, ["run_id", "name"])
+FILE_STATES = LedgerTable("file_states", FileStateRow, ["run_id", "name"])
+INTENSITIES = LedgerTable("intensity", IntensityRow, ["zone", "signal", "provider", "start_ns"], indexes=["file"])
+META = LedgerTable("meta", MetaRow, ["key"])
 
-NODE_TABLES: tuple[Table[SessionRow] | Table[ChannelRow] | Table[BucketRow] | Table[MissingSensorRow], ...] = (
-    SESSIONS, CHANNELS, ENERGY, MISSING_SENSORS,
-)  # fmt: skip
+NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, ENERGY_BUCKETS, MISSING_SENSORS)
+"""What the sample files and meter files of a node determine."""
 
-CONTENT_TABLES = (RUNS, JOBS, *NODE_TABLES, FILES, INTENSITY, META)
+TABLES_OF_RUNS: tuple[LedgerTable[Any], ...] = (RUNS, JOBS, *NODE_TABLES, FILES, FILE_STATES)
+
+LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (*TABLES_OF_RUNS, INTENSITIES, META)
+
+CONTENT_TABLES = tuple(table for table in LEDGER_TABLES if table is not FILE_STATES)
 """What the spool determines. ``file_states`` is not among them: it changes when the spool is copied."""
-
-TABLES = (*CONTENT_TABLES, FILE_STATES)
 
 
 @dataclass(frozen=True)

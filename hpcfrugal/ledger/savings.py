@@ -15,7 +15,15 @@ from fractions import Fraction
 from functools import cache, partial
 from typing import Literal
 
-from hpcfrugal.accounting.savings import Attempt, ForecastErrorStats, Saving, as_it_was, forecast_error, moved, saving
+from hpcfrugal.accounting.savings import (
+    Attempt,
+    ForecastErrorStats,
+    Saving,
+    as_it_was,
+    forecast_error,
+    moved,
+    saving_of,
+)
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.ledger.footprints import Defaults, Intensities, levels_of, pieces_of, place_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_put_off
@@ -148,7 +156,7 @@ def _compared(
     if begin_ns is None or zone is None or provider is None or forecast is None:
         return unknown("its plan cannot be read")
     actual, told = intensity.actual(zone, plan.signal, provider), levels_of(forecast)
-    found = saving(ran, begin_ns, actual, pue)
+    found = saving_of(ran, begin_ns, actual, pue)
     spans = list(joined(piece.span for piece in (*as_it_was(ran), *moved(ran, begin_ns))))
     if found is None:
         known = any(actual.known_ns(*span) for span in spans)
@@ -169,7 +177,7 @@ def _compared(
         counterfactual_start_ns=begin_ns,
         counterfactual_end_ns=begin_ns + sum(attempt.elapsed_ns for attempt in ran),
         saving=found,
-        forecast=saving(ran, begin_ns, told, pue),
+        forecast=saving_of(ran, begin_ns, told, pue),
         error=forecast_error(told, actual, spans),
     )
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hpcfrugal.ledger.readings import points, wall_of
 from hpcfrugal.spool.samples import SidecarSession
 
-Span = tuple[int, int]
+SensorGap = tuple[int, int]
 """From when to when, its end not in it."""
 
 FEW_READS = 3
@@ -33,7 +33,7 @@ def is_long(span_ns: int, whole_ns: int, session: SidecarSession) -> bool:
     return span_ns > few_ns and (span_ns > LONG_NS or span_ns * LARGE_PART > whole_ns)
 
 
-def unread(session: SidecarSession, index: int) -> list[Span]:
+def sensor_gaps(session: SidecarSession, index: int) -> list[SensorGap]:
     """The long times without energy of a channel that gave some, in order.
 
     Where the sidecar was silent as well nothing is known of the job either, and that is none of them. A counter that
@@ -47,7 +47,7 @@ def unread(session: SidecarSession, index: int) -> list[Span]:
         for record in session.records
         if record.energy_uj[index] is None or (record.read_ns is not None and record.read_ns[index] is not None)
     ]
-    spans: list[Span] = []
+    spans: list[SensorGap] = []
     at_ns, measured_ns = start_ns, 0
     for point in points(session, index)[0]:
         gained_ns = point.measured_ns[index] - measured_ns
@@ -55,7 +55,7 @@ def unread(session: SidecarSession, index: int) -> list[Span]:
             spans.append((at_ns, point.boottime_ns - gained_ns))
             at_ns, measured_ns = point.boottime_ns, point.measured_ns[index]
     spans.append((at_ns, end_ns))
-    found: list[Span] = []
+    found: list[SensorGap] = []
     next_bare = 0
     for span in spans:
         while next_bare < len(bare_ns) and bare_ns[next_bare] <= span[0]:
@@ -66,16 +66,16 @@ def unread(session: SidecarSession, index: int) -> list[Span]:
     return found
 
 
-def common(parts: Iterable[Sequence[Span]]) -> list[Span]:
+def common(parts: Iterable[Sequence[SensorGap]]) -> list[SensorGap]:
     """The times that lie in a span of each of ``parts``, whose spans are in order."""
-    found: list[Span] | None = None
+    found: list[SensorGap] | None = None
     for spans in parts:
         found = list(spans) if found is None else _both(found, spans)
     return found or []
 
 
-def _both(these: Sequence[Span], those: Sequence[Span]) -> list[Span]:
-    found: list[Span] = []
+def _both(these: Sequence[SensorGap], those: Sequence[SensorGap]) -> list[SensorGap]:
+    found: list[SensorGap] = []
     this = that = 0
     while this < len(these) and that < len(those):
         start_ns = max(these[this][0], those[that][0])
@@ -89,12 +89,12 @@ def _both(these: Sequence[Span], those: Sequence[Span]) -> list[Span]:
     return found
 
 
-def length_ns(spans: Iterable[Span]) -> int:
+def length_ns(spans: Iterable[SensorGap]) -> int:
     """All of their time."""
     return sum(end_ns - start_ns for start_ns, end_ns in spans)
 
 
-def why_unread(session: SidecarSession, index: int, spans: Sequence[Span]) -> str:
+def describe_gaps(session: SidecarSession, index: int, spans: Sequence[SensorGap]) -> str:
     """In words how long a channel gave nothing, and since when."""
     errors = session.records[-1].errors[index]
     seconds = length_ns(spans) / 1e9

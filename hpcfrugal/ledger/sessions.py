@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpcfrugal.core.record import gather
+from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.readings import wall_of
 from hpcfrugal.ledger.rows import SessionRow
 from hpcfrugal.spool.documents import NodeFacts
@@ -16,7 +16,7 @@ def session_row(session: SidecarSession, node: str, number: int, facts: NodeFact
     """The row of one session of a file; columns that are named like fields of the header are these."""
     header, last = session.header, session.records[-1] if session.records else None
     ended_boottime_ns = last.boottime_ns if last else header.boottime_ns
-    return gather(
+    return assemble(
         SessionRow,
         header,
         node=node,

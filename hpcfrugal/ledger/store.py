@@ -14,7 +14,7 @@ from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.record import InvalidRecord, InvalidValue
 from hpcfrugal.ledger.filesystem import journal_mode
-from hpcfrugal.ledger.rows import SCHEMA_VERSION, TABLES
+from hpcfrugal.ledger.rows import LEDGER_SCHEMA, LEDGER_TABLES
 
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for another one; not for ever, since a process may hang, or the lock be one of a machine that
@@ -247,11 +247,11 @@ def _set_journal(connection: sqlite3.Connection, mode: str, timeout_s: float) ->
 
 def _check_schema(connection: sqlite3.Connection, path: Path, write: bool, older: bool) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version == SCHEMA_VERSION or (older and 0 < version < SCHEMA_VERSION):
+    if version == LEDGER_SCHEMA or (older and 0 < version < LEDGER_SCHEMA):
         return
-    if version > SCHEMA_VERSION:
+    if version > LEDGER_SCHEMA:
         raise DataError(
-            f"the ledger {path} is of a newer hpcfrugal (schema {version}, this one knows {SCHEMA_VERSION})",
+            f"the ledger {path} is of a newer hpcfrugal (schema {version}, this one knows {LEDGER_SCHEMA})",
             hint=f"upgrade hpcfrugal, or move the ledger away: {_REBUILD_HINT}",
         )
     if version:
@@ -266,12 +266,12 @@ def _check_schema(connection: sqlite3.Connection, path: Path, write: bool, older
 def _create_tables(connection: sqlite3.Connection) -> None:
     with transaction(connection):
         # Of two processes that come at once, the second finds the tables.
-        if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+        if connection.execute("PRAGMA user_version").fetchone()[0] == LEDGER_SCHEMA:
             return
-        for table in TABLES:
+        for table in LEDGER_TABLES:
             for statement in table.schema():
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version = {LEDGER_SCHEMA}")
 
 
 @contextmanager

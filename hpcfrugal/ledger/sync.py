@@ -14,7 +14,7 @@ from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.ingest import accepted_names, changes_of, ingest
 from hpcfrugal.ledger.intensity import OWNER, intensities_changed, missing_intensities, take_intensities
-from hpcfrugal.ledger.rows import CONTENT_TABLES, INTENSITY, META, MetaRow
+from hpcfrugal.ledger.rows import CONTENT_TABLES, INTENSITIES, META, MetaRow
 from hpcfrugal.ledger.store import (
     BUSY_TIMEOUT_S,
     lock,
@@ -292,12 +292,12 @@ def dump(ledger_path: Path, leave_out: Collection[str] = ()) -> list[str]:
             f"{table.name} {json.dumps(dict(row), sort_keys=True, ensure_ascii=False)}"
             for table in CONTENT_TABLES
             for row in connection.execute(f"SELECT * FROM {table.name}")
-            if table is META or (OWNER if table is INTENSITY else row["run_id"]) not in leave_out
+            if table is META or (OWNER if table is INTENSITIES else row["run_id"]) not in leave_out
         ]
     return sorted(lines)
 
 
-def check(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> CheckResult:
+def check_ledger(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> CheckResult:
     """Look for damage in the file, problems in the spool's files, runs that are not read yet and, if ``compare``,
     differences to a ledger built from the spool just now.
 

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from hpcfrugal.core.record import codec
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 
 class AttemptKey(NamedTuple):
@@ -19,7 +19,7 @@ class AttemptKey(NamedTuple):
     restart: int
 
 
-class Table(Generic[R]):
+class LedgerTable(Generic[_R]):
     """A table whose columns are the fields of one class of records.
 
     With ``of_attempt`` the columns of an ``AttemptKey`` come before them. ``key`` are the columns of the primary key,
@@ -29,7 +29,7 @@ class Table(Generic[R]):
     def __init__(
         self,
         name: str,
-        record: type[R],
+        record: type[_R],
         key: Sequence[str],
         *,
         of_attempt: bool = False,
@@ -57,12 +57,12 @@ class Table(Generic[R]):
             *(f"CREATE INDEX {self.name}_by_{column} ON {self.name} ({column})" for column in self._indexes),
         ]
 
-    def insert(self, connection: sqlite3.Connection, record: R, attempt: AttemptKey | None = None) -> None:
+    def insert(self, connection: sqlite3.Connection, record: _R, attempt: AttemptKey | None = None) -> None:
         """Insert a record in place of the one with its key."""
         connection.execute(self._insert, [*(attempt or ()), *self.codec.row(record)])
 
     def insert_all(
-        self, connection: sqlite3.Connection, records: Iterable[R], attempt: AttemptKey | None = None
+        self, connection: sqlite3.Connection, records: Iterable[_R], attempt: AttemptKey | None = None
     ) -> None:
         """Insert many records of one attempt."""
         owner = attempt or ()
@@ -75,7 +75,7 @@ class Table(Generic[R]):
 
     def rows_of(
         self, connection: sqlite3.Connection, attempts: str, values: Sequence[Any], more: str = ""
-    ) -> Iterator[tuple[tuple[Any, ...], R]]:
+    ) -> Iterator[tuple[tuple[Any, ...], _R]]:
         """The records of attempts, each with its ``AttemptKey`` as a tuple, in the order of the table's key.
 
         ``attempts`` is SQL that selects run id, job id and restart; ``more`` is another condition.

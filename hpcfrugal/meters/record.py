@@ -15,7 +15,7 @@ from typing import Any
 from hpcfrugal.meters.base import SECOND_NS, Meter
 from hpcfrugal.meters.integrate import Curve, grid
 from hpcfrugal.spool import JobKey
-from hpcfrugal.spool.layout import METER_DOMAIN, SCHEMA_VERSION
+from hpcfrugal.spool.layout import METER_DOMAIN, SPOOL_SCHEMA
 from hpcfrugal.spool.sample_record import SampleRecord
 from hpcfrugal.spool.samples import Header, SidecarSession
 
@@ -136,7 +136,7 @@ def _header(
     )
     return {
         "kind": "header",
-        "schema": SCHEMA_VERSION,
+        "schema": SPOOL_SCHEMA,
         "run_id": part.run_id,
         "job_id": part.job.job_id,
         "restart": part.job.restart,

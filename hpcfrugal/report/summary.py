@@ -119,7 +119,7 @@ def _node_amount(node: str, component: str, channels: Sequence[ChannelRow], elap
             amount.unknown.append(f"{node} {component} {channel.domain}: {channel.reason or 'no reading yet'}")
         else:
             amount.take(channel.quality, channel.energy_uj)
-        if channel.energy_uj is not None and channel.unread_ns is not None:
+        if channel.energy_uj is not None and channel.sensor_gap_ns is not None:
             amount.unknown.append(f"{node} {component} {channel.domain}: {channel.reason}")
     amount.covered_ns = _covered_ns(channels, elapsed_ns)
     return amount

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.record import codec, gather, wall_time
+from hpcfrugal.core.record import assemble, codec, wall_time
 from hpcfrugal.core.safe_read import UnsafeFile, read_object
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.job.backend import JobState
@@ -146,7 +146,7 @@ def _document(path: Path, owner_uid: int) -> dict[str, Any] | None:
 def _state(document: dict[str, Any], job: JobKey) -> JobState:
     slurm = codec(SlurmDocument).read({**document, "job_id": job.job_id, "restart": job.restart}, [])
     times = {name: None if (ns := getattr(slurm, f"{name}_wall_ns")) is None else wall_time(ns) for name in _TIMES}
-    return gather(
+    return assemble(
         JobState,
         slurm,
         cluster=slurm.cluster or "",
@@ -188,4 +188,4 @@ def state_document(state: JobState) -> dict[str, Any]:
     times = {f"{name}_wall_ns": getattr(state, f"{name}_at") for name in _TIMES}
     known = {key: None if time is None else instant_us(time) * 1000 for key, time in times.items()}
     elapsed_s = state.elapsed_s if state.final else None
-    return document_json(gather(SlurmDocument, state, elapsed_s=elapsed_s, **known))
+    return document_json(assemble(SlurmDocument, state, elapsed_s=elapsed_s, **known))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hpcfrugal.core.files import write_atomic, write_json_atomic
 from hpcfrugal.core.safe_read import read_json
 from hpcfrugal.spool.layout import (
-    SCHEMA_VERSION,
+    SPOOL_SCHEMA,
     JobKey,
     ParsedName,
     RunDir,
@@ -23,7 +23,7 @@ from hpcfrugal.spool.layout import (
 )
 
 __all__ = [
-    "SCHEMA_VERSION",
+    "SPOOL_SCHEMA",
     "JobKey",
     "ParsedName",
     "RunDir",

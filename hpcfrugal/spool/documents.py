@@ -17,12 +17,12 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from hpcfrugal import __version__
 from hpcfrugal.core.files import write_json_atomic
-from hpcfrugal.core.record import DROP_INVALID, Bounds, InvalidRecord, IsoTime, Key, UnixTime, codec
+from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned, read_object
 from hpcfrugal.core.text import clean_text, plain
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.core.user import owner_name, user_name
-from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
+from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey
 
 MAX_LOG_CHARACTERS = 300
 """So much of a log's last line is kept."""
@@ -42,7 +42,7 @@ class RunPlace:
     """
 
     zone: str | None = None
-    pue: Annotated[float | None, Bounds(1)] = None
+    pue: Annotated[float | None, Range(1)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class EndDocument:
     restart: int
     array_job_id: str | None = None
     array_task_id: str | None = None
-    exit_code: Annotated[int | None, Bounds(high=255)] = None
+    exit_code: Annotated[int | None, Range(high=255)] = None
     started_wall_ns: Annotated[int | None, UnixTime("started_wall_s")] = None
     ended_wall_ns: Annotated[int | None, UnixTime("ended_wall_s")] = None
 
@@ -157,9 +157,9 @@ class NodeFacts:
     """
 
     node: str
-    slurm_cpus: Annotated[int | None, Bounds(1)] = None
+    slurm_cpus: Annotated[int | None, Range(1)] = None
     oversubscribed: bool | None = None
-    idle_power_uw: Annotated[tuple[tuple[str, int], ...], Bounds(1, MAX_IDLE_POWER_UW)] = ()
+    idle_power_uw: Annotated[tuple[tuple[str, int], ...], Range(1, MAX_IDLE_POWER_UW)] = ()
     idle_power_source: str | None = None
 
 
@@ -185,13 +185,13 @@ class _OfJob(Protocol):
     def restart(self) -> int: ...
 
 
-D = TypeVar("D", bound=Document)
-J = TypeVar("J", bound=_OfJob)
+_D = TypeVar("_D", bound=Document)
+_J = TypeVar("_J", bound=_OfJob)
 
 
 def document_json(document: Document) -> dict[str, Any]:
     """The content of the file that holds ``document``."""
-    return {"schema": SCHEMA_VERSION, **codec(type(document)).write(document)}
+    return {"schema": SPOOL_SCHEMA, **codec(type(document)).write(document)}
 
 
 def write_document(path: Path, document: Document) -> None:
@@ -269,11 +269,11 @@ def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
     return None, state
 
 
-def _read(kind: type[D], path: Path, owner_uid: int) -> tuple[D, FileState, list[str]]:
+def _read(kind: type[_D], path: Path, owner_uid: int) -> tuple[_D, FileState, list[str]]:
     data, state = read_object(path, owner_uid)
     schema = data.get("schema")
-    if schema != SCHEMA_VERSION or isinstance(schema, bool):
-        raise UnsafeFile(f"has schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
+    if schema != SPOOL_SCHEMA or isinstance(schema, bool):
+        raise UnsafeFile(f"has schema {str(schema)[:40]}, this program reads {SPOOL_SCHEMA}")
     problems: list[str] = []
     try:
         return codec(kind).read(data, problems), state, problems
@@ -281,7 +281,7 @@ def _read(kind: type[D], path: Path, owner_uid: int) -> tuple[D, FileState, list
         raise UnsafeFile(f"is not valid: {refused}") from None
 
 
-def _of_job(job: JobKey, found: tuple[J, FileState, list[str]]) -> tuple[J, FileState, list[str]]:
+def _of_job(job: JobKey, found: tuple[_J, FileState, list[str]]) -> tuple[_J, FileState, list[str]]:
     """A document that has to be of this very job."""
     document = found[0]
     if (document.job_id, document.restart) != (job.job_id, job.restart):

@@ -21,15 +21,15 @@ from typing import Annotated, Any, TypeVar
 
 from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS
 from hpcfrugal.core.files import write_json_atomic
-from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, Bounds, InvalidRecord, codec
+from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
-from hpcfrugal.spool.layout import INTENSITY_DIR, SCHEMA_VERSION, encode_node, own_folder
+from hpcfrugal.spool.layout import INTENSITY_DIR, SPOOL_SCHEMA, encode_node, own_folder
 
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 _NAME = re.compile(r"[A-Za-z0-9._%-]+\.json")
 _SHOWN = 60
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,7 +48,7 @@ class IntensitySource:
         return f"{'.'.join(shown)}.{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
 
 
-_WALL = Bounds(MIN_WALL_NS, MAX_WALL_NS)
+_WALL = Range(MIN_WALL_NS, MAX_WALL_NS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class KnownIntensity:
 
     start_ns: Annotated[int, _WALL]
     end_ns: Annotated[int, _WALL]
-    g_per_kwh: Annotated[float | None, Bounds(0, MAX_G_PER_KWH)]
+    g_per_kwh: Annotated[float | None, Range(0, MAX_G_PER_KWH)]
     fetched_ns: Annotated[int, _WALL]
     issued_ns: Annotated[int | None, _WALL]
     settled: bool
@@ -119,8 +119,8 @@ def _listed(folder: Path, on_skip: Callable[[Path, str], None] | None) -> list[o
 def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileState]:
     """Read one file of ``owner_uid``. Raises ``UnsafeFile``: a file that is wrong anywhere counts nowhere."""
     content, state = read_object(path, owner_uid)
-    if content.get("schema") != SCHEMA_VERSION or isinstance(content.get("schema"), bool):
-        raise UnsafeFile(f"has schema {str(content.get('schema'))[:40]}, this program reads {SCHEMA_VERSION}")
+    if content.get("schema") != SPOOL_SCHEMA or isinstance(content.get("schema"), bool):
+        raise UnsafeFile(f"has schema {str(content.get('schema'))[:40]}, this program reads {SPOOL_SCHEMA}")
     source = _checked(IntensitySource, content)
     if source.signal not in SIGNALS:
         raise UnsafeFile(f"has the signal {source.signal[:40]!r}, known are {', '.join(SIGNALS)}")
@@ -138,7 +138,7 @@ def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileSta
     return IntensityFile(source, intervals), state
 
 
-def _checked(record: type[T], content: Mapping[str, Any]) -> T:
+def _checked(record: type[_T], content: Mapping[str, Any]) -> _T:
     """The record in ``content``, all of which has to be valid. Raises ``UnsafeFile``."""
     problems: list[str] = []
     try:
@@ -224,7 +224,7 @@ def _make_folders(month: Path) -> None:
 def _document(source: IntensitySource, intervals: Iterable[KnownIntensity]) -> dict[str, Any]:
     columns = codec(KnownIntensity).columns
     rows = [[getattr(known, name) for name in columns] for known in intervals]
-    head = {"schema": SCHEMA_VERSION, **codec(IntensitySource).write(source)}
+    head = {"schema": SPOOL_SCHEMA, **codec(IntensitySource).write(source)}
     return {**head, "columns": list(columns), "intervals": rows}
 
 

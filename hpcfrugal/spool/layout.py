@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
-SCHEMA_VERSION = 1
+SPOOL_SCHEMA = 1
 """Version of every document and of the sidecar's header, in their key ``schema``."""
 
 METER_DOMAIN = "meter:"

@@ -13,8 +13,8 @@ from hpcfrugal.core.record import (
     MAX_WALL_NS,
     SIZED,
     STRICT,
-    Bounds,
     InvalidRecord,
+    Range,
     codec,
 )
 from hpcfrugal.spool.use import NO_USE, Use
@@ -24,8 +24,8 @@ MAX_WATTS = 10**9
 MAX_COUNT = 2**40
 """More failed reads, resets or gaps than this are invalid: one each millisecond for thirty years."""
 
-MemoryB = Annotated[int | None, Bounds(high=MAX_MEMORY_B), STRICT]
-Counts = Annotated[tuple[int, ...] | None, Bounds(high=MAX_COUNT), SIZED]
+MemoryB = Annotated[int | None, Range(high=MAX_MEMORY_B), STRICT]
+Counts = Annotated[tuple[int, ...] | None, Range(high=MAX_COUNT), SIZED]
 
 
 class BadLine(Exception):
@@ -36,7 +36,7 @@ class BadLine(Exception):
 class SampleNote:
     """How many times further apart samples are than was asked for."""
 
-    slowed: Annotated[float | None, Bounds()] = None
+    slowed: Annotated[float | None, Range()] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class SampleRecord:
     """
 
     boottime_ns: int
-    wall_ns: Annotated[int, Bounds(high=MAX_WALL_NS)]
+    wall_ns: Annotated[int, Range(high=MAX_WALL_NS)]
     energy_uj: Annotated[tuple[int | None, ...], SIZED]
     measured_ns: Annotated[tuple[int, ...], SIZED]
-    errors: Annotated[tuple[int, ...], Bounds(high=MAX_COUNT), SIZED]
+    errors: Annotated[tuple[int, ...], Range(high=MAX_COUNT), SIZED]
     job_cpu_us: Annotated[int | None, STRICT]
     node_busy_us: Annotated[int | None, STRICT]
     memory_b: MemoryB
     memory_peak_b: MemoryB
-    max_w: Annotated[tuple[float | None, ...] | None, Bounds(high=MAX_WATTS), SIZED] = None
+    max_w: Annotated[tuple[float | None, ...] | None, Range(high=MAX_WATTS), SIZED] = None
     resets: Counts = None
     gaps: Counts = None
     note: SampleNote | None = None

@@ -18,14 +18,14 @@ from hpcfrugal.core.record import (
     MAX_WALL_NS,
     MIN_WALL_NS,
     STRICT,
-    Bounds,
     InvalidRecord,
     Key,
+    Range,
     codec,
 )
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json
 from hpcfrugal.core.text import clean_text
-from hpcfrugal.spool.layout import SCHEMA_VERSION, JobKey
+from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey
 from hpcfrugal.spool.sample_record import BadLine, SampleRecord, parse_record
 from hpcfrugal.spool.use import UseSources
 
@@ -44,7 +44,7 @@ MAX_CPUS = 65_536
 MAX_GPUS = 4096
 """No node has more GPUs than this, slices of them included."""
 
-MAX_FILE_BYTES = 96 * 1024 * 1024
+MAX_SAMPLE_FILE_BYTES = 96 * 1024 * 1024
 """A larger file is refused: the sidecar writes no more than 64 MiB, and a record takes several times its line in memory
 while it is read."""
 
@@ -105,23 +105,23 @@ class Header:
     array_job_id: str | None
     array_task_id: str | None
     boot_id: str | None
-    wall_ns: Annotated[int, Bounds(MIN_WALL_NS, MAX_WALL_NS)]
+    wall_ns: Annotated[int, Range(MIN_WALL_NS, MAX_WALL_NS)]
     boottime_ns: int
     sidecar_version: Annotated[str | None, Key("sidecar")]
-    interval_s: Annotated[float | None, Bounds()]
-    record_s: Annotated[float | None, Bounds()]
-    cpus_alloc: Annotated[int | None, Bounds(1)]
-    cpus_node: Annotated[int | None, Bounds(1)]
+    interval_s: Annotated[float | None, Range()]
+    record_s: Annotated[float | None, Range()]
+    cpus_alloc: Annotated[int | None, Range(1)]
+    cpus_node: Annotated[int | None, Range(1)]
     cpu_model: str | None
-    memory_node_b: Annotated[int | None, Bounds(high=MAX_MEMORY_B)]
-    memory_alloc_b: Annotated[int | None, Bounds(high=MAX_MEMORY_B)]
+    memory_node_b: Annotated[int | None, Range(high=MAX_MEMORY_B)]
+    memory_alloc_b: Annotated[int | None, Range(high=MAX_MEMORY_B)]
     exclusive: bool | None
     cpu_time_source: str | None
     gpus: Annotated[tuple[GpuInfo, ...], STRICT] = ()
     channels: Annotated[tuple[ChannelInfo, ...], STRICT] = ()
     absent: Annotated[tuple[MissingSensor, ...], STRICT] = ()
     usage: UseSources = field(default_factory=UseSources)
-    gpus_promised: Annotated[int | None, Bounds(high=MAX_GPUS)] = None
+    gpus_promised: Annotated[int | None, Range(high=MAX_GPUS)] = None
 
 
 @dataclass(slots=True)
@@ -150,9 +150,9 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
     Raises ``UnsafeFile`` where the file as a whole does not count.
     """
     file, state = open_owned(path, owner_uid)
-    if state.size > MAX_FILE_BYTES:
+    if state.size > MAX_SAMPLE_FILE_BYTES:
         file.close()
-        raise UnsafeFile(f"larger than {MAX_FILE_BYTES} bytes, which no sidecar writes")
+        raise UnsafeFile(f"larger than {MAX_SAMPLE_FILE_BYTES} bytes, which no sidecar writes")
     sessions: list[SidecarSession] = []
     bad: Counter[str] = Counter()
     open_session: SidecarSession | None = None
@@ -224,8 +224,8 @@ def _object(line: bytes, bad: Counter[str]) -> dict[str, Any]:
 def parse_header(data: dict[str, Any], job: JobKey, bad: Counter[str]) -> Header:
     """A header for ``job``; fields that are wrong but not needed are counted in ``bad``."""
     schema = data.get("schema")
-    if schema != SCHEMA_VERSION or isinstance(schema, bool):
-        raise BadLine(f"header of schema {str(schema)[:40]}, this program reads {SCHEMA_VERSION}")
+    if schema != SPOOL_SCHEMA or isinstance(schema, bool):
+        raise BadLine(f"header of schema {str(schema)[:40]}, this program reads {SPOOL_SCHEMA}")
     problems: list[str] = []
     try:
         header = codec(Header).read(data, problems)

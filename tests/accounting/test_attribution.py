@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.attribution import JobUse, NodeInterval, Share, job_share, kind_of, split_node
+from hpcfrugal.accounting.attribution import EnergyShare, JobUse, NodeInterval, job_share, kind_of, split_node
 
 energies = st.integers(0, 10**15)
 times = st.integers(0, 10**12)
@@ -51,22 +51,22 @@ def test_missing_inputs_give_unknown_and_never_zero(node: NodeInterval, use: Job
 
 def test_the_formula() -> None:
     node = NodeInterval(energy_uj=1_000, node_busy_us=400, node_cpus=8, idle_uj=200)
-    assert split_node(node, [JobUse(100, 2), JobUse(200, 4)]).shares == (Share(200, 50), Share(400, 100))
+    assert split_node(node, [JobUse(100, 2), JobUse(200, 4)]).shares == (EnergyShare(200, 50), EnergyShare(400, 100))
     assert split_node(node, [JobUse(100, 2), JobUse(200, 4)]).residual_uj == 250
 
 
 def test_unknown_idle_power_counts_as_none() -> None:
-    assert job_share(NodeInterval(1_000, 400), JobUse(100)) == Share(250, 0)
+    assert job_share(NodeInterval(1_000, 400), JobUse(100)) == EnergyShare(250, 0)
 
 
 def test_a_job_cannot_have_more_than_the_node() -> None:
-    assert job_share(NodeInterval(1_000, 400), JobUse(500)) == Share(1_000, 0)
-    assert job_share(NodeInterval(1_000, 0), JobUse(5)) == Share(1_000, 0)
-    assert job_share(NodeInterval(1_000, 0), JobUse(0)) == Share(0, 0)
+    assert job_share(NodeInterval(1_000, 400), JobUse(500)) == EnergyShare(1_000, 0)
+    assert job_share(NodeInterval(1_000, 0), JobUse(5)) == EnergyShare(1_000, 0)
+    assert job_share(NodeInterval(1_000, 0), JobUse(0)) == EnergyShare(0, 0)
 
 
 def test_idle_energy_above_the_reading_is_held_at_it() -> None:
-    assert job_share(NodeInterval(100, 10, 4, 500), JobUse(10, 4)) == Share(0, 100)
+    assert job_share(NodeInterval(100, 10, 4, 500), JobUse(10, 4)) == EnergyShare(0, 100)
 
 
 def test_negative_energy_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.attribution import Attribution, Share
+from hpcfrugal.accounting.attribution import Attribution, EnergyShare
 from hpcfrugal.accounting.balance import Balance, ChannelReading, JobName, Slice, balance, slices
 from hpcfrugal.accounting.series import CumulativeSeries
 
@@ -59,7 +59,7 @@ def mixes(draw: st.DrawFn, kinds: Sequence[Attribution] = ("cpu-share",)) -> lis
     return [draw(reading(name(number), kinds, idles=draw(st.integers(0, 4)) == 0)) for number in range(count)]
 
 
-def known(shares: Sequence[tuple[JobName, Share | None]]) -> list[Share]:
+def known(shares: Sequence[tuple[JobName, EnergyShare | None]]) -> list[EnergyShare]:
     return [share for _, share in shares if share is not None]
 
 
@@ -92,7 +92,7 @@ def test_the_sum_closes_and_no_time_counts_twice(jobs: list[ChannelReading]) -> 
 @given(jobs=mixes(), idle=reading(name(99), ("cpu-share",), idles=True))
 def test_an_idle_job_changes_no_other_jobs_dynamic_share(jobs: list[ChannelReading], idle: ChannelReading) -> None:
     before, after = balance(jobs), balance([*jobs, idle])
-    assert after.shares.get(idle.job, Share(0, 0)).dynamic_uj == 0
+    assert after.shares.get(idle.job, EnergyShare(0, 0)).dynamic_uj == 0
     for job in jobs:
         old, new = before.shares.get(job.job), after.shares.get(job.job)
         assert (new.dynamic_uj if new else 0) == (old.dynamic_uj if old else 0)
@@ -120,7 +120,7 @@ def test_a_job_that_has_the_node_alone_is_one_piece_and_its_idle_energy_is_what_
     alone = ChannelReading(
         name(1), "exclusive", CumulativeSeries(times, (0, 8, 10, 19)), CumulativeSeries(times, times), idle=idle
     )
-    assert list(slices([alone])) == [Slice(0, 30, 19, 30, ((name(1), Share(7, 12)),), 0)]
+    assert list(slices([alone])) == [Slice(0, 30, 19, 30, ((name(1), EnergyShare(7, 12)),), 0)]
 
 
 def line(start_s: float, end_s: float, per_s: int, step_s: float = 10) -> CumulativeSeries:
@@ -150,29 +150,29 @@ def steady(
 def test_two_jobs_that_overlap_by_half() -> None:
     found = balance([steady(1, 0, 60, 4), steady(2, 33, 93, 2)])
     assert found.energy_uj == 93 * 100 * 10**6
-    assert found.shares == {name(1): Share(60 * 50 * 10**6, 0), name(2): Share(60 * 25 * 10**6, 0)}
+    assert found.shares == {name(1): EnergyShare(60 * 50 * 10**6, 0), name(2): EnergyShare(60 * 25 * 10**6, 0)}
     assert found.residual_uj == (93 * 100 - 60 * 50 - 60 * 25) * 10**6
     assert found.covered_ns == found.measured_ns == 93 * SECOND
 
 
 def test_known_idle_power_goes_by_cpus_allotted_and_the_rest_by_cpu_time() -> None:
     found = balance([steady(1, 0, 60, 4, idle_w=40), steady(2, 0, 60, 0, idle_w=40)])
-    assert found.shares[name(1)] == Share(60 * 30 * 10**6, 60 * 10 * 10**6)
-    assert found.shares[name(2)] == Share(0, 60 * 10 * 10**6)
+    assert found.shares[name(1)] == EnergyShare(60 * 30 * 10**6, 60 * 10 * 10**6)
+    assert found.shares[name(2)] == EnergyShare(0, 60 * 10 * 10**6)
     assert found.residual_uj == 60 * (30 + 20) * 10**6
 
 
 def test_an_idle_job_that_comes_and_goes_within_an_interval_gets_its_time_of_idle_energy() -> None:
     found = balance([steady(1, 0, 60, 8, idle_w=40), steady(2, 13, 23, 0, idle_w=40)])
-    assert found.shares[name(2)] == Share(0, 10 * 10 * 10**6)
+    assert found.shares[name(2)] == EnergyShare(0, 10 * 10 * 10**6)
 
 
 def test_a_job_alone_has_the_node_until_another_comes() -> None:
     whole = steady(1, 0, 60, 4)
     whole = ChannelReading(whole.job, "exclusive", whole.energy, whole.measured, whole.job_cpu, whole.node_busy)
-    assert balance([whole]).shares == {name(1): Share(6_000_000_000, 0)}
+    assert balance([whole]).shares == {name(1): EnergyShare(6_000_000_000, 0)}
     both = balance([whole, steady(2, 30, 60, 4)])
-    assert both.shares[name(1)] == Share(30 * 100 * 10**6 + 30 * 50 * 10**6, 0)
+    assert both.shares[name(1)] == EnergyShare(30 * 100 * 10**6 + 30 * 50 * 10**6, 0)
     assert both.residual_uj == 0
 
 
@@ -189,7 +189,7 @@ def test_a_job_of_unknown_cpu_time_stays_in_the_rest_and_is_named() -> None:
     lost = ChannelReading(lost.job, lost.attribution, lost.energy, lost.measured, None, lost.node_busy)
     found = balance([lost, steady(2, 0, 60, 2)])
     assert found.unknown == {name(1)}
-    assert found.shares == {name(2): Share(60 * 25 * 10**6, 0)}
+    assert found.shares == {name(2): EnergyShare(60 * 25 * 10**6, 0)}
 
 
 def test_nothing_read_is_nothing_found() -> None:

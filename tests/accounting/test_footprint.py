@@ -10,8 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.footprint import UJ_PER_KWH, EnergyPiece, Level, Levels, Placed, layered, tallies, total
-from hpcfrugal.accounting.savings import Attempt, forecast_error, moved, saving
+from hpcfrugal.accounting.footprint import (
+    UJ_PER_KWH,
+    EnergyPiece,
+    IntensityLevel,
+    Levels,
+    Placed,
+    layered,
+    tallies,
+    total_tally,
+)
+from hpcfrugal.accounting.savings import Attempt, forecast_error, moved, saving_of
 from hpcfrugal.accounting.spans import joined
 
 S = 10**9
@@ -23,12 +32,12 @@ def piece(start: int, end: int, energy_uj: int, component: str = "cpu", quality:
     return EnergyPiece(start, end, energy_uj, component, quality)
 
 
-def placed(*levels: Level) -> list[Placed]:
+def placed(*levels: IntensityLevel) -> list[Placed]:
     return layered([("actual", Levels(levels))], levels[0].start_ns, levels[-1].end_ns)
 
 
 def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
-    levels = placed(Level(0, HOUR, 100.0), Level(HOUR, 4 * HOUR, 300.0))
+    levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(HOUR, 4 * HOUR, 300.0))
     (tally,) = tallies([piece(0, 4 * HOUR, UJ_PER_KWH)], levels, 1.2, DAY).values()
     assert tally.operational_g == Fraction(6, 5) * (25 + 225)
     assert tally.intensity_g_per_kwh == 250
@@ -36,62 +45,62 @@ def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
 
 
 def test_of_energy_below_a_microjoule_there_are_no_grams() -> None:
-    levels = placed(Level(0, HOUR, 300.0))
-    whole = total(tallies([piece(0, HOUR, 0, "dram", "modelled")], levels, 1.2, DAY).values())
+    levels = placed(IntensityLevel(0, HOUR, 300.0))
+    whole = total_tally(tallies([piece(0, HOUR, 0, "dram", "modelled")], levels, 1.2, DAY).values())
     assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (None, None, None)
 
 
 def test_without_a_pue_nothing_is_multiplied_and_decimals_are_taken_as_written() -> None:
-    levels = placed(Level(0, HOUR, 50.5))
+    levels = placed(IntensityLevel(0, HOUR, 50.5))
     energy = [piece(0, HOUR, UJ_PER_KWH)]
-    assert total(tallies(energy, levels, None, DAY).values()).operational_g == Fraction(101, 2)
-    assert total(tallies(energy, levels, 1.1, DAY).values()).operational_g == Fraction(101, 2) * Fraction(11, 10)
+    assert total_tally(tallies(energy, levels, None, DAY).values()).operational_g == Fraction(101, 2)
+    assert total_tally(tallies(energy, levels, 1.1, DAY).values()).operational_g == Fraction(101, 2) * Fraction(11, 10)
 
 
 def test_what_has_no_intensity_is_counted_and_is_no_zero() -> None:
-    levels = placed(Level(0, HOUR, 100.0), Level(2 * HOUR, 3 * HOUR, 100.0))
-    whole = total(tallies([piece(0, 3 * HOUR, 3 * UJ_PER_KWH)], levels, None, DAY).values())
+    levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(2 * HOUR, 3 * HOUR, 100.0))
+    whole = total_tally(tallies([piece(0, 3 * HOUR, 3 * UJ_PER_KWH)], levels, None, DAY).values())
     assert whole.operational_g == 200
     assert whole.coverage == Fraction(2, 3)
     assert whole.energy_uj[None] == UJ_PER_KWH
-    nothing = total(tallies([piece(0, HOUR, UJ_PER_KWH)], [], None, DAY).values())
+    nothing = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], [], None, DAY).values())
     assert nothing.operational_g is None
     assert nothing.intensity_g_per_kwh is None
     assert nothing.coverage == 0
 
 
 def test_an_intensity_of_zero_is_known() -> None:
-    whole = total(tallies([piece(0, HOUR, UJ_PER_KWH)], placed(Level(0, HOUR, 0.0)), None, DAY).values())
+    whole = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], placed(IntensityLevel(0, HOUR, 0.0)), None, DAY).values())
     assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (0, 0, 1)
 
 
 def test_each_layer_fills_what_better_ones_leave_open() -> None:
-    actual = Levels([Level(HOUR, 2 * HOUR, 10.0)])
-    forecast = Levels([Level(0, 3 * HOUR, 20.0, settled=False)])
-    mean = Levels([Level(0, 4 * HOUR, 40.0, settled=False)])
+    actual = Levels([IntensityLevel(HOUR, 2 * HOUR, 10.0)])
+    forecast = Levels([IntensityLevel(0, 3 * HOUR, 20.0, settled=False)])
+    mean = Levels([IntensityLevel(0, 4 * HOUR, 40.0, settled=False)])
     found = layered([("actual", actual), ("forecast", forecast), ("yearly-mean", mean)], 0, 4 * HOUR)
     assert [(level.start_ns // HOUR, level.g_per_kwh, level.source) for level in found] == [
         (0, 20.0, "forecast"), (1, 10.0, "actual"), (2, 20.0, "forecast"), (3, 40.0, "yearly-mean"),
     ]  # fmt: skip
-    whole = total(tallies([piece(0, 4 * HOUR, 4 * UJ_PER_KWH)], found, None, DAY).values())
+    whole = total_tally(tallies([piece(0, 4 * HOUR, 4 * UJ_PER_KWH)], found, None, DAY).values())
     assert whole.operational_g == 90
     assert whole.shares == {"actual": Fraction(1, 4), "forecast": Fraction(1, 2), "yearly-mean": Fraction(1, 4)}
     assert whole.open_uj == 3 * UJ_PER_KWH
 
 
 def test_a_job_of_seconds_is_charged_at_its_own_seconds() -> None:
-    levels = placed(*(Level(index * S, (index + 1) * S, float(index)) for index in range(300)))
-    whole = total(tallies([piece(100 * S, 104 * S, UJ_PER_KWH)], levels, None, DAY).values())
+    levels = placed(*(IntensityLevel(index * S, (index + 1) * S, float(index)) for index in range(300)))
+    whole = total_tally(tallies([piece(100 * S, 104 * S, UJ_PER_KWH)], levels, None, DAY).values())
     assert whole.operational_g == Fraction(100 + 101 + 102 + 103, 4)
 
 
 def test_energy_of_an_instant_has_the_intensity_of_that_instant() -> None:
-    levels = placed(Level(0, HOUR, 1.0), Level(HOUR, 2 * HOUR, 7.0))
-    assert total(tallies([piece(HOUR, HOUR, UJ_PER_KWH)], levels, None, DAY).values()).operational_g == 7
+    levels = placed(IntensityLevel(0, HOUR, 1.0), IntensityLevel(HOUR, 2 * HOUR, 7.0))
+    assert total_tally(tallies([piece(HOUR, HOUR, UJ_PER_KWH)], levels, None, DAY).values()).operational_g == 7
 
 
 def test_components_qualities_and_days_stand_apart() -> None:
-    levels = placed(Level(0, 2 * DAY, 100.0))
+    levels = placed(IntensityLevel(0, 2 * DAY, 100.0))
     energy = [piece(0, HOUR, UJ_PER_KWH), piece(DAY, DAY + HOUR, UJ_PER_KWH, "dram", "modelled")]
     found = tallies(energy, levels, 2.0, DAY)
     assert {key: tally.grams for key, tally in found.items()} == {
@@ -106,8 +115,8 @@ def test_a_day_on_which_the_clocks_change_is_no_special_case(day: datetime) -> N
     end = round((day + timedelta(days=1)).replace(tzinfo=paris).timestamp()) * S
     hours = (end - start) // HOUR
     assert hours in (23, 25)
-    levels = placed(*(Level(start + n * HOUR, start + (n + 1) * HOUR, float(n)) for n in range(hours)))
-    whole = total(tallies([piece(start, end, hours * UJ_PER_KWH)], levels, None, DAY).values())
+    levels = placed(*(IntensityLevel(start + n * HOUR, start + (n + 1) * HOUR, float(n)) for n in range(hours)))
+    whole = total_tally(tallies([piece(start, end, hours * UJ_PER_KWH)], levels, None, DAY).values())
     assert whole.operational_g == sum(range(hours))
 
 
@@ -124,9 +133,9 @@ def overlap_ns(level: Placed, one: EnergyPiece) -> int:
 
 @given(st.lists(values, min_size=1, max_size=20), st.lists(pieces, max_size=20))
 def test_energy_is_never_lost(levels: list[float], told: list[tuple[int, int, int]]) -> None:
-    known = placed(*(Level(2 * n * 300, 2 * n * 300 + 300, level) for n, level in enumerate(levels)))
+    known = placed(*(IntensityLevel(2 * n * 300, 2 * n * 300 + 300, level) for n, level in enumerate(levels)))
     energy = [piece(start, start + length, uj) for start, length, uj in told]
-    whole = total(tallies(energy, known, None, DAY).values())
+    whole = total_tally(tallies(energy, known, None, DAY).values())
     assert sum(whole.energy_uj.values()) == sum(one.energy_uj for one in energy)
     expected = sum(
         Fraction(one.energy_uj, one.span[1] - one.span[0])
@@ -138,7 +147,7 @@ def test_energy_is_never_lost(levels: list[float], told: list[tuple[int, int, in
 
 # Savings ----------------------------------------------------------------------------------------------------------
 
-NIGHT = Levels([Level(0, 6 * HOUR, 100.0), Level(6 * HOUR, 24 * HOUR, 400.0)])
+NIGHT = Levels([IntensityLevel(0, 6 * HOUR, 100.0), IntensityLevel(6 * HOUR, 24 * HOUR, 400.0)])
 
 
 def attempt(start: int, hours: int = 1, kwh: int = 1) -> Attempt:
@@ -146,13 +155,13 @@ def attempt(start: int, hours: int = 1, kwh: int = 1) -> Attempt:
 
 
 def test_a_job_that_waited_for_the_night_saved_what_the_day_would_have_cost() -> None:
-    found = saving([attempt(2 * HOUR)], 12 * HOUR, NIGHT, 1.5)
+    found = saving_of([attempt(2 * HOUR)], 12 * HOUR, NIGHT, 1.5)
     assert found is not None
     assert (found.actual_g, found.counterfactual_g, found.saved_g) == (150, 600, 450)
 
 
 def test_a_loss_is_a_loss() -> None:
-    found = saving([attempt(12 * HOUR)], 2 * HOUR, NIGHT, None)
+    found = saving_of([attempt(12 * HOUR)], 2 * HOUR, NIGHT, None)
     assert found is not None
     assert found.saved_g == -300
 
@@ -162,18 +171,18 @@ def test_segments_run_at_their_own_times_and_without_a_break_in_the_counterfactu
     assert [(one.start_ns // HOUR, one.energy_uj // UJ_PER_KWH) for one in moved(segments, 4 * HOUR)] == [
         (4, 1), (5, 2), (6, 1),
     ]  # fmt: skip
-    found = saving(segments, 4 * HOUR, NIGHT, None)
+    found = saving_of(segments, 4 * HOUR, NIGHT, None)
     assert found is not None
     assert (found.actual_g, found.counterfactual_g) == (100 + 200 + 400, 100 + 200 + 400)
-    found = saving(segments, 6 * HOUR, NIGHT, None)
+    found = saving_of(segments, 6 * HOUR, NIGHT, None)
     assert found is not None
     assert found.saved_g == 900
 
 
 def test_what_is_not_known_throughout_is_not_known() -> None:
-    assert saving([attempt(2 * HOUR)], 24 * HOUR, NIGHT, None) is None
-    assert saving([attempt(24 * HOUR)], 2 * HOUR, NIGHT, None) is None
-    assert saving([], 2 * HOUR, NIGHT, None) is None
+    assert saving_of([attempt(2 * HOUR)], 24 * HOUR, NIGHT, None) is None
+    assert saving_of([attempt(24 * HOUR)], 2 * HOUR, NIGHT, None) is None
+    assert saving_of([], 2 * HOUR, NIGHT, None) is None
 
 
 @given(
@@ -185,19 +194,19 @@ def test_what_is_not_known_throughout_is_not_known() -> None:
 def test_a_job_that_started_as_in_the_counterfactual_saved_exactly_nothing(
     levels: list[float], start: int, told: list[tuple[int, int]], pue: float | None
 ) -> None:
-    grid = Levels([Level(n * HOUR // 2, (n + 1) * HOUR // 2, level) for n, level in enumerate(levels)])
+    grid = Levels([IntensityLevel(n * HOUR // 2, (n + 1) * HOUR // 2, level) for n, level in enumerate(levels)])
     pieces = tuple(piece(start, start + length, uj) for length, uj in told)
-    found = saving([Attempt(start, 3 * HOUR, pieces)], start, grid, pue)
+    found = saving_of([Attempt(start, 3 * HOUR, pieces)], start, grid, pue)
     assert found is not None
     assert found.saved_g == 0
 
 
 def test_the_error_of_a_forecast_is_weighted_by_time_and_counts_no_time_twice() -> None:
-    forecast = Levels([Level(0, 24 * HOUR, 200.0)])
+    forecast = Levels([IntensityLevel(0, 24 * HOUR, 200.0)])
     error = forecast_error(forecast, NIGHT, [(0, 6 * HOUR), (3 * HOUR, 6 * HOUR), (6 * HOUR, 12 * HOUR)])
     assert error.over_ns == 12 * HOUR
     assert error.mape == pytest.approx((1.0 + 0.5) / 2)
-    assert forecast_error(forecast, Levels([Level(0, HOUR, 0.0)]), [(0, HOUR)]).mape is None
+    assert forecast_error(forecast, Levels([IntensityLevel(0, HOUR, 0.0)]), [(0, HOUR)]).mape is None
 
 
 def test_spans_are_joined_over_gaps_of_a_length() -> None:

@@ -14,13 +14,13 @@ from hpcfrugal.core.record import (
     MAX_INT,
     SIZED,
     STRICT,
-    Bounds,
     InvalidRecord,
     IsoTime,
     Key,
+    Range,
     UnixTime,
+    assemble,
     codec,
-    gather,
 )
 
 START_NS = 1_795_000_000 * 10**9
@@ -29,7 +29,7 @@ START_NS = 1_795_000_000 * 10**9
 @dataclass(frozen=True, slots=True)
 class Fan:
     name: str
-    rpm: Annotated[int | None, Bounds(1, 9000)] = None
+    rpm: Annotated[int | None, Range(1, 9000)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Heat:
 class Rack:
     rack: str
     mode: Literal["on", "off"]
-    cpus: Annotated[int, Bounds(1)]
+    cpus: Annotated[int, Range(1)]
     since_wall_ns: Annotated[int | None, IsoTime("since_at")]
     seen_wall_ns: Annotated[int | None, UnixTime("seen_s")]
     model: Annotated[str | None, Key("type")]
@@ -50,7 +50,7 @@ class Rack:
     counts: Annotated[tuple[int | None, ...] | None, SIZED]
     nodes: tuple[str, ...] = ()
     fans: Annotated[tuple[Fan, ...], DROP_INVALID] = ()
-    limits: Annotated[tuple[tuple[str, int], ...], Bounds(high=100)] = ()
+    limits: Annotated[tuple[tuple[str, int], ...], Range(high=100)] = ()
     labels: dict[str, str] | None = None
     heat: Annotated[Heat, EMBEDDED] = Heat()
     spare: Fan | None = None
@@ -169,9 +169,9 @@ def test_strict_and_missing_is_unknown() -> None:
 
 def test_values_go_before_the_attributes_of_sources() -> None:
     fan = Fan("f1", 5)
-    assert gather(Fan, fan, name="f2") == Fan("f2", 5)
+    assert assemble(Fan, fan, name="f2") == Fan("f2", 5)
     with pytest.raises(AttributeError):
-        gather(Fan, Heat(), rpm=1)
+        assemble(Fan, Heat(), rpm=1)
 
 
 def test_columns_of_plain_records_come_back(tmp_path: object) -> None:

@@ -6,7 +6,7 @@ import pytest
 from fake_spool import SECOND, FakeSpool
 
 from hpcfrugal.ledger.clocks import TOLERANCE_NS, Skew
-from hpcfrugal.ledger.sync import check, sync
+from hpcfrugal.ledger.sync import check_ledger, sync
 
 TOLERANCE_S = TOLERANCE_NS // SECOND
 
@@ -21,7 +21,7 @@ def told(spool: FakeSpool, skew_s: int, *, slurm: bool = True) -> list[str]:
     if slurm:
         run.slurm(nodes=("n1", "n2"))
     result = sync(spool.root, spool.ledger)
-    problems = check(spool.root, spool.ledger).problems
+    problems = check_ledger(spool.root, spool.ledger).problems
     assert result.skewed == len(problems)
     assert all(problem.startswith(f"{run.run_id}: ") for problem in problems)
     return [problem.partition(": ")[2] for problem in problems]

@@ -62,7 +62,7 @@ def test_sensor_that_dies_is_told_and_the_rest_is_modelled(spool: FakeSpool) -> 
     found = channels(run, [run.header(), *lines])
     package, cpu = found["cpu/package-0/rapl-powercap"], found["cpu/cpu/model-tdp"]
     assert (package.quality, package.energy_uj, package.measured_ns) == ("measured", 6_000_000_000, 60 * SECOND)
-    assert package.unread_ns == 3540 * SECOND
+    assert package.sensor_gap_ns == 3540 * SECOND
     assert package.reason == (
         "read error 3540 times, nothing for 3540 s, last good reading at 2026-11-21T10:01:00Z; that time is modelled"
     )
@@ -80,7 +80,7 @@ def test_joules_since_the_last_record_count_at_their_own_time(spool: FakeSpool) 
     lines = silent(run.records([100, 10], 600), 0, 70, died_s=66)
     found = channels(run, [run.header(), *lines])
     package = found["cpu/package-0/rapl-powercap"]
-    assert (package.energy_uj, package.measured_ns, package.unread_ns) == (6_600_000_000, 66 * SECOND, 534 * SECOND)
+    assert (package.energy_uj, package.measured_ns, package.sensor_gap_ns) == (6_600_000_000, 66 * SECOND, 534 * SECOND)
     assert package.last == (BOOT_NS + 66 * SECOND, START_NS + 66 * SECOND)
     assert spans(found["cpu/cpu/model-tdp"]) == (66, 600)
     # of a shared node a quarter of the CPU time is the job's, then as at any other time
@@ -96,7 +96,7 @@ def test_some_failed_reads_at_the_end_make_no_model(spool: FakeSpool, died_s: fl
     found = channels(run, [run.header(), *lines])
     assert sorted(found) == ["cpu/package-0/rapl-powercap", "dram/dram-0/rapl-powercap"]
     package = found["cpu/package-0/rapl-powercap"]
-    assert (package.energy_uj, package.unread_ns, package.reason) == (round(died_s * 1e8), None, None)
+    assert (package.energy_uj, package.sensor_gap_ns, package.reason) == (round(died_s * 1e8), None, None)
 
 
 def test_gpu_of_which_the_last_reading_fails_is_measured(spool: FakeSpool) -> None:
@@ -117,7 +117,7 @@ def test_a_gpu_that_dies_is_modelled_from_then_on(spool: FakeSpool) -> None:
     model = found["gpu/gpu-1/model-tdp"]
     assert (model.energy_uj, model.gpu_uuid, spans(model)) == (300 * 300_000_000, "GPU-b", (300, 600))
     assert found["gpu/gpu-1/nvml-energy"].energy_uj == 300 * 210_000_000
-    assert found["gpu/gpu-0/nvml-energy"].unread_ns is None
+    assert found["gpu/gpu-0/nvml-energy"].sensor_gap_ns is None
     assert "gpu/gpu-0/model-tdp" not in found
 
 
@@ -128,7 +128,7 @@ def test_one_package_of_two_that_dies_is_unknown_from_then_on(spool: FakeSpool) 
     found = channels(run, [header, *silent(run.records([100, 80, 10], 600), 1, 310)])
     assert not any(channel.attribution == "model" for channel in found.values())
     package = found["cpu/package-1/rapl-powercap"]
-    assert (package.energy_uj, package.unread_ns) == (300 * 80_000_000, 300 * SECOND)
+    assert (package.energy_uj, package.sensor_gap_ns) == (300 * 80_000_000, 300 * SECOND)
     assert (package.reason or "").endswith("last good reading at 2026-11-21T10:05:00Z; that time is unknown")
     assert found["cpu/package-0/rapl-powercap"].reason is None
 
@@ -149,7 +149,7 @@ def test_an_outage_in_the_middle_is_modelled(spool: FakeSpool) -> None:
     found = channels(run, [run.header(), *silent(run.records([100, 10], 3600), 0, 70, 3000)])
     package = found["cpu/package-0/rapl-powercap"]
     assert (package.energy_uj, package.measured_ns) == (660 * 100_000_000, 660 * SECOND)
-    assert (package.unread_ns, spans(found["cpu/cpu/model-tdp"])) == (2940 * SECOND, (60, 3000))
+    assert (package.sensor_gap_ns, spans(found["cpu/cpu/model-tdp"])) == (2940 * SECOND, (60, 3000))
     assert package.reason == "read error 2940 times, nothing for 2940 s; that time is modelled"
 
 
@@ -162,7 +162,7 @@ def test_a_counter_that_comes_back_has_told_all(spool: FakeSpool) -> None:
     found = channels(run, [run.header(), *lines])
     assert sorted(found) == ["cpu/package-0/rapl-powercap", "dram/dram-0/rapl-powercap"]
     package = found["cpu/package-0/rapl-powercap"]
-    assert (package.energy_uj, package.measured_ns, package.unread_ns) == (360_000_000_000, 3600 * SECOND, None)
+    assert (package.energy_uj, package.measured_ns, package.sensor_gap_ns) == (360_000_000_000, 3600 * SECOND, None)
 
 
 def test_while_the_sidecar_is_silent_too_nothing_is_made_up(spool: FakeSpool) -> None:
@@ -172,7 +172,7 @@ def test_while_the_sidecar_is_silent_too_nothing_is_made_up(spool: FakeSpool) ->
     late = run.record(3620, [21 * 10**8, 21 * 10**7], measured_ns=[21 * SECOND] * 2, gaps=[1, 1])
     found = channels(run, [run.header(), *lines, late])
     assert sorted(found) == ["cpu/package-0/rapl-powercap", "dram/dram-0/rapl-powercap"]
-    assert found["cpu/package-0/rapl-powercap"].unread_ns is None
+    assert found["cpu/package-0/rapl-powercap"].sensor_gap_ns is None
 
 
 def test_a_counter_that_stops_for_good_is_modelled_from_then_on(spool: FakeSpool) -> None:
@@ -185,7 +185,7 @@ def test_a_counter_that_stops_for_good_is_modelled_from_then_on(spool: FakeSpool
         line["measured_ns"][0] = 100 * SECOND
     found = channels(run, [run.header(), *lines])
     package = found["cpu/package-0/rapl-powercap"]
-    assert (package.energy_uj, package.unread_ns) == (10_000_000_000, 500 * SECOND)
+    assert (package.energy_uj, package.sensor_gap_ns) == (10_000_000_000, 500 * SECOND)
     assert (package.reason or "").startswith("its counter stood still for 500 s, it last moved at 2026-11-21T10:01:40Z")
     assert spans(found["cpu/cpu/model-tdp"]) == (100, 600)
     # one that stands at the end, as a slow board's does between two steps, is being read
@@ -193,7 +193,7 @@ def test_a_counter_that_stops_for_good_is_modelled_from_then_on(spool: FakeSpool
     for line in lines[57:]:
         line["energy_uj"][0], line["measured_ns"][0] = 56_000_000_000, 560 * SECOND
     found = channels(run, [run.header(), *lines])
-    assert found["cpu/package-0/rapl-powercap"].unread_ns is None
+    assert found["cpu/package-0/rapl-powercap"].sensor_gap_ns is None
 
 
 def test_psys_that_never_counts_is_unknown(spool: FakeSpool) -> None:

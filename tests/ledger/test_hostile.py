@@ -15,7 +15,7 @@ from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.footprints import pieces_of
 from hpcfrugal.ledger.queries import JobFilter, JobRow, energy_by_day, exact_sum, find_jobs, summed
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check, dump, rebuild, sync
+from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
 
 HUGE = 2**62
 DAY_S = 86_400
@@ -32,7 +32,7 @@ def energy_uj(job: JobRow) -> int | None:
 
 
 def problems(spool: FakeSpool) -> list[str]:
-    return [problem.partition("/")[2] for problem in check(spool.root, spool.ledger, compare=False).problems]
+    return [problem.partition("/")[2] for problem in check_ledger(spool.root, spool.ledger, compare=False).problems]
 
 
 def many_failed_reads(run: FakeRun) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def test_a_number_that_cannot_be_costs_its_own_file_and_no_other(spool: FakeSpoo
     before = dump(spool.ledger)
     assert sync(spool.root, spool.ledger).runs_changed == 0
     rebuild(spool.root, spool.ledger)
-    assert (dump(spool.ledger), check(spool.root, spool.ledger).differences) == (before, ())
+    assert (dump(spool.ledger), check_ledger(spool.root, spool.ledger).differences) == (before, ())
 
 
 def test_a_file_that_is_refused_leaves_no_row_of_what_it_said_before(spool: FakeSpool) -> None:
@@ -140,7 +140,7 @@ def test_a_sidecar_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes
     run.samples([run.header(), *run.records([100, 10], 60)])
     sync(spool.root, spool.ledger)
     assert energy_uj(jobs(spool)["17"]) == 6_600_000_000
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
 def test_sums_of_what_is_accepted_pass_no_bound(spool: FakeSpool) -> None:
@@ -230,4 +230,4 @@ def test_one_node_has_one_name(spool: FakeSpool) -> None:
             "17.0.n%FF.jsonl: the name of its node is not UTF-8",
         ]
     )
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()

@@ -16,7 +16,7 @@ from hpcfrugal.ledger.plans import plan_of
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.savings import savings
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check, dump, rebuild, sync, sync_intensities
+from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync, sync_intensities
 from hpcfrugal.spool.intensity import IntensitySource, intensity_files
 
 MINUTE = 60
@@ -41,7 +41,7 @@ def test_a_rebuilt_ledger_has_the_same_intensities(spool: FakeSpool) -> None:
     assert sync(spool.root, spool.ledger).files_read == 0
     rebuild(spool.root, spool.ledger)
     assert dump(spool.ledger) == grown
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
 def test_a_damaged_file_does_not_count_and_is_named(spool: FakeSpool) -> None:
@@ -50,7 +50,7 @@ def test_a_damaged_file_does_not_count_and_is_named(spool: FakeSpool) -> None:
     (path,) = intensity_files(spool.root)
     path.write_text("{")
     assert sync(spool.root, spool.ledger).problem_files == 1
-    found = check(spool.root, spool.ledger)
+    found = check_ledger(spool.root, spool.ledger)
     assert found.problems == (f"intensity/2026-11/{path.name}: not valid JSON",)
     assert found.differences == ()
     assert not any(line.startswith("intensity ") for line in dump(spool.ledger))
@@ -63,7 +63,7 @@ def test_intensities_that_vanish_stay_and_are_not_lost_by_a_rebuild(spool: FakeS
     path.unlink()
     name = f"intensity/2026-11/{path.name}"
     assert sync(spool.root, spool.ledger).vanished_files == (name,)
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
     with pytest.raises(DataError, match="would be lost"):
         rebuild(spool.root, spool.ledger)
     rebuild(spool.root, spool.ledger, drop_vanished=True)
@@ -73,7 +73,7 @@ def test_intensities_that_vanish_stay_and_are_not_lost_by_a_rebuild(spool: FakeS
 def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool) -> None:
     sync(spool.root, spool.ledger)
     tell(spool, 50.0, 0, 100)
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
 # Footprint ----------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def test_a_plan_that_was_tampered_with_fails_nothing(spool: FakeSpool, changes: 
     with open_ledger(spool.ledger) as connection:
         (one,) = savings(connection, find_jobs(connection, JobFilter()), Defaults())
     assert one.saving is None
-    found = check(spool.root, spool.ledger)
+    found = check_ledger(spool.root, spool.ledger)
     assert any("carbon.pue: not a number from 1" in problem for problem in found.problems)
     assert found.differences == ()
 

@@ -27,7 +27,7 @@ def test_what_waiting_saved_by_hand(spool: FakeSpool) -> None:
     (one,) = saved(spool)
     assert one.saving is not None
     assert one.forecast is not None
-    assert (one.standing, one.quality, one.settled, one.pue) == ("known", "measured", True, 2.0)
+    assert (one.status, one.quality, one.settled, one.pue) == ("known", "measured", True, 2.0)
     assert one.saving.actual_g == kwh(6600) * 200
     assert one.saving.counterfactual_g == kwh(6600) * 800
     assert one.forecast.saved_g == kwh(6600) * 2 * 250
@@ -56,9 +56,9 @@ def test_without_all_actuals_nothing_is_said_to_be_saved(spool: FakeSpool) -> No
     tell(spool, 100.0, -HOUR, -HOUR + 59)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert (one.standing, one.saving) == ("pending", None)
-    assert one.why is not None
-    assert "all of these times is not known from energy-charts yet" in one.why
+    assert (one.status, one.saving) == ("pending", None)
+    assert one.reason is not None
+    assert "all of these times is not known from energy-charts yet" in one.reason
     assert totals([one]) == {}
 
 
@@ -68,7 +68,7 @@ def test_figures_of_another_provider_or_signal_prove_nothing(spool: FakeSpool) -
     tell(spool, 100.0, -2 * HOUR, HOUR, IntensitySource("FR", "marginal", "energy-charts"))
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert one.standing == "pending"
+    assert one.status == "pending"
 
 
 def test_segments_at_their_own_times_against_one_go(spool: FakeSpool) -> None:
@@ -91,7 +91,7 @@ def test_segments_at_their_own_times_against_one_go(spool: FakeSpool) -> None:
 def test_a_job_between_two_segments_is_not_over(spool: FakeSpool) -> None:
     segment(spool.run("17", plan=plan()), 0, 0, state="REQUEUED")
     sync(spool.root, spool.ledger)
-    assert [one.standing for one in saved(spool)] == ["unfinished"]
+    assert [one.status for one in saved(spool)] == ["unfinished"]
 
 
 def test_who_is_left_out_and_why(spool: FakeSpool) -> None:
@@ -102,10 +102,10 @@ def test_who_is_left_out_and_why(spool: FakeSpool) -> None:
     unsampled = spool.run("21", plan=plan())
     unsampled.slurm(job_id="21", nodes=())
     sync(spool.root, spool.ledger)
-    assert {one.first.job_id: one.standing for one in saved(spool)} == {
+    assert {one.first.job_id: one.status for one in saved(spool)} == {
         "17": "asap", "18": "no-forecast", "19": "not-run", "20": "unfinished", "21": "pending",
     }  # fmt: skip
-    assert [one.why for one in saved(spool) if one.first.job_id == "21"] == ["its energy is not known"]
+    assert [one.reason for one in saved(spool) if one.first.job_id == "21"] == ["its energy is not known"]
 
 
 def test_a_job_that_started_when_it_would_have_saved_exactly_nothing(spool: FakeSpool) -> None:
@@ -127,7 +127,7 @@ def test_the_queue_s_wait_of_a_job_that_was_not_put_off_saves_nothing(spool: Fak
     tell(spool, 100.0, -60, HOUR)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert (one.standing, one.saving) == ("not-delayed", None)
+    assert (one.status, one.saving) == ("not-delayed", None)
     assert totals([one]) == {}
     with open_ledger(spool.ledger) as connection:
         asked = list(times_used(connection, Defaults(), 0))
@@ -155,7 +155,7 @@ def test_in_a_queue_slurm_s_word_on_when_it_could_start_decides(
     tell(spool, 100.0, -60, HOUR)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert one.standing == standing
+    assert one.status == standing
     assert (one.saving is not None) == (standing == "known")
 
 
@@ -165,7 +165,7 @@ def test_a_job_that_asked_for_a_later_start_itself_was_not_put_off_by_that(spool
         run.samples([run.header(job_id), *run.records([100, 10], 60)], job_id)
         run.slurm(job_id=job_id, eligible_at=iso(eligible_s), start_s=5000, end_s=5060)
     sync(spool.root, spool.ledger)
-    assert [one.standing for one in saved(spool)] == ["not-delayed", "pending"]
+    assert [one.status for one in saved(spool)] == ["not-delayed", "pending"]
 
 
 def test_tasks_of_an_array_keep_their_distance_from_the_first(spool: FakeSpool) -> None:
@@ -199,13 +199,13 @@ def test_what_its_provider_will_never_tell_is_not_waited_for(spool: FakeSpool) -
     tell(spool, 100.0, 0, 60)
     tell(spool, None, -HOUR, -HOUR + 60, settled=False)
     sync(spool.root, spool.ledger)
-    assert [one.standing for one in saved(spool)] == ["pending"]
+    assert [one.status for one in saved(spool)] == ["pending"]
     tell(spool, None, -HOUR, -HOUR + 60, fetched_ns=START_NS + SECOND)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert (one.standing, one.saving) == ("no-actuals", None)
-    assert one.why is not None
-    assert one.why.startswith("energy-charts does not tell the actual average intensity of FR at all of these times")
+    assert (one.status, one.saving) == ("no-actuals", None)
+    assert one.reason is not None
+    assert one.reason.startswith("energy-charts does not tell the actual average intensity of FR at all of these times")
 
 
 def test_a_repeated_last_day_is_no_forecast(spool: FakeSpool) -> None:
@@ -215,7 +215,7 @@ def test_a_repeated_last_day_is_no_forecast(spool: FakeSpool) -> None:
     tell(spool, 200.0, -2 * HOUR, HOUR)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert one.standing == "known"
+    assert one.status == "known"
     assert one.forecast is None
     assert one.error is not None
     assert one.error.over_ns == 90 * SECOND

@@ -12,11 +12,11 @@ from fake_spool import DRAM, GPU, PACKAGE, SECOND, FakeRun, FakeSpool
 
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 from hpcfrugal.ledger.channel_totals import ChannelTotals
-from hpcfrugal.ledger.derive import STOPPED, derive
+from hpcfrugal.ledger.derive import MAYBE_STOPPED, derive
 from hpcfrugal.ledger.nodes import find_nodes
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check, sync
+from hpcfrugal.ledger.sync import check_ledger, sync
 from hpcfrugal.report.summary import summarise
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.samples import read_samples
@@ -52,7 +52,7 @@ def test_cpu_time_tells_a_stopped_job_from_a_late_sidecar(spool: FakeSpool, cpu_
     seconds = 30 if stopped else 230
     assert (package.energy_uj, package.measured_ns) == (100 * seconds * 10**6, seconds * SECOND)
     assert package.node_energy_uj == 100 * 230 * 10**6
-    assert package.reason == (STOPPED if stopped else None)
+    assert package.reason == (MAYBE_STOPPED if stopped else None)
     assert sum(bucket.energy_uj or 0 for bucket in package.buckets().values()) == package.energy_uj
     assert sum(bucket.node_energy_uj or 0 for bucket in package.buckets().values()) == package.node_energy_uj
 
@@ -106,7 +106,7 @@ def test_coverage_tells_of_a_stop_and_the_nodes_close(spool: FakeSpool) -> None:
     assert node.total.jobs_uj == 110 * 30 * 10**6
     assert node.total.residual_uj == 110 * 200 * 10**6
     assert node.total.unknown == {(run.run_id, "17", 0)}
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
 def test_who_ran_meanwhile_has_its_part_in_the_report_of_nodes(spool: FakeSpool) -> None:

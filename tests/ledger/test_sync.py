@@ -22,7 +22,7 @@ from hpcfrugal.ledger import store
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import SyncResult, check, dump, rebuild, sync
+from hpcfrugal.ledger.sync import SyncResult, check_ledger, dump, rebuild, sync
 from hpcfrugal.spool import ParsedName, RunDir
 
 
@@ -41,7 +41,7 @@ def do_sync(spool: FakeSpool) -> SyncResult:
 
 
 def problems(spool: FakeSpool) -> list[str]:
-    return [problem.partition("/")[2] for problem in check(spool.root, spool.ledger, compare=False).problems]
+    return [problem.partition("/")[2] for problem in check_ledger(spool.root, spool.ledger, compare=False).problems]
 
 
 def busy_spool(spool: FakeSpool) -> FakeSpool:
@@ -382,7 +382,7 @@ def test_runs_that_vanish_are_kept_and_a_rebuild_does_not_lose_them_by_surprise(
     shutil.rmtree(run.run_dir.path)
     assert do_sync(spool).vanished == (run.run_id,)
     assert len(jobs(spool)) == 2
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
     with pytest.raises(DataError, match="would be lost"):
         rebuild(spool.root, spool.ledger)
     assert len(jobs(spool)) == 2
@@ -409,7 +409,7 @@ def test_files_that_vanish_go_on_to_count_and_a_rebuild_does_not_lose_them_by_su
     assert (after[0].state, after[0].elapsed_source, after[0].cluster) == ("COMPLETED", "slurm", "lab")
     assert (after[0].submitted_wall_ns, after[0].partition) == (before[0].submitted_wall_ns, "batch")
     assert [channel for channel in after[0].channels if channel.node == "n1"] == list(before[0].channels)
-    found = check(spool.root, spool.ledger)
+    found = check_ledger(spool.root, spool.ledger)
     assert (found.differences, found.vanished_files) == ((), (f"{run.run_id}/{name}",))
     with pytest.raises(DataError, match="would be lost: files of runs that are there: 1") as caught:
         rebuild(spool.root, spool.ledger)
@@ -428,7 +428,7 @@ def test_check_still_compares_the_other_runs(spool: FakeSpool) -> None:
     with sqlite3.connect(spool.ledger) as connection:
         connection.execute("UPDATE jobs SET exit_code = 9")
     connection.close()
-    lines = check(spool.root, spool.ledger).differences
+    lines = check_ledger(spool.root, spool.ledger).differences
     assert [(line[:7], json.loads(line[7:])["run_id"]) for line in lines] == [
         ("- jobs ", other.run_id), ("+ jobs ", other.run_id),
     ]  # fmt: skip
@@ -633,12 +633,12 @@ def test_another_derivation_reads_everything_again(spool: FakeSpool, monkeypatch
 def test_check_sees_a_changed_row(spool: FakeSpool) -> None:
     spool.whole_run()
     do_sync(spool)
-    found = check(spool.root, spool.ledger)
+    found = check_ledger(spool.root, spool.ledger)
     assert (found.damage, found.not_synced, found.differences) == ((), (), ())
     with sqlite3.connect(spool.ledger) as connection:
         connection.execute("UPDATE jobs SET exit_code = 9")
     connection.close()
-    lines = check(spool.root, spool.ledger).differences
+    lines = check_ledger(spool.root, spool.ledger).differences
     assert [line[:7] for line in lines] == ["- jobs ", "+ jobs "]
     assert [json.loads(line[7:])["exit_code"] for line in lines] == [9, 0]
 
@@ -649,18 +649,18 @@ def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: py
     run.end(exit_code=9)
     new = spool.whole_run("19")
     for compare in (True, False):
-        found = check(spool.root, spool.ledger, compare=compare)
+        found = check_ledger(spool.root, spool.ledger, compare=compare)
         assert set(found.not_synced) == {run.run_id, new.run_id}
         assert found.differences == ()
     # The others are compared all the same.
     with sqlite3.connect(spool.ledger) as connection:
         connection.execute("UPDATE runs SET name = 'x'")
     connection.close()
-    lines = check(spool.root, spool.ledger).differences
+    lines = check_ledger(spool.root, spool.ledger).differences
     assert [json.loads(line[7:])["run_id"] for line in lines] == [other.run_id, other.run_id]
     # Nothing of a ledger that another version of the program has made can be compared.
     monkeypatch.setattr("hpcfrugal.ledger.sync.DERIVATION", "next")
-    found = check(spool.root, spool.ledger)
+    found = check_ledger(spool.root, spool.ledger)
     assert (set(found.not_synced), found.differences) == ({run.run_id, other.run_id, new.run_id}, ())
 
 
@@ -677,7 +677,7 @@ def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, mon
         return done
 
     monkeypatch.setattr(engine, "_fill", meanwhile)
-    found = check(spool.root, spool.ledger)
+    found = check_ledger(spool.root, spool.ledger)
     assert (len(found.not_synced), found.differences) == (3, ())
 
 
@@ -768,7 +768,7 @@ def test_a_file_that_cannot_be_read_for_a_while_is_tried_again(
             "17.0.n1.jsonl: cannot be read: Input/output error; its earlier content counts",
         ]
         assert energy_uj(jobs(spool)[0]) == 6_600_000_000
-        assert check(spool.root, spool.ledger).differences == ()
+        assert check_ledger(spool.root, spool.ledger).differences == ()
     do_sync(spool)
     grown = dump(spool.ledger)
     rebuild(spool.root, spool.ledger)
@@ -789,4 +789,4 @@ def test_a_run_whose_document_cannot_be_read_for_a_while_stays(
         assert dump(spool.ledger) == good
     do_sync(spool)
     assert len(jobs(spool)) == 1
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()

@@ -14,7 +14,7 @@ from fake_spool import START_NS, FakeSpool
 
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check, dump, rebuild, sync
+from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity, keep_intensities
 
 
@@ -58,7 +58,7 @@ def test_a_rebuild_replaces_no_ledger_that_has_more(
         assert "--drop-vanished" in (caught.value.hint or "")
         assert (dump(spool.ledger), spool.ledger.stat().st_ino) == (before, inode)
         assert [name for name in os.listdir(spool.ledger.parent) if "rebuild" in name] == []
-        found = check(spool.root, spool.ledger)
+        found = check_ledger(spool.root, spool.ledger)
         assert found.differences == ()
         assert any(ending in line and "cannot be read" in line for line in found.skipped)
         rebuild(spool.root, spool.ledger, drop_vanished=True)
@@ -77,7 +77,7 @@ def test_a_file_that_never_counted_does_not_hold_a_rebuild_up(
         sync(spool.root, spool.ledger)
         rebuild(spool.root, spool.ledger)
     rebuild(spool.root, spool.ledger)
-    assert check(spool.root, spool.ledger).problems == ()
+    assert check_ledger(spool.root, spool.ledger).problems == ()
 
 
 def test_intensities_that_cannot_be_read_for_a_while_stay(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_intensities_that_cannot_be_read_for_a_while_stay(spool: FakeSpool, monk
         for _ in range(2):
             sync(spool.root, spool.ledger)
             assert rows() == 1
-            (problem,) = check(spool.root, spool.ledger, compare=False).problems
+            (problem,) = check_ledger(spool.root, spool.ledger, compare=False).problems
             assert "cannot be read: Input/output error; its earlier content counts" in problem
     sync(spool.root, spool.ledger)
     assert dump(spool.ledger) == before

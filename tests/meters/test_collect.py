@@ -14,7 +14,7 @@ from fake_spool import BOOT_NS, PSYS, START_NS, FakeRun, FakeSpool
 from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check, dump, rebuild, sync
+from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
 from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms
 from hpcfrugal.meters.collect import LOOK_BACK_NS, collect
 from hpcfrugal.report.summary import summarise
@@ -199,7 +199,7 @@ def test_no_data_is_kept_as_such_when_none_can_come(spool: FakeSpool) -> None:
     assert not [item for item in row.channels if item.boundary == "node"]
     (absent,) = [item for item in row.missing_sensors if item.source == "meter:rack3"]
     assert (absent.component, absent.reason) == ("node", "prometheus has no samples of this node while the job ran")
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
     # Whoever removes the file has the meter asked again.
     (run.run_dir.path / "17.0.n1.rack3.meter").unlink()
     assert gather(spool, FakeMeter({"n1": 400.0})) == (1, 0, ())
@@ -389,7 +389,7 @@ def test_a_rebuilt_ledger_is_the_same_and_a_sidecar_beside_it_keeps_its_rows(spo
     after = {item.domain: item.energy_uj for item in job(spool).channels if item.boundary == "node"}
     assert after == {**node, "meter:rack3": 12 * 10**9}
     before = dump(spool.ledger)
-    assert check(spool.root, spool.ledger).differences == ()
+    assert check_ledger(spool.root, spool.ledger).differences == ()
     rebuild(spool.root, spool.ledger)
     assert dump(spool.ledger) == before
 
@@ -407,7 +407,7 @@ def test_a_meters_file_speaks_for_its_meter_alone(spool: FakeSpool, change: dict
     path.write_text("".join(json.dumps(line) + "\n" for line in (header, *records)))
     row = job(spool)
     assert {item.component for item in row.channels} == {"cpu", "dram"}
-    (problem,) = check(spool.root, spool.ledger).problems
+    (problem,) = check_ledger(spool.root, spool.ledger).problems
     assert problem.endswith("rack3.meter: holds something else than what its meter read of the node")
 
 
@@ -415,7 +415,7 @@ def test_a_meters_file_of_garbage_is_a_problem_and_no_energy(spool: FakeSpool) -
     run = spool.whole_run()
     run.run_dir.meter("17", 0, "n1", "rack3").write_bytes(b"\xff\xfe\n{}\n")
     assert {item.component for item in job(spool).channels} == {"cpu", "dram"}
-    assert any("no usable header" in problem for problem in check(spool.root, spool.ledger).problems)
+    assert any("no usable header" in problem for problem in check_ledger(spool.root, spool.ledger).problems)
 
 
 def test_a_spool_that_cannot_be_written_loses_nothing(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:

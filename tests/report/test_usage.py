@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check, sync
+from hpcfrugal.ledger.sync import check_ledger, sync
 from hpcfrugal.report.field import to_json
 from hpcfrugal.report.formats.text_blocks import renderable
 from hpcfrugal.report.job_detail import job_blocks
@@ -61,7 +61,7 @@ def job(spool: FakeSpool) -> JobRow:
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         (found,) = find_jobs(connection, JobFilter())
-    assert check(spool.root, spool.ledger).problems == ()
+    assert check_ledger(spool.root, spool.ledger).problems == ()
     return found
 
 

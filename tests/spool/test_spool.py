@@ -37,7 +37,7 @@ from hpcfrugal.spool import (  # noqa: E402
     write_json_atomic,
 )
 from hpcfrugal.spool.documents import read_end, read_run, read_slurm, read_submitted  # noqa: E402
-from hpcfrugal.spool.samples import MAX_FILE_BYTES, SampleFile, read_samples  # noqa: E402
+from hpcfrugal.spool.samples import MAX_SAMPLE_FILE_BYTES, SampleFile, read_samples  # noqa: E402
 
 JOB = JobKey("17", 0)
 UID = os.getuid()
@@ -478,9 +478,9 @@ def test_a_month_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_a_sample_file_larger_than_any_sidecar_writes_is_refused_unread(spool: FakeSpool) -> None:
     run = spool.run()
     path = run.samples([run.header(), *run.records([100, 10], 60)])
-    os.truncate(path, MAX_FILE_BYTES)
+    os.truncate(path, MAX_SAMPLE_FILE_BYTES)
     assert len(read_samples(path, UID, JOB).sessions[0].records) == 7
-    os.truncate(path, MAX_FILE_BYTES + 1)
-    with pytest.raises(UnsafeFile, match=f"larger than {MAX_FILE_BYTES} bytes"):
+    os.truncate(path, MAX_SAMPLE_FILE_BYTES + 1)
+    with pytest.raises(UnsafeFile, match=f"larger than {MAX_SAMPLE_FILE_BYTES} bytes"):
         read_samples(path, UID, JOB)
-    assert MAX_FILE_BYTES > FILE_LIMIT_B
+    assert MAX_SAMPLE_FILE_BYTES > FILE_LIMIT_B
