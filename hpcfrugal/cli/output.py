@@ -1,4 +1,4 @@
-"""Writing a result to the file that the user named."""
+"""Writing a result to the file that the user names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpcfrugal.core.files import write_atomic
 
 
 def can_be_written(path: Path) -> bool:
-    """Whether ``write_result`` should be able to; nothing is made for it."""
+    """Whether ``write_result`` should succeed; nothing is created."""
     if path.exists():
         return os.access(path, os.W_OK)
     return os.access(Path(os.path.realpath(path)).parent, os.W_OK | os.X_OK)
@@ -22,9 +22,8 @@ def can_be_written(path: Path) -> bool:
 def write_result(path: Path, text: str) -> None:
     """Write ``text`` and a line break to ``path``; links are followed.
 
-    A file is replaced in one step and keeps its mode, so that who reads it meanwhile sees the old or the new one.
-    What is no regular file (a pipe, a device), or what this program prints to anyway (/dev/stdout), is written to as
-    it is. Raises SetupError, which names ``path``.
+    A file is replaced in one step and keeps its mode, so that a reader sees the old or the new one. A pipe, a device,
+    or what this program prints to anyway (/dev/stdout), is written directly. Raises SetupError, which names it.
     """
     data = f"{text}\n".encode(errors="surrogateescape")
     try:
@@ -41,13 +40,13 @@ def write_result(path: Path, text: str) -> None:
         else:
             _replace(Path(os.path.realpath(path)), data, None if found is None else stat.S_IMODE(found.st_mode))
     except BrokenPipeError:
-        raise SetupError(f"{path} cannot be written: nobody reads it any more") from None
+        raise SetupError(f"{path} cannot be written: its reader has gone") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _printed_to(found: os.stat_result) -> int | None:
-    """The descriptor of standard output or error where it is this file."""
+    """The descriptor of standard output or error, if that is this file."""
     for stream in (sys.stdout, sys.stderr):
         try:
             descriptor = stream.fileno()
@@ -55,7 +54,7 @@ def _printed_to(found: os.stat_result) -> int | None:
                 stream.flush()
                 return descriptor
         except (AttributeError, OSError, ValueError):
-            continue  # closed, or none of the system's
+            continue  # closed, or not a file of the system
     return None
 
 
@@ -67,5 +66,5 @@ def _replace(target: Path, data: bytes, mode: int | None) -> None:
     except PermissionError:
         if mode is None:
             raise
-        # The file is ours to write, its directory is not.
+        # The file is writable, its directory is not.
         target.write_bytes(data)

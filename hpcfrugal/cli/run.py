@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcfrugal.cli.options import OUTPUT_FILE, json_option
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.cli.streams import echo, echo_or_drop, warn
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout after the command's output, as a line.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the JSON to this file.")
+@json_option("Print JSON on standard output after the command's output, as a line.")
+@click.option("-o", "--output", type=OUTPUT_FILE, help="Write the JSON to this file.")
 @click.option("--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds a sample.")
 @click.option(
     "--share",

@@ -1,7 +1,7 @@
-"""The systemd unit of `hpcfrugal queue run`: how this very program is started, with no more rights than it needs.
+"""The systemd unit of `hpcfrugal queue run`, with no more rights than it needs.
 
-It needs root's number, by which Slurm knows it (munge tells it from the socket), the network and Unix sockets, and two
-folders of its own; no capability, no device, no home (systemd.exec(5)).
+It needs the user id of root, by which Slurm (munge) identifies it, network and Unix sockets, and two directories of its
+own; no capability, device or home directory (systemd.exec(5)).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin")
 _UNIT = """\
 # /etc/systemd/system/hpcfrugal-queue.service
 [Unit]
-Description=Plans the low-carbon queues of Slurm anew as forecasts change
+Description=Plans the low-carbon queues of Slurm as forecasts change
 After=network-online.target slurmctld.service
 Wants=network-online.target
 
@@ -28,7 +28,7 @@ ExecStart={program} queue run --every 5m
 Restart=on-failure
 RestartSec=30
 {environment}
-# Its settings are those of /etc/hpcfrugal; what it keeps is in /var/lib/hpcfrugal and /var/cache/hpcfrugal.
+# Settings: /etc/hpcfrugal. Data: /var/lib/hpcfrugal and /var/cache/hpcfrugal.
 Environment=XDG_CONFIG_HOME=/etc XDG_DATA_HOME=/var/lib XDG_CACHE_HOME=/var/cache
 StateDirectory=hpcfrugal
 CacheDirectory=hpcfrugal
@@ -63,7 +63,7 @@ WantedBy=multi-user.target
 
 
 def unit(environ: Mapping[str, str] = os.environ) -> str:
-    """The text of the unit for the program as it was started just now, with the Slurm that it finds."""
+    """The text of the unit for this program as it was started, with the Slurm commands on its PATH."""
     search = environ.get("PATH", os.defpath)
     found = (shutil.which(name, path=search) for name in PROGRAMS)
     folders = dict.fromkeys([*(os.path.dirname(os.path.abspath(path)) for path in found if path), *_PATH])
@@ -71,9 +71,9 @@ def unit(environ: Mapping[str, str] = os.environ) -> str:
     if environ.get("SLURM_CONF"):
         variables.append(f"SLURM_CONF={environ['SLURM_CONF']}")
     command = _program()
-    lies_in = (*map(os.path.realpath, command[:1]), os.path.abspath(command[0]), sys.prefix, sys.base_prefix)
-    # A program that lies in somebody's home has to be read there.
-    in_home = any(path == home or path.startswith(home + "/") for path in lies_in for home in _HOMES)
+    paths = (*map(os.path.realpath, command[:1]), os.path.abspath(command[0]), sys.prefix, sys.base_prefix)
+    # A program in a home directory has to be readable there.
+    in_home = any(path == home or path.startswith(home + "/") for path in paths for home in _HOMES)
     return _UNIT.format(
         program=" ".join(_quoted(word).replace("$", "$$") for word in command),
         environment="\n".join(f"Environment={_quoted(variable)}" for variable in variables),
@@ -82,7 +82,7 @@ def unit(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _program() -> Sequence[str]:
-    """The words that start this program again: `python -m hpcfrugal` names a file that nobody can execute."""
+    """The words of the command line of this program; `python -m hpcfrugal` runs a file that is not executable."""
     path = os.path.abspath(sys.argv[0])
     if os.path.basename(path) == "__main__.py" or not os.access(path, os.X_OK):
         return sys.executable, "-m", "hpcfrugal"
@@ -90,7 +90,7 @@ def _program() -> Sequence[str]:
 
 
 def _quoted(word: str) -> str:
-    """A word as systemd reads it back (systemd.syntax(7), "Quoting"; systemd.unit(5), "Specifiers")."""
+    """A word quoted for systemd (systemd.syntax(7), "Quoting"; systemd.unit(5), "Specifiers")."""
     word = word.replace("%", "%%")
     if word and not any(letter in word for letter in " \t\"'\\;"):
         return word

@@ -16,13 +16,13 @@ from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.spool.current_power import read_draw, sidecars_done
 from hpcfrugal.submit import Prepared
 
-_BOOKS_S = 60.0  # for Slurm's books to follow the end records of all jobs
-_SIDECAR_LOOK_S = 0.05
-_LOOK_S = 0.25  # for an end record in the run directory: a directory listing
+_ACCOUNTING_S = 60.0  # for Slurm's accounting to show the end of jobs that have end records
+_SIDECAR_POLL_S = 0.05
+_POLL_S = 0.25  # for an end record in the run directory: a directory listing
 _SIDECAR_S = 3.0  # for the sidecars' last records: a sidecar may end a moment after its job
-_DRAW_S = 1.0  # between two looks at what the nodes draw: the ends of all sample files
-_ASK_FIRST_S = 1.0
-_ASK_MOST_S = 15.0  # between two questions to Slurm: one squeue and one sacct for all jobs together
+_POWER_S = 1.0  # between two readings of the nodes' power: the ends of all sample files
+_FIRST_QUERY_S = 1.0
+_LONGEST_PAUSE_S = 15.0  # between two queries of Slurm: one squeue and one sacct for all jobs
 
 
 class _Progress:
@@ -60,9 +60,9 @@ class _Progress:
         return "  ".join(parts)
 
     def _power_w(self, run_dir: RunDir) -> float | None:
-        """What the nodes draw, as read within the last ``_DRAW_S``."""
-        read_at, power_w = self._drawn.get(run_dir.run_id, (-_DRAW_S, None))
-        if time.monotonic() - read_at >= _DRAW_S:
+        """The power of the nodes, read at most ``_POWER_S`` ago."""
+        read_at, power_w = self._drawn.get(run_dir.run_id, (-_POWER_S, None))
+        if time.monotonic() - read_at >= _POWER_S:
             power_w = read_draw(run_dir).total_power_w
             self._drawn[run_dir.run_id] = (time.monotonic(), power_w)
         return power_w
@@ -75,32 +75,32 @@ class _Progress:
 def wait_for(
     submitted: Sequence[tuple[Prepared, Submitted]], backend: Backend, config: Config, *, as_json: bool
 ) -> int:
-    """Wait until every job is over, report them, and return the first exit code that is not 0."""
+    """Wait for the end of all jobs, report them, and return the first exit code that is not 0."""
     jobs = {result.job_id: job for job, result in submitted}
     states: dict[str, list[JobState]] = {}
     progress = _Progress()
     try:
-        ask_at, pause_s, ends, ended_at, trouble = 0.0, _ASK_FIRST_S, 0, 0.0, ""
+        query_at, pause_s, ends, ended_at, trouble = 0.0, _FIRST_QUERY_S, 0, 0.0, ""
         while not _over(jobs, states):
-            # The end record tells of an end before Slurm's books do, and costs Slurm nothing.
+            # An end record is there before Slurm's accounting shows the end, and costs Slurm nothing.
             seen = sum(len(job.run_dir.files("end")) for job in jobs.values())
-            if time.monotonic() >= ask_at or seen != ends:
+            if time.monotonic() >= query_at or seen != ends:
                 if seen != ends:
                     ends, ended_at = seen, time.monotonic()
                 try:
                     states.update({key: list(found) for key, found in backend.states(list(jobs)).items()})
                 except SetupError as error:
-                    # A controller that is being restarted is no reason to lose sight of the jobs.
+                    # A controller may be restarting: the jobs go on.
                     if error.message != trouble:
                         trouble = error.message
                         warn(f"{trouble}; still waiting")
-                ask_at = time.monotonic() + pause_s
-                pause_s = min(pause_s * 1.3, _ASK_MOST_S)
-            if ends and time.monotonic() - ended_at > _BOOKS_S and all(_end_codes(job) for job in jobs.values()):
-                break  # no accounting here: the batch scripts' own word has to do
+                query_at = time.monotonic() + pause_s
+                pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
+            if ends and time.monotonic() - ended_at > _ACCOUNTING_S and all(_end_codes(job) for job in jobs.values()):
+                break  # no accounting here: the exit codes recorded by the batch scripts are used
             progress.show(jobs, states)
             if not _over(jobs, states):
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
     except KeyboardInterrupt:
         echo_or_drop(
             "no longer waiting; the jobs continue. To cancel them: hpcfrugal cancel " + " ".join(jobs), err=True
@@ -119,19 +119,19 @@ def _over(jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> bool:
 
 
 def _wait_for_sidecars(jobs: Sequence[Prepared]) -> None:
-    """Let the sidecars write their last records, so that the report is about the whole of the jobs."""
+    """Wait for the sidecars' last records, so that the report covers the whole jobs."""
     sampled = [job.run_dir for job in jobs if job.spec.energy.enabled]
     until = time.monotonic() + _SIDECAR_S
     while not all(sidecars_done(run_dir) for run_dir in sampled) and time.monotonic() < until:
-        time.sleep(_SIDECAR_LOOK_S)
+        time.sleep(_SIDECAR_POLL_S)
 
 
 def _end_codes(job: Prepared) -> dict[str, int]:
-    """Exit codes by job id as the batch scripts recorded them, of the last restart each."""
+    """Exit codes by job id as recorded by the batch scripts, each of the last restart."""
     codes: dict[str, int] = {}
     found = [(name.job, path) for path, name in job.run_dir.files("end") if name.job is not None]
     for key, path in sorted(found):
-        # One that is half there, on a slow file system, is whole at the next look.
+        # A file that is incomplete, on a slow file system, is read again.
         code = (read_json(path) or {}).get("exit_code")
         if isinstance(code, int):
             codes[key.job_id] = code
@@ -139,7 +139,7 @@ def _end_codes(job: Prepared) -> dict[str, int]:
 
 
 def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
-    """A job's own code; that of the last restart where there were several, the first failure of an array."""
+    """A job's exit code: of its last restart, and of an array the first that is not 0."""
     recorded = _end_codes(job)
     last: dict[str, JobState] = {}
     for state in sorted(states, key=lambda state: state.restart):

@@ -1,9 +1,9 @@
-"""What the timing of finished jobs saved, from the ledger: their energy, their plans, the grid as it was.
+"""What the timing of finished jobs saved, from the ledger: their energy, their plans, the actual intensities.
 
-A job here is all attempts of one job id, since a job that is put back in the queue saves or loses as a whole. Its
-energy at its own times stands against the same energy from the counterfactual's start on, both with the actual
-intensities of the provider and signal that its plan was made on. A job that was not put off saved nothing, however
-long it waited in the queue: what Slurm expected of the wait is no measure of what became of it.
+A job here is all attempts of one job id, since a requeued job saves or loses as a whole. Its energy at its own times is
+compared with the same energy from the counterfactual start on, both by the actual intensities of the provider and
+signal of its plan. A job that was not delayed saved nothing, however long it was pending: the wait that Slurm expected
+does not measure the wait that it had.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from hpcfrugal.ledger.rows import JobRow
 SavingStatus = Literal[
     "known", "pending", "no-actuals", "not-delayed", "asap", "no-forecast", "unfinished", "not-run"
 ]  # fmt: skip
-"""Whether a saving is known; not yet; or why there is none to be known. That of a job that was not put off is 0."""
+"""Whether the saving is known, not known yet, or why it cannot be known. A job that was not delayed saved nothing."""
 
 _GOES_ON = frozenset({"PREEMPTED", "NODE_FAIL", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"})
 
@@ -115,14 +115,14 @@ def _of(
         return JobSavings(attempts, plan, status, reason, counterfactual_start_ns=plan.counterfactual_ns)
 
     if not last.final or last.state in _GOES_ON:
-        return without("unfinished", "not over yet")
+        return without("unfinished", "not finished yet")
     if all(job.started_wall_ns is None and not job.sessions for job in attempts):
         return without("not-run", "never ran")
     if not plan.on_forecast:
         return without("no-forecast", "planned without a forecast")
     times = times_of(last.run_id)
     if not was_put_off(plan, times):
-        return JobSavings(attempts, plan, "not-delayed", "started as soon as it could; it saved nothing")
+        return JobSavings(attempts, plan, "not-delayed", "not delayed by its plan: no saving")
     return _compared(connection, intensity, attempts, plan, times, defaults)
 
 
@@ -144,7 +144,7 @@ def _compared(
     for job in attempts:
         pieces = pieces_of(connection, job)
         if not pieces and (job.started_wall_ns is not None or job.sessions):
-            return unknown("its energy is not known")
+            return unknown("its energy is unknown")
         if pieces:
             start_ns = job.started_wall_ns if job.started_wall_ns is not None else pieces[0].start_ns
             elapsed_ns = job.elapsed_ns if job.elapsed_ns is not None else pieces[-1].end_ns - start_ns
@@ -155,7 +155,7 @@ def _compared(
     zone, provider, forecast = plan.zone, plan.provider, plan.forecast
     if begin_ns is None or zone is None or provider is None or forecast is None:
         return unknown("its plan cannot be read")
-    actual, told = intensity.actual(zone, plan.signal, provider), levels_of(forecast)
+    actual, expected = intensity.actual(zone, plan.signal, provider), levels_of(forecast)
     found = saving_of(ran, begin_ns, actual, pue)
     spans = list(joined(piece.span for piece in (*as_it_was(ran), *moved(ran, begin_ns))))
     if found is None:
@@ -163,7 +163,7 @@ def _compared(
         which = "all of these times" if known else "these times"
         of = f"the actual {plan.signal} intensity of {zone} at {which}"
         if intensity.never_ns(zone, plan.signal, provider, spans):
-            return unknown(f"{provider} does not tell {of}", "no-actuals")
+            return unknown(f"{provider} does not offer {of}", "no-actuals")
         return unknown(f"{of} is not known from {provider} yet")
     qualities = sorted({piece.quality for piece in as_it_was(ran)})
     return JobSavings(
@@ -177,8 +177,8 @@ def _compared(
         counterfactual_start_ns=begin_ns,
         counterfactual_end_ns=begin_ns + sum(attempt.elapsed_ns for attempt in ran),
         saving=found,
-        forecast=saving_of(ran, begin_ns, told, pue),
-        error=forecast_error(told, actual, spans),
+        forecast=saving_of(ran, begin_ns, expected, pue),
+        error=forecast_error(expected, actual, spans),
     )
 
 

@@ -105,7 +105,7 @@ def test_who_is_left_out_and_why(spool: FakeSpool) -> None:
     assert {one.first.job_id: one.status for one in saved(spool)} == {
         "17": "asap", "18": "no-forecast", "19": "not-run", "20": "unfinished", "21": "pending",
     }  # fmt: skip
-    assert [one.reason for one in saved(spool) if one.first.job_id == "21"] == ["its energy is not known"]
+    assert [one.reason for one in saved(spool) if one.first.job_id == "21"] == ["its energy is unknown"]
 
 
 def test_a_job_that_started_when_it_would_have_saved_exactly_nothing(spool: FakeSpool) -> None:
@@ -205,7 +205,9 @@ def test_what_its_provider_will_never_tell_is_not_waited_for(spool: FakeSpool) -
     (one,) = saved(spool)
     assert (one.status, one.saving) == ("no-actuals", None)
     assert one.reason is not None
-    assert one.reason.startswith("energy-charts does not tell the actual average intensity of FR at all of these times")
+    assert one.reason.startswith(
+        "energy-charts does not offer the actual average intensity of FR at all of these times"
+    )
 
 
 def test_a_repeated_last_day_is_no_forecast(spool: FakeSpool) -> None:
