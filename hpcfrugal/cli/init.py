@@ -10,9 +10,9 @@ from hpcfrugal.cli.streams import echo
 from hpcfrugal.core.errors import InputError, SetupError
 
 TEXT = """\
-# A job of hpcfrugal. Every key: hpcfrugal schema, or docs/job-file.md
+# A job file of hpcfrugal. All keys: hpcfrugal schema, or docs/job-file.md
 name: my-job
-# It runs as it is: five seconds of one CPU. Put your own command in its place, such as
+# This example uses one CPU for five seconds. Replace it with your own command, such as
 #   python3 train.py --epochs 10
 command: |
   until=$((SECONDS + 5))
@@ -37,7 +37,7 @@ tags:
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("job.yaml"))
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(path: Path, force: bool) -> None:
-    """Write a job file to start from (job.yaml unless you name another)."""
+    """Write an example job file (job.yaml unless you name another file)."""
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(TEXT)
@@ -45,4 +45,4 @@ def init(path: Path, force: bool) -> None:
         raise InputError.at(str(path), "already exists", "name another file, or use --force") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}") from None
-    echo(f"Wrote {path}, which runs as it is. Put your command into it, and: hpcfrugal submit {path}")
+    echo(f"Wrote {path}, a working example. Put your command into it and run: hpcfrugal submit {path}")

@@ -16,7 +16,7 @@ from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.format import mass, point_in_time, rough_percent, timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import load_job, naming_lines
-from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.planning.decide.job_plan import plan_job
 from hpcfrugal.planning.decide.wording import line
 from hpcfrugal.settings.config import load_config
@@ -92,7 +92,7 @@ def plan(
             now=now,
             where=str(job),
             slurm=slurm,
-            options=sbatch_options(spec),
+            options=sbatch_flags(spec),
             again=refresh,
         )
         if queue is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from hpcfrugal.job.command_types import PHASES
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
-from hpcfrugal.job.labels import PHASES
 from hpcfrugal.job.loader import job_from_mapping, load_job, naming_lines
 from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.resources import Resources

@@ -2,27 +2,32 @@
 
 After sbatch(1) and src/sbatch/opt.c of Slurm: a directive begins at the start of a line; blank lines and
 other comments may stand between; the first line of anything else ends them. Words are split at blanks; quotes
-group, a backslash escapes, an unescaped ``#`` begins a comment. The lines themselves are kept; what is read
-here is only what hpcfrugal needs to know of the job, so a value not understood is left to Slurm.
+group, a backslash escapes, an unescaped ``#`` begins a comment. The lines themselves are kept; they are read only
+for what hpcfrugal needs to know about the job, so a value in a form that it does not know is left to Slurm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
+from pydantic import ValidationError
+
 from hpcfrugal.core.errors import Problem
-from hpcfrugal.job import fields
-from hpcfrugal.job.sbatch_flags import REFUSED_IN_SCRIPT, Flag, read_options, why_refused
+from hpcfrugal.job.model import SBATCH, JobSpec, excluded_by
+from hpcfrugal.job.option_table import Flag
+from hpcfrugal.job.text_types import to_text
 
 _BLANKS = " \t\v\f\r"
 _MAGIC = "#SBATCH"
+_REFUSED = dict(SBATCH.refusals_in_script())
 
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """The directive lines as they stand, and what they say in the words of a job file."""
+    """The directive lines as they stand, and their values by the keys of a job file."""
 
     lines: tuple[str, ...]
     values: dict[str, Any]
@@ -30,7 +35,7 @@ class Directives:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of one directive line, behind the ``#SBATCH``; raises ValueError where a quote stays open."""
+    """The words of one directive line after its ``#SBATCH``; raises ValueError if a quote is not closed."""
     words: list[str] = []
     word: list[str] | None = None
     quote = ""
@@ -78,72 +83,54 @@ def read_directives(text: str, where: str) -> Directives:
         place = f"{where}:{number}"
         try:
             found = split_words(line[len(_MAGIC) :])
-            lines.append(fields.text_of(line))
+            lines.append(to_text(line))
         except ValueError as error:
-            problems.append(Problem(place, str(error), "sbatch would refuse this line too"))
+            problems.append(Problem(place, str(error), "sbatch would refuse this line as well"))
             continue
         if found[:1] in (["hetjob"], ["packjob"]):
             problems.append(
-                Problem(place, "a heterogeneous job can't be followed", "submit its parts as jobs of their own")
+                Problem(place, "a heterogeneous job can't be tracked", "submit its components as separate jobs")
             )
             continue
-        for flag in read_options(found):
-            if flag.name in REFUSED_IN_SCRIPT:
-                problems.append(Problem(place, f"--{flag.name} can't be used here", why_refused(flag.name)))
+        for flag in SBATCH.read(found):
+            if flag.name in _REFUSED:
+                problems.append(Problem(place, f"--{flag.name} can't be used here", _REFUSED[flag.name]))
         words.extend(found)
-    return Directives(tuple(lines), _values_of(read_options(words)), tuple(problems))
+    return Directives(tuple(lines), _values_of(SBATCH.read(words)), tuple(problems))
 
 
-_Reader = Callable[[object], object]
-
-_KEYS: dict[str, tuple[str, _Reader]] = {
-    "account": ("resources.account", fields.line_of),
-    "array": ("resources.array", fields.array_of),
-    "constraint": ("resources.constraint", fields.line_of),
-    "cpus-per-task": ("resources.cpus_per_task", fields.count_of),
-    "dependency": ("resources.dependency", fields.line_of),
-    "exclude": ("resources.exclude", fields.line_of),
-    "gpus": ("resources.gpus", fields.gpus_of),
-    "gpus-per-node": ("resources.gpus_per_node", fields.gpus_of),
-    "gpus-per-task": ("resources.gpus_per_task", fields.gpus_of),
-    "gres": ("resources.gres", fields.line_of),
-    "mem": ("resources.mem", fields.memory_of),
-    "mem-per-cpu": ("resources.mem_per_cpu", fields.memory_of),
-    "nodelist": ("resources.nodelist", fields.line_of),
-    "nodes": ("resources.nodes", fields.nodes_of),
-    "ntasks": ("resources.ntasks", fields.count_of),
-    "tasks": ("resources.ntasks", fields.count_of),
-    "ntasks-per-node": ("resources.ntasks_per_node", fields.count_of),
-    "tasks-per-node": ("resources.ntasks_per_node", fields.count_of),
-    "partition": ("resources.partition", fields.line_of),
-    "qos": ("resources.qos", fields.line_of),
-    "reservation": ("resources.reservation", fields.line_of),
-    "time": ("resources.time", fields.walltime_of),
-    "job-name": ("name", fields.name_of),
-    "output": ("output", fields.line_of),
-    "error": ("error", fields.line_of),
-    "chdir": ("workdir", fields.path_of),
-    "workdir": ("workdir", fields.path_of),
-    "begin": ("schedule.earliest", fields.moment_of),
-}
+def directive_flags(lines: Sequence[str]) -> list[Flag]:
+    """The options of #SBATCH lines that were found valid."""
+    return SBATCH.read([word for line in lines for word in split_words(line.removeprefix(_MAGIC))])
 
 
 def _values_of(flags: list[Flag]) -> dict[str, Any]:
-    """What the options say, as dotted keys; of an option given twice the last counts, as in sbatch."""
+    """The values of options by their keys in the job file; the last one counts of an option that is given twice."""
     values: dict[str, Any] = {}
     for flag in flags:
-        if flag.name == "exclusive":
-            # `--exclusive=user` shares the node among one user's jobs: no claim to the whole of it.
-            values["resources.exclusive"] = flag.value is None
-        elif flag.name in {"requeue", "no-requeue"}:
-            values["resources.requeue"] = flag.name == "requeue"
-        elif flag.name in _KEYS and flag.value is not None:
-            key, read = _KEYS[flag.name]
-            # Of the two, sbatch takes the one that comes last.
-            other = {"resources.mem": "resources.mem_per_cpu", "resources.mem_per_cpu": "resources.mem"}.get(key)
-            values.pop(other or "", None)
-            try:
-                values[key] = read(flag.value)
-            except ValueError:
-                values.pop(key, None)  # Slurm knows more forms than we need to; the line itself is kept
+        key = SBATCH.key_of(flag.name)
+        if key is None:
+            continue
+        option = SBATCH.keys[key]
+        if option.argument == "required":
+            values.pop(key, None)
+            value = _read(key, flag.value) if flag.value else None
+        else:
+            value = flag.name != option.opposite and flag.value not in option.other_values
+        # sbatch refuses two options that exclude each other; the last one is as good as any for the plan.
+        for other in excluded_by(key) if flag.value else ():
+            values.pop(other, None)
+        if value is not None:
+            values[key] = value
     return values
+
+
+def _read(key: str, text: str) -> Any:
+    """A value as its key of the job file reads it; None for a form that only Slurm knows: the line itself is kept."""
+    data: Any = text
+    for part in reversed(key.split(".")):
+        data = {part: data}
+    try:
+        return attrgetter(key)(JobSpec.model_validate({"command": "true", **data}))
+    except ValidationError:
+        return None

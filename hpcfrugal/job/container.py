@@ -6,27 +6,23 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from hpcfrugal.job.fields import Section
-from hpcfrugal.job.forms import Line, Lines, Switch
+from hpcfrugal.job.section import JobSection, optional
+from hpcfrugal.job.text_types import Lines, Switch, TextLine
 
 
-class Container(Section):
-    """An image alone (`container: my.sif`), or a mapping with what it is started with."""
+class Container(JobSection):
+    """An image alone (`container: my.sif`), or a mapping of the image and the options to start it with."""
 
-    image: Line = Field(
+    image: TextLine = Field(
         description="Image file, or an address such as `docker://python:3.12`.", examples=["images/torch.sif"]
     )
-    nv: Switch | None = Field(
-        default=None,
-        description="Whether the GPUs are passed in (`--nv`); left out, where the job asks for GPUs.",
-        examples=[True],
+    nv: Switch | None = optional(
+        "Whether to pass the GPUs into the container (`--nv`); by default if the job asks for GPUs.", True
     )
-    binds: Lines = Field(
-        default=(),
-        description="Directories passed in, as `source[:target[:options]]`.",
-        examples=[["/scratch:/data:ro"]],
+    binds: Lines = optional(
+        "Directories to mount in the container, as `source[:target[:options]]`.", ["/scratch:/data:ro"], default=()
     )
-    options: Lines = Field(default=(), description="Further options of `apptainer exec`.", examples=[["--cleanenv"]])
+    options: Lines = optional("Further options of `apptainer exec`.", ["--cleanenv"], default=())
 
     @model_validator(mode="before")
     @classmethod

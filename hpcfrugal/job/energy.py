@@ -1,15 +1,16 @@
-"""Whether and how densely a job's energy is sampled."""
+"""Whether a job's energy is measured, and how often."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from hpcfrugal.core.units import format_duration
-from hpcfrugal.job.fields import Fault, Faults, Section, seconds_of, shown, switch_of
-from hpcfrugal.job.forms import Seconds, Switch
+from hpcfrugal.job.section import Fault, JobSection, optional, shown
+from hpcfrugal.job.text_types import Switch, to_switch
+from hpcfrugal.job.time_types import Seconds, to_seconds
 
 MIN_INTERVAL = timedelta(seconds=0.1)
 MAX_INTERVAL = timedelta(seconds=60)
@@ -17,28 +18,24 @@ DEFAULT_RECORD = timedelta(seconds=10)
 MAX_RECORD = timedelta(seconds=300)
 
 
-class Energy(Section):
-    """`energy: off` runs the job without the sidecar; a mapping sets how often it looks and writes."""
+class Energy(JobSection):
+    """`energy: off` runs the job without the sidecar; a mapping sets how often the sidecar reads and writes."""
 
-    enabled: Switch = Field(default=True, description="Whether the sidecar runs at all.", examples=[False])
-    interval: Seconds = Field(
+    enabled: Switch = optional("Whether the sidecar runs at all.", False, default=True)
+    interval: Seconds = optional(
+        "Time between two readings, 0.1 s to 60 s; a number without a unit is in seconds.",
+        "1s",
+        0.5,
         default=timedelta(seconds=1),
-        description="Time between two readings, 0.1 s to 60 s; a bare number counts seconds.",
-        examples=["1s", 0.5],
     )
-    record: Seconds = Field(
-        default=DEFAULT_RECORD,
-        description="Time between two records in the spool, from `interval` (which moves it along) to 300 s.",
-        examples=["10s", "1m"],
+    record: Seconds = optional(
+        "Time between two records in the sample file, from `interval` to 300 s.", "10s", "1m", default=DEFAULT_RECORD
     )
-
-    hardware_counters: Switch = Field(
+    hardware_counters: Switch = optional(
+        "Whether to count instructions, cycles and cache misses as well. This takes some of the few hardware counters"
+        " of the CPU: leave it off if you run perf yourself.",
+        True,
         default=False,
-        description=(
-            "Whether instructions, cycles and cache misses are counted too. It takes counters of the CPU, which are"
-            " few: leave it off where you run perf yourself."
-        ),
-        examples=[True],
     )
 
     @model_validator(mode="before")
@@ -46,50 +43,31 @@ class Energy(Section):
     def _from_switch(cls, data: Any) -> Any:
         if isinstance(data, str | bool):
             try:
-                return {"enabled": switch_of(data)}
+                return {"enabled": to_switch(data)}
             except ValueError:
                 raise ValueError(
-                    f"{shown(data)} is not understood; write off, on, or a mapping such as {{interval: 1s}}"
+                    f"{shown(data)} is not valid; write off, on, or a mapping such as {{interval: 1s}}"
                 ) from None
         if isinstance(data, dict) and data.get("interval") is not None and data.get("record") is None:
-            # A slow reading alone moves the record along, so that `interval: 30s` says all there is to say.
+            # A long interval alone makes the records as far apart, so that `interval: 30s` is enough.
             try:
-                interval = seconds_of(data["interval"])
+                interval = to_seconds(data["interval"])
             except ValueError:
-                return data  # told by the field itself
+                return data  # the field itself reports it
             return {**data, "record": max(interval, DEFAULT_RECORD)}
         return data
 
-    @model_validator(mode="after")
-    def _within_bounds(self) -> Energy:
+    def contradictions(self) -> list[Fault]:
+        """Bounds of the two times, and a record that is shorter than an interval."""
         faults = []
         if not MIN_INTERVAL <= self.interval <= MAX_INTERVAL:
-            faults.append(
-                Fault(
-                    ("interval",),
-                    f"{format_duration(self.interval)} is not between 0.1s and 1m",
-                    "write for example 1s",
-                    (("interval",),),
-                )
-            )
+            what = f"{format_duration(self.interval)} is not between 0.1s and 1m"
+            faults.append(Fault(("interval",), what, "write for example 1s", (("interval",),)))
         if self.record > MAX_RECORD:
-            faults.append(
-                Fault(
-                    ("record",),
-                    f"{format_duration(self.record)} is more than 5m",
-                    "write for example 10s",
-                    (("record",),),
-                )
-            )
+            what = f"{format_duration(self.record)} is more than 5m"
+            faults.append(Fault(("record",), what, "write for example 10s", (("record",),)))
         if self.record < self.interval:
-            faults.append(
-                Fault(
-                    ("record",),
-                    f"{format_duration(self.record)} is shorter than the interval of {format_duration(self.interval)}",
-                    "a record sums up at least one reading",
-                    (("record",), ("interval",)),
-                )
-            )
-        if faults:
-            raise Faults(faults)
-        return self
+            what = f"{format_duration(self.record)} is shorter than the interval of {format_duration(self.interval)}"
+            hint = "a record covers at least one reading"
+            faults.append(Fault(("record",), what, hint, (("record",), ("interval",))))
+        return faults

@@ -11,10 +11,10 @@ from typing import Any
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, open_regular
 from hpcfrugal.job.batch_script import Directives, read_directives
-from hpcfrugal.job.fields import KeyPath
-from hpcfrugal.job.model import JobSpec
+from hpcfrugal.job.model import JobSpec, excluded_by
 from hpcfrugal.job.names import name_from_path
-from hpcfrugal.job.problems import check, placed
+from hpcfrugal.job.problems import checked_job, placed
+from hpcfrugal.job.section import KeyPath
 from hpcfrugal.job.yaml_source import Source, read_yaml
 
 MAX_FILE_BYTES = 1_000_000
@@ -26,9 +26,12 @@ SCRIPT_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm"})
 def load_job(path: Path) -> JobSpec:
     """The job that a file describes.
 
-    A file that begins with ``#!``, or is named like a script, is a batch script: the job runs it as it is and
-    its #SBATCH lines are kept in ``directives``. Else it is a job file; relative paths of its ``script`` and
-    ``workdir`` start from the file's directory. Raises InputError with everything that is wrong.
+    A file that begins with ``#!``, or is named like a script, is a batch script: the job runs it unchanged and
+    its #SBATCH lines are kept in ``directives``. Any other file is a job file; relative paths of its ``script`` and
+    ``workdir`` start from the file's directory.
+
+    Raises:
+        InputError: with everything that is wrong.
     """
     path = Path(path)
     where = _name_of_file(path)
@@ -36,7 +39,7 @@ def load_job(path: Path) -> JobSpec:
     if raw.startswith(b"#!") or path.suffix.lower() in SCRIPT_SUFFIXES:
         return _from_script(path, raw, where)
     if len(raw) > MAX_FILE_BYTES:
-        raise InputError.at(where, "is larger than 1 MB", "a job file holds a few lines; is this the right one?")
+        raise InputError.at(where, "is larger than 1 MB", "a job file has a few lines; is this the right file?")
     source = read_yaml(_decode(raw, where), where)
     if source.value is None:
         raise InputError.at(where, "is empty", "write at least `command: python train.py`")
@@ -47,15 +50,15 @@ def load_job(path: Path) -> JobSpec:
 
 def job_from_mapping(data: Mapping[str, Any], where: str = "job") -> JobSpec:
     """The job that plain values describe; raises InputError with everything that is wrong."""
-    job, told = check(dict(data))
+    job, found = checked_job(dict(data))
     if job is None:
-        raise InputError(placed(where, None, told))
+        raise InputError(placed(where, None, found))
     return job
 
 
 @contextmanager
 def naming_lines(path: Path) -> Iterator[None]:
-    """Give a later InputError about a key of the job file ``path`` (``job.yaml: resources.nodes``) the key's line."""
+    """Add the line of the key to an InputError about a key of the job file ``path`` (``job.yaml: resources.nodes``)."""
     try:
         yield
     except InputError as error:
@@ -70,7 +73,7 @@ def _with_lines(path: Path, problems: Sequence[Problem]) -> Iterator[Problem]:
             where = _name_of_file(path)
             source = read_yaml(_decode(_read_head(path, where, MAX_FILE_BYTES), where), where)
         except InputError:
-            pass  # a batch script, or a file that is not the same any more
+            pass  # a batch script, or a file that has changed since
     for problem in problems:
         key = tuple(problem.where.removeprefix(begin).split("."))
         line = source.lines.get(key) if source is not None and problem.where.startswith(begin) else None
@@ -78,7 +81,7 @@ def _with_lines(path: Path, problems: Sequence[Problem]) -> Iterator[Problem]:
 
 
 def _name_of_file(path: Path) -> str:
-    """The path as messages show it: escaped where a terminal would act on it."""
+    """The path as messages show it: escaped if it contains control characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 
@@ -106,10 +109,10 @@ def _decode(raw: bytes, where: str) -> str:
 
 def _from_values(source: Source, path: Path, where: str) -> JobSpec:
     data: dict[str, Any] = dict(source.value)
-    told: list[tuple[KeyPath, Problem]] = []
+    problems: list[tuple[KeyPath, Problem]] = []
     if "directives" in data:
         data.pop("directives")
-        told.append((("directives",), Problem("directives", "is not a key of a job file", "use `resources`")))
+        problems.append((("directives",), Problem("directives", "is not a key of a job file", "use `resources`")))
     folder = path.absolute().parent
     script, workdir = data.get("script"), data.get("workdir")
     found = Directives((), {}, ())
@@ -121,74 +124,78 @@ def _from_values(source: Source, path: Path, where: str) -> JobSpec:
             found = _directives(raw, shown_path)
         except InputError as error:
             found = Directives((), {}, error.problems)
-        told += [(("script",), Problem("script", f"{p.where}: {p.what}", p.hint)) for p in found.problems]
+        problems += [(("script",), Problem("script", f"{p.where}: {p.what}", p.hint)) for p in found.problems]
     if isinstance(workdir, str) and workdir.strip():
         data["workdir"] = str(_from_folder(folder, workdir))
     data = _fill(data, found.values)
     if data.get("name") is None:
         data["name"] = name_from_path(path.stem)
     data["directives"] = list(found.lines)
-    job, more = check(data)
-    problems = [*source.problems, *placed(where, source, [*told, *more])]
-    if job is None or problems:
-        raise InputError(problems)
+    job, more = checked_job(data)
+    placed_problems = [*source.problems, *placed(where, source, [*problems, *more])]
+    if job is None or placed_problems:
+        raise InputError(placed_problems)
     return job
 
 
 def _from_script(path: Path, raw: bytes, where: str) -> JobSpec:
     if not raw.startswith(b"#!"):
-        raise InputError.at(where, "does not begin with `#!`", "its first line must name a shell: #!/bin/bash")
+        raise InputError.at(where, "does not start with `#!`", "its first line must name a shell: #!/bin/bash")
     if len(raw) > MAX_SCRIPT_BYTES:
         raise InputError.at(where, "is larger than 4 MB, which Slurm refuses")
     if b"\0" in raw:
-        raise InputError.at(where, "holds a NUL character, which Slurm refuses")
+        raise InputError.at(where, "contains a NUL character, which Slurm refuses")
     if b"\r\n" in raw:
         line = raw[: raw.index(b"\r\n")].count(b"\n") + 1
-        raise InputError.at(f"{where}:{line}", "has DOS line ends, which Slurm refuses", "dos2unix removes them")
+        raise InputError.at(
+            f"{where}:{line}", "has DOS line endings, which Slurm refuses", "convert the file with dos2unix"
+        )
     found = _directives(raw, where)
     data = _fill({"script": str(path.absolute())}, found.values)
-    # Where nothing else is said sbatch names a job by its script, suffix included.
+    # Without another name, sbatch names a job after its script, suffix included.
     data.setdefault("name", name_from_path(path.name))
     data["directives"] = list(found.lines)
-    job, told = check(data)
-    problems = [*found.problems, *placed(where, None, told)]
+    job, more = checked_job(data)
+    problems = [*found.problems, *placed(where, None, more)]
     if job is None or problems:
         raise InputError(problems)
     return job
 
 
 def _directives(raw: bytes, where: str) -> Directives:
-    """The directives of anything that begins with ``#!``, as sbatch would take it; else none."""
+    """The directives of anything that starts with ``#!``, as sbatch requires; none for other files."""
     if not raw.startswith(b"#!"):
         return Directives((), {}, ())
     return read_directives(raw.decode("utf-8", errors="surrogateescape"), where)
 
 
 def _from_folder(folder: Path, text: str) -> Path:
-    """A path of a job file, which starts from the file's directory; ``~`` is the user's home."""
+    """A path in a job file: relative to the file's directory; ``~`` is the user's home."""
     if text == "~" or text.startswith("~/"):
         try:
             return Path(text).expanduser()
         except RuntimeError:
-            raise InputError.at(text, "your home directory is not known", "set HOME, or write the whole path") from None
+            raise InputError.at(
+                text, "your home directory is not known", "set HOME, or write an absolute path"
+            ) from None
     return folder / text
 
 
 def _fill(data: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """The job file's values, with those of the script's directives where the file is silent."""
+    """The job file's values, with those of the script's directives where the file sets nothing."""
     filled = dict(data)
-    rivals = {"mem": "mem_per_cpu", "mem_per_cpu": "mem"}
-    for dotted_key, value in values.items():
-        section, _, key = dotted_key.rpartition(".")
-        if not section:
-            if filled.get(key) is None:
-                filled[key] = value
+    for key, value in values.items():
+        if _value_at(data, key) is not None or any(_value_at(data, other) is not None for other in excluded_by(key)):
             continue
-        inner = filled.get(section)
-        if inner is not None and not isinstance(inner, dict):
-            continue  # told as a mistake by the check of the section
-        inner = dict(inner or {})
-        if inner.get(key) is None and inner.get(rivals.get(key, key)) is None:
-            inner[key] = value
-        filled[section] = inner
+        section, _, name = key.rpartition(".")
+        if not section:
+            filled[name] = value
+        elif isinstance(inner := filled.get(section) or {}, dict):
+            filled[section] = {**inner, name: value}  # anything but a mapping is reported by the check of the section
     return filled
+
+
+def _value_at(data: Any, key: str) -> Any:
+    for part in key.split("."):
+        data = data.get(part) if isinstance(data, dict) else None
+    return data

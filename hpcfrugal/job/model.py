@@ -1,100 +1,86 @@
-"""JobSpec: what a user asks for, complete and checked, whatever form it was written in."""
+"""JobSpec: what a user asks for, complete and checked, whichever form it was written in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import field_validator, model_validator
 
+from hpcfrugal.job.command_types import Command, DirectiveLines, Environment, ExtraFlags, Modules, Tags, Template
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
-from hpcfrugal.job.fields import Fault, Faults, Section
-from hpcfrugal.job.forms import FilePath, Line, Name, Texts
-from hpcfrugal.job.labels import Command, DirectiveLines, Environment, ExtraFlags, Modules, Tags, Template
 from hpcfrugal.job.names import name_from_command, name_from_path
+from hpcfrugal.job.option_table import OptionTable
 from hpcfrugal.job.resources import Resources
+from hpcfrugal.job.sbatch_options import OTHER_OPTIONS, SbatchOption
 from hpcfrugal.job.schedule import Schedule
+from hpcfrugal.job.section import Excludes, Fault, JobSection, dotted, fields_of, optional
+from hpcfrugal.job.text_types import FilePath, JobName, TextLine, Texts
 
 
-class JobSpec(Section):
+class JobSpec(JobSection):
     """A job file: one of `command` and `script`; everything else has a default."""
 
-    name: Name = Field(
-        default="",
-        description="Name of the job; left out, that of the job file without its suffix.",
-        examples=["matmul"],
+    name: Annotated[JobName, SbatchOption("job-name", "J")] = optional(
+        "Name of the job; by default that of the job file without its suffix.", "matmul", default=""
     )
-    command: Command | None = Field(
-        default=None,
-        description="Shell commands to run, on several lines if need be; or one command as a list of words.",
-        examples=["python train.py --epochs 10", ["python", "train.py"]],
+    command: Command | None = optional(
+        "Shell commands to run, on one or several lines; or one command as a list of words.",
+        "python train.py --epochs 10",
+        ["python", "train.py"],
     )
-    script: FilePath | None = Field(
-        default=None,
-        description="Existing script to run in place of `command`, relative to the job file. "
-        "Its #SBATCH lines hold where the job file is silent.",
-        examples=["train.sh"],
+    script: Annotated[FilePath | None, Excludes(command="keep one of the two")] = optional(
+        "Existing script to run instead of `command`, relative to the job file. "
+        "Its #SBATCH lines apply where the job file sets nothing.",
+        "train.sh",
     )
-    args: Texts = Field(default=(), description="Arguments of the script.", examples=[["--epochs", "10"]])
-    workdir: FilePath | None = Field(
-        default=None,
-        description="Directory to run in, relative to the job file; left out, where `submit` was called.",
-        examples=["~/runs"],
+    args: Texts = optional("Arguments of the script.", ["--epochs", "10"], default=())
+    workdir: Annotated[FilePath | None, SbatchOption("chdir", "D")] = optional(
+        "Directory to run in, relative to the job file; by default the one where you call `submit`.", "~/runs"
     )
-    env: Environment = Field(
+    env: Environment = optional("Environment variables; numbers keep their text.", {"OMP_NUM_THREADS": 4}, default={})
+    modules: Modules = optional("Environment modules to load, in order.", ["gcc/12", "openmpi"], default=())
+    container: Container | None = optional(
+        "Container to run in: an image, or a mapping.",
+        "images/torch.sif",
+        {"image": "images/torch.sif", "nv": True},
+    )
+    template: Template | None = optional(
+        "Template of the batch script; by default one is chosen by the other keys.", "torchrun", "mpi"
+    )
+    output: Annotated[TextLine | None, SbatchOption("output", "o")] = optional(
+        "File for the standard output of the job; may contain Slurm's patterns.", "logs/%x-%j.out"
+    )
+    error: Annotated[TextLine | None, SbatchOption("error", "e")] = optional(
+        "File for the standard error of the job; by default the same as `output`.", "logs/%x-%j.err"
+    )
+    resources: Resources = optional(
+        "Resources to request from Slurm.", {"nodes": 2, "time": "1:30:00"}, default=Resources()
+    )
+    energy: Energy = optional(
+        "How energy is measured: `off`, or a mapping.", "off", {"interval": "0.5s"}, default=Energy()
+    )
+    schedule: Schedule = optional("When the job may run.", {"max_delay": "12h"}, default=Schedule())
+    tags: Tags = optional(
+        "Labels for reports: `project`, `phase` and any others.",
+        {"project": "climate", "phase": "training"},
         default={},
-        description="Environment variables; numbers keep their text.",
-        examples=[{"OMP_NUM_THREADS": 4}],
     )
-    modules: Modules = Field(
-        default=(), description="Environment modules to load, in order.", examples=[["gcc/12", "openmpi"]]
-    )
-    container: Container | None = Field(
-        default=None,
-        description="Container to run in: an image, or a mapping.",
-        examples=["images/torch.sif", {"image": "images/torch.sif", "nv": True}],
-    )
-    template: Template | None = Field(
-        default=None,
-        description="Template of the batch script; left out, the one that fits.",
-        examples=["torchrun", "mpi"],
-    )
-    output: Line | None = Field(
-        default=None,
-        description="File for the job's output, with Slurm's patterns.",
-        examples=["logs/%x-%j.out"],
-    )
-    error: Line | None = Field(
-        default=None,
-        description="File for the job's errors; left out, along with the output.",
-        examples=["logs/%x-%j.err"],
-    )
-    resources: Resources = Field(
-        default=Resources(),
-        description="What the job asks of the cluster, in Slurm's words.",
-        examples=[{"nodes": 2, "time": "1:30:00"}],
-    )
-    energy: Energy = Field(
-        default=Energy(),
-        description="Sampling of energy: `off`, or a mapping.",
-        examples=["off", {"interval": "0.5s"}],
-    )
-    schedule: Schedule = Field(default=Schedule(), description="When the job may run.", examples=[{"max_delay": "12h"}])
-    tags: Tags = Field(
-        default={},
-        description="Labels for reports: `project`, `phase` and any of your own.",
-        examples=[{"project": "climate", "phase": "training"}],
-    )
-    sbatch: ExtraFlags = Field(
+    sbatch: ExtraFlags = optional(
+        "Further options of sbatch, for which there is no key.",
+        ["--mail-type=END", "--licenses=matlab:1"],
+        {"mail-type": "END"},
         default=(),
-        description="Further options of sbatch, for what has no key here.",
-        examples=[["--mail-type=END", "--licenses=matlab:1"], {"mail-type": "END"}],
     )
-    directives: DirectiveLines = Field(
-        default=(),
-        description="The #SBATCH lines of the script, as they stand there; not a key of the job file.",
+    directives: DirectiveLines = optional(
+        "The #SBATCH lines of the script, unchanged; not a key of the job file.", default=()
     )
+
+    @field_validator("sbatch", mode="before")
+    @classmethod
+    def _check_sbatch(cls, value: Any) -> tuple[str, ...]:
+        return SBATCH.extra_flags(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -111,27 +97,39 @@ class JobSpec(Section):
             name = name_from_command(command)
         return {**data, "name": name}
 
-    @model_validator(mode="after")
-    def _fit_together(self) -> JobSpec:
+    def contradictions(self) -> list[Fault]:
+        """Nothing to run, arguments without a script, and a job that has to be requeued but must not be."""
         faults = []
         both = (("command",), ("script",))
         if self.command is None and self.script is None:
             faults.append(Fault(("command",), "is missing", "write what to run: `command: python train.py`", both))
-        if self.command is not None and self.script is not None:
-            faults.append(Fault(("script",), "can't be given along with `command`", "keep one of the two", both))
         if self.args and self.script is None:
-            faults.append(
-                Fault(("args",), "has no `script` to go to", "write them behind the command", (("args",), *both))
-            )
+            hint = "write them after the command"
+            faults.append(Fault(("args",), "needs a `script`", hint, (("args",), *both)))
         if self.schedule.interruptible is not None and self.resources.requeue is False:
-            faults.append(
-                Fault(
-                    ("resources", "requeue"),
-                    "forbids what `schedule.interruptible` needs",
-                    "leave `requeue` out, or `interruptible`",
-                    (("resources", "requeue"), ("schedule", "interruptible")),
-                )
-            )
-        if faults:
-            raise Faults(faults)
-        return self
+            requeue = ("resources", "requeue")
+            what = "can't be false along with `schedule.interruptible`, which requeues the job"
+            hint = "leave `requeue` or `interruptible` out"
+            faults.append(Fault(requeue, what, hint, (requeue, ("schedule", "interruptible"))))
+        return faults
+
+
+_OPTIONS: dict[str, SbatchOption] = {}
+_EXCLUDED: dict[str, set[str]] = {}
+for _path, _info in fields_of(JobSpec):
+    for _mark in _info.metadata:
+        if isinstance(_mark, SbatchOption):
+            _OPTIONS[dotted(_path)] = _mark
+        elif isinstance(_mark, Excludes):
+            for _other in _mark.hints:
+                _pair = (dotted(_path), dotted((*_path[:-1], _other)))
+                for _key, _rival in (_pair, _pair[::-1]):
+                    _EXCLUDED.setdefault(_key, set()).add(_rival)
+
+SBATCH = OptionTable(_OPTIONS, OTHER_OPTIONS)
+"""Every option of sbatch, and the keys of the job file that stand for them."""
+
+
+def excluded_by(key: str) -> set[str]:
+    """The keys of the job file that can't be given along with this one (``resources.mem``)."""
+    return _EXCLUDED.get(key, set())

@@ -1,17 +1,17 @@
-"""The name that a job gets where its user gives none."""
+"""Default names of jobs."""
 
 from __future__ import annotations
 
 import re
 import shlex
 
-from hpcfrugal.job.fields import name_of
+from hpcfrugal.job.text_types import to_name
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
 def name_from_command(command: str) -> str:
-    """A job's name from the first word of its command that names a program; ``job`` where there is none."""
+    """A job's name from the first word of its command that names a program; ``job`` if there is none."""
     try:
         words = shlex.split(command.strip().splitlines()[0], comments=True)
     except (ValueError, IndexError):
@@ -24,12 +24,12 @@ def name_from_command(command: str) -> str:
 
 
 def name_from_path(path: str) -> str:
-    """A job's name from the last part of a path, suffix included; ``job`` where that can't be one."""
+    """A job's name from the last part of a path, suffix included; ``job`` if that is not a valid name."""
     return _name_or_job(path.rstrip("/").rpartition("/")[2])
 
 
 def _name_or_job(text: str) -> str:
     try:
-        return name_of(text)
+        return to_name(text)
     except ValueError:
         return "job"

@@ -1,15 +1,15 @@
-"""Names of a job's output file, where Slurm is not there to fill them in."""
+"""Names of a job's output file without Slurm to expand them."""
 
 from __future__ import annotations
 
 import socket
 
 DEFAULT_OUTPUT = "local-%j.out"
-"""What a local job's output is called where its file names none."""
+"""Output file of a local job whose job file names none."""
 
 
 def expand_output(pattern: str, *, job_id: str, name: str, user: str) -> str:
-    """Fill in sbatch's filename pattern as far as one job on one machine knows it (sbatch(1), FILENAME PATTERN)."""
+    """Expand sbatch's filename pattern as far as it applies to one job on one machine (sbatch(1), FILENAME PATTERN)."""
     known = {"j": job_id, "A": job_id, "J": job_id, "x": name, "u": user, "N": socket.gethostname().split(".")[0],
              "n": "0", "t": "0", "s": "batch", "%": "%"}  # fmt: skip
     text = ""

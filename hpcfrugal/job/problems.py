@@ -1,19 +1,18 @@
-"""What is wrong with a job, told all at once, in sentences, each with its place and what would be right."""
+"""Everything that is wrong with a job, each mistake with its place and what would be right."""
 
 from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
-from hpcfrugal.job.fields import Fault, Faults, KeyPath, Section, shown
 from hpcfrugal.job.model import JobSpec
-from hpcfrugal.job.yaml_source import Source, dotted
+from hpcfrugal.job.section import Fault, Faults, KeyPath, dotted, fields_of, shown
+from hpcfrugal.job.yaml_source import Source
 
 _OTHER_WORDS = {
     "cmd": "command",
@@ -41,7 +40,7 @@ _OTHER_WORDS = {
     "project": "tags.project",
     "phase": "tags.phase",
 }
-"""Words of other tools and of sbatch's own options for what has another name here."""
+"""Names in other tools and in sbatch of what has another name here."""
 
 _SECTION_EXAMPLES = {
     "resources": "resources: {nodes: 2, time: 1:30:00}",
@@ -52,32 +51,15 @@ _SECTION_EXAMPLES = {
 }
 
 
-def _section_of(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, also where it may be None."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    if get_origin(annotation) in {Union, UnionType}:
-        for choice in get_args(annotation):
-            if (found := _section_of(choice)) is not None:
-                return found
-    return None
-
-
-def key_paths(section: type[Section] = JobSpec, above: KeyPath = ()) -> Iterator[KeyPath]:
-    """Every key path of the model, sections before what they hold."""
-    for name, info in section.model_fields.items():
-        if not above and name == "directives":
-            continue
-        yield (*above, name)
-        below = _section_of(info.annotation)
-        if below is not None:
-            yield from key_paths(below, (*above, name))
+def key_paths() -> list[KeyPath]:
+    """Every key path of a job file, sections before the keys that they hold."""
+    return [path for path, _ in fields_of(JobSpec) if path != ("directives",)]
 
 
 def _unknown_key(path: KeyPath) -> Problem:
     """An unknown key: a misspelling of one beside it, one that belongs elsewhere, or neither."""
     *above, written = path
-    known = list(key_paths())
+    known = key_paths()
     beside = [str(candidate[-1]) for candidate in known if candidate[:-1] == tuple(above)]
     section = dotted(tuple(above))
     word = str(written).lower().replace("-", "_")
@@ -102,7 +84,7 @@ def _unknown_key(path: KeyPath) -> Problem:
 
 
 def _located(path: KeyPath, error: Mapping[str, Any]) -> list[tuple[KeyPath, Problem, tuple[KeyPath, ...]]]:
-    """One error of pydantic as (place, problem, keys that it takes into account)."""
+    """One error of pydantic as (place, problem, keys that were compared)."""
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, Faults):
         return [_from_fault(path, fault) for fault in cause.faults]
@@ -119,7 +101,7 @@ def _located(path: KeyPath, error: Mapping[str, Any]) -> list[tuple[KeyPath, Pro
         example = _SECTION_EXAMPLES.get(str(path[-1])) if path else None
         hint = f"write for example `{example}`" if example else None
     else:
-        what = f"{shown(error.get('input'))} is not understood: {error['msg']}"
+        what = f"{shown(error.get('input'))} is not valid: {error['msg']}"
     return [(path, Problem(dotted(path), what, hint), ())]
 
 
@@ -130,7 +112,7 @@ def _from_fault(path: KeyPath, fault: Fault) -> tuple[KeyPath, Problem, tuple[Ke
 
 
 def _without(data: Any, path: KeyPath) -> Any:
-    """A copy with the value at the path taken out; a list entry is taken out as the whole list."""
+    """A copy without the value at the path; for a list entry, without the whole list."""
     if not path:
         return data
     at = next((index for index, part in enumerate(path) if isinstance(part, int)), len(path))
@@ -147,14 +129,13 @@ def _without(data: Any, path: KeyPath) -> Any:
     return data
 
 
-def check(data: Any) -> tuple[JobSpec | None, list[tuple[KeyPath, Problem]]]:
+def checked_job(data: Any) -> tuple[JobSpec | None, list[tuple[KeyPath, Problem]]]:
     """Build a job from plain values; the job, or everything that is wrong with it.
 
-    pydantic compares keys with one another only once each of them is right by itself. So what is wrong is
-    taken out and the rest is tried again, until nothing new comes up; a comparison that looks at a key
-    already told is not made.
+    pydantic compares keys with one another only if each of them is valid by itself. So invalid values are removed and
+    the rest is tried again, until nothing new is found; comparisons with a key that was already reported are dropped.
     """
-    told: list[tuple[KeyPath, Problem]] = []
+    found: list[tuple[KeyPath, Problem]] = []
     seen: set[tuple[KeyPath, str]] = set()
     bad: set[KeyPath] = set()
     while True:
@@ -167,20 +148,20 @@ def check(data: Any) -> tuple[JobSpec | None, list[tuple[KeyPath, Problem]]]:
                     fresh.append(place)
                     fresh.extend(involved)
                     if error["type"] == "missing":
-                        fresh.append(place[:-1])  # what lacks a key isn't helped by taking the key out
+                        fresh.append(place[:-1])  # removing the key that is missing would change nothing
                     if (place, problem.what) in seen:
                         continue
                     seen.add((place, problem.what))
                     if not any(_overlaps(key, wrong) for key in involved for wrong in bad):
-                        told.append((place, problem))
+                        found.append((place, problem))
             before = data
             for place in fresh:
                 data = _without(data, place)
             bad.update(fresh)
             if data == before:
-                return None, told
+                return None, found
             continue
-        return (None if told else job), told
+        return (None if found else job), found
 
 
 def _overlaps(one: KeyPath, other: KeyPath) -> bool:
@@ -188,10 +169,10 @@ def _overlaps(one: KeyPath, other: KeyPath) -> bool:
     return one[:shorter] == other[:shorter]
 
 
-def placed(where: str, source: Source | None, told: Iterable[tuple[KeyPath, Problem]]) -> list[Problem]:
+def placed(where: str, source: Source | None, found: Iterable[tuple[KeyPath, Problem]]) -> list[Problem]:
     """The problems with the file's name and line before the key, in the order of the lines."""
     rows: list[tuple[int, Problem]] = []
-    for path, problem in told:
+    for path, problem in found:
         line = source.line_of(path) if source is not None else None
         file = where if line is None else f"{where}:{line}"
         place = f"{file}: {problem.where}" if problem.where else file

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from hpcfrugal import __version__
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.job.batch_script import directive_flags
+from hpcfrugal.job.model import SBATCH, JobSpec
 
 if TYPE_CHECKING:
     import jinja2
 
-    from hpcfrugal.job import JobSpec
-
-PACKAGE_DIR = Path(__file__).resolve().parents[1]
-# Forwarded from the batch shell to the user's commands. KILL and STOP cannot be caught.
-SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU")
+_PACKAGE_DIR = Path(__file__).resolve().parents[1]
+# Forwarded from the batch shell to the user's commands. KILL and STOP can't be caught.
+FORWARDED_SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU")
 DEFAULT_PYTHONS = ("python3", "/usr/bin/python3")
 
 _PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
@@ -27,7 +27,7 @@ _PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A script and the template that it came from."""
+    """A batch script and the template that it was rendered from."""
 
     text: str
     template: str
@@ -35,15 +35,15 @@ class Rendered:
 
     @property
     def data(self) -> bytes:
-        """The script as a file holds it; a path that is not UTF-8 keeps its bytes."""
+        """The script's bytes; a path that is not UTF-8 keeps its own."""
         return self.text.encode(errors="surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
 class UserScript:
-    """A script of the user's own as it was at submission.
+    """The user's script as it was at submission.
 
-    ``path`` is where the nodes find it. ``text`` stands in when that is gone; None for a binary.
+    ``path`` is where the nodes find it. ``text`` is used if that file is gone; None for a binary.
     """
 
     interpreter: Sequence[str]
@@ -53,11 +53,11 @@ class UserScript:
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlan:
-    """When a job that can be interrupted runs, and what its batch script needs to keep to that.
+    """When an interruptible job runs, and what its batch script needs in order to follow that.
 
-    ``windows`` are (start, end) in seconds since the epoch, in order. ``limit_s`` is the run time that the job may
-    need in all, ``deadline_s`` the moment by which it must have finished, ``margin_s`` the wait in the queue to be
-    allowed for each time that it comes back. Costs are run time, ``grace_s`` the longest wait for a checkpoint.
+    ``windows`` are (start, end) in seconds since the epoch, in order. ``limit_s`` is the total run time that the job
+    may need, ``deadline_s`` the time by which it must have ended, ``margin_s`` the time in the queue to allow for each
+    requeue. Costs are run time; ``grace_s`` is the maximum time to wait for a checkpoint.
     """
 
     windows: tuple[tuple[int, int], ...]
@@ -73,11 +73,10 @@ class SegmentPlan:
 def builtin_templates() -> Path:
     """The directory of the templates that ship with hpcfrugal.
 
-    An installed wheel carries them inside the package; a source tree (also an editable install) has them at
-    its top level.
+    An installed wheel has them inside the package; a source tree (also an editable install) at its top level.
     """
-    installed = PACKAGE_DIR / "_templates"
-    return installed if installed.is_dir() else PACKAGE_DIR.parent / "templates"
+    installed = _PACKAGE_DIR / "_templates"
+    return installed if installed.is_dir() else _PACKAGE_DIR.parent / "templates"
 
 
 def quote_flag(flag: str) -> str:
@@ -86,10 +85,10 @@ def quote_flag(flag: str) -> str:
     sbatch splits such a line at white space, ends it at ``#``, and knows quotes and backslash (sbatch(1)).
 
     Raises:
-        ValueError: the option holds a line break, which no ``#SBATCH`` line can carry.
+        ValueError: the option contains a line break, which is not possible in a ``#SBATCH`` line.
     """
     if "\n" in flag or "\r" in flag:
-        raise ValueError("cannot hold a line break")
+        raise ValueError("can't contain a line break")
     if _PLAIN_FLAG.match(flag):
         return flag
     return '"' + flag.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -107,13 +106,14 @@ def choose_template(spec: JobSpec) -> str:
 
 
 def has_nodes_to_itself(spec: JobSpec) -> bool:
-    """Whether Slurm gives the job's nodes to nobody else meanwhile.
+    """Whether Slurm runs no other job on the job's nodes.
 
     ``--exclusive=user`` and ``--oversubscribe`` among the further options share them after all.
     """
-    shared = ("--exclusive=", "--oversubscribe", "--share", "-s")
-    words = [word for line in spec.directives for word in line.split()[1:]]
-    return spec.resources.exclusive and not any(word.startswith(shared) for word in (*spec.sbatch, *words))
+    sharing = SBATCH.keys["resources.exclusive"].other_values
+    flags = [*SBATCH.read(spec.sbatch), *directive_flags(spec.directives)]
+    shared = any(flag.name == "oversubscribe" or (flag.name == "exclusive" and flag.value in sharing) for flag in flags)
+    return spec.resources.exclusive and not shared
 
 
 def _container_arguments(spec: JobSpec) -> list[str]:
@@ -144,7 +144,7 @@ def _environment(template_dirs: Sequence[Path]) -> jinja2.Environment:
 
 
 def template_names(template_dirs: Sequence[Path]) -> list[str]:
-    """The names that ``template:`` can take, users' and sites' own included."""
+    """The names of all templates, including those of the user and the site."""
     found: set[str] = set()
     for directory in (*template_dirs, builtin_templates()):
         if directory.is_dir():
@@ -172,12 +172,12 @@ def render(
         script: the user's script, or None for a command.
         run_dir: the run directory, as the compute nodes see it.
         slurm: False renders for the local backend.
-        pythons: interpreters for the sidecar to try on a node, in this order.
-        where: the file's name in error messages.
-        segments: for a job that is stopped and started again; Slurm only. With one window it runs in one go.
+        pythons: Python interpreters to try for the sidecar on a node, in this order.
+        where: name of the file in error messages.
+        segments: for a job that is stopped and started again; Slurm only. With one window it is not interrupted.
 
     Raises:
-        InputError: no such template, or the template does not render.
+        InputError: there is no such template, or it can't be rendered.
     """
     import jinja2
 
@@ -190,7 +190,7 @@ def render(
         "directives": spec.directives,
         "flags": flags,
         "slurm": slurm,
-        "signals": SIGNALS,
+        "signals": FORWARDED_SIGNALS,
         "measured": spec.energy.enabled,
         "interval_s": format(spec.energy.interval.total_seconds(), "g"),
         "record_s": format(spec.energy.record.total_seconds(), "g"),
@@ -213,13 +213,15 @@ def render(
         text = template.render(context)
     except jinja2.TemplateNotFound as error:
         if error.name != f"{name}.sbatch.j2":
-            raise InputError.at(f"template {name}", f"needs {error.name}, which was not found") from None
+            raise InputError.at(f"template {name}", f"includes {error.name}, which was not found") from None
         known = ", ".join(template_names(template_dirs))
         raise InputError.at(f"{where}: template", f"there is no template {name!r}", f"known: {known}") from None
     except jinja2.TemplateSyntaxError as error:
-        raise InputError.at(f"{error.filename or name}:{error.lineno}", f"is not a template: {error.message}") from None
+        raise InputError.at(
+            f"{error.filename or name}:{error.lineno}", f"is not a valid template: {error.message}"
+        ) from None
     except jinja2.TemplateError as error:
-        raise InputError.at(f"template {name}", f"does not render: {error.message}") from None
+        raise InputError.at(f"template {name}", f"can't be rendered: {error.message}") from None
     except ValueError as error:
         raise InputError([Problem(where, f"an sbatch option {error}")]) from None
     return Rendered(text=text, template=name, template_path=str(template.filename))

@@ -3,94 +3,87 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from hpcfrugal.job.amount_types import ArrayIndices, Count, GpuCount, Memory, NodeCount
+from hpcfrugal.job.sbatch_options import SbatchOption
+from hpcfrugal.job.section import Excludes, JobSection, optional
+from hpcfrugal.job.text_types import CommaList, Switch, TextLine
+from hpcfrugal.job.time_types import Walltime
 
-from hpcfrugal.job.fields import Fault, Faults, Section
-from hpcfrugal.job.forms import ArrayIndices, Count, Gpus, Joined, Line, Memory, Nodes, Switch, Walltime
-
+# Values of --exclusive with which other jobs may run on the nodes.
+_SHARED = frozenset({"user", "mcs", "topo", "oversubscribe"})
 _GPU_GRES = re.compile(r"(?:gres/)?gpu(?:[:=].*)?")
 
 
-class Resources(Section):
-    """Each key is the sbatch option of the same name; what is left out is left to the cluster."""
+class Resources(JobSection):
+    """Each key stands for an option of sbatch; what is left out is left to the cluster."""
 
-    nodes: Nodes | None = Field(
-        default=None, description="Number of nodes, or `least-most` such as `2-4`.", examples=[2, "2-4"]
+    nodes: Annotated[NodeCount | None, SbatchOption("nodes", "N")] = optional(
+        "Number of nodes, or `minimum-maximum` such as `2-4`.", 2, "2-4"
     )
-    ntasks: Count | None = Field(default=None, description="Number of tasks (MPI ranks) over all nodes.", examples=[16])
-    ntasks_per_node: Count | None = Field(default=None, description="Number of tasks on each node.", examples=[8])
-    cpus_per_task: Count | None = Field(default=None, description="Number of CPUs of each task.", examples=[4])
-    mem: Memory | None = Field(
-        default=None,
-        description="Memory of each node: a number with K, M, G or T, without a unit MiB; 0 is all of it.",
-        examples=["16G", 4000],
+    ntasks: Annotated[Count | None, SbatchOption("ntasks", "n")] = optional("Total number of tasks (MPI ranks).", 16)
+    ntasks_per_node: Annotated[Count | None, SbatchOption("ntasks-per-node", other_names=("tasks-per-node",))] = (
+        optional("Number of tasks per node.", 8)
     )
-    mem_per_cpu: Memory | None = Field(
-        default=None,
-        description="Memory of each CPU, in the form of `mem`; not along with it.",
-        examples=["2G"],
+    cpus_per_task: Annotated[Count | None, SbatchOption("cpus-per-task", "c")] = optional("Number of CPUs per task.", 4)
+    mem: Annotated[Memory | None, SbatchOption("mem")] = optional(
+        "Memory per node: a number with K, M, G or T, without a unit in MiB; 0 is all memory of the node.", "16G", 4000
     )
-    gpus: Gpus | None = Field(
-        default=None,
-        description="Number of GPUs of the whole job, with the type where it matters.",
-        examples=[2, "a100:2"],
+    mem_per_cpu: Annotated[
+        Memory | None,
+        SbatchOption("mem-per-cpu"),
+        Excludes(mem="keep one: `mem` is memory per node, `mem_per_cpu` memory per CPU"),
+    ] = optional("Memory per CPU, in the same form as `mem`; excludes `mem`.", "2G")
+    gpus: Annotated[GpuCount | None, SbatchOption("gpus", "G")] = optional(
+        "Total number of GPUs, with their type if it matters.", 2, "a100:2"
     )
-    gpus_per_node: Gpus | None = Field(default=None, description="Number of GPUs on each node.", examples=[4, "h100:4"])
-    gpus_per_task: Gpus | None = Field(default=None, description="Number of GPUs of each task.", examples=[1])
-    gres: Joined | None = Field(
-        default=None,
-        description="Generic resources of each node; a list is joined with commas.",
-        examples=["gpu:a100:2,nvme:1"],
+    gpus_per_node: Annotated[GpuCount | None, SbatchOption("gpus-per-node")] = optional(
+        "Number of GPUs per node.", 4, "h100:4"
     )
-    time: Walltime | None = Field(
-        default=None,
-        description="Time limit: minutes, minutes:seconds, hours:minutes:seconds, days-hours, "
+    gpus_per_task: Annotated[GpuCount | None, SbatchOption("gpus-per-task")] = optional("Number of GPUs per task.", 1)
+    gres: Annotated[CommaList | None, SbatchOption("gres")] = optional(
+        "Generic resources per node; a list is joined with commas.", "gpu:a100:2,nvme:1"
+    )
+    time: Annotated[Walltime | None, SbatchOption("time", "t")] = optional(
+        "Time limit: minutes, minutes:seconds, hours:minutes:seconds, days-hours, "
         "days-hours:minutes or days-hours:minutes:seconds.",
-        examples=[30, "1:30:00", "2-12:00:00"],
+        30,
+        "1:30:00",
+        "2-12:00:00",
     )
-    partition: Joined | None = Field(
-        default=None, description="Partition, or several to choose from.", examples=["batch"]
+    partition: Annotated[CommaList | None, SbatchOption("partition", "p")] = optional(
+        "Partition, or several to choose from.", "batch"
     )
-    account: Line | None = Field(default=None, description="Account that the job is charged to.", examples=["climate"])
-    qos: Line | None = Field(default=None, description="Quality of service.", examples=["normal"])
-    constraint: Line | None = Field(default=None, description="Node features that are needed.", examples=["skylake&ib"])
-    reservation: Joined | None = Field(default=None, description="Reservation to run in.", examples=["course"])
-    nodelist: Joined | None = Field(default=None, description="Nodes that must be used.", examples=["n[1-4]"])
-    exclude: Joined | None = Field(default=None, description="Nodes that must not be used.", examples=["n7,n9"])
-    array: ArrayIndices | None = Field(
-        default=None,
-        description="Task indices of a job array; `%4` lets at most 4 run at once.",
-        examples=["0-15", "1-99%4"],
+    account: Annotated[TextLine | None, SbatchOption("account", "A")] = optional("Account to charge.", "climate")
+    qos: Annotated[TextLine | None, SbatchOption("qos", "q")] = optional("Quality of service.", "normal")
+    constraint: Annotated[TextLine | None, SbatchOption("constraint", "C")] = optional(
+        "Required node features.", "skylake&ib"
     )
-    dependency: Line | None = Field(
-        default=None, description="Jobs that this one waits for.", examples=["afterok:1234", "singleton"]
+    reservation: Annotated[CommaList | None, SbatchOption("reservation")] = optional("Reservation to run in.", "course")
+    nodelist: Annotated[CommaList | None, SbatchOption("nodelist", "w")] = optional(
+        "Nodes that must be used.", "n[1-4]"
     )
-    exclusive: Switch = Field(default=False, description="Whether the job has its nodes for itself.", examples=[True])
-    requeue: Switch | None = Field(
-        default=None,
-        description="Whether Slurm may put the job back in the queue; left out, the cluster decides.",
-        examples=[True],
+    exclude: Annotated[CommaList | None, SbatchOption("exclude", "x")] = optional(
+        "Nodes that must not be used.", "n7,n9"
     )
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Resources:
-        if self.mem is not None and self.mem_per_cpu is not None:
-            raise Faults(
-                [
-                    Fault(
-                        ("mem_per_cpu",),
-                        "can't be given along with `mem`",
-                        "keep one: `mem` counts for a node, `mem_per_cpu` for a CPU",
-                        (("mem",), ("mem_per_cpu",)),
-                    )
-                ]
-            )
-        return self
+    array: Annotated[ArrayIndices | None, SbatchOption("array", "a")] = optional(
+        "Task indices of a job array; `%4` runs at most 4 of them at once.", "0-15", "1-99%4"
+    )
+    dependency: Annotated[TextLine | None, SbatchOption("dependency", "d")] = optional(
+        "Jobs to wait for.", "afterok:1234", "singleton"
+    )
+    exclusive: Annotated[
+        Switch,
+        SbatchOption("exclusive", argument="optional", other_values=_SHARED),
+    ] = optional("Whether the job shares its nodes with no other job.", True, default=False)
+    requeue: Annotated[Switch | None, SbatchOption("requeue", argument="optional", opposite="no-requeue")] = optional(
+        "Whether Slurm may requeue the job; by default the cluster decides.", True
+    )
 
     @property
     def min_nodes(self) -> int | None:
-        """The least number of nodes that was asked for."""
+        """The smallest number of nodes that was asked for."""
         return None if self.nodes is None else int(str(self.nodes).partition("-")[0])
 
     @property

@@ -1,57 +1,166 @@
-"""JobSpec -> sbatch options, each as ``--name=value``."""
+"""The options of sbatch: one row for each.
+
+An option that a key of the job file stands for is an `SbatchOption` among the annotations of that key's field (in
+resources.py, model.py and schedule.py), which also holds the key's type, description and examples. Every other option
+is a row of OTHER_OPTIONS below. The flags that are rendered, the checks of `sbatch:` and of batch scripts, the JSON
+Schema and the tables of docs/job-file.md all follow from these rows; see :class:`OptionTable`.
+
+Names, letters and arguments are those of Slurm 22.05 to 26.05 (sbatch(1); `common_options` in src/common/slurm_opt.c).
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Literal
 
-from hpcfrugal.core.units import format_walltime
-
-if TYPE_CHECKING:
-    from hpcfrugal.job import JobSpec
-
-# Keys of `resources` that are the sbatch option of the same name and take a value.
-_VALUED = (
-    "partition", "account", "qos", "reservation", "constraint", "nodes", "nodelist", "exclude", "ntasks",
-    "ntasks_per_node", "cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_node", "gpus_per_task", "gres",
-    "array", "dependency",
-)  # fmt: skip
+Argument = Literal["none", "optional", "required"]
 
 
-def begin_option(at: datetime) -> str:
-    """``--begin`` for an instant, cut to the second, in the local time of this machine.
+@dataclass(frozen=True, slots=True)
+class SbatchOption:
+    """One option of sbatch.
 
-    sbatch reads a time without a zone as that of the machine it runs on (sbatch(1)). In the hour that the clock goes
-    through twice such a time means two instants; there the seconds since 1970 are written, which sbatch reads behind
-    "uts" (``parse_time`` in Slurm's src/common/parse_time.c).
+    Attributes:
+        name: the long name, without dashes.
+        short: the letter that stands for it.
+        argument: whether sbatch takes a value for it.
+        other_names: further long names that sbatch knows it by.
+        opposite: the long name of the option that sets the key to false.
+        other_values: values that mean something else than the key. With one of them the option may stand in `sbatch:`,
+            and in a script it does not set the key.
+        refused: why `sbatch:` does not accept it and what to do instead; None where it may stand there. An option that
+            a key stands for needs no reason: it is always refused there.
+        in_script: whether a #SBATCH line of a script may hold it.
     """
-    local = at.astimezone()
-    if local.replace(tzinfo=None, fold=0).timestamp() != local.replace(tzinfo=None, fold=1).timestamp():
-        return f"--begin=uts{int(at.timestamp())}"
-    return f"--begin={local:%Y-%m-%dT%H:%M:%S}"
+
+    name: str
+    short: str = ""
+    argument: Argument = "required"
+    other_names: tuple[str, ...] = ()
+    opposite: str | None = None
+    other_values: frozenset[str] = field(default_factory=frozenset)
+    refused: str | None = None
+    in_script: bool = True
 
 
-def sbatch_options(spec: JobSpec, *, begin: datetime | None = None) -> list[str]:
-    """The options that a job's own keys stand for, then its further ones as they were given.
+def _passed(name: str, short: str = "", argument: Argument = "required") -> SbatchOption:
+    """An option that is handed on to sbatch as it stands."""
+    return SbatchOption(name, short, argument)
 
-    ``begin`` is the moment from which on it may start, where that was planned, else ``schedule.earliest``.
-    """
-    options = [f"--job-name={spec.name}"]
-    for key, value in (("chdir", spec.workdir), ("output", spec.output), ("error", spec.error)):
-        if value is not None:
-            options.append(f"--{key}={value}")
-    begin = begin or spec.schedule.earliest
-    if begin is not None:
-        options.append(begin_option(begin))
-    resources = spec.resources
-    if resources.time is not None:
-        options.append(f"--time={format_walltime(resources.time)}")
-    for key in _VALUED:
-        value = getattr(resources, key)
-        if value is not None:
-            options.append(f"--{key.replace('_', '-')}={value}")
-    if resources.exclusive:
-        options.append("--exclusive")
-    if resources.requeue is not None:
-        options.append("--requeue" if resources.requeue else "--no-requeue")
-    return [*options, *spec.sbatch]
+
+def _only_in_script(name: str, why: str, short: str = "", argument: Argument = "required") -> SbatchOption:
+    """An option that a script of the user's may hold, but not the job file."""
+    return SbatchOption(name, short, argument, refused=why)
+
+
+def _refused(
+    name: str, why: str, short: str = "", argument: Argument = "required", *, other_names: tuple[str, ...] = ()
+) -> SbatchOption:
+    """An option under which the job would not be submitted, or its energy not be measured."""
+    return SbatchOption(name, short, argument, other_names, refused=why, in_script=False)
+
+
+_USE_ENV = "use the key `env`"
+_USE_CONTAINER = "the sidecar could not read the sensors; use the key `container`"
+_NOTHING_SUBMITTED = "nothing would be submitted"
+_ANSWER = "hpcfrugal parses the output of sbatch"
+_OWNER = "a job belongs to the user who submits it"
+
+OTHER_OPTIONS = (
+    _passed("acctg-freq"),
+    _refused("autocomplete", _NOTHING_SUBMITTED),
+    _passed("batch"),
+    _passed("bb"),
+    _passed("bbf"),
+    _passed("cluster-constraint"),
+    _refused(
+        "clusters",
+        "jobs go to the cluster of this login node; log in to the other cluster and submit there",
+        "M",
+        other_names=("cluster",),
+    ),
+    _only_in_script("comment", "hpcfrugal keeps its plan there; use the key `tags`"),
+    _passed("consolidate-segments", argument="none"),
+    _refused("container", _USE_CONTAINER),
+    _refused("container-id", _USE_CONTAINER),
+    _refused("container-type", _USE_CONTAINER),
+    _passed("context"),
+    _passed("contiguous", argument="none"),
+    _passed("core-spec", "S"),
+    _passed("cores-per-socket"),
+    _passed("cpu-freq"),
+    _passed("cpus-per-gpu"),
+    _only_in_script("deadline", "Slurm deletes a job that would miss it; use the key `schedule.deadline`"),
+    _passed("delay-boot"),
+    _passed("distribution", "m"),
+    _only_in_script("export", _USE_ENV),
+    _only_in_script("export-file", _USE_ENV),
+    _refused("external", "Slurm runs no script in an external job", argument="none"),
+    _passed("extra"),
+    _passed("extra-node-info", "B"),
+    _only_in_script("get-user-env", "it replaces the job's environment; use the key `env`", argument="optional"),
+    _refused("gid", _OWNER),
+    _passed("gpu-bind"),
+    _passed("gpu-freq"),
+    _passed("gpus-per-socket"),
+    _passed("gres-flags"),
+    _refused("help", _NOTHING_SUBMITTED, "h", "none"),
+    _passed("hint"),
+    _only_in_script("hold", "the start of a held job can't be planned; use the key `schedule.earliest`", "H", "none"),
+    _passed("ignore-pbs", argument="none"),
+    _passed("input", "i"),
+    _passed("kill-on-invalid-dep"),
+    _passed("licenses", "L"),
+    _passed("mail-type"),
+    _passed("mail-user"),
+    _passed("mcs-label"),
+    _passed("mem-bind"),
+    _passed("mem-per-gpu"),
+    _passed("mem-update"),
+    _passed("mincpus"),
+    _passed("network"),
+    _passed("nice", argument="optional"),
+    _passed("no-kill", "k", "optional"),
+    _only_in_script("nodefile", "use the key `resources.nodelist`", "F"),
+    _passed("ntasks-per-core"),
+    _passed("ntasks-per-gpu"),
+    _passed("ntasks-per-socket"),
+    _passed("ntasks-per-tres"),
+    _passed("oom-kill-step", argument="optional"),
+    _passed("open-mode"),
+    _passed("overcommit", "O", "none"),
+    _passed("oversubscribe", "s", "none"),
+    _only_in_script("parsable", _ANSWER, argument="none"),
+    _passed("power"),
+    _passed("prefer"),
+    _passed("priority"),
+    _passed("profile"),
+    _passed("propagate", argument="optional"),
+    _only_in_script("quiet", _ANSWER, "Q", "none"),
+    _passed("reboot", argument="none"),
+    _passed("resources"),
+    _passed("resv-ports", argument="optional"),
+    _passed("segment"),
+    _passed("signal"),
+    _passed("sockets-per-node"),
+    _passed("spread-job", argument="none"),
+    _passed("spread-segments", argument="none"),
+    _passed("stepmgr", argument="none"),
+    _passed("switches"),
+    _refused("test-only", f"{_NOTHING_SUBMITTED}; use `hpcfrugal submit --dry-run`", argument="none"),
+    _passed("thread-spec"),
+    _passed("threads-per-core"),
+    _passed("time-min"),
+    _passed("tmp"),
+    _passed("tres-bind"),
+    _passed("tres-per-task"),
+    _refused("uid", _OWNER),
+    _refused("usage", _NOTHING_SUBMITTED, argument="none"),
+    _passed("use-min-nodes", argument="none"),
+    _passed("verbose", "v", "none"),
+    _refused("version", _NOTHING_SUBMITTED, "V", "none"),
+    _refused("wait", "use `hpcfrugal submit --wait`", "W", "none"),
+    _passed("wait-all-nodes"),
+    _passed("wckey"),
+    _refused("wrap", "use the key `command`"),
+)

@@ -1,4 +1,4 @@
-"""The JSON Schema of a job file, so that editors complete and check it while it is written."""
+"""The JSON Schema of a job file, with which editors complete and check it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
-from hpcfrugal.job.fields import Section
-from hpcfrugal.job.forms import TEXT_SCHEMA
 from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.job.schedule import Interruptible, Schedule
+from hpcfrugal.job.section import JobSection
+from hpcfrugal.job.text_types import TEXT_SCHEMA
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _SWITCH = {"enum": [True, False, "on", "off", "yes", "no", "true", "false"]}
-_SECTIONS: tuple[type[Section], ...] = (Container, Energy, Interruptible, Resources, Schedule)
+_SECTIONS: tuple[type[JobSection], ...] = (Container, Energy, Interruptible, Resources, Schedule)
 
 
 def job_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of what a job file may hold, in the forms that people write."""
+    """JSON Schema (draft 2020-12) of a job file, in the forms that people write."""
     # The types' own schemas are shared objects, so the changes below are made on a copy.
     schema = copy.deepcopy(JobSpec.model_json_schema(mode="validation"))
     schema["properties"].pop("directives")
@@ -34,23 +34,23 @@ def job_schema() -> dict[str, Any]:
     return {"$schema": SCHEMA_DIALECT, **schema}
 
 
-def _finish(schema: dict[str, Any], section: type[Section], short_forms: dict[str, dict[str, Any]]) -> None:
-    """Give each key its short forms, the empty value, and its default as one would write it."""
+def _finish(schema: dict[str, Any], section: type[JobSection], short_forms: dict[str, dict[str, Any]]) -> None:
+    """Add to each key its short forms, the empty value, and its default as one would write it."""
     defaults = section.model_construct().model_dump(mode="json")
     for name, entry in schema["properties"].items():
-        told = {key: entry.pop(key) for key in ("description", "examples") if key in entry}
+        about = {key: entry.pop(key) for key in ("description", "examples") if key in entry}
         default = defaults.get(name)
         if isinstance(default, bool | int | float) or (isinstance(default, str) and default):
-            told["default"] = default
+            about["default"] = default
         for dropped in ("title", "default"):
             entry.pop(dropped, None)
         forms = entry.pop("anyOf", None) or [entry]
         if name in short_forms:
             forms.append(short_forms[name])
         if len(forms) == 1 and "$ref" in forms[0]:
-            # A plain reference, so that an editor marks the mistake within and not the section as a whole.
-            schema["properties"][name] = {**told, **forms[0]}
+            # A plain reference, so that editors mark the mistake within and not the whole section.
+            schema["properties"][name] = {**about, **forms[0]}
             continue
         if {"type": "null"} not in forms:
             forms.append({"type": "null"})
-        schema["properties"][name] = {**told, "anyOf": forms}
+        schema["properties"][name] = {**about, "anyOf": forms}

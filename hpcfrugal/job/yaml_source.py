@@ -1,9 +1,9 @@
 """A YAML file as plain values, with the line of every key.
 
-Every scalar is kept as the text that stands in the file, save for an empty value or ``null``, which is None.
-YAML 1.1 would make ``1:30:00`` the number 5400, ``no`` false and ``1.10`` a version lost; here the field that
-a value belongs to decides what it means. The file is read event by event, so that deep nesting, aliases that
-multiply and keys given twice are met by a limit and a line number, and not by the parser.
+Every scalar is kept as its text in the file; only an empty value or ``null`` is None. YAML 1.1 would turn
+``1:30:00`` into the number 5400, ``no`` into false and ``1.10`` into 1.1; here the field that a value belongs to
+decides what it means. The file is read event by event, so that deep nesting, aliases that multiply and duplicate keys
+are reported with their line before they do harm.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 import yaml
 
 from hpcfrugal.core.errors import InputError, Problem
-from hpcfrugal.job.fields import KeyPath, shown
+from hpcfrugal.job.section import KeyPath, dotted, shown
 
 MAX_DEPTH = 20
 MAX_VALUES = 20_000
-"""Bounds far beyond any job file; without them aliases of aliases make gigabytes out of a kilobyte."""
+"""Limits far beyond any job file; without them aliases of aliases turn a kilobyte into gigabytes."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml reads faster where PyYAML was built with it, but its words and limits differ from release to release; a
-text that it refuses is read again in Python, which finds what is wrong with it."""
+"""libyaml, if PyYAML was built with it, is faster, but its messages and limits differ between releases; a text that
+it refuses is read again by the parser in Python, which finds what is wrong with it."""
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
@@ -31,7 +31,7 @@ _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "
 
 @dataclass(slots=True)
 class Source:
-    """What a file holds: its value, the line (from 1) of each key path, and the keys that are given twice."""
+    """A file's value, the line (from 1) of each key path, and its duplicate keys."""
 
     value: Any
     lines: dict[KeyPath, int] = field(default_factory=dict)
@@ -47,8 +47,8 @@ class Source:
 def read_yaml(text: str, where: str) -> Source:
     """Read one YAML document; ``where`` is the file's name in messages.
 
-    Raises InputError where the text is no YAML or not in the plain part of it that a job file needs. A key
-    given twice is among the source's ``problems``, so that it is told along with what else is wrong.
+    Raises InputError if the text is not YAML, or uses parts of it that a job file does not need. A duplicate key
+    is among the source's ``problems``, so that it is reported along with all other mistakes.
     """
     try:
         return _Reader(_Loader(text), where).read()
@@ -86,7 +86,7 @@ class _Reader:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise self._error(event, "a second document begins here", "one file holds one job")
+                    raise self._error(event, "a second document starts here", "write one job per file")
                 value = self._value(self._loader.get_event(), ())
 
     def _line(self, event: Any) -> int:
@@ -99,13 +99,13 @@ class _Reader:
     def _value(self, event: Any, path: KeyPath) -> Any:
         self._count += 1
         if self._count > MAX_VALUES:
-            raise self._error(event, f"more than {MAX_VALUES} values", "a job file is small; are aliases repeated?")
+            raise self._error(event, f"more than {MAX_VALUES} values", "a job file is small; check its aliases")
         if len(path) > MAX_DEPTH:
-            raise self._error(event, f"nested more than {MAX_DEPTH} deep", "a job file has few levels")
+            raise self._error(event, f"more than {MAX_DEPTH} levels deep", "a job file has few levels")
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
         if event.tag is not None and event.tag != "!" and event.tag not in _PLAIN_TAGS:
-            raise self._error(event, f"the YAML tag {shown(event.tag)} is not taken", "write plain values")
+            raise self._error(event, f"the YAML tag {shown(event.tag)} is not supported", "write plain values")
         anchor = event.anchor
         if anchor is not None:
             self._open.add(anchor)
@@ -128,13 +128,13 @@ class _Reader:
 
     def _alias(self, event: Any, path: KeyPath) -> Any:
         if event.anchor in self._open:
-            raise self._error(event, f"*{event.anchor} stands for something that it is a part of")
+            raise self._error(event, f"*{event.anchor} refers to a value that contains it")
         if event.anchor not in self._anchors:
-            raise self._error(event, f"*{event.anchor} is not defined above", "a text that begins with * needs quotes")
+            raise self._error(event, f"*{event.anchor} is not defined above", "put text that starts with * in quotes")
         value, below = self._anchors[event.anchor]
         self._count += _size(value)
         if self._count > MAX_VALUES:
-            raise self._error(event, f"more than {MAX_VALUES} values", "a job file is small; are aliases repeated?")
+            raise self._error(event, f"more than {MAX_VALUES} values", "a job file is small; check its aliases")
         for at, line in below.items():
             self._lines.setdefault((*path, *at), line)
         return value
@@ -144,7 +144,7 @@ class _Reader:
         merged: dict[str, Any] = {}
         while not isinstance(event := self._loader.get_event(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise self._error(event, "a key must be a word", "write `key: value`")
+                raise self._error(event, "a key must be plain text", "write `key: value`")
             key, line = event.value, self._line(event)
             if key == "<<" and event.implicit[0]:
                 merged.update(self._merge(path))
@@ -154,11 +154,11 @@ class _Reader:
                 self._problems.append(
                     Problem(
                         f"{self._where}:{line}: {dotted(place)}",
-                        f"is given twice, first on line {self._lines[place]}",
+                        f"duplicate key, first on line {self._lines[place]}",
                         "keep one of the two",
                     )
                 )
-                # The first one counts, so the lines within the second lead nowhere.
+                # The first one counts, so the lines within the second are dropped.
                 lines, self._lines = self._lines, {}
                 self._value(self._loader.get_event(), place)
                 self._lines = lines
@@ -168,53 +168,41 @@ class _Reader:
         return {**merged, **found}
 
     def _merge(self, path: KeyPath) -> dict[str, Any]:
-        """What ``<<: *name`` brings in; the mapping's own keys go before it."""
+        """The keys that ``<<: *name`` adds; the mapping's own keys take precedence."""
         event = self._loader.get_event()
         value = self._value(event, path)
         if not isinstance(value, dict):
-            raise self._error(event, "`<<` takes a mapping", "write `<<: *name`")
+            raise self._error(event, "`<<` needs a mapping", "write `<<: *name`")
         return value
 
 
 def _not_yaml(text: str, where: str, error: yaml.YAMLError) -> InputError:
-    """What is wrong, in our words for the usual slips: told by the text at the place, not by the parser's words."""
+    """The mistake in our own words if it is a common one, found from the text and not from the parser's message."""
     if (control := yaml.reader.Reader.NON_PRINTABLE.search(text)) is not None:
         where = f"{where}:{text.count(chr(10), 0, control.start()) + 1}"
-        return InputError.at(where, f"{shown(control.group())} can't stand in YAML", "remove the control characters")
+        return InputError.at(where, f"{shown(control.group())} is not allowed in YAML", "remove the control characters")
     mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         return InputError.at(where, "not YAML")
     where = f"{where}:{mark.line + 1}"
     before, rest = text[: mark.index].rpartition("\n")[2], text[mark.index :]
-    # Where a value could begin, that is: not within a text or behind an anchor.
+    # Only where a value can start: not within text or after an anchor.
     unread = isinstance(error, yaml.scanner.ScannerError)
     if unread and rest[:1] in set("\t@`%") and (not before or before[-1] in " \t[{,:"):
         if rest[0] == "\t":
-            return InputError.at(where, "a tab can't indent in YAML", "use spaces")
-        return InputError.at(where, f"{shown(rest[0])} can't begin a value in YAML", "put the text in quotes")
+            return InputError.at(where, "tabs can't indent lines in YAML", "use spaces")
+        return InputError.at(where, f"{shown(rest[0])} can't start a value in YAML", "put the text in quotes")
     if unread and re.match(r":(\s|$)", rest):
-        hint = "a text that holds `: ` needs quotes; or the line is indented by mistake"
-        return InputError.at(where, "not YAML: a `key: value` can't stand here", hint)
+        hint = "put text that contains `: ` in quotes, or correct the indentation"
+        return InputError.at(where, "not YAML: a `key: value` is not allowed here", hint)
     details = (getattr(error, "problem", None), getattr(error, "context", None))
     return InputError.at(where, f"not YAML: {' '.join(filter(None, details))}")
 
 
 def _size(value: Any) -> int:
-    """Number of values within; a value of ours holds no cycles, and is bounded by MAX_VALUES itself."""
+    """Number of values within a value, which has no cycles and is itself limited to MAX_VALUES."""
     if isinstance(value, dict):
         return 1 + sum(map(_size, value.values()))
     if isinstance(value, list):
         return 1 + sum(map(_size, value))
     return 1
-
-
-def dotted(path: KeyPath) -> str:
-    """A key path as people write it: ``resources.time``, ``sbatch, entry 2``; odd keys in quotes."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f", entry {part + 1}"
-        else:
-            word = part if part and part.replace("-", "_").isidentifier() else shown(part)
-            text += f".{word}" if text else word
-    return text

@@ -13,8 +13,7 @@ from hpcfrugal.carbon.select import zone_of
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import ForecastError, InputError, Problem, SetupError
 from hpcfrugal.job import JobSpec
-from hpcfrugal.job.batch_script import split_words
-from hpcfrugal.job.sbatch_flags import Flag, read_options
+from hpcfrugal.job.batch_script import directive_flags
 from hpcfrugal.planning.decide.job_plan import FROM_HISTORY
 from hpcfrugal.planning.decide.plan import Expectation, Plan
 from hpcfrugal.planning.decide.proposal import LEAST_MARGIN, margin
@@ -99,7 +98,7 @@ def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
                     f"{where}: resources.{key}", f"queue {name} is of {key} {theirs!r}, not {told!r}", "leave it out"
                 )
             )
-    begins = [flag.value for flag in _script_flags(spec) if flag.name == "begin"]
+    begins = [flag.value for flag in directive_flags(spec.directives) if flag.name == "begin"]
     if begins and schedule.earliest is None:
         problems.append(
             Problem(
@@ -116,11 +115,6 @@ def _zone(queue: Queue, config: Config) -> str:
         return zone_of(config, queue.zone)
     except ForecastError:
         return ""
-
-
-def _script_flags(spec: JobSpec) -> list[Flag]:
-    """The options of the script's own #SBATCH lines."""
-    return read_options([word for line in spec.directives for word in split_words(line.removeprefix("#SBATCH"))])
 
 
 def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released: bool) -> JobComment:
@@ -151,7 +145,7 @@ def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released
 
 def with_comment(spec: JobSpec, comment: JobComment) -> JobSpec:
     """The job with its queue entry in its comment, beside the text of its file or script."""
-    own = [flag.value for flag in _script_flags(spec) if flag.name == "comment" and flag.value is not None]
+    own = [flag.value for flag in directive_flags(spec.directives) if flag.name == "comment" and flag.value is not None]
     own += [flag.removeprefix(_COMMENT) for flag in spec.sbatch if flag.startswith(_COMMENT)]
     others = tuple(flag for flag in spec.sbatch if not flag.startswith(_COMMENT))
     text = insert_comment(own[-1] if own else "", comment)

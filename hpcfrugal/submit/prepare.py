@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from hpcfrugal.job import JobSpec, load_job
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render
-from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.settings.config import Config, template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
 from hpcfrugal.submit.local_limits import refuse_for_local
-from hpcfrugal.submit.script import flags_for, interpreter, read_script, text_of
+from hpcfrugal.submit.script import flags_for, interpreter, read_script, script_text
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
@@ -86,7 +86,7 @@ def prepare(
     user_script = script = None
     if spec.script is not None:
         user_script = read_script(Path(spec.script), source)
-        script = UserScript(interpreter(user_script), str(run_dir.user_script), text_of(user_script))
+        script = UserScript(interpreter(user_script), str(run_dir.user_script), script_text(user_script))
     spec, plan = _planned(
         spec,
         source,
@@ -184,7 +184,7 @@ def _plan(
         from hpcfrugal.planning.decide.time_budget import TimeBudget
 
         time_budget = batch.time_budget = batch.time_budget or TimeBudget()
-        options = sbatch_options(spec)
+        options = sbatch_flags(spec)
         return plan_job(spec, config, now=now, where=str(source), options=options, time_budget=time_budget)
     if schedule.require_forecast:
         # It starts at once either way, but not where the forecast that it asks for is not there.

@@ -1,20 +1,19 @@
-"""The script that a job file names, and the options of the batch script around it."""
+"""What a job file names as its script, and the options of the batch script around it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.job import JobSpec, job_from_mapping
+from hpcfrugal.job import JobSpec
 from hpcfrugal.job.batch_script import read_directives
-from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.job.sbatch_flags import flags_from, sbatch_flags
 
 
 def read_script(path: Path, source: Path) -> bytes:
-    """The bytes of a job's script. Raises InputError if it cannot be read or is empty."""
+    """The bytes of a job's script. Raises InputError where it cannot be read or is empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -24,8 +23,8 @@ def read_script(path: Path, source: Path) -> bytes:
     return data
 
 
-def text_of(script: bytes) -> str | None:
-    """The script as text, to be copied into the batch script; None if it is binary or too long (sbatch takes 4 MB)."""
+def script_text(script: bytes) -> str | None:
+    """The text that the batch script can hold as a copy; None for a binary, and for a script above 1 MB."""
     try:
         text = script.decode()
     except UnicodeDecodeError:
@@ -34,7 +33,7 @@ def text_of(script: bytes) -> str | None:
 
 
 def interpreter(script: bytes) -> Sequence[str]:
-    """The interpreter on a script's first line, as the kernel reads it (execve(2)); bash where there is none."""
+    """The words of a script's first line, as the kernel reads it (execve(2)); bash where there is none."""
     if script.startswith(b"\x7fELF"):
         return []
     if not script.startswith(b"#!"):
@@ -44,23 +43,13 @@ def interpreter(script: bytes) -> Sequence[str]:
 
 
 def flags_for(spec: JobSpec, *, begin: datetime | None = None, interrupted: bool = False) -> list[str]:
-    """Options for the #SBATCH lines, without those that the script's own lines have already.
+    """Flags for the #SBATCH lines; those that the script's own lines hold already are not repeated.
 
-    ``begin`` is the planned begin. An ``interrupted`` job is requeued and appends to its output.
+    ``begin`` is the planned start. An ``interrupted`` job is requeued, and appends to its output.
     """
-    options = sbatch_options(spec, begin=begin)
+    flags = sbatch_flags(spec, begin=begin)
     if interrupted:
-        given = {option.partition("=")[0] for option in options}
-        options += [option for option in ("--requeue", "--open-mode=append") if option.partition("=")[0] not in given]
-    if not spec.directives:
-        return options
-    stated = read_directives("\n".join(spec.directives), "script").values
-    nested: dict[str, Any] = {"script": "script", "name": ""}
-    for dotted, value in stated.items():
-        section, _, key = dotted.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[key] = value
-    own = set(sbatch_options(job_from_mapping(nested)))
-    if "name" not in stated:
-        # Slurm would name the job after the submitted file, which is ours.
-        own -= {option for option in own if option.startswith("--job-name=")}
-    return [option for option in options if option not in own]
+        given = {flag.partition("=")[0] for flag in flags}
+        flags += [flag for flag in ("--requeue", "--open-mode=append") if flag.partition("=")[0] not in given]
+    in_script = flags_from(read_directives("\n".join(spec.directives), "script").values)
+    return [flag for flag in flags if flag not in in_script]

@@ -31,7 +31,7 @@ def test_version_and_help(box: Sandbox) -> None:
 
 
 def test_init_writes_a_file_that_works(box: Sandbox) -> None:
-    said = "Wrote job.yaml, which runs as it is. Put your command into it, and: hpcfrugal submit job.yaml\n"
+    said = "Wrote job.yaml, a working example. Put your command into it and run: hpcfrugal submit job.yaml\n"
     assert box.ok("init") == said
     path = box.work / "job.yaml"
     assert load_job(path).name == "my-job"

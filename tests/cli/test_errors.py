@@ -56,7 +56,7 @@ def test_files_that_are_no_job_files(box: Sandbox) -> None:
         str(box.write("deep.yaml", "[" * 5000)): "deep.yaml",
         str(box.write("bomb.yaml", "a: &a [x,x]\nb: &b [*a,*a]\ncommand: [*b, *b]\n")): "bomb.yaml",
         str(box.write("empty.sh", "")): "",
-        str(box.write("dos.sh", "#!/bin/bash\r\ntrue\r\n")): "DOS line ends",
+        str(box.write("dos.sh", "#!/bin/bash\r\ntrue\r\n")): "DOS line endings",
     }
     told = errors(box.run("submit", *cases), 2)
     for path, words in cases.items():
@@ -86,9 +86,9 @@ def test_a_broken_template_of_ones_own(box: Sandbox) -> None:
     folder = box.home / ".config/hpcfrugal/templates"
     folder.mkdir(parents=True)
     for text, words in [
-        ("{% if %}", "plain.sbatch.j2:1: is not a template"),
-        ("{{ nonsense }}", "template plain: does not render: 'nonsense'"),
-        ('{% extends "nowhere.j2" %}', "template plain: needs nowhere.j2, which was not found"),
+        ("{% if %}", "plain.sbatch.j2:1: is not a valid template"),
+        ("{{ nonsense }}", "template plain: can't be rendered: 'nonsense'"),
+        ('{% extends "nowhere.j2" %}', "template plain: includes nowhere.j2, which was not found"),
     ]:
         (folder / "plain.sbatch.j2").write_text(text)
         (line,) = errors(box.run("submit", "--dry-run", box.job("true")), 2)
@@ -212,7 +212,7 @@ def test_without_a_home(box: Sandbox) -> None:
     box.program = (sys.executable, "-c", NAMELESS)
     job = box.job("true")
     del box.env["HOME"]
-    words = "your home directory is not known: HOME is not set, and the system knows no user with the number "
+    words = "your home directory is not known: HOME is not set, and the system has no user "
     for argv in (["report"], ["run", "--", "touch", "ran"], ["doctor"], ["status"], ["submit", job], ["queue", "list"]):
         (line,) = errors(box.run(*argv), 3)
         assert line.startswith(words), argv
@@ -236,7 +236,7 @@ def test_problems_that_only_the_machine_can_tell_name_the_line(box: Sandbox) -> 
     assert line.startswith(f"{path}:2: template: there is no template 'nope'")
     path = box.write("b.yaml", "command: x\nschedule:\n  zone: ../a\n  deadline: 2020-01-01T00:00Z\n")
     (line,) = errors(box.run("submit", path), 2)
-    assert line.startswith(f"{path}:3: schedule.zone: '../a' is not a zone's name")
+    assert line.startswith(f"{path}:3: schedule.zone: '../a' is not a valid name of a zone")
     path = box.write("b.yaml", "command: x\nschedule:\n  zone: GB\n  deadline: 2020-01-01T00:00Z\n")
     for command in ("submit", "plan"):
         (line,) = errors(box.run(command, "--backend", "slurm_cli", path), 2)

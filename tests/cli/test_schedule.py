@@ -17,7 +17,7 @@ from sandbox import Sandbox
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.job.sbatch_options import begin_option, sbatch_options
+from hpcfrugal.job.sbatch_flags import sbatch_flags, sbatch_time
 from hpcfrugal.ledger.sync import sync
 
 CLEAN_AT_8 = [300.0] * 8 + [30.0] * 4 + [300.0] * 36
@@ -44,26 +44,26 @@ def near(told: str | None, wanted: datetime, seconds: float = 30) -> bool:
 
 def test_earliest_is_the_begin_of_sbatch() -> None:
     spec = job_from_mapping({"command": "true", "schedule": {"earliest": "2027-01-01T10:00:00+05:00"}})
-    (option,) = [option for option in sbatch_options(spec) if option.startswith("--begin=")]
+    (option,) = [option for option in sbatch_flags(spec) if option.startswith("--begin=")]
     begin = datetime.fromisoformat(option.partition("=")[2]).astimezone()
     assert begin == datetime.fromisoformat("2027-01-01T10:00:00+05:00")
 
 
 @pytest.mark.parametrize(
-    ("at", "option"),
+    ("at", "text"),
     [
-        ("2026-10-24T22:30:00+00:00", "--begin=2026-10-25T00:30:00"),
-        ("2026-10-25T00:30:00+00:00", "--begin=uts1792888200"),
-        ("2026-10-25T01:30:00+00:00", "--begin=uts1792891800"),
-        ("2026-10-25T02:30:00.9+00:00", "--begin=2026-10-25T03:30:00"),
-        ("2026-03-29T01:30:00+00:00", "--begin=2026-03-29T03:30:00"),
+        ("2026-10-24T22:30:00+00:00", "2026-10-25T00:30:00"),
+        ("2026-10-25T00:30:00+00:00", "uts1792888200"),
+        ("2026-10-25T01:30:00+00:00", "uts1792891800"),
+        ("2026-10-25T02:30:00.9+00:00", "2026-10-25T03:30:00"),
+        ("2026-03-29T01:30:00+00:00", "2026-03-29T03:30:00"),
     ],
 )
-def test_no_begin_is_two_instants(at: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_begin_is_two_instants(at: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Europe/Paris")
         time.tzset()
-        assert begin_option(datetime.fromisoformat(at)) == option
+        assert sbatch_time(datetime.fromisoformat(at)) == text
     time.tzset()
 
 
@@ -474,7 +474,7 @@ def test_names_are_data(planned: Planned) -> None:
     name = "a'; rm -rf ~ #"
     refused = planned.box.run("submit", planned.job({"max_delay": "12h", "zone": "$(touch pwned)"}, name=name))
     assert refused.code == 2
-    assert "schedule.zone: '$(touch pwned)' is not a zone's name" in refused.err
+    assert "schedule.zone: '$(touch pwned)' is not a valid name of a zone" in refused.err
     result, plan, _ = planned.submit({"max_delay": "12h"}, name=name)
     assert plan["action"] == "wait"
     assert result.code == 0

@@ -84,8 +84,8 @@ def test_the_last_of_two_directives_counts_and_unknown_forms_are_left_to_slurm(t
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("echo\n", "does not begin with `#!`"),
-        ("#!/bin/sh\r\necho\r\n", "a.sh:1: has DOS line ends"),
+        ("echo\n", "does not start with `#!`"),
+        ("#!/bin/sh\r\necho\r\n", "a.sh:1: has DOS line endings"),
         ("#!/bin/sh\necho \0\n", "NUL"),
         ('#!/bin/sh\n#SBATCH -J "open\n', 'a.sh:2: the quote " is not closed'),
         ("#!/bin/sh\n#SBATCH --wait\n", "a.sh:2: --wait can't be used here"),
@@ -104,7 +104,7 @@ def test_scripts_that_could_not_run_or_be_followed(tmp_path: Path, body: str, to
 def test_a_directive_that_is_no_utf8_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.sh"
     path.write_bytes(b"#!/bin/sh\n# caf\xe9 is fine here\n#SBATCH -J caf\xe9\n")
-    with pytest.raises(InputError, match=r"a\.sh:3: holds bytes that are not UTF-8"):
+    with pytest.raises(InputError, match=r"a\.sh:3: contains bytes that are not UTF-8"):
         load_job(path)
 
 

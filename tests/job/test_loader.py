@@ -195,28 +195,28 @@ zzz: 1
 """,
     )
     assert told == [
-        "job.yaml:21: tags: is given twice, first on line 20 (keep one of the two)",
+        "job.yaml:21: tags: duplicate key, first on line 20 (keep one of the two)",
         "job.yaml:1: name: must be text, not a list; put it in quotes if it is meant as text",
         "job.yaml:3: script: nowhere.sh: there is no such file",
         "job.yaml:3: script: can't be given along with `command` (keep one of the two)",
-        "job.yaml:4: env.'A B': 'A B' can't name an environment variable; letters, digits and `_` are taken",
-        "job.yaml:4: env.C-D: 'C-D' can't name an environment variable; letters, digits and `_` are taken",
+        "job.yaml:4: env.'A B': 'A B' is not a valid name of an environment variable; use letters, digits and `_`",
+        "job.yaml:4: env.C-D: 'C-D' is not a valid name of an environment variable; use letters, digits and `_`",
         "job.yaml:5: partition: there is no key 'partition' at the top level (`partition` belongs under `resources`)",
         "job.yaml:7: resources.tmie: there is no key 'tmie' in `resources` (did you mean `time`?)",
         "job.yaml:8: resources.walltime: there is no key 'walltime' in `resources` (the key is `resources.time`)",
         "job.yaml:9: resources.time: 'soon' is not one of Slurm's times; write 30 (minutes), 1:30:00 or 2-12:00:00",
         "job.yaml:11: resources.mem_per_cpu: can't be given along with `mem` "
-        "(keep one: `mem` counts for a node, `mem_per_cpu` for a CPU)",
+        "(keep one: `mem` is memory per node, `mem_per_cpu` memory per CPU)",
         "job.yaml:12: resources.nodes: '0' is not a number of nodes; write 2, or 2-4 for 2 to 4",
         "job.yaml:13: resources.cpus-per-task: there is no key 'cpus-per-task' in `resources` (write `cpus_per_task`)",
         "job.yaml:14: resources.name: there is no key 'name' in `resources` (`name` belongs at the top level)",
         "job.yaml:15: energy.recrod: there is no key 'recrod' in `energy` (did you mean `record`?)",
         "job.yaml:15: energy.interval: 2m is not between 0.1s and 1m (write for example 1s)",
         "job.yaml:17: schedule.max_delay: '12' has no unit; write a number with its unit: 90s, 15m, 2h, 1d or 1h30m",
-        "job.yaml:18: schedule.deadline: '2026-05-31' is a day without an hour; "
+        "job.yaml:18: schedule.deadline: '2026-05-31' is a date without a time; "
         "write 2026-05-31T18:00 or 2026-05-31T18:00+02:00",
-        "job.yaml:19: sbatch, entry 2: '-J x' holds a blank; write it as one word, such as --job-name=x",
-        "job.yaml:19: sbatch, entry 3: --parti is set by hpcfrugal (--partition): use the key `resources.partition`",
+        "job.yaml:19: sbatch, entry 2: '-J x' contains a blank; write it as one word, such as --job-name=x",
+        "job.yaml:19: sbatch, entry 3: --parti can't be set here (--partition): use the key `resources.partition`",
         "job.yaml:20: tags: must be a mapping of names to texts, such as {project: climate}",
         "job.yaml:22: container.image: is missing",
         "job.yaml:22: container.nv: 'maybe' is neither true nor false; write true or false",
@@ -231,7 +231,7 @@ zzz: 1
     [
         ("name: x\n", "job.yaml: command: is missing (write what to run: `command: python train.py`)"),
         ("command: ' '\n", "job.yaml:1: command: is empty"),
-        ("command: x\nargs: [1]\n", "job.yaml:2: args: has no `script` to go to"),
+        ("command: x\nargs: [1]\n", "job.yaml:2: args: needs a `script`"),
         ("command: x\nargs: a b\n", "job.yaml:2: args: must be a list"),
         ("command: x\nresources: 4\n", "(write for example `resources: {nodes: 2, time: 1:30:00}`)"),
         ("command: x\nresources: []\n", "job.yaml:2: resources: must be a mapping of keys"),
@@ -241,15 +241,15 @@ zzz: 1
         ("command: x\nresources: {array: 5-1}\n", "the range 5-1 in '5-1' is empty"),
         ("command: x\nresources: {ntasks: 1.5}\n", "'1.5' is not a whole number; write for example 4"),
         ("command: x\nresources: {exclusive: user}\n", "'user' is neither true nor false"),
-        ('command: x\nresources: {account: "a\\nb"}\n', "holds the control character '\\n'"),
-        ('command: "a\\0b"\n', "command: holds a NUL character"),
-        ('command: x\nenv: {A: "a\\0b"}\n', "env.A: holds a NUL character"),
+        ('command: x\nresources: {account: "a\\nb"}\n', "contains the control character '\\n'"),
+        ('command: "a\\0b"\n', "command: contains a NUL character"),
+        ('command: x\nenv: {A: "a\\0b"}\n', "env.A: contains a NUL character"),
         ('command: x\nenv: {A: "\\ud800"}\n', "A"),
         ("command: x\nenergy: {interval: 10ms}\n", "0.01s is not between 0.1s and 1m"),
         ("command: x\nenergy: {interval: 20s, record: 10s}\n", "10s is shorter than the interval of 20s"),
         ("command: x\nenergy: {record: 10m}\n", "10m is more than 5m"),
-        ("command: x\nenergy: never\n", "'never' is not understood; write off, on, or a mapping"),
-        ("command: x\nschedule: {policy: low-carbon}\n", "needs to know how long the job may wait"),
+        ("command: x\nenergy: never\n", "'never' is not valid; write off, on, or a mapping"),
+        ("command: x\nschedule: {policy: low-carbon}\n", "needs a limit on how long the job may wait"),
         ("command: x\nschedule: {policy: green}\n", "'green' is unknown; write asap, low-carbon or budget"),
         ("command: x\nschedule: {policy: budget}\n", "budget needs `budget_g`"),
         ("command: x\nschedule: {policy: asap, budget_g: 3}\n", "has no effect with `policy: asap`"),
@@ -257,7 +257,7 @@ zzz: 1
         ("command: x\nschedule: {min_saving: 5}\n", "'5' is not between 0 and 1; write 0.05 or 5 %"),
         (
             "command: x\nschedule: {max_delay: 1h, deadline: 2026-05-31T18:00}\n",
-            "keep one: `max_delay` bounds the start, `deadline` the finish",
+            "keep one: `max_delay` limits the start, `deadline` the end",
         ),
         (
             "command: x\nschedule: {earliest: 2026-06-01T00:00Z, deadline: 2026-05-31T18:00Z}\n",
@@ -266,9 +266,9 @@ zzz: 1
         ("command: x\nschedule: {interruptible: {signal: KILL}}\n", "not a signal that a program can catch"),
         (
             "command: x\nschedule: {max_delay: 1d, interruptible: yes}\nresources: {requeue: no}\n",
-            "job.yaml:3: resources.requeue: forbids what `schedule.interruptible` needs",
+            "job.yaml:3: resources.requeue: can't be false along with `schedule.interruptible`",
         ),
-        ("command: x\ntemplate: ../../etc/passwd\n", "is not a template's name"),
+        ("command: x\ntemplate: ../../etc/passwd\n", "is not a valid name of a template"),
         ("command: x\nsbatch: --mail-type=END\n", "must be a list of options"),
         ("command: x\nsched: {}\n", "job.yaml:2: sched: there is no key 'sched'"),
         ("", "job.yaml: is empty"),
@@ -380,7 +380,7 @@ def test_names_of_zones_and_queues_are_those_of_the_settings(tmp_path: Path, key
         load_job(path)
     (problem,) = caught.value.problems
     assert problem.where == f"{path}:3: schedule.{key}"
-    assert f"is not a {what}'s name" in problem.what
+    assert f"is not a valid name of a {what}" in problem.what
 
 
 @pytest.mark.parametrize("name", ["FR", "GB-13", "US_CAL.CISO", "NO", "1", "x" * 64])

@@ -1,12 +1,22 @@
-"""Extra sbatch options: what passes, what is ours, and how sbatch reads words."""
+"""The options of sbatch: which pass, which are refused and why, how words are read, and what follows from a row."""
 
 from __future__ import annotations
 
+import re
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from hpcfrugal.job import JobSpec, Resources
-from hpcfrugal.job.fields import Faults
-from hpcfrugal.job.sbatch_flags import KNOWN, OWNED, Flag, check_flag, flags_of, read_options, why_refused
+from hpcfrugal.job import JobSpec, job_from_mapping, load_job
+from hpcfrugal.job.model import SBATCH, excluded_by
+from hpcfrugal.job.option_table import Flag
+from hpcfrugal.job.problems import key_paths
+from hpcfrugal.job.render import quote_flag
+from hpcfrugal.job.sbatch_flags import sbatch_flags
+from hpcfrugal.job.sbatch_options import OTHER_OPTIONS
+from hpcfrugal.job.section import Faults, dotted, fields_of
 
 
 @pytest.mark.parametrize(
@@ -22,6 +32,10 @@ from hpcfrugal.job.sbatch_flags import KNOWN, OWNED, Flag, check_flag, flags_of,
         "--wait-all-nodes=1",
         "--mem-per-gpu=4G",
         "--exclusive=user",
+        "--exclusi=topo",
+        "--segment=4",
+        "--oom-kill-step",
+        "--oversubscribe",
         "--contiguous",
         "-L matlab:1".replace(" ", ""),
         "-v",
@@ -32,11 +46,11 @@ from hpcfrugal.job.sbatch_flags import KNOWN, OWNED, Flag, check_flag, flags_of,
     ],
 )
 def test_options_that_pass(flag: str) -> None:
-    assert check_flag(flag) == flag
+    assert SBATCH.check(flag) == flag
 
 
 @pytest.mark.parametrize(
-    ("flag", "told"),
+    ("flag", "reason"),
     [
         ("--partition=batch", "resources.partition"),
         ("--parti=batch", "resources.partition"),
@@ -52,77 +66,119 @@ def test_options_that_pass(flag: str) -> None:
         ("--begin=now+1hour", "schedule.earliest"),
         ("-b", "schedule.earliest"),
         ("--deadline=now+1hour", "schedule.deadline"),
-        ("--parsable", "sbatch's answer"),
+        ("--parsable", "the output of sbatch"),
         ("--export=NONE", "`env`"),
         ("--exp=NONE", "`env`"),
         ("-D/tmp", "`workdir`"),
         ("--chdir=/tmp", "`workdir`"),
         ("--exclusive", "resources.exclusive"),
-        ("--excl", "--excl is set by hpcfrugal"),
+        ("--excl", "--excl can't be set here (--exclude)"),
         ("--test-only", "--dry-run"),
         ("-W", "submit --wait"),
         ("-H", "schedule.earliest"),
         ("-M", "login node"),
-        ("--uid=0", "whoever submits"),
-        ("--tasks=2", "resources.ntasks"),
+        ("--uid=0", "the user who submits"),
+        ("--tasks=2", "`resources.ntasks_per_node`"),
         ("--container=x", "`container`"),
+        ("--exclusive=allocation", "resources.exclusive"),
+        ("--requeue=expedite", "resources.requeue"),
+        ("--cluster=x", "login node"),
+        ("--external", "no script"),
         ("--mail-type", "needs a value in the same entry"),
         ("--mail-type END", "write it as one word, such as --mail-type=END"),
         ("-L matlab", "--licenses=matlab"),
         ("--contiguous=yes", "takes no value"),
         ("-Z", "not an option of sbatch"),
-        ("foo", "begins with `-`"),
-        ("--", "begins with `-`"),
-        ("-", "begins with `-`"),
+        ("foo", "options start with `-`"),
+        ("--", "options start with `-`"),
+        ("-", "options start with `-`"),
         ("", "is empty"),
         ("--mail-user=a\n#SBATCH --wrap=x", "control character"),
         ("--mail-user=a\0b", "NUL"),
     ],
 )
-def test_options_that_are_refused_and_why(flag: str, told: str) -> None:
+def test_options_that_are_refused_and_why(flag: str, reason: str) -> None:
     with pytest.raises(ValueError, match=r"\S") as caught:
-        check_flag(flag)
-    assert told in str(caught.value)
+        SBATCH.check(flag)
+    assert reason in str(caught.value)
 
 
-def test_no_beginning_of_an_owned_option_slips_through() -> None:
-    for owned in OWNED:
-        for length in range(1, len(owned) + 1):
-            beginning = owned[:length]
-            if beginning in KNOWN - OWNED:
+REFUSED = dict(SBATCH.refusals())
+
+
+def test_no_beginning_of_a_refused_option_slips_through() -> None:
+    assert len(REFUSED) > 50
+    for refused in REFUSED:
+        for length in range(1, len(refused) + 1):
+            beginning = refused[:length]
+            option = SBATCH.find(beginning)
+            if option is not None and beginning == option.name and beginning not in REFUSED:
                 continue  # an option of its own, such as --mem-bind's neighbour --tmp
             with pytest.raises(ValueError, match=r"\S"):
-                check_flag(f"--{beginning}=1")
+                SBATCH.check(f"--{beginning}=1")
 
 
 def test_every_refusal_names_a_key_that_exists() -> None:
-    keys = set(JobSpec.model_fields) | {f"resources.{key}" for key in Resources.model_fields}
-    for owned in OWNED:
-        reason = why_refused(owned)
-        assert reason
-        if reason.startswith("use the key `"):
-            assert reason.removeprefix("use the key `").rstrip("`") in keys
+    keys = {dotted(path) for path in key_paths()}
+    named = [key for reason in REFUSED.values() for key in re.findall(r"use the key `(.*?)`", reason)]
+    assert len(named) > 30
+    assert set(named) <= keys
+
+
+def test_names_and_letters_are_unique() -> None:
+    options = [*SBATCH.keys.values(), *OTHER_OPTIONS]
+    names = [name for option in options for name in (option.name, *option.other_names, option.opposite) if name]
+    letters = [option.short for option in options if option.short]
+    assert len(set(names)) == len(names) > 100
+    assert len(set(letters)) == len(letters) > 30
+
+
+@pytest.mark.parametrize("key", SBATCH.keys)
+def test_each_key_gives_flags_that_a_script_gives_back(key: str, tmp_path: Path) -> None:
+    option = SBATCH.keys[key]
+    field = {dotted(path): info for path, info in fields_of(JobSpec)}[key]
+    assert field.examples
+    for example in field.examples:
+        data: Any = example
+        for part in reversed(key.split(".")):
+            data = {part: data}
+        job = job_from_mapping({"command": "true", **data})
+        (flag,) = [flag for flag in sbatch_flags(job) if flag.partition("=")[0] == f"--{option.name}"]
+        script = tmp_path / "job.sh"
+        script.write_text(f"#!/bin/sh\n#SBATCH {quote_flag(flag)}\n")
+        assert attrgetter(key)(load_job(script)) == attrgetter(key)(job)
+        assert attrgetter(key)(job) != attrgetter(key)(job_from_mapping({"command": "other"}))
+        with pytest.raises(ValueError, match=f"use the key `{key}`"):
+            SBATCH.check(flag)
+
+
+def test_false_is_the_opposite_option_or_none() -> None:
+    job = job_from_mapping({"name": "x", "command": "x", "resources": {"requeue": "no", "exclusive": "no"}})
+    assert sbatch_flags(job) == ["--job-name=x", "--no-requeue"]
+
+
+def test_keys_that_exclude_each_other_do_so_both_ways() -> None:
+    assert excluded_by("resources.mem") == {"resources.mem_per_cpu"}
+    assert excluded_by("resources.mem_per_cpu") == {"resources.mem"}
+    assert excluded_by("script") == {"command"}
+    assert excluded_by("resources.time") == set()
 
 
 def test_a_mapping_of_options() -> None:
-    assert flags_of({"mail-type": "END", "contiguous": "true", "reboot": "no", "nice": None, "L": "matlab"}) == (
-        "--mail-type=END",
-        "--contiguous",
-        "--nice",
-        "-Lmatlab",
-    )
+    options = {"mail-type": "END", "contiguous": "true", "reboot": "no", "nice": None, "L": "matlab"}
+    assert SBATCH.extra_flags(options) == ("--mail-type=END", "--contiguous", "--nice", "-Lmatlab")
     with pytest.raises(Faults) as caught:
-        flags_of({"partition": "x", "mail-type": ["a"], "contiguous": False})
+        SBATCH.extra_flags({"partition": "x", "mail-type": ["a"], "contiguous": False})
     assert [fault.path for fault in caught.value.faults] == [("partition",), ("mail-type",)]
 
 
 def test_a_text_is_not_a_list() -> None:
     with pytest.raises(ValueError, match="must be a list"):
-        flags_of("--mail-type=END")
+        SBATCH.extra_flags("--mail-type=END")
 
 
 def test_words_are_read_as_getopt_does() -> None:
-    assert read_options(["-N2", "-t", "10", "--mem", "4G", "--exclusive", "--mail-ty=END", "-vJx", "stop", "-n3"]) == [
+    assert SBATCH.read(["-N2", "-t", "10", "--mem", "4G", "--exclusive", "--mail-ty=END", "-vJx", "stop", "-n3"]) == [
         Flag("nodes", "2"),
         Flag("time", "10"),
         Flag("mem", "4G"),

@@ -7,7 +7,8 @@ import yaml
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import yaml_source
-from hpcfrugal.job.yaml_source import dotted, read_yaml
+from hpcfrugal.job.section import dotted
+from hpcfrugal.job.yaml_source import read_yaml
 
 
 def refusal(text: str) -> str:
@@ -49,8 +50,8 @@ def test_lines_of_nested_keys_and_entries() -> None:
 def test_a_key_given_twice_is_told_with_both_lines() -> None:
     source = read_yaml("a: 1\nb: {c: 1, c: 2}\na: 2\n", "job.yaml")
     assert [str(problem) for problem in source.problems] == [
-        "job.yaml:2: b.c: is given twice, first on line 2 (keep one of the two)",
-        "job.yaml:3: a: is given twice, first on line 1 (keep one of the two)",
+        "job.yaml:2: b.c: duplicate key, first on line 2 (keep one of the two)",
+        "job.yaml:3: a: duplicate key, first on line 1 (keep one of the two)",
     ]
     assert source.value["a"] == "1"
 
@@ -80,22 +81,25 @@ def test_a_merge_bomb_is_refused_at_once() -> None:
     ("text", "told"),
     [
         ("a: [1\nb: 2\n", "job.yaml:2: not YAML"),
-        ("a:\n\tb: 1\n", "job.yaml:2: a tab can't indent in YAML (use spaces)"),
-        ("a:\n  - b\n\tc: d\n", "job.yaml:3: a tab can't indent in YAML (use spaces)"),
-        ("a: b: c\n", "job.yaml:1: not YAML: a `key: value` can't stand here (a text that holds `: ` needs quotes"),
-        ("a: 1\n b: 2\n", "job.yaml:2: not YAML: a `key: value` can't stand here"),
-        ("a: @x\n", "'@' can't begin a value in YAML (put the text in quotes)"),
-        ("a: 1\n---\nb: 2\n", "job.yaml:2: a second document begins here"),
+        ("a:\n\tb: 1\n", "job.yaml:2: tabs can't indent lines in YAML (use spaces)"),
+        ("a:\n  - b\n\tc: d\n", "job.yaml:3: tabs can't indent lines in YAML (use spaces)"),
+        (
+            "a: b: c\n",
+            "job.yaml:1: not YAML: a `key: value` is not allowed here (put text that contains `: `",
+        ),
+        ("a: 1\n b: 2\n", "job.yaml:2: not YAML: a `key: value` is not allowed here"),
+        ("a: @x\n", "'@' can't start a value in YAML (put the text in quotes)"),
+        ("a: 1\n---\nb: 2\n", "job.yaml:2: a second document starts here"),
         ("a: !!python/object:os.system x\n", "job.yaml:1: the YAML tag"),
-        ("a: !mine x\n", "the YAML tag '!mine' is not taken"),
-        ("? [a]\n: 1\n", "a key must be a word"),
-        ("a: &x [*x]\n", "stands for something that it is a part of"),
+        ("a: !mine x\n", "the YAML tag '!mine' is not supported"),
+        ("? [a]\n: 1\n", "a key must be plain text"),
+        ("a: &x [*x]\n", "refers to a value that contains it"),
         ("a: *x\n", "job.yaml:1: *x is not defined above"),
-        ("a: b\nc: x\x00y\n", r"job.yaml:2: '\x00' can't stand in YAML (remove the control characters)"),
+        ("a: b\nc: x\x00y\n", r"job.yaml:2: '\x00' is not allowed in YAML (remove the control characters)"),
         ('a: "b\\@"\n', "job.yaml:1: not YAML"),
-        ("<<: 3\n", "`<<` takes a mapping"),
-        ("a: " + "[" * 30 + "]" * 30, "nested more than 20 deep"),
-        ("a: " + "[" * 50_000, "nested more than 20 deep"),
+        ("<<: 3\n", "`<<` needs a mapping"),
+        ("a: " + "[" * 30 + "]" * 30, "more than 20 levels deep"),
+        ("a: " + "[" * 50_000, "more than 20 levels deep"),
     ],
 )
 def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, told: str) -> None:

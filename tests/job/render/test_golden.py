@@ -17,7 +17,7 @@ import pytest
 import hpcfrugal.job.render
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.job.render import SegmentPlan, UserScript, builtin_templates, render, template_names
-from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.job.sbatch_flags import sbatch_flags
 
 GOLDEN = Path(__file__).parent / "golden"
 NASTY = "a'; touch /tmp/pwned #"
@@ -83,7 +83,7 @@ def rendered(name: str, *, slurm: bool = True) -> str:
     script = UserScript(["/bin/bash"], "/run/script.user", "#!/bin/bash\necho it's\n") if spec.script else None
     return render(
         spec,
-        flags=sbatch_options(spec),
+        flags=sbatch_flags(spec),
         script=script,
         run_id="20261121T000000Z-00000000",
         run_dir=Path("/home/alice/it's/20261121T000000Z-00000000"),

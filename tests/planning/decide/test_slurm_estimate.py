@@ -12,7 +12,7 @@ import pytest
 from fake_slurm import FakeSlurm
 
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.job.sbatch_options import sbatch_options
+from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries
 from hpcfrugal.planning.decide.time_budget import TIMEOUT_S, BudgetSpent, TimeBudget
 from hpcfrugal.slurm.client import PendingAnswer, Request
@@ -36,7 +36,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 def ask(folder: Path, **more: Any) -> SlurmEstimate:
     spec = job_from_mapping({"command": "true", **more})
-    return SlurmQueries(spec, sbatch_options(spec), NOW, folder).answers()
+    return SlurmQueries(spec, sbatch_flags(spec), NOW, folder).answers()
 
 
 def rows(wait: timedelta, count: int, nodes: int = 1, partition: str = "batch") -> list[str]:
@@ -50,7 +50,7 @@ def test_what_is_asked_of_sbatch(slurm: FakeSlurm, tmp_path: Path) -> None:
     found = ask(tmp_path, schedule=schedule, resources=resources, name="a'; rm -rf ~ #", output="x", error="y")
     (call,) = slurm.calls("sbatch")
     assert call[:-2] == [
-        "--test-only", "--job-name=a'; rm -rf ~ #", "--time=01:00:00", "--partition=batch", "--nodes=2", "--wrap=:",
+        "--test-only", "--job-name=a'; rm -rf ~ #", "--nodes=2", "--time=01:00:00", "--partition=batch", "--wrap=:",
     ]  # fmt: skip
     assert (found.limit, found.limit_source) == (HOUR, "time limit")
     assert (found.wait_now, found.wait, found.wait_most) == (HOUR / 2, HOUR / 2, HOUR / 2)

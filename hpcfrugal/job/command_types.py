@@ -1,4 +1,4 @@
-"""The types of a job's own top-level keys: what it runs, in which environment, under which labels."""
+"""Types of the keys that say what a job runs, in which environment, and with which labels."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from hpcfrugal.job.fields import Fault, Faults, line_of, shown, text_of
-from hpcfrugal.job.forms import TEXT_SCHEMA, Lines
-from hpcfrugal.job.sbatch_flags import flags_of
+from hpcfrugal.job.section import Fault, Faults, shown
+from hpcfrugal.job.text_types import TEXT_KINDS, TEXT_SCHEMA, Lines, to_line, to_text
 
 PHASES = ("training", "inference", "preprocessing", "evaluation", "simulation", "analysis")
-"""Phases that reports know by name; any other text is taken as well."""
+"""Phases with a name of their own in reports; any other text is accepted too."""
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TEMPLATE = re.compile(r"[a-z0-9_-]{1,64}")
@@ -28,11 +27,11 @@ def _texts_by_name(value: object, what: str, check_name: Callable[[object], str]
     for key, entry in value.items():
         try:
             name = check_name(key)
-            # `KEY:` with nothing behind it is the empty text, as in a shell's `KEY=`.
+            # `KEY:` without a value is the empty text, as `KEY=` is in a shell.
             if isinstance(entry, bool):
                 found[name] = str(entry).lower()
             else:
-                found[name] = "" if entry is None else text_of(entry)
+                found[name] = "" if entry is None else to_text(entry)
         except ValueError as error:
             faults.append(Fault((str(key),), str(error)))
     if faults:
@@ -40,60 +39,60 @@ def _texts_by_name(value: object, what: str, check_name: Callable[[object], str]
     return found
 
 
-def _env_name_of(value: object) -> str:
-    text = text_of(value)
+def _to_env_name(value: object) -> str:
+    text = to_text(value)
     if not _ENV_NAME.fullmatch(text):
-        raise ValueError(f"{shown(text)} can't name an environment variable; letters, digits and `_` are taken")
+        raise ValueError(f"{shown(text)} is not a valid name of an environment variable; use letters, digits and `_`")
     return text
 
 
-def _env_of(value: object) -> dict[str, str]:
-    return _texts_by_name(value, "names to values, such as {OMP_NUM_THREADS: 4}", _env_name_of)
+def _to_env(value: object) -> dict[str, str]:
+    return _texts_by_name(value, "names to values, such as {OMP_NUM_THREADS: 4}", _to_env_name)
 
 
-def _tags_of(value: object) -> dict[str, str]:
-    return _texts_by_name(value, "names to texts, such as {project: climate}", line_of)
+def _to_tags(value: object) -> dict[str, str]:
+    return _texts_by_name(value, "names to texts, such as {project: climate}", to_line)
 
 
-def _command_of(value: object) -> str:
+def _to_command(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        words: list[str] = [text_of(word) for word in value]
+        words: list[str] = [to_text(word) for word in value]
         value = shlex.join(words)
-    text = text_of(value)
+    text = to_text(value)
     if not text.strip():
-        raise ValueError("is empty; write the line that you would type, such as `python train.py`")
+        raise ValueError("is empty; write a command, such as `python train.py`")
     return text
 
 
-def _template_of(value: object) -> str:
-    text = text_of(value)
+def _to_template(value: object) -> str:
+    text = to_text(value)
     if not _TEMPLATE.fullmatch(text):
-        raise ValueError(f"{shown(text)} is not a template's name; write for example gpu, mpi or torchrun")
+        raise ValueError(f"{shown(text)} is not a valid name of a template; write for example gpu, mpi or torchrun")
     return text
 
 
-def _modules_of(value: object) -> Any:
-    """One module may stand without a list."""
+def _to_modules(value: object) -> Any:
+    """One module needs no list."""
     return [value] if isinstance(value, str) and len(value.split()) == 1 else value
 
 
-def _directives_of(value: object) -> tuple[str, ...]:
+def _to_directives(value: object) -> tuple[str, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError("must be a list of #SBATCH lines")
     lines = []
     for line in value:
-        text = text_of(line)
+        text = to_text(line)
         if not text.startswith("#SBATCH") or "\n" in text or "\r" in text:
             raise ValueError(f"{shown(line)} is not a #SBATCH line")
         lines.append(text)
     return tuple(lines)
 
 
-_PLAIN = {"type": ["string", "number", "boolean", "null"]}
+_PLAIN = {"type": [*TEXT_KINDS, "null"]}
 
 Command = Annotated[
     str,
-    BeforeValidator(_command_of),
+    BeforeValidator(_to_command),
     WithJsonSchema(
         {
             "anyOf": [
@@ -105,13 +104,13 @@ Command = Annotated[
 ]
 Template = Annotated[
     str,
-    BeforeValidator(_template_of),
+    BeforeValidator(_to_template),
     WithJsonSchema({"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"}),
 ]
-Modules = Annotated[Lines, BeforeValidator(_modules_of)]
+Modules = Annotated[Lines, BeforeValidator(_to_modules)]
 Environment = Annotated[
     dict[str, str],
-    BeforeValidator(_env_of),
+    BeforeValidator(_to_env),
     WithJsonSchema(
         {
             "type": "object",
@@ -122,12 +121,12 @@ Environment = Annotated[
 ]
 Tags = Annotated[
     dict[str, str],
-    BeforeValidator(_tags_of),
+    BeforeValidator(_to_tags),
     WithJsonSchema(
         {
             "type": "object",
             "properties": {
-                "project": {**_PLAIN, "description": "Project that reports sum up by."},
+                "project": {**_PLAIN, "description": "Project that reports group by."},
                 "phase": {
                     "anyOf": [{"enum": list(PHASES)}, _PLAIN],
                     "description": "What the run is for.",
@@ -139,7 +138,6 @@ Tags = Annotated[
 ]
 ExtraFlags = Annotated[
     tuple[str, ...],
-    BeforeValidator(flags_of),
     WithJsonSchema(
         {
             "anyOf": [
@@ -149,4 +147,4 @@ ExtraFlags = Annotated[
         }
     ),
 ]
-DirectiveLines = Annotated[tuple[str, ...], BeforeValidator(_directives_of)]
+DirectiveLines = Annotated[tuple[str, ...], BeforeValidator(_to_directives)]

@@ -1,0 +1,83 @@
+"""Types of a job file's time limits, durations and times of day."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from hpcfrugal.core.units import format_duration, format_walltime, parse_duration, parse_walltime
+from hpcfrugal.job.section import shown
+
+
+def _to_walltime(value: object) -> timedelta:
+    """A time limit in Slurm's forms, above 0."""
+    duration = value if isinstance(value, timedelta) else parse_walltime(value)  # type: ignore[arg-type]
+    if duration <= timedelta(0):
+        raise ValueError("must be above 0; leave it out to take the partition's limit")
+    return duration
+
+
+def _to_duration(value: object) -> timedelta:
+    """A duration with its unit."""
+    return value if isinstance(value, timedelta) else parse_duration(value)  # type: ignore[arg-type]
+
+
+def to_seconds(value: object) -> timedelta:
+    """A duration; a number without a unit is in seconds."""
+    return value if isinstance(value, timedelta) else parse_duration(value, bare_unit="s")  # type: ignore[arg-type]
+
+
+def _to_datetime(value: object) -> datetime:
+    """A date and time in ISO 8601; without an offset it is this machine's local time."""
+    example = "write 2026-05-31T18:00 or 2026-05-31T18:00+02:00"
+    moment: datetime
+    if isinstance(value, datetime):
+        moment = value
+    else:
+        text = value.strip() if isinstance(value, str) else ""
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            raise ValueError(f"{shown(text)} is a date without a time; {example}")
+        if not re.match(r"\d{4}-\d{2}-\d{2}[T ]\d{2}", text):
+            raise ValueError(f"{shown(value)} is not a date and time; {example}")
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(f"{shown(value)} is not a date and time; {example}") from None
+    try:
+        return moment.astimezone() if moment.tzinfo is None else moment
+    except (OverflowError, ValueError):
+        raise ValueError(f"{shown(value)} is out of range; {example}") from None
+
+
+_DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9P]"}
+_AS_DURATION = PlainSerializer(format_duration, return_type=str, when_used="json")
+
+Walltime = Annotated[
+    timedelta,
+    BeforeValidator(_to_walltime),
+    PlainSerializer(format_walltime, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": r"^([0-9]+-)?[0-9]+(:[0-9]+){0,2}$"},
+            ]
+        }
+    ),
+]
+Duration = Annotated[timedelta, BeforeValidator(_to_duration), _AS_DURATION, WithJsonSchema(_DURATION_SCHEMA)]
+Seconds = Annotated[
+    timedelta,
+    BeforeValidator(to_seconds),
+    _AS_DURATION,
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, _DURATION_SCHEMA]}),
+]
+DateAndTime = Annotated[
+    datetime,
+    BeforeValidator(_to_datetime),
+    PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}[T ]\d{2}"}),
+]
