@@ -1,4 +1,4 @@
-"""What a job file names as its script, and the options of the batch script around it."""
+"""The script that a job file names, and the options of the batch script around it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpcfrugal.job.sbatch_flags import flags_from, sbatch_flags
 
 
 def read_script(path: Path, source: Path) -> bytes:
-    """The bytes of a job's script. Raises InputError where it cannot be read or is empty."""
+    """The bytes of a job's script. Raises InputError if it cannot be read or is empty."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -33,7 +33,7 @@ def script_text(script: bytes) -> str | None:
 
 
 def interpreter(script: bytes) -> Sequence[str]:
-    """The words of a script's first line, as the kernel reads it (execve(2)); bash where there is none."""
+    """The interpreter on a script's first line, as the kernel reads it (execve(2)); bash where there is none."""
     if script.startswith(b"\x7fELF"):
         return []
     if not script.startswith(b"#!"):
