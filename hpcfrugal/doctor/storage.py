@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from hpcfrugal.core.directories import cache_dir
+from hpcfrugal.core.errors import SetupError
 from hpcfrugal.doctor.finding import Finding
 from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
@@ -56,13 +57,20 @@ def _place(subject: str, path: Path, *, extra: str = "", private: bool = True, i
     return Finding("files", subject, "ok", found)
 
 
+def _cache() -> Finding:
+    try:
+        return _place("cache", cache_dir(), private=False)
+    except SetupError as error:  # no home directory, and no XDG_CACHE_HOME; everything works without a cache
+        return Finding("files", "cache", "gap", error.message, error.hint)
+
+
 def storage_findings(config: Config) -> list[Finding]:
     """Where hpcfrugal keeps its files, and whether it can write them."""
     mode = journal_mode(config.ledger)
     findings = [
         _place("spool", config.spool),
         _place("ledger", config.ledger, extra=f", journal {mode}", is_file=True),
-        _place("cache", cache_dir(), private=False),
+        _cache(),
     ]
     own = [str(path) for path in template_dirs() if path.is_dir()]
     names = ", ".join(template_names(template_dirs()))

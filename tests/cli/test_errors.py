@@ -213,9 +213,11 @@ def test_without_a_home(box: Sandbox) -> None:
     job = box.job("true")
     del box.env["HOME"]
     words = "your home directory is not known: HOME is not set, and the system has no user "
-    for argv in (["report"], ["run", "--", "touch", "ran"], ["doctor"], ["status"], ["submit", job], ["queue", "list"]):
+    for argv in (["report"], ["run", "--", "touch", "ran"], ["status"], ["submit", job], ["queue", "list"]):
         (line,) = errors(box.run(*argv), 3)
         assert line.startswith(words), argv
+    doctor = box.run("doctor")
+    assert (doctor.code, f"home: {words}" in doctor.out, "sensors" in doctor.out) == (3, True, True), doctor
     (line,) = errors(box.run("status", env={"HOME": "rel"}), 3)
     assert line == "your home directory is not an absolute path: 'rel'"
     # Nothing needs it where the rest is set; the cache only saves work.
@@ -224,6 +226,8 @@ def test_without_a_home(box: Sandbox) -> None:
         result = box.run(*argv)
         assert (result.code, "Traceback" in result.err) == (0, False), argv
     assert (box.work / "ran").exists()
+    doctor = box.run("doctor", env={"PATH": "/nowhere"})  # no Slurm
+    assert (doctor.code, f"cache: {words}" in doctor.out, "spool: " in doctor.out) == (0, True, True), doctor
     (line,) = errors(box.run("submit", box.job("true", workdir="~/x")), 2)
     assert "your home directory is not known" in line
 
