@@ -356,10 +356,9 @@ def _container(
         return _integers_by_name(key, bounds or Range()), dict
     if item is str:
         return _texts, list
-    if item is int:
-        return _integers(bounds or Range(), None in inner_marks, size), list
-    if item is float:
-        return _numbers(bounds or Range(), size), list
+    if item in (int, float):
+        kinds = (int,) if item is int else (int, float)
+        return _numbers(kinds, bounds or Range(), None in inner_marks, size), list
     raise TypeError(f"no codec for {bare}")
 
 
@@ -415,36 +414,18 @@ def _object(value: Any, _: Problems) -> dict[str, Any]:
     return value
 
 
-def _list_of(size: int | None, what: str, bounds: Range) -> str:
-    return f"a list of {'' if size is None else f'{size} '}{what} from {bounds.low} to {bounds.high}"
-
-
-def _integers(bounds: Range, nulls: bool, size: int | None) -> Read:
+def _numbers(kinds: tuple[type, ...], bounds: Range, nulls: bool, size: int | None) -> Read:
     low, high = bounds.low, bounds.high
-
-    def read(value: Any, _: Problems) -> tuple[int | None, ...]:
-        if isinstance(value, list) and (size is None or len(value) == size):
-            for item in value:
-                if not (type(item) is int and low <= item <= high) and not (nulls and item is None):
-                    break
-            else:
-                return tuple(value)
-        raise InvalidValue(f"{_list_of(size, 'integers', bounds)}{' or null' if nulls else ''}")
-
-    return read
-
-
-def _numbers(bounds: Range, size: int | None) -> Read:
-    low, high = bounds.low, bounds.high
+    what = f"a list of {'' if size is None else f'{size} '}{'numbers' if float in kinds else 'integers'}"
 
     def read(value: Any, _: Problems) -> tuple[float | None, ...]:
         if isinstance(value, list) and (size is None or len(value) == size):
             for item in value:
-                if item is not None and not (type(item) in (int, float) and low <= item <= high):
+                if not (type(item) in kinds and low <= item <= high) and not (nulls and item is None):
                     break
             else:
-                return tuple([None if item is None else float(item) for item in value])
-        raise InvalidValue(f"{_list_of(size, 'numbers', bounds)} or null")
+                return tuple(value)
+        raise InvalidValue(f"{what} from {low} to {high}{' or null' if nulls else ''}")
 
     return read
 

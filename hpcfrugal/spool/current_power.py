@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from hpcfrugal.core.record import MAX_INT
-from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
+from hpcfrugal.core.safe_read import UnsafeFile, open_owned
 from hpcfrugal.spool import JobKey, RunDir
+from hpcfrugal.spool.samples import SidecarSession, parse_lines
 
 _TAIL_BYTES = 64 * 1024
 
@@ -42,18 +40,23 @@ def read_draw(run_dir: RunDir) -> Draw:
     power_w: dict[tuple[str | None, str, str], float] = {}
     energy_uj: dict[tuple[str | None, str, str], int] = {}
     for path, name in run_dir.files("samples"):
-        header, records = _ends(path, owner_uid)
-        for index, (component, domain) in _counted(header):
-            key = (name.node, component, domain)
-            known = [record for record in records if _energy(record, index) is not None]
-            # A record without time behind it, as the first one is, holds zeros that nobody has measured.
-            if known and known[-1]["measured_ns"][index] > 0:
-                energy_uj[key] = max(energy_uj.get(key, 0), _energy(known[-1], index) or 0)
-            if len(known) > 1 and records[-1] is known[-1] and known[-1].get("kind") == "record":
-                span_ns = known[-1]["measured_ns"][index] - known[-2]["measured_ns"][index]
-                spent_uj = (_energy(known[-1], index) or 0) - (_energy(known[-2], index) or 0)
-                if span_ns > 0 and spent_uj >= 0:
-                    power_w[key] = spent_uj * 1000 / span_ns
+        session = _last_session(path, owner_uid, name.job)
+        for index, channel in enumerate(session.header.channels if session is not None else ()):
+            if session is None or not channel.counted:
+                continue
+            key = (name.node, channel.component, channel.domain)
+            known = [
+                (energy, record.measured_ns[index], record)
+                for record in session.records
+                if (energy := record.energy_uj[index]) is not None
+            ]
+            # In a record without measured time, such as the first one, the energy is 0 because nothing was measured.
+            if known and known[-1][1] > 0:
+                energy_uj[key] = max(energy_uj.get(key, 0), known[-1][0])
+            if len(known) > 1 and session.records[-1] is known[-1][2] and session.end_reason is None:
+                (old_uj, old_ns, _), (new_uj, new_ns, _) = known[-2:]
+                if new_ns > old_ns and new_uj >= old_uj:
+                    power_w[key] = (new_uj - old_uj) * 1000 / (new_ns - old_ns)
     draw = Draw()
     for (_, component, _), watts in power_w.items():
         draw.power_w[component] = draw.power_w.get(component, 0.0) + watts
@@ -67,55 +70,28 @@ def sidecars_done(run_dir: RunDir) -> bool:
     try:
         owner_uid = run_dir.path.stat().st_uid
     except FileNotFoundError:
-        return True  # taken away: nothing is to come
+        return True  # removed: nothing more will come
     closed: dict[JobKey, bool] = {}
     for path, name in run_dir.files("samples"):
         if name.job is not None:
-            _, records = _ends(path, owner_uid)
-            over = bool(records) and records[-1].get("kind") == "end"
+            session = _last_session(path, owner_uid, name.job)
+            over = session is not None and session.end_reason is not None
             closed[name.job] = closed.get(name.job, True) and over
     return all(closed.get(name.job, False) for _, name in run_dir.files("end") if name.job is not None)
 
 
-def _ends(path: Path, owner_uid: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _last_session(path: Path, owner_uid: int, job: JobKey | None) -> SidecarSession | None:
     """The last header and the records after it, as far as the first line and the end of the file hold them."""
     try:
         file, state = open_owned(path, owner_uid)
     except UnsafeFile:
-        return {}, []  # `ledger check` says why
+        return None  # `ledger check` says why
     with file:
         try:
             lines = [file.readline(_TAIL_BYTES * 16)]
             file.seek(max(file.tell(), state.size - _TAIL_BYTES))
-            lines += file.read(_TAIL_BYTES).splitlines()
+            lines += file.read(_TAIL_BYTES).splitlines(keepends=True)
         except OSError:
-            return {}, []
-    header: dict[str, Any] = {}
-    records: list[dict[str, Any]] = []
-    for line in lines:
-        try:
-            data = parse_json(line)
-        except ValueError:
-            continue  # torn, the middle of a line, or no JSON
-        if isinstance(data, dict) and data.get("kind") == "header":
-            header, records = data, []
-        elif isinstance(data, dict):
-            records.append(data)
-    return header, records
-
-
-def _counted(header: dict[str, Any]) -> Iterable[tuple[int, tuple[str, str]]]:
-    channels = header.get("channels")
-    for index, channel in enumerate(channels if isinstance(channels, list) else []):
-        if isinstance(channel, dict) and channel.get("counted") is True:
-            yield index, (str(channel.get("component")), str(channel.get("domain")))
-
-
-def _energy(record: dict[str, Any], index: int) -> int | None:
-    """One channel's microjoules, None where the record has none or is not one."""
-    try:
-        energy_uj, measured_ns = record["energy_uj"][index], record["measured_ns"][index]
-    except (KeyError, IndexError, TypeError):
-        return None
-    sound = all(type(value) is int and 0 <= value <= MAX_INT for value in (energy_uj, measured_ns))
-    return energy_uj if sound else None
+            return None
+    sessions = parse_lines(lines, job)[0] if job is not None else []
+    return sessions[-1] if sessions else None

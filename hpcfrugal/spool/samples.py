@@ -7,7 +7,7 @@ is not is counted with its reason, because a line lost without a word would turn
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import lt
 from pathlib import Path
@@ -153,32 +153,37 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
     if state.size > MAX_SAMPLE_FILE_BYTES:
         file.close()
         raise UnsafeFile(f"larger than {MAX_SAMPLE_FILE_BYTES} bytes, which no sidecar writes")
+    with file:
+        sessions, bad, torn = parse_lines(_lines(file, state.size), job)
+    problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(bad.items()))
+    return SampleFile(tuple(sessions), problems, torn, state)
+
+
+def parse_lines(lines: Iterable[bytes], job: JobKey) -> tuple[list[SidecarSession], Counter[str], bool]:
+    """The sessions in lines of a sample file of ``job``, how many lines do not count by reason, and whether the last
+    one lacks its newline."""
     sessions: list[SidecarSession] = []
     bad: Counter[str] = Counter()
     open_session: SidecarSession | None = None
-    torn = False
-    with file:
-        for line in _lines(file, state.size):
-            if not line.endswith(b"\n"):
-                torn = True
-                break
-            if line == b"\n":
-                continue
-            try:
-                data = _object(line, bad)
-                if data.get("kind") == "header":
-                    # Records after a header that does not count belong to nobody, so it closes the session.
-                    open_session = None
-                    open_session = SidecarSession(parse_header(data, job, bad))
-                    sessions.append(open_session)
-                elif open_session is None:
-                    raise BadLine("no header before it")
-                else:
-                    _add(open_session, data, bad)
-            except BadLine as reason:
-                bad[str(reason)] += 1
-    problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(bad.items()))
-    return SampleFile(tuple(sessions), problems, torn, state)
+    for line in lines:
+        if not line.endswith(b"\n"):
+            return sessions, bad, True
+        if line == b"\n":
+            continue
+        try:
+            data = _object(line, bad)
+            if data.get("kind") == "header":
+                # Records after a header that does not count have no session, so it closes the one before.
+                open_session = None
+                open_session = SidecarSession(parse_header(data, job, bad))
+                sessions.append(open_session)
+            elif open_session is None:
+                raise BadLine("no header before it")
+            else:
+                _add(open_session, data, bad)
+        except BadLine as reason:
+            bad[str(reason)] += 1
+    return sessions, bad, False
 
 
 def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
