@@ -86,7 +86,7 @@ def _nodes(names: str | None, found: LoggedMeter) -> tuple[str, ...]:
     import socket
 
     from hpcfrugal.core.units import expand_nodelist
-    from hpcfrugal.meters.base import short
+    from hpcfrugal.meters.base import short_name
 
     if names is not None:
         try:
@@ -99,10 +99,10 @@ def _nodes(names: str | None, found: LoggedMeter) -> tuple[str, ...]:
         return nodes
     if not found.is_local:
         return found.nodes or ()
-    host = short(socket.gethostname())
+    host = short_name(socket.gethostname())
     if found.nodes is None:
         return (host,)
-    own = tuple(node for node in found.nodes if short(node) == host)
+    own = tuple(node for node in found.nodes if short_name(node) == host)
     if not own:
         raise SetupError(
             f"this machine, {host}, is not one of the meter's nodes", hint="if it is, give its name with --node"

@@ -10,7 +10,7 @@ from hpcfrugal.core.errors import InputError, SourceError
 from hpcfrugal.core.text import plain
 from hpcfrugal.doctor.finding import Finding
 from hpcfrugal.doctor.settings import mistakes
-from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, coverage, short
+from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, node_matcher, short_name
 from hpcfrugal.meters.settings import read_meters
 from hpcfrugal.settings.origin import Origin
 from hpcfrugal.settings.section import NamedTable
@@ -31,8 +31,8 @@ def meter_findings(tables: Mapping[str, NamedTable]) -> list[Finding]:
 
 
 def _finding(meter: Meter, origin: Origin) -> Finding:
-    here = short(socket.gethostname())
-    node = here if meter.nodes is None or coverage(meter.nodes)(here) else meter.nodes[0]
+    here = short_name(socket.gethostname())
+    node = here if meter.nodes is None or node_matcher(meter.nodes)(here) else meter.nodes[0]
     what = f"{meter.source}, {meter.detail} ({origin.place})"
     now_ns = time.time_ns()
     try:

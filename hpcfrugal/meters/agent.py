@@ -1,4 +1,4 @@
-"""The operator's agent: asks a source for the power of nodes at a steady pace and appends it to the log."""
+"""The operator's agent: reads the power of nodes at a fixed interval and appends it to a log."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _THREADS = 32
 
 @dataclass(slots=True)
 class Agent:
-    """Reads ``nodes`` from ``source`` into ``log``. ``say`` hears of a failure once, and when it is over.
+    """Reads ``nodes`` from ``source`` into ``log``. ``report`` gets a message when a failure begins and when it ends.
 
-    ``owner_uid`` is whose the log has to be: this process's user, or the one that a file system makes of it.
+    ``owner_uid`` must own the log: this process's user, or the one to which the file system maps it.
     """
 
     source: PowerSource
     nodes: Sequence[str]
     log: Path
-    say: Callable[[str], None]
+    report: Callable[[str], None]
     clock_ns: Callable[[], int] = time.time_ns
     owner_uid: int | None = None
     _failing: dict[str, str] = field(default_factory=dict)
 
     def once(self) -> dict[str, float]:
-        """Read every node once and keep what there is; the readings in watts by node."""
+        """Read every node once and log the readings; returns them in watts by node."""
         with ThreadPoolExecutor(min(_THREADS, len(self.nodes))) as pool:
             futures = {node: pool.submit(self._read, node) for node in self.nodes}
             found = {node: self._keep(node, future) for node, future in futures.items()}
         return {node: power_w for node, power_w in found.items() if power_w is not None}
 
     def run(self, interval_s: float, stop: threading.Event) -> None:
-        """Read every node each ``interval_s`` until ``stop``. A node that is still being asked is not asked again."""
+        """Read every node each ``interval_s`` until ``stop``. A node whose last request is still running is skipped."""
         asked: dict[str, Future[tuple[int, float]]] = {}
         pool = ThreadPoolExecutor(min(_THREADS, len(self.nodes)))
         next_s = time.monotonic()
@@ -63,7 +63,7 @@ class Agent:
             self._keep(node, asked.pop(node))
 
     def _read(self, node: str) -> tuple[int, float]:
-        """A reading with the time in the middle of its being asked for."""
+        """A reading, with the time in the middle of the request."""
         before_ns = self.clock_ns()
         power_w = self.source.power_w(node)
         return (before_ns + self.clock_ns()) // 2, power_w
@@ -79,10 +79,10 @@ class Agent:
             self._failed(node, f"{error.filename}: {error.strerror}")
             return None
         if self._failing.pop(node, None) is not None:
-            self.say(f"{node}: read again")
+            self.report(f"{node}: reading again")
         return power_w
 
     def _failed(self, node: str, reason: str) -> None:
         if self._failing.get(node) != reason:
             self._failing[node] = reason
-            self.say(f"{node}: {reason}")
+            self.report(f"{node}: {reason}")

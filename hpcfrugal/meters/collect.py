@@ -1,8 +1,8 @@
-"""After the jobs: asks the configured meters about each job that is over and keeps their answers in the spool.
+"""Fetches the samples of finished jobs from the configured meters and stores them in the spool.
 
-A job and node is asked about until its data reach the job's end, at most until ``settle`` after it; then what there is
-is kept, if only the word that there was nothing. A meter that does not answer is asked again at the next sync. Nothing
-is asked about jobs that ended more than ``LOOK_BACK_NS`` ago: meters keep their samples for a few weeks.
+The samples of a job and node are requested until they reach the job's end, at most until ``settle`` after it; then
+those that exist are stored, or that there are none. A meter that does not answer is asked again at the next sync. Jobs
+that ended more than ``LOOK_BACK_NS`` ago are skipped: meters keep their samples for a few weeks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TypeVar
 
 from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.core.safe_read import UnsafeFile
-from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, Terms, coverage
+from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, Terms, node_matcher
 from hpcfrugal.meters.integrate import Curve, curve, reaches
-from hpcfrugal.meters.record import Part, lines_of
+from hpcfrugal.meters.record import JobOnNode, lines_of
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
 from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
 from hpcfrugal.spool.samples import MAX_SESSION_NS, SidecarSession, read_samples
@@ -27,17 +27,17 @@ _D = TypeVar("_D")
 LOOK_BACK_NS = 30 * 86_400 * SECOND_NS
 
 GROUP_NS = 3600 * SECOND_NS
-"""Jobs that begin and end within this time are asked about together."""
+"""Jobs that begin and end within this time go into one request."""
 
 MAX_SAMPLES = 500_000
-"""Samples held at once, about 200 MB with what is made of them, unless one node alone has more."""
+"""Samples in memory at once, about 200 MB with the derived data, unless one node alone has more."""
 
 _MOST_FAILURES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What came of it: files written, parts of jobs whose data are not all there yet, a sentence for each trouble."""
+    """How many files were written, how many are pending until samples arrive, and a sentence for each problem."""
 
     written: int
     pending: int
@@ -45,12 +45,12 @@ class Collected:
 
 
 def collect(spool_root: Path, meters: Sequence[Meter], now_ns: int) -> Collected:
-    """Fetch what is due from every meter. Raises nothing for what meters do or say."""
+    """Fetch what is due from every meter. Failures of meters become ``troubles``."""
     attempts = list(_attempts(spool_root, now_ns))
     written = pending = 0
     troubles: list[str] = []
     for meter in meters:
-        covers = coverage(meter.nodes)
+        covers = node_matcher(meter.nodes)
         due = [
             _Due(attempt.run, part)
             for attempt in attempts
@@ -64,7 +64,7 @@ def collect(spool_root: Path, meters: Sequence[Meter], now_ns: int) -> Collected
             except (SourceError, OSError) as error:
                 troubles.append(f"meter {meter.name} is asked again at the next sync: {error}")
                 failed += 1
-                # What one question leads to must not stand in the way of the others for ever.
+                # A request that always fails must not block the others for ever.
                 if not isinstance(error, SourceError) or isinstance(error, Unreachable) or failed == _MOST_FAILURES:
                     break
                 continue
@@ -75,14 +75,14 @@ def collect(spool_root: Path, meters: Sequence[Meter], now_ns: int) -> Collected
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """A part of a job that a meter is to be asked about, and where its answer goes."""
+    """A job and node to ask a meter about, and where the answer goes."""
 
     run: RunDir
-    part: Part
+    part: JobOnNode
 
 
 def _groups(due: Sequence[_Due]) -> Iterator[list[_Due]]:
-    """Parts to be asked about together: those of one time, and short ones within ``GROUP_NS``, such as an array's."""
+    """Those that go into one request: of one time, and short ones within ``GROUP_NS``, such as array tasks."""
     group: list[_Due] = []
     for one in sorted(due, key=lambda one: (one.part.start_ns, one.part.end_ns)):
         if group:
@@ -97,7 +97,7 @@ def _groups(due: Sequence[_Due]) -> Iterator[list[_Due]]:
 
 
 def _batches(groups: Iterable[list[_Due]], terms: Terms) -> Iterator[list[_Due]]:
-    """Groups cut by nodes where their samples would be too many to be held at once."""
+    """Groups, split by nodes if their samples would be too many for memory."""
     for group in groups:
         span_ns = max(one.part.end_ns for one in group) - group[0].part.start_ns
         nodes = sorted({one.part.node for one in group})
@@ -108,12 +108,12 @@ def _batches(groups: Iterable[list[_Due]], terms: Terms) -> Iterator[list[_Due]]
 
 
 def _one(meter: Meter, group: Sequence[_Due], now_ns: int, troubles: list[str]) -> tuple[int, int]:
-    """One question to a meter: how many parts are written, how many wait. Raises ``SourceError``."""
+    """One request to a meter; the number of files written and of those still pending. Raises ``SourceError``."""
     terms = meter.terms
     start_ns = min(one.part.start_ns for one in group)
     end_ns = max(one.part.end_ns for one in group)
     nodes = sorted({one.part.node for one in group})
-    # A sample on either side, so that the edges lie between two.
+    # With a sample before and after, so that both ends can be interpolated.
     answers = meter.fetch(nodes, start_ns - terms.max_gap_ns, end_ns + terms.max_gap_ns)
     curves = {node: curve(answer, terms) for node, answer in answers.items() if not isinstance(answer, Refusal)}
     written = pending = 0
@@ -132,32 +132,32 @@ def _one(meter: Meter, group: Sequence[_Due], now_ns: int, troubles: list[str]) 
     return written, pending
 
 
-def _write(run: RunDir, meter: Meter, part: Part, found: Curve | None) -> None:
+def _write(run: RunDir, meter: Meter, part: JobOnNode, found: Curve | None) -> None:
     absent = None if found is not None else f"{meter.source} has no samples of this node while the job ran"
     part = replace(part, sampled=_sampled(run, part))
     path = run.meter(part.job.job_id, part.job.restart, part.node, meter.name)
     write_atomic(path, lines_of(part, meter, found, absent))
 
 
-def _sampled(run: RunDir, part: Part) -> tuple[SidecarSession, ...]:
-    """What the sidecar wrote on the node; nothing where that does not count."""
+def _sampled(run: RunDir, part: JobOnNode) -> tuple[SidecarSession, ...]:
+    """What the sidecar wrote on the node; nothing if it cannot be used."""
     try:
         path = run.samples(part.job.job_id, part.job.restart, part.node)
         return read_samples(path, os.lstat(run.path).st_uid, part.job).sessions
     except (UnsafeFile, OSError, ValueError):
-        return ()  # the ledger says why
+        return ()  # the ledger reports why
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt of a job that is over, with the names that its run directory has."""
+    """One finished attempt of a job, with the file names in its run directory."""
 
     run: RunDir
-    parts: tuple[Part, ...]
+    parts: tuple[JobOnNode, ...]
     names: frozenset[str]
 
-    def has(self, part: Part, meter: Meter) -> bool:
-        """Whether the meter's word on the part is kept already, or could not be kept under any name."""
+    def has(self, part: JobOnNode, meter: Meter) -> bool:
+        """Whether the meter's answer is stored already, or its file name would be invalid."""
         try:
             path = self.run.meter(part.job.job_id, part.job.restart, part.node, meter.name)
         except ValueError:
@@ -166,14 +166,14 @@ class _Attempt:
 
 
 def _attempts(spool_root: Path, now_ns: int) -> Iterator[_Attempt]:
-    """Attempts of the user's own jobs that are over, and not for long."""
+    """Attempts of the user's own jobs that ended recently."""
     for run in iter_runs(spool_root):
         try:
             if os.lstat(run.path).st_uid != os.getuid():
                 continue
             listed = run.names()
         except OSError:
-            continue  # the sync that follows says so
+            continue  # the sync that follows reports it
         names = frozenset(name for name, _ in listed)
         jobs: dict[JobKey, set[str]] = {}
         for _, parsed in listed:
@@ -193,7 +193,7 @@ def _attempt(run: RunDir, job: JobKey, nodes: set[str], names: frozenset[str], n
     try:
         newest_ns = max((path.stat().st_mtime_ns for path in paths), default=0)
         if newest_ns < now_ns - LOOK_BACK_NS:
-            return None  # told without being read, since a spool holds many of these
+            return None  # without reading it: most files of a spool are old
         slurm = _read(read_slurm, slurm_path, job) if slurm_path in paths else None
         end = _read(read_end, end_path, job) if end_path in paths else None
     except OSError:
@@ -210,19 +210,19 @@ def _attempt(run: RunDir, job: JobKey, nodes: set[str], names: frozenset[str], n
         submitted = _read(lambda path, uid, _: read_submitted(path, uid), run.submitted_json, job)
         cluster = submitted.cluster if submitted is not None else None
     held = sorted({*nodes, *((slurm.nodes or ()) if slurm is not None else ())})
-    parts = tuple(Part(run.run_id, job, node, *span, cluster=cluster) for node in held)
+    parts = tuple(JobOnNode(run.run_id, job, node, *span, cluster=cluster) for node in held)
     return _Attempt(run, parts, names)
 
 
 def _span(start_ns: int | None, end_ns: int | None) -> tuple[int, int] | None:
-    """Start and end where both are known and time went by, and not years of it because of a clock that was wrong."""
+    """Start and end if both are known and plausible (a wrong clock may put years between them)."""
     if start_ns is None or end_ns is None or not 0 < end_ns - start_ns <= MAX_SESSION_NS:
         return None
     return start_ns, end_ns
 
 
 def _read(reader: Callable[[Path, int, JobKey], tuple[_D, object, object]], path: Path, job: JobKey) -> _D | None:
-    """A document of the user's own; None where it does not count, which the ledger tells."""
+    """A document of the user; None if it cannot be used, which the ledger reports."""
     try:
         return reader(path, os.getuid(), job)[0]
     except UnsafeFile:

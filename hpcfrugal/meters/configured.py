@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
@@ -17,13 +17,11 @@ from hpcfrugal.core.errors import Problem
 from hpcfrugal.core.http import is_loopback
 from hpcfrugal.core.secrets import SecretLocation
 from hpcfrugal.meters.access import Access
-from hpcfrugal.meters.base import Answer, Terms
+from hpcfrugal.meters.base import MeterAnswer, Terms
 from hpcfrugal.settings.section import Mistakes, NamedSection
 from hpcfrugal.settings.values import AbsolutePath, Nodes, Text, Url, duration, number
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
-
-Unit = Literal["W", "kW", "J", "kJ", "Wh", "kWh"]
 
 
 def _ns(span: timedelta) -> int:
@@ -71,7 +69,7 @@ class ConfiguredMeter(NamedSection):
         """How the meter's samples are to be taken."""
         return Terms(_ns(self.step), _ns(self.max_gap or 3 * self.step), self.max_power_w, _ns(self.settle))
 
-    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         """See ``Meter.fetch``."""
         raise NotImplementedError
 

@@ -1,13 +1,13 @@
 """From samples to energy: a pure integrator in integers.
 
 A gauge is integrated by the trapezoidal rule between neighbouring samples (Abramowitz and Stegun, Handbook of
-Mathematical Functions, 25.4.2): exact for power that changes evenly between samples, and without bias for jumps that
-have no relation to the sampling. A counter is taken as constant power between its samples. The energy at an instant
+Mathematical Functions, 25.4.2): exact for power that changes evenly between samples, and without bias for jumps
+that are unrelated to the sampling. A counter is taken as constant power between its samples. The energy at an instant
 between two samples is interpolated in the same sense; before the first and after the last sample nothing is known.
 
-Left out and counted as errors: values that are not finite, negative, of no power at all (a node that runs a job draws
-some; boards that know nothing say 0) or beyond ``max_power_w``, and samples not later than the one before them. A
-counter that falls was reset: what it counted between the two samples is not known. Samples further apart than
+Left out and counted as errors: values that are not finite, negative, 0 W (a node that runs a job draws power; many BMCs
+return 0 without a reading) or above ``max_power_w``, and samples not later than the previous one. A counter that falls
+was reset: the energy between the two samples is unknown. Samples further apart than
 ``max_gap_ns`` are not bridged. All of these lower ``measured_ns``.
 """
 
@@ -20,15 +20,15 @@ from dataclasses import dataclass, field
 from hpcfrugal.meters.base import PowerSeries, Terms
 
 _PARTS = 2 * 10**9
-"""Halves of a microwatt-nanosecond in a microjoule: sums of trapezes stay whole in these."""
+"""Halves of a microwatt-nanosecond in a microjoule: sums of trapezoids stay integers in this unit."""
 
 MAX_JOULES = 4e12
-"""A counter above this is garbage: ten years at 10 kW are 3.2e12 J, and microjoules of it fit 63 bits."""
+"""A counter above this is invalid: ten years at 10 kW are 3.2e12 J, and microjoules of it fit 63 bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnergyReading:
-    """Energy and time from the start of a curve up to an instant, with what was left out by then."""
+    """Energy and time from the start of a curve up to an instant, with the errors, resets and gaps up to then."""
 
     energy_parts: int
     measured_ns: int
@@ -62,7 +62,7 @@ class _Piece:
 
 @dataclass(slots=True)
 class Curve:
-    """The pieces of a series in order of time, with sums up to the start of each."""
+    """The intervals of a series in order of time, with sums up to the start of each."""
 
     pieces: list[_Piece] = field(default_factory=list)
     first_ns: int | None = None
@@ -115,7 +115,7 @@ def curve(series: PowerSeries, terms: Terms) -> Curve:
     """The energy under a series."""
     made = Curve()
     (_of_power if series.quantity == "power" else _of_energy)(made, series, terms)
-    # Samples out of order are noted where they came.
+    # Errors of samples out of order come at their own time.
     made._errors_ns.sort()
     return made
 
@@ -152,7 +152,7 @@ def _of_energy(made: Curve, series: PowerSeries, terms: Terms) -> None:
         if before is not None:
             start_ns, start_uj = before
             span_ns, spent_uj = at_ns - start_ns, energy_uj - start_uj
-            # An impossible leap forward is a counter that fell and was read again, or another meter's.
+            # An impossible jump is a counter that was reset in between, or another meter.
             if spent_uj < 0 or spent_uj * 1000 > terms.max_power_w * span_ns:
                 made._resets_ns.append(at_ns)
             elif span_ns > terms.max_gap_ns:
@@ -171,5 +171,5 @@ def grid(start_ns: int, end_ns: int, step_ns: int) -> list[int]:
 
 
 def reaches(made: Curve, until_ns: int) -> bool:
-    """Whether there is a sample at this instant or later, so that more can tell nothing new of what was before it."""
+    """Whether there is a sample at this instant or later, so that further samples add nothing before it."""
     return made.last_ns is not None and made.last_ns >= until_ns

@@ -1,8 +1,8 @@
-"""Power of a node as its board tells it by IPMI DCMI: ``ipmitool dcmi power reading`` or FreeIPMI's ``ipmi-dcmi``.
+"""Power of a node from its BMC by IPMI DCMI: ``ipmitool dcmi power reading`` or FreeIPMI's ``ipmi-dcmi``.
 
 Both print the answer to the command Get Power Reading (Data Center Manageability Interface Specification 1.5, 6.6.1):
-the current power, its extremes and mean over a period, and whether power is measured at all. A board whose measuring
-is off, or that says 0 W, has told nothing.
+the current power, its extremes and mean over a period, and whether power is measured at all. With measurement off, or
+at 0 W, there is no reading.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Annotated
 from pydantic import ValidationInfo, field_validator
 
 from hpcfrugal.core.errors import Problem, SourceError
+from hpcfrugal.meters.base import bmc_power_w
 from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.settings.section import Mistakes
 from hpcfrugal.settings.values import Words, duration
@@ -26,7 +27,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ipmi-dcmi", "--get-system-power-statistics"),
     ("ipmitool", "dcmi", "power", "reading"),
 )
-"""What is run on the node itself, the first that is there; both need root."""
+"""Run on the node itself, the first that is installed; both need root."""
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -38,21 +39,18 @@ _ON = ("activated", "active")
 
 
 def parse_power_w(text: str) -> float:
-    """Watts from the output of either program. Raises ``SourceError`` where it is not that or tells nothing."""
+    """Watts from the output of either program. Raises ``SourceError`` for other output, or without a reading."""
     fields = {match["name"].lower(): match["value"] for match in _FIELD.finditer(text)}
     current = next((fields[name] for name in _CURRENT if name in fields), None)
     state = next((fields[name] for name in _STATE if name in fields), None)
     if current is None or state is None:
-        raise SourceError(f"no power reading in what the command printed: {_first_line(text) or 'nothing'}")
+        raise SourceError(f"no power reading in the output: {_first_line(text) or '(empty)'}")
     if state.lower() not in _ON:
-        raise SourceError(f"the board says that its power measurement is not on: {state[:60]!r}")
+        raise SourceError(f"power measurement is not active: {state[:60]!r}")
     match = _WATTS.fullmatch(current)
     if match is None:
-        raise SourceError(f"not a power in watts: {current[:60]!r}")
-    power_w = float(match["watts"])
-    if power_w == 0:
-        raise SourceError("the board says 0 W, which is what it says when it knows nothing")
-    return power_w
+        raise SourceError(f"invalid power in watts: {current[:60]!r}")
+    return bmc_power_w(float(match["watts"]))
 
 
 class IpmiDcmi(LoggedMeter):
@@ -77,7 +75,7 @@ class IpmiDcmi(LoggedMeter):
         """See ``PowerSource.power_w``."""
         argv, timeout_s = self._argv(node), self.timeout.total_seconds()
         try:
-            # The words that are looked for must not depend on who asks.
+            # The output must not depend on the caller's language.
             done = subprocess.run(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -92,8 +90,8 @@ class IpmiDcmi(LoggedMeter):
             raise SourceError(f"{argv[0]} cannot be run: {error.strerror}") from None
         out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
         if done.returncode != 0:
-            said = _first_line(err) or _first_line(out) or "it said nothing"
-            raise SourceError(f"{argv[0]} ended with code {done.returncode}: {said}")
+            output = _first_line(err) or _first_line(out) or "no output"
+            raise SourceError(f"{argv[0]} failed with exit code {done.returncode}: {output}")
         return parse_power_w(out)
 
     def _argv(self, node: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Samples of Grid'5000's metrics API, which is Kwollect's.
+"""Samples from Grid'5000's metrics API, which is that of Kwollect.
 
 ``GET <url>?nodes=a,b&metrics=NAME&start_time=..&end_time=..`` answers with a list of objects ``timestamp`` (ISO 8601
 with its offset), ``device_id`` (the node's short name), ``metric_id``, ``value`` and ``labels``. Description:
@@ -17,13 +17,12 @@ from pydantic import Field
 
 from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters.access import MeterClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, short
-from hpcfrugal.meters.configured import ServerMeter, Unit
-from hpcfrugal.meters.prometheus import UNITS
+from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, short_name
+from hpcfrugal.meters.configured import ServerMeter
 from hpcfrugal.settings.values import Text, Url
 
 MAX_ROWS = 50_000
-"""Samples asked for at once, over all nodes of a request."""
+"""Samples in one request, over all of its nodes."""
 
 _NODES_AT_ONCE = 50
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -41,21 +40,21 @@ class Kwollect(ServerMeter):
     def detail(self) -> str:
         return f"{self.url} {self.metric}"
 
-    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         """See ``Meter.fetch``."""
-        asked = [node for node in nodes if _HOST.fullmatch(short(node))]
+        asked = [node for node in nodes if _HOST.fullmatch(short_name(node))]
         found: dict[str, dict[str, dict[int, float]]] = {}
         client = MeterClient(self.access)
         try:
             for at in range(0, len(asked), _NODES_AT_ONCE):
-                some = [short(node) for node in asked[at : at + _NODES_AT_ONCE]]
+                some = [short_name(node) for node in asked[at : at + _NODES_AT_ONCE]]
                 span_ns = max(1, MAX_ROWS // len(some)) * self.terms.step_ns
                 for begin_ns in range(start_ns, end_ns, span_ns):
                     for row in self._rows(client, some, begin_ns, min(begin_ns + span_ns, end_ns)):
                         self._take(row, found)
         finally:
             client.close()
-        return {node: self._answer(found[short(node)]) for node in asked if short(node) in found}
+        return {node: self._answer(found[short_name(node)]) for node in asked if short_name(node) in found}
 
     def _rows(self, client: MeterClient, nodes: Sequence[str], start_ns: int, end_ns: int) -> list[Any]:
         params = {
@@ -70,7 +69,7 @@ class Kwollect(ServerMeter):
         return rows
 
     def _take(self, row: Any, found: dict[str, dict[str, dict[int, float]]]) -> None:
-        """Add a sample under its device and its labels; what one device has under several is several meters."""
+        """Add a sample under its device and labels; a device with several sets of labels has several meters."""
         try:
             if row["metric_id"] != self.metric:
                 return
@@ -78,13 +77,12 @@ class Kwollect(ServerMeter):
             labels = json.dumps(row.get("labels") or {}, sort_keys=True)
             value = float("nan") if row["value"] is None else float(row["value"])
             at_ns = (at - _EPOCH) // timedelta(microseconds=1) * 1000
-            found.setdefault(short(str(row["device_id"])), {}).setdefault(labels, {})[at_ns] = value
+            found.setdefault(short_name(str(row["device_id"])), {}).setdefault(labels, {})[at_ns] = value
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            raise SourceError("the answer has a sample of another form than Kwollect gives") from None
+            raise SourceError("a sample in the answer does not have Kwollect's format") from None
 
-    def _answer(self, by_labels: Mapping[str, Mapping[int, float]]) -> Answer:
+    def _answer(self, by_labels: Mapping[str, Mapping[int, float]]) -> MeterAnswer:
         if len(by_labels) > 1:
             return Refusal(f"the metric has {len(by_labels)} series for one node: {', '.join(sorted(by_labels))[:200]}")
         (points,) = by_labels.values()
-        quantity, factor = UNITS[self.unit]
-        return PowerSeries(quantity, [(at, value * factor) for at, value in sorted(points.items())])
+        return PowerSeries.of(points, self.unit)

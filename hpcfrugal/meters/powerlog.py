@@ -1,8 +1,8 @@
-"""The file in which an operator's agent keeps the power of a node, and the meter that reads it at sync.
+"""The log in which an operator's agent stores the power of nodes, and the meter that reads it at sync.
 
-``<log>/<YYYY-MM>/<node>.jsonl``, one JSON object a line with ``wall_ns``, ``power_w`` and ``source``. Anybody can
-read it; it counts only where the file and the folders above it belong to the owner that the settings name and nobody
-else can write there, because figures that a user could write would be worth nothing.
+``<log>/<YYYY-MM>/<node>.jsonl``, one JSON object a line with ``wall_ns``, ``power_w`` and ``source``. All users can
+read it. It is used only if the file and the folders above it belong to the owner named in the settings and no other
+user can write there; otherwise users could forge readings.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pydantic import BeforeValidator, Field
 
 from hpcfrugal.core.errors import Unreachable
 from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal
+from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.meters.configured import ConfiguredMeter
 from hpcfrugal.settings.values import AbsolutePath
 from hpcfrugal.spool import encode_node
 
 MAX_MONTH_BYTES = 256 * 1024 * 1024
-"""A node's file of one month grows no further; at 80 bytes a line that is a sample each 0.8 s."""
+"""Limit for a node's file of one month; at 80 bytes a line that is a sample each 0.8 s."""
 
 _MAX_LINE_BYTES = 4096
 
@@ -39,10 +39,10 @@ def log_file(log: Path, node: str, wall_ns: int) -> Path:
 
 
 def append(log: Path, node: str, wall_ns: int, power_w: float, source: str, owner_uid: int | None = None) -> None:
-    """Add one sample by one write. Raises ``OSError``, also where the month's file is full.
+    """Add one sample by one write. Raises ``OSError``, also if the month's file is full.
 
-    Nothing is written into folders of others than ``owner_uid`` (this process's user by default), or where others can
-    write: nobody would read it, and a link laid there would lead to any file of the agent's user.
+    Only folders of ``owner_uid`` (this process's user by default) in which no other user can write are used: no meter
+    would read others, and a link there could lead to any file of the agent's user.
     """
     owner_uid = os.geteuid() if owner_uid is None else owner_uid
     path = log_file(log, node, wall_ns)
@@ -53,7 +53,7 @@ def append(log: Path, node: str, wall_ns: int, power_w: float, source: str, owne
 
 @contextmanager
 def _folder(path: Path, owner_uid: int, above: int | None = None) -> Iterator[int]:
-    """A descriptor of the directory, made where there is none; ``above`` is that of the one that holds it."""
+    """A descriptor of the directory, which is made if missing; ``above`` is that of its parent."""
     name: Path | str = path if above is None else path.name
     try:
         try:
@@ -66,12 +66,12 @@ def _folder(path: Path, owner_uid: int, above: int | None = None) -> Iterator[in
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
     try:
         if made:
-            os.fchmod(descriptor, 0o755)  # whatever the umask: users read it
+            os.fchmod(descriptor, 0o755)  # whatever the umask: users have to read it
         found = os.fstat(descriptor)
         if found.st_uid != owner_uid:
             raise OSError(errno.EPERM, f"belongs to uid {found.st_uid}, not to uid {owner_uid}", str(path))
         if found.st_mode & 0o022:
-            raise OSError(errno.EPERM, "can be written by others", str(path))
+            raise OSError(errno.EPERM, "can be written by other users", str(path))
         yield descriptor
     finally:
         os.close(descriptor)
@@ -88,12 +88,12 @@ def _append(path: Path, month: int, sample: Mapping[str, object]) -> None:
         if found.st_size == 0:
             os.fchmod(descriptor, 0o644)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_MONTH_BYTES:
-            raise OSError(errno.EFBIG, "is full, or no file", str(path))
+            raise OSError(errno.EFBIG, "is full, or not a regular file", str(path))
         data = json.dumps(sample, separators=(",", ":")).encode() + b"\n"
         if os.write(descriptor, data) != len(data):
-            # A full disk cut it; the next line must not be glued to the piece.
+            # The disk is full; the next sample must start on a new line.
             os.write(descriptor, b"\n")
-            raise OSError(errno.ENOSPC, "was not written whole: no space left", str(path))
+            raise OSError(errno.ENOSPC, "was not written completely: no space left", str(path))
     finally:
         os.close(descriptor)
 
@@ -135,10 +135,10 @@ class LoggedMeter(ConfiguredMeter):
     def detail(self) -> str:
         return str(self.log)
 
-    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         """See ``Meter.fetch``."""
         _check_folder(self.log, self.owner)
-        answers: dict[str, Answer] = {}
+        answers: dict[str, MeterAnswer] = {}
         for node in nodes:
             points: list[tuple[int, float]] = []
             try:
@@ -156,7 +156,7 @@ class LoggedMeter(ConfiguredMeter):
 
 
 def _files(log: Path, node: str, start_ns: int, end_ns: int) -> Iterator[Path]:
-    """The files of the months from start to end that are there, in order."""
+    """The existing files of the months from start to end, in order."""
     at_ns, last = start_ns, log_file(log, node, end_ns)
     seen: set[Path] = set()
     while True:
@@ -177,13 +177,13 @@ def _check_folder(folder: Path, owner_uid: int) -> None:
     if not stat.S_ISDIR(found.st_mode):
         raise Unreachable(f"{folder} is not a directory")
     if found.st_uid != owner_uid:
-        raise Unreachable(f"{folder} belongs to uid {found.st_uid}, not to uid {owner_uid} as the settings say")
+        raise Unreachable(f"{folder} belongs to uid {found.st_uid}, not to uid {owner_uid}, the owner in the settings")
     if found.st_mode & 0o022:
-        raise Unreachable(f"{folder} can be written by others: chmod go-w {folder}")
+        raise Unreachable(f"{folder} can be written by other users: chmod go-w {folder}")
 
 
 def _read(file: BinaryIO, size: int, source: str, start_ns: int, end_ns: int) -> Iterator[tuple[int, float]]:
-    """Samples of the window. The file is in the order of time but for steps of the clock, so it is not read whole."""
+    """Samples in the window. The file is in order of time except for clock steps, so only a part of it is read."""
     _seek(file, size, start_ns)
     for line in file:
         sample = _sample(line, source)
@@ -195,7 +195,7 @@ def _read(file: BinaryIO, size: int, source: str, start_ns: int, end_ns: int) ->
 
 
 def _seek(file: BinaryIO, size: int, start_ns: int) -> None:
-    """Go to a line that is not after the first one of the window: bisection over the bytes of the file."""
+    """Seek to a line at or before the first one of the window, by bisection over the bytes of the file."""
     low, high = 0, size
     while high - low > _MAX_LINE_BYTES:
         middle = (low + high) // 2
@@ -210,7 +210,7 @@ def _seek(file: BinaryIO, size: int, start_ns: int) -> None:
 
 
 def _time_after(file: BinaryIO, offset: int) -> int | None:
-    """The time of the first whole sample behind ``offset``, None where there is none near."""
+    """The time of the first complete sample after ``offset``, None if there is none nearby."""
     file.seek(offset)
     file.readline(_MAX_LINE_BYTES)
     for _ in range(4):
@@ -221,7 +221,7 @@ def _time_after(file: BinaryIO, offset: int) -> int | None:
 
 
 def _sample(line: bytes, source: str | None) -> tuple[int, float] | None:
-    """A line's time and watts; None where it is torn, of another source or not a sample."""
+    """The time and watts of a line; None if it is incomplete, from another source or not a sample."""
     try:
         data = parse_json(line)
         wall_ns, power_w = data["wall_ns"], data["power_w"]

@@ -1,9 +1,9 @@
-"""Samples of a query to Prometheus, or to anything that speaks its HTTP API.
+"""Samples from a query to Prometheus, or to another server with its HTTP API.
 
-A plain selector (``ipmi_dcmi_power_watts{instance="{node}"}``) is asked for as ``selector[range]``, which gives the
-samples as they were scraped, with their own times. Any other expression goes to ``query_range``, whose values are those
-that the expression had at each step: a sample may then be as old as the scrape interval, and up to five minutes of a
-silent target look alive. Form of the answers: https://prometheus.io/docs/prometheus/latest/querying/api/.
+A plain selector (``ipmi_dcmi_power_watts{instance="{node}"}``) is fetched as ``selector[range]``, which gives the
+samples as they were scraped, with their own times. Any other expression goes to ``query_range``, which evaluates it at
+each step: a value may then be as old as the scrape interval, and a target that was down for less than five minutes
+leaves no gap. Format of the answers: https://prometheus.io/docs/prometheus/latest/querying/api/.
 """
 
 from __future__ import annotations
@@ -16,23 +16,13 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from hpcfrugal.core.errors import Problem, SourceError
 from hpcfrugal.meters.access import MeterClient
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Quantity, Refusal, same_host
-from hpcfrugal.meters.configured import ServerMeter, Unit
+from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, same_host
+from hpcfrugal.meters.configured import ServerMeter
 from hpcfrugal.settings.section import Mistakes
 from hpcfrugal.settings.values import Text, Url
 
-UNITS: dict[str, tuple[Quantity, float]] = {
-    "W": ("power", 1.0),
-    "kW": ("power", 1e3),
-    "J": ("energy", 1.0),
-    "kJ": ("energy", 1e3),
-    "Wh": ("energy", 3.6e3),
-    "kWh": ("energy", 3.6e6),
-}
-"""A gauge's unit of power or a counter's unit of energy, with its factor to watts or joules."""
-
 MAX_POINTS = 10_000
-"""Samples of one series asked for at once; Prometheus itself gives at most 11 000."""
+"""Samples of one series in one request; Prometheus itself returns at most 11 000."""
 
 _NODES_AT_ONCE = 50
 
@@ -41,7 +31,7 @@ _REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
 def quoted(text: str) -> str:
-    """``text`` for the inside of a PromQL string in single or double quotes: no character of it ends the string.
+    """``text`` escaped for a PromQL string in single or double quotes.
 
     >>> quoted('a"} or up{x="')
     'a\\\\x22} or up{x=\\\\x22'
@@ -56,12 +46,12 @@ def quoted(text: str) -> str:
 
 
 def alternatives(nodes: Sequence[str]) -> str:
-    """A regular expression (RE2, which PromQL uses) that fits these names and no others."""
+    """A regular expression (RE2, as in PromQL) that matches these names and no others."""
     return "|".join(_REGEX_SPECIAL.sub(lambda match: "\\" + match[0], node) for node in nodes)
 
 
 class Prometheus(ServerMeter):
-    """One query. ``{node}`` in it stands for a node, or ``{nodes}`` for several, told apart by ``node_label``."""
+    """One query. ``{node}`` in it stands for a node, or ``{nodes}`` for several, distinguished by ``node_label``."""
 
     url: Url = Field(examples=["https://prometheus.example.org"])
     unit: Unit = "W"
@@ -87,10 +77,10 @@ class Prometheus(ServerMeter):
     def detail(self) -> str:
         return f"{self.access.host} {self.query}"
 
-    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         """See ``Meter.fetch``."""
         client = MeterClient(self.access)
-        answers: dict[str, Answer] = {}
+        answers: dict[str, MeterAnswer] = {}
         try:
             asked = [node for node in nodes if _can_be_asked(node)]
             if self.node_label is None:
@@ -109,14 +99,14 @@ class Prometheus(ServerMeter):
     def _ask(
         self, client: MeterClient, query: str, start_ns: int, end_ns: int
     ) -> dict[tuple[tuple[str, str], ...], dict[int, float]]:
-        """Samples by labels of their series. The range is cut so that no answer grows beyond a server's limit."""
+        """Samples by the labels of their series. The range is split so that no answer exceeds a server's limit."""
         found: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
         raw = _SELECTOR.fullmatch(query) is not None
         span_ns = MAX_POINTS * self.terms.step_ns
         while start_ns < end_ns:
             until_ns = min(start_ns + span_ns, end_ns)
             if raw:
-                # The range is open on its left in Prometheus 3, so one millisecond is asked for twice.
+                # The range is open on its left in Prometheus 3, so adjacent requests overlap by one millisecond.
                 length_ms = (until_ns - start_ns) // 10**6 + 1
                 data = _data(client, "query", {"query": f"{query}[{length_ms}ms]", "time": _seconds(until_ns)})
             else:
@@ -130,31 +120,30 @@ class Prometheus(ServerMeter):
 
     def _answers(
         self, found: Mapping[tuple[tuple[str, str], ...], Mapping[int, float]], nodes: Sequence[str]
-    ) -> dict[str, Answer]:
-        quantity, factor = UNITS[self.unit]
+    ) -> dict[str, MeterAnswer]:
         mine: dict[str, list[Mapping[int, float]]] = {}
         for labels, points in found.items():
             node = nodes[0] if self.node_label is None else _node_of(dict(labels).get(self.node_label, ""), nodes)
             if node is not None:
                 mine.setdefault(node, []).append(points)
-        answers: dict[str, Answer] = {}
+        answers: dict[str, MeterAnswer] = {}
         for node, several in mine.items():
             if len(several) > 1:
-                answers[node] = Refusal(f"the query gives {len(several)} series for one node; sum() or choose in it")
-            else:
-                answers[node] = PowerSeries(
-                    quantity, [(at, value * factor) for at, value in sorted(several[0].items())]
+                answers[node] = Refusal(
+                    f"the query returns {len(several)} series for one node; use sum() or select one"
                 )
+            else:
+                answers[node] = PowerSeries.of(several[0], self.unit)
         return answers
 
 
 def _can_be_asked(node: str) -> bool:
-    """Not for names that are no UTF-8, which no label holds."""
+    """False for names that are not UTF-8, which no label has."""
     return node.isascii() or not any(0xD800 <= ord(char) <= 0xDFFF for char in node)
 
 
 def _node_of(label: str, nodes: Sequence[str]) -> str | None:
-    """The node that a label means: its name, with or without a port, with or without its domain."""
+    """The node of a label: its name, with or without a port, with or without its domain."""
     host = label.partition(":")[0]
     for node in nodes:
         if node in (label, host):
@@ -163,7 +152,7 @@ def _node_of(label: str, nodes: Sequence[str]) -> str | None:
 
 
 def _seconds(time_ns: int) -> str:
-    """Seconds with three decimals, which is what Prometheus keeps."""
+    """Seconds with three decimals, the resolution of Prometheus."""
     whole, rest = divmod(time_ns // 10**6, 1000)
     return f"{whole}.{rest:03}"
 
@@ -173,13 +162,13 @@ def _data(client: MeterClient, endpoint: str, params: Mapping[str, str]) -> list
     answer = client.get(f"/api/v1/{endpoint}", params, error_key="error", may_post=True)
     data = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(answer, dict) or answer.get("status") != "success" or not isinstance(data, dict):
-        said = str(answer.get("error", "")) if isinstance(answer, dict) else ""
-        raise SourceError(f"the query failed: {said[:200] or 'the answer is not that of a Prometheus server'}")
+        reason = str(answer.get("error", "")) if isinstance(answer, dict) else ""
+        raise SourceError(f"the query failed: {reason[:200] or 'the answer is not from a Prometheus server'}")
     if answer.get("warnings"):
-        raise SourceError(f"the query was answered in part: {str(answer['warnings'])[:200]}")
+        raise SourceError(f"the query was answered only in part: {str(answer['warnings'])[:200]}")
     result = data.get("result")
     if data.get("resultType") != "matrix" or not isinstance(result, list):
-        raise SourceError(f"the query gives no series over time but {str(data.get('resultType'))[:20]!r}")
+        raise SourceError(f"the query returns no time series but a {str(data.get('resultType'))[:20]!r}")
     return result
 
 
@@ -190,5 +179,5 @@ def _series(item: Any) -> tuple[tuple[tuple[str, str], ...], dict[int, float]]:
             round(float(at_s) * 1000) * (SECOND_NS // 1000): float(value) for at_s, value in item.get("values", [])
         }
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
-        raise SourceError("the query's answer has a series of another form than Prometheus gives") from None
+        raise SourceError("a series in the answer does not have Prometheus's format") from None
     return labels, points

@@ -1,8 +1,8 @@
-"""What a meter said about one job on one node, in the format of the sidecar's file.
+"""The samples of a meter for one job on one node, in the format of the sidecar's file.
 
-On a node that the job has to itself, one session from the job's start to its end. On a shared one, a session for each
-of the sidecar's with a record at each of the sidecar's records and its CPU times in it, because the job's part of the
-node follows from those. Where the sidecar left nothing, the node's energy is kept and the job's part is unknown.
+On an exclusive node it is one session from the job's start to its end. On a shared node there is a session for each of
+the sidecar, with a record at the time of each of its records and with its CPU times, from which the job's share of the
+node follows. Without records of the sidecar the node's energy is stored and the job's share is unknown.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hpcfrugal.spool.sample_record import SampleRecord
 from hpcfrugal.spool.samples import Header, SidecarSession
 
 RECORD_NS = 60 * SECOND_NS
-"""Distance of two records where nothing of the sidecar's sets it; buckets of the ledger are a multiple of it."""
+"""Distance of two records without those of the sidecar; the ledger's buckets are a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A job on one of its nodes, from ``start_ns`` to ``end_ns`` of wall time, with what the sidecar wrote there."""
+class JobOnNode:
+    """A job on one of its nodes, from ``start_ns`` to ``end_ns`` of wall time, with the sidecar's sessions there."""
 
     run_id: str
     job: JobKey
@@ -40,8 +40,8 @@ class Part:
         return bool(self.sampled) and all(session.header.exclusive for session in self.sampled)
 
 
-def lines_of(part: Part, meter: Meter, curve: Curve | None, absent: str | None = None) -> bytes:
-    """The file's content. Without a curve it says why there is none."""
+def lines_of(part: JobOnNode, meter: Meter, curve: Curve | None, absent: str | None = None) -> bytes:
+    """The file's content. Without a curve it gives the reason, ``absent``."""
     out: list[dict[str, Any]] = []
     if curve is None:
         out.append(_header(part, meter, *_clocks(part), [], absent))
@@ -54,24 +54,24 @@ def lines_of(part: Part, meter: Meter, curve: Curve | None, absent: str | None =
     return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in out)
 
 
-def _clocks(part: Part) -> tuple[Header | None, int, int]:
-    """The first header of the sidecar, and a wall time with the time since boot at it (from 0, where not known)."""
+def _clocks(part: JobOnNode) -> tuple[Header | None, int, int]:
+    """The sidecar's first header, and a wall time with its time since boot (from 0 if unknown)."""
     if not part.sampled:
         return None, part.start_ns, 0
     header = part.sampled[0].header
-    # The job may have begun before the node's clock since boot did: the job's start on a clock set back.
+    # Never negative: the clock may have been set back since the job's start.
     boottime_ns = max(0, header.boottime_ns - (header.wall_ns - part.start_ns))
     return header, part.start_ns, boottime_ns
 
 
-def _alone(part: Part, meter: Meter, curve: Curve) -> Iterator[dict[str, Any]]:
+def _alone(part: JobOnNode, meter: Meter, curve: Curve) -> Iterator[dict[str, Any]]:
     header, wall_ns, boottime_ns = _clocks(part)
     yield _header(part, meter, header, wall_ns, boottime_ns, [_channel(meter)], None)
     instants = [(at_ns, at_ns - wall_ns + boottime_ns, None) for at_ns in grid(part.start_ns, part.end_ns, RECORD_NS)]
     yield from _records(curve, instants)
 
 
-def _beside(part: Part, meter: Meter, curve: Curve, session: SidecarSession) -> Iterator[dict[str, Any]]:
+def _beside(part: JobOnNode, meter: Meter, curve: Curve, session: SidecarSession) -> Iterator[dict[str, Any]]:
     header = session.header
     yield _header(part, meter, header, header.wall_ns, header.boottime_ns, [_channel(meter)], None)
     instants = [
@@ -82,7 +82,7 @@ def _beside(part: Part, meter: Meter, curve: Curve, session: SidecarSession) -> 
 
 
 def _records(curve: Curve, instants: Sequence[tuple[int, int, SampleRecord | None]]) -> Iterator[dict[str, Any]]:
-    """Cumulative records at (wall time, time since boot); the first instant is where counting begins."""
+    """Cumulative records at (wall time, time since boot); counting starts at the first instant."""
     before_ns = instants[0][0]
     zero = curve.at(before_ns)
     for number, (wall_ns, boottime_ns, record) in enumerate(instants):
@@ -123,7 +123,7 @@ def _channel(meter: Meter) -> dict[str, Any]:
 
 
 def _header(
-    part: Part,
+    part: JobOnNode,
     meter: Meter,
     header: Header | None,
     wall_ns: int,

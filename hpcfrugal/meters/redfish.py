@@ -1,9 +1,9 @@
-"""Power of nodes as their boards tell it by Redfish, asked from one place over the management network.
+"""Power of nodes from their BMCs by Redfish, from one machine over the management network.
 
-From ``/redfish/v1/Chassis`` each chassis is looked at for the two places where DMTF's schemas put power:
+Each chassis below ``/redfish/v1/Chassis`` is searched for the two properties in which DMTF's schemas have the power:
 ``PowerWatts.Reading`` of its EnvironmentMetrics (DSP2046, since 2020) and ``PowerConsumedWatts`` of the
-``PowerControl`` of its Power (deprecated, and what most boards have). Where several tell one, nothing is chosen: the
-error names them and the settings say which.
+``PowerControl`` of its Power (deprecated, and what most BMCs have). If there are several readings, the error lists
+them, and the settings select one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from hpcfrugal.core.errors import Problem, SourceError, Unreachable
 from hpcfrugal.meters.access import MeterClient
+from hpcfrugal.meters.base import bmc_power_w
 from hpcfrugal.meters.configured import ServerMeter
 from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.settings.section import Mistakes
@@ -30,7 +31,7 @@ _MAX_CHASSIS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a reading stands: a resource and the keys to it."""
+    """Where a reading is: a resource and the keys in it."""
 
     chassis: str
     path: str
@@ -43,7 +44,7 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Board:
+class _Bmc:
     client: MeterClient
     lock: threading.Lock = field(default_factory=threading.Lock)
     place: _Place | None = None
@@ -66,55 +67,53 @@ class Redfish(LoggedMeter, ServerMeter):
     power_control: Annotated[int, whole_number(0, 999)] | None = None
     """Index in ``PowerControl``."""
 
-    _boards: dict[str, _Board] = PrivateAttr(default_factory=dict)
+    _bmcs: dict[str, _Bmc] = PrivateAttr(default_factory=dict)
     _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
 
     def power_w(self, node: str) -> float:
         """See ``PowerSource.power_w``. Safe to call for several nodes at once."""
         with self._lock:
-            board = self._boards.get(node)
-            if board is None:
+            bmc = self._bmcs.get(node)
+            if bmc is None:
                 access = replace(self.access, url=self.url.replace("{node}", node))
-                board = self._boards[node] = _Board(MeterClient(access))
-        with board.lock:
+                bmc = self._bmcs[node] = _Bmc(MeterClient(access))
+        with bmc.lock:
             try:
-                board.place = board.place or self._find(board.client)
-                power_w = _watts(_at(board.client.get(board.place.path), board.place.keys))
+                bmc.place = bmc.place or self._find(bmc.client)
+                power_w = _watts(_at(bmc.client.get(bmc.place.path), bmc.place.keys))
                 if power_w is None:
-                    raise SourceError("the board tells no power now")
+                    raise SourceError("the BMC returned no power reading")
             except SourceError:
-                board.place = None  # new firmware may have put it elsewhere
-                board.client.close()
+                bmc.place = None  # new firmware may have moved it
+                bmc.client.close()
                 raise
-            if power_w == 0:
-                raise SourceError("the board says 0 W, which is what it says when it knows nothing")
-            return power_w
+            return bmc_power_w(power_w)
 
     def close(self) -> None:
         """See ``PowerSource.close``."""
         with self._lock:
-            for board in self._boards.values():
-                board.client.close()
+            for bmc in self._bmcs.values():
+                bmc.client.close()
 
     def _find(self, client: MeterClient) -> _Place:
         members = _ids(client.get(ROOT), "Members")[:_MAX_CHASSIS]
         if self.chassis is not None:
             members = [path for path in members if path.rstrip("/").rpartition("/")[2] == self.chassis]
             if not members:
-                raise SourceError(f"the board has no chassis {self.chassis!r}")
+                raise SourceError(f"the BMC has no chassis {self.chassis!r}")
         troubles: list[str] = []
         places = [place for path in members for place in self._places(client, path, troubles)]
         if not places:
-            raise SourceError("; ".join(["no chassis of the board tells its power", *troubles[:1]]))
+            raise SourceError("; ".join(["no chassis has a power reading", *troubles[:1]]))
         if len(places) > 1:
             names = ", ".join(place.shown for place in places)[:300]
-            raise SourceError(f"several readings, set chassis and power_control to choose one: {names}")
+            raise SourceError(f"several power readings; set chassis and power_control to select one: {names}")
         return places[0]
 
     def _places(self, client: MeterClient, path: str, troubles: list[str]) -> Iterator[_Place]:
-        """The readings of one chassis; the newer place hides the older one, which says the same.
+        """The readings of one chassis; the newer property is preferred to the older one, which has the same value.
 
-        A resource that the board lists and does not have is one of ``troubles``, for others may be there.
+        A resource that the BMC lists but does not have is added to ``troubles``; others may have a reading.
         """
 
         def get(path: str) -> Any:
@@ -143,7 +142,7 @@ class Redfish(LoggedMeter, ServerMeter):
 
 
 def _links(resource: Any, key: str) -> list[str]:
-    """The one link below a key, as a list; only those that stay on the board's own tree."""
+    """The one link below a key, as a list; only if it stays in the BMC's own tree."""
     link = _at(resource, (key, "@odata.id"))
     return [link] if isinstance(link, str) and _is_local(link) else []
 
@@ -159,7 +158,7 @@ def _is_local(path: str) -> bool:
 
 
 def _at(value: Any, keys: tuple[str | int, ...]) -> Any:
-    """What stands below these keys; None where something else does."""
+    """The value below these keys; None if the structure differs."""
     for key in keys:
         if isinstance(key, str) and isinstance(value, dict):
             value = value.get(key)

@@ -13,7 +13,7 @@ import pytest
 from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters import powerlog
 from hpcfrugal.meters.agent import Agent
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal
+from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.meters.powerlog import LoggedMeter, append, log_file
 
 T0 = 1_700_000_000 * SECOND_NS
@@ -43,7 +43,7 @@ def meter(log: Path, **changes: object) -> LoggedMeter:
     return LoggedMeter.model_validate({"name": "bmc", "kind": "redfish", "log": log, "owner": os.getuid(), **changes})
 
 
-def read(log: Path, start_ns: int, end_ns: int, node: str = "n1") -> Answer | None:
+def read(log: Path, start_ns: int, end_ns: int, node: str = "n1") -> MeterAnswer | None:
     return meter(log).fetch([node], start_ns, end_ns).get(node)
 
 
@@ -85,7 +85,7 @@ def test_a_failure_is_said_once_and_so_is_its_end(log: Path) -> None:
     source.watts["n1"] = 100.0
     agent.once()
     agent.once()
-    assert said == ["n1: down", "n1: locked out", "n1: read again"]
+    assert said == ["n1: down", "n1: locked out", "n1: reading again"]
     assert len(next(log.glob("*/n1.jsonl")).read_text().splitlines()) == 2
 
 
@@ -176,7 +176,7 @@ def test_a_line_that_a_full_disk_cut_spoils_no_other(log: Path, monkeypatch: pyt
     write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda fd, data: write(fd, data[:20]))
-        with pytest.raises(OSError, match="was not written whole"):
+        with pytest.raises(OSError, match="was not written completely"):
             append(log, "n1", T0 + 10 * SECOND_NS, 101.0, "redfish")
     append(log, "n1", T0 + 20 * SECOND_NS, 102.0, "redfish")
     assert read(log, T0, T0 + 60 * SECOND_NS) == PowerSeries("power", [(T0, 100.0), (T0 + 20 * SECOND_NS, 102.0)])
@@ -189,7 +189,7 @@ def test_files_that_users_could_write_do_not_count(log: Path, tmp_path: Path) ->
         meter(log, owner=12345).fetch(["n1"], *window)
     month = log_file(log, "n1", T0).parent
     month.chmod(0o777)
-    with pytest.raises(SourceError, match="can be written by others: chmod go-w"):
+    with pytest.raises(SourceError, match="can be written by other users: chmod go-w"):
         read(log, *window)
     month.chmod(0o755)
     path = log_file(log, "n1", T0)
@@ -234,7 +234,7 @@ def test_nothing_is_written_where_others_can_lay_a_link(log: Path, tmp_path: Pat
             if os.getuid() != 0:
                 pytest.skip("only root can give files away")
             os.chown(folder, 12345, -1)
-    with pytest.raises(OSError, match=r"belongs to uid|written by others|Not a directory") as caught:
+    with pytest.raises(OSError, match=r"belongs to uid|written by other users|Not a directory") as caught:
         append(log, "n1", T0, 100.0, "redfish")
     assert caught.value.filename == str(folder)
     assert list(target.iterdir()) == []

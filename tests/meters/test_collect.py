@@ -15,7 +15,7 @@ from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
-from hpcfrugal.meters.base import SECOND_NS, Answer, PowerSeries, Refusal, Terms
+from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Terms
 from hpcfrugal.meters.collect import LOOK_BACK_NS, collect
 from hpcfrugal.report.summary import summarise
 from hpcfrugal.spool import RunDir, parse_name
@@ -41,7 +41,7 @@ class FakeMeter:
     refuse: str | None = None
     asked: list[tuple[tuple[str, ...], int, int]] = field(default_factory=list)
 
-    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, Answer]:
+    def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         self.asked.append((tuple(nodes), start_ns, end_ns))
         if self.down is not None:
             raise Unreachable(self.down)

@@ -199,7 +199,7 @@ def test_the_agent_reads_once(box: Sandbox) -> None:
     put_ipmitool(box, IPMITOOL.replace("activated", "deactivated"))
     done = box.run("site", "power", "dcmi", "--once")
     assert (done.code, done.out) == (1, "")
-    assert done.err == f"dcmi: {NODE}: the board says that its power measurement is not on: 'deactivated'\n"
+    assert done.err == f"dcmi: {NODE}: power measurement is not active: 'deactivated'\n"
 
 
 def test_from_the_agent_to_the_report(box: Sandbox) -> None:

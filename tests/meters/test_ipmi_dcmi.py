@@ -25,20 +25,20 @@ def test_real_outputs(text: str, power_w: float) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (IPMITOOL.replace(" activated", " deactivated"), "power measurement is not on: 'deactivated'"),
-        (FREEIPMI.replace("Active", "Not Available"), "power measurement is not on: 'Not Available'"),
-        (IPMITOOL.replace("346", "0"), "says 0 W"),
-        (FREEIPMI.replace("332", "0"), "says 0 W"),
-        (IPMITOOL.replace("346 Watts", "-1 Watts"), "not a power in watts: '-1 Watts'"),
-        (IPMITOOL.replace("346 Watts", "346"), "not a power in watts: '346'"),
+        (IPMITOOL.replace(" activated", " deactivated"), "power measurement is not active: 'deactivated'"),
+        (FREEIPMI.replace("Active", "Not Available"), "power measurement is not active: 'Not Available'"),
+        (IPMITOOL.replace("346", "0"), "no power reading .0 W."),
+        (FREEIPMI.replace("332", "0"), "no power reading .0 W."),
+        (IPMITOOL.replace("346 Watts", "-1 Watts"), "invalid power in watts: '-1 Watts'"),
+        (IPMITOOL.replace("346 Watts", "346"), "invalid power in watts: '346'"),
         (
             "    DCMI request failed because: Invalid data field in request (cc)\n",
             "no power reading .* DCMI request failed",
         ),
         ("Momentane Leistungsaufnahme: 346 Watt\nStatus: aktiv\n", "no power reading"),
         (IPMITOOL.partition("    Power reading")[0], "no power reading"),
-        ("", "no power reading in what the command printed: nothing"),
-        ("\x1b[2Jgarbage\n", r"printed: \?\[2Jgarbage"),
+        ("", "no power reading in the output: .empty"),
+        ("\x1b[2Jgarbage\n", r"output: \?\[2Jgarbage"),
     ],
 )
 def test_outputs_that_are_no_reading(text: str, said: str) -> None:
@@ -64,8 +64,8 @@ def test_a_command_of_the_site(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("echo 'Could not open device at /dev/ipmi0' >&2; exit 1", "ended with code 1: Could not open device"),
-        ("exit 3", "ended with code 3: it said nothing"),
+        ("echo 'Could not open device at /dev/ipmi0' >&2; exit 1", "failed with exit code 1: Could not open device"),
+        ("exit 3", "failed with exit code 3: no output"),
         ("sleep 5", r"did not end within 0.3 s"),
         ("printf '\\377\\000'", "no power reading"),
     ],

@@ -87,13 +87,13 @@ def test_a_label_may_have_a_port_and_a_domain(server: MeterServer, label: str) -
     assert found == {"n1": PowerSeries("power", [(T0 * SECOND_NS, 5.0)])}
 
 
-def test_several_series_for_one_node_are_not_added_up_in_silence(server: MeterServer) -> None:
+def test_several_series_for_one_node_are_refused(server: MeterServer) -> None:
     result = [{"metric": {"psu": psu}, "values": [[T0, "5"]]} for psu in "12"]
     server.always(
         "/api/v1/query", answer=as_json({"status": "success", "data": {"resultType": "matrix", "result": result}})
     )
     answer = meter(server).fetch(["n1"], T0 * SECOND_NS, (T0 + 1) * SECOND_NS)["n1"]
-    assert answer == Refusal("the query gives 2 series for one node; sum() or choose in it")
+    assert answer == Refusal("the query returns 2 series for one node; use sum() or select one")
 
 
 def test_no_series_is_no_answer(server: MeterServer) -> None:
@@ -142,18 +142,18 @@ BAD = {
     "empty": ((200, "application/json", b""), "sent an empty answer"),
     "nan": ((200, "application/json", b'{"status": NaN}'), "sent invalid JSON: NaN"),
     "error": (as_json({"status": "error", "error": "bad"}), "the query failed: bad"),
-    "list": (as_json([1]), "not that of a Prometheus server"),
+    "list": (as_json([1]), "not from a Prometheus server"),
     "vector": (
         as_json({"status": "success", "data": {"resultType": "vector", "result": []}}),
-        "gives no series over time but 'vector'",
+        "returns no time series but a 'vector'",
     ),
     "values": (
         as_json({"status": "success", "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[1]]}]}}),
-        "another form",
+        "does not have",
     ),
     "warnings": (
         as_json({"status": "success", "warnings": ["a store is gone"], "data": {"resultType": "matrix", "result": []}}),
-        "answered in part: ['a store is gone']",
+        "answered only in part: ['a store is gone']",
     ),
     "redirect": ((302, "text/plain", b""), "redirects to another URL (HTTP 302)"),
 }

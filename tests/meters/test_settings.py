@@ -14,7 +14,7 @@ import pytest
 from named_tables import named_table
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.meters.base import coverage, same_host
+from hpcfrugal.meters.base import node_matcher, same_host
 from hpcfrugal.meters.configured import ConfiguredMeter
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
 from hpcfrugal.meters.kwollect import Kwollect
@@ -49,14 +49,14 @@ def test_prometheus() -> None:
     assert (meter.terms.step_ns, meter.terms.max_gap_ns) == (30 * 10**9, 90 * 10**9)
     assert meter.access.token is not None
     assert meter.access.token.file == Path("/etc/token")
-    assert [node for node in ("n1", "n2.example.org", "n4", "n4.n1") if coverage(meter.nodes)(node)] == [
+    assert [node for node in ("n1", "n2.example.org", "n4", "n4.n1") if node_matcher(meter.nodes)(node)] == [
         "n1",
         "n2.example.org",
     ]
 
 
 def test_names_with_and_without_their_domain() -> None:
-    covers = coverage(("n1.a.org", "n2"))
+    covers = node_matcher(("n1.a.org", "n2"))
     assert [covers(node) for node in ("n1.a.org", "n1", "n1.b.org", "n2", "n2.a.org", "n3")] == [
         True, True, False, True, True, False,
     ]  # fmt: skip
@@ -93,7 +93,7 @@ def test_kwollect_has_the_wattmeter_as_its_metric() -> None:
     meter = one(kind="kwollect", url="https://api.grid5000.fr/stable/sites/lyon/metrics", step=1)
     assert isinstance(meter, Kwollect)
     assert meter.metric == "wattmetre_power_watt"
-    assert coverage(meter.nodes)("anything")
+    assert node_matcher(meter.nodes)("anything")
 
 
 def test_dcmi_and_redfish_are_read_from_a_log() -> None:
