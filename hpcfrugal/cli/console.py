@@ -1,4 +1,4 @@
-"""The console that tables and pictures are printed on, the same for all commands. It loads rich: import it late."""
+"""The console for tables, the same for all commands. It loads rich: import it late."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from hpcfrugal.cli.streams import colourless
 
 PIPE_WIDTH = 220
-"""Columns where nothing says how many there are."""
+"""Columns where the output is no terminal."""
 
 
 class _Console(Console):
@@ -19,7 +19,7 @@ class _Console(Console):
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """A console that takes texts as they are; in a pipe ``PIPE_WIDTH`` columns wide unless ``width`` says otherwise."""
+    """A console that takes texts as they are; in a pipe ``PIPE_WIDTH`` columns wide unless ``width`` is given."""
 
     def make(columns: int | None) -> Console:
         return _Console(

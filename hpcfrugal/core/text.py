@@ -1,6 +1,6 @@
 """Text that comes from others (names, paths, messages), made safe to print, and characters for other encodings.
 
-Ground of the package: nothing but the standard library, and no other module of hpcfrugal.
+Only the standard library, and no other module of hpcfrugal.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Instants and spans as whole microseconds.
 
-Inside, time is counted in microseconds since 1970-01-01T00:00Z: sums and comparisons are exact, and no time zone,
-change of the clock or leap second is a special case (POSIX time has none). Outside, an instant is an aware datetime.
+Internally time is counted in microseconds since 1970-01-01T00:00Z: sums and comparisons are exact, and no time zone,
+change of the clock or leap second is a special case (POSIX time has none). In interfaces an instant is an aware
+datetime.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def span_us(span: timedelta) -> int:
 
 
 def is_in_datetime_range(microseconds: int) -> bool:
-    """Whether an instant lies in the years that a datetime can hold."""
+    """Whether a datetime can represent the instant (years 1 to 9999)."""
     return _FIRST_US <= microseconds <= _LAST_US
 
 

@@ -1,8 +1,7 @@
 """Slurm's forms of duration, memory and node lists, read and written.
 
-Ground of the package: nothing but the standard library, and no other module of hpcfrugal. Every reader
-raises ``ValueError`` with one sentence that says what was given and what would be right. Forms after the
-manual pages sbatch(1) (``--time``, ``--mem``) and scontrol(1) (``show hostnames``).
+Only the standard library, and no other module of hpcfrugal. Every reader raises ``ValueError`` with one sentence: what
+was given and what would be right. Forms: sbatch(1) (``--time``, ``--mem``) and scontrol(1) (``show hostnames``).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 MAX_NODES = 65_536
-"""Most names that a node list may stand for; Slurm's own ``MaxNodeCount`` limit is of this order."""
+"""Most names in a node list; Slurm's own ``MaxNodeCount`` limit is of this order."""
 
 _WALLTIME_EXAMPLE = "write 30 (minutes), 1:30:00 or 2-12:00:00"
 _MAX_SECONDS = 100 * 366 * 86_400  # a century: longer than any limit, far below what timedelta can hold
@@ -22,7 +21,7 @@ _CLOCK = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
 
 
 def _shown(value: object) -> str:
-    """The value as a reader's eye can take it: quoted, escaped, and never longer than 60 characters."""
+    """The value for a message: quoted, escaped, at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -52,8 +51,8 @@ def parse_walltime(value: str | int) -> timedelta:
             return _bounded((int(first) * 60 + int(second)) * 60 + int(third), value)
         return _bounded(int(first) * 60 + int(second or 0), value)
     if text.upper() in {"UNLIMITED", "INFINITE"}:
-        raise ValueError("an unlimited time can't be planned with; leave `time` out to take the partition's.")
-    raise ValueError(f"{_shown(value)} is not one of Slurm's times; {_WALLTIME_EXAMPLE}.")
+        raise ValueError("an unlimited time limit cannot be planned; leave `time` out for the limit of the partition.")
+    raise ValueError(f"{_shown(value)} is not a time limit in Slurm's form; {_WALLTIME_EXAMPLE}.")
 
 
 def format_walltime(duration: timedelta) -> str:
@@ -156,7 +155,7 @@ def parse_memory(value: str | int) -> int:
             raise ValueError(f"{_shown(value)} is not a whole number of KiB; {example}.")
         size_bytes += part
     if size_bytes >= 1 << 62:
-        raise ValueError(f"{_shown(value)} is more memory than there is; {example}.")
+        raise ValueError(f"{_shown(value)} is too much memory; {example}.")
     return size_bytes
 
 
@@ -198,11 +197,11 @@ def _split_list(text: str) -> list[str]:
 
 
 def _bracket_values(body: str, text: str, limit: int) -> list[str]:
-    """What the inside of a bracket stands for: ``1-3,07`` is 1, 2, 3, 07. The low end sets the width."""
+    """The items of a bracket: ``1-3,07`` is 1, 2, 3, 07. The low end sets the width."""
     values: list[str] = []
     for item in (part.strip() for part in body.split(",")):
         if not item:
-            raise ValueError(f"{_shown(text)} has an empty place in a bracket; write n[1-4,7].")
+            raise ValueError(f"{_shown(text)} has an empty item in a bracket; write n[1-4,7].")
         match = _RANGE.fullmatch(item)
         if match is None:
             values.append(item)
@@ -212,29 +211,29 @@ def _bracket_values(body: str, text: str, limit: int) -> list[str]:
         if count < 1:
             raise ValueError(f"the range {item} in {_shown(text)} runs backwards.")
         if count + len(values) > limit:
-            raise ValueError(f"{_shown(text)} stands for more than {limit} nodes.")
+            raise ValueError(f"{_shown(text)} names more than {limit} nodes.")
         values.extend(str(number).zfill(len(low)) for number in range(int(low), int(high) + 1))
     return values
 
 
 def expand_nodelist(text: str, *, max_nodes: int = MAX_NODES) -> list[str]:
-    """The names that a Slurm node list stands for, in its order: ``n[1-2,07],login`` is n1, n2, n07, login.
+    """The names in a Slurm node list, in its order: ``n[1-2,07],login`` is n1, n2, n07, login.
 
-    Several brackets in one name give each combination, the last turning fastest. What Slurm prints for no
+    Several brackets in one name give each combination, the last varying fastest. What Slurm prints for no
     nodes (``(null)``, ``None assigned``) and the empty text give an empty list. More than ``max_nodes`` names
-    are refused before they are built.
+    are refused before they are expanded.
     """
     if text.strip() in {"", "(null)", "None assigned"}:
         return []
     names: list[str] = []
     for part in _split_list(text):
         if not part:
-            raise ValueError(f"{_shown(text)} has an empty place between commas.")
+            raise ValueError(f"{_shown(text)} has an empty item between commas.")
         stems = [""]
         for at, piece in enumerate(re.split(r"[\[\]]", part)):
             values = _bracket_values(piece, text, max_nodes) if at % 2 else [piece]
             if len(names) + len(stems) * len(values) > max_nodes:
-                raise ValueError(f"{_shown(text)} stands for more than {max_nodes} nodes.")
+                raise ValueError(f"{_shown(text)} names more than {max_nodes} nodes.")
             stems = [stem + value for stem in stems for value in values]
         names.extend(stems)
     return names
@@ -243,8 +242,8 @@ def expand_nodelist(text: str, *, max_nodes: int = MAX_NODES) -> list[str]:
 def compress_nodelist(names: Iterable[str]) -> str:
     """The names as one Slurm node list, each once: n1, n2, n07, login is ``n[1-2,07],login``.
 
-    Names that share what stands before their last number are gathered where the first of them stood, in
-    the order of their numbers. :func:`expand_nodelist` gives the same set back.
+    Names with the same text before their last number are grouped at the place of the first, in the order of their
+    numbers. :func:`expand_nodelist` gives the same set back.
     """
     groups: dict[tuple[str, bool], list[str]] = {}
     for name in names:

@@ -1,1 +1,1 @@
-"""Reports from the ledger: sums that say what was measured, what was modelled and what is not known."""
+"""Reports from the ledger: sums that keep measured, modelled and unknown energy apart."""

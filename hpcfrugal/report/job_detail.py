@@ -17,7 +17,7 @@ from hpcfrugal.report.summary import JobSummary
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
 from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
 
-_NOT_SAMPLED = "not sampled: the job file says `energy: off`"
+_NOT_SAMPLED = "not sampled: `energy: off` in the job file"
 _NODES_NAMED = 4
 
 
@@ -134,7 +134,7 @@ def _of_node(summary: JobSummary, node: str) -> list[str]:
 
 
 def _in_a_reason(item: MissingSensorRow, own: list[ChannelRow]) -> bool:
-    """Whether the reason of a channel already says why this source was not used."""
+    """Whether the reason of a channel already includes this one."""
     text = f"{item.source}: {item.reason}"
     return any(channel.component == item.component and text in (channel.reason or "") for channel in own)
 

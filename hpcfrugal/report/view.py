@@ -1,8 +1,8 @@
 """What a report consists of, for every output format: a document, a sheet of rows, and blocks to read.
 
 A format walks one of these and computes nothing. Figures are text already, with the signs that belong to them ("≥": a
-part is missing, "~": estimated), so no format can lose a sign. Roles say what a row or cell is; a format chooses how
-that looks.
+part is missing, "~": estimated), so no format can lose a sign. A role is the meaning of a row or cell; its look
+is up to the format.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Sheet:
 
 
 class Report(Protocol):
-    """A report in three forms. Each is made only when it is asked for."""
+    """A report in three forms. Each is made when it is called."""
 
     def document(self) -> dict[str, Json]:
         """Everything, nested."""
