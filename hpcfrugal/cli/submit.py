@@ -14,10 +14,10 @@ from hpcfrugal.cli.streams import echo, echo_or_drop, note, warn
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
-from hpcfrugal.job.backend import Backend, Submitted
-from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.job.backend import Submitted
+from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submit import Prepared, SubmissionBatch, ignored_schedule, not_enforced, output_path, prepare
+from hpcfrugal.submit import Prepared, Submission, ignored_schedule, not_enforced, output_path, prepare
 from hpcfrugal.submit import submit as submit_prepared
 from hpcfrugal.submit.backends import select
 
@@ -48,7 +48,7 @@ def submit(
     """
     config = load_config()
     chosen = select(backend, config)
-    prepared = _prepare_all(jobs, chosen, config, start_now=start_now, queue=queue)
+    prepared = _prepare_all(jobs, Submission(chosen, config, start_now, queue))
     if dry_run:
         for job in prepared:
             echo(job.rendered.data, nl=False)
@@ -73,17 +73,14 @@ def submit(
         sys.exit(wait_for(submitted, chosen, config, as_json=as_json))
 
 
-def _prepare_all(
-    jobs: tuple[Path, ...], backend: Backend, config: Config, *, start_now: bool, queue: str | None
-) -> list[Prepared]:
-    batch = SubmissionBatch()
+def _prepare_all(jobs: tuple[Path, ...], submission: Submission) -> list[Prepared]:
     prepared = []
     problems: list[Problem] = []
     hint = None
     for path in jobs:
         try:
             with naming_lines(path):
-                prepared.append(prepare(path, backend, config, start_now=start_now, queue=queue, batch=batch))
+                prepared.append(prepare(path, submission))
         except InputError as error:
             problems += error.problems
             hint = hint or error.hint

@@ -56,56 +56,29 @@ def with_queue_defaults(spec: JobSpec, queue: Queue) -> JobSpec:
 
 def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
     """Refuse settings that the queue cannot follow."""
-    schedule, resources = spec.schedule, spec.resources
-    name = repr(queue.name)
-    problems = []
+    schedule, resources, problems = spec.schedule, spec.resources, list[Problem]()
+
+    def refuse(key: str, what: str, hint: str = "leave it out") -> None:
+        problems.append(Problem(f"{where}: {key}", f"queue {queue.name!r} {what}", hint))
+
+    without = "leave out `{}`, or the queue: with a `max_delay` or `deadline` the job waits without one"
     if schedule.interruptible is not None:
-        problems.append(
-            Problem(
-                f"{where}: schedule.interruptible",
-                f"queue {name} runs its jobs without interruption",
-                "leave out `interruptible`, or the queue: with a `max_delay` or `deadline` the job waits without one",
-            )
-        )
+        refuse("schedule.interruptible", "runs its jobs without interruption", without.format("interruptible"))
     if schedule.effective_policy == "budget":
-        problems.append(
-            Problem(
-                f"{where}: schedule.budget_g",
-                f"queue {name} starts its jobs at the lowest carbon intensity, not at the first start within a budget",
-                "leave out `budget_g`, or the queue: with a `max_delay` or `deadline` the job waits without one",
-            )
-        )
+        what = "starts its jobs at the lowest carbon intensity, not at the first start within a budget"
+        refuse("schedule.budget_g", what, without.format("budget_g"))
     if schedule.zone is not None and schedule.zone.upper() != (zone := _zone(queue, config)).upper():
-        problems.append(
-            Problem(
-                f"{where}: schedule.zone",
-                f"queue {name} is planned by zone {zone or 'of the settings'}",
-                "leave it out",
-            )
-        )
+        refuse("schedule.zone", f"is planned by zone {zone or 'of the settings'}")
     if schedule.signal not in (None, queue.signal):
-        problems.append(
-            Problem(f"{where}: schedule.signal", f"queue {name} is planned by {queue.signal} intensity", "leave it out")
-        )
-    places = {
-        "partition": (queue.partition, resources.partition, queue.runs_in(resources.partition, None)),
-        "qos": (queue.qos, resources.qos, queue.runs_in(None, resources.qos)),
-    }
-    for key, (theirs, told, fits) in places.items():
-        if not fits:
-            problems.append(
-                Problem(
-                    f"{where}: resources.{key}", f"queue {name} is of {key} {theirs!r}, not {told!r}", "leave it out"
-                )
-            )
+        refuse("schedule.signal", f"is planned by {queue.signal} intensity")
+    if not queue.runs_in(resources.partition, None):
+        refuse("resources.partition", f"is of partition {queue.partition!r}, not {resources.partition!r}")
+    if not queue.runs_in(None, resources.qos):
+        refuse("resources.qos", f"is of qos {queue.qos!r}, not {resources.qos!r}")
     begins = [flag.value for flag in directive_flags(spec.directives) if flag.name == "begin"]
     if begins and schedule.earliest is None:
-        problems.append(
-            Problem(
-                f"{where}: #SBATCH --begin={begins[-1]}", f"queue {name} sets the start",
-                "take it out, or write the moment as `schedule.earliest` in a job file",
-            )
-        )  # fmt: skip
+        hint = "remove it, or write the time as `schedule.earliest` in a job file"
+        refuse(f"#SBATCH --begin={begins[-1]}", "sets the start", hint)
     if problems:
         raise InputError(problems)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.job.backend import JobState, Submitted
 from hpcfrugal.slurm.accounting import AccountingStates
-from hpcfrugal.slurm.client import SlurmBackendent, slurm_client
+from hpcfrugal.slurm.client import SlurmClient, slurm_client
 from hpcfrugal.slurm.cluster import Cluster, ClusterRequest
 from hpcfrugal.slurm.job_ids import chunks, is_job_id
 from hpcfrugal.slurm.nodes import NodeCpus, NodesRequest
@@ -32,7 +32,7 @@ class SlurmBackend:
 
     name = "slurm_cli"
 
-    def __init__(self, timeout_s: float | None = None, client: SlurmBackendent | None = None) -> None:
+    def __init__(self, timeout_s: float | None = None, client: SlurmClient | None = None) -> None:
         self._timeout_s = timeout_s
         self._client = client or slurm_client()
         self._known: Cluster | None = None
@@ -66,17 +66,17 @@ class SlurmBackend:
 
     def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
         """Submit by sbatch."""
-        with contextlib.ExitStack() as stack:
-            submission = stack.enter_context(self._client.start(SubmitJob(script, arguments)))
+        with ExitStack() as stack:
+            submission = stack.enter_context(closing(self._client.start(SubmitJob(script, arguments))))
             # Asked for while sbatch runs, so that both take the time of one. A job that is in the queue must not count
             # as refused because this query failed: its sidecar knows the cluster's name as well.
             facts = None
-            with contextlib.suppress(SetupError):
+            with suppress(SetupError):
                 if self._known is None:
-                    facts = stack.enter_context(self._client.start(ClusterRequest()))
+                    facts = stack.enter_context(closing(self._client.start(ClusterRequest())))
             submitted = submission.answer()
             if facts is not None:
-                with contextlib.suppress(SetupError):
+                with suppress(SetupError):
                     self._known = facts.answer(self._timeout_s)
         here = self._known.name if self._known is not None else ""
         return replace(submitted, cluster=submitted.cluster or here)
@@ -102,8 +102,10 @@ class SlurmBackend:
             return found.setdefault(state.array_job_id or state.job_id, {})
 
         for chunk in chunks([job_id for job_id in job_ids if is_job_id(job_id)]):
-            queue = self._client.start(QueueStates(chunk))
-            with queue, self._client.start(AccountingStates(chunk)) as accounting:
+            with (
+                closing(self._client.start(QueueStates(chunk))) as queue,
+                closing(self._client.start(AccountingStates(chunk))) as accounting,
+            ):
                 until = time.monotonic() + (self._timeout_s or QueueStates.timeout_s)
                 past = accounting.answer(self._timeout_s)
                 present = queue.answer(max(until - time.monotonic(), 0.5))

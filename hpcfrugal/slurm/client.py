@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from types import TracebackType
+from contextlib import closing
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from hpcfrugal.slurm.command import Command, Result
@@ -36,13 +36,7 @@ class Request(ABC, Generic[T_co]):
 
 
 class PendingAnswer(Protocol[T_co]):
-    """A request on its way. Leaving the context gives it up."""
-
-    def __enter__(self) -> PendingAnswer[T_co]: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    """A request that was sent."""
 
     def answer(self, timeout_s: float | None = None) -> T_co:
         """Wait for the answer, no longer than ``timeout_s`` nor than the request's own limit.
@@ -52,8 +46,11 @@ class PendingAnswer(Protocol[T_co]):
             SetupError: Slurm cannot be asked, or refused.
         """
 
+    def close(self) -> None:
+        """Give it up, if there is no answer yet."""
 
-class SlurmBackendent(Protocol):
+
+class SlurmClient(Protocol):
     """Sends requests to Slurm. Those that it cannot answer itself it may pass on to another client."""
 
     def start(self, request: Request[T]) -> PendingAnswer[T]:
@@ -70,14 +67,7 @@ class _RunningCommand(Generic[T]):
         clean = submission_environment if request.environment_of_job else query_environment
         self._request = request
         self._command = Command(request.argv(), clean(os.environ))
-
-    def __enter__(self) -> _RunningCommand[T]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._command.end()
+        self.close = self._command.close
 
     def answer(self, timeout_s: float | None = None) -> T:
         longest_s = self._request.timeout_s
@@ -88,15 +78,15 @@ class CommandClient:
     """Asks Slurm by its commands."""
 
     def start(self, request: Request[T]) -> PendingAnswer[T]:
-        """See ``SlurmBackendent``."""
+        """See ``SlurmClient``."""
         return _RunningCommand(request)
 
     def ask(self, request: Request[T], timeout_s: float | None = None) -> T:
-        """See ``SlurmBackendent``."""
-        with self.start(request) as pending:
+        """See ``SlurmClient``."""
+        with closing(self.start(request)) as pending:
             return pending.answer(timeout_s)
 
 
-def slurm_client() -> SlurmBackendent:
+def slurm_client() -> SlurmClient:
     """The client for the Slurm of this machine."""
     return CommandClient()

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from hpcfrugal.core.errors import SetupError
 
@@ -58,7 +57,7 @@ class Result:
 
 
 class Command:
-    """A command that was started. Leaving the context ends it if it still runs.
+    """A command that was started.
 
     Raises:
         SetupError: it is not installed here.
@@ -82,14 +81,6 @@ class Command:
                 hint="load the cluster's slurm module; `submit --backend local` runs a job on this machine instead",
             ) from None
 
-    def __enter__(self) -> Command:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.end()
-
     def result(self, timeout_s: float) -> Result:
         """Wait for its end.
 
@@ -99,14 +90,14 @@ class Command:
         try:
             out, err = self._process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            self.end()
+            self.close()
             raise NoAnswer(
                 f"{self._program} did not answer within {timeout_s:g} s",
                 hint="the Slurm controller may be busy or down",
             ) from None
         return Result(self._program, self._process.returncode, out, err)
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Kill it if it still runs.
 
         What it started may live on and keep its pipes open (sites wrap these commands in scripts), so the pipes are

@@ -2,11 +2,11 @@
 
 from hpcfrugal.submit.handover import output_path, submit
 from hpcfrugal.submit.local_limits import ignored_schedule, not_enforced
-from hpcfrugal.submit.prepare import Prepared, SubmissionBatch, check_queue, prepare
+from hpcfrugal.submit.prepare import Prepared, Submission, check_queue, prepare
 
 __all__ = [
     "Prepared",
-    "SubmissionBatch",
+    "Submission",
     "check_queue",
     "ignored_schedule",
     "not_enforced",

@@ -46,39 +46,36 @@ class Prepared:
 
 
 @dataclass(slots=True)
-class SubmissionBatch:
-    """What the jobs of one submission share: the admission to queues, where each counts for the next one, and the time
-    that the command waits for Slurm.
+class Submission:
+    """What the jobs of one command share.
+
+    ``start_now``: they are not delayed. ``queue`` is the low-carbon queue for all, in place of that of a file. In a
+    queue each job counts for the ``admission`` of the next one, and all share the ``time_budget`` for Slurm.
     """
 
+    backend: Backend
+    config: Config
+    start_now: bool = False
+    queue: str | None = None
     admission: QueueAdmission | None = None
     time_budget: TimeBudget | None = None
 
+    @property
+    def slurm(self) -> bool:
+        """Whether they run under Slurm."""
+        return self.backend.name != "local"
 
-def prepare(
-    source: Path,
-    backend: Backend,
-    config: Config,
-    *,
-    now: datetime | None = None,
-    start_now: bool = False,
-    queue: str | None = None,
-    batch: SubmissionBatch | None = None,
-) -> Prepared:
+
+def prepare(source: Path, submission: Submission, now: datetime | None = None) -> Prepared:
     """Load, check, plan and render a job file. Writes nothing.
-
-    Args:
-        start_now: the job is not delayed.
-        queue: the low-carbon queue, in place of that of the file.
-        batch: what it shares with the jobs that are submitted with it.
 
     Raises:
         InputError: every problem of the file at once.
         SetupError: there is no forecast, and the file has ``require_forecast``.
     """
+    config = submission.config
     spec = load_job(source)
-    slurm = backend.name != "local"
-    if not slurm:
+    if not submission.slurm:
         refuse_for_local(spec, source)
     created_at = now or datetime.now(UTC)
     run_id = new_run_id(created_at, secrets.token_hex(8))
@@ -87,16 +84,7 @@ def prepare(
     if spec.script is not None:
         user_script = read_script(Path(spec.script), source)
         script = UserScript(interpreter(user_script), str(run_dir.user_script), script_text(user_script))
-    spec, plan = _planned(
-        spec,
-        source,
-        config,
-        created_at,
-        slurm=slurm,
-        start_now=start_now,
-        queue=queue,
-        batch=batch or SubmissionBatch(),
-    )
+    spec, plan = _planned(spec, source, submission, created_at)
     segments = _segments(spec, plan)
     flags = flags_for(spec, begin=plan.begin_at if plan is not None else None, interrupted=segments is not None)
     rendered = render(
@@ -105,7 +93,7 @@ def prepare(
         script=script,
         run_id=run_id,
         run_dir=run_dir.path,
-        slurm=slurm,
+        slurm=submission.slurm,
         pythons=config.sidecar.python,
         template_dirs=template_dirs(),
         where=str(source),
@@ -120,33 +108,24 @@ def prepare(
     )  # fmt: skip
 
 
-def _planned(
-    spec: JobSpec,
-    source: Path,
-    config: Config,
-    now: datetime,
-    *,
-    slurm: bool,
-    start_now: bool,
-    queue: str | None,
-    batch: SubmissionBatch,
-) -> tuple[JobSpec, Plan | None]:
+def _planned(spec: JobSpec, source: Path, submission: Submission, now: datetime) -> tuple[JobSpec, Plan | None]:
     """The job with its queue's defaults, and its plan."""
-    if queue is not None:
+    config = submission.config
+    if submission.queue is not None:
         from hpcfrugal.queues.settings import the_queue
 
-        the_queue(config, queue, where="--queue")
-        spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": queue})})
-    if not slurm or spec.schedule.queue is None:
+        the_queue(config, submission.queue, where="--queue")
+        spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": submission.queue})})
+    if not submission.slurm or spec.schedule.queue is None:
         check_queue(spec, config, source)
-        return spec, _plan(spec, source, config, now, slurm=slurm, start_now=start_now, batch=batch)
+        return spec, _plan(spec, source, submission, now)
     from hpcfrugal.queues.admission import QueueAdmission
 
-    admission = batch.admission = batch.admission or QueueAdmission(config)
-    spec, found = admission.admit(spec, where=str(source), start_now=start_now)
-    plan = _plan(spec, source, config, now, slurm=slurm, start_now=start_now, batch=batch)
+    admission = submission.admission = submission.admission or QueueAdmission(config)
+    spec, found = admission.admit(spec, where=str(source), start_now=submission.start_now)
+    plan = _plan(spec, source, submission, now)
     if found is not None and plan is not None:
-        spec, plan = admission.place(spec, found, plan, now, released=start_now)
+        spec, plan = admission.place(spec, found, plan, now, released=submission.start_now)
     return spec, plan
 
 
@@ -162,34 +141,25 @@ def check_queue(spec: JobSpec, config: Config, source: Path) -> None:
         the_queue(config, spec.schedule.queue, where=f"{source}: schedule.queue")
 
 
-def _plan(
-    spec: JobSpec,
-    source: Path,
-    config: Config,
-    now: datetime,
-    *,
-    slurm: bool,
-    start_now: bool,
-    batch: SubmissionBatch,
-) -> Plan | None:
-    """When to run. A job that starts as soon as it can needs no plan, nor what makes one."""
-    schedule = spec.schedule
+def _plan(spec: JobSpec, source: Path, submission: Submission, now: datetime) -> Plan | None:
+    """The plan; None for a job that starts as soon as it can."""
+    schedule, config = spec.schedule, submission.config
     if schedule.effective_policy == "asap":
         return None
     from hpcfrugal.planning.decide.job_plan import plan_job, start_now_plan
 
-    if start_now:
+    if submission.start_now:
         return start_now_plan(spec, now, "--now was given")
-    if slurm:
+    if submission.slurm:
         from hpcfrugal.planning.decide.time_budget import TimeBudget
 
-        time_budget = batch.time_budget = batch.time_budget or TimeBudget()
+        budget = submission.time_budget = submission.time_budget or TimeBudget()
         options = sbatch_flags(spec)
-        return plan_job(spec, config, now=now, where=str(source), options=options, time_budget=time_budget)
+        return plan_job(spec, config, now=now, where=str(source), options=options, time_budget=budget)
     if schedule.require_forecast:
-        # It starts at once either way, but not where the forecast that it asks for is not there.
+        # It starts at once with a forecast too, but is refused without one.
         plan_job(spec, config, now=now, where=str(source), slurm=False)
-    return start_now_plan(spec, now, "this machine starts jobs at once")
+    return start_now_plan(spec, now, "jobs start at once on this machine")
 
 
 def _segments(spec: JobSpec, plan: Plan | None) -> SegmentPlan | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -108,7 +108,10 @@ def test_every_request_has_a_clean_environment(
     seen = tmp_path / "seen"
     program = request_.argv()[0]
     (slurm.bin / program).write_text(f"#!/bin/sh\nenv >{seen}\necho ClusterName=c1\n")
-    with slurm_client().start(request_) as pending, suppress(SetupError):  # to most of them the output makes no sense
+    with (
+        closing(slurm_client().start(request_)) as pending,
+        suppress(SetupError),
+    ):  # to most of them the output makes no sense
         pending.answer(10)
     names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
     assert {"SLURM_CONF", "SLURM_JWT", "MY_SLURM_NOTE"} <= names

@@ -6,7 +6,7 @@ import time
 from typing import TypeVar
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.slurm.client import Request, SlurmBackendent, slurm_client
+from hpcfrugal.slurm.client import Request, SlurmClient, slurm_client
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ class BudgetSpent(SetupError):
 class TimeBudget:
     """How long one command of ours still waits for each command of Slurm's, however many jobs it plans."""
 
-    def __init__(self, limit_s: float = TIMEOUT_S, client: SlurmBackendent | None = None) -> None:
+    def __init__(self, limit_s: float = TIMEOUT_S, client: SlurmClient | None = None) -> None:
         self._limit_s = limit_s
         self._client = client or slurm_client()
         self._left_s: dict[str, float] = {}
