@@ -13,6 +13,7 @@ import click
 from hpcfrugal.cli.options import job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.core.format import NONE, energy, power
+from hpcfrugal.core.time import span_us
 from hpcfrugal.job.backend import Backend, JobState
 from hpcfrugal.report import kind
 from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
@@ -61,7 +62,7 @@ def _elapsed_ns(job: TrackedJob) -> int | None:
         return None
     # A killed job may have no recorded end.
     ends = [state.end_at for state in job.states if state.end_at] if job.over else [datetime.now(UTC)]
-    return (max(ends) - started) // timedelta(seconds=1) * 10**9 if ends else None
+    return span_us(max(ends) - started) * 1000 if ends else None
 
 
 def _reason(job: TrackedJob) -> str | None:

@@ -187,7 +187,7 @@ def test_cancel(box: Sandbox) -> None:
     assert box.state(job_id) == "CANCELLED"
     assert end_of(run_dir)["exit_code"] == 128 + signal.SIGTERM
     wait_until(lambda: group_is_gone(pid))
-    # What is kept of it is one word; its times and its node are known all the same.
+    # Only its state is recorded; its times and its node are known all the same.
     (row,) = json.loads(box.ok("status", "--json", job_id))
     assert (row["state"], row["nodes"]) == ("CANCELLED", [NODE])
     assert row["elapsed_s"] == pytest.approx(
@@ -215,7 +215,7 @@ def test_killed_batch_script(box: Sandbox) -> None:
     assert row["components"]["dram"]["energy_j"] > 0
     (status,) = json.loads(box.ok("status", "--json", job_id))
     assert status["state"] == "NODE_FAIL"
-    # Nobody saw its end, and the time since then is not its own.
+    # Its end is unknown, and the time since then is not its own.
     assert status["elapsed_s"] is None
 
 
@@ -244,7 +244,7 @@ def test_batch_script_runs_as_it_is(box: Sandbox) -> None:
     assert (box.work / "o").read_text() == f"{told['run_dir']}/script.user 0\n"
 
 
-def test_pipes_and_garbage_in_the_run_directory_hold_nobody_up(tmp_path: Path) -> None:
+def test_pipes_and_garbage_in_the_run_directory_do_not_block(tmp_path: Path) -> None:
     run_id = "20261121T100000Z-00000000"
     run_dir = RunDir.of(tmp_path, run_id)
     run_dir.path.mkdir(parents=True)
@@ -273,7 +273,7 @@ def test_a_job_is_submitted_before_it_starts(box: Sandbox) -> None:
 
 def test_a_killed_job_that_was_cancelled_is_called_so(box: Sandbox) -> None:
     job_id, run_dir = box.submit("sleep 60")
-    keep_state(RunDir(run_dir), job_id, Local(box.spool).cluster(), "CANCELLED")
+    keep_state(RunDir(run_dir), "CANCELLED")
     os.killpg(batch_pid(run_dir), signal.SIGKILL)
     assert box.wait_over(job_id) == "CANCELLED"
 

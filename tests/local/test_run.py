@@ -83,13 +83,14 @@ def test_a_signal_in_the_first_moment_reaches_the_command() -> None:
     """One that comes while the command is being started waits for it, instead of ending us alone."""
     script = """
 import os, signal, subprocess, sys
-from hpcfrugal.local import run as local_run
+from hpcfrugal.local import child
+from hpcfrugal.local.run import _exit_code
 real = subprocess.Popen
 def slow(*words, **more):
     os.kill(os.getpid(), signal.SIGTERM)
     return real(*words, **more)
-local_run.subprocess.Popen = slow
-sys.exit(local_run._run([sys.executable, "-c", "import time; time.sleep(20)"]))
+child.subprocess.Popen = slow
+sys.exit(_exit_code([sys.executable, "-c", "import time; time.sleep(20)"]))
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=15, check=False).returncode == 128 + signal.SIGTERM
 
@@ -165,13 +166,13 @@ def test_key_at_the_terminal_reaches_the_command_once(environ: dict[str, str], k
     assert (os.waitstatus_to_exitcode(status), counts) == (5, [tuple(expected)])
 
 
-def test_child_that_is_not_told_of_is_still_missed() -> None:
+def test_exit_code_where_sigchld_is_ignored() -> None:
     """A parent that ignores SIGCHLD takes no exit code from us."""
     script = """
 import signal, sys
-from hpcfrugal.local import run as local_run
+from hpcfrugal.local.run import _exit_code
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-code = local_run._run(["sh", "-c", "sleep 0.2; exit 7"])
+code = _exit_code(["sh", "-c", "sleep 0.2; exit 7"])
 print(code, signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
@@ -274,7 +275,7 @@ def test_idle_power_of_this_machine_is_kept_with_the_run(environ: dict[str, str]
     settings.write_text("[nodes.x]\n")
     refused = run(environ, "--", "touch", str(tmp_path / "ran"))
     assert (refused.returncode, (tmp_path / "ran").exists()) == (2, False)
-    assert "idle_power_w: needs watts" in refused.stderr
+    assert "nodes.x.idle_power_w: is missing" in refused.stderr
 
 
 def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: Path) -> None:

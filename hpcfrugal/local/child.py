@@ -1,0 +1,142 @@
+"""One child process: signals are forwarded to it, its end is waited for, and a time limit ends it.
+
+Signals are blocked and read from a signalfd(2). None is lost between two reads, the kernel tells who sent it, and it
+arrives even where it is ignored, as it is for commands that a shell without job control starts in the background.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from hpcfrugal.local.session import end_session
+
+FORWARDED = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGQUIT})
+
+_CHECK_S = 1.0
+"""The child is checked this often without a SIGCHLD too: another thread of this process may have taken that."""
+
+_READ = FORWARDED | {signal.SIGCHLD}
+
+_SI_KERNEL = 0x80
+"""``si_code`` of a signal that no process sent (Linux: include/uapi/asm-generic/siginfo.h)."""
+
+_SIGNALFD_SIGINFO_B = 128
+_SIGSET_B = 128
+"""Bytes of a ``struct signalfd_siginfo`` (signalfd(2)) and of a ``sigset_t`` of glibc and musl."""
+
+
+class Child:
+    """A child process, made by ``start_child``. ``exit_code`` and ``was_killed`` are valid once it has ended."""
+
+    def __init__(self, process: subprocess.Popen[bytes], signal_fd: int, early: set[signal.Signals]) -> None:
+        self._process = process
+        self._signal_fd = signal_fd
+        self._early = early
+        self._poll = select.poll()
+        self._poll.register(signal_fd, select.POLLIN)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it."""
+        return self._process.returncode < 0
+
+    @property
+    def exit_code(self) -> int:
+        """Its exit code as a shell gives it: 128 + n where signal n ended it."""
+        code = self._process.returncode
+        return code if code >= 0 else 128 - code
+
+    def ends_within(self, timeout_s: float | None) -> bool:
+        """Wait for its end, without limit for None, and forward signals meanwhile; returns whether it ended."""
+        deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        while self._process.poll() is None:
+            left_s = min(_CHECK_S, deadline - time.monotonic())
+            if left_s <= 0:
+                return False
+            if self._poll.poll(left_s * 1000):
+                for number, code in _received(self._signal_fd):
+                    self._forward(number, code)
+        return True
+
+    def end(self) -> None:
+        """End its session by SIGTERM, and by SIGKILL after the grace time; returns when it has ended."""
+        end_session(self.pid, self.ends_within)
+        self.ends_within(None)
+
+    def _forward(self, number: signal.Signals, code: int) -> None:
+        if number in FORWARDED and (number in self._early or not self._has_received(number, code)):
+            self._process.send_signal(number)
+        self._early.discard(number)
+
+    def _has_received(self, number: signal.Signals, code: int) -> bool:
+        """Whether the kernel sent the child the same signal: Ctrl-C and Ctrl-\\ at a terminal go to the whole
+        foreground process group, and no process is their sender."""
+        if code != _SI_KERNEL or number not in (signal.SIGINT, signal.SIGQUIT):
+            return False
+        try:
+            return os.getpgid(self.pid) == os.getpgrp()
+        except ProcessLookupError:
+            return True
+
+
+@contextmanager
+def start_child(argv: Sequence[str], **popen: Any) -> Iterator[Child]:
+    """Start ``argv`` with these options of ``subprocess.Popen``; inside the context, signals go to the child.
+
+    Signals that arrive while it is being started are forwarded too; those after its end are dropped. To be called in
+    the main thread. Raises OSError where ``argv`` cannot be started.
+    """
+    # where SIGCHLD is ignored, the kernel drops the exit codes of children
+    on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _READ)
+    try:
+        signal_fd = _open_signalfd()
+        try:
+            early = {number for number in signal.sigpending() if number in FORWARDED}
+            unblock = partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+            yield Child(subprocess.Popen(list(argv), preexec_fn=unblock, **popen), signal_fd, early)
+        finally:
+            _received(signal_fd)
+            os.close(signal_fd)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
+
+
+def _open_signalfd() -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    numbers = ctypes.create_string_buffer(_SIGSET_B)
+    libc.sigemptyset(numbers)
+    for number in _READ:
+        libc.sigaddset(numbers, int(number))
+    fd = int(libc.signalfd(-1, numbers, os.O_CLOEXEC | os.O_NONBLOCK))
+    if fd < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return fd
+
+
+def _received(signal_fd: int) -> list[tuple[signal.Signals, int]]:
+    """The signals that are pending, each with its ``si_code``."""
+    found = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            number, _errno, code = struct.unpack_from("Iii", os.read(signal_fd, _SIGNALFD_SIGINFO_B))
+            found.append((signal.Signals(number), code))
+    return found
