@@ -1,10 +1,10 @@
-"""Whose energy a node's energy is.
+"""Attribution: dividing a node's energy among its jobs.
 
-A node that one job holds alone is that job's. On a shared node, over one interval,
+The energy of an exclusive node is all its job's. On a shared node, over one interval,
 
     job_dynamic = (E - E_idle) * job_cpu / node_busy_cpu        job_idle = E_idle * alloc_cpus / node_cpus
 
-with E_idle from the node's known idle power; unknown idle power counts as 0, and the caller says so. Shares
+with E_idle from the node's known idle power; unknown idle power counts as 0, which the caller reports. Shares
 are rounded down, so they never sum to more than the node's energy, and what they leave is the residual: idle
 and system. A device that the job holds whole (its GPUs) needs none of this.
 """
@@ -59,8 +59,8 @@ class NodeSplit:
 def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
     """How a channel of this component and scope is given to a job. Unknown exclusivity counts as shared.
 
-    A GPU that others may use too (a slice of it, or a shared one) is given to nobody: CPU time has no relation to
-    its use, and a job alone on a node may still hold only a part of the GPU.
+    A GPU that others may use too (a slice of it, or a shared one) is not attributed: CPU time has no relation to
+    its use, and an exclusive job may still hold only a part of the GPU.
     """
     if scope == "job":
         return "device"

@@ -1,12 +1,12 @@
-"""All known jobs of a node together: what a channel read, to whom it goes, and the rest that closes the sum.
+"""All known jobs of a node together: the energy of a channel, the share of each job, and the rest.
 
 Each job's sidecar reads the same counter of the node at instants of its own. Here time is cut at the records of all
-of them, counters are read between records by straight lines, and each piece is divided once, so the shares and the
+of them, counters are interpolated linearly between records, and each piece is divided once, so the shares and the
 rest are the node's energy exactly, over every piece and in sum.
 
 The energy of the node is taken from one sidecar for as long as it reads and then from the one that goes on longest,
-so that what a sidecar read in its whole session counts as it was read. A job that used no CPU time at all is asked only
-where nobody else read: its records cut nothing, and its coming and going changes no other job's dynamic share.
+so that what a sidecar read in its whole session counts as it was read. The records of a job that used no CPU time
+at all are used only where there are no others: they cut nothing, and change no other job's dynamic share.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class _Present:
         self._here: list[ChannelReading] = []
 
     def over(self, start_ns: int, end_ns: int) -> list[ChannelReading]:
-        """Those that read any of this time. Times that are asked for come in order."""
+        """Those that read any of this time. Calls come in the order of time."""
         while self._waiting and self._waiting[-1].energy.start_ns < end_ns:
             self._here.append(self._waiting.pop())
         self._here = [reading for reading in self._here if reading.energy.end_ns > start_ns]
@@ -238,9 +238,9 @@ def _overlap_ns(reading: ChannelReading, start_ns: int, end_ns: int) -> int:
 
 
 def _is_undivided(present: Sequence[ChannelReading]) -> bool:
-    """Whether no CPU time has a say: one job has it all, or nobody knows who has what.
+    """Whether no CPU time matters: one job has it all, or the shares are unknown.
 
-    Jobs that were each said to have the node alone and were there together share it like others.
+    Jobs that each count as exclusive and ran at the same time share the node like others.
     """
     if any(reading.attribution in ("device", "none") for reading in present):
         return True

@@ -3,7 +3,7 @@
 Carbon intensity varies with the time of day and its actual values come later, so the ledger keeps energy by
 time. An interval that crosses an edge is split in proportion to time, each part being the difference of two
 rounded cumulative values; so the parts of any amount sum to that amount whatever the number of edges. Of an interval
-of more than a day nobody knows when in it the energy was drawn: it is laid into as many buckets as a day has, at
+of more than a day it is not known when in it the energy was drawn: it is put into as many buckets as a day has, at
 equal distances, so that a job that slept for a year does not fill the ledger.
 """
 

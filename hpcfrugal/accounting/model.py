@@ -57,7 +57,7 @@ class TdpTable:
 
 
 def cpu_key(name: str) -> str:
-    """The part of a CPU's name that tells models apart.
+    """The part of a CPU's name that identifies its model.
 
     >>> cpu_key("Intel(R) Xeon(R) Gold 6248 CPU @ 2.50GHz")
     'xeon gold 6248'
@@ -68,7 +68,7 @@ def cpu_key(name: str) -> str:
 
 
 def gpu_tokens(name: str) -> frozenset[str]:
-    """The words of a GPU's name that tell models apart, whatever their order."""
+    """The words of a GPU's name that identify its model, in any order."""
     words = re.split(r"[\s\-_/]+", _MARKS.sub(" ", name).lower())
     return frozenset(word for word in words if word and word not in _GPU_NOISE)
 

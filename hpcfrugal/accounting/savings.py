@@ -76,7 +76,7 @@ def saving_of(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: f
 class ForecastErrorStats:
     """The sum of ``|forecast - actual| / actual`` over time, and over how much time; where both are known.
 
-    Times at which the actual intensity is 0 are left out, since no share of it can be told.
+    Times at which the actual intensity is 0 are left out, since no share of it is defined.
     """
 
     sum_ns: float = 0.0

@@ -1,4 +1,4 @@
-"""A cumulative counter at instants that nobody chose together: read between its points by straight lines."""
+"""A cumulative counter at any instant: linear interpolation between its points."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class CumulativeSeries:
         return self.at(end_ns) - self.at(start_ns)
 
     def rises(self, times_ns: Sequence[int]) -> list[int]:
-        """What ``between`` says for each two neighbours of ``times_ns``, which are in order, in one walk along both.
+        """``between`` for each two neighbours of ``times_ns``, which are in order, in one walk along both.
 
         Raises ``ValueError`` outside of the series.
         """

@@ -1,8 +1,8 @@
-"""Clocks of nodes that do not agree with Slurm's: when a job drew its energy is then not known to be right.
+"""Clocks of nodes that do not agree with Slurm's: the times at which a job drew its energy may then be wrong.
 
-A sidecar lives no longer than its job. Where it says that it began well before Slurm started the job, or ended well
-after, one of the two clocks is wrong. Nothing is shifted: which of them it is nobody can tell, and energy and elapsed
-time do not depend on it. Days, and the grid's intensity at the time, do.
+A sidecar runs no longer than its job. Where by its clock it started well before Slurm started the job, or ended well
+after, one of the two clocks is wrong. Nothing is shifted, since it is not known which; energy and elapsed time do not
+depend on it, but days and the grid's intensity at the time do.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ ORDER BY sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.rest
 
 @dataclass(frozen=True, slots=True)
 class Skew:
-    """A job on a node by whose clock it ran at another time than Slurm says: ``skew_ns`` later, earlier where it is
-    negative."""
+    """A job on a node whose clock was ahead of Slurm's by ``skew_ns``, or behind where it is negative."""
 
     run_id: str
     job_id: str

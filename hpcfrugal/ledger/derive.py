@@ -1,7 +1,7 @@
-"""What one node's sample file says about a job's energy: channels, sums and buckets. A pure function.
+"""From the sample file of one node to a job's energy: channels, sums and buckets. Pure functions.
 
 Every counted component of a session is either measured, or modelled where no sensor gave a reading while time
-went by, or unknown; and an unknown one gets a channel of its own that says why. Times are the header's wall
+went by, or unknown; an unknown one gets a channel of its own with the reason. Times are the header's wall
 clock plus the time since boot that has passed, so a step of the wall clock moves nothing.
 """
 
@@ -36,8 +36,8 @@ from hpcfrugal.spool.samples import SidecarSession
 SHARED_GPU = "a shared GPU: the job's part is not known"
 """Why a GPU of which the job holds a part has no energy, neither read nor modelled."""
 
-MAYBE_STOPPED = "the job may have been stopped for a time: what the node drew then is not known to be its own"
-"""Why a node that the job has alone is not all of it the job's: while Slurm suspends it, others run on its CPUs."""
+MAYBE_STOPPED = "the job may have been suspended for a time, in which the node's energy may be other jobs'"
+"""Why not all energy of an exclusive node is the job's: while Slurm suspends the job, others run on its CPUs."""
 
 IDLE_TOO_HIGH = "the idle power in the settings is not below what was read: all of it counts as idle energy"
 """Why the CPU time of the jobs has no part in their shares. The figure may be another sensor's, or wrong."""
@@ -99,7 +99,7 @@ def _measured(
     """Add the session's own channels to ``totals``; returns which of them gave the job energy."""
     header = session.header
     held = allocation(session, facts)
-    # Nobody's share of a node that the job has alone depends on its idle power.
+    # Shares of an exclusive node do not depend on its idle power.
     idles = idle_series(session, facts) if not held.exclusive else []
     stopped = stops(session) if held.exclusive else []
     with_energy: set[int] = set()
@@ -240,7 +240,7 @@ def _idle_power(component: str, facts: NodeFacts | None) -> str | None:
 
 
 def _inputs(idle_power: str | None, held: Allocation, *, lies_within: bool) -> str:
-    """What a share by CPU time was made with, in words. A core lies within a package, which has the idle power."""
+    """The inputs of a share by CPU time, in words. A core lies within a package, which has the idle power."""
     dynamic = "job CPU time / node busy CPU time"
     if idle_power is None and lies_within:
         return f"{dynamic}; idle power of a part of a package is not known, counted as 0"

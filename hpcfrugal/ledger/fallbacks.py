@@ -1,7 +1,7 @@
-"""What stands for energy that no sensor gave: the model, or a channel of unknown energy that says why.
+"""Fallbacks for energy that no sensor gave: the model, or a channel of unknown energy with the reason.
 
-A model speaks for a whole component and for the times in which nothing of it was read. Where one package of two was
-not read, nothing tells its part: that is unknown, and so is a GPU of the job that was not found.
+A model covers a whole component, and the times in which none of its sensors was read. Where one of two packages was
+not read, its part is unknown, and so is a GPU of the job that was not found.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def fall_back(
 
 
 def unknowns(session: SidecarSession, totals: dict[str, ChannelTotals]) -> None:
-    """A channel of unknown energy for each component that no channel speaks for."""
+    """A channel of unknown energy for each component without a channel."""
     has_gpus = bool(session.header.gpus or session.header.gpus_promised)
     for component in (*NODE_COMPONENTS, *(["gpu"] if has_gpus else [])):
         if not any(item.key.component == component and item.counted for item in totals.values()):
@@ -84,7 +84,7 @@ def _gpus(session: SidecarSession, with_energy: set[int], totals: dict[str, Chan
         if gpu.uuid is not None:
             known[gpu.uuid] = lambda gpu=gpu: model_gpu(session, gpu, table)  # type: ignore[misc]
             domains[gpu.uuid] = domain
-        # A channel without a UUID speaks for all GPUs of the job.
+        # A channel without a UUID covers all GPUs of the job.
         if None not in uuids and gpu.uuid not in uuids:
             _add_series(session, totals, "gpu", domain, model_gpu(session, gpu, table), gpu.uuid)
     for index in sorted(with_energy):
@@ -96,7 +96,7 @@ def _gpus(session: SidecarSession, with_energy: set[int], totals: dict[str, Chan
 
 
 def _is_reported(session: SidecarSession, sampled_ns: int) -> bool:
-    """Whether what was missing all through a session is told: one ends early where a driver that was late comes up."""
+    """Whether sensors missing in a whole session are reported: one ends early where a slow driver comes up late."""
     elapsed_ns = session.records[-1].boottime_ns - session.header.boottime_ns
     return elapsed_ns == sampled_ns or is_long(elapsed_ns, sampled_ns, session)
 

@@ -1,7 +1,7 @@
 """The grams of jobs in the ledger: their energy by time, in their zone, against the best intensity that is known.
 
 For each instant that is the actual intensity, else the forecast that the job's plan was made on, else the yearly mean
-of the zone's country. Actual figures of a job are those of one provider: the one that made the forecast where it told
+of the zone's country. Actual figures of a job are those of one provider: the one that made the forecast where it has
 them, else the one that knows most of the job's time.
 """
 
@@ -48,8 +48,8 @@ class Defaults:
 class JobFootprint:
     """The grams of one attempt of a job, by component and by UTC day since 1970.
 
-    ``zone`` and ``pue`` are the run's own, or those of the settings where ``*_source`` says so. ``provider`` is whose
-    actual intensities were used.
+    ``zone`` and ``pue`` are the run's own, or those of the settings as ``*_source`` states. ``provider`` is the one
+    whose actual intensities were used.
     """
 
     zone: str | None
@@ -125,7 +125,7 @@ class Intensities:
     _providers: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def actual(self, zone: str, signal: str, provider: str) -> Levels:
-        """What one provider told; empty where it told nothing."""
+        """The figures of one provider; empty where it has none."""
         key = (zone, signal, provider)
         if key not in self._levels:
             self._levels[key] = Levels(intensities(self.connection, *key))
@@ -197,12 +197,12 @@ def _layers(
         yield "forecast", levels_of(forecast)
     mean = yearly_mean(zone)
     if mean is not None:
-        # Nobody revises it, but the hour's own figure may still come.
+        # It is not revised, but the hour's own figure may still come.
         yield "yearly-mean", Levels([IntensityLevel(start_ns, end_ns, mean.g_per_kwh, settled=False)])
 
 
 def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:
-    """When jobs that started since ``since_ns`` used energy, and when those put off would have had they not been."""
+    """When jobs that started since ``since_ns`` used energy, and when delayed ones would have without the delay."""
     rows = connection.execute(
         "SELECT run_id, job_id, array_job_id, started_wall_ns, runs.zone, runs.plan, elapsed_ns,"
         " min(first_wall_ns) AS first_ns, max(last_wall_ns) AS last_ns"

@@ -1,4 +1,4 @@
-"""One run directory into the ledger: only files that changed are read, and what they say is derived afresh.
+"""One run directory into the ledger: only files that changed are read, and their rows are derived afresh.
 
 The rows of a run depend on its files alone, never on the order in which they came or on the clock; that is
 what makes a rebuilt ledger the same as one that grew. What has vanished from the spool keeps its rows, and
@@ -66,7 +66,7 @@ _METERED = {
     "energy": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
     MISSING_SENSORS.name: ("source", f"{METER_DOMAIN}{{}}"),
 }
-"""By which column, and which form of it, the rows of a meter are told from the sidecar's."""
+"""By which column, and which form of it, the rows of a meter differ from the sidecar's."""
 
 _MOST_ROWS = 20_000
 _BYTES_A_ROW = 8

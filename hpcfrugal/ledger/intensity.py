@@ -21,7 +21,7 @@ from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_inten
 from hpcfrugal.spool.layout import INTENSITY_DIR
 
 OWNER = INTENSITY_DIR
-"""Stands in ``files`` and ``file_states`` where those of runs have their run id; no run id looks like it."""
+"""In place of a run id in ``files`` and ``file_states``; no run id has this form."""
 
 
 def _name(path: Path) -> str:

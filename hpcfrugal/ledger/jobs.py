@@ -1,6 +1,6 @@
 """The rows of a run's jobs: what was submitted, what Slurm and the batch script said, what was sampled.
 
-They are made from the ledger's own tables (``files.content`` holds what each document said), so a document that
+They are made from the ledger's own tables (``files.content`` holds each document), so a document that
 has vanished from the spool goes on to count.
 """
 

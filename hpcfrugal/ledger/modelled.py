@@ -14,7 +14,7 @@ from hpcfrugal.spool.samples import GpuInfo, SidecarSession
 
 @dataclass(frozen=True, slots=True)
 class ModelledSeries:
-    """Energy by interval with the inputs of the model in words. No interval: unknown, and inputs say why."""
+    """Energy by interval with the inputs of the model in words. No interval: unknown, and ``inputs`` is the reason."""
 
     source: str
     inputs: str
@@ -22,13 +22,13 @@ class ModelledSeries:
 
 
 def model_cpu(session: SidecarSession, table: TdpTable) -> ModelledSeries:
-    """TDP per core times the job's CPU time on the node; the node's busy time where the job has it for itself.
+    """TDP per core times the job's CPU time on the node; the node's busy time where it is exclusive.
 
     Unknown, not 0, where the CPU time is too short to be counted.
     """
     source = "model-tdp"
     header = session.header
-    # Of a node that the job has for itself all counts, as it does where a meter reads it.
+    # Of an exclusive node all counts, as it does where a meter reads it.
     by_node = bool(header.exclusive) and any(record.node_busy_us is not None for record in session.records)
     points = [(header.boottime_ns, 0)]
     for record in session.records:

@@ -1,7 +1,7 @@
 """Nodes over a period: what was read of each channel, how much of it went to known jobs, and the rest.
 
-The samples themselves are asked, since the division needs every record of every job that was on a node at the time;
-the ledger says which files they are in. Of files that are no longer there nothing is counted, and they are named.
+The sample files themselves are read, since the division needs every record of every job that was on a node at the time;
+the ledger names the files. Files that are gone are listed and not counted.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def find_nodes(
         boots: dict[tuple[str, ...], list[_JobSession]] = {}
         for row in own:
             for one in _sessions(facts, spool_root, row, missing):
-                # Without a boot's id nobody knows whose clock is the same: such a file stands alone.
+                # Without a boot id it is not known which files share a clock: such a file is divided by itself.
                 boot_id = one.session.header.boot_id
                 boots.setdefault((boot_id,) if boot_id else one.job[:2], []).append(one)
         for sessions in boots.values():
@@ -169,7 +169,7 @@ def _add_boot(total: NodeSum, sessions: Sequence[_JobSession], span: tuple[int |
 def _settle(total: NodeSum) -> None:
     """Of several sources of one component, which would add the same energy twice, count the one that read longest.
 
-    Each GPU has a source of its own: one may have an energy counter, and its neighbour only tell its power.
+    Each GPU has a source of its own: one may have an energy counter, and its neighbour only a power reading.
     """
     longest: dict[tuple[str, str], tuple[int, str]] = {}
 

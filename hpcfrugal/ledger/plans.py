@@ -1,4 +1,4 @@
-"""What the ledger keeps of a run's plan, what it says (the counterfactual, the forecast), and whether it put a job off.
+"""What the ledger keeps of a run's plan (the counterfactual, the forecast), and whether it delayed a job.
 
 The plan is in ``run.json``, which a user may have edited: what is not as it should be is None, and nothing fails.
 """
@@ -69,7 +69,7 @@ class PlanRow:
 
     @property
     def forecast(self) -> CarbonSeries | None:
-        """The forecast that it was made on; read when it is asked for, since most who want a plan do not."""
+        """The forecast that it was made on; parsed on access, since most users of a plan do not need it."""
         if self.forecast_json is None:
             return None
         try:
@@ -83,13 +83,13 @@ class PlanRow:
         return self.forecast_json is not None and self.provider is not None and self.zone is not None
 
 
-_SLACK_NS = 2 * 10**9  # Slurm's times are whole seconds, and a job that may start at once is looked at a moment later
+_SLACK_NS = 2 * 10**9  # Slurm's times are whole seconds, and a job that may start at once is started a moment later
 
 
 @dataclass(frozen=True, slots=True)
 class RunTimes:
-    """The first of each time among a run's jobs (an array has several): submitted and able to start, as Slurm says,
-    and started, by the best witness. Nanoseconds since 1970-01-01T00:00Z, None is not known.
+    """The first of each time among a run's jobs (an array has several): submitted and able to start, as Slurm
+    reports, and started, from the best source. Nanoseconds since 1970-01-01T00:00Z, None is not known.
     """
 
     submitted_ns: int | None
@@ -98,7 +98,7 @@ class RunTimes:
 
 
 def run_times(connection: sqlite3.Connection, run_id: str) -> RunTimes:
-    """The times of a run, whichever of its jobs are looked at."""
+    """The times of a run, all of its jobs included."""
     rows = connection.execute(
         "SELECT content FROM files WHERE run_id = ? AND kind = 'slurm' AND accepted AND content IS NOT NULL", (run_id,)
     ).fetchall()
@@ -113,10 +113,11 @@ def run_times(connection: sqlite3.Connection, run_id: str) -> RunTimes:
 
 
 def was_put_off(plan: PlanRow, times: RunTimes) -> bool:
-    """Whether Slurm was told to start the job later than it might have.
+    """Whether the job was given a later start than it could have had.
 
-    In a queue that may happen after the submission, or be taken back, so Slurm's word on when the job could start goes
-    before the plan. Where it says nothing, what was planned holds. A job in segments is put off between them.
+    In a queue that may happen after the submission, or be taken back, so the time at which Slurm made
+    the job eligible goes before the plan. Where that is unknown, the plan counts. A job in segments is delayed between
+    them.
     """
     if plan.action == "segments":
         return True

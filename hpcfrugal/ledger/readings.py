@@ -1,7 +1,7 @@
 """A session of samples as attribution needs it: usable readings, what the job holds, idle energy. Pure functions.
 
 What the sidecar saw is completed by the facts that were kept of its node: Slurm's count of the node's CPUs, and what
-the site says that the node draws when it idles.
+the settings give as the node's idle power.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def channel_keys(channels: Sequence[ChannelInfo]) -> list[ChannelKey]:
 class Allocation:
     """What a job holds of a node.
 
-    ``alone``: why the node counts as the job's own where it is not the job that asked for it so. ``cpus`` is None
+    ``alone``: why the node counts as exclusive where the job file does not ask for that. ``cpus`` is None
     where it is not known how many of ``node_cpus`` are the job's (on a machine without Slurm no CPUs are allotted).
     """
 
@@ -63,7 +63,7 @@ class Allocation:
 def allocation(session: SidecarSession, facts: NodeFacts | None) -> Allocation:
     """What the job holds, by the job itself, by Slurm, and last by what the sidecar saw of the machine.
 
-    A job that holds every CPU that Slurm counts on the node has it alone, where Slurm gives no CPU of the node to two
+    A job that holds every CPU that Slurm counts on the node has it exclusively, where Slurm gives no CPU of it to two
     jobs. While a job is suspended its CPUs go to others, whatever the settings say. Anything less certain counts as
     shared.
     """
@@ -77,7 +77,7 @@ def allocation(session: SidecarSession, facts: NodeFacts | None) -> Allocation:
 
 
 def was_stopped(session: SidecarSession) -> bool:
-    """Whether the sidecar was silent for the time of more than two records, as it is while Slurm suspends the job."""
+    """Whether the sidecar wrote no record for the time of more than two, as happens while Slurm suspends the job."""
     longest_ns = _longest_ns(session)
     ends_ns = [session.header.boottime_ns, *(record.boottime_ns for record in session.records)]
     return longest_ns > 0 and any(new_ns - old_ns > longest_ns for old_ns, new_ns in pairwise(ends_ns))
@@ -93,9 +93,9 @@ def _longest_ns(session: SidecarSession) -> float:
 def stops(session: SidecarSession) -> list[tuple[int, int]]:
     """When the job may have been stopped, by the clock since boot: others may have had the node then, also all of it.
 
-    The sidecar, which is stopped with the job, was silent for more than the time of two records, and no CPU time shows
+    The sidecar, which is stopped with the job, wrote no record for more than the time of two, and no CPU time shows
     that the job went on: neither more than all of its CPUs have in the time of two records, nor half of what it used on
-    average while the sidecar spoke. Where it did, the sidecar alone was late.
+    average while records came. Where it did, only the sidecar was late.
     """
     longest_ns = _longest_ns(session)
     if longest_ns <= 0 or not was_stopped(session):
@@ -219,7 +219,7 @@ def idle_series(session: SidecarSession, facts: NodeFacts | None) -> list[Cumula
     """Idle energy of each channel, cumulative since the header; None where its idle power is not known.
 
     The figure of a component is divided among the channels of one source that are added up to it. A core or uncore
-    lies inside a package, whose idle power says nothing about it.
+    lies inside a package, whose idle power does not divide.
     """
     header = session.header
     found: list[CumulativeSeries | None] = [None] * len(header.channels)
@@ -301,7 +301,7 @@ def readings(
 
 
 def _parted(reading: ChannelReading, stopped: Sequence[tuple[int, int]]) -> Iterator[ChannelReading]:
-    """A reading of a node that the job has alone, without the times in which it may have been stopped.
+    """A reading of an exclusive node, without the times in which the job may have been suspended.
 
     In these its share is not known: they are read like those of a job whose CPU time is not known.
     """

@@ -47,7 +47,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """An attempt of a job: what was submitted, what Slurm and the batch script said, what was sampled.
+    """An attempt of a job: what was submitted, what Slurm and the batch script reported, what was sampled.
 
     ``final``: it is over. ``elapsed_source`` is ``slurm``, ``end`` (the batch script) or ``samples``.
     """
@@ -229,7 +229,7 @@ class FileStateRow:
 
 @dataclass(frozen=True, slots=True)
 class IntensityRow:
-    """What the grid's carbon intensity was in an interval, and the file that says so."""
+    """What the grid's carbon intensity was in an interval, and the file that it is from."""
 
     source: Annotated[IntensitySource, EMBEDDED]
     known: Annotated[KnownIntensity, EMBEDDED]
@@ -278,7 +278,7 @@ CONTENT_TABLES = tuple(table for table in LEDGER_TABLES if table is not FILE_STA
 class JobRow(AttemptRow, RunRow):
     """An attempt of a job with its run and all that hangs on it.
 
-    ``sidecar_log`` is the last line of what the sidecar, or whatever was to start it, had to say.
+    ``sidecar_log`` is the last line of what the sidecar, or whatever was to start it, wrote to its log.
     """
 
     channels: tuple[ChannelRow, ...] = field(default=())

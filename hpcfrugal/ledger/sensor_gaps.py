@@ -1,8 +1,8 @@
-"""When a channel that was read gave nothing, though the sidecar was at work. Pure functions.
+"""Sensor gaps: times in which a channel gave no reading though the sidecar ran. Pure functions.
 
-A sensor can die in the middle of a job, and come back or not. A counter that comes back tells what it counted
-meanwhile, so nothing is missing; of a reading of power, of a counter that may have come round, and of all that does
-not come back, the time is missing. Times are in nanoseconds since boot.
+A sensor can fail in the middle of a job and recover or not. A counter that recovers has counted on, so nothing is
+missing. The time is missing for power readings, for counters that may have wrapped around, and for sensors that do not
+recover. Times are in nanoseconds since boot.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ SensorGap = tuple[int, int]
 """From when to when, its end not in it."""
 
 FEW_READS = 3
-"""A sensor may miss as many samples on end, and one of them the last, without a word: the coverage tells."""
+"""So many missed samples in a row are no gap; they only lower the coverage."""
 
 LONG_NS = 60 * 10**9
-"""Nothing for longer than this is told, however long the job."""
+"""No readings for longer than this is a gap, however long the job."""
 
 LARGE_PART = 20
-"""Of a short job the twentieth part is told."""
+"""In a short job a gap is more than the twentieth part of it."""
 
 
 def is_long(span_ns: int, whole_ns: int, session: SidecarSession) -> bool:
@@ -34,10 +34,10 @@ def is_long(span_ns: int, whole_ns: int, session: SidecarSession) -> bool:
 
 
 def sensor_gaps(session: SidecarSession, index: int) -> list[SensorGap]:
-    """The long times without energy of a channel that gave some, in order.
+    """The gaps of a channel that gave energy before or after, in order.
 
-    Where the sidecar was silent as well nothing is known of the job either, and that is none of them. A counter that
-    stands still and does so no longer than its like do is being read.
+    Times without records of the sidecar are not among them, since nothing is known of the job either. A counter that
+    stands still for no longer than others of its kind is being read.
     """
     if not session.records:
         return []

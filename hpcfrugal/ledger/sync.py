@@ -41,7 +41,7 @@ class SyncResult:
 
     ``vanished``: runs in the ledger that the spool no longer holds; their rows stay. ``vanished_files``: files
     of other runs (``run_id/name``) of which the same is true. ``skipped``: entries of the spool that could not
-    be looked into, with the reason. ``problem_files``: files in the ledger with a problem. ``skewed``: nodes of jobs
+    be read, with the reason. ``problem_files``: files in the ledger with a problem. ``skewed``: nodes of jobs
     whose clock disagrees with Slurm's.
     """
 
@@ -214,7 +214,7 @@ def rebuild(
 
     Raises ``DataError`` where the old ledger holds runs or files that the spool no longer has, or of which a file
     cannot be read now, unless ``drop_vanished``; the old ledger then stays as it is. A damaged old ledger is replaced
-    without question: nothing can be asked of it.
+    without this check: it cannot be read.
     """
     refuse_foreign(ledger_path)
     ledger_path = Path(os.path.realpath(ledger_path))  # a link stays one, and leads to the new ledger
@@ -298,7 +298,7 @@ def dump(ledger_path: Path, leave_out: Collection[str] = ()) -> list[str]:
 
 
 def check_ledger(spool_root: Path, ledger_path: Path, *, compare: bool = True) -> CheckResult:
-    """Look for damage in the file, problems in the spool's files, runs that are not read yet and, if ``compare``,
+    """Find damage in the file, problems in the spool's files, runs changed since the last sync and, if ``compare``,
     differences to a ledger built from the spool just now.
 
     Raises ``DataError`` where the ledger cannot be read at all.

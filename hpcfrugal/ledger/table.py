@@ -12,7 +12,7 @@ _R = TypeVar("_R")
 
 
 class AttemptKey(NamedTuple):
-    """One attempt of one job of one run: the first columns of every table that says something about it."""
+    """One attempt of one job of one run: the first columns of every table with facts about it."""
 
     run_id: str
     job_id: str

@@ -1,4 +1,4 @@
-"""The small JSON files of a run directory: what was asked for, what it became, how it ended, what Slurm says.
+"""The small JSON files of a run directory: what was requested, what it became, how it ended, what Slurm reports.
 
 Each is one record, of which ``document_json`` makes the content of the file. A reader raises ``UnsafeFile`` where the
 file as a whole does not count and otherwise returns the record with a list of the fields that were wrong (and have
@@ -47,10 +47,10 @@ class RunPlace:
 
 @dataclass(frozen=True, slots=True)
 class RunDocument:
-    """``run.json``: what was asked for, by whom, when.
+    """``run.json``: what was requested, who requested it, when.
 
-    ``user`` is, of a document that was read, the name that the system gives to the owner of the run; what the file says
-    where it gives none. ``source`` is the job file, ``template`` that of the batch script.
+    ``user`` is, of a document that was read, the name that the system gives to the owner of the run; the name in the
+    file where it gives none. ``source`` is the job file, ``template`` that of the batch script.
     """
 
     run_id: str
@@ -121,7 +121,7 @@ class EndDocument:
 
 @dataclass(frozen=True, slots=True)
 class SlurmDocument:
-    """``<job>.<restart>.slurm.json``: what Slurm says about this attempt.
+    """``<job>.<restart>.slurm.json``: what Slurm reports of this attempt.
 
     It could start at ``eligible_wall_ns``: submitted, its begin time come, what it depends on over.
     """
@@ -241,7 +241,7 @@ def read_end(path: Path, owner_uid: int, job: JobKey) -> tuple[EndDocument, File
 
 
 def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[SlurmDocument, FileState, list[str]]:
-    """Read what Slurm said of ``job``."""
+    """Read what Slurm reported of ``job``."""
     return _of_job(job, _read(SlurmDocument, path, owner_uid))
 
 
@@ -253,7 +253,7 @@ def read_nodes(path: Path, owner_uid: int, job: JobKey) -> tuple[NodesDocument, 
 def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
     """The last line of a log that is not blank, harmless to print; None where there is none.
 
-    It is what programs said that are not ours (srun, a shell), so control characters are replaced.
+    Other programs (srun, a shell) write to it too, so control characters are replaced.
     """
     file, state = open_owned(path, owner_uid)
     with file:

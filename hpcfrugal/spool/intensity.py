@@ -125,7 +125,7 @@ def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileSta
     if source.signal not in SIGNALS:
         raise UnsafeFile(f"has the signal {source.signal[:40]!r}, known are {', '.join(SIGNALS)}")
     if source.file_name != path.name:
-        raise UnsafeFile("is of another zone, signal or provider than its name says")
+        raise UnsafeFile("is of another zone, signal or provider than its name")
     columns, rows = codec(KnownIntensity).columns, content.get("intervals")
     if content.get("columns") != list(columns) or not isinstance(rows, list):
         raise UnsafeFile(f"lacks intervals with the columns {', '.join(columns)}")
@@ -262,7 +262,7 @@ def _better(before: KnownIntensity | None, now: KnownIntensity | None) -> KnownI
 
 
 class _Walk:
-    """Looks up intervals at instants that only rise."""
+    """Looks up intervals at ascending instants."""
 
     def __init__(self, intervals: Sequence[KnownIntensity]) -> None:
         self.intervals = intervals

@@ -74,7 +74,7 @@ class JobKey:
 
 @dataclass(frozen=True, slots=True)
 class ParsedName:
-    """What the name of a file in a run directory says."""
+    """What is known of a file in a run directory by its name."""
 
     kind: NameKind
     job: JobKey | None = None
@@ -171,7 +171,7 @@ class RunDir:
 
     @classmethod
     def of(cls, spool_root: Path, run_id: str) -> RunDir:
-        """Where the run ``run_id`` lies, whether it exists or not; the id itself tells the month."""
+        """Where the run ``run_id`` lies, whether it exists or not; the month is part of the id."""
         if not is_run_id(run_id):
             raise ValueError(f"not a run id: {run_id!r}")
         return cls(spool_root / f"{run_id[:4]}-{run_id[4:6]}" / run_id)
@@ -211,7 +211,7 @@ class RunDir:
 
     @property
     def slurm_gone(self) -> Path:
-        """Says of a run that Slurm knows no more of its jobs, so that it is not asked for ever."""
+        """Marks a run whose jobs Slurm no longer knows, so that they are not queried again."""
         return self.path / "slurm.gone"
 
     @property
@@ -224,7 +224,7 @@ class RunDir:
         return self._of_node(job_id, restart, node, "jsonl")
 
     def meter(self, job_id: str, restart: int, node: str, meter: str) -> Path:
-        """What the meter of this name said of one node. Raises ``ValueError`` for what cannot be a file name."""
+        """Readings of one node by the meter of this name. Raises ``ValueError`` for what cannot be a file name."""
         return self._of_node(job_id, restart, node, f"{meter}.meter")
 
     def _of_node(self, job_id: str, restart: int, node: str, ending: str) -> Path:
@@ -245,7 +245,7 @@ class RunDir:
         return self.path / f"{_per_job(job_id, restart)}.nodes.json"
 
     def names(self) -> list[tuple[str, ParsedName | None]]:
-        """Every name in the directory, sorted, with what it says. Names that begin with a dot (temporary
+        """Every name in the directory, sorted and parsed. Names that begin with a dot (temporary
         files of ``write_json_atomic``) are left out. Raises ``OSError`` where it cannot be listed."""
         names = sorted(name for name in os.listdir(self.path) if not name.startswith("."))
         return [(name, parse_name(name)) for name in names]

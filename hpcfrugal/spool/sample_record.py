@@ -34,7 +34,7 @@ class BadLine(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SampleNote:
-    """How many times further apart samples are than was asked for."""
+    """How many times further apart samples are than configured."""
 
     slowed: Annotated[float | None, Range()] = None
 
@@ -66,7 +66,7 @@ class SampleRecord:
 
     @property
     def slowed(self) -> float | None:
-        """How many times further apart samples are than was asked for; None: they are not."""
+        """How many times further apart samples are than configured; None: they are not."""
         return None if self.note is None else self.note.slowed
 
 

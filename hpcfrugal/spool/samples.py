@@ -1,7 +1,7 @@
 """The sidecar's file of one node: header lines, each opening a session, and records of cumulative counters.
 
-The file may be torn, written by a newer sidecar or partly garbage. What is sound is returned; every line that
-is not is counted with its reason, because a line lost without a word would turn into lost joules.
+The file may be torn, written by a newer sidecar or partly invalid. Valid lines are returned; every other line is
+counted with its reason, because lines that are dropped silently would be lost joules.
 """
 
 from __future__ import annotations
@@ -187,7 +187,7 @@ def parse_lines(lines: Iterable[bytes], job: JobKey) -> tuple[list[SidecarSessio
 
 
 def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """Lines of the first ``size`` bytes, so that what is read is what ``FileState`` speaks of."""
+    """Lines of the first ``size`` bytes, so that they match the ``FileState``."""
     left = size
     while left > 0:
         line = file.readline(min(left, MAX_LINE_BYTES))

@@ -135,7 +135,7 @@ def test_the_queue_s_wait_of_a_job_that_was_not_put_off_saves_nothing(spool: Fak
 
 
 @pytest.mark.parametrize(
-    ("action", "eligible_s", "standing"),
+    ("action", "eligible_s", "status"),
     [
         ("start-now", 0, "known"),  # put off by the queue's controller later on
         ("start-now", -8, "not-delayed"),
@@ -147,7 +147,7 @@ def test_the_queue_s_wait_of_a_job_that_was_not_put_off_saves_nothing(spool: Fak
     ],
 )
 def test_in_a_queue_slurm_s_word_on_when_it_could_start_decides(
-    spool: FakeSpool, action: str, eligible_s: float | None, standing: str
+    spool: FakeSpool, action: str, eligible_s: float | None, status: str
 ) -> None:
     run = spool.run(plan=plan(action=action, queue="green"))
     segment(run, 0, 0, eligible_at=None if eligible_s is None else iso(eligible_s))
@@ -155,8 +155,8 @@ def test_in_a_queue_slurm_s_word_on_when_it_could_start_decides(
     tell(spool, 100.0, -60, HOUR)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
-    assert one.status == standing
-    assert (one.saving is not None) == (standing == "known")
+    assert one.status == status
+    assert (one.saving is not None) == (status == "known")
 
 
 def test_a_job_that_asked_for_a_later_start_itself_was_not_put_off_by_that(spool: FakeSpool) -> None:
