@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from hpcfrugal.core.format import NONE, UNKNOWN, energy_unit, mass_unit
-from hpcfrugal.report.kind import ENERGY, MASS, Kind, Scale
+from hpcfrugal.report.kind import ENERGY, MASS, PLAIN, Kind, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
 R = TypeVar("R")
@@ -129,13 +129,17 @@ def on(fields: Iterable[Field[P]], part: Callable[[R], P]) -> tuple[Field[R], ..
 
 def to_json(fields: Iterable[Field[R]], record: R) -> dict[str, Json]:
     """A record as a JSON object."""
+    # Without a call of ``Field.value`` for each figure: a report may have millions of them.
     found: dict[str, Json] = {}
     for each in fields:
         if each.path:
+            value = each.get(record)
+            if value is not None and each.kind is not PLAIN:
+                value = each.kind.json(value)
             place = found
             for key in each.path[:-1]:
                 place = place.setdefault(key, {})
-            place[each.path[-1]] = each.value(record)
+            place[each.path[-1]] = value
     return found
 
 

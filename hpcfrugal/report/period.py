@@ -43,11 +43,13 @@ def period(since: str | None, until: str | None, month: str | None, *, everythin
 
     Raises InputError, which names the option.
     """
+    now = datetime.now(UTC)
     if month is not None:
         if since is not None or until is not None:
             raise InputError.at("--month", "cannot be combined with --since and --until")
-        return Period(*month_span(month))
-    now = datetime.now(UTC)
+        if _MONTH.fullmatch(month) is None:
+            raise InputError.at("--month", f"invalid month {month[:40]!r}", "use a year and a month: 2026-11")
+        return Period(*parse_span(month, now, "--month"))
     if since is None:
         since = "all" if everything or until is not None else _DEFAULT
     found = Period(
@@ -70,8 +72,9 @@ def parse_span(text: str, now: datetime, where: str) -> tuple[datetime, datetime
         if ago is not None:
             point = now - int(ago["count"]) * _UNITS[ago["unit"]]
             return point, point
-        if _MONTH.fullmatch(text) is not None:
-            return _month(text)
+        if (match := _MONTH.fullmatch(text)) is not None:
+            year, number = int(match["year"]), int(match["month"])
+            return datetime(year, number, 1, tzinfo=UTC), datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
         point = datetime.fromisoformat(text)
         point = point.replace(tzinfo=UTC) if point.tzinfo is None else point.astimezone(UTC)
         return point, point + timedelta(days=1 if _DAY.fullmatch(text) else 0)
@@ -79,23 +82,6 @@ def parse_span(text: str, now: datetime, where: str) -> tuple[datetime, datetime
         raise InputError.at(
             where, f"invalid time {text[:40]!r}", "use 2026-11-21, 2026-11, 2026-11-21T10:00, 7d, 24h or 2w"
         ) from None
-
-
-def _month(text: str) -> tuple[datetime, datetime]:
-    """Start and end of ``YYYY-MM``. Raises ValueError."""
-    match = _MONTH.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    year, number = int(match["year"]), int(match["month"])
-    return datetime(year, number, 1, tzinfo=UTC), datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
-
-
-def month_span(text: str) -> tuple[datetime, datetime]:
-    """Start and end of the month that ``--month`` names. Raises InputError."""
-    try:
-        return _month(text)
-    except ValueError:
-        raise InputError.at("--month", f"invalid month {text[:40]!r}", "use a year and a month: 2026-11") from None
 
 
 def _to_ns(moment: datetime | None) -> int | None:
