@@ -11,7 +11,7 @@ from hpcfrugal.cli.streams import echo, warn
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import load_config
-from hpcfrugal.submit.backends import select
+from hpcfrugal.submit.backends import select_backend
 from hpcfrugal.submit.tracked_jobs import foreign, pick, refresh, tracked_jobs
 
 
@@ -21,7 +21,7 @@ def cancel(jobs: tuple[str, ...]) -> None:
     """Cancel jobs by job id or run id. Their energy until then stays in the ledger."""
     config = load_config()
     chosen = pick(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), jobs)
-    backends = {name: select(name, config) for name in sorted({job.backend for job in chosen})}
+    backends = {name: select_backend(name, config) for name in sorted({job.backend for job in chosen})}
     problems = [
         problem
         for name, backend in backends.items()

@@ -21,7 +21,7 @@ from hpcfrugal.planning.decide.job_plan import plan_job
 from hpcfrugal.planning.decide.wording import line
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.submit import check_queue
-from hpcfrugal.submit.backends import select
+from hpcfrugal.submit.backends import select_backend
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Expectation, Plan
@@ -73,7 +73,7 @@ def plan(
         raise click.UsageError("--price-weight needs --prices.")
     config = load_config()
     spec = load_job(job)
-    slurm = select(backend, config).name != "local"
+    slurm = select_backend(backend, config).name != "local"
     from hpcfrugal.planning.decide.choices import Weights, choice_json, choices, read_prices, weighed
 
     priced = read_prices(prices) if prices is not None else None

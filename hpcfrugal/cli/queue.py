@@ -176,7 +176,7 @@ def _alone(config: Config, *, wait: bool) -> Iterator[None]:
 @json_option()
 def release(jobs: tuple[str, ...], as_json: bool) -> None:
     """Let your jobs start now, whatever the carbon intensity is."""
-    from hpcfrugal.queues.controller import release as release_job
+    from hpcfrugal.queues.controller import release_job
     from hpcfrugal.queues.snapshot import read_snapshot
 
     queued = {job.job_id: job for job in read_snapshot() if job.waits}

@@ -19,7 +19,7 @@ from hpcfrugal.report import kind
 from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
-from hpcfrugal.submit.backends import select
+from hpcfrugal.submit.backends import select_backend
 from hpcfrugal.submit.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Backends:
 
     def __call__(self, name: str) -> Backend:
         if name not in self._known:
-            self._known[name] = select(name, self._config, timeout_s=_TIMEOUT_S)
+            self._known[name] = select_backend(name, self._config, timeout_s=_TIMEOUT_S)
         return self._known[name]
 
 

@@ -17,9 +17,8 @@ from hpcfrugal.job import naming_lines
 from hpcfrugal.job.backend import Submitted
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submit import Prepared, Submission, ignored_schedule, not_enforced, output_path, prepare
-from hpcfrugal.submit import submit as submit_prepared
-from hpcfrugal.submit.backends import select
+from hpcfrugal.submit import Prepared, Submission, ignored_schedule, not_enforced, output_path, prepare, submit_prepared
+from hpcfrugal.submit.backends import select_backend
 
 
 @click.command()
@@ -47,7 +46,7 @@ def submit(
     hpcfrugal submit --dry-run train.sh
     """
     config = load_config()
-    chosen = select(backend, config)
+    chosen = select_backend(backend, config)
     prepared = _prepare_all(jobs, Submission(chosen, config, start_now, queue))
     if dry_run:
         for job in prepared:

@@ -139,7 +139,7 @@ def _changed(job: QueuedJob) -> str | None:
     return None
 
 
-def release(job: QueuedJob) -> str | None:
+def release_job(job: QueuedJob) -> str | None:
     """Let a job start as soon as Slurm has nodes for it; it is not moved any more. Returns and raises as ``move``.
 
     Its own earliest start no longer counts.

@@ -15,7 +15,7 @@ from hpcfrugal.settings.config import Config
 from hpcfrugal.settings.section import NamedSection, NamedTable, read_table, read_tables
 from hpcfrugal.settings.values import Name, Share, Text, duration, name_of
 
-Unit = Literal["nodes", "cpus"]
+CapacityUnit = Literal["nodes", "cpus"]
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
@@ -44,7 +44,7 @@ def _units_of(value: Any) -> int:
     return value
 
 
-Capacity = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_capacity_of)]
+QueueCapacity = Annotated[tuple[tuple[int, int], ...], BeforeValidator(_capacity_of)]
 """(minutes since midnight UTC, units from then on), beginning with midnight."""
 
 
@@ -53,14 +53,14 @@ class Queue(NamedSection):
 
     what = "a queue"
 
-    capacity: Capacity = Field(examples=["40"])
+    capacity: QueueCapacity = Field(examples=["40"])
     """Units that its jobs may use at once, by time of day in UTC."""
     max_delay: Annotated[timedelta, duration(1, 366 * 86_400)] = Field(examples=['"24h"'])
     """Latest start after submission of a job that names neither delay nor deadline."""
     partition: Text | None = None
     """Partition of its jobs; several with commas."""
     qos: Text | None = None
-    unit: Unit = "nodes"
+    unit: CapacityUnit = "nodes"
     zone: Name | None = None
     """Grid zone; None: ``carbon.zone``."""
     signal: Signal = "average"

@@ -8,32 +8,32 @@ from datetime import datetime, timedelta
 
 from hpcfrugal.job.backend import JobState
 from hpcfrugal.slurm.client import Request
-from hpcfrugal.slurm.columns import Column, Table, instant, node_names, number, slurm_time
+from hpcfrugal.slurm.columns import OutputColumn, OutputTable, instant, node_names, slurm_time, whole_number
 from hpcfrugal.slurm.command import Result
 
-_EXECUTIONS = Table(
-    Column("job_id", "JobIDRaw", str),
-    Column("shown_id", "JobID", str),
-    Column("state", "State", str),
-    Column("exit", "ExitCode", str),
-    Column("submit_at", "Submit", instant),
-    Column("eligible_at", "Eligible", instant),
-    Column("start_at", "Start", instant),
-    Column("end_at", "End", instant),
-    Column("elapsed_s", "ElapsedRaw", number),
-    Column("partition", "Partition"),
-    Column("account", "Account"),
-    Column("qos", "QOS"),
-    Column("user", "User"),
-    Column("alloc_cpus", "AllocCPUS", number),
-    Column("nodes", "NodeList", node_names),
+_EXECUTIONS = OutputTable(
+    OutputColumn("job_id", "JobIDRaw", str),
+    OutputColumn("shown_id", "JobID", str),
+    OutputColumn("state", "State", str),
+    OutputColumn("exit", "ExitCode", str),
+    OutputColumn("submit_at", "Submit", instant),
+    OutputColumn("eligible_at", "Eligible", instant),
+    OutputColumn("start_at", "Start", instant),
+    OutputColumn("end_at", "End", instant),
+    OutputColumn("elapsed_s", "ElapsedRaw", whole_number),
+    OutputColumn("partition", "Partition"),
+    OutputColumn("account", "Account"),
+    OutputColumn("qos", "QOS"),
+    OutputColumn("user", "User"),
+    OutputColumn("alloc_cpus", "AllocCPUS", whole_number),
+    OutputColumn("nodes", "NodeList", node_names),
 )
-_STARTS = Table(
-    Column("partition", "Partition", str),
-    Column("nodes", "NNodes", number),
-    Column("submit_at", "Submit", instant),
-    Column("eligible_at", "Eligible", instant),
-    Column("start_at", "Start", instant),
+_STARTS = OutputTable(
+    OutputColumn("partition", "Partition", str),
+    OutputColumn("nodes", "NNodes", whole_number),
+    OutputColumn("submit_at", "Submit", instant),
+    OutputColumn("eligible_at", "Eligible", instant),
+    OutputColumn("start_at", "Start", instant),
 )
 _ALLOCATIONS = ("sacct", "--parsable2", "--noheader", "--allocations")
 
@@ -78,8 +78,8 @@ class AccountingStates(Request[PastStates]):
             known = row["end_at"] is not None and (state in {"COMPLETED", "FAILED"} or exit_code != "0:0")
             row |= {
                 "state": state,
-                "exit_code": number(code) if known else None,
-                "signal": number(signal) if known else None,
+                "exit_code": whole_number(code) if known else None,
+                "signal": whole_number(signal) if known else None,
                 "alloc_cpus": row["alloc_cpus"] or None,
             }
             states.append(

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from contextlib import closing
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from hpcfrugal.slurm.command import Command, Result
+from hpcfrugal.slurm.command import Result, SlurmCommand
 from hpcfrugal.slurm.environment import query_environment, submission_environment
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
 
 
-class Request(ABC, Generic[T_co]):
+class Request(ABC, Generic[_T_co]):
     """One thing to ask of Slurm, and the type of its answer. Subclasses are frozen dataclasses of what is asked for."""
 
     timeout_s: ClassVar[float] = 60.0
@@ -27,7 +27,7 @@ class Request(ABC, Generic[T_co]):
         """The command that asks for it."""
 
     @abstractmethod
-    def answer(self, result: Result) -> T_co:
+    def answer(self, result: Result) -> _T_co:
         """The answer, read from what the command printed.
 
         Raises:
@@ -35,10 +35,10 @@ class Request(ABC, Generic[T_co]):
         """
 
 
-class PendingAnswer(Protocol[T_co]):
+class PendingAnswer(Protocol[_T_co]):
     """A request that was sent."""
 
-    def answer(self, timeout_s: float | None = None) -> T_co:
+    def answer(self, timeout_s: float | None = None) -> _T_co:
         """Wait for the answer, no longer than ``timeout_s`` nor than the request's own limit.
 
         Raises:
@@ -53,23 +53,23 @@ class PendingAnswer(Protocol[T_co]):
 class SlurmClient(Protocol):
     """Sends requests to Slurm. Those that it cannot answer itself it may pass on to another client."""
 
-    def start(self, request: Request[T]) -> PendingAnswer[T]:
+    def start(self, request: Request[_T]) -> PendingAnswer[_T]:
         """Send a request and return at once. Raises SetupError where there is no Slurm."""
 
-    def ask(self, request: Request[T], timeout_s: float | None = None) -> T:
+    def ask(self, request: Request[_T], timeout_s: float | None = None) -> _T:
         """Send a request and wait for its answer. Raises as ``start`` and ``PendingAnswer.answer`` do."""
 
 
-class _RunningCommand(Generic[T]):
+class _RunningCommand(Generic[_T]):
     """A request whose command was started."""
 
-    def __init__(self, request: Request[T]) -> None:
+    def __init__(self, request: Request[_T]) -> None:
         clean = submission_environment if request.environment_of_job else query_environment
         self._request = request
-        self._command = Command(request.argv(), clean(os.environ))
+        self._command = SlurmCommand(request.argv(), clean(os.environ))
         self.close = self._command.close
 
-    def answer(self, timeout_s: float | None = None) -> T:
+    def answer(self, timeout_s: float | None = None) -> _T:
         longest_s = self._request.timeout_s
         return self._request.answer(self._command.result(min(longest_s, longest_s if timeout_s is None else timeout_s)))
 
@@ -77,11 +77,11 @@ class _RunningCommand(Generic[T]):
 class CommandClient:
     """Asks Slurm by its commands."""
 
-    def start(self, request: Request[T]) -> PendingAnswer[T]:
+    def start(self, request: Request[_T]) -> PendingAnswer[_T]:
         """See ``SlurmClient``."""
         return _RunningCommand(request)
 
-    def ask(self, request: Request[T], timeout_s: float | None = None) -> T:
+    def ask(self, request: Request[_T], timeout_s: float | None = None) -> _T:
         """See ``SlurmClient``."""
         with closing(self.start(request)) as pending:
             return pending.answer(timeout_s)

@@ -34,14 +34,14 @@ def walltime(text: str) -> timedelta | None:
         return None
 
 
-def number(text: str) -> int | None:
+def whole_number(text: str) -> int | None:
     """A whole number; None for anything else."""
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def least(text: str) -> int | None:
-    """A whole number, the lower one of a range such as "2-4"."""
-    return number(text.partition("-")[0])
+    """A whole whole_number, the lower one of a range such as "2-4"."""
+    return whole_number(text.partition("-")[0])
 
 
 def node_names(text: str) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ def slurm_time(moment: datetime) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class OutputColumn:
     """One column: the key of its value here, Slurm's name for it, and how its text is read."""
 
     key: str
@@ -68,10 +68,10 @@ class Column:
     parse: Callable[[str], Any] = word
 
 
-class Table:
+class OutputTable:
     """The columns of one query."""
 
-    def __init__(self, *columns: Column) -> None:
+    def __init__(self, *columns: OutputColumn) -> None:
         self.columns = columns
 
     def format(self, after: str = "", between: str = "|") -> str:

@@ -56,7 +56,7 @@ class Result:
         return self.out
 
 
-class Command:
+class SlurmCommand:
     """A command that was started.
 
     Raises:

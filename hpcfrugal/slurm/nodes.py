@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from hpcfrugal.core.units import compress_nodelist
 from hpcfrugal.slurm.client import Request
-from hpcfrugal.slurm.columns import Column, Table, number
+from hpcfrugal.slurm.columns import OutputColumn, OutputTable, whole_number
 from hpcfrugal.slurm.command import Result
 
-_NODES = Table(
-    Column("node", "%N", str),
-    Column("cpus", "%c", number),
-    Column("sharing", "%h", str),  # what the partition lets jobs share: "NO", "EXCLUSIVE", "YES:4", "FORCE:2"
+_NODES = OutputTable(
+    OutputColumn("node", "%N", str),
+    OutputColumn("cpus", "%c", whole_number),
+    OutputColumn("sharing", "%h", str),  # what the partition lets jobs share: "NO", "EXCLUSIVE", "YES:4", "FORCE:2"
 )
 _NOT_SHARED = frozenset({"NO", "EXCLUSIVE"})
 

@@ -9,45 +9,45 @@ from datetime import datetime, timedelta
 
 from hpcfrugal.job.backend import JobState
 from hpcfrugal.slurm.client import Request
-from hpcfrugal.slurm.columns import Column, Table, instant, least, node_names, number, walltime
+from hpcfrugal.slurm.columns import OutputColumn, OutputTable, instant, least, node_names, walltime, whole_number
 from hpcfrugal.slurm.command import Result
 
 # No column can hold the separator but the last one; a job's name could, and is not asked for.
-_STATES = Table(
-    Column("job_id", "%A", str),
-    Column("array_job_id", "%F"),
-    Column("array_task_id", "%K"),
-    Column("state", "%T", str),
-    Column("submit_at", "%V", instant),
-    Column("start_at", "%S", instant),
-    Column("end_at", "%e", instant),
-    Column("partition", "%P"),
-    Column("account", "%a"),
-    Column("qos", "%q"),
-    Column("user", "%u"),
-    Column("alloc_cpus", "%C", number),
-    Column("nodes", "%N", node_names),
-    Column("reason", "%r"),
+_STATES = OutputTable(
+    OutputColumn("job_id", "%A", str),
+    OutputColumn("array_job_id", "%F"),
+    OutputColumn("array_task_id", "%K"),
+    OutputColumn("state", "%T", str),
+    OutputColumn("submit_at", "%V", instant),
+    OutputColumn("start_at", "%S", instant),
+    OutputColumn("end_at", "%e", instant),
+    OutputColumn("partition", "%P"),
+    OutputColumn("account", "%a"),
+    OutputColumn("qos", "%q"),
+    OutputColumn("user", "%u"),
+    OutputColumn("alloc_cpus", "%C", whole_number),
+    OutputColumn("nodes", "%N", node_names),
+    OutputColumn("reason", "%r"),
 )
 _NOT_STARTED = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"})
 
-_SNAPSHOT = Table(
-    Column("job_id", "JobID", number),
-    Column("user", "UserName", str),
-    Column("state", "State", str),
-    Column("nodes", "NumNodes", least),
-    Column("cpus", "NumCPUs", least),
-    Column("limit", "TimeLimit", walltime),
-    Column("submit_at", "SubmitTime", instant),
-    Column("eligible_at", "EligibleTime", instant),
-    Column("end_at", "EndTime", instant),
-    Column("reason", "Reason"),
-    Column("array_job_id", "ArrayJobID", str),
-    Column("array_tasks", "ArrayTaskID"),
-    Column("partition", "Partition"),
-    Column("qos", "QOS"),
-    Column("name", "Name", str),
-    Column("comment", "Comment", str),
+_SNAPSHOT = OutputTable(
+    OutputColumn("job_id", "JobID", whole_number),
+    OutputColumn("user", "UserName", str),
+    OutputColumn("state", "State", str),
+    OutputColumn("nodes", "NumNodes", least),
+    OutputColumn("cpus", "NumCPUs", least),
+    OutputColumn("limit", "TimeLimit", walltime),
+    OutputColumn("submit_at", "SubmitTime", instant),
+    OutputColumn("eligible_at", "EligibleTime", instant),
+    OutputColumn("end_at", "EndTime", instant),
+    OutputColumn("reason", "Reason"),
+    OutputColumn("array_job_id", "ArrayJobID", str),
+    OutputColumn("array_tasks", "ArrayTaskID"),
+    OutputColumn("partition", "Partition"),
+    OutputColumn("qos", "QOS"),
+    OutputColumn("name", "Name", str),
+    OutputColumn("comment", "Comment", str),
 )
 _SNAPSHOT_STATES = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED")
 _STARTED = frozenset(_SNAPSHOT_STATES[1:]) | {"STAGE_OUT", "SIGNALING", "STOPPED"}

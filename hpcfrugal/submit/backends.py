@@ -6,7 +6,7 @@ from hpcfrugal.job.backend import Backend
 from hpcfrugal.settings.config import Config
 
 
-def select(name: str | None, config: Config, *, timeout_s: float | None = None) -> Backend:
+def select_backend(name: str | None, config: Config, *, timeout_s: float | None = None) -> Backend:
     """The backend with this name, else that of the settings; ``auto`` is Slurm where sbatch is on the PATH.
 
     ``timeout_s``: see ``SlurmBackend``.

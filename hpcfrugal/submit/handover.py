@@ -25,7 +25,7 @@ REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
 
 
-def submit(prepared: Prepared, backend: Backend) -> Submitted:
+def submit_prepared(prepared: Prepared, backend: Backend) -> Submitted:
     """Write the run directory and submit the job. A refused job leaves no files.
 
     Raises:

@@ -33,7 +33,7 @@ printf %s "${{told//SEP/$between}}"
 
 
 class Queue:
-    """A site with a queue ``green`` of 2 nodes and a queued of jobs that squeue shows."""
+    """A site with a queue ``green`` of 2 nodes and the jobs that squeue shows."""
 
     def __init__(self, box: Sandbox, folder: Path) -> None:
         self.planned = Planned(box, folder)
@@ -99,7 +99,7 @@ def comment_in(script: str) -> JobComment:
     return comment
 
 
-def test_a_job_enters_with_a_start_and_a_ticket(queue: Queue) -> None:
+def test_a_job_is_admitted_with_a_start_and_a_comment(queue: Queue) -> None:
     told, script = submit(queue, "--queue", "green")
     plan = told["plan"]
     assert (plan["queue"], plan["action"], told["warnings"]) == ("green", "wait", [])
@@ -113,7 +113,7 @@ def test_a_job_enters_with_a_start_and_a_ticket(queue: Queue) -> None:
     assert comment.latest <= datetime.fromisoformat(plan["latest_start_at"])
 
 
-def test_the_file_says_it_as_well_and_its_own_words_go_before(queue: Queue) -> None:
+def test_the_settings_of_the_job_file_come_first(queue: Queue) -> None:
     told, script = submit(
         queue, schedule={"queue": "green", "max_delay": "20h"}, resources={"time": "1:00:00", "partition": "eco"}
     )
@@ -126,7 +126,7 @@ def test_the_file_says_it_as_well_and_its_own_words_go_before(queue: Queue) -> N
     assert queue.hour(comment_in(script).latest) == pytest.approx(0, abs=0.1)
 
 
-def test_a_wait_that_is_not_worth_it_to_the_job(queue: Queue) -> None:
+def test_a_saving_below_the_jobs_own_least(queue: Queue) -> None:
     told, script = submit(queue, schedule={"queue": "green", "min_saving": "95 %"})
     assert (told["plan"]["action"], told["plan"]["expected"]["saving"]) == ("start-now", 0)
     assert comment_in(script).min_saving == 0.95
@@ -137,7 +137,7 @@ def test_a_wait_that_is_not_worth_it_to_the_job(queue: Queue) -> None:
     assert comment_in(submit(queue, "--queue", "green")[1]).min_saving is None
 
 
-def test_what_a_queue_can_not_hold_to_is_refused(queue: Queue) -> None:
+def test_settings_that_a_queue_cannot_follow_are_refused(queue: Queue) -> None:
     schedule = {
         "queue": "green", "interruptible": True, "budget_g": 5, "max_delay": "9h", "zone": "FR", "signal": "marginal"
     }  # fmt: skip
@@ -210,7 +210,7 @@ def test_a_deadline_is_met_whatever_the_wait(queue: Queue) -> None:
     assert comment.by is None
 
 
-def test_tasks_that_follow_on_each_other_all_end_by_the_deadline(queue: Queue) -> None:
+def test_all_tasks_of_an_array_meet_the_deadline(queue: Queue) -> None:
     deadline = queue.start + timedelta(hours=10)
     told, _ = submit(
         queue, schedule={"queue": "green", "deadline": deadline.isoformat()},
@@ -223,7 +223,7 @@ def test_tasks_that_follow_on_each_other_all_end_by_the_deadline(queue: Queue) -
     assert not 1.01 < queue.hour(told["plan"]["start_at"]) < 5.99
 
 
-def test_those_submitted_together_leave_each_other_room(queue: Queue) -> None:
+def test_jobs_submitted_together_keep_to_the_capacity(queue: Queue) -> None:
     jobs = [queue.box.write(f"{n}.yaml", "command: 'true'\nresources: {time: '1:00:00'}\n") for n in range(6)]
     told = [json.loads(line) for line in queue.box.ok("submit", "--queue", "green", "--json", *jobs).splitlines()]
     starts = sorted(queue.hour(one["plan"]["start_at"]) for one in told)
@@ -237,13 +237,13 @@ def test_those_submitted_together_leave_each_other_room(queue: Queue) -> None:
         assert sum(start <= begin < start + 1 for start in starts) <= 2
 
 
-def test_who_is_there_already_takes_room(queue: Queue) -> None:
+def test_jobs_in_the_queue_use_capacity(queue: Queue) -> None:
     queue.snapshot(queue.row(1, begin_h=5), queue.row(2, begin_h=5))
     told, _ = submit(queue, "--queue", "green")
     assert queue.hour(told["plan"]["start_at"]) == pytest.approx(6, abs=0.1)
 
 
-def test_the_ticket_says_how_long_such_jobs_ran(queue: Queue, tmp_path: Path) -> None:
+def test_the_comment_has_the_run_time_of_similar_jobs(queue: Queue, tmp_path: Path) -> None:
     _, script = submit(queue, "--queue", "green")
     assert comment_in(script).run is None
     spool = FakeSpool(tmp_path / "earlier")
@@ -327,7 +327,7 @@ def test_a_dirtier_start_is_called_so(queue: Queue) -> None:
     assert re.search(r"green: job 17 starts .*, 900 % more carbon than now\)", out)
 
 
-def test_a_job_that_its_user_let_go_meanwhile_is_not_put_off(queue: Queue) -> None:
+def test_a_job_that_was_released_meanwhile_is_not_delayed(queue: Queue) -> None:
     """squeue tells the round of one row, and the last look before the write of another."""
     before = queue.row(17, begin_h=2)
     released = before.replace(";latest=", ";released=1;latest=")
@@ -355,7 +355,7 @@ def test_a_job_that_is_over_does_not_end_the_round(queue: Queue) -> None:
     assert [update[0] for update in queue.updates()] == ["JobId=18"]
 
 
-def test_jobs_elsewhere_are_left_alone(queue: Queue) -> None:
+def test_jobs_in_another_partition_or_qos_are_not_moved(queue: Queue) -> None:
     queue.snapshot(
         queue.row(17, begin_h=9, partition="debug"), queue.row(18, begin_h=9, qos="high"), queue.row(19, begin_h=9)
     )
@@ -371,7 +371,7 @@ def test_slurm_refuses(queue: Queue) -> None:
     assert "no longer pending" in json.loads(out)["refused"]
 
 
-def test_what_waits_of_an_array_that_has_begun(queue: Queue) -> None:
+def test_the_waiting_tasks_of_a_running_array(queue: Queue) -> None:
     queue.snapshot(queue.row(17, begin_h=9, array="3-4"))
     said = "17_1-2: Job is no longer pending execution\n17_3-4: No error\n"
     queue.slurm.answer("scontrol", err=said, code=1)
@@ -379,7 +379,7 @@ def test_what_waits_of_an_array_that_has_begun(queue: Queue) -> None:
     assert "starts as soon as" in queue.box.ok("queue", "release", "17")
 
 
-def test_one_job_of_years_leaves_the_others_their_plan(queue: Queue) -> None:
+def test_a_job_of_years_does_not_affect_the_plan_of_others(queue: Queue) -> None:
     queue.snapshot(queue.row(17, begin_h=9), queue.row(18, begin_h=10, limit="9000-00:00:00", array="1-1000%1"))
     result = queue.box.run("queue", "run", "--once")
     assert (result.code, result.err) == (0, "")
@@ -435,7 +435,7 @@ def test_release(queue: Queue) -> None:
     assert f"not waiting in a low-carbon queue: 99, {NASTY}" in result.err
 
 
-def test_slurm_is_away(queue: Queue) -> None:
+def test_slurm_does_not_answer(queue: Queue) -> None:
     queue.slurm.answer("squeue", err="slurm_load_jobs error: Unable to contact slurm controller\n", code=1)
     for words in (["list"], ["plan"], ["run", "--once"], ["release", "17"]):
         result = queue.box.run("queue", *words)
@@ -444,7 +444,7 @@ def test_slurm_is_away(queue: Queue) -> None:
         assert "Traceback" not in result.err
 
 
-def test_what_is_there_is_asked_beside_all_else(queue: Queue, tmp_path: Path) -> None:
+def test_the_queue_is_read_at_the_same_time_as_all_else(queue: Queue, tmp_path: Path) -> None:
     """sbatch --test-only answers once squeue was asked, and after that there is no more of it to wait for."""
     asked = tmp_path / "asked"
     queue.slurm.answer("squeue", then=f"touch {asked}")
@@ -459,7 +459,7 @@ def test_what_is_there_is_asked_beside_all_else(queue: Queue, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("then", ["exit 1", "sleep 30"])
-def test_a_submission_does_not_wait_for_what_else_is_there(queue: Queue, then: str) -> None:
+def test_a_submission_does_not_wait_for_a_slow_squeue(queue: Queue, then: str) -> None:
     queue.slurm.answer("squeue", then=then)
     began = time.monotonic()
     told, script = submit(queue, "--queue", "green")
@@ -475,7 +475,7 @@ def test_no_queues_here(box: Sandbox) -> None:
     assert "no low-carbon queues are configured" in result.err
 
 
-def test_the_service_goes_on_and_ends_when_told(queue: Queue) -> None:
+def test_the_service_goes_on_and_ends_by_a_signal(queue: Queue) -> None:
     queue.snapshot(queue.row(17, begin_h=9))
     service = subprocess.Popen(
         [*queue.box.program, "queue", "run", "--every", "1s"], env=queue.box.env, stderr=subprocess.PIPE, text=True

@@ -57,7 +57,7 @@ def starts(plans: list[Planned]) -> dict[str, float]:
 CLEAN_AT_5 = series(300, 300, 300, 300, 300, 100, 200, *[300] * 40)
 
 
-def test_everybody_at_the_clean_hour_as_far_as_there_is_room() -> None:
+def test_all_jobs_at_the_clean_hour_up_to_the_capacity() -> None:
     plans = replan(GREEN, [job(1), job(2, nodes=2), job(3), job(4), job(5, nodes=9)], CLEAN_AT_5, NOW)
     found = starts(plans)
     assert sorted(found[one] for one in "134") == [5, 5, 6] or sorted(found[one] for one in "134") == [5, 5, 5]
@@ -67,14 +67,14 @@ def test_everybody_at_the_clean_hour_as_far_as_there_is_room() -> None:
     assert {plan.job.job_id: plan.saving for plan in plans}["1"] == pytest.approx(2 / 3)
 
 
-def test_running_jobs_and_released_ones_take_room() -> None:
+def test_running_and_released_jobs_use_capacity() -> None:
     queued = [job(1, nodes=3, hours=5.5, state="RUNNING"), job(2, nodes=1, hours=8, released=True), job(3, nodes=2)]
     plans = replan(GREEN, queued, CLEAN_AT_5, NOW)
     assert starts(plans) == {"2": 0, "3": 5.5}
     assert [plan.why for plan in plans] == ["released", "least carbon"]
 
 
-def test_nobody_waits_for_noise() -> None:
+def test_no_job_waits_for_a_negligible_saving() -> None:
     flat = series(200, *[198, 199, 200] * 12)
     plans = replan(GREEN, [job(n) for n in range(1, 7)], flat, NOW)
     now = [plan for plan in plans if plan.start_at == NOW]
@@ -82,7 +82,7 @@ def test_nobody_waits_for_noise() -> None:
     assert {plan.why for plan in now} <= {"waiting saves too little", "least carbon"}
 
 
-def test_a_small_gain_moves_nobody() -> None:
+def test_a_small_gain_moves_no_job() -> None:
     queued = [job(1, begin_h=3)]
     little = series(300, 300, 300, 101, 300, 100, *[300] * 40)
     assert [(plan.why, plan.moved) for plan in replan(GREEN, queued, little, NOW)] == [("as before", False)]
@@ -90,7 +90,7 @@ def test_a_small_gain_moves_nobody() -> None:
     assert [(plan.why, plan.moved) for plan in replan(GREEN, queued, much, NOW)] == [("least carbon", True)]
 
 
-def test_who_waits_for_a_valley_waits_until_it_is_there() -> None:
+def test_a_job_waits_until_its_window_has_come() -> None:
     """The intensity comes down to it step by step, and each step is less than ``min_saving`` above the next."""
     down = series(104, 102, 100, *[300] * 40)
     assert starts(replan(GREEN, [job(1, begin_h=2)], down, NOW)) == {"1": 2}
@@ -100,7 +100,7 @@ def test_who_waits_for_a_valley_waits_until_it_is_there() -> None:
     assert starts(replan(GREEN, [job(1, begin_h=2)], series(100, 100, 104, *[300] * 40), NOW)) == {"1": 0}
 
 
-def test_carbon_is_of_the_expected_run_and_room_of_the_limit() -> None:
+def test_carbon_over_the_expected_run_and_capacity_over_the_limit() -> None:
     narrow_then_wide = series(300, 300, 50, 300, 300, 100, 100, 100, 100, *[300] * 40)
     assert starts(replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW)) == {"1": 5}
     (plan,) = replan(GREEN, [job(1, hours=4, run=HOUR)], narrow_then_wide, NOW)
@@ -140,13 +140,13 @@ def test_never_before_its_own_earliest(submitted_h: int, more: dict[str, bool], 
     assert place(GREEN, [], job(1, earliest_h=48, latest_h=48), CLEAN_AT_5, NOW).start_at == NOW + 48 * HOUR
 
 
-def test_a_released_job_is_not_put_off() -> None:
+def test_a_released_job_is_not_delayed() -> None:
     # Its user let it go before its earliest start, with a version that kept that in the comment.
     assert starts(replan(GREEN, [job(1, released=True, earliest_h=5)], CLEAN_AT_5, NOW)) == {"1": 0}
     assert starts(replan(GREEN, [job(1, released=True, earliest_h=5, begin_h=9)], CLEAN_AT_5, NOW)) == {"1": 5}
 
 
-def test_years_that_a_job_may_wait_are_no_trouble_for_others() -> None:
+def test_a_job_that_may_wait_for_years_does_not_affect_others() -> None:
     queued = [job(1, latest_h=24 * 365 * 50), job(2), job(3, earliest_h=24 * 365 * 40, latest_h=24 * 365 * 50)]
     assert starts(replan(GREEN, queued, CLEAN_AT_5, NOW)) == {"1": 5, "2": 5, "3": 24 * 365 * 40}
 
@@ -175,7 +175,7 @@ def test_starttime_is_early_by_the_usual_wait() -> None:
     assert starts(replan(GREEN, [job(1, wait_h=1, latest_h=8)], late, NOW)) == {"1": 8}
 
 
-def test_the_rest_of_an_array_takes_its_room_as_tasks_end() -> None:
+def test_the_rest_of_an_array_uses_capacity_as_tasks_end() -> None:
     running = [job(number, nodes=2, state="RUNNING", array_id=10) for number in (11, 12)]
     rest = job(10, nodes=4, hours=40, at_once=2, throttled=True, array_id=10, latest_h=0)
     plans = replan(GREEN, [*running, rest, job(20, nodes=4), job(21, nodes=4, latest_h=72)], CLEAN_AT_5, NOW)
@@ -188,7 +188,7 @@ def test_the_rest_of_an_array_takes_its_room_as_tasks_end() -> None:
 
 
 @pytest.mark.parametrize("more", [{"released": True}, {"latest_h": -1}])
-def test_who_can_not_start_takes_nobodys_room(more: dict[str, float]) -> None:
+def test_a_job_that_cannot_start_reserves_no_capacity(more: dict[str, float]) -> None:
     wide = job(1, nodes=4, hours=168, **more)
     queued = [wide, job(2, begin_h=5), job(3)]
     assert starts(replan(GREEN, [replace(wide, blocked=True), *queued[1:]], CLEAN_AT_5, NOW)) == {
@@ -203,12 +203,12 @@ def test_who_can_not_start_takes_nobodys_room(more: dict[str, float]) -> None:
     assert {plan.job.job_id: plan.moved for plan in plans} == {"1": False, "2": False, "3": True}
 
 
-def test_a_wait_that_nobody_has() -> None:
+def test_an_absurd_usual_wait() -> None:
     queued = [job(1, wait_h=24 * 365 * 30), job(2)]
     assert starts(replan(GREEN, queued, CLEAN_AT_5, NOW))["2"] == 5
 
 
-def test_a_ticket_elsewhere_counts_for_nothing() -> None:
+def test_a_comment_in_another_partition_or_qos_does_not_count() -> None:
     eco = GREEN.model_copy(update={"partition": "eco,big", "qos": "low"})
     wide = {"nodes": 4, "hours": 168.0, "latest_h": -1.0}
     queued = [
@@ -220,14 +220,14 @@ def test_a_ticket_elsewhere_counts_for_nothing() -> None:
     assert place(eco, queued, job(6), CLEAN_AT_5, NOW).start_at == NOW + 5 * HOUR
 
 
-def test_what_the_job_itself_asks_of_a_wait() -> None:
+def test_the_jobs_own_least_saving() -> None:
     third = series(300, 300, 300, 300, 210, *[300] * 40)
     queued = [job(1, min_saving=0.5), job(2, min_saving=0.2), job(3, min_saving=0)]
     assert starts(replan(GREEN, queued, third, NOW)) == {"1": 0, "2": 4, "3": 4}
     assert place(GREEN, [], job(1, min_saving=0.5), third, NOW).start_at == NOW
 
 
-def test_who_has_nothing_to_gain_any_more_is_let_go() -> None:
+def test_a_job_with_nothing_left_to_gain_starts() -> None:
     """In proportion to the wait that is left: of min_saving, 5 %, a fifth over the longest delay of 24 h."""
     flat = [300.0] * 40
     for far in (0, 1):
@@ -246,7 +246,7 @@ def test_nothing_to_save() -> None:
     assert (plan.start_at, plan.saving) == (NOW + 3 * HOUR, None)
 
 
-def test_who_is_left_alone() -> None:
+def test_jobs_that_are_not_moved() -> None:
     queued = [job(1, held=True), job(2, queue="other"), job(3, latest_h=-1, begin_h=2)]
     (plan,) = replan(GREEN, queued, CLEAN_AT_5, NOW)
     # Past its latest start: at once, whatever Slurm was told before.
@@ -349,7 +349,7 @@ WORDS = st.fixed_dictionaries(
     known=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_bounds_hold_whatever_tickets_say(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
+def test_constraints_hold_whatever_comments_say(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
     queued = [job(number, **one) for number, one in enumerate(words, 1)]
     # Slurm says that a job is blocked once it could start, and before that it waits for its StartTime.
     queued = [replace(one, blocked=one.blocked and (one.begin_at or NOW) <= NOW) for one in queued]
@@ -379,7 +379,7 @@ def test_bounds_hold_whatever_tickets_say(words: list[dict[str, Any]], values: l
             assert max(NOW, plan.job.comment.earliest or NOW) <= found.start_at <= found.latest_at
 
 
-def test_one_more_job_finds_its_place_among_the_others() -> None:
+def test_one_more_job_is_placed_beside_the_others() -> None:
     queued = [job(1, nodes=3, begin_h=5), job(2, nodes=1, hours=6, state="RUNNING"), job(3, nodes=9, held=True)]
     found = place(GREEN, queued, job(4, nodes=2), CLEAN_AT_5, NOW)
     assert (found.start_at, found.why) == (NOW + 6 * HOUR, "least carbon")

@@ -67,7 +67,7 @@ def test_an_array_is_all_its_tasks(array: str, nodes: int, hours: float) -> None
 @pytest.mark.parametrize(
     "reason", ["JobHeldUser", "JobHeldAdmin", "Dependency", "PartitionNodeLimit", "BadConstraints"]
 )
-def test_held_by_somebody(reason: str) -> None:
+def test_held_jobs(reason: str) -> None:
     (job,) = jobs_of(line(reason=reason))
     assert job.held
     assert not job.movable
@@ -86,7 +86,7 @@ def test_free_to_start(reason: str) -> None:
         "PartitionDown", "ReqNodeNotAvail, UnavailableNodes:n1", "MaxJobsPerAccount", "AReasonOfTheFuture",
     ],
 )  # fmt: skip
-def test_kept_back_by_slurm(reason: str) -> None:
+def test_jobs_that_slurm_does_not_start(reason: str) -> None:
     (job,) = jobs_of(line(reason=reason))
     assert (job.movable, job.blocked) == (True, True)
 
@@ -97,7 +97,7 @@ def test_the_rest_of_an_array_that_runs() -> None:
     assert (job.array_id, job.at_once, job.nodes, job.limit) == ("10", 2, 4, timedelta(hours=49 * 1.5))
 
 
-def test_a_line_that_names_the_cluster() -> None:
+def test_a_line_before_the_first_row() -> None:
     rows = f"CLUSTER: c1\n{line()}\n{line(job_id='18')}\n"
     assert [job.job_id for job in jobs_of(rows)] == ["17", "18"]
 
@@ -106,7 +106,7 @@ def test_a_line_that_names_the_cluster() -> None:
     "cells",
     [{"comment": "(null)"}, {"comment": f"{COMMENT}x:"}, {"job_id": "x"}, {"nodes": ""}, {"state": "FAILED"}],
 )
-def test_what_does_not_count(cells: dict[str, str]) -> None:
+def test_rows_that_are_left_out(cells: dict[str, str]) -> None:
     assert jobs_of(f"{line(**cells)}\n") == []
     assert [job.job_id for job in jobs_of(f"{line(**cells)}\n{line(job_id='18')}\n")] == ["18"]
 
@@ -117,7 +117,7 @@ def test_no_rows(text: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["name", "comment"])
-def test_a_name_forges_no_rows_of_others(key: str) -> None:
+def test_a_name_cannot_forge_rows_of_other_users(key: str) -> None:
     # squeue writes line breaks in names as they are, and all but what stands between the values can be guessed.
     forged = "x\n" + line(job_id="99", user="bob").replace(SEPARATOR, "\x1f") + "\ny"
     rows = line(**{"job_id": "16", key: forged}) + "\n" + line() + "\n"

@@ -19,7 +19,7 @@ from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.command import NoAnswer, available
 from hpcfrugal.slurm.states import refresh_states
 from hpcfrugal.slurm.submission import SubmitJob
-from hpcfrugal.submit import Submission, prepare, submit
+from hpcfrugal.submit import Submission, prepare, submit_prepared
 from hpcfrugal.submit.tracked_jobs import TrackedJob, foreign, refresh, tracked_jobs
 
 
@@ -52,7 +52,7 @@ def submit_job(tmp_path: Path, text: str = "command: 'true'\n") -> str:
     path = tmp_path / "job.yaml"
     path.write_text(text)
     backend = SlurmBackend()
-    result = submit(prepare(path, Submission(backend, load_config())), backend)
+    result = submit_prepared(prepare(path, Submission(backend, load_config())), backend)
     return f"{result.job_id};{result.cluster}"
 
 

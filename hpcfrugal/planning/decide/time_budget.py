@@ -8,7 +8,7 @@ from typing import TypeVar
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.client import Request, SlurmClient, slurm_client
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 TIMEOUT_S = 2.5
 _FREE_S = 0.25  # an answer within it costs nothing of the budget: a healthy Slurm is asked about every job
@@ -30,7 +30,7 @@ class TimeBudget:
         """Seconds that are left for one of Slurm's commands."""
         return self._left_s.get(program, self._limit_s)
 
-    def ask(self, request: Request[T], most_s: float | None = None) -> T:
+    def ask(self, request: Request[_T], most_s: float | None = None) -> _T:
         """The answer, within the time that is left, and ``most_s``.
 
         Raises:

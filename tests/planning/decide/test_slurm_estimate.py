@@ -44,7 +44,7 @@ def rows(wait: timedelta, count: int, nodes: int = 1, partition: str = "batch") 
     return [f"{partition}|{nodes}|2026-11-20T06:00:00|2026-11-20T06:00:00|{start.isoformat()}"] * count
 
 
-def test_what_is_asked_of_sbatch(slurm: FakeSlurm, tmp_path: Path) -> None:
+def test_the_options_of_the_test_submission(slurm: FakeSlurm, tmp_path: Path) -> None:
     schedule = {"max_delay": "1h", "earliest": "2026-11-22T00:00Z"}
     resources = {"time": "1:00:00", "partition": "batch", "dependency": "singleton", "array": "0-3", "nodes": 2}
     found = ask(tmp_path, schedule=schedule, resources=resources, name="a'; rm -rf ~ #", output="x", error="y")
@@ -87,7 +87,7 @@ def test_waits_of_jobs_of_its_size_in_its_partition(slurm: FakeSlurm, tmp_path: 
         ("BeginTime\n", 1, HOUR / 2),
     ],
 )
-def test_jobs_that_are_put_off_do_not_lengthen_the_wait_now(
+def test_delayed_jobs_do_not_lengthen_the_wait_now(
     slurm: FakeSlurm, tmp_path: Path, reasons: str, code: int, wait: timedelta
 ) -> None:
     slurm.sacct(*rows(timedelta(), 15), *rows(HOUR / 10, 5))
@@ -100,7 +100,7 @@ def test_jobs_that_are_put_off_do_not_lengthen_the_wait_now(
     ]  # fmt: skip
 
 
-def test_a_usual_wait_asks_nobody_twice(slurm: FakeSlurm, tmp_path: Path) -> None:
+def test_pending_reasons_are_not_asked_for_without_need(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.sacct(*rows(HOUR, 20))
     assert ask(tmp_path).wait_now == HOUR / 2
     assert slurm.calls("squeue") == []
@@ -128,7 +128,7 @@ def test_the_limit_of_a_partition(
     assert call[:-2] == ["show", "partition", *resources.values(), "--oneliner"]
 
 
-def test_nothing_is_known_where_nobody_answers(slurm: FakeSlurm, tmp_path: Path) -> None:
+def test_nothing_is_known_without_an_answer(slurm: FakeSlurm, tmp_path: Path) -> None:
     for name in ("sbatch", "sacct", "scontrol"):
         slurm.answer(name, err=f"{name}: error: Unable to contact slurm controller\n", code=1)
     found = ask(tmp_path)
@@ -136,7 +136,7 @@ def test_nothing_is_known_where_nobody_answers(slurm: FakeSlurm, tmp_path: Path)
     assert len(found.notes) == 2
 
 
-def test_what_hangs_is_waited_for_once_by_a_command(slurm: FakeSlurm, tmp_path: Path) -> None:
+def test_a_program_that_hangs_is_waited_for_once(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.sacct(*rows(HOUR, 20))
     slurm.answer("sbatch", then="sleep 20")
     spec = job_from_mapping({"command": "true", "resources": {"partition": "batch"}})
