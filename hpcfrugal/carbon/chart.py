@@ -1,7 +1,7 @@
-"""A series as a picture of characters: bars over time, with its axes, and a line under the times that were chosen.
+"""A chart of a series in characters: bars over time with axes, and a line under the selected times.
 
-Bars stand on zero, so that half the height is half the intensity. What is not known is a question mark, never a low
-bar. The picture is rows of pieces with a style each; whoever prints it gives the styles their colours.
+The bars start at zero, so half the height is half the intensity. An unknown value is a question mark, never a low bar.
+The chart consists of rows of styled text; the caller gives the styles their colours.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def draw(
     chosen: Sequence[tuple[datetime, datetime]] = (),
     ascii_only: bool = False,
 ) -> list[Row]:
-    """Rows of the picture, top first. Times are UTC. ``chosen`` are windows to be marked."""
+    """Rows of the chart, top first. Times are UTC. ``chosen``: windows to mark."""
     columns = max(20, width - _LABEL - 1)
     edges = _edges(series, columns)
     values = [_value(series, a, b) for a, b in pairwise(edges)]
@@ -70,7 +70,7 @@ def _edges(series: CarbonSeries, columns: int) -> list[int]:
 
 
 def _value(series: CarbonSeries, first_us: int, last_us: int) -> float | None:
-    """The mean of a column; in one that is known in part, what is known at its middle."""
+    """The mean of a column; if it is known only in part, the value at its middle."""
     whole = series.mean(from_us(first_us), from_us(last_us))
     return whole if whole is not None else series.at(from_us((first_us + last_us) // 2))
 
@@ -80,7 +80,7 @@ def _cell(value: float | None, top: float, line: int, height: int, ascii_only: b
         return "?" if line == 0 else " "
     eighths = min(8, max(0, round(value / top * height * 8) - line * 8))
     if line == 0:
-        eighths = max(1, eighths)  # a bar of nothing is still known
+        eighths = max(1, eighths)  # 0 is a known value
     if ascii_only:
         return "#" if eighths >= 4 else "_" if line == 0 else " "
     return _BLOCKS[eighths]
@@ -110,7 +110,7 @@ def _marks(edges: Sequence[int], chosen: Sequence[tuple[datetime, datetime]], as
 
 
 def _times(series: CarbonSeries, columns: int) -> list[str]:
-    """Labels of the time axis: the clock, and below it the day where it begins."""
+    """Labels of the time axis: the time of day, and below it the day where it begins."""
     span_s = (series.edges_us[-1] - series.edges_us[0]) / 1e6
     fitting = (tick for tick in _TICKS_S if span_s / tick * _APART <= columns)
     step = timedelta(seconds=next(fitting, _TICKS_S[-1]))

@@ -1,6 +1,6 @@
-"""A forecast made longer by a stated model; nothing does this unasked.
+"""Extending a forecast by a named model; this is done only on request.
 
-The result carries the mark: ``assumed_from`` says from where on, ``assumed_by`` names the model.
+The result is marked: ``assumed_from`` is where the extension begins, ``assumed_by`` names the model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.time import from_us, instant_us, iso, span_us
 
 Model = Literal["same-time-yesterday", "same-time-last-week"]
-# Persistence: a slot repeats what was known for the time so long before it.
+# Persistence: a slot repeats the value of the slot this much earlier.
 PERIODS: dict[Model, timedelta] = {
     "same-time-yesterday": timedelta(days=1),
     "same-time-last-week": timedelta(days=7),
@@ -22,12 +22,12 @@ PERIODS: dict[Model, timedelta] = {
 
 
 def extended(series: CarbonSeries, until: datetime, model: Model = "same-time-yesterday") -> CarbonSeries:
-    """The series up to ``until``, its last day or week repeated as often as that takes; gaps are repeated too.
+    """The series up to ``until``, with its last day or week repeated as often as needed, gaps included.
 
-    A series that reaches ``until`` comes back as it is. A day is 24 h of UTC, so a change of the clock shifts the
+    A series that reaches ``until`` is returned unchanged. A day is 24 h of UTC, so a change of the clock shifts the
     repeated day by an hour of local time.
 
-    Raises DataError where the series is shorter than what the model repeats.
+    Raises DataError if the series is shorter than the period that the model repeats.
     """
     period, end = span_us(PERIODS[model]), instant_us(until)
     known_to = series.edges_us[-1]

@@ -24,7 +24,7 @@ from hpcfrugal.settings.section import NamedTable, read_table, read_tables
 
 ENTRY_POINTS = "hpcfrugal.forecasts"
 
-# In the order in which they are tried where nothing is set: without an account before with one.
+# In the order in which they are tried without settings: those without an account first.
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "carbonintensity-gb": "carbonintensity_gb:CarbonIntensityGB",

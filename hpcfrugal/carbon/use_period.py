@@ -1,4 +1,4 @@
-"""A time in which energy was used, or would have been, as a question for what the intensity was then."""
+"""A period in which energy was used, or would have been, for which the actual intensity is wanted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hpcfrugal.core.carbon_signal import Signal
 class UsePeriod:
     """``[start_ns, end_ns)`` in nanoseconds since 1970-01-01T00:00Z, in a zone.
 
-    ``provider`` is whose figures are wanted by its name in the settings, None: those of whoever serves.
+    ``provider``: only values of the provider with this name in the settings; None: of any provider.
     """
 
     zone: str

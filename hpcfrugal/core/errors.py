@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint for a word that is none of ``known``: the one nearest to it, or all of them."""
+    """A hint for an unknown word: the most similar one of ``known``, or all of them."""
     from difflib import get_close_matches  # only where something is wrong
 
     words = list(known)
@@ -94,6 +94,6 @@ class ForecastError(SourceError):
 
 
 class DataError(HpcfrugalError):
-    """Stored data that cannot be believed."""
+    """Stored data that is damaged or belongs to something else."""
 
     exit_code = 4

@@ -1,4 +1,4 @@
-"""Who runs this program, by the system's word: an environment variable may be left over from somebody else's login."""
+"""User names from the system's user database: environment variables may be left over from another login."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import cache
 
 
 def user_name() -> str:
-    """The user's name, or number where there is no such user, as in many containers."""
+    """The user's name, or the uid if it has no name, as in many containers."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
 
 
-def owner_name(uid: int, said: str | None) -> str | None:
-    """The name of the user with this number, whatever a file of theirs says.
+def owner_name(uid: int, claimed: str | None) -> str | None:
+    """The name of the user with this uid, whatever name a file claims.
 
-    ``said`` stands where the system does not know the number, unless it is the name of somebody else here.
+    ``claimed`` is used if the system does not know the uid, unless it is the name of another user here.
     """
     try:
         return _name(uid)
     except KeyError:
-        return said if said is None or not _is_known(said) else str(uid)
+        return claimed if claimed is None or not _is_known(claimed) else str(uid)
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Who tells carbon intensities: one file for each, all behind the protocol in ``base``."""
+"""Providers of carbon intensities: one file for each, all with the interface in ``base``."""
