@@ -107,7 +107,7 @@ def test_wait_for_several_ends_with_the_first_failure(box: Sandbox) -> None:
     assert ESCAPE not in result.out + result.err
 
 
-def test_submit_says_the_job_and_where_its_output_goes(box: Sandbox) -> None:
+def test_submit_prints_the_job_and_its_output_path(box: Sandbox) -> None:
     result = box.run("submit", box.job("true"))
     (run_dir,) = box.spool.glob("20*/*")
     cluster = json.loads((run_dir / "submitted.json").read_text())["cluster"]
@@ -312,7 +312,7 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
-def test_a_command_keeps_its_exit_code_when_nobody_reads(box: Sandbox, options: tuple[str, ...]) -> None:
+def test_a_command_keeps_its_exit_code_without_a_reader(box: Sandbox, options: tuple[str, ...]) -> None:
     for code in (0, 7):
         argv = ["run", *options, "--", "sh", "-c", f"exit {code}"]
         assert unread(box, *argv)[0] == unread(box, *argv, errors_too=True)[0] == code

@@ -26,10 +26,10 @@ def test_all_problems_of_all_files_at_once(box: Sandbox) -> None:
     one = box.write("one.yaml", "comand: x\nresources: {tmie: 5, nodes: many}\n")
     two = box.write("two.yaml", "command: x\nscript: nowhere.sh\n")
     good = box.job("touch ran", "good.yaml")
-    told = errors(box.run("submit", good, one, two, "missing.yaml"), 2)
-    assert len(told) >= 6
+    printed = errors(box.run("submit", good, one, two, "missing.yaml"), 2)
+    assert len(printed) >= 6
     for words in ("comand", "did you mean `command`", "resources.tmie", "resources.nodes", "nowhere", "missing.yaml"):
-        assert any(words in line for line in told), words
+        assert any(words in line for line in printed), words
     # Nothing was submitted, not even the good one.
     assert not box.spool.exists()
     assert not (box.work / "ran").exists()
@@ -58,9 +58,9 @@ def test_files_that_are_no_job_files(box: Sandbox) -> None:
         str(box.write("empty.sh", "")): "",
         str(box.write("dos.sh", "#!/bin/bash\r\ntrue\r\n")): "DOS line endings",
     }
-    told = errors(box.run("submit", *cases), 2)
+    printed = errors(box.run("submit", *cases), 2)
     for path, words in cases.items():
-        assert any(line.startswith(path) and words in line for line in told), path
+        assert any(line.startswith(path) and words in line for line in printed), path
     assert not (box.work / "pwned").exists()
 
 
@@ -116,8 +116,8 @@ def test_what_is_wrong_with_the_command_line_is_named(box: Sandbox) -> None:
 
 def test_jobs_that_do_not_exist(box: Sandbox) -> None:
     for command in ("cancel", "status", "watch"):
-        told = errors(box.run(command, "17", "18"), 2)
-        assert [line.split(":")[0] for line in told] == ["17", "18"]
+        printed = errors(box.run(command, "17", "18"), 2)
+        assert [line.split(":")[0] for line in printed] == ["17", "18"]
     assert "there is no ledger" in errors(box.run("report", "17", "--ledger", "l.db"), 3)[0]
     # Where it has just been brought up to date that is no advice.
     (line,) = errors(box.run("report", "17"), 2)
@@ -135,7 +135,7 @@ def test_a_spool_that_cannot_be_made(box: Sandbox, spool: str) -> None:
     assert not (box.work / "ran").exists()
 
 
-def test_ledgers_that_are_none(box: Sandbox) -> None:
+def test_files_that_are_not_ledgers(box: Sandbox) -> None:
     garbage = box.work / "garbage.db"
     garbage.write_bytes(bytes(range(256)) * 40)
     text = box.write("text.db", "SQLite format 3 is what I am not\n")
@@ -176,8 +176,8 @@ def test_the_database_of_another_program_is_left_alone(box: Sandbox) -> None:
         connection.execute("PRAGMA user_version = 77")
     before = path.read_bytes()
     for command in (("sync",), ("rebuild",), ("rebuild", "--drop-vanished")):
-        told = errors(box.run("ledger", *command, "--ledger", path), 4)
-        assert told == [f"{path} is a database, but not a ledger"]
+        printed = errors(box.run("ledger", *command, "--ledger", path), 4)
+        assert printed == [f"{path} is a database, but not a ledger"]
     assert path.read_bytes() == before
     assert [one.name for one in box.work.iterdir()] == ["other.db"]
 
@@ -267,10 +267,10 @@ def test_settings(box: Sandbox) -> None:
         ("[sidecar]\npython = []", ["needs a list of interpreters"]),
     ]:
         path.write_text(text)
-        told = errors(box.run("status"), 2)
-        assert len(told) == len(words), told
+        printed = errors(box.run("status"), 2)
+        assert len(printed) == len(words), printed
         for word in words:
-            assert any(word in line for line in told), word
+            assert any(word in line for line in printed), word
     path.write_bytes(b"# \n\n\xff\xfe")
     assert errors(box.run("status"), 2) == [f"{path}:3: is not UTF-8 text (save the file as UTF-8)"]
     path.unlink()
@@ -298,8 +298,8 @@ def test_paths_that_are_not_utf8(box: Sandbox) -> None:
     path = box.job("echo ran", output="o")
     assert box.run("submit", "--dry-run", path, env=env).code == 0
     box.env |= env
-    told = json.loads(box.ok("submit", "--json", path))
-    assert box.wait_over(told["job_id"]) == "COMPLETED"
+    printed = json.loads(box.ok("submit", "--json", path))
+    assert box.wait_over(printed["job_id"]) == "COMPLETED"
     assert (box.work / "o").read_text() == "ran\n"
     assert (folder / "2026-11").is_dir() or len(list(folder.iterdir())) == 1
     box.ok("ledger", "sync")

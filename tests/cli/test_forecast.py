@@ -38,22 +38,27 @@ def test_a_chart(box: Sandbox, grid: Grid) -> None:
 
 
 def test_json_is_read_back_as_a_file(box: Sandbox, grid: Grid) -> None:
-    told = json.loads(box.ok("forecast", "--json", "--hours", "6"))
-    assert (told["zone"], told["signal"], told["kind"], told["provider"]) == ("GB", "average", "forecast", "gb")
-    assert told["unit"] == "g/kWh"
-    assert told["stale"] is False
-    assert told["step_s"] == 1800
-    assert 12 <= len(told["g_per_kwh"]) <= 13
-    assert told["g_per_kwh"][:4] == [100.0, None, 300.0, 50.0]
-    assert told["issued_at"] == told["fetched_at"]
-    assert 0 <= told["age_s"] < 60
-    assert told["notes"] == []
+    content = json.loads(box.ok("forecast", "--json", "--hours", "6"))
+    assert (content["zone"], content["signal"], content["kind"], content["provider"]) == (
+        "GB",
+        "average",
+        "forecast",
+        "gb",
+    )
+    assert content["unit"] == "g/kWh"
+    assert content["stale"] is False
+    assert content["step_s"] == 1800
+    assert 12 <= len(content["g_per_kwh"]) <= 13
+    assert content["g_per_kwh"][:4] == [100.0, None, 300.0, 50.0]
+    assert content["issued_at"] == content["fetched_at"]
+    assert 0 <= content["age_s"] < 60
+    assert content["notes"] == []
 
-    path = box.write("f.json", json.dumps(told))
+    path = box.write("f.json", json.dumps(content))
     (box.home / ".config/hpcfrugal/config.toml").write_text(f'[forecasts.mine]\nkind = "file"\npath = "{path}"\n')
     again = json.loads(box.ok("forecast", "--json", "--hours", "6"))
     assert again["provider"] == "mine"
-    assert again["g_per_kwh"] == told["g_per_kwh"]
+    assert again["g_per_kwh"] == content["g_per_kwh"]
     assert len(grid.requests) == 1
 
 
@@ -63,8 +68,8 @@ def test_files_are_read_back(box: Sandbox, grid: Grid, name: str) -> None:
     path = box.work / name
     assert [file.name for file in box.work.iterdir()] == [name]
     (box.home / ".config/hpcfrugal/config.toml").write_text(f'[forecasts.mine]\nkind = "file"\npath = "{path}"\n')
-    told = json.loads(box.ok("forecast", "--json", "--hours", "3"))
-    assert told["g_per_kwh"][:4] == [100.0, None, 300.0, 50.0]
+    content = json.loads(box.ok("forecast", "--json", "--hours", "3"))
+    assert content["g_per_kwh"][:4] == [100.0, None, 300.0, 50.0]
 
 
 def test_csv(box: Sandbox, grid: Grid) -> None:
@@ -107,11 +112,11 @@ def test_a_server_that_drips_ends_in_five_seconds_with_one_line(box: Sandbox, gr
 def test_an_old_answer_is_marked(box: Sandbox, grid: Grid) -> None:
     box.ok("forecast")
     (path,) = (box.home / ".cache/hpcfrugal/carbon").glob("*.json")
-    told = json.loads(path.read_text())
+    content = json.loads(path.read_text())
     for name in ("fetched_at", "expires_at"):
-        then = datetime.fromisoformat(told[name]) - timedelta(hours=3)
-        told[name] = then.isoformat()
-    path.write_text(json.dumps(told))
+        then = datetime.fromisoformat(content[name]) - timedelta(hours=3)
+        content[name] = then.isoformat()
+    path.write_text(json.dumps(content))
     grid.answer = lambda request: Reply({}, 502)
     note = "note: gb: server error (HTTP 502); its answer from 3.0 h ago is used"
     assert note in box.ok("forecast").splitlines()
@@ -126,9 +131,9 @@ def test_the_list_of_providers(box: Sandbox, grid: Grid) -> None:
     out = box.ok("forecast", "--list")
     assert "✓ gb: Carbon Intensity API (NESO), Great Britain; forecast and actual; average" in out
     assert "    credentials: from ELECTRICITYMAPS_TOKEN" in out
-    told = json.loads(box.ok("forecast", "--list", "--json"))["providers"]
-    assert {one["name"]: one["state"] for one in told}["electricitymaps"] == "ok"
-    assert "s3cret" not in out + json.dumps(told)
+    content = json.loads(box.ok("forecast", "--list", "--json"))["providers"]
+    assert {one["name"]: one["state"] for one in content}["electricitymaps"] == "ok"
+    assert "s3cret" not in out + json.dumps(content)
     assert grid.requests == []
 
 
@@ -182,7 +187,7 @@ def test_a_terminal_without_block_characters(box: Sandbox, grid: Grid) -> None:
 
 def test_times_are_utc(box: Sandbox, grid: Grid) -> None:
     box.env["TZ"] = "Asia/Tokyo"
-    told = json.loads(box.ok("forecast", "--json"))
-    start = datetime.fromisoformat(told["start"])
+    content = json.loads(box.ok("forecast", "--json"))
+    start = datetime.fromisoformat(content["start"])
     assert start.utcoffset() == timedelta(0)
     assert start <= datetime.now(UTC) < start + timedelta(hours=1)

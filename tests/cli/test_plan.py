@@ -18,7 +18,7 @@ def planned(box: Sandbox, tmp_path: Path) -> Planned:
     return Planned(box, tmp_path)
 
 
-def test_a_picture_and_what_it_means(planned: Planned) -> None:
+def test_the_chart_and_the_decision(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     out = planned.box.ok("plan", planned.job({"max_delay": "12h"}))
     assert out.startswith("XX: average carbon intensity in g/kWh, forecast by site\n")
@@ -56,9 +56,9 @@ def test_a_plain_terminal_gets_plain_characters(planned: Planned) -> None:
 
 def test_json_is_the_plan_with_what_else_could_be_done(planned: Planned) -> None:
     start = planned.forecast([300.0, 300.0, 200.0, 250.0, 100.0, *[300.0] * 43])
-    told = json.loads(planned.box.ok("plan", "--json", planned.job({"max_delay": "12h"})))
-    assert (told["schema"], told["action"]) == (1, "wait")
-    choices = told["choices"]
+    content = json.loads(planned.box.ok("plan", "--json", planned.job({"max_delay": "12h"})))
+    assert (content["schema"], content["action"]) == (1, "wait")
+    choices = content["choices"]
     levels = [choice["g_per_kwh"] for choice in choices]
     assert levels == sorted(levels, reverse=True)
     assert choices[0]["delay_s"] == 0
@@ -66,18 +66,18 @@ def test_json_is_the_plan_with_what_else_could_be_done(planned: Planned) -> None
     assert abs(datetime.fromisoformat(choices[-1]["start_at"]) - start - timedelta(hours=4)) < timedelta(seconds=1)
     assert choices[-1]["grams"] == pytest.approx(1.2)
     assert {choice["price"] for choice in choices} == {None}
-    assert told["choice"] is None, "nothing was weighed"
+    assert content["choice"] is None, "nothing was weighed"
 
 
 def test_prices_are_weighed_too(planned: Planned) -> None:
     start = planned.forecast([300.0, 300.0, 200.0, 250.0, 100.0, *[300.0] * 43])
     rows = [f"{(start + timedelta(hours=hour)).isoformat()},{0.1 if hour == 6 else 0.3},EUR" for hour in range(48)]
     prices = planned.box.write("prices.csv", "\n".join(["start,price_per_kwh,currency", *rows, ""]))
-    told = json.loads(planned.box.ok("plan", "--json", "--prices", prices, planned.job({"max_delay": "12h"})))
-    cheapest = min(told["choices"], key=lambda choice: choice["price_per_kwh"])
+    content = json.loads(planned.box.ok("plan", "--json", "--prices", prices, planned.job({"max_delay": "12h"})))
+    cheapest = min(content["choices"], key=lambda choice: choice["price_per_kwh"])
     assert (cheapest["price_per_kwh"], cheapest["currency"]) == (pytest.approx(0.1), "EUR")
     assert cheapest["price"] == pytest.approx(0.0012)
-    cleanest = min(told["choices"], key=lambda choice: choice["g_per_kwh"])
+    cleanest = min(content["choices"], key=lambda choice: choice["g_per_kwh"])
     assert cleanest["g_per_kwh"] == 100
 
 
@@ -86,11 +86,11 @@ def test_what_an_hour_of_delay_is_worth_names_a_start(planned: Planned, weight: 
     """At once 300 g/kWh, 210 in two hours and 150 in four: 45 g/kWh an hour, then 30."""
     start = planned.forecast([300.0, 300.0, 210.0, 300.0, 150.0, *[300.0] * 43])
     job = planned.job({"max_delay": "12h"})
-    told = json.loads(planned.box.ok("plan", "--json", "--delay-weight", weight, job))
-    choice = told["choice"]
+    content = json.loads(planned.box.ok("plan", "--json", "--delay-weight", weight, job))
+    choice = content["choice"]
     assert abs(datetime.fromisoformat(choice["start_at"]) - start - timedelta(hours=hours)) < timedelta(minutes=2)
     assert (choice["delay_weight"], choice["price_weight"]) == (float(weight), None)
-    assert {key: value for key, value in choice.items() if not key.endswith("_weight")} in told["choices"]
+    assert {key: value for key, value in choice.items() if not key.endswith("_weight")} in content["choices"]
     (row,) = [
         line for line in planned.box.ok("plan", "--delay-weight", weight, job).splitlines() if "by weight" in line
     ]
@@ -118,7 +118,7 @@ def test_money_can_weigh_more_than_carbon(planned: Planned) -> None:
         (("--price-weight", "5"), "--price-weight needs --prices"),
     ],
 )
-def test_weights_that_are_none(planned: Planned, argv: tuple[str, ...], said: str) -> None:
+def test_invalid_weights(planned: Planned, argv: tuple[str, ...], said: str) -> None:
     result = planned.box.run("plan", *argv, planned.job({"max_delay": "12h"}))
     assert result.code == 2
     assert said in result.err
@@ -155,13 +155,13 @@ def test_wrong_prices_are_refused(planned: Planned, text: str, said: str) -> Non
 def test_without_a_forecast_the_plan_is_to_start_now(planned: Planned) -> None:
     out = planned.box.ok("plan", planned.job({"max_delay": "12h"}))
     assert out.startswith("Starts as soon as it can: no forecast: site")
-    told = json.loads(planned.box.ok("plan", "--json", planned.job({"max_delay": "12h"})))
-    assert (told["forecast"], told["choices"]) == (None, [])
+    content = json.loads(planned.box.ok("plan", "--json", planned.job({"max_delay": "12h"})))
+    assert (content["forecast"], content["choices"]) == (None, [])
     result = planned.box.run("plan", planned.job({"max_delay": "12h", "require_forecast": True}))
     assert result.code == 3
 
 
-def test_a_job_that_may_not_wait_is_told_so(planned: Planned) -> None:
+def test_a_job_without_delay_has_a_reason(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     assert "Starts as soon as it can: its policy is asap" in planned.box.ok("plan", planned.job({}))
 
@@ -174,15 +174,15 @@ def test_segments_are_listed(planned: Planned) -> None:
     assert sum(line.startswith("  segment ") for line in out.splitlines()) == 3
 
 
-def test_this_machine_is_said_to_start_jobs_at_once(planned: Planned) -> None:
+def test_the_local_backend_starts_jobs_at_once(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     out = planned.box.ok("plan", "--backend", "local", planned.job({"max_delay": "12h"}))
     note = "with Slurm only: here `submit` starts the job at once, because the local backend has no queue"
     assert f"note: {note}" in out
     assert "With Slurm: Starts about " in out
     assert "given to Slurm" not in out
-    told = json.loads(planned.box.ok("plan", "--json", "--backend", "local", planned.job({"max_delay": "12h"})))
-    assert (told["action"], told["notes"][0]) == ("wait", note)
+    content = json.loads(planned.box.ok("plan", "--json", "--backend", "local", planned.job({"max_delay": "12h"})))
+    assert (content["action"], content["notes"][0]) == ("wait", note)
     assert planned.slurm.calls() == []
     out = planned.box.ok("plan", "--backend", "local", planned.job({}))
     assert note not in out
@@ -209,7 +209,7 @@ def test_without_any_queue_a_file_for_another_machine_still_runs_here(planned: P
     assert "ignored: schedule.queue" in result.err
 
 
-def test_all_mistakes_of_a_file_are_told(planned: Planned) -> None:
+def test_all_mistakes_of_a_file_are_listed(planned: Planned) -> None:
     result = planned.box.run("plan", planned.box.write("job.yaml", "command: true\nschedule: {polcy: asap}\n"))
     assert result.code == 2
     assert "polcy" in result.err

@@ -35,8 +35,8 @@ def grid() -> Iterator[Grid]:
     server.stop()
 
 
-def near(told: str | None, wanted: datetime, seconds: float = 30) -> bool:
-    return told is not None and abs(datetime.fromisoformat(told) - wanted) <= timedelta(seconds=seconds)
+def near(content: str | None, wanted: datetime, seconds: float = 30) -> bool:
+    return content is not None and abs(datetime.fromisoformat(content) - wanted) <= timedelta(seconds=seconds)
 
 
 # Slurm's option -----------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def test_a_job_waits_for_clean_power(planned: Planned) -> None:
     assert result.err == ""
 
 
-def test_one_line_says_what_was_decided(planned: Planned) -> None:
+def test_the_decision_is_one_line(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     out = planned.box.ok("submit", planned.job({"max_delay": "12h"}))
     (line,) = [line for line in out.splitlines() if line.startswith("Starts ")]
@@ -146,8 +146,8 @@ def test_waiting_has_to_be_worth_it(planned: Planned) -> None:
 def test_now_overrides_the_plan(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     result = planned.box.run("submit", "--now", "--json", planned.job({"max_delay": "12h"}))
-    told = json.loads(result.out)["plan"]
-    assert (told["action"], told["reason"], told["forecast"]) == ("start-now", "--now was given", None)
+    content = json.loads(result.out)["plan"]
+    assert (content["action"], content["reason"], content["forecast"]) == ("start-now", "--now was given", None)
     assert not any("--test-only" in call for call in planned.slurm.calls("sbatch"))
 
 
@@ -247,13 +247,13 @@ def test_a_slurm_that_does_not_answer_is_waited_for_once_by_several_jobs(planned
     planned.slurm.answer("sbatch", then='case "$*" in *--test-only*) sleep 60;; *) echo 17;; esac')
     job = planned.job({"max_delay": "12h"})
     begun = time.monotonic()
-    told = [json.loads(line) for line in planned.box.ok("submit", "--json", *[job] * 8).splitlines()]
+    content = [json.loads(line) for line in planned.box.ok("submit", "--json", *[job] * 8).splitlines()]
     assert time.monotonic() - begun < 2 * 2.5 + 2
     assert sum("--test-only" in call for call in planned.slurm.calls("sbatch")) == 1
-    notes = [one["plan"]["notes"] for one in told]
+    notes = [one["plan"]["notes"] for one in content]
     assert "sbatch did not answer within 2.5 s" in notes[0][0]
     assert all("sbatch took too long before; not run again" in some[0] for some in notes[1:])
-    assert {one["plan"]["action"] for one in told} == {"wait"}
+    assert {one["plan"]["action"] for one in content} == {"wait"}
 
 
 def test_a_job_without_a_limit_has_its_partitions(planned: Planned) -> None:
@@ -317,7 +317,7 @@ def test_the_pue_is_in_the_grams_and_in_the_budget(planned: Planned) -> None:
     assert planned.submit(schedule)[1]["action"] == "start-now"
 
 
-def test_a_ledger_in_trouble_is_said_and_done_without(planned: Planned, tmp_path: Path) -> None:
+def test_an_unreadable_ledger_is_noted_and_not_needed(planned: Planned, tmp_path: Path) -> None:
     planned.forecast(CLEAN_AT_8)
     path = tmp_path / "ledger.db"
     path.write_bytes(b"this is no database" * 100)
@@ -360,7 +360,7 @@ def test_segments_leave_time_for_the_whole_limit(planned: Planned) -> None:
 # No forecast --------------------------------------------------------------------------------------------------------
 
 
-def test_without_a_forecast_it_starts_now_and_says_so(planned: Planned) -> None:
+def test_without_a_forecast_it_starts_now_with_a_reason(planned: Planned) -> None:
     result = planned.box.run("submit", planned.job({"max_delay": "12h"}))
     assert result.code == 0
     assert "Starts as soon as it can: no forecast: site" in result.out
@@ -392,7 +392,7 @@ def test_a_job_that_wants_a_forecast_is_refused(planned: Planned) -> None:
     ],
     ids=["slow", "dripping", "html", "empty", "negative", "nan", "down"],
 )
-def test_a_provider_in_trouble_holds_nobody_up(planned: Planned, grid: Grid, reply: Reply) -> None:
+def test_a_failing_provider_causes_no_delay(planned: Planned, grid: Grid, reply: Reply) -> None:
     grid.answer = lambda request: reply
     settings = planned.box.home / ".config/hpcfrugal/config.toml"
     settings.write_text(f'[forecasts.site]\nkind = "carbonintensity-gb"\nurl = "{grid.url}"\n')
@@ -453,7 +453,7 @@ def test_a_deadline_that_has_passed_is_a_mistake(planned: Planned) -> None:
     assert "schedule.deadline: 2020-01-01T00:00:00Z has passed" in result.err
 
 
-def test_a_deadline_that_is_too_near_is_said(planned: Planned) -> None:
+def test_a_deadline_that_is_too_near_is_noted(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     deadline = datetime.now(UTC) + timedelta(minutes=30)
     result, plan, script = planned.submit({"deadline": deadline.isoformat()})
@@ -484,7 +484,7 @@ def test_names_are_data(planned: Planned) -> None:
 # Resources of this machine ------------------------------------------------------------------------------------------
 
 
-def test_this_machine_says_which_amounts_it_does_not_hold_a_job_to(box: Sandbox) -> None:
+def test_the_local_backend_names_resources_that_it_does_not_enforce(box: Sandbox) -> None:
     asked = {"mem": "1G", "cpus_per_task": 2, "gpus": 1, "time": "1:00", "nodes": 1, "partition": "batch"}
     path = box.job("true", resources=asked)
     result = box.run("submit", "--json", path)
@@ -495,7 +495,7 @@ def test_this_machine_says_which_amounts_it_does_not_hold_a_job_to(box: Sandbox)
     assert (result.err, json.loads(result.out)["warnings"]) == ("", [])
 
 
-def test_slurm_holds_a_job_to_its_amounts(box: Sandbox) -> None:
+def test_slurm_enforces_resources(box: Sandbox) -> None:
     for name, text in (("sbatch", "echo 17"), ("scontrol", "echo 'ClusterName             = c1'")):
         path = box.home / name
         path.write_text(f"#!/bin/sh\n{text}\n")

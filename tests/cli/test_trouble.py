@@ -119,7 +119,7 @@ def test_a_clock_that_is_off_is_noted(site: Site) -> None:
     assert "the node's clock was 01:00:00 ahead of Slurm's" in checked.out
 
 
-def test_a_run_of_somebody_who_says_that_he_is_another(site: Site) -> None:
+def test_a_run_with_a_false_user_name(site: Site) -> None:
     site.spool.whole_run("17", user="mallory-is-nobody")
     result = site.box.run("report", "--since", "all", "--by", "user", "--csv")
     assert "mallory" not in result.out

@@ -131,7 +131,7 @@ def test_grams_of_small_jobs_have_digits_too(values: list[Fraction | None], name
 
 
 @pytest.mark.parametrize(
-    ("at", "told"),
+    ("at", "shown"),
     [
         (NOW + HOUR, "09:30 UTC"),
         (NOW + timedelta(seconds=90), "08:31:30 UTC"),
@@ -139,8 +139,8 @@ def test_grams_of_small_jobs_have_digits_too(values: list[Fraction | None], name
         (datetime.fromisoformat("2026-11-21T23:30:00+05:00"), "18:30 UTC"),
     ],
 )
-def test_times(at: datetime, told: str) -> None:
-    assert point_in_time(at, NOW) == told
+def test_times(at: datetime, shown: str) -> None:
+    assert point_in_time(at, NOW) == shown
 
 
 def test_amounts() -> None:
@@ -155,7 +155,7 @@ def test_amounts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("time", "told"),
+    ("time", "shown"),
     [
         (None, "unknown"),
         (timedelta(), "0 s"),
@@ -166,8 +166,8 @@ def test_amounts() -> None:
         (timedelta(hours=2), "02:00:00"),
     ],
 )
-def test_spans(time: timedelta | None, told: str) -> None:
-    assert timespan(time) == told
+def test_spans(time: timedelta | None, shown: str) -> None:
+    assert timespan(time) == shown
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,8 @@ class Site:
 
     def actual(self, hours: Sequence[float | None], step_s: float = 3600) -> None:
         """What was in the file's zone from ``start`` on."""
-        told = {"zone": "XX", "kind": "actual", "start": self.start.isoformat(), "step_s": step_s}
-        self.file.write_text(json.dumps({**told, "g_per_kwh": list(hours)}))
+        content = {"zone": "XX", "kind": "actual", "start": self.start.isoformat(), "step_s": step_s}
+        self.file.write_text(json.dumps({**content, "g_per_kwh": list(hours)}))
 
     def at(self, hours: float) -> datetime:
         return self.start + timedelta(hours=hours)
@@ -61,8 +61,8 @@ class Site:
         seconds = shift / SECOND
         run.end(job_id=job_id, start_s=seconds, end_s=seconds + 60)
         # Slurm was told to start it then, unless ``slurm`` says otherwise.
-        told = {"submit_at": self.start.isoformat(), "eligible_at": self.at(hours).isoformat(), **(slurm or {})}
-        run.slurm(job_id=job_id, start_s=seconds, end_s=seconds + 60, **told)
+        content = {"submit_at": self.start.isoformat(), "eligible_at": self.at(hours).isoformat(), **(slurm or {})}
+        run.slurm(job_id=job_id, start_s=seconds, end_s=seconds + 60, **content)
         return run
 
     def plan(self, planned: float) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def test_a_provider_that_is_down_costs_one_line_and_no_report(site: Site, call: 
     assert "1 job without CO2e" in call("report").out
 
 
-def test_without_a_zone_there_is_a_hint_and_nobody_is_asked(site: Site, call: Call) -> None:
+def test_without_a_zone_there_is_a_hint_and_no_request(site: Site, call: Call) -> None:
     site.settings()
     site.ran("17", 0.5)
     result = call("report")
@@ -199,7 +199,7 @@ def test_without_a_zone_there_is_a_hint_and_nobody_is_asked(site: Site, call: Ca
     assert (job["operational_g"], job["zone"], job["intensity_source"]) == (None, None, None)
 
 
-def test_an_older_run_counts_in_the_zone_of_the_settings_and_that_is_said(site: Site, call: Call) -> None:
+def test_an_older_run_counts_in_the_zone_of_the_settings_with_a_note(site: Site, call: Call) -> None:
     site.settings("pue = 1.5", zone="XX")
     site.actual([100.0])
     site.ran("17", 0.5)
@@ -224,7 +224,7 @@ def test_what_is_not_by_actual_figures_is_marked(site: Site, call: Call) -> None
     assert "~ partly estimated: no actual intensity yet." in table
 
 
-def test_part_of_a_job_without_intensity_is_said(site: Site, call: Call) -> None:
+def test_part_of_a_job_without_intensity_is_noted(site: Site, call: Call) -> None:
     site.settings()
     site.actual([100.0] * 30, step_s=1)
     site.ran("17", 0, carbon={"zone": "XX"})
@@ -287,7 +287,7 @@ def test_savings_with_a_loss_and_a_job_that_is_not_known_yet(site: Site, call: C
     assert "Saved: against the same job, started when submitted" in table
 
 
-def test_savings_of_jobs_that_were_not_put_off_are_shown_apart(site: Site, call: Call) -> None:
+def test_savings_of_jobs_that_were_not_delayed_are_shown_apart(site: Site, call: Call) -> None:
     site.settings()
     site.actual([400.0, 100.0, 250.0])
     site.ran("17", 1.5, planned=0.5, slurm={"eligible_at": site.start.isoformat()})
@@ -328,15 +328,15 @@ def test_what_cannot_stand_beside_savings_is_named_at_once(call: Call) -> None:
     assert result.err.count("cannot be combined with --savings") == 2
 
 
-def test_a_report_that_has_all_settled_asks_nobody(site: Site, call: Call) -> None:
+def test_a_report_with_settled_intensities_makes_no_request(site: Site, call: Call) -> None:
     site.settings()
     site.actual([100.0])
     site.ran("17", 0.5, carbon={"zone": "XX"})
     call("ledger", "sync")
     (path,) = (site.spool.root / "intensity").glob("*/*.json")
-    told = json.loads(path.read_text())
-    told["intervals"] = [[*row[:-1], True] for row in told["intervals"]]
-    path.write_text(json.dumps(told))
+    content = json.loads(path.read_text())
+    content["intervals"] = [[*row[:-1], True] for row in content["intervals"]]
+    path.write_text(json.dumps(content))
     site.file.unlink()
     result = call("report", "17", "--json")
     assert result.err == ""
@@ -349,8 +349,8 @@ def test_a_job_of_this_machine_from_its_submission_to_its_grams(box: Sandbox) ->
     settings.parent.mkdir(parents=True)
     settings.write_text(f'[forecasts.own]\nkind = "file"\nzone = "XX"\npath = "{file}"\n')
     start = datetime.now(UTC) - timedelta(minutes=5)
-    told = {"kind": "actual", "start": start.isoformat(), "step_s": 1, "g_per_kwh": [123.0] * 900}
-    file.write_text(json.dumps(told))
+    content = {"kind": "actual", "start": start.isoformat(), "step_s": 1, "g_per_kwh": [123.0] * 900}
+    file.write_text(json.dumps(content))
     job_id, run_dir = box.submit("sleep 1.5")
     assert json.loads((run_dir / "run.json").read_text())["carbon"] == {"zone": "XX", "pue": 1.3}
     box.wait_over(job_id)
@@ -375,7 +375,7 @@ def test_a_run_of_no_known_energy_has_no_grams(site: Site, call: Call) -> None:
     assert "1 job without CO2e: energy or carbon intensity unknown." in detail
 
 
-def test_of_jobs_in_several_zones_those_in_the_zone_of_the_settings_are_told(site: Site, call: Call) -> None:
+def test_of_jobs_in_several_zones_those_in_the_zone_of_the_settings_are_noted(site: Site, call: Call) -> None:
     site.settings(zone="XX")
     site.actual([100.0])
     site.ran("17", 0.5)

@@ -109,7 +109,7 @@ def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
     assert found["groups"] == []
 
 
-def test_unknown_is_null_in_json_and_said_in_the_table(spool: FakeSpool, call: Call) -> None:
+def test_unknown_is_null_in_json_and_unknown_in_the_table(spool: FakeSpool, call: Call) -> None:
     run = spool.run()
     run.slurm("FAILED")
     call("ledger", "sync")
@@ -130,7 +130,7 @@ def test_a_job_that_waits_is_not_reported_as_unknown_energy(spool: FakeSpool, ca
     assert document(call("report", "--since", "all", "--json"))["totals"]["jobs_not_started"] == 1
 
 
-def test_the_detail_says_where_each_number_came_from(spool: FakeSpool, call: Call) -> None:
+def test_the_detail_shows_the_source_of_each_number(spool: FakeSpool, call: Call) -> None:
     run = spool.run()
     absent = [{"component": "dram", "source": "rapl-powercap", "reason": "denied: /sys/x"}]
     header = run.header(channels=[run.header()["channels"][0]], absent=absent, exclusive=False)
@@ -155,7 +155,7 @@ def test_the_detail_says_where_each_number_came_from(spool: FakeSpool, call: Cal
     assert max(len(line) for line in out.splitlines()) <= 220
 
 
-def test_what_is_the_same_of_several_domains_is_said_once(spool: FakeSpool, call: Call) -> None:
+def test_a_remark_on_several_domains_is_shown_once(spool: FakeSpool, call: Call) -> None:
     run = spool.run()
     gpus = [{"index": index, "uuid": f"GPU-{index}", "name": "Tesla V100-SXM2-16GB"} for index in range(3)]
     absent = [{"component": "gpu", "source": "nvml-energy", "reason": "denied; ask; again"}] * 2
@@ -173,7 +173,7 @@ def test_what_is_the_same_of_several_domains_is_said_once(spool: FakeSpool, call
     ]
 
 
-def test_peaks_and_doubts_are_shown(spool: FakeSpool, call: Call) -> None:
+def test_peaks_resets_and_gaps_are_shown(spool: FakeSpool, call: Call) -> None:
     run = spool.run()
     lines = run.records([100, 10], 60)
     lines[3] |= {"max_w": [1234.56, 12], "note": {"slowed": 4.0}}
@@ -182,8 +182,8 @@ def test_peaks_and_doubts_are_shown(spool: FakeSpool, call: Call) -> None:
     run.slurm()
     call("ledger", "sync")
     (job,) = document(call("report", "17", "--json"))["jobs"]
-    told = [(channel["max_w"], channel["resets"], channel["gaps"]) for channel in job["channels"]]
-    assert told == [(1234.56, 1, 0), (12.0, 0, 2)]
+    content = [(channel["max_w"], channel["resets"], channel["gaps"]) for channel in job["channels"]]
+    assert content == [(1234.56, 1, 0), (12.0, 0, 2)]
     assert job["sidecar_sessions"][0]["slowed"] == 4.0
     out = call("report", "17").out
     assert "1,234.6" in out
@@ -195,7 +195,7 @@ def test_peaks_and_doubts_are_shown(spool: FakeSpool, call: Call) -> None:
         assert text in out
 
 
-def test_where_there_are_no_samples_the_log_says_why(spool: FakeSpool, call: Call) -> None:
+def test_without_samples_the_log_is_shown(spool: FakeSpool, call: Call) -> None:
     run = spool.run()
     run.samples([run.header(), *run.records([100, 10], 60)])
     run.slurm(nodes=("n1", "n2"))
@@ -213,7 +213,7 @@ def test_where_there_are_no_samples_the_log_says_why(spool: FakeSpool, call: Cal
     assert "job: no samples; the sidecar's log ends: no Python 3.9 or newer here" in call("report", "18").out
 
 
-def test_that_idle_power_is_left_out_is_said_wherever_a_share_is_counted(spool: FakeSpool, call: Call) -> None:
+def test_missing_idle_power_is_noted_wherever_a_share_is_counted(spool: FakeSpool, call: Call) -> None:
     run = spool.run("17")
     run.samples([run.header(exclusive=False), *run.records([100, 10], 60)])
     run.slurm()
@@ -235,7 +235,7 @@ def test_that_idle_power_is_left_out_is_said_wherever_a_share_is_counted(spool: 
     assert document(call("report", "--since", "all", "--user", "bob", "--json"))["totals"]["idle_power"] is None
 
 
-def test_idle_power_that_is_known_is_said_with_its_source(spool: FakeSpool, call: Call) -> None:
+def test_known_idle_power_is_shown_with_its_source(spool: FakeSpool, call: Call) -> None:
     run = spool.run("17")
     run.samples([run.header(exclusive=False), *run.records([100, 10], 60)])
     run.slurm()
@@ -273,7 +273,7 @@ def test_a_node_that_counts_twice_is_marked(spool: FakeSpool, call: Call) -> Non
     assert "Counted twice" not in call("report", "--since", "all", "--user", "bob").out
 
 
-def test_files_that_are_gone_are_said_and_kept(spool: FakeSpool, call: Call) -> None:
+def test_vanished_files_are_reported_and_kept(spool: FakeSpool, call: Call) -> None:
     run = spool.whole_run()
     call("ledger", "sync")
     run.run_dir.samples("17", 0, "n1").unlink()
@@ -302,11 +302,11 @@ def test_several_of_one_name_are_listed(spool: FakeSpool, call: Call) -> None:
     assert "26.400" in out
 
 
-def test_by_what_slurm_says_of_a_job(spool: FakeSpool, call: Call) -> None:
-    for job_id, told in (("17", {}), ("18", {"account": "chemistry", "partition": "long", "qos": "low"})):
+def test_groups_by_account_partition_and_qos(spool: FakeSpool, call: Call) -> None:
+    for job_id, content in (("17", {}), ("18", {"account": "chemistry", "partition": "long", "qos": "low"})):
         run = spool.run(job_id)
         run.samples([run.header(job_id), *run.records([100, 10], 60)], job_id)
-        run.slurm(job_id=job_id, **told)
+        run.slurm(job_id=job_id, **content)
     local = spool.run("19")
     local.samples([local.header("19"), *local.records([100, 10], 60)], "19")
     local.end(job_id="19")

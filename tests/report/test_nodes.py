@@ -65,7 +65,7 @@ def test_the_json_closes_in_integers(spool: FakeSpool, call: Call) -> None:
     assert node["last_reading_at"] > node["first_reading_at"]
 
 
-def test_the_table_names_nodes_parts_and_doubts(spool: FakeSpool, call: Call) -> None:
+def test_the_table_names_nodes_parts_and_unknown_shares(spool: FakeSpool, call: Call) -> None:
     shared(spool, "17")
     run = spool.run("18")
     lines = [{**line, "job_cpu_us": None} for line in run.records([100, 300], 60)]
@@ -87,9 +87,7 @@ def test_the_table_names_nodes_parts_and_doubts(spool: FakeSpool, call: Call) ->
     assert "1 job with an unknown share, which is in the rest." in out
 
 
-def test_idle_power_that_is_known_for_a_part_of_the_time_is_not_said_to_be_included(
-    spool: FakeSpool, call: Call
-) -> None:
+def test_idle_power_that_is_known_for_a_part_of_the_time_is_partly_included(spool: FakeSpool, call: Call) -> None:
     shared(spool, "17").nodes()
 
     def idle_power() -> set[str | None]:
@@ -123,13 +121,13 @@ def test_the_csv_has_a_line_a_channel(spool: FakeSpool, call: Call) -> None:
     assert {one["rest_j"] for one in found} == {"4500.0", "450.0"}
 
 
-def test_without_samples_it_says_so(spool: FakeSpool, call: Call) -> None:
+def test_without_samples_there_is_a_message(spool: FakeSpool, call: Call) -> None:
     spool.run("17")
     assert call()[:2] == (0, "No node was sampled in this period.\n")
     assert json.loads(call("--json")[1])["nodes"] == []
 
 
-def test_a_file_that_is_gone_is_told(spool: FakeSpool, call: Call) -> None:
+def test_a_vanished_file_is_named(spool: FakeSpool, call: Call) -> None:
     shared(spool, "17")
     shared(spool, "18")
     call()
@@ -137,7 +135,7 @@ def test_a_file_that_is_gone_is_told(spool: FakeSpool, call: Call) -> None:
     assert "Not counted: 1 sample file: " in call()[1]
 
 
-def test_why_there_is_no_table_is_told(spool: FakeSpool, call: Call) -> None:
+def test_the_reason_for_no_table_is_shown(spool: FakeSpool, call: Call) -> None:
     modelled = spool.run("17")
     modelled.samples([modelled.header(channels=[]), *modelled.records([], 60)])
     said = call()[1].replace("\n", " ")
@@ -154,7 +152,7 @@ def test_why_there_is_no_table_is_told(spool: FakeSpool, call: Call) -> None:
     assert json.loads(call("--json")[1])["sampled_jobs"] == 2
 
 
-def test_what_is_about_jobs_goes_not_with_nodes_and_all_of_it_is_told(spool: FakeSpool, call: Call) -> None:
+def test_options_about_jobs_cannot_be_combined_with_nodes(spool: FakeSpool, call: Call) -> None:
     code, _, err = call("17", "--user", "a", "--project", "p", "--tag", "a=b", "--by", "user")
     assert code == 2
     for option in ("JOB", "--user", "--project", "--tag", "--by"):

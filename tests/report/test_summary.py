@@ -76,7 +76,7 @@ def test_what_the_sidecar_missed_lowers_the_coverage_and_is_not_made_up(spool: F
     assert (total.energy_uj, total.complete, total.coverage) == (3_300_000_000, True, 0.5)
 
 
-def test_a_sensor_that_died_is_told_and_a_read_that_failed_is_not(spool: FakeSpool) -> None:
+def test_a_failed_sensor_is_unknown_and_a_failed_read_is_not(spool: FakeSpool) -> None:
     died, well = spool.run("17"), spool.run("18")
     lines = died.records([100, 10], 3600)
     for line in lines[7:]:
@@ -196,7 +196,7 @@ def test_nodes_add(spool: FakeSpool, node_count: int) -> None:
     assert (total.energy_uj, total.coverage) == (node_count * 6_600_000_000, 1.0)
 
 
-def test_coverage_of_a_job_whose_end_nobody_told_is_unknown(spool: FakeSpool) -> None:
+def test_coverage_of_a_job_without_a_known_end_is_unknown(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
     run.slurm("RUNNING", end_s=None)
@@ -271,7 +271,7 @@ def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
         assert all_jobs(list(summaries(spool).values())).overlapping_jobs == []
 
 
-def test_between_two_lives_of_its_sidecar_a_job_was_given_nothing(spool: FakeSpool) -> None:
+def test_between_two_sessions_of_its_sidecar_a_job_has_no_energy(spool: FakeSpool) -> None:
     def session(job_id: str, at_s: int) -> list[dict[str, Any]]:
         lines = [run.header(job_id), *run.records([100, 10], 10)]
         for line in lines:

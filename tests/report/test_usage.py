@@ -191,7 +191,7 @@ def test_counts_say_how_much_of_the_job_they_are(
         assert (word in text) == any(word in wanted for wanted in words)
 
 
-def test_bytes_that_are_missing_are_told(spool: FakeSpool) -> None:
+def test_missing_bytes_are_noted(spool: FakeSpool) -> None:
     run = spool.run()
     samples = lines(run)
     samples[3]["io_partial"] = True
