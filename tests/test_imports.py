@@ -46,7 +46,8 @@ NARROWER: dict[str, set[str]] = {
     "planning.decide.plan": {"carbon", "core"},
     # What a report says, apart from how it looks: each format sees the view alone.
     "report.view": {"core"},
-    "report.field": {"core", "report.view"},
+    "report.kind": {"core", "report.view"},
+    "report.field": {"core", "report.kind", "report.view"},
     "report.formats": {"core", "report.formats", "report.view"},
 }
 

@@ -401,7 +401,7 @@ def test_a_failing_provider_causes_no_delay(planned: Planned, grid: Grid, reply:
     result, plan, _ = planned.submit({"max_delay": "12h"})
     assert time.monotonic() - begun < 5
     assert plan["action"] == "start-now"
-    assert plan["reason"].startswith("no forecast: site ")
+    assert plan["reason"].startswith("no forecast: site: ")
     assert "Traceback" not in result.err
 
 
