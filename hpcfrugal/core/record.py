@@ -23,6 +23,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hpcfrugal.core.text import clean_text
@@ -42,6 +43,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _T = TypeVar("_T")
 
 Problems = list[str]
+
+_ABSENT = object()
 
 
 class InvalidValue(Exception):
@@ -160,8 +163,18 @@ class Codec(Generic[_T]):
             }
         columns = self.sql_fields()
         self.columns: tuple[str, ...] = tuple(field.name for field in columns)
+        self._values: Callable[[_T], tuple[Any, ...]] = _columns_getter(self._paths())
         self._from_sql = [(at, field.from_sql) for at, field in enumerate(columns) if field.from_sql is not None]
         self._to_sql = [(at, field.to_sql) for at, field in enumerate(columns) if field.to_sql is not None]
+
+    def _paths(self) -> list[str]:
+        """Where a record has the values of its columns, as ``attrgetter`` names it."""
+        found: list[str] = []
+        for part in self._order:
+            found += (
+                [part.name] if isinstance(part, RecordField) else [f"{part[0]}.{path}" for path in part[1]._paths()]
+            )
+        return found
 
     def sql_fields(self) -> list[RecordField]:
         """The fields that are columns, those of embedded records among them."""
@@ -221,12 +234,7 @@ class Codec(Generic[_T]):
 
     def row(self, record: _T) -> list[Any]:
         """The values of its columns."""
-        found: list[Any] = []
-        for part in self._order:
-            if isinstance(part, RecordField):
-                found.append(getattr(record, part.name))
-            else:
-                found += part[1].row(getattr(record, part[0]))
+        found = list(self._values(record))
         for at, convert in self._to_sql:
             if found[at] is not None:
                 found[at] = convert(found[at])
@@ -275,15 +283,26 @@ def assemble(record: type[_T], *sources: object, **values: Any) -> _T:
     Raises ``AttributeError`` for a field of which there is neither.
     """
     for name in record.__dataclass_fields__:  # type: ignore[attr-defined]
-        if name not in values:
-            source = next((one for one in sources if hasattr(one, name)), None)
-            values[name] = getattr(source, name)
+        if name in values:
+            continue
+        for source in sources:
+            value = getattr(source, name, _ABSENT)
+            if value is not _ABSENT:
+                values[name] = value
+                break
+        else:
+            raise AttributeError(f"no value for {record.__name__}.{name}")
     return record(**values)
 
 
 def wall_time(wall_ns: int) -> datetime:
     """Nanoseconds since 1970 as an aware time, to the microsecond."""
     return _EPOCH + timedelta(microseconds=wall_ns // 1000)
+
+
+def _columns_getter(paths: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    get = attrgetter(*paths)
+    return get if len(paths) > 1 else lambda record: (get(record),)
 
 
 def _is_record(bare: Any) -> bool:
