@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, get_type_hints
 
 from hpcfrugal.core.units import expand_nodelist, parse_walltime
 
@@ -68,11 +68,24 @@ class OutputColumn:
     parse: Callable[[str], Any] = word
 
 
+class Source(NamedTuple):
+    """Where a field of a dataclass comes from whose objects are rows of a query: the column, and how it is read."""
+
+    name: str
+    parse: Callable[[str], Any] = word
+
+
 class OutputTable:
     """The columns of one query."""
 
     def __init__(self, *columns: OutputColumn) -> None:
         self.columns = columns
+
+    @classmethod
+    def of(cls, row: type) -> OutputTable:
+        """The columns of a dataclass whose fields are annotated with their ``Source``."""
+        hints = get_type_hints(row, include_extras=True)
+        return cls(*(OutputColumn(key, *hint.__metadata__[0]) for key, hint in hints.items()))
 
     def format(self, after: str = "", between: str = "|") -> str:
         """Slurm's names of all columns, with ``after`` behind each."""

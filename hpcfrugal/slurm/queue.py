@@ -6,10 +6,20 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Annotated
 
 from hpcfrugal.job.backend import JobState
 from hpcfrugal.slurm.client import Request
-from hpcfrugal.slurm.columns import OutputColumn, OutputTable, instant, least, node_names, walltime, whole_number
+from hpcfrugal.slurm.columns import (
+    OutputColumn,
+    OutputTable,
+    Source,
+    instant,
+    least,
+    node_names,
+    walltime,
+    whole_number,
+)
 from hpcfrugal.slurm.command import Result
 
 # No column can hold the separator but the last one; a job's name could, and is not asked for.
@@ -31,24 +41,6 @@ _STATES = OutputTable(
 )
 _NOT_STARTED = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"})
 
-_SNAPSHOT = OutputTable(
-    OutputColumn("job_id", "JobID", whole_number),
-    OutputColumn("user", "UserName", str),
-    OutputColumn("state", "State", str),
-    OutputColumn("nodes", "NumNodes", least),
-    OutputColumn("cpus", "NumCPUs", least),
-    OutputColumn("limit", "TimeLimit", walltime),
-    OutputColumn("submit_at", "SubmitTime", instant),
-    OutputColumn("eligible_at", "EligibleTime", instant),
-    OutputColumn("end_at", "EndTime", instant),
-    OutputColumn("reason", "Reason"),
-    OutputColumn("array_job_id", "ArrayJobID", str),
-    OutputColumn("array_tasks", "ArrayTaskID"),
-    OutputColumn("partition", "Partition"),
-    OutputColumn("qos", "QOS"),
-    OutputColumn("name", "Name", str),
-    OutputColumn("comment", "Comment", str),
-)
 _SNAPSHOT_STATES = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED")
 _STARTED = frozenset(_SNAPSHOT_STATES[1:]) | {"STAGE_OUT", "SIGNALING", "STOPPED"}
 
@@ -92,22 +84,25 @@ class QueueRow:
     ``array_tasks`` are the tasks of an array, such as ``1-10%4``.
     """
 
-    job_id: str
-    user: str
-    state: str
-    nodes: int
-    cpus: int
-    limit: timedelta | None
-    submit_at: datetime | None
-    eligible_at: datetime | None
-    end_at: datetime | None
-    reason: str | None
-    array_job_id: str
-    array_tasks: str | None
-    partition: str | None
-    qos: str | None
-    name: str
-    comment: str
+    job_id: Annotated[str, Source("JobID", str)]
+    user: Annotated[str, Source("UserName", str)]
+    state: Annotated[str, Source("State", str)]
+    nodes: Annotated[int, Source("NumNodes", least)]
+    cpus: Annotated[int, Source("NumCPUs", least)]
+    limit: Annotated[timedelta | None, Source("TimeLimit", walltime)]
+    submit_at: Annotated[datetime | None, Source("SubmitTime", instant)]
+    eligible_at: Annotated[datetime | None, Source("EligibleTime", instant)]
+    end_at: Annotated[datetime | None, Source("EndTime", instant)]
+    reason: Annotated[str | None, Source("Reason")]
+    array_job_id: Annotated[str, Source("ArrayJobID", str)]
+    array_tasks: Annotated[str | None, Source("ArrayTaskID")]
+    partition: Annotated[str | None, Source("Partition")]
+    qos: Annotated[str | None, Source("QOS")]
+    name: Annotated[str, Source("Name", str)]
+    comment: Annotated[str, Source("Comment", str)]
+
+
+_SNAPSHOT = OutputTable.of(QueueRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +130,9 @@ class QueueSnapshot(Request[list[QueueRow]]):
         for at in range(0, len(cells) - width, width):
             first = cells[at].rpartition("\n")[2]  # what a site's wrapper printed before
             row = _SNAPSHOT.row([first, *cells[at + 1 : at + width]])
-            known = None not in (row["job_id"], row["nodes"], row["cpus"])
+            known = whole_number(row["job_id"]) is not None and None not in (row["nodes"], row["cpus"])
             if known and (row["state"] == "PENDING" or row["state"] in _STARTED):
-                yield QueueRow(**row | {"job_id": first})
+                yield QueueRow(**row)
 
 
 @dataclass(frozen=True, slots=True)
