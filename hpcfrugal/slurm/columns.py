@@ -68,7 +68,7 @@ class OutputColumn:
     parse: Callable[[str], Any] = word
 
 
-class Source(NamedTuple):
+class ColumnSource(NamedTuple):
     """Where a field of a dataclass comes from whose objects are rows of a query: the column, and how it is read."""
 
     name: str
@@ -83,7 +83,7 @@ class OutputTable:
 
     @classmethod
     def of(cls, row: type) -> OutputTable:
-        """The columns of a dataclass whose fields are annotated with their ``Source``."""
+        """The columns of a dataclass whose fields are annotated with their ``ColumnSource``."""
         hints = get_type_hints(row, include_extras=True)
         return cls(*(OutputColumn(key, *hint.__metadata__[0]) for key, hint in hints.items()))
 

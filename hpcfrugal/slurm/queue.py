@@ -11,9 +11,9 @@ from typing import Annotated
 from hpcfrugal.job.backend import JobState
 from hpcfrugal.slurm.client import Request
 from hpcfrugal.slurm.columns import (
+    ColumnSource,
     OutputColumn,
     OutputTable,
-    Source,
     instant,
     least,
     node_names,
@@ -84,22 +84,22 @@ class QueueRow:
     ``array_tasks`` are the tasks of an array, such as ``1-10%4``.
     """
 
-    job_id: Annotated[str, Source("JobID", str)]
-    user: Annotated[str, Source("UserName", str)]
-    state: Annotated[str, Source("State", str)]
-    nodes: Annotated[int, Source("NumNodes", least)]
-    cpus: Annotated[int, Source("NumCPUs", least)]
-    limit: Annotated[timedelta | None, Source("TimeLimit", walltime)]
-    submit_at: Annotated[datetime | None, Source("SubmitTime", instant)]
-    eligible_at: Annotated[datetime | None, Source("EligibleTime", instant)]
-    end_at: Annotated[datetime | None, Source("EndTime", instant)]
-    reason: Annotated[str | None, Source("Reason")]
-    array_job_id: Annotated[str, Source("ArrayJobID", str)]
-    array_tasks: Annotated[str | None, Source("ArrayTaskID")]
-    partition: Annotated[str | None, Source("Partition")]
-    qos: Annotated[str | None, Source("QOS")]
-    name: Annotated[str, Source("Name", str)]
-    comment: Annotated[str, Source("Comment", str)]
+    job_id: Annotated[str, ColumnSource("JobID", str)]
+    user: Annotated[str, ColumnSource("UserName", str)]
+    state: Annotated[str, ColumnSource("State", str)]
+    nodes: Annotated[int, ColumnSource("NumNodes", least)]
+    cpus: Annotated[int, ColumnSource("NumCPUs", least)]
+    limit: Annotated[timedelta | None, ColumnSource("TimeLimit", walltime)]
+    submit_at: Annotated[datetime | None, ColumnSource("SubmitTime", instant)]
+    eligible_at: Annotated[datetime | None, ColumnSource("EligibleTime", instant)]
+    end_at: Annotated[datetime | None, ColumnSource("EndTime", instant)]
+    reason: Annotated[str | None, ColumnSource("Reason")]
+    array_job_id: Annotated[str, ColumnSource("ArrayJobID", str)]
+    array_tasks: Annotated[str | None, ColumnSource("ArrayTaskID")]
+    partition: Annotated[str | None, ColumnSource("Partition")]
+    qos: Annotated[str | None, ColumnSource("QOS")]
+    name: Annotated[str, ColumnSource("Name", str)]
+    comment: Annotated[str, ColumnSource("Comment", str)]
 
 
 _SNAPSHOT = OutputTable.of(QueueRow)
