@@ -100,8 +100,8 @@ def forecast_error(forecast: Levels, actual: Levels, spans: Iterable[tuple[int, 
         for was in actual.within(start_ns, end_ns):
             if was.g_per_kwh == 0:
                 continue
-            for told in forecast.within(was.start_ns, was.end_ns):
-                length_ns = told.end_ns - told.start_ns
-                found.sum_ns += abs(told.g_per_kwh - was.g_per_kwh) / was.g_per_kwh * length_ns
+            for expected in forecast.within(was.start_ns, was.end_ns):
+                length_ns = expected.end_ns - expected.start_ns
+                found.sum_ns += abs(expected.g_per_kwh - was.g_per_kwh) / was.g_per_kwh * length_ns
                 found.over_ns += length_ns
     return found

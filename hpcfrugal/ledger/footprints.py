@@ -28,7 +28,7 @@ from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.carbon.use_period import UsePeriod
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
-from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_put_off
+from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_delayed
 from hpcfrugal.ledger.queries import exact_sum, summed
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.table import AttemptKey
@@ -231,7 +231,7 @@ def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int
         if not average:
             yield UsePeriod(plan.zone, plan.signal, plan.provider, *span)
         run = times(row["run_id"])
-        if not was_put_off(plan, run):
+        if not was_delayed(plan, run):
             continue
         in_array = row["array_job_id"] is not None
         start_ns = counterfactual_start(plan, run, started[row["run_id"], row["job_id"]], in_array=in_array)

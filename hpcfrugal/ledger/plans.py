@@ -112,7 +112,7 @@ def run_times(connection: sqlite3.Connection, run_id: str) -> RunTimes:
     )
 
 
-def was_put_off(plan: PlanRow, times: RunTimes) -> bool:
+def was_delayed(plan: PlanRow, times: RunTimes) -> bool:
     """Whether the job was given a later start than it could have had.
 
     In a queue that may happen after the submission, or be taken back, so the time at which Slurm made

@@ -26,7 +26,7 @@ from hpcfrugal.accounting.savings import (
 )
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.ledger.footprints import Defaults, Intensities, levels_of, pieces_of, place_of
-from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_put_off
+from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_delayed
 from hpcfrugal.ledger.rows import JobRow
 
 SavingStatus = Literal[
@@ -121,7 +121,7 @@ def _of(
     if not plan.on_forecast:
         return without("no-forecast", "planned without a forecast")
     times = times_of(last.run_id)
-    if not was_put_off(plan, times):
+    if not was_delayed(plan, times):
         return JobSavings(attempts, plan, "not-delayed", "not delayed by its plan: no saving")
     return _compared(connection, intensity, attempts, plan, times, defaults)
 

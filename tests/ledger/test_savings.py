@@ -120,7 +120,7 @@ def test_a_job_that_started_when_it_would_have_saved_exactly_nothing(spool: Fake
 
 
 @pytest.mark.parametrize("eligible_s", [-9, 0])
-def test_the_queue_s_wait_of_a_job_that_was_not_put_off_saves_nothing(spool: FakeSpool, eligible_s: float) -> None:
+def test_the_queue_s_wait_of_a_job_that_was_not_delayed_saves_nothing(spool: FakeSpool, eligible_s: float) -> None:
     run = spool.run(plan=plan(action="start-now"))
     segment(run, 0, 0, eligible_at=iso(eligible_s))
     tell(spool, 500.0, -2 * HOUR, -60)
@@ -137,7 +137,7 @@ def test_the_queue_s_wait_of_a_job_that_was_not_put_off_saves_nothing(spool: Fak
 @pytest.mark.parametrize(
     ("action", "eligible_s", "status"),
     [
-        ("start-now", 0, "known"),  # put off by the queue's controller later on
+        ("start-now", 0, "known"),  # delayed by the queue's controller later on
         ("start-now", -8, "not-delayed"),
         ("start-now", None, "not-delayed"),
         ("wait", -8, "not-delayed"),  # released at once
@@ -159,7 +159,7 @@ def test_in_a_queue_slurm_s_word_on_when_it_could_start_decides(
     assert (one.saving is not None) == (status == "known")
 
 
-def test_a_job_that_asked_for_a_later_start_itself_was_not_put_off_by_that(spool: FakeSpool) -> None:
+def test_a_job_that_asked_for_a_later_start_itself_was_not_delayed_by_that(spool: FakeSpool) -> None:
     for job_id, eligible_s in (("17", 3600), ("18", 4000)):
         run = spool.run(job_id, plan=plan(counterfactual={"start_at": iso(3700), "wait_s": 100}, queue="green"))
         run.samples([run.header(job_id), *run.records([100, 10], 60)], job_id)
@@ -169,7 +169,7 @@ def test_a_job_that_asked_for_a_later_start_itself_was_not_put_off_by_that(spool
 
 
 def test_tasks_of_an_array_keep_their_distance_from_the_first(spool: FakeSpool) -> None:
-    """Of ``--array=0-2%1`` each waits for the one before it, put off or not."""
+    """Of ``--array=0-2%1`` each waits for the one before it, delayed or not."""
     run = spool.run("20", plan=plan(counterfactual={"start_at": iso(-HOUR), "wait_s": 0}))
     for task in range(3):
         shift = task * 100 * SECOND
