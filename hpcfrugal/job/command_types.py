@@ -90,7 +90,7 @@ def _to_directives(value: object) -> tuple[str, ...]:
 
 _PLAIN = {"type": [*TEXT_KINDS, "null"]}
 
-Command = Annotated[
+CommandText = Annotated[
     str,
     BeforeValidator(_to_command),
     WithJsonSchema(

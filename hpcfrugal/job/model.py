@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import field_validator, model_validator
 
-from hpcfrugal.job.command_types import Command, DirectiveLines, Environment, ExtraFlags, Modules, Tags, Template
+from hpcfrugal.job.command_types import CommandText, DirectiveLines, Environment, ExtraFlags, Modules, Tags, Template
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
 from hpcfrugal.job.names import name_from_command, name_from_path
@@ -15,17 +15,17 @@ from hpcfrugal.job.option_table import OptionTable
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.job.sbatch_options import OTHER_OPTIONS, SbatchOption
 from hpcfrugal.job.schedule import Schedule
-from hpcfrugal.job.section import Excludes, Fault, JobSection, dotted, fields_of, optional
-from hpcfrugal.job.text_types import FilePath, JobName, TextLine, Texts
+from hpcfrugal.job.section import Excludes, Fault, JobSection, dotted, keys_below, optional
+from hpcfrugal.job.text_types import FilePath, NameLine, TextLine, Texts
 
 
 class JobSpec(JobSection):
     """A job file: one of `command` and `script`; everything else has a default."""
 
-    name: Annotated[JobName, SbatchOption("job-name", "J")] = optional(
+    name: Annotated[NameLine, SbatchOption("job-name", "J")] = optional(
         "Name of the job; by default that of the job file without its suffix.", "matmul", default=""
     )
-    command: Command | None = optional(
+    command: CommandText | None = optional(
         "Shell commands to run, on one or several lines; or one command as a list of words.",
         "python train.py --epochs 10",
         ["python", "train.py"],
@@ -116,7 +116,7 @@ class JobSpec(JobSection):
 
 _OPTIONS: dict[str, SbatchOption] = {}
 _EXCLUDED: dict[str, set[str]] = {}
-for _path, _info in fields_of(JobSpec):
+for _path, _info in keys_below(JobSpec):
     for _mark in _info.metadata:
         if isinstance(_mark, SbatchOption):
             _OPTIONS[dotted(_path)] = _mark

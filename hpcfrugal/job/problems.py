@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
 from hpcfrugal.job.model import JobSpec
-from hpcfrugal.job.section import Fault, Faults, KeyPath, dotted, fields_of, shown
+from hpcfrugal.job.section import Fault, Faults, KeyPath, dotted, keys_below, shown
 from hpcfrugal.job.yaml_source import Source
 
 _OTHER_WORDS = {
@@ -53,7 +53,7 @@ _SECTION_EXAMPLES = {
 
 def key_paths() -> list[KeyPath]:
     """Every key path of a job file, sections before the keys that they hold."""
-    return [path for path, _ in fields_of(JobSpec) if path != ("directives",)]
+    return [path for path, _ in keys_below(JobSpec) if path != ("directives",)]
 
 
 def _unknown_key(path: KeyPath) -> Problem:

@@ -152,7 +152,7 @@ def template_names(template_dirs: Sequence[Path]) -> list[str]:
     return sorted(found - {"base"})
 
 
-def render(
+def render_script(
     spec: JobSpec,
     *,
     flags: Sequence[str],

@@ -84,13 +84,13 @@ def optional(description: str, *examples: Any, default: Any = None) -> Any:
     return Field(default=default, description=description, examples=list(examples))
 
 
-def fields_of(section: type[JobSection], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+def keys_below(section: type[JobSection], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
     """Every key path below a section with its field, a section before the keys that it holds."""
     for name, info in section.model_fields.items():
         yield (*above, name), info
         below = _section_in(info.annotation)
         if below is not None:
-            yield from fields_of(below, (*above, name))
+            yield from keys_below(below, (*above, name))
 
 
 def _section_in(annotation: Any) -> type[JobSection] | None:

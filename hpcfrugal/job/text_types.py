@@ -112,9 +112,8 @@ def _to_joined(value: object) -> str:
     return to_line(value)
 
 
-Text = Annotated[str, BeforeValidator(to_text), WithJsonSchema({"type": TEXT_KINDS})]
 TextLine = Annotated[str, BeforeValidator(to_line), WithJsonSchema(TEXT_SCHEMA)]
-JobName = Annotated[str, BeforeValidator(to_name), WithJsonSchema({**TEXT_SCHEMA, "maxLength": MAX_NAME_CHARS})]
+NameLine = Annotated[str, BeforeValidator(to_name), WithJsonSchema({**TEXT_SCHEMA, "maxLength": MAX_NAME_CHARS})]
 FilePath = Annotated[str, BeforeValidator(_to_path), WithJsonSchema(TEXT_SCHEMA)]
 CommaList = Annotated[
     str,

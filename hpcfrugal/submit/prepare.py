@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hpcfrugal.job import JobSpec, load_job
 from hpcfrugal.job.backend import Backend
-from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render
+from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render_script
 from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.settings.config import Config, template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
@@ -87,7 +87,7 @@ def prepare(source: Path, submission: Submission, now: datetime | None = None) -
     spec, plan = _planned(spec, source, submission, created_at)
     segments = _segments(spec, plan)
     flags = flags_for(spec, begin=plan.begin_at if plan is not None else None, interrupted=segments is not None)
-    rendered = render(
+    rendered = render_script(
         spec,
         flags=[flag for flag in flags if not _needs_argv(flag)],
         script=script,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.job.render import SegmentPlan, UserScript, render
+from hpcfrugal.job.render import SegmentPlan, UserScript, render_script
 from hpcfrugal.spool.zipapp import sidecar_zipapp
 
 SCONTROL = """#!/bin/bash
@@ -67,7 +67,7 @@ class Job:
         spec = {"name": "t", "script": script.path} if script else {"name": "t", "command": command}
         if script:
             spec["args"] = ["40"]  # type: ignore[assignment]
-        self.text = render(
+        self.text = render_script(
             job_from_mapping(spec),
             flags=[],
             script=script,

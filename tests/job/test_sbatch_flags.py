@@ -16,7 +16,7 @@ from hpcfrugal.job.problems import key_paths
 from hpcfrugal.job.render import quote_flag
 from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.job.sbatch_options import OTHER_OPTIONS
-from hpcfrugal.job.section import Faults, dotted, fields_of
+from hpcfrugal.job.section import Faults, dotted, keys_below
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_names_and_letters_are_unique() -> None:
 @pytest.mark.parametrize("key", SBATCH.keys)
 def test_each_key_gives_flags_that_a_script_gives_back(key: str, tmp_path: Path) -> None:
     option = SBATCH.keys[key]
-    field = {dotted(path): info for path, info in fields_of(JobSpec)}[key]
+    field = {dotted(path): info for path, info in keys_below(JobSpec)}[key]
     assert field.examples
     for example in field.examples:
         data: Any = example

@@ -18,7 +18,7 @@ from fake_rapl import FakeRapl, Stepper
 from sidecar_process import DEADLINE_S, RUN_ID, SidecarProcess, read_lines
 
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.job.render import render
+from hpcfrugal.job.render import render_script
 from hpcfrugal.sidecar import __main__ as sidecar
 from hpcfrugal.sidecar import log
 
@@ -39,7 +39,9 @@ def test_job_ends_in_time_while_nvml_blocks(
     spec = job_from_mapping(
         {"name": "t", "command": "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo done; exit 6"}
     )
-    rendered = render(spec, flags=[], script=None, run_id=RUN_ID, run_dir=run_dir, slurm=True, pythons=[sys.executable])
+    rendered = render_script(
+        spec, flags=[], script=None, run_id=RUN_ID, run_dir=run_dir, slurm=True, pythons=[sys.executable]
+    )
     script = tmp_path / "slurm_script"
     script.write_text(rendered.text)
     environ = {**nvml.environ(), "PATH": os.environ["PATH"], "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "0"}

@@ -16,7 +16,7 @@ import pytest
 
 import hpcfrugal.job.render
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.job.render import SegmentPlan, UserScript, builtin_templates, render, template_names
+from hpcfrugal.job.render import SegmentPlan, UserScript, builtin_templates, render_script, template_names
 from hpcfrugal.job.sbatch_flags import sbatch_flags
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -81,7 +81,7 @@ SEGMENTS = SegmentPlan(
 def rendered(name: str, *, slurm: bool = True) -> str:
     spec = job_from_mapping(JOBS[name])
     script = UserScript(["/bin/bash"], "/run/script.user", "#!/bin/bash\necho it's\n") if spec.script else None
-    return render(
+    return render_script(
         spec,
         flags=sbatch_flags(spec),
         script=script,
@@ -118,7 +118,7 @@ def test_every_template_has_a_golden_script() -> None:
     for job in JOBS.values():
         script = UserScript([], "x", None) if "script" in job else None
         spec = job_from_mapping(job)
-        shown.add(render(spec, flags=[], script=script, run_id="r", run_dir=Path("/r"), slurm=True).template)
+        shown.add(render_script(spec, flags=[], script=script, run_id="r", run_dir=Path("/r"), slurm=True).template)
     assert shown == set(template_names([]))
 
 

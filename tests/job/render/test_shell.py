@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.job.render import UserScript, render
+from hpcfrugal.job.render import UserScript, render_script
 from hpcfrugal.spool.zipapp import sidecar_zipapp
 
 RUN_ID = "20261121T000000Z-00000000"
@@ -30,7 +30,7 @@ class Job:
         self.run_dir = folder / "it's a run"
         self.run_dir.mkdir(mode=0o700)
         sidecar_zipapp(self.run_dir / "sidecar.pyz")
-        text = render(
+        text = render_script(
             job_from_mapping(spec),
             flags=[],
             script=script,
