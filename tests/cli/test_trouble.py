@@ -139,5 +139,5 @@ def test_the_ledger_of_root_and_the_runs_of_users(site: Site) -> None:
     names = sorted(path.name for path in run.run_dir.path.iterdir())
     result = site.box.run("ledger", "sync", "--offline")
     assert result.code == 0
-    assert "warning: unfinished jobs in runs of other users: 1; " in result.err
+    assert "warning: unfinished jobs of other users: 1; " in result.err
     assert sorted(path.name for path in run.run_dir.path.iterdir()) == names
