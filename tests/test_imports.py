@@ -223,6 +223,7 @@ def test_submit_to_this_machine_is_light(box: Sandbox) -> None:
     assert not of(HEAVY, loaded)
 
 
+@pytest.mark.slow
 def test_a_second_sync_and_a_report_are_light(box: Sandbox) -> None:
     job_id, _ = box.submit("true")
     box.wait_over(job_id)

@@ -228,6 +228,7 @@ def test_a_full_cluster_counts_as_the_soonest_start(planned: Planned) -> None:
     assert near(plan["counterfactual"]["start_at"], datetime.now(UTC) + timedelta(hours=6))
 
 
+@pytest.mark.serial
 def test_a_slurm_that_does_not_answer_costs_no_more_than_its_time(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     planned.slurm.answer("sacct", then="sleep 60")
@@ -392,6 +393,7 @@ def test_a_job_that_wants_a_forecast_is_refused(planned: Planned) -> None:
     ],
     ids=["slow", "dripping", "html", "empty", "negative", "nan", "down"],
 )
+@pytest.mark.serial
 def test_a_failing_provider_causes_no_delay(planned: Planned, grid: Grid, reply: Reply) -> None:
     grid.answer = lambda request: reply
     settings = planned.box.home / ".config/hpcfrugal/config.toml"

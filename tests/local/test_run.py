@@ -113,6 +113,7 @@ sys.exit(5)
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGQUIT", "SIGTERM"])
 @pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.slow
 def test_signal_to_us_alone_reaches_the_command_once(environ: dict[str, str], name: str, ignored: bool) -> None:
     """Also where a shell without job control started us in the background, with SIGINT and SIGQUIT ignored."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT)}
@@ -287,6 +288,7 @@ def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: P
 
 @pytest.mark.parametrize("mode", ["wb", "ab"])
 @pytest.mark.parametrize(("printed", "lines"), [("abc", ["abc"]), ("abc\\n", ["abc"]), ("", [])])
+@pytest.mark.slow
 def test_json_in_a_file_begins_on_a_line_of_its_own(
     environ: dict[str, str], tmp_path: Path, mode: str, printed: str, lines: list[str]
 ) -> None:

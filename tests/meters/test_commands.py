@@ -63,6 +63,7 @@ def span_s(box: Sandbox, job_id: str) -> tuple[float, float]:
     [("W", lambda _, at: square_w(at)), ("J", lambda _, at: square_j(at))],
     ids=["gauge", "counter"],
 )
+@pytest.mark.slow
 def test_a_square_wave_is_found_again(
     box: Sandbox, server: MeterServer, unit: str, value: Callable[[str, float], float]
 ) -> None:

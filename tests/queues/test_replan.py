@@ -290,6 +290,7 @@ JOBS = st.lists(
     share=st.sampled_from([0.0, 0.3, 0.6, 1.0]),
 )
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_never_late_never_above_capacity_and_settled(
     jobs: list[tuple[int, float, int, int | None, str]], values: list[int], second: int, share: float
 ) -> None:

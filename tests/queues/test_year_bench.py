@@ -17,6 +17,8 @@ if str(BENCH) not in sys.path:
 from year import cases, cluster, forecasts, grids, jobs  # noqa: E402  (only now can it be found)
 from year.judge import most_at_once  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 HALF_HOUR_S = 1800
 # A plan under capacity lies on a grid of 5 minutes: so much it may lose against starts at any instant.
 NOISE = 0.002

@@ -22,6 +22,8 @@ from hpcfrugal.job.render import render_script
 from hpcfrugal.sidecar import __main__ as sidecar
 from hpcfrugal.sidecar import log
 
+pytestmark = pytest.mark.serial
+
 MOST_DELAY_S = 2.0
 """By which the sidecar may hold up a job's end."""
 

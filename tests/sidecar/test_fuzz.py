@@ -293,6 +293,7 @@ def test_short_spells_of_anything_cost_no_joule_and_add_none(tmp_path: Path, kin
 
 @pytest.mark.parametrize("kind", NO_COUNT)
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.slow
 def test_energy_is_unknown_or_true_whatever_fails(tmp_path: Path, kind: str, seed: int) -> None:
     """All meters of the tree, spells of up to half a minute, sources that are given up for lesser ones, files that
     are missing at the start and appear: in every record each energy is null or the true power times the time measured.

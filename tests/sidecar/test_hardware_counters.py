@@ -42,6 +42,7 @@ def _start() -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.serial
 def test_children_that_are_over_stay_in_the_count() -> None:
     """Three children of 5000 pages each, started after the counters were opened, gone before they are read."""
     with _start() as process:
@@ -58,7 +59,7 @@ def test_children_that_are_over_stay_in_the_count() -> None:
         counters.close()
     counted = {name: (last[name] or 0) - (first[name] or 0) for name in last}
     # the kernel's own part of the faults (exec, copies) is left out
-    assert 15_000 <= counted["page_faults"] <= int(faults) + 500
+    assert 15_000 <= counted["page_faults"] <= int(faults) + 2000
     assert abs(counted["counters_cpu_us"] / 1e6 - float(cpu_s)) <= 0.1 + 0.2 * float(cpu_s)
     assert counted["task_clock"] // 1000 == pytest.approx(counted["counters_cpu_us"], rel=0.02, abs=2000)
     assert last["counters_enabled_ns"] == last["counters_running_ns"]

@@ -21,6 +21,8 @@ from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 from hpcfrugal.sidecar.worker import boottime_ns
 
+pytestmark = pytest.mark.serial
+
 WATTS = {"energy": 900, "cpu_energy": 200, "memory_energy": 50}
 
 

@@ -28,6 +28,7 @@ def column(lines: list[dict[str, Any]], source: str) -> int:
     return [channel["source"] for channel in lines[0]["channels"]].index(source)
 
 
+@pytest.mark.serial
 def test_energy_against_the_truth(
     zipapp: Path, run_dir: Path, tmp_path: Path, make_nvml: Callable[..., FakeNvml]
 ) -> None:
@@ -434,6 +435,7 @@ def test_heavy_modules_are_not_loaded(zipapp: Path) -> None:
     assert heavy & loaded == set()
 
 
+@pytest.mark.serial
 def test_costs_little(zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]) -> None:
     """Peak memory, and CPU time for 40 ticks, as a coarse guard; scripts/bench has the figures."""
     environ = {**make_nvml().environ(), "CUDA_VISIBLE_DEVICES": "0,1"}

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
 BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
 SENSORS = str(BENCH / "sensors")
 

@@ -16,6 +16,8 @@ from fake_nvml import FakeNvml
 from fake_rapl import FakeRapl, Zone, build
 from sidecar_process import SidecarProcess
 
+pytestmark = pytest.mark.serial
+
 JOB = """
 import os, resource, subprocess, sys
 sys.stdin.readline()

@@ -15,7 +15,7 @@ from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.slurm.node_facts import store_nodes
-from hpcfrugal.slurm.states import GONE_AFTER_DAYS, refresh_states, stored_states
+from hpcfrugal.slurm.states import refresh_states, stored_states
 from hpcfrugal.spool import write_json_atomic
 
 OTHER = 12345
@@ -132,8 +132,8 @@ def test_ids_of_slurm() -> None:
 
 def test_an_old_job_that_slurm_does_not_know_is_not_asked_for_again(spool: FakeSpool, slurm: FakeSlurm) -> None:
     old, new = spool.run("17"), spool.run("18")
-    submitted_ago(old, "17", GONE_AFTER_DAYS + 1)
-    submitted_ago(new, "18", GONE_AFTER_DAYS - 1)
+    submitted_ago(old, "17", 8)
+    submitted_ago(new, "18", 6)
     (line,) = refresh_states(spool.root)
     assert line == "unfinished jobs that Slurm does not know any more: 17; not asked for again"
     assert refresh_states(spool.root) == []

@@ -91,6 +91,7 @@ def test_copy_where_links_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert (tmp_path / "a.pyz").read_bytes() == zipapp.shared_sidecar(tmp_path).read_bytes()
 
 
+@pytest.mark.serial
 def test_shared_copy_is_found_quickly(tmp_path: Path) -> None:
     first = zipapp.shared_sidecar(tmp_path)
     inode = first.stat().st_ino

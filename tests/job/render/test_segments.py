@@ -14,6 +14,8 @@ from segment_job import RUN, Job
 
 from hpcfrugal.job.render import UserScript
 
+pytestmark = pytest.mark.slow
+
 
 def test_stops_at_the_end_of_its_segment_and_comes_back(tmp_path: Path) -> None:
     one = Job(tmp_path, f"echo first; {RUN}; echo never")

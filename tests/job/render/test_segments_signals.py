@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from segment_job import RUN, Job
 
+pytestmark = pytest.mark.slow
+
 RANK = """
 import os, signal, time
 def save(*_):

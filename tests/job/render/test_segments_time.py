@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from segment_job import RUN, Job
 
+pytestmark = pytest.mark.slow
+
 
 def credited(one: Job) -> list[int]:
     return [int(line.split()[2]) for line in (one.run_dir / ".17.progress").read_text().splitlines()]

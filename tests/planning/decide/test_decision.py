@@ -87,6 +87,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 @settings(max_examples=400, deadline=None)
 @given(plans())
+@pytest.mark.slow
 def test_no_plan_finishes_after_its_deadline(plan: Plan) -> None:
     limit, latest = plan.limit, plan.latest_start_at
     assert limit is not None

@@ -213,6 +213,7 @@ def test_the_same_jobs_have_the_same_plan() -> None:
     assert plan_capacity(series, jobs, Capacity.constant(12)) == plan_capacity(series, jobs, Capacity.constant(12))
 
 
+@pytest.mark.slow
 def test_a_crowded_week_is_planned_in_seconds_and_near_its_bound() -> None:
     draw = random.Random(2)
     series = series_of([round(200 + 100 * np.sin(slot / 48 * 2 * np.pi)) + draw.randint(0, 30) for slot in range(336)])
@@ -251,6 +252,7 @@ def test_wrong_jobs_are_told(jobs: list[CapacityJob], how: dict[str, Any], told:
         plan_capacity(series_of([1]), jobs, Capacity.constant(1), **how)
 
 
+@pytest.mark.slow
 def test_a_job_of_the_far_future_hinders_nobody() -> None:
     series = series_of([5, 1, 5, 5])
     jobs = [job("near", 1, 30, 0, 120), job("far", 1, 30, 10**8, 2 * 10**8), job("patient", 1, 30, 0, 10**9)]

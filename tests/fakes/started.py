@@ -1,0 +1,156 @@
+"""The program in a process of its own, without the time that an interpreter takes to start and to import it.
+
+A server has imported all of it and forks for each run: what runs has the arguments, environment, directory and files
+that it was given, exits as a program does, and leaves nothing behind in the tests or in the next run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import pkgutil
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+_LANG = "C.UTF-8"
+_MAX_REQUEST = 1 << 17
+
+
+def takes(env: Mapping[str, str]) -> bool:
+    """Whether a run can have this environment: some of it an interpreter reads only when it starts."""
+    return env.get("LANG") == _LANG and not any(name.startswith(("PYTHON", "LC_", "LD_")) for name in env)
+
+
+def run(argv: Sequence[str], env: Mapping[str, str], cwd: Path, timeout_s: float) -> tuple[int, bytes, bytes]:
+    """Exit code and output of a run that has nothing on its input; it ends when nobody can write to its output."""
+    until = time.monotonic() + timeout_s
+    request = json.dumps({"argv": list(argv), "env": dict(env), "cwd": str(cwd)}).encode()
+    with _pipe() as (out, out_end), _pipe() as (err, err_end):
+        told, tell = socket.socketpair()
+        with told, tell:
+            socket.send_fds(_server(), [request], [out_end, err_end, tell.fileno()])
+            for end in (out_end, err_end):
+                os.close(end)
+            tell.close()
+            told.settimeout(timeout_s)
+            pid = int(told.recv(32))
+            texts = {out: b"", err: b""}
+            if not _read_all(texts, until):
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(["hpcfrugal", *argv], timeout_s, texts[out], texts[err])
+            code = int(told.recv(32))
+    return code, texts[out], texts[err]
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    read, write = os.pipe()
+    try:
+        yield read, write
+    finally:
+        os.close(read)
+
+
+def _read_all(texts: dict[int, bytes], until: float) -> bool:
+    """Read each file to its end; False where that has not come in time."""
+    with selectors.DefaultSelector() as selector:
+        for file in texts:
+            selector.register(file, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select(max(0, until - time.monotonic())):
+                if part := os.read(key.fd, 1 << 16):
+                    texts[key.fd] += part
+                else:
+                    selector.unregister(key.fd)
+            if time.monotonic() > until:
+                return False
+    return True
+
+
+@cache
+def _server() -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        # Threads of a numerical library would not be there in what is forked.
+        env = {**os.environ, "LANG": _LANG, "OPENBLAS_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(theirs.fileno())],
+            env={name: value for name, value in env.items() if not name.startswith("LC_")},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+        )
+
+    def end() -> None:
+        ours.close()
+        process.communicate()
+
+    atexit.register(end)
+    return ours
+
+
+def _serve(control: socket.socket) -> None:
+    import hpcfrugal
+
+    for module in pkgutil.walk_packages(hpcfrugal.__path__, "hpcfrugal."):
+        if not module.name.startswith("hpcfrugal.sidecar.") and module.name != "hpcfrugal.__main__":
+            importlib.import_module(module.name)
+    for name in ("jinja2.ext", "pandas", "httpx", "rich.live"):
+        importlib.import_module(name)
+    # Each who runs one is waited for by nobody.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        request, files, _, _ = socket.recv_fds(control, _MAX_REQUEST, 3)
+        if not request:
+            return
+        if os.fork() == 0:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _run_one(json.loads(request), files)
+            return
+        for file in files:
+            os.close(file)
+
+
+def _run_one(request: dict[str, object], files: Sequence[int]) -> None:
+    """Run the program, in a process that becomes it, and tell its exit code from the one that waits for it."""
+    out, err, tell = files
+    pid = os.fork()
+    if pid:
+        os.write(tell, f"{pid:<32}".encode())
+        for file in (0, 1, 2, out, err):
+            os.close(file)
+        _, status = os.waitpid(pid, 0)
+        os.write(tell, f"{os.waitstatus_to_exitcode(status):<32}".encode())
+        os._exit(0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for file in files:
+        os.close(file)
+    env, argv = request["env"], request["argv"]
+    assert isinstance(env, dict)
+    assert isinstance(argv, list)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(str(request["cwd"]))
+    sys.argv = ["hpcfrugal", *argv]
+
+    from hpcfrugal.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as sent:
+        _serve(sent)
