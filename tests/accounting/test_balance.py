@@ -90,6 +90,7 @@ def test_the_sum_closes_and_no_time_counts_twice(jobs: list[ChannelReading]) -> 
 
 
 @given(jobs=mixes(), idle=reading(name(99), ("cpu-share",), idles=True))
+@pytest.mark.slow
 def test_an_idle_job_changes_no_other_jobs_dynamic_share(jobs: list[ChannelReading], idle: ChannelReading) -> None:
     before, after = balance(jobs), balance([*jobs, idle])
     assert after.shares.get(idle.job, EnergyShare(0, 0)).dynamic_uj == 0
@@ -100,6 +101,7 @@ def test_an_idle_job_changes_no_other_jobs_dynamic_share(jobs: list[ChannelReadi
 
 
 @given(jobs=mixes(), order=st.randoms(use_true_random=False))
+@pytest.mark.slow
 def test_the_order_of_the_jobs_does_not_matter(jobs: list[ChannelReading], order: st.DataObject) -> None:
     mixed = list(jobs)
     order.shuffle(mixed)  # type: ignore[attr-defined]
@@ -107,6 +109,7 @@ def test_the_order_of_the_jobs_does_not_matter(jobs: list[ChannelReading], order
 
 
 @given(jobs=mixes(("cpu-share", "exclusive", "device", "none")), most=st.sampled_from((1, 2, 3)))
+@pytest.mark.slow
 def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[ChannelReading], most: int) -> None:
     whole = balance(jobs)
     with pytest.MonkeyPatch.context() as patch:

@@ -141,7 +141,7 @@ def test_status(box: Sandbox) -> None:
 
 
 def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> None:
-    job_id, _ = box.submit("sleep 1")
+    job_id, _ = box.submit("sleep 3")
     text = box.ok("watch", "--interval", "0.5", job_id)
     assert text.count(job_id) == 2
     assert text.index("RUNNING") < text.index("COMPLETED")
@@ -150,6 +150,7 @@ def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> 
     assert box.ok("watch", job_id).count(job_id) == 1
 
 
+@pytest.mark.slow
 def test_cancel_several(box: Sandbox) -> None:
     jobs = [box.submit("sleep 60")[0] for _ in range(2)]
     assert box.ok("cancel", *jobs) == "".join(f"Cancelled job {job_id}\n" for job_id in jobs)
@@ -292,6 +293,7 @@ def unread(box: Sandbox, *argv: str, errors_too: bool = False) -> tuple[int, byt
     return done.returncode, done.stderr or b""
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox) -> None:
     job_id, _ = box.submit("true")
     box.wait_over(job_id)
@@ -312,6 +314,7 @@ def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.slow
 def test_a_command_keeps_its_exit_code_without_a_reader(box: Sandbox, options: tuple[str, ...]) -> None:
     for code in (0, 7):
         argv = ["run", *options, "--", "sh", "-c", f"exit {code}"]
@@ -334,6 +337,7 @@ def on_a_terminal(box: Sandbox, *argv: str, **env: str) -> str:
     return done.stdout.decode(errors="replace")
 
 
+@pytest.mark.slow
 def test_colour_is_for_terminals_that_want_it(box: Sandbox) -> None:
     job_id, _ = box.submit("true")
     box.wait_over(job_id)
@@ -347,6 +351,7 @@ def test_colour_is_for_terminals_that_want_it(box: Sandbox) -> None:
         assert f"{ESCAPE}[" not in on_a_terminal(box, *argv, TERM="dumb"), argv
 
 
+@pytest.mark.slow
 def test_without_utf_8_signs_keep_their_meaning(box: Sandbox) -> None:
     job_id, _ = box.submit("true")
     box.wait_over(job_id)

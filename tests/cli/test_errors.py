@@ -208,6 +208,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_without_a_home(box: Sandbox) -> None:
     box.program = (sys.executable, "-c", NAMELESS)
     job = box.job("true")

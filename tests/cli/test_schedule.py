@@ -243,6 +243,7 @@ def test_a_slurm_that_does_not_answer_costs_no_more_than_its_time(planned: Plann
     ]
 
 
+@pytest.mark.serial
 def test_a_slurm_that_does_not_answer_is_waited_for_once_by_several_jobs(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     planned.slurm.answer("sbatch", then='case "$*" in *--test-only*) sleep 60;; *) echo 17;; esac')

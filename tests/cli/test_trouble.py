@@ -49,6 +49,7 @@ def site(box: Sandbox, tmp_path: Path) -> Site:
     return Site(box, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_not_given_back(site: Site) -> None:
     site.fill()
     with site.spool.ledger.with_name("ledger.db.lock").open("r+") as file:
@@ -60,6 +61,7 @@ def test_a_lock_that_is_not_given_back(site: Site) -> None:
     assert sorted(site.report()[1]) == ["17", "18"]
 
 
+@pytest.mark.slow
 def test_a_database_that_stays_locked(site: Site) -> None:
     site.fill()
     other = sqlite3.connect(site.spool.ledger, isolation_level=None)
@@ -97,6 +99,7 @@ def test_a_disk_on_which_there_never_was_a_ledger(site: Site, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("command", "hangs"), [(REPORT, "sacct"), (("status", "--all"), "scontrol")])
+@pytest.mark.slow
 def test_a_slurm_that_hangs_is_not_waited_for_long(site: Site, command: tuple[str, ...], hangs: str) -> None:
     site.fill()
     site.slurm.answer(hangs, then="exec sleep 60")

@@ -141,6 +141,7 @@ def test_rebuild_gives_the_same_content_and_one_file(spool: FakeSpool) -> None:
     assert do_sync(spool).files_read == 0
 
 
+@pytest.mark.slow
 def test_two_syncs_at_once_and_a_rebuild_agree(spool: FakeSpool) -> None:
     spool.user = user_name()
     for number in range(30):

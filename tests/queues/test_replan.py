@@ -350,6 +350,7 @@ WORDS = st.fixed_dictionaries(
     known=st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_constraints_hold_whatever_comments_say(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
     queued = [job(number, **one) for number, one in enumerate(words, 1)]
     # Slurm says that a job is blocked once it could start, and before that it waits for its StartTime.

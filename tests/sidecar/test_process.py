@@ -306,6 +306,7 @@ def test_hung_driver_that_comes_back(
     assert lines[-1]["energy_uj"][7] == pytest.approx(true_uj, rel=0.15)
 
 
+@pytest.mark.serial
 def test_slow_driver_gets_a_session_of_its_own(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:
