@@ -302,8 +302,23 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert told(tmp_path / "latin.yaml") == "latin.yaml:2: is not UTF-8 text (save the file as UTF-8)"
     (tmp_path / "big.yaml").write_text("# " + "x" * 1_000_000)
     assert "big.yaml: is larger than 1 MB" in told(tmp_path / "big.yaml")
+    (tmp_path / "big.sh").write_text("#!/bin/bash\n#" + "x" * (4 * 1024 * 1024 - 13))
+    load_job(tmp_path / "big.sh")
+    (tmp_path / "big.sh").write_text("#!/bin/bash\n#" + "x" * (4 * 1024 * 1024 - 12))
+    assert "big.sh: is larger than 4 MB, which Slurm refuses" in told(tmp_path / "big.sh")
     assert told(tmp_path / "a\0b").endswith("not a valid file name")
     assert "\x1b" not in told(tmp_path / "a\x1b[31m.yaml")
+
+
+@pytest.mark.parametrize(("key", "most"), [("name", 1024), ("command", 131_072)])
+def test_texts_have_a_limit(tmp_path: Path, key: str, most: int) -> None:
+    path = tmp_path / "job.yaml"
+    keys = {"name": "x", "command": "true"}
+    path.write_text(json.dumps(keys | {key: "x" * most}))
+    assert getattr(load_job(path), key) == "x" * most
+    path.write_text(json.dumps(keys | {key: "x" * (most + 1)}))
+    with pytest.raises(InputError, match=rf"job.yaml:1: {key}: "):
+        load_job(path)
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:

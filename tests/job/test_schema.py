@@ -198,5 +198,7 @@ def test_the_command_prints_it() -> None:
 
 def test_examples_of_the_project_satisfy_it() -> None:
     folder = Path(__file__).parents[2] / "examples"
-    for path in folder.glob("*.yaml"):
+    examples = list(folder.glob("*.yaml"))
+    assert examples
+    for path in examples:
         assert fits(yaml.safe_load(path.read_text()), SCHEMA), path.name

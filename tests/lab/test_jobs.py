@@ -226,7 +226,9 @@ def test_hostile_names_are_data(alice: Alice, jobs: dict[str, str]) -> None:
     assert text == f"{NASTY}{WEIRD}\nsecond line|{workdir}|{NASTY}\n"
     table = alice.hpcfrugal("report", jobs["hostile"]).stdout
     assert "a'; touch /tmp/pwned #" in table
-    for path in (*alice.data.glob("spool/*/*/run.json"), alice.data / "ledger.db"):
+    documents = list(alice.data.glob("spool/*/*/run.json"))
+    assert documents
+    for path in (*documents, alice.data / "ledger.db"):
         assert b"hunter2" not in path.read_bytes()
 
 

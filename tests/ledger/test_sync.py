@@ -121,7 +121,9 @@ def test_a_copy_of_the_spool_gives_the_same_content(spool: FakeSpool, tmp_path: 
     do_sync(spool)
     copy = tmp_path / "copy"
     shutil.copytree(spool.root, copy)
-    for path in copy.rglob("*"):
+    copied = list(copy.rglob("*"))
+    assert copied
+    for path in copied:
         os.utime(path, (1, 1))
     sync(copy, tmp_path / "copy.db")
     assert dump(tmp_path / "copy.db") == dump(spool.ledger)

@@ -16,9 +16,11 @@ from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Terms
-from hpcfrugal.meters.collect import LOOK_BACK_NS, collect
+from hpcfrugal.meters.collect import collect
 from hpcfrugal.report.summary import summarise
 from hpcfrugal.spool import RunDir, parse_name
+
+LOOK_BACK_NS = 30 * 86_400 * SECOND_NS
 
 LATER = START_NS + 3600 * SECOND_NS
 SOON = START_NS + 61 * SECOND_NS

@@ -70,9 +70,13 @@ def test_the_wheel_holds_what_it_must(wheel: Path) -> None:
         names = set(archive.namelist())
         metadata = next(archive.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
     modules = {f"hpcfrugal/{path.relative_to(TOP / 'hpcfrugal')}" for path in (TOP / "hpcfrugal").rglob("*.py")}
-    data = {f"hpcfrugal/accounting/tables/{path.name}" for path in (TOP / "hpcfrugal/data").iterdir() if path.is_file()}
+    data = {
+        f"hpcfrugal/accounting/tables/{path.name}"
+        for path in (TOP / "hpcfrugal/accounting/tables").iterdir()
+        if path.is_file()
+    }
     templates = {f"hpcfrugal/_templates/{name}" for name in TEMPLATES}
-    assert len(templates) >= 8
+    assert (len(modules) > 100, len(data) >= 4, len(templates) >= 8) == (True, True, True)
     wanted = modules | data | templates | {"hpcfrugal/py.typed"}
     assert wanted <= names
     rest = {name for name in names - wanted if ".dist-info/" not in name}

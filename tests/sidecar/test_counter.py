@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.sidecar.counter import FROZEN_NS, POWER_GAP_NS, STUCK_NS, EnergyCounter, PowerIntegral, power_gap_ns
+from hpcfrugal.sidecar.counter import EnergyCounter, PowerIntegral, power_gap_ns
+
+STUCK_NS = 60 * 10**9
+
+POWER_GAP_NS = 10 * 10**9
+
+FROZEN_NS = 5 * 10**9
 
 S = 1_000_000_000
 AMD_RANGE_UJ = 65_532_610_987

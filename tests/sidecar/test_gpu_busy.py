@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hpcfrugal.sidecar.gpu_busy import GAP_NS, GpuBusy
+from hpcfrugal.sidecar.gpu_busy import GpuBusy
+
+GAP_NS = 65 * 10**9
 
 S = 1_000_000_000
 

@@ -12,11 +12,13 @@ import pytest
 from hpcfrugal.sidecar import log
 from hpcfrugal.sidecar.identity import Identity
 from hpcfrugal.sidecar.loop import Loop, SamplingConfig
-from hpcfrugal.sidecar.sampling_rate import GRACE_NS, CpuBudget, FileBudget, slower_ns
+from hpcfrugal.sidecar.sampling_rate import CpuBudget, FileBudget, slower_ns
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel, Opened
 from hpcfrugal.sidecar.usage import Usage
 from hpcfrugal.sidecar.watch import Watch
 from hpcfrugal.sidecar.writer import Writer
+
+GRACE_NS = 30 * 10**9
 
 S = 10**9
 

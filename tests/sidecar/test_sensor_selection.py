@@ -12,9 +12,11 @@ from fake_meters import FakeCray, amd_gpu, chip, grace
 from fake_rapl import two_sockets
 
 from hpcfrugal.sidecar.counter import POWER_GAP_NS, PowerIntegral
-from hpcfrugal.sidecar.sensor_selection import FAILED_READS, Fallback, SensorSelection
+from hpcfrugal.sidecar.sensor_selection import Fallback, SensorSelection
 from hpcfrugal.sidecar.sensors.base import Absent, Channel, Opened
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
+
+FAILED_READS = 10
 
 WATTS = {"energy": 900, "cpu_energy": 200, "memory_energy": 50, "accel0_energy": 100, "accel1_energy": 100}
 

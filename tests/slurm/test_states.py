@@ -57,6 +57,7 @@ def test_nothing_is_written_into_runs_of_other_users(spool: FakeSpool, slurm: Fa
     run.end()
     give_away(run)
     before = sorted(path.name for path in run.run_dir.path.iterdir())
+    assert before
     slurm.sacct(sacct_row("17", "COMPLETED"), sacct_row("18", "COMPLETED"))
     (line,) = refresh_states(spool.root)
     assert line.startswith("unfinished jobs of other users: 1; ")

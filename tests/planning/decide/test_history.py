@@ -10,7 +10,7 @@ import pytest
 from fake_spool import DRAM, PACKAGE, FakeSpool
 
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.planning.decide.history import LIKE_JOBS, History, like_jobs
+from hpcfrugal.planning.decide.history import History, like_jobs
 
 MINUTE = timedelta(minutes=1)
 
@@ -83,11 +83,11 @@ def test_power_from_a_model_is_not_called_measured(spool: FakeSpool) -> None:
 
 
 def test_only_the_newest_jobs_count(spool: FakeSpool) -> None:
-    for number in range(LIKE_JOBS + 3):
+    for number in range(53):
         run = spool.run(str(number + 1))
         run.slurm(job_id=str(number + 1), start_s=number * 1000, end_s=number * 1000 + number + 1)
     found = history(spool)
-    assert len(found.runtimes) == LIKE_JOBS
+    assert len(found.runtimes) == 50
     assert found.runtimes[0] == timedelta(seconds=4)
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.planning.decide.history import FEWEST_RUNS, History
+from hpcfrugal.planning.decide.history import History
 from hpcfrugal.planning.decide.power import expected_power
+
+FEWEST_RUNS = 5
 
 
 def modelled(**resources: Any) -> tuple[float | None, str | None]:

@@ -11,8 +11,12 @@ import pytest
 from fake_slurm import FakeSlurm
 
 from hpcfrugal.planning.decide.time_budget import TimeBudget
-from hpcfrugal.planning.decide.wait_history import FAILURE_KEPT, KEPT, PastWaits, past_waits
+from hpcfrugal.planning.decide.wait_history import PastWaits, past_waits
 from hpcfrugal.planning.optimise.waiting import PastWait
+
+KEPT = timedelta(seconds=3600)
+
+FAILURE_KEPT = timedelta(seconds=600)
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 ROW = "batch|2|2026-11-21T06:00:00|2026-11-21T06:10:00|2026-11-21T06:10:30"

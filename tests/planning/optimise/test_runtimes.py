@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from intensities import MINUTE
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.planning.optimise.runtimes import POINTS, Runtimes
+from hpcfrugal.planning.optimise.runtimes import Runtimes
+
+POINTS = 16
 
 
 @given(

@@ -15,8 +15,10 @@ from hpcfrugal.sidecar.sensors import rapl_perf
 from hpcfrugal.sidecar.sensors.amdgpu import gpu_sensor
 from hpcfrugal.sidecar.sensors.base import Channel
 from hpcfrugal.sidecar.sensors.hwmon import Chips, cpu_sensor, node_sensor
-from hpcfrugal.sidecar.sensors.pm_counters import STALE_NS, PmCounters, parse_joules
+from hpcfrugal.sidecar.sensors.pm_counters import PmCounters, parse_joules
 from hpcfrugal.sidecar.sensors.rapl_perf import RaplPerf, parse_cpus, parse_event, parse_scale
+
+STALE_NS = 3 * 10**9
 
 S = 10**9
 
