@@ -35,6 +35,6 @@ def test_what_is_told(
 ) -> None:
     run = spool.run()
     header = run.header(channels=[PACKAGE], interval_s=interval_s)
-    path = run.samples([header, run.record(10, [10**9], **({"slowed": slowed} if slowed else {}))])
-    (segment,) = read_samples(path, os.getuid(), JobKey("17", 0)).segments
-    assert is_long(span_s * SECOND, whole_s * SECOND, segment) == told
+    path = run.samples([header, run.record(10, [10**9], **({"note": {"slowed": slowed}} if slowed else {}))])
+    (session,) = read_samples(path, os.getuid(), JobKey("17", 0)).sessions
+    assert is_long(span_s * SECOND, whole_s * SECOND, session) == told
