@@ -19,7 +19,7 @@ from itertools import pairwise
 from hpcfrugal.accounting.attribution import Attribution, EnergyShare, JobUse, NodeInterval, split_node
 from hpcfrugal.accounting.series import CumulativeSeries
 
-JobName = tuple[str, str, int]
+AttemptName = tuple[str, str, int]
 """Run id, job id and restart."""
 
 _LONGEST = 4096
@@ -34,7 +34,7 @@ class ChannelReading:
     us, ``idle`` the channel's idle energy in uJ; None is unknown. ``alloc_cpus`` 0: the job has no CPUs allotted.
     """
 
-    job: JobName
+    job: AttemptName
     attribution: Attribution
     energy: CumulativeSeries
     measured: CumulativeSeries
@@ -59,7 +59,7 @@ class Slice:
     end_ns: int
     energy_uj: int
     measured_ns: int
-    shares: tuple[tuple[JobName, EnergyShare | None], ...]
+    shares: tuple[tuple[AttemptName, EnergyShare | None], ...]
     residual_uj: int
 
 
@@ -75,8 +75,8 @@ class Balance:
     residual_uj: int = 0
     measured_ns: int = 0
     covered_ns: int = 0
-    shares: dict[JobName, EnergyShare] = field(default_factory=dict)
-    unknown: set[JobName] = field(default_factory=set)
+    shares: dict[AttemptName, EnergyShare] = field(default_factory=dict)
+    unknown: set[AttemptName] = field(default_factory=set)
 
     @property
     def jobs_uj(self) -> int:
@@ -104,7 +104,7 @@ class Balance:
         for job, share in other.shares.items():
             self._give(job, share)
 
-    def _give(self, job: JobName, share: EnergyShare) -> None:
+    def _give(self, job: AttemptName, share: EnergyShare) -> None:
         before = self.shares.get(job, EnergyShare(0, 0))
         self.shares[job] = EnergyShare(before.dynamic_uj + share.dynamic_uj, before.idle_uj + share.idle_uj)
 
@@ -254,7 +254,7 @@ def _divide(
     beside: Sequence[ChannelReading],
     start_ns: int,
     end_ns: int,
-) -> tuple[tuple[tuple[JobName, EnergyShare | None], ...], int]:
+) -> tuple[tuple[tuple[AttemptName, EnergyShare | None], ...], int]:
     """Shares and rest of what was read in a piece of time, with CPUs x ns for the node's CPUs.
 
     ``used_us`` is the CPU time of the jobs that are ``here``; those ``beside`` used none.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from hpcfrugal.accounting.balance import Balance, ChannelReading, JobName, balance
+from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, balance
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
 from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.readings import clip, readings, wall_of
@@ -49,7 +49,7 @@ class NodeSum:
     cluster: str
     node: str
     channels: dict[tuple[str, str, str], NodeChannel] = field(default_factory=dict)
-    jobs: set[JobName] = field(default_factory=set)
+    jobs: set[AttemptName] = field(default_factory=set)
     first_wall_ns: int | None = None
     last_wall_ns: int | None = None
 
@@ -79,7 +79,7 @@ class NodesFound:
 class _JobSession:
     """One session of one job on a node."""
 
-    job: JobName
+    job: AttemptName
     cluster: str
     session: SidecarSession
     facts: NodeFacts | None

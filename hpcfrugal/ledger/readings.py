@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import kind_of
-from hpcfrugal.accounting.balance import ChannelReading, JobName
+from hpcfrugal.accounting.balance import AttemptName, ChannelReading
 from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
 from hpcfrugal.accounting.series import CumulativeSeries
@@ -269,7 +269,7 @@ def _rises_at(series: CumulativeSeries | None, times_ns: Sequence[int]) -> Seque
 
 
 def readings(
-    session: SidecarSession, facts: NodeFacts | None, job: JobName
+    session: SidecarSession, facts: NodeFacts | None, job: AttemptName
 ) -> list[tuple[ChannelKey, ChannelInfo, ChannelReading]]:
     """The channels of a session that were read, each as one job's reading of the node's counter."""
     header = session.header

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from hpcfrugal.accounting.balance import Balance, JobName
+from hpcfrugal.accounting.balance import AttemptName, Balance
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
@@ -19,11 +19,11 @@ SCHEMA_VERSION = 1
 
 
 class _JobShare(NamedTuple):
-    job: JobName
+    job: AttemptName
     share: Any
 
 
-_JOB_NAME_FIELDS: tuple[Field[JobName], ...] = (
+_JOB_NAME_FIELDS: tuple[Field[AttemptName], ...] = (
     field("run_id", kind.PLAIN, lambda job: job[0]),
     field("job_id", kind.PLAIN, lambda job: job[1]),
     field("restart", kind.PLAIN, lambda job: job[2]),

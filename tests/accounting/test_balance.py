@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcfrugal.accounting.attribution import Attribution, EnergyShare
-from hpcfrugal.accounting.balance import Balance, ChannelReading, JobName, Slice, balance, slices
+from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, Slice, balance, slices
 from hpcfrugal.accounting.series import CumulativeSeries
 
 SECOND = 10**9
 HUGE = 2**62
 
 
-def name(number: int) -> JobName:
+def name(number: int) -> AttemptName:
     return (f"run-{number}", str(number), 0)
 
 
@@ -29,7 +29,7 @@ def series(draw: st.DrawFn, times: tuple[int, ...], most: int, least: int = 0) -
 
 
 @st.composite
-def reading(draw: st.DrawFn, job: JobName, kinds: Sequence[Attribution], *, idles: bool = False) -> ChannelReading:
+def reading(draw: st.DrawFn, job: AttemptName, kinds: Sequence[Attribution], *, idles: bool = False) -> ChannelReading:
     start = draw(st.integers(0, 60))
     steps = draw(st.lists(st.integers(1, 20), min_size=1, max_size=5))
     unit = draw(st.sampled_from((1, 7, SECOND)))
@@ -59,7 +59,7 @@ def mixes(draw: st.DrawFn, kinds: Sequence[Attribution] = ("cpu-share",)) -> lis
     return [draw(reading(name(number), kinds, idles=draw(st.integers(0, 4)) == 0)) for number in range(count)]
 
 
-def known(shares: Sequence[tuple[JobName, EnergyShare | None]]) -> list[EnergyShare]:
+def known(shares: Sequence[tuple[AttemptName, EnergyShare | None]]) -> list[EnergyShare]:
     return [share for _, share in shares if share is not None]
 
 
