@@ -26,8 +26,8 @@ def probe(
     selection = SensorSelection(primary_sensors(place, site), fallback_sensors(place), boottime_ns, lambda: False)
     deadline_s = time.monotonic() + OPEN_WAIT_S
     while selection.is_waiting and time.monotonic() < deadline_s:
-        if selection.has_news():
-            selection.take_in()
+        if selection.has_late_opened():
+            selection.adopt_opened()
         time.sleep(0.05)
     selection.sample(READ_WAIT_S)
     return {

@@ -16,12 +16,12 @@ import sys
 
 from .gpu_busy import GpuBusy
 from .identity import identify
-from .log import say
+from .job_wait import JobWait
+from .log import log
 from .loop import Loop, SamplingConfig
 from .sampling_rate import FILE_LIMIT_B
 from .sources import SensorContext, fallback_sensors, primary_sensors
 from .usage import Usage
-from .watch import Watch
 from .worker import boottime_ns
 from .writer import Locked, Writer
 
@@ -49,21 +49,6 @@ class BadArguments(Exception):
 
 class Arguments:
     """The command line, checked."""
-
-    __slots__ = (
-        "cpu_percent",
-        "exclusive",
-        "file_limit_b",
-        "hardware_counters",
-        "interval_ns",
-        "proc",
-        "record_ns",
-        "root_pid",
-        "run_dir",
-        "run_id",
-        "sysfs",
-        "until_eof",
-    )
 
     def __init__(self, argv: list[str]) -> None:
         """Parse ``argv`` (without the program). Raises BadArguments. argparse would cost 10 ms and 1.5 MB."""
@@ -139,7 +124,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
     Raises ValueError for an unusable identity and Locked where another sidecar is at work.
     """
     identity = identify(arguments.run_id, environ, os.uname().nodename)
-    watch = Watch(arguments.root_pid, boottime_ns, 0 if arguments.until_eof else None)
+    job_wait = JobWait(arguments.root_pid, boottime_ns, 0 if arguments.until_eof else None)
     sluid = environ.get("SLURM_JOB_SLUID")
     counters = None
     if arguments.hardware_counters:
@@ -172,14 +157,14 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         primary_sensors(place),
         usage,
         writer,
-        watch,
+        job_wait,
         boottime_ns,
         fallback_sensors(place),
-        on_begun=_stand_back,
+        on_begun=_lower_priority,
     ).run()
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     """Take the CPU only where nobody else wants it, all threads alike: the kernel keeps niceness by thread.
 
     Not before the first record stands: on a busy node that would come late, and the job's first joules with it.
@@ -189,7 +174,7 @@ def _stand_back() -> None:
             os.setpriority(os.PRIO_PROCESS, int(thread), 19)
     except OSError as error:
         # no procfs, or a thread that has ended meanwhile: the sampling matters more
-        say(f"cannot step back from the CPU: {error.strerror}", once="nice")
+        log(f"cannot step back from the CPU: {error.strerror}", once="nice")
 
 
 def main() -> NoReturn:
@@ -201,13 +186,13 @@ def main() -> NoReturn:
         os.chdir("/")
         sample(arguments, os.environ)
     except BadArguments as error:
-        say(str(error))
+        log(str(error))
         code = 2
     except Locked:
-        say("another sidecar already writes for this job on this node; leaving")
+        log("another sidecar already writes for this job on this node; leaving")
     except Exception as error:
         # a traceback in the job's output helps nobody; the job goes on without us
-        say(f"{type(error).__name__}: {error}; leaving")
+        log(f"{type(error).__name__}: {error}; leaving")
     os._exit(code)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from .sysfs import CountFile, parse_count, read_whole
+from .sysfs import CountFile, parse_count, read_whole, value_after
 
 _CROCKFORD = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 """Digits of a SLUID after its leading ``s``: base 32 without I, L, O and U."""
@@ -18,8 +18,6 @@ _CROCKFORD = frozenset("0123456789ABCDEFGHJKMNPQRSTVWXYZ")
 
 class JobGroup:
     """Directories of the job in the hierarchies that count CPU time and memory; None where there is none."""
-
-    __slots__ = ("cpu_dir", "cpu_version", "memory_dir", "memory_version")
 
     def __init__(self) -> None:
         self.cpu_dir: str | None = None
@@ -99,8 +97,6 @@ def _is_sluid(text: str) -> bool:
 
 
 class _Mount:
-    __slots__ = ("fstype", "options", "point", "root")
-
     def __init__(self, fstype: str, options: list[str], root: str, point: str) -> None:
         self.fstype = fstype
         self.options = options
@@ -141,8 +137,6 @@ def _locate(mounts: list[_Mount], fstype: str, controller: str | None, path: str
 class GroupCpu:
     """CPU time of a group in microseconds since it was made."""
 
-    __slots__ = ("_file", "source")
-
     def __init__(self, directory: str, version: int) -> None:
         """Open the group's counter. Raises OSError."""
         self.source = f"cgroup-v{version}"
@@ -157,11 +151,7 @@ class GroupCpu:
         if self.source == "cgroup-v1":
             count_ns = parse_count(data)
             return None if count_ns is None else count_ns // 1000
-        for line in data.split(b"\n"):
-            key, _, value = line.partition(b" ")
-            if key == b"usage_usec":
-                return parse_count(value)
-        return None
+        return parse_count(value_after(data, b"usage_usec"))
 
     def close(self) -> None:
         """Close the file."""
@@ -171,19 +161,13 @@ class GroupCpu:
 class GroupMemory:
     """Memory charged to a group, page cache included, in bytes."""
 
-    __slots__ = ("_now", "_peak", "_peak_b", "source")
-
     def __init__(self, directory: str, version: int) -> None:
         """Open the group's files. Raises OSError; the kernel's own peak may be missing (before 6.5)."""
         self.source = f"cgroup-v{version}"
-        now, peak = (
-            ("memory.current", "memory.peak")
-            if version == 2
-            else (
-                "memory.usage_in_bytes",
-                "memory.max_usage_in_bytes",
-            )
-        )
+        names = ("memory.current", "memory.peak")
+        if version == 1:
+            names = ("memory.usage_in_bytes", "memory.max_usage_in_bytes")
+        now, peak = names
         self._now = CountFile(f"{directory}/{now}")
         self._peak_b = 0
         try:
@@ -209,8 +193,6 @@ class GroupMemory:
 class GroupFaults:
     """Page faults of a group and the groups below it since they were made."""
 
-    __slots__ = ("_file", "_prefix", "source")
-
     def __init__(self, directory: str, version: int) -> None:
         """Open the group's statistics. Raises OSError."""
         self.source = f"cgroup-v{version}"
@@ -221,15 +203,10 @@ class GroupFaults:
     def read(self) -> tuple[int | None, int | None]:
         """Minor and major faults; ``pgfault`` counts both kinds (Linux: Documentation/admin-guide/cgroup-v2.rst)."""
         try:
-            lines = self._file.read_bytes(16384).split(b"\n")
+            text = self._file.read_bytes(16384)
         except OSError:
             return None, None
-        found: dict[bytes, int | None] = {}
-        for line in lines:
-            name, _, value = line.partition(b" ")
-            if name in (self._prefix + b"pgfault", self._prefix + b"pgmajfault"):
-                found[name] = parse_count(value)
-        every, major = found.get(self._prefix + b"pgfault"), found.get(self._prefix + b"pgmajfault")
+        every, major = (parse_count(value_after(text, self._prefix + key)) for key in (b"pgfault", b"pgmajfault"))
         if every is None or major is None:
             return None, None
         return max(0, every - major), major

@@ -44,27 +44,6 @@ class EnergyCounter:
     is measured only when it moves on before that.
     """
 
-    __slots__ = (
-        "_at_ns",
-        "_can_rest",
-        "_failed",
-        "_gap_ns",
-        "_idle_ns",
-        "_max_w",
-        "_modulus",
-        "_moves",
-        "_owed_ns",
-        "_slack_ns",
-        "_total_uj",
-        "_value_uj",
-        "errors",
-        "gaps",
-        "measured_ns",
-        "peak_w",
-        "resets",
-        "told_ns",
-    )
-
     def __init__(self, range_uj: int | None, max_w: int, *, can_rest: bool = True) -> None:
         self._modulus = None if range_uj is None else range_uj + 1
         self._max_w = max_w
@@ -78,7 +57,7 @@ class EnergyCounter:
         self._idle_ns = 0
         self._owed_ns = 0
         self._total_uj = 0
-        self.measured_ns = self.told_ns = 0
+        self.measured_ns = self.recorded_ns = 0
         self.errors = 0
         self.resets = 0
         self.gaps = 0
@@ -109,7 +88,7 @@ class EnergyCounter:
 
     def restart(self) -> None:
         """Count from 0 again, from the latest reading on."""
-        self._total_uj = self._owed_ns = self.measured_ns = self.told_ns = 0
+        self._total_uj = self._owed_ns = self.measured_ns = self.recorded_ns = 0
         self.errors = self.resets = self.gaps = 0
         self.peak_w = None
 
@@ -164,21 +143,6 @@ class PowerIntegral:
     Readings further apart than ``gap_ns`` are not joined by one.
     """
 
-    __slots__ = (
-        "_at_ns",
-        "_double_fj",
-        "_failed",
-        "_max_uw",
-        "_power_uw",
-        "errors",
-        "gap_ns",
-        "gaps",
-        "measured_ns",
-        "peak_w",
-        "resets",
-        "told_ns",
-    )
-
     def __init__(self, max_w: int, gap_ns: int = POWER_GAP_NS) -> None:
         self.gap_ns = gap_ns
         self._max_uw = max_w * 1_000_000
@@ -186,7 +150,7 @@ class PowerIntegral:
         self._at_ns = 0
         self._failed = True
         self._double_fj = 0
-        self.measured_ns = self.told_ns = 0
+        self.measured_ns = self.recorded_ns = 0
         self.errors = 0
         self.resets = 0
         self.gaps = 0
@@ -212,7 +176,7 @@ class PowerIntegral:
 
     def restart(self) -> None:
         """Count from 0 again, from the latest reading on."""
-        self._double_fj = self.measured_ns = self.told_ns = self.errors = self.resets = self.gaps = 0
+        self._double_fj = self.measured_ns = self.recorded_ns = self.errors = self.resets = self.gaps = 0
         self.peak_w = None
 
     def update(self, at_ns: int, power_uw: int | None, slack_ns: int = 0) -> None:

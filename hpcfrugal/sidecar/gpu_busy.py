@@ -17,8 +17,6 @@ GAP_NS = 65_000_000_000
 class GpuBusy:
     """Sums over the GPUs that can be asked. Written in the sensor's thread, read in the loop's."""
 
-    __slots__ = ("_clock_ns", "_last_ns", "_sums", "reasons")
-
     def __init__(self, clock_ns: Callable[[], int]) -> None:
         self._clock_ns = clock_ns
         self._last_ns: list[int | None] = []

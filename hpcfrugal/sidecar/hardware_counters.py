@@ -50,8 +50,6 @@ class HardwareCounters:
     """The ``events`` of ``root_pid`` and of all that it starts from now on, or has just started. ``reason`` says why
     there are none, None where there are some."""
 
-    __slots__ = ("_clock_fds", "_fds", "_names", "missing", "reason")
-
     def __init__(self, proc: str, root_pid: int | None, events: Sequence[tuple[str, int, int]] = EVENTS) -> None:
         """Open what can be opened; never raises for what is missing or refused."""
         self.missing: dict[str, str] = {}

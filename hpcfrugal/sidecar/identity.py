@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from .sensors.nvml import wanted_devices
+from .sensors.nvml import job_device_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,20 +21,6 @@ class Identity:
     """The job on this node. ``cpus_alloc`` and ``memory_alloc_b`` (bytes) are None where unknown;
     ``memory_alloc_b`` is 0 where Slurm gave the job all memory of the node. ``gpus_promised`` are as many GPUs as
     its environment names, None where it names none."""
-
-    __slots__ = (
-        "array_job_id",
-        "array_task_id",
-        "cluster",
-        "cpus_alloc",
-        "gpus_promised",
-        "in_slurm",
-        "job_id",
-        "memory_alloc_b",
-        "node",
-        "restart",
-        "run_id",
-    )
 
     def __init__(
         self,
@@ -120,7 +106,7 @@ def is_exclusive(flag: bool, cpus_alloc: int | None, cpus_node: int | None) -> b
 
 def _gpus_promised(environ: Mapping[str, str], *, in_slurm: bool) -> int | None:
     """GPUs that must be found here. Slices (MIG) may be of one device, so they promise one together."""
-    entries = wanted_devices(environ, in_slurm).entries
+    entries = job_device_list(environ, in_slurm).entries
     slices = sum(entry.startswith("MIG-") for entry in entries)
     return len(entries) - slices + bool(slices) or None
 

@@ -7,7 +7,7 @@ import os
 _said: set[str] = set()
 
 
-def say(text: str, once: str | None = None) -> None:
+def log(text: str, once: str | None = None) -> None:
     """Write one line to stderr; with ``once``, only the first time for that key."""
     if once is not None:
         if once in _said:

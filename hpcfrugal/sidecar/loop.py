@@ -14,7 +14,7 @@ import time
 from . import SCHEMA, VERSION, node
 from .identity import is_exclusive
 from .jsonline import dumps
-from .log import say
+from .log import log
 from .sampling_rate import FILE_LIMIT_B, CpuBudget, FileBudget, slower_ns
 from .sensor_selection import SensorSelection, announced
 from .sensors.base import POWER_UW, TYPE_CHECKING
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from .counter import EnergyCounter, PowerIntegral
     from .identity import Identity
+    from .job_wait import JobWait
     from .sensor_selection import Fallback
     from .sensors.base import Sensor
     from .usage import Usage
-    from .watch import Watch
     from .writer import Writer
 
 READ_WAIT_S = 0.25
@@ -41,8 +41,6 @@ class SamplingConfig:
     """How to sample: ``interval_ns`` between samples, ``record_ns`` between records; ``exclusive`` where the
     caller knows that the job has the node to itself; ``proc`` is the root of procfs. ``cpu_percent`` of one
     core is what sampling may cost, ``file_limit_b`` what the file may grow to."""
-
-    __slots__ = ("cpu_percent", "exclusive", "file_limit_b", "interval_ns", "proc", "record_ns")
 
     def __init__(
         self,
@@ -65,22 +63,6 @@ class SamplingConfig:
 class Loop:
     """One job on one node, from the first sample to the ``end`` record."""
 
-    __slots__ = (
-        "_clock_ns",
-        "_cpu_clock_ns",
-        "_identity",
-        "_interval_ns",
-        "_on_begun",
-        "_plan",
-        "_record_ns",
-        "_sampled_ns",
-        "_selection",
-        "_slowed",
-        "_usage",
-        "_watch",
-        "_writer",
-    )
-
     def __init__(
         self,
         plan: SamplingConfig,
@@ -88,7 +70,7 @@ class Loop:
         sensors: Sequence[Sensor],
         usage: Usage,
         writer: Writer,
-        watch: Watch,
+        job_wait: JobWait,
         clock_ns: Callable[[], int],
         fallbacks: Sequence[Fallback] = (),
         cpu_clock_ns: Callable[[], int] = time.process_time_ns,
@@ -98,7 +80,7 @@ class Loop:
         self._identity = identity
         self._usage = usage
         self._writer = writer
-        self._watch = watch
+        self._job_wait = job_wait
         self._clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
         self._interval_ns = plan.interval_ns
@@ -107,7 +89,7 @@ class Loop:
         self._slowed = 0
         self._sampled_ns = 0
         self._selection = SensorSelection(
-            sensors, fallbacks, clock_ns, lambda: watch.wait_until(0) is not None, plan.interval_ns
+            sensors, fallbacks, clock_ns, lambda: job_wait.wait_until(0) is not None, plan.interval_ns
         )
 
     def run(self) -> None:
@@ -117,32 +99,32 @@ class Loop:
         self._on_begun()
         next_record_ns = first_ns + self._record_ns
         cpu = CpuBudget(self._plan.cpu_percent, first_ns, self._cpu_clock_ns())
-        room = FileBudget(self._plan.file_limit_b, self._writer.size_b)
+        space = FileBudget(self._plan.file_limit_b, self._writer.size_b)
         while True:
             # a tick that was slept through (suspend, SIGSTOP) is not made up for
             next_tick_ns = _next(first_ns, now_ns, self._interval_ns)
-            reason = self._watch.wait_until(next_tick_ns)
+            reason = self._job_wait.wait_until(next_tick_ns)
             if reason is not None:
                 self._sampled_ns = self._selection.sample(LAST_READ_WAIT_S)
                 self._writer.line(self._record("end", reason))
                 self._writer.close()
                 return
-            nudged = self._watch.nudged()
-            now_ns = self._clock_ns() if nudged else max(self._clock_ns(), next_tick_ns)
+            requested = self._job_wait.record_requested()
+            now_ns = self._clock_ns() if requested else max(self._clock_ns(), next_tick_ns)
             self._sampled_ns = self._selection.sample(READ_WAIT_S)
             self._usage.look()
             failed = self._selection.replaceable()
-            if failed or self._selection.has_news():
+            if failed or self._selection.has_late_opened():
                 self._writer.line(self._record("record"))
-                if self._selection.replace(failed) or self._selection.has_news():
+                if self._selection.replace(failed) or self._selection.has_late_opened():
                     self._begin_session()
-            elif nudged or now_ns >= next_record_ns:
+            elif requested or now_ns >= next_record_ns:
                 line = self._record("record")
-                if room.has_room(self._writer.size_b, len(line)):
+                if space.has_space(self._writer.size_b, len(line)):
                     self._writer.line(line)
-                if room.quarter_used(self._writer.size_b):
+                if space.quarter_used(self._writer.size_b):
                     self._record_ns *= 2
-                    say("the file nears its limit; records come less often", once="file limit")
+                    log("the file nears its limit; records come less often", once="file limit")
                 next_record_ns = _next(first_ns, now_ns, self._record_ns)
             if cpu.is_spent(now_ns, self._cpu_clock_ns()):
                 cpu.changed(now_ns, self._cpu_clock_ns())
@@ -159,10 +141,10 @@ class Loop:
         if interval_ns == self._interval_ns:
             return False
         self._interval_ns = interval_ns
-        self._selection.pace(interval_ns)
+        self._selection.set_interval(interval_ns)
         self._record_ns = max(self._record_ns, interval_ns)
         self._slowed = interval_ns
-        say(
+        log(
             f"sampling costs more than {self._plan.cpu_percent:g} % of a core; one sample in {interval_ns / 1e9:g} s",
             once=f"slowed {interval_ns}",
         )
@@ -170,7 +152,7 @@ class Loop:
 
     def _begin_session(self) -> None:
         """Take in what has come up by now; write the header and a first record."""
-        self._selection.take_in()
+        self._selection.adopt_opened()
         self._selection.restart()
         self._usage.restart()
         self._sampled_ns = self._selection.sample(READ_WAIT_S)
@@ -234,7 +216,7 @@ class Loop:
         record.update(self._moment())
         # Of a channel that fails now the sum is told once more, and at the end: what came after the last record counts.
         energies_uj = [
-            meter.energy_uj if meter.is_reading or meter.measured_ns > meter.told_ns or kind == "end" else None
+            meter.energy_uj if meter.is_reading or meter.measured_ns > meter.recorded_ns or kind == "end" else None
             for meter in meters
         ]
         record["energy_uj"] = energies_uj
@@ -264,7 +246,7 @@ class Loop:
             self._slowed = 0
         for meter in meters:
             meter.peak_w = None
-            meter.told_ns = meter.measured_ns
+            meter.recorded_ns = meter.measured_ns
         return dumps(record)
 
 

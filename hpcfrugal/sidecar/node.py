@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from .cgroup import GroupCpu, node_group
-from .sysfs import CountFile, read_bytes, read_text
+from .sysfs import CountFile, parse_count, text_or_empty, value_after
 
 _MOST_GROUPS = 32
 """Groups at the top of a hierarchy that are looked at; a usual system has a handful."""
@@ -13,10 +13,7 @@ _MOST_GROUPS = 32
 
 def boot_id(proc: str) -> str | None:
     """The kernel's random id of this boot."""
-    try:
-        return read_text(f"{proc}/sys/kernel/random/boot_id", 64) or None
-    except OSError:
-        return None
+    return text_or_empty(f"{proc}/sys/kernel/random/boot_id", 64) or None
 
 
 def cpus_online() -> int | None:
@@ -38,31 +35,16 @@ def cpu_vendor(proc: str) -> str | None:
     return _first_cpu(proc, b"vendor_id")
 
 
-def _first_cpu(proc: str, wanted: bytes) -> str | None:
+def _first_cpu(proc: str, key: bytes) -> str | None:
     # only the first page: the whole file takes long on a large node
-    try:
-        lines = read_bytes(f"{proc}/cpuinfo", 4096).split(b"\n")
-    except OSError:
-        return None
-    for line in lines:
-        key, _, value = line.partition(b":")
-        if key.strip() == wanted:
-            return value.strip().decode("utf-8", "replace") or None
-    return None
+    return value_after(text_or_empty(f"{proc}/cpuinfo", 4096).encode(), key, b":").decode() or None
 
 
 def memory_total_b(proc: str) -> int | None:
     """Memory of the node in bytes; ``MemTotal`` is in KiB."""
-    try:
-        lines = read_bytes(f"{proc}/meminfo", 4096).split(b"\n")
-    except OSError:
-        return None
-    for line in lines:
-        if line.startswith(b"MemTotal:"):
-            fields = line.split()
-            if len(fields) > 1 and fields[1].isdigit():
-                return int(fields[1]) * 1024
-    return None
+    value = value_after(text_or_empty(f"{proc}/meminfo", 4096).encode(), b"MemTotal", b":")
+    size_kib = parse_count(value.partition(b" ")[0])
+    return None if size_kib is None else size_kib * 1024
 
 
 def ticks_per_s() -> int:
@@ -72,8 +54,6 @@ def ticks_per_s() -> int:
 
 class GroupsBusy:
     """CPU time of all control groups of the node, counted to the nanosecond by the scheduler."""
-
-    __slots__ = ("_last_us", "_proc", "_root", "_sought")
 
     def __init__(self, proc: str) -> None:
         self._proc = proc
@@ -135,8 +115,6 @@ class NodeBusy:
     the CPU time of a job is exact. So that the jobs of a node never have more than the node, each reading grows by
     the largest of what ``/proc/stat``, all control groups, and the job say.
     """
-
-    __slots__ = ("_busy_us", "_file", "_groups", "_job", "_stat_us", "_tick_us")
 
     def __init__(self, proc: str) -> None:
         """Open ``/proc/stat``. Raises OSError."""

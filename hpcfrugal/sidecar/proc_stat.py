@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .sysfs import parse_count, read_bytes
+from .sysfs import parse_count, read_bytes, value_after
 
 
 class Process:
@@ -44,13 +44,8 @@ def read_io_b(proc: str, pid: int) -> tuple[int, int] | None:
     Pipes, sockets and tmpfs are not in it. None for a process of another user, or one that hides its memory.
     """
     try:
-        lines = read_bytes(f"{proc}/{pid}/io", 512).split(b"\n")
+        text = read_bytes(f"{proc}/{pid}/io", 512)
     except OSError:
         return None
-    found: dict[bytes, int | None] = {}
-    for line in lines:
-        name, _, value = line.partition(b": ")
-        if name in (b"read_bytes", b"write_bytes"):
-            found[name] = parse_count(value)
-    read_b, written_b = found.get(b"read_bytes"), found.get(b"write_bytes")
+    read_b, written_b = (parse_count(value_after(text, key, b":")) for key in (b"read_bytes", b"write_bytes"))
     return None if read_b is None or written_b is None else (read_b, written_b)

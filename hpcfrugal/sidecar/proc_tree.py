@@ -21,10 +21,10 @@ from .node import ticks_per_s
 from .proc_stat import Process, read_io_b, read_process
 from .sysfs import read_bytes, read_whole
 
-LOOKS_AT_ONCE = 24
+SCANNED_AT_ONCE = 24
 """Processes that were there before, and are looked at with each scan after the first."""
 
-LOOKS_AGAIN = 8
+RESCANNED_AT_ONCE = 8
 """Processes of others that are looked at once more with each scan after these."""
 
 OLDER_S = 5
@@ -39,8 +39,6 @@ class TreeUse:
     may not be asked.
     """
 
-    __slots__ = ("cpu_us", "io_b", "io_partial", "major_faults", "memory_b", "memory_peak_b", "minor_faults")
-
     def __init__(self) -> None:
         self.cpu_us: int | None = None
         self.minor_faults: int | None = None
@@ -53,33 +51,6 @@ class TreeUse:
 
 class ProcTree:
     """The job's processes. ``job_id`` is None outside Slurm; ``node`` is this node's name in Slurm."""
-
-    __slots__ = (
-        "_again",
-        "_began_ticks",
-        "_foreign",
-        "_hidden",
-        "_io_b",
-        "_io_kept_b",
-        "_io_partial",
-        "_job_id",
-        "_job_mark",
-        "_kept",
-        "_later",
-        "_members",
-        "_node",
-        "_page_b",
-        "_peak_b",
-        "_proc",
-        "_root_pid",
-        "_scanned",
-        "_steps",
-        "_tick_us",
-        "_totals",
-        "_undecided",
-        "hides_others",
-        "source",
-    )
 
     def __init__(self, proc: str, root_pid: int | None, job_id: str | None, node: str) -> None:
         self.source = "proc-tree"
@@ -160,12 +131,12 @@ class ProcTree:
         self._later = [pid for pid in self._later if pid in pids]
         chosen = pids - self._foreign - set(self._later)
         if self._later:
-            chosen.update(self._later[-LOOKS_AT_ONCE:])
-            del self._later[-LOOKS_AT_ONCE:]
+            chosen.update(self._later[-SCANNED_AT_ONCE:])
+            del self._later[-SCANNED_AT_ONCE:]
             return chosen
         self._again = [pid for pid in self._again if pid in self._foreign] or sorted(self._foreign)
-        chosen.update(self._again[-LOOKS_AGAIN:])
-        del self._again[-LOOKS_AGAIN:]
+        chosen.update(self._again[-RESCANNED_AT_ONCE:])
+        del self._again[-RESCANNED_AT_ONCE:]
         return chosen
 
     def _look(self, chosen: set[int], pids: set[int]) -> dict[int, Process]:

@@ -20,8 +20,6 @@ _LAST_LINES_B = 64 * 1024
 class CpuBudget:
     """Says when to sample at half the pace: when more CPU time is used than ``percent`` of one core."""
 
-    __slots__ = ("_base_cpu_ns", "_base_ns", "_first_cpu_ns", "_first_ns", "_percent")
-
     def __init__(self, percent: float, now_ns: int, cpu_ns: int) -> None:
         self._percent = percent
         self._first_ns = self._base_ns = now_ns
@@ -59,13 +57,11 @@ class FileBudget:
     At 600 bytes a record and one in 10 s, 64 MiB last for years: the next quarter is smaller, and lasts longer.
     """
 
-    __slots__ = ("_limit_b", "_next_b")
-
     def __init__(self, limit_b: int, size_b: int) -> None:
         self._limit_b = max(0, limit_b - min(_LAST_LINES_B, limit_b // 4))
         self._next_b = size_b + max(0, self._limit_b - size_b) // 4
 
-    def has_room(self, size_b: int, line_b: int) -> bool:
+    def has_space(self, size_b: int, line_b: int) -> bool:
         """Whether one more record fits."""
         return size_b + line_b <= self._limit_b
 

@@ -10,8 +10,8 @@ fallback, where there is one.
 from __future__ import annotations
 
 from .counter import POWER_GAP_NS, EnergyCounter, PowerIntegral, power_gap_ns
-from .guard import open_sensor, read_sensor
-from .log import say
+from .log import log
+from .sensor_calls import open_sensor, read_sensor
 from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
 from .worker import SensorReading, Worker
 
@@ -33,8 +33,6 @@ class Fallback:
     """A lesser source of ``component``. ``make`` takes the domains that are read already and returns None where
     the machine has no such thing; with ``merges`` its domains are named as those of better sources are."""
 
-    __slots__ = ("component", "make", "merges")
-
     def __init__(
         self, component: str, make: Callable[[frozenset[str]], Sensor | None], *, merges: bool = False
     ) -> None:
@@ -45,8 +43,6 @@ class Fallback:
 
 class ActiveChannel:
     """A channel at work and its meter; ``failures`` counts the samples on end that gave nothing."""
-
-    __slots__ = ("channel", "failures", "meter", "used")
 
     def __init__(self, channel: Channel, gap_ns: int = POWER_GAP_NS) -> None:
         self.channel = channel
@@ -60,13 +56,13 @@ class _Source:
     one of the best; ``is_whole`` where it speaks for all of its component, whatever its domains are named;
     ``components`` are those it may speak for; ``timeout_s`` is how long a tick waits for it at least."""
 
-    __slots__ = ("components", "entries", "fallback", "is_whole", "sensor", "timeout_s", "worker")
-
     def __init__(self, sensor: Sensor, worker: Worker | None, fallback: Fallback | None = None) -> None:
         self.sensor = sensor
         self.worker = worker
         self.fallback = fallback
-        self.is_whole = (fallback is not None and not fallback.merges) or bool(getattr(sensor, "yields", False))
+        self.is_whole = (fallback is not None and not fallback.merges) or bool(
+            getattr(sensor, "defers_to_builtin", False)
+        )
         self.components: tuple[str, ...] = getattr(sensor, "components", (sensor.component,))
         self.timeout_s: float = getattr(sensor, "timeout_s", 0.0)
         self.entries: list[ActiveChannel] = []
@@ -90,8 +86,6 @@ def _meter(channel: Channel, gap_ns: int) -> EnergyCounter | PowerIntegral:
 class SensorSelection:
     """All sources of a node, and what they found."""
 
-    __slots__ = ("_absent", "_clock_ns", "_fallbacks", "_gap_ns", "_late", "_sources", "_stop", "_tried", "gpus")
-
     def __init__(
         self,
         sensors: Sequence[Sensor],
@@ -102,7 +96,7 @@ class SensorSelection:
     ) -> None:
         """Open everything, waiting up to ``OPEN_WAIT_S`` for what may hang; ``stop`` ends the wait.
 
-        ``interval_ns`` is how far samples are apart, see ``pace``.
+        ``interval_ns`` is how far samples are apart, see ``set_interval``.
         """
         self._clock_ns = clock_ns
         self._gap_ns = power_gap_ns(interval_ns)
@@ -125,7 +119,7 @@ class SensorSelection:
                 self._adopt_if_open(source)
             else:
                 self._adopt(source, opened)
-        self._climb(deadline_ns)
+        self._open_fallbacks(deadline_ns)
 
     @property
     def entries(self) -> list[ActiveChannel]:
@@ -161,16 +155,16 @@ class SensorSelection:
         """Whether a sensor is late."""
         return bool(self._late)
 
-    def has_news(self) -> bool:
+    def has_late_opened(self) -> bool:
         """Whether a sensor that was late has come up by now."""
         return any(source.worker and source.worker.wait(0) for source in self._late)
 
-    def take_in(self) -> None:
+    def adopt_opened(self) -> None:
         """Take in the sensors that have come up, and what is to be used where they found nothing."""
         self._adopt_late()
-        self._climb(self._clock_ns())
+        self._open_fallbacks(self._clock_ns())
 
-    def pace(self, interval_ns: int) -> None:
+    def set_interval(self, interval_ns: int) -> None:
         """Bridge as much between two readings of power as samples that are ``interval_ns`` apart need."""
         self._gap_ns = power_gap_ns(interval_ns)
         for entry in self.entries:
@@ -218,7 +212,7 @@ class SensorSelection:
                 now_ns = self._clock_ns()
                 source.update(SensorReading(now_ns, now_ns, [None] * len(source.entries)))
                 name = source.sensor.name
-                say(f"{name} does not answer; its channels wait", once=f"{name} hangs")
+                log(f"{name} does not answer; its channels wait", once=f"{name} hangs")
         return (min(moments) + max(moments)) // 2 if moments else self._clock_ns()
 
     def replaceable(self) -> list[ActiveChannel]:
@@ -248,7 +242,7 @@ class SensorSelection:
             channel = entry.channel
             reason = f"read error {entry.failures} times: {channel.detail}"
             self._absent.append(Absent(channel.component, channel.source, reason, channel.domain))
-        self._climb(self._clock_ns() + int(OPEN_WAIT_S * 1e9) // 4)
+        self._open_fallbacks(self._clock_ns() + int(OPEN_WAIT_S * 1e9) // 4)
         if any(entry.used for source in self._sources[before:] for entry in source.entries):
             return True
         # nothing better than waiting for it
@@ -257,7 +251,7 @@ class SensorSelection:
             entry.used = True
         return False
 
-    def _climb(self, deadline_ns: int) -> None:
+    def _open_fallbacks(self, deadline_ns: int) -> None:
         """Open the fallbacks that are needed."""
         for fallback in list(self._fallbacks):
             if not self._is_wanting(fallback.component) or self._stop():
@@ -301,16 +295,16 @@ class SensorSelection:
             if gpu.uuid not in [known.uuid for known in self.gpus]:
                 self.gpus.append(gpu)
         for channel in opened.channels:
-            if getattr(source.sensor, "yields", False) and self._domains(channel.component):
+            if getattr(source.sensor, "defers_to_builtin", False) and self._domains(channel.component):
                 channel.counted = False
         source.entries = [ActiveChannel(channel, self._gap_ns) for channel in opened.channels]
         if not source.entries:
             return
         if source.fallback is not None and any(entry.channel.counted for entry in source.entries):
-            self._make_room(source, source.fallback)
+            self._displace(source, source.fallback)
         self._sources.append(source)
 
-    def _make_room(self, source: _Source, fallback: Fallback) -> None:
+    def _displace(self, source: _Source, fallback: Fallback) -> None:
         taken = self._domains(fallback.component)
         if fallback.merges:
             for entry in source.entries:

@@ -6,7 +6,7 @@ import os
 
 from .sensor_selection import Fallback
 from .sensors.base import TYPE_CHECKING
-from .sensors.nvml import Nvml, wanted_devices
+from .sensors.nvml import Nvml, job_device_list
 from .sensors.rapl_powercap import RaplPowercap
 from .site_sensors import SENSORS
 
@@ -23,8 +23,6 @@ _GPU_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SLURM_STEP_GPU
 class SensorContext:
     """Where and for whom to look: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
     whether it is known to have the node to itself; ``gpu_busy`` is told how busy its GPUs are."""
-
-    __slots__ = ("clock_ns", "environ", "exclusive", "gpu_busy", "in_slurm", "proc", "sysfs")
 
     def __init__(
         self,
@@ -48,7 +46,7 @@ class SensorContext:
 
 def primary_sensors(place: SensorContext, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
     """The best sources, each of which is opened, and those of the ``site``."""
-    wanted = wanted_devices(place.environ, place.in_slurm)
+    wanted = job_device_list(place.environ, place.in_slurm)
     # where another tree stands for /sys alone, the processor in /proc is not the one of that tree
     proc = place.proc if place.sysfs == "/sys" or place.proc != "/proc" else None
     sensors: list[Sensor] = [

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 def read_bytes(path: str, limit: int = 65536) -> bytes:
     """The first ``limit`` bytes of a file. Raises OSError."""
@@ -17,6 +21,27 @@ def read_bytes(path: str, limit: int = 65536) -> bytes:
 def read_text(path: str, limit: int = 65536) -> str:
     """The first ``limit`` bytes as text without surrounding blanks. Raises OSError."""
     return read_bytes(path, limit).decode("utf-8", "replace").strip()
+
+
+def text_or_empty(path: str, limit: int = 65536) -> str:
+    """``read_text``, empty where the file cannot be read."""
+    try:
+        return read_text(path, limit)
+    except OSError:
+        return ""
+
+
+def read_count(path: str) -> int | None:
+    """The one number in a file; None where it cannot be read as such."""
+    return parse_count(text_or_empty(path, 64).encode())
+
+
+def list_folder(path: str) -> list[str]:
+    """The names in a folder, sorted; none where it cannot be read."""
+    try:
+        return sorted(os.listdir(path))
+    except OSError:
+        return []
 
 
 def read_whole(path: str, chunk: int = 65536) -> bytes:
@@ -46,6 +71,15 @@ def parse_count(data: bytes) -> int | None:
     return count if count < 1 << 63 else None
 
 
+def value_after(text: bytes, key: bytes, separator: bytes = b" ") -> bytes:
+    """The value in the line ``<key><separator><value>``; empty where there is no such line."""
+    for line in text.split(b"\n"):
+        name, _, value = line.partition(separator)
+        if name.strip() == key:
+            return value.strip()
+    return b""
+
+
 def why(error: OSError, path: str) -> str:
     """The reason of a failed access in the words of an ``absent`` entry."""
     if isinstance(error, PermissionError):
@@ -55,12 +89,14 @@ def why(error: OSError, path: str) -> str:
     return f"{(error.strerror or 'unreadable').lower()}: {path}"
 
 
+class Unusable(Exception):
+    """A file that gives no reading; the text is the reason of an ``absent`` entry."""
+
+
 class CountFile:
-    """One small file that is read again and again: kept open, read with pread, reopened after an error.
+    """One small file that is read repeatedly: kept open, read with pread, reopened after an error.
 
     An error is also what is no count, for it may be all that is left of a file that has been replaced."""
-
-    __slots__ = ("_fd", "path")
 
     def __init__(self, path: str) -> None:
         """Open ``path``. Raises OSError."""
@@ -92,3 +128,16 @@ class CountFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def open_count(path: str, parse: Callable[[bytes], int | None] = parse_count) -> tuple[CountFile, int]:
+    """A file to read repeatedly, and the number that it holds now. Raises Unusable."""
+    try:
+        file = CountFile(path)
+        count = parse(file.read_bytes(128))
+    except OSError as error:
+        raise Unusable(why(error, path)) from None
+    if count is None:
+        file.close()
+        raise Unusable(f"not a counter: {path}")
+    return file, count

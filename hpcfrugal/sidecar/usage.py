@@ -32,8 +32,6 @@ HIDDEN = "procfs hides the processes of others: what srun starts counts only whi
 class MemoryTime:
     """Memory integrated over time: the trapezoid between two readings."""
 
-    __slots__ = ("_at_ns", "_double_b_ns", "_value_b", "known_ns")
-
     def __init__(self) -> None:
         self._at_ns = 0
         self._value_b: int | None = None
@@ -56,22 +54,6 @@ class MemoryTime:
 
 class Usage:
     """Opened once; ``read`` gives the figures of a record, ``look`` is for the time between two."""
-
-    __slots__ = (
-        "_bases",
-        "_busy",
-        "_clock_ns",
-        "_counters",
-        "_cpu",
-        "_faults",
-        "_gap_ns",
-        "_gpu_busy",
-        "_look_ns",
-        "_memory",
-        "_memory_time",
-        "_tree",
-        "cpu_time_source",
-    )
 
     def __init__(
         self,

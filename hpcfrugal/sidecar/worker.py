@@ -5,7 +5,7 @@ from __future__ import annotations
 import _thread
 import time
 
-from .guard import open_sensor, read_sensor
+from .sensor_calls import open_sensor, read_sensor
 from .sensors.base import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ class SensorReading:
     """Values of one read and the moment they belong to, in nanoseconds: the middle of the call, which may have begun
     and ended ``slack_ns`` from it."""
 
-    __slots__ = ("at_ns", "slack_ns", "values")
-
     def __init__(self, begun_ns: int, ended_ns: int, values: list[int | None]) -> None:
         self.at_ns = (begun_ns + ended_ns) // 2
         self.slack_ns = ended_ns - self.at_ns
@@ -28,8 +26,6 @@ class SensorReading:
 
 class Worker:
     """Runs ``open`` and ``read`` of one sensor in a thread; one call at a time is under way."""
-
-    __slots__ = ("_clock_ns", "_done", "_go", "_sensor", "busy", "opened", "reading")
 
     def __init__(self, sensor: Sensor, clock_ns: Callable[[], int]) -> None:
         self._sensor = sensor

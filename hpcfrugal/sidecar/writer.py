@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 
-from .log import say
+from .log import log
 
 _BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -23,8 +23,6 @@ class Locked(Exception):
 
 class Writer:
     """Appends lines to ``path`` (mode 0600), each with one ``write`` call on O_APPEND."""
-
-    __slots__ = ("_broken", "_fd", "_head", "_inode", "_owed", "_path", "size_b")
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -112,7 +110,7 @@ class Writer:
             if error.errno in _BUSY:
                 raise Locked from None
             # A file system without locks: the file is still ours by its name (job, restart and node).
-            say(f"no lock on {self._path}: {error.strerror}", once="lock")
+            log(f"no lock on {self._path}: {error.strerror}", once="lock")
 
     def _write(self, text: str) -> None:
         data = text.encode("ascii") + b"\n"
@@ -127,4 +125,4 @@ class Writer:
 
     def _complain(self, action: str, error: OSError) -> None:
         reason = error.strerror or str(error)
-        say(f"cannot {action} {self._path}: {reason}; sampling goes on", once=f"{action} {error.errno}")
+        log(f"cannot {action} {self._path}: {reason}; sampling goes on", once=f"{action} {error.errno}")

@@ -21,11 +21,11 @@ from fake_spool import BOOT_NS, START_NS, FakeRun, FakeSpool
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.sidecar import loop as loop_module
 from hpcfrugal.sidecar.identity import Identity
+from hpcfrugal.sidecar.job_wait import JobWait
 from hpcfrugal.sidecar.loop import Loop, SamplingConfig
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel, Gpu, Opened
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
 from hpcfrugal.sidecar.usage import Usage
-from hpcfrugal.sidecar.watch import Watch
 from hpcfrugal.sidecar.writer import Writer
 
 S = 1_000_000_000
@@ -217,7 +217,7 @@ class SimulatedNode:
                 [RaplPowercap(str(self.rapl.sysfs))] if sensors is None else sensors,
                 cast(Usage, SimulatedUsage(lambda: self.boottime_ns)),
                 writer,
-                cast(Watch, _Watch(self, self.boottime_ns + round(seconds * S), killed)),
+                cast(JobWait, _Watch(self, self.boottime_ns + round(seconds * S), killed)),
                 lambda: self.boottime_ns,
                 (),
                 lambda: 0,
@@ -262,7 +262,7 @@ class _Watch:
         self._end_ns = end_ns
         self._killed = killed
 
-    def nudged(self) -> bool:
+    def record_requested(self) -> bool:
         return False
 
     def wait_until(self, at_ns: int) -> str | None:

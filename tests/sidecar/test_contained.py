@@ -115,7 +115,7 @@ def test_sampling_goes_on_where_it_cannot_step_back(
 
     monkeypatch.setattr(log, "_said", set())
     monkeypatch.setattr(os, "listdir", refuse)
-    sidecar._stand_back()
+    sidecar._lower_priority()
     assert capfd.readouterr().err == "hpcfrugal sidecar: cannot step back from the CPU: Too many open files\n"
 
 

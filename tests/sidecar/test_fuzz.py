@@ -25,13 +25,13 @@ from fake_rapl import two_sockets
 from hpcfrugal.sidecar import log
 from hpcfrugal.sidecar.counter import SLACK_NS
 from hpcfrugal.sidecar.identity import Identity
+from hpcfrugal.sidecar.job_wait import JobWait
 from hpcfrugal.sidecar.loop import Loop, SamplingConfig
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 from hpcfrugal.sidecar.sysfs import parse_count
 from hpcfrugal.sidecar.usage import Usage
-from hpcfrugal.sidecar.watch import Watch
 from hpcfrugal.sidecar.writer import Writer
 from hpcfrugal.spool.layout import JobKey
 from hpcfrugal.spool.samples import parse_header
@@ -135,14 +135,14 @@ class Chaos:
 
 
 class Clock:
-    """The Watch and the clock; ``at_tick`` is called with the number of each tick."""
+    """The JobWait and the clock; ``at_tick`` is called with the number of each tick."""
 
     def __init__(self, at_tick: Callable[[int], None]) -> None:
         self.now_ns = 1000 * S
         self.ticks = 0
         self.at_tick = at_tick
 
-    def nudged(self) -> bool:
+    def record_requested(self) -> bool:
         return False
 
     def wait_until(self, at_ns: int) -> str | None:
@@ -190,7 +190,7 @@ def run(
         primary_sensors(place),
         cast(Usage, NoUsage()),
         Writer(str(path)),
-        cast(Watch, clock),
+        cast(JobWait, clock),
         lambda: clock.now_ns,
         fallback_sensors(place),
     )

@@ -127,8 +127,8 @@ def test_late_powercap_keeps_lesser_sources_of_all_its_components_away(
         assert said == dict.fromkeys(("cpu", "dram"), "no answer within 1 s")
     finally:
         gate.open()
-    _until(selection.has_news)
-    selection.take_in()
+    _until(selection.has_late_opened)
+    selection.adopt_opened()
     assert counted(selection) == ["cpu rapl-powercap"] * 2 + ["dram rapl-powercap"] * 2 + ["node pm-counters"]
 
 
@@ -147,9 +147,9 @@ def test_late_rung_takes_the_place_of_what_it_contains(
         assert counted(selection) == ["cpu rapl-powercap", "dram rapl-powercap", "dram rapl-powercap"]
     finally:
         gate.open()
-    _until(selection.has_news)
+    _until(selection.has_late_opened)
     time.sleep(0.1)
-    selection.take_in()
+    selection.adopt_opened()
     assert counted(selection) == ["cpu pm-counters", "dram rapl-powercap", "dram rapl-powercap", "node pm-counters"]
 
 

@@ -11,11 +11,11 @@ import pytest
 from fake_rapl import AMD_RANGE_UJ, FakeRapl, two_sockets
 
 from hpcfrugal.sidecar.identity import Identity
+from hpcfrugal.sidecar.job_wait import JobWait
 from hpcfrugal.sidecar.loop import Loop, SamplingConfig
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Absent, Channel, Gpu, Opened
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
 from hpcfrugal.sidecar.usage import Usage
-from hpcfrugal.sidecar.watch import Watch
 from hpcfrugal.sidecar.writer import Writer
 
 S = 1_000_000_000
@@ -23,7 +23,7 @@ START_NS = 1000 * S
 
 
 class Simulation:
-    """A clock, and a Watch that moves it: ``at_tick`` is called with the time since the start."""
+    """A clock, and a JobWait that moves it: ``at_tick`` is called with the time since the start."""
 
     def __init__(self, end_ns: int, at_tick: Callable[[int], int | None]) -> None:
         self.now_ns = START_NS
@@ -33,7 +33,7 @@ class Simulation:
     def clock_ns(self) -> int:
         return self.now_ns
 
-    def nudged(self) -> bool:
+    def record_requested(self) -> bool:
         return False
 
     def wait_until(self, at_ns: int) -> str | None:
@@ -105,7 +105,7 @@ def run(
         sensors,
         cast(Usage, SlowUsage(simulation, usage_takes_ns)),
         Writer(str(path)),
-        cast(Watch, simulation),
+        cast(JobWait, simulation),
         simulation.clock_ns,
     ).run()
     return [json.loads(line) for line in path.read_text().splitlines()]

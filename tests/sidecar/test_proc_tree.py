@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.sidecar import proc_tree
-from hpcfrugal.sidecar.proc_tree import LOOKS_AT_ONCE, ProcTree
+from hpcfrugal.sidecar.proc_tree import SCANNED_AT_ONCE, ProcTree
 
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -155,7 +155,7 @@ def test_root_that_is_gone_keeps_the_last_value(tmp_path: Path) -> None:
 def test_nothing_seen_is_unknown(tmp_path: Path) -> None:
     FakeProc(tmp_path).put(1, 0)
     use = ProcTree(str(tmp_path), 10, None, "n1").read()
-    assert {name: getattr(use, name) for name in use.__slots__} == {
+    assert vars(use) == {
         "cpu_us": None, "io_b": None, "io_partial": False, "major_faults": None, "memory_b": None,
         "memory_peak_b": None, "minor_faults": None,
     }  # fmt: skip
@@ -245,10 +245,10 @@ def test_few_files_at_first_and_all_in_the_end(tmp_path: Path, monkeypatch: pyte
     tree = ProcTree(str(tmp_path), 100, None, "n1")
     assert ticks(tree) == 1
     assert looked == [100]
-    for _ in range(300 // LOOKS_AT_ONCE + 1):
+    for _ in range(300 // SCANNED_AT_ONCE + 1):
         looked.clear()
         total = ticks(tree)
-        assert len(looked) <= LOOKS_AT_ONCE + 3
+        assert len(looked) <= SCANNED_AT_ONCE + 3
     assert total == 21
     proc.put(500, 101, own=300)
     assert ticks(tree) == 321

@@ -11,11 +11,11 @@ import pytest
 
 from hpcfrugal.sidecar import log
 from hpcfrugal.sidecar.identity import Identity
+from hpcfrugal.sidecar.job_wait import JobWait
 from hpcfrugal.sidecar.loop import Loop, SamplingConfig
 from hpcfrugal.sidecar.sampling_rate import CpuBudget, FileBudget, slower_ns
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel, Opened
 from hpcfrugal.sidecar.usage import Usage
-from hpcfrugal.sidecar.watch import Watch
 from hpcfrugal.sidecar.writer import Writer
 
 GRACE_NS = 30 * 10**9
@@ -78,7 +78,7 @@ class Steady:
 
 
 class Sim:
-    """Clocks, and a Watch that moves them; ``cost_ns`` of CPU time go into each sample."""
+    """Clocks, and a JobWait that moves them; ``cost_ns`` of CPU time go into each sample."""
 
     def __init__(self, end_s: float, cost_ns: int = 0) -> None:
         self.now_ns = 1000 * S
@@ -86,7 +86,7 @@ class Sim:
         self.cpu_ns = 0
         self.cost_ns = cost_ns
 
-    def nudged(self) -> bool:
+    def record_requested(self) -> bool:
         return False
 
     def wait_until(self, at_ns: int) -> str | None:
@@ -118,7 +118,7 @@ def run(folder: Path, sim: Sim, kind: str = "energy_uj", **plan: Any) -> list[di
         [Steady(sim, kind)],
         cast(Usage, NoUsage()),
         Writer(str(path)),
-        cast(Watch, sim),
+        cast(JobWait, sim),
         lambda: sim.now_ns,
         (),
         lambda: sim.cpu_ns,
@@ -167,7 +167,7 @@ def test_default_limit_holds_a_year() -> None:
     size_b, step_s, elapsed_s = 2000, 10, 0
     budget = FileBudget(64 * 1024 * 1024, size_b)
     while elapsed_s < 366 * 86400:
-        assert budget.has_room(size_b, 600)
+        assert budget.has_space(size_b, 600)
         size_b += 600
         elapsed_s += step_s
         if budget.quarter_used(size_b):

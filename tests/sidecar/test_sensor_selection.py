@@ -184,7 +184,7 @@ def test_one_source_in_the_place_of_many() -> None:
 
 def test_site_s_sensor_does_not_count_again() -> None:
     class Site(Fake):
-        yields = True
+        defers_to_builtin = True
 
     sensors = [Fake("good", "cpu", ["a"], [1]), Site("site", "cpu", ["x"], [1]), Site("site", "node", ["y"], [1])]
     never: Callable[[frozenset[str]], None] = lambda _have: pytest.fail("not needed")  # noqa: E731
@@ -274,5 +274,5 @@ def test_pace_widens_what_is_bridged_of_power(tmp_path: Path) -> None:
         return [entry.meter.gap_ns for entry in selection.entries if isinstance(entry.meter, PowerIntegral)]
 
     assert gaps_ns() == [150 * 10**9]
-    selection.pace(10**9)
+    selection.set_interval(10**9)
     assert gaps_ns() == [POWER_GAP_NS]

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import os
 
-from ..sysfs import parse_count, read_text
-from .base import POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from ..sysfs import list_folder, parse_count, text_or_empty
+from .base import GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 from .hwmon import SOURCE, Chip, Chips, Hwmon, HwmonChannel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-GPU_MAX_W = 3000
-"""Watts that no single device draws (an MI355X is rated 1400 W)."""
 
 _TWO_DIES = ("0x7408", "0x740c")
 """PCI device ids of MI250X and MI250."""
@@ -31,14 +28,12 @@ _SLURM_VARIABLES = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 class _Device:
     """One GPU or die, ``address`` being its PCI address and ``index`` its place among all of the node."""
 
-    __slots__ = ("address", "chip", "index", "kind", "uuid")
-
     def __init__(self, index: int, address: str, chip: Chip) -> None:
         self.index = index
         self.address = address
         self.chip = chip
-        self.kind = _text(f"{chip.path}/device/device")
-        unique = _text(f"{chip.path}/device/unique_id")
+        self.kind = text_or_empty(f"{chip.path}/device/device")
+        unique = text_or_empty(f"{chip.path}/device/unique_id")
         self.uuid = f"GPU-{unique}" if unique else f"PCI-{address}"
 
 
@@ -147,10 +142,7 @@ def _visible(sysfs: str, devices: list[_Device]) -> list[_Device]:
     """
     by_address = {device.address: device for device in devices}
     folder = f"{sysfs}/class/kfd/kfd/topology/nodes"
-    try:
-        nodes = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-    except OSError:
-        return list(devices)
+    nodes = sorted(int(name) for name in list_folder(folder) if name.isdigit())
     found = []
     for node in nodes:
         device = by_address.get(_kfd_address(f"{folder}/{node}/properties"))
@@ -162,7 +154,7 @@ def _visible(sysfs: str, devices: list[_Device]) -> list[_Device]:
 def _kfd_address(path: str) -> str:
     """PCI address of a node of the topology; empty for a CPU, or for a GPU that is not to be seen."""
     values: dict[str, int] = {}
-    for line in _text(path, 8192).split("\n"):
+    for line in text_or_empty(path, 8192).split("\n"):
         name, _, value = line.partition(" ")
         number = parse_count(value.encode())
         if number is not None:
@@ -178,11 +170,4 @@ def _address(chip: Chip) -> str:
 
 
 def _model(device: _Device) -> str:
-    return _text(f"{device.chip.path}/device/product_name") or f"AMD {device.kind or 'GPU'}"
-
-
-def _text(path: str, limit: int = 128) -> str:
-    try:
-        return read_text(path, limit)
-    except OSError:
-        return ""
+    return text_or_empty(f"{device.chip.path}/device/product_name") or f"AMD {device.kind or 'GPU'}"

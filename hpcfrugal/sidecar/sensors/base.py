@@ -16,6 +16,9 @@ ENERGY_UJ = "energy_uj"
 POWER_UW = "power_uw"
 """Kind of a channel whose reading is the present power in microwatts."""
 
+GPU_MAX_W = 3000
+"""Watts that no GPU draws today (a B300 and an MI355X are rated 1400 W), for detecting a counter reset."""
+
 FILE_TIMEOUT_S = 0.8
 """Seconds that a tick waits for a sensor of the kernel's own files, which answers at once unless the node is overloaded
 or a controller hangs. One that was late at the tick before is not waited for again."""
@@ -30,21 +33,6 @@ class Channel:
     wraps, None for one that does not. ``max_w`` bounds what the hardware could possibly draw, in watts: more
     than that is a counter reset, not consumption.
     """
-
-    __slots__ = (
-        "boundary",
-        "component",
-        "counted",
-        "detail",
-        "domain",
-        "gpu_uuid",
-        "kind",
-        "max_w",
-        "quality",
-        "range_uj",
-        "scope",
-        "source",
-    )
 
     def __init__(
         self,
@@ -77,18 +65,7 @@ class Channel:
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
-        return {
-            "component": self.component,
-            "domain": self.domain,
-            "source": self.source,
-            "quality": self.quality,
-            "boundary": self.boundary,
-            "scope": self.scope,
-            "counted": self.counted,
-            "range_uj": self.range_uj,
-            "detail": self.detail,
-            "gpu_uuid": self.gpu_uuid,
-        }
+        return {name: value for name, value in vars(self).items() if name not in ("kind", "max_w")}
 
 
 class Absent:
@@ -96,8 +73,6 @@ class Absent:
 
     ``domain`` names the one domain that is missing where others of the component are there, else None.
     """
-
-    __slots__ = ("component", "domain", "reason", "source")
 
     def __init__(self, component: str, source: str, reason: str, domain: str | None = None) -> None:
         self.component = component
@@ -107,16 +82,11 @@ class Absent:
 
     def header(self) -> dict[str, object]:
         """The absence as it stands in a header line, with its domain where there is one."""
-        said: dict[str, object] = {"component": self.component, "source": self.source, "reason": self.reason}
-        if self.domain is not None:
-            said["domain"] = self.domain
-        return said
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 class Gpu:
     """A GPU of the job; ``index`` is the driver's own number on this node."""
-
-    __slots__ = ("index", "name", "uuid")
 
     def __init__(self, index: int, uuid: str, name: str) -> None:
         self.index = index
@@ -125,13 +95,11 @@ class Gpu:
 
     def header(self) -> dict[str, object]:
         """The GPU as it stands in a header line."""
-        return {"index": self.index, "uuid": self.uuid, "name": self.name}
+        return dict(vars(self))
 
 
 class Opened:
     """What ``open`` found."""
-
-    __slots__ = ("absent", "channels", "gpus")
 
     def __init__(self, channels: list[Channel], absent: list[Absent], gpus: list[Gpu]) -> None:
         self.channels = channels

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from ..sysfs import CountFile, parse_count, read_text, why
+from ..sysfs import CountFile, Unusable, list_folder, open_count, text_or_empty
 from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Opened
 from .rapl_powercap import PACKAGE_MAX_W
 
@@ -38,8 +38,6 @@ _MOST_CHIPS = 256
 class Chip:
     """One hwmon device: its driver's name, its directory, and its attributes."""
 
-    __slots__ = ("files", "name", "path")
-
     def __init__(self, name: str, path: str, files: dict[str, str]) -> None:
         self.name = name
         self.path = path
@@ -47,16 +45,11 @@ class Chip:
 
     def text(self, file: str) -> str:
         """Content of an attribute, empty where there is none."""
-        try:
-            return read_text(self.files[file], 256) if file in self.files else ""
-        except OSError:
-            return ""
+        return text_or_empty(self.files[file], 256) if file in self.files else ""
 
 
 class Chips:
     """The chips of a machine that matter here, looked for once."""
-
-    __slots__ = ("_class", "_found")
 
     def __init__(self, sysfs: str) -> None:
         self._class = f"{sysfs}/class/hwmon"
@@ -70,34 +63,24 @@ class Chips:
 
 
 def _scan(folder: str) -> Iterable[Chip]:
-    entries = [(int(entry[5:]), entry) for entry in _listdir(folder) if entry[:5] == "hwmon" and entry[5:].isdigit()]
+    entries = [(int(entry[5:]), entry) for entry in list_folder(folder) if entry[:5] == "hwmon" and entry[5:].isdigit()]
     for _, entry in sorted(entries)[:_MOST_CHIPS]:
         path = f"{folder}/{entry}"
         real = _link(path)
         if any(part in real for part in _OTHERS):
             continue
-        name = _name(path)
-        if name in _USED:
+        chip = text_or_empty(f"{path}/name", 64) or text_or_empty(f"{path}/device/name", 64)
+        if chip in _USED:
             files = {}
             for place in (f"{path}/device", path):
-                files.update({file: f"{place}/{file}" for file in _listdir(place) if file[:1] in "pe" and "_" in file})
-            yield Chip(name, path, files)
-
-
-def _name(path: str) -> str:
-    for file in (f"{path}/name", f"{path}/device/name"):
-        try:
-            return read_text(file, 64)
-        except OSError:
-            continue
-    return ""
+                names = [name for name in list_folder(place) if name[:1] in "pe" and "_" in name]
+                files.update({name: f"{place}/{name}" for name in names})
+            yield Chip(chip, path, files)
 
 
 class HwmonChannel:
     """One file to read, and the channel that it gives. With ``never_zero`` a 0 is firmware that knows nothing: what a
     job runs on draws power."""
-
-    __slots__ = ("channel", "file", "never_zero", "path")
 
     def __init__(self, path: str, channel: Channel, *, never_zero: bool = False) -> None:
         self.path = path
@@ -125,7 +108,7 @@ class Hwmon:
         absent = list(self._absent)
         usable = []
         for meter in self._meters:
-            problem = _try(meter)
+            problem = _problem(meter)
             if problem is None:
                 usable.append(meter)
             else:
@@ -148,16 +131,15 @@ class Hwmon:
                 meter.file.close()
 
 
-def _try(meter: HwmonChannel) -> str | None:
+def _problem(meter: HwmonChannel) -> str | None:
     """Open and read a meter; why it cannot be used, None where it can."""
     try:
-        meter.file = CountFile(meter.path)
-        value = parse_count(meter.file.read_bytes(64))
-    except OSError as error:
-        return why(error, meter.path)
-    if value is None or (value == 0 and meter.never_zero):
+        meter.file, value = open_count(meter.path)
+    except Unusable as error:
+        return str(error)
+    if value == 0 and meter.never_zero:
         meter.file.close()
-        return f"{'no number' if value is None else 'reads 0'}: {meter.path}"
+        return f"reads 0: {meter.path}"
     return None
 
 
@@ -246,13 +228,6 @@ def _amd_sockets(chip: Chip) -> list[HwmonChannel]:
         channel = Channel("cpu", f"package-{label[7:]}", SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=ENERGY_UJ)
         found.insert(0, HwmonChannel(path, channel))
     return found
-
-
-def _listdir(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except OSError:
-        return []
 
 
 def _link(path: str) -> str:

@@ -1,14 +1,14 @@
 """NVIDIA GPUs through NVML: the energy counter of a device, or its power integrated where there is none.
 
 Which devices are the job's is read from ``CUDA_VISIBLE_DEVICES``, else from Slurm's own lists; see
-``wanted_devices``. NVML numbers devices by their PCI address, CUDA only with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``:
+``job_device_list``. NVML numbers devices by their PCI address, CUDA only with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``:
 otherwise the fastest comes first, by a measure of its own (CUDA C++ Programming Guide, "CUDA Environment
 Variables"). NVML can take seconds to start and a call can hang in the driver, so this sensor says ``may_block``.
 """
 
 from __future__ import annotations
 
-from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from .base import ENERGY_UJ, GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +20,6 @@ ENERGY = "nvml-energy"
 POWER = "nvml-power"
 
 LIBRARY = "libnvidia-ml.so.1"
-
-GPU_MAX_W = 3000
-"""Watts that no single device draws (a B300 is rated 1400 W)."""
 
 REOPEN_AFTER_READS = 30
 """Reads between two attempts to start NVML anew after the driver went away."""
@@ -41,11 +38,9 @@ _DRIVER_GONE = (1, 9, 15)
 """NVML_ERROR_UNINITIALIZED, DRIVER_NOT_LOADED and GPU_IS_LOST: worth a new start of the library."""
 
 
-class Wanted:
+class DeviceList:
     """Entries of a device list. ``all_devices`` is True where nothing restricts the choice; ``in_cuda_order`` where
     an index counts as CUDA does by itself; ``instead`` is then Slurm's own list, None where there is none."""
-
-    __slots__ = ("all_devices", "entries", "global_indices", "in_cuda_order", "instead", "variable")
 
     def __init__(
         self,
@@ -55,7 +50,7 @@ class Wanted:
         all_devices: bool,
         global_indices: bool,
         in_cuda_order: bool = False,
-        instead: Wanted | None = None,
+        instead: DeviceList | None = None,
     ) -> None:
         self.variable = variable
         self.entries = entries
@@ -65,7 +60,7 @@ class Wanted:
         self.instead = instead
 
 
-def wanted_devices(environ: Mapping[str, str], in_slurm: bool) -> Wanted:
+def job_device_list(environ: Mapping[str, str], in_slurm: bool) -> DeviceList:
     """What the environment says about the job's GPUs.
 
     ``CUDA_VISIBLE_DEVICES`` counts where it is set, also to nothing. Otherwise SLURM_STEP_GPUS and
@@ -76,10 +71,10 @@ def wanted_devices(environ: Mapping[str, str], in_slurm: bool) -> Wanted:
     for variable in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"):
         text = environ.get(variable)
         if text:
-            from_slurm = Wanted(variable, _until_invalid(text), all_devices=False, global_indices=True)
+            from_slurm = DeviceList(variable, _until_invalid(text), all_devices=False, global_indices=True)
     visible = environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return Wanted(
+        return DeviceList(
             "CUDA_VISIBLE_DEVICES",
             _until_invalid(visible),
             all_devices=False,
@@ -87,7 +82,7 @@ def wanted_devices(environ: Mapping[str, str], in_slurm: bool) -> Wanted:
             in_cuda_order=environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID",
             instead=from_slurm,
         )
-    return from_slurm or Wanted("", [], all_devices=not in_slurm, global_indices=False)
+    return from_slurm or DeviceList("", [], all_devices=not in_slurm, global_indices=False)
 
 
 def _until_invalid(text: str) -> list[str]:
@@ -104,8 +99,6 @@ def _until_invalid(text: str) -> list[str]:
 
 
 class _Device:
-    __slots__ = ("gpu", "handle", "shared", "tells_use", "use_power")
-
     def __init__(self, handle: Any, gpu: Gpu, shared: str | None) -> None:
         self.handle = handle
         self.gpu = gpu
@@ -121,7 +114,7 @@ class Nvml:
     component = "gpu"
     may_block = True
 
-    def __init__(self, wanted: Wanted, *, sharded: bool = False, busy: GpuBusy | None = None) -> None:
+    def __init__(self, wanted: DeviceList, *, sharded: bool = False, busy: GpuBusy | None = None) -> None:
         self._wanted = wanted
         self._sharded = sharded
         self._busy = busy

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ..sysfs import CountFile, parse_count, why
+from ..sysfs import CountFile, Unusable, open_count, parse_count, why
 from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
 
 if TYPE_CHECKING:
@@ -118,18 +118,13 @@ class PmCounters:
     def _open_file(self, name: str) -> Channel | Absent:
         path = f"{self._folder}/{name}"
         try:
-            file = CountFile(path)
-        except OSError as error:
-            return Absent(self.component, SOURCE, why(error, path))
-        try:
-            energy_j = parse_joules(file.read_bytes(128))
-        except OSError as error:
-            return Absent(self.component, SOURCE, why(error, path))
+            file, energy_j = open_count(path, parse_joules)
+        except Unusable as error:
+            return Absent(self.component, SOURCE, str(error))
         if not energy_j:
-            # an accelerator that is not there shows 0 (docs-csm)
+            # an accelerator that does not exist shows 0 (docs-csm)
             file.close()
-            reason = "reads 0 J" if energy_j == 0 else "not a counter of joules"
-            return Absent(self.component, SOURCE, f"{reason}: {path}")
+            return Absent(self.component, SOURCE, f"reads 0 J: {path}")
         self._files.append(file)
         domain = "node" if name == "energy" else name[: -len("_energy")]
         return Channel(

@@ -13,7 +13,7 @@ import os
 
 from ..node import cpu_vendor
 from ..perf_event import open_event
-from ..sysfs import parse_count, read_text, why
+from ..sysfs import parse_count, read_count, read_text, text_or_empty, value_after, why
 from .base import FILE_TIMEOUT_S, Absent, Channel, Opened
 from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, PACKAGE_MAX_W
 
@@ -93,7 +93,7 @@ class RaplPerf:
             if domain in self._have:
                 continue
             try:
-                fd = _perf_event_open(kind, config, cpu)
+                fd = open_event(kind, config, pid=-1, cpu=cpu)  # of all processes
             except OSError as error:
                 absent.append(Absent(self.component, SOURCE, why(error, f"{self._pmu} on CPU {cpu}"), domain))
                 continue
@@ -118,11 +118,8 @@ class RaplPerf:
         return named
 
     def _id(self, cpu: int, what: str) -> str:
-        try:
-            number = parse_count(read_text(f"{self._cpus}/cpu{cpu}/topology/{what}", 32).encode())
-        except OSError:
-            number = None
-        # a machine that does not tell gets a name that cannot be taken for another's
+        number = read_count(f"{self._cpus}/cpu{cpu}/topology/{what}")
+        # a machine without this file gets a name that cannot be taken for another's
         return f"cpu{cpu}" if number is None else str(number)
 
     def _refused(self) -> str | None:
@@ -141,18 +138,12 @@ class RaplPerf:
 
 def _may_count(proc: str) -> bool:
     """Whether a capability stands above the paranoia level (capabilities(7))."""
+    text = value_after(text_or_empty(f"{proc}/self/status").encode(), b"CapEff", b":")
     try:
-        lines = read_text(f"{proc}/self/status").split("\n")
-    except OSError:
+        held = int(text, 16)
+    except ValueError:
         return False
-    for line in lines:
-        if line.startswith("CapEff:"):
-            try:
-                held = int(line[7:], 16)
-            except ValueError:
-                return False
-            return bool(held >> _CAP_PERFMON & 1 or held >> _CAP_SYS_ADMIN & 1)
-    return False
+    return bool(held >> _CAP_PERFMON & 1 or held >> _CAP_SYS_ADMIN & 1)
 
 
 def parse_event(text: str) -> int | None:
@@ -189,8 +180,3 @@ def parse_cpus(text: str) -> list[int]:
             return []
         found.extend(range(low, high + 1))
     return found
-
-
-def _perf_event_open(kind: int, config: int, cpu: int) -> int:
-    """A counter of all processes on ``cpu``. Raises OSError."""
-    return open_event(kind, config, pid=-1, cpu=cpu)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from ..node import cpu_vendor
-from ..sysfs import CountFile, parse_count, read_bytes, read_text, why
+from ..sysfs import CountFile, Unusable, list_folder, open_count, read_count, text_or_empty, why
 from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ _HEX = frozenset("0123456789abcdef")
 
 class _Zone:
     """A zone below the class directory; ``above`` is the path of the zone that it is part of."""
-
-    __slots__ = ("above", "domain", "interface", "kind", "parent", "path")
 
     def __init__(self, path: str, interface: str, kind: str, parent: _Zone | None) -> None:
         self.path = path
@@ -137,21 +135,21 @@ class RaplPowercap:
             path = os.path.join(self._class, name)
             real = os.path.realpath(path)
             kind = _name_of(path)
-            if kind is None or real in seen:
+            if not kind or real in seen:
                 continue
             seen.add(real)
             zone = _Zone(path, interface, kind, None)
             yield zone
             # the class links to the parts of a zone as well: where it does, their folder need not be looked through
             parts = [entry for entry in names if entry.startswith(name + ":")]
-            for part in parts or [entry for entry in _listdir(path) if entry.startswith(name + ":")]:
+            for part in parts or [entry for entry in list_folder(path) if entry.startswith(name + ":")]:
                 child_path = os.path.join(path, part)
                 child_kind = _name_of(child_path)
-                if child_kind is None:
+                if not child_kind:
                     child_path = os.path.join(self._class, part)
                     child_kind = _name_of(child_path)
                 real = os.path.realpath(child_path)
-                if child_kind is None or real in seen:
+                if not child_kind or real in seen:
                     continue
                 seen.add(real)
                 yield _Zone(child_path, interface, child_kind, zone)
@@ -160,17 +158,9 @@ class RaplPowercap:
         component, counted, boundary, max_w = _meaning(zone)
         path = os.path.join(zone.path, "energy_uj")
         try:
-            file = CountFile(path)
-        except OSError as error:
-            return Absent(component, SOURCE, why(error, path), zone.domain if counted else None)
-        try:
-            content = file.read_bytes(64)
-        except OSError as error:
-            file.close()
-            return Absent(component, SOURCE, why(error, path), zone.domain if counted else None)
-        if parse_count(content) is None:
-            file.close()
-            return Absent(component, SOURCE, f"not a counter: {path}", zone.domain if counted else None)
+            file, _ = open_count(path)
+        except Unusable as error:
+            return Absent(component, SOURCE, str(error), zone.domain if counted else None)
         self._files.append(file)
         return Channel(
             component,
@@ -179,7 +169,7 @@ class RaplPowercap:
             max_w=max_w,
             boundary=boundary,
             counted=counted,
-            range_uj=_range_of(zone.path),
+            range_uj=read_count(os.path.join(zone.path, "max_energy_range_uj")) or None,
             detail=zone.path,
         )
 
@@ -243,26 +233,9 @@ def _tell_apart(channels: list[Channel]) -> None:
             channel.domain = f"{channel.domain}#{count}"
 
 
-def _name_of(path: str) -> str | None:
-    try:
-        return read_text(os.path.join(path, "name"), 64) or None
-    except OSError:
-        return None
+def _name_of(path: str) -> str:
+    return text_or_empty(os.path.join(path, "name"), 64)
 
 
-def _range_of(path: str) -> int | None:
-    return _count_of(path, "max_energy_range_uj") or None
-
-
-def _count_of(path: str, name: str = "energy_uj") -> int | None:
-    try:
-        return parse_count(read_bytes(os.path.join(path, name), 64))
-    except OSError:
-        return None
-
-
-def _listdir(path: str) -> list[str]:
-    try:
-        return sorted(os.listdir(path))
-    except OSError:
-        return []
+def _count_of(path: str) -> int | None:
+    return read_count(os.path.join(path, "energy_uj"))

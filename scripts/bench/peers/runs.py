@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import tree
-from files import COUNTED, Failed, folder_bytes, one_segment, spooled, sums
+from files import COUNTED, Failed, folder_bytes, one_session, spooled, sums
 from tools import PEER_TOOLS, PEERS
 
 UNPRIVILEGED = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all")
@@ -209,7 +209,7 @@ class SidecarRun(Run):
         self._job.stdin.close()
 
     def result(self) -> dict[str, Any]:
-        header, records = one_segment(self._file)
+        header, records = one_session(self._file)
         energy_j = sums(header["channels"], records[-1]["energy_uj"])
         return {
             "energy_j": energy_j,

@@ -59,7 +59,8 @@ class Perf:
         self.folder = folder
         self.calls: list[tuple[int, int, int]] = []
 
-    def open(self, kind: int, config: int, cpu: int) -> int:
+    def open(self, kind: int, config: int, *, pid: int, cpu: int) -> int:
+        assert pid == -1
         self.calls.append((kind, config, cpu))
         path = self.folder / f"counter{cpu}"
         path.write_bytes((cpu + 1 << 32).to_bytes(8, "little") * 2)
@@ -74,7 +75,7 @@ def test_perf_is_asked_only_where_paranoia_permits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, capabilities: int, allowed: bool
 ) -> None:
     perf = Perf(tmp_path)
-    monkeypatch.setattr(rapl_perf, "_perf_event_open", perf.open)
+    monkeypatch.setattr(rapl_perf, "open_event", perf.open)
     perf_source(tmp_path, kind="20", event="event=0x02", cpus="0,28")
     for cpu, package in ((0, 0), (28, 1)):
         write(tmp_path / f"devices/system/cpu/cpu{cpu}/topology/physical_package_id", str(package))
@@ -93,7 +94,7 @@ def test_perf_is_asked_only_where_paranoia_permits(
 
 def test_perf_opens_only_domains_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     perf = Perf(tmp_path)
-    monkeypatch.setattr(rapl_perf, "_perf_event_open", perf.open)
+    monkeypatch.setattr(rapl_perf, "open_event", perf.open)
     perf_source(tmp_path, cpus="0,1,2")
     for cpu, (package, die) in enumerate([(0, 0), (1, 0), (1, 1)]):
         write(tmp_path / f"devices/system/cpu/cpu{cpu}/topology/physical_package_id", str(package))
@@ -116,7 +117,7 @@ def test_perf_counts_a_package_of_dies_as_its_vendor_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maker: str, expected: list[str]
 ) -> None:
     perf = Perf(tmp_path)
-    monkeypatch.setattr(rapl_perf, "_perf_event_open", perf.open)
+    monkeypatch.setattr(rapl_perf, "open_event", perf.open)
     perf_source(tmp_path, cpus="0-3")
     proc = _proc(tmp_path, "0", 0)
     write(tmp_path / "proc/cpuinfo", f"vendor_id\t: {maker}")

@@ -12,14 +12,14 @@ import pytest
 from fake_nvml import FakeNvml
 from sidecar_process import clean_environ
 
-from hpcfrugal.sidecar.sensors.nvml import wanted_devices
+from hpcfrugal.sidecar.sensors.nvml import job_device_list
 
 PROBE = """
 import json, sys
-from hpcfrugal.sidecar.sensors.nvml import Nvml, wanted_devices
+from hpcfrugal.sidecar.sensors.nvml import Nvml, job_device_list
 found = []
 for environ, in_slurm in json.loads(sys.argv[1]):
-    sensor = Nvml(wanted_devices(environ, in_slurm), sharded="SLURM_SHARDS_ON_NODE" in environ)
+    sensor = Nvml(job_device_list(environ, in_slurm), sharded="SLURM_SHARDS_ON_NODE" in environ)
     opened = sensor.open()
     found.append({
         "gpus": [gpu.index for gpu in opened.gpus],
@@ -56,12 +56,12 @@ def probe(environ: Mapping[str, str], *cases: tuple[Mapping[str, str], bool]) ->
     ],
 )
 def test_wanted_devices(environ: dict[str, str], in_slurm: bool, entries: list[str]) -> None:
-    wanted = wanted_devices(environ, in_slurm)
+    wanted = job_device_list(environ, in_slurm)
     assert (wanted.entries, wanted.all_devices) == (entries, False)
 
 
 def test_local_job_without_a_choice_has_all() -> None:
-    assert wanted_devices({}, False).all_devices
+    assert job_device_list({}, False).all_devices
 
 
 def test_selection(make_nvml: Callable[..., FakeNvml]) -> None:
@@ -201,7 +201,7 @@ def test_broken_and_foreign_devices_cost_only_themselves(make_nvml: Callable[...
 AFTER_LOSS = """
 import json, os, sys
 from hpcfrugal.sidecar.sensors import nvml
-sensor = nvml.Nvml(nvml.wanted_devices({}, False))
+sensor = nvml.Nvml(nvml.job_device_list({}, False))
 sensor.open()
 lost = os.path.join(os.environ["FAKE_NVML_CONTROL"], "lost-0")
 open(lost, "w").close()

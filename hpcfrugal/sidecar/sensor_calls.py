@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .log import say
+from .log import log
 from .sensors.base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ def open_sensor(sensor: Sensor) -> Opened:
         return _checked(sensor, sensor.open())
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        say(f"{sensor.name}: {reason}", once=f"{sensor.name} open")
+        log(f"{sensor.name}: {reason}", once=f"{sensor.name} open")
         return Opened([], [Absent(sensor.component, sensor.name, reason)], [])
 
 
@@ -28,7 +28,7 @@ def read_sensor(sensor: Sensor, count: int) -> list[int | None]:
         problem = f"{len(values)} values for {count} channels"
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
-    say(f"{sensor.name}: {problem}", once=f"{sensor.name} read")
+    log(f"{sensor.name}: {problem}", once=f"{sensor.name} read")
     return [None] * count
 
 

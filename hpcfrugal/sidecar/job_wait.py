@@ -23,7 +23,7 @@ LAST_RESORT_S = 1.5
 """Seconds after the first stop signal at which the process leaves, whatever it is waiting for."""
 
 
-class Watch:
+class JobWait:
     """Knows why to stop: ``reason`` is None while the job runs, then STOPPED or ORPHANED.
 
     SIGTERM, SIGINT and SIGHUP stop; SIGUSR1 and SIGUSR2 are for the job (``sbatch --signal``) and ignored.
@@ -32,24 +32,12 @@ class Watch:
     The end of ``root_pid`` is seen at once through a pidfd (Python 3.9, Linux 5.3), else at each wait.
     """
 
-    __slots__ = (
-        "_clock_ns",
-        "_eof_fd",
-        "_nudged",
-        "_pidfd",
-        "_poll",
-        "_root_pid",
-        "_wake_read",
-        "_wake_write",
-        "reason",
-    )
-
     def __init__(self, root_pid: int | None, clock_ns: Callable[[], int], eof_fd: int | None = None) -> None:
         self._clock_ns = clock_ns
         self._root_pid = root_pid
         self._pidfd = -1
         self._eof_fd = eof_fd
-        self._nudged = False
+        self._record_requested = False
         self.reason: str | None = None
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -65,10 +53,10 @@ class Watch:
         if root_pid is not None:
             self._open_root(root_pid)
 
-    def nudged(self) -> bool:
+    def record_requested(self) -> bool:
         """Whether a signal asked for a record since the last call."""
-        nudged, self._nudged = self._nudged, False
-        return nudged
+        requested, self._record_requested = self._record_requested, False
+        return requested
 
     def wait_until(self, at_ns: int) -> str | None:
         """Sleep until the clock shows ``at_ns``; returns early, with the reason where there is one, on a nudge."""
@@ -87,14 +75,14 @@ class Watch:
                     self.reason = ORPHANED
             if self.reason is None and self._root_pid is not None and self._pidfd < 0:
                 self._look_for_root(self._root_pid)
-            if self.reason is not None or self._nudged or left_ns <= 1_000_000:
+            if self.reason is not None or self._record_requested or left_ns <= 1_000_000:
                 return self.reason
 
     def _on_signal(self, _number: int, _frame: Any) -> None:
         if self._eof_fd is None:
             self._stop()
         else:
-            self._nudged = True
+            self._record_requested = True
 
     def _stop(self) -> None:
         if self.reason is None:
