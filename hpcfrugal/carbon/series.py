@@ -226,14 +226,6 @@ class CarbonSeries:
         index = self.slot_index(instant_us(moment))
         return None if index is None else self.values[index]
 
-    def integral_g_s_per_kwh(self, start: datetime, end: datetime) -> float | None:
-        """The integral over ``[start, end)`` in g·s/kWh; None if any of it is unknown.
-
-        Raises ValueError if ``end`` is before ``start``.
-        """
-        cost = self.cost_between(instant_us(start), instant_us(end))
-        return None if cost is None else cost / (10**6 << self.sums.shift)
-
     def mean(self, start: datetime, end: datetime) -> float | None:
         """g/kWh averaged over time in ``[start, end)``; at an instant where both are equal; None as above."""
         first, last = instant_us(start), instant_us(end)

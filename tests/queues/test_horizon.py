@@ -37,8 +37,8 @@ def test_odd_slots_become_steps_of_the_same_sum() -> None:
     assert told.values[5] == pytest.approx(100 + 200 * 0.167 / 300)
     assert told.values[6:11] == (300,) * 5
     full = slice(1, -1)
-    inner = sum(value for value in told.values[full] if value is not None) * 300
-    assert inner == pytest.approx(odd.integral_g_s_per_kwh(NOW + GREEN.step, told.end - GREEN.step))
+    inner = [value for value in told.values[full] if value is not None]
+    assert sum(inner) / len(inner) == pytest.approx(odd.mean(NOW + GREEN.step, told.end - GREEN.step))
 
 
 def test_a_gap_stays_a_gap() -> None:

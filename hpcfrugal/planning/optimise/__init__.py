@@ -1,8 +1,8 @@
 """When to run: pure functions of a carbon series and a job. Modules that need numpy are imported by their own names.
 
-``window`` one uninterrupted job; ``segments`` an interruptible one; ``runtimes`` and ``belief`` an uncertain one;
-``waiting`` the wait in the queue; ``pareto`` carbon against money and delay. With numpy: ``windows`` many jobs, each on
-its own; ``capacity`` many jobs together.
+``window``: one uninterrupted job; ``segments``: an interruptible job; ``runtimes``: uncertain run times; ``shrinkage``:
+forecast errors; ``waiting``: the wait in the queue; ``pareto``: carbon against money and delay; ``capacity`` (with
+numpy): many jobs that share a capacity.
 """
 
 from hpcfrugal.planning.optimise.errors import NotCovered, TooLate

@@ -1,6 +1,6 @@
 """Many jobs under one capacity: who runs when, so that all meet the least carbon together.
 
-The plan comes with a lower bound on what any plan of the placed jobs costs, and so states its own gap.
+The plan comes with a lower bound on the cost of any plan of the placed jobs.
 """
 
 from __future__ import annotations
@@ -60,11 +60,6 @@ class Capacity:
             raise InputError.at("capacity", "steps are to ascend in time, with 0 units or more")
         return cls(since, units)
 
-    @classmethod
-    def constant(cls, units: int) -> Capacity:
-        """The same at all times. Raises InputError where it is negative."""
-        return cls.from_steps([(datetime.fromisoformat("0001-01-01T00:00:00+00:00"), units)])
-
     def least(self, start_us: int, end_us: int) -> int:
         """The least there is at any time in ``[start, end)``."""
         first = bisect_right(self.since_us, start_us) - 1
@@ -91,11 +86,6 @@ class CapacityPlan:
     cost: float
     lower_bound: float
 
-    @property
-    def gap(self) -> float | None:
-        """How much the plan costs beyond the lower bound, as a share of it; None where the bound is 0."""
-        return self.cost / self.lower_bound - 1 if self.lower_bound > 0 else None
-
 
 def plan_capacity(
     series: CarbonSeries,
@@ -107,10 +97,10 @@ def plan_capacity(
 ) -> CapacityPlan:
     """One start a job, such that at no time more than the capacity is in use.
 
-    Starts lie on a grid of ``step`` (finer where the slots of the series ask for it); a job whose time allowed holds no
+    Starts lie on a grid of ``step`` (finer where the slots of the series need it); a job whose allowed time contains no
     such instant starts at its ``earliest``. The bound is the value of a Lagrangian dual: prices for capacity in each
-    step, raised where demand exceeds it, for ``rounds`` rounds. It is never above the optimum of the linear programme
-    with a variable for each job and each of its starts on the grid, so ``gap`` is at least the true gap to either.
+    step, raised where demand exceeds it, for ``rounds`` rounds. It never exceeds the optimum of the linear programme
+    with a variable for each job and each of its starts on the grid.
 
     No job is lost. One that finds no room has the mark ``no capacity`` or ``too large`` and starts at its latest start;
     one that can't meet its deadline at all (``too late``), or whose time comes only after ``MAX_STEPS`` steps of the

@@ -13,7 +13,7 @@ from year.grids import SLOT_S
 from year.jobs import Job
 
 from hpcfrugal.planning.optimise.capacity import Capacity, CapacityJob, plan_capacity
-from hpcfrugal.planning.optimise.windows import plan_windows
+from hpcfrugal.planning.optimise.window import plan_window
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,13 @@ class Judge:
 
     def clairvoyant(self) -> Verdict:
         """Each job at the best of all its starts, capacity aside: no policy can save more."""
-        zero = np.datetime64(self._forecasts.start.replace(tzinfo=None), "us")
-        submit = zero + self._submit.astype("timedelta64[s]")
-        run = self._run.astype("timedelta64[s]")
-        found = plan_windows(self._forecasts.whole(), submit, submit + run + np.timedelta64(MAX_DELAY_S, "s"), run)
-        return self.of_starts((found.start_at - zero) / np.timedelta64(1, "s"))
+        start, series = self._forecasts.start, self._forecasts.whole()
+        starts = []
+        for job in self._jobs:
+            earliest, run = _at(start, job.submit_s), timedelta(seconds=job.run_s)
+            window = plan_window(series, earliest, earliest + timedelta(seconds=MAX_DELAY_S) + run, run)
+            starts.append((window.start_at - start) / timedelta(seconds=1))
+        return self.of_starts(np.array(starts))
 
     def clairvoyant_within(self, capacity: int) -> tuple[Verdict, float]:
         """All jobs of the year planned at once, on actual intensities and runtimes; and a bound that none is below.
@@ -82,7 +84,7 @@ class Judge:
             )
             for job in self._jobs
         ]  # fmt: skip
-        plan = plan_capacity(self._forecasts.whole(), wanted, Capacity.constant(capacity))
+        plan = plan_capacity(self._forecasts.whole(), wanted, Capacity.from_steps([(start, capacity)]))
         assert all(one.mark is None for one in plan.placements)
         starts = [(one.start_at - start) / timedelta(seconds=1) for one in plan.placements]
         return self.of_starts(np.array(starts)), plan.lower_bound

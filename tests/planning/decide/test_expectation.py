@@ -53,8 +53,8 @@ def test_the_expectation_is_over_all_runtimes(levels: list[int], runs: list[tupl
     mean = sum(run * weight for run, weight in runs) / whole
 
     def cost(start: int) -> float:
-        parts = [(series.integral_g_s_per_kwh(at(start), at(start + run)), weight) for run, weight in runs]
-        return sum(part * weight for part, weight in parts if part is not None) / whole / 60 / mean
+        parts = [(series.mean(at(start), at(start + run)), run * weight) for run, weight in runs]
+        return sum(part * weight for part, weight in parts if part is not None) / whole / mean
 
     decision = decided(series, end - limit, runtimes, min_saving=0, power_w=500)
     assert decision.best.expected_g_per_kwh == pytest.approx(min(cost(start) for start in range(end - limit + 1)))
