@@ -28,7 +28,7 @@ _OLD = "not recorded by this version of the sidecar"
 _NEARLY_ALL = 0.95
 """Of the CPU time, which two clocks measure, one in ticks of 10 ms."""
 
-_JSON_ONLY = {"gpu_busy": "no NVIDIA GPU", "hardware_counters": "not asked for"}
+_JSON_ONLY = {"gpu_busy": "no NVIDIA GPU", "hardware_counters": "not requested"}
 """Expected reasons, which text leaves out."""
 
 

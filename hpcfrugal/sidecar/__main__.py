@@ -86,7 +86,7 @@ class Arguments:
         self.file_limit_b = _bytes("--file-limit", values.get("--file-limit"))
         pid = values.get("--root-pid")
         if pid is not None and not (pid.isascii() and pid.isdigit() and 0 < int(pid) < 1 << 31):
-            raise BadArguments(f"--root-pid: {pid!r} is no process id")
+            raise BadArguments(f"--root-pid: {pid!r} is not a process id")
         self.root_pid = None if pid is None else int(pid)
 
 
@@ -94,7 +94,7 @@ def _seconds_ns(option: str, text: str, least_s: float) -> int:
     try:
         seconds = float(text)
     except ValueError:
-        raise BadArguments(f"{option}: {text!r} is no number of seconds") from None
+        raise BadArguments(f"{option}: {text!r} is not a number of seconds") from None
     if not least_s <= seconds <= 86400:
         raise BadArguments(f"{option}: {text} is not between {least_s:g} and 86400 seconds")
     return int(seconds * 1e9)
@@ -104,7 +104,7 @@ def _percent(option: str, text: str) -> float:
     try:
         percent = float(text)
     except ValueError:
-        raise BadArguments(f"{option}: {text!r} is no percentage") from None
+        raise BadArguments(f"{option}: {text!r} is not a percentage") from None
     if not 0.01 <= percent <= 100:
         raise BadArguments(f"{option}: {text} is not between 0.01 and 100 percent")
     return percent
@@ -114,14 +114,14 @@ def _bytes(option: str, text: str | None) -> int:
     if text is None:
         return FILE_LIMIT_B
     if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise BadArguments(f"{option}: {text!r} is no number of bytes")
+        raise BadArguments(f"{option}: {text!r} is not a number of bytes")
     return int(text)
 
 
 def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
-    """Be the sidecar until the job ends.
+    """Sample until the job ends.
 
-    Raises ValueError for an unusable identity and Locked where another sidecar is at work.
+    Raises ValueError for an unusable identity and Locked where another sidecar samples this job.
     """
     identity = identify(arguments.run_id, environ, os.uname().nodename)
     job_wait = JobWait(arguments.root_pid, boottime_ns, 0 if arguments.until_eof else None)
@@ -133,7 +133,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         counters = HardwareCounters(arguments.proc, arguments.root_pid)
     busy = GpuBusy(boottime_ns)
     usage = Usage(arguments.proc, identity, sluid, arguments.root_pid, gpu_busy=busy, counters=counters)
-    place = SensorContext(
+    context = SensorContext(
         arguments.sysfs,
         arguments.proc,
         environ,
@@ -143,7 +143,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         gpu_busy=busy,
     )
     writer = Writer(os.path.join(arguments.run_dir, identity.file_name))
-    plan = SamplingConfig(
+    config = SamplingConfig(
         arguments.interval_ns,
         arguments.record_ns,
         arguments.exclusive,
@@ -152,33 +152,33 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         file_limit_b=arguments.file_limit_b,
     )
     Loop(
-        plan,
+        config,
         identity,
-        primary_sensors(place),
+        primary_sensors(context),
         usage,
         writer,
         job_wait,
         boottime_ns,
-        fallback_sensors(place),
+        fallback_sensors(context),
         on_begun=_lower_priority,
     ).run()
 
 
 def _lower_priority() -> None:
-    """Take the CPU only where nobody else wants it, all threads alike: the kernel keeps niceness by thread.
+    """Run with the lowest CPU priority (nice 19), in each thread, since niceness is per thread.
 
-    Not before the first record stands: on a busy node that would come late, and the job's first joules with it.
+    Not before the first record is written: on a busy node it would come late, and the first joules with it.
     """
     try:
         for thread in os.listdir("/proc/self/task"):
             os.setpriority(os.PRIO_PROCESS, int(thread), 19)
     except OSError as error:
-        # no procfs, or a thread that has ended meanwhile: the sampling matters more
-        log(f"cannot step back from the CPU: {error.strerror}", once="nice")
+        # no procfs, or a thread that has ended meanwhile
+        log(f"cannot lower the CPU priority: {error.strerror}", once="nice")
 
 
 def main() -> NoReturn:
-    """Run and leave; the interpreter's own way out would wait for a thread that hangs in a driver."""
+    """Run and exit; the interpreter's usual exit would wait for a thread that hangs in a driver."""
     code = 0
     try:
         os.umask(0o077)
@@ -189,10 +189,10 @@ def main() -> NoReturn:
         log(str(error))
         code = 2
     except Locked:
-        log("another sidecar already writes for this job on this node; leaving")
+        log("another sidecar already samples this job on this node; exiting")
     except Exception as error:
-        # a traceback in the job's output helps nobody; the job goes on without us
-        log(f"{type(error).__name__}: {error}; leaving")
+        # no traceback in the job's output; the job continues without the sidecar
+        log(f"{type(error).__name__}: {error}; exiting")
     os._exit(code)
 
 

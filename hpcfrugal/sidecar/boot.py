@@ -1,7 +1,7 @@
 """Imports modules from byte code that is part of ``__main__`` itself.
 
 zipimport opens its file twice for each module; on a parallel file system, at the start of a job on a thousand
-nodes, fifty opens are worth saving. The builder of the zipapp puts this text and the code of all modules into
+nodes, fifty opens matter. The builder of the zipapp puts this text and the code of all modules into
 ``__main__.pyc``; a Python of another release ignores that and imports the sources beside it.
 """
 

@@ -27,7 +27,7 @@ class JobGroup:
 
 
 def find_job_group(proc: str, job_id: str, sluid: str | None) -> JobGroup:
-    """The job's group as seen by this process; empty where there is none or it cannot be told."""
+    """The job's group as seen by this process; empty where there is none or it is unknown."""
     found = JobGroup()
     try:
         own = read_whole(f"{proc}/self/cgroup").decode("utf-8", "surrogateescape")

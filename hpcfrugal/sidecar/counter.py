@@ -1,8 +1,7 @@
 """Integration of readings into cumulative microjoules: pure integer arithmetic, no clock and no files.
 
-``EnergyCounter`` takes the values of a counter that may wrap; ``PowerIntegral`` takes watts. Both say how
-many nanoseconds their energy covers, so a span that could not be measured shows as missing time and never
-as a guess.
+``EnergyCounter`` takes the values of a counter that may wrap, ``PowerIntegral`` those of a power sensor. Both count
+the nanoseconds that their energy covers, so time that could not be measured is missing time and never a guess.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ FROZEN_NS = 5_000_000_000
 then unknown, and none of that time was measured."""
 
 STUCK_NS = 60_000_000_000
-"""The same for one that has counted before: a slow board's counter may move only every few seconds."""
+"""The same for one that has counted before: the counter of a slow BMC may move only every few seconds."""
 
 POWER_GAP_NS = 10_000_000_000
 """Longest interval that the trapezoid of ``PowerIntegral`` bridges, where samples are not further apart."""
 
-DOUBT = 10
-"""A moment in doubt by more than this part of an interval is too vague for a mean power over that interval."""
+SLACK_PART = 10
+"""A reading whose time is uncertain by more than this part of an interval gives no mean power over that interval."""
 
 
 def power_gap_ns(interval_ns: int) -> int:
@@ -35,174 +34,159 @@ def power_gap_ns(interval_ns: int) -> int:
     return max(POWER_GAP_NS, interval_ns * 5 // 2)
 
 
-class EnergyCounter:
-    """Energy from a counter of microjoules.
+class Accumulator:
+    """What both kinds of channels count: energy, the time it covers, and failed readings.
 
-    ``range_uj`` is the largest value before the counter wraps to 0, None for one that does not wrap;
-    ``max_w`` is more than the hardware can draw. With ``can_rest`` False a counter that stands still for
-    ``FROZEN_NS``, or ``STUCK_NS`` once it has moved, is taken as not measuring, and the time in which it stands
-    is measured only when it moves on before that.
+    A value above ``max_value`` (None: no bound) is a failed reading.
     """
 
-    def __init__(self, range_uj: int | None, max_w: int, *, can_rest: bool = True) -> None:
-        self._modulus = None if range_uj is None else range_uj + 1
-        self._max_w = max_w
-        # microjoules / watts = microseconds: the soonest that the counter could come round again
-        self._gap_ns = None if range_uj is None else (range_uj + 1) * 1000 // max_w
-        self._value_uj: int | None = None
-        self._at_ns = self._slack_ns = 0
+    wrap_ns: int | None = None
+    """Nanoseconds in which the counter could wrap around at most power, None where it never does."""
+
+    def __init__(self, max_value: int | None) -> None:
+        self._max_value = max_value
+        self._value: int | None = None
         self._failed = True
-        self._can_rest = can_rest
-        self._moves = False
-        self._idle_ns = 0
-        self._owed_ns = 0
-        self._total_uj = 0
-        self.measured_ns = self.recorded_ns = 0
-        self.errors = 0
-        self.resets = 0
-        self.gaps = 0
-        self.peak_w: float | None = None
-
-    @property
-    def wrap_ns(self) -> int | None:
-        """Nanoseconds in which the counter could come round at most power, None where it never does."""
-        return self._gap_ns
-
-    @property
-    def at_ns(self) -> int:
-        """The moment of the latest good reading."""
-        return self._at_ns
+        self.at_ns = 0
+        """The time of the latest good reading."""
+        self.restart()
 
     @property
     def is_reading(self) -> bool:
         """Whether the latest reading was good, and of something that counts."""
-        return not self._failed and not self._is_frozen()
-
-    @property
-    def energy_uj(self) -> int | None:
-        """Microjoules from the first reading to the latest good one; None where nothing counts, or all has failed."""
-        return None if self._is_frozen() or (self._failed and not self.measured_ns) else self._total_uj
-
-    def _is_frozen(self) -> bool:
-        return self._idle_ns >= (STUCK_NS if self._moves else FROZEN_NS)
-
-    def restart(self) -> None:
-        """Count from 0 again, from the latest reading on."""
-        self._total_uj = self._owed_ns = self.measured_ns = self.recorded_ns = 0
-        self.errors = self.resets = self.gaps = 0
-        self.peak_w = None
-
-    def update(self, at_ns: int, value_uj: int | None, slack_ns: int = 0) -> None:
-        """Take the reading ``value_uj`` of the moment ``at_ns``, give or take ``slack_ns``; None for a failed one."""
-        modulus = self._modulus
-        if value_uj is None or value_uj < 0 or (modulus is not None and value_uj >= modulus):
-            self.errors += 1
-            self._failed = True
-            return
-        self._failed = False
-        last_uj = self._value_uj
-        elapsed_ns = at_ns - self._at_ns
-        if last_uj is not None and elapsed_ns <= 0:
-            return
-        self._value_uj = value_uj
-        self._at_ns = at_ns
-        doubt_ns = slack_ns + self._slack_ns
-        self._slack_ns = slack_ns
-        if last_uj is None:
-            return
-        delta_uj = value_uj - last_uj
-        if modulus is not None:
-            delta_uj %= modulus
-        if self._gap_ns is not None and elapsed_ns >= self._gap_ns:
-            self.gaps += 1
-            return
-        if delta_uj < 0 or delta_uj * 1000 > self._max_w * (elapsed_ns + SLACK_NS + doubt_ns):
-            self.resets += 1
-            return
-        self._total_uj += delta_uj
-        if not delta_uj and not self._can_rest:
-            self._idle_ns += elapsed_ns
-            self._owed_ns += elapsed_ns
-            return
-        # a step after a pause is the work of the pause as well
-        span_ns = elapsed_ns + self._idle_ns
-        # never taken back, for records must not run backwards: so it is not given before it is known
-        self.measured_ns += elapsed_ns + (0 if self._is_frozen() else self._owed_ns)
-        self._moves = True
-        self._idle_ns = self._owed_ns = 0
-        if span_ns >= PEAK_MIN_NS:
-            # of a span that is in doubt the longest that it can have been: a peak is at least what is said
-            power_w = delta_uj * 1000 / (span_ns + (doubt_ns if doubt_ns * DOUBT > span_ns else 0))
-            if self.peak_w is None or power_w > self.peak_w:
-                self.peak_w = power_w
-
-
-class PowerIntegral:
-    """Energy from readings of power: the trapezoid between two readings, exact for a straight line.
-
-    Readings further apart than ``gap_ns`` are not joined by one.
-    """
-
-    def __init__(self, max_w: int, gap_ns: int = POWER_GAP_NS) -> None:
-        self.gap_ns = gap_ns
-        self._max_uw = max_w * 1_000_000
-        self._power_uw: int | None = None
-        self._at_ns = 0
-        self._failed = True
-        self._double_fj = 0
-        self.measured_ns = self.recorded_ns = 0
-        self.errors = 0
-        self.resets = 0
-        self.gaps = 0
-        self.peak_w: float | None = None
-
-    wrap_ns: int | None = None
-
-    @property
-    def at_ns(self) -> int:
-        """The moment of the latest good reading."""
-        return self._at_ns
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether the latest reading was good."""
         return not self._failed
 
     @property
     def energy_uj(self) -> int | None:
-        """Microjoules from the first reading to the latest good one; None where all have failed."""
-        # microwatts x nanoseconds are femtojoules; the sum is kept doubled so that it stays an integer
-        return None if self._failed and not self.measured_ns else self._double_fj // 2_000_000_000
+        """Microjoules from the first reading to the latest good one; None where nothing counts, or all have failed."""
+        return None if self._failed and not self.measured_ns else self._total_uj()
 
     def restart(self) -> None:
         """Count from 0 again, from the latest reading on."""
-        self._double_fj = self.measured_ns = self.recorded_ns = self.errors = self.resets = self.gaps = 0
-        self.peak_w = None
+        self.measured_ns = self.recorded_ns = self.errors = self.resets = self.gaps = 0
+        self.peak_w: float | None = None
 
-    def update(self, at_ns: int, power_uw: int | None, slack_ns: int = 0) -> None:
-        """Take the reading ``power_uw`` of the moment ``at_ns``; None for a failed one.
-
-        ``slack_ns`` is how far that moment is in doubt; the power is what it is all the same.
-        """
-        del slack_ns
-        if power_uw is None or not 0 <= power_uw <= self._max_uw:
+    def update(self, at_ns: int, value: int | None, slack_ns: int = 0) -> None:
+        """Take the reading of the time ``at_ns``, uncertain by ``slack_ns``; None for a failed one."""
+        if value is None or value < 0 or (self._max_value is not None and value > self._max_value):
             self.errors += 1
             self._failed = True
             return
         self._failed = False
-        last_uw = self._power_uw
-        elapsed_ns = at_ns - self._at_ns
-        if last_uw is not None and elapsed_ns <= 0:
-            return
-        self._power_uw = power_uw
-        self._at_ns = at_ns
-        power_w = power_uw / 1_000_000
+        last, elapsed_ns = self._value, at_ns - self.at_ns
+        if last is None or elapsed_ns > 0:
+            self._value, self.at_ns = value, at_ns
+            self._add(last, value, elapsed_ns, slack_ns)
+
+    def _add(self, last: int | None, value: int, elapsed_ns: int, slack_ns: int) -> None:
+        """Count from the reading ``last``, None for the first, to ``value``."""
+        raise NotImplementedError
+
+    def _total_uj(self) -> int:
+        raise NotImplementedError
+
+    def _add_peak(self, power_w: float) -> None:
         if self.peak_w is None or power_w > self.peak_w:
             self.peak_w = power_w
-        if last_uw is None:
+
+
+class EnergyCounter(Accumulator):
+    """Energy from a counter of microjoules.
+
+    ``range_uj`` is the largest value before the counter wraps to 0, None for one that does not wrap;
+    ``max_w`` is more than the hardware can draw. With ``can_rest`` False a counter that does not move for
+    ``FROZEN_NS``, or ``STUCK_NS`` once it has moved, is taken as not measuring, and the time without movement
+    is measured only when it moves before that.
+    """
+
+    def __init__(self, range_uj: int | None, max_w: int, *, can_rest: bool = True) -> None:
+        super().__init__(range_uj)
+        self._max_w = max_w
+        # microjoules / watts = microseconds
+        self.wrap_ns = None if range_uj is None else (range_uj + 1) * 1000 // max_w
+        self._slack_ns = 0
+        self._can_rest = can_rest
+        self._moves = False
+        self._idle_ns = 0
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the latest reading was good, and the counter moves."""
+        return super().is_reading and not self._is_frozen()
+
+    @property
+    def energy_uj(self) -> int | None:
+        """Microjoules from the first reading to the latest good one; None where nothing counts, or all have failed."""
+        return None if self._is_frozen() else super().energy_uj
+
+    def restart(self) -> None:
+        """Count from 0 again, from the latest reading on."""
+        super().restart()
+        self._sum_uj = self._owed_ns = 0
+
+    def _total_uj(self) -> int:
+        return self._sum_uj
+
+    def _is_frozen(self) -> bool:
+        return self._idle_ns >= (STUCK_NS if self._moves else FROZEN_NS)
+
+    def _add(self, last: int | None, value: int, elapsed_ns: int, slack_ns: int) -> None:
+        uncertain_ns = slack_ns + self._slack_ns
+        self._slack_ns = slack_ns
+        if last is None:
+            return
+        delta_uj = value - last
+        if self._max_value is not None:
+            delta_uj %= self._max_value + 1
+        if self.wrap_ns is not None and elapsed_ns >= self.wrap_ns:
+            self.gaps += 1
+            return
+        if delta_uj < 0 or delta_uj * 1000 > self._max_w * (elapsed_ns + SLACK_NS + uncertain_ns):
+            self.resets += 1
+            return
+        self._sum_uj += delta_uj
+        if not delta_uj and not self._can_rest:
+            self._idle_ns += elapsed_ns
+            self._owed_ns += elapsed_ns
+            return
+        # a step after a pause is the energy of the pause as well
+        span_ns = elapsed_ns + self._idle_ns
+        # records must not run backwards, so time is counted only once it is known to be measured
+        self.measured_ns += elapsed_ns + (0 if self._is_frozen() else self._owed_ns)
+        self._moves = True
+        self._idle_ns = self._owed_ns = 0
+        if span_ns >= PEAK_MIN_NS:
+            # of an uncertain span the longest that it can have been: the peak is a lower bound
+            longest_ns = span_ns + (uncertain_ns if uncertain_ns * SLACK_PART > span_ns else 0)
+            self._add_peak(delta_uj * 1000 / longest_ns)
+
+
+class PowerIntegral(Accumulator):
+    """Energy from readings of power in microwatts: the trapezoid between two readings, exact for a straight line.
+
+    Readings further apart than ``gap_ns`` are not joined.
+    """
+
+    def __init__(self, max_w: int, gap_ns: int = POWER_GAP_NS) -> None:
+        super().__init__(max_w * 1_000_000)
+        self.gap_ns = gap_ns
+
+    def restart(self) -> None:
+        """Count from 0 again, from the latest reading on."""
+        super().restart()
+        self._double_fj = 0
+
+    def _total_uj(self) -> int:
+        # microwatts x nanoseconds are femtojoules; the sum is kept doubled so that it stays an integer
+        return self._double_fj // 2_000_000_000
+
+    def _add(self, last: int | None, value: int, elapsed_ns: int, slack_ns: int) -> None:
+        del slack_ns  # the power is the same whenever in the call it was read
+        self._add_peak(value / 1_000_000)
+        if last is None:
             return
         if elapsed_ns > self.gap_ns:
             self.gaps += 1
             return
-        self._double_fj += (last_uw + power_uw) * elapsed_ns
+        self._double_fj += (last + value) * elapsed_ns
         self.measured_ns += elapsed_ns

@@ -93,7 +93,7 @@ class HardwareCounters:
         if root_pid is None:
             return "the batch script runs on another node; tasks that srun launches are not its children"
         if not perf_event.is_known_here():
-            return f"not known for {os.uname().machine}"
+            return f"not supported on {os.uname().machine}"
         # All of them are known before the first counter is there, so that none can have inherited one.
         threads = _threads(proc, root_pid)
         reason = None
@@ -110,7 +110,7 @@ class HardwareCounters:
         try:
             self._clock_fds.append(_open(*_TASK_CLOCK, root_pid))
         except OSError as error:
-            # then nobody could say how much of the job the counts belong to
+            # without it the share of the job that was counted would be unknown
             self.close()
             return _why(error, proc)
         self._clock_fds += _open_more(*_TASK_CLOCK, threads)
@@ -176,5 +176,5 @@ def _why(error: OSError, proc: str) -> str:
             level = "not readable"
         return f"denied: {proc}/sys/kernel/perf_event_paranoid is {level[:12]}"
     if error.errno in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
-        return "the CPUs have no such counters, or a virtual machine does not show them"
+        return "the CPU has no such counters, or the virtual machine hides them"
     return (error.strerror or "refused").lower()

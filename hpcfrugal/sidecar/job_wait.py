@@ -1,4 +1,4 @@
-"""Waiting for the next tick in such a way that a signal or the end of the job ends the wait at once."""
+"""Waits for the next sample; a signal or the end of the job ends the wait at once."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ STOPPED = "stopped"
 ORPHANED = "orphaned"
 
 LAST_RESORT_S = 1.5
-"""Seconds after the first stop signal at which the process leaves, whatever it is waiting for."""
+"""Seconds after the first stop signal at which the process exits, whatever it is waiting for."""
 
 
 class JobWait:
-    """Knows why to stop: ``reason`` is None while the job runs, then STOPPED or ORPHANED.
+    """``reason`` to stop is None while the job runs, then STOPPED or ORPHANED.
 
     SIGTERM, SIGINT and SIGHUP stop; SIGUSR1 and SIGUSR2 are for the job (``sbatch --signal``) and ignored.
-    With ``eof_fd`` it is the end of that file which stops, and signals do not: a job may get SIGTERM minutes
-    before its end, to write its checkpoint. Then a signal only nudges, for it may be followed by a SIGKILL.
-    The end of ``root_pid`` is seen at once through a pidfd (Python 3.9, Linux 5.3), else at each wait.
+    With ``eof_fd`` the end of that file stops, and signals do not: a job may get SIGTERM minutes before its end, to
+    write its checkpoint. A signal then only requests a record, since SIGKILL may follow.
+    The end of ``root_pid`` is noticed at once through a pidfd (Python 3.9, Linux 5.3), else at each wait.
     """
 
     def __init__(self, root_pid: int | None, clock_ns: Callable[[], int], eof_fd: int | None = None) -> None:
@@ -59,7 +59,7 @@ class JobWait:
         return requested
 
     def wait_until(self, at_ns: int) -> str | None:
-        """Sleep until the clock shows ``at_ns``; returns early, with the reason where there is one, on a nudge."""
+        """Sleep until the clock shows ``at_ns``; returns early, with the reason if any, on a signal."""
         if self.reason is not None:
             return self.reason
         while True:
@@ -93,7 +93,7 @@ class JobWait:
         try:
             at_end = not os.read(fd, 4096)
         except OSError:
-            at_end = True  # whoever held the other end is gone
+            at_end = True  # the process at the other end has ended
         if at_end:
             self._poll.unregister(fd)
             self._stop()
@@ -112,7 +112,7 @@ class JobWait:
             except ProcessLookupError:
                 self.reason = ORPHANED
             except OSError:
-                self._pidfd = -1  # an old kernel: then each wait asks
+                self._pidfd = -1  # an old kernel: each wait checks instead
             else:
                 self._poll.register(self._pidfd, select.POLLIN)
                 return
@@ -124,7 +124,7 @@ class JobWait:
         except ProcessLookupError:
             self.reason = ORPHANED
         except PermissionError:
-            return  # there is such a process, which is all that was asked
+            return  # the process exists
 
     def _on_alarm(self, _number: int, _frame: Any) -> None:
         # One that is not our own came from `scancel --signal=ALRM`, for the job.

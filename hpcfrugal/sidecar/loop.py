@@ -1,9 +1,9 @@
 """The sampling loop: reads every sensor at each tick and writes a cumulative record at each tenth or so.
 
-Ticks stand at fixed distances from the first one, so they do not drift; they come at half the pace when the
-sampling costs more than its budget, and records when the file grows towards its limit. Sensors that may hang
-run in a thread each; a tick waits a little for them and goes on without. A channel that only comes up, or is
-replaced, after the file was begun is taken in by a new header line, which starts a new session.
+Ticks have fixed distances from the first one, so they do not drift. The interval is doubled when sampling costs more
+than its budget, that of records when the file grows towards its limit. Sensors that may hang run in a thread each; a
+tick waits briefly for them and continues without. A channel that opens late or is replaced after the file was begun is
+added by a new header line, which starts a new session.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .sensors.base import POWER_UW, TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .counter import EnergyCounter, PowerIntegral
+    from .counter import Accumulator
     from .identity import Identity
     from .job_wait import JobWait
     from .sensor_selection import Fallback
@@ -65,7 +65,7 @@ class Loop:
 
     def __init__(
         self,
-        plan: SamplingConfig,
+        config: SamplingConfig,
         identity: Identity,
         sensors: Sequence[Sensor],
         usage: Usage,
@@ -76,20 +76,20 @@ class Loop:
         cpu_clock_ns: Callable[[], int] = time.process_time_ns,
         on_begun: Callable[[], None] = lambda: None,
     ) -> None:
-        self._plan = plan
+        self._config = config
         self._identity = identity
         self._usage = usage
         self._writer = writer
         self._job_wait = job_wait
         self._clock_ns = clock_ns
         self._cpu_clock_ns = cpu_clock_ns
-        self._interval_ns = plan.interval_ns
-        self._record_ns = plan.record_ns
+        self._interval_ns = config.interval_ns
+        self._record_ns = config.record_ns
         self._on_begun = on_begun
         self._slowed = 0
         self._sampled_ns = 0
         self._selection = SensorSelection(
-            sensors, fallbacks, clock_ns, lambda: job_wait.wait_until(0) is not None, plan.interval_ns
+            sensors, fallbacks, clock_ns, lambda: job_wait.wait_until(0) is not None, config.interval_ns
         )
 
     def run(self) -> None:
@@ -98,10 +98,10 @@ class Loop:
         self._begin_session()
         self._on_begun()
         next_record_ns = first_ns + self._record_ns
-        cpu = CpuBudget(self._plan.cpu_percent, first_ns, self._cpu_clock_ns())
-        space = FileBudget(self._plan.file_limit_b, self._writer.size_b)
+        cpu = CpuBudget(self._config.cpu_percent, first_ns, self._cpu_clock_ns())
+        space = FileBudget(self._config.file_limit_b, self._writer.size_b)
         while True:
-            # a tick that was slept through (suspend, SIGSTOP) is not made up for
+            # ticks missed while suspended or stopped are not made up for
             next_tick_ns = _next(first_ns, now_ns, self._interval_ns)
             reason = self._job_wait.wait_until(next_tick_ns)
             if reason is not None:
@@ -112,7 +112,7 @@ class Loop:
             requested = self._job_wait.record_requested()
             now_ns = self._clock_ns() if requested else max(self._clock_ns(), next_tick_ns)
             self._sampled_ns = self._selection.sample(READ_WAIT_S)
-            self._usage.look()
+            self._usage.sample_memory()
             failed = self._selection.replaceable()
             if failed or self._selection.has_late_opened():
                 self._writer.line(self._record("record"))
@@ -124,7 +124,7 @@ class Loop:
                     self._writer.line(line)
                 if space.quarter_used(self._writer.size_b):
                     self._record_ns *= 2
-                    log("the file nears its limit; records come less often", once="file limit")
+                    log("the sample file is close to its size limit; writing records less often", once="file limit")
                 next_record_ns = _next(first_ns, now_ns, self._record_ns)
             if cpu.is_spent(now_ns, self._cpu_clock_ns()):
                 cpu.changed(now_ns, self._cpu_clock_ns())
@@ -145,13 +145,13 @@ class Loop:
         self._record_ns = max(self._record_ns, interval_ns)
         self._slowed = interval_ns
         log(
-            f"sampling costs more than {self._plan.cpu_percent:g} % of a core; one sample in {interval_ns / 1e9:g} s",
+            f"sampling costs more than {self._config.cpu_percent:g} % of a core; interval: {interval_ns / 1e9:g} s",
             once=f"slowed {interval_ns}",
         )
         return True
 
     def _begin_session(self) -> None:
-        """Take in what has come up by now; write the header and a first record."""
+        """Adopt the sensors that have opened by now; write the header and a first record."""
         self._selection.adopt_opened()
         self._selection.restart()
         self._usage.restart()
@@ -159,36 +159,36 @@ class Loop:
         self._writer.begin(self._header(), self._record("record"))
 
     def _header(self) -> str:
-        who = self._identity
+        identity = self._identity
         cpus_node = node.cpus_online()
-        memory_node_b = node.memory_total_b(self._plan.proc)
+        memory_node_b = node.memory_total_b(self._config.proc)
         # Slurm writes 0 for "all memory of the node"
-        memory_alloc_b = memory_node_b if who.memory_alloc_b == 0 else who.memory_alloc_b
+        memory_alloc_b = memory_node_b if identity.memory_alloc_b == 0 else identity.memory_alloc_b
         return dumps(
             {
                 "kind": "header",
                 "schema": SCHEMA,
                 "sidecar": VERSION,
-                "run_id": who.run_id,
-                "cluster": who.cluster,
-                "job_id": who.job_id,
-                "restart": who.restart,
-                "array_job_id": who.array_job_id,
-                "array_task_id": who.array_task_id,
-                "node": who.node,
+                "run_id": identity.run_id,
+                "cluster": identity.cluster,
+                "job_id": identity.job_id,
+                "restart": identity.restart,
+                "array_job_id": identity.array_job_id,
+                "array_task_id": identity.array_task_id,
+                "node": identity.node,
                 "uid": os.getuid(),
-                "boot_id": node.boot_id(self._plan.proc),
+                "boot_id": node.boot_id(self._config.proc),
                 **self._moment(),
                 "interval_s": self._interval_ns / 1e9,
                 "record_s": self._record_ns / 1e9,
-                "cpus_alloc": who.cpus_alloc,
+                "cpus_alloc": identity.cpus_alloc,
                 "cpus_node": cpus_node,
-                "cpu_model": node.cpu_model(self._plan.proc),
+                "cpu_model": node.cpu_model(self._config.proc),
                 "memory_node_b": memory_node_b,
                 "memory_alloc_b": memory_alloc_b,
-                "exclusive": is_exclusive(self._plan.exclusive, who.cpus_alloc, cpus_node),
+                "exclusive": is_exclusive(self._config.exclusive, identity.cpus_alloc, cpus_node),
                 "gpus": [gpu.header() for gpu in self._selection.gpus],
-                "gpus_promised": who.gpus_promised,
+                "gpus_promised": identity.gpus_promised,
                 "cpu_time_source": self._usage.cpu_time_source,
                 "usage": self._usage.header(),
                 "channels": announced(self._selection.entries),
@@ -203,7 +203,7 @@ class Loop:
             "boottime_ns": self._sampled_ns,
         }
 
-    def _reached_ns(self, meter: EnergyCounter | PowerIntegral) -> int | None:
+    def _reached_ns(self, meter: Accumulator) -> int | None:
         """When ``meter`` was last read, where that is not now."""
         is_late = not meter.is_reading or meter.at_ns < self._sampled_ns - self._interval_ns
         return meter.at_ns if is_late else None
@@ -214,7 +214,7 @@ class Loop:
         if reason is not None:
             record["reason"] = reason
         record.update(self._moment())
-        # Of a channel that fails now the sum is told once more, and at the end: what came after the last record counts.
+        # The sum of a channel that fails now is written once more, and at the end: energy after the last record counts.
         energies_uj = [
             meter.energy_uj if meter.is_reading or meter.measured_ns > meter.recorded_ns or kind == "end" else None
             for meter in meters
@@ -230,7 +230,7 @@ class Loop:
         ]
         if any(reached):
             record["read_ns"] = reached
-        # Doubts about a counter, from the record on in which the first one arose.
+        # Problems of a counter, from the record on in which the first one occurred.
         for name, counts in (
             ("resets", [meter.resets for meter in meters]),
             ("gaps", [meter.gaps for meter in meters]),
@@ -240,7 +240,7 @@ class Loop:
         record.update(self._usage.read())
         if self._slowed:
             record["note"] = {
-                "slowed": round(self._slowed / self._plan.interval_ns, 3),
+                "slowed": round(self._slowed / self._config.interval_ns, 3),
                 "interval_s": self._slowed / 1e9,
             }
             self._slowed = 0

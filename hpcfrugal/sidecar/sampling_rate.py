@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 GRACE_NS = 30_000_000_000
-"""Nanoseconds in which the CPU time that was used says nothing yet: the start costs more than a minute's work."""
+"""Nanoseconds in which CPU time is not judged yet: the start costs more than a minute of sampling."""
 
 SLOWEST_NS = 10_000_000_000
 SLOWEST_POWER_NS = 5_000_000_000
@@ -18,7 +18,7 @@ _LAST_LINES_B = 64 * 1024
 
 
 class CpuBudget:
-    """Says when to sample at half the pace: when more CPU time is used than ``percent`` of one core."""
+    """Decides when to double the interval: when sampling uses more CPU time than ``percent`` of one core."""
 
     def __init__(self, percent: float, now_ns: int, cpu_ns: int) -> None:
         self._percent = percent
@@ -26,7 +26,7 @@ class CpuBudget:
         self._first_cpu_ns = self._base_cpu_ns = cpu_ns
 
     def is_spent(self, now_ns: int, cpu_ns: int) -> bool:
-        """Whether the job so far, and the time since the pace last changed, both cost too much."""
+        """Whether sampling costs too much, both since the start and since the interval last changed."""
         lately_ns = now_ns - self._base_ns
         if lately_ns < GRACE_NS:
             return False
@@ -35,7 +35,7 @@ class CpuBudget:
         )
 
     def changed(self, now_ns: int, cpu_ns: int) -> None:
-        """Judge the new pace from here on."""
+        """Judge the new interval from here on."""
         self._base_ns = now_ns
         self._base_cpu_ns = cpu_ns
 
@@ -44,7 +44,7 @@ class CpuBudget:
 
 
 def slower_ns(interval_ns: int, shortest_wrap_ns: int | None, has_power: bool) -> int:
-    """Twice the interval, but not so long that a counter could come round in three of them."""
+    """Twice the interval, but short enough that no counter wraps around within three of them."""
     slowest_ns = SLOWEST_POWER_NS if has_power else SLOWEST_NS
     if shortest_wrap_ns is not None:
         slowest_ns = min(slowest_ns, shortest_wrap_ns // 3)
@@ -52,7 +52,7 @@ def slower_ns(interval_ns: int, shortest_wrap_ns: int | None, has_power: bool) -
 
 
 class FileBudget:
-    """Says when to write half as often: each time that a quarter of the bytes that were left is used up.
+    """Decides when to write half as often: each time that a quarter of the remaining bytes is used up.
 
     At 600 bytes a record and one in 10 s, 64 MiB last for years: the next quarter is smaller, and lasts longer.
     """

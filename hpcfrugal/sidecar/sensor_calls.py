@@ -1,4 +1,4 @@
-"""Sensors at arm's length: whatever one throws costs its own channels only, and is said once."""
+"""Calls of sensors: an exception costs only the sensor's own channels, and is logged once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read_sensor(sensor: Sensor, count: int) -> list[int | None]:
 def _checked(sensor: Sensor, opened: Opened) -> Opened:
     """``opened``; raises ValueError for a channel that would make the whole header unreadable."""
     for channel in opened.channels:
-        sound = (
+        is_valid = (
             isinstance(channel, Channel)
             and channel.component in ("cpu", "dram", "gpu", "node")
             and channel.quality in ("measured", "modelled")
@@ -50,14 +50,14 @@ def _checked(sensor: Sensor, opened: Opened) -> Opened:
             and channel.max_w > 0
             and (channel.range_uj is None or (type(channel.range_uj) is int and channel.range_uj > 0))
         )
-        if not sound:
-            raise ValueError(f"{sensor.name} gave a channel that is not one")
+        if not is_valid:
+            raise ValueError(f"{sensor.name} returned an invalid channel")
     for entry in opened.absent:
         if not (isinstance(entry, Absent) and _are_text(entry.component, entry.source, entry.reason)):
-            raise ValueError(f"{sensor.name} gave an absence that is not one")
+            raise ValueError(f"{sensor.name} returned an invalid absent entry")
     for gpu in opened.gpus:
         if not (isinstance(gpu, Gpu) and type(gpu.index) is int and _are_text(gpu.uuid, gpu.name)):
-            raise ValueError(f"{sensor.name} gave a GPU that is not one")
+            raise ValueError(f"{sensor.name} returned an invalid GPU")
     return opened
 
 

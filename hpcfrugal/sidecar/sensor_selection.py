@@ -1,15 +1,15 @@
-"""Which source speaks for which component: the best that can be read, and a lesser one only in its place.
+"""Which source is used for which component: the best that can be read, else a fallback.
 
-The sensors given first are the best there are. A fallback is a lesser source of one component; it is made, and
-its files are opened, only where no better one speaks for all of the component, in the order of the fallbacks.
-Two sources never count the same joule: a fallback that merges fills in missing domains, any other one replaces
-what little there was. A source that fails for ``FAILED_READS`` samples on end loses its place to the next
+The primary sensors are the best. A fallback is a less accurate source of one component; it is made, and its files are
+opened, only where no better source covers all of the component, in the order of the fallbacks.
+Two sources never count the same joule: a fallback that merges adds missing domains, any other one replaces the
+channels of the component. A source that fails for ``FAILED_READS`` samples in a row is replaced by the next
 fallback, where there is one.
 """
 
 from __future__ import annotations
 
-from .counter import POWER_GAP_NS, EnergyCounter, PowerIntegral, power_gap_ns
+from .counter import POWER_GAP_NS, Accumulator, EnergyCounter, PowerIntegral, power_gap_ns
 from .log import log
 from .sensor_calls import open_sensor, read_sensor
 from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
@@ -24,13 +24,13 @@ OPEN_WAIT_S = 1.0
 """Seconds that the header waits for a sensor that is slow to open."""
 
 FAILED_READS = 10
-"""Samples without a value after which a source is given up for a lesser one."""
+"""Samples without a value after which a source is replaced by a fallback."""
 
 _SLICE_S = 0.02
 
 
 class Fallback:
-    """A lesser source of ``component``. ``make`` takes the domains that are read already and returns None where
+    """A less accurate source of ``component``. ``make`` takes the domains that are read already and returns None where
     the machine has no such thing; with ``merges`` its domains are named as those of better sources are."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Fallback:
 
 
 class ActiveChannel:
-    """A channel at work and its meter; ``failures`` counts the samples on end that gave nothing."""
+    """A sampled channel and its meter; ``failures`` counts the samples in a row without a value."""
 
     def __init__(self, channel: Channel, gap_ns: int = POWER_GAP_NS) -> None:
         self.channel = channel
@@ -52,9 +52,9 @@ class ActiveChannel:
 
 
 class _Source:
-    """A sensor at work: directly, or through ``worker`` where it may hang. ``fallback`` is where it came from, None for
-    one of the best; ``is_whole`` where it speaks for all of its component, whatever its domains are named;
-    ``components`` are those it may speak for; ``timeout_s`` is how long a tick waits for it at least."""
+    """A sensor in use: directly, or through ``worker`` where it may hang. ``fallback`` is where it came from, None for
+    a primary one; ``is_whole`` where it covers all of its component, whatever its domains are named;
+    ``components`` are those it may cover; ``timeout_s`` is how long a sample waits for it at least."""
 
     def __init__(self, sensor: Sensor, worker: Worker | None, fallback: Fallback | None = None) -> None:
         self.sensor = sensor
@@ -75,9 +75,9 @@ class _Source:
                 entry.failures = 0 if entry.meter.is_reading else entry.failures + 1
 
 
-def _meter(channel: Channel, gap_ns: int) -> EnergyCounter | PowerIntegral:
+def _meter(channel: Channel, gap_ns: int) -> Accumulator:
     if channel.kind == ENERGY_UJ:
-        # a part of a package may draw nothing for long, the machine as a whole may not
+        # a part of a package may draw nothing for long, a whole machine cannot
         may_rest = not channel.counted and channel.boundary == "components"
         return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest)
     return PowerIntegral(channel.max_w, gap_ns)
@@ -108,7 +108,7 @@ class SensorSelection:
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
         deadline_ns = clock_ns() + int(OPEN_WAIT_S * 1e9)
-        # all at once, but taken in by their order
+        # opened all at once, but adopted in their order
         sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
         self._late = [source for source in sources if source.worker is not None]
         direct = [open_sensor(source.sensor) if source.worker is None else None for source in sources]
@@ -123,15 +123,15 @@ class SensorSelection:
 
     @property
     def entries(self) -> list[ActiveChannel]:
-        """Channels at work, in the order of the header."""
+        """The channels in use, in the order of the header."""
         return [entry for source in self._sources for entry in source.entries if entry.used]
 
     @property
     def absent(self) -> list[Absent]:
-        """Better sources that are not used, and why; with a domain where nothing else speaks for it, but something
-        for other domains of its component."""
+        """Better sources that are not used, and why; with a domain where no other source covers it but one covers other
+        domains of its component."""
         late = [
-            Absent(component, source.sensor.name, f"no answer within {OPEN_WAIT_S:g} s")
+            Absent(component, source.sensor.name, f"no response within {OPEN_WAIT_S:g} s")
             for source in self._late
             for component in source.components
         ]
@@ -141,7 +141,7 @@ class SensorSelection:
         ] + late
 
     def _is_missing(self, absent: Absent) -> bool:
-        """Whether the domain of ``absent`` is one that nothing speaks for, beside others that something does."""
+        """Whether no source covers the domain of ``absent``, while one covers others of its component."""
         speaking = [
             (source.is_whole, entry.channel.domain)
             for source in self._sources
@@ -156,16 +156,16 @@ class SensorSelection:
         return bool(self._late)
 
     def has_late_opened(self) -> bool:
-        """Whether a sensor that was late has come up by now."""
+        """Whether a sensor that was late has opened by now."""
         return any(source.worker and source.worker.wait(0) for source in self._late)
 
     def adopt_opened(self) -> None:
-        """Take in the sensors that have come up, and what is to be used where they found nothing."""
+        """Adopt the sensors that have opened by now, and fallbacks where they found nothing."""
         self._adopt_late()
         self._open_fallbacks(self._clock_ns())
 
     def set_interval(self, interval_ns: int) -> None:
-        """Bridge as much between two readings of power as samples that are ``interval_ns`` apart need."""
+        """Let the gaps that power readings may have fit samples that are ``interval_ns`` apart."""
         self._gap_ns = power_gap_ns(interval_ns)
         for entry in self.entries:
             if isinstance(entry.meter, PowerIntegral):
@@ -187,7 +187,7 @@ class SensorSelection:
             if source.worker is not None:
                 if source.worker.busy:
                     hung.append(source)
-                source.worker.ask()
+                source.worker.start_read()
         for source in self._sources:
             if source.worker is None:
                 begun_ns = self._clock_ns()
@@ -200,11 +200,11 @@ class SensorSelection:
             worker = source.worker
             if worker is None:
                 continue
-            # one that hung before this tick has had its time
+            # one that hung before this sample is not waited for
             timeout_s = max(wait_s, source.timeout_s)
             left_s = 0.0 if source in hung else timeout_s - (self._clock_ns() - asked_ns) / 1e9
             if worker.wait(left_s) and worker.reading is not None:
-                # what was asked for at an earlier tick does not belong to the moment of this one
+                # a read that was started for an earlier sample does not belong to the time of this one
                 if source not in hung:
                     moments.append(worker.reading.at_ns)
                 source.update(worker.reading)
@@ -212,7 +212,7 @@ class SensorSelection:
                 now_ns = self._clock_ns()
                 source.update(SensorReading(now_ns, now_ns, [None] * len(source.entries)))
                 name = source.sensor.name
-                log(f"{name} does not answer; its channels wait", once=f"{name} hangs")
+                log(f"{name} does not respond; sampling continues without it", once=f"{name} hangs")
         return (min(moments) + max(moments)) // 2 if moments else self._clock_ns()
 
     def replaceable(self) -> list[ActiveChannel]:
@@ -230,7 +230,7 @@ class SensorSelection:
         ]
 
     def replace(self, failed: list[ActiveChannel]) -> bool:
-        """Put lesser sources in the place of ``failed``; whether there was one. Each is tried once only."""
+        """Use fallbacks in place of ``failed``; whether there was one. Each is tried only once."""
         if not failed:
             return False
         for entry in failed:
@@ -245,7 +245,7 @@ class SensorSelection:
         self._open_fallbacks(self._clock_ns() + int(OPEN_WAIT_S * 1e9) // 4)
         if any(entry.used for source in self._sources[before:] for entry in source.entries):
             return True
-        # nothing better than waiting for it
+        # no fallback: keep trying the source itself
         del self._absent[refused : refused + len(failed)]
         for entry in failed:
             entry.used = True
@@ -279,7 +279,7 @@ class SensorSelection:
         }
 
     def _is_wanting(self, component: str) -> bool:
-        """Whether nothing speaks for ``component``, or not for all of it; a late sensor may yet do so."""
+        """Whether no source covers ``component``, or not all of it; False while a sensor for it is late."""
         if any(component in source.components for source in self._late):
             return False
         domains = self._domains(component)
@@ -289,7 +289,7 @@ class SensorSelection:
         return any(domain not in domains for domain in missing)
 
     def _adopt(self, source: _Source, opened: Opened) -> None:
-        """Take in what a sensor found; a source without channels is not asked again."""
+        """Use what a sensor found; a source without channels is not read."""
         self._absent += opened.absent
         for gpu in opened.gpus:
             if gpu.uuid not in [known.uuid for known in self.gpus]:
@@ -310,7 +310,7 @@ class SensorSelection:
             for entry in source.entries:
                 entry.used = entry.channel.domain not in taken
             return
-        # one that speaks for the whole component leaves no room for a part of it
+        # it covers the whole component, so channels for parts of it are not counted
         for entry in self.entries:
             if entry.channel.component == fallback.component and entry.channel.counted:
                 entry.used = False

@@ -1,4 +1,4 @@
-"""All sources of energy readings that there are, best first: what the sidecar samples and ``doctor`` tries."""
+"""All sources of energy readings, best first: what the sidecar samples and ``doctor`` probes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _GPU_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SLURM_STEP_GPU
 
 
 class SensorContext:
-    """Where and for whom to look: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
-    whether it is known to have the node to itself; ``gpu_busy`` is told how busy its GPUs are."""
+    """What sensors need to know: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
+    whether it has the node to itself; ``gpu_busy`` receives the utilisation of its GPUs."""
 
     def __init__(
         self,
@@ -44,50 +44,50 @@ class SensorContext:
         self.exclusive = exclusive
 
 
-def primary_sensors(place: SensorContext, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
+def primary_sensors(context: SensorContext, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
     """The best sources, each of which is opened, and those of the ``site``."""
-    wanted = job_device_list(place.environ, place.in_slurm)
-    # where another tree stands for /sys alone, the processor in /proc is not the one of that tree
-    proc = place.proc if place.sysfs == "/sys" or place.proc != "/proc" else None
+    wanted = job_device_list(context.environ, context.in_slurm)
+    # where another tree replaces /sys alone, the processor in /proc is not the one of that tree
+    proc = context.proc if context.sysfs == "/sys" or context.proc != "/proc" else None
     sensors: list[Sensor] = [
-        RaplPowercap(place.sysfs, proc),
-        Nvml(wanted, sharded=_is_part_of_gpu(place), busy=place.gpu_busy),
+        RaplPowercap(context.sysfs, proc),
+        Nvml(wanted, sharded=_is_part_of_gpu(context), busy=context.gpu_busy),
     ]
     if site:
         from .sensors.site import SiteSensor
 
-        sensors += [SiteSensor(name, module, factory, place.sysfs) for name, module, factory in site]
+        sensors += [SiteSensor(name, module, factory, context.sysfs) for name, module, factory in site]
     return sensors
 
 
-def fallback_sensors(place: SensorContext) -> list[Fallback]:
-    """The sources for where these have nothing, best first. Their modules are loaded when they are needed."""
+def fallback_sensors(context: SensorContext) -> list[Fallback]:
+    """The sources for components that the primary sensors do not cover, best first; loaded when needed."""
     chips: list[Chips] = []
 
     def find_chips() -> Chips | None:
-        if not chips and os.path.isdir(f"{place.sysfs}/class/hwmon"):
+        if not chips and os.path.isdir(f"{context.sysfs}/class/hwmon"):
             from .sensors.hwmon import Chips
 
-            chips.append(Chips(place.sysfs))
+            chips.append(Chips(context.sysfs))
         return chips[0] if chips else None
 
     def perf(component: str) -> Callable[[frozenset[str]], Sensor | None]:
         def make(have: frozenset[str]) -> Sensor | None:
             from .sensors.rapl_perf import RaplPerf
 
-            return RaplPerf(place.sysfs, place.proc, component, have)
+            return RaplPerf(context.sysfs, context.proc, component, have)
 
         return make
 
     def pm_counters(component: str) -> Callable[[frozenset[str]], Sensor | None]:
         def make(_have: frozenset[str]) -> Sensor | None:
-            if not os.path.isdir(f"{place.sysfs}/cray/pm_counters"):
+            if not os.path.isdir(f"{context.sysfs}/cray/pm_counters"):
                 return None
-            if component == "gpu" and not _may_have_gpus(place):
+            if component == "gpu" and not _may_have_gpus(context):
                 return None
             from .sensors.pm_counters import PmCounters
 
-            return PmCounters(place.sysfs, component, place.clock_ns, _not_ours(place))
+            return PmCounters(context.sysfs, component, context.clock_ns, _not_ours(context))
 
         return make
 
@@ -113,7 +113,7 @@ def fallback_sensors(place: SensorContext) -> list[Fallback]:
             return None
         from .sensors.amdgpu import gpu_sensor
 
-        return gpu_sensor(found, place.sysfs, place.environ, place.in_slurm)
+        return gpu_sensor(found, context.sysfs, context.environ, context.in_slurm)
 
     return [
         Fallback("cpu", perf("cpu"), merges=True),
@@ -128,38 +128,38 @@ def fallback_sensors(place: SensorContext) -> list[Fallback]:
     ]
 
 
-def _is_part_of_gpu(place: SensorContext) -> bool:
+def _is_part_of_gpu(context: SensorContext) -> bool:
     """Whether Slurm may give the same GPU to other jobs as well: gres/shard and gres/mps.
 
     For the latter it sets the percentage that is the job's share of the GPU, and unsets it for jobs of other kinds
     (Slurm: src/plugins/gres/mps/gres_mps.c); a share of all of it, and one on a node of the job's own, is alone.
     """
-    if "SLURM_SHARDS_ON_NODE" in place.environ:
+    if "SLURM_SHARDS_ON_NODE" in context.environ:
         return True
-    percentage = place.environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")
-    return bool(percentage) and place.in_slurm and not place.exclusive and percentage != "100"
+    percentage = context.environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE")
+    return bool(percentage) and context.in_slurm and not context.exclusive and percentage != "100"
 
 
-def _may_have_gpus(place: SensorContext) -> bool:
-    if not place.in_slurm or place.exclusive:
+def _may_have_gpus(context: SensorContext) -> bool:
+    if not context.in_slurm or context.exclusive:
         return True
     variables = (*_GPU_VARIABLES, "CUDA_VISIBLE_DEVICES")
-    return any(place.environ.get(name) for name in variables)
+    return any(context.environ.get(name) for name in variables)
 
 
-def _not_ours(place: SensorContext) -> str | None:
+def _not_ours(context: SensorContext) -> str | None:
     """Why the node's accelerators may not be taken for the job's, None where they are all its own.
 
     Their numbers are those of modules, of which one may hold two devices of Slurm's count.
     """
-    if not place.in_slurm or place.exclusive:
+    if not context.in_slurm or context.exclusive:
         return None
     try:
-        names = os.listdir(f"{place.sysfs}/class/drm")
+        names = os.listdir(f"{context.sysfs}/class/drm")
     except OSError:
         names = []
     devices = sum(name.startswith("renderD") for name in names)
-    held = max((len(place.environ.get(name, "").split(",")) for name in _GPU_VARIABLES), default=0)
+    held = max((len(context.environ.get(name, "").split(",")) for name in _GPU_VARIABLES), default=0)
     if 0 < devices <= held:
         return None
-    return "which of the node's accelerators are the job's cannot be told"
+    return "unknown which of the node's accelerators belong to the job"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 FIRST_GAP_NS = 1_000_000_000
 LAST_GAP_NS = 8_000_000_000
-"""Processes are looked at for their memory 1, 2, 4 and 8 s after the start, and then with each record: for jobs
-that are over before their second record."""
+"""The memory of processes is read 1, 2, 4 and 8 s after the start, and then with each record: for jobs that end
+before their second record."""
 
 
-HIDDEN = "procfs hides the processes of others: what srun starts counts only while it runs"
+HIDDEN = "procfs hides other users' processes: tasks of srun count only while they run"
 """Why figures from procfs may not be of all of the job."""
 
 
@@ -53,7 +53,7 @@ class MemoryTime:
 
 
 class Usage:
-    """Opened once; ``read`` gives the figures of a record, ``look`` is for the time between two."""
+    """Opened once; ``read`` gives the figures of a record, ``sample_memory`` is for the time between two."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Usage:
             "gpu_busy": None,
             "hardware_counters": None,
         }
-        missing = "neither the job's control group nor its first process is known"
+        missing = "unknown control group and first process of the job"
         reasons = {name: missing for name in ("memory", "page_faults", "io") if sources[name] is None}
         if self._tree is not None and self._tree.hides_others:
             for name in ("memory", "page_faults", "io"):
@@ -135,7 +135,7 @@ class Usage:
             if self._gpu_busy.reasons:
                 reasons["gpu_busy"] = "; ".join(self._gpu_busy.reasons)
         if self._counters is None:
-            reasons["hardware_counters"] = "not asked for"
+            reasons["hardware_counters"] = "not requested"
         elif self._counters.reason is not None:
             reasons["hardware_counters"] = self._counters.reason
         else:
@@ -152,8 +152,8 @@ class Usage:
         self._gap_ns = FIRST_GAP_NS
         self._look_ns = self._clock_ns() + self._gap_ns
 
-    def look(self) -> None:
-        """See to the memory between two records: a control group tells it at little cost, processes do not."""
+    def sample_memory(self) -> None:
+        """Sample the memory between two records: cheap from a control group, less often from processes."""
         now_ns = self._clock_ns()
         if self._memory is not None:
             self._memory_time.update(now_ns, self._memory.read_b()[0])

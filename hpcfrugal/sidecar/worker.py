@@ -1,4 +1,4 @@
-"""A thread around a sensor whose calls may hang, so that everything else goes on without it."""
+"""A thread for a sensor whose calls may hang, so that everything else continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SensorReading:
 
 
 class Worker:
-    """Runs ``open`` and ``read`` of one sensor in a thread; one call at a time is under way."""
+    """Runs ``open`` and ``read`` of one sensor in a thread, one call at a time."""
 
     def __init__(self, sensor: Sensor, clock_ns: Callable[[], int]) -> None:
         self._sensor = sensor
@@ -39,14 +39,14 @@ class Worker:
         self.busy = True
         _thread.start_new_thread(self._run, ())
 
-    def ask(self) -> None:
-        """Have the sensor read, unless it still is at the call before."""
+    def start_read(self) -> None:
+        """Start a read, unless the previous call still runs."""
         if not self.busy:
             self.busy = True
             self._go.release()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the call under way, at most ``timeout_s``; whether the sensor is at rest."""
+        """Wait for the running call, at most ``timeout_s``; whether it has returned."""
         if self.busy and self._done.acquire(timeout=max(0.0, timeout_s)):
             self.busy = False
         return not self.busy

@@ -1,7 +1,7 @@
-"""The spool file of this node: whole lines, appended, by one sidecar only, through every kind of full disk.
+"""The sample file of this node: whole lines, appended by one sidecar only, also while the disk is full.
 
 A line that cannot be written is dropped, because the next one carries cumulative values anyway; the header
-and the first record are owed until they stand. Trouble is said once per kind and never raised.
+and the first record are tried until they are written. Problems are logged once per kind and never raised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Writer:
         self._inode = (0, 0)
         self._broken = False
         self._head: list[str] = []
-        self._owed: list[str] = []
+        self._unwritten: list[str] = []
         self.size_b = 0
         """Bytes in the file when it was opened, and written since."""
 
@@ -40,11 +40,11 @@ class Writer:
         Raises Locked where another sidecar is at work.
         """
         self._head = list(lines)
-        self._owed = list(lines)
+        self._unwritten = list(lines)
         self._flush(None)
 
     def line(self, text: str) -> None:
-        """Append one line after all that is owed. Raises Locked as ``begin`` does."""
+        """Append one line after all that is still unwritten. Raises Locked as ``begin`` does."""
         self._flush(text)
 
     def close(self) -> None:
@@ -55,23 +55,23 @@ class Writer:
                 os.close(fd)
             except OSError as error:
                 # a network file system reports a failed write-back only here
-                self._complain("close", error)
+                self._log_error("close", error)
 
     def _flush(self, text: str | None) -> None:
         try:
             self._ready()
-            while self._owed:
-                self._write(self._owed[0])
-                del self._owed[0]
+            while self._unwritten:
+                self._write(self._unwritten[0])
+                del self._unwritten[0]
             if text is not None:
                 self._write(text)
         except OSError as error:
-            self._complain("write", error)
+            self._log_error("write", error)
             if error.errno not in _FULL:
                 self.close()
 
     def _ready(self) -> None:
-        """Have the right file open. One that was deleted or emptied under us begins anew, with the header first."""
+        """Have the right file open. A deleted or emptied one is started again, with the header first."""
         if self._fd >= 0:
             status = os.fstat(self._fd)
             if status.st_nlink == 0:
@@ -79,7 +79,7 @@ class Writer:
             elif status.st_size or not self.size_b:
                 return
             else:
-                self._owed = list(self._head)
+                self._unwritten = list(self._head)
                 self._broken = False
                 self.size_b = 0
                 return
@@ -98,7 +98,7 @@ class Writer:
         inode = (status.st_dev, status.st_ino)
         # a new file may well have got the number of the one that was deleted
         if self._inode != (0, 0) and (self._inode != inode or not size):
-            self._owed = list(self._head)
+            self._unwritten = list(self._head)
         self._inode = inode
         self._fd = fd
         self.size_b = size
@@ -110,7 +110,7 @@ class Writer:
             if error.errno in _BUSY:
                 raise Locked from None
             # A file system without locks: the file is still ours by its name (job, restart and node).
-            log(f"no lock on {self._path}: {error.strerror}", once="lock")
+            log(f"cannot lock {self._path}: {error.strerror}; writing without a lock", once="lock")
 
     def _write(self, text: str) -> None:
         data = text.encode("ascii") + b"\n"
@@ -123,6 +123,6 @@ class Writer:
         if self._broken:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _complain(self, action: str, error: OSError) -> None:
+    def _log_error(self, action: str, error: OSError) -> None:
         reason = error.strerror or str(error)
-        log(f"cannot {action} {self._path}: {reason}; sampling goes on", once=f"{action} {error.errno}")
+        log(f"cannot {action} {self._path}: {reason}; sampling continues", once=f"{action} {error.errno}")

@@ -75,7 +75,7 @@ class SimulatedUsage:
     def restart(self) -> None:
         self._begun_ns = self._now_ns()
 
-    def look(self) -> None:
+    def sample_memory(self) -> None:
         pass
 
     def header(self) -> dict[str, object]:

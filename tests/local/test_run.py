@@ -198,7 +198,7 @@ def test_use_of_the_command_is_in_the_json(environ: dict[str, str], tmp_path: Pa
     assert 0 < usage["memory_mean_b"] <= usage["memory_peak_b"]
     reasons = {item["figure"]: item["reason"] for item in usage["reasons"]}
     assert (usage["instructions"] is None) == ("hardware_counters" in reasons)
-    assert reasons.get("hardware_counters") != "not asked for"
+    assert reasons.get("hardware_counters") != "not requested"
 
 
 def test_run_lands_in_the_ledger(environ: dict[str, str]) -> None:

@@ -19,7 +19,7 @@ from hpcfrugal.report.summary import summarise
 from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
 
 SOURCES = {"memory": "cgroup-v2", "page_faults": "cgroup-v2", "io": "proc-tree", "gpu_busy": "nvml"}
-USAGE = {"sources": {**SOURCES, "hardware_counters": None}, "reasons": {"hardware_counters": "not asked for"}}
+USAGE = {"sources": {**SOURCES, "hardware_counters": None}, "reasons": {"hardware_counters": "not requested"}}
 COUNTED = {"sources": {**SOURCES, "hardware_counters": "perf-event"}, "reasons": {}}
 
 
@@ -95,13 +95,13 @@ def test_figures_of_one_node(spool: FakeSpool) -> None:
         "cache_misses": None,
         "counters_cpu_share": None,
         "counters_running": None,
-        "reasons": [{"node": "n1", "figure": "hardware_counters", "reason": "not asked for"}],
+        "reasons": [{"node": "n1", "figure": "hardware_counters", "reason": "not requested"}],
     }
     assert nodes[0]["sources"] == {**SOURCES, "cpu_time": "cgroup-v2"}
     text = shown(found)
     assert "1.0 MiB" in text
     assert "50.0 %" in text
-    assert "not asked for" not in text
+    assert "not requested" not in text
     assert "Instructions" not in text
 
 

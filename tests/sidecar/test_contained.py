@@ -75,7 +75,7 @@ def test_job_ends_in_time_while_nvml_blocks(
         assert lines[0]["channels"][0]["source"] == "nvml-energy"
         assert lines[-1]["energy_uj"] == [None]
     else:
-        assert {"component": "gpu", "source": "nvml-energy", "reason": "no answer within 1 s"} in lines[0]["absent"]
+        assert {"component": "gpu", "source": "nvml-energy", "reason": "no response within 1 s"} in lines[0]["absent"]
     assert json.loads((run_dir / "17.0.end.json").read_text())["exit_code"] == 6
 
 
@@ -113,10 +113,10 @@ def test_sampling_goes_on_where_it_cannot_step_back(
     def refuse(_path: str) -> list[str]:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(log, "_said", set())
+    monkeypatch.setattr(log, "_logged", set())
     monkeypatch.setattr(os, "listdir", refuse)
     sidecar._lower_priority()
-    assert capfd.readouterr().err == "hpcfrugal sidecar: cannot step back from the CPU: Too many open files\n"
+    assert capfd.readouterr().err == "hpcfrugal sidecar: cannot lower the CPU priority: Too many open files\n"
 
 
 def test_one_of_many_that_start_at_once_writes(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:
@@ -133,7 +133,7 @@ def test_one_of_many_that_start_at_once_writes(zipapp: Path, run_dir: Path, rapl
         for it in left:
             code, _, stderr = it.ended()
             assert code == 0
-            assert stderr == "hpcfrugal sidecar: another sidecar already writes for this job on this node; leaving\n"
+            assert stderr == "hpcfrugal sidecar: another sidecar already samples this job on this node; exiting\n"
         assert writer.stop()[0] == 0
         lines = writer.lines()
     kinds = [line["kind"] for line in lines]

@@ -159,7 +159,7 @@ class NoUsage:
     def restart(self) -> None:
         pass
 
-    def look(self) -> None:
+    def sample_memory(self) -> None:
         pass
 
     def header(self) -> dict[str, object]:
@@ -171,7 +171,7 @@ class NoUsage:
 
 @pytest.fixture(autouse=True)
 def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_said", set())
+    monkeypatch.setattr(log, "_logged", set())
 
 
 def run(

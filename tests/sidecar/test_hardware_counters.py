@@ -102,7 +102,7 @@ def test_no_counters_of_that_kind() -> None:
 def test_one_of_two_events_is_there() -> None:
     counters = HardwareCounters("/proc", os.getpid(), [("none", 0, 0xFFFF), PAGE_FAULTS])
     assert counters.reason is None
-    assert counters.missing == {"none": "the CPUs have no such counters, or a virtual machine does not show them"}
+    assert counters.missing == {"none": "the CPU has no such counters, or the virtual machine hides them"}
     found = counters.read()
     assert found["none"] is None
     assert found["page_faults"] is not None
@@ -120,8 +120,8 @@ def test_no_root_process() -> None:
     [
         (errno.EACCES, "denied: {proc}/sys/kernel/perf_event_paranoid is 3"),
         (errno.EPERM, "denied: {proc}/sys/kernel/perf_event_paranoid is 3"),
-        (errno.ENOENT, "the CPUs have no such counters, or a virtual machine does not show them"),
-        (errno.EOPNOTSUPP, "the CPUs have no such counters, or a virtual machine does not show them"),
+        (errno.ENOENT, "the CPU has no such counters, or the virtual machine hides them"),
+        (errno.EOPNOTSUPP, "the CPU has no such counters, or the virtual machine hides them"),
         (errno.EMFILE, "too many open files"),
     ],
 )

@@ -124,7 +124,7 @@ def test_late_powercap_keeps_lesser_sources_of_all_its_components_away(
         selection = SensorSelection(primary_sensors(place), fallback_sensors(place), boottime_ns, lambda: False)
         assert counted(selection) == ["node pm-counters"]
         said = {entry.component: entry.reason for entry in selection.absent if entry.source == "rapl-powercap"}
-        assert said == dict.fromkeys(("cpu", "dram"), "no answer within 1 s")
+        assert said == dict.fromkeys(("cpu", "dram"), "no response within 1 s")
     finally:
         gate.open()
     _until(selection.has_late_opened)
@@ -200,5 +200,5 @@ def test_job_ends_in_time_while_a_file_does_not_open(zipapp: Path, run_dir: Path
     assert code == 0
     assert took_s < 2
     assert [channel["source"] for channel in lines[0]["channels"]] == ["pm-counters"]
-    assert "no answer within 1 s" in [entry["reason"] for entry in lines[0]["absent"]]
+    assert "no response within 1 s" in [entry["reason"] for entry in lines[0]["absent"]]
     assert lines[-1]["kind"] == "end"

@@ -55,7 +55,7 @@ class NoUsage:
     def restart(self) -> None:
         self.restarts += 1
 
-    def look(self) -> None:
+    def sample_memory(self) -> None:
         pass
 
     def header(self) -> dict[str, object]:
@@ -77,7 +77,7 @@ class SlowUsage(NoUsage):
         self._simulation.now_ns += self._takes_ns
         return super().header()
 
-    def look(self) -> None:
+    def sample_memory(self) -> None:
         self._simulation.now_ns += self._takes_ns
 
     def read(self) -> dict[str, object]:

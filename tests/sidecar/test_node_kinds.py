@@ -65,7 +65,7 @@ def test_small_file_limit(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:
         size_b = it.file.stat().st_size
         kinds = [line["kind"] for line in it.lines()]
     assert code == 0
-    assert stderr == "hpcfrugal sidecar: the file nears its limit; records come less often\n"
+    assert stderr == "hpcfrugal sidecar: the sample file is close to its size limit; writing records less often\n"
     assert size_b <= 12000
     assert kinds[-1] == "end"
     assert 8 < len(kinds) < 30
@@ -76,8 +76,8 @@ def test_small_file_limit(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:
     [
         ("--cpu-budget", "0", "is not between 0.01 and 100 percent"),
         ("--cpu-budget", "nan", "is not between 0.01 and 100 percent"),
-        ("--cpu-budget", "x", "is no percentage"),
-        ("--file-limit", "-1", "is no number of bytes"),
+        ("--cpu-budget", "x", "is not a percentage"),
+        ("--file-limit", "-1", "is not a number of bytes"),
     ],
 )
 def test_wrong_limits(zipapp: Path, option: str, value: str, message: str) -> None:

@@ -201,7 +201,7 @@ def test_second_sidecar_leaves_with_a_line(zipapp: Path, run_dir: Path, rapl: Fa
         with SidecarProcess(zipapp, run_dir, rapl.sysfs) as second:
             code, _, stderr = second.ended()
         assert code == 0
-        assert stderr == "hpcfrugal sidecar: another sidecar already writes for this job on this node; leaving\n"
+        assert stderr == "hpcfrugal sidecar: another sidecar already samples this job on this node; exiting\n"
         first.stop()
         assert sum(line["kind"] == "header" for line in first.lines()) == 1
 
@@ -212,7 +212,7 @@ def test_run_directory_that_does_not_exist(zipapp: Path, tmp_path: Path, rapl: F
         code, _, stderr = it.stop()
     assert code == 0
     assert stderr.count("\n") == 1
-    assert "No such file or directory; sampling goes on" in stderr
+    assert "No such file or directory; sampling continues" in stderr
 
 
 def test_run_directory_removed_half_way(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:
@@ -278,7 +278,7 @@ def test_hung_driver_stops_nobody(
         lines = it.lines()
     assert (code, lines[-1]["kind"]) == (0, "end")
     assert seconds < 1
-    assert stderr == "hpcfrugal sidecar: nvml-energy does not answer; its channels wait\n"
+    assert stderr == "hpcfrugal sidecar: nvml-energy does not respond; sampling continues without it\n"
     # what they had counted before, of that time
     known = [line for line in lines if line["kind"] == "record" and line["errors"][7] == 0][-1]
     assert lines[-1]["energy_uj"][7:] >= known["energy_uj"][7:] > [0, 0]
@@ -316,7 +316,7 @@ def test_slow_driver_gets_a_session_of_its_own(
     environ = {**nvml.environ(), "CUDA_VISIBLE_DEVICES": "0"}
     with SidecarProcess(zipapp, run_dir, rapl.sysfs, environ=environ) as it:
         lines = it.wait_for_records(2)
-        assert lines[0]["absent"] == [{"component": "gpu", "source": "nvml-energy", "reason": "no answer within 1 s"}]
+        assert lines[0]["absent"] == [{"component": "gpu", "source": "nvml-energy", "reason": "no response within 1 s"}]
         assert len(lines[0]["channels"]) == 7
         nvml.switch_off("hang-init")
         it.wait_for(lambda lines: sum(line["kind"] == "header" for line in lines) == 2)
@@ -384,8 +384,8 @@ def test_driver_reload(zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: C
         (["--bogus", "1"], "unknown argument '--bogus'"),
         (["--run-dir", "/tmp", "--run-id", "r", "--interval", "0"], "--interval: 0 is not between 0.05"),
         (["--run-dir", "/tmp", "--run-id", "r", "--interval", "nan"], "--interval: nan is not between"),
-        (["--run-dir", "/tmp", "--run-id", "r", "--record", "x"], "--record: 'x' is no number of seconds"),
-        (["--run-dir", "/tmp", "--run-id", "r", "--root-pid", "-1"], "--root-pid: '-1' is no process id"),
+        (["--run-dir", "/tmp", "--run-id", "r", "--record", "x"], "--record: 'x' is not a number of seconds"),
+        (["--run-dir", "/tmp", "--run-id", "r", "--root-pid", "-1"], "--root-pid: '-1' is not a process id"),
     ],
 )
 def test_wrong_command_line(zipapp: Path, arguments: list[str], message: str) -> None:

@@ -25,7 +25,7 @@ S = 10**9
 
 @pytest.fixture(autouse=True)
 def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_said", set())
+    monkeypatch.setattr(log, "_logged", set())
 
 
 def test_budget_has_a_grace_and_looks_at_the_new_pace_alone() -> None:
@@ -100,7 +100,7 @@ class NoUsage:
     def restart(self) -> None:
         pass
 
-    def look(self) -> None:
+    def sample_memory(self) -> None:
         pass
 
     def header(self) -> dict[str, object]:

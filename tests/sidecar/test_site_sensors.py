@@ -63,8 +63,8 @@ def test_failing_sensors_cost_only_themselves(site: Path, tmp_path: Path, run_di
     assert len(lines[0]["channels"]) == 7
     reasons = {entry["source"]: entry["reason"] for entry in lines[0]["absent"]}
     assert reasons["site-broken"] == "RuntimeError: no meter here"
-    assert reasons["site-hang"] == "no answer within 1 s"
-    assert reasons["site-lie"] == "ValueError: site-lie gave a channel that is not one"
+    assert reasons["site-hang"] == "no response within 1 s"
+    assert reasons["site-lie"] == "ValueError: site-lie returned an invalid channel"
     assert reasons["site-missing"].startswith("AttributeError: ")
     assert reasons["site-gone"].startswith("ModuleNotFoundError: ")
     assert stderr.count("\n") == 4

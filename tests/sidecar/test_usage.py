@@ -89,7 +89,7 @@ def test_processes_where_there_is_no_group(tmp_path: Path) -> None:
             "gpu_busy": None,
             "hardware_counters": None,
         },
-        "reasons": {"gpu_busy": "no NVIDIA GPU of the job was found", "hardware_counters": "not asked for"},
+        "reasons": {"gpu_busy": "no NVIDIA GPU of the job was found", "hardware_counters": "not requested"},
     }
 
 
@@ -102,7 +102,7 @@ def test_short_job_is_looked_at_between_its_records(tmp_path: Path) -> None:
     for _ in range(9):
         node.now_ns += S
         node.process(pages=110)
-        usage.look()
+        usage.sample_memory()
     (tmp_path / "proc/10/stat").write_text("gone")
     last = usage.read()
     # 60 pages in the first second, 110 in the seven up to the last look; of the ninth nothing is known
@@ -125,7 +125,7 @@ def test_group_goes_first_and_processes_tell_the_bytes(tmp_path: Path, version: 
     node.process(faults=(99, 99), io_b=(11, 21))
     for _ in range(4):
         node.now_ns += S
-        usage.look()
+        usage.sample_memory()
     record = usage.read()
     assert (record["page_faults_minor"], record["page_faults_major"]) == (480, 20)
     assert (record["io_read_b"], record["io_write_b"]) == (10, 20)
@@ -155,7 +155,7 @@ def test_nothing_to_go_by_is_unknown_with_its_reason(tmp_path: Path) -> None:
     for name in ("job_cpu_us", "memory_b", "page_faults_minor", "page_faults_major", "io_read_b", "io_write_b"):
         assert record[name] is None
     reasons = cast(dict[str, str], usage.header()["reasons"])
-    assert reasons["io"] == "neither the job's control group nor its first process is known"
+    assert reasons["io"] == "unknown control group and first process of the job"
 
 
 def test_procfs_that_hides_others_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hpcfrugal.sidecar.writer import Locked, Writer
 
 @pytest.fixture(autouse=True)
 def _fresh_voice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "_said", set())
+    monkeypatch.setattr(log, "_logged", set())
 
 
 def test_lines_are_appended_and_private(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_full_disk_drops_lines_and_goes_on(small_disk: Path, capfd: pytest.Captu
     assert lines[:2] == ["header", "first"]
     assert lines[-1] == "after"
     assert "19 " + "y" * 1000 not in lines
-    assert capfd.readouterr().err.count("No space left on device; sampling goes on") == 1
+    assert capfd.readouterr().err.count("No space left on device; sampling continues") == 1
 
 
 def test_header_is_owed_until_there_is_room(small_disk: Path) -> None:

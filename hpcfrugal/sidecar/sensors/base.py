@@ -1,4 +1,4 @@
-"""The protocol that every energy sensor keeps: ``open`` finds channels, ``read`` gives integers, ``close``.
+"""The protocol of energy sensors: ``open`` finds channels, ``read`` returns integers, ``close``.
 
 A sensor never invents a value: what it cannot open it reports as ``Absent`` with the reason, and what it
 cannot read this time it gives as None.
@@ -21,7 +21,7 @@ GPU_MAX_W = 3000
 
 FILE_TIMEOUT_S = 0.8
 """Seconds that a tick waits for a sensor of the kernel's own files, which answers at once unless the node is overloaded
-or a controller hangs. One that was late at the tick before is not waited for again."""
+or a controller hangs. One that was late at the previous tick is not waited for."""
 
 
 class Channel:
@@ -112,7 +112,7 @@ if TYPE_CHECKING:
     class Sensor(Protocol):
         """A source of channels.
 
-        ``component`` is what it is mainly asked for. ``may_block`` says that a call can hang in a driver;
+        ``component`` is its main one. ``may_block`` says that a call can hang in a driver;
         such a sensor is kept in a thread of its own. It may name ``components`` where there are more than one, and
         ``timeout_s``, the seconds that a tick waits for it at least.
         """

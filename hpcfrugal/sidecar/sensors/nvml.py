@@ -28,7 +28,7 @@ _UNSUPPORTED = (3, 13)
 """NVML_ERROR_NOT_SUPPORTED and NVML_ERROR_FUNCTION_NOT_FOUND: this device will never give that value."""
 
 _NO_PERMISSION = 4
-"""NVML_ERROR_NO_PERMISSION: a device of somebody else, which is counted but may not be asked
+"""NVML_ERROR_NO_PERMISSION: a device of another user, which is counted but may not be queried
 (NVML API: nvmlDeviceGetCount_v2)."""
 
 _NO_LIBRARY = 12
@@ -103,12 +103,12 @@ class _Device:
         self.handle = handle
         self.gpu = gpu
         self.shared = shared
-        self.tells_use = shared is None
+        self.has_utilization = shared is None
         self.use_power = False
 
 
 class Nvml:
-    """The job's NVIDIA GPUs on this node; with ``busy`` it is told at each read how busy they are."""
+    """The job's NVIDIA GPUs on this node; ``busy`` receives their utilisation at each read."""
 
     name = ENERGY
     component = "gpu"
@@ -150,7 +150,7 @@ class Nvml:
                 self._devices.append(device)
                 channels.append(channel)
                 if self._busy is not None and device.shared is not None:
-                    device.tells_use = False
+                    device.has_utilization = False
                     self._busy.reasons.append(f"{device.gpu.uuid}: {device.shared}")
         return Opened(channels, absent, [device.gpu for device in found])
 
@@ -193,14 +193,14 @@ class Nvml:
         return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
 
     def _percent(self, device: _Device, busy: GpuBusy) -> int | None:
-        """The device's utilisation now; one that cannot tell is not asked again."""
-        if not device.tells_use or device.handle is None:
+        """The device's utilisation now; a device without this value is not queried again."""
+        if not device.has_utilization or device.handle is None:
             return None
         try:
             return int(self._nvml.nvmlDeviceGetUtilizationRates(device.handle).gpu)
         except self._nvml.NVMLError as error:
             if error.value in _UNSUPPORTED:
-                device.tells_use = False
+                device.has_utilization = False
                 busy.reasons.append(f"{device.gpu.uuid}: {_error_text(error)}")
             return None
 
@@ -260,7 +260,7 @@ class Nvml:
             if wanted.instead is None:
                 broken.append(
                     f"{wanted.variable}={','.join(wanted.entries)}, GPUs of several models, and CUDA_DEVICE_ORDER is "
-                    "not PCI_BUS_ID: which of them these are cannot be told"
+                    "not PCI_BUS_ID: unknown which GPUs these are"
                 )
                 return [], [], broken
             wanted = self._wanted = wanted.instead
@@ -313,9 +313,9 @@ class Nvml:
         return "in MIG mode" if current == 1 else None
 
     def _reopen(self) -> None:
-        """Start the library anew and find the same devices by UUID; what fails is tried again later.
+        """Start the library again and find the same devices by UUID; what fails is tried again later.
 
-        One that stays lost keeps no other from its new handle: those from before the start are void.
+        All handles from before are invalid; one device that stays lost does not affect the others.
         """
         nvml = self._nvml
         self.close()

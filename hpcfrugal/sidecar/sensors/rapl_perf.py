@@ -60,7 +60,7 @@ class RaplPerf:
         except OSError as error:
             return self._none(why(error, str(error.filename or event)))
         if kind is None or config is None or factor is None or unit != "Joules" or not cpus or kind >= 1 << 32:
-            return self._none(f"not understood: {event}")
+            return self._none(f"unknown format: {event}")
         # joules to microjoules
         self._factor = (factor[0] * 1_000_000, factor[1])
         return self._open_all(kind, config, cpus)
@@ -125,7 +125,7 @@ class RaplPerf:
     def _refused(self) -> str | None:
         """Why this process may not count system-wide, None where it may."""
         if os.uname().machine != "x86_64":
-            return f"RAPL events are for x86_64, this is {os.uname().machine}"
+            return f"RAPL perf events exist on x86_64 only, this is {os.uname().machine}"
         path = f"{self._proc}/sys/kernel/perf_event_paranoid"
         try:
             level = read_text(path, 32)

@@ -6,9 +6,9 @@ package may be shown a second time by ``intel-rapl-mmio``: then the MSR one is t
 and uncore, dram stands beside it, psys contains all of them (kernel: Documentation/power/powercap).
 
 The dies of an Intel package have a counter each (Cascade Lake-AP). AMD and Hygon have one for the package, which
-Linux 6.10 and 6.11 show once for each die (put right by ``rapl_msrs_are_pkg_scope`` in
-drivers/powercap/intel_rapl_common.c): there one zone of a package is taken. Where nobody tells whose processor it
-is, zones of one package that read alike at one moment are one counter.
+Linux 6.10 and 6.11 show once for each die (corrected by ``rapl_msrs_are_pkg_scope`` in
+drivers/powercap/intel_rapl_common.c): there one zone of a package is taken. Where the vendor of the processor is
+unknown, zones of one package with equal readings are one counter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SOURCE = "rapl-powercap"
 PACKAGE_MAX_W = 1000
 DRAM_MAX_W = 400
 PSYS_MAX_W = 4000
-"""Watts that no such domain draws today (packages up to 500 W, psys the whole board), for telling a reset."""
+"""Watts that no such domain draws today (packages up to 500 W, psys the whole machine), for detecting a reset."""
 
 COUNTS_PER_PACKAGE = ("AuthenticAMD", "HygonGenuine")
 """Vendors, as procfs names them, whose package counter is shared by all dies of the package."""
@@ -97,7 +97,7 @@ class RaplPowercap:
         for component, what in (("cpu", "package"), ("dram", "dram")):
             if component not in known:
                 absent.append(Absent(component, SOURCE, f"no {what} zone in {self._class}"))
-        _tell_apart(channels)
+        _number_duplicates(channels)
         return Opened(channels, absent, [])
 
     def read(self) -> list[int | None]:
@@ -111,13 +111,13 @@ class RaplPowercap:
         self._files = []
 
     def _one_a_counter(self, zones: list[_Zone]) -> tuple[list[_Zone], bool]:
-        """The zones without those that show a counter again, and whether each domain is to be taken once."""
+        """The zones without those that repeat a counter, and whether each domain is to be taken once."""
         if not any("-die-" in zone.kind for zone in zones) and len({_key(zone) for zone in zones}) == len(zones):
             return zones, False
         vendor = None if self._proc is None else cpu_vendor(self._proc)
         if vendor is None:
-            again = _shown_again(zones)
-            return [zone for zone in zones if zone.path not in again and zone.above not in again], False
+            repeated = _repeated(zones)
+            return [zone for zone in zones if zone.path not in repeated and zone.above not in repeated], False
         if vendor in COUNTS_PER_PACKAGE:
             for zone in zones:
                 zone.merge_dies()
@@ -189,28 +189,28 @@ def _key(zone: _Zone) -> tuple[str, str]:
     return zone.interface, zone.domain.partition("-die-")[0]
 
 
-def _shown_again(zones: Iterable[_Zone]) -> set[str]:
-    """Paths of package zones that show a counter which another zone of their package shows already.
+def _repeated(zones: Iterable[_Zone]) -> set[str]:
+    """Paths of package zones with the same counter as another zone of their package.
 
     Between two reads of that other zone the same counter shows something between the two. Of two counters that
-    are their own, of 2^32 steps each, not one pair in ten million does so. One that shows 0 may not count at all,
-    and tells nothing.
+    independent, of 2^32 steps each, not one pair in ten million does so. A counter at 0 may not count at all, so it
+    is not compared.
     """
     packages: dict[tuple[str, str], list[_Zone]] = {}
     for zone in zones:
         if zone.parent is None and zone.kind.startswith("package"):
             packages.setdefault(_key(zone), []).append(zone)
-    again: set[str] = set()
+    repeated: set[str] = set()
     for group in packages.values():
         while len(group) > 1:
             first, rest = group[0], group[1:]
             group = []
             for zone in rest:
                 if _reads_between(zone, first):
-                    again.add(zone.path)
+                    repeated.add(zone.path)
                 else:
                     group.append(zone)
-    return again
+    return repeated
 
 
 def _reads_between(zone: _Zone, other: _Zone) -> bool:
@@ -223,7 +223,7 @@ def _reads_between(zone: _Zone, other: _Zone) -> bool:
     return value >= before or value <= after
 
 
-def _tell_apart(channels: list[Channel]) -> None:
+def _number_duplicates(channels: list[Channel]) -> None:
     """Number domains that two zones of one interface share, in the order of their zones."""
     times: dict[str, int] = {}
     for channel in channels:

@@ -1,8 +1,8 @@
-"""A site's own sensor, loaded and kept in a thread of its own, so that whatever it does costs only itself.
+"""A site's own sensor, loaded and run in a thread of its own, so that its failures affect nothing else.
 
 The factory is called as ``factory(base, sysfs)``: ``base`` is the module ``sensors.base`` with ``Channel``,
 ``Absent``, ``Opened`` and the kinds of readings, ``sysfs`` the root of the sysfs tree. It returns an object
-that keeps the protocol ``base.Sensor``. What a built-in sensor speaks for already, it does not count again.
+with the protocol ``base.Sensor``. Components that a built-in sensor covers are not counted from it.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ def test_hardware_counters_only_where_the_job_file_says_so(tmp_path: Path) -> No
         one = job(folder, "exit 0", energy={"hardware_counters": wanted})
         assert one.run()[0] == 0
         reasons.append(one.lines()[0]["usage"]["reasons"].get("hardware_counters"))
-    assert reasons[0] != "not asked for"
-    assert reasons[1] == "not asked for"
+    assert reasons[0] != "not requested"
+    assert reasons[1] == "not requested"
 
 
 def test_no_python_changes_nothing_but_the_measurement(tmp_path: Path) -> None:
