@@ -64,6 +64,7 @@ def test_every_command_line_is_one_that_exists(path: Path) -> None:
                 assert word.partition("=")[0] in options | {"--help"}, f"{path.name}: {' '.join(line)}"
 
 
+@pytest.mark.slow
 def test_the_commands_run_in_their_order(box: Sandbox) -> None:
     ran = []
     for argv in OURS:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcfrugal.accounting.footprint import (
-    UJ_PER_KWH,
     EnergyPiece,
     IntensityLevel,
     Levels,
@@ -22,6 +21,8 @@ from hpcfrugal.accounting.footprint import (
 )
 from hpcfrugal.accounting.savings import Attempt, forecast_error, moved, saving_of
 from hpcfrugal.accounting.spans import joined
+
+UJ_PER_KWH = 3_600_000 * 10**6
 
 S = 10**9
 HOUR = 3600 * S

@@ -145,6 +145,7 @@ class TestKept:
         assert user.forecast().notes == ()
         assert len(user.grid.requests) == 2
 
+    @pytest.mark.slow
     def test_ten_processes_make_one_request(self, user: User) -> None:
         user.says(100, 200, delay_s=0.3)
         code = (

@@ -30,6 +30,7 @@ def test_version_and_help(box: Sandbox) -> None:
     assert box.ok("submit", "-h") == box.ok("submit", "--help")
 
 
+@pytest.mark.slow
 def test_init_writes_a_file_that_works(box: Sandbox) -> None:
     said = "Wrote job.yaml, a working example. Put your command into it and run: hpcfrugal submit job.yaml\n"
     assert box.ok("init") == said

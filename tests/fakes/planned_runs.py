@@ -7,8 +7,9 @@ from typing import Any
 
 from fake_spool import SECOND, START_NS, FakeRun, FakeSpool, iso
 
-from hpcfrugal.accounting.footprint import UJ_PER_KWH
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity, keep_intensities
+
+UJ_PER_KWH = 3_600_000 * 10**6
 
 HOUR = 3600
 FR = IntensitySource("FR", "average", "energy-charts")

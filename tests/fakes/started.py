@@ -7,6 +7,7 @@ that it was given, exits as a program does, and leaves nothing behind in the tes
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -17,10 +18,12 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any, NoReturn
 
 _LANG = "C.UTF-8"
 _MAX_REQUEST = 1 << 17
@@ -108,47 +111,69 @@ def _serve(control: socket.socket) -> None:
             importlib.import_module(module.name)
     for name in ("jinja2.ext", "pandas", "httpx", "rich.live"):
         importlib.import_module(name)
-    # Each who runs one is waited for by nobody.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    while True:
-        request, files, _, _ = socket.recv_fds(control, _MAX_REQUEST, 3)
-        if not request:
-            return
-        if os.fork() == 0:
-            control.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _run_one(json.loads(request), files)
-            return
-        for file in files:
-            os.close(file)
+    # What is here stays: to look for garbage in it would copy it into each run.
+    gc.freeze()
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.data is not None:
+                    selector.unregister(key.fd)
+                    _tell_end(key.fd, *key.data)
+                    continue
+                request, files, _, _ = socket.recv_fds(control, _MAX_REQUEST, 3)
+                if not request:
+                    return
+                out, err, tell = files
+                pid = os.fork()
+                if pid == 0:
+                    os.dup2(out, 1)
+                    os.dup2(err, 2)
+                    for file in (*files, control.fileno(), selector.fileno(), *_ours(selector)):
+                        os.close(file)
+                    _become(json.loads(request))
+                os.write(tell, f"{pid:<32}".encode())
+                for file in (out, err):
+                    os.close(file)
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, tell))
 
 
-def _run_one(request: dict[str, object], files: Sequence[int]) -> None:
-    """Run the program, in a process that becomes it, and tell its exit code from the one that waits for it."""
-    out, err, tell = files
-    pid = os.fork()
-    if pid:
-        os.write(tell, f"{pid:<32}".encode())
-        for file in (0, 1, 2, out, err):
-            os.close(file)
-        _, status = os.waitpid(pid, 0)
+def _ours(selector: selectors.DefaultSelector) -> list[int]:
+    """Files that belong to other runs."""
+    return [file for key in selector.get_map().values() if key.data is not None for file in (key.fd, key.data[1])]
+
+
+def _tell_end(pidfd: int, pid: int, tell: int) -> None:
+    _, status = os.waitpid(pid, 0)
+    try:
         os.write(tell, f"{os.waitstatus_to_exitcode(status):<32}".encode())
-        os._exit(0)
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    for file in files:
-        os.close(file)
-    env, argv = request["env"], request["argv"]
-    assert isinstance(env, dict)
-    assert isinstance(argv, list)
+    except BrokenPipeError:
+        pass  # it took too long, and nobody listens any more
+    os.close(tell)
+    os.close(pidfd)
+
+
+def _become(request: dict[str, Any]) -> NoReturn:
+    """Be the program until it ends, and end as an interpreter does, less the taking apart of what it had imported."""
     os.environ.clear()
-    os.environ.update(env)
-    os.chdir(str(request["cwd"]))
-    sys.argv = ["hpcfrugal", *argv]
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    sys.argv = ["hpcfrugal", *request["argv"]]
 
     from hpcfrugal.cli import main
 
-    main()
+    code: object = 1
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code if isinstance(code, int) else code is not None)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,7 @@ def test_header_and_baseline_come_at_once(zipapp: Path, run_dir: Path, rapl: Fak
     assert record["job_cpu_us"] == 0
 
 
+@pytest.mark.serial
 def test_end_of_the_root_process(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:
     with (
         subprocess.Popen(["sleep", "60"]) as root,

@@ -147,6 +147,7 @@ def test_keeps_its_pace_within_the_budget(tmp_path: Path) -> None:
     assert [line["note"]["slowed"] for line in lines if "note" in line] == [2]
 
 
+@pytest.mark.slow
 def test_a_year_fits(tmp_path: Path) -> None:
     """The same at a small scale: five days in 128 KiB. The file stays below it, and records reach to the end."""
     limit_b = 128 * 1024

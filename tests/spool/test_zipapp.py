@@ -144,6 +144,7 @@ def test_what_is_not_ours_is_not_run(tmp_path: Path, kind: str) -> None:
     assert stat.S_ISREG(shared.lstat().st_mode)
 
 
+@pytest.mark.slow
 def test_many_write_it_at_once(tmp_path: Path) -> None:
     script = "import sys, pathlib; from hpcfrugal.spool import zipapp; "
     script += "print(zipapp.shared_sidecar(pathlib.Path(sys.argv[1])))"
