@@ -21,7 +21,22 @@ from typing import Any
 
 from hpcfrugal.local.session import end_session
 
-FORWARDED = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGQUIT})
+FORWARDED = frozenset(signal.valid_signals()) - {
+    # cannot be caught
+    signal.SIGKILL,
+    signal.SIGSTOP,
+    # job control, by which a shell stops and continues the whole process group
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGCONT,
+    # ignored by default, and the kernel sends them for reasons of this process
+    signal.SIGCHLD,
+    signal.SIGURG,
+    signal.SIGWINCH,
+}
+"""Every signal that would otherwise end this process and leave the child running. A fault of this process, such as
+its own SIGSEGV, still ends it: the kernel does not let a process block that."""
 
 _CHECK_S = 1.0
 """The child is checked this often without a SIGCHLD too: another thread of this process may have taken that."""
@@ -39,7 +54,7 @@ _SIGSET_B = 128
 class Child:
     """A child process, made by ``start_child``. ``exit_code`` and ``was_killed`` are valid once it has ended."""
 
-    def __init__(self, process: subprocess.Popen[bytes], signal_fd: int, early: set[signal.Signals]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], signal_fd: int, early: set[int]) -> None:
         self._process = process
         self._signal_fd = signal_fd
         self._early = early
@@ -79,12 +94,12 @@ class Child:
         end_session(self.pid, self.ends_within)
         self.ends_within(None)
 
-    def _forward(self, number: signal.Signals, code: int) -> None:
+    def _forward(self, number: int, code: int) -> None:
         if number in FORWARDED and (number in self._early or not self._has_received(number, code)):
             self._process.send_signal(number)
         self._early.discard(number)
 
-    def _has_received(self, number: signal.Signals, code: int) -> bool:
+    def _has_received(self, number: int, code: int) -> bool:
         """Whether the kernel sent the child the same signal: Ctrl-C and Ctrl-\\ at a terminal go to the whole
         foreground process group, and no process is their sender."""
         if code != _SI_KERNEL or number not in (signal.SIGINT, signal.SIGQUIT):
@@ -108,7 +123,7 @@ def start_child(argv: Sequence[str], **popen: Any) -> Iterator[Child]:
     try:
         signal_fd = _open_signalfd()
         try:
-            early = {number for number in signal.sigpending() if number in FORWARDED}
+            early = {int(number) for number in signal.sigpending() if number in FORWARDED}
             unblock = partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
             yield Child(subprocess.Popen(list(argv), preexec_fn=unblock, **popen), signal_fd, early)
         finally:
@@ -132,11 +147,11 @@ def _open_signalfd() -> int:
     return fd
 
 
-def _received(signal_fd: int) -> list[tuple[signal.Signals, int]]:
+def _received(signal_fd: int) -> list[tuple[int, int]]:
     """The signals that are pending, each with its ``si_code``."""
     found = []
     with contextlib.suppress(BlockingIOError):
         while True:
             number, _errno, code = struct.unpack_from("Iii", os.read(signal_fd, _SIGNALFD_SIGINFO_B))
-            found.append((signal.Signals(number), code))
+            found.append((number, code))
     return found
