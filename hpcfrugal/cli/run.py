@@ -18,11 +18,12 @@ from hpcfrugal.cli.options import OUTPUT_FILE, json_option
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.cli.streams import echo, echo_or_drop, warn
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
-from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.settings.config import Config, read_config
 
 if TYPE_CHECKING:
     from hpcfrugal.local.run import LocalRun
     from hpcfrugal.report.jobs import JobsReport
+    from hpcfrugal.settings.idle_power import IdlePower
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -52,11 +53,9 @@ def run(
     hpcfrugal run --json -- make -j8
     """
     from hpcfrugal.local.run import run_command
-    from hpcfrugal.settings.idle_power import read_idle_powers
     from hpcfrugal.slurm.node_facts import store_run_nodes
 
-    config = load_config()
-    powers = read_idle_powers(config.tables("nodes"))
+    config, powers = _settings()
     if output is not None and not can_be_written(output):
         # Said now, not after a run of ten hours.
         raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
@@ -88,6 +87,27 @@ def run(
         if trouble is not None:
             shutil.rmtree(done.spool, ignore_errors=True)
     sys.exit(done.exit_code)
+
+
+def _settings() -> tuple[Config, Mapping[str, IdlePower]]:
+    """The settings as far as they are right, and the idle power of nodes. What is wrong in them is a warning: it must
+    not keep the command from running."""
+    from hpcfrugal.settings.idle_power import read_idle_powers
+
+    try:
+        config, problems = read_config()
+    except SetupError as error:
+        # without a home directory there are no files of the user, and the run goes to a temporary spool
+        warn(str(error))
+        config, problems = read_config({**os.environ, "HOME": os.devnull})
+    for problem in problems:
+        warn(str(problem))
+    try:
+        return config, read_idle_powers(config.tables("nodes"))
+    except InputError as error:
+        for problem in error.problems:
+            warn(str(problem))
+        return config, {}
 
 
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:

@@ -27,7 +27,7 @@ class TomlFile:
         """Read a file; None where there is none, or where it is unreadable, which is added to ``problems``."""
         try:
             data = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             problems.append(Problem(str(path), f"cannot be read: {error.strerror}"))

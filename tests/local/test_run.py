@@ -79,6 +79,40 @@ def test_signals_are_passed_on(environ: dict[str, str]) -> None:
         assert (process.returncode, out) == (3, "got\n")
 
 
+@pytest.mark.parametrize(
+    "number",
+    sorted(
+        {signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGTRAP, signal.SIGPWR}
+        | {signal.SIGIO, signal.SIGHUP, signal.SIGUSR2, signal.SIGRTMIN, signal.SIGRTMIN + 3, signal.SIGRTMAX}
+    ),
+)
+def test_signals_that_would_end_it_reach_the_command(number: int) -> None:
+    command = (
+        f"import signal, time; signal.signal({int(number)}, lambda *_: exit(42)); print(flush=True); time.sleep(9)"
+    )
+    program = "import sys; from hpcfrugal.local.run import _exit_code; sys.exit(_exit_code(sys.argv[1:]))"
+    argv = [sys.executable, "-c", program, sys.executable, "-c", command]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(8) == 42
+
+
+def test_stopped_for_a_while(environ: dict[str, str]) -> None:
+    """Ctrl-Z and fg, or scontrol suspend: the wait that is interrupted is not taken for an end."""
+    argv = [*ARGV, "--json", "--", "sh", "-c", "echo ready; sleep 3; exit 7"]
+    with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        process.send_signal(signal.SIGCONT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, json.loads(out)["exit_code"]) == (7, 7)
+    assert "Traceback" not in err
+
+
 def test_a_signal_in_the_first_moment_reaches_the_command() -> None:
     """One that comes while the command is being started waits for it, instead of ending us alone."""
     script = """
@@ -274,9 +308,28 @@ def test_idle_power_of_this_machine_is_kept_with_the_run(environ: dict[str, str]
     (node,) = json.loads(path.read_text())["nodes"]
     assert (node["node"], node["slurm_cpus"], node["idle_power_uw"]) == (host, None, {"cpu": 7_000_000})
     settings.write_text("[nodes.x]\n")
-    refused = run(environ, "--", "touch", str(tmp_path / "ran"))
-    assert (refused.returncode, (tmp_path / "ran").exists()) == (2, False)
-    assert "nodes.x.idle_power_w: is missing" in refused.stderr
+    done = run(environ, "--", "echo", "ran")
+    assert (done.returncode, done.stdout) == (0, "ran\n")
+    assert "nodes.x.idle_power_w: is missing" in done.stderr
+
+
+def test_settings_never_keep_the_command_from_running(environ: dict[str, str], tmp_path: Path) -> None:
+    settings = tmp_path / "xdg/hpcfrugal/config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("spool = [\n")
+    (tmp_path / "locked").mkdir(mode=0)
+    for changes in (
+        {"HOME": "/dev/null"},
+        {"HOME": "relative"},
+        {"HOME": "relative", "XDG_DATA_HOME": "relative", "TMPDIR": "/nonexistent"},
+        {"HOME": str(tmp_path / "locked")},
+        {"XDG_CONFIG_HOME": str(tmp_path / "xdg")},
+        {"HPCFRUGAL_SPOOL": "relative", "HPCFRUGAL_PUE": "much"},
+        {"HPCFRUGAL_LEDGER": "/dev/null/ledger.db"},
+    ):
+        done = run(environ | changes, "--", "sh", "-c", "echo ran; exit 7")
+        assert (done.returncode, done.stdout) == (7, "ran\n"), changes
+        assert "Traceback" not in done.stderr, changes
 
 
 def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: Path) -> None:
