@@ -38,6 +38,8 @@ _MAIN = f"""from {PACKAGE_NAME}.__main__ import main
 main()
 """
 
+_FUTURE = "\nfrom __future__ import annotations\n"
+
 _PYNVML = "pynvml.py"
 _SUBSET = Path(__file__).with_name("pynvml_subset.py")
 
@@ -203,6 +205,10 @@ def _zip_bytes(sources: dict[str, str]) -> bytes:
 
 
 def _compile(source: str, name: str) -> CodeType:
-    """Code without docstrings and assertions."""
-    code: CodeType = compile(source, name, "exec", dont_inherit=True, optimize=2)
+    """Code without docstrings and assertions, and without the import of ``__future__``, which is a file to open."""
+    import __future__
+
+    flags = __future__.annotations.compiler_flag if _FUTURE in source else 0
+    source = source.replace(_FUTURE, "\n\n", 1)
+    code: CodeType = compile(source, name, "exec", flags, dont_inherit=True, optimize=2)
     return code

@@ -31,9 +31,6 @@ _NO_PERMISSION = 4
 """NVML_ERROR_NO_PERMISSION: a device of another user, which is counted but may not be queried
 (NVML API: nvmlDeviceGetCount_v2)."""
 
-_NO_LIBRARY = 12
-"""NVML_ERROR_LIBRARY_NOT_FOUND: no NVIDIA driver on this node."""
-
 _DRIVER_GONE = (1, 9, 15)
 """NVML_ERROR_UNINITIALIZED, DRIVER_NOT_LOADED and GPU_IS_LOST: worth a new start of the library."""
 
@@ -127,6 +124,14 @@ class Nvml:
         """Start NVML and find the job's devices; nothing is loaded where the job has none."""
         if not self._wanted.entries and not self._wanted.all_devices:
             return Opened([], [], [])
+        import ctypes
+
+        try:
+            ctypes.CDLL(LIBRARY)
+        except OSError:
+            # a node without the driver is normal, unless the job requested a GPU; pynvml would take longer to find out
+            absent = [Absent("gpu", ENERGY, f"no {LIBRARY}")] if self._wanted.entries else []
+            return Opened([], absent, [])
         import pynvml
 
         self._nvml = pynvml
@@ -134,11 +139,7 @@ class Nvml:
             pynvml.nvmlInit()
             found, unknown, broken = self._find()
         except pynvml.NVMLError as error:
-            if error.value != _NO_LIBRARY:
-                return Opened([], [Absent("gpu", ENERGY, _error_text(error))], [])
-            # a node without the driver is normal, unless the job has asked for a GPU
-            absent = [Absent("gpu", ENERGY, f"no {LIBRARY}")] if self._wanted.entries else []
-            return Opened([], absent, [])
+            return Opened([], [Absent("gpu", ENERGY, _error_text(error))], [])
         absent = [Absent("gpu", ENERGY, reason) for reason in broken]
         absent += [Absent("gpu", ENERGY, f"{self._wanted.variable}: no device {entry}") for entry in unknown]
         channels = []
