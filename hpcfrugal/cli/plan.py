@@ -116,7 +116,7 @@ def _show(plan: Plan, choice: dict[str, Any] | None, *, slurm: bool) -> None:
     if plan.grid is not None:
         head = f"{plan.grid.series.zone}: {plan.signal} carbon intensity in g/kWh, forecast by {plan.grid.provider}"
         echo(click.style(printable(head), bold=True))
-        show_series(plan.grid.series, plan.runs)
+        show_series(plan.grid.series, [(run.start_at, run.end_at) for run in plan.runs])
     echo(click.style(line(plan) if slurm or plan.action == "start-now" else f"With Slurm: {line(plan)}", bold=True))
     rows = [*_carbon(plan.expected), *_times(plan, slurm=slurm), *_by_weight(plan, choice)]
     wide = max(len(name) for name, _ in rows)
@@ -160,10 +160,12 @@ def _amount(g_per_kwh: float, mass_g: float | None) -> str:
 def _times(plan: Plan, *, slurm: bool) -> list[tuple[str, str]]:
     now = plan.decided_at
     rows = [("run time", f"{timespan(plan.duration)} ({plan.duration_source})")]
-    wait = f"{timespan(plan.wait)} expected ({plan.wait_source})" if plan.wait is not None else "unknown"
-    rows.append(("wait in queue", wait))
-    for start, end in plan.segments:
-        rows.append(("segment", f"{point_in_time(start, now)} to {point_in_time(end, now)}"))
+    wait = plan.wait
+    known = f"{timespan(wait.expected)} expected ({wait.source})" if wait.expected is not None else "unknown"
+    rows.append(("wait in queue", known))
+    rows += [
+        ("segment", f"{point_in_time(one.start_at, now)} to {point_in_time(one.end_at, now)}") for one in plan.segments
+    ]
     if plan.begin_at is not None:
         rows.append(("given to Slurm" if slurm else "with Slurm", f"to begin at {point_in_time(plan.begin_at, now)}"))
     if plan.latest_start_at is not None:

@@ -1,7 +1,8 @@
 """One definition for each record: a frozen dataclass, from whose fields its JSON and its SQL columns follow.
 
 A field's annotation says what may stand in it: ``int``, ``float``, ``bool``, ``str``, a ``Literal`` of texts,
-``tuple[str, ...]``, a ``dict``, another record or a tuple of them, each with ``| None`` where it may be unknown.
+``tuple[str, ...]``, a ``dict``, another record or a tuple of them, each with ``| None`` where it may be unknown;
+an aware ``datetime`` (ISO 8601), a ``timedelta`` (seconds), or a class with ``to_json`` and ``from_json``.
 ``Annotated`` adds what the type does not say::
 
     @dataclass(frozen=True, slots=True)
@@ -26,7 +27,9 @@ from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from hpcfrugal.core.errors import HpcfrugalError
 from hpcfrugal.core.text import clean_text
+from hpcfrugal.core.time import iso
 
 MAX_INT = 2**62
 """Larger integers are invalid; it leaves room for sums in SQLite's signed 64 bits."""
@@ -93,7 +96,8 @@ STRICT = _Mark("strict")
 """An invalid value refuses the whole record; a missing one is still the default."""
 
 EMBEDDED = _Mark("embedded")
-"""A record whose fields stand among those of the record around it, in JSON as in SQL. It needs a default."""
+"""A record whose fields stand among those of the record around it, in JSON as in SQL. It needs a default, which may be
+None only for records without SQL columns."""
 
 SIZED = _Mark("sized")
 """A list of as many items as the reader was made for."""
@@ -229,7 +233,8 @@ class Codec(Generic[_T]):
                 value = getattr(record, part.name)
                 found[part.key] = value if value is None or part.write is None else part.write(value)
             else:
-                found |= part[1].write(getattr(record, part[0]))
+                inner = getattr(record, part[0])
+                found |= dict.fromkeys(part[1].keys) if inner is None else part[1].write(inner)
         return found
 
     def row(self, record: _T) -> list[Any]:
@@ -342,6 +347,12 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
         read = _number(bounds)
     elif bare is str or get_origin(bare) is Literal:
         read = _text(get_args(bare))
+    elif bare is datetime:
+        read, write = (lambda value, problems: wall_time(_iso_time(value, problems))), iso
+    elif bare is timedelta:
+        read, write = _span, _span_seconds
+    elif hasattr(bare, "from_json"):
+        read, write = _own_json(bare), bare.to_json
     else:
         read, write = _container(key, bare, marks, bounds, size if SIZED in marks else None)
         to_sql, from_sql = _json_column(read, write)
@@ -377,7 +388,8 @@ def _container(
         return _texts, list
     if item in (int, float):
         kinds = (int,) if item is int else (int, float)
-        return _numbers(kinds, bounds or Range(), None in inner_marks, size), list
+        length = size if Ellipsis in arguments else len(arguments)
+        return _numbers(kinds, bounds or Range(), None in inner_marks, length), list
     raise TypeError(f"no codec for {bare}")
 
 
@@ -518,6 +530,28 @@ def _iso_time(value: Any, problems: Problems) -> int:
     if when is None or when.tzinfo is None:
         raise InvalidValue("an ISO 8601 time with its offset from UTC")
     return _in_range((when - _EPOCH) // timedelta(microseconds=1) * 1000)
+
+
+def _span(value: Any, problems: Problems) -> timedelta:
+    try:
+        return timedelta(seconds=_number(None)(value, problems))
+    except OverflowError:
+        raise InvalidValue("a number of seconds") from None
+
+
+def _span_seconds(span: timedelta) -> float:
+    seconds = span.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def _own_json(bare: Any) -> Read:
+    def read(value: Any, problems: Problems) -> Any:
+        try:
+            return bare.from_json(_object(value, problems))
+        except HpcfrugalError as error:
+            raise InvalidValue(f"valid: {error.message}") from None
+
+    return read
 
 
 def _unix_time(value: Any, _: Problems) -> int:

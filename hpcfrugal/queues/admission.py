@@ -14,10 +14,8 @@ from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import ForecastError, InputError, Problem, SetupError
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.batch_script import directive_flags
-from hpcfrugal.planning.decide.job_plan import FROM_HISTORY
-from hpcfrugal.planning.decide.plan import Expectation, Plan
-from hpcfrugal.planning.decide.proposal import LEAST_MARGIN, margin
-from hpcfrugal.planning.decide.slurm_estimate import FROM_ACCOUNTING
+from hpcfrugal.planning.decide.job_facts import LEAST_MARGIN, margin
+from hpcfrugal.planning.decide.plan import Expectation, Plan, QueueWait
 from hpcfrugal.planning.decide.time_budget import TIMEOUT_S
 from hpcfrugal.queues.horizon import resampled, within_grid
 from hpcfrugal.queues.job_comment import JobComment, insert_comment, parse_job_comment
@@ -96,18 +94,18 @@ def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released
     latest = plan.latest_start_at or now + queue.max_delay
     slack = max(timedelta(), latest - max(now, schedule.earliest or now))
     # The wait that Slurm expects now says nothing about later hours, but may still cost a deadline.
-    lasting = plan.wait_source is not None and plan.wait_source.startswith(FROM_ACCOUNTING)
-    usual = plan.wait if lasting and plan.wait is not None and plan.wait >= LEAST_MARGIN else None
+    usual = plan.wait.expected if plan.wait.basis == "past jobs" else None
+    if usual is not None and usual < LEAST_MARGIN:
+        usual = None
     hard = schedule.deadline is not None
-    before = margin(slack, plan.wait, plan.wait_most) if hard else margin(slack, usual, usual)
+    before = margin(slack, plan.wait if hard else QueueWait(usual))
     odd = limit is not None and limit % timedelta(minutes=1) != timedelta()
-    known = plan.duration_source is not None and plan.duration_source.startswith(FROM_HISTORY)
     comment = JobComment(
         queue.name,
         latest - before,
         schedule.earliest,
         limit=limit if odd else None,
-        run=plan.duration if known else None,
+        run=plan.duration if plan.duration_basis == "history" else None,
         by=schedule.deadline - before if schedule.deadline is not None and plan.limit is not None else None,
         wait=usual,
         min_saving=None if schedule.min_saving == queue.min_saving else schedule.min_saving,
@@ -191,7 +189,7 @@ def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: Planned, now: da
     expected = _expected(plan, found)
     plan = replace(plan, reason=f"queue {queue.name}: {found.why}", expected=expected, best=None)
     if found.start_at <= max(now, spec.schedule.earliest or now):
-        return replace(plan, action="start-now", begin_at=None, start_at=plan.soonest_at)
+        return replace(plan, action="start-now", begin_at=None, start_at=plan.counterfactual.start_at)
     return replace(plan, action="wait", begin_at=found.start_at, start_at=found.runs_at)
 
 

@@ -168,10 +168,10 @@ def _segments(spec: JobSpec, plan: Plan | None) -> SegmentPlan | None:
     if plan is None or not plan.segments or interruptible is None or plan.limit is None or plan.deadline_at is None:
         return None
     return SegmentPlan(
-        windows=tuple((int(start.timestamp()), math.ceil(end.timestamp())) for start, end in plan.segments),
+        windows=tuple((int(one.start_at.timestamp()), math.ceil(one.end_at.timestamp())) for one in plan.segments),
         limit_s=math.ceil(plan.limit.total_seconds()),
         deadline_s=int(plan.deadline_at.timestamp()),
-        margin_s=math.ceil(plan.wait_most.total_seconds()) if plan.wait_most is not None else 0,
+        margin_s=math.ceil(plan.wait.most.total_seconds()) if plan.wait.most is not None else 0,
         signal=interruptible.signal,
         grace_s=math.ceil(interruptible.grace.total_seconds()),
         restart_cost_s=math.ceil(interruptible.restart_cost.total_seconds()),

@@ -132,13 +132,13 @@ def test_without_a_forecast_there_is_nothing_to_weigh(planned: Planned) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("start,price_per_kwh\n", "needs two prices or more"),
-        ("a,b\n1,2\n", "needs a start with its zone and a price_per_kwh"),
-        ("start,price_per_kwh\n2026-01-01T00:00,1\n", "needs a start with its zone and a price_per_kwh"),
+        ("start,price_per_kwh\n", "needs at least two prices"),
+        ("a,b\n1,2\n", "needs a start with its UTC offset and a price_per_kwh"),
+        ("start,price_per_kwh\n2026-01-01T00:00,1\n", "needs a start with its UTC offset and a price_per_kwh"),
         ("start,price_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00Z,nan\n", "prices in '' refused"),
         (
             "start,price_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00Z,1\n2026-01-01T03:00Z,1\n",
-            "needs prices at equal distances",
+            "needs prices at equal intervals",
         ),
     ],
 )

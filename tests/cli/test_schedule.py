@@ -135,12 +135,12 @@ def test_waiting_has_to_be_worth_it(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     result, plan, script = planned.submit({"max_delay": "12h", "min_saving": "95 %"})
     assert (begin_of(script), plan["action"], plan["expected"]["saving"]) == (None, "start-now", 0)
-    assert "less than the 95 % that it is worth" in plan["reason"]
+    assert "less than the required 95 %" in plan["reason"]
     assert 0.5 < plan["best"]["saving"] < 0.95
     assert result.err == ""
     planned.forecast([300.0] * 4 + [297.0] * 44)
     _, plan, _ = planned.submit({"max_delay": "12h"})
-    assert (plan["action"], plan["reason"]) == ("start-now", "no later start is expected to be cleaner")
+    assert (plan["action"], plan["reason"]) == ("start-now", "no later start is expected to have less carbon")
 
 
 def test_now_overrides_the_plan(planned: Planned) -> None:
@@ -159,7 +159,7 @@ def test_the_first_start_within_the_grams(planned: Planned) -> None:
     assert near(plan["start_at"], start + timedelta(hours=3.5))
     assert begin_of(script) is not None
     result = planned.box.run("submit", planned.job({"budget_g": 0.0001, "max_delay": "2h"}))
-    assert "no start keeps within 0.0001 g; the cleanest comes to about" in result.out
+    assert "no start stays within the budget of 0.0001 g; the lowest is about" in result.out
 
 
 def test_a_budget_that_is_kept_at_once_waits_for_nothing(planned: Planned) -> None:
@@ -190,6 +190,7 @@ def test_a_job_begins_early_by_the_wait_that_is_usual(planned: Planned) -> None:
         "expected_s": 1800,
         "most_s": 1800,
         "source": "accounting, 30 jobs of the same partition and size",
+        "basis": "past jobs",
     }
     assert "Slurm expects a wait of" in " ".join(plan["notes"])
 
@@ -272,7 +273,7 @@ def test_without_any_limit_a_deadline_lets_it_wait_for_nothing(planned: Planned)
     deadline = (datetime.now(UTC) + timedelta(days=3)).isoformat()
     _, plan, script = planned.submit({"deadline": deadline}, resources={})
     assert (plan["action"], begin_of(script), plan["limit_s"]) == ("start-now", None, None)
-    assert any("no time limit is known" in note for note in plan["notes"])
+    assert any("the time limit is unknown" in note for note in plan["notes"])
     _, plan, _ = planned.submit({"max_delay": "12h"}, resources={})
     assert (plan["action"], plan["duration_s"]) == ("wait", 3600)
     assert plan["duration_source"].startswith("assumed")
@@ -326,7 +327,7 @@ def test_an_unreadable_ledger_is_noted_and_not_needed(planned: Planned, tmp_path
     planned.box.env |= {"HPCFRUGAL_LEDGER": str(path)}
     _, plan, _ = planned.submit({"max_delay": "12h"})
     assert plan["action"] == "wait"
-    assert any(note.startswith("earlier runs are not known: ") for note in plan["notes"])
+    assert any(note.startswith("earlier runs unknown: ") for note in plan["notes"])
 
 
 # Interruptible jobs -------------------------------------------------------------------------------------------------
@@ -415,7 +416,7 @@ def test_a_forecast_that_ends_soon_is_made_longer_by_a_stated_model(planned: Pla
     assert plan["forecast"]["assumed_by"] == "same-time-yesterday"
     planned.forecast([300.0, 100.0])
     _, plan, _ = planned.submit({"max_delay": "4d"}, resources={"time": "2-00:00:00"})
-    assert plan["reason"].startswith("the forecast tells too little")
+    assert plan["reason"].startswith("the forecast does not cover a run")
 
 
 # What does not count ------------------------------------------------------------------------------------------------
@@ -461,12 +462,12 @@ def test_a_deadline_that_is_too_near_is_noted(planned: Planned) -> None:
     deadline = datetime.now(UTC) + timedelta(minutes=30)
     result, plan, script = planned.submit({"deadline": deadline.isoformat()})
     assert (plan["action"], begin_of(script)) == ("start-now", None)
-    # The latest safe start is in the past, and is told as such.
+    # The latest safe start is in the past, and the plan shows it.
     limit = timedelta(seconds=plan["limit_s"])
     assert near(plan["latest_start_at"], deadline - limit, seconds=1)
     assert f"it had to start by {deadline - limit:%Y-%m-%dT%H:%M}" in plan["reason"]
     assert (
-        "note: with its whole time limit it ends "
+        "note: with its full time limit it ends "
         in planned.box.run("submit", planned.job({"deadline": deadline.isoformat()})).err
     )
     assert result.code == 0

@@ -1,4 +1,4 @@
-"""Between which moments a job may start, after its ``schedule`` and its time limit. Pure."""
+"""The times between which a job may start, from its ``schedule`` and its time limit. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.core.format import duration
+from hpcfrugal.core.format import timespan
 from hpcfrugal.core.time import iso
 from hpcfrugal.job.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """``latest_start`` is the latest start to plan with, None where nothing bounds it; ``limit`` bounds the run time.
+    """``latest_start`` is the latest start to plan with (None: unbounded), ``limit`` the time limit of the job.
 
-    ``deadline`` is the moment by which the job has ended wherever it starts in time: the file's own, else the latest
-    start and the limit; None where one of these is not known. ``notes`` say what could not be held to. ``safe_start``
-    is the latest safe start even where it is too late for that, and the job starts as soon as it can.
+    ``deadline`` is the latest end of the job: that of the file, otherwise the latest start plus the limit; None if one
+    of these is unknown. ``notes`` name bounds that cannot be kept. ``safe_start`` is the latest safe start, even if it
+    has passed and the job starts as soon as possible.
     """
 
     earliest: datetime
@@ -31,10 +31,10 @@ class Bounds:
 def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, where: str) -> Bounds:
     """The bounds of a job that is submitted ``now``.
 
-    ``max_delay`` bounds the start, counted from the submission; ``deadline`` the finish, so the latest safe start is
-    the deadline less the time limit. Where that is not known no wait is safe, and the job starts as soon as it can.
+    ``max_delay`` bounds the start, counted from the submission. ``deadline`` bounds the end, so the latest safe start
+    is the deadline minus the time limit; if that is unknown, the job starts as soon as possible.
 
-    Raises InputError where the deadline has passed; ``where`` names the file in it.
+    Raises InputError if the deadline has passed; ``where`` names the file.
     """
     earliest = max(now, schedule.earliest) if schedule.earliest is not None else now
     deadline, safe, notes = schedule.deadline, None, []
@@ -44,19 +44,19 @@ def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, whe
         if limit is None:
             latest = earliest
             notes.append(
-                "no time limit is known, so nothing says how long before the deadline it has to start; "
-                "set resources.time to let it wait"
+                "the time limit is unknown, so the job starts as soon as possible to meet its deadline; "
+                "set resources.time to allow a delay"
             )
         else:
             latest = safe = deadline - limit
             if latest < earliest:
-                late = duration((earliest - latest) // timedelta(microseconds=1) * 1000)
-                notes.append(f"with its whole time limit it ends {late} after its deadline, even started at once")
+                late = timespan(earliest - latest)
+                notes.append(f"with its full time limit it ends {late} after its deadline even if it starts now")
                 latest = earliest
     elif schedule.max_delay is not None:
         latest = now + schedule.max_delay
         if latest < earliest:
-            notes.append("schedule.earliest is later than schedule.max_delay allows; it starts at the earliest")
+            notes.append("schedule.earliest is later than schedule.max_delay allows; it starts at schedule.earliest")
             latest = earliest
     else:
         return Bounds(earliest, None, None, limit)

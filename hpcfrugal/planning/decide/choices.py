@@ -1,5 +1,5 @@
-"""What else a job could do: the starts that no other beats in carbon, in delay and, where given, in money; and which of
-them is best for one who says what an hour and a unit of money are worth.
+"""Alternatives to a plan: the Pareto-optimal starts in carbon, delay and, if prices are given, cost; and the best of
+them by weights of delay and cost.
 """
 
 from __future__ import annotations
@@ -23,37 +23,36 @@ _LONGEST = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What an hour of delay and a unit of money per kWh are worth, in g/kWh of the run's mean intensity."""
+    """Weights of an hour of delay and of a unit of money per kWh, in g/kWh of the run's mean intensity."""
 
     delay: float = 0.0
     price: float = 0.0
 
 
 def choices(plan: Plan, prices: Prices | None = None) -> tuple[Option, ...]:
-    """The Pareto front of starts from the soonest to the latest safe one, by delay; as the forecast tells it.
+    """The Pareto front of starts from the soonest to the latest safe one, by delay.
 
-    Empty where there is no forecast. Intensities are those of the forecast, not corrected for its error.
+    Empty without a forecast. Intensities are those of the forecast, not corrected for its error.
     """
     if plan.grid is None or plan.duration is None:
         return ()
+    soonest = plan.counterfactual.start_at
     last = plan.latest_start_at or plan.grid.series.end - plan.duration
     try:
-        return pareto_front(
-            plan.grid.series, plan.soonest_at, max(plan.soonest_at, last) + plan.duration, plan.duration, prices
-        )
+        return pareto_front(plan.grid.series, soonest, max(soonest, last) + plan.duration, plan.duration, prices)
     except NotCovered:
         return ()
 
 
 def weighed(front: Sequence[Option], weights: Weights) -> Option | None:
-    """The one of the front that weighs least; None where there is no front. Raises ValueError as ``choose`` does."""
+    """The option of the front with the least weighted sum; None for an empty front. Raises ValueError as ``choose``."""
     if not front:
         return None
     return choose(front, g_per_kwh_per_hour=weights.delay, g_per_kwh_per_price=weights.price)
 
 
 def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dict[str, Any]:
-    """A start as JSON; grams and money where the job's power is known."""
+    """A start as JSON; grams and cost only if the power of the job is known."""
     kwh, per_kwh = plan.energy_kwh, option.mean_price_per_kwh
     return {
         "start_at": iso(option.start_at),
@@ -68,9 +67,9 @@ def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dic
 
 
 def read_prices(path: Path) -> Prices:
-    """Prices from CSV with a head: ``start`` (ISO 8601 with its zone), ``price_per_kwh`` and, if given, ``currency``.
+    """Prices from CSV with the columns ``start`` (ISO 8601 with offset), ``price_per_kwh`` and optional ``currency``.
 
-    A price holds until the next; the last one as long as the one before it. Raises InputError.
+    A price is valid until the next; the last one as long as the one before it. Raises InputError.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as opened:
@@ -85,13 +84,13 @@ def read_prices(path: Path) -> Prices:
             starts.append(parse_iso(row["start"] or ""))
             values.append(float(row["price_per_kwh"] or ""))
         except (KeyError, TypeError, ValueError):
-            problems.append(Problem(f"{path}:{number}", "needs a start with its zone and a price_per_kwh"))
+            problems.append(Problem(f"{path}:{number}", "needs a start with its UTC offset and a price_per_kwh"))
             break
     if not problems and len(starts) < 2:
-        problems.append(Problem(str(path), "needs two prices or more"))
+        problems.append(Problem(str(path), "needs at least two prices"))
     steps = {after - before for before, after in pairwise(starts)}
     if not problems and len(steps) != 1:
-        problems.append(Problem(str(path), "needs prices at equal distances"))
+        problems.append(Problem(str(path), "needs prices at equal intervals"))
     if problems:
         raise InputError(problems)
     try:

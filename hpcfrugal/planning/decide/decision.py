@@ -1,8 +1,8 @@
 """The decision when a job runs, as a function of its bounds, its run times, the queue's waits and a forecast. Pure.
 
-Starts lie between the soonest one and the latest safe one, less a margin for a longer wait in the queue. Of these
-``low-carbon`` takes the one of the least expected carbon, where it saves enough to be worth the wait; ``budget`` the
-first that keeps within its grams. A job that can be interrupted may run in segments instead.
+Starts lie between the soonest and the latest safe one, less a margin for a longer wait in the queue. ``low-carbon``
+takes the start with the least expected carbon, if it saves enough; ``budget`` the first start within the budget. An
+interruptible job may run in segments instead.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from hpcfrugal.planning.optimise.shrinkage import ErrorGrowth, Outcome, Shrinkag
 from hpcfrugal.planning.optimise.window import Window, candidates
 
 MIN_SAVING = 0.05
-"""Share of the soonest start's carbon below which nobody waits, where the job does not say."""
+"""The least saving for which a job waits, as a share of the soonest start's carbon; jobs may set their own."""
 
 BAND = (0.1, 0.9)
-"""Quantiles of the saving that are shown beside it: the middle 80 %."""
+"""Quantiles of the saving that are shown: the middle 80 %."""
 
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-9
-_NOTHING = 1e-3  # g/kWh: of less than this there is nothing to save, and shares of it mean nothing
+_ZERO = 1e-3  # g/kWh: at less than this there is nothing to save, and shares of it are undefined
 
-_HELD_BACK = _HOUR
-"""A forecast that begins at most so much after the soonest start is taken to hold its first value until then."""
+_EXTENDED_BACK = _HOUR
+"""A forecast that begins at most this much after the soonest start is extended back with its first value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interruptions:
-    """What stopping and starting again cost, and the least length of a segment."""
+    """Run time that a checkpoint and a restart take, and the minimum length of a segment."""
 
     checkpoint: timedelta
     restart: timedelta
@@ -49,10 +49,10 @@ class Interruptions:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be decided. ``last`` is the latest start to be planned with; ``soonest`` may be equal to it.
+    """Inputs of a decision. ``last`` is the latest start to plan with; ``soonest`` may be equal to it.
 
-    ``budget_g`` needs ``power_w``. ``interruptions`` is None for a job that runs in one go;
-    without ``error`` the forecast is taken at its word.
+    ``budget_g`` needs ``power_w``. ``interruptions`` is None for a job that is not interruptible. Without ``error`` the
+    forecast is taken as exact.
     """
 
     soonest: datetime
@@ -67,10 +67,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is best. ``segments`` has several windows where it is to run in several.
+    """When to run. ``segments`` has several windows if the job is to run in several.
 
-    ``waits`` is false where it is to start as soon as it can; ``now`` is that start. ``best`` is the start of the least
-    expected carbon, taken or not. ``reason`` is one sentence; ``notes`` say what had to be assumed.
+    ``waits`` is False if it is to start as soon as possible; ``now`` is that start. ``best`` is the start with the
+    least expected carbon, chosen or not. ``reason`` is one sentence; ``notes`` name the assumptions.
     """
 
     waits: bool
@@ -86,66 +86,66 @@ class Decision:
     series: CarbonSeries
     notes: tuple[str, ...]
 
-    @property
-    def at_once(self) -> Decision:
+    def start_now(self, reason: str) -> Decision:
         """The same without a wait."""
         return replace(
-            self, waits=False, start_at=self.now.start_at, segments=(), then=self.now, saving=0.0, band=(0, 0)
-        )
+            self, waits=False, start_at=self.now.start_at, segments=(), then=self.now, saving=0.0, band=(0, 0),
+            reason=reason,
+        )  # fmt: skip
 
 
 def decide(series: CarbonSeries, question: Question) -> Decision:
-    """What to do on this forecast.
+    """The decision on a forecast.
 
-    Raises NotCovered where the forecast does not tell what a run at the soonest start would meet.
+    Raises NotCovered if the forecast does not cover a run at the soonest start.
     """
     series, last, notes = _fitted(series, question)
-    weighing = _Weighing.of(series, replace(question, last=last))
-    decision = weighing.by_budget() if question.budget_g is not None else weighing.by_saving()
+    starts = _Candidates.of(series, replace(question, last=last))
+    decision = starts.by_budget() if question.budget_g is not None else starts.by_saving()
     return replace(decision, notes=(*notes, *decision.notes))
 
 
 @dataclass(frozen=True, slots=True)
-class _Weighing:
-    """All starts that have to be looked at, with the mean intensity that the forecast gives a run from there."""
+class _Candidates:
+    """All starts that have to be compared, with the mean intensity of a run from each by the forecast."""
 
     series: CarbonSeries
     question: Question
     lengths: tuple[tuple[int, float], ...]
     levels: dict[int, float]
-    belief: Shrinkage
+    shrinkage: Shrinkage
     now: Outcome
     best: Outcome
 
     @classmethod
-    def of(cls, series: CarbonSeries, question: Question) -> _Weighing:
+    def of(cls, series: CarbonSeries, question: Question) -> _Candidates:
         soonest, last = instant_us(question.soonest), instant_us(question.last)
         runtimes = question.runtimes
         lengths = tuple((span_us(duration), share) for duration, share in runtimes.points)
         starts = {start for length, _ in lengths for start in candidates(series.edges_us, soonest, last, length)}
-        told = ((start, run_level(series, start, lengths)) for start in sorted(starts))
-        levels = {start: level for start, level in told if level is not None}
+        by_start = ((start, run_level(series, start, lengths)) for start in sorted(starts))
+        levels = {start: level for start, level in by_start if level is not None}
         if soonest not in levels:
             raise NotCovered(series, question.soonest, question.last + runtimes.limit, runtimes.limit)
-        belief = Shrinkage.of(series, levels, question.soonest, runtimes.mean, question.error)
-        best = min(levels, key=lambda start: (belief.expected(levels[start], start), start))
-        now, then = (belief.outcome(levels[start], start, question.power_w) for start in (soonest, best))
-        return cls(series, question, lengths, levels, belief, now, then)
+        shrinkage = Shrinkage.of(series, levels, question.soonest, runtimes.mean, question.error)
+        best = min(levels, key=lambda start: (shrinkage.expected(levels[start], start), start))
+        now, then = (shrinkage.outcome(levels[start], start, question.power_w) for start in (soonest, best))
+        return cls(series, question, lengths, levels, shrinkage, now, then)
 
     def by_saving(self) -> Decision:
-        """The start of the least expected carbon, or segments, if that saves enough; else the soonest."""
+        """The start with the least expected carbon, or segments, if that saves enough; otherwise the soonest."""
         whole = self._decision(self.best, self.best.start_at > self.now.start_at, "")
         found = self._in_segments(whole)
         least = self.question.min_saving
         if found.waits and found.saving >= least:
-            return replace(found, reason=f"{rough_percent(found.saving)} less carbon expected than if started at once")
+            return replace(found, reason=f"{rough_percent(found.saving)} less carbon expected than if started now")
         if whole.best_saving > 0:
             reason = f"waiting until {_clock(self.best.start_at)} would save {rough_percent(whole.best_saving)}"
-            return self._decision(self.now, False, f"{reason}, less than the {rough_percent(least)} that it is worth")
-        return self._decision(self.now, False, "no later start is expected to be cleaner")
+            return self._decision(self.now, False, f"{reason}, less than the required {rough_percent(least)}")
+        return self._decision(self.now, False, "no later start is expected to have less carbon")
 
     def by_budget(self) -> Decision:
-        """The first start within the grams, else that of the least carbon, with a warning."""
+        """The first start within the budget; if there is none, the one with the least carbon."""
         budget_g, power_w = self.question.budget_g, self.question.power_w
         assert budget_g is not None
         if power_w is None or power_w <= 0:
@@ -154,17 +154,17 @@ class _Weighing:
         found = self._first_within(budget_g / kwh)
         if found is None:
             least_g = self.best.forecast_g_per_kwh * kwh
-            reason = f"no start keeps within {budget_g:.4g} g; the cleanest comes to about {least_g:.4g} g"
+            reason = f"no start stays within the budget of {budget_g:.4g} g; the lowest is about {least_g:.4g} g"
             return self._decision(self.best, self.best.start_at > self.now.start_at, reason)
         start, level = found
-        outcome = self.belief.outcome(level, start, power_w)
-        reason = f"the first start that keeps within {budget_g:.4g} g"
+        outcome = self.shrinkage.outcome(level, start, power_w)
+        reason = f"the first start within the budget of {budget_g:.4g} g"
         return self._decision(outcome, outcome.start_at > self.now.start_at, reason)
 
     def _first_within(self, most: float) -> tuple[int, float] | None:
-        """The first start with a level of at most ``most``, and its level; None where there is none.
+        """The first start with a level of at most ``most``, and its level; None if there is none.
 
-        Between two neighbours the level is linear, so it may be met there, unless a gap lies between them.
+        Between two neighbours the level is linear, so the first start may lie there, unless a gap is between them.
         """
         before: tuple[int, float] | None = None
         for start, level in sorted(self.levels.items()):
@@ -174,20 +174,20 @@ class _Weighing:
             if before is not None:
                 share = (before[1] - most) / (before[1] - level)
                 between = before[0] + math.ceil((start - before[0]) * share)
-                met = run_level(self.series, between, self.lengths)
-                if met is not None and met <= most * (1 + _ROUNDING):
-                    return between, met
+                found = run_level(self.series, between, self.lengths)
+                if found is not None and found <= most * (1 + _ROUNDING):
+                    return between, found
             return start, level
         return None
 
     def _in_segments(self, whole: Decision) -> Decision:
-        """The job in segments, where it can be and that is cleaner than in one go."""
+        """The job in segments, if it is interruptible and that has less carbon than one run."""
         costs, runtimes = self.question.interruptions, self.question.runtimes
         if costs is None:
             return whole
         work = runtimes.mean
         try:
-            # By this end the rest of the job fits in even if it takes its whole time limit.
+            # Until this end the rest of the job has time for its whole time limit.
             windows = plan_segments(
                 self.series, self.question.soonest, self.question.last + work, work, checkpoint=costs.checkpoint,
                 restart=costs.restart, min_segment=costs.min_segment,
@@ -196,16 +196,16 @@ class _Weighing:
             return whole
         if len(windows) < 2:
             return whole
-        # Per kWh of the job in one go, so that the time spent on stopping and starting counts against it.
+        # Per kWh of the job in one run, so that the overhead of interruptions counts.
         spent = [(window.end_at - window.start_at) / work for window in windows]
         level = sum(share * window.mean_g_per_kwh for share, window in zip(spent, windows, strict=True))
         middle = sum(
             (share * instant_us(window.start_at + (window.end_at - window.start_at) / 2))
             for share, window in zip(spent, windows, strict=True)
         ) / sum(spent)
-        # Its error is about that of one run of its length around the same middle.
+        # Its error is about that of one run of the same length around the same middle.
         around = int(middle) - span_us(work) // 2
-        outcome = replace(self.belief.outcome(level, around, self.question.power_w), start_at=windows[0].start_at)
+        outcome = replace(self.shrinkage.outcome(level, around, self.question.power_w), start_at=windows[0].start_at)
         if outcome.expected_g_per_kwh >= whole.then.expected_g_per_kwh:
             return whole
         return replace(self._decision(outcome, True, ""), segments=windows)
@@ -214,10 +214,10 @@ class _Weighing:
         now = self.now
         level = now.expected_g_per_kwh
         saving, best_saving, spread = 0.0, 0.0, 0.0
-        if level > _NOTHING:
+        if level > _ZERO:
             saving = 1 - then.expected_g_per_kwh / level if waits else 0.0
             best_saving = 1 - self.best.expected_g_per_kwh / level
-            spread = self.belief.sd_of_difference(now, then) / level if waits else 0.0
+            spread = self.shrinkage.sd_of_difference(now, then) / level if waits else 0.0
         low, high = (saving + NormalDist().inv_cdf(share) * spread for share in BAND)
         chosen = then if waits else now
         return Decision(
@@ -227,30 +227,30 @@ class _Weighing:
 
 
 def run_level(series: CarbonSeries, start: int, lengths: Sequence[tuple[int, float]]) -> float | None:
-    """Mean g/kWh of the energy of a run from ``start`` (microseconds) over its expected duration; None: not known.
+    """Mean g/kWh of the energy of a run from ``start`` (microseconds) over its expected duration; None if unknown.
 
     ``lengths`` are the possible durations in microseconds with their shares.
     """
     scale = 1 << series.sums.shift
     cost, time = 0.0, 0.0
     for length, share in lengths:
-        met = series.cost_between(start, start + length)
-        if met is None:
+        part = series.cost_between(start, start + length)
+        if part is None:
             return None
-        # Whole numbers first: either may be beyond what a float holds.
-        cost += share * (met / scale)
+        # Integers are divided first: either may exceed the range of a float.
+        cost += share * (part / scale)
         time += share * length
     return cost / time
 
 
 def _fitted(series: CarbonSeries, question: Question) -> tuple[CarbonSeries, datetime, list[str]]:
-    """The series made to cover a run at the soonest start, by stated assumptions, and the latest start then."""
+    """The series, extended to cover a run at the soonest start, the latest start, and notes on the assumptions."""
     notes = []
     soonest, last = question.soonest, question.last
-    if soonest < series.start <= soonest + _HELD_BACK:
-        notes.append(f"the forecast begins at {iso(series.start)}; its first value is taken to hold before")
+    if soonest < series.start <= soonest + _EXTENDED_BACK:
+        notes.append(f"the forecast begins at {iso(series.start)}; its first value is used until then")
         series = replace(series, edges_us=(instant_us(soonest), *series.edges_us[1:]))
-    longest = max(duration for duration, _ in question.runtimes.points)
+    longest = question.runtimes.longest
     known_to = series.end
     if soonest + longest > known_to:
         last = max(soonest, min(last, known_to))
@@ -258,9 +258,9 @@ def _fitted(series: CarbonSeries, question: Question) -> tuple[CarbonSeries, dat
             series = extended(series, last + longest)
         except DataError:
             return series, last, notes
-        notes.append(f"the forecast ends at {iso(known_to)}, before the job does; after that its last day is repeated")
+        notes.append(f"the forecast ends at {iso(known_to)}, before the job does; its last day is repeated after that")
     elif last + longest > known_to:
-        notes.append(f"the forecast ends at {iso(known_to)}; runs that end later were not looked at")
+        notes.append(f"the forecast ends at {iso(known_to)}; later runs were not considered")
     return series, last, notes
 
 

@@ -1,7 +1,7 @@
-"""What the user's ledger says of earlier runs of a job: how long they took, and what they drew.
+"""Run times and power of earlier runs of a job, from the user's ledger.
 
-Like jobs are those of the same user and name that came to their end; a job's name is, unless set otherwise, that of its
-file or script. Only the newest count, since programs change.
+Similar jobs are completed ones of the same user and name; the default name of a job is that of its file or script. Only
+the newest count, since programs change.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from hpcfrugal.core.errors import HpcfrugalError
 if TYPE_CHECKING:
     import sqlite3
 
-LIKE_JOBS = 50
-"""So many of the newest like jobs are looked at."""
+MOST_RUNS = 50
+"""The number of newest similar jobs that count."""
 
 FEWEST_RUNS = 5
-"""Below so many runs the time limit is planned with, and the power of a model: a first short try of a job says little
-of how long the others take and what they draw."""
+"""With fewer runs a plan uses the time limit and modelled power: a first short test of a job is a poor predictor of
+run time and power."""
 
 _BUSY_S = 0.5
 
 # The newest completed jobs of a name, each with all of its restarts.
-_LIKE = """
-WITH like_jobs AS (
+_SIMILAR = """
+WITH similar AS (
     SELECT jobs.run_id, jobs.job_id FROM runs JOIN jobs USING (run_id)
     WHERE runs.user = ? AND runs.name = ? AND jobs.state = 'COMPLETED'
     ORDER BY coalesce(jobs.ended_wall_ns, jobs.started_wall_ns) DESC, jobs.run_id, jobs.job_id LIMIT ?
 )
 """
-_RUNTIMES = f"""{_LIKE}
+_RUNTIMES = f"""{_SIMILAR}
 SELECT sum(elapsed_ns), min(elapsed_ns IS NOT NULL)
-FROM like_jobs JOIN jobs USING (run_id, job_id) GROUP BY run_id, job_id
+FROM similar JOIN jobs USING (run_id, job_id) GROUP BY run_id, job_id
 """
-# 1 uJ/ns is 1000 W. A job with a part of which nothing is known would pull the mean down.
-_POWERS = f"""{_LIKE}
+# 1 uJ/ns is 1000 W. A job with an unknown part would lower the mean.
+_POWERS = f"""{_SIMILAR}
 SELECT run_id, job_id, restart, elapsed_ns, sum(1000.0 * channels.energy_uj / nullif(channels.measured_ns, 0)),
     min(channels.energy_uj IS NOT NULL AND channels.measured_ns > 0), min(channels.quality = 'measured')
-FROM like_jobs JOIN jobs USING (run_id, job_id) JOIN channels USING (run_id, job_id, restart)
+FROM similar JOIN jobs USING (run_id, job_id) JOIN channels USING (run_id, job_id, restart)
 WHERE channels.counted AND channels.boundary = 'components' AND elapsed_ns > 0
 GROUP BY run_id, job_id, restart
 """
@@ -50,9 +50,9 @@ GROUP BY run_id, job_id, restart
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Run times of like jobs, shortest first, and their mean power with the number of jobs behind it.
+    """Run times of similar jobs, shortest first, and their mean power with the number of jobs it is from.
 
-    ``measured``: no part of that power comes from a model. ``problem`` says why the ledger could not be read.
+    ``measured``: no part of that power is modelled. ``problem``: why the ledger could not be read.
     """
 
     runtimes: tuple[timedelta, ...] = ()
@@ -62,27 +62,27 @@ class History:
     problem: str | None = None
 
 
-def like_jobs(ledger: Path, user: str, name: str) -> History:
-    """The history of the jobs called ``name``. Where there is no ledger it is empty, and that is no problem."""
+def job_history(ledger: Path, user: str, name: str) -> History:
+    """The history of the jobs called ``name``; empty, without a problem, if there is no ledger."""
     if not ledger.is_file():
         return History()
     from hpcfrugal.ledger.store import open_ledger
 
     try:
         with open_ledger(ledger, timeout_s=_BUSY_S) as connection:
-            return _read(connection, (user, name, LIKE_JOBS))
+            return _read(connection, (user, name, MOST_RUNS))
     except HpcfrugalError as error:
-        return History(problem=f"earlier runs are not known: {error.message}")
+        return History(problem=f"earlier runs unknown: {error.message}")
 
 
-def _read(connection: sqlite3.Connection, like: tuple[str, str, int]) -> History:
+def _read(connection: sqlite3.Connection, parameters: tuple[str, str, int]) -> History:
     runtimes = sorted(
         timedelta(microseconds=elapsed_ns // 1000)
-        for elapsed_ns, known in connection.execute(_RUNTIMES, like)
+        for elapsed_ns, known in connection.execute(_RUNTIMES, parameters)
         if known and elapsed_ns > 0
     )
     attempts = defaultdict(list)
-    for run_id, job_id, _, elapsed_ns, power_w, known, measured in connection.execute(_POWERS, like):
+    for run_id, job_id, _, elapsed_ns, power_w, known, measured in connection.execute(_POWERS, parameters):
         attempts[run_id, job_id].append((elapsed_ns, power_w, bool(known), bool(measured)))
     whole = [parts for parts in attempts.values() if all(known for _, _, known, _ in parts)]
     spans = [(elapsed_ns, power_w) for parts in whole for elapsed_ns, power_w, _, _ in parts]

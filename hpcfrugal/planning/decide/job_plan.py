@@ -1,4 +1,4 @@
-"""One job's plan: asks Slurm, the ledger and the grid's forecast what they know, and decides on it."""
+"""The plan of one job, from Slurm's estimates, the ledger's history and a forecast."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.planning.decide.bounds import Bounds, bounds_of
-from hpcfrugal.planning.decide.history import FEWEST_RUNS, History, like_jobs
-from hpcfrugal.planning.decide.plan import Plan
+from hpcfrugal.planning.decide.history import FEWEST_RUNS, History, job_history
+from hpcfrugal.planning.decide.job_facts import JobFacts, plan_on_forecast, plan_start_now
+from hpcfrugal.planning.decide.plan import DurationBasis, Plan
 from hpcfrugal.planning.decide.power import Power, expected_power
-from hpcfrugal.planning.decide.proposal import JobFacts, at_once, proposed
 from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries
 from hpcfrugal.planning.decide.time_budget import TimeBudget
 from hpcfrugal.planning.optimise.runtimes import Runtimes
 from hpcfrugal.settings.config import Config
 
 ASSUMED = timedelta(hours=1)
-"""The run time to plan with where neither a time limit nor earlier runs say anything."""
-
-FROM_HISTORY = "history"
-"""How a plan's ``duration_source`` begins where it comes from earlier runs."""
+"""The run time to plan with if there is neither a time limit nor a history of the job."""
 
 _LOOKED_AHEAD = timedelta(days=14)
 _DAY = timedelta(days=1)
-_POINTS = 8  # durations that a history is cut down to: enough to tell short runs from long ones
+_POINTS = 8  # a history is reduced to so many durations: enough to distinguish short runs from long ones
 
 
 def plan_job(
@@ -43,65 +40,63 @@ def plan_job(
     again: bool = False,
     time_budget: TimeBudget | None = None,
 ) -> Plan:
-    """The plan of a job that is submitted ``now``; made in under five seconds, whoever does not answer.
+    """The plan of a job that is submitted ``now``; made in under five seconds, even if services do not answer.
 
     Args:
-        where: the file's name in error messages.
-        slurm: whether Slurm can be asked; ``options`` are the job's, for ``sbatch --test-only``.
-        again: ask for the forecast even where an answer is kept.
-        time_budget: that of the command which plans it, where it plans several.
+        where: name of the file in error messages.
+        slurm: whether to query Slurm; ``options`` are those of the job, for ``sbatch --test-only``.
+        again: fetch the forecast even if a cached one is recent.
+        time_budget: shared by all jobs that one command plans.
 
     Raises:
         InputError: the deadline has passed, or the settings of a provider are wrong.
-        ForecastError: there is no forecast, and the file says ``require_forecast``.
+        ForecastError: there is no forecast, and the file sets ``require_forecast``.
     """
     schedule = spec.schedule
     bounds_of(schedule, spec.resources.time, now, where=where)
-    questions = SlurmQueries(spec, options, now, cache_dir(), time_budget) if slurm else None
+    queries = SlurmQueries(spec, options, now, cache_dir(), time_budget) if slurm else None
     pool = ThreadPoolExecutor(max_workers=1)
-    history_to_come = pool.submit(like_jobs, config.ledger, user_name(), spec.name)
-    forecast, trouble = None, None
+    pending_history = pool.submit(job_history, config.ledger, user_name(), spec.name)
+    forecast, failure = None, None
     try:
-        # From before now on, so that the slot that is running is there whole.
+        # From before now, so that the current slot is complete.
         forecast = get_forecast(
             config, schedule.zone, schedule.signal or "average", now - _DAY, now + _LOOKED_AHEAD, refresh=again
         )
     except ForecastError as error:
-        trouble = error
+        failure = error
     finally:
-        limit_stated = SlurmEstimate(
-            limit=spec.resources.time, limit_source="time limit" if spec.resources.time else None
-        )
-        estimate = questions.answers() if questions is not None else limit_stated
-        history = history_to_come.result()
+        estimate = queries.answers() if queries is not None else SlurmEstimate(spec.resources.time)
+        history = pending_history.result()
         pool.shutdown()
-    if trouble is not None and schedule.require_forecast:
-        raise ForecastError(f"{where}: schedule.require_forecast: {trouble.message}", hint=trouble.hint) from trouble
+    if failure is not None and schedule.require_forecast:
+        raise ForecastError(f"{where}: schedule.require_forecast: {failure.message}", hint=failure.hint) from failure
     bounds = bounds_of(schedule, estimate.limit, now, where=where)
-    runtimes, source = _runtimes(history, estimate)
+    notes = (history.problem,) if history.problem else ()
     power = expected_power(spec.resources, history)
-    known = JobFacts(spec, now, bounds, estimate, history, power, runtimes, source, config.carbon.pue)
+    facts = JobFacts(
+        spec, now, bounds, estimate, power, *_runtimes(history, estimate), pue=config.carbon.pue, notes=notes
+    )
     if forecast is None:
-        assert trouble is not None
-        return at_once(known, f"no forecast: {trouble.message}")
-    return proposed(known, forecast)
+        assert failure is not None
+        return plan_start_now(facts, f"no forecast: {failure.message}")
+    return plan_on_forecast(facts, forecast)
 
 
 def start_now_plan(spec: JobSpec, now: datetime, reason: str) -> Plan:
-    """The plan of a job that is not put off whatever the grid is like; nobody is asked."""
+    """The plan of a job that starts now in any case, made without any query."""
     limit = spec.resources.time
-    estimate = SlurmEstimate(limit=limit, limit_source="time limit" if limit is not None else None)
-    runtimes, source = _runtimes(History(), estimate)
+    estimate = SlurmEstimate(limit)
     bounds = Bounds(max(now, spec.schedule.earliest or now), None, None, limit)
-    return at_once(JobFacts(spec, now, bounds, estimate, History(), Power(None, None), runtimes, source), reason)
+    return plan_start_now(JobFacts(spec, now, bounds, estimate, Power(), *_runtimes(History(), estimate)), reason)
 
 
-def _runtimes(history: History, estimate: SlurmEstimate) -> tuple[Runtimes, str]:
+def _runtimes(history: History, estimate: SlurmEstimate) -> tuple[Runtimes, DurationBasis, str]:
     """Run times to plan with and where they come from."""
     if len(history.runtimes) >= FEWEST_RUNS:
         limit = estimate.limit or history.runtimes[-1]
-        count = len(history.runtimes)
-        return Runtimes.from_samples(history.runtimes, limit, points=_POINTS), f"{FROM_HISTORY}, {count} runs"
+        source = f"history, {len(history.runtimes)} runs"
+        return Runtimes.from_samples(history.runtimes, limit, points=_POINTS), "history", source
     if estimate.limit is not None:
-        return Runtimes.certain(estimate.limit), estimate.limit_source or "time limit"
-    return Runtimes.certain(ASSUMED), "assumed: no time limit and no earlier runs are known"
+        return Runtimes.certain(estimate.limit), "time limit", estimate.limit_source
+    return Runtimes.certain(ASSUMED), "assumption", "assumed: no time limit and no earlier runs are known"

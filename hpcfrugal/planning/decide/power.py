@@ -1,4 +1,4 @@
-"""What a job is expected to draw: what like jobs drew, else a model of what it asks for."""
+"""Expected power of a job: the mean of similar jobs, otherwise a model from its requested resources."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _GRES_GPU = re.compile(r"(?:gres/)?gpu(?:[:=](?P<type>[^:=\d][^:=]*))?(?:[:=](?P
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Mean power in watts over the run, and where that comes from in words; None: not known."""
+    """Mean power in watts over the run, and its source as a text; None: unknown."""
 
-    power_w: float | None
-    source: str | None
+    power_w: float | None = None
+    source: str | None = None
 
 
 def expected_power(resources: Resources, history: History) -> Power:
-    """The mean power of ``FEWEST_RUNS`` like jobs or more, else that of the devices asked for at full load, marked so.
+    """The mean power of at least ``FEWEST_RUNS`` similar jobs, otherwise that of the requested devices at full load.
 
-    An array counts as one of its tasks. The model is the one that accounts for what nothing measures: thermal design
-    power per core and GPU, 0.3725 W/GB of memory; what is not asked for (a whole node's memory, say) is not in it.
+    For an array: of one task. The model is the one of accounting without a sensor: thermal design power per core and
+    GPU, 0.3725 W/GB of memory. Resources that are not requested (such as all the memory of a node) are not included.
     """
     if history.power_w is not None and history.power_jobs >= FEWEST_RUNS:
         quality = "measured" if history.measured else "modelled in part"
@@ -51,14 +51,14 @@ def _tasks(resources: Resources) -> int:
 
 
 def _memory_b(resources: Resources, cpus: int) -> int:
-    """Bytes asked for; 0 where that is not known (``mem: 0`` is all that a node has)."""
+    """Requested bytes; 0 if unknown (``mem: 0`` means all memory of a node)."""
     if resources.mem_per_cpu is not None:
         return parse_memory(resources.mem_per_cpu) * cpus
     return parse_memory(resources.mem) * (resources.min_nodes or 1) if resources.mem is not None else 0
 
 
 def _gpus(resources: Resources, tasks: int) -> list[tuple[str | None, int]]:
-    """Types and numbers of the GPUs of the whole job, from the first of the keys that names any."""
+    """Types and numbers of the GPUs of the whole job, from the first key that requests any."""
     nodes = resources.min_nodes or 1
     for asked, times in ((resources.gpus, 1), (resources.gpus_per_node, nodes), (resources.gpus_per_task, tasks)):
         if asked is not None:

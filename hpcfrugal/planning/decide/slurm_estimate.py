@@ -1,30 +1,27 @@
-"""What Slurm says about a job before it is submitted: its time limit, its expected start, the waits of similar jobs.
+"""Slurm's estimates for a job before its submission: its time limit, its expected start, the waits of similar jobs.
 
-All requests run at the same time, beside the one for the forecast. Each has a time limit; a plan does without an answer
-that is missing, and notes that. The time is
-shared by all jobs that one command plans, see ``TimeBudget``.
+All requests run at the same time, beside the one for the forecast. Each has a time limit, and a missing answer becomes
+a note of the plan. The time is shared by all jobs that one command plans, see ``TimeBudget``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.format import duration
 from hpcfrugal.job import JobSpec
+from hpcfrugal.planning.decide.plan import QueueWait
 from hpcfrugal.planning.decide.time_budget import TimeBudget
 from hpcfrugal.planning.decide.wait_history import PastWaits, past_waits
-from hpcfrugal.planning.optimise.waiting import Waits, waits_like
+from hpcfrugal.planning.optimise.waiting import waits_like
 from hpcfrugal.slurm.partitions import PartitionsRequest
 from hpcfrugal.slurm.queue import PendingReasons
 from hpcfrugal.slurm.submission import ExpectedStart, StartTest
-
-FROM_ACCOUNTING = "accounting"
-"""How ``wait_source`` begins where the wait comes from similar jobs of the past."""
 
 _REASONS_S = 1.0
 _FAR_APART = 2.0
@@ -33,17 +30,14 @@ _FAR_APART_FROM = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SlurmEstimate:
-    """``wait_now`` is the expected wait of a job submitted now, ``wait`` of one that may start at another time,
-    ``wait_most`` one that few jobs exceed. None: unknown. ``limit`` is the time limit of the job, or the one that Slurm
-    will set where the job names none.
+    """``limit`` is the time limit of the job, or the one that Slurm sets if the job has none; ``wait_now`` the expected
+    wait of a job submitted now. None: unknown.
     """
 
     limit: timedelta | None = None
-    limit_source: str | None = None
+    limit_source: str = "time limit"
     wait_now: timedelta | None = None
-    wait: timedelta | None = None
-    wait_most: timedelta | None = None
-    wait_source: str | None = None
+    wait: QueueWait = field(default_factory=QueueWait)
     notes: tuple[str, ...] = ()
 
 
@@ -74,18 +68,18 @@ class SlurmQueries:
         past: PastWaits = self._waits.result()
         if past.problem is not None:
             notes.append(f"usual wait unknown: {past.problem}")
-        limit, limit_source = self._spec.resources.time, "time limit"
+        known = SlurmEstimate(self._spec.resources.time)
         if self._limit is not None:
-            limit, limit_source = self._limit.result(), "time limit of the partition"
+            known = SlurmEstimate(self._limit.result(), "time limit of the partition")
         self._pool.shutdown()
         requested = (self._spec.resources.partition or "").partition(",")[0]
         partition = start.partition if start is not None and start.partition else requested
         wait_now = max(timedelta(), start.start_at - self._now) if start is not None else None
         waits = waits_like(past.jobs, partition, self._spec.resources.min_nodes or 1)
-        known = SlurmEstimate(limit=limit, limit_source=limit_source if limit is not None else None, wait_now=wait_now)
         if waits is None:
-            source = "sbatch --test-only" if wait_now is not None else None
-            return replace(known, wait=wait_now, wait_most=wait_now, wait_source=source, notes=tuple(notes))
+            if wait_now is not None:
+                known = replace(known, wait=QueueWait(wait_now, wait_now, "sbatch --test-only", "start test"))
+            return replace(known, wait_now=wait_now, notes=tuple(notes))
         usual, most = waits.quantile(0.5), waits.quantile(0.9)
         if wait_now is None:
             wait_now = usual
@@ -98,14 +92,8 @@ class SlurmQueries:
             wait_now = most
         elif _far_apart(usual, wait_now):
             notes.append(f"Slurm expects a wait of {_clock(wait_now)} now; similar jobs waited {_clock(usual)}")
-        return replace(
-            known,
-            wait_now=wait_now,
-            wait=usual,
-            wait_most=most,
-            wait_source=_source(waits),
-            notes=tuple(notes),
-        )
+        wait = QueueWait(usual, most, f"accounting, {len(waits.waits)} jobs of the same {waits.basis}", "past jobs")
+        return replace(known, wait_now=wait_now, wait=wait, notes=tuple(notes))
 
     def _partition_limit(self, partition: str | None) -> timedelta | None:
         """The limit of a job without one. None for several partitions, or where none is the default: it is not known
@@ -124,10 +112,6 @@ class SlurmQueries:
             return "BeginTime" in self._budget.ask(PendingReasons(partition), _REASONS_S)
         except SetupError:
             return False
-
-
-def _source(waits: Waits) -> str:
-    return f"{FROM_ACCOUNTING}, {len(waits.waits)} jobs of the same {waits.basis}"
 
 
 def _far_apart(one: timedelta, other: timedelta) -> bool:

@@ -1,4 +1,4 @@
-"""How long a command waits for Slurm altogether, so that a controller that hangs is waited for once."""
+"""The total time that a command waits for Slurm: a controller that hangs costs it only once."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hpcfrugal.slurm.client import Request, SlurmClient, slurm_client
 _T = TypeVar("_T")
 
 TIMEOUT_S = 2.5
-_FREE_S = 0.25  # an answer within it costs nothing of the budget: a healthy Slurm is asked about every job
+_FREE_S = 0.25  # faster answers are not counted, so a healthy Slurm is queried for every job
 
 
 class BudgetSpent(SetupError):
-    """A command of Slurm's took so long before that it is not run again."""
+    """A Slurm command has used up the time; it is not run again."""
 
 
 class TimeBudget:
-    """How long one command of ours still waits for each command of Slurm's, however many jobs it plans."""
+    """Remaining time for each Slurm command, shared by all jobs that one command plans."""
 
     def __init__(self, limit_s: float = TIMEOUT_S, client: SlurmClient | None = None) -> None:
         self._limit_s = limit_s
@@ -27,15 +27,15 @@ class TimeBudget:
         self._left_s: dict[str, float] = {}
 
     def left_s(self, program: str) -> float:
-        """Seconds that are left for one of Slurm's commands."""
+        """Remaining seconds for a Slurm command."""
         return self._left_s.get(program, self._limit_s)
 
     def ask(self, request: Request[_T], most_s: float | None = None) -> _T:
-        """The answer, within the time that is left, and ``most_s``.
+        """The answer, within the remaining time and ``most_s``.
 
         Raises:
-            BudgetSpent: the time was spent before.
-            SetupError: Slurm did not answer in time, or refused.
+            BudgetSpent: no time is left.
+            SetupError: Slurm did not answer in time, or refused the request.
         """
         program = request.argv()[0]
         left_s = self.left_s(program)

@@ -1,4 +1,4 @@
-"""How long jobs waited lately, from the accounting database; kept for an hour in the user's cache."""
+"""Recent waits in the queue, from the accounting database; cached for an hour in the user's cache."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hpcfrugal.slurm.accounting import StartedJobs
 from hpcfrugal.spool import read_json, write_json_atomic
 
 LOOKED_BACK = timedelta(days=2)
-"""Long enough for two nights and days, short enough for the database to answer at once."""
+"""Two days and nights; more would make the query slow."""
 
 KEPT = timedelta(hours=1)
 FAILURE_KEPT = timedelta(minutes=10)
 MOST_JOBS = 5000
-"""So many of the newest jobs are kept."""
+"""The number of newest jobs that are kept."""
 
 _SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
 class PastWaits:
-    """Waits of jobs that have started, or why they are unknown."""
+    """Waits of started jobs, or why they are unknown."""
 
     jobs: tuple[PastWait, ...] = ()
     problem: str | None = None
@@ -45,10 +45,9 @@ def past_waits(
     *,
     environ: Mapping[str, str] = os.environ,
 ) -> PastWaits:
-    """Waits of all users' jobs in the last days, as far as the site lets users see them.
+    """Waits of the jobs of all users in the last days, as far as the site shows them.
 
-    ``partition`` may name several with commas; None: all. ``folder`` keeps the answers; ``budget`` is the
-    time that is left where none is kept.
+    ``partition`` may name several, separated by commas; None: all. ``folder`` is the cache.
     """
     # Login nodes of several clusters may share a home.
     where = [socket.gethostname(), environ.get("SLURM_CONF", ""), partition or ""]
@@ -59,7 +58,7 @@ def past_waits(
         started = budget.ask(StartedJobs(now - LOOKED_BACK, now, partition))[-MOST_JOBS:]
         found = PastWaits(tuple(PastWait(job.partition, job.nodes, job.wait) for job in started))
     except BudgetSpent as error:
-        return PastWaits(problem=error.message)  # says nothing about this partition
+        return PastWaits(problem=error.message)  # not a property of this partition, so not cached
     except SetupError as error:
         found = PastWaits(problem=error.message)
     document: dict[str, Any] = {"schema": _SCHEMA, "asked_at": iso(now), "problem": found.problem}
@@ -68,12 +67,12 @@ def past_waits(
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_json_atomic(path, document)
     except OSError:
-        return found  # it is asked for again next time, which costs only time
+        return found  # the next command queries again
     return found
 
 
 def _kept(path: Path, now: datetime) -> PastWaits | None:
-    """An earlier answer, while it is valid."""
+    """A cached answer, if it is still valid."""
     document = read_json(path)
     if document is None or document.get("schema") != _SCHEMA:
         return None

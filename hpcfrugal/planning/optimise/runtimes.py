@@ -53,6 +53,11 @@ class Runtimes:
         return cls(_reduced(sorted((min(duration, limit), weight) for duration, weight in weighed), points), limit)
 
     @property
+    def longest(self) -> timedelta:
+        """The longest of the durations."""
+        return max(duration for duration, _ in self.points)
+
+    @property
     def mean(self) -> timedelta:
         """The expected duration."""
         return sum((duration * share for duration, share in self.points), timedelta())

@@ -31,11 +31,11 @@ def test_deadline_bounds_the_finish() -> None:
     assert (bounds.latest_start, bounds.deadline, bounds.notes) == (NOW + 7 * HOUR, NOW + 10 * HOUR, ())
     bounds = bounds_of(wanted, None, NOW, where="job.yaml")
     assert (bounds.latest_start, bounds.deadline) == (NOW, NOW + 10 * HOUR)
-    assert "no time limit is known" in bounds.notes[0]
+    assert "the time limit is unknown" in bounds.notes[0]
     bounds = bounds_of(wanted, 11 * HOUR, NOW, where="job.yaml")
     assert (bounds.latest_start, bounds.notes) == (
         NOW,
-        ("with its whole time limit it ends 01:00:00 after its deadline, even started at once",),
+        ("with its full time limit it ends 01:00:00 after its deadline even if it starts now",),
     )
     assert bounds.safe_start == NOW - HOUR
 

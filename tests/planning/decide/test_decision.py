@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,13 +12,13 @@ from hypothesis import strategies as st
 
 from hpcfrugal.carbon.forecast import Forecast
 from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.record import codec
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.planning.decide.bounds import bounds_of
 from hpcfrugal.planning.decide.decision import Interruptions, Question, decide
-from hpcfrugal.planning.decide.history import History
-from hpcfrugal.planning.decide.plan import Plan
+from hpcfrugal.planning.decide.job_facts import JobFacts, plan_on_forecast
+from hpcfrugal.planning.decide.plan import Plan, QueueWait
 from hpcfrugal.planning.decide.power import Power
-from hpcfrugal.planning.decide.proposal import JobFacts, proposed
 from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate
 from hpcfrugal.planning.optimise.errors import NotCovered
 from hpcfrugal.planning.optimise.runtimes import Runtimes
@@ -70,7 +71,7 @@ def plans(draw: st.DrawFn) -> Plan:
         schedule |= {"budget_g": draw(st.floats(1, 1000)), "policy": "budget"}
     spec = job_from_mapping({"command": "true", "schedule": schedule})
     usual = draw(waits)
-    estimate = SlurmEstimate(limit, "time limit", draw(waits), usual, usual + draw(waits), "sacct")
+    estimate = SlurmEstimate(limit, "time limit", draw(waits), QueueWait(usual, usual + draw(waits), "sacct"))
     bounds = bounds_of(spec.schedule, limit, NOW, where="job.yaml")
     values: list[float | None] = draw(
         st.one_of(
@@ -81,8 +82,8 @@ def plans(draw: st.DrawFn) -> Plan:
     series = series_of(values, draw(st.sampled_from([30 * MINUTE, HOUR])), NOW - draw(waits))
     forecast = Forecast(series, "site", NOW, NOW, NOW, False, ())
     power = Power(draw(st.sampled_from([None, 100.0])), "test")
-    told = JobFacts(spec, NOW, bounds, estimate, History(), power, runtimes, "test")
-    return proposed(told, forecast)
+    facts = JobFacts(spec, NOW, bounds, estimate, power, runtimes, "assumption", "test")
+    return plan_on_forecast(facts, forecast)
 
 
 @settings(max_examples=400, deadline=None)
@@ -95,20 +96,20 @@ def test_no_plan_finishes_after_its_deadline(plan: Plan) -> None:
     assert plan.begin_at is None or plan.begin_at > plan.decided_at
     if plan.action == "start-now":
         assert plan.begin_at is None
-        assert plan.start_at == plan.soonest_at
+        assert plan.start_at == plan.counterfactual.start_at
         return
     assert plan.deadline_at == latest + limit
     # The longest wait that is to be expected and the whole time limit still fit in behind the begin.
     begin = plan.begin_at or plan.decided_at
-    assert plan.wait_most is not None
+    assert plan.wait.most is not None
     if plan.begin_at is not None:
-        assert begin + plan.wait_most + limit <= plan.deadline_at
-    assert all(start < end for start, end in plan.runs)
-    assert all(before[1] < after[0] for before, after in zip(plan.runs, plan.runs[1:], strict=False))
-    assert plan.runs[-1][1] <= plan.deadline_at
+        assert begin + plan.wait.most + limit <= plan.deadline_at
+    assert all(run.start_at < run.end_at for run in plan.runs)
+    assert all(before.end_at < after.start_at for before, after in zip(plan.runs, plan.runs[1:], strict=False))
+    assert plan.runs[-1].end_at <= plan.deadline_at
     # What a job needs beyond the expected run time comes behind the last segment; its whole limit is in time as well.
     assert plan.duration is not None
-    assert plan.runs[-1][1] + limit - plan.duration <= plan.deadline_at
+    assert plan.runs[-1].end_at + limit - plan.duration <= plan.deadline_at
 
 
 @settings(max_examples=200, deadline=None)
@@ -120,7 +121,9 @@ def test_a_wait_is_expected_to_save(plan: Plan) -> None:
         assert plan.expected is not None
         assert plan.expected.saving >= 0
         assert plan.expected.then_g_per_kwh <= plan.expected.now_g_per_kwh
-    assert json.loads(json.dumps(plan.to_json(), allow_nan=False))["action"] == plan.action
+    problems: list[str] = []
+    read = codec(Plan).read(json.loads(json.dumps(plan.to_json(), allow_nan=False)), problems)
+    assert (read, problems) == (replace(plan, segments=plan.runs), [])
     if plan.expected is not None:
         low, high = plan.expected.band
         assert low <= plan.expected.saving <= high
@@ -147,7 +150,7 @@ def test_a_forecast_that_begins_a_little_late_holds_its_first_value_back() -> No
     series = series_of([300, 300, 300, 10, 10, 300, 300], start=NOW + 20 * MINUTE)
     decision = decide(series, question(1, 5))
     assert decision.waits
-    assert any("is taken to hold before" in note for note in decision.notes)
+    assert any("is used until then" in note for note in decision.notes)
     with pytest.raises(NotCovered):
         decide(series_of([300] * 9, start=NOW + 2 * HOUR), question(1, 5))
 

@@ -10,7 +10,7 @@ import pytest
 from fake_spool import DRAM, PACKAGE, FakeSpool
 
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.planning.decide.history import History, like_jobs
+from hpcfrugal.planning.decide.history import History, job_history
 
 MINUTE = timedelta(minutes=1)
 
@@ -22,14 +22,14 @@ def spool(tmp_path: Path) -> FakeSpool:
 
 def history(spool: FakeSpool, name: str = "train", user: str = "alice") -> History:
     sync(spool.root, spool.ledger)
-    return like_jobs(spool.ledger, user, name)
+    return job_history(spool.ledger, user, name)
 
 
 def test_no_ledger_is_no_problem(tmp_path: Path) -> None:
-    assert like_jobs(tmp_path / "none.db", "alice", "train") == History()
+    assert job_history(tmp_path / "none.db", "alice", "train") == History()
 
 
-def test_like_jobs_are_of_the_same_user_and_name_and_came_to_their_end(spool: FakeSpool) -> None:
+def test_job_history_are_of_the_same_user_and_name_and_came_to_their_end(spool: FakeSpool) -> None:
     spool.whole_run("1")
     spool.whole_run("2", (200.0, 10.0))
     spool.whole_run("3", user="bob")
@@ -94,10 +94,10 @@ def test_only_the_newest_jobs_count(spool: FakeSpool) -> None:
 def test_a_ledger_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_bytes(b"no database at all, but long enough to look at" * 100)
-    found = like_jobs(path, "alice", "train")
+    found = job_history(path, "alice", "train")
     assert found.runtimes == ()
     assert found.problem is not None
-    assert found.problem.startswith("earlier runs are not known: the ledger ")
+    assert found.problem.startswith("earlier runs unknown: the ledger ")
 
 
 def test_a_locked_ledger_is_not_waited_for_long(spool: FakeSpool) -> None:
@@ -107,7 +107,7 @@ def test_a_locked_ledger_is_not_waited_for_long(spool: FakeSpool) -> None:
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("BEGIN EXCLUSIVE")
     try:
-        found = like_jobs(spool.ledger, "alice", "train")
+        found = job_history(spool.ledger, "alice", "train")
     finally:
         connection.close()
     assert found.problem is not None

@@ -53,8 +53,8 @@ def test_the_options_of_the_test_submission(slurm: FakeSlurm, tmp_path: Path) ->
         "--test-only", "--job-name=a'; rm -rf ~ #", "--nodes=2", "--time=01:00:00", "--partition=batch", "--wrap=:",
     ]  # fmt: skip
     assert (found.limit, found.limit_source) == (HOUR, "time limit")
-    assert (found.wait_now, found.wait, found.wait_most) == (HOUR / 2, HOUR / 2, HOUR / 2)
-    assert (found.wait_source, found.notes) == ("sbatch --test-only", ())
+    assert (found.wait_now, found.wait.expected, found.wait.most) == (HOUR / 2, HOUR / 2, HOUR / 2)
+    assert (found.wait.source, found.notes) == ("sbatch --test-only", ())
     assert slurm.calls("scontrol") == []
 
 
@@ -67,14 +67,14 @@ def test_waits_of_jobs_of_its_size_in_its_partition(slurm: FakeSlurm, tmp_path: 
     small = [*rows(HOUR, 10), *rows(2 * HOUR, 10)]
     slurm.sacct(*small, *rows(9 * HOUR, 30, nodes=16), *rows(7 * HOUR, 50, partition="gpu"))
     found = ask(tmp_path)
-    assert (found.wait_now, found.wait, found.wait_most) == (HOUR / 2, HOUR, 2 * HOUR)
-    assert found.wait_source == "accounting, 20 jobs of the same partition and size"
+    assert (found.wait_now, found.wait.expected, found.wait.most) == (HOUR / 2, HOUR, 2 * HOUR)
+    assert found.wait.source == "accounting, 20 jobs of the same partition and size"
     assert found.notes == ("Slurm expects a wait of 00:30:00 now; similar jobs waited 01:00:00",)
     found = ask(tmp_path / "other", resources={"nodes": 16})
-    assert found.wait == 9 * HOUR
+    assert found.wait.expected == 9 * HOUR
     slurm.answer("sbatch", err="sbatch: error: no\n", code=1)
     found = ask(tmp_path / "third", resources={"partition": "gpu"})
-    assert (found.wait_now, found.wait) == (7 * HOUR, 7 * HOUR), "without Slurm's word, what is usual"
+    assert (found.wait_now, found.wait.expected) == (7 * HOUR, 7 * HOUR), "without Slurm's word, what is usual"
     assert found.notes == ("expected start unknown: sbatch --test-only: no",)
 
 
@@ -123,7 +123,7 @@ def test_the_limit_of_a_partition(
     slurm.answer("scontrol", partitions)
     found = ask(tmp_path, resources=resources)
     assert found.limit == limit
-    assert found.limit_source == ("time limit of the partition" if limit else None)
+    assert found.limit_source == "time limit of the partition"
     (call,) = slurm.calls("scontrol")
     assert call[:-2] == ["show", "partition", *resources.values(), "--oneliner"]
 
@@ -132,7 +132,7 @@ def test_nothing_is_known_without_an_answer(slurm: FakeSlurm, tmp_path: Path) ->
     for name in ("sbatch", "sacct", "scontrol"):
         slurm.answer(name, err=f"{name}: error: Unable to contact slurm controller\n", code=1)
     found = ask(tmp_path)
-    assert found.wait_now is found.wait is found.wait_most is found.wait_source is found.limit is None
+    assert found.wait_now is found.wait.expected is found.wait.most is found.wait.source is found.limit is None
     assert len(found.notes) == 2
 
 
@@ -149,7 +149,7 @@ def test_a_program_that_hangs_is_waited_for_once(slurm: FakeSlurm, tmp_path: Pat
     for one in others:
         assert one.notes == ("expected start unknown: sbatch took too long before; not run again",)
         # What others know is known all the same.
-        assert one.wait_now == one.wait == HOUR
+        assert one.wait_now == one.wait.expected == HOUR
     assert len(slurm.calls("scontrol")) == 5
 
 

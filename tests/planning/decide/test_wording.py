@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.planning.decide.job_plan import start_now_plan
-from hpcfrugal.planning.decide.plan import Expectation, GridForecast
+from hpcfrugal.planning.decide.plan import Expectation, GridForecast, Span
 from hpcfrugal.planning.decide.wording import line, saving
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -27,8 +27,8 @@ def test_a_wait() -> None:
     )
     stale = replace(plan, grid=replace(GRID, stale=True))
     assert line(stale).endswith("issued 08:00 UTC (00:30:00 old)")
-    budget = replace(plan, policy="budget", reason="the first start that keeps within 130 g")
-    assert ", the first start that keeps within 130 g; forecast" in line(budget)
+    budget = replace(plan, policy="budget", reason="the first start within the budget of 130 g")
+    assert ", the first start within the budget of 130 g; forecast" in line(budget)
 
 
 def test_a_start_at_once() -> None:
@@ -40,7 +40,7 @@ def test_other_peoples_words_are_harmless() -> None:
 
 
 def test_segments() -> None:
-    spans = ((NOW + HOUR, NOW + 2 * HOUR), (NOW + 5 * HOUR, NOW + 6 * HOUR))
+    spans = (Span(NOW + HOUR, NOW + 2 * HOUR), Span(NOW + 5 * HOUR, NOW + 6 * HOUR))
     plan = replace(PLAN, action="segments", start_at=NOW + HOUR, segments=spans, expected=EXPECTED)
     assert line(plan).startswith("Runs in 2 segments from about 09:30 UTC: 31 % less carbon")
 

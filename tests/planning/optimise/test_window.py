@@ -70,7 +70,7 @@ def test_equal_costs_are_equal_although_floats() -> None:
 def test_what_is_not_known_is_not_chosen() -> None:
     series = series_of([5, None, 1, 1, None, 0])
     assert plan_window(series, at(0), at(600), 40 * MINUTE).start_at == at(60)
-    with pytest.raises(NotCovered, match="tells of no 1:30:00") as refused:
+    with pytest.raises(NotCovered, match="no 01:30:00 without a gap") as refused:
         plan_window(series, at(0), at(600), 90 * MINUTE)
     assert isinstance(refused.value, ForecastError)
 
