@@ -25,6 +25,9 @@ _SLURM = re.compile(
 )
 # How to find the cluster and prove who one is: these are no options of a command.
 _CONNECTION = re.compile(r"SLURM_(CONF|CONF_SERVER|JWT|SACK_\w+)")
+# What a job has in its environment: Slurm's own variables, and the devices that it was given (gres.conf(5)).
+_OF_JOB = re.compile(r"SLURM_(JOB_?ID|JOB_\w+|ARRAY_\w+|RESTART_COUNT|STEP_?ID|STEP_\w+|NODEID|PROCID|TASK_PID)")
+_OF_DEVICES = re.compile(r"CUDA_VISIBLE_DEVICES|ROCR_VISIBLE_DEVICES|GPU_DEVICE_ORDINAL|ZE_AFFINITY_MASK")
 # What sbatch reads as options (sbatch(1), INPUT ENVIRONMENT VARIABLES).
 _SBATCH_OPTION = re.compile(r"SBATCH_\w+|SLURM_CLUSTERS|SLURM_HINT")
 
@@ -39,11 +42,16 @@ def submission_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of sbatch, which becomes that of the job: the user's own, as with plain sbatch.
 
     Left out are sbatch's options, which would outrank the job file (SBATCH_WAIT would also make sbatch wait for the end
-    of the job), and inside a job the variables of that job, which the new one would take for its own.
+    of the job), and inside a job the variables of that job and its devices, which the new one would take for its own.
     """
-    in_job = "SLURM_JOB_ID" in environ or "SLURM_JOBID" in environ
-    dropped = _SLURM if in_job else _SBATCH_OPTION
-    return {n: value for n, value in environ.items() if not dropped.fullmatch(n) or _CONNECTION.fullmatch(n)}
+    dropped = [_SBATCH_OPTION]
+    if any(_OF_JOB.fullmatch(name) for name in environ):
+        dropped = [_SLURM, _OF_DEVICES]
+    return {
+        name: value
+        for name, value in environ.items()
+        if _CONNECTION.fullmatch(name) or not any(pattern.fullmatch(name) for pattern in dropped)
+    }
 
 
 def ignored_options(environ: Mapping[str, str]) -> list[str]:

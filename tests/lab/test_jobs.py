@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import Lab
+from .conftest import STATE_DIR, Lab
 
 pytestmark = pytest.mark.lab
 
@@ -97,6 +97,14 @@ def alice(lab: Lab) -> Iterator[Alice]:
     assert not Path("/tmp/pwned").exists()
 
 
+LATE_SIDECAR = """#!/bin/sh
+# The sidecar's step comes after the steps of the job, and is refused at first.
+case "$*" in *--overlap*)
+  if mkdir "$HOME/late/refused.$SLURM_JOB_ID"; then sleep 3; echo "srun: error: Unable to create step" >&2; exit 1; fi
+esac
+exec /usr/bin/srun "$@"
+"""
+
 SIXTY = """
 echo "on $(hostname) with $SLURM_JOB_NUM_NODES nodes, GPUs $CUDA_VISIBLE_DEVICES"
 end=$((SECONDS + 60))
@@ -109,6 +117,9 @@ exit 3
 @pytest.fixture(scope="module")
 def jobs(alice: Alice) -> dict[str, str]:
     """All jobs that need nothing done to them on the way, submitted at once."""
+    late = alice.write("late/srun", LATE_SIDECAR)
+    late.chmod(0o755)
+    late_path = {"PATH": f"{late.parent}:{STATE_DIR}/venv/bin:/usr/bin:/bin"}
     two_nodes = {"nodes": 2, "gpus_per_node": 2, "exclusive": True, "time": 5}
     found = {
         "sixty": alice.submit({"name": "sixty", "command": SIXTY, "resources": {**two_nodes, "nodelist": "n[1-2]"}}),
@@ -139,6 +150,17 @@ def jobs(alice: Alice) -> dict[str, str]:
                 "sbatch": ["--ntasks-per-gpu=1"],
             }
         ),
+        **{
+            name: alice.submit(
+                {"name": name, "command": "srun sleep 15", "resources": {"nodes": 2, "ntasks": 2, **memory}},
+                env=late_path,
+            )
+            for name, memory in (
+                ("mem-default", {}),
+                ("mem-per-cpu", {"mem_per_cpu": "300M"}),
+                ("mem", {"mem": "800M"}),
+            )
+        },
         "long": alice.submit({"name": "x" * 300, "command": "true", "tags": {"project": "y" * 300}}, file="long.yaml"),
     }
     script = alice.write("train.sh", '#!/bin/bash\n#SBATCH -n 1 # one\n#SBATCH --time=2\n\necho "$0 ${1-}"; exit 8\n')
@@ -209,6 +231,18 @@ def test_options_of_the_job_do_not_keep_the_sidecar_from_its_nodes(alice: Alice,
     assert (job["exit_code"], len(job["nodes"])) == (0, 2)
     assert {channel["node"] for channel in job["channels"] if channel["quality"] == "measured"} == set(job["nodes"])
     assert len(alice.output(jobs["per-gpu"]).splitlines()) == 2
+
+
+@pytest.mark.parametrize(("name", "mib"), [("mem-default", 500), ("mem-per-cpu", 300), ("mem", 800)])
+def test_the_sidecar_starts_beside_a_step_that_holds_the_memory(
+    alice: Alice, jobs: dict[str, str], name: str, mib: int
+) -> None:
+    """Its step comes second, and again after it was refused."""
+    (job,) = alice.report(jobs[name])
+    assert (job["exit_code"], len(job["nodes"]), len(job["sidecar_sessions"])) == (0, 2, 2)
+    assert job["coverage"] > 0.4
+    headers = [path.read_text().partition("\n")[0] for path in alice.data.glob(f"spool/*/*/{jobs[name]}.*.jsonl")]
+    assert [json.loads(header)["memory_alloc_b"] for header in headers] == [mib * 2**20] * 2
 
 
 def test_array_tasks_are_jobs_of_their_own(alice: Alice, jobs: dict[str, str]) -> None:
