@@ -74,7 +74,8 @@ def plan(
     config = load_config()
     spec = load_job(job)
     slurm = select_backend(backend, config).name != "local"
-    from hpcfrugal.planning.decide.choices import Weights, choice_json, choices, read_prices, weighed
+    from hpcfrugal.planning.decide.choices import choice_json, choices, read_prices
+    from hpcfrugal.planning.optimise.pareto import choose
 
     priced = read_prices(prices) if prices is not None else None
     queue, now = None, datetime.now(UTC)
@@ -101,8 +102,10 @@ def plan(
         made = replace(made, notes=(_AT_ONCE, *made.notes))
     weighs = delay_weight is not None or price_weight is not None
     front = choices(made, priced) if as_json or weighs else ()
-    best = weighed(front, Weights(delay_weight or 0.0, price_weight or 0.0)) if weighs else None
-    choice = None if best is None else choice_json(made, best, priced)
+    choice = None
+    if weighs and front:
+        best = choose(front, g_per_kwh_per_hour=delay_weight or 0.0, g_per_kwh_per_price=price_weight or 0.0)
+        choice = choice_json(made, best, priced)
     if as_json:
         listed = [choice_json(made, option, priced) for option in front]
         if choice is not None:

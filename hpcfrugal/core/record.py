@@ -350,7 +350,7 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     elif bare is datetime:
         read, write = (lambda value, problems: wall_time(_iso_time(value, problems))), iso
     elif bare is timedelta:
-        read, write = _span, _span_seconds
+        read, write = _span(bounds), _span_seconds
     elif hasattr(bare, "from_json"):
         read, write = _own_json(bare), bare.to_json
     else:
@@ -532,11 +532,16 @@ def _iso_time(value: Any, problems: Problems) -> int:
     return _in_range((when - _EPOCH) // timedelta(microseconds=1) * 1000)
 
 
-def _span(value: Any, problems: Problems) -> timedelta:
-    try:
-        return timedelta(seconds=_number(None)(value, problems))
-    except OverflowError:
-        raise InvalidValue("a number of seconds") from None
+def _span(bounds: Range | None) -> Read:
+    number = _number(bounds)
+
+    def read(value: Any, problems: Problems) -> timedelta:
+        try:
+            return timedelta(seconds=number(value, problems))
+        except OverflowError:
+            raise InvalidValue("a number of seconds") from None
+
+    return read
 
 
 def _span_seconds(span: timedelta) -> float:

@@ -5,8 +5,6 @@ them by weights of delay and cost.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -16,17 +14,9 @@ from hpcfrugal.core.errors import DataError, InputError, Problem
 from hpcfrugal.core.time import iso, parse_iso
 from hpcfrugal.planning.decide.plan import Plan
 from hpcfrugal.planning.optimise.errors import NotCovered
-from hpcfrugal.planning.optimise.pareto import Option, Prices, choose, pareto_front
+from hpcfrugal.planning.optimise.pareto import Option, Prices, pareto_front
 
 _LONGEST = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Weights of an hour of delay and of a unit of money per kWh, in g/kWh of the run's mean intensity."""
-
-    delay: float = 0.0
-    price: float = 0.0
 
 
 def choices(plan: Plan, prices: Prices | None = None) -> tuple[Option, ...]:
@@ -42,13 +32,6 @@ def choices(plan: Plan, prices: Prices | None = None) -> tuple[Option, ...]:
         return pareto_front(plan.grid.series, soonest, max(soonest, last) + plan.duration, plan.duration, prices)
     except NotCovered:
         return ()
-
-
-def weighed(front: Sequence[Option], weights: Weights) -> Option | None:
-    """The option of the front with the least weighted sum; None for an empty front. Raises ValueError as ``choose``."""
-    if not front:
-        return None
-    return choose(front, g_per_kwh_per_hour=weights.delay, g_per_kwh_per_price=weights.price)
 
 
 def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dict[str, Any]:

@@ -67,31 +67,49 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """When to run. ``segments`` has several windows if the job is to run in several.
+    """When to run: ``then``, which is ``now`` if the job does not wait. ``segments`` are several windows or none.
 
-    ``waits`` is False if it is to start as soon as possible; ``now`` is that start. ``best`` is the start with the
-    least expected carbon, chosen or not. ``reason`` is one sentence; ``notes`` name the assumptions.
+    ``best`` is the start with the least expected carbon, chosen or not; ``sd_g_per_kwh`` the standard deviation of the
+    difference between ``now`` and ``then``. ``reason`` is one sentence; ``notes`` name the assumptions.
     """
 
-    waits: bool
-    start_at: datetime
-    segments: tuple[Window, ...]
     now: Outcome
     then: Outcome
     best: Outcome
-    saving: float
-    best_saving: float
-    band: tuple[float, float]
+    sd_g_per_kwh: float
     reason: str
     series: CarbonSeries
-    notes: tuple[str, ...]
+    segments: tuple[Window, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether it starts later than the soonest start, or runs in segments."""
+        return bool(self.segments) or self.then.start_at > self.now.start_at
+
+    @property
+    def saving(self) -> float:
+        """The expected saving, as a share of a run now; 0 if there is nothing to save."""
+        return self._share(self.now.expected_g_per_kwh - self.then.expected_g_per_kwh)
+
+    @property
+    def best_saving(self) -> float:
+        """The expected saving of ``best``."""
+        return self._share(self.now.expected_g_per_kwh - self.best.expected_g_per_kwh)
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """The middle 80 % of the possible savings."""
+        low, high = (self.saving + NormalDist().inv_cdf(share) * self._share(self.sd_g_per_kwh) for share in BAND)
+        return low, high
+
+    def _share(self, g_per_kwh: float) -> float:
+        level = self.now.expected_g_per_kwh
+        return g_per_kwh / level if level > _ZERO else 0.0
 
     def start_now(self, reason: str) -> Decision:
         """The same without a wait."""
-        return replace(
-            self, waits=False, start_at=self.now.start_at, segments=(), then=self.now, saving=0.0, band=(0, 0),
-            reason=reason,
-        )  # fmt: skip
+        return replace(self, then=self.now, sd_g_per_kwh=0.0, segments=(), reason=reason)
 
 
 def decide(series: CarbonSeries, question: Question) -> Decision:
@@ -134,15 +152,15 @@ class _Candidates:
 
     def by_saving(self) -> Decision:
         """The start with the least expected carbon, or segments, if that saves enough; otherwise the soonest."""
-        whole = self._decision(self.best, self.best.start_at > self.now.start_at, "")
+        whole = self._decision(self.best, "")
         found = self._in_segments(whole)
         least = self.question.min_saving
         if found.waits and found.saving >= least:
             return replace(found, reason=f"{rough_percent(found.saving)} less carbon expected than if started now")
         if whole.best_saving > 0:
             reason = f"waiting until {_clock(self.best.start_at)} would save {rough_percent(whole.best_saving)}"
-            return self._decision(self.now, False, f"{reason}, less than the required {rough_percent(least)}")
-        return self._decision(self.now, False, "no later start is expected to have less carbon")
+            return self._decision(self.now, f"{reason}, less than the required {rough_percent(least)}")
+        return self._decision(self.now, "no later start is expected to have less carbon")
 
     def by_budget(self) -> Decision:
         """The first start within the budget; if there is none, the one with the least carbon."""
@@ -155,11 +173,10 @@ class _Candidates:
         if found is None:
             least_g = self.best.forecast_g_per_kwh * kwh
             reason = f"no start stays within the budget of {budget_g:.4g} g; the lowest is about {least_g:.4g} g"
-            return self._decision(self.best, self.best.start_at > self.now.start_at, reason)
+            return self._decision(self.best, reason)
         start, level = found
-        outcome = self.shrinkage.outcome(level, start, power_w)
         reason = f"the first start within the budget of {budget_g:.4g} g"
-        return self._decision(outcome, outcome.start_at > self.now.start_at, reason)
+        return self._decision(self.shrinkage.outcome(level, start, power_w), reason)
 
     def _first_within(self, most: float) -> tuple[int, float] | None:
         """The first start with a level of at most ``most``, and its level; None if there is none.
@@ -208,22 +225,11 @@ class _Candidates:
         outcome = replace(self.shrinkage.outcome(level, around, self.question.power_w), start_at=windows[0].start_at)
         if outcome.expected_g_per_kwh >= whole.then.expected_g_per_kwh:
             return whole
-        return replace(self._decision(outcome, True, ""), segments=windows)
+        return self._decision(outcome, "", windows)
 
-    def _decision(self, then: Outcome, waits: bool, reason: str) -> Decision:
-        now = self.now
-        level = now.expected_g_per_kwh
-        saving, best_saving, spread = 0.0, 0.0, 0.0
-        if level > _ZERO:
-            saving = 1 - then.expected_g_per_kwh / level if waits else 0.0
-            best_saving = 1 - self.best.expected_g_per_kwh / level
-            spread = self.shrinkage.sd_of_difference(now, then) / level if waits else 0.0
-        low, high = (saving + NormalDist().inv_cdf(share) * spread for share in BAND)
-        chosen = then if waits else now
-        return Decision(
-            waits=waits, start_at=chosen.start_at, segments=(), now=now, then=chosen, best=self.best, saving=saving,
-            best_saving=best_saving, band=(low, high), reason=reason, series=self.series, notes=(),
-        )  # fmt: skip
+    def _decision(self, then: Outcome, reason: str, segments: tuple[Window, ...] = ()) -> Decision:
+        sd = self.shrinkage.sd_of_difference(self.now, then) if then is not self.now else 0.0
+        return Decision(self.now, then, self.best, sd, reason, self.series, segments)
 
 
 def run_level(series: CarbonSeries, start: int, lengths: Sequence[tuple[int, float]]) -> float | None:

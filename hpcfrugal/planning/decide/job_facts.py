@@ -98,7 +98,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
         decision = decide(replace(forecast.series, issued_at=forecast.issued_at), question)
     except NotCovered as error:
         return plan_start_now(facts, f"the forecast does not cover a run: {error.message}", forecast)
-    begin = max(earliest, (decision.start_at - facts.usual_wait).replace(microsecond=0))
+    begin = max(earliest, (decision.then.start_at - facts.usual_wait).replace(microsecond=0))
     several = len(decision.segments) > 1
     if decision.waits and begin == earliest and not several:
         decision = decision.start_now("the expected wait in the queue already delays it as much as the plan would")
@@ -109,7 +109,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
         plan,
         action="segments" if several else "wait",
         begin_at=begin if begin > earliest else None,
-        start_at=decision.start_at,
+        start_at=decision.then.start_at,
         segments=tuple(Span(window.start_at, window.end_at) for window in decision.segments) if several else (),
     )
 

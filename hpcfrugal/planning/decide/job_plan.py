@@ -26,7 +26,6 @@ ASSUMED = timedelta(hours=1)
 
 _LOOKED_AHEAD = timedelta(days=14)
 _DAY = timedelta(days=1)
-_POINTS = 8  # a history is reduced to so many durations: enough to distinguish short runs from long ones
 
 
 def plan_job(
@@ -96,7 +95,7 @@ def _runtimes(history: History, estimate: SlurmEstimate) -> tuple[Runtimes, Dura
     if len(history.runtimes) >= FEWEST_RUNS:
         limit = estimate.limit or history.runtimes[-1]
         source = f"history, {len(history.runtimes)} runs"
-        return Runtimes.from_samples(history.runtimes, limit, points=_POINTS), "history", source
+        return Runtimes.from_samples(history.runtimes, limit), "history", source
     if estimate.limit is not None:
         return Runtimes.certain(estimate.limit), "time limit", estimate.limit_source
     return Runtimes.certain(ASSUMED), "assumption", "assumed: no time limit and no earlier runs are known"

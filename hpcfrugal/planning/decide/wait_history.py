@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.core.time import iso, parse_iso
+from hpcfrugal.core.record import InvalidRecord, Range, codec
 from hpcfrugal.planning.decide.time_budget import BudgetSpent, TimeBudget
 from hpcfrugal.planning.optimise.waiting import PastWait
 from hpcfrugal.slurm.accounting import StartedJobs
@@ -26,7 +26,7 @@ FAILURE_KEPT = timedelta(minutes=10)
 MOST_JOBS = 5000
 """The number of newest jobs that are kept."""
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,15 @@ class PastWaits:
 
     jobs: tuple[PastWait, ...] = ()
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Cached:
+    """A cached answer."""
+
+    schema: Annotated[int, Range(_SCHEMA, _SCHEMA)]
+    asked_at: datetime
+    waits: PastWaits
 
 
 def past_waits(
@@ -61,11 +70,9 @@ def past_waits(
         return PastWaits(problem=error.message)  # not a property of this partition, so not cached
     except SetupError as error:
         found = PastWaits(problem=error.message)
-    document: dict[str, Any] = {"schema": _SCHEMA, "asked_at": iso(now), "problem": found.problem}
-    document["jobs"] = [[job.partition, job.size, int(job.wait.total_seconds())] for job in found.jobs]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_json_atomic(path, document)
+        write_json_atomic(path, codec(_Cached).write(_Cached(_SCHEMA, now, found)))
     except OSError:
         return found  # the next command queries again
     return found
@@ -73,17 +80,10 @@ def past_waits(
 
 def _kept(path: Path, now: datetime) -> PastWaits | None:
     """A cached answer, if it is still valid."""
-    document = read_json(path)
-    if document is None or document.get("schema") != _SCHEMA:
-        return None
+    problems: list[str] = []
     try:
-        age = now - parse_iso(document["asked_at"])
-        problem = document["problem"]
-        rows = document["jobs"]
-        jobs = tuple(PastWait(str(name), int(size), timedelta(seconds=wait_s)) for name, size, wait_s in rows)
-    except (KeyError, TypeError, ValueError, OverflowError):
+        cached = codec(_Cached).read(read_json(path) or {}, problems)
+    except InvalidRecord:
         return None
-    if not isinstance(problem, str | None) or any(job.size < 1 or job.wait < timedelta() for job in jobs):
-        return None
-    valid = KEPT if problem is None else FAILURE_KEPT
-    return PastWaits(jobs, problem) if timedelta() <= age < valid else None
+    valid = KEPT if cached.waits.problem is None else FAILURE_KEPT
+    return cached.waits if not problems and timedelta() <= now - cached.asked_at < valid else None

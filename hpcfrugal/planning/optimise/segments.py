@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from hpcfrugal.accounting.spans import joined
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.time import span_us
@@ -93,7 +94,7 @@ def cheapest_slots(series: CarbonSeries, first: int, last: int, work: int) -> li
             taken[index] = (start, start + left)
         left -= min(left, end - start)
         if not left:
-            return _joined([taken[index] for index in sorted(taken)])
+            return list(joined(taken.values()))
     return None
 
 
@@ -151,13 +152,3 @@ def _costs(checkpoint: timedelta, restart: timedelta, min_segment: timedelta, ma
     if problems:
         raise InputError(problems)
     return Costs(span_us(checkpoint), span_us(restart), span_us(min_segment), max_segments)
-
-
-def _joined(runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, end in runs:
-        if joined and joined[-1][1] == start:
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined

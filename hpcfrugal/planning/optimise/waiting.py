@@ -1,7 +1,7 @@
-"""How long a job will wait in the queue, from how long others like it did.
+"""The expected wait of a job in the queue, from the waits of similar jobs.
 
-Waits are taken by partition and size. The distribution is the empirical one: no model of the queue, and no answer from
-too few jobs.
+Waits are taken by partition and size. The distribution is the empirical one: there is no model of the queue, and no
+answer from too few jobs.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.record import Key, Range
 
 # Of 20 waits the 6th and the 15th have the true median between them in 96 % of cases (binomial, share 1/2).
 ENOUGH = 20
@@ -22,22 +23,22 @@ Basis: TypeAlias = Literal["partition and size", "partition"]
 
 @dataclass(frozen=True, slots=True)
 class PastWait:
-    """One job of the past: its partition, its size in the unit that is asked for later, and how long it waited."""
+    """A started job: its partition, its size in the unit of the query, and its wait in the queue."""
 
     partition: str
-    size: int
-    wait: timedelta
+    size: Annotated[int, Range(1)]
+    wait: Annotated[timedelta, Range(0), Key("wait_s")]
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Past waits in ascending order, and what the jobs have in common with the one that is asked about."""
+    """Past waits in ascending order, and what the jobs have in common with the job in question."""
 
     waits: tuple[timedelta, ...]
     basis: Basis
 
     def quantile(self, share: float) -> timedelta:
-        """The least wait that a share of the jobs did not pass (nearest rank); ValueError unless 0 < share <= 1."""
+        """The wait that a share of the jobs did not exceed (nearest rank); ValueError unless 0 < share <= 1."""
         if not 0 < share <= 1:
             raise ValueError(f"a share of {share}")
         return self.waits[math.ceil(share * len(self.waits)) - 1]

@@ -132,7 +132,7 @@ def test_a_wait_is_expected_to_save(plan: Plan) -> None:
 def test_a_gap_is_no_place_to_run_in() -> None:
     series = series_of([300, 300, None, 10, 10, 300] + [300] * 10)
     decision = decide(series, question(1, 8))
-    assert decision.start_at == NOW + 3 * HOUR
+    assert decision.then.start_at == NOW + 3 * HOUR
     with pytest.raises(NotCovered):
         decide(series_of([None, 10, 10, 10]), question(1, 3))
 
@@ -140,10 +140,10 @@ def test_a_gap_is_no_place_to_run_in() -> None:
 def test_a_budget_is_not_met_across_a_gap() -> None:
     series = series_of([300, 300, None, 10, 10, 300] + [300] * 10)
     decision = decide(series, question(1, 8, budget_g=150, power_w=1000))
-    assert decision.start_at == NOW + 3 * HOUR
+    assert decision.then.start_at == NOW + 3 * HOUR
     decision = decide(series_of([300, 300, 10, 10] + [300] * 10), question(1, 8, budget_g=155, power_w=1000))
     assert decision.then.forecast_g_per_kwh == pytest.approx(155)
-    assert decision.start_at == NOW + 1.5 * HOUR
+    assert decision.then.start_at == NOW + 1.5 * HOUR
 
 
 def test_a_forecast_that_begins_a_little_late_holds_its_first_value_back() -> None:
@@ -164,4 +164,4 @@ def test_segments_only_where_they_are_cleaner_than_one_run() -> None:
     assert split.then.forecast_g_per_kwh == pytest.approx(10 * (2 + (len(split.segments) - 1) / 12) / 2)
     together = decide(series_of([300, 300, 10, 10, 300, 300] * 3), question(2, 12, interruptions=costs))
     assert together.segments == ()
-    assert together.start_at == NOW + 2 * HOUR
+    assert together.then.start_at == NOW + 2 * HOUR

@@ -35,7 +35,7 @@ def test_without_doubt_it_is_the_best_window(levels: list[int], run: int) -> Non
     best = plan_window(series, at(0), at(end), run * MINUTE)
     now = series.mean(at(0), at(run))
     assert now is not None
-    assert decision.best.start_at == decision.start_at == best.start_at
+    assert decision.best.start_at == decision.then.start_at == best.start_at
     assert decision.saving == pytest.approx(1 - best.mean_g_per_kwh / now)
     assert decision.band == (decision.saving, decision.saving)
     assert decision.waits == (best.start_at > at(0))
@@ -48,7 +48,9 @@ def test_without_doubt_it_is_the_best_window(levels: list[int], run: int) -> Non
 def test_the_expectation_is_over_all_runtimes(levels: list[int], runs: list[tuple[int, int]]) -> None:
     """Against every start on whole minutes: the mean of the integrals over the mean of the durations."""
     series, end, limit = series_of(levels), 30 * len(levels), 90
-    runtimes = Runtimes.from_samples([(run * MINUTE, float(weight)) for run, weight in runs], limit * MINUTE)
+    runtimes = Runtimes.from_samples(
+        [run * MINUTE for run, weight in runs for _ in range(weight)], limit * MINUTE, points=12
+    )
     whole = sum(weight for _, weight in runs)
     mean = sum(run * weight for run, weight in runs) / whole
 
@@ -66,7 +68,7 @@ def test_nobody_waits_for_less_than_asked_for() -> None:
     series = series_of([100, 96, 96, 100])
     job = Runtimes.certain(30 * MINUTE)
     decisions = [decided(series, 90, job), decided(series, 90, job, min_saving=0.04)]
-    assert [(one.waits, one.start_at) for one in decisions] == [(False, at(0)), (True, at(30))]
+    assert [(one.waits, one.then.start_at) for one in decisions] == [(False, at(0)), (True, at(30))]
     assert decisions[0].best_saving == pytest.approx(0.04)
     assert decisions[0].best.start_at == at(30)
 

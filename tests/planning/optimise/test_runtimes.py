@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,24 +10,13 @@ from hypothesis import strategies as st
 from intensities import MINUTE
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.planning.optimise.runtimes import Runtimes
-
-POINTS = 16
+from hpcfrugal.planning.optimise.runtimes import POINTS, Runtimes
 
 
-@given(
-    samples=st.lists(st.tuples(st.integers(1, 600), st.integers(0, 5)), min_size=1, max_size=200),
-    limit=st.integers(1, 700),
-)
-def test_the_mean_stays_and_the_limit_holds(samples: list[tuple[int, int]], limit: int) -> None:
-    whole = sum(weight for _, weight in samples)
-    weighed = [(minutes * MINUTE, float(weight)) for minutes, weight in samples]
-    if not whole:
-        with pytest.raises(InputError, match="no job to learn from"):
-            Runtimes.from_samples(weighed, limit * MINUTE)
-        return
-    runtimes = Runtimes.from_samples(weighed, limit * MINUTE)
-    mean = sum(min(minutes, limit) * weight for minutes, weight in samples) / whole
+@given(samples=st.lists(st.integers(1, 600), min_size=1, max_size=200), limit=st.integers(1, 700))
+def test_the_mean_stays_and_the_limit_holds(samples: list[int], limit: int) -> None:
+    runtimes = Runtimes.from_samples([minutes * MINUTE for minutes in samples], limit * MINUTE)
+    mean = sum(min(minutes, limit) for minutes in samples) / len(samples)
     assert runtimes.mean / MINUTE == pytest.approx(mean, abs=1e-4)
     assert sum(share for _, share in runtimes.points) == pytest.approx(1)
     assert len(runtimes.points) <= POINTS
@@ -55,10 +43,9 @@ def test_many_durations_become_the_means_of_equal_parts() -> None:
         ([], MINUTE),
         ([timedelta()], MINUTE),
         ([MINUTE], timedelta()),
-        ([(MINUTE, -1.0)], MINUTE),
-        ([(MINUTE, float("nan"))], MINUTE),
+        ([MINUTE, -MINUTE], MINUTE),
     ],
 )
-def test_histories_that_cannot_be_are_refused(samples: Any, limit: timedelta) -> None:
+def test_histories_that_cannot_be_are_refused(samples: list[timedelta], limit: timedelta) -> None:
     with pytest.raises(InputError):
         Runtimes.from_samples(samples, limit)
