@@ -11,5 +11,5 @@ from __future__ import annotations
 VERSION = "0.1.0"
 """Version written into every header line; a test keeps it equal to the package's own."""
 
-SCHEMA = 1
+SAMPLES_SCHEMA = 1
 """Version of the line formats, see ``spool`` in the package for the reader's side."""

@@ -1,6 +1,6 @@
 """The job's own control group: CPU time, memory and page faults of all its processes here, dead ones included.
 
-The way is from ``/proc/self/cgroup`` upwards to the directory that Slurm made for the job: ``job_<id>``
+It is found from ``/proc/self/cgroup`` upwards: the directory that Slurm made for the job: ``job_<id>``
 (cgroup/v1, and cgroup/v2 before 26.05 or with ``CgroupJobIdPaths=yes``), or the job's SLUID such as
 ``sEKNKTV3WPV500`` below a ``*slurmstepd.scope`` (cgroup/v2 since 26.05; cgroup.conf(5)). No other group is
 ever taken: the root group or a user's session would count what others do.

@@ -1,7 +1,7 @@
-"""How busy the job's GPUs are: NVML's utilisation, integrated over the time that it stands for.
+"""Utilisation of the job's GPUs by NVML, integrated over time.
 
 NVML gives the percentage of its last sample period (1 s or less, by product) in which a kernel ran on the
-device (NVML API: ``nvmlUtilization_t``). A value is taken for the time since the one before it.
+device (NVML API: ``nvmlUtilization_t``). A value counts for the time since the previous one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ GAP_NS = 65_000_000_000
 
 
 class GpuBusy:
-    """Sums over the GPUs that can be asked. Written in the sensor's thread, read in the loop's."""
+    """Sums over the GPUs with a utilisation. Written in the sensor's thread, read in the loop's."""
 
     def __init__(self, clock_ns: Callable[[], int]) -> None:
         self._clock_ns = clock_ns
@@ -44,7 +44,7 @@ class GpuBusy:
         self._sums = (busy, seen_ns) if known else None
 
     def read_us(self) -> tuple[int | None, int | None]:
-        """Microseconds busy and microseconds looked at, summed over the GPUs; None where no GPU was ever asked."""
+        """Microseconds busy and microseconds observed, summed over the GPUs; None where no GPU was observed."""
         if self._sums is None:
             return None, None
         busy, seen_ns = self._sums

@@ -1,7 +1,7 @@
-"""Whose energy this is: job, restart, node and allocation, taken from the environment of the job.
+"""The job, restart, node and allocation that is sampled, from the environment of the job.
 
-Slurm's variables are those of sbatch(1) and srun(1), "OUTPUT ENVIRONMENT VARIABLES"; a job without Slurm is
-named by ``HPCFRUGAL_JOB_ID`` and ``HPCFRUGAL_CLUSTER``.
+Slurm's variables are those of sbatch(1) and srun(1), "OUTPUT ENVIRONMENT VARIABLES"; a job without Slurm
+has ``HPCFRUGAL_JOB_ID`` and ``HPCFRUGAL_CLUSTER``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ MIB = 1024 * 1024
 
 class Identity:
     """The job on this node. ``cpus_alloc`` and ``memory_alloc_b`` (bytes) are None where unknown;
-    ``memory_alloc_b`` is 0 where Slurm gave the job all memory of the node. ``gpus_promised`` are as many GPUs as
-    its environment names, None where it names none."""
+    ``memory_alloc_b`` is 0 where Slurm gave the job all memory of the node. ``gpus_promised`` is the number of GPUs
+    that its environment names, None where it names none."""
 
     def __init__(
         self,
@@ -49,6 +49,10 @@ class Identity:
         self.memory_alloc_b = memory_alloc_b
         self.gpus_promised = gpus_promised
 
+    def header(self) -> dict[str, object]:
+        """The identity as it stands in a header line; the allocated memory is added there."""
+        return {name: value for name, value in vars(self).items() if name not in ("in_slurm", "memory_alloc_b")}
+
     @property
     def file_name(self) -> str:
         """Name of this node's file in the run directory."""
@@ -59,7 +63,7 @@ def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity
     """The identity of the job that ``environ`` describes.
 
     A local job carries its own run id as ``HPCFRUGAL_JOB_ID``; a value left over from an outer job differs,
-    and then Slurm's word counts. Raises ValueError where a name could not be part of a file name.
+    and then Slurm's variables count. Raises ValueError where a name could not be part of a file name.
     """
     slurm_id = environ.get("SLURM_JOB_ID", "")
     local_id = environ.get("HPCFRUGAL_JOB_ID", "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from . import SCHEMA, VERSION, node
+from . import SAMPLES_SCHEMA, VERSION, node
 from .identity import is_exclusive
 from .jsonline import dumps
 from .log import log
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .usage import Usage
     from .writer import Writer
 
-READ_WAIT_S = 0.25
+TICK_WAIT_S = 0.25
 """Seconds that a tick waits for a sensor in a thread."""
 
 LAST_READ_WAIT_S = 0.4
@@ -111,7 +111,7 @@ class Loop:
                 return
             requested = self._job_wait.record_requested()
             now_ns = self._clock_ns() if requested else max(self._clock_ns(), next_tick_ns)
-            self._sampled_ns = self._selection.sample(READ_WAIT_S)
+            self._sampled_ns = self._selection.sample(TICK_WAIT_S)
             self._usage.sample_memory()
             failed = self._selection.replaceable()
             if failed or self._selection.has_late_opened():
@@ -155,7 +155,7 @@ class Loop:
         self._selection.adopt_opened()
         self._selection.restart()
         self._usage.restart()
-        self._sampled_ns = self._selection.sample(READ_WAIT_S)
+        self._sampled_ns = self._selection.sample(TICK_WAIT_S)
         self._writer.begin(self._header(), self._record("record"))
 
     def _header(self) -> str:
@@ -167,28 +167,20 @@ class Loop:
         return dumps(
             {
                 "kind": "header",
-                "schema": SCHEMA,
+                "schema": SAMPLES_SCHEMA,
                 "sidecar": VERSION,
-                "run_id": identity.run_id,
-                "cluster": identity.cluster,
-                "job_id": identity.job_id,
-                "restart": identity.restart,
-                "array_job_id": identity.array_job_id,
-                "array_task_id": identity.array_task_id,
-                "node": identity.node,
+                **identity.header(),
                 "uid": os.getuid(),
                 "boot_id": node.boot_id(self._config.proc),
                 **self._moment(),
                 "interval_s": self._interval_ns / 1e9,
                 "record_s": self._record_ns / 1e9,
-                "cpus_alloc": identity.cpus_alloc,
                 "cpus_node": cpus_node,
                 "cpu_model": node.cpu_model(self._config.proc),
                 "memory_node_b": memory_node_b,
                 "memory_alloc_b": memory_alloc_b,
                 "exclusive": is_exclusive(self._config.exclusive, identity.cpus_alloc, cpus_node),
                 "gpus": [gpu.header() for gpu in self._selection.gpus],
-                "gpus_promised": identity.gpus_promised,
                 "cpu_time_source": self._usage.cpu_time_source,
                 "usage": self._usage.header(),
                 "channels": announced(self._selection.entries),

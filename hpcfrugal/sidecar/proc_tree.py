@@ -1,16 +1,15 @@
 """What a job uses, from procfs: the processes below its roots, where no control group counts for them.
 
-Roots are the batch script and, on a Slurm node, each ``slurmstepd`` of the job. Once seen below a root a
-process stays a member, also when its parent dies. A process that ends hands its counts to the parent that
-waits for it; where no member took them over the last known ones are kept, so no sum ever goes back.
+Roots are the batch script and, on a Slurm node, each ``slurmstepd`` of the job. A process that was seen below a root
+stays a member, also when its parent ends. The counts of a process that ends go to the parent that waits for it; where
+no member took them over, the last known ones are kept, so no sum ever decreases.
 
-Not every process of a node is looked at each time: at first only the root (the sidecar, where the root runs on
-another node) and the one above it; then whatever is new, with those above it, which is enough to tell whose it
-is. All others are looked at a few at a time, the youngest first, and then again and again, since process ids are
-used anew.
+Not every process of a node is read each time: at first only the root (the sidecar, where the root runs on another
+node) and its parent; then new processes with their ancestors, which is enough to know their job. All others are read
+a few at a time, the youngest first, and then repeatedly, since process ids are reused.
 
-Where procfs hides other users' processes (hidepid) no ``slurmstepd`` is to be seen. Then a process whose parent is
-hidden is asked for the job that its environment names.
+Where procfs hides other users' processes (hidepid), no ``slurmstepd`` is visible. Then the job of a process whose
+parent is hidden is read from its environment.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ from .proc_stat import Process, read_io_b, read_process
 from .sysfs import read_bytes, read_whole
 
 SCANNED_AT_ONCE = 24
-"""Processes that were there before, and are looked at with each scan after the first."""
+"""Processes that existed before the job, read with each scan after the first."""
 
 RESCANNED_AT_ONCE = 8
-"""Processes of others that are looked at once more with each scan after these."""
+"""Processes of others that are read again with each scan after these."""
 
 OLDER_S = 5
-"""A process that began so many seconds before the root had a life before the job: what it had used when it was
+"""A process that began this many seconds before the root did not start with the job: what it had used when it was
 found is not counted."""
 
 
 class TreeUse:
     """Counts since the roots began, memory now and at most; None where nothing was seen.
 
-    ``io_partial`` says that bytes of some process are missing in ``io_b``: it ended with nobody to hand them to, or
-    may not be asked.
+    ``io_partial`` is True where bytes of some process are missing in ``io_b``: it ended without a member that waited
+    for it, or may not be read.
     """
 
     def __init__(self) -> None:
@@ -266,9 +265,9 @@ class ProcTree:
     def _is_step(self, pid: int, seen: dict[int, Process]) -> bool:
         """Whether ``pid`` is a slurmstepd of this job on this node.
 
-        Several nodes can share one kernel (slurmd's multiple-slurmd mode), so its tasks are asked for the
-        name of their node and their mount namespace. Until one can be asked the answer is no; if none can
-        be asked at the second look, the job's number decides.
+        Several nodes can share one kernel (slurmd's multiple-slurmd mode), so the node
+        name and mount namespace of its tasks are read. Until one can be read the answer is no; if none can at the
+        second scan, the job's number decides.
         """
         if self._job_mark is None:
             return False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .sensors.base import Opened, Sensor
 
-OPEN_WAIT_S = 1.0
+HEADER_WAIT_S = 1.0
 """Seconds that the header waits for a sensor that is slow to open."""
 
 FAILED_READS = 10
@@ -30,11 +30,11 @@ _SLICE_S = 0.02
 
 
 class Fallback:
-    """A less accurate source of ``component``. ``make`` takes the domains that are read already and returns None where
-    the machine has no such thing; with ``merges`` its domains are named as those of better sources are."""
+    """A less accurate source of ``component``. ``make`` takes the component and its domains that are covered already,
+    and returns None where the machine has no such source; with ``merges`` its domains have the names of better ones."""
 
     def __init__(
-        self, component: str, make: Callable[[frozenset[str]], Sensor | None], *, merges: bool = False
+        self, component: str, make: Callable[[str, frozenset[str]], Sensor | None], *, merges: bool = False
     ) -> None:
         self.component = component
         self.make = make
@@ -94,7 +94,7 @@ class SensorSelection:
         stop: Callable[[], bool],
         interval_ns: int = 0,
     ) -> None:
-        """Open everything, waiting up to ``OPEN_WAIT_S`` for what may hang; ``stop`` ends the wait.
+        """Open everything, waiting up to ``HEADER_WAIT_S`` for what may hang; ``stop`` ends the wait.
 
         ``interval_ns`` is how far samples are apart, see ``set_interval``.
         """
@@ -107,7 +107,7 @@ class SensorSelection:
         self._late: list[_Source] = []
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
-        deadline_ns = clock_ns() + int(OPEN_WAIT_S * 1e9)
+        deadline_ns = clock_ns() + int(HEADER_WAIT_S * 1e9)
         # opened all at once, but adopted in their order
         sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
         self._late = [source for source in sources if source.worker is not None]
@@ -131,7 +131,7 @@ class SensorSelection:
         """Better sources that are not used, and why; with a domain where no other source covers it but one covers other
         domains of its component."""
         late = [
-            Absent(component, source.sensor.name, f"no response within {OPEN_WAIT_S:g} s")
+            Absent(component, source.sensor.name, f"no response within {HEADER_WAIT_S:g} s")
             for source in self._late
             for component in source.components
         ]
@@ -242,7 +242,7 @@ class SensorSelection:
             channel = entry.channel
             reason = f"read error {entry.failures} times: {channel.detail}"
             self._absent.append(Absent(channel.component, channel.source, reason, channel.domain))
-        self._open_fallbacks(self._clock_ns() + int(OPEN_WAIT_S * 1e9) // 4)
+        self._open_fallbacks(self._clock_ns() + int(HEADER_WAIT_S * 1e9) // 4)
         if any(entry.used for source in self._sources[before:] for entry in source.entries):
             return True
         # no fallback: keep trying the source itself
@@ -257,7 +257,7 @@ class SensorSelection:
             if not self._is_wanting(fallback.component) or self._stop():
                 continue
             self._fallbacks.remove(fallback)
-            sensor = fallback.make(frozenset(self._domains(fallback.component)))
+            sensor = fallback.make(fallback.component, frozenset(self._domains(fallback.component)))
             if sensor is None:
                 continue
             worker = Worker(sensor, self._clock_ns) if sensor.may_block else None

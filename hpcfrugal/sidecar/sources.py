@@ -64,67 +64,45 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
     """The sources for components that the primary sensors do not cover, best first; loaded when needed."""
     chips: list[Chips] = []
 
-    def find_chips() -> Chips | None:
-        if not chips and os.path.isdir(f"{context.sysfs}/class/hwmon"):
-            from .sensors.hwmon import Chips
+    def perf(component: str, covered: frozenset[str]) -> Sensor | None:
+        from .sensors.rapl_perf import RaplPerf
 
+        return RaplPerf(context.sysfs, context.proc, component, covered)
+
+    def pm_counters(component: str, _covered: frozenset[str]) -> Sensor | None:
+        if not os.path.isdir(f"{context.sysfs}/cray/pm_counters"):
+            return None
+        if component == "gpu" and not _may_have_gpus(context):
+            return None
+        from .sensors.pm_counters import PmCounters
+
+        return PmCounters(context.sysfs, component, context.clock_ns, _not_ours(context))
+
+    def hwmon(component: str, covered: frozenset[str]) -> Sensor | None:
+        if not os.path.isdir(f"{context.sysfs}/class/hwmon"):
+            return None
+        from .sensors.hwmon import Chips, cpu_sensor, node_sensor
+
+        if not chips:
             chips.append(Chips(context.sysfs))
-        return chips[0] if chips else None
-
-    def perf(component: str) -> Callable[[frozenset[str]], Sensor | None]:
-        def make(have: frozenset[str]) -> Sensor | None:
-            from .sensors.rapl_perf import RaplPerf
-
-            return RaplPerf(context.sysfs, context.proc, component, have)
-
-        return make
-
-    def pm_counters(component: str) -> Callable[[frozenset[str]], Sensor | None]:
-        def make(_have: frozenset[str]) -> Sensor | None:
-            if not os.path.isdir(f"{context.sysfs}/cray/pm_counters"):
-                return None
-            if component == "gpu" and not _may_have_gpus(context):
-                return None
-            from .sensors.pm_counters import PmCounters
-
-            return PmCounters(context.sysfs, component, context.clock_ns, _not_ours(context))
-
-        return make
-
-    def hwmon_cpu(have: frozenset[str]) -> Sensor | None:
-        found = find_chips()
-        if found is None:
-            return None
-        from .sensors.hwmon import cpu_sensor
-
-        return cpu_sensor(found, have)
-
-    def hwmon_node(_have: frozenset[str]) -> Sensor | None:
-        found = find_chips()
-        if found is None:
-            return None
-        from .sensors.hwmon import node_sensor
-
-        return node_sensor(found)
-
-    def hwmon_gpu(_have: frozenset[str]) -> Sensor | None:
-        found = find_chips()
-        if found is None:
-            return None
+        if component == "cpu":
+            return cpu_sensor(chips[0], covered)
+        if component == "node":
+            return node_sensor(chips[0])
         from .sensors.amdgpu import gpu_sensor
 
-        return gpu_sensor(found, context.sysfs, context.environ, context.in_slurm)
+        return gpu_sensor(chips[0], context.sysfs, context.environ, context.in_slurm)
 
     return [
-        Fallback("cpu", perf("cpu"), merges=True),
-        Fallback("cpu", hwmon_cpu, merges=True),
-        Fallback("cpu", pm_counters("cpu")),
-        Fallback("dram", perf("dram"), merges=True),
-        Fallback("dram", pm_counters("dram")),
-        Fallback("gpu", hwmon_gpu),
-        Fallback("gpu", pm_counters("gpu")),
-        Fallback("node", pm_counters("node")),
-        Fallback("node", hwmon_node),
+        Fallback("cpu", perf, merges=True),
+        Fallback("cpu", hwmon, merges=True),
+        Fallback("cpu", pm_counters),
+        Fallback("dram", perf, merges=True),
+        Fallback("dram", pm_counters),
+        Fallback("gpu", hwmon),
+        Fallback("gpu", pm_counters),
+        Fallback("node", pm_counters),
+        Fallback("node", hwmon),
     ]
 
 

@@ -8,8 +8,8 @@ the magic number fits, and it is never checked against the source (PEP 552), so 
 plain zipapp would cost instead is in docs/measurements.md.
 
 A site's own sensors, entry points of the group ``hpcfrugal.sensors``, travel along: the module that an entry
-names, with the rest of the package that holds it. What stands around that package is left out, so a sensor has
-to do with the standard library, on a node that may have an older Python.
+names, with the rest of the package that holds it. Packages around it are left out, so a sensor can use only
+the standard library, on a node that may have an older Python.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SENSOR_GROUP = "hpcfrugal.sensors"
 
 _MOST_SENSOR_FILES = 64
 _MOST_SENSOR_BYTES = 1024 * 1024
-"""What one sensor may bring along: more is taken for a package that was not made for this."""
+"""Largest sensor that is packed; a larger package was not made for this."""
 
 
 def sidecar_zipapp(dest: Path) -> Path:
@@ -60,7 +60,8 @@ def sidecar_zipapp(dest: Path) -> Path:
 def shared_sidecar(spool_root: Path) -> Path:
     """The spool's own copy of the zipapp, written where there is none yet of just these sources and this Python.
 
-    A name stands for a content, so versions lie side by side, and who writes one at the same time writes the same.
+    The name is a hash of the content, so versions coexist, and processes that write one at the same time write the
+    same bytes.
     Raises OSError.
     """
     sources = _sources()
@@ -87,7 +88,7 @@ def put_sidecar(spool_root: Path, dest: Path) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    """Whether it is a regular file of this user: another's could be changed by him once the job runs."""
+    """Whether it is a regular file of this user: another user could change it while the job runs."""
     try:
         return refusal(path.lstat(), os.getuid()) is None
     except FileNotFoundError:
@@ -113,9 +114,9 @@ def _sensor_sources() -> dict[str, str]:
     """
     # Not the current directory: it changes with every job's output.
     folders = [folder for folder in sys.path if os.path.basename(folder) in ("site-packages", "dist-packages")]
-    told = (file for folder in folders for file in Path(folder).glob("*-info/entry_points.txt"))
-    if not any(SENSOR_GROUP.encode() in file.read_bytes() for file in told):
-        return {}  # importlib.metadata would take 15 ms to say so
+    listings = (file for folder in folders for file in Path(folder).glob("*-info/entry_points.txt"))
+    if not any(SENSOR_GROUP.encode() in file.read_bytes() for file in listings):
+        return {}  # importlib.metadata would take 15 ms to find none
     import warnings
     from importlib.metadata import distributions
 

@@ -13,7 +13,7 @@ from fake_meters import FakeCray
 from fake_rapl import FakeRapl, two_sockets
 from sidecar_process import SidecarProcess
 
-from hpcfrugal.sidecar.loop import READ_WAIT_S
+from hpcfrugal.sidecar.loop import TICK_WAIT_S
 from hpcfrugal.sidecar.sensor_selection import Fallback, SensorSelection
 from hpcfrugal.sidecar.sensors.base import FILE_TIMEOUT_S, Absent, Channel, Opened
 from hpcfrugal.sidecar.sensors.pm_counters import PmCounters
@@ -69,7 +69,9 @@ def test_every_source_of_the_machine_may_hang(tmp_path: Path) -> None:
     FakeCray(tmp_path, WATTS)
     place = SensorContext(str(tmp_path), str(tmp_path), {}, lambda: 0, in_slurm=False)
     made = primary_sensors(place) + [
-        sensor for fallback in fallback_sensors(place) if (sensor := fallback.make(frozenset())) is not None
+        sensor
+        for fallback in fallback_sensors(place)
+        if (sensor := fallback.make(fallback.component, frozenset())) is not None
     ]
     assert {sensor.name for sensor in made} >= {"rapl-powercap", "rapl-perf", "pm-counters", "nvml-energy"}
     assert all(sensor.may_block for sensor in made)
@@ -87,14 +89,14 @@ def test_hung_read_costs_only_its_own_channels(
     sources = [entry.channel.source for entry in selection.entries]
     assert set(sources) == {"rapl-powercap", "pm-counters"}
     try:
-        selection.sample(READ_WAIT_S)
+        selection.sample(TICK_WAIT_S)
         gate.shut()
         took_s = []
         for second in (1, 2, 3):
             tree.show(second * 10**9)
             cray.show(second * 10**9)
             begun_s = time.monotonic()
-            selection.sample(READ_WAIT_S)
+            selection.sample(TICK_WAIT_S)
             took_s.append(time.monotonic() - begun_s)
         # waited for once, and not again while it hangs
         assert FILE_TIMEOUT_S <= took_s[0] < FILE_TIMEOUT_S + 0.5
@@ -106,7 +108,7 @@ def test_hung_read_costs_only_its_own_channels(
         for second in (4, 5):
             tree.show(second * 10**9)
             cray.show(second * 10**9)
-            selection.sample(READ_WAIT_S)
+            selection.sample(TICK_WAIT_S)
         assert [entry.failures for entry in selection.entries] == [0] * len(sources)
     finally:
         gate.open()

@@ -136,7 +136,7 @@ def test_source_that_fails_loses_its_place_once() -> None:
     spare = Fake("spare", "cpu", ["a", "b"], [1, 1])
     made: list[frozenset[str]] = []
 
-    def make(have: frozenset[str]) -> Fake:
+    def make(_component: str, have: frozenset[str]) -> Fake:
         made.append(have)
         return spare
 
@@ -161,7 +161,7 @@ def test_source_that_fails_loses_its_place_once() -> None:
 
 def test_source_that_fails_stays_where_there_is_no_other() -> None:
     good = Fake("good", "cpu", ["a"], [None])
-    selection = SensorSelection([good], [Fallback("cpu", lambda _have: None)], lambda: 0, lambda: False)
+    selection = SensorSelection([good], [Fallback("cpu", lambda _component, _covered: None)], lambda: 0, lambda: False)
     for _ in range(FAILED_READS):
         selection.sample(0)
     assert not selection.replace(selection.replaceable())
@@ -174,7 +174,10 @@ def test_one_source_in_the_place_of_many() -> None:
     """Fewer channels than before are a change all the same."""
     good = Fake("good", "cpu", ["a", "b", "c"], [1, 1, None])
     selection = SensorSelection(
-        [good], [Fallback("cpu", lambda _have: Fake("whole", "cpu", ["cpu"], [1]))], lambda: 0, lambda: False
+        [good],
+        [Fallback("cpu", lambda _component, _covered: Fake("whole", "cpu", ["cpu"], [1]))],
+        lambda: 0,
+        lambda: False,
     )
     for _ in range(FAILED_READS):
         selection.sample(0)
@@ -187,7 +190,7 @@ def test_site_s_sensor_does_not_count_again() -> None:
         defers_to_builtin = True
 
     sensors = [Fake("good", "cpu", ["a"], [1]), Site("site", "cpu", ["x"], [1]), Site("site", "node", ["y"], [1])]
-    never: Callable[[frozenset[str]], None] = lambda _have: pytest.fail("not needed")  # noqa: E731
+    never: Callable[[frozenset[str]], None] = lambda _component, _covered: pytest.fail("not needed")  # noqa: E731
     selection = SensorSelection(sensors, [Fallback("node", never)], lambda: 0, lambda: False)
     assert counted(selection) == ["cpu good a", "node site y"]
     assert [entry.channel.counted for entry in selection.entries] == [True, False, True]

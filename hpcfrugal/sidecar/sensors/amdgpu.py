@@ -13,7 +13,7 @@ import os
 
 from ..sysfs import list_folder, parse_count, text_or_empty
 from .base import GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
-from .hwmon import SOURCE, Chip, Chips, Hwmon, HwmonChannel
+from .hwmon import HWMON, Chip, Chips, Hwmon, HwmonChannel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +74,7 @@ def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: b
         if len(entries) != len(visible):
             held, missing = _pick(environ[from_slurm], list(devices))
             unknown += [f"{from_slurm}: no device {entry}" for entry in missing]
-    return _sensor(devices, visible, held, [Absent("gpu", SOURCE, reason) for reason in unknown])
+    return _sensor(devices, visible, held, [Absent("gpu", HWMON, reason) for reason in unknown])
 
 
 def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> AmdGpus:
@@ -87,7 +87,7 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
         gpus.append(Gpu(device.index, device.uuid, _model(device)))
         path = device.chip.files.get("power1_average") or device.chip.files.get("power1_input")
         if path is None:
-            absent.append(Absent("gpu", SOURCE, f"no power of {device.address}", f"gpu-{device.index}"))
+            absent.append(Absent("gpu", HWMON, f"no power of {device.address}", f"gpu-{device.index}"))
             continue
         part = None
         if held.count(device) < visible.count(device):
@@ -107,7 +107,7 @@ def _channel(device: _Device, path: str, part: str | None) -> Channel:
     return Channel(
         "gpu",
         f"gpu-{device.index}",
-        SOURCE,
+        HWMON,
         max_w=GPU_MAX_W,
         detail=path if part is None else f"{path} whole card, {part}",
         kind=POWER_UW,

@@ -21,7 +21,7 @@ from .rapl_powercap import PACKAGE_MAX_W
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SOURCE = "hwmon"
+HWMON = "hwmon"
 
 NODE_MAX_W = 20_000
 MODULE_MAX_W = 4000
@@ -30,7 +30,7 @@ MODULE_MAX_W = 4000
 _USED = ("power_meter", "amd_energy", "amdgpu")
 
 _OTHERS = ("/coretemp.", "/nvme/", "/virtual/thermal/", "/net/", "/infiniband/", "/mdio_bus/")
-"""Parts of the real path of chips that measure no power of ours, and need not be asked for their name."""
+"""Parts of the real path of chips without a power reading of interest, whose names need not be read."""
 
 _MOST_CHIPS = 256
 
@@ -79,8 +79,8 @@ def _scan(folder: str) -> Iterable[Chip]:
 
 
 class HwmonChannel:
-    """One file to read, and the channel that it gives. With ``never_zero`` a 0 is firmware that knows nothing: what a
-    job runs on draws power."""
+    """One file to read, and the channel that it gives. With ``never_zero`` a 0 is a failed reading: hardware in
+    use draws power."""
 
     def __init__(self, path: str, channel: Channel, *, never_zero: bool = False) -> None:
         self.path = path
@@ -95,7 +95,7 @@ class Hwmon:
     A read goes through firmware or a GPU's driver, which may hang.
     """
 
-    name = SOURCE
+    name = HWMON
     may_block = True
 
     def __init__(self, component: str, meters: list[HwmonChannel], absent: list[Absent]) -> None:
@@ -112,7 +112,7 @@ class Hwmon:
             if problem is None:
                 usable.append(meter)
             else:
-                absent.append(Absent(self.component, SOURCE, problem, meter.channel.domain))
+                absent.append(Absent(self.component, HWMON, problem, meter.channel.domain))
         self._meters = usable
         return Opened([meter.channel for meter in usable], absent, [])
 
@@ -179,7 +179,7 @@ def _distinct(meters: list[HwmonChannel]) -> list[HwmonChannel]:
 
 
 def _node_channel(domain: str, path: str, max_w: int) -> Channel:
-    return Channel("node", domain, SOURCE, max_w=max_w, detail=path, kind=POWER_UW, boundary="node")
+    return Channel("node", domain, HWMON, max_w=max_w, detail=path, kind=POWER_UW, boundary="node")
 
 
 def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
@@ -189,7 +189,7 @@ def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
     for what, number, path in _power_meters(chips):
         if what in ("CPU", "SysIO", "Grace"):
             domain = f"package-{number}" if what == "CPU" else f"{what.lower()}-{number}"
-            channel = Channel("cpu", domain, SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=POWER_UW)
+            channel = Channel("cpu", domain, HWMON, max_w=PACKAGE_MAX_W, detail=path, kind=POWER_UW)
             meter = HwmonChannel(path, channel, never_zero=what != "SysIO")
             (wholes if what == "Grace" else rails).append(meter)
     for meter in wholes:
@@ -225,7 +225,7 @@ def _amd_sockets(chip: Chip) -> list[HwmonChannel]:
         if not (label.startswith("Esocket") and label[7:].isdigit()):
             break
         path = chip.files[f"energy{number}_input"]
-        channel = Channel("cpu", f"package-{label[7:]}", SOURCE, max_w=PACKAGE_MAX_W, detail=path, kind=ENERGY_UJ)
+        channel = Channel("cpu", f"package-{label[7:]}", HWMON, max_w=PACKAGE_MAX_W, detail=path, kind=ENERGY_UJ)
         found.insert(0, HwmonChannel(path, channel))
     return found
 

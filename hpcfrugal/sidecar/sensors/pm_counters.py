@@ -16,7 +16,7 @@ from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SOURCE = "pm-counters"
+PM_COUNTERS = "pm-counters"
 
 MAX_W = {"node": 20_000, "cpu": 4000, "dram": 2000, "gpu": 3000}
 """Watts that no node, all its packages, all its memory, or one accelerator module draws today."""
@@ -36,7 +36,7 @@ _MOST_FILES = 64
 class PmCounters:
     """The counters of one component: node, cpu, dram or gpu."""
 
-    name = SOURCE
+    name = PM_COUNTERS
     may_block = True
     timeout_s = FILE_TIMEOUT_S
 
@@ -59,12 +59,12 @@ class PmCounters:
         try:
             names = os.listdir(self._folder)
         except OSError as error:
-            return Opened([], [Absent(self.component, SOURCE, why(error, self._folder))], [])
+            return Opened([], [Absent(self.component, PM_COUNTERS, why(error, self._folder))], [])
         wanted = self._wanted(names)
         if not wanted:
-            return Opened([], [Absent(self.component, SOURCE, f"no counter for it in {self._folder}")], [])
+            return Opened([], [Absent(self.component, PM_COUNTERS, f"no counter for it in {self._folder}")], [])
         if self.component == "gpu" and self._not_ours is not None:
-            return Opened([], [Absent("gpu", SOURCE, self._not_ours)], [])
+            return Opened([], [Absent("gpu", PM_COUNTERS, self._not_ours)], [])
         channels: list[Channel] = []
         absent: list[Absent] = []
         for name in wanted:
@@ -120,17 +120,17 @@ class PmCounters:
         try:
             file, energy_j = open_count(path, parse_joules)
         except Unusable as error:
-            return Absent(self.component, SOURCE, str(error))
+            return Absent(self.component, PM_COUNTERS, str(error))
         if not energy_j:
             # an accelerator that does not exist shows 0 (docs-csm)
             file.close()
-            return Absent(self.component, SOURCE, f"reads 0 J: {path}")
+            return Absent(self.component, PM_COUNTERS, f"reads 0 J: {path}")
         self._files.append(file)
         domain = "node" if name == "energy" else name[: -len("_energy")]
         return Channel(
             self.component,
             domain,
-            SOURCE,
+            PM_COUNTERS,
             max_w=MAX_W[self.component],
             detail=path,
             boundary="node" if self.component == "node" else "components",

@@ -17,7 +17,7 @@ from ..sysfs import parse_count, read_count, read_text, text_or_empty, value_aft
 from .base import FILE_TIMEOUT_S, Absent, Channel, Opened
 from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, PACKAGE_MAX_W
 
-SOURCE = "rapl-perf"
+RAPL_PERF = "rapl-perf"
 
 _EVENTS = {"cpu": "energy-pkg", "dram": "energy-ram"}
 
@@ -30,7 +30,7 @@ _MAX_CPUS = 4096
 class RaplPerf:
     """The domains of one component (cpu or dram) that are not in ``have``."""
 
-    name = SOURCE
+    name = RAPL_PERF
     may_block = True
     timeout_s = FILE_TIMEOUT_S
 
@@ -84,7 +84,7 @@ class RaplPerf:
         self._fds = []
 
     def _none(self, reason: str) -> Opened:
-        return Opened([], [Absent(self.component, SOURCE, reason)], [])
+        return Opened([], [Absent(self.component, RAPL_PERF, reason)], [])
 
     def _open_all(self, kind: int, config: int, cpus: list[int]) -> Opened:
         channels: list[Channel] = []
@@ -95,12 +95,12 @@ class RaplPerf:
             try:
                 fd = open_event(kind, config, pid=-1, cpu=cpu)  # of all processes
             except OSError as error:
-                absent.append(Absent(self.component, SOURCE, why(error, f"{self._pmu} on CPU {cpu}"), domain))
+                absent.append(Absent(self.component, RAPL_PERF, why(error, f"{self._pmu} on CPU {cpu}"), domain))
                 continue
             self._fds.append(fd)
             max_w = PACKAGE_MAX_W if self.component == "cpu" else DRAM_MAX_W
             detail = f"perf_event {_EVENTS[self.component]} on CPU {cpu}"
-            channels.append(Channel(self.component, domain, SOURCE, max_w=max_w, detail=detail))
+            channels.append(Channel(self.component, domain, RAPL_PERF, max_w=max_w, detail=detail))
         return Opened(channels, absent, [])
 
     def _domains(self, cpus: list[int]) -> list[tuple[int, str]]:

@@ -22,7 +22,7 @@ from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-SOURCE = "rapl-powercap"
+RAPL_POWERCAP = "rapl-powercap"
 
 PACKAGE_MAX_W = 1000
 DRAM_MAX_W = 400
@@ -56,7 +56,7 @@ class RaplPowercap:
     """All readable RAPL zones below ``sysfs`` (normally /sys); ``proc`` is the root of the same machine's procfs,
     None where it is not known."""
 
-    name = SOURCE
+    name = RAPL_POWERCAP
     component = "cpu"
     components = ("cpu", "dram")
     may_block = True
@@ -74,7 +74,7 @@ class RaplPowercap:
             zones = list(self._zones())
         except OSError as error:
             reason = why(error, self._class)
-            return Opened([], [Absent("cpu", SOURCE, reason), Absent("dram", SOURCE, reason)], [])
+            return Opened([], [Absent("cpu", RAPL_POWERCAP, reason), Absent("dram", RAPL_POWERCAP, reason)], [])
         # MSR before MMIO and TPMI, so that the usual interface wins
         zones.sort(key=lambda zone: (zone.interface != "intel-rapl", zone.path))
         zones, per_package = self._one_a_counter(zones)
@@ -96,7 +96,7 @@ class RaplPowercap:
         known.update([entry.component for entry in absent])
         for component, what in (("cpu", "package"), ("dram", "dram")):
             if component not in known:
-                absent.append(Absent(component, SOURCE, f"no {what} zone in {self._class}"))
+                absent.append(Absent(component, RAPL_POWERCAP, f"no {what} zone in {self._class}"))
         _number_duplicates(channels)
         return Opened(channels, absent, [])
 
@@ -160,12 +160,12 @@ class RaplPowercap:
         try:
             file, _ = open_count(path)
         except Unusable as error:
-            return Absent(component, SOURCE, str(error), zone.domain if counted else None)
+            return Absent(component, RAPL_POWERCAP, str(error), zone.domain if counted else None)
         self._files.append(file)
         return Channel(
             component,
             zone.domain,
-            SOURCE,
+            RAPL_POWERCAP,
             max_w=max_w,
             boundary=boundary,
             counted=counted,
