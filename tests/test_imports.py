@@ -41,7 +41,7 @@ NARROWER: dict[str, set[str]] = {
     "slurm.command": {"core"},
     "slurm.environment": set(),
     # The optimisers are pure: of the carbon package they see the series, and no provider, cache or setting.
-    "planning.optimise": {"carbon.extension", "carbon.series", "core", "planning.optimise"},
+    "planning.optimise": {"accounting.spans", "carbon.extension", "carbon.series", "core", "planning.optimise"},
     "planning.decide.decision": {"carbon", "core", "planning.optimise"},
     "planning.decide.plan": {"carbon", "core"},
     # What a report says, apart from how it looks: each format sees the view alone.
