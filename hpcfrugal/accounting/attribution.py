@@ -4,9 +4,9 @@ The energy of an exclusive node is all its job's. On a shared node, over one int
 
     job_dynamic = (E - E_idle) * job_cpu / node_busy_cpu        job_idle = E_idle * alloc_cpus / node_cpus
 
-with E_idle from the node's known idle power; unknown idle power counts as 0, which the caller reports. Shares
-are rounded down, so they never sum to more than the node's energy, and what they leave is the residual: idle
-and system. A device that the job holds whole (its GPUs) needs none of this.
+with E_idle from the node's idle power; if that is unknown it counts as 0, and the caller reports it. Shares are
+rounded down, so they never exceed the node's energy; the rest is the residual (idle and system). A device that belongs
+to the job alone (its GPUs) needs no division.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class NodeInterval:
 
 @dataclass(frozen=True, slots=True)
 class JobUse:
-    """What one job used and holds of the node over the interval."""
+    """CPU time and allocated CPUs of one job over the interval."""
 
     job_cpu_us: int | None
     alloc_cpus: int | None = None
@@ -50,14 +50,14 @@ class EnergyShare:
 
 @dataclass(frozen=True, slots=True)
 class NodeSplit:
-    """Shares in the order of the jobs (None: unknown) and what is left of the node's energy."""
+    """Shares in the order of the jobs (None: unknown), and the rest of the node's energy."""
 
     shares: tuple[EnergyShare | None, ...]
     residual_uj: int
 
 
 def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
-    """How a channel of this component and scope is given to a job. Unknown exclusivity counts as shared.
+    """How a channel of this component and scope is attributed to a job. Unknown exclusivity counts as shared.
 
     A GPU that others may use too (a slice of it, or a shared one) is not attributed: CPU time has no relation to
     its use, and an exclusive job may still hold only a part of the GPU.
@@ -70,20 +70,20 @@ def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
 
 
 def job_share(node: NodeInterval, use: JobUse) -> EnergyShare | None:
-    """The share of one job whose neighbours are not known; None where an input is missing.
+    """The share of one job if the other jobs are unknown; None if an input is missing.
 
-    The job's CPU time and the node's are read at slightly different instants, so the quotient can pass 1 by a
-    little; it is held at 1.
+    The CPU times of the job and of the node are read at slightly different instants, so their quotient can slightly
+    exceed 1; it is limited to 1.
     """
     return split_node(node, (use,)).shares[0]
 
 
 def split_node(node: NodeInterval, uses: Sequence[JobUse]) -> NodeSplit:
-    """Shares of all jobs on a node. Their sum and the residual are the node's energy exactly.
+    """Shares of all jobs on a node. Their sum plus the residual is exactly the energy of the node.
 
-    A job that used no CPU time changes no other job's dynamic share. A job with an unknown input gets None
-    and what would have been its part stays in the residual. Where the jobs' CPU times sum to more than the
-    node's (rounding of the kernel's clocks) their sum is the divisor; so it is for CPUs given out twice over.
+    A job without CPU time does not change the dynamic shares of others. A job with an unknown input gets None, and its
+    part stays in the residual. If the CPU times of the jobs exceed that of the node (rounding in the kernel), or more
+    CPUs are allocated than the node has, their sum is the divisor.
     """
     if node.energy_uj < 0:
         raise ValueError("negative energy")

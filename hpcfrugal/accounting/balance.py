@@ -1,12 +1,12 @@
 """All known jobs of a node together: the energy of a channel, the share of each job, and the rest.
 
-Each job's sidecar reads the same counter of the node at instants of its own. Here time is cut at the records of all
-of them, counters are interpolated linearly between records, and each piece is divided once, so the shares and the
-rest are the node's energy exactly, over every piece and in sum.
+The sidecars of all jobs read the same counter of the node, each at its own instants. Time is cut at the records of all
+of them, counters are interpolated linearly between records, and each piece is divided once. So the shares plus the
+rest are exactly the energy of the node, for each piece and in total.
 
-The energy of the node is taken from one sidecar for as long as it reads and then from the one that goes on longest,
-so that what a sidecar read in its whole session counts as it was read. The records of a job that used no CPU time
-at all are used only where there are no others: they cut nothing, and change no other job's dynamic share.
+The energy of the node is taken from one sidecar until its end, then from the one that lasts longest, so the energy that
+a sidecar read over its whole session is unchanged. The records of a job without CPU time are used only where there are
+no others: they cut no pieces and do not change the dynamic shares of others.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from hpcfrugal.accounting.series import CumulativeSeries
 AttemptName = tuple[str, str, int]
 """Run id, job id and restart."""
 
-_LONGEST = 4096
-"""Pieces of time that are held in memory at once."""
+_MAX_PIECES = 4096
+"""Pieces of time in memory at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelReading:
-    """What one sidecar read of one channel, on the node's clock (time since boot).
+    """Readings of one channel by one sidecar, on the node's clock (time since boot).
 
     ``energy`` and ``measured`` (ns with data behind them) are the channel's, ``job_cpu`` and ``node_busy`` CPU times in
-    us, ``idle`` the channel's idle energy in uJ; None is unknown. ``alloc_cpus`` 0: the job has no CPUs allotted.
+    us, ``idle`` the channel's idle energy in uJ; None is unknown. ``alloc_cpus`` 0: no CPUs are allocated to the job.
     """
 
     job: AttemptName
@@ -46,14 +46,14 @@ class ChannelReading:
 
     @property
     def idles(self) -> bool:
-        """Whether the job used no CPU time at all, so that it has a part of nothing but idle energy."""
+        """Whether the job used no CPU time at all, so that its share is idle energy only."""
         cpu = self.job_cpu
         return self.attribution == "cpu-share" and cpu is not None and cpu.values[0] == cpu.values[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A piece of time with what the node read in it and its division. A share of None is unknown and in the rest."""
+    """A piece of time: the energy of the node in it and its division. An unknown share is None and part of the rest."""
 
     start_ns: int
     end_ns: int
@@ -83,7 +83,7 @@ class Balance:
         return sum(share.energy_uj for share in self.shares.values())
 
     def add(self, piece: Slice) -> None:
-        """Count one slice in."""
+        """Add one slice."""
         self.energy_uj += piece.energy_uj
         self.residual_uj += piece.residual_uj
         self.measured_ns += piece.measured_ns
@@ -95,7 +95,7 @@ class Balance:
                 self._give(job, share)
 
     def merge(self, other: Balance) -> None:
-        """Count in what was found of the same channel at another time, such as after a reboot."""
+        """Add the balance of the same channel at another time, such as after a reboot."""
         self.energy_uj += other.energy_uj
         self.residual_uj += other.residual_uj
         self.measured_ns += other.measured_ns
@@ -110,7 +110,7 @@ class Balance:
 
 
 def balance(readings: Iterable[ChannelReading]) -> Balance:
-    """Divide what ``readings`` of one channel of one node say."""
+    """Divide the energy of one channel of one node, from the ``readings`` of all sidecars."""
     found = Balance()
     for piece in slices(readings):
         found.add(piece)
@@ -118,7 +118,7 @@ def balance(readings: Iterable[ChannelReading]) -> Balance:
 
 
 def slices(readings: Iterable[ChannelReading]) -> Iterator[Slice]:
-    """The pieces of time in which the channel was read, each with its division, not all in the order of time."""
+    """The pieces of time in which the channel was read, each with its division; not all in chronological order."""
     every = sorted(readings, key=lambda reading: (reading.energy.start_ns, reading.job))
     leading = [reading for reading in every if not reading.idles]
     idling = [reading for reading in every if reading.idles]
@@ -147,29 +147,29 @@ def _instants(readings: Iterable[ChannelReading]) -> list[int]:
     return sorted(times)
 
 
-class _Relay:
-    """One of several series of the same counter, for as long as it lasts, then the one that goes on longest."""
+class _LongestSeries:
+    """One of several series of the same counter until its end, then the one that lasts longest."""
 
     def __init__(self) -> None:
         self._held: CumulativeSeries | None = None
 
     def over(self, start_ns: int, end_ns: int, among: Iterable[CumulativeSeries | None]) -> CumulativeSeries | None:
-        """The series for this piece; None where none covers it."""
+        """The series for this piece; None if none covers it."""
         if self._held is None or not self._held.covers(start_ns, end_ns):
             able = [one for one in among if one is not None and one.covers(start_ns, end_ns)]
             self._held = max(able, key=lambda one: one.end_ns, default=None)
         return self._held
 
 
-class _Present:
-    """Those of the readings, which are in the order of their start, that are there as time goes on."""
+class _ActiveReadings:
+    """The readings of each time in turn; they are sorted by their start."""
 
     def __init__(self, readings: Sequence[ChannelReading]) -> None:
         self._waiting = list(reversed(readings))
         self._here: list[ChannelReading] = []
 
     def over(self, start_ns: int, end_ns: int) -> list[ChannelReading]:
-        """Those that read any of this time. Calls come in the order of time."""
+        """The readings that overlap this time. Calls are in chronological order."""
         while self._waiting and self._waiting[-1].energy.start_ns < end_ns:
             self._here.append(self._waiting.pop())
         self._here = [reading for reading in self._here if reading.energy.end_ns > start_ns]
@@ -177,7 +177,7 @@ class _Present:
 
 
 def _stretches(readings: Iterable[ChannelReading], times_ns: Sequence[int]) -> Iterator[Sequence[int]]:
-    """``times_ns`` in parts, each from the last instant of the one before, within which no series begins or ends."""
+    """``times_ns`` in parts within which no series begins or ends; each starts where the one before ends."""
     cuts = {0, len(times_ns) - 1}
     for reading in readings:
         for series in (reading.energy, reading.job_cpu, reading.node_busy, reading.idle):
@@ -185,16 +185,16 @@ def _stretches(readings: Iterable[ChannelReading], times_ns: Sequence[int]) -> I
                 cuts.add(bisect_left(times_ns, series.start_ns))
                 cuts.add(bisect_right(times_ns, series.end_ns) - 1)
     for first, last in pairwise(sorted(cut for cut in cuts if 0 <= cut < len(times_ns))):
-        for start in range(first, last, _LONGEST):
-            yield times_ns[start : min(start + _LONGEST, last) + 1]
+        for start in range(first, last, _MAX_PIECES):
+            yield times_ns[start : min(start + _MAX_PIECES, last) + 1]
 
 
 def _pieces(
     readings: Sequence[ChannelReading], beside: Sequence[ChannelReading], times_ns: Sequence[int]
 ) -> Iterator[Slice]:
-    """Slices that end at ``times_ns``, read and divided by ``readings``; ``beside`` are jobs that idle."""
-    energies, busies, idles = _Relay(), _Relay(), _Relay()
-    leading, idling = _Present(readings), _Present(beside)
+    """Slices between ``times_ns``, from ``readings``; ``beside`` are jobs without CPU time."""
+    energies, busies, idles = _LongestSeries(), _LongestSeries(), _LongestSeries()
+    leading, idling = _ActiveReadings(readings), _ActiveReadings(beside)
     for stretch in _stretches(readings, times_ns):
         start_ns, end_ns = stretch[0], stretch[-1]
         here = [reading for reading in leading.over(start_ns, end_ns) if reading.energy.covers(start_ns, end_ns)]
@@ -207,7 +207,7 @@ def _pieces(
         also = idling.over(start_ns, end_ns)
         energies_uj, idles_uj = energy.rises(stretch), _rises(idle, stretch)
         if not also and _is_undivided(here):
-            # Neighbours are divided alike: they are one slice.
+            # Adjacent pieces are divided in the same way, so they are one slice.
             energy_uj = sum(energies_uj)
             idle_uj = sum(min(part_uj or 0, whole_uj) for part_uj, whole_uj in zip(idles_uj, energies_uj, strict=True))
             interval = NodeInterval(energy_uj, None, None, idle_uj)
@@ -218,7 +218,7 @@ def _pieces(
         cpus = max((reading.node_cpus for reading in here if reading.node_cpus is not None), default=None)
         used_us = list(zip(*(_rises(reading.job_cpu, stretch) for reading in here), strict=True))
         for position, (start_ns, end_ns) in enumerate(pairwise(stretch)):
-            # CPUs x time, as a job that idles may be there for a part of the piece only.
+            # CPUs x time, as a job without CPU time may run during a part of the piece only.
             cpus_ns = None if cpus is None else cpus * (end_ns - start_ns)
             interval = NodeInterval(energies_uj[position], busies_us[position], cpus_ns, idles_uj[position])
             near = [reading for reading in also if _overlap_ns(reading, start_ns, end_ns)]
@@ -227,7 +227,7 @@ def _pieces(
 
 
 def _rises(series: CumulativeSeries | None, times_ns: Sequence[int]) -> Sequence[int | None]:
-    """How much a counter rose between neighbours of ``times_ns``; None where not all of them lie in the series."""
+    """Increments of a counter between consecutive ``times_ns``; None unless the series covers all of them."""
     if series is None or not series.covers(times_ns[0], times_ns[-1]):
         return [None] * (len(times_ns) - 1)
     return series.rises(times_ns)
@@ -238,7 +238,7 @@ def _overlap_ns(reading: ChannelReading, start_ns: int, end_ns: int) -> int:
 
 
 def _is_undivided(present: Sequence[ChannelReading]) -> bool:
-    """Whether no CPU time matters: one job has it all, or the shares are unknown.
+    """Whether CPU time does not matter: one job gets all energy, or the shares are unknown.
 
     Jobs that each count as exclusive and ran at the same time share the node like others.
     """
@@ -255,9 +255,9 @@ def _divide(
     start_ns: int,
     end_ns: int,
 ) -> tuple[tuple[tuple[AttemptName, EnergyShare | None], ...], int]:
-    """Shares and rest of what was read in a piece of time, with CPUs x ns for the node's CPUs.
+    """Shares and rest of the energy of a piece of time, with CPUs x ns for the node's CPUs.
 
-    ``used_us`` is the CPU time of the jobs that are ``here``; those ``beside`` used none.
+    ``used_us`` is the CPU time of the jobs ``here``; those ``beside`` used none.
     """
     present = [*here, *beside]
     if _is_undivided(present):

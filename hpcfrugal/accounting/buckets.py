@@ -1,10 +1,9 @@
-"""Energy of intervals laid into buckets of 300 s on the wall clock, exactly, in integers.
+"""Energy of intervals in buckets of 300 s of wall time, exactly, in integers.
 
-Carbon intensity varies with the time of day and its actual values come later, so the ledger keeps energy by
-time. An interval that crosses an edge is split in proportion to time, each part being the difference of two
-rounded cumulative values; so the parts of any amount sum to that amount whatever the number of edges. Of an interval
-of more than a day it is not known when in it the energy was drawn: it is put into as many buckets as a day has, at
-equal distances, so that a job that slept for a year does not fill the ledger.
+Carbon intensity varies with the time of day and its actual values come later, so the ledger keeps energy by time. An
+interval that crosses an edge is split in proportion to time; each part is the difference of two rounded cumulative
+values, so the parts always sum to the whole. An interval of more than a day is split into about as many parts as a day
+has buckets, at equal distances, so that a job that was suspended for a year does not fill the ledger.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from dataclasses import dataclass
 
 BUCKET_NS = 300 * 10**9
 
-MOST_PARTS = 288
-"""An interval is split into so many parts, or one more where it does not begin on an edge: a day of buckets."""
+MAX_PARTS = 288
+"""The buckets of a day. An interval is split into at most this many parts, plus one if it does not start on an edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Energy over ``[start_ns, end_ns)`` of wall time, of which ``measured_ns`` have data behind them."""
+    """Energy over ``[start_ns, end_ns)`` of wall time, of which ``measured_ns`` are measured."""
 
     start_ns: int
     end_ns: int
@@ -31,7 +30,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Sums over one bucket. ``energy_uj`` is None where no interval of the job touches it."""
+    """Sums over one bucket. ``energy_uj`` is None if no interval of the job overlaps it."""
 
     energy_uj: int | None
     node_energy_uj: int | None
@@ -39,11 +38,11 @@ class Bucket:
 
 
 def split(start_ns: int, end_ns: int, amount: int, bucket_ns: int = BUCKET_NS) -> Iterator[tuple[int, int]]:
-    """(start of bucket, part of ``amount``) for each bucket that ``[start_ns, end_ns)`` touches.
+    """(start of bucket, part of ``amount``) for each bucket that overlaps ``[start_ns, end_ns)``.
 
-    Buckets begin at multiples of ``bucket_ns`` since the epoch. An interval without length puts all of it
-    into the bucket that holds it. In a long one each part is of several buckets and lies in the first of them.
-    Raises ``ValueError`` where the interval ends before it starts.
+    Buckets begin at multiples of ``bucket_ns`` since the epoch. All of an interval without length is in one bucket. In
+    a long interval each part covers several buckets and is put into the first of them.
+    Raises ``ValueError`` if the interval ends before it starts.
     """
     if end_ns < start_ns:
         raise ValueError("interval ends before it starts")
@@ -63,12 +62,12 @@ def split(start_ns: int, end_ns: int, amount: int, bucket_ns: int = BUCKET_NS) -
 
 
 def _width(start_ns: int, end_ns: int, bucket_ns: int) -> int:
-    """Of how many buckets a part is."""
-    return max(1, -((start_ns - end_ns) // (bucket_ns * MOST_PARTS)))
+    """The number of buckets that one part covers."""
+    return max(1, -((start_ns - end_ns) // (bucket_ns * MAX_PARTS)))
 
 
 def parts(start_ns: int, end_ns: int, bucket_ns: int = BUCKET_NS) -> int:
-    """How many parts ``split`` makes of ``[start_ns, end_ns)``."""
+    """The number of parts into which ``split`` divides ``[start_ns, end_ns)``."""
     bucket = start_ns - start_ns % bucket_ns
     if end_ns <= bucket + bucket_ns:
         return 1
@@ -76,30 +75,27 @@ def parts(start_ns: int, end_ns: int, bucket_ns: int = BUCKET_NS) -> int:
 
 
 def fill(job: Iterable[Interval], node: Iterable[Interval], bucket_ns: int = BUCKET_NS) -> dict[int, Bucket]:
-    """Buckets by their start in ns, from the intervals of the job's energy and of the node's reading."""
-    energy: defaultdict[int, int] = defaultdict(int)
-    measured: defaultdict[int, int] = defaultdict(int)
-    node_energy: defaultdict[int, int] = defaultdict(int)
-    for interval in job:
-        start_ns, end_ns = interval.start_ns, interval.end_ns
-        bucket = start_ns - start_ns % bucket_ns
-        if start_ns <= end_ns <= bucket + bucket_ns:  # as nearly all: there is nothing to split
-            energy[bucket] += interval.energy_uj
-            measured[bucket] += interval.measured_ns
-            continue
-        for bucket, part in split(start_ns, end_ns, interval.energy_uj, bucket_ns):
-            energy[bucket] += part
-        for bucket, part in split(start_ns, end_ns, interval.measured_ns, bucket_ns):
-            measured[bucket] += part
-    for interval in node:
-        start_ns, end_ns = interval.start_ns, interval.end_ns
-        bucket = start_ns - start_ns % bucket_ns
-        if start_ns <= end_ns <= bucket + bucket_ns:
-            node_energy[bucket] += interval.energy_uj
-            continue
-        for bucket, part in split(start_ns, end_ns, interval.energy_uj, bucket_ns):
-            node_energy[bucket] += part
+    """Buckets by their start in ns, from the intervals of the job's energy and of the node's."""
+    energy, measured = _sums(job, bucket_ns)
+    node_energy, _ = _sums(node, bucket_ns)
     return {
         bucket: Bucket(energy.get(bucket), node_energy.get(bucket), measured.get(bucket, 0))
         for bucket in sorted(energy.keys() | node_energy.keys())
     }
+
+
+def _sums(intervals: Iterable[Interval], bucket_ns: int) -> tuple[dict[int, int], dict[int, int]]:
+    """Energy and measured time by the start of the bucket."""
+    energy: defaultdict[int, int] = defaultdict(int)
+    measured: defaultdict[int, int] = defaultdict(int)
+    for interval in intervals:
+        start_ns, end_ns = interval.start_ns, interval.end_ns
+        bucket = start_ns - start_ns % bucket_ns
+        if start_ns <= end_ns <= bucket + bucket_ns:  # nearly all are within one bucket
+            energy[bucket] += interval.energy_uj
+            measured[bucket] += interval.measured_ns
+            continue
+        for sums, amount in ((energy, interval.energy_uj), (measured, interval.measured_ns)):
+            for bucket, part in split(start_ns, end_ns, amount, bucket_ns):
+                sums[bucket] += part
+    return energy, measured

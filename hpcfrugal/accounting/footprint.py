@@ -1,10 +1,10 @@
-"""Operational carbon: energy laid over time against the grid's intensity at that time. Pure functions, exact.
+"""Operational carbon: energy over time multiplied by the grid's intensity at that time. Pure functions, exact.
 
     g = sum over pieces of kWh * PUE * intensity(t)
 
 with PUE the data centre's power usage effectiveness (ISO/IEC 30134-2) and the intensity of the grid at the place and
-time at which the energy was drawn (location-based, GHG Protocol Scope 2 Guidance, 2015). A piece of energy is taken to
-be drawn evenly over its time. What has no intensity stays without: it is counted as such and is never zero grams.
+time of use (location-based, GHG Protocol Scope 2 Guidance, 2015). The energy of a piece is spread evenly over its time.
+Energy without an intensity is counted as such, never as zero grams.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UJ_PER_KWH = 3_600_000_000_000
 
 LevelSource = Literal["actual", "forecast", "yearly-mean"]
 SOURCES: tuple[LevelSource, ...] = ("actual", "forecast", "yearly-mean")
-"""Where an intensity is from, the best first: as it was, as it was forecast, a country's mean of a year."""
+"""Sources of an intensity, best first: the actual value, a forecast, the mean of a country's year."""
 
 
 class IntensityLevel(NamedTuple):
@@ -33,7 +33,7 @@ class IntensityLevel(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """A level with where it is from."""
+    """A level with its source."""
 
     start_ns: int
     end_ns: int
@@ -44,7 +44,7 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Levels in the order of time without overlaps; what lies between two is not known."""
+    """Levels in chronological order without overlaps; between two the intensity is unknown."""
 
     levels: Sequence[IntensityLevel]
     starts_ns: tuple[int, ...] = field(init=False, repr=False)
@@ -53,7 +53,7 @@ class Levels:
         object.__setattr__(self, "starts_ns", tuple(level.start_ns for level in self.levels))
 
     def within(self, start_ns: int, end_ns: int) -> Iterator[IntensityLevel]:
-        """The known parts of ``[start_ns, end_ns)``, cut at both."""
+        """The known parts of ``[start_ns, end_ns)``."""
         for index in range(max(0, bisect_right(self.starts_ns, start_ns) - 1), len(self.levels)):
             level = self.levels[index]
             if level.start_ns >= end_ns:
@@ -67,7 +67,7 @@ class Levels:
 
 
 def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns: int) -> list[Placed]:
-    """The best that is known in ``[start_ns, end_ns)``: each layer fills what those before it leave open."""
+    """The best known levels in ``[start_ns, end_ns)``: each layer fills the gaps of those before it."""
     placed: list[Placed] = []
     gaps = [(start_ns, end_ns)] if start_ns < end_ns else []
     for source, levels in layers:
@@ -86,7 +86,7 @@ def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns:
 
 
 class EnergyPiece(NamedTuple):
-    """Energy drawn evenly over ``[start_ns, end_ns)``; all of it at ``start_ns`` where that is no time."""
+    """Energy drawn evenly over ``[start_ns, end_ns)``, or at ``start_ns`` if that is empty."""
 
     start_ns: int
     end_ns: int
@@ -96,17 +96,17 @@ class EnergyPiece(NamedTuple):
 
     @property
     def span(self) -> tuple[int, int]:
-        """Its time, which is never empty."""
+        """Its time, at least 1 ns."""
         return self.start_ns, max(self.end_ns, self.start_ns + 1)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Grams and the energy behind them, of a job or of several; exact.
+    """Grams and energy of one or more jobs; exact.
 
-    ``energy_uj`` by where the intensity is from, None where there is none. ``grid_g`` are the grams without the PUE,
-    which give the mean intensity; ``grams`` those with it, by quality of the energy. ``open_uj`` is the energy whose
-    intensity may still be revised.
+    ``energy_uj`` is by source of the intensity, None for energy without one. ``grid_g`` are grams without the PUE, for
+    the mean intensity; ``grams`` include it and are by quality of the energy. ``open_uj`` is the energy whose intensity
+    may still be revised.
     """
 
     energy_uj: dict[LevelSource | None, Fraction] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class Tally:
     open_uj: Fraction = Fraction(0)
 
     def add(self, other: Tally) -> None:
-        """Add what another tally holds."""
+        """Add another tally."""
         for source, energy_uj in other.energy_uj.items():
             self.energy_uj[source] = self.energy_uj.get(source, Fraction(0)) + energy_uj
         for known, grams in other.grid_g.items():
@@ -126,41 +126,41 @@ class Tally:
 
     @property
     def operational_g(self) -> Fraction | None:
-        """Grams of CO2e of what has an intensity; None where nothing has, and where that energy is not 1 uJ."""
+        """Grams of CO2e of the energy with an intensity; None if there is no such energy."""
         return sum(self.grams.values(), Fraction(0)) if self.known_uj else None
 
     @property
     def known_uj(self) -> Fraction:
-        """The energy that has an intensity."""
+        """The energy with an intensity."""
         return sum((uj for source, uj in self.energy_uj.items() if source is not None), Fraction(0))
 
     @property
     def intensity_g_per_kwh(self) -> Fraction | None:
-        """The mean intensity, weighted by energy; None where no energy has one."""
+        """The mean intensity, weighted by energy; None if no energy has one."""
         known_uj = self.known_uj
         return sum(self.grid_g.values(), Fraction(0)) * UJ_PER_KWH / known_uj if known_uj else None
 
     @property
     def coverage(self) -> Fraction | None:
-        """The share of the energy that has an intensity; None where there is no energy."""
+        """The share of the energy with an intensity; None without energy."""
         total_uj = sum(self.energy_uj.values(), Fraction(0))
         return self.known_uj / total_uj if total_uj else None
 
     @property
     def sources(self) -> list[LevelSource]:
-        """Where the intensities are from, the best first."""
+        """The sources of the intensities, best first."""
         return [source for source in SOURCES if source in self.grid_g]
 
     @property
     def shares(self) -> dict[LevelSource, Fraction]:
-        """The share of the energy by where its intensity is from; what is left has none."""
+        """The share of the energy by source of its intensity; the rest has none."""
         total_uj = sum(self.energy_uj.values(), Fraction(0))
         return {source: self.energy_uj[source] / total_uj for source in self.sources} if total_uj else {}
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Whole numbers, each over the same denominator: energy, energy that may be revised, energy times intensity."""
+    """Numerators of the same denominator: energy, energy that may be revised, energy times intensity."""
 
     energy: int = 0
     unsettled: int = 0
@@ -170,14 +170,14 @@ class _Sums:
 def tallies(
     pieces: Sequence[EnergyPiece], placed: Sequence[Placed], pue: float | None, cut_ns: int
 ) -> dict[tuple[str, int], Tally]:
-    """Grams by component and by the ``cut_ns`` (a day, say) in which a piece begins, given by its number since 1970.
+    """Grams by component and period of length ``cut_ns`` (such as a day) in which a piece begins, numbered from 1970.
 
-    ``pue`` is taken as the decimal that it was written as; without one nothing is multiplied.
+    ``pue`` is used as the decimal that was written; None is a factor of 1.
     """
     starts_ns = [level.start_ns for level in placed]
     ratios = [level.g_per_kwh.as_integer_ratio() for level in placed]
     shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
-    # A float's denominator is a power of two: at the finest of them every level is a whole number.
+    # A float's denominator is a power of two: over the largest of them every level is an integer.
     whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
     # Nearly all pieces are of one length, so the common denominator of their parts stays small.
     common = lcm(*{end_ns - start_ns for start_ns, end_ns in (piece.span for piece in pieces)})

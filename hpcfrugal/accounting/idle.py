@@ -1,8 +1,8 @@
-"""The idle energy of a node's component, and which channel of the component it is in.
+"""Idle energy of a component of a node, divided among its channels.
 
-A site knows what a node draws when it does nothing as one figure a component, while a component has a channel for
-each of its packages. Over one interval the figure is divided among them in proportion to what they read, so no
-channel has more idle energy than energy, and the parts sum to the whole exactly.
+A site configures idle power per component, while a component has a channel for each package. In each interval the idle
+energy is divided among the channels in proportion to their energy, so no channel has more idle energy than energy, and
+the parts sum exactly to the whole.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ def idle_energy_uj(power_uw: int, span_ns: int) -> int:
 
 
 def divide_idle(idle_uj: int, energies_uj: Sequence[int | None]) -> tuple[int, ...]:
-    """The idle energy in each channel of a component that has ``idle_uj`` over an interval.
+    """The idle energy of each channel of a component with ``idle_uj`` in an interval.
 
-    None is a channel that was not read. It is taken to have had an equal part, which is not given to the others:
-    0 stands for it in the answer. What the channels read is the most that they are given.
+    None is a channel without a reading: an equal part of the idle energy is assumed to be its own, and its result is 0.
+    No channel gets more than its energy.
     """
     read = [energy_uj for energy_uj in energies_uj if energy_uj is not None]
     if not read:

@@ -1,13 +1,12 @@
-"""Energy by a model, where nothing measures: thermal design power, memory size and time.
+"""Modelled energy of components without a sensor: thermal design power, memory size and time.
 
     cpu   TDP per core x the job's CPU time
     dram  0.3725 W per GB of memory x time
     gpu   TDP of the device x time
 
 The figures are those of the Green Algorithms project (Lannelongue, Grealey, Inouye 2021,
-doi:10.1002/advs.202100707). Limits that a reader must know: a hardware thread counts as a core, so two busy
-threads of one core count twice; a GPU counts as fully used; idle power of the machine is not in it. So it is
-marked ``modelled``, always.
+doi:10.1002/advs.202100707). Limits: a hardware thread counts as a core, so two busy threads of one core count twice; a
+GPU counts as fully used; idle power of the machine is not included. The result is always marked ``modelled``.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _GPU_FORM = re.compile(r"(?:sxm\d?|pcie|hbm\d?e?|\d+gb)")
 
 @dataclass(frozen=True, slots=True)
 class Tdp:
-    """Thermal design power of a device and over how many cores it is spread (1 for a GPU)."""
+    """Thermal design power of a device, and its number of cores (1 for a GPU)."""
 
     model: str
     tdp_mw: int
@@ -42,7 +41,7 @@ class Tdp:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A row of a table for a device; ``exact`` is False where it is the row for any device."""
+    """The row of a table for a device; ``exact`` is False if it is the fallback."""
 
     tdp: Tdp
     exact: bool
@@ -50,7 +49,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class TdpTable:
-    """Rows and the one that stands for a device that none of them names."""
+    """Rows by model, and the fallback for other devices."""
 
     rows: tuple[Tdp, ...]
     fallback: Tdp
@@ -74,7 +73,7 @@ def gpu_tokens(name: str) -> frozenset[str]:
 
 
 def find_cpu(table: TdpTable, name: str | None) -> Match:
-    """The row of a CPU by its name as /proc/cpuinfo has it."""
+    """The row of a CPU by its name in /proc/cpuinfo."""
     key = cpu_key(name) if name else ""
     for row in table.rows:
         if key and cpu_key(row.model) == key:
@@ -83,10 +82,10 @@ def find_cpu(table: TdpTable, name: str | None) -> Match:
 
 
 def find_gpu(table: TdpTable, name: str | None) -> Match:
-    """The row of a GPU by its name as NVML has it.
+    """The row of a GPU by its name in NVML.
 
-    A row that leaves out only the form factor or memory size (V100 for Tesla V100-SXM2-16GB) fits too, the
-    one with most words in common first.
+    A row without the form factor or memory size (V100 for Tesla V100-SXM2-16GB) matches too, preferably the one with
+    most words in common.
     """
     wanted = gpu_tokens(name) if name else frozenset()
     best: Tdp | None = None

@@ -1,8 +1,8 @@
-"""What a job's timing saved: its own energy at its own times against the same energy at the counterfactual's times.
+"""Savings by the timing of a job: its energy at its own times against the same energy at the counterfactual times.
 
 Pure functions, exact. In the counterfactual the job starts at a given instant and its attempts follow one another
-without a break, each with the energy that it drew, evenly in each piece. What stopping and starting again cost is
-therefore on both sides. Grams are those of one signal of one provider, known only where the intensity is throughout.
+without a break, each with the energy that it used. So the overhead of interruptions is on both sides. Grams are those
+of one signal of one provider, and known only if the intensity is known throughout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hpcfrugal.accounting.spans import joined
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of a job: when it started, how long it took, what it drew when."""
+    """One attempt of a job: its start, its run time, its energy over time."""
 
     start_ns: int
     elapsed_ns: int
@@ -26,7 +26,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """Grams as it was and as it would have been; ``saved_g`` below 0 is a loss."""
+    """Actual and counterfactual grams; a negative ``saved_g`` is a loss."""
 
     actual_g: Fraction
     counterfactual_g: Fraction
@@ -37,7 +37,7 @@ class Saving:
 
 
 def moved(attempts: Sequence[Attempt], start_ns: int) -> list[EnergyPiece]:
-    """The energy of ``attempts``, in their order, if the first had started at ``start_ns`` and none had waited."""
+    """The energy of ``attempts`` if the first had started at ``start_ns`` and none had waited."""
     pieces: list[EnergyPiece] = []
     for attempt in attempts:
         by_ns = start_ns - attempt.start_ns
@@ -48,13 +48,13 @@ def moved(attempts: Sequence[Attempt], start_ns: int) -> list[EnergyPiece]:
     return pieces
 
 
-def as_it_was(attempts: Sequence[Attempt]) -> list[EnergyPiece]:
-    """The energy of ``attempts`` at its own times."""
+def energy_of(attempts: Sequence[Attempt]) -> list[EnergyPiece]:
+    """The energy of ``attempts`` at its actual times."""
     return [piece for attempt in attempts for piece in attempt.pieces]
 
 
 def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> Fraction | None:
-    """Grams of ``pieces`` against ``levels``; None where any of them has no intensity, or there are none."""
+    """Grams of ``pieces`` by ``levels``; None if there are no pieces, or any has no intensity."""
     if not pieces:
         return None
     source: LevelSource = "actual"
@@ -66,17 +66,17 @@ def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> F
 
 
 def saving_of(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:
-    """What the timing of ``attempts`` saved against a start at ``start_ns``; None where that is not known."""
-    was_g = grams(as_it_was(attempts), levels, pue)
-    would_g = grams(moved(attempts, start_ns), levels, pue)
-    return None if was_g is None or would_g is None else Saving(was_g, would_g)
+    """The saving of ``attempts`` against a start at ``start_ns``; None if unknown."""
+    actual_g = grams(energy_of(attempts), levels, pue)
+    counterfactual_g = grams(moved(attempts, start_ns), levels, pue)
+    return None if actual_g is None or counterfactual_g is None else Saving(actual_g, counterfactual_g)
 
 
 @dataclass(slots=True)
 class ForecastErrorStats:
-    """The sum of ``|forecast - actual| / actual`` over time, and over how much time; where both are known.
+    """The integral of ``|forecast - actual| / actual`` over the time in which both are known, and that time.
 
-    Times at which the actual intensity is 0 are left out, since no share of it is defined.
+    Times with an actual intensity of 0 are left out, as the error is undefined.
     """
 
     sum_ns: float = 0.0
@@ -94,7 +94,7 @@ class ForecastErrorStats:
 
 
 def forecast_error(forecast: Levels, actual: Levels, spans: Iterable[tuple[int, int]]) -> ForecastErrorStats:
-    """How far the forecast was off in ``spans``; a time in several of them counts once."""
+    """The error of the forecast in ``spans``; overlapping times count once."""
     found = ForecastErrorStats()
     for start_ns, end_ns in joined(spans):
         for was in actual.within(start_ns, end_ns):

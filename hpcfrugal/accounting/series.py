@@ -11,9 +11,9 @@ from operator import ge, gt
 
 @dataclass(frozen=True, slots=True)
 class CumulativeSeries:
-    """Values of a counter that never falls, at instants in ns on one clock, strictly in order.
+    """Values of a counter that never decreases, at strictly ascending instants in ns of one clock.
 
-    Raises ``ValueError`` for points out of order and for a value that falls.
+    Raises ``ValueError`` for instants out of order and for a decreasing value.
     """
 
     times_ns: tuple[int, ...]
@@ -25,11 +25,11 @@ class CumulativeSeries:
         if any(map(ge, self.times_ns, self.times_ns[1:])):
             raise ValueError("instants out of order")
         if any(map(gt, self.values, self.values[1:])):
-            raise ValueError("a counter that falls")
+            raise ValueError("a counter that decreases")
 
     @classmethod
     def of(cls, points: Iterable[tuple[int, int]]) -> CumulativeSeries | None:
-        """A series of (instant, value); of several at one instant the last counts. None where there are no points."""
+        """A series of (instant, value); of several at one instant the last counts. None without points."""
         found = dict(points)
         return cls(tuple(found), tuple(found.values())) if found else None
 
@@ -42,11 +42,11 @@ class CumulativeSeries:
         return self.times_ns[-1]
 
     def covers(self, start_ns: int, end_ns: int) -> bool:
-        """Whether all of ``[start_ns, end_ns]`` lies between the first and the last point."""
+        """Whether ``[start_ns, end_ns]`` lies between the first and the last point."""
         return self.start_ns <= start_ns and end_ns <= self.end_ns
 
     def at(self, instant_ns: int) -> int:
-        """The value at an instant, rounded down. Differences of it add up exactly, however time is cut.
+        """The value at an instant, rounded down, so that differences add up exactly for any division of time.
 
         Raises ``ValueError`` outside of the series.
         """
@@ -64,7 +64,7 @@ class CumulativeSeries:
         return self.at(end_ns) - self.at(start_ns)
 
     def rises(self, times_ns: Sequence[int]) -> list[int]:
-        """``between`` for each two neighbours of ``times_ns``, which are in order, in one walk along both.
+        """``between`` for consecutive ``times_ns``, which are sorted, in one pass.
 
         Raises ``ValueError`` outside of the series.
         """
@@ -88,7 +88,7 @@ class CumulativeSeries:
         return [new - old for old, new in pairwise(found)]
 
     def clip(self, start_ns: int, end_ns: int) -> CumulativeSeries | None:
-        """The part in ``[start_ns, end_ns]``; None where there is no time in it."""
+        """The part in ``[start_ns, end_ns]``; None if it is empty."""
         start_ns, end_ns = max(start_ns, self.start_ns), min(end_ns, self.end_ns)
         if end_ns <= start_ns:
             return None

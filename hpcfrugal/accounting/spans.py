@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 
 def joined(spans: Iterable[tuple[int, int]], gap: int = 0) -> Iterator[tuple[int, int]]:
-    """The spans in the order of time; as one where they overlap, or no more than ``gap`` lies between them."""
+    """The spans in chronological order, merged if they overlap or at most ``gap`` lies between them."""
     current: tuple[int, int] | None = None
     for start, end in sorted(spans):
         if current is not None and start - current[1] <= gap:

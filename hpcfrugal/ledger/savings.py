@@ -19,7 +19,7 @@ from hpcfrugal.accounting.savings import (
     Attempt,
     ForecastErrorStats,
     Saving,
-    as_it_was,
+    energy_of,
     forecast_error,
     moved,
     saving_of,
@@ -157,7 +157,7 @@ def _compared(
         return unknown("its plan cannot be read")
     actual, expected = intensity.actual(zone, plan.signal, provider), levels_of(forecast)
     found = saving_of(ran, begin_ns, actual, pue)
-    spans = list(joined(piece.span for piece in (*as_it_was(ran), *moved(ran, begin_ns))))
+    spans = list(joined(piece.span for piece in (*energy_of(ran), *moved(ran, begin_ns))))
     if found is None:
         known = any(actual.known_ns(*span) for span in spans)
         which = "all of these times" if known else "these times"
@@ -165,7 +165,7 @@ def _compared(
         if intensity.never_ns(zone, plan.signal, provider, spans):
             return unknown(f"{provider} does not offer {of}", "no-actuals")
         return unknown(f"{of} is not known from {provider} yet")
-    qualities = sorted({piece.quality for piece in as_it_was(ran)})
+    qualities = sorted({piece.quality for piece in energy_of(ran)})
     return JobSavings(
         attempts,
         plan,

@@ -113,7 +113,7 @@ def test_the_order_of_the_jobs_does_not_matter(jobs: list[ChannelReading], order
 def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[ChannelReading], most: int) -> None:
     whole = balance(jobs)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hpcfrugal.accounting.balance._LONGEST", most)
+        patch.setattr("hpcfrugal.accounting.balance._MAX_PIECES", most)
         assert balance(jobs) == whole
 
 

@@ -30,7 +30,7 @@ def test_one_makes_way_for_another_who_can_be_nowhere_else() -> None:
     assert room.free.tolist() == [0, 0, 0, 0]
 
 
-def test_where_nobody_can_make_way_all_stays_as_it_was() -> None:
+def test_where_no_task_can_move_all_starts_are_kept() -> None:
     first, second = choice(0, [1.0], start=0), choice(1, [5.0])
     room = room_for(1, 2, [first])
     assert make_room(room, [first], [second]) == []
