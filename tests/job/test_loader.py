@@ -204,7 +204,8 @@ zzz: 1
         "job.yaml:5: partition: there is no key 'partition' at the top level (`partition` belongs under `resources`)",
         "job.yaml:7: resources.tmie: there is no key 'tmie' in `resources` (did you mean `time`?)",
         "job.yaml:8: resources.walltime: there is no key 'walltime' in `resources` (the key is `resources.time`)",
-        "job.yaml:9: resources.time: 'soon' is not one of Slurm's times; write 30 (minutes), 1:30:00 or 2-12:00:00",
+        "job.yaml:9: resources.time: 'soon' is not a time limit in Slurm's form; "
+        "write 30 (minutes), 1:30:00 or 2-12:00:00",
         "job.yaml:11: resources.mem_per_cpu: can't be given along with `mem` "
         "(keep one: `mem` is memory per node, `mem_per_cpu` memory per CPU)",
         "job.yaml:12: resources.nodes: '0' is not a number of nodes; write 2, or 2-4 for 2 to 4",

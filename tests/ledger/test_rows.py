@@ -24,6 +24,7 @@ def test_the_schema_says_what_may_be_unknown() -> None:
     for statement in CHANNELS.schema():
         connection.execute(statement)
     columns = {row[1]: (row[2], bool(row[3]), row[5]) for row in connection.execute("PRAGMA table_info(channels)")}
+    connection.close()
     assert tuple(columns) == CHANNELS.columns
     assert columns["run_id"] == ("TEXT", True, 1)
     assert columns["channel"] == ("TEXT", True, 5)

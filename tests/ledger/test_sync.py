@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -428,7 +429,7 @@ def test_check_still_compares_the_other_runs(spool: FakeSpool) -> None:
     run, other = spool.whole_run("17"), spool.whole_run("18")
     do_sync(spool)
     run.run_dir.end_json("17", 0).unlink()
-    with sqlite3.connect(spool.ledger) as connection:
+    with closing(sqlite3.connect(spool.ledger)) as connection, connection:
         connection.execute("UPDATE jobs SET exit_code = 9")
     connection.close()
     lines = check_ledger(spool.root, spool.ledger).differences
@@ -638,7 +639,7 @@ def test_check_sees_a_changed_row(spool: FakeSpool) -> None:
     do_sync(spool)
     found = check_ledger(spool.root, spool.ledger)
     assert (found.damage, found.not_synced, found.differences) == ((), (), ())
-    with sqlite3.connect(spool.ledger) as connection:
+    with closing(sqlite3.connect(spool.ledger)) as connection, connection:
         connection.execute("UPDATE jobs SET exit_code = 9")
     connection.close()
     lines = check_ledger(spool.root, spool.ledger).differences
@@ -656,7 +657,7 @@ def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: py
         assert set(found.not_synced) == {run.run_id, new.run_id}
         assert found.differences == ()
     # The others are compared all the same.
-    with sqlite3.connect(spool.ledger) as connection:
+    with closing(sqlite3.connect(spool.ledger)) as connection, connection:
         connection.execute("UPDATE runs SET name = 'x'")
     connection.close()
     lines = check_ledger(spool.root, spool.ledger).differences

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -468,7 +469,7 @@ def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:
     result = call("ledger", "sync")
     assert "problems in 1 file;" in result.err
     assert call("ledger", "check").code == 0
-    with sqlite3.connect(spool.ledger) as connection:
+    with closing(sqlite3.connect(spool.ledger)) as connection, connection:
         connection.execute("UPDATE runs SET name = 'x'")
     connection.close()
     result = call("ledger", "check")

@@ -14,7 +14,7 @@ from year.forecasts import Forecasts
 from year.grids import SLOT_S
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.planning.decide.history import FEWEST_RUNS, LIKE_JOBS
+from hpcfrugal.planning.decide.history import FEWEST_RUNS, MOST_RUNS
 from hpcfrugal.queues.replan import place, replan
 from hpcfrugal.queues.settings import Queue
 
@@ -44,7 +44,7 @@ def by_history(cluster: Cluster, entry: Entry) -> int | None:
 
     Of a kind with too short a history: the share of its limit that all ended jobs together used of theirs.
     """
-    like = cluster.ended.get(entry.job.kind, [])[-LIKE_JOBS:]
+    like = cluster.ended.get(entry.job.kind, [])[-MOST_RUNS:]
     if len(like) >= FEWEST_RUNS:
         return round(sum(like) / len(like))
     return round(entry.job.limit_s * cluster.ran_s / cluster.asked_s) if cluster.asked_s else None
