@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @json_option("Print JSON on standard output after the command's output, as a line.")
 @click.option("-o", "--output", type=OUTPUT_FILE, help="Write the JSON to this file.")
-@click.option("--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds a sample.")
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds between samples."
+)
 @click.option(
     "--share",
     is_flag=True,
-    help="Only the command's share of this machine by CPU time, not all of it. GPUs still count whole.",
+    help="Count only the command's share of this machine by CPU time. GPUs still count whole.",
 )
 @click.option("--hardware-counters", is_flag=True, help="Count the command's instructions and cache misses too.")
 def run(
@@ -45,8 +47,8 @@ def run(
     The energy is that of the whole machine while the command ran, unless --share is given. The run is kept in
     the spool and in the ledger like a job.
 
-    With --json the last line of stdout is the JSON, where the command ends its own output with a line break, as
-    commands do, or stdout goes to a file. To have the JSON by itself in any case, use -o.
+    With --json the last line of stdout is the JSON, provided that the command ends its output with a line break or
+    stdout is a file. Use -o to get the JSON by itself.
 
     \b
     hpcfrugal run -- python train.py
@@ -57,10 +59,10 @@ def run(
 
     config, powers = _settings()
     if output is not None and not can_be_written(output):
-        # Said now, not after a run of ten hours.
+        # before a run of ten hours, not after it
         raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
     record_s = max(interval, min(10.0, interval * 10))
-    done, trouble = run_command(
+    done, problem = run_command(
         command,
         config.spool,
         interval_s=interval,
@@ -71,20 +73,20 @@ def run(
         pue=config.carbon.pue,
     )
     try:
-        if trouble is not None:
-            warn(f"this run is not kept: {trouble}")
+        if problem is not None:
+            warn(f"this run is not kept: {problem}")
         if done.run_dir is not None:
             for line in store_run_nodes(done.run_dir, powers):
                 warn(line)
-        _show(done, config, as_json=as_json, output=output, kept=trouble is None)
+        _show(done, config, as_json=as_json, output=output, kept=problem is None)
     except BrokenPipeError:
-        pass  # nobody reads any more; who gave us the command still wants its exit code
+        pass  # the reader has gone; the exit code is still that of the command
     except (HpcfrugalError, OSError, ValueError) as error:
-        # The command is done and its exit code is the answer, whatever became of the figures.
+        # The command has ended: the exit code is its own, even without a report.
         with suppress(OSError):
             echo_or_drop(f"error: the run cannot be reported: {error}", err=True)
     finally:
-        if trouble is not None:
+        if problem is not None:
             shutil.rmtree(done.spool, ignore_errors=True)
     sys.exit(done.exit_code)
 

@@ -77,7 +77,7 @@ def test_wait_ends_with_the_code_of_the_job(box: Sandbox, command: str, code: in
     assert row["state"] == ("COMPLETED" if code == 0 else "FAILED")
 
 
-def test_what_cannot_start_is_told_before_and_leaves_nothing(box: Sandbox) -> None:
+def test_job_that_cannot_start_is_refused_and_leaves_nothing(box: Sandbox) -> None:
     for more, words in [
         ({"workdir": "/nowhere"}, "cannot run in /nowhere"),
         ({"output": "/nowhere/out"}, "/nowhere/out: No such file or directory"),
@@ -271,7 +271,7 @@ def test_a_job_is_submitted_before_it_starts(box: Sandbox) -> None:
         assert submitted.timestamp() <= end_of(run_dir)["started_wall_s"]
 
 
-def test_a_killed_job_that_was_cancelled_is_called_so(box: Sandbox) -> None:
+def test_killed_job_that_was_cancelled_is_cancelled(box: Sandbox) -> None:
     job_id, run_dir = box.submit("sleep 60")
     keep_state(RunDir(run_dir), "CANCELLED")
     os.killpg(batch_pid(run_dir), signal.SIGKILL)

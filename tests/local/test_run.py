@@ -251,7 +251,7 @@ def test_no_sidecar_is_left_behind(environ: dict[str, str], tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("limit", ["-f 0", "-n 20"])
-def test_trouble_of_ours_is_not_the_commands(environ: dict[str, str], limit: str) -> None:
+def test_failed_measurement_does_not_affect_the_command(environ: dict[str, str], limit: str) -> None:
     line = f"ulimit {limit}; {' '.join(ARGV)} -- sh -c 'echo ran; exit 7'"
     done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (7, "ran\n")
@@ -276,7 +276,7 @@ main(["run", "--", "sh", "-c", "echo ran; exit 7"])
     assert "Traceback" not in done.stderr
 
 
-def test_spool_that_vanishes_meanwhile(environ: dict[str, str], tmp_path: Path) -> None:
+def test_spool_deleted_during_the_run(environ: dict[str, str], tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     done = run(environ | {"HPCFRUGAL_SPOOL": str(spool)}, "--", "sh", "-c", f"rm -rf {spool}; exit 7")
     assert done.returncode == 7
@@ -369,7 +369,7 @@ def test_where_nothing_can_be_kept_it_is_measured_all_the_same(environ: dict[str
     assert (document["complete"], document["exit_code"]) == (True, 0)
 
 
-def test_grams_are_told_where_a_zone_is_known(environ: dict[str, str]) -> None:
+def test_grams_are_shown_where_a_zone_is_known(environ: dict[str, str]) -> None:
     done = run(environ | {"HPCFRUGAL_ZONE": "FR"}, "--json", "--", "sleep", "0.3")
     document = json.loads(done.stdout)
     assert document["operational_g"] > 0

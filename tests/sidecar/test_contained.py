@@ -107,7 +107,7 @@ def test_other_channels_lose_no_joule_while_nvml_blocks(
     assert abs(lines[-1]["measured_ns"][0] - span_ns) < 0.2e9
 
 
-def test_sampling_goes_on_where_it_cannot_step_back(
+def test_sampling_continues_with_normal_priority(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(_path: str) -> list[str]:

@@ -130,7 +130,7 @@ class Fake:
         pass
 
 
-def test_source_that_fails_loses_its_place_once() -> None:
+def test_source_that_fails_is_replaced_once() -> None:
     now_ns = [0]
     good = Fake("good", "cpu", ["a", "b"], [1, 1])
     spare = Fake("spare", "cpu", ["a", "b"], [1, 1])
@@ -185,7 +185,7 @@ def test_one_source_in_the_place_of_many() -> None:
     assert counted(selection) == ["cpu whole cpu"]
 
 
-def test_site_s_sensor_does_not_count_again() -> None:
+def test_site_sensor_does_not_count_twice() -> None:
     class Site(Fake):
         defers_to_builtin = True
 

@@ -48,7 +48,7 @@ def test_torn_last_line_of_a_killed_sidecar_is_closed_first(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("how", ["deleted", "emptied"])
-def test_file_that_begins_anew_gets_its_header_again(tmp_path: Path, how: str) -> None:
+def test_file_that_starts_again_gets_a_header(tmp_path: Path, how: str) -> None:
     """Also where the new file has the number of the deleted one, as on many file systems."""
     path = tmp_path / "f"
     writer = Writer(str(path))
@@ -64,7 +64,7 @@ def test_file_that_begins_anew_gets_its_header_again(tmp_path: Path, how: str) -
     assert path.read_text() == "header\nfirst\nthird\nfourth\n"
 
 
-def test_full_disk_drops_lines_and_goes_on(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_full_disk_drops_lines_and_sampling_continues(small_disk: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, ballast = small_disk / "f", small_disk / "ballast"
     writer = Writer(str(path))
     writer.begin("header", "first")
@@ -81,7 +81,7 @@ def test_full_disk_drops_lines_and_goes_on(small_disk: Path, capfd: pytest.Captu
     assert capfd.readouterr().err.count("No space left on device; sampling continues") == 1
 
 
-def test_header_is_owed_until_there_is_room(small_disk: Path) -> None:
+def test_header_is_written_once_there_is_space(small_disk: Path) -> None:
     path, ballast = small_disk / "f", small_disk / "ballast"
     ballast.touch()
     fill(ballast)
@@ -94,7 +94,7 @@ def test_header_is_owed_until_there_is_room(small_disk: Path) -> None:
     assert path.read_text() == "header\nfirst\nsecond\n"
 
 
-def test_directory_that_comes_late(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_directory_that_appears_late(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "later"
     writer = Writer(str(folder / "f"))
     writer.begin("header", "first")
@@ -106,7 +106,7 @@ def test_directory_that_comes_late(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert capfd.readouterr().err.count("\n") == 1
 
 
-def test_directory_deleted_and_made_anew_gets_a_header(tmp_path: Path) -> None:
+def test_directory_deleted_and_made_again_gets_a_header(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     writer = Writer(str(folder / "f"))
