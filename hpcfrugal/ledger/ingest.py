@@ -53,7 +53,7 @@ from hpcfrugal.spool.documents import (
     read_submitted,
 )
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
-from hpcfrugal.spool.samples import Header, SampleFile, read_samples
+from hpcfrugal.spool.samples import Header, SampledNode, SampleFile, read_samples
 
 _JobDocument = EndDocument | SlurmDocument | NodesDocument
 _READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileState, list[str]]]] = {
@@ -303,8 +303,8 @@ def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Li
     if file.parsed.kind == "log":
         line, state = read_log(path, owner_uid)
         return _Taken([], state, content_of(line))
-    samples = read_samples(path, owner_uid, job)
     attempt, node = AttemptKey(run.run_id, job.job_id, job.restart), _node(file.parsed) or ""
+    samples = read_samples(path, owner_uid, SampledNode(run.run_id, job, node))
     of_node = facts.of(attempt, node)
     if file.parsed.meter is not None:
         return _take_meter(connection, attempt, node, file.parsed.meter, samples, of_node)
@@ -333,8 +333,7 @@ def _take_samples(
     connection: sqlite3.Connection, attempt: AttemptKey, node: str, samples: SampleFile, facts: NodeFacts | None
 ) -> _Taken:
     headers = [session.header for session in samples.sessions]
-    others = sorted({header.node for header in headers} - {node})
-    problems = [*_problems(samples), *(f"header is of node {other[:80]!r}" for other in others)]
+    problems = _problems(samples)
     names = [channel.domain for header in headers for channel in header.channels]
     names += [sensor.source for header in headers for sensor in header.absent]
     # They would be taken for rows of a meter's file.

@@ -19,7 +19,7 @@ from hpcfrugal.ledger.readings import clip, readings, wall_of
 from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.samples import SidecarSession, read_samples
+from hpcfrugal.spool.samples import SampledNode, SidecarSession, read_samples
 
 _LOCAL = "local:"
 
@@ -124,7 +124,7 @@ def _sessions(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: 
     job = JobKey(row["job_id"], row["restart"])
     try:
         path = RunDir.of(spool_root, row["run_id"]).samples(job.job_id, job.restart, row["node"])
-        sessions = read_samples(path, row["uid"], job).sessions
+        sessions = read_samples(path, row["uid"], SampledNode(row["run_id"], job, row["node"])).sessions
     except (OSError, UnsafeFile) as error:
         reason = str(error) if isinstance(error, UnsafeFile) else f"cannot be read: {error.strerror}"
         if isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError):

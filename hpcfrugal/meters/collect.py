@@ -20,7 +20,7 @@ from hpcfrugal.meters.integrate import Curve, curve, reaches
 from hpcfrugal.meters.record import JobOnNode, lines_of
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
 from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
-from hpcfrugal.spool.samples import MAX_SESSION_NS, SidecarSession, read_samples
+from hpcfrugal.spool.samples import MAX_SESSION_NS, SampledNode, SidecarSession, read_samples
 
 _D = TypeVar("_D")
 
@@ -143,7 +143,8 @@ def _sampled(run: RunDir, part: JobOnNode) -> tuple[SidecarSession, ...]:
     """What the sidecar wrote on the node; nothing if it cannot be used."""
     try:
         path = run.samples(part.job.job_id, part.job.restart, part.node)
-        return read_samples(path, os.lstat(run.path).st_uid, part.job).sessions
+        sampled = SampledNode(run.run_id, part.job, part.node)
+        return read_samples(path, os.lstat(run.path).st_uid, sampled).sessions
     except (UnsafeFile, OSError, ValueError):
         return ()  # the ledger reports why
 

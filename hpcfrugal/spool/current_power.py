@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hpcfrugal.core.safe_read import UnsafeFile, open_owned
 from hpcfrugal.spool import JobKey, RunDir
-from hpcfrugal.spool.samples import SidecarSession, parse_lines
+from hpcfrugal.spool.layout import ParsedName
+from hpcfrugal.spool.samples import SampledNode, SidecarSession, parse_lines
 
 _TAIL_BYTES = 64 * 1024
 
@@ -40,7 +41,7 @@ def read_draw(run_dir: RunDir) -> Draw:
     power_w: dict[tuple[str | None, str, str], float] = {}
     energy_uj: dict[tuple[str | None, str, str], int] = {}
     for path, name in run_dir.files("samples"):
-        session = _last_session(path, owner_uid, name.job)
+        session = _last_session(path, owner_uid, _sampled(run_dir, name))
         for index, channel in enumerate(session.header.channels if session is not None else ()):
             if session is None or not channel.counted:
                 continue
@@ -74,13 +75,19 @@ def sidecars_done(run_dir: RunDir) -> bool:
     closed: dict[JobKey, bool] = {}
     for path, name in run_dir.files("samples"):
         if name.job is not None:
-            session = _last_session(path, owner_uid, name.job)
+            session = _last_session(path, owner_uid, _sampled(run_dir, name))
             over = session is not None and session.end_reason is not None
             closed[name.job] = closed.get(name.job, True) and over
     return all(closed.get(name.job, False) for _, name in run_dir.files("end") if name.job is not None)
 
 
-def _last_session(path: Path, owner_uid: int, job: JobKey | None) -> SidecarSession | None:
+def _sampled(run_dir: RunDir, name: ParsedName) -> SampledNode | None:
+    if name.job is None or name.node is None:
+        return None
+    return SampledNode(run_dir.run_id, name.job, name.node)
+
+
+def _last_session(path: Path, owner_uid: int, sampled: SampledNode | None) -> SidecarSession | None:
     """The last header and the records after it, as far as the first line and the end of the file hold them."""
     try:
         file, state = open_owned(path, owner_uid)
@@ -93,5 +100,5 @@ def _last_session(path: Path, owner_uid: int, job: JobKey | None) -> SidecarSess
             lines += file.read(_TAIL_BYTES).splitlines(keepends=True)
         except OSError:
             return None
-    sessions = parse_lines(lines, job)[0] if job is not None else []
+    sessions = parse_lines(lines, sampled)[0] if sampled is not None else []
     return sessions[-1] if sessions else None

@@ -7,7 +7,7 @@ counted with its reason, because lines that are dropped silently would be lost j
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import lt
 from pathlib import Path
@@ -124,6 +124,15 @@ class Header:
     gpus_promised: Annotated[int | None, Range(high=MAX_GPUS)] = None
 
 
+@dataclass(frozen=True, slots=True)
+class SampledNode:
+    """A job on a node, by the path of its sample file. The headers in it must name the same."""
+
+    run_id: str
+    job: JobKey
+    node: str
+
+
 @dataclass(slots=True)
 class SidecarSession:
     """One session of the sidecar on a node: its header, its records and, if it ended in order, why."""
@@ -143,8 +152,8 @@ class SampleFile:
     state: FileState
 
 
-def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
-    """Read the sample file of ``job`` on one node.
+def read_samples(path: Path, owner_uid: int, sampled: SampledNode) -> SampleFile:
+    """Read the sample file of a job on one node.
 
     A last line without its newline is torn, which is normal after a kill, and is left out without a problem.
     Raises ``UnsafeFile`` where the file as a whole does not count.
@@ -154,14 +163,18 @@ def read_samples(path: Path, owner_uid: int, job: JobKey) -> SampleFile:
         file.close()
         raise UnsafeFile(f"larger than {MAX_SAMPLE_FILE_BYTES} bytes, which no sidecar writes")
     with file:
-        sessions, bad, torn = parse_lines(_lines(file, state.size), job)
+        sessions, bad, torn = parse_lines(_lines(file, state.size), sampled)
     problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(bad.items()))
     return SampleFile(tuple(sessions), problems, torn, state)
 
 
-def parse_lines(lines: Iterable[bytes], job: JobKey) -> tuple[list[SidecarSession], Counter[str], bool]:
-    """The sessions in lines of a sample file of ``job``, how many lines do not count by reason, and whether the last
-    one lacks its newline."""
+def parse_lines(lines: Iterable[bytes], sampled: SampledNode) -> tuple[list[SidecarSession], Counter[str], bool]:
+    """The sessions in lines of a sample file of ``sampled``, how many lines do not count by reason, and whether the
+    last one lacks its newline.
+
+    One sidecar runs on a node at a time, so a session begins when those before it have ended. One that does not is
+    written again, and does not count.
+    """
     sessions: list[SidecarSession] = []
     bad: Counter[str] = Counter()
     open_session: SidecarSession | None = None
@@ -175,10 +188,12 @@ def parse_lines(lines: Iterable[bytes], job: JobKey) -> tuple[list[SidecarSessio
             if data.get("kind") == "header":
                 # Records after a header that does not count have no session, so it closes the one before.
                 open_session = None
-                open_session = SidecarSession(parse_header(data, job, bad))
+                header = parse_header(data, sampled, bad)
+                _check_follows(header, sessions)
+                open_session = SidecarSession(header)
                 sessions.append(open_session)
             elif open_session is None:
-                raise BadLine("no header before it")
+                raise BadLine("no valid header before it")
             else:
                 _add(open_session, data, bad)
         except BadLine as reason:
@@ -226,8 +241,8 @@ def _object(line: bytes, bad: Counter[str]) -> dict[str, Any]:
     return data
 
 
-def parse_header(data: dict[str, Any], job: JobKey, bad: Counter[str]) -> Header:
-    """A header for ``job``; fields that are wrong but not needed are counted in ``bad``."""
+def parse_header(data: dict[str, Any], sampled: SampledNode, bad: Counter[str]) -> Header:
+    """A header of ``sampled``; fields that are wrong but not needed are counted in ``bad``."""
     schema = data.get("schema")
     if schema != SPOOL_SCHEMA or isinstance(schema, bool):
         raise BadLine(f"header of schema {str(schema)[:40]}, this program reads {SPOOL_SCHEMA}")
@@ -236,12 +251,29 @@ def parse_header(data: dict[str, Any], job: JobKey, bad: Counter[str]) -> Header
         header = codec(Header).read(data, problems)
     except InvalidRecord as refused:
         raise BadLine(f"header: {refused}") from None
-    if (header.job_id, header.restart) != (job.job_id, job.restart):
+    if (header.job_id, header.restart) != (sampled.job.job_id, sampled.job.restart):
         raise BadLine(f"header of job {header.job_id[:40]} restart {header.restart}")
-    if not header.node or not all(channel.source for channel in header.channels):
-        raise BadLine("header: the name of the node or of a source is empty")
+    if header.node != sampled.node:
+        raise BadLine(f"header of node {header.node[:80]!r}")
+    if header.run_id != sampled.run_id:
+        raise BadLine(f"header of run {(header.run_id or '')[:40]!r}")
+    if not all(channel.source for channel in header.channels):
+        raise BadLine("header: the name of a source is empty")
     bad.update(f"header field {problem}" for problem in problems)
     return header
+
+
+def _check_follows(header: Header, sessions: Sequence[SidecarSession]) -> None:
+    """Raise ``BadLine`` where a session begins before one of the same boot ends: then one of them is a copy.
+
+    Without a boot id the wall clock is all that tells.
+    """
+    for session in sessions:
+        if not session.records or session.header.boot_id != header.boot_id:
+            continue
+        last = session.records[-1]
+        if header.boottime_ns < last.boottime_ns if header.boot_id is not None else header.wall_ns < last.wall_ns:
+            raise BadLine("header of a time that an earlier session covers")
 
 
 def _add(session: SidecarSession, data: dict[str, Any], bad: Counter[str]) -> None:

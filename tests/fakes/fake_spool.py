@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.spool import RunDir, new_run_id, write_json_atomic
+from hpcfrugal.spool import JobKey, RunDir, new_run_id, write_json_atomic
+from hpcfrugal.spool.samples import SampledNode, SampleFile, read_samples
 
 SECOND = 10**9
+JOB = JobKey("17", 0)
 START = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 START_NS = int(START.timestamp()) * SECOND
 BOOT_NS = 5_000 * SECOND
@@ -43,6 +46,11 @@ GPU = {
 def iso(seconds: float) -> str:
     """The time ``seconds`` after START."""
     return (START + timedelta(seconds=seconds)).isoformat()
+
+
+def read(path: Path) -> SampleFile:
+    """The sample file at ``path``, of job 17 on n1."""
+    return read_samples(path, os.getuid(), SampledNode(path.parent.name, JOB, "n1"))
 
 
 @dataclass

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeSpool
+from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeSpool, read
 
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals
 from hpcfrugal.ledger.derive import derive
-from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.documents import NodeFacts
-from hpcfrugal.spool.samples import read_samples
 
 V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 
 
 def account(path: Path, facts: NodeFacts | None = None) -> NodeTotals:
-    return derive(read_samples(path, os.getuid(), JobKey("17", 0)).sessions, cpu_tdp(), gpu_tdp(), facts)
+    return derive(read(path).sessions, cpu_tdp(), gpu_tdp(), facts)
 
 
 def channels(path: Path, facts: NodeFacts | None = None) -> dict[str, ChannelTotals]:
@@ -360,7 +357,8 @@ def test_a_header_alone_and_a_baseline_alone_say_nothing_about_energy(spool: Fak
 
 def test_a_session_that_died_at_once_adds_no_unknown_part(spool: FakeSpool) -> None:
     run = spool.run()
-    lines = [run.header(channels=[]), run.header(channels=[]), *run.records([], 60), run.header(channels=[])]
+    later = run.header(channels=[], boottime_ns=BOOT_NS + 60 * SECOND, wall_ns=START_NS + 60 * SECOND)
+    lines = [run.header(channels=[]), run.header(channels=[]), *run.records([], 60), later]
     assert sorted(channels(run.samples(lines))) == ["cpu/cpu/model-tdp", "dram/dram/model-memory"]
 
 
@@ -421,9 +419,9 @@ def test_bad_peaks_cost_no_record_and_are_reported(spool: FakeSpool) -> None:
     lines[2]["max_w"] = "x"
     lines[3] |= {"resets": [None, 0], "gaps": [1]}
     lines[4]["note"] = {"slowed": "very"}
-    read = read_samples(run.samples([run.header(), *lines]), os.getuid(), JobKey("17", 0))
-    assert len(read.sessions[0].records) == 6
-    assert sorted(read.problems) == [
+    found = read(run.samples([run.header(), *lines]))
+    assert len(found.sessions[0].records) == 6
+    assert sorted(found.problems) == [
         "1 line: record field gaps: not a list of 2 integers from 0 to 1099511627776",
         "1 line: record field note.slowed: not a number from 0",
         "1 line: record field resets: not a list of 2 integers from 0 to 1099511627776",

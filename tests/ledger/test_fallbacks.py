@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
-from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
+from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool, read
 
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.derive import derive
 from hpcfrugal.ledger.sensor_gaps import common
-from hpcfrugal.spool import JobKey
-from hpcfrugal.spool.samples import read_samples
 
 V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 SECOND_PACKAGE = {**PACKAGE, "domain": "package-1"}
@@ -22,7 +19,7 @@ NO_DRIVER = {"component": "gpu", "source": "nvml-energy", "reason": "no libnvidi
 
 def channels(run: FakeRun, lines: list[dict[str, Any]]) -> dict[str, ChannelTotals]:
     path = run.samples(lines)
-    found = read_samples(path, os.getuid(), JobKey("17", 0))
+    found = read(path)
     assert found.problems == ()
     return {str(channel.key): channel for channel in derive(found.sessions, cpu_tdp(), gpu_tdp()).channels}
 
@@ -319,7 +316,7 @@ def test_a_bad_time_of_reading_costs_no_energy(spool: FakeSpool) -> None:
         lines = run.records([100, 10], 60)
         lines[-1]["read_ns"] = bad
         path = run.samples([run.header(), *lines])
-        found = read_samples(path, os.getuid(), JobKey("17", 0))
+        found = read(path)
         assert found.problems == (f"1 line: record field read_ns: {why}",)
         account = derive(found.sessions, cpu_tdp(), gpu_tdp())
         assert account.channels[0].energy_uj == 6_000_000_000

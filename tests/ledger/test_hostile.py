@@ -53,11 +53,12 @@ def busy_for_longer_than_there_is_time(run: FakeRun) -> list[dict[str, Any]]:
 
 def energy_of_three_lives(run: FakeRun) -> list[dict[str, Any]]:
     last = run.record(399 * DAY_S, [HUGE, 0], job_cpu_us=None, node_busy_us=None)
-    return [run.header("18"), run.record(0, [0, 0]), last] * 3
+    return [line for boot in "abc" for line in (run.header("18", boot_id=boot), run.record(0, [0, 0]), last)]
 
 
 def many_lives_at_one_time(run: FakeRun) -> list[dict[str, Any]]:
-    return [run.header("18"), run.record(0, [0, 0]), run.record(399 * DAY_S, [1, 1])] * 134
+    records = [run.record(0, [0, 0]), run.record(399 * DAY_S, [1, 1])]
+    return [line for boot in range(134) for line in (run.header("18", boot_id=str(boot)), *records)]
 
 
 def much_memory(run: FakeRun) -> list[dict[str, Any]]:
@@ -148,7 +149,8 @@ def test_sums_of_what_is_accepted_pass_no_bound(spool: FakeSpool) -> None:
     gpus = [{**GPU, "domain": f"gpu-{number}", "gpu_uuid": f"GPU-{number}"} for number in range(12)]
     # In an hour that ends with the day: all of it lies on one.
     each_uj = 10**7 * 3600 * 10**6
-    lines = [run.header(channels=gpus), run.record(0, [0] * 12), run.record(3600, [each_uj] * 12)] * 100
+    records = [run.record(0, [0] * 12), run.record(3600, [each_uj] * 12)]
+    lines = [line for boot in range(100) for line in (run.header(channels=gpus, boot_id=str(boot)), *records)]
     run.samples(lines)
     sync(spool.root, spool.ledger)
     assert 1200 * each_uj > 2**63
@@ -179,7 +181,7 @@ def test_a_small_file_does_not_fill_the_ledger(spool: FakeSpool) -> None:
     run = spool.run()
     lines: list[dict[str, Any]] = []
     for number in range(8):
-        header = run.header(wall_ns=START_NS + number * 400 * DAY_S * SECOND)
+        header = run.header(boot_id=str(number), wall_ns=START_NS + number * 400 * DAY_S * SECOND)
         lines += [header, run.record(0, [0, 0]), run.record(399 * DAY_S, [10**9, 0])]
     size = run.samples(lines).stat().st_size
     started = time.process_time()

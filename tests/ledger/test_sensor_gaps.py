@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from fake_spool import PACKAGE, SECOND, FakeSpool
+from fake_spool import PACKAGE, SECOND, FakeSpool, read
 
 from hpcfrugal.ledger.sensor_gaps import is_long
-from hpcfrugal.spool import JobKey
-from hpcfrugal.spool.samples import read_samples
 
 
 @pytest.mark.parametrize(
@@ -36,5 +32,5 @@ def test_what_is_told(
     run = spool.run()
     header = run.header(channels=[PACKAGE], interval_s=interval_s)
     path = run.samples([header, run.record(10, [10**9], **({"note": {"slowed": slowed}} if slowed else {}))])
-    (session,) = read_samples(path, os.getuid(), JobKey("17", 0)).sessions
+    (session,) = read(path).sessions
     assert is_long(span_s * SECOND, whole_s * SECOND, session) == told

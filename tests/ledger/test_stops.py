@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_spool import DRAM, GPU, PACKAGE, SECOND, FakeRun, FakeSpool
+from fake_spool import DRAM, GPU, PACKAGE, SECOND, FakeRun, FakeSpool, read
 
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 from hpcfrugal.ledger.channel_totals import ChannelTotals
@@ -18,15 +17,13 @@ from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check_ledger, sync
 from hpcfrugal.report.summary import summarise
-from hpcfrugal.spool import JobKey
-from hpcfrugal.spool.samples import read_samples
 
 A100 = {"index": 0, "uuid": "GPU-a", "name": "A100"}
 PACKAGE_NAME = "cpu/package-0/rapl-powercap"
 
 
 def channels(path: Path) -> dict[str, ChannelTotals]:
-    found = derive(read_samples(path, os.getuid(), JobKey("17", 0)).sessions, cpu_tdp(), gpu_tdp())
+    found = derive(read(path).sessions, cpu_tdp(), gpu_tdp())
     return {str(channel.key): channel for channel in found.channels}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_spool import START_NS, FakeSpool
+from fake_spool import SECOND, START_NS, FakeSpool
 
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.user import user_name
@@ -371,12 +371,54 @@ def test_a_run_without_a_sound_run_document_does_not_count_until_it_has_one(spoo
     assert energy_uj(jobs(spool)[0]) == 6_600_000_000
 
 
+def test_a_session_that_is_there_twice_counts_once(spool: FakeSpool) -> None:
+    """In its file, or in that of another node, another attempt or another run."""
+    run = spool.run("17")
+    lines = [run.header(), *run.records([100, 10], 60)]
+    later = [{**line, "boottime_ns": line["boottime_ns"] + 30 * SECOND} for line in lines]
+    for copies in (lines, later, [{**line, "wall_ns": line["wall_ns"] + SECOND} for line in lines]):
+        run.samples([*lines, *copies])
+        do_sync(spool)
+        assert energy_uj(jobs(spool)[0]) == 6_600_000_000
+        assert problems(spool) == [
+            "17.0.n1.jsonl: 1 line: header of a time that an earlier session covers",
+            "17.0.n1.jsonl: 7 lines: no valid header before it",
+        ]
+    other = spool.run("18")
+    run.samples(lines)
+    run.samples(lines, node="n2")
+    run.samples(lines, restart=1)
+    other.samples(lines, "17")
+    do_sync(spool)
+    assert sum(energy_uj(job) or 0 for job in jobs(spool)) == 6_600_000_000
+    assert sorted(problem for problem in problems(spool) if " header of " in problem) == [
+        "17.0.n1.jsonl: 1 line: header of run '" + run.run_id + "'",
+        "17.0.n2.jsonl: 1 line: header of node 'n1'",
+        "17.1.n1.jsonl: 1 line: header of job 17 restart 0",
+    ]
+
+
+def test_a_session_after_the_one_before_counts_too(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    lines = [run.header(), *run.records([100, 10], 60)]
+    after = [{**line, **{key: line[key] + 60 * SECOND for key in ("boottime_ns", "wall_ns")}} for line in lines]
+    rebooted = [line | {"boot_id": "next"} if "boot_id" in line else line for line in after]
+    for copies in (after, rebooted):
+        run.samples([*lines, *copies])
+        do_sync(spool)
+        assert (energy_uj(jobs(spool)[0]), problems(spool)) == (13_200_000_000, [])
+
+
 def test_a_node_that_calls_itself_otherwise_is_reported(spool: FakeSpool) -> None:
     run = spool.run("17")
     run.samples([run.header(node="n9"), *run.records([100, 10], 60)], node="n1")
     do_sync(spool)
-    assert problems(spool) == ["17.0.n1.jsonl: header is of node 'n9'"]
-    assert jobs(spool)[0].nodes == ("n1",)
+    assert problems(spool) == [
+        "17.0.n1.jsonl: 1 line: header of node 'n9'",
+        "17.0.n1.jsonl: 7 lines: no valid header before it",
+        "17.0.n1.jsonl: no usable header",
+    ]
+    assert energy_uj(jobs(spool)[0]) is None
 
 
 def test_runs_that_vanish_are_kept_and_a_rebuild_does_not_lose_them_by_surprise(spool: FakeSpool) -> None:

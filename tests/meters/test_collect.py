@@ -146,7 +146,7 @@ def test_a_shared_node_is_shared_by_cpu_time_at_the_sidecars_records(spool: Fake
 
 def test_each_session_of_the_sidecar_is_a_session_of_the_meter(spool: FakeSpool) -> None:
     run = spool.run()
-    second = run.header(exclusive=False, wall_ns=START_NS + 40 * SECOND_NS, boottime_ns=7 * SECOND_NS)
+    second = run.header(exclusive=False, boot_id="next", wall_ns=START_NS + 40 * SECOND_NS, boottime_ns=7 * SECOND_NS)
     record = run.record(0, [0, 0], boottime_ns=27 * SECOND_NS, job_cpu_us=10**7, node_busy_us=2 * 10**7)
     run.samples([run.header(exclusive=False), *run.records([1.0, 1.0], 20), second, record])
     run.slurm()

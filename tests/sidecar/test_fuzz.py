@@ -34,7 +34,7 @@ from hpcfrugal.sidecar.sysfs import parse_count
 from hpcfrugal.sidecar.usage import Usage
 from hpcfrugal.sidecar.writer import Writer
 from hpcfrugal.spool.layout import JobKey
-from hpcfrugal.spool.samples import parse_header
+from hpcfrugal.spool.samples import SampledNode, parse_header
 
 S = 10**9
 TICKS = 60
@@ -340,7 +340,7 @@ def _check(lines: list[dict[str, Any]]) -> None:
     for line in lines:
         if line["kind"] == "header":
             bad: Counter[str] = Counter()
-            parse_header(line, JobKey("17", 0), bad)
+            parse_header(line, SampledNode(line["run_id"], JobKey("17", 0), line["node"]), bad)
             assert not bad
             count = len(line["channels"])
             names = [(c["component"], c["source"], c["domain"]) for c in line["channels"]]

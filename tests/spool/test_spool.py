@@ -18,7 +18,7 @@ FAKES = str(Path(__file__).resolve().parents[1] / "fakes")
 if FAKES not in sys.path:
     sys.path.insert(0, FAKES)
 
-from fake_spool import BOOT_NS, PACKAGE, START, START_NS, FakeSpool  # noqa: E402
+from fake_spool import BOOT_NS, PACKAGE, START, START_NS, FakeSpool, read  # noqa: E402
 
 from hpcfrugal.core.safe_read import MAX_DOCUMENT_BYTES, UnsafeFile  # noqa: E402
 from hpcfrugal.core.user import owner_name, user_name  # noqa: E402
@@ -37,7 +37,7 @@ from hpcfrugal.spool import (  # noqa: E402
     write_json_atomic,
 )
 from hpcfrugal.spool.documents import read_end, read_run, read_slurm, read_submitted  # noqa: E402
-from hpcfrugal.spool.samples import MAX_SAMPLE_FILE_BYTES, SampleFile, read_samples  # noqa: E402
+from hpcfrugal.spool.samples import MAX_SAMPLE_FILE_BYTES  # noqa: E402
 
 JOB = JobKey("17", 0)
 UID = os.getuid()
@@ -316,10 +316,6 @@ def test_links_pipes_and_foreign_files_are_refused(spool: FakeSpool, tmp_path: P
         read_run(run.run_dir.run_json, UID + 1)
 
 
-def read(path: Path) -> SampleFile:
-    return read_samples(path, UID, JOB)
-
-
 def test_samples_come_back(spool: FakeSpool) -> None:
     run = spool.run()
     found = read(run.samples([run.header(), *run.records([100, 10], 60)]))
@@ -394,7 +390,7 @@ def test_every_bad_line_is_counted_with_its_reason(spool: FakeSpool) -> None:
         number, _, reason = problem.partition(": ")
         counts[reason] = int(number.split()[0])
     assert counts == {
-        "no header before it": 4,
+        "no valid header before it": 4,
         "record field energy_uj: not a list of 2 integers from 0 to 4611686018427387904 or null": 4,
         "record field errors: not a list of 2 integers from 0 to 1099511627776": 1,
         "record field measured_ns: not a list of 2 integers from 0 to 4611686018427387904": 1,
@@ -426,7 +422,7 @@ def test_a_line_too_long_is_one_bad_line(spool: FakeSpool) -> None:
 def test_no_bytes_make_the_reader_fail(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("bytes") / "17.0.n1.jsonl"
     path.write_bytes(data)
-    found = read_samples(path, UID, JOB)
+    found = read(path)
     assert found.sessions == ()
     assert found.state.size == len(data)
 
@@ -479,8 +475,8 @@ def test_a_sample_file_larger_than_any_sidecar_writes_is_refused_unread(spool: F
     run = spool.run()
     path = run.samples([run.header(), *run.records([100, 10], 60)])
     os.truncate(path, MAX_SAMPLE_FILE_BYTES)
-    assert len(read_samples(path, UID, JOB).sessions[0].records) == 7
+    assert len(read(path).sessions[0].records) == 7
     os.truncate(path, MAX_SAMPLE_FILE_BYTES + 1)
     with pytest.raises(UnsafeFile, match=f"larger than {MAX_SAMPLE_FILE_BYTES} bytes"):
-        read_samples(path, UID, JOB)
+        read(path)
     assert MAX_SAMPLE_FILE_BYTES > FILE_LIMIT_B

@@ -18,7 +18,7 @@ from fake_spool import FakeSpool  # noqa: E402
 from hpcfrugal.core.record import codec  # noqa: E402
 from hpcfrugal.spool import JobKey  # noqa: E402
 from hpcfrugal.spool.sample_record import parse_record  # noqa: E402
-from hpcfrugal.spool.samples import parse_header  # noqa: E402
+from hpcfrugal.spool.samples import SampledNode, parse_header  # noqa: E402
 from hpcfrugal.spool.use import NO_USE, USE_FIELDS, Use, UseSources  # noqa: E402
 
 
@@ -74,7 +74,8 @@ def test_a_flag_is_true_or_false(spool: FakeSpool) -> None:
 )
 def test_sources_of_any_form(spool: FakeSpool, usage: Any, problems: list[str]) -> None:
     bad: Counter[str] = Counter()
-    found = parse_header(spool.run().header(usage=usage), JobKey("17", 0), bad).usage
+    run = spool.run()
+    found = parse_header(run.header(usage=usage), SampledNode(run.run_id, JobKey("17", 0), "n1"), bad).usage
     assert sorted(bad) == problems
     assert set(found.sources.values()) <= {"nvml"}
     assert set(found.reasons.values()) <= {"a'; rm -rf ~ #?"}
