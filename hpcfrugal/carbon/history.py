@@ -196,9 +196,13 @@ def _hours(spans: Iterable[tuple[int, int]], now_ns: int) -> Iterator[tuple[int,
 
 
 def _known(actuals: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntensity]:
-    """The answer as it is stored: intensities, and the gaps before the last one. Later ones may still arrive."""
+    """The answer as it is stored: intensities, and the gaps before the last one. Later ones may still arrive.
+
+    An intensity of a time that was not over when it was fetched is a forecast, whatever the provider calls it.
+    """
     series = actuals.series
     fetched_ns = instant_us(actuals.fetched_at) * 1000
+    end_ns = min(end_ns, fetched_ns)
     settled_ns = instant_us(actuals.settled_before) * 1000
     gap_settled_ns = settled_ns - GAP_SETTLES // timedelta(microseconds=1) * 1000
     issued_ns = instant_us(series.issued_at) * 1000 if series.issued_at is not None else None

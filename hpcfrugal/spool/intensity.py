@@ -156,6 +156,8 @@ def _interval(columns: Sequence[str], row: object) -> KnownIntensity:
     known = _checked(KnownIntensity, dict(zip(columns, row, strict=True)))
     if known.start_ns >= known.end_ns:
         raise UnsafeFile("has an interval that does not end after its start")
+    if known.g_per_kwh is not None and known.end_ns > known.fetched_ns:
+        raise UnsafeFile("has an intensity that was fetched before its time was over: a forecast, not an actual")
     return known
 
 

@@ -12,6 +12,9 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity, keep_inte
 UJ_PER_KWH = 3_600_000 * 10**6
 
 HOUR = 3600
+FETCHED_NS = START_NS + 365 * 24 * HOUR * SECOND
+"""Long after all that is told."""
+
 FR = IntensitySource("FR", "average", "energy-charts")
 
 
@@ -19,7 +22,7 @@ def tell(
     spool: FakeSpool, level: float | None, start_s: float, end_s: float, source: IntensitySource = FR, **more: Any
 ) -> None:
     """Keep one level from second to second after START."""
-    told: dict[str, Any] = {"fetched_ns": START_NS, "issued_ns": None, "settled": True, **more}
+    told: dict[str, Any] = {"fetched_ns": FETCHED_NS, "issued_ns": None, "settled": True, **more}
     interval = KnownIntensity(START_NS + round(start_s * SECOND), START_NS + round(end_s * SECOND), level, **told)
     keep_intensities(spool.root, source, [interval])
 

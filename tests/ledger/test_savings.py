@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from fake_spool import SECOND, START_NS, FakeSpool, iso
-from planned_runs import HOUR, kwh, plan, segment, tell
+from planned_runs import FETCHED_NS, HOUR, kwh, plan, segment, tell
 
 from hpcfrugal.ledger.footprints import Defaults, times_used
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
@@ -200,7 +200,7 @@ def test_what_its_provider_will_never_tell_is_not_waited_for(spool: FakeSpool) -
     tell(spool, None, -HOUR, -HOUR + 60, settled=False)
     sync(spool.root, spool.ledger)
     assert [one.status for one in saved(spool)] == ["pending"]
-    tell(spool, None, -HOUR, -HOUR + 60, fetched_ns=START_NS + SECOND)
+    tell(spool, None, -HOUR, -HOUR + 60, fetched_ns=FETCHED_NS + SECOND)
     sync(spool.root, spool.ledger)
     (one,) = saved(spool)
     assert (one.status, one.saving) == ("no-actuals", None)

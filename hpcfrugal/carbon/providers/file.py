@@ -5,8 +5,9 @@ if needed, ``end`` (or ``to``), ``zone``, ``signal``, ``kind``, ``issued_at``. T
 seconds since 1970. JSON: a series as ``hpcfrugal forecast --json`` writes it (``{"zone", "signal", "kind",
 "issued_at", "start", "step_s", "g_per_kwh": [...]}`` or with ``"intervals": [[start, end, g], ...]``), a list of them,
 or ``{"series": [...]}``; a file may hold several issues of one forecast, and the newest that was issued by now is used.
-Slots may be seconds long. A series without ``kind`` is a forecast if it has a time of issue, else both; without a zone
-it applies to any. A forecast without a time of issue is taken to be as old as the file, and a note says so.
+Slots may be seconds long. A series without ``kind`` is a forecast if it has a time of issue, else both: its values are
+actuals where their time was over when the file was last changed. Without a zone it applies to any. A forecast without
+a time of issue is taken to be as old as the file, and a note says so.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class File(BaseProvider):
     def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """The actuals in the file; series that were issued later take precedence."""
         with self._naming_the_file():
-            return IntensityAnswer(self._overlaid(request))
+            issues, changed_at = self._issues()
+            return IntensityAnswer(self._overlaid(issues, changed_at, request))
 
     def _newest(self, issues: Iterable[_Issue], request: IntensityRequest) -> CarbonSeries:
         found = [issue for issue in issues if issue.matches(request, "forecast")]
@@ -108,14 +110,19 @@ class File(BaseProvider):
         newest = max(by_now, key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
         return self._series(newest, request, "forecast")
 
-    def _overlaid(self, request: IntensityRequest) -> CarbonSeries:
-        found = [issue for issue in self._issues()[0] if issue.matches(request, "actual")]
-        if not found:
-            raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}")
+    def _overlaid(self, issues: Iterable[_Issue], changed_at: datetime, request: IntensityRequest) -> CarbonSeries:
+        found = [issue for issue in issues if issue.matches(request, "actual")]
         found.sort(key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
-        series = self._series(found[0], request, "actual")
-        for issue in found[1:]:
-            series = series.overlaid(self._series(issue, request, "actual"))
+        series: CarbonSeries | None = None
+        for issue in found:
+            newer: CarbonSeries | None = self._series(issue, request, "actual")
+            if newer is not None and issue.kind is None:
+                newer = _over_by(newer, changed_at)
+            if newer is not None:
+                series = newer if series is None else series.overlaid(newer)
+        if series is None:
+            later = f"; without kind, no value after {iso(changed_at)}, its last change, is an actual" if found else ""
+            raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}{later}")
         return series
 
     def _series(self, issue: _Issue, request: IntensityRequest, kind: Kind) -> CarbonSeries:
@@ -162,6 +169,12 @@ class File(BaseProvider):
             raise ForecastError(f"{path}: invalid CSV: {error}") from None
         except OverflowError:
             raise ForecastError(f"{path}: times outside the years 1 to 9999") from None
+
+
+def _over_by(series: CarbonSeries, moment: datetime) -> CarbonSeries | None:
+    """The slots that had ended at ``moment``; None where none had."""
+    ends = [end for _, end, _ in series.slots() if end <= moment]
+    return series.slice(series.start, ends[-1]) if ends else None
 
 
 def _of_json(text: str) -> Iterator[_Issue]:

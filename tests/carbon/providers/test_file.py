@@ -93,7 +93,25 @@ def test_a_forecast_without_a_time_of_issue_is_as_old_as_its_file(tmp_path: Path
     )
     assert answer.series.issued_at == NOW - timedelta(seconds=max(0, age_s)), "never later than now"
     assert answer.notes == ("the file does not say when the forecast was issued; the time of its last change is used",)
-    assert read(path, "actual").issued_at is None
+
+
+def test_without_kind_only_what_was_past_when_written_is_an_actual(tmp_path: Path) -> None:
+    rows = "2026-11-21T08:00Z,11\n2026-11-21T08:15Z,12\n2026-11-21T08:30Z,15\n2026-11-21T08:45Z,16\n"
+    series = {"start": "2026-11-21T08:00Z", "step_s": 900, "g_per_kwh": [11, 12, 15, 16]}
+    changed_at = datetime(2026, 11, 21, 8, 31, tzinfo=UTC).timestamp()
+    for content in (f"time,intensity\n{rows}".encode(), series):
+        path = put(tmp_path, content)
+        os.utime(path, (changed_at, changed_at))
+        later = NOW + timedelta(days=300)
+        assert read(path, "forecast", now=later).values == (11, 12, 15, 16)
+        assert read(path, "actual", now=later).values == (11, 12)
+        os.utime(path, (changed_at - 3600, changed_at - 3600))
+        with pytest.raises(ForecastError, match="no value after 2026-11-21T07:31:00Z, its last change, is an actual"):
+            read(path, "actual", now=later)
+    rows = "".join(f"{row},actual\n" for row in rows.splitlines())
+    path = put(tmp_path, f"time,intensity,kind\n{rows}".encode())
+    os.utime(path, (changed_at, changed_at))
+    assert read(path, "actual").values == (11, 12, 15, 16), "the file says so"
 
 
 def test_csv_with_all_columns(tmp_path: Path) -> None:
