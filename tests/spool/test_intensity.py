@@ -117,6 +117,7 @@ AFTER = (NOVEMBER + S, NOVEMBER + 2 * S)
         ({"intervals": rows(*AFTER, 2e6, FETCHED, None, False)}, "g_per_kwh: not a number from 0 to 1000000"),
         ({"intervals": rows(*AFTER, 1.0, FETCHED, None, 1)}, "settled"),
         ({"intervals": rows(*AFTER, 1.0, None, None, True)}, "fetched_ns: missing"),
+        ({"intervals": rows(*AFTER, 1.0, AFTER[0], None, True)}, "fetched before its time was over"),
         ({"intervals": rows(AFTER[1], AFTER[0], 1.0, FETCHED, None, True)}, "does not end after its start"),
         (
             {"intervals": rows(0, S, 1.0, FETCHED, None, True)},
