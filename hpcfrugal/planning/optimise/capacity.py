@@ -20,8 +20,8 @@ from hpcfrugal.core.time import from_us, instant_us, span_us
 from hpcfrugal.planning.optimise.free_capacity import Task, Timeline
 from hpcfrugal.planning.optimise.packing import pack
 
-# Why a job was not placed by its cost: it is wider than the capacity ever is; it found no room before its latest start;
-# its deadline can't be met at all; it may not start within MAX_STEPS steps; or the series tells nothing of its starts.
+# Why a job was not placed by its cost: it is wider than the capacity ever is; no capacity is free before its latest
+# start; its deadline cannot be met; its earliest start is beyond MAX_STEPS steps; the series does not cover its starts.
 Mark: TypeAlias = Literal["too large", "no capacity", "too late", "too far", "not covered"]
 
 STEP = timedelta(minutes=5)
@@ -46,22 +46,22 @@ class CapacityJob:
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How much there is at each time: ``units[i]`` from ``since_us[i]`` until the next; nothing before the first."""
+    """The capacity over time: ``units[i]`` from ``since_us[i]`` until the next; none before the first."""
 
     since_us: tuple[int, ...]
     units: tuple[int, ...]
 
     @classmethod
     def from_steps(cls, steps: Iterable[tuple[datetime, int]]) -> Capacity:
-        """From (instant, units from then on) in the order of time. Raises InputError for anything else."""
+        """From (instant, units from then on) in chronological order. Raises InputError for anything else."""
         pairs = [(instant_us(moment), units) for moment, units in steps]
         since, units = tuple(moment for moment, _ in pairs), tuple(amount for _, amount in pairs)
         if not pairs or any(amount < 0 for amount in units) or list(since) != sorted(set(since)):
-            raise InputError.at("capacity", "steps are to ascend in time, with 0 units or more")
+            raise InputError.at("capacity", "steps must ascend in time and have 0 or more units")
         return cls(since, units)
 
     def least(self, start_us: int, end_us: int) -> int:
-        """The least there is at any time in ``[start, end)``."""
+        """The least capacity at any time in ``[start, end)``."""
         first = bisect_right(self.since_us, start_us) - 1
         last = bisect_right(self.since_us, end_us - 1)
         return 0 if first < 0 else min(self.units[first : max(last, first + 1)])
@@ -69,7 +69,7 @@ class Capacity:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """When a job starts and ends. With a ``mark`` it is not part of the bound; see :func:`plan_capacity`."""
+    """When a job starts and ends. With a ``mark`` it is not included in the bound; see :func:`plan_capacity`."""
 
     job_id: str
     start_at: datetime
@@ -80,7 +80,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """``cost`` and ``lower_bound`` are of the jobs without a mark, in weight * g/kWh * s."""
+    """``cost`` and ``lower_bound`` of the jobs without a mark, in weight * g/kWh * s."""
 
     placements: tuple[Placement, ...]
     cost: float
@@ -95,19 +95,19 @@ def plan_capacity(
     step: timedelta = STEP,
     rounds: int = 80,
 ) -> CapacityPlan:
-    """One start a job, such that at no time more than the capacity is in use.
+    """One start per job, never above the capacity.
 
     Starts lie on a grid of ``step`` (finer where the slots of the series need it); a job whose allowed time contains no
     such instant starts at its ``earliest``. The bound is the value of a Lagrangian dual: prices for capacity in each
     step, raised where demand exceeds it, for ``rounds`` rounds. It never exceeds the optimum of the linear programme
     with a variable for each job and each of its starts on the grid.
 
-    No job is lost. One that finds no room has the mark ``no capacity`` or ``too large`` and starts at its latest start;
-    one that can't meet its deadline at all (``too late``), or whose time comes only after ``MAX_STEPS`` steps of the
-    grid (``too far``), starts at its earliest. These four stand outside the capacity: the queue itself makes them wait.
-    One that the series tells nothing of (``not covered``) starts as early as there is room, within the capacity.
+    Every job gets a start. One that does not fit has the mark ``no capacity`` or ``too large`` and starts at its latest
+    start; one that cannot meet its deadline (``too late``), or may start only after ``MAX_STEPS`` steps of the grid
+    (``too far``), at its earliest. These four do not count against the capacity: Slurm's queue delays them. A job that
+    the series does not cover (``not covered``) starts as early as it fits, within the capacity.
 
-    Raises InputError for jobs that are wrong in themselves.
+    Raises InputError for invalid jobs.
     """
     _check(jobs, step, rounds)
     if not jobs:
@@ -130,7 +130,7 @@ def plan_capacity(
         mark: Mark | None = outside.get(index)
         slot = packed.starts.get(index)
         if slot is not None:
-            # Only a job that is bound to its earliest instant starts off the grid.
+            # Only a job that must start at its earliest instant starts off the grid.
             begin = max(instant_us(job.earliest), timeline.start + slot * timeline.step)
             mark = "not covered" if index in packed.unknown else None
         elif mark in ("too late", "too far"):
@@ -155,9 +155,9 @@ def _weight(job: CapacityJob) -> float:
 def _check(jobs: Sequence[CapacityJob], step: timedelta, rounds: int) -> None:
     problems = []
     if step <= timedelta():
-        problems.append(Problem("step", f"{step} is no length of time"))
+        problems.append(Problem("step", f"{step} is not positive"))
     if rounds < 0:
-        problems.append(Problem("rounds", f"{rounds} is less than none"))
+        problems.append(Problem("rounds", f"{rounds} is negative"))
     for job in jobs:
         if job.width < 1:
             problems.append(Problem(f"job {job.id!r}", f"a width of {job.width}", "1 or more"))
@@ -166,13 +166,13 @@ def _check(jobs: Sequence[CapacityJob], step: timedelta, rounds: int) -> None:
         if job.weight is not None and not (math.isfinite(job.weight) and job.weight >= 0):
             problems.append(Problem(f"job {job.id!r}", f"a weight of {job.weight}"))
     if len({job.weight is None for job in jobs}) > 1:
-        problems.append(Problem("jobs", "some have a weight and some have none", "give it to all or to none"))
+        problems.append(Problem("jobs", "some have a weight and others do not", "set it for all or for none"))
     if problems:
         raise InputError(problems)
 
 
 def _steps_needed(series: CarbonSeries, jobs: Sequence[CapacityJob], capacity: Capacity, start: int, step: int) -> int:
-    """How far the grid goes: to the last deadline, but not much beyond the series and what it takes to run them all."""
+    """Steps of the grid: until the last deadline, but not far beyond the series and the time to run all jobs."""
     last = max(max(instant_us(job.deadline), instant_us(job.earliest) + span_us(job.duration)) for job in jobs)
     far = max([series.edges_us[-1], *(instant_us(job.earliest) + span_us(job.duration) for job in jobs)])
     work = sum(job.width * span_us(job.duration) for job in jobs) // max(1, *capacity.units)
@@ -206,7 +206,7 @@ def _task(job: CapacityJob, index: int, timeline: Timeline) -> Task | Mark:
     first, last = -((timeline.start - begin) // step), (latest - timeline.start) // step
     steps = -(-length // step)
     part: float | None = length / step - (steps - 1)
-    if last < first:  # no instant of the grid within the time allowed: it occupies every step that it touches
+    if last < first:  # no instant of the grid is within its allowed time: it occupies every step that it overlaps
         first = last = (begin - timeline.start) // step
         steps = -(-(begin + length - timeline.start) // step) - first
         part = None

@@ -1,4 +1,4 @@
-"""What is packed and into what: tasks, the grid of steps, and the room that is left on it."""
+"""Tasks, the grid of steps on which they are placed, and its free capacity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Integers: TypeAlias = "NDArray[np.int64]"
 class Timeline:
     """The grid: its first instant and its step in us, and the units of capacity in each step.
 
-    ``spent`` is the intensity summed up to each edge (g/kWh * s); ``unknown`` marks the steps where it is not known.
+    ``spent`` is the intensity summed up to each edge (g/kWh * s); ``unknown`` marks the steps in which it is unknown.
     """
 
     start: int
@@ -29,9 +29,9 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """May start in steps ``first`` to ``last``; takes up ``width`` for ``steps`` steps, of the last only a ``part``.
+    """May start in steps ``first`` to ``last``; occupies ``width`` for ``steps`` steps, of the last only a ``part``.
 
-    A task off the grid has ``part`` None, one possible start, and what it costs there per weight in ``fixed``.
+    A task off the grid has ``part`` None, one possible start, and its cost per weight in ``fixed``.
     """
 
     index: int
@@ -46,7 +46,7 @@ class Task:
 
 @dataclass(slots=True)
 class PlacementChoice:
-    """A task and what each of its starts costs: ``costs[i]`` is of ``first + i``, infinite where it is not known."""
+    """A task with the cost of each start: ``costs[i]`` is of ``first + i``, infinite if unknown."""
 
     task: Task
     costs: Floats
@@ -60,45 +60,45 @@ class PlacementChoice:
 
     @property
     def cost(self) -> float:
-        """What it costs where it is placed."""
+        """The cost at its start."""
         assert self.start is not None
         return float(self.costs[self.start - self.task.first])
 
     @property
     def regret(self) -> float:
-        """What it loses there against its best start."""
+        """The cost at its start beyond that of its best start."""
         return self.cost - self.least
 
 
 @dataclass(slots=True)
 class FreeCapacity:
-    """What is left of the capacity in each step."""
+    """The free units of capacity in each step."""
 
-    free: Integers
+    units: Integers
 
     def take(self, task: Task, start: int) -> None:
-        self.free[start : start + task.steps] -= task.width
+        self.units[start : start + task.steps] -= task.width
 
     def give_back(self, task: Task, start: int) -> None:
-        self.free[start : start + task.steps] += task.width
+        self.units[start : start + task.steps] += task.width
 
     def best(self, task: Task, costs: Floats) -> int | None:
-        """The cheapest start with room throughout, of equals the earliest; None where there is none."""
-        wished = int(costs.argmin())
-        if costs[wished] == np.inf:
+        """The cheapest start with enough free capacity, of equal ones the earliest; None if there is none."""
+        least = int(costs.argmin())
+        if costs[least] == np.inf:
             return None
-        start = task.first + wished
-        if int(self.free[start : start + task.steps].min()) >= task.width:
+        start = task.first + least
+        if int(self.units[start : start + task.steps].min()) >= task.width:
             return start
-        full = self.free[task.first : task.last + task.steps] < task.width
+        full = self.units[task.first : task.last + task.steps] < task.width
         count = np.concatenate(([0], np.cumsum(full)))
         masked = np.where(count[task.steps :] == count[: -task.steps], costs, np.inf)
-        wished = int(masked.argmin())
-        return None if masked[wished] == np.inf else task.first + wished
+        least = int(masked.argmin())
+        return None if masked[least] == np.inf else task.first + least
 
 
 def total(choices: Iterable[PlacementChoice]) -> float:
-    """What all that are placed cost."""
+    """The cost of all placed tasks."""
     return float(sum(choice.cost for choice in choices if choice.start is not None))
 
 

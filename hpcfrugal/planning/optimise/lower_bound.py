@@ -1,9 +1,9 @@
 """A lower bound on the cost of every packing, and the prices for capacity that belong to it.
 
-Take the capacity limits into the objective with a price per unit and step, and every task chooses its start on its own.
-For any prices that are not negative, the sum of what the tasks then pay, less the worth of the capacity, is a lower
-bound on the cost of every packing (weak duality). The largest such bound is the optimum of the linear programme with a
-variable for each task and start, since each task's own problem has whole solutions (Fisher, The Lagrangian relaxation
+With a price per unit and step instead of the capacity limits, each task chooses its start on its own. For any prices
+that are not negative, the total cost of the tasks, less the value of the capacity, is a lower bound on the cost of
+every packing (weak duality). The largest such bound is the optimum of the linear programme with a variable for each
+task and start, since each task's own problem has whole solutions (Fisher, The Lagrangian relaxation
 method for solving integer programming problems, Management Science 27, 1981). Prices move along the excess of demand
 with the step length of Polyak (USSR Computational Mathematics and Mathematical Physics 9, 1969), smoothed over rounds.
 """
@@ -16,12 +16,12 @@ import numpy as np
 
 from hpcfrugal.planning.optimise.free_capacity import Floats, PlacementChoice, Task, Timeline
 
-# How much of the last direction goes on in the next, and after how many rounds without gain steps are halved.
-_SMOOTH, _PATIENCE = 0.6, 4
+# The share of the last direction in the next, and the rounds without a gain after which steps are halved.
+_SMOOTH, _HALVED_AFTER = 0.6, 4
 
 
 def raised(timeline: Timeline, placed: Sequence[PlacementChoice], upper: float, rounds: int) -> Floats:
-    """Prices with a high bound after so many rounds; ``upper`` is what some packing costs."""
+    """Prices with a high bound, after ``rounds`` rounds; ``upper`` is the cost of some packing."""
     prices = np.zeros(len(timeline.capacity))
     best, best_prices, push, stale = -np.inf, prices, 1.0, 0
     direction = np.zeros_like(prices)
@@ -31,7 +31,7 @@ def raised(timeline: Timeline, placed: Sequence[PlacementChoice], upper: float, 
             best, best_prices, stale = bound, prices, 0
         else:
             stale += 1
-        if stale == _PATIENCE:
+        if stale == _HALVED_AFTER:
             push, stale = push / 2, 0
             prices, direction = best_prices, np.zeros_like(prices)
             continue
@@ -46,16 +46,16 @@ def raised(timeline: Timeline, placed: Sequence[PlacementChoice], upper: float, 
 
 
 def lower_bound(timeline: Timeline, placed: Sequence[PlacementChoice], prices: Floats) -> float:
-    """The bound at given prices, or what all cost at their best starts where that is more."""
+    """The bound at given prices, or the cost of all tasks at their best starts if that is higher."""
     return max(relaxed(timeline, placed, prices)[0], sum(choice.least for choice in placed))
 
 
 def relaxed(timeline: Timeline, placed: Sequence[PlacementChoice], prices: Floats) -> tuple[float, Floats]:
-    """The bound at given prices, and how much of each step the tasks then want."""
+    """The bound at given prices, and the demand of the tasks in each step."""
     paid = np.concatenate(([0.0], np.cumsum(prices)))
     by_steps: dict[int, Floats] = {}
     change = np.zeros(len(prices) + 1)
-    worth = 0.0
+    value = 0.0
     for choice in placed:
         task = choice.task
         over = by_steps.get(task.steps)
@@ -64,14 +64,14 @@ def relaxed(timeline: Timeline, placed: Sequence[PlacementChoice], prices: Float
         costs = over[task.first : task.last + 1] * task.width
         costs += choice.costs
         where = int(costs.argmin())
-        worth += float(costs[where])
+        value += float(costs[where])
         change[task.first + where] += task.width
         change[task.first + where + task.steps] -= task.width
-    return worth - float(prices @ timeline.capacity), np.cumsum(change)[:-1]
+    return value - float(prices @ timeline.capacity), np.cumsum(change)[:-1]
 
 
 def priced(choice: PlacementChoice, paid: Floats) -> Floats:
-    """What a task's starts cost with prices summed up to each edge in ``paid``."""
+    """The costs of a task's starts, with prices summed up to each edge in ``paid``."""
     task: Task = choice.task
     low, high = task.first, task.last + 1
     return choice.costs + task.width * (paid[low + task.steps : high + task.steps] - paid[low:high])

@@ -19,18 +19,18 @@ from hpcfrugal.planning.optimise.free_capacity import (
 )
 from hpcfrugal.planning.optimise.lower_bound import lower_bound, priced, raised
 
-# How often a list is gone through anew, with the tasks in front that found no room.
+# How often a list is repeated, with the tasks that did not fit moved to the front.
 REPAIRS = 12
-# Passes in which every task may move to a better place, and the relative gain at which they end.
+# Passes in which each task may move to a better start, and the relative gain below which they end.
 PASSES, ENOUGH = 8, 1e-4
-# Tries of the search, tries to make room for a task that found none, and how many others make way in one try.
-TRIES, WAYS, NEIGHBOURS = 2000, 200, 10
-# Tries to make room for all such tasks together: where thousands find none, the capacity is too small for them all.
-MOST_WAYS = 20_000
+# Tries of the search, tries to place a task that did not fit, and how many others are moved in one try.
+TRIES, FIT_TRIES, NEIGHBOURS = 2000, 200, 10
+# Tries for all tasks that did not fit: if they are thousands, the capacity is too small for them all.
+MOST_FIT_TRIES = 20_000
 
 
 class Packed(NamedTuple):
-    """Start step of each placed task; those placed without knowing their cost; the bound of the others."""
+    """Start step of each placed task; tasks placed with an unknown cost; the lower bound of the others."""
 
     starts: dict[int, int]
     unknown: set[int]
@@ -38,77 +38,77 @@ class Packed(NamedTuple):
 
 
 def pack(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed:
-    """A start for as many tasks as find room, cheap ones, and a lower bound on the cost of those that did.
+    """Cheap starts for as many tasks as fit, and a lower bound on their cost.
 
-    The same for the same tasks: the search draws from a generator with a fixed seed.
+    The result is reproducible: the random generator has a fixed seed.
     """
     choices = [PlacementChoice.of(timeline, task) for task in tasks]
     known = [choice for choice in choices if choice.least < np.inf]
-    blind = [choice for choice in choices if choice.least == np.inf]
+    unpriced = [choice for choice in choices if choice.least == np.inf]
     prices = np.zeros(len(timeline.capacity))
-    room, placed = _best_list(timeline, known, prices)
+    free, placed = _best_list(timeline, known, prices)
     if placed and rounds:
         before = [choice.start for choice in known]
         prices = raised(timeline, placed, total(placed), rounds)
-        dearer = (-len(placed), total(placed))
-        room, placed = _best_list(timeline, known, prices)
-        if (-len(placed), total(placed)) > dearer:
-            room, placed = _as_before(timeline, known, before)
-    placed += make_room(room, placed, [choice for choice in known if choice.start is None])
-    search(room, placed)
+        before_rating = (-len(placed), total(placed))
+        free, placed = _best_list(timeline, known, prices)
+        if (-len(placed), total(placed)) > before_rating:
+            free, placed = _with_starts(timeline, known, before)
+    placed += displace(free, placed, [choice for choice in known if choice.start is None])
+    search(free, placed)
     for choice in known:
-        if choice.start is None:  # others have moved since it found no room
-            choice.start = room.best(choice.task, choice.costs)
+        if choice.start is None:  # others have moved since
+            choice.start = free.best(choice.task, choice.costs)
             if choice.start is not None:
-                room.take(choice.task, choice.start)
+                free.take(choice.task, choice.start)
                 placed.append(choice)
     bound = lower_bound(timeline, placed, prices)
     unknown = set()
-    for choice in blind + [choice for choice in known if choice.start is None]:
-        # As early as there is room: what it costs is not known at all, or not where there is room.
-        start = room.best(choice.task, np.arange(len(choice.costs), dtype=np.float64))
+    for choice in unpriced + [choice for choice in known if choice.start is None]:
+        # As early as it fits: its cost is unknown, at least where it fits.
+        start = free.best(choice.task, np.arange(len(choice.costs), dtype=np.float64))
         if start is not None:
-            room.take(choice.task, start)
+            free.take(choice.task, start)
             choice.start = start
             unknown.add(choice.task.index)
     starts = {choice.task.index: choice.start for choice in choices if choice.start is not None}
     return Packed(starts, unknown, bound)
 
 
-def improve(room: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
-    """Let each task in turn move to the best place that the others leave it, until little is gained."""
+def improve(free: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
+    """Move each task in turn to its best start in the free capacity, until the gain is small."""
     least = total(placed)
     for _ in range(PASSES):
-        # Those who lose most per unit and step go first.
+        # In the order of the regret per unit and step.
         for choice in sorted(placed, key=lambda choice: -choice.regret / (choice.task.width * choice.task.steps)):
             if choice.start is not None and choice.regret > 0:
-                room.give_back(choice.task, choice.start)
-                better = room.best(choice.task, choice.costs)
+                free.give_back(choice.task, choice.start)
+                better = free.best(choice.task, choice.costs)
                 choice.start = choice.start if better is None else better
-                room.take(choice.task, choice.start)
+                free.take(choice.task, choice.start)
         now = total(placed)
         if now > least * (1 - ENOUGH):
             return
         least = now
 
 
-def make_room(
-    room: FreeCapacity, placed: Sequence[PlacementChoice], lost: Sequence[PlacementChoice]
+def displace(
+    free: FreeCapacity, placed: Sequence[PlacementChoice], lost: Sequence[PlacementChoice]
 ) -> list[PlacementChoice]:
-    """Place those that found no room where others can make way for them; returns those for whom that went well."""
+    """Place tasks that did not fit by moving others; returns those that could be placed."""
     draw = random.Random(0)
     found: list[PlacementChoice] = []
     around = list(placed)
     starts, ends = _spans(around)
-    ways = min(WAYS, max(1, MOST_WAYS // max(1, len(lost))))
+    tries = min(FIT_TRIES, max(1, MOST_FIT_TRIES // max(1, len(lost))))
     for choice in lost:
         task = choice.task
-        for _ in range(ways):
+        for _ in range(tries):
             start = task.first + draw.randrange(len(choice.costs))
             near = [int(index) for index in np.flatnonzero((starts < start + task.steps) & (ends > start))]
             others = [around[index] for index in draw.sample(near, min(NEIGHBOURS, len(near)))]
             others.sort(key=lambda other: -other.task.width * other.task.steps)
-            if _rearranged(room, [choice, *others], np.inf):
+            if _rearranged(free, [choice, *others], np.inf):
                 found.append(choice)
                 around.append(choice)
                 starts, ends = _spans(around)
@@ -122,8 +122,8 @@ def _spans(placed: Sequence[PlacementChoice]) -> tuple[Integers, Integers]:
     return starts, starts + np.array([choice.task.steps for choice in placed], dtype=np.int64)
 
 
-def search(room: FreeCapacity, placed: Sequence[PlacementChoice], tries: int = TRIES) -> None:
-    """Let one task have its best start and find new places for a few that stood there; kept where that is cheaper."""
+def search(free: FreeCapacity, placed: Sequence[PlacementChoice], tries: int = TRIES) -> None:
+    """Move one task to its best start and a few others away from there; kept if that is cheaper."""
     draw = random.Random(0)
     starts, ends = _spans(placed)
     regrets = np.array([choice.regret for choice in placed])
@@ -134,32 +134,32 @@ def search(room: FreeCapacity, placed: Sequence[PlacementChoice], tries: int = T
                 return
         one = min(int(np.searchsorted(upto, draw.random() * upto[-1])), len(placed) - 1)
         task = placed[one].task
-        wished = task.first + int(placed[one].costs.argmin())
-        near = np.flatnonzero((starts < wished + task.steps) & (ends > wished))
+        wanted = task.first + int(placed[one].costs.argmin())
+        near = np.flatnonzero((starts < wanted + task.steps) & (ends > wanted))
         others = [int(index) for index in near if index != one]
         others = draw.sample(others, min(NEIGHBOURS, len(others)))
         if draw.random() < 0.5:
             others.sort(key=lambda index: -placed[index].task.width * placed[index].task.steps)
         group = [placed[index] for index in (one, *others)]
-        if _rearranged(room, group, total(group) * (1 - 1e-12)):
+        if _rearranged(free, group, total(group) * (1 - 1e-12)):
             for index, choice in zip((one, *others), group, strict=True):
                 assert choice.start is not None
                 starts[index], ends[index] = choice.start, choice.start + choice.task.steps
                 regrets[index] = choice.regret
 
 
-def _rearranged(room: FreeCapacity, group: list[PlacementChoice], limit: float) -> bool:
-    """Place a group anew in its order where that costs less than ``limit``; else leave all as it was."""
+def _rearranged(free: FreeCapacity, group: list[PlacementChoice], limit: float) -> bool:
+    """Place a group again in its order, if that costs less than ``limit``; otherwise nothing changes."""
     before, spent = [choice.start for choice in group], 0.0
     for choice in group:
         if choice.start is not None:
-            room.give_back(choice.task, choice.start)
+            free.give_back(choice.task, choice.start)
     moved: list[tuple[PlacementChoice, int]] = []
     for choice in group:
-        start = room.best(choice.task, choice.costs)
+        start = free.best(choice.task, choice.costs)
         if start is None:
             break
-        room.take(choice.task, start)
+        free.take(choice.task, start)
         moved.append((choice, start))
         spent += float(choice.costs[start - choice.task.first])
         if spent >= limit:
@@ -169,55 +169,55 @@ def _rearranged(room: FreeCapacity, group: list[PlacementChoice], limit: float) 
             choice.start = start
         return True
     for choice, start in moved:
-        room.give_back(choice.task, start)
+        free.give_back(choice.task, start)
     for choice, old in zip(group, before, strict=True):
         if old is not None:
-            room.take(choice.task, old)
+            free.take(choice.task, old)
     return False
 
 
 def _best_list(
     timeline: Timeline, choices: Sequence[PlacementChoice], prices: Floats
 ) -> tuple[FreeCapacity, list[PlacementChoice]]:
-    """The list that places most, and of those the cheapest after each task has moved to what is better for it.
+    """The list that places most tasks, and of equal ones the cheapest after ``improve``.
 
-    First in the order in which tasks would start at these prices, which is best where there is room enough; where it
-    isn't, those with little time to choose from first, or the largest first.
+    First in the order in which tasks would start at these prices, which is best if all fit; otherwise by the fewest
+    possible starts, and by size.
     """
     paid = np.concatenate(([0.0], np.cumsum(prices)))
     costs = [priced(choice, paid) for choice in choices]
-    liked = [choice.task.first + int(cost.argmin()) for choice, cost in zip(choices, costs, strict=True)]
+    preferred = [choice.task.first + int(cost.argmin()) for choice, cost in zip(choices, costs, strict=True)]
     orders = [
-        liked,
+        preferred,
         [choice.task.last - choice.task.first for choice in choices],
         [-choice.task.width * choice.task.steps for choice in choices],
     ]
     best: tuple[tuple[int, float], list[int | None]] | None = None
     for ranks in orders:
-        room, placed = _listed(timeline, choices, costs, ranks)
-        improve(room, placed)
+        free, placed = _listed(timeline, choices, costs, ranks)
+        improve(free, placed)
         rating = (-len(placed), total(placed))
         if best is None or rating < best[0]:
             best = (rating, [choice.start for choice in choices])
         if len(placed) == len(choices):
             break
     assert best is not None
-    return _as_before(timeline, choices, best[1])
+    return _with_starts(timeline, choices, best[1])
 
 
 def _listed(
     timeline: Timeline, choices: Sequence[PlacementChoice], costs: Sequence[Floats], ranks: Sequence[int]
 ) -> tuple[FreeCapacity, list[PlacementChoice]]:
-    """Place one after the other at what is cheapest; those that find no room go in front, and anew."""
+    """Place one task after the other at its cheapest start; those that do not fit go to the front of the next try."""
     order = sorted(range(len(choices)), key=lambda at: (ranks[at], at))
     best: tuple[int, list[int | None]] | None = None
     for _ in range(REPAIRS):
-        room = FreeCapacity(timeline.capacity.copy())
+        free = FreeCapacity(timeline.capacity.copy())
         starts: list[int | None] = [None] * len(choices)
         for at in order:
-            start = starts[at] = room.best(choices[at].task, costs[at])
+            start = starts[at] = free.best(choices[at].task, costs[at])
             if start is not None:
-                room.take(choices[at].task, start)
+                free.take(choices[at].task, start)
         lost = [at for at in order if starts[at] is None]
         if best is None or len(lost) < best[0]:
             best = (len(lost), starts)
@@ -225,15 +225,15 @@ def _listed(
             break
         order = lost + [at for at in order if starts[at] is not None]
     assert best is not None
-    return _as_before(timeline, choices, best[1])
+    return _with_starts(timeline, choices, best[1])
 
 
-def _as_before(
+def _with_starts(
     timeline: Timeline, choices: Sequence[PlacementChoice], starts: Sequence[int | None]
 ) -> tuple[FreeCapacity, list[PlacementChoice]]:
-    room = FreeCapacity(timeline.capacity.copy())
+    free = FreeCapacity(timeline.capacity.copy())
     for choice, start in zip(choices, starts, strict=True):
         choice.start = start
         if start is not None:
-            room.take(choice.task, start)
-    return room, [choice for choice in choices if choice.start is not None]
+            free.take(choice.task, start)
+    return free, [choice for choice in choices if choice.start is not None]

@@ -1,4 +1,4 @@
-"""Carbon against money against delay: the starts that no other beats in all three."""
+"""Pareto-optimal starts in carbon, cost and delay."""
 
 from __future__ import annotations
 
@@ -25,15 +25,17 @@ class Prices:
 
     @classmethod
     def from_values(cls, start: datetime, step: timedelta, per_kwh: Iterable[float], *, currency: str) -> Prices:
-        """Slots of equal length. Raises DataError for values that are no numbers, and none at all."""
+        """Slots of equal length. Raises DataError for values that are not numbers, and for no values."""
         values = tuple(float(value) for value in per_kwh)
         if not values or not all(map(math.isfinite, values)) or step <= timedelta():
-            raise DataError(f"prices in {currency!r} refused: {len(values)} values, a step of {step}")
+            raise DataError(
+                f"invalid prices in {currency!r}: {len(values)} values in steps of {step}; all must be finite numbers"
+            )
         first, length = instant_us(start), span_us(step)
         return cls(tuple(first + index * length for index in range(len(values) + 1)), values, currency)
 
     def mean(self, start_us: int, end_us: int) -> float | None:
-        """The mean price over ``[start, end)``; None where any of it is not known."""
+        """The mean price over ``[start, end)``; None if any of it is unknown."""
         if start_us < self.edges_us[0] or end_us > self.edges_us[-1]:
             return None
         first, last = bisect_right(self.edges_us, start_us) - 1, bisect_left(self.edges_us, end_us)
@@ -46,7 +48,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One start: mean intensity and mean price over the run, and how long after the earliest start it is."""
+    """One start: mean intensity and mean price over the run, and its delay against the earliest start."""
 
     start_at: datetime
     end_at: datetime
@@ -91,17 +93,17 @@ def pareto_front(
 
 
 def choose(front: Sequence[Option], *, g_per_kwh_per_hour: float = 0.0, g_per_kwh_per_price: float = 0.0) -> Option:
-    """The option of the least weighted sum; of equals the earliest.
+    """The option with the least weighted sum; of equal ones the earliest.
 
-    The weights say how many g/kWh an hour of delay is worth, and how many a unit of money per kWh. Raises ValueError
-    where a weight is negative or the price is weighed but not known.
+    The weights are g/kWh per hour of delay, and per unit of money per kWh. Raises ValueError if a weight is negative,
+    or the price has a weight but is unknown.
     """
     if not (g_per_kwh_per_hour >= 0 and g_per_kwh_per_price >= 0):
-        raise ValueError("weights are 0 or more")
+        raise ValueError("weights must be 0 or more")
 
     def rating(option: Option) -> tuple[float, timedelta]:
         if option.mean_price_per_kwh is None and g_per_kwh_per_price:
-            raise ValueError("no price is known")
+            raise ValueError("the price is unknown")
         money = g_per_kwh_per_price * (option.mean_price_per_kwh or 0.0)
         return option.mean_g_per_kwh + money + g_per_kwh_per_hour * option.delay / timedelta(hours=1), option.delay
 

@@ -37,7 +37,7 @@ class Runtimes:
         durations = sorted(min(duration, limit) for duration in samples)
         problems = []
         if limit <= timedelta():
-            problems.append(Problem("limit", f"{limit} is no length of time that a job can run"))
+            problems.append(Problem("limit", f"{limit} is not positive"))
         if not durations:
             problems.append(Problem("runtimes", "no earlier runs"))
         elif durations[0] <= timedelta():

@@ -1,4 +1,4 @@
-"""What the interruptions of a job cost and how they are bound."""
+"""Overhead and limits of the interruptions of a job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Costs(NamedTuple):
-    """What interruptions cost and how they are bound, in microseconds."""
+    """Overhead and limits of interruptions, in microseconds."""
 
     checkpoint: int
     restart: int
@@ -14,11 +14,11 @@ class Costs(NamedTuple):
     max_segments: int | None
 
     def needed(self, work: int, segments: int) -> int:
-        """Time that has to be run in all."""
+        """Total run time."""
         return work + (segments - 1) * (self.checkpoint + self.restart)
 
     def allows(self, segments: list[tuple[int, int]]) -> bool:
-        """Whether the number and the lengths of segments are within bounds; one alone always is."""
+        """Whether number and lengths of the segments are within the limits; a single one always is."""
         if len(segments) == 1:
             return True
         if self.max_segments is not None and len(segments) > self.max_segments:
@@ -29,5 +29,5 @@ class Costs(NamedTuple):
         )
 
     def overhead(self, index: int, segments: int) -> int:
-        """Time of a segment that is no work."""
+        """Time of a segment that is not work."""
         return (self.restart if index else 0) + (self.checkpoint if index < segments - 1 else 0)

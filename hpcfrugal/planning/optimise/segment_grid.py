@@ -1,7 +1,7 @@
 """The dynamic programme behind interruptible plans, on a grid of instants and a grid of work done.
 
-State: the instant t, the work w done by finished segments, and how many of them there were (where their number is not
-bounded, only whether there were any). ``off[t, n, w]`` is the least cost with nothing running at t. A segment starts by
+State: the instant t, the work w done by finished segments, and how many of them there were (if their number is not
+limited, only whether there were any). ``off[t, n, w]`` is the least cost with nothing running at t. A segment starts by
 a jump over its least length; from there it goes on step by step or ends. The last segment completes the work.
 """
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.planning.optimise.segment_costs import Costs
 
-# States that are held at most: ten bytes each.
+# States in memory at most, ten bytes each.
 MAX_STATES = 4_000_000
 
 _STARTED, _WENT_ON, _STARTED_FIRST = 0, 1, 2
 
 
-class Units(NamedTuple):
+class GridUnits(NamedTuple):
     """The grid, and everything counted in its steps."""
 
     step: int
@@ -45,7 +45,7 @@ class Way(NamedTuple):
 
 
 def best_on_grid(series: CarbonSeries, first: int, last: int, work: int, costs: Costs) -> list[tuple[int, int]] | None:
-    """Segments between two instants that cost least, of starts and ends on the grid; None where there are none."""
+    """The cheapest segments between two instants with starts and ends on the grid; None if there are none."""
     units = units_of(series, first, last, work, costs)
     if units is None:
         return None
@@ -66,15 +66,15 @@ def best_on_grid(series: CarbonSeries, first: int, last: int, work: int, costs: 
     ]
 
 
-def units_of(series: CarbonSeries, first: int, last: int, work: int, costs: Costs) -> Units | None:
-    """The finest grid that can be worked on; None where rounding to it leaves no room."""
+def units_of(series: CarbonSeries, first: int, last: int, work: int, costs: Costs) -> GridUnits | None:
+    """The finest feasible grid; None if the job does not fit after rounding."""
     first, last = max(first, series.edges_us[0]), min(last, series.edges_us[-1])
     edges = [edge for edge in series.edges_us if first <= edge <= last] or [first]
     anchor = edges[0]
     slot = math.gcd(*(edge - anchor for edge in edges)) or last - first
     spans = (work, costs.checkpoint, costs.restart, costs.min_segment)
     step = math.gcd(slot, first - anchor, last - anchor, *spans)
-    # With as many segments as work can be cut into, a bound on their number binds nothing.
+    # A limit at or above the number of segments that fit into the work has no effect.
     least_gain = max(step, costs.min_segment - costs.checkpoint - costs.restart)
     bound = costs.max_segments
     bounded = bound is not None and bound <= work // least_gain + 1
@@ -88,10 +88,10 @@ def units_of(series: CarbonSeries, first: int, last: int, work: int, costs: Cost
     start = anchor + -((anchor - first) // step) * step
     steps = (last - start) // step
     work, checkpoint, restart, least = (-(-span // step) for span in spans)
-    return Units(step, start, steps, work, checkpoint, restart, least, layers, bounded) if steps >= work else None
+    return GridUnits(step, start, steps, work, checkpoint, restart, least, layers, bounded) if steps >= work else None
 
 
-def _forward(units: Units, spent: NDArray[np.float64], known_to: NDArray[np.int64]) -> Way:
+def _forward(units: GridUnits, spent: NDArray[np.float64], known_to: NDArray[np.int64]) -> Way:
     shape = (units.steps + 1, units.layers, units.work)
     way = Way(np.full(shape, np.inf), np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.uint8))
     way.off[:, 0, 0] = 0.0
@@ -131,7 +131,7 @@ def _forward(units: Units, spent: NDArray[np.float64], known_to: NDArray[np.int6
 
 
 def _last_segment(
-    units: Units, way: Way, spent: NDArray[np.float64], known_to: NDArray[np.int64]
+    units: GridUnits, way: Way, spent: NDArray[np.float64], known_to: NDArray[np.int64]
 ) -> tuple[int, int, int] | None:
     """Where the last segment starts, in which layer, and the work done before it."""
     best, found = math.inf, None
@@ -141,7 +141,7 @@ def _last_segment(
             best, found = float(spent[now + units.work] - spent[now]), (now, 0, 0)
         if units.layers == 1:
             continue
-        # The length of the last segment is work - done + restart: not longer than can be, not shorter than may be.
+        # The length of the last segment is work - done + restart, within the known slots and at least min_segment.
         low = max(1, units.work + units.restart - reach)
         high = min(units.work - 1, units.work + units.restart - units.min_segment)
         if low > high:
@@ -155,7 +155,7 @@ def _last_segment(
     return found
 
 
-def _back(units: Units, way: Way, start: int, layer: int, done: int) -> list[tuple[int, int]]:
+def _back(units: GridUnits, way: Way, start: int, layer: int, done: int) -> list[tuple[int, int]]:
     """All segments, from the last to the first, in the order of time."""
     overhead = units.checkpoint + units.restart
     length = units.work - done + (units.restart if layer else 0)

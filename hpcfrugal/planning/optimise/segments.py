@@ -1,4 +1,4 @@
-"""An interruptible job: when to run, when to pause, and what stopping and starting again cost.
+"""An interruptible job: when to run and when to pause, with the overhead of interruptions.
 
 A job of k segments runs for ``duration + (k - 1) * (checkpoint + restart)``: each segment but the last ends with a
 checkpoint, each but the first begins with a restart, and both draw power like the work itself.
@@ -34,7 +34,7 @@ def plan_segments(
     """Segments within ``[earliest, deadline]`` of the least integral, in the order of time.
 
     ``min_segment`` is the least length of a segment, checkpoint and restart included; a plan of one segment is always
-    allowed. ``max_segments`` bounds their number.
+    allowed. ``max_segments`` limits their number.
 
     Without costs and bounds the result is exact to the microsecond: it fills the cheapest slots. So it is with
     ``max_segments=1``, which is :func:`~hpcfrugal.planning.optimise.window.plan_window`. Otherwise it is the optimum
@@ -42,11 +42,11 @@ def plan_segments(
     ``duration`` and the costs are multiples of the grid's step. (For a fixed order of events this is a linear programme
     whose constraints are bounds on one instant, differences of two, and one sum of lengths; at a vertex every instant
     hangs on an edge by a chain of given lengths, save one group that the sum fixes with a coefficient of 1, so all lie
-    on the grid.) The step is the greatest common divisor of them all, or, where that is too fine to be worked on, part
+    on the grid.) The step is the greatest common divisor of them all, or, if that is too fine, part
     of a slot; then ``earliest`` and the lengths are rounded up and ``deadline`` down, and what was rounded up is
-    cut off again at the dearest ends. The plan is never dearer than the best single window.
+    cut off again at the ends with the highest intensity. The plan never costs more than the best single window.
 
-    Raises what ``plan_window`` does; NotCovered where the known slots don't hold the job; InputError for negative
+    Raises what ``plan_window`` does; NotCovered if the known slots are shorter than the job; InputError for negative
     costs.
     """
     first, last_start, work = bounds_us(earliest, deadline, duration)
@@ -73,9 +73,9 @@ def plan_segments(
 
 
 def cheapest_slots(series: CarbonSeries, first: int, last: int, work: int) -> list[tuple[int, int]] | None:
-    """The cheapest ``work`` microseconds between two instants, as runs in a row; None where there are not as many.
+    """The cheapest ``work`` microseconds between two instants, as (start, end); None if there are fewer.
 
-    Of equal slots the earlier are taken. The slot that is only taken in part is taken next to its taken neighbour.
+    Of equal slots the earlier are taken. A slot that is taken in part is taken next to a taken neighbour.
     """
     pieces = [
         (max(start, first), min(end, last), value)
@@ -101,10 +101,10 @@ def cheapest_slots(series: CarbonSeries, first: int, last: int, work: int) -> li
 def trimmed(
     series: CarbonSeries, segments: list[tuple[int, int]], work: int, costs: Costs
 ) -> list[tuple[int, int]] | None:
-    """Segments without the time that they hold beyond what is needed, taken off at the dearest ends.
+    """Segments without excess time, which is cut off at the ends with the highest intensity.
 
-    A start is only put off and an end only brought forward, so every bound still holds. None where the least length of
-    a segment does not allow to take off as much.
+    Starts only move later and ends only earlier, so all bounds still hold. None if the minimum length of a segment does
+    not allow it.
     """
     cut = [list(segment) for segment in segments]
     excess = sum(end - start for start, end in cut) - costs.needed(work, len(cut))
@@ -116,15 +116,15 @@ def trimmed(
                 slot = series.slot_index(moment)
                 assert slot is not None
                 reach = series.edges_us[slot + 1] - start if side == 0 else end - series.edges_us[slot]
-                room = min(excess, end - start - least, reach)
+                part = min(excess, end - start - least, reach)
                 value = series.values[slot]
-                if room > 0 and value is not None and (best is None or value > best[0]):
-                    best = (value, index, side, room)
+                if part > 0 and value is not None and (best is None or value > best[0]):
+                    best = (value, index, side, part)
         if best is None:
             return None
-        _, index, side, room = best
-        cut[index][side] += room if side == 0 else -room
-        excess -= room
+        _, index, side, part = best
+        cut[index][side] += part if side == 0 else -part
+        excess -= part
     return [(start, end) for start, end in cut]
 
 
@@ -143,12 +143,12 @@ def _cheaper(series: CarbonSeries, segments: list[tuple[int, int]], whole: Windo
 
 def _costs(checkpoint: timedelta, restart: timedelta, min_segment: timedelta, max_segments: int | None) -> Costs:
     problems = [
-        Problem(name, f"{value} is less than nothing")
+        Problem(name, f"{value} is negative")
         for name, value in (("checkpoint", checkpoint), ("restart", restart), ("min_segment", min_segment))
         if value < _NONE
     ]
     if max_segments is not None and max_segments < 1:
-        problems.append(Problem("max_segments", f"{max_segments} segments run nothing", "1 or more"))
+        problems.append(Problem("max_segments", f"{max_segments}", "1 or more"))
     if problems:
         raise InputError(problems)
     return Costs(span_us(checkpoint), span_us(restart), span_us(min_segment), max_segments)

@@ -1,19 +1,19 @@
-"""How far a forecast is believed.
+"""Shrinkage of a forecast towards its mean, by the error that is expected of it.
 
-A forecast is taken as the truth plus an error that grows with how far ahead it looks. Who picks the least of many noisy
-values picks low errors with it, so the forecast's own saving is too good on average. The cure is not to believe
-the forecast outright: with a normal prior over the windows that the job may choose from, of mean m and variance T,
-and an error of variance S, a window forecast at f is expected at
+A forecast is the true value plus an error that grows with the time ahead. The least of many noisy values tends to have
+a negative error, so the saving by the forecast itself is too high on average. With a normal prior over the windows that
+the job may choose from, of mean m and variance T, and an error of variance S, a window with the forecast f has the
+expected value
 
     m + (f - m) * T / (T + S)
 
-and a posterior mean is right on average however the window was chosen (Dawid, Selection paradoxes of Bayesian
+and a posterior mean is unbiased however the window was chosen (Dawid, Selection paradoxes of Bayesian
 inference, 1994; Efron, Tweedie's formula and selection bias, JASA 106, 2011). m and T are taken from the forecast
-itself (empirical Bayes), at the windows that begin on slot edges and at both bounds: m is their mean, T what their
-variance exceeds that of noise alone by. Noise has N, the mean of S, and up to N * (1 + sqrt(2 / n)) by chance, where n
+itself (empirical Bayes), at the windows that begin on slot edges and at both bounds: m is their mean, T their variance
+beyond that of noise alone. Noise has N, the mean of S, and up to N * (1 + sqrt(2 / n)) by chance, where n
 is how many windows in it are independent (the time in which to start over twice the errors' correlation time, plus 1);
-the latter is taken off, so that a series of mere noise is seldom believed. Where a forecast is better than its error
-model says, this waits too seldom.
+the latter is subtracted, so that mere noise seldom causes a wait. If a forecast is better than the error model, jobs
+wait too seldom.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from hpcfrugal.core.time import from_us
 class ErrorGrowth:
     """Relative standard deviation of a forecast's error: ``start`` at once, rising evenly to ``end`` at ``horizon``.
 
-    Errors at two instants are correlated by exp(-distance / ``correlation``), so that the mean over a long window is
-    surer than a single slot. The default's 20 % at 48 h is an assumption for a grid with much wind, to be replaced by
-    what a site's own forecasts missed by.
+    Errors at two instants are correlated by exp(-distance / ``correlation``), so the mean over a long window is more
+    certain than a single slot. The default's 20 % at 48 h is an assumption for a grid with much wind, to be replaced by
+    the errors of a site's own forecasts.
     """
 
     start: float = 0.03
@@ -62,9 +62,9 @@ class ErrorGrowth:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One start. Intensities are means over the expected run: as forecast, as expected, and how sure that is.
+    """One start. Intensities are means over the expected run: by the forecast, expected, and its standard deviation.
 
-    ``grams`` is None where the power is not known.
+    ``grams`` is None if the power is unknown.
     """
 
     start_at: datetime
@@ -76,7 +76,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Shrinkage:
-    """The prior over windows, and what is believed of one that is forecast at some level."""
+    """The prior over windows, and the expected value of a window from its forecast."""
 
     prior_mean: float
     prior_variance: float
@@ -111,19 +111,19 @@ class Shrinkage:
             return 0.0
         return level * self.error.relative_sd(from_us(start) - self.known_from, self.duration)
 
-    def trust(self, level: float, start: int) -> float:
-        """The share of the way from the prior's mean to the forecast that is believed."""
+    def weight(self, level: float, start: int) -> float:
+        """The weight of the forecast against the prior's mean, 0 to 1."""
         noise = self.noise_sd(level, start) ** 2
         return self.prior_variance / (self.prior_variance + noise) if noise else 1.0
 
     def expected(self, level: float, start: int) -> float:
         if self.error is None:
             return level
-        return self.prior_mean + (level - self.prior_mean) * self.trust(level, start)
+        return self.prior_mean + (level - self.prior_mean) * self.weight(level, start)
 
     def outcome(self, level: float, start: int, power_w: float | None) -> Outcome:
         expected = self.expected(level, start)
-        sd = math.sqrt(self.trust(level, start)) * self.noise_sd(level, start)
+        sd = math.sqrt(self.weight(level, start)) * self.noise_sd(level, start)
         kwh = None if power_w is None else power_w / 1000 * (self.duration / timedelta(hours=1))
         return Outcome(from_us(start), level, expected, sd, None if kwh is None else kwh * expected)
 

@@ -1,8 +1,8 @@
-"""One uninterrupted window: the start at which a job of known length meets the least carbon.
+"""One uninterrupted window: the start with the least carbon for a job of known length.
 
 The cost of a start s is C(s + d) - C(s), where C, the integral of a piecewise-constant series, is piecewise linear.
 The cost is then piecewise linear too, and bends only where s or s + d meets an edge of a slot. Its least value over an
-interval lies at a bend or at an end of the interval: trying those is the exact optimum, at any resolution.
+interval lies at a bend or at an end of the interval: trying those gives the exact optimum at any resolution.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Window:
 
 
 def plan_window(series: CarbonSeries, earliest: datetime, deadline: datetime, duration: timedelta) -> Window:
-    """The window of ``duration`` within ``[earliest, deadline]`` with the least integral; of equals the earliest.
+    """The window of ``duration`` within ``[earliest, deadline]`` with the least integral; of equal ones the earliest.
 
-    The result is the exact minimum over all starts, not only those on slot edges. Windows that touch a gap or reach
-    beyond the series aren't taken.
+    The result is the exact minimum over all starts, not only those on slot edges. Windows with a gap or beyond
+    the series are excluded.
 
-    Raises TooLate where the deadline comes before ``earliest + duration``, NotCovered where no such window is known
+    Raises TooLate if the deadline is before ``earliest + duration``, NotCovered if no such window is known
     throughout, InputError for a duration that is not positive, and ValueError for naive datetimes.
     """
     first, last, length = bounds_us(earliest, deadline, duration)
@@ -51,7 +51,7 @@ def bounds_us(earliest: datetime, deadline: datetime, duration: timedelta) -> tu
     """First start, last start and length in microseconds; raises what :func:`plan_window` does."""
     first, last, length = instant_us(earliest), instant_us(deadline), span_us(duration)
     if length <= 0:
-        raise InputError.at("duration", f"{duration} is no length of time that a job can run")
+        raise InputError.at("duration", f"{duration} is not positive")
     if last - first < length:
         raise TooLate(earliest, deadline, duration)
     return first, last - length, length

@@ -241,12 +241,12 @@ def test_a_crowded_week_is_planned_in_seconds_and_near_its_bound() -> None:
         ([job("a", 1, 0, 0, 10)], {}, "a duration of 0:00:00"),
         ([job("a", 1, 5, 0, 10, -1.0)], {}, "a weight of -1"),
         ([job("a", 1, 5, 0, 10, float("nan"))], {}, "a weight of nan"),
-        ([job("a", 1, 5, 0, 10, 1.0), job("b", 1, 5, 0, 10)], {}, "give it to all or to none"),
+        ([job("a", 1, 5, 0, 10, 1.0), job("b", 1, 5, 0, 10)], {}, "set it for all or for none"),
         ([job("a", 1, 5, 0, 10)], {"step": timedelta()}, "step"),
         ([job("a", 1, 5, 0, 10)], {"rounds": -1}, "rounds"),
     ],
 )
-def test_wrong_jobs_are_told(jobs: list[CapacityJob], how: dict[str, Any], told: str) -> None:
+def test_invalid_jobs_are_refused(jobs: list[CapacityJob], how: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
         plan_capacity(series_of([1]), jobs, constant(1), **how)
 
@@ -295,7 +295,7 @@ def test_a_capacity_far_too_small_does_not_take_for_ever(monkeypatch: pytest.Mon
         return rearranged(*arguments)
 
     monkeypatch.setattr(packing, "_rearranged", counted)
-    monkeypatch.setattr(packing, "MOST_WAYS", 100)
+    monkeypatch.setattr(packing, "MOST_FIT_TRIES", 100)
     start = datetime(2026, 11, 21, tzinfo=UTC)
     series = CarbonSeries.from_values(
         start, timedelta(hours=1), [100.0, 50.0] * 6, zone="FR", signal="average", kind="forecast"

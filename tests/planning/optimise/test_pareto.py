@@ -65,7 +65,7 @@ def test_without_prices_it_is_carbon_against_delay() -> None:
     assert all(one.mean_price_per_kwh is None for one in front)
     assert choose(front).start_at == plan_window(series_of([5, 7, 3, 3, 1]), at(0), at(150), 30 * MINUTE).start_at
     assert choose(front, g_per_kwh_per_hour=2.5).delay == timedelta()
-    with pytest.raises(ValueError, match="no price"):
+    with pytest.raises(ValueError, match="price is unknown"):
         choose(front, g_per_kwh_per_price=1)
     with pytest.raises(ValueError, match="weights"):
         choose(front, g_per_kwh_per_hour=-1)
