@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Expectation, Plan
 
 
-_AT_ONCE = "with Slurm only: here `submit` starts the job at once, because the local backend has no queue"
+_LOCAL = "with Slurm only: the local backend has no queue, so `submit` starts the job now"
 
 
 def _weight(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     if value is not None and not (math.isfinite(value) and value >= 0):
-        raise click.BadParameter(f"{value:g} is not a weight: use a number of 0 or more.")
+        raise click.BadParameter(f"{value:g} is not a valid weight; it must be a number of 0 or more.")
     return value
 
 
 @click.command()
 @click.argument("job", type=FILE, metavar="JOB")
 @backend_option
-@click.option("--refresh", is_flag=True, help="Fetch the forecast now, even where the cached one is recent.")
+@click.option("--refresh", is_flag=True, help="Fetch the forecast now, even if the cached one is recent.")
 @click.option("--prices", type=FILE, help="File of prices per kWh, to weigh against carbon (--json).")
 @click.option(
     "--delay-weight",
     type=float,
     callback=_weight,
     metavar="G_PER_KWH",
-    help="Show the best start if an hour of delay costs as much as so many g/kWh.",
+    help="Show the best start if an hour of delay counts as much as this many g/kWh.",
 )
 @click.option(
     "--price-weight",
     type=float,
     callback=_weight,
     metavar="GRAMS",
-    help="The same, if a unit of money costs as much as so many grams; needs --prices.",
+    help="Show the best start if a unit of money counts as much as this many grams; needs --prices.",
 )
 @json_option("Print one JSON object, with the choices between carbon and delay.")
 def plan(
@@ -99,7 +99,7 @@ def plan(
         if queue is not None:
             _, made = admission.place(spec, queue, made, now, released=False)
     if not slurm and made.action != "start-now":
-        made = replace(made, notes=(_AT_ONCE, *made.notes))
+        made = replace(made, notes=(_LOCAL, *made.notes))
     weighs = delay_weight is not None or price_weight is not None
     front = choices(made, priced) if as_json or weighs else ()
     choice = None
@@ -133,7 +133,7 @@ def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:
     if expected is None:
         return []
     rows = [
-        ("at once", _amount(expected.now_g_per_kwh, expected.now_g)),
+        ("if started now", _amount(expected.now_g_per_kwh, expected.now_g)),
         ("as planned", _amount(expected.then_g_per_kwh, expected.then_g)),
     ]
     if expected.saving:
@@ -151,7 +151,7 @@ def _by_weight(plan: Plan, choice: dict[str, Any] | None) -> list[tuple[str, str
         return []
     start = point_in_time(datetime.fromisoformat(choice["start_at"]), plan.decided_at)
     delay = timedelta(seconds=choice["delay_s"])
-    later = f"{timespan(delay)} later than at once" if delay else "at once"
+    later = f"{timespan(delay)} later than now" if delay else "now"
     return [("by weight", f"{start}, {later}: {_amount(choice['g_per_kwh'], choice['grams'])} by the forecast")]
 
 
@@ -170,9 +170,9 @@ def _times(plan: Plan, *, slurm: bool) -> list[tuple[str, str]]:
         ("segment", f"{point_in_time(one.start_at, now)} to {point_in_time(one.end_at, now)}") for one in plan.segments
     ]
     if plan.begin_at is not None:
-        rows.append(("given to Slurm" if slurm else "with Slurm", f"to begin at {point_in_time(plan.begin_at, now)}"))
+        rows.append(("begin time" if slurm else "begin in Slurm", point_in_time(plan.begin_at, now)))
     if plan.latest_start_at is not None:
         rows.append(("latest start", point_in_time(plan.latest_start_at, now)))
     if plan.deadline_at is not None:
-        rows.append(("done by", point_in_time(plan.deadline_at, now)))
+        rows.append(("latest end", point_in_time(plan.deadline_at, now)))
     return rows

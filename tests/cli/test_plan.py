@@ -27,15 +27,15 @@ def test_the_chart_and_the_decision(planned: Planned) -> None:
     place = (marked.index("━") - 8) / (len(bars) - 8)
     assert place == pytest.approx(8 / 14, abs=0.02)
     for text in (
-        "at once         300 g/kWh, ",
+        "if started now  300 g/kWh, ",
         "as planned      ",
         " in 8 of 10 cases",
         "power           12 W (modelled: 1 CPU at full load)",
         "run time        01:00:00 (time limit)",
         "wait in queue   ",
         "latest start    ",
-        "done by         ",
-        "given to Slurm  to begin at ",
+        "latest end      ",
+        "begin time      ",
     ):
         assert text in out
     assert "\x1b" not in out, "colour is for terminals"
@@ -94,7 +94,7 @@ def test_what_an_hour_of_delay_is_worth_names_a_start(planned: Planned, weight: 
     (row,) = [
         line for line in planned.box.ok("plan", "--delay-weight", weight, job).splitlines() if "by weight" in line
     ]
-    assert ("later than at once" in row) == (hours > 0)
+    assert ("later than now" in row) == (hours > 0)
     assert f"{choice['g_per_kwh']:.0f} g/kWh" in row
 
 
@@ -111,9 +111,9 @@ def test_money_can_weigh_more_than_carbon(planned: Planned) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (("--delay-weight", "nan"), "nan is not a weight"),
-        (("--delay-weight", "-1"), "-1 is not a weight: use a number of 0 or more"),
-        (("--delay-weight", "inf"), "inf is not a weight"),
+        (("--delay-weight", "nan"), "nan is not a valid weight"),
+        (("--delay-weight", "-1"), "-1 is not a valid weight; it must be a number of 0 or more"),
+        (("--delay-weight", "inf"), "inf is not a valid weight"),
         (("--delay-weight", "5 g"), "'5 g'"),
         (("--price-weight", "5"), "--price-weight needs --prices"),
     ],
@@ -154,7 +154,7 @@ def test_wrong_prices_are_refused(planned: Planned, text: str, said: str) -> Non
 
 def test_without_a_forecast_the_plan_is_to_start_now(planned: Planned) -> None:
     out = planned.box.ok("plan", planned.job({"max_delay": "12h"}))
-    assert out.startswith("Starts as soon as it can: no forecast: site")
+    assert out.startswith("Starts as soon as possible: no forecast: site")
     content = json.loads(planned.box.ok("plan", "--json", planned.job({"max_delay": "12h"})))
     assert (content["forecast"], content["choices"]) == (None, [])
     result = planned.box.run("plan", planned.job({"max_delay": "12h", "require_forecast": True}))
@@ -163,7 +163,7 @@ def test_without_a_forecast_the_plan_is_to_start_now(planned: Planned) -> None:
 
 def test_a_job_without_delay_has_a_reason(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
-    assert "Starts as soon as it can: its policy is asap" in planned.box.ok("plan", planned.job({}))
+    assert "Starts as soon as possible: its policy is asap" in planned.box.ok("plan", planned.job({}))
 
 
 def test_segments_are_listed(planned: Planned) -> None:
@@ -177,16 +177,16 @@ def test_segments_are_listed(planned: Planned) -> None:
 def test_the_local_backend_starts_jobs_at_once(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     out = planned.box.ok("plan", "--backend", "local", planned.job({"max_delay": "12h"}))
-    note = "with Slurm only: here `submit` starts the job at once, because the local backend has no queue"
+    note = "with Slurm only: the local backend has no queue, so `submit` starts the job now"
     assert f"note: {note}" in out
     assert "With Slurm: Starts about " in out
-    assert "given to Slurm" not in out
+    assert "begin time" not in out
     content = json.loads(planned.box.ok("plan", "--json", "--backend", "local", planned.job({"max_delay": "12h"})))
     assert (content["action"], content["notes"][0]) == ("wait", note)
     assert planned.slurm.calls() == []
     out = planned.box.ok("plan", "--backend", "local", planned.job({}))
     assert note not in out
-    assert "\nStarts as soon as it can: its policy is asap" in out, "here as anywhere"
+    assert "\nStarts as soon as possible: its policy is asap" in out, "here as anywhere"
 
 
 def test_a_queue_that_there_is_not(planned: Planned) -> None:

@@ -366,7 +366,7 @@ def test_segments_leave_time_for_the_whole_limit(planned: Planned) -> None:
 def test_without_a_forecast_it_starts_now_with_a_reason(planned: Planned) -> None:
     result = planned.box.run("submit", planned.job({"max_delay": "12h"}))
     assert result.code == 0
-    assert "Starts as soon as it can: no forecast: site" in result.out
+    assert "Starts as soon as possible: no forecast: site" in result.out
     (run,) = planned.box.spool.glob("*/*/run.json")
     plan = json.loads(run.read_text())["plan"]
     assert (plan["action"], plan["forecast"], plan["expected"]) == ("start-now", None, None)

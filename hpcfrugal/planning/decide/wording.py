@@ -1,4 +1,4 @@
-"""A plan in words, as ``submit`` and ``plan`` print it. Times are UTC."""
+"""The text of a plan in ``submit`` and ``plan``. Times are UTC."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hpcfrugal.planning.decide.plan import Expectation, Plan
 
 
 def line(plan: Plan) -> str:
-    """The decision on one line: when it starts, what that is expected to save, on whose forecast."""
+    """The decision on one line: the start, the expected saving, the forecast."""
     if plan.action == "start-now":
-        text = f"Starts as soon as it can: {plan.reason}"
+        text = f"Starts as soon as possible: {plan.reason}"
     else:
         when = f"about {point_in_time(plan.start_at, plan.decided_at)}"
         text = f"Runs in {count(len(plan.segments), 'segment')} from {when}" if plan.segments else f"Starts {when}"
@@ -24,7 +24,7 @@ def line(plan: Plan) -> str:
 
 
 def saving(expected: Expectation) -> str:
-    """``31 % less carbon expected (band 12 % to 44 %)``, with grams where the power is known."""
+    """``31 % less carbon expected (band 12 % to 44 %)``, with grams if the power is known."""
     word = "less" if expected.saving >= 0 else "more"
     low, high = expected.band
     band = f"band {rough_percent(low)} to {rough_percent(high)}"

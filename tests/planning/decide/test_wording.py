@@ -32,7 +32,7 @@ def test_a_wait() -> None:
 
 
 def test_a_start_at_once() -> None:
-    assert line(PLAN) == "Starts as soon as it can: its policy is asap"
+    assert line(PLAN) == "Starts as soon as possible: its policy is asap"
 
 
 def test_other_peoples_words_are_harmless() -> None:
