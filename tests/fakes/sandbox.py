@@ -39,6 +39,7 @@ class Sandbox:
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HPCFRUGAL_BACKEND": "local",
+            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
         }
 
     @property

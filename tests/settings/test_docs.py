@@ -33,7 +33,11 @@ PROVIDERS = [made.settings_model for kind in BUILT_IN if (made := provider_class
 
 @pytest.mark.parametrize(
     ("model", "file"),
-    [(Queue, "queues.md"), (NodeSettings, "configuration.md"), *((model, "carbon.md") for model in set(PROVIDERS))],
+    [
+        (Queue, "queues.md"),
+        (NodeSettings, "configuration.md"),
+        *((model, "carbon.md") for model in dict.fromkeys(PROVIDERS)),
+    ],
 )
 def test_every_key_of_a_named_table_is_in_an_example(model: type[NamedSection], file: str) -> None:
     examples = "".join(re.findall(r"```toml\n(.*?)```", (DOCS / file).read_text(), re.DOTALL))
