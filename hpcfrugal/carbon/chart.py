@@ -29,7 +29,7 @@ class StyledText(NamedTuple):
     style: Style
 
 
-Row = list[StyledText]
+ChartRow = list[StyledText]
 
 
 def draw(
@@ -39,7 +39,7 @@ def draw(
     height: int = 8,
     chosen: Sequence[tuple[datetime, datetime]] = (),
     ascii_only: bool = False,
-) -> list[Row]:
+) -> list[ChartRow]:
     """Rows of the chart, top first. Times are UTC. ``chosen``: windows to mark."""
     columns = max(20, width - _LABEL - 1)
     edges = _edges(series, columns)
@@ -47,7 +47,7 @@ def draw(
     known = [value for value in values if value is not None]
     least, most = min(known, default=0.0), max(known, default=0.0)
     top = most or 1.0
-    rows: list[Row] = []
+    rows: list[ChartRow] = []
     for line in range(height - 1, -1, -1):
         scale = {height - 1: f"{top:.0f}", height // 2 - 1: f"{top / 2:.0f}"}.get(line, "")
         row = [StyledText(f"{scale:>{_LABEL - 1}} {'|' if ascii_only else '│'}", "axis")]
@@ -91,8 +91,8 @@ def _level(value: float, least: float, most: float) -> Style:
     return "low" if share < 1 / 3 else "middle" if share < 2 / 3 else "high"
 
 
-def _joined(row: Row) -> Row:
-    joined: Row = []
+def _joined(row: ChartRow) -> ChartRow:
+    joined: ChartRow = []
     for piece in row:
         if joined and joined[-1].style == piece.style:
             joined[-1] = StyledText(joined[-1].text + piece.text, piece.style)

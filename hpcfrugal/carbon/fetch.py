@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hpcfrugal.carbon.cache import Cache, CachedAnswer, CachedFailure
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest
 from hpcfrugal.carbon.select import ProviderChoice
-from hpcfrugal.carbon.series import CarbonSeries, Kind
+from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
 from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client, within
 
@@ -54,7 +54,9 @@ class Fetcher:
     transport: httpx.BaseTransport | None = None
     refresh: bool = False
 
-    def fetch(self, choice: ProviderChoice, kind: Kind, start: datetime, end: datetime, deadline: float) -> Fetched:
+    def fetch(
+        self, choice: ProviderChoice, kind: SeriesKind, start: datetime, end: datetime, deadline: float
+    ) -> Fetched:
         """The forecast from now on, or the actuals between ``start`` and ``end``.
 
         Raises:
@@ -115,7 +117,9 @@ class Fetcher:
             raise error
         return Fetched(cached, True, (error.message,))
 
-    def _ask(self, choice: ProviderChoice, kind: Kind, start: datetime, end: datetime, deadline: float) -> CachedAnswer:
+    def _ask(
+        self, choice: ProviderChoice, kind: SeriesKind, start: datetime, end: datetime, deadline: float
+    ) -> CachedAnswer:
         now = self.clock()
         request = IntensityRequest(choice.region, choice.signal, start, end, now)
         method = choice.provider.forecast if kind == "forecast" else choice.provider.actuals
@@ -127,7 +131,7 @@ class Fetcher:
         return CachedAnswer(series, answer.notes, now, now + ttl)
 
     def _ttl_s(
-        self, choice: ProviderChoice, answer: IntensityAnswer, kind: Kind, end: datetime, now: datetime
+        self, choice: ProviderChoice, answer: IntensityAnswer, kind: SeriesKind, end: datetime, now: datetime
     ) -> float:
         if choice.settings.refresh is not None:
             return choice.settings.refresh.total_seconds()

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-from hpcfrugal.carbon.series import CarbonSeries, Kind
+from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.time import iso, parse_iso
@@ -78,7 +78,7 @@ def series_of(
     *,
     zone: str,
     signal: Signal,
-    kind: Kind,
+    kind: SeriesKind,
     provider: str,
     issued_at: datetime | None = None,
     step: timedelta | None = None,

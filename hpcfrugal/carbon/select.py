@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
-from hpcfrugal.carbon.series import Kind
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.carbon.settings import BUILT_IN, built_in, kinds, missing, provider_class, read_providers
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import ForecastError, InputError, SourceError, did_you_mean
@@ -68,7 +68,7 @@ def zone_of(config: Config, zone: str | None, provider: str | None = None) -> st
 
 
 def select(
-    config: Config, zone: str, signal: Signal, kind: Kind, *, provider: str | None = None,
+    config: Config, zone: str, signal: Signal, kind: SeriesKind, *, provider: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Selection:  # fmt: skip
     """Which providers to ask for the forecast or the actual intensity of a zone.
@@ -135,7 +135,7 @@ def _class(settings: ProviderSettings) -> type[Provider]:
     return made
 
 
-def _built_in(zone: str, signal: Signal, kind: Kind) -> list[ProviderSettings]:
+def _built_in(zone: str, signal: Signal, kind: SeriesKind) -> list[ProviderSettings]:
     """Those that need no settings and have the data."""
     every = [built_in(name) for name in BUILT_IN]
     return [
@@ -149,7 +149,7 @@ def _is_for(settings: ProviderSettings, zone: str) -> bool:
     return _class(settings).serves(zone)
 
 
-def _why_not(settings: ProviderSettings, zone: str, signal: Signal, kind: Kind) -> str | None:
+def _why_not(settings: ProviderSettings, zone: str, signal: Signal, kind: SeriesKind) -> str | None:
     """Why a provider does not have these data; None if it has, as far as is known without asking it."""
     made = _class(settings)
     if signal not in made.signals:

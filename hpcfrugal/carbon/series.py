@@ -17,8 +17,8 @@ from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS, Signal
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.time import from_us, instant_us, is_in_datetime_range, iso, parse_iso, span_from_us, span_us
 
-Kind = Literal["actual", "forecast"]
-KINDS: tuple[Kind, ...] = ("actual", "forecast")
+SeriesKind = Literal["actual", "forecast"]
+SERIES_KINDS: tuple[SeriesKind, ...] = ("actual", "forecast")
 
 
 class Slot(NamedTuple):
@@ -52,7 +52,7 @@ class CarbonSeries:
     values: tuple[float | None, ...]
     zone: str
     signal: Signal
-    kind: Kind
+    kind: SeriesKind
     issued_at: datetime | None = None
     provider: str | None = None
     assumed_from: datetime | None = None
@@ -73,8 +73,8 @@ class CarbonSeries:
             yield f"provider {self.provider!r} is not a text"
         if self.signal not in SIGNALS:
             yield f"unknown signal {self.signal!r}; known: {', '.join(SIGNALS)}"
-        if self.kind not in KINDS:
-            yield f"unknown kind {self.kind!r}; known: {', '.join(KINDS)}"
+        if self.kind not in SERIES_KINDS:
+            yield f"unknown kind {self.kind!r}; known: {', '.join(SERIES_KINDS)}"
         for name in ("issued_at", "assumed_from"):
             moment = getattr(self, name)
             if moment is not None and moment.utcoffset() is None:
@@ -104,7 +104,7 @@ class CarbonSeries:
         *,
         zone: str,
         signal: Signal,
-        kind: Kind,
+        kind: SeriesKind,
         issued_at: datetime | None = None,
         provider: str | None = None,
     ) -> CarbonSeries:
@@ -126,7 +126,7 @@ class CarbonSeries:
         *,
         zone: str,
         signal: Signal,
-        kind: Kind,
+        kind: SeriesKind,
         issued_at: datetime | None = None,
         provider: str | None = None,
     ) -> CarbonSeries:

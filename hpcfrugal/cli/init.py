@@ -9,7 +9,7 @@ import click
 from hpcfrugal.cli.streams import echo
 from hpcfrugal.core.errors import InputError, SetupError
 
-TEXT = """\
+JOB_TEMPLATE = """\
 # A job file of hpcfrugal. All keys: hpcfrugal schema, or docs/job-file.md
 name: my-job
 # This example uses one CPU for five seconds. Replace it with your own command, such as
@@ -40,7 +40,7 @@ def init(path: Path, force: bool) -> None:
     """Write an example job file (job.yaml unless you name another file)."""
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(TEXT)
+            file.write(JOB_TEMPLATE)
     except FileExistsError:
         raise InputError.at(str(path), "already exists", "name another file, or use --force") from None
     except OSError as error:

@@ -23,7 +23,7 @@ from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.settings.section import Mistakes
 from hpcfrugal.settings.values import Words, duration
 
-COMMANDS: tuple[tuple[str, ...], ...] = (
+DCMI_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ipmi-dcmi", "--get-system-power-statistics"),
     ("ipmitool", "dcmi", "power", "reading"),
 )
@@ -98,11 +98,11 @@ class IpmiDcmi(LoggedMeter):
         if self.command is not None:
             return [word.replace("{node}", node) for word in self.command]
         path = os.pathsep.join([os.environ.get("PATH", ""), _SBIN])
-        for program, *arguments in COMMANDS:
+        for program, *arguments in DCMI_COMMANDS:
             found = shutil.which(program, path=path)
             if found is not None:
                 return [found, *arguments]
-        raise SourceError(f"neither {' nor '.join(command[0] for command in COMMANDS)} is installed")
+        raise SourceError(f"neither {' nor '.join(command[0] for command in DCMI_COMMANDS)} is installed")
 
 
 def _names_node(command: Sequence[str] | None) -> bool:

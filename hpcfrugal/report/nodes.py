@@ -15,7 +15,7 @@ from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, she
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, named, note
 
-SCHEMA_VERSION = 1
+NODES_SCHEMA_VERSION = 1
 
 
 class _JobShare(NamedTuple):
@@ -108,7 +108,7 @@ class NodesReport:
     def document(self) -> dict[str, Json]:
         """Each node with its channels, and the jobs of each."""
         return {
-            "schema": SCHEMA_VERSION,
+            "schema": NODES_SCHEMA_VERSION,
             "period": self.period.document(),
             "nodes": [to_json(_NODE_FIELDS, total) for total in self.found.nodes],
             "missing": list(self.found.missing),

@@ -27,8 +27,8 @@ SITE_DIR = Path("/etc/hpcfrugal")
 TABLES = ("forecasts", "meters", "nodes", "queues")
 """Kinds of named tables. A table of the user's file hides the site's of the same name as a whole."""
 
-Backend = Literal["auto", "slurm_cli", "local"]
-BACKENDS: tuple[str, ...] = get_args(Backend)
+BackendName = Literal["auto", "slurm_cli", "local"]
+BACKENDS: tuple[str, ...] = get_args(BackendName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Config(Section):
         description="run directories: one user's own, seen by the compute nodes under the same path"
     )
     ledger: Annotated[AbsolutePath, Variable("HPCFRUGAL_LEDGER")] = Field(description="the ledger's database file")
-    backend: Annotated[Backend, Variable("HPCFRUGAL_BACKEND")] = Field(
+    backend: Annotated[BackendName, Variable("HPCFRUGAL_BACKEND")] = Field(
         default="auto", description="`slurm_cli`, `local` (this machine) or `auto`: Slurm where `sbatch` is found"
     )
     sidecar: SidecarSettings = SidecarSettings()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
-from hpcfrugal.carbon.chart import Row, draw
+from hpcfrugal.carbon.chart import ChartRow, draw
 
 T = datetime(2026, 11, 21, 6, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -17,7 +17,7 @@ def series(values: list[float | None], step: timedelta = HOUR) -> CarbonSeries:
     return CarbonSeries.from_values(T, step, values, zone="X", signal="average", kind="forecast")
 
 
-def text(rows: list[Row]) -> list[str]:
+def text(rows: list[ChartRow]) -> list[str]:
     return ["".join(piece.text for piece in row) for row in rows]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from hpcfrugal.carbon.listing import listing
 from hpcfrugal.carbon.select import select
-from hpcfrugal.carbon.series import Kind
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.carbon.settings import kinds, provider_class, read_providers
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import InputError
@@ -28,7 +28,7 @@ def config(environ: dict[str, str], text: str = "") -> Config:
 
 
 def asked(
-    config: Config, zone: str, signal: Signal, kind: Kind, environ: dict[str, str]
+    config: Config, zone: str, signal: Signal, kind: SeriesKind, environ: dict[str, str]
 ) -> tuple[list[str], list[str]]:
     """The names of the providers that can be asked, and the messages about those that cannot."""
     found = select(config, zone, signal, kind, environ=environ)
@@ -127,7 +127,9 @@ def test_every_kind_can_be_had() -> None:
         ("CAISO_NORTH", "marginal", "forecast", ["watttime"]),
     ],
 )
-def test_providers_of_a_zone(environ: dict[str, str], zone: str, signal: Signal, kind: Kind, names: list[str]) -> None:
+def test_providers_of_a_zone(
+    environ: dict[str, str], zone: str, signal: Signal, kind: SeriesKind, names: list[str]
+) -> None:
     tokens = {"ELECTRICITYMAPS_TOKEN": "t", "WATTTIME_USER": "u", "WATTTIME_PASSWORD": "p"}
     assert asked(config(environ), zone, signal, kind, environ | tokens) == (names, [])
     without = [name for name in names if name not in ("electricitymaps", "watttime")]

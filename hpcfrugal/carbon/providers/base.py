@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Protocol
 
 from hpcfrugal.carbon.readings import Point, series_of
-from hpcfrugal.carbon.series import CarbonSeries, Kind
+from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret, SecretSpec
@@ -132,7 +132,7 @@ class BaseProvider:
         self,
         request: IntensityRequest,
         points: Iterable[Point],
-        kind: Kind,
+        kind: SeriesKind,
         *,
         step: timedelta | None = None,
         issued_at: datetime | None = None,

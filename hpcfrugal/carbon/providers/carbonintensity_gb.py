@@ -18,7 +18,7 @@ from typing import Any
 
 from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
 from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
-from hpcfrugal.carbon.series import Kind
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client, Reply
 from hpcfrugal.core.time import iso_minute
@@ -59,7 +59,7 @@ class CarbonIntensityGB(BaseProvider):
         return self._ask(request, client, iso_minute(request.end), "actual", request.start)
 
     def _ask(
-        self, request: IntensityRequest, client: Client, until: str, field: Kind, start: datetime
+        self, request: IntensityRequest, client: Client, until: str, field: SeriesKind, start: datetime
     ) -> IntensityAnswer:
         # The API selects slots by their end: from 12:00 on, it starts with the slot that ends then.
         first = iso_minute(start + timedelta(minutes=1) if field == "forecast" else start)

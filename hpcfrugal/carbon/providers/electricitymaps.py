@@ -19,7 +19,7 @@ from typing import Any
 
 from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
 from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
-from hpcfrugal.carbon.series import Kind
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client, Reply
 from hpcfrugal.core.secrets import SecretSpec
@@ -88,7 +88,7 @@ class ElectricityMaps(BaseProvider):
         reply: Reply,
         body: Mapping[str, Any],
         entries: object,
-        kind: Kind,
+        kind: SeriesKind,
         issued_at: datetime | None,
     ) -> IntensityAnswer:
         points, estimated = [], 0

@@ -16,7 +16,7 @@ from typing import Any
 
 from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
 from hpcfrugal.carbon.readings import as_object, ordered, parse_intensity, parse_time, row_step
-from hpcfrugal.carbon.series import Kind
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.time import iso_minute, whole_hour
@@ -66,7 +66,7 @@ class EnergyCharts(BaseProvider):
         points = ordered(
             (at := parse_time(time), parse_intensity(value, at)) for time, value in zip(times, values, strict=True)
         )
-        kind: Kind = "forecast" if name == "co2eq_forecast" else "actual"
+        kind: SeriesKind = "forecast" if name == "co2eq_forecast" else "actual"
         return self.answer(request, points, kind, step=row_step(points), ttl_s=reply.ttl_s)
 
 

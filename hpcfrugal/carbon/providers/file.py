@@ -26,7 +26,7 @@ from pydantic import Field
 
 from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest, ProviderSettings
 from hpcfrugal.carbon.readings import parse_intensity, parse_time, series_of
-from hpcfrugal.carbon.series import CarbonSeries, Kind
+from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
@@ -55,12 +55,12 @@ class _Issue:
 
     zone: str | None
     signal: Signal
-    kind: Kind | None
+    kind: SeriesKind | None
     issued_at: datetime | None
     points: tuple[tuple[datetime, datetime | None, float | None], ...]
     step: timedelta | None
 
-    def matches(self, request: IntensityRequest, kind: Kind) -> bool:
+    def matches(self, request: IntensityRequest, kind: SeriesKind) -> bool:
         if self.zone is not None and self.zone.upper() != request.zone.upper():
             return False
         mine = self.kind or ("forecast" if self.issued_at else kind)
@@ -125,7 +125,7 @@ class File(BaseProvider):
             raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}{later}")
         return series
 
-    def _series(self, issue: _Issue, request: IntensityRequest, kind: Kind) -> CarbonSeries:
+    def _series(self, issue: _Issue, request: IntensityRequest, kind: SeriesKind) -> CarbonSeries:
         if issue.points and all(end is not None for _, end, _ in issue.points):
             # A gap at an end of the file is the same as nothing.
             rows = [(start, end, value) for start, end, value in issue.points if end is not None and value is not None]
@@ -222,7 +222,7 @@ def _of_csv(text: str) -> Iterator[_Issue]:
     if start_name is None or value_name is None:
         raise ForecastError(f"the header needs the columns {_STARTS[0]} and {_VALUES[0]}")
     end_name = _column(_ENDS, columns)
-    issues: dict[tuple[str | None, Signal, Kind | None, datetime | None], list[Any]] = {}
+    issues: dict[tuple[str | None, Signal, SeriesKind | None, datetime | None], list[Any]] = {}
     for row in reader:
         at = _csv_moment(row.get(start_name))
         end = _csv_moment(row[end_name]) if end_name and row.get(end_name) else None
@@ -251,13 +251,13 @@ def _csv_number(text: str | None) -> float | str | None:
         return text
 
 
-def _head(one: Mapping[str, Any]) -> tuple[str | None, Signal, Kind | None, datetime | None]:
+def _head(one: Mapping[str, Any]) -> tuple[str | None, Signal, SeriesKind | None, datetime | None]:
     zone: str | None = one.get("zone") or None
     signal: Signal = one.get("signal") or "average"
-    kind: Kind | None = one.get("kind") or None
+    kind: SeriesKind | None = one.get("kind") or None
     if not isinstance(zone, str | None):
         raise ForecastError("zone must be a text")
-    for name, value, known in (("signal", signal, get_args(Signal)), ("kind", kind, (None, *get_args(Kind)))):
+    for name, value, known in (("signal", signal, get_args(Signal)), ("kind", kind, (None, *get_args(SeriesKind)))):
         if value not in known:
             raise ForecastError(f"unknown {name} {value!r}; known: {', '.join(filter(None, known))}")
     issued = one.get("issued_at")

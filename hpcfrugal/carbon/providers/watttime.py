@@ -16,7 +16,7 @@ from typing import Any
 
 from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
 from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
-from hpcfrugal.carbon.series import Kind
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client, Reply
 from hpcfrugal.core.secrets import SecretSpec
@@ -83,7 +83,12 @@ class WattTime(BaseProvider):
         return token
 
     def _answer(
-        self, request: IntensityRequest, reply: Reply, body: Mapping[str, Any], meta: Mapping[str, Any], kind: Kind
+        self,
+        request: IntensityRequest,
+        reply: Reply,
+        body: Mapping[str, Any],
+        meta: Mapping[str, Any],
+        kind: SeriesKind,
     ) -> IntensityAnswer:
         points = []
         for row in as_rows(body.get("data"), "values"):

@@ -14,7 +14,7 @@ import pytest
 from hpcfrugal.carbon import CarbonSeries
 from hpcfrugal.carbon.providers.base import IntensityRequest
 from hpcfrugal.carbon.providers.file import File, FileSettings
-from hpcfrugal.carbon.series import Kind
+from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
@@ -23,7 +23,7 @@ NOW = datetime(2026, 11, 21, 8, 47, tzinfo=UTC)
 
 
 def read(
-    path: Path, kind: Kind = "forecast", *, zone: str = "lab", signal: Signal = "average", now: datetime = NOW
+    path: Path, kind: SeriesKind = "forecast", *, zone: str = "lab", signal: Signal = "average", now: datetime = NOW
 ) -> CarbonSeries:
     provider = File(FileSettings(name="mine", kind="file", path=path), None)
     ask = IntensityRequest(zone, signal, now, now + timedelta(hours=1), now)
