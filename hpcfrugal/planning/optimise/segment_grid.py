@@ -2,7 +2,7 @@
 
 State: the instant t, the work w done by finished segments, and how many of them there were (if their number is not
 limited, only whether there were any). ``off[t, n, w]`` is the least cost with nothing running at t. A segment starts by
-a jump over its least length; from there it goes on step by step or ends. The last segment completes the work.
+a jump over its least length; from there it continues step by step or ends. The last segment completes the work.
 """
 
 from __future__ import annotations

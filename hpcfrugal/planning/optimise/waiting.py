@@ -49,7 +49,7 @@ def waits_like(past: Iterable[PastWait], partition: str, size: int, *, enough: i
 
     Sizes are of one class where they round up to the same power of two (1, 2, 3-4, 5-8, ...).
 
-    Raises InputError for waits or sizes that can't be.
+    Raises InputError for invalid waits or sizes.
     """
     jobs = list(past)
     _check(jobs, size, enough)

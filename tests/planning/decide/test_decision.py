@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from hpcfrugal.carbon.forecast import Forecast
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.record import codec
+from hpcfrugal.core.time import instant_us
 from hpcfrugal.job import job_from_mapping
+from hpcfrugal.ledger.plans import plan_column, plan_of
 from hpcfrugal.planning.decide.bounds import bounds_of
 from hpcfrugal.planning.decide.decision import Interruptions, Question, decide
 from hpcfrugal.planning.decide.job_facts import JobFacts, plan_on_forecast
@@ -124,6 +126,13 @@ def test_a_wait_is_expected_to_save(plan: Plan) -> None:
     problems: list[str] = []
     read = codec(Plan).read(json.loads(json.dumps(plan.to_json(), allow_nan=False)), problems)
     assert (read, problems) == (replace(plan, segments=plan.runs), [])
+    row = plan_of(plan_column(plan.to_json()))
+    assert row is not None
+    assert (row.action, row.policy, row.zone) == (plan.action, plan.policy, plan.zone)
+    assert row.counterfactual_ns == instant_us(plan.counterfactual.start_at) * 1000
+    assert row.wait_ns == (plan.counterfactual.wait or timedelta()) // timedelta(microseconds=1) * 1000
+    assert row.expected_saving == (None if plan.expected is None else plan.expected.saving)
+    assert row.forecast == (None if plan.grid is None else plan.grid.series)
     if plan.expected is not None:
         low, high = plan.expected.band
         assert low <= plan.expected.saving <= high
