@@ -8,20 +8,28 @@ for what hpcfrugal needs to know about the job, so a value in a form that it doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
 from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
-from hpcfrugal.job.model import SBATCH, JobSpec, excluded_by
+from hpcfrugal.job.model import SBATCH, JobSpec
 from hpcfrugal.job.option_table import Flag
+from hpcfrugal.job.resources import is_gpu_gres
+from hpcfrugal.job.sbatch_options import GPU_GRES, rivals_of
+from hpcfrugal.job.slurm_time import parse_slurm_time
 from hpcfrugal.job.text_types import to_text
 
 _BLANKS = " \t\v\f\r"
 _MAGIC = "#SBATCH"
+_OTHER_MAGICS = ("#PBS", "#BSUB", "#SLURM")
+_IGNORE_PBS = "or add `#SBATCH --ignore-pbs`"
+_PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
 _REFUSED = dict(SBATCH.refusals_in_script())
 
 
@@ -32,6 +40,27 @@ class Directives:
     lines: tuple[str, ...]
     values: dict[str, Any]
     problems: tuple[Problem, ...]
+
+
+def quote_flag(flag: str) -> str:
+    """Write one option for an ``#SBATCH`` line, so that sbatch reads back exactly ``flag``.
+
+    sbatch splits such a line at white space, ends it at ``#``, and knows quotes and backslash (sbatch(1)).
+
+    Raises:
+        ValueError: the option contains a line break, which is not possible in a ``#SBATCH`` line.
+    """
+    if "\n" in flag or "\r" in flag:
+        raise ValueError("can't contain a line break")
+    if _PLAIN_FLAG.match(flag):
+        return flag
+    return '"' + flag.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def written(flag: Flag) -> str:
+    """An option as a word of a ``#SBATCH`` line."""
+    dashes = "--" if len(flag.name) > 1 else "-"
+    return quote_flag(f"{dashes}{flag.name}" if flag.value is None else f"{dashes}{flag.name}={flag.value}")
 
 
 def split_words(text: str) -> list[str]:
@@ -68,22 +97,31 @@ def split_words(text: str) -> list[str]:
     return words
 
 
-def read_directives(text: str, where: str) -> Directives:
-    """Read the directives of a batch script; ``where`` is its name in messages."""
+def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Directives:
+    """Read the directives of a batch script; ``where`` is its name in messages.
+
+    ``given`` are options that the job file has set (see :func:`given_options`): they and their rivals are left out.
+    """
     lines: list[str] = []
-    words: list[str] = []
+    flags: list[Flag] = []
     problems: list[Problem] = []
+    others: list[Problem] = []
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.removesuffix("\r")
         if not line.startswith(_MAGIC):
             stripped = line.lstrip(_BLANKS)
             if stripped and not stripped.startswith("#"):
                 break
+            if line.startswith(_OTHER_MAGICS):
+                magic = line.split(maxsplit=1)[0]
+                hint = f"sbatch reads it too: write what is meant as #SBATCH line, or delete it ({_IGNORE_PBS})"
+                others.append(Problem(f"{where}:{number}", f"{magic} lines are not read", hint))
             continue
         place = f"{where}:{number}"
         try:
             found = split_words(line[len(_MAGIC) :])
-            lines.append(to_text(line))
+            # A comment behind the options may have any encoding.
+            lines.append(_in_utf8(line, found))
         except ValueError as error:
             problems.append(Problem(place, str(error), "sbatch would refuse this line as well"))
             continue
@@ -92,16 +130,74 @@ def read_directives(text: str, where: str) -> Directives:
                 Problem(place, "a heterogeneous job can't be tracked", "submit its components as separate jobs")
             )
             continue
-        for flag in SBATCH.read(found):
+        here = SBATCH.read(found)
+        for flag in here:
             if flag.name in _REFUSED:
                 problems.append(Problem(place, f"--{flag.name} can't be used here", _REFUSED[flag.name]))
-        words.extend(found)
-    return Directives(tuple(lines), _values_of(SBATCH.read(words)), tuple(problems))
+            elif flag.value is None and SBATCH.needs_value(flag.name):
+                hint = "sbatch takes none from the next line"
+                problems.append(Problem(place, f"--{flag.name} needs a value", hint))
+        kept = [left for flag in here if (left := _left_of(flag, given)) is not None]
+        if kept != here:
+            lines[-1:] = [f"{_MAGIC} {' '.join(map(written, kept))}"] if kept else []
+        flags += kept
+    if not any(flag.name == "ignore-pbs" for flag in flags):
+        problems += others
+    return Directives(tuple(lines), _values_of(flags), tuple(problems))
+
+
+def given_options(data: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the options that a job file sets, by its keys or under `sbatch`; what is invalid counts as well."""
+    flags = [Flag(option.name, str(value)) for key, option in SBATCH.keys.items()
+             if (value := value_at(data, key)) is not None]  # fmt: skip
+    try:
+        flags += SBATCH.read(SBATCH.extra_flags(data.get("sbatch") or ()))
+    except ValueError:
+        pass  # the check of the job file reports it
+    names = {flag.name for flag in flags}
+    names |= {option.opposite for option in SBATCH.keys.values() if option.name in names and option.opposite}
+    if any(flag.name == "gres" and any(map(is_gpu_gres, (flag.value or "").split(","))) for flag in flags):
+        names.add(GPU_GRES)
+    return frozenset(names)
+
+
+def value_at(data: Any, key: str) -> Any:
+    """The value of a key path (``resources.mem``) among plain values; None where there is none."""
+    for part in key.split("."):
+        data = data.get(part) if isinstance(data, Mapping) else None
+    return data
+
+
+def _left_of(flag: Flag, given: Set[str]) -> Flag | None:
+    """What the options that the job file sets leave of one of the script's."""
+    if flag.name in given or rivals_of(flag.name) & given:
+        return None
+    if flag.name == "gres" and flag.value and rivals_of(GPU_GRES) & given:
+        others = [part for part in flag.value.split(",") if not is_gpu_gres(part)]
+        return Flag("gres", ",".join(others)) if others else None
+    return flag
+
+
+def _in_utf8(line: str, words: Sequence[str]) -> str:
+    """The line, without a comment that is not UTF-8 text; raises ValueError if its options are not."""
+    try:
+        return to_text(line)
+    except ValueError:
+        return " ".join([_MAGIC, *(quote_flag(to_text(word)) for word in words)])
 
 
 def directive_flags(lines: Sequence[str]) -> list[Flag]:
     """The options of #SBATCH lines that were found valid."""
     return SBATCH.read([word for line in lines for word in split_words(line.removeprefix(_MAGIC))])
+
+
+def deadline_in(lines: Sequence[str]) -> datetime | None:
+    """The script's own ``--deadline``; None if it has none, or one that sbatch would refuse."""
+    values = [flag.value for flag in directive_flags(lines) if flag.name == "deadline" and flag.value]
+    try:
+        return parse_slurm_time(values[-1]) if values else None
+    except ValueError:
+        return None
 
 
 def _values_of(flags: list[Flag]) -> dict[str, Any]:
@@ -118,8 +214,8 @@ def _values_of(flags: list[Flag]) -> dict[str, Any]:
         else:
             value = flag.name != option.opposite and flag.value not in option.other_values
         # sbatch refuses two options that exclude each other; the last one is as good as any for the plan.
-        for other in excluded_by(key) if flag.value else ():
-            values.pop(other, None)
+        for other in rivals_of(flag.name) if flag.value else ():
+            values.pop(SBATCH.key_of(other) or "", None)
         if value is not None:
             values[key] = value
     return values
@@ -128,6 +224,10 @@ def _values_of(flags: list[Flag]) -> dict[str, Any]:
 def _read(key: str, text: str) -> Any:
     """A value as its key of the job file reads it; None for a form that only Slurm knows: the line itself is kept."""
     data: Any = text
+    try:
+        data = parse_slurm_time(text) if key == "schedule.earliest" else text
+    except ValueError:
+        return None
     for part in reversed(key.split(".")):
         data = {part: data}
     try:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from hpcfrugal.job.section import Fault, Faults, shown
-from hpcfrugal.job.text_types import TEXT_KINDS, TEXT_SCHEMA, Lines, to_line, to_text
+from hpcfrugal.job.text_types import TEXT_KINDS, TEXT_SCHEMA, Lines, to_choice, to_line, to_text
 
 PHASES = ("training", "inference", "preprocessing", "evaluation", "simulation", "analysis")
 """Phases with a name of their own in reports; any other text is accepted too."""
@@ -64,10 +64,22 @@ def _to_command(value: object) -> str:
     return text
 
 
+def is_one_program(command: str) -> bool:
+    """Whether a shell command starts one program, with redirections at most: no further line, list or pipe."""
+    text = re.sub(r"[<>]&|&>", ">", command.strip().replace("\\\n", " "))
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|\n")
+    lexer.whitespace = " \t\r"
+    lexer.commenters = ""
+    try:
+        return not any(set(word) <= set(";&|\n") for word in lexer if word)
+    except ValueError:
+        return True  # a quote is not closed: bash reports it
+
+
 def _to_template(value: object) -> str:
     text = to_text(value)
     if not _TEMPLATE.fullmatch(text):
-        raise ValueError(f"{shown(text)} is not a valid name of a template; write for example gpu, mpi or torchrun")
+        raise ValueError(f"{shown(text)} is not a valid name of a template; write for example mpi or torchrun")
     return text
 
 
@@ -88,6 +100,10 @@ def _to_directives(value: object) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def _to_export(value: object) -> str:
+    return to_choice(value, ("all", "none")).upper()
+
+
 _PLAIN = {"type": [*TEXT_KINDS, "null"]}
 
 CommandText = Annotated[
@@ -102,6 +118,7 @@ CommandText = Annotated[
         }
     ),
 ]
+Export = Annotated[str, BeforeValidator(_to_export), WithJsonSchema({"enum": ["all", "none"]})]
 Template = Annotated[
     str,
     BeforeValidator(_to_template),

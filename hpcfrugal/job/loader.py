@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, open_regular
-from hpcfrugal.job.batch_script import Directives, read_directives
-from hpcfrugal.job.model import JobSpec, excluded_by
+from hpcfrugal.job.batch_script import Directives, given_options, read_directives, value_at
+from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.names import name_from_path
 from hpcfrugal.job.problems import checked_job, placed
+from hpcfrugal.job.python_environment import missing_environments
 from hpcfrugal.job.section import KeyPath
 from hpcfrugal.job.yaml_source import Source, read_yaml
 
@@ -114,24 +115,28 @@ def _from_values(source: Source, path: Path, where: str) -> JobSpec:
         data.pop("directives")
         problems.append((("directives",), Problem("directives", "is not a key of a job file", "use `resources`")))
     folder = path.absolute().parent
-    script, workdir = data.get("script"), data.get("workdir")
+    script = data.get("script")
     found = Directives((), {}, ())
     if isinstance(script, str) and script.strip() and "\0" not in script:
         data["script"] = str(_from_folder(folder, script))
         shown_path = _name_of_file(Path(data["script"]))
         try:
             raw = _read_head(Path(data["script"]), shown_path, MAX_SCRIPT_BYTES)
-            found = _directives(raw, shown_path)
+            found = _directives(raw, shown_path, given_options(data))
         except InputError as error:
             found = Directives((), {}, error.problems)
         problems += [(("script",), Problem("script", f"{p.where}: {p.what}", p.hint)) for p in found.problems]
-    if isinstance(workdir, str) and workdir.strip():
-        data["workdir"] = str(_from_folder(folder, workdir))
+    for key in ("workdir", "venv", "conda"):
+        value = data.get(key)
+        if isinstance(value, str) and value.strip() and (key != "conda" or "/" in value):
+            data[key] = str(_from_folder(folder, value))
     data = _fill(data, found.values)
     if data.get("name") is None:
         data["name"] = name_from_path(path.stem)
     data["directives"] = list(found.lines)
     job, more = checked_job(data)
+    if job is not None:
+        more = list(missing_environments(job))
     placed_problems = [*source.problems, *placed(where, source, [*problems, *more])]
     if job is None or placed_problems:
         raise InputError(placed_problems)
@@ -162,11 +167,11 @@ def _from_script(path: Path, raw: bytes, where: str) -> JobSpec:
     return job
 
 
-def _directives(raw: bytes, where: str) -> Directives:
+def _directives(raw: bytes, where: str, given: Set[str] = frozenset()) -> Directives:
     """The directives of anything that starts with ``#!``, as sbatch requires; none for other files."""
     if not raw.startswith(b"#!"):
         return Directives((), {}, ())
-    return read_directives(raw.decode("utf-8", errors="surrogateescape"), where)
+    return read_directives(raw.decode("utf-8", errors="surrogateescape"), where, given)
 
 
 def _from_folder(folder: Path, text: str) -> Path:
@@ -185,7 +190,7 @@ def _fill(data: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
     """The job file's values, with those of the script's directives where the file sets nothing."""
     filled = dict(data)
     for key, value in values.items():
-        if _value_at(data, key) is not None or any(_value_at(data, other) is not None for other in excluded_by(key)):
+        if value_at(data, key) is not None:
             continue
         section, _, name = key.rpartition(".")
         if not section:
@@ -193,9 +198,3 @@ def _fill(data: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(inner := filled.get(section) or {}, dict):
             filled[section] = {**inner, name: value}  # anything but a mapping is reported by the check of the section
     return filled
-
-
-def _value_at(data: Any, key: str) -> Any:
-    for part in key.split("."):
-        data = data.get(part) if isinstance(data, dict) else None
-    return data

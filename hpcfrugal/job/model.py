@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import field_validator, model_validator
 
-from hpcfrugal.job.command_types import CommandText, DirectiveLines, Environment, ExtraFlags, Modules, Tags, Template
+from hpcfrugal.job.command_types import (
+    CommandText,
+    DirectiveLines,
+    Environment,
+    Export,
+    ExtraFlags,
+    Modules,
+    Tags,
+    Template,
+    is_one_program,
+)
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
 from hpcfrugal.job.names import name_from_command, name_from_path
@@ -41,6 +51,22 @@ class JobSpec(JobSection):
     )
     env: Environment = optional("Environment variables; numbers keep their text.", {"OMP_NUM_THREADS": 4}, default={})
     modules: Modules = optional("Environment modules to load, in order.", ["gcc/12", "openmpi"], default=())
+    conda: TextLine | None = optional(
+        "Conda environment to activate after the modules: its name, or its path relative to the job file.",
+        "torch",
+        "./envs/torch",
+    )
+    venv: Annotated[FilePath | None, Excludes(conda="keep one of the two")] = optional(
+        "Virtual environment (of venv, virtualenv or uv) to activate after the modules, relative to the job file.",
+        ".venv",
+    )
+    setup: CommandText | None = optional(
+        "Shell lines to run once before the command or script, outside its container and launcher.",
+        "mkdir -p $TMPDIR/cache",
+    )
+    teardown: CommandText | None = optional(
+        "Shell lines to run once after the command or script, however that ended.", "cp -r $TMPDIR/results ."
+    )
     container: Container | None = optional(
         "Container to run in: an image, or a mapping.",
         "images/torch.sif",
@@ -54,6 +80,12 @@ class JobSpec(JobSection):
     )
     error: Annotated[TextLine | None, SbatchOption("error", "e")] = optional(
         "File for the standard error of the job; by default the same as `output`.", "logs/%x-%j.err"
+    )
+    export: Annotated[Export | None, SbatchOption("export")] = optional(
+        "Which environment of the submission the job gets: `all` of it (the default), or `none`.", "none"
+    )
+    comment: Annotated[TextLine | None, SbatchOption("comment")] = optional(
+        "Comment of the job in Slurm; a low-carbon queue adds its entry.", "run 3 of 7"
     )
     resources: Resources = optional(
         "Resources to request from Slurm.", {"nodes": 2, "time": "1:30:00"}, default=Resources()
@@ -98,7 +130,7 @@ class JobSpec(JobSection):
         return {**data, "name": name}
 
     def contradictions(self) -> list[Fault]:
-        """Nothing to run, arguments without a script, and a job that has to be requeued but must not be."""
+        """Nothing to run, keys that need others or have no effect beside them."""
         faults = []
         both = (("command",), ("script",))
         if self.command is None and self.script is None:
@@ -106,6 +138,21 @@ class JobSpec(JobSection):
         if self.args and self.script is None:
             hint = "write them after the command"
             faults.append(Fault(("args",), "needs a `script`", hint, (("args",), *both)))
+        if self.template == "torchrun" and self.command is not None and not is_one_program(self.command):
+            what = "has several commands, and torchrun starts one program"
+            hint = "keep the program, and write the lines before it under `setup`"
+            faults.append(Fault(("command",), what, hint, (("command",), ("template",))))
+        if self.container is not None:
+            for key in ("conda", "venv"):
+                if getattr(self, key) is not None:
+                    hint = "activate it in the command, which runs in the container"
+                    faults.append(
+                        Fault((key,), "can't be given along with `container`", hint, ((key,), ("container",)))
+                    )
+        if self.resources.hold and self.schedule.effective_policy != "asap":
+            hold = ("resources", "hold")
+            hint = "use `schedule.earliest`, or leave one of the two out"
+            faults.append(Fault(hold, "the start of a held job can't be planned", hint, (hold, ("schedule",))))
         if self.schedule.interruptible is not None and self.resources.requeue is False:
             requeue = ("resources", "requeue")
             what = "can't be false along with `schedule.interruptible`, which requeues the job"
@@ -114,22 +161,9 @@ class JobSpec(JobSection):
         return faults
 
 
-_OPTIONS: dict[str, SbatchOption] = {}
-_EXCLUDED: dict[str, set[str]] = {}
-for _path, _info in keys_below(JobSpec):
-    for _mark in _info.metadata:
-        if isinstance(_mark, SbatchOption):
-            _OPTIONS[dotted(_path)] = _mark
-        elif isinstance(_mark, Excludes):
-            for _other in _mark.hints:
-                _pair = (dotted(_path), dotted((*_path[:-1], _other)))
-                for _key, _rival in (_pair, _pair[::-1]):
-                    _EXCLUDED.setdefault(_key, set()).add(_rival)
+_OPTIONS = {
+    dotted(path): mark for path, info in keys_below(JobSpec) for mark in info.metadata if isinstance(mark, SbatchOption)
+}
 
 SBATCH = OptionTable(_OPTIONS, OTHER_OPTIONS)
 """Every option of sbatch, and the keys of the job file that stand for them."""
-
-
-def excluded_by(key: str) -> set[str]:
-    """The keys of the job file that can't be given along with this one (``resources.mem``)."""
-    return _EXCLUDED.get(key, set())

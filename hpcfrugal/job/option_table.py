@@ -51,6 +51,11 @@ class OptionTable:
         """The key of the job file that stands for the option of this full name."""
         return self._key_of.get(name)
 
+    def needs_value(self, name: str) -> bool:
+        """Whether the option of this full name can't stand without a value."""
+        option = self._by_name.get(name)
+        return option is not None and option.argument == "required"
+
     def read(self, words: Sequence[str]) -> list[Flag]:
         """Read words as getopt does: up to the first that is no option, a value in the same word or the next.
 

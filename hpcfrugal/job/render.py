@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcfrugal import __version__
 from hpcfrugal.core.errors import InputError, Problem
-from hpcfrugal.job.batch_script import directive_flags
+from hpcfrugal.job.batch_script import directive_flags, quote_flag
 from hpcfrugal.job.model import SBATCH, JobSpec
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ _PACKAGE_DIR = Path(__file__).resolve().parents[1]
 FORWARDED_SIGNALS = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU")
 DEFAULT_PYTHONS = ("python3", "/usr/bin/python3")
 
-_PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +78,6 @@ def builtin_templates() -> Path:
     return installed if installed.is_dir() else _PACKAGE_DIR.parent / "templates"
 
 
-def quote_flag(flag: str) -> str:
-    """Write one option for an ``#SBATCH`` line, so that sbatch reads back exactly ``flag``.
-
-    sbatch splits such a line at white space, ends it at ``#``, and knows quotes and backslash (sbatch(1)).
-
-    Raises:
-        ValueError: the option contains a line break, which is not possible in a ``#SBATCH`` line.
-    """
-    if "\n" in flag or "\r" in flag:
-        raise ValueError("can't contain a line break")
-    if _PLAIN_FLAG.match(flag):
-        return flag
-    return '"' + flag.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
 def choose_template(spec: JobSpec) -> str:
     """The template that a job asks for, or the one that fits its resources."""
     if spec.template is not None:
@@ -102,7 +86,7 @@ def choose_template(spec: JobSpec) -> str:
         return "container"
     if spec.resources.array is not None:
         return "array"
-    return "gpu" if spec.resources.wants_gpus else "plain"
+    return "plain"
 
 
 def has_nodes_to_itself(spec: JobSpec) -> bool:
@@ -114,6 +98,11 @@ def has_nodes_to_itself(spec: JobSpec) -> bool:
     flags = [*SBATCH.read(spec.sbatch), *directive_flags(spec.directives)]
     shared = any(flag.name == "oversubscribe" or (flag.name == "exclusive" and flag.value in sharing) for flag in flags)
     return spec.resources.exclusive and not shared
+
+
+def _is_shell(interpreter: Sequence[str]) -> bool:
+    words = [word.rpartition("/")[2] for part in interpreter for word in part.split()]
+    return any(word in _SHELLS for word in words)
 
 
 def _container_arguments(spec: JobSpec) -> list[str]:
@@ -200,11 +189,16 @@ def render_script(
         "command": spec.command,
         "script": None if script is None else [*script.interpreter, script.path, *spec.args],
         "interpreter": script.interpreter if script else [],
+        "shell": script is None or _is_shell(script.interpreter),
         "script_path": script.path if script else None,
         "script_text": script.text if script else None,
         "args": spec.args,
         "env": spec.env,
         "modules": spec.modules,
+        "conda": spec.conda,
+        "venv": spec.venv,
+        "setup": spec.setup,
+        "teardown": spec.teardown,
         "container": _container_arguments(spec),
         "segments": segments if segments is not None and slurm and len(segments.windows) > 1 else None,
     }

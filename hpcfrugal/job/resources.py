@@ -16,6 +16,11 @@ _SHARED = frozenset({"user", "mcs", "topo", "oversubscribe"})
 _GPU_GRES = re.compile(r"(?:gres/)?gpu(?:[:=].*)?")
 
 
+def is_gpu_gres(part: str) -> bool:
+    """Whether one generic resource (``gpu:a100:2``) is a GPU."""
+    return _GPU_GRES.fullmatch(part.strip()) is not None
+
+
 class Resources(JobSection):
     """Each key stands for an option of sbatch; what is left out is left to the cluster."""
 
@@ -35,6 +40,11 @@ class Resources(JobSection):
         SbatchOption("mem-per-cpu"),
         Excludes(mem="keep one: `mem` is memory per node, `mem_per_cpu` memory per CPU"),
     ] = optional("Memory per CPU, in the same form as `mem`; excludes `mem`.", "2G")
+    mem_per_gpu: Annotated[
+        Memory | None,
+        SbatchOption("mem-per-gpu"),
+        Excludes(mem="keep one of the two", mem_per_cpu="keep one of the two"),
+    ] = optional("Memory per GPU, in the same form as `mem`; excludes `mem` and `mem_per_cpu`.", "32G")
     gpus: Annotated[GpuCount | None, SbatchOption("gpus", "G")] = optional(
         "Total number of GPUs, with their type if it matters.", 2, "a100:2"
     )
@@ -42,13 +52,17 @@ class Resources(JobSection):
         "Number of GPUs per node.", 4, "h100:4"
     )
     gpus_per_task: Annotated[GpuCount | None, SbatchOption("gpus-per-task")] = optional("Number of GPUs per task.", 1)
+    cpus_per_gpu: Annotated[
+        Count | None, SbatchOption("cpus-per-gpu"), Excludes(cpus_per_task="keep one of the two")
+    ] = optional("Number of CPUs per GPU; excludes `cpus_per_task`.", 8)
     gres: Annotated[CommaList | None, SbatchOption("gres")] = optional(
         "Generic resources per node; a list is joined with commas.", "gpu:a100:2,nvme:1"
     )
     time: Annotated[Walltime | None, SbatchOption("time", "t")] = optional(
         "Time limit: minutes, minutes:seconds, hours:minutes:seconds, days-hours, "
-        "days-hours:minutes or days-hours:minutes:seconds.",
+        "days-hours:minutes or days-hours:minutes:seconds; or a number with its unit.",
         30,
+        "24h",
         "1:30:00",
         "2-12:00:00",
     )
@@ -81,6 +95,10 @@ class Resources(JobSection):
         "Whether Slurm may requeue the job; by default the cluster decides.", True
     )
 
+    hold: Annotated[Switch, SbatchOption("hold", "H", argument="none")] = optional(
+        "Whether the job waits until `scontrol release`.", True, default=False
+    )
+
     @property
     def min_nodes(self) -> int | None:
         """The smallest number of nodes that was asked for."""
@@ -93,4 +111,4 @@ class Resources(JobSection):
             if asked is not None and any(int(part.rpartition(":")[2]) for part in asked.split(",")):
                 return True
         gres = (self.gres or "").split(",")
-        return any(_GPU_GRES.fullmatch(part.strip()) and not re.search(r"[:=]0$", part) for part in gres)
+        return any(is_gpu_gres(part) and not re.search(r"[:=]0$", part) for part in gres)

@@ -79,7 +79,6 @@ OTHER_OPTIONS = (
         "M",
         other_names=("cluster",),
     ),
-    _only_in_script("comment", "hpcfrugal keeps its plan there; use the key `tags`"),
     _passed("consolidate-segments", argument="none"),
     _refused("container", _USE_CONTAINER),
     _refused("container-id", _USE_CONTAINER),
@@ -89,11 +88,9 @@ OTHER_OPTIONS = (
     _passed("core-spec", "S"),
     _passed("cores-per-socket"),
     _passed("cpu-freq"),
-    _passed("cpus-per-gpu"),
     _only_in_script("deadline", "Slurm deletes a job that would miss it; use the key `schedule.deadline`"),
     _passed("delay-boot"),
     _passed("distribution", "m"),
-    _only_in_script("export", _USE_ENV),
     _only_in_script("export-file", _USE_ENV),
     _refused("external", "Slurm runs no script in an external job", argument="none"),
     _passed("extra"),
@@ -106,7 +103,6 @@ OTHER_OPTIONS = (
     _passed("gres-flags"),
     _refused("help", _NOTHING_SUBMITTED, "h", "none"),
     _passed("hint"),
-    _only_in_script("hold", "the start of a held job can't be planned; use the key `schedule.earliest`", "H", "none"),
     _passed("ignore-pbs", argument="none"),
     _passed("input", "i"),
     _passed("kill-on-invalid-dep"),
@@ -115,7 +111,6 @@ OTHER_OPTIONS = (
     _passed("mail-user"),
     _passed("mcs-label"),
     _passed("mem-bind"),
-    _passed("mem-per-gpu"),
     _passed("mem-update"),
     _passed("mincpus"),
     _passed("network"),
@@ -164,3 +159,28 @@ OTHER_OPTIONS = (
     _passed("wckey"),
     _refused("wrap", "use the key `command`"),
 )
+
+GPU_GRES = "gres=gpu"
+"""Stands in EXCLUSIVE for the GPUs among the generic resources of --gres, whose others exclude nothing."""
+
+EXCLUSIVE = (
+    ("mem", "mem-per-cpu", "mem-per-gpu"),
+    ("gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", GPU_GRES),
+    ("cpus-per-task", "cpus-per-gpu"),
+    ("gpus-per-task", "ntasks-per-gpu"),
+    ("ntasks-per-gpu", "ntasks-per-tres", "ntasks-per-node", "gpus-per-socket"),
+    ("hint", "ntasks-per-core"),
+    ("hint", "threads-per-core"),
+    ("hint", "extra-node-info"),
+    ("core-spec", "thread-spec"),
+    ("nodelist", "nodefile"),
+    ("exclusive", "oversubscribe"),
+    ("time", "time-min"),
+)
+"""Options that sbatch refuses together, or of which one implies the other (sbatch(1), src/common/slurm_opt.c). One that
+the job file sets replaces all others of its row in the script."""
+
+
+def rivals_of(name: str) -> frozenset[str]:
+    """The options that can't stand beside the one of this name."""
+    return frozenset(other for row in EXCLUSIVE if name in row for other in row) - {name}

@@ -88,7 +88,7 @@ class Schedule(JobSection):
         DateAndTime | None, Excludes(max_delay="keep one: `max_delay` limits the start, `deadline` the end")
     ] = optional("Time by which the job must have ended; local time unless it has an offset.", "2026-05-31T18:00+02:00")
     earliest: Annotated[DateAndTime | None, SbatchOption("begin", "b")] = optional(
-        "Time before which the job does not start.", "2026-05-30T20:00"
+        "Time before which the job does not start, also in sbatch's forms.", "2026-05-30T20:00", "20:00", "now+1hour"
     )
     zone: ZoneName | None = optional("Grid zone, as the provider names it.", "FR", "GB")
     signal: Annotated[Signal, BeforeValidator(lambda value: to_choice(value, SIGNALS))] | None = optional(

@@ -10,11 +10,20 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from hpcfrugal.core.units import format_duration, format_walltime, parse_duration, parse_walltime
 from hpcfrugal.job.section import shown
+from hpcfrugal.job.slurm_time import parse_slurm_time
+
+_SLURM_TIME = re.compile(r"now|today|tomorrow|midnight|noon|\d{1,2}:\d")
+_WITH_UNIT = re.compile(r"\s*[0-9.]+\s*[A-Za-z]")
 
 
 def _to_walltime(value: object) -> timedelta:
-    """A time limit in Slurm's forms, above 0."""
-    duration = value if isinstance(value, timedelta) else parse_walltime(value)  # type: ignore[arg-type]
+    """A time limit in Slurm's forms, or with its unit, above 0."""
+    if isinstance(value, timedelta):
+        duration = value
+    elif isinstance(value, str) and _WITH_UNIT.match(value):
+        duration = parse_duration(value)
+    else:
+        duration = parse_walltime(value)  # type: ignore[arg-type]
     if duration <= timedelta(0):
         raise ValueError("must be above 0; leave it out to take the partition's limit")
     return duration
@@ -31,13 +40,21 @@ def to_seconds(value: object) -> timedelta:
 
 
 def _to_datetime(value: object) -> datetime:
-    """A date and time in ISO 8601; without an offset it is this machine's local time."""
-    example = "write 2026-05-31T18:00 or 2026-05-31T18:00+02:00"
+    """A date and time in ISO 8601, or a time of day or one from now on as sbatch reads it.
+
+    Without an offset it is this machine's local time.
+    """
+    example = "write 2026-05-31T18:00, 2026-05-31T18:00+02:00, 20:00 or now+8hours"
     moment: datetime
     if isinstance(value, datetime):
         moment = value
     else:
         text = value.strip() if isinstance(value, str) else ""
+        if _SLURM_TIME.match(text):
+            try:
+                return parse_slurm_time(text)
+            except ValueError:
+                raise ValueError(f"{shown(value)} is not a time; write now+8hours or 20:00") from None
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
             raise ValueError(f"{shown(text)} is a date without a time; {example}")
         if not re.match(r"\d{4}-\d{2}-\d{2}[T ]\d{2}", text):
@@ -64,6 +81,7 @@ Walltime = Annotated[
             "anyOf": [
                 {"type": "integer", "minimum": 1},
                 {"type": "string", "pattern": r"^([0-9]+-)?[0-9]+(:[0-9]+){0,2}$"},
+                {"type": "string", "pattern": r"^[0-9.]+\s*[A-Za-z]"},
             ]
         }
     ),
@@ -79,5 +97,5 @@ DateAndTime = Annotated[
     datetime,
     BeforeValidator(_to_datetime),
     PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}[T ]\d{2}"}),
+    WithJsonSchema({"type": "string", "pattern": rf"^(\d{{4}}-\d{{2}}-\d{{2}}[T ]\d{{2}}|{_SLURM_TIME.pattern})"}),
 ]

@@ -13,7 +13,6 @@ from hpcfrugal.carbon.select import zone_of
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import ForecastError, InputError, Problem, SetupError
 from hpcfrugal.job import JobSpec
-from hpcfrugal.job.batch_script import directive_flags
 from hpcfrugal.planning.decide.job_facts import LEAST_MARGIN, margin
 from hpcfrugal.planning.decide.plan import Expectation, Plan, QueueWait
 from hpcfrugal.planning.decide.time_budget import TIMEOUT_S
@@ -24,8 +23,6 @@ from hpcfrugal.queues.settings import Queue, the_queue
 from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot, run_in_turn
 from hpcfrugal.settings.config import Config
 from hpcfrugal.slurm.job_ids import array_shape
-
-_COMMENT = "--comment="
 
 
 def with_queue_defaults(spec: JobSpec, queue: Queue) -> JobSpec:
@@ -73,10 +70,6 @@ def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
         refuse("resources.partition", f"is of partition {queue.partition!r}, not {resources.partition!r}")
     if not queue.runs_in(None, resources.qos):
         refuse("resources.qos", f"is of qos {queue.qos!r}, not {resources.qos!r}")
-    begins = [flag.value for flag in directive_flags(spec.directives) if flag.name == "begin"]
-    if begins and schedule.earliest is None:
-        hint = "remove it, or write the time as `schedule.earliest` in a job file"
-        refuse(f"#SBATCH --begin={begins[-1]}", "sets the start", hint)
     if problems:
         raise InputError(problems)
 
@@ -116,11 +109,7 @@ def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released
 
 def with_comment(spec: JobSpec, comment: JobComment) -> JobSpec:
     """The job with its queue entry in its comment, beside the text of its file or script."""
-    own = [flag.value for flag in directive_flags(spec.directives) if flag.name == "comment" and flag.value is not None]
-    own += [flag.removeprefix(_COMMENT) for flag in spec.sbatch if flag.startswith(_COMMENT)]
-    others = tuple(flag for flag in spec.sbatch if not flag.startswith(_COMMENT))
-    text = insert_comment(own[-1] if own else "", comment)
-    return spec.model_copy(update={"sbatch": (*others, f"{_COMMENT}{text}")})
+    return spec.model_copy(update={"comment": insert_comment(spec.comment or "", comment)})
 
 
 class QueueAdmission:

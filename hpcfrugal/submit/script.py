@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.batch_script import read_directives
 from hpcfrugal.job.sbatch_flags import flags_from, sbatch_flags
+
+_SAME = timedelta(minutes=1)
+"""`--begin=now+1hour` is another time at each reading; it counts as the same within this."""
 
 
 def read_script(path: Path, source: Path) -> bytes:
@@ -51,5 +54,9 @@ def flags_for(spec: JobSpec, *, begin: datetime | None = None, interrupted: bool
     if interrupted:
         given = {flag.partition("=")[0] for flag in flags}
         flags += [flag for flag in ("--requeue", "--open-mode=append") if flag.partition("=")[0] not in given]
-    in_script = flags_from(read_directives("\n".join(spec.directives), "script").values)
+    values = read_directives("\n".join(spec.directives), "script").values
+    in_script = flags_from(values)
+    own, now_read = spec.schedule.earliest, values.get("schedule.earliest")
+    if begin is None and own is not None and now_read is not None and abs(own - now_read) < _SAME:
+        flags = [flag for flag in flags if not flag.startswith("--begin=")]
     return [flag for flag in flags if flag not in in_script]

@@ -55,7 +55,7 @@ def test_init_writes_a_file_that_works(box: Sandbox) -> None:
 
 
 def test_every_template_dry_runs(box: Sandbox) -> None:
-    for template in ("plain", "gpu", "array", "mpi", "torchrun", "container"):
+    for template in ("plain", "array", "mpi", "torchrun", "container"):
         more = {"resources": {"array": "0-3"}} if template == "array" else {}
         if template == "container":
             more = {"container": "my.sif"}

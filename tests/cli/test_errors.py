@@ -79,7 +79,7 @@ def test_script_and_template_that_are_not_there(box: Sandbox) -> None:
     assert line.startswith(f"{box.work}/a.yaml:1: script: ")
     assert "there is no such file" in line
     (line,) = errors(box.run("submit", "--dry-run", box.job("true", template="gppu")), 2)
-    assert "there is no template 'gppu' (known: array, container, gpu" in line
+    assert "there is no template 'gppu' (known: array, container, mpi" in line
 
 
 def test_a_broken_template_of_ones_own(box: Sandbox) -> None:

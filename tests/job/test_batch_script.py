@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,8 @@ def test_the_last_of_two_directives_counts_and_unknown_forms_are_left_to_slurm(t
     assert job.resources.time is None
     assert (job.resources.mem, job.resources.mem_per_cpu) == (None, "2G")
     assert job.resources.exclusive is False
-    assert job.schedule.earliest is None
+    assert job.schedule.earliest is not None
+    assert abs(job.schedule.earliest - datetime.now(UTC) - timedelta(hours=1)) < timedelta(minutes=1)
     assert job.resources.nodes == 3
     assert len(job.directives) == 8
 
@@ -91,6 +93,11 @@ def test_the_last_of_two_directives_counts_and_unknown_forms_are_left_to_slurm(t
         ("#!/bin/sh\n#SBATCH --wait\n", "a.sh:2: --wait can't be used here"),
         ("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\n", "a.sh:3: a heterogeneous job"),
         ("#!/bin/sh\n#SBATCH -M other\n", "--clusters can't be used here"),
+        ("#!/bin/sh\n#SBATCH --comment\n#SBATCH -n 2\n", "a.sh:2: --comment needs a value"),
+        ("#!/bin/sh\n#SBATCH -J\n#SBATCH -n 2\n", "a.sh:2: --job-name needs a value"),
+        ("#!/bin/sh\n#PBS -l walltime=1:00:00\n", "a.sh:2: #PBS lines are not read"),
+        ("#!/bin/sh\n#SBATCH -n1\n#BSUB -n 4\n", "a.sh:3: #BSUB lines are not read"),
+        ("#!/bin/sh\n#SLURM --mem=4G\n", "a.sh:2: #SLURM lines are not read"),
     ],
 )
 def test_scripts_that_could_not_run_or_be_followed(tmp_path: Path, body: str, told: str) -> None:
@@ -106,6 +113,56 @@ def test_a_directive_that_is_no_utf8_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"#!/bin/sh\n# caf\xe9 is fine here\n#SBATCH -J caf\xe9\n")
     with pytest.raises(InputError, match=r"a\.sh:3: contains bytes that are not UTF-8"):
         load_job(path)
+
+
+def test_lines_for_another_system_that_the_script_says_to_ignore(tmp_path: Path) -> None:
+    path = tmp_path / "a.sh"
+    path.write_text("#!/bin/sh\n#PBS -l walltime=1:00:00\n#SBATCH --ignore-pbs\necho\n#PBS -N late\n")
+    assert load_job(path).directives == ("#SBATCH --ignore-pbs",)
+
+
+def test_a_comment_behind_options_may_have_any_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.sh"
+    path.write_bytes(b"#!/bin/sh\n#SBATCH -J 'a b' -n 2  # caf\xe9\n")
+    job = load_job(path)
+    assert (job.name, job.resources.ntasks) == ("a b", 2)
+    assert job.directives == ('#SBATCH -J "a b" -n 2',)
+
+
+@pytest.mark.parametrize(
+    ("script", "keys", "left"),
+    [
+        # What the job file says replaces the script's, and never adds to it or collides with it.
+        ("--gres=gpu:2", {"resources": {"gpus_per_node": 1}}, []),
+        ("--gres=gpu:a100:2,nvme:1 -n 2", {"resources": {"gpus": 1}}, ["#SBATCH --gres=nvme:1 --ntasks=2"]),
+        ("--gres=nvme:1", {"resources": {"gpus": 1}}, ["#SBATCH --gres=nvme:1"]),
+        ("--gpus=2", {"resources": {"gres": "gpu:1"}}, []),
+        ("--gpus=2", {"resources": {"gres": "nvme:1"}}, ["#SBATCH --gpus=2"]),
+        ("--gpus-per-socket=2", {"resources": {"gpus_per_task": 1}}, []),
+        ("--mem-per-cpu=1G", {"resources": {"mem": "2G"}}, []),
+        ("--mem-per-gpu=1G", {"resources": {"mem": "2G"}}, []),
+        ("--mem=1G", {"resources": {"mem_per_gpu": "2G"}}, []),
+        ("--mem=1G --time=10", {"resources": {"mem_per_cpu": "2G"}}, ["#SBATCH --time=10"]),
+        ("--cpus-per-gpu=2", {"resources": {"cpus_per_task": 2}}, []),
+        ("-c 2", {"resources": {"cpus_per_gpu": 2}}, []),
+        ("-F nodes.txt", {"resources": {"nodelist": "n1"}}, []),
+        ("--exclusive", {"resources": {"exclusive": "no"}}, []),
+        ("--oversubscribe", {"resources": {"exclusive": "yes"}}, []),
+        ("--no-requeue", {"resources": {"requeue": "yes"}}, []),
+        ("--ntasks-per-core=1", {"sbatch": ["--hint=nomultithread"]}, []),
+        ("--licenses=a:1", {"sbatch": {"licenses": "b:1"}}, []),
+        ("--time-min=5", {"resources": {"time": 3}}, []),
+        ("-J x", {"name": "y"}, []),
+        ("-J 'x y' -N 1-2", {"resources": {"nodes": 3}}, ['#SBATCH "--job-name=x y"']),
+        ("-p batch  # the usual one", {"resources": {"time": 3}}, ["#SBATCH -p batch  # the usual one"]),
+    ],
+)
+def test_a_job_file_replaces_what_its_script_says(
+    tmp_path: Path, script: str, keys: dict[str, object], left: list[str]
+) -> None:
+    (tmp_path / "a.sh").write_text(f"#!/bin/sh\n#SBATCH {script}\n")
+    (tmp_path / "job.yaml").write_text(json.dumps({"script": "a.sh", **keys}))
+    assert list(load_job(tmp_path / "job.yaml").directives) == left
 
 
 @pytest.mark.parametrize(

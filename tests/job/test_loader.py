@@ -22,7 +22,7 @@ command: |
 env: {OMP_NUM_THREADS: 4, VERSION: 1.10, EMPTY: , ON: yes}
 modules: [gcc/12, openmpi]
 container: {image: torch.sif, nv: yes, binds: ["/scratch:/data"]}
-template: torchrun
+template: mpi
 workdir: runs
 output: logs/%x-%j.out
 resources:
@@ -215,7 +215,7 @@ zzz: 1
         "job.yaml:15: energy.interval: 2m is not between 0.1s and 1m (write for example 1s)",
         "job.yaml:17: schedule.max_delay: '12' has no unit; write a number with its unit: 90s, 15m, 2h, 1d or 1h30m",
         "job.yaml:18: schedule.deadline: '2026-05-31' is a date without a time; "
-        "write 2026-05-31T18:00 or 2026-05-31T18:00+02:00",
+        "write 2026-05-31T18:00, 2026-05-31T18:00+02:00, 20:00 or now+8hours",
         "job.yaml:19: sbatch, entry 2: '-J x' contains a blank; write it as one word, such as --job-name=x",
         "job.yaml:19: sbatch, entry 3: --parti can't be set here (--partition): use the key `resources.partition`",
         "job.yaml:20: tags: must be a mapping of names to texts, such as {project: climate}",
@@ -223,7 +223,8 @@ zzz: 1
         "job.yaml:22: container.nv: 'maybe' is neither true nor false; write true or false",
         "job.yaml:23: directives: is not a key of a job file (use `resources`)",
         "job.yaml:24: zzz: there is no key 'zzz' at the top level (the keys here are name, command, script, args, "
-        "workdir, env, modules, container, template, output, error, resources, energy, schedule, tags, sbatch)",
+        "workdir, env, modules, conda, venv, setup, teardown, container, template, output, error, export, comment, "
+        "resources, energy, schedule, tags, sbatch)",
     ]
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from hpcfrugal.job import JobSpec, job_from_mapping, load_job
-from hpcfrugal.job.model import SBATCH, excluded_by
+from hpcfrugal.job.batch_script import quote_flag
+from hpcfrugal.job.model import SBATCH
 from hpcfrugal.job.option_table import Flag
 from hpcfrugal.job.problems import key_paths
-from hpcfrugal.job.render import quote_flag
+from hpcfrugal.job.resources import Resources
 from hpcfrugal.job.sbatch_flags import sbatch_flags
-from hpcfrugal.job.sbatch_options import OTHER_OPTIONS
-from hpcfrugal.job.section import Faults, dotted, keys_below
+from hpcfrugal.job.sbatch_options import EXCLUSIVE, GPU_GRES, OTHER_OPTIONS, rivals_of
+from hpcfrugal.job.section import Faults, dotted, exclusions, keys_below
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,6 @@ from hpcfrugal.job.section import Faults, dotted, keys_below
         "--gres-flags=enforce-binding",
         "--time-min=10",
         "--wait-all-nodes=1",
-        "--mem-per-gpu=4G",
         "--exclusive=user",
         "--exclusi=topo",
         "--segment=4",
@@ -67,15 +67,15 @@ def test_options_that_pass(flag: str) -> None:
         ("-b", "schedule.earliest"),
         ("--deadline=now+1hour", "schedule.deadline"),
         ("--parsable", "the output of sbatch"),
-        ("--export=NONE", "`env`"),
-        ("--exp=NONE", "`env`"),
+        ("--export=NONE", "`export`"),
+        ("--exp=NONE", "`export`"),
         ("-D/tmp", "`workdir`"),
         ("--chdir=/tmp", "`workdir`"),
         ("--exclusive", "resources.exclusive"),
         ("--excl", "--excl can't be set here (--exclude)"),
         ("--test-only", "--dry-run"),
         ("-W", "submit --wait"),
-        ("-H", "schedule.earliest"),
+        ("-H", "resources.hold"),
         ("-M", "login node"),
         ("--uid=0", "the user who submits"),
         ("--tasks=2", "`resources.ntasks_per_node`"),
@@ -157,11 +157,20 @@ def test_false_is_the_opposite_option_or_none() -> None:
     assert sbatch_flags(job) == ["--job-name=x", "--no-requeue"]
 
 
-def test_keys_that_exclude_each_other_do_so_both_ways() -> None:
-    assert excluded_by("resources.mem") == {"resources.mem_per_cpu"}
-    assert excluded_by("resources.mem_per_cpu") == {"resources.mem"}
-    assert excluded_by("script") == {"command"}
-    assert excluded_by("resources.time") == set()
+def test_options_that_exclude_each_other_are_known_ones() -> None:
+    names = {name for row in EXCLUSIVE for name in row} - {GPU_GRES}
+    assert all((option := SBATCH.find(name)) is not None and option.name == name for name in names)
+    assert rivals_of("mem") == {"mem-per-cpu", "mem-per-gpu"}
+    assert "gpus" in rivals_of(GPU_GRES)
+    assert rivals_of("partition") == set()
+
+
+def test_keys_that_exclude_each_other_are_options_that_do() -> None:
+    for section in (JobSpec, Resources):
+        for key, other, _ in exclusions(section):
+            options = {dotted(path): SBATCH.keys.get(dotted(path)) for path, _ in keys_below(JobSpec)}
+            pair = [options.get(name) or options.get(f"resources.{name}") for name in (key, other)]
+            assert pair == [None, None] or (pair[0] and pair[1] and pair[1].name in rivals_of(pair[0].name))
 
 
 def test_a_mapping_of_options() -> None:

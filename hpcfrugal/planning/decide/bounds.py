@@ -28,19 +28,30 @@ class Bounds:
     safe_start: datetime | None = None
 
 
-def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, where: str) -> Bounds:
+def bounds_of(
+    schedule: Schedule,
+    limit: timedelta | None,
+    now: datetime,
+    *,
+    where: str,
+    slurm_deadline: datetime | None = None,
+) -> Bounds:
     """The bounds of a job that is submitted ``now``.
 
     ``max_delay`` bounds the start, counted from the submission. ``deadline`` bounds the end, so the latest safe start
-    is the deadline minus the time limit; if that is unknown, the job starts as soon as possible.
+    is the deadline minus the time limit; if that is unknown, the job starts as soon as possible. ``slurm_deadline`` is
+    that of the script's own ``--deadline``, at which Slurm deletes the job; the earlier of the two counts.
 
     Raises InputError if the deadline has passed; ``where`` names the file.
     """
     earliest = max(now, schedule.earliest) if schedule.earliest is not None else now
-    deadline, safe, notes = schedule.deadline, None, []
-    if deadline is not None:
+    deadlines = {"schedule.deadline": schedule.deadline, "#SBATCH --deadline": slurm_deadline}
+    ends = [(at, key) for key, at in deadlines.items() if at is not None]
+    deadline, latest, safe, notes = None, None, None, []
+    if ends:
+        deadline, key = min(ends)
         if deadline <= now:
-            raise InputError.at(f"{where}: schedule.deadline", f"{iso(deadline)} has passed")
+            raise InputError.at(f"{where}: {key}", f"{iso(deadline)} has passed")
         if limit is None:
             latest = earliest
             notes.append(
@@ -53,12 +64,14 @@ def bounds_of(schedule: Schedule, limit: timedelta | None, now: datetime, *, whe
                 late = timespan(earliest - latest)
                 notes.append(f"with its full time limit it ends {late} after its deadline even if it starts now")
                 latest = earliest
-    elif schedule.max_delay is not None:
-        latest = now + schedule.max_delay
-        if latest < earliest:
+    if schedule.max_delay is not None:
+        delayed = now + schedule.max_delay
+        if delayed < earliest:
             notes.append("schedule.earliest is later than schedule.max_delay allows; it starts at schedule.earliest")
-            latest = earliest
-    else:
+            delayed = earliest
+        if latest is None or delayed < latest:
+            latest, safe = delayed, None
+    if latest is None:
         return Bounds(earliest, None, None, limit)
     by = deadline if deadline is not None else latest + limit if limit is not None else None
     return Bounds(earliest, latest, by, limit, tuple(notes), safe or latest)

@@ -11,6 +11,7 @@ from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
+from hpcfrugal.job.batch_script import deadline_in
 from hpcfrugal.planning.decide.bounds import Bounds, bounds_of
 from hpcfrugal.planning.decide.history import FEWEST_RUNS, History, job_history
 from hpcfrugal.planning.decide.job_facts import JobFacts, plan_on_forecast, plan_start_now
@@ -52,7 +53,8 @@ def plan_job(
         ForecastError: there is no forecast, and the file sets ``require_forecast``.
     """
     schedule = spec.schedule
-    bounds_of(schedule, spec.resources.time, now, where=where)
+    ends_by = deadline_in(spec.directives)
+    bounds_of(schedule, spec.resources.time, now, where=where, slurm_deadline=ends_by)
     queries = SlurmQueries(spec, options, now, cache_dir(), time_budget) if slurm else None
     pool = ThreadPoolExecutor(max_workers=1)
     pending_history = pool.submit(job_history, config.ledger, user_name(), spec.name)
@@ -70,7 +72,7 @@ def plan_job(
         pool.shutdown()
     if failure is not None and schedule.require_forecast:
         raise ForecastError(f"{where}: schedule.require_forecast: {failure.message}", hint=failure.hint) from failure
-    bounds = bounds_of(schedule, estimate.limit, now, where=where)
+    bounds = bounds_of(schedule, estimate.limit, now, where=where, slurm_deadline=ends_by)
     notes = (history.problem,) if history.problem else ()
     power = expected_power(spec.resources, history)
     facts = JobFacts(

@@ -29,6 +29,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "command": "python train.py",
         "resources": {"nodes": 2, "gpus_per_node": 2, "exclusive": True},
         "modules": ["cuda/12.4"],
+        "conda": "torch",
         "env": {"OMP_NUM_THREADS": 4},
     },
     "array": {"name": "array", "command": "echo $SLURM_ARRAY_TASK_ID", "resources": {"array": "0-15%4"}},
@@ -42,6 +43,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "container": {
         "name": "container",
         "container": {"image": "images/torch.sif", "binds": ["/scratch:/data:ro"], "options": ["--cleanenv"]},
+        "env": {"OMP_NUM_THREADS": 4},
         "command": "python train.py",
         "resources": {"gpus": 1},
     },
@@ -53,6 +55,13 @@ JOBS: dict[str, dict[str, Any]] = {
     },
     "segments": {"name": "segments", "command": "python train.py", "resources": {"time": "2:00:00"}},
     "unmeasured": {"name": "unmeasured", "command": "true", "energy": "off"},
+    "staged": {
+        "name": "staged",
+        "script": "/home/alice/train.sh",
+        "venv": "/home/alice/it's/.venv",
+        "setup": "mkdir $TMPDIR/a",
+        "teardown": "rm -r $TMPDIR/a",
+    },
     "hostile": {
         "name": NASTY,
         "command": f"echo {NASTY}\n' \" ) }} fi done EOF\n$(",

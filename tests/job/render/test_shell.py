@@ -30,7 +30,7 @@ class Job:
         self, folder: Path, spec: dict[str, Any], *, pythons: list[str], script: UserScript | None = None
     ) -> None:
         self.run_dir = folder / "it's a run"
-        self.run_dir.mkdir(mode=0o700)
+        self.run_dir.mkdir(mode=0o700, exist_ok=True)
         sidecar_zipapp(self.run_dir / "sidecar.pyz")
         text = render_script(
             job_from_mapping(spec),
@@ -258,6 +258,123 @@ def test_user_script_runs_by_its_own_first_line(tmp_path: Path) -> None:
     # Slurm keeps its own copy of a script, so a job must not fail for the want of ours.
     script.unlink()
     assert one.run() == (12, "['a b', \"c'd\"]\n", "")
+
+
+@pytest.mark.parametrize("name", ["SEGV", "TERM", "KILL", "INT", "ABRT"])
+@pytest.mark.parametrize("teardown", [None, "true"])
+def test_a_script_that_dies_by_a_signal(tmp_path: Path, name: str, teardown: str | None) -> None:
+    number = getattr(signal, f"SIG{name}").value
+    text = f"import os, signal\nsignal.signal({number}, 0) if {number} != 9 else 0\nos.kill(os.getpid(), {number})"
+    script = tmp_path / "die.py"
+    script.write_text(text)
+    spec = {"name": "t", "script": str(script), "teardown": teardown}
+    user_script = UserScript([sys.executable], str(script), text)
+    died = Job(tmp_path, spec, pythons=[sys.executable], script=user_script)
+    died.script.write_text(died.script.read_text().replace("hf_run_dir=", "ulimit -c 0; hf_run_dir=", 1))
+    assert died.run() == (-number, "", "")
+    assert died.end()["exit_code"] == 128 + number
+    # A shell survives the death of its command, and exits with that code.
+    exited = job(tmp_path, f"'{sys.executable}' '{script}' 2>/dev/null; exit $?", teardown=teardown)
+    assert exited.run()[0] == 128 + number
+
+
+@pytest.mark.parametrize(("mode", "code"), [(None, 2), (0o644, 13)])
+def test_an_interpreter_that_cannot_be_started(tmp_path: Path, mode: int | None, code: int) -> None:
+    """The exit code is the error number of execve, as that of slurmstepd."""
+    interpreter = tmp_path / "interpreter"
+    if mode is not None:
+        interpreter.write_text("")
+        interpreter.chmod(mode)
+    script = UserScript([str(interpreter)], "/run/script.user", "#!x\n")
+    one = Job(tmp_path, {"name": "t", "script": "x"}, pythons=[sys.executable], script=script)
+    assert one.run() == (code, "", f"the interpreter {interpreter} of the script can't be executed on this node\n")
+
+
+def test_setup_and_teardown_surround_the_command(tmp_path: Path) -> None:
+    one = job(
+        tmp_path,
+        'echo "$where $OMP"; helper; where=elsewhere; exit 7',
+        setup="where=here\nhelper() { echo helped; }\nset -eu",
+        teardown='echo "after in $where"; false; echo $nothing; cat',
+        env={"OMP": "4"},
+    )
+    assert one.run() == (7, "here 4\nhelped\nafter in here\n\n", "")
+    assert one.end()["exit_code"] == 7
+
+
+@pytest.mark.parametrize("command", ["if then fi )", "exec false", "kill -KILL $$", "cat <<E"])
+def test_teardown_runs_however_the_command_ends(tmp_path: Path, command: str) -> None:
+    plain = job(tmp_path, command).run()[0]
+    (tmp_path / "torn").mkdir()
+    code, out, _ = job(tmp_path / "torn", command, teardown="echo after").run()
+    assert (code % 256 if code >= 0 else code, out.splitlines()[-1:]) == (
+        plain % 128 + 128 if plain < 0 else plain,
+        ["after"],
+    )
+
+
+def test_a_setup_that_exits_ends_the_job(tmp_path: Path) -> None:
+    assert job(tmp_path, "echo never", setup="exit 3", teardown="echo never").run() == (3, "", "")
+    assert job(tmp_path, "echo never", setup="set -e\nfalse").run() == (1, "", "")
+
+
+@pytest.mark.parametrize("name", ["TERM", "USR1"])
+def test_signals_reach_the_command_before_a_teardown(tmp_path: Path, name: str) -> None:
+    command = f"trap 'echo got; exit 5' {name}; echo ready; while :; do sleep 0.05; done"
+    one = job(tmp_path, command, teardown="echo after")
+    process = one.start()
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(getattr(signal, f"SIG{name}"))
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (5, "got\nafter\n")
+
+
+def environment_of(tmp_path: Path, spec: dict[str, Any], profile: str, **environ: str) -> str:
+    """What a job prints on a node whose /etc/profile is ``profile``."""
+    one = Job(tmp_path, {"name": "t", **spec}, pythons=[sys.executable])
+    (tmp_path / "profile").write_text(profile)
+    one.script.write_text(one.script.read_text().replace("/etc/profile", f"'{tmp_path}/profile'"))
+    one.environ |= environ
+    code, out, err = one.run()
+    assert (code, err) == (0, "")
+    return out.replace(str(tmp_path), "T")
+
+
+PROFILE = """PATH=/usr/bin:/bin; export PATH FROM_PROFILE=yes EDITOR=profile; umask 027
+_load() { echo "loaded $2"; export PATH="/module/bin:$PATH" OMP_NUM_THREADS=1; }
+module() { _load "$@"; }
+"""
+
+
+def test_modules_keep_the_environment_of_the_submission(tmp_path: Path) -> None:
+    spec = {
+        "modules": ["gcc/12"],
+        "env": {"OMP_NUM_THREADS": 8},
+        "command": 'echo "$PATH $OMP_NUM_THREADS $EDITOR $FROM_PROFILE $(umask)"; module load more',
+    }
+    out = environment_of(tmp_path, spec, PROFILE, PATH=f"/mine:{os.environ['PATH']}", EDITOR="mine")
+    mask = os.umask(0)
+    os.umask(mask)
+    expected = f"/module/bin:/mine:{os.environ['PATH']} 8 mine yes {mask:04o}".replace(str(tmp_path), "T")
+    assert out == f"loaded gcc/12\n{expected}\nloaded more\n"
+
+
+def test_environments_are_activated_over_modules(tmp_path: Path) -> None:
+    bin_dir = tmp_path / "conda" / "bin"
+    bin_dir.mkdir(parents=True)
+    (bin_dir / "conda").write_text(
+        '#!/bin/sh\necho \'conda() { [ "$1 $2" = "activate torch" ] && export CONDA_PREFIX=/envs/torch; }\'\n'
+    )
+    (bin_dir / "conda").chmod(0o755)
+    (tmp_path / "v" / "bin").mkdir(parents=True)
+    (tmp_path / "v" / "bin" / "activate").write_text("export VIRTUAL_ENV=v PATH=/v/bin:$PATH\n")
+    show = {"modules": ["gcc/12"], "command": 'echo "${PATH%%/usr*}"'}
+    found = environment_of(tmp_path, {**show, "conda": "torch"}, PROFILE, CONDA_EXE=str(bin_dir / "conda"))
+    assert found.splitlines()[1].startswith("/envs/torch/bin:/module/bin:")
+    (tmp_path / "second").mkdir()
+    found = environment_of(tmp_path / "second", {**show, "venv": str(tmp_path / "v")}, PROFILE)
+    assert found.splitlines()[1].startswith("/v/bin:/module/bin:")
 
 
 @pytest.mark.parametrize(

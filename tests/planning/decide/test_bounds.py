@@ -62,3 +62,19 @@ def test_a_passed_deadline_is_refused() -> None:
 def test_nothing_bounds_a_budget() -> None:
     bounds = bounds_of(schedule(budget_g=5), HOUR, NOW, where="job.yaml")
     assert (bounds.latest_start, bounds.deadline) == (None, None)
+
+
+def test_the_script_s_own_deadline_bounds_the_start_too() -> None:
+    by = NOW + 5 * HOUR
+    bounds = bounds_of(schedule(max_delay="12h"), 2 * HOUR, NOW, where="job.yaml", slurm_deadline=by)
+    assert (bounds.latest_start, bounds.safe_start, bounds.deadline) == (NOW + 3 * HOUR, NOW + 3 * HOUR, by)
+    bounds = bounds_of(schedule(max_delay="1h"), 2 * HOUR, NOW, where="job.yaml", slurm_deadline=by)
+    assert (bounds.latest_start, bounds.deadline) == (NOW + HOUR, by)
+    bounds = bounds_of(schedule(max_delay="12h"), None, NOW, where="job.yaml", slurm_deadline=by)
+    assert bounds.latest_start == NOW
+    assert "time limit is unknown" in bounds.notes[0]
+    earlier = schedule(deadline=(NOW + 4 * HOUR).isoformat())
+    bounds = bounds_of(earlier, HOUR, NOW, where="job.yaml", slurm_deadline=by)
+    assert bounds.deadline == NOW + 4 * HOUR
+    with pytest.raises(InputError, match="#SBATCH --deadline"):
+        bounds_of(schedule(max_delay="1h"), HOUR, NOW, where="job.yaml", slurm_deadline=NOW - HOUR)

@@ -1,0 +1,82 @@
+"""sbatch's forms of a point in time (``--begin``, ``--deadline``).
+
+After sbatch(1) and src/common/parse_time.c of Slurm: ``now+8hours``, ``20:00``, ``tomorrow``, ``05/31-18:00`` and so
+on, in the local time of this machine. A time of day that has passed is that of tomorrow, a day without a year that has
+passed is that of the next year.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+
+_TIMES_OF_DAY = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}
+_UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
+_RELATIVE = re.compile(r"now(?:\s*([+-])\s*([0-9]{1,9})\s*([a-z]*))?")
+_SECONDS = re.compile(r"uts([0-9]{1,11})")
+_CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]+)?)?\s*([ap]m)?")
+_DATES = (
+    re.compile(r"(?P<y>[0-9]{4})-(?P<m>[0-9]{1,2})-(?P<d>[0-9]{1,2})"),
+    re.compile(r"(?P<m>[0-9]{2})(?P<d>[0-9]{2})(?P<y>[0-9]{2})(?![0-9:])"),
+    re.compile(r"(?P<m>[0-9]{1,2})/(?P<d>[0-9]{1,2})(?:/(?P<y>[0-9]{4}|[0-9]{2}))?"),
+    re.compile(r"(?P<d>[0-9]{1,2})\.(?P<m>[0-9]{1,2})(?:\.(?P<y>[0-9]{4}|[0-9]{2}))?"),
+)
+
+
+def parse_slurm_time(text: str, now: datetime | None = None) -> datetime:
+    """The instant, aware, that sbatch would read; ``now`` is when.
+
+    Raises:
+        ValueError: it is in none of sbatch's forms, or no point in time.
+    """
+    now = (now or datetime.now(UTC)).astimezone().replace(microsecond=0)
+    rest = text.strip().lower()
+    if match := _RELATIVE.fullmatch(rest):
+        return now + _delta(match)
+    if match := _SECONDS.fullmatch(rest):
+        return datetime.fromtimestamp(int(match[1]), UTC).astimezone()
+    day: date | None = None
+    has_year = True
+    clock: time | None = None
+    while rest:
+        if clock is None and (match := _CLOCK.match(rest)):
+            clock = _time_of_day(match)
+        elif clock is None and (match := re.match("|".join(_TIMES_OF_DAY), rest)):
+            clock = time(_TIMES_OF_DAY[match[0]])
+        elif day is None and (match := re.match("today|tomorrow", rest)):
+            day = now.date() + timedelta(days=match[0] == "tomorrow")
+        elif day is None and (match := next(filter(None, (form.match(rest) for form in _DATES)), None)):
+            has_year = match["y"] is not None
+            year = int(match["y"]) if has_year else now.year
+            day = date(year + 2000 if year < 100 else year, int(match["m"]), int(match["d"]))
+        else:
+            raise ValueError("not a time in a form of sbatch's")
+        rest = re.sub(r"^(?:[t-](?=[0-9])|\s+)", "", rest[match.end() :])
+    if day is None and clock is None:
+        raise ValueError("is empty")
+    found = datetime.combine(day or now.date(), clock or time()).astimezone()
+    if found < now and day is None:
+        found = datetime.combine(now.date() + timedelta(days=1), clock or time()).astimezone()
+    elif found < now and not has_year and day is not None:
+        found = datetime.combine(day.replace(year=day.year + 1), clock or time()).astimezone()
+    return found
+
+
+def _delta(match: re.Match[str]) -> timedelta:
+    sign, number, unit = match.groups()
+    if sign is None:
+        return timedelta()
+    word = unit.removesuffix("s") or "second"
+    scale = next((seconds for name, seconds in _UNITS_S.items() if name.startswith(word)), None)
+    if scale is None:
+        raise ValueError(f"{unit!r} is not a unit of time")
+    return timedelta(seconds=int(f"{sign}{number}") * scale)
+
+
+def _time_of_day(match: re.Match[str]) -> time:
+    hour, half = int(match[1]), match[4]
+    if half is not None:
+        if not 1 <= hour <= 12:
+            raise ValueError(f"{hour} {half} is not an hour")
+        hour = hour % 12 + (12 if half == "pm" else 0)
+    return time(hour, int(match[2]), int(match[3] or 0))
