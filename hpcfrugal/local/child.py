@@ -1,5 +1,8 @@
 """One child process: signals are forwarded to it, its end is waited for, and a time limit ends it.
 
+What it starts and leaves behind (daemons, double forks) becomes our child, not that of process 1, until it has ended
+(PR_SET_CHILD_SUBREAPER of prctl(2)): so the sidecar finds it below us, and its CPU time counts.
+
 Signals are blocked and read from a signalfd(2). None is lost between two reads, the kernel tells who sent it, and it
 arrives even where it is ignored, as it is for commands that a shell without job control starts in the background.
 """
@@ -43,6 +46,9 @@ _CHECK_S = 1.0
 
 _READ = FORWARDED | {signal.SIGCHLD}
 
+_PR_SET_CHILD_SUBREAPER = 36
+"""Linux: include/uapi/linux/prctl.h."""
+
 _SI_KERNEL = 0x80
 """``si_code`` of a signal that no process sent (Linux: include/uapi/asm-generic/siginfo.h)."""
 
@@ -81,12 +87,14 @@ class Child:
         """Wait for its end, without limit for None, and forward signals meanwhile; returns whether it ended."""
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while self._process.poll() is None:
+            _wait_for_orphans(self.pid)
             left_s = min(_CHECK_S, deadline - time.monotonic())
             if left_s <= 0:
                 return False
             if self._poll.poll(left_s * 1000):
                 for number, code in _received(self._signal_fd):
                     self._forward(number, code)
+        _wait_for_orphans(self.pid)
         return True
 
     def end(self) -> None:
@@ -120,8 +128,10 @@ def start_child(argv: Sequence[str], **popen: Any) -> Iterator[Child]:
     # where SIGCHLD is ignored, the kernel drops the exit codes of children
     on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _READ)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        signal_fd = _open_signalfd()
+        signal_fd = _open_signalfd(libc)
         try:
             early = {int(number) for number in signal.sigpending() if number in FORWARDED}
             unblock = partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
@@ -130,12 +140,21 @@ def start_child(argv: Sequence[str], **popen: Any) -> Iterator[Child]:
             _received(signal_fd)
             os.close(signal_fd)
     finally:
+        libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGCHLD, on_child or signal.SIG_DFL)
 
 
-def _open_signalfd() -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
+def _wait_for_orphans(child_pid: int) -> None:
+    """Wait for our children that have ended, but for the one of ``child_pid``, whose exit code Popen takes."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == child_pid:
+                return
+            os.waitpid(ended.si_pid, 0)
+
+
+def _open_signalfd(libc: ctypes.CDLL) -> int:
     numbers = ctypes.create_string_buffer(_SIGSET_B)
     libc.sigemptyset(numbers)
     for number in _READ:

@@ -48,6 +48,17 @@ class TreeUse:
         self.io_partial = False
 
 
+def shows_own_pids(proc: str) -> bool:
+    """Whether ``proc`` has the process ids that we know processes by.
+
+    In a PID namespace without a procfs of its own they are those of strangers.
+    """
+    try:
+        return os.readlink(f"{proc}/self") == str(os.getpid())
+    except OSError:
+        return True  # no real procfs, or none at all
+
+
 class ProcTree:
     """The job's processes. ``job_id`` is None outside Slurm; ``node`` is this node's name in Slurm."""
 
@@ -196,7 +207,8 @@ class ProcTree:
             member = pid == self._root_pid or (known is not None and known.start == process.start)
             if not member:
                 is_daemon = process.comm == b"slurmstepd"
-                member = self._is_step(pid, seen) if is_daemon else pid in self._hidden and self._names_job(pid)
+                is_lost = pid in self._hidden or self._is_orphan(process)
+                member = self._is_step(pid, seen) if is_daemon else is_lost and self._names_job(pid)
             if member:
                 verdict[pid] = True
         for pid in seen:
@@ -294,8 +306,12 @@ class ProcTree:
         self._undecided = True
         return False
 
+    def _is_orphan(self, process: Process) -> bool:
+        """Whether the process that started this one, since the job began, had ended before it was looked at."""
+        return process.parent == 1 and self._scanned and process.start >= self._began_ticks
+
     def _names_job(self, pid: int) -> bool:
-        """Whether a process that some hidden one started is of this job and node, by its environment."""
+        """Whether a process, whose parent is hidden or has ended, is of this job and node, by its environment."""
         if self._job_id is None or b"SLURM_JOB_ID=" + self._job_id not in self._environ(pid):
             return False
         return self._same_node(pid) is True

@@ -7,8 +7,8 @@ to and from storage always from these: the io controller is seldom on, and knows
 from __future__ import annotations
 
 from .cgroup import GroupCpu, GroupFaults, GroupMemory, find_job_group
-from .node import NodeBusy
-from .proc_tree import ProcTree, TreeUse
+from .node import NodeBusy, cpus_online
+from .proc_tree import ProcTree, TreeUse, shows_own_pids
 from .worker import boottime_ns
 
 TYPE_CHECKING = False
@@ -24,6 +24,9 @@ LAST_GAP_NS = 8_000_000_000
 """The memory of processes is read 1, 2, 4 and 8 s after the start, and then with each record: for jobs that end
 before their second record."""
 
+
+TICK_US = 10_000
+"""procfs counts CPU time in ticks of this length, on each CPU."""
 
 HIDDEN = "procfs hides other users' processes: tasks of srun count only while they run"
 """Why figures from procfs may not be of all of the job."""
@@ -75,13 +78,15 @@ class Usage:
         self._tree: ProcTree | None = None
         self._busy: NodeBusy | None = None
         self._bases: dict[str, int] = {}
+        self._first_cpu: tuple[int, int] | None = None
         self._memory_time = MemoryTime()
         self._gap_ns = self._look_ns = 0
         if identity.in_slurm:
             self._open_group(proc, identity.job_id, sluid)
         if identity.in_slurm or root_pid is not None:
             slurm_job = identity.job_id if identity.in_slurm else None
-            self._tree = ProcTree(proc, root_pid, slurm_job, identity.node)
+            if shows_own_pids(proc):
+                self._tree = ProcTree(proc, root_pid, slurm_job, identity.node)
         try:
             self._busy = NodeBusy(proc)
         except OSError:
@@ -166,7 +171,7 @@ class Usage:
         """The figures of a record, those that only grow since the first read. None is not known."""
         use = TreeUse() if self._tree is None else self._tree.read()
         at_ns = self._clock_ns()
-        cpu_us = use.cpu_us if self._cpu is None else self._cpu.read_us()
+        cpu_us = self._possible_us(use.cpu_us if self._cpu is None else self._cpu.read_us(), at_ns)
         memory_b, peak_b = (use.memory_b, use.memory_peak_b) if self._memory is None else self._memory.read_b()
         self._memory_time.update(at_ns, memory_b)
         faults = (use.minor_faults, use.major_faults) if self._faults is None else self._faults.read()
@@ -194,6 +199,18 @@ class Usage:
             for name, count in self._counters.read().items():
                 record[name] = self._grown(name, count)
         return record
+
+    def _possible_us(self, cpu_us: int | None, at_ns: int) -> int | None:
+        """The job's CPU time, at most what the node's CPUs have had since the first reading of it."""
+        if cpu_us is None:
+            return None
+        if self._first_cpu is None:
+            self._first_cpu = at_ns, cpu_us
+        first_ns, first_us = self._first_cpu
+        cpus = cpus_online()
+        if cpus is None:
+            return cpu_us
+        return min(cpu_us, first_us + cpus * ((at_ns - first_ns) // 1000 + TICK_US))
 
     def _grown(self, name: str, now: int | None) -> int | None:
         # A kernel may let a sum of per-CPU times slip back by a tick: that is no negative time.

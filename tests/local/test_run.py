@@ -113,6 +113,32 @@ def test_stopped_for_a_while(environ: dict[str, str]) -> None:
     assert "Traceback" not in err
 
 
+LEAVES_THE_TREE = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        until = time.process_time() + 0.7
+        while time.process_time() < until:
+            pass
+    os._exit(0)
+os.wait()
+time.sleep(2.5)
+"""
+
+
+def test_a_double_fork_counts(environ: dict[str, str]) -> None:
+    done = run(environ, "--share", "--json", "--", sys.executable, "-c", LEAVES_THE_TREE)
+    assert json.loads(done.stdout)["usage"]["cpu_time_s"] >= 0.7
+
+
+def test_what_outlives_the_command_goes_on(environ: dict[str, str], tmp_path: Path) -> None:
+    done = run(environ, "--", "sh", "-c", f"(sleep 2; touch {tmp_path}/done) </dev/null >/dev/null 2>&1 & exit 3")
+    assert (done.returncode, (tmp_path / "done").exists()) == (3, False)
+    time.sleep(2.5)
+    assert (tmp_path / "done").exists()
+
+
 def test_a_signal_in_the_first_moment_reaches_the_command() -> None:
     """One that comes while the command is being started waits for it, instead of ending us alone."""
     script = """

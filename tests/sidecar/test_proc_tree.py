@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.sidecar import proc_tree
-from hpcfrugal.sidecar.proc_tree import SCANNED_AT_ONCE, ProcTree
+from hpcfrugal.sidecar.proc_tree import SCANNED_AT_ONCE, ProcTree, shows_own_pids
 
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
@@ -217,6 +217,26 @@ def test_tasks_whose_daemon_is_hidden(tmp_path: Path) -> None:
         assert ticks(tree) == 73
     # outside of Slurm nothing is asked
     assert ticks(grown(proc, 101, None)) == 11
+
+
+def test_orphan_that_was_never_seen_below_the_root(tmp_path: Path) -> None:
+    """slurmstepd is no child subreaper: what a job leaves behind belongs to process 1, and still names its job."""
+    proc = FakeProc(tmp_path)
+    here = {"SLURM_JOB_ID": "17", "SLURMD_NODENAME": "n1"}
+    proc.put(1, 0, own=1000)
+    proc.put(10, 1, own=5)
+    tree = grown(proc, 10, "17")
+    proc.put(20, 1, own=30, start=2, environ=here)
+    proc.put(21, 20, own=2, start=2)
+    proc.put(30, 1, own=400, start=2, environ={**here, "SLURM_JOB_ID": "18"})
+    proc.put(40, 1, own=800, start=2)
+    assert ticks(tree) == 37
+
+
+def test_process_ids_of_another_namespace(tmp_path: Path) -> None:
+    assert shows_own_pids("/proc")
+    (tmp_path / "self").symlink_to(str(os.getpid() + 1))
+    assert not shows_own_pids(str(tmp_path))
 
 
 def test_what_a_process_used_long_before_the_job_is_left_out(tmp_path: Path) -> None:

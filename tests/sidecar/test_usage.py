@@ -61,6 +61,22 @@ def test_memory_over_time_is_the_trapezoid() -> None:
     assert (memory.kib_s, memory.known_ns) == (4096 + 2 * 4096 + 1, 5 * S)
 
 
+def test_cpu_time_is_at_most_that_of_the_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hpcfrugal.sidecar.usage.cpus_online", lambda: 2)
+    node = Node(tmp_path)
+    usage = node.usage()
+    usage.restart()
+    usage.read()
+    node.now_ns += 8 * S
+    stat = node.proc / "10/stat"
+    fields = stat.read_text().split()
+    fields[15] = "121000"
+    stat.write_text(" ".join(fields))
+    record = usage.read()
+    assert record["job_cpu_us"] == 2 * (8_000_000 + 10_000)
+    assert record["node_busy_us"] == record["job_cpu_us"]
+
+
 def test_processes_where_there_is_no_group(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.process(faults=(100, 3), io_b=(4096, 8192))
