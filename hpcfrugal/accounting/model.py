@@ -1,23 +1,88 @@
-"""Modelled energy of components without a sensor: thermal design power, memory size and time.
+"""Modelled energy of components without a sensor: design power, cores, memory size, time and load.
 
-    cpu   TDP per core x the job's CPU time
-    dram  0.3725 W per GB of memory x time
-    gpu   TDP of the device x time
+    cpu   (I + (P - I) x load) x time, with I and P a share of the design power of all CPUs of the node
+    dram  0.2 W per GB x time
+    gpu   a share of the power limit x time
 
-The figures are those of the Green Algorithms project (Lannelongue, Grealey, Inouye 2021,
-doi:10.1002/advs.202100707). Limits: a hardware thread counts as a core, so two busy threads of one core count twice; a
-GPU counts as fully used; idle power of the machine is not included. The result is always marked ``modelled``.
+I and P are medians of wall power over design power of servers without accelerators: SPECpower_ssj2008 results of one
+and two sockets, Sandy Bridge to Turin, n = 451 (https://www.spec.org/power_ssj2008/results/), less 0.1 of the design
+power for their memory, which ``dram`` has (0.5 GB per watt of design power is assumed). So fans and power supplies are
+in the figure of the CPU, which RAPL does not read. Shares of GPUs are medians of published measurements, see
+``GPU_UNKNOWN``.
+
+Every figure has a range in which 90 % of the true ones are expected. That of whole nodes is the spread of the same
+results; that of a job on a shared node is a judgement, for what its neighbours do to its power is not known.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import NamedTuple
 
-DRAM_NW_PER_B_E4 = 3725
-"""0.3725 W/GB with 1 GB = 10^9 bytes, i.e. 3725 e-4 nW per byte. Source: the reference values of Green
-Algorithms (memoryPower), after doi:10.1145/3076113.3076117."""
+
+class ModelRange(NamedTuple):
+    """Ends of the range of 90 %, in permille of the figure."""
+
+    low: int
+    high: int
+
+    def of(self, energy_uj: int) -> tuple[int, int]:
+        """The range of an energy."""
+        return energy_uj * self.low // 1000, energy_uj * self.high // 1000
+
+
+class ServerClass(NamedTuple):
+    """Power of a kind of server without its memory, in permille of its design power, idle and at full load.
+
+    ``core_mw``: design power per physical core where that of the CPU is not known, and ``unknown`` the range then.
+    """
+
+    name: str
+    idle: int
+    full: int
+    core_mw: int
+    unknown: ModelRange
+
+
+EPYC = ServerClass("EPYC", 90, 860, 3600, ModelRange(400, 1400))
+XEON = ServerClass("Xeon", 140, 1050, 6500, ModelRange(400, 1400))
+OTHER = ServerClass("other", 120, 990, 6500, ModelRange(200, 2000))
+"""Those of another make: the median of all servers; the range is a judgement."""
+
+EXACT = ModelRange(1000, 1000)
+SHARED_NODE = ModelRange(550, 1900)
+
+_BY_LOAD = ((0, ModelRange(570, 1900)), (100, ModelRange(650, 1750)), (1000, ModelRange(800, 1300)))
+"""Range of a whole node by its load in permille; between them it is interpolated."""
+
+DRAM_NW_PER_B_E4 = 2000
+"""0.2 W/GB with 1 GB = 10^9 bytes, i.e. 2000 e-4 nW per byte. Published figures: CodeCarbon 0.14 (16 modules of 32
+GB), Boavizta 0.284, Green Algorithms 0.3725 (doi:10.1002/advs.202100707), Cloud Carbon Footprint 0.392. Modern nodes
+have large modules, which take less per GB."""
+
+DRAM_RANGE = ModelRange(500, 2000)
+
+
+class GpuShare(NamedTuple):
+    """Power of a GPU in permille of its power limit, and its range of 90 %."""
+
+    share: int
+    low: int
+    high: int
+
+
+GPU_IDLE = GpuShare(200, 50, 300)
+GPU_BUSY = GpuShare(700, 250, 970)
+GPU_UNKNOWN = GpuShare(550, 150, 970)
+"""Held and hardly used, used all the time, use not known. Medians of measurements over the limit: training 0.65 (Zeus),
+LLM inference 0.64, diffusion 0.79 (ML.ENERGY leaderboard v2), a node of 8 H100 in training 0.76 (arXiv:2506.14551)."""
+
+_UNKNOWN_GPU = (3, 5)
+"""A GPU that the table does not have may draw a third of its figure, or five times as much."""
 
 _MARKS = re.compile(r"\((?:r|tm|c)\)|[®™]", re.IGNORECASE)
 _CPU_NOISE = re.compile(
@@ -25,7 +90,7 @@ _CPU_NOISE = re.compile(
     r"|\b(?:cpu|processor|intel|amd|genuine)\b|\bwith radeon.*$",
     re.IGNORECASE,
 )
-_GPU_NOISE = frozenset({"nvidia", "geforce", "tesla", "amd", "graphics", "device"})
+_GPU_NOISE = frozenset({"nvidia", "geforce", "tesla", "amd", "instinct", "graphics", "device"})
 _GPU_FORM = re.compile(r"(?:sxm\d?|pcie|hbm\d?e?|\d+gb)")
 
 
@@ -45,6 +110,24 @@ class Match:
 
     tdp: Tdp
     exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DesignPower:
+    """Design power of all CPUs of a node, and where it is from in words; ``known`` False: from the cores alone."""
+
+    power_uw: int
+    source: str
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CpuPower:
+    """Power of a node without its memory and accelerators, idle and with all of its physical cores busy."""
+
+    idle_uw: int
+    full_uw: int
+    cores: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +155,38 @@ def gpu_tokens(name: str) -> frozenset[str]:
     return frozenset(word for word in words if word and word not in _GPU_NOISE)
 
 
-def find_cpu(table: TdpTable, name: str | None) -> Match:
-    """The row of a CPU by its name in /proc/cpuinfo."""
-    key = cpu_key(name) if name else ""
-    for row in table.rows:
-        if key and cpu_key(row.model) == key:
-            return Match(row, exact=True)
-    return Match(table.fallback, exact=False)
+def find_cpu(rows: Mapping[str, Tdp], name: str | None) -> Tdp | None:
+    """The row of a CPU by its name in /proc/cpuinfo; ``rows`` are by ``cpu_key``."""
+    return rows.get(cpu_key(name)) if name else None
+
+
+def server_class(cpu_name: str | None) -> ServerClass:
+    """The kind of server by the name of its CPU as /proc/cpuinfo has it."""
+    words = re.split(r"\W+", _MARKS.sub(" ", cpu_name or "").lower())
+    if {"amd", "epyc", "hygon"}.intersection(words):
+        return EPYC
+    return XEON if {"intel", "xeon"}.intersection(words) else OTHER
+
+
+def design_power(rows: Mapping[str, Tdp], cpu_name: str | None, cores: int) -> DesignPower:
+    """The design power of ``cores`` physical cores by the name of the CPU.
+
+    By the core, for in a virtual machine a package is not one of the hardware.
+    """
+    row = find_cpu(rows, cpu_name)
+    if row is not None:
+        return DesignPower(
+            row.tdp_mw * cores * 1000 // row.cores, f"{row.model}: {row.tdp_mw / 1000:g} W, {row.cores} cores"
+        )
+    core_mw = server_class(cpu_name).core_mw
+    why = f"no figure for {cpu_name[:60]!r}" if cpu_name else "model of the CPU unknown"
+    return DesignPower(core_mw * cores * 1000, f"{why}, {core_mw / 1000:g} W per core", known=False)
+
+
+def cpu_power(design: DesignPower, kind: ServerClass, cores: int, idle_uw: int | None = None) -> CpuPower:
+    """The power of a node of this design power. ``idle_uw``: its idle power, where that is known better."""
+    full_uw = design.power_uw * kind.full // 1000
+    return CpuPower(min(design.power_uw * kind.idle // 1000 if idle_uw is None else idle_uw, full_uw), full_uw, cores)
 
 
 def find_gpu(table: TdpTable, name: str | None) -> Match:
@@ -101,9 +209,37 @@ def find_gpu(table: TdpTable, name: str | None) -> Match:
     return Match(best, exact=True) if best is not None else Match(table.fallback, exact=False)
 
 
-def cpu_energy_uj(tdp: Tdp, cpu_us: int) -> int:
-    """Energy of ``cpu_us`` microseconds of CPU time, rounded down. mW x us = nJ."""
-    return tdp.tdp_mw * cpu_us // (tdp.cores * 1000)
+def busy_core_ns(cpu_us: int, span_ns: int, cores: int, held: tuple[int, int]) -> int:
+    """CPU time of hardware threads as time of physical cores: no more than the cores of ``held`` have.
+
+    ``held`` is the part of the node's CPUs as a quotient.
+    """
+    return min(cpu_us * 1000, span_ns * cores * held[0] // held[1])
+
+
+def cpu_energy_uj(power: CpuPower, span_ns: int, busy_ns: int, held: tuple[int, int] = (1, 1)) -> int:
+    """Energy of the part ``held`` of a node over ``span_ns`` with ``busy_ns`` of core time, rounded down.
+
+    uW x ns = fJ.
+    """
+    idle = power.idle_uw * span_ns * held[0] // held[1]
+    return (idle + (power.full_uw - power.idle_uw) * busy_ns // power.cores) // 10**9
+
+
+def cpu_range(load: float | None, design: DesignPower, kind: ServerClass) -> ModelRange:
+    """The range of a whole node's energy at a mean ``load`` of 0 to 1; None: of a part of a node."""
+    found = SHARED_NODE if load is None else _interpolated(round(1000 * min(max(load, 0), 1)))
+    if design.known:
+        return found
+    return ModelRange(min(found.low, kind.unknown.low), max(found.high, kind.unknown.high))
+
+
+def _interpolated(load: int) -> ModelRange:
+    for (from_load, old), (to_load, new) in pairwise(_BY_LOAD):
+        if load <= to_load:
+            part = Fraction(load - from_load, to_load - from_load)
+            return ModelRange(*(int(a + (b - a) * part) for a, b in zip(old, new, strict=True)))
+    raise ValueError("a load above 1")
 
 
 def dram_energy_uj(spans: Iterable[tuple[int, int]]) -> int:
@@ -111,6 +247,21 @@ def dram_energy_uj(spans: Iterable[tuple[int, int]]) -> int:
     return sum(memory_b * span_ns for memory_b, span_ns in spans) * DRAM_NW_PER_B_E4 // 10**16
 
 
-def gpu_energy_uj(tdp: Tdp, span_ns: int) -> int:
-    """Energy of a device at its TDP over ``span_ns``, rounded down. mW x ns = pJ."""
-    return tdp.tdp_mw * span_ns // (tdp.cores * 10**6)
+def gpu_energy_uj(power_uw: int, span_ns: int) -> int:
+    """Energy of ``power_uw`` over ``span_ns``, rounded down. uW x ns = fJ."""
+    return power_uw * span_ns // 10**9
+
+
+def gpu_power(limit_uw: int, use: float | None, *, known: bool = True) -> tuple[int, ModelRange]:
+    """Power of a GPU with this limit that is in use for a part ``use`` of the time, None: not known; with its range.
+
+    ``known`` False: the limit is the one for any GPU.
+    """
+    power = GPU_UNKNOWN
+    if use is not None:
+        permille = round(1000 * min(max(use, 0), 1))
+        power = GpuShare(*(a + (b - a) * permille // 1000 for a, b in zip(GPU_IDLE, GPU_BUSY, strict=True)))
+    low, high = 1000 * power.low // power.share, 1000 * power.high // power.share
+    if not known:
+        low, high = low // _UNKNOWN_GPU[0], high * _UNKNOWN_GPU[1]
+    return limit_uw * power.share // 1000, ModelRange(low, high)

@@ -163,6 +163,8 @@ def _document(done: LocalRun, job: Mapping[str, Any]) -> dict[str, Any]:
 
     kept = (
         "energy_j",
+        "energy_low_j",
+        "energy_high_j",
         "boundary",
         "measured_j",
         "modelled_j",

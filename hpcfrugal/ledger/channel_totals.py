@@ -16,7 +16,8 @@ class ChannelTotals:
     ``idle_power`` says with which figure, and ``idle_uj`` is how much of the job's energy is its part of the node's
     idle energy; both are None where none is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave
     energy before or after; None where that is no more than a few samples. ``is_part``: it is unknown beside other parts
-    of its component that were read, so that no model replaces it.
+    of its component that were read, so that no model replaces it. ``low_uj`` and ``high_uj``: the range of a modelled
+    energy in which 90 % of the true ones are expected.
     """
 
     key: ChannelKey
@@ -41,6 +42,8 @@ class ChannelTotals:
     last: tuple[int, int] | None = None
     sensor_gap_ns: int | None = None
     is_part: bool = False
+    low_uj: int | None = None
+    high_uj: int | None = None
 
     @property
     def energy_uj(self) -> int | None:

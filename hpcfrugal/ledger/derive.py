@@ -7,13 +7,13 @@ clock plus the time since boot that has passed, so a step of the wall clock move
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import JobUse, NodeInterval, job_share, kind_of
 from hpcfrugal.accounting.buckets import Interval
-from hpcfrugal.accounting.model import TdpTable
+from hpcfrugal.accounting.model import Tdp, TdpTable
 from hpcfrugal.accounting.series import CumulativeSeries
 from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals
 from hpcfrugal.ledger.fallbacks import fall_back, unknowns
@@ -44,7 +44,10 @@ IDLE_TOO_HIGH = "the idle power in the settings is not below what was read: all 
 
 
 def derive(
-    sessions: Sequence[SidecarSession], cpu_table: TdpTable, gpu_table: TdpTable, facts: NodeFacts | None = None
+    sessions: Sequence[SidecarSession],
+    cpu_table: Mapping[str, Tdp],
+    gpu_table: TdpTable,
+    facts: NodeFacts | None = None,
 ) -> NodeTotals:
     """Account for the job on one node, of which ``facts`` were kept when the job was over."""
     totals: dict[str, ChannelTotals] = {}
@@ -53,7 +56,7 @@ def derive(
     for session in sessions:
         with_energy = _measured(session, facts, totals, problems)
         if _elapsed_ns(session) > 0:
-            fall_back(_as_held(session, facts), with_energy, totals, (cpu_table, gpu_table), sampled_ns)
+            fall_back(_as_held(session, facts), with_energy, totals, (cpu_table, gpu_table), sampled_ns, facts)
     if sessions:
         unknowns(sessions[-1], totals)
     for sums in totals.values():

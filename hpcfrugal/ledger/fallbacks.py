@@ -6,13 +6,14 @@ not read, its part is unknown, and so is a GPU of the job that was not found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from hpcfrugal.accounting.model import TdpTable
+from hpcfrugal.accounting.model import Tdp, TdpTable
 from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.modelled import ModelledSeries, model_cpu, model_dram, model_gpu, part_within
 from hpcfrugal.ledger.readings import ChannelKey, channel_keys
 from hpcfrugal.ledger.sensor_gaps import common, describe_gaps, is_long, length_ns, sensor_gaps
+from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.samples import SidecarSession
 
 NODE_COMPONENTS = ("cpu", "dram")
@@ -28,19 +29,20 @@ def fall_back(
     session: SidecarSession,
     with_energy: set[int],
     totals: dict[str, ChannelTotals],
-    tables: tuple[TdpTable, TdpTable],
+    tables: tuple[Mapping[str, Tdp], TdpTable],
     sampled_ns: int,
+    facts: NodeFacts | None = None,
 ) -> None:
     """Model what the session did not measure; what cannot be modelled either is unknown, with its reason.
 
     ``with_energy`` are its channels that gave the job energy, ``tables`` those of CPUs and GPUs, ``sampled_ns`` is the
-    time of all sessions.
+    time of all sessions, ``facts`` what was kept of the node.
     """
     header, (cpu_table, gpu_table) = session.header, tables
     for component in NODE_COMPONENTS:
 
         def model(component: str = component) -> ModelledSeries:
-            return model_cpu(session, cpu_table) if component == "cpu" else model_dram(session)
+            return model_cpu(session, cpu_table, facts) if component == "cpu" else model_dram(session)
 
         own = [i for i, channel in enumerate(header.channels) if channel.counted and channel.component == component]
         read = [index for index in own if index in with_energy]
@@ -205,6 +207,8 @@ def _add_series(
     sums.reason = sums.reason or why or _why(session, component, None if known else series.inputs)
     if known:
         sums.job.extend(series.intervals)
+        low_uj, high_uj = series.range.of(sum(interval.energy_uj for interval in series.intervals))
+        sums.low_uj, sums.high_uj = (sums.low_uj or 0) + low_uj, (sums.high_uj or 0) + high_uj
         header = session.header
         ends_ns = (series.intervals[0].start_ns, series.intervals[-1].end_ns)
         first, last = ((header.boottime_ns + wall_ns - header.wall_ns, wall_ns) for wall_ns in ends_ns)

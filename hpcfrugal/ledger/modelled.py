@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.buckets import Interval
-from hpcfrugal.accounting.model import Tdp, TdpTable, cpu_energy_uj, dram_energy_uj, find_cpu, find_gpu, gpu_energy_uj
-from hpcfrugal.ledger.readings import falls_in, stops
+from hpcfrugal.accounting.model import (
+    DRAM_NW_PER_B_E4,
+    DRAM_RANGE,
+    EXACT,
+    CpuPower,
+    DesignPower,
+    ModelRange,
+    Tdp,
+    TdpTable,
+    busy_core_ns,
+    cpu_energy_uj,
+    cpu_power,
+    cpu_range,
+    design_power,
+    dram_energy_uj,
+    find_gpu,
+    gpu_energy_uj,
+    gpu_power,
+    server_class,
+)
+from hpcfrugal.ledger.readings import allocation, falls_in, stops
+from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.samples import GpuInfo, SidecarSession
+
+CPU_BIAS = "calibrated on wall power of servers: with fans and power supply, which RAPL does not read"
+DRAM_BIAS = "size and number of the modules unknown"
+
+_SEEN = 0.5
+"""The GPUs' use counts where it is known for this part of their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +45,20 @@ class ModelledSeries:
     source: str
     inputs: str
     intervals: tuple[Interval, ...] = ()
+    range: ModelRange = EXACT
 
 
-def model_cpu(session: SidecarSession, table: TdpTable) -> ModelledSeries:
-    """TDP per core times the job's CPU time on the node; the node's busy time where it is exclusive.
+def model_cpu(session: SidecarSession, rows: Mapping[str, Tdp], facts: NodeFacts | None) -> ModelledSeries:
+    """The node's idle power and, by its busy cores, what is above it; of a shared node the job's part of both.
 
+    The job's part of the idle power is that of its CPUs. Where none are allotted to it, its CPU time decides alone.
     Unknown, not 0, where the CPU time is too short to be counted.
     """
     source = "model-tdp"
     header = session.header
+    cores = header.cores_node or header.cpus_node
+    if cores is None:
+        return ModelledSeries(source, "the number of cores is unknown")
     # Of an exclusive node all counts, as it does where a meter reads it.
     by_node = bool(header.exclusive) and any(record.node_busy_us is not None for record in session.records)
     points = [(header.boottime_ns, 0)]
@@ -37,26 +68,64 @@ def model_cpu(session: SidecarSession, table: TdpTable) -> ModelledSeries:
             points.append((record.boottime_ns, cpu_us))
     if len(points) < 2 or points[-1][0] == points[0][0]:
         return ModelledSeries(source, "the job's CPU time is unknown")
-    if points[-1][1] == 0:
+    held, part = _held(session, facts, by_node=by_node)
+    if points[-1][1] == 0 and held is None:
         # Something ran, so this is a time below the resolution (a tick of 10 ms and more in procfs), not none.
         return ModelledSeries(source, "less CPU time than the system counts")
-    match = find_cpu(table, header.cpu_model)
-    cumulative = [(boottime_ns, cpu_energy_uj(match.tdp, cpu_us)) for boottime_ns, cpu_us in points]
-    which = _which(match.tdp, match.exact, header.cpu_model)
-    time = "node busy CPU time" if by_node else f"job CPU time from {header.cpu_time_source or 'an unnamed source'}"
-    inputs = f"{_power(match.tdp)} per core ({which}) x {time}"
+    design = _design(session, rows, facts, cores)
+    kind = server_class(header.cpu_model)
+    idle_uw = dict(facts.idle_power_uw).get("cpu") if facts else None
+    power = cpu_power(design, kind, cores, idle_uw)
+    if held is None:
+        power, held = CpuPower(0, power.full_uw, cores), (1, 1)
+    busy_ns = 0
+    cumulative = [(points[0][0], 0)]
+    for (old_ns, old_us), (new_ns, new_us) in pairwise(points):
+        busy_ns += busy_core_ns(new_us - old_us, new_ns - old_ns, cores, held)
+        cumulative.append((new_ns, cpu_energy_uj(power, new_ns - points[0][0], busy_ns, held)))
     # While the job is stopped the node may be busy with others.
     stopped = stops(session) if by_node else []
     intervals = _intervals(session, cumulative, stopped)
     if not intervals:
         return ModelledSeries(source, "the job may have been stopped all the time")
+    load = busy_ns / (points[-1][0] - points[0][0]) / cores if by_node else None
+    time = "node busy CPU time" if by_node else f"job CPU time from {header.cpu_time_source or 'an unnamed source'}"
+    inputs = (
+        f"design power {design.power_uw / 1e6:.4g} W ({design.source}), so {power.idle_uw / 1e6:.4g} W idle and "
+        f"{power.full_uw / 1e6:.4g} W with {_cores(header.cores_node, cores)} busy; {part} by {time}; {CPU_BIAS}"
+    )
     if stopped:
-        inputs += ", without the time in which the job may have been stopped"
-    return ModelledSeries(source, inputs, intervals)
+        inputs += "; without the time in which the job may have been stopped"
+    return ModelledSeries(source, inputs, intervals, cpu_range(load, design, kind))
+
+
+def _cores(known: int | None, cores: int) -> str:
+    return f"{cores} cores" if known is not None else f"{cores} hardware threads (number of cores unknown)"
+
+
+def _held(session: SidecarSession, facts: NodeFacts | None, *, by_node: bool) -> tuple[tuple[int, int] | None, str]:
+    """The part of the node's CPUs that the job holds, as a quotient, and in words; None where none are allotted."""
+    if by_node:
+        return (1, 1), "the whole node"
+    held = allocation(session, facts)
+    if held.cpus is None or held.node_cpus is None:
+        return None, "the job's CPU time without a part of the idle power"
+    cpus = min(held.cpus, held.node_cpus)
+    return (cpus, held.node_cpus), f"{cpus} of {held.node_cpus} CPUs"
+
+
+def _design(session: SidecarSession, rows: Mapping[str, Tdp], facts: NodeFacts | None, cores: int) -> DesignPower:
+    """The design power of the node's CPUs: the settings, RAPL's limit, the table, the number of cores."""
+    header = session.header
+    if facts is not None and facts.tdp_uw is not None:
+        return DesignPower(facts.tdp_uw, "tdp_w in the settings")
+    if header.cpu_limit_uw is not None:
+        return DesignPower(header.cpu_limit_uw, "RAPL: limit of all packages")
+    return design_power(rows, header.cpu_model, cores)
 
 
 def model_dram(session: SidecarSession) -> ModelledSeries:
-    """0.3725 W/GB times the memory that the job holds: allocated, else all of its own node's, else used."""
+    """0.2 W/GB times the memory that the job holds: allocated, else all of its own node's, else used."""
     source = "model-memory"
     header = session.header
     held_b, held = header.memory_alloc_b, "allocated"
@@ -84,20 +153,35 @@ def model_dram(session: SidecarSession) -> ModelledSeries:
     size_gb = held_b / 1e9 if held_b is not None else weighted / known_ns / 1e9
     if held_b is None:
         held = "used on average (allocation unknown)"
-    return ModelledSeries(source, f"0.3725 W/GB x {size_gb:.3f} GB {held} x time", tuple(intervals))
+    inputs = f"{DRAM_NW_PER_B_E4 / 1e4:g} W/GB x {size_gb:.3f} GB {held} x time; {DRAM_BIAS}"
+    return ModelledSeries(source, inputs, tuple(intervals), DRAM_RANGE)
 
 
 def model_gpu(session: SidecarSession, gpu: GpuInfo, table: TdpTable) -> ModelledSeries:
-    """TDP of the device times the time that the job held it."""
+    """A share of the power limit of the device, else of its design power, times the time that the job held it."""
     source = "model-tdp"
     header = session.header
     points = [header.boottime_ns, *(record.boottime_ns for record in session.records)]
     if points[-1] == points[0]:
         return ModelledSeries(source, "no time has passed between records")
     match = find_gpu(table, gpu.name)
-    cumulative = [(point, gpu_energy_uj(match.tdp, point - points[0])) for point in points]
-    inputs = f"{_power(match.tdp)} ({_which(match.tdp, match.exact, gpu.name)}) x time held"
-    return ModelledSeries(source, inputs, _intervals(session, cumulative))
+    limit_uw = match.tdp.tdp_mw * 1000 if gpu.limit_uw is None else gpu.limit_uw
+    use = _gpu_use(session)
+    power_uw, ends = gpu_power(limit_uw, use, known=match.exact or gpu.limit_uw is not None)
+    cumulative = [(point, gpu_energy_uj(power_uw, point - points[0])) for point in points]
+    which = "NVML: enforced limit" if gpu.limit_uw is not None else _which(match.tdp, match.exact, gpu.name)
+    how = "its use and the workload unknown" if use is None else f"in use {use:.0%} of the time; the workload unknown"
+    inputs = f"{power_uw / limit_uw:.0%} of {limit_uw / 1e6:.4g} W ({which}) x time held; {how}"
+    return ModelledSeries(source, inputs, _intervals(session, cumulative), ends)
+
+
+def _gpu_use(session: SidecarSession) -> float | None:
+    """The part of the time that the job's GPUs were in use, by their own account; None where it is not known."""
+    last = session.records[-1]
+    held_us = (last.boottime_ns - session.header.boottime_ns) / 1000 * len(session.header.gpus)
+    if last.use.gpu_busy_us is None or not last.use.gpu_seen_us or last.use.gpu_seen_us < _SEEN * held_us:
+        return None
+    return last.use.gpu_busy_us / last.use.gpu_seen_us
 
 
 def part_within(series: ModelledSeries, session: SidecarSession, spans: Sequence[tuple[int, int]]) -> ModelledSeries:
@@ -136,10 +220,6 @@ def _intervals(
 
 def _wall(session: SidecarSession, boottime_ns: int) -> int:
     return session.header.wall_ns + boottime_ns - session.header.boottime_ns
-
-
-def _power(tdp: Tdp) -> str:
-    return f"{tdp.tdp_mw / tdp.cores / 1000:.4g} W"
 
 
 def _which(tdp: Tdp, exact: bool, name: str | None) -> str:

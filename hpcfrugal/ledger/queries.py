@@ -168,11 +168,18 @@ class DayRow:
     component: str
     quality: str
     energy_uj: int
+    range_uj: tuple[int, int] | None
+    """The part of the range of its channels that this energy is of them; None where nothing is modelled."""
     measured_ns: int
     shared: bool
     """Whether any of it is a share of a node's energy."""
     lacks_idle: bool
     """Whether the idle power of the node is not included in any of these shares."""
+
+
+def _part_of(end: str) -> str:
+    """SQL for the sum of a column of channels, each as far as its energy lies in these buckets."""
+    return f"sum(CAST(e.energy_uj AS REAL) / nullif(c.energy_uj, 0) * {end})"
 
 
 def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> list[DayRow]:
@@ -182,6 +189,7 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
         rows = connection.execute(
             "SELECT e.bucket_start_s / 86400 * 86400 AS day_s, c.component, c.quality,"
             f" {exact_sum('e.energy_uj', 'energy_uj')}, {exact_sum('e.measured_ns', 'measured_ns')},"
+            f" {_part_of('c.low_uj')} AS low_uj, {_part_of('c.high_uj')} AS high_uj, max(c.low_uj IS NULL) AS unranged,"
             " max(c.attribution = 'cpu-share') AS shared,"
             " max(c.attribution = 'cpu-share' AND c.idle_power IS NULL) AS lacks_idle"
             " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
@@ -197,6 +205,7 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
                 component=row["component"],
                 quality=row["quality"],
                 energy_uj=summed(row["energy_uj_high"], row["energy_uj_low"]),
+                range_uj=None if row["unranged"] else (round(row["low_uj"] or 0), round(row["high_uj"] or 0)),
                 measured_ns=summed(row["measured_ns_high"], row["measured_ns_low"]),
                 shared=bool(row["shared"]),
                 lacks_idle=bool(row["lacks_idle"]),

@@ -15,7 +15,7 @@ from hpcfrugal.ledger.table import AttemptKey, LedgerTable
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 7
+LEDGER_SCHEMA = 8
 """``PRAGMA user_version``: changes with any field of these records."""
 
 
@@ -143,7 +143,7 @@ class ChannelRow:
 
     ``idle_power`` says which figure is in the share, ``idle_uj`` is the job's part of the idle energy; None where none
     is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave energy before or after; None where that
-    was a few samples at most.
+    was a few samples at most. ``low_uj`` and ``high_uj``: the range in which a modelled energy is expected with 90 %.
     """
 
     node: str
@@ -163,6 +163,8 @@ class ChannelRow:
     idle_uj: int | None
     reason: str | None
     energy_uj: int | None
+    low_uj: int | None
+    high_uj: int | None
     node_energy_uj: int | None
     measured_ns: int
     errors: int
@@ -174,6 +176,10 @@ class ChannelRow:
     resets: int | None
     gaps: int | None
     sensor_gap_ns: int | None
+
+    @property
+    def range_uj(self) -> tuple[int, int] | None:
+        return None if self.low_uj is None or self.high_uj is None else (self.low_uj, self.high_uj)
 
 
 @dataclass(frozen=True, slots=True)

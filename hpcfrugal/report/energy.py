@@ -58,14 +58,18 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
     def co2e(record: A) -> Co2e:
         return record.co2e
 
-    energy, measured, modelled, coverage, _ = on(AMOUNT_FIELDS, total)
+    energy, low, high, ends, measured, modelled, coverage, time_covered, _ = on(AMOUNT_FIELDS, total)
     operational, *more = on(CO2E_FIELDS, co2e)
     return (
         variant(energy, path=("energy_j", "total"), missing=missing),
+        low,
+        high,
+        ends,
         *(component(name) for name in COMPONENTS),
         measured,
         modelled,
-        variant(coverage, missing=missing),
+        coverage,
+        variant(time_covered, missing=lambda record: missing(record) if record.total.coverage is None else NONE),
         field("complete", kind.PLAIN, lambda record: record.complete, csv=True),
         field("idle_power", kind.PLAIN, lambda record: record.idle_power, csv=True),
         variant(operational, before=lambda record: at_least(record.total.complete and record.co2e.complete)),

@@ -139,7 +139,7 @@ def group_by_day(days: Sequence[DayRow], summaries: Sequence[JobSummary]) -> lis
             group.with_idle += bool(shares) and not lacking
             group.whole_nodes.extend(whole_nodes(summary))
             for row in rows:
-                group.components.setdefault(row.component, Amount()).take(row.quality, row.energy_uj)
+                group.components.setdefault(row.component, Amount()).take(row.quality, row.energy_uj, row.range_uj)
             if not summary.complete:
                 for component, amount in summary.components.items():
                     group.components.setdefault(component, Amount()).unknown.extend(amount.unknown)

@@ -25,6 +25,11 @@ def channels(summary: JobSummary) -> list[ChannelOfJob]:
     return [ChannelOfJob(channel, summary.job.known_elapsed_ns) for channel in summary.job.channels]
 
 
+def _measured_time(one: ChannelOfJob) -> float | None:
+    """The coverage of what was measured; a model has its range instead."""
+    return None if one.channel.quality == "modelled" else channel_coverage(one.channel, one.elapsed_ns)
+
+
 CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     field("node", kind.WORD, lambda one: one.channel.node, heading="Node"),
     field("component", kind.WORD, lambda one: one.channel.component, heading="Component"),
@@ -39,12 +44,22 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     ),
     *attributes(kind.PLAIN, "boundary", "counted", of="channel"),
     field("energy_j", kind.ENERGY, lambda one: one.channel.energy_uj, heading="Energy [{energy}]", missing=NONE),
+    field("low_j", kind.ENERGY, lambda one: one.channel.low_uj),
+    field("high_j", kind.ENERGY, lambda one: one.channel.high_uj),
+    field(
+        "range", kind.ENERGY_RANGE, lambda one: one.channel.range_uj, json="", heading="90 % range", optional=True,
+        missing=NONE
+    ),
     field(
         "node_energy_j", kind.ENERGY, lambda one: one.channel.node_energy_uj, heading="Node [{energy}]", drop=3,
         missing=NONE
     ),
     field("max_w", kind.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, missing=NONE),
-    field("coverage", kind.SHARE, lambda one: channel_coverage(one.channel, one.elapsed_ns), heading="Coverage"),
+    field("coverage", kind.SHARE, lambda one: channel_coverage(one.channel, one.elapsed_ns)),
+    field(
+        "time_measured", kind.SHARE, _measured_time, json="", heading="Time covered",
+        missing=lambda one: NONE if one.channel.quality == "modelled" else UNKNOWN,
+    ),
     field("errors", kind.COUNT, lambda one: one.channel.errors, heading="Errors", drop=5),
     field("measured_s", kind.SPAN, lambda one: one.channel.measured_ns),
     *attributes(kind.PLAIN, "resets", "gaps", "first_boottime_ns", "last_boottime_ns", of="channel"),

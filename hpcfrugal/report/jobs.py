@@ -139,6 +139,9 @@ class JobsReport:
                 f"Counted twice: jobs that each have all energy of the same node or GPU at the same time: {ids}."
             )
         if totals.total.modelled_uj is not None:
-            yield note("Modelled: from TDP, CPU time and memory size, not from a meter.", "aside")
+            yield note(
+                "Modelled: from design power, CPU time and memory size, not from a meter; see the range.",
+                "aside",
+            )
         for text in totals.co2e.notes():
             yield note(text, "aside")

@@ -43,6 +43,11 @@ def _words(limit: int, align: Literal["text", "word"]) -> Kind[str]:
 
 ENERGY: Kind[int] = Kind(lambda uj: uj / 1_000_000, lambda uj, scale: scale.energy.show(uj))
 """Microjoules; joules in JSON, where the shortest decimal is exact up to a gigajoule."""
+ENERGY_RANGE: Kind[tuple[int, int]] = Kind(
+    lambda ends_uj: [uj / 1_000_000 for uj in ends_uj],
+    lambda ends_uj, scale: "–".join(scale.energy.show(uj) for uj in ends_uj),
+)
+"""From one amount of microjoules to another."""
 MASS: Kind[Fraction] = Kind(float, lambda mass_g, scale: scale.mass.show(mass_g))
 """Grams."""
 SPAN: Kind[int] = Kind(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))

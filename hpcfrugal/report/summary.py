@@ -118,7 +118,7 @@ def _node_amount(node: str, component: str, channels: Sequence[ChannelRow], elap
         if channel.energy_uj is None:
             amount.unknown.append(f"{node} {component} {channel.domain}: {channel.reason or 'no reading yet'}")
         else:
-            amount.take(channel.quality, channel.energy_uj)
+            amount.take(channel.quality, channel.energy_uj, channel.range_uj)
         if channel.energy_uj is not None and channel.sensor_gap_ns is not None:
             amount.unknown.append(f"{node} {component} {channel.domain}: {channel.reason}")
     amount.covered_ns = _covered_ns(channels, elapsed_ns)

@@ -1,7 +1,8 @@
-"""Idle power of nodes, as a site or a user knows it: the tables ``[nodes."n[1-4]"]`` of the settings.
+"""Idle and design power of nodes, as a site or a user knows it: the tables ``[nodes."n[1-4]"]`` of the settings.
 
     [nodes."n[1-4]"]
     idle_power_w = {cpu = 60.0, dram = 8.0}   # watts per node; also node = 120.0, for meters of the whole node
+    tdp_w = 450.0                             # thermal design power of all CPUs of the node, for the model
     source = "wattmeter, empty nodes, 2026-03"
 
 The name is a list of nodes in Slurm's form. What is known when a job ends is kept with its samples.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -51,7 +52,8 @@ class NodeSettings(NamedSection):
 
     what = "a node"
 
-    idle_power_w: IdlePowerSettings = Field(examples=[_EXAMPLE])
+    idle_power_w: IdlePowerSettings | None = Field(default=None, examples=[_EXAMPLE])
+    tdp_w: Watts | None = None
     source: Annotated[Text, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
 
     @field_validator("name")
@@ -61,13 +63,23 @@ class NodeSettings(NamedSection):
             raise Mistakes(Problem("", "names no node", 'write the nodes in quotes: [nodes."n[1-4]"]'))
         return name
 
+    @model_validator(mode="after")
+    def _has_a_figure(self) -> Self:
+        if self.idle_power_w is None and self.tdp_w is None:
+            raise Mistakes(Problem("", "has neither idle_power_w nor tdp_w", f"idle_power_w = {_EXAMPLE}, tdp_w = 450"))
+        return self
+
 
 @dataclass(frozen=True, slots=True)
 class IdlePower:
-    """Idle power of one node in microwatts by component, and where the figures are from, in words."""
+    """Idle power of one node in microwatts by component, and where the figures are from, in words.
+
+    ``tdp_uw`` is the thermal design power of all its CPUs.
+    """
 
     power_uw: tuple[tuple[str, int], ...]
     source: str
+    tdp_uw: int | None = None
 
 
 def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
@@ -98,10 +110,11 @@ def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
 
 
 def _idle_power(section: NodeSettings, origin: Origin) -> IdlePower:
-    watts = section.idle_power_w.model_dump(exclude_none=True)
+    watts = section.idle_power_w.model_dump(exclude_none=True) if section.idle_power_w is not None else {}
     power_uw = tuple(sorted((component, round(power_w * 1e6)) for component, power_w in watts.items()))
     # This goes into the ledger, where the line of a file that changes means nothing.
-    return IdlePower(power_uw, section.source or f"{origin.source}: {origin.key}"[:_MAX_SOURCE_CHARACTERS])
+    source = section.source or f"{origin.source}: {origin.key}"[:_MAX_SOURCE_CHARACTERS]
+    return IdlePower(power_uw, source, None if section.tdp_w is None else round(section.tdp_w * 1e6))
 
 
 def _nodes(name: str) -> list[str]:

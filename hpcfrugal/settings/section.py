@@ -61,8 +61,9 @@ class NamedTable:
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The model of a field that holds a section, None for any other field."""
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+    """The model of a field that holds a section or may, None for any other field."""
+    kinds = get_args(annotation) or (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
 def fields_of(model: type[Section], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:

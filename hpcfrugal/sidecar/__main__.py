@@ -148,6 +148,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         arguments.record_ns,
         arguments.exclusive,
         arguments.proc,
+        sysfs=arguments.sysfs,
         cpu_percent=arguments.cpu_percent,
         file_limit_b=arguments.file_limit_b,
     )

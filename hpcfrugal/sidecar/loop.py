@@ -39,8 +39,8 @@ LAST_READ_WAIT_S = 0.4
 
 class SamplingConfig:
     """How to sample: ``interval_ns`` between samples, ``record_ns`` between records; ``exclusive`` where the
-    caller knows that the job has the node to itself; ``proc`` is the root of procfs. ``cpu_percent`` of one
-    core is what sampling may cost, ``file_limit_b`` what the file may grow to."""
+    caller knows that the job has the node to itself; ``proc`` and ``sysfs`` are the roots of these trees.
+    ``cpu_percent`` of one core is what sampling may cost, ``file_limit_b`` what the file may grow to."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class SamplingConfig:
         exclusive: bool,
         proc: str,
         *,
+        sysfs: str = "/sys",
         cpu_percent: float = 1.0,
         file_limit_b: int = FILE_LIMIT_B,
     ) -> None:
@@ -56,6 +57,7 @@ class SamplingConfig:
         self.record_ns = record_ns
         self.exclusive = exclusive
         self.proc = proc
+        self.sysfs = sysfs
         self.cpu_percent = cpu_percent
         self.file_limit_b = file_limit_b
 
@@ -176,6 +178,8 @@ class Loop:
                 "interval_s": self._interval_ns / 1e9,
                 "record_s": self._record_ns / 1e9,
                 "cpus_node": cpus_node,
+                "cores_node": node.cores_online(self._config.proc, self._config.sysfs, cpus_node),
+                "cpu_limit_uw": self._selection.cpu_limit_uw,
                 "cpu_model": node.cpu_model(self._config.proc),
                 "memory_node_b": memory_node_b,
                 "memory_alloc_b": memory_alloc_b,

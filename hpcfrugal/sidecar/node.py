@@ -25,6 +25,23 @@ def cpus_online() -> int | None:
     return count if count > 0 else None
 
 
+def cores_online(proc: str, sysfs: str, cpus: int | None) -> int | None:
+    """Physical cores of ``cpus`` online CPUs, by the threads per core of the first."""
+    if cpus is None:
+        return None
+    siblings, cores = (parse_count((_first_cpu(proc, key) or "").encode()) for key in (b"siblings", b"cpu cores"))
+    if siblings and cores and cores <= siblings:
+        return max(1, cpus * cores // siblings)
+    threads = 0
+    # "0-1", "0,64"
+    for part in text_or_empty(f"{sysfs}/devices/system/cpu/cpu0/topology/thread_siblings_list", 256).split(","):
+        first, last = (parse_count(end.encode()) for end in (part.partition("-")[0], part.rpartition("-")[2]))
+        if first is None or last is None or last < first:
+            return None
+        threads += last - first + 1
+    return max(1, cpus // threads)
+
+
 def cpu_model(proc: str) -> str | None:
     """Name of the first CPU."""
     return _first_cpu(proc, b"model name")

@@ -107,6 +107,7 @@ class SensorSelection:
         self._late: list[_Source] = []
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
+        self.cpu_limit_uw: int | None = None
         deadline_ns = clock_ns() + int(HEADER_WAIT_S * 1e9)
         # opened all at once, but adopted in their order
         sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
@@ -291,6 +292,7 @@ class SensorSelection:
     def _adopt(self, source: _Source, opened: Opened) -> None:
         """Use what a sensor found; a source without channels is not read."""
         self._absent += opened.absent
+        self.cpu_limit_uw = self.cpu_limit_uw or opened.cpu_limit_uw
         for gpu in opened.gpus:
             if gpu.uuid not in [known.uuid for known in self.gpus]:
                 self.gpus.append(gpu)

@@ -124,5 +124,6 @@ def _facts(node: str, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCp
         slurm_cpus=counted.count if counted else None,
         oversubscribed=counted.oversubscribed if counted else None,
         idle_power_uw=power.power_uw if power else (),
-        idle_power_source=power.source if power else None,
+        idle_power_source=power.source if power and power.power_uw else None,
+        tdp_uw=power.tdp_uw if power else None,
     )

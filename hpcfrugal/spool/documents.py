@@ -153,7 +153,8 @@ class NodeFacts:
     """What is known of a node beside what was sampled on it.
 
     ``slurm_cpus`` is Slurm's own count, ``oversubscribed`` whether Slurm may give one CPU of it to several jobs.
-    ``idle_power_uw`` has microwatts by component, from ``idle_power_source`` in words.
+    ``idle_power_uw`` has microwatts by component, from ``idle_power_source`` in words; ``tdp_uw`` is the design power
+    of all its CPUs.
     """
 
     node: str
@@ -161,6 +162,7 @@ class NodeFacts:
     oversubscribed: bool | None = None
     idle_power_uw: Annotated[tuple[tuple[str, int], ...], Range(1, MAX_IDLE_POWER_UW)] = ()
     idle_power_source: str | None = None
+    tdp_uw: Annotated[int | None, Range(1, MAX_IDLE_POWER_UW)] = None
 
 
 @dataclass(frozen=True, slots=True)

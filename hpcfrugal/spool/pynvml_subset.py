@@ -14,6 +14,7 @@ PYNVML_NAMES = frozenset(
         "NVMLError",
         "nvmlDeviceGetCount",
         "nvmlDeviceGetDeviceHandleFromMigDeviceHandle",
+        "nvmlDeviceGetEnforcedPowerLimit",
         "nvmlDeviceGetHandleByIndex",
         "nvmlDeviceGetHandleByUUID",
         "nvmlDeviceGetMigMode",

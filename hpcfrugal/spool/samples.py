@@ -48,6 +48,11 @@ MAX_SAMPLE_FILE_BYTES = 96 * 1024 * 1024
 """A larger file is refused: the sidecar writes no more than 64 MiB, and a record takes several times its line in memory
 while it is read."""
 
+MAX_DESIGN_UW = 10**11
+"""A design power above 100 kW is invalid: no node draws it."""
+
+DesignUw = Annotated[int | None, Range(1, MAX_DESIGN_UW)]
+
 _SLACK_NS = 10**9
 
 _LINE_START = b'{"kind"'
@@ -83,11 +88,12 @@ class MissingSensor:
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """A GPU that the job holds."""
+    """A GPU that the job holds; ``limit_uw`` is the most power that its driver lets it draw."""
 
     index: int | None
     uuid: str | None
     name: str | None
+    limit_uw: DesignUw = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class Header:
     """What the sidecar found when it started on the node.
 
     ``gpus`` are those of the job that were found, ``gpus_promised`` is how many its environment names.
+    ``cores_node`` are the physical cores of the node, ``cpu_limit_uw`` is RAPL's long-term limit of all its packages.
     """
 
     run_id: str | None
@@ -122,6 +129,8 @@ class Header:
     absent: Annotated[tuple[MissingSensor, ...], STRICT] = ()
     usage: UseSources = field(default_factory=UseSources)
     gpus_promised: Annotated[int | None, Range(high=MAX_GPUS)] = None
+    cores_node: Annotated[int | None, Range(1, MAX_CPUS)] = None
+    cpu_limit_uw: DesignUw = None
 
 
 @dataclass(frozen=True, slots=True)

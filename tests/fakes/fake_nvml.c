@@ -144,6 +144,12 @@ int nvmlDeviceGetPowerUsage(const device *d, unsigned *milliwatts) {
                                                             : number("FAKE_NVML_LOW_MW", 100000));
     return SUCCESS;
 }
+int nvmlDeviceGetEnforcedPowerLimit(const device *d, unsigned *milliwatts) {
+    int code = check(d);
+    if (code) return code;
+    *milliwatts = 400000;
+    return SUCCESS;
+}
 int nvmlDeviceGetTotalEnergyConsumption(const device *d, unsigned long long *millijoules) {
     int code = check(d);
     if (code) return code;

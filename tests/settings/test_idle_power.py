@@ -28,12 +28,14 @@ def test_each_node_of_a_list_has_the_figures_of_its_entry() -> None:
     found = read_idle_powers(
         entries(**{
             "n[1-2]": {"idle_power_w": {"cpu": 60.25, "dram": 8}, "source": "wattmeter 2026-03"},
-            "n07,big": {"idle_power_w": {"node": 120}},
+            "n07,big": {"idle_power_w": {"node": 120}, "tdp_w": 450},
+            "n9": {"tdp_w": 225.5},
         })
     )  # fmt: skip
     small = IdlePower((("cpu", 60_250_000), ("dram", 8_000_000)), "wattmeter 2026-03")
-    big = IdlePower((("node", 120_000_000),), "/f.toml: nodes.n07,big")
-    assert found == {"n1": small, "n2": small, "n07": big, "big": big}
+    big = IdlePower((("node", 120_000_000),), "/f.toml: nodes.n07,big", 450_000_000)
+    cpus_only = IdlePower((), "/f.toml: nodes.n9", 225_500_000)
+    assert found == {"n1": small, "n2": small, "n07": big, "big": big, "n9": cpus_only}
 
 
 def test_no_entry_is_no_figure() -> None:
@@ -70,11 +72,15 @@ def test_every_mistake_is_reported_at_once() -> None:
 @pytest.mark.parametrize("power_w", ["60", [60], 0, 0.0, -0.5, 10**400, 1e-7, 2e6])
 def test_a_value_that_is_not_a_power_is_refused(power_w: Any) -> None:
     assert len(problems(entries(n1={"idle_power_w": {"cpu": power_w}}))) == 1
+    assert len(problems(entries(n1={"tdp_w": power_w}))) == 1
 
 
 @pytest.mark.parametrize("values", [{}, {"idle_power_w": {}}, {"source": "a meter"}])
 def test_an_entry_without_figures_is_refused(values: dict[str, Any]) -> None:
-    assert re.search("idle_power_w: (needs watts for each component|is missing)", problems(entries(n1=values))[0])
+    assert re.search(
+        "(idle_power_w: needs watts for each component|has neither idle_power_w nor tdp_w)",
+        problems(entries(n1=values))[0],
+    )
 
 
 def test_a_gpu_has_no_idle_power_here_and_an_empty_name_no_node() -> None:

@@ -167,6 +167,8 @@ def test_header_has_the_fields_of_the_format(rapl: FakeRapl, tmp_path: Path) -> 
             "record_s",
             "cpus_alloc",
             "cpus_node",
+            "cores_node",
+            "cpu_limit_uw",
             "cpu_model",
             "memory_node_b",
             "memory_alloc_b",
@@ -281,7 +283,7 @@ class PowerSensor:
 
 def test_power_is_integrated(tmp_path: Path) -> None:
     lines = run(tmp_path, 60, [PowerSensor()], lambda _at_ns: None)
-    assert lines[0]["gpus"] == [{"index": 0, "uuid": "GPU-1", "name": "Test"}]
+    assert lines[0]["gpus"] == [{"index": 0, "uuid": "GPU-1", "name": "Test", "limit_uw": None}]
     assert lines[0]["absent"] == [{"component": "gpu", "source": "other", "reason": "because"}]
     assert lines[-1]["energy_uj"] == [6_000_000_000]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpcfrugal.sidecar.node import NodeBusy, cpu_model, cpu_vendor
+from hpcfrugal.sidecar.node import NodeBusy, cores_online, cpu_model, cpu_vendor
 
 TICK_US = 10_000
 
@@ -158,3 +158,27 @@ def test_maker_and_model_of_the_processor(tmp_path: Path) -> None:
     assert (cpu_vendor(str(tmp_path)), cpu_model(str(tmp_path))) == (None, None)
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Xeon : 9242\n")
     assert (cpu_vendor(str(tmp_path)), cpu_model(str(tmp_path))) == ("GenuineIntel", "Xeon : 9242")
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "siblings", "cpus", "cores"),
+    [
+        ("siblings\t: 128\ncore id\t: 0\ncpu cores\t: 64\n", "0,128", 256, 128),
+        ("siblings\t: 64\ncpu cores\t: 64\n", "0-1", 128, 128),
+        ("siblings\t: 24\ncpu cores\t: 16\n", "0-1", 24, 16),
+        ("siblings\t: 0\ncpu cores\t: 0\n", "", 4, None),
+        ("", "0", 128, 128),
+        ("", "0-3", 128, 32),
+        ("", "0,64", 128, 64),
+        ("", "", 8, None),
+        ("", "x-3", 8, None),
+        ("siblings\t: 2\ncpu cores\t: 1\n", "0-1", 1, 1),
+        ("siblings\t: 2\ncpu cores\t: 1\n", "0-1", None, None),
+    ],
+)
+def test_physical_cores(tmp_path: Path, cpuinfo: str, siblings: str, cpus: int | None, cores: int | None) -> None:
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\n" + cpuinfo)
+    topology = tmp_path / "devices/system/cpu/cpu0/topology"
+    topology.mkdir(parents=True)
+    (topology / "thread_siblings_list").write_text(siblings + "\n")
+    assert cores_online(str(tmp_path), str(tmp_path), cpus) == cores

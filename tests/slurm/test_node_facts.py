@@ -54,15 +54,29 @@ def test_all_jobs_that_are_over_are_asked_about_at_once(spool: FakeSpool, slurm:
     assert kept(over) == [
         {
             "node": "n1", "slurm_cpus": 8, "oversubscribed": False,
-            "idle_power_uw": {"cpu": 60_000_000}, "idle_power_source": "a wattmeter",
+            "idle_power_uw": {"cpu": 60_000_000}, "idle_power_source": "a wattmeter", "tdp_uw": None,
         },
-        {"node": "n2", "slurm_cpus": 1024, "oversubscribed": True, "idle_power_uw": {}, "idle_power_source": None},
+        {"node": "n2", "slurm_cpus": 1024, "oversubscribed": True, "idle_power_uw": {}, "idle_power_source": None, "tdp_uw": None},
     ]  # fmt: skip
-    unknown = {"slurm_cpus": None, "oversubscribed": None, "idle_power_uw": {}, "idle_power_source": None}
+    unknown = {
+        "slurm_cpus": None,
+        "oversubscribed": None,
+        "idle_power_uw": {},
+        "idle_power_source": None,
+        "tdp_uw": None,
+    }
     assert kept(ended, "18") == [{"node": "n3", **unknown}]
     assert kept(running, "19") is None
     (call,) = slurm.calls("sinfo")
     assert "--nodes=n[1-3]" in call
+
+
+def test_design_power_of_the_settings_is_kept(spool: FakeSpool, slurm: FakeSlurm) -> None:
+    run = sampled(spool)
+    run.slurm()
+    store_nodes(spool.root, {"n1": IdlePower((), "data sheet", 450_000_000)})
+    (node,) = kept(run) or [{}]
+    assert (node["tdp_uw"], node["idle_power_uw"], node["idle_power_source"]) == (450_000_000, {}, None)
 
 
 def test_what_is_kept_is_not_asked_again_and_not_changed(spool: FakeSpool, slurm: FakeSlurm) -> None:
@@ -77,7 +91,14 @@ def test_what_is_kept_is_not_asked_again_and_not_changed(spool: FakeSpool, slurm
     run.run_dir.nodes_json("17", 0).unlink()
     store_nodes(spool.root, {})
     assert kept(run) == [
-        {"node": "n1", "slurm_cpus": 16, "oversubscribed": False, "idle_power_uw": {}, "idle_power_source": None}
+        {
+            "node": "n1",
+            "slurm_cpus": 16,
+            "oversubscribed": False,
+            "idle_power_uw": {},
+            "idle_power_source": None,
+            "tdp_uw": None,
+        }
     ]
 
 
@@ -104,7 +125,7 @@ def test_a_local_job_needs_no_slurm(spool: FakeSpool, monkeypatch: pytest.Monkey
     assert kept(run) == [
         {
             "node": "n1", "slurm_cpus": None, "oversubscribed": None,
-            "idle_power_uw": {"cpu": 60_000_000}, "idle_power_source": "a wattmeter",
+            "idle_power_uw": {"cpu": 60_000_000}, "idle_power_source": "a wattmeter", "tdp_uw": None,
         }
     ]  # fmt: skip
     assert kept(other, "18") is None

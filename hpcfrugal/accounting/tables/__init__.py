@@ -7,27 +7,27 @@ from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 
-from hpcfrugal.accounting.model import Tdp, TdpTable
+from hpcfrugal.accounting.model import Tdp, TdpTable, cpu_key
 
 
 @cache
-def cpu_tdp() -> TdpTable:
-    """Thermal design power of CPU packages and their cores."""
-    return _table("cpu_tdp.csv")
+def cpu_tdp() -> dict[str, Tdp]:
+    """Thermal design power of CPU packages and their cores, by ``cpu_key`` of their names."""
+    return {cpu_key(row.model): row for row in _rows("cpu_tdp.csv")}
 
 
 @cache
 def gpu_tdp() -> TdpTable:
     """Thermal design power of GPUs."""
-    return _table("gpu_tdp.csv")
-
-
-def _table(name: str) -> TdpTable:
-    text = files("hpcfrugal.accounting.tables").joinpath(name).read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
-    rows = [
-        Tdp(row["model"], int(Decimal(row["tdp_w"]) * 1000), int(row["cores"]), row["source"])
-        for row in csv.DictReader(lines)
-    ]
+    rows = _rows("gpu_tdp.csv")
     fallback = next(row for row in rows if row.model == "Any")
     return TdpTable(tuple(row for row in rows if row is not fallback), fallback)
+
+
+def _rows(name: str) -> list[Tdp]:
+    text = files("hpcfrugal.accounting.tables").joinpath(name).read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [
+        Tdp(row["model"], int(Decimal(row["tdp_w"]) * 1000), int(row.get("cores") or 1), row["source"])
+        for row in csv.DictReader(lines)
+    ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hpcfrugal.accounting.model import cpu_energy_uj, dram_energy_uj, find_gpu, gpu_energy_uj
-from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
+from hpcfrugal.accounting.model import GPU_BUSY, OTHER, dram_energy_uj, find_gpu
+from hpcfrugal.accounting.tables import gpu_tdp
 from hpcfrugal.core.units import parse_memory
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.planning.decide.history import FEWEST_RUNS, History
@@ -25,8 +25,8 @@ class Power:
 def expected_power(resources: Resources, history: History) -> Power:
     """The mean power of at least ``FEWEST_RUNS`` similar jobs, otherwise that of the requested devices at full load.
 
-    For an array: of one task. The model is the one of accounting without a sensor: thermal design power per core and
-    GPU, 0.3725 W/GB of memory. Resources that are not requested (such as all the memory of a node) are not included.
+    For an array: of one task. The model is the one of accounting without a sensor, for nodes of which nothing is known.
+    Resources that are not requested (such as all the memory of a node) are not included.
     """
     if history.power_w is not None and history.power_jobs >= FEWEST_RUNS:
         quality = "measured" if history.measured else "modelled in part"
@@ -34,12 +34,12 @@ def expected_power(resources: Resources, history: History) -> Power:
     tasks = _tasks(resources)
     cpus = tasks * (resources.cpus_per_task or 1)
     parts = [_counted(cpus, "CPU")]
-    power_uw = cpu_energy_uj(cpu_tdp().fallback, cpus * 10**6)
+    power_uw = OTHER.core_mw * OTHER.full * cpus
     if memory_b := _memory_b(resources, cpus):
         power_uw += dram_energy_uj([(memory_b, 10**9)])
         parts.append(f"{memory_b / 1e9:.3g} GB")
     for kind, count in _gpus(resources, tasks):
-        power_uw += count * gpu_energy_uj(find_gpu(gpu_tdp(), kind).tdp, 10**9)
+        power_uw += count * find_gpu(gpu_tdp(), kind).tdp.tdp_mw * GPU_BUSY.share
         parts.append(_counted(count, "GPU") + (f" ({kind})" if kind else ""))
     return Power(power_uw / 1e6, f"modelled: {', '.join(parts)} at full load")
 

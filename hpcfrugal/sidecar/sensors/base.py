@@ -86,12 +86,13 @@ class Absent:
 
 
 class Gpu:
-    """A GPU of the job; ``index`` is the driver's own number on this node."""
+    """A GPU of the job; ``index`` is the driver's own number on this node, ``limit_uw`` its power limit."""
 
-    def __init__(self, index: int, uuid: str, name: str) -> None:
+    def __init__(self, index: int, uuid: str, name: str, limit_uw: int | None = None) -> None:
         self.index = index
         self.uuid = uuid
         self.name = name
+        self.limit_uw = limit_uw
 
     def header(self) -> dict[str, object]:
         """The GPU as it stands in a header line."""
@@ -99,12 +100,15 @@ class Gpu:
 
 
 class Opened:
-    """What ``open`` found."""
+    """What ``open`` found; ``cpu_limit_uw`` is the design power of all packages of the node."""
 
-    def __init__(self, channels: list[Channel], absent: list[Absent], gpus: list[Gpu]) -> None:
+    def __init__(
+        self, channels: list[Channel], absent: list[Absent], gpus: list[Gpu], cpu_limit_uw: int | None = None
+    ) -> None:
         self.channels = channels
         self.absent = absent
         self.gpus = gpus
+        self.cpu_limit_uw = cpu_limit_uw
 
 
 if TYPE_CHECKING:

@@ -153,6 +153,8 @@ class Nvml:
                 if self._busy is not None and device.shared is not None:
                     device.has_utilization = False
                     self._busy.reasons.append(f"{device.gpu.uuid}: {device.shared}")
+        for device in found:
+            device.gpu.limit_uw = self._limit_uw(device)
         return Opened(channels, absent, [device.gpu for device in found])
 
     def read(self) -> list[int | None]:
@@ -192,6 +194,15 @@ class Nvml:
             # no device that answers draws nothing
             return power_uw or None
         return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
+
+    def _limit_uw(self, device: _Device) -> int | None:
+        """The power limit that the driver enforces; None for a part of a device, and where it is not known."""
+        if device.shared is not None:
+            return None
+        try:
+            return int(self._nvml.nvmlDeviceGetEnforcedPowerLimit(device.handle)) * 1000 or None
+        except self._nvml.NVMLError:
+            return None
 
     def _percent(self, device: _Device, busy: GpuBusy) -> int | None:
         """The device's utilisation now; a device without this value is not queried again."""

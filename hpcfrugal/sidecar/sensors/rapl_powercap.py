@@ -29,6 +29,9 @@ DRAM_MAX_W = 400
 PSYS_MAX_W = 4000
 """Watts that no such domain draws today (packages up to 500 W, psys the whole machine), for detecting a reset."""
 
+_CONSTRAINTS = 3
+"""A package has at most a long-term, a short-term and a peak limit."""
+
 COUNTS_PER_PACKAGE = ("AuthenticAMD", "HygonGenuine")
 """Vendors, as procfs names them, whose package counter is shared by all dies of the package."""
 
@@ -78,6 +81,7 @@ class RaplPowercap:
         # MSR before MMIO and TPMI, so that the usual interface wins
         zones.sort(key=lambda zone: (zone.interface != "intel-rapl", zone.path))
         zones, per_package = self._one_a_counter(zones)
+        cpu_limit_uw = _limit_of(zones)
         interfaces: dict[str, str] = {}
         refused: dict[str, Absent] = {}
         for zone in zones:
@@ -98,7 +102,7 @@ class RaplPowercap:
             if component not in known:
                 absent.append(Absent(component, RAPL_POWERCAP, f"no {what} zone in {self._class}"))
         _number_duplicates(channels)
-        return Opened(channels, absent, [])
+        return Opened(channels, absent, [], cpu_limit_uw)
 
     def read(self) -> list[int | None]:
         """The counters now, in microjoules."""
@@ -182,6 +186,30 @@ def _meaning(zone: _Zone) -> tuple[str, bool, str, int]:
         return "dram", True, "components", DRAM_MAX_W
     counted = zone.parent is None and zone.kind.startswith("package")
     return "cpu", counted, "components", PACKAGE_MAX_W
+
+
+def _limit_of(zones: Iterable[_Zone]) -> int | None:
+    """The sum of the packages' long-term limits in microwatts, which all users may read; None where one has none.
+
+    ``constraint_N_max_power_uw`` of the constraint ``long_term`` is the processor's thermal specification, and
+    ``constraint_N_power_limit_uw`` what is enforced (kernel: Documentation/power/powercap). AMD has neither.
+    """
+    limits: dict[str, int | None] = {}
+    for zone in zones:
+        if zone.parent is None and zone.kind.startswith("package") and limits.get(zone.domain) is None:
+            limits[zone.domain] = _long_term_uw(zone.path)
+    found = [limit for limit in limits.values() if limit is not None]
+    return sum(found) if found and len(found) == len(limits) else None
+
+
+def _long_term_uw(path: str) -> int | None:
+    for number in range(_CONSTRAINTS):
+        if text_or_empty(f"{path}/constraint_{number}_name", 64) == "long_term":
+            for name in ("max_power_uw", "power_limit_uw"):
+                limit_uw = read_count(f"{path}/constraint_{number}_{name}")
+                if limit_uw and limit_uw <= PACKAGE_MAX_W * 1_000_000:
+                    return limit_uw
+    return None
 
 
 def _key(zone: _Zone) -> tuple[str, str]:

@@ -23,6 +23,7 @@ for environ, in_slurm in json.loads(sys.argv[1]):
     opened = sensor.open()
     found.append({
         "gpus": [gpu.index for gpu in opened.gpus],
+        "limits": [gpu.limit_uw for gpu in opened.gpus],
         "channels": [channel.header() for channel in opened.channels],
         "absent": [entry.reason for entry in opened.absent],
         "values": sensor.read(),
@@ -123,7 +124,8 @@ def test_no_gpu_loads_nothing(make_nvml: Callable[..., FakeNvml]) -> None:
 
 
 def test_local_job_has_all_devices(make_nvml: Callable[..., FakeNvml]) -> None:
-    assert probe(make_nvml().environ(), ({}, False))[0]["gpus"] == [0, 1]
+    found = probe(make_nvml().environ(), ({}, False))[0]
+    assert (found["gpus"], found["limits"]) == ([0, 1], [400_000_000] * 2)
 
 
 def test_missing_library() -> None:
@@ -142,7 +144,7 @@ def test_mig_slices_are_modelled_from_the_whole_device(make_nvml: Callable[..., 
         ({"CUDA_VISIBLE_DEVICES": "MIG-unknown"}, True),
     )
     for case in found[:2]:
-        assert case["gpus"] == [1]
+        assert (case["gpus"], case["limits"]) == ([1], [None])
         assert (case["channels"][0]["quality"], case["channels"][0]["scope"]) == ("modelled", "node")
         assert "whole device" in case["channels"][0]["detail"]
     assert [channel["quality"] for channel in found[2]["channels"]] == ["measured", "modelled"]

@@ -43,6 +43,29 @@ def test_two_sockets(rapl: FakeRapl) -> None:
     sensor.close()
 
 
+def constrain(rapl: FakeRapl, name: str, *constraints: tuple[str, int | None, int | None]) -> None:
+    for number, (kind, max_power_uw, power_limit_uw) in enumerate(constraints):
+        files = {"name": kind, "max_power_uw": max_power_uw, "power_limit_uw": power_limit_uw}
+        for file, value in files.items():
+            if value is not None:
+                (rapl.zone(name).path / f"constraint_{number}_{file}").write_text(f"{value}\n")
+
+
+def test_long_term_limit_of_all_packages(rapl: FakeRapl) -> None:
+    """Readable also where the counters are not, and not the higher short-term limit."""
+    assert open_tree(rapl.sysfs)[1].cpu_limit_uw is None
+    constrain(rapl, "package-0", ("short_term", 400_000_000, 246_000_000), ("long_term", 205_000_000, 150_000_000))
+    assert open_tree(rapl.sysfs)[1].cpu_limit_uw is None, "of one of two packages only"
+    constrain(rapl, "package-1", ("long_term", 0, 185_000_000), ("short_term", 0, 222_000_000))
+    constrain(rapl, "psys", ("long_term", 900_000_000, 900_000_000))
+    for zone in rapl.zones:
+        (zone.path / "energy_uj").unlink()
+    opened = open_tree(rapl.sysfs)[1]
+    assert (opened.channels, opened.cpu_limit_uw) == ([], 390_000_000)
+    constrain(rapl, "package-0", ("long_term", 1 << 62, None), ("long_term", None, None))
+    assert open_tree(rapl.sysfs)[1].cpu_limit_uw == 431_000_000, "more than a package can draw is no limit"
+
+
 def test_flat_tree_without_links(tmp_path: Path) -> None:
     """Copies in place of links, children beside their package."""
     for entry, name in (("intel-rapl:0", "package-0"), ("intel-rapl:0:0", "dram")):
