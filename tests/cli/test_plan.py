@@ -30,7 +30,7 @@ def test_the_chart_and_the_decision(planned: Planned) -> None:
         "if started now  300 g/kWh, ",
         "as planned      ",
         " in 8 of 10 cases",
-        "power           12 W (modelled: 1 CPU at full load)",
+        "power           6.4 W (modelled: 1 CPU at full load)",
         "run time        01:00:00 (time limit)",
         "wait in queue   ",
         "latest start    ",
@@ -64,7 +64,7 @@ def test_json_is_the_plan_with_what_else_could_be_done(planned: Planned) -> None
     assert choices[0]["delay_s"] == 0
     assert choices[-1]["g_per_kwh"] == 100
     assert abs(datetime.fromisoformat(choices[-1]["start_at"]) - start - timedelta(hours=4)) < timedelta(seconds=1)
-    assert choices[-1]["grams"] == pytest.approx(1.2)
+    assert choices[-1]["grams"] == pytest.approx(0.6435)
     assert {choice["price"] for choice in choices} == {None}
     assert content["choice"] is None, "nothing was weighed"
 
@@ -76,7 +76,7 @@ def test_prices_are_weighed_too(planned: Planned) -> None:
     content = json.loads(planned.box.ok("plan", "--json", "--prices", prices, planned.job({"max_delay": "12h"})))
     cheapest = min(content["choices"], key=lambda choice: choice["price_per_kwh"])
     assert (cheapest["price_per_kwh"], cheapest["currency"]) == (pytest.approx(0.1), "EUR")
-    assert cheapest["price"] == pytest.approx(0.0012)
+    assert cheapest["price"] == pytest.approx(0.0006435)
     cleanest = min(content["choices"], key=lambda choice: choice["g_per_kwh"])
     assert cleanest["g_per_kwh"] == 100
 

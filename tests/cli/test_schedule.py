@@ -152,9 +152,9 @@ def test_now_overrides_the_plan(planned: Planned) -> None:
 
 
 def test_the_first_start_within_the_grams(planned: Planned) -> None:
-    # One core at 12 W for an hour: 0.012 kWh, so 1.8 g is 150 g/kWh, halfway down the slope from 300 to 0.
+    # One core at 6.435 W for an hour: 0.006435 kWh, so 0.96525 g is 150 g/kWh, halfway down the slope from 300 to 0.
     start = planned.forecast([300.0] * 4 + [0.0] * 4 + [100.0] * 40)
-    _, plan, script = planned.submit({"budget_g": 1.8})
+    _, plan, script = planned.submit({"budget_g": 0.96525})
     assert plan["policy"] == "budget"
     assert near(plan["start_at"], start + timedelta(hours=3.5))
     assert begin_of(script) is not None
@@ -295,7 +295,7 @@ def test_earlier_runs_say_how_long_it_takes_and_what_it_draws(planned: Planned, 
             assert (plan["duration_s"], plan["limit_s"]) == (3600 if few else 60, 3600)
             assert plan["duration_source"] == ("time limit" if few else "history, 6 runs")
             assert expected["power_source"] == ("modelled: 1 CPU at full load" if few else "history, 6 jobs, measured")
-            assert expected["power_w"] == pytest.approx(12 if few else 110)
+            assert expected["power_w"] == pytest.approx(6.435 if few else 110)
             kwh = expected["power_w"] / 1000 * plan["duration_s"] / 3600
             assert expected["now_g"] == pytest.approx(kwh * expected["now_g_per_kwh"])
 

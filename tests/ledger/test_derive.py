@@ -167,14 +167,14 @@ def test_without_cpu_time_a_share_is_unknown_and_memory_is_modelled(spool: FakeS
     assert "CPU time is unknown" in (package.reason or "")
     assert found["cpu/cpu/none"].energy_uj is None
     assert "CPU time is unknown" in (found["cpu/cpu/none"].reason or "")
-    assert found["dram/dram/model-memory"].energy_uj == 178_800_000
+    assert found["dram/dram/model-memory"].energy_uj == 96_000_000
     assert not found["dram/dram-0/rapl-powercap"].counted
 
 
 def test_cpu_time_below_what_is_counted_is_modelled_as_unknown_not_as_none(spool: FakeSpool) -> None:
     run = spool.run()
     lines = [{**line, "job_cpu_us": 0} for line in run.records([], 60)]
-    found = channels(run.samples([run.header(exclusive=False, channels=[]), *lines]))
+    found = channels(run.samples([run.header(exclusive=False, cpus_alloc=None, channels=[]), *lines]))
     assert found["cpu/cpu/none"].energy_uj is None
     assert "less CPU time than the system counts" in (found["cpu/cpu/none"].reason or "")
 
@@ -235,14 +235,25 @@ def test_no_sensor_gives_the_model_with_its_inputs_and_the_reason(spool: FakeSpo
     header = run.header(channels=[], absent=absent, gpus=[V100], exclusive=False)
     found = channels(run.samples([header, *run.records([], 60)]))
     assert {name: channel.energy_uj for name, channel in found.items()} == {
-        "cpu/cpu/model-tdp": 450_000_000,
-        "dram/dram/model-memory": 178_800_000,
-        "gpu/gpu-0/model-tdp": 18_000_000_000,
+        "cpu/cpu/model-tdp": round(60 * (8.4 * 2 / 8 + 54.6 / 8) * 10**6),
+        "dram/dram/model-memory": 96_000_000,
+        "gpu/gpu-0/model-tdp": 60 * 165_000_000,
+    }
+    assert {name: (channel.low_uj, channel.high_uj) for name, channel in found.items()} == {
+        "cpu/cpu/model-tdp": (535_500_000 * 55 // 100, 535_500_000 * 19 // 10),
+        "dram/dram/model-memory": (48_000_000, 192_000_000),
+        "gpu/gpu-0/model-tdp": (9_900_000_000 * 272 // 1000, 9_900_000_000 * 1763 // 1000),
     }
     cpu = found["cpu/cpu/model-tdp"]
     assert cpu.quality == "modelled"
     assert cpu.reason == "rapl-powercap: denied: /sys"
-    assert "7.5 W per core (Xeon Gold 6248)" in (cpu.inputs or "")
+    assert cpu.inputs == (
+        "design power 60 W (Xeon Gold 6248: 150 W, 20 cores), so 8.4 W idle and 63 W with 8 hardware threads (number "
+        "of cores unknown) busy; 2 of 8 CPUs by job CPU time from cgroup-v2; calibrated on wall power of servers: with "
+        "fans and power supply, which RAPL does not read"
+    )
+    gpu = "55% of 300 W (NVIDIA Tesla V100) x time held; its use and the workload unknown"
+    assert found["gpu/gpu-0/model-tdp"].inputs == gpu
     assert "8.000 GB allocated" in (found["dram/dram/model-memory"].inputs or "")
     assert found["dram/dram/model-memory"].reason == "no sensor reported"
 
@@ -250,19 +261,72 @@ def test_no_sensor_gives_the_model_with_its_inputs_and_the_reason(spool: FakeSpo
 def test_the_model_of_an_exclusive_job_counts_all_that_its_node_does(spool: FakeSpool) -> None:
     run = spool.run()
     found = channels(run.samples([run.header(channels=[], exclusive=True), *run.records([], 60)]))
-    assert found["cpu/cpu/model-tdp"].energy_uj == 4 * 450_000_000  # four cores busy, one of them with the job
+    assert found["cpu/cpu/model-tdp"].energy_uj == 60 * 35_700_000  # four cores busy, one of them with the job
     assert "node busy CPU time" in (found["cpu/cpu/model-tdp"].inputs or "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "more", "design_w", "source"),
+    [
+        ({"cores_node": 4}, {}, 30, "Xeon Gold 6248: 150 W, 20 cores"),
+        ({"cores_node": 4, "cpu_limit_uw": 28_000_000}, {}, 28, "RAPL: limit of all packages"),
+        ({"cores_node": 4, "cpu_limit_uw": 28_000_000}, {"tdp_uw": 50_000_000}, 50, "tdp_w in the settings"),
+        ({"cores_node": 4, "cpu_model": "Xeon X"}, {}, 26, "no figure for 'Xeon X', 6.5 W per core"),
+    ],
+)
+def test_design_power_comes_from_the_best_source(
+    spool: FakeSpool, changes: dict[str, Any], more: dict[str, Any], design_w: int, source: str
+) -> None:
+    """Two threads a core, all of which are busy on average: 4 of 8."""
+    run = spool.run()
+    path = run.samples([run.header(channels=[], **changes), *run.records([], 60)])
+    cpu = channels(path, facts(idle_power_uw=(), **more))["cpu/cpu/model-tdp"]
+    assert cpu.energy_uj == pytest.approx(60 * design_w * 1_050_000, abs=10)
+    assert f"design power {design_w} W ({source}), so " in (cpu.inputs or "")
+    assert "with 4 cores busy; the whole node by node busy CPU time" in (cpu.inputs or "")
+    known = cpu.low_uj, cpu.high_uj
+    assert known == pytest.approx([60e6 * design_w * 1.05 * end for end in ((0.8, 1.3), (0.4, 1.4))["X'" in source]])
+
+
+def test_idle_power_of_the_settings_is_in_the_model(spool: FakeSpool) -> None:
+    run = spool.run()
+    lines = [{**line, "node_busy_us": 0, "job_cpu_us": 0} for line in run.records([], 60)]
+    header = run.header(channels=[], cores_node=4)
+    idle = channels(run.samples([header, *lines]), facts())["cpu/cpu/model-tdp"]
+    assert idle.energy_uj == 60 * 31_500_000, "40 W, but no more than the node at full load"
+    idle = channels(run.samples([header, *lines]), facts(idle_power_uw=(("cpu", 10_000_000),)))["cpu/cpu/model-tdp"]
+    assert (idle.energy_uj, idle.low_uj, idle.high_uj) == (600_000_000, 342_000_000, 1_140_000_000)
+
+
+def test_gpus_are_modelled_by_their_limit_and_use(spool: FakeSpool) -> None:
+    run = spool.run()
+    gpu = {**V100, "limit_uw": 200_000_000}
+    for busy, seen, share in ((60, 60, 0.7), (30, 60, 0.45), (0, 60, 0.2), (20, 20, 0.55)):
+        lines = run.records([100, 10], 60)
+        lines[-1] |= {"gpu_busy_us": busy * 10**6, "gpu_seen_us": seen * 10**6}
+        found = channels(run.samples([run.header(gpus=[gpu]), *lines]))["gpu/gpu-0/model-tdp"]
+        assert found.energy_uj == pytest.approx(60 * 200e6 * share)
+        assert "of 200 W (NVML: enforced limit) x time held" in (found.inputs or "")
+        assert (found.low_uj or 0) < found.energy_uj < (found.high_uj or 0)
+
+
+def test_a_command_without_cpus_of_its_own_is_modelled_by_its_cpu_time(spool: FakeSpool) -> None:
+    run = spool.run()
+    header = run.header(channels=[], exclusive=False, cpus_alloc=None, cores_node=4)
+    cpu = channels(run.samples([header, *run.records([], 60)]))["cpu/cpu/model-tdp"]
+    assert cpu.energy_uj == 60 * 31_500_000 // 4
+    assert "without a part of the idle power" in (cpu.inputs or "")
 
 
 def test_memory_used_stands_in_for_an_unknown_allocation(spool: FakeSpool) -> None:
     run = spool.run()
     shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
     found = channels(run.samples([shared, *run.records([100], 60)]))["dram/dram/model-memory"]
-    assert (found.energy_uj, found.measured_ns) == (22_350_000, 60 * SECOND)
+    assert (found.energy_uj, found.measured_ns) == (12_000_000, 60 * SECOND)
     assert "used on average" in (found.inputs or "")
     own = {**shared, "exclusive": True}
     found = channels(run.samples([own, *run.records([100], 60)]))["dram/dram/model-memory"]
-    assert found.energy_uj == 1_430_400_000
+    assert found.energy_uj == 768_000_000
     assert "held exclusively" in (found.inputs or "")
 
 
@@ -270,7 +334,7 @@ def test_an_exclusive_job_without_cpu_time_is_modelled_by_the_node(spool: FakeSp
     run = spool.run()
     lines = [{**line, "job_cpu_us": None} for line in run.records([], 60)]
     cpu = channels(run.samples([run.header(channels=[]), *lines]))["cpu/cpu/model-tdp"]
-    assert cpu.energy_uj == 4 * 450_000_000
+    assert cpu.energy_uj == 60 * 35_700_000
     assert "node busy CPU time" in (cpu.inputs or "")
 
 
@@ -302,7 +366,7 @@ def test_a_sensor_that_never_answers_gives_way_to_the_model(spool: FakeSpool) ->
     dead = found["cpu/package-0/rapl-powercap"]
     assert (dead.energy_uj, dead.errors, dead.counted) == (None, 9, False)
     assert dead.reason == "no reading succeeded"
-    assert found["cpu/cpu/model-tdp"].energy_uj == 4 * 450_000_000
+    assert found["cpu/cpu/model-tdp"].energy_uj == 60 * 35_700_000
     assert "gave no usable reading" in (found["cpu/cpu/model-tdp"].reason or "")
     assert found["dram/dram-0/rapl-powercap"].energy_uj == 600_000_000
 
@@ -313,7 +377,7 @@ def test_only_the_gpu_without_a_counter_is_modelled(spool: FakeSpool) -> None:
     header = run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100, other])
     found = channels(run.samples([header, *run.records([100, 10, 200], 60)]))
     assert found["gpu/gpu-0/nvml-energy"].energy_uj == 12_000_000_000
-    assert found["gpu/gpu-1/model-tdp"].energy_uj == 4_200_000_000
+    assert found["gpu/gpu-1/model-tdp"].energy_uj == 2_310_000_000
     assert "gpu/gpu-0/model-tdp" not in found
 
 

@@ -81,8 +81,8 @@ def test_the_model_leaves_out_what_the_node_did_meanwhile(spool: FakeSpool) -> N
     run = spool.run()
     path = run.samples([run.header(channels=[]), *silent(run, 0, watts=())])
     cpu = channels(path)["cpu/cpu/model-tdp"]
-    # Four cores are busy, by the fake; 30 s of them are the job's, at 7.5 W.
-    assert (cpu.energy_uj, cpu.measured_ns) == (30 * 4 * 7_500_000, 30 * SECOND)
+    # Four of eight cores are busy, by the fake, 30 s of the time for the job.
+    assert (cpu.energy_uj, cpu.measured_ns) == (30 * 35_700_000, 30 * SECOND)
     assert "may have been stopped" in (cpu.inputs or "")
     only = run.samples([run.header(channels=[]), run.record(200, [], job_cpu_us=0)])
     assert channels(only)["cpu/cpu/none"].energy_uj is None

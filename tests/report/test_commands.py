@@ -72,6 +72,8 @@ def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
         "boundary": "components",
         "measured_j": 6600.0,
         "modelled_j": None,
+        "energy_low_j": None,
+        "energy_high_j": None,
         "coverage": 1.0,
         "complete": True,
         "unknown": [],
@@ -87,6 +89,8 @@ def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
         "attribution": "exclusive",
         "counted": True,
         "energy_j": 6000.0,
+        "low_j": None,
+        "high_j": None,
         "node_energy_j": 6000.0,
         "coverage": 1.0,
         "measured_s": 60.0,
@@ -146,7 +150,7 @@ def test_the_detail_shows_the_source_of_each_number(spool: FakeSpool, call: Call
         "model-memory",
         "cpu-share",
         "n1: dram: modelled: rapl-powercap: denied: /sys/x",
-        "0.3725 W/GB x 8.000 GB allocated",
+        "0.2 W/GB x 8.000 GB allocated",
         "idle power of the node unknown",
         "10:00:00.000",
     ):
@@ -170,7 +174,8 @@ def test_a_remark_on_several_domains_is_shown_once(spool: FakeSpool, call: Call)
     assert lines[-3:] == [
         "n1, n2: cpu: rapl-perf not used: not here",
         "n1, n2: gpu gpu-0, gpu-1, gpu-2: modelled: nvml-energy: denied; ask; again",
-        "n1, n2: gpu gpu-0, gpu-1, gpu-2: model: 300 W (NVIDIA Tesla V100) x time held",
+        "n1, n2: gpu gpu-0, gpu-1, gpu-2: model: 55% of 300 W (NVIDIA Tesla V100) x time held; "
+        "its use and the workload unknown",
     ]
 
 
@@ -583,4 +588,4 @@ def test_a_run_is_reported_whole_in_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "40")
     result = call("run", "--", "true")
     assert result.code == 0
-    assert any("Quality" in line and "Coverage" in line for line in result.err.splitlines())
+    assert any("Quality" in line and "Time covered" in line for line in result.err.splitlines())

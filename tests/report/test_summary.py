@@ -44,8 +44,28 @@ def test_measured_and_modelled_stand_apart(spool: FakeSpool) -> None:
     run.slurm()
     summary = summaries(spool)["17"]
     assert summary.components["cpu"].measured_uj == 6_000_000_000
-    assert summary.components["dram"].modelled_uj == 178_800_000
-    assert (summary.total.measured_uj, summary.total.modelled_uj) == (6_000_000_000, 178_800_000)
+    assert summary.components["dram"].modelled_uj == 96_000_000
+    assert (summary.total.measured_uj, summary.total.modelled_uj) == (6_000_000_000, 96_000_000)
+
+
+def test_a_modelled_total_has_a_range_and_no_coverage_to_mistake_for_it(spool: FakeSpool) -> None:
+    """Of 6 kJ measured and 96 J modelled, of half to twice that; also where days or jobs are summed."""
+    for job_id in ("17", "18"):
+        run = spool.run(job_id)
+        run.samples([run.header(job_id, channels=[PACKAGE]), *run.records([100], 60)], job_id)
+        run.slurm(job_id=job_id)
+    found = summaries(spool)
+    total = found["17"].total
+    assert total.range_uj == (6_048_000_000, 6_192_000_000)
+    assert (total.coverage, total.shown_coverage) == (1.0, None)
+    assert found["17"].components["cpu"].range_uj is None
+    assert found["17"].components["cpu"].shown_coverage == 1.0
+    both = (12_096_000_000, 12_384_000_000)
+    assert all_jobs(list(found.values())).total.range_uj == both
+    (day,) = by_day(spool)
+    assert day.total.range_uj == both
+    (group,) = group_by(list(found.values()), "user")
+    assert group.total.range_uj == both
 
 
 def test_a_node_that_was_not_sampled_is_named_and_lowers_the_coverage(spool: FakeSpool) -> None:
@@ -91,7 +111,7 @@ def test_a_failed_sensor_is_unknown_and_a_failed_read_is_not(spool: FakeSpool) -
     found = summaries(spool)
     total = found["17"].total
     assert (total.measured_uj, total.complete, total.coverage) == (6_600_000_000, False, 1.0)
-    assert total.modelled_uj == 3540 * (4 * 7_500_000 + 2_980_000)
+    assert total.modelled_uj == 3540 * (35_700_000 + 1_600_000)
     assert [text.partition(":")[0] for text in total.unknown] == ["n1 cpu package-0", "n1 dram dram-0"]
     assert all("last good reading at 2026-11-21T10:01:00Z" in text for text in total.unknown)
     assert all_jobs(list(found.values())).incomplete == 1
@@ -126,7 +146,7 @@ def test_a_source_after_another_adds_its_time(spool: FakeSpool) -> None:
     run.slurm()
     summary = summaries(spool)["17"]
     cpu = summary.components["cpu"]
-    assert (cpu.measured_uj, cpu.modelled_uj, cpu.coverage) == (5_400_000_000, 900_000_000, 1.0)
+    assert (cpu.measured_uj, cpu.modelled_uj, cpu.coverage) == (5_400_000_000, 30 * 35_700_000, 1.0)
     assert summary.total.complete
 
 

@@ -56,7 +56,10 @@ def test_all_jobs_that_are_over_are_asked_about_at_once(spool: FakeSpool, slurm:
             "node": "n1", "slurm_cpus": 8, "oversubscribed": False,
             "idle_power_uw": {"cpu": 60_000_000}, "idle_power_source": "a wattmeter", "tdp_uw": None,
         },
-        {"node": "n2", "slurm_cpus": 1024, "oversubscribed": True, "idle_power_uw": {}, "idle_power_source": None, "tdp_uw": None},
+        {
+            "node": "n2", "slurm_cpus": 1024, "oversubscribed": True,
+            "idle_power_uw": {}, "idle_power_source": None, "tdp_uw": None,
+        },
     ]  # fmt: skip
     unknown = {
         "slurm_cpus": None,
