@@ -336,7 +336,7 @@ def test_idle_power_of_this_machine_is_kept_with_the_run(environ: dict[str, str]
     settings.write_text("[nodes.x]\n")
     done = run(environ, "--", "echo", "ran")
     assert (done.returncode, done.stdout) == (0, "ran\n")
-    assert "nodes.x.idle_power_w: is missing" in done.stderr
+    assert "nodes.x: has neither idle_power_w nor tdp_w" in done.stderr
 
 
 def test_settings_never_keep_the_command_from_running(environ: dict[str, str], tmp_path: Path) -> None:
