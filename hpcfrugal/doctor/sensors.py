@@ -13,6 +13,11 @@ _PROBE_TIMEOUT_S = 15.0
 _NAMES = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "node": "whole node"}
 
 
+RAPL_RULE_FILE = "/etc/udev/rules.d/60-rapl.rules"
+RAPL_RULE = """ACTION=="add", SUBSYSTEM=="powercap", KERNEL=="*:*", RUN+="/bin/chmod a+r /sys%p/energy_uj\""""
+"""Makes RAPL's counters readable for all users whenever the kernel adds them; see docs/configuration.md."""
+
+
 def _probe() -> dict[str, Any] | str:
     try:
         done = subprocess.run(
@@ -30,13 +35,11 @@ def _probe() -> dict[str, Any] | str:
 def _advice(source: str, reason: str) -> str:
     if source == "rapl-perf" and "denied" in reason:
         return (
-            "or for: sysctl kernel.perf_event_paranoid=0 on the nodes, which lets all users read system-wide counters"
+            "or: kernel.perf_event_paranoid = 0 in /etc/sysctl.d/ on the nodes, which lets all users read system-wide "
+            "counters"
         )
     if source.startswith("rapl") and "denied" in reason:
-        return (
-            "ask your operator for: chmod a+r /sys/class/powercap/*/energy_uj on the nodes "
-            "(root-only since CVE-2020-8694)"
-        )
+        return f"readable by root only since Linux 5.10; ask an administrator for {RAPL_RULE_FILE}: {RAPL_RULE}"
     if source.startswith("rapl"):
         return "no counters here (a virtual machine, or not x86?); energy without a sensor is modelled and marked so"
     if source == "hwmon" and "denied" in reason:
