@@ -47,13 +47,17 @@ class OptionTable:
         starting = {option.name: option for known, option in self._by_name.items() if known.startswith(name)}
         return next(iter(starting.values())) if name and len(starting) == 1 else None
 
+    def known(self, name: str) -> SbatchOption | None:
+        """The option with this full name."""
+        return self._by_name.get(name)
+
     def key_of(self, name: str) -> str | None:
         """The key of the job file that stands for the option of this full name."""
         return self._key_of.get(name)
 
     def needs_value(self, name: str) -> bool:
         """Whether the option of this full name can't stand without a value."""
-        option = self._by_name.get(name)
+        option = self.known(name)
         return option is not None and option.argument == "required"
 
     def read(self, words: Sequence[str]) -> list[Flag]:

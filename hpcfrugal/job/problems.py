@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
-from hpcfrugal.job.model import JobSpec
+from hpcfrugal.job.model import SBATCH, JobSpec
 from hpcfrugal.job.section import Fault, Faults, KeyPath, dotted, keys_below, shown
 from hpcfrugal.job.yaml_source import Source
 
@@ -28,6 +28,13 @@ _OTHER_WORDS = {
     "stdout": "output",
     "stderr": "error",
     "arguments": "args",
+    "virtualenv": "venv",
+    "uv": "venv",
+    "conda-env": "conda",
+    "singularity": "container",
+    "apptainer": "container",
+    "prologue": "setup",
+    "epilogue": "teardown",
     "memory": "resources.mem",
     "walltime": "resources.time",
     "timelimit": "resources.time",
@@ -41,6 +48,11 @@ _OTHER_WORDS = {
     "phase": "tags.phase",
 }
 """Names in other tools and in sbatch of what has another name here."""
+
+_EXPLAINED = {
+    "queue": "Slurm's queues are partitions: `resources.partition`; `schedule.queue` is a low-carbon queue of the site",
+}
+"""Names that may mean one of several keys."""
 
 _SECTION_EXAMPLES = {
     "resources": "resources: {nodes: 2, time: 1:30:00}",
@@ -69,10 +81,19 @@ def _unknown_key(path: KeyPath) -> Problem:
     home = _OTHER_WORDS.get(str(written).lower().replace("_", "-"))
     if home is not None:
         return Problem(dotted(path), what, f"the key is `{home}`")
+    if (explained := _EXPLAINED.get(word)) is not None:
+        return Problem(dotted(path), what, explained)
+    option = SBATCH.known(word.replace("_", "-"))
+    key = SBATCH.key_of(option.name) if option is not None else None
+    if option is not None and key is None:
+        value = "" if option.argument == "none" else "=..."
+        return Problem(dotted(path), what, option.refused or f"write `sbatch: [--{option.name}{value}]`")
     elsewhere = [candidate for candidate in known if candidate[-1] == word]
     if elsewhere:
         place = dotted(elsewhere[0][:-1])
         return Problem(dotted(path), what, f"`{word}` belongs " + (f"under `{place}`" if place else "at the top level"))
+    if key is not None:
+        return Problem(dotted(path), what, f"the key is `{key}`")
     near = difflib.get_close_matches(word, beside, n=1, cutoff=0.6)
     if near:
         return Problem(dotted(path), what, f"did you mean `{near[0]}`?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -429,3 +430,80 @@ def test_later_problems_get_the_line_of_their_key(tmp_path: Path) -> None:
     assert later() == wheres
     path.unlink()
     assert later() == wheres
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("queue: batch", "`resources.partition`"),
+        ("resources: {queue: batch}", "`resources.partition`"),
+        ("resources: {signal: USR1}", "write `sbatch: [--signal=...]`"),
+        ("signal: USR1", "write `sbatch: [--signal=...]`"),
+        ("resources: {licenses: a}", "write `sbatch: [--licenses=...]`"),
+        ("resources: {contiguous: yes}", "write `sbatch: [--contiguous]`"),
+        ("resources: {cpu_freq: low}", "write `sbatch: [--cpu-freq=...]`"),
+        ("mail-type: END", "write `sbatch: [--mail-type=...]`"),
+        ("resources: {chdir: /tmp}", "the key is `workdir`"),
+        ("resources: {begin: now}", "the key is `schedule.earliest`"),
+        ("begin: now", "the key is `schedule.earliest`"),
+        ("mem_per_gpu: 4G", "`mem_per_gpu` belongs under `resources`"),
+        ("resources: {conda: torch}", "`conda` belongs at the top level"),
+        ("uv: yes", "the key is `venv`"),
+        ("wait: yes", "use `hpcfrugal submit --wait`"),
+    ],
+)
+def test_the_hint_for_an_option_of_sbatch(tmp_path: Path, text: str, hint: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(f"command: 'true'\n{text}\n")
+    with pytest.raises(InputError) as caught:
+        load_job(path)
+    assert hint in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "several"),
+    [
+        ("train.py --epochs 3 > log.txt 2>&1", False),
+        ("train.py \\\n  --epochs 3\n", False),
+        ("train.py --text 'a; b\nc'", False),
+        ("train.py\nevaluate.py", True),
+        ("cd src; train.py", True),
+        ("train.py && evaluate.py", True),
+        ("train.py | tee log", True),
+        ("train.py & wait", True),
+    ],
+)
+def test_torchrun_starts_one_program(tmp_path: Path, command: str, several: bool) -> None:
+    data = {"template": "torchrun", "command": command, "setup": "cd src\nexport A=1"}
+    if several:
+        with pytest.raises(InputError, match="torchrun starts one program"):
+            job_from_mapping(data)
+    else:
+        job_from_mapping(data)
+    job_from_mapping({**data, "template": "plain"})
+
+
+def test_environments_are_checked_where_they_can_be_seen(tmp_path: Path) -> None:
+    (tmp_path / "v" / "bin").mkdir(parents=True)
+    (tmp_path / "v" / "bin" / "activate").write_text("")
+    (tmp_path / "c" / "conda-meta").mkdir(parents=True)
+    path = tmp_path / "job.yaml"
+
+    def load(text: str) -> JobSpec:
+        path.write_text(f"command: 'true'\n{text}\n")
+        return load_job(path)
+
+    assert load("venv: v").venv == str(tmp_path / "v")
+    assert load("conda: ./c").conda == str(tmp_path / "c")
+    assert load("conda: torch").conda == "torch"
+    assert load("venv: /only/on/the/nodes").venv == "/only/on/the/nodes"
+    assert load("venv: later\nresources: {dependency: afterok:1}").venv == str(tmp_path / "later")
+    for text, told in [
+        ("venv: missing", "job.yaml:2: venv: there is no "),
+        ("conda: ./v", "job.yaml:2: conda: "),
+        ("venv: v\nconda: torch", "can't be given along with"),
+        ("venv: v\ncontainer: a.sif", "activate it in the command"),
+    ]:
+        with pytest.raises(InputError, match=re.escape(told)):
+            load(text)
