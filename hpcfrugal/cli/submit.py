@@ -11,19 +11,43 @@ import click
 
 from hpcfrugal.cli.options import FILE, backend_option, json_option
 from hpcfrugal.cli.streams import echo, echo_or_drop, note, warn
+from hpcfrugal.cli.submit_check import check_with_slurm
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
 from hpcfrugal.job.backend import Submitted
+from hpcfrugal.job.loader import is_script
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submit import Prepared, Submission, ignored_schedule, not_enforced, output_path, prepare, submit_prepared
+from hpcfrugal.submit import (
+    Prepared,
+    Submission,
+    ignored_schedule,
+    missing_directories,
+    not_enforced,
+    output_path,
+    prepare,
+    submit_prepared,
+)
 from hpcfrugal.submit.backends import select_backend
 
 
-@click.command()
-@click.argument("jobs", nargs=-1, required=True, type=FILE, metavar="JOB...")
+class _SubmitCommand(click.Command):
+    """Takes what follows ``--`` as arguments of the script."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[_SCRIPT_ARGUMENTS] = tuple(args[at + 1 :])
+        return super().parse_args(ctx, args[:at])
+
+
+_SCRIPT_ARGUMENTS = "hpcfrugal.submit.script_arguments"
+
+
+@click.command(cls=_SubmitCommand, options_metavar="[OPTIONS]")
+@click.argument("jobs", nargs=-1, required=True, type=FILE, metavar="JOB... [-- ARGUMENT...]")
 @click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
+@click.option("--check", is_flag=True, help="Have Slurm check the jobs (sbatch --test-only); submit nothing.")
 @click.option("--now", "start_now", is_flag=True, help="Start as soon as possible, whatever the carbon intensity.")
 @click.option("--queue", help="Low-carbon queue to wait in; see `hpcfrugal queue list`.")
 @click.option(
@@ -32,8 +56,8 @@ from hpcfrugal.submit.backends import select_backend
 @backend_option
 @json_option("Print one JSON object a job.")
 def submit(
-    jobs: tuple[Path, ...], dry_run: bool, start_now: bool, queue: str | None, wait: bool, backend: str | None,
-    as_json: bool,
+    jobs: tuple[Path, ...], dry_run: bool, check: bool, start_now: bool, queue: str | None, wait: bool,
+    backend: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Submit job files (job.yaml) or existing batch scripts (train.sh).
 
@@ -44,10 +68,17 @@ def submit(
     hpcfrugal submit job.yaml
     hpcfrugal submit --wait job.yaml
     hpcfrugal submit --dry-run train.sh
+    hpcfrugal submit train.sh -- config.yaml --epochs 10
     """
     config = load_config()
     chosen = select_backend(backend, config)
-    prepared = _prepare_all(jobs, Submission(chosen, config, start_now, queue))
+    arguments = click.get_current_context().meta[_SCRIPT_ARGUMENTS]
+    if arguments and len(jobs) > 1:
+        raise click.UsageError("the arguments after `--` are those of one script; submit one at a time")
+    prepared = _prepare_all(jobs, Submission(chosen, config, start_now, queue, arguments))
+    if check:
+        check_with_slurm(prepared, chosen)
+        return
     if dry_run:
         for job in prepared:
             echo(job.rendered.data, nl=False)
@@ -83,6 +114,8 @@ def _prepare_all(jobs: tuple[Path, ...], submission: Submission) -> list[Prepare
         except InputError as error:
             problems += error.problems
             hint = hint or error.hint
+            if path != jobs[0] and prepared and prepared[0].source == jobs[0] and is_script(jobs[0]):
+                hint = f"if it is an argument of {jobs[0]}, write it after `--`: submit {jobs[0]} -- {path}"
     if problems:
         raise InputError(problems, hint=hint)
     return prepared
@@ -93,7 +126,7 @@ def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
     warnings = ignored_schedule(job.spec, slurm=slurm)
     if not_held := not_enforced(job.spec, slurm=slurm):
         warnings.append("this machine does not enforce " + ", ".join(f"resources.{key}" for key in not_held))
-    return warnings
+    return [*warnings, *missing_directories(job)]
 
 
 def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[str], *, as_json: bool) -> None:

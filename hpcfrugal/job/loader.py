@@ -37,7 +37,7 @@ def load_job(path: Path) -> JobSpec:
     path = Path(path)
     where = _name_of_file(path)
     raw = _read_head(path, where, MAX_SCRIPT_BYTES)
-    if raw.startswith(b"#!") or path.suffix.lower() in SCRIPT_SUFFIXES:
+    if is_script(path, raw):
         return _from_script(path, raw, where)
     if len(raw) > MAX_FILE_BYTES:
         raise InputError.at(where, "is larger than 1 MB", "a job file has a few lines; is this the right file?")
@@ -55,6 +55,11 @@ def job_from_mapping(data: Mapping[str, Any], where: str = "job") -> JobSpec:
     if job is None:
         raise InputError(placed(where, None, found))
     return job
+
+
+def is_script(path: Path, begin: bytes = b"") -> bool:
+    """Whether a file is a batch script, by its name or its first bytes."""
+    return begin.startswith(b"#!") or path.suffix.lower() in SCRIPT_SUFFIXES
 
 
 @contextmanager

@@ -1,25 +1,42 @@
-"""Names of a job's output file without Slurm to expand them."""
+"""Slurm's patterns in the names of output files."""
 
 from __future__ import annotations
 
+import re
 import socket
+from collections.abc import Mapping
 
 DEFAULT_OUTPUT = "local-%j.out"
 """Output file of a local job whose job file names none."""
 
+_PATTERN = re.compile(r"%([0-9]*)([A-Za-z%])")
+_NUMBERS = frozenset("jJAant")
+
+
+def fill_pattern(pattern: str, known: Mapping[str, str]) -> str:
+    """Replace the letters that are known; others stay (sbatch(1), FILENAME PATTERN).
+
+    Slurm pads numbers with zeros up to the width before the letter, of at most 10.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        width, letter = match.groups()
+        if letter not in known:
+            return match[0]
+        text = known[letter]
+        return text.zfill(min(int(width or 0), 10)) if letter in _NUMBERS and text.isdigit() else text
+
+    return _PATTERN.sub(value, pattern)
+
 
 def expand_output(pattern: str, *, job_id: str, name: str, user: str) -> str:
-    """Expand sbatch's filename pattern as far as it applies to one job on one machine (sbatch(1), FILENAME PATTERN)."""
-    known = {"j": job_id, "A": job_id, "J": job_id, "x": name, "u": user, "N": socket.gethostname().split(".")[0],
-             "n": "0", "t": "0", "s": "batch", "%": "%"}  # fmt: skip
-    text = ""
-    rest = pattern
-    while rest:
-        before, percent, rest = rest.partition("%")
-        text += before
-        if percent:
-            letter = rest.lstrip("0123456789")[:1]
-            digits = len(rest) - len(rest.lstrip("0123456789"))
-            text += known.get(letter, "%" + rest[: digits + 1])
-            rest = rest[digits + 1 :]
-    return text
+    """Expand a pattern as far as it applies to one job on one machine."""
+    node = socket.gethostname().split(".")[0]
+    known = {"j": job_id, "A": job_id, "J": job_id, "x": name, "u": user, "N": node, "n": "0", "t": "0", "s": "batch"}
+    return fill_pattern(pattern, {**known, "%": "%"})
+
+
+def expand_slurm_output(pattern: str, *, job_id: str, name: str, user: str, array: bool) -> str:
+    """Expand a pattern as far as it is known at the submission to Slurm; of an array, each task has its own id."""
+    known = {"A": job_id, "x": name, "u": user, "%": "%"}
+    return fill_pattern(pattern, known if array else {**known, "j": job_id, "J": job_id})

@@ -74,7 +74,7 @@ class StartTest(Request[ExpectedStart]):
     options: Sequence[str]
 
     def argv(self) -> list[str]:
-        """``sbatch --test-only``."""
+        """``sbatch --test-only`` of an empty script."""
         tested = [option for option in self.options if option.partition("=")[0] not in _NOT_TESTED]
         return ["sbatch", "--test-only", *tested, "--wrap=:"]
 
@@ -85,3 +85,16 @@ class StartTest(Request[ExpectedStart]):
         if result.code != 0 or match is None or start_at is None:
             raise SetupError(f"sbatch --test-only: {first_line(result.err)}")
         return ExpectedStart(start_at, match[2])
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptTest(StartTest):
+    """The start that Slurm expects for a script, with its own options."""
+
+    script: Path
+
+    environment_of_job = True
+
+    def argv(self) -> list[str]:
+        """``sbatch --test-only`` of the script."""
+        return ["sbatch", "--test-only", *self.options, str(self.script)]

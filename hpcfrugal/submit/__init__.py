@@ -1,6 +1,6 @@
 """Submission: ``prepare`` checks, plans and renders a job file, ``handover`` submits it to the backend."""
 
-from hpcfrugal.submit.handover import output_path, submit_prepared
+from hpcfrugal.submit.handover import missing_directories, output_path, submit_prepared
 from hpcfrugal.submit.local_limits import ignored_schedule, not_enforced
 from hpcfrugal.submit.prepare import Prepared, Submission, check_queue, prepare
 
@@ -9,6 +9,7 @@ __all__ = [
     "Submission",
     "check_queue",
     "ignored_schedule",
+    "missing_directories",
     "not_enforced",
     "output_path",
     "prepare",

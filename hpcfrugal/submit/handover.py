@@ -14,7 +14,7 @@ from hpcfrugal.core.time import instant_us
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend, Submitted
-from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
+from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output, expand_slurm_output
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, write_document
@@ -94,11 +94,25 @@ def public_spec(spec: JobSpec) -> dict[str, Any]:
 def output_path(prepared: Prepared, submitted: Submitted, *, slurm: bool) -> str:
     """The path of the job's output; patterns that only Slurm can fill in stay."""
     spec = prepared.spec
+    names = {"job_id": submitted.job_id, "name": spec.name, "user": user_name()}
     if not slurm:
-        names = {"job_id": submitted.job_id, "name": spec.name, "user": user_name()}
         return str(prepared.workdir / expand_output(spec.output or DEFAULT_OUTPUT, **names))
-    name = "slurm-%A_%a.out" if spec.resources.array else f"slurm-{submitted.job_id}.out"
-    return str(prepared.workdir / (spec.output or name))
+    array = spec.resources.array is not None
+    pattern = spec.output or ("slurm-%A_%a.out" if array else "slurm-%j.out")
+    return str(prepared.workdir / expand_slurm_output(pattern, **names, array=array))
+
+
+def missing_directories(prepared: Prepared) -> list[str]:
+    """A sentence for each relative directory of an output file that does not exist: such a job fails at its start.
+
+    An absolute path may exist on the nodes alone, and one with patterns is known to Slurm alone.
+    """
+    folders = {key: os.path.dirname(getattr(prepared.spec, key) or "") for key in ("output", "error")}
+    return [
+        f"{key}: the directory {folder} does not exist in {prepared.workdir}, and Slurm does not make it"
+        for key, folder in folders.items()
+        if folder and "%" not in folder and not (prepared.workdir / folder).is_dir() and not os.path.isabs(folder)
+    ]
 
 
 def _local_options(prepared: Prepared) -> list[str]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import JobSpec, load_job
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render_script
@@ -49,7 +50,8 @@ class Prepared:
 class Submission:
     """What the jobs of one command share.
 
-    ``start_now``: they are not delayed. ``queue`` is the low-carbon queue for all, in place of that of a file. In a
+    ``start_now``: they are not delayed. ``queue`` is the low-carbon queue for all, in place of that of a file.
+    ``script_arguments`` follow those of a file. In a
     queue each job counts for the ``admission`` of the next one, and all share the ``time_budget`` for Slurm.
     """
 
@@ -57,6 +59,7 @@ class Submission:
     config: Config
     start_now: bool = False
     queue: str | None = None
+    script_arguments: tuple[str, ...] = ()
     admission: QueueAdmission | None = None
     time_budget: TimeBudget | None = None
 
@@ -75,6 +78,10 @@ def prepare(source: Path, submission: Submission, now: datetime | None = None) -
     """
     config = submission.config
     spec = load_job(source)
+    if submission.script_arguments:
+        if spec.script is None:
+            raise InputError.at(f"{source}: command", "takes no arguments", "write them into the command")
+        spec = spec.model_copy(update={"args": (*spec.args, *submission.script_arguments)})
     if not submission.slurm:
         refuse_for_local(spec, source)
     created_at = now or datetime.now(UTC)

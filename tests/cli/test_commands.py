@@ -119,6 +119,37 @@ def test_submit_prints_the_job_and_its_output_path(box: Sandbox) -> None:
     )
 
 
+def test_arguments_of_a_script_follow_two_dashes(box: Sandbox) -> None:
+    (box.work / "m.sh").write_text('#!/bin/bash\nprintf "<%s>" "$@"\n')
+    (box.work / "config.yaml").write_text("lr: 0.1\n")
+    result = box.run("submit", "--wait", "m.sh", "--", "config.yaml", "--epochs", "1 0")
+    assert result.code == 0
+    (output,) = box.work.glob("local-*.out")
+    assert output.read_text() == "<config.yaml><--epochs><1 0>"
+    result = box.run("submit", "m.sh", "config.yaml")
+    assert result.code == 2
+    assert "write it after `--`: submit m.sh -- config.yaml" in result.err
+    result = box.run("submit", "m.sh", "m.sh", "--", "x")
+    assert result.code == 2
+    assert "submit one at a time" in result.err
+    result = box.run("submit", box.job("true"), "--", "x")
+    assert (result.code, "takes no arguments (write them into the command)" in result.err) == (2, True)
+
+
+def test_a_missing_log_directory_is_warned_of(box: Sandbox) -> None:
+    warning = "output: the directory logs does not exist in"
+    path = box.job("true", output="logs/%j.out")
+    assert warning in box.run("submit", path).err
+    (box.work / "logs").mkdir()
+    assert warning not in box.run("submit", path).err
+
+
+def test_check_needs_slurm(box: Sandbox) -> None:
+    result = box.run("submit", "--check", box.job("true"))
+    assert (result.code, result.out) == (3, "")
+    assert "--check needs Slurm" in result.err
+
+
 def test_status(box: Sandbox) -> None:
     assert box.ok("status") == "No jobs yet. Submit one: hpcfrugal submit job.yaml\n"
     assert json.loads(box.ok("status", "--json")) == []

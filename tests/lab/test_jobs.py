@@ -420,3 +420,30 @@ def test_doctor_on_a_node(alice: Alice) -> None:
     findings = json.loads(done.stdout)["findings"]
     ok = {(f["area"], f["subject"]) for f in findings if f["level"] == "ok"}
     assert {("slurm", "controller"), ("slurm", "accounting"), ("sensors", "CPU"), ("sensors", "GPU")} <= ok
+
+
+OVERRIDES: list[tuple[str, dict[str, Any]]] = [
+    ("--gres=gpu:2", {"resources": {"gpus_per_node": 1}}),
+    ("--gpus-per-node=1", {"resources": {"gres": "gpu:2"}}),
+    ("--mem-per-cpu=100M", {"resources": {"mem": "200M"}}),
+    ("--mem=100M", {"resources": {"mem_per_cpu": "200M"}}),
+    ("--mem-per-gpu=100M --gpus=1", {"resources": {"mem": "200M"}}),
+    ("--cpus-per-gpu=1 --gpus=1", {"resources": {"cpus_per_task": 2}}),
+    ("--ntasks-per-gpu=1 --gpus=1", {"resources": {"ntasks_per_node": 2}}),
+    ("--ntasks-per-core=1", {"sbatch": ["--hint=nomultithread"]}),
+    ("--oversubscribe", {"resources": {"exclusive": "yes"}}),
+    ("--time-min=20", {"resources": {"time": 5}}),
+]
+
+
+def test_slurm_accepts_a_job_file_over_what_its_script_says(alice: Alice) -> None:
+    files = []
+    for number, (options, keys) in enumerate(OVERRIDES):
+        alice.write(f"over{number}.sh", f"#!/bin/bash\n#SBATCH {options}\n")
+        files.append(str(alice.write(f"over{number}.yaml", yaml.safe_dump({"script": f"over{number}.sh", **keys}))))
+    checked = alice.hpcfrugal("submit", "--check", *files).stdout
+    assert checked.count("Slurm accepts it") == len(OVERRIDES)
+    alice.write("bad.sh", "#!/bin/bash\n#SBATCH --partition=[your]\n")
+    refused = alice.hpcfrugal("submit", "--check", "bad.sh", files[0], check=False)
+    assert (refused.returncode, refused.stdout.count("Slurm accepts it")) == (2, 1)
+    assert "invalid partition" in refused.stderr

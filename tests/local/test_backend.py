@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from sandbox import Sandbox, batch_pid, group_is_gone, wait_until
 
-from hpcfrugal.local.backend import Local, expand_output
+from hpcfrugal.job.output_path import expand_output, expand_slurm_output
+from hpcfrugal.local.backend import Local
 from hpcfrugal.local.job_process import keep_state
 from hpcfrugal.spool import RunDir
 
@@ -50,6 +51,19 @@ def samples(run_dir: Path) -> list[dict[str, Any]]:
 )
 def test_output_patterns(pattern: str, name: str) -> None:
     assert expand_output(pattern, job_id="J", name="train", user="alice") == name
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "array_name"),
+    [
+        ("logs/%x-%j.out", "logs/train-17.out", "logs/train-%j.out"),
+        ("%A_%a-%u", "17_%a-alice", "17_%a-alice"),
+        ("%5j-%N-%4t.%%", "00017-%N-%4t.%", "%5j-%N-%4t.%"),
+    ],
+)
+def test_output_patterns_as_far_as_they_are_known_at_submission(pattern: str, name: str, array_name: str) -> None:
+    for array, expected in ((False, name), (True, array_name)):
+        assert expand_slurm_output(pattern, job_id="17", name="train", user="alice", array=array) == expected
 
 
 def test_output_goes_where_sbatch_would_put_it(box: Sandbox) -> None:
