@@ -18,16 +18,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.units import parse_walltime
 from hpcfrugal.job.model import SBATCH, JobSpec
 from hpcfrugal.job.option_table import Flag
 from hpcfrugal.job.resources import is_gpu_gres
 from hpcfrugal.job.sbatch_options import GPU_GRES, rivals_of
+from hpcfrugal.job.section import shown
 from hpcfrugal.job.slurm_time import parse_slurm_time
 from hpcfrugal.job.text_types import to_text
 
 _BLANKS = " \t\v\f\r"
 _MAGIC = "#SBATCH"
 _OTHER_MAGICS = ("#PBS", "#BSUB", "#SLURM")
+_PLACEHOLDER = "is it a placeholder that was not filled in?"
+_AMOUNTS = frozenset(
+    ("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "mem", "mem-per-cpu", "mem-per-gpu")
+)
 _IGNORE_PBS = "or add `#SBATCH --ignore-pbs`"
 _PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
 _REFUSED = dict(SBATCH.refusals_in_script())
@@ -130,13 +136,17 @@ def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Dir
                 Problem(place, "a heterogeneous job can't be tracked", "submit its components as separate jobs")
             )
             continue
-        here = SBATCH.read(found)
+        here, rest = SBATCH.split(found)
+        if rest and all(SBATCH.known(flag.name) for flag in here):
+            hint = "put a value that contains blanks in quotes; a comment begins with #"
+            problems.append(Problem(place, f"{shown(rest[0])} is not an option; sbatch refuses it", hint))
         for flag in here:
             if flag.name in _REFUSED:
                 problems.append(Problem(place, f"--{flag.name} can't be used here", _REFUSED[flag.name]))
             elif flag.value is None and SBATCH.needs_value(flag.name):
-                hint = "sbatch takes none from the next line"
-                problems.append(Problem(place, f"--{flag.name} needs a value", hint))
+                problems.append(Problem(place, f"--{flag.name} needs a value", "write it on the same line"))
+            elif flag.value is not None and _is_refused(flag.name, flag.value):
+                problems.append(Problem(place, f"{shown(flag.value)} is not a value of --{flag.name}", _PLACEHOLDER))
         kept = [left for flag in here if (left := _left_of(flag, given)) is not None]
         if kept != here:
             lines[-1:] = [f"{_MAGIC} {' '.join(map(written, kept))}"] if kept else []
@@ -144,6 +154,25 @@ def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Dir
     if not any(flag.name == "ignore-pbs" for flag in flags):
         problems += others
     return Directives(tuple(lines), _values_of(flags), tuple(problems))
+
+
+def _is_refused(name: str, value: str) -> bool:
+    """Whether sbatch refuses the value for certain: a wrong time limit, or an amount or time without any digit."""
+    if name in {"time", "time-min"}:
+        try:
+            parse_walltime(value)
+        except ValueError:
+            return value.strip().upper() not in {"UNLIMITED", "INFINITE", "-1"}
+        return False
+    if any(char.isdigit() for char in value):
+        return False
+    if name in {"begin", "deadline"}:
+        try:
+            parse_slurm_time(value)
+        except ValueError:
+            return True
+        return False
+    return name in _AMOUNTS
 
 
 def given_options(data: Mapping[str, Any]) -> frozenset[str]:

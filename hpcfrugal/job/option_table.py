@@ -65,6 +65,10 @@ class OptionTable:
 
         An unknown long option without ``=`` is taken to have no value.
         """
+        return self.split(words)[0]
+
+    def split(self, words: Sequence[str]) -> tuple[list[Flag], list[str]]:
+        """The options that :meth:`read` gives, and the words from the first that is none."""
         flags: list[Flag] = []
         rest = list(words)
         while rest and rest[0].startswith("-") and rest[0] not in {"-", "--"}:
@@ -88,7 +92,7 @@ class OptionTable:
                     letters = rest.pop(0)
                 flags.append(Flag(option.name, letters or None))
                 break
-        return flags
+        return flags, rest
 
     def refusals(self) -> Iterator[tuple[str, str]]:
         """Each option that `sbatch:` refuses, by its full name, with what to do instead."""

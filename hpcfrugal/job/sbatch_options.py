@@ -53,11 +53,9 @@ def _only_in_script(name: str, why: str, short: str = "", argument: Argument = "
     return SbatchOption(name, short, argument, refused=why)
 
 
-def _refused(
-    name: str, why: str, short: str = "", argument: Argument = "required", *, other_names: tuple[str, ...] = ()
-) -> SbatchOption:
+def _refused(name: str, why: str, short: str = "", argument: Argument = "required") -> SbatchOption:
     """An option under which the job would not be submitted, or its energy not be measured."""
-    return SbatchOption(name, short, argument, other_names, refused=why, in_script=False)
+    return SbatchOption(name, short, argument, refused=why, in_script=False)
 
 
 _USE_ENV = "use the key `env`"
@@ -73,11 +71,12 @@ OTHER_OPTIONS = (
     _passed("bb"),
     _passed("bbf"),
     _passed("cluster-constraint"),
-    _refused(
+    # In a script it may name this cluster, which only the submission knows.
+    SbatchOption(
         "clusters",
-        "jobs go to the cluster of this login node; log in to the other cluster and submit there",
         "M",
         other_names=("cluster",),
+        refused="jobs go to the cluster of this login node; log in to the other cluster and submit there",
     ),
     _passed("consolidate-segments", argument="none"),
     _refused("container", _USE_CONTAINER),

@@ -17,7 +17,7 @@ from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.settings.config import Config, template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
 from hpcfrugal.submit.local_limits import refuse_for_local
-from hpcfrugal.submit.script import flags_for, interpreter, read_script, script_text
+from hpcfrugal.submit.script import flags_for, interpreter, read_script, refuse_other_cluster, script_text
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
@@ -84,6 +84,8 @@ def prepare(source: Path, submission: Submission, now: datetime | None = None) -
         spec = spec.model_copy(update={"args": (*spec.args, *submission.script_arguments)})
     if not submission.slurm:
         refuse_for_local(spec, source)
+    else:
+        refuse_other_cluster(spec, source, submission.backend)
     created_at = now or datetime.now(UTC)
     run_id = new_run_id(created_at, secrets.token_hex(8))
     run_dir = RunDir.of(config.spool, run_id)

@@ -8,11 +8,20 @@ from pathlib import Path
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import JobSpec
-from hpcfrugal.job.batch_script import read_directives
+from hpcfrugal.job.backend import Backend
+from hpcfrugal.job.batch_script import directive_flags, read_directives
 from hpcfrugal.job.sbatch_flags import flags_from, sbatch_flags
 
 _SAME = timedelta(minutes=1)
 """`--begin=now+1hour` is another time at each reading; it counts as the same within this."""
+
+
+def refuse_other_cluster(spec: JobSpec, source: Path, backend: Backend) -> None:
+    """Refuse a script whose ``--clusters`` names another cluster than this one, or several. Raises InputError."""
+    named = [flag.value for flag in directive_flags(spec.directives) if flag.name == "clusters"]
+    if named and named[-1] != (here := backend.cluster()):
+        what = f"{named[-1]} is not the cluster of this login node, {here}"
+        raise InputError.at(f"{source}: #SBATCH --clusters", what, "log in to that cluster and submit there")
 
 
 def read_script(path: Path, source: Path) -> bytes:
@@ -27,12 +36,8 @@ def read_script(path: Path, source: Path) -> bytes:
 
 
 def script_text(script: bytes) -> str | None:
-    """The text that the batch script can hold as a copy; None for a binary, and for a script above 1 MB."""
-    try:
-        text = script.decode()
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text or len(script) > 1_000_000 else text
+    """The text that the batch script can hold as a copy, in any encoding; None for a binary, and above 1 MB."""
+    return None if b"\0" in script or len(script) > 1_000_000 else script.decode(errors="surrogateescape")
 
 
 def interpreter(script: bytes) -> Sequence[str]:

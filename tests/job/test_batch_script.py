@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import load_job
+from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.batch_script import split_words
+from hpcfrugal.submit.script import refuse_other_cluster
 
 SCRIPT = """#!/bin/bash
 #SBATCH --job-name="my job"   # a comment
@@ -92,7 +95,15 @@ def test_the_last_of_two_directives_counts_and_unknown_forms_are_left_to_slurm(t
         ('#!/bin/sh\n#SBATCH -J "open\n', 'a.sh:2: the quote " is not closed'),
         ("#!/bin/sh\n#SBATCH --wait\n", "a.sh:2: --wait can't be used here"),
         ("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\n", "a.sh:3: a heterogeneous job"),
-        ("#!/bin/sh\n#SBATCH -M other\n", "--clusters can't be used here"),
+        ("#!/bin/sh\n#SBATCH --account=[budget code]\n", "a.sh:2: 'code]' is not an option"),
+        ("#!/bin/sh\n#SBATCH -n 4 tasks\n", "a.sh:2: 'tasks' is not an option"),
+        ("#!/bin/sh\n#SBATCH --time=24h\n", "a.sh:2: '24h' is not a value of --time"),
+        ("#!/bin/sh\n#SBATCH -t <time>\n", "a.sh:2: '<time>' is not a value of --time"),
+        ("#!/bin/sh\n#SBATCH --time=1:2:3:4\n", "is not a value of --time"),
+        ("#!/bin/sh\n#SBATCH --nodes=[n]\n", "is not a value of --nodes"),
+        ("#!/bin/sh\n#SBATCH --mem=<mem>\n", "is not a value of --mem"),
+        ("#!/bin/sh\n#SBATCH --begin=soon\n", "is not a value of --begin"),
+        ("#!/bin/sh\n#SBATCH --deadline=xx\n", "is not a value of --deadline"),
         ("#!/bin/sh\n#SBATCH --comment\n#SBATCH -n 2\n", "a.sh:2: --comment needs a value"),
         ("#!/bin/sh\n#SBATCH -J\n#SBATCH -n 2\n", "a.sh:2: --job-name needs a value"),
         ("#!/bin/sh\n#PBS -l walltime=1:00:00\n", "a.sh:2: #PBS lines are not read"),
@@ -113,6 +124,40 @@ def test_a_directive_that_is_no_utf8_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"#!/bin/sh\n# caf\xe9 is fine here\n#SBATCH -J caf\xe9\n")
     with pytest.raises(InputError, match=r"a\.sh:3: contains bytes that are not UTF-8"):
         load_job(path)
+
+
+def test_values_in_forms_of_slurm_alone_pass(tmp_path: Path) -> None:
+    path = tmp_path / "a.sh"
+    options = [
+        "-t INFINITE",
+        "-t unlimited",
+        "-t -1",
+        "-t 0",
+        "--time-min=1-0",
+        "--begin=teatime",
+        "--plugin x",
+        "-N 1,3-5",
+    ]
+    path.write_text("".join(["#!/bin/sh\n", *(f"#SBATCH {option}\n" for option in options)]))
+    assert len(load_job(path).directives) == len(options)
+
+
+class _Cluster:
+    name = "slurm_cli"
+
+    def cluster(self) -> str:
+        return "c1"
+
+
+def test_a_script_may_name_this_cluster(tmp_path: Path) -> None:
+    path = tmp_path / "a.sh"
+    backend = cast(Backend, _Cluster())
+    path.write_text("#!/bin/sh\n#SBATCH -M c1\n")
+    refuse_other_cluster(load_job(path), path, backend)
+    for other in ("c2", "c1,c2", "all"):
+        path.write_text(f"#!/bin/sh\n#SBATCH --clusters={other}\n")
+        with pytest.raises(InputError, match=f"{other} is not the cluster of this login node, c1"):
+            refuse_other_cluster(load_job(path), path, backend)
 
 
 def test_lines_for_another_system_that_the_script_says_to_ignore(tmp_path: Path) -> None:
