@@ -173,6 +173,8 @@ def _document(done: LocalRun, job: Mapping[str, Any]) -> dict[str, Any]:
         "coverage",
         "channels",
         "missing_sensors",
+        "operational_low_g",
+        "operational_high_g",
     )
     return {
         **{key: job[key] for key in (*kept, "usage", *(field.name for field in CO2E_FIELDS), "footprint")},

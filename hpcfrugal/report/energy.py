@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Protocol, TypeVar
 
 from hpcfrugal.core.format import NONE
@@ -33,6 +34,19 @@ class Accounted(Protocol):
 
 
 A = TypeVar("A", bound=Accounted)
+
+
+def _range_g(record: Accounted) -> tuple[Fraction, Fraction] | None:
+    """The range of the grams: of its modelled part that of the modelled energy. None where nothing is modelled."""
+    amount, grams = record.total, record.co2e.tally.grams
+    modelled_g = grams.get("modelled")
+    if modelled_g is None or amount.modelled_range_uj is None or not amount.modelled_uj:
+        return None
+    measured_g = grams.get("measured") or 0
+    low_uj, high_uj = amount.modelled_range_uj
+    per_uj = Fraction(modelled_g) / amount.modelled_uj
+    return measured_g + per_uj * low_uj, measured_g + per_uj * high_uj
+
 
 _DROPPED_AT = {"cpu": 3, "dram": 2, "gpu": 1}
 
@@ -73,6 +87,8 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
         field("complete", kind.PLAIN, lambda record: record.complete, csv=True),
         field("idle_power", kind.PLAIN, lambda record: record.idle_power, csv=True),
         variant(operational, before=lambda record: at_least(record.total.complete and record.co2e.complete)),
+        field("operational_low_g", kind.MASS, lambda record: (ends := _range_g(record)) and ends[0], csv=True),
+        field("operational_high_g", kind.MASS, lambda record: (ends := _range_g(record)) and ends[1], csv=True),
         *more,
         field("footprint", row(FOOTPRINT_FIELDS), co2e),
         field("components", by_name(AMOUNT_FIELDS), lambda record: record.components),

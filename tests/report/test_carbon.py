@@ -103,6 +103,24 @@ def document(result: Result) -> Any:
     return json.loads(result.out)
 
 
+def test_modelled_grams_have_the_range_of_their_energy(site: Site, call: Call) -> None:
+    site.settings("pue = 1.5")
+    site.actual([500.0, 100.0])
+    run = site.ran("17", 0.5, carbon={"zone": "XX", "pue": 1.25})
+    path = run.run_dir.samples("17", 0, "n1")
+    header, *lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for name in ("energy_uj", "measured_ns", "errors", "max_w"):
+            line[name] = line[name][:1]
+    run.samples([{**header, "channels": header["channels"][:1]}, *lines], "17")
+    found = document(call("report", "--json"))
+    for one in (*found["jobs"], found["totals"]):
+        low_g, high_g = one["operational_low_g"], one["operational_high_g"]
+        assert low_g < one["operational_g"] < high_g
+        assert low_g / one["operational_g"] == pytest.approx(one["energy_low_j"] / one["energy_j"]["total"])
+        assert high_g / one["operational_g"] == pytest.approx(one["energy_high_j"] / one["energy_j"]["total"])
+
+
 def test_grams_with_actuals_from_the_sync_on(site: Site, call: Call) -> None:
     site.settings("pue = 1.5")
     site.actual([500.0, 100.0, 100.0])
@@ -111,6 +129,7 @@ def test_grams_with_actuals_from_the_sync_on(site: Site, call: Call) -> None:
     found = document(call("report", "--json"))
     first, second = found["jobs"]
     assert first["operational_g"] == pytest.approx(KWH * 1.25 * 500)
+    assert (first["operational_low_g"], first["operational_high_g"]) == (None, None)
     assert (second["intensity_g_per_kwh"], second["intensity_source"]) == (100.0, "actual")
     assert (second["zone"], second["pue"]) == ("XX", 1.25)
     assert first["footprint"] == {
