@@ -6,9 +6,10 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from itertools import combinations_with_replacement
 
 import pytest
-from fake_spool import FakeSpool
+from fake_spool import SECOND, START_NS, FakeSpool
 
 from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs
 from hpcfrugal.ledger.store import open_ledger
@@ -66,6 +67,57 @@ def test_no_grouping_and_no_format_loses_what_is_incomplete(spool: FakeSpool, by
     assert [str(record["complete"]) for record in records] == [row["complete"] for row in rows]
     with_gpu = [row for row in rows if by != "component" or row["component"] == "gpu"]
     assert {row["complete"] for row in with_gpu} == {"False"}
+
+
+KINDS = ("complete", "no gpu found", "no samples", "pending", "over midnight")
+MIXES = [mix for count in (1, 2, 3) for mix in combinations_with_replacement(KINDS, count)]
+
+
+def put(spool: FakeSpool, job_id: str, kind_of_job: str) -> None:
+    run = spool.run(job_id)
+    if kind_of_job == "pending":
+        run.slurm("PENDING", job_id=job_id, start_s=None, end_s=None)
+        return
+    run.slurm(job_id=job_id, end_s=60)
+    if kind_of_job == "over midnight":
+        shifted = {"wall_ns": START_NS + 14 * 3600 * SECOND - 30 * SECOND}
+        lines = run.records([100, 10], 60)
+        run.samples([run.header(job_id, gpus_promised=1, **shifted), *lines], job_id)
+    elif kind_of_job != "no samples":
+        promised = 1 if kind_of_job == "no gpu found" else None
+        run.samples([run.header(job_id, gpus_promised=promised), *run.records([100, 10], 60)], job_id)
+
+
+@pytest.mark.parametrize("mix", MIXES, ids=" + ".join)
+def test_a_sum_is_complete_only_if_all_of_its_jobs_are(spool: FakeSpool, mix: tuple[str, ...]) -> None:
+    """For every grouping, in every format: as the jobs themselves, one by one, are."""
+    for number, kind_of_job in enumerate(mix):
+        put(spool, str(17 + number), kind_of_job)
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        jobs = find_jobs(connection, JobFilter())
+        days = energy_by_day(connection, jobs)
+    summaries = [summarise(job) for job in jobs]
+    ran = [one for one in summaries if not one.not_started]
+    assert [one.complete for one in ran] == [
+        kind_of_job == "complete" for kind_of_job in mix if kind_of_job != "pending"
+    ]
+    expected = all(one.complete for one in ran)
+    for by in BY:
+        found = JobsReport(Period(), summaries, by, days)
+        document = json.loads(render(found, "json"))
+        rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
+        text = "\n".join(markdown(found))
+        assert document["totals"]["complete"] is expected, by
+        if by == "job" or not ran:
+            continue
+        assert all(group["complete"] for group in document["groups"]) is expected, by
+        assert all(row["complete"] == "True" for row in rows) is expected, by
+        assert ("without known energy" in text or "a part is unknown" in text) is not expected, by
+        known = [one for one in ran if one.total.energy_uj is not None]
+        assert ("\N{GREATER-THAN OR EQUAL TO}" in text) is (not expected and bool(known)), by
+        if by == "day":
+            assert {group["elapsed_s"] for group in document["groups"]} == {None}
 
 
 def test_the_detail_of_a_job_is_blocks_too(spool: FakeSpool) -> None:
