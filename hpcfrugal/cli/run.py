@@ -21,9 +21,12 @@ from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.settings.config import Config, read_config
 
 if TYPE_CHECKING:
+    from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy
     from hpcfrugal.local.run import LocalRun
     from hpcfrugal.report.jobs import JobsReport
+    from hpcfrugal.report.view import Notes
     from hpcfrugal.settings.idle_power import IdlePower
+    from hpcfrugal.spool import RunDir
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -116,8 +119,11 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
     if done.run_dir is None:
         raise SetupError("no directory to keep its samples in")
     report = _report(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
+    scopes = _scopes(done.run_dir)
     if as_json or output is not None:
-        text = json.dumps(_document(done, report.document()["jobs"][0]), allow_nan=False)
+        document = _document(done, report.document()["jobs"][0])
+        document["scopes"] = None if scopes is None else _scopes_document(scopes)
+        text = json.dumps(document, allow_nan=False)
         if output is not None:
             write_result(output, text)
         if as_json:
@@ -126,7 +132,52 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
     from hpcfrugal.cli.console import console
     from hpcfrugal.report.formats.text_blocks import renderable
 
-    console(stderr=True).print(renderable(report.blocks()), crop=False)
+    blocks = [*report.blocks(), *([] if scopes is None else [_scopes_block(scopes)])]
+    console(stderr=True).print(renderable(blocks), crop=False)
+
+
+def _scopes(run_dir: RunDir) -> BothScopes | None:
+    from hpcfrugal.core.safe_read import UnsafeFile
+    from hpcfrugal.ledger.scopes import both_scopes
+    from hpcfrugal.local.identity import node_name
+
+    try:
+        return both_scopes(run_dir, node_name())
+    except (OSError, UnsafeFile):
+        return None  # nothing was sampled, which the report says
+
+
+def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
+    """Both figures as JSON: ``report`` is the one to publish."""
+
+    def one(energy: ScopeEnergy) -> dict[str, Any]:
+        joules = None if energy.energy_uj is None else energy.energy_uj / 1e6
+        return {"energy_j": joules, "complete": energy.complete}
+
+    return {
+        "whole_machine": one(scopes.machine),
+        "command_share": one(scopes.share),
+        "command_cpu_part": scopes.cpu_part,
+        "report": "whole_machine" if scopes.had_it_alone else "command_share",
+    }
+
+
+def _scopes_block(scopes: BothScopes) -> Notes:
+    from hpcfrugal.core.format import energy
+    from hpcfrugal.report.amount import at_least
+    from hpcfrugal.report.view import Notes, note
+
+    def text(one: ScopeEnergy) -> str:
+        return f"{at_least(one.complete and one.energy_uj is not None)}{energy(one.energy_uj)}"
+
+    figures = f"Whole machine: {text(scopes.machine)}; the command's share by CPU time: {text(scopes.share)}."
+    if scopes.cpu_part is None:
+        advice = "The command's CPU time is unknown: report the whole machine only if nothing else ran on it."
+    elif scopes.had_it_alone:
+        advice = f"Report the whole machine: the command used {scopes.cpu_part:.0%} of its busy CPU time."
+    else:
+        advice = f"Report the share: other work used {1 - scopes.cpu_part:.0%} of the busy CPU time."
+    return Notes((note(figures), note(f"{advice} See docs/which-number.md.")), apart=True)
 
 
 def _in_mid_line() -> bool:
@@ -165,6 +216,7 @@ def _document(done: LocalRun, job: Mapping[str, Any]) -> dict[str, Any]:
         "energy_j",
         "energy_low_j",
         "energy_high_j",
+        "scope",
         "boundary",
         "measured_j",
         "modelled_j",

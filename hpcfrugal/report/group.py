@@ -13,6 +13,7 @@ from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.report.amount import Amount, total_of
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.overlap import NodeTime, overlapping, whole_nodes
+from hpcfrugal.report.scope import scopes_of
 from hpcfrugal.report.summary import COMPONENTS, IDLE_INCLUDED, IDLE_LACKING, JobSummary
 
 DAY_S = DAY_NS // 10**9
@@ -25,7 +26,7 @@ class Group:
     ``not_started`` jobs have no energy yet. Of the others, ``without_energy`` jobs have no known energy, ``incomplete``
     jobs lack a part, ``lacking_idle`` jobs lack the idle power of shared nodes, ``with_idle`` jobs include it.
     ``elapsed_ns`` is None where no elapsed time is known, as on a single day. ``whole_nodes`` are the times in which
-    jobs were given all of a node's energy, or a GPU's.
+    jobs were given all of a node's energy, or a GPU's. ``scopes``: what the energies are of.
     """
 
     key: str
@@ -38,6 +39,7 @@ class Group:
     elapsed_ns: int | None = None
     components: dict[str, Amount] = field(default_factory=dict)
     whole_nodes: list[NodeTime] = field(default_factory=list)
+    scopes: set[str] = field(default_factory=set)
     co2e: Co2e = field(default_factory=Co2e)
 
     @property
@@ -74,6 +76,7 @@ class Group:
         self.lacking_idle += summary.lacks_idle
         self.with_idle += bool(summary.shared) and not summary.lacks_idle
         self.whole_nodes.extend(whole_nodes(summary))
+        self.scopes.update(scopes_of(summary.job))
         self.co2e.add(summary.footprint)
         if summary.job.elapsed_ns is not None:
             self.elapsed_ns = (self.elapsed_ns or 0) + summary.job.elapsed_ns
@@ -138,6 +141,7 @@ def group_by_day(days: Sequence[DayRow], summaries: Sequence[JobSummary]) -> lis
             group.lacking_idle += lacking
             group.with_idle += bool(shares) and not lacking
             group.whole_nodes.extend(whole_nodes(summary))
+            group.scopes.update(scopes_of(summary.job))
             for row in rows:
                 group.components.setdefault(row.component, Amount()).take(row.quality, row.energy_uj, row.range_uj)
             if not summary.complete:

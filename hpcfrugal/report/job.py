@@ -9,6 +9,7 @@ from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow, SessionRow
 from hpcfrugal.report import kind
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, attributes, field, row, rows, variant
+from hpcfrugal.report.scope import scopes_of
 from hpcfrugal.report.summary import JobSummary, channel_coverage
 from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
 
@@ -135,6 +136,7 @@ JOB_FIELDS: tuple[Field[JobSummary], ...] = (
         for each in energy_fields(_missing)
     ),
     field("boundary", kind.PLAIN, lambda one: "components"),
+    field("scope", kind.PLAIN, lambda one: " and ".join(scopes_of(one.job)) or None, csv=True),
     field("unknown", kind.PLAIN, lambda one: one.total.unknown),
     field("channels", rows(CHANNEL_FIELDS), channels),
     field("usage", row(USAGE_FIELDS), lambda one: usage_of(one.job)),

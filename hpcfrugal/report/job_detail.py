@@ -13,6 +13,7 @@ from hpcfrugal.report.amount import AMOUNT_FIELDS, Amount, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS
 from hpcfrugal.report.field import Field, Rows, field, on, scale, table
 from hpcfrugal.report.job import CHANNEL_FIELDS, channels
+from hpcfrugal.report.scope import scopes_of
 from hpcfrugal.report.summary import JobSummary
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
 from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
@@ -83,6 +84,7 @@ def _head(summary: JobSummary) -> Facts:
         ("State", f"{job.state or UNKNOWN}, exit code {UNKNOWN if job.exit_code is None else job.exit_code}"),
         ("Time (UTC)", f"{started} – {ended}, elapsed {duration(job.elapsed_ns)} ({source})"),
         ("Nodes", f"{len(job.nodes)}: {', '.join(job.nodes)}" if job.nodes else "none known"),
+        ("Scope", " and ".join(scopes_of(job))),
         ("Run", job.run_id),
     )
     return Facts(tuple((name, plain(text, 300)) for name, text in lines if text))

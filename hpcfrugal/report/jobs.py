@@ -31,6 +31,7 @@ _GROUP_FIELDS: tuple[Field[Group], ...] = (
     field("elapsed_s", kind.SPAN, lambda group: group.elapsed_ns, csv=True, heading="Elapsed", drop=4, missing=NONE),
     field("overlapping_node_time", kind.PLAIN, lambda group: bool(group.overlapping_jobs), csv=True),
     field("overlapping_jobs", kind.PLAIN, lambda group: group.overlapping_jobs),
+    field("scope", kind.PLAIN, lambda group: " and ".join(sorted(group.scopes)) or None, csv=True),
     *energy_fields(lambda group: NONE if group.jobs == group.not_started else "unknown"),
 )
 
@@ -132,6 +133,10 @@ class JobsReport:
         if totals.lacking_idle:
             jobs = count(totals.lacking_idle, "job")
             yield note(f"Idle power of shared nodes is not included ({jobs} with a share of a node by CPU time).")
+        if len(totals.scopes) > 1:
+            yield note(f"Scopes differ: the sum has energy of {' and '.join(sorted(totals.scopes))}.")
+        elif totals.scopes:
+            yield note(f"Scope: {min(totals.scopes)}.")
         overlapping = totals.overlapping_jobs
         if overlapping:
             ids = named([plain(job_id, 32) for job_id in overlapping])

@@ -67,6 +67,21 @@ def test_json_is_one_line_after_the_output(environ: dict[str, str], tmp_path: Pa
         assert channel["energy_j"] is None or channel["energy_j"] > 0
 
 
+@pytest.mark.parametrize("options", [[], ["--share"]])
+def test_both_scopes_are_shown(environ: dict[str, str], options: list[str]) -> None:
+    script = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done"
+    document = json.loads(run(environ, *options, "--json", "--", "sh", "-c", script).stdout)
+    scopes = document["scopes"]
+    assert document["scope"] == ("share of the node" if options else "whole machine")
+    own = scopes["command_share" if options else "whole_machine"]
+    assert own["energy_j"] == pytest.approx(document["energy_j"]["total"])
+    assert 0 < scopes["command_share"]["energy_j"] <= scopes["whole_machine"]["energy_j"]
+    assert scopes["report"] == ("whole_machine" if scopes["command_cpu_part"] >= 0.9 else "command_share")
+    shown = run(environ, *options, "--", "sh", "-c", script).stderr
+    assert "Whole machine: " in shown
+    assert "\nReport the " in shown
+
+
 def test_signals_are_passed_on(environ: dict[str, str]) -> None:
     script = "trap 'echo got; exit 3' USR1; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done"
     with subprocess.Popen(

@@ -120,6 +120,27 @@ def test_a_sum_is_complete_only_if_all_of_its_jobs_are(spool: FakeSpool, mix: tu
             assert {group["elapsed_s"] for group in document["groups"]} == {None}
 
 
+def test_every_total_has_its_scope(spool: FakeSpool) -> None:
+    for job_id, exclusive in (("17", True), ("18", False)):
+        run = spool.run(job_id)
+        run.samples([run.header(job_id, exclusive=exclusive), *run.records([100, 10], 60)], job_id)
+        run.slurm(job_id=job_id)
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        jobs = find_jobs(connection, JobFilter())
+        days = energy_by_day(connection, jobs)
+    summaries = [summarise(job) for job in jobs]
+    for by in BY:
+        found = JobsReport(Period(), summaries, by, days)
+        document = json.loads(render(found, "json"))
+        assert sorted(job["scope"] for job in document["jobs"]) == ["share of the node", "whole node"]
+        assert document["totals"]["scope"] == "share of the node and whole node"
+        assert any(line.startswith("Scopes differ: ") for line in markdown(found)), by
+        assert all(row["scope"] for row in csv.DictReader(io.StringIO(render(found, "csv")))), by
+    text = list(markdown(JobsReport(Period(), summaries[:1], "job", days, detailed=True)))
+    assert any(line.startswith("- Scope: ") for line in text)
+
+
 def test_the_detail_of_a_job_is_blocks_too(spool: FakeSpool) -> None:
     text = list(markdown(report(spool, "job", detailed=True)))
     assert "- State: COMPLETED, exit code 0" in text

@@ -1,0 +1,87 @@
+"""The energy of a command on this machine in both scopes: the whole machine, and the command's share by CPU time.
+
+Both come from the same samples, so they can be compared whichever the command was run with.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+from hpcfrugal.accounting import tables
+from hpcfrugal.core.safe_read import UnsafeFile
+from hpcfrugal.ledger.channel_totals import NodeTotals
+from hpcfrugal.ledger.derive import derive
+from hpcfrugal.spool.documents import NodeFacts, read_nodes
+from hpcfrugal.spool.layout import JobKey, RunDir
+from hpcfrugal.spool.samples import SampledNode, SidecarSession, read_samples
+
+ALONE = 0.9
+"""A command with at least this part of the machine's busy CPU time is taken to have had it to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeEnergy:
+    """Energy in one scope; None where nothing is known. ``complete``: no part of it is unknown."""
+
+    energy_uj: int | None
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BothScopes:
+    """The energy in each scope, and ``cpu_part``, the command's part of the machine's busy CPU time, from 0 to 1."""
+
+    machine: ScopeEnergy
+    share: ScopeEnergy
+    cpu_part: float | None
+
+    @property
+    def had_it_alone(self) -> bool:
+        """Whether next to no other work ran on the machine, so that all of its energy is the command's."""
+        return self.cpu_part is not None and self.cpu_part >= ALONE
+
+
+def both_scopes(run: RunDir, node: str) -> BothScopes:
+    """The energy of a run of `hpcfrugal run` on this machine. Raises OSError or UnsafeFile for unusable files."""
+    job = JobKey(run.run_id, 0)
+    owner_uid = os.lstat(run.path).st_uid
+    path = run.samples(job.job_id, job.restart, node)
+    sessions = read_samples(path, owner_uid, SampledNode(run.run_id, job, node)).sessions
+    facts = _facts(run, owner_uid, job, node)
+    return BothScopes(
+        _energy(sessions, facts, exclusive=True), _energy(sessions, facts, exclusive=False), _part(sessions)
+    )
+
+
+def _facts(run: RunDir, owner_uid: int, job: JobKey, node: str) -> NodeFacts | None:
+    try:
+        document, _, _ = read_nodes(run.nodes_json(job.job_id, job.restart), owner_uid, job)
+    except (OSError, UnsafeFile):
+        return None  # no idle power is configured, or it could not be stored
+    return next((facts for facts in document.nodes if facts.node == node), None)
+
+
+def _energy(sessions: tuple[SidecarSession, ...], facts: NodeFacts | None, *, exclusive: bool) -> ScopeEnergy:
+    held = [
+        SidecarSession(replace(session.header, exclusive=exclusive), session.records, session.end_reason)
+        for session in sessions
+    ]
+    return _sum(derive(held, tables.cpu_tdp(), tables.gpu_tdp(), facts))
+
+
+def _sum(totals: NodeTotals) -> ScopeEnergy:
+    counted = [channel for channel in totals.channels if channel.counted]
+    known = [channel.energy_uj for channel in counted if channel.energy_uj is not None]
+    complete = len(known) == len(counted) > 0 and all(channel.sensor_gap_ns is None for channel in counted)
+    return ScopeEnergy(sum(known) if known else None, complete)
+
+
+def _part(sessions: tuple[SidecarSession, ...]) -> float | None:
+    ends = [session.records[-1] for session in sessions if session.records]
+    job_us, busy_us = 0, 0
+    for record in ends:
+        if record.job_cpu_us is None or record.node_busy_us is None:
+            return None
+        job_us, busy_us = job_us + record.job_cpu_us, busy_us + record.node_busy_us
+    return min(1.0, job_us / busy_us) if busy_us else None

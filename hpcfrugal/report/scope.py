@@ -1,0 +1,23 @@
+"""What the energy of a job is the energy of: a share of its nodes, whole nodes, or the whole machine."""
+
+from __future__ import annotations
+
+from hpcfrugal.ledger.rows import JobRow
+
+SHARE, NODE, MACHINE = "share of the node", "whole node", "whole machine"
+
+
+def scopes_of(job: JobRow) -> tuple[str, ...]:
+    """The scopes of a job's CPU and memory energy, one unless its nodes differ; empty where nothing is known.
+
+    GPUs are counted whole in each of them.
+    """
+    exclusive = {session.node for session in job.sessions if session.exclusive}
+    exclusive |= {channel.node for channel in job.channels if channel.attribution == "exclusive"}
+    nodes = {
+        channel.node
+        for channel in job.channels
+        if channel.counted and channel.component in ("cpu", "dram") and channel.energy_uj is not None
+    }
+    whole = MACHINE if (job.cluster or "").startswith("local:") else NODE
+    return tuple(sorted({whole if node in exclusive else SHARE for node in nodes}))
