@@ -151,8 +151,10 @@ def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
     """Both figures as JSON: ``report`` is the one to publish."""
 
     def one(energy: ScopeEnergy) -> dict[str, Any]:
-        joules = None if energy.energy_uj is None else energy.energy_uj / 1e6
-        return {"energy_j": joules, "complete": energy.complete}
+        ends_uj = (energy.energy_uj, *(energy.range_uj or (None, None)))
+        names = ("energy_j", "energy_low_j", "energy_high_j")
+        joules = {name: None if uj is None else uj / 1e6 for name, uj in zip(names, ends_uj, strict=True)}
+        return {**joules, "complete": energy.complete}
 
     return {
         "whole_machine": one(scopes.machine),
@@ -168,7 +170,8 @@ def _scopes_block(scopes: BothScopes) -> Notes:
     from hpcfrugal.report.view import Notes, note
 
     def text(one: ScopeEnergy) -> str:
-        return f"{at_least(one.complete and one.energy_uj is not None)}{energy(one.energy_uj)}"
+        ends = "" if one.range_uj is None else f" (90 % range {energy(one.range_uj[0])} – {energy(one.range_uj[1])})"
+        return f"{at_least(one.complete)}{energy(one.energy_uj)}{ends}"
 
     figures = f"Whole machine: {text(scopes.machine)}; the command's share by CPU time: {text(scopes.share)}."
     if scopes.cpu_part is None:

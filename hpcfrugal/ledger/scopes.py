@@ -22,10 +22,12 @@ ALONE = 0.9
 
 @dataclass(frozen=True, slots=True)
 class ScopeEnergy:
-    """Energy in one scope; None where nothing is known. ``complete``: no part of it is unknown."""
+    """Energy in one scope; None where nothing is known. ``complete``: no part of it is unknown. ``range_uj``: the 90 %
+    range of one that is modelled in part; None where nothing is, or where that is not known."""
 
     energy_uj: int | None
     complete: bool
+    range_uj: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,19 @@ def _energy(sessions: tuple[SidecarSession, ...], facts: NodeFacts | None, *, ex
 
 def _sum(totals: NodeTotals) -> ScopeEnergy:
     counted = [channel for channel in totals.channels if channel.counted]
-    known = [channel.energy_uj for channel in counted if channel.energy_uj is not None]
+    known = [(channel, channel.energy_uj) for channel in counted if channel.energy_uj is not None]
     complete = len(known) == len(counted) > 0 and all(channel.sensor_gap_ns is None for channel in counted)
-    return ScopeEnergy(sum(known) if known else None, complete)
+    low_uj = high_uj = 0
+    modelled = [channel for channel, _ in known if channel.quality == "modelled"]
+    for channel, energy_uj in known:
+        ends_uj = (channel.low_uj, channel.high_uj) if channel.quality == "modelled" else (energy_uj, energy_uj)
+        low_uj, high_uj = low_uj + (ends_uj[0] or 0), high_uj + (ends_uj[1] or 0)
+    has_range = bool(modelled) and all(channel.high_uj is not None for channel in modelled)
+    return ScopeEnergy(
+        sum(energy_uj for _, energy_uj in known) if known else None,
+        complete,
+        (low_uj, high_uj) if has_range else None,
+    )
 
 
 def _part(sessions: tuple[SidecarSession, ...]) -> float | None:

@@ -39,6 +39,15 @@ def test_a_part_that_is_unknown_makes_both_incomplete(spool: FakeSpool) -> None:
     assert found.share == ScopeEnergy(1_650_000_000, False)
 
 
+def test_a_modelled_figure_has_its_range(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.samples([run.header(run.run_id, channels=[]), *run.records([], 60)], run.run_id)
+    machine = both_scopes(run.run_dir, "n1").machine
+    assert machine.energy_uj is not None
+    assert machine.range_uj is not None
+    assert machine.range_uj[0] < machine.energy_uj < machine.range_uj[1]
+
+
 def test_without_cpu_time_there_is_no_share(spool: FakeSpool) -> None:
     run = spool.run()
     lines = [{**line, "job_cpu_us": None} for line in run.records([100, 10], 60)]
