@@ -35,9 +35,8 @@ def unreadable(patch: pytest.MonkeyPatch, ending: str) -> Iterator[None]:
 
 def intensity(spool: FakeSpool) -> Path:
     source = IntensitySource("FR", "average", "own")
-    keep_intensities(
-        spool.root, source, [KnownIntensity(START_NS, START_NS + 3600 * 10**9, 50.0, START_NS, None, True)]
-    )
+    end_ns = START_NS + 3600 * 10**9
+    keep_intensities(spool.root, source, [KnownIntensity(START_NS, end_ns, 50.0, end_ns, None, True)])
     (path,) = (spool.root / "intensity").glob("*/*")
     return path
 

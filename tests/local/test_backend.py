@@ -188,7 +188,7 @@ def test_the_job_outlives_its_submitter(box: Sandbox, signum: int) -> None:
     (box.work / "go").touch()
     assert box.wait_over(run_dir.name) == "COMPLETED"
     assert (box.work / "o").read_text() == "done\n"
-    assert [line["kind"] for line in samples(run_dir)][-1] == "end"
+    wait_until(lambda: [line["kind"] for line in samples(run_dir)][-1] == "end")
 
 
 def test_cancel(box: Sandbox) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from segment_job import RUN, Job
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 RANK = """
 import os, signal, time
