@@ -21,7 +21,14 @@ def channels(run: FakeRun, lines: list[dict[str, Any]]) -> dict[str, ChannelTota
     path = run.samples(lines)
     found = read(path)
     assert found.problems == ()
-    return {str(channel.key): channel for channel in derive(found.sessions, cpu_tdp(), gpu_tdp()).channels}
+    derived = {str(channel.key): channel for channel in derive(found.sessions, cpu_tdp(), gpu_tdp()).channels}
+    for channel in derived.values():
+        ends = (channel.low_uj, channel.high_uj)
+        if channel.attribution == "model":
+            assert (channel.low_uj or 0) < (channel.energy_uj or 0) < (channel.high_uj or 0), "a model has a range"
+        else:
+            assert ends == (None, None), "only a model has a range"
+    return derived
 
 
 def silent(
