@@ -17,7 +17,8 @@ PEAK_MIN_NS = 100_000_000
 
 FROZEN_NS = 5_000_000_000
 """A device that shows no microjoule in this time is not counting, as in many virtual machines; its energy is
-then unknown, and none of that time was measured."""
+then unknown, and none of that time was measured. Where its power can be read, that is integrated instead, see
+``BridgedCounter``."""
 
 STUCK_NS = 60_000_000_000
 """The same for one that has counted before: the counter of a slow BMC may move only every few seconds."""
@@ -55,6 +56,10 @@ class Accumulator:
     def is_reading(self) -> bool:
         """Whether the latest reading was good, and of something that counts."""
         return not self._failed
+
+    def is_frozen(self) -> bool:
+        """Whether the sensor answers and does not measure."""
+        return False
 
     @property
     def energy_uj(self) -> int | None:
@@ -95,29 +100,32 @@ class EnergyCounter(Accumulator):
 
     ``range_uj`` is the largest value before the counter wraps to 0, None for one that does not wrap;
     ``max_w`` is more than the hardware can draw. With ``can_rest`` False a counter that does not move for
-    ``FROZEN_NS``, or ``STUCK_NS`` once it has moved, is taken as not measuring, and the time without movement
-    is measured only when it moves before that.
+    ``frozen_ns`` (by default ``FROZEN_NS``, or ``STUCK_NS`` once it has moved) is taken as not measuring, and the time
+    without movement is measured only when it moves before that.
     """
 
-    def __init__(self, range_uj: int | None, max_w: int, *, can_rest: bool = True) -> None:
+    def __init__(
+        self, range_uj: int | None, max_w: int, *, can_rest: bool = True, frozen_ns: int | None = None
+    ) -> None:
         super().__init__(range_uj)
         self._max_w = max_w
         # microjoules / watts = microseconds
         self.wrap_ns = None if range_uj is None else (range_uj + 1) * 1000 // max_w
         self._slack_ns = 0
         self._can_rest = can_rest
+        self._frozen_ns = frozen_ns
         self._moves = False
         self._idle_ns = 0
 
     @property
     def is_reading(self) -> bool:
         """Whether the latest reading was good, and the counter moves."""
-        return super().is_reading and not self._is_frozen()
+        return super().is_reading and not self.is_frozen()
 
     @property
     def energy_uj(self) -> int | None:
         """Microjoules from the first reading to the latest good one; None where nothing counts, or all have failed."""
-        return None if self._is_frozen() else super().energy_uj
+        return None if self.is_frozen() else super().energy_uj
 
     def restart(self) -> None:
         """Count from 0 again, from the latest reading on."""
@@ -127,8 +135,9 @@ class EnergyCounter(Accumulator):
     def _total_uj(self) -> int:
         return self._sum_uj
 
-    def _is_frozen(self) -> bool:
-        return self._idle_ns >= (STUCK_NS if self._moves else FROZEN_NS)
+    def is_frozen(self) -> bool:
+        """Whether the counter has stood still for so long that it does not measure."""
+        return self._idle_ns >= (self._frozen_ns or (STUCK_NS if self._moves else FROZEN_NS))
 
     def _add(self, last: int | None, value: int, elapsed_ns: int, slack_ns: int) -> None:
         uncertain_ns = slack_ns + self._slack_ns
@@ -152,13 +161,48 @@ class EnergyCounter(Accumulator):
         # a step after a pause is the energy of the pause as well
         span_ns = elapsed_ns + self._idle_ns
         # records must not run backwards, so time is counted only once it is known to be measured
-        self.measured_ns += elapsed_ns + (0 if self._is_frozen() else self._owed_ns)
+        self.measured_ns += elapsed_ns + (0 if self.is_frozen() else self._owed_ns)
         self._moves = True
         self._idle_ns = self._owed_ns = 0
         if span_ns >= PEAK_MIN_NS:
             # of an uncertain span the longest that it can have been: the peak is a lower bound
             longest_ns = span_ns + (uncertain_ns if uncertain_ns * SLACK_PART > span_ns else 0)
             self._add_peak(delta_uj * 1000 / longest_ns)
+
+
+class BridgedCounter:
+    """A counter of microjoules of a device whose power can be read as well: while the counter stands still, the power
+    is integrated.
+
+    A step after a pause is the energy of the pause as well, so it counts only as far as the power did not.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+        self._at_ns = 0
+        self._power_uw: int | None = None
+        self._ahead_uj = self._total_uj = 0
+
+    def stands_still(self, value: int) -> bool:
+        """Whether ``value`` is that of the reading before."""
+        return value == self._last
+
+    def update(self, at_ns: int, value: int, power_uw: int | None) -> int:
+        """The counter with its pauses filled, from its ``value`` at ``at_ns``; the power is not used if it moved."""
+        last, elapsed_ns = self._last, at_ns - self._at_ns
+        if last is None or value < last:
+            self._total_uj, self._ahead_uj = value, 0
+        elif value > last:
+            self._total_uj += max(0, value - last - self._ahead_uj)
+            self._ahead_uj = 0
+        elif power_uw is not None and 0 < elapsed_ns <= POWER_GAP_NS:
+            # microwatts x nanoseconds are femtojoules
+            before_uw = power_uw if self._power_uw is None else self._power_uw
+            filled_uj = (before_uw + power_uw) * elapsed_ns // 2_000_000_000
+            self._total_uj += filled_uj
+            self._ahead_uj += filled_uj
+        self._last, self._at_ns, self._power_uw = value, at_ns, power_uw
+        return self._total_uj
 
 
 class PowerIntegral(Accumulator):

@@ -3,8 +3,8 @@
 The primary sensors are the best. A fallback is a less accurate source of one component; it is made, and its files are
 opened, only where no better source covers all of the component, in the order of the fallbacks.
 Two sources never count the same joule: a fallback that merges adds missing domains, any other one replaces the
-channels of the component. A source that fails for ``FAILED_READS`` samples in a row is replaced by the next
-fallback, where there is one.
+channels of the component. A source that fails for ``FAILED_READS`` samples in a row, or whose counter stands still, is
+replaced by the next fallback, where there is one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _meter(channel: Channel, gap_ns: int) -> Accumulator:
     if channel.kind == ENERGY_UJ:
         # a part of a package may draw nothing for long, a whole machine cannot
         may_rest = not channel.counted and channel.boundary == "components"
-        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest)
+        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest, frozen_ns=channel.frozen_ns)
     return PowerIntegral(channel.max_w, gap_ns)
 
 
@@ -217,14 +217,14 @@ class SensorSelection:
         return (min(moments) + max(moments)) // 2 if moments else self._clock_ns()
 
     def replaceable(self) -> list[ActiveChannel]:
-        """Counted channels that have failed for long while a fallback for their component is left."""
+        """Counted channels that have failed for long, or stand still, while a fallback for their component is left."""
         if not self._fallbacks:
             return []
         components = {fallback.component for fallback in self._fallbacks}
         return [
             entry
             for entry in self.entries
-            if entry.failures >= FAILED_READS
+            if (entry.failures >= FAILED_READS or entry.meter.is_frozen())
             and entry.channel.counted
             and entry.channel.component in components
             and id(entry) not in self._tried
@@ -241,7 +241,8 @@ class SensorSelection:
         refused = len(self._absent)
         for entry in failed:
             channel = entry.channel
-            reason = f"read error {entry.failures} times: {channel.detail}"
+            what = "stands still" if entry.meter.is_frozen() else f"read error {entry.failures} times"
+            reason = f"{what}: {channel.detail}"
             self._absent.append(Absent(channel.component, channel.source, reason, channel.domain))
         self._open_fallbacks(self._clock_ns() + int(HEADER_WAIT_S * 1e9) // 4)
         if any(entry.used for source in self._sources[before:] for entry in source.entries):

@@ -51,7 +51,7 @@ def primary_sensors(context: SensorContext, site: tuple[tuple[str, str, str], ..
     proc = context.proc if context.sysfs == "/sys" or context.proc != "/proc" else None
     sensors: list[Sensor] = [
         RaplPowercap(context.sysfs, proc),
-        Nvml(wanted, sharded=_is_part_of_gpu(context), busy=context.gpu_busy),
+        Nvml(wanted, sharded=_is_part_of_gpu(context), busy=context.gpu_busy, clock_ns=context.clock_ns),
     ]
     if site:
         from .sensors.site import SiteSensor

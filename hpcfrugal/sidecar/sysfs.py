@@ -96,12 +96,14 @@ class Unusable(Exception):
 class CountFile:
     """One small file that is read repeatedly: kept open, read with pread, reopened after an error.
 
-    An error is also what is no count, for it may be all that is left of a file that has been replaced."""
+    An error is also what is no count, for it may be all that is left of a file that has been replaced. A count that
+    stands still may be that of a replaced file as well: then the path is looked at again."""
 
     def __init__(self, path: str) -> None:
         """Open ``path``. Raises OSError."""
         self.path = path
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._last: int | None = None
 
     def read_bytes(self, limit: int = 4096) -> bytes:
         """The file's present content. Raises OSError; the next call then opens the file anew."""
@@ -117,11 +119,19 @@ class CountFile:
         """The file as one non-negative integer, or None where it cannot be read as such."""
         try:
             count = parse_count(self.read_bytes(64))
+            if count is not None and count == self._last and self._is_replaced():
+                self.close()
+                count = parse_count(self.read_bytes(64))
         except OSError:
             return None
         if count is None:
             self.close()
+        self._last = count
         return count
+
+    def _is_replaced(self) -> bool:
+        """Whether the path leads to another file by now. Raises OSError where it leads to none."""
+        return not os.path.samestat(os.fstat(self._fd), os.stat(self.path))
 
     def close(self) -> None:
         """Close the file; closing twice is harmless."""

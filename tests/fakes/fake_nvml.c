@@ -6,7 +6,7 @@
  *   FAKE_NVML_MIG       index of a device in MIG mode (none)
  *   FAKE_NVML_OTHER     index of a device of another model than the others (none)
  *   FAKE_NVML_CONTROL   a directory whose files switch faults on while they exist:
- *                       hang, hang-init, no-energy, no-power, no-use, lost-<index>, foreign-<index>, unloaded
+ *                       hang, hang-init, no-energy, frozen, no-power, no-use, lost-<index>, foreign-<index>, unloaded
  * A device is 75 percent busy in the high half and 25 percent in the low one.
  */
 #define _GNU_SOURCE
@@ -154,6 +154,10 @@ int nvmlDeviceGetTotalEnergyConsumption(const device *d, unsigned long long *mil
     int code = check(d);
     if (code) return code;
     if (fault("no-energy")) return NOT_SUPPORTED;
+    if (fault("frozen")) {
+        *millijoules = 16430;
+        return SUCCESS;
+    }
     long long period = number("FAKE_NVML_PERIOD_MS", 1000) * 1000000LL, t = now_ns();
     long long low = number("FAKE_NVML_LOW_MW", 100000), high = number("FAKE_NVML_HIGH_MW", 300000);
     long long whole = t / period, part = t % period, half = period / 2;

@@ -54,7 +54,7 @@ class FakeNvml:
         return (high_ns * self.high_mw + (at_ns - high_ns) * self.low_mw) // 1_000_000
 
     def switch_on(self, fault: str) -> None:
-        """Make a fault appear: hang, hang-init, no-energy, no-power, no-use, lost-<n>, foreign-<n>, unloaded."""
+        """Make a fault appear; ``fake_nvml.c`` has their names."""
         (self.control / fault).touch()
 
     def switch_off(self, fault: str) -> None:

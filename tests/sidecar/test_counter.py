@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.sidecar.counter import EnergyCounter, PowerIntegral, power_gap_ns
+from hpcfrugal.sidecar.counter import BridgedCounter, EnergyCounter, PowerIntegral, power_gap_ns
 
 STUCK_NS = 60 * 10**9
 
@@ -152,6 +152,34 @@ def test_counter_that_stands_still_is_unknown_and_not_zero() -> None:
     assert counter.peak_w is None
     counter.update(FROZEN_NS + S, 50_000_000)
     assert counter.energy_uj == 50_000_000
+
+
+@pytest.mark.parametrize(
+    ("readings", "total_uj"),
+    [
+        # second, counter in J, power in W
+        pytest.param([(0, 5, 200), (1, 5, 200), (2, 5, 200), (3, 5, 200)], 600, id="never moves"),
+        pytest.param([(0, 0, 200), (1, 200, 9), (2, 400, 9)], 400, id="moves: its power is not used"),
+        pytest.param([(0, 0, 100), (1, 100, None), (2, 100, 100), (3, 100, 300)], 400, id="stops"),
+        pytest.param([(0, 0, 100), (1, 0, 100), (2, 0, 100), (3, 330, 9)], 330, id="slow: a step has the pause in it"),
+        pytest.param([(0, 0, 100), (1, 0, 100), (2, 0, 100), (3, 10, 9)], 200, id="a step never takes back"),
+        pytest.param([(0, 0, 100), (1, 0, None), (2, 0, 100)], 100, id="power missing once"),
+        pytest.param([(0, 0, 100), (60, 0, 100)], 0, id="too far apart"),
+    ],
+)
+def test_pauses_of_a_counter_are_filled_with_power(readings: list[tuple[int, int, int | None]], total_uj: int) -> None:
+    counter = BridgedCounter()
+    totals = [
+        counter.update(second * S, joules * 10**6, None if watts is None else watts * 10**6)
+        for second, joules, watts in readings
+    ]
+    assert totals == sorted(totals)
+    assert totals[-1] - totals[0] == total_uj * 10**6
+
+
+def test_bridged_counter_that_starts_again_is_a_step_back() -> None:
+    counter = BridgedCounter()
+    assert [counter.update(0, 500, None), counter.update(S, 500, 100), counter.update(2 * S, 7, None)] == [500, 600, 7]
 
 
 def test_time_once_measured_is_never_taken_back() -> None:

@@ -14,6 +14,7 @@ from fake_rapl import two_sockets
 from hpcfrugal.sidecar.counter import POWER_GAP_NS, PowerIntegral
 from hpcfrugal.sidecar.sensor_selection import Fallback, SensorSelection
 from hpcfrugal.sidecar.sensors.base import Absent, Channel, Opened
+from hpcfrugal.sidecar.sensors.rapl_powercap import RAPL_FROZEN_NS
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 
 FAILED_READS = 10
@@ -118,9 +119,13 @@ class Fake:
         self.component = component
         self.domains = domains
         self.values = values
+        self.frozen_ns: int | None = None
 
     def open(self) -> Opened:
-        channels = [Channel(self.component, domain, self.name, max_w=100, detail="d") for domain in self.domains]
+        channels = [
+            Channel(self.component, domain, self.name, max_w=100, detail="d", frozen_ns=self.frozen_ns)
+            for domain in self.domains
+        ]
         return Opened(channels, [] if channels else [Absent(self.component, self.name, "nothing")], [])
 
     def read(self) -> list[int | None]:
@@ -145,6 +150,7 @@ def test_source_that_fails_is_replaced_once() -> None:
 
     def sample() -> list[str]:
         now_ns[0] += 10**9
+        good.values[0] = now_ns[0] // 10**9
         selection.sample(0)
         return [entry.channel.domain for entry in selection.replaceable()]
 
@@ -157,6 +163,24 @@ def test_source_that_fails_is_replaced_once() -> None:
     good.values = [1, 50]
     assert sample() == []
     assert counted(selection) == ["cpu good a", "cpu spare b"]
+
+
+def test_counter_that_stands_still_is_replaced_at_once() -> None:
+    """RAPL that does not count, beside a power meter: 3 s are lost, not 15."""
+    now_ns = [0]
+    standing = Fake("rapl", "cpu", ["a"], [16])
+    standing.frozen_ns = RAPL_FROZEN_NS
+    meter = Fallback("cpu", lambda _component, _have: Fake("hwmon", "cpu", ["a"], [1]), merges=True)
+    selection = SensorSelection([standing], [meter], lambda: now_ns[0], lambda: False)
+    lost = 0
+    while not selection.replaceable():
+        selection.sample(0)
+        now_ns[0] += 10**9
+        lost += 1
+    assert lost == 4  # readings at 0, 1, 2 and 3 s
+    assert selection.replace(selection.replaceable())
+    assert counted(selection) == ["cpu hwmon a"]
+    assert [entry.reason for entry in selection.absent] == ["stands still: d"]
 
 
 def test_source_that_fails_stays_where_there_is_no_other() -> None:

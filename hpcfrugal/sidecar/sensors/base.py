@@ -30,7 +30,8 @@ class Channel:
     ``component`` is cpu, dram, gpu or node; ``boundary`` is components or node; ``scope`` is node for a
     reading that all jobs of the node share and job for a device that the job holds whole. ``counted`` is
     False for what another channel contains already. ``range_uj`` is the largest value of a counter that
-    wraps, None for one that does not. ``max_w`` bounds what the hardware could possibly draw, in watts: more
+    wraps, None for one that does not; ``frozen_ns`` is how long a counter that counts may stand still, None where only
+    ``counter.FROZEN_NS`` is sure. ``max_w`` bounds what the hardware could possibly draw, in watts: more
     than that is a counter reset, not consumption.
     """
 
@@ -49,6 +50,7 @@ class Channel:
         counted: bool = True,
         range_uj: int | None = None,
         gpu_uuid: str | None = None,
+        frozen_ns: int | None = None,
     ) -> None:
         self.component = component
         self.domain = domain
@@ -59,13 +61,14 @@ class Channel:
         self.scope = scope
         self.counted = counted
         self.range_uj = range_uj
+        self.frozen_ns = frozen_ns
         self.max_w = max_w
         self.detail = detail
         self.gpu_uuid = gpu_uuid
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
-        return {name: value for name, value in vars(self).items() if name not in ("kind", "max_w")}
+        return {name: value for name, value in vars(self).items() if name not in ("kind", "max_w", "frozen_ns")}
 
 
 class Absent:

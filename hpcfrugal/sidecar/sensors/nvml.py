@@ -1,4 +1,5 @@
-"""NVIDIA GPUs through NVML: the energy counter of a device, or its power integrated where there is none.
+"""NVIDIA GPUs through NVML: the energy counter of a device, or its power integrated where there is none, and while it
+stands still.
 
 Which devices are the job's is read from ``CUDA_VISIBLE_DEVICES``, else from Slurm's own lists; see
 ``job_device_list``. NVML numbers devices by their PCI address, CUDA only with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``:
@@ -8,10 +9,12 @@ Variables"). NVML can take seconds to start and a call can hang in the driver, s
 
 from __future__ import annotations
 
+from ..counter import BridgedCounter
+from ..worker import boottime_ns
 from .base import ENERGY_UJ, GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from ..gpu_busy import GpuBusy
@@ -102,6 +105,7 @@ class _Device:
         self.shared = shared
         self.has_utilization = shared is None
         self.use_power = False
+        self.counter = BridgedCounter()
 
 
 class Nvml:
@@ -111,8 +115,16 @@ class Nvml:
     component = "gpu"
     may_block = True
 
-    def __init__(self, wanted: DeviceList, *, sharded: bool = False, busy: GpuBusy | None = None) -> None:
+    def __init__(
+        self,
+        wanted: DeviceList,
+        *,
+        sharded: bool = False,
+        busy: GpuBusy | None = None,
+        clock_ns: Callable[[], int] = boottime_ns,
+    ) -> None:
         self._wanted = wanted
+        self._clock_ns = clock_ns
         self._sharded = sharded
         self._busy = busy
         self._nvml: Any = None
@@ -190,10 +202,20 @@ class Nvml:
 
     def _value(self, device: _Device) -> int | None:
         if device.use_power:
-            power_uw = int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000
-            # no device that answers draws nothing
-            return power_uw or None
-        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
+            return self._power_uw(device)
+        count_uj = int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(device.handle)) * 1000
+        at_ns = self._clock_ns()
+        power_uw = None
+        if device.counter.stands_still(count_uj):
+            try:
+                power_uw = self._power_uw(device)
+            except self._nvml.NVMLError:
+                pass  # this device shows no power: its counter alone counts
+        return device.counter.update(at_ns, count_uj, power_uw)
+
+    def _power_uw(self, device: _Device) -> int | None:
+        # no device that answers draws nothing
+        return int(self._nvml.nvmlDeviceGetPowerUsage(device.handle)) * 1000 or None
 
     def _limit_uw(self, device: _Device) -> int | None:
         """The power limit that the driver enforces; None for a part of a device, and where it is not known."""

@@ -15,7 +15,7 @@ from ..node import cpu_vendor
 from ..perf_event import open_event
 from ..sysfs import parse_count, read_count, read_text, text_or_empty, value_after, why
 from .base import FILE_TIMEOUT_S, Absent, Channel, Opened
-from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, PACKAGE_MAX_W
+from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, PACKAGE_MAX_W, RAPL_FROZEN_NS
 
 RAPL_PERF = "rapl-perf"
 
@@ -100,7 +100,9 @@ class RaplPerf:
             self._fds.append(fd)
             max_w = PACKAGE_MAX_W if self.component == "cpu" else DRAM_MAX_W
             detail = f"perf_event {_EVENTS[self.component]} on CPU {cpu}"
-            channels.append(Channel(self.component, domain, RAPL_PERF, max_w=max_w, detail=detail))
+            channels.append(
+                Channel(self.component, domain, RAPL_PERF, max_w=max_w, detail=detail, frozen_ns=RAPL_FROZEN_NS)
+            )
         return Opened(channels, absent, [])
 
     def _domains(self, cpus: list[int]) -> list[tuple[int, str]]:

@@ -32,6 +32,9 @@ PSYS_MAX_W = 4000
 _CONSTRAINTS = 3
 """A package has at most a long-term, a short-term and a peak limit."""
 
+RAPL_FROZEN_NS = 2_500_000_000
+"""A counter of the processor moves each millisecond, one that a virtual machine's host passes on each second."""
+
 COUNTS_PER_PACKAGE = ("AuthenticAMD", "HygonGenuine")
 """Vendors, as procfs names them, whose package counter is shared by all dies of the package."""
 
@@ -172,6 +175,7 @@ class RaplPowercap:
             RAPL_POWERCAP,
             max_w=max_w,
             boundary=boundary,
+            frozen_ns=RAPL_FROZEN_NS,
             counted=counted,
             range_uj=read_count(os.path.join(zone.path, "max_energy_range_uj")) or None,
             detail=zone.path,

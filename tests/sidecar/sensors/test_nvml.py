@@ -165,6 +165,31 @@ def test_power_where_there_is_no_energy_counter(make_nvml: Callable[..., FakeNvm
     assert set(found["values"]) <= {100_000_000, 300_000_000}
 
 
+STANDING = """
+import json
+from hpcfrugal.sidecar.sensors import nvml
+seconds = iter(range(100))
+sensor = nvml.Nvml(nvml.job_device_list({}, False), clock_ns=lambda: next(seconds) * 10**9)
+opened = sensor.open()
+print(json.dumps([[channel.source for channel in opened.channels], [sensor.read()[0] for _ in range(4)]]))
+"""
+
+
+@pytest.mark.parametrize(("power", "watts"), [("", 200), ("no-power", 0)])
+def test_power_while_the_energy_counter_stands_still(
+    make_nvml: Callable[..., FakeNvml], power: str, watts: int
+) -> None:
+    nvml = make_nvml(devices=1, low_mw=200_000, high_mw=200_000)
+    nvml.switch_on("frozen")
+    if power:
+        nvml.switch_on(power)
+    command = [sys.executable, "-c", STANDING]
+    done = subprocess.run(command, env=clean_environ(nvml.environ()), capture_output=True, text=True, check=True)
+    sources, values = json.loads(done.stdout)
+    assert sources == ["nvml-energy"]
+    assert values == [16_430_000 + watts * second * 10**6 for second in (1, 2, 3, 4)]
+
+
 def test_neither_energy_nor_power(make_nvml: Callable[..., FakeNvml]) -> None:
     nvml = make_nvml(devices=1)
     nvml.switch_on("no-energy")
