@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from .sensors.nvml import job_device_list
+from .gpu_selection import job_device_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

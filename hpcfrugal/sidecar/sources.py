@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+from .gpu_selection import VARIABLES, job_device_list
 from .sensor_selection import Fallback
 from .sensors.base import TYPE_CHECKING
-from .sensors.nvml import Nvml, job_device_list
+from .sensors.nvml import Nvml
 from .sensors.rapl_powercap import RaplPowercap
 from .site_sensors import SENSORS
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from .gpu_busy import GpuBusy
     from .sensors.base import Sensor
     from .sensors.hwmon import Chips
-
-_GPU_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
 class SensorContext:
@@ -121,8 +120,7 @@ def _is_part_of_gpu(context: SensorContext) -> bool:
 def _may_have_gpus(context: SensorContext) -> bool:
     if not context.in_slurm or context.exclusive:
         return True
-    variables = (*_GPU_VARIABLES, "CUDA_VISIBLE_DEVICES")
-    return any(context.environ.get(name) for name in variables)
+    return any(context.environ.get(name) for name in VARIABLES)
 
 
 def _not_ours(context: SensorContext) -> str | None:
@@ -137,7 +135,7 @@ def _not_ours(context: SensorContext) -> str | None:
     except OSError:
         names = []
     devices = sum(name.startswith("renderD") for name in names)
-    held = max((len(context.environ.get(name, "").split(",")) for name in _GPU_VARIABLES), default=0)
+    held = max((len(context.environ.get(name, "").split(",")) for name in VARIABLES), default=0)
     if 0 < devices <= held:
         return None
     return "unknown which of the node's accelerators belong to the job"

@@ -1,8 +1,8 @@
 """The job's AMD GPUs through the amdgpu driver's hwmon chip: ``power1_average``, else ``power1_input``, in
 microwatts (Linux: Documentation/gpu/amdgpu, "hwmon Interfaces").
 
-An index in ROCR_VISIBLE_DEVICES counts the GPUs of the KFD topology that this process may see, one in
-HIP_VISIBLE_DEVICES those that are left by it (ROCm: GPU isolation techniques). Of the two dies of an MI250
+Which devices are the job's: ``gpu_selection``. An index counts the GPUs of the KFD topology that this process may
+see. Of the two dies of an MI250
 card only the first shows power, that of both (Linux: aldebaran_ppt.c), and a GPU may be cut into partitions:
 a card that the job holds in part is marked modelled.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from ..gpu_selection import resolve, rocm_lists, slurm_list
 from ..sysfs import list_folder, parse_count, text_or_empty
 from .base import GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 from .hwmon import HWMON, Chip, Chips, Hwmon, HwmonChannel
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 _TWO_DIES = ("0x7408", "0x740c")
 """PCI device ids of MI250X and MI250."""
-
-_VARIABLES = ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-_SLURM_VARIABLES = ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 
 
 class _Device:
@@ -53,9 +51,9 @@ class AmdGpus(Hwmon):
 
 def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> AmdGpus | None:
     """A sensor of the job's GPUs; None where the machine has none or the job asked for none."""
-    variables = [name for name in _VARIABLES if name in environ]
-    from_slurm = next((name for name in _SLURM_VARIABLES if environ.get(name)), None)
-    if in_slurm and not variables and from_slurm is None:
+    lists = rocm_lists(environ, in_slurm)
+    from_slurm = slurm_list(environ)
+    if in_slurm and not lists and from_slurm is None:
         return None
     found = sorted(((_address(chip), chip) for chip in chips.named("amdgpu")), key=lambda pair: pair[0])
     if not found:
@@ -64,16 +62,13 @@ def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: b
     visible = _visible(sysfs, devices)
     held = list(visible)
     unknown: list[str] = []
-    if variables:
-        for name in variables:
-            held, missing = _pick(environ[name], held)
-            unknown += [f"{name}: no device {entry}" for entry in missing]
-    elif from_slurm is not None:
-        entries = environ[from_slurm].split(",")
-        # where the job's cgroup hides the others, those that are left are its own, whatever their numbers
-        if len(entries) != len(visible):
-            held, missing = _pick(environ[from_slurm], list(devices))
-            unknown += [f"{from_slurm}: no device {entry}" for entry in missing]
+    # where the job's cgroup hides the others, those that are left are its own, whatever their numbers
+    if not lists and from_slurm is not None and len(from_slurm.entries) != len(visible):
+        lists, held = [from_slurm], list(devices)
+    for wanted in lists:
+        places, missing = resolve(wanted.entries, [device.uuid for device in held], ends=not wanted.global_indices)
+        held = [held[place] for place in places]
+        unknown += [f"{wanted.variable}: no device {entry[:64]}" for entry in missing]
     return _sensor(devices, visible, held, [Absent("gpu", HWMON, reason) for reason in unknown])
 
 
@@ -115,24 +110,6 @@ def _channel(device: _Device, path: str, part: str | None) -> Channel:
         scope="job" if part is None else "node",
         gpu_uuid=device.uuid,
     )
-
-
-def _pick(text: str, visible: list[_Device]) -> tuple[list[_Device], list[str]]:
-    """Devices that a list of indices and UUIDs names, up to the first entry that is none of both."""
-    chosen: list[_Device] = []
-    unknown: list[str] = []
-    for entry in (part.strip() for part in text.split(",")):
-        if entry.startswith("GPU-"):
-            named = [device for device in visible if device.uuid.lower() == entry.lower()]
-        else:
-            number = parse_count(entry.encode())
-            if number is None:
-                break
-            named = visible[number : number + 1]
-        chosen += named
-        if not named:
-            unknown.append(entry[:64])
-    return chosen, unknown
 
 
 def _visible(sysfs: str, devices: list[_Device]) -> list[_Device]:

@@ -1,8 +1,8 @@
 """NVIDIA GPUs through NVML: the energy counter of a device, or its power integrated where there is none, and while it
 stands still.
 
-Which devices are the job's is read from ``CUDA_VISIBLE_DEVICES``, else from Slurm's own lists; see
-``job_device_list``. NVML numbers devices by their PCI address, CUDA only with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``:
+Which devices are the job's: ``gpu_selection``.
+NVML numbers devices by their PCI address, CUDA only with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``:
 otherwise the fastest comes first, by a measure of its own (CUDA C++ Programming Guide, "CUDA Environment
 Variables"). NVML can take seconds to start and a call can hang in the driver, so this sensor says ``may_block``.
 """
@@ -10,14 +10,16 @@ Variables"). NVML can take seconds to start and a call can hang in the driver, s
 from __future__ import annotations
 
 from ..counter import BridgedCounter
+from ..gpu_selection import resolve
 from ..worker import boottime_ns
 from .base import ENERGY_UJ, GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
     from ..gpu_busy import GpuBusy
+    from ..gpu_selection import DeviceList
 
 ENERGY = "nvml-energy"
 POWER = "nvml-power"
@@ -36,66 +38,6 @@ _NO_PERMISSION = 4
 
 _DRIVER_GONE = (1, 9, 15)
 """NVML_ERROR_UNINITIALIZED, DRIVER_NOT_LOADED and GPU_IS_LOST: worth a new start of the library."""
-
-
-class DeviceList:
-    """Entries of a device list. ``all_devices`` is True where nothing restricts the choice; ``in_cuda_order`` where
-    an index counts as CUDA does by itself; ``instead`` is then Slurm's own list, None where there is none."""
-
-    def __init__(
-        self,
-        variable: str,
-        entries: list[str],
-        *,
-        all_devices: bool,
-        global_indices: bool,
-        in_cuda_order: bool = False,
-        instead: DeviceList | None = None,
-    ) -> None:
-        self.variable = variable
-        self.entries = entries
-        self.all_devices = all_devices
-        self.global_indices = global_indices
-        self.in_cuda_order = in_cuda_order
-        self.instead = instead
-
-
-def job_device_list(environ: Mapping[str, str], in_slurm: bool) -> DeviceList:
-    """What the environment says about the job's GPUs.
-
-    ``CUDA_VISIBLE_DEVICES`` counts where it is set, also to nothing. Otherwise SLURM_STEP_GPUS and
-    SLURM_JOB_GPUS, which number the devices of the whole node. A Slurm job with none of them has no GPU; a
-    local job has all.
-    """
-    from_slurm = None
-    for variable in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"):
-        text = environ.get(variable)
-        if text:
-            from_slurm = DeviceList(variable, _until_invalid(text), all_devices=False, global_indices=True)
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return DeviceList(
-            "CUDA_VISIBLE_DEVICES",
-            _until_invalid(visible),
-            all_devices=False,
-            global_indices=False,
-            in_cuda_order=environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID",
-            instead=from_slurm,
-        )
-    return from_slurm or DeviceList("", [], all_devices=not in_slurm, global_indices=False)
-
-
-def _until_invalid(text: str) -> list[str]:
-    """CUDA takes the entries before the first that is no device, such as -1 or Slurm's NoDevFiles."""
-    entries: list[str] = []
-    for entry in text.split(","):
-        entry = entry.strip()
-        is_index = entry.isascii() and entry.isdigit() and len(entry) < 10
-        if not (is_index or entry.startswith(("GPU-", "MIG-"))):
-            break
-        if entry not in entries:
-            entries.append(entry)
-    return entries
 
 
 class _Device:
@@ -303,29 +245,24 @@ class Nvml:
         are_all = wanted.global_indices and len(entries) == len(by_index)
         if wanted.all_devices or are_all:
             return [device for device in by_index if device is not None], [], broken
-        chosen: list[_Device] = []
-        unknown: list[str] = []
-        for entry in entries:
-            device = self._pick(entry, by_index)
-            if device is None:
-                unknown.append(entry)
-            elif device not in chosen:
-                chosen.append(device)
-        return chosen, unknown, broken if unknown else []
+        slices = {self._device_of(entry): entry for entry in entries if entry.startswith("MIG-")}
+        # a slice that is not known stays as it is, and names no device
+        names = [self._device_of(entry) if entry.startswith("MIG-") else entry for entry in entries]
+        uuids = [None if device is None else device.gpu.uuid for device in by_index]
+        places, unknown = resolve(names, uuids, ends=not wanted.global_indices)
+        chosen = [device for device in map(by_index.__getitem__, places) if device is not None]
+        for device in chosen:
+            held = [entry for uuid, entry in slices.items() if device.gpu.uuid.startswith(uuid)]
+            if held:
+                device.shared = f"the job holds {held[0]}"
+        return chosen, [slices.get(entry, entry) for entry in unknown], broken if unknown else []
 
-    def _pick(self, entry: str, by_index: list[_Device | None]) -> _Device | None:
-        if entry.isdigit():
-            return by_index[int(entry)] if int(entry) < len(by_index) else None
-        uuid = entry
-        if entry.startswith("MIG-"):
-            # "MIG-GPU-<uuid>/<gi>/<ci>" names its device; "MIG-<uuid>" has to be asked for it
-            uuid = entry[4:].split("/", 1)[0] if entry.startswith("MIG-GPU-") else self._parent_uuid(entry)
-        for device in by_index:
-            if device is not None and uuid and device.gpu.uuid.startswith(uuid):
-                if entry.startswith("MIG-"):
-                    device.shared = f"the job holds {entry}"
-                return device
-        return None
+    def _device_of(self, entry: str) -> str:
+        """UUID of the device of a MIG slice; the entry itself where it is not known."""
+        # "MIG-GPU-<uuid>/<gi>/<ci>" names its device; "MIG-<uuid>" has to be asked for it
+        if entry.startswith("MIG-GPU-"):
+            return entry[4:].split("/", 1)[0]
+        return self._parent_uuid(entry) or entry
 
     def _parent_uuid(self, entry: str) -> str:
         nvml = self._nvml

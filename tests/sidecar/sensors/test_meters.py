@@ -339,6 +339,8 @@ def test_amd_gpus_of_the_job(tmp_path: Path) -> None:
     assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "GPU-0000000000000002"})[1] == [2]
     assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": ""})[:2] == ([], [])
     assert gpus(tmp_path, {"SLURM_JOB_GPUS": "0,1"})[1] == [0, 1]
+    assert gpus(tmp_path, {"CUDA_VISIBLE_DEVICES": "1"}, in_slurm=False)[1] == [2]
+    assert gpus(tmp_path, {"GPU_DEVICE_ORDINAL": "0"})[1] == [3]
     assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "9"})[2] == ["ROCR_VISIBLE_DEVICES: no device 9"]
 
 

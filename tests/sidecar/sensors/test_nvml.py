@@ -12,11 +12,12 @@ import pytest
 from fake_nvml import FakeNvml
 from sidecar_process import clean_environ
 
-from hpcfrugal.sidecar.sensors.nvml import job_device_list
+from hpcfrugal.sidecar.gpu_selection import job_device_list
 
 PROBE = """
 import json, sys
-from hpcfrugal.sidecar.sensors.nvml import Nvml, job_device_list
+from hpcfrugal.sidecar.gpu_selection import job_device_list
+from hpcfrugal.sidecar.sensors.nvml import Nvml
 found = []
 for environ, in_slurm in json.loads(sys.argv[1]):
     sensor = Nvml(job_device_list(environ, in_slurm), sharded="SLURM_SHARDS_ON_NODE" in environ)
@@ -167,9 +168,10 @@ def test_power_where_there_is_no_energy_counter(make_nvml: Callable[..., FakeNvm
 
 STANDING = """
 import json
+from hpcfrugal.sidecar.gpu_selection import job_device_list
 from hpcfrugal.sidecar.sensors import nvml
 seconds = iter(range(100))
-sensor = nvml.Nvml(nvml.job_device_list({}, False), clock_ns=lambda: next(seconds) * 10**9)
+sensor = nvml.Nvml(job_device_list({}, False), clock_ns=lambda: next(seconds) * 10**9)
 opened = sensor.open()
 print(json.dumps([[channel.source for channel in opened.channels], [sensor.read()[0] for _ in range(4)]]))
 """
@@ -227,8 +229,9 @@ def test_broken_and_foreign_devices_cost_only_themselves(make_nvml: Callable[...
 
 AFTER_LOSS = """
 import json, os, sys
+from hpcfrugal.sidecar.gpu_selection import job_device_list
 from hpcfrugal.sidecar.sensors import nvml
-sensor = nvml.Nvml(nvml.job_device_list({}, False))
+sensor = nvml.Nvml(job_device_list({}, False))
 sensor.open()
 lost = os.path.join(os.environ["FAKE_NVML_CONTROL"], "lost-0")
 open(lost, "w").close()
