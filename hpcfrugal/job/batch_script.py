@@ -179,6 +179,8 @@ def given_options(data: Mapping[str, Any]) -> frozenset[str]:
     """The names of the options that a job file sets, by its keys or under `sbatch`; what is invalid counts as well."""
     flags = [Flag(option.name, str(value)) for key, option in SBATCH.keys.items()
              if (value := value_at(data, key)) is not None]  # fmt: skip
+    if not isinstance(data.get("mail") or {}, Mapping):
+        flags += [Flag("mail-type", None), Flag("mail-user", None)]
     try:
         flags += SBATCH.read(SBATCH.extra_flags(data.get("sbatch") or ()))
     except ValueError:

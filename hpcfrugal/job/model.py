@@ -20,6 +20,7 @@ from hpcfrugal.job.command_types import (
 )
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
+from hpcfrugal.job.mail import Mail
 from hpcfrugal.job.names import name_from_command, name_from_path
 from hpcfrugal.job.option_table import OptionTable
 from hpcfrugal.job.resources import Resources
@@ -87,6 +88,13 @@ class JobSpec(JobSection):
     comment: Annotated[TextLine | None, SbatchOption("comment")] = optional(
         "Comment of the job in Slurm; a low-carbon queue adds its entry.", "run 3 of 7"
     )
+    mail: Mail = optional(
+        "Mail from Slurm: an address, for the end and failures, or events, or a mapping.",
+        "me@example.org",
+        ["END", "FAIL"],
+        {"type": "ALL", "user": "me@example.org"},
+        default=Mail(),
+    )
     resources: Resources = optional(
         "Resources to request from Slurm.", {"nodes": 2, "time": "1:30:00"}, default=Resources()
     )
@@ -101,8 +109,8 @@ class JobSpec(JobSection):
     )
     sbatch: ExtraFlags = optional(
         "Further options of sbatch, for which there is no key.",
-        ["--mail-type=END", "--licenses=matlab:1"],
-        {"mail-type": "END"},
+        ["--licenses=matlab:1", "--nice=100"],
+        {"licenses": "matlab:1"},
         default=(),
     )
     directives: DirectiveLines = optional(

@@ -124,7 +124,7 @@ class OptionTable:
         """One extra option, as one word that sbatch reads as nothing else; raises ValueError with the reason."""
         text = to_line(entry)
         if not text.startswith("-") or text.strip("-") == "":
-            raise ValueError(f"{shown(text)} is not an option; options start with `-`, such as --mail-type=END")
+            raise ValueError(f"{shown(text)} is not an option; options start with `-`, such as --licenses=matlab:1")
         word = text.partition("=")[0]
         if any(char.isspace() for char in word):
             name, _, value = text.partition(" ")
@@ -147,7 +147,7 @@ class OptionTable:
         return text
 
     def extra_flags(self, value: object) -> tuple[str, ...]:
-        """The ``sbatch`` key: a list of options, or a mapping of their names (``mail-type: END``).
+        """The ``sbatch`` key: a list of options, or a mapping of their names (``licenses: matlab:1``).
 
         Raises:
             ValueError: it is neither; or Faults, with each entry that is wrong.
@@ -156,7 +156,7 @@ class OptionTable:
         if isinstance(value, Mapping):
             entries = [(str(key), self._from_mapping(str(key).lstrip("-"), setting)) for key, setting in value.items()]
         elif isinstance(value, str) or not isinstance(value, Sequence):
-            raise ValueError("must be a list of options, such as [--mail-type=END, --nice=100]")
+            raise ValueError("must be a list of options, such as [--licenses=matlab:1, --nice=100]")
         else:
             entries = list(enumerate(value))
         found: list[str] = []

@@ -59,6 +59,7 @@ _SECTION_EXAMPLES = {
     "energy": "energy: {interval: 1s}",
     "schedule": "schedule: {max_delay: 12h}",
     "container": "container: {image: torch.sif}",
+    "mail": "mail: {type: END, user: me@example.org}",
     "interruptible": "interruptible: {signal: USR1}",
 }
 

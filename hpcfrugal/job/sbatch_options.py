@@ -106,8 +106,6 @@ OTHER_OPTIONS = (
     _passed("input", "i"),
     _passed("kill-on-invalid-dep"),
     _passed("licenses", "L"),
-    _passed("mail-type"),
-    _passed("mail-user"),
     _passed("mcs-label"),
     _passed("mem-bind"),
     _passed("mem-update"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
+from hpcfrugal.job.mail import Mail
 from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.job.schedule import Interruptible, Schedule
@@ -16,7 +17,8 @@ from hpcfrugal.job.text_types import TEXT_SCHEMA
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _SWITCH = {"enum": [True, False, "on", "off", "yes", "no", "true", "false"]}
-_SECTIONS: tuple[type[JobSection], ...] = (Container, Energy, Interruptible, Resources, Schedule)
+_EVENTS = {"type": ["string", "array"], "minLength": 1, "items": {"type": "string"}}
+_SECTIONS: tuple[type[JobSection], ...] = (Container, Energy, Interruptible, Mail, Resources, Schedule)
 
 
 def job_schema() -> dict[str, Any]:
@@ -24,7 +26,7 @@ def job_schema() -> dict[str, Any]:
     # The types' own schemas are shared objects, so the changes below are made on a copy.
     schema = copy.deepcopy(JobSpec.model_json_schema(mode="validation"))
     schema["properties"].pop("directives")
-    _finish(schema, JobSpec, {"energy": _SWITCH, "container": TEXT_SCHEMA, "modules": TEXT_SCHEMA})
+    _finish(schema, JobSpec, {"energy": _SWITCH, "container": TEXT_SCHEMA, "modules": TEXT_SCHEMA, "mail": _EVENTS})
     for section in _SECTIONS:
         short_forms = {"interruptible": _SWITCH} if section is Schedule else {}
         _finish(schema["$defs"][section.__name__], section, short_forms)

@@ -22,7 +22,7 @@ SCRIPT = """#!/bin/bash
    # another
 
 #SBATCH --time=1-12 --mem 4000
-#SBATCH --mail-type=END --some-plugin=x
+#SBATCH --wckey=END --some-plugin=x
 #SBATCH --exclusive
 #SBATCH --array=0-7%2
   #SBATCH --account=indented-is-a-comment
@@ -198,6 +198,8 @@ def test_a_comment_behind_options_may_have_any_encoding(tmp_path: Path) -> None:
         ("--licenses=a:1", {"sbatch": {"licenses": "b:1"}}, []),
         ("--time-min=5", {"resources": {"time": 3}}, []),
         ("-J x", {"name": "y"}, []),
+        ("--mail-type=ALL --mail-user=a -n 2", {"mail": "me@example.org"}, ["#SBATCH --ntasks=2"]),
+        ("--mail-type=ALL --mail-user=a", {"mail": {"type": "END"}}, ["#SBATCH --mail-user=a"]),
         ("-J 'x y' -N 1-2", {"resources": {"nodes": 3}}, ['#SBATCH "--job-name=x y"']),
         ("-p batch  # the usual one", {"resources": {"time": 3}}, ["#SBATCH -p batch  # the usual one"]),
     ],

@@ -14,6 +14,7 @@ import pytest
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.job import JobSpec, job_from_mapping, load_job, naming_lines
+from hpcfrugal.job.sbatch_flags import sbatch_flags
 
 FULL = """\
 name: no
@@ -45,7 +46,7 @@ schedule:
   signal: marginal
   interruptible: {signal: SIGUSR1, grace: 2m}
 tags: {project: climate, phase: training, run: 7}
-sbatch: {mail-type: END}
+sbatch: {wckey: END}
 """
 
 
@@ -88,7 +89,7 @@ def test_a_full_file(tmp_path: Path) -> None:
     assert job.schedule.interruptible is not None
     assert job.schedule.interruptible.signal == "USR1"
     assert job.tags == {"project": "climate", "phase": "training", "run": "7"}
-    assert job.sbatch == ("--mail-type=END",)
+    assert job.sbatch == ("--wckey=END",)
     assert job.directives == ()
 
 
@@ -146,7 +147,7 @@ def test_a_naive_deadline_is_local_time(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_script_beside_the_file_brings_its_directives(tmp_path: Path) -> None:
     (tmp_path / "train.sh").write_text(
-        "#!/bin/bash\n#SBATCH -t 10 --mem-per-cpu=1G -p batch -J inner\n#SBATCH --mail-type=END\necho $1\n"
+        "#!/bin/bash\n#SBATCH -t 10 --mem-per-cpu=1G -p batch -J inner\n#SBATCH --wckey=END\necho $1\n"
     )
     job = load_job(write(tmp_path, "script: train.sh\nargs: [1, a b]\nresources: {mem: 4G, partition: green}\n"))
     assert job.script == str(tmp_path / "train.sh")
@@ -187,7 +188,7 @@ energy: {interval: 2m, recrod: 1s}
 schedule:
   max_delay: 12
   deadline: 2026-05-31
-sbatch: [--mail-type=END, -J x, --parti=y]
+sbatch: [--wckey=END, -J x, --parti=y]
 tags: climate
 tags: {a: [1]}
 container: {nv: maybe}
@@ -225,7 +226,7 @@ zzz: 1
         "job.yaml:23: directives: is not a key of a job file (use `resources`)",
         "job.yaml:24: zzz: there is no key 'zzz' at the top level (the keys here are name, command, script, args, "
         "workdir, env, modules, conda, venv, setup, teardown, container, template, output, error, export, comment, "
-        "resources, energy, schedule, tags, sbatch)",
+        "mail, resources, energy, schedule, tags, sbatch)",
     ]
 
 
@@ -272,7 +273,7 @@ zzz: 1
             "job.yaml:3: resources.requeue: can't be false along with `schedule.interruptible`",
         ),
         ("command: x\ntemplate: ../../etc/passwd\n", "is not a valid name of a template"),
-        ("command: x\nsbatch: --mail-type=END\n", "must be a list of options"),
+        ("command: x\nsbatch: --wckey=END\n", "must be a list of options"),
         ("command: x\nsched: {}\n", "job.yaml:2: sched: there is no key 'sched'"),
         ("", "job.yaml: is empty"),
         ("# only a comment\n", "job.yaml: is empty"),
@@ -442,7 +443,8 @@ def test_later_problems_get_the_line_of_their_key(tmp_path: Path) -> None:
         ("resources: {licenses: a}", "write `sbatch: [--licenses=...]`"),
         ("resources: {contiguous: yes}", "write `sbatch: [--contiguous]`"),
         ("resources: {cpu_freq: low}", "write `sbatch: [--cpu-freq=...]`"),
-        ("mail-type: END", "write `sbatch: [--mail-type=...]`"),
+        ("wckey: END", "write `sbatch: [--wckey=...]`"),
+        ("mail-type: END", "the key is `mail.type`"),
         ("resources: {chdir: /tmp}", "the key is `workdir`"),
         ("resources: {begin: now}", "the key is `schedule.earliest`"),
         ("begin: now", "the key is `schedule.earliest`"),
@@ -507,3 +509,34 @@ def test_environments_are_checked_where_they_can_be_seen(tmp_path: Path) -> None
     ]:
         with pytest.raises(InputError, match=re.escape(told)):
             load(text)
+
+
+@pytest.mark.parametrize(
+    ("mail", "flags"),
+    [
+        ("me@example.org", ["--mail-type=END,FAIL", "--mail-user=me@example.org"]),
+        (["END", "FAIL"], ["--mail-type=END,FAIL"]),
+        ("ALL", ["--mail-type=ALL"]),
+        ({"type": "END", "user": "alice"}, ["--mail-type=END", "--mail-user=alice"]),
+        (None, []),
+    ],
+)
+def test_mail(mail: object, flags: list[str]) -> None:
+    job = job_from_mapping({"command": "true", "name": "x", "mail": mail})
+    assert sbatch_flags(job) == ["--job-name=x", *flags]
+
+
+def test_small_keys_of_sbatch() -> None:
+    data = {
+        "command": "true",
+        "name": "x",
+        "comment": "run 3",
+        "export": "none",
+        "resources": {"hold": "yes", "time": "24h"},
+    }
+    expected = ["--job-name=x", "--export=NONE", "--comment=run 3", "--time=1-00:00:00", "--hold"]
+    assert sbatch_flags(job_from_mapping(data)) == expected
+    with pytest.raises(InputError, match="the start of a held job can't be planned"):
+        job_from_mapping({"command": "true", "resources": {"hold": True}, "schedule": {"max_delay": "1h"}})
+    with pytest.raises(InputError, match=r"write all or none"):
+        job_from_mapping({"command": "true", "export": "PATH"})

@@ -23,9 +23,9 @@ from hpcfrugal.job.section import Faults, dotted, exclusions, keys_below
 @pytest.mark.parametrize(
     "flag",
     [
-        "--mail-type=END",
-        "--mail-ty=END",
-        "--mail-user=a@b.c",
+        "--wckey=END",
+        "--wcke=END",
+        "--extra=a@b.c",
         "--nice",
         "--nice=100",
         "--gres-flags=enforce-binding",
@@ -84,8 +84,8 @@ def test_options_that_pass(flag: str) -> None:
         ("--requeue=expedite", "resources.requeue"),
         ("--cluster=x", "login node"),
         ("--external", "no script"),
-        ("--mail-type", "needs a value in the same entry"),
-        ("--mail-type END", "write it as one word, such as --mail-type=END"),
+        ("--wckey", "needs a value in the same entry"),
+        ("--wckey END", "write it as one word, such as --wckey=END"),
         ("-L matlab", "--licenses=matlab"),
         ("--contiguous=yes", "takes no value"),
         ("-Z", "not an option of sbatch"),
@@ -93,8 +93,8 @@ def test_options_that_pass(flag: str) -> None:
         ("--", "options start with `-`"),
         ("-", "options start with `-`"),
         ("", "is empty"),
-        ("--mail-user=a\n#SBATCH --wrap=x", "control character"),
-        ("--mail-user=a\0b", "NUL"),
+        ("--extra=a\n#SBATCH --wrap=x", "control character"),
+        ("--extra=a\0b", "NUL"),
     ],
 )
 def test_options_that_are_refused_and_why(flag: str, reason: str) -> None:
@@ -174,25 +174,25 @@ def test_keys_that_exclude_each_other_are_options_that_do() -> None:
 
 
 def test_a_mapping_of_options() -> None:
-    options = {"mail-type": "END", "contiguous": "true", "reboot": "no", "nice": None, "L": "matlab"}
-    assert SBATCH.extra_flags(options) == ("--mail-type=END", "--contiguous", "--nice", "-Lmatlab")
+    options = {"wckey": "END", "contiguous": "true", "reboot": "no", "nice": None, "L": "matlab"}
+    assert SBATCH.extra_flags(options) == ("--wckey=END", "--contiguous", "--nice", "-Lmatlab")
     with pytest.raises(Faults) as caught:
-        SBATCH.extra_flags({"partition": "x", "mail-type": ["a"], "contiguous": False})
-    assert [fault.path for fault in caught.value.faults] == [("partition",), ("mail-type",)]
+        SBATCH.extra_flags({"partition": "x", "wckey": ["a"], "contiguous": False})
+    assert [fault.path for fault in caught.value.faults] == [("partition",), ("wckey",)]
 
 
 def test_a_text_is_not_a_list() -> None:
     with pytest.raises(ValueError, match="must be a list"):
-        SBATCH.extra_flags("--mail-type=END")
+        SBATCH.extra_flags("--wckey=END")
 
 
 def test_words_are_read_as_getopt_does() -> None:
-    assert SBATCH.read(["-N2", "-t", "10", "--mem", "4G", "--exclusive", "--mail-ty=END", "-vJx", "stop", "-n3"]) == [
+    assert SBATCH.read(["-N2", "-t", "10", "--mem", "4G", "--exclusive", "--wcke=END", "-vJx", "stop", "-n3"]) == [
         Flag("nodes", "2"),
         Flag("time", "10"),
         Flag("mem", "4G"),
         Flag("exclusive", None),
-        Flag("mail-type", "END"),
+        Flag("wckey", "END"),
         Flag("verbose", None),
         Flag("job-name", "x"),
     ]

@@ -137,7 +137,7 @@ def jobs(alice: Alice) -> dict[str, str]:
                 "workdir": str(alice.write(f"{NASTY}/x", "").parent),
                 "env": {"A": NASTY + WEIRD + "\nsecond line", "MY_API_KEY": "hunter2"},
                 "tags": {"project": NASTY + WEIRD, NASTY: WEIRD},
-                "sbatch": [f"--mail-user={NASTY}"],
+                "mail": {"user": NASTY},
                 "output": "out of %j.txt",
             },
             file=f"{NASTY}.yaml",

@@ -33,7 +33,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "env": {"OMP_NUM_THREADS": 4},
     },
     "array": {"name": "array", "command": "echo $SLURM_ARRAY_TASK_ID", "resources": {"array": "0-15%4"}},
-    "mpi": {"name": "mpi", "template": "mpi", "command": "./solver input.nml", "resources": {"ntasks": 16}},
+    "mpi": {"name": "mpi", "template": "mpi", "command": "./solver input.nml", "export": "none"},
     "torchrun": {
         "name": "torchrun",
         "template": "torchrun",
@@ -70,7 +70,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "modules": [NASTY],
         "tags": {"project": NASTY},
         "resources": {"account": NASTY, "constraint": "a&b|c*2"},
-        "sbatch": [f"--mail-user={NASTY}"],
+        "sbatch": [f"--extra={NASTY}"],
     },
 }
 
