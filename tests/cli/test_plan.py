@@ -43,6 +43,27 @@ def test_the_chart_and_the_decision(planned: Planned) -> None:
     assert not any("--test-only" not in call for call in planned.slurm.calls("sbatch"))
 
 
+@pytest.mark.parametrize(("begin", "hours"), [("now+6hours", 6), ("now+360minutes", 6), ("now+1hour", 1)])
+def test_a_script_keeps_its_own_begin_and_deadline(planned: Planned, begin: str, hours: int) -> None:
+    planned.forecast([300.0] * 3 + [30.0] * 2 + [200.0] * 43)
+    lines = f"#!/bin/bash\n#SBATCH --begin={begin}\n#SBATCH --deadline=now+10hours -t 1:00:00\n"
+    (planned.box.work / "s.sh").write_text(lines)
+    (planned.box.work / "s.yaml").write_text("script: s.sh\nschedule: {max_delay: 12h}\n")
+    now = datetime.now(UTC)
+    content = json.loads(planned.box.ok("plan", "--json", "s.yaml"))
+    begin_at = datetime.fromisoformat(content["begin_at"]) if content["begin_at"] is not None else None
+    latest = datetime.fromisoformat(content["latest_start_at"])
+    assert abs(latest - now - timedelta(hours=9)) < timedelta(minutes=5)
+    assert begin_at is None or now + timedelta(hours=hours, minutes=-1) < begin_at <= latest
+    assert "earliest start  " in planned.box.ok("plan", "s.yaml")
+    script = planned.box.ok("submit", "--dry-run", "s.yaml")
+    head = script.partition("# Written by")[0].splitlines()
+    begins = [line for line in head if line.startswith("#SBATCH --begin=")]
+    # Waiting on within its own bounds is written behind the script's line; otherwise that line stands alone.
+    assert begins[0] == f"#SBATCH --begin={begin}"
+    assert len(begins) == (1 if hours == 6 else 2)
+
+
 def test_a_plain_terminal_gets_plain_characters(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     env = {"LANG": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
