@@ -80,23 +80,31 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
     def hwmon(component: str, covered: frozenset[str]) -> Sensor | None:
         if not os.path.isdir(f"{context.sysfs}/class/hwmon"):
             return None
-        from .sensors.hwmon import Chips, cpu_sensor, node_sensor
+        from .sensors.hwmon import Chips, cpu_sensor, dram_sensor, node_sensor
 
         if not chips:
             chips.append(Chips(context.sysfs))
         if component == "cpu":
             return cpu_sensor(chips[0], covered)
+        if component == "dram":
+            return dram_sensor(chips[0], covered)
         if component == "node":
             return node_sensor(chips[0])
         from .sensors.amdgpu import gpu_sensor
 
-        return gpu_sensor(chips[0], context.sysfs, context.environ, context.in_slurm)
+        found = gpu_sensor(chips[0], context.sysfs, context.environ, context.in_slurm)
+        if found is not None:
+            return found
+        from .sensors.intel_gpu import intel_gpu_sensor
+
+        return intel_gpu_sensor(chips[0], context.environ, context.in_slurm, context.exclusive)
 
     return [
         Fallback("cpu", perf, merges=True),
         Fallback("cpu", hwmon, merges=True),
         Fallback("cpu", pm_counters),
         Fallback("dram", perf, merges=True),
+        Fallback("dram", hwmon, merges=True),
         Fallback("dram", pm_counters),
         Fallback("gpu", hwmon),
         Fallback("gpu", pm_counters),

@@ -90,7 +90,12 @@ def test_a_part_is_filled_by_a_source_of_the_same_domains(tmp_path: Path) -> Non
 def test_grace_node(tmp_path: Path) -> None:
     for number, what in enumerate(("Module", "Grace", "CPU", "SysIO")):
         grace(tmp_path, number, what, 0, 100)
-    assert counted(climb(tmp_path)) == ["cpu hwmon package-0", "cpu hwmon sysio-0", "node hwmon module-0"]
+    assert counted(climb(tmp_path)) == [
+        "cpu hwmon package-0",
+        "cpu hwmon sysio-0",
+        "dram hwmon package-0/dram",
+        "node hwmon module-0",
+    ]
 
 
 @pytest.mark.parametrize("environ", [{"SLURM_JOB_ID": "17"}, {"SLURM_JOB_ID": "17", "SLURM_JOB_GPUS": "0"}])

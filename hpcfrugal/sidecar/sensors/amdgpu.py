@@ -35,7 +35,7 @@ class _Device:
         self.uuid = f"GPU-{unique}" if unique else f"PCI-{address}"
 
 
-class AmdGpus(Hwmon):
+class HwmonGpus(Hwmon):
     """A hwmon sensor that also names its GPUs."""
 
     def __init__(self, meters: list[HwmonChannel], absent: list[Absent], gpus: list[Gpu]) -> None:
@@ -49,7 +49,7 @@ class AmdGpus(Hwmon):
         return opened
 
 
-def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> AmdGpus | None:
+def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> HwmonGpus | None:
     """A sensor of the job's GPUs; None where the machine has none or the job asked for none."""
     lists = rocm_lists(environ, in_slurm)
     from_slurm = slurm_list(environ)
@@ -72,7 +72,7 @@ def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: b
     return _sensor(devices, visible, held, [Absent("gpu", HWMON, reason) for reason in unknown])
 
 
-def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> AmdGpus:
+def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> HwmonGpus:
     meters: list[HwmonChannel] = []
     gpus: list[Gpu] = []
     dies = [device for device in devices if device.kind in _TWO_DIES]
@@ -95,7 +95,7 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
             if other is not None and other not in held:
                 part = "the job holds one of two dies"
         meters.append(HwmonChannel(path, _channel(device, path, part), never_zero=True))
-    return AmdGpus(meters, absent, gpus)
+    return HwmonGpus(meters, absent, gpus)
 
 
 def _channel(device: _Device, path: str, part: str | None) -> Channel:

@@ -6,6 +6,12 @@
   firmware's choice).
 - ``amd_energy``: ``energy<N>_input`` in microjoules, labelled EcoreX and, behind them, EsocketX; wraps are
   taken care of in the driver (amd_energy.rst).
+- ``ibmpowernv`` (POWER8 and POWER9): ``power<N>_input`` in microwatts, labelled "Chip <n>" (the processor), "Chip <n>
+  Memory" and "System" (skiboot: hw/occ-sensor.c).
+- ``smpro`` (Ampere Altra): ``power<N>_input``, 1 the cores, 2 the SoC, 5 the root complexes, 3 and 4 the memory
+  (smpro-hwmon.rst); ``apm_xgene`` shows the host 1 the cores and 2 the SoC (xgene-hwmon.rst).
+
+The memory of a Grace socket is what its whole draws more than its rails.
 
 The attributes of an ACPI meter lie in the hwmon directory on newer kernels and in its ``device`` on older ones.
 """
@@ -16,7 +22,7 @@ import os
 
 from ..sysfs import CountFile, Unusable, list_folder, open_count, text_or_empty
 from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Opened
-from .rapl_powercap import PACKAGE_MAX_W
+from .rapl_powercap import DRAM_MAX_W, PACKAGE_MAX_W
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +33,14 @@ NODE_MAX_W = 20_000
 MODULE_MAX_W = 4000
 """Watts that no node, and no module of CPU and GPU, draws today."""
 
-_USED = ("power_meter", "amd_energy", "amdgpu")
+_USED = ("power_meter", "amd_energy", "amdgpu", "ibmpowernv", "smpro", "apm_xgene", "i915", "xe")
+
+_ALTRA = {
+    ("smpro", "cpu"): (("1", "core"), ("2", "soc"), ("5", "rca")),
+    ("smpro", "dram"): (("3", "dimm-1"), ("4", "dimm-2")),
+    ("apm_xgene", "cpu"): (("1", "core"), ("2", "soc")),
+}
+"""Numbers of the powers of a chip and what they are of, by driver and component."""
 
 _OTHERS = ("/coretemp.", "/nvme/", "/virtual/thermal/", "/net/", "/infiniband/", "/mdio_bus/")
 """Parts of the real path of chips without a power reading of interest, whose names need not be read."""
@@ -80,12 +93,15 @@ def _scan(folder: str) -> Iterable[Chip]:
 
 class HwmonChannel:
     """One file to read, and the channel that it gives. With ``never_zero`` a 0 is a failed reading: hardware in
-    use draws power."""
+    use draws power. ``parts`` are subtracted: what the file counts and the channel does not."""
 
-    def __init__(self, path: str, channel: Channel, *, never_zero: bool = False) -> None:
+    def __init__(
+        self, path: str, channel: Channel, *, never_zero: bool = False, parts: tuple[HwmonChannel, ...] = ()
+    ) -> None:
         self.path = path
         self.channel = channel
         self.never_zero = never_zero
+        self.parts = parts
         self.file: CountFile | None = None
 
 
@@ -118,17 +134,27 @@ class Hwmon:
 
     def read(self) -> list[int | None]:
         """Microwatts or microjoules, as the channel says."""
-        values = []
-        for meter in self._meters:
-            value = None if meter.file is None else meter.file.read_count()
-            values.append(None if value == 0 and meter.never_zero else value)
-        return values
+        return [_value(meter) for meter in self._meters]
 
     def close(self) -> None:
         """Close the files."""
         for meter in self._meters:
-            if meter.file is not None:
-                meter.file.close()
+            for each in (meter, *meter.parts):
+                if each.file is not None:
+                    each.file.close()
+
+
+def _value(meter: HwmonChannel) -> int | None:
+    value = None if meter.file is None else meter.file.read_count()
+    if value is None or (value == 0 and meter.never_zero):
+        return None
+    for part in meter.parts:
+        part_value = _value(part)
+        if part_value is None:
+            return None
+        value -= part_value
+    # the readings of one moment are not quite of one moment
+    return max(0, value)
 
 
 def _problem(meter: HwmonChannel) -> str | None:
@@ -140,15 +166,23 @@ def _problem(meter: HwmonChannel) -> str | None:
     if value == 0 and meter.never_zero:
         meter.file.close()
         return f"reads 0: {meter.path}"
-    return None
+    return next((problem for part in meter.parts if (problem := _problem(part)) is not None), None)
 
 
 def cpu_sensor(chips: Chips, have: frozenset[str]) -> Hwmon | None:
     """Sockets that are not in ``have``; None where the machine has no such meter."""
     found = [meter for chip in chips.named("amd_energy") for meter in _amd_sockets(chip)]
     found += _grace_sockets(chips)
+    found += _power_chips(chips, "") + _altra(chips, "cpu")
     meters = [meter for meter in _distinct(found) if meter.channel.domain not in have]
     return Hwmon("cpu", meters, []) if meters else None
+
+
+def dram_sensor(chips: Chips, have: frozenset[str]) -> Hwmon | None:
+    """Memory of the sockets that are not in ``have``; None where the machine has no such meter."""
+    found = _grace_memory(chips) + _power_chips(chips, "Memory") + _altra(chips, "dram")
+    meters = [meter for meter in _distinct(found) if meter.channel.domain not in have]
+    return Hwmon("dram", meters, []) if meters else None
 
 
 def node_sensor(chips: Chips) -> Hwmon | None:
@@ -162,6 +196,9 @@ def node_sensor(chips: Chips) -> Hwmon | None:
         elif not what:
             channel = _node_channel("node" if not plain else f"node#{len(plain) + 1}", path, NODE_MAX_W)
             plain.append(HwmonChannel(path, channel, never_zero=True))
+    for chip in chips.named("ibmpowernv"):
+        for path in (path for label, path in _labelled(chip) if label == "System"):
+            plain.append(HwmonChannel(path, _node_channel("node", path, NODE_MAX_W), never_zero=True))
     for meter in plain[1:]:
         # Two that both measure the machine are not the machine twice.
         meter.channel.counted = False
@@ -197,6 +234,60 @@ def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
             meter.channel.counted = False
         meter.channel.detail += " (with its memory)"
     return rails + wholes
+
+
+def _grace_memory(chips: Chips) -> list[HwmonChannel]:
+    """What a socket draws more than its rails, where both rails are there."""
+    sockets: dict[str, dict[str, str]] = {}
+    for what, number, path in _power_meters(chips):
+        sockets.setdefault(number, {}).setdefault(what, path)
+    found = []
+    for number, paths in sockets.items():
+        if not {"Grace", "CPU", "SysIO"} <= set(paths):
+            continue
+        channel = _channel("dram", f"package-{number}/dram", paths["Grace"])
+        channel.detail += " less CPU and SysIO"
+        parts = tuple(HwmonChannel(paths[what], channel) for what in ("CPU", "SysIO"))
+        found.append(HwmonChannel(paths["Grace"], channel, never_zero=True, parts=parts))
+    return found
+
+
+def _channel(component: str, domain: str, path: str) -> Channel:
+    max_w = DRAM_MAX_W if component == "dram" else PACKAGE_MAX_W
+    return Channel(component, domain, HWMON, max_w=max_w, detail=path, kind=POWER_UW)
+
+
+def _labelled(chip: Chip) -> Iterable[tuple[str, str]]:
+    """Label and file of each power of a chip."""
+    for file in sorted(chip.files):
+        if file[:5] == "power" and file[-6:] == "_input":
+            yield chip.text(file[:-5] + "label"), chip.files[file]
+
+
+def _power_chips(chips: Chips, part: str) -> list[HwmonChannel]:
+    """The processors of a POWER machine (``part`` empty), or their memory."""
+    found = []
+    for chip in chips.named("ibmpowernv"):
+        for label, path in _labelled(chip):
+            words = label.split()
+            if words[:1] == ["Chip"] and len(words) > 1 and words[1].isdigit() and " ".join(words[2:]) == part:
+                component, domain = ("dram", f"package-{words[1]}/dram") if part else ("cpu", f"package-{words[1]}")
+                found.append(HwmonChannel(path, _channel(component, domain, path), never_zero=True))
+    return found
+
+
+def _altra(chips: Chips, component: str) -> list[HwmonChannel]:
+    """The rails of each socket of an Ampere Altra: by the management chip, else by what firmware shows the host."""
+    for driver in ("smpro", "apm_xgene"):
+        found = []
+        for socket, chip in enumerate(chips.named(driver)):
+            for number, what in _ALTRA.get((driver, component), ()):
+                path = chip.files.get(f"power{number}_input")
+                if path is not None:
+                    found.append(HwmonChannel(path, _channel(component, f"package-{socket}/{what}", path)))
+        if found:
+            return found
+    return []
 
 
 def _power_meters(chips: Chips) -> Iterable[tuple[str, str, str]]:

@@ -14,7 +14,8 @@ from fake_meters import PERF_SCALE, FakeCray, amd_gpu, chip, grace, kfd, perf_so
 from hpcfrugal.sidecar.sensors import rapl_perf
 from hpcfrugal.sidecar.sensors.amdgpu import gpu_sensor
 from hpcfrugal.sidecar.sensors.base import Channel
-from hpcfrugal.sidecar.sensors.hwmon import Chips, cpu_sensor, node_sensor
+from hpcfrugal.sidecar.sensors.hwmon import Chips, cpu_sensor, dram_sensor, node_sensor
+from hpcfrugal.sidecar.sensors.intel_gpu import intel_gpu_sensor
 from hpcfrugal.sidecar.sensors.pm_counters import PmCounters, parse_joules
 from hpcfrugal.sidecar.sensors.rapl_perf import RaplPerf, parse_cpus, parse_event, parse_scale
 
@@ -312,6 +313,76 @@ def test_amd_energy_reads_sockets_only(tmp_path: Path) -> None:
     assert names(sensor.open().channels) == ["cpu:package-1"]
     assert sensor.read() == [10_000]
     sensor.close()
+
+
+def readings(sensor: Any) -> dict[str, int | None]:
+    opened = sensor.open()
+    values = dict(zip(names(opened.channels), sensor.read(), strict=True))
+    sensor.close()
+    assert opened.absent == []
+    return values
+
+
+def test_memory_of_grace_is_what_its_rails_leave(tmp_path: Path) -> None:
+    for place, (what, watts) in enumerate((("Grace", 250), ("CPU", 150), ("SysIO", 30))):
+        grace(tmp_path, place, what, 0, watts)
+    sensor = dram_sensor(Chips(str(tmp_path)), frozenset())
+    assert readings(sensor) == {"dram:package-0/dram": 70_000_000}
+    assert dram_sensor(Chips(str(tmp_path)), frozenset({"package-0/dram"})) is None
+
+
+def test_power9(tmp_path: Path) -> None:
+    labels = {"System": 700, "Chip 0": 190, "Chip 0 Vdd": 90, "Chip 0 Memory": 40, "Chip 0 GPU": 300, "Chip 8": 180}
+    files: dict[str, str] = {}
+    for number, (label, watts) in enumerate(labels.items(), 1):
+        files |= {f"power{number}_label": label, f"power{number}_input": str(watts * 10**6)}
+    chip(tmp_path, 0, "ibmpowernv", files)
+    chips = Chips(str(tmp_path))
+    assert readings(cpu_sensor(chips, frozenset())) == {"cpu:package-0": 190 * 10**6, "cpu:package-8": 180 * 10**6}
+    assert readings(dram_sensor(chips, frozenset())) == {"dram:package-0/dram": 40 * 10**6}
+    assert readings(node_sensor(chips)) == {"node:node": 700 * 10**6}
+
+
+@pytest.mark.parametrize(
+    ("driver", "cpu_w", "dram_w"), [("smpro", [100, 20, 10], [15, 16]), ("apm_xgene", [100, 20], None)]
+)
+def test_altra(tmp_path: Path, driver: str, cpu_w: list[int], dram_w: list[int] | None) -> None:
+    watts = {1: 100, 2: 20, 3: 15, 4: 16, 5: 10}
+    chip(tmp_path, 0, driver, {f"power{number}_input": str(power_w * 10**6) for number, power_w in watts.items()})
+    chips = Chips(str(tmp_path))
+    assert list(readings(cpu_sensor(chips, frozenset())).values()) == [power_w * 10**6 for power_w in cpu_w]
+    dram = dram_sensor(chips, frozenset())
+    assert (dram_w is None) == (dram is None)
+    if dram_w is not None:
+        assert list(readings(dram).values()) == [power_w * 10**6 for power_w in dram_w]
+
+
+@pytest.mark.parametrize(
+    ("environ", "in_slurm", "read", "named"),
+    [
+        ({}, False, ["gpu-0", "gpu-1"], 2),
+        ({"SLURM_JOB_GPUS": "1"}, True, ["gpu-1"], 1),
+        ({"SLURM_JOB_GPUS": "0", "ZE_AFFINITY_MASK": "0"}, True, ["gpu-0"], 1),
+        ({"ZE_AFFINITY_MASK": "0.1"}, False, [], 2),
+        ({}, True, None, 0),
+    ],
+)
+def test_intel_gpus(
+    tmp_path: Path, environ: dict[str, str], in_slurm: bool, read: list[str] | None, named: int
+) -> None:
+    """What cannot be told apart is named and not read, so that the job is not complete."""
+    for number, (driver, bus) in enumerate((("xe", 0x4D), ("i915", 0x3A))):
+        files = {"energy1_input": str(5_000_000 + number), "energy2_input": "1"}
+        chip(tmp_path, number, driver, files, device=f"pci0000:00/0000:{bus:02x}:00.0")
+    sensor = intel_gpu_sensor(Chips(str(tmp_path)), environ, in_slurm, exclusive=False)
+    assert (sensor is None) == (read is None)
+    if sensor is not None:
+        opened = sensor.open()
+        assert [channel.domain for channel in opened.channels] == read
+        assert len(opened.gpus) == named
+        assert len(opened.absent) == named - len(opened.channels)
+        assert all(isinstance(value, int) for value in sensor.read())
+        sensor.close()
 
 
 def gpus(sysfs: Path, environ: dict[str, str], in_slurm: bool = True) -> Any:
