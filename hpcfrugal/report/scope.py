@@ -7,13 +7,18 @@ from hpcfrugal.ledger.rows import JobRow
 SHARE, NODE, MACHINE = "share of the node", "whole node", "whole machine"
 
 
+def whole_nodes_of(job: JobRow) -> set[str]:
+    """The nodes of which all energy is the job's."""
+    exclusive = {session.node for session in job.sessions if session.exclusive}
+    return exclusive | {channel.node for channel in job.channels if channel.attribution == "exclusive"}
+
+
 def scopes_of(job: JobRow) -> tuple[str, ...]:
     """The scopes of a job's CPU and memory energy, one unless its nodes differ; empty where nothing is known.
 
     GPUs are counted whole in each of them.
     """
-    exclusive = {session.node for session in job.sessions if session.exclusive}
-    exclusive |= {channel.node for channel in job.channels if channel.attribution == "exclusive"}
+    exclusive = whole_nodes_of(job)
     nodes = {
         channel.node
         for channel in job.channels

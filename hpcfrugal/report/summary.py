@@ -10,6 +10,7 @@ from hpcfrugal.ledger.footprints import JobFootprint
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.report.amount import Amount, total_of
 from hpcfrugal.report.co2e import Co2e
+from hpcfrugal.report.scope import whole_nodes_of
 
 COMPONENTS = ("cpu", "dram", "gpu")
 """Parts of the boundary ``components``. The boundary ``node`` is shown beside it and never added to it."""
@@ -95,6 +96,7 @@ def summarise(job: JobRow, footprint: JobFootprint | None = None) -> JobSummary:
     # A meter of the whole node does not show which components the sidecar found there.
     sampled = {channel.node for channel in job.channels if channel.boundary == "components"}
     components: dict[str, Amount] = {}
+    unseen = _unseen_cpu_time(job)
     for component in COMPONENTS:
         if component == "gpu" and "gpu" not in present:
             continue
@@ -106,8 +108,17 @@ def summarise(job: JobRow, footprint: JobFootprint | None = None) -> JobSummary:
                 amount.add(_node_amount(node, component, own, job.known_elapsed_ns or 0))
         if not job.nodes:
             amount.unknown.append(f"{component}: never sampled")
+        if component in ("cpu", "dram"):
+            amount.unknown.extend(f"{node} {component}: {reason}" for node, reason in unseen.items())
         components[component] = amount
     return JobSummary(job, components, footprint)
+
+
+def _unseen_cpu_time(job: JobRow) -> dict[str, str]:
+    """Why some of the job's CPU time was not seen, by the nodes of which it has a share by that."""
+    whole = whole_nodes_of(job)
+    reasons = ((session.node, session.use_reasons.get("cpu_time")) for session in job.sessions)
+    return {node: reason for node, reason in reasons if reason is not None and node not in whole}
 
 
 def _node_amount(node: str, component: str, channels: Sequence[ChannelRow], elapsed_ns: int) -> Amount:

@@ -32,6 +32,10 @@ HIDDEN = "procfs hides other users' processes: tasks of srun count only while th
 """Why figures from procfs may not be of all of the job."""
 
 
+FOREIGN = "procfs has the process ids of another PID namespace"
+"""Why nothing can be read from procfs about the job's processes."""
+
+
 class MemoryTime:
     """Memory integrated over time: the trapezoid between two readings."""
 
@@ -76,6 +80,7 @@ class Usage:
         self._memory: GroupMemory | None = None
         self._faults: GroupFaults | None = None
         self._tree: ProcTree | None = None
+        self._foreign_pids = False
         self._busy: NodeBusy | None = None
         self._bases: dict[str, int] = {}
         self._first_cpu: tuple[int, int] | None = None
@@ -85,7 +90,8 @@ class Usage:
             self._open_group(proc, identity.job_id, sluid)
         if identity.in_slurm or root_pid is not None:
             slurm_job = identity.job_id if identity.in_slurm else None
-            if shows_own_pids(proc):
+            self._foreign_pids = not shows_own_pids(proc)
+            if not self._foreign_pids:
                 self._tree = ProcTree(proc, root_pid, slurm_job, identity.node)
         try:
             self._busy = NodeBusy(proc)
@@ -128,7 +134,11 @@ class Usage:
         }
         missing = "unknown control group and first process of the job"
         reasons = {name: missing for name in ("memory", "page_faults", "io") if sources[name] is None}
+        if self._tree is None and self._cpu is None and self._foreign_pids:
+            reasons["cpu_time"] = FOREIGN
         if self._tree is not None and self._tree.hides_others:
+            if self._cpu is None:
+                reasons["cpu_time"] = HIDDEN
             for name in ("memory", "page_faults", "io"):
                 if sources[name] == tree:
                     reasons[name] = HIDDEN

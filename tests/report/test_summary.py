@@ -305,3 +305,19 @@ def test_between_two_sessions_of_its_sidecar_a_job_has_no_energy(spool: FakeSpoo
         run.samples(session("18", at_s), "18")
         assert all_jobs(list(summaries(spool).values())).overlapping_jobs == found
         run.run_dir.run_json.unlink()
+
+
+@pytest.mark.parametrize(("exclusive", "complete"), [(False, False), (True, True)])
+def test_cpu_time_that_was_not_seen_makes_a_share_incomplete(spool: FakeSpool, exclusive: bool, complete: bool) -> None:
+    run = spool.run("17")
+    usage = {"sources": {}, "reasons": {"cpu_time": "procfs hides processes"}}
+    run.samples([run.header(exclusive=exclusive, usage=usage), *run.records([100, 10], 60)])
+    run.slurm()
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        (job,) = find_jobs(connection, JobFilter())
+    found = summarise(job)
+    assert found.total.energy_uj is not None
+    assert found.complete is complete
+    expected = [] if complete else ["n1 cpu: procfs hides processes", "n1 dram: procfs hides processes"]
+    assert found.total.unknown == expected

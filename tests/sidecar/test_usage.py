@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -10,7 +11,7 @@ import pytest
 
 from hpcfrugal.sidecar.gpu_busy import GpuBusy
 from hpcfrugal.sidecar.identity import Identity
-from hpcfrugal.sidecar.usage import HIDDEN, MemoryTime, Usage
+from hpcfrugal.sidecar.usage import FOREIGN, HIDDEN, MemoryTime, Usage
 
 S = 1_000_000_000
 PAGE_B = os.sysconf("SC_PAGE_SIZE")
@@ -181,7 +182,23 @@ def test_procfs_that_hides_others_is_told(tmp_path: Path) -> None:
     (node.group / "memory.stat").write_text("pgfault 5\npgmajfault 1\n")
     (node.proc / "1/stat").unlink()
     reasons = cast(dict[str, str], node.usage().header()["reasons"])
-    assert {name for name, reason in reasons.items() if reason == HIDDEN} == {"io"}
+    assert {name for name, reason in reasons.items() if reason == HIDDEN} == {"cpu_time", "io"}
+    without_group = Node(tmp_path / "plain")
+    (without_group.proc / "1/stat").unlink()
+    reasons = cast(dict[str, str], without_group.usage().header()["reasons"])
+    assert {name for name, reason in reasons.items() if reason == HIDDEN} == {
+        "cpu_time", "io", "memory", "page_faults"
+    }  # fmt: skip
+
+
+def test_process_ids_of_another_namespace_are_told(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    shutil.rmtree(node.proc / "self")
+    (node.proc / "self").symlink_to(str(os.getpid() + 1))
+    usage = node.usage()
+    usage.restart()
+    assert usage.read()["job_cpu_us"] is None
+    assert cast(dict[str, str], usage.header()["reasons"])["cpu_time"] == FOREIGN
 
 
 def test_gpus_and_counters_since_the_session_began(tmp_path: Path) -> None:
