@@ -8,7 +8,7 @@ import click
 
 from hpcfrugal.cli.options import job_ids
 from hpcfrugal.cli.streams import echo, warn
-from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.submit.backends import select_backend
@@ -18,11 +18,19 @@ from hpcfrugal.submit.tracked_jobs import foreign, pick, refresh, tracked_jobs
 @click.command()
 @job_ids(required=True)
 def cancel(jobs: tuple[str, ...]) -> None:
-    """Cancel jobs by job id or run id. Their energy until then stays in the ledger."""
+    """Cancel jobs. Their energy until then stays in the ledger.
+
+    JOB is a job id, 15_3 for a task of an array, a run id or its beginning or end, a job's name, or `latest`.
+    """
     config = load_config()
     chosen = pick(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), jobs)
     backends = {name: select_backend(name, config) for name in sorted({job.backend for job in chosen})}
     problems = [
+        Problem(job.run_dir.run_id, "sbatch did not answer, so its job id is not known", "find it with `squeue --me`")
+        for job in chosen
+        if not job.job_id
+    ]
+    problems += [
         problem
         for name, backend in backends.items()
         for problem in foreign([job for job in chosen if job.backend == name], backend)
@@ -32,9 +40,9 @@ def cancel(jobs: tuple[str, ...]) -> None:
     for trouble in refresh(chosen, backends.__getitem__):
         warn(trouble)
     for name, backend in backends.items():
-        backend.cancel([job.job_id for job in chosen if job.backend == name and not job.over])
+        backend.cancel([job.label for job in chosen if job.backend == name and not job.over])
     for job in chosen:
         if job.over:
-            echo(f"Job {job.job_id} has already ended ({printable(job.state)})")
+            echo(f"Job {job.label} has already ended ({printable(job.state)})")
         else:
-            echo(f"Cancelled job {job.job_id}")
+            echo(f"Cancelled job {job.label}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -19,7 +20,7 @@ from hpcfrugal.cli.sync import (
     some_files,
     warn_of,
 )
-from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger import sync as engine
@@ -63,9 +64,14 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
 @json_option()
 @click.option("--offline", is_flag=True, help="Do not query power meters or carbon intensity providers.")
 def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, offline: bool) -> None:
-    """Read what is new in the spool. Safe at any time, and to repeat."""
+    """Read what is new in the spool. Safe at any time, and to repeat.
+
+    Exit code 3 if Slurm did not answer: all else is up to date then, and the states of unfinished jobs are not.
+    """
     spool, path = _paths(spool_path, ledger_path)
-    _show(run_sync(spool, path, load_config(), offline=offline), path, as_json)
+    result, answered = run_sync(spool, path, load_config(), offline=offline)
+    _show(result, path, as_json)
+    _exit_without_slurm(answered)
 
 
 @ledger.command(name="rebuild")
@@ -80,12 +86,18 @@ def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: boo
 def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, drop_vanished: bool) -> None:
     """Build the ledger from the spool and replace the old one in one step."""
     spool, path = _paths(spool_path, ledger_path)
-    query_slurm(spool, wait_long=True)
+    answered = query_slurm(spool, wait_long=True)
     query_meters(spool)
     with progress_bar("Rebuilding the ledger") as progress:
         result = engine.rebuild(spool, path, progress, on_wait, drop_vanished=drop_vanished)
     warn_of(result)
     _show(result, path, as_json)
+    _exit_without_slurm(answered)
+
+
+def _exit_without_slurm(answered: bool) -> None:
+    if not answered:
+        sys.exit(SetupError.exit_code)
 
 
 @ledger.command(name="check")

@@ -66,6 +66,8 @@ def _elapsed_ns(job: TrackedJob) -> int | None:
 
 
 def _reason(job: TrackedJob) -> str | None:
+    if not job.job_id:
+        return "sbatch did not answer: it may be in the queue"
     return ", ".join(sorted({state.reason for state in job.states if state.reason and not state.final})) or None
 
 
@@ -100,7 +102,7 @@ def _state_role(one: _JobStatus) -> str:
 
 
 _FIELDS: tuple[Field[_JobStatus], ...] = (
-    field("job_id", kind.WORD, lambda one: one.job.job_id, heading="Job"),
+    field("job_id", kind.WORD, lambda one: one.job.label or None, heading="Job", missing=NONE),
     field("run_id", kind.PLAIN, lambda one: one.job.run_dir.run_id),
     *attributes(kind.PLAIN, "cluster", of="job"),
     field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=6),
@@ -138,7 +140,8 @@ def _table(jobs: Sequence[TrackedJob]) -> FittedTable:
 def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Show your jobs, their state, and the power of their nodes.
 
-    Power and energy are those of whole nodes as read; `report` attributes energy to jobs.
+    JOB is a job id, 15_3 for a task of an array, a run id or its beginning or end, a job's name, or `latest`. Power and
+    energy are those of whole nodes as read; `report` attributes energy to jobs.
     """
     config = load_config()
     found = _jobs(config, jobs, everything=everything)
@@ -167,7 +170,7 @@ def watch(jobs: tuple[str, ...], interval: float) -> None:
     found = _jobs(config, jobs, everything=False)
     refresh(found, backends)
     if not jobs:
-        found = [job for job in found if not job.over]
+        found = [job for job in found if job.job_id and not job.over]
     if not found:
         echo("You have no pending or running jobs.")
         return

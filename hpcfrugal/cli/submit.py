@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,12 +13,13 @@ import click
 from hpcfrugal.cli.options import FILE, backend_option, json_option
 from hpcfrugal.cli.streams import echo, echo_or_drop, note, warn
 from hpcfrugal.cli.submit_check import check_with_slurm
-from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.errors import HpcfrugalError, InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
-from hpcfrugal.job.backend import Submitted
+from hpcfrugal.job.backend import Backend, Submitted
 from hpcfrugal.job.loader import is_script
 from hpcfrugal.settings.config import load_config
+from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.environment import ignored_options
 from hpcfrugal.submit import (
     Prepared,
@@ -91,9 +93,9 @@ def submit(
     for job, lines in zip(prepared, warnings, strict=True):
         for line in lines:
             warn(f"{printable(str(job.source))}: {line}")
-    submitted = []
+    submitted: list[tuple[Prepared, Submitted]] = []
     for job, lines in zip(prepared, warnings, strict=True):
-        result = submit_prepared(job, chosen)
+        result = _submit(job, chosen, prepared, submitted)
         submitted.append((job, result))
         if not (wait and as_json):
             _announce(job, result, output_path(job, result, slurm=slurm), lines, as_json=as_json)
@@ -101,6 +103,23 @@ def submit(
         from hpcfrugal.cli.waiting import wait_for
 
         sys.exit(wait_for(submitted, chosen, config, as_json=as_json))
+
+
+def _submit(
+    job: Prepared, backend: Backend, every: Sequence[Prepared], submitted: Sequence[tuple[Prepared, Submitted]]
+) -> Submitted:
+    """Submit one of several jobs. Where it fails, the error names its file, and which of the others were submitted."""
+    try:
+        return submit_prepared(job, backend)
+    except HpcfrugalError as error:
+        if isinstance(error, NoAnswer):
+            error.hint = f"the job may be in the queue: see `hpcfrugal status {job.run_id}` and `squeue --me`"
+        if len(every) > 1:
+            error.message = f"{printable(str(job.source))}: {error.message}"
+            done = ", ".join(f"{printable(str(one.source))} (job {result.job_id})" for one, result in submitted)
+            rest = ", ".join(printable(str(one.source)) for one in every[len(submitted) + 1 :])
+            note(f"submitted: {done or 'none'}; not submitted: {rest or 'no other'}")
+        raise
 
 
 def _prepare_all(jobs: tuple[Path, ...], submission: Submission) -> list[Prepared]:

@@ -48,10 +48,11 @@ def on_wait() -> None:
     echo_or_drop("another sync is running; waiting for it", err=True)
 
 
-def query_slurm(spool_root: Path, *, wait_long: bool) -> None:
+def query_slurm(spool_root: Path, *, wait_long: bool) -> bool:
     """Record Slurm's states of unfinished jobs, and the nodes of finished ones, in the spool.
 
-    The ledger can be built without them. Raises InputError for invalid settings of nodes.
+    The ledger can be built without them. Returns whether Slurm answered, if there was anything to ask. Raises
+    InputError for invalid settings of nodes.
     """
     from hpcfrugal.settings.idle_power import read_idle_powers
     from hpcfrugal.slurm.backend import SHORT_S, SlurmBackend
@@ -61,11 +62,16 @@ def query_slurm(spool_root: Path, *, wait_long: bool) -> None:
     powers = read_idle_powers(load_config().tables("nodes"))
     backend = SlurmBackend(None if wait_long else SHORT_S)
     try:
-        for line in [*refresh_states(spool_root, backend), *store_nodes(spool_root, powers, backend)]:
+        refreshed = refresh_states(spool_root, backend)
+        for line in refreshed.notes:
+            note(line)
+        for line in [*refreshed.warnings, *store_nodes(spool_root, powers, backend)]:
             warn(line)
     except SetupError as error:
         reason = " ".join(plain(error.message, 300).split())
         warn(f"Slurm was not queried for unfinished jobs: {reason}")
+        return False
+    return True
 
 
 def query_meters(spool_root: Path) -> None:
@@ -140,14 +146,14 @@ def _fetch_intensities(spool_root: Path, ledger_path: Path, config: Config, wait
 
 def run_sync(
     spool_root: Path, ledger_path: Path, config: Config, *, offline: bool = False, wait_long: bool = True
-) -> engine.SyncResult:
-    """Query Slurm and the meters, sync, then fetch carbon intensities.
+) -> tuple[engine.SyncResult, bool]:
+    """Query Slurm and the meters, sync, then fetch carbon intensities. Returns also whether Slurm answered.
 
     ``offline``: neither meters nor carbon intensity providers are queried. Without ``wait_long`` the wait for Slurm and
     for another sync is short.
     """
     wait_s = BUSY_TIMEOUT_S if wait_long else _SHORT_WAIT_S
-    query_slurm(spool_root, wait_long=wait_long)
+    answered = query_slurm(spool_root, wait_long=wait_long)
     if not offline:
         query_meters(spool_root)
     with progress_bar("Reading the spool") as progress:
@@ -155,7 +161,7 @@ def run_sync(
     if not offline:
         _fetch_intensities(spool_root, ledger_path, config, wait_s)
     warn_of(result)
-    return result
+    return result, answered
 
 
 def warn_of(result: engine.SyncResult) -> None:

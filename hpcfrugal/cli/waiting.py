@@ -10,7 +10,7 @@ from contextlib import suppress
 from hpcfrugal.cli.streams import echo_or_drop, warn
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.format import duration, power
-from hpcfrugal.job.backend import Backend, JobState, Submitted
+from hpcfrugal.job.backend import Backend, BackendStates, JobState, Submitted, SubmittedRun, last_of_each
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.spool.current_power import read_draw, sidecars_done
@@ -40,7 +40,7 @@ class _Progress:
 
     def show(self, jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> None:
         for job_id, job in jobs.items():
-            words = ", ".join(sorted({state.state for state in states.get(job_id, [])})) or "SUBMITTED"
+            words = ", ".join(sorted({state.state for state in last_of_each(states.get(job_id, []))})) or "SUBMITTED"
             if self._status is not None:
                 self._status.update(self._line(job_id, job, words, states.get(job_id, [])))
             elif self._shown.get(job_id) != words:
@@ -77,29 +77,42 @@ def wait_for(
 ) -> int:
     """Wait for the end of all jobs, report them, and return the first exit code that is not 0."""
     jobs = {result.job_id: job for job, result in submitted}
+    runs = [SubmittedRun(job.run_dir.path, job_id) for job_id, job in jobs.items()]
     states: dict[str, list[JobState]] = {}
+    over: set[str] = set()
+    absent_since: dict[str, float] = {}
     progress = _Progress()
     try:
-        query_at, pause_s, ends, ended_at, trouble = 0.0, _FIRST_QUERY_S, 0, 0.0, ""
-        while not _over(jobs, states):
+        query_at, pause_s, ends, trouble = 0.0, _FIRST_QUERY_S, 0, ""
+        while len(over) < len(jobs):
             # An end record is there before Slurm's accounting shows the end, and costs Slurm nothing.
             seen = sum(len(job.run_dir.files("end")) for job in jobs.values())
             if time.monotonic() >= query_at or seen != ends:
-                if seen != ends:
-                    ends, ended_at = seen, time.monotonic()
+                ends = seen
                 try:
-                    states.update({key: list(found) for key, found in backend.states(list(jobs)).items()})
+                    found = backend.states([run for run in runs if run.job_id not in over])
                 except SetupError as error:
-                    # A controller may be restarting: the jobs go on.
-                    if error.message != trouble:
-                        trouble = error.message
-                        warn(f"{trouble}; still waiting")
+                    found = BackendStates({}, error.message)
+                # A controller may be restarting: the jobs go on.
+                if found.problem is not None and found.problem != trouble:
+                    warn(f"{found.problem}; still waiting")
+                trouble = found.problem or ""
+                for job_id, job in jobs.items():
+                    now = found.runs.get(job.run_dir.run_id)
+                    if now is None:
+                        continue
+                    states[job_id] = list(now.states)
+                    if now.queued is not False:
+                        absent_since.pop(job_id, None)
+                    absent_s = time.monotonic() - absent_since.setdefault(job_id, time.monotonic())
+                    # Over, though accounting does not show it: the exit codes recorded by the batch scripts are used.
+                    forgotten = now.queued is False and absent_s > _ACCOUNTING_S and _end_codes(job)
+                    if now.over or forgotten:
+                        over.add(job_id)
                 query_at = time.monotonic() + pause_s
                 pause_s = min(pause_s * 1.3, _LONGEST_PAUSE_S)
-            if ends and time.monotonic() - ended_at > _ACCOUNTING_S and all(_end_codes(job) for job in jobs.values()):
-                break  # no accounting here: the exit codes recorded by the batch scripts are used
             progress.show(jobs, states)
-            if not _over(jobs, states):
+            if len(over) < len(jobs):
                 time.sleep(_POLL_S)
     except KeyboardInterrupt:
         echo_or_drop(
@@ -110,12 +123,8 @@ def wait_for(
         progress.close()
     _wait_for_sidecars(list(jobs.values()))
     with suppress(BrokenPipeError):  # the jobs' exit code is still wanted
-        _report(list(jobs), config, as_json=as_json)
+        _report([job.run_dir.run_id for job in jobs.values()], config, as_json=as_json)
     return next((code for key, job in jobs.items() if (code := _exit_code(states.get(key, []), job)) != 0), 0)
-
-
-def _over(jobs: dict[str, Prepared], states: dict[str, list[JobState]]) -> bool:
-    return all(states.get(job_id) and all(state.final for state in states[job_id]) for job_id in jobs)
 
 
 def _wait_for_sidecars(jobs: Sequence[Prepared]) -> None:
@@ -141,10 +150,8 @@ def _end_codes(job: Prepared) -> dict[str, int]:
 def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
     """A job's exit code: of its last restart, and of an array the first that is not 0."""
     recorded = _end_codes(job)
-    last: dict[str, JobState] = {}
-    for state in sorted(states, key=lambda state: state.restart):
-        last[state.job_id] = state
-    for state in last.values():
+    last = last_of_each(states)
+    for state in last:
         code = state.shell_code
         if code is None:
             code = recorded.get(state.job_id)
@@ -152,12 +159,15 @@ def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
             return code
         if state.state != "COMPLETED" and (state.final or code is None):
             return 1
-    return 0 if last else next((code for code in recorded.values() if code), 0)
+    if last:
+        return 0
+    # A job without any record of its end counts as failed.
+    return next((code for code in recorded.values() if code), 0) if recorded else 1
 
 
-def _report(job_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
+def _report(run_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
     from hpcfrugal.cli.report import jobs_report, show_report
     from hpcfrugal.cli.sync import sync_to_read
 
     sync_to_read(config.ledger, config)
-    show_report(jobs_report(job_ids, config.ledger, config), "json" if as_json else None)
+    show_report(jobs_report(run_ids, config.ledger, config), "json" if as_json else None)

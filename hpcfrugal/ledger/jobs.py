@@ -11,6 +11,7 @@ import sqlite3
 from typing import Any, TypeVar
 
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble, codec
+from hpcfrugal.job.backend import shell_code
 from hpcfrugal.ledger.rows import JOBS, AttemptRow
 from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.spool.documents import (
@@ -169,14 +170,17 @@ def elapsed(
 ) -> tuple[int | None, int | None, int | None, str | None]:
     """(start, end, elapsed, source) of a job in ns, from the best source.
 
-    Slurm's own times come first (whole seconds), then those of the batch script, by the node's wall clock, which was
-    set forward by ``clock_set_ns`` meanwhile: its end is taken by the clock as it was at the start. A job whose end is
-    not known counts up to its last record (source ``samples``) and has no end.
+    Slurm's own times come first (whole seconds; the time in which it had suspended the job does not count), then those
+    of the batch script, by the node's wall clock, which was set forward by ``clock_set_ns`` meanwhile: its end is taken
+    by the clock as it was at the start. A job whose end is not known counts up to its last record (source ``samples``)
+    and has no end.
     """
     slurm_from = slurm.start_wall_ns if slurm else None
     slurm_to = slurm.end_wall_ns if slurm else None
     if slurm_from is not None and slurm_to is not None and slurm_to >= slurm_from:
-        return slurm_from, slurm_to, slurm_to - slurm_from, "slurm"
+        span_ns = slurm_to - slurm_from
+        counted_s = slurm.elapsed_s if slurm and slurm.elapsed_s is not None else None
+        return slurm_from, slurm_to, span_ns if counted_s is None else min(span_ns, counted_s * 10**9), "slurm"
     end_from = end.started_wall_ns if end else None
     end_to = end.ended_wall_ns if end else None
     if end_to is not None and MIN_WALL_NS <= end_to - clock_set_ns <= MAX_WALL_NS:
@@ -194,7 +198,9 @@ def elapsed(
 def _outcome(end: EndDocument | None, slurm: SlurmDocument | None) -> tuple[str | None, int | None]:
     """State and exit code: Slurm's if final, else the batch script's, else Slurm's of the running job."""
     if slurm is not None and slurm.final:
-        return slurm.state, _first(slurm.exit_code, end and end.exit_code)
+        if slurm.signal and end is not None and end.exit_code:
+            return slurm.state, end.exit_code
+        return slurm.state, _first(shell_code(slurm.exit_code, slurm.signal), end and end.exit_code)
     if end is not None and end.exit_code is not None:
         return ("COMPLETED" if end.exit_code == 0 else "FAILED"), end.exit_code
     return (slurm.state if slurm is not None else None), None

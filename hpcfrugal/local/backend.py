@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.core.time import from_ns
-from hpcfrugal.job.backend import JobState, Submitted
+from hpcfrugal.job.backend import BackendStates, JobState, RunStates, Submitted, SubmittedRun
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.local.identity import cluster_name, node_name
 from hpcfrugal.local.job_process import keep_state, run_detached, run_script
@@ -96,9 +96,13 @@ class Local:
                     found[job_id] = run_dir
         return found
 
-    def states(self, job_ids: Sequence[str]) -> Mapping[str, Sequence[JobState]]:
+    def states(self, runs: Sequence[SubmittedRun]) -> BackendStates:
         """From the end record and the process table."""
-        return {job_id: [self._state(job_id, run_dir)] for job_id, run_dir in self._run_dirs(job_ids).items()}
+        found = self._run_dirs([run.job_id for run in runs])
+        states = {job_id: self._state(job_id, run_dir) for job_id, run_dir in found.items()}
+        return BackendStates(
+            {job_id: RunStates([state], over=state.final, queued=not state.final) for job_id, state in states.items()}
+        )
 
     def _state(self, job_id: str, run_dir: RunDir) -> JobState:
         key = JobKey(job_id, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hpcfrugal.job.backend import JobState
@@ -61,15 +61,13 @@ class AccountingStates(Request[PastStates]):
 
     def answer(self, result: Result) -> PastStates:
         """What sacct printed counts, even where it failed in the end."""
-        # --duplicates lists each execution of a requeued job: in the order of their starts they are restart 0, 1, ...
+        # --duplicates lists each execution of a requeued job: with each one the time of its submission is a later one.
         rows = sorted(
             _EXECUTIONS.rows(result.out),
-            key=lambda row: (row["job_id"], str(row["start_at"] or "~"), str(row["submit_at"] or "~")),
+            key=lambda row: (row["job_id"], str(row["submit_at"] or "~"), str(row["start_at"] or "~")),
         )
-        restarts: dict[str, int] = {}
-        states = []
+        states: list[JobState] = []
         for row in rows:
-            restarts[row["job_id"]] = restart = restarts.get(row["job_id"], -1) + 1
             shown_id, exit_code = row.pop("shown_id"), row.pop("exit")
             base, separator, task = shown_id.partition("_")
             state = row["state"].split(" ")[0]  # "CANCELLED by 1000"
@@ -82,14 +80,23 @@ class AccountingStates(Request[PastStates]):
                 "signal": whole_number(signal) if known else None,
                 "alloc_cpus": row["alloc_cpus"] or None,
             }
-            states.append(
-                JobState(
-                    **row,
-                    restart=restart,
-                    array_job_id=base if separator else None,
-                    array_task_id=task if separator and "[" not in task else None,
-                )
+            found = JobState(
+                **row,
+                array_job_id=base if separator else None,
+                array_task_id=task if separator and "[" not in task else None,
             )
+            before = states[-1] if states and states[-1].job_id == found.job_id else None
+            if before is not None and before.state == "RESIZING" and before.start_at == found.start_at:
+                # The same execution after its nodes were changed.
+                states[-1] = replace(
+                    found,
+                    nodes=tuple(dict.fromkeys((*before.nodes, *found.nodes))),
+                    restart=before.restart,
+                    submit_at=before.submit_at,
+                    eligible_at=before.eligible_at,
+                )
+            else:
+                states.append(replace(found, restart=0 if before is None else before.restart + 1))
         return PastStates(states, result.problem, "accounting storage is disabled" in result.err)
 
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from contextlib import closing
 from typing import ClassVar, Generic, Protocol, TypeVar
 
-from hpcfrugal.slurm.command import Result, SlurmCommand
+from hpcfrugal.slurm.command import NoAnswer, Result, SlurmCommand
 from hpcfrugal.slurm.environment import query_environment, submission_environment
 
 _T = TypeVar("_T")
@@ -33,6 +33,10 @@ class Request(ABC, Generic[_T_co]):
         Raises:
             SetupError: the command failed.
         """
+
+    def partial_answer(self, result: Result) -> _T_co | None:
+        """The answer of a command that did not end in time, if what it had printed is enough."""
+        return None
 
 
 class PendingAnswer(Protocol[_T_co]):
@@ -71,7 +75,14 @@ class _RunningCommand(Generic[_T]):
 
     def answer(self, timeout_s: float | None = None) -> _T:
         longest_s = self._request.timeout_s
-        return self._request.answer(self._command.result(min(longest_s, longest_s if timeout_s is None else timeout_s)))
+        try:
+            result = self._command.result(min(longest_s, longest_s if timeout_s is None else timeout_s))
+        except NoAnswer as late:
+            partial = None if late.result is None else self._request.partial_answer(late.result)
+            if partial is None:
+                raise
+            return partial
+        return self._request.answer(result)
 
 
 class CommandClient:

@@ -18,7 +18,14 @@ _PREFIX = re.compile(rf"(?:(?:{'|'.join(PROGRAMS)}): )?(?:(?:error|fatal): )?")
 
 
 class NoAnswer(SetupError):
-    """A command did not answer in time, or not in a form that can be read: whether it did its work is not known."""
+    """A command did not answer in time, or not in a form that can be read: whether it did its work is not known.
+
+    ``result`` is what it had printed by then, None where that is in the message.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, result: Result | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.result = result
 
 
 def sbatch_path() -> str | None:
@@ -89,11 +96,12 @@ class SlurmCommand:
         """
         try:
             out, err = self._process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as expired:
             self.close()
             raise NoAnswer(
-                f"{self._program} did not answer within {timeout_s:g} s",
+                f"{self._program} did not answer within {round(timeout_s, 1):g} s",
                 hint="the Slurm controller may be busy or down",
+                result=Result(self._program, -1, _text(expired.output), _text(expired.stderr)),
             ) from None
         return Result(self._program, self._process.returncode, out, err)
 
@@ -109,6 +117,10 @@ class SlurmCommand:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _text(printed: bytes | str | None) -> str:
+    return printed.decode(errors="replace") if isinstance(printed, bytes) else printed or ""
 
 
 def first_line(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -39,14 +39,24 @@ _STATES = OutputTable(
     OutputColumn("nodes", "%N", node_names),
     OutputColumn("reason", "%r"),
 )
-_NOT_STARTED = frozenset({"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD"})
+_NOT_STARTED = frozenset(
+    {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
+)
 
 _SNAPSHOT_STATES = ("PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED")
 _STARTED = frozenset(_SNAPSHOT_STATES[1:]) | {"STAGE_OUT", "SIGNALING", "STOPPED"}
 
 
 @dataclass(frozen=True, slots=True)
-class QueueStates(Request[list[JobState]]):
+class PresentStates:
+    """``problem`` says why squeue failed, None where it answered: then a job that is not listed is not in the queue."""
+
+    states: Sequence[JobState]
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStates(Request[PresentStates]):
     """The states of jobs that wait, run, or ended a short time ago, each array task for itself."""
 
     job_ids: Sequence[str]
@@ -58,8 +68,8 @@ class QueueStates(Request[list[JobState]]):
         listed = ",".join(self.job_ids)
         return ["squeue", "--noheader", "--array", "--states=all", "-j", listed, "-o", _STATES.format()]
 
-    def answer(self, result: Result) -> list[JobState]:
-        """Empty where squeue fails, as it does where none of the jobs is in the queue any more."""
+    def answer(self, result: Result) -> PresentStates:
+        """Where none of the jobs is in the queue any more, squeue calls their ids invalid."""
         found = []
         for row in _STATES.rows(result.out):
             waits = row["state"] in _NOT_STARTED
@@ -72,8 +82,10 @@ class QueueStates(Request[list[JobState]]):
                 row |= {"start_at": None, "alloc_cpus": None}  # an expected start, requested CPUs
             if row["state"] not in {"COMPLETED", "FAILED"}:
                 row["end_at"] = None
-            found.append(JobState(**row))
-        return found
+            state = JobState(**row)
+            found.append(replace(state, queued=not state.final))
+        problem = None if "Invalid job id" in result.err else result.problem
+        return PresentStates(found, problem)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,21 +7,21 @@ of other users. Such a file would not count, and a link could lead it anywhere.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.record import assemble, codec, wall_time
-from hpcfrugal.core.safe_read import UnsafeFile, read_object
-from hpcfrugal.core.time import instant_us
-from hpcfrugal.job.backend import JobState
+from hpcfrugal.core.record import assemble
+from hpcfrugal.core.safe_read import UnsafeFile
+from hpcfrugal.core.time import from_ns, instant_us
+from hpcfrugal.job.backend import JobState, RunStates, SubmittedRun, is_over
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.command import available
+from hpcfrugal.slurm.executions import TIMES, created_at, is_given_up, known_attempts, stored_document, stored_states
 from hpcfrugal.slurm.job_ids import is_job_id
-from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_json_atomic
+from hpcfrugal.spool import RunDir, iter_runs, write_json_atomic
 from hpcfrugal.spool.documents import SlurmDocument, document_json, read_submitted
 
 GONE_AFTER_DAYS = 7
@@ -29,10 +29,7 @@ GONE_AFTER_DAYS = 7
 always
 in the queue, and accounting that has purged a job does not get it back."""
 
-_DAY_NS = 86_400 * 10**9
 _NAMED = 3
-
-_TIMES = ("submit", "eligible", "start", "end")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +39,23 @@ class _Open:
     run_dir: RunDir
     cluster: str
     job_id: str
-    submitted_wall_ns: int | None
+    submitted_at: datetime | None
     owner_uid: int
 
 
-def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> list[str]:
+@dataclass(slots=True)
+class Refreshed:
+    """What a refresh has to say: ``warnings``, and ``notes`` on what is as it should be."""
+
+    warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> Refreshed:
     """Update ``<job>.<restart>.slurm.json`` for every run of this user that has no final state.
 
-    All jobs are asked for together. Returns messages about run directories that could not be written, invalid job ids,
-    runs of other users, and jobs that Slurm does not know any more, which are not asked for again.
+    All jobs are asked for together. Warns about run directories that could not be written, invalid job ids, runs of
+    other users, and jobs that Slurm does not know any more, which are not asked for again.
 
     Raises:
         SetupError: Slurm does not answer. Nothing is changed then.
@@ -62,28 +67,43 @@ def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> lis
             others += 1
         elif one is not None:
             found.append(one)
+    result = Refreshed()
     if not (found or others) or not available():
-        return []
-    messages = []
+        return result
     if others:
-        messages.append(f"unfinished jobs of other users: {others}; only their own sync asks Slurm about them")
+        result.warnings.append(f"unfinished jobs of other users: {others}; only their own sync asks Slurm about them")
     wrong = [one for one in found if not is_job_id(one.job_id)]
-    messages += [f"{one.run_dir.path}: {one.job_id[:40]!r} is not a job id of Slurm; ignored" for one in wrong]
+    result.warnings += [f"{one.run_dir.path}: {one.job_id[:40]!r} is not a job id of Slurm; ignored" for one in wrong]
     asked = [one for one in found if is_job_id(one.job_id)]
     if not asked:
-        return messages
+        return result
     backend = backend or SlurmBackend()
     here = backend.cluster()
-    runs = {one.job_id: one for one in asked if one.cluster in {here, ""}}
-    states, gone = backend.states_and_gone(list(runs))
-    for job_id, of_job in states.items():
-        run_dir = runs[job_id].run_dir
+    runs = [one for one in asked if one.cluster in {here, ""}]
+    listed = backend.listed([SubmittedRun(one.run_dir.path, one.job_id) for one in runs])
+    if listed.problem is not None:
+        result.warnings.append(f"{listed.problem}: states of jobs may be out of date")
+    gone = []
+    for one in runs:
+        of_run = listed.runs[one.run_dir.run_id]
+        if _is_gone(of_run) and (listed.accounting or listed.no_accounting):
+            gone.append(one)
         try:
-            for state in of_job:
-                _store(run_dir, state)
+            for state in of_run.states:
+                _store(one.run_dir, state)
         except OSError as error:
-            messages.append(f"{run_dir.path}: the state of job {job_id} cannot be written: {error.strerror}")
-    return [*messages, *_give_up([runs[job_id] for job_id in gone])]
+            path = one.run_dir.path
+            result.warnings.append(f"{path}: the state of job {one.job_id} cannot be written: {error.strerror}")
+    _give_up(gone, result, accounting=listed.accounting)
+    return result
+
+
+def _is_gone(run: RunStates) -> bool:
+    """Whether Slurm does not know the job, or only that it was to come back long ago."""
+    if run.queued is not False or run.over:
+        return False
+    old = datetime.now(UTC) - timedelta(days=GONE_AFTER_DAYS)
+    return all(state.final and state.end_at is not None and state.end_at < old for state in run.states)
 
 
 def _open_run(run_dir: RunDir) -> _Open | None:
@@ -95,97 +115,67 @@ def _open_run(run_dir: RunDir) -> _Open | None:
             return None
     except (OSError, UnsafeFile):
         return None
-    return _Open(run_dir, submitted.cluster, submitted.job_id, submitted.submitted_wall_ns, owner_uid)
+    at_ns = submitted.submitted_wall_ns
+    submitted_at = None if at_ns is None else from_ns(at_ns)
+    return _Open(run_dir, submitted.cluster, submitted.job_id, submitted_at, owner_uid)
 
 
-def _give_up(gone: Sequence[_Open]) -> list[str]:
-    """Mark old jobs that Slurm does not know, so that they are not asked for again."""
-    old, messages = [], []
+def _give_up(gone: Sequence[_Open], result: Refreshed, *, accounting: bool) -> None:
+    """Mark jobs that Slurm does not know, so that they are not asked for again: old ones, and where no accounting is
+    kept those that have recorded their end.
+    """
+    old: list[str] = []
+    ended: list[str] = []
     for one in gone:
-        submitted_ns = one.submitted_wall_ns or _created_ns(one.run_dir.run_id)
-        if time.time_ns() - submitted_ns < GONE_AFTER_DAYS * _DAY_NS:
+        since = datetime.now(UTC) - (one.submitted_at or created_at(one.run_dir))
+        if not accounting and _has_ended(one):
+            of_kind = ended
+        elif since >= timedelta(days=GONE_AFTER_DAYS):
+            of_kind = old
+        else:
             continue
         try:
             write_json_atomic(one.run_dir.slurm_gone, {"schema": 1, "job_id": one.job_id})
-            old.append(one.job_id)
+            of_kind.append(one.job_id)
         except OSError as error:
-            messages.append(f"{one.run_dir.slurm_gone} cannot be written: {error.strerror}")
+            result.warnings.append(f"{one.run_dir.slurm_gone} cannot be written: {error.strerror}")
     if old:
-        named = ", ".join(old[:_NAMED]) + (f" and {len(old) - _NAMED} more" if len(old) > _NAMED else "")
-        messages.append(f"unfinished jobs that Slurm does not know any more: {named}; not asked for again")
-    return messages
+        result.warnings.append(f"unfinished jobs that Slurm does not know any more: {_some(old)}; not asked for again")
+    if ended:
+        result.notes.append(
+            f"Slurm keeps no accounting: the end of jobs is taken from their own records: {_some(ended)}"
+        )
 
 
-def _created_ns(run_id: str) -> int:
-    """When a run was created, by its id."""
-    return int(datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()) * 10**9
+def _has_ended(one: _Open) -> bool:
+    """Whether the last attempt of a job, or of each task of an array that has started, recorded its end."""
+    attempts = known_attempts(one.run_dir)
+    last = {job.job_id: attempt for job, attempt in sorted(attempts.items())}
+    return bool(last) and all(attempt.end is not None for attempt in last.values())
 
 
-def stored_states(run_dir: RunDir) -> list[JobState]:
-    """The states of a run from the last time that Slurm was asked."""
-    return [_state(document, job) for job, document in _stored(run_dir, os.lstat(run_dir.path).st_uid)]
-
-
-def _stored(run_dir: RunDir, owner_uid: int) -> list[tuple[JobKey, dict[str, Any]]]:
-    """The stored documents that can be read, in order. Raises ``OSError``."""
-    found = []
-    for path, parsed in run_dir.files("slurm"):
-        document = _document(path, owner_uid)
-        if document is not None and parsed.job is not None:
-            found.append((parsed.job, document))
-    return found
-
-
-def _document(path: Path, owner_uid: int) -> dict[str, Any] | None:
-    try:
-        return read_object(path, owner_uid)[0]
-    except UnsafeFile:
-        return None
-
-
-def _state(document: dict[str, Any], job: JobKey) -> JobState:
-    slurm = codec(SlurmDocument).read({**document, "job_id": job.job_id, "restart": job.restart}, [])
-    times = {name: None if (ns := getattr(slurm, f"{name}_wall_ns")) is None else wall_time(ns) for name in _TIMES}
-    return assemble(
-        JobState,
-        slurm,
-        cluster=slurm.cluster or "",
-        state=slurm.state or "UNKNOWN",
-        nodes=slurm.nodes or (),
-        reason=None,
-        **{f"{name}_at": time for name, time in times.items()},
-    )
+def _some(job_ids: Sequence[str]) -> str:
+    more = len(job_ids) - _NAMED
+    return ", ".join(job_ids[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _store(run_dir: RunDir, state: JobState) -> None:
     """Store the state of a job. Raises ``OSError``."""
     path = run_dir.slurm_json(state.job_id, state.restart)
     document = state_document(state)
-    if _document(path, os.getuid()) != document:
+    if stored_document(path, os.getuid()) != document:
         write_json_atomic(path, document)
 
 
 def _is_settled(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
     """Whether the stored state of this run is final. Raises ``OSError``."""
-    gone = _document(run_dir.slurm_gone, owner_uid)
-    if gone is not None and gone.get("job_id") == job_id:
-        return True
-    documents = _stored(run_dir, owner_uid)
-    if not documents or not all(document.get("final") for _, document in documents):
-        return False
-    # Tasks of an array get their own ids as they start. Those that wait are listed under the array's own id: without
-    # a final state under it, some still wait. A requeued job comes back under a higher restart.
-    last = {job.job_id: document for job, document in sorted(documents, key=lambda one: one[0].restart)}
-    return (
-        all(document.get("state") not in {"PREEMPTED", "NODE_FAIL", "REQUEUED"} for document in last.values())
-        and job_id in last
-    )
+    return is_given_up(run_dir, job_id, owner_uid) or is_over(job_id, stored_states(run_dir))
 
 
 def state_document(state: JobState) -> dict[str, Any]:
     """The document of a state in the spool."""
 
-    times = {f"{name}_wall_ns": getattr(state, f"{name}_at") for name in _TIMES}
+    times = {f"{name}_wall_ns": getattr(state, f"{name}_at") for name in TIMES}
     known = {key: None if time is None else instant_us(time) * 1000 for key, time in times.items()}
     elapsed_s = state.elapsed_s if state.final else None
     return document_json(assemble(SlurmDocument, state, elapsed_s=elapsed_s, **known))

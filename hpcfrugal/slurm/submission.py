@@ -20,6 +20,7 @@ from hpcfrugal.slurm.command import NoAnswer, Result, fatal_line, first_line
 _WILL_RUN = re.compile(
     r"Job \d+ to start at (\S+)(?: a| on cluster \S+)? using \d+ processors on nodes \S+(?: in partition (\S+))?"
 )
+_SUBMITTED = re.compile(r"([0-9]+)(?:;([\w.-]*))?", re.ASCII)
 # These would only delay the start that is asked about, or belong to the real submission.
 _NOT_TESTED = frozenset({"--begin", "--dependency", "--output", "--error", "--array"})
 
@@ -44,11 +45,10 @@ class SubmitJob(Request[Submitted]):
             SetupError: sbatch refused the job, or Slurm cannot be reached.
             NoAnswer: sbatch printed something else than a job id: the job may be in the queue.
         """
-        # "id" or "id;cluster" on the last line: site plugins may print before it. Where there is an id the job is in
-        # the queue, whatever the exit code.
-        job_id, _, cluster = (result.out.strip().splitlines() or [""])[-1].partition(";")
-        if job_id.isascii() and job_id.isdigit():
-            return Submitted(cluster=cluster, job_id=job_id)
+        # Where there is an id the job is in the queue, whatever the exit code.
+        submitted = self.partial_answer(result)
+        if submitted is not None:
+            return submitted
         if result.code == 0:
             raise NoAnswer(f"sbatch answered {result.out.strip()!r}, which is not a job id")
         if "configuration source" in result.err or "Unable to contact" in result.err:
@@ -57,6 +57,14 @@ class SubmitJob(Request[Submitted]):
                 hint="is this a login node of the cluster? `submit --backend local` runs a job on this machine",
             )
         raise SetupError(f"sbatch refused the job: {first_line(result.err)}")
+
+    def partial_answer(self, result: Result) -> Submitted | None:
+        """The last line that is "id" or "id;cluster": site plugins and wrappers print before and after it."""
+        for line in reversed(result.out.splitlines()):
+            match = _SUBMITTED.fullmatch(line.strip())
+            if match is not None:
+                return Submitted(cluster=match[2] or "", job_id=match[1])
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,17 @@ def read_samples(path: Path, owner_uid: int, sampled: SampledNode) -> SampleFile
     return SampleFile(tuple(sessions), problems, torn, state)
 
 
+def read_header(path: Path, owner_uid: int, sampled: SampledNode) -> Header | None:
+    """The first header of a sidecar's file; None where there is no valid one."""
+    try:
+        file, _ = open_owned(path, owner_uid)
+        with file:
+            sessions = parse_lines([file.readline(MAX_LINE_BYTES)], sampled)[0]
+    except (OSError, UnsafeFile):
+        return None
+    return sessions[0].header if sessions else None
+
+
 def parse_lines(lines: Iterable[bytes], sampled: SampledNode) -> tuple[list[SidecarSession], Counter[str], bool]:
     """The sessions in lines of a sample file of ``sampled``, how many lines do not count by reason, and whether the
     last one lacks its newline.

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
-from hpcfrugal.job.backend import Backend, JobState
-from hpcfrugal.slurm.states import stored_states
+from hpcfrugal.job.backend import Backend, JobState, SubmittedRun, is_over, last_of_each
+from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
 
 
 @dataclass(slots=True)
 class TrackedJob:
-    """A submitted run and the states of its job (several for an array or after a requeue)."""
+    """A submitted run and the states of its job (several for an array or after a requeue).
+
+    ``job_id`` is empty where sbatch did not answer: then the job may be in the queue. ``task`` is the task of an array
+    that was asked for alone: the states are those of that task.
+    """
 
     run_dir: RunDir
     job_id: str
@@ -24,17 +28,35 @@ class TrackedJob:
     name: str
     created_at: datetime | None
     states: list[JobState] = field(default_factory=list)
+    task: str | None = None
+    ended: bool = False
+    """Whether the backend says that the job is over."""
+
+    @property
+    def label(self) -> str:
+        """How Slurm's users write it: 17, or 15_3 for a task of an array."""
+        return self.job_id if self.task is None else f"{self.job_id}_{self.task}"
 
     @property
     def over(self) -> bool:
         """Whether no part of this job can run any more; after a requeue it runs again."""
-        last = {state.job_id: state for state in sorted(self.states, key=lambda state: state.restart)}
-        return bool(last) and all(state.final and state.state != "REQUEUED" for state in last.values())
+        return self.ended or is_over(self.job_id if self.task is None else _last_id(self.states), self.states)
 
     @property
     def state(self) -> str:
         """One word, or several where the tasks of an array differ."""
-        return ", ".join(sorted({state.state for state in self.states})) or "unknown"
+        return ", ".join(sorted({state.state for state in last_of_each(self.states)})) or "unknown"
+
+    def take(self, states: Sequence[JobState]) -> None:
+        """Keep these states, or those of the task that was asked for."""
+        own = [state for state in states if state.array_task_id == self.task] if self.task is not None else []
+        # A task that waits is listed under the array's own id, together with the others that wait.
+        waiting = [state for state in states if state.array_task_id is None]
+        self.states = list(states) if self.task is None else own or waiting
+
+
+def _last_id(states: Sequence[JobState]) -> str:
+    return states[-1].job_id if states else ""
 
 
 def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list[TrackedJob]:
@@ -46,7 +68,8 @@ def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list
             continue
         submitted = read_json(run_dir.submitted_json) or {}
         run = read_json(run_dir.run_json) or {}
-        if not submitted.get("job_id"):
+        unanswered = run.get("backend") == "slurm_cli" and run_dir.script.exists()
+        if not (submitted.get("job_id") or unanswered):
             continue
         try:
             created_at = datetime.fromisoformat(str(run.get("created_at")))
@@ -56,8 +79,8 @@ def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list
         found.append(
             TrackedJob(
                 run_dir=run_dir,
-                job_id=str(submitted["job_id"]),
-                cluster=str(submitted.get("cluster")),
+                job_id=str(submitted.get("job_id") or ""),
+                cluster=str(submitted.get("cluster") or ""),
                 backend=str(run.get("backend")),
                 name=str(spec.get("name")) if isinstance(spec, dict) else "",
                 created_at=created_at,
@@ -75,22 +98,26 @@ def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) ->
     problems = []
     for job in jobs:
         if not job.states:
-            job.states = stored_states(job.run_dir)
+            job.take(stored_states(job.run_dir))
     for name in sorted({job.backend for job in jobs}):
         # Of a local job that was cancelled only the state is stored; its backend knows the rest.
-        asked = [job for job in jobs if job.backend == name and not (job.over and _is_complete(job))]
+        asked = [job for job in jobs if job.backend == name and job.job_id and not (job.over and _is_complete(job))]
         if not asked:
             continue
         try:
             backend = backend_of(name)
             here = {backend.cluster(), ""}
-            found = backend.states([job.job_id for job in asked if job.cluster in here])
+            found = backend.states([SubmittedRun(job.run_dir.path, job.job_id) for job in asked if job.cluster in here])
         except SetupError as error:
             problems.append(error.message)
             continue
+        if found.problem is not None:
+            problems.append(found.problem)
         for job in asked:
-            if job.cluster in here:
-                job.states = list(found.get(job.job_id, job.states))
+            now = found.runs.get(job.run_dir.run_id)
+            if now is not None:
+                job.take(now.states)
+                job.ended = now.over
     return problems
 
 
@@ -110,24 +137,47 @@ def foreign(jobs: Sequence[TrackedJob], backend: Backend) -> list[Problem]:
 
 
 def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
-    """The jobs with these ids: a job id, a run id, or a beginning or end of a run id that is unique.
+    """The jobs that are meant by a job id, ``15_3`` for a task of an array, a run id or its beginning or end, the
+    name of a job, or ``latest``.
 
     Raises:
-        InputError: every id that matches no job.
+        InputError: every text that means no job, or several.
     """
     chosen: list[TrackedJob] = []
     problems = []
     for text in wanted:
-        fits = [job for job in jobs if text in (job.job_id, job.run_dir.run_id)] or [
-            job
-            for job in jobs
-            if len(text) >= 4 and (job.run_dir.run_id.startswith(text) or job.run_dir.run_id.endswith(text))
-        ]
-        if len(fits) == 1 or (fits and fits[0].job_id == text):
-            chosen.append(fits[-1])
-        else:
-            what = "matches several runs" if fits else "is not a job that you submitted with hpcfrugal"
-            problems.append(Problem(text, what, "see `hpcfrugal status --all`"))
+        fits = _meant(jobs, text)
+        if len(fits) == 1:
+            chosen += fits
+            continue
+        ids = ", ".join(job.job_id or job.run_dir.run_id for job in fits[-_NAMED:])
+        what = (
+            f"means {len(fits)} jobs, the last of them {ids}"
+            if fits
+            else "is not a job that you submitted with hpcfrugal"
+        )
+        problems.append(Problem(text, what, "see `hpcfrugal status --all`"))
     if problems:
         raise InputError(problems)
     return chosen
+
+
+_NAMED = 3
+
+
+def _meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
+    """The jobs that a text may mean, in the order in which they were submitted."""
+    if text == "latest":
+        return list(jobs[-1:])
+    # Slurm uses ids again: the last job of this id is meant.
+    if fits := [job for job in jobs if text in (job.job_id, job.run_dir.run_id)]:
+        return fits[-1:]
+    base, underscore, task = text.partition("_")
+    if underscore and task.isdigit() and (fits := [job for job in jobs if job.job_id == base]):
+        return [replace(fits[-1], task=task)]
+    # Digits alone are an id, not a part of one.
+    if len(text) >= 4 and not text.isdigit():
+        fits = [job for job in jobs if job.run_dir.run_id.startswith(text) or job.run_dir.run_id.endswith(text)]
+        if fits:
+            return fits
+    return [job for job in jobs if job.name == text]

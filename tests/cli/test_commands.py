@@ -167,9 +167,11 @@ def test_status(box: Sandbox) -> None:
     assert [(row["job_id"], row["name"], row["state"]) for row in rows] == [(slow, "slow", "RUNNING")]
     assert rows[0]["run_id"] == run_dir.name
     assert rows[0]["elapsed_s"] >= 0
-    result = box.run("status", quick[:6])
+    result = box.run("status", quick[:9])
     assert (result.code, result.out) == (2, "")
-    assert "matches several runs" in result.err
+    assert "means 2 jobs, the last of them" in result.err
+    # Digits alone are a job id, not the beginning of a run id.
+    assert "is not a job that you submitted" in box.run("status", quick[:6]).err
 
 
 def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> None:

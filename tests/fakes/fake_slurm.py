@@ -59,9 +59,9 @@ def sacct_row(
     *,
     shown: str | None = None,
     code: str = "0:0",
-    submit: str = "2026-11-21T06:00:00",
-    start: str = "2026-11-21T06:00:01",
-    end: str = "2026-11-21T06:01:01",
+    submit: str = "2026-11-21T10:00:00",
+    start: str = "2026-11-21T10:00:01",
+    end: str = "2026-11-21T10:01:01",
     nodes: str = "n[1-2]",
 ) -> str:
     """A line of ``sacct --parsable2`` in the columns that hpcfrugal asks for."""
@@ -75,13 +75,14 @@ def squeue_row(
     *,
     base: str | None = None,
     task: str = "N/A",
-    start: str = "2026-11-21T06:00:01",
+    submit: str = "2026-11-21T10:00:00",
+    start: str = "2026-11-21T10:00:01",
     end: str = "N/A",
     nodes: str = "n[1-2]",
     reason: str = "None",
 ) -> str:
     """A line of ``squeue -o`` in the columns that hpcfrugal asks for."""
-    cells = (raw, base or raw, task, state, "2026-11-21T06:00:00", start, end, "batch", "proj", "normal", "alice", "8")
+    cells = (raw, base or raw, task, state, submit, start, end, "batch", "proj", "normal", "alice", "8")
     return "|".join((*cells, nodes, reason))
 
 

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import started
 
+from hpcfrugal.job.backend import SubmittedRun
 from hpcfrugal.local.backend import Local
+from hpcfrugal.spool import RunDir
 
 PROGRAM = (sys.executable, "-m", "hpcfrugal")
 
@@ -97,7 +99,7 @@ class Sandbox:
     def state(self, job_id: str) -> str:
         """What the local backend says of a job, without a program started for each look."""
         spool = Path(self.env.get("HPCFRUGAL_SPOOL", self.spool))
-        (state,) = Local(spool).states([job_id])[job_id]
+        (state,) = Local(spool).states([SubmittedRun(RunDir.of(spool, job_id).path, job_id)]).runs[job_id].states
         return state.state
 
     def wait_over(self, job_id: str) -> str:

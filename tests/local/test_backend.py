@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sandbox import Sandbox, batch_pid, group_is_gone, wait_until
 
+from hpcfrugal.job.backend import JobState, SubmittedRun
 from hpcfrugal.job.output_path import expand_output, expand_slurm_output
 from hpcfrugal.local.backend import Local
 from hpcfrugal.local.job_process import keep_state
@@ -258,22 +259,27 @@ def test_batch_script_runs_as_it_is(box: Sandbox) -> None:
     assert (box.work / "o").read_text() == f"{told['run_dir']}/script.user 0\n"
 
 
+def state_of(spool: Path, run_id: str) -> JobState:
+    (state,) = Local(spool).states([SubmittedRun(RunDir.of(spool, run_id).path, run_id)]).runs[run_id].states
+    return state
+
+
 def test_pipes_and_garbage_in_the_run_directory_do_not_block(tmp_path: Path) -> None:
     run_id = "20261121T100000Z-00000000"
     run_dir = RunDir.of(tmp_path, run_id)
     run_dir.path.mkdir(parents=True)
     for path in (run_dir.local_pid, run_dir.end_json(run_id, 0), run_dir.slurm_json(run_id, 0)):
         os.mkfifo(path)
-    (state,) = Local(tmp_path).states([run_id])[run_id]
+    state = state_of(tmp_path, run_id)
     assert (state.state, state.exit_code) == ("NODE_FAIL", None)
     Local(tmp_path).cancel([run_id])
     for path in (run_dir.local_pid, run_dir.end_json(run_id, 0)):
         path.unlink()
     for text in ("1", "x y", "-1 7", f"{'9' * 5000} 7", "\x00 \x00"):
         run_dir.local_pid.write_text(text)
-        assert Local(tmp_path).states([run_id])[run_id][0].state == "NODE_FAIL"
+        assert state_of(tmp_path, run_id).state == "NODE_FAIL"
     run_dir.end_json(run_id, 0).write_text('{"exit_code": "0", "started_wall_s": 1e300, "ended_wall_s": true}')
-    (state,) = Local(tmp_path).states([run_id])[run_id]
+    state = state_of(tmp_path, run_id)
     assert (state.state, state.exit_code) == ("NODE_FAIL", None)
 
 

@@ -36,7 +36,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
     monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
-    monkeypatch.setattr(states, "refresh_states", lambda root, backend: [])
+    monkeypatch.setattr(states, "refresh_states", lambda root, backend: states.Refreshed())
     monkeypatch.setattr(node_facts, "available", lambda: False)
 
     return partial(call_program, capsys)

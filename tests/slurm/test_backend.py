@@ -11,14 +11,15 @@ import pytest
 from fake_slurm import FakeSlurm, job_ids, sacct_row, squeue_row, submitted
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.job.backend import JobState
+from hpcfrugal.job.backend import JobState, SubmittedRun
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.accounting import AccountingCheck
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.command import NoAnswer, available
-from hpcfrugal.slurm.states import refresh_states
+from hpcfrugal.slurm.states import Refreshed, refresh_states
 from hpcfrugal.slurm.submission import SubmitJob
+from hpcfrugal.spool import RunDir
 from hpcfrugal.submit import Submission, prepare, submit_prepared
 from hpcfrugal.submit.tracked_jobs import TrackedJob, foreign, refresh, tracked_jobs
 
@@ -34,7 +35,9 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def states(*job_ids: str) -> dict[str, list[JobState]]:
-    return {job_id: list(found) for job_id, found in SlurmBackend().states(job_ids).items()}
+    runs = {job_id: RunDir(Path(f"/nowhere/20261121T100000Z-{number:08x}")) for number, job_id in enumerate(job_ids)}
+    found = SlurmBackend().states([SubmittedRun(run_dir.path, job_id) for job_id, run_dir in runs.items()]).runs
+    return {job_id: list(found[run.run_id].states) for job_id, run in runs.items() if run.run_id in found}
 
 
 def words(found: list[JobState]) -> list[tuple[str, int, str | None, str]]:
@@ -42,7 +45,7 @@ def words(found: list[JobState]) -> list[tuple[str, int, str | None, str]]:
 
 
 def at(minute: int, second: int) -> datetime:
-    return datetime(2026, 11, 21, 6, minute, second, tzinfo=UTC)
+    return datetime(2026, 11, 21, 10, minute, second, tzinfo=UTC)
 
 
 # Submission -------------------------------------------------------------------------------------------------------
@@ -52,7 +55,7 @@ def submit_job(tmp_path: Path, text: str = "command: 'true'\n") -> str:
     path = tmp_path / "job.yaml"
     path.write_text(text)
     backend = SlurmBackend()
-    result = submit_prepared(prepare(path, Submission(backend, load_config())), backend)
+    result = submit_prepared(prepare(path, Submission(backend, load_config()), at(0, 0)), backend)
     return f"{result.job_id};{result.cluster}"
 
 
@@ -217,7 +220,7 @@ def test_squeue_is_newer_on_what_is_not_over(slurm: FakeSlurm) -> None:
 
 @pytest.mark.parametrize("past", ["RUNNING", None])
 def test_accounting_decides_how_a_job_ended(slurm: FakeSlurm, past: str | None) -> None:
-    slurm.squeue(squeue_row("17", "COMPLETED", end="2026-11-21T06:01:01"))
+    slurm.squeue(squeue_row("17", "COMPLETED", end="2026-11-21T10:01:01"))
     slurm.sacct(*([sacct_row("17", past, end="Unknown")] if past else []))
     (state,) = states("17")["17"]
     assert (state.state, state.final) == ("COMPLETING", False)
@@ -259,12 +262,12 @@ def test_the_last_task_of_an_array_has_the_id_of_the_array(slurm: FakeSlurm) -> 
 
 def test_a_requeued_job_has_one_state_for_each_start(slurm: FakeSlurm) -> None:
     rows = [
-        sacct_row("17", "REQUEUED", start="2026-11-21T06:00:01", end="2026-11-21T06:00:31"),
-        sacct_row("17", "NODE_FAIL", start="2026-11-21T06:02:01", end="2026-11-21T06:03:00", code="1:0"),
-        sacct_row("17", "PENDING", start="Unknown", end="Unknown", submit="2026-11-21T06:03:00", nodes="None assigned"),
+        sacct_row("17", "REQUEUED", start="2026-11-21T10:00:01", end="2026-11-21T10:00:31"),
+        sacct_row("17", "NODE_FAIL", start="2026-11-21T10:02:01", end="2026-11-21T10:03:00", code="1:0"),
+        sacct_row("17", "PENDING", start="Unknown", end="Unknown", submit="2026-11-21T10:03:00", nodes="None assigned"),
     ]
     slurm.sacct(*reversed(rows))
-    slurm.squeue(squeue_row("17", "PENDING", nodes="", reason="BeginTime"))
+    slurm.squeue(squeue_row("17", "PENDING", submit="2026-11-21T10:03:00", nodes="", reason="BeginTime"))
     found = states("17")["17"]
     assert words(found) == [("17", 0, None, "REQUEUED"), ("17", 1, None, "NODE_FAIL"), ("17", 2, None, "PENDING")]
     assert [state.final for state in found] == [True, True, False]
@@ -279,7 +282,7 @@ def test_a_requeued_job_that_accounting_does_not_know_yet(slurm: FakeSlurm) -> N
 
 def test_without_accounting_squeue_is_enough(slurm: FakeSlurm) -> None:
     slurm.answer("sacct", err="Slurm accounting storage is disabled\n", code=1)
-    slurm.squeue(squeue_row("17", "RUNNING"), squeue_row("18", "COMPLETED", end="2026-11-21T06:01:01"))
+    slurm.squeue(squeue_row("17", "RUNNING"), squeue_row("18", "COMPLETED", end="2026-11-21T10:01:01"))
     found = states("17", "18", "19")
     assert {job_id: words(one) for job_id, one in found.items()} == {
         "17": [("17", 0, None, "RUNNING")],
@@ -343,12 +346,12 @@ def test_refresh_keeps_the_answers_and_asks_no_more(slurm: FakeSlurm, tmp_path: 
         submit_job(tmp_path)
     slurm.sacct(sacct_row("17", "COMPLETED"), sacct_row("18", "RUNNING", end="Unknown"))
     before = len(slurm.calls())
-    assert refresh_states(spool(tmp_path)) == []
+    assert refresh_states(spool(tmp_path)) == Refreshed()
     assert len(slurm.calls()) - before == 3
     (kept,) = spool(tmp_path).glob("*/*/17.0.slurm.json")
     document = json.loads(kept.read_text())
     assert (document["state"], document["exit_code"], document["final"]) == ("COMPLETED", 0, True)
-    assert (document["end_at"], document["nodes"]) == ("2026-11-21T06:01:01+00:00", ["n1", "n2"])
+    assert (document["end_at"], document["nodes"]) == ("2026-11-21T10:01:01+00:00", ["n1", "n2"])
     stamp = kept.stat().st_mtime_ns
     slurm.sacct(sacct_row("18", "COMPLETED"))
     refresh_states(spool(tmp_path))
@@ -405,7 +408,7 @@ def test_a_controller_that_is_down_leaves_what_was_known(slurm: FakeSlurm, tmp_p
     slurm.answer("sbatch", "17\n")
     submit_job(tmp_path)
     slurm.sacct(sacct_row("17", "RUNNING"))
-    assert refresh_states(spool(tmp_path)) == []
+    assert refresh_states(spool(tmp_path)) == Refreshed()
     slurm.answer("sacct", "", err="sacct: error: no slurmdbd\n", code=1)
     slurm.answer("squeue", "", err="down\n", code=1)
     jobs = tracked(tmp_path)

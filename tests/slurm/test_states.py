@@ -12,10 +12,12 @@ from fake_slurm import FakeSlurm, job_ids, sacct_row, squeue_row
 from fake_spool import FakeRun, FakeSpool
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.job.backend import SubmittedRun
 from hpcfrugal.slurm.backend import SlurmBackend
+from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.slurm.node_facts import store_nodes
-from hpcfrugal.slurm.states import refresh_states, stored_states
+from hpcfrugal.slurm.states import Refreshed, refresh_states
 from hpcfrugal.spool import write_json_atomic
 
 OTHER = 12345
@@ -59,7 +61,7 @@ def test_nothing_is_written_into_runs_of_other_users(spool: FakeSpool, slurm: Fa
     before = sorted(path.name for path in run.run_dir.path.iterdir())
     assert before
     slurm.sacct(sacct_row("17", "COMPLETED"), sacct_row("18", "COMPLETED"))
-    (line,) = refresh_states(spool.root)
+    (line,) = refresh_states(spool.root).warnings
     assert line.startswith("unfinished jobs of other users: 1; ")
     (line,) = store_nodes(spool.root, {})
     assert line == "finished jobs of other users: 1; only their own sync stores their nodes"
@@ -84,7 +86,7 @@ def test_what_is_not_a_file_of_the_owner_is_not_read(
         (tmp_path / "elsewhere").write_bytes(said)
         path.symlink_to("/dev/zero" if what == "endless" else tmp_path / "elsewhere")
     slurm.sacct(sacct_row("17", "COMPLETED"), sacct_row("18", "COMPLETED"))
-    assert refresh_states(spool.root) == []
+    assert refresh_states(spool.root) == Refreshed()
     assert asked(slurm) == [["18"]]
     assert other.run_dir.slurm_json("18", 0).exists()
 
@@ -98,7 +100,7 @@ def test_a_link_in_place_of_a_state_is_replaced_and_not_followed(
     path = run.run_dir.slurm_json("17", 0)
     path.symlink_to(victim)
     slurm.sacct(sacct_row("17", "COMPLETED"))
-    assert refresh_states(spool.root) == []
+    assert refresh_states(spool.root) == Refreshed()
     assert victim.read_text() == "{}"
     assert not path.is_symlink()
     assert json.loads(path.read_text())["state"] == "COMPLETED"
@@ -112,18 +114,22 @@ def test_garbage_in_a_stored_state_is_no_traceback(spool: FakeSpool, slurm: Fake
     )
     (state,) = stored_states(run.run_dir)
     assert (state.state, state.nodes, state.start_at, state.exit_code) == ("UNKNOWN", (), None, None)
-    assert refresh_states(spool.root) == []
+    slurm.sacct(sacct_row("17", "COMPLETED"))
+    assert refresh_states(spool.root) == Refreshed()
+    (state,) = stored_states(run.run_dir)
+    assert state.state == "COMPLETED"
 
 
 @pytest.mark.parametrize("odd", ["--help", "-1", "0", "17_3", "17+1", "4294967294", "99999999999", "abc"])
 def test_an_invalid_id_does_not_affect_other_jobs(spool: FakeSpool, slurm: FakeSlurm, odd: str) -> None:
     run, _ = spool.run("17"), spool.run(odd)
     slurm.sacct(sacct_row("17", "COMPLETED"))
-    (line,) = refresh_states(spool.root)
+    (line,) = refresh_states(spool.root).warnings
     assert f"{odd!r} is not a job id of Slurm" in line
     assert asked(slurm) == [["17"]]
     assert run.run_dir.slurm_json("17", 0).exists()
-    assert list(SlurmBackend().states(["17", odd, "abc;x", ""])) == ["17"]
+    runs = [SubmittedRun(run.run_dir.path, job_id) for job_id in (odd, "abc;x", "")]
+    assert SlurmBackend().states(runs).runs == {}
 
 
 def test_ids_of_slurm() -> None:
@@ -135,13 +141,13 @@ def test_an_old_job_that_slurm_does_not_know_is_not_asked_for_again(spool: FakeS
     old, new = spool.run("17"), spool.run("18")
     submitted_ago(old, "17", 8)
     submitted_ago(new, "18", 6)
-    (line,) = refresh_states(spool.root)
+    (line,) = refresh_states(spool.root).warnings
     assert line == "unfinished jobs that Slurm does not know any more: 17; not asked for again"
-    assert refresh_states(spool.root) == []
+    assert refresh_states(spool.root) == Refreshed()
     assert asked(slurm) == [["17", "18"], ["18"]]
     old.run_dir.slurm_gone.unlink()
     slurm.sacct(sacct_row("17", "COMPLETED"), sacct_row("18", "COMPLETED"))
-    assert refresh_states(spool.root) == []
+    assert refresh_states(spool.root) == Refreshed()
     assert old.run_dir.slurm_json("17", 0).exists()
 
 
@@ -151,10 +157,11 @@ def test_without_an_answer_of_accounting_no_job_counts_as_unknown(spool: FakeSpo
     submitted_ago(other, "18", 400)
     slurm.answer("sacct", err="sacct: error: slurmdbd: Connection refused\n", code=1)
     slurm.squeue(squeue_row("77", "RUNNING"))
-    assert refresh_states(spool.root) == []
+    (line,) = refresh_states(spool.root).warnings
+    assert line == "sacct failed: slurmdbd: Connection refused: states of jobs may be out of date"
     assert not old.run_dir.slurm_gone.exists()
     slurm.answer("sacct", err="Slurm accounting storage is disabled\n", code=1)
-    assert len(refresh_states(spool.root)) == 1
+    assert len(refresh_states(spool.root).warnings) == 1
     assert old.run_dir.slurm_gone.exists()
 
 
