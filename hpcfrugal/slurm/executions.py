@@ -131,7 +131,7 @@ def of_run(listed: Iterable[JobState], created: datetime, attempts: Mapping[JobK
     found: list[JobState] = []
     for job_id, states in by_id.items():
         own = {job.restart: attempt for job, attempt in attempts.items() if job.job_id == job_id}
-        found += _numbered(_own(sorted(states, key=_order), created, own.values()), own)
+        found += _numbered(_own(sorted(states, key=_order), created, own.values()), created, own)
     return found
 
 
@@ -161,12 +161,12 @@ def _own(states: Sequence[JobState], created: datetime, attempts: Iterable[Attem
     return chain
 
 
-def _numbered(states: Sequence[JobState], attempts: Mapping[int, Attempt]) -> list[JobState]:
+def _numbered(states: Sequence[JobState], created: datetime, attempts: Mapping[int, Attempt]) -> list[JobState]:
     """Number executions of one job, which are in order, by what the spool knows of its attempts.
 
     The others count on from the one before, or back from the one after.
     """
-    known = _matched(states, attempts)
+    known = _matched(states, created, attempts)
     numbers: list[int | None] = []
     for at, state in enumerate(states):
         number = known.get(at)
@@ -184,7 +184,7 @@ def _numbered(states: Sequence[JobState], attempts: Mapping[int, Attempt]) -> li
     return [replace(state, restart=number) for state, number in zip(states, filled, strict=True)]
 
 
-def _matched(states: Sequence[JobState], attempts: Mapping[int, Attempt]) -> dict[int, int]:
+def _matched(states: Sequence[JobState], created: datetime, attempts: Mapping[int, Attempt]) -> dict[int, int]:
     """Restart numbers by the place of the execution, as far as the spool knows them; they rise with the place."""
     found: dict[int, int] = {}
     for number, attempt in sorted(attempts.items()):
@@ -200,8 +200,9 @@ def _matched(states: Sequence[JobState], attempts: Mapping[int, Attempt]) -> dic
             if at not in found and all(place < at for place in found):
                 found[at] = number
     if not found and len(attempts) == 1 and len(states) == 1:
-        (number,) = attempts  # a node's clock is wrong
-        found[0] = number
+        ((number, attempt),) = attempts.items()
+        if attempt.start_at is not None and attempt.start_at < created - _CLOCKS_APART:
+            found[0] = number  # the node's clock is wrong
     return found
 
 

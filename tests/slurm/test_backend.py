@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fake_slurm import FakeSlurm, job_ids, sacct_row, squeue_row, submitted
 
-from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.job.backend import JobState, SubmittedRun
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.accounting import AccountingCheck
@@ -21,7 +21,7 @@ from hpcfrugal.slurm.states import Refreshed, refresh_states
 from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.spool import RunDir
 from hpcfrugal.submit import Submission, prepare, submit_prepared
-from hpcfrugal.submit.tracked_jobs import TrackedJob, foreign, refresh, tracked_jobs
+from hpcfrugal.submit.tracked_jobs import TrackedJob, foreign, pick, refresh, tracked_jobs
 
 
 @pytest.fixture
@@ -65,7 +65,13 @@ def spool(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("answer", "job"),
-    [("17\n", "17;c1"), ("17;clusterA\n", "17;clusterA"), ("site notice: be kind\n17;c2\n", "17;c2"), ("17", "17;c1")],
+    [
+        ("17\n", "17;c1"),
+        ("17;c2\nsee the site's news\n", "17;c2"),
+        ("17;clusterA\n", "17;clusterA"),
+        ("site notice: be kind\n17;c2\n", "17;c2"),
+        ("17", "17;c1"),
+    ],
 )
 def test_sbatch_answers(slurm: FakeSlurm, tmp_path: Path, answer: str, job: str) -> None:
     slurm.answer("sbatch", answer, err="sbatch: info: hello\n")
@@ -423,3 +429,49 @@ def test_sbatch_does_not_wait_for_the_job(slurm: FakeSlurm, tmp_path: Path, monk
     started = time.monotonic()
     assert submit_job(tmp_path) == "17;c1"  # a job id means that it is in the queue, whatever the exit code
     assert time.monotonic() - started < 10
+
+
+def test_an_id_that_sbatch_printed_before_it_hung_counts(
+    slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.answer("sbatch", "17\n", then="exec sleep 30")
+    monkeypatch.setattr(SubmitJob, "timeout_s", 0.5)
+    assert submit_job(tmp_path) == "17;c1"
+
+
+def test_a_run_whose_sbatch_did_not_answer_is_listed(
+    slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm.answer("sbatch", then="exec sleep 30")
+    monkeypatch.setattr(SubmitJob, "timeout_s", 0.5)
+    with pytest.raises(NoAnswer):
+        submit_job(tmp_path)
+    (job,) = tracked(tmp_path)
+    assert refresh([job], lambda name: SlurmBackend()) == []
+    assert (job.job_id, job.over, pick([job], [job.run_dir.run_id])) == ("", False, [job])
+
+
+def test_ways_to_name_a_job(slurm: FakeSlurm, tmp_path: Path) -> None:
+    for job_id, name in (("17", "train"), ("18", "train"), ("695", "sweep"), ("695", "again")):
+        slurm.answer("sbatch", f"{job_id}\n")
+        submit_job(tmp_path, f"command: 'true'\nname: {name}\n")
+    slurm.sacct(
+        sacct_row("696", "FAILED", shown="695_2", code="3:0"),
+        sacct_row("695", "PENDING", shown="695_[4]", start="Unknown", end="Unknown", nodes="None assigned"),
+    )
+    jobs = tracked(tmp_path)
+    last = max((job for job in jobs if job.job_id == "695"), key=lambda job: job.run_dir.run_id)
+    names = ("17", "sweep", "latest", "695", last.run_dir.run_id, last.run_dir.run_id[-8:])
+    if last.run_dir.run_id[-8:].isdigit():
+        names = names[:-1]
+    assert [job.job_id for job in pick(jobs, names)] == ["17", "695", jobs[-1].job_id, *["695"] * (len(names) - 3)]
+    with pytest.raises(InputError, match="means 2 jobs"):
+        pick(jobs, ["train"])
+    with pytest.raises(InputError, match="is not a job that you submitted"):
+        pick(jobs, ["2026"])
+    two, four = pick(jobs, ["695_2", "695_4"])
+    refresh([two, four], lambda name: SlurmBackend())
+    assert [(job.label, job.state, job.over) for job in (two, four)] == [
+        ("695_2", "FAILED", True),
+        ("695_4", "PENDING", False),
+    ]
