@@ -15,7 +15,7 @@ from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.footprints import Defaults, footprints
-from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs
+from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs, runs_named
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.report.formats import render
 from hpcfrugal.report.group import GROUPINGS
@@ -36,7 +36,12 @@ _GROUPINGS = ("job", *GROUPINGS, "component", "day")
 
 @click.command(name="report")
 @click.argument("job", required=False)
-@click.option("--job", "job_option", metavar="JOB", help="A job id, an array's id, 15_3, or a run id.")
+@click.option(
+    "--job",
+    "job_option",
+    metavar="JOB",
+    help="A job id, an array's id, 15_3, a run id or its beginning or end, a job's name, or latest.",
+)
 @period_options
 @click.option("--user", metavar="NAME", help="Only jobs of this user.")
 @click.option("--project", metavar="NAME", help="Only jobs with this project in their tags.")
@@ -104,6 +109,9 @@ def report(
     defaults = Defaults(config.carbon.zone, config.carbon.pue)
     with open_ledger(path) as connection:
         jobs = find_jobs(connection, wanted)
+        if job is not None and not jobs:
+            wanted = replace(wanted, jobs=_run_meant(connection, job))
+            jobs = find_jobs(connection, wanted) if wanted.jobs else []
         if as_savings:
             show_report(_savings(connection, jobs, wanted, defaults, span), form)
             return
@@ -135,6 +143,14 @@ def jobs_report(job_ids: Sequence[str], ledger: Path, config: Config) -> JobsRep
         jobs = find_jobs(connection, JobFilter(jobs=tuple(job_ids)))
         found = footprints(connection, jobs, Defaults(config.carbon.zone, config.carbon.pue))
     return JobsReport(Period(), [summarise(row, found[row.key]) for row in jobs], detailed=True)
+
+
+def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
+    """The run whose name, or beginning or end of the run id, is ``text``. Raises InputError where several are meant."""
+    runs = runs_named(connection, text)
+    if len(runs) > 1:
+        raise InputError.at("JOB", f"{text[:80]!r} means {len(runs)} runs, the last of them {', '.join(runs[-3:])}")
+    return tuple(runs)
 
 
 def _note_clocks(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> None:

@@ -61,6 +61,20 @@ def find_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> list[JobRow]
     return [job for job in jobs if _has_tags(job.tags, wanted)]
 
 
+def runs_named(connection: sqlite3.Connection, text: str) -> list[str]:
+    """The runs that ``text`` means beside those of ``JobFilter.jobs``, oldest first: ``latest``, the beginning or end
+    of a run id (digits alone are a job id, not a part of one), or the name of a job.
+    """
+    text = clean_text(text)
+    runs = connection.execute("SELECT run_id, name FROM runs ORDER BY run_id").fetchall()
+    if text == "latest":
+        return [row["run_id"] for row in runs[-1:]]
+    parts = [row["run_id"] for row in runs if row["run_id"].startswith(text) or row["run_id"].endswith(text)]
+    if len(text) >= 4 and not text.isdigit() and parts:
+        return parts
+    return [row["run_id"] for row in runs if row["name"] == text]
+
+
 _Key = tuple[str, str, int]
 """An ``AttemptKey`` as a plain tuple."""
 

@@ -836,3 +836,28 @@ def test_a_run_whose_document_cannot_be_read_for_a_while_stays(
     do_sync(spool)
     assert len(jobs(spool)) == 1
     assert check_ledger(spool.root, spool.ledger).differences == ()
+
+
+def test_suspended_time_is_not_elapsed(spool: FakeSpool) -> None:
+    spool.run("17").slurm(elapsed_s=48)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.elapsed_ns, job.elapsed_source) == (48 * 10**9, "slurm")
+    assert (job.started_wall_ns, job.ended_wall_ns) == (START_NS, START_NS + 60 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("state", "signal", "recorded", "code"),
+    [("OUT_OF_MEMORY", 125, None, 253), ("OUT_OF_MEMORY", 125, 137, 137), ("CANCELLED", 15, None, 143),
+     ("OUT_OF_MEMORY", 125, 0, 253), ("COMPLETED", 0, 0, 0)],
+)  # fmt: skip
+def test_an_end_by_a_signal_is_no_exit_code_0(
+    spool: FakeSpool, state: str, signal: int, recorded: int | None, code: int
+) -> None:
+    run = spool.run("17")
+    run.slurm(state, signal=signal)
+    if recorded is not None:
+        run.end(recorded)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.state, job.exit_code) == (state, code)

@@ -440,10 +440,20 @@ def test_slurm_out_of_reach_is_one_warning(spool: FakeSpool, call: Call, monkeyp
     spool.whole_run()
     monkeypatch.setattr(states, "refresh_states", unreachable)
     result = call("ledger", "sync")
-    assert result.code == 0
+    assert (result.code, result.out) == (3, "1 run, 1 changed, 5 files read\n")
     assert result.err.count("\n") == 1
     assert result.err.startswith("warning: Slurm was not queried")
     assert "\x1b" not in result.err
+
+
+def test_a_job_is_found_by_its_name_and_by_parts_of_its_run_id(spool: FakeSpool, call: Call) -> None:
+    run = spool.whole_run()
+    for text in ("train", "latest", run.run_id[:9], run.run_id[-10:]):
+        assert document(call("report", text, "--json"))["jobs"][0]["run_id"] == run.run_id
+    assert "has no job '2026'" in call("report", "2026").err
+    spool.run("18")
+    result = call("report", "train")
+    assert (result.code, "'train' means 2 runs" in result.err) == (2, True)
 
 
 def test_report_syncs_first_unless_told_not_to(spool: FakeSpool, call: Call) -> None:
