@@ -148,21 +148,17 @@ def _end_codes(job: Prepared) -> dict[str, int]:
 
 
 def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
-    """A job's exit code: of its last restart, and of an array the first that is not 0."""
+    """A job's exit code: of its last restart, and of an array the highest, as ``sbatch --wait`` gives it."""
     recorded = _end_codes(job)
-    last = last_of_each(states)
-    for state in last:
-        code = state.shell_code
-        if code is None:
-            code = recorded.get(state.job_id)
-        if code:
-            return code
-        if state.state != "COMPLETED" and (state.final or code is None):
-            return 1
-    if last:
-        return 0
+    codes = [_one_code(state, recorded.get(state.job_id)) for state in last_of_each(states)] or list(recorded.values())
     # A job without any record of its end counts as failed.
-    return next((code for code in recorded.values() if code), 0) if recorded else 1
+    return max(codes, default=1)
+
+
+def _one_code(state: JobState, recorded: int | None) -> int:
+    code = recorded if state.shell_code is None else state.shell_code
+    failed = state.state != "COMPLETED" and (state.final or code is None)
+    return code or int(failed)
 
 
 def _report(run_ids: Sequence[str], config: Config, *, as_json: bool) -> None:

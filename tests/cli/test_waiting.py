@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from hpcfrugal.cli import waiting
+from hpcfrugal.job.backend import JobState
 from hpcfrugal.spool import RunDir, write_json_atomic
 from hpcfrugal.spool.current_power import Draw
 from hpcfrugal.submit import Prepared
@@ -73,3 +74,27 @@ def test_the_report_waits_for_the_sidecars_but_not_for_long(
     waiting._wait_for_sidecars([cast(Prepared, SimpleNamespace(run_dir=RunDir(Path("/x")), spec=spec))])
     assert looks == pytest.approx(asked, abs=1 if asked > 10 else 0)
     assert now_s <= waiting._SIDECAR_S + 0.1
+
+
+@pytest.mark.parametrize(
+    ("states", "recorded", "code"),
+    [
+        ([("17", 0, "FAILED", 2), ("18", 0, "FAILED", 5), ("19", 0, "COMPLETED", 0)], {}, 5),
+        ([("17", 0, "REQUEUED", 143), ("17", 1, "FAILED", 5)], {}, 5),
+        ([("17", 0, "REQUEUED", None), ("17", 1, "COMPLETED", 0)], {}, 0),
+        ([("17", 0, "CANCELLED", None)], {"17": 143}, 143),
+        ([("17", 0, "NODE_FAIL", None)], {}, 1),
+        ([("17", 0, "OUT_OF_MEMORY", 0)], {}, 1),
+        ([], {"17": 3}, 3),
+        ([], {"17": 0}, 0),
+        ([], {}, 1),
+    ],
+)
+def test_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, states: list[tuple[str, int, str, int | None]], recorded: dict[str, int], code: int
+) -> None:
+    monkeypatch.setattr(waiting, "_end_codes", lambda job: recorded)
+    found = [
+        JobState(job_id, state, restart=restart, exit_code=exit_code) for job_id, restart, state, exit_code in states
+    ]
+    assert waiting._exit_code(found, cast(Prepared, None)) == code
