@@ -34,7 +34,7 @@ _PLACEHOLDER = "is it a placeholder that was not filled in?"
 _AMOUNTS = frozenset(
     ("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "mem", "mem-per-cpu", "mem-per-gpu")
 )
-_IGNORE_PBS = "or add `#SBATCH --ignore-pbs`"
+_IGNORE_PBS = "sbatch reads them: write them as #SBATCH lines, delete them, or add `#SBATCH --ignore-pbs`"
 _PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
 _REFUSED = dict(SBATCH.refusals_in_script())
 
@@ -120,8 +120,7 @@ def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Dir
                 break
             if line.startswith(_OTHER_MAGICS):
                 magic = line.split(maxsplit=1)[0]
-                hint = f"sbatch reads it too: write what is meant as #SBATCH line, or delete it ({_IGNORE_PBS})"
-                others.append(Problem(f"{where}:{number}", f"{magic} lines are not read", hint))
+                others.append(Problem(f"{where}:{number}", f"{magic} lines are not read", _IGNORE_PBS))
             continue
         place = f"{where}:{number}"
         try:
