@@ -31,7 +31,7 @@ _REQUEUED_WITHIN = timedelta(days=1)
 TIMES = ("submit", "eligible", "start", "end")
 """The times of a state."""
 
-_AT_ONCE = timedelta(seconds=5)
+_AT_ONCE = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,10 @@ def _numbered(states: Sequence[JobState], created: datetime, attempts: Mapping[i
     if first is None:
         return [replace(state, restart=at) for at, state in enumerate(states)]
     base = max(0, (numbers[first] or 0) - first)
-    filled = [base + at if number is None else number for at, number in enumerate(numbers)]
+    filled: list[int] = []
+    for at, number in enumerate(numbers):
+        least = filled[-1] + 1 if filled else 0
+        filled.append(max(least, base + at if number is None else number))
     return [replace(state, restart=number) for state, number in zip(states, filled, strict=True)]
 
 
@@ -188,17 +191,22 @@ def _matched(states: Sequence[JobState], created: datetime, attempts: Mapping[in
     """Restart numbers by the place of the execution, as far as the spool knows them; they rise with the place."""
     found: dict[int, int] = {}
     for number, attempt in sorted(attempts.items()):
-        places = [at for at, state in enumerate(states) if attempt.submit_at and state.submit_at == attempt.submit_at]
-        if not places and attempt.start_at is not None:
-            # It belongs to the last execution that had started by then.
-            places = [
-                at
-                for at, state in enumerate(states)
-                if state.start_at and state.start_at <= attempt.start_at + _AT_ONCE
-            ][-1:]
-        for at in places:
-            if at not in found and all(place < at for place in found):
+        for at, state in enumerate(states):
+            if attempt.submit_at is not None and state.submit_at == attempt.submit_at:
                 found[at] = number
+    apart: dict[int, timedelta] = {}
+    for number, attempt in sorted(attempts.items()):
+        if attempt.start_at is None or number in found.values():
+            continue
+        # It belongs to the last execution that had started by then, and of two attempts the nearer one does.
+        started = [
+            (abs(attempt.start_at - state.start_at), at)
+            for at, state in enumerate(states)
+            if state.start_at is not None and state.start_at <= attempt.start_at + _AT_ONCE
+        ]
+        span, place = min(started, default=(timedelta(), -1))
+        if place >= 0 and (place not in found or span < apart.get(place, timedelta())):
+            found[place], apart[place] = number, span
     if not found and len(attempts) == 1 and len(states) == 1:
         ((number, attempt),) = attempts.items()
         if attempt.start_at is not None and attempt.start_at < created - _CLOCKS_APART:

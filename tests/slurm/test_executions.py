@@ -47,6 +47,13 @@ SECOND = execution(5, 7, 9)
         # an execution of which the spool has nothing
         ([FIRST, execution(5, 6, 7, "NODE_FAIL"), execution(7, 8, 9)], {2: at(8)}, [(0, 0), (5, 1), (7, 2)]),
         ([FIRST, execution(5, 6, 7, "NODE_FAIL"), execution(7, 8, 9)], {0: at(1)}, [(0, 0), (5, 1), (7, 2)]),
+        # put back into the queue and started again within seconds
+        (
+            [execution(0, 1, 1.03, "REQUEUED"), execution(1.03, 1.03, 2)],
+            {0: at(1.005), 1: at(1.035)},
+            [(0, 0), (1.03, 1)],
+        ),
+        ([execution(1.03, 1.03, 2)], {0: at(1.005), 1: at(1.035)}, [(1.03, 1)]),
         # a node whose clock is wrong by hours
         ([execution(0, 1, 5)], {3: at(-500)}, [(0, 3)]),
         # the id belonged to a stranger's job before, or does since
