@@ -8,8 +8,11 @@ from pathlib import Path
 # Logs its arguments and the variables that could change its output, then answers.
 _SCRIPT = """#!/bin/bash
 call=$(printf '%s\\037' "$0" "$@" "TZ=$TZ"; printf '%s\\036' "${{SQUEUE_FORMAT-}}${{SACCT_FORMAT-}}"; echo .)
-# In one write: several commands run at once.
-printf '%s' "${{call%.}}" >>'{log}'
+# Several commands run at once, and a long call takes more than one write.
+exec 9>>'{log}'
+flock 9
+printf '%s' "${{call%.}}" >&9
+exec 9>&-
 cat '{folder}/{name}.err' >&2
 cat '{folder}/{name}.out'
 . '{folder}/{name}.then'
