@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,12 @@ if FAKES not in sys.path:
     sys.path.insert(0, FAKES)
 
 from sandbox import Sandbox, end_jobs  # noqa: E402
+
+# Tests that run in the background of a shell, or under nohup, inherit these as ignored, and so would every program that
+# they start; tests send them.
+for _signal, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, _handler)
 
 
 @pytest.fixture(autouse=True)
