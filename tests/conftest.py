@@ -17,7 +17,11 @@ from sandbox import Sandbox, end_jobs  # noqa: E402
 
 # Tests that run in the background of a shell, or under nohup, inherit these as ignored, and so would every program that
 # they start; tests send them.
-for _signal, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+for _signal, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
     if signal.getsignal(_signal) == signal.SIG_IGN:
         signal.signal(_signal, _handler)
 
