@@ -19,7 +19,7 @@ _AREA = "settings"
 _MAX_CHARACTERS = 300
 _NOT_SET = {
     "carbon.zone": (
-        "not set: reports show energy but no CO2e, and plans need --zone",
+        "not set: reports show energy but no CO2e, and jobs without schedule.zone cannot be planned",
         'set zone, such as "FR", under [carbon]; see docs/configuration.md',
     ),
     "carbon.pue": (
