@@ -200,7 +200,7 @@ def test_forty_jobs_three_revisions_two_kills(green: Green) -> None:
             savings = json.loads(green.run(user, "hpcfrugal", "report", "--savings", "--json"))
             if savings["jobs_pending"] == 0:
                 break
-            assert time.monotonic() < until, {job["why"] for job in savings["jobs"]}
+            assert time.monotonic() < until, {job["reason"] for job in savings["jobs"]}
             time.sleep(5)
         assert savings["jobs_known"] + savings["jobs_not_delayed"] == len(savings["jobs"]) == JOBS
         sums = savings["savings"]["average"]
