@@ -3,7 +3,7 @@
 What it starts and leaves behind (daemons, double forks) becomes our child, not that of process 1, until it has ended
 (PR_SET_CHILD_SUBREAPER of prctl(2)): so the sidecar finds it below us, and its CPU time counts.
 
-Signals are blocked and read from a signalfd(2). None is lost between two reads, the kernel tells who sent it, and it
+Signals are blocked and read from a signalfd(2). None is lost between two reads, each names its sender, and it
 arrives even where it is ignored, as it is for commands that a shell without job control starts in the background.
 """
 

@@ -1,4 +1,4 @@
-"""The past of jobs, as the accounting database tells it through sacct."""
+"""Past jobs, as sacct reads them from the accounting database."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ def parse_header(data: dict[str, Any], sampled: SampledNode, bad: Counter[str]) 
 def _check_follows(header: Header, sessions: Sequence[SidecarSession]) -> None:
     """Raise ``BadLine`` where a session begins before one of the same boot ends: then one of them is a copy.
 
-    Without a boot id the wall clock is all that tells.
+    Without a boot id only the wall clock can tell them apart.
     """
     for session in sessions:
         if not session.records or session.header.boot_id != header.boot_id:

@@ -193,7 +193,7 @@ def _zip_bytes(sources: dict[str, str]) -> bytes:
         modules[name] = (path.endswith("/__init__.py"), marshal.dumps(_compile(text, path)))
     loader = sources[f"{PACKAGE_NAME}/boot.py"]
     boot = f"{loader}\nimport sys\nsys.meta_path.insert(0, Embedded({modules!r}))\n{_MAIN}"
-    # Of 16 bytes, PEP 552: flags 0b01, a hash of the source that nobody is to check.
+    # Of 16 bytes, PEP 552: flags 0b01, a hash of the source, which is not to be checked.
     head = importlib.util.MAGIC_NUMBER + (0b01).to_bytes(4, "little") + bytes(8)
     members = {name: text.encode() for name, text in sources.items()}
     members["__main__.py"] = _MAIN.encode()
