@@ -11,8 +11,8 @@ from hpcfrugal.cli.streams import echo, warn
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import load_config
-from hpcfrugal.submit.backends import select_backend
-from hpcfrugal.submit.tracked_jobs import foreign, pick, refresh, tracked_jobs
+from hpcfrugal.submission.backends import select_backend
+from hpcfrugal.submission.tracked_jobs import foreign, pick, refresh, tracked_jobs
 
 
 @click.command()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal import __version__
 from hpcfrugal.cli.options import json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.version import __version__
 
 if TYPE_CHECKING:
     from hpcfrugal.doctor import Finding

@@ -20,8 +20,8 @@ from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.planning.decide.job_plan import plan_job
 from hpcfrugal.planning.decide.wording import line
 from hpcfrugal.settings.config import load_config
-from hpcfrugal.submit import check_queue
-from hpcfrugal.submit.backends import select_backend
+from hpcfrugal.submission import check_queue
+from hpcfrugal.submission.backends import select_backend
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Expectation, Plan

@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from hpcfrugal import __version__
 from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.streams import FALLBACK, ReaderGone, colourless, echo, settle
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.text import printable
+from hpcfrugal.core.version import __version__
 
 # name -> (module, help). The help is here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {

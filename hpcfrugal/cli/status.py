@@ -19,8 +19,8 @@ from hpcfrugal.report import kind
 from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
-from hpcfrugal.submit.backends import select_backend
-from hpcfrugal.submit.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
+from hpcfrugal.submission.backends import select_backend
+from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 
 if TYPE_CHECKING:
     from hpcfrugal.report.formats.fitted_table import FittedTable

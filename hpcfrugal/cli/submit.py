@@ -21,7 +21,7 @@ from hpcfrugal.job.loader import is_script
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submit import (
+from hpcfrugal.submission import (
     Prepared,
     Submission,
     ignored_schedule,
@@ -31,7 +31,7 @@ from hpcfrugal.submit import (
     prepare,
     submit_prepared,
 )
-from hpcfrugal.submit.backends import select_backend
+from hpcfrugal.submission.backends import select_backend
 
 
 class _SubmitCommand(click.Command):

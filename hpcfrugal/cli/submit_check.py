@@ -12,7 +12,7 @@ from hpcfrugal.core.text import printable
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.submission import ScriptTest
-from hpcfrugal.submit import Prepared
+from hpcfrugal.submission import Prepared
 
 
 def check_with_slurm(jobs: Sequence[Prepared], backend: Backend) -> None:

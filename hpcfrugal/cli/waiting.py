@@ -14,7 +14,7 @@ from hpcfrugal.job.backend import Backend, BackendStates, JobState, Submitted, S
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.spool.current_power import read_draw, sidecars_done
-from hpcfrugal.submit import Prepared
+from hpcfrugal.submission import Prepared
 
 _ACCOUNTING_S = 60.0  # for Slurm's accounting to show the end of jobs that have end records
 _SIDECAR_POLL_S = 0.05

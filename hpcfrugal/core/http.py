@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from hpcfrugal import __version__
 from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.core.safe_read import parse_json
 from hpcfrugal.core.secrets import Secret
+from hpcfrugal.core.version import __version__
 
 if TYPE_CHECKING:
     import ssl

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcfrugal import __version__
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.version import __version__
 from hpcfrugal.job.batch_script import directive_flags, quote_flag
 from hpcfrugal.job.model import SBATCH, JobSpec
 

@@ -15,13 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
-from hpcfrugal import __version__
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned, read_object
 from hpcfrugal.core.text import clean_text, plain
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.core.user import owner_name, user_name
+from hpcfrugal.core.version import __version__
 from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey
 
 MAX_LOG_CHARACTERS = 300

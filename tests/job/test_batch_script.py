@@ -13,7 +13,7 @@ from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import load_job
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.batch_script import split_words
-from hpcfrugal.submit.script import refuse_other_cluster
+from hpcfrugal.submission.script import refuse_other_cluster
 
 SCRIPT = """#!/bin/bash
 #SBATCH --job-name="my job"   # a comment

@@ -20,8 +20,8 @@ from hpcfrugal.slurm.command import NoAnswer, available
 from hpcfrugal.slurm.states import Refreshed, refresh_states
 from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.spool import RunDir
-from hpcfrugal.submit import Submission, prepare, submit_prepared
-from hpcfrugal.submit.tracked_jobs import TrackedJob, foreign, pick, refresh, tracked_jobs
+from hpcfrugal.submission import Submission, prepare, submit_prepared
+from hpcfrugal.submission.tracked_jobs import TrackedJob, foreign, pick, refresh, tracked_jobs
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, write_document
 from hpcfrugal.spool.zipapp import put_sidecar
-from hpcfrugal.submit.prepare import Prepared
+from hpcfrugal.submission.prepare import Prepared
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)

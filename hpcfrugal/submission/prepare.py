@@ -16,8 +16,8 @@ from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render_scrip
 from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.settings.config import Config, template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
-from hpcfrugal.submit.local_limits import refuse_for_local
-from hpcfrugal.submit.script import flags_for, interpreter, read_script, refuse_other_cluster, script_text
+from hpcfrugal.submission.local_limits import refuse_for_local
+from hpcfrugal.submission.script import flags_for, interpreter, read_script, refuse_other_cluster, script_text
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
