@@ -13,9 +13,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
-Attribution = Literal["exclusive", "device", "cpu-share", "model", "none"]
+
+class Attribution(StrEnum):
+    """How a channel's energy is given to a job: by the rules of this file, by a model, or not at all."""
+
+    EXCLUSIVE = "exclusive"
+    DEVICE = "device"
+    CPU_SHARE = "cpu-share"
+    MODEL = "model"
+    NONE = "none"
+
+    @property
+    def is_whole_node(self) -> bool:
+        """Whether the job has the node, and so all that its sensors read."""
+        return self is Attribution.EXCLUSIVE
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the job has a part of what was read, for which CPU times are needed, and idle power is useful."""
+        return self is Attribution.CPU_SHARE
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was read is the job's, so that nothing else may have it."""
+        return self in (Attribution.EXCLUSIVE, Attribution.DEVICE)
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether it stands in for what no sensor read."""
+        return self is Attribution.MODEL
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the job's part of what was read, if anything was, is not known."""
+        return self is Attribution.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +96,10 @@ def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
     its use, and an exclusive job may still hold only a part of the GPU.
     """
     if scope == "job":
-        return "device"
+        return Attribution.DEVICE
     if component == "gpu":
-        return "none"
-    return "exclusive" if exclusive else "cpu-share"
+        return Attribution.NONE
+    return Attribution.EXCLUSIVE if exclusive else Attribution.CPU_SHARE
 
 
 def job_share(node: NodeInterval, use: JobUse) -> EnergyShare | None:

@@ -48,7 +48,7 @@ class ChannelReading:
     def idles(self) -> bool:
         """Whether the job used no CPU time at all, so that its share is idle energy only."""
         cpu = self.job_cpu
-        return self.attribution == "cpu-share" and cpu is not None and cpu.values[0] == cpu.values[-1]
+        return self.attribution.is_share and cpu is not None and cpu.values[0] == cpu.values[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +242,9 @@ def _is_undivided(present: Sequence[ChannelReading]) -> bool:
 
     Jobs that each count as exclusive and ran at the same time share the node like others.
     """
-    if any(reading.attribution in ("device", "none") for reading in present):
+    if any(reading.attribution in (Attribution.DEVICE, Attribution.NONE) for reading in present):
         return True
-    return len(present) == 1 and present[0].attribution == "exclusive"
+    return len(present) == 1 and present[0].attribution.is_whole_node
 
 
 def _divide(
@@ -261,7 +261,7 @@ def _divide(
     """
     present = [*here, *beside]
     if _is_undivided(present):
-        if len(present) == 1 and present[0].attribution != "none":
+        if len(present) == 1 and not present[0].attribution.is_unknown:
             idle_uj = min(interval.idle_uj or 0, interval.energy_uj)
             return ((present[0].job, EnergyShare(interval.energy_uj - idle_uj, idle_uj)),), 0
         return tuple((reading.job, None) for reading in present), interval.energy_uj

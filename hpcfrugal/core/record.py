@@ -1,8 +1,8 @@
 """One definition for each record: a frozen dataclass, from whose fields its JSON and its SQL columns follow.
 
-A field's annotation says what may stand in it: ``int``, ``float``, ``bool``, ``str``, a ``Literal`` of texts,
-``tuple[str, ...]``, a ``dict``, another record or a tuple of them, each with ``| None`` where it may be unknown;
-an aware ``datetime`` (ISO 8601), a ``timedelta`` (seconds), or a class with ``to_json`` and ``from_json``.
+A field's annotation says what may stand in it: ``int``, ``float``, ``bool``, ``str``, a ``Literal`` of texts, a
+``StrEnum``, ``tuple[str, ...]``, a ``dict``, another record or a tuple of them, each with ``| None`` where it may be
+unknown; an aware ``datetime`` (ISO 8601), a ``timedelta`` (seconds), or a class with ``to_json`` and ``from_json``.
 ``Annotated`` adds what the type does not say::
 
     @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -345,6 +346,8 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
         read, integers = _integer(within), (within.low, within.high)
     elif bare is float:
         read = _number(bounds)
+    elif isinstance(bare, type) and issubclass(bare, StrEnum):
+        read, from_sql = _member(bare), bare
     elif bare is str or get_origin(bare) is Literal:
         read = _text(get_args(bare))
     elif bare is datetime:
@@ -402,6 +405,11 @@ def _text(choices: tuple[str, ...]) -> Read:
         return value if value.isascii() else clean_text(value)
 
     return read
+
+
+def _member(kind: type[StrEnum]) -> Read:
+    text = _text(tuple(kind))
+    return lambda value, problems: kind(text(value, problems))
 
 
 def _flag(value: Any, _: Problems) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.accounting.buckets import Bucket, Interval, fill
 from hpcfrugal.ledger.readings import ChannelKey
 
@@ -25,7 +26,7 @@ class ChannelTotals:
     boundary: str
     scope: str
     counted: bool
-    attribution: str
+    attribution: Attribution
     detail: str | None = None
     gpu_uuid: str | None = None
     inputs: str | None = None

@@ -89,7 +89,7 @@ def _replaced(sums: ChannelTotals, totals: dict[str, ChannelTotals]) -> bool:
     if sums.reason == SHARED_GPU or sums.is_part:
         return False
     return any(
-        other.attribution == "model"
+        other.attribution.is_modelled
         and other.key.component == sums.key.component
         and (sums.key.component != "gpu" or other.gpu_uuid == sums.gpu_uuid)
         for other in totals.values()
@@ -139,16 +139,16 @@ def _measured(
             errors = session.records[-1].errors[index]
             sums.reason = sums.reason or (f"read error {errors} times" if errors else "its counter stands still")
         shares: list[Interval] | None = whole
-        if attribution == "none":
+        if attribution.is_unknown:
             sums.reason = SHARED_GPU
             continue
-        if attribution == "exclusive":
+        if attribution.is_whole_node:
             sums.inputs = held.alone
             inside = [falls_in(old.boottime_ns, new.boottime_ns, stopped) for old, new in pairwise(found)]
             if any(inside):
                 sums.reason = MAYBE_STOPPED
                 shares = [interval for interval, stops_here in zip(whole, inside, strict=True) if not stops_here]
-        if attribution == "cpu-share":
+        if attribution.is_share:
             shares = _take_share(session, index, found, sums, held, (idles[index], facts))
         if shares is None:
             sums.reason = "the job's or the node's CPU time is unknown, so is the job's share of the node"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.accounting.model import Tdp, TdpTable
 from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.modelled import ModelledSeries, model_cpu, model_dram, model_gpu, part_within
@@ -175,7 +176,13 @@ def _add_reason(sums: ChannelTotals, reason: str) -> None:
 
 def _add_part(totals: dict[str, ChannelTotals], key: ChannelKey, reason: str) -> None:
     sums = ChannelTotals(
-        key, quality="unknown", boundary="components", scope="job", counted=True, attribution="none", reason=reason
+        key,
+        quality="unknown",
+        boundary="components",
+        scope="job",
+        counted=True,
+        attribution=Attribution.NONE,
+        reason=reason,
     )
     totals.setdefault(str(key), sums).is_part = True
 
@@ -199,7 +206,7 @@ def _add_series(
             boundary="components",
             scope="job",
             counted=True,
-            attribution="model" if known else "none",
+            attribution=Attribution.MODEL if known else Attribution.NONE,
             gpu_uuid=gpu_uuid,
         ),
     )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.rows import (
     CHANNELS,
@@ -204,8 +205,8 @@ def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> lis
             "SELECT e.bucket_start_s / 86400 * 86400 AS day_s, c.component, c.quality,"
             f" {exact_sum('e.energy_uj', 'energy_uj')}, {exact_sum('e.measured_ns', 'measured_ns')},"
             f" {_part_of('c.low_uj')} AS low_uj, {_part_of('c.high_uj')} AS high_uj, max(c.low_uj IS NULL) AS unranged,"
-            " max(c.attribution = 'cpu-share') AS shared,"
-            " max(c.attribution = 'cpu-share' AND c.idle_power IS NULL) AS lacks_idle"
+            f" max(c.attribution = '{Attribution.CPU_SHARE}') AS shared,"
+            f" max(c.attribution = '{Attribution.CPU_SHARE}' AND c.idle_power IS NULL) AS lacks_idle"
             " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
             " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
             " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"

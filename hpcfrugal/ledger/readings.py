@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from hpcfrugal.accounting.attribution import kind_of
+from hpcfrugal.accounting.attribution import Attribution, kind_of
 from hpcfrugal.accounting.balance import AttemptName, ChannelReading
 from hpcfrugal.accounting.buckets import Interval
 from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
@@ -305,7 +305,7 @@ def _parted(reading: ChannelReading, stopped: Sequence[tuple[int, int]]) -> Iter
 
     In these its share is not known: they are read like those of a job whose CPU time is not known.
     """
-    if reading.attribution != "exclusive" or not stopped:
+    if not reading.attribution.is_whole_node or not stopped:
         yield reading
         return
     spans: list[tuple[int, int, bool]] = []
@@ -318,7 +318,7 @@ def _parted(reading: ChannelReading, stopped: Sequence[tuple[int, int]]) -> Iter
     for start_ns, end_ns, stops_here in spans:
         part = clip(reading, start_ns, end_ns)
         if part is not None:
-            yield replace(part, attribution="cpu-share", job_cpu=None, alloc_cpus=0) if stops_here else part
+            yield replace(part, attribution=Attribution.CPU_SHARE, job_cpu=None, alloc_cpus=0) if stops_here else part
 
 
 def clip(reading: ChannelReading, since_ns: int | None, until_ns: int | None) -> ChannelReading | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.record import EMBEDDED
 from hpcfrugal.ledger.table import AttemptKey, LedgerTable
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
@@ -155,7 +156,7 @@ class ChannelRow:
     boundary: str
     scope: str
     counted: bool
-    attribution: str
+    attribution: Attribution
     detail: str | None
     gpu_uuid: str | None
     inputs: str | None

@@ -34,8 +34,8 @@ def whole_nodes(summary: JobSummary) -> list[NodeTime]:
     job = summary.job
     spans: dict[tuple[NodePart, int], tuple[int, int]] = {}
     for channel in summary.counted:
-        part = channel.component if channel.attribution == "exclusive" else channel.gpu_uuid
-        if part is None or channel.attribution not in ("exclusive", "device"):
+        part = channel.component if channel.attribution.is_whole_node else channel.gpu_uuid
+        if part is None or not channel.attribution.is_whole:
             continue
         for where, session, start_ns, end_ns in _spans(job, channel):
             place = (where, channel.node, part)

@@ -10,7 +10,7 @@ SHARE, NODE, MACHINE = "share of the node", "whole node", "whole machine"
 def whole_nodes_of(job: JobRow) -> set[str]:
     """The nodes of which all energy is the job's."""
     exclusive = {session.node for session in job.sessions if session.exclusive}
-    return exclusive | {channel.node for channel in job.channels if channel.attribution == "exclusive"}
+    return exclusive | {channel.node for channel in job.channels if channel.attribution.is_whole_node}
 
 
 def scopes_of(job: JobRow) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ class JobSummary:
     @property
     def shared(self) -> list[ChannelRow]:
         """The channels of which the job has a share by CPU time."""
-        return [channel for channel in self.counted if channel.attribution == "cpu-share"]
+        return [channel for channel in self.counted if channel.attribution.is_share]
 
     @property
     def lacks_idle(self) -> bool:

@@ -54,7 +54,7 @@ def reading(draw: st.DrawFn, job: AttemptName, kinds: Sequence[Attribution], *, 
 
 
 @st.composite
-def mixes(draw: st.DrawFn, kinds: Sequence[Attribution] = ("cpu-share",)) -> list[ChannelReading]:
+def mixes(draw: st.DrawFn, kinds: Sequence[Attribution] = (Attribution.CPU_SHARE,)) -> list[ChannelReading]:
     count = draw(st.integers(0, 6))
     return [draw(reading(name(number), kinds, idles=draw(st.integers(0, 4)) == 0)) for number in range(count)]
 
@@ -63,7 +63,18 @@ def known(shares: Sequence[tuple[AttemptName, EnergyShare | None]]) -> list[Ener
     return [share for _, share in shares if share is not None]
 
 
-@given(jobs=mixes(("cpu-share", "cpu-share", "cpu-share", "exclusive", "device", "none")))
+@given(
+    jobs=mixes(
+        (
+            Attribution.CPU_SHARE,
+            Attribution.CPU_SHARE,
+            Attribution.CPU_SHARE,
+            Attribution.EXCLUSIVE,
+            Attribution.DEVICE,
+            Attribution.NONE,
+        )
+    )
+)
 def test_every_interval_closes_and_no_share_is_negative(jobs: list[ChannelReading]) -> None:
     for piece in slices(jobs):
         shares = known(piece.shares)
@@ -75,7 +86,7 @@ def test_every_interval_closes_and_no_share_is_negative(jobs: list[ChannelReadin
         assert sum(share.energy_uj for share in shares) + piece.residual_uj == piece.energy_uj
 
 
-@given(jobs=mixes(("cpu-share", "exclusive", "device", "none")))
+@given(jobs=mixes((Attribution.CPU_SHARE, Attribution.EXCLUSIVE, Attribution.DEVICE, Attribution.NONE)))
 def test_the_sum_closes_and_no_time_counts_twice(jobs: list[ChannelReading]) -> None:
     found = balance(jobs)
     assert found.jobs_uj + found.residual_uj == found.energy_uj
@@ -89,7 +100,7 @@ def test_the_sum_closes_and_no_time_counts_twice(jobs: list[ChannelReading]) -> 
     assert found.covered_ns == covered
 
 
-@given(jobs=mixes(), idle=reading(name(99), ("cpu-share",), idles=True))
+@given(jobs=mixes(), idle=reading(name(99), (Attribution.CPU_SHARE,), idles=True))
 @pytest.mark.slow
 def test_an_idle_job_changes_no_other_jobs_dynamic_share(jobs: list[ChannelReading], idle: ChannelReading) -> None:
     before, after = balance(jobs), balance([*jobs, idle])
@@ -108,7 +119,10 @@ def test_the_order_of_the_jobs_does_not_matter(jobs: list[ChannelReading], order
     assert balance(mixed) == balance(jobs)
 
 
-@given(jobs=mixes(("cpu-share", "exclusive", "device", "none")), most=st.sampled_from((1, 2, 3)))
+@given(
+    jobs=mixes((Attribution.CPU_SHARE, Attribution.EXCLUSIVE, Attribution.DEVICE, Attribution.NONE)),
+    most=st.sampled_from((1, 2, 3)),
+)
 @pytest.mark.slow
 def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[ChannelReading], most: int) -> None:
     whole = balance(jobs)
@@ -121,7 +135,11 @@ def test_a_job_that_has_the_node_alone_is_one_piece_and_its_idle_energy_is_what_
     times = (0, 10, 20, 30)
     idle = CumulativeSeries(times, (0, 5, 15, 20))
     alone = ChannelReading(
-        name(1), "exclusive", CumulativeSeries(times, (0, 8, 10, 19)), CumulativeSeries(times, times), idle=idle
+        name(1),
+        Attribution.EXCLUSIVE,
+        CumulativeSeries(times, (0, 8, 10, 19)),
+        CumulativeSeries(times, times),
+        idle=idle,
     )
     assert list(slices([alone])) == [Slice(0, 30, 19, 30, ((name(1), EnergyShare(7, 12)),), 0)]
 
@@ -139,7 +157,7 @@ def steady(
     """A job with ``cpus`` CPUs busy on a node of 16 of which ``busy`` are."""
     return ChannelReading(
         job=name(number),
-        attribution="cpu-share",
+        attribution=Attribution.CPU_SHARE,
         energy=line(start_s, end_s, watts * 10**6),
         measured=line(start_s, end_s, SECOND),
         job_cpu=line(start_s, end_s, cpus * 10**6),
@@ -172,7 +190,9 @@ def test_an_idle_job_that_comes_and_goes_within_an_interval_gets_its_time_of_idl
 
 def test_a_job_alone_has_the_node_until_another_comes() -> None:
     whole = steady(1, 0, 60, 4)
-    whole = ChannelReading(whole.job, "exclusive", whole.energy, whole.measured, whole.job_cpu, whole.node_busy)
+    whole = ChannelReading(
+        whole.job, Attribution.EXCLUSIVE, whole.energy, whole.measured, whole.job_cpu, whole.node_busy
+    )
     assert balance([whole]).shares == {name(1): EnergyShare(6_000_000_000, 0)}
     both = balance([whole, steady(2, 30, 60, 4)])
     assert both.shares[name(1)] == EnergyShare(30 * 100 * 10**6 + 30 * 50 * 10**6, 0)
@@ -181,7 +201,7 @@ def test_a_job_alone_has_the_node_until_another_comes() -> None:
 
 def test_a_device_that_two_jobs_hold_is_nobodys() -> None:
     one, other = steady(1, 0, 60, 4), steady(2, 0, 60, 4)
-    device = [ChannelReading(item.job, "device", item.energy, item.measured) for item in (one, other)]
+    device = [ChannelReading(item.job, Attribution.DEVICE, item.energy, item.measured) for item in (one, other)]
     assert balance(device[:1]).residual_uj == 0
     both = balance(device)
     assert (both.residual_uj, both.shares, both.unknown) == (6_000_000_000, {}, {name(1), name(2)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -24,6 +25,11 @@ from hpcfrugal.core.record import (
 )
 
 START_NS = 1_795_000_000 * 10**9
+
+
+class Door(StrEnum):
+    OPEN = "open"
+    SHUT = "shut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Rack:
     fans: Annotated[tuple[Fan, ...], DROP_INVALID] = ()
     limits: Annotated[tuple[tuple[str, int], ...], Range(high=100)] = ()
     labels: dict[str, str] | None = None
+    door: Door | None = None
     heat: Annotated[Heat, EMBEDDED] = Heat()
     spare: Fan | None = None
 
@@ -69,6 +76,7 @@ WHOLE: dict[str, Any] = {
     "fans": [{"name": "f1", "rpm": 3000}, {"name": "f2", "rpm": None}],
     "limits": {"cpu": 7, "dram": 9},
     "labels": {"a": "b"},
+    "door": "shut",
     "inlet_c": 21.5,
     "alarm": False,
     "spare": {"name": "f3", "rpm": 1},
@@ -92,8 +100,9 @@ def test_a_row_comes_back_as_it_was() -> None:
     rack, _ = read()
     row = codec(Rack, 2).row(rack)
     assert codec(Rack, 2).of_row(row) == rack
+    assert codec(Rack, 2).of_row(row).door is rack.door is Door.SHUT
     columns = codec(Rack, 2).columns
-    assert columns[-4:] == ("labels", "inlet_c", "alarm", "spare")
+    assert columns[-5:] == ("labels", "door", "inlet_c", "alarm", "spare")
     assert [row[columns.index(name)] for name in ("nodes", "limits", "alarm")] == [
         '["n1", "n2"]', '{"cpu": 7, "dram": 9}', False,
     ]  # fmt: skip
@@ -111,6 +120,8 @@ def test_a_row_comes_back_as_it_was() -> None:
         ({"counts": [1, True]}, "counts", f"counts: not a list of 2 integers from 0 to {MAX_INT} or null"),
         ({"labels": []}, "labels", "labels: not an object"),
         ({"spare": [1]}, "spare", "spare: not an object"),
+        ({"door": "ajar"}, "door", "door: not one of open, shut"),
+        ({"door": 1}, "door", "door: not a text"),
     ],
 )
 def test_an_invalid_value_costs_itself_alone(changes: dict[str, Any], attribute: str, problem: str) -> None:
