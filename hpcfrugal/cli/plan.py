@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +15,13 @@ from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.format import mass, point_in_time, rough_percent, timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import load_job, naming_lines
-from hpcfrugal.job.sbatch_flags import sbatch_flags
-from hpcfrugal.planning.decide.job_plan import plan_job
 from hpcfrugal.planning.decide.wording import line
 from hpcfrugal.settings.config import load_config
-from hpcfrugal.submission import check_queue
+from hpcfrugal.submission import Submission, preview
 from hpcfrugal.submission.backends import select_backend
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Expectation, Plan
-
-
-_LOCAL = "with Slurm only: the local backend has no queue, so `submit` starts the job now"
 
 
 def _weight(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
@@ -73,33 +67,14 @@ def plan(
         raise click.UsageError("--price-weight needs --prices.")
     config = load_config()
     spec = load_job(job)
-    slurm = select_backend(backend, config).name != "local"
+    submission = Submission(select_backend(backend, config), config)
+    slurm = submission.slurm
     from hpcfrugal.planning.decide.choices import choice_json, choices, read_prices
     from hpcfrugal.planning.optimise.pareto import choose
 
     priced = read_prices(prices) if prices is not None else None
-    queue, now = None, datetime.now(UTC)
     with naming_lines(job):
-        if not slurm:
-            check_queue(spec, config, job)
-        if slurm and spec.schedule.queue is not None:
-            from hpcfrugal.queues.admission import QueueAdmission
-
-            admission = QueueAdmission(config)
-            spec, queue = admission.admit(spec, where=str(job))
-        made = plan_job(
-            spec,
-            config,
-            now=now,
-            where=str(job),
-            slurm=slurm,
-            options=sbatch_flags(spec),
-            again=refresh,
-        )
-        if queue is not None:
-            _, made = admission.place(spec, queue, made, now, released=False)
-    if not slurm and made.action != "start-now":
-        made = replace(made, notes=(_LOCAL, *made.notes))
+        made = preview(spec, job, submission, datetime.now(UTC), refresh=refresh)
     weighs = delay_weight is not None or price_weight is not None
     front = choices(made, priced) if as_json or weighs else ()
     choice = None

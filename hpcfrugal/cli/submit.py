@@ -16,21 +16,11 @@ from hpcfrugal.cli.submit_check import check_with_slurm
 from hpcfrugal.core.errors import HpcfrugalError, InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
-from hpcfrugal.job.backend import Backend, Submitted
+from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.loader import is_script
 from hpcfrugal.settings.config import load_config
-from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submission import (
-    Prepared,
-    Submission,
-    ignored_schedule,
-    missing_directories,
-    not_enforced,
-    output_path,
-    prepare,
-    submit_prepared,
-)
+from hpcfrugal.submission import Prepared, Submission, SubmittedJob, prepare, submit_prepared, warnings_of
 from hpcfrugal.submission.backends import select_backend
 
 
@@ -87,18 +77,17 @@ def submit(
             _show_plan(job, err=True)
         return
     slurm = chosen.name != "local"
-    warnings = [_warnings(job, slurm=slurm) for job in prepared]
     if slurm and (ignored := ignored_options(os.environ)):
         warn(f"not passed to Slurm: {', '.join(ignored)}; write such options into the job file")
-    for job, lines in zip(prepared, warnings, strict=True):
-        for line in lines:
+    for job in prepared:
+        for line in warnings_of(job, slurm=slurm):
             warn(f"{printable(str(job.source))}: {line}")
-    submitted: list[tuple[Prepared, Submitted]] = []
-    for job, lines in zip(prepared, warnings, strict=True):
+    submitted: list[tuple[Prepared, SubmittedJob]] = []
+    for job in prepared:
         result = _submit(job, chosen, prepared, submitted)
         submitted.append((job, result))
         if not (wait and as_json):
-            _announce(job, result, output_path(job, result, slurm=slurm), lines, as_json=as_json)
+            _announce(job, result, as_json=as_json)
     if wait:
         from hpcfrugal.cli.waiting import wait_for
 
@@ -106,14 +95,12 @@ def submit(
 
 
 def _submit(
-    job: Prepared, backend: Backend, every: Sequence[Prepared], submitted: Sequence[tuple[Prepared, Submitted]]
-) -> Submitted:
+    job: Prepared, backend: Backend, every: Sequence[Prepared], submitted: Sequence[tuple[Prepared, SubmittedJob]]
+) -> SubmittedJob:
     """Submit one of several jobs. Where it fails, the error names its file, and which of the others were submitted."""
     try:
         return submit_prepared(job, backend)
     except HpcfrugalError as error:
-        if isinstance(error, NoAnswer):
-            error.hint = f"the job may be in the queue: see `hpcfrugal status {job.run_id}` and `squeue --me`"
         if len(every) > 1:
             error.message = f"{printable(str(job.source))}: {error.message}"
             done = ", ".join(f"{printable(str(one.source))} (job {result.job_id})" for one, result in submitted)
@@ -140,33 +127,12 @@ def _prepare_all(jobs: tuple[Path, ...], submission: Submission) -> list[Prepare
     return prepared
 
 
-def _warnings(job: Prepared, *, slurm: bool) -> list[str]:
-    """Settings of the job file that have no effect here, a sentence each."""
-    warnings = ignored_schedule(job.spec, slurm=slurm)
-    if not_held := not_enforced(job.spec, slurm=slurm):
-        warnings.append("this machine does not enforce " + ", ".join(f"resources.{key}" for key in not_held))
-    return [*warnings, *missing_directories(job)]
-
-
-def _announce(job: Prepared, submitted: Submitted, output: str, warnings: list[str], *, as_json: bool) -> None:
+def _announce(job: Prepared, submitted: SubmittedJob, *, as_json: bool) -> None:
     if as_json:
-        echo_or_drop(
-            json.dumps(
-                {
-                    "job_id": submitted.job_id,
-                    "cluster": submitted.cluster,
-                    "run_id": job.run_id,
-                    "run_dir": str(job.run_dir.path),
-                    "name": job.spec.name,
-                    "output": output,
-                    "warnings": warnings,
-                    "plan": None if job.plan is None else job.plan.to_json(),
-                }
-            )
-        )
+        echo_or_drop(json.dumps(submitted.to_json()))
         return
     echo_or_drop(f"Submitted job {submitted.job_id} on {submitted.cluster}")
-    echo_or_drop(f"Output: {printable(output)}")
+    echo_or_drop(f"Output: {printable(str(submitted.output))}")
     _show_plan(job, err=False)
 
 

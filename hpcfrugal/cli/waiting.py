@@ -10,11 +10,11 @@ from contextlib import suppress
 from hpcfrugal.cli.streams import echo_or_drop, warn
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.format import duration, power
-from hpcfrugal.job.backend import Backend, BackendStates, JobState, Submitted, SubmittedRun, last_of_each
+from hpcfrugal.job.backend import Backend, BackendStates, JobState, SubmittedRun, last_of_each
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.spool.current_power import read_draw, sidecars_done
-from hpcfrugal.submission import Prepared
+from hpcfrugal.submission import Prepared, SubmittedJob
 
 _ACCOUNTING_S = 60.0  # for Slurm's accounting to show the end of jobs that have end records
 _SIDECAR_POLL_S = 0.05
@@ -73,7 +73,7 @@ class _Progress:
 
 
 def wait_for(
-    submitted: Sequence[tuple[Prepared, Submitted]], backend: Backend, config: Config, *, as_json: bool
+    submitted: Sequence[tuple[Prepared, SubmittedJob]], backend: Backend, config: Config, *, as_json: bool
 ) -> int:
     """Wait for the end of all jobs, report them, and return the first exit code that is not 0."""
     jobs = {result.job_id: job for job, result in submitted}

@@ -1,17 +1,18 @@
 """Submission: ``prepare`` checks, plans and renders a job file, ``handover`` submits it to the backend."""
 
-from hpcfrugal.submission.handover import missing_directories, output_path, submit_prepared
-from hpcfrugal.submission.local_limits import ignored_schedule, not_enforced
-from hpcfrugal.submission.prepare import Prepared, Submission, check_queue, prepare
+from hpcfrugal.submission.handover import submit_prepared
+from hpcfrugal.submission.planned import Submission, preview
+from hpcfrugal.submission.prepare import Prepared, prepare, prepare_spec
+from hpcfrugal.submission.submitted_job import SubmittedJob
+from hpcfrugal.submission.warnings import warnings_of
 
 __all__ = [
     "Prepared",
     "Submission",
-    "check_queue",
-    "ignored_schedule",
-    "missing_directories",
-    "not_enforced",
-    "output_path",
+    "SubmittedJob",
     "prepare",
+    "prepare_spec",
+    "preview",
     "submit_prepared",
+    "warnings_of",
 ]

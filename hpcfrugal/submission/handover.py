@@ -13,24 +13,28 @@ from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
-from hpcfrugal.job.backend import Backend, Submitted
+from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output, expand_slurm_output
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, write_document
 from hpcfrugal.spool.zipapp import put_sidecar
 from hpcfrugal.submission.prepare import Prepared
+from hpcfrugal.submission.submitted_job import SubmittedJob
+from hpcfrugal.submission.warnings import warnings_of
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
 
 
-def submit_prepared(prepared: Prepared, backend: Backend) -> Submitted:
+def submit_prepared(prepared: Prepared, backend: Backend) -> SubmittedJob:
     """Write the run directory and submit the job. A refused job leaves no files.
 
     Raises:
         SetupError: the spool cannot be written, or the backend refuses.
     """
+    slurm = backend.name != "local"
+    warnings = warnings_of(prepared, slurm=slurm)  # before the job can make its directories itself
     try:
         run_dir = RunDir.create(prepared.run_dir.spool, prepared.run_id, prepared.created_at)
     except OSError as error:
@@ -46,8 +50,10 @@ def submit_prepared(prepared: Prepared, backend: Backend) -> Submitted:
             run_dir.script, _local_options(prepared) if backend.name == "local" else prepared.arguments,
             run_id=prepared.run_id, workdir=prepared.workdir,
         )  # fmt: skip
-    except NoAnswer:
-        raise  # the job may be in the queue, and needs its directory
+    except NoAnswer as error:
+        # The job may be in the queue, and needs its directory.
+        error.hint = f"the job may be in the queue: see `hpcfrugal status {prepared.run_id}` and `squeue --me`"
+        raise
     except HpcfrugalError:
         shutil.rmtree(run_dir.path, ignore_errors=True)
         raise
@@ -56,7 +62,16 @@ def submit_prepared(prepared: Prepared, backend: Backend) -> Submitted:
         raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
     document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_us(submitted_at) * 1000)
     write_document(run_dir.submitted_json, document)
-    return submitted
+    return SubmittedJob(
+        submitted.job_id,
+        submitted.cluster,
+        prepared.run_id,
+        run_dir.path,
+        prepared.spec.name,
+        _output(prepared, submitted.job_id, slurm=slurm),
+        warnings,
+        prepared.plan,
+    )
 
 
 def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
@@ -91,28 +106,15 @@ def public_spec(spec: JobSpec) -> dict[str, Any]:
     return data
 
 
-def output_path(prepared: Prepared, submitted: Submitted, *, slurm: bool) -> str:
+def _output(prepared: Prepared, job_id: str, *, slurm: bool) -> Path:
     """The path of the job's output; patterns that only Slurm can fill in stay."""
     spec = prepared.spec
-    names = {"job_id": submitted.job_id, "name": spec.name, "user": user_name()}
+    names = {"job_id": job_id, "name": spec.name, "user": user_name()}
     if not slurm:
-        return str(prepared.workdir / expand_output(spec.output or DEFAULT_OUTPUT, **names))
+        return prepared.workdir / expand_output(spec.output or DEFAULT_OUTPUT, **names)
     array = spec.resources.array is not None
     pattern = spec.output or ("slurm-%A_%a.out" if array else "slurm-%j.out")
-    return str(prepared.workdir / expand_slurm_output(pattern, **names, array=array))
-
-
-def missing_directories(prepared: Prepared) -> list[str]:
-    """A sentence for each relative directory of an output file that does not exist: such a job fails at its start.
-
-    An absolute path may exist on the nodes alone, and one with patterns is known to Slurm alone.
-    """
-    folders = {key: os.path.dirname(getattr(prepared.spec, key) or "") for key in ("output", "error")}
-    return [
-        f"{key}: the directory {folder} does not exist in {prepared.workdir}, and Slurm does not make it"
-        for key, folder in folders.items()
-        if folder and "%" not in folder and not (prepared.workdir / folder).is_dir() and not os.path.isabs(folder)
-    ]
+    return prepared.workdir / expand_slurm_output(pattern, **names, array=array)
 
 
 def _local_options(prepared: Prepared) -> list[str]:

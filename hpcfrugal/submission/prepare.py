@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import JobSpec, load_job
-from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render_script
-from hpcfrugal.job.sbatch_flags import sbatch_flags
-from hpcfrugal.settings.config import Config, template_dirs
+from hpcfrugal.settings.config import template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
 from hpcfrugal.submission.local_limits import refuse_for_local
+from hpcfrugal.submission.planned import Submission, planned
 from hpcfrugal.submission.script import flags_for, interpreter, read_script, refuse_other_cluster, script_text
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
-    from hpcfrugal.planning.decide.time_budget import TimeBudget
-    from hpcfrugal.queues.admission import QueueAdmission
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +43,6 @@ class Prepared:
     pue: float | None = None
 
 
-@dataclass(slots=True)
-class Submission:
-    """What the jobs of one command share.
-
-    ``start_now``: they are not delayed. ``queue`` is the low-carbon queue for all, in place of that of a file.
-    ``script_arguments`` follow those of a file. In a
-    queue each job counts for the ``admission`` of the next one, and all share the ``time_budget`` for Slurm.
-    """
-
-    backend: Backend
-    config: Config
-    start_now: bool = False
-    queue: str | None = None
-    script_arguments: tuple[str, ...] = ()
-    admission: QueueAdmission | None = None
-    time_budget: TimeBudget | None = None
-
-    @property
-    def slurm(self) -> bool:
-        """Whether they run under Slurm."""
-        return self.backend.name != "local"
-
-
 def prepare(source: Path, submission: Submission, now: datetime | None = None) -> Prepared:
     """Load, check, plan and render a job file. Writes nothing.
 
@@ -76,8 +50,12 @@ def prepare(source: Path, submission: Submission, now: datetime | None = None) -
         InputError: every problem of the file at once.
         SetupError: there is no forecast, and the file has ``require_forecast``.
     """
+    return prepare_spec(load_job(source), source, submission, now)
+
+
+def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datetime | None = None) -> Prepared:
+    """Check, plan and render a job; messages name ``source``. Writes nothing. Raises what ``prepare`` raises."""
     config = submission.config
-    spec = load_job(source)
     if submission.script_arguments:
         if spec.script is None:
             raise InputError.at(f"{source}: command", "takes no arguments", "write them into the command")
@@ -93,7 +71,7 @@ def prepare(source: Path, submission: Submission, now: datetime | None = None) -
     if spec.script is not None:
         user_script = read_script(Path(spec.script), source)
         script = UserScript(interpreter(user_script), str(run_dir.user_script), script_text(user_script))
-    spec, plan = _planned(spec, source, submission, created_at)
+    spec, plan = planned(spec, source, submission, created_at)
     segments = _segments(spec, plan)
     flags = flags_for(spec, begin=plan.begin_at if plan is not None else None, interrupted=segments is not None)
     rendered = render_script(
@@ -115,60 +93,6 @@ def prepare(source: Path, submission: Submission, now: datetime | None = None) -
         source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone,
         config.carbon.pue,
     )  # fmt: skip
-
-
-def _planned(spec: JobSpec, source: Path, submission: Submission, now: datetime) -> tuple[JobSpec, Plan | None]:
-    """The job with its queue's defaults, and its plan."""
-    config = submission.config
-    if submission.queue is not None:
-        from hpcfrugal.queues.settings import the_queue
-
-        the_queue(config, submission.queue, where="--queue")
-        spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": submission.queue})})
-    if not submission.slurm or spec.schedule.queue is None:
-        check_queue(spec, config, source)
-        return spec, _plan(spec, source, submission, now)
-    from hpcfrugal.queues.admission import QueueAdmission
-
-    admission = submission.admission = submission.admission or QueueAdmission(config)
-    spec, found = admission.admit(spec, where=str(source), start_now=submission.start_now)
-    plan = _plan(spec, source, submission, now)
-    if found is not None and plan is not None:
-        spec, plan = admission.place(spec, found, plan, now, released=submission.start_now)
-    return spec, plan
-
-
-def check_queue(spec: JobSpec, config: Config, source: Path) -> None:
-    """Refuse a queue that is not configured. Without any queue in the settings it is ignored, since the file may be for
-    another machine.
-
-    Raises InputError.
-    """
-    if spec.schedule.queue is not None and config.tables("queues"):
-        from hpcfrugal.queues.settings import the_queue
-
-        the_queue(config, spec.schedule.queue, where=f"{source}: schedule.queue")
-
-
-def _plan(spec: JobSpec, source: Path, submission: Submission, now: datetime) -> Plan | None:
-    """The plan; None for a job that starts as soon as it can."""
-    schedule, config = spec.schedule, submission.config
-    if schedule.effective_policy == "asap":
-        return None
-    from hpcfrugal.planning.decide.job_plan import plan_job, start_now_plan
-
-    if submission.start_now:
-        return start_now_plan(spec, now, "--now was given")
-    if submission.slurm:
-        from hpcfrugal.planning.decide.time_budget import TimeBudget
-
-        budget = submission.time_budget = submission.time_budget or TimeBudget()
-        options = sbatch_flags(spec)
-        return plan_job(spec, config, now=now, where=str(source), options=options, time_budget=budget)
-    if schedule.require_forecast:
-        # It starts at once with a forecast too, but is refused without one.
-        plan_job(spec, config, now=now, where=str(source), slurm=False)
-    return start_now_plan(spec, now, "jobs start at once on this machine")
 
 
 def _segments(spec: JobSpec, plan: Plan | None) -> SegmentPlan | None:
