@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
 
 from hpcfrugal.carbon.series import CarbonSeries
@@ -92,13 +92,10 @@ def _level(value: float, least: float, most: float) -> Style:
 
 
 def _joined(row: ChartRow) -> ChartRow:
-    joined: ChartRow = []
-    for piece in row:
-        if joined and joined[-1].style == piece.style:
-            joined[-1] = StyledText(joined[-1].text + piece.text, piece.style)
-        else:
-            joined.append(piece)
-    return joined
+    return [
+        StyledText("".join(piece.text for piece in pieces), style)
+        for style, pieces in groupby(row, key=lambda piece: piece.style)
+    ]
 
 
 def _marks(edges: Sequence[int], chosen: Sequence[tuple[datetime, datetime]], ascii_only: bool) -> str:

@@ -1,4 +1,4 @@
-"""Extending a forecast by a named model; this is done only on request.
+"""A forecast extended by a named model, on request only.
 
 The result is marked: ``assumed_from`` is where the extension begins, ``assumed_by`` names the model.
 """
@@ -7,36 +7,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.time import from_us, instant_us, iso, span_us
 
-Model = Literal["same-time-yesterday", "same-time-last-week"]
-# Persistence: a slot repeats the value of the slot this much earlier.
-PERIODS: dict[Model, timedelta] = {
-    "same-time-yesterday": timedelta(days=1),
-    "same-time-last-week": timedelta(days=7),
-}
+MODEL = "same-time-yesterday"
+"""Persistence: a slot repeats the value of the slot a day earlier."""
+
+_PERIOD = timedelta(days=1)
 
 
-def extended(series: CarbonSeries, until: datetime, model: Model = "same-time-yesterday") -> CarbonSeries:
-    """The series up to ``until``, with its last day or week repeated as often as needed, gaps included.
+def extended(series: CarbonSeries, until: datetime) -> CarbonSeries:
+    """The series up to ``until``, with its last day repeated as often as needed, gaps included.
 
     A series that reaches ``until`` is returned unchanged. A day is 24 h of UTC, so a change of the clock shifts the
     repeated day by an hour of local time.
 
-    Raises DataError if the series is shorter than the period that the model repeats.
+    Raises DataError if the series is shorter than a day.
     """
-    period, end = span_us(PERIODS[model]), instant_us(until)
+    period, end = span_us(_PERIOD), instant_us(until)
     known_to = series.edges_us[-1]
     if end <= known_to:
         return series
     if known_to - series.edges_us[0] < period:
-        raise DataError(
-            f"{model} needs {PERIODS[model]} of {series.zone!r}; known is {iso(series.start)} to {iso(series.end)}"
-        )
+        raise DataError(f"{MODEL} needs 24 h of {series.zone!r}; known is {iso(series.start)} to {iso(series.end)}")
     last = series.slice(from_us(known_to - period), from_us(known_to))
     edges, values = list(series.edges_us), list(series.values)
     shift = period
@@ -53,5 +48,5 @@ def extended(series: CarbonSeries, until: datetime, model: Model = "same-time-ye
         edges_us=tuple(edges),
         values=tuple(values),
         assumed_from=series.assumed_from or series.end,
-        assumed_by=model if series.assumed_by in (None, model) else f"{series.assumed_by}, then {model}",
+        assumed_by=MODEL,
     )

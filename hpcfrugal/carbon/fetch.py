@@ -9,18 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from hpcfrugal.carbon.cache import Cache, CachedAnswer, CachedFailure
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest
 from hpcfrugal.carbon.select import ProviderChoice
 from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
+from hpcfrugal.core.cache import Cache
 from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client, within
-
-if TYPE_CHECKING:
-    import httpx
 
 MIN_CACHED_S = 60.0
 """An answer is cached for at least this time, whatever the server says: a burst of submissions is one request."""
@@ -34,6 +31,35 @@ _MAX_FAILURE_CACHED_S = 3600.0
 _RESERVE_S = 0.2  # of the deadline, for what follows the wait for a lock
 
 Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAnswer:
+    """An answer, with intensities and times and never credentials; when it was requested, until when it is valid."""
+
+    series: CarbonSeries
+    notes: tuple[str, ...]
+    fetched_at: datetime
+    expires_at: datetime
+
+    def fresh(self, now: datetime) -> bool:
+        """Whether it is still valid. An answer from the future was written while the clock was wrong, and is not."""
+        return self.fetched_at <= now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class CachedFailure:
+    """A failed request, and until when it is not repeated: a thousand jobs submitted at once make one request."""
+
+    message: str
+    hint: str | None
+    at: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +77,6 @@ class Fetcher:
 
     cache: Cache
     clock: Clock
-    transport: httpx.BaseTransport | None = None
     refresh: bool = False
 
     def fetch(
@@ -86,22 +111,23 @@ class Fetcher:
                 return found
             try:
                 if not mine:
-                    raise ForecastError("is being asked by another command, which has no answer yet")
+                    raise ForecastError("another command is asking it and has no answer yet")
                 cached = self._ask(choice, kind, start, end, deadline)
             except ForecastError as error:
                 now = self.clock()
                 if mine:
-                    self.cache.write_failure(key, _failure(error, now))
+                    self.cache.write(key, _failure(error, now))
                 return self._instead(key, error, now)
             self.cache.write(key, cached)
+            self.cache.remove(CachedFailure, key)
             return Fetched(cached, False, ())
 
     def _cached(self, key: dict[str, Any], begun: datetime) -> Fetched | None:
         now = self.clock()
-        cached = self.cache.read(key)
+        cached = self.cache.read(CachedAnswer, key)
         if cached is not None and cached.fresh(now) and (not self.refresh or cached.fetched_at >= begun):
             return Fetched(cached, False, ())
-        failure = self.cache.read_failure(key)
+        failure = self.cache.read(CachedFailure, key)
         if failure is not None and failure.at <= now < failure.until and (not self.refresh or failure.at >= begun):
             ago = (now - failure.at).total_seconds()
             message = failure.message if ago < 1 else f"{failure.message} ({ago:.0f} s ago)"
@@ -110,7 +136,7 @@ class Fetcher:
 
     def _instead(self, key: dict[str, Any], error: ForecastError, now: datetime) -> Fetched:
         """The last answer, if it is recent enough and reaches into the future; else raises ``error``."""
-        cached = self.cache.read(key)
+        cached = self.cache.read(CachedAnswer, key)
         if cached is None or not timedelta(0) <= now - cached.fetched_at <= MAX_STALE_AGE:
             raise error
         if key["of"] == "forecast" and cached.series.end <= now:
@@ -123,7 +149,7 @@ class Fetcher:
         now = self.clock()
         request = IntensityRequest(choice.region, choice.signal, start, end, now)
         method = choice.provider.forecast if kind == "forecast" else choice.provider.actuals
-        answer = _answer(method, request, Client(deadline, self.transport))
+        answer = _answer(method, request, Client(deadline))
         series = replace(answer.series, zone=choice.zone)
         if kind == "forecast" and series.end <= now:
             raise ForecastError(f"returned a forecast that ended at {series.end:%Y-%m-%d %H:%M}Z")

@@ -2,40 +2,32 @@
 
 Each call takes less than five seconds and either answers or raises one ForecastError with the reasons. A forecast
 names its provider, when it was issued and whether it is an old one used in place of a new one. Actuals are never
-filled up from a forecast, and by a yearly mean only if the caller accounts for energy that is already used.
+filled up from a forecast.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from datetime import datetime, timedelta
+from typing import TypeVar
 
-from hpcfrugal.accounting.tables.electricity import yearly_mean
-from hpcfrugal.carbon.cache import Cache
-from hpcfrugal.carbon.fetch import Clock, Fetched, Fetcher
-from hpcfrugal.carbon.select import ProviderChoice, Selection, combined, select, zone_of
+from hpcfrugal.carbon.fetch import Clock, Fetched, Fetcher, utc_now
+from hpcfrugal.carbon.select import ProviderChoice, Selection, select, zone_of
 from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.cache import Cache
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import DataError, ForecastError
-from hpcfrugal.core.time import iso
+from hpcfrugal.core.time import iso, whole_hour
 from hpcfrugal.settings.config import Config
-
-if TYPE_CHECKING:
-    import httpx
 
 BUDGET_S = 3.0
 """Seconds for one forecast, over all providers tried. A command that waits for it then ends in under five, also on a
 busy login node, where it takes a second or two for itself."""
 
 _T = TypeVar("_T")
-
-YEARLY_MEAN = "yearly-mean"
-"""The ``provider`` of a series that is a country's yearly mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +53,13 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Actuals:
-    """Actual intensities as of ``fetched_at``. Those from ``settled_before`` on may still be revised by the provider.
-
-    ``is_mean``: this is a country's yearly mean, not the intensity at that time.
-    """
+    """Actual intensities as of ``fetched_at``. The provider may still revise those from ``settled_before`` on."""
 
     series: CarbonSeries
     provider: str
     fetched_at: datetime
     settled_before: datetime
-    is_mean: bool
     notes: tuple[str, ...]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def get_forecast(
@@ -87,9 +71,7 @@ def get_forecast(
     *,
     provider: str | None = None,
     refresh: bool = False,
-    clock: Clock = _now,
-    transport: httpx.BaseTransport | None = None,
-    environ: Mapping[str, str] = os.environ,
+    clock: Clock = utc_now,
 ) -> Forecast:
     """The newest forecast for a zone within ``[start, end)``, as far as it reaches; gaps stay gaps.
 
@@ -101,8 +83,8 @@ def get_forecast(
     """
     deadline = time.monotonic() + BUDGET_S
     zone = zone_of(config, zone, provider)
-    fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport, refresh)
-    selection = select(config, zone, signal, "forecast", provider=provider, environ=environ)
+    fetcher = Fetcher(Cache(cache_dir() / "carbon"), clock, refresh)
+    selection = select(config, zone, signal, "forecast", provider=provider)
     failed = list(selection.failed)
 
     def ask(choice: ProviderChoice, left: int) -> Forecast:
@@ -111,10 +93,7 @@ def get_forecast(
         fetched = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
         return _forecast(fetched, choice, start, end, clock(), (*_messages(failed), *fetcher.cache.notes))
 
-    found = _first(selection, ask, failed)
-    if found is None:
-        raise combined(failed)
-    return found
+    return _first(selection, ask, failed)
 
 
 def get_actuals(
@@ -125,15 +104,11 @@ def get_actuals(
     end: datetime,
     *,
     provider: str | None = None,
-    allow_mean: bool = False,
-    clock: Clock = _now,
-    transport: httpx.BaseTransport | None = None,
-    environ: Mapping[str, str] = os.environ,
+    clock: Clock = utc_now,
 ) -> Actuals:
     """The actual intensities within ``[start, end)``, as far as they are known by now; gaps stay gaps.
 
-    To compare with a forecast, name the forecast's provider. With ``allow_mean`` the yearly mean of the zone's country
-    is the last resort, for the average signal.
+    To compare with a forecast, name the forecast's provider.
 
     Raises:
         ForecastError: none are available, with the reason for each provider that was tried.
@@ -141,8 +116,8 @@ def get_actuals(
     """
     zone = zone_of(config, zone, provider)
     now = clock()
-    fetcher = Fetcher(Cache(cache_dir(environ) / "carbon"), clock, transport)
-    selection = select(config, zone, signal, "actual", provider=provider, environ=environ)
+    fetcher = Fetcher(Cache(cache_dir() / "carbon"), clock)
+    selection = select(config, zone, signal, "actual", provider=provider)
     failed = list(selection.failed)
 
     def ask(choice: ProviderChoice, _: int) -> Actuals:
@@ -151,32 +126,23 @@ def get_actuals(
         series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
         notes = (*_messages(failed), *notes, *fetcher.cache.notes)
         # What the answer holds of the hours before it does not settle by being cached.
-        return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, False, notes)
+        return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, notes)
 
-    found = _first(selection, ask, failed)
-    if found is not None:
-        return found
-    mean = yearly_mean(zone) if allow_mean and signal == "average" else None
-    if mean is None:
-        raise combined(failed)
-    series = CarbonSeries.from_values(
-        start, end - start, [mean.g_per_kwh], zone=zone, signal="average", kind="actual", provider=YEARLY_MEAN
-    )
-    note = f"the yearly mean of {mean.name} in {mean.year}, not the intensity at that time"
-    return Actuals(series, YEARLY_MEAN, now, now, True, (*_messages(failed), note))
+    return _first(selection, ask, failed)
 
 
-def _first(selection: Selection, ask: Callable[[ProviderChoice, int], _T], failed: list[ForecastError]) -> _T | None:
+def _first(selection: Selection, ask: Callable[[ProviderChoice, int], _T], failed: list[ForecastError]) -> _T:
     """The answer of the first provider that gives one; the errors of those before it are added to ``failed``.
 
-    ``ask`` gets a provider, and how many are left, this one included.
+    ``ask`` gets a provider, and how many are left, this one included. Raises ``failed`` as one error if none answers.
     """
     for index, choice in enumerate(selection.choices):
         try:
             return ask(choice, len(selection.choices) - index)
         except ForecastError as error:
             failed.append(ForecastError(f"{choice.settings.name}: {error.message}", hint=error.hint))
-    return None
+    hint = next((error.hint for error in failed if error.hint), None)
+    raise ForecastError("; ".join(_messages(failed)), hint=hint)
 
 
 def _pieces(
@@ -184,8 +150,7 @@ def _pieces(
 ) -> tuple[CarbonSeries, datetime, tuple[str, ...]]:
     """The range, joined from pieces of the provider's ``span``, with the time of the oldest answer and notes."""
     # Whole hours, so that jobs at the same time make the same request.
-    at = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    last = (end.astimezone(UTC) + timedelta(hours=1) - timedelta.resolution).replace(minute=0, second=0, microsecond=0)
+    at, last = whole_hour(start), whole_hour(end + timedelta(hours=1) - timedelta.resolution)
     whole: CarbonSeries | None = None
     fetched_at = fetcher.clock()
     notes: list[str] = []
@@ -221,13 +186,9 @@ def _forecast(
     except DataError:
         raise ForecastError(f"covers only {iso(whole.start)} to {iso(whole.end)}") from None
     notes = (*before, *answer.notes, *_stale_note(fetched, choice, now))
-    issued_at = whole.issued_at
-    if issued_at is None:
-        issued_at = answer.fetched_at
-        notes = (
-            *notes,
-            f"{name}: the provider does not say when the forecast was issued; the time of the request is used",
-        )
+    if whole.issued_at is None:
+        notes += (f"{name}: the time of issue of the forecast is unknown; the time of the request is used",)
+    issued_at = whole.issued_at or answer.fetched_at
     return Forecast(series, name, issued_at, answer.fetched_at, now, fetched.stale, notes)
 
 

@@ -7,23 +7,21 @@ asked again at the next sync. If a provider never has actuals for a zone, it is 
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hpcfrugal.accounting.spans import joined
-from hpcfrugal.carbon.fetch import Clock
+from hpcfrugal.carbon.fetch import Clock, utc_now
 from hpcfrugal.carbon.forecast import Actuals, get_actuals
 from hpcfrugal.carbon.select import Selection, select
 from hpcfrugal.carbon.use_period import UsePeriod
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import ForecastError, HpcfrugalError
 from hpcfrugal.core.safe_read import UnsafeFile
-from hpcfrugal.core.time import from_us, instant_us
+from hpcfrugal.core.time import from_ns, instant_us
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool.intensity import (
     IntensitySource,
@@ -32,9 +30,6 @@ from hpcfrugal.spool.intensity import (
     keep_intensities,
     kept_intensities,
 )
-
-if TYPE_CHECKING:
-    import httpx
 
 GAP_SETTLES = timedelta(days=7)
 """How long after its intensities have settled a provider is still asked for one that was missing."""
@@ -55,17 +50,11 @@ class Gathered:
     troubles: tuple[str, ...]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(slots=True)
 class _Gathering:
     config: Config
     spool_root: Path
     clock: Clock
-    transport: httpx.BaseTransport | None
-    environ: Mapping[str, str]
     give_up_at: float
     changed: int = 0
 
@@ -115,7 +104,7 @@ class _Gathering:
 
         Raises ``InputError`` if the settings are wrong.
         """
-        found = select(self.config, zone, signal, "actual", provider=provider, environ=self.environ)
+        found = select(self.config, zone, signal, "actual", provider=provider)
         return replace(found, failed=()) if found.unserved else found
 
     def store_none(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> Iterator[str]:
@@ -147,25 +136,16 @@ class _Gathering:
     def ask(self, zone: str, signal: Signal, provider: str | None, start_ns: int, end_ns: int) -> None:
         """Fetch and store one range. Raises ``ForecastError``; ``OSError`` or ``UnsafeFile`` if it cannot be stored."""
         actuals = get_actuals(
-            self.config, zone, signal, from_us(start_ns // 1000), from_us(end_ns // 1000), provider=provider,
-            transport=self.transport, environ=self.environ, clock=self.clock,
-        )  # fmt: skip
+            self.config, zone, signal, from_ns(start_ns), from_ns(end_ns), provider=provider, clock=self.clock
+        )
         source = IntensitySource(zone, signal, actuals.provider)
         known = list(_known(actuals, start_ns, min(end_ns, self.now_ns())))
         self.changed += keep_intensities(self.spool_root, source, known)
 
 
-def gather(
-    config: Config,
-    spool_root: Path,
-    wanted: Iterable[UsePeriod],
-    *,
-    clock: Clock = _now,
-    transport: httpx.BaseTransport | None = None,
-    environ: Mapping[str, str] = os.environ,
-) -> Gathered:
+def gather(config: Config, spool_root: Path, wanted: Iterable[UsePeriod], *, clock: Clock = utc_now) -> Gathered:
     """Fetch what is wanted and not settled yet into the spool. Failures of providers become ``troubles``."""
-    gathering = _Gathering(config, spool_root, clock, transport, environ, time.monotonic() + MAX_GATHER_S)
+    gathering = _Gathering(config, spool_root, clock, time.monotonic() + MAX_GATHER_S)
     groups: dict[tuple[str, Signal, str | None], list[UsePeriod]] = {}
     for one in wanted:
         groups.setdefault((one.zone, one.signal, one.provider), []).append(one)

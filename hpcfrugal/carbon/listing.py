@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
 from hpcfrugal.carbon.settings import built_in, kinds, missing, provider_class, read_providers
@@ -29,23 +27,19 @@ class ListedProvider:
     state: State
     credentials: str
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as a JSON object."""
-        return asdict(self)
 
-
-def listing(config: Config, environ: Mapping[str, str] = os.environ) -> list[ListedProvider]:
+def listing(config: Config) -> list[ListedProvider]:
     """The providers in the settings, then the kinds that are not among them.
 
     Raises InputError if the settings of a provider are wrong.
     """
     entries = read_providers(config.tables("forecasts"))
-    listed = [_listed(settings, environ) for settings in entries.values()]
+    listed = [_listed(settings) for settings in entries.values()]
     set_up = {settings.kind for settings in entries.values()}
-    return listed + [_listed(built_in(kind), environ) for kind in kinds() if kind not in set_up]
+    return listed + [_listed(built_in(kind)) for kind in kinds() if kind not in set_up]
 
 
-def _listed(settings: ProviderSettings, environ: Mapping[str, str]) -> ListedProvider:
+def _listed(settings: ProviderSettings) -> ListedProvider:
     try:
         made = provider_class(settings.kind)
     except SourceError as error:
@@ -54,21 +48,21 @@ def _listed(settings: ProviderSettings, environ: Mapping[str, str]) -> ListedPro
         )
     assert made is not None
     offers = ("forecast", "actual") if made.forecasts else ("actual",)
-    state, credentials = _credentials(settings, made, environ)
+    state, credentials = _credentials(settings, made)
     return ListedProvider(
         settings.name, settings.kind, made.about, settings.zone, offers, made.signals, state, credentials
     )
 
 
-def _credentials(settings: ProviderSettings, made: type[Provider], environ: Mapping[str, str]) -> tuple[State, str]:
+def _credentials(settings: ProviderSettings, made: type[Provider]) -> tuple[State, str]:
     if lacking := missing(settings):
         return "none", f'not needed; set {" and ".join(lacking)} under [forecasts.NAME] with kind = "{settings.kind}"'
     if made.secret is None:
         return "ok", "not needed"
     try:
-        secret = find_secret(settings.kind, made.secret, settings.token_file, environ)
+        secret = find_secret(settings.kind, made.secret, settings.token_file)
     except SourceError as error:
         return "wrong", f"{error.message} ({error.hint})" if error.hint else error.message
     if secret is not None:
         return "ok", f"from {secret.origin}"
-    return "none", f"none; {made.secret.advice(settings.kind, environ)}"
+    return "none", f"none; {made.secret.advice(settings.kind)}"

@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, Unpack
 
-from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
-from hpcfrugal.core.carbon_signal import Signal
+from hpcfrugal.carbon.series import CarbonSeries, SeriesLabels
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.time import iso, parse_iso
 
@@ -67,6 +66,14 @@ def parse_intensity(value: object, at: datetime, *, factor: float = 1.0) -> floa
     return g_per_kwh
 
 
+def points_of(rows: object, time_key: str, value_key: str, *, factor: float = 1.0) -> list[Point]:
+    """The points in a list of JSON objects. Raises ForecastError."""
+    return [
+        (at := parse_time(row.get(time_key)), parse_intensity(row.get(value_key), at, factor=factor))
+        for row in as_rows(rows, "values")
+    ]
+
+
 def check_zone(value: object, asked: str) -> None:
     """Raises ForecastError if the answer is for another zone than the one requested."""
     if str(value).upper() != asked.upper():
@@ -74,14 +81,7 @@ def check_zone(value: object, asked: str) -> None:
 
 
 def series_of(
-    points: Iterable[Point],
-    *,
-    zone: str,
-    signal: Signal,
-    kind: SeriesKind,
-    provider: str,
-    issued_at: datetime | None = None,
-    step: timedelta | None = None,
+    points: Iterable[Point], *, step: timedelta | None = None, **labels: Unpack[SeriesLabels]
 ) -> CarbonSeries:
     """A series of values that each hold from their time on, for ``step`` or until the next, whichever is sooner.
 
@@ -99,9 +99,7 @@ def series_of(
     next_at = dict(pairwise(stops))
     try:
         intervals = [(at, min(at + length, next_at.get(at, at + length)), value) for at, value in known]
-        return CarbonSeries.from_intervals(
-            intervals, zone=zone, signal=signal, kind=kind, issued_at=issued_at, provider=provider,
-        )  # fmt: skip
+        return CarbonSeries.from_intervals(intervals, **labels)
     except (DataError, OverflowError) as error:
         raise ForecastError(f"invalid intensities: {error}") from None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
@@ -41,12 +39,6 @@ class Selection:
     forecast_only: bool = False
 
 
-def combined(failed: Sequence[ForecastError]) -> ForecastError:
-    """Several failures as one."""
-    hints = [error.hint for error in failed if error.hint]
-    return ForecastError("; ".join(error.message for error in failed), hint=hints[0] if hints else None)
-
-
 def zone_of(config: Config, zone: str | None, provider: str | None = None) -> str:
     """The zone to ask for: as given, else that of the provider if one is named, else that of the settings.
 
@@ -67,10 +59,7 @@ def zone_of(config: Config, zone: str | None, provider: str | None = None) -> st
         raise ForecastError(f"zone {zone!r}: {error}") from None
 
 
-def select(
-    config: Config, zone: str, signal: Signal, kind: SeriesKind, *, provider: str | None = None,
-    environ: Mapping[str, str] = os.environ,
-) -> Selection:  # fmt: skip
+def select(config: Config, zone: str, signal: Signal, kind: SeriesKind, *, provider: str | None = None) -> Selection:
     """Which providers to ask for the forecast or the actual intensity of a zone.
 
     Raises:
@@ -91,14 +80,15 @@ def select(
             return replace(_unserved(f"{settings.name}: {why}"), forecast_only=only)
         own = [settings]
     else:
-        own = [one for one in entries.values() if _is_for(one, zone) and _why_not(one, zone, signal, kind) is None]
+        own = [one for one in entries.values() if _offers(one, zone, signal, kind)]
     choices: list[ProviderChoice] = []
     failed: list[ForecastError] = []
     lacking: list[str] = []
-    for settings in own or _built_in(zone, signal, kind):
+    without_settings = [one for one in map(built_in, BUILT_IN) if not missing(one) and _offers(one, zone, signal, kind)]
+    for settings in own or without_settings:
         made = _class(settings)
         try:
-            secret = _secret(settings, environ)
+            secret = _secret(settings)
         except SourceError as error:
             failed.append(ForecastError(error.message, hint=error.hint))
             continue
@@ -106,7 +96,7 @@ def select(
             region = settings.region or zone
             choices.append(ProviderChoice(settings, made(settings, secret), zone, region, signal))
         elif own:
-            advice = made.secret.advice(settings.kind, environ)
+            advice = made.secret.advice(settings.kind)
             failed.append(ForecastError(f"{settings.name}: no credentials found", hint=advice))
         else:
             lacking.append(f"{settings.name} ({made.secret.names})")
@@ -135,18 +125,10 @@ def _class(settings: ProviderSettings) -> type[Provider]:
     return made
 
 
-def _built_in(zone: str, signal: Signal, kind: SeriesKind) -> list[ProviderSettings]:
-    """Those that need no settings and have the data."""
-    every = [built_in(name) for name in BUILT_IN]
-    return [
-        one for one in every if not missing(one) and _is_for(one, zone) and _why_not(one, zone, signal, kind) is None
-    ]
-
-
-def _is_for(settings: ProviderSettings, zone: str) -> bool:
-    if settings.zone is not None:
-        return settings.zone.upper() == zone.upper()
-    return _class(settings).serves(zone)
+def _offers(settings: ProviderSettings, zone: str, signal: Signal, kind: SeriesKind) -> bool:
+    """Whether a provider serves the zone and has these data."""
+    serves = settings.zone is not None or _class(settings).serves(zone)
+    return serves and _why_not(settings, zone, signal, kind) is None
 
 
 def _why_not(settings: ProviderSettings, zone: str, signal: Signal, kind: SeriesKind) -> str | None:
@@ -161,11 +143,11 @@ def _why_not(settings: ProviderSettings, zone: str, signal: Signal, kind: Series
     return None if made.has_actuals(settings.region or zone) else f"offers no actual {signal} intensities for {zone}"
 
 
-def _secret(settings: ProviderSettings, environ: Mapping[str, str]) -> Secret | None:
+def _secret(settings: ProviderSettings) -> Secret | None:
     """Raises SourceError if the credentials, or settings of this kind, are missing or invalid."""
     made = _class(settings)
     if lacking := missing(settings):
         raise SourceError(
             f"{settings.name}: needs {' and '.join(lacking)}", hint=f"set it under [forecasts.{settings.name}]"
         )
-    return find_secret(settings.kind, made.secret, settings.token_file, environ) if made.secret else None
+    return find_secret(settings.kind, made.secret, settings.token_file) if made.secret else None

@@ -11,7 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, Unpack
 
 from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS, Signal
 from hpcfrugal.core.errors import DataError
@@ -19,6 +20,16 @@ from hpcfrugal.core.time import from_us, instant_us, is_in_datetime_range, iso, 
 
 SeriesKind = Literal["actual", "forecast"]
 SERIES_KINDS: tuple[SeriesKind, ...] = ("actual", "forecast")
+
+
+class SeriesLabels(TypedDict):
+    """What a series says of itself besides its values; see ``CarbonSeries``."""
+
+    zone: str
+    signal: Signal
+    kind: SeriesKind
+    issued_at: NotRequired[datetime | None]
+    provider: NotRequired[str | None]
 
 
 class Slot(NamedTuple):
@@ -97,38 +108,22 @@ class CarbonSeries:
 
     @classmethod
     def from_values(
-        cls,
-        start: datetime,
-        step: timedelta,
-        g_per_kwh: Iterable[float | None],
-        *,
-        zone: str,
-        signal: Signal,
-        kind: SeriesKind,
-        issued_at: datetime | None = None,
-        provider: str | None = None,
+        cls, start: datetime, step: timedelta, g_per_kwh: Iterable[float | None], **labels: Unpack[SeriesLabels]
     ) -> CarbonSeries:
         """A series of slots of equal length, the first beginning at ``start``; None is a gap.
 
         Raises DataError for what the class refuses, for a naive ``start`` and a step of no length.
         """
         values = tuple(g_per_kwh)
-        first, length = _instant(start, zone), span_us(step)
+        first, length = _instant(start, labels["zone"]), span_us(step)
         if length <= 0:
-            raise DataError(f"carbon intensity of {zone!r} refused: step of {step}")
+            raise DataError(f"carbon intensity of {labels['zone']!r} refused: step of {step}")
         edges = tuple(first + index * length for index in range(len(values) + 1))
-        return cls(edges, _floats(values), zone, signal, kind, issued_at, provider)
+        return cls(edges, _floats(values), **labels)
 
     @classmethod
     def from_intervals(
-        cls,
-        intervals: Iterable[tuple[datetime, datetime, float | None]],
-        *,
-        zone: str,
-        signal: Signal,
-        kind: SeriesKind,
-        issued_at: datetime | None = None,
-        provider: str | None = None,
+        cls, intervals: Iterable[tuple[datetime, datetime, float | None]], **labels: Unpack[SeriesLabels]
     ) -> CarbonSeries:
         """A series of ``(start, end, g/kWh or None)`` in order of time; the time between two of them is a gap.
 
@@ -137,11 +132,11 @@ class CarbonSeries:
         edges: list[int] = []
         values: list[float | None] = []
         for start, end, value in intervals:
-            first, last = _instant(start, zone), _instant(end, zone)
+            first, last = _instant(start, labels["zone"]), _instant(end, labels["zone"])
             if edges and first < edges[-1]:
                 raise DataError(
-                    f"carbon intensity of {zone!r} refused: the interval at {iso(start)} begins before the end "
-                    f"of the previous one ({_shown(edges[-1])})"
+                    f"carbon intensity of {labels['zone']!r} refused: the interval at {iso(start)} begins before "
+                    f"the end of the previous one ({_shown(edges[-1])})"
                 )
             if edges and first > edges[-1]:
                 edges.append(first)
@@ -150,7 +145,7 @@ class CarbonSeries:
                 edges.append(first)
             edges.append(last)
             values.append(value)
-        return cls(tuple(edges), _floats(values), zone, signal, kind, issued_at, provider)
+        return cls(tuple(edges), _floats(values), **labels)
 
     @classmethod
     def from_json(cls, document: object) -> CarbonSeries:
@@ -208,7 +203,7 @@ class CarbonSeries:
     @property
     def step(self) -> timedelta | None:
         """The length of a slot, if all are equally long."""
-        lengths = {after - before for before, after in zip(self.edges_us, self.edges_us[1:], strict=False)}
+        lengths = {after - before for before, after in pairwise(self.edges_us)}
         return span_from_us(lengths.pop()) if len(lengths) == 1 else None
 
     @property
@@ -223,8 +218,7 @@ class CarbonSeries:
 
     def at(self, moment: datetime) -> float | None:
         """g/kWh at an instant; None in a gap, before the start and from the end on."""
-        index = self.slot_index(instant_us(moment))
-        return None if index is None else self.values[index]
+        return self.value_at(instant_us(moment))
 
     def mean(self, start: datetime, end: datetime) -> float | None:
         """g/kWh averaged over time in ``[start, end)``; at an instant where both are equal; None as above."""
@@ -255,12 +249,8 @@ class CarbonSeries:
         edges = sorted({*self.edges_us, *newer.edges_us})
         values: list[float | None] = []
         for edge in edges[:-1]:
-            index = newer.slot_index(edge)
-            value = None if index is None else newer.values[index]
-            if value is None:
-                index = self.slot_index(edge)
-                value = None if index is None else self.values[index]
-            values.append(value)
+            value = newer.value_at(edge)
+            values.append(self.value_at(edge) if value is None else value)
         return replace(self, edges_us=tuple(edges), values=tuple(values), issued_at=newer.issued_at)
 
     # For the planner: whole microseconds and exact costs -----------------------------------------------------------
@@ -270,6 +260,11 @@ class CarbonSeries:
         if not self.edges_us[0] <= moment_us < self.edges_us[-1]:
             return None
         return bisect_right(self.edges_us, moment_us) - 1
+
+    def value_at(self, moment_us: int) -> float | None:
+        """g/kWh at an instant; None in a gap and outside the series."""
+        index = self.slot_index(moment_us)
+        return None if index is None else self.values[index]
 
     def cost_between(self, start_us: int, end_us: int) -> int | None:
         """The exact integral in g/kWh * 2**shift * microseconds; None if any of it is unknown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -38,7 +39,7 @@ def doctor(as_json: bool) -> None:
     ]
     broken = any(finding.level == "fault" for finding in findings)
     if as_json:
-        echo_json({"ok": not broken, "findings": [finding.as_json() for finding in findings]})
+        echo_json({"ok": not broken, "findings": [asdict(finding) for finding in findings]})
     else:
         area = ""
         for finding in findings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,7 +175,7 @@ def _listed(config: Config, as_json: bool) -> str:
 
     lines = listing(config)
     if as_json:
-        return json.dumps({"providers": [line.as_json() for line in lines]}, indent=2)
+        return json.dumps({"providers": [asdict(line) for line in lines]}, indent=2)
     texts = []
     for line in lines:
         mark, colour = _MARKS[line.state]

@@ -42,7 +42,7 @@ class SecretSpec:
         """The usual variables: ``WATTTIME_USER and WATTTIME_PASSWORD``."""
         return " and ".join(names[0] for names in self.variables)
 
-    def advice(self, kind: str, environ: Mapping[str, str]) -> str:
+    def advice(self, kind: str, environ: Mapping[str, str] = os.environ) -> str:
         """How to give the credentials to a kind of provider."""
         return f"set {self.names}, or write the {self.what} into {default_file(kind, environ)} (mode 0600)"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 Level = Literal["ok", "gap", "fault"]
 
@@ -20,7 +20,3 @@ class Finding:
     level: Level
     found: str
     advice: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The finding as a JSON object."""
-        return asdict(self)

@@ -27,5 +27,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     (home / ".config/hpcfrugal").mkdir(parents=True)
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(hpcfrugal.settings.config, "SITE_DIR", tmp_path / "etc")
     return home

@@ -28,18 +28,6 @@ def test_a_gap_is_repeated_as_a_gap() -> None:
     assert longer.at(at(36 * HOUR)) is None
 
 
-def test_a_week_is_a_week() -> None:
-    longer = extended(series_of(list(range(168)), step=HOUR), at(200 * HOUR), "same-time-last-week")
-    assert longer.at(at(199 * HOUR)) == 31
-
-
-def test_a_second_extension_keeps_the_first_mark() -> None:
-    once = extended(series_of(list(range(24)), step=HOUR), at(200 * HOUR))
-    twice = extended(once, at(300 * HOUR), "same-time-last-week")
-    assert twice.assumed_from == at(24 * HOUR)
-    assert twice.assumed_by == "same-time-yesterday, then same-time-last-week"
-
-
 def test_a_series_that_is_long_enough_stays_as_it_is() -> None:
     series = series_of([1, 2], step=HOUR)
     assert extended(series, at(2 * HOUR)) is series

@@ -30,7 +30,6 @@ class User:
 
     def __init__(self, home: Path, grid: Grid) -> None:
         self.home, self.grid = home, grid
-        self.environ = {"HOME": str(home)}
         self.late = timedelta(0)
         self.settings(f'[carbon]\nzone = "GB"\n[forecasts.gb]\nkind = "carbonintensity-gb"\nurl = "{grid.url}"\n')
         self.says(100, 200)
@@ -45,15 +44,15 @@ class User:
         return datetime.now(UTC) + self.late
 
     def forecast(self, zone: str | None = None, **more: Any) -> Forecast:
-        config, now = load_config(self.environ), self.now()
+        config, now = load_config(), self.now()
         return get_forecast(
             config, zone, more.pop("signal", "average"), more.pop("start", now), more.pop("end", now + 24 * HOUR),
-            clock=self.now, environ=self.environ, **more,
+            clock=self.now, **more,
         )  # fmt: skip
 
     def actuals(self, start: datetime, end: datetime, zone: str | None = None, **more: Any) -> Actuals:
-        config = load_config(self.environ)
-        return get_actuals(config, zone, "average", start, end, clock=self.now, environ=self.environ, **more)
+        config = load_config()
+        return get_actuals(config, zone, "average", start, end, clock=self.now, **more)
 
     def refused(self, ask: Callable[[], object]) -> ForecastError:
         begun = time.monotonic()
@@ -156,7 +155,7 @@ class TestKept:
             "got = get_forecast(load_config(), None, 'average', now, now + timedelta(hours=2))\n"
             "print(got.issued_at.isoformat())\n"
         )
-        env = {**user.environ, "PATH": "/usr/bin:/bin"}
+        env = {"HOME": str(user.home), "PATH": "/usr/bin:/bin"}
         processes = [
             subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             for _ in range(10)
@@ -197,6 +196,15 @@ class TestFailing:
         user.late = timedelta(seconds=60)
         user.says(1, 2)
         assert not user.forecast().stale
+
+    def test_an_answer_ends_an_earlier_failure(self, user: User) -> None:
+        user.grid.answer = lambda request: Reply({}, 429, {"Retry-After": "3600"})
+        user.refused(user.forecast)
+        user.says(1, 2)
+        user.forecast(refresh=True)
+        user.late = timedelta(minutes=45)
+        user.forecast()
+        assert len(user.grid.requests) == 3, "the answer is no longer valid, and the failure no longer counts"
 
     def test_a_rate_limit_is_respected(self, user: User) -> None:
         user.grid.answer = lambda request: Reply({}, 429, {"Retry-After": "600"})
@@ -250,10 +258,12 @@ class TestFailing:
 
 
 class TestSecrets:
-    def test_a_token_is_nowhere(self, user: User, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_token_is_nowhere(
+        self, user: User, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         caplog.set_level(logging.DEBUG)
         user.settings(f'[forecasts.em]\nkind = "electricitymaps"\nurl = "{user.grid.url}"\nzone = "FR"\n')
-        user.environ["ELECTRICITYMAPS_TOKEN"] = TOKEN
+        monkeypatch.setenv("ELECTRICITYMAPS_TOKEN", TOKEN)
         hour = this_half_hour().replace(minute=0)
         rows = [{"datetime": f"{hour + index * HOUR:%Y-%m-%dT%H:%M:%SZ}", "carbonIntensity": 50} for index in range(24)]
         user.grid.answer = lambda request: Reply({"zone": "FR", "forecast": rows})
@@ -357,7 +367,6 @@ class TestActuals:
         assert got.series.kind == "actual"
         assert (got.series.start, got.series.end) == (end - 3 * HOUR, end - HOUR)
         assert got.settled_before < end - 23 * HOUR
-        assert not got.is_mean
         user.actuals(end - 3 * HOUR, end - HOUR)
         assert len(user.grid.requests) == 1
 
@@ -386,20 +395,6 @@ class TestActuals:
         assert "no actual intensities yet" in user.refused(lambda: user.actuals(start, start + HOUR)).message
         assert user.grid.requests == []
 
-    def test_a_yearly_mean_only_where_it_is_allowed(self, user: User) -> None:
-        user.grid.answer = lambda request: Reply({}, 500)
-        start = user.now() - 3 * HOUR
-        assert user.refused(lambda: user.actuals(start, start + HOUR)).message == "gb: server error (HTTP 500)"
-        got = user.actuals(start, start + HOUR, allow_mean=True)
-        assert got.is_mean
-        assert got.provider == "yearly-mean"
-        assert got.series.at(start) == 237.589
-        assert got.notes[-1] == "the yearly mean of United Kingdom in 2023, not the intensity at that time"
-        user.settings("")
-        got = user.actuals(start, start + HOUR, "IN-NO", allow_mean=True)
-        assert "India" in got.notes[-1]
-        user.refused(lambda: user.actuals(start, start + HOUR, "CAISO_NORTH", allow_mean=True))
-
 
 class TestProvidersOfOthers:
     def add(self, user: User, monkeypatch: pytest.MonkeyPatch, folder: Path, code: str) -> None:
@@ -416,10 +411,10 @@ class TestProvidersOfOthers:
     CODE = (
         "from datetime import timedelta\n"
         "from hpcfrugal.carbon import CarbonSeries\n"
-        "from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, ProviderSettings\n"
+        "from hpcfrugal.carbon.providers.base import Provider, IntensityAnswer, ProviderSettings\n"
         "class OtherSettings(ProviderSettings):\n"
         "    factor: int\n"
-        "class Other(BaseProvider):\n"
+        "class Other(Provider):\n"
         "    kind, about = 'other-grid', 'a test'\n"
         "    settings_model = OtherSettings\n"
         "    @staticmethod\n"

@@ -31,7 +31,6 @@ class Site:
     def __init__(self, home: Path, grid: Grid, settings: str = "") -> None:
         self.home, self.grid, self.now = home, grid, NOW
         self.spool = home / "spool"
-        self.environ = {"HOME": str(home)}
         self.level = 50.0
         self.step = timedelta(minutes=15)
         grid.answer = self.answer
@@ -51,8 +50,8 @@ class Site:
         return Reply({"unix_seconds": seconds, "co2eq": levels, "co2eq_forecast": [None] * len(times)})
 
     def gather(self, *used: UsePeriod) -> Gathered:
-        config = load_config(self.environ)
-        return gather(config, self.spool, used, clock=lambda: self.now, environ=self.environ)
+        config = load_config()
+        return gather(config, self.spool, used, clock=lambda: self.now)
 
     def kept(self, source: IntensitySource = EUROPE) -> list[KnownIntensity]:
         return kept_intensities(self.spool, source, ns(NOW - 40 * 24 * HOUR), ns(NOW + 40 * 24 * HOUR))

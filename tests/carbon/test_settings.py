@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,9 @@ def config(environ: dict[str, str], text: str = "") -> Config:
     return load_config(environ)
 
 
-def asked(
-    config: Config, zone: str, signal: Signal, kind: SeriesKind, environ: dict[str, str]
-) -> tuple[list[str], list[str]]:
+def asked(config: Config, zone: str, signal: Signal, kind: SeriesKind) -> tuple[list[str], list[str]]:
     """The names of the providers that can be asked, and the messages about those that cannot."""
-    found = select(config, zone, signal, kind, environ=environ)
+    found = select(config, zone, signal, kind)
     assert not found.unserved
     return [choice.settings.name for choice in found.choices], [error.message for error in found.failed]
 
@@ -128,15 +127,22 @@ def test_every_kind_can_be_had() -> None:
     ],
 )
 def test_providers_of_a_zone(
-    environ: dict[str, str], zone: str, signal: Signal, kind: SeriesKind, names: list[str]
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    zone: str,
+    signal: Signal,
+    kind: SeriesKind,
+    names: list[str],
 ) -> None:
-    tokens = {"ELECTRICITYMAPS_TOKEN": "t", "WATTTIME_USER": "u", "WATTTIME_PASSWORD": "p"}
-    assert asked(config(environ), zone, signal, kind, environ | tokens) == (names, [])
+    with monkeypatch.context() as patch:
+        for name in ("ELECTRICITYMAPS_TOKEN", "WATTTIME_USER", "WATTTIME_PASSWORD"):
+            patch.setenv(name, "x")
+        assert asked(config(environ), zone, signal, kind) == (names, [])
     without = [name for name in names if name not in ("electricitymaps", "watttime")]
     if without:
-        assert asked(config(environ), zone, signal, kind, environ) == (without, [])
+        assert asked(config(environ), zone, signal, kind) == (without, [])
     else:
-        found = select(config(environ), zone, signal, kind, environ=environ)
+        found = select(config(environ), zone, signal, kind)
         assert found.unserved
         assert found.failed[0].message.startswith("no provider offers ")
 
@@ -145,17 +151,17 @@ def test_the_settings_go_before_what_is_built_in(environ: dict[str, str]) -> Non
     text = '[forecasts.mine]\nkind = "file"\npath = "/x"\nzone = "GB"\n[forecasts.other]\nkind = "energy-charts"\n'
     made = config(environ, text)
     for zone, name in (("gb", "mine"), ("FR", "other"), ("GB-3", "carbonintensity-gb")):
-        assert asked(made, zone, "average", "forecast", environ) == ([name], [])
+        assert asked(made, zone, "average", "forecast") == ([name], [])
 
 
 def test_a_provider_without_credentials_is_noted_and_the_others_are_asked(environ: dict[str, str]) -> None:
     lacking, fine = '[forecasts.em]\nkind = "electricitymaps"\n', '[forecasts.ec]\nkind = "energy-charts"\n'
     for text in (lacking + fine, fine + lacking):
-        names, (trouble,) = asked(config(environ, text), "DE", "average", "forecast", environ)
+        names, (trouble,) = asked(config(environ, text), "DE", "average", "forecast")
         assert names == ["ec"]
         assert trouble.startswith("em: no credentials found")
     # With settings, only what is set up for the zone.
-    assert asked(config(environ, lacking), "DE", "average", "forecast", environ) == ([], ["em: no credentials found"])
+    assert asked(config(environ, lacking), "DE", "average", "forecast") == ([], ["em: no credentials found"])
 
 
 def test_a_file_of_credentials_that_others_can_read_stops_its_provider_only(environ: dict[str, str]) -> None:
@@ -163,28 +169,29 @@ def test_a_file_of_credentials_that_others_can_read_stops_its_provider_only(envi
     file.parent.mkdir(parents=True)
     file.write_text("t\n")
     file.chmod(0o644)
-    names, (trouble,) = asked(config(environ), "GB", "average", "forecast", environ)
+    names, (trouble,) = asked(config(environ), "GB", "average", "forecast")
     assert names == ["carbonintensity-gb"]
     assert "can be read by others" in trouble
-    names, (trouble,) = asked(config(environ), "US-CAL-CISO", "average", "forecast", environ)
+    names, (trouble,) = asked(config(environ), "US-CAL-CISO", "average", "forecast")
     assert names == []
     assert "can be read by others" in trouble
 
 
 def test_whether_there_are_actuals_depends_on_the_region(environ: dict[str, str]) -> None:
     made = config(environ, '[forecasts.mine]\nkind = "carbonintensity-gb"\nzone = "UK"\nregion = "GB-13"\n')
-    found = select(made, "UK", "average", "actual", provider="mine", environ=environ)
+    found = select(made, "UK", "average", "actual", provider="mine")
     assert (found.choices, found.unserved, found.forecast_only) == ((), True, True)
     assert [error.message for error in found.failed] == ["mine: offers no actual average intensities for UK"]
-    assert asked(made, "UK", "average", "forecast", environ) == (["mine"], [])
+    assert asked(made, "UK", "average", "forecast") == (["mine"], [])
 
 
-def test_the_list_of_providers_and_credentials(environ: dict[str, str]) -> None:
+def test_the_list_of_providers_and_credentials(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELECTRICITYMAPS_TOKEN", "s3cret")
     token = Path(environ["HOME"]) / "token"
     token.write_text("s3cret")
     token.chmod(0o640)
     text = f'[forecasts.mine]\nkind = "entsoe"\ntoken_file = "{token}"\n'
-    lines = listing(config(environ, text), environ | {"ELECTRICITYMAPS_TOKEN": "s3cret"})
+    lines = listing(config(environ, text))
     by_name = {line.name: line for line in lines}
     assert lines[0].name == "mine"
     assert "entsoe" not in by_name
@@ -197,4 +204,4 @@ def test_the_list_of_providers_and_credentials(environ: dict[str, str]) -> None:
     assert "WATTTIME_USER and WATTTIME_PASSWORD" in by_name["watttime"].credentials
     assert by_name["file"].state == "none"
     assert by_name["rte-eco2mix"].offers == ("actual",)
-    assert "s3cret" not in json.dumps([line.as_json() for line in lines])
+    assert "s3cret" not in json.dumps([asdict(line) for line in lines])

@@ -2,7 +2,7 @@
 
 A provider turns one :class:`IntensityRequest` (zone, from when to when) into a checked :class:`CarbonSeries`. Caching,
 retries and the choice among providers are the same for all and are done in ``hpcfrugal.carbon``. Plugins register a
-class with this interface in the entry-point group ``hpcfrugal.forecasts``, under the name of its kind.
+subclass in the entry-point group ``hpcfrugal.forecasts``, under the name of its kind.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar
 
 from hpcfrugal.carbon.readings import Point, series_of
 from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
 from hpcfrugal.core.carbon_signal import Signal
+from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret, SecretSpec
 from hpcfrugal.settings.section import NamedSection
@@ -64,7 +65,7 @@ class IntensityAnswer:
     ttl_s: float | None = None
 
 
-class Provider(Protocol):
+class Provider:
     """One source of intensities, made from its :class:`ProviderSettings` and, if ``secret`` is set, its credentials.
 
     ``refresh`` is how often it has new values, ``span`` the longest range of actuals in one request, ``settles`` how
@@ -74,39 +75,6 @@ class Provider(Protocol):
 
     kind: ClassVar[str]
     about: ClassVar[str]
-    signals: ClassVar[tuple[Signal, ...]]
-    forecasts: ClassVar[bool]
-    settings_model: ClassVar[type[ProviderSettings]]
-    secret: ClassVar[SecretSpec | None]
-    refresh: ClassVar[timedelta]
-    span: ClassVar[timedelta]
-    settles: ClassVar[timedelta]
-    cached: ClassVar[bool]
-
-    def __init__(self, settings: ProviderSettings, secret: Secret | None) -> None: ...
-
-    @staticmethod
-    def serves(zone: str) -> bool:
-        """Whether this provider has the zone, as far as is known without asking it."""
-        ...
-
-    @staticmethod
-    def has_actuals(zone: str) -> bool:
-        """Whether it has actual intensities for a zone that it serves."""
-        ...
-
-    def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
-        """The newest forecast, as far as it reaches. Raises SourceError."""
-        ...
-
-    def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
-        """The actual intensities in the range. Raises SourceError."""
-        ...
-
-
-class BaseProvider:
-    """What most providers have in common; using this base is optional."""
-
     signals: ClassVar[tuple[Signal, ...]] = ("average",)
     forecasts: ClassVar[bool] = True
     settings_model: ClassVar[type[ProviderSettings]] = ProviderSettings
@@ -116,17 +84,29 @@ class BaseProvider:
     settles: ClassVar[timedelta] = timedelta(days=2)
     cached: ClassVar[bool] = True
     url: ClassVar[str] = ""
-    kind: ClassVar[str]
+
+    @staticmethod
+    def serves(zone: str) -> bool:
+        """Whether it has the zone, as far as is known without asking it; False: only where the settings say so."""
+        return False
 
     @staticmethod
     def has_actuals(zone: str) -> bool:
-        """In every zone."""
+        """Whether it has actual intensities for a zone that it serves."""
         return True
 
     def __init__(self, settings: ProviderSettings, secret: Secret | None) -> None:
         self.settings = settings
         self.credentials = secret
         self.base_url = (settings.url or self.url).rstrip("/")
+
+    def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
+        """The newest forecast, as far as it reaches. Raises SourceError."""
+        raise ForecastError("offers no forecasts")
+
+    def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
+        """The actual intensities in the range. Raises SourceError."""
+        raise ForecastError("offers no actual intensities")
 
     def answer(
         self,

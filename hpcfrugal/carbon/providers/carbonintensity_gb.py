@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
 from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
@@ -28,7 +28,7 @@ _POSTCODE = re.compile(r"[A-Z]{1,2}[0-9][A-Z0-9]?")
 _REGIONS = range(1, 18)
 
 
-class CarbonIntensityGB(BaseProvider):
+class CarbonIntensityGB(Provider):
     """Half-hourly values, forecast for 48 h."""
 
     kind = "carbonintensity-gb"

@@ -13,15 +13,13 @@ carries ``updatedAt``; where it does not, the time of the request is used. The p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
-from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
+from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_time, points_of
 from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
-from hpcfrugal.core.http import Client, Reply
+from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import SecretSpec
 from hpcfrugal.core.time import iso, whole_hour
 
@@ -32,7 +30,7 @@ _STEPS = {
 }
 
 
-class ElectricityMaps(BaseProvider):
+class ElectricityMaps(Provider):
     """Hourly values."""
 
     kind = "electricitymaps"
@@ -50,25 +48,21 @@ class ElectricityMaps(BaseProvider):
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """As far as the account's plan reaches."""
-        reply, body = self._get(request, client, "forecast")
-        issued_at = parse_time(body["updatedAt"]) if body.get("updatedAt") else None
-        return self._answer(request, reply, body, body.get("forecast"), "forecast", issued_at)
+        return self._ask(request, client, "forecast", "forecast")
 
     def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """The running hour from ``latest``, the last day from ``history``, what is older from ``past-range``."""
         if request.start >= whole_hour(request.now):
-            reply, body = self._get(request, client, "latest")
-            return self._answer(request, reply, body, [body], "actual", None)
+            return self._ask(request, client, "latest", None)
         # The first of the 24 hours is a part of one, so only what begins after it is surely there.
         if request.start > request.now - timedelta(hours=23):
-            reply, body = self._get(request, client, "history")
-            return self._answer(request, reply, body, body.get("history"), "actual", None)
-        reply, body = self._get(request, client, "past-range", start=iso(request.start), end=iso(request.end))
-        return self._answer(request, reply, body, body.get("data"), "actual", None)
+            return self._ask(request, client, "history", "history")
+        return self._ask(request, client, "past-range", "data", start=iso(request.start), end=iso(request.end))
 
-    def _get(
-        self, request: IntensityRequest, client: Client, what: str, **more: str
-    ) -> tuple[Reply, Mapping[str, Any]]:
+    def _ask(
+        self, request: IntensityRequest, client: Client, what: str, key: str | None, **more: str
+    ) -> IntensityAnswer:
+        """The values under ``key`` of the answer; None: it is itself the only one."""
         assert self.credentials is not None
         reply = client.get(
             f"{self.base_url}/v3/carbon-intensity/{what}",
@@ -80,26 +74,15 @@ class ElectricityMaps(BaseProvider):
         if body.get("status") == "error" or "error" in body:
             raise ForecastError("sent an error instead of intensities")
         check_zone(body.get("zone"), request.zone)
-        return reply, body
-
-    def _answer(
-        self,
-        request: IntensityRequest,
-        reply: Reply,
-        body: Mapping[str, Any],
-        entries: object,
-        kind: SeriesKind,
-        issued_at: datetime | None,
-    ) -> IntensityAnswer:
-        points, estimated = [], 0
-        for row in as_rows(entries, "values"):
-            at = parse_time(row.get("datetime"))
-            points.append((at, parse_intensity(row.get("carbonIntensity"), at)))
-            estimated += bool(row.get("isEstimated"))
         granularity = body.get("temporalGranularity", "hourly")
         if granularity not in _STEPS:
             raise ForecastError(f"unknown granularity {granularity!r}")
+        rows = as_rows([body] if key is None else body.get(key), "values")
+        points = points_of(rows, "datetime", "carbonIntensity")
+        estimated = sum(bool(row.get("isEstimated")) for row in rows)
         notes = (f"{estimated} of {len(points)} values are the provider's estimates",) if estimated else ()
+        kind: SeriesKind = "forecast" if what == "forecast" else "actual"
+        issued_at = parse_time(body["updatedAt"]) if kind == "forecast" and body.get("updatedAt") else None
         return self.answer(
             request, points, kind, step=_STEPS[granularity], issued_at=issued_at, notes=notes, ttl_s=reply.ttl_s
         )

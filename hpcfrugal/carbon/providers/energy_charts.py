@@ -10,11 +10,9 @@ noticed. It does not say when the forecast was issued; the time of the request i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
 
-from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.readings import as_object, ordered, parse_intensity, parse_time, row_step
 from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
@@ -30,7 +28,7 @@ COUNTRIES = frozenset(_COUNTRIES.split())
 _AHEAD = timedelta(days=3)
 
 
-class EnergyCharts(BaseProvider):
+class EnergyCharts(Provider):
     """Quarter-hourly values."""
 
     kind = "energy-charts"
@@ -62,16 +60,11 @@ class EnergyCharts(BaseProvider):
             params={"country": request.zone.lower(), "start": iso_minute(start), "end": iso_minute(end)},
         )
         body = as_object(reply.data, "answer")
-        times, values = _columns(body, name)
+        times, values = body.get("unix_seconds"), body.get(name)
+        if not isinstance(times, list) or not isinstance(values, list) or len(times) != len(values):
+            raise ForecastError("values in an unknown format")
         points = ordered(
             (at := parse_time(time), parse_intensity(value, at)) for time, value in zip(times, values, strict=True)
         )
         kind: SeriesKind = "forecast" if name == "co2eq_forecast" else "actual"
         return self.answer(request, points, kind, step=row_step(points), ttl_s=reply.ttl_s)
-
-
-def _columns(body: Mapping[str, Any], name: str) -> tuple[list[Any], list[Any]]:
-    times, values = body.get("unix_seconds"), body.get(name)
-    if not isinstance(times, list) or not isinstance(values, list) or len(times) != len(values):
-        raise ForecastError("values in an unknown format")
-    return times, values

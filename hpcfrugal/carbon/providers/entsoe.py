@@ -1,8 +1,8 @@
 """ENTSO-E's transparency platform, through entsoe-py: an intensity calculated from the generation mix.
 
-Needs the extra ``hpcfrugal[entsoe]`` and a token; zones are entsoe-py's names (``FR``, ``DE_LU``, ``DK_1``). Calls
-and tables after the source of entsoe-py 0.8: ``query_generation`` (type A75, actual per type),
-``query_generation_forecast`` (A71, the sum for the day ahead), ``query_load_forecast`` and
+Needs the extra ``hpcfrugal[entsoe]`` and a token, so it has to be set up for a zone; zones are entsoe-py's names
+(``FR``, ``DE_LU``, ``DK_1``). Calls and tables after the source of entsoe-py 0.8: ``query_generation`` (type A75,
+actual per type), ``query_generation_forecast`` (A71, the sum for the day ahead), ``query_load_forecast`` and
 ``query_wind_and_solar_forecast`` (A69), each a table of MW by time.
 
 Actuals: the mean of the life-cycle factors of ``hpcfrugal.accounting.tables`` (IPCC), weighted by the generation of
@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hpcfrugal.accounting.tables.electricity import generation_factors
-from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.readings import parse_intensity, row_step
 from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client
@@ -38,7 +38,7 @@ _MOST_MISSING = 0.1
 _Mix = list[tuple[datetime, dict[str, float]]]
 
 
-class Entsoe(BaseProvider):
+class Entsoe(Provider):
     """Values at the platform's resolution, an hour or a quarter."""
 
     kind = "entsoe"
@@ -47,11 +47,6 @@ class Entsoe(BaseProvider):
     refresh = timedelta(hours=1)
     span = timedelta(days=31)
     settles = timedelta(days=7)
-
-    @staticmethod
-    def serves(zone: str) -> bool:
-        """None by itself: it needs an extra, so it has to be configured for a zone."""
-        return False
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """To the end of the day ahead, as far as it is published."""

@@ -19,14 +19,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from typing import Any, get_args
 
 from pydantic import Field
 
-from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest, ProviderSettings
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider, ProviderSettings
 from hpcfrugal.carbon.readings import parse_intensity, parse_time, series_of
-from hpcfrugal.carbon.series import CarbonSeries, SeriesKind
+from hpcfrugal.carbon.series import CarbonSeries, SeriesKind, SeriesLabels
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
@@ -38,7 +37,7 @@ _MAX_BYTES = 64 * 1024 * 1024
 _STARTS = ("start", "time", "from", "datetime")
 _ENDS = ("end", "to")
 _VALUES = ("g_per_kwh", "intensity")
-_AS_OLD_AS_THE_FILE = "the file does not say when the forecast was issued; the time of its last change is used"
+_AS_OLD_AS_THE_FILE = "no time of issue in the file; the time of its last change is used"
 
 
 class FileSettings(ProviderSettings):
@@ -67,7 +66,7 @@ class _Issue:
         return self.signal == request.signal and mine == kind
 
 
-class File(BaseProvider):
+class File(Provider):
     """Read anew each time."""
 
     kind = "file"
@@ -126,26 +125,20 @@ class File(BaseProvider):
         return series
 
     def _series(self, issue: _Issue, request: IntensityRequest, kind: SeriesKind) -> CarbonSeries:
+        labels: SeriesLabels = {
+            "zone": request.zone,
+            "signal": request.signal,
+            "kind": kind,
+            "issued_at": issue.issued_at,
+            "provider": self.kind,
+        }
         if issue.points and all(end is not None for _, end, _ in issue.points):
             # A gap at an end of the file is the same as nothing.
             rows = [(start, end, value) for start, end, value in issue.points if end is not None and value is not None]
             if not rows:
                 raise ForecastError("no intensities")
-            for start, end, _ in rows:
-                if end <= start:
-                    raise ForecastError(f"invalid slot from {iso(start)} to {iso(end)}")
-            for before, after in pairwise(rows):
-                if after[0] < before[1]:
-                    raise ForecastError(
-                        f"slots overlap or are out of order: {iso(after[0])} is before {iso(before[1])}"
-                    )
-            return CarbonSeries.from_intervals(
-                rows, zone=request.zone, signal=request.signal, kind=kind, issued_at=issue.issued_at, provider=self.kind
-            )
-        return series_of(
-            ((start, value) for start, _, value in issue.points), step=issue.step, zone=request.zone,
-            signal=request.signal, kind=kind, issued_at=issue.issued_at, provider=self.kind,
-        )  # fmt: skip
+            return CarbonSeries.from_intervals(rows, **labels)
+        return series_of(((start, value) for start, _, value in issue.points), step=issue.step, **labels)
 
     def _issues(self) -> tuple[list[_Issue], datetime]:
         """The series in the file, and when it was last changed."""

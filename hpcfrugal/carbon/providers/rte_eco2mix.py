@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
-from hpcfrugal.carbon.readings import as_rows, check_zone, figure_step, ordered, parse_intensity, parse_time
-from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
+from hpcfrugal.carbon.readings import as_rows, check_zone, figure_step, ordered, points_of
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.time import iso
 
@@ -23,7 +22,7 @@ _PATH = "/api/explore/v2.1/catalog/datasets/eco2mix-national-tr/exports/json"
 _NOTE = "taux_co2 covers combustion in French plants only: no life cycle, no imports"
 
 
-class RteEco2mix(BaseProvider):
+class RteEco2mix(Provider):
     """Quarter-hourly or half-hourly values."""
 
     kind = "rte-eco2mix"
@@ -38,10 +37,6 @@ class RteEco2mix(BaseProvider):
         """``FR``."""
         return zone.upper() == "FR"
 
-    def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
-        """Raises ForecastError: there is none."""
-        raise ForecastError("offers no forecasts")
-
     def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """With a lag of an hour or two."""
         reply = client.get(
@@ -55,14 +50,11 @@ class RteEco2mix(BaseProvider):
             },
         )
         records = reply.data.get("results") if isinstance(reply.data, dict) else reply.data
-        found = []
-        for row in as_rows(records, "records"):
+        for row in as_rows(records, "values"):
             if row.get("perimetre") is not None:
                 check_zone(row["perimetre"], "France")
-            at = parse_time(row.get("date_heure"))
-            found.append((at, parse_intensity(row.get("taux_co2"), at)))
         # A value each half hour, and rows for the quarters between.
-        points = ordered(found)
+        points = ordered(points_of(records, "date_heure", "taux_co2"))
         return self.answer(request, points, "actual", step=figure_step(points), notes=(_NOTE,), ttl_s=reply.ttl_s)
 
 

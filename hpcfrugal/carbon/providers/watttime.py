@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
-from hpcfrugal.carbon.providers.base import BaseProvider, IntensityAnswer, IntensityRequest
-from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_intensity, parse_time
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
+from hpcfrugal.carbon.readings import as_object, check_zone, parse_time, points_of
 from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
-from hpcfrugal.core.http import Client, Reply
+from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import SecretSpec
 from hpcfrugal.core.time import iso
 
@@ -30,7 +29,7 @@ _UNIT = "lbs_co2_per_mwh"
 _LONGEST_HORIZON_H = 72
 
 
-class WattTime(BaseProvider):
+class WattTime(Provider):
     """Five-minute values of the marginal signal."""
 
     kind = "watttime"
@@ -73,7 +72,14 @@ class WattTime(BaseProvider):
         for name, wanted in (("signal_type", _SIGNAL), ("units", _UNIT)):
             if meta.get(name) != wanted:
                 raise ForecastError(f"{name} {meta.get(name)!r} instead of {wanted!r}")
-        return self._answer(request, reply, body, meta, "forecast" if what == "forecast" else "actual")
+        period = meta.get("data_point_period_seconds")
+        if isinstance(period, bool) or not isinstance(period, int) or not 0 < period <= 86_400:
+            raise ForecastError(f"invalid data_point_period_seconds {period!r}")
+        points = points_of(body.get("data"), "point_time", "value", factor=G_PER_KWH_OF_LB_PER_MWH)
+        issued_at = parse_time(meta["generated_at"]) if meta.get("generated_at") else None
+        kind: SeriesKind = "forecast" if what == "forecast" else "actual"
+        step = timedelta(seconds=period)
+        return self.answer(request, points, kind, step=step, issued_at=issued_at, ttl_s=reply.ttl_s)
 
     def _login(self, client: Client) -> str:
         assert self.credentials is not None
@@ -81,22 +87,3 @@ class WattTime(BaseProvider):
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise ForecastError("no token at login")
         return token
-
-    def _answer(
-        self,
-        request: IntensityRequest,
-        reply: Reply,
-        body: Mapping[str, Any],
-        meta: Mapping[str, Any],
-        kind: SeriesKind,
-    ) -> IntensityAnswer:
-        points = []
-        for row in as_rows(body.get("data"), "values"):
-            at = parse_time(row.get("point_time"))
-            points.append((at, parse_intensity(row.get("value"), at, factor=G_PER_KWH_OF_LB_PER_MWH)))
-        period = meta.get("data_point_period_seconds")
-        if isinstance(period, bool) or not isinstance(period, int) or not 0 < period <= 86_400:
-            raise ForecastError(f"invalid data_point_period_seconds {period!r}")
-        issued_at = parse_time(meta["generated_at"]) if meta.get("generated_at") else None
-        step = timedelta(seconds=period)
-        return self.answer(request, points, kind, step=step, issued_at=issued_at, ttl_s=reply.ttl_s)

@@ -92,7 +92,7 @@ def test_a_forecast_without_a_time_of_issue_is_as_old_as_its_file(tmp_path: Path
         IntensityRequest("lab", "average", NOW, NOW + timedelta(hours=1), NOW), Client(time.monotonic() + 5)
     )
     assert answer.series.issued_at == NOW - timedelta(seconds=max(0, age_s)), "never later than now"
-    assert answer.notes == ("the file does not say when the forecast was issued; the time of its last change is used",)
+    assert answer.notes == ("no time of issue in the file; the time of its last change is used",)
 
 
 def test_without_kind_only_what_was_past_when_written_is_an_actual(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_later_actuals_go_before(tmp_path: Path) -> None:
         (b"start,g_per_kwh\n2026-11-21T08:30Z,-4\n", "impossible intensity of -4 g/kWh"),
         (b"start,g_per_kwh,kind\n2026-11-21T08:30Z,4,guess\n", "unknown kind 'guess'; known: actual, forecast"),
         (b"start,g_per_kwh\n2026-11-21T09:30Z,4\n2026-11-21T08:30Z,4\n", "out of order"),
-        (b"start,end,g_per_kwh\n2026-11-21T09:30Z,2026-11-21T09:30Z,4\n", "invalid slot from"),
+        (b"start,end,g_per_kwh\n2026-11-21T09:30Z,2026-11-21T09:30Z,4\n", "the interval at 2026-11-21T09:30:00Z ends at 2026"),
         (b"\xff\xfe\x00", "not UTF-8 text"),
         (b'{"zone": ', "invalid or incomplete JSON"),
         (b"[" * 50_000, "invalid or incomplete JSON"),

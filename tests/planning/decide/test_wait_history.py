@@ -30,7 +30,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def ask(folder: Path, now: datetime = NOW, partition: str | None = "batch") -> PastWaits:
-    return past_waits(partition, now, folder / "waits", TimeBudget(), environ={})
+    return past_waits(partition, now, folder / "waits", TimeBudget())
 
 
 def test_a_wait_begins_when_the_job_could_start(slurm: FakeSlurm, tmp_path: Path) -> None:
@@ -91,11 +91,11 @@ def test_a_failure_is_kept_for_less(slurm: FakeSlurm, tmp_path: Path) -> None:
         "{",
         "[]",
         '{"schema": 2}',
-        json.dumps({"schema": 1, "asked_at": "yesterday", "problem": None, "jobs": []}),
-        json.dumps({"schema": 1, "asked_at": "2026-11-21T08:30:00Z", "problem": None, "jobs": [["batch", 0, 1]]}),
-        json.dumps({"schema": 1, "asked_at": "2026-11-21T08:30:00Z", "problem": None, "jobs": [["batch", 1, -1]]}),
-        json.dumps({"schema": 1, "asked_at": "2026-11-21T08:30:00Z", "problem": None, "jobs": [["batch", 1, 1e300]]}),
-        json.dumps({"schema": 1, "asked_at": "2026-11-21T08:30:00Z", "problem": 7, "jobs": []}),
+        json.dumps({"schema": 2, "asked_at": "yesterday", "problem": None, "jobs": []}),
+        json.dumps({"schema": 2, "asked_at": "2026-11-21T08:30:00Z", "problem": None, "jobs": [["batch", 0, 1]]}),
+        json.dumps({"schema": 2, "asked_at": "2026-11-21T08:30:00Z", "problem": None, "jobs": [["batch", 1, -1]]}),
+        json.dumps({"schema": 2, "asked_at": "2026-11-21T08:30:00Z", "problem": None, "jobs": [["batch", 1, 1e300]]}),
+        json.dumps({"schema": 2, "asked_at": "2026-11-21T08:30:00Z", "problem": 7, "jobs": []}),
     ],
 )
 def test_a_damaged_file_is_as_none(slurm: FakeSlurm, tmp_path: Path, damage: str) -> None:
@@ -116,5 +116,5 @@ def test_without_a_place_to_keep_it_it_is_asked_for_again(slurm: FakeSlurm, tmp_
 
 def test_a_slow_sacct_is_given_up(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.answer("sacct", then="sleep 20")
-    found = past_waits("batch", NOW, tmp_path / "waits", TimeBudget(0.2), environ={})
-    assert found == PastWaits((), "sacct did not answer within 0.2 s")
+    found = past_waits("batch", NOW, tmp_path / "waits", TimeBudget(0.2))
+    assert found == PastWaits(NOW, (), "sacct did not answer within 0.2 s")

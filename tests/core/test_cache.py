@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
-from hpcfrugal.carbon.cache import Cache, CachedAnswer, CachedFailure
+from hpcfrugal.carbon.fetch import CachedAnswer, CachedFailure
+from hpcfrugal.core.cache import Cache
 
 NOW = datetime(2026, 11, 21, 8, 47, 12, 345, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -28,10 +29,10 @@ def kept(values: tuple[float | None, ...] = (1.5, None, 3.0)) -> CachedAnswer:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "a" / "carbon")
-    assert cache.read(KEY) is None
+    assert cache.read(CachedAnswer, KEY) is None
     cache.write(KEY, kept())
-    assert Cache(tmp_path / "a" / "carbon").read(KEY) == kept()
-    assert cache.read({**KEY, "zone": "DE"}) is None
+    assert Cache(tmp_path / "a" / "carbon").read(CachedAnswer, KEY) == kept()
+    assert cache.read(CachedAnswer, {**KEY, "zone": "DE"}) is None
     assert cache.notes == []
 
 
@@ -60,8 +61,8 @@ def test_until_when_it_holds() -> None:
         b"null",
         b"\xff\xfe",
         b"[" * 100_000,
-        b'{"schema": 1, "key": {"name": "other"}}',
-        b'{"schema": 2}',
+        b'{"schema": 2, "key": {"name": "other"}}',
+        b'{"schema": 3}',
     ],
 )
 def test_a_damaged_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
@@ -69,10 +70,10 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")
     path.write_bytes(content)
-    assert cache.read(KEY) is None
+    assert cache.read(CachedAnswer, KEY) is None
     assert cache.notes == [f"{path}: ignored: damaged"]
     cache.write(KEY, kept())
-    assert cache.read(KEY) == kept()
+    assert cache.read(CachedAnswer, KEY) == kept()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_file_with_wrong_contents_counts_as_none(tmp_path: Path, change: dict[
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert cache.read(KEY) is None
+    assert cache.read(CachedAnswer, KEY) is None
     assert len(cache.notes) == 1
 
 
@@ -92,17 +93,21 @@ def test_a_file_that_lies_about_a_figure(tmp_path: Path) -> None:
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")
     path.write_text(path.read_text().replace("1.5", "-1.5"))
-    assert cache.read(KEY) is None
+    assert cache.read(CachedAnswer, KEY) is None
 
 
 def test_failures(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     failure = CachedFailure("is out of order", None, NOW, NOW + HOUR)
-    assert cache.read_failure(KEY) is None
-    cache.write_failure(KEY, failure)
-    assert cache.read_failure(KEY) == failure
+    assert cache.read(CachedFailure, KEY) is None
+    cache.write(KEY, failure)
+    assert cache.read(CachedFailure, KEY) == failure
     cache.write(KEY, kept())
-    assert cache.read_failure(KEY) is None, "an answer ends the wait"
+    assert cache.read(CachedFailure, KEY) == failure, "each class of records has its own file"
+    cache.remove(CachedFailure, KEY)
+    cache.remove(CachedFailure, KEY)
+    assert cache.read(CachedFailure, KEY) is None
+    assert cache.read(CachedAnswer, KEY) == kept()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with cache.lock(KEY, time.monotonic()) as mine:
         assert mine
         cache.write(KEY, kept())
-    assert cache.read(KEY) is None
+    assert cache.read(CachedAnswer, KEY) is None
     assert all(str(tmp_path / "carbon") in note for note in cache.notes)
     assert cache.notes
 
@@ -122,7 +127,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.json")
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    assert cache.read(KEY) is None
+    assert cache.read(CachedAnswer, KEY) is None
     cache.write(KEY, kept())
     assert not path.is_symlink()
 
@@ -132,7 +137,7 @@ def test_a_file_of_another_user_counts_as_none(tmp_path: Path, monkeypatch: pyte
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")
     monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
-    assert cache.read(KEY) is None
+    assert cache.read(CachedAnswer, KEY) is None
     assert [note.startswith(f"{path}: ignored: belongs to uid ") for note in cache.notes] == [True]
 
 
@@ -147,7 +152,7 @@ def test_old_answers_go(tmp_path: Path) -> None:
     cache.write(KEY, kept())
     assert not old.exists()
     assert (tmp_path / "x.lock").exists()
-    assert cache.read(KEY) == kept()
+    assert cache.read(CachedAnswer, KEY) == kept()
 
 
 def _hold(folder: Path, taken: multiprocessing.synchronize.Event) -> None:
