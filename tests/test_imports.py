@@ -23,7 +23,7 @@ PACKAGE = Path(hpcfrugal.__file__).parent
 # A package imports only from those before it.
 ORDER = (
     "core", "settings", "sidecar", "spool", "accounting", "carbon", "meters", "job", "slurm", "ledger", "planning",
-    "queues", "local", "submission", "report", "doctor", "cli", "__main__",
+    "queues", "local", "submission", "report", "api", "doctor", "cli", "__main__",
 )  # fmt: skip
 
 # Modules and packages that may import even less than their place in the order allows, besides their own package.

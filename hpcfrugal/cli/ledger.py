@@ -7,19 +7,11 @@ from pathlib import Path
 
 import click
 
+from hpcfrugal.api.sync import TROUBLES_SHOWN
 from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.options import json_option, ledger_option, spool_option
 from hpcfrugal.cli.streams import echo, echo_json
-from hpcfrugal.cli.sync import (
-    SHOWN,
-    on_wait,
-    progress_bar,
-    query_meters,
-    query_slurm,
-    run_sync,
-    some_files,
-    warn_of,
-)
+from hpcfrugal.cli.sync import some_files, update, warn_of
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
@@ -69,7 +61,8 @@ def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: boo
     Exit code 3 if Slurm did not answer: all else is up to date then, and the states of unfinished jobs are not.
     """
     spool, path = _paths(spool_path, ledger_path)
-    result, answered = run_sync(spool, path, load_config(), offline=offline)
+    result, answered = update(load_config(), spool, path, offline=offline).run()
+    warn_of(result)
     _show(result, path, as_json)
     _exit_without_slurm(answered)
 
@@ -86,10 +79,7 @@ def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: boo
 def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, drop_vanished: bool) -> None:
     """Build the ledger from the spool and replace the old one in one step."""
     spool, path = _paths(spool_path, ledger_path)
-    answered = query_slurm(spool, wait_long=True)
-    query_meters(spool)
-    with progress_bar("Rebuilding the ledger") as progress:
-        result = engine.rebuild(spool, path, progress, on_wait, drop_vanished=drop_vanished)
+    result, answered = update(load_config(), spool, path).rebuild(drop_vanished=drop_vanished)
     warn_of(result)
     _show(result, path, as_json)
     _exit_without_slurm(answered)
@@ -145,7 +135,7 @@ def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) ->
         echo(f"damage: {plain(line, 300)}")
     for line in problems:
         echo(f"problem: {plain(line, 300)}")
-    for line in found.differences[:SHOWN]:
+    for line in found.differences[:TROUBLES_SHOWN]:
         echo(f"difference: {plain(line, 200)}")
     if found.not_synced:
         echo(f"changed since the last sync (run `hpcfrugal ledger sync`): {count(len(found.not_synced), 'run')}")

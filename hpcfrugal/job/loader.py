@@ -57,6 +57,14 @@ def job_from_mapping(data: Mapping[str, Any], where: str = "job") -> JobSpec:
     return job
 
 
+def job_in_folder(data: Mapping[str, Any], folder: Path, where: str) -> JobSpec:
+    """The job of a job file with this content in ``folder``, as ``where`` in messages.
+
+    Raises InputError with everything that is wrong.
+    """
+    return _from_values(Source(dict(data)), folder / "job.yaml", where)
+
+
 def is_script(path: Path, begin: bytes = b"") -> bool:
     """Whether a file is a batch script, by its name or its first bytes."""
     return begin.startswith(b"#!") or path.suffix.lower() in SCRIPT_SUFFIXES

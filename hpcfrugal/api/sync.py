@@ -1,0 +1,135 @@
+"""Bringing a ledger up to date: Slurm, power meters and carbon intensities are queried, then the spool is read."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpcfrugal.api.messages import Messages
+from hpcfrugal.core.errors import InputError, SetupError
+from hpcfrugal.core.format import count
+from hpcfrugal.core.text import plain
+from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.store import BUSY_TIMEOUT_S
+from hpcfrugal.settings.config import Config
+
+SHORT_WAIT_S = 5.0
+"""How long a report waits for another sync."""
+
+TROUBLES_SHOWN = 20
+"""Messages of one kind that are given."""
+
+_LOOK_BACK_NS = 60 * 86_400 * 10**9
+"""Carbon intensities of older jobs are not fetched again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Bringing one ledger up to date with one spool.
+
+    ``offline``: neither meters nor carbon intensity providers are queried. Without ``wait_long`` the wait for Slurm and
+    for another sync is short.
+    """
+
+    config: Config
+    spool: Path
+    ledger: Path
+    messages: Messages
+    offline: bool = False
+    wait_long: bool = True
+
+    def run(self) -> tuple[engine.SyncResult, bool]:
+        """Query Slurm and the meters, read the spool, then fetch carbon intensities.
+
+        Returns also whether Slurm answered. Raises ``DataError`` where the ledger is damaged, ``SetupError`` where it
+        cannot be opened or written.
+        """
+        wait_s = BUSY_TIMEOUT_S if self.wait_long else SHORT_WAIT_S
+        answered = self.query_slurm()
+        if not self.offline:
+            self.query_meters()
+        with self.messages.progress("Reading the spool") as progress:
+            result = engine.sync(self.spool, self.ledger, progress, self.messages.waiting, wait_s)
+        if not self.offline:
+            self._fetch_intensities(wait_s)
+        return result, answered
+
+    def rebuild(self, *, drop_vanished: bool) -> tuple[engine.SyncResult, bool]:
+        """Build the ledger anew from the spool. Returns also whether Slurm answered. Raises as ``engine.rebuild``."""
+        answered = self.query_slurm()
+        self.query_meters()
+        with self.messages.progress("Rebuilding the ledger") as progress:
+            result = engine.rebuild(
+                self.spool, self.ledger, progress, self.messages.waiting, drop_vanished=drop_vanished
+            )
+        return result, answered
+
+    def query_slurm(self) -> bool:
+        """Record Slurm's states of unfinished jobs, and the nodes of finished ones, in the spool.
+
+        The ledger can be built without them. Returns whether Slurm answered, if there was anything to ask. Raises
+        InputError for invalid settings of nodes.
+        """
+        from hpcfrugal.settings.idle_power import read_idle_powers
+        from hpcfrugal.slurm.backend import SHORT_S, SlurmBackend
+        from hpcfrugal.slurm.node_facts import store_nodes
+        from hpcfrugal.slurm.states import refresh_states
+
+        powers = read_idle_powers(self.config.tables("nodes"))
+        backend = SlurmBackend(None if self.wait_long else SHORT_S)
+        try:
+            refreshed = refresh_states(self.spool, backend)
+            for line in refreshed.notes:
+                self.messages.note(line)
+            for line in [*refreshed.warnings, *store_nodes(self.spool, powers, backend)]:
+                self.messages.warn(line)
+        except SetupError as error:
+            reason = " ".join(plain(error.message, 300).split())
+            self.messages.warn(f"Slurm was not queried for unfinished jobs: {reason}")
+            return False
+        return True
+
+    def query_meters(self) -> None:
+        """Record the readings of the configured meters for finished jobs in the spool."""
+        tables = self.config.tables("meters")
+        if not tables:
+            return
+        from hpcfrugal.meters.base import Meter
+        from hpcfrugal.meters.collect import collect
+        from hpcfrugal.meters.settings import read_meters
+
+        meters: list[Meter] = []
+        for name, table in tables.items():
+            try:
+                meters += read_meters({name: table}).values()
+            except InputError as error:
+                # A mistake in one must not disable the others, nor the report; `doctor` exits with an error.
+                for problem in error.problems:
+                    self.messages.warn(f"meter {plain(name)} is not read: {plain(str(problem), 300)}")
+        if not meters:
+            return
+        found = collect(self.spool, meters, time.time_ns())
+        for line in found.troubles[:TROUBLES_SHOWN]:
+            self.messages.warn(line)
+        if found.pending:
+            nodes = count(found.pending, "node")
+            self.messages.note(f"meters have no complete readings for {nodes} yet; the next sync tries again")
+
+    def _fetch_intensities(self, wait_s: float) -> None:
+        """Record the actual carbon intensities for the times of jobs in the spool, and read them."""
+        from hpcfrugal.ledger.footprints import Defaults, times_used
+        from hpcfrugal.ledger.store import open_ledger
+
+        defaults = Defaults(self.config.carbon.zone, self.config.carbon.pue)
+        with open_ledger(self.ledger) as connection:
+            used = list(times_used(connection, defaults, time.time_ns() - _LOOK_BACK_NS))
+        if not used:
+            return
+        from hpcfrugal.carbon.history import gather
+
+        found = gather(self.config, self.spool, used)
+        for line in found.troubles[:TROUBLES_SHOWN]:
+            self.messages.warn(line)
+        if found.changed:
+            engine.sync_intensities(self.spool, self.ledger, self.messages.waiting, wait_s)

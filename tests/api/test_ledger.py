@@ -1,0 +1,89 @@
+"""``hpcfrugal.Ledger``: synced and queried from Python."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import pandas as pd
+import pytest
+from sandbox import Sandbox
+
+import hpcfrugal
+from hpcfrugal import InputError, Ledger, SetupError
+
+
+@pytest.fixture
+def ledger(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """The ledger of a sandbox with one finished job."""
+    for name in list(os.environ):
+        if name.startswith(("XDG_", "HPCFRUGAL_")):
+            monkeypatch.delenv(name)
+    for name, value in box.env.items():
+        monkeypatch.setenv(name, value)
+    job_id, _ = box.submit("true", name="a'; DROP TABLE runs; --", energy="off")
+    box.wait_over(job_id)
+    return Ledger()
+
+
+def test_sync_and_sql(ledger: Ledger) -> None:
+    with pytest.raises(SetupError, match="there is no ledger"):
+        ledger.sql("SELECT 1")
+    first = ledger.sync(offline=True)
+    assert (first.runs, first.runs_changed) == (1, 1)
+    assert ledger.sync(offline=True).runs_changed == 0
+    name = "a'; DROP TABLE runs; --"
+    found = ledger.sql("SELECT name, uid, pue FROM runs WHERE name = :name", {"name": name})
+    assert found.values.tolist() == [[name, os.getuid(), pd.NA]]
+    assert str(found.dtypes["uid"]) == "Int64"
+    empty = ledger.sql("SELECT name, uid FROM runs WHERE name = 'x'")
+    assert (list(empty.columns), len(empty)) == (["name", "uid"], 0)
+
+
+def test_the_type_of_a_column_follows_from_its_values(ledger: Ledger) -> None:
+    ledger.sync(offline=True)
+    query = "SELECT 1 AS i, 2.0 AS f, 'x' AS t, NULL AS n, 1 AS i UNION ALL SELECT NULL, 3, NULL, NULL, NULL"
+    found = ledger.sql(query)
+    assert [str(kind) for kind in found.dtypes] == ["Int64", "Float64", "string", "object", "Int64"]
+    assert found.values.tolist() == [[1, 2.0, "x", pd.NA, 1], [pd.NA, 3.0, pd.NA, pd.NA, pd.NA]]
+    assert str(ledger.sql(f"SELECT {2**63 - 1} AS big").dtypes["big"]) == "Int64"
+    assert int(ledger.sql(f"SELECT {2**63 - 1} AS big")["big"][0]) == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ("SELEC 1", ()),
+        ("SELECT nothing FROM runs", ()),
+        ("SELECT 1; SELECT 2", ()),
+        ("SELECT ?", ()),
+        ("DELETE FROM runs", ()),
+        ("CREATE TABLE mine (x)", ()),
+        ("PRAGMA user_version = 99", ()),
+    ],
+)
+def test_a_query_that_is_refused_changes_nothing(ledger: Ledger, query: str, parameters: tuple[str, ...]) -> None:
+    ledger.sync(offline=True)
+    before = ledger.path.read_bytes()
+    with pytest.raises(InputError, match=r"^query: SQLite refuses it: "):
+        ledger.sql(query, parameters)
+    assert ledger.path.read_bytes() == before
+    assert len(ledger.sql("SELECT * FROM runs")) == 1
+
+
+def test_warnings_go_to_the_log(ledger: Ledger, box: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    box.settings("[meters.broken]\nkind = 'nothing'\n")
+    with caplog.at_level(logging.INFO, "hpcfrugal"):
+        ledger.sync()
+    assert [record.levelname for record in caplog.records if "meter broken is not read" in record.message] == [
+        "WARNING"
+    ]
+
+
+def test_another_file(ledger: Ledger, box: Sandbox) -> None:
+    other = Ledger(box.work / "other.db")
+    assert other.sync(offline=True).runs == 1
+    assert not ledger.path.exists()
+    (box.work / "notes.txt").write_text("not a database")
+    with pytest.raises(hpcfrugal.DataError, match="is not a ledger"):
+        Ledger(box.work / "notes.txt").sql("SELECT 1")
