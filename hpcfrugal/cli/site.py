@@ -63,7 +63,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     def log(line: str) -> None:
         echo(f"{plain(name)}: {plain(line, 400)}", err=True)
 
-    agent = Agent(found, _nodes(node_names, found), found.log, log, owner_uid=found.owner)
+    agent = Agent(found, _nodes(node_names, found), log)
     if once:
         readings = agent.once()
         found.close()

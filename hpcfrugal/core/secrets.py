@@ -47,19 +47,15 @@ class SecretSpec:
         return f"set {self.names}, or write the {self.what} into {default_file(kind, environ)} (mode 0600)"
 
 
-@dataclass(frozen=True, slots=True)
-class SecretLocation:
-    """Where the settings say that one value is kept: in an environment variable, or in a file of mode 0600."""
+def read_secret(variable: str | None, file: Path | None, environ: Mapping[str, str] = os.environ) -> Secret:
+    """One value in a file of mode 0600 or, without ``file``, in an environment variable.
 
-    variable: str | None = None
-    file: Path | None = None
-
-    def read(self, environ: Mapping[str, str] = os.environ) -> Secret:
-        """Raises SourceError if it is missing, invalid, or can be read by others."""
-        if self.file is not None:
-            return _from_file(self.file, 1, "credentials")
-        assert self.variable is not None
-        return Secret((_checked(environ.get(self.variable, ""), self.variable),), self.variable)
+    Raises SourceError if it is missing, invalid, or can be read by others.
+    """
+    if file is not None:
+        return _from_file(file, 1, "credentials")
+    assert variable is not None
+    return Secret((_checked(environ.get(variable, ""), variable),), variable)
 
 
 def default_file(kind: str, environ: Mapping[str, str]) -> Path:

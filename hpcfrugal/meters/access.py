@@ -1,17 +1,21 @@
-"""How to reach the server of a meter: its URL, its credentials, and the requests to it."""
+"""Meters behind a server: how to reach it, and the requests to it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from hpcfrugal.core.errors import SourceError, Unreachable
-from hpcfrugal.core.http import Client
-from hpcfrugal.core.secrets import Secret, SecretLocation
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
+
+from hpcfrugal.core.errors import Problem, SourceError, Unreachable
+from hpcfrugal.core.http import Client, is_loopback
+from hpcfrugal.core.secrets import Secret, read_secret
+from hpcfrugal.meters.base import Meter
+from hpcfrugal.settings.section import Mistakes
+from hpcfrugal.settings.values import AbsolutePath, Text, Url, time_span
 
 if TYPE_CHECKING:
     import ssl
@@ -20,17 +24,46 @@ _LONG_QUERY = 1500
 """Above this many characters a query goes into the body: servers and proxies limit the URL, some to 2 kB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to reach a server: its URL, the credentials, and the authorities that its certificate is checked against."""
+class ServerMeter(Meter):
+    """A meter that is asked over HTTP: its URL, its credentials, the authorities that its certificate is checked by."""
 
-    url: str
-    timeout_s: float = 10.0
-    token: SecretLocation | None = None
-    user: str | None = None
-    password: SecretLocation | None = None
-    ca_file: Path | None = None
-    verify: bool = True
+    refused = {  # noqa: RUF012
+        "token": ("must not be in a settings file", "use token_file or token_env"),
+        "password": ("must not be in a settings file", "use password_file or password_env"),
+    }
+
+    url: Url
+    timeout: Annotated[timedelta, time_span(0.1, 300, "s")] = timedelta(seconds=10)
+    ca_file: AbsolutePath | None = None
+    tls_verify: StrictBool = True
+    token_file: AbsolutePath | None = None
+    token_env: Text | None = None
+    user: Text | None = None
+    password_file: AbsolutePath | None = None
+    password_env: Annotated[Text | None, Field(validate_default=True)] = None
+
+    @field_validator("password_env", mode="after")
+    @classmethod
+    def _fit_together(cls, password_env: str | None, info: ValidationInfo) -> str | None:
+        given = {key: value for key, value in (info.data | {"password_env": password_env}).items() if value is not None}
+        found = []
+        for secret in ("token", "password"):
+            if f"{secret}_env" in given and f"{secret}_file" in given:
+                found.append(Problem(f"{secret}_env", f"cannot be combined with {secret}_file"))
+        has_password = "password_file" in given or password_env is not None
+        has_token = "token_file" in given or "token_env" in given
+        if "user" in given and not has_password:
+            found.append(Problem("password_file", "is missing: a user and a password go together"))
+        if "user" not in given and has_password:
+            found.append(Problem("user", "is missing: a user and a password go together"))
+        if "user" in given and has_token:
+            found.append(Problem("token_file", "cannot be combined with user"))
+        url = given.get("url", "")
+        if url.startswith("http://") and (has_password or has_token) and not is_loopback(url):
+            found.append(Problem("url", "sends credentials without encryption", "use https://"))
+        if found:
+            raise Mistakes(*found)
+        return password_env
 
     @property
     def host(self) -> str:
@@ -40,10 +73,10 @@ class Access:
 
 
 class MeterClient:
-    """Asks one server, with its credentials; each request ends within ``Access.timeout_s``."""
+    """Asks the server of a meter, or another one at ``url``; each request ends within the meter's ``timeout``."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, meter: ServerMeter, url: str | None = None) -> None:
+        self._meter = meter if url is None else meter.model_copy(update={"url": url})
         self._client: Client | None = None
         self._login: dict[str, Any] = {}
 
@@ -60,17 +93,17 @@ class MeterClient:
         Raises ``SourceError``, ``Unreachable`` where the next request would fail too.
         """
         if self._client is None:
-            self._login = _login(self._access)
-            self._client = Client(0.0, verify=_verify(self._access))
-        self._client.deadline = time.monotonic() + self._access.timeout_s
+            self._login = _login(self._meter)
+            self._client = Client(0.0, verify=_verify(self._meter))
+        self._client.deadline = time.monotonic() + self._meter.timeout.total_seconds()
         form = may_post and sum(map(len, (params or {}).values())) > _LONG_QUERY
-        url = self._access.url + path
+        url = self._meter.url + path
         try:
             return self._client.get(url, params=params, form=form, error_key=error_key, **self._login).data
         except SourceError as error:
             if isinstance(error, Unreachable):
                 self.close()
-            raise type(error)(f"{self._access.host}: {error.message}", hint=error.hint) from None
+            raise type(error)(f"{self._meter.host}: {error.message}", hint=error.hint) from None
 
     def close(self) -> None:
         if self._client is not None:
@@ -78,24 +111,24 @@ class MeterClient:
             self._client = None
 
 
-def _login(access: Access) -> dict[str, Any]:
+def _login(meter: ServerMeter) -> dict[str, Any]:
     """The arguments of ``Client.get`` that carry the credentials. Raises ``SourceError``."""
-    if access.token is not None:
-        token = access.token.read()
+    if meter.token_file is not None or meter.token_env is not None:
+        token = read_secret(meter.token_env, meter.token_file)
         return {"headers": {"Authorization": f"Bearer {token.values[0]}"}, "secret": token}
-    if access.user is not None and access.password is not None:
-        password = access.password.read()
-        return {"basic": Secret((access.user, *password.values), password.origin)}
+    if meter.user is not None:
+        password = read_secret(meter.password_env, meter.password_file)
+        return {"basic": Secret((meter.user, *password.values), password.origin)}
     return {}
 
 
-def _verify(access: Access) -> ssl.SSLContext | bool:
+def _verify(meter: ServerMeter) -> ssl.SSLContext | bool:
     import ssl
 
-    if not access.verify or not access.url.startswith("https:"):
+    if not meter.tls_verify or not meter.url.startswith("https:"):
         return False
     try:
         # The system's own list of authorities, to which sites add theirs.
-        return ssl.create_default_context(cafile=access.ca_file and str(access.ca_file))
+        return ssl.create_default_context(cafile=meter.ca_file and str(meter.ca_file))
     except (OSError, ssl.SSLError) as error:
-        raise SourceError(f"{access.ca_file}: not a file of certificates: {error}") from None
+        raise SourceError(f"{meter.ca_file}: not a file of certificates: {error}") from None

@@ -7,28 +7,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from hpcfrugal.core.errors import SourceError
-from hpcfrugal.meters.base import PowerSource
-from hpcfrugal.meters.powerlog import append
+from hpcfrugal.meters.powerlog import LoggedMeter, append
 
 _THREADS = 32
 
 
 @dataclass(slots=True)
 class Agent:
-    """Reads ``nodes`` from ``source`` into ``log``. ``report`` gets a message when a failure begins and when it ends.
+    """Reads ``nodes`` of a meter into its log. ``report`` gets a message when a failure begins and when it ends."""
 
-    ``owner_uid`` must own the log: this process's user, or the one to which the file system maps it.
-    """
-
-    source: PowerSource
+    meter: LoggedMeter
     nodes: Sequence[str]
-    log: Path
     report: Callable[[str], None]
     clock_ns: Callable[[], int] = time.time_ns
-    owner_uid: int | None = None
     _failing: dict[str, str] = field(default_factory=dict)
 
     def once(self) -> dict[str, float]:
@@ -65,13 +58,13 @@ class Agent:
     def _read(self, node: str) -> tuple[int, float]:
         """A reading, with the time in the middle of the request."""
         before_ns = self.clock_ns()
-        power_w = self.source.power_w(node)
+        power_w = self.meter.power_w(node)
         return (before_ns + self.clock_ns()) // 2, power_w
 
     def _keep(self, node: str, future: Future[tuple[int, float]]) -> float | None:
         try:
             wall_ns, power_w = future.result()
-            append(self.log, node, wall_ns, power_w, self.source.source, self.owner_uid)
+            append(self.meter.log, node, wall_ns, power_w, self.meter.source, self.meter.owner)
         except SourceError as error:
             self._failed(node, str(error))
             return None

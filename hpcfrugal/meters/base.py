@@ -1,14 +1,26 @@
-"""The interfaces of meters and power sources, and the samples that they return."""
+"""What all meters have in common: their keys in the settings, and the samples that they return.
+
+docs/meters.md describes the keys.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
 
 from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.time import span_us
+from hpcfrugal.settings.section import NamedSection
+from hpcfrugal.settings.values import Nodes, Text, number, time_span
 
 SECOND_NS = 10**9
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 Quantity = Literal["power", "energy"]
 
@@ -66,56 +78,54 @@ class Terms:
     settle_ns: int = 600 * SECOND_NS
 
 
-class Meter(Protocol):
-    """A source of series, such as one table ``[meters.NAME]`` of the settings."""
+class Meter(NamedSection):
+    """A table ``[meters.NAME]``: a model of its keys that also reads the power. Adding a key is adding a field."""
 
-    @property
-    def name(self) -> str: ...
+    what = "this kind of meter"
+
+    kind: str
+    nodes: Nodes | None = Field(default=None, examples=['"n[1-100]"'])
+    """Nodes that have the meter; None: all."""
+    cluster: Text | None = None
+    """Only jobs of this cluster; None: of any."""
+    step: Annotated[timedelta, time_span(0.001, 3600, "s")] = timedelta(seconds=10)
+    """Usual time between two samples."""
+    max_gap: Annotated[timedelta, time_span(0.001, 86_400, "s")] | None = None
+    """Samples farther apart are not bridged; None: three steps."""
+    max_power_w: Annotated[float, number(1, 10_000_000)] = 20_000.0
+    """A power above this is not a reading."""
+    settle: Annotated[timedelta, time_span(0, 7 * 86_400, "s")] = timedelta(minutes=10)
+    """How long after a job's end its last samples may arrive."""
+
+    @field_validator("name")
+    @classmethod
+    def _fits_a_file_name(cls, name: str) -> str:
+        if _FILE_NAME.fullmatch(name) is None:
+            raise ValueError('has a name that does not fit a file name: use 1 to 40 letters, digits, "_" and "-"')
+        return name
 
     @property
     def source(self) -> str:
-        """The kind of the meter, given with each energy."""
-        ...
+        """The kind, which is shown beside each figure."""
+        return self.kind
 
     @property
     def detail(self) -> str:
         """Where the samples come from, for the user."""
-        ...
+        raise NotImplementedError
 
     @property
-    def nodes(self) -> tuple[str, ...] | None:
-        """Nodes that have this meter, None for all."""
-        ...
-
-    @property
-    def cluster(self) -> str | None:
-        """The cluster whose jobs have this meter, None for any."""
-        ...
-
-    @property
-    def terms(self) -> Terms: ...
+    def terms(self) -> Terms:
+        """How its samples are integrated."""
+        gap = self.max_gap or 3 * self.step
+        return Terms(span_us(self.step) * 1000, span_us(gap) * 1000, self.max_power_w, span_us(self.settle) * 1000)
 
     def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         """Series of these nodes over ``[start_ns, end_ns]`` of wall time. A node without samples may be left out.
 
         Raises ``SourceError`` if the meter does not answer.
         """
-        ...
-
-
-class PowerSource(Protocol):
-    """Something that reads the present power of a node."""
-
-    @property
-    def source(self) -> str: ...
-
-    def power_w(self, node: str) -> float:
-        """Watts that the node draws now. Raises ``SourceError`` if there is no reading."""
-        ...
-
-    def close(self) -> None:
-        """Close what is kept open between readings."""
-        ...
+        raise NotImplementedError
 
 
 def bmc_power_w(power_w: float | None) -> float:

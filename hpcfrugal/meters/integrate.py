@@ -114,54 +114,36 @@ class Curve:
 def curve(series: PowerSeries, terms: Terms) -> Curve:
     """The energy under a series."""
     made = Curve()
-    (_of_power if series.quantity == "power" else _of_energy)(made, series, terms)
-    # Errors of samples out of order come at their own time.
-    made._errors_ns.sort()
-    return made
-
-
-def _of_power(made: Curve, series: PowerSeries, terms: Terms) -> None:
+    is_power = series.quantity == "power"
+    highest = terms.max_power_w if is_power else MAX_JOULES
     before: tuple[int, int] | None = None
-    for at_ns, power_w in series.points:
-        good = math.isfinite(power_w) and 0 < power_w <= terms.max_power_w
+    for at_ns, value in series.points:
+        good = math.isfinite(value) and 0 <= value <= highest and (value > 0 or not is_power)
         if not good or (before is not None and at_ns <= before[0]):
             made._errors_ns.append(at_ns)
             continue
-        power_uw = round(power_w * 1e6)
+        millionths = round(value * 1e6)
         made._sample(at_ns)
-        made._peaks.append((at_ns, power_w))
+        if is_power:
+            made._peaks.append((at_ns, value))
         if before is not None:
-            start_ns, start_uw = before
-            span_ns = at_ns - start_ns
-            if span_ns > terms.max_gap_ns:
-                made._gaps_ns.append(start_ns)
-            else:
-                made._add(_Piece(start_ns, at_ns, start_uw, power_uw, (start_uw + power_uw) * span_ns))
-        before = (at_ns, power_uw)
-
-
-def _of_energy(made: Curve, series: PowerSeries, terms: Terms) -> None:
-    before: tuple[int, int] | None = None
-    for at_ns, energy_j in series.points:
-        good = math.isfinite(energy_j) and 0 <= energy_j <= MAX_JOULES
-        if not good or (before is not None and at_ns <= before[0]):
-            made._errors_ns.append(at_ns)
-            continue
-        energy_uj = round(energy_j * 1e6)
-        made._sample(at_ns)
-        if before is not None:
-            start_ns, start_uj = before
-            span_ns, spent_uj = at_ns - start_ns, energy_uj - start_uj
+            start_ns, start = before
+            span_ns, rise = at_ns - start_ns, millionths - start
             # An impossible jump is a counter that was reset in between, or another meter.
-            if spent_uj < 0 or spent_uj * 1000 > terms.max_power_w * span_ns:
+            if not is_power and not 0 <= rise * 1000 <= terms.max_power_w * span_ns:
                 made._resets_ns.append(at_ns)
             elif span_ns > terms.max_gap_ns:
                 made._gaps_ns.append(start_ns)
+            elif is_power:
+                made._add(_Piece(start_ns, at_ns, start, millionths, (start + millionths) * span_ns))
             else:
-                power_uw = spent_uj * 10**9 // span_ns
+                power_uw = rise * 10**9 // span_ns
                 made._peaks.append((at_ns, power_uw / 1e6))
-                made._add(_Piece(start_ns, at_ns, power_uw, power_uw, spent_uj * _PARTS))
-        before = (at_ns, energy_uj)
+                made._add(_Piece(start_ns, at_ns, power_uw, power_uw, rise * _PARTS))
+        before = (at_ns, millionths)
+    # Errors of samples out of order come at their own time.
+    made._errors_ns.sort()
+    return made
 
 
 def grid(start_ns: int, end_ns: int, step_ns: int) -> list[int]:

@@ -21,7 +21,7 @@ from hpcfrugal.core.errors import Problem, SourceError
 from hpcfrugal.meters.base import bmc_power_w
 from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.settings.section import Mistakes
-from hpcfrugal.settings.values import Words, duration
+from hpcfrugal.settings.values import Words, time_span
 
 DCMI_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ipmi-dcmi", "--get-system-power-statistics"),
@@ -56,7 +56,7 @@ def parse_power_w(text: str) -> float:
 class IpmiDcmi(LoggedMeter):
     """DCMI of this node, or of others by a ``command`` with ``{node}`` in it."""
 
-    timeout: Annotated[timedelta, duration(0.1, 300, "s")] = timedelta(seconds=10)
+    timeout: Annotated[timedelta, time_span(0.1, 300, "s")] = timedelta(seconds=10)
     command: Words | None = None
 
     @field_validator("command", mode="after")

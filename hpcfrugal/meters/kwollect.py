@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import closing
 from typing import Any
 
 from pydantic import Field
 
 from hpcfrugal.core.errors import SourceError
-from hpcfrugal.meters.access import MeterClient
+from hpcfrugal.core.time import instant_us, parse_iso
+from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, short_name
-from hpcfrugal.meters.configured import ServerMeter
 from hpcfrugal.settings.values import Text, Url
 
 MAX_ROWS = 50_000
@@ -26,7 +26,6 @@ MAX_ROWS = 50_000
 
 _NODES_AT_ONCE = 50
 _HOST = re.compile(r"[A-Za-z0-9_-]{1,63}")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Kwollect(ServerMeter):
@@ -44,16 +43,13 @@ class Kwollect(ServerMeter):
         """See ``Meter.fetch``."""
         asked = [node for node in nodes if _HOST.fullmatch(short_name(node))]
         found: dict[str, dict[str, dict[int, float]]] = {}
-        client = MeterClient(self.access)
-        try:
+        with closing(MeterClient(self)) as client:
             for at in range(0, len(asked), _NODES_AT_ONCE):
                 some = [short_name(node) for node in asked[at : at + _NODES_AT_ONCE]]
                 span_ns = max(1, MAX_ROWS // len(some)) * self.terms.step_ns
                 for begin_ns in range(start_ns, end_ns, span_ns):
                     for row in self._rows(client, some, begin_ns, min(begin_ns + span_ns, end_ns)):
                         self._take(row, found)
-        finally:
-            client.close()
         return {node: self._answer(found[short_name(node)]) for node in asked if short_name(node) in found}
 
     def _rows(self, client: MeterClient, nodes: Sequence[str], start_ns: int, end_ns: int) -> list[Any]:
@@ -73,10 +69,10 @@ class Kwollect(ServerMeter):
         try:
             if row["metric_id"] != self.metric:
                 return
-            at = datetime.fromisoformat(row["timestamp"])
+            at = parse_iso(row["timestamp"])
             labels = json.dumps(row.get("labels") or {}, sort_keys=True)
             value = float("nan") if row["value"] is None else float(row["value"])
-            at_ns = (at - _EPOCH) // timedelta(microseconds=1) * 1000
+            at_ns = instant_us(at) * 1000
             found.setdefault(short_name(str(row["device_id"])), {}).setdefault(labels, {})[at_ns] = value
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise SourceError("a sample in the answer does not have Kwollect's format") from None

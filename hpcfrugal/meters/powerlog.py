@@ -21,8 +21,7 @@ from pydantic import BeforeValidator, Field
 
 from hpcfrugal.core.errors import Unreachable
 from hpcfrugal.core.safe_read import UnsafeFile, open_owned, parse_json
-from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal
-from hpcfrugal.meters.configured import ConfiguredMeter
+from hpcfrugal.meters.base import SECOND_NS, Meter, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.settings.values import AbsolutePath
 from hpcfrugal.spool import encode_node
 
@@ -68,13 +67,18 @@ def _folder(path: Path, owner_uid: int, above: int | None = None) -> Iterator[in
         if made:
             os.fchmod(descriptor, 0o755)  # whatever the umask: users have to read it
         found = os.fstat(descriptor)
-        if found.st_uid != owner_uid:
-            raise OSError(errno.EPERM, f"belongs to uid {found.st_uid}, not to uid {owner_uid}", str(path))
-        if found.st_mode & 0o022:
-            raise OSError(errno.EPERM, "can be written by other users", str(path))
+        if (why := _forgeable(path, found, owner_uid)) is not None:
+            raise OSError(errno.EPERM, why, str(path))
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _forgeable(folder: Path, found: os.stat_result, owner_uid: int) -> str | None:
+    """Why others than the owner could write into a folder; None if they cannot."""
+    if found.st_uid != owner_uid:
+        return f"belongs to uid {found.st_uid}, not to uid {owner_uid}, the owner in the settings"
+    return f"can be written by other users: chmod go-w {folder}" if found.st_mode & 0o022 else None
 
 
 def _append(path: Path, month: int, sample: Mapping[str, object]) -> None:
@@ -112,7 +116,7 @@ def _uid_of(value: Any) -> int:
         raise ValueError(f"is not a user of this machine: {value[:40]!r}") from None
 
 
-class LoggedMeter(ConfiguredMeter):
+class LoggedMeter(Meter):
     """A meter that an agent reads all the time, into ``log``, which is read at sync."""
 
     log: AbsolutePath = Field(examples=["/var/lib/hpcfrugal/power"])
@@ -176,10 +180,8 @@ def _check_folder(folder: Path, owner_uid: int) -> None:
         raise Unreachable(f"{folder} cannot be read: {error.strerror}") from None
     if not stat.S_ISDIR(found.st_mode):
         raise Unreachable(f"{folder} is not a directory")
-    if found.st_uid != owner_uid:
-        raise Unreachable(f"{folder} belongs to uid {found.st_uid}, not to uid {owner_uid}, the owner in the settings")
-    if found.st_mode & 0o022:
-        raise Unreachable(f"{folder} can be written by other users: chmod go-w {folder}")
+    if (why := _forgeable(folder, found, owner_uid)) is not None:
+        raise Unreachable(f"{folder} {why}")
 
 
 def _read(file: BinaryIO, size: int, source: str, start_ns: int, end_ns: int) -> Iterator[tuple[int, float]]:

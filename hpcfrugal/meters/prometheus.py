@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from hpcfrugal.core.errors import Problem, SourceError
-from hpcfrugal.meters.access import MeterClient
+from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, same_host
-from hpcfrugal.meters.configured import ServerMeter
 from hpcfrugal.settings.section import Mistakes
 from hpcfrugal.settings.values import Text, Url
 
@@ -26,7 +26,11 @@ MAX_POINTS = 10_000
 
 _NODES_AT_ONCE = 50
 
+_Labels = tuple[tuple[str, str], ...]
+_BySeries = dict[_Labels, dict[int, float]]
+
 _SELECTOR = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{(?:[^{}\"']|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')*\})?")
+_ESCAPED = re.compile(r"[\"'\\\x00-\x1f\x7f]")
 _REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 
 
@@ -36,13 +40,7 @@ def quoted(text: str) -> str:
     >>> quoted('a"} or up{x="')
     'a\\\\x22} or up{x=\\\\x22'
     """
-    out = []
-    for char in text:
-        if char in "\"'\\" or ord(char) < 0x20 or ord(char) == 0x7F:
-            out.append(f"\\x{ord(char):02x}")
-        else:
-            out.append(char)
-    return "".join(out)
+    return _ESCAPED.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def alternatives(nodes: Sequence[str]) -> str:
@@ -75,32 +73,24 @@ class Prometheus(ServerMeter):
 
     @property
     def detail(self) -> str:
-        return f"{self.access.host} {self.query}"
+        return f"{self.host} {self.query}"
 
     def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         """See ``Meter.fetch``."""
-        client = MeterClient(self.access)
+        asked = [node for node in nodes if _can_be_asked(node)]
+        at_once = 1 if self.node_label is None else _NODES_AT_ONCE
         answers: dict[str, MeterAnswer] = {}
-        try:
-            asked = [node for node in nodes if _can_be_asked(node)]
-            if self.node_label is None:
-                for node in asked:
-                    query = self.query.replace("{node}", quoted(node))
-                    answers |= self._answers(self._ask(client, query, start_ns, end_ns), [node])
-            else:
-                for at in range(0, len(asked), _NODES_AT_ONCE):
-                    some = asked[at : at + _NODES_AT_ONCE]
-                    query = self.query.replace("{nodes}", quoted(alternatives(some)))
-                    answers |= self._answers(self._ask(client, query, start_ns, end_ns), some)
-        finally:
-            client.close()
+        with closing(MeterClient(self)) as client:
+            for at in range(0, len(asked), at_once):
+                some = asked[at : at + at_once]
+                # Only one of the two is in the query.
+                query = self.query.replace("{node}", quoted(some[0])).replace("{nodes}", quoted(alternatives(some)))
+                answers |= self._answers(self._ask(client, query, start_ns, end_ns), some)
         return answers
 
-    def _ask(
-        self, client: MeterClient, query: str, start_ns: int, end_ns: int
-    ) -> dict[tuple[tuple[str, str], ...], dict[int, float]]:
+    def _ask(self, client: MeterClient, query: str, start_ns: int, end_ns: int) -> _BySeries:
         """Samples by the labels of their series. The range is split so that no answer exceeds a server's limit."""
-        found: dict[tuple[tuple[str, str], ...], dict[int, float]] = {}
+        found: _BySeries = {}
         raw = _SELECTOR.fullmatch(query) is not None
         span_ns = MAX_POINTS * self.terms.step_ns
         while start_ns < end_ns:
@@ -118,9 +108,7 @@ class Prometheus(ServerMeter):
             start_ns = until_ns
         return found
 
-    def _answers(
-        self, found: Mapping[tuple[tuple[str, str], ...], Mapping[int, float]], nodes: Sequence[str]
-    ) -> dict[str, MeterAnswer]:
+    def _answers(self, found: _BySeries, nodes: Sequence[str]) -> dict[str, MeterAnswer]:
         mine: dict[str, list[Mapping[int, float]]] = {}
         for labels, points in found.items():
             node = nodes[0] if self.node_label is None else _node_of(dict(labels).get(self.node_label, ""), nodes)
@@ -172,7 +160,7 @@ def _data(client: MeterClient, endpoint: str, params: Mapping[str, str]) -> list
     return result
 
 
-def _series(item: Any) -> tuple[tuple[tuple[str, str], ...], dict[int, float]]:
+def _series(item: Any) -> tuple[_Labels, dict[int, float]]:
     try:
         labels = tuple(sorted((str(key), str(value)) for key, value in item["metric"].items()))
         points = {

@@ -11,18 +11,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from hpcfrugal.core.errors import Problem, SourceError, Unreachable
-from hpcfrugal.meters.access import MeterClient
+from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import bmc_power_w
-from hpcfrugal.meters.configured import ServerMeter
 from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.settings.section import Mistakes
-from hpcfrugal.settings.values import Nodes, Text, url_of, whole_number
+from hpcfrugal.settings.values import Nodes, Text, integer, url_of
 
 ROOT = "/redfish/v1/Chassis"
 
@@ -64,7 +63,7 @@ class Redfish(LoggedMeter, ServerMeter):
     url: Annotated[str, BeforeValidator(_url_of_node)] = Field(examples=["https://{node}-bmc"])
     chassis: Text | None = None
     """Id of the chassis."""
-    power_control: Annotated[int, whole_number(0, 999)] | None = None
+    power_control: Annotated[int, integer(0, 999)] | None = None
     """Index in ``PowerControl``."""
 
     _bmcs: dict[str, _Bmc] = PrivateAttr(default_factory=dict)
@@ -75,8 +74,7 @@ class Redfish(LoggedMeter, ServerMeter):
         with self._lock:
             bmc = self._bmcs.get(node)
             if bmc is None:
-                access = replace(self.access, url=self.url.replace("{node}", node))
-                bmc = self._bmcs[node] = _Bmc(MeterClient(access))
+                bmc = self._bmcs[node] = _Bmc(MeterClient(self, self.url.replace("{node}", node)))
         with bmc.lock:
             try:
                 bmc.place = bmc.place or self._find(bmc.client)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hpcfrugal.core.errors import Problem, did_you_mean
-from hpcfrugal.meters.configured import ConfiguredMeter
+from hpcfrugal.meters.base import Meter
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
 from hpcfrugal.meters.kwollect import Kwollect
 from hpcfrugal.meters.prometheus import Prometheus
 from hpcfrugal.meters.redfish import Redfish
 from hpcfrugal.settings.section import NamedTable, read_table, read_tables
 
-KINDS: Mapping[str, type[ConfiguredMeter]] = {
+KINDS: Mapping[str, type[Meter]] = {
     "prometheus": Prometheus,
     "kwollect": Kwollect,
     "ipmi-dcmi": IpmiDcmi,
@@ -20,7 +20,7 @@ KINDS: Mapping[str, type[ConfiguredMeter]] = {
 }
 
 
-def read_meters(tables: Mapping[str, NamedTable]) -> dict[str, ConfiguredMeter]:
+def read_meters(tables: Mapping[str, NamedTable]) -> dict[str, Meter]:
     """The meters of the settings by name, in the order of the files.
 
     Raises:
@@ -29,7 +29,7 @@ def read_meters(tables: Mapping[str, NamedTable]) -> dict[str, ConfiguredMeter]:
     return read_tables(tables, _read)
 
 
-def _read(table: NamedTable, problems: list[Problem]) -> ConfiguredMeter | None:
+def _read(table: NamedTable, problems: list[Problem]) -> Meter | None:
     kind = table.values.get("kind")
     model = KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:

@@ -13,7 +13,7 @@ from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import InputError, did_you_mean
 from hpcfrugal.settings.config import Config
 from hpcfrugal.settings.section import NamedSection, NamedTable, read_table, read_tables
-from hpcfrugal.settings.values import Name, Share, Text, duration, name_of
+from hpcfrugal.settings.values import Name, Share, Text, name_of, time_span
 
 CapacityUnit = Literal["nodes", "cpus"]
 
@@ -55,7 +55,7 @@ class Queue(NamedSection):
 
     capacity: QueueCapacity = Field(examples=["40"])
     """Units that its jobs may use at once, by time of day in UTC."""
-    max_delay: Annotated[timedelta, duration(1, 366 * 86_400)] = Field(examples=['"24h"'])
+    max_delay: Annotated[timedelta, time_span(1, 366 * 86_400)] = Field(examples=['"24h"'])
     """Latest start after submission of a job that names neither delay nor deadline."""
     partition: Text | None = None
     """Partition of its jobs; several with commas."""
@@ -68,7 +68,7 @@ class Queue(NamedSection):
     """Expected saving below which a job starts as soon as there are free nodes."""
     hysteresis: Share = 0.02
     """Expected gain below which a planned start is not moved."""
-    step: Annotated[timedelta, duration(1, 3600)] = timedelta(minutes=5)
+    step: Annotated[timedelta, time_span(1, 3600)] = timedelta(minutes=5)
 
     @field_validator("name")
     @classmethod

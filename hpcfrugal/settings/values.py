@@ -118,7 +118,7 @@ def number(low: float, high: float, *, as_text: bool = False) -> BeforeValidator
     return BeforeValidator(read)
 
 
-def whole_number(low: int, high: int) -> BeforeValidator:
+def integer(low: int, high: int) -> BeforeValidator:
     """An integer from ``low`` to ``high``."""
 
     def read(value: Any) -> int:
@@ -129,7 +129,7 @@ def whole_number(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def duration(low_s: float, high_s: float, bare_unit: str | None = None) -> BeforeValidator:
+def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> BeforeValidator:
     """A duration such as ``10s``; a bare number counts in ``bare_unit`` and is refused where there is none."""
     low, high = timedelta(seconds=low_s), timedelta(seconds=high_s)
 

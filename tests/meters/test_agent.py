@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import ConfigDict, Field
 
 from hpcfrugal.core.errors import SourceError
 from hpcfrugal.meters import powerlog
@@ -19,15 +20,14 @@ from hpcfrugal.meters.powerlog import LoggedMeter, append, log_file
 T0 = 1_700_000_000 * SECOND_NS
 
 
-class FakeSource:
+class FakeMeter(LoggedMeter):
     """Watts by node; a text is why there are none. ``hang`` holds one node up until it is set."""
 
-    source = "redfish"
+    model_config = ConfigDict(frozen=False, arbitrary_types_allowed=True)
 
-    def __init__(self, watts: dict[str, float | str]) -> None:
-        self.watts = watts
-        self.hang: dict[str, threading.Event] = {}
-        self.calls: list[str] = []
+    watts: dict[str, float | str]
+    hang: dict[str, threading.Event] = Field(default_factory=dict)
+    calls: list[str] = Field(default_factory=list)
 
     def power_w(self, node: str) -> float:
         self.calls.append(node)
@@ -37,6 +37,12 @@ class FakeSource:
         if isinstance(value, str):
             raise SourceError(value)
         return value
+
+
+def fake(log: Path, watts: dict[str, float | str]) -> FakeMeter:
+    return FakeMeter.model_validate(
+        {"name": "bmc", "kind": "redfish", "log": log, "owner": os.geteuid(), "watts": watts}
+    )
 
 
 def meter(log: Path, **changes: object) -> LoggedMeter:
@@ -56,7 +62,7 @@ def test_one_round_is_written_and_read_back(log: Path) -> None:
     said: list[str] = []
     old = os.umask(0o077)
     try:
-        agent = Agent(FakeSource({"n1": 300.0, "n2": "no answer", "a/b": 5.0}), ["n1", "n2", "a/b"], log, said.append)
+        agent = Agent(fake(log, {"n1": 300.0, "n2": "no answer", "a/b": 5.0}), ["n1", "n2", "a/b"], said.append)
         before_ns = time.time_ns()
         assert agent.once() == {"n1": 300.0, "a/b": 5.0}
     finally:
@@ -76,8 +82,8 @@ def test_one_round_is_written_and_read_back(log: Path) -> None:
 
 def test_a_failure_is_said_once_and_so_is_its_end(log: Path) -> None:
     said: list[str] = []
-    source = FakeSource({"n1": "down"})
-    agent = Agent(source, ["n1"], log, said.append)
+    source = fake(log, {"n1": "down"})
+    agent = Agent(source, ["n1"], said.append)
     for _ in range(3):
         agent.once()
     source.watts["n1"] = "locked out"
@@ -92,16 +98,16 @@ def test_a_failure_is_said_once_and_so_is_its_end(log: Path) -> None:
 def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "power").write_text("a file")
-    assert Agent(FakeSource({"n1": 5.0}), ["n1"], tmp_path / "power", said.append).once() == {}
+    assert Agent(fake(tmp_path / "power", {"n1": 5.0}), ["n1"], said.append).once() == {}
     assert len(said) == 1
     assert said[0].startswith("n1: ")
 
 
 def test_a_board_that_hangs_holds_up_no_other(log: Path) -> None:
-    source = FakeSource({"n1": 100.0, "n2": 200.0})
+    source = fake(log, {"n1": 100.0, "n2": 200.0})
     source.hang["n2"] = threading.Event()
     stop = threading.Event()
-    agent = Agent(source, ["n1", "n2"], log, lambda _: None)
+    agent = Agent(source, ["n1", "n2"], lambda _: None)
     thread = threading.Thread(target=agent.run, args=(0.1, stop))
     thread.start()
     until = time.monotonic() + 10
@@ -163,7 +169,7 @@ def test_a_number_beyond_all_bounds_is_left_out(log: Path) -> None:
 def test_a_full_month_takes_no_more(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(powerlog, "MAX_MONTH_BYTES", 150)
     said: list[str] = []
-    agent = Agent(FakeSource({"n1": 5.0}), ["n1"], log, said.append, clock_ns=lambda: T0)
+    agent = Agent(fake(log, {"n1": 5.0}), ["n1"], said.append, clock_ns=lambda: T0)
     for _ in range(6):
         agent.once()
     assert len(said) == 1

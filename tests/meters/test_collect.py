@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_spool import BOOT_NS, PSYS, START_NS, FakeRun, FakeSpool
+from pydantic import ConfigDict, Field
 
 from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
-from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Terms
+from hpcfrugal.meters.base import SECOND_NS, Meter, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.meters.collect import collect
 from hpcfrugal.report.summary import summarise
 from hpcfrugal.spool import RunDir, parse_name
@@ -26,22 +27,26 @@ LATER = START_NS + 3600 * SECOND_NS
 SOON = START_NS + 61 * SECOND_NS
 
 
-@dataclass
-class FakeMeter:
+class FakeMeter(Meter):
     """Samples each 10 s of a constant power by node, as far as ``until_s`` after START."""
 
-    watts: dict[str, float]
+    model_config = ConfigDict(frozen=False)
+
     name: str = "rack3"
-    source: str = "prometheus"
-    detail: str = "https://prom watts"
-    nodes: tuple[str, ...] | None = None
-    cluster: str | None = None
-    terms: Terms = field(default_factory=Terms)
+    kind: str = "prometheus"
+    watts: dict[str, float]
     until_s: float = 1e6
     down: str | None = None
     confused_about: int | None = None
     refuse: str | None = None
-    asked: list[tuple[tuple[str, ...], int, int]] = field(default_factory=list)
+    asked: list[tuple[tuple[str, ...], int, int]] = Field(default_factory=list)
+
+    def __init__(self, watts: dict[str, float], **more: Any) -> None:
+        super().__init__(watts=watts, **more)
+
+    @property
+    def detail(self) -> str:
+        return "https://prom watts"
 
     def fetch(self, nodes: Sequence[str], start_ns: int, end_ns: int) -> Mapping[str, MeterAnswer]:
         self.asked.append((tuple(nodes), start_ns, end_ns))
@@ -236,7 +241,7 @@ def test_nodes_of_a_job_are_asked_for_together_where_the_meter_covers_them(spool
     for node in nodes[:2]:
         run.samples([run.header(node=node), *run.records([1.0, 1.0], 60)], node=node)
     run.slurm(nodes=nodes)
-    meter = FakeMeter(dict.fromkeys(nodes, 100.0), nodes=("n1", "n3", "gpu1"))
+    meter = FakeMeter(dict.fromkeys(nodes, 100.0), nodes="n1,n3,gpu1")
     assert gather(spool, meter) == (3, 0, ())
     assert [asked for asked, _, _ in meter.asked] == [("gpu1.dom.ain", "n1", "n3")]
     row = job(spool)
@@ -351,7 +356,7 @@ def test_a_job_of_years_is_a_clock_that_was_wrong(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header()])
     run.end(start_s=-20 * 365 * 86_400)
-    meter = FakeMeter({"n1": 1.0}, terms=Terms(step_ns=3600 * SECOND_NS, max_gap_ns=7200 * SECOND_NS))
+    meter = FakeMeter({"n1": 1.0}, step="1h", max_gap="2h")
     assert gather(spool, meter) == (0, 0, ())
     assert meter.asked == []
     run.end(start_s=-3600)

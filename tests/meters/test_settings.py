@@ -14,8 +14,7 @@ import pytest
 from named_tables import named_table
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.meters.base import node_matcher, same_host
-from hpcfrugal.meters.configured import ConfiguredMeter
+from hpcfrugal.meters.base import Meter, node_matcher, same_host
 from hpcfrugal.meters.ipmi_dcmi import IpmiDcmi
 from hpcfrugal.meters.kwollect import Kwollect
 from hpcfrugal.meters.powerlog import LoggedMeter
@@ -31,7 +30,7 @@ def table(name: str = "rack3", **values: Any) -> dict[str, NamedTable]:
     return {name: named_table("meters", name, values, "/etc/x.toml")}
 
 
-def one(**values: Any) -> ConfiguredMeter:
+def one(**values: Any) -> Meter:
     return read_meters(table(**values))["rack3"]
 
 
@@ -45,10 +44,9 @@ def test_prometheus() -> None:
     meter = one(**PROMETHEUS, unit="kWh", nodes="n[1-3]", step="30s", cluster="big", token_file="/etc/token")
     assert meter.cluster == "big"
     assert isinstance(meter, Prometheus)
-    assert (meter.access.url, meter.unit, meter.nodes) == ("https://prom.example.org", "kWh", ("n1", "n2", "n3"))
+    assert (meter.url, meter.unit, meter.nodes) == ("https://prom.example.org", "kWh", ("n1", "n2", "n3"))
     assert (meter.terms.step_ns, meter.terms.max_gap_ns) == (30 * 10**9, 90 * 10**9)
-    assert meter.access.token is not None
-    assert meter.access.token.file == Path("/etc/token")
+    assert meter.token_file == Path("/etc/token")
     assert [node for node in ("n1", "n2.example.org", "n4", "n4.n1") if node_matcher(meter.nodes)(node)] == [
         "n1",
         "n2.example.org",
@@ -69,8 +67,7 @@ def test_a_path_may_start_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/alice")
     meter = one(**PROMETHEUS, token_file="~/token")
     assert isinstance(meter, Prometheus)
-    assert meter.access.token is not None
-    assert meter.access.token.file == Path("/home/alice/token")
+    assert meter.token_file == Path("/home/alice/token")
     assert "names a user that does not exist" in problems(**PROMETHEUS, token_file="~no-such-user-here/token")[0]
 
 

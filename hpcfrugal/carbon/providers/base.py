@@ -19,7 +19,7 @@ from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret, SecretSpec
 from hpcfrugal.settings.section import NamedSection
-from hpcfrugal.settings.values import AbsolutePath, Name, Url, duration
+from hpcfrugal.settings.values import AbsolutePath, Name, Url, time_span
 
 
 class ProviderSettings(NamedSection):
@@ -36,7 +36,7 @@ class ProviderSettings(NamedSection):
     """Another address than the usual one."""
     token_file: AbsolutePath | None = None
     """Credentials, in a file of mode 0600."""
-    refresh: Annotated[timedelta, duration(1, 86_400)] | None = None
+    refresh: Annotated[timedelta, time_span(1, 86_400)] | None = None
     """How long an answer is kept; left out, as long as the server says."""
 
     @property

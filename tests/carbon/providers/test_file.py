@@ -152,7 +152,7 @@ def test_later_actuals_go_before(tmp_path: Path) -> None:
         (b"start,g_per_kwh\n2026-11-21T08:30Z,-4\n", "impossible intensity of -4 g/kWh"),
         (b"start,g_per_kwh,kind\n2026-11-21T08:30Z,4,guess\n", "unknown kind 'guess'; known: actual, forecast"),
         (b"start,g_per_kwh\n2026-11-21T09:30Z,4\n2026-11-21T08:30Z,4\n", "out of order"),
-        (b"start,end,g_per_kwh\n2026-11-21T09:30Z,2026-11-21T09:30Z,4\n", "the interval at 2026-11-21T09:30:00Z ends at 2026"),
+        (b"start,end,g_per_kwh\n2026-11-21T09:30Z,2026-11-21T09:30Z,4\n", "21T09:30:00Z ends at 2026"),
         (b"\xff\xfe\x00", "not UTF-8 text"),
         (b'{"zone": ', "invalid or incomplete JSON"),
         (b"[" * 50_000, "invalid or incomplete JSON"),
