@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
-from hpcfrugal.cli.options import OUTPUT_FILE, format_options, refuse_beside
-from hpcfrugal.cli.streams import echo, note
+from hpcfrugal.cli.options import OUTPUT_FILE, check_exclusive, checked, format_options
+from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.format import duration
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import iso
 from hpcfrugal.report.formats import render
-from hpcfrugal.report.view import Block, Notes, Sheet
-from hpcfrugal.report.view import note as view_note
+from hpcfrugal.report.view import Block, Notes, Sheet, note
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.settings.values import name_of
 
@@ -31,15 +30,10 @@ if TYPE_CHECKING:
 _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "red")}
 
 
-def _zone(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    try:
-        return None if value is None else name_of(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command()
-@click.option("--zone", callback=_zone, help="Grid zone, such as FR or GB-13.  [default: that of the settings]")
+@click.option(
+    "--zone", callback=checked(name_of), help="Grid zone, such as FR or GB-13.  [default: that of the settings]"
+)
 @click.option("--provider", help="A kind of provider, or a name in the settings.  [default: by the zone]")
 @click.option(
     "--signal",
@@ -69,7 +63,7 @@ def forecast(
         form = "csv" if output.suffix.lower() == ".csv" else "json"
     config = load_config()
     if list_them:
-        refuse_beside("--list", {"--csv": form == "csv"})
+        check_exclusive("--list", {"--csv": form == "csv"})
         _write(_listed(config, as_json=form == "json"), output)
         return
     from hpcfrugal.carbon.forecast import get_forecast
@@ -97,7 +91,7 @@ def forecast(
     _write(render(_ForecastReport(found, series), form).rstrip("\n"), output)
     if form != "json":
         for text in found.notes:
-            note(text)
+            echo_note(text)
 
 
 def _whole_slots(series: CarbonSeries, now: datetime, end: datetime) -> CarbonSeries:
@@ -139,7 +133,7 @@ class _ForecastReport:
 
     def blocks(self) -> Iterator[Block]:
         """The notes."""
-        yield Notes(tuple(view_note(text) for text in self.forecast.notes))
+        yield Notes(tuple(note(text) for text in self.forecast.notes))
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -9,7 +9,7 @@ import click
 
 from hpcfrugal.api.sync import TROUBLES_SHOWN
 from hpcfrugal.cli.group import SuggestingGroup
-from hpcfrugal.cli.options import json_option, ledger_option, spool_option
+from hpcfrugal.cli.options import configured_ledger, configured_spool, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.cli.sync import some_files, update, warn_of
 from hpcfrugal.core.errors import DataError, SetupError
@@ -25,11 +25,6 @@ def ledger() -> None:
 
     The ledger is an index over the run directories in the spool; it can be deleted and rebuilt at any time.
     """
-
-
-def _paths(spool_path: Path | None, ledger_path: Path | None) -> tuple[Path, Path]:
-    config = load_config()
-    return spool_path or config.spool, ledger_path or config.ledger
 
 
 def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
@@ -51,37 +46,35 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
 
 
 @ledger.command(name="sync")
-@spool_option
-@ledger_option
+@configured_spool
+@configured_ledger
 @json_option()
 @click.option("--offline", is_flag=True, help="Do not query power meters or carbon intensity providers.")
-def sync_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, offline: bool) -> None:
+def sync_command(spool: Path, ledger_path: Path, as_json: bool, offline: bool) -> None:
     """Read what is new in the spool. Safe at any time, and to repeat.
 
     Exit code 3 if Slurm did not answer: all else is up to date then, and the states of unfinished jobs are not.
     """
-    spool, path = _paths(spool_path, ledger_path)
-    result, answered = update(load_config(), spool, path, offline=offline).run()
+    result, answered = update(load_config(), spool, ledger_path, offline=offline).run()
     warn_of(result)
-    _show(result, path, as_json)
+    _show(result, ledger_path, as_json)
     _exit_without_slurm(answered)
 
 
 @ledger.command(name="rebuild")
-@spool_option
-@ledger_option
+@configured_spool
+@configured_ledger
 @json_option()
 @click.option(
     "--drop-vanished",
     is_flag=True,
     help="Also if runs or files in the ledger are missing from the spool or unreadable; they are dropped.",
 )
-def rebuild_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, drop_vanished: bool) -> None:
+def rebuild_command(spool: Path, ledger_path: Path, as_json: bool, drop_vanished: bool) -> None:
     """Build the ledger from the spool and replace the old one in one step."""
-    spool, path = _paths(spool_path, ledger_path)
-    result, answered = update(load_config(), spool, path).rebuild(drop_vanished=drop_vanished)
+    result, answered = update(load_config(), spool, ledger_path).rebuild(drop_vanished=drop_vanished)
     warn_of(result)
-    _show(result, path, as_json)
+    _show(result, ledger_path, as_json)
     _exit_without_slurm(answered)
 
 
@@ -91,22 +84,21 @@ def _exit_without_slurm(answered: bool) -> None:
 
 
 @ledger.command(name="check")
-@spool_option
-@ledger_option
+@configured_spool
+@configured_ledger
 @json_option()
 @click.option("--quick", is_flag=True, help="Do not compare with a ledger built from the spool.")
 @click.option("--strict", is_flag=True, help="Exit code 4 for problems in the spool's files too.")
-def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bool, quick: bool, strict: bool) -> None:
+def check_command(spool: Path, ledger_path: Path, as_json: bool, quick: bool, strict: bool) -> None:
     """Look for damage in the ledger, problems in the spool, and differences between the two.
 
     Exit code 4 if the ledger is damaged or differs from the spool. Runs that are not read yet are no difference.
     """
-    spool, path = _paths(spool_path, ledger_path)
-    found = engine.check_ledger(spool, path, compare=not quick)
+    found = engine.check_ledger(spool, ledger_path, compare=not quick)
     problems = [*found.skipped, *found.problems]
     if as_json:
         document = {
-            "ledger": str(path),
+            "ledger": str(ledger_path),
             "damage": list(found.damage),
             "differences": list(found.differences),
             "problems": problems,
@@ -117,15 +109,11 @@ def check_command(spool_path: Path | None, ledger_path: Path | None, as_json: bo
         echo_json(document)
     else:
         _print_check(found, problems, quick)
-    if found.damage:
-        raise DataError(
-            f"the ledger {path} is damaged", hint="`hpcfrugal ledger rebuild` builds a new one from the spool"
-        )
-    if found.differences:
-        raise DataError(
-            f"the ledger {path} differs from the spool in {count(len(found.differences), 'row')}",
-            hint="`hpcfrugal ledger rebuild` builds a new one from the spool",
-        )
+    if found.damage or found.differences:
+        differs = f"differs from the spool in {count(len(found.differences), 'row')}"
+        what = "is damaged" if found.damage else differs
+        hint = "`hpcfrugal ledger rebuild` builds a new one from the spool"
+        raise DataError(f"the ledger {ledger_path} {what}", hint=hint)
     if strict and problems:
         raise DataError(f"{count(len(problems), 'problem')} in the spool {spool}")
 
@@ -149,15 +137,15 @@ def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) ->
 
 
 @ledger.command(name="path")
-@ledger_option
-def path_command(ledger_path: Path | None) -> None:
+@configured_ledger
+def path_command(ledger_path: Path) -> None:
     """Print the path of the ledger."""
-    echo(str(_paths(None, ledger_path)[1]))
+    echo(str(ledger_path))
 
 
 @ledger.command(name="export")
-@ledger_option
-def export_command(ledger_path: Path | None) -> None:
+@configured_ledger
+def export_command(ledger_path: Path) -> None:
     """Print the content as sorted lines: the table, then the row as JSON. Equal content gives equal lines."""
-    for line in engine.dump(_paths(None, ledger_path)[1]):
+    for line in engine.dump(ledger_path):
         echo(line)

@@ -11,7 +11,7 @@ import click
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.report.formats import FORMATS
-from hpcfrugal.settings.config import BACKENDS
+from hpcfrugal.settings.config import BACKENDS, load_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -24,11 +24,29 @@ def json_option(text: str = "Print JSON.") -> Callable[[Command], Command]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
-ledger_option = click.option("--ledger", "ledger_path", type=FILE, help="The ledger, in place of the configured one.")
-spool_option = click.option("--spool", "spool_path", type=FILE, help="The spool, in place of the configured one.")
+_LEDGER = "The ledger, in place of the configured one."
+ledger_option = click.option("--ledger", "ledger_path", type=FILE, help=_LEDGER)
+configured_ledger = click.option(
+    "--ledger", "ledger_path", type=FILE, default=lambda: load_config().ledger, help=_LEDGER
+)
+configured_spool = click.option(
+    "--spool", type=FILE, default=lambda: load_config().spool, help="The spool, in place of the configured one."
+)
 backend_option = click.option(
     "--backend", type=click.Choice(BACKENDS), help="Where to run.  [default: Slurm where sbatch is found]"
 )
+
+
+def checked(read: Callable[[Any], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback of an option: its value as ``read`` takes it, whose ValueError is the error of the option."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        try:
+            return None if value is None else read(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
 
 
 def job_ids(required: bool) -> Callable[[Command], Command]:
@@ -62,8 +80,8 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_form
 
 
-def refuse_beside(option: str, given: dict[str, bool]) -> None:
-    """Raise InputError that names each option of ``given`` which cannot be combined with ``option``."""
-    wrong = [Problem(other, f"cannot be combined with {option}") for other, there in given.items() if there]
+def check_exclusive(option: str, given: dict[str, bool]) -> None:
+    """Raises InputError if any of the options in ``given`` is set: none can be combined with ``option``."""
+    wrong = [Problem(other, f"cannot be combined with {option}") for other, is_set in given.items() if is_set]
     if wrong:
         raise InputError(wrong)

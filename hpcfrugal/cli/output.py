@@ -23,7 +23,7 @@ def write_result(path: Path, text: str) -> None:
     """Write ``text`` and a line break to ``path``; links are followed.
 
     A file is replaced in one step and keeps its mode, so that a reader sees the old or the new one. A pipe, a device,
-    or what this program prints to anyway (/dev/stdout), is written directly. Raises SetupError, which names it.
+    or the file behind standard output or error (/dev/stdout) is written directly. Raises SetupError.
     """
     data = f"{text}\n".encode(errors="surrogateescape")
     try:
@@ -40,7 +40,7 @@ def write_result(path: Path, text: str) -> None:
         else:
             _replace(Path(os.path.realpath(path)), data, None if found is None else stat.S_IMODE(found.st_mode))
     except BrokenPipeError:
-        raise SetupError(f"{path} cannot be written: its reader has gone") from None
+        raise SetupError(f"{path} cannot be written: the process that reads it has ended") from None
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}") from None
 

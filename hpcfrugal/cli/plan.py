@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import can_print, show_series
-from hpcfrugal.cli.options import FILE, backend_option, json_option
+from hpcfrugal.cli.options import FILE, backend_option, checked, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.format import mass, point_in_time, rough_percent, timespan
 from hpcfrugal.core.text import printable
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Expectation, Plan
 
 
-def _weight(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and value >= 0):
-        raise click.BadParameter(f"{value:g} is not a valid weight; it must be a number of 0 or more.")
+def _weight(value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{value:g} is not a valid weight; it must be a number of 0 or more.")
     return value
 
 
@@ -38,14 +38,14 @@ def _weight(ctx: click.Context, param: click.Parameter, value: float | None) -> 
 @click.option(
     "--delay-weight",
     type=float,
-    callback=_weight,
+    callback=checked(_weight),
     metavar="G_PER_KWH",
     help="Show the best start if an hour of delay counts as much as this many g/kWh.",
 )
 @click.option(
     "--price-weight",
     type=float,
-    callback=_weight,
+    callback=checked(_weight),
     metavar="GRAMS",
     help="Show the best start if a unit of money counts as much as this many grams; needs --prices.",
 )

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.group import SuggestingGroup
-from hpcfrugal.cli.options import json_option
+from hpcfrugal.cli.options import checked, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.directories import data_dir
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
-from hpcfrugal.core.format import duration, rough_percent
+from hpcfrugal.core.format import NONE, rough_percent, timespan
 from hpcfrugal.core.lock import LockHeld, take_lock
-from hpcfrugal.core.text import plain, printable
+from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso
 from hpcfrugal.core.user import user_name
+from hpcfrugal.report import kind
+from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.settings.values import time_span_of
 
 if TYPE_CHECKING:
     from hpcfrugal.queues.controller import Round
@@ -33,6 +36,30 @@ if TYPE_CHECKING:
 _names = click.argument("names", nargs=-1, metavar="[QUEUE]...")
 
 _RETRY_S = 30.0
+
+_INSTANT: kind.Kind[datetime] = kind.Kind(iso, lambda moment, _: iso(moment))
+_CLOCK: kind.Kind[tuple[datetime, datetime]] = kind.Kind(lambda times: iso(times[0]), lambda times, _: _clock(*times))
+"""A time, and the one from which it is shown."""
+_SAVING: kind.Kind[float] = kind.Kind(kind.same, lambda share, _: rough_percent(share))
+
+_FIELDS: tuple[Field[Planned], ...] = (
+    field("job_id", kind.WORD, lambda one: one.job.job_id, heading="Job"),
+    field("user", kind.TEXT, lambda one: one.job.user, heading="User", drop=2),
+    field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=3),
+    field("nodes", kind.COUNT, lambda one: one.job.nodes, heading="Nodes", drop=1),
+    *attributes(kind.PLAIN, "cpus", of="job"),
+    *attributes(_INSTANT, "submit_at", of="job"),
+    field("start_at", _CLOCK, lambda one: (one.was_at or one.now, one.now), heading="Starts"),
+    field("planned_start_at", _INSTANT, lambda one: one.start_at),
+    field(
+        "new_start_at", _CLOCK, lambda one: (one.start_at, one.now) if one.moved else None, json="", heading="Planned",
+        missing=NONE,
+    ),
+    field("latest_start_at", _CLOCK, lambda one: (one.latest_at, one.now), heading="Latest"),
+    field("moves", kind.PLAIN, lambda one: one.moved),
+    *attributes(kind.PLAIN, "why", "planned_g_per_kwh", "now_g_per_kwh"),
+    field("saving", _SAVING, lambda one: one.saving, heading="Saving"),
+)  # fmt: skip
 
 
 @click.group(name="queue", cls=SuggestingGroup)
@@ -58,17 +85,17 @@ def _queues(config: Config, names: Sequence[str]) -> list[Queue]:
 @_names
 @click.option("--all", "all_users", is_flag=True, help="Show jobs of all users.  [default: yours; as root all]")
 @json_option()
-def list_(names: tuple[str, ...], all_users: bool, as_json: bool) -> None:
+def queue_list(names: tuple[str, ...], all_users: bool, as_json: bool) -> None:
     """Show waiting jobs: their start, their latest start and the expected saving."""
     user = None if all_users or os.getuid() == 0 else user_name()
     _show_rounds(names, user, only_moved=False, as_json=as_json)
 
 
-@queue.command()
+@queue.command(name="plan")
 @_names
 @click.option("--dry-run", is_flag=True, help="The default: nothing is moved.")
 @json_option()
-def plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+def queue_plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Show what `queue run` would change now. Moves nothing."""
     _show_rounds(names, None, only_moved=True, as_json=as_json)
 
@@ -86,33 +113,26 @@ def _show_rounds(names: Sequence[str], user: str | None, *, only_moved: bool, as
         _show(one, user, only_moved=only_moved)
 
 
-def _every(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
-    from hpcfrugal.core.units import parse_duration
-
-    try:
-        span: timedelta = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    if not timedelta(seconds=1) <= span <= timedelta(days=1):
-        raise click.BadParameter("needs a time from 1s to 1d")
-    return span
+def _every(value: str) -> timedelta:
+    return time_span_of(value, 1, 86_400)
 
 
-@queue.command()
+@queue.command(name="run")
 @_names
-@click.option("--once", is_flag=True, help="Run one round and end, for cron or scrontab.")
-@click.option("--every", default="5m", show_default=True, callback=_every, help="Time between rounds.")
-@click.option("--unit", "unit", is_flag=True, help="Print a systemd unit for the service and end.")
+@click.option("--once", is_flag=True, help="Run one round and exit, for cron or scrontab.")
+@click.option("--every", default="5m", show_default=True, callback=checked(_every), help="Time between rounds.")
+@click.option("--unit", is_flag=True, help="Print a systemd unit for the service and exit.")
 @json_option()
-def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_json: bool) -> None:
-    """Plan the queues by the newest forecast, again and again, and move the jobs' starts in Slurm.
+def queue_run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_json: bool) -> None:
+    """Plan the queues at each new forecast, and set the start times of their jobs in Slurm.
 
-    As root it moves all users' jobs, else yours. It can be stopped at any time: each job has a safe start in Slurm.
+    As root this moves the jobs of all users, otherwise yours. It can be stopped at any time: each job keeps a safe
+    start time in Slurm.
     """
     if unit:
-        from hpcfrugal.cli.unit import unit as unit_text
+        from hpcfrugal.cli.unit import systemd_unit
 
-        echo(unit_text(), nl=False)
+        echo(systemd_unit(), nl=False)
         return
     config = load_config()
     wanted = _queues(config, names)
@@ -120,19 +140,17 @@ def run(names: tuple[str, ...], once: bool, every: timedelta, unit: bool, as_jso
     if not once:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-    with _alone(config, wait=once):
+    with _alone(once=once):
         while True:
-            failed = None
+            pause_s = every.total_seconds()
             try:
                 _one_round(config, wanted, as_json)
-            except InputError:
-                raise
             except HpcfrugalError as error:
-                if once:
+                if once or isinstance(error, InputError):
                     raise
-                failed = error
+                pause_s = min(_RETRY_S, pause_s)
                 echo(f"{_stamp()} {plain(error.message, 400)}; retrying", err=True)
-            if once or stop.wait(min(_RETRY_S, every.total_seconds()) if failed else every.total_seconds()):
+            if once or stop.wait(pause_s):
                 return
 
 
@@ -148,22 +166,22 @@ def _one_round(config: Config, wanted: Sequence[Queue], as_json: bool) -> None:
                 continue
             refused = move(planned)
             if as_json:
-                row = _job(planned, one.at) | {"queue": one.queue.name, "refused": refused}
+                row = to_json(_FIELDS, planned) | {"queue": one.queue.name, "refused": refused}
                 echo(json.dumps({"at": _stamp(), **row}))
             else:
-                what = f"not moved: {plain(refused, 200)}" if refused else _moved(planned, one.at)
+                what = f"not moved: {plain(refused, 200)}" if refused else _moved(planned)
                 echo(f"{_stamp()} {one.queue.name}: job {planned.job.job_id} {what}")
 
 
 @contextlib.contextmanager
-def _alone(config: Config, *, wait: bool) -> Iterator[None]:
-    """Allow one controller per user. A second service ends; so does a round of cron while the service runs."""
+def _alone(*, once: bool) -> Iterator[None]:
+    """One controller per user: raises SetupError while another one runs, whether it is a service or a single round."""
     path = data_dir() / "queue.lock"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         held = take_lock(path)
     except LockHeld:
-        hint = None if wait else f"it holds {path}"
+        hint = None if once else f"it holds {path}"
         raise SetupError("another `queue run` of yours is running", hint=hint) from None
     except OSError as error:
         raise SetupError(f"the lock {path} cannot be taken: {error.strerror}") from None
@@ -171,10 +189,10 @@ def _alone(config: Config, *, wait: bool) -> Iterator[None]:
         yield
 
 
-@queue.command()
+@queue.command(name="release")
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @json_option()
-def release(jobs: tuple[str, ...], as_json: bool) -> None:
+def queue_release(jobs: tuple[str, ...], as_json: bool) -> None:
     """Let your jobs start now, whatever the carbon intensity is."""
     from hpcfrugal.queues.controller import release_job
     from hpcfrugal.queues.snapshot import read_snapshot
@@ -213,84 +231,42 @@ def _listed(one: Round, user: str | None) -> dict[str, Any]:
             "stale": one.forecast.stale,
         },
         "notes": list(one.notes),
-        "jobs": [_job(planned, one.at) for planned in one.plans if user in (None, planned.job.user)],
+        "jobs": [to_json(_FIELDS, planned) for planned in one.plans if user in (None, planned.job.user)],
         "held": [job.job_id for job in one.jobs if job.waits and job.job_id not in waiting],
         "running": [job.job_id for job in one.jobs if not job.waits],
     }
 
 
-def _job(planned: Planned, at: datetime) -> dict[str, Any]:
-    job = planned.job
-    return {
-        "job_id": job.job_id,
-        "user": job.user,
-        "name": job.name,
-        "nodes": job.nodes,
-        "cpus": job.cpus,
-        "submit_at": None if job.submit_at is None else iso(job.submit_at),
-        "start_at": iso(planned.was_at or at),
-        "planned_start_at": iso(planned.start_at),
-        "latest_start_at": iso(planned.latest_at),
-        "moves": planned.moved,
-        "why": planned.why,
-        "planned_g_per_kwh": planned.planned_g_per_kwh,
-        "now_g_per_kwh": planned.now_g_per_kwh,
-        "saving": planned.saving,
-    }
-
-
 def _show(one: Round, user: str | None, *, only_moved: bool) -> None:
     """A table of one queue: all waiting jobs, or those that would be moved."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    from hpcfrugal.cli.console import console
-
     echo(f"{one.queue.name}: {one.used} of {one.capacity} {one.queue.unit} in use, jobs waiting: {len(one.plans)}")
     for note in one.notes:
         echo(f"  {plain(note, 400)}")
     rows = [planned for planned in one.plans if user in (None, planned.job.user) and (planned.moved or not only_moved)]
-    if not rows:
-        if one.plans:
-            echo("  no start would be moved" if only_moved else "  none of them is yours")
-        return
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("Job", "User", "Name"):
-        table.add_column(column, no_wrap=True, overflow="ellipsis")
-    for column in ("Nodes", "Starts", "Planned", "Latest", "Saving"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for planned in rows:
-        job = planned.job
-        table.add_row(
-            job.job_id,
-            Text(printable(job.user)),
-            Text(printable(job.name[:40])),
-            str(job.nodes),
-            _clock(planned.was_at, one.at),
-            _clock(planned.start_at, one.at) if planned.moved else "–",
-            _clock(planned.latest_at, one.at),
-            "unknown" if planned.saving is None else rough_percent(planned.saving),
-        )
-    console(width=None if os.isatty(1) else 120).print(table)
+    if rows:
+        from hpcfrugal.cli.console import console
+        from hpcfrugal.report.formats.fitted_table import FittedTable
+
+        console().print(FittedTable(table(_FIELDS, [Rows(_FIELDS, rows)])), crop=False)
+    elif one.plans:
+        echo("  no start would be moved" if only_moved else "  none of them is yours")
 
 
-def _moved(planned: Planned, at: datetime) -> str:
-
+def _moved(planned: Planned) -> str:
     saving = ""
     if planned.saving is not None:
         word = "less" if planned.saving >= 0 else "more"
         saving = f", {rough_percent(abs(planned.saving))} {word} carbon than now"
-    return f"starts {_clock(planned.start_at, at)} instead of {_clock(planned.was_at, at)} ({planned.why}{saving})"
+    start, before = _clock(planned.start_at, planned.now), _clock(planned.was_at, planned.now)
+    return f"starts {start} instead of {before} ({planned.why}{saving})"
 
 
 def _clock(moment: datetime | None, now: datetime) -> str:
     """A time in UTC, with the span from now."""
     if moment is None or moment <= now:
         return "now"
-    ahead = duration((moment - now) // timedelta(seconds=1) * 10**9)
     form = "%H:%M:%S" if moment.date() == now.date() else "%a %H:%M"
-    return f"{moment:{form}} (+{ahead})"
+    return f"{moment:{form}} (+{timespan(moment - now)})"
 
 
 def _stamp() -> str:

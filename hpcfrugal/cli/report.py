@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.cli.options import format_options, ledger_option, period_options, refuse_beside
-from hpcfrugal.cli.streams import echo, note
+from hpcfrugal.cli.options import check_exclusive, format_options, ledger_option, period_options
+from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.clocks import skews
@@ -84,10 +84,10 @@ def report(
     if by not in _GROUPINGS and (not by.startswith("tag:") or by == "tag:"):
         raise InputError.at("--by", f"unknown grouping {by[:40]!r}", f"use {', '.join(_GROUPINGS)} or tag:KEY")
     if as_savings:
-        refuse_beside("--savings", {"--by": by != "job", "--nodes": by_node})
+        check_exclusive("--savings", {"--by": by != "job", "--nodes": by_node})
     if by_node:
         given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None}
-        refuse_beside("--nodes", {**{name: one is not None for name, one in given.items()}, "--by": by != "job"})
+        check_exclusive("--nodes", {**{name: one is not None for name, one in given.items()}, "--by": by != "job"})
     config = load_config()
     path = ledger_path or config.ledger
     synced = sync_first or (sync_first is None and ledger_path is None)
@@ -158,9 +158,9 @@ def _note_clocks(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> None
     named = {row.key for row in jobs}
     found = [one for one in skews(connection) if (one.run_id, one.job_id, one.restart) in named]
     for one in found[:_SKEWS_NAMED]:
-        note(f"{plain(str(one), 200)}: its times, days and CO2e may be wrong")
+        echo_note(f"{plain(str(one), 200)}: its times, days and CO2e may be wrong")
     if len(found) > _SKEWS_NAMED:
-        note(f"the same for {len(found) - _SKEWS_NAMED} more; `hpcfrugal ledger check` lists them")
+        echo_note(f"the same for {len(found) - _SKEWS_NAMED} more; `hpcfrugal ledger check` lists them")
 
 
 def _savings(

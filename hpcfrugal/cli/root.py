@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("cancel", "Cancel jobs."),
     "report": ("report", "Report energy per job and over a period."),
     "forecast": ("forecast", "Show the forecast of the grid's carbon intensity."),
-    "queue": ("queue", "Low-carbon queues: who waits in them, and the service that plans them."),
+    "queue": ("queue", "Low-carbon queues: waiting jobs, and the service that plans their starts."),
     "ledger": ("ledger", "Bring the ledger up to date, check it, rebuild it."),
     "site": ("site", "For operators: log the power of nodes."),
     "doctor": ("doctor", "Check what works here, and what to do about the rest."),

@@ -62,8 +62,10 @@ def run(
 
     config, powers = _settings()
     if output is not None and not can_be_written(output):
-        # before a run of ten hours, not after it
-        raise InputError.at(str(output), "cannot be written", f"is {output.parent} there, and yours to write?")
+        # Better before a run of ten hours than after it.
+        raise InputError.at(
+            str(output), "cannot be written", f"{output.parent} must exist, and you need write permission"
+        )
     record_s = max(interval, min(10.0, interval * 10))
     done, problem = run_command(
         command,

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcfrugal.cli.group import SuggestingGroup
-from hpcfrugal.cli.options import json_option
+from hpcfrugal.cli.options import checked, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.settings.config import load_config
+from hpcfrugal.settings.values import nodes_of
 
 if TYPE_CHECKING:
     from hpcfrugal.meters.powerlog import LoggedMeter
@@ -31,10 +32,14 @@ def site() -> None:
     "--interval", type=click.FloatRange(0.1, 3600), help="Seconds between readings. Default: the meter's step."
 )
 @click.option(
-    "--node", "node_names", metavar="NODES", help="Only these nodes, such as n[1-4]. Default: all of the meter."
+    "--node",
+    "nodes",
+    metavar="NODES",
+    callback=checked(nodes_of),
+    help="Only these nodes, such as n[1-4]. Default: all of the meter.",
 )
 @json_option("With --once, print JSON.")
-def power(name: str, once: bool, interval: float | None, node_names: str | None, as_json: bool) -> None:
+def log_power(name: str, once: bool, interval: float | None, nodes: tuple[str, ...] | None, as_json: bool) -> None:
     """Read the power of nodes by IPMI or Redfish and append it to the meter's log, until it is stopped.
 
     NAME is a table [meters.NAME] of the settings whose kind is ipmi-dcmi or redfish. Without nodes in the settings
@@ -63,7 +68,7 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     def log(line: str) -> None:
         echo(f"{plain(name)}: {plain(line, 400)}", err=True)
 
-    agent = Agent(found, _nodes(node_names, found), log)
+    agent = Agent(found, _nodes(nodes, found), log)
     if once:
         readings = agent.once()
         found.close()
@@ -81,22 +86,16 @@ def power(name: str, once: bool, interval: float | None, node_names: str | None,
     found.close()
 
 
-def _nodes(names: str | None, found: LoggedMeter) -> tuple[str, ...]:
+def _nodes(given: tuple[str, ...] | None, found: LoggedMeter) -> tuple[str, ...]:
     """The nodes to read: those given, else this machine if the source can read no other, else the meter's."""
     import socket
 
-    from hpcfrugal.core.units import expand_nodelist
     from hpcfrugal.meters.base import short_name
 
-    if names is not None:
-        try:
-            nodes = tuple(dict.fromkeys(expand_nodelist(names)))
-        except ValueError as error:
-            raise InputError.at("--node", str(error)) from None
-        if not nodes or (found.is_local and len(nodes) > 1):
-            what = "names several nodes, but this meter reads only its own machine" if nodes else "names no node"
-            raise InputError.at("--node", what)
-        return nodes
+    if given is not None:
+        if found.is_local and len(given) > 1:
+            raise InputError.at("--node", "names several nodes, but this meter reads only its own machine")
+        return given
     if not found.is_local:
         return found.nodes or ()
     host = short_name(socket.gethostname())

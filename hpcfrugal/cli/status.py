@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -33,17 +34,9 @@ _POWER: kind.Kind[float] = kind.Kind(lambda power_w: power_w, lambda power_w, _:
 _ENERGY: kind.Kind[int] = kind.Kind(lambda energy_uj: energy_uj / 1e6, lambda energy_uj, _: energy(energy_uj))
 
 
-class _Backends:
+def _backends(config: Config) -> Callable[[str], Backend]:
     """One backend of each name, kept between the refreshes of `watch`."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._known: dict[str, Backend] = {}
-
-    def __call__(self, name: str) -> Backend:
-        if name not in self._known:
-            self._known[name] = select_backend(name, self._config, timeout_s=_TIMEOUT_S)
-        return self._known[name]
+    return cache(lambda name: select_backend(name, config, timeout_s=_TIMEOUT_S))
 
 
 def _jobs(config: Config, wanted: Sequence[str], *, everything: bool) -> list[TrackedJob]:
@@ -145,7 +138,7 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """
     config = load_config()
     found = _jobs(config, jobs, everything=everything)
-    for trouble in refresh(found, _Backends(config)):
+    for trouble in refresh(found, _backends(config)):
         warn(f"{trouble}: the last known states are shown")
     if as_json:
         echo_json([to_json(_FIELDS, one) for one in _with_draw(found)])
@@ -166,7 +159,7 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
 def watch(jobs: tuple[str, ...], interval: float) -> None:
     """Follow your jobs until they end. Ctrl-C ends `watch`, not the jobs."""
     config = load_config()
-    backends = _Backends(config)
+    backends = _backends(config)
     found = _jobs(config, jobs, everything=False)
     refresh(found, backends)
     if not jobs:

@@ -57,7 +57,7 @@ def warn(text: str, limit: int = 1000) -> None:
     echo_or_drop(f"{click.style('warning:', fg='yellow')} {plain(text, limit)}", err=True)
 
 
-def note(text: str, limit: int = 1000) -> None:
+def echo_note(text: str, limit: int = 1000) -> None:
     """Print a note on standard error. The command goes on, whoever reads it."""
     echo_or_drop(f"{click.style('note:', fg='yellow')} {plain(text, limit)}", err=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from hpcfrugal.cli.options import FILE, backend_option, json_option
-from hpcfrugal.cli.streams import echo, echo_or_drop, note, warn
+from hpcfrugal.cli.streams import echo, echo_note, echo_or_drop, warn
 from hpcfrugal.cli.submit_check import check_with_slurm
 from hpcfrugal.core.errors import HpcfrugalError, InputError, Problem
 from hpcfrugal.core.text import printable
@@ -105,7 +105,7 @@ def _submit(
             error.message = f"{printable(str(job.source))}: {error.message}"
             done = ", ".join(f"{printable(str(one.source))} (job {result.job_id})" for one, result in submitted)
             rest = ", ".join(printable(str(one.source)) for one in every[len(submitted) + 1 :])
-            note(f"submitted: {done or 'none'}; not submitted: {rest or 'no other'}")
+            echo_note(f"submitted: {done or 'none'}; not submitted: {rest or 'no other'}")
         raise
 
 
@@ -144,4 +144,4 @@ def _show_plan(job: Prepared, *, err: bool) -> None:
 
     echo_or_drop(line(job.plan), err=err)
     for text in job.plan.notes:
-        note(text)
+        echo_note(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcfrugal.api.messages import Progress
 from hpcfrugal.api.sync import SHORT_WAIT_S, TROUBLES_SHOWN, Update
-from hpcfrugal.cli.streams import echo_or_drop, note, warn
+from hpcfrugal.cli.streams import echo_note, echo_or_drop, warn
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
@@ -24,7 +24,7 @@ class TerminalMessages:
         warn(text, limit)
 
     def note(self, text: str, limit: int = 1000) -> None:
-        note(text, limit)
+        echo_note(text, limit)
 
     def waiting(self) -> None:
         echo_or_drop("another sync is running; waiting for it", err=True)
@@ -82,14 +82,14 @@ def warn_of(result: SyncResult) -> None:
     if len(result.skipped) > TROUBLES_SHOWN:
         warn(f"{len(result.skipped) - TROUBLES_SHOWN} more entries of the spool skipped")
     if result.vanished:
-        note(f"no longer in the spool, kept in the ledger: {count(len(result.vanished), 'run')}")
+        echo_note(f"no longer in the spool, kept in the ledger: {count(len(result.vanished), 'run')}")
     if result.vanished_files:
-        note(f"no longer in the spool, kept in the ledger: {some_files(result.vanished_files)}")
+        echo_note(f"no longer in the spool, kept in the ledger: {some_files(result.vanished_files)}")
     if result.skewed:
         number = count(result.skewed, "node")
-        note(f"clocks of nodes disagree with Slurm's ({number} of jobs); `hpcfrugal ledger check` lists them")
+        echo_note(f"clocks of nodes disagree with Slurm's ({number} of jobs); `hpcfrugal ledger check` lists them")
     if result.problem_files:
-        note(f"problems in {count(result.problem_files, 'file')}; `hpcfrugal ledger check` lists them")
+        echo_note(f"problems in {count(result.problem_files, 'file')}; `hpcfrugal ledger check` lists them")
 
 
 def some_files(names: Sequence[str]) -> str:

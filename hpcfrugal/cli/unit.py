@@ -62,7 +62,7 @@ WantedBy=multi-user.target
 """
 
 
-def unit(environ: Mapping[str, str] = os.environ) -> str:
+def systemd_unit(environ: Mapping[str, str] = os.environ) -> str:
     """The text of the unit for this program as it was started, with the Slurm commands on its PATH."""
     search = environ.get("PATH", os.defpath)
     found = (shutil.which(name, path=search) for name in PROGRAMS)

@@ -44,7 +44,7 @@ def settings_findings(config: Config, problems: Iterable[Problem]) -> list[Findi
     ``problems`` are those of ``read_config``. Mistakes in tables of meters are left to ``meter_findings``.
     """
     findings = [
-        Finding(_AREA, "file", "ok", f"{path} ({'read' if path.is_file() else 'not there, not needed'})")
+        Finding(_AREA, "file", "ok", f"{path} ({'read' if path.is_file() else 'does not exist; optional'})")
         for path in config_files()
     ]
     findings += mistakes(_AREA, problems)

@@ -47,7 +47,7 @@ class Planned:
 
     ``start_at`` is its planned StartTime, ``was_at`` its present one (None: at once), ``runs_at`` when it is expected
     to run, ``latest_at`` its latest safe start. Intensities are means over the expected run, None where the forecast
-    has gaps; ``now`` is that of the earliest start. ``why`` names the reason.
+    has gaps; ``now_g_per_kwh`` is that of the earliest start. ``why`` names the reason, ``now`` is when it was planned.
     """
 
     job: QueuedJob
@@ -57,8 +57,13 @@ class Planned:
     latest_at: datetime
     planned_g_per_kwh: float | None
     now_g_per_kwh: float | None
-    moved: bool
     why: str
+    now: datetime
+
+    @property
+    def moved(self) -> bool:
+        """Whether its StartTime is to be changed."""
+        return self.start_at != (self.was_at or self.now)
 
     @property
     def saving(self) -> float | None:
@@ -355,8 +360,8 @@ def _planned(
         latest_at=candidate.latest,
         planned_g_per_kwh=planned,
         now_g_per_kwh=at_once,
-        moved=start != (candidate.was or candidate.now),
         why=why,
+        now=candidate.now,
     )
 
 

@@ -129,17 +129,18 @@ def integer(low: int, high: int) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> BeforeValidator:
+def time_span_of(value: Any, low_s: float, high_s: float, bare_unit: str | None = None) -> timedelta:
     """A duration such as ``10s``; a bare number counts in ``bare_unit`` and is refused where there is none."""
     low, high = timedelta(seconds=low_s), timedelta(seconds=high_s)
+    found = value if isinstance(value, timedelta) else parse_duration(value, bare_unit=bare_unit)
+    if not low <= found <= high:
+        raise ValueError(f"needs a time from {format_duration(low)} to {format_duration(high)}")
+    return found
 
-    def read(value: Any) -> timedelta:
-        found = value if isinstance(value, timedelta) else parse_duration(value, bare_unit=bare_unit)
-        if not low <= found <= high:
-            raise ValueError(f"needs a time from {format_duration(low)} to {format_duration(high)}")
-        return found
 
-    return BeforeValidator(read)
+def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> BeforeValidator:
+    """See ``time_span_of``."""
+    return BeforeValidator(lambda value: time_span_of(value, low_s, high_s, bare_unit))
 
 
 Name = Annotated[str, BeforeValidator(name_of)]

@@ -178,7 +178,7 @@ def _lower_priority() -> None:
         log(f"cannot lower the CPU priority: {error.strerror}", once="nice")
 
 
-def main() -> NoReturn:
+def run_sidecar() -> NoReturn:
     """Run and exit; the interpreter's usual exit would wait for a thread that hangs in a driver."""
     code = 0
     try:
@@ -198,4 +198,4 @@ def main() -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    run_sidecar()

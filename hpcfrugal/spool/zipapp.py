@@ -33,9 +33,9 @@ PACKAGE_DIR = Path(__file__).resolve().parents[1] / "sidecar"
 PACKAGE_NAME = "hpcfrugal_sidecar"
 """The sidecar's name inside the file, another than ours, so that neither can be taken for the other."""
 
-_MAIN = f"""from {PACKAGE_NAME}.__main__ import main
+_MAIN = f"""from {PACKAGE_NAME}.__main__ import run_sidecar
 
-main()
+run_sidecar()
 """
 
 _FUTURE = "\nfrom __future__ import annotations\n"

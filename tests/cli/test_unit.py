@@ -12,7 +12,7 @@ import pytest
 from fake_slurm import FakeSlurm
 from sandbox import Sandbox
 
-from hpcfrugal.cli.unit import unit
+from hpcfrugal.cli.unit import systemd_unit
 
 _MOST_EXPOSED = 30  # tenths, of 100
 
@@ -45,7 +45,7 @@ def test_a_script_is_started_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(program)])
-    (command,) = settings(unit({}))["ExecStart"]
+    (command,) = settings(systemd_unit({}))["ExecStart"]
     assert command == f'"{tmp_path}/100 %% of $$HOME" queue run --every 5m'
 
 
@@ -55,7 +55,7 @@ def test_a_program_in_a_home_can_be_read_there(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr(sys, "executable", f"{home}/alice/bin/python")
     monkeypatch.setattr(sys, "prefix", f"{home}/alice")
     monkeypatch.setattr(sys, "base_prefix", "/usr")
-    assert settings(unit({}))["ProtectHome"] == [word]
+    assert settings(systemd_unit({}))["ProtectHome"] == [word]
 
 
 def _documented() -> str:
@@ -68,7 +68,7 @@ def _documented() -> str:
 @pytest.mark.parametrize("which", ["queue", "agent"])
 def test_systemd_takes_the_unit_for_a_guarded_one(tmp_path: Path, which: str) -> None:
     path = tmp_path / "hpcfrugal-test.service"
-    path.write_text((unit() if which == "queue" else _documented()).replace("%i", "dcmi"))
+    path.write_text((systemd_unit() if which == "queue" else _documented()).replace("%i", "dcmi"))
     environ = {**os.environ, "LC_ALL": "C"}
     checked = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, env=environ)
     assert path.name not in checked.stderr, checked.stderr

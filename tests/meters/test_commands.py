@@ -244,7 +244,7 @@ def test_redfish_of_many_nodes(box: Sandbox, server: MeterServer) -> None:
         (["none"], 2, "the settings have no meter 'none'"),
         (["prom"], 2, "prometheus meters are read at sync"),
         (["elsewhere"], 3, f"this machine, {NODE}, is not one of the meter's nodes"),
-        (["elsewhere", "--node", "n[1-"], 2, "--node: "),
+        (["elsewhere", "--node", "n[1-"], 2, "'--node': 'n[1-' does not close its bracket"),
         (["elsewhere", "--node", "n[1-2]"], 2, "--node: names several"),
         (["bad"], 2, "meters.bad.log: is missing"),
         (["elsewhere", "--interval", "0"], 2, "0.1<=x<=3600"),

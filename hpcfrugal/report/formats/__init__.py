@@ -1,4 +1,4 @@
-"""Output formats of reports: one module each, with ``render(report) -> str``, loaded when it is used."""
+"""Output formats of reports: one module each, with ``render_NAME(report) -> str``, loaded when it is used."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ FORMATS = {
 def render(report: Report, name: str) -> str:
     """The report in a format of ``FORMATS``, which ends with a line break."""
     module, _ = FORMATS[name]
-    text: str = import_module(f"{__name__}.{module}").render(report)
+    text: str = getattr(import_module(f"{__name__}.{module}"), f"render_{name}")(report)
     return text

@@ -11,7 +11,7 @@ from hpcfrugal.report.view import Json, Report
 _CELL_CHARACTERS = 1000
 
 
-def render(report: Report) -> str:
+def render_csv(report: Report) -> str:
     """The sheet, with a line of names first."""
     sheet = report.sheet()
     buffer = io.StringIO()

@@ -7,6 +7,6 @@ import json
 from hpcfrugal.report.view import Report
 
 
-def render(report: Report) -> str:
+def render_json(report: Report) -> str:
     """The document."""
     return json.dumps(report.document(), indent=2, allow_nan=False) + "\n"
