@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show your jobs and their power."),
     "watch": ("status", "Follow your jobs live."),
     "cancel": ("cancel", "Cancel jobs."),
+    "tag": ("labels", "Name or tag a job that exists."),
+    "forget": ("labels", "Leave jobs out of all reports."),
     "report": ("report", "Report energy per job and over a period."),
     "forecast": ("forecast", "Show the forecast of the grid's carbon intensity."),
     "queue": ("queue", "Low-carbon queues: waiting jobs, and the service that plans their starts."),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpcfrugal.cli.labels import checked_labels, tag_option
 from hpcfrugal.cli.options import OUTPUT_FILE, json_option
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.cli.streams import echo, echo_or_drop, warn
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
+@click.option("--name", metavar="NAME", help="Name of the run in reports.  [default: that of the program]")
+@tag_option("Tag of the run, such as project=climate or phase=training. Repeatable.")
 @json_option("Print JSON on standard output after the command's output, as a line.")
 @click.option("-o", "--output", type=OUTPUT_FILE, help="Write the JSON to this file.")
 @click.option(
@@ -43,8 +46,9 @@ if TYPE_CHECKING:
 )
 @click.option("--hardware-counters", is_flag=True, help="Count the command's instructions and cache misses too.")
 def run(
-    command: tuple[str, ...], as_json: bool, output: Path | None, interval: float, share: bool, hardware_counters: bool
-) -> None:
+    command: tuple[str, ...], name: str | None, tags: tuple[str, ...], as_json: bool, output: Path | None,
+    interval: float, share: bool, hardware_counters: bool,
+) -> None:  # fmt: skip
     """Measure a command on this machine; end with its exit code.
 
     The energy is that of the whole machine while the command ran, unless --share is given. The run is kept in
@@ -55,11 +59,14 @@ def run(
 
     \b
     hpcfrugal run -- python train.py
+    hpcfrugal run --name baseline --tag project=climate -- python train.py
     hpcfrugal run --json -- make -j8
     """
-    from hpcfrugal.local.run import run_command
+    from hpcfrugal.local.run import RunLabels, run_command
     from hpcfrugal.slurm.node_facts import store_run_nodes
+    from hpcfrugal.spool.documents import RunPlace
 
+    labels = RunLabels(*checked_labels(name, tags))
     config, powers = _settings()
     if output is not None and not can_be_written(output):
         # Better before a run of ten hours than after it.
@@ -74,8 +81,8 @@ def run(
         record_s=record_s,
         exclusive=not share,
         hardware_counters=hardware_counters,
-        zone=config.carbon.zone,
-        pue=config.carbon.pue,
+        place=RunPlace(config.carbon.zone, config.carbon.pue),
+        labels=labels,
     )
     try:
         if problem is not None:

@@ -7,17 +7,26 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hpcfrugal.local.child import start_child
+from hpcfrugal.local.code_state import code_state
 from hpcfrugal.local.identity import cluster_name
 from hpcfrugal.local.pid_file import write_pid
 from hpcfrugal.local.sidecar import start_sidecar, stop_sidecar
 from hpcfrugal.spool import RunDir, new_run_id
 from hpcfrugal.spool.documents import EndDocument, RunPlace, SubmittedDocument, own_run, write_document
+
+
+@dataclass(frozen=True, slots=True)
+class RunLabels:
+    """What the user calls a run: its name, by default that of the program, and tags as in a job file."""
+
+    name: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,10 @@ def run_command(
     record_s: float,
     exclusive: bool,
     hardware_counters: bool = False,
-    zone: str | None = None,
-    pue: float | None = None,
+    place: RunPlace,
+    labels: RunLabels,
 ) -> tuple[LocalRun, str | None]:
-    """Run ``argv`` to its end, measured; signals are forwarded to it. Grid zone and PUE are kept with the run.
+    """Run ``argv`` to its end, measured; signals are forwarded to it. ``place`` and ``labels`` are kept with the run.
 
     Returns the run and, where ``spool`` could not be written and a temporary one is used instead, the reason. No
     failure of the measurement keeps the command from running.
@@ -56,7 +65,7 @@ def run_command(
         try:
             spool = folder or Path(tempfile.mkdtemp(prefix="hpcfrugal-"))
             run_dir = RunDir.create(spool, run_id, created_at)
-            _describe(run_dir, argv, created_at, RunPlace(zone, pue))
+            _describe(run_dir, argv, created_at, place, labels)
             sidecar = start_sidecar(run_dir, options)
             break
         except OSError as error:
@@ -77,10 +86,11 @@ def run_command(
     return LocalRun(run_dir, spool, code, elapsed_ns / 1e9), problem
 
 
-def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, place: RunPlace) -> None:
+def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, place: RunPlace, labels: RunLabels) -> None:
     write_pid(run_dir, os.getpid())
-    spec = {"name": Path(argv[0]).name, "command": shlex.join(argv)}
-    document = own_run(run_dir.run_id, created_at, "run", spec, carbon=place)
+    spec = {"name": labels.name or Path(argv[0]).name, "command": shlex.join(argv), "tags": dict(labels.tags)}
+    code = code_state(Path.cwd())
+    document = own_run(run_dir.run_id, created_at, "run", spec, carbon=place, code=code)
     write_document(run_dir.run_json, document)
     submitted = SubmittedDocument(run_dir.run_id, cluster_name(), document.created_wall_ns)
     write_document(run_dir.submitted_json, submitted)

@@ -46,6 +46,18 @@ class RunPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeState:
+    """The version of the code in a run's working directory when it was submitted or started.
+
+    ``git_clean``: no tracked file differed from the commit. ``dvc_lock_sha256`` is in hexadecimal.
+    """
+
+    git_commit: str | None = None
+    git_clean: bool | None = None
+    dvc_lock_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunDocument:
     """``run.json``: what was requested, who requested it, when.
 
@@ -63,6 +75,7 @@ class RunDocument:
     spec: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] | None = None
     carbon: RunPlace = RunPlace()
+    code: CodeState = CodeState()
     source: str | None = None
     template: str | None = None
 
@@ -95,6 +108,24 @@ class RunDocument:
             return {}
         texts = {clean_text(key): _scalar_text(value) for key, value in tags.items()}
         return {key: text for key, text in texts.items() if text is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelsDocument:
+    """``labels.json``: what its owner changed of a run that exists, with `tag` and `forget`.
+
+    ``name`` replaces that of the run. ``tags`` are added to its own; None removes one. A ``forgotten`` run counts in no
+    report, while its files stay.
+    """
+
+    name: str | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
+    forgotten: bool = False
+
+    def tags_of(self, document: RunDocument) -> dict[str, str]:
+        """The tags of a run with these changes."""
+        changed = {clean_text(key): None if value is None else _scalar_text(value) for key, value in self.tags.items()}
+        return {key: text for key, text in {**document.tags, **changed}.items() if text is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +208,7 @@ class NodesDocument:
     nodes: Annotated[tuple[NodeFacts, ...], DROP_INVALID]
 
 
-Document = RunDocument | SubmittedDocument | EndDocument | SlurmDocument | NodesDocument
+Document = RunDocument | LabelsDocument | SubmittedDocument | EndDocument | SlurmDocument | NodesDocument
 
 
 class _OfJob(Protocol):
@@ -227,6 +258,11 @@ def read_run(path: Path, owner_uid: int) -> tuple[RunDocument, FileState, list[s
     if document.user not in (None, user, str(owner_uid)):
         problems.append(f"user: is {(document.user or '')[:80]!r}, but uid {owner_uid} is {user}")
     return replace(document, user=user), state, problems
+
+
+def read_labels(path: Path, owner_uid: int) -> tuple[LabelsDocument, FileState, list[str]]:
+    """Read ``labels.json``."""
+    return _read(LabelsDocument, path, owner_uid)
 
 
 def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileState, list[str]]:

@@ -35,7 +35,7 @@ SIDECAR_DIR = "sidecar"
 
 DIR_MODE = 0o700
 
-NameKind = Literal["run", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log"]
+NameKind = Literal["run", "labels", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log"]
 
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
@@ -48,6 +48,7 @@ _MAX_NAME_BYTES = 255
 
 _FIXED: dict[str, NameKind] = {
     "run.json": "run",
+    "labels.json": "labels",
     "submitted.json": "submitted",
     "script.sbatch": "script",
     "sidecar.pyz": "script",
@@ -187,6 +188,10 @@ class RunDir:
     @property
     def run_json(self) -> Path:
         return self.path / "run.json"
+
+    @property
+    def labels_json(self) -> Path:
+        return self.path / "labels.json"
 
     @property
     def submitted_json(self) -> Path:

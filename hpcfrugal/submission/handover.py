@@ -15,6 +15,7 @@ from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output, expand_slurm_output
+from hpcfrugal.local.code_state import code_state
 from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, write_document
@@ -82,6 +83,7 @@ def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
         public_spec(prepared.spec),
         plan=None if prepared.plan is None else prepared.plan.to_json(),
         carbon=RunPlace(prepared.zone, prepared.pue),
+        code=code_state(prepared.workdir),
         source=str(prepared.source),
         template=prepared.rendered.template_path,
     )

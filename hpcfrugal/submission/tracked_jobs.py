@@ -72,21 +72,22 @@ def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list
         if not (submitted.get("job_id") or unanswered):
             continue
         try:
-            created_at = datetime.fromisoformat(str(run.get("created_at")))
-        except ValueError:
+            created_at = datetime.fromisoformat(str(run.get("created_at"))).astimezone(UTC)
+        except (ValueError, OverflowError):
             created_at = None
-        spec = run.get("spec")
+        spec, labels = run.get("spec"), read_json(run_dir.labels_json) or {}
         found.append(
             TrackedJob(
                 run_dir=run_dir,
                 job_id=str(submitted.get("job_id") or ""),
                 cluster=str(submitted.get("cluster") or ""),
                 backend=str(run.get("backend")),
-                name=str(spec.get("name")) if isinstance(spec, dict) else "",
+                name=str(labels.get("name") or (spec.get("name") if isinstance(spec, dict) else "")),
                 created_at=created_at,
             )
         )
-    return found
+    # Within a second the order of run ids is that of their random part.
+    return sorted(found, key=lambda job: (job.run_dir.run_id[:16], job.created_at or datetime.min.replace(tzinfo=UTC)))
 
 
 def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) -> list[str]:

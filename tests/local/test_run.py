@@ -130,6 +130,7 @@ def test_stopped_for_a_while(environ: dict[str, str]) -> None:
 
 LEAVES_THE_TREE = """
 import os, time
+over, held = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
@@ -137,9 +138,11 @@ if os.fork() == 0:
         while time.process_time() < until:
             pass
     os._exit(0)
-os.wait()
-time.sleep(2.5)
+os.close(held)
+os.read(over, 1)
+time.sleep(2)
 """
+"""The process that leaves the tree computes; the command waits for its end, and for the sidecar to see it."""
 
 
 def test_a_double_fork_counts(environ: dict[str, str]) -> None:

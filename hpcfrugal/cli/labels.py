@@ -1,0 +1,127 @@
+"""``hpcfrugal tag`` and ``hpcfrugal forget``, and the names and tags of `hpcfrugal run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hpcfrugal.cli.options import job_ids
+from hpcfrugal.cli.streams import echo
+from hpcfrugal.core.errors import InputError, Problem, SetupError
+from hpcfrugal.core.text import printable
+from hpcfrugal.settings.config import load_config
+
+if TYPE_CHECKING:
+    from hpcfrugal.spool.documents import LabelsDocument
+    from hpcfrugal.submission.tracked_jobs import TrackedJob
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def tag_option(text: str) -> Callable[[Command], Command]:
+    """``--tag KEY=VALUE``, repeatable, as ``tags``."""
+    return click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help=text)
+
+
+def split_tags(tags: Sequence[str], where: str) -> list[tuple[str, str]]:
+    """KEY and VALUE of each text. Raises InputError that names ``where`` and every text without them."""
+    pairs = [tag.partition("=") for tag in tags]
+    wrong = [tag for tag, (key, equals, _) in zip(tags, pairs, strict=True) if not key or not equals]
+    if wrong:
+        raise InputError(Problem(where, f"not KEY=VALUE: {tag[:40]!r}") for tag in wrong)
+    return [(key, value) for key, _, value in pairs]
+
+
+def checked_labels(name: str | None, tags: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """Name and tags by the rules of a job file. Raises InputError with everything that is wrong."""
+    if name is None and not tags:
+        return None, {}
+    from hpcfrugal.job import job_from_mapping
+
+    values = dict(split_tags(tags, "--tag"))
+    try:
+        spec = job_from_mapping({"command": "true", "name": name, "tags": values}, "")
+    except InputError as error:
+        options = {"name": "--name", "tags": "--tag"}
+        raise InputError(
+            replace(problem, where=options.get(problem.where.lstrip(": ").partition(".")[0], problem.where))
+            for problem in error.problems
+        ) from None
+    return None if name is None else spec.name, spec.tags
+
+
+@click.command()
+@click.argument("job", metavar="JOB")
+@click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--name", metavar="NAME", help="Give the job this name.")
+def tag(job: str, changes: tuple[str, ...], name: str | None) -> None:
+    """Name or tag a job that exists; KEY= removes a tag.
+
+    The change is kept in the job's run directory, and counts in every report from the next sync on. A job array has one
+    name and one set of tags.
+
+    \b
+    hpcfrugal tag 4711 project=climate phase=training
+    hpcfrugal tag latest --name baseline note=
+    """
+    if not changes and name is None:
+        raise InputError.at("tag", "nothing to change", "write KEY=VALUE, KEY= to remove a tag, or --name NAME")
+    pairs = dict(split_tags(changes, "tag"))
+    name, kept = checked_labels(name, [f"{key}={value}" for key, value in pairs.items() if value])
+    removed = [key for key, value in pairs.items() if not value]
+    (found,) = _picked([job])
+
+    def change(labels: LabelsDocument) -> LabelsDocument:
+        tags = {**labels.tags, **dict.fromkeys(removed), **kept}
+        return replace(labels, name=name or labels.name, tags=tags)
+
+    _write(found, change)
+    echo(f"Job {found.label}: {', '.join(_changes(name, kept, removed))}")
+
+
+def _changes(name: str | None, kept: dict[str, str], removed: Sequence[str]) -> list[str]:
+    named = [] if name is None else [f"name {printable(name)}"]
+    return [*named, *(printable(f"{key}={value}") for key, value in kept.items()), *(f"no {key}" for key in removed)]
+
+
+@click.command()
+@job_ids(required=True)
+@click.option("--undo", is_flag=True, help="Let the jobs count again.")
+def forget(jobs: tuple[str, ...], undo: bool) -> None:
+    """Leave jobs out of all reports, such as trial runs that failed at once.
+
+    No file is deleted, and --undo brings them back. Their energy was used all the same: totals of a user or site that
+    must be complete should keep them.
+    """
+    for job in _picked(jobs):
+        _write(job, lambda labels: replace(labels, forgotten=not undo))
+        echo(f"Job {job.label} {'counts again' if undo else 'no longer counts in reports'}")
+
+
+def _picked(jobs: Sequence[str]) -> list[TrackedJob]:
+    from hpcfrugal.submission.tracked_jobs import pick, tracked_jobs
+
+    return pick(tracked_jobs(load_config().spool, since=None, now=datetime.now(UTC)), jobs)
+
+
+def _write(job: TrackedJob, change: Callable[[LabelsDocument], LabelsDocument]) -> None:
+    """Change the labels of a job's run. Raises SetupError where they cannot be read or written."""
+    from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
+    from hpcfrugal.spool.documents import LabelsDocument, read_labels, write_document
+
+    path = job.run_dir.labels_json
+    try:
+        labels = read_labels(path, os.getuid())[0]
+    except UnsafeFile as error:
+        if not (isinstance(error, Unreadable) and isinstance(error.error, FileNotFoundError)):
+            raise SetupError(f"{path}: {error}", hint="remove it to start with no labels") from error
+        labels = LabelsDocument()
+    try:
+        write_document(path, change(labels))
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from error

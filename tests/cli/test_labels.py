@@ -1,0 +1,100 @@
+"""`run --name --tag`, `tag` and `forget`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sandbox import Sandbox
+
+HOSTILE = "a'; rm -rf ~ # <b>\x1b[31m"
+
+
+def only_run(box: Sandbox) -> Path:
+    (run_dir,) = box.spool.glob("2*/*")
+    return run_dir
+
+
+def spec(box: Sandbox) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((only_run(box) / "run.json").read_text())["spec"]
+    return found
+
+
+def labels(run_dir: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run_dir / "labels.json").read_text())
+    return found
+
+
+def test_a_run_is_named_and_tagged(box: Sandbox) -> None:
+    result = box.run("run", "--name", "baseline", "--tag", "project=climate", "--tag", "note=a=b", "--", "true")
+    assert result.code == 0
+    assert "baseline" in result.err
+    assert spec(box) == {"name": "baseline", "command": "true", "tags": {"project": "climate", "note": "a=b"}}
+
+
+def test_a_run_keeps_the_name_of_its_program(box: Sandbox) -> None:
+    assert box.run("run", "--tag", f"note={HOSTILE}", "--", "/bin/true").code == 0
+    assert spec(box) == {"name": "true", "command": "/bin/true", "tags": {"note": HOSTILE}}
+
+
+def test_every_wrong_label_is_named_and_nothing_runs(box: Sandbox) -> None:
+    result = box.run("run", "--tag", "x", "--tag", "=y", "--", "touch", "ran")
+    assert (result.code, result.err) == (2, "error: --tag: not KEY=VALUE: 'x'\nerror: --tag: not KEY=VALUE: '=y'\n")
+    result = box.run("run", "--name", "two\nlines", "--", "touch", "ran")
+    assert result.code == 2
+    assert result.err.startswith("error: --name: ")
+    assert not (box.work / "ran").exists()
+    assert not box.spool.exists()
+
+
+def test_a_job_is_tagged_renamed_and_a_tag_is_removed(box: Sandbox) -> None:
+    job_id, run_dir = box.submit("true", name="one", tags={"project": "old", "note": "x"}, energy="off")
+    box.wait_over(job_id)
+    printed = box.ok("tag", "one", "project=climate", "note=", "--name", "two")
+    assert printed == f"Job {job_id}: name two, project=climate, no note\n"
+    assert labels(run_dir) == {
+        "schema": 1, "name": "two", "tags": {"note": None, "project": "climate"}, "forgotten": False,
+    }  # fmt: skip
+    assert (run_dir / "labels.json").stat().st_mode & 0o777 == 0o600
+    assert box.run("tag", "one", "note=back").code == 2
+    box.ok("tag", "two", "note=back")
+    assert labels(run_dir)["tags"] == {"note": "back", "project": "climate"}
+    assert labels(run_dir)["name"] == "two"
+    box.ok("tag", "latest", f"note={HOSTILE}")
+    assert labels(run_dir)["tags"]["note"] == HOSTILE
+
+
+def test_what_cannot_be_tagged(box: Sandbox) -> None:
+    job_id, run_dir = box.submit("true", name="same", energy="off")
+    box.submit("true", name="same", energy="off")
+    assert box.run("tag", job_id).err == (
+        "error: tag: nothing to change (write KEY=VALUE, KEY= to remove a tag, or --name NAME)\n"
+    )
+    assert box.run("tag", "nope", "a=b").code == 2
+    two = box.run("tag", "same", "a=b")
+    assert (two.code, two.err.startswith("error: same: means 2 jobs, the last of them ")) == (2, True)
+    assert not (run_dir / "labels.json").exists()
+    (run_dir / "labels.json").write_text("[]")
+    damaged = box.run("tag", job_id, "a=b")
+    assert (damaged.code, "not a JSON object" in damaged.err) == (3, True)
+    assert (run_dir / "labels.json").read_text() == "[]"
+
+
+def test_the_latest_of_two_in_one_second(box: Sandbox) -> None:
+    names = [str(number) for number in range(6)]
+    for name in names:
+        box.submit("true", name=name, energy="off")
+    run_id = box.ok("tag", "latest", "a=b").split()[1].rstrip(":")
+    (run_dir,) = box.spool.glob(f"2*/{run_id}")
+    assert json.loads((run_dir / "run.json").read_text())["spec"]["name"] == "5"
+
+
+def test_forget_and_undo(box: Sandbox) -> None:
+    job_id, run_dir = box.submit("true", tags={"project": "x"}, energy="off")
+    box.ok("tag", job_id, "note=kept")
+    assert box.ok("forget", job_id) == f"Job {job_id} no longer counts in reports\n"
+    assert labels(run_dir)["forgotten"] is True
+    assert labels(run_dir)["tags"] == {"note": "kept"}
+    assert box.ok("forget", "--undo", "latest") == f"Job {job_id} counts again\n"
+    assert labels(run_dir)["forgotten"] is False
