@@ -41,11 +41,13 @@ from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.ledger.unreadable_files import note_read_error
 from hpcfrugal.spool.documents import (
     EndDocument,
+    LabelsDocument,
     NodeFacts,
     NodesDocument,
     RunDocument,
     SlurmDocument,
     read_end,
+    read_labels,
     read_log,
     read_nodes,
     read_run,
@@ -74,7 +76,7 @@ _BYTES_A_ROW = 8
 at least 20 bytes for each channel and follows within 300 s, so a file of the sidecar has less than half as many; while
 the machine sleeps, however long, a node of twenty channels has 6000."""
 
-_READ = frozenset({"run", "submitted", "samples", "meter", "log", *_READERS})
+_READ = frozenset({"run", "labels", "submitted", "samples", "meter", "log", *_READERS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
     files_read = 1
     facts = FactsOfNodes(connection)  # asked from the first sample file on, when the documents are taken
     for file in _in_order(changed, seen):
-        if file.parsed.kind == "run":
+        if file.parsed.kind in ("run", "labels"):
             continue
         try:
             taken = _take_whole(connection, run, owner_uid, file, facts)
@@ -207,11 +209,15 @@ def _run_document(
         _forget(connection, run.run_id)
         _note(connection, run.run_id, file, _Taken([f"{refused}: the run does not count"], file.state, accepted=False))
         return None
+    labels = _labels(connection, run, owner_uid, seen)
     _note(connection, run.run_id, file, _Taken(problems, state))
-    tags = document.tags
+    if labels.forgotten:
+        return None
+    tags = labels.tags_of(document)
     row = assemble(
         RunRow,
         document,
+        name=labels.name or document.name,
         tags=tags,
         project=tags.get("project"),
         phase=tags.get("phase"),
@@ -219,6 +225,26 @@ def _run_document(
     )
     RUNS.insert(connection, row)
     return document
+
+
+def _labels(connection: sqlite3.Connection, run: RunDir, owner_uid: int, seen: Sequence[_Listed]) -> LabelsDocument:
+    """What the owner changed of the run. Of a run that was forgotten only the files stay in the ledger."""
+    file = next((file for file in seen if file.parsed.kind == "labels"), None)
+    if file is None:
+        return LabelsDocument()
+    try:
+        if file.refused is not None:
+            raise UnsafeFile(file.refused)
+        labels, state, problems = read_labels(run.labels_json, owner_uid)
+    except Unreadable as unreadable:
+        raise unreadable.error from unreadable
+    except UnsafeFile as refused:
+        _note(connection, run.run_id, file, _Taken([str(refused)], file.state, accepted=False))
+        return LabelsDocument()
+    if labels.forgotten:
+        _forget(connection, run.run_id)
+    _note(connection, run.run_id, file, _Taken(problems, state))
+    return labels
 
 
 def _forget(connection: sqlite3.Connection, run_id: str) -> None:

@@ -98,3 +98,41 @@ def test_forget_and_undo(box: Sandbox) -> None:
     assert labels(run_dir)["tags"] == {"note": "kept"}
     assert box.ok("forget", "--undo", "latest") == f"Job {job_id} counts again\n"
     assert labels(run_dir)["forgotten"] is False
+
+
+def jobs(box: Sandbox) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(box.ok("report", "--json"))["jobs"]
+    return found
+
+
+def test_reports_follow_and_a_rebuild_keeps_it(box: Sandbox) -> None:
+    box.ok("run", "--name", "one", "--tag", "project=climate", "--", "true")
+    assert box.run("run", "--name", "trial", "--", "false").code == 1
+    box.ok("tag", "one", "--name", "two", "project=ocean", "phase=analysis")
+    box.ok("forget", "trial")
+    (first,) = jobs(box)
+    assert (first["name"], first["tags"]) == ("two", {"phase": "analysis", "project": "ocean"})
+    box.ok("ledger", "rebuild")
+    assert jobs(box) == [first]
+    assert "the ledger is sound and agrees with the spool" in box.ok("ledger", "check")
+    box.ok("forget", "--undo", "trial")
+    assert sorted(job["name"] for job in jobs(box)) == ["trial", "two"]
+    box.ok("tag", "two", "phase=")
+    (again,) = (job for job in jobs(box) if job["name"] == "two")
+    assert again["tags"] == {"project": "ocean"}
+
+
+def test_labels_that_cannot_be_used_are_a_problem_of_their_file(box: Sandbox) -> None:
+    box.ok("run", "--name", "one", "--", "true")
+    path = only_run(box) / "labels.json"
+    path.write_text(json.dumps({"schema": 1, "name": 7, "tags": {"a": [1], "b": "x"}, "forgotten": "yes"}))
+    (job,) = jobs(box)
+    assert (job["name"], job["tags"]) == ("one", {"b": "x"})
+    problems = box.ok("ledger", "check")
+    assert "labels.json: name: " in problems
+    assert "labels.json: forgotten: " in problems
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+    (job,) = jobs(box)
+    assert job["name"] == "one"
+    assert "labels.json: a symbolic link, not followed" in box.ok("ledger", "check")
