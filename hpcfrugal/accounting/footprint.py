@@ -30,16 +30,7 @@ class IntensityLevel(NamedTuple):
     end_ns: int
     g_per_kwh: float
     settled: bool = True
-
-
-class Placed(NamedTuple):
-    """A level with its source."""
-
-    start_ns: int
-    end_ns: int
-    g_per_kwh: float
-    settled: bool
-    source: LevelSource
+    source: LevelSource = "actual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +57,9 @@ class Levels:
         return sum(level.end_ns - level.start_ns for level in self.within(start_ns, end_ns))
 
 
-def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns: int) -> list[Placed]:
-    """The best known levels in ``[start_ns, end_ns)``: each layer fills the gaps of those before it."""
-    placed: list[Placed] = []
+def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns: int) -> list[IntensityLevel]:
+    """The best known levels in ``[start_ns, end_ns)``, with their source: each layer fills the gaps of those before it."""
+    placed: list[IntensityLevel] = []
     gaps = [(start_ns, end_ns)] if start_ns < end_ns else []
     for source, levels in layers:
         left: list[tuple[int, int]] = []
@@ -77,7 +68,7 @@ def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns:
             for level in levels.within(gap_start_ns, gap_end_ns):
                 if at_ns < level.start_ns:
                     left.append((at_ns, level.start_ns))
-                placed.append(Placed(*level, source))
+                placed.append(level._replace(source=source))
                 at_ns = level.end_ns
             if at_ns < gap_end_ns:
                 left.append((at_ns, gap_end_ns))
@@ -168,7 +159,7 @@ class _Sums:
 
 
 def tallies(
-    pieces: Sequence[EnergyPiece], placed: Sequence[Placed], pue: float | None, cut_ns: int
+    pieces: Sequence[EnergyPiece], placed: Sequence[IntensityLevel], pue: float | None, cut_ns: int
 ) -> dict[tuple[str, int], Tally]:
     """Grams by component and period of length ``cut_ns`` (such as a day) in which a piece begins, numbered from 1970.
 

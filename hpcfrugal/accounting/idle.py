@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def idle_energy_uj(power_uw: int, span_ns: int) -> int:
-    """Energy of ``power_uw`` microwatts over ``span_ns``, rounded down. uW x ns = 1e-15 J."""
+def steady_energy_uj(power_uw: int, span_ns: int) -> int:
+    """Energy of a constant power in microwatts over ``span_ns``, rounded down. uW x ns = 1e-15 J."""
     return power_uw * span_ns // 10**9
 
 

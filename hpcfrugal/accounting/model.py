@@ -247,11 +247,6 @@ def dram_energy_uj(spans: Iterable[tuple[int, int]]) -> int:
     return sum(memory_b * span_ns for memory_b, span_ns in spans) * DRAM_NW_PER_B_E4 // 10**16
 
 
-def gpu_energy_uj(power_uw: int, span_ns: int) -> int:
-    """Energy of ``power_uw`` over ``span_ns``, rounded down. uW x ns = fJ."""
-    return power_uw * span_ns // 10**9
-
-
 def gpu_power(limit_uw: int, use: float | None, *, known: bool = True) -> tuple[int, ModelRange]:
     """Power of a GPU with this limit that is in use for a part ``use`` of the time, None: not known; with its range.
 

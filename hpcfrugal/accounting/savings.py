@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from hpcfrugal.accounting.footprint import EnergyPiece, Levels, LevelSource, Placed, layered, tallies, total_tally
+from hpcfrugal.accounting.footprint import EnergyPiece, Levels, tallies, total_tally
 from hpcfrugal.accounting.spans import joined
 
 
@@ -57,10 +57,7 @@ def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> F
     """Grams of ``pieces`` by ``levels``; None if there are no pieces, or any has no intensity."""
     if not pieces:
         return None
-    source: LevelSource = "actual"
-    placed: list[Placed] = []
-    for start_ns, end_ns in joined(piece.span for piece in pieces):
-        placed += layered([(source, levels)], start_ns, end_ns)
+    placed = [level for span in joined(piece.span for piece in pieces) for level in levels.within(*span)]
     whole = total_tally(tallies(pieces, placed, pue, cut_ns=1 << 62).values())
     return None if None in whole.energy_uj else sum(whole.grams.values(), Fraction(0))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hpcfrugal.accounting.buckets import Interval
+from hpcfrugal.accounting.idle import steady_energy_uj
 from hpcfrugal.accounting.model import (
     DRAM_NW_PER_B_E4,
     DRAM_RANGE,
@@ -23,7 +24,6 @@ from hpcfrugal.accounting.model import (
     design_power,
     dram_energy_uj,
     find_gpu,
-    gpu_energy_uj,
     gpu_power,
     server_class,
 )
@@ -168,7 +168,7 @@ def model_gpu(session: SidecarSession, gpu: GpuInfo, table: TdpTable) -> Modelle
     limit_uw = match.tdp.tdp_mw * 1000 if gpu.limit_uw is None else gpu.limit_uw
     use = _gpu_use(session)
     power_uw, ends = gpu_power(limit_uw, use, known=match.exact or gpu.limit_uw is not None)
-    cumulative = [(point, gpu_energy_uj(power_uw, point - points[0])) for point in points]
+    cumulative = [(point, steady_energy_uj(power_uw, point - points[0])) for point in points]
     which = "NVML: enforced limit" if gpu.limit_uw is not None else _which(match.tdp, match.exact, gpu.name)
     how = "its use and the workload unknown" if use is None else f"in use {use:.0%} of the time; the workload unknown"
     inputs = f"{power_uw / limit_uw:.0%} of {limit_uw / 1e6:.4g} W ({which}) x time held; {how}"

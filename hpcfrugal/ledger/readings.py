@@ -14,7 +14,7 @@ from itertools import pairwise
 from hpcfrugal.accounting.attribution import Attribution, kind_of
 from hpcfrugal.accounting.balance import AttemptName, ChannelReading
 from hpcfrugal.accounting.buckets import Interval
-from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
+from hpcfrugal.accounting.idle import divide_idle, steady_energy_uj
 from hpcfrugal.accounting.series import CumulativeSeries
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.sample_record import SampleRecord
@@ -251,7 +251,7 @@ def _divided(
     ]
     rises = [_rises_at(series, times_ns) for series in energies]
     for position, (start_ns, end_ns) in enumerate(pairwise(times_ns)):
-        idle_uj = idle_energy_uj(power_uw, end_ns - origin_ns) - idle_energy_uj(power_uw, start_ns - origin_ns)
+        idle_uj = steady_energy_uj(power_uw, end_ns - origin_ns) - steady_energy_uj(power_uw, start_ns - origin_ns)
         read = [rise[position] for rise in rises]
         for channel, part_uj in enumerate(divide_idle(idle_uj, read)):
             if read[channel] is not None:

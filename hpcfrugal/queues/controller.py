@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.carbon.forecast import Forecast, get_forecast
 from hpcfrugal.core.errors import ForecastError, InputError, SetupError
+from hpcfrugal.core.time import whole_hour
 from hpcfrugal.queues.horizon import resampled, within_grid
 from hpcfrugal.queues.job_comment import insert_comment
 from hpcfrugal.queues.replan import Planned, replan
@@ -59,7 +60,7 @@ def forecast_source(config: Config) -> ForecastSource:
 
     def forecast(queue: Queue, now: datetime) -> Forecast:
         # Whole hours: a series that is cut at an odd second would need a grid of seconds.
-        start = now.replace(minute=0, second=0, microsecond=0)
+        start = whole_hour(now)
         return get_forecast(config, queue.zone, queue.signal, start, start + HORIZON)
 
     return forecast

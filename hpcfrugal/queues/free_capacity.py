@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 import numpy as np
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.time import from_us, instant_us, span_us
-from hpcfrugal.planning.optimise.capacity import MAX_STEPS, Capacity
+from hpcfrugal.planning.optimise.capacity import MAX_STEPS, Capacity, grid_step_us
 from hpcfrugal.queues.settings import Queue
+from hpcfrugal.queues.start_constraints import StartConstraints
 
 
 class QueueFreeCapacity:
-    """Free capacity by time, in steps of the queue's grid. ``used``: from, until, units."""
+    """Free capacity by time until the last of ``candidates`` ends, in steps of the queue's grid.
+
+    ``used``: from, until, units. Nodes of a candidate are reserved for all of its time limit.
+    """
 
     def __init__(
         self,
         queue: Queue,
-        used: Sequence[tuple[datetime, datetime, int]],
         series: CarbonSeries,
         now: datetime,
-        until: datetime,
+        used: Sequence[tuple[datetime, datetime, int]],
+        candidates: Sequence[StartConstraints],
     ) -> None:
+        self.queue, self.series = queue, series
+        until = max([now, *(candidate.last + candidate.reserved(candidate.last) for candidate in candidates)])
         # The planner's own grid: on another one, consecutive jobs would seem to overlap.
-        self._step = math.gcd(span_us(queue.step), *(b - a for a, b in pairwise(series.edges_us)))
+        self._step = grid_step_us(series, queue.step)
         anchor = series.edges_us[0]
         self._start = anchor + (instant_us(now) - anchor) // self._step * self._step
         count = -(-(instant_us(until) - self._start) // self._step) + 1
@@ -52,7 +56,7 @@ class QueueFreeCapacity:
             dtype=np.int64,
         )
         for start, end, width in used:
-            self.take(start, end - start, width)
+            self._free[self._slice(start, end - start)] -= width
         self._least = np.minimum(self._free, 0)
 
     def curve(self) -> Capacity:
@@ -68,19 +72,19 @@ class QueueFreeCapacity:
         begin = instant_us(start) - self._start
         return slice(max(0, begin // self._step), max(0, -(-(begin + span_us(length)) // self._step)))
 
-    def take(self, start: datetime, length: timedelta, width: int) -> None:
-        """Reserve ``width`` units from ``start`` on."""
-        self._free[self._slice(start, length)] -= width
+    def take(self, candidate: StartConstraints, start: datetime) -> None:
+        """Reserve its nodes from ``start`` on."""
+        self._free[self._slice(start, candidate.reserved(start))] -= candidate.width
 
-    def give_back(self, start: datetime, length: timedelta, width: int) -> None:
+    def give_back(self, candidate: StartConstraints, start: datetime) -> None:
         """Undo ``take``."""
-        self._free[self._slice(start, length)] += width
+        self._free[self._slice(start, candidate.reserved(start))] += candidate.width
 
     def is_kept(self) -> bool:
         """Whether no more is reserved than there is, at any time, beyond what jobs already use."""
         return bool((self._free >= self._least).all())
 
-    def holds(self, start: datetime, length: timedelta, width: int) -> bool:
-        """Whether ``width`` units are free for all of ``length``."""
-        part = self._free[self._slice(start, length)]
-        return len(part) == 0 or int(part.min()) >= width
+    def holds(self, candidate: StartConstraints, start: datetime) -> bool:
+        """Whether its nodes are free from ``start`` on."""
+        part = self._free[self._slice(start, candidate.reserved(start))]
+        return len(part) == 0 or int(part.min()) >= candidate.width

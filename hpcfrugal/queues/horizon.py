@@ -6,14 +6,13 @@ in a forecast, or one job of some years, would otherwise leave all jobs without 
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.time import span_from_us, span_us
-from hpcfrugal.planning.optimise.capacity import MAX_STEPS
+from hpcfrugal.planning.optimise.capacity import MAX_STEPS, grid_step_us
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.queues.start_constraints import ASSUMED_LIMIT, latest_start
@@ -22,16 +21,12 @@ from hpcfrugal.queues.start_constraints import ASSUMED_LIMIT, latest_start
 _MOST = MAX_STEPS // 4
 
 
-def _grid_us(series: CarbonSeries, queue: Queue) -> int:
-    return math.gcd(span_us(queue.step), *(after - before for before, after in pairwise(series.edges_us)))
-
-
 def resampled(series: CarbonSeries, queue: Queue) -> CarbonSeries:
     """The series as it is or, where its slots need too fine a grid, its mean over each step of the queue.
 
     A step with an unknown part is a gap. Steps at both ends that the series covers in part have the mean of that part.
     """
-    edges, step, grid = series.edges_us, span_us(queue.step), _grid_us(series, queue)
+    edges, step, grid = series.edges_us, span_us(queue.step), grid_step_us(series, queue.step)
     span = max(edges[-1] - edges[0], span_us(queue.max_delay))
     if grid == step or span // grid <= _MOST:
         return series
@@ -49,7 +44,7 @@ def within_grid(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob
 
     Nodes are reserved for it that far ahead; later rounds see the rest of its run.
     """
-    most: timedelta = span_from_us(_grid_us(series, queue) * _MOST)
+    most: timedelta = span_from_us(grid_step_us(series, queue.step) * _MOST)
     if (job.limit or ASSUMED_LIMIT) <= most:
         return job
     # Its latest start is still that of its whole limit.

@@ -6,6 +6,7 @@ comment changes when that user's own job waits, and gains no capacity.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -41,17 +42,18 @@ class JobComment:
 
     def text(self) -> str:
         """The text in the comment. Latest times are rounded down to seconds, the earliest time and spans up."""
-        parts = [f"queue={self.queue}", f"latest={int(self.latest.timestamp())}"]
-        if self.by is not None:
-            parts.append(f"by={int(self.by.timestamp())}")
-        if self.earliest is not None:
-            parts.append(f"earliest={-int(-self.earliest.timestamp() // 1)}")
-        for name, span in (("limit", self.limit), ("run", self.run), ("wait", self.wait)):
-            if span:
-                parts.append(f"{name}={-int(-span.total_seconds() // 1)}")
-        if self.min_saving is not None:
-            parts.append(f"save={round(self.min_saving, 4):.4f}".rstrip("0").rstrip("."))
-        return "hpcfrugal:" + ";".join([*parts, *(["released=1"] if self.released else [])])
+        values: dict[str, object] = {
+            "queue": self.queue,
+            "latest": int(self.latest.timestamp()),
+            "by": self.by and int(self.by.timestamp()),
+            "earliest": self.earliest and math.ceil(self.earliest.timestamp()),
+            "limit": self.limit and math.ceil(self.limit.total_seconds()),
+            "run": self.run and math.ceil(self.run.total_seconds()),
+            "wait": self.wait and math.ceil(self.wait.total_seconds()),
+            "save": None if self.min_saving is None else f"{self.min_saving:.4f}".rstrip("0").rstrip("."),
+            "released": 1 if self.released else None,
+        }
+        return "hpcfrugal:" + ";".join(f"{key}={value}" for key, value in values.items() if value)
 
 
 def parse_job_comment(comment: str) -> JobComment | None:

@@ -93,34 +93,34 @@ def replan(
     known_to = None if series is None else series.end
     candidates = [StartConstraints.of(job, queue, now, known_to) for job in jobs if job.movable]
     fixed = [(candidate, candidate.fixed_at) for candidate in candidates]
-    plans = [_kept(candidate, start, series, "released" if candidate.job.comment.released else "due")
+    plans = [_planned(candidate, start, series, "released" if candidate.job.comment.released else "due")
              for candidate, start in fixed if start is not None]  # fmt: skip
     free = [candidate for candidate, start in fixed if start is None]
     if series is None:
-        return _in_order([*plans, *(_kept(candidate, candidate.safe, None, "no forecast") for candidate in free)])
-    plans += [_kept(candidate, candidate.safe, series, "beyond the forecast") for candidate in free if candidate.beyond]
+        return _in_order([*plans, *(_planned(candidate, candidate.safe, None, "no forecast") for candidate in free)])
+    plans += [
+        _planned(candidate, candidate.safe, series, "beyond the forecast") for candidate in free if candidate.beyond
+    ]
     free = [candidate for candidate in free if not candidate.beyond]
-    used = in_use(jobs, queue, now)
-    used += [(start, start + candidate.reserved(start), candidate.width) for candidate, start in fixed
-             if start is not None and reserves_capacity(candidate)]  # fmt: skip
-    context = _Context(queue, series, QueueFreeCapacity(queue, used, series, now, _until(now, free)))
+    used = in_use(jobs, queue, now) + _reserved((candidate, start) for candidate, start in fixed if start is not None)
+    capacity = QueueFreeCapacity(queue, series, now, used, free)
     stay = {candidate.job_id: candidate.was or now for candidate in free}
     starts: Mapping[str, datetime] = stay
     marks: Mapping[str, str | None] = dict.fromkeys(stay)
-    best = _best(context, free)
-    keep = best is not None and _all_may_stay(context, free, stay, best, marks)
+    best = _best(capacity, free)
+    keep = best is not None and _all_may_stay(capacity, free, stay, best, marks)
     if not keep:
-        placed = _placed(context, free)
+        placed = _placed(capacity, free)
         marks = {job_id: one.mark for job_id, one in placed.items()}
         starts = {candidate.job_id: _start(candidate, placed[candidate.job_id]) for candidate in free}
         stay |= {job_id: starts[job_id] for job_id, mark in marks.items() if mark in _OUTSIDE}
-        new = {candidate.job_id: context.mean(candidate, starts[candidate.job_id]) for candidate in free}
-        keep = _all_may_stay(context, free, stay, new, marks)
+        new = {candidate.job_id: candidate.mean(capacity.series, starts[candidate.job_id]) for candidate in free}
+        keep = _all_may_stay(capacity, free, stay, new, marks)
     chosen = stay if keep else starts
     for candidate in free:
-        context.take(candidate, chosen[candidate.job_id])
+        capacity.take(candidate, chosen[candidate.job_id])
     for candidate in sorted(free, key=lambda candidate: starts[candidate.job_id]):
-        plans.append(_settled(context, candidate, chosen[candidate.job_id], marks[candidate.job_id], keep))
+        plans.append(_settled(capacity, candidate, chosen[candidate.job_id], marks[candidate.job_id], keep))
     return _in_order(plans)
 
 
@@ -141,44 +141,20 @@ def place(
     others = in_queue(queued, queue)
     candidate = StartConstraints.of(new, queue, now, series.end)
     if candidate.beyond or candidate.last <= candidate.earliest:
-        return _kept(
+        return _planned(
             candidate, candidate.earliest, series, "beyond the forecast" if candidate.beyond else "no time to wait"
         )
-    used = in_use(others, queue, now)
-    for job in others:
-        if job.movable:
-            other = StartConstraints.of(job, queue, now, series.end)
-            start = other.was or now
-            if reserves_capacity(other):
-                used.append((start, start + other.reserved(start), other.width))
-    context = _Context(queue, series, QueueFreeCapacity(queue, used, series, now, _until(now, [candidate])))
-    one = _placed(context, [candidate])[new.job_id]
-    context.take(candidate, one.start_at)
-    return _settled(context, candidate, one.start_at, one.mark, stays=False)
+    waiting = [StartConstraints.of(job, queue, now, series.end) for job in others if job.movable]
+    used = in_use(others, queue, now) + _reserved((other, other.was or now) for other in waiting)
+    capacity = QueueFreeCapacity(queue, series, now, used, [candidate])
+    one = _placed(capacity, [candidate])[new.job_id]
+    capacity.take(candidate, one.start_at)
+    return _settled(capacity, candidate, one.start_at, one.mark, stays=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """What all jobs of a round share."""
-
-    queue: Queue
-    series: CarbonSeries
-    capacity: QueueFreeCapacity
-
-    def mean(self, candidate: StartConstraints, start: datetime) -> float | None:
-        return candidate.mean(self.series, start)
-
-    def take(self, candidate: StartConstraints, start: datetime) -> None:
-        """Reserve its nodes for all of its time limit."""
-        self.capacity.take(start, candidate.reserved(start), candidate.width)
-
-    def give_back(self, candidate: StartConstraints, start: datetime) -> None:
-        """Undo ``take``."""
-        self.capacity.give_back(start, candidate.reserved(start), candidate.width)
-
-    def holds(self, candidate: StartConstraints, start: datetime) -> bool:
-        """Whether its nodes are free for all of its time limit."""
-        return self.capacity.holds(start, candidate.reserved(start), candidate.width)
+def _reserved(starts: Iterable[tuple[StartConstraints, datetime]]) -> list[tuple[datetime, datetime, int]]:
+    """What jobs with these starts use: from, until, units."""
+    return [(start, start + job.reserved(start), job.width) for job, start in starts if reserves_capacity(job)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +173,7 @@ def _start(candidate: StartConstraints, placed: _Placed) -> datetime:
     return candidate.was if keeps and candidate.was is not None else placed.start_at
 
 
-def _until(now: datetime, candidates: Sequence[StartConstraints]) -> datetime:
-    return max([now, *(candidate.last + candidate.reserved(candidate.last) for candidate in candidates)])
-
-
-def _best(context: _Context, candidates: Sequence[StartConstraints]) -> dict[str, float | None] | None:
+def _best(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -> dict[str, float | None] | None:
     """The lowest mean intensity of each job if it were alone: no plan has less. None where the forecast has gaps.
 
     Found much faster than a plan; in most rounds it shows that there is nothing to gain.
@@ -210,7 +182,7 @@ def _best(context: _Context, candidates: Sequence[StartConstraints]) -> dict[str
     for candidate in candidates:
         try:
             window = plan_window(
-                context.series, candidate.soonest, candidate.runs_at(candidate.last) + candidate.run, candidate.run
+                capacity.series, candidate.soonest, candidate.runs_at(candidate.last) + candidate.run, candidate.run
             )
         except (NotCovered, TooLate):
             return None
@@ -218,7 +190,7 @@ def _best(context: _Context, candidates: Sequence[StartConstraints]) -> dict[str
     return found
 
 
-def _placed(context: _Context, candidates: Sequence[StartConstraints]) -> dict[str, _Placed]:
+def _placed(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -> dict[str, _Placed]:
     """A start for each that its constraints allow, with little carbon over the expected run. Reserves nothing.
 
     Of the plan by expected run times, jobs whose time limit fits too keep their place, and the rest is planned again
@@ -229,26 +201,26 @@ def _placed(context: _Context, candidates: Sequence[StartConstraints]) -> dict[s
     for _ in range(
         _TRIES if any(candidate.run < candidate.reserved(candidate.last) for candidate in candidates) else 0
     ):
-        plan = _plan(context, rest, by_limit=False)
+        plan = _plan(capacity, rest, by_limit=False)
         for candidate in sorted(rest, key=lambda candidate: plan[candidate.job_id].start_at):
             one = plan[candidate.job_id]
-            if one.mark not in _OUTSIDE and context.holds(candidate, one.start_at):
-                context.take(candidate, one.start_at)
+            if one.mark not in _OUTSIDE and capacity.holds(candidate, one.start_at):
+                capacity.take(candidate, one.start_at)
                 found[candidate.job_id] = one
         rest = [candidate for candidate in rest if candidate.job_id not in found]
-    found_by_limits = _plan(context, rest, by_limit=True)
+    found_by_limits = _plan(capacity, rest, by_limit=True)
     for candidate in candidates:
         if candidate.job_id in found:
-            context.give_back(candidate, found[candidate.job_id].start_at)
+            capacity.give_back(candidate, found[candidate.job_id].start_at)
     outside = sum(one.mark in _OUTSIDE for one in found_by_limits.values())
     if outside and found:
-        whole = _plan(context, candidates, by_limit=True)
+        whole = _plan(capacity, candidates, by_limit=True)
         if sum(one.mark in _OUTSIDE for one in whole.values()) < outside:
             return whole
     return found | found_by_limits
 
 
-def _plan(context: _Context, candidates: Sequence[StartConstraints], *, by_limit: bool) -> dict[str, _Placed]:
+def _plan(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints], *, by_limit: bool) -> dict[str, _Placed]:
     """By the expected run times, or by the times for which nodes are reserved."""
     wanted = []
     for candidate in candidates:
@@ -259,19 +231,19 @@ def _plan(context: _Context, candidates: Sequence[StartConstraints], *, by_limit
         wanted.append(CapacityJob(candidate.job_id, candidate.width, length, first, max(first, last) + length))
     if not wanted:
         return {}
-    plan = plan_capacity(context.series, wanted, context.capacity.curve(), step=context.queue.step)
+    plan = plan_capacity(capacity.series, wanted, capacity.curve(), step=capacity.queue.step)
     found = {}
     for candidate, one in zip(candidates, plan.placements, strict=True):
         start = one.start_at if by_limit else candidate.start_for(one.start_at)
         mark = one.mark
-        if mark == "too large" and candidate.width <= max(units for _, units in context.queue.capacity):
+        if mark == "too large" and candidate.width <= max(units for _, units in capacity.queue.capacity):
             mark = "no capacity"  # the planner calls a job too large also if others leave too little
         found[candidate.job_id] = _Placed(min(max(candidate.earliest, start), candidate.last), mark)
     return found
 
 
 def _all_may_stay(
-    context: _Context,
+    capacity: QueueFreeCapacity,
     candidates: Sequence[StartConstraints],
     stay: Mapping[str, datetime],
     means: Mapping[str, float | None],
@@ -286,7 +258,7 @@ def _all_may_stay(
     cost_new = cost_stay = 0.0
     for candidate in candidates:
         weight = candidate.width * candidate.run.total_seconds()
-        new, old = means[candidate.job_id], context.mean(candidate, stay[candidate.job_id])
+        new, old = means[candidate.job_id], candidate.mean(capacity.series, stay[candidate.job_id])
         if new is not None and old is None:
             return False
         if new is not None and old is not None:
@@ -294,72 +266,58 @@ def _all_may_stay(
             cost_stay += weight * old
     within = [candidate for candidate in candidates if marks[candidate.job_id] not in _OUTSIDE]
     for candidate in within:
-        context.take(candidate, stay[candidate.job_id])
-    fits = context.capacity.is_kept()
+        capacity.take(candidate, stay[candidate.job_id])
+    fits = capacity.is_kept()
     for candidate in within:
-        context.give_back(candidate, stay[candidate.job_id])
-    return fits and cost_new >= cost_stay * (1 - context.queue.hysteresis)
+        capacity.give_back(candidate, stay[candidate.job_id])
+    return fits and cost_new >= cost_stay * (1 - capacity.queue.hysteresis)
 
 
-def _settled(context: _Context, candidate: StartConstraints, start: datetime, mark: str | None, stays: bool) -> Planned:
+def _settled(
+    capacity: QueueFreeCapacity, candidate: StartConstraints, start: datetime, mark: str | None, stays: bool
+) -> Planned:
     """The plan after ``min_saving`` and ``hysteresis`` are applied to a start for which nodes are reserved.
 
     ``stays``: it is the present start of the job, and all others keep theirs.
     """
-    planned, at_once = context.mean(candidate, start), context.mean(candidate, candidate.earliest)
-    context.give_back(candidate, start)
+    capacity.give_back(candidate, start)
     chosen, why = start, mark or ("as before" if stays else "least carbon")
     kept = candidate.was or candidate.now
-    if mark in _OUTSIDE:
-        chosen = start
-    elif (
-        mark is None
-        and start > candidate.earliest
-        and _saves_too_little(context, candidate, start)
-        and context.holds(candidate, candidate.earliest)
-    ):
+    saves_too_little = mark is None and start > candidate.earliest and _saves_too_little(capacity, candidate, start)
+    if saves_too_little and capacity.holds(candidate, candidate.earliest):
         chosen, why = candidate.earliest, "waiting saves too little"
-    elif kept != start and candidate.allows(kept) and context.holds(candidate, kept):
-        before = context.mean(candidate, kept)
+    elif mark not in _OUTSIDE and kept != start and candidate.allows(kept) and capacity.holds(candidate, kept):
+        planned, before = candidate.mean(capacity.series, start), candidate.mean(capacity.series, kept)
         # From a time without forecast to one of known low intensity: that is a gain.
-        if (
-            mark is not None
-            or planned is None
-            or (before is not None and planned >= before * (1 - context.queue.hysteresis))
-        ):
+        gains_little = (
+            before is not None and planned is not None and planned >= before * (1 - capacity.queue.hysteresis)
+        )
+        if mark is not None or planned is None or gains_little:
             chosen, why = kept, "as before"
-    context.take(candidate, chosen)
-    return _planned(candidate, chosen, context.mean(candidate, chosen), at_once, why)
+    capacity.take(candidate, chosen)
+    return _planned(candidate, chosen, capacity.series, why)
 
 
-def _saves_too_little(context: _Context, candidate: StartConstraints, start: datetime) -> bool:
+def _saves_too_little(capacity: QueueFreeCapacity, candidate: StartConstraints, start: datetime) -> bool:
     """Whether a wait until ``start`` saves too little."""
-    planned, at_once = context.mean(candidate, start), context.mean(candidate, candidate.earliest)
+    planned, at_once = candidate.mean(capacity.series, start), candidate.mean(capacity.series, candidate.earliest)
     if planned is None or at_once is None:
         return False
     least = candidate.min_saving
     if candidate.was is not None:
-        least *= _WAITING_ON * min(1.0, (start - candidate.earliest) / context.queue.max_delay)
+        least *= _WAITING_ON * min(1.0, (start - candidate.earliest) / capacity.queue.max_delay)
     return at_once <= _NOTHING or planned > at_once * (1 - least)
 
 
-def _kept(candidate: StartConstraints, start: datetime, series: CarbonSeries | None, why: str) -> Planned:
-    planned = None if series is None else candidate.mean(series, start)
-    at_once = None if series is None else candidate.mean(series, candidate.earliest)
-    return _planned(candidate, start, planned, at_once, why)
-
-
-def _planned(
-    candidate: StartConstraints, start: datetime, planned: float | None, at_once: float | None, why: str
-) -> Planned:
+def _planned(candidate: StartConstraints, start: datetime, series: CarbonSeries | None, why: str) -> Planned:
     return Planned(
         job=candidate.job,
         start_at=start,
         was_at=candidate.was,
         runs_at=candidate.runs_at(start),
         latest_at=candidate.latest,
-        planned_g_per_kwh=planned,
-        now_g_per_kwh=at_once,
+        planned_g_per_kwh=None if series is None else candidate.mean(series, start),
+        now_g_per_kwh=None if series is None else candidate.mean(series, candidate.earliest),
         why=why,
         now=candidate.now,
     )

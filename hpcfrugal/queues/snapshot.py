@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from hpcfrugal.core.record import assemble
 from hpcfrugal.queues.job_comment import JobComment, parse_job_comment
 from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.job_ids import array_shape
@@ -92,17 +93,14 @@ def queued_job(row: QueueRow) -> QueuedJob | None:
     if comment.limit is not None and limit is not None and limit - _MINUTE < comment.limit < limit:
         end_at = end_at - (limit - comment.limit) if end_at is not None else None
         limit = comment.limit
-    return QueuedJob(
-        job_id=row.job_id,
-        state=row.state,
+    return assemble(
+        QueuedJob,
+        row,
         nodes=row.nodes * at_once,
         cpus=row.cpus * at_once,
         limit=run_in_turn(limit, in_turn) if limit is not None else None,
         comment=comment,
         comment_text=row.comment,
-        user=row.user,
-        name=row.name,
-        submit_at=row.submit_at,
         begin_at=row.eligible_at if waits else None,
         end_at=end_at,
         held=waits and reason.startswith(_HELD),
@@ -110,8 +108,6 @@ def queued_job(row: QueueRow) -> QueuedJob | None:
         blocked=waits and reason != "" and not reason.startswith(_FREE),
         array_id=row.array_job_id,
         at_once=at_once,
-        partition=row.partition,
-        qos=row.qos,
     )
 
 

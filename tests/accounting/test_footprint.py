@@ -14,7 +14,6 @@ from hpcfrugal.accounting.footprint import (
     EnergyPiece,
     IntensityLevel,
     Levels,
-    Placed,
     layered,
     tallies,
     total_tally,
@@ -33,7 +32,7 @@ def piece(start: int, end: int, energy_uj: int, component: str = "cpu", quality:
     return EnergyPiece(start, end, energy_uj, component, quality)
 
 
-def placed(*levels: IntensityLevel) -> list[Placed]:
+def placed(*levels: IntensityLevel) -> list[IntensityLevel]:
     return layered([("actual", Levels(levels))], levels[0].start_ns, levels[-1].end_ns)
 
 
@@ -128,7 +127,7 @@ instants = st.integers(0, 10_000)
 pieces = st.tuples(instants, st.integers(0, 900), st.integers(0, 10**12))
 
 
-def overlap_ns(level: Placed, one: EnergyPiece) -> int:
+def overlap_ns(level: IntensityLevel, one: EnergyPiece) -> int:
     return max(0, min(level.end_ns, one.span[1]) - max(level.start_ns, one.start_ns))
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.idle import divide_idle, idle_energy_uj
+from hpcfrugal.accounting.idle import divide_idle, steady_energy_uj
 
 energies = st.lists(st.one_of(st.none(), st.integers(0, 2**62)), min_size=1, max_size=8)
 
@@ -39,5 +39,5 @@ def test_it_is_divided_by_what_was_read(idle_uj: int, read: list[int | None], pa
 
 
 def test_sixty_watts_over_ten_seconds() -> None:
-    assert idle_energy_uj(60_000_000, 10 * 10**9) == 600_000_000
-    assert idle_energy_uj(1, 10**9 - 1) == 0
+    assert steady_energy_uj(60_000_000, 10 * 10**9) == 600_000_000
+    assert steady_energy_uj(1, 10**9 - 1) == 0

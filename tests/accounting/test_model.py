@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpcfrugal.accounting.idle import steady_energy_uj
 from hpcfrugal.accounting.model import (
     DRAM_RANGE,
     EPYC,
@@ -27,7 +28,6 @@ from hpcfrugal.accounting.model import (
     dram_energy_uj,
     find_cpu,
     find_gpu,
-    gpu_energy_uj,
     gpu_power,
     gpu_tokens,
     server_class,
@@ -158,7 +158,7 @@ def test_the_units() -> None:
     assert cpu_energy_uj(power, HOUR_NS, hour_of_ten_cores) == 200 * 3600 * 10**6  # 100 W and a quarter of 400 W
     assert cpu_energy_uj(power, HOUR_NS, hour_of_ten_cores, (1, 4)) == 125 * 3600 * 10**6
     assert dram_energy_uj([(64 * 10**9, HOUR_NS)]) == 46_080 * 10**6  # 12.8 W for an hour
-    assert gpu_energy_uj(300_000_000, HOUR_NS) == 1_080_000 * 10**6
+    assert steady_energy_uj(300_000_000, HOUR_NS) == 1_080_000 * 10**6
 
 
 def test_threads_of_a_core_are_no_cores() -> None:

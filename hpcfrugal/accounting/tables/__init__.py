@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -25,9 +26,13 @@ def gpu_tdp() -> TdpTable:
 
 
 def _rows(name: str) -> list[Tdp]:
-    text = files("hpcfrugal.accounting.tables").joinpath(name).read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
     return [
         Tdp(row["model"], int(Decimal(row["tdp_w"]) * 1000), int(row.get("cores") or 1), row["source"])
-        for row in csv.DictReader(lines)
+        for row in table_rows(name)
     ]
+
+
+def table_rows(name: str) -> Iterator[dict[str, str]]:
+    """The rows of a table of this folder; lines that begin with # are comments."""
+    text = files("hpcfrugal.accounting.tables").joinpath(name).read_text(encoding="utf-8")
+    yield from csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))

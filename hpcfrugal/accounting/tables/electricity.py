@@ -6,11 +6,11 @@ used where nothing better is known, and never to choose a time by.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+
+from hpcfrugal.accounting.tables import table_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def yearly_means() -> Mapping[str, YearlyMean]:
     """The latest yearly mean that the table has, by ISO 3166-1 alpha-2 code."""
     return {
         row["country"]: YearlyMean(row["country"], row["name"], int(row["year"]), float(row["g_per_kwh"]))
-        for row in _rows("yearly_mean.csv")
+        for row in table_rows("yearly_mean.csv")
     }
 
 
@@ -46,10 +46,4 @@ def generation_factors() -> Mapping[str, float]:
 
     Types that give back what they stored, and mixtures of unknown contents, have no factor.
     """
-    return {row["type"]: float(row["g_per_kwh"]) for row in _rows("generation_factors.csv")}
-
-
-def _rows(name: str) -> Iterator[dict[str, str]]:
-    yield from csv.DictReader(
-        files("hpcfrugal.accounting.tables").joinpath(name).read_text(encoding="utf-8").splitlines()
-    )
+    return {row["type"]: float(row["g_per_kwh"]) for row in table_rows("generation_factors.csv")}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hpcfrugal.accounting.model import GPU_BUSY, OTHER, dram_energy_uj, find_gpu
 from hpcfrugal.accounting.tables import gpu_tdp
+from hpcfrugal.core.format import count
 from hpcfrugal.core.units import parse_memory
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.planning.decide.history import FEWEST_RUNS, History
@@ -33,14 +34,14 @@ def expected_power(resources: Resources, history: History) -> Power:
         return Power(history.power_w, f"history, {history.power_jobs} jobs, {quality}")
     tasks = _tasks(resources)
     cpus = tasks * (resources.cpus_per_task or 1)
-    parts = [_counted(cpus, "CPU")]
+    parts = [count(cpus, "CPU")]
     power_uw = OTHER.core_mw * OTHER.full * cpus
     if memory_b := _memory_b(resources, cpus):
         power_uw += dram_energy_uj([(memory_b, 10**9)])
         parts.append(f"{memory_b / 1e9:.3g} GB")
-    for kind, count in _gpus(resources, tasks):
-        power_uw += count * find_gpu(gpu_tdp(), kind).tdp.tdp_mw * GPU_BUSY.share
-        parts.append(_counted(count, "GPU") + (f" ({kind})" if kind else ""))
+    for kind, gpus in _gpus(resources, tasks):
+        power_uw += gpus * find_gpu(gpu_tdp(), kind).tdp.tdp_mw * GPU_BUSY.share
+        parts.append(count(gpus, "GPU") + (f" ({kind})" if kind else ""))
     return Power(power_uw / 1e6, f"modelled: {', '.join(parts)} at full load")
 
 
@@ -63,11 +64,7 @@ def _gpus(resources: Resources, tasks: int) -> list[tuple[str | None, int]]:
     for asked, times in ((resources.gpus, 1), (resources.gpus_per_node, nodes), (resources.gpus_per_task, tasks)):
         if asked is not None:
             parts = (part.rpartition(":") for part in asked.split(","))
-            return [(kind or None, int(count) * times) for kind, _, count in parts if int(count)]
+            return [(kind or None, int(number) * times) for kind, _, number in parts if int(number)]
     found = (_GRES_GPU.fullmatch(part.strip()) for part in (resources.gres or "").split(","))
     counted = [(match["type"], int(match["count"] or 1) * nodes) for match in found if match]
-    return [(kind, count) for kind, count in counted if count]
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return [(kind, number) for kind, number in counted if number]

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.core.format import duration
+from hpcfrugal.core.format import timespan
 from hpcfrugal.job import JobSpec
 from hpcfrugal.planning.decide.plan import QueueWait
 from hpcfrugal.planning.decide.time_budget import TimeBudget
@@ -86,12 +86,12 @@ class SlurmQueries:
         elif wait_now > most and self._delayed_jobs_ahead(partition):
             # Slurm counts delayed jobs as if they came before one that may start now, and so would the counterfactual.
             notes.append(
-                f"Slurm expects a wait of {_clock(wait_now)} now, behind jobs that are delayed until later;"
-                f" planned with {_clock(most)}, which nine in ten similar jobs did not exceed"
+                f"Slurm expects a wait of {timespan(wait_now)} now, behind jobs that are delayed until later;"
+                f" planned with {timespan(most)}, which nine in ten similar jobs did not exceed"
             )
             wait_now = most
         elif _far_apart(usual, wait_now):
-            notes.append(f"Slurm expects a wait of {_clock(wait_now)} now; similar jobs waited {_clock(usual)}")
+            notes.append(f"Slurm expects a wait of {timespan(wait_now)} now; similar jobs waited {timespan(usual)}")
         wait = QueueWait(usual, most, f"accounting, {len(waits.waits)} jobs of the same {waits.basis}", "past jobs")
         return replace(known, wait_now=wait_now, wait=wait, notes=tuple(notes))
 
@@ -117,7 +117,3 @@ class SlurmQueries:
 def _far_apart(one: timedelta, other: timedelta) -> bool:
     less, more = sorted((one, other))
     return more >= _FAR_APART_FROM and more >= _FAR_APART * less
-
-
-def _clock(span: timedelta) -> str:
-    return duration(span // timedelta(seconds=1) * 10**9)

@@ -1,4 +1,4 @@
-"""Many jobs under one capacity: who runs when, so that all meet the least carbon together.
+"""Start times of many jobs that share one capacity, with the least carbon in total.
 
 The plan comes with a lower bound on the cost of any plan of the placed jobs.
 """
@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,8 +21,8 @@ from hpcfrugal.core.time import from_us, instant_us, span_us
 from hpcfrugal.planning.optimise.free_capacity import Task, Timeline
 from hpcfrugal.planning.optimise.packing import pack
 
-# Why a job was not placed by its cost: it is wider than the capacity ever is; no capacity is free before its latest
-# start; its deadline cannot be met; its earliest start is beyond MAX_STEPS steps; the series does not cover its starts.
+# Why a job was not placed by its cost: it needs more than the whole capacity; no capacity is free before its latest
+# start; it cannot meet its deadline; its earliest start is beyond MAX_STEPS steps; the series does not cover it.
 Mark: TypeAlias = Literal["too large", "no capacity", "too late", "too far", "not covered"]
 
 STEP = timedelta(minutes=5)
@@ -97,22 +98,22 @@ def plan_capacity(
 ) -> CapacityPlan:
     """One start per job, never above the capacity.
 
-    Starts lie on a grid of ``step`` (finer where the slots of the series need it); a job whose allowed time contains no
-    such instant starts at its ``earliest``. The bound is the value of a Lagrangian dual: prices for capacity in each
-    step, raised where demand exceeds it, for ``rounds`` rounds. It never exceeds the optimum of the linear programme
-    with a variable for each job and each of its starts on the grid.
+    Starts are on a grid of ``step`` (or finer, if the slots of the series need it); a job that no start on the grid
+    suits starts at its ``earliest``. The bound is the value of a Lagrangian dual: each step has a price for capacity,
+    which rises while demand exceeds the capacity, for ``rounds`` rounds. It never exceeds the optimum of the linear
+    programme with a variable for each job and each of its starts on the grid.
 
-    Every job gets a start. One that does not fit has the mark ``no capacity`` or ``too large`` and starts at its latest
-    start; one that cannot meet its deadline (``too late``), or may start only after ``MAX_STEPS`` steps of the grid
-    (``too far``), at its earliest. These four do not count against the capacity: Slurm's queue delays them. A job that
-    the series does not cover (``not covered``) starts as early as it fits, within the capacity.
+    Every job gets a start. A job that does not fit (``no capacity``, ``too large``) gets its latest start. A job that
+    cannot meet its deadline (``too late``), or that may start only after ``MAX_STEPS`` steps (``too far``), gets its
+    earliest. None of these four uses capacity in the plan, since Slurm's queue delays them. A job that the series does
+    not cover (``not covered``) starts as soon as it fits into the capacity.
 
     Raises InputError for invalid jobs.
     """
     _check(jobs, step, rounds)
     if not jobs:
         return CapacityPlan((), 0.0, 0.0)
-    length = math.gcd(span_us(step), *(b - a for a, b in zip(series.edges_us, series.edges_us[1:], strict=False)))
+    length = grid_step_us(series, step)
     anchor = series.edges_us[0]
     start = anchor + (min(instant_us(job.earliest) for job in jobs) - anchor) // length * length
     count = _steps_needed(series, jobs, capacity, start, length)
@@ -146,6 +147,11 @@ def plan_capacity(
         if one.mark is None and one.mean_g_per_kwh is not None
     )
     return CapacityPlan(tuple(placements), cost, min(cost, packed.lower_bound))
+
+
+def grid_step_us(series: CarbonSeries, step: timedelta) -> int:
+    """The step of the grid on which jobs are placed, in microseconds: the longest that divides all slots."""
+    return math.gcd(span_us(step), *(after - before for before, after in pairwise(series.edges_us)))
 
 
 def _weight(job: CapacityJob) -> float:
@@ -186,12 +192,7 @@ def _timeline(series: CarbonSeries, capacity: Capacity, start: int, step: int, c
     levels = np.array([value or 0.0 for value in series.values])
     spent = np.concatenate(([0.0], np.cumsum(levels * np.diff(edges)))) / 1e6
     units = [capacity.least(int(begin), int(begin) + step) for begin in instants[:-1]]
-    unknown = np.array(
-        [
-            slot is None or series.values[slot] is None
-            for slot in (series.slot_index(int(begin)) for begin in instants[:-1])
-        ]
-    )
+    unknown = np.array([series.value_at(int(begin)) is None for begin in instants[:-1]])
     return Timeline(start, step, np.array(units, dtype=np.int64), np.interp(instants, edges, spent), unknown)
 
 

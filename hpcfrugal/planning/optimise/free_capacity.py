@@ -96,6 +96,13 @@ class FreeCapacity:
         least = int(masked.argmin())
         return None if masked[least] == np.inf else task.first + least
 
+    def place(self, choice: PlacementChoice, costs: Floats) -> bool:
+        """Give a task its best start by ``costs``; False if there is none."""
+        choice.start = self.best(choice.task, costs)
+        if choice.start is not None:
+            self.take(choice.task, choice.start)
+        return choice.start is not None
+
 
 def total(choices: Iterable[PlacementChoice]) -> float:
     """The cost of all placed tasks."""

@@ -19,13 +19,13 @@ from hpcfrugal.planning.optimise.free_capacity import (
 )
 from hpcfrugal.planning.optimise.lower_bound import lower_bound, priced, raised
 
-# How often a list is repeated, with the tasks that did not fit moved to the front.
+# How often a list is tried again, with the tasks that did not fit at its front.
 REPAIRS = 12
 # Passes in which each task may move to a better start, and the relative gain below which they end.
 PASSES, ENOUGH = 8, 1e-4
-# Tries of the search, tries to place a task that did not fit, and how many others are moved in one try.
+# Attempts of the search, attempts to place a task that did not fit, and how many others one attempt may move.
 TRIES, FIT_TRIES, NEIGHBOURS = 2000, 200, 10
-# Tries for all tasks that did not fit: if they are thousands, the capacity is too small for them all.
+# Attempts for all tasks that did not fit together: with thousands of them, the capacity is too small for most.
 MOST_FIT_TRIES = 20_000
 
 
@@ -56,20 +56,13 @@ def pack(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed:
             free, placed = _with_starts(timeline, known, before)
     placed += displace(free, placed, [choice for choice in known if choice.start is None])
     search(free, placed)
-    for choice in known:
-        if choice.start is None:  # others have moved since
-            choice.start = free.best(choice.task, choice.costs)
-            if choice.start is not None:
-                free.take(choice.task, choice.start)
-                placed.append(choice)
+    # Others have moved since.
+    placed += [choice for choice in known if choice.start is None and free.place(choice, choice.costs)]
     bound = lower_bound(timeline, placed, prices)
     unknown = set()
     for choice in unpriced + [choice for choice in known if choice.start is None]:
         # As early as it fits: its cost is unknown, at least where it fits.
-        start = free.best(choice.task, np.arange(len(choice.costs), dtype=np.float64))
-        if start is not None:
-            free.take(choice.task, start)
-            choice.start = start
+        if free.place(choice, np.arange(len(choice.costs), dtype=np.float64)):
             unknown.add(choice.task.index)
     starts = {choice.task.index: choice.start for choice in choices if choice.start is not None}
     return Packed(starts, unknown, bound)
@@ -83,9 +76,7 @@ def improve(free: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
         for choice in sorted(placed, key=lambda choice: -choice.regret / (choice.task.width * choice.task.steps)):
             if choice.start is not None and choice.regret > 0:
                 free.give_back(choice.task, choice.start)
-                better = free.best(choice.task, choice.costs)
-                choice.start = choice.start if better is None else better
-                free.take(choice.task, choice.start)
+                free.place(choice, choice.costs)  # its old start at the least
         now = total(placed)
         if now > least * (1 - ENOUGH):
             return
@@ -95,7 +86,7 @@ def improve(free: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
 def displace(
     free: FreeCapacity, placed: Sequence[PlacementChoice], lost: Sequence[PlacementChoice]
 ) -> list[PlacementChoice]:
-    """Place tasks that did not fit by moving others; returns those that could be placed."""
+    """Move other tasks to make space for those that did not fit; returns the ones that now do."""
     draw = random.Random(0)
     found: list[PlacementChoice] = []
     around = list(placed)
@@ -213,17 +204,12 @@ def _listed(
     best: tuple[int, list[int | None]] | None = None
     for _ in range(REPAIRS):
         free = FreeCapacity(timeline.capacity.copy())
-        starts: list[int | None] = [None] * len(choices)
-        for at in order:
-            start = starts[at] = free.best(choices[at].task, costs[at])
-            if start is not None:
-                free.take(choices[at].task, start)
-        lost = [at for at in order if starts[at] is None]
+        lost = [at for at in order if not free.place(choices[at], costs[at])]
         if best is None or len(lost) < best[0]:
-            best = (len(lost), starts)
+            best = (len(lost), [choice.start for choice in choices])
         if not lost:
             break
-        order = lost + [at for at in order if starts[at] is not None]
+        order = lost + [at for at in order if choices[at].start is not None]
     assert best is not None
     return _with_starts(timeline, choices, best[1])
 

@@ -36,15 +36,15 @@ def plan_segments(
     ``min_segment`` is the least length of a segment, checkpoint and restart included; a plan of one segment is always
     allowed. ``max_segments`` limits their number.
 
-    Without costs and bounds the result is exact to the microsecond: it fills the cheapest slots. So it is with
-    ``max_segments=1``, which is :func:`~hpcfrugal.planning.optimise.window.plan_window`. Otherwise it is the optimum
-    over starts and ends on a grid, and exact over all instants where the lengths of slots, ``earliest``, ``deadline``,
-    ``duration`` and the costs are multiples of the grid's step. (For a fixed order of events this is a linear programme
-    whose constraints are bounds on one instant, differences of two, and one sum of lengths; at a vertex every instant
-    hangs on an edge by a chain of given lengths, save one group that the sum fixes with a coefficient of 1, so all lie
-    on the grid.) The step is the greatest common divisor of them all, or, if that is too fine, part
-    of a slot; then ``earliest`` and the lengths are rounded up and ``deadline`` down, and what was rounded up is
-    cut off again at the ends with the highest intensity. The plan never costs more than the best single window.
+    Without costs and bounds the result is exact to the microsecond: it fills the cheapest slots. With
+    ``max_segments=1`` it is that of :func:`~hpcfrugal.planning.optimise.window.plan_window`, also exact. Otherwise it
+    is the optimum over starts and ends on a grid. That is the optimum over all instants if the lengths of slots,
+    ``earliest``, ``deadline``, ``duration`` and the costs are multiples of the grid's step. (For a fixed order of
+    events this is a linear programme with bounds on single instants, on differences of two, and on one sum of lengths.
+    At a vertex each instant is at a given distance from an edge, except for one group that the sum fixes with a
+    coefficient of 1. So all are on the grid.) The step is the greatest common divisor of them all or, if that is too
+    fine, part of a slot. Then ``earliest`` and the lengths are rounded up and ``deadline`` down, and the excess is cut
+    off at the ends with the highest intensity. The plan never costs more than the best single window.
 
     Raises what ``plan_window`` does; NotCovered if the known slots are shorter than the job; InputError for negative
     costs.

@@ -7,12 +7,11 @@ answer from too few jobs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Literal, TypeAlias
 
-from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.record import Key, Range
 
 # Of 20 waits the 6th and the 15th have the true median between them in 96 % of cases (binomial, share 1/2).
@@ -44,36 +43,19 @@ class Waits:
         return self.waits[math.ceil(share * len(self.waits)) - 1]
 
 
-def waits_like(past: Iterable[PastWait], partition: str, size: int, *, enough: int = ENOUGH) -> Waits | None:
-    """The waits of jobs of the same partition and size class, or else of the partition; None where both are too few.
+def waits_like(past: Iterable[PastWait], partition: str, size: int) -> Waits | None:
+    """The waits of jobs of the same partition and size class, or else of the partition; None if both are too few.
 
-    Sizes are of one class where they round up to the same power of two (1, 2, 3-4, 5-8, ...).
-
-    Raises InputError for invalid waits or sizes.
+    Sizes are of one class if they round up to the same power of two (1, 2, 3-4, 5-8, ...).
     """
-    jobs = list(past)
-    _check(jobs, size, enough)
-    there = [job for job in jobs if job.partition == partition]
+    there = [job for job in past if job.partition == partition]
     alike = [job for job in there if _size_class(job.size) == _size_class(size)]
-    if len(alike) >= enough:
+    if len(alike) >= ENOUGH:
         return Waits(tuple(sorted(job.wait for job in alike)), "partition and size")
-    if len(there) >= enough:
+    if len(there) >= ENOUGH:
         return Waits(tuple(sorted(job.wait for job in there)), "partition")
     return None
 
 
 def _size_class(size: int) -> int:
     return (size - 1).bit_length()
-
-
-def _check(jobs: Sequence[PastWait], size: int, enough: int) -> None:
-    problems = []
-    if size < 1:
-        problems.append(Problem("size", f"{size}", "1 or more"))
-    if enough < 1:
-        problems.append(Problem("enough", f"{enough}", "1 or more"))
-    for job in jobs:
-        if job.size < 1 or job.wait < timedelta():
-            problems.append(Problem(f"partition {job.partition!r}", f"a job of size {job.size} waited {job.wait}"))
-    if problems:
-        raise InputError(problems)

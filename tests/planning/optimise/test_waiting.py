@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 from intensities import MINUTE
 
-from hpcfrugal.core.errors import InputError
 from hpcfrugal.planning.optimise.waiting import PastWait, Waits, waits_like
 
 
@@ -16,21 +15,20 @@ def past(partition: str, size: int, *waits: int) -> list[PastWait]:
 
 
 def test_like_jobs_come_before_the_partition_and_too_few_give_none() -> None:
-    jobs = past("long", 4, 5, 1, 3) + past("long", 64, 90, 80) + past("debug", 4, 0, 0, 0)
-    alike = waits_like(jobs, "long", 3, enough=3)
-    assert alike == Waits((1 * MINUTE, 3 * MINUTE, 5 * MINUTE), "partition and size")
-    wider = waits_like(jobs, "long", 3, enough=4)
+    jobs = past("long", 4, *range(19)) + past("long", 64, 90) + past("debug", 4, *[0] * 20)
+    wider = waits_like(jobs, "long", 3)
     assert wider is not None
-    assert (wider.basis, len(wider.waits), wider.waits[-1]) == ("partition", 5, 90 * MINUTE)
-    assert waits_like(jobs, "long", 3, enough=6) is None
-    assert waits_like(jobs, "a'; rm -rf ~ #", 3, enough=1) is None
-    assert waits_like(jobs, "long", 3) is None
+    assert (wider.basis, len(wider.waits), wider.waits[-1]) == ("partition", 20, 90 * MINUTE)
+    alike = waits_like([*jobs, *past("long", 3, 19)], "long", 3)
+    assert alike == Waits(tuple(minutes * MINUTE for minutes in range(20)), "partition and size")
+    assert waits_like(jobs[1:], "long", 3) is None
+    assert waits_like(jobs, "a'; rm -rf ~ #", 3) is None
 
 
 def test_sizes_are_alike_up_to_the_same_power_of_two() -> None:
-    jobs = [PastWait("p", size, timedelta(minutes=size)) for size in range(1, 10)]
-    alike = {size: waits_like(jobs, "p", size, enough=1) for size in (1, 2, 3, 5, 8, 9)}
-    sizes = {size: [wait / MINUTE for wait in found.waits] for size, found in alike.items() if found}
+    jobs = [PastWait("p", size, timedelta(minutes=size)) for size in range(1, 10) for _ in range(20)]
+    alike = {size: waits_like(jobs, "p", size) for size in (1, 2, 3, 5, 8, 9)}
+    sizes = {size: sorted({wait / MINUTE for wait in found.waits}) for size, found in alike.items() if found}
     assert sizes == {1: [1], 2: [2], 3: [3, 4], 5: [5, 6, 7, 8], 8: [5, 6, 7, 8], 9: [9]}
 
 
@@ -41,9 +39,3 @@ def test_quantiles_are_waits_that_were() -> None:
     for share in (0, 1.1, -1):
         with pytest.raises(ValueError, match="a share of"):
             waits.quantile(share)
-
-
-def test_waits_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError) as refused:
-        waits_like([PastWait("p", 0, MINUTE), PastWait("p", 1, -MINUTE)], "p", 0, enough=0)
-    assert len(refused.value.problems) == 4
