@@ -58,7 +58,7 @@ class Levels:
 
 
 def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns: int) -> list[IntensityLevel]:
-    """The best known levels in ``[start_ns, end_ns)``, with their source: each layer fills the gaps of those before it."""
+    """The best known levels in ``[start_ns, end_ns)``, with their source: each layer fills the gaps of the last."""
     placed: list[IntensityLevel] = []
     gaps = [(start_ns, end_ns)] if start_ns < end_ns else []
     for source, levels in layers:
