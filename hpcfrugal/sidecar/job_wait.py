@@ -5,11 +5,7 @@ from __future__ import annotations
 import os
 import select
 
-try:
-    # the wrapper "signal" only adds enums, for 4 ms and 0.9 MB
-    import _signal as signal  # type: ignore[import-not-found,unused-ignore]
-except ImportError:
-    import signal
+from .signals import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

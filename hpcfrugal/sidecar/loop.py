@@ -3,7 +3,7 @@
 Ticks have fixed distances from the first one, so they do not drift. The interval is doubled when sampling costs more
 than its budget, that of records when the file grows towards its limit. Sensors that may hang run in a thread each; a
 tick waits briefly for them and continues without. A channel that opens late or is replaced after the file was begun is
-added by a new header line, which starts a new session.
+added by a new header line, which starts a new session; so is the reason why a sensor could not be read for a while.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Loop:
         self._begin_session()
         self._on_begun()
         next_record_ns = first_ns + self._record_ns
-        cpu = CpuBudget(self._config.cpu_percent, first_ns, self._cpu_clock_ns())
+        cpu = CpuBudget(self._config.cpu_percent, first_ns, self._cpu_ns())
         space = FileBudget(self._config.file_limit_b, self._writer.size_b)
         while True:
             # ticks missed while suspended or stopped are not made up for
@@ -108,6 +108,9 @@ class Loop:
             reason = self._job_wait.wait_until(next_tick_ns)
             if reason is not None:
                 self._sampled_ns = self._selection.sample(LAST_READ_WAIT_S)
+                if self._selection.has_new_problem(at_end=True):
+                    self._writer.line(self._record("record"))
+                    self._begin_session()
                 self._writer.line(self._record("end", reason))
                 self._writer.close()
                 return
@@ -116,9 +119,9 @@ class Loop:
             self._sampled_ns = self._selection.sample(TICK_WAIT_S)
             self._usage.sample_memory()
             failed = self._selection.replaceable()
-            if failed or self._selection.has_late_opened():
+            if failed or self._has_news():
                 self._writer.line(self._record("record"))
-                if self._selection.replace(failed) or self._selection.has_late_opened():
+                if self._selection.replace(failed) or self._has_news():
                     self._begin_session()
             elif requested or now_ns >= next_record_ns:
                 line = self._record("record")
@@ -128,11 +131,18 @@ class Loop:
                     self._record_ns *= 2
                     log("the sample file is close to its size limit; writing records less often", once="file limit")
                 next_record_ns = _next(first_ns, now_ns, self._record_ns)
-            if cpu.is_spent(now_ns, self._cpu_clock_ns()):
-                cpu.changed(now_ns, self._cpu_clock_ns())
+            if cpu.is_spent(now_ns, self._cpu_ns()):
+                cpu.changed(now_ns, self._cpu_ns())
                 if self._slow_down():
                     first_ns = now_ns
                     next_record_ns = first_ns + self._record_ns
+
+    def _has_news(self) -> bool:
+        """Whether a new header is due."""
+        return self._selection.has_late_opened() or self._selection.has_new_problem()
+
+    def _cpu_ns(self) -> int:
+        return self._cpu_clock_ns() + self._selection.cpu_ns()
 
     def _slow_down(self) -> bool:
         """Sample half as often; whether that is possible."""
@@ -172,6 +182,7 @@ class Loop:
                 "schema": SAMPLES_SCHEMA,
                 "sidecar": VERSION,
                 **identity.header(),
+                "gpus_promised": self._selection.gpus_promised(identity.gpus_promised),
                 "uid": os.getuid(),
                 "boot_id": node.boot_id(self._config.proc),
                 **self._moment(),

@@ -119,9 +119,7 @@ class ProcTree:
             if member.io_b is None:
                 self._io_partial = self._io_partial or member.comm != b"slurmstepd"
                 member.io_b = old.io_b if old is not None and old.start == member.start else None
-            # what the sidecar itself used to start is not of the time since either
-            is_late_self = self._scanned and old is None and pid == os.getpid()
-            if old is None and (member.start < self._began_ticks or is_late_self):
+            if old is None and member.start < self._began_ticks:
                 self._leave_out(member)
         if not self._scanned:
             self._scanned = True
@@ -200,9 +198,12 @@ class ProcTree:
             self._io_b = (max(old_b[0], read_b), max(old_b[1], written_b))
 
     def _choose(self, seen: dict[int, Process]) -> dict[int, Process]:
-        verdict: dict[int, bool] = {0: False}
+        # neither the sidecar nor the processes of its sensors are the job's
+        verdict: dict[int, bool] = {0: False} if self._root_pid == os.getpid() else {0: False, os.getpid(): False}
         self._undecided = False
         for pid, process in seen.items():
+            if pid in verdict:
+                continue
             known = self._members.get(pid)
             member = pid == self._root_pid or (known is not None and known.start == process.start)
             if not member:

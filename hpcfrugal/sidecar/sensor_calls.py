@@ -9,12 +9,16 @@ if TYPE_CHECKING:
     from .sensors.base import Sensor
 
 
+class SensorFailed(Exception):
+    """A call of a sensor failed; the text is the whole reason."""
+
+
 def open_sensor(sensor: Sensor) -> Opened:
     """What the sensor found; an exception becomes an ``Absent`` with its text."""
     try:
-        return _checked(sensor, sensor.open())
+        return checked_open(sensor)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+        reason = reason_of(error)
         log(f"{sensor.name}: {reason}", once=f"{sensor.name} open")
         return Opened([], [Absent(sensor.component, sensor.name, reason)], [])
 
@@ -22,18 +26,29 @@ def open_sensor(sensor: Sensor) -> Opened:
 def read_sensor(sensor: Sensor, count: int) -> list[int | None]:
     """The sensor's ``count`` values; an exception, or another number of them, makes each a failed read."""
     try:
-        values = sensor.read()
-        if len(values) == count:
-            return [value if type(value) is int else None for value in values]
-        problem = f"{len(values)} values for {count} channels"
+        return checked_read(sensor, count)
     except Exception as error:
-        problem = f"{type(error).__name__}: {error}"
-    log(f"{sensor.name}: {problem}", once=f"{sensor.name} read")
-    return [None] * count
+        log(f"{sensor.name}: {reason_of(error)}", once=f"{sensor.name} read")
+        return [None] * count
 
 
-def _checked(sensor: Sensor, opened: Opened) -> Opened:
-    """``opened``; raises ValueError for a channel that would make the whole header unreadable."""
+def reason_of(error: Exception) -> str:
+    """Type and text of an exception."""
+    return str(error) if isinstance(error, SensorFailed) else f"{type(error).__name__}: {error}"
+
+
+def checked_read(sensor: Sensor, count: int) -> list[int | None]:
+    """The sensor's ``count`` values. Raises what the sensor raises, and SensorFailed for another number of them."""
+    values = sensor.read()
+    if len(values) != count:
+        raise SensorFailed(f"{len(values)} values for {count} channels")
+    return [value if type(value) is int else None for value in values]
+
+
+def checked_open(sensor: Sensor) -> Opened:
+    """What the sensor found. Raises what the sensor raises, and ValueError for a channel that would make the whole
+    header unreadable."""
+    opened = sensor.open()
     for channel in opened.channels:
         is_valid = (
             isinstance(channel, Channel)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from .counter import POWER_GAP_NS, Accumulator, EnergyCounter, PowerIntegral, power_gap_ns
 from .log import log
 from .sensor_calls import open_sensor, read_sensor
+from .sensor_process import SensorProcess
 from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
 from .worker import SensorReading, Worker
 
@@ -75,6 +76,10 @@ class _Source:
                 entry.failures = 0 if entry.meter.is_reading else entry.failures + 1
 
 
+def _problems(source: _Source) -> list[str]:
+    return source.sensor.problems if isinstance(source.sensor, SensorProcess) else []
+
+
 def _meter(channel: Channel, gap_ns: int) -> Accumulator:
     if channel.kind == ENERGY_UJ:
         # a part of a package may draw nothing for long, a whole machine cannot
@@ -105,9 +110,11 @@ class SensorSelection:
         self._absent: list[Absent] = []
         self._sources: list[_Source] = []
         self._late: list[_Source] = []
+        self._announced = 0
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
         self.cpu_limit_uw: int | None = None
+        self._may_miss_gpu = False
         deadline_ns = clock_ns() + int(HEADER_WAIT_S * 1e9)
         # opened all at once, but adopted in their order
         sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
@@ -136,10 +143,15 @@ class SensorSelection:
             for source in self._late
             for component in source.components
         ]
+        interrupted = [
+            Absent(source.sensor.component, source.sensor.name, problem)
+            for source in self._sources
+            for problem in _problems(source)
+        ]
         return [
             entry if self._is_missing(entry) else Absent(entry.component, entry.source, entry.reason)
             for entry in self._absent
-        ] + late
+        ] + [*interrupted, *late]
 
     def _is_missing(self, absent: Absent) -> bool:
         """Whether no source covers the domain of ``absent``, while one covers others of its component."""
@@ -150,6 +162,10 @@ class SensorSelection:
             if entry.used and entry.channel.counted and entry.channel.component == absent.component
         ]
         return bool(speaking) and not any(whole or domain == absent.domain for whole, domain in speaking)
+
+    def gpus_promised(self, named: int | None) -> int | None:
+        """How many GPUs the job must have, at least, where its environment names ``named``."""
+        return max(named or 0, len(self.gpus) + 1) if self._may_miss_gpu else named
 
     @property
     def is_waiting(self) -> bool:
@@ -165,6 +181,19 @@ class SensorSelection:
         self._adopt_late()
         self._open_fallbacks(self._clock_ns())
 
+    def has_new_problem(self, *, at_end: bool = False) -> bool:
+        """Whether the process of a sensor has ended in a way that the header does not name yet."""
+        if at_end:
+            for source in self._sources:
+                if isinstance(source.sensor, SensorProcess):
+                    source.sensor.settle()
+        return sum(len(_problems(source)) for source in self._sources) > self._announced
+
+    def cpu_ns(self) -> int:
+        """CPU time of the sensors' own processes."""
+        sensors = [source.sensor for source in (*self._sources, *self._late)]
+        return sum(sensor.cpu_ns for sensor in sensors if isinstance(sensor, SensorProcess))
+
     def set_interval(self, interval_ns: int) -> None:
         """Let the gaps that power readings may have fit samples that are ``interval_ns`` apart."""
         self._gap_ns = power_gap_ns(interval_ns)
@@ -173,7 +202,8 @@ class SensorSelection:
                 entry.meter.gap_ns = self._gap_ns
 
     def restart(self) -> None:
-        """Let all meters count from 0."""
+        """Let all meters count from 0, for a new header."""
+        self._announced = sum(len(_problems(source)) for source in self._sources)
         for entry in self.entries:
             entry.meter.restart()
 
@@ -294,6 +324,7 @@ class SensorSelection:
         """Use what a sensor found; a source without channels is not read."""
         self._absent += opened.absent
         self.cpu_limit_uw = self.cpu_limit_uw or opened.cpu_limit_uw
+        self._may_miss_gpu |= opened.may_miss_gpu
         for gpu in opened.gpus:
             if gpu.uuid not in [known.uuid for known in self.gpus]:
                 self.gpus.append(gpu)

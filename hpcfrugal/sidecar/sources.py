@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from .gpu_selection import VARIABLES, job_device_list
+from .sensor_process import SensorProcess
 from .sensor_selection import Fallback
-from .sensors.base import TYPE_CHECKING
-from .sensors.nvml import Nvml
+from .sensors.base import NVML_ENERGY, TYPE_CHECKING
 from .sensors.rapl_powercap import RaplPowercap
 from .site_sensors import SENSORS
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .gpu_busy import GpuBusy
+    from .gpu_selection import DeviceList
+    from .sensor_child import UseOfGpus
     from .sensors.base import Sensor
     from .sensors.hwmon import Chips
 
@@ -48,15 +50,33 @@ def primary_sensors(context: SensorContext, site: tuple[tuple[str, str, str], ..
     wanted = job_device_list(context.environ, context.in_slurm)
     # where another tree replaces /sys alone, the processor in /proc is not the one of that tree
     proc = context.proc if context.sysfs == "/sys" or context.proc != "/proc" else None
-    sensors: list[Sensor] = [
-        RaplPowercap(context.sysfs, proc),
-        Nvml(wanted, sharded=_is_part_of_gpu(context), busy=context.gpu_busy, clock_ns=context.clock_ns),
-    ]
-    if site:
+    sensors: list[Sensor] = [RaplPowercap(context.sysfs, proc)]
+    if wanted.entries or wanted.all_devices:
+        sensors.append(SensorProcess(NVML_ENERGY, "gpu", _nvml(context, wanted), busy=context.gpu_busy))
+    for name, module, factory in site:
+        make = _site_sensor(name, module, factory, context.sysfs)
+        sensors.append(SensorProcess(f"site-{name}", "site", make, defers_to_builtin=True))
+    return sensors
+
+
+def _nvml(context: SensorContext, wanted: DeviceList) -> Callable[[UseOfGpus], Sensor]:
+    sharded = _is_part_of_gpu(context)
+
+    def make(use: UseOfGpus) -> Sensor:
+        from .sensors.nvml import Nvml
+
+        return Nvml(wanted, sharded=sharded, busy=use, clock_ns=context.clock_ns)
+
+    return make
+
+
+def _site_sensor(name: str, module: str, factory: str, sysfs: str) -> Callable[[UseOfGpus], Sensor]:
+    def make(_use: UseOfGpus) -> Sensor:
         from .sensors.site import SiteSensor
 
-        sensors += [SiteSensor(name, module, factory, context.sysfs) for name, module, factory in site]
-    return sensors
+        return SiteSensor(name, module, factory, sysfs)
+
+    return make
 
 
 def fallback_sensors(context: SensorContext) -> list[Fallback]:

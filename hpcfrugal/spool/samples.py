@@ -100,7 +100,7 @@ class GpuInfo:
 class Header:
     """What the sidecar found when it started on the node.
 
-    ``gpus`` are those of the job that were found, ``gpus_promised`` is how many its environment names.
+    ``gpus`` are those of the job that were found, ``gpus_promised`` is how many it has at least, as far as is known.
     ``cores_node`` are the physical cores of the node, ``cpu_limit_uw`` is RAPL's long-term limit of all its packages.
     """
 

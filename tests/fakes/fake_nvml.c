@@ -6,7 +6,9 @@
  *   FAKE_NVML_MIG       index of a device in MIG mode (none)
  *   FAKE_NVML_OTHER     index of a device of another model than the others (none)
  *   FAKE_NVML_CONTROL   a directory whose files switch faults on while they exist:
- *                       hang, hang-init, no-energy, frozen, no-power, no-use, lost-<index>, foreign-<index>, unloaded
+ *                       hang, hang-init, no-energy, frozen, no-power, no-use, lost-<index>, foreign-<index>, unloaded,
+ *                       and DEATH-load, DEATH-init, DEATH (at each query) and DEATH-once (at the next query), where
+ *                       DEATH is abort, crash or exit
  * A device is 75 percent busy in the high half and 25 percent in the low one.
  */
 #define _GNU_SOURCE
@@ -44,6 +46,28 @@ static int fault_of(const char *what, int index) {
 }
 static int lost(const device *d) { return fault_of("lost", d->index); }
 
+static void die(const char *how) {
+    int *nowhere = NULL;
+    if (strcmp(how, "abort") == 0) abort();
+    if (strcmp(how, "exit") == 0) exit(5);
+    *(volatile int *)nowhere = 1;
+}
+
+/* End the process where the fault DEATH<moment> is on. */
+static void die_at(const char *moment) {
+    const char *deaths[] = {"abort", "crash", "exit"};
+    char name[32], path[4096];
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s%s", deaths[i], moment);
+        if (!fault(name)) continue;
+        snprintf(path, sizeof path, "%s/%s", getenv("FAKE_NVML_CONTROL"), name);
+        if (strcmp(moment, "-once") == 0) unlink(path);
+        die(deaths[i]);
+    }
+}
+
+__attribute__((constructor)) static void load(void) { die_at("-load"); }
+
 static void wait_while(const char *name) {
     for (int i = 0; i < 3000 && fault(name); i++) usleep(10000);
 }
@@ -60,12 +84,15 @@ static int check(const device *d) {
     /* a handle from before the library was started anew is void */
     if (d->start != starts) return INVALID;
     wait_while("hang");
+    die_at("");
+    die_at("-once");
     return lost(d) ? LOST : SUCCESS;
 }
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
     wait_while("hang-init");
+    die_at("-init");
     if (fault("unloaded")) return NOT_LOADED;
     starts++;
     devices = known[starts % 8][0];

@@ -84,6 +84,23 @@ def test_sum_over_the_descendants(tmp_path: Path) -> None:
     assert use.memory_b == use.memory_peak_b == 30 * os.sysconf("SC_PAGE_SIZE")
 
 
+def test_sidecar_and_its_processes_are_not_the_job(tmp_path: Path) -> None:
+    """It runs below the batch script, and has processes of its own for drivers, which come and go."""
+    proc, own = FakeProc(tmp_path), os.getpid()
+    proc.put(10, 1, own=5, start=100)
+    proc.put(own, 10, own=30, start=101)
+    proc.put(own + 1, own, own=40, start=102)
+    tree = grown(proc, 10)
+    proc.put(11, 10, own=3, start=103)
+    proc.put(own + 2, own, own=400, start=104)
+    assert ticks(tree) == 8
+    proc.end(own + 1)
+    proc.put(own, 10, own=50, reaped=45, start=101)
+    proc.put(11, 10, own=4, start=103)
+    assert ticks(tree) == 9
+    assert tree.read().memory_b == 20 * os.sysconf("SC_PAGE_SIZE")
+
+
 def test_child_that_was_waited_for_counts_once(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
     proc.put(10, 1)

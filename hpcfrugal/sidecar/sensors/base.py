@@ -16,6 +16,9 @@ ENERGY_UJ = "energy_uj"
 POWER_UW = "power_uw"
 """Kind of a channel whose reading is the present power in microwatts."""
 
+NVML_ENERGY = "nvml-energy"
+"""Source of a GPU's energy counter, and the name of the sensor."""
+
 GPU_MAX_W = 3000
 """Watts that no GPU draws today (a B300 and an MI355X are rated 1400 W), for detecting a counter reset."""
 
@@ -103,15 +106,23 @@ class Gpu:
 
 
 class Opened:
-    """What ``open`` found; ``cpu_limit_uw`` is the design power of all packages of the node."""
+    """What ``open`` found; ``cpu_limit_uw`` is the design power of all packages of the node. ``may_miss_gpu``: the job
+    may hold a GPU that is in none of the lists."""
 
     def __init__(
-        self, channels: list[Channel], absent: list[Absent], gpus: list[Gpu], cpu_limit_uw: int | None = None
+        self,
+        channels: list[Channel],
+        absent: list[Absent],
+        gpus: list[Gpu],
+        cpu_limit_uw: int | None = None,
+        *,
+        may_miss_gpu: bool = False,
     ) -> None:
         self.channels = channels
         self.absent = absent
         self.gpus = gpus
         self.cpu_limit_uw = cpu_limit_uw
+        self.may_miss_gpu = may_miss_gpu
 
 
 if TYPE_CHECKING:

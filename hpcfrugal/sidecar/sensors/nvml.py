@@ -4,7 +4,8 @@ stands still.
 Which devices are the job's: ``gpu_selection``.
 NVML numbers devices by their PCI address, CUDA only with ``CUDA_DEVICE_ORDER=PCI_BUS_ID``:
 otherwise the fastest comes first, by a measure of its own (CUDA C++ Programming Guide, "CUDA Environment
-Variables"). NVML can take seconds to start and a call can hang in the driver, so this sensor says ``may_block``.
+Variables"). NVML can take seconds to start, and a call can hang in the driver or end the process: the sidecar uses this
+sensor in a process of its own, see ``sensor_process``.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from __future__ import annotations
 from ..counter import BridgedCounter
 from ..gpu_selection import resolve
 from ..worker import boottime_ns
-from .base import ENERGY_UJ, GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from .base import ENERGY_UJ, GPU_MAX_W, NVML_ENERGY, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..gpu_busy import GpuBusy
     from ..gpu_selection import DeviceList
+    from ..sensor_child import UseOfGpus
 
-ENERGY = "nvml-energy"
+ENERGY = NVML_ENERGY
 POWER = "nvml-power"
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -62,7 +63,7 @@ class Nvml:
         wanted: DeviceList,
         *,
         sharded: bool = False,
-        busy: GpuBusy | None = None,
+        busy: UseOfGpus | None = None,
         clock_ns: Callable[[], int] = boottime_ns,
     ) -> None:
         self._wanted = wanted
@@ -168,7 +169,7 @@ class Nvml:
         except self._nvml.NVMLError:
             return None
 
-    def _percent(self, device: _Device, busy: GpuBusy) -> int | None:
+    def _percent(self, device: _Device, busy: UseOfGpus) -> int | None:
         """The device's utilisation now; a device without this value is not queried again."""
         if not device.has_utilization or device.handle is None:
             return None
