@@ -64,11 +64,10 @@ class CachedFailure:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """``stale``: the provider failed, and this is its last answer."""
+    """``failure``: why the provider gave no new answer, so that this is its last one; None for a valid answer."""
 
     answer: CachedAnswer
-    stale: bool
-    notes: tuple[str, ...]
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Fetcher:
         """
         begun = self.clock()
         if not choice.provider.cached:
-            return Fetched(self._ask(choice, kind, start, end, deadline), False, ())
+            return Fetched(self._ask(choice, kind, start, end, deadline))
         who = {
             "name": choice.settings.name,
             "kind": choice.settings.kind,
@@ -120,13 +119,13 @@ class Fetcher:
                 return self._instead(key, error, now)
             self.cache.write(key, cached)
             self.cache.remove(CachedFailure, key)
-            return Fetched(cached, False, ())
+            return Fetched(cached)
 
     def _cached(self, key: dict[str, Any], begun: datetime) -> Fetched | None:
         now = self.clock()
         cached = self.cache.read(CachedAnswer, key)
         if cached is not None and cached.fresh(now) and (not self.refresh or cached.fetched_at >= begun):
-            return Fetched(cached, False, ())
+            return Fetched(cached)
         failure = self.cache.read(CachedFailure, key)
         if failure is not None and failure.at <= now < failure.until and (not self.refresh or failure.at >= begun):
             ago = (now - failure.at).total_seconds()
@@ -141,7 +140,7 @@ class Fetcher:
             raise error
         if key["of"] == "forecast" and cached.series.end <= now:
             raise error
-        return Fetched(cached, True, (error.message,))
+        return Fetched(cached, error.message)
 
     def _ask(
         self, choice: ProviderChoice, kind: SeriesKind, start: datetime, end: datetime, deadline: float

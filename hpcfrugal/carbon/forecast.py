@@ -189,15 +189,15 @@ def _forecast(
     if whole.issued_at is None:
         notes += (f"{name}: the time of issue of the forecast is unknown; the time of the request is used",)
     issued_at = whole.issued_at or answer.fetched_at
-    return Forecast(series, name, issued_at, answer.fetched_at, now, fetched.stale, notes)
+    return Forecast(series, name, issued_at, answer.fetched_at, now, fetched.failure is not None, notes)
 
 
 def _stale_note(fetched: Fetched, choice: ProviderChoice, now: datetime) -> tuple[str, ...]:
-    if not fetched.stale:
+    if fetched.failure is None:
         return ()
     minutes = (now - fetched.answer.fetched_at).total_seconds() / 60
     age = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-    return (f"{choice.settings.name}: {'; '.join(fetched.notes)}; its answer from {age} ago is used",)
+    return (f"{choice.settings.name}: {fetched.failure}; its answer from {age} ago is used",)
 
 
 def _messages(failed: list[ForecastError]) -> tuple[str, ...]:

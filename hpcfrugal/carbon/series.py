@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, Unpack
 
 from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS, Signal
 from hpcfrugal.core.errors import DataError
-from hpcfrugal.core.time import from_us, instant_us, is_in_datetime_range, iso, parse_iso, span_from_us, span_us
+from hpcfrugal.core.time import from_us, instant_us, is_in_datetime_range, iso, parse_iso, span_us
 
 SeriesKind = Literal["actual", "forecast"]
 SERIES_KINDS: tuple[SeriesKind, ...] = ("actual", "forecast")
@@ -204,7 +204,7 @@ class CarbonSeries:
     def step(self) -> timedelta | None:
         """The length of a slot, if all are equally long."""
         lengths = {after - before for before, after in pairwise(self.edges_us)}
-        return span_from_us(lengths.pop()) if len(lengths) == 1 else None
+        return timedelta(microseconds=lengths.pop()) if len(lengths) == 1 else None
 
     @property
     def has_gaps(self) -> bool:

@@ -23,14 +23,14 @@ import json
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hpcfrugal.core.errors import HpcfrugalError
 from hpcfrugal.core.text import clean_text
-from hpcfrugal.core.time import iso
+from hpcfrugal.core.time import from_ns, instant_us, iso, parse_iso
 
 MAX_INT = 2**62
 """Larger integers are invalid; it leaves room for sums in SQLite's signed 64 bits."""
@@ -41,8 +41,6 @@ MAX_MEMORY_B = 2**50
 MIN_WALL_NS = 946_684_800 * 10**9
 MAX_WALL_NS = 7_258_118_400 * 10**9
 """Wall clock readings outside 2000-01-01 .. 2200-01-01 UTC are invalid."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _T = TypeVar("_T")
 
@@ -301,11 +299,6 @@ def assemble(record: type[_T], *sources: object, **values: Any) -> _T:
     return record(**values)
 
 
-def wall_time(wall_ns: int) -> datetime:
-    """Nanoseconds since 1970 as an aware time, to the microsecond."""
-    return _EPOCH + timedelta(microseconds=wall_ns // 1000)
-
-
 def _columns_getter(paths: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     get = attrgetter(*paths)
     return get if len(paths) > 1 else lambda record: (get(record),)
@@ -351,7 +344,7 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     elif bare is str or get_origin(bare) is Literal:
         read = _text(get_args(bare))
     elif bare is datetime:
-        read, write = (lambda value, problems: wall_time(_iso_time(value, problems))), iso
+        read, write = (lambda value, problems: from_ns(_iso_time(value, problems))), iso
     elif bare is timedelta:
         read, write = _span(bounds), _span_seconds
     elif hasattr(bare, "from_json"):
@@ -532,12 +525,9 @@ def _iso_time(value: Any, problems: Problems) -> int:
     if not isinstance(value, str):
         raise InvalidValue("a text")
     try:
-        when = datetime.fromisoformat(value)
-    except ValueError:
-        when = None
-    if when is None or when.tzinfo is None:
-        raise InvalidValue("an ISO 8601 time with its offset from UTC")
-    return _in_range((when - _EPOCH) // timedelta(microseconds=1) * 1000)
+        return _in_range(instant_us(parse_iso(value)) * 1000)
+    except (ValueError, OverflowError):
+        raise InvalidValue("an ISO 8601 time with its offset from UTC") from None
 
 
 def _span(bounds: Range | None) -> Read:
@@ -580,7 +570,7 @@ def _in_range(wall_ns: int) -> int:
 
 
 def _iso(wall_ns: int) -> str:
-    return wall_time(wall_ns).isoformat()
+    return from_ns(wall_ns).isoformat()
 
 
 def _seconds(wall_ns: int) -> float:

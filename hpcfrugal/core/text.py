@@ -44,6 +44,12 @@ def printable(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _HARMFUL else c for c in text)
 
 
+def quoted(value: object, limit: int = 60) -> str:
+    """Any value for a message: quoted, escaped, cut to ``limit`` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 def clean_text(text: str) -> str:
     """``text`` with lone surrogates, which no database and no terminal takes, as question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -39,17 +39,12 @@ def from_us(microseconds: int) -> datetime:
 
 def from_ns(wall_ns: int) -> datetime:
     """The instant in UTC, cut to microseconds. Raises OverflowError outside the years 1 to 9999."""
-    return _EPOCH + timedelta(microseconds=wall_ns // 1000)
+    return from_us(wall_ns // 1000)
 
 
 def iso_from_ns(wall_ns: int | None) -> str | None:
     """Nanoseconds since 1970 as ``2026-11-21T10:00:00.123456Z``: of one width, as tables of records want it."""
     return None if wall_ns is None else f"{from_ns(wall_ns):%Y-%m-%dT%H:%M:%S.%fZ}"
-
-
-def span_from_us(microseconds: int) -> timedelta:
-    """A span of whole microseconds."""
-    return timedelta(microseconds=microseconds)
 
 
 def whole_hour(moment: datetime) -> datetime:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import SetupError
-from hpcfrugal.doctor.finding import Finding
+from hpcfrugal.doctor.finding import Finding, Level
 from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
 from hpcfrugal.settings.config import Config, template_dirs
@@ -42,18 +42,19 @@ def _place(subject: str, path: Path, *, extra: str = "", private: bool = True, i
     free_b = shutil.disk_usage(nearest).free
     kind = filesystem_type(path) or "unknown file system"
     found = f"{path} ({kind}, {free_b // 2**30} GiB free{extra})"
+    move = "set another in config.toml"
+
+    def finding(level: Level, problem: str, advice: str) -> Finding:
+        return Finding("files", subject, level, f"{found}: {problem}", advice)
+
     if nearest.is_dir() == (is_file and nearest == path):
-        wrong = "a directory" if nearest.is_dir() else "not a directory"
-        return Finding("files", subject, "fault", f"{found}: {nearest} is {wrong}", "set another in config.toml")
+        return finding("fault", f"{nearest} is {'a directory' if nearest.is_dir() else 'not a directory'}", move)
     if why := _refusal(nearest):
-        what = f"{found}: {nearest} cannot be written: {why}"
-        return Finding("files", subject, "fault", what, "set another in config.toml")
+        return finding("fault", f"{nearest} cannot be written: {why}", move)
     if free_b < _MIN_FREE_B:
-        return Finding(
-            "files", subject, "gap", f"{found}: nearly full", "free some space, or set another in config.toml"
-        )
+        return finding("gap", "nearly full", f"free some space, or {move}")
     if private and path.exists() and path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():
-        return Finding("files", subject, "gap", f"{found}: others can read it", f"chmod go= {path}")
+        return finding("gap", "others can read it", f"chmod go= {path}")
     return Finding("files", subject, "ok", found)
 
 

@@ -66,7 +66,7 @@ def forecast_source(config: Config) -> ForecastSource:
     return forecast
 
 
-def plan_round(queues: Sequence[Queue], forecasts: ForecastSource, now: datetime | None = None) -> list[Round]:
+def plan_round(queues: Sequence[Queue], forecasts: ForecastSource) -> list[Round]:
     """Plan all queues, with one query of the queue and at most one forecast each. Changes nothing.
 
     Raises:
@@ -74,7 +74,7 @@ def plan_round(queues: Sequence[Queue], forecasts: ForecastSource, now: datetime
         InputError: a queue's zone is unknown, or the settings of a provider are invalid.
     """
     queued = read_snapshot()
-    now = (now or datetime.now(UTC)).replace(microsecond=0)
+    now = datetime.now(UTC).replace(microsecond=0)
     return [
         _round(queue, [job for job in queued if job.comment.queue == queue.name], forecasts, now) for queue in queues
     ]

@@ -11,7 +11,7 @@ from datetime import timedelta
 from itertools import pairwise
 
 from hpcfrugal.carbon.series import CarbonSeries
-from hpcfrugal.core.time import span_from_us, span_us
+from hpcfrugal.core.time import span_us
 from hpcfrugal.planning.optimise.capacity import MAX_STEPS, grid_step_us
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
@@ -44,7 +44,7 @@ def within_grid(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob
 
     Nodes are reserved for it that far ahead; later rounds see the rest of its run.
     """
-    most: timedelta = span_from_us(grid_step_us(series, queue.step) * _MOST)
+    most = timedelta(microseconds=grid_step_us(series, queue.step) * _MOST)
     if (job.limit or ASSUMED_LIMIT) <= most:
         return job
     # Its latest start is still that of its whole limit.

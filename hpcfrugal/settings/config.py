@@ -95,9 +95,9 @@ class Config(Section):
 _DEFAULT = Origin("default")
 
 
-def template_dirs(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+def template_dirs() -> tuple[Path, ...]:
     """Where templates are looked for before the built-in ones, nearest first."""
-    return (config_dir(environ) / "templates", SITE_DIR / "templates")
+    return (config_dir() / "templates", SITE_DIR / "templates")
 
 
 def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.record import assemble, codec, wall_time
+from hpcfrugal.core.record import assemble, codec
 from hpcfrugal.core.safe_read import UnsafeFile, read_object
 from hpcfrugal.core.time import from_ns
 from hpcfrugal.job.backend import JobState
@@ -110,7 +110,7 @@ def is_given_up(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
 
 def _state(document: dict[str, Any], job: JobKey) -> JobState:
     slurm = codec(SlurmDocument).read({**document, "job_id": job.job_id, "restart": job.restart}, [])
-    times = {name: None if (ns := getattr(slurm, f"{name}_wall_ns")) is None else wall_time(ns) for name in TIMES}
+    times = {name: None if (ns := getattr(slurm, f"{name}_wall_ns")) is None else from_ns(ns) for name in TIMES}
     return assemble(
         JobState,
         slurm,

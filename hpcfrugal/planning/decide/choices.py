@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.errors import DataError, InputError, Problem
+from hpcfrugal.core.errors import DataError, InputError
 from hpcfrugal.core.time import iso, parse_iso
 from hpcfrugal.planning.decide.plan import Plan
 from hpcfrugal.planning.optimise.errors import NotCovered
@@ -59,7 +59,6 @@ def read_prices(path: Path) -> Prices:
             rows = list(csv.DictReader(opened.read(_LONGEST).splitlines()))
     except (OSError, ValueError, csv.Error) as error:
         raise InputError.at(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    problems: list[Problem] = []
     starts: list[datetime] = []
     values: list[float] = []
     for number, row in enumerate(rows, 2):
@@ -67,15 +66,13 @@ def read_prices(path: Path) -> Prices:
             starts.append(parse_iso(row["start"] or ""))
             values.append(float(row["price_per_kwh"] or ""))
         except (KeyError, TypeError, ValueError):
-            problems.append(Problem(f"{path}:{number}", "needs a start with its UTC offset and a price_per_kwh"))
-            break
-    if not problems and len(starts) < 2:
-        problems.append(Problem(str(path), "needs at least two prices"))
+            what = "needs a start with its UTC offset and a price_per_kwh"
+            raise InputError.at(f"{path}:{number}", what) from None
+    if len(starts) < 2:
+        raise InputError.at(str(path), "needs at least two prices")
     steps = {after - before for before, after in pairwise(starts)}
-    if not problems and len(steps) != 1:
-        problems.append(Problem(str(path), "needs prices at equal intervals"))
-    if problems:
-        raise InputError(problems)
+    if len(steps) != 1:
+        raise InputError.at(str(path), "needs prices at equal intervals")
     try:
         return Prices.from_values(starts[0], steps.pop(), values, currency=rows[0].get("currency") or "")
     except DataError as error:

@@ -113,12 +113,12 @@ def _spans(placed: Sequence[PlacementChoice]) -> tuple[Integers, Integers]:
     return starts, starts + np.array([choice.task.steps for choice in placed], dtype=np.int64)
 
 
-def search(free: FreeCapacity, placed: Sequence[PlacementChoice], tries: int = TRIES) -> None:
+def search(free: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
     """Move one task to its best start and a few others away from there; kept if that is cheaper."""
     draw = random.Random(0)
     starts, ends = _spans(placed)
     regrets = np.array([choice.regret for choice in placed])
-    for attempt in range(tries):
+    for attempt in range(TRIES):
         if attempt % 64 == 0:
             upto = np.cumsum(regrets)
             if not len(upto) or upto[-1] <= 0:
