@@ -16,6 +16,8 @@ from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.check import CheckResult, check_ledger
+from hpcfrugal.ledger.export import dump
 from hpcfrugal.settings.config import load_config
 
 
@@ -94,7 +96,7 @@ def check_command(spool: Path, ledger_path: Path, as_json: bool, quick: bool, st
 
     Exit code 4 if the ledger is damaged or differs from the spool. Runs that are not read yet are no difference.
     """
-    found = engine.check_ledger(spool, ledger_path, compare=not quick)
+    found = check_ledger(spool, ledger_path, compare=not quick)
     problems = [*found.skipped, *found.problems]
     if as_json:
         document = {
@@ -118,7 +120,7 @@ def check_command(spool: Path, ledger_path: Path, as_json: bool, quick: bool, st
         raise DataError(f"{count(len(problems), 'problem')} in the spool {spool}")
 
 
-def _print_check(found: engine.CheckResult, problems: list[str], quick: bool) -> None:
+def _print_check(found: CheckResult, problems: list[str], quick: bool) -> None:
     for line in found.damage:
         echo(f"damage: {plain(line, 300)}")
     for line in problems:
@@ -147,5 +149,5 @@ def path_command(ledger_path: Path) -> None:
 @configured_ledger
 def export_command(ledger_path: Path) -> None:
     """Print the content as sorted lines: the table, then the row as JSON. Equal content gives equal lines."""
-    for line in engine.dump(ledger_path):
+    for line in dump(ledger_path):
         echo(line)

@@ -116,12 +116,12 @@ def report(
             show_report(_savings(connection, jobs, wanted, defaults, span), form)
             return
         _note_clocks(connection, jobs)
-        days = energy_by_day(connection, jobs) if by == "day" else []
+        days = energy_by_day(jobs) if by == "day" else []
         found = footprints(connection, jobs, defaults)
     if job is not None and not jobs:
         hint = "`hpcfrugal status --all` lists your jobs" if synced else "run `hpcfrugal ledger sync` first"
         raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", hint)
-    summaries = [summarise(row, found[row.key]) for row in jobs]
+    summaries = [summarise(row, found[row.job]) for row in jobs]
     advice = "" if synced else " `hpcfrugal ledger sync` brings the ledger up to date."
     show_report(JobsReport(span, summaries, by, days, job is not None, f"No jobs in this period.{advice}"), form)
 
@@ -142,7 +142,7 @@ def jobs_report(job_ids: Sequence[str], ledger: Path, config: Config) -> JobsRep
     with open_ledger(ledger) as connection:
         jobs = find_jobs(connection, JobFilter(jobs=tuple(job_ids)))
         found = footprints(connection, jobs, Defaults(config.carbon.zone, config.carbon.pue))
-    return JobsReport(Period(), [summarise(row, found[row.key]) for row in jobs], detailed=True)
+    return JobsReport(Period(), [summarise(row, found[row.job]) for row in jobs], detailed=True)
 
 
 def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
@@ -155,8 +155,8 @@ def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
 
 def _note_clocks(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> None:
     """Name the jobs whose energy may have a wrong time."""
-    named = {row.key for row in jobs}
-    found = [one for one in skews(connection) if (one.run_id, one.job_id, one.restart) in named]
+    named = {row.job for row in jobs}
+    found = [one for one in skews(connection) if one.job in named]
     for one in found[:_SKEWS_NAMED]:
         echo_note(f"{plain(str(one), 200)}: its times, days and CO2e may be wrong")
     if len(found) > _SKEWS_NAMED:

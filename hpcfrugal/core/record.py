@@ -87,6 +87,18 @@ class UnixTime:
 
 
 @dataclass(frozen=True)
+class Interned:
+    """In the ledger its value stands once, in the dictionary ``table``; the row has the integer ``key`` of the entry.
+
+    The fields of a record that are ``together`` in one dictionary are one entry of it, and one column of the row.
+    """
+
+    table: str
+    key: str
+    together: bool = False
+
+
+@dataclass(frozen=True)
 class _Mark:
     name: str
 
@@ -123,6 +135,7 @@ class RecordField:
     strict: bool
     optional: bool
     integers: tuple[int, int]
+    interned: Interned | None
 
 
 class Codec(Generic[_T]):
@@ -323,6 +336,7 @@ def _annotation(hint: Any) -> tuple[Any, tuple[Any, ...]]:
 def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> RecordField:
     key = next((mark.name for mark in marks if isinstance(mark, Key | IsoTime | UnixTime)), name)
     bounds = next((mark for mark in marks if isinstance(mark, Range)), None)
+    interned = next((mark for mark in marks if isinstance(mark, Interned)), None)
     read: Read
     write: Convert | None = None
     to_sql: Convert | None = None
@@ -352,14 +366,15 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     else:
         read, write = _container(key, bare, marks, bounds, size if SIZED in marks else None)
         to_sql, from_sql = _json_column(read, write)
-    return RecordField(name, key, read, write, sql_type, to_sql, from_sql, STRICT in marks, None in marks, integers)
+    strict, optional = STRICT in marks, None in marks
+    return RecordField(name, key, read, write, sql_type, to_sql, from_sql, strict, optional, integers, interned)
 
 
 def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
     """What is no number and no text is JSON in its column. Raises what ``json.loads`` raises, and ``InvalidValue``."""
 
     def to_sql(value: Any) -> str:
-        return json.dumps(value if write is None else write(value), sort_keys=True)
+        return json.dumps(value if write is None else write(value), sort_keys=True, separators=(",", ":"))
 
     return to_sql, lambda text: read(json.loads(text), [])
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.channel_totals import NodeTotals
-from hpcfrugal.ledger.rows import CHANNELS, ENERGY_BUCKETS, BucketRow, ChannelRow
-from hpcfrugal.ledger.table import AttemptKey
+from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.packed import pack
+from hpcfrugal.ledger.rows import CHANNELS, ChannelRow
 
 
 def write_channels(
-    connection: sqlite3.Connection, attempt: AttemptKey, node: str, totals: NodeTotals, *, since_boot: bool = True
+    connection: LedgerConnection, job: int, node: str, totals: NodeTotals, *, since_boot: bool = True
 ) -> None:
-    """Insert the channels of a node of a job, and their energy by time.
+    """Insert the channels of a node of a job, with their energy by time.
 
     Columns that are named like attributes of ``ChannelTotals`` are these. Where the file does not count its time from
     the node's boot (``since_boot`` False), that time is left out.
@@ -21,13 +20,13 @@ def write_channels(
     for channel in totals.channels:
         first, last = channel.first or (None, None), channel.last or (None, None)
         known = channel.energy_uj is not None
-        name = str(channel.key)
         row = assemble(
             ChannelRow,
             channel,
             channel.key,
+            pack(channel.buckets(), first[1], last[1]),
             node=node,
-            channel=name,
+            channel=str(channel.key),
             quality=channel.quality if known else "unknown",
             idle_uj=channel.idle_uj if known else None,
             first_boottime_ns=first[0] if since_boot else None,
@@ -35,12 +34,4 @@ def write_channels(
             first_wall_ns=first[1],
             last_wall_ns=last[1],
         )
-        CHANNELS.insert(connection, row, attempt)
-        ENERGY_BUCKETS.insert_all(
-            connection,
-            (
-                BucketRow(node, name, start_ns // 10**9, bucket.energy_uj, bucket.node_energy_uj, bucket.measured_ns)
-                for start_ns, bucket in channel.buckets().items()
-            ),
-            attempt,
-        )
+        CHANNELS.insert(connection, row, job)

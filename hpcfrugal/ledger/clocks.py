@@ -17,14 +17,14 @@ TOLERANCE_NS = 300 * 10**9
 _NS_PER_S = 10**9
 
 _QUERY = """
-SELECT sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.restart, sidecar_sessions.node,
+SELECT jobs.job, runs.run_id, jobs.job_id, nodes.name AS node,
     min(sidecar_sessions.started_wall_ns) - jobs.started_wall_ns AS early_ns,
     max(sidecar_sessions.ended_wall_ns) - jobs.ended_wall_ns AS late_ns
-FROM sidecar_sessions JOIN jobs USING (run_id, job_id, restart)
-WHERE jobs.elapsed_source = 'slurm'
-GROUP BY sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.restart, sidecar_sessions.node
+FROM sidecar_sessions JOIN jobs USING (job) JOIN runs USING (run) JOIN nodes USING (node)
+WHERE jobs.elapsed_source = (SELECT text FROM texts WHERE name = 'slurm')
+GROUP BY jobs.job, nodes.node
 HAVING early_ns < -:tolerance OR late_ns > :tolerance
-ORDER BY sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.restart, sidecar_sessions.node
+ORDER BY runs.run_id, jobs.job_id, jobs.restart, nodes.name
 """
 
 
@@ -32,9 +32,9 @@ ORDER BY sidecar_sessions.run_id, sidecar_sessions.job_id, sidecar_sessions.rest
 class Skew:
     """A job on a node whose clock was ahead of Slurm's by ``skew_ns``, or behind where it is negative."""
 
+    job: int
     run_id: str
     job_id: str
-    restart: int
     node: str
     skew_ns: int
 
@@ -51,4 +51,4 @@ def skews(connection: sqlite3.Connection) -> Iterator[Skew]:
     """Every job and node of which the clocks disagree, in the order of their keys."""
     for row in connection.execute(_QUERY, {"tolerance": TOLERANCE_NS}):
         by_ns = row["early_ns"] if row["early_ns"] < -TOLERANCE_NS else row["late_ns"]
-        yield Skew(row["run_id"], row["job_id"], row["restart"], row["node"], by_ns)
+        yield Skew(row["job"], row["run_id"], row["job_id"], row["node"], by_ns)

@@ -8,6 +8,7 @@ them, else the one that knows most of the job's time.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -29,9 +30,7 @@ from hpcfrugal.carbon.use_period import UsePeriod
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
 from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_delayed
-from hpcfrugal.ledger.queries import exact_sum, summed
 from hpcfrugal.ledger.rows import JobRow
-from hpcfrugal.ledger.table import AttemptKey
 
 DAY_NS = 86_400 * 10**9
 
@@ -72,7 +71,7 @@ class JobFootprint:
         return replace(self, parts={key: tally for key, tally in self.parts.items() if key[1] == day})
 
 
-def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[EnergyPiece, ...]:
+def pieces_of(job: JobRow) -> tuple[EnergyPiece, ...]:
     """The known energy of a job in the boundary ``components``, as pieces of time.
 
     The ledger has it by 300 s. In the first and in the last of these it was drawn between the first and the last
@@ -85,21 +84,18 @@ def pieces_of(connection: sqlite3.Connection, job: JobRow) -> tuple[EnergyPiece,
         if channel.counted and channel.first_wall_ns is not None and channel.last_wall_ns is not None
     ]
     first_ns, last_ns = min((first for first, _ in spans), default=0), max((last for _, last in spans), default=0)
-    rows = connection.execute(
-        f"SELECT e.bucket_start_s, c.component, c.quality, {exact_sum('e.energy_uj', 'energy_uj')}"
-        " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
-        " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
-        " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
-        " GROUP BY e.bucket_start_s, c.component, c.quality ORDER BY e.bucket_start_s, c.component, c.quality",
-        job.key,
-    )
+    sums: defaultdict[tuple[int, str, str], int] = defaultdict(int)
+    for channel in job.channels:
+        if channel.counted and channel.boundary == "components":
+            for bucket in channel.buckets:
+                sums[bucket.start_s, channel.component, channel.quality] += bucket.energy_uj
     pieces = []
-    for bucket_s, component, quality, high, low in rows:
+    for (bucket_s, component, quality), energy_uj in sorted(sums.items()):
         bucket_ns = bucket_s * 10**9
         start_ns, end_ns = max(bucket_ns, first_ns), min(bucket_ns + BUCKET_NS, last_ns)
         if start_ns > end_ns:
             start_ns, end_ns = bucket_ns, bucket_ns + BUCKET_NS
-        pieces.append(EnergyPiece(start_ns, end_ns, summed(high, low), component, quality))
+        pieces.append(EnergyPiece(start_ns, end_ns, energy_uj, component, quality))
     return tuple(pieces)
 
 
@@ -153,12 +149,10 @@ class Intensities:
         return max(sorted(known), key=lambda provider: known[provider], default=None) if any(known.values()) else None
 
 
-def footprints(
-    connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults
-) -> dict[AttemptKey, JobFootprint]:
-    """The footprint of each job."""
+def footprints(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults) -> dict[int, JobFootprint]:
+    """The footprint of each job, by its key in the ledger."""
     intensity = Intensities(connection)
-    return {job.key: _footprint(connection, intensity, job, defaults) for job in jobs}
+    return {job.job: _footprint(intensity, job, defaults) for job in jobs}
 
 
 def place_of(job: JobRow, defaults: Defaults) -> JobFootprint:
@@ -168,10 +162,10 @@ def place_of(job: JobRow, defaults: Defaults) -> JobFootprint:
     return JobFootprint(zone, zone_source, pue, pue_source)
 
 
-def _footprint(connection: sqlite3.Connection, intensity: Intensities, job: JobRow, defaults: Defaults) -> JobFootprint:
+def _footprint(intensity: Intensities, job: JobRow, defaults: Defaults) -> JobFootprint:
     place = place_of(job, defaults)
     zone = place.zone
-    pieces = pieces_of(connection, job) if zone is not None else ()
+    pieces = pieces_of(job) if zone is not None else ()
     if zone is None or not pieces:
         return place
     plan = plan_of(job.plan)
@@ -204,18 +198,19 @@ def _layers(
 def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:
     """When jobs that started since ``since_ns`` used energy, and when delayed ones would have without the delay."""
     rows = connection.execute(
-        "SELECT run_id, job_id, array_job_id, started_wall_ns, runs.zone, runs.plan, elapsed_ns,"
+        "SELECT jobs.run, job_id, array_job_id, started_wall_ns, zones.name AS zone, runs.plan, elapsed_ns,"
         " min(first_wall_ns) AS first_ns, max(last_wall_ns) AS last_ns"
-        " FROM jobs JOIN runs USING (run_id) JOIN channels USING (run_id, job_id, restart)"
-        " WHERE started_wall_ns >= ? AND counted AND last_wall_ns IS NOT NULL"
-        " GROUP BY run_id, job_id, restart",
+        " FROM jobs JOIN runs USING (run) JOIN channels USING (job) JOIN channel_kinds USING (kind)"
+        " LEFT JOIN texts AS zones ON zones.text = runs.zone"
+        " WHERE coalesce(started_wall_ns, submitted_wall_ns) >= ? AND started_wall_ns NOT NULL"
+        " AND counted AND last_wall_ns NOT NULL GROUP BY job ORDER BY run, job_id, restart",
         (since_ns,),
     ).fetchall()
-    elapsed: dict[tuple[str, str], int] = {}
-    started: dict[tuple[str, str], int] = {}
+    elapsed: dict[tuple[int, str], int] = {}
+    started: dict[tuple[int, str], int] = {}
     times = cache(partial(run_times, connection))
     for row in rows:
-        key = (row["run_id"], row["job_id"])
+        key = (row["run"], row["job_id"])
         elapsed[key] = elapsed.get(key, 0) + (row["elapsed_ns"] or row["last_ns"] - row["first_ns"])
         started[key] = min(started.get(key, row["started_wall_ns"]), row["started_wall_ns"])
     for row in rows:
@@ -230,12 +225,12 @@ def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int
             continue
         if not average:
             yield UsePeriod(plan.zone, plan.signal, plan.provider, *span)
-        run = times(row["run_id"])
+        run = times(row["run"])
         if not was_delayed(plan, run):
             continue
         in_array = row["array_job_id"] is not None
-        start_ns = counterfactual_start(plan, run, started[row["run_id"], row["job_id"]], in_array=in_array)
+        start_ns = counterfactual_start(plan, run, started[row["run"], row["job_id"]], in_array=in_array)
         if start_ns is not None:
             # Sidecars may start before their job by Slurm's clock, and outlive it, by moments.
-            length_ns = elapsed.pop((row["run_id"], row["job_id"]), 0) + BUCKET_NS
+            length_ns = elapsed.pop((row["run"], row["job_id"]), 0) + BUCKET_NS
             yield UsePeriod(plan.zone, plan.signal, plan.provider, start_ns - BUCKET_NS, start_ns + length_ns)

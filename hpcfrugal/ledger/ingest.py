@@ -20,24 +20,22 @@ from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.channel_totals import NodeTotals
 from hpcfrugal.ledger.channels import write_channels
+from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.derive import derive, derive_meter
-from hpcfrugal.ledger.jobs import FactsOfNodes, content_of, write_jobs
+from hpcfrugal.ledger.jobs import FactsOfNodes, content_of, delete_job, document_of, job_of, write_jobs
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.rows import (
-    FILE_STATES,
+    CHANNELS,
     FILES,
     MISSING_SENSORS,
     NODE_TABLES,
     RUNS,
     SESSIONS,
-    TABLES_OF_RUNS,
     FileRow,
-    FileStateRow,
     MissingSensorRow,
     RunRow,
 )
 from hpcfrugal.ledger.sessions import session_row
-from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.ledger.unreadable_files import note_read_error
 from hpcfrugal.spool.documents import (
     EndDocument,
@@ -64,17 +62,16 @@ _READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileSta
     "nodes": read_nodes,
 }
 _METERED = {
-    "channels": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
-    "energy": ("channel", f"node/{METER_DOMAIN}{{}}/*"),
-    MISSING_SENSORS.name: ("source", f"{METER_DOMAIN}{{}}"),
+    CHANNELS.name: ("kind", "SELECT kind FROM channel_kinds WHERE domain {} ?"),
+    MISSING_SENSORS.name: ("sensor", "SELECT sensor FROM unused_sensors WHERE source {} ?"),
 }
-"""By which column, and which form of it, the rows of a meter differ from the sidecar's."""
+"""By which column, and which entries of its dictionary, the rows of a meter differ from the sidecar's."""
 
-_MOST_ROWS = 20_000
-_BYTES_A_ROW = 8
-"""A file may have rows of energy between its readings in proportion to its size, and these beside them. A record takes
-at least 20 bytes for each channel and follows within 300 s, so a file of the sidecar has less than half as many; while
-the machine sleeps, however long, a node of twenty channels has 6000."""
+_MOST_BUCKETS = 20_000
+_BYTES_A_BUCKET = 8
+"""A file may have buckets of energy between its readings in proportion to its size, and these beside them. A record
+takes at least 20 bytes for each channel and follows within 300 s, so a file of the sidecar has less than half as many;
+while the machine sleeps, however long, a node of twenty channels has 6000."""
 
 _READ = frozenset({"run", "labels", "submitted", "samples", "meter", "log", *_READERS})
 
@@ -120,42 +117,51 @@ class RunChanges:
     missing: tuple[str, ...]
 
 
-def changes_of(connection: sqlite3.Connection, run: RunDir) -> RunChanges:
+def changes_of(connection: sqlite3.Connection, spool: int | None, run: RunDir) -> RunChanges:
     """Compare the files of ``run`` with what the ledger was made of. Raises ``OSError``."""
     seen = _list(run)[1]
+    key = key_of_run(connection, spool, run.run_id)
     there = {clean_text(file.name) for file in seen}
-    missing = tuple(name for name in accepted_names(connection, run.run_id) if name not in there)
+    missing = tuple(name for name in accepted_names(connection, key) if name not in there)
     # Nothing can be read of a run that has lost its run.json, so what the ledger has of it stays as it is.
-    changed = run.run_json.name not in missing and bool(_changed(connection, run.run_id, seen))
+    changed = run.run_json.name not in missing and bool(_changed(connection, key, seen))
     return RunChanges(changed, missing)
 
 
-def accepted_names(connection: sqlite3.Connection, run_id: str) -> list[str]:
+def key_of_run(connection: sqlite3.Connection, spool: int | None, run_id: str) -> int | None:
+    """The key of a run of a spool; None where the ledger has none."""
+    row = connection.execute("SELECT run FROM runs WHERE spool = ? AND run_id = ?", (spool, run_id)).fetchone()
+    return None if row is None else int(row[0])
+
+
+def accepted_names(connection: sqlite3.Connection, run: int | None) -> list[str]:
     """The files of a run that count in the ledger, in order."""
-    rows = connection.execute("SELECT name FROM files WHERE run_id = ? AND accepted ORDER BY name", (run_id,))
+    rows = connection.execute("SELECT name FROM files WHERE run = ? AND accepted ORDER BY name", (run,))
     return [name for (name,) in rows]
 
 
-def _changed(connection: sqlite3.Connection, run_id: str, seen: Sequence[_Listed]) -> list[_Listed]:
-    rows = connection.execute("SELECT name, size, mtime_ns, inode FROM file_states WHERE run_id = ?", (run_id,))
+def _changed(connection: sqlite3.Connection, run: int | None, seen: Sequence[_Listed]) -> list[_Listed]:
+    rows = connection.execute("SELECT name, size, mtime_ns, inode FROM files WHERE run = ? AND size NOT NULL", (run,))
     known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
     return [file for file in seen if known.get(clean_text(file.name)) != file.state]
 
 
-def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
-    """Bring the rows of ``run`` up to date inside the caller's transaction; returns how many files were read.
+def ingest(connection: LedgerConnection, spool: int, run_dir: RunDir) -> int:
+    """Bring the rows of a run up to date inside the caller's transaction; returns how many files were read.
 
     Raises ``OSError`` where the directory cannot be listed.
     """
-    owner_uid, seen = _list(run)
-    changed = _changed(connection, run.run_id, seen)
+    owner_uid, seen = _list(run_dir)
+    run = key_of_run(connection, spool, run_dir.run_id)
+    changed = _changed(connection, run, seen)
     if not changed:
         return 0
-    counted = connection.execute("SELECT 1 FROM runs WHERE run_id = ?", (run.run_id,)).fetchone() is not None
-    document = _run_document(connection, run, owner_uid, seen)
+    counted = run is not None and connection.execute("SELECT accepted FROM runs WHERE run = ?", (run,)).fetchone()[0]
+    run, document = _run_document(connection, spool, run, run_dir, owner_uid, seen)
     if document is None:
         for file in seen:
-            _note_state(connection, run.run_id, file.name, file.state)
+            if file.parsed.kind not in ("run", "labels"):
+                _note(connection, run, file, _Taken([], file.state, accepted=False))
         return 0
     if not counted:
         changed = seen
@@ -165,13 +171,13 @@ def ingest(connection: sqlite3.Connection, run: RunDir) -> int:
         if file.parsed.kind in ("run", "labels"):
             continue
         try:
-            taken = _take_whole(connection, run, owner_uid, file, facts)
+            taken = _take_whole(connection, _RunFile(run, run_dir, owner_uid, file), facts)
         except Unreadable as unreadable:
-            note_read_error(connection, _file_row(run.run_id, file), str(unreadable))
+            note_read_error(connection, run, _file_row(file), str(unreadable))
             continue
         files_read += file.refused is None
-        _note(connection, run.run_id, file, taken)
-    write_jobs(connection, document)
+        _note(connection, run, file, taken)
+    write_jobs(connection, run, document)
     return files_read
 
 
@@ -189,67 +195,81 @@ def _in_order(changed: Sequence[_Listed], seen: Sequence[_Listed]) -> list[_List
 
 
 def _run_document(
-    connection: sqlite3.Connection, run: RunDir, owner_uid: int, seen: Sequence[_Listed]
-) -> RunDocument | None:
-    """``run.json``; without a sound one the run does not count and leaves no rows but the reason."""
+    connection: LedgerConnection,
+    spool: int,
+    run: int | None,
+    run_dir: RunDir,
+    owner_uid: int,
+    seen: Sequence[_Listed],
+) -> tuple[int, RunDocument | None]:
+    """The run's key and its ``run.json`` with the labels; None where it does not count or was forgotten, which leaves
+    no rows but those of its files."""
     file = next((file for file in seen if file.parsed.kind == "run"), None)
     if file is None:
-        _forget(connection, run.run_id)
-        missing = FileRow(run.run_id, run.run_json.name, "run", problems=("missing: the run does not count",))
-        FILES.insert(connection, missing)
-        return None
+        run = _forget(connection, spool, run_dir, owner_uid)
+        FILES.delete(connection, run)
+        missing = FileRow(run_dir.run_json.name, "run", problems=("missing: the run does not count",))
+        FILES.insert(connection, missing, run)
+        return run, None
     try:
         if file.refused is not None:
             raise UnsafeFile(file.refused)
-        document, state, problems = read_run(run.run_json, owner_uid)
+        document, state, problems = read_run(run_dir.run_json, owner_uid)
     except Unreadable as unreadable:
         # The run cannot be read now, so what the ledger has of it stays as it is.
         raise unreadable.error from unreadable
     except UnsafeFile as refused:
-        _forget(connection, run.run_id)
-        _note(connection, run.run_id, file, _Taken([f"{refused}: the run does not count"], file.state, accepted=False))
-        return None
-    labels = _labels(connection, run, owner_uid, seen)
-    _note(connection, run.run_id, file, _Taken(problems, state))
+        run = _forget(connection, spool, run_dir, owner_uid)
+        FILES.delete(connection, run)
+        _note(connection, run, file, _Taken([f"{refused}: the run does not count"], file.state, accepted=False))
+        return run, None
+    labels, labels_file, labels_taken = _labels(connection, run, run_dir, owner_uid, seen)
     if labels.forgotten:
-        return None
-    tags = labels.tags_of(document)
-    row = assemble(
-        RunRow,
-        document,
-        name=labels.name or document.name,
-        tags=tags,
-        project=tags.get("project"),
-        phase=tags.get("phase"),
-        plan=plan_column(document.plan),
-    )
-    RUNS.insert(connection, row)
-    return document
+        run = _forget(connection, spool, run_dir, owner_uid)
+    else:
+        document = labels.of(document)
+        tags = document.tags
+        row = assemble(
+            RunRow,
+            document,
+            accepted=True,
+            tags=tags,
+            project=tags.get("project"),
+            phase=tags.get("phase"),
+            plan=plan_column(document.plan),
+        )
+        run = RUNS.insert(connection, row, spool)
+    _note(connection, run, file, _Taken(problems, state))
+    if labels_file is not None and labels_taken is not None:
+        _note(connection, run, labels_file, labels_taken)
+    return run, None if labels.forgotten else document
 
 
-def _labels(connection: sqlite3.Connection, run: RunDir, owner_uid: int, seen: Sequence[_Listed]) -> LabelsDocument:
-    """What the owner changed of the run. Of a run that was forgotten only the files stay in the ledger."""
+def _labels(
+    connection: sqlite3.Connection, run: int | None, run_dir: RunDir, owner_uid: int, seen: Sequence[_Listed]
+) -> tuple[LabelsDocument, _Listed | None, _Taken | None]:
+    """What the owner changed of the run, the file that it is in, and what is to be noted of that."""
     file = next((file for file in seen if file.parsed.kind == "labels"), None)
     if file is None:
-        return LabelsDocument()
+        kept = None if run is None else document_of(connection, LabelsDocument, "labels", run, None)
+        return kept or LabelsDocument(), None, None
     try:
         if file.refused is not None:
             raise UnsafeFile(file.refused)
-        labels, state, problems = read_labels(run.labels_json, owner_uid)
+        labels, state, problems = read_labels(run_dir.labels_json, owner_uid)
     except Unreadable as unreadable:
         raise unreadable.error from unreadable
     except UnsafeFile as refused:
-        _note(connection, run.run_id, file, _Taken([str(refused)], file.state, accepted=False))
-        return LabelsDocument()
-    if labels.forgotten:
-        _forget(connection, run.run_id)
-    _note(connection, run.run_id, file, _Taken(problems, state))
-    return labels
+        return LabelsDocument(), file, _Taken([str(refused)], file.state, accepted=False)
+    return labels, file, _Taken(problems, state, content_of(labels))
 
 
-def _forget(connection: sqlite3.Connection, run_id: str) -> None:
-    for table in TABLES_OF_RUNS:
-        table.delete(connection, run_id)
+def _forget(connection: LedgerConnection, spool: int, run_dir: RunDir, owner_uid: int) -> int:
+    """Remove all that is known of a run but its directory and its files; returns its key."""
+    run = RUNS.insert(connection, RunRow.refused(run_dir.run_id, owner_uid), spool)
+    for (job,) in connection.execute("SELECT job FROM jobs WHERE run = ?", (run,)).fetchall():
+        delete_job(connection, job)
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,18 +282,20 @@ class _Taken:
     accepted: bool = True
 
 
-def _note(connection: sqlite3.Connection, run_id: str, file: _Listed, taken: _Taken) -> None:
-    row = _file_row(run_id, file)
-    problems = tuple(taken.problems)
-    FILES.insert(connection, replace(row, accepted=taken.accepted, problems=problems, content=taken.content))
-    _note_state(connection, run_id, file.name, taken.state)
+def _note(connection: LedgerConnection, run: int, file: _Listed, taken: _Taken) -> None:
+    row = replace(
+        assemble(FileRow, taken.state, _file_row(file)),
+        accepted=taken.accepted,
+        problems=tuple(taken.problems),
+        content=taken.content,
+    )
+    FILES.insert(connection, row, run)
 
 
-def _file_row(run_id: str, file: _Listed) -> FileRow:
+def _file_row(file: _Listed) -> FileRow:
     """What is known of a file by its name."""
     job = file.parsed.job
     return FileRow(
-        run_id=run_id,
         name=clean_text(file.name),
         kind=file.parsed.kind,
         job_id=job.job_id if job else None,
@@ -282,70 +304,79 @@ def _file_row(run_id: str, file: _Listed) -> FileRow:
     )
 
 
-def _note_state(connection: sqlite3.Connection, run_id: str, name: str, state: FileState) -> None:
-    FILE_STATES.insert(connection, assemble(FileStateRow, state, run_id=run_id, name=clean_text(name)))
-
-
 def _node(parsed: ParsedName) -> str | None:
     return None if parsed.node is None else clean_text(parsed.node)
 
 
-def _take_whole(
-    connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Listed, facts: FactsOfNodes
-) -> _Taken:
+@dataclass(frozen=True, slots=True)
+class _RunFile:
+    """A file of the run with the key ``run``."""
+
+    run: int
+    run_dir: RunDir
+    owner_uid: int
+    file: _Listed
+
+    @property
+    def node(self) -> str:
+        return _node(self.file.parsed) or ""
+
+
+def _take_whole(connection: LedgerConnection, one: _RunFile, facts: FactsOfNodes) -> _Taken:
     """Read one file, or leave all as it was. Of one that does not count no row stays. Raises ``Unreadable``."""
-    job = file.parsed.job
+    parsed = one.file.parsed
     connection.execute("SAVEPOINT file")
     try:
-        if file.parsed.kind in ("samples", "meter") and job is not None:
-            _clear_node(connection, run.run_id, job, _node(file.parsed), file.parsed.meter)
+        if parsed.kind in ("samples", "meter") and parsed.job is not None:
+            _clear_node(connection, job_of(connection, one.run, parsed.job), one.node, parsed.meter)
         connection.execute("SAVEPOINT rows")
         try:
-            return _take(connection, run, owner_uid, file, facts)
+            return _take(connection, one, facts)
         except Unreadable:
-            connection.execute("ROLLBACK TO file")
+            connection.roll_back_to("file")
             raise
         except (UnsafeFile, OverflowError) as error:
-            connection.execute("ROLLBACK TO rows")
+            connection.roll_back_to("rows")
             why = str(error) if isinstance(error, UnsafeFile) else "holds a number larger than there can be"
-            return _Taken([why], file.state, accepted=False)
+            return _Taken([why], one.file.state, accepted=False)
     finally:
         connection.execute("RELEASE file")
 
 
-def _take(connection: sqlite3.Connection, run: RunDir, owner_uid: int, file: _Listed, facts: FactsOfNodes) -> _Taken:
+def _take(connection: LedgerConnection, one: _RunFile, facts: FactsOfNodes) -> _Taken:
     """Read one file; a sample file into its tables, whose old rows are gone. Raises ``UnsafeFile``."""
-    path, job = run.path / file.name, file.parsed.job
+    file, owner_uid = one.file, one.owner_uid
+    path, key = one.run_dir.path / file.name, file.parsed.job
     if file.refused is not None:
         raise UnsafeFile(file.refused)
     if file.parsed.kind == "submitted":
         submitted, state, problems = read_submitted(path, owner_uid)
         return _Taken(problems, state, content_of(submitted))
-    if job is None:
+    if key is None:
         raise UnsafeFile("its name is not one of the spool")
     if reader := _READERS.get(file.parsed.kind):
-        document, state, problems = reader(path, owner_uid, job)
+        document, state, problems = reader(path, owner_uid, key)
         return _Taken(problems, state, content_of(document))
     if file.parsed.kind == "log":
         line, state = read_log(path, owner_uid)
         return _Taken([], state, content_of(line))
-    attempt, node = AttemptKey(run.run_id, job.job_id, job.restart), _node(file.parsed) or ""
-    samples = read_samples(path, owner_uid, SampledNode(run.run_id, job, node))
-    of_node = facts.of(attempt, node)
+    samples = read_samples(path, owner_uid, SampledNode(one.run_dir.run_id, key, one.node))
+    of_node = facts.of(one.run, key, one.node)
+    job = job_of(connection, one.run, key)
     if file.parsed.meter is not None:
-        return _take_meter(connection, attempt, node, file.parsed.meter, samples, of_node)
-    return _take_samples(connection, attempt, node, samples, of_node)
+        return _take_meter(connection, job, one.node, file.parsed.meter, samples, of_node)
+    return _take_samples(connection, job, one.node, samples, of_node)
 
 
-def _clear_node(connection: sqlite3.Connection, run_id: str, job: JobKey, node: str | None, meter: str | None) -> None:
+def _clear_node(connection: sqlite3.Connection, job: int, node: str, meter: str | None) -> None:
     """Remove the rows of the sidecar's file of a node, or of the file of one of its meters."""
     for table in NODE_TABLES:
-        where = "run_id = ? AND job_id = ? AND restart = ? AND node = ?"
-        values = [run_id, job.job_id, job.restart, node]
+        where = "job = ? AND node = (SELECT node FROM nodes WHERE name = ?)"
+        values: list[int | str] = [job, node]
         if table.name in _METERED:
-            column, form = _METERED[table.name]
-            where += f" AND {column} {'NOT GLOB' if meter is None else 'GLOB'} ?"
-            values.append(form.format("*" if meter is None else meter))
+            column, entries = _METERED[table.name]
+            where += f" AND {column} IN ({entries.format('NOT GLOB' if meter is None else '=')})"
+            values.append(f"{METER_DOMAIN}{'*' if meter is None else meter}")
         elif meter is not None:
             continue
         connection.execute(f"DELETE FROM {table.name} WHERE {where}", values)
@@ -356,7 +387,7 @@ def _problems(samples: SampleFile) -> list[str]:
 
 
 def _take_samples(
-    connection: sqlite3.Connection, attempt: AttemptKey, node: str, samples: SampleFile, facts: NodeFacts | None
+    connection: LedgerConnection, job: int, node: str, samples: SampleFile, facts: NodeFacts | None
 ) -> _Taken:
     headers = [session.header for session in samples.sessions]
     problems = _problems(samples)
@@ -368,15 +399,15 @@ def _take_samples(
     totals = derive(samples.sessions, tables.cpu_tdp(), tables.gpu_tdp(), facts)
     _check_bounds(totals, samples.state)
     for number, session in enumerate(samples.sessions):
-        SESSIONS.insert(connection, session_row(session, node, number, facts), attempt)
-    _write_missing_sensors(connection, attempt, node, headers)
-    write_channels(connection, attempt, node, totals)
+        SESSIONS.insert(connection, session_row(session, node, number, facts), job)
+    _write_missing_sensors(connection, job, node, headers)
+    write_channels(connection, job, node, totals)
     return _Taken([*problems, *totals.problems], samples.state)
 
 
 def _take_meter(
-    connection: sqlite3.Connection,
-    attempt: AttemptKey,
+    connection: LedgerConnection,
+    job: int,
     node: str,
     meter: str,
     samples: SampleFile,
@@ -396,8 +427,8 @@ def _take_meter(
     _check_bounds(totals, samples.state)
     # Without a sidecar beside it a meter's file counts time from the job's start, not from the node's boot.
     since_boot = all(header.boot_id is not None for header in headers)
-    write_channels(connection, attempt, node, totals, since_boot=since_boot)
-    _write_missing_sensors(connection, attempt, node, headers)
+    write_channels(connection, job, node, totals, since_boot=since_boot)
+    _write_missing_sensors(connection, job, node, headers)
     return _Taken([*problems, *totals.problems], samples.state)
 
 
@@ -412,7 +443,7 @@ def _check_bounds(totals: NodeTotals, state: FileState) -> None:
             raise UnsafeFile(f"has impossible sums of {str(channel.key)[:80]}")
     # What two neighbouring readings add to the rows that each of them has anyway.
     between = sum(max(_crossed(channel.job), _crossed(channel.node)) for channel in totals.channels)
-    if between > _MOST_ROWS + state.size // _BYTES_A_ROW:
+    if between > _MOST_BUCKETS + state.size // _BYTES_A_BUCKET:
         raise UnsafeFile("records are too far apart")
 
 
@@ -420,12 +451,10 @@ def _crossed(intervals: Iterable[Interval]) -> int:
     return sum(parts(interval.start_ns, interval.end_ns) - 1 for interval in intervals)
 
 
-def _write_missing_sensors(
-    connection: sqlite3.Connection, attempt: AttemptKey, node: str, headers: Sequence[Header]
-) -> None:
+def _write_missing_sensors(connection: LedgerConnection, job: int, node: str, headers: Sequence[Header]) -> None:
     rows = {
         MissingSensorRow(node, sensor.component, sensor.source, sensor.reason)
         for header in headers
         for sensor in header.absent
     }
-    MISSING_SENSORS.insert_all(connection, rows, attempt)
+    MISSING_SENSORS.insert_all(connection, rows, job)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble, codec
 from hpcfrugal.job.backend import shell_code
-from hpcfrugal.ledger.rows import JOBS, AttemptRow
-from hpcfrugal.ledger.table import AttemptKey
+from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.rows import FILES, JOBS, NODE_TABLES, SESSIONS, AttemptRow, SessionRow
 from hpcfrugal.spool.documents import (
     Document,
     EndDocument,
@@ -44,30 +45,55 @@ def document_in(content: str, kind: type[_D]) -> _D:
     return codec(kind).read(json.loads(content), [])
 
 
-def write_jobs(connection: sqlite3.Connection, document: RunDocument) -> None:
+def job_of(connection: LedgerConnection, run: int, job: JobKey) -> int:
+    """The key of an attempt, whose row is made where it is missing; ``write_jobs`` fills it."""
+    row = connection.execute(
+        "SELECT job FROM jobs WHERE run = ? AND job_id = ? AND restart = ?", (run, job.job_id, job.restart)
+    ).fetchone()
+    if row is not None:
+        return int(row[0])
+    return JOBS.insert(connection, AttemptRow("spool", run, "", job.job_id, job.restart))
+
+
+def write_jobs(connection: LedgerConnection, run: int, document: RunDocument) -> None:
     """Write afresh the rows of all jobs of a run, from its documents and its rows of nodes."""
-    run_id = document.run_id
-    submitted = _document(connection, SubmittedDocument, "submitted", run_id, None)
+    submitted = document_of(connection, SubmittedDocument, "submitted", run, None)
     rows = connection.execute(
-        "SELECT DISTINCT job_id, restart FROM files WHERE run_id = ? AND accepted AND job_id IS NOT NULL",
-        (run_id,),
+        "SELECT DISTINCT job_id, restart FROM files WHERE run = ? AND accepted AND job_id IS NOT NULL", (run,)
     )
     jobs = {JobKey(job_id, restart) for job_id, restart in rows}
     if not jobs and submitted is not None:
         # Nothing but its submission is known yet: it is listed, with unknown energy.
         jobs.add(JobKey(submitted.job_id, 0))
-    JOBS.delete(connection, run_id)
-    for job in sorted(jobs):
-        JOBS.insert(connection, _row(connection, document, submitted, job))
+    for job, job_id, restart in connection.execute("SELECT job, job_id, restart FROM jobs WHERE run = ?", (run,)):
+        if JobKey(job_id, restart) not in jobs:
+            delete_job(connection, job)
+    for key in sorted(jobs):
+        JOBS.insert(connection, _row(connection, run, document, submitted, key))
 
 
-def _document(connection: sqlite3.Connection, kind: type[_D], name: str, run_id: str, job: JobKey | None) -> _D | None:
-    """A document's content. None where it is not there yet or was damaged, whose reason then is in ``files``."""
+def delete_job(connection: sqlite3.Connection, job: int) -> None:
+    """Delete the row of an attempt and all that belongs to it."""
+    for table in NODE_TABLES:
+        table.delete(connection, job)
+    connection.execute("DELETE FROM jobs WHERE job = ?", (job,))
+
+
+def _content(connection: sqlite3.Connection, name: str, run: int, job: JobKey | None) -> str | None:
+    """What was kept of a file of this kind. None where it is not there yet or was damaged, whose reason then is in
+    ``files``."""
     row = connection.execute(
-        "SELECT content FROM files WHERE run_id = ? AND kind = ? AND job_id IS ? AND restart IS ? AND accepted",
-        (run_id, name, job and job.job_id, job and job.restart),
+        f"SELECT content FROM {FILES.source} WHERE run = ? AND files_kind.name = ? AND job_id IS ? AND restart IS ?"
+        " AND accepted ORDER BY files.name",
+        (run, name, job and job.job_id, job and job.restart),
     ).fetchone()
-    return None if row is None or row[0] is None else document_in(row[0], kind)
+    return None if row is None or row[0] is None else str(row[0])
+
+
+def document_of(connection: sqlite3.Connection, kind: type[_D], name: str, run: int, job: JobKey | None) -> _D | None:
+    """The document that counts of this kind, of the run or of one of its jobs; None where there is none."""
+    content = _content(connection, name, run, job)
+    return None if content is None else document_in(content, kind)
 
 
 class FactsOfNodes:
@@ -75,49 +101,55 @@ class FactsOfNodes:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._known: dict[AttemptKey, dict[str, NodeFacts]] = {}
+        self._known: dict[tuple[int, JobKey], dict[str, NodeFacts]] = {}
 
-    def of(self, attempt: AttemptKey, node: str | None) -> NodeFacts | None:
+    def of(self, run: int, job: JobKey, node: str | None) -> NodeFacts | None:
         """The facts of one node of one job; None where nothing was kept of it. Of two entries the first counts."""
-        if attempt not in self._known:
-            job = JobKey(attempt.job_id, attempt.restart)
-            document = _document(self._connection, NodesDocument, "nodes", attempt.run_id, job)
+        known = self._known.get((run, job))
+        if known is None:
+            document = document_of(self._connection, NodesDocument, "nodes", run, job)
             nodes = document.nodes if document is not None else ()
-            self._known[attempt] = {facts.node: facts for facts in reversed(nodes)}
-        return None if node is None else self._known[attempt].get(node)
+            known = self._known[run, job] = {facts.node: facts for facts in reversed(nodes)}
+        return None if node is None else known.get(node)
 
 
 def _row(
     connection: sqlite3.Connection,
+    run: int,
     document: RunDocument,
     submitted: SubmittedDocument | None,
-    job: JobKey,
+    key: JobKey,
 ) -> AttemptRow:
-    run_id, key = document.run_id, (document.run_id, job.job_id, job.restart)
-    end = _document(connection, EndDocument, "end", run_id, job)
-    slurm = _document(connection, SlurmDocument, "slurm", run_id, job)
-    sampled = connection.execute(
-        "SELECT min(started_wall_ns), max(ended_wall_ns), max(cluster), max(array_job_id), max(array_task_id)"
-        " FROM sidecar_sessions WHERE run_id = ? AND job_id = ? AND restart = ?",
-        key,
-    ).fetchone()
-    nodes = {
-        node
-        for (node,) in connection.execute(
-            "SELECT DISTINCT node FROM sidecar_sessions WHERE run_id = ? AND job_id = ? AND restart = ?", key
+    end = document_of(connection, EndDocument, "end", run, key)
+    slurm = document_of(connection, SlurmDocument, "slurm", run, key)
+    log = _content(connection, "log", run, key)
+    sessions = [
+        session
+        for _, session in SESSIONS.rows_of(
+            connection, "SELECT job FROM jobs WHERE run = ? AND job_id = ? AND restart = ?", (run, *_of(key))
         )
-    }
-    nodes |= set(slurm.nodes or ()) if slurm else set()
-    set_ns = _clock_set(connection, key)
-    started_ns, ended_ns, elapsed_ns, elapsed_source = elapsed(end, slurm, sampled[0], sampled[1], set_ns)
+    ]
+    nodes = {session.node for session in sessions} | set(slurm.nodes or () if slurm else ())
+    started_ns, ended_ns, elapsed_ns, elapsed_source = elapsed(
+        end,
+        slurm,
+        min((session.started_wall_ns for session in sessions), default=None),
+        max((session.ended_wall_ns for session in sessions), default=None),
+        _clock_set(sessions),
+    )
     state, exit_code = _outcome(end, slurm)
     return assemble(
         AttemptRow,
-        slurm or SlurmDocument(job.job_id, job.restart),
-        cluster=(submitted and submitted.cluster) or (slurm and slurm.cluster) or sampled[2] or "",
-        run_id=run_id,
-        array_job_id=_first(slurm and slurm.array_job_id, end and end.array_job_id, sampled[3]),
-        array_task_id=_first(slurm and slurm.array_task_id, end and end.array_task_id, sampled[4]),
+        slurm or SlurmDocument(key.job_id, key.restart),
+        origin="spool",
+        run=run,
+        cluster=(submitted and submitted.cluster) or (slurm and slurm.cluster) or _most(sessions, "cluster") or "",
+        user=document.user,
+        name=document.name,
+        array_job_id=_first(slurm and slurm.array_job_id, end and end.array_job_id, _most(sessions, "array_job_id")),
+        array_task_id=_first(
+            slurm and slurm.array_task_id, end and end.array_task_id, _most(sessions, "array_task_id")
+        ),
         state=state,
         final=(slurm is not None and slurm.final) or end is not None,
         exit_code=exit_code,
@@ -131,29 +163,35 @@ def _row(
         elapsed_ns=elapsed_ns,
         elapsed_source=elapsed_source,
         nodes=tuple(sorted(nodes)),
+        sidecar_log=None if log is None else str(json.loads(log)),
     )
+
+
+def _of(key: JobKey) -> tuple[str, int]:
+    return key.job_id, key.restart
+
+
+def _most(sessions: Sequence[SessionRow], name: str) -> str | None:
+    """The last of the texts in order, so that it does not depend on the order of the files."""
+    return max((text for session in sessions if (text := getattr(session, name)) is not None), default=None)
 
 
 def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _clock_set(connection: sqlite3.Connection, key: tuple[str, str, int]) -> int:
+def _clock_set(sessions: Sequence[SessionRow]) -> int:
     """By how many ns the wall clock was set forward between the first header of a job and its last record.
 
     That is by how much more it advanced than the time since boot; of several nodes, on the one where that is least.
     """
-    rows = connection.execute(
-        "SELECT node, boot_id, started_wall_ns - started_boottime_ns AS first_ns,"
-        " ended_clock_ns - ended_boottime_ns AS last_ns"
-        " FROM sidecar_sessions WHERE run_id = ? AND job_id = ? AND restart = ?"
-        " AND boot_id IS NOT NULL ORDER BY node, session",
-        key,
-    ).fetchall()
     boots: dict[tuple[str, str], tuple[int, int]] = {}
-    for row in rows:
-        boot = (row["node"], row["boot_id"])
-        boots[boot] = (boots.get(boot, (row["first_ns"], 0))[0], row["last_ns"])
+    for session in sessions:
+        if session.boot_id is None:
+            continue
+        boot = (session.node, session.boot_id)
+        first_ns = session.started_wall_ns - session.started_boottime_ns
+        boots[boot] = (boots.get(boot, (first_ns, 0))[0], session.ended_clock_ns - session.ended_boottime_ns)
     nodes: dict[str, int] = {}
     for (node, _), (first_ns, last_ns) in boots.items():
         nodes[node] = nodes.get(node, 0) + last_ns - first_ns

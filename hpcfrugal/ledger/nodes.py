@@ -16,7 +16,6 @@ from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, b
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
 from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.readings import clip, readings, wall_of
-from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
 from hpcfrugal.spool.samples import SampledNode, SidecarSession, read_samples
@@ -91,11 +90,12 @@ def find_nodes(
     """All nodes of which something was sampled in ``since_ns <= t < until_ns`` (wall clock), by cluster and name."""
     span = (since_ns, until_ns)
     rows = connection.execute(
-        "SELECT DISTINCT s.node, s.run_id, s.job_id, s.restart, r.uid, j.cluster"
-        " FROM sidecar_sessions s JOIN runs r USING (run_id) JOIN jobs j USING (run_id, job_id, restart)"
+        "SELECT DISTINCT nodes.name AS node, r.run, r.run_id, j.job_id, j.restart, r.uid, clusters.name AS cluster"
+        " FROM sidecar_sessions s JOIN jobs j USING (job) JOIN runs r USING (run) JOIN nodes USING (node)"
+        " JOIN texts AS clusters ON clusters.text = j.cluster"
         " WHERE s.ended_wall_ns > coalesce(?, s.ended_wall_ns - 1)"
         " AND s.started_wall_ns < coalesce(?, s.started_wall_ns + 1)"
-        " ORDER BY s.node, s.run_id, s.job_id, s.restart",
+        " ORDER BY nodes.name, r.run_id, j.job_id, j.restart",
         span,
     ).fetchall()
     missing: list[str] = []
@@ -131,8 +131,8 @@ def _sessions(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: 
             reason = "not in the spool"
         missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
         return
-    attempt = AttemptKey(row["run_id"], job.job_id, job.restart)
-    kept = facts.of(attempt, row["node"])
+    attempt = (row["run_id"], job.job_id, job.restart)
+    kept = facts.of(row["run"], job, row["node"])
     for session in sessions:
         yield _JobSession(attempt, row["cluster"], session, kept)
 

@@ -15,8 +15,6 @@ from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.record import IsoTime, Key, codec
-from hpcfrugal.ledger.jobs import document_in
-from hpcfrugal.spool.documents import SlurmDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +95,14 @@ class RunTimes:
     started_ns: int | None
 
 
-def run_times(connection: sqlite3.Connection, run_id: str) -> RunTimes:
+def run_times(connection: sqlite3.Connection, run: int) -> RunTimes:
     """The times of a run, all of its jobs included."""
-    rows = connection.execute(
-        "SELECT content FROM files WHERE run_id = ? AND kind = 'slurm' AND accepted AND content IS NOT NULL", (run_id,)
-    ).fetchall()
-    slurm = [document_in(content, SlurmDocument) for (content,) in rows]
-
-    (started_ns,) = connection.execute("SELECT min(started_wall_ns) FROM jobs WHERE run_id = ?", (run_id,)).fetchone()
-    return RunTimes(
-        min((one.submit_wall_ns for one in slurm if one.submit_wall_ns is not None), default=None),
-        min((one.eligible_wall_ns for one in slurm if one.eligible_wall_ns is not None), default=None),
-        started_ns,
-    )
+    row = connection.execute(
+        "SELECT min(submitted_wall_ns) FILTER (WHERE eligible_wall_ns NOT NULL), min(eligible_wall_ns),"
+        " min(started_wall_ns) FROM jobs WHERE run = ?",
+        (run,),
+    ).fetchone()
+    return RunTimes(*row)
 
 
 def was_delayed(plan: PlanRow, times: RunTimes) -> bool:

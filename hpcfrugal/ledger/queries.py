@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.text import clean_text
+from hpcfrugal.ledger.packed import KnownBucket
 from hpcfrugal.ledger.rows import (
     CHANNELS,
     JOBS,
@@ -22,9 +21,11 @@ from hpcfrugal.ledger.rows import (
     MissingSensorRow,
     SessionRow,
 )
-from hpcfrugal.ledger.table import AttemptKey, LedgerTable
+from hpcfrugal.ledger.table import LedgerTable
 
 _R = TypeVar("_R")
+
+DAY_S = 86_400
 
 _ARRAY_TASK = re.compile(r"(?P<array>[0-9]+)_(?P<task>[0-9]+)")
 
@@ -49,11 +50,11 @@ def find_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> list[JobRow]
     """Jobs that fit, in the order of their start, each with channels, sessions and missing sensors."""
     where, values = _conditions(wanted)
     condition = " AND ".join(where) or "TRUE"
-    columns = [*(f"jobs.{name}" for name in JOBS.columns), *(f"runs.{name}" for name in RUNS.columns)]
+    columns = ["jobs.job", *JOBS.selected, *RUNS.selected]
     cursor = connection.cursor()
     cursor.row_factory = None
     rows = cursor.execute(
-        f"SELECT {', '.join(columns)} FROM jobs JOIN runs USING (run_id) WHERE {condition}"
+        f"SELECT {', '.join(columns)} FROM {_JOBS} {JOBS.joins} {RUNS.joins} WHERE {condition}"
         " ORDER BY coalesce(started_wall_ns, submitted_wall_ns), length(job_id), job_id, restart, run_id",
         values,
     ).fetchall()
@@ -67,7 +68,10 @@ def runs_named(connection: sqlite3.Connection, text: str) -> list[str]:
     of a run id (digits alone are a job id, not a part of one), or the name of a job.
     """
     text = clean_text(text)
-    runs = connection.execute("SELECT run_id, name FROM runs ORDER BY run_id").fetchall()
+    runs = connection.execute(
+        "SELECT run_id, max(texts.name) AS name FROM runs LEFT JOIN jobs USING (run)"
+        " LEFT JOIN texts ON texts.text = jobs.name WHERE accepted GROUP BY run ORDER BY run_id"
+    ).fetchall()
     if text == "latest":
         return [row["run_id"] for row in runs[-1:]]
     parts = [row["run_id"] for row in runs if row["run_id"].startswith(text) or row["run_id"].endswith(text)]
@@ -76,37 +80,29 @@ def runs_named(connection: sqlite3.Connection, text: str) -> list[str]:
     return [row["run_id"] for row in runs if row["name"] == text]
 
 
-_Key = tuple[str, str, int]
-"""An ``AttemptKey`` as a plain tuple."""
+_JOBS = "jobs JOIN runs USING (run)"
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What hangs on the jobs that are wanted, by their keys: one query a table, however many jobs they are."""
 
-    channels: dict[_Key, list[ChannelRow]]
-    sessions: dict[_Key, list[SessionRow]]
-    missing_sensors: dict[_Key, list[MissingSensorRow]]
-    logs: dict[_Key, str]
+    channels: dict[int, list[ChannelRow]]
+    sessions: dict[int, list[SessionRow]]
+    missing_sensors: dict[int, list[MissingSensorRow]]
 
     @classmethod
     def of(cls, connection: sqlite3.Connection, condition: str, values: Sequence[str | int]) -> _Parts:
         """Read them for the jobs that fit ``condition``."""
-        attempts = f"SELECT run_id, job_id, restart FROM jobs JOIN runs USING (run_id) WHERE {condition}"
+        jobs = f"SELECT job FROM {_JOBS} WHERE {condition}"
 
-        def rows(table: LedgerTable[_R]) -> dict[_Key, list[_R]]:
-            found: dict[_Key, list[_R]] = {}
-            for key, row in table.rows_of(connection, attempts, values):
-                found.setdefault(key, []).append(row)
+        def rows(table: LedgerTable[_R]) -> dict[int, list[_R]]:
+            found: dict[int, list[_R]] = {}
+            for job, row in table.rows_of(connection, jobs, values):
+                found.setdefault(job, []).append(row)
             return found
 
-        logged = connection.execute(
-            f"SELECT run_id, job_id, restart, content FROM files WHERE (run_id, job_id, restart) IN ({attempts})"
-            " AND kind = 'log' AND accepted AND content IS NOT NULL ORDER BY name DESC",
-            values,
-        )
-        logs = {(run_id, job_id, restart): str(json.loads(content)) for run_id, job_id, restart, content in logged}
-        return cls(rows(CHANNELS), rows(SESSIONS), rows(MISSING_SENSORS), logs)
+        return cls(rows(CHANNELS), rows(SESSIONS), rows(MISSING_SENSORS))
 
 
 def _has_tags(tags: dict[str, str], wanted: JobFilter) -> bool:
@@ -127,7 +123,7 @@ def _conditions(wanted: JobFilter) -> tuple[list[str], list[str | int]]:
     if wanted.until_ns is not None:
         add("coalesce(started_wall_ns, submitted_wall_ns) < ?", wanted.until_ns)
     if wanted.user is not None:
-        add("runs.user = ?", wanted.user)
+        add("jobs.user = (SELECT text FROM texts WHERE name = ?)", wanted.user)
     if wanted.jobs:
         named = [_named(job) for job in wanted.jobs]
         add(f"({' OR '.join(condition for condition, _ in named)})", *(value for _, some in named for value in some))
@@ -139,21 +135,20 @@ def _named(job: str) -> tuple[str, tuple[str, ...]]:
     task = _ARRAY_TASK.fullmatch(job)
     if task is not None:
         return "(array_job_id = ? AND array_task_id = ?)", (task["array"], task["task"])
-    return "(job_id = ? OR array_job_id = ? OR jobs.run_id = ?)", (job, job, job)
+    return "(job_id = ? OR array_job_id = ? OR runs.run_id = ?)", (job, job, job)
 
 
-_WIDTH = len(JOBS.columns)
+_WIDTH = len(JOBS.selected)
 
 
 def _job(row: tuple[Any, ...], parts: _Parts) -> JobRow:
-    attempt, run = JOBS.codec.of_row(row[:_WIDTH]), RUNS.codec.of_row(row[_WIDTH:])
-    key = attempt.key
+    job, attempt, run = row[0], JOBS.record_of(row[1 : 1 + _WIDTH]), RUNS.record_of(row[1 + _WIDTH :])
     return JobRow(
         **{**vars(run), **vars(attempt)},
-        channels=tuple(parts.channels.get(key, ())),
-        sessions=tuple(parts.sessions.get(key, ())),
-        missing_sensors=tuple(parts.missing_sensors.get(key, ())),
-        sidecar_log=parts.logs.get(key),
+        job=job,
+        channels=tuple(parts.channels.get(job, ())),
+        sessions=tuple(parts.sessions.get(job, ())),
+        missing_sensors=tuple(parts.missing_sensors.get(job, ())),
     )
 
 
@@ -178,7 +173,7 @@ def summed(high: int, low: int) -> int:
 class DayRow:
     """Known energy of one job in one component and quality on one UTC day, given by its first second."""
 
-    job: AttemptKey
+    job: int
     day_s: int
     component: str
     quality: str
@@ -192,39 +187,52 @@ class DayRow:
     """Whether the idle power of the node is not included in any of these shares."""
 
 
-def _part_of(end: str) -> str:
-    """SQL for the sum of a column of channels, each as far as its energy lies in these buckets."""
-    return f"sum(CAST(e.energy_uj AS REAL) / nullif(c.energy_uj, 0) * {end})"
+@dataclass(slots=True)
+class _DaySum:
+    """The sums of one component and quality on one day. Ranges are summed as fractions of those of the channels."""
+
+    energy_uj: int = 0
+    measured_ns: int = 0
+    low_uj: float = 0.0
+    high_uj: float = 0.0
+    ranged: bool = True
+    shared: bool = False
+    lacks_idle: bool = False
+
+    def add(self, channel: ChannelRow, bucket: KnownBucket) -> None:
+        self.energy_uj += bucket.energy_uj
+        self.measured_ns += bucket.measured_ns
+        if channel.range_uj is None:
+            self.ranged = False
+        elif channel.energy_uj:
+            part = bucket.energy_uj / channel.energy_uj
+            self.low_uj += part * channel.range_uj[0]
+            self.high_uj += part * channel.range_uj[1]
+        self.shared = self.shared or channel.attribution.is_share
+        self.lacks_idle = self.lacks_idle or (channel.attribution.is_share and channel.idle_power is None)
 
 
-def energy_by_day(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> list[DayRow]:
+def energy_by_day(jobs: Sequence[JobRow]) -> list[DayRow]:
     """The counted energy of ``jobs`` by UTC day, from the buckets."""
-    found: list[DayRow] = []
-    for job in jobs:
-        rows = connection.execute(
-            "SELECT e.bucket_start_s / 86400 * 86400 AS day_s, c.component, c.quality,"
-            f" {exact_sum('e.energy_uj', 'energy_uj')}, {exact_sum('e.measured_ns', 'measured_ns')},"
-            f" {_part_of('c.low_uj')} AS low_uj, {_part_of('c.high_uj')} AS high_uj, max(c.low_uj IS NULL) AS unranged,"
-            f" max(c.attribution = '{Attribution.CPU_SHARE}') AS shared,"
-            f" max(c.attribution = '{Attribution.CPU_SHARE}' AND c.idle_power IS NULL) AS lacks_idle"
-            " FROM energy e JOIN channels c USING (run_id, job_id, restart, node, channel)"
-            " WHERE e.run_id = ? AND e.job_id = ? AND e.restart = ?"
-            " AND c.counted AND c.boundary = 'components' AND e.energy_uj IS NOT NULL"
-            " GROUP BY day_s, c.component, c.quality ORDER BY day_s, c.component, c.quality",
-            job.key,
+    return [row for job in jobs for row in _days_of(job)]
+
+
+def _days_of(job: JobRow) -> Iterator[DayRow]:
+    days: dict[tuple[int, str, str], _DaySum] = {}
+    for channel in job.channels:
+        if channel.counted and channel.boundary == "components":
+            for bucket in channel.buckets:
+                day_s = bucket.start_s // DAY_S * DAY_S
+                days.setdefault((day_s, channel.component, channel.quality), _DaySum()).add(channel, bucket)
+    for (day_s, component, quality), sums in sorted(days.items()):
+        yield DayRow(
+            job.job,
+            day_s=day_s,
+            component=component,
+            quality=quality,
+            energy_uj=sums.energy_uj,
+            range_uj=(round(sums.low_uj), round(sums.high_uj)) if sums.ranged else None,
+            measured_ns=sums.measured_ns,
+            shared=sums.shared,
+            lacks_idle=sums.lacks_idle,
         )
-        found.extend(
-            DayRow(
-                job.key,
-                day_s=row["day_s"],
-                component=row["component"],
-                quality=row["quality"],
-                energy_uj=summed(row["energy_uj_high"], row["energy_uj_low"]),
-                range_uj=None if row["unranged"] else (round(row["low_uj"] or 0), round(row["high_uj"] or 0)),
-                measured_ns=summed(row["measured_ns_high"], row["measured_ns_low"]),
-                shared=bool(row["shared"]),
-                lacks_idle=bool(row["lacks_idle"]),
-            )
-            for row in rows
-        )
-    return found

@@ -1,82 +1,111 @@
 """The records of the ledger, one class for each table. A new column is a new field here, and what computes it.
 
-Times are integer nanoseconds since the epoch (UTC), energies integer microjoules; None is unknown, never zero. Rows of
-nodes belong to an ``AttemptKey``. An attempt's own key is (cluster, job id, restart), with the run id behind it because
-Slurm counts from 1 again where a cluster lost its state.
+Times are integer nanoseconds since the epoch (UTC), energies integer microjoules; None is unknown, never zero. What
+many rows share is ``Interned``: the row has the integer key of an entry of a dictionary. Fields that are interned
+together make one entry.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from hpcfrugal.accounting.attribution import Attribution
-from hpcfrugal.core.record import EMBEDDED
-from hpcfrugal.ledger.table import AttemptKey, LedgerTable
+from hpcfrugal.core.record import EMBEDDED, Interned
+from hpcfrugal.ledger.packed import KnownBucket, unpack
+from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 8
+LEDGER_SCHEMA = 9
 """``PRAGMA user_version``: changes with any field of these records."""
+
+Origin = Literal["spool", "sacct", "import"]
+"""Where a job's row is from: a run directory, Slurm's accounting, or another program's records."""
+
+TEXT = Interned("texts", "text")
+NODE = Interned("nodes", "node")
+KIND = Interned("channel_kinds", "kind", together=True)
+SETUP = Interned("sidecar_setups", "setup", together=True)
+UNUSED = Interned("unused_sensors", "sensor", together=True)
+
+Text = Annotated[str, TEXT]
+MaybeText = Annotated[str | None, TEXT]
+Node = Annotated[str, NODE]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolRow:
+    """A spool that the ledger was filled from."""
+
+    path: str
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """A submission, as its ``run.json`` describes it.
+    """A run directory, and the submission that its ``run.json`` describes.
 
-    ``zone`` is the grid zone in which its energy counts and ``pue`` the data centre's power usage effectiveness, both
-    as known at the submission. ``sampled`` is whether its energy was to be sampled. ``plan`` is JSON for
-    ``plans.plan_of``.
+    ``accepted``: it counts, since its ``run.json`` is sound; of one that does not, nothing more is known. ``zone`` is
+    the grid zone in which its energy counts and ``pue`` the data centre's power usage effectiveness, both as known at
+    the submission. ``sampled`` is whether its energy was to be sampled. ``plan`` is JSON for ``plans.plan_of``.
     """
 
     run_id: str
-    user: str | None
+    accepted: bool
     uid: int
     created_wall_ns: int | None
-    version: str | None
-    backend: str | None
-    host: str | None
-    name: str | None
-    project: str | None
-    phase: str | None
-    tags: dict[str, str]
-    zone: str | None
+    version: MaybeText
+    backend: MaybeText
+    host: MaybeText
+    project: MaybeText
+    phase: MaybeText
+    tags: Annotated[dict[str, str], TEXT]
+    zone: MaybeText
     pue: float | None
     sampled: bool | None
     plan: str | None
+
+    @classmethod
+    def refused(cls, run_id: str, uid: int) -> RunRow:
+        """The row of a run that does not count."""
+        values: dict[str, Any] = dict.fromkeys(cls.__dataclass_fields__)
+        return cls(**{**values, "run_id": run_id, "accepted": False, "uid": uid, "tags": {}})
 
 
 @dataclass(frozen=True)
 class AttemptRow:
     """An attempt of a job: what was submitted, what Slurm and the batch script reported, what was sampled.
 
-    ``final``: it is over. ``elapsed_source`` is ``slurm``, ``end`` (the batch script) or ``samples``.
+    ``run`` is the key of its run, where it has one. ``final``: it is over. ``elapsed_source`` is ``slurm``, ``end``
+    (the batch script) or ``samples``. ``sidecar_log`` is the last line of what the sidecar, or whatever was to start
+    it, wrote to its log.
     """
 
-    cluster: str
+    origin: Annotated[Origin, TEXT]
+    run: int | None
+    cluster: Text
     job_id: str
     restart: int
-    run_id: str
-    array_job_id: str | None
-    array_task_id: str | None
-    partition: str | None
-    account: str | None
-    qos: str | None
-    state: str | None
-    final: bool
-    exit_code: int | None
-    signal: int | None
-    submitted_wall_ns: int | None
-    started_wall_ns: int | None
-    ended_wall_ns: int | None
-    elapsed_ns: int | None
-    elapsed_source: str | None
-    nodes: tuple[str, ...]
-    alloc_cpus: int | None
-
-    @property
-    def key(self) -> AttemptKey:
-        return AttemptKey(self.run_id, self.job_id, self.restart)
+    user: MaybeText = None
+    name: MaybeText = None
+    array_job_id: str | None = None
+    array_task_id: str | None = None
+    partition: MaybeText = None
+    account: MaybeText = None
+    qos: MaybeText = None
+    state: MaybeText = None
+    final: bool = False
+    exit_code: int | None = None
+    signal: int | None = None
+    submitted_wall_ns: int | None = None
+    eligible_wall_ns: int | None = None
+    started_wall_ns: int | None = None
+    ended_wall_ns: int | None = None
+    elapsed_ns: int | None = None
+    elapsed_source: MaybeText = None
+    nodes: Annotated[tuple[str, ...], TEXT] = ()
+    alloc_cpus: int | None = None
+    sidecar_log: str | None = None
 
     @property
     def known_elapsed_ns(self) -> int | None:
@@ -104,38 +133,38 @@ class SessionRow:
     apart samples were at most than was asked for.
     """
 
-    node: str
+    node: Node
     session: int
-    cluster: str | None
+    cluster: Annotated[str | None, SETUP]
     array_job_id: str | None
     array_task_id: str | None
-    boot_id: str | None
-    sidecar_version: str | None
-    interval_s: float | None
-    record_s: float | None
+    boot_id: MaybeText
+    sidecar_version: Annotated[str | None, SETUP]
+    interval_s: Annotated[float | None, SETUP]
+    record_s: Annotated[float | None, SETUP]
     started_wall_ns: int
     started_boottime_ns: int
     ended_wall_ns: int
     ended_boottime_ns: int
     ended_clock_ns: int
     records: int
-    end_reason: str | None
-    cpus_alloc: int | None
-    cpus_node: int | None
-    slurm_cpus: int | None
-    cpu_model: str | None
-    memory_node_b: int | None
-    memory_alloc_b: int | None
-    exclusive: bool | None
-    cpu_time_source: str | None
-    gpus: int
+    end_reason: MaybeText
+    cpus_alloc: Annotated[int | None, SETUP]
+    cpus_node: Annotated[int | None, SETUP]
+    slurm_cpus: Annotated[int | None, SETUP]
+    cpu_model: Annotated[str | None, SETUP]
+    memory_node_b: Annotated[int | None, SETUP]
+    memory_alloc_b: Annotated[int | None, SETUP]
+    exclusive: Annotated[bool | None, SETUP]
+    cpu_time_source: Annotated[str | None, SETUP]
+    gpus: Annotated[int, SETUP]
     job_cpu_us: int | None
     node_busy_us: int | None
     memory_peak_b: int | None
     slowed: float | None
     use: Annotated[Use, EMBEDDED]
-    use_sources: dict[str, str]
-    use_reasons: dict[str, str]
+    use_sources: Annotated[dict[str, str], SETUP]
+    use_reasons: Annotated[dict[str, str], SETUP]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,24 +174,25 @@ class ChannelRow:
     ``idle_power`` says which figure is in the share, ``idle_uj`` is the job's part of the idle energy; None where none
     is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave energy before or after; None where that
     was a few samples at most. ``low_uj`` and ``high_uj``: the range in which a modelled energy is expected with 90 %.
+    The last four columns are the energy by time, see ``packed``.
     """
 
-    node: str
-    channel: str
-    component: str
-    domain: str
-    source: str
-    quality: str
-    boundary: str
-    scope: str
-    counted: bool
-    attribution: Attribution
-    detail: str | None
-    gpu_uuid: str | None
-    inputs: str | None
-    idle_power: str | None
+    node: Node
+    channel: Annotated[str, KIND]
+    component: Annotated[str, KIND]
+    domain: Annotated[str, KIND]
+    source: Annotated[str, KIND]
+    quality: Annotated[str, KIND]
+    boundary: Annotated[str, KIND]
+    scope: Annotated[str, KIND]
+    counted: Annotated[bool, KIND]
+    attribution: Annotated[Attribution, KIND]
+    detail: Annotated[str | None, KIND]
+    gpu_uuid: Annotated[str | None, KIND]
+    inputs: MaybeText
+    idle_power: MaybeText
     idle_uj: int | None
-    reason: str | None
+    reason: MaybeText
     energy_uj: int | None
     low_uj: int | None
     high_uj: int | None
@@ -177,6 +207,18 @@ class ChannelRow:
     resets: int | None
     gaps: int | None
     sensor_gap_ns: int | None
+    first_bucket_s: int | None
+    bucket_numbers: str | None
+    bucket_energy_uj: str | None
+    bucket_measured_ns: str | None
+
+    @property
+    def buckets(self) -> list[KnownBucket]:
+        """The job's energy by time."""
+        return unpack(
+            *(self.first_bucket_s, self.bucket_numbers, self.bucket_energy_uj, self.bucket_measured_ns),
+            *(self.first_wall_ns, self.last_wall_ns),
+        )
 
     @property
     def range_uj(self) -> tuple[int, int] | None:
@@ -184,63 +226,53 @@ class ChannelRow:
 
 
 @dataclass(frozen=True, slots=True)
-class BucketRow:
-    """300 s of a channel: energy of the job, energy as read of the node, and the time with readings behind it."""
-
-    node: str
-    channel: str
-    bucket_start_s: int
-    energy_uj: int | None
-    node_energy_uj: int | None
-    measured_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class MissingSensorRow:
     """A source that was not used on a node, and why."""
 
-    node: str
-    component: str
-    source: str
-    reason: str
+    node: Node
+    component: Annotated[str, UNUSED]
+    source: Annotated[str, UNUSED]
+    reason: Annotated[str, UNUSED]
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """A file of the spool, whether it counts, its problems, and of a document its content as JSON.
+    """A file of a run directory, whether it counts, its problems, and of a document its content as JSON.
 
-    Files of intensities have the run id ``intensity``.
+    ``size``, ``mtime_ns`` and ``inode`` are those that it had when it was read; None where it is to be read.
     """
 
-    run_id: str
     name: str
-    kind: str
+    kind: Text
     job_id: str | None = None
     restart: int | None = None
-    node: str | None = None
+    node: Annotated[str | None, NODE] = None
     accepted: bool = False
     problems: tuple[str, ...] = ()
     content: str | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class FileStateRow:
-    """Size, modification time and inode of a file when it was read."""
+class IntensityFileRow:
+    """A file of intensities; fields as those of ``FileRow``."""
 
-    run_id: str
     name: str
-    size: int
-    mtime_ns: int
-    inode: int
+    accepted: bool = False
+    problems: tuple[str, ...] = ()
+    size: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class IntensityRow:
-    """What the grid's carbon intensity was in an interval, and the file that it is from."""
+    """What the grid's carbon intensity was in an interval, by one file."""
 
     source: Annotated[IntensitySource, EMBEDDED]
     known: Annotated[KnownIntensity, EMBEDDED]
-    file: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,44 +283,55 @@ class MetaRow:
     value: str
 
 
-RUNS = LedgerTable("runs", RunRow, ["run_id"])
+_STATE = ("size", "mtime_ns", "inode")
+
+SPOOLS = LedgerTable("spools", SpoolRow, ["path"], row_key="spool", aside=["path"])
+RUNS = LedgerTable("runs", RunRow, ["run_id"], owner="spool", row_key="run")
 JOBS = LedgerTable(
     "jobs",
     AttemptRow,
-    ["cluster", "job_id", "restart", "run_id"],
-    more=["UNIQUE (run_id, job_id, restart)", "FOREIGN KEY (run_id) REFERENCES runs"],
-    indexes=["started_wall_ns"],
+    ["run", "job_id", "restart"],
+    row_key="job",
+    aside=["run"],
+    more=["FOREIGN KEY (run) REFERENCES runs"],
+    indexes={
+        "jobs_by_id": "(job_id, cluster)",
+        "jobs_by_array": "(array_job_id) WHERE array_job_id IS NOT NULL",
+        "jobs_by_time": "(coalesce(started_wall_ns, submitted_wall_ns))",
+        "jobs_by_user": "(user, coalesce(started_wall_ns, submitted_wall_ns))",
+        "jobs_by_name": "(user, name, coalesce(ended_wall_ns, started_wall_ns))",
+        "jobs_without_run": "UNIQUE (origin, cluster, job_id, submitted_wall_ns, restart) WHERE run IS NULL",
+    },
 )
-SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], of_attempt=True)
-CHANNELS = LedgerTable("channels", ChannelRow, ["node", "channel"], of_attempt=True)
-ENERGY_BUCKETS = LedgerTable("energy", BucketRow, ["node", "channel", "bucket_start_s"], of_attempt=True)
-MISSING_SENSORS = LedgerTable(
-    "missing_sensors", MissingSensorRow, ["node", "component", "source", "reason"], of_attempt=True
+SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], owner="job")
+CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job")
+MISSING_SENSORS = LedgerTable("missing_sensors", MissingSensorRow, ["node", "sensor"], owner="job")
+FILES = LedgerTable("files", FileRow, ["name"], owner="run", aside=_STATE)
+INTENSITY_FILES = LedgerTable(
+    "intensity_files", IntensityFileRow, ["name"], owner="spool", row_key="file", aside=_STATE
 )
-FILES = LedgerTable("files", FileRow, ["run_id", "name"])
-FILE_STATES = LedgerTable("file_states", FileStateRow, ["run_id", "name"])
-INTENSITIES = LedgerTable("intensity", IntensityRow, ["zone", "signal", "provider", "start_ns"], indexes=["file"])
+INTENSITIES = LedgerTable(
+    "intensity",
+    IntensityRow,
+    ["start_ns"],
+    owner="file",
+    indexes={"intensity_by_time": "(zone, signal, provider, start_ns)"},
+)
 META = LedgerTable("meta", MetaRow, ["key"])
 
-NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, ENERGY_BUCKETS, MISSING_SENSORS)
+NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, MISSING_SENSORS)
 """What the sample files and meter files of a node determine."""
 
-TABLES_OF_RUNS: tuple[LedgerTable[Any], ...] = (RUNS, JOBS, *NODE_TABLES, FILES, FILE_STATES)
+_OTHER_TABLES: tuple[LedgerTable[Any], ...] = (FILES, INTENSITY_FILES, INTENSITIES, META)
 
-LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (*TABLES_OF_RUNS, INTENSITIES, META)
-
-CONTENT_TABLES = tuple(table for table in LEDGER_TABLES if table is not FILE_STATES)
-"""What the spool determines. ``file_states`` is not among them: it changes when the spool is copied."""
+LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (SPOOLS, RUNS, JOBS, *NODE_TABLES, *_OTHER_TABLES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobRow(AttemptRow, RunRow):
-    """An attempt of a job with its run and all that hangs on it.
+    """An attempt of a job with its run and all that hangs on it. ``job`` is its key in the ledger."""
 
-    ``sidecar_log`` is the last line of what the sidecar, or whatever was to start it, wrote to its log.
-    """
-
+    job: int
     channels: tuple[ChannelRow, ...] = field(default=())
     sessions: tuple[SessionRow, ...] = field(default=())
     missing_sensors: tuple[MissingSensorRow, ...] = field(default=())
-    sidecar_log: str | None = None

@@ -91,9 +91,9 @@ class SignalTotal:
 def savings(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults) -> list[JobSavings]:
     """The savings of ``jobs``, which have to hold all attempts of each job, in the order of their first attempts."""
     intensity, times = Intensities(connection), cache(partial(run_times, connection))
-    grouped: dict[tuple[str, str], list[JobRow]] = {}
+    grouped: dict[tuple[int | None, str], list[JobRow]] = {}
     for job in jobs:
-        grouped.setdefault((job.run_id, job.job_id), []).append(job)
+        grouped.setdefault((job.run, job.job_id), []).append(job)
     return [
         _of(connection, intensity, times, tuple(sorted(attempts, key=lambda job: job.restart)), defaults)
         for attempts in grouped.values()
@@ -103,7 +103,7 @@ def savings(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: De
 def _of(
     connection: sqlite3.Connection,
     intensity: Intensities,
-    times_of: Callable[[str], RunTimes],
+    times_of: Callable[[int], RunTimes],
     attempts: tuple[JobRow, ...],
     defaults: Defaults,
 ) -> JobSavings:
@@ -120,7 +120,7 @@ def _of(
         return without("not-run", "never ran")
     if not plan.on_forecast:
         return without("no-forecast", "planned without a forecast")
-    times = times_of(last.run_id)
+    times = RunTimes(None, None, None) if last.run is None else times_of(last.run)
     if not was_delayed(plan, times):
         return JobSavings(attempts, plan, "not-delayed", "not delayed by its plan: no saving")
     return _compared(connection, intensity, attempts, plan, times, defaults)
@@ -142,7 +142,7 @@ def _compared(
 
     ran: list[Attempt] = []
     for job in attempts:
-        pieces = pieces_of(connection, job)
+        pieces = pieces_of(job)
         if not pieces and (job.started_wall_ns is not None or job.sessions):
             return unknown("its energy is unknown")
         if pieces:

@@ -13,8 +13,10 @@ from pathlib import Path
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.record import InvalidRecord, InvalidValue
+from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.filesystem import journal_mode
-from hpcfrugal.ledger.rows import LEDGER_SCHEMA, LEDGER_TABLES
+from hpcfrugal.ledger.rows import LEDGER_SCHEMA
+from hpcfrugal.ledger.schema import create_schema, is_upgradable, upgrade
 
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for another one; not for ever, since a process may hang, or the lock be one of a machine that
@@ -138,7 +140,7 @@ def create_private(path: Path) -> None:
 @contextmanager
 def open_ledger(
     path: Path, *, write: bool = False, timeout_s: float | None = None, older: bool = False
-) -> Iterator[sqlite3.Connection]:
+) -> Iterator[LedgerConnection]:
     """The ledger at ``path``, in autocommit; made when opened to write. ``older``: also one of an older schema.
 
     ``timeout_s`` is how long a statement waits for another process that has it locked (``BUSY_TIMEOUT_S`` to write,
@@ -169,8 +171,12 @@ def open_ledger(
         _refuse_changed(path, state)
 
 
-def _connect_to_write(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, None]:
-    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+def _connect(path: Path, timeout_s: float) -> LedgerConnection:
+    return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, factory=LedgerConnection)
+
+
+def _connect_to_write(path: Path, timeout_s: float) -> tuple[LedgerConnection, None]:
+    connection = _connect(path, timeout_s)
     try:
         _set_journal(connection, journal_mode(path), timeout_s)
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -180,7 +186,7 @@ def _connect_to_write(path: Path, timeout_s: float) -> tuple[sqlite3.Connection,
     return connection, None
 
 
-def _connect_to_read(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, os.stat_result | None]:
+def _connect_to_read(path: Path, timeout_s: float) -> tuple[LedgerConnection, os.stat_result | None]:
     """A connection that changes nothing, and the file's state where it is read without a lock.
 
     To read a ledger with a write-ahead log SQLite makes files beside it, also where that log is empty. Where that
@@ -191,7 +197,7 @@ def _connect_to_read(path: Path, timeout_s: float) -> tuple[sqlite3.Connection, 
     alone = _stands_alone(real)
     if alone and not (os.access(real, os.W_OK) and os.access(real.parent, os.W_OK)):
         return _connect_alone(real)
-    connection = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+    connection = _connect(path, timeout_s)
     try:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -217,9 +223,10 @@ def _stands_alone(path: Path) -> bool:
         return False
 
 
-def _connect_alone(path: Path) -> tuple[sqlite3.Connection, os.stat_result]:
+def _connect_alone(path: Path) -> tuple[LedgerConnection, os.stat_result]:
     state = path.stat()
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None), state
+    uri = f"{path.as_uri()}?mode=ro&immutable=1"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, factory=LedgerConnection), state
 
 
 def _refuse_changed(path: Path, state: os.stat_result | None) -> None:
@@ -245,7 +252,7 @@ def _set_journal(connection: sqlite3.Connection, mode: str, timeout_s: float) ->
         time.sleep(0.02)
 
 
-def _check_schema(connection: sqlite3.Connection, path: Path, write: bool, older: bool) -> None:
+def _check_schema(connection: LedgerConnection, path: Path, write: bool, older: bool) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version == LEDGER_SCHEMA or (older and 0 < version < LEDGER_SCHEMA):
         return
@@ -254,36 +261,20 @@ def _check_schema(connection: sqlite3.Connection, path: Path, write: bool, older
             f"the ledger {path} is of a newer hpcfrugal (schema {version}, this one knows {LEDGER_SCHEMA})",
             hint=f"upgrade hpcfrugal, or move the ledger away: {_REBUILD_HINT}",
         )
+    if version and is_upgradable(version):
+        if not write:
+            raise DataError(
+                f"the ledger {path} is of an older hpcfrugal (schema {version})", hint="run `hpcfrugal ledger sync`"
+            )
+        upgrade(connection)
+        return
     if version:
         raise DataError(f"the ledger {path} is of an older hpcfrugal (schema {version})", hint=_REBUILD_HINT)
     if not write:
         raise DataError(f"the ledger {path} is empty", hint="run `hpcfrugal ledger sync`")
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise DataError(f"{path} is a database, but not a ledger", hint="set --ledger to another file")
-    _create_tables(connection)
-
-
-def _create_tables(connection: sqlite3.Connection) -> None:
-    with transaction(connection):
-        # Of two processes that come at once, the second finds the tables.
-        if connection.execute("PRAGMA user_version").fetchone()[0] == LEDGER_SCHEMA:
-            return
-        for table in LEDGER_TABLES:
-            for statement in table.schema():
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {LEDGER_SCHEMA}")
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """``BEGIN IMMEDIATE`` to ``COMMIT``: what is read inside cannot be changed by another writer."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
+    create_schema(connection)
 
 
 @contextmanager

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
-from hpcfrugal.core.record import codec
+from hpcfrugal.core.record import Interned, InvalidRecord, RecordField, codec
+from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.dictionary import Dictionary
 
 _R = TypeVar("_R")
 
-
-class AttemptKey(NamedTuple):
-    """One attempt of one job of one run: the first columns of every table with facts about it."""
-
-    run_id: str
-    job_id: str
-    restart: int
+_OWNERS = {"spool": "spools", "run": "runs", "job": "jobs", "file": "intensity_files"}
+"""The tables to which a row may belong, by the column with their integer key."""
 
 
 class LedgerTable(Generic[_R]):
     """A table whose columns are the fields of one class of records.
 
-    With ``of_attempt`` the columns of an ``AttemptKey`` come before them. ``key`` are the columns of the primary key,
-    behind the attempt's. ``more`` are further constraints, ``indexes`` columns with an index of their own.
+    ``owner`` is the integer key of what its rows belong to, the first column; ``key`` are the columns that tell the
+    rows of one owner apart. With ``row_key`` the rows have an integer key of this name themselves, which stays when a
+    row is replaced. ``more`` are further constraints, ``indexes`` what else rows are looked up by, by name and as SQL.
+    ``aside`` are columns that the content of the spool does not determine.
+
+    In SQL, ``source`` is the table with its dictionaries, ``joins`` the latter alone, ``selected`` the columns of the
+    records in it.
     """
 
     def __init__(
@@ -32,60 +34,156 @@ class LedgerTable(Generic[_R]):
         record: type[_R],
         key: Sequence[str],
         *,
-        of_attempt: bool = False,
+        owner: str | None = None,
+        row_key: str | None = None,
         more: Sequence[str] = (),
-        indexes: Sequence[str] = (),
+        indexes: Mapping[str, str] | None = None,
+        aside: Sequence[str] = (),
     ) -> None:
-        self.name = name
-        self.codec = codec(record)
-        self._owner = AttemptKey._fields if of_attempt else ()
-        self._key = (*self._owner, *key)
-        self._more, self._indexes = more, indexes
-        self.columns = (*self._owner, *self.codec.columns)
-        marks = ", ".join("?" * len(self.columns))
-        self._insert = f"INSERT OR REPLACE INTO {name} ({', '.join(self.columns)}) VALUES ({marks})"
+        self.name, self.codec, self.owner, self.row_key = name, codec(record), owner, row_key
+        self._own = (owner,) if owner else ()
+        self._key = (*self._own, *key)
+        self._more, self._indexes, self.aside = more, indexes or {}, aside
+        self.dictionaries: dict[str, Dictionary] = {}
+        self._columns: dict[str, tuple[str, list[int]]] = {}
+        """The columns after the owner's, each with its type and where in a record's row its values are."""
+        fields = self.codec.sql_fields()
+        for at, field in enumerate(fields):
+            column = field.interned.key if field.interned and field.interned.together else field.name
+            self._columns.setdefault(column, (_type_of(field), []))[1].append(at)
+        self._interned = {
+            column: self._dictionary(mark, [fields[at] for at in places])
+            for column, (_, places) in self._columns.items()
+            if (mark := fields[places[0]].interned) is not None
+        }
+        self.columns = (*self._own, *self._columns)
+        self.joins, self.selected = self._joined(fields)
+        self.source = f"{name} {self.joins}"
+        self._needed = [
+            (column, places[0])
+            for column, (_, places) in self._columns.items()
+            if column in self._interned and not fields[places[0]].optional
+        ]
+        self._insert = self._insertion()
+        self._stored = self._storing()
+
+    def _dictionary(self, mark: Interned, fields: Sequence[RecordField]) -> Dictionary:
+        return self.dictionaries.setdefault(mark.table, Dictionary(mark, fields))
+
+    def _joined(self, fields: Sequence[RecordField]) -> tuple[str, tuple[str, ...]]:
+        joins, selected = list[str](), dict[str, str]()
+        for column, (_, places) in self._columns.items():
+            words = self._interned.get(column)
+            if words is None:
+                selected[fields[places[0]].name] = f"{self.name}.{column}"
+                continue
+            alias = f"{self.name}_{column}"
+            joins.append(f"LEFT JOIN {words.name} AS {alias} ON {alias}.{words.key} = {self.name}.{column}")
+            for at, entry in zip(places, words.columns, strict=True):
+                selected[fields[at].name] = f"{alias}.{entry}"
+        return " ".join(joins), tuple(selected[name] for name in self.codec.columns)
+
+    def _insertion(self) -> str:
+        columns, marks = ", ".join(self.columns), ", ".join("?" * len(self.columns))
+        if self.row_key is None:
+            return f"INSERT OR REPLACE INTO {self.name} ({columns}) VALUES ({marks})"
+        rest = [column for column in self.columns if column not in self._key] or self._key[:1]
+        changes = ", ".join(f"{column} = excluded.{column}" for column in rest)
+        return (
+            f"INSERT INTO {self.name} ({columns}) VALUES ({marks})"
+            f" ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {changes} RETURNING {self.row_key}"
+        )
 
     def schema(self) -> list[str]:
         """The statements that create it."""
-        owner = ["run_id TEXT NOT NULL", "job_id TEXT NOT NULL", "restart INTEGER NOT NULL"] if self._owner else []
-        columns = [
-            f"{field.name} {field.sql_type}{'' if field.optional else ' NOT NULL'}" for field in self.codec.sql_fields()
+        columns = [f"{name} {kind}" for name, (kind, _) in self._columns.items()]
+        keys = f"{', '.join(self._key)}"
+        parts = [
+            *([f"{self.row_key} INTEGER PRIMARY KEY"] if self.row_key else []),
+            *(f"{name} INTEGER NOT NULL REFERENCES {_OWNERS[name]}" for name in self._own),
+            *columns,
+            f"UNIQUE ({keys})" if self.row_key else f"PRIMARY KEY ({keys})",
+            *self._more,
         ]
-        parts = ", ".join([*owner, *columns, f"PRIMARY KEY ({', '.join(self._key)})", *self._more])
         return [
-            f"CREATE TABLE {self.name} ({parts}) WITHOUT ROWID",
-            *(f"CREATE INDEX {self.name}_by_{column} ON {self.name} ({column})" for column in self._indexes),
+            f"CREATE TABLE {self.name} ({', '.join(parts)}){'' if self.row_key else ' WITHOUT ROWID'}",
+            *(_create_index(name, self.name, definition) for name, definition in self._indexes.items()),
         ]
 
-    def insert(self, connection: sqlite3.Connection, record: _R, attempt: AttemptKey | None = None) -> None:
-        """Insert a record in place of the one with its key."""
-        connection.execute(self._insert, [*(attempt or ()), *self.codec.row(record)])
+    def _storing(self) -> Callable[[LedgerConnection, list[Any]], list[Any]]:
+        """What puts keys of dictionaries into a record's row."""
+        if not self._interned:
+            return lambda connection, values: values
+        plan = [(places, self._interned.get(column)) for column, (_, places) in self._columns.items()]
 
-    def insert_all(
-        self, connection: sqlite3.Connection, records: Iterable[_R], attempt: AttemptKey | None = None
-    ) -> None:
-        """Insert many records of one attempt."""
-        owner = attempt or ()
-        row = self.codec.row
-        connection.executemany(self._insert, [[*owner, *row(record)] for record in records])
+        def stored(connection: LedgerConnection, values: list[Any]) -> list[Any]:
+            found: list[Any] = []
+            for places, words in plan:
+                if words is None:
+                    found.append(values[places[0]])
+                elif words.together:
+                    found.append(words.key_of(connection, tuple(values[at] for at in places)))
+                else:
+                    value = values[places[0]]
+                    found.append(None if value is None else words.key_of(connection, (value,)))
+            return found
 
-    def delete(self, connection: sqlite3.Connection, run_id: str) -> None:
-        """Delete all rows of a run."""
-        connection.execute(f"DELETE FROM {self.name} WHERE run_id = ?", (run_id,))
+        return stored
+
+    def insert(self, connection: LedgerConnection, record: _R, owner: int | None = None) -> int:
+        """Insert a record in place of the one with its key; returns the row's own key, 0 where it has none."""
+        own = () if owner is None else (owner,)
+        cursor = connection.execute(self._insert, [*own, *self._stored(connection, self.codec.row(record))])
+        return int(cursor.fetchone()[0]) if self.row_key else 0
+
+    def insert_all(self, connection: LedgerConnection, records: Iterable[_R], owner: int | None = None) -> None:
+        """Insert many records of one owner."""
+        own = () if owner is None else (owner,)
+        row, stored = self.codec.row, self._stored
+        connection.executemany(self._insert, [[*own, *stored(connection, row(record))] for record in records])
+
+    def delete(self, connection: sqlite3.Connection, owner: int) -> None:
+        """Delete all rows of an owner."""
+        connection.execute(f"DELETE FROM {self.name} WHERE {self.owner} = ?", (owner,))
 
     def rows_of(
-        self, connection: sqlite3.Connection, attempts: str, values: Sequence[Any], more: str = ""
-    ) -> Iterator[tuple[tuple[Any, ...], _R]]:
-        """The records of attempts, each with its ``AttemptKey`` as a tuple, in the order of the table's key.
+        self, connection: sqlite3.Connection, owners: str, values: Sequence[Any] = (), more: str = ""
+    ) -> Iterator[tuple[int, _R]]:
+        """The records of owners, each with the owner's key, in order of owners and of what tells the records apart.
 
-        ``attempts`` is SQL that selects run id, job id and restart; ``more`` is another condition.
+        ``owners`` is SQL that selects keys of owners; ``more`` is another condition.
         """
+        where = f"{self.name}.{self.owner} IN ({owners})" + (f" AND {more}" if more else "")
+        order = [f"{self.name}.{self.owner}"]
+        for column in self._key[1:]:
+            words = self._interned.get(column)
+            at = self._columns[column][1]
+            order += [self.selected[place] for place in at] if words else [f"{self.name}.{column}"]
         cursor = connection.cursor()
         cursor.row_factory = None
-        where = f"(run_id, job_id, restart) IN ({attempts})" + (f" AND {more}" if more else "")
         cursor.execute(
-            f"SELECT {', '.join(self.columns)} FROM {self.name} WHERE {where} ORDER BY {', '.join(self._key)}", values
+            f"SELECT {self.name}.{self.owner}, {', '.join(self.selected)} FROM {self.source}"
+            f" WHERE {where} ORDER BY {', '.join(order)}",
+            values,
         )
-        of_row, width = self.codec.of_row, len(self._owner)
         for row in cursor:
-            yield row[:width], of_row(row[width:])
+            yield row[0], self.record_of(row[1:])
+
+    def record_of(self, row: Sequence[Any]) -> _R:
+        """The record in a row of what is ``selected``. Raises ``InvalidRecord`` where a dictionary lacks an entry."""
+        for column, at in self._needed:
+            if row[at] is None:
+                raise InvalidRecord(f"{self.name}.{column}: not in its dictionary")
+        return self.codec.of_row(row)
+
+
+def _create_index(name: str, table: str, definition: str) -> str:
+    unique, _, rest = definition.rpartition("UNIQUE ")
+    return f"CREATE {'UNIQUE ' if unique or definition != rest else ''}INDEX {name} ON {table} {rest}"
+
+
+def _type_of(field: RecordField) -> str:
+    if field.interned is None:
+        return f"{field.sql_type}{'' if field.optional else ' NOT NULL'}"
+    null = "" if field.optional and not field.interned.together else " NOT NULL"
+    return f"INTEGER{null} REFERENCES {field.interned.table}"

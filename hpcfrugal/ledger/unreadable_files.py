@@ -9,27 +9,65 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import replace
+from typing import NamedTuple
 
-from hpcfrugal.ledger.rows import FILES, FileRow
+from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.rows import FILES, INTENSITY_FILES, FileRow, IntensityFileRow
+from hpcfrugal.spool.layout import INTENSITY_DIR
 
 
-def note_read_error(connection: sqlite3.Connection, file: FileRow, problem: str) -> None:
+class UnreadFile(NamedTuple):
+    """A file of a run of a spool; the run id of one of intensities is empty."""
+
+    spool: str
+    run_id: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.run_id or INTENSITY_DIR}/{self.name}"
+
+
+def note_read_error(connection: LedgerConnection, run: int, file: FileRow, problem: str) -> None:
     """Note that a file could not be read; ``file`` is what its name says of it."""
-    key = (file.run_id, file.name)
-    before = connection.execute("SELECT accepted FROM files WHERE run_id = ? AND name = ?", key).fetchone()
-    if before is None:
-        FILES.insert(connection, replace(file, problems=(problem,)))
-    else:
-        problems = [f"{problem}; its earlier content counts" if before["accepted"] else problem]
-        connection.execute("UPDATE files SET problems = ? WHERE run_id = ? AND name = ?", (json.dumps(problems), *key))
-    connection.execute("DELETE FROM file_states WHERE run_id = ? AND name = ?", key)
+    row = connection.execute("SELECT accepted FROM files WHERE run = ? AND name = ?", (run, file.name)).fetchone()
+    if row is None:
+        FILES.insert(connection, replace(file, problems=(problem,)), run)
+        return
+    connection.execute(
+        "UPDATE files SET problems = ?, size = NULL, mtime_ns = NULL, inode = NULL WHERE run = ? AND name = ?",
+        (json.dumps([_with_earlier(problem, row[0])]), run, file.name),
+    )
 
 
-def unreadable_in(new: sqlite3.Connection, old: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Files (run id, name) that count in the old ledger and could not be read for the new one.
+def note_intensity_error(connection: LedgerConnection, spool: int, name: str, problem: str) -> None:
+    """Note that a file of intensities could not be read."""
+    row = connection.execute(
+        "SELECT accepted FROM intensity_files WHERE spool = ? AND name = ?", (spool, name)
+    ).fetchone()
+    accepted = row is not None and bool(row[0])
+    file = IntensityFileRow(name, accepted, (_with_earlier(problem, accepted),))
+    INTENSITY_FILES.insert(connection, file, spool)
+
+
+def _with_earlier(problem: str, accepted: bool) -> str:
+    return f"{problem}; its earlier content counts" if accepted else problem
+
+
+_OF_RUNS = "SELECT spools.path, run_id, name FROM files JOIN runs USING (run) JOIN spools USING (spool)"
+_OF_INTENSITIES = "SELECT spools.path, '', name FROM intensity_files JOIN spools USING (spool)"
+
+
+def unreadable_in(new: sqlite3.Connection, old: sqlite3.Connection) -> list[UnreadFile]:
+    """Files that count in the old ledger and could not be read for the new one.
 
     Where that is so of a run's document, it is so of all of its files; the document then comes first.
     """
-    rows = old.execute("SELECT run_id, name FROM files WHERE accepted ORDER BY run_id, kind != 'run', name")
-    read = {(run_id, name) for run_id, name in new.execute("SELECT run_id, name FROM file_states")}
-    return [(run_id, name) for run_id, name in rows if (run_id, name) not in read]
+    order = "ORDER BY run_id, name != 'run.json', name"
+    counted = [
+        *old.execute(f"{_OF_RUNS} WHERE files.accepted {order}"),
+        *old.execute(f"{_OF_INTENSITIES} WHERE accepted ORDER BY name"),
+    ]
+    read = {
+        UnreadFile(*row) for query in (_OF_RUNS, _OF_INTENSITIES) for row in new.execute(f"{query} WHERE size NOT NULL")
+    }
+    return [file for row in counted if (file := UnreadFile(*row)) not in read]

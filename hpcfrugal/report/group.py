@@ -9,7 +9,6 @@ from hpcfrugal.core.time import from_us
 from hpcfrugal.ledger.footprints import DAY_NS
 from hpcfrugal.ledger.queries import DayRow
 from hpcfrugal.ledger.rows import JobRow
-from hpcfrugal.ledger.table import AttemptKey
 from hpcfrugal.report.amount import Amount, total_of
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.overlap import NodeTime, overlapping, whole_nodes
@@ -123,11 +122,11 @@ def group_by_day(days: Sequence[DayRow], summaries: Sequence[JobSummary]) -> lis
     job without known energy counts on the day of its start.
     """
     groups: dict[int, Group] = {}
-    by_job: dict[AttemptKey, dict[int, list[DayRow]]] = {}
+    by_job: dict[int, dict[int, list[DayRow]]] = {}
     for row in days:
         by_job.setdefault(row.job, {}).setdefault(row.day_s, []).append(row)
     for summary in summaries:
-        own = by_job.get(summary.job.key, {})
+        own = by_job.get(summary.job.job, {})
         started_ns = summary.job.started_wall_ns
         if not own and started_ns is not None:
             own = {started_ns // DAY_NS * DAY_S: []}

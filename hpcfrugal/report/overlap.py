@@ -25,7 +25,7 @@ class NodeTime:
     part: NodePart
     start_ns: int
     end_ns: int
-    job: tuple[str, str, int]
+    job: int
     job_id: str
 
 
@@ -41,7 +41,7 @@ def whole_nodes(summary: JobSummary) -> list[NodeTime]:
             place = (where, channel.node, part)
             old = spans.get((place, session), (start_ns, end_ns))
             spans[place, session] = (min(old[0], start_ns), max(old[1], end_ns))
-    return [NodeTime(place, start_ns, end_ns, job.key, job.job_id) for (place, _), (start_ns, end_ns) in spans.items()]
+    return [NodeTime(place, start_ns, end_ns, job.job, job.job_id) for (place, _), (start_ns, end_ns) in spans.items()]
 
 
 def _spans(job: JobRow, channel: ChannelRow) -> Iterator[tuple[str, int, int, int]]:

@@ -122,10 +122,11 @@ class LabelsDocument:
     tags: dict[str, Any] = field(default_factory=dict)
     forgotten: bool = False
 
-    def tags_of(self, document: RunDocument) -> dict[str, str]:
-        """The tags of a run with these changes."""
+    def of(self, document: RunDocument) -> RunDocument:
+        """The document of the run with these changes."""
         changed = {clean_text(key): None if value is None else _scalar_text(value) for key, value in self.tags.items()}
-        return {key: text for key, text in {**document.tags, **changed}.items() if text is not None}
+        tags = {key: text for key, text in {**document.tags, **changed}.items() if text is not None}
+        return replace(document, spec={**document.spec, "name": self.name or document.name, "tags": tags})
 
 
 @dataclass(frozen=True, slots=True)

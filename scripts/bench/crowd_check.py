@@ -154,7 +154,7 @@ def close(spool: Path, ledger: Path, files: Sequence[FileFigures]) -> list[Closu
         in_ledger = {
             channel: (energy_uj, os.path.basename(detail))
             for channel, energy_uj, detail in connection.execute(
-                "SELECT channel, sum(energy_uj), max(detail) FROM channels"
+                "SELECT channel, sum(energy_uj), max(detail) FROM channels JOIN channel_kinds USING (kind)"
                 " WHERE counted AND attribution = 'cpu-share' GROUP BY channel"
             )
         }

@@ -12,6 +12,8 @@ from sandbox import Sandbox
 import hpcfrugal
 from hpcfrugal import InputError, Ledger, SetupError
 
+NAMED = "FROM jobs JOIN runs USING (run) JOIN texts ON texts.text = jobs.name"
+
 
 @pytest.fixture
 def ledger(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Ledger:
@@ -33,10 +35,10 @@ def test_sync_and_sql(ledger: Ledger) -> None:
     assert (first.runs, first.runs_changed) == (1, 1)
     assert ledger.sync(offline=True).runs_changed == 0
     name = "a'; DROP TABLE runs; --"
-    found = ledger.sql("SELECT name, uid, pue FROM runs WHERE name = :name", {"name": name})
+    found = ledger.sql(f"SELECT texts.name, uid, pue {NAMED} WHERE texts.name = :name", {"name": name})
     assert found.values.tolist() == [[name, os.getuid(), pd.NA]]
     assert str(found.dtypes["uid"]) == "Int64"
-    empty = ledger.sql("SELECT name, uid FROM runs WHERE name = 'x'")
+    empty = ledger.sql(f"SELECT texts.name, uid {NAMED} WHERE texts.name = 'x'")
     assert (list(empty.columns), len(empty)) == (["name", "uid"], 0)
 
 

@@ -104,7 +104,7 @@ def test_a_row_comes_back_as_it_was() -> None:
     columns = codec(Rack, 2).columns
     assert columns[-5:] == ("labels", "door", "inlet_c", "alarm", "spare")
     assert [row[columns.index(name)] for name in ("nodes", "limits", "alarm")] == [
-        '["n1", "n2"]', '{"cpu": 7, "dram": 9}', False,
+        '["n1","n2"]', '{"cpu":7,"dram":9}', False,
     ]  # fmt: skip
 
 

@@ -6,10 +6,8 @@ an event at a second of its life (``at``), and the truth is what the counters we
 
 from __future__ import annotations
 
-import sqlite3
 import types
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +16,8 @@ import pytest
 from fake_rapl import INTEL_RANGE_UJ, FakeRapl, Zone, build
 from fake_spool import BOOT_NS, START_NS, FakeRun, FakeSpool
 
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.sidecar import loop as loop_module
 from hpcfrugal.sidecar.identity import Identity
@@ -233,23 +233,20 @@ class SimulatedNode:
         result = sync(self.spool.root, self.spool.ledger)
         assert (result.skipped, result.problem_files) == ((), 0)
         found: dict[str, Joules] = {}
-        with closing(sqlite3.connect(self.spool.ledger)) as connection:
-            connection.row_factory = sqlite3.Row
-            for row in connection.execute("SELECT * FROM channels WHERE restart = ?", (restart,)):
-                buckets = connection.execute(
-                    "SELECT bucket_start_s, energy_uj FROM energy WHERE restart = ? AND channel = ?",
-                    (restart, row["channel"]),
-                )
-                found[row["channel"]] = Joules(
-                    energy_uj=row["energy_uj"],
-                    node_energy_uj=row["node_energy_uj"],
-                    measured_ns=row["measured_ns"],
-                    counted=bool(row["counted"]),
-                    errors=row["errors"],
-                    resets=row["resets"] or 0,
-                    gaps=row["gaps"] or 0,
-                    reason=row["reason"],
-                    buckets=dict(buckets),
+        with open_ledger(self.spool.ledger) as connection:
+            jobs = [job for job in find_jobs(connection, JobFilter()) if job.restart == restart]
+        for job in jobs:
+            for channel in job.channels:
+                found[channel.channel] = Joules(
+                    energy_uj=channel.energy_uj,
+                    node_energy_uj=channel.node_energy_uj,
+                    measured_ns=channel.measured_ns,
+                    counted=channel.counted,
+                    errors=channel.errors,
+                    resets=channel.resets or 0,
+                    gaps=channel.gaps or 0,
+                    reason=channel.reason,
+                    buckets={bucket.start_s: bucket.energy_uj for bucket in channel.buckets},
                 )
         return found
 

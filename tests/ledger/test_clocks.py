@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from fake_spool import SECOND, FakeSpool
 
+from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.clocks import Skew
-from hpcfrugal.ledger.sync import check_ledger, sync
+from hpcfrugal.ledger.sync import sync
 
 TOLERANCE_NS = 300 * 10**9
 

@@ -12,10 +12,13 @@ import pytest
 from fake_spool import GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
 from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.footprints import pieces_of
+from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.queries import JobFilter, JobRow, energy_by_day, exact_sum, find_jobs, summed
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
+from hpcfrugal.ledger.sync import rebuild, sync
 
 HUGE = 2**62
 DAY_S = 86_400
@@ -109,8 +112,8 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
     bad, good = spool.whole_run("18"), spool.whole_run("17")
     real = engine.ingest
 
-    def fail(connection: sqlite3.Connection, run: Any) -> int:
-        files = real(connection, run)
+    def fail(connection: Any, spool_key: int, run: Any) -> int:
+        files = real(connection, spool_key, run)
         if run.run_id == bad.run_id:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
         return files
@@ -156,8 +159,8 @@ def test_sums_of_what_is_accepted_pass_no_bound(spool: FakeSpool) -> None:
     assert 1200 * each_uj > 2**63
     with open_ledger(spool.ledger) as connection:
         found = find_jobs(connection, JobFilter())
-        days = [row for row in energy_by_day(connection, found) if row.component == "gpu"]
-        pieces = [piece for piece in pieces_of(connection, found[0]) if piece.component == "gpu"]
+        days = [row for row in energy_by_day(found) if row.component == "gpu"]
+        pieces = [piece for piece in pieces_of(found[0]) if piece.component == "gpu"]
     assert problems(spool) == []
     assert [(row.energy_uj, row.measured_ns) for row in days] == [(1200 * each_uj, 1200 * 3600 * SECOND)]
     assert sum(piece.energy_uj for piece in pieces) == 1200 * each_uj
@@ -172,9 +175,9 @@ def test_an_exact_sum_is_one() -> None:
     connection.close()
 
 
-def rows_of_energy(ledger: Path) -> int:
+def buckets_in(ledger: Path) -> int:
     with open_ledger(ledger) as connection:
-        return int(connection.execute("SELECT count(*) FROM energy").fetchone()[0])
+        return int(connection.execute(f"SELECT count(*) FROM ({BUCKETS})").fetchone()[0])
 
 
 def test_a_small_file_does_not_fill_the_ledger(spool: FakeSpool) -> None:
@@ -187,14 +190,14 @@ def test_a_small_file_does_not_fill_the_ledger(spool: FakeSpool) -> None:
     started = time.process_time()
     sync(spool.root, spool.ledger)
     assert time.process_time() - started < 2
-    assert rows_of_energy(spool.ledger) < 8 * 2 * 300 < size
+    assert buckets_in(spool.ledger) < 8 * 2 * 300 < size
     many = [{"index": number, "uuid": f"GPU-{number}", "name": None} for number in range(500)]
     run.samples([run.header(gpus=many), run.record(0, [0, 0]), run.record(399 * DAY_S, [10**9, 0])])
     sync(spool.root, spool.ledger)
     assert problems(spool) == [
         "17.0.n1.jsonl: records are too far apart",
     ]
-    assert rows_of_energy(spool.ledger) == 0
+    assert buckets_in(spool.ledger) == 0
 
 
 def test_a_job_that_slept_for_long_keeps_all_of_its_energy(spool: FakeSpool) -> None:

@@ -11,12 +11,14 @@ from fake_spool import SECOND, START_NS, FakeSpool, iso
 from planned_runs import HOUR, kwh, plan, tell
 
 from hpcfrugal.core.errors import DataError
+from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.footprints import Defaults, JobFootprint, footprints, times_used
 from hpcfrugal.ledger.plans import plan_of
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.savings import savings
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync, sync_intensities
+from hpcfrugal.ledger.sync import rebuild, sync, sync_intensities
 from hpcfrugal.spool.intensity import IntensitySource, intensity_files
 
 MINUTE = 60

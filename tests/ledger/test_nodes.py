@@ -128,8 +128,8 @@ def test_the_folder_of_a_run_is_not_listed_and_its_facts_are_read_once(
     def listed(_: RunDir) -> Any:
         raise AssertionError("listed")
 
-    read = jobs._document
-    monkeypatch.setattr(jobs, "_document", content)
+    read = jobs.document_of
+    monkeypatch.setattr(jobs, "document_of", content)
     monkeypatch.setattr(RunDir, "names", listed)
     with open_ledger(spool.ledger) as connection:
         found = find_nodes(connection, spool.root)

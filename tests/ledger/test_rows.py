@@ -8,15 +8,15 @@ import sqlite3
 from fake_spool import FakeSpool
 
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
-from hpcfrugal.ledger.rows import CHANNELS, JOBS, LEDGER_SCHEMA, LEDGER_TABLES, SESSIONS
+from hpcfrugal.ledger.rows import CHANNELS, JOBS, LEDGER_SCHEMA, SESSIONS
+from hpcfrugal.ledger.schema import schema
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 
 
 def test_a_change_of_the_tables_changes_their_version() -> None:
-    statements = [statement for table in LEDGER_TABLES for statement in table.schema()]
-    digest = hashlib.sha256("\n".join(statements).encode()).hexdigest()[:8]
-    assert (LEDGER_SCHEMA, digest) == (8, "58fbe910"), "raise LEDGER_SCHEMA, then write it here with the new digest"
+    digest = hashlib.sha256("\n".join(schema()).encode()).hexdigest()[:8]
+    assert (LEDGER_SCHEMA, digest) == (9, "8d60b610"), "raise LEDGER_SCHEMA, then write it here with the new digest"
 
 
 def test_the_schema_says_what_may_be_unknown() -> None:
@@ -26,11 +26,11 @@ def test_the_schema_says_what_may_be_unknown() -> None:
     columns = {row[1]: (row[2], bool(row[3]), row[5]) for row in connection.execute("PRAGMA table_info(channels)")}
     connection.close()
     assert tuple(columns) == CHANNELS.columns
-    assert columns["run_id"] == ("TEXT", True, 1)
-    assert columns["channel"] == ("TEXT", True, 5)
+    assert columns["job"] == ("INTEGER", True, 1)
+    assert columns["kind"] == ("INTEGER", True, 3)
     assert columns["energy_uj"] == ("INTEGER", False, 0)
     assert columns["max_w"] == ("REAL", False, 0)
-    assert columns["counted"] == ("INTEGER", True, 0)
+    assert columns["inputs"] == ("INTEGER", False, 0)
 
 
 def test_rows_come_back_as_the_records_that_they_were_made_of(spool: FakeSpool) -> None:
@@ -44,9 +44,10 @@ def test_rows_come_back_as_the_records_that_they_were_made_of(spool: FakeSpool) 
         (job,) = find_jobs(connection, JobFilter())
         (session,) = job.sessions
         (row,) = connection.execute("SELECT * FROM sidecar_sessions").fetchall()
-        (attempt,) = connection.execute("SELECT * FROM jobs").fetchall()
+        (stored,) = connection.execute(f"SELECT {', '.join(SESSIONS.selected)} FROM {SESSIONS.source}").fetchall()
+        (attempt,) = connection.execute(f"SELECT {', '.join(JOBS.selected)} FROM {JOBS.source}").fetchall()
     assert tuple(row.keys()) == SESSIONS.columns
-    assert list(row)[3:] == SESSIONS.codec.row(session)
+    assert list(stored) == SESSIONS.codec.row(session)
     assert (session.use.io_read_b, session.use.io_partial, session.use_sources) == (7, True, {"io": "procfs"})
-    assert list(attempt) == [getattr(job, name) if name != "nodes" else '["n1"]' for name in JOBS.columns]
+    assert list(attempt) == [getattr(job, name) if name != "nodes" else '["n1"]' for name in JOBS.codec.columns]
     assert job.label == "15_3"

@@ -11,11 +11,12 @@ from fake_spool import DRAM, GPU, PACKAGE, SECOND, FakeRun, FakeSpool, read
 
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 from hpcfrugal.ledger.channel_totals import ChannelTotals
+from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.derive import MAYBE_STOPPED, derive
 from hpcfrugal.ledger.nodes import find_nodes
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check_ledger, sync
+from hpcfrugal.ledger.sync import sync
 from hpcfrugal.report.summary import summarise
 
 A100 = {"index": 0, "uuid": "GPU-a", "name": "A100"}

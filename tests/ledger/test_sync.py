@@ -21,9 +21,13 @@ from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.user import user_name
 from hpcfrugal.ledger import store
 from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.connection import transaction
+from hpcfrugal.ledger.export import dump
+from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import SyncResult, check_ledger, dump, rebuild, sync
+from hpcfrugal.ledger.sync import SyncResult, rebuild, sync
 from hpcfrugal.spool import ParsedName, RunDir
 
 
@@ -197,7 +201,7 @@ def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
         "if sys.argv[3] == 'between':\n    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]), kill)\n"
         "else:\n"
         "    whole = sync._ingest\n"
-        "    sync._ingest = lambda c, run, s: kill() if '7' in run.run_id else whole(c, run, s)\n"
+        "    sync._ingest = lambda c, p, run, s: kill() if '7' in run.run_id else whole(c, p, run, s)\n"
         "    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     for where in ("inside", "between", "inside"):
@@ -232,7 +236,7 @@ def test_all_files_of_the_ledger_are_private_from_the_start(spool: FakeSpool, um
     old = os.umask(umask)
     try:
         do_sync(spool)
-        with open_ledger(spool.ledger, write=True) as connection, store.transaction(connection):
+        with open_ledger(spool.ledger, write=True) as connection, transaction(connection):
             connection.execute("INSERT INTO meta VALUES ('test', 'x')")
             names = {path.name for path in spool.ledger.parent.iterdir()}
             modes = {stat.S_IMODE(path.stat().st_mode) for path in spool.ledger.parent.iterdir()}
@@ -700,7 +704,7 @@ def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: py
         assert found.differences == ()
     # The others are compared all the same.
     with closing(sqlite3.connect(spool.ledger)) as connection, connection:
-        connection.execute("UPDATE runs SET name = 'x'")
+        connection.execute("UPDATE runs SET pue = 7")
     connection.close()
     lines = check_ledger(spool.root, spool.ledger).differences
     assert [json.loads(line[7:])["run_id"] for line in lines] == [other.run_id, other.run_id]
@@ -713,7 +717,7 @@ def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: py
 def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
     run = spool.whole_run()
     do_sync(spool)
-    fill = engine._fill
+    fill = engine.fill
 
     def meanwhile(*args: Any) -> SyncResult:
         run.end(exit_code=9)
@@ -722,7 +726,7 @@ def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, mon
         spool.whole_run("19")
         return done
 
-    monkeypatch.setattr(engine, "_fill", meanwhile)
+    monkeypatch.setattr("hpcfrugal.ledger.check.fill", meanwhile)
     found = check_ledger(spool.root, spool.ledger)
     assert (len(found.not_synced), found.differences) == (3, ())
 
@@ -732,14 +736,15 @@ def test_buckets_and_channels_hold_the_same_energy(spool: FakeSpool) -> None:
     do_sync(spool)
     with open_ledger(spool.ledger) as connection:
         rows = connection.execute(
-            "SELECT c.energy_uj, c.node_energy_uj, c.measured_ns,"
-            " sum(e.energy_uj), sum(e.node_energy_uj), sum(e.measured_ns)"
-            " FROM channels c JOIN energy e USING (run_id, job_id, restart, node, channel)"
-            " GROUP BY c.run_id, c.job_id, c.restart, c.node, c.channel"
+            f"SELECT c.energy_uj, sum(b.energy_uj) FROM channels c JOIN ({BUCKETS}) b USING (job, node, kind)"
+            " GROUP BY c.job, c.node, c.kind"
         ).fetchall()
-    assert len(rows) == 10
-    for row in rows:
-        assert tuple(row)[:3] == tuple(row)[3:]
+        channels = [channel for job in find_jobs(connection, JobFilter()) for channel in job.channels]
+    assert len(rows) == len(channels) == 10
+    for energy_uj, in_buckets_uj in rows:
+        assert energy_uj == in_buckets_uj
+    for channel in channels:
+        assert channel.measured_ns == sum(bucket.measured_ns for bucket in channel.buckets)
 
 
 def test_hostile_texts_are_stored_as_they_are(spool: FakeSpool) -> None:

@@ -13,8 +13,10 @@ import pytest
 from fake_spool import START_NS, FakeSpool
 
 from hpcfrugal.core.errors import DataError
+from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
+from hpcfrugal.ledger.sync import rebuild, sync
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity, keep_intensities
 
 

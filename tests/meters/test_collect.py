@@ -13,9 +13,12 @@ from fake_spool import BOOT_NS, PSYS, START_NS, FakeRun, FakeSpool
 from pydantic import ConfigDict, Field
 
 from hpcfrugal.core.errors import SourceError, Unreachable
+from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.export import dump
+from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check_ledger, dump, rebuild, sync
+from hpcfrugal.ledger.sync import rebuild, sync
 from hpcfrugal.meters.base import SECOND_NS, Meter, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.meters.collect import collect
 from hpcfrugal.report.summary import summarise
@@ -127,7 +130,8 @@ def test_energy_lies_in_the_ledgers_buckets(spool: FakeSpool) -> None:
     job(spool)
     with open_ledger(spool.ledger) as connection:
         rows = connection.execute(
-            "SELECT bucket_start_s * 1000000000, energy_uj FROM energy WHERE channel = 'node/meter:rack3/prometheus'"
+            f"SELECT bucket_start_s * 1000000000, energy_uj FROM ({BUCKETS}) JOIN channel_kinds USING (kind)"
+            " WHERE channel = 'node/meter:rack3/prometheus'"
         ).fetchall()
     assert [tuple(row) for row in rows] == [(START_NS + k * 300 * SECOND_NS, 300 * 400 * 10**6) for k in range(3)]
 

@@ -485,7 +485,7 @@ def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:
     assert "problems in 1 file;" in result.err
     assert call("ledger", "check").code == 0
     with closing(sqlite3.connect(spool.ledger)) as connection, connection:
-        connection.execute("UPDATE runs SET name = 'x'")
+        connection.execute("UPDATE runs SET pue = 7")
     connection.close()
     result = call("ledger", "check")
     assert result.code == 4
@@ -574,8 +574,13 @@ def test_names_that_are_no_text_name_nothing(spool: FakeSpool, call: Call) -> No
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("UPDATE jobs SET nodes = '[\"n1\"'", "an invalid text"),
-        ("UPDATE runs SET user = CAST(x'ff6c' AS TEXT)", "decode"),
+        ("UPDATE texts SET name = '[\"n1\"' WHERE text = (SELECT nodes FROM jobs)", "an invalid text"),
+        ("UPDATE texts SET name = CAST(x'ff6c' AS TEXT) WHERE text = (SELECT user FROM jobs)", "decode"),
+        ("UPDATE channels SET kind = 99 WHERE kind = 1", "an invalid text"),
+        ("DELETE FROM nodes", "an invalid text"),
+        ("UPDATE jobs SET cluster = 99", "an invalid text"),
+        ("DROP TABLE missing_sensors", "missing_sensors"),
+        ("DROP TABLE texts", "texts"),
         ("ALTER TABLE jobs RENAME COLUMN partition TO partitiom", "column"),
     ],
 )

@@ -49,7 +49,7 @@ def report(spool: FakeSpool, by: str, *, detailed: bool = False) -> JobsReport:
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         jobs = find_jobs(connection, JobFilter())
-        days = energy_by_day(connection, jobs)
+        days = energy_by_day(jobs)
     return JobsReport(Period(), [summarise(job) for job in jobs], by, days, detailed)
 
 
@@ -96,7 +96,7 @@ def test_a_sum_is_complete_only_if_all_of_its_jobs_are(spool: FakeSpool, mix: tu
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         jobs = find_jobs(connection, JobFilter())
-        days = energy_by_day(connection, jobs)
+        days = energy_by_day(jobs)
     summaries = [summarise(job) for job in jobs]
     ran = [one for one in summaries if not one.not_started]
     assert [one.complete for one in ran] == [
@@ -128,7 +128,7 @@ def test_every_total_has_its_scope(spool: FakeSpool) -> None:
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         jobs = find_jobs(connection, JobFilter())
-        days = energy_by_day(connection, jobs)
+        days = energy_by_day(jobs)
     summaries = [summarise(job) for job in jobs]
     for by in BY:
         found = JobsReport(Period(), summaries, by, days)

@@ -27,8 +27,7 @@ def summaries(spool: FakeSpool) -> dict[str, JobSummary]:
 
 def by_day(spool: FakeSpool) -> list[Group]:
     found = list(summaries(spool).values())
-    with open_ledger(spool.ledger) as connection:
-        return group_by_day(energy_by_day(connection, [summary.job for summary in found]), found)
+    return group_by_day(energy_by_day([summary.job for summary in found]), found)
 
 
 def test_measured_energy_is_complete_and_covered(spool: FakeSpool) -> None:

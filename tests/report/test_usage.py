@@ -9,9 +9,10 @@ import pytest
 from fake_spool import FakeSpool
 from rich.console import Console
 
+from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import check_ledger, sync
+from hpcfrugal.ledger.sync import sync
 from hpcfrugal.report.field import to_json
 from hpcfrugal.report.formats.text_blocks import renderable
 from hpcfrugal.report.job_detail import job_blocks

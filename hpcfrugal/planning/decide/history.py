@@ -29,22 +29,23 @@ _BUSY_S = 0.5
 # The newest completed jobs of a name, each with all of its restarts.
 _SIMILAR = """
 WITH similar AS (
-    SELECT jobs.run_id, jobs.job_id FROM runs JOIN jobs USING (run_id)
-    WHERE runs.user = ? AND runs.name = ? AND jobs.state = 'COMPLETED'
-    ORDER BY coalesce(jobs.ended_wall_ns, jobs.started_wall_ns) DESC, jobs.run_id, jobs.job_id LIMIT ?
+    SELECT run, job_id FROM jobs
+    WHERE user = (SELECT text FROM texts WHERE name = ?) AND name = (SELECT text FROM texts WHERE name = ?)
+    AND state = (SELECT text FROM texts WHERE name = 'COMPLETED')
+    ORDER BY coalesce(ended_wall_ns, started_wall_ns) DESC, run, job_id LIMIT ?
 )
 """
 _RUNTIMES = f"""{_SIMILAR}
 SELECT sum(elapsed_ns), min(elapsed_ns IS NOT NULL)
-FROM similar JOIN jobs USING (run_id, job_id) GROUP BY run_id, job_id
+FROM similar JOIN jobs USING (run, job_id) GROUP BY run, job_id
 """
 # 1 uJ/ns is 1000 W. A job with an unknown part would lower the mean.
 _POWERS = f"""{_SIMILAR}
-SELECT run_id, job_id, restart, elapsed_ns, sum(1000.0 * channels.energy_uj / nullif(channels.measured_ns, 0)),
-    min(channels.energy_uj IS NOT NULL AND channels.measured_ns > 0), min(channels.quality = 'measured')
-FROM similar JOIN jobs USING (run_id, job_id) JOIN channels USING (run_id, job_id, restart)
-WHERE channels.counted AND channels.boundary = 'components' AND elapsed_ns > 0
-GROUP BY run_id, job_id, restart
+SELECT run, job_id, elapsed_ns, sum(1000.0 * energy_uj / nullif(measured_ns, 0)),
+    min(energy_uj IS NOT NULL AND measured_ns > 0), min(quality = 'measured')
+FROM similar JOIN jobs USING (run, job_id) JOIN channels USING (job) JOIN channel_kinds USING (kind)
+WHERE counted AND boundary = 'components' AND elapsed_ns > 0
+GROUP BY job
 """
 
 
@@ -82,8 +83,8 @@ def _read(connection: sqlite3.Connection, parameters: tuple[str, str, int]) -> H
         if known and elapsed_ns > 0
     )
     attempts = defaultdict(list)
-    for run_id, job_id, _, elapsed_ns, power_w, known, measured in connection.execute(_POWERS, parameters):
-        attempts[run_id, job_id].append((elapsed_ns, power_w, bool(known), bool(measured)))
+    for run, job_id, elapsed_ns, power_w, known, measured in connection.execute(_POWERS, parameters):
+        attempts[run, job_id].append((elapsed_ns, power_w, bool(known), bool(measured)))
     whole = [parts for parts in attempts.values() if all(known for _, _, known, _ in parts)]
     spans = [(elapsed_ns, power_w) for parts in whole for elapsed_ns, power_w, _, _ in parts]
     if not spans:

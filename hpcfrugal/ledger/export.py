@@ -1,0 +1,72 @@
+"""The content of the ledger as lines of text, in which rows have the names of what they belong to, not integer keys."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hpcfrugal.ledger.rows import JOBS, LEDGER_TABLES
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.table import LedgerTable
+
+
+class Place(NamedTuple):
+    """A run of a spool, by the spool's path; the run id is empty for the intensities of the spool."""
+
+    spool: str
+    run_id: str
+
+
+_OF_RUN = "LEFT JOIN runs USING (run) LEFT JOIN spools USING (spool)"
+_OWNERS = {
+    None: ("", {}),
+    "spool": ("JOIN spools USING (spool)", {}),
+    "run": (_OF_RUN, {"run_id": "runs.run_id"}),
+    "job": (
+        f"JOIN jobs USING (job) {_OF_RUN}",
+        {"run_id": "runs.run_id", "job_id": "jobs.job_id", "restart": "jobs.restart"},
+    ),
+    "file": (
+        "JOIN intensity_files USING (file) JOIN spools USING (spool)",
+        {"file": "intensity_files.name"},
+    ),
+}
+"""How rows of an owner are joined with it, and what names it."""
+
+
+def _query(table: LedgerTable[Any]) -> str:
+    """SQL for the path of the spool and the run id of each row, and its content."""
+    owner = "run" if table is JOBS else table.owner
+    joins, names = _OWNERS[owner]
+    columns = dict(zip(table.codec.columns, table.selected, strict=True))
+    columns = names | {name: sql for name, sql in columns.items() if name not in table.aside}
+    place = "runs.run_id" if "runs" in joins or table.name == "runs" else "''"
+    spool = "spools.path" if joins else "''"
+    shown = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    return f"SELECT {spool}, {place}, {shown} FROM {table.source} {joins}"
+
+
+def dump(ledger_path: Path, leave_out: Collection[Place] = ()) -> list[str]:
+    """The content as sorted lines of text, one a row; equal for two ledgers of the same spools.
+
+    ``leave_out`` names runs whose rows are not wanted.
+    """
+    with open_ledger(ledger_path) as connection:
+        return sorted(_lines(connection, leave_out))
+
+
+def _lines(connection: sqlite3.Connection, leave_out: Collection[Place]) -> Iterator[str]:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    for table in LEDGER_TABLES:
+        if set(table.codec.columns) <= set(table.aside):
+            continue
+        cursor.execute(_query(table))
+        names = [column[0] for column in cursor.description][2:]
+        for spool, run_id, *values in cursor:
+            if Place(spool, run_id or "") not in leave_out:
+                row = dict(zip(names, values, strict=True))
+                yield f"{table.name} {json.dumps(row, sort_keys=True, ensure_ascii=False)}"

@@ -1,0 +1,94 @@
+"""The energy of a channel by time as it is stored: one JSON array of integers for all of its buckets of 300 s.
+
+The buckets are ``first_bucket_s`` and those that follow it. Where some of them have no energy, as while a job waited
+for its next attempt to start or was suspended, ``bucket_numbers`` has the number of each bucket that has; else it is
+NULL. So SQL needs no more than ``json_each`` (``BUCKETS``). ``bucket_measured_ns`` is NULL where every bucket was
+measured for all of the time between the channel's first and its last reading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hpcfrugal.accounting.buckets import BUCKET_NS, Bucket
+
+BUCKET_S = BUCKET_NS // 10**9
+
+BUCKETS = f"""
+SELECT channels.job, channels.node, channels.kind,
+    channels.first_bucket_s + {BUCKET_S} * coalesce(
+        json_extract(channels.bucket_numbers, '$[' || energy.key || ']'), energy.key) AS bucket_start_s,
+    energy.value AS energy_uj
+FROM channels JOIN json_each(channels.bucket_energy_uj) AS energy
+"""
+"""SQL for one row a bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBucket:
+    """A bucket of a job's energy in one channel; ``start_s`` is its first second."""
+
+    start_s: int
+    energy_uj: int
+    measured_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBuckets:
+    """The columns of a channel's row; all None where it has no energy."""
+
+    first_bucket_s: int | None = None
+    bucket_numbers: str | None = None
+    bucket_energy_uj: str | None = None
+    bucket_measured_ns: str | None = None
+
+
+def pack(buckets: Mapping[int, Bucket], first_wall_ns: int | None, last_wall_ns: int | None) -> PackedBuckets:
+    """Pack the buckets of a job, given by their starts in ns; those of the node alone are left out."""
+    known = [(start_ns, bucket) for start_ns, bucket in sorted(buckets.items()) if bucket.energy_uj is not None]
+    if not known:
+        return PackedBuckets()
+    first_ns = known[0][0]
+    numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns, _ in known]
+    whole = [_within(start_ns, first_wall_ns, last_wall_ns) for start_ns, _ in known]
+    measured = [bucket.measured_ns for _, bucket in known]
+    return PackedBuckets(
+        first_ns // 10**9,
+        None if numbers[-1] == len(numbers) - 1 else _json(numbers),
+        _json([bucket.energy_uj for _, bucket in known]),
+        None if measured == whole else _json(measured),
+    )
+
+
+def unpack(
+    first_bucket_s: int | None,
+    bucket_numbers: str | None,
+    bucket_energy_uj: str | None,
+    bucket_measured_ns: str | None,
+    first_wall_ns: int | None,
+    last_wall_ns: int | None,
+) -> list[KnownBucket]:
+    """The buckets in the columns of a channel's row."""
+    if first_bucket_s is None or bucket_energy_uj is None:
+        return []
+    energies: list[int] = json.loads(bucket_energy_uj)
+    numbers: Sequence[int] = json.loads(bucket_numbers) if bucket_numbers is not None else range(len(energies))
+    starts_s = [first_bucket_s + BUCKET_S * number for number in numbers]
+    if bucket_measured_ns is None:
+        measured = [_within(start_s * 10**9, first_wall_ns, last_wall_ns) or 0 for start_s in starts_s]
+    else:
+        measured = json.loads(bucket_measured_ns)
+    return [KnownBucket(*values) for values in zip(starts_s, energies, measured, strict=True)]
+
+
+def _within(start_ns: int, first_wall_ns: int | None, last_wall_ns: int | None) -> int | None:
+    """How much of a bucket lies between two readings."""
+    if first_wall_ns is None or last_wall_ns is None:
+        return None
+    return max(0, min(start_ns + BUCKET_NS, last_wall_ns) - max(start_ns, first_wall_ns))
+
+
+def _json(numbers: Sequence[int | None]) -> str:
+    return json.dumps(numbers, separators=(",", ":"))

@@ -1,0 +1,86 @@
+"""The schema of the ledger: made in an empty file, and brought up to date in one of an older program.
+
+``PRAGMA user_version`` is its number. What a newer program adds (tables, columns that may be unknown, indexes) follows
+from the records and needs no step of its own; ``STEPS`` has what does not. All of it is one transaction, after which
+the next sync reads the spool again and fills what is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.dictionary import Dictionary
+from hpcfrugal.ledger.rows import LEDGER_SCHEMA, LEDGER_TABLES
+
+OLDEST = 9
+"""A ledger of an older schema is not brought up to date; it is rebuilt."""
+
+STEPS: Mapping[int, Callable[[LedgerConnection], None]] = {}
+"""What is done to a ledger first, by the number of the schema that it leads to; in the order of these numbers."""
+
+
+def schema() -> list[str]:
+    """The statements that make an empty file a ledger."""
+    return [statement for part in _parts() for statement in part]
+
+
+def _parts() -> Iterator[list[str]]:
+    """The statements of each dictionary and table: the table first, then its indexes."""
+    dictionaries: dict[str, Dictionary] = {}
+    for table in LEDGER_TABLES:
+        for name, words in table.dictionaries.items():
+            if name not in dictionaries:
+                dictionaries[name] = words
+                yield words.schema()
+        yield table.schema()
+
+
+def create_schema(connection: LedgerConnection) -> None:
+    """Make the tables of a ledger in an empty file."""
+    with transaction(connection):
+        # Of two processes that come at once, the second finds the tables.
+        if _version(connection) != LEDGER_SCHEMA:
+            for statement in schema():
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {LEDGER_SCHEMA}")
+
+
+def is_upgradable(version: int) -> bool:
+    """Whether a ledger of this schema can be brought up to date without a rebuild."""
+    return OLDEST <= version < LEDGER_SCHEMA
+
+
+def upgrade(connection: LedgerConnection) -> None:
+    """Bring a ledger of an older schema up to date."""
+    with transaction(connection):
+        version = _version(connection)
+        for number in range(version + 1, LEDGER_SCHEMA + 1):
+            if number in STEPS:
+                STEPS[number](connection)
+        _add_missing(connection)
+        connection.execute("DELETE FROM meta WHERE key = 'derivation'")  # the spool is read again
+        connection.execute(f"PRAGMA user_version = {LEDGER_SCHEMA}")
+
+
+def _add_missing(connection: LedgerConnection) -> None:
+    """Make tables, columns and indexes that are not there yet."""
+    wanted = LedgerConnection(":memory:")
+    try:
+        for statement in schema():
+            wanted.execute(statement)
+        known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        for kind, name, sql in wanted.execute("SELECT type, name, sql FROM sqlite_master WHERE sql NOT NULL"):
+            if name not in known:
+                connection.execute(sql)
+            elif kind == "table":
+                columns = {row[1] for row in connection.execute(f"PRAGMA table_info({name})")}
+                for _, column, column_type, *_ in wanted.execute(f"PRAGMA table_info({name})"):
+                    if column not in columns:
+                        connection.execute(f"ALTER TABLE {name} ADD COLUMN {column} {column_type}")
+    finally:
+        wanted.close()
+
+
+def _version(connection: LedgerConnection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
