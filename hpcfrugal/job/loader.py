@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,9 @@ from hpcfrugal.job.yaml_source import Source, read_yaml
 MAX_FILE_BYTES = 1_000_000
 MAX_SCRIPT_BYTES = 4_194_304
 """Slurm's own limit of a batch script (slurm.conf(5), ``max_script_size``)."""
+_PROGRAMS = {".py": "python", ".R": "Rscript", ".jl": "julia"}
+"""Programs that people hand to `submit`, by the suffix of a file without ``#!``, and what runs them."""
+
 SCRIPT_SUFFIXES = frozenset({".sh", ".bash", ".sbatch", ".slurm"})
 
 
@@ -39,6 +43,10 @@ def load_job(path: Path) -> JobSpec:
     raw = _read_head(path, where, MAX_SCRIPT_BYTES)
     if is_script(path, raw):
         return _from_script(path, raw, where)
+    if (program := _PROGRAMS.get(path.suffix)) is not None:
+        command = f"{program} {shlex.quote(str(path))}"
+        hint = f"measure it here with `hpcfrugal run -- {command}`, or write a job file with `command: {command}`"
+        raise InputError.at(where, "is a program, not a job file", hint)
     if len(raw) > MAX_FILE_BYTES:
         raise InputError.at(where, "is larger than 1 MB", "a job file has a few lines; is this the right file?")
     source = read_yaml(_decode(raw, where), where)

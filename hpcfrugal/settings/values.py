@@ -10,8 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, InstanceOf
 
 from hpcfrugal.core.errors import Problem
 from hpcfrugal.core.units import expand_nodelist, format_duration, parse_duration
@@ -50,6 +51,16 @@ def path_of(value: Any) -> Path:
     if not path.is_absolute():
         raise ValueError(f"needs an absolute path, or one that starts with ~, not {value[:80]!r}")
     return path
+
+
+def time_zone_of(value: Any) -> ZoneInfo:
+    """A time zone of the IANA database."""
+    if isinstance(value, ZoneInfo):
+        return value
+    try:
+        return ZoneInfo(name_of(value) if "/" not in str(value) else str(value))
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError('needs a time zone by its name, such as "Europe/Paris" or "UTC"') from None
 
 
 def words_of(value: Any) -> tuple[str, ...]:
@@ -146,6 +157,7 @@ def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> Befo
 Name = Annotated[str, BeforeValidator(name_of)]
 Text = Annotated[str, BeforeValidator(text_of)]
 AbsolutePath = Annotated[Path, BeforeValidator(path_of)]
+TimeZone = Annotated[InstanceOf[ZoneInfo], BeforeValidator(time_zone_of)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Interpreters = Annotated[tuple[str, ...], BeforeValidator(interpreters_of)]
 Nodes = Annotated[tuple[str, ...], BeforeValidator(nodes_of)]

@@ -51,7 +51,7 @@ def test_what_is_set(environ: dict[str, str]) -> None:
     made = config(environ, text)
     assert (made.carbon.zone, made.carbon.provider) == ("FR", "mine")
     found = read_providers(made.tables("forecasts"))
-    assert found["mine"].own == {"path": Path("~/x.csv").expanduser()}
+    assert found["mine"].own == {"path": Path("~/x.csv").expanduser(), "timezone": None, "column": None}
     assert found["electricitymaps"].kind == "electricitymaps"
     assert found["electricitymaps"].refresh is not None
     assert load_config({**environ, "HPCFRUGAL_ZONE": "DE", "HPCFRUGAL_PROVIDER": "x"}).carbon.zone == "DE"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -540,3 +541,18 @@ def test_small_keys_of_sbatch() -> None:
         job_from_mapping({"command": "true", "resources": {"hold": True}, "schedule": {"max_delay": "1h"}})
     with pytest.raises(InputError, match=r"write all or none"):
         job_from_mapping({"command": "true", "export": "PATH"})
+
+
+def test_a_program_is_no_job_file(tmp_path: Path) -> None:
+    path = tmp_path / "it's.py"
+    path.write_text("import torch\n")
+    with pytest.raises(InputError) as caught:
+        load_job(path)
+    (problem,) = caught.value.problems
+    assert problem.what == "is a program, not a job file"
+    command = f"python {shlex.quote(str(path))}"
+    assert problem.hint == (
+        f"measure it here with `hpcfrugal run -- {command}`, or write a job file with `command: {command}`"
+    )
+    path.write_text("#!/usr/bin/env python\n")  # sbatch takes it
+    assert load_job(path).script == str(path)

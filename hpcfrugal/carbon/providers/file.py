@@ -1,9 +1,9 @@
 """A file of intensities: a site's own data, an export of ours, or an invented day to try things with.
 
-CSV: a header, then rows; columns ``start`` (or ``time``, ``from``, ``datetime``), ``g_per_kwh`` (or ``intensity``) and,
-if needed, ``end`` (or ``to``), ``zone``, ``signal``, ``kind``, ``issued_at``. Times are ISO 8601 with a UTC offset, or
-seconds since 1970. JSON: a series as ``hpcfrugal forecast --json`` writes it (``{"zone", "signal", "kind",
-"issued_at", "start", "step_s", "g_per_kwh": [...]}`` or with ``"intervals": [[start, end, g], ...]``), a list of them,
+CSV: a header, then rows; columns ``start``, ``g_per_kwh`` and, if needed, ``end``, ``zone``, ``signal``, ``kind``,
+``issued_at``, or other common names (``csv_table``). JSON: a series as ``hpcfrugal forecast --json`` writes it
+(``{"zone", "signal", "kind", "issued_at", "start", "step_s", "g_per_kwh": [...]}`` or with
+``"intervals": [[start, end, g], ...]``), a list of them,
 or ``{"series": [...]}``; a file may hold several issues of one forecast, and the newest that was issued by now is used.
 Slots may be seconds long. A series without ``kind`` is a forecast if it has a time of issue, else both: its values are
 actuals where their time was over when the file was last changed. Without a zone it applies to any. A forecast without
@@ -13,7 +13,6 @@ a time of issue is taken to be as old as the file, and a note says so.
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from typing import Any, get_args
 from pydantic import Field
 
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider, ProviderSettings
+from hpcfrugal.carbon.providers.csv_table import read_csv
 from hpcfrugal.carbon.readings import parse_intensity, parse_time, series_of
 from hpcfrugal.carbon.series import CarbonSeries, SeriesKind, SeriesLabels
 from hpcfrugal.core.carbon_signal import Signal
@@ -31,12 +31,9 @@ from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
 from hpcfrugal.core.time import iso
-from hpcfrugal.settings.values import AbsolutePath
+from hpcfrugal.settings.values import AbsolutePath, Text, TimeZone
 
 _MAX_BYTES = 64 * 1024 * 1024
-_STARTS = ("start", "time", "from", "datetime")
-_ENDS = ("end", "to")
-_VALUES = ("g_per_kwh", "intensity")
 _AS_OLD_AS_THE_FILE = "no time of issue in the file; the time of its last change is used"
 
 
@@ -46,6 +43,10 @@ class FileSettings(ProviderSettings):
     what = "a provider of kind file"
 
     path: AbsolutePath = Field(examples=["/etc/hpcfrugal/intensity.csv"])
+    timezone: TimeZone | None = Field(None, examples=["Europe/Paris"])
+    """Of times in CSV without a UTC offset."""
+    column: Text | None = Field(None, examples=["Carbon intensity gCO2eq/kWh (Life cycle)"])
+    """Name of the column with the intensity in CSV, where several could be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ class File(Provider):
         """The series in the file, and when it was last changed."""
         content, status = read_regular(self.settings.path, _MAX_BYTES, follow=True)
         text = content.decode("utf-8-sig")
-        found = list(_of_json(text) if text.lstrip().startswith(("{", "[")) else _of_csv(text))
+        found = list(_of_json(text) if text.lstrip().startswith(("{", "[")) else _of_csv(text, self.settings))
         return found, datetime.fromtimestamp(status.st_mtime, UTC)
 
     @contextmanager
@@ -205,43 +206,12 @@ def _of_object(one: Mapping[str, Any]) -> _Issue:
     return _Issue(*_head(one), tuple(points), step)
 
 
-def _of_csv(text: str) -> Iterator[_Issue]:
-    if not text.strip():
-        raise ForecastError("the file is empty")
-    reader = csv.DictReader(io.StringIO(text))
-    columns = [column.strip() for column in reader.fieldnames or []]
-    reader.fieldnames = columns
-    start_name, value_name = _column(_STARTS, columns), _column(_VALUES, columns)
-    if start_name is None or value_name is None:
-        raise ForecastError(f"the header needs the columns {_STARTS[0]} and {_VALUES[0]}")
-    end_name = _column(_ENDS, columns)
+def _of_csv(text: str, settings: FileSettings) -> Iterator[_Issue]:
     issues: dict[tuple[str | None, Signal, SeriesKind | None, datetime | None], list[Any]] = {}
-    for row in reader:
-        at = _csv_moment(row.get(start_name))
-        end = _csv_moment(row[end_name]) if end_name and row.get(end_name) else None
-        issues.setdefault(_head(row), []).append((at, end, parse_intensity(_csv_number(row.get(value_name)), at)))
+    for row in read_csv(text, column=settings.column, zone=settings.timezone):
+        issues.setdefault(_head(row.labels), []).append((row.start, row.end, row.g_per_kwh))
     for head, points in issues.items():
         yield _Issue(*head, tuple(points), None)
-
-
-def _column(names: tuple[str, ...], columns: list[str]) -> str | None:
-    return next((name for name in names if name in columns), None)
-
-
-def _csv_moment(text: str | None) -> datetime:
-    try:
-        return parse_time(float(text or ""))
-    except ValueError:
-        return parse_time(text)
-
-
-def _csv_number(text: str | None) -> float | str | None:
-    if text is None or not text.strip():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _head(one: Mapping[str, Any]) -> tuple[str | None, Signal, SeriesKind | None, datetime | None]:
@@ -258,5 +228,13 @@ def _head(one: Mapping[str, Any]) -> tuple[str | None, Signal, SeriesKind | None
         zone,
         signal,
         kind,
-        (_csv_moment(issued) if isinstance(issued, str) else parse_time(issued)) if issued else None,
+        _issue_time(issued) if issued else None,
     )
+
+
+def _issue_time(value: object) -> datetime:
+    """An instant; a number may be a text, as all are in CSV."""
+    try:
+        return parse_time(float(value) if isinstance(value, str) else value)
+    except ValueError:
+        return parse_time(value)
