@@ -43,6 +43,8 @@ class Sandbox:
             "HPCFRUGAL_BACKEND": "local",
             **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
         }
+        if self.program == PROGRAM and started.takes(self.env):
+            started.start()
 
     @property
     def spool(self) -> Path:
