@@ -5,8 +5,17 @@ The energy of an exclusive node is all its job's. On a shared node, over one int
     job_dynamic = (E - E_idle) * job_cpu / node_busy_cpu        job_idle = E_idle * alloc_cpus / node_cpus
 
 with E_idle from the node's idle power; if that is unknown it counts as 0, and the caller reports it. Shares are
-rounded down, so they never exceed the node's energy; the rest is the residual (idle and system). A device that belongs
-to the job alone (its GPUs) needs no division.
+integers rounded down, never negative, and with the residual (idle and system) they sum to the node's energy. A device
+that belongs to the job alone (its GPUs) needs no division.
+
+- Where the node draws less than its idle power, E_idle is what it draws: all of it is divided by CPUs.
+- Where a counter is updated less often than it is read, an interval without an update has no energy. What came up
+  meanwhile is in the interval of the next update and is divided by the CPU times of that one.
+- A reading that is null ends no interval: the two beside it do, and what is between them is divided by the CPU times
+  over all of it. Energy before the first reading and after the last one is not known and not divided.
+- ``alloc_cpus`` is what a job held when its sidecar (or a new session of it) began. Where several jobs are divided
+  together it counts for the part of an interval in which the job was there. CPUs that come or go within a session are
+  not seen; CPU time is.
 """
 
 from __future__ import annotations
@@ -14,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import add, sub
 
 
 class Attribution(StrEnum):
@@ -52,41 +62,45 @@ class Attribution(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class NodeInterval:
-    """One interval of a node's counter. ``idle_uj`` None: the node's idle power is not known."""
+class NodeIntervals:
+    """Intervals of a node's counter, one item each.
 
-    energy_uj: int
-    node_busy_us: int | None
-    node_cpus: int | None = None
-    idle_uj: int | None = None
+    ``node_busy_us`` None: not known, nor is any share then. ``idle_uj`` None: the node's idle power is not known.
+    ``node_cpus`` is needed where idle energy is.
+    """
+
+    energy_uj: Sequence[int]
+    node_busy_us: Sequence[int] | None
+    node_cpus: Sequence[int] = ()
+    idle_uj: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobUse:
-    """CPU time and allocated CPUs of one job over the interval."""
+    """CPU time and allocated CPUs of one job over the same intervals; no CPUs: it has no part of the idle energy."""
 
-    job_cpu_us: int | None
-    alloc_cpus: int | None = None
+    job_cpu_us: Sequence[int] | None
+    alloc_cpus: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class EnergyShare:
-    """One job's part of a node's energy."""
+class EnergyShares:
+    """One job's parts of a node's energy, one item an interval."""
 
-    dynamic_uj: int
-    idle_uj: int
+    dynamic_uj: Sequence[int]
+    idle_uj: Sequence[int]
 
     @property
-    def energy_uj(self) -> int:
-        return self.dynamic_uj + self.idle_uj
+    def energy_uj(self) -> list[int]:
+        return list(map(add, self.dynamic_uj, self.idle_uj))
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSplit:
     """Shares in the order of the jobs (None: unknown), and the rest of the node's energy."""
 
-    shares: tuple[EnergyShare | None, ...]
-    residual_uj: int
+    shares: tuple[EnergyShares | None, ...]
+    residual_uj: Sequence[int]
 
 
 def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
@@ -102,39 +116,40 @@ def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
     return Attribution.EXCLUSIVE if exclusive else Attribution.CPU_SHARE
 
 
-def job_share(node: NodeInterval, use: JobUse) -> EnergyShare | None:
-    """The share of one job if the other jobs are unknown; None if an input is missing.
+def split_node(node: NodeIntervals, uses: Sequence[JobUse]) -> NodeSplit:
+    """Shares of all jobs on a node. Their sum plus the residual is exactly the energy of the node, in each interval.
 
-    The CPU times of the job and of the node are read at slightly different instants, so their quotient can slightly
-    exceed 1; it is limited to 1.
+    A job without CPU time does not change the dynamic shares of others. One of unknown CPU time gets None, and its part
+    stays in the residual. The CPU times of jobs and node are read at slightly different instants: where those of the
+    jobs exceed that of the node, or more CPUs are allocated than the node has, their sum is the divisor.
+
+    Raises ``ValueError`` for negative energy.
     """
-    return split_node(node, (use,)).shares[0]
-
-
-def split_node(node: NodeInterval, uses: Sequence[JobUse]) -> NodeSplit:
-    """Shares of all jobs on a node. Their sum plus the residual is exactly the energy of the node.
-
-    A job without CPU time does not change the dynamic shares of others. A job with an unknown input gets None, and its
-    part stays in the residual. If the CPU times of the jobs exceed that of the node (rounding in the kernel), or more
-    CPUs are allocated than the node has, their sum is the divisor.
-    """
-    if node.energy_uj < 0:
+    whole_uj = node.energy_uj
+    if min(whole_uj, default=0) < 0:
         raise ValueError("negative energy")
-    idle_uj = min(node.idle_uj or 0, node.energy_uj)
-    dynamic_uj = node.energy_uj - idle_uj
-    busy_us = max(node.node_busy_us or 0, sum([use.job_cpu_us or 0 for use in uses]))
-    cpus = max(node.node_cpus or 0, sum([use.alloc_cpus or 0 for use in uses]))
+    idle_uj = list(map(min, whole_uj, node.idle_uj)) if node.idle_uj is not None else [0] * len(whole_uj)
+    if node.node_busy_us is None:
+        return NodeSplit((None,) * len(uses), whole_uj)
+    dynamic_uj = list(map(sub, whole_uj, idle_uj))
+    used_us = [use.job_cpu_us for use in uses if use.job_cpu_us is not None]
+    busy_us = list(map(max, node.node_busy_us, map(sum, zip(*used_us, strict=True)))) if used_us else []
+    held = [use.alloc_cpus for use in uses if use.alloc_cpus]
+    cpus = list(map(max, node.node_cpus, map(sum, zip(*held, strict=True)))) if held and any(idle_uj) else []
 
-    def share(use: JobUse) -> EnergyShare | None:
-        if use.job_cpu_us is None or node.node_busy_us is None:
+    def share(use: JobUse) -> EnergyShares | None:
+        if use.job_cpu_us is None:
             return None
-        if idle_uj > 0 and (use.alloc_cpus is None or node.node_cpus is None):
-            return None
-        return EnergyShare(
-            dynamic_uj=dynamic_uj * use.job_cpu_us // busy_us if busy_us else 0,
-            idle_uj=idle_uj * use.alloc_cpus // cpus if idle_uj and use.alloc_cpus else 0,
+        parts = zip(dynamic_uj, use.job_cpu_us, busy_us, strict=True)
+        idle = zip(idle_uj, use.alloc_cpus, cpus, strict=True) if cpus and use.alloc_cpus else ()
+        return EnergyShares(
+            [whole * part // total if total else 0 for whole, part, total in parts],
+            [whole * part // total if total else 0 for whole, part, total in idle] or [0] * len(whole_uj),
         )
 
-    shares = tuple([share(use) for use in uses])
-    given = sum([part.energy_uj for part in shares if part is not None])
-    return NodeSplit(shares, node.energy_uj - given)
+    shares = tuple(map(share, uses))
+    rest_uj = whole_uj
+    for part in shares:
+        if part is not None:
+            rest_uj = list(map(sub, rest_uj, part.energy_uj))
+    return NodeSplit(shares, rest_uj)

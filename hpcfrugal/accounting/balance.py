@@ -16,11 +16,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from hpcfrugal.accounting.attribution import Attribution, EnergyShare, JobUse, NodeInterval, split_node
-from hpcfrugal.accounting.series import CumulativeSeries
+from hpcfrugal.accounting.attribution import Attribution, JobUse, NodeIntervals, split_node
+from hpcfrugal.accounting.series import CumulativeSeries, differences
 
 AttemptName = tuple[str, str, int]
 """Run id, job id and restart."""
+
+_Shares = list[tuple[AttemptName, "EnergyShare | None"]]
 
 _MAX_PIECES = 4096
 """Pieces of time in memory at the same time."""
@@ -31,7 +33,8 @@ class ChannelReading:
     """Readings of one channel by one sidecar, on the node's clock (time since boot).
 
     ``energy`` and ``measured`` (ns with data behind them) are the channel's, ``job_cpu`` and ``node_busy`` CPU times in
-    us, ``idle`` the channel's idle energy in uJ; None is unknown. ``alloc_cpus`` 0: no CPUs are allocated to the job.
+    us, ``idle`` the channel's idle energy in uJ; None is unknown. ``alloc_cpus`` 0: no CPUs are allocated to the job,
+    or it is not known how many, so that its part of the idle energy stays in the rest.
     """
 
     job: AttemptName
@@ -41,14 +44,26 @@ class ChannelReading:
     job_cpu: CumulativeSeries | None = None
     node_busy: CumulativeSeries | None = None
     idle: CumulativeSeries | None = None
-    alloc_cpus: int | None = None
-    node_cpus: int | None = None
+    alloc_cpus: int = 0
+    node_cpus: int = 1
 
     @property
     def idles(self) -> bool:
         """Whether the job used no CPU time at all, so that its share is idle energy only."""
         cpu = self.job_cpu
         return self.attribution.is_share and cpu is not None and cpu.values[0] == cpu.values[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyShare:
+    """One job's part of a node's energy."""
+
+    dynamic_uj: int
+    idle_uj: int
+
+    @property
+    def energy_uj(self) -> int:
+        return self.dynamic_uj + self.idle_uj
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,31 +220,44 @@ def _pieces(
         idle = idles.over(start_ns, end_ns, (reading.idle for reading in here))
         measured = next(reading.measured for reading in here if reading.energy is energy)
         also = idling.over(start_ns, end_ns)
-        energies_uj, idles_uj = energy.rises(stretch), _rises(idle, stretch)
+        energies_uj = energy.rises(stretch)
+        idles_uj = [0] * len(energies_uj) if idle is None else list(map(min, idle.rises(stretch), energies_uj))
         if not also and _is_undivided(here):
             # Adjacent pieces are divided in the same way, so they are one slice.
-            energy_uj = sum(energies_uj)
-            idle_uj = sum(min(part_uj or 0, whole_uj) for part_uj, whole_uj in zip(idles_uj, energies_uj, strict=True))
-            interval = NodeInterval(energy_uj, None, None, idle_uj)
-            shares, residual_uj = _divide(interval, here, (), (), start_ns, end_ns)
-            yield Slice(start_ns, end_ns, energy_uj, measured.between(start_ns, end_ns), shares, residual_uj)
+            whole, residual_uj = _undivided(here, sum(energies_uj), sum(idles_uj))
+            yield Slice(
+                start_ns, end_ns, sum(energies_uj), measured.between(start_ns, end_ns), tuple(whole), residual_uj
+            )
             continue
-        busies_us, measured_ns = _rises(busy, stretch), measured.rises(stretch)
-        cpus = max((reading.node_cpus for reading in here if reading.node_cpus is not None), default=None)
-        used_us = list(zip(*(_rises(reading.job_cpu, stretch) for reading in here), strict=True))
-        for position, (start_ns, end_ns) in enumerate(pairwise(stretch)):
-            # CPUs x time, as a job without CPU time may run during a part of the piece only.
-            cpus_ns = None if cpus is None else cpus * (end_ns - start_ns)
-            interval = NodeInterval(energies_uj[position], busies_us[position], cpus_ns, idles_uj[position])
-            near = [reading for reading in also if _overlap_ns(reading, start_ns, end_ns)]
-            shares, residual_uj = _divide(interval, here, used_us[position], near, start_ns, end_ns)
-            yield Slice(start_ns, end_ns, interval.energy_uj, measured_ns[position], shares, residual_uj)
+        present, pieces = [*here, *also], list(pairwise(stretch))
+        lengths_ns = differences(stretch)
+        # CPUs x time, as a job without CPU time may run during a part of a piece only.
+        there_ns = [lengths_ns] * len(here) + [[_overlap_ns(one, *piece) for piece in pieces] for one in also]
+        used_us = [*(_rises(one.job_cpu, stretch) for one in here), *[[0] * len(pieces)] * len(also)]
+        uses = [
+            JobUse(cpu_us, [one.alloc_cpus * span_ns for span_ns in spans_ns])
+            for one, cpu_us, spans_ns in zip(present, used_us, there_ns, strict=True)
+        ]
+        most_cpus = max(one.node_cpus for one in here)
+        cpus_ns = [most_cpus * span_ns for span_ns in lengths_ns]
+        split = split_node(NodeIntervals(energies_uj, _rises(busy, stretch), cpus_ns, idles_uj), uses)
+        measured_ns = measured.rises(stretch)
+        for at, (start_ns, end_ns) in enumerate(pieces):
+            near = [them for them in zip(present, split.shares, there_ns, strict=True) if them[2][at]]
+            shares: _Shares = [
+                (one.job, None if share is None else EnergyShare(share.dynamic_uj[at], share.idle_uj[at]))
+                for one, share, _ in near
+            ]
+            residual_uj = split.residual_uj[at]
+            if _is_undivided([one for one, _, _ in near]):
+                shares, residual_uj = _undivided([one for one, _, _ in near], energies_uj[at], idles_uj[at])
+            yield Slice(start_ns, end_ns, energies_uj[at], measured_ns[at], tuple(shares), residual_uj)
 
 
-def _rises(series: CumulativeSeries | None, times_ns: Sequence[int]) -> Sequence[int | None]:
+def _rises(series: CumulativeSeries | None, times_ns: Sequence[int]) -> list[int] | None:
     """Increments of a counter between consecutive ``times_ns``; None unless the series covers all of them."""
     if series is None or not series.covers(times_ns[0], times_ns[-1]):
-        return [None] * (len(times_ns) - 1)
+        return None
     return series.rises(times_ns)
 
 
@@ -247,33 +275,8 @@ def _is_undivided(present: Sequence[ChannelReading]) -> bool:
     return len(present) == 1 and present[0].attribution.is_whole_node
 
 
-def _divide(
-    interval: NodeInterval,
-    here: Sequence[ChannelReading],
-    used_us: Sequence[int | None],
-    beside: Sequence[ChannelReading],
-    start_ns: int,
-    end_ns: int,
-) -> tuple[tuple[tuple[AttemptName, EnergyShare | None], ...], int]:
-    """Shares and rest of the energy of a piece of time, with CPUs x ns for the node's CPUs.
-
-    ``used_us`` is the CPU time of the jobs ``here``; those ``beside`` used none.
-    """
-    present = [*here, *beside]
-    if _is_undivided(present):
-        if len(present) == 1 and not present[0].attribution.is_unknown:
-            idle_uj = min(interval.idle_uj or 0, interval.energy_uj)
-            return ((present[0].job, EnergyShare(interval.energy_uj - idle_uj, idle_uj)),), 0
-        return tuple((reading.job, None) for reading in present), interval.energy_uj
-    uses = [
-        JobUse(
-            job_cpu_us=used_us[position] if position < len(here) else 0,
-            alloc_cpus=None
-            if reading.alloc_cpus is None
-            else reading.alloc_cpus * _overlap_ns(reading, start_ns, end_ns),
-        )
-        for position, reading in enumerate(present)
-    ]
-    split = split_node(interval, uses)
-    jobs = (reading.job for reading in present)
-    return tuple(zip(jobs, split.shares, strict=True)), split.residual_uj
+def _undivided(present: Sequence[ChannelReading], energy_uj: int, idle_uj: int) -> tuple[_Shares, int]:
+    """All for a job that is alone, and the rest, which is 0 then; else unknown shares of the rest."""
+    if len(present) == 1 and not present[0].attribution.is_unknown:
+        return [(present[0].job, EnergyShare(energy_uj - idle_uj, idle_uj))], 0
+    return [(reading.job, None) for reading in present], energy_uj

@@ -1,101 +1,148 @@
-"""Energy of intervals in buckets of 300 s of wall time, exactly, in integers.
+"""Energy in buckets of 300 s of wall time, exactly, in integers.
 
-Carbon intensity varies with the time of day and its actual values come later, so the ledger keeps energy by time. An
-interval that crosses an edge is split in proportion to time; each part is the difference of two rounded cumulative
-values, so the parts always sum to the whole. An interval of more than a day is split into about as many parts as a day
-has buckets, at equal distances, so that a job that was suspended for a year does not fill the ledger.
+Carbon intensity varies with the time of day and its actual values come later, so the ledger keeps energy by time. What
+rose between two readings that lie in different buckets is split in proportion to time; each part is the difference of
+two rounded cumulative values, so the parts always sum to the whole. Where more than a day lies between two readings it
+is split into about as many parts as a day has buckets, at equal distances, so that a job that was suspended for a year
+does not fill the ledger.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from operator import gt
 
 BUCKET_NS = 300 * 10**9
 
 MAX_PARTS = 288
-"""The buckets of a day. An interval is split into at most this many parts, plus one if it does not start on an edge."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """Energy over ``[start_ns, end_ns)`` of wall time, of which ``measured_ns`` are measured."""
-
-    start_ns: int
-    end_ns: int
-    energy_uj: int
-    measured_ns: int
+"""The buckets of a day. What rose between two readings is split into at most this many parts, plus one if the first of
+them is not on an edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Sums over one bucket. ``energy_uj`` is None if no interval of the job overlaps it."""
+    """Sums over one bucket. ``energy_uj`` is None where the job has no energy in it."""
 
     energy_uj: int | None
     node_energy_uj: int | None
     measured_ns: int
 
 
-def split(start_ns: int, end_ns: int, amount: int) -> Iterator[tuple[int, int]]:
-    """(start of bucket, part of ``amount``) for each bucket that overlaps ``[start_ns, end_ns)``.
+class Instants:
+    """The wall times of readings, in ns and in their order, and where buckets begin between them.
 
-    Buckets begin at multiples of ``BUCKET_NS`` since the epoch. All of an interval without length is in one bucket. In
-    a long interval each part covers several buckets and is put into the first of them.
-    Raises ``ValueError`` if the interval ends before it starts.
+    Buckets begin at multiples of 300 s since the epoch. What rises while no time goes by is in one bucket, and what
+    rises until a bucket's end is in that one. In a long span each part covers several buckets and is put into the first
+    of them. Raises ``ValueError`` for times out of order.
     """
-    if end_ns < start_ns:
-        raise ValueError("interval ends before it starts")
-    bucket = start_ns - start_ns % BUCKET_NS
-    part_ns = BUCKET_NS * _width(start_ns, end_ns)
-    length = end_ns - start_ns
-    if length == 0:
-        yield bucket, amount
-        return
-    done = 0
-    while bucket < end_ns:
-        edge = min(bucket + part_ns, end_ns)
-        upto = amount * (edge - start_ns) // length
-        yield bucket, upto - done
-        done = upto
-        bucket += part_ns
+
+    def __init__(self, times_ns: Sequence[int]) -> None:
+        self.times_ns = times_ns
+
+    @cached_property
+    def _edges(self) -> tuple[list[int], list[tuple[int, int, int]], int]:
+        """The starts of buckets; for each the position (reading before, ns after it, ns to the next reading) from which
+        on it counts; and how often there are two buckets between neighbours."""
+        times_ns, last = self.times_ns, len(self.times_ns) - 1
+        if any(map(gt, times_ns, times_ns[1:])):
+            raise ValueError("readings out of order")
+        starts: list[int] = []
+        positions: list[tuple[int, int, int]] = []
+        at = parted = 0
+        while at < last:
+            start_ns, next_ns = times_ns[at], times_ns[at + 1]
+            bucket = start_ns - start_ns % BUCKET_NS
+            edge = bucket + BUCKET_NS
+            if not starts or starts[-1] != bucket:
+                starts.append(bucket)
+                positions.append((at, 0, 1))
+            if next_ns > edge:
+                length_ns = next_ns - start_ns
+                width_ns = BUCKET_NS * max(1, -(-length_ns // (BUCKET_NS * MAX_PARTS)))
+                for edge in range(bucket + width_ns, next_ns, width_ns):
+                    starts.append(edge)
+                    positions.append((at, edge - start_ns, length_ns))
+                    parted += 1
+                at += 1
+            else:
+                inside = bisect_left(times_ns, edge, at + 1, last)
+                at = inside if times_ns[inside] <= edge else inside - 1
+        return starts, positions, parted
+
+    @property
+    def parted(self) -> int:
+        """How many more buckets there are than those of each reading."""
+        return self._edges[2]
+
+    def by_bucket(self, values: Sequence[int]) -> list[tuple[int, int]]:
+        """(start of bucket, how much of it lies there) for a counter with these values at the instants."""
+        starts, positions, _ = self._edges
+        if not starts:
+            return []
+        upto = [
+            values[at] + (values[at + 1] - values[at]) * past_ns // length_ns if past_ns else values[at]
+            for at, past_ns, length_ns in positions
+        ]
+        upto.append(values[-1])
+        return [(start, new - old) for start, (old, new) in zip(starts, pairwise(upto), strict=True)]
 
 
-def _width(start_ns: int, end_ns: int) -> int:
-    """The number of buckets that one part covers."""
-    return max(1, -((start_ns - end_ns) // (BUCKET_NS * MAX_PARTS)))
+@dataclass(frozen=True, slots=True)
+class EnergyCurve:
+    """Energy and measured time since some moment, at instants."""
+
+    instants: Instants
+    energy_uj: Sequence[int]
+    measured_ns: Sequence[int]
+
+    @property
+    def rise_uj(self) -> int:
+        """The energy from the first instant to the last."""
+        return self.energy_uj[-1] - self.energy_uj[0] if self.energy_uj else 0
+
+    @property
+    def rise_ns(self) -> int:
+        """The measured time from the first instant to the last."""
+        return self.measured_ns[-1] - self.measured_ns[0] if self.measured_ns else 0
+
+    @property
+    def is_measured(self) -> bool:
+        return self.rise_ns > 0
+
+    def part(self, part: slice) -> EnergyCurve:
+        """That of some of its instants, which follow each other."""
+        if part == slice(0, len(self.energy_uj)):
+            return self
+        return EnergyCurve(Instants(self.instants.times_ns[part]), self.energy_uj[part], self.measured_ns[part])
 
 
-def parts(start_ns: int, end_ns: int) -> int:
-    """The number of parts into which ``split`` divides ``[start_ns, end_ns)``."""
-    bucket = start_ns - start_ns % BUCKET_NS
-    if end_ns <= bucket + BUCKET_NS:
-        return 1
-    return -((bucket - end_ns) // (BUCKET_NS * _width(start_ns, end_ns)))
+@dataclass(slots=True)
+class EnergyByTime:
+    """The sum of curves: in all, and by the start of the bucket in ns."""
+
+    energy_uj: int = 0
+    measured_ns: int = 0
+    energies_uj: dict[int, int] = field(default_factory=dict)
+    measured: dict[int, int] = field(default_factory=dict)
+    parted: int = 0
+
+    def add(self, curve: EnergyCurve) -> None:
+        """Add what rose from the first instant of ``curve`` to its last."""
+        self.parted += curve.instants.parted
+        for sums, values in ((self.energies_uj, curve.energy_uj), (self.measured, curve.measured_ns)):
+            for bucket, amount in curve.instants.by_bucket(values):
+                sums[bucket] = sums.get(bucket, 0) + amount
+        self.energy_uj += curve.rise_uj
+        self.measured_ns += curve.rise_ns
 
 
-def fill(job: Iterable[Interval], node: Iterable[Interval]) -> dict[int, Bucket]:
-    """Buckets by their start in ns, from the intervals of the job's energy and of the node's."""
-    energy, measured = _sums(job)
-    node_energy, _ = _sums(node)
+def fill(job: EnergyByTime, node: EnergyByTime) -> dict[int, Bucket]:
+    """Buckets by their start in ns, from the job's energy and from the node's."""
     return {
-        bucket: Bucket(energy.get(bucket), node_energy.get(bucket), measured.get(bucket, 0))
-        for bucket in sorted(energy.keys() | node_energy.keys())
+        bucket: Bucket(job.energies_uj.get(bucket), node.energies_uj.get(bucket), job.measured.get(bucket, 0))
+        for bucket in sorted(job.energies_uj.keys() | node.energies_uj.keys())
     }
-
-
-def _sums(intervals: Iterable[Interval]) -> tuple[dict[int, int], dict[int, int]]:
-    """Energy and measured time by the start of the bucket."""
-    energy: defaultdict[int, int] = defaultdict(int)
-    measured: defaultdict[int, int] = defaultdict(int)
-    for interval in intervals:
-        start_ns, end_ns = interval.start_ns, interval.end_ns
-        bucket = start_ns - start_ns % BUCKET_NS
-        if start_ns <= end_ns <= bucket + BUCKET_NS:  # nearly all are within one bucket
-            energy[bucket] += interval.energy_uj
-            measured[bucket] += interval.measured_ns
-            continue
-        for sums, amount in ((energy, interval.energy_uj), (measured, interval.measured_ns)):
-            for bucket, part in split(start_ns, end_ns, amount):
-                sums[bucket] += part
-    return energy, measured

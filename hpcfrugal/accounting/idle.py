@@ -8,6 +8,8 @@ the parts sum exactly to the whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
+from operator import add, sub
 
 
 def steady_energy_uj(power_uw: int, span_ns: int) -> int:
@@ -15,25 +17,24 @@ def steady_energy_uj(power_uw: int, span_ns: int) -> int:
     return power_uw * span_ns // 10**9
 
 
-def divide_idle(idle_uj: int, energies_uj: Sequence[int | None]) -> tuple[int, ...]:
-    """The idle energy of each channel of a component with ``idle_uj`` in an interval.
+def divide_idle(idle_uj: Sequence[int], read_uj: Sequence[Sequence[int]], channels: int) -> list[list[int]]:
+    """The idle energy of each channel that was read, by interval, of a component with ``idle_uj``.
 
-    None is a channel without a reading: an equal part of the idle energy is assumed to be its own, and its result is 0.
-    No channel gets more than its energy.
+    ``read_uj`` is the energy of these by interval. Of the component's ``channels`` the others were not read: an equal
+    part of the idle energy is assumed to be theirs. No channel gets more than its energy.
     """
-    read = [energy_uj for energy_uj in energies_uj if energy_uj is not None]
-    if not read:
-        return (0,) * len(energies_uj)
-    if len(energies_uj) == 1:
-        return (min(idle_uj, read[0]),)
-    total_uj = sum(read)
-    idle_uj = min(idle_uj * len(read) // len(energies_uj), total_uj)
-    parts: list[int] = []
-    upto_uj = given_uj = 0
-    for energy_uj in energies_uj:
-        upto_uj += energy_uj or 0
+    if not read_uj:
+        return []
+    totals_uj = list(map(sum, zip(*read_uj, strict=True)))
+    given_uj = [min(idle * len(read_uj) // channels, total) for idle, total in zip(idle_uj, totals_uj, strict=True)]
+    parts: list[list[int]] = []
+    before = [0] * len(totals_uj)
+    for upto_uj in accumulate(read_uj, lambda done, energies: list(map(add, done, energies))):
         # Differences of a rounded running sum: each is its exact value rounded up or down, and they sum to the whole.
-        edge_uj = idle_uj * upto_uj // total_uj if total_uj else 0
-        parts.append(edge_uj - given_uj)
-        given_uj = edge_uj
-    return tuple(parts)
+        edges = [
+            given * upto // total if total else 0
+            for given, upto, total in zip(given_uj, upto_uj, totals_uj, strict=True)
+        ]
+        parts.append(list(map(sub, edges, before)))
+        before = edges
+    return parts

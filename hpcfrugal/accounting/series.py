@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from operator import ge, gt
+from operator import ge, gt, sub
+
+
+def differences(values: Sequence[int]) -> list[int]:
+    """How much each value is above the one before it."""
+    return list(map(sub, values[1:], values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,9 @@ class CumulativeSeries:
             raise ValueError("a counter that decreases")
 
     @classmethod
-    def of(cls, points: Iterable[tuple[int, int]]) -> CumulativeSeries | None:
-        """A series of (instant, value); of several at one instant the last counts. None without points."""
-        found = dict(points)
+    def of(cls, times_ns: Sequence[int], values: Sequence[int]) -> CumulativeSeries | None:
+        """A series of values at instants; of several at one instant the last counts. None without any."""
+        found = dict(zip(times_ns, values, strict=True))
         return cls(tuple(found), tuple(found.values())) if found else None
 
     @property
@@ -85,7 +89,7 @@ class CumulativeSeries:
                 if start_ns != instant_ns:
                     value += (values[after] - value) * (instant_ns - start_ns) // (at[after] - start_ns)
                 found.append(value)
-        return [new - old for old, new in pairwise(found)]
+        return differences(found)
 
     def clip(self, start_ns: int, end_ns: int) -> CumulativeSeries | None:
         """The part in ``[start_ns, end_ns]``; None if it is empty."""

@@ -25,7 +25,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from operator import attrgetter
+from itertools import chain
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hpcfrugal.core.errors import HpcfrugalError
@@ -122,8 +123,36 @@ Convert = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Numbers:
+    """What the numbers of a field must be, to check those of many records at once; ``size``: of lists of so many, in
+    which there may be ``nulls``."""
+
+    kinds: frozenset[type]
+    low: float
+    high: float
+    nulls: bool = False
+    size: int | None = None
+
+    def hold(self, values: Sequence[Any], *, required: bool) -> bool:
+        """Whether each of ``values`` is what ``read`` takes as it stands; None is where it is not ``required``."""
+        nulls = not required
+        if self.size is not None:
+            if set(map(type, values)) != {list} or set(map(len, values)) != {self.size}:
+                return False
+            values, nulls = list(chain.from_iterable(values)), self.nulls
+        kinds = set(map(type, values))
+        if nulls and type(None) in kinds:
+            kinds.remove(type(None))
+            values = [value for value in values if value is not None]
+        return kinds <= self.kinds and (not values or (self.low <= min(values) and max(values) <= self.high))
+
+
+@dataclass(frozen=True, slots=True)
 class RecordField:
-    """One field of a record, compiled. A conversion that is None leaves the value as it is."""
+    """One field of a record, compiled. A conversion that is None leaves the value as it is.
+
+    ``numbers`` is None for what has to be read one by one.
+    """
 
     name: str
     key: str
@@ -135,6 +164,7 @@ class RecordField:
     strict: bool
     optional: bool
     integers: tuple[int, int]
+    numbers: Numbers | None
     interned: Interned | None
 
 
@@ -168,6 +198,7 @@ class Codec(Generic[_T]):
                 else:
                     required.add(field.name)
         self._required, self._missing = frozenset(required), missing
+        self._required_keys = {key for key, field in self._fields.items() if field.name in required}
         # Most values are integers, which are checked without a call; other fields have bounds that hold no integer.
         self._specs: dict[str, tuple[str, str | None, int, int, Read]] = {
             key: (field.name, None, *field.integers, field.read) for key, field in self._fields.items()
@@ -226,6 +257,27 @@ class Codec(Generic[_T]):
             if name in values:
                 values[name] = inner.record(**values[name])
         return self.record(**values)
+
+    def read_columns(self, data: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]] | None:
+        """The values of many JSON objects by key, each column in their order; a key that none of them has is left out.
+
+        None where the objects differ in their keys, or where a value is not valid as it stands.
+        """
+        keys = [key for key in data[0] if key in self._fields]
+        if len(keys) < 2 or set(map(len, data)) != {len(data[0])}:
+            return None
+        try:
+            columns = dict(zip(keys, zip(*map(itemgetter(*keys), data), strict=True), strict=True))
+        except KeyError:
+            return None
+        for key, values in list(columns.items()):
+            if values[0] is None and all(value is None for value in values):
+                del columns[key]
+                continue
+            numbers = self._fields[key].numbers
+            if numbers is None or not numbers.hold(values, required=key in self._required_keys):
+                return None
+        return columns if self._required_keys <= columns.keys() else None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -341,16 +393,18 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     write: Convert | None = None
     to_sql: Convert | None = None
     from_sql: Convert | None = None
+    numbers: Numbers | None = None
     sql_type, integers = "TEXT", (1, 0)
     if bare in (int, float, bool):
         sql_type = "REAL" if bare is float else "INTEGER"
     if time := next((mark for mark in marks if isinstance(mark, IsoTime | UnixTime)), None):
         read, write = (_iso_time, _iso) if isinstance(time, IsoTime) else (_unix_time, _seconds)
     elif bare is bool:
-        read, from_sql = _flag, bool
+        read, from_sql, numbers = _flag, bool, Numbers(frozenset({bool}), 0, 1)
     elif bare is int:
         within = bounds or Range()
         read, integers = _integer(within), (within.low, within.high)
+        numbers = Numbers(frozenset({int}), within.low, within.high)
     elif bare is float:
         read = _number(bounds)
     elif isinstance(bare, type) and issubclass(bare, StrEnum):
@@ -364,10 +418,12 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     elif hasattr(bare, "from_json"):
         read, write = _own_json(bare), bare.to_json
     else:
-        read, write = _container(key, bare, marks, bounds, size if SIZED in marks else None)
+        read, write, numbers = _container(key, bare, marks, bounds, size if SIZED in marks else None)
         to_sql, from_sql = _json_column(read, write)
     strict, optional = STRICT in marks, None in marks
-    return RecordField(name, key, read, write, sql_type, to_sql, from_sql, strict, optional, integers, interned)
+    return RecordField(
+        name, key, read, write, sql_type, to_sql, from_sql, strict, optional, integers, numbers, interned
+    )
 
 
 def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
@@ -381,26 +437,27 @@ def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
 
 def _container(
     key: str, bare: Any, marks: tuple[Any, ...], bounds: Range | None, size: int | None
-) -> tuple[Read, Convert | None]:
+) -> tuple[Read, Convert | None, Numbers | None]:
     """Reader and writer of another record, a list or a mapping."""
     if _is_record(bare):
         inner = codec(bare)
-        return _nested(key, inner), inner.write
+        return _nested(key, inner), inner.write, None
     arguments = get_args(bare)
     if get_origin(bare) in (dict, Mapping):
-        return (_texts_by_name(key), dict) if arguments[1] is str else (_object, None)
+        return (_texts_by_name(key), dict, None) if arguments[1] is str else (_object, None, None)
     item, inner_marks = _annotation(arguments[0])
     if _is_record(item):
         inner = codec(item)
-        return _records(key, inner, DROP_INVALID in marks), lambda value: [inner.write(one) for one in value]
+        return _records(key, inner, DROP_INVALID in marks), lambda value: [inner.write(one) for one in value], None
     if get_origin(item) is tuple:
-        return _integers_by_name(key, bounds or Range()), dict
+        return _integers_by_name(key, bounds or Range()), dict, None
     if item is str:
-        return _texts, list
+        return _texts, list, None
     if item in (int, float):
-        kinds = (int,) if item is int else (int, float)
+        kinds, within = frozenset({item, int}), bounds or Range()
         length = size if Ellipsis in arguments else len(arguments)
-        return _numbers(kinds, bounds or Range(), None in inner_marks, length), list
+        numbers = Numbers(kinds, within.low, within.high, None in inner_marks, length)
+        return _numbers(numbers), list, None if length is None else numbers
     raise TypeError(f"no codec for {bare}")
 
 
@@ -461,8 +518,8 @@ def _object(value: Any, _: Problems) -> dict[str, Any]:
     return value
 
 
-def _numbers(kinds: tuple[type, ...], bounds: Range, nulls: bool, size: int | None) -> Read:
-    low, high = bounds.low, bounds.high
+def _numbers(numbers: Numbers) -> Read:
+    kinds, low, high, nulls, size = numbers.kinds, numbers.low, numbers.high, numbers.nulls, numbers.size
     what = f"a list of {'' if size is None else f'{size} '}{'numbers' if float in kinds else 'integers'}"
 
     def read(value: Any, _: Problems) -> tuple[float | None, ...]:

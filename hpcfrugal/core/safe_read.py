@@ -118,6 +118,14 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 """Made once: ``json.loads`` makes one for each line."""
 
 
+def scan_json(text: str) -> tuple[Any, int]:
+    """The JSON value that ``text`` begins with, as ``parse_json`` reads it, and where it ends.
+
+    Raises ``ValueError``, or ``RecursionError`` for one that is nested too deeply.
+    """
+    return _DECODER.raw_decode(text)
+
+
 def read_object(path: Path, owner_uid: int) -> tuple[dict[str, Any], FileState]:
     """The JSON object in a file of ``owner_uid``. Raises ``UnsafeFile``."""
     data, status = read_regular(path, owner_uid=owner_uid)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpcfrugal.accounting.attribution import Attribution
-from hpcfrugal.accounting.buckets import Bucket, Interval, fill
+from hpcfrugal.accounting.buckets import Bucket, EnergyByTime, fill
 from hpcfrugal.ledger.readings import ChannelKey
 
 
@@ -37,8 +36,8 @@ class ChannelTotals:
     max_w: float | None = None
     resets: int | None = None
     gaps: int | None = None
-    job: list[Interval] = field(default_factory=list)
-    node: list[Interval] = field(default_factory=list)
+    job: EnergyByTime = field(default_factory=EnergyByTime)
+    node: EnergyByTime = field(default_factory=EnergyByTime)
     first: tuple[int, int] | None = None
     last: tuple[int, int] | None = None
     sensor_gap_ns: int | None = None
@@ -49,22 +48,26 @@ class ChannelTotals:
     @property
     def energy_uj(self) -> int | None:
         """The job's energy; None where no time was measured."""
-        return _known(self.job)
+        return self.job.energy_uj if self.job.measured_ns else None
 
     @property
     def node_energy_uj(self) -> int | None:
         """The energy as read, before attribution."""
-        return _known(self.node)
+        return self.node.energy_uj if self.node.measured_ns else None
 
     @property
     def measured_ns(self) -> int:
-        return sum(interval.measured_ns for interval in self.job)
+        return self.job.measured_ns
 
     def buckets(self) -> dict[int, Bucket]:
         """Energy by bucket; empty where no time was measured."""
-        job = self.job if self.energy_uj is not None else []
-        node = self.node if self.node_energy_uj is not None else []
-        return fill(job, node)
+        nothing = EnergyByTime()
+        return fill(*(one if one.measured_ns else nothing for one in (self.job, self.node)))
+
+    @property
+    def parted(self) -> int:
+        """How many more buckets it has than those of each reading."""
+        return max(self.job.parted, self.node.parted)
 
     def note_readings(self, first: tuple[int, int], last: tuple[int, int]) -> None:
         """Note the (boottime, wall) of the first and last reading of a session."""
@@ -78,9 +81,3 @@ class NodeTotals:
 
     channels: tuple[ChannelTotals, ...]
     problems: tuple[str, ...]
-
-
-def _known(intervals: Sequence[Interval]) -> int | None:
-    if not any(interval.measured_ns for interval in intervals):
-        return None
-    return sum(interval.energy_uj for interval in intervals)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hpcfrugal.accounting import tables
-from hpcfrugal.accounting.buckets import Interval, parts
 from hpcfrugal.core.record import MAX_INT, assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
@@ -53,7 +52,8 @@ from hpcfrugal.spool.documents import (
     read_submitted,
 )
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
-from hpcfrugal.spool.samples import Header, SampledNode, SampleFile, read_samples
+from hpcfrugal.spool.sample_header import Header, SampledNode
+from hpcfrugal.spool.samples import SampleFile, read_samples
 
 _JobDocument = EndDocument | SlurmDocument | NodesDocument
 _READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileState, list[str]]]] = {
@@ -442,13 +442,9 @@ def _check_bounds(totals: NodeTotals, state: FileState) -> None:
         if any(value is not None and value > MAX_INT for value in (*sums, *counts)):
             raise UnsafeFile(f"has impossible sums of {str(channel.key)[:80]}")
     # What two neighbouring readings add to the rows that each of them has anyway.
-    between = sum(max(_crossed(channel.job), _crossed(channel.node)) for channel in totals.channels)
+    between = sum(channel.parted for channel in totals.channels)
     if between > _MOST_BUCKETS + state.size // _BYTES_A_BUCKET:
         raise UnsafeFile("records are too far apart")
-
-
-def _crossed(intervals: Iterable[Interval]) -> int:
-    return sum(parts(interval.start_ns, interval.end_ns) - 1 for interval in intervals)
 
 
 def _write_missing_sensors(connection: LedgerConnection, job: int, node: str, headers: Sequence[Header]) -> None:

@@ -15,10 +15,13 @@ from pathlib import Path
 from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, balance
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
 from hpcfrugal.ledger.jobs import FactsOfNodes
-from hpcfrugal.ledger.readings import clip, readings, wall_of
+from hpcfrugal.ledger.node_readings import clip, readings_of
+from hpcfrugal.ledger.readings import SessionReadings
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.samples import SampledNode, SidecarSession, read_samples
+from hpcfrugal.spool.sample_header import SampledNode
+from hpcfrugal.spool.samples import read_samples
+from hpcfrugal.spool.sidecar_session import SidecarSession
 
 _LOCAL = "local:"
 
@@ -144,10 +147,12 @@ def _add_boot(total: NodeSum, sessions: Sequence[_JobSession], span: tuple[int |
     since_ns, until_ns = (None if at_ns is None else at_ns - header.wall_ns + header.boottime_ns for at_ns in span)
     read: dict[tuple[str, str, str], list[ChannelReading]] = {}
     for one in sessions:
-        for key, channel, reading in readings(one.session, one.facts, one.job):
+        own = SessionReadings(one.session, one.facts)
+        for index, reading in readings_of(own, one.job):
             part = clip(reading, since_ns, until_ns)
             if part is None:
                 continue
+            key, channel = own.keys[index], own.channels[index]
             name = (key.component, channel.gpu_uuid or key.domain, key.source)
             read.setdefault(name, []).append(part)
             known = total.channels.setdefault(
@@ -159,7 +164,7 @@ def _add_boot(total: NodeSum, sessions: Sequence[_JobSession], span: tuple[int |
             known.idle_known = known.idle_known or part.idle is not None
             known.idle_lacking = known.idle_lacking or part.idle is None
             total.jobs.add(one.job)
-            first_ns, last_ns = (wall_of(one.session, at_ns) for at_ns in (part.energy.start_ns, part.energy.end_ns))
+            first_ns, last_ns = (one.session.wall_of(at_ns) for at_ns in (part.energy.start_ns, part.energy.end_ns))
             total.first_wall_ns = min(first_ns, first_ns if total.first_wall_ns is None else total.first_wall_ns)
             total.last_wall_ns = max(last_ns, last_ns if total.last_wall_ns is None else total.last_wall_ns)
     for name, parts in read.items():

@@ -14,7 +14,9 @@ from hpcfrugal.ledger.channel_totals import NodeTotals
 from hpcfrugal.ledger.derive import derive
 from hpcfrugal.spool.documents import NodeFacts, read_nodes
 from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.samples import SampledNode, SidecarSession, read_samples
+from hpcfrugal.spool.sample_header import SampledNode
+from hpcfrugal.spool.samples import read_samples
+from hpcfrugal.spool.sidecar_session import SidecarSession
 
 ALONE = 0.9
 """A command with at least this part of the machine's busy CPU time is taken to have had it to itself."""
@@ -65,10 +67,7 @@ def _facts(run: RunDir, owner_uid: int, job: JobKey, node: str) -> NodeFacts | N
 
 
 def _energy(sessions: tuple[SidecarSession, ...], facts: NodeFacts | None, *, exclusive: bool) -> ScopeEnergy:
-    held = [
-        SidecarSession(replace(session.header, exclusive=exclusive), session.records, session.end_reason)
-        for session in sessions
-    ]
+    held = [replace(session, header=replace(session.header, exclusive=exclusive)) for session in sessions]
     return _sum(derive(held, tables.cpu_tdp(), tables.gpu_tdp(), facts))
 
 
@@ -90,10 +89,12 @@ def _sum(totals: NodeTotals) -> ScopeEnergy:
 
 
 def _part(sessions: tuple[SidecarSession, ...]) -> float | None:
-    ends = [session.records[-1] for session in sessions if session.records]
     job_us, busy_us = 0, 0
-    for record in ends:
-        if record.job_cpu_us is None or record.node_busy_us is None:
+    for session in sessions:
+        if not len(session):
+            continue
+        last_us, last_busy_us = session.job_cpu_us[-1], session.node_busy_us[-1]
+        if last_us is None or last_busy_us is None:
             return None
-        job_us, busy_us = job_us + record.job_cpu_us, busy_us + record.node_busy_us
+        job_us, busy_us = job_us + last_us, busy_us + last_busy_us
     return min(1.0, job_us / busy_us) if busy_us else None

@@ -20,7 +20,10 @@ from hpcfrugal.meters.integrate import Curve, curve, reaches
 from hpcfrugal.meters.record import JobOnNode, lines_of
 from hpcfrugal.spool import JobKey, RunDir, iter_runs, write_atomic
 from hpcfrugal.spool.documents import read_end, read_slurm, read_submitted
-from hpcfrugal.spool.samples import MAX_SESSION_NS, SampledNode, SidecarSession, read_samples
+from hpcfrugal.spool.sample_header import SampledNode
+from hpcfrugal.spool.sample_record import MAX_SESSION_NS
+from hpcfrugal.spool.samples import read_samples
+from hpcfrugal.spool.sidecar_session import SidecarSession
 
 _D = TypeVar("_D")
 

@@ -16,8 +16,11 @@ from hpcfrugal.meters.base import SECOND_NS, Meter
 from hpcfrugal.meters.integrate import Curve, grid
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.layout import METER_DOMAIN, SPOOL_SCHEMA
-from hpcfrugal.spool.sample_record import SampleRecord
-from hpcfrugal.spool.samples import Header, SidecarSession
+from hpcfrugal.spool.sample_header import Header
+from hpcfrugal.spool.sidecar_session import SidecarSession
+
+_CpuTimes = tuple[int | None, int | None]
+"""Of the job and of the node, in us."""
 
 RECORD_NS = 60 * SECOND_NS
 """Distance of two records without those of the sidecar; the ledger's buckets are a multiple of it."""
@@ -45,9 +48,9 @@ def lines_of(part: JobOnNode, meter: Meter, curve: Curve | None, absent: str | N
     out: list[dict[str, Any]] = []
     if curve is None:
         out.append(_header(part, meter, *_clocks(part), [], absent))
-    elif not part.exclusive and any(session.records for session in part.sampled):
+    elif not part.exclusive and any(len(session) for session in part.sampled):
         for session in part.sampled:
-            if session.records:
+            if len(session):
                 out.extend(_beside(part, meter, curve, session))
     else:
         out.extend(_alone(part, meter, curve))
@@ -75,17 +78,17 @@ def _beside(part: JobOnNode, meter: Meter, curve: Curve, session: SidecarSession
     header = session.header
     yield _header(part, meter, header, header.wall_ns, header.boottime_ns, [_channel(meter)], None)
     instants = [
-        (header.wall_ns + record.boottime_ns - header.boottime_ns, record.boottime_ns, record)
-        for record in session.records
+        (session.wall_of(at_ns), at_ns, (job_us, busy_us))
+        for at_ns, job_us, busy_us in zip(session.boottime_ns, session.job_cpu_us, session.node_busy_us, strict=True)
     ]
     yield from _records(curve, [(header.wall_ns, header.boottime_ns, None), *instants])
 
 
-def _records(curve: Curve, instants: Sequence[tuple[int, int, SampleRecord | None]]) -> Iterator[dict[str, Any]]:
-    """Cumulative records at (wall time, time since boot); counting starts at the first instant."""
+def _records(curve: Curve, instants: Sequence[tuple[int, int, _CpuTimes | None]]) -> Iterator[dict[str, Any]]:
+    """Cumulative records at (wall time, time since boot, CPU times); counting starts at the first instant."""
     before_ns = instants[0][0]
     zero = curve.at(before_ns)
-    for number, (wall_ns, boottime_ns, record) in enumerate(instants):
+    for number, (wall_ns, boottime_ns, cpu_us) in enumerate(instants):
         now = curve.at(wall_ns)
         line: dict[str, Any] = {
             "kind": "record" if number + 1 < len(instants) else "end",
@@ -100,8 +103,8 @@ def _records(curve: Curve, instants: Sequence[tuple[int, int, SampleRecord | Non
         }
         if number == 0:
             line |= {"job_cpu_us": 0, "node_busy_us": 0} if len(instants) > 1 and instants[1][2] is not None else {}
-        elif record is not None:
-            line |= {"job_cpu_us": record.job_cpu_us, "node_busy_us": record.node_busy_us}
+        elif cpu_us is not None:
+            line |= {"job_cpu_us": cpu_us[0], "node_busy_us": cpu_us[1]}
         if line["kind"] == "end":
             line["reason"] = "collected"
         yield line

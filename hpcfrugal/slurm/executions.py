@@ -20,7 +20,8 @@ from hpcfrugal.core.time import from_ns
 from hpcfrugal.job.backend import JobState
 from hpcfrugal.spool import JobKey, RunDir
 from hpcfrugal.spool.documents import EndDocument, SlurmDocument, read_end, read_slurm
-from hpcfrugal.spool.samples import SampledNode, read_header
+from hpcfrugal.spool.sample_header import SampledNode
+from hpcfrugal.spool.samples import read_header
 
 _CLOCKS_APART = timedelta(minutes=10)
 """The clocks of the controller, the login node and the nodes differ by less."""

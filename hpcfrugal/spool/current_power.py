@@ -8,7 +8,9 @@ from pathlib import Path
 from hpcfrugal.core.safe_read import UnsafeFile, open_owned
 from hpcfrugal.spool import JobKey, RunDir
 from hpcfrugal.spool.layout import ParsedName
-from hpcfrugal.spool.samples import SampledNode, SidecarSession, parse_lines
+from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES, SampledNode
+from hpcfrugal.spool.samples import SampleParser
+from hpcfrugal.spool.sidecar_session import SidecarSession
 
 _TAIL_BYTES = 64 * 1024
 
@@ -46,16 +48,17 @@ def read_draw(run_dir: RunDir) -> Draw:
             if session is None or not channel.counted:
                 continue
             key = (name.node, channel.component, channel.domain)
+            energies_uj = session.energy_uj[index]
             known = [
-                (energy, record.measured_ns[index], record)
-                for record in session.records
-                if (energy := record.energy_uj[index]) is not None
+                (energy, measured_ns)
+                for energy, measured_ns in zip(energies_uj, session.measured_ns[index], strict=True)
+                if energy is not None
             ]
             # In a record without measured time, such as the first one, the energy is 0 because nothing was measured.
             if known and known[-1][1] > 0:
                 energy_uj[key] = max(energy_uj.get(key, 0), known[-1][0])
-            if len(known) > 1 and session.records[-1] is known[-1][2] and session.end_reason is None:
-                (old_uj, old_ns, _), (new_uj, new_ns, _) = known[-2:]
+            if len(known) > 1 and energies_uj[-1] is not None and session.end_reason is None:
+                (old_uj, old_ns), (new_uj, new_ns) = known[-2:]
                 if new_ns > old_ns and new_uj >= old_uj:
                     power_w[key] = (new_uj - old_uj) * 1000 / (new_ns - old_ns)
     draw = Draw()
@@ -89,16 +92,19 @@ def _sampled(run_dir: RunDir, name: ParsedName) -> SampledNode | None:
 
 def _last_session(path: Path, owner_uid: int, sampled: SampledNode | None) -> SidecarSession | None:
     """The last header and the records after it, as far as the first line and the end of the file hold them."""
+    if sampled is None:
+        return None
     try:
         file, state = open_owned(path, owner_uid)
     except UnsafeFile:
         return None  # `ledger check` says why
+    parser = SampleParser(sampled)
     with file:
         try:
-            lines = [file.readline(_TAIL_BYTES * 16)]
-            file.seek(max(file.tell(), state.size - _TAIL_BYTES))
-            lines += file.read(_TAIL_BYTES).splitlines(keepends=True)
+            parser.feed(file.readline(MAX_HEADER_BYTES))
+            file.seek(max(file.tell(), state.size - _TAIL_BYTES) - 1)
+            file.readline()  # the rest of a line that begins before
+            parser.feed(file.read(_TAIL_BYTES))
         except OSError:
             return None
-    sessions = parse_lines(lines, sampled)[0] if sampled is not None else []
-    return sessions[-1] if sessions else None
+    return parser.sessions[-1] if parser.sessions else None

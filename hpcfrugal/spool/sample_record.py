@@ -19,10 +19,21 @@ from hpcfrugal.core.record import (
 )
 from hpcfrugal.spool.use import NO_USE, Use
 
+MAX_SESSION_NS = 400 * 86_400 * 10**9
+"""A record further than this from its header is invalid; no site lets a job run for more than a year."""
+
+MAX_CHANNEL_W = 10_000_000
+"""A channel that has counted more than this since its header, in watts, is invalid; no node and no rack draws it."""
+
+MAX_CPUS = 65_536
+"""More CPU time than this many CPUs have is invalid; Linux knows at most 8192 (``NR_CPUS`` in arch/x86/Kconfig)."""
+
 MAX_WATTS = 10**9
 
 MAX_COUNT = 2**40
 """More failed reads, resets or gaps than this are invalid: one each millisecond for thirty years."""
+
+_SLACK_NS = 10**9
 
 MemoryB = Annotated[int | None, Range(high=MAX_MEMORY_B), STRICT]
 Counts = Annotated[tuple[int, ...] | None, Range(high=MAX_COUNT), SIZED]
@@ -64,11 +75,6 @@ class SampleRecord:
     read_ns: Annotated[tuple[int | None, ...] | None, SIZED] = None
     use: Annotated[Use, EMBEDDED] = NO_USE
 
-    @property
-    def slowed(self) -> float | None:
-        """How many times further apart samples are than configured; None: they are not."""
-        return None if self.note is None else self.note.slowed
-
 
 def parse_record(data: Mapping[str, Any], channels: int, bad: Counter[str]) -> SampleRecord:
     """The record of ``channels`` counters in ``data``; fields that are wrong but not needed are counted in ``bad``.
@@ -87,3 +93,13 @@ def parse_record(data: Mapping[str, Any], channels: int, bad: Counter[str]) -> S
     if problems:
         bad.update(f"record field {problem}" for problem in problems)
     return record
+
+
+def most_energy_uj(span_ns: int) -> int:
+    """The most energy that a channel can have counted ``span_ns`` after its header."""
+    return MAX_CHANNEL_W * (span_ns + _SLACK_NS) // 1000
+
+
+def most_cpu_us(span_ns: int) -> int:
+    """The most CPU time that there can have been ``span_ns`` after the header."""
+    return MAX_CPUS * (span_ns + _SLACK_NS) // 1000

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.attribution import Attribution, EnergyShare
-from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, Slice, balance, slices
+from hpcfrugal.accounting.attribution import Attribution
+from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, EnergyShare, Slice, balance, slices
 from hpcfrugal.accounting.series import CumulativeSeries
 
 SECOND = 10**9
@@ -48,8 +48,8 @@ def reading(draw: st.DrawFn, job: AttemptName, kinds: Sequence[Attribution], *, 
         job_cpu=cpu,
         node_busy=draw(st.none() | series(times, big)) if not idles else draw(series(times, big)),
         idle=draw(st.none() | series(times, big)),
-        alloc_cpus=draw(st.none() | st.integers(0, 512)),
-        node_cpus=draw(st.none() | st.integers(1, 512)),
+        alloc_cpus=draw(st.integers(0, 512)),
+        node_cpus=draw(st.integers(1, 512)),
     )
 
 

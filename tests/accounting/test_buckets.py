@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.buckets import Bucket, Interval, fill, parts, split
+from hpcfrugal.accounting.buckets import Bucket, EnergyByTime, EnergyCurve, Instants, fill
 
 BUCKET_NS = 300 * 10**9
 MOST_PARTS = 288
@@ -19,9 +19,17 @@ lengths = st.integers(0, 40 * BUCKET_NS)
 amounts = st.integers(0, 2**62)
 
 
+def split(start: int, end: int, amount: int) -> list[tuple[int, int]]:
+    return Instants([start, end]).by_bucket([5, 5 + amount])
+
+
+def parts(start: int, end: int) -> int:
+    return 1 + Instants([start, end]).parted
+
+
 @given(start=starts, length=lengths, amount=amounts)
 def test_parts_sum_to_the_amount_and_lie_on_the_interval(start: int, length: int, amount: int) -> None:
-    parts = list(split(start, start + length, amount))
+    parts = split(start, start + length, amount)
     assert sum(part for _, part in parts) == amount
     assert all(part >= 0 for _, part in parts)
     buckets = [bucket for bucket, _ in parts]
@@ -40,7 +48,7 @@ def test_each_part_is_in_proportion_to_time(start: int, length: int, amount: int
 
 @given(start=starts, length=st.integers(0, 120_000 * BUCKET_NS), amount=amounts)
 def test_a_long_interval_is_laid_into_no_more_parts_than_a_day_has(start: int, length: int, amount: int) -> None:
-    found = list(split(start, start + length, amount))
+    found = split(start, start + length, amount)
     assert len(found) == parts(start, start + length) <= MOST_PARTS + 1
     assert sum(part for _, part in found) == amount
     buckets = [bucket for bucket, _ in found]
@@ -51,57 +59,58 @@ def test_a_long_interval_is_laid_into_no_more_parts_than_a_day_has(start: int, l
 
 
 def test_a_day_is_still_laid_into_each_of_its_buckets() -> None:
-    found = list(split(0, MOST_PARTS * BUCKET_NS, MOST_PARTS))
+    found = split(0, MOST_PARTS * BUCKET_NS, MOST_PARTS)
     assert found == [(number * BUCKET_NS, 1) for number in range(MOST_PARTS)]
-    assert list(split(0, MOST_PARTS * BUCKET_NS + 1, MOST_PARTS))[1][0] == 2 * BUCKET_NS
+    assert (split(0, MOST_PARTS * BUCKET_NS + 1, MOST_PARTS))[1][0] == 2 * BUCKET_NS
 
 
 def test_an_interval_that_ends_on_an_edge_stays_before_it() -> None:
-    assert list(split(0, BUCKET_NS, 7)) == [(0, 7)]
-    assert list(split(BUCKET_NS, BUCKET_NS, 7)) == [(BUCKET_NS, 7)]
-    assert list(split(BUCKET_NS // 2, 2 * BUCKET_NS, 9)) == [(0, 3), (BUCKET_NS, 6)]
+    assert (split(0, BUCKET_NS, 7)) == [(0, 7)]
+    assert (split(BUCKET_NS, BUCKET_NS, 7)) == [(BUCKET_NS, 7)]
+    assert (split(BUCKET_NS // 2, 2 * BUCKET_NS, 9)) == [(0, 3), (BUCKET_NS, 6)]
 
 
-def test_an_interval_must_not_end_before_it_starts() -> None:
-    with pytest.raises(ValueError, match="before it starts"):
-        list(split(1, 0, 1))
+def test_readings_out_of_order_are_refused() -> None:
+    with pytest.raises(ValueError, match="out of order"):
+        split(1, 0, 1)
 
 
-@given(
-    st.lists(st.tuples(lengths, st.integers(0, 10**15)), max_size=8),
-    st.lists(st.tuples(lengths, st.integers(0, 10**15)), max_size=8),
-    starts,
-)
-def test_buckets_hold_exactly_what_the_intervals_hold(
-    job: list[tuple[int, int]], node: list[tuple[int, int]], start: int
-) -> None:
-    def chain(spans: list[tuple[int, int]]) -> list[Interval]:
-        at, found = start, []
-        for length, energy in spans:
-            found.append(Interval(at, at + length, energy, length // 2))
-            at += length
-        return found
-
-    buckets = fill(chain(job), chain(node))
-    assert sum(bucket.energy_uj or 0 for bucket in buckets.values()) == sum(energy for _, energy in job)
-    assert sum(bucket.node_energy_uj or 0 for bucket in buckets.values()) == sum(energy for _, energy in node)
-    assert sum(bucket.measured_ns for bucket in buckets.values()) == sum(length // 2 for length, _ in job)
+@st.composite
+def chains(draw: st.DrawFn) -> EnergyCurve:
+    """Readings some time apart, some of them at one time or on an edge."""
+    steps = draw(st.lists(st.tuples(lengths | st.sampled_from((0, BUCKET_NS)), amounts, amounts), max_size=12))
+    start = draw(starts | st.sampled_from((0, BUCKET_NS)))
+    columns = [list(accumulate((step[which] for step in steps), initial=(start, 0, 7)[which])) for which in range(3)]
+    return EnergyCurve(Instants(columns[0]), columns[1], columns[2])
 
 
-@given(start=starts, length=lengths, amount=amounts)
-def test_an_interval_lies_in_the_buckets_into_which_it_is_split(start: int, length: int, amount: int) -> None:
-    interval = Interval(start, start + length, amount, length)
-    energy, measured = (dict(split(start, start + length, what)) for what in (amount, length))
-    assert fill([interval], [interval]) == {
-        bucket: Bucket(energy[bucket], energy[bucket], measured[bucket]) for bucket in energy
-    }
+@given(curves=st.lists(chains(), max_size=3), node=chains())
+def test_buckets_hold_exactly_what_the_curves_hold(curves: list[EnergyCurve], node: EnergyCurve) -> None:
+    job, whole = EnergyByTime(), EnergyByTime()
+    for curve in curves:
+        job.add(curve)
+    whole.add(node)
+    buckets = fill(job, whole)
+    assert list(buckets) == sorted(buckets)
+    assert sum(bucket.energy_uj or 0 for bucket in buckets.values()) == job.energy_uj
+    assert sum(bucket.measured_ns for bucket in buckets.values()) == job.measured_ns
+    assert sum(bucket.node_energy_uj or 0 for bucket in buckets.values()) == whole.energy_uj
+    assert job.energy_uj == sum(curve.energy_uj[-1] - curve.energy_uj[0] for curve in curves)
 
 
-@pytest.mark.parametrize("lists", [([Interval(9, 8, 1, 1)], []), ([], [Interval(9, 8, 1, 1)])])
-def test_an_interval_that_ends_before_it_starts_is_refused(lists: tuple[list[Interval], list[Interval]]) -> None:
-    with pytest.raises(ValueError, match="before it starts"):
-        fill(*lists)
+@given(curve=chains())
+def test_each_interval_lies_in_the_buckets_into_which_it_is_split(curve: EnergyCurve) -> None:
+    expected: dict[int, int] = {}
+    parted = 0
+    for (start, end), (old, new) in zip(pairwise(curve.instants.times_ns), pairwise(curve.energy_uj), strict=True):
+        for bucket, amount in split(start, end, new - old):
+            expected[bucket] = expected.get(bucket, 0) + amount
+        parted += parts(start, end) - 1
+    assert dict(curve.instants.by_bucket(curve.energy_uj)) == expected
+    assert curve.instants.parted == parted
 
 
 def test_energy_of_the_node_alone_leaves_that_of_the_job_unknown() -> None:
-    assert fill([], [Interval(0, 10, 5, 10)]) == {0: Bucket(None, 5, 0)}
+    node = EnergyByTime()
+    node.add(EnergyCurve(Instants([0, 10]), [0, 5], [0, 10]))
+    assert fill(EnergyByTime(), node) == {0: Bucket(None, 5, 0)}

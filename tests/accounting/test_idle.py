@@ -8,34 +8,47 @@ from hypothesis import strategies as st
 
 from hpcfrugal.accounting.idle import divide_idle, steady_energy_uj
 
-energies = st.lists(st.one_of(st.none(), st.integers(0, 2**62)), min_size=1, max_size=8)
+
+@st.composite
+def components(draw: st.DrawFn) -> tuple[list[int], list[list[int]]]:
+    """Idle energies of some intervals, and what each channel read in them."""
+    count = draw(st.integers(1, 4))
+    column = st.lists(st.integers(0, 2**62), min_size=count, max_size=count)
+    return draw(column), draw(st.lists(column, max_size=8))
 
 
-@given(idle_uj=st.integers(0, 2**63), read=energies)
-def test_the_parts_sum_to_the_whole_and_none_passes_its_channel(idle_uj: int, read: list[int | None]) -> None:
-    parts = divide_idle(idle_uj, read)
-    known = [energy_uj for energy_uj in read if energy_uj is not None]
-    assert sum(parts) == min(idle_uj * len(known) // len(read), sum(known))
-    assert all(0 <= part <= (energy_uj or 0) for part, energy_uj in zip(parts, read, strict=True))
+@given(component=components(), unread=st.integers(0, 3))
+def test_the_parts_sum_to_the_whole_and_none_passes_its_channel(
+    component: tuple[list[int], list[list[int]]], unread: int
+) -> None:
+    idle_uj, read = component
+    parts = divide_idle(idle_uj, read, len(read) + unread)
+    assert len(parts) == len(read)
+    for at, idle in enumerate(idle_uj):
+        if read:
+            whole = min(idle * len(read) // (len(read) + unread), sum(column[at] for column in read))
+            assert sum(part[at] for part in parts) == whole
+        assert all(0 <= part[at] <= column[at] for part, column in zip(parts, read, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("idle_uj", "read", "parts"),
+    ("idle_uj", "read", "channels", "parts"),
     [
-        (60, [100, 100], (30, 30)),
-        (60, [150, 50], (45, 15)),
-        (61, [100, 100], (30, 31)),
-        (60, [20, 10], (20, 10)),
-        (60, [100, None], (30, 0)),
-        (60, [None, None], (0, 0)),
-        (60, [0, 0], (0, 0)),
-        (60, [100], (60,)),
-        (60, [20], (20,)),
-        (60, [None], (0,)),
+        (60, [100, 100], 2, [30, 30]),
+        (60, [150, 50], 2, [45, 15]),
+        (61, [100, 100], 2, [30, 31]),
+        (60, [20, 10], 2, [20, 10]),
+        (60, [100], 2, [30]),
+        (60, [], 2, []),
+        (60, [0, 0], 2, [0, 0]),
+        (60, [100], 1, [60]),
+        (60, [20], 1, [20]),
     ],
 )
-def test_it_is_divided_by_what_was_read(idle_uj: int, read: list[int | None], parts: tuple[int, ...]) -> None:
-    assert divide_idle(idle_uj, read) == parts
+def test_it_is_divided_by_what_was_read(idle_uj: int, read: list[int], channels: int, parts: list[int]) -> None:
+    columns = [[energy_uj, 2 * energy_uj] for energy_uj in read]
+    divided = divide_idle([idle_uj, 0], columns, channels)
+    assert divided == [[part, 0] for part in parts]
 
 
 def test_sixty_watts_over_ten_seconds() -> None:

@@ -77,5 +77,5 @@ def test_what_is_no_counter_is_refused(points: tuple[tuple[int, ...], tuple[int,
 
 
 def test_of_two_values_at_one_instant_the_last_counts() -> None:
-    assert CumulativeSeries.of([(1, 0), (2, 3), (2, 4)]) == CumulativeSeries((1, 2), (0, 4))
-    assert CumulativeSeries.of([]) is None
+    assert CumulativeSeries.of([1, 2, 2], [0, 3, 4]) == CumulativeSeries((1, 2), (0, 4))
+    assert CumulativeSeries.of([], []) is None

@@ -108,6 +108,33 @@ def test_a_row_comes_back_as_it_was() -> None:
     ]  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    at_ns: int
+    fans_rpm: Annotated[tuple[int | None, ...], Range(high=9000), SIZED]
+    watts: Annotated[tuple[float, ...] | None, SIZED] = None
+    spare: Fan | None = None
+    heat: Annotated[Heat, EMBEDDED] = Heat()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"at_ns": None}, {"at_ns": True}, {"at_ns": -1}, {"at_ns": "1"}, {"fans_rpm": [1]}, {"fans_rpm": None},
+        {"fans_rpm": [1, 9001]}, {"fans_rpm": [1, False]}, {"watts": [1.5, None]}, {"watts": None}, {"alarm": 1},
+        {"spare": {"name": "f"}}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_columns_are_read_only_where_every_object_reads_as_it_stands(changes: dict[str, Any]) -> None:
+    good = {"at_ns": 5, "fans_rpm": [1, None], "watts": [1, 2.5], "spare": None, "alarm": None, "unknown_key": {}}
+    loads = [good, {**good, "at_ns": 6, "alarm": False}]
+    assert codec(Load, 2).read_columns(loads) == {
+        "at_ns": (5, 6), "fans_rpm": ([1, None], [1, None]), "watts": ([1, 2.5], [1, 2.5]), "alarm": (None, False)
+    }  # fmt: skip
+    assert codec(Load, 2).read_columns([*loads, {**good, **changes}]) is None
+    assert codec(Load, 2).read_columns([{"at_ns": 5}]) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "attribute", "problem"),
     [

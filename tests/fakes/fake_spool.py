@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.spool import JobKey, RunDir, new_run_id, write_json_atomic
-from hpcfrugal.spool.samples import SampledNode, SampleFile, read_samples
+from hpcfrugal.spool.sample_header import SampledNode
+from hpcfrugal.spool.samples import SampleFile, read_samples
 
 SECOND = 10**9
 JOB = JobKey("17", 0)

@@ -484,7 +484,7 @@ def test_bad_peaks_cost_no_record_and_are_reported(spool: FakeSpool) -> None:
     lines[3] |= {"resets": [None, 0], "gaps": [1]}
     lines[4]["note"] = {"slowed": "very"}
     found = read(run.samples([run.header(), *lines]))
-    assert len(found.sessions[0].records) == 6
+    assert len(found.sessions[0]) == 6
     assert sorted(found.problems) == [
         "1 line: record field gaps: not a list of 2 integers from 0 to 1099511627776",
         "1 line: record field note.slowed: not a number from 0",

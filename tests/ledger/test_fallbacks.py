@@ -57,7 +57,9 @@ def silent(
 
 
 def spans(account: ChannelTotals) -> tuple[int, int]:
-    return (account.job[0].start_ns - START_NS) // SECOND, (account.job[-1].end_ns - START_NS) // SECOND
+    assert account.first is not None
+    assert account.last is not None
+    return (account.first[1] - START_NS) // SECOND, (account.last[1] - START_NS) // SECOND
 
 
 def test_sensor_that_dies_is_told_and_the_rest_is_modelled(spool: FakeSpool) -> None:

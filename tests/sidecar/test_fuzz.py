@@ -34,7 +34,7 @@ from hpcfrugal.sidecar.sysfs import parse_count
 from hpcfrugal.sidecar.usage import Usage
 from hpcfrugal.sidecar.writer import Writer
 from hpcfrugal.spool.layout import JobKey
-from hpcfrugal.spool.samples import SampledNode, parse_header
+from hpcfrugal.spool.sample_header import SampledNode, parse_header
 
 S = 10**9
 TICKS = 60

@@ -323,8 +323,8 @@ def test_samples_come_back(spool: FakeSpool) -> None:
     assert not found.torn_tail
     (session,) = found.sessions
     assert session.end_reason == "stopped"
-    assert len(session.records) == 7
-    assert session.records[-1].energy_uj == (6_000_000_000, 600_000_000)
+    assert len(session) == 7
+    assert [energies_uj[-1] for energies_uj in session.energy_uj] == [6_000_000_000, 600_000_000]
     assert session.header.channels[0].source == "rapl-powercap"
     assert session.header.memory_alloc_b == 8 * 10**9
 
@@ -338,7 +338,7 @@ def test_every_torn_end_keeps_all_whole_lines(spool: FakeSpool) -> None:
         path.write_bytes(data[:cut])
         found = read(path)
         whole = sum(end < cut for end in ends)
-        records = sum(len(session.records) for session in found.sessions)
+        records = sum(len(session) for session in found.sessions)
         assert found.problems == ()
         assert len(found.sessions) + records == whole
         assert found.torn_tail == (cut > 0 and data[cut - 1 : cut] != b"\n")
@@ -351,7 +351,7 @@ def test_a_second_header_starts_a_session_even_behind_a_torn_line(spool: FakeSpo
         file.write(b'{"kind":"record","boottime_ns":50')
     run.samples([run.header(boottime_ns=BOOT_NS + 40 * 10**9), run.record(50, [0, 0])], mode="a")
     found = read(path)
-    assert [len(session.records) for session in found.sessions] == [2, 1]
+    assert [len(session) for session in found.sessions] == [2, 1]
     assert found.problems == ("1 line: torn, another line follows on it",)
 
 
@@ -384,7 +384,7 @@ def test_every_bad_line_is_counted_with_its_reason(spool: FakeSpool) -> None:
         file.write(b"\x00\xff garbage\n[]\n\n" + b"[" * 100_000 + b"\n" + b"9" * 10_000 + b"\n")
     run.samples([run.header(schema=9), good[3], run.header(node=None), good[3]], mode="a")
     found = read(path)
-    assert [len(session.records) for session in found.sessions] == [2]
+    assert [len(session) for session in found.sessions] == [2]
     counts: dict[str, int] = {}
     for problem in found.problems:
         number, _, reason = problem.partition(": ")
@@ -415,7 +415,7 @@ def test_a_line_too_long_is_one_bad_line(spool: FakeSpool) -> None:
     run.samples(run.records([100, 10], 20), mode="a")
     found = read(path)
     assert found.problems == ("1 line: not valid JSON",)
-    assert len(found.sessions[0].records) == 3
+    assert len(found.sessions[0]) == 3
 
 
 @given(data=st.binary(max_size=400))
@@ -475,7 +475,7 @@ def test_a_sample_file_larger_than_any_sidecar_writes_is_refused_unread(spool: F
     run = spool.run()
     path = run.samples([run.header(), *run.records([100, 10], 60)])
     os.truncate(path, MAX_SAMPLE_FILE_BYTES)
-    assert len(read(path).sessions[0].records) == 7
+    assert len(read(path).sessions[0]) == 7
     os.truncate(path, MAX_SAMPLE_FILE_BYTES + 1)
     with pytest.raises(UnsafeFile, match=f"larger than {MAX_SAMPLE_FILE_BYTES} bytes"):
         read(path)

@@ -17,8 +17,8 @@ from fake_spool import FakeSpool  # noqa: E402
 
 from hpcfrugal.core.record import codec  # noqa: E402
 from hpcfrugal.spool import JobKey  # noqa: E402
+from hpcfrugal.spool.sample_header import SampledNode, parse_header  # noqa: E402
 from hpcfrugal.spool.sample_record import parse_record  # noqa: E402
-from hpcfrugal.spool.samples import SampledNode, parse_header  # noqa: E402
 from hpcfrugal.spool.use import NO_USE, USE_FIELDS, Use, UseSources  # noqa: E402
 
 

@@ -1,0 +1,194 @@
+"""One session of the sidecar on a node, its records as columns: an hour has hundreds, a long job a hundred thousand.
+
+What is kept of each record are the counters that energy is derived from. Of the rest the newest or the greatest value
+is kept, as records come.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import le
+from typing import Any
+
+from hpcfrugal.core.record import codec
+from hpcfrugal.spool.sample_header import Header
+from hpcfrugal.spool.sample_record import (
+    MAX_SESSION_NS,
+    BadLine,
+    SampleRecord,
+    most_cpu_us,
+    most_energy_uj,
+    parse_record,
+)
+from hpcfrugal.spool.use import USE_FIELDS
+
+_CPU_TIMES = ("job_cpu_us", "node_busy_us")
+_BY_CHANNEL = ("energy_uj", "measured_ns", "max_w", "read_ns")
+
+
+@dataclass(slots=True)
+class SidecarSession:
+    """The header of a session, and its records. Columns have one item a record, those of channels are in the order of
+    the header's channels. ``SampleRecord`` says what the items are.
+
+    ``read_ns`` is empty where every reading stands at the time of its record. ``ended_clock_ns`` is the wall clock at
+    the last record; ``errors``, ``resets``, ``gaps`` and ``use`` are the newest that are known, ``peak_w`` is the
+    highest power of each channel, ``slowed`` how many times further apart samples were at most than configured.
+    ``end_reason``: why it ended, if it did so in order.
+    """
+
+    header: Header
+    boottime_ns: list[int] = field(default_factory=list)
+    job_cpu_us: list[int | None] = field(default_factory=list)
+    node_busy_us: list[int | None] = field(default_factory=list)
+    memory_b: list[int | None] = field(default_factory=list)
+    energy_uj: list[list[int | None]] = field(default_factory=list)
+    measured_ns: list[list[int]] = field(default_factory=list)
+    read_ns: list[list[int | None]] = field(default_factory=list)
+    ended_clock_ns: int | None = None
+    errors: tuple[int, ...] = ()
+    resets: tuple[int, ...] | None = None
+    gaps: tuple[int, ...] | None = None
+    peak_w: list[float | None] = field(default_factory=list)
+    memory_peak_b: int | None = None
+    slowed: float | None = None
+    use: dict[str, Any] = field(default_factory=dict)
+    end_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.energy_uj:
+            self.energy_uj = [[] for _ in self.header.channels]
+            self.measured_ns = [[] for _ in self.header.channels]
+            self.peak_w = [None for _ in self.header.channels]
+
+    def __len__(self) -> int:
+        return len(self.boottime_ns)
+
+    @property
+    def ended_ns(self) -> int:
+        """The time since boot of the last record, or of the header where there is none."""
+        return self.boottime_ns[-1] if self.boottime_ns else self.header.boottime_ns
+
+    @property
+    def elapsed_ns(self) -> int:
+        return self.ended_ns - self.header.boottime_ns
+
+    def wall_of(self, boottime_ns: int) -> int:
+        """Wall time of an instant since boot, by the clocks of the header."""
+        return self.header.wall_ns + boottime_ns - self.header.boottime_ns
+
+    def extend(self, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Append records, as JSON objects. False, and none is appended, where they have to be looked at one by one."""
+        found = codec(SampleRecord, len(self.header.channels)).read_columns(records)
+        if found is None:
+            return False
+        columns = _by_channel(found)
+        read_later = not all(_within(column, columns["boottime_ns"]) for column in columns.get("read_ns", ()))
+        if read_later or self._refusal(columns) is not None:
+            return False
+        self._append(columns)
+        return True
+
+    def add(self, data: Mapping[str, Any], bad: Counter[str]) -> None:
+        """Append one record, a JSON object; fields that are wrong but not needed are counted in ``bad``.
+
+        Raises ``BadLine`` where it does not count.
+        """
+        record = parse_record(data, len(self.header.channels), bad)
+        columns = _by_channel(
+            {
+                name: (value,)
+                for of, names in ((record, SampleRecord.__dataclass_fields__), (record.use, USE_FIELDS))
+                for name in names
+                if (value := getattr(of, name)) is not None
+            }
+        )
+        if (reason := self._refusal(columns)) is not None:
+            raise BadLine(reason)
+        if record.note is not None and record.note.slowed is not None:
+            self.slowed = max(record.note.slowed, self.slowed or 0)
+        self._append(columns)
+
+    def _refusal(self, columns: Mapping[str, Any]) -> str | None:
+        """Why a record of these does not count."""
+        times_ns = columns["boottime_ns"]
+        start_ns = self.header.boottime_ns
+        if not start_ns <= min(times_ns) <= max(times_ns) <= start_ns + MAX_SESSION_NS:
+            return "record before its header or a year after it"
+        spans_ns = [at_ns - start_ns for at_ns in times_ns]
+        if _exceed(columns["energy_uj"], most_energy_uj, spans_ns):
+            return "record of more energy than there can be"
+        if _exceed([columns[name] for name in _CPU_TIMES if name in columns], most_cpu_us, spans_ns):
+            return "record of more CPU time than there can be"
+        pairs = zip([self.boottime_ns, *self.measured_ns], [times_ns, *columns["measured_ns"]], strict=True)
+        if not all(_follows(before, column) for before, column in pairs):
+            return "record runs backwards"
+        return None
+
+    def _append(self, columns: Mapping[str, Any]) -> None:
+        unknown = (None,) * len(columns["boottime_ns"])
+        if "read_ns" in columns and not self.read_ns:
+            self.read_ns = [[None] * len(self) for _ in self.header.channels]
+        self.boottime_ns += columns["boottime_ns"]
+        self.job_cpu_us += columns.get("job_cpu_us", unknown)
+        self.node_busy_us += columns.get("node_busy_us", unknown)
+        self.memory_b += columns.get("memory_b", unknown)
+        for index, (energies_uj, measured_ns) in enumerate(
+            zip(columns["energy_uj"], columns["measured_ns"], strict=True)
+        ):
+            self.energy_uj[index] += energies_uj
+            self.measured_ns[index] += measured_ns
+        for own, read_ns in zip(self.read_ns, columns.get("read_ns", repeat(unknown)), strict=False):
+            own += read_ns
+        for index, peaks_w in enumerate(columns.get("max_w", ())):
+            self.peak_w[index] = max(_known([self.peak_w[index], *peaks_w]), default=None)
+        self.ended_clock_ns = columns["wall_ns"][-1]
+        self.errors = tuple(columns["errors"][-1])
+        if "resets" in columns:
+            self.resets = tuple(columns["resets"][-1])
+        if "gaps" in columns:
+            self.gaps = tuple(columns["gaps"][-1])
+        self.memory_peak_b = newest(columns.get("memory_peak_b", ()), self.memory_peak_b)
+        for name in USE_FIELDS:
+            if name in columns:
+                self.use[name] = newest(columns[name], self.use.get(name))
+
+
+def _by_channel(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns, those of lists as one column for each channel."""
+    return {
+        name: list(zip(*values, strict=True)) if name in _BY_CHANNEL else values for name, values in columns.items()
+    }
+
+
+def newest(values: Sequence[Any], default: Any = None) -> Any:
+    """The last value that is known."""
+    return next((value for value in reversed(values) if value is not None), default)
+
+
+def _known(values: Sequence[Any]) -> Sequence[Any]:
+    return [value for value in values if value is not None] if None in values else values
+
+
+def _exceed(columns: Sequence[Sequence[int | None]], most: Callable[[int], int], spans_ns: Sequence[int]) -> bool:
+    """Whether a known value of a column is more than there can be after its span."""
+    greatest = max((max(_known(column), default=0) for column in columns), default=0)
+    if greatest <= most(min(spans_ns)):
+        return False
+    limits = [most(span_ns) for span_ns in spans_ns]
+    return not all(_within(column, limits) for column in columns)
+
+
+def _within(values: Sequence[int | None], most: Iterable[int]) -> bool:
+    """Whether no known value exceeds its limit."""
+    if None in values:
+        return all(value is None or value <= limit for value, limit in zip(values, most, strict=True))
+    return all(map(le, values, most))  # type: ignore[arg-type]
+
+
+def _follows(before: Sequence[int], values: Sequence[int]) -> bool:
+    """Whether a counter never falls, from the last of ``before`` on."""
+    return all(map(le, values, values[1:])) and (not before or before[-1] <= values[0])
