@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.planning.optimise.capacity import CapacityJob, plan_capacity
 from hpcfrugal.planning.optimise.errors import NotCovered, TooLate
+from hpcfrugal.planning.optimise.shrinkage import DEFAULT_ERROR, ErrorGrowth, Shrinkage
 from hpcfrugal.planning.optimise.window import plan_window
 from hpcfrugal.queues.free_capacity import QueueFreeCapacity
 from hpcfrugal.queues.settings import Queue
@@ -46,8 +47,9 @@ class Planned:
     """The plan of a waiting job.
 
     ``start_at`` is its planned StartTime, ``was_at`` its present one (None: at once), ``runs_at`` when it is expected
-    to run, ``latest_at`` its latest safe start. Intensities are means over the expected run, None where the forecast
-    has gaps; ``now_g_per_kwh`` is that of the earliest start. ``why`` names the reason, ``now`` is when it was planned.
+    to run, ``latest_at`` its latest safe start. Intensities are expected means over the expected run, None where
+    the forecast has gaps; ``now_g_per_kwh`` is that of the earliest start. ``why`` names the reason, ``now`` is when it
+    was planned.
     """
 
     job: QueuedJob
@@ -81,14 +83,17 @@ def replan(
     queued: Iterable[QueuedJob],
     series: CarbonSeries | None,
     now: datetime,
+    error: ErrorGrowth | None = DEFAULT_ERROR,
 ) -> list[Planned]:
     """A plan for every job of ``queued`` that waits in ``queue`` and can be moved, in the order of their starts.
 
-    Without a forecast all jobs keep their start, or the nearest safe one.
+    Without a forecast all jobs keep their start, or the nearest safe one. Without ``error`` the forecast is taken as
+    exact.
 
     Raises InputError if the grid of steps would be too fine for the forecast.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
+    series = None if series is None else Shrinkage.of(series, error, now).expected
     jobs = in_queue(queued, queue)
     known_to = None if series is None else series.end
     candidates = [StartConstraints.of(job, queue, now, known_to) for job in jobs if job.movable]
@@ -130,14 +135,17 @@ def place(
     new: QueuedJob,
     series: CarbonSeries,
     now: datetime,
+    error: ErrorGrowth | None = DEFAULT_ERROR,
 ) -> Planned:
     """A start for one more job; all others stay where they are.
 
-    Used at submission, so that the queue keeps to its capacity before the next round.
+    Used at submission, so that the queue keeps to its capacity before the next round. Without ``error`` the forecast is
+    taken as exact.
 
     Raises InputError if the grid of steps would be too fine for the forecast.
     """
     now = now.astimezone(UTC).replace(microsecond=0)
+    series = Shrinkage.of(series, error, now).expected
     others = in_queue(queued, queue)
     candidate = StartConstraints.of(new, queue, now, series.end)
     if candidate.beyond or candidate.last <= candidate.earliest:

@@ -58,7 +58,7 @@ CLEAN_AT_5 = series(300, 300, 300, 300, 300, 100, 200, *[300] * 40)
 
 
 def test_all_jobs_at_the_clean_hour_up_to_the_capacity() -> None:
-    plans = replan(GREEN, [job(1), job(2, nodes=2), job(3), job(4), job(5, nodes=9)], CLEAN_AT_5, NOW)
+    plans = replan(GREEN, [job(1), job(2, nodes=2), job(3), job(4), job(5, nodes=9)], CLEAN_AT_5, NOW, None)
     found = starts(plans)
     assert sorted(found[one] for one in "134") == [5, 5, 6] or sorted(found[one] for one in "134") == [5, 5, 5]
     # Wider than the capacity ever is: at the last moment, where Slurm itself decides.
@@ -102,16 +102,16 @@ def test_a_job_waits_until_its_window_has_come() -> None:
 
 def test_carbon_over_the_expected_run_and_capacity_over_the_limit() -> None:
     narrow_then_wide = series(300, 300, 50, 300, 300, 100, 100, 100, 100, *[300] * 40)
-    assert starts(replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW)) == {"1": 5}
-    (plan,) = replan(GREEN, [job(1, hours=4, run=HOUR)], narrow_then_wide, NOW)
+    assert starts(replan(GREEN, [job(1, hours=4)], narrow_then_wide, NOW, None)) == {"1": 5}
+    (plan,) = replan(GREEN, [job(1, hours=4, run=HOUR)], narrow_then_wide, NOW, None)
     assert ((plan.start_at - NOW) / HOUR, plan.planned_g_per_kwh) == (2, 50)
-    assert place(GREEN, [], job(1, hours=4, run=HOUR), narrow_then_wide, NOW).start_at == NOW + 2 * HOUR
+    assert place(GREEN, [], job(1, hours=4, run=HOUR), narrow_then_wide, NOW, None).start_at == NOW + 2 * HOUR
     # It may run for four hours all the same: whoever has all nodes within them keeps it away.
     wide = job(2, nodes=4, hours=2, begin_h=4, latest_h=4, earliest_h=4)
-    assert starts(replan(GREEN, [job(1, hours=4, run=HOUR), wide], narrow_then_wide, NOW)) == {"2": 4, "1": 6}
+    assert starts(replan(GREEN, [job(1, hours=4, run=HOUR), wide], narrow_then_wide, NOW, None)) == {"2": 4, "1": 6}
     # No run is longer than its limit, and one of no length is none that is known.
     for odd in (timedelta(0), timedelta(hours=90)):
-        assert starts(replan(GREEN, [job(1, hours=4, run=odd)], narrow_then_wide, NOW)) == {"1": 5}
+        assert starts(replan(GREEN, [job(1, hours=4, run=odd)], narrow_then_wide, NOW, None)) == {"1": 5}
 
 
 def test_a_start_that_no_longer_fits_is_moved_even_for_nothing() -> None:
@@ -161,18 +161,18 @@ def test_a_deadline_holds_whatever_the_limit_is_by_now() -> None:
 
 
 def test_starttime_is_early_by_the_usual_wait() -> None:
-    (plan,) = replan(GREEN, [job(1, wait_h=1)], CLEAN_AT_5, NOW)
+    (plan,) = replan(GREEN, [job(1, wait_h=1)], CLEAN_AT_5, NOW, None)
     assert (plan.start_at, plan.runs_at, plan.planned_g_per_kwh) == (NOW + 4 * HOUR, NOW + 5 * HOUR, 100)
     # One that could start at once would run after its wait; of that, part may be over.
     assert plan.now_g_per_kwh == 300
-    assert place(GREEN, [], job(1, wait_h=5), CLEAN_AT_5, NOW).start_at == NOW
-    assert replan(GREEN, [job(1, wait_h=5, begin_h=-5)], CLEAN_AT_5, NOW)[0].now_g_per_kwh == 300
+    assert place(GREEN, [], job(1, wait_h=5), CLEAN_AT_5, NOW, None).start_at == NOW
+    assert replan(GREEN, [job(1, wait_h=5, begin_h=-5)], CLEAN_AT_5, NOW, None)[0].now_g_per_kwh == 300
     # It may start at once all the same: nodes are kept from its StartTime on.
     full = [job(2, nodes=4, hours=3, begin_h=2, earliest_h=2, latest_h=2), job(1, wait_h=1)]
-    assert starts(replan(GREEN, full, CLEAN_AT_5, NOW)) == {"1": 5, "2": 2}
+    assert starts(replan(GREEN, full, CLEAN_AT_5, NOW, None)) == {"1": 5, "2": 2}
     # Its latest StartTime is that of its comment.
     late = series(*[400 - 20 * hour for hour in range(12)], *[400] * 30)
-    assert starts(replan(GREEN, [job(1, wait_h=1, latest_h=8)], late, NOW)) == {"1": 8}
+    assert starts(replan(GREEN, [job(1, wait_h=1, latest_h=8)], late, NOW, None)) == {"1": 8}
 
 
 def test_the_rest_of_an_array_uses_capacity_as_tasks_end() -> None:
@@ -231,12 +231,12 @@ def test_a_job_with_nothing_left_to_gain_starts() -> None:
     """In proportion to the wait that is left: of min_saving, 5 %, a fifth over the longest delay of 24 h."""
     flat = [300.0] * 40
     for far in (0, 1):
-        assert starts(replan(GREEN, [job(1, begin_h=10)], series(300, *[300 - far] * 40), NOW)) == {"1": 0}
+        assert starts(replan(GREEN, [job(1, begin_h=10)], series(300, *[300 - far] * 40), NOW, None)) == {"1": 0}
     for gain, waits in ((0.003, False), (0.006, True)):
         told = series(*flat[:10], 300 * (1 - gain), *flat)
-        assert starts(replan(GREEN, [job(1, begin_h=10)], told, NOW)) == {"1": 10 if waits else 0}
+        assert starts(replan(GREEN, [job(1, begin_h=10)], told, NOW, None)) == {"1": 10 if waits else 0}
     near = series(300, 299.5, *flat)
-    assert starts(replan(GREEN, [job(1, begin_h=1)], near, NOW)) == {"1": 1}
+    assert starts(replan(GREEN, [job(1, begin_h=1)], near, NOW, None)) == {"1": 1}
 
 
 def test_nothing_to_save() -> None:

@@ -2,14 +2,15 @@
 
 Starts lie between the soonest and the latest safe one, less a margin for a longer wait in the queue. ``low-carbon``
 takes the start with the least expected carbon, if it saves enough; ``budget`` the first start within the budget. An
-interruptible job may run in segments instead.
+interruptible job may run in segments instead. Expected values are those of ``Shrinkage``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import NormalDist
 
@@ -17,15 +18,18 @@ from hpcfrugal.carbon.extension import extended
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.format import rough_percent
-from hpcfrugal.core.time import instant_us, iso, span_us
+from hpcfrugal.core.time import from_us, instant_us, iso, span_us
 from hpcfrugal.planning.optimise.errors import NotCovered
 from hpcfrugal.planning.optimise.runtimes import Runtimes
 from hpcfrugal.planning.optimise.segments import plan_segments
-from hpcfrugal.planning.optimise.shrinkage import ErrorGrowth, Outcome, Shrinkage
+from hpcfrugal.planning.optimise.shrinkage import DEFAULT_ERROR, ErrorGrowth, Shrinkage
 from hpcfrugal.planning.optimise.window import Window, candidates
 
-MIN_SAVING = 0.05
-"""The least saving for which a job waits, as a share of the soonest start's carbon; jobs may set their own."""
+MIN_SAVING = 0.04
+"""The least saving for which a job waits, as a share of the soonest start's carbon; jobs may set their own.
+
+scripts/bench/decide prints what other values would save, and how many jobs would be worse off.
+"""
 
 BAND = (0.1, 0.9)
 """Quantiles of the saving that are shown: the middle 80 %."""
@@ -62,7 +66,20 @@ class Question:
     budget_g: float | None = None
     power_w: float | None = None
     interruptions: Interruptions | None = None
-    error: ErrorGrowth | None = field(default_factory=ErrorGrowth)
+    error: ErrorGrowth | None = DEFAULT_ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One start. Intensities are means over the expected run: by the forecast, and expected.
+
+    ``grams`` is None if the power is unknown.
+    """
+
+    start_at: datetime
+    forecast_g_per_kwh: float
+    expected_g_per_kwh: float
+    grams: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +162,13 @@ class _Candidates:
         levels = {start: level for start, level in by_start if level is not None}
         if soonest not in levels:
             raise NotCovered(series, question.soonest, question.last + runtimes.limit, runtimes.limit)
-        shrinkage = Shrinkage.of(series, levels, question.soonest, runtimes.mean, question.error)
-        best = min(levels, key=lambda start: (shrinkage.expected(levels[start], start), start))
-        now, then = (shrinkage.outcome(levels[start], start, question.power_w) for start in (soonest, best))
+        shrinkage = Shrinkage.of(series, question.error, question.soonest)
+        expected = {start: run_level(shrinkage.expected, start, lengths) or 0.0 for start in levels}
+        best = min(levels, key=lambda start: (expected[start], start))
+        now, then = (
+            Outcome(from_us(start), levels[start], expected[start], _grams(expected[start], question))
+            for start in (soonest, best)
+        )
         return cls(series, question, lengths, levels, shrinkage, now, then)
 
     def by_saving(self) -> Decision:
@@ -176,7 +197,8 @@ class _Candidates:
             return self._decision(self.best, reason)
         start, level = found
         reason = f"the first start within the budget of {budget_g:.4g} g"
-        return self._decision(self.shrinkage.outcome(level, start, power_w), reason)
+        expected = run_level(self.shrinkage.expected, start, self.lengths) or 0.0
+        return self._decision(Outcome(from_us(start), level, expected, _grams(expected, self.question)), reason)
 
     def _first_within(self, most: float) -> tuple[int, float] | None:
         """The first start with a level of at most ``most``, and its level; None if there is none.
@@ -206,8 +228,8 @@ class _Candidates:
         try:
             # Until this end the rest of the job has time for its whole time limit.
             windows = plan_segments(
-                self.series, self.question.soonest, self.question.last + work, work, checkpoint=costs.checkpoint,
-                restart=costs.restart, min_segment=costs.min_segment,
+                self.shrinkage.expected, self.question.soonest, self.question.last + work, work,
+                checkpoint=costs.checkpoint, restart=costs.restart, min_segment=costs.min_segment,
             )  # fmt: skip
         except NotCovered:
             return whole
@@ -215,21 +237,50 @@ class _Candidates:
             return whole
         # Per kWh of the job in one run, so that the overhead of interruptions counts.
         spent = [(window.end_at - window.start_at) / work for window in windows]
-        level = sum(share * window.mean_g_per_kwh for share, window in zip(spent, windows, strict=True))
-        middle = sum(
-            (share * instant_us(window.start_at + (window.end_at - window.start_at) / 2))
-            for share, window in zip(spent, windows, strict=True)
-        ) / sum(spent)
-        # Its error is about that of one run of the same length around the same middle.
-        around = int(middle) - span_us(work) // 2
-        outcome = replace(self.shrinkage.outcome(level, around, self.question.power_w), start_at=windows[0].start_at)
-        if outcome.expected_g_per_kwh >= whole.then.expected_g_per_kwh:
+        expected = sum(share * window.mean_g_per_kwh for share, window in zip(spent, windows, strict=True))
+        if expected >= whole.then.expected_g_per_kwh:
             return whole
-        return self._decision(outcome, "", windows)
+        forecast = (self.series.mean(window.start_at, window.end_at) or 0.0 for window in windows)
+        level = sum(share * mean for share, mean in zip(spent, forecast, strict=True))
+        return self._decision(
+            Outcome(windows[0].start_at, level, expected, _grams(expected, self.question)), "", windows
+        )
 
     def _decision(self, then: Outcome, reason: str, segments: tuple[Window, ...] = ()) -> Decision:
-        sd = self.shrinkage.sd_of_difference(self.now, then) if then is not self.now else 0.0
+        sd = 0.0
+        if then is not self.now:
+            difference = dict(_slot_shares(self.series, self._run(instant_us(then.start_at))))
+            if segments:
+                work = span_us(self.question.runtimes.mean)
+                spans = ((instant_us(one.start_at), instant_us(one.end_at), 1 / work) for one in segments)
+                difference = dict(_slot_shares(self.series, spans))
+            for slot, share in _slot_shares(self.series, self._run(instant_us(self.now.start_at))).items():
+                difference[slot] = difference.get(slot, 0.0) - share
+            sd = self.shrinkage.sd(difference)
         return Decision(self.now, then, self.best, sd, reason, self.series, segments)
+
+    def _run(self, start: int) -> Iterable[tuple[int, int, float]]:
+        """A run from ``start``, as spans with the share of its energy in each of their microseconds."""
+        time = sum(share * length for length, share in self.lengths)
+        return ((start, start + length, share / time) for length, share in self.lengths)
+
+
+def _grams(g_per_kwh: float, question: Question) -> float | None:
+    if question.power_w is None:
+        return None
+    return question.power_w / 1000 * (question.runtimes.mean / _HOUR) * g_per_kwh
+
+
+def _slot_shares(series: CarbonSeries, spans: Iterable[tuple[int, int, float]]) -> dict[int, float]:
+    """The share of a run's energy in each slot, by the slot's index."""
+    shares: dict[int, float] = {}
+    for start, end, per_us in spans:
+        slot = bisect_right(series.edges_us, start) - 1
+        while start < end and slot < len(series.values):
+            until = min(end, series.edges_us[slot + 1])
+            shares[slot] = shares.get(slot, 0.0) + (until - start) * per_us
+            start, slot = until, slot + 1
+    return shares
 
 
 def run_level(series: CarbonSeries, start: int, lengths: Sequence[tuple[int, float]]) -> float | None:

@@ -1,31 +1,45 @@
-"""Shrinkage of a forecast towards its mean, by the error that is expected of it.
+"""The expected intensities of a forecast whose error is known only by its size.
 
-A forecast is the true value plus an error that grows with the time ahead. The least of many noisy values tends to have
-a negative error, so the saving by the forecast itself is too high on average. With a normal prior over the windows that
-the job may choose from, of mean m and variance T, and an error of variance S, a window with the forecast f has the
-expected value
+The least of many noisy values tends to have a negative error, so a plan on the forecast itself promises too much. The
+mean of a posterior distribution is unbiased however the time was chosen (Dawid, Selection paradoxes of Bayesian
+inference, 1994; Efron, Tweedie's formula and selection bias, JASA 106, 2011). So each slot gets its posterior mean, and
+everything is planned on that series.
 
-    m + (f - m) * T / (T + S)
+In logarithms, the forecast is the true value plus an error. Both are Ornstein-Uhlenbeck processes, which means that two
+instants are correlated by exp(-distance / correlation time):
 
-and a posterior mean is unbiased however the window was chosen (Dawid, Selection paradoxes of Bayesian
-inference, 1994; Efron, Tweedie's formula and selection bias, JASA 106, 2011). m and T are taken from the forecast
-itself (empirical Bayes), at the windows that begin on slot edges and at both bounds: m is their mean, T their variance
-beyond that of noise alone. Noise has N, the mean of S, and up to N * (1 + sqrt(2 / n)) by chance, where n
-is how many windows in it are independent (the time in which to start over twice the errors' correlation time, plus 1);
-the latter is subtracted, so that mere noise seldom causes a wait. If a forecast is better than the error model, jobs
-wait too seldom.
+- the error has the standard deviation and correlation of ``ErrorGrowth``;
+- the true value has the mean of the forecast, the correlation time PRIOR_CORRELATION, and that standard deviation of
+  PRIOR_SDS under which the forecast is the most likely (empirical Bayes). On a forecast that varies no more than its
+  errors that is a small one, and few jobs wait.
+
+The inverse of the covariance of such a process has three diagonals (Rybicki and Press, Phys. Rev. Lett. 74, 1060,
+1995), so the cost is linear in the number of slots.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from statistics import fmean, pvariance
+from itertools import pairwise
 
 from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.time import from_us
+
+PRIOR_CORRELATION = timedelta(hours=24)
+"""Of the true values. scripts/bench/decide gives much the same results from 12 to 40 h."""
+
+PRIOR_SDS = tuple(0.025 * 2**index for index in range(8))
+"""Standard deviations of the logarithm of the true values, from a nearly flat grid (2.5 %) to one that changes much."""
+
+_LEAST_SHARE = 0.01  # of the mean: lower values have no logarithm that means anything
+_LEAST_SD = 1e-3
+_FRACTIONS = 1024  # g/kWh are rounded to this part of one: sums of slots are exact, and short numbers are faster
+_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,89 +62,143 @@ class ErrorGrowth:
         if self.horizon <= timedelta() or self.correlation <= timedelta():
             raise InputError.at("forecast error", f"horizon {self.horizon}, correlation {self.correlation}")
 
-    def relative_sd(self, ahead: timedelta, duration: timedelta) -> float:
-        """Of the mean over a window that begins so far ahead.
-
-        The variance of a window's mean is that of an instant times 2 (x - 1 + exp(-x)) / x**2, x = duration over
-        correlation: the time average of an Ornstein-Uhlenbeck process (Gillespie, Phys. Rev. E 54, 2084, 1996).
-        """
-        middle = max(timedelta(), ahead + duration / 2)
-        instant = self.start + (self.end - self.start) * min(1.0, middle / self.horizon)
-        x = duration / self.correlation
-        return instant * math.sqrt(2 * (x + math.expm1(-x)) / x**2 if x > 1e-3 else 1 - x / 3)
+    def relative_sd(self, ahead: timedelta) -> float:
+        """So far ahead of the time of issue."""
+        return self.start + (self.end - self.start) * min(1.0, max(timedelta(), ahead) / self.horizon)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One start. Intensities are means over the expected run: by the forecast, expected, and its standard deviation.
-
-    ``grams`` is None if the power is unknown.
-    """
-
-    start_at: datetime
-    forecast_g_per_kwh: float
-    expected_g_per_kwh: float
-    sd_g_per_kwh: float
-    grams: float | None
+DEFAULT_ERROR = ErrorGrowth()
+"""Assumed of all forecasts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shrinkage:
-    """The prior over windows, and the expected value of a window from its forecast."""
+    """``expected``: the series with the expected value of each slot, in the same slots and with the same gaps."""
 
-    prior_mean: float
-    prior_variance: float
-    known_from: datetime
-    duration: timedelta
-    error: ErrorGrowth | None
+    expected: CarbonSeries
+    _known: tuple[int, ...] = ()
+    _posterior: _Factors | None = None
 
     @classmethod
-    def of(
-        cls,
-        series: CarbonSeries,
-        forecast: dict[int, float],
-        earliest: datetime,
-        duration: timedelta,
-        error: ErrorGrowth | None,
-    ) -> Shrinkage:
-        known_from = series.issued_at or earliest
-        wanted = {*series.edges_us, min(forecast), max(forecast)}
-        spread = [start for start in forecast if start in wanted]
-        levels = [forecast[start] for start in spread]
-        blank = cls(fmean(levels), 0.0, known_from, duration, error)
-        noise = fmean(blank.noise_sd(forecast[start], start) ** 2 for start in spread)
-        if error is not None:
-            independent = 1 + (from_us(max(spread)) - from_us(min(spread))) / (2 * error.correlation)
-            noise *= 1 + math.sqrt(2 / independent)
-        prior_variance = max(0.0, pvariance(levels) - noise)
-        return cls(blank.prior_mean, prior_variance, known_from, duration, error)
+    def of(cls, series: CarbonSeries, error: ErrorGrowth | None, now: datetime) -> Shrinkage:
+        """``now`` is the time of issue where the series has none. Without ``error`` the forecast is taken as exact."""
+        # The error is a share of the true value, so a forecast of nothing has none.
+        known = tuple(index for index, value in enumerate(series.values) if value)
+        lengths = [series.edges_us[index + 1] - series.edges_us[index] for index in known]
+        values = [series.values[index] or 0.0 for index in known]
+        if error is None or not known:
+            return cls(series)
+        least = _LEAST_SHARE * _mean(values, lengths)
+        logs = [math.log(max(value, least)) for value in values]
+        middle = _mean(logs, lengths)
+        deviations = [value - middle for value in logs]
+        at_h = [(series.edges_us[index] + length / 2) / 3.6e9 for index, length in zip(known, lengths, strict=True)]
+        issued = series.issued_at or now
+        sds = [max(_LEAST_SD, error.relative_sd(from_us(round(at * 3.6e9)) - issued)) for at in at_h]
+        noise = _Precision.of(at_h, error.correlation / _HOUR).scaled(sds)
+        process = _Precision.of(at_h, PRIOR_CORRELATION / _HOUR)
+        pull = noise.times(deviations)
+        best: tuple[float, list[float], _Factors] | None = None
+        for sd in PRIOR_SDS:
+            prior = process.scaled([sd] * len(known))
+            posterior = _Factors.of(prior.plus(noise))
+            found = posterior.solve(pull)
+            # Twice the logarithm of the likelihood of the forecast, up to a constant.
+            likelihood = prior.log_det - posterior.log_det + sum(a * b for a, b in zip(pull, found, strict=True))
+            if best is None or likelihood > best[0]:
+                best = likelihood, found, posterior
+        assert best is not None
+        _, found, posterior = best
+        expected = list(series.values)
+        for index, one, variance in zip(known, found, posterior.variances(), strict=True):
+            level = min(MAX_G_PER_KWH, math.exp(middle + one + variance / 2))
+            expected[index] = round(level * _FRACTIONS) / _FRACTIONS
+        return cls(replace(series, values=tuple(expected)), known, posterior)
 
-    def noise_sd(self, level: float, start: int) -> float:
-        """Of the error of a window's forecast, in g/kWh."""
-        if self.error is None:
+    def sd(self, shares: Mapping[int, float]) -> float:
+        """Of a sum of slots, in g/kWh; ``shares`` are the factors by the index of the slot, such as of a difference."""
+        if self._posterior is None:
             return 0.0
-        return level * self.error.relative_sd(from_us(start) - self.known_from, self.duration)
+        parts = [shares.get(index, 0.0) * (self.expected.values[index] or 0.0) for index in self._known]
+        return math.sqrt(max(0.0, sum(a * b for a, b in zip(parts, self._posterior.solve(parts), strict=True))))
 
-    def weight(self, level: float, start: int) -> float:
-        """The weight of the forecast against the prior's mean, 0 to 1."""
-        noise = self.noise_sd(level, start) ** 2
-        return self.prior_variance / (self.prior_variance + noise) if noise else 1.0
 
-    def expected(self, level: float, start: int) -> float:
-        if self.error is None:
-            return level
-        return self.prior_mean + (level - self.prior_mean) * self.weight(level, start)
+def _mean(values: Sequence[float], lengths: Sequence[int]) -> float:
+    return sum(value * length for value, length in zip(values, lengths, strict=True)) / sum(lengths)
 
-    def outcome(self, level: float, start: int, power_w: float | None) -> Outcome:
-        expected = self.expected(level, start)
-        sd = math.sqrt(self.weight(level, start)) * self.noise_sd(level, start)
-        kwh = None if power_w is None else power_w / 1000 * (self.duration / timedelta(hours=1))
-        return Outcome(from_us(start), level, expected, sd, None if kwh is None else kwh * expected)
 
-    def sd_of_difference(self, now: Outcome, then: Outcome) -> float:
-        """Of the difference of two windows whose errors are correlated by their distance."""
-        if self.error is None:
-            return 0.0
-        alike = math.exp(-((then.start_at - now.start_at) / self.error.correlation))
-        a, b = now.sd_g_per_kwh, then.sd_g_per_kwh
-        return math.sqrt(max(0.0, a * a + b * b - 2 * alike * a * b))
+@dataclass(frozen=True, slots=True)
+class _Precision:
+    """A symmetric matrix of three diagonals, the inverse of a covariance; ``log_det`` is of its determinant."""
+
+    diagonal: list[float]
+    beside: list[float]
+    log_det: float = 0.0
+
+    @classmethod
+    def of(cls, at_h: Sequence[float], correlation_h: float) -> _Precision:
+        """Of an Ornstein-Uhlenbeck process of variance 1 at these instants."""
+        diagonal, beside, log_det = [1.0], [], 0.0
+        for before, after in pairwise(at_h):
+            distance = (after - before) / correlation_h
+            keep, new = math.exp(-distance), -math.expm1(-2 * distance)
+            diagonal[-1] += keep * keep / new
+            diagonal.append(1 / new)
+            beside.append(-keep / new)
+            log_det -= math.log(new)
+        return cls(diagonal, beside, log_det)
+
+    def scaled(self, sds: Sequence[float]) -> _Precision:
+        """Of the same process with these standard deviations."""
+        return _Precision(
+            [value / (sd * sd) for value, sd in zip(self.diagonal, sds, strict=True)],
+            [value / (a * b) for value, (a, b) in zip(self.beside, pairwise(sds), strict=True)],
+            self.log_det - 2 * sum(map(math.log, sds)),
+        )
+
+    def plus(self, other: _Precision) -> _Precision:
+        return _Precision(
+            [a + b for a, b in zip(self.diagonal, other.diagonal, strict=True)],
+            [a + b for a, b in zip(self.beside, other.beside, strict=True)],
+        )
+
+    def times(self, vector: Sequence[float]) -> list[float]:
+        product = [a * b for a, b in zip(self.diagonal, vector, strict=True)]
+        for index, value in enumerate(self.beside):
+            product[index] += value * vector[index + 1]
+            product[index + 1] += value * vector[index]
+        return product
+
+
+@dataclass(frozen=True, slots=True)
+class _Factors:
+    """The matrix as L D L^T: the diagonal of D, and what is below the diagonal of L (Thomas algorithm)."""
+
+    pivots: list[float]
+    lower: list[float]
+    log_det: float
+
+    @classmethod
+    def of(cls, matrix: _Precision) -> _Factors:
+        pivots, lower = [matrix.diagonal[0]], []
+        for value, beside in zip(matrix.diagonal[1:], matrix.beside, strict=True):
+            lower.append(beside / pivots[-1])
+            pivots.append(value - lower[-1] * beside)
+        return cls(pivots, lower, sum(map(math.log, pivots)))
+
+    def solve(self, vector: Sequence[float]) -> list[float]:
+        """The inverse of the matrix, times the vector."""
+        found = list(vector)
+        for index, factor in enumerate(self.lower):
+            found[index + 1] -= factor * found[index]
+        found = [value / pivot for value, pivot in zip(found, self.pivots, strict=True)]
+        for index in range(len(self.lower) - 1, -1, -1):
+            found[index] -= self.lower[index] * found[index + 1]
+        return found
+
+    def variances(self) -> list[float]:
+        """The diagonal of the inverse."""
+        found = [1 / pivot for pivot in self.pivots]
+        for index in range(len(self.lower) - 1, -1, -1):
+            found[index] += self.lower[index] ** 2 * found[index + 1]
+        return found

@@ -67,10 +67,17 @@ class Year:
         }
 
 
+AT_ITS_WORD = "re-planning at the forecast's word"
 Made = Callable[[Year, Queue], cluster.Policy]
 
 UNBOUND: dict[str, Made] = {
     "re-planning": lambda year, queue: policies.Replanning(queue, year.forecasts.issued, policies.by_history),
+    AT_ITS_WORD: lambda year, queue: policies.Replanning(
+        queue.model_copy(update={"min_saving": 0.0, "hysteresis": 0.0}),
+        year.forecasts.issued,
+        policies.by_history,
+        error=None,
+    ),
     "plan once": lambda year, queue: policies.Replanning(
         queue, year.forecasts.issued, policies.by_history, again=False
     ),

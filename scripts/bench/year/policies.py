@@ -15,6 +15,7 @@ from year.grids import SLOT_S
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.planning.decide.history import FEWEST_RUNS, MOST_RUNS
+from hpcfrugal.planning.optimise.shrinkage import DEFAULT_ERROR, ErrorGrowth
 from hpcfrugal.queues.replan import place, replan
 from hpcfrugal.queues.settings import Queue
 
@@ -59,27 +60,29 @@ def by_oracle(cluster: Cluster, entry: Entry) -> int | None:
 class Replanning:
     """By the newest of what ``issued`` gives for a slot.
 
-    ``again``: all are planned anew in each round; else each job once, when it is submitted.
+    ``again``: all are planned anew in each round; else each job once, when it is submitted. Without ``error`` the
+    forecast is taken as exact.
     """
 
     queue: Queue
     issued: Callable[[int], CarbonSeries]
     expected: Expected
     again: bool = True
+    error: ErrorGrowth | None = DEFAULT_ERROR
     _slot: int = -1
     _series: CarbonSeries | None = None
 
     def submitted(self, cluster: Cluster, entry: Entry) -> int:
         entry.run_s = self.expected(cluster, entry)
         now = cluster.at(cluster.now_s)
-        found = place(self.queue, cluster.queue(), cluster.queued(entry), self._newest(cluster), now)
+        found = place(self.queue, cluster.queue(), cluster.queued(entry), self._newest(cluster), now, self.error)
         return cluster.seconds(found.start_at)
 
     def round(self, cluster: Cluster) -> None:
         if not self.again:
             return
         now = cluster.at(cluster.now_s)
-        for plan in replan(self.queue, cluster.queue(), self._newest(cluster), now):
+        for plan in replan(self.queue, cluster.queue(), self._newest(cluster), now, self.error):
             if plan.moved:
                 cluster.move(cluster.waiting[int(plan.job.job_id)], cluster.seconds(plan.start_at))
 
