@@ -64,9 +64,9 @@ class Queue(NamedSection):
     zone: Name | None = None
     """Grid zone; None: ``carbon.zone``."""
     signal: Signal = "average"
-    min_saving: Share = 0.05
+    min_saving: Share = 0.02
     """Expected saving below which a job starts as soon as there are free nodes."""
-    hysteresis: Share = 0.02
+    hysteresis: Share = 0.01
     """Expected gain below which a planned start is not moved."""
     step: Annotated[timedelta, time_span(1, 3600)] = timedelta(minutes=5)
 
