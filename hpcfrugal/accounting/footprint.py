@@ -4,7 +4,7 @@
 
 with PUE the data centre's power usage effectiveness (ISO/IEC 30134-2) and the intensity of the grid at the place and
 time of use (location-based, GHG Protocol Scope 2 Guidance, 2015). The energy of a piece is spread evenly over its time.
-Energy without an intensity is counted as such, never as zero grams.
+Energy without an intensity is counted separately, never as zero grams.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Levels:
                 yield level._replace(start_ns=max(level.start_ns, start_ns), end_ns=min(level.end_ns, end_ns))
 
     def known_ns(self, start_ns: int, end_ns: int) -> int:
-        """How much of ``[start_ns, end_ns)`` is known."""
+        """The known time in ``[start_ns, end_ns)``."""
         return sum(level.end_ns - level.start_ns for level in self.within(start_ns, end_ns))
 
 
@@ -95,9 +95,9 @@ class EnergyPiece(NamedTuple):
 class Tally:
     """Grams and energy of one or more jobs; exact.
 
-    ``energy_uj`` is by source of the intensity, None for energy without one. ``grid_g`` are grams without the PUE, for
-    the mean intensity; ``grams`` include it and are by quality of the energy. ``open_uj`` is the energy whose intensity
-    may still be revised.
+    ``energy_uj`` is by source of the intensity, None for energy without one. ``grid_g`` are grams without the PUE, from
+    which the mean intensity follows; ``grams`` include it and are by quality of the energy. ``open_uj`` is the energy
+    whose intensity may still be revised.
     """
 
     energy_uj: dict[LevelSource | None, Fraction] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class Tally:
 
     @property
     def operational_g(self) -> Fraction | None:
-        """Grams of CO2e of the energy with an intensity; None if there is no such energy."""
+        """Grams of CO2e for the energy with an intensity; None if there is no such energy."""
         return sum(self.grams.values(), Fraction(0)) if self.known_uj else None
 
     @property
@@ -151,7 +151,7 @@ class Tally:
 
 @dataclass(slots=True)
 class _Sums:
-    """Numerators of the same denominator: energy, energy that may be revised, energy times intensity."""
+    """Numerators of one denominator: energy, energy whose intensity may be revised, energy times intensity."""
 
     energy: int = 0
     unsettled: int = 0
@@ -163,7 +163,7 @@ def tallies(
 ) -> dict[tuple[str, int], Tally]:
     """Grams by component and period of length ``cut_ns`` (such as a day) in which a piece begins, numbered from 1970.
 
-    ``pue`` is used as the decimal that was written; None is a factor of 1.
+    ``pue`` is taken as the decimal number that was written; None is a factor of 1.
     """
     starts_ns = [level.start_ns for level in placed]
     ratios = [level.g_per_kwh.as_integer_ratio() for level in placed]

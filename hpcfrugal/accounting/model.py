@@ -6,12 +6,12 @@
 
 I and P are medians of wall power over design power of servers without accelerators: SPECpower_ssj2008 results of one
 and two sockets, Sandy Bridge to Turin, n = 451 (https://www.spec.org/power_ssj2008/results/), less 0.1 of the design
-power for their memory, which ``dram`` has (0.5 GB per watt of design power is assumed). So fans and power supplies are
-in the figure of the CPU, which RAPL does not read. Shares of GPUs are medians of published measurements, see
+power for their memory, which is in ``dram`` (0.5 GB per watt of design power is assumed). So the figure of the CPU
+includes fans and power supplies, which RAPL does not read. Shares of GPUs are medians of published measurements, see
 ``GPU_UNKNOWN``.
 
 Every figure has a range in which 90 % of the true ones are expected. That of whole nodes is the spread of the same
-results; that of a job on a shared node is a judgement, for what its neighbours do to its power is not known.
+results. That of a job on a shared node is an estimate, since the effect of other jobs on its power is unknown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ModelRange(NamedTuple):
 class ServerClass(NamedTuple):
     """Power of a kind of server without its memory, in permille of its design power, idle and at full load.
 
-    ``core_mw``: design power per physical core where that of the CPU is not known, and ``unknown`` the range then.
+    ``core_mw``: design power per physical core if that of the CPU is unknown, with ``unknown`` as its range.
     """
 
     name: str
@@ -51,13 +51,13 @@ class ServerClass(NamedTuple):
 EPYC = ServerClass("EPYC", 90, 860, 3600, ModelRange(400, 1400))
 XEON = ServerClass("Xeon", 140, 1050, 6500, ModelRange(400, 1400))
 OTHER = ServerClass("other", 120, 990, 6500, ModelRange(200, 2000))
-"""Those of another make: the median of all servers; the range is a judgement."""
+"""Other makes: the median of all servers; the range is an estimate."""
 
 EXACT = ModelRange(1000, 1000)
 SHARED_NODE = ModelRange(550, 1900)
 
 _BY_LOAD = ((0, ModelRange(570, 1900)), (100, ModelRange(650, 1750)), (1000, ModelRange(800, 1300)))
-"""Range of a whole node by its load in permille; between them it is interpolated."""
+"""Range of a whole node by its load in permille, interpolated between these."""
 
 DRAM_NW_PER_B_E4 = 2000
 """0.2 W/GB with 1 GB = 10^9 bytes, i.e. 2000 e-4 nW per byte. Published figures: CodeCarbon 0.14 (16 modules of 32
@@ -78,11 +78,12 @@ class GpuShare(NamedTuple):
 GPU_IDLE = GpuShare(200, 50, 300)
 GPU_BUSY = GpuShare(700, 250, 970)
 GPU_UNKNOWN = GpuShare(550, 150, 970)
-"""Held and hardly used, used all the time, use not known. Medians of measurements over the limit: training 0.65 (Zeus),
-LLM inference 0.64, diffusion 0.79 (ML.ENERGY leaderboard v2), a node of 8 H100 in training 0.76 (arXiv:2506.14551)."""
+"""Allocated but hardly used, used all the time, use unknown. Medians of measurements over the limit: training 0.65
+(Zeus), LLM inference 0.64, diffusion 0.79 (ML.ENERGY leaderboard v2), a node of 8 H100 in training 0.76
+(arXiv:2506.14551)."""
 
 _UNKNOWN_GPU = (3, 5)
-"""A GPU that the table does not have may draw a third of its figure, or five times as much."""
+"""A GPU that is not in the table may draw a third of the figure, or five times as much."""
 
 _MARKS = re.compile(r"\((?:r|tm|c)\)|[®™]", re.IGNORECASE)
 _CPU_NOISE = re.compile(
@@ -114,7 +115,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class DesignPower:
-    """Design power of all CPUs of a node, and where it is from in words; ``known`` False: from the cores alone."""
+    """Design power of all CPUs of a node, and its source as text; ``known`` False: from the number of cores alone."""
 
     power_uw: int
     source: str
@@ -161,7 +162,7 @@ def find_cpu(rows: Mapping[str, Tdp], name: str | None) -> Tdp | None:
 
 
 def server_class(cpu_name: str | None) -> ServerClass:
-    """The kind of server by the name of its CPU as /proc/cpuinfo has it."""
+    """The kind of server by the name of its CPU in /proc/cpuinfo."""
     words = re.split(r"\W+", _MARKS.sub(" ", cpu_name or "").lower())
     if {"amd", "epyc", "hygon"}.intersection(words):
         return EPYC
@@ -171,7 +172,7 @@ def server_class(cpu_name: str | None) -> ServerClass:
 def design_power(rows: Mapping[str, Tdp], cpu_name: str | None, cores: int) -> DesignPower:
     """The design power of ``cores`` physical cores by the name of the CPU.
 
-    By the core, for in a virtual machine a package is not one of the hardware.
+    By cores, since the packages of a virtual machine are not those of the hardware.
     """
     row = find_cpu(rows, cpu_name)
     if row is not None:
@@ -184,7 +185,7 @@ def design_power(rows: Mapping[str, Tdp], cpu_name: str | None, cores: int) -> D
 
 
 def cpu_power(design: DesignPower, kind: ServerClass, cores: int, idle_uw: int | None = None) -> CpuPower:
-    """The power of a node of this design power. ``idle_uw``: its idle power, where that is known better."""
+    """The power of a node with this design power. ``idle_uw``: its idle power, if that is known."""
     full_uw = design.power_uw * kind.full // 1000
     return CpuPower(min(design.power_uw * kind.idle // 1000 if idle_uw is None else idle_uw, full_uw), full_uw, cores)
 
@@ -192,8 +193,8 @@ def cpu_power(design: DesignPower, kind: ServerClass, cores: int, idle_uw: int |
 def find_gpu(table: TdpTable, name: str | None) -> Match:
     """The row of a GPU by its name in NVML.
 
-    A row without the form factor or memory size (V100 for Tesla V100-SXM2-16GB) matches too, preferably the one with
-    most words in common.
+    A row without the form factor or memory size (V100 for Tesla V100-SXM2-16GB) matches too; the one with most words in
+    common is taken.
     """
     wanted = gpu_tokens(name) if name else frozenset()
     best: Tdp | None = None
@@ -210,7 +211,7 @@ def find_gpu(table: TdpTable, name: str | None) -> Match:
 
 
 def busy_core_ns(cpu_us: int, span_ns: int, cores: int, held: tuple[int, int]) -> int:
-    """CPU time of hardware threads as time of physical cores: no more than the cores of ``held`` have.
+    """CPU time of hardware threads as time of physical cores, at most that of the cores in ``held``.
 
     ``held`` is the part of the node's CPUs as a quotient.
     """
@@ -248,9 +249,9 @@ def dram_energy_uj(spans: Iterable[tuple[int, int]]) -> int:
 
 
 def gpu_power(limit_uw: int, use: float | None, *, known: bool = True) -> tuple[int, ModelRange]:
-    """Power of a GPU with this limit that is in use for a part ``use`` of the time, None: not known; with its range.
+    """Power and range of a GPU with this limit, which is busy for ``use`` of the time (0 to 1; None: unknown).
 
-    ``known`` False: the limit is the one for any GPU.
+    ``known`` False: the limit is the fallback for any GPU.
     """
     power = GPU_UNKNOWN
     if use is not None:

@@ -1,8 +1,8 @@
 """Savings by the timing of a job: its energy at its own times against the same energy at the counterfactual times.
 
-Pure functions, exact. In the counterfactual the job starts at a given instant and its attempts follow one another
-without a break, each with the energy that it used. So the overhead of interruptions is on both sides. Grams are those
-of one signal of one provider, and known only if the intensity is known throughout.
+Pure functions, exact. In the counterfactual the job starts at a given instant, and its attempts follow one another
+without a break with the energy that each used. So both sides include the overhead of interruptions. Grams are those of
+one signal of one provider, and known only if the intensity is known throughout.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def energy_of(attempts: Sequence[Attempt]) -> list[EnergyPiece]:
 
 
 def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> Fraction | None:
-    """Grams of ``pieces`` by ``levels``; None if there are no pieces, or any has no intensity."""
+    """Grams of ``pieces`` by ``levels``; None if there are no pieces, or if some have no intensity."""
     if not pieces:
         return None
     placed = [level for span in joined(piece.span for piece in pieces) for level in levels.within(*span)]
@@ -73,14 +73,14 @@ def saving_of(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: f
 class ForecastErrorStats:
     """The integral of ``|forecast - actual| / actual`` over the time in which both are known, and that time.
 
-    Times with an actual intensity of 0 are left out, as the error is undefined.
+    Times with an actual intensity of 0 are left out, since the error is undefined.
     """
 
     sum_ns: float = 0.0
     over_ns: int = 0
 
     def add(self, other: ForecastErrorStats) -> None:
-        """Add another job's."""
+        """Add that of another job."""
         self.sum_ns += other.sum_ns
         self.over_ns += other.over_ns
 

@@ -1,7 +1,7 @@
 """A chart of a series in characters: bars over time with axes, and a line under the selected times.
 
 The bars start at zero, so half the height is half the intensity. An unknown value is a question mark, never a low bar.
-The chart consists of rows of styled text; the caller gives the styles their colours.
+The chart is a list of rows of styled text; the caller chooses the colours.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _edges(series: CarbonSeries, columns: int) -> list[int]:
 
 
 def _value(series: CarbonSeries, first_us: int, last_us: int) -> float | None:
-    """The mean of a column; if it is known only in part, the value at its middle."""
+    """The mean of a column; if part of it is unknown, the value at its middle."""
     whole = series.mean(from_us(first_us), from_us(last_us))
     return whole if whole is not None else series.at(from_us((first_us + last_us) // 2))
 
@@ -107,7 +107,7 @@ def _marks(edges: Sequence[int], chosen: Sequence[tuple[datetime, datetime]], as
 
 
 def _times(series: CarbonSeries, columns: int) -> list[str]:
-    """Labels of the time axis: the time of day, and below it the day where it begins."""
+    """Labels of the time axis: the time of day, and a date below the first label of each day."""
     span_s = (series.edges_us[-1] - series.edges_us[0]) / 1e6
     fitting = (tick for tick in _TICKS_S if span_s / tick * _APART <= columns)
     step = timedelta(seconds=next(fitting, _TICKS_S[-1]))

@@ -1,6 +1,6 @@
 """A forecast extended by a named model, on request only.
 
-The result is marked: ``assumed_from`` is where the extension begins, ``assumed_by`` names the model.
+``assumed_from`` of the result is the start of the extension, ``assumed_by`` names the model.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _PERIOD = timedelta(days=1)
 def extended(series: CarbonSeries, until: datetime) -> CarbonSeries:
     """The series up to ``until``, with its last day repeated as often as needed, gaps included.
 
-    A series that reaches ``until`` is returned unchanged. A day is 24 h of UTC, so a change of the clock shifts the
-    repeated day by an hour of local time.
+    A series that reaches ``until`` is returned unchanged. A day is 24 h of UTC, so after a clock change the repeated
+    day is off by an hour of local time.
 
     Raises DataError if the series is shorter than a day.
     """

@@ -1,7 +1,7 @@
-"""One answer of one provider: from the cache while it is valid, else by a request, else the last one before.
+"""One answer of one provider: from the cache while it is valid, else by a request, else the previous answer.
 
-However many processes want it at once, one of them asks, and the others use its answer. All of it, waiting for the
-lock included, ends by one deadline.
+If several processes need the same answer, one of them sends the request and the others use its result. One deadline
+covers everything, including the wait for the lock.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client, within
 
 MIN_CACHED_S = 60.0
-"""An answer is cached for at least this time, whatever the server says: a burst of submissions is one request."""
+"""Least time for which an answer is cached, whatever the server sends: a burst of submissions is one request."""
 
 MAX_CACHED_S = 86_400.0
 MAX_STALE_AGE = timedelta(hours=24)
-"""How old an answer may be that is used in place of a failed request. Most forecasts cover 48 h."""
+"""Oldest answer that may replace a failed request. Most forecasts cover 48 h."""
 
 FAILURE_CACHED_S = 30.0
 _MAX_FAILURE_CACHED_S = 3600.0
@@ -40,7 +40,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """An answer, with intensities and times and never credentials; when it was requested, until when it is valid."""
+    """An answer (never with credentials), when it was requested, and how long it is valid."""
 
     series: CarbonSeries
     notes: tuple[str, ...]
@@ -48,13 +48,13 @@ class CachedAnswer:
     expires_at: datetime
 
     def fresh(self, now: datetime) -> bool:
-        """Whether it is still valid. An answer from the future was written while the clock was wrong, and is not."""
+        """Whether it is still valid. One from the future is not: it was written while the clock was wrong."""
         return self.fetched_at <= now < self.expires_at
 
 
 @dataclass(frozen=True, slots=True)
 class CachedFailure:
-    """A failed request, and until when it is not repeated: a thousand jobs submitted at once make one request."""
+    """A failed request, and when it may be repeated: a thousand jobs submitted at once make one request."""
 
     message: str
     hint: str | None
@@ -64,7 +64,7 @@ class CachedFailure:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """``failure``: why the provider gave no new answer, so that this is its last one; None for a valid answer."""
+    """``failure``: why there is no new answer, so that the previous one is used; None if the answer is valid."""
 
     answer: CachedAnswer
     failure: str | None = None
@@ -84,7 +84,7 @@ class Fetcher:
         """The forecast from now on, or the actuals between ``start`` and ``end``.
 
         Raises:
-            ForecastError: none by ``deadline`` (of ``time.monotonic``); the message does not name the provider.
+            ForecastError: no answer by ``deadline`` (of ``time.monotonic``); the message does not name the provider.
         """
         begun = self.clock()
         if not choice.provider.cached:
@@ -96,16 +96,16 @@ class Fetcher:
             "zone": choice.zone,
             "region": choice.region,
             "signal": choice.signal,
-            # Only a digest: a plugin may have anything in its settings.
+            # Only a digest: the settings of a plugin may hold anything, also secrets.
             "options": hashlib.sha256(repr(sorted(choice.settings.own.items())).encode()).hexdigest()[:16],
             "of": kind,
         }
-        # A forecast is requested as far as it reaches, so that every job makes the same request.
+        # A forecast is always requested in full, so that every job makes the same request.
         key = who if kind == "forecast" else {**who, "start": start.isoformat(), "end": end.isoformat()}
         if found := self._cached(key, begun):
             return found
         with self.cache.lock(who, deadline - _RESERVE_S) as mine:
-            # Another process may have asked while we waited.
+            # Another process may have fetched it while this one waited.
             if found := self._cached(key, begun):
                 return found
             try:
@@ -134,7 +134,7 @@ class Fetcher:
         return None
 
     def _instead(self, key: dict[str, Any], error: ForecastError, now: datetime) -> Fetched:
-        """The last answer, if it is recent enough and reaches into the future; else raises ``error``."""
+        """The previous answer, if it is recent enough and not entirely in the past; else raises ``error``."""
         cached = self.cache.read(CachedAnswer, key)
         if cached is None or not timedelta(0) <= now - cached.fetched_at <= MAX_STALE_AGE:
             raise error
@@ -169,7 +169,7 @@ class Fetcher:
 def _answer(
     method: Callable[[IntensityRequest, Client], IntensityAnswer], request: IntensityRequest, client: Client
 ) -> IntensityAnswer:
-    """The provider's answer. A provider from a plugin may fail in any way, and no job may fail because of that."""
+    """The provider's answer. A plugin may fail in any way, which must not make a job fail."""
     try:
         with client:
             answer = within(client.remaining_s(), lambda: method(request, client))

@@ -1,8 +1,8 @@
 """Forecasts and actual carbon intensities for the rest of the program.
 
-Each call takes less than five seconds and either answers or raises one ForecastError with the reasons. A forecast
-names its provider, when it was issued and whether it is an old one used in place of a new one. Actuals are never
-filled up from a forecast.
+Each call takes less than five seconds and returns a result or raises one ForecastError with the reasons. A forecast
+comes with its provider, its time of issue, and whether it replaces a newer one that could not be fetched. Gaps in
+actuals are never filled from a forecast.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from hpcfrugal.core.time import iso, whole_hour
 from hpcfrugal.settings.config import Config
 
 BUDGET_S = 3.0
-"""Seconds for one forecast, over all providers tried. A command that waits for it then ends in under five, also on a
-busy login node, where it takes a second or two for itself."""
+"""Seconds for one forecast, over all providers tried. A command that waits for it then takes less than five seconds,
+even on a busy login node, where the command itself takes one or two."""
 
 _T = TypeVar("_T")
 
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 class Forecast:
     """A forecast as of ``asked_at``. ``stale``: the provider failed, and this is its last answer.
 
-    ``notes`` are sentences for the user: which providers failed and why, what the provider notes about its values.
+    ``notes`` are sentences for the user: which providers failed and why, and remarks of the provider on its values.
     """
 
     series: CarbonSeries
@@ -47,7 +47,7 @@ class Forecast:
 
     @property
     def age(self) -> timedelta:
-        """Since it was issued."""
+        """Time since it was issued."""
         return max(timedelta(0), self.asked_at - self.issued_at)
 
 
@@ -73,12 +73,12 @@ def get_forecast(
     refresh: bool = False,
     clock: Clock = utc_now,
 ) -> Forecast:
-    """The newest forecast for a zone within ``[start, end)``, as far as it reaches; gaps stay gaps.
+    """The newest forecast for a zone within ``[start, end)``; it may end earlier, and gaps stay gaps.
 
-    ``zone`` and ``provider`` default to the settings. ``refresh`` asks the provider even if an answer is cached.
+    ``zone`` and ``provider`` default to the settings. ``refresh`` sends a request even if an answer is cached.
 
     Raises:
-        ForecastError: none is available, with the reason for each provider that was tried.
+        ForecastError: there is none; the message has the reason for each provider that was tried.
         InputError: the settings of a provider are wrong.
     """
     deadline = time.monotonic() + BUDGET_S
@@ -88,7 +88,7 @@ def get_forecast(
     failed = list(selection.failed)
 
     def ask(choice: ProviderChoice, left: int) -> Forecast:
-        # An equal share of the remaining time for each, so that a slow one leaves time for the next.
+        # Each gets an equal share of the remaining time, so that a slow one leaves time for the next.
         share = (deadline - time.monotonic()) / left
         fetched = fetcher.fetch(choice, "forecast", start, end, time.monotonic() + share)
         return _forecast(fetched, choice, start, end, clock(), (*_messages(failed), *fetcher.cache.notes))
@@ -106,12 +106,12 @@ def get_actuals(
     provider: str | None = None,
     clock: Clock = utc_now,
 ) -> Actuals:
-    """The actual intensities within ``[start, end)``, as far as they are known by now; gaps stay gaps.
+    """The actual intensities within ``[start, end)`` that are known now; gaps stay gaps.
 
     To compare with a forecast, name the forecast's provider.
 
     Raises:
-        ForecastError: none are available, with the reason for each provider that was tried.
+        ForecastError: there are none; the message has the reason for each provider that was tried.
         InputError: the settings of a provider are wrong.
     """
     zone = zone_of(config, zone, provider)
@@ -125,16 +125,16 @@ def get_actuals(
             raise ForecastError(f"has no actual intensities yet for {iso(start)} to {iso(end)}")
         series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
         notes = (*_messages(failed), *notes, *fetcher.cache.notes)
-        # What the answer holds of the hours before it does not settle by being cached.
+        # Counted from the request: recent values do not become final by being cached.
         return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, notes)
 
     return _first(selection, ask, failed)
 
 
 def _first(selection: Selection, ask: Callable[[ProviderChoice, int], _T], failed: list[ForecastError]) -> _T:
-    """The answer of the first provider that gives one; the errors of those before it are added to ``failed``.
+    """The answer of the first provider that has one; the errors of those before it are added to ``failed``.
 
-    ``ask`` gets a provider, and how many are left, this one included. Raises ``failed`` as one error if none answers.
+    ``ask`` gets a provider and the number of those left, including it. Raises ``failed`` as one error if all fail.
     """
     for index, choice in enumerate(selection.choices):
         try:
@@ -148,8 +148,8 @@ def _first(selection: Selection, ask: Callable[[ProviderChoice, int], _T], faile
 def _pieces(
     fetcher: Fetcher, choice: ProviderChoice, start: datetime, end: datetime
 ) -> tuple[CarbonSeries, datetime, tuple[str, ...]]:
-    """The range, joined from pieces of the provider's ``span``, with the time of the oldest answer and notes."""
-    # Whole hours, so that jobs at the same time make the same request.
+    """The range, joined from requests of at most the provider's ``span``, with the time of the oldest one and notes."""
+    # Whole hours, so that jobs that ran at the same time make the same request.
     at, last = whole_hour(start), whole_hour(end + timedelta(hours=1) - timedelta.resolution)
     whole: CarbonSeries | None = None
     fetched_at = fetcher.clock()
@@ -161,7 +161,7 @@ def _pieces(
         except ForecastError as error:
             if whole is None:
                 raise
-            # The pieces after it would fail too, and take the whole budget each.
+            # The requests that follow would fail too, and each would take the whole budget.
             notes.append(f"from {iso(at)} on: {choice.settings.name}: {error.message}")
             break
         answer = fetched.answer

@@ -1,8 +1,8 @@
 """The actual intensities at the times when energy was used, fetched after the fact and stored in the spool.
 
-Hours whose intensities are stored and settled are not requested again. The others are joined into few ranges, so that
-all jobs of a zone and time are one request; the newest range comes first. A provider that fails costs one line and is
-asked again at the next sync. If a provider never has actuals for a zone, it is stored that there are none.
+Hours whose intensities are stored and final are not requested again. The others are joined into a few ranges, so that
+all jobs of a zone and time share one request; the newest range comes first. A provider that fails costs one line of
+output and is tried again at the next sync. If a provider never has actuals for a zone, that is stored too.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from hpcfrugal.spool.intensity import (
 )
 
 GAP_SETTLES = timedelta(days=7)
-"""How long after its intensities have settled a provider is still asked for one that was missing."""
+"""How long missing intensities are still requested after the provider's other values have become final."""
 
 MAX_GATHER_S = 15.0
-"""After so many seconds no further request is made; the rest waits for the next sync."""
+"""Seconds after which no further request is made; the rest follows at the next sync."""
 
 _HOUR_NS = 3600 * 10**9
 _JOINED_NS = 6 * _HOUR_NS
@@ -71,7 +71,7 @@ class _Gathering:
                 if selection.forecast_only:
                     yield from self.store_none(IntensitySource(zone, signal, provider), due)
                 if signal == "average":
-                    # The provider of the forecast has no actuals: for the footprint any provider will do.
+                    # The provider of the forecast has no actuals; for the footprint any other will do.
                     provider, selection = None, self.select(zone, signal, None)
                     failed += selection.failed
             for choice in selection.choices:
@@ -94,13 +94,13 @@ class _Gathering:
                 yield _not_stored(zone, signal, error)
                 break
         if failures:
-            yield f"{_what(zone, signal)}: {failures[0]}; asked again at the next sync"
+            yield f"{_what(zone, signal)}: {failures[0]}; the next sync tries again"
         for one in failed if due else ():
             if not any(one.message in message for message in failures):
                 yield f"{_what(zone, signal)}: {one.message}"
 
     def select(self, zone: str, signal: Signal, provider: str | None) -> Selection:
-        """The providers to ask. That no provider has the data is not an error: no sync can change it.
+        """The providers to ask. It is not an error if none has the data, since no later sync would change that.
 
         Raises ``InputError`` if the settings are wrong.
         """
@@ -108,7 +108,7 @@ class _Gathering:
         return replace(found, failed=()) if found.unserved else found
 
     def store_none(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> Iterator[str]:
-        """Store that there are no intensities, so that none are waited for; yields a note the first time.
+        """Store that there are no intensities, so that none are expected; yields a note the first time.
 
         Raises ``OSError`` or ``UnsafeFile`` if it cannot be stored.
         """
@@ -120,7 +120,7 @@ class _Gathering:
         none = [KnownIntensity(start_ns, end_ns, None, now_ns, None, settled=True) for start_ns, end_ns in joined(left)]
         self.changed += keep_intensities(self.spool_root, source, none)
         if first:
-            yield f"{_what(source.zone, source.signal)}: {source.provider} offers forecasts only and is not asked"
+            yield f"{_what(source.zone, source.signal)}: {source.provider} offers forecasts only and is not queried"
 
     def without_settled(self, source: IntensitySource, due: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         if not due:
@@ -144,13 +144,13 @@ class _Gathering:
 
 
 def gather(config: Config, spool_root: Path, wanted: Iterable[UsePeriod], *, clock: Clock = utc_now) -> Gathered:
-    """Fetch what is wanted and not settled yet into the spool. Failures of providers become ``troubles``."""
+    """Fetch the intensities that are wanted and not final yet into the spool. Failures become ``troubles``."""
     gathering = _Gathering(config, spool_root, clock, time.monotonic() + MAX_GATHER_S)
     groups: dict[tuple[str, Signal, str | None], list[UsePeriod]] = {}
     for one in wanted:
         groups.setdefault((one.zone, one.signal, one.provider), []).append(one)
     troubles: list[str] = []
-    # Those that name a provider come first: its answers often leave nothing to ask for the others.
+    # Those that name a provider come first: its answers often cover the others too.
     for (zone, signal, provider), some in sorted(groups.items(), key=lambda item: (item[0][2] is None, str(item[0]))):
         troubles += gathering.source(zone, signal, provider, some)
     return Gathered(gathering.changed, tuple(dict.fromkeys(troubles)))
@@ -162,12 +162,12 @@ def _what(zone: str, signal: str) -> str:
 
 def _not_stored(zone: str, signal: str, error: OSError | UnsafeFile) -> str:
     if isinstance(error, UnsafeFile):
-        return f"{_what(zone, signal)}: cannot use a file of the spool: {error}; `hpcfrugal ledger check` names it"
+        return f"{_what(zone, signal)}: a file in the spool cannot be used: {error}; `hpcfrugal ledger check` names it"
     return f"{_what(zone, signal)}: cannot be stored in the spool: {error.strerror}"
 
 
 def _hours(spans: Iterable[tuple[int, int]], now_ns: int) -> Iterator[tuple[int, int]]:
-    """The full hours that the spans touch, each once, in order; those that have not begun are left out."""
+    """The full hours that overlap the spans, each once, in order; those that have not begun are left out."""
     hours = {
         hour for start_ns, end_ns in spans for hour in range(start_ns // _HOUR_NS, -(-min(end_ns, now_ns) // _HOUR_NS))
     }
@@ -176,9 +176,10 @@ def _hours(spans: Iterable[tuple[int, int]], now_ns: int) -> Iterator[tuple[int,
 
 
 def _known(actuals: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntensity]:
-    """The answer as it is stored: intensities, and the gaps before the last one. Later ones may still arrive.
+    """The answer as it is stored: intensities, and the gaps before the last one. Later values may still arrive.
 
-    An intensity of a time that was not over when it was fetched is a forecast, whatever the provider calls it.
+    A value for a time that was not over when it was fetched is left out: it is a forecast, even if the provider calls
+    it an actual.
     """
     series = actuals.series
     fetched_ns = instant_us(actuals.fetched_at) * 1000

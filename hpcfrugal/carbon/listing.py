@@ -1,4 +1,4 @@
-"""The providers of intensities, and whether they can be asked; credentials are never shown."""
+"""The providers of intensities, and whether each can be used; credentials are never shown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ListedProvider:
 
 
 def listing(config: Config) -> list[ListedProvider]:
-    """The providers in the settings, then the kinds that are not among them.
+    """The providers in the settings, then the other kinds.
 
     Raises InputError if the settings of a provider are wrong.
     """

@@ -1,4 +1,4 @@
-"""Checks of the values of a provider or a file, which become a series or are refused with one sentence.
+"""Checks of the values from a provider or a file, which become a series or are refused with one sentence.
 
 A missing value is a gap. One impossible value (not a number, negative, above ``MAX_PLAUSIBLE_G_PER_KWH``, times out of
 order) refuses the whole answer: the other values may be wrong too.
@@ -19,7 +19,7 @@ from hpcfrugal.core.text import quoted
 from hpcfrugal.core.time import iso, parse_iso
 
 MAX_PLAUSIBLE_G_PER_KWH = 5000.0
-"""No plant emits as much: old oil shale and lignite plants stay below 2000 g/kWh, life cycle included."""
+"""No plant emits this much: old oil shale and lignite plants stay below 2000 g/kWh, life cycle included."""
 
 Point = tuple[datetime, float | None]
 
@@ -84,9 +84,9 @@ def check_zone(value: object, asked: str) -> None:
 def series_of(
     points: Iterable[Point], *, step: timedelta | None = None, **labels: Unpack[SeriesLabels]
 ) -> CarbonSeries:
-    """A series of values that each hold from their time on, for ``step`` or until the next, whichever is sooner.
+    """A series of values, each valid from its time on for ``step``, or until the next value if that is sooner.
 
-    Without ``step`` it is the most common distance between two rows, and a row without a value ends the one before it.
+    By default ``step`` is the most common distance between two rows, and a row without a value ends the one before it.
     If the next value comes later, there is a gap. Unknown values at both ends are left out.
 
     Raises ForecastError: no value at all, or times that do not ascend.
@@ -120,12 +120,12 @@ def ordered(points: Iterable[Point]) -> list[Point]:
 
 
 def row_step(points: Sequence[Point]) -> timedelta | None:
-    """The shortest distance between two rows, for tables that have rows for unknown values too."""
+    """The shortest distance between two rows, for tables that also have rows for unknown values."""
     return min((after - before for (before, _), (after, _) in pairwise(points)), default=None)
 
 
 def figure_step(points: Sequence[Point]) -> timedelta | None:
-    """The most common distance between two known values, for tables with a value in every other row, for example."""
+    """The most common distance between two known values, such as for tables with a value in every other row."""
     times = [at for at, value in points if value is not None]
     return _usual_step(times) if len(times) > 1 else None
 

@@ -16,7 +16,7 @@ from hpcfrugal.settings.values import name_of
 
 @dataclass(frozen=True, slots=True)
 class ProviderChoice:
-    """A provider that can be asked, with its credentials; it calls the zone ``region``."""
+    """A provider that can be queried, with its credentials. ``region`` is its own name of the zone."""
 
     settings: ProviderSettings
     provider: Provider
@@ -27,10 +27,10 @@ class ProviderChoice:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The providers to ask, best first. ``failed``: why others cannot be asked, for example without credentials.
+    """The providers to query, best first. ``failed``: why others cannot be queried, such as for lack of credentials.
 
-    ``unserved``: no provider has the data, and no credentials would change that; ``failed`` gives the reason.
-    ``forecast_only``: that is so because the provider named has forecasts for the zone, but never actuals.
+    ``unserved``: no provider has the data, and credentials would not change that; ``failed`` gives the reason.
+    ``forecast_only``: the reason is that the named provider has forecasts for the zone, but never actuals.
     """
 
     choices: tuple[ProviderChoice, ...]
@@ -40,9 +40,9 @@ class Selection:
 
 
 def zone_of(config: Config, zone: str | None, provider: str | None = None) -> str:
-    """The zone to ask for: as given, else that of the provider if one is named, else that of the settings.
+    """The zone as given, else that of the named provider, else that of the settings.
 
-    Raises ForecastError if there is none, or it is not a valid name.
+    Raises ForecastError if there is none, or if it is not a valid name.
     """
     named = provider or config.carbon.provider
     if zone is None and named is not None:
@@ -113,7 +113,7 @@ def _unserved(message: str, hint: str | None = None) -> Selection:
 
 
 def known_provider(config: Config, name: str, *, where: str) -> None:
-    """Raises InputError if no provider has that name; ``where`` is the place of the mistake."""
+    """Raises InputError if no provider has this name; ``where`` is the option or key that names it."""
     entries = read_providers(config.tables("forecasts"))
     if name not in entries and provider_class(name) is None:
         raise InputError.at(where, f"unknown provider {name!r}", did_you_mean(name, [*entries, *kinds()]))
@@ -132,7 +132,7 @@ def _offers(settings: ProviderSettings, zone: str, signal: Signal, kind: SeriesK
 
 
 def _why_not(settings: ProviderSettings, zone: str, signal: Signal, kind: SeriesKind) -> str | None:
-    """Why a provider does not have these data; None if it has, as far as is known without asking it."""
+    """Why a provider does not have these data; None if it has them, or if that is known only after a request."""
     made = _class(settings)
     if signal not in made.signals:
         return f"offers no {signal} intensity, only {' and '.join(made.signals)}"

@@ -1,8 +1,8 @@
 """The carbon intensity of one zone over time: half-open, piecewise-constant intervals in g CO2e per kWh.
 
-A series names its zone, signal and provider, says whether it is actual or forecast, and when it was issued. An unknown
-value is a gap (None), never 0. Sums are exact: each float is taken at its binary value and added up as an integer, so
-that two windows of equal cost compare as equal.
+A series has a zone, a signal, a provider and a time of issue, and is actual or forecast. An unknown value is a gap
+(None), never 0. Sums are exact: each float is taken at its binary value and added up as an integer, so that two windows
+of equal cost compare as equal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SERIES_KINDS: tuple[SeriesKind, ...] = ("actual", "forecast")
 
 
 class SeriesLabels(TypedDict):
-    """What a series says of itself besides its values; see ``CarbonSeries``."""
+    """What describes a series besides its values; see ``CarbonSeries``."""
 
     zone: str
     signal: Signal
@@ -54,9 +54,9 @@ class CarbonSeries:
     """See the module; made by :meth:`from_values`, :meth:`from_intervals` or :meth:`from_json`.
 
     ``edges_us`` are the edges of the slots in microseconds since 1970-01-01T00:00Z, one more than ``values``. A series
-    with ``assumed_from`` was extended by the model named in ``assumed_by``: the values from there on were not issued.
+    with ``assumed_from`` was extended by the model ``assumed_by``; its values from that time on were not issued.
 
-    Raises DataError where a value is negative, not a number or above MAX_G_PER_KWH, or the edges do not ascend.
+    Raises DataError if a value is negative, not a number or above MAX_G_PER_KWH, or if the edges do not ascend.
     """
 
     edges_us: tuple[int, ...]
@@ -112,7 +112,7 @@ class CarbonSeries:
     ) -> CarbonSeries:
         """A series of slots of equal length, the first beginning at ``start``; None is a gap.
 
-        Raises DataError for what the class refuses, for a naive ``start`` and a step of no length.
+        Raises DataError as the class does, and for a naive ``start`` or a step that is not positive.
         """
         values = tuple(g_per_kwh)
         first, length = _instant(start, labels["zone"]), span_us(step)
@@ -127,7 +127,7 @@ class CarbonSeries:
     ) -> CarbonSeries:
         """A series of ``(start, end, g/kWh or None)`` in order of time; the time between two of them is a gap.
 
-        Raises DataError for what the class refuses, and where intervals overlap, are out of order or naive.
+        Raises DataError as the class does, and if intervals overlap, are out of order or have no time zone.
         """
         edges: list[int] = []
         values: list[float | None] = []
@@ -171,7 +171,7 @@ class CarbonSeries:
             raise DataError(f"not a carbon series: {why}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object: ``start``, ``step_s`` and ``g_per_kwh`` where slots are equal, else ``intervals``."""
+        """A JSON object: ``start``, ``step_s`` and ``g_per_kwh`` if all slots are equally long, else ``intervals``."""
         document: dict[str, Any] = {
             "zone": self.zone,
             "signal": self.signal,
@@ -192,12 +192,12 @@ class CarbonSeries:
 
     @property
     def start(self) -> datetime:
-        """Where the first interval begins."""
+        """Start of the first interval."""
         return from_us(self.edges_us[0])
 
     @property
     def end(self) -> datetime:
-        """Where the last interval ends."""
+        """End of the last interval."""
         return from_us(self.edges_us[-1])
 
     @property
@@ -221,7 +221,7 @@ class CarbonSeries:
         return self.value_at(instant_us(moment))
 
     def mean(self, start: datetime, end: datetime) -> float | None:
-        """g/kWh averaged over time in ``[start, end)``; at an instant where both are equal; None as above."""
+        """Mean g/kWh over ``[start, end)``, or the value at ``start`` if both are equal; None as in ``at``."""
         first, last = instant_us(start), instant_us(end)
         if first == last:
             return self.at(start)
@@ -238,7 +238,7 @@ class CarbonSeries:
         return replace(self, edges_us=edges, values=self.values[begin:stop])
 
     def overlaid(self, newer: CarbonSeries) -> CarbonSeries:
-        """This series, replaced by the values of ``newer`` wherever it has any; issued when ``newer`` was.
+        """This series with the values of ``newer``, where known, in place of its own; issued when ``newer`` was.
 
         Raises DataError if the two differ in zone, signal, kind or provider.
         """
@@ -290,7 +290,7 @@ def _wrong(value: object) -> bool:
 
 
 def _floats(values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Whole numbers as floats, so that a series is the same after a round trip; the rest as it is, to be refused."""
+    """Integers as floats, so that a series is the same after a round trip; other values as they are, to be refused."""
     return tuple(float(value) if type(value) is int and abs(value) < 2**53 else value for value in values)
 
 

@@ -4,8 +4,8 @@
     zone = "FR"                        # grid zone of the cluster; HPCFRUGAL_ZONE
     provider = "campus"                # a name below or a kind; HPCFRUGAL_PROVIDER
     [forecasts.campus]
-    kind = "electricitymaps"           # may be left out where the name is that of a kind
-    zone = "FR"                        # the zone that it is for; left out, every zone that it serves
+    kind = "electricitymaps"           # optional if the name is that of a kind
+    zone = "FR"                        # only for this zone; default: every zone that it serves
 
 The other keys are the fields of the kind's ``settings_model``. A package adds a kind by the entry-point group
 ``hpcfrugal.forecasts``.
@@ -39,9 +39,9 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
 
 
 def provider_class(kind: str) -> type[Provider] | None:
-    """The class of a kind, None where there is no such kind.
+    """The class of a kind, None if there is no such kind.
 
-    Raises ForecastError where one from an entry point can't be loaded.
+    Raises ForecastError if one from an entry point cannot be loaded.
     """
     if kind in BUILT_IN:
         module, _, name = BUILT_IN[kind].partition(":")
@@ -78,7 +78,7 @@ def read_providers(tables: Mapping[str, NamedTable]) -> dict[str, ProviderSettin
 
 
 def built_in(kind: str) -> ProviderSettings:
-    """The settings of a kind that has no table; keys that it needs are not set (see ``missing``)."""
+    """The settings of a kind without a table; required keys are not set (see ``missing``)."""
     try:
         made = provider_class(kind)
     except ForecastError:
@@ -88,7 +88,7 @@ def built_in(kind: str) -> ProviderSettings:
 
 
 def missing(settings: ProviderSettings) -> list[str]:
-    """The keys that a provider needs and that are not set."""
+    """The required keys of a provider that are not set."""
     fields = type(settings).model_fields
     return [key for key, field in fields.items() if field.is_required() and key not in settings.model_fields_set]
 

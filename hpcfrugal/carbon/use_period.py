@@ -1,4 +1,4 @@
-"""A period in which energy was used, or would have been, for which the actual intensity is wanted."""
+"""A period for which the actual intensity is needed, since energy was used then or would have been."""
 
 from __future__ import annotations
 

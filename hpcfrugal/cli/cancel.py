@@ -26,7 +26,7 @@ def cancel(jobs: tuple[str, ...]) -> None:
     chosen = pick(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), jobs)
     backends = {name: select_backend(name, config) for name in sorted({job.backend for job in chosen})}
     problems = [
-        Problem(job.run_dir.run_id, "sbatch did not answer, so its job id is not known", "find it with `squeue --me`")
+        Problem(job.run_dir.run_id, "sbatch did not answer, so the job id is unknown", "find it with `squeue --me`")
         for job in chosen
         if not job.job_id
     ]

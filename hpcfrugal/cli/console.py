@@ -9,17 +9,17 @@ from rich.console import Console
 from hpcfrugal.cli.streams import colourless
 
 PIPE_WIDTH = 220
-"""Columns where the output is no terminal."""
+"""Columns if the output is not a terminal."""
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        """rich itself would end the program with 1."""
+        """Without this, rich would exit with code 1."""
         raise BrokenPipeError
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """A console that takes texts as they are; in a pipe ``PIPE_WIDTH`` columns wide unless ``width`` is given."""
+    """A console that prints texts unchanged; ``PIPE_WIDTH`` columns wide in a pipe unless ``width`` is given."""
 
     def make(columns: int | None) -> Console:
         return _Console(

@@ -54,7 +54,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _configured_findings() -> list[Finding]:
-    """What depends on the settings. Mistakes in these are findings; the rest goes on with the values that are right."""
+    """Findings that depend on the settings. Mistakes in these are findings; the checks go on with the valid values."""
     from hpcfrugal.doctor import Finding, meter_findings, settings_findings, storage_findings
     from hpcfrugal.settings.config import read_config
 

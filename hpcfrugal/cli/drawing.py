@@ -1,4 +1,4 @@
-"""A chart of a carbon series: in colour where the terminal has colours, in ASCII where its encoding has no more."""
+"""A chart of a carbon series, with the colours and characters that the terminal supports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def show_series(series: CarbonSeries, chosen: Sequence[tuple[datetime, datetime]
 
 
 def can_print(text: str) -> bool:
-    """Whether the terminal's encoding has these characters."""
+    """Whether the encoding of the terminal has these characters."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except (LookupError, UnicodeEncodeError):

@@ -46,16 +46,16 @@ _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "r
     "--hours", type=click.FloatRange(0, 8784, min_open=True), default=48, show_default=True, help="How far ahead."
 )
 @format_options
-@click.option("--output", type=OUTPUT_FILE, help="Write JSON, or CSV if the name ends so, to this file.")
-@click.option("--refresh", is_flag=True, help="Fetch now, even where the cached forecast is recent.")
-@click.option("--list", "list_them", is_flag=True, help="Show the providers and which have credentials.")
+@click.option("--output", type=OUTPUT_FILE, help="Write JSON to this file, or CSV if its name ends in .csv.")
+@click.option("--refresh", is_flag=True, help="Fetch now, even if the cached forecast is recent.")
+@click.option("--list", "list_them", is_flag=True, help="Show the providers, and which have credentials.")
 def forecast(
     zone: str | None, provider: str | None, signal: str, hours: float, form: str | None, output: Path | None,
     refresh: bool, list_them: bool,
 ) -> None:  # fmt: skip
     """Show the forecast of the grid's carbon intensity, or export it for a provider of kind file.
 
-    Exit code 3 where there is no forecast.
+    Exits with 3 if there is no forecast.
     """
     if not hours > 0:  # FloatRange lets "nan" through
         raise click.BadParameter(f"{hours} is not a time.", param_hint="--hours")
@@ -95,10 +95,10 @@ def forecast(
 
 
 def _whole_slots(series: CarbonSeries, now: datetime, end: datetime) -> CarbonSeries:
-    """From the present slot to the one that contains ``end``. Raises ForecastError where none is known."""
+    """From the present slot to the one that contains ``end``. Raises ForecastError if all values are unknown."""
     slots = [slot for slot in series.slots() if slot.end > now and slot.start < end]
     if all(slot.g_per_kwh is None for slot in slots):
-        raise ForecastError(f"the forecast has no value until {end:%Y-%m-%d %H:%M}Z")
+        raise ForecastError(f"the forecast has no values until {end:%Y-%m-%d %H:%M}Z")
     return series.slice(slots[0].start, slots[-1].end)
 
 

@@ -1,4 +1,4 @@
-"""Groups of commands that suggest the command which was meant."""
+"""Command groups that suggest a similar command for an unknown one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hpcfrugal.core.errors import InputError, did_you_mean
 
 
 class SuggestingGroup(click.Group):
-    """Names the commands, or the nearest one, where there is no such command."""
+    """For an unknown command, suggests the most similar one or lists all."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

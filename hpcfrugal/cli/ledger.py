@@ -53,9 +53,9 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
 @json_option()
 @click.option("--offline", is_flag=True, help="Do not query power meters or carbon intensity providers.")
 def sync_command(spool: Path, ledger_path: Path, as_json: bool, offline: bool) -> None:
-    """Read what is new in the spool. Safe at any time, and to repeat.
+    """Read what is new in the spool. Safe at any time, and safe to repeat.
 
-    Exit code 3 if Slurm did not answer: all else is up to date then, and the states of unfinished jobs are not.
+    Exits with 3 if Slurm did not answer. Then the states of unfinished jobs are not up to date; all else is.
     """
     result, answered = update(load_config(), spool, ledger_path, offline=offline).run()
     warn_of(result)
@@ -70,7 +70,7 @@ def sync_command(spool: Path, ledger_path: Path, as_json: bool, offline: bool) -
 @click.option(
     "--drop-vanished",
     is_flag=True,
-    help="Also if runs or files in the ledger are missing from the spool or unreadable; they are dropped.",
+    help="Drop runs and files that are in the ledger, but missing from the spool or unreadable.",
 )
 def rebuild_command(spool: Path, ledger_path: Path, as_json: bool, drop_vanished: bool) -> None:
     """Build the ledger from the spool and replace the old one in one step."""
@@ -90,11 +90,11 @@ def _exit_without_slurm(answered: bool) -> None:
 @configured_ledger
 @json_option()
 @click.option("--quick", is_flag=True, help="Do not compare with a ledger built from the spool.")
-@click.option("--strict", is_flag=True, help="Exit code 4 for problems in the spool's files too.")
+@click.option("--strict", is_flag=True, help="Exit with 4 for problems in files of the spool too.")
 def check_command(spool: Path, ledger_path: Path, as_json: bool, quick: bool, strict: bool) -> None:
     """Look for damage in the ledger, problems in the spool, and differences between the two.
 
-    Exit code 4 if the ledger is damaged or differs from the spool. Runs that are not read yet are no difference.
+    Exits with 4 if the ledger is damaged or differs from the spool. Runs that are not read yet do not count.
     """
     found = check_ledger(spool, ledger_path, compare=not quick)
     problems = [*found.skipped, *found.problems]

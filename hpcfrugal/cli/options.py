@@ -33,7 +33,7 @@ configured_spool = click.option(
     "--spool", type=FILE, default=lambda: load_config().spool, help="The spool, in place of the configured one."
 )
 backend_option = click.option(
-    "--backend", type=click.Choice(BACKENDS), help="Where to run.  [default: Slurm where sbatch is found]"
+    "--backend", type=click.Choice(BACKENDS), help="Where to run.  [default: Slurm if sbatch is found]"
 )
 
 
@@ -57,8 +57,8 @@ def job_ids(required: bool) -> Callable[[Command], Command]:
 def period_options(command: Command) -> Command:
     """``--since``, ``--until`` and ``--month``; ``report.period.period`` reads them."""
     for option in (
-        click.option("--month", metavar="YYYY-MM", help="That month: the same as --since and --until with it."),
-        click.option("--until", metavar="TIME", help="Up to that time, or to the end of that day or month; UTC."),
+        click.option("--month", metavar="YYYY-MM", help="This month; the same as --since and --until with it."),
+        click.option("--until", metavar="TIME", help="Up to this time, or to the end of this day or month; UTC."),
         click.option("--since", metavar="TIME", help="2026-11-21, 2026-11, 7d, 24h, 2w or 'all'; UTC. Default: 30d."),
     ):
         command = option(command)

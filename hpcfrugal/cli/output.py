@@ -13,7 +13,7 @@ from hpcfrugal.core.files import write_atomic
 
 
 def can_be_written(path: Path) -> bool:
-    """Whether ``write_result`` should succeed; nothing is created."""
+    """Whether ``write_result`` would probably succeed; creates nothing."""
     if path.exists():
         return os.access(path, os.W_OK)
     return os.access(Path(os.path.realpath(path)).parent, os.W_OK | os.X_OK)

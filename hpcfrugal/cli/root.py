@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "queue": ("queue", "Low-carbon queues: waiting jobs, and the service that plans their starts."),
     "ledger": ("ledger", "Bring the ledger up to date, check it, rebuild it."),
     "site": ("site", "For operators: log the power of nodes."),
-    "doctor": ("doctor", "Check what works here, and what to do about the rest."),
+    "doctor": ("doctor", "Check this machine and the settings, and print what to do about problems."),
     "schema": ("schema", "Print the JSON Schema of the job file."),
     "init": ("init", "Write a job file to start from."),
     "completion": ("completion", "Print the completion script for your shell."),
@@ -103,7 +103,7 @@ def _show_usage(error: click.ClickException) -> None:
 
 
 def _outcome(argv: list[str] | None) -> tuple[int, Callable[[], None] | None]:
-    """Run the command: its exit code, and what shows its error."""
+    """Run the command. Returns its exit code, and a function that prints its error."""
     try:
         code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=False if colourless() else None)
     except HpcfrugalError as error:
@@ -126,11 +126,11 @@ def main(argv: list[str] | None = None) -> None:
     Exit codes: 0 done; 1 the job or command failed; 2 usage or bad input; 3 environment; 4 data refused.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that is not UTF-8, or a path that is not, gets ASCII or question marks, and no traceback.
+        # Characters that a terminal cannot show, and paths that are not UTF-8, become ASCII or question marks.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=FALLBACK)
-    # Imports make many objects and little garbage, and are most of a short command's work: collect seldom (the default
-    # is every 700 objects), and not at all at the end.
+    # A short command mostly imports, which creates many objects and little garbage: collect seldom (the default is
+    # every 700 objects), and not at exit.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     code = 0
@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         if show_error is not None:
             show_error()
     except (ReaderGone, BrokenPipeError):
-        pass  # the reader has gone (`| head`): no failure of ours; the command keeps its exit code
+        pass  # nobody reads the output any more (`| head`), which is no error; the exit code stays
     finally:
         settle()
     sys.exit(code)

@@ -92,9 +92,9 @@ def run(
                 warn(line)
         _show(done, config, as_json=as_json, output=output, kept=problem is None)
     except BrokenPipeError:
-        pass  # the reader has gone; the exit code is still that of the command
+        pass  # Nobody reads the output any more; the exit code is still that of the command.
     except (HpcfrugalError, OSError, ValueError) as error:
-        # The command has ended: the exit code is its own, even without a report.
+        # The exit code is that of the command, even without a report.
         with suppress(OSError):
             echo_or_drop(f"error: the run cannot be reported: {error}", err=True)
     finally:
@@ -104,14 +104,13 @@ def run(
 
 
 def _settings() -> tuple[Config, Mapping[str, IdlePower]]:
-    """The settings as far as they are right, and the idle power of nodes. What is wrong in them is a warning: it must
-    not keep the command from running."""
+    """The valid settings, and the idle power of nodes. Mistakes become warnings, so that the command runs in any case."""
     from hpcfrugal.settings.idle_power import read_idle_powers
 
     try:
         config, problems = read_config()
     except SetupError as error:
-        # without a home directory there are no files of the user, and the run goes to a temporary spool
+        # Without a home directory the user has no settings, and the spool is temporary.
         warn(str(error))
         config, problems = read_config({**os.environ, "HOME": os.devnull})
     for problem in problems:
@@ -153,7 +152,7 @@ def _scopes(run_dir: RunDir) -> BothScopes | None:
     try:
         return both_scopes(run_dir, node_name())
     except (OSError, UnsafeFile):
-        return None  # nothing was sampled, which the report says
+        return None  # nothing was sampled, as the report shows
 
 
 def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
@@ -193,12 +192,11 @@ def _scopes_block(scopes: BothScopes) -> Notes:
 
 
 def _in_mid_line() -> bool:
-    """Whether the command's output ended without a line break, as far as that can be looked up: in a file it can, what
-    went into a pipe or to a terminal is gone."""
+    """Whether the output of the command ended without a line break. Known only if the output is a file."""
     try:
         if not stat.S_ISREG(os.fstat(1).st_mode):
             return False
-        # Opened anew, since a shell's `>` opens it for writing only.
+        # Opened again, since a shell opens the target of `>` for writing only.
         with open("/proc/self/fd/1", "rb") as file:
             at = os.lseek(1, 0, os.SEEK_CUR)
             if not at:
@@ -216,7 +214,7 @@ def _report(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobsRe
     from hpcfrugal.ledger.sync import sync
 
     sync(done.spool, ledger)
-    # CO2e by the intensities that are known already; `report` asks the providers.
+    # CO2e from the intensities in the spool; `report` queries the providers.
     return jobs_report([run_id], ledger, config)
 
 
@@ -250,7 +248,7 @@ def _document(done: LocalRun, job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _window_s(channels: Sequence[Mapping[str, Any]]) -> float | None:
-    """Seconds from the first reading of any channel to the last of any; None where nothing was read."""
+    """Seconds from the first reading of any channel to the last of any; None if nothing was read."""
     first_ns = min((at_ns for one in channels if (at_ns := one["first_boottime_ns"]) is not None), default=None)
     last_ns = max((at_ns for one in channels if (at_ns := one["last_boottime_ns"]) is not None), default=None)
     return None if first_ns is None or last_ns is None else (last_ns - first_ns) / 1e9

@@ -42,8 +42,8 @@ def site() -> None:
 def log_power(name: str, once: bool, interval: float | None, nodes: tuple[str, ...] | None, as_json: bool) -> None:
     """Read the power of nodes by IPMI or Redfish and append it to the meter's log, until it is stopped.
 
-    NAME is a table [meters.NAME] of the settings whose kind is ipmi-dcmi or redfish. Without nodes in the settings
-    it is this machine, under its short host name. A failure is reported when it begins and when it ends.
+    NAME is a table [meters.NAME] of the settings whose kind is ipmi-dcmi or redfish. Without nodes in the settings,
+    this machine is read, under its short host name. A failure is reported when it begins and when it ends.
 
     \b
     hpcfrugal site power dcmi --once     on a node, as root
@@ -87,7 +87,7 @@ def log_power(name: str, once: bool, interval: float | None, nodes: tuple[str, .
 
 
 def _nodes(given: tuple[str, ...] | None, found: LoggedMeter) -> tuple[str, ...]:
-    """The nodes to read: those given, else this machine if the source can read no other, else the meter's."""
+    """The nodes to read: those given, else this machine if the meter can read no other, else those of the meter."""
     import socket
 
     from hpcfrugal.meters.base import short_name
@@ -103,7 +103,5 @@ def _nodes(given: tuple[str, ...] | None, found: LoggedMeter) -> tuple[str, ...]
         return (host,)
     own = tuple(node for node in found.nodes if short_name(node) == host)
     if not own:
-        raise SetupError(
-            f"this machine, {host}, is not one of the meter's nodes", hint="if it is, give its name with --node"
-        )
+        raise SetupError(f"this machine, {host}, is not one of the meter's nodes", hint="if it is, name it with --node")
     return own[:1]

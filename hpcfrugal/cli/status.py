@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hpcfrugal.report.formats.fitted_table import FittedTable
 
 _QUERY_S = 5.0
-_TIMEOUT_S = 5.0  # for each query of Slurm; without an answer the last known states are shown
+_TIMEOUT_S = 5.0  # for each Slurm query; without an answer the last known states are shown
 _RECENT = timedelta(days=7)
 
 _POWER: kind.Kind[float] = kind.Kind(lambda power_w: power_w, lambda power_w, _: power(power_w))
@@ -60,7 +60,7 @@ def _elapsed_ns(job: TrackedJob) -> int | None:
 
 def _reason(job: TrackedJob) -> str | None:
     if not job.job_id:
-        return "sbatch did not answer: it may be in the queue"
+        return "sbatch did not answer; the job may be in the queue"
     return ", ".join(sorted({state.reason for state in job.states if state.reason and not state.final})) or None
 
 

@@ -1,4 +1,4 @@
-"""Printing, the same for all commands: encoding, colour, and a reader that goes away (``| head``)."""
+"""Printing, the same for all commands: encoding, colour, and output that nobody reads to the end (``| head``)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ codecs.register_error(FALLBACK := "hpcfrugal", replace_unencodable)
 
 
 class ReaderGone(Exception):
-    """The reader of our output has gone, as in ``| head``.
+    """Nobody reads our output any more, as after ``| head``.
 
-    Not an OSError, for which click would end the program with exit code 1.
+    Not an OSError, for which click would exit with code 1.
     """
 
 
@@ -30,9 +30,9 @@ def colourless() -> bool:
 
 
 def echo(text: str | bytes, *, err: bool = False, nl: bool = True) -> None:
-    """Print a line. Characters that the stream's encoding lacks become ASCII or question marks.
+    """Print a line. Characters that the encoding of the stream lacks become ASCII or question marks.
 
-    Raises BrokenPipeError where the reader has gone.
+    Raises BrokenPipeError if nobody reads the output any more.
     """
     # Without a file click would write UTF-8 to a stream whose encoding is ASCII.
     # click reads NO_COLOR only from 8.3 on, and only within a command.
@@ -40,7 +40,7 @@ def echo(text: str | bytes, *, err: bool = False, nl: bool = True) -> None:
 
 
 def echo_or_drop(text: str, *, err: bool = False) -> None:
-    """Print a line; drop it where the reader has gone, so that the command goes on."""
+    """Print a line, or drop it if nobody reads the output any more, so that the command continues."""
     try:
         echo(text, err=err)
     except BrokenPipeError:
@@ -53,19 +53,19 @@ def echo_json(document: object, *, indent: int | None = 2) -> None:
 
 
 def warn(text: str, limit: int = 1000) -> None:
-    """Print a warning on standard error. The command goes on, whoever reads it."""
+    """Print a warning on standard error; the command continues even if nobody reads it."""
     echo_or_drop(f"{click.style('warning:', fg='yellow')} {plain(text, limit)}", err=True)
 
 
 def echo_note(text: str, limit: int = 1000) -> None:
-    """Print a note on standard error. The command goes on, whoever reads it."""
+    """Print a note on standard error; the command continues even if nobody reads it."""
     echo_or_drop(f"{click.style('note:', fg='yellow')} {plain(text, limit)}", err=True)
 
 
 def settle() -> None:
-    """Flush standard output and error. What has no reader is dropped, or the interpreter would fail on it at its end.
+    """Flush standard output and error. Drops what nobody reads, on which the interpreter would fail at exit.
 
-    A failed write that matters has raised already: everything is flushed when it is printed.
+    Failed writes that matter have raised before: all output is flushed when it is printed.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is None:  # closed by the shell: >&-

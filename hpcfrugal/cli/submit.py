@@ -46,7 +46,7 @@ _SCRIPT_ARGUMENTS = "hpcfrugal.submit.script_arguments"
     "--wait", is_flag=True, help="Wait for the job, show its progress and its report, exit with its exit code."
 )
 @backend_option
-@json_option("Print one JSON object a job.")
+@json_option("Print one JSON object per job.")
 def submit(
     jobs: tuple[Path, ...], dry_run: bool, check: bool, start_now: bool, queue: str | None, wait: bool,
     backend: str | None, as_json: bool,
@@ -97,7 +97,7 @@ def submit(
 def _submit(
     job: Prepared, backend: Backend, every: Sequence[Prepared], submitted: Sequence[tuple[Prepared, SubmittedJob]]
 ) -> SubmittedJob:
-    """Submit one of several jobs. Where it fails, the error names its file, and which of the others were submitted."""
+    """Submit one of several jobs. On failure the error names its file, and a note lists the jobs already submitted."""
     try:
         return submit_prepared(job, backend)
     except HpcfrugalError as error:

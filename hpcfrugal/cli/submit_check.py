@@ -1,4 +1,4 @@
-"""``hpcfrugal submit --check``: what Slurm says of jobs that are not submitted."""
+"""``hpcfrugal submit --check``: have Slurm check jobs without submitting them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hpcfrugal.submission import Prepared
 
 
 def check_with_slurm(jobs: Sequence[Prepared], backend: Backend) -> None:
-    """Hand each job to `sbatch --test-only`, and print when it would start.
+    """Run `sbatch --test-only` on each job, and print when it would start.
 
     Raises:
         InputError: Slurm would refuse some of the jobs.
         SetupError: there is no Slurm.
     """
     if backend.name == "local":
-        raise SetupError("--check needs Slurm, and this machine has none", hint="--dry-run shows the script")
+        raise SetupError("--check needs Slurm, which this machine does not have", hint="--dry-run shows the script")
     problems = []
     for job in jobs:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""The systemd unit of `hpcfrugal queue run`, with no more rights than it needs.
+"""The systemd unit of `hpcfrugal queue run`, with only the rights that it needs.
 
-It needs the user id of root, by which Slurm (munge) identifies it, network and Unix sockets, and two directories of its
-own; no capability, device or home directory (systemd.exec(5)).
+It needs the user id of root, by which Slurm (munge) identifies it, network and Unix sockets, and two directories. It
+needs no capabilities, devices or home directories (systemd.exec(5)).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def systemd_unit(environ: Mapping[str, str] = os.environ) -> str:
         variables.append(f"SLURM_CONF={environ['SLURM_CONF']}")
     command = _program()
     paths = (*map(os.path.realpath, command[:1]), os.path.abspath(command[0]), sys.prefix, sys.base_prefix)
-    # A program in a home directory has to be readable there.
+    # If the program is in a home directory, it has to be readable.
     in_home = any(path == home or path.startswith(home + "/") for path in paths for home in _HOMES)
     return _UNIT.format(
         program=" ".join(_quoted(word).replace("$", "$$") for word in command),
@@ -82,7 +82,7 @@ def systemd_unit(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _program() -> Sequence[str]:
-    """The words of the command line of this program; `python -m hpcfrugal` runs a file that is not executable."""
+    """The command line of this program; `python -m hpcfrugal` runs a file that is not executable."""
     path = os.path.abspath(sys.argv[0])
     if os.path.basename(path) == "__main__.py" or not os.access(path, os.X_OK):
         return sys.executable, "-m", "hpcfrugal"

@@ -1,4 +1,4 @@
-"""Wait for submitted jobs: progress on the way, report and exit code at the end."""
+"""Waits for submitted jobs, with progress, and a report and an exit code at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.spool.current_power import read_draw, sidecars_done
 from hpcfrugal.submission import Prepared, SubmittedJob
 
-_ACCOUNTING_S = 60.0  # for Slurm's accounting to show the end of jobs that have end records
+_ACCOUNTING_S = 60.0  # until Slurm's accounting shows the end of jobs that have end records
 _SIDECAR_POLL_S = 0.05
 _POLL_S = 0.25  # for an end record in the run directory: a directory listing
 _SIDECAR_S = 3.0  # for the sidecars' last records: a sidecar may end a moment after its job
@@ -85,7 +85,7 @@ def wait_for(
     try:
         query_at, pause_s, ends, trouble = 0.0, _FIRST_QUERY_S, 0, ""
         while len(over) < len(jobs):
-            # An end record is there before Slurm's accounting shows the end, and costs Slurm nothing.
+            # End records appear before the end in Slurm's accounting, and reading them costs Slurm nothing.
             seen = sum(len(job.run_dir.files("end")) for job in jobs.values())
             if time.monotonic() >= query_at or seen != ends:
                 ends = seen
@@ -93,7 +93,7 @@ def wait_for(
                     found = backend.states([run for run in runs if run.job_id not in over])
                 except SetupError as error:
                     found = BackendStates({}, error.message)
-                # A controller may be restarting: the jobs go on.
+                # The controller may be restarting; the jobs continue.
                 if found.problem is not None and found.problem != trouble:
                     warn(f"{found.problem}; still waiting")
                 trouble = found.problem or ""
@@ -105,7 +105,7 @@ def wait_for(
                     if now.queued is not False:
                         absent_since.pop(job_id, None)
                     absent_s = time.monotonic() - absent_since.setdefault(job_id, time.monotonic())
-                    # Over, though accounting does not show it: the exit codes recorded by the batch scripts are used.
+                    # Over, but not in accounting: the exit codes recorded by the batch scripts are used.
                     forgotten = now.queued is False and absent_s > _ACCOUNTING_S and _end_codes(job)
                     if now.over or forgotten:
                         over.add(job_id)
@@ -122,13 +122,13 @@ def wait_for(
     finally:
         progress.close()
     _wait_for_sidecars(list(jobs.values()))
-    with suppress(BrokenPipeError):  # the jobs' exit code is still wanted
+    with suppress(BrokenPipeError):  # the exit code of the jobs is still needed
         _report([job.run_dir.run_id for job in jobs.values()], config, as_json=as_json)
     return next((code for key, job in jobs.items() if (code := _exit_code(states.get(key, []), job)) != 0), 0)
 
 
 def _wait_for_sidecars(jobs: Sequence[Prepared]) -> None:
-    """Wait for the sidecars' last records, so that the report covers the whole jobs."""
+    """Wait for the last records of the sidecars, so that the report covers the jobs to their end."""
     sampled = [job.run_dir for job in jobs if job.spec.energy.enabled]
     until = time.monotonic() + _SIDECAR_S
     while not all(sidecars_done(run_dir) for run_dir in sampled) and time.monotonic() < until:
@@ -140,7 +140,7 @@ def _end_codes(job: Prepared) -> dict[str, int]:
     codes: dict[str, int] = {}
     found = [(name.job, path) for path, name in job.run_dir.files("end") if name.job is not None]
     for key, path in sorted(found):
-        # A file that is incomplete, on a slow file system, is read again.
+        # A file that is still incomplete, on a slow file system, is read again later.
         code = (read_json(path) or {}).get("exit_code")
         if isinstance(code, int):
             codes[key.job_id] = code
@@ -148,7 +148,7 @@ def _end_codes(job: Prepared) -> dict[str, int]:
 
 
 def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
-    """A job's exit code: of its last restart, and of an array the highest, as ``sbatch --wait`` gives it."""
+    """The exit code of a job: that of its last restart, and the highest of an array, as in ``sbatch --wait``."""
     recorded = _end_codes(job)
     codes = [_one_code(state, recorded.get(state.job_id)) for state in last_of_each(states)] or list(recorded.values())
     # A job without any record of its end counts as failed.

@@ -1,7 +1,7 @@
-"""Records of one user that can be made again, cached on disk for all of that user's commands.
+"""Records that can be recreated, cached on disk for all commands of one user.
 
-One file for each key. Files are replaced as a whole, and a damaged one is ignored. A lock beside them lets one process
-make a record while the others wait for it.
+Each key has its own file. Files are replaced as a whole, and a damaged one is ignored. A lock lets one process create a
+record while others wait for it.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class Cache:
 
     @contextmanager
     def lock(self, key: Mapping[str, Any], deadline: float) -> Iterator[bool]:
-        """Yields whether this process is to make the record; waits for others until ``deadline`` (``time.monotonic``).
+        """Yields whether this process should create the record; waits for others until ``deadline`` (monotonic).
 
-        Where the folder cannot be locked, every process makes it.
+        If the folder cannot be locked, every process does.
         """
         with ExitStack() as held:
             try:
@@ -101,7 +101,7 @@ class Cache:
         return self.folder / f"{digest[:32]}.{suffix}"
 
     def _prune(self) -> None:
-        """Remove records that were not renewed for a week, and what a killed process left."""
+        """Remove records that were not renewed for a week, and files that a killed process left behind."""
         oldest = time.time() - _KEPT_S
         try:
             with os.scandir(self.folder) as entries:
@@ -111,7 +111,7 @@ class Cache:
                     if entry.stat(follow_symlinks=False).st_mtime < oldest:
                         os.unlink(entry.path)
         except FileNotFoundError:
-            return  # another process was faster
+            return  # another process has removed it
         except OSError as error:
             self._note(f"{self.folder}: old answers cannot be removed: {error.strerror}")
 

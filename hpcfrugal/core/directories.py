@@ -1,7 +1,7 @@
 """The user's directories for settings, data and caches, by the XDG Base Directory Specification.
 
-Not by platformdirs: what it does with a HOME that is unset or relative depends on its version, while here that is one
-clear error; and it reads the process's environment only.
+platformdirs is not used: its behaviour for an unset or relative HOME depends on its version, while this is one clear
+error here. It also reads only the environment of the process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hpcfrugal.core.errors import SetupError
 def _home(environ: Mapping[str, str]) -> Path:
     """The user's home directory, from HOME or else from the system's user database.
 
-    Raises SetupError where there is none, as for a user of a container who is not in its /etc/passwd.
+    Raises SetupError if there is none, such as for a user who is not in the /etc/passwd of a container.
     """
     hint = "set HOME, or all of XDG_CONFIG_HOME, XDG_CACHE_HOME and XDG_DATA_HOME"
     home = environ.get("HOME")
@@ -45,7 +45,7 @@ def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def cache_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The user's directory of files that can be made again. Raises SetupError."""
+    """The user's directory of files that can be recreated. Raises SetupError."""
     return _xdg("XDG_CACHE_HOME", ".cache", environ)
 
 

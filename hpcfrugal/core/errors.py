@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint for an unknown word: the most similar one of ``known``, or all of them."""
-    from difflib import get_close_matches  # only where something is wrong
+    from difflib import get_close_matches  # needed only for errors
 
     words = list(known)
     near = get_close_matches(word, words, n=1)
@@ -29,7 +29,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 class HpcfrugalError(Exception):
     """Base of the tree.
 
-    ``hint`` says in one sentence what the reader can do about it.
+    ``hint``: one sentence on what the user can do about it.
     """
 
     exit_code = 1
@@ -42,7 +42,7 @@ class HpcfrugalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: where it stands (``job.yaml: resources.time``), what is wrong, what would be right."""
+    """One mistake: its place (``job.yaml: resources.time``), what is wrong, what would be right."""
 
     where: str
     what: str
@@ -64,12 +64,12 @@ class InputError(HpcfrugalError):
 
     @classmethod
     def at(cls, where: str, what: str, hint: str | None = None) -> InputError:
-        """An error of a single problem."""
+        """An error with a single problem."""
         return cls([Problem(where, what, hint)])
 
 
 class SetupError(HpcfrugalError):
-    """Something outside the program is missing or refuses: Slurm, a permission, a directory."""
+    """Something outside the program is missing or fails: Slurm, a permission, a directory."""
 
     exit_code = 3
 
@@ -77,7 +77,7 @@ class SetupError(HpcfrugalError):
 class SourceError(SetupError):
     """A server, a file or a command that gave no usable data. The message holds no secret.
 
-    ``retry_after_s``: how long the server asks to wait before the next request.
+    ``retry_after_s``: the wait before the next request that the server demands.
     """
 
     def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:

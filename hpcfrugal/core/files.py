@@ -1,4 +1,4 @@
-"""Writing whole files in one step, so that a reader sees the old file or the whole new one."""
+"""Writing whole files in one step, so that readers see either the old file or the complete new one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_json_atomic(path: Path, obj: Any) -> None:
 def write_atomic(path: Path, data: bytes, mode: int | None = FILE_MODE) -> None:
     """Replace ``path`` by a file with this content and mode; None: 0666 less the umask. Raises ``OSError``.
 
-    The data reach the disk before the name does, so a power cut leaves no empty file behind the name.
+    The data reach the disk before the name does, so a power failure leaves no empty file under that name.
     """
     temp = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -1,4 +1,4 @@
-"""Numbers, times and amounts as text. Figures are rounded here and nowhere before."""
+"""Numbers, times and amounts as text. Figures are rounded here and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 NONE = "–"
-"""Stands where a figure does not apply."""
+"""For a figure that does not apply."""
 
 Units = Sequence[tuple[int, str]]
 """The size of each unit in the smallest, the largest first."""
@@ -39,14 +39,14 @@ def percent(share: float | None) -> str:
 
 
 def rough_percent(share: float) -> str:
-    """``31 %``, for expectations; below one percent with a decimal."""
+    """``31 %``, for estimates; with one decimal below one percent."""
     return f"{share * 100:.0f} %" if abs(share) >= 0.01 else f"{share * 100:.1f} %"
 
 
 def duration(span_ns: int | None) -> str:
-    """``1-02:03:04``, ``02:03:04``; below a minute ``12.3 s``, or ``12 s`` where it is known to the second.
+    """``1-02:03:04``, ``02:03:04``; below a minute ``12.3 s``, or ``12 s`` for whole seconds.
 
-    A negative span, which two clocks can give, is shown as 0.
+    A negative span, from clocks that disagree, is shown as 0.
     """
     if span_ns is None:
         return UNKNOWN
@@ -60,7 +60,7 @@ def duration(span_ns: int | None) -> str:
 
 
 def timespan(span: timedelta | None) -> str:
-    """A span like ``duration``, in whole seconds; below ten seconds to a tenth."""
+    """A span in the form of ``duration``, in whole seconds; below ten seconds with one decimal."""
     if span is None:
         return UNKNOWN
     if timedelta() < span < timedelta(milliseconds=100):
@@ -72,7 +72,7 @@ def timespan(span: timedelta | None) -> str:
 
 def _in_unit(millionths: float, units: Units, at_zero: str) -> str:
     """Three digits in the unit that fits."""
-    millionths = float(f"{millionths:.3g}")  # before the unit is chosen: 999.7 W is 1 kW
+    millionths = float(f"{millionths:.3g}")  # rounded before the unit is chosen: 999.7 W is 1 kW
     if not millionths:
         return f"0 {at_zero}"
     factor, name = next((unit for unit in units if abs(millionths) >= unit[0]), units[-1])
@@ -114,7 +114,7 @@ def size(size_b: int | None) -> str:
 class TableUnit:
     """One unit for the figures of a table, so that they can be compared by eye.
 
-    ``values`` are in a unit of which ``per_value`` of the smallest of ``units`` make one.
+    One unit of ``values`` is ``per_value`` of the smallest of ``units``.
     """
 
     def __init__(self, values: Iterable[int | Fraction | None], units: Units, at_zero: str, per_value: int = 1) -> None:
@@ -157,7 +157,7 @@ def clock(wall_ns: int | None) -> str:
 
 
 def point_in_time(moment: datetime, now: datetime) -> str:
-    """``02:30 UTC``; with the date on another day than ``now``, with seconds within ten minutes of it."""
+    """``02:30 UTC``; with the date if it is not today, with seconds if it is within ten minutes of ``now``."""
     at, today = moment.astimezone(UTC), now.astimezone(UTC)
     form = "%H:%M:%S" if abs(at - today) < timedelta(minutes=10) else "%H:%M"
     return f"{at:{form}} UTC" if at.date() == today.date() else f"{at:%a %Y-%m-%d {form}} UTC"

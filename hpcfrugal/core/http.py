@@ -1,8 +1,8 @@
 """JSON over HTTP: one request, read to its end or given up by one deadline.
 
-httpx bounds each wait of a request but not their sum, so a server that sends a byte now and then could block a command
-for ever. Here :func:`within` bounds the whole request, name resolution included. Error messages are our own: those of
-a library may quote a URL with a token in it. They do not name the server either; the caller does.
+httpx limits each wait of a request but not the total, so a server that sends single bytes could block a command for
+ever. :func:`within` limits the whole request, including name resolution. Error messages are our own, since those of a
+library may quote a URL with a token. They do not name the server; the caller does.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A JSON body. ``ttl_s``: how long it stays valid according to the server, None if it does not say."""
+    """A JSON body. ``ttl_s``: how long it stays valid according to the server, None if unknown."""
 
     data: Any
     ttl_s: float | None
@@ -80,12 +80,12 @@ class Client:
         """The JSON at ``url``.
 
         ``basic``: user and password for basic authentication. ``secret``: the credentials in ``headers``, to name their
-        origin in an error. ``form`` sends the parameters in the body of a POST. ``error_key``: the key under which the
-        server explains an error; its text is quoted.
+        origin in an error. ``form`` sends the parameters in the body of a POST. ``error_key``: the key of the server's
+        error text, which is quoted.
 
         Raises:
-            Unreachable: no connection, no complete answer in time, or the credentials are refused.
-            SourceError: any other answer that is not HTTP 200 with complete JSON.
+            Unreachable: no connection, no complete answer in time, or the credentials were refused.
+            SourceError: any other answer than HTTP 200 with complete JSON.
         """
         import httpx
 
@@ -140,7 +140,7 @@ class Client:
             verify=self._verify,
             headers={"User-Agent": f"hpcfrugal/{__version__}", "Accept": "application/json"},
             follow_redirects=False,
-            # No proxy of the environment leads to this machine, and none should see the credentials.
+            # A proxy from the environment cannot reach this machine, and should not see the credentials.
             mounts=dict.fromkeys(f"all://{f'[{host}]' if ':' in host else host}" for host in _LOOPBACK),
         )
 
@@ -162,7 +162,7 @@ def is_loopback(url: str) -> bool:
 def within(seconds: float, work: Callable[[], _T]) -> _T:
     """What ``work`` returns or raises if it ends within ``seconds``; raises Unreachable otherwise.
 
-    The work goes on in a daemon thread, which does not keep the program from ending.
+    The work runs in a daemon thread, which does not prevent the program from exiting.
     """
     results: list[_T] = []
     errors: list[BaseException] = []
@@ -190,8 +190,8 @@ def _too_late(seconds: float) -> Unreachable:
 def ttl_s(headers: Mapping[str, str]) -> float | None:
     """Seconds for which an answer stays valid: ``Cache-Control: max-age`` less ``Age``, or ``Expires`` less ``Date``.
 
-    After RFC 9111, sections 4.2 and 5.3. None if the server does not say, or forbids caching: then the provider's own
-    refresh period applies, so that a burst of jobs is still one request.
+    See RFC 9111, sections 4.2 and 5.3. None if the server gives no time or forbids caching. Then the refresh period of
+    the provider applies, so that a burst of jobs is still one request.
     """
     for part in headers.get("cache-control", "").lower().split(","):
         name, _, value = part.strip().partition("=")
@@ -200,14 +200,14 @@ def ttl_s(headers: Mapping[str, str]) -> float | None:
         if name == "max-age" and value.strip('"').isascii() and value.strip('"').isdigit():
             age = headers.get("age", "0").strip()
             return max(0.0, float(value.strip('"')[:9]) - (float(age[:9]) if age.isascii() and age.isdigit() else 0.0))
-    from email.utils import parsedate_to_datetime  # 7 ms, and most answers need none
+    from email.utils import parsedate_to_datetime  # takes 7 ms, and few answers need it
 
     try:
         expires, date = headers.get("expires"), headers.get("date")
         if expires and date:
             return max(0.0, (parsedate_to_datetime(expires) - parsedate_to_datetime(date)).total_seconds())
     except (TypeError, ValueError):
-        return None  # "Expires: 0" and other invalid dates
+        return None  # such as "Expires: 0"
     return None
 
 
@@ -225,7 +225,7 @@ def _refused(response: httpx.Response, body: bytes, credentials: Secret | None, 
         return SourceError(f"rate limited (HTTP 429){retry}", retry_after_s=after_s)
     hint = None
     if 300 <= status < 400:
-        what, hint = "redirects to another URL", "set the new URL as `url` in its settings"
+        what, hint = "redirects to another URL", "set `url` in its settings to the new one"
     elif status == 404:
         what = "not found"
     else:
@@ -243,7 +243,7 @@ def _explained(body: bytes, key: str | None) -> str:
 
 
 def _failed(error: BaseException, seconds: float) -> SourceError:
-    """The error for a request without an answer in ``seconds``, from its type and the text of the system only."""
+    """The error for a failed request, made only from its type and the text of the system error."""
     import httpx
 
     if isinstance(error, httpx.TimeoutException):

@@ -15,16 +15,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class LockHeld(Exception):
-    """Another process has held the lock for as long as we would wait."""
+    """Another process still holds the lock after the wait."""
 
 
 def take_lock(path: Path, wait_s: float = 0.0, on_wait: Callable[[], None] | None = None) -> BinaryIO:
-    """Lock ``path``, a file that is made (0600) if missing; closing the result, or the process's end, unlocks it.
+    """Lock ``path``, a file that is created (0600) if missing, until the result is closed or the process ends.
 
-    ``on_wait`` is called once if another process holds the lock. Where the file system has no locks, the work goes on
-    without one.
+    ``on_wait`` is called once if another process holds the lock. On a file system without locks, nothing is locked.
 
-    Raises ``LockHeld`` after ``wait_s``, and ``OSError`` if the file cannot be made, opened or locked.
+    Raises ``LockHeld`` after ``wait_s``, and ``OSError`` if the file cannot be created, opened or locked.
     """
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+b", buffering=0)
     try:

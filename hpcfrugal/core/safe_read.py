@@ -1,7 +1,7 @@
-"""Reading files that other users may have written: bounded, never through a link, never from a pipe.
+"""Reading files that other users may have written: of limited size, and no links or pipes.
 
-The spool may lie on a file system where others can write, and the ledger can be no better than the files it is made
-from. A file that must not be used is an :class:`UnsafeFile` whose text gives the reason; the caller names the file.
+The spool may be on a file system where others can write, and the ledger is only as good as the files behind it. For a
+file that must not be used, :class:`UnsafeFile` gives the reason; the caller names the file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class UnsafeFile(Exception):
 
 
 class Unreadable(UnsafeFile):
-    """A file that could not be read this time; nothing is known of its content, so it can be tried again."""
+    """A file that could not be read this time. It may be readable later."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(f"cannot be read: {error.strerror}")
@@ -57,7 +57,7 @@ def refusal(status: os.stat_result, owner_uid: int) -> str | None:
 def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = False) -> tuple[BinaryIO, os.stat_result]:
     """Open a regular file (of ``owner_uid``, if given) for reading, with its status; a link only with ``follow``.
 
-    Raises ``UnsafeFile``, and ``Unreadable`` where opening it failed.
+    Raises ``UnsafeFile``, or ``Unreadable`` if it cannot be opened.
     """
     # O_NONBLOCK: opening a named pipe must not wait for a writer.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
@@ -70,7 +70,7 @@ def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = Fal
             raise UnsafeFile("a symbolic link, not followed") from error
         raise Unreadable(error) from error
     try:
-        # The status of the open file: the path could be replaced between a look and the opening.
+        # The status of the open file, since the path could be replaced between a check and the opening.
         status = os.fstat(descriptor)
         reason = refusal(status, status.st_uid if owner_uid is None else owner_uid)
         if reason is not None:
@@ -90,7 +90,7 @@ def open_owned(path: Path, owner_uid: int) -> tuple[BinaryIO, FileState]:
 def read_regular(
     path: Path, max_bytes: int = MAX_DOCUMENT_BYTES, *, owner_uid: int | None = None, follow: bool = False
 ) -> tuple[bytes, os.stat_result]:
-    """The whole content of a file as ``open_regular`` takes it. Raises ``UnsafeFile``, also above ``max_bytes``."""
+    """The content of a file that ``open_regular`` accepts. Raises ``UnsafeFile``, also above ``max_bytes``."""
     file, status = open_regular(path, owner_uid=owner_uid, follow=follow)
     with file:
         try:
@@ -115,7 +115,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-"""Made once: ``json.loads`` makes one for each line."""
+"""Created once; ``json.loads`` would create one for each line."""
 
 
 def scan_json(text: str) -> tuple[Any, int]:
@@ -141,7 +141,7 @@ def read_object(path: Path, owner_uid: int) -> tuple[dict[str, Any], FileState]:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in ``path``, a file of the folder's owner; None if there is none that may be used.
 
-    For what a user asks about jobs now. What goes into the ledger is read by ``read_object``, which gives the reason.
+    For commands that show jobs. The ledger reads files by ``read_object``, which gives the reason.
     """
     try:
         return read_object(path, os.stat(path.parent).st_uid)[0]

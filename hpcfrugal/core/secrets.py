@@ -1,7 +1,7 @@
 """Tokens and passwords: from the environment, or from a file that only its owner can read.
 
-A secret is kept in an object that does not print itself, and goes nowhere but into the header of a request: not into
-a log, an error, the cache or the record of a run.
+A secret is an object whose text does not show it. It is used only in the header of a request, and never in a log, an
+error, the cache or the record of a run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_FILE_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """One or more values. ``origin`` names the variables or the file that they came from."""
+    """One or more values. ``origin`` names the variables or the file with them."""
 
     values: tuple[str, ...]
     origin: str
@@ -32,18 +32,18 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class SecretSpec:
-    """The values that a provider needs, and the environment variables that may hold each, the usual one first."""
+    """The values that a provider needs, each with the environment variables for it, the usual one first."""
 
     variables: tuple[tuple[str, ...], ...]
     what: str
 
     @property
     def names(self) -> str:
-        """The usual variables: ``WATTTIME_USER and WATTTIME_PASSWORD``."""
+        """The usual variables, such as ``WATTTIME_USER and WATTTIME_PASSWORD``."""
         return " and ".join(names[0] for names in self.variables)
 
     def advice(self, kind: str, environ: Mapping[str, str] = os.environ) -> str:
-        """How to give the credentials to a kind of provider."""
+        """How to provide the credentials for a kind of provider."""
         return f"set {self.names}, or write the {self.what} into {default_file(kind, environ)} (mode 0600)"
 
 
@@ -59,7 +59,7 @@ def read_secret(variable: str | None, file: Path | None, environ: Mapping[str, s
 
 
 def default_file(kind: str, environ: Mapping[str, str]) -> Path:
-    """Where a user's credentials are kept unless the settings name another file."""
+    """The default file of a user's credentials."""
     return config_dir(environ) / "credentials" / kind
 
 
@@ -107,7 +107,7 @@ def _from_file(path: Path, lines_wanted: int, what: str) -> Secret:
 
 def _checked(value: str, origin: str) -> str:
     value = value.strip()
-    # Anything else would break the header that it goes into.
+    # Anything else would break the header.
     if not value or len(value) > 4096 or not all("\x20" <= char <= "\x7e" for char in value):
         raise SourceError(f"{origin}: no valid credentials (one line of printable ASCII is expected)")
     return value

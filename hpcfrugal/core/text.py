@@ -18,7 +18,7 @@ _IN_ASCII = str.maketrans(
 
 
 def in_ascii(text: str) -> str:
-    """``text`` with ASCII for the signs that this program itself writes; other characters stay."""
+    """``text`` with the special characters of this program replaced by ASCII; all others stay."""
     return text.translate(_IN_ASCII)
 
 
@@ -27,7 +27,7 @@ def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    # A character that is not in the table, and a lone surrogate, become question marks.
+    # Characters that are not in the table, and lone surrogates, become question marks.
     replaced = (in_ascii(character) for character in lacking)
     return "".join(text if text.isascii() else "?" for text in replaced), error.end
 
@@ -35,7 +35,7 @@ def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
 def printable(text: str) -> str:
     """``text`` with control, format and line separating characters replaced.
 
-    An escape sequence in a job's name must not reach a terminal.
+    An escape sequence in the name of a job must not reach a terminal.
     """
     if text.isprintable():
         return text
@@ -51,7 +51,7 @@ def quoted(value: object, limit: int = 60) -> str:
 
 
 def clean_text(text: str) -> str:
-    """``text`` with lone surrogates, which no database and no terminal takes, as question marks."""
+    """``text`` with question marks for lone surrogates, which databases and terminals do not accept."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

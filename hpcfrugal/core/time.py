@@ -1,8 +1,7 @@
 """Instants and spans as whole microseconds.
 
-Internally time is counted in microseconds since 1970-01-01T00:00Z: sums and comparisons are exact, and no time zone,
-change of the clock or leap second is a special case (POSIX time has none). In interfaces an instant is an aware
-datetime.
+Internally, times are microseconds since 1970-01-01T00:00Z: sums and comparisons are exact, and time zones, clock
+changes and leap seconds (POSIX time has none) need no special cases. In interfaces, an instant is an aware datetime.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ def instant_us(moment: datetime) -> int:
 
 
 def span_us(span: timedelta) -> int:
-    """A span in microseconds; exact, since that is how timedelta counts."""
+    """A span in microseconds; exact, since timedelta stores microseconds."""
     return span // _MICROSECOND
 
 
@@ -43,7 +42,7 @@ def from_ns(wall_ns: int) -> datetime:
 
 
 def iso_from_ns(wall_ns: int | None) -> str | None:
-    """Nanoseconds since 1970 as ``2026-11-21T10:00:00.123456Z``: of one width, as tables of records want it."""
+    """Nanoseconds since 1970 as ``2026-11-21T10:00:00.123456Z``, always of the same width."""
     return None if wall_ns is None else f"{from_ns(wall_ns):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 

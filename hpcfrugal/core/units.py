@@ -1,4 +1,4 @@
-"""Slurm's forms of duration, memory and node lists, read and written.
+"""Reads and writes durations, memory sizes and node lists in Slurm's forms.
 
 Every reader raises ``ValueError`` with one sentence: what
 was given and what would be right. Forms: sbatch(1) (``--time``, ``--mem``) and scontrol(1) (``show hostnames``).
@@ -32,7 +32,7 @@ def parse_walltime(value: str | int) -> timedelta:
     """A duration in one of Slurm's forms.
 
     ``minutes``, ``minutes:seconds``, ``hours:minutes:seconds``, ``days-hours``, ``days-hours:minutes`` and
-    ``days-hours:minutes:seconds``; an ``int`` counts minutes. As in Slurm a field may pass its usual bound
+    ``days-hours:minutes:seconds``; an ``int`` counts minutes. As in Slurm, a field may exceed its usual range
     (``90:00`` is one and a half hours).
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -52,7 +52,7 @@ def parse_walltime(value: str | int) -> timedelta:
 
 
 def format_walltime(duration: timedelta) -> str:
-    """``[D-]HH:MM:SS``; a part of a second counts as a whole one, as a limit must not shrink."""
+    """``[D-]HH:MM:SS``; fractions of a second are rounded up, so that a limit does not shrink."""
     if duration < timedelta(0):
         raise ValueError("a time can't be negative.")
     seconds = duration // timedelta(seconds=1) + (1 if duration % timedelta(seconds=1) else 0)
@@ -74,8 +74,8 @@ _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 def parse_duration(value: str | int | float, *, bare_unit: str | None = None) -> timedelta:
     """A duration with its unit: ``90s``, ``15m``, ``2h``, ``1d``, ``1h30m``, ``500ms``, ISO 8601's ``PT12H``.
 
-    Slurm's forms with ``:`` or ``-`` are understood too. A number without a unit is refused, since it would
-    be minutes to Slurm and seconds to most else, unless ``bare_unit`` names its unit.
+    Slurm's forms with ``:`` or ``-`` are accepted too. A number without a unit is refused unless ``bare_unit`` is
+    its unit, since Slurm would count it as minutes and most other programs as seconds.
     """
     example = "write a number with its unit: 90s, 15m, 2h, 1d or 1h30m"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -133,8 +133,8 @@ _MEMORY_BYTES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 def parse_memory(value: str | int) -> int:
     """A size in Slurm's form as bytes: a number with K, M, G or T, in powers of 1024; without a unit, MiB.
 
-    ``0`` is 0 bytes, which Slurm reads as all of a node's memory. A fraction (``1.5G``), which Slurm itself
-    would refuse, is taken where it comes to whole KiB.
+    ``0`` is 0 bytes, which Slurm reads as all of a node's memory. A fraction (``1.5G``), which Slurm itself would
+    refuse, is accepted if it is a whole number of KiB.
     """
     example = "write 4000M, 16G or 1T"
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -156,7 +156,7 @@ def parse_memory(value: str | int) -> int:
 
 
 def format_memory(size_bytes: int) -> str:
-    """Bytes as Slurm writes them: the largest unit that leaves a whole number, rounded up to a whole KiB."""
+    """Bytes as Slurm writes them: a whole number of the largest unit possible, rounded up to a whole KiB."""
     if size_bytes < 0:
         raise ValueError("an amount of memory can't be negative.")
     if size_bytes == 0:
@@ -172,7 +172,7 @@ _TRAILING_NUMBER = re.compile(r"(.*?)([0-9]{1,18})", re.DOTALL)
 
 
 def _split_list(text: str) -> list[str]:
-    """Cut at the commas outside of brackets."""
+    """Split at the commas outside of brackets."""
     parts, start, inside = [], 0, False
     for at, char in enumerate(text):
         if char == "[":
@@ -193,7 +193,7 @@ def _split_list(text: str) -> list[str]:
 
 
 def _bracket_values(body: str, text: str) -> list[str]:
-    """The items of a bracket: ``1-3,07`` is 1, 2, 3, 07. The low end sets the width."""
+    """The items of a bracket: ``1-3,07`` is 1, 2, 3, 07. The lower number sets the width."""
     values: list[str] = []
     for item in (part.strip() for part in body.split(",")):
         if not item:
@@ -239,7 +239,7 @@ def compress_nodelist(names: Iterable[str]) -> str:
     """The names as one Slurm node list, each once: n1, n2, n07, login is ``n[1-2,07],login``.
 
     Names with the same text before their last number are grouped at the place of the first, in the order of their
-    numbers. :func:`expand_nodelist` gives the same set back.
+    numbers. :func:`expand_nodelist` returns the same set.
     """
     groups: dict[tuple[str, bool], list[str]] = {}
     for name in names:
@@ -259,7 +259,7 @@ def compress_nodelist(names: Iterable[str]) -> str:
         for digit in sorted(set(digits), key=lambda text: (int(text), len(text))):
             if ranges:
                 low, high = ranges[-1]
-                # A range counts with the width of its low end, so a name of another width needs its own.
+                # The lower number sets the width of a range, so a name of another width needs its own range.
                 if int(digit) == int(high) + 1 and digit == str(int(digit)).zfill(len(low)):
                     ranges[-1] = (low, digit)
                     continue

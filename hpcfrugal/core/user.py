@@ -16,9 +16,9 @@ def user_name() -> str:
 
 
 def owner_name(uid: int, claimed: str | None) -> str | None:
-    """The name of the user with this uid, whatever name a file claims.
+    """The name of the user with this uid, even if a file claims another one.
 
-    ``claimed`` is used if the system does not know the uid, unless it is the name of another user here.
+    ``claimed`` is used if the system has no user with this uid, unless it is the name of another user here.
     """
     try:
         return _name(uid)

@@ -38,7 +38,7 @@ def _finding(meter: Meter, origin: Origin) -> Finding:
     try:
         answer = meter.fetch([node], now_ns - _WINDOW_NS, now_ns).get(node)
     except SourceError as error:
-        advice = "energy of whole nodes is unknown until it answers; each sync tries again"
+        advice = "the energy of whole nodes is unknown until it answers; each sync tries again"
         return Finding(_AREA, meter.name, "gap", plain(f"{what}: {error}", 400), advice)
     if isinstance(answer, Refusal):
         return Finding(

@@ -1,4 +1,4 @@
-"""Open every sensor as the sidecar does and print the results as JSON. A child process, since a driver can hang."""
+"""Opens every sensor like the sidecar and prints the results as JSON, in a child process, since a driver can hang."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ_WAIT_S = 2.0
 def probe(
     sysfs: str = "/sys", proc: str = "/proc", environ: Mapping[str, str] = os.environ
 ) -> dict[str, list[dict[str, object]]]:
-    """Channels that would be sampled here, better sources that cannot be used and why, and the visible GPUs."""
+    """Channels that would be sampled here, better sources that cannot be used with the reason, and visible GPUs."""
     place = SensorContext(sysfs, proc, environ, boottime_ns, in_slurm="SLURM_JOB_ID" in environ)
     site = tuple((entry.name, entry.module, entry.attr) for entry in entry_points(group="hpcfrugal.sensors"))
     selection = SensorSelection(primary_sensors(place, site), fallback_sensors(place), boottime_ns, lambda: False)

@@ -27,7 +27,7 @@ _NOT_SET = {
         "ask your operator for the power usage effectiveness and set pue, such as 1.2, under [carbon]",
     ),
 }
-"""What is missing while a key is not set, and what to do about it."""
+"""What is missing if a key is not set, and what to do about it."""
 
 
 def mistakes(area: str, problems: Iterable[Problem]) -> list[Finding]:
@@ -69,7 +69,7 @@ def _key(config: Config, keys: tuple[str, ...]) -> Finding:
 def _tables(
     kind: str, tables: Mapping[str, NamedTable], read: Callable[[Mapping[str, NamedTable]], object]
 ) -> list[Finding]:
-    """Each table that is right, then the mistakes in the others, of which no value is shown: it may be a secret."""
+    """Each valid table, then the mistakes in the others, without their values, which may be secrets."""
     findings = []
     for name, table in tables.items():
         try:

@@ -11,7 +11,7 @@ from hpcfrugal.slurm.command import sbatch_path
 
 
 def slurm_findings() -> list[Finding]:
-    """Whether Slurm's commands are there, the controller answers, and the cluster keeps accounting records."""
+    """Whether Slurm's commands are installed, the controller answers, and the cluster has accounting."""
     sbatch = sbatch_path()
     if sbatch is None:
         return [

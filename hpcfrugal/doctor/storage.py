@@ -25,8 +25,8 @@ def _nearest(path: Path) -> Path:
 def _refusal(path: Path) -> str | None:
     """Why a directory or file cannot be written; None if it can.
 
-    A temporary file is created in a directory, since permissions do not show a file system that has no files of users
-    (/proc) or no space left.
+    In a directory a temporary file is created, since permissions do not reveal a file system without user files (/proc)
+    or without space.
     """
     if not path.is_dir():
         return None if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
@@ -61,12 +61,12 @@ def _place(subject: str, path: Path, *, extra: str = "", private: bool = True, i
 def _cache() -> Finding:
     try:
         return _place("cache", cache_dir(), private=False)
-    except SetupError as error:  # no home directory, and no XDG_CACHE_HOME; everything works without a cache
+    except SetupError as error:  # neither a home directory nor XDG_CACHE_HOME; everything works without a cache
         return Finding("files", "cache", "gap", error.message, error.hint)
 
 
 def storage_findings(config: Config) -> list[Finding]:
-    """Where hpcfrugal keeps its files, and whether it can write them."""
+    """The directories of hpcfrugal, and whether it can write there."""
     mode = journal_mode(config.ledger)
     findings = [
         _place("spool", config.spool),

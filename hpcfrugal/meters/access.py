@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import ssl
 
 _LONG_QUERY = 1500
-"""Above this many characters a query goes into the body: servers and proxies limit the URL, some to 2 kB."""
+"""Longer queries, in characters, go into the body: servers and proxies limit the URL, some to 2 kB."""
 
 
 class ServerMeter(Meter):
@@ -73,7 +73,7 @@ class ServerMeter(Meter):
 
 
 class MeterClient:
-    """Asks the server of a meter, or another one at ``url``; each request ends within the meter's ``timeout``."""
+    """Sends requests to a meter's server, or to another one at ``url``, each with the meter's ``timeout``."""
 
     def __init__(self, meter: ServerMeter, url: str | None = None) -> None:
         self._meter = meter if url is None else meter.model_copy(update={"url": url})
@@ -90,7 +90,7 @@ class MeterClient:
     ) -> Any:
         """The JSON at ``path`` below the server's URL. ``may_post`` sends long parameters in the body.
 
-        Raises ``SourceError``, ``Unreachable`` where the next request would fail too.
+        Raises ``SourceError``, or ``Unreachable`` if the next request would fail too.
         """
         if self._client is None:
             self._login = _login(self._meter)
@@ -128,7 +128,7 @@ def _verify(meter: ServerMeter) -> ssl.SSLContext | bool:
     if not meter.tls_verify or not meter.url.startswith("https:"):
         return False
     try:
-        # The system's own list of authorities, to which sites add theirs.
+        # The system's list of authorities, to which sites may have added their own.
         return ssl.create_default_context(cafile=meter.ca_file and str(meter.ca_file))
     except (OSError, ssl.SSLError) as error:
         raise SourceError(f"{meter.ca_file}: not a file of certificates: {error}") from None

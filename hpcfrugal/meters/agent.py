@@ -32,7 +32,7 @@ class Agent:
         return {node: power_w for node, power_w in found.items() if power_w is not None}
 
     def run(self, interval_s: float, stop: threading.Event) -> None:
-        """Read every node each ``interval_s`` until ``stop``. A node whose last request is still running is skipped."""
+        """Read every node each ``interval_s`` until ``stop``. A node with a request still running is skipped."""
         asked: dict[str, Future[tuple[int, float]]] = {}
         pool = ThreadPoolExecutor(min(_THREADS, len(self.nodes)))
         next_s = time.monotonic()
@@ -56,7 +56,7 @@ class Agent:
             self._keep(node, asked.pop(node))
 
     def _read(self, node: str) -> tuple[int, float]:
-        """A reading, with the time in the middle of the request."""
+        """A reading, and the time halfway through the request."""
         before_ns = self.clock_ns()
         power_w = self.meter.power_w(node)
         return (before_ns + self.clock_ns()) // 2, power_w

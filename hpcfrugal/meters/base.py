@@ -39,9 +39,9 @@ UNITS: dict[Unit, tuple[Quantity, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class PowerSeries:
-    """Samples of one node in the order in which they arrived: (nanoseconds since the epoch, watts or joules).
+    """Samples of one node in their order of arrival: (nanoseconds since the epoch, watts or joules).
 
-    ``power``: a gauge of watts. ``energy``: a counter of joules. Values are as read; NaN may be among them.
+    ``power``: a gauge of watts. ``energy``: a counter of joules. Values are as read, and may be NaN.
     """
 
     quantity: Quantity
@@ -56,7 +56,7 @@ class PowerSeries:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the meter's answer cannot be used for one node."""
+    """Why the answer of a meter cannot be used for a node."""
 
     reason: str
 
@@ -68,8 +68,8 @@ MeterAnswer = PowerSeries | Refusal
 class Terms:
     """How the samples of a meter are integrated.
 
-    ``step_ns`` is the usual distance of two samples; samples further apart than ``max_gap_ns`` are not bridged; a power
-    above ``max_power_w`` is not a reading; samples may arrive up to ``settle_ns`` after a job's end.
+    ``step_ns`` is the usual time between two samples. Gaps longer than ``max_gap_ns`` are not bridged. A power above
+    ``max_power_w`` is an error. Samples may arrive up to ``settle_ns`` after the end of a job.
     """
 
     step_ns: int = 10 * SECOND_NS
@@ -89,13 +89,13 @@ class Meter(NamedSection):
     cluster: Text | None = None
     """Only jobs of this cluster; None: of any."""
     step: Annotated[timedelta, time_span(0.001, 3600, "s")] = timedelta(seconds=10)
-    """Usual time between two samples."""
+    """The usual time between two samples."""
     max_gap: Annotated[timedelta, time_span(0.001, 86_400, "s")] | None = None
-    """Samples farther apart are not bridged; None: three steps."""
+    """Longer gaps are not bridged; None: three steps."""
     max_power_w: Annotated[float, number(1, 10_000_000)] = 20_000.0
-    """A power above this is not a reading."""
+    """A higher power is an error."""
     settle: Annotated[timedelta, time_span(0, 7 * 86_400, "s")] = timedelta(minutes=10)
-    """How long after a job's end its last samples may arrive."""
+    """How long after the end of a job its last samples may arrive."""
 
     @field_validator("name")
     @classmethod
@@ -106,12 +106,12 @@ class Meter(NamedSection):
 
     @property
     def source(self) -> str:
-        """The kind, which is shown beside each figure."""
+        """The kind, which is shown with each figure."""
         return self.kind
 
     @property
     def detail(self) -> str:
-        """Where the samples come from, for the user."""
+        """Where the samples come from, as text for the user."""
         raise NotImplementedError
 
     @property
@@ -129,14 +129,14 @@ class Meter(NamedSection):
 
 
 def bmc_power_w(power_w: float | None) -> float:
-    """The power from a BMC. Raises ``SourceError`` for none, and for 0 W, which many return without a reading."""
+    """The power from a BMC. Raises ``SourceError`` for None and for 0 W, which many return without a reading."""
     if not power_w:
         raise SourceError("the BMC returned no power reading" + (" (0 W)" if power_w == 0 else ""))
     return power_w
 
 
 def node_matcher(nodes: Sequence[str] | None) -> Callable[[str], bool]:
-    """A test whether a node is one of ``nodes`` (None: any node), with or without the domain in either name."""
+    """A test whether a node is one of ``nodes`` (None: any node); either name may have a domain."""
     if nodes is None:
         return lambda node: True
     whole, bare = set(nodes), {short_name(name) for name in nodes}
@@ -148,7 +148,7 @@ def node_matcher(nodes: Sequence[str] | None) -> Callable[[str], bool]:
 
 
 def same_host(one: str, other: str) -> bool:
-    """Whether two names mean one machine: they are equal, or one is the other without its domain."""
+    """Whether two names mean the same machine: they are equal, or one is the other without its domain."""
     return one == other or short_name(one) == other or one == short_name(other)
 
 

@@ -1,8 +1,8 @@
 """Fetches the samples of finished jobs from the configured meters and stores them in the spool.
 
-The samples of a job and node are requested until they reach the job's end, at most until ``settle`` after it; then
-those that exist are stored, or that there are none. A meter that does not answer is asked again at the next sync. Jobs
-that ended more than ``LOOK_BACK_NS`` ago are skipped: meters keep their samples for a few weeks.
+The samples of a job on a node are requested until they reach the end of the job, but not longer than ``settle`` after
+it. Then those that exist are stored, or the fact that there are none. If a meter does not answer, the next sync tries
+again. Jobs that ended more than ``LOOK_BACK_NS`` ago are skipped, since meters keep samples for a few weeks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _D = TypeVar("_D")
 LOOK_BACK_NS = 30 * 86_400 * SECOND_NS
 
 GROUP_NS = 3600 * SECOND_NS
-"""Jobs that begin and end within this time go into one request."""
+"""Jobs that begin and end within this time share one request."""
 
 MAX_SAMPLES = 500_000
 """Samples in memory at once, about 200 MB with the derived data, unless one node alone has more."""
@@ -40,7 +40,7 @@ _MOST_FAILURES = 3
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """How many files were written, how many are pending until samples arrive, and a sentence for each problem."""
+    """Numbers of files written and of files that wait for samples, and a sentence for each problem."""
 
     written: int
     pending: int
@@ -65,9 +65,9 @@ def collect(spool_root: Path, meters: Sequence[Meter], now_ns: int) -> Collected
             try:
                 done, waiting = _one(meter, group, now_ns, troubles)
             except (SourceError, OSError) as error:
-                troubles.append(f"meter {meter.name} is asked again at the next sync: {error}")
+                troubles.append(f"meter {meter.name}: {error}; the next sync tries again")
                 failed += 1
-                # A request that always fails must not block the others for ever.
+                # One request that always fails must not hold up all others.
                 if not isinstance(error, SourceError) or isinstance(error, Unreachable) or failed == _MOST_FAILURES:
                     break
                 continue
@@ -85,7 +85,7 @@ class _Due:
 
 
 def _groups(due: Sequence[_Due]) -> Iterator[list[_Due]]:
-    """Those that go into one request: of one time, and short ones within ``GROUP_NS``, such as array tasks."""
+    """Those that share a request: with equal times, or all within ``GROUP_NS``, such as array tasks."""
     group: list[_Due] = []
     for one in sorted(due, key=lambda one: (one.part.start_ns, one.part.end_ns)):
         if group:
@@ -100,7 +100,7 @@ def _groups(due: Sequence[_Due]) -> Iterator[list[_Due]]:
 
 
 def _batches(groups: Iterable[list[_Due]], terms: Terms) -> Iterator[list[_Due]]:
-    """Groups, split by nodes if their samples would be too many for memory."""
+    """Groups, split by nodes if their samples would not fit into memory."""
     for group in groups:
         span_ns = max(one.part.end_ns for one in group) - group[0].part.start_ns
         nodes = sorted({one.part.node for one in group})
@@ -111,12 +111,12 @@ def _batches(groups: Iterable[list[_Due]], terms: Terms) -> Iterator[list[_Due]]
 
 
 def _one(meter: Meter, group: Sequence[_Due], now_ns: int, troubles: list[str]) -> tuple[int, int]:
-    """One request to a meter; the number of files written and of those still pending. Raises ``SourceError``."""
+    """One request to a meter. Returns the numbers of files written and pending. Raises ``SourceError``."""
     terms = meter.terms
     start_ns = min(one.part.start_ns for one in group)
     end_ns = max(one.part.end_ns for one in group)
     nodes = sorted({one.part.node for one in group})
-    # With a sample before and after, so that both ends can be interpolated.
+    # Includes a sample before and after, so that both ends can be interpolated.
     answers = meter.fetch(nodes, start_ns - terms.max_gap_ns, end_ns + terms.max_gap_ns)
     curves = {node: curve(answer, terms) for node, answer in answers.items() if not isinstance(answer, Refusal)}
     written = pending = 0
@@ -143,13 +143,13 @@ def _write(run: RunDir, meter: Meter, part: JobOnNode, found: Curve | None) -> N
 
 
 def _sampled(run: RunDir, part: JobOnNode) -> tuple[SidecarSession, ...]:
-    """What the sidecar wrote on the node; nothing if it cannot be used."""
+    """The sidecar's sessions on the node; none if the file cannot be used."""
     try:
         path = run.samples(part.job.job_id, part.job.restart, part.node)
         sampled = SampledNode(run.run_id, part.job, part.node)
         return read_samples(path, os.lstat(run.path).st_uid, sampled).sessions
     except (UnsafeFile, OSError, ValueError):
-        return ()  # the ledger reports why
+        return ()  # the ledger reports the reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class _Attempt:
     names: frozenset[str]
 
     def has(self, part: JobOnNode, meter: Meter) -> bool:
-        """Whether the meter's answer is stored already, or its file name would be invalid."""
+        """Whether the meter's answer is already stored, or its file name would be invalid."""
         try:
             path = self.run.meter(part.job.job_id, part.job.restart, part.node, meter.name)
         except ValueError:
@@ -197,7 +197,7 @@ def _attempt(run: RunDir, job: JobKey, nodes: set[str], names: frozenset[str], n
     try:
         newest_ns = max((path.stat().st_mtime_ns for path in paths), default=0)
         if newest_ns < now_ns - LOOK_BACK_NS:
-            return None  # without reading it: most files of a spool are old
+            return None  # Not even read: most files of a spool are old.
         slurm = _read(read_slurm, slurm_path, job) if slurm_path in paths else None
         end = _read(read_end, end_path, job) if end_path in paths else None
     except OSError:
@@ -226,7 +226,7 @@ def _span(start_ns: int | None, end_ns: int | None) -> tuple[int, int] | None:
 
 
 def _read(reader: Callable[[Path, int, JobKey], tuple[_D, object, object]], path: Path, job: JobKey) -> _D | None:
-    """A document of the user; None if it cannot be used, which the ledger reports."""
+    """A document of the user; None if it cannot be used. The ledger reports why."""
     try:
         return reader(path, os.getuid(), job)[0]
     except UnsafeFile:

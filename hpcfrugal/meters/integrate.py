@@ -2,13 +2,13 @@
 
 A gauge is integrated by the trapezoidal rule between neighbouring samples (Abramowitz and Stegun, Handbook of
 Mathematical Functions, 25.4.2): exact for power that changes evenly between samples, and without bias for jumps
-that are unrelated to the sampling. A counter is taken as constant power between its samples. The energy at an instant
-between two samples is interpolated in the same sense; before the first and after the last sample nothing is known.
+that are unrelated to the sampling. A counter means constant power between its samples. The energy at an instant between
+two samples is interpolated in the same way; before the first and after the last sample it is unknown.
 
 Left out and counted as errors: values that are not finite, negative, 0 W (a node that runs a job draws power; many BMCs
-return 0 without a reading) or above ``max_power_w``, and samples not later than the previous one. A counter that falls
-was reset: the energy between the two samples is unknown. Samples further apart than
-``max_gap_ns`` are not bridged. All of these lower ``measured_ns``.
+return 0 without a reading) or above ``max_power_w``, and samples that are not later than the one before. If a counter
+falls, it was reset, and the energy between the two samples is unknown. Gaps longer than ``max_gap_ns`` are not bridged.
+All of these reduce ``measured_ns``.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def curve(series: PowerSeries, terms: Terms) -> Curve:
         if before is not None:
             start_ns, start = before
             span_ns, rise = at_ns - start_ns, millionths - start
-            # An impossible jump is a counter that was reset in between, or another meter.
+            # An impossible jump: the counter was reset in between, or it is another meter.
             if not is_power and not 0 <= rise * 1000 <= terms.max_power_w * span_ns:
                 made._resets_ns.append(at_ns)
             elif span_ns > terms.max_gap_ns:
@@ -141,7 +141,7 @@ def curve(series: PowerSeries, terms: Terms) -> Curve:
                 made._peaks.append((at_ns, power_uw / 1e6))
                 made._add(_Piece(start_ns, at_ns, power_uw, power_uw, rise * _PARTS))
         before = (at_ns, millionths)
-    # Errors of samples out of order come at their own time.
+    # Samples out of order add their errors at their own times.
     made._errors_ns.sort()
     return made
 
@@ -153,5 +153,5 @@ def grid(start_ns: int, end_ns: int, step_ns: int) -> list[int]:
 
 
 def reaches(made: Curve, until_ns: int) -> bool:
-    """Whether there is a sample at this instant or later, so that further samples add nothing before it."""
+    """Whether there is a sample at this instant or later, so that later samples change nothing before it."""
     return made.last_ns is not None and made.last_ns >= until_ns

@@ -27,7 +27,7 @@ DCMI_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("ipmi-dcmi", "--get-system-power-statistics"),
     ("ipmitool", "dcmi", "power", "reading"),
 )
-"""Run on the node itself, the first that is installed; both need root."""
+"""For the node itself; the first that is installed is run. Both need root."""
 
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -54,7 +54,7 @@ def parse_power_w(text: str) -> float:
 
 
 class IpmiDcmi(LoggedMeter):
-    """DCMI of this node, or of others by a ``command`` with ``{node}`` in it."""
+    """DCMI of this node, or of other nodes if ``command`` contains ``{node}``."""
 
     timeout: Annotated[timedelta, time_span(0.1, 300, "s")] = timedelta(seconds=10)
     command: Words | None = None
@@ -75,7 +75,7 @@ class IpmiDcmi(LoggedMeter):
         """See ``PowerSource.power_w``."""
         argv, timeout_s = self._argv(node), self.timeout.total_seconds()
         try:
-            # The output must not depend on the caller's language.
+            # The output must not depend on the user's language.
             done = subprocess.run(
                 argv,
                 stdin=subprocess.DEVNULL,

@@ -65,7 +65,7 @@ class Kwollect(ServerMeter):
         return rows
 
     def _take(self, row: Any, found: dict[str, dict[str, dict[int, float]]]) -> None:
-        """Add a sample under its device and labels; a device with several sets of labels has several meters."""
+        """Add a sample by device and labels. Several sets of labels mean several meters of one device."""
         try:
             if row["metric_id"] != self.metric:
                 return

@@ -38,10 +38,10 @@ def log_file(log: Path, node: str, wall_ns: int) -> Path:
 
 
 def append(log: Path, node: str, wall_ns: int, power_w: float, source: str, owner_uid: int | None = None) -> None:
-    """Add one sample by one write. Raises ``OSError``, also if the month's file is full.
+    """Append one sample in a single write. Raises ``OSError``, also if the file of the month is full.
 
-    Only folders of ``owner_uid`` (this process's user by default) in which no other user can write are used: no meter
-    would read others, and a link there could lead to any file of the agent's user.
+    The folders must belong to ``owner_uid`` (default: the user of this process), and nobody else may write there: no
+    meter would read other ones, and a link there could lead to any file of the agent's user.
     """
     owner_uid = os.geteuid() if owner_uid is None else owner_uid
     path = log_file(log, node, wall_ns)
@@ -65,7 +65,7 @@ def _folder(path: Path, owner_uid: int, above: int | None = None) -> Iterator[in
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
     try:
         if made:
-            os.fchmod(descriptor, 0o755)  # whatever the umask: users have to read it
+            os.fchmod(descriptor, 0o755)  # regardless of the umask: users have to read it
         found = os.fstat(descriptor)
         if (why := _forgeable(path, found, owner_uid)) is not None:
             raise OSError(errno.EPERM, why, str(path))
@@ -117,15 +117,15 @@ def _uid_of(value: Any) -> int:
 
 
 class LoggedMeter(Meter):
-    """A meter that an agent reads all the time, into ``log``, which is read at sync."""
+    """A meter that an agent reads continuously into ``log``; the log is read at sync."""
 
     log: AbsolutePath = Field(examples=["/var/lib/hpcfrugal/power"])
     owner: Annotated[int, BeforeValidator(_uid_of)] = 0
-    """The uid of the user whose log is read: root's unless another is set."""
+    """The uid of the user whose log is read; default: root."""
 
     @property
     def is_local(self) -> bool:
-        """Whether ``power_w`` knows only the machine that it runs on."""
+        """Whether ``power_w`` reads only the machine that it runs on."""
         return False
 
     def power_w(self, node: str) -> float:
@@ -185,7 +185,7 @@ def _check_folder(folder: Path, owner_uid: int) -> None:
 
 
 def _read(file: BinaryIO, size: int, source: str, start_ns: int, end_ns: int) -> Iterator[tuple[int, float]]:
-    """Samples in the window. The file is in order of time except for clock steps, so only a part of it is read."""
+    """Samples in the window. Apart from clock changes the file is in order of time, so only a part of it is read."""
     _seek(file, size, start_ns)
     for line in file:
         sample = _sample(line, source)
@@ -197,7 +197,7 @@ def _read(file: BinaryIO, size: int, source: str, start_ns: int, end_ns: int) ->
 
 
 def _seek(file: BinaryIO, size: int, start_ns: int) -> None:
-    """Seek to a line at or before the first one of the window, by bisection over the bytes of the file."""
+    """Seek to a line at or before the start of the window, by bisection over the bytes of the file."""
     low, high = 0, size
     while high - low > _MAX_LINE_BYTES:
         middle = (low + high) // 2

@@ -22,7 +22,7 @@ from hpcfrugal.settings.section import Mistakes
 from hpcfrugal.settings.values import Text, Url
 
 MAX_POINTS = 10_000
-"""Samples of one series in one request; Prometheus itself returns at most 11 000."""
+"""Samples of one series per request; Prometheus returns at most 11 000."""
 
 _NODES_AT_ONCE = 50
 
@@ -54,7 +54,7 @@ class Prometheus(ServerMeter):
     url: Url = Field(examples=["https://prometheus.example.org"])
     unit: Unit = "W"
     node_label: Text | None = None
-    """Label that tells nodes apart in an answer for several; None: one query a node."""
+    """Label with the name of the node, in an answer for several nodes; None: one query per node."""
     query: Text = Field(examples=["'ipmi_dcmi_power_consumption_watts{instance=\"{node}\"}'"])
 
     @field_validator("query", mode="after")
@@ -66,7 +66,7 @@ class Prometheus(ServerMeter):
             hint = '{node} for one node a query; {nodes} with node_label = "LABEL" for several'
             found.append(Problem("", f"needs {wanted} where the node's name goes, and no {other}", hint))
         if "`" in query:
-            found.append(Problem("", "has a string in backticks, in which no name can be quoted", "use double quotes"))
+            found.append(Problem("", "has a string in backticks, where names cannot be escaped", "use double quotes"))
         if found:
             raise Mistakes(*found)
         return query
@@ -126,7 +126,7 @@ class Prometheus(ServerMeter):
 
 
 def _can_be_asked(node: str) -> bool:
-    """False for names that are not UTF-8, which no label has."""
+    """False for names that are not UTF-8, since no label can have them."""
     return node.isascii() or not any(0xD800 <= ord(char) <= 0xDFFF for char in node)
 
 

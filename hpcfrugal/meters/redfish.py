@@ -2,8 +2,8 @@
 
 Each chassis below ``/redfish/v1/Chassis`` is searched for the two properties in which DMTF's schemas have the power:
 ``PowerWatts.Reading`` of its EnvironmentMetrics (DSP2046, since 2020) and ``PowerConsumedWatts`` of the
-``PowerControl`` of its Power (deprecated, and what most BMCs have). If there are several readings, the error lists
-them, and the settings select one.
+``PowerControl`` of its Power (deprecated, but most BMCs have it). If there are several readings, the error lists
+them, so that one can be selected in the settings.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _url_of_node(value: Any) -> str:
 
 
 class Redfish(LoggedMeter, ServerMeter):
-    """BMCs whose URLs follow from the node's name. ``chassis`` and ``power_control`` choose among several readings."""
+    """BMCs whose URLs contain the name of the node. ``chassis`` and ``power_control`` select one reading."""
 
     nodes: Nodes = Field(examples=['"n[1-100]"'])
     url: Annotated[str, BeforeValidator(_url_of_node)] = Field(examples=["https://{node}-bmc"])
@@ -82,7 +82,7 @@ class Redfish(LoggedMeter, ServerMeter):
                 if power_w is None:
                     raise SourceError("the BMC returned no power reading")
             except SourceError:
-                bmc.place = None  # new firmware may have moved it
+                bmc.place = None  # a firmware update may have moved it
                 bmc.client.close()
                 raise
             return bmc_power_w(power_w)
@@ -109,9 +109,9 @@ class Redfish(LoggedMeter, ServerMeter):
         return places[0]
 
     def _places(self, client: MeterClient, path: str, troubles: list[str]) -> Iterator[_Place]:
-        """The readings of one chassis; the newer property is preferred to the older one, which has the same value.
+        """The readings of one chassis; the newer property comes before the older one, which has the same value.
 
-        A resource that the BMC lists but does not have is added to ``troubles``; others may have a reading.
+        A resource that the BMC lists but does not have is added to ``troubles``; the others may have a reading.
         """
 
         def get(path: str) -> Any:
@@ -140,7 +140,7 @@ class Redfish(LoggedMeter, ServerMeter):
 
 
 def _links(resource: Any, key: str) -> list[str]:
-    """The one link below a key, as a list; only if it stays in the BMC's own tree."""
+    """The link below a key, as a list of one; empty if there is none, or if it leads out of the Redfish tree."""
     link = _at(resource, (key, "@odata.id"))
     return [link] if isinstance(link, str) and _is_local(link) else []
 

@@ -1,1 +1,1 @@
-"""Low-carbon queues: the jobs that wait in them, and the start of each by the newest forecast."""
+"""Low-carbon queues: their waiting jobs, and the start of each by the newest forecast."""

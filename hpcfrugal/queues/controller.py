@@ -1,7 +1,7 @@
 """One round over the low-carbon queues: snapshot, plan, update. Between rounds, all state is in Slurm.
 
 Every change is one update of one job, to a start no later than its latest safe one. The controller can be stopped at
-any time: every job then has a safe start.
+any time, since every job has a safe start.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hpcfrugal.slurm.command import NoAnswer
 from hpcfrugal.slurm.updates import UpdateJob
 
 HORIZON = timedelta(hours=96)
-"""The length of the forecast; no provider offers more."""
+"""The length of the forecast; no provider has a longer one."""
 
 _SHOWN = 10
 
@@ -35,7 +35,7 @@ ForecastSource = Callable[[Queue, datetime], Forecast]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """The jobs of one queue and their plan. ``forecast`` is None where there is none; ``notes`` say why."""
+    """The jobs of one queue and their plan. ``forecast`` is None if there is none; ``notes`` give the reason."""
 
     queue: Queue
     at: datetime
@@ -59,7 +59,7 @@ def forecast_source(config: Config) -> ForecastSource:
     """The forecasts of the configured providers, by queue."""
 
     def forecast(queue: Queue, now: datetime) -> Forecast:
-        # Whole hours: a series that is cut at an odd second would need a grid of seconds.
+        # Whole hours: a series that starts at an odd second would need a grid of seconds.
         start = whole_hour(now)
         return get_forecast(config, queue.zone, queue.signal, start, start + HORIZON)
 
@@ -86,7 +86,7 @@ def _round(queue: Queue, named: Sequence[QueuedJob], forecasts: ForecastSource, 
     notes: list[str] = []
     if elsewhere := sorted({job.job_id for job in named} - {job.job_id for job in jobs}, key=int):
         shown = ", ".join(elsewhere[:_SHOWN]) + (", ..." if len(elsewhere) > _SHOWN else "")
-        notes.append(f"ignored: not in the queue's partition or QOS: {shown}")
+        notes.append(f"ignored, since they are not in the partition or QOS of the queue: {shown}")
     if any(job.movable for job in jobs):
         try:
             forecast = forecasts(queue, now)
@@ -98,22 +98,22 @@ def _round(queue: Queue, named: Sequence[QueuedJob], forecasts: ForecastSource, 
     try:
         plans = replan(queue, seen, series, now)
     except InputError as error:
-        # Such as a grid of too many steps.
+        # For example a grid with too many steps.
         notes.append(f"no plan: {error.message}; all jobs keep their start")
         plans, forecast = replan(queue, jobs, None, now), None
     return Round(queue, now, tuple(jobs), tuple(plans), forecast, tuple(notes))
 
 
 def may_move(job: QueuedJob, user: str) -> bool:
-    """Whether this user may change the start of the job: root any job's, others their own."""
+    """Whether this user may change the start of the job: root of any job, other users of their own."""
     return os.getuid() == 0 or job.user == user
 
 
 def move(plan: Planned, now: datetime | None = None) -> str | None:
-    """Give a job its planned start. Returns why it was not done, such as for a job that has started.
+    """Give a job its planned start. Returns the reason if that failed, such as for a job that has started.
 
-    The start is never after the latest safe one, whatever the plan says. Before a job is delayed further it is read
-    again: its user may have released it meanwhile.
+    The start is never after the latest safe one, regardless of the plan. Before a job is delayed further it is read
+    again, since its user may have released it.
 
     Raises:
         SetupError: Slurm does not answer.
@@ -126,24 +126,24 @@ def move(plan: Planned, now: datetime | None = None) -> str | None:
 
 
 def _changed(job: QueuedJob) -> str | None:
-    """How a job has changed since the round began; None where it has not."""
+    """How a job has changed since the round began; None if it has not."""
     try:
         again = next((one for one in read_snapshot(30, job.job_id) if one.job_id == job.job_id), None)
     except NoAnswer:
         raise
     except SetupError as error:
-        return error.message  # such as for a job that is over
+        return error.message  # for example if the job has ended
     if again is None or not again.movable:
-        return "it no longer waits, or is held"
+        return "it no longer waits, or it is held"
     if (again.begin_at, again.comment_text) != (job.begin_at, job.comment_text):
-        return "its start or comment has changed meanwhile"
+        return "its start or comment has changed since the round began"
     return None
 
 
 def release_job(job: QueuedJob) -> str | None:
-    """Let a job start as soon as Slurm has nodes for it; it is not moved any more. Returns and raises as ``move``.
+    """Let a job start as soon as Slurm has nodes for it; it is not moved again. Returns and raises as ``move``.
 
-    Its own earliest start no longer counts.
+    Its own earliest start no longer applies.
     """
     comment = insert_comment(job.comment_text, replace(job.comment, earliest=None, released=True))
     return slurm_client().ask(UpdateJob(job.job_id, "now", comment))

@@ -1,4 +1,4 @@
-"""The capacity of a queue that running and placed jobs leave free, in steps of the planner's grid. Pure."""
+"""The capacity of a queue that is not used by running and placed jobs, in steps of the planner's grid. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class QueueFreeCapacity:
     ) -> None:
         self.queue, self.series = queue, series
         until = max([now, *(candidate.last + candidate.reserved(candidate.last) for candidate in candidates)])
-        # The planner's own grid: on another one, consecutive jobs would seem to overlap.
+        # The grid of the planner: on another one, consecutive jobs would seem to overlap.
         self._step = grid_step_us(series, queue.step)
         anchor = series.edges_us[0]
         self._start = anchor + (instant_us(now) - anchor) // self._step * self._step
@@ -60,7 +60,7 @@ class QueueFreeCapacity:
         self._least = np.minimum(self._free, 0)
 
     def curve(self) -> Capacity:
-        """For the planner; 0 where running jobs use more than the capacity."""
+        """For the planner; 0 while running jobs use more than the capacity."""
         steps = [
             (from_us(self._start + index * self._step), max(0, int(units)))
             for index, units in enumerate(self._free)
@@ -81,7 +81,7 @@ class QueueFreeCapacity:
         self._free[self._slice(start, candidate.reserved(start))] += candidate.width
 
     def is_kept(self) -> bool:
-        """Whether no more is reserved than there is, at any time, beyond what jobs already use."""
+        """Whether the reserved units never exceed the capacity by more than running jobs already do."""
         return bool((self._free >= self._least).all())
 
     def holds(self, candidate: StartConstraints, start: datetime) -> bool:

@@ -1,7 +1,7 @@
-"""Keeps the grid of a queue's plan small enough, whatever the forecast's slots and the jobs' time limits are.
+"""Keeps the grid of a queue's plan small enough for any slots of the forecast and any time limits of jobs.
 
-The planner's step divides the queue's step and all slots of the forecast, and one grid spans all jobs. One odd second
-in a forecast, or one job of some years, would otherwise leave all jobs without a plan.
+The planner's step divides the queue's step and all slots of the forecast, and one grid covers all jobs. Otherwise one
+odd second in a forecast, or one job of several years, would leave all jobs without a plan.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.queues.start_constraints import ASSUMED_LIMIT, latest_start
 
-# Steps for the forecast, and for the time limit of one job; the rest of MAX_STEPS is for the delay of a job.
+# Steps for the forecast, and for the time limit of one job; the rest of MAX_STEPS is for delays.
 _MOST = MAX_STEPS // 4
 
 
 def resampled(series: CarbonSeries, queue: Queue) -> CarbonSeries:
-    """The series as it is or, where its slots need too fine a grid, its mean over each step of the queue.
+    """The series unchanged or, if its slots need too fine a grid, its mean over each step of the queue.
 
-    A step with an unknown part is a gap. Steps at both ends that the series covers in part have the mean of that part.
+    A step with an unknown part is a gap. The first and last step may be covered in part, and have the mean of that
+    part.
     """
     edges, step, grid = series.edges_us, span_us(queue.step), grid_step_us(series, queue.step)
     span = max(edges[-1] - edges[0], span_us(queue.max_delay))
@@ -40,12 +41,12 @@ def resampled(series: CarbonSeries, queue: Queue) -> CarbonSeries:
 
 
 def within_grid(job: QueuedJob, queue: Queue, series: CarbonSeries) -> QueuedJob:
-    """The job, with a very long time limit cut to what the grid of ``series`` can hold.
+    """The job, with a very long time limit cut to the length of the grid for ``series``.
 
-    Nodes are reserved for it that far ahead; later rounds see the rest of its run.
+    Nodes are reserved for it that far ahead; later rounds cover the rest of its run.
     """
     most = timedelta(microseconds=grid_step_us(series, queue.step) * _MOST)
     if (job.limit or ASSUMED_LIMIT) <= most:
         return job
-    # Its latest start is still that of its whole limit.
+    # Its latest start is still that for its full limit.
     return replace(job, limit=most, comment=replace(job.comment, latest=latest_start(job), by=None))

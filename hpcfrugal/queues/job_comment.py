@@ -1,7 +1,7 @@
-"""What a job of a low-carbon queue has in its comment in Slurm: the queue, and the latest start.
+"""The entry of a low-carbon queue in the comment of a job in Slurm: the queue, and the latest start.
 
-The controller needs only this and the job's own fields, so it can be stopped, moved or lost. A user who changes the
-comment changes when that user's own job waits, and gains no capacity.
+The controller needs only this and the fields of the job, so it can be stopped, moved or lost. Users who change the
+comment change only how long their own job waits, and gain no capacity.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _SHARE = re.compile(r"0(?:\.\d{1,9})?|1(?:\.0{1,9})?", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class JobComment:
     """``latest`` is the latest safe StartTime, ``earliest`` the job's own earliest start, ``limit`` its time limit
-    where that is not a whole number of minutes, to which Slurm rounds up. ``run`` is the expected run time, from
-    earlier runs. ``released``: its user wants it to start now; it is not delayed any more.
+    unless that is a whole number of minutes, to which Slurm rounds up. ``run`` is the expected run time, from earlier
+    runs. ``released``: its user wants it to start now, so it is no longer delayed.
 
-    Where the job has a deadline, ``by`` is that less a margin for the wait: StartTime is not later than ``by`` less the
-    current time limit. ``wait`` is the usual wait of such jobs once they may start, and ``min_saving`` the job's own
-    least saving for which it waits. Instants are aware UTC in whole seconds.
+    If the job has a deadline, ``by`` is the deadline minus a margin for the wait: StartTime is not later than ``by``
+    minus the current time limit. ``wait`` is the usual wait of such jobs once they may start, and ``min_saving`` the
+    job's own least saving for which it waits. Instants are aware UTC in whole seconds.
     """
 
     queue: str
@@ -41,7 +41,7 @@ class JobComment:
     released: bool = False
 
     def text(self) -> str:
-        """The text in the comment. Latest times are rounded down to seconds, the earliest time and spans up."""
+        """The text for the comment. Latest times are rounded down to seconds, the earliest time and spans up."""
         values: dict[str, object] = {
             "queue": self.queue,
             "latest": int(self.latest.timestamp()),
@@ -57,7 +57,7 @@ class JobComment:
 
 
 def parse_job_comment(comment: str) -> JobComment | None:
-    """What Slurm's comment of a job says of its queue; None where it says nothing valid. The last entry counts.
+    """The queue entry in the comment of a job; None if there is no valid one. The last one counts.
 
     Unknown keys and invalid values are ignored.
     """
@@ -82,7 +82,7 @@ def parse_job_comment(comment: str) -> JobComment | None:
 
 
 def insert_comment(text: str, comment: JobComment) -> str:
-    """Slurm's comment of a job with this entry in place of any earlier one; the rest of the text stays."""
+    """The comment of a job with this entry in place of any earlier one, and its other text unchanged."""
     rest = _PATTERN.sub("", text).strip()
     return f"{rest} {comment.text()}" if rest else comment.text()
 

@@ -11,33 +11,33 @@ from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.job_ids import array_shape
 from hpcfrugal.slurm.queue import QueueRow, QueueSnapshot
 
-# A user or an operator decided that such a job does not start yet, or Slurm cannot start it as it is: it must not take
-# capacity from others that can start (squeue(1), JOB REASON CODES).
+# Such a job is held by a user or an operator, or Slurm cannot start it as it is: it must not take capacity from others
+# that can start (squeue(1), JOB REASON CODES).
 _HELD = (
     "JobHeld", "Dependency", "DependencyNeverSatisfied", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints",
 )  # fmt: skip
-# The rest of an array with as many running tasks as allowed: each end starts the next task, whatever StartTime says.
+# The rest of an array with as many running tasks as allowed: each end starts the next task, regardless of StartTime.
 _THROTTLED = "JobArrayTaskLimit"
-# With these a job starts once it has nodes. With any other (QOSMax..., AssocGrp..., Licenses, ReqNodeNotAvail,
-# PartitionDown, ...) free nodes alone do not start it, for an unknown time.
+# With these reasons a job starts once nodes are free. With any other (QOSMax..., AssocGrp..., Licenses,
+# ReqNodeNotAvail, PartitionDown, ...) it also waits for something else, for an unknown time.
 _FREE = ("Priority", "Resources", "BeginTime", "Prolog", "Cleaning")
 
 _MINUTE = timedelta(minutes=1)
 
 LONGEST = timedelta(days=366)
-"""A job is planned as if it ran no longer than this: a thousand tasks of a century in turn pass the year 9999."""
+"""Longest run time to plan with: a thousand tasks of a century, one after the other, would pass the year 9999."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
     """One job, or the tasks of an array that wait. All times are aware UTC.
 
-    ``limit`` is the time limit, by the job's comment where Slurm rounded it up; it covers all tasks of an array, also
-    those that run one after the other. ``nodes`` and ``cpus`` are those of all ``at_once`` tasks that may run at once.
-    ``begin_at`` is the time before which Slurm does not start it, None where it may start at any time.
+    ``limit`` is the time limit, from the comment of the job if Slurm rounded it up; it covers all tasks of an array,
+    including those that run one after the other. ``nodes`` and ``cpus`` are those of all ``at_once`` tasks that may run
+    at once. Slurm does not start it before ``begin_at``; None: it may start at any time.
 
-    ``held``: it waits for a person or another job, and is not for us to start. ``throttled``: it starts as tasks of the
-    same array (of the same ``array_id``) end. ``blocked``: a limit or the like keeps it from nodes that are free.
+    ``held``: it waits for a person or another job, and must not be started. ``throttled``: it starts when tasks of the
+    same array (with the same ``array_id``) end. ``blocked``: it cannot use free nodes, for example because of a limit.
     """
 
     job_id: str
@@ -82,14 +82,14 @@ def read_snapshot(timeout_s: float | None = None, job_id: str | None = None) -> 
 
 
 def queued_job(row: QueueRow) -> QueuedJob | None:
-    """The job of a row of the queue; None where it is in no low-carbon queue."""
+    """The job of a row of the queue; None if it is in no low-carbon queue."""
     comment = parse_job_comment(row.comment)
     if comment is None:
         return None
     waits = row.state == "PENDING"
     at_once, in_turn = array_shape(row.array_tasks) if waits else (1, 1)
     limit, end_at, reason = row.limit, None if waits else row.end_at, row.reason or ""
-    # Believed only as far as Slurm rounds: capacity is reserved for as long as Slurm lets the job run.
+    # Used only within Slurm's rounding: capacity is reserved for as long as Slurm lets the job run.
     if comment.limit is not None and limit is not None and limit - _MINUTE < comment.limit < limit:
         end_at = end_at - (limit - comment.limit) if end_at is not None else None
         limit = comment.limit
@@ -112,5 +112,5 @@ def queued_job(row: QueueRow) -> QueuedJob | None:
 
 
 def run_in_turn(limit: timedelta, times: int) -> timedelta:
-    """How long so many runs of a time limit take, one after the other; about ``LONGEST`` at most."""
+    """The total time of ``times`` runs of a time limit, one after the other; about ``LONGEST`` at most."""
     return min(limit, LONGEST / times) * times

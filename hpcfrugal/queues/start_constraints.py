@@ -1,8 +1,8 @@
 """When a waiting job may start, and what a run from there on would cost. Pure.
 
-StartTime is not before ``earliest``, the job's own, and not after ``latest``, which follows from its comment and, with
-a deadline, from its current time limit. The job runs the usual wait after its StartTime, and carbon counts from then
-on. Nodes are reserved from its StartTime on, since it may run at once.
+StartTime is not before ``earliest``, which the job sets, and not after ``latest``, which follows from its comment and,
+with a deadline, from its current time limit. The job is expected to run after its StartTime plus the usual wait, and
+carbon counts from then on. Nodes are reserved from its StartTime on, since it may run at once.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _NONE = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class StartConstraints:
-    """A waiting job and its constraints. ``width`` are the units that it takes of the capacity. ``was`` is its present
-    StartTime if that lies in the future, ``soonest`` when it would run if it started at its ``earliest``. ``last`` is
-    the latest StartTime to plan with: ``latest``, or the end of the forecast; with ``beyond`` even ``earliest`` is
-    later.
+    """A waiting job and its constraints. ``width`` is the number of units that it uses. ``was`` is its present
+    StartTime if that is in the future, ``soonest`` the time at which it would run if it started at ``earliest``.
+    ``last`` is the latest StartTime to plan with: ``latest``, or the end of the forecast. ``beyond``: even ``earliest``
+    is later.
     """
 
     job: QueuedJob
@@ -50,9 +50,9 @@ class StartConstraints:
         wait = min(comment.wait or _NONE, queue.max_delay)
         earliest = max(now, comment.earliest or now)
         latest = max(earliest, latest_start(job))
-        # One job that may wait for years must not leave all others without a plan.
+        # One job that may wait for years must not prevent a plan for all others.
         horizon = max(now + queue.max_delay, known_to or now)
-        # Part of its wait may be over.
+        # It may already have waited for some time.
         since = job.begin_at if job.begin_at is not None and job.begin_at < now else earliest
         return cls(
             job=job,
@@ -77,15 +77,15 @@ class StartConstraints:
 
     @property
     def fixed_at(self) -> datetime | None:
-        """The StartTime of a job that is not planned any more: it was released, or its latest start has come."""
+        """The StartTime of a job that is no longer planned: it was released, or its latest start has been reached."""
         if self.job.comment.released:
-            # Not delayed, and not before the earliest start of its job file.
+            # Not delayed, but not before the earliest start in its job file either.
             return min(self.earliest, self.was or self.now)
         return self.now if self.latest <= self.now else None
 
     @property
     def safe(self) -> datetime:
-        """Its present StartTime, or the nearest that is allowed."""
+        """Its present StartTime, or the nearest allowed one."""
         return min(max(self.earliest, self.was or self.earliest), self.latest)
 
     def allows(self, start: datetime) -> bool:
@@ -93,7 +93,7 @@ class StartConstraints:
         return self.earliest <= start <= self.latest
 
     def runs_at(self, start: datetime) -> datetime:
-        """When it is expected to run with this StartTime."""
+        """The time at which it is expected to run with this StartTime."""
         return self.soonest if start <= self.earliest else max(start + self.wait, self.soonest)
 
     def start_for(self, runs_at: datetime) -> datetime:
@@ -102,11 +102,11 @@ class StartConstraints:
         return self.earliest if runs_at <= self.soonest or start <= self.earliest else min(start, self.last)
 
     def reserved(self, start: datetime) -> timedelta:
-        """For how long from its StartTime on nodes are reserved for it."""
+        """How long nodes are reserved for it from this StartTime on."""
         return self.runs_at(start) - start + self.limit
 
     def mean(self, series: CarbonSeries, start: datetime) -> float | None:
-        """The expected mean intensity of its run, in g/kWh; None where the forecast has gaps."""
+        """The expected mean intensity of its run, in g/kWh; None if the forecast has gaps."""
         begin = self.runs_at(start)
         return series.mean(begin, begin + self.run)
 
@@ -128,8 +128,8 @@ def width_of(job: QueuedJob, queue: Queue) -> int:
 
 
 def in_queue(jobs: Iterable[QueuedJob], queue: Queue) -> list[QueuedJob]:
-    """The jobs of a queue by job id, without those in a partition or QOS that is not the queue's."""
-    # Not in squeue's order: where several plans are equally good, the planner's answer depends on the order.
+    """The jobs of a queue by job id, without those in a partition or QOS of another."""
+    # Sorted, since the order decides among plans that are equally good.
     return sorted(
         (job for job in jobs if job.comment.queue == queue.name and queue.runs_in(job.partition, job.qos)),
         key=lambda job: int(job.job_id),
@@ -156,7 +156,7 @@ def in_use(jobs: Iterable[QueuedJob], queue: Queue, now: datetime) -> list[tuple
 
 
 def reserves_capacity(candidate: StartConstraints) -> bool:
-    """Whether nodes are reserved for it. Not for a job past its latest start that free nodes alone do not start: it is
-    unknown for how long, and in every round it would take the place of jobs that can start.
+    """Whether nodes are reserved for it. Not for a blocked job past its latest start: it is unknown how long it will
+    wait, and in every round it would take the place of jobs that can start.
     """
     return not (candidate.job.blocked and candidate.fixed_at is not None)

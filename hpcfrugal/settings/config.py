@@ -1,6 +1,6 @@
-"""Settings, each from the nearest source that sets it: environment, user file, site file, default.
+"""Settings, each from the first source that sets it: environment, user file, site file, default.
 
-A command-line option goes before all of these; the commands apply it themselves. The keys are the fields of
+A command-line option takes precedence over all of these; the commands apply it themselves. The keys are the fields of
 ``Config``; docs/configuration.md lists them. Besides the keys a file may hold named tables of the kinds in ``TABLES``,
 such as ``[meters.rack3]``, which are checked by the package that uses them.
 """
@@ -25,7 +25,7 @@ from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, number
 
 SITE_DIR = Path("/etc/hpcfrugal")
 TABLES = ("forecasts", "meters", "nodes", "queues")
-"""Kinds of named tables. A table of the user's file hides the site's of the same name as a whole."""
+"""Kinds of named tables. A table of the user's file replaces the site's table of the same name as a whole."""
 
 BackendName = Literal["auto", "slurm_cli", "local"]
 BACKENDS: tuple[str, ...] = get_args(BackendName)
@@ -84,7 +84,7 @@ class Config(Section):
     _tables: dict[str, dict[str, NamedTable]] = PrivateAttr(default_factory=dict)
 
     def origin(self, *keys: str) -> Origin:
-        """Where the value of a key comes from: ``config.origin("carbon", "zone")``."""
+        """The origin of a value: ``config.origin("carbon", "zone")``."""
         return self._origins.get(keys, _DEFAULT)
 
     def tables(self, kind: str) -> Mapping[str, NamedTable]:
@@ -96,12 +96,12 @@ _DEFAULT = Origin("default")
 
 
 def template_dirs() -> tuple[Path, ...]:
-    """Where templates are looked for before the built-in ones, nearest first."""
+    """Directories of templates that take precedence over the built-in ones, in order of precedence."""
     return (config_dir() / "templates", SITE_DIR / "templates")
 
 
 def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
-    """The settings files, nearest first, whether they exist or not."""
+    """The paths of the settings files in order of precedence; they may not exist."""
     return (config_dir(environ) / "config.toml", SITE_DIR / "config.toml")
 
 
@@ -119,8 +119,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """The settings in force.
 
     Raises:
-        InputError: a file or variable holds something wrong; every problem of every source at once.
-        SetupError: a home directory is needed, and not known.
+        InputError: a file or variable has mistakes; all of them at once.
+        SetupError: the home directory is needed and unknown.
     """
     config, problems = read_config(environ)
     if problems:
@@ -129,9 +129,9 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[Problem]]:
-    """The settings in force as far as they are right, and every problem of every source.
+    """The settings in force, without those that are wrong, and every problem of every source.
 
-    Raises SetupError where a home directory is needed, and not known.
+    Raises SetupError if the home directory is needed and unknown.
     """
     problems: list[Problem] = []
     data = data_dir(environ)
@@ -141,7 +141,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[P
     tables: dict[str, dict[str, NamedTable]] = {kind: {} for kind in TABLES}
 
     def take(layer: Mapping[str, Any], origin_of: Callable[..., Origin]) -> None:
-        """Let the values of a source replace those of the sources taken before."""
+        """Apply a source: its values replace those of the sources before it."""
         _, mistakes = check(Config, {**defaults, **layer}, TABLES)
         problems.extend(Problem(str(origin_of(*keys)), one.what, one.hint) for keys, one in mistakes)
         wrong = {keys for keys, _ in mistakes}

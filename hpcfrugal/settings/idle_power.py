@@ -1,11 +1,11 @@
-"""Idle and design power of nodes, as a site or a user knows it: the tables ``[nodes."n[1-4]"]`` of the settings.
+"""Idle and design power of nodes, set by the site or the user: the tables ``[nodes."n[1-4]"]`` of the settings.
 
     [nodes."n[1-4]"]
     idle_power_w = {cpu = 60.0, dram = 8.0}   # watts per node; also node = 120.0, for meters of the whole node
     tdp_w = 450.0                             # thermal design power of all CPUs of the node, for the model
     source = "wattmeter, empty nodes, 2026-03"
 
-The name is a list of nodes in Slurm's form. What is known when a job ends is kept with its samples.
+The name is a list of nodes in Slurm's form. The figures in force when a job ends are stored with its samples.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Watts = Annotated[float, number(1e-6, MAX_POWER_W)]
 
 
 class IdlePowerSettings(Section):
-    """Watts by component. A GPU belongs to one job as a whole; ``node`` is what a meter of the whole node reads."""
+    """Watts by component. ``node`` is the reading of a meter of the whole node. GPUs are not divided, so need none."""
 
     what = "idle power"
 
@@ -72,7 +72,7 @@ class NodeSettings(NamedSection):
 
 @dataclass(frozen=True, slots=True)
 class IdlePower:
-    """Idle power of one node in microwatts by component, and where the figures are from, in words.
+    """Idle power of one node in microwatts by component, and the source of the figures as text.
 
     ``tdp_uw`` is the thermal design power of all its CPUs.
     """
@@ -112,13 +112,13 @@ def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
 def _idle_power(section: NodeSettings, origin: Origin) -> IdlePower:
     watts = section.idle_power_w.model_dump(exclude_none=True) if section.idle_power_w is not None else {}
     power_uw = tuple(sorted((component, round(power_w * 1e6)) for component, power_w in watts.items()))
-    # This goes into the ledger, where the line of a file that changes means nothing.
+    # Without the line number: this goes into the ledger, and the file may change.
     source = section.source or f"{origin.source}: {origin.key}"[:_MAX_SOURCE_CHARACTERS]
     return IdlePower(power_uw, source, None if section.tdp_w is None else round(section.tdp_w * 1e6))
 
 
 def _nodes(name: str) -> list[str]:
-    """The nodes of a table's name; none where it is wrong, which the table's model reports."""
+    """The nodes in the name of a table; none if it is invalid, which the model of the table reports."""
     try:
         return list(dict.fromkeys(expand_nodelist(name)))
     except ValueError:

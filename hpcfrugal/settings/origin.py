@@ -1,4 +1,4 @@
-"""Where a value of the settings was set."""
+"""The place where a value of the settings was set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Origin:
         return cls(str(file.path), file, keys)
 
     def below(self, *keys: str) -> Origin:
-        """The origin of a key below this one. A variable holds one value, and nothing lies below it."""
+        """The origin of a key below this one; of a variable, which has no keys below it, the variable."""
         return self if self.file is None else replace(self, keys=(*self.keys, *keys))
 
     @property
@@ -34,9 +34,9 @@ class Origin:
 
     @property
     def key(self) -> str:
-        """The key as it is written with dots, "" for a variable or the default."""
+        """The key with dots, "" for a variable or the default."""
         return ".".join(self.keys)
 
     def __str__(self) -> str:
-        """The place and the key, as an error names them: ``FILE:LINE: carbon.zone``."""
+        """The place and the key, as in error messages: ``FILE:LINE: carbon.zone``."""
         return f"{self.place}: {self.key}" if self.keys else self.place

@@ -1,6 +1,6 @@
-"""Base of the models of settings sections, and what is wrong with a section, in sentences.
+"""Base class of the models of settings sections, and the mistakes in a section as sentences.
 
-Adding a setting is adding a field to its section's model. The field's type (see ``hpcfrugal.settings.values``) checks
+To add a setting, add a field to the model of its section. The field's type (see ``hpcfrugal.settings.values``) checks
 the value and raises ValueError with one sentence.
 """
 
@@ -25,9 +25,9 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     what: ClassVar[str]
-    """What the section describes, such as ``a queue``: used in messages."""
+    """What the section describes, such as ``a queue``, for messages."""
     refused: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """Keys that are refused with a reason and a hint of their own."""
+    """Keys that are refused with their own reason and hint."""
 
 
 class NamedSection(Section):
@@ -61,13 +61,13 @@ class NamedTable:
 
 
 def section_of(annotation: Any) -> type[Section] | None:
-    """The model of a field that holds a section or may, None for any other field."""
+    """The model of a field that is a section, optional or not; None for any other field."""
     kinds = get_args(annotation) or (annotation,)
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
 
 
 def fields_of(model: type[Section], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Every key of a model with pydantic's description of the field, sections before what they hold."""
+    """Every key of a model with pydantic's description of the field, sections before their keys."""
     for key, field in model.model_fields.items():
         if key == "name" and issubclass(model, NamedSection):
             continue
@@ -81,7 +81,7 @@ def check(
 ) -> tuple[_S | None, list[tuple[Keys, Problem]]]:
     """The section, or None and every mistake with its key; ``where`` of the problems is left empty.
 
-    ``tables`` are names that the file may hold besides the keys of the model, for suggestions.
+    ``tables`` are other names that may appear in the file, for suggestions.
     """
     try:
         return model.model_validate(values), []
@@ -126,7 +126,7 @@ def _problem(model: type[Section], keys: Keys, error: Any, cause: object, tables
 
 
 def _inside(model: type[Section], keys: Keys) -> type[Section] | None:
-    """The model of a section within another; None for what is not a section."""
+    """The model of a section within another; None if the keys lead to no section."""
     for key in keys:
         inner = section_of(model.model_fields[key].annotation) if key in model.model_fields else None
         if inner is None:
@@ -136,7 +136,7 @@ def _inside(model: type[Section], keys: Keys) -> type[Section] | None:
 
 
 def read_table(model: type[_N], table: NamedTable, problems: list[Problem]) -> _N | None:
-    """The section that a table describes; None where it is wrong, with every mistake added to ``problems``."""
+    """The section that a table describes; None if it has mistakes, which are added to ``problems``."""
     if "name" in table.values:
         hint = "the name is in the table's header"
         problems.append(Problem(str(table.origin.below("name")), f"is not a setting of {model.what}", hint))
@@ -150,7 +150,7 @@ def read_table(model: type[_N], table: NamedTable, problems: list[Problem]) -> _
 def read_tables(
     tables: Mapping[str, NamedTable], read: Callable[[NamedTable, list[Problem]], _T | None]
 ) -> dict[str, _T]:
-    """What ``read`` makes of each table, by name and in the order of the files.
+    """The result of ``read`` for each table, by name and in the order of the files.
 
     Raises:
         InputError: every mistake of every table.

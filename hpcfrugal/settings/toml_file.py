@@ -24,7 +24,7 @@ class TomlFile:
 
     @classmethod
     def read(cls, path: Path, problems: list[Problem]) -> TomlFile | None:
-        """Read a file; None where there is none, or where it is unreadable, which is added to ``problems``."""
+        """Read a file; None if it does not exist, or cannot be read, which is added to ``problems``."""
         try:
             data = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -32,7 +32,7 @@ class TomlFile:
         except OSError as error:
             problems.append(Problem(str(path), f"cannot be read: {error.strerror}"))
             return None
-        import tomllib  # 2 ms, and most users have no file
+        import tomllib  # takes 2 ms, and most users have no file
 
         try:
             text = data.decode()
@@ -45,7 +45,7 @@ class TomlFile:
         return None
 
     def line_of(self, keys: Sequence[str]) -> int | None:
-        """The line (from 1) where a key or table begins, else where the table around it does."""
+        """The line (from 1) at which a key or table begins, else that of the table around it."""
         found = (self._lines.get(tuple(keys[:depth])) for depth in range(len(keys), 0, -1))
         return next((line for line in found if line is not None), None)
 
@@ -66,7 +66,7 @@ class TomlFile:
 def _statements(text: str) -> Iterator[tuple[int, Mapping[str, Any], bool]]:
     """Each statement of a valid file: its first line, its content, and whether it is a table's header.
 
-    A statement ends with the first line up to which it is valid TOML: an open bracket or string is not.
+    A statement ends at the first line that makes it valid TOML, since an open bracket or string is not valid.
     """
     import tomllib
 

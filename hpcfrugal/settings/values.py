@@ -1,5 +1,5 @@
-"""Types of setting values. Each takes what a TOML file or an environment variable holds; a wrong value raises
-ValueError with one sentence on what would be right."""
+"""Types of setting values. Each takes a value from a TOML file or an environment variable; a wrong value raises
+ValueError with one sentence on what is required."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_a_provider_that_is_down_is_one_line_and_asked_again(site: Site) -> None
     found = site.gather(*jobs)
     (line,) = found.troubles
     assert line.startswith("actual average carbon intensity of FR: energy-charts: ")
-    assert line.endswith("; asked again at the next sync")
+    assert line.endswith("; the next sync tries again")
     assert len(site.grid.requests) <= 2
     assert intensity_files(site.spool) == []
     site.grid.answer, site.now = working, NOW + HOUR
@@ -147,7 +147,7 @@ def test_a_region_without_a_past_is_said_once_and_not_asked_for(site: Site) -> N
     region = IntensitySource("GB-13", "average", "carbonintensity-gb")
     job = used(NOW - 3 * HOUR, NOW - 2 * HOUR, zone="GB-13", provider="carbonintensity-gb")
     (line,) = site.gather(job).troubles
-    assert line.endswith("GB-13: carbonintensity-gb offers forecasts only and is not asked")
+    assert line.endswith("GB-13: carbonintensity-gb offers forecasts only and is not queried")
     (kept,) = site.kept(region)
     assert (kept.g_per_kwh, kept.settled) == (None, True)
     assert (kept.start_ns, kept.end_ns) == (job.start_ns, job.end_ns)

@@ -152,7 +152,7 @@ def test_settings_that_a_queue_cannot_follow_are_refused(queue: Queue) -> None:
             "resources.qos",
         ]  # fmt: skip
         assert f"queue 'green' is of qos 'low', not \"{NASTY}\"" in result.err
-        assert "planned by zone XX" in result.err
+        assert "uses the forecast of zone XX" in result.err
     assert not list(queue.box.spool.glob("20*/*"))
     submit(queue, schedule={"queue": "green", "zone": "xx", "signal": "average"})
 
@@ -337,10 +337,10 @@ def test_a_job_that_was_released_meanwhile_is_not_delayed(queue: Queue) -> None:
     before = queue.row(17, begin_h=2)
     released = before.replace(";latest=", ";released=1;latest=")
     for later, why in (
-        (released, "its start or comment has changed meanwhile"),
-        (queue.row(17, begin_h=1), "its start or comment has changed meanwhile"),
-        (queue.row(17, begin_h=2, reason="JobHeldUser"), "it no longer waits, or is held"),
-        ("", "it no longer waits, or is held"),
+        (released, "its start or comment has changed since the round began"),
+        (queue.row(17, begin_h=1), "its start or comment has changed since the round began"),
+        (queue.row(17, begin_h=2, reason="JobHeldUser"), "it no longer waits, or it is held"),
+        ("", "it no longer waits, or it is held"),
     ):
         queue.snapshot_then(before, later)
         out = queue.box.ok("queue", "run", "--once")
@@ -365,7 +365,7 @@ def test_jobs_in_another_partition_or_qos_are_not_moved(queue: Queue) -> None:
         queue.row(17, begin_h=9, partition="debug"), queue.row(18, begin_h=9, qos="high"), queue.row(19, begin_h=9)
     )
     result = queue.box.run("queue", "run", "--once")
-    assert "green: ignored: not in the queue's partition or QOS: 17, 18" in result.err
+    assert "green: ignored, since they are not in the partition or QOS of the queue: 17, 18" in result.err
     assert [update[0] for update in queue.updates()] == ["JobId=19"]
 
 

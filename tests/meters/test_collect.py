@@ -222,7 +222,7 @@ def test_no_data_is_kept_as_such_when_none_can_come(spool: FakeSpool) -> None:
 def test_a_meter_that_is_down_is_named_once_and_asked_again(spool: FakeSpool) -> None:
     runs = [spool.whole_run(job_id) for job_id in ("17", "18", "19")]
     meter, other = FakeMeter({"n1": 400.0}, down="it is dark"), FakeMeter({"n1": 300.0}, name="other")
-    assert gather(spool, meter, other) == (3, 0, ("meter rack3 is asked again at the next sync: it is dark",))
+    assert gather(spool, meter, other) == (3, 0, ("meter rack3: it is dark; the next sync tries again",))
     assert len(meter.asked) == 1
     assert [meter_files(run) for run in runs] == [[f"{job_id}.0.n1.other.meter"] for job_id in ("17", "18", "19")]
     assert not [name for run in runs for name in os.listdir(run.run_dir.path) if name.endswith(".tmp")]
@@ -285,7 +285,7 @@ def test_a_question_that_fails_does_not_stand_in_the_way_of_others(spool: FakeSp
         start_s = number * 5000
         spool.run(str(number)).slurm(start_s=start_s, end_s=start_s + 60, job_id=str(number))
     meter = FakeMeter({"n1": 100.0}, confused_about=START_NS)
-    trouble = "meter rack3 is asked again at the next sync: too many samples"
+    trouble = "meter rack3: too many samples; the next sync tries again"
     assert gather(spool, meter, now_ns=START_NS + 20_000 * SECOND_NS) == (2, 0, (trouble,))
 
 

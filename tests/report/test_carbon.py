@@ -202,7 +202,7 @@ def test_a_provider_that_is_down_costs_one_line_and_no_report(site: Site, call: 
     (line,) = result.err.splitlines()
     assert line.startswith("warning: actual average carbon intensity of XX: own: ")
     assert "cannot be read" in line
-    assert line.endswith("asked again at the next sync")
+    assert line.endswith("the next sync tries again")
     assert "1 job without CO2e" in call("report").out
 
 

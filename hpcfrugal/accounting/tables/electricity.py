@@ -1,7 +1,7 @@
-"""What a kilowatt-hour of electricity emits: by country over a year, and by the way it was generated.
+"""Emissions per kilowatt-hour of electricity: by country and year, and by type of generation.
 
-Both are tables that ship with the package. A yearly mean hides every hour, so it serves to account for what has been
-used where nothing better is known, and never to choose a time by.
+Both tables ship with the package. A yearly mean does not show single hours, so it is used only to account for past
+energy if nothing better is known, and never to choose a time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class YearlyMean:
 
 @cache
 def yearly_means() -> Mapping[str, YearlyMean]:
-    """The latest yearly mean that the table has, by ISO 3166-1 alpha-2 code."""
+    """The latest yearly means in the table, by ISO 3166-1 alpha-2 code."""
     return {
         row["country"]: YearlyMean(row["country"], row["name"], int(row["year"]), float(row["g_per_kwh"]))
         for row in table_rows("yearly_mean.csv")
@@ -33,9 +33,9 @@ def yearly_means() -> Mapping[str, YearlyMean]:
 
 
 def yearly_mean(zone: str) -> YearlyMean | None:
-    """The yearly mean of the country that a grid zone lies in: ``FR``, ``DK-DK1``, ``US-CAL-CISO``.
+    """The yearly mean of the country of a grid zone: ``FR``, ``DK-DK1``, ``US-CAL-CISO``.
 
-    None where the zone doesn't begin with a country's code and where the table has no figure of the country.
+    None if the zone does not begin with the code of a country, or if the country is not in the table.
     """
     return yearly_means().get(zone.upper().partition("-")[0])
 
@@ -44,6 +44,6 @@ def yearly_mean(zone: str) -> YearlyMean | None:
 def generation_factors() -> Mapping[str, float]:
     """Life-cycle emissions in g CO2e per kWh by type of generation, named as ENTSO-E names them.
 
-    Types that give back what they stored, and mixtures of unknown contents, have no factor.
+    Storage and mixtures of unknown composition have no factor.
     """
     return {row["type"]: float(row["g_per_kwh"]) for row in table_rows("generation_factors.csv")}

@@ -29,15 +29,15 @@ class ProviderSettings(NamedSection):
 
     kind: str
     zone: Name | None = None
-    """The zone that it is for; left out, every zone that it serves."""
+    """Only for this zone; default: every zone that it serves."""
     region: Name | None = None
-    """What the provider calls that zone, where it has another name."""
+    """The provider's own name of that zone, if it differs."""
     url: Url | None = None
     """Another address than the usual one."""
     token_file: AbsolutePath | None = None
     """Credentials, in a file of mode 0600."""
     refresh: Annotated[timedelta, time_span(1, 86_400)] | None = None
-    """How long an answer is kept; left out, as long as the server says."""
+    """How long an answer is cached; default: as the server specifies."""
 
     @property
     def own(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class ProviderSettings(NamedSection):
 
 @dataclass(frozen=True, slots=True)
 class IntensityRequest:
-    """Intensities of ``zone`` in ``[start, end)`` are wanted at the time ``now``. All times are aware."""
+    """A request at ``now`` for intensities of ``zone`` in ``[start, end)``. All times are aware."""
 
     zone: str
     signal: Signal
@@ -58,7 +58,7 @@ class IntensityRequest:
 
 @dataclass(frozen=True, slots=True)
 class IntensityAnswer:
-    """``ttl_s``: how long the answer stays valid according to the server, None if it does not say."""
+    """``ttl_s``: how long the answer stays valid according to the server, None if unknown."""
 
     series: CarbonSeries
     notes: tuple[str, ...] = ()
@@ -87,7 +87,7 @@ class Provider:
 
     @staticmethod
     def serves(zone: str) -> bool:
-        """Whether it has the zone, as far as is known without asking it; False: only where the settings say so."""
+        """Whether it probably has the zone, which only a request would show; False: only if the settings name it."""
         return False
 
     @staticmethod
@@ -101,7 +101,7 @@ class Provider:
         self.base_url = (settings.url or self.url).rstrip("/")
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
-        """The newest forecast, as far as it reaches. Raises SourceError."""
+        """The newest forecast, up to its end. Raises SourceError."""
         raise ForecastError("offers no forecasts")
 
     def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:

@@ -5,8 +5,8 @@ Zones: ``GB``, ``GB-13`` (region 1 to 17), ``GB-RG10`` (outward postcode). Shape
 ``{"data": [{"from", "to", "intensity": {"forecast", "actual", "index"}}]}``; a region's are ``{"data": {"regionid",
 "postcode", "data": [...]}}``, where ``data`` outside may be a list of one instead. A ``{}`` with HTTP 200 happens.
 ``actual`` is an estimate that is revised for about a day; regions have a forecast only. A range may cover 14 days. The
-API does not say when a forecast was issued; the time of the request is used. Not confirmed: that a postcode's answer
-repeats the postcode in upper case.
+API gives no time of issue; the time of the request is used. Not confirmed: that a postcode's answer repeats the
+postcode in upper case.
 """
 
 from __future__ import annotations

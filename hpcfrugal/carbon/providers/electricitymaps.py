@@ -7,7 +7,7 @@ token goes into the header ``auth-token``. ``/v3/carbon-intensity/forecast``: ``
 ``past-range?start&end``: ``{"zone", "data": [...]}``, hourly for at most 10 days. Slots are hourly unless
 ``temporalGranularity`` says 5 or 15 minutes. For an unknown zone the server would fall back to the caller's
 location; that is switched off, and the zone in the answer is compared. Not confirmed: that every plan's forecast
-carries ``updatedAt``; where it does not, the time of the request is used. The parameter
+has ``updatedAt``; without it, the time of the request is used. The parameter
 ``horizonHours`` is not sent, so the length is the plan's default.
 """
 
@@ -47,7 +47,7 @@ class ElectricityMaps(Provider):
         return len(country) == 2 and country.isascii() and country.isalpha()
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
-        """As far as the account's plan reaches."""
+        """As long as the account's plan allows."""
         return self._ask(request, client, "forecast", "forecast")
 
     def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
@@ -62,7 +62,7 @@ class ElectricityMaps(Provider):
     def _ask(
         self, request: IntensityRequest, client: Client, what: str, key: str | None, **more: str
     ) -> IntensityAnswer:
-        """The values under ``key`` of the answer; None: it is itself the only one."""
+        """The values under ``key`` of the answer; None: the answer is itself the only value."""
         assert self.credentials is not None
         reply = client.get(
             f"{self.base_url}/v3/carbon-intensity/{what}",

@@ -4,8 +4,8 @@
 "co2eq": [...], "co2eq_forecast": [...], "deprecated"}`` in g CO2e/kWh; each list has nulls where the other has
 values, with a little overlap. Shape after answers quoted by public clients and their tests. ``start`` and ``end``
 take ISO 8601 with a zone or unix seconds. Not confirmed: how far ahead the forecast reaches (to the end of the next
-day in what was seen), and which countries have one. The answer does not name its country, so a wrong one cannot be
-noticed. It does not say when the forecast was issued; the time of the request is used.
+day in the answers seen), and which countries have one. The answer does not name its country, so a wrong one cannot be
+detected. It has no time of issue; the time of the request is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _COUNTRIES = (
     "AL AT BA BE BG CH CY CZ DE DK EE ES FI FR GE GR HR HU IE IT LT LU LV MD ME MK MT NL NO PL PT RO RS SE SI SK UA XK"
 )
 COUNTRIES = frozenset(_COUNTRIES.split())
-"""European countries by ISO 3166-1 alpha-2, and XK; the service refuses those that it does not have."""
+"""European countries by ISO 3166-1 alpha-2, and XK; the service rejects those that it does not cover."""
 
 _AHEAD = timedelta(days=3)
 

@@ -49,7 +49,7 @@ class Entsoe(Provider):
     settles = timedelta(days=7)
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
-        """To the end of the day ahead, as far as it is published."""
+        """To the end of the day ahead, once it is published."""
         start, end = whole_hour(request.now), whole_hour(request.now) + timedelta(hours=48)
         with _asking(self, client) as platform:
             past = _mix(
@@ -90,7 +90,7 @@ class Entsoe(Provider):
 
 @contextmanager
 def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
-    """entsoe-py's client. Its errors quote the URL with the token, so only our own messages leave here."""
+    """entsoe-py's client. Its errors quote the URL with the token, so they are replaced by our own messages."""
     assert provider.credentials is not None
     try:
         import requests
@@ -117,7 +117,7 @@ def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
     except requests.RequestException as error:
         raise ForecastError(f"cannot be reached ({type(error).__name__})") from None
     except Exception as error:
-        # The library passes on any exception of its parsers: no data, an unknown zone, another format.
+        # The library lets any exception of its parsers through: no data, an unknown zone, another format.
         raise ForecastError(f"no intensities (entsoe-py: {type(error).__name__})") from None
 
 
@@ -128,7 +128,7 @@ def _range(start: datetime, end: datetime) -> dict[str, Any]:
 
 
 def _mix(frame: Any) -> _Mix:
-    """Rows of MW by type; unknown values are left out. A single type comes as a series instead of a table."""
+    """Rows of MW by type; unknown values are left out. For a single type the library returns a series, not a table."""
     frame = frame.to_frame() if hasattr(frame, "to_frame") else frame
     return [
         (

@@ -15,9 +15,9 @@ from hpcfrugal.job.schedule import Schedule
 class Bounds:
     """``latest_start`` is the latest start to plan with (None: unbounded), ``limit`` the time limit of the job.
 
-    ``deadline`` is the latest end of the job: that of the file, otherwise the latest start plus the limit; None if one
-    of these is unknown. ``notes`` name bounds that cannot be kept. ``safe_start`` is the latest safe start, even if it
-    has passed and the job starts as soon as possible.
+    ``deadline`` is the latest end of the job: that of the file, otherwise the latest start plus the limit; None if that
+    is unknown. ``notes`` name bounds that cannot be met. ``safe_start`` is the latest safe start, even if it has passed
+    and the job starts as soon as possible.
     """
 
     earliest: datetime

@@ -1,7 +1,7 @@
 """Run times and power of earlier runs of a job, from the user's ledger.
 
-Similar jobs are completed ones of the same user and name; the default name of a job is that of its file or script. Only
-the newest count, since programs change.
+Similar jobs are completed jobs with the same user and name; the default name of a job is that of its file or script.
+Only the newest count, since programs change.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RUNTIMES = f"""{_SIMILAR}
 SELECT sum(elapsed_ns), min(elapsed_ns IS NOT NULL)
 FROM similar JOIN jobs USING (run, job_id) GROUP BY run, job_id
 """
-# 1 uJ/ns is 1000 W. A job with an unknown part would lower the mean.
+# 1 uJ/ns is 1000 W. Jobs with an unknown part are left out, as they would lower the mean.
 _POWERS = f"""{_SIMILAR}
 SELECT run, job_id, elapsed_ns, sum(1000.0 * energy_uj / nullif(measured_ns, 0)),
     min(energy_uj IS NOT NULL AND measured_ns > 0), min(quality = 'measured')

@@ -49,7 +49,7 @@ class JobFacts:
 
     @property
     def data_centre_w(self) -> float | None:
-        """Power of the job times the PUE, as in its footprint after the run."""
+        """Power of the job times the PUE, as in its footprint."""
         return None if self.power.power_w is None else self.power.power_w * (self.pue or 1.0)
 
     @property
@@ -63,7 +63,7 @@ class JobFacts:
         return self.bounds.earliest + (self.estimate.wait_now or _NONE)
 
     def last_start(self, forecast: Forecast) -> datetime:
-        """The latest start to plan with: the latest safe one, minus the time by which a long wait exceeds the usual."""
+        """The latest start to plan with: the latest safe one, minus the excess of a long wait over the usual one."""
         bounds, wait = self.bounds, self.estimate.wait
         if bounds.latest_start is None:
             if self.spec.schedule.effective_policy != "budget":
@@ -74,9 +74,9 @@ class JobFacts:
 
 
 def margin(slack: timedelta, wait: QueueWait) -> timedelta:
-    """How long before its latest start a job is submitted to Slurm: a wait that few jobs exceed, at least a minute.
+    """How long before its latest start a job is released to Slurm: a wait that few jobs exceed, at least a minute.
 
-    ``slack`` is the time between its earliest and its latest start; of a short one the margin is a twentieth.
+    ``slack`` is the time between its earliest and its latest start. If it is short, the margin is a twentieth of it.
     """
     return max(wait.most or wait.expected or _NONE, min(LEAST_MARGIN, slack / _MARGIN_SHARE))
 
@@ -101,7 +101,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
     begin = max(earliest, (decision.then.start_at - facts.usual_wait).replace(microsecond=0))
     several = len(decision.segments) > 1
     if decision.waits and begin == earliest and not several:
-        decision = decision.start_now("the expected wait in the queue already delays it as much as the plan would")
+        decision = decision.start_now("the expected wait in the queue already delays it that much")
     plan = plan_start_now(facts, _reason(facts, decision, last), forecast, decision)
     if not decision.waits:
         return plan
@@ -115,7 +115,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
 
 
 def _interruptions(facts: JobFacts, forecast: Forecast) -> Interruptions | None:
-    """The overhead of an interruptible job; by default no segment is shorter than a slot of the forecast."""
+    """The overhead of interruptions; by default no segment is shorter than a slot of the forecast."""
     settings = facts.spec.schedule.interruptible
     if settings is None or facts.bounds.limit is None or facts.bounds.latest_start is None:
         return None

@@ -23,7 +23,7 @@ from hpcfrugal.planning.optimise.runtimes import Runtimes
 from hpcfrugal.settings.config import Config
 
 ASSUMED = timedelta(hours=1)
-"""The run time to plan with if there is neither a time limit nor a history of the job."""
+"""The assumed run time of a job without a time limit and earlier runs."""
 
 _LOOKED_AHEAD = timedelta(days=14)
 _DAY = timedelta(days=1)

@@ -1,7 +1,7 @@
 """A plan for one job: what was decided, from which inputs, and the expected outcome.
 
-Each class is the record of its JSON. ``run.json`` keeps a plan as ``plan``: times are ISO 8601 in UTC, spans seconds,
-null is unknown.
+Each class is the record of its JSON. In ``run.json`` the plan is ``plan``: times are ISO 8601 in UTC, spans are
+seconds, null is unknown.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Counterfactual:
 
 @dataclass(frozen=True, slots=True)
 class QueueWait:
-    """The wait in the queue of a job that may start at any time; ``most`` is one that few jobs exceed."""
+    """The wait in the queue of a job that may start at any time; few jobs wait longer than ``most``."""
 
     expected: Annotated[timedelta | None, Key("expected_s")] = None
     most: Annotated[timedelta | None, Key("most_s")] = None
@@ -62,9 +62,9 @@ class BestStart:
 class Expectation:
     """Mean intensities of a run now and as planned, in g CO2e per kWh of the run's energy, and grams.
 
-    The overhead of interruptions is included in ``then``. ``forecast`` figures are those of the forecast itself, the
-    others are corrected for its error. ``saving`` is a share of ``now``; ``band`` holds the middle 80 % of its possible
-    values. Grams are None if the power is unknown; they include the PUE, if that is known, ``power_w`` does not.
+    ``then`` includes the overhead of interruptions. ``forecast`` figures are those of the forecast itself, the others
+    are corrected for its error. ``saving`` is a share of ``now``; ``band`` is the middle 80 % of its possible values.
+    Grams are None if the power is unknown. They include the PUE, if that is known, but ``power_w`` does not.
     """
 
     now_g_per_kwh: float
@@ -138,5 +138,5 @@ class Plan:
         return self.expected.power_w * (self.expected.pue or 1.0) / 1000 * (self.duration / timedelta(hours=1))
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object that ``run.json`` keeps as ``plan``; its ``segments`` are ``runs``."""
+        """The ``plan`` of ``run.json``; its ``segments`` are ``runs``."""
         return codec(Plan).write(replace(self, segments=self.runs))

@@ -1,7 +1,7 @@
 """Slurm's estimates for a job before its submission: its time limit, its expected start, the waits of similar jobs.
 
-All requests run at the same time, beside the one for the forecast. Each has a time limit, and a missing answer becomes
-a note of the plan. The time is shared by all jobs that one command plans, see ``TimeBudget``.
+All requests run at the same time, together with the one for the forecast. Each has a time limit, and a missing answer
+becomes a note of the plan. All jobs that one command plans share the time, see ``TimeBudget``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SlurmEstimate:
 
 
 class SlurmQueries:
-    """The requests about one job, on their way; ``answers`` waits for them."""
+    """The requests about one job, which start at once; ``answers`` waits for them."""
 
     def __init__(
         self, spec: JobSpec, options: Sequence[str], now: datetime, cache: Path, time_budget: TimeBudget | None = None
@@ -58,7 +58,7 @@ class SlurmQueries:
             self._limit = self._pool.submit(self._partition_limit, partition)
 
     def answers(self) -> SlurmEstimate:
-        """What is known within the time budget."""
+        """The estimates that are known within the time budget."""
         start: ExpectedStart | None = None
         notes = []
         try:
@@ -84,7 +84,7 @@ class SlurmQueries:
         if wait_now is None:
             wait_now = usual
         elif wait_now > most and self._delayed_jobs_ahead(partition):
-            # Slurm counts delayed jobs as if they came before one that may start now, and so would the counterfactual.
+            # Slurm plans delayed jobs before one that may start now, and the counterfactual would too.
             notes.append(
                 f"Slurm expects a wait of {timespan(wait_now)} now, behind jobs that are delayed until later;"
                 f" planned with {timespan(most)}, which nine in ten similar jobs did not exceed"
@@ -107,7 +107,7 @@ class SlurmQueries:
         return found[0].time_limit if len(found) == 1 else None
 
     def _delayed_jobs_ahead(self, partition: str) -> bool:
-        """Whether pending jobs of a partition wait for their begin time, as far as the site lets users see it."""
+        """Whether pending jobs of a partition wait for their begin time, if the site lets users see that."""
         try:
             return "BeginTime" in self._budget.ask(PendingReasons(partition), _REASONS_S)
         except SetupError:

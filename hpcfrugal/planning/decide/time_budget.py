@@ -1,4 +1,4 @@
-"""The total time that a command waits for Slurm: a controller that hangs costs it only once."""
+"""The total time that a command waits for Slurm, so that it waits only once for a controller that hangs."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class PastWaits:
 
 
 def past_waits(partition: str | None, now: datetime, folder: Path, budget: TimeBudget) -> PastWaits:
-    """Waits of the jobs of all users in the last days, as far as the site shows them.
+    """Waits of the jobs of all users in the last days, or of those that the site shows.
 
     ``partition`` may name several, separated by commas; None: all. ``folder`` is the cache.
     """

@@ -29,7 +29,8 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """May start in steps ``first`` to ``last``; occupies ``width`` for ``steps`` steps, of the last only a ``part``.
+    """A job that may start in steps ``first`` to ``last``, and uses ``width`` for ``steps`` steps, only ``part`` of the
+    last.
 
     A task off the grid has ``part`` None, one possible start, and its cost per weight in ``fixed``.
     """
@@ -46,7 +47,7 @@ class Task:
 
 @dataclass(slots=True)
 class PlacementChoice:
-    """A task with the cost of each start: ``costs[i]`` is of ``first + i``, infinite if unknown."""
+    """A task with the cost of each start: ``costs[i]`` is that of ``first + i``, infinite if unknown."""
 
     task: Task
     costs: Floats
@@ -66,7 +67,7 @@ class PlacementChoice:
 
     @property
     def regret(self) -> float:
-        """The cost at its start beyond that of its best start."""
+        """The excess of the cost at its start over that at its best start."""
         return self.cost - self.least
 
 
@@ -83,7 +84,7 @@ class FreeCapacity:
         self.units[start : start + task.steps] += task.width
 
     def best(self, task: Task, costs: Floats) -> int | None:
-        """The cheapest start with enough free capacity, of equal ones the earliest; None if there is none."""
+        """The cheapest start with enough free capacity, the earliest of equal ones; None if there is none."""
         least = int(costs.argmin())
         if costs[least] == np.inf:
             return None

@@ -1,4 +1,4 @@
-"""Packing tasks into a capacity on a grid of steps: list scheduling at the prices of the dual, then local search."""
+"""Packs tasks into a capacity on a grid of steps: list scheduling at the prices of the dual, then local search."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def pack(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed:
     bound = lower_bound(timeline, placed, prices)
     unknown = set()
     for choice in unpriced + [choice for choice in known if choice.start is None]:
-        # As early as it fits: its cost is unknown, at least where it fits.
+        # As soon as it fits: the cost there is unknown.
         if free.place(choice, np.arange(len(choice.costs), dtype=np.float64)):
             unknown.add(choice.task.index)
     starts = {choice.task.index: choice.start for choice in choices if choice.start is not None}
@@ -69,14 +69,14 @@ def pack(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed:
 
 
 def improve(free: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
-    """Move each task in turn to its best start in the free capacity, until the gain is small."""
+    """Move one task after the other to its best free start, until the gain is small."""
     least = total(placed)
     for _ in range(PASSES):
-        # In the order of the regret per unit and step.
+        # Ordered by the regret per unit and step.
         for choice in sorted(placed, key=lambda choice: -choice.regret / (choice.task.width * choice.task.steps)):
             if choice.start is not None and choice.regret > 0:
                 free.give_back(choice.task, choice.start)
-                free.place(choice, choice.costs)  # its old start at the least
+                free.place(choice, choice.costs)  # at least its old start is free
         now = total(placed)
         if now > least * (1 - ENOUGH):
             return
@@ -114,7 +114,7 @@ def _spans(placed: Sequence[PlacementChoice]) -> tuple[Integers, Integers]:
 
 
 def search(free: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
-    """Move one task to its best start and a few others away from there; kept if that is cheaper."""
+    """Move one task to its best start and a few others away from there, if that is cheaper."""
     draw = random.Random(0)
     starts, ends = _spans(placed)
     regrets = np.array([choice.regret for choice in placed])
@@ -140,7 +140,7 @@ def search(free: FreeCapacity, placed: Sequence[PlacementChoice]) -> None:
 
 
 def _rearranged(free: FreeCapacity, group: list[PlacementChoice], limit: float) -> bool:
-    """Place a group again in its order, if that costs less than ``limit``; otherwise nothing changes."""
+    """Place a group again, in its order, if the cost is below ``limit``; otherwise nothing changes."""
     before, spent = [choice.start for choice in group], 0.0
     for choice in group:
         if choice.start is not None:
@@ -170,10 +170,10 @@ def _rearranged(free: FreeCapacity, group: list[PlacementChoice], limit: float) 
 def _best_list(
     timeline: Timeline, choices: Sequence[PlacementChoice], prices: Floats
 ) -> tuple[FreeCapacity, list[PlacementChoice]]:
-    """The list that places most tasks, and of equal ones the cheapest after ``improve``.
+    """The list that places most tasks; if several do, the cheapest after ``improve``.
 
-    First in the order in which tasks would start at these prices, which is best if all fit; otherwise by the fewest
-    possible starts, and by size.
+    The first order is that in which tasks would start at these prices, which is best if all fit. The others are by the
+    number of possible starts, and by size.
     """
     paid = np.concatenate(([0.0], np.cumsum(prices)))
     costs = [priced(choice, paid) for choice in choices]
@@ -199,7 +199,7 @@ def _best_list(
 def _listed(
     timeline: Timeline, choices: Sequence[PlacementChoice], costs: Sequence[Floats], ranks: Sequence[int]
 ) -> tuple[FreeCapacity, list[PlacementChoice]]:
-    """Place one task after the other at its cheapest start; those that do not fit go to the front of the next try."""
+    """Place one task after the other at its cheapest start; those that do not fit come first in the next attempt."""
     order = sorted(range(len(choices)), key=lambda at: (ranks[at], at))
     best: tuple[int, list[int | None]] | None = None
     for _ in range(REPAIRS):

@@ -64,11 +64,11 @@ def pareto_front(
     duration: timedelta,
     prices: Prices | None = None,
 ) -> tuple[Option, ...]:
-    """The starts that no other start beats or equals in intensity, price and delay alike, by delay.
+    """The starts for which no other is at least as good in intensity, price and delay, by delay.
 
-    Looked at are the bounds and the starts at which start or end meets an edge of either series. For any weights of
-    intensity, price and delay the best start overall is among them, since a weighted sum is piecewise linear and bends
-    only there; on the lines between them other starts may lie on the front too.
+    Only the bounds are considered, and starts for which start or end is at an edge of either series. For any weights of
+    intensity, price and delay the best start is among them, since a weighted sum is piecewise linear and bends only
+    there. Starts between them may also be Pareto-optimal.
 
     Raises what :func:`~hpcfrugal.planning.optimise.window.plan_window` does.
     """
@@ -93,10 +93,10 @@ def pareto_front(
 
 
 def choose(front: Sequence[Option], *, g_per_kwh_per_hour: float = 0.0, g_per_kwh_per_price: float = 0.0) -> Option:
-    """The option with the least weighted sum; of equal ones the earliest.
+    """The option with the least weighted sum; the earliest of equal ones.
 
     The weights are g/kWh per hour of delay, and per unit of money per kWh. Raises ValueError if a weight is negative,
-    or the price has a weight but is unknown.
+    or if the price has a weight but is unknown.
     """
     if not (g_per_kwh_per_hour >= 0 and g_per_kwh_per_price >= 0):
         raise ValueError("weights must be 0 or more")
@@ -111,7 +111,7 @@ def choose(front: Sequence[Option], *, g_per_kwh_per_hour: float = 0.0, g_per_kw
 
 
 def _add(stairs: list[tuple[float, float]], one: tuple[float, float]) -> bool:
-    """Enter (intensity, price) unless an earlier start is as good in both; what it beats in both leaves the stairs."""
+    """Add (intensity, price), unless an earlier start is as good in both, and remove those that are worse in both."""
     at = bisect_right(stairs, one)
     if at and stairs[at - 1][1] <= one[1]:
         return False

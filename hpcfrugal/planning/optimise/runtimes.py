@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 from hpcfrugal.core.errors import InputError, Problem
 
 POINTS = 8
-"""A longer history is reduced to so many durations: enough to distinguish short runs from long ones."""
+"""Number of durations to which a longer history is reduced: enough to distinguish short runs from long ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Runtimes:
     def from_samples(cls, samples: Iterable[timedelta], limit: timedelta, *, points: int = POINTS) -> Runtimes:
         """From past durations; one longer than ``limit`` counts as ``limit``.
 
-        Of more than ``points`` different durations the means of ``points`` equal parts are kept, so the mean stays.
+        More than ``points`` different durations become the means of ``points`` equal parts, so the total mean is the
+        same.
 
         Raises InputError for no samples, and for durations or a limit that are not positive.
         """
@@ -61,7 +62,7 @@ class Runtimes:
 
 
 def _means(durations: Sequence[timedelta], parts: int) -> Iterator[timedelta]:
-    """The means of equal parts of the durations; one on the border of two parts counts in both, by its share."""
+    """The means of equal parts of the durations; one on the border of two parts counts partly in each."""
     sums = [timedelta(), *accumulate(durations)]
     size = len(durations) / parts
     edges = []

@@ -1,8 +1,8 @@
 """The dynamic programme behind interruptible plans, on a grid of instants and a grid of work done.
 
-State: the instant t, the work w done by finished segments, and how many of them there were (if their number is not
-limited, only whether there were any). ``off[t, n, w]`` is the least cost with nothing running at t. A segment starts by
-a jump over its least length; from there it continues step by step or ends. The last segment completes the work.
+State: the instant t, the work w done in finished segments, and their number n (if it is not limited, only whether there
+were any). ``off[t, n, w]`` is the least cost with nothing running at t. A segment begins with a jump over its least
+length; from there it continues step by step or ends. The last segment completes the work.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.planning.optimise.segment_costs import Costs
 
-# States in memory at most, ten bytes each.
+# Most states in memory, ten bytes each.
 MAX_STATES = 4_000_000
 
 _STARTED, _WENT_ON, _STARTED_FIRST = 0, 1, 2
@@ -37,7 +37,7 @@ class GridUnits(NamedTuple):
 
 
 class Way(NamedTuple):
-    """How each state was reached."""
+    """How each state was reached, for the way back."""
 
     off: NDArray[np.float64]
     off_ended: NDArray[np.bool_]
@@ -45,7 +45,7 @@ class Way(NamedTuple):
 
 
 def best_on_grid(series: CarbonSeries, first: int, last: int, work: int, costs: Costs) -> list[tuple[int, int]] | None:
-    """The cheapest segments between two instants with starts and ends on the grid; None if there are none."""
+    """The cheapest segments between two instants, with starts and ends on the grid; None if there are none."""
     units = units_of(series, first, last, work, costs)
     if units is None:
         return None
@@ -55,7 +55,7 @@ def best_on_grid(series: CarbonSeries, first: int, last: int, work: int, costs: 
     # Both are piecewise linear between edges, so interpolation gives their values, not estimates.
     spent = np.interp(moments, edges, np.concatenate(([0.0], np.cumsum(levels * np.diff(edges)))))
     unknown = np.interp(moments, edges, np.array(series.sums.gaps_us, dtype=np.float64))
-    # How far from each instant on the intensity is known without a gap, as an index.
+    # Index up to which the intensity is known without a gap from each instant.
     known_to = np.searchsorted(unknown, unknown, side="right") - 1
     way = _forward(units, spent, known_to)
     found = _last_segment(units, way, spent, known_to)
@@ -133,7 +133,7 @@ def _forward(units: GridUnits, spent: NDArray[np.float64], known_to: NDArray[np.
 def _last_segment(
     units: GridUnits, way: Way, spent: NDArray[np.float64], known_to: NDArray[np.int64]
 ) -> tuple[int, int, int] | None:
-    """Where the last segment starts, in which layer, and the work done before it."""
+    """The start of the last segment, its layer, and the work done before it."""
     best, found = math.inf, None
     for now in range(units.steps):
         reach = int(known_to[now]) - now

@@ -75,7 +75,7 @@ def plan_segments(
 def cheapest_slots(series: CarbonSeries, first: int, last: int, work: int) -> list[tuple[int, int]] | None:
     """The cheapest ``work`` microseconds between two instants, as (start, end); None if there are fewer.
 
-    Of equal slots the earlier are taken. A slot that is taken in part is taken next to a taken neighbour.
+    Earlier slots come before later ones of the same intensity. A slot used in part is used next to a used neighbour.
     """
     pieces = [
         (max(start, first), min(end, last), value)
@@ -103,7 +103,7 @@ def trimmed(
 ) -> list[tuple[int, int]] | None:
     """Segments without excess time, which is cut off at the ends with the highest intensity.
 
-    Starts only move later and ends only earlier, so all bounds still hold. None if the minimum length of a segment does
+    Starts only become later and ends earlier, so all bounds still hold. None if the minimum length of a segment does
     not allow it.
     """
     cut = [list(segment) for segment in segments]

@@ -1,7 +1,7 @@
 """The expected wait of a job in the queue, from the waits of similar jobs.
 
-Waits are taken by partition and size. The distribution is the empirical one: there is no model of the queue, and no
-answer from too few jobs.
+Jobs are similar by partition and size. The distribution is empirical: there is no model of the queue, and no result if
+there are too few jobs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from hpcfrugal.core.record import Key, Range
 
-# Of 20 waits the 6th and the 15th have the true median between them in 96 % of cases (binomial, share 1/2).
+# The true median is between the 6th and the 15th of 20 waits in 96 % of cases (binomial, share 1/2).
 ENOUGH = 20
 
 Basis: TypeAlias = Literal["partition and size", "partition"]

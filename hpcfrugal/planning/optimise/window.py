@@ -1,8 +1,8 @@
 """One uninterrupted window: the start with the least carbon for a job of known length.
 
 The cost of a start s is C(s + d) - C(s), where C, the integral of a piecewise-constant series, is piecewise linear.
-The cost is then piecewise linear too, and bends only where s or s + d meets an edge of a slot. Its least value over an
-interval lies at a bend or at an end of the interval: trying those gives the exact optimum at any resolution.
+The cost is then piecewise linear too, and bends only if s or s + d is at an edge of a slot. Its least value over an
+interval is at a bend or at an end of the interval, so trying those gives the exact optimum at any resolution.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Window:
 
 
 def plan_window(series: CarbonSeries, earliest: datetime, deadline: datetime, duration: timedelta) -> Window:
-    """The window of ``duration`` within ``[earliest, deadline]`` with the least integral; of equal ones the earliest.
+    """The window of ``duration`` within ``[earliest, deadline]`` with the least integral, the earliest of equal ones.
 
     The result is the exact minimum over all starts, not only those on slot edges. Windows with a gap or beyond
     the series are excluded.
@@ -58,7 +58,7 @@ def bounds_us(earliest: datetime, deadline: datetime, duration: timedelta) -> tu
 
 
 def candidates(edges_us: Sequence[int], first: int, last: int, length: int) -> Iterator[int]:
-    """Starts in ``[first, last]`` among which the best one is: the bounds, and where start or end meets an edge."""
+    """Starts in ``[first, last]`` that include the best: the bounds, and those with start or end at an edge."""
     yield first
     yield last
     yield from edges_us[bisect_right(edges_us, first) : bisect_left(edges_us, last)]
@@ -67,7 +67,7 @@ def candidates(edges_us: Sequence[int], first: int, last: int, length: int) -> I
 
 
 def window_at(series: CarbonSeries, start_us: int, end_us: int) -> Window:
-    """The window between two instants. Raises ValueError where the series does not cover it."""
+    """The window between two instants. Raises ValueError if the series does not cover it."""
     start_at, end_at = from_us(start_us), from_us(end_us)
     mean = series.mean(start_at, end_at)
     if mean is None:
