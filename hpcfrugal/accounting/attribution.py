@@ -106,8 +106,8 @@ class NodeSplit:
 def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
     """How a channel of this component and scope is attributed to a job. Unknown exclusivity counts as shared.
 
-    A GPU that others may use too (a slice of it, or a shared one) is not attributed: CPU time has no relation to
-    its use, and an exclusive job may still hold only a part of the GPU.
+    A GPU that others may use too (a slice, or a shared one) is not attributed: CPU time is unrelated to its use, and
+    even an exclusive job may have only a part of the GPU.
     """
     if scope == "job":
         return Attribution.DEVICE

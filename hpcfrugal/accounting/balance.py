@@ -1,12 +1,12 @@
 """All known jobs of a node together: the energy of a channel, the share of each job, and the rest.
 
-The sidecars of all jobs read the same counter of the node, each at its own instants. Time is cut at the records of all
-of them, counters are interpolated linearly between records, and each piece is divided once. So the shares plus the
+The sidecars of all jobs read the same counter of the node, but at different instants. Time is split at all of their
+records, counters are interpolated linearly between records, and each piece is divided once. So the shares plus the
 rest are exactly the energy of the node, for each piece and in total.
 
-The energy of the node is taken from one sidecar until its end, then from the one that lasts longest, so the energy that
-a sidecar read over its whole session is unchanged. The records of a job without CPU time are used only where there are
-no others: they cut no pieces and do not change the dynamic shares of others.
+The energy of the node is that of one sidecar until it ends, then of the one that runs longest, so that the energy which
+a sidecar read over its whole session is unchanged. Records of a job without CPU time are used only if there are no
+others: they split no pieces and do not change the dynamic shares of others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AttemptName = tuple[str, str, int]
 _Shares = list[tuple[AttemptName, "EnergyShare | None"]]
 
 _MAX_PIECES = 4096
-"""Pieces of time in memory at the same time."""
+"""Pieces of time that are in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class Slice:
 class Balance:
     """The sum of slices. ``energy_uj`` is the sum of ``shares`` and ``residual_uj``.
 
-    ``covered_ns`` is the time in which any sidecar read the channel, ``unknown`` names jobs whose share of some of it
-    is not known.
+    ``covered_ns`` is the time in which any sidecar read the channel, ``unknown`` are jobs with an unknown share of some
+    of it.
     """
 
     energy_uj: int = 0
@@ -133,7 +133,7 @@ def balance(readings: Iterable[ChannelReading]) -> Balance:
 
 
 def slices(readings: Iterable[ChannelReading]) -> Iterator[Slice]:
-    """The pieces of time in which the channel was read, each with its division; not all in chronological order."""
+    """The pieces of time in which the channel was read, each with its division, not in chronological order."""
     every = sorted(readings, key=lambda reading: (reading.energy.start_ns, reading.job))
     leading = [reading for reading in every if not reading.idles]
     idling = [reading for reading in every if reading.idles]
@@ -163,7 +163,7 @@ def _instants(readings: Iterable[ChannelReading]) -> list[int]:
 
 
 class _LongestSeries:
-    """One of several series of the same counter until its end, then the one that lasts longest."""
+    """One of several series of the same counter until it ends, then the one that lasts longest."""
 
     def __init__(self) -> None:
         self._held: CumulativeSeries | None = None
@@ -177,7 +177,7 @@ class _LongestSeries:
 
 
 class _ActiveReadings:
-    """The readings of each time in turn; they are sorted by their start."""
+    """The readings at one time after another; they are sorted by their start."""
 
     def __init__(self, readings: Sequence[ChannelReading]) -> None:
         self._waiting = list(reversed(readings))
@@ -192,7 +192,7 @@ class _ActiveReadings:
 
 
 def _stretches(readings: Iterable[ChannelReading], times_ns: Sequence[int]) -> Iterator[Sequence[int]]:
-    """``times_ns`` in parts within which no series begins or ends; each starts where the one before ends."""
+    """``times_ns`` in consecutive parts within which no series begins or ends; neighbours share a time."""
     cuts = {0, len(times_ns) - 1}
     for reading in readings:
         for series in (reading.energy, reading.job_cpu, reading.node_busy, reading.idle):
@@ -223,7 +223,7 @@ def _pieces(
         energies_uj = energy.rises(stretch)
         idles_uj = [0] * len(energies_uj) if idle is None else list(map(min, idle.rises(stretch), energies_uj))
         if not also and _is_undivided(here):
-            # Adjacent pieces are divided in the same way, so they are one slice.
+            # All pieces are divided in the same way, so they are one slice.
             whole, residual_uj = _undivided(here, sum(energies_uj), sum(idles_uj))
             yield Slice(
                 start_ns, end_ns, sum(energies_uj), measured.between(start_ns, end_ns), tuple(whole), residual_uj
@@ -268,7 +268,7 @@ def _overlap_ns(reading: ChannelReading, start_ns: int, end_ns: int) -> int:
 def _is_undivided(present: Sequence[ChannelReading]) -> bool:
     """Whether CPU time does not matter: one job gets all energy, or the shares are unknown.
 
-    Jobs that each count as exclusive and ran at the same time share the node like others.
+    Exclusive jobs that ran at the same time share the node like others.
     """
     if any(reading.attribution in (Attribution.DEVICE, Attribution.NONE) for reading in present):
         return True

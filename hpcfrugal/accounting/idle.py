@@ -1,8 +1,8 @@
 """Idle energy of a component of a node, divided among its channels.
 
-A site configures idle power per component, while a component has a channel for each package. In each interval the idle
-energy is divided among the channels in proportion to their energy, so no channel has more idle energy than energy, and
-the parts sum exactly to the whole.
+Idle power is configured per component, but a component has a channel for each package. In each interval the idle energy
+is divided among the channels in proportion to their energy. So no channel has more idle energy than energy, and the
+sum of the parts is exactly the whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def divide_idle(idle_uj: Sequence[int], read_uj: Sequence[Sequence[int]], channe
     parts: list[list[int]] = []
     before = [0] * len(totals_uj)
     for upto_uj in accumulate(read_uj, lambda done, energies: list(map(add, done, energies))):
-        # Differences of a rounded running sum: each is its exact value rounded up or down, and they sum to the whole.
+        # Differences of a rounded running sum: each is its exact value rounded up or down, and their sum is the whole.
         edges = [
             given * upto // total if total else 0
             for given, upto, total in zip(given_uj, upto_uj, totals_uj, strict=True)

@@ -104,7 +104,7 @@ def run(
 
 
 def _settings() -> tuple[Config, Mapping[str, IdlePower]]:
-    """The valid settings, and the idle power of nodes. Mistakes become warnings, so that the command runs in any case."""
+    """The valid settings, and the idle power of nodes. Mistakes become warnings, since the command must run."""
     from hpcfrugal.settings.idle_power import read_idle_powers
 
     try:

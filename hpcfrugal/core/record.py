@@ -1,9 +1,9 @@
-"""One definition for each record: a frozen dataclass, from whose fields its JSON and its SQL columns follow.
+"""One definition for each record: a frozen dataclass, whose fields define its JSON and its SQL columns.
 
-A field's annotation says what may stand in it: ``int``, ``float``, ``bool``, ``str``, a ``Literal`` of texts, a
+The annotation of a field is the type of its values: ``int``, ``float``, ``bool``, ``str``, a ``Literal`` of texts, a
 ``StrEnum``, ``tuple[str, ...]``, a ``dict``, another record or a tuple of them, each with ``| None`` where it may be
 unknown; an aware ``datetime`` (ISO 8601), a ``timedelta`` (seconds), or a class with ``to_json`` and ``from_json``.
-``Annotated`` adds what the type does not say::
+``Annotated`` adds further properties::
 
     @dataclass(frozen=True, slots=True)
     class EndDocument:
@@ -11,9 +11,9 @@ unknown; an aware ``datetime`` (ISO 8601), a ``timedelta`` (seconds), or a class
         exit_code: Annotated[int | None, Bounds(high=255)] = None
         started_wall_ns: Annotated[int | None, UnixTime("started_wall_s")] = None
 
-JSON comes from other people's files. A missing key or null is the field's default. So is a value of the wrong type or
-out of bounds, which also leaves a sentence in ``problems``: one bad field does not cost the whole record and is not
-passed over either. Only a field without a default is required: the record is refused without it.
+JSON may come from files of other users. A missing key or null means the default of the field. So does a value of the
+wrong type or out of bounds, which is also reported in ``problems``: one bad field does not invalidate the whole record,
+and is not ignored either. Only fields without a default are required: the record is refused without them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from hpcfrugal.core.text import clean_text
 from hpcfrugal.core.time import from_ns, instant_us, iso, parse_iso
 
 MAX_INT = 2**62
-"""Larger integers are invalid; it leaves room for sums in SQLite's signed 64 bits."""
+"""Larger integers are invalid, so that sums fit into SQLite's signed 64 bits."""
 
 MAX_MEMORY_B = 2**50
 """More memory than this on one node, 1 PiB, is invalid; the largest shared-memory machines have a tenth of it."""
@@ -51,23 +51,23 @@ _ABSENT = object()
 
 
 class InvalidValue(Exception):
-    """A value that its field does not take; the text says what it should be."""
+    """A value that its field does not accept; the text describes a valid one."""
 
 
 class InvalidRecord(Exception):
-    """A record that lacks a required field or has an invalid value in a strict one; the text says which."""
+    """A record without a required field, or with an invalid value in a strict one; the text names the field."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """The field's name in JSON, where it is not that of the attribute."""
+    """The name of the field in JSON, if it differs from that of the attribute."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Range:
-    """The least and the greatest value of a number, or of each number in a list; both are valid."""
+    """The least and the greatest valid value of a number, or of each number in a list."""
 
     low: int = 0
     high: int = MAX_INT
@@ -75,14 +75,14 @@ class Range:
 
 @dataclass(frozen=True)
 class IsoTime:
-    """In JSON under ``name`` as ISO 8601 with its offset, here nanoseconds since 1970 (to the microsecond)."""
+    """ISO 8601 with an offset under ``name`` in JSON, nanoseconds since 1970 here (to the microsecond)."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class UnixTime:
-    """In JSON under ``name`` as seconds since 1970 with a fraction, here nanoseconds (to the microsecond)."""
+    """Seconds since 1970 with a fraction under ``name`` in JSON, nanoseconds here (to the microsecond)."""
 
     name: str
 
@@ -105,17 +105,17 @@ class _Mark:
 
 
 STRICT = _Mark("strict")
-"""An invalid value refuses the whole record; a missing one is still the default."""
+"""An invalid value makes the whole record invalid; a missing one still means the default."""
 
 EMBEDDED = _Mark("embedded")
-"""A record whose fields stand among those of the record around it, in JSON as in SQL. It needs a default, which may be
-None only for records without SQL columns."""
+"""A record whose fields appear among those of the record around it, in JSON and in SQL. It needs a default, which may
+be None only for records without SQL columns."""
 
 SIZED = _Mark("sized")
-"""A list of as many items as the reader was made for."""
+"""A list with the number of items that the codec was created for."""
 
 DROP_INVALID = _Mark("drop invalid")
-"""Records of a list that are refused are left out of it, and named as problems; else they refuse what holds them."""
+"""Invalid records of a list are left out and reported as problems; by default they make the outer record invalid."""
 
 
 Read = Callable[[Any, Problems], Any]
@@ -171,7 +171,7 @@ class RecordField:
 class Codec(Generic[_T]):
     """Reads and writes one class of records. Get it with ``codec``.
 
-    ``columns`` are the names of its SQL columns, in the order of its fields; those of an embedded record stand in its
+    ``columns`` are the names of its SQL columns in the order of its fields, with those of an embedded record in its
     place.
     """
 
@@ -199,7 +199,7 @@ class Codec(Generic[_T]):
                     required.add(field.name)
         self._required, self._missing = frozenset(required), missing
         self._required_keys = {key for key, field in self._fields.items() if field.name in required}
-        # Most values are integers, which are checked without a call; other fields have bounds that hold no integer.
+        # Most values are integers, which are checked without a call; the bounds of other fields contain no integer.
         self._specs: dict[str, tuple[str, str | None, int, int, Read]] = {
             key: (field.name, None, *field.integers, field.read) for key, field in self._fields.items()
         }
@@ -215,7 +215,7 @@ class Codec(Generic[_T]):
         self._to_sql = [(at, field.to_sql) for at, field in enumerate(columns) if field.to_sql is not None]
 
     def _paths(self) -> list[str]:
-        """Where a record has the values of its columns, as ``attrgetter`` names it."""
+        """The attribute of each column, in the form that ``attrgetter`` takes."""
         found: list[str] = []
         for part in self._order:
             found += (
@@ -224,14 +224,14 @@ class Codec(Generic[_T]):
         return found
 
     def sql_fields(self) -> list[RecordField]:
-        """The fields that are columns, those of embedded records among them."""
+        """The fields that are columns, including those of embedded records."""
         found: list[RecordField] = []
         for part in self._order:
             found += [part] if isinstance(part, RecordField) else part[1].sql_fields()
         return found
 
     def read(self, data: Mapping[str, Any], problems: Problems) -> _T:
-        """The record in a JSON object. Raises ``InvalidRecord``; what is wrong but not needed goes to ``problems``."""
+        """The record in a JSON object. Raises ``InvalidRecord``; mistakes in optional fields go to ``problems``."""
         specs = self._specs
         values: dict[str, Any] = dict(self._missing)
         for key, value in data.items():
@@ -290,7 +290,7 @@ class Codec(Generic[_T]):
         raise InvalidRecord(why[-1] if why else f"{missing[0]}: missing")
 
     def write(self, record: _T) -> dict[str, Any]:
-        """The record as JSON, every key in it; unknown is null."""
+        """The record as JSON with all of its keys; unknown is null."""
         found: dict[str, Any] = {}
         for part in self._order:
             if isinstance(part, RecordField):
@@ -339,7 +339,7 @@ _codecs: dict[tuple[type[Any], int | None], Codec[Any]] = {}
 
 
 def codec(record: type[_T], size: int | None = None) -> Codec[_T]:
-    """The codec of a class of records, for lists of ``size`` items where it has any that are ``SIZED``; made once."""
+    """The codec of a class of records, created once; ``size`` is the length of its lists that are ``SIZED``."""
     found = _codecs.get((record, size))
     if found is None:
         found = _codecs[record, size] = Codec(record, size)
@@ -347,9 +347,9 @@ def codec(record: type[_T], size: int | None = None) -> Codec[_T]:
 
 
 def assemble(record: type[_T], *sources: object, **values: Any) -> _T:
-    """A dataclass of ``values`` and, for its other fields, the attributes of that name of the first source with one.
+    """A dataclass of ``values``; its other fields are attributes of that name, from the first source that has one.
 
-    Raises ``AttributeError`` for a field of which there is neither.
+    Raises ``AttributeError`` for a field with neither.
     """
     for name in record.__dataclass_fields__:  # type: ignore[attr-defined]
         if name in values:
@@ -374,7 +374,7 @@ def _is_record(bare: Any) -> bool:
 
 
 def _annotation(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without its ``| None``, and what ``Annotated`` adds to it; ``None`` among these: it was optional."""
+    """A type without its ``| None``, and what ``Annotated`` adds to it, with ``None`` if it was optional."""
     marks: tuple[Any, ...] = ()
     if get_origin(hint) is Annotated:
         hint, *more = get_args(hint)
@@ -427,7 +427,7 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
 
 
 def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
-    """What is no number and no text is JSON in its column. Raises what ``json.loads`` raises, and ``InvalidValue``."""
+    """Values other than numbers and text are JSON in their column. Raises as ``json.loads``, and ``InvalidValue``."""
 
     def to_sql(value: Any) -> str:
         return json.dumps(value if write is None else write(value), sort_keys=True, separators=(",", ":"))

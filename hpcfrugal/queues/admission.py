@@ -1,6 +1,6 @@
-"""Admission of jobs to a low-carbon queue: the queue's defaults, and a start beside the other jobs.
+"""Admission of jobs to a low-carbon queue: the defaults of the queue, and a start that fits the other jobs.
 
-Settings of a job file that the queue cannot follow are refused; none is ignored silently.
+Settings of a job file that the queue cannot honour are refused; none is ignored silently.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hpcfrugal.slurm.job_ids import array_shape
 
 
 def with_queue_defaults(spec: JobSpec, queue: Queue) -> JobSpec:
-    """The job with the queue's settings where its own file has none."""
+    """The job with the settings of the queue as defaults for those of its file."""
     resources, schedule = spec.resources, spec.schedule
     bound = schedule.max_delay
     if bound is None and schedule.deadline is None:
@@ -50,22 +50,22 @@ def with_queue_defaults(spec: JobSpec, queue: Queue) -> JobSpec:
 
 
 def _check(spec: JobSpec, queue: Queue, config: Config, where: str) -> None:
-    """Refuse settings that the queue cannot follow."""
+    """Refuse settings that the queue cannot honour."""
     schedule, resources, problems = spec.schedule, spec.resources, list[Problem]()
 
     def refuse(key: str, what: str, hint: str = "leave it out") -> None:
         problems.append(Problem(f"{where}: {key}", f"queue {queue.name!r} {what}", hint))
 
-    without = "leave out `{}`, or the queue: with a `max_delay` or `deadline` the job waits without one"
+    without = "leave out `{}`, or the queue: a job with `max_delay` or `deadline` also waits without a queue"
     if schedule.interruptible is not None:
-        refuse("schedule.interruptible", "runs its jobs without interruption", without.format("interruptible"))
+        refuse("schedule.interruptible", "does not interrupt its jobs", without.format("interruptible"))
     if schedule.effective_policy == "budget":
-        what = "starts its jobs at the lowest carbon intensity, not at the first start within a budget"
+        what = "starts jobs at the lowest carbon intensity, not at the first time within a budget"
         refuse("schedule.budget_g", what, without.format("budget_g"))
     if schedule.zone is not None and schedule.zone.upper() != (zone := _zone(queue, config)).upper():
-        refuse("schedule.zone", f"is planned by zone {zone or 'of the settings'}")
+        refuse("schedule.zone", f"uses the forecast of zone {zone or 'of the settings'}")
     if schedule.signal not in (None, queue.signal):
-        refuse("schedule.signal", f"is planned by {queue.signal} intensity")
+        refuse("schedule.signal", f"uses the {queue.signal} intensity")
     if not queue.runs_in(resources.partition, None):
         refuse("resources.partition", f"is of partition {queue.partition!r}, not {resources.partition!r}")
     if not queue.runs_in(None, resources.qos):
@@ -82,11 +82,11 @@ def _zone(queue: Queue, config: Config) -> str:
 
 
 def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released: bool) -> JobComment:
-    """The comment of the job, in whole seconds, as it will be read back."""
+    """The comment of the job with times in whole seconds, as it will be read back."""
     limit, schedule = spec.resources.time, spec.schedule
     latest = plan.latest_start_at or now + queue.max_delay
     slack = max(timedelta(), latest - max(now, schedule.earliest or now))
-    # The wait that Slurm expects now says nothing about later hours, but may still cost a deadline.
+    # The wait that Slurm expects now is no guide to later hours, but may still make a job miss its deadline.
     usual = plan.wait.expected if plan.wait.basis == "past jobs" else None
     if usual is not None and usual < LEAST_MARGIN:
         usual = None
@@ -108,13 +108,13 @@ def _comment_of(spec: JobSpec, queue: Queue, plan: Plan, now: datetime, released
 
 
 def with_comment(spec: JobSpec, comment: JobComment) -> JobSpec:
-    """The job with its queue entry in its comment, beside the text of its file or script."""
+    """The job with its queue entry added to the comment of its file or script."""
     return spec.model_copy(update={"comment": insert_comment(spec.comment or "", comment)})
 
 
 class QueueAdmission:
-    """Admits the jobs of one submission. The queue is read once, at the same time as all other queries for a plan, and
-    each placed job counts for the next one, although Slurm has not seen it yet.
+    """Admits the jobs of one submission. The queue is read once, at the same time as the other queries for a plan, and
+    each placed job counts for the next one, although it is not in Slurm yet.
     """
 
     def __init__(self, config: Config) -> None:
@@ -124,10 +124,10 @@ class QueueAdmission:
         self._notes: tuple[str, ...] = ()
 
     def admit(self, spec: JobSpec, *, where: str, start_now: bool = False) -> tuple[JobSpec, Queue | None]:
-        """The job with its queue's defaults. A job that does not wait, ``policy: asap``, is in no queue.
+        """The job with the defaults of its queue. A job with ``policy: asap`` does not wait and is in no queue.
 
         Raises:
-            InputError: there is no such queue, or it cannot follow the job file; ``where`` names the file.
+            InputError: there is no such queue, or it cannot honour the job file; ``where`` names the file.
         """
         name = spec.schedule.queue
         if name is None or spec.schedule.effective_policy == "asap":
@@ -143,7 +143,7 @@ class QueueAdmission:
     def place(self, spec: JobSpec, queue: Queue, plan: Plan, now: datetime, *, released: bool) -> tuple[JobSpec, Plan]:
         """The job with its comment, and its plan with a start within the queue's capacity.
 
-        Without a forecast the start stays as planned: it is safe, whatever else starts then.
+        Without a forecast the start stays as planned, which is safe regardless of other jobs.
         """
         plan = replace(plan, queue=queue.name)
         comment = _comment_of(spec, queue, plan, now, released)
@@ -152,7 +152,7 @@ class QueueAdmission:
             series = resampled(_series(plan.grid.series), queue)
             job = _as_queued(spec, plan, comment, now)
             if spec.schedule.deadline is not None and job.limit is not None:
-                # All tasks of an array that run one after the other have to meet the deadline.
+                # Tasks of an array that run one after the other all have to meet the deadline.
                 plan = replace(plan, latest_start_at=spec.schedule.deadline - job.limit)
             job = within_grid(job, queue, series)
             found = place(queue, queued, job, series, now)
@@ -162,8 +162,8 @@ class QueueAdmission:
         return with_comment(spec, comment), plan
 
     def _read(self) -> list[QueuedJob]:
-        """The jobs in the queues. If Slurm does not answer in time, only jobs submitted together count until the next
-        round; their starts are safe either way.
+        """The jobs in the queues. If Slurm does not answer in time, only the jobs of this submission count until the
+        next round; their starts are safe in any case.
         """
         if self._queued is None:
             try:
@@ -205,7 +205,7 @@ def _expected(plan: Plan, found: Planned) -> Expectation | None:
 
 
 def _series(series: CarbonSeries) -> CarbonSeries:
-    """The series with a whole first slot: one cut at an odd second would need steps of seconds."""
+    """The series with a complete first slot: a slot that starts at an odd second would need steps of seconds."""
     edges = series.edges_us
     if len(edges) < 3:
         return series
@@ -214,7 +214,7 @@ def _series(series: CarbonSeries) -> CarbonSeries:
 
 
 def _as_queued(spec: JobSpec, plan: Plan, comment: JobComment, now: datetime) -> QueuedJob:
-    """The job as it will be in Slurm's queue."""
+    """The job as it will appear in Slurm's queue."""
     resources = spec.resources
     nodes = resources.min_nodes or 1
     at_once, in_turn = array_shape(resources.array)

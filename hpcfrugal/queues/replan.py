@@ -1,16 +1,16 @@
 """The planned start of each waiting job of a queue, by the newest forecast, all jobs planned together. Pure.
 
-Three rules come before the least carbon: no job starts before its earliest or after its latest safe start; a job waits
-only if that saves enough; and a job that has a start is moved only if that gains at least the queue's ``hysteresis``,
-or if its start no longer fits into the capacity.
+Three rules take precedence over the least carbon. No job starts before its earliest or after its latest safe start. A
+job waits only if that saves enough. A job that has a start is moved only if that gains at least the ``hysteresis`` of
+the queue, or if its start no longer fits into the capacity.
 
-What saves enough: a job that could start now does so if waiting saves less than ``min_saving``. A job that waits
-already must save a fifth of that to wait on for the queue's longest delay, and less for a shorter wait. With the whole
-of ``min_saving`` it would start shortly before the low-carbon window that it waits for, as soon as the intensity is
-close to that window's; with nothing it would wait hours for a window that is no longer forecast.
+A saving is enough if it is at least ``min_saving`` for a job that could start now. A job that already waits needs a
+fifth of that to continue for the longest delay of the queue, and less for a shorter wait. If it needed all of
+``min_saving``, it would start shortly before its low-carbon window, as soon as the intensity is close to that of the
+window. If it needed nothing, it would wait for hours for a window that is no longer forecast.
 
-Two lengths of a job count: nodes are reserved for its time limit, and carbon is counted over its expected run time
-where that is known. A plan over time limits looks for long windows that jobs then leave halfway.
+Two lengths of a job matter: nodes are reserved for its time limit, and carbon is counted over its expected run time, if
+that is known. A plan by time limits would look for long windows, which jobs then leave halfway.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.queues.start_constraints import StartConstraints, in_queue, in_use, reserves_capacity
 
-# Marks of jobs that do not fit into the capacity. They keep their future start or get their latest one; then Slurm
-# decides.
+# Marks of jobs that do not fit into the capacity. They keep their future start or get their latest one, and Slurm
+# decides from there.
 _OUTSIDE = ("no capacity", "too large", "too late")
 
-# How often jobs are planned by their expected run times before those whose limits still do not fit are planned by
-# these.
+# How often jobs are planned by expected run times. Those whose time limits still do not fit are then planned by limits.
 _TRIES = 2
-# Share of ``min_saving`` that waiting on must save. In scripts/bench/replan a fifth costs 0.1 % of the possible saving,
-# the whole of it 2 %.
+# Share of ``min_saving`` that a continued wait must save. In scripts/bench/replan a fifth costs 0.1 % of the possible
+# saving, the whole of it 2 %.
 _WAITING_ON = 0.2
-_NOTHING = 1e-3  # g/kWh: below this there is nothing to save, and shares mean nothing
+_NOTHING = 1e-3  # g/kWh: below this there is nothing to save, and shares are meaningless
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class Planned:
 
     @property
     def saving(self) -> float | None:
-        """Expected saving against the earliest start, as a share of that."""
+        """Expected saving as a share of the carbon at the earliest start."""
         planned, at_once = self.planned_g_per_kwh, self.now_g_per_kwh
         if planned is None or at_once is None:
             return None
@@ -87,8 +86,8 @@ def replan(
 ) -> list[Planned]:
     """A plan for every job of ``queued`` that waits in ``queue`` and can be moved, in the order of their starts.
 
-    Without a forecast all jobs keep their start, or the nearest safe one. Without ``error`` the forecast is taken as
-    exact.
+    Without a forecast all jobs keep their start, or get the nearest safe one. Without ``error`` the forecast is taken
+    as exact.
 
     Raises InputError if the grid of steps would be too fine for the forecast.
     """
@@ -137,10 +136,10 @@ def place(
     now: datetime,
     error: ErrorGrowth | None = DEFAULT_ERROR,
 ) -> Planned:
-    """A start for one more job; all others stay where they are.
+    """A start for one more job; all others keep theirs.
 
-    Used at submission, so that the queue keeps to its capacity before the next round. Without ``error`` the forecast is
-    taken as exact.
+    Used at submission, so that the queue stays within its capacity before the next round. Without ``error`` the
+    forecast is taken as exact.
 
     Raises InputError if the grid of steps would be too fine for the forecast.
     """
@@ -174,17 +173,17 @@ class _Placed:
 
 
 def _start(candidate: StartConstraints, placed: _Placed) -> datetime:
-    """Where it was placed. A job that does not fit keeps its future start: Slurm has to make it wait at any start, and
-    if all were moved to their latest, one job that takes all capacity would delay all others.
+    """The placed start. A job that does not fit keeps its future start: Slurm makes it wait in any case, and if all
+    were moved to their latest start, one job that takes all capacity would delay all others.
     """
     keeps = placed.mark in _OUTSIDE and candidate.was is not None and candidate.allows(candidate.was)
     return candidate.was if keeps and candidate.was is not None else placed.start_at
 
 
 def _best(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -> dict[str, float | None] | None:
-    """The lowest mean intensity of each job if it were alone: no plan has less. None where the forecast has gaps.
+    """The lowest mean intensity of each job if it were alone: no plan has less. None if the forecast has gaps.
 
-    Found much faster than a plan; in most rounds it shows that there is nothing to gain.
+    Much faster than a plan; in most rounds it shows that there is nothing to gain.
     """
     found: dict[str, float | None] = {}
     for candidate in candidates:
@@ -199,10 +198,10 @@ def _best(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -
 
 
 def _placed(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -> dict[str, _Placed]:
-    """A start for each that its constraints allow, with little carbon over the expected run. Reserves nothing.
+    """An allowed start for each job, with little carbon over the expected run. Reserves nothing.
 
-    Of the plan by expected run times, jobs whose time limit fits too keep their place, and the rest is planned again
-    beside them. If some jobs then do not fit, all are planned by their time limits, if that places more of them.
+    In a plan by expected run times, jobs whose time limits fit too keep their start, and the rest is planned again. If
+    some jobs then do not fit, all are planned by their time limits, if that places more of them.
     """
     found: dict[str, _Placed] = {}
     rest = list(candidates)
@@ -245,7 +244,7 @@ def _plan(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints], *
         start = one.start_at if by_limit else candidate.start_for(one.start_at)
         mark = one.mark
         if mark == "too large" and candidate.width <= max(units for _, units in capacity.queue.capacity):
-            mark = "no capacity"  # the planner calls a job too large also if others leave too little
+            mark = "no capacity"  # for the planner a job is also too large if others leave too little
         found[candidate.job_id] = _Placed(min(max(candidate.earliest, start), candidate.last), mark)
     return found
 
@@ -259,7 +258,7 @@ def _all_may_stay(
 ) -> bool:
     """Whether the present starts fit together, and new ones with these ``means`` gain too little.
 
-    Decided for all jobs together: one by one, each would find the place of its old start taken by another's new one.
+    Decided for all jobs together: one by one, each would find its old place taken by the new start of another.
     """
     if any(not candidate.allows(stay[candidate.job_id]) for candidate in candidates):
         return False
@@ -286,7 +285,7 @@ def _settled(
 ) -> Planned:
     """The plan after ``min_saving`` and ``hysteresis`` are applied to a start for which nodes are reserved.
 
-    ``stays``: it is the present start of the job, and all others keep theirs.
+    ``stays``: it is the present start of the job, and the others keep theirs.
     """
     capacity.give_back(candidate, start)
     chosen, why = start, mark or ("as before" if stays else "least carbon")
@@ -296,7 +295,7 @@ def _settled(
         chosen, why = candidate.earliest, "waiting saves too little"
     elif mark not in _OUTSIDE and kept != start and candidate.allows(kept) and capacity.holds(candidate, kept):
         planned, before = candidate.mean(capacity.series, start), candidate.mean(capacity.series, kept)
-        # From a time without forecast to one of known low intensity: that is a gain.
+        # A move from a time without forecast to a known low intensity is a gain.
         gains_little = (
             before is not None and planned is not None and planned >= before * (1 - capacity.queue.hysteresis)
         )

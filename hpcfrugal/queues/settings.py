@@ -34,7 +34,7 @@ def _capacity_of(value: Any) -> tuple[tuple[int, int], ...]:
     steps.sort()
     if not steps:
         raise ValueError('needs a number, or times of day such as { "00:00" = 40, "08:00" = 10 }')
-    # Until the first time of a day, the last one of the day before applies.
+    # Before the first time of a day, the last one of the previous day applies.
     return tuple(steps) if steps[0][0] == 0 else ((0, steps[-1][1]), *steps)
 
 
@@ -56,7 +56,7 @@ class Queue(NamedSection):
     capacity: QueueCapacity = Field(examples=["40"])
     """Units that its jobs may use at once, by time of day in UTC."""
     max_delay: Annotated[timedelta, time_span(1, 366 * 86_400)] = Field(examples=['"24h"'])
-    """Latest start after submission of a job that names neither delay nor deadline."""
+    """Longest delay of the start after submission, for jobs with neither ``max_delay`` nor ``deadline``."""
     partition: Text | None = None
     """Partition of its jobs; several with commas."""
     qos: Text | None = None
@@ -65,9 +65,9 @@ class Queue(NamedSection):
     """Grid zone; None: ``carbon.zone``."""
     signal: Signal = "average"
     min_saving: Share = 0.02
-    """Expected saving below which a job starts as soon as there are free nodes."""
+    """With a smaller expected saving a job starts as soon as there are free nodes."""
     hysteresis: Share = 0.01
-    """Expected gain below which a planned start is not moved."""
+    """For a smaller expected gain a planned start is not moved."""
     step: Annotated[timedelta, time_span(1, 3600)] = timedelta(minutes=5)
 
     @field_validator("name")
@@ -82,7 +82,7 @@ class Queue(NamedSection):
     def runs_in(self, partition: str | None, qos: str | None) -> bool:
         """Whether a job with this partition and QOS can be one of the queue's.
 
-        Either may be a list with commas, as Slurm takes it. Where it is unknown, or the queue names none, it can.
+        Either may be a list with commas, as in Slurm. If it is unknown, or not set for the queue, any job can.
         """
         return _share_one(self.partition, partition) and _share_one(self.qos, qos)
 
@@ -103,7 +103,7 @@ def read_queues(tables: Mapping[str, NamedTable]) -> dict[str, Queue]:
 
 
 def the_queue(config: Config, name: str, *, where: str) -> Queue:
-    """The queue of that name. Raises InputError where there is none; ``where`` is the option or key that names it."""
+    """The queue of this name. Raises InputError if there is none; ``where`` is the option or key that names it."""
     known = read_queues(config.tables("queues"))
     if name not in known:
         hint = did_you_mean(name, known) if known else "known: none; see docs/queues.md"

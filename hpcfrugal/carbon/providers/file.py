@@ -1,13 +1,13 @@
-"""A file of intensities: a site's own data, an export of ours, or an invented day to try things with.
+"""A file of intensities: a site's own data, an export of ``hpcfrugal forecast``, or made-up values for a trial.
 
 CSV: a header, then rows; columns ``start``, ``g_per_kwh`` and, if needed, ``end``, ``zone``, ``signal``, ``kind``,
 ``issued_at``, or other common names (``csv_table``). JSON: a series as ``hpcfrugal forecast --json`` writes it
 (``{"zone", "signal", "kind", "issued_at", "start", "step_s", "g_per_kwh": [...]}`` or with
 ``"intervals": [[start, end, g], ...]``), a list of them,
-or ``{"series": [...]}``; a file may hold several issues of one forecast, and the newest that was issued by now is used.
-Slots may be seconds long. A series without ``kind`` is a forecast if it has a time of issue, else both: its values are
-actuals where their time was over when the file was last changed. Without a zone it applies to any. A forecast without
-a time of issue is taken to be as old as the file, and a note says so.
+or ``{"series": [...]}``. A file may hold several issues of one forecast; the newest that is not from the future is
+used. Slots may be seconds long. A series without ``kind`` is a forecast if it has a time of issue, otherwise both:
+values for times before the last change of the file are actuals. A series without a zone applies to any. A forecast
+without a time of issue counts as issued when the file was last changed, with a note.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class FileSettings(ProviderSettings):
 
 @dataclass(frozen=True, slots=True)
 class _Issue:
-    """One series of the file; None: not given."""
+    """One series of the file; None: not in the file."""
 
     zone: str | None
     signal: Signal
@@ -76,12 +76,12 @@ class File(Provider):
     settings_model = FileSettings
     settings: FileSettings
     span = timedelta(days=400)
-    settles = timedelta(days=2)  # of a file that is corrected by hand, say
+    settles = timedelta(days=2)  # the file may be corrected by hand
     cached = False
 
     @staticmethod
     def serves(zone: str) -> bool:
-        """Any: its owner knows which zone it is for."""
+        """Any: whoever set it up chose the zone."""
         return True
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
@@ -134,7 +134,7 @@ class File(Provider):
             "provider": self.kind,
         }
         if issue.points and all(end is not None for _, end, _ in issue.points):
-            # A gap at an end of the file is the same as nothing.
+            # Gaps at both ends are dropped.
             rows = [(start, end, value) for start, end, value in issue.points if end is not None and value is not None]
             if not rows:
                 raise ForecastError("no intensities")
@@ -166,7 +166,7 @@ class File(Provider):
 
 
 def _over_by(series: CarbonSeries, moment: datetime) -> CarbonSeries | None:
-    """The slots that had ended at ``moment``; None where none had."""
+    """The slots that end by ``moment``; None if there are none."""
     ends = [end for _, end, _ in series.slots() if end <= moment]
     return series.slice(series.start, ends[-1]) if ends else None
 

@@ -1,6 +1,6 @@
-"""The decision when a job runs, as a function of its bounds, its run times, the queue's waits and a forecast. Pure.
+"""Decides when a job runs, from its bounds, its run times, the waits in the queue and a forecast. Pure.
 
-Starts lie between the soonest and the latest safe one, less a margin for a longer wait in the queue. ``low-carbon``
+Starts are between the soonest and the latest safe one, minus a margin for a longer wait in the queue. ``low-carbon``
 takes the start with the least expected carbon, if it saves enough; ``budget`` the first start within the budget. An
 interruptible job may run in segments instead. Expected values are those of ``Shrinkage``.
 """
@@ -36,15 +36,15 @@ BAND = (0.1, 0.9)
 
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-9
-_ZERO = 1e-3  # g/kWh: at less than this there is nothing to save, and shares of it are undefined
+_ZERO = 1e-3  # g/kWh: below this there is nothing to save, and shares are undefined
 
 _EXTENDED_BACK = _HOUR
-"""A forecast that begins at most this much after the soonest start is extended back with its first value."""
+"""A forecast that begins up to this long after the soonest start is extended back with its first value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interruptions:
-    """Run time that a checkpoint and a restart take, and the minimum length of a segment."""
+    """Run times of a checkpoint and of a restart, and the minimum length of a segment."""
 
     checkpoint: timedelta
     restart: timedelta
@@ -55,8 +55,8 @@ class Interruptions:
 class Question:
     """Inputs of a decision. ``last`` is the latest start to plan with; ``soonest`` may be equal to it.
 
-    ``budget_g`` needs ``power_w``. ``interruptions`` is None for a job that is not interruptible. Without ``error`` the
-    forecast is taken as exact.
+    ``budget_g`` needs ``power_w``. ``interruptions`` is None for a job that cannot be interrupted. ``error`` None: the
+    forecast is exact.
     """
 
     soonest: datetime
@@ -125,7 +125,7 @@ class Decision:
         return g_per_kwh / level if level > _ZERO else 0.0
 
     def start_now(self, reason: str) -> Decision:
-        """The same without a wait."""
+        """The same decision without a wait."""
         return replace(self, then=self.now, sd_g_per_kwh=0.0, segments=(), reason=reason)
 
 
@@ -226,7 +226,7 @@ class _Candidates:
             return whole
         work = runtimes.mean
         try:
-            # Until this end the rest of the job has time for its whole time limit.
+            # Up to this end, the rest of the job still has time for its full time limit.
             windows = plan_segments(
                 self.shrinkage.expected, self.question.soonest, self.question.last + work, work,
                 checkpoint=costs.checkpoint, restart=costs.restart, min_segment=costs.min_segment,
@@ -235,7 +235,7 @@ class _Candidates:
             return whole
         if len(windows) < 2:
             return whole
-        # Per kWh of the job in one run, so that the overhead of interruptions counts.
+        # Per kWh of an uninterrupted run, so that the overhead of interruptions counts.
         spent = [(window.end_at - window.start_at) / work for window in windows]
         expected = sum(share * window.mean_g_per_kwh for share, window in zip(spent, windows, strict=True))
         if expected >= whole.then.expected_g_per_kwh:
