@@ -91,16 +91,24 @@ class EnergyShares:
     idle_uj: Sequence[int]
 
     @property
-    def energy_uj(self) -> list[int]:
-        return list(map(add, self.dynamic_uj, self.idle_uj))
+    def energy_uj(self) -> Sequence[int]:
+        return list(map(add, self.dynamic_uj, self.idle_uj)) if any(self.idle_uj) else self.dynamic_uj
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSplit:
-    """Shares in the order of the jobs (None: unknown), and the rest of the node's energy."""
+    """The node's energy by interval, and the shares of it in the order of the jobs (None: unknown)."""
 
+    energy_uj: Sequence[int]
     shares: tuple[EnergyShares | None, ...]
-    residual_uj: Sequence[int]
+
+    def residual_uj(self) -> Sequence[int]:
+        """The rest of the node's energy, by interval."""
+        rest_uj = self.energy_uj
+        for share in self.shares:
+            if share is not None:
+                rest_uj = list(map(sub, rest_uj, share.energy_uj))
+        return rest_uj
 
 
 def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
@@ -128,28 +136,31 @@ def split_node(node: NodeIntervals, uses: Sequence[JobUse]) -> NodeSplit:
     whole_uj = node.energy_uj
     if min(whole_uj, default=0) < 0:
         raise ValueError("negative energy")
-    idle_uj = list(map(min, whole_uj, node.idle_uj)) if node.idle_uj is not None else [0] * len(whole_uj)
     if node.node_busy_us is None:
-        return NodeSplit((None,) * len(uses), whole_uj)
-    dynamic_uj = list(map(sub, whole_uj, idle_uj))
-    used_us = [use.job_cpu_us for use in uses if use.job_cpu_us is not None]
-    busy_us = list(map(max, node.node_busy_us, map(sum, zip(*used_us, strict=True)))) if used_us else []
-    held = [use.alloc_cpus for use in uses if use.alloc_cpus]
-    cpus = list(map(max, node.node_cpus, map(sum, zip(*held, strict=True)))) if held and any(idle_uj) else []
+        return NodeSplit(whole_uj, (None,) * len(uses))
+    nothing = [0] * len(whole_uj)
+    idle_uj = nothing if node.idle_uj is None else list(map(min, whole_uj, node.idle_uj))
+    dynamic_uj = whole_uj if node.idle_uj is None else list(map(sub, whole_uj, idle_uj))
+    busy_us = _most(node.node_busy_us, [use.job_cpu_us for use in uses if use.job_cpu_us is not None])
+    held = [use.alloc_cpus for use in uses if use.alloc_cpus] if any(idle_uj) else []
+    cpus = _most(node.node_cpus, held)
 
     def share(use: JobUse) -> EnergyShares | None:
         if use.job_cpu_us is None:
             return None
-        parts = zip(dynamic_uj, use.job_cpu_us, busy_us, strict=True)
-        idle = zip(idle_uj, use.alloc_cpus, cpus, strict=True) if cpus and use.alloc_cpus else ()
-        return EnergyShares(
-            [whole * part // total if total else 0 for whole, part, total in parts],
-            [whole * part // total if total else 0 for whole, part, total in idle] or [0] * len(whole_uj),
-        )
+        idle = _parts(idle_uj, use.alloc_cpus, cpus) if held and use.alloc_cpus else nothing
+        return EnergyShares(_parts(dynamic_uj, use.job_cpu_us, busy_us), idle)
 
-    shares = tuple(map(share, uses))
-    rest_uj = whole_uj
-    for part in shares:
-        if part is not None:
-            rest_uj = list(map(sub, rest_uj, part.energy_uj))
-    return NodeSplit(shares, rest_uj)
+    return NodeSplit(whole_uj, tuple(map(share, uses)))
+
+
+def _most(node: Sequence[int], jobs: Sequence[Sequence[int]]) -> Sequence[int]:
+    """What the node has, or the sum of what its jobs have where that is more."""
+    if not jobs:
+        return node
+    return list(map(max, node, jobs[0] if len(jobs) == 1 else map(sum, zip(*jobs, strict=True))))
+
+
+def _parts(wholes: Sequence[int], parts: Sequence[int], totals: Sequence[int]) -> list[int]:
+    """The part of each whole that each part is of its total, rounded down."""
+    return [whole * part // total if total else 0 for whole, part, total in zip(wholes, parts, totals, strict=True)]

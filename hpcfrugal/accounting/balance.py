@@ -241,14 +241,14 @@ def _pieces(
         most_cpus = max(one.node_cpus for one in here)
         cpus_ns = [most_cpus * span_ns for span_ns in lengths_ns]
         split = split_node(NodeIntervals(energies_uj, _rises(busy, stretch), cpus_ns, idles_uj), uses)
-        measured_ns = measured.rises(stretch)
+        measured_ns, rests_uj = measured.rises(stretch), split.residual_uj()
         for at, (start_ns, end_ns) in enumerate(pieces):
             near = [them for them in zip(present, split.shares, there_ns, strict=True) if them[2][at]]
             shares: _Shares = [
                 (one.job, None if share is None else EnergyShare(share.dynamic_uj[at], share.idle_uj[at]))
                 for one, share, _ in near
             ]
-            residual_uj = split.residual_uj[at]
+            residual_uj = rests_uj[at]
             if _is_undivided([one for one, _, _ in near]):
                 shares, residual_uj = _undivided([one for one, _, _ in near], energies_uj[at], idles_uj[at])
             yield Slice(start_ns, end_ns, energies_uj[at], measured_ns[at], tuple(shares), residual_uj)

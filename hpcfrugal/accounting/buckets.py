@@ -13,23 +13,15 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from operator import gt
+
+from hpcfrugal.accounting.series import differences
 
 BUCKET_NS = 300 * 10**9
 
 MAX_PARTS = 288
 """The buckets of a day. What rose between two readings is split into at most this many parts, plus one if the first of
 them is not on an edge."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bucket:
-    """Sums over one bucket. ``energy_uj`` is None where the job has no energy in it."""
-
-    energy_uj: int | None
-    node_energy_uj: int | None
-    measured_ns: int
 
 
 class Instants:
@@ -78,17 +70,22 @@ class Instants:
         """How many more buckets there are than those of each reading."""
         return self._edges[2]
 
-    def by_bucket(self, values: Sequence[int]) -> list[tuple[int, int]]:
-        """(start of bucket, how much of it lies there) for a counter with these values at the instants."""
+    @cached_property
+    def lengths_ns(self) -> list[int]:
+        """From each reading to the next."""
+        return differences(self.times_ns)
+
+    def by_bucket(self, values: Sequence[int]) -> dict[int, int]:
+        """By the start of each bucket how much of it lies there, of a counter with these values at the instants."""
         starts, positions, _ = self._edges
         if not starts:
-            return []
+            return {}
         upto = [
             values[at] + (values[at + 1] - values[at]) * past_ns // length_ns if past_ns else values[at]
             for at, past_ns, length_ns in positions
         ]
         upto.append(values[-1])
-        return [(start, new - old) for start, (old, new) in zip(starts, pairwise(upto), strict=True)]
+        return dict(zip(starts, differences(upto), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +119,22 @@ class EnergyCurve:
 
 @dataclass(slots=True)
 class EnergyByTime:
-    """The sum of curves: in all, and by the start of the bucket in ns."""
+    """The sum of curves: in all, and by the start of the bucket in ns.
+
+    ``parted`` is how many more buckets there are than those of each reading.
+    """
 
     energy_uj: int = 0
     measured_ns: int = 0
+    parted: int = 0
     energies_uj: dict[int, int] = field(default_factory=dict)
     measured: dict[int, int] = field(default_factory=dict)
-    parted: int = 0
 
     def add(self, curve: EnergyCurve) -> None:
         """Add what rose from the first instant of ``curve`` to its last."""
-        self.parted += curve.instants.parted
-        for sums, values in ((self.energies_uj, curve.energy_uj), (self.measured, curve.measured_ns)):
-            for bucket, amount in curve.instants.by_bucket(values):
-                sums[bucket] = sums.get(bucket, 0) + amount
         self.energy_uj += curve.rise_uj
         self.measured_ns += curve.rise_ns
-
-
-def fill(job: EnergyByTime, node: EnergyByTime) -> dict[int, Bucket]:
-    """Buckets by their start in ns, from the job's energy and from the node's."""
-    return {
-        bucket: Bucket(job.energies_uj.get(bucket), node.energies_uj.get(bucket), job.measured.get(bucket, 0))
-        for bucket in sorted(job.energies_uj.keys() | node.energies_uj.keys())
-    }
+        self.parted += curve.instants.parted
+        for sums, values in ((self.energies_uj, curve.energy_uj), (self.measured, curve.measured_ns)):
+            found = curve.instants.by_bucket(values)
+            sums.update({bucket: sums.get(bucket, 0) + amount for bucket, amount in found.items()} if sums else found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from hpcfrugal.accounting.attribution import Attribution
-from hpcfrugal.accounting.buckets import Bucket, EnergyByTime, fill
+from hpcfrugal.accounting.buckets import EnergyByTime, EnergyCurve
 from hpcfrugal.ledger.readings import ChannelKey
 
 
@@ -17,7 +17,7 @@ class ChannelTotals:
     idle energy; both are None where none is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave
     energy before or after; None where that is no more than a few samples. ``is_part``: it is unknown beside other parts
     of its component that were read, so that no model replaces it. ``low_uj`` and ``high_uj``: the range of a modelled
-    energy in which 90 % of the true ones are expected.
+    energy in which 90 % of the true ones are expected. ``node_uj`` is what was read, in ``node_ns`` of measured time.
     """
 
     key: ChannelKey
@@ -37,7 +37,8 @@ class ChannelTotals:
     resets: int | None = None
     gaps: int | None = None
     job: EnergyByTime = field(default_factory=EnergyByTime)
-    node: EnergyByTime = field(default_factory=EnergyByTime)
+    node_uj: int = 0
+    node_ns: int = 0
     first: tuple[int, int] | None = None
     last: tuple[int, int] | None = None
     sensor_gap_ns: int | None = None
@@ -53,21 +54,21 @@ class ChannelTotals:
     @property
     def node_energy_uj(self) -> int | None:
         """The energy as read, before attribution."""
-        return self.node.energy_uj if self.node.measured_ns else None
+        return self.node_uj if self.node_ns else None
 
     @property
     def measured_ns(self) -> int:
         return self.job.measured_ns
 
-    def buckets(self) -> dict[int, Bucket]:
-        """Energy by bucket; empty where no time was measured."""
-        nothing = EnergyByTime()
-        return fill(*(one if one.measured_ns else nothing for one in (self.job, self.node)))
-
     @property
-    def parted(self) -> int:
-        """How many more buckets it has than those of each reading."""
-        return max(self.job.parted, self.node.parted)
+    def by_time(self) -> EnergyByTime:
+        """The job's energy by bucket; empty where no time was measured."""
+        return self.job if self.job.measured_ns else EnergyByTime()
+
+    def note_curve(self, curve: EnergyCurve) -> None:
+        """Note what was read, before attribution."""
+        self.node_uj += curve.rise_uj
+        self.node_ns += curve.rise_ns
 
     def note_readings(self, first: tuple[int, int], last: tuple[int, int]) -> None:
         """Note the (boottime, wall) of the first and last reading of a session."""

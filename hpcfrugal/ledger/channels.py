@@ -24,7 +24,7 @@ def write_channels(
             ChannelRow,
             channel,
             channel.key,
-            pack(channel.buckets(), first[1], last[1]),
+            pack(channel.by_time, first[1], last[1]),
             node=node,
             channel=str(channel.key),
             quality=channel.quality if known else "unknown",

@@ -100,7 +100,7 @@ def _measured(read: SessionReadings, totals: dict[str, ChannelTotals], problems:
             continue
         sums.note_readings(*((at_ns, session.wall_of(at_ns)) for at_ns in (found.times_ns[0], found.times_ns[-1])))
         curve = found.curve
-        sums.node.add(curve)
+        sums.note_curve(curve)
         if session.elapsed_ns > 0 and not curve.is_measured:
             errors = session.errors[index]
             sums.reason = sums.reason or (f"read error {errors} times" if errors else "its counter stands still")

@@ -442,7 +442,7 @@ def _check_bounds(totals: NodeTotals, state: FileState) -> None:
         if any(value is not None and value > MAX_INT for value in (*sums, *counts)):
             raise UnsafeFile(f"has impossible sums of {str(channel.key)[:80]}")
     # What two neighbouring readings add to the rows that each of them has anyway.
-    between = sum(channel.parted for channel in totals.channels)
+    between = sum(channel.job.parted for channel in totals.channels)
     if between > _MOST_BUCKETS + state.size // _BYTES_A_BUCKET:
         raise UnsafeFile("records are too far apart")
 

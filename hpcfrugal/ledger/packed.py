@@ -9,10 +9,10 @@ measured for all of the time between the channel's first and its last reading.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpcfrugal.accounting.buckets import BUCKET_NS, Bucket
+from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 
 BUCKET_S = BUCKET_NS // 10**9
 
@@ -45,19 +45,19 @@ class PackedBuckets:
     bucket_measured_ns: str | None = None
 
 
-def pack(buckets: Mapping[int, Bucket], first_wall_ns: int | None, last_wall_ns: int | None) -> PackedBuckets:
-    """Pack the buckets of a job, given by their starts in ns; those of the node alone are left out."""
-    known = [(start_ns, bucket) for start_ns, bucket in sorted(buckets.items()) if bucket.energy_uj is not None]
-    if not known:
+def pack(energy: EnergyByTime, first_wall_ns: int | None, last_wall_ns: int | None) -> PackedBuckets:
+    """Pack the buckets of a job's energy."""
+    starts_ns = sorted(energy.energies_uj)
+    if not starts_ns:
         return PackedBuckets()
-    first_ns = known[0][0]
-    numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns, _ in known]
-    whole = [_within(start_ns, first_wall_ns, last_wall_ns) for start_ns, _ in known]
-    measured = [bucket.measured_ns for _, bucket in known]
+    first_ns = starts_ns[0]
+    numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns]
+    whole = [_within(start_ns, first_wall_ns, last_wall_ns) for start_ns in starts_ns]
+    measured = [energy.measured[start_ns] for start_ns in starts_ns]
     return PackedBuckets(
         first_ns // 10**9,
         None if numbers[-1] == len(numbers) - 1 else _json(numbers),
-        _json([bucket.energy_uj for _, bucket in known]),
+        _json([energy.energies_uj[start_ns] for start_ns in starts_ns]),
         None if measured == whole else _json(measured),
     )
 

@@ -80,7 +80,7 @@ class Readings:
     def curve(self) -> EnergyCurve:
         """Energy and measured time. More time measured than has passed is a rounding of two clock readings."""
         measured_ns, rises_ns = self.measured_ns, differences(self.measured_ns)
-        lengths_ns = differences(self.times_ns)
+        lengths_ns = self.instants.lengths_ns
         if not all(map(le, rises_ns, lengths_ns)):
             measured_ns = list(accumulate(map(min, rises_ns, lengths_ns), initial=measured_ns[0]))
         return EnergyCurve(self.instants, self.energy_uj, measured_ns)

@@ -27,7 +27,7 @@ MAX_SAMPLE_FILE_BYTES = 96 * 1024 * 1024
 """A larger file is refused: the sidecar writes no more than 64 MiB."""
 
 _BLOCK_BYTES = 1024 * 1024
-_LINES_AT_ONCE = 256
+_LINES_AT_ONCE = 100
 _LINE_START = b'{"kind"'
 
 

@@ -51,7 +51,7 @@ def test_shares_and_residual_close_exactly(case: tuple[NodeIntervals, list[JobUs
     known = [share for share in split.shares if share is not None]
     for at, energy_uj in enumerate(node.energy_uj):
         given_uj = sum(share.energy_uj[at] for share in known)
-        assert given_uj + split.residual_uj[at] == energy_uj
+        assert given_uj + split.residual_uj()[at] == energy_uj
         assert 0 <= given_uj <= energy_uj
         assert all(share.dynamic_uj[at] >= 0 and share.idle_uj[at] >= 0 for share in known)
 
@@ -79,7 +79,9 @@ def test_intervals_do_not_depend_on_each_other(case: tuple[NodeIntervals, list[J
             share and EnergyShares(at(share.dynamic_uj, position), at(share.idle_uj, position))
             for share in whole.shares
         )
-        assert split_node(alone, uses) == NodeSplit(shares, [whole.residual_uj[position]])
+        split = split_node(alone, uses)
+        assert split == NodeSplit([node.energy_uj[position]], shares)
+        assert split.residual_uj() == [whole.residual_uj()[position]]
 
 
 @given(case=nodes(8), position=st.integers(0, 8), cpus=cpus)
@@ -107,7 +109,7 @@ def test_the_formula() -> None:
     node = NodeIntervals([1_000, 2_000], [400, 400], [8, 8], [200, 200])
     split = split_node(node, [JobUse([100, 0], [2, 2]), JobUse([200, 400], [4, 4])])
     assert split.shares == (EnergyShares([200, 0], [50, 50]), EnergyShares([400, 1800], [100, 100]))
-    assert split.residual_uj == [250, 50]
+    assert split.residual_uj() == [250, 50]
 
 
 def test_unknown_idle_power_counts_as_none() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.buckets import Bucket, EnergyByTime, EnergyCurve, Instants, fill
+from hpcfrugal.accounting.buckets import EnergyByTime, EnergyCurve, Instants
 
 BUCKET_NS = 300 * 10**9
 MOST_PARTS = 288
@@ -20,7 +20,7 @@ amounts = st.integers(0, 2**62)
 
 
 def split(start: int, end: int, amount: int) -> list[tuple[int, int]]:
-    return Instants([start, end]).by_bucket([5, 5 + amount])
+    return list(Instants([start, end]).by_bucket([5, 5 + amount]).items())
 
 
 def parts(start: int, end: int) -> int:
@@ -84,18 +84,16 @@ def chains(draw: st.DrawFn) -> EnergyCurve:
     return EnergyCurve(Instants(columns[0]), columns[1], columns[2])
 
 
-@given(curves=st.lists(chains(), max_size=3), node=chains())
-def test_buckets_hold_exactly_what_the_curves_hold(curves: list[EnergyCurve], node: EnergyCurve) -> None:
-    job, whole = EnergyByTime(), EnergyByTime()
+@given(curves=st.lists(chains(), max_size=3))
+def test_buckets_hold_exactly_what_the_curves_hold(curves: list[EnergyCurve]) -> None:
+    found = EnergyByTime()
     for curve in curves:
-        job.add(curve)
-    whole.add(node)
-    buckets = fill(job, whole)
-    assert list(buckets) == sorted(buckets)
-    assert sum(bucket.energy_uj or 0 for bucket in buckets.values()) == job.energy_uj
-    assert sum(bucket.measured_ns for bucket in buckets.values()) == job.measured_ns
-    assert sum(bucket.node_energy_uj or 0 for bucket in buckets.values()) == whole.energy_uj
-    assert job.energy_uj == sum(curve.energy_uj[-1] - curve.energy_uj[0] for curve in curves)
+        found.add(curve)
+    assert sum(found.energies_uj.values()) == found.energy_uj
+    assert sum(found.measured.values()) == found.measured_ns
+    assert found.energies_uj.keys() == found.measured.keys()
+    assert found.energy_uj == sum(curve.energy_uj[-1] - curve.energy_uj[0] for curve in curves)
+    assert found.measured_ns == sum(curve.measured_ns[-1] - curve.measured_ns[0] for curve in curves)
 
 
 @given(curve=chains())
@@ -106,11 +104,5 @@ def test_each_interval_lies_in_the_buckets_into_which_it_is_split(curve: EnergyC
         for bucket, amount in split(start, end, new - old):
             expected[bucket] = expected.get(bucket, 0) + amount
         parted += parts(start, end) - 1
-    assert dict(curve.instants.by_bucket(curve.energy_uj)) == expected
+    assert curve.instants.by_bucket(curve.energy_uj) == expected
     assert curve.instants.parted == parted
-
-
-def test_energy_of_the_node_alone_leaves_that_of_the_job_unknown() -> None:
-    node = EnergyByTime()
-    node.add(EnergyCurve(Instants([0, 10]), [0, 5], [0, 10]))
-    assert fill(EnergyByTime(), node) == {0: Bucket(None, 5, 0)}

@@ -217,16 +217,16 @@ def test_a_step_of_the_wall_clock_moves_no_energy(spool: FakeSpool) -> None:
     for line in lines[3:]:
         line["wall_ns"] += 3600 * SECOND
     package = channels(run.samples([run.header(), *lines]))["cpu/package-0/rapl-powercap"]
-    assert list(package.buckets()) == [START_NS]
+    assert list(package.by_time.energies_uj) == [START_NS]
     assert (package.first, package.last) == ((BOOT_NS, START_NS), (BOOT_NS + 60 * SECOND, START_NS + 60 * SECOND))
 
 
 def test_energy_over_an_edge_lies_in_both_buckets(spool: FakeSpool) -> None:
     run = spool.run()
     early = run.header(wall_ns=START_NS - 15 * SECOND)
-    buckets = channels(run.samples([early, *run.records([100, 10], 60)]))["cpu/package-0/rapl-powercap"].buckets()
-    assert [bucket.energy_uj for bucket in buckets.values()] == [1_500_000_000, 4_500_000_000]
-    assert [bucket.measured_ns for bucket in buckets.values()] == [15 * SECOND, 45 * SECOND]
+    package = channels(run.samples([early, *run.records([100, 10], 60)]))["cpu/package-0/rapl-powercap"]
+    assert list(package.by_time.energies_uj.values()) == [1_500_000_000, 4_500_000_000]
+    assert list(package.by_time.measured.values()) == [15 * SECOND, 45 * SECOND]
 
 
 def test_no_sensor_gives_the_model_with_its_inputs_and_the_reason(spool: FakeSpool) -> None:
@@ -318,36 +318,16 @@ def test_a_command_without_cpus_of_its_own_is_modelled_by_its_cpu_time(spool: Fa
     assert "without a part of the idle power" in (cpu.inputs or "")
 
 
-def test_memory_without_an_allocation_is_divided_by_cpu_time(spool: FakeSpool) -> None:
-    """As a reading of it would be, so that measured and modelled energy mean the same: 64 GB at 0.2 W/GB for 60 s."""
+def test_memory_used_stands_in_for_an_unknown_allocation(spool: FakeSpool) -> None:
     run = spool.run()
     shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
     found = channels(run.samples([shared, *run.records([100], 60)]))["dram/dram/model-memory"]
-    assert (found.energy_uj, found.measured_ns) == (768_000_000 // 4, 60 * SECOND)
-    assert "0.2 W/GB x 16.000 GB on average, the job's share of the node's memory by CPU time" in (found.inputs or "")
+    assert (found.energy_uj, found.measured_ns) == (12_000_000, 60 * SECOND)
+    assert "used on average" in (found.inputs or "")
     own = {**shared, "exclusive": True}
     found = channels(run.samples([own, *run.records([100], 60)]))["dram/dram/model-memory"]
     assert found.energy_uj == 768_000_000
     assert "held exclusively" in (found.inputs or "")
-
-
-def test_memory_used_stands_in_where_cpu_times_are_unknown(spool: FakeSpool) -> None:
-    run = spool.run()
-    shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
-    lines = [{**line, "node_busy_us": None} for line in run.records([100], 60)]
-    found = channels(run.samples([shared, *lines]))["dram/dram/model-memory"]
-    assert (found.energy_uj, found.measured_ns) == (12_000_000, 60 * SECOND)
-    assert "used on average" in (found.inputs or "")
-
-
-def test_memory_of_a_job_that_used_no_cpu_time_is_unknown(spool: FakeSpool) -> None:
-    run = spool.run()
-    shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
-    lines = [{**line, "job_cpu_us": 0} for line in run.records([100], 60)]
-    found = channels(run.samples([shared, *lines]))
-    reasons = [one.reason or "" for one in found.values() if one.key.component == "dram"]
-    assert any("less CPU time than the system counts" in reason for reason in reasons)
-    assert all(one.energy_uj is None for one in found.values() if one.key.component == "dram")
 
 
 def test_an_exclusive_job_without_cpu_time_is_modelled_by_the_node(spool: FakeSpool) -> None:
@@ -435,7 +415,7 @@ def test_a_header_alone_and_a_baseline_alone_say_nothing_about_energy(spool: Fak
         assert found
         for channel in found.values():
             assert channel.energy_uj is None
-            assert channel.buckets() == {}
+            assert channel.by_time.energies_uj == {}
             assert channel.attribution != "model"
 
 

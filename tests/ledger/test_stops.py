@@ -51,8 +51,7 @@ def test_cpu_time_tells_a_stopped_job_from_a_late_sidecar(spool: FakeSpool, cpu_
     assert (package.energy_uj, package.measured_ns) == (100 * seconds * 10**6, seconds * SECOND)
     assert package.node_energy_uj == 100 * 230 * 10**6
     assert package.reason == (MAYBE_STOPPED if stopped else None)
-    assert sum(bucket.energy_uj or 0 for bucket in package.buckets().values()) == package.energy_uj
-    assert sum(bucket.node_energy_uj or 0 for bucket in package.buckets().values()) == package.node_energy_uj
+    assert sum(package.by_time.energies_uj.values()) == package.energy_uj
 
 
 def test_a_serial_job_on_a_large_node_is_told_by_its_usual_cpu_time(spool: FakeSpool) -> None:

@@ -17,24 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import started
 
 from hpcfrugal.cli.run import _window_s
 
-ARGV = [sys.executable, "-W", "error", "-m", "hpcfrugal", "run"]
-"""An interpreter of its own, where signals, files or a terminal are the point."""
+ARGV = [sys.executable, "-m", "hpcfrugal", "run"]
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    others = ("XDG_", "HPCFRUGAL_", "SLURM_", "PYTHON", "LC_", "LD_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
-    return kept | {"HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "HPCFRUGAL_", "SLURM_"))}
+    return kept | {"HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
 
 
 def run(environ: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
-    code, out, err = started.run(["run", *argv], environ, Path.cwd(), 60)
-    return subprocess.CompletedProcess(argv, code, out.decode(), err.decode())
+    return subprocess.run([*ARGV, *argv], env=environ, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ from hpcfrugal.planning.decide.plan import (
     Expectation,
     GridForecast,
     Plan,
-    PlannedInterruptions,
     QueueWait,
     Span,
 )
@@ -86,7 +85,6 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
     """The plan on a forecast. In any case the job begins early enough to start by its latest safe start."""
     schedule, earliest = facts.spec.schedule, facts.bounds.earliest
     last = max(facts.soonest, facts.last_start(forecast))
-    costs = _interruptions(facts, forecast)
     question = Question(
         soonest=facts.soonest,
         last=last,
@@ -94,7 +92,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
         min_saving=MIN_SAVING if schedule.min_saving is None else schedule.min_saving,
         budget_g=schedule.budget_g,
         power_w=facts.data_centre_w,
-        interruptions=costs,
+        interruptions=_interruptions(facts, forecast),
     )
     try:
         decision = decide(replace(forecast.series, issued_at=forecast.issued_at), question)
@@ -113,7 +111,6 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
         begin_at=begin if begin > earliest else None,
         start_at=decision.then.start_at,
         segments=tuple(Span(window.start_at, window.end_at) for window in decision.segments) if several else (),
-        interruptions=PlannedInterruptions(costs.checkpoint, costs.restart) if several and costs else None,
     )
 
 
