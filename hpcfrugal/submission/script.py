@@ -41,13 +41,16 @@ def script_text(script: bytes) -> str | None:
 
 
 def interpreter(script: bytes) -> Sequence[str]:
-    """The interpreter on a script's first line, as the kernel reads it (execve(2)); bash where there is none."""
+    """The interpreter on a script's first line, as the kernel reads it (execve(2)): without a slash it is a file of the
+    working directory. Bash where there is none.
+    """
     if script.startswith(b"\x7fELF"):
         return []
     if not script.startswith(b"#!"):
         return ["/bin/bash"]
     line = script.split(b"\n", 1)[0][2:].strip().decode(errors="surrogateescape")
-    return line.split(None, 1) or ["/bin/bash"]
+    path, *argument = line.split(None, 1) or ["/bin/bash"]
+    return [path if "/" in path else f"./{path}", *argument]
 
 
 def flags_for(spec: JobSpec, *, begin: datetime | None = None, interrupted: bool = False) -> list[str]:

@@ -97,7 +97,9 @@ def job(tmp_path: Path, command: str, **more: Any) -> Job:
         ("exec sh -c 'echo replaced; exit 9'", 9, "replaced\n"),
         ("cd /; pwd", 0, "/\n"),
         ("trap 'echo mine' EXIT; exit 4", 4, "mine\n"),
-        ("kill -KILL $BASHPID", 137, ""),
+        ("exit 143", 143, ""),
+        ("exit 137", 137, ""),
+        ("trap 'exit 143' TERM; kill -TERM $$", 143, ""),
         ("no-such-command-at-all", 127, ""),
         ("if then fi )", 2, ""),
         ('echo "it\'s" \'a "test"\' \\$HOME `echo x` # end', 0, 'it\'s a "test" $HOME x\n'),
@@ -236,6 +238,41 @@ def test_signals_to_the_batch_shell_reach_the_command(tmp_path: Path, name: str)
     assert (process.returncode, out, err) == (11, f"got {name}\n", "")
 
 
+@pytest.mark.parametrize("name", ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU"])
+def test_a_signal_to_all_processes_reaches_the_command_once(tmp_path: Path, name: str) -> None:
+    """Of two signals to all processes and one to the batch shell alone, it gets three."""
+    program = tmp_path / "count.py"
+    program.write_text(
+        "import signal, sys, time\n"
+        "found = []\n"
+        f"signal.signal(signal.SIG{name}, lambda *_: found.append(1))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(2.5)\n"
+        "print(len(found))\n"
+    )
+    one = job(tmp_path, f"exec '{sys.executable}' '{program}'")
+    process = subprocess.Popen(
+        ["/bin/bash", one.script],
+        cwd=tmp_path,
+        env=one.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (1, 2, 3)],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    number = getattr(signal, f"SIG{name}")
+    os.killpg(process.pid, number)
+    time.sleep(0.5)
+    process.send_signal(number)
+    time.sleep(0.5)
+    os.killpg(process.pid, number)
+    out, _ = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "3\n")
+
+
 def test_death_by_signal_is_passed_on(tmp_path: Path) -> None:
     one = job(tmp_path, "echo ready; sleep 5; echo never")
     process = one.start()
@@ -278,6 +315,23 @@ def test_a_script_that_dies_by_a_signal(tmp_path: Path, name: str, teardown: str
     assert exited.run()[0] == 128 + number
 
 
+@pytest.mark.parametrize("name", ["SEGV", "TERM", "KILL", "HUP", "USR1", "XCPU", "ABRT"])
+@pytest.mark.parametrize("teardown", [None, "true"])
+def test_a_shell_that_dies_by_its_own_signal(tmp_path: Path, name: str, teardown: str | None) -> None:
+    one = job(tmp_path, f"ulimit -c 0; kill -{name} $$; echo never", teardown=teardown)
+    number = getattr(signal, f"SIG{name}").value
+    assert one.run() == (-number, "", "")
+    assert one.end()["exit_code"] == 128 + number
+
+
+def test_a_program_that_exits_as_if_by_a_signal(tmp_path: Path) -> None:
+    script = tmp_path / "exit.py"
+    script.write_text("import sys; sys.exit(143)")
+    user_script = UserScript([sys.executable], str(script), script.read_text())
+    one = Job(tmp_path, {"name": "t", "script": str(script)}, pythons=[sys.executable], script=user_script)
+    assert one.run() == (143, "", "")
+
+
 @pytest.mark.parametrize(("mode", "code"), [(None, 2), (0o644, 13)])
 def test_an_interpreter_that_cannot_be_started(tmp_path: Path, mode: int | None, code: int) -> None:
     """The exit code is the error number of execve, as that of slurmstepd."""
@@ -307,10 +361,7 @@ def test_teardown_runs_however_the_command_ends(tmp_path: Path, command: str) ->
     plain = job(tmp_path, command).run()[0]
     (tmp_path / "torn").mkdir()
     code, out, _ = job(tmp_path / "torn", command, teardown="echo after").run()
-    assert (code % 256 if code >= 0 else code, out.splitlines()[-1:]) == (
-        plain % 128 + 128 if plain < 0 else plain,
-        ["after"],
-    )
+    assert (code, out.splitlines()[-1:]) == (plain, ["after"])
 
 
 def test_a_setup_that_exits_ends_the_job(tmp_path: Path) -> None:
