@@ -143,6 +143,32 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         visit(name, ())
 
 
+# The few names that stand for the same thing in two places, or belong to the sidecar, a program of its own.
+SHARED_NAMES = {"ENERGY", "Progress", "READ_TIMEOUT_S", "TEXT", "TYPE_CHECKING"}
+
+
+def public_names(path: Path) -> Iterator[str]:
+    """The public functions, classes and values that a module defines; type variables of one letter are left out."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+        else:
+            continue
+        yield from (name for name in names if not name.startswith("_") and len(name) > 1)
+
+
+def test_each_public_name_has_one_meaning() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for name in public_names(path):
+            places.setdefault(name, []).append(module)
+    assert len(places) > 1000
+    assert {name: found for name, found in places.items() if len(set(found)) > 1 and name not in SHARED_NAMES} == {}
+
+
 # What a command loads ---------------------------------------------------------------------------------------------
 
 HEAVY = ("pandas", "numpy", "sqlite_utils", "sqlite3", "rich", "pynvml", "httpx")

@@ -16,7 +16,7 @@ from hpcfrugal.accounting.spans import joined
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptEnergy:
     """One attempt of a job: its start, its run time, its energy over time."""
 
     start_ns: int
@@ -36,7 +36,7 @@ class Saving:
         return self.counterfactual_g - self.actual_g
 
 
-def moved(attempts: Sequence[Attempt], start_ns: int) -> list[EnergyPiece]:
+def moved(attempts: Sequence[AttemptEnergy], start_ns: int) -> list[EnergyPiece]:
     """The energy of ``attempts`` if the first had started at ``start_ns`` and none had waited."""
     pieces: list[EnergyPiece] = []
     for attempt in attempts:
@@ -48,7 +48,7 @@ def moved(attempts: Sequence[Attempt], start_ns: int) -> list[EnergyPiece]:
     return pieces
 
 
-def energy_of(attempts: Sequence[Attempt]) -> list[EnergyPiece]:
+def energy_of(attempts: Sequence[AttemptEnergy]) -> list[EnergyPiece]:
     """The energy of ``attempts`` at its actual times."""
     return [piece for attempt in attempts for piece in attempt.pieces]
 
@@ -62,7 +62,7 @@ def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> F
     return None if None in whole.energy_uj else sum(whole.grams.values(), Fraction(0))
 
 
-def saving_of(attempts: Sequence[Attempt], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:
+def saving_of(attempts: Sequence[AttemptEnergy], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:
     """The saving of ``attempts`` against a start at ``start_ns``; None if unknown."""
     actual_g = grams(energy_of(attempts), levels, pue)
     counterfactual_g = grams(moved(attempts, start_ns), levels, pue)

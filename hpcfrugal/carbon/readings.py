@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from hpcfrugal.carbon.series import CarbonSeries, SeriesLabels
 from hpcfrugal.core.errors import DataError, ForecastError
-from hpcfrugal.core.text import quoted
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.time import iso, parse_iso
 
 MAX_PLAUSIBLE_G_PER_KWH = 5000.0
@@ -48,7 +48,7 @@ def parse_time(value: object) -> datetime:
         raise ValueError("neither text nor number")
     except (ValueError, OverflowError, OSError):
         raise ForecastError(
-            f"invalid time {quoted(value, 40)}; ISO 8601 with a UTC offset, or seconds since 1970, is expected"
+            f"invalid time {quoted_value(value, 40)}; ISO 8601 with a UTC offset, or seconds since 1970, is expected"
         ) from None
 
 
@@ -57,7 +57,7 @@ def parse_intensity(value: object, at: datetime, *, factor: float = 1.0) -> floa
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ForecastError(f"invalid intensity {quoted(value, 40)} at {iso(at)}")
+        raise ForecastError(f"invalid intensity {quoted_value(value, 40)} at {iso(at)}")
     try:
         g_per_kwh = float(value) * factor
     except OverflowError:
@@ -78,7 +78,7 @@ def points_of(rows: object, time_key: str, value_key: str, *, factor: float = 1.
 def check_zone(value: object, asked: str) -> None:
     """Raises ForecastError if the answer is for another zone than the one requested."""
     if str(value).upper() != asked.upper():
-        raise ForecastError(f"answered for zone {quoted(value, 40)} instead of {asked!r}")
+        raise ForecastError(f"answered for zone {quoted_value(value, 40)} instead of {asked!r}")
 
 
 def series_of(

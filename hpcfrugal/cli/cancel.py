@@ -15,9 +15,9 @@ from hpcfrugal.submission.backends import select_backend
 from hpcfrugal.submission.tracked_jobs import foreign, pick, refresh, tracked_jobs
 
 
-@click.command()
+@click.command(name="cancel")
 @job_ids(required=True)
-def cancel(jobs: tuple[str, ...]) -> None:
+def cancel_command(jobs: tuple[str, ...]) -> None:
     """Cancel jobs. Their energy until then stays in the ledger.
 
     JOB is a job id, 15_3 for a task of an array, a run id or its beginning or end, a job's name, or `latest`.

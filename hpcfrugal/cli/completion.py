@@ -8,9 +8,9 @@ from click.shell_completion import get_completion_class
 from hpcfrugal.cli.streams import echo
 
 
-@click.command()
+@click.command(name="completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+def completion_command(shell: str) -> None:
     """Print the completion script for your shell.
 
     \b

@@ -18,8 +18,8 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def console(*, stderr: bool = False, width: int | None = None) -> Console:
-    """A console that prints texts unchanged; ``PIPE_WIDTH`` columns wide in a pipe unless ``width`` is given."""
+def console(*, stderr: bool = False) -> Console:
+    """A console that prints texts unchanged, ``PIPE_WIDTH`` columns wide in a pipe."""
 
     def make(columns: int | None) -> Console:
         return _Console(
@@ -27,5 +27,5 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
             color_system=None if colourless() else "auto",
         )  # fmt: skip
 
-    made = make(width)
-    return made if width is not None or made.is_terminal else make(PIPE_WIDTH)
+    made = make(None)
+    return made if made.is_terminal else make(PIPE_WIDTH)

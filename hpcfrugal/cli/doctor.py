@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _MARKS = {"ok": ("✓", "green"), "gap": ("–", "yellow"), "fault": ("✗", "red")}
 
 
-@click.command()
+@click.command(name="doctor")
 @json_option("Print one JSON object.")
-def doctor(as_json: bool) -> None:
+def doctor_command(as_json: bool) -> None:
     """Check this machine and the settings, and print what to do about each problem.
 
     Sensors are those of the machine it runs on: for a compute node, srun hpcfrugal doctor.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "red")}
 
 
-@click.command()
+@click.command(name="forecast")
 @click.option(
     "--zone", callback=checked(name_of), help="Grid zone, such as FR or GB-13.  [default: that of the settings]"
 )
@@ -49,7 +49,7 @@ _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "r
 @click.option("--output", type=OUTPUT_FILE, help="Write JSON to this file, or CSV if its name ends in .csv.")
 @click.option("--refresh", is_flag=True, help="Fetch now, even if the cached forecast is recent.")
 @click.option("--list", "list_them", is_flag=True, help="Show the providers, and which have credentials.")
-def forecast(
+def forecast_command(
     zone: str | None, provider: str | None, signal: str, hours: float, form: str | None, output: Path | None,
     refresh: bool, list_them: bool,
 ) -> None:  # fmt: skip

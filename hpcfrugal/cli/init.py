@@ -33,10 +33,10 @@ tags:
 """
 
 
-@click.command()
+@click.command(name="init")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default=Path("job.yaml"))
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
-def init(path: Path, force: bool) -> None:
+def init_command(path: Path, force: bool) -> None:
     """Write an example job file (job.yaml unless you name another file)."""
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:

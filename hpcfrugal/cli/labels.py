@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.cli.options import job_ids
+from hpcfrugal.cli.options import Command, job_ids
 from hpcfrugal.cli.streams import echo
 from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.core.text import printable
@@ -19,8 +19,6 @@ from hpcfrugal.settings.config import load_config
 if TYPE_CHECKING:
     from hpcfrugal.spool.documents import LabelsDocument
     from hpcfrugal.submission.tracked_jobs import TrackedJob
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def tag_option(text: str) -> Callable[[Command], Command]:
@@ -55,11 +53,11 @@ def checked_labels(name: str | None, tags: Sequence[str]) -> tuple[str | None, d
     return None if name is None else spec.name, spec.tags
 
 
-@click.command()
+@click.command(name="tag")
 @click.argument("job", metavar="JOB")
 @click.argument("changes", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--name", metavar="NAME", help="Give the job this name.")
-def tag(job: str, changes: tuple[str, ...], name: str | None) -> None:
+def tag_command(job: str, changes: tuple[str, ...], name: str | None) -> None:
     """Name or tag a job that exists; KEY= removes a tag.
 
     The change is kept in the job's run directory, and counts in every report from the next sync on. A job array has one
@@ -89,10 +87,10 @@ def _changes(name: str | None, kept: dict[str, str], removed: Sequence[str]) -> 
     return [*named, *(printable(f"{key}={value}") for key, value in kept.items()), *(f"no {key}" for key in removed)]
 
 
-@click.command()
+@click.command(name="forget")
 @job_ids(required=True)
 @click.option("--undo", is_flag=True, help="Let the jobs count again.")
-def forget(jobs: tuple[str, ...], undo: bool) -> None:
+def forget_command(jobs: tuple[str, ...], undo: bool) -> None:
     """Leave jobs out of all reports, such as trial runs that failed at once.
 
     No file is deleted, and --undo brings them back. Their energy was used all the same: totals of a user or site that

@@ -22,7 +22,7 @@ from hpcfrugal.settings.config import load_config
 
 
 @click.group(name="ledger", cls=SuggestingGroup)
-def ledger() -> None:
+def ledger_command() -> None:
     """Bring the ledger up to date, check it, rebuild it.
 
     The ledger is an index over the run directories in the spool; it can be deleted and rebuilt at any time.
@@ -47,7 +47,7 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
         echo(f"{count(result.runs, 'run')}, {result.runs_changed} changed, {count(result.files_read, 'file')} read")
 
 
-@ledger.command(name="sync")
+@ledger_command.command(name="sync")
 @configured_spool
 @configured_ledger
 @json_option()
@@ -63,7 +63,7 @@ def sync_command(spool: Path, ledger_path: Path, as_json: bool, offline: bool) -
     _exit_without_slurm(answered)
 
 
-@ledger.command(name="rebuild")
+@ledger_command.command(name="rebuild")
 @configured_spool
 @configured_ledger
 @json_option()
@@ -85,7 +85,7 @@ def _exit_without_slurm(answered: bool) -> None:
         sys.exit(SetupError.exit_code)
 
 
-@ledger.command(name="check")
+@ledger_command.command(name="check")
 @configured_spool
 @configured_ledger
 @json_option()
@@ -138,14 +138,14 @@ def _print_check(found: CheckResult, problems: list[str], quick: bool) -> None:
         echo(f"the ledger is sound{agrees}")
 
 
-@ledger.command(name="path")
+@ledger_command.command(name="path")
 @configured_ledger
 def path_command(ledger_path: Path) -> None:
     """Print the path of the ledger."""
     echo(str(ledger_path))
 
 
-@ledger.command(name="export")
+@ledger_command.command(name="export")
 @configured_ledger
 def export_command(ledger_path: Path) -> None:
     """Print the content as sorted lines: the table, then the row as JSON. Equal content gives equal lines."""

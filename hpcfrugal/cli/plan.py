@@ -30,7 +30,7 @@ def _weight(value: float) -> float:
     return value
 
 
-@click.command()
+@click.command(name="plan")
 @click.argument("job", type=FILE, metavar="JOB")
 @backend_option
 @click.option("--refresh", is_flag=True, help="Fetch the forecast now, even if the cached one is recent.")
@@ -50,7 +50,7 @@ def _weight(value: float) -> float:
     help="Show the best start if a unit of money counts as much as this many grams; needs --prices.",
 )
 @json_option("Print one JSON object, with the choices between carbon and delay.")
-def plan(
+def plan_command(
     job: Path, backend: str | None, refresh: bool, prices: Path | None, delay_weight: float | None,
     price_weight: float | None, as_json: bool,
 ) -> None:  # fmt: skip

@@ -63,7 +63,7 @@ _FIELDS: tuple[Field[Planned], ...] = (
 
 
 @click.group(name="queue", cls=SuggestingGroup)
-def queue() -> None:
+def queue_command() -> None:
     """Low-carbon queues: waiting jobs, and the service that plans their starts.
 
     Queues are defined in the settings of the site; `hpcfrugal submit --queue NAME` submits a job to one.
@@ -81,7 +81,7 @@ def _queues(config: Config, names: Sequence[str]) -> list[Queue]:
     return found
 
 
-@queue.command(name="list")
+@queue_command.command(name="list")
 @_names
 @click.option("--all", "all_users", is_flag=True, help="Show jobs of all users.  [default: yours; as root all]")
 @json_option()
@@ -91,7 +91,7 @@ def queue_list(names: tuple[str, ...], all_users: bool, as_json: bool) -> None:
     _show_rounds(names, user, only_moved=False, as_json=as_json)
 
 
-@queue.command(name="plan")
+@queue_command.command(name="plan")
 @_names
 @click.option("--dry-run", is_flag=True, help="The default: nothing is moved.")
 @json_option()
@@ -117,7 +117,7 @@ def _every(value: str) -> timedelta:
     return time_span_of(value, 1, 86_400)
 
 
-@queue.command(name="run")
+@queue_command.command(name="run")
 @_names
 @click.option("--once", is_flag=True, help="Run one round and exit, for cron or scrontab.")
 @click.option("--every", default="5m", show_default=True, callback=checked(_every), help="Time between rounds.")
@@ -189,7 +189,7 @@ def _alone(*, once: bool) -> Iterator[None]:
         yield
 
 
-@queue.command(name="release")
+@queue_command.command(name="release")
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @json_option()
 def queue_release(jobs: tuple[str, ...], as_json: bool) -> None:

@@ -57,7 +57,7 @@ _GROUPINGS = ("job", *GROUPINGS, "component", "day")
     help="Bring the ledger up to date first, or not. Default: --sync, --no-sync where --ledger names another ledger.",
 )
 @ledger_option
-def report(
+def report_command(
     job: str | None,
     job_option: str | None,
     since: str | None,

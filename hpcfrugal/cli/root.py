@@ -19,7 +19,7 @@ from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.version import __version__
 
-# name -> (module, help). The help is here so that --help imports no command.
+# name -> (module with NAME_command, help). The help is here so that --help imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("submit", "Submit job files and account for their energy."),
     "plan": ("plan", "Show when a job would run, and why."),
@@ -59,7 +59,7 @@ class LazyGroup(SuggestingGroup):
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
-        command = getattr(import_module(f"hpcfrugal.cli.{module}"), cmd_name)
+        command = getattr(import_module(f"hpcfrugal.cli.{module}"), f"{cmd_name}_command")
         assert isinstance(command, click.Command)
         return command
 

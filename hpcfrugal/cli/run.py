@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hpcfrugal.spool import RunDir
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD...")
 @click.option("--name", metavar="NAME", help="Name of the run in reports.  [default: that of the program]")
 @tag_option("Tag of the run, such as project=climate or phase=training. Repeatable.")
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     help="Count only the command's share of this machine by CPU time. GPUs still count whole.",
 )
 @click.option("--hardware-counters", is_flag=True, help="Count the command's instructions and cache misses too.")
-def run(
+def run_command(
     command: tuple[str, ...], name: str | None, tags: tuple[str, ...], as_json: bool, output: Path | None,
     interval: float, share: bool, hardware_counters: bool,
 ) -> None:  # fmt: skip
@@ -62,7 +62,7 @@ def run(
     hpcfrugal run --name baseline --tag project=climate -- python train.py
     hpcfrugal run --json -- make -j8
     """
-    from hpcfrugal.local.run import RunLabels, run_command
+    from hpcfrugal.local.run import RunLabels, measure_command
     from hpcfrugal.slurm.node_facts import store_run_nodes
     from hpcfrugal.spool.documents import RunPlace
 
@@ -74,7 +74,7 @@ def run(
             str(output), "cannot be written", f"{output.parent} must exist, and you need write permission"
         )
     record_s = max(interval, min(10.0, interval * 10))
-    done, problem = run_command(
+    done, problem = measure_command(
         command,
         config.spool,
         interval_s=interval,

@@ -10,7 +10,7 @@ from hpcfrugal.cli.streams import echo
 
 
 @click.command("schema")
-def schema() -> None:
+def schema_command() -> None:
     """Print the JSON Schema of job files, for editors and checkers."""
     from hpcfrugal.job.schema import job_schema
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 @click.group(name="site", cls=SuggestingGroup)
-def site() -> None:
+def site_command() -> None:
     """Services for all users of a site: log the power of its nodes."""
 
 
-@site.command(name="power")
+@site_command.command(name="power")
 @click.argument("name")
 @click.option("--once", is_flag=True, help="Read each node once, print its power, and exit.")
 @click.option(

@@ -126,11 +126,11 @@ def _table(jobs: Sequence[TrackedJob]) -> FittedTable:
     return FittedTable(table(_FIELDS, [Rows(_FIELDS, _with_draw(jobs))]))
 
 
-@click.command()
+@click.command(name="status")
 @job_ids(required=False)
 @click.option("--all", "everything", is_flag=True, help="All your jobs, not only those of the last 7 days.")
 @json_option("Print a JSON list.")
-def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
+def status_command(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Show your jobs, their state, and the power of their nodes.
 
     JOB is a job id, 15_3 for a task of an array, a run id or its beginning or end, a job's name, or `latest`. Power and
@@ -151,12 +151,12 @@ def status(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     console().print(_table(found), crop=False)
 
 
-@click.command()
+@click.command(name="watch")
 @job_ids(required=False)
 @click.option(
     "--interval", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, help="Seconds between refreshes."
 )
-def watch(jobs: tuple[str, ...], interval: float) -> None:
+def watch_command(jobs: tuple[str, ...], interval: float) -> None:
     """Follow your jobs until they end. Ctrl-C ends `watch`, not the jobs."""
     config = load_config()
     backends = _backends(config)

@@ -36,7 +36,7 @@ class _SubmitCommand(click.Command):
 _SCRIPT_ARGUMENTS = "hpcfrugal.submit.script_arguments"
 
 
-@click.command(cls=_SubmitCommand, options_metavar="[OPTIONS]")
+@click.command("submit", cls=_SubmitCommand, options_metavar="[OPTIONS]")
 @click.argument("jobs", nargs=-1, required=True, type=FILE, metavar="JOB... [-- ARGUMENT...]")
 @click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
 @click.option("--check", is_flag=True, help="Have Slurm check the jobs (sbatch --test-only); submit nothing.")
@@ -47,7 +47,7 @@ _SCRIPT_ARGUMENTS = "hpcfrugal.submit.script_arguments"
 )
 @backend_option
 @json_option("Print one JSON object per job.")
-def submit(
+def submit_command(
     jobs: tuple[Path, ...], dry_run: bool, check: bool, start_now: bool, queue: str | None, wait: bool,
     backend: str | None, as_json: bool,
 ) -> None:  # fmt: skip

@@ -42,12 +42,12 @@ class SecretSpec:
         """The usual variables, such as ``WATTTIME_USER and WATTTIME_PASSWORD``."""
         return " and ".join(names[0] for names in self.variables)
 
-    def advice(self, kind: str, environ: Mapping[str, str] = os.environ) -> str:
+    def advice(self, kind: str) -> str:
         """How to provide the credentials for a kind of provider."""
-        return f"set {self.names}, or write the {self.what} into {default_file(kind, environ)} (mode 0600)"
+        return f"set {self.names}, or write the {self.what} into {default_file(kind)} (mode 0600)"
 
 
-def read_secret(variable: str | None, file: Path | None, environ: Mapping[str, str] = os.environ) -> Secret:
+def read_secret(variable: str | None, file: Path | None) -> Secret:
     """One value in a file of mode 0600 or, without ``file``, in an environment variable.
 
     Raises SourceError if it is missing, invalid, or can be read by others.
@@ -55,10 +55,10 @@ def read_secret(variable: str | None, file: Path | None, environ: Mapping[str, s
     if file is not None:
         return _from_file(file, 1, "credentials")
     assert variable is not None
-    return Secret((_checked(environ.get(variable, ""), variable),), variable)
+    return Secret((_checked(os.environ.get(variable, ""), variable),), variable)
 
 
-def default_file(kind: str, environ: Mapping[str, str]) -> Path:
+def default_file(kind: str, environ: Mapping[str, str] = os.environ) -> Path:
     """The default file of a user's credentials."""
     return config_dir(environ) / "credentials" / kind
 

@@ -44,8 +44,8 @@ def printable(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in _HARMFUL else c for c in text)
 
 
-def quoted(value: object, limit: int = 60) -> str:
-    """Any value for a message: quoted, escaped, cut to ``limit`` characters."""
+def quoted_value(value: object, limit: int = 60) -> str:
+    """Any value for a message: quoted_value, escaped, cut to ``limit`` characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 

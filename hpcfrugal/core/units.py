@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 
-from hpcfrugal.core.text import quoted
+from hpcfrugal.core.text import quoted_value
 
 MAX_NODES = 65_536
 """Most names in a node list; Slurm's own ``MaxNodeCount`` limit is of this order."""
@@ -24,7 +24,7 @@ _CLOCK = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?(?::([0-9]{1,9}))?")
 
 def _bounded(seconds: float, value: object) -> timedelta:
     if seconds > _MAX_SECONDS:
-        raise ValueError(f"{quoted(value)} is longer than a hundred years.")
+        raise ValueError(f"{quoted_value(value)} is longer than a hundred years.")
     return timedelta(seconds=seconds)
 
 
@@ -36,7 +36,7 @@ def parse_walltime(value: str | int) -> timedelta:
     (``90:00`` is one and a half hours).
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{quoted(value)} is not a time; {_WALLTIME_EXAMPLE}.")
+        raise ValueError(f"{quoted_value(value)} is not a time; {_WALLTIME_EXAMPLE}.")
     text = str(value).strip()
     if match := _DAYS.fullmatch(text):
         days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -48,7 +48,7 @@ def parse_walltime(value: str | int) -> timedelta:
         return _bounded(int(first) * 60 + int(second or 0), value)
     if text.upper() in {"UNLIMITED", "INFINITE"}:
         raise ValueError("an unlimited time limit cannot be planned; leave `time` out for the limit of the partition.")
-    raise ValueError(f"{quoted(value)} is not a time limit in Slurm's form; {_WALLTIME_EXAMPLE}.")
+    raise ValueError(f"{quoted_value(value)} is not a time limit in Slurm's form; {_WALLTIME_EXAMPLE}.")
 
 
 def format_walltime(duration: timedelta) -> str:
@@ -79,18 +79,18 @@ def parse_duration(value: str | int | float, *, bare_unit: str | None = None) ->
     """
     example = "write a number with its unit: 90s, 15m, 2h, 1d or 1h30m"
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f"{quoted(value)} is not a duration; {example}.")
+        raise ValueError(f"{quoted_value(value)} is not a duration; {example}.")
     text = str(value).strip()
     lower = text.lower()
     if _DURATION.fullmatch(lower):
         parts = _DURATION_PART.findall(lower)
         units = [unit for _, unit in parts]
         if len(set(units)) != len(units):
-            raise ValueError(f"{quoted(value)} names a unit twice; {example}.")
+            raise ValueError(f"{quoted_value(value)} names a unit twice; {example}.")
         return _bounded(sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts), value)
     if _NUMBER.fullmatch(text):
         if bare_unit is None:
-            raise ValueError(f"{quoted(value)} has no unit; {example}.")
+            raise ValueError(f"{quoted_value(value)} has no unit; {example}.")
         return _bounded(float(text) * _UNIT_SECONDS[bare_unit], value)
     if (match := _ISO_DURATION.fullmatch(text.upper())) and any(match.groups()):
         weeks, days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
@@ -99,8 +99,8 @@ def parse_duration(value: str | int | float, *, bare_unit: str | None = None) ->
         try:
             return parse_walltime(text)
         except ValueError:
-            raise ValueError(f"{quoted(value)} is not a duration; {example}.") from None
-    raise ValueError(f"{quoted(value)} is not a duration; {example}.")
+            raise ValueError(f"{quoted_value(value)} is not a duration; {example}.") from None
+    raise ValueError(f"{quoted_value(value)} is not a duration; {example}.")
 
 
 def format_duration(duration: timedelta) -> str:
@@ -138,20 +138,20 @@ def parse_memory(value: str | int) -> int:
     """
     example = "write 4000M, 16G or 1T"
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"{quoted(value)} is not an amount of memory; {example}.")
+        raise ValueError(f"{quoted_value(value)} is not an amount of memory; {example}.")
     match = _MEMORY.fullmatch(str(value).strip())
     if match is None:
-        raise ValueError(f"{quoted(value)} is not an amount of memory; {example}.")
+        raise ValueError(f"{quoted_value(value)} is not an amount of memory; {example}.")
     whole, fraction, letter = match.groups()
     unit_bytes = _MEMORY_BYTES[(letter or "M").upper()]
     size_bytes = int(whole) * unit_bytes
     if fraction:
         part, remainder = divmod(int(fraction) * unit_bytes, 10 ** len(fraction))
         if remainder or part % 1024:
-            raise ValueError(f"{quoted(value)} is not a whole number of KiB; {example}.")
+            raise ValueError(f"{quoted_value(value)} is not a whole number of KiB; {example}.")
         size_bytes += part
     if size_bytes >= 1 << 62:
-        raise ValueError(f"{quoted(value)} is too much memory; {example}.")
+        raise ValueError(f"{quoted_value(value)} is too much memory; {example}.")
     return size_bytes
 
 
@@ -177,17 +177,17 @@ def _split_list(text: str) -> list[str]:
     for at, char in enumerate(text):
         if char == "[":
             if inside:
-                raise ValueError(f"{quoted(text)} has a bracket within a bracket; write n[1-4,7].")
+                raise ValueError(f"{quoted_value(text)} has a bracket within a bracket; write n[1-4,7].")
             inside = True
         elif char == "]":
             if not inside:
-                raise ValueError(f"{quoted(text)} closes a bracket that was not opened; write n[1-4,7].")
+                raise ValueError(f"{quoted_value(text)} closes a bracket that was not opened; write n[1-4,7].")
             inside = False
         elif char == "," and not inside:
             parts.append(text[start:at])
             start = at + 1
     if inside:
-        raise ValueError(f"{quoted(text)} does not close its bracket; write n[1-4,7].")
+        raise ValueError(f"{quoted_value(text)} does not close its bracket; write n[1-4,7].")
     parts.append(text[start:])
     return [part.strip() for part in parts]
 
@@ -197,7 +197,7 @@ def _bracket_values(body: str, text: str) -> list[str]:
     values: list[str] = []
     for item in (part.strip() for part in body.split(",")):
         if not item:
-            raise ValueError(f"{quoted(text)} has an empty item in a bracket; write n[1-4,7].")
+            raise ValueError(f"{quoted_value(text)} has an empty item in a bracket; write n[1-4,7].")
         match = _RANGE.fullmatch(item)
         if match is None:
             values.append(item)
@@ -205,9 +205,9 @@ def _bracket_values(body: str, text: str) -> list[str]:
         low, high = match.groups()
         count = int(high) - int(low) + 1
         if count < 1:
-            raise ValueError(f"the range {item} in {quoted(text)} runs backwards.")
+            raise ValueError(f"the range {item} in {quoted_value(text)} runs backwards.")
         if count + len(values) > MAX_NODES:
-            raise ValueError(f"{quoted(text)} names more than {MAX_NODES} nodes.")
+            raise ValueError(f"{quoted_value(text)} names more than {MAX_NODES} nodes.")
         values.extend(str(number).zfill(len(low)) for number in range(int(low), int(high) + 1))
     return values
 
@@ -224,12 +224,12 @@ def expand_nodelist(text: str) -> list[str]:
     names: list[str] = []
     for part in _split_list(text):
         if not part:
-            raise ValueError(f"{quoted(text)} has an empty item between commas.")
+            raise ValueError(f"{quoted_value(text)} has an empty item between commas.")
         stems = [""]
         for at, piece in enumerate(re.split(r"[\[\]]", part)):
             values = _bracket_values(piece, text) if at % 2 else [piece]
             if len(names) + len(stems) * len(values) > MAX_NODES:
-                raise ValueError(f"{quoted(text)} names more than {MAX_NODES} nodes.")
+                raise ValueError(f"{quoted_value(text)} names more than {MAX_NODES} nodes.")
             stems = [stem + value for stem in stems for value in values]
         names.extend(stems)
     return names
@@ -244,7 +244,7 @@ def compress_nodelist(names: Iterable[str]) -> str:
     groups: dict[tuple[str, bool], list[str]] = {}
     for name in names:
         if not name or name != name.strip() or any(char in "[]," for char in name):
-            raise ValueError(f"{quoted(name)} is not a node's name.")
+            raise ValueError(f"{quoted_value(name)} is not a node's name.")
         match = _TRAILING_NUMBER.fullmatch(name)
         if match is None:
             groups.setdefault((name, False), [])

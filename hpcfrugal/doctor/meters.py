@@ -12,7 +12,7 @@ from hpcfrugal.doctor.finding import Finding
 from hpcfrugal.doctor.settings import mistakes
 from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, node_matcher, short_name
 from hpcfrugal.meters.settings import read_meters
-from hpcfrugal.settings.origin import Origin
+from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable
 
 _WINDOW_NS = 600 * SECOND_NS
@@ -30,7 +30,7 @@ def meter_findings(tables: Mapping[str, NamedTable]) -> list[Finding]:
     return findings
 
 
-def _finding(meter: Meter, origin: Origin) -> Finding:
+def _finding(meter: Meter, origin: SettingOrigin) -> Finding:
     here = short_name(socket.gethostname())
     node = here if meter.nodes is None or node_matcher(meter.nodes)(here) else meter.nodes[0]
     what = f"{meter.source}, {meter.detail} ({origin.place})"

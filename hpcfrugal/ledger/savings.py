@@ -16,7 +16,7 @@ from functools import cache, partial
 from typing import Literal
 
 from hpcfrugal.accounting.savings import (
-    Attempt,
+    AttemptEnergy,
     ForecastErrorStats,
     Saving,
     energy_of,
@@ -140,7 +140,7 @@ def _compared(
     def unknown(reason: str, status: SavingStatus = "pending") -> JobSavings:
         return JobSavings(attempts, plan, status, reason, pue, counterfactual_start_ns=begin_ns)
 
-    ran: list[Attempt] = []
+    ran: list[AttemptEnergy] = []
     for job in attempts:
         pieces = pieces_of(job)
         if not pieces and (job.started_wall_ns is not None or job.sessions):
@@ -148,7 +148,7 @@ def _compared(
         if pieces:
             start_ns = job.started_wall_ns if job.started_wall_ns is not None else pieces[0].start_ns
             elapsed_ns = job.elapsed_ns if job.elapsed_ns is not None else pieces[-1].end_ns - start_ns
-            ran.append(Attempt(start_ns, elapsed_ns, pieces))
+            ran.append(AttemptEnergy(start_ns, elapsed_ns, pieces))
     if ran:
         in_array = attempts[0].array_job_id is not None
         begin_ns = counterfactual_start(plan, times, ran[0].start_ns, in_array=in_array)

@@ -40,7 +40,7 @@ class LocalRun:
     command_s: float
 
 
-def run_command(
+def measure_command(
     argv: Sequence[str],
     spool: Path,
     *,

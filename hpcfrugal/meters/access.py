@@ -15,7 +15,7 @@ from hpcfrugal.core.http import Client, is_loopback
 from hpcfrugal.core.secrets import Secret, read_secret
 from hpcfrugal.meters.base import Meter
 from hpcfrugal.settings.section import Mistakes
-from hpcfrugal.settings.values import AbsolutePath, Text, Url, time_span
+from hpcfrugal.settings.values import AbsolutePath, SingleLine, Url, time_span
 
 if TYPE_CHECKING:
     import ssl
@@ -37,10 +37,10 @@ class ServerMeter(Meter):
     ca_file: AbsolutePath | None = None
     tls_verify: StrictBool = True
     token_file: AbsolutePath | None = None
-    token_env: Text | None = None
-    user: Text | None = None
+    token_env: SingleLine | None = None
+    user: SingleLine | None = None
     password_file: AbsolutePath | None = None
-    password_env: Annotated[Text | None, Field(validate_default=True)] = None
+    password_env: Annotated[SingleLine | None, Field(validate_default=True)] = None
 
     @field_validator("password_env", mode="after")
     @classmethod

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from hpcfrugal.core.errors import SourceError
 from hpcfrugal.core.time import span_us
 from hpcfrugal.settings.section import NamedSection
-from hpcfrugal.settings.values import Nodes, Text, number, time_span
+from hpcfrugal.settings.values import Nodes, SingleLine, number, time_span
 
 SECOND_NS = 10**9
 
@@ -86,7 +86,7 @@ class Meter(NamedSection):
     kind: str
     nodes: Nodes | None = Field(default=None, examples=['"n[1-100]"'])
     """Nodes that have the meter; None: all."""
-    cluster: Text | None = None
+    cluster: SingleLine | None = None
     """Only jobs of this cluster; None: of any."""
     step: Annotated[timedelta, time_span(0.001, 3600, "s")] = timedelta(seconds=10)
     """The usual time between two samples."""

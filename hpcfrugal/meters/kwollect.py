@@ -19,7 +19,7 @@ from hpcfrugal.core.errors import SourceError
 from hpcfrugal.core.time import instant_us, parse_iso
 from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, short_name
-from hpcfrugal.settings.values import Text, Url
+from hpcfrugal.settings.values import SingleLine, Url
 
 MAX_ROWS = 50_000
 """Samples in one request, over all of its nodes."""
@@ -32,7 +32,7 @@ class Kwollect(ServerMeter):
     """One metric of one site."""
 
     url: Url = Field(examples=["https://api.grid5000.fr/stable/sites/lyon/metrics"])
-    metric: Text = "wattmetre_power_watt"
+    metric: SingleLine = "wattmetre_power_watt"
     unit: Unit = "W"
 
     @property

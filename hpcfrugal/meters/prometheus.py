@@ -19,7 +19,7 @@ from hpcfrugal.core.errors import Problem, SourceError
 from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, same_host
 from hpcfrugal.settings.section import Mistakes
-from hpcfrugal.settings.values import Text, Url
+from hpcfrugal.settings.values import SingleLine, Url
 
 MAX_POINTS = 10_000
 """Samples of one series per request; Prometheus returns at most 11 000."""
@@ -53,9 +53,9 @@ class Prometheus(ServerMeter):
 
     url: Url = Field(examples=["https://prometheus.example.org"])
     unit: Unit = "W"
-    node_label: Text | None = None
+    node_label: SingleLine | None = None
     """Label with the name of the node, in an answer for several nodes; None: one query per node."""
-    query: Text = Field(examples=["'ipmi_dcmi_power_consumption_watts{instance=\"{node}\"}'"])
+    query: SingleLine = Field(examples=["'ipmi_dcmi_power_consumption_watts{instance=\"{node}\"}'"])
 
     @field_validator("query", mode="after")
     @classmethod

@@ -21,7 +21,7 @@ from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import bmc_power_w
 from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.settings.section import Mistakes
-from hpcfrugal.settings.values import Nodes, Text, integer, url_of
+from hpcfrugal.settings.values import Nodes, SingleLine, integer, url_of
 
 ROOT = "/redfish/v1/Chassis"
 
@@ -61,7 +61,7 @@ class Redfish(LoggedMeter, ServerMeter):
 
     nodes: Nodes = Field(examples=['"n[1-100]"'])
     url: Annotated[str, BeforeValidator(_url_of_node)] = Field(examples=["https://{node}-bmc"])
-    chassis: Text | None = None
+    chassis: SingleLine | None = None
     """Id of the chassis."""
     power_control: Annotated[int, integer(0, 999)] | None = None
     """Index in ``PowerControl``."""

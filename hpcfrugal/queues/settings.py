@@ -13,7 +13,7 @@ from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import InputError, did_you_mean
 from hpcfrugal.settings.config import Config
 from hpcfrugal.settings.section import NamedSection, NamedTable, read_table, read_tables
-from hpcfrugal.settings.values import Name, Share, Text, name_of, time_span
+from hpcfrugal.settings.values import Name, Share, SingleLine, name_of, time_span
 
 CapacityUnit = Literal["nodes", "cpus"]
 
@@ -57,9 +57,9 @@ class Queue(NamedSection):
     """Units that its jobs may use at once, by time of day in UTC."""
     max_delay: Annotated[timedelta, time_span(1, 366 * 86_400)] = Field(examples=['"24h"'])
     """Longest delay of the start after submission, for jobs with neither ``max_delay`` nor ``deadline``."""
-    partition: Text | None = None
+    partition: SingleLine | None = None
     """Partition of its jobs; several with commas."""
-    qos: Text | None = None
+    qos: SingleLine | None = None
     unit: CapacityUnit = "nodes"
     zone: Name | None = None
     """Grid zone; None: ``carbon.zone``."""

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 
 from hpcfrugal.core.time import from_us
 from hpcfrugal.ledger.footprints import DAY_NS
-from hpcfrugal.ledger.queries import DayRow
+from hpcfrugal.ledger.queries import DAY_S, DayRow
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.report.amount import Amount, total_of
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.overlap import NodeTime, overlapping, whole_nodes
 from hpcfrugal.report.scope import scopes_of
 from hpcfrugal.report.summary import COMPONENTS, IDLE_INCLUDED, IDLE_LACKING, JobSummary
-
-DAY_S = DAY_NS // 10**9
 
 
 @dataclass(slots=True)

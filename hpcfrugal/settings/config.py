@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr
 
 from hpcfrugal.core.directories import config_dir, data_dir
 from hpcfrugal.core.errors import InputError, Problem
-from hpcfrugal.settings.origin import Origin
+from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, fields_of, section_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
 from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, number
@@ -80,10 +80,10 @@ class Config(Section):
     sidecar: SidecarSettings = SidecarSettings()
     carbon: CarbonSettings = CarbonSettings()
 
-    _origins: dict[Keys, Origin] = PrivateAttr(default_factory=dict)
+    _origins: dict[Keys, SettingOrigin] = PrivateAttr(default_factory=dict)
     _tables: dict[str, dict[str, NamedTable]] = PrivateAttr(default_factory=dict)
 
-    def origin(self, *keys: str) -> Origin:
+    def origin(self, *keys: str) -> SettingOrigin:
         """The origin of a value: ``config.origin("carbon", "zone")``."""
         return self._origins.get(keys, _DEFAULT)
 
@@ -92,7 +92,7 @@ class Config(Section):
         return self._tables.get(kind, {})
 
 
-_DEFAULT = Origin("default")
+_DEFAULT = SettingOrigin("default")
 
 
 def template_dirs() -> tuple[Path, ...]:
@@ -137,10 +137,10 @@ def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[P
     data = data_dir(environ)
     defaults = {"spool": data / "spool", "ledger": data / "ledger.db"}
     values: dict[str, Any] = dict(defaults)
-    origins: dict[Keys, Origin] = {}
+    origins: dict[Keys, SettingOrigin] = {}
     tables: dict[str, dict[str, NamedTable]] = {kind: {} for kind in TABLES}
 
-    def take(layer: Mapping[str, Any], origin_of: Callable[..., Origin]) -> None:
+    def take(layer: Mapping[str, Any], origin_of: Callable[..., SettingOrigin]) -> None:
         """Apply a source: its values replace those of the sources before it."""
         _, mistakes = check(Config, {**defaults, **layer}, TABLES)
         problems.extend(Problem(str(origin_of(*keys)), one.what, one.hint) for keys, one in mistakes)
@@ -156,12 +156,12 @@ def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[P
             for kind, found in _named_tables(file, problems).items():
                 tables[kind] |= found
             keys_only = {key: value for key, value in file.values.items() if key not in TABLES}
-            take(keys_only, Origin.of_file(file).below)
-    variables: dict[Keys, Origin] = {}
+            take(keys_only, SettingOrigin.of_file(file).below)
+    variables: dict[Keys, SettingOrigin] = {}
     given: dict[str, Any] = {}
     for keys, field in settings():
         if (name := variable_of(field)) is not None and environ.get(name):
-            variables[keys] = Origin(name)
+            variables[keys] = SettingOrigin(name)
             _put(given, keys, environ[name])
     take(given, lambda *keys: variables[keys])
     config = Config.model_validate(values)
@@ -185,7 +185,7 @@ def _named_tables(file: TomlFile, problems: list[Problem]) -> dict[str, dict[str
     found: dict[str, dict[str, NamedTable]] = {}
     for kind in TABLES:
         named = file.values.get(kind, {})
-        origin = Origin.of_file(file, kind)
+        origin = SettingOrigin.of_file(file, kind)
         if isinstance(named, dict) and all(isinstance(values, dict) for values in named.values()):
             found[kind] = {name: NamedTable(name, values, origin.below(name)) for name, values in named.items()}
         else:

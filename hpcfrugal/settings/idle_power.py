@@ -18,9 +18,9 @@ from pydantic import Field, field_validator, model_validator
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.units import compress_nodelist, expand_nodelist
-from hpcfrugal.settings.origin import Origin
+from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, read_table
-from hpcfrugal.settings.values import Text, number
+from hpcfrugal.settings.values import SingleLine, number
 
 MAX_POWER_W = 1e6
 _MAX_SOURCE_CHARACTERS = 200
@@ -54,7 +54,7 @@ class NodeSettings(NamedSection):
 
     idle_power_w: IdlePowerSettings | None = Field(default=None, examples=[_EXAMPLE])
     tdp_w: Watts | None = None
-    source: Annotated[Text, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
+    source: Annotated[SingleLine, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
 
     @field_validator("name")
     @classmethod
@@ -109,7 +109,7 @@ def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
     return found
 
 
-def _idle_power(section: NodeSettings, origin: Origin) -> IdlePower:
+def _idle_power(section: NodeSettings, origin: SettingOrigin) -> IdlePower:
     watts = section.idle_power_w.model_dump(exclude_none=True) if section.idle_power_w is not None else {}
     power_uw = tuple(sorted((component, round(power_w * 1e6)) for component, power_w in watts.items()))
     # Without the line number: this goes into the ledger, and the file may change.

@@ -8,7 +8,7 @@ from hpcfrugal.settings.toml_file import Keys, TomlFile
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SettingOrigin:
     """A key of a settings file, an environment variable, or the built-in default.
 
     ``source`` names the variable, or is ``default``; for a key of a file it is the file's path.
@@ -19,10 +19,10 @@ class Origin:
     keys: Keys = ()
 
     @classmethod
-    def of_file(cls, file: TomlFile, *keys: str) -> Origin:
+    def of_file(cls, file: TomlFile, *keys: str) -> SettingOrigin:
         return cls(str(file.path), file, keys)
 
-    def below(self, *keys: str) -> Origin:
+    def below(self, *keys: str) -> SettingOrigin:
         """The origin of a key below this one; of a variable, which has no keys below it, the variable."""
         return self if self.file is None else replace(self, keys=(*self.keys, *keys))
 

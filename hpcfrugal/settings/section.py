@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hpcfrugal.core.errors import InputError, Problem, did_you_mean
-from hpcfrugal.settings.origin import Origin
+from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.toml_file import Keys
 
 _T = TypeVar("_T")
@@ -57,7 +57,7 @@ class NamedTable:
 
     name: str
     values: Mapping[str, Any]
-    origin: Origin
+    origin: SettingOrigin
 
 
 def section_of(annotation: Any) -> type[Section] | None:

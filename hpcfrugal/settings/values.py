@@ -36,7 +36,7 @@ def text_of(value: Any) -> str:
     return value
 
 
-def path_of(value: Any) -> Path:
+def absolute_path(value: Any) -> Path:
     """An absolute path; ``~`` and ``$VARIABLE`` are expanded."""
     if isinstance(value, Path):
         return value
@@ -155,8 +155,8 @@ def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> Befo
 
 
 Name = Annotated[str, BeforeValidator(name_of)]
-Text = Annotated[str, BeforeValidator(text_of)]
-AbsolutePath = Annotated[Path, BeforeValidator(path_of)]
+SingleLine = Annotated[str, BeforeValidator(text_of)]
+AbsolutePath = Annotated[Path, BeforeValidator(absolute_path)]
 TimeZone = Annotated[InstanceOf[ZoneInfo], BeforeValidator(time_zone_of)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Interpreters = Annotated[tuple[str, ...], BeforeValidator(interpreters_of)]

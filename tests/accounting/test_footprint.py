@@ -18,7 +18,7 @@ from hpcfrugal.accounting.footprint import (
     tallies,
     total_tally,
 )
-from hpcfrugal.accounting.savings import Attempt, forecast_error, moved, saving_of
+from hpcfrugal.accounting.savings import AttemptEnergy, forecast_error, moved, saving_of
 from hpcfrugal.accounting.spans import joined
 
 UJ_PER_KWH = 3_600_000 * 10**6
@@ -150,8 +150,8 @@ def test_energy_is_never_lost(levels: list[float], told: list[tuple[int, int, in
 NIGHT = Levels([IntensityLevel(0, 6 * HOUR, 100.0), IntensityLevel(6 * HOUR, 24 * HOUR, 400.0)])
 
 
-def attempt(start: int, hours: int = 1, kwh: int = 1) -> Attempt:
-    return Attempt(start, hours * HOUR, (piece(start, start + hours * HOUR, kwh * UJ_PER_KWH),))
+def attempt(start: int, hours: int = 1, kwh: int = 1) -> AttemptEnergy:
+    return AttemptEnergy(start, hours * HOUR, (piece(start, start + hours * HOUR, kwh * UJ_PER_KWH),))
 
 
 def test_a_job_that_waited_for_the_night_saved_what_the_day_would_have_cost() -> None:
@@ -196,7 +196,7 @@ def test_a_job_that_started_as_in_the_counterfactual_saved_exactly_nothing(
 ) -> None:
     grid = Levels([IntensityLevel(n * HOUR // 2, (n + 1) * HOUR // 2, level) for n, level in enumerate(levels)])
     pieces = tuple(piece(start, start + length, uj) for length, uj in told)
-    found = saving_of([Attempt(start, 3 * HOUR, pieces)], start, grid, pue)
+    found = saving_of([AttemptEnergy(start, 3 * HOUR, pieces)], start, grid, pue)
     assert found is not None
     assert found.saved_g == 0
 

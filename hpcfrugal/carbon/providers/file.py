@@ -31,7 +31,7 @@ from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
 from hpcfrugal.core.time import iso
-from hpcfrugal.settings.values import AbsolutePath, Text, TimeZone
+from hpcfrugal.settings.values import AbsolutePath, SingleLine, TimeZone
 
 _MAX_BYTES = 64 * 1024 * 1024
 _AS_OLD_AS_THE_FILE = "no time of issue in the file; the time of its last change is used"
@@ -45,7 +45,7 @@ class FileSettings(ProviderSettings):
     path: AbsolutePath = Field(examples=["/etc/hpcfrugal/intensity.csv"])
     timezone: TimeZone | None = Field(None, examples=["Europe/Paris"])
     """Of times in CSV without a UTC offset."""
-    column: Text | None = Field(None, examples=["Carbon intensity gCO2eq/kWh (Life cycle)"])
+    column: SingleLine | None = Field(None, examples=["Carbon intensity gCO2eq/kWh (Life cycle)"])
     """Name of the column with the intensity in CSV, where several could be."""
 
 

@@ -18,7 +18,7 @@ from hpcfrugal.planning.decide.plan import (
     GridForecast,
     Plan,
     QueueWait,
-    Span,
+    PlannedRun,
 )
 from hpcfrugal.planning.decide.power import Power
 from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate
@@ -110,7 +110,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
         action="segments" if several else "wait",
         begin_at=begin if begin > earliest else None,
         start_at=decision.then.start_at,
-        segments=tuple(Span(window.start_at, window.end_at) for window in decision.segments) if several else (),
+        segments=tuple(PlannedRun(window.start_at, window.end_at) for window in decision.segments) if several else (),
     )
 
 

@@ -25,7 +25,7 @@ WaitBasis = Literal["past jobs", "start test"]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class PlannedRun:
     """A time in which the job is expected to run."""
 
     start_at: datetime
@@ -118,17 +118,17 @@ class Plan:
     best: BestStart | None
     notes: tuple[str, ...]
     begin_at: datetime | None = None
-    segments: tuple[Span, ...] = ()
+    segments: tuple[PlannedRun, ...] = ()
     queue: str | None = None
     grid: Annotated[GridForecast | None, EMBEDDED] = None
     schema: int = PLAN_SCHEMA
 
     @property
-    def runs(self) -> tuple[Span, ...]:
+    def runs(self) -> tuple[PlannedRun, ...]:
         """When it is expected to run; empty if its run time is unknown."""
         if self.segments:
             return self.segments
-        return (Span(self.start_at, self.start_at + self.duration),) if self.duration is not None else ()
+        return (PlannedRun(self.start_at, self.start_at + self.duration),) if self.duration is not None else ()
 
     @property
     def energy_kwh(self) -> float | None:

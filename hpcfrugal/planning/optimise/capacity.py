@@ -19,7 +19,7 @@ from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.time import from_us, instant_us, span_us
 from hpcfrugal.planning.optimise.free_capacity import Task, Timeline
-from hpcfrugal.planning.optimise.packing import pack
+from hpcfrugal.planning.optimise.packing import pack_tasks
 
 # Why a job was not placed by its cost: it needs more than the whole capacity; no capacity is free before its latest
 # start; it cannot meet its deadline; its earliest start is beyond MAX_STEPS steps; the series does not cover it.
@@ -125,7 +125,7 @@ def plan_capacity(
             tasks.append(task)
         else:
             outside[index] = task
-    packed = pack(timeline, tasks, rounds)
+    packed = pack_tasks(timeline, tasks, rounds)
     placements = []
     for index, job in enumerate(jobs):
         mark: Mark | None = outside.get(index)

@@ -37,7 +37,7 @@ class Packed(NamedTuple):
     lower_bound: float
 
 
-def pack(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed:
+def pack_tasks(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed:
     """Cheap starts for as many tasks as fit, and a lower bound on their cost.
 
     The result is reproducible: the random generator has a fixed seed.

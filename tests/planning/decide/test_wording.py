@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.planning.decide.job_plan import start_now_plan
-from hpcfrugal.planning.decide.plan import Expectation, GridForecast, Span
+from hpcfrugal.planning.decide.plan import Expectation, GridForecast, PlannedRun
 from hpcfrugal.planning.decide.wording import line, saving
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
@@ -40,7 +40,7 @@ def test_other_peoples_words_are_harmless() -> None:
 
 
 def test_segments() -> None:
-    spans = (Span(NOW + HOUR, NOW + 2 * HOUR), Span(NOW + 5 * HOUR, NOW + 6 * HOUR))
+    spans = (PlannedRun(NOW + HOUR, NOW + 2 * HOUR), PlannedRun(NOW + 5 * HOUR, NOW + 6 * HOUR))
     plan = replace(PLAN, action="segments", start_at=NOW + HOUR, segments=spans, expected=EXPECTED)
     assert line(plan).startswith("Runs in 2 segments from about 09:30 UTC: 31 % less carbon")
 
