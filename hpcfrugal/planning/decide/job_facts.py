@@ -17,8 +17,8 @@ from hpcfrugal.planning.decide.plan import (
     Expectation,
     GridForecast,
     Plan,
-    QueueWait,
     PlannedRun,
+    QueueWait,
 )
 from hpcfrugal.planning.decide.power import Power
 from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate
