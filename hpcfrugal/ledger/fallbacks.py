@@ -15,6 +15,7 @@ from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.modelled import Modelled, model_cpu, model_dram, model_gpu, part_within
 from hpcfrugal.ledger.readings import ChannelKey, SessionReadings
 from hpcfrugal.ledger.sensor_gaps import common, describe_gaps, is_long, length_ns, sensor_gaps
+from hpcfrugal.spool.sample_header import ChannelInfo
 
 NODE_COMPONENTS = ("cpu", "dram")
 """Components that every node has; ``gpu`` joins them where the job holds one."""
@@ -54,6 +55,8 @@ class Fallbacks:
             ]
             read = [index for index in own if index in with_energy]
             if not read:
+                if component == "dram" and any(_counts_dram(self._read.channels[index]) for index in with_energy):
+                    continue
                 self._add_modelled(component, component, models[component](), None)
                 continue
             for index in own:
@@ -72,6 +75,8 @@ class Fallbacks:
         """A channel of unknown energy for each component without a channel."""
         has_gpus = bool(self._read.header.gpus or self._read.header.gpus_promised)
         for component in (*NODE_COMPONENTS, *(["gpu"] if has_gpus else [])):
+            if component == "dram" and any(map(_counts_dram, self._read.channels)):
+                continue
             if not any(item.key.component == component and item.counted for item in self._totals.values()):
                 self._add_modelled(component, component, _NO_TIME, None)
 
@@ -225,6 +230,10 @@ class Fallbacks:
         if unknown_because is not None:
             reasons.append(f"model: {unknown_because}")
         return "; ".join(reasons)
+
+
+def _counts_dram(channel: ChannelInfo) -> bool:
+    return channel.counted and channel.with_dram
 
 
 def _cut(reason: str) -> str:

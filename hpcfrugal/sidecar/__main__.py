@@ -20,7 +20,8 @@ from .job_wait import JobWait
 from .log import log
 from .loop import Loop, SamplingConfig
 from .sampling_rate import FILE_LIMIT_B
-from .sources import SensorContext, fallback_sensors, primary_sensors
+from .sensor_watch import SensorWatch
+from .sources import SensorContext, fallback_sensors, later_sources, primary_sensors
 from .usage import Usage
 from .worker import boottime_ns
 from .writer import Locked, Writer
@@ -162,6 +163,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         boottime_ns,
         fallback_sensors(context),
         on_begun=_lower_priority,
+        watch=SensorWatch(arguments.sysfs, arguments.proc, boottime_ns, lambda: later_sources(context)),
     ).run()
 
 

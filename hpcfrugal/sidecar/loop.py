@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .identity import Identity
     from .job_wait import JobWait
     from .sensor_selection import Fallback
+    from .sensor_watch import SensorWatch
     from .sensors.base import Sensor
     from .usage import Usage
     from .writer import Writer
@@ -77,6 +78,7 @@ class Loop:
         fallbacks: Sequence[Fallback] = (),
         cpu_clock_ns: Callable[[], int] = time.process_time_ns,
         on_begun: Callable[[], None] = lambda: None,
+        watch: SensorWatch | None = None,
     ) -> None:
         self._config = config
         self._identity = identity
@@ -88,6 +90,7 @@ class Loop:
         self._interval_ns = config.interval_ns
         self._record_ns = config.record_ns
         self._on_begun = on_begun
+        self._watch = watch
         self._slowed = 0
         self._sampled_ns = 0
         self._selection = SensorSelection(
@@ -119,9 +122,12 @@ class Loop:
             self._sampled_ns = self._selection.sample(TICK_WAIT_S)
             self._usage.sample_memory()
             failed = self._selection.replaceable()
-            if failed or self._has_news():
+            new = () if self._watch is None else self._watch.new_sources()
+            if failed or new or self._has_news():
                 self._writer.line(self._record("record"))
-                if self._selection.replace(failed) or self._has_news():
+                # each of them, whatever the others have found
+                due = [self._selection.replace(failed), bool(new) and self._selection.look_again(new), self._has_news()]
+                if any(due):
                     self._begin_session()
             elif requested or now_ns >= next_record_ns:
                 line = self._record("record")

@@ -85,7 +85,7 @@ class SensorProcess:
                     continue
                 reason, self._problem = self._problem or "", None
                 absent = Absent(self.component, self.name, reason)
-                return Opened([], [absent], [], may_miss_gpu=self.component == "gpu")
+                return Opened([], [absent], [], unread_gpus=int(self.component == "gpu"))
             self._keys = [_key(channel) for channel in opened.channels]
             self._places = list(range(len(self._keys)))
             if not self._keys:

@@ -32,14 +32,21 @@ _SLICE_S = 0.02
 
 class Fallback:
     """A less accurate source of ``component``. ``make`` takes the component and its domains that are covered already,
-    and returns None where the machine has no such source; with ``merges`` its domains have the names of better ones."""
+    and returns None where the machine has no such source; with ``merges`` its domains have the names of better ones.
+    ``adds``: it is opened also where all that is known of the component is covered, for domains that are new."""
 
     def __init__(
-        self, component: str, make: Callable[[str, frozenset[str]], Sensor | None], *, merges: bool = False
+        self,
+        component: str,
+        make: Callable[[str, frozenset[str]], Sensor | None],
+        *,
+        merges: bool = False,
+        adds: bool = False,
     ) -> None:
         self.component = component
         self.make = make
         self.merges = merges
+        self.adds = adds
 
 
 class ActiveChannel:
@@ -114,7 +121,8 @@ class SensorSelection:
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
         self.cpu_limit_uw: int | None = None
-        self._may_miss_gpu = False
+        self._unread_gpus: dict[tuple[str, str], int] = {}
+        self._opened: list[tuple[str, str]] = []
         deadline_ns = clock_ns() + int(HEADER_WAIT_S * 1e9)
         # opened all at once, but adopted in their order
         sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
@@ -165,7 +173,8 @@ class SensorSelection:
 
     def gpus_promised(self, named: int | None) -> int | None:
         """How many GPUs the job must have, at least, where its environment names ``named``."""
-        return max(named or 0, len(self.gpus) + 1) if self._may_miss_gpu else named
+        unread = sum(self._unread_gpus.values())
+        return max(named or 0, len(self.gpus) + unread) if unread else named
 
     @property
     def is_waiting(self) -> bool:
@@ -283,10 +292,29 @@ class SensorSelection:
             entry.used = True
         return False
 
+    def look_again(self, sources: Sequence[Fallback]) -> bool:
+        """Try ``sources`` for what is not covered; whether a header is due, for what is read or named from now on."""
+        before = [id(entry) for entry in self.entries], self._named()
+        earlier = list(self._absent)
+        self._opened = []
+        self._fallbacks = list(sources)
+        self._open_fallbacks(self._clock_ns() + int(HEADER_WAIT_S * 1e9) // 4)
+        # what a source lacked before, it does not lack any more or has named again
+        self._absent = [
+            entry
+            for entry in self._absent
+            if entry not in earlier or (entry.component, entry.source) not in self._opened
+        ]
+        return ([id(entry) for entry in self.entries], self._named()) != before
+
+    def _named(self) -> list[tuple[str, str, str]]:
+        return sorted((entry.component, entry.source, entry.reason) for entry in self._absent)
+
     def _open_fallbacks(self, deadline_ns: int) -> None:
         """Open the fallbacks that are needed."""
         for fallback in list(self._fallbacks):
-            if not self._is_wanting(fallback.component) or self._stop():
+            is_new = fallback.adds and not self._is_whole(fallback.component)
+            if not (is_new or self._is_wanting(fallback.component)) or self._stop():
                 continue
             self._fallbacks.remove(fallback)
             sensor = fallback.make(fallback.component, frozenset(self._domains(fallback.component)))
@@ -320,11 +348,20 @@ class SensorSelection:
         missing = [entry.domain for entry in self._absent if entry.component == component and entry.domain]
         return any(domain not in domains for domain in missing)
 
+    def _is_whole(self, component: str) -> bool:
+        """Whether one source covers all of ``component``."""
+        return any(
+            source.is_whole and entry.used and entry.channel.counted and entry.channel.component == component
+            for source in self._sources
+            for entry in source.entries
+        )
+
     def _adopt(self, source: _Source, opened: Opened) -> None:
         """Use what a sensor found; a source without channels is not read."""
+        self._opened += [(component, source.sensor.name) for component in source.components]
         self._absent += opened.absent
         self.cpu_limit_uw = self.cpu_limit_uw or opened.cpu_limit_uw
-        self._may_miss_gpu |= opened.may_miss_gpu
+        self._unread_gpus[source.sensor.component, source.sensor.name] = opened.unread_gpus
         for gpu in opened.gpus:
             if gpu.uuid not in [known.uuid for known in self.gpus]:
                 self.gpus.append(gpu)
@@ -336,13 +373,16 @@ class SensorSelection:
             return
         if source.fallback is not None and any(entry.channel.counted for entry in source.entries):
             self._displace(source, source.fallback)
+            if not any(entry.used for entry in source.entries):
+                source.sensor.close()
+                return
         self._sources.append(source)
 
     def _displace(self, source: _Source, fallback: Fallback) -> None:
-        taken = self._domains(fallback.component)
         if fallback.merges:
+            taken = [(entry.channel.component, entry.channel.domain) for entry in self.entries]
             for entry in source.entries:
-                entry.used = entry.channel.domain not in taken
+                entry.used = (entry.channel.component, entry.channel.domain) not in taken
             return
         # it covers the whole component, so channels for parts of it are not counted
         for entry in self.entries:

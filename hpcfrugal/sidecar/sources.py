@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .gpu_busy import GpuBusy
-    from .gpu_selection import DeviceList
     from .sensor_child import UseOfGpus
     from .sensors.base import Sensor
     from .sensors.hwmon import Chips
@@ -47,19 +46,27 @@ class SensorContext:
 
 def primary_sensors(context: SensorContext, site: tuple[tuple[str, str, str], ...] = SENSORS) -> list[Sensor]:
     """The best sources, each of which is opened, and those of the ``site``."""
-    wanted = job_device_list(context.environ, context.in_slurm)
-    # where another tree replaces /sys alone, the processor in /proc is not the one of that tree
-    proc = context.proc if context.sysfs == "/sys" or context.proc != "/proc" else None
-    sensors: list[Sensor] = [RaplPowercap(context.sysfs, proc)]
-    if wanted.entries or wanted.all_devices:
-        sensors.append(SensorProcess(NVML_ENERGY, "gpu", _nvml(context, wanted), busy=context.gpu_busy))
+    sensors: list[Sensor] = [_powercap(context)]
+    nvml = _nvml(context)
+    if nvml is not None:
+        sensors.append(nvml)
     for name, module, factory in site:
         make = _site_sensor(name, module, factory, context.sysfs)
         sensors.append(SensorProcess(f"site-{name}", "site", make, defers_to_builtin=True))
     return sensors
 
 
-def _nvml(context: SensorContext, wanted: DeviceList) -> Callable[[UseOfGpus], Sensor]:
+def _powercap(context: SensorContext) -> Sensor:
+    # where another tree replaces /sys alone, the processor in /proc is not the one of that tree
+    proc = context.proc if context.sysfs == "/sys" or context.proc != "/proc" else None
+    return RaplPowercap(context.sysfs, proc)
+
+
+def _nvml(context: SensorContext) -> Sensor | None:
+    """The job's NVIDIA GPUs, None where it has none."""
+    wanted = job_device_list(context.environ, context.in_slurm)
+    if not wanted.entries and not wanted.all_devices:
+        return None
     sharded = _is_part_of_gpu(context)
 
     def make(use: UseOfGpus) -> Sensor:
@@ -67,7 +74,7 @@ def _nvml(context: SensorContext, wanted: DeviceList) -> Callable[[UseOfGpus], S
 
         return Nvml(wanted, sharded=sharded, busy=use, clock_ns=context.clock_ns)
 
-    return make
+    return SensorProcess(NVML_ENERGY, "gpu", make, busy=context.gpu_busy)
 
 
 def _site_sensor(name: str, module: str, factory: str, sysfs: str) -> Callable[[UseOfGpus], Sensor]:
@@ -77,6 +84,15 @@ def _site_sensor(name: str, module: str, factory: str, sysfs: str) -> Callable[[
         return SiteSensor(name, module, factory, sysfs)
 
     return make
+
+
+def later_sources(context: SensorContext) -> list[Fallback]:
+    """What to try when a driver was loaded or a package brought online after the start, best first."""
+    return [
+        Fallback("cpu", lambda _component, _covered: _powercap(context), merges=True, adds=True),
+        Fallback("gpu", lambda _component, _covered: _nvml(context), merges=True),
+        *fallback_sensors(context),
+    ]
 
 
 def fallback_sensors(context: SensorContext) -> list[Fallback]:
@@ -100,7 +116,8 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
     def hwmon(component: str, covered: frozenset[str]) -> Sensor | None:
         if not os.path.isdir(f"{context.sysfs}/class/hwmon"):
             return None
-        from .sensors.hwmon import Chips, cpu_sensor, dram_sensor, node_sensor
+        from .sensors.hwmon import Chips
+        from .sensors.hwmon_meters import cpu_sensor, dram_sensor, node_sensor
 
         if not chips:
             chips.append(Chips(context.sysfs))
@@ -109,7 +126,10 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
         if component == "dram":
             return dram_sensor(chips[0], covered)
         if component == "node":
-            return node_sensor(chips[0])
+            from .sensors.unread import unread_chips
+
+            may_use_all = not context.in_slurm or context.exclusive
+            return node_sensor(chips[0], *unread_chips(chips[0], may_use_all=may_use_all))
         from .sensors.amdgpu import gpu_sensor
 
         found = gpu_sensor(chips[0], context.sysfs, context.environ, context.in_slurm)

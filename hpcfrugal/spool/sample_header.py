@@ -37,7 +37,8 @@ DesignUw = Annotated[int | None, Range(1, MAX_DESIGN_UW)]
 
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
-    """One counter of the node as the header describes it."""
+    """One counter of the node as the header describes it. ``with_dram``: that of a processor with its memory, of which
+    there is no channel."""
 
     component: Literal["cpu", "dram", "gpu", "node"]
     domain: str
@@ -48,6 +49,7 @@ class ChannelInfo:
     counted: bool
     detail: str | None
     gpu_uuid: str | None
+    with_dram: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from hpcfrugal.sidecar import loop as loop_module
 from hpcfrugal.sidecar.identity import Identity
 from hpcfrugal.sidecar.job_wait import JobWait
 from hpcfrugal.sidecar.loop import Loop, SamplingConfig
+from hpcfrugal.sidecar.sensor_watch import SensorWatch
 from hpcfrugal.sidecar.sensors.base import POWER_UW, Channel, Gpu, Opened
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
 from hpcfrugal.sidecar.usage import Usage
@@ -196,6 +197,7 @@ class SimulatedNode:
         killed: bool = False,
         exclusive: bool = True,
         restart: int = 0,
+        watch: SensorWatch | None = None,
     ) -> Path:
         """One life of a sidecar: until the job ends after ``seconds`` of boot time, or it is killed then."""
         who = Identity(
@@ -221,6 +223,7 @@ class SimulatedNode:
                 lambda: self.boottime_ns,
                 (),
                 lambda: 0,
+                watch=watch,
             ).run()
         except Killed:
             writer.close()

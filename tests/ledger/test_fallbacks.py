@@ -347,3 +347,31 @@ def test_common_spans() -> None:
     assert common([[(1, 5)]]) == [(1, 5)]
     assert common([[(1, 5), (7, 9)], []]) == []
     assert common([[(1, 5), (7, 9)], [(0, 2), (4, 8)], [(0, 100)]]) == [(1, 2), (4, 5), (7, 8)]
+
+
+@pytest.mark.parametrize("with_dram", [True, False])
+def test_memory_in_the_reading_of_the_socket_is_not_modelled_as_well(spool: FakeSpool, with_dram: bool) -> None:
+    run = spool.run()
+    socket = {**PACKAGE, "domain": "grace-0", "source": "hwmon", "with_dram": with_dram}
+    found = channels(run, [run.header(channels=[socket]), *run.records([250], 60)])
+    assert found["cpu/grace-0/hwmon"].energy_uj == 250 * 60 * 10**6
+    assert sorted(found) == ["cpu/grace-0/hwmon", *([] if with_dram else ["dram/dram/model-memory"])]
+
+
+def test_memory_is_modelled_where_the_reading_that_has_it_failed(spool: FakeSpool) -> None:
+    run = spool.run()
+    socket = {**PACKAGE, "domain": "grace-0", "source": "hwmon", "with_dram": True}
+    lines = run.records([250], 60)
+    for line in lines:
+        line["energy_uj"], line["measured_ns"], line["errors"] = [None], [0], [60]
+    found = channels(run, [run.header(channels=[socket]), *lines])
+    assert found["dram/dram/model-memory"].quality == "modelled"
+
+
+def test_accelerator_that_is_not_read_is_unknown(spool: FakeSpool) -> None:
+    run = spool.run()
+    why = {"component": "gpu", "source": "hwmon", "reason": "present and not read: habanalabs"}
+    found = channels(run, [run.header(gpus_promised=1, absent=[why]), *run.records([100, 10], 60)])
+    unknown = found["gpu/gpu/none"]
+    assert (unknown.quality, unknown.energy_uj) == ("unknown", None)
+    assert unknown.reason == "1 of 1 GPUs of the job not found: hwmon: present and not read: habanalabs"

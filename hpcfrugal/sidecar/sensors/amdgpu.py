@@ -13,7 +13,7 @@ import os
 
 from ..gpu_selection import resolve, rocm_lists, slurm_list
 from ..sysfs import list_folder, parse_count, text_or_empty
-from .base import GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from .base import GPU_MAX_W, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu
 from .hwmon import HWMON, Chip, Chips, Hwmon, HwmonChannel
 
 if TYPE_CHECKING:
@@ -35,21 +35,7 @@ class _Device:
         self.uuid = f"GPU-{unique}" if unique else f"PCI-{address}"
 
 
-class HwmonGpus(Hwmon):
-    """A hwmon sensor that also names its GPUs."""
-
-    def __init__(self, meters: list[HwmonChannel], absent: list[Absent], gpus: list[Gpu]) -> None:
-        super().__init__("gpu", meters, absent)
-        self._gpus = gpus
-
-    def open(self) -> Opened:
-        """Read each GPU once."""
-        opened = super().open()
-        opened.gpus = self._gpus
-        return opened
-
-
-def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> HwmonGpus | None:
+def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> Hwmon | None:
     """A sensor of the job's GPUs; None where the machine has none or the job asked for none."""
     lists = rocm_lists(environ, in_slurm)
     from_slurm = slurm_list(environ)
@@ -72,7 +58,7 @@ def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: b
     return _sensor(devices, visible, held, [Absent("gpu", HWMON, reason) for reason in unknown])
 
 
-def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> HwmonGpus:
+def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device], absent: list[Absent]) -> Hwmon:
     meters: list[HwmonChannel] = []
     gpus: list[Gpu] = []
     dies = [device for device in devices if device.kind in _TWO_DIES]
@@ -95,7 +81,7 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
             if other is not None and other not in held:
                 part = "the job holds one of two dies"
         meters.append(HwmonChannel(path, _channel(device, path, part), never_zero=True))
-    return HwmonGpus(meters, absent, gpus)
+    return Hwmon("gpu", meters, absent, gpus)
 
 
 def _channel(device: _Device, path: str, part: str | None) -> Channel:

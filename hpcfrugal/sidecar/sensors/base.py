@@ -35,7 +35,8 @@ class Channel:
     False for what another channel contains already. ``range_uj`` is the largest value of a counter that
     wraps, None for one that does not; ``frozen_ns`` is how long a counter that counts may stand still, None where only
     ``counter.FROZEN_NS`` is sure. ``max_w`` bounds what the hardware could possibly draw, in watts: more
-    than that is a counter reset, not consumption.
+    than that is a counter reset, not consumption. ``with_dram``: the energy of the memory is in this channel and in no
+    other.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Channel:
         range_uj: int | None = None,
         gpu_uuid: str | None = None,
         frozen_ns: int | None = None,
+        with_dram: bool = False,
     ) -> None:
         self.component = component
         self.domain = domain
@@ -68,10 +70,12 @@ class Channel:
         self.max_w = max_w
         self.detail = detail
         self.gpu_uuid = gpu_uuid
+        self.with_dram = with_dram
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
-        return {name: value for name, value in vars(self).items() if name not in ("kind", "max_w", "frozen_ns")}
+        left_out = ("kind", "max_w", "frozen_ns") if self.with_dram else ("kind", "max_w", "frozen_ns", "with_dram")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 class Absent:
@@ -106,8 +110,8 @@ class Gpu:
 
 
 class Opened:
-    """What ``open`` found; ``cpu_limit_uw`` is the design power of all packages of the node. ``may_miss_gpu``: the job
-    may hold a GPU that is in none of the lists."""
+    """What ``open`` found; ``cpu_limit_uw`` is the design power of all packages of the node, ``unread_gpus`` the least
+    number of GPUs that the job may hold beside these."""
 
     def __init__(
         self,
@@ -116,13 +120,13 @@ class Opened:
         gpus: list[Gpu],
         cpu_limit_uw: int | None = None,
         *,
-        may_miss_gpu: bool = False,
+        unread_gpus: int = 0,
     ) -> None:
         self.channels = channels
         self.absent = absent
         self.gpus = gpus
         self.cpu_limit_uw = cpu_limit_uw
-        self.may_miss_gpu = may_miss_gpu
+        self.unread_gpus = unread_gpus
 
 
 if TYPE_CHECKING:

@@ -1,17 +1,4 @@
-"""Power meters and energy counters of the kernel's hwmon class (Linux: Documentation/hwmon).
-
-- ``power_meter`` (ACPI): ``power<N>_average`` in microwatts, with ``power<N>_oem_info`` on NVIDIA Grace: "CPU",
-  "SysIO", "Grace" (the whole socket with its memory) and "Module" (Grace with its GPU) before "Power Socket
-  <n>". A meter without such a label measures the machine (acpi_power_meter.rst: what it measures is the
-  firmware's choice).
-- ``amd_energy``: ``energy<N>_input`` in microjoules, labelled EcoreX and, behind them, EsocketX; wraps are
-  taken care of in the driver (amd_energy.rst).
-- ``ibmpowernv`` (POWER8 and POWER9): ``power<N>_input`` in microwatts, labelled "Chip <n>" (the processor), "Chip <n>
-  Memory" and "System" (skiboot: hw/occ-sensor.c).
-- ``smpro`` (Ampere Altra): ``power<N>_input``, 1 the cores, 2 the SoC, 5 the root complexes, 3 and 4 the memory
-  (smpro-hwmon.rst); ``apm_xgene`` shows the host 1 the cores and 2 the SoC (xgene-hwmon.rst).
-
-The memory of a Grace socket is what its whole draws more than its rails.
+"""Chips of the kernel's hwmon class and the reading of their attributes (Linux: Documentation/hwmon).
 
 The attributes of an ACPI meter lie in the hwmon directory on newer kernels and in its ``device`` on older ones.
 """
@@ -21,26 +8,14 @@ from __future__ import annotations
 import os
 
 from ..sysfs import CountFile, Unusable, list_folder, open_count, text_or_empty
-from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel, Opened
-from .rapl_powercap import DRAM_MAX_W, PACKAGE_MAX_W
+from .base import TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 HWMON = "hwmon"
 
-NODE_MAX_W = 20_000
-MODULE_MAX_W = 4000
-"""Watts that no node, and no module of CPU and GPU, draws today."""
-
 _USED = ("power_meter", "amd_energy", "amdgpu", "ibmpowernv", "smpro", "apm_xgene", "i915", "xe")
-
-_ALTRA = {
-    ("smpro", "cpu"): (("1", "core"), ("2", "soc"), ("5", "rca")),
-    ("smpro", "dram"): (("3", "dimm-1"), ("4", "dimm-2")),
-    ("apm_xgene", "cpu"): (("1", "core"), ("2", "soc")),
-}
-"""Numbers of the powers of a chip and what they are of, by driver and component."""
 
 _OTHERS = ("/coretemp.", "/nvme/", "/virtual/thermal/", "/net/", "/infiniband/", "/mdio_bus/")
 """Parts of the real path of chips without a power reading of interest, whose names need not be read."""
@@ -62,7 +37,7 @@ class Chip:
 
 
 class Chips:
-    """The chips of a machine that matter here, looked for once."""
+    """The chips of a machine that show power or energy, looked for once."""
 
     def __init__(self, sysfs: str) -> None:
         self._class = f"{sysfs}/class/hwmon"
@@ -70,9 +45,16 @@ class Chips:
 
     def named(self, *names: str) -> list[Chip]:
         """Those with one of these names, in the kernel's order."""
+        return [chip for chip in self._all() if chip.name in names]
+
+    def others(self) -> list[Chip]:
+        """Those of drivers that no sensor here knows."""
+        return [chip for chip in self._all() if chip.name not in _USED]
+
+    def _all(self) -> list[Chip]:
         if self._found is None:
             self._found = list(_scan(self._class))
-        return [chip for chip in self._found if chip.name in names]
+        return self._found
 
 
 def _scan(folder: str) -> Iterable[Chip]:
@@ -83,11 +65,11 @@ def _scan(folder: str) -> Iterable[Chip]:
         if any(part in real for part in _OTHERS):
             continue
         chip = text_or_empty(f"{path}/name", 64) or text_or_empty(f"{path}/device/name", 64)
-        if chip in _USED:
-            files = {}
-            for place in (f"{path}/device", path):
-                names = [name for name in list_folder(place) if name[:1] in "pe" and "_" in name]
-                files.update({name: f"{place}/{name}" for name in names})
+        files = {}
+        for place in (f"{path}/device", path):
+            names = [name for name in list_folder(place) if name[:5] in ("power", "energ") and "_" in name]
+            files.update({name: f"{place}/{name}" for name in names})
+        if files:
             yield Chip(chip, path, files)
 
 
@@ -106,7 +88,8 @@ class HwmonChannel:
 
 
 class Hwmon:
-    """Reads the meters that were found for one component; ``absent`` are those that cannot be used.
+    """Reads the meters that were found for one component; ``absent`` are those that cannot be used, ``gpus`` the job's
+    GPUs that were found, ``unread_gpus`` how many more it may have.
 
     A read goes through firmware or a GPU's driver, which may hang.
     """
@@ -114,10 +97,19 @@ class Hwmon:
     name = HWMON
     may_block = True
 
-    def __init__(self, component: str, meters: list[HwmonChannel], absent: list[Absent]) -> None:
+    def __init__(
+        self,
+        component: str,
+        meters: list[HwmonChannel],
+        absent: list[Absent],
+        gpus: Sequence[Gpu] = (),
+        unread_gpus: int = 0,
+    ) -> None:
         self.component = component
         self._meters = meters
         self._absent = absent
+        self._gpus = gpus
+        self._unread_gpus = unread_gpus
 
     def open(self) -> Opened:
         """Read each meter once; one that does not give a number is absent."""
@@ -130,7 +122,7 @@ class Hwmon:
             else:
                 absent.append(Absent(self.component, HWMON, problem, meter.channel.domain))
         self._meters = usable
-        return Opened([meter.channel for meter in usable], absent, [])
+        return Opened([meter.channel for meter in usable], absent, list(self._gpus), unread_gpus=self._unread_gpus)
 
     def read(self) -> list[int | None]:
         """Microwatts or microjoules, as the channel says."""
@@ -167,158 +159,6 @@ def _problem(meter: HwmonChannel) -> str | None:
         meter.file.close()
         return f"reads 0: {meter.path}"
     return next((problem for part in meter.parts if (problem := _problem(part)) is not None), None)
-
-
-def cpu_sensor(chips: Chips, have: frozenset[str]) -> Hwmon | None:
-    """Sockets that are not in ``have``; None where the machine has no such meter."""
-    found = [meter for chip in chips.named("amd_energy") for meter in _amd_sockets(chip)]
-    found += _grace_sockets(chips)
-    found += _power_chips(chips, "") + _altra(chips, "cpu")
-    meters = [meter for meter in _distinct(found) if meter.channel.domain not in have]
-    return Hwmon("cpu", meters, []) if meters else None
-
-
-def dram_sensor(chips: Chips, have: frozenset[str]) -> Hwmon | None:
-    """Memory of the sockets that are not in ``have``; None where the machine has no such meter."""
-    found = _grace_memory(chips) + _power_chips(chips, "Memory") + _altra(chips, "dram")
-    meters = [meter for meter in _distinct(found) if meter.channel.domain not in have]
-    return Hwmon("dram", meters, []) if meters else None
-
-
-def node_sensor(chips: Chips) -> Hwmon | None:
-    """Meters of the machine, or of its modules of CPU and GPU; None where there is none."""
-    modules: list[HwmonChannel] = []
-    plain: list[HwmonChannel] = []
-    for what, number, path in _power_meters(chips):
-        if what == "Module":
-            channel = _node_channel(f"module-{number}", path, MODULE_MAX_W)
-            modules.append(HwmonChannel(path, channel, never_zero=True))
-        elif not what:
-            channel = _node_channel("node" if not plain else f"node#{len(plain) + 1}", path, NODE_MAX_W)
-            plain.append(HwmonChannel(path, channel, never_zero=True))
-    for chip in chips.named("ibmpowernv"):
-        for path in (path for label, path in _labelled(chip) if label == "System"):
-            plain.append(HwmonChannel(path, _node_channel("node", path, NODE_MAX_W), never_zero=True))
-    for meter in plain[1:]:
-        # Two that both measure the machine are not the machine twice.
-        meter.channel.counted = False
-    # A module's power is inside the machine's.
-    meters = plain or _distinct(modules)
-    return Hwmon("node", meters, []) if meters else None
-
-
-def _distinct(meters: list[HwmonChannel]) -> list[HwmonChannel]:
-    """The first meter of each domain: a second of the same label measures the same thing."""
-    first: dict[str, HwmonChannel] = {}
-    for meter in meters:
-        first.setdefault(meter.channel.domain, meter)
-    return list(first.values())
-
-
-def _node_channel(domain: str, path: str, max_w: int) -> Channel:
-    return Channel("node", domain, HWMON, max_w=max_w, detail=path, kind=POWER_UW, boundary="node")
-
-
-def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
-    """CPU and SysIO rails, and the whole socket, which contains both and the memory, beside them."""
-    rails: list[HwmonChannel] = []
-    wholes: list[HwmonChannel] = []
-    for what, number, path in _power_meters(chips):
-        if what in ("CPU", "SysIO", "Grace"):
-            domain = f"package-{number}" if what == "CPU" else f"{what.lower()}-{number}"
-            channel = Channel("cpu", domain, HWMON, max_w=PACKAGE_MAX_W, detail=path, kind=POWER_UW)
-            meter = HwmonChannel(path, channel, never_zero=what != "SysIO")
-            (wholes if what == "Grace" else rails).append(meter)
-    for meter in wholes:
-        if rails:
-            meter.channel.counted = False
-        meter.channel.detail += " (with its memory)"
-    return rails + wholes
-
-
-def _grace_memory(chips: Chips) -> list[HwmonChannel]:
-    """What a socket draws more than its rails, where both rails are there."""
-    sockets: dict[str, dict[str, str]] = {}
-    for what, number, path in _power_meters(chips):
-        sockets.setdefault(number, {}).setdefault(what, path)
-    found = []
-    for number, paths in sockets.items():
-        if not {"Grace", "CPU", "SysIO"} <= set(paths):
-            continue
-        channel = _channel("dram", f"package-{number}/dram", paths["Grace"])
-        channel.detail += " less CPU and SysIO"
-        parts = tuple(HwmonChannel(paths[what], channel) for what in ("CPU", "SysIO"))
-        found.append(HwmonChannel(paths["Grace"], channel, never_zero=True, parts=parts))
-    return found
-
-
-def _channel(component: str, domain: str, path: str) -> Channel:
-    max_w = DRAM_MAX_W if component == "dram" else PACKAGE_MAX_W
-    return Channel(component, domain, HWMON, max_w=max_w, detail=path, kind=POWER_UW)
-
-
-def _labelled(chip: Chip) -> Iterable[tuple[str, str]]:
-    """Label and file of each power of a chip."""
-    for file in sorted(chip.files):
-        if file[:5] == "power" and file[-6:] == "_input":
-            yield chip.text(file[:-5] + "label"), chip.files[file]
-
-
-def _power_chips(chips: Chips, part: str) -> list[HwmonChannel]:
-    """The processors of a POWER machine (``part`` empty), or their memory."""
-    found = []
-    for chip in chips.named("ibmpowernv"):
-        for label, path in _labelled(chip):
-            words = label.split()
-            if words[:1] == ["Chip"] and len(words) > 1 and words[1].isdigit() and " ".join(words[2:]) == part:
-                component, domain = ("dram", f"package-{words[1]}/dram") if part else ("cpu", f"package-{words[1]}")
-                found.append(HwmonChannel(path, _channel(component, domain, path), never_zero=True))
-    return found
-
-
-def _altra(chips: Chips, component: str) -> list[HwmonChannel]:
-    """The rails of each socket of an Ampere Altra: by the management chip, else by what firmware shows the host."""
-    for driver in ("smpro", "apm_xgene"):
-        found = []
-        for socket, chip in enumerate(chips.named(driver)):
-            for number, what in _ALTRA.get((driver, component), ()):
-                path = chip.files.get(f"power{number}_input")
-                if path is not None:
-                    found.append(HwmonChannel(path, _channel(component, f"package-{socket}/{what}", path)))
-        if found:
-            return found
-    return []
-
-
-def _power_meters(chips: Chips) -> Iterable[tuple[str, str, str]]:
-    """What is measured ("" for the machine), its socket, and the file of each ACPI meter."""
-    for chip in chips.named("power_meter"):
-        for file in sorted(chip.files):
-            stem, _, last = file.partition("_")
-            if last != "average" or stem[:5] != "power" or not stem[5:].isdigit():
-                continue
-            if chip.text(f"{stem}_is_battery") == "1":
-                continue
-            label = chip.text(f"{stem}_oem_info") or chip.text(f"{stem}_label")
-            what, middle, number = label.partition(" Power Socket ")
-            if middle and number.isdigit():
-                yield what, number, chip.files[file]
-            elif not middle:
-                yield "", "", chip.files[file]
-
-
-def _amd_sockets(chip: Chip) -> list[HwmonChannel]:
-    numbers = [file[6:-6] for file in chip.files if file[:6] == "energy" and file[-6:] == "_input"]
-    found: list[HwmonChannel] = []
-    # The sockets stand behind the cores: a hundred labels of cores need not be read.
-    for number in sorted((int(number) for number in numbers if number.isdigit()), reverse=True):
-        label = chip.text(f"energy{number}_label")
-        if not (label.startswith("Esocket") and label[7:].isdigit()):
-            break
-        path = chip.files[f"energy{number}_input"]
-        channel = Channel("cpu", f"package-{label[7:]}", HWMON, max_w=PACKAGE_MAX_W, detail=path, kind=ENERGY_UJ)
-        found.insert(0, HwmonChannel(path, channel))
-    return found
 
 
 def _link(path: str) -> str:

@@ -12,9 +12,8 @@ import os
 
 from ..gpu_selection import resolve, slurm_list
 from ..sysfs import text_or_empty
-from .amdgpu import HwmonGpus
 from .base import GPU_MAX_W, TYPE_CHECKING, Absent, Channel, Gpu
-from .hwmon import HWMON, Chips, HwmonChannel
+from .hwmon import HWMON, Chips, Hwmon, HwmonChannel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _MASK = "ZE_AFFINITY_MASK"
 
 
-def intel_gpu_sensor(chips: Chips, environ: Mapping[str, str], in_slurm: bool, exclusive: bool) -> HwmonGpus | None:
+def intel_gpu_sensor(chips: Chips, environ: Mapping[str, str], in_slurm: bool, exclusive: bool) -> Hwmon | None:
     """A sensor of the job's cards; None where the machine has none or the job asked for none."""
     found = [(os.path.basename(os.path.realpath(f"{chip.path}/device")), chip) for chip in chips.named("xe", "i915")]
     cards = sorted((pair for pair in found if "energy1_input" in pair[1].files), key=lambda pair: pair[0])
@@ -46,7 +45,7 @@ def intel_gpu_sensor(chips: Chips, environ: Mapping[str, str], in_slurm: bool, e
         else:
             reason = f"not read, {_MASK} does not tell which cards are the job's: {path}"
             absent.append(Absent("gpu", HWMON, reason, f"gpu-{place}"))
-    return HwmonGpus(meters, absent, gpus)
+    return Hwmon("gpu", meters, absent, gpus)
 
 
 def _channel(place: int, uuid: str, path: str) -> Channel:

@@ -72,6 +72,7 @@ class RaplPowercap:
         self._class = os.path.join(sysfs, "class/powercap")
         self._proc = proc
         self._files: list[CountFile] = []
+        self._others: list[Absent] = []
 
     def open(self) -> Opened:
         """Find the zones; each component that has none gets an ``Absent`` with the reason."""
@@ -105,7 +106,7 @@ class RaplPowercap:
             if component not in known:
                 absent.append(Absent(component, RAPL_POWERCAP, f"no {what} zone in {self._class}"))
         _number_duplicates(channels)
-        return Opened(channels, absent, [], cpu_limit_uw)
+        return Opened(channels, absent + self._others, [], cpu_limit_uw)
 
     def read(self) -> list[int | None]:
         """The counters now, in microjoules."""
@@ -137,7 +138,10 @@ class RaplPowercap:
         for name in names:
             interface, _, number = name.partition(":")
             # the kernel counts zones in hexadecimal
-            if "rapl" not in interface or not number or not _HEX.issuperset(number):
+            if not number or not _HEX.issuperset(number):
+                continue
+            if "rapl" not in interface:
+                self._note_other(name)
                 continue
             path = os.path.join(self._class, name)
             real = os.path.realpath(path)
@@ -160,6 +164,14 @@ class RaplPowercap:
                     continue
                 seen.add(real)
                 yield _Zone(child_path, interface, child_kind, zone)
+
+    def _note_other(self, name: str) -> None:
+        """Name a zone of another kind that shows energy or power; see ``unread`` for what that means."""
+        path = os.path.join(self._class, name)
+        shown = [file for file in ("energy_uj", "power_uw") if os.path.exists(f"{path}/{file}")]
+        if shown:
+            reason = f"present and not read: {_name_of(path) or name} ({', '.join(shown)}) in {path}"
+            self._others.append(Absent("node", "powercap", reason))
 
     def _open_zone(self, zone: _Zone) -> Channel | Absent:
         component, counted, boundary, max_w = _meaning(zone)

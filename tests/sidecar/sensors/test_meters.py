@@ -14,7 +14,8 @@ from fake_meters import PERF_SCALE, FakeCray, amd_gpu, chip, grace, kfd, perf_so
 from hpcfrugal.sidecar.sensors import rapl_perf
 from hpcfrugal.sidecar.sensors.amdgpu import gpu_sensor
 from hpcfrugal.sidecar.sensors.base import Channel
-from hpcfrugal.sidecar.sensors.hwmon import Chips, cpu_sensor, dram_sensor, node_sensor
+from hpcfrugal.sidecar.sensors.hwmon import Chips
+from hpcfrugal.sidecar.sensors.hwmon_meters import cpu_sensor, dram_sensor, node_sensor
 from hpcfrugal.sidecar.sensors.intel_gpu import intel_gpu_sensor
 from hpcfrugal.sidecar.sensors.pm_counters import PmCounters, parse_joules
 from hpcfrugal.sidecar.sensors.rapl_perf import RaplPerf, parse_cpus, parse_event, parse_scale
@@ -269,7 +270,27 @@ def test_grace_with_nothing_but_the_socket_counts_it(tmp_path: Path) -> None:
     grace(tmp_path, 0, "Grace", 0, 250)
     sensor = cpu_sensor(Chips(str(tmp_path)), frozenset())
     assert sensor is not None
-    assert names(sensor.open().channels) == ["cpu:grace-0"]
+    channels = sensor.open().channels
+    assert names(channels) == ["cpu:grace-0"]
+    assert channels[0].header()["with_dram"] is True
+    assert dram_sensor(Chips(str(tmp_path)), frozenset()) is None
+    sensor.close()
+
+
+@pytest.mark.parametrize("rail", ["CPU", "SysIO"])
+def test_grace_without_one_of_its_rails_counts_the_socket(tmp_path: Path, rail: str) -> None:
+    """Socket 1 has both, socket 0 one: what that draws else is in its whole alone."""
+    for place, (what, socket) in enumerate(((rail, 0), ("Grace", 0), ("CPU", 1), ("SysIO", 1), ("Grace", 1))):
+        grace(tmp_path, place, what, socket, 100)
+    sensor = cpu_sensor(Chips(str(tmp_path)), frozenset())
+    assert sensor is not None
+    channels = sensor.open().channels
+    assert sorted(names([channel for channel in channels if channel.counted])) == [
+        "cpu:grace-0",
+        "cpu:package-1",
+        "cpu:sysio-1",
+    ]
+    assert [channel.domain for channel in channels if channel.with_dram] == ["grace-0"]
     sensor.close()
 
 

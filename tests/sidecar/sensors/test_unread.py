@@ -1,0 +1,118 @@
+"""Sensors that are there and that nothing here reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_meters import FakeCray, chip, grace, write
+from fake_rapl import two_sockets
+
+from hpcfrugal.sidecar.sensor_selection import SensorSelection
+from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
+
+
+def accelerator(sysfs: Path, number: int, name: str, files: dict[str, str], pci_class: str = "0x120000") -> Path:
+    hwmon = chip(sysfs, number, name, files, device=f"pci0000:00/0000:{number:02x}:00.0")
+    write(hwmon / "device/class", pci_class)
+    return hwmon
+
+
+def select(sysfs: Path, environ: dict[str, str] | None = None, *, exclusive: bool = False) -> SensorSelection:
+    environ = {"CUDA_VISIBLE_DEVICES": ""} if environ is None else environ
+    in_slurm = "SLURM_JOB_ID" in environ
+    place = SensorContext(str(sysfs), str(sysfs), environ, lambda: 0, in_slurm=in_slurm, exclusive=exclusive)
+    return SensorSelection(primary_sensors(place), fallback_sensors(place), lambda: 0, lambda: False)
+
+
+def named(selection: SensorSelection) -> list[tuple[str, str]]:
+    return [(entry.component, entry.reason) for entry in selection.absent if "present" in entry.reason]
+
+
+def test_chips_with_power_that_nobody_knows_are_named(tmp_path: Path) -> None:
+    two_sockets(tmp_path)
+    files = {f"power{number}_input": "5" for number in range(1, 7)} | {"power1_cap": "9", "energy1_input": "7"}
+    chip(tmp_path, 0, "ina3221", files)
+    chip(tmp_path, 1, "jc42", {"temp1_input": "40000", "power_state": "D0"})
+    chip(tmp_path, 2, "fam15h_power", {"power1_crit": "125000000", "power1_average": "3"})
+    chip(tmp_path, 3, "ps", {"power1_average": "1"}, device="virtual/thermal/thermal_zone0")
+    selection = select(tmp_path)
+    hwmon = tmp_path / "class/hwmon"
+    assert named(selection) == [
+        (
+            "node",
+            "present and not read: ina3221 (energy1_input, power1_input, power2_input, power3_input, ...) in "
+            f"{hwmon}/hwmon0",
+        ),
+        ("node", f"present and not read: fam15h_power (power1_average) in {hwmon}/hwmon2"),
+    ]
+    assert selection.gpus_promised(None) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "exclusive", "may_use"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": ""}, False, True),
+        ({"SLURM_JOB_ID": "17"}, False, False),
+        ({"SLURM_JOB_ID": "17"}, True, True),
+    ],
+)
+@pytest.mark.parametrize("pci_class", ["0x120000", "0x030200"])
+def test_accelerator_that_the_job_may_use_is_promised(
+    tmp_path: Path, environ: dict[str, str], exclusive: bool, may_use: bool, pci_class: str
+) -> None:
+    accelerator(tmp_path, 5, "habanalabs", {"power1_input": "300000000"}, pci_class)
+    selection = select(tmp_path, environ, exclusive=exclusive)
+    where = f"{tmp_path}/class/hwmon/hwmon5"
+    assert named(selection) == [("gpu", f"present and not read: habanalabs (power1_input) in {where}")]
+    assert selection.gpus_promised(None) == (1 if may_use else None)
+    assert selection.gpus_promised(3) == 3
+
+
+def test_adapter_is_no_accelerator(tmp_path: Path) -> None:
+    accelerator(tmp_path, 5, "mlx5", {"power1_input": "20000000"}, "0x020000")
+    selection = select(tmp_path)
+    assert [component for component, _ in named(selection)] == ["node"]
+    assert selection.gpus_promised(None) is None
+
+
+def test_device_with_a_drm_node_is_an_accelerator(tmp_path: Path) -> None:
+    hwmon = chip(tmp_path, 0, "panthor", {"power1_input": "1"})
+    (hwmon / "device/drm/card0").mkdir(parents=True)
+    assert select(tmp_path).gpus_promised(None) == 1
+
+
+def test_quantity_of_a_socket_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    for number, what in enumerate(("CPU", "SysIO", "HBM")):
+        grace(tmp_path, number, what, 1, 100)
+    ((component, reason),) = named(select(tmp_path))
+    assert component == "node"
+    assert reason.startswith("present and not read: HBM of socket 1: ")
+
+
+def test_no_more_than_16_are_named(tmp_path: Path) -> None:
+    for number in range(20):
+        chip(tmp_path, number, "pmbus", {"power1_input": "1"})
+    assert len(named(select(tmp_path))) == 16
+
+
+def test_where_the_node_s_own_counter_is_read_all_is_in_it(tmp_path: Path) -> None:
+    chip(tmp_path, 0, "ina3221", {"power1_input": "1"})
+    FakeCray(tmp_path, {"energy": 900})
+    assert named(select(tmp_path)) == []
+
+
+def test_powercap_zone_of_another_kind_is_named(tmp_path: Path) -> None:
+    tree = two_sockets(tmp_path)
+    for name, files in (("dtpm:0", ("power_uw",)), ("scmi:1", ("energy_uj",)), ("empty:0", ())):
+        folder = tree.powercap / name
+        folder.mkdir()
+        (folder / "name").write_text("soc\n")
+        for file in files:
+            (folder / file).write_text("5\n")
+    selection = select(tmp_path)
+    assert sorted(named(selection)) == [
+        ("node", f"present and not read: soc (energy_uj) in {tree.powercap}/scmi:1"),
+        ("node", f"present and not read: soc (power_uw) in {tree.powercap}/dtpm:0"),
+    ]
+    assert len(selection.entries) == 7
