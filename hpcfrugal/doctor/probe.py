@@ -32,7 +32,7 @@ def probe(
     selection.sample(READ_WAIT_S)
     return {
         "channels": [{**entry.channel.header(), "readable": entry.meter.is_reading} for entry in selection.entries],
-        "absent": [absent.header() for absent in selection.absent],
+        "absent": [{**absent.header(), "advice": absent.advice} for absent in selection.absent],
         "gpus": [gpu.header() for gpu in selection.gpus],
     }
 

@@ -10,12 +10,8 @@ from typing import Any
 from hpcfrugal.doctor.finding import Finding
 
 _PROBE_TIMEOUT_S = 15.0
+_ASK = "ask your operator whether this sensor should work here"
 _NAMES = {"cpu": "CPU", "dram": "memory", "gpu": "GPU", "node": "whole node"}
-
-
-RAPL_RULE_FILE = "/etc/udev/rules.d/60-rapl.rules"
-RAPL_RULE = """ACTION=="add", SUBSYSTEM=="powercap", KERNEL=="*:*", RUN+="/bin/chmod a+r /sys%p/energy_uj\""""
-"""Makes RAPL's counters readable for all users whenever the kernel adds them; see docs/configuration.md."""
 
 
 def _probe() -> dict[str, Any] | str:
@@ -30,29 +26,6 @@ def _probe() -> dict[str, Any] | str:
         return (done.stderr.strip().splitlines() or ["it ended without an error message"])[-1]
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def _advice(source: str, reason: str) -> str:
-    if source == "rapl-perf" and "denied" in reason:
-        return (
-            "or: kernel.perf_event_paranoid = 0 in /etc/sysctl.d/ on the nodes, which lets all users read system-wide "
-            "counters"
-        )
-    if source.startswith("rapl") and "denied" in reason:
-        return f"readable by root only since Linux 5.10; ask an administrator for {RAPL_RULE_FILE}: {RAPL_RULE}"
-    if source.startswith("rapl"):
-        return "no counters here (a virtual machine, or not x86?); energy without a sensor is modelled and marked so"
-    if source == "hwmon" and "denied" in reason:
-        return "ask your operator for read access to the power meters below /sys/class/hwmon"
-    if source == "pm-counters":
-        return "ask your operator whether the node controller works: cat /sys/cray/pm_counters/freshness"
-    if source == "hwmon":
-        return "check with the driver's own tool: sensors, or rocm-smi for AMD GPUs"
-    if source.startswith("site-"):
-        return "ask the operator who added this sensor"
-    if source.startswith("nvml") and "denied" in reason:
-        return "ask your operator for access to /dev/nvidia*"
-    return "nothing to do without an NVIDIA GPU; otherwise install its driver"
 
 
 def sensor_findings() -> list[Finding]:
@@ -77,8 +50,7 @@ def sensor_findings() -> list[Finding]:
         else:
             findings.append(Finding("sensors", _NAMES.get(component, component), "ok", f"{source}: {domains}"))
     for absent in found["absent"]:
-        component, source, reason = absent["component"], absent["source"], absent["reason"]
-        findings.append(
-            Finding("sensors", _NAMES.get(component, component), "gap", f"{source}: {reason}", _advice(source, reason))
-        )
+        component, found_there = absent["component"], f"{absent['source']}: {absent['reason']}"
+        advice = absent["advice"] or _ASK
+        findings.append(Finding("sensors", _NAMES.get(component, component), "gap", found_there, advice))
     return findings

@@ -20,7 +20,7 @@ def open_sensor(sensor: Sensor) -> Opened:
     except Exception as error:
         reason = reason_of(error)
         log(f"{sensor.name}: {reason}", once=f"{sensor.name} open")
-        return Opened([], [Absent(sensor.component, sensor.name, reason)], [])
+        return Opened([], [Absent(sensor.component, sensor.name, reason, advice=_advice(sensor, reason))], [])
 
 
 def read_sensor(sensor: Sensor, count: int) -> list[int | None]:
@@ -71,10 +71,18 @@ def checked_open(sensor: Sensor) -> Opened:
     for entry in opened.absent:
         if not (isinstance(entry, Absent) and _are_text(entry.component, entry.source, entry.reason)):
             raise ValueError(f"{sensor.name} returned an invalid absent entry")
+        if entry.advice is None:
+            entry.advice = _advice(sensor, entry.reason)
     for gpu in opened.gpus:
         if not (isinstance(gpu, Gpu) and type(gpu.index) is int and _are_text(gpu.uuid, gpu.name)):
             raise ValueError(f"{sensor.name} returned an invalid GPU")
     return opened
+
+
+def _advice(sensor: Sensor, reason: str) -> str | None:
+    """What the sensor advises where it cannot be read, None where it advises nothing."""
+    denied: str | None = getattr(sensor, "advice_if_denied", None) if reason.startswith("denied") else None
+    return denied or getattr(sensor, "advice", None)
 
 
 def _are_text(*values: object) -> bool:

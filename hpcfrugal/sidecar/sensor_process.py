@@ -38,6 +38,7 @@ class SensorProcess:
     GPUs, which arrives in ``busy``. ``defers_to_builtin``: see ``sensors.site``."""
 
     may_block = True
+    advice = "the library of this sensor fails: check its driver, such as with nvidia-smi, and the kernel log (dmesg)"
 
     def __init__(
         self,

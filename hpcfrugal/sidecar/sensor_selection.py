@@ -9,16 +9,18 @@ replaced by the next fallback, where there is one.
 
 from __future__ import annotations
 
-from .counter import POWER_GAP_NS, Accumulator, EnergyCounter, PowerIntegral, power_gap_ns
+from .counter import PowerIntegral, power_gap_ns
 from .log import log
 from .sensor_calls import open_sensor, read_sensor
 from .sensor_process import SensorProcess
-from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Absent, Channel, Gpu
+from .sensor_source import ActiveChannel, Source, problems_of
+from .sensors.base import TYPE_CHECKING, Absent, Gpu
 from .worker import SensorReading, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
+    from .sensor_source import Fallback
     from .sensors.base import Opened, Sensor
 
 HEADER_WAIT_S = 1.0
@@ -28,71 +30,6 @@ FAILED_READS = 10
 """Samples without a value after which a source is replaced by a fallback."""
 
 _SLICE_S = 0.02
-
-
-class Fallback:
-    """A less accurate source of ``component``. ``make`` takes the component and its domains that are covered already,
-    and returns None where the machine has no such source; with ``merges`` its domains have the names of better ones.
-    ``adds``: it is opened also where all that is known of the component is covered, for domains that are new."""
-
-    def __init__(
-        self,
-        component: str,
-        make: Callable[[str, frozenset[str]], Sensor | None],
-        *,
-        merges: bool = False,
-        adds: bool = False,
-    ) -> None:
-        self.component = component
-        self.make = make
-        self.merges = merges
-        self.adds = adds
-
-
-class ActiveChannel:
-    """A sampled channel and its meter; ``failures`` counts the samples in a row without a value."""
-
-    def __init__(self, channel: Channel, gap_ns: int = POWER_GAP_NS) -> None:
-        self.channel = channel
-        self.meter = _meter(channel, gap_ns)
-        self.failures = 0
-        self.used = True
-
-
-class _Source:
-    """A sensor in use: directly, or through ``worker`` where it may hang. ``fallback`` is where it came from, None for
-    a primary one; ``is_whole`` where it covers all of its component, whatever its domains are named;
-    ``components`` are those it may cover; ``timeout_s`` is how long a sample waits for it at least."""
-
-    def __init__(self, sensor: Sensor, worker: Worker | None, fallback: Fallback | None = None) -> None:
-        self.sensor = sensor
-        self.worker = worker
-        self.fallback = fallback
-        self.is_whole = (fallback is not None and not fallback.merges) or bool(
-            getattr(sensor, "defers_to_builtin", False)
-        )
-        self.components: tuple[str, ...] = getattr(sensor, "components", (sensor.component,))
-        self.timeout_s: float = getattr(sensor, "timeout_s", 0.0)
-        self.entries: list[ActiveChannel] = []
-
-    def update(self, reading: SensorReading) -> None:
-        """Hand one reading to the meters."""
-        for entry, value in zip(self.entries, reading.values):  # noqa: B905 (strict= is not in Python 3.9)
-            if entry.used:
-                entry.meter.update(reading.at_ns, value, reading.slack_ns)
-                entry.failures = 0 if entry.meter.is_reading else entry.failures + 1
-
-
-def _problems(source: _Source) -> list[str]:
-    return source.sensor.problems if isinstance(source.sensor, SensorProcess) else []
-
-
-def _meter(channel: Channel, gap_ns: int) -> Accumulator:
-    if channel.kind == ENERGY_UJ:
-        # a part of a package may draw nothing for long, a whole machine cannot
-        may_rest = not channel.counted and channel.boundary == "components"
-        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest, frozen_ns=channel.frozen_ns)
-    return PowerIntegral(channel.max_w, gap_ns)
 
 
 class SensorSelection:
@@ -115,8 +52,8 @@ class SensorSelection:
         self._stop = stop
         self._fallbacks = list(fallbacks)
         self._absent: list[Absent] = []
-        self._sources: list[_Source] = []
-        self._late: list[_Source] = []
+        self._sources: list[Source] = []
+        self._late: list[Source] = []
         self._announced = 0
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
@@ -125,7 +62,7 @@ class SensorSelection:
         self._opened: list[tuple[str, str]] = []
         deadline_ns = clock_ns() + int(HEADER_WAIT_S * 1e9)
         # opened all at once, but adopted in their order
-        sources = [_Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
+        sources = [Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
         self._late = [source for source in sources if source.worker is not None]
         direct = [open_sensor(source.sensor) if source.worker is None else None for source in sources]
         for source in self._late:
@@ -154,10 +91,12 @@ class SensorSelection:
         interrupted = [
             Absent(source.sensor.component, source.sensor.name, problem)
             for source in self._sources
-            for problem in _problems(source)
+            for problem in problems_of(source)
         ]
         return [
-            entry if self._is_missing(entry) else Absent(entry.component, entry.source, entry.reason)
+            entry
+            if self._is_missing(entry)
+            else Absent(entry.component, entry.source, entry.reason, advice=entry.advice)
             for entry in self._absent
         ] + [*interrupted, *late]
 
@@ -196,7 +135,7 @@ class SensorSelection:
             for source in self._sources:
                 if isinstance(source.sensor, SensorProcess):
                     source.sensor.settle()
-        return sum(len(_problems(source)) for source in self._sources) > self._announced
+        return sum(len(problems_of(source)) for source in self._sources) > self._announced
 
     def cpu_ns(self) -> int:
         """CPU time of the sensors' own processes."""
@@ -212,7 +151,7 @@ class SensorSelection:
 
     def restart(self) -> None:
         """Let all meters count from 0, for a new header."""
-        self._announced = sum(len(_problems(source)) for source in self._sources)
+        self._announced = sum(len(problems_of(source)) for source in self._sources)
         for entry in self.entries:
             entry.meter.restart()
 
@@ -321,7 +260,7 @@ class SensorSelection:
             if sensor is None:
                 continue
             worker = Worker(sensor, self._clock_ns) if sensor.may_block else None
-            source = _Source(sensor, worker, fallback)
+            source = Source(sensor, worker, fallback)
             if worker is None:
                 self._adopt(source, open_sensor(sensor))
                 continue
@@ -356,7 +295,7 @@ class SensorSelection:
             for entry in source.entries
         )
 
-    def _adopt(self, source: _Source, opened: Opened) -> None:
+    def _adopt(self, source: Source, opened: Opened) -> None:
         """Use what a sensor found; a source without channels is not read."""
         self._opened += [(component, source.sensor.name) for component in source.components]
         self._absent += opened.absent
@@ -378,7 +317,7 @@ class SensorSelection:
                 return
         self._sources.append(source)
 
-    def _displace(self, source: _Source, fallback: Fallback) -> None:
+    def _displace(self, source: Source, fallback: Fallback) -> None:
         if fallback.merges:
             taken = [(entry.channel.component, entry.channel.domain) for entry in self.entries]
             for entry in source.entries:
@@ -393,19 +332,14 @@ class SensorSelection:
         for source in list(self._late):
             self._adopt_if_open(source)
 
-    def _adopt_if_open(self, source: _Source) -> None:
+    def _adopt_if_open(self, source: Source) -> None:
         worker = source.worker
         if worker is not None and worker.wait(0) and worker.opened is not None:
             self._late.remove(source)
             self._adopt(source, worker.opened)
 
-    def _wait(self, source: _Source, deadline_ns: int) -> None:
+    def _wait(self, source: Source, deadline_ns: int) -> None:
         worker = source.worker
         while worker and not worker.wait(_SLICE_S) and self._clock_ns() < deadline_ns:
             if self._stop():
                 return
-
-
-def announced(entries: Iterable[ActiveChannel]) -> list[dict[str, object]]:
-    """The channels as they stand in a header line."""
-    return [entry.channel.header() for entry in entries]

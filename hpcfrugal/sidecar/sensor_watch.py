@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import os
+
 from .sysfs import list_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .sensor_selection import Fallback
+    from .sensor_source import Fallback
 
 WATCH_NS = 60_000_000_000
-"""Nanoseconds between two looks, each of which lists a few folders."""
+"""Nanoseconds between two looks, each of which lists three folders."""
 
 MOST_CHANGES = 32
 """Changes that are acted upon: a device that comes and goes all day adds no more headers than that."""
-
-_FOLDERS = ("class/powercap", "class/hwmon", "bus/event_source/devices", "cray/pm_counters")
 
 
 class SensorWatch:
@@ -26,7 +26,8 @@ class SensorWatch:
     def __init__(
         self, sysfs: str, proc: str, clock_ns: Callable[[], int], sources: Callable[[], Sequence[Fallback]]
     ) -> None:
-        self._folders = [f"{sysfs}/{folder}" for folder in _FOLDERS] + [f"{proc}/driver/nvidia/gpus"]
+        self._folders = [f"{sysfs}/class/powercap", f"{sysfs}/class/hwmon", f"{proc}/driver/nvidia/gpus"]
+        self._places = [f"{sysfs}/bus/event_source/devices/power", f"{sysfs}/cray/pm_counters"]
         self._clock_ns = clock_ns
         self._sources = sources
         self._left = MOST_CHANGES
@@ -45,5 +46,5 @@ class SensorWatch:
         self._left -= 1
         return self._sources()
 
-    def _list(self) -> list[list[str]]:
-        return [list_folder(folder) for folder in self._folders]
+    def _list(self) -> tuple[list[list[str]], list[bool]]:
+        return [list_folder(folder) for folder in self._folders], [os.path.isdir(place) for place in self._places]

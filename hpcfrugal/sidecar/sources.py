@@ -6,7 +6,7 @@ import os
 
 from .gpu_selection import VARIABLES, job_device_list
 from .sensor_process import SensorProcess
-from .sensor_selection import Fallback
+from .sensor_source import Fallback
 from .sensors.base import NVML_ENERGY, TYPE_CHECKING
 from .sensors.rapl_powercap import RaplPowercap
 from .site_sensors import SENSORS

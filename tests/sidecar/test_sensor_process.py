@@ -30,6 +30,7 @@ class Meter:
     name = "meter"
     component = "gpu"
     may_block = True
+    advice = "ask the meter"
 
     def __init__(self, use: UseOfGpus, acts: dict[int, Callable[[], Any]], first: int = 0) -> None:
         self.use = use
@@ -79,7 +80,8 @@ def test_what_the_sensor_finds_and_reads_arrives(run: Any) -> None:
         Channel("gpu", f"gpu-{index}", "meter", max_w=3000, detail="d e", gpu_uuid=f"GPU-{index}").header()
         for index in range(2)
     ]
-    assert [vars(absent) for absent in opened.absent] == [vars(Absent("gpu", "meter", "one is lost"))]
+    assert [absent.header() for absent in opened.absent] == [Absent("gpu", "meter", "one is lost").header()]
+    assert [absent.advice for absent in opened.absent] == ["ask the meter"]
     assert [vars(gpu) for gpu in opened.gpus] == [vars(Gpu(1, "GPU-1", "Ä100", 400))]
     assert opened.cpu_limit_uw == 7
     assert [read_sensor(process, 2) for _ in range(3)] == [[1, None], [2, None], [3, None]]
@@ -142,7 +144,7 @@ def test_process_that_ends_at_each_start_is_given_up(run: Any, end: Callable[[],
     opened = open_sensor(process)
     assert opened.channels == []
     said = f"{reason}; {GIVEN_UP_AFTER} times in a row, so it is not read any more"
-    assert [vars(entry) for entry in opened.absent] == [vars(Absent("gpu", "meter", said))]
+    assert [entry.header() for entry in opened.absent] == [Absent("gpu", "meter", said).header()]
     assert process.problems == []
 
 

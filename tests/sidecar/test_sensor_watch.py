@@ -11,7 +11,8 @@ from fake_meters import FakeCray, chip
 from fake_rapl import two_sockets
 from simulated_node import DRAM_KEY, PACKAGE_KEY, S, SimulatedNode
 
-from hpcfrugal.sidecar.sensor_selection import Fallback, SensorSelection
+from hpcfrugal.sidecar.sensor_selection import SensorSelection
+from hpcfrugal.sidecar.sensor_source import Fallback
 from hpcfrugal.sidecar.sensor_watch import SensorWatch
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, later_sources, primary_sensors
 
@@ -46,10 +47,13 @@ def test_looks_once_a_minute_and_acts_on_a_change(tmp_path: Path) -> None:
     assert watch.new_sources() == sources
     now_ns = 5 + 2 * MINUTE_NS
     assert watch.new_sources() == ()
-    for folder in ("class/powercap", "bus/event_source/devices", "cray/pm_counters", "proc/driver/nvidia/gpus"):
-        (tmp_path / folder / "new").mkdir(parents=True)
+    for folder in ("class/powercap/new", "bus/event_source/devices/power", "cray/pm_counters"):
+        (tmp_path / folder).mkdir(parents=True)
         now_ns += MINUTE_NS
         assert watch.new_sources() == sources, folder
+    (tmp_path / "proc/driver/nvidia/gpus/0000:05:00.0").mkdir(parents=True)
+    now_ns += MINUTE_NS
+    assert watch.new_sources() == sources
     (tmp_path / "class/hwmon/hwmon7").rmdir()
     now_ns += MINUTE_NS
     assert watch.new_sources() == sources
@@ -160,7 +164,7 @@ def _pass_where_there_are_counters(node: SimulatedNode) -> Callable[[int], None]
 
 @pytest.mark.parametrize("rate", [1, 10])
 def test_watching_costs_next_to_nothing(tmp_path: Path, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five folders a minute, whatever the interval between samples."""
+    """Three folders a minute, whatever the interval between samples."""
     listed: list[str] = []
     monkeypatch.setattr("hpcfrugal.sidecar.sensor_watch.list_folder", lambda path: listed.append(path) or [])
     now_ns = 0
@@ -168,4 +172,4 @@ def test_watching_costs_next_to_nothing(tmp_path: Path, rate: int, monkeypatch: 
     for tick in range(1, 600 * rate + 1):
         now_ns = tick * 10**9 // rate
         watch.new_sources()
-    assert len(listed) == 5 * 11
+    assert len(listed) == 3 * 11

@@ -22,6 +22,9 @@ NVML_ENERGY = "nvml-energy"
 GPU_MAX_W = 3000
 """Watts that no GPU draws today (a B300 and an MI355X are rated 1400 W), for detecting a counter reset."""
 
+NO_SENSOR_OF_OURS = "no sensor of hpcfrugal reads it; a sensor of your own can (entry points hpcfrugal.sensors)"
+"""Advice about what is present and not read."""
+
 FILE_TIMEOUT_S = 0.8
 """Seconds that a tick waits for a sensor of the kernel's own files, which answers at once unless the node is overloaded
 or a controller hangs. One that was late at the previous tick is not waited for."""
@@ -81,18 +84,22 @@ class Channel:
 class Absent:
     """A source that could not be used for a component, and why.
 
-    ``domain`` names the one domain that is missing where others of the component are there, else None.
+    ``domain`` names the one domain that is missing where others of the component are there, else None. ``advice`` is
+    what to do about it, None for what the sensor itself advises.
     """
 
-    def __init__(self, component: str, source: str, reason: str, domain: str | None = None) -> None:
+    def __init__(
+        self, component: str, source: str, reason: str, domain: str | None = None, advice: str | None = None
+    ) -> None:
         self.component = component
         self.source = source
         self.reason = reason
         self.domain = domain
+        self.advice = advice
 
     def header(self) -> dict[str, object]:
         """The absence as it stands in a header line, with its domain where there is one."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None and name != "advice"}
 
 
 class Gpu:
@@ -135,8 +142,9 @@ if TYPE_CHECKING:
         """A source of channels.
 
         ``component`` is its main one. ``may_block`` says that a call can hang in a driver;
-        such a sensor is kept in a thread of its own. It may name ``components`` where there are more than one, and
-        ``timeout_s``, the seconds that a tick waits for it at least.
+        such a sensor is kept in a thread of its own. It may name ``components`` where there are more than one,
+        ``timeout_s``, the seconds that a tick waits for it at least, ``advice``, what to do where it cannot be read,
+        and ``advice_if_denied``, the same where access was denied.
         """
 
         name: str

@@ -96,6 +96,8 @@ class Hwmon:
 
     name = HWMON
     may_block = True
+    advice = "check with the driver's own tool: sensors, or rocm-smi for AMD GPUs"
+    advice_if_denied = "ask your operator for read access to the power meters below /sys/class/hwmon"
 
     def __init__(
         self,

@@ -57,6 +57,8 @@ class Nvml:
     name = ENERGY
     component = "gpu"
     may_block = True
+    advice = "nothing to do without an NVIDIA GPU; otherwise install its driver"
+    advice_if_denied = "ask your operator for access to /dev/nvidia*"
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ class PmCounters:
     name = PM_COUNTERS
     may_block = True
     timeout_s = FILE_TIMEOUT_S
+    advice = "ask your operator whether the node controller works: cat /sys/cray/pm_counters/freshness"
 
     def __init__(self, sysfs: str, component: str, clock_ns: Callable[[], int], not_ours: str | None = None) -> None:
         """``not_ours`` says why accelerators may not be taken for the job's, None where they are all its own."""

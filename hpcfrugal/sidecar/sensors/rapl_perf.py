@@ -15,7 +15,7 @@ from ..node import cpu_vendor
 from ..perf_event import open_event
 from ..sysfs import parse_count, read_count, read_text, text_or_empty, value_after, why
 from .base import FILE_TIMEOUT_S, Absent, Channel, Opened
-from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, PACKAGE_MAX_W, RAPL_FROZEN_NS
+from .rapl_powercap import COUNTS_PER_PACKAGE, DRAM_MAX_W, NO_COUNTERS, PACKAGE_MAX_W, RAPL_FROZEN_NS
 
 RAPL_PERF = "rapl-perf"
 
@@ -33,6 +33,10 @@ class RaplPerf:
     name = RAPL_PERF
     may_block = True
     timeout_s = FILE_TIMEOUT_S
+    advice = NO_COUNTERS
+    advice_if_denied = (
+        "or: kernel.perf_event_paranoid = 0 in /etc/sysctl.d/, which opens system-wide counters to all users"
+    )
 
     def __init__(self, sysfs: str, proc: str, component: str, have: frozenset[str]) -> None:
         self.component = component

@@ -17,7 +17,7 @@ import os
 
 from ..node import cpu_vendor
 from ..sysfs import CountFile, Unusable, list_folder, open_count, read_count, text_or_empty, why
-from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
+from .base import FILE_TIMEOUT_S, NO_SENSOR_OF_OURS, TYPE_CHECKING, Absent, Channel, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +37,12 @@ RAPL_FROZEN_NS = 2_500_000_000
 
 COUNTS_PER_PACKAGE = ("AuthenticAMD", "HygonGenuine")
 """Vendors, as procfs names them, whose package counter is shared by all dies of the package."""
+
+RULE_FILE = "/etc/udev/rules.d/60-rapl.rules"
+RULE = """ACTION=="add", SUBSYSTEM=="powercap", KERNEL=="*:*", RUN+="/bin/chmod a+r /sys%p/energy_uj\""""
+"""Makes the counters readable for all users whenever the kernel adds them; see docs/configuration.md."""
+
+NO_COUNTERS = "no counters here (a virtual machine, or not x86?); energy without a sensor is modelled and marked so"
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -67,6 +73,8 @@ class RaplPowercap:
     components = ("cpu", "dram")
     may_block = True
     timeout_s = FILE_TIMEOUT_S
+    advice = NO_COUNTERS
+    advice_if_denied = f"readable by root only since Linux 5.10; ask an administrator for {RULE_FILE}: {RULE}"
 
     def __init__(self, sysfs: str, proc: str | None = None) -> None:
         self._class = os.path.join(sysfs, "class/powercap")
@@ -171,7 +179,7 @@ class RaplPowercap:
         shown = [file for file in ("energy_uj", "power_uw") if os.path.exists(f"{path}/{file}")]
         if shown:
             reason = f"present and not read: {_name_of(path) or name} ({', '.join(shown)}) in {path}"
-            self._others.append(Absent("node", "powercap", reason))
+            self._others.append(Absent("node", "powercap", reason, advice=NO_SENSOR_OF_OURS))
 
     def _open_zone(self, zone: _Zone) -> Channel | Absent:
         component, counted, boundary, max_w = _meaning(zone)

@@ -18,6 +18,7 @@ class SiteSensor:
     """The sensor that ``factory`` in ``module`` makes."""
 
     may_block = True
+    advice = "ask the operator who added this sensor"
     defers_to_builtin = True
 
     def __init__(self, name: str, module: str, factory: str, sysfs: str) -> None:

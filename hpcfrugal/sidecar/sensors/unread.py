@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..sysfs import text_or_empty
-from .base import TYPE_CHECKING, Absent
+from .base import NO_SENSOR_OF_OURS, TYPE_CHECKING, Absent
 from .hwmon import HWMON
 from .hwmon_meters import GRACE, power_meters
 
@@ -36,11 +36,13 @@ def unread_chips(chips: Chips, *, may_use_all: bool) -> tuple[list[Absent], int]
             continue
         files = ", ".join(shown[:_MOST_FILES]) + (", ..." if len(shown) > _MOST_FILES else "")
         component = "gpu" if _is_accelerator(chip) else "node"
-        absent.append(Absent(component, HWMON, f"present and not read: {chip.name} ({files}) in {chip.path}"))
+        reason = f"present and not read: {chip.name} ({files}) in {chip.path}"
+        absent.append(Absent(component, HWMON, reason, advice=NO_SENSOR_OF_OURS))
         accelerators += component == "gpu" and may_use_all
     for what, number, path in power_meters(chips):
         if what not in ("", *GRACE) and len(absent) < MOST_NAMED:
-            absent.append(Absent("node", HWMON, f"present and not read: {what} of socket {number}: {path}"))
+            reason = f"present and not read: {what} of socket {number}: {path}"
+            absent.append(Absent("node", HWMON, reason, advice=NO_SENSOR_OF_OURS))
     return absent, accelerators
 
 
