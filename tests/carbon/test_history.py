@@ -77,6 +77,12 @@ def test_all_jobs_of_a_zone_and_time_are_one_question(site: Site) -> None:
     assert not any(one.settled for one in kept)
 
 
+@pytest.mark.parametrize(("apart_h", "requests"), [(6, 1), (7, 2)])
+def test_jobs_up_to_6_h_apart_are_one_request(site: Site, apart_h: int, requests: int) -> None:
+    site.gather(used(NOW - 20 * HOUR, NOW - 19 * HOUR), used(NOW - (19 - apart_h) * HOUR, NOW - (18 - apart_h) * HOUR))
+    assert len(site.grid.requests) == requests
+
+
 def test_what_is_settled_is_not_asked_for_again(site: Site) -> None:
     old = used(NOW - 20 * 24 * HOUR, NOW - 20 * 24 * HOUR + HOUR)
     site.gather(old)

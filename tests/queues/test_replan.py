@@ -239,6 +239,19 @@ def test_a_job_with_nothing_left_to_gain_starts() -> None:
     assert starts(replan(GREEN, [job(1, begin_h=1)], near, NOW, None)) == {"1": 1}
 
 
+def test_a_job_without_a_limit_reserves_24_h() -> None:
+    running = replace(job(1, nodes=4, state="RUNNING"), limit=None, end_at=None)
+    waiting = job(2, nodes=4, hours=1, latest_h=40)
+    assert starts(replan(GREEN, [running, waiting], series(*[300] * 30, 100, *[300] * 20), NOW)) == {"2": 30}
+    assert starts(replan(GREEN, [running, waiting], series(*[300] * 23, 100, *[300] * 30), NOW)) == {"2": 24}
+
+
+@pytest.mark.parametrize(("g_per_kwh", "starts_h"), [(0.001, 0), (0.002, 5)])
+def test_below_a_milligram_per_kwh_there_is_nothing_to_save(g_per_kwh: float, starts_h: float) -> None:
+    levels = series(*[g_per_kwh] * 5, 0, *[g_per_kwh] * 40)
+    assert starts(replan(GREEN, [job(1)], levels, NOW)) == {"1": starts_h}
+
+
 def test_nothing_to_save() -> None:
     plans = replan(GREEN, [job(1), job(2, begin_h=3)], series(*[0.0] * 40), NOW)
     assert [(plan.start_at, plan.saving) for plan in plans] == [(NOW, 0.0), (NOW, 0.0)]

@@ -37,7 +37,6 @@ from hpcfrugal.spool import (  # noqa: E402
     write_json_atomic,
 )
 from hpcfrugal.spool.documents import read_end, read_run, read_slurm, read_submitted  # noqa: E402
-from hpcfrugal.spool.samples import MAX_SAMPLE_FILE_BYTES  # noqa: E402
 
 JOB = JobKey("17", 0)
 UID = os.getuid()
@@ -474,9 +473,9 @@ def test_a_month_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
 def test_a_sample_file_larger_than_any_sidecar_writes_is_refused_unread(spool: FakeSpool) -> None:
     run = spool.run()
     path = run.samples([run.header(), *run.records([100, 10], 60)])
-    os.truncate(path, MAX_SAMPLE_FILE_BYTES)
+    os.truncate(path, 100_663_296)
     assert len(read(path).sessions[0]) == 7
-    os.truncate(path, MAX_SAMPLE_FILE_BYTES + 1)
-    with pytest.raises(UnsafeFile, match=f"larger than {MAX_SAMPLE_FILE_BYTES} bytes"):
+    os.truncate(path, 100_663_297)
+    with pytest.raises(UnsafeFile, match=r"^larger than 100663296 bytes, which no sidecar writes$"):
         read(path)
-    assert MAX_SAMPLE_FILE_BYTES > FILE_LIMIT_B
+    assert FILE_LIMIT_B == 67_108_864

@@ -59,6 +59,12 @@ def test_a_wait_begins_when_the_job_could_start(slurm: FakeSlurm, tmp_path: Path
     assert "--partition=batch" in call
 
 
+def test_the_newest_5000_jobs_count(slurm: FakeSlurm, tmp_path: Path) -> None:
+    oldest = "batch|2|2026-11-21T05:00:00|2026-11-21T05:00:00|2026-11-21T05:00:30"
+    slurm.sacct(oldest, *["batch|1|2026-11-21T06:00:00|2026-11-21T06:00:00|2026-11-21T06:00:05"] * 5000)
+    assert ask(tmp_path).jobs == (PastWait("batch", 1, timedelta(seconds=5)),) * 5000
+
+
 def test_an_answer_is_kept_for_an_hour(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.sacct(ROW)
     first = ask(tmp_path)

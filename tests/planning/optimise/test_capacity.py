@@ -261,6 +261,14 @@ def test_a_job_of_the_far_future_hinders_nobody() -> None:
     assert plan.placements[1].start_at == at(10**8)
 
 
+def test_a_plan_has_200000_steps_at_most() -> None:
+    """Of 5 minutes each, 694 days and 10 hours."""
+    plan = plan_capacity(series_of([1]), [job("near", 1, 5, 0, 60), job("far", 1, 5, 999_990, 10**7)], constant(1))
+    assert [one.mark for one in plan.placements][1] == "not covered"
+    plan = plan_capacity(series_of([1]), [job("near", 1, 5, 0, 60), job("far", 1, 5, 1_000_000, 10**7)], constant(1))
+    assert [one.mark for one in plan.placements][1] == "too far"
+
+
 def test_far_deadlines_need_no_long_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capacity_module, "MAX_STEPS", 30)
     jobs = [job(str(number), 1, 30, 0, 10**9) for number in range(4)]
