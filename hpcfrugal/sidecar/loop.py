@@ -16,8 +16,8 @@ from .identity import is_exclusive
 from .jsonline import dumps
 from .log import log
 from .sampling_rate import FILE_LIMIT_B, CpuBudget, FileBudget, slower_ns
+from .sensor_in_use import announced
 from .sensor_selection import SensorSelection
-from .sensor_source import announced
 from .sensors.base import POWER_UW, TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .counter import Accumulator
     from .identity import Identity
     from .job_wait import JobWait
-    from .sensor_source import Fallback
+    from .sensor_in_use import Fallback
     from .sensor_watch import SensorWatch
     from .sensors.base import Sensor
     from .usage import Usage

@@ -12,15 +12,15 @@ from __future__ import annotations
 from .counter import PowerIntegral, power_gap_ns
 from .log import log
 from .sensor_calls import open_sensor, read_sensor
+from .sensor_in_use import ActiveChannel, SensorInUse, problems_of
 from .sensor_process import SensorProcess
-from .sensor_source import ActiveChannel, Source, problems_of
 from .sensors.base import TYPE_CHECKING, Absent, Gpu
 from .worker import SensorReading, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .sensor_source import Fallback
+    from .sensor_in_use import Fallback
     from .sensors.base import Opened, Sensor
 
 HEADER_WAIT_S = 1.0
@@ -52,8 +52,8 @@ class SensorSelection:
         self._stop = stop
         self._fallbacks = list(fallbacks)
         self._absent: list[Absent] = []
-        self._sources: list[Source] = []
-        self._late: list[Source] = []
+        self._sources: list[SensorInUse] = []
+        self._late: list[SensorInUse] = []
         self._announced = 0
         self._tried: set[int] = set()
         self.gpus: list[Gpu] = []
@@ -62,7 +62,7 @@ class SensorSelection:
         self._opened: list[tuple[str, str]] = []
         deadline_ns = clock_ns() + int(HEADER_WAIT_S * 1e9)
         # opened all at once, but adopted in their order
-        sources = [Source(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
+        sources = [SensorInUse(sensor, Worker(sensor, clock_ns) if sensor.may_block else None) for sensor in sensors]
         self._late = [source for source in sources if source.worker is not None]
         direct = [open_sensor(source.sensor) if source.worker is None else None for source in sources]
         for source in self._late:
@@ -260,7 +260,7 @@ class SensorSelection:
             if sensor is None:
                 continue
             worker = Worker(sensor, self._clock_ns) if sensor.may_block else None
-            source = Source(sensor, worker, fallback)
+            source = SensorInUse(sensor, worker, fallback)
             if worker is None:
                 self._adopt(source, open_sensor(sensor))
                 continue
@@ -295,7 +295,7 @@ class SensorSelection:
             for entry in source.entries
         )
 
-    def _adopt(self, source: Source, opened: Opened) -> None:
+    def _adopt(self, source: SensorInUse, opened: Opened) -> None:
         """Use what a sensor found; a source without channels is not read."""
         self._opened += [(component, source.sensor.name) for component in source.components]
         self._absent += opened.absent
@@ -317,7 +317,7 @@ class SensorSelection:
                 return
         self._sources.append(source)
 
-    def _displace(self, source: Source, fallback: Fallback) -> None:
+    def _displace(self, source: SensorInUse, fallback: Fallback) -> None:
         if fallback.merges:
             taken = [(entry.channel.component, entry.channel.domain) for entry in self.entries]
             for entry in source.entries:
@@ -332,13 +332,13 @@ class SensorSelection:
         for source in list(self._late):
             self._adopt_if_open(source)
 
-    def _adopt_if_open(self, source: Source) -> None:
+    def _adopt_if_open(self, source: SensorInUse) -> None:
         worker = source.worker
         if worker is not None and worker.wait(0) and worker.opened is not None:
             self._late.remove(source)
             self._adopt(source, worker.opened)
 
-    def _wait(self, source: Source, deadline_ns: int) -> None:
+    def _wait(self, source: SensorInUse, deadline_ns: int) -> None:
         worker = source.worker
         while worker and not worker.wait(_SLICE_S) and self._clock_ns() < deadline_ns:
             if self._stop():

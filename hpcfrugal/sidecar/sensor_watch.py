@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .sensor_source import Fallback
+    from .sensor_in_use import Fallback
 
 WATCH_NS = 60_000_000_000
 """Nanoseconds between two looks, each of which lists three folders."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from .gpu_selection import VARIABLES, job_device_list
+from .sensor_in_use import Fallback
 from .sensor_process import SensorProcess
-from .sensor_source import Fallback
 from .sensors.base import NVML_ENERGY, TYPE_CHECKING
 from .sensors.rapl_powercap import RaplPowercap
 from .site_sensors import SENSORS

@@ -14,8 +14,8 @@ from fake_rapl import FakeRapl, two_sockets
 from sidecar_process import SidecarProcess
 
 from hpcfrugal.sidecar.loop import TICK_WAIT_S
+from hpcfrugal.sidecar.sensor_in_use import Fallback
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
-from hpcfrugal.sidecar.sensor_source import Fallback
 from hpcfrugal.sidecar.sensors.base import FILE_TIMEOUT_S, Absent, Channel, Opened
 from hpcfrugal.sidecar.sensors.pm_counters import PmCounters
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap

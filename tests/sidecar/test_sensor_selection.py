@@ -12,8 +12,8 @@ from fake_meters import FakeCray, amd_gpu, chip, grace
 from fake_rapl import two_sockets
 
 from hpcfrugal.sidecar.counter import POWER_GAP_NS, PowerIntegral
+from hpcfrugal.sidecar.sensor_in_use import Fallback
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
-from hpcfrugal.sidecar.sensor_source import Fallback
 from hpcfrugal.sidecar.sensors.base import Absent, Channel, Opened
 from hpcfrugal.sidecar.sensors.rapl_powercap import RAPL_FROZEN_NS
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors

@@ -11,8 +11,8 @@ from fake_meters import FakeCray, chip
 from fake_rapl import two_sockets
 from simulated_node import DRAM_KEY, PACKAGE_KEY, S, SimulatedNode
 
+from hpcfrugal.sidecar.sensor_in_use import Fallback
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
-from hpcfrugal.sidecar.sensor_source import Fallback
 from hpcfrugal.sidecar.sensor_watch import SensorWatch
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, later_sources, primary_sensors
 

@@ -42,7 +42,7 @@ class ActiveChannel:
         self.used = True
 
 
-class Source:
+class SensorInUse:
     """A sensor in use: directly, or through ``worker`` where it may hang. ``fallback`` is where it came from, None for
     a primary one; ``is_whole`` where it covers all of its component, whatever its domains are named;
     ``components`` are those it may cover; ``timeout_s`` is how long a sample waits for it at least."""
@@ -66,7 +66,7 @@ class Source:
                 entry.failures = 0 if entry.meter.is_reading else entry.failures + 1
 
 
-def problems_of(source: Source) -> list[str]:
+def problems_of(source: SensorInUse) -> list[str]:
     return source.sensor.problems if isinstance(source.sensor, SensorProcess) else []
 
 
