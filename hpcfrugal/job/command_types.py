@@ -64,16 +64,27 @@ def _to_command(value: object) -> str:
     return text
 
 
-def is_one_program(command: str) -> bool:
-    """Whether a shell command starts one program, with redirections at most: no further line, list or pipe."""
+def is_python_file(command: str) -> bool:
+    """Whether a shell command is what torchrun takes: a Python file or a module (``-m``) with its arguments, after its
+    own options, with redirections at most, and no further line, list or pipe.
+    """
     text = re.sub(r"[<>]&|&>", ">", command.strip().replace("\\\n", " "))
     lexer = shlex.shlex(text, posix=True, punctuation_chars=";&|\n")
     lexer.whitespace = " \t\r"
     lexer.commenters = ""
     try:
-        return not any(set(word) <= set(";&|\n") for word in lexer if word)
+        words = list(lexer)
     except ValueError:
-        return True  # a quote is not closed: bash reports it
+        return False  # a quote is not closed: bash reports it
+    if any(word and set(word) <= set(";&|\n") for word in words):
+        return False
+    return bool(words) and (words[0].startswith("-") or words[0].endswith(".py"))
+
+
+def python_file_as_program(command: str) -> str | None:
+    """A Python file, without its directory, that one of several commands names in place of a program."""
+    found = None if is_python_file(command) else re.search(r"(?:^|[;&|])\s*([\w.-]+\.py)(?!\S)", command, re.MULTILINE)
+    return found and found[1]
 
 
 def _to_template(value: object) -> str:

@@ -16,7 +16,7 @@ from hpcfrugal.job.command_types import (
     Modules,
     Tags,
     Template,
-    is_one_program,
+    python_file_as_program,
 )
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
@@ -146,10 +146,9 @@ class JobSpec(JobSection):
         if self.args and self.script is None:
             hint = "write them after the command"
             faults.append(Fault(("args",), "needs a `script`", hint, (("args",), *both)))
-        if self.template == "torchrun" and self.command is not None and not is_one_program(self.command):
-            what = "has several commands, and torchrun starts one program"
-            hint = "keep the program, and write the lines before it under `setup`"
-            faults.append(Fault(("command",), what, hint, (("command",), ("template",))))
+        if self.template == "torchrun" and (file := python_file_as_program(self.command or "")):
+            what = f"has several commands, which bash runs in each process of torchrun, and {file} is no command"
+            faults.append(Fault(("command",), what, f"write `python {file}`", (("command",), ("template",))))
         if self.container is not None:
             for key in ("conda", "venv"):
                 if getattr(self, key) is not None:

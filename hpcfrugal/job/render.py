@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.version import __version__
 from hpcfrugal.job.batch_script import directive_flags, quote_flag
+from hpcfrugal.job.command_types import is_python_file
 from hpcfrugal.job.model import SBATCH, JobSpec
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def render_script(
         "exclusive": slurm and has_nodes_to_itself(spec),
         "pythons": pythons,
         "command": spec.command,
+        "python_file": spec.command is not None and is_python_file(spec.command),
         "script": None if script is None else [*script.interpreter, script.path, *spec.args],
         "interpreter": script.interpreter if script else [],
         "shell": script is None or _is_shell(script.interpreter),

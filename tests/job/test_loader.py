@@ -465,26 +465,27 @@ def test_the_hint_for_an_option_of_sbatch(tmp_path: Path, text: str, hint: str) 
 
 
 @pytest.mark.parametrize(
-    ("command", "several"),
+    ("command", "file"),
     [
-        ("train.py --epochs 3 > log.txt 2>&1", False),
-        ("train.py \\\n  --epochs 3\n", False),
-        ("train.py --text 'a; b\nc'", False),
-        ("train.py\nevaluate.py", True),
-        ("cd src; train.py", True),
-        ("train.py && evaluate.py", True),
-        ("train.py | tee log", True),
-        ("train.py & wait", True),
+        ("train.py --epochs 3 > log.txt 2>&1", None),
+        ("train.py \\\n  --epochs 3\n", None),
+        ("--max-restarts 3 train.py", None),
+        ("-m package.train --text 'a; b\nc'", None),
+        ("cd src\npython train.py --epochs 3 | tee log", None),
+        ("./train.py\n./evaluate.py", None),
+        ("export A=1\ntrain.py --epochs 3", "train.py"),
+        ("cd src; train.py", "train.py"),
+        ("train.py && evaluate.py", "train.py"),
     ],
 )
-def test_torchrun_starts_one_program(tmp_path: Path, command: str, several: bool) -> None:
+def test_python_files_among_the_commands_of_torchrun(command: str, file: str | None) -> None:
     data = {"template": "torchrun", "command": command, "setup": "cd src\nexport A=1"}
-    if several:
-        with pytest.raises(InputError, match="torchrun starts one program"):
+    if file is not None:
+        with pytest.raises(InputError, match=rf"{file} is no command(?s:.*)`python {file}`"):
             job_from_mapping(data)
     else:
         job_from_mapping(data)
-    job_from_mapping({**data, "template": "plain"})
+    job_from_mapping({**data, "template": "mpi"})
 
 
 def test_environments_are_checked_where_they_can_be_seen(tmp_path: Path) -> None:

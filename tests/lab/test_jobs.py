@@ -436,6 +436,30 @@ OVERRIDES: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+TORCHRUN = """#!/bin/bash
+# As torchrun: processes on each node.
+while [[ $1 == --* ]]; do [ "$1" != --no-python ] || python=; shift; done
+for LOCAL_RANK in 0 1; do export LOCAL_RANK; ${python-python3} "$@" || exit; done
+"""
+
+
+def test_a_launcher_is_started_once_for_all_lines(alice: Alice) -> None:
+    launcher = alice.write("torch/torchrun", TORCHRUN)
+    launcher.chmod(0o755)
+    lines = 'x=$SLURM_PROCID\necho "$x $LOCAL_RANK"\n'
+    path = f"{launcher.parent}:{STATE_DIR}/venv/bin:/usr/bin:/bin"
+    found = {
+        template: alice.submit(
+            {"name": template, "template": template, "command": lines, "setup": "echo once", "resources": {"nodes": 2}},
+            env={"PATH": path, "LOCAL_RANK": "-"},
+        )
+        for template in ("torchrun", "mpi")
+    }
+    alice.wait(*found.values())
+    outputs = {template: sorted(alice.output(job).splitlines()) for template, job in found.items()}
+    assert outputs == {"torchrun": ["0 0", "0 1", "1 0", "1 1", "once"], "mpi": ["0 -", "1 -", "once"]}
+
+
 def test_slurm_accepts_a_job_file_over_what_its_script_says(alice: Alice) -> None:
     files = []
     for number, (options, keys) in enumerate(OVERRIDES):

@@ -344,6 +344,43 @@ def test_an_interpreter_that_cannot_be_started(tmp_path: Path, mode: int | None,
     assert one.run() == (code, "", f"the interpreter {interpreter} of the script can't be executed on this node\n")
 
 
+TORCHRUN = """#!/bin/bash
+# As torchrun: two processes, each by Python unless --no-python is given.
+python=python3
+while [[ $1 == -* ]]; do
+  case $1 in --no-python) python= ;; -m) break ;; esac
+  shift
+done
+for LOCAL_RANK in 0 1; do export LOCAL_RANK; $python "$@" || exit; done
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ({"command": "train.py 'a b'"}, ["0 ['a b']", "1 ['a b']"]),
+        ({"command": "--max-restarts=2 train.py"}, ["0 []", "1 []"]),
+        ({"command": "python3 train.py"}, ["0 []", "1 []"]),
+        ({"command": 'echo "on $WHERE"\npython3 train.py "it\'s"'}, ["on T", '0 ["it\'s"]', "on T", '1 ["it\'s"]']),
+        ({"script": "train.py", "args": ["a b"]}, ["0 ['a b']", "1 ['a b']"]),
+    ],
+)
+def test_torchrun_is_started_once_for_the_whole_command(
+    tmp_path: Path, what: dict[str, Any], expected: list[str]
+) -> None:
+    (tmp_path / "bin").mkdir()
+    for name, text in (("torchrun", TORCHRUN), ("srun", '#!/bin/bash\nshift\nexec "$@"\n')):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "train.py").write_text("import os, sys; print(os.environ['LOCAL_RANK'], sys.argv[1:])")
+    script = UserScript([sys.executable], str(tmp_path / "train.py"), None) if "script" in what else None
+    spec = {"name": "t", "template": "torchrun", "env": {"WHERE": "T"}, "setup": "echo once", **what}
+    one = Job(tmp_path, spec, pythons=[sys.executable], script=script)
+    one.environ["PATH"] = f"{tmp_path}/bin:{one.environ['PATH']}"
+    code, out, err = one.run()
+    assert (code, err, out.splitlines()) == (0, "", ["once", *expected])
+
+
 def test_setup_and_teardown_surround_the_command(tmp_path: Path) -> None:
     one = job(
         tmp_path,
