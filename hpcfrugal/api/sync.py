@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.sealing import unsealed_runs
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S
 from hpcfrugal.settings.config import Config
+from hpcfrugal.spool import RunDir
 
 SHORT_WAIT_S = 5.0
 """How long a report waits for another sync."""
@@ -29,7 +32,7 @@ class Update:
     """Bringing one ledger up to date with one spool.
 
     ``offline``: neither meters nor carbon intensity providers are queried. Without ``wait_long`` the wait for Slurm and
-    for another sync is short.
+    for another sync is short. ``everything``: runs that are over are looked at too, and all files are read again.
     """
 
     config: Config
@@ -38,6 +41,7 @@ class Update:
     messages: Messages
     offline: bool = False
     wait_long: bool = True
+    everything: bool = False
 
     def run(self) -> tuple[engine.SyncResult, bool]:
         """Query Slurm and the meters, read the spool, then fetch carbon intensities.
@@ -46,11 +50,13 @@ class Update:
         cannot be opened or written.
         """
         wait_s = BUSY_TIMEOUT_S if self.wait_long else SHORT_WAIT_S
-        answered = self.query_slurm()
+        answered = self.query_slurm(None if self.everything else unsealed_runs(self.ledger, self.spool))
         if not self.offline:
             self.query_meters()
         with self.messages.progress("Reading the spool") as progress:
-            result = engine.sync(self.spool, self.ledger, progress, self.messages.waiting, wait_s)
+            result = engine.sync(
+                self.spool, self.ledger, progress, self.messages.waiting, wait_s, everything=self.everything
+            )
         if not self.offline:
             self._fetch_intensities(wait_s)
         return result, answered
@@ -65,8 +71,9 @@ class Update:
             )
         return result, answered
 
-    def query_slurm(self) -> bool:
-        """Record Slurm's states of unfinished jobs, and the nodes of finished ones, in the spool.
+    def query_slurm(self, runs: Sequence[RunDir] | None = None) -> bool:
+        """Record Slurm's states of unfinished jobs, and the nodes of finished ones, in the spool: of ``runs``, or of
+        all that are in it.
 
         The ledger can be built without them. Returns whether Slurm answered, if there was anything to ask. Raises
         InputError for invalid settings of nodes.
@@ -79,10 +86,10 @@ class Update:
         powers = read_idle_powers(self.config.tables("nodes"))
         backend = SlurmBackend(None if self.wait_long else SHORT_S)
         try:
-            refreshed = refresh_states(self.spool, backend)
+            refreshed = refresh_states(self.spool, backend, runs)
             for line in refreshed.notes:
                 self.messages.note(line)
-            for line in [*refreshed.warnings, *store_nodes(self.spool, powers, backend)]:
+            for line in [*refreshed.warnings, *store_nodes(self.spool, powers, backend, runs)]:
                 self.messages.warn(line)
         except SetupError as error:
             reason = " ".join(plain(error.message, 300).split())

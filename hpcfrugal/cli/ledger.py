@@ -52,12 +52,13 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
 @configured_ledger
 @json_option()
 @click.option("--offline", is_flag=True, help="Do not query power meters or carbon intensity providers.")
-def sync_command(spool: Path, ledger_path: Path, as_json: bool, offline: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="Read all files again, those of runs that are over too.")
+def sync_command(spool: Path, ledger_path: Path, as_json: bool, offline: bool, everything: bool) -> None:
     """Read what is new in the spool. Safe at any time, and safe to repeat.
 
     Exits with 3 if Slurm did not answer. Then the states of unfinished jobs are not up to date; all else is.
     """
-    result, answered = update(load_config(), spool, ledger_path, offline=offline).run()
+    result, answered = update(load_config(), spool, ledger_path, offline=offline, everything=everything).run()
     warn_of(result)
     _show(result, ledger_path, as_json)
     _exit_without_slurm(answered)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.report.formats import FORMATS
@@ -29,8 +30,21 @@ ledger_option = click.option("--ledger", "ledger_path", type=FILE, help=_LEDGER)
 configured_ledger = click.option(
     "--ledger", "ledger_path", type=FILE, default=lambda: load_config().ledger, help=_LEDGER
 )
+
+
+def _existing_spool(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    """A spool that was named has to be there; the configured one is made by the first submission."""
+    if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE and not value.is_dir():
+        raise click.BadParameter(f"there is no directory {value}")
+    return value
+
+
 configured_spool = click.option(
-    "--spool", type=FILE, default=lambda: load_config().spool, help="The spool, in place of the configured one."
+    "--spool",
+    type=FILE,
+    default=lambda: load_config().spool,
+    callback=_existing_spool,
+    help="The spool, in place of the configured one.",
 )
 backend_option = click.option(
     "--backend", type=click.Choice(BACKENDS), help="Where to run.  [default: Slurm if sbatch is found]"

@@ -47,9 +47,9 @@ class TerminalMessages:
             yield show
 
 
-def update(config: Config, spool: Path, ledger: Path, *, offline: bool = False, wait_long: bool = True) -> Update:
-    """An update of a ledger that reports on the terminal."""
-    return Update(config, spool, ledger, TerminalMessages(), offline=offline, wait_long=wait_long)
+def update(config: Config, spool: Path, ledger: Path, **more: bool) -> Update:
+    """An update of a ledger that reports on the terminal; ``more`` are other fields of ``Update``."""
+    return Update(config, spool, ledger, TerminalMessages(), **more)
 
 
 def sync_to_read(ledger_path: Path, config: Config) -> None:
@@ -65,7 +65,7 @@ def sync_to_read(ledger_path: Path, config: Config) -> None:
     except SetupError as error:
         try:
             with open_ledger(ledger_path, timeout_s=SHORT_WAIT_S) as connection:
-                holds = connection.execute("SELECT 1 FROM files LIMIT 1").fetchone() is not None
+                holds = connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
         except HpcfrugalError:
             raise error from None
         if not holds:

@@ -14,7 +14,7 @@ from hpcfrugal.ledger.export import Place, dump
 from hpcfrugal.ledger.intensity import intensities_changed
 from hpcfrugal.ledger.spools import key_of, path_of, spools_of
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import Found, fill, is_derived_now, is_due, vanished_files, vanished_runs
+from hpcfrugal.ledger.sync import Found, fill, is_derived_now, look_at, vanished_files, vanished_runs
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
 from hpcfrugal.spool.layout import INTENSITY_DIR
@@ -105,7 +105,7 @@ def _not_synced(connection: sqlite3.Connection, spool: int | None, runs: Sequenc
     """Runs of which a sync would read files; all where another version of the program has read them."""
     if not is_derived_now(connection):
         return [run.run_id for run in runs]
-    return [run.run_id for run in runs if is_due(connection, spool, run, Found())]
+    return [run.run_id for run in runs if look_at(connection, spool, run, Found()).changed]
 
 
 def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[Place]) -> list[str]:

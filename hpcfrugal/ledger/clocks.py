@@ -8,8 +8,10 @@ depend on it, but days and the grid's intensity at the time do.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from hpcfrugal.ledger.rows import AttemptRow, ClockSkewRow, SessionRow
 
 TOLERANCE_NS = 300 * 10**9
 """What is less may be Slurm's: it notes the end of a job before it has waited (``KillWait``) for its processes."""
@@ -17,14 +19,9 @@ TOLERANCE_NS = 300 * 10**9
 _NS_PER_S = 10**9
 
 _QUERY = """
-SELECT jobs.job, runs.run_id, jobs.job_id, nodes.name AS node,
-    min(sidecar_sessions.started_wall_ns) - jobs.started_wall_ns AS early_ns,
-    max(sidecar_sessions.ended_wall_ns) - jobs.ended_wall_ns AS late_ns
-FROM sidecar_sessions JOIN jobs USING (job) JOIN runs USING (run) JOIN nodes USING (node)
-WHERE jobs.elapsed_source = (SELECT text FROM texts WHERE name = 'slurm')
-GROUP BY jobs.job, nodes.node
-HAVING early_ns < -:tolerance OR late_ns > :tolerance
-ORDER BY runs.run_id, jobs.job_id, jobs.restart, nodes.name
+SELECT job, run_id, job_id, nodes.name, skew_ns
+FROM clock_skews JOIN jobs USING (job) JOIN runs USING (run) JOIN nodes USING (node)
+ORDER BY run_id, job_id, restart, nodes.name
 """
 
 
@@ -47,8 +44,20 @@ class Skew:
         return f"job {self.job_id} on {self.node}: the node's clock was {span} {way} Slurm's, or more"
 
 
+def skews_of(job: AttemptRow, sessions: Sequence[SessionRow]) -> Iterator[ClockSkewRow]:
+    """The nodes of a job whose clocks disagree with Slurm's."""
+    started_ns, ended_ns = job.started_wall_ns, job.ended_wall_ns
+    if job.elapsed_source != "slurm" or started_ns is None or ended_ns is None:
+        return
+    for node in sorted({session.node for session in sessions}):
+        own = [session for session in sessions if session.node == node]
+        early_ns = min(session.started_wall_ns for session in own) - started_ns
+        late_ns = max(session.ended_wall_ns for session in own) - ended_ns
+        if early_ns < -TOLERANCE_NS or late_ns > TOLERANCE_NS:
+            yield ClockSkewRow(node, early_ns if early_ns < -TOLERANCE_NS else late_ns)
+
+
 def skews(connection: sqlite3.Connection) -> Iterator[Skew]:
     """Every job and node of which the clocks disagree, in the order of their keys."""
-    for row in connection.execute(_QUERY, {"tolerance": TOLERANCE_NS}):
-        by_ns = row["early_ns"] if row["early_ns"] < -TOLERANCE_NS else row["late_ns"]
-        yield Skew(row["job"], row["run_id"], row["job_id"], row["node"], by_ns)
+    for row in connection.execute(_QUERY):
+        yield Skew(*row)

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpcfrugal.ledger.rows import JOBS, LEDGER_TABLES
+from hpcfrugal.ledger.rows import FILES, JOBS, LEDGER_TABLES
+from hpcfrugal.ledger.sealing import every_run_file
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.table import LedgerTable
 
@@ -64,9 +65,24 @@ def _lines(connection: sqlite3.Connection, leave_out: Collection[Place]) -> Iter
     for table in LEDGER_TABLES:
         if set(table.codec.columns) <= set(table.aside):
             continue
+        if table is FILES:
+            yield from _files(connection, leave_out)
+            continue
         cursor.execute(_query(table))
         names = [column[0] for column in cursor.description][2:]
         for spool, run_id, *values in cursor:
             if Place(spool, run_id or "") not in leave_out:
-                row = dict(zip(names, values, strict=True))
-                yield f"{table.name} {json.dumps(row, sort_keys=True, ensure_ascii=False)}"
+                yield _line(table.name, dict(zip(names, values, strict=True)))
+
+
+def _files(connection: sqlite3.Connection, leave_out: Collection[Place]) -> Iterator[str]:
+    """The files of runs, whether these are sealed or not."""
+    for file in every_run_file(connection):
+        if Place(file.spool, file.run_id) not in leave_out:
+            row = dict(zip(FILES.codec.columns, FILES.codec.row(file.row), strict=True))
+            shown = {"run_id": file.run_id} | {name: row[name] for name in row if name not in FILES.aside}
+            yield _line(FILES.name, shown)
+
+
+def _line(table: str, row: dict[str, Any]) -> str:
+    return f"{table} {json.dumps(row, sort_keys=True, ensure_ascii=False)}"

@@ -34,6 +34,7 @@ from hpcfrugal.ledger.rows import (
     MissingSensorRow,
     RunRow,
 )
+from hpcfrugal.ledger.sealing import sealed_files, unseal
 from hpcfrugal.ledger.sessions import session_row
 from hpcfrugal.ledger.unreadable_files import note_read_error
 from hpcfrugal.spool.documents import (
@@ -136,6 +137,9 @@ def key_of_run(connection: sqlite3.Connection, spool: int | None, run_id: str) -
 
 def accepted_names(connection: sqlite3.Connection, run: int | None) -> list[str]:
     """The files of a run that count in the ledger, in order."""
+    sealed = None if run is None else sealed_files(connection, run)
+    if sealed is not None:
+        return sorted(sealed)
     rows = connection.execute("SELECT name FROM files WHERE run = ? AND accepted ORDER BY name", (run,))
     return [name for (name,) in rows]
 
@@ -156,6 +160,8 @@ def ingest(connection: LedgerConnection, spool: int, run_dir: RunDir) -> int:
     changed = _changed(connection, run, seen)
     if not changed:
         return 0
+    if run is not None:
+        unseal(connection, run)
     counted = run is not None and connection.execute("SELECT accepted FROM runs WHERE run = ?", (run,)).fetchone()[0]
     run, document = _run_document(connection, spool, run, run_dir, owner_uid, seen)
     if document is None:
@@ -233,6 +239,7 @@ def _run_document(
             RunRow,
             document,
             accepted=True,
+            open=True,
             tags=tags,
             project=tags.get("project"),
             phase=tags.get("phase"),

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble, codec
 from hpcfrugal.job.backend import shell_code
+from hpcfrugal.ledger.clocks import skews_of
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import FILES, JOBS, NODE_TABLES, SESSIONS, AttemptRow, SessionRow
+from hpcfrugal.ledger.rows import CLOCK_SKEWS, FILES, JOBS, SESSIONS, TABLES_OF_JOBS, AttemptRow, SessionRow
+from hpcfrugal.ledger.sealing import sealed_files
 from hpcfrugal.spool.documents import (
     Document,
     EndDocument,
@@ -57,7 +59,7 @@ def job_of(connection: LedgerConnection, run: int, job: JobKey) -> int:
 
 def write_jobs(connection: LedgerConnection, run: int, document: RunDocument) -> None:
     """Write afresh the rows of all jobs of a run, from its documents and its rows of nodes."""
-    submitted = document_of(connection, SubmittedDocument, "submitted", run, None)
+    submitted = _submitted(connection, run)
     rows = connection.execute(
         "SELECT DISTINCT job_id, restart FROM files WHERE run = ? AND accepted AND job_id IS NOT NULL", (run,)
     )
@@ -68,13 +70,44 @@ def write_jobs(connection: LedgerConnection, run: int, document: RunDocument) ->
     for job, job_id, restart in connection.execute("SELECT job, job_id, restart FROM jobs WHERE run = ?", (run,)):
         if JobKey(job_id, restart) not in jobs:
             delete_job(connection, job)
-    for key in sorted(jobs):
-        JOBS.insert(connection, _row(connection, run, document, submitted, key))
+    kept = _kept(connection, run)
+    for key in sorted(jobs - kept):
+        row, sessions = _row(connection, run, document, submitted, key)
+        job = JOBS.insert(connection, row)
+        CLOCK_SKEWS.delete(connection, job)
+        CLOCK_SKEWS.insert_all(connection, skews_of(row, sessions), job)
+
+
+_GONE = f"""
+SELECT job_id, restart FROM {FILES.source}
+WHERE run = ? AND accepted AND content IS NULL AND files_kind.name IN ('slurm', 'end')
+"""
+
+
+def _kept(connection: sqlite3.Connection, run: int) -> set[JobKey]:
+    """The attempts whose rows stay as they are: a document of theirs is gone, and its content went when the run was
+    sealed."""
+    return {JobKey(job_id, restart) for job_id, restart in connection.execute(_GONE, (run,))}
+
+
+def _submitted(connection: sqlite3.Connection, run: int) -> SubmittedDocument | None:
+    """What the run became. Where the document is gone, and its content with it, it is what its jobs have of it."""
+    found = document_of(connection, SubmittedDocument, "submitted", run, None)
+    if found is None and connection.execute(
+        f"SELECT 1 FROM {FILES.source} WHERE run = ? AND accepted AND files_kind.name = 'submitted'", (run,)
+    ):
+        row = connection.execute(
+            "SELECT job_id, texts.name, submitted_wall_ns FROM jobs JOIN texts ON texts.text = jobs.cluster"
+            " WHERE run = ? AND texts.name != '' ORDER BY job_id, restart LIMIT 1",
+            (run,),
+        ).fetchone()
+        return None if row is None else SubmittedDocument(*row)
+    return found
 
 
 def delete_job(connection: sqlite3.Connection, job: int) -> None:
     """Delete the row of an attempt and all that belongs to it."""
-    for table in NODE_TABLES:
+    for table in TABLES_OF_JOBS:
         table.delete(connection, job)
     connection.execute("DELETE FROM jobs WHERE job = ?", (job,))
 
@@ -87,7 +120,10 @@ def _content(connection: sqlite3.Connection, name: str, run: int, job: JobKey | 
         " AND accepted ORDER BY files.name",
         (run, name, job and job.job_id, job and job.restart),
     ).fetchone()
-    return None if row is None or row[0] is None else str(row[0])
+    if row is not None:
+        return None if row[0] is None else str(row[0])
+    kept = sealed_files(connection, run) or {}
+    return kept.get(f"{job.job_id}.{job.restart}.{name}.json" if job else f"{name}.json")
 
 
 def document_of(connection: sqlite3.Connection, kind: type[_D], name: str, run: int, job: JobKey | None) -> _D | None:
@@ -119,7 +155,8 @@ def _row(
     document: RunDocument,
     submitted: SubmittedDocument | None,
     key: JobKey,
-) -> AttemptRow:
+) -> tuple[AttemptRow, list[SessionRow]]:
+    """The row of an attempt, and the sessions of its sidecars."""
     end = document_of(connection, EndDocument, "end", run, key)
     slurm = document_of(connection, SlurmDocument, "slurm", run, key)
     log = _content(connection, "log", run, key)
@@ -138,7 +175,7 @@ def _row(
         _clock_set(sessions),
     )
     state, exit_code = _outcome(end, slurm)
-    return assemble(
+    row = assemble(
         AttemptRow,
         slurm or SlurmDocument(key.job_id, key.restart),
         origin="spool",
@@ -165,6 +202,7 @@ def _row(
         nodes=tuple(sorted(nodes)),
         sidecar_log=None if log is None else str(json.loads(log)),
     )
+    return row, sessions
 
 
 def _of(key: JobKey) -> tuple[str, int]:

@@ -45,13 +45,15 @@ class SpoolRow:
 class RunRow:
     """A run directory, and the submission that its ``run.json`` describes.
 
-    ``accepted``: it counts, since its ``run.json`` is sound; of one that does not, nothing more is known. ``zone`` is
+    ``accepted``: it counts, since its ``run.json`` is sound; of one that does not, nothing more is known. ``open``: it
+    is not sealed (see ``sealing``). ``zone`` is
     the grid zone in which its energy counts and ``pue`` the data centre's power usage effectiveness, both as known at
     the submission. ``sampled`` is whether its energy was to be sampled. ``plan`` is JSON for ``plans.plan_of``.
     """
 
     run_id: str
     accepted: bool
+    open: bool
     uid: int
     created_wall_ns: int | None
     version: MaybeText
@@ -69,7 +71,7 @@ class RunRow:
     def refused(cls, run_id: str, uid: int) -> RunRow:
         """The row of a run that does not count."""
         values: dict[str, Any] = dict.fromkeys(cls.__dataclass_fields__)
-        return cls(**{**values, "run_id": run_id, "accepted": False, "uid": uid, "tags": {}})
+        return cls(**{**values, "run_id": run_id, "accepted": False, "open": True, "uid": uid, "tags": {}})
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,31 @@ class FileRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedRunRow:
+    """A run of which all is known: the modification time of its directory, and its files, as ``sealing`` folds them."""
+
+    mtime_ns: int
+    files: Text
+
+
+@dataclass(frozen=True, slots=True)
+class MonthRow:
+    """A folder of a month: its modification time when all in it was read, None where it was not, and its runs."""
+
+    month: str
+    mtime_ns: int | None
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSkewRow:
+    """By how much the clock of a node of a job was ahead of Slurm's, or behind where it is negative."""
+
+    node: Node
+    skew_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class IntensityFileRow:
     """A file of intensities; fields as those of ``FileRow``."""
 
@@ -286,7 +313,15 @@ class MetaRow:
 _STATE = ("size", "mtime_ns", "inode")
 
 SPOOLS = LedgerTable("spools", SpoolRow, ["path"], row_key="spool", aside=["path"])
-RUNS = LedgerTable("runs", RunRow, ["run_id"], owner="spool", row_key="run")
+RUNS = LedgerTable(
+    "runs",
+    RunRow,
+    ["run_id"],
+    owner="spool",
+    row_key="run",
+    aside=["open"],
+    indexes={"runs_open": "(spool, run_id) WHERE open"},
+)
 JOBS = LedgerTable(
     "jobs",
     AttemptRow,
@@ -306,7 +341,10 @@ JOBS = LedgerTable(
 SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], owner="job")
 CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job")
 MISSING_SENSORS = LedgerTable("missing_sensors", MissingSensorRow, ["node", "sensor"], owner="job")
-FILES = LedgerTable("files", FileRow, ["name"], owner="run", aside=_STATE)
+CLOCK_SKEWS = LedgerTable("clock_skews", ClockSkewRow, ["node"], owner="job")
+FILES = LedgerTable("files", FileRow, ["name"], owner="run", aside=[*_STATE, "content"])
+SEALED_RUNS = LedgerTable("sealed_runs", SealedRunRow, [], owner="run", aside=["mtime_ns", "files"])
+MONTHS = LedgerTable("months", MonthRow, ["month"], owner="spool", aside=["month", "mtime_ns", "runs"])
 INTENSITY_FILES = LedgerTable(
     "intensity_files", IntensityFileRow, ["name"], owner="spool", row_key="file", aside=_STATE
 )
@@ -322,9 +360,11 @@ META = LedgerTable("meta", MetaRow, ["key"])
 NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, MISSING_SENSORS)
 """What the sample files and meter files of a node determine."""
 
-_OTHER_TABLES: tuple[LedgerTable[Any], ...] = (FILES, INTENSITY_FILES, INTENSITIES, META)
+TABLES_OF_JOBS: tuple[LedgerTable[Any], ...] = (*NODE_TABLES, CLOCK_SKEWS)
 
-LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (SPOOLS, RUNS, JOBS, *NODE_TABLES, *_OTHER_TABLES)
+_TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (FILES, SEALED_RUNS, MONTHS, INTENSITY_FILES, INTENSITIES)
+
+LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (SPOOLS, RUNS, JOBS, *TABLES_OF_JOBS, *_TABLES_OF_FILES, META)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,20 @@ from pathlib import Path
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
-from hpcfrugal.ledger.ingest import accepted_names, changes_of, ingest, key_of_run
+from hpcfrugal.ledger.ingest import RunChanges, accepted_names, changes_of, ingest, key_of_run
 from hpcfrugal.ledger.intensity import missing_intensities, take_intensities
 from hpcfrugal.ledger.rows import FILES, META, MetaRow
+from hpcfrugal.ledger.sealing import (
+    Month,
+    is_sealed_as_it_is,
+    month_range,
+    months_of,
+    note_month,
+    now_ns,
+    seal,
+    sealable_since,
+    unseal_all,
+)
 from hpcfrugal.ledger.spools import key_for, key_of, spools_of
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S, lock, open_ledger, refuse_foreign, sqlite_errors
 from hpcfrugal.ledger.unreadable_files import unreadable_in
@@ -54,14 +65,18 @@ def sync(
     progress: Progress | None = None,
     on_wait: Callable[[], None] | None = None,
     wait_s: float = BUSY_TIMEOUT_S,
+    *,
+    everything: bool = False,
 ) -> SyncResult:
     """Read what is new in a spool. A second sync waits for the first, up to ``wait_s``; ``on_wait`` is called then.
+
+    ``everything``: all of its files are read again, those of sealed runs too.
 
     What the ledger has of other spools stays as it is. Raises ``DataError`` where the ledger is damaged, ``SetupError``
     where it cannot be opened or written.
     """
     with lock(ledger_path, on_wait, wait_s):
-        return fill([spool_root], ledger_path, progress, wait_s)
+        return fill([spool_root], ledger_path, progress, wait_s, everything=everything)
 
 
 def sync_intensities(
@@ -80,12 +95,17 @@ def sync_intensities(
 
 
 def fill(
-    spool_roots: Sequence[Path], ledger_path: Path, progress: Progress | None, wait_s: float = BUSY_TIMEOUT_S
+    spool_roots: Sequence[Path],
+    ledger_path: Path,
+    progress: Progress | None,
+    wait_s: float = BUSY_TIMEOUT_S,
+    *,
+    everything: bool = False,
 ) -> SyncResult:
-    """Read what is new in these spools, into a ledger on which the caller holds the lock."""
+    """Read what is new in these spools, into a ledger on which the caller holds the lock; ``everything``: all files."""
     found = Found()
     with open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection:
-        _same_derivation(connection)
+        _same_derivation(connection, anew=everything)
         for spool_root in spool_roots:
             _fill(connection, spool_root, found, progress)
         return SyncResult(
@@ -121,40 +141,74 @@ SELECT (SELECT count(*) FROM files WHERE problems != '[]') + (
 def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress: Progress | None) -> None:
     with transaction(connection):
         spool = key_for(connection, spool_root)
-    runs = list(iter_runs(spool_root, lambda path, reason: found.skipped.append(f"{path}: {reason}")))
-    for start in range(0, len(runs), _RUNS_PER_TRANSACTION):
-        chunk = runs[start : start + _RUNS_PER_TRANSACTION]
-        due = [run for run in chunk if is_due(connection, spool, run, found)]
-        if due:
-            with transaction(connection):
-                for run in due:
-                    found.files_read += _ingest(connection, spool, run, found.skipped)
-        found.changed += len(due)
-        if progress is not None:
-            progress(start + len(chunk), len(runs))
+    at_ns = now_ns()
+    months = list(months_of(connection, spool, spool_root, found.skipped, at_ns))
+    total, done = sum(len(month.runs) for month in months), 0
+    for month in months:
+        before = len(found.skipped) + len(found.vanished_files)
+        for start in range(0, len(month.runs), _RUNS_PER_TRANSACTION):
+            chunk = month.runs[start : start + _RUNS_PER_TRANSACTION]
+            _read(connection, spool, chunk, found, at_ns)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, total)
+        with transaction(connection):
+            vanished = [] if month.present is None else _vanished(connection, spool, month)
+            now = len(found.skipped) + len(found.vanished_files)
+            # What is missing is named at each sync.
+            note_month(connection, spool, month, complete=not vanished and now == before)
+        found.vanished += vanished
+        found.runs += month.count
     with transaction(connection):
-        _forget_refused(connection, spool, runs)
         found.files_read += take_intensities(connection, spool, spool_root, found.skipped)
-    found.runs += len(runs)
     found.vanished_files += missing_intensities(connection, spool, spool_root)
-    found.vanished += vanished_runs(connection, spool, runs)
 
 
-def _forget_refused(connection: LedgerConnection, spool: int, runs: Sequence[RunDir]) -> None:
-    """Remove the rows of runs that did not count and are gone."""
-    there = {run.run_id for run in runs}
-    rows = connection.execute("SELECT run, run_id FROM runs WHERE spool = ? AND NOT accepted", (spool,)).fetchall()
-    for run, run_id in rows:
-        if run_id not in there:
+def _read(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], found: Found, at_ns: int) -> None:
+    """Read these runs as far as they changed, and seal those that are over."""
+    seen = {run.run_id: look_at(connection, spool, run, found) for run in runs}
+    due = [run for run in runs if seen[run.run_id].changed]
+    if due:
+        with transaction(connection):
+            for run in due:
+                found.files_read += _ingest(connection, spool, run, found.skipped)
+    found.changed += len(due)
+    sealable: dict[int, int] = {}
+    for run in runs:
+        key = key_of_run(connection, spool, run.run_id)
+        if key is not None and not seen[run.run_id].missing:
+            mtime_ns = sealable_since(connection, key, run, at_ns)
+            if mtime_ns is not None:
+                sealable[key] = mtime_ns
+    if sealable:
+        with transaction(connection):
+            for key, mtime_ns in sealable.items():
+                seal(connection, key, mtime_ns)
+
+
+def _vanished(connection: LedgerConnection, spool: int, month: Month) -> list[str]:
+    """The runs of a month that count in the ledger and are gone. Rows of those that did not count are removed."""
+    there, gone = month.present or frozenset(), []
+    rows = connection.execute(
+        "SELECT run, run_id, accepted FROM runs WHERE spool = ? AND run_id >= ? AND run_id < ? ORDER BY run_id",
+        (spool, *month_range(month.name)),
+    ).fetchall()
+    for run, run_id, accepted in rows:
+        if run_id in there:
+            continue
+        if accepted:
+            gone.append(run_id)
+        else:
             FILES.delete(connection, run)
             connection.execute("DELETE FROM runs WHERE run = ?", (run,))
+    return gone
 
 
-def _same_derivation(connection: LedgerConnection) -> None:
-    if is_derived_now(connection):
+def _same_derivation(connection: LedgerConnection, *, anew: bool) -> None:
+    if is_derived_now(connection) and not anew:
         return
     with transaction(connection):
-        connection.execute("UPDATE files SET size = NULL")
+        unseal_all(connection)
         connection.execute("UPDATE intensity_files SET size = NULL")
         META.insert(connection, MetaRow("derivation", DERIVATION))
 
@@ -165,15 +219,20 @@ def is_derived_now(connection: sqlite3.Connection) -> bool:
     return row is not None and bool(row["value"] == DERIVATION)
 
 
-def is_due(connection: sqlite3.Connection, spool: int | None, run: RunDir, found: Found) -> bool:
-    """Whether a sync would read files of a run."""
+_NOTHING_NEW = RunChanges(changed=False, missing=())
+
+
+def look_at(connection: sqlite3.Connection, spool: int | None, run: RunDir, found: Found) -> RunChanges:
+    """What of a run a sync would read, and what of it is gone."""
     try:
+        if is_sealed_as_it_is(connection, spool, run):
+            return _NOTHING_NEW
         changes = changes_of(connection, spool, run)
     except OSError as error:
         found.skipped.append(f"{run.path}: cannot be read: {error.strerror}")
-        return False
+        return _NOTHING_NEW
     found.vanished_files += [f"{run.run_id}/{name}" for name in changes.missing]
-    return changes.changed
+    return changes
 
 
 def _ingest(connection: LedgerConnection, spool: int, run: RunDir, skipped: list[str]) -> int:

@@ -1,18 +1,20 @@
 """Files of the spool that cannot be read at the moment: their rows stay, and a new ledger lacks them.
 
-An I/O error of a disk or a file server does not change what is in a file. Such a file has no row in ``file_states``, so
-the next sync tries it again, and a ledger that lacks it can be compared with one that has it.
+An I/O error of a disk or a file server does not change what is in a file. Such a file has no size in the
+ledger, so the next sync tries it again, and a ledger that lacks it can be compared with one that has it.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import FILES, INTENSITY_FILES, FileRow, IntensityFileRow
+from hpcfrugal.ledger.sealing import every_run_file
 from hpcfrugal.spool.layout import INTENSITY_DIR
 
 
@@ -53,8 +55,7 @@ def _with_earlier(problem: str, accepted: bool) -> str:
     return f"{problem}; its earlier content counts" if accepted else problem
 
 
-_OF_RUNS = "SELECT spools.path, run_id, name FROM files JOIN runs USING (run) JOIN spools USING (spool)"
-_OF_INTENSITIES = "SELECT spools.path, '', name FROM intensity_files JOIN spools USING (spool)"
+_OF_INTENSITIES = "SELECT spools.path, '', name, accepted, size NOT NULL FROM intensity_files JOIN spools USING (spool)"
 
 
 def unreadable_in(new: sqlite3.Connection, old: sqlite3.Connection) -> list[UnreadFile]:
@@ -62,12 +63,17 @@ def unreadable_in(new: sqlite3.Connection, old: sqlite3.Connection) -> list[Unre
 
     Where that is so of a run's document, it is so of all of its files; the document then comes first.
     """
-    order = "ORDER BY run_id, name != 'run.json', name"
-    counted = [
-        *old.execute(f"{_OF_RUNS} WHERE files.accepted {order}"),
-        *old.execute(f"{_OF_INTENSITIES} WHERE accepted ORDER BY name"),
-    ]
-    read = {
-        UnreadFile(*row) for query in (_OF_RUNS, _OF_INTENSITIES) for row in new.execute(f"{query} WHERE size NOT NULL")
-    }
-    return [file for row in counted if (file := UnreadFile(*row)) not in read]
+    counted = [file for file, accepted, _ in _files(old) if accepted]
+    read = {file for file, _, was_read in _files(new) if was_read}
+    lost = [file for file in counted if file not in read]
+    return sorted(lost, key=lambda file: (file.run_id == "", file.run_id, file.name != "run.json", file.name))
+
+
+def _files(connection: sqlite3.Connection) -> Iterator[tuple[UnreadFile, bool, bool]]:
+    """Every file, whether it counts, and whether it was read."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    for run in every_run_file(connection):
+        yield UnreadFile(run.spool, run.run_id, run.row.name), run.row.accepted, run.sealed or run.row.size is not None
+    for path, run_id, name, accepted, was_read in cursor.execute(_OF_INTENSITIES):
+        yield UnreadFile(path, run_id, name), bool(accepted), bool(was_read)

@@ -33,9 +33,14 @@ class _Due:
     owner_uid: int
 
 
-def store_nodes(spool_root: Path, powers: Mapping[str, IdlePower], backend: SlurmBackend | None = None) -> list[str]:
-    """Write ``<job>.<restart>.nodes.json`` for every finished job of this user that has samples and no such file. Jobs
-    of other users wait for their own sync: our files would not count in their runs.
+def store_nodes(
+    spool_root: Path,
+    powers: Mapping[str, IdlePower],
+    backend: SlurmBackend | None = None,
+    runs: Iterable[RunDir] | None = None,
+) -> list[str]:
+    """Write ``<job>.<restart>.nodes.json`` for every finished job of this user that has samples and no such file, or
+    those of ``runs``. Jobs of other users wait for their own sync: our files would not count in their runs.
 
     Slurm is asked once about all nodes; without Slurm its jobs wait. Returns a message for each run directory that
     could not be written, and one for the jobs of other users.
@@ -43,7 +48,7 @@ def store_nodes(spool_root: Path, powers: Mapping[str, IdlePower], backend: Slur
     Raises:
         SetupError: Slurm does not answer. The facts of local jobs are written then.
     """
-    every = list(_all_due(spool_root))
+    every = [job for run_dir in (iter_runs(spool_root) if runs is None else runs) for job in _due(run_dir)]
     due = [job for job in every if job.owner_uid == os.getuid()]
     others = len(every) - len(due)
     refused = [f"finished jobs of other users: {others}; only their own sync stores their nodes"] if others else []
@@ -67,11 +72,6 @@ def store_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[st
 def _is_plain(node: str) -> bool:
     """Whether a node name from a file can be one of Slurm's."""
     return node.isascii() and node.replace("-", "").replace(".", "").replace("_", "").isalnum()
-
-
-def _all_due(spool_root: Path) -> Iterable[_Due]:
-    for run_dir in iter_runs(spool_root):
-        yield from _due(run_dir)
 
 
 def _due(run_dir: RunDir) -> list[_Due]:

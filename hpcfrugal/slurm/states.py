@@ -7,7 +7,7 @@ of other users. Such a file would not count, and a link could lead it anywhere.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,8 +51,11 @@ class Refreshed:
     notes: list[str] = field(default_factory=list)
 
 
-def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> Refreshed:
-    """Update ``<job>.<restart>.slurm.json`` for every run of this user that has no final state.
+def refresh_states(
+    spool_root: Path, backend: SlurmBackend | None = None, runs_to_ask: Iterable[RunDir] | None = None
+) -> Refreshed:
+    """Update ``<job>.<restart>.slurm.json`` for every run of this user that has no final state, or those of
+    ``runs_to_ask``.
 
     All jobs are asked for together. Warns about run directories that could not be written, invalid job ids, runs of
     other users, and jobs that Slurm does not know any more, which are not asked for again.
@@ -61,7 +64,7 @@ def refresh_states(spool_root: Path, backend: SlurmBackend | None = None) -> Ref
         SetupError: Slurm does not answer. Nothing is changed then.
     """
     found, others = [], 0
-    for run_dir in iter_runs(spool_root):
+    for run_dir in iter_runs(spool_root) if runs_to_ask is None else runs_to_ask:
         one = _open_run(run_dir)
         if one is not None and one.owner_uid != os.getuid():
             others += 1
@@ -165,6 +168,7 @@ def _store(run_dir: RunDir, state: JobState) -> None:
     document = state_document(state)
     if stored_document(path, os.getuid()) != document:
         write_json_atomic(path, document)
+        run_dir.mark_changed()
 
 
 def _is_settled(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:

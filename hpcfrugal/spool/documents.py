@@ -22,7 +22,7 @@ from hpcfrugal.core.text import clean_text, plain
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.core.user import owner_name, user_name
 from hpcfrugal.core.version import __version__
-from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey
+from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey, RunDir
 
 MAX_LOG_CHARACTERS = 300
 """So much of a log's last line is kept."""
@@ -231,6 +231,7 @@ def document_json(document: Document) -> dict[str, Any]:
 def write_document(path: Path, document: Document) -> None:
     """Write ``document`` to ``path``, whole or not at all. Raises ``OSError``."""
     write_json_atomic(path, document_json(document))
+    RunDir(path.parent).mark_changed()
 
 
 def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any], **more: Any) -> RunDocument:

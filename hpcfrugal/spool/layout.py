@@ -9,6 +9,7 @@ way is none, so no node has two files.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -249,6 +250,12 @@ class RunDir:
         """What was known of the job's nodes when it was over."""
         return self.path / f"{_per_job(job_id, restart)}.nodes.json"
 
+    def mark_changed(self) -> None:
+        """Note that a file was written into the directory after the submission: the folder of the month gets a new
+        modification time. A sync looks again at runs that are over only in folders that have one."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path.parent)
+
     def names(self) -> list[tuple[str, ParsedName | None]]:
         """Every name in the directory, sorted and parsed. Names that begin with a dot (temporary
         files of ``write_json_atomic``) are left out. Raises ``OSError`` where it cannot be listed."""
@@ -289,13 +296,33 @@ def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = No
     the reason; the folders of intensities and sidecars are none of them. A spool that does not exist yet holds no runs.
     """
 
+    for month in iter_months(spool_root, on_skip):
+        yield from runs_of_month(month, on_skip)
+
+
+def iter_months(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[Path]:
+    """The folders of months, in order. ``on_skip`` as for ``iter_runs``."""
+
     def skip(path: Path, reason: str) -> None:
         if on_skip is not None and path not in (spool_root / INTENSITY_DIR, spool_root / SIDECAR_DIR):
             on_skip(path, reason)
 
-    for month in _folders(spool_root, _MONTH, "not a month folder of the spool", skip):
-        for run in _folders(month, _RUN_ID, "not a run directory", skip):
-            yield RunDir(run)
+    yield from _folders(spool_root, _MONTH, "not a month folder of the spool", skip)
+
+
+def runs_of_month(month: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[RunDir]:
+    """The run directories in the folder of a month, in order. ``on_skip`` as for ``iter_runs``."""
+
+    def skip(path: Path, reason: str) -> None:
+        if on_skip is not None:
+            on_skip(path, reason)
+
+    prefix = month.name.replace("-", "")
+    for path in _folders(month, _RUN_ID, "not a run directory", skip):
+        if path.name.startswith(prefix):
+            yield RunDir(path)
+        else:
+            skip(path, f"not in the folder of its month, {path.name[:4]}-{path.name[4:6]}")
 
 
 def _folders(

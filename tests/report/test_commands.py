@@ -36,7 +36,7 @@ def call(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HPCFRUGAL_SPOOL", str(spool.root))
     monkeypatch.setenv("HPCFRUGAL_LEDGER", str(spool.ledger))
-    monkeypatch.setattr(states, "refresh_states", lambda root, backend: states.Refreshed())
+    monkeypatch.setattr(states, "refresh_states", lambda root, backend, runs: states.Refreshed())
     monkeypatch.setattr(node_facts, "available", lambda: False)
 
     return partial(call_program, capsys)
@@ -434,7 +434,7 @@ def test_a_missing_and_a_damaged_ledger_name_the_command_that_helps(spool: FakeS
 
 
 def test_slurm_out_of_reach_is_one_warning(spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(root: Path, backend: object) -> int:
+    def unreachable(root: Path, backend: object, runs: object) -> int:
         raise SetupError("slurm_load_jobs error:\n Unable to contact\x1b[31m slurm controller")
 
     spool.whole_run()

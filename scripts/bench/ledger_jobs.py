@@ -1,0 +1,129 @@
+"""A ledger of very many jobs, made from one that was read from a spool: the same rows with other keys."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ledger_spool import started_at, write_spool
+
+from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
+from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.packed import pack
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.rows import (
+    CHANNELS,
+    JOBS,
+    MISSING_SENSORS,
+    RUNS,
+    SESSIONS,
+    AttemptRow,
+    ChannelRow,
+    JobRow,
+    RunRow,
+)
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import sync
+
+JOB_S = 3600
+_NS = 10**9
+_A_TRANSACTION = 5_000
+_TIMES = ("started_wall_ns", "ended_wall_ns", "ended_clock_ns", "started_boottime_ns", "ended_boottime_ns")
+
+
+def make_ledger(folder: Path, ledger: Path, jobs: int, users: int) -> None:
+    """Fill ``ledger`` with ``jobs`` jobs of ``users`` users: one node, one hour, four channels."""
+    write_spool(folder / "spool", 1, JOB_S)
+    sync(folder / "spool", ledger)
+    with open_ledger(ledger, write=True) as connection:
+        (like,) = find_jobs(connection, JobFilter())
+        spool = connection.execute("SELECT spool FROM spools").fetchone()[0]
+        numbers = random.Random(11)
+        for first in range(1, jobs, _A_TRANSACTION):
+            with transaction(connection):
+                for number in range(first, min(first + _A_TRANSACTION, jobs)):
+                    _insert(connection, spool, like, number, users, numbers)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _insert(
+    connection: LedgerConnection, spool: int, like: JobRow, number: int, users: int, numbers: random.Random
+) -> None:
+    at = started_at(number)
+    start_ns = int(at.timestamp()) * _NS
+    by_ns, node = start_ns - (like.started_wall_ns or 0), f"n{number % 400:04d}"
+    user = numbers.randrange(users)
+    run = RUNS.insert(
+        connection,
+        replace(
+            _part(RunRow, like),
+            run_id=f"{at:%Y%m%dT%H%M%SZ}-{number:08x}",
+            created_wall_ns=start_ns - 60 * _NS,
+            project=f"p{user % 50}",
+            tags={"project": f"p{user % 50}", "phase": "training"},
+        ),
+        spool,
+    )
+    job = JOBS.insert(
+        connection,
+        replace(
+            _part(AttemptRow, like),
+            run=run,
+            job_id=str(1_000_000 + number),
+            user=f"u{user:03d}",
+            name=f"train{numbers.randrange(7)}",
+            account=f"acc{user % 50}",
+            partition=f"part{number % 4}",
+            submitted_wall_ns=start_ns - 60 * _NS,
+            eligible_wall_ns=start_ns - 60 * _NS,
+            started_wall_ns=start_ns,
+            ended_wall_ns=start_ns + JOB_S * _NS,
+            nodes=(node,),
+        ),
+    )
+    for session in like.sessions:
+        moved = {name: getattr(session, name) + by_ns for name in _TIMES}
+        SESSIONS.insert(
+            connection, replace(session, node=node, boot_id=f"{number % 400:08d}-1111-2222-3333", **moved), job
+        )
+    for channel in like.channels:
+        CHANNELS.insert(connection, _channel(channel, node, by_ns, numbers), job)
+    for sensor in like.missing_sensors:
+        MISSING_SENSORS.insert(connection, replace(sensor, node=node), job)
+
+
+def _channel(like: ChannelRow, node: str, by_ns: int, numbers: random.Random) -> ChannelRow:
+    """The channel at another time, with other joules in each of its buckets."""
+    first_ns, last_ns = (like.first_wall_ns or 0) + by_ns, (like.last_wall_ns or 0) + by_ns
+    power_uw = numbers.uniform(0.6, 1.4) * (like.energy_uj or 0) / (like.measured_ns or 1) * 1e9
+    energies_uj, measured_ns = {}, {}
+    for start_ns in range(first_ns - first_ns % BUCKET_NS, last_ns, BUCKET_NS):
+        measured_ns[start_ns] = min(start_ns + BUCKET_NS, last_ns) - max(start_ns, first_ns)
+        energies_uj[start_ns] = int(power_uw * numbers.uniform(0.97, 1.03) * measured_ns[start_ns] / 1e9)
+    energy_uj = sum(energies_uj.values())
+    energy = EnergyByTime(energy_uj, sum(measured_ns.values()), 0, energies_uj, measured_ns)
+    packed = pack(energy, first_ns, last_ns)
+    return replace(
+        like,
+        node=node,
+        energy_uj=energy_uj,
+        node_energy_uj=energy_uj * 3,
+        idle_uj=None if like.idle_uj is None else energy_uj // 5,
+        first_wall_ns=first_ns,
+        last_wall_ns=last_ns,
+        first_boottime_ns=(like.first_boottime_ns or 0) + by_ns,
+        last_boottime_ns=(like.last_boottime_ns or 0) + by_ns,
+        max_w=round(power_uw / 1e6 * 1.3, 3),
+        **{name: getattr(packed, name) for name in packed.__dataclass_fields__},
+    )
+
+
+def _part(record: type, of: JobRow):  # type: ignore[no-untyped-def]
+    return record(**{name: getattr(of, name) for name in record.__dataclass_fields__})
+
+
+def bytes_by_table(connection: LedgerConnection) -> Iterator[tuple[str, int]]:
+    """The bytes of each table and index, largest first."""
+    yield from connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name ORDER BY 2 DESC")
