@@ -253,3 +253,24 @@ def test_a_file_of_somebody_else_in_the_right_folder(log: Path) -> None:
     answer = read(log, T0, T0 + 60 * SECOND_NS)
     assert isinstance(answer, Refusal)
     assert "belongs to uid 12345" in answer.reason
+
+
+def test_32_nodes_are_read_at_once(log: Path) -> None:
+    nodes = [f"n{number}" for number in range(40)]
+    meter = fake(log, dict.fromkeys(nodes, 100.0))
+    go_on = threading.Event()
+    meter.hang = dict.fromkeys(nodes, go_on)
+    found: dict[str, float] = {}
+    agent = Agent(meter, nodes, [].append)
+    thread = threading.Thread(target=lambda: found.update(agent.once()))
+    thread.start()
+    try:
+        until = time.monotonic() + 10
+        while len(meter.calls) < 32 and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        assert len(meter.calls) == 32
+    finally:
+        go_on.set()
+        thread.join()
+    assert found == dict.fromkeys(nodes, 100.0)

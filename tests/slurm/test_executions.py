@@ -29,7 +29,8 @@ def execution(submit: float, start: float | None, end: float | None, state: str 
     )  # fmt: skip
 
 
-YEAR = 365 * 24 * 60.0
+DAY = 24 * 60.0
+YEAR = 365 * DAY
 FIRST = execution(0, 1, 5, "REQUEUED")
 SECOND = execution(5, 7, 9)
 
@@ -63,6 +64,16 @@ SECOND = execution(5, 7, 9)
         ([execution(YEAR, YEAR, YEAR + 1)], {}, []),
         # submitted by a login node whose clock is a few minutes ahead
         ([execution(-5, 1, 5)], {}, [(-5, 0)]),
+        ([execution(-10, 1, 5)], {}, [(-10, 0)]),
+        ([execution(-10.1, 1, 5)], {}, []),
+        # within a day
+        ([execution(DAY, DAY, DAY + 1)], {}, [(DAY, 0)]),
+        ([execution(DAY + 0.1, DAY + 0.1, DAY + 1)], {}, []),
+        ([FIRST, execution(5 + DAY, 5 + DAY, 9 + DAY)], {}, [(0, 0), (5 + DAY, 1)]),
+        ([execution(0, 1, 5), execution(5.1 + DAY, 6 + DAY, 9 + DAY)], {}, [(0, 0)]),
+        # a node's clock that is 2 s behind, and one that is more
+        ([execution(0, 1, 1.5, "REQUEUED"), execution(2, 2, 3)], {5: at(2 - 2 / 60)}, [(0, 4), (2, 5)]),
+        ([execution(0, 1, 1.5, "REQUEUED"), execution(2, 2, 3)], {5: at(2 - 2.1 / 60)}, [(0, 5), (2, 6)]),
     ],
 )
 def test_identity_and_restarts(

@@ -115,6 +115,15 @@ def test_a_header_of_more_than_a_node_can_have_is_refused(tmp_path: Path, change
     assert found.problems[1:] == ("1 line: no valid header before it",)
 
 
+def test_a_node_has_4096_gpus_and_a_pebibyte_at_most(tmp_path: Path) -> None:
+    run = FakeSpool(tmp_path).run()
+    most = {"gpus_promised": 4096, "memory_node_b": 2**50}
+    (session,) = read(run.samples([run.header(**most)])).sessions
+    assert (session.header.gpus_promised, session.header.memory_node_b) == (4096, 1_125_899_906_842_624)
+    (session,) = read(run.samples([run.header(**{name: value + 1 for name, value in most.items()})])).sessions
+    assert (session.header.gpus_promised, session.header.memory_node_b) == (None, None)
+
+
 @pytest.mark.serial
 def test_as_many_channels_as_there_may_be_take_no_time(tmp_path: Path) -> None:
     run = FakeSpool(tmp_path).run()

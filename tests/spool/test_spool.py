@@ -20,6 +20,7 @@ if FAKES not in sys.path:
 
 from fake_spool import BOOT_NS, PACKAGE, START, START_NS, FakeSpool, read  # noqa: E402
 
+from hpcfrugal.core.record import codec  # noqa: E402
 from hpcfrugal.core.safe_read import MAX_DOCUMENT_BYTES, UnsafeFile  # noqa: E402
 from hpcfrugal.core.user import owner_name, user_name  # noqa: E402
 from hpcfrugal.sidecar.sampling_rate import FILE_LIMIT_B  # noqa: E402
@@ -36,7 +37,7 @@ from hpcfrugal.spool import (  # noqa: E402
     read_json,
     write_json_atomic,
 )
-from hpcfrugal.spool.documents import read_end, read_run, read_slurm, read_submitted  # noqa: E402
+from hpcfrugal.spool.documents import NodeFacts, read_end, read_log, read_run, read_slurm, read_submitted  # noqa: E402
 
 JOB = JobKey("17", 0)
 UID = os.getuid()
@@ -129,6 +130,31 @@ def test_a_job_id_that_is_no_file_name_is_refused(job_id: str) -> None:
     for name in (run.end_json, run.slurm_json):
         with pytest.raises(ValueError, match="job id"):
             name(job_id, 0)
+
+
+def test_a_restart_has_nine_digits_at_most() -> None:
+    run = RunDir(Path("/spool/run"))
+    assert run.end_json("17", 999_999_999).name == "17.999999999.end.json"
+    with pytest.raises(ValueError, match=r"^not a restart count: 1000000000$"):
+        run.end_json("17", 1_000_000_000)
+
+
+def test_the_last_8_kib_of_a_log_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "sidecar.log"
+    path.write_text("failed" + "\n" * 8186)
+    assert read_log(path, UID)[0] == "failed"
+    path.write_text("failed" + "\n" * 8192)
+    assert read_log(path, UID)[0] is None
+
+
+def test_power_of_a_node_is_a_megawatt_at_most() -> None:
+    problems: list[str] = []
+    document = {"node": "n1", "idle_power_uw": {"cpu": 10**12}, "tdp_uw": 10**12}
+    facts = codec(NodeFacts).read(document, problems)
+    assert (facts.idle_power_uw, facts.tdp_uw, problems) == ((("cpu", 10**12),), 10**12, [])
+    document = {"node": "n1", "idle_power_uw": {"cpu": 10**12 + 1}, "tdp_uw": 10**12 + 1}
+    facts = codec(NodeFacts).read(document, problems)
+    assert (facts.idle_power_uw, facts.tdp_uw, len(problems)) == ((), None, 2)
 
 
 def test_jobs_are_found_and_ordered_by_number(spool: FakeSpool) -> None:
