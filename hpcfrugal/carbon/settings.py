@@ -82,7 +82,7 @@ def built_in(kind: str) -> ProviderSettings:
     try:
         made = provider_class(kind)
     except ForecastError:
-        made = None  # of an entry point that cannot be loaded, which is reported where the provider is used
+        made = None  # from an entry point that cannot be loaded, which is reported when the provider is used
     model = ProviderSettings if made is None else made.settings_model
     return model.model_construct(name=kind, kind=kind)
 

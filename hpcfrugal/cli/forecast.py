@@ -15,7 +15,7 @@ from hpcfrugal.cli.drawing import show_series
 from hpcfrugal.cli.options import OUTPUT_FILE, check_exclusive, checked, format_options
 from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import ForecastError
-from hpcfrugal.core.format import duration
+from hpcfrugal.core.format import timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import iso
 from hpcfrugal.report.formats import render
@@ -146,7 +146,7 @@ def _write(text: str, output: Path | None) -> None:
 
 
 def _show(found: Forecast, series: CarbonSeries, now: datetime) -> None:
-    issued = f"issued {found.issued_at:%a %H:%M}Z, {duration(round(found.age.total_seconds()) * 10**9)} ago"
+    issued = f"issued {found.issued_at:%a %H:%M}Z, {timespan(found.age)} ago"
     head = f"{series.zone}: {series.signal} intensity in g/kWh, {found.provider}, {issued}"
     echo(click.style(printable(head), bold=True))
     show_series(series)

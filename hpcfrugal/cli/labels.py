@@ -108,7 +108,7 @@ def _picked(jobs: Sequence[str]) -> list[TrackedJob]:
 
 
 def _write(job: TrackedJob, change: Callable[[LabelsDocument], LabelsDocument]) -> None:
-    """Change the labels of a job's run. Raises SetupError where they cannot be read or written."""
+    """Change the labels of a job's run. Raises SetupError if they cannot be read or written."""
     from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
     from hpcfrugal.spool.documents import LabelsDocument, read_labels, write_document
 

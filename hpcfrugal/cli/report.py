@@ -54,7 +54,7 @@ _GROUPINGS = ("job", *GROUPINGS, "component", "day")
     "--sync/--no-sync",
     "sync_first",
     default=None,
-    help="Bring the ledger up to date first, or not. Default: --sync, --no-sync where --ledger names another ledger.",
+    help="Bring the ledger up to date first, or not. Default: --sync, or --no-sync with --ledger.",
 )
 @ledger_option
 def report_command(
@@ -146,7 +146,7 @@ def jobs_report(job_ids: Sequence[str], ledger: Path, config: Config) -> JobsRep
 
 
 def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
-    """The run whose name, or beginning or end of the run id, is ``text``. Raises InputError where several are meant."""
+    """The run whose name, or beginning or end of the run id, is ``text``. Raises InputError if there are several."""
     runs = runs_named(connection, text)
     if len(runs) > 1:
         raise InputError.at("JOB", f"{text[:80]!r} means {len(runs)} runs, the last of them {', '.join(runs[-3:])}")

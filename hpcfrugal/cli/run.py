@@ -219,32 +219,12 @@ def _report(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobsRe
 
 
 def _document(done: LocalRun, job: Mapping[str, Any]) -> dict[str, Any]:
-    """The run as JSON. ``duration_s`` is the time from the first to the last reading, to which the joules belong."""
-    from hpcfrugal.report.co2e import CO2E_FIELDS
+    """The run as JSON: all that a report has of it, and the time of the command and of the joules.
 
-    kept = (
-        "energy_j",
-        "energy_low_j",
-        "energy_high_j",
-        "scope",
-        "boundary",
-        "measured_j",
-        "modelled_j",
-        "complete",
-        "unknown",
-        "coverage",
-        "channels",
-        "missing_sensors",
-        "operational_low_g",
-        "operational_high_g",
-    )
-    return {
-        **{key: job[key] for key in (*kept, "usage", *(field.name for field in CO2E_FIELDS), "footprint")},
-        "duration_s": _window_s(job["channels"]),
-        "command_s": done.command_s,
-        "exit_code": done.exit_code,
-        "run_id": job["run_id"],
-    }
+    ``duration_s`` is the time from the first to the last reading, to which the joules belong.
+    """
+    times = {"duration_s": _window_s(job["channels"]), "command_s": done.command_s}
+    return {**job, **times, "exit_code": done.exit_code}
 
 
 def _window_s(channels: Sequence[Mapping[str, Any]]) -> float | None:

@@ -55,8 +55,8 @@ def update(config: Config, spool: Path, ledger: Path, **more: bool) -> Update:
 def sync_to_read(ledger_path: Path, config: Config) -> None:
     """Bring a ledger up to date for a report, without a long wait for others.
 
-    Where that fails, a warning gives the reason, and the ledger is read as it is. Raises what ``sync`` raises if the
-    ledger is empty.
+    If that fails, a warning gives the reason, and the ledger is read as it is. If the ledger is empty, raises as
+    ``sync``.
     """
     from hpcfrugal.ledger.store import open_ledger
 

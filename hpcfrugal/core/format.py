@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from hpcfrugal.core.time import from_ns
+from hpcfrugal.core.units import format_walltime
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -53,10 +54,7 @@ def duration(span_ns: int | None) -> str:
     span_ns = max(0, span_ns)
     if span_ns < 60 * 10**9:
         return f"{span_ns / 1e9:.1f} s" if span_ns % 10**9 else f"{span_ns // 10**9} s"
-    hours, rest = divmod(span_ns // 10**9, 3600)
-    days, hours = divmod(hours, 24)
-    text = f"{hours:02}:{rest // 60:02}:{rest % 60:02}"
-    return f"{days}-{text}" if days else text
+    return format_walltime(timedelta(seconds=span_ns // 10**9))
 
 
 def timespan(span: timedelta | None) -> str:

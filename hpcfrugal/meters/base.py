@@ -111,7 +111,7 @@ class Meter(NamedSection):
 
     @property
     def detail(self) -> str:
-        """Where the samples come from, as text for the user."""
+        """The source of the samples, as text for the user."""
         raise NotImplementedError
 
     @property

@@ -18,6 +18,7 @@ from typing import Annotated
 from pydantic import ValidationInfo, field_validator
 
 from hpcfrugal.core.errors import Problem, SourceError
+from hpcfrugal.core.text import plain
 from hpcfrugal.meters.base import bmc_power_w
 from hpcfrugal.meters.powerlog import LoggedMeter
 from hpcfrugal.settings.section import Mistakes
@@ -110,5 +111,4 @@ def _names_node(command: Sequence[str] | None) -> bool:
 
 
 def _first_line(text: str) -> str:
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return "".join(char if char.isprintable() else "?" for char in line[:200])
+    return plain(next((line.strip() for line in text.splitlines() if line.strip()), ""), 200)

@@ -64,7 +64,7 @@ class Prometheus(ServerMeter):
         wanted, other = ("{node}", "{nodes}") if info.data.get("node_label") is None else ("{nodes}", "{node}")
         if wanted not in query or other in query:
             hint = '{node} for one node a query; {nodes} with node_label = "LABEL" for several'
-            found.append(Problem("", f"needs {wanted} where the node's name goes, and no {other}", hint))
+            found.append(Problem("", f"needs {wanted} in place of the node's name, and no {other}", hint))
         if "`" in query:
             found.append(Problem("", "has a string in backticks, where names cannot be escaped", "use double quotes"))
         if found:

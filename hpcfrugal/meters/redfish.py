@@ -30,7 +30,7 @@ _MAX_CHASSIS = 64
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a reading is: a resource and the keys in it."""
+    """The place of a reading: a resource and the keys in it."""
 
     chassis: str
     path: str
@@ -52,7 +52,7 @@ class _Bmc:
 def _url_of_node(value: Any) -> str:
     url = url_of(value, placeholder="{node}")
     if "{node}" not in url:
-        raise Mistakes(Problem("", "needs {node} where the node's name goes", "for example https://{node}-bmc"))
+        raise Mistakes(Problem("", "needs {node} in place of the node's name", "for example https://{node}-bmc"))
     return url
 
 

@@ -75,7 +75,7 @@ class Config(Section):
     )
     ledger: Annotated[AbsolutePath, Variable("HPCFRUGAL_LEDGER")] = Field(description="the ledger's database file")
     backend: Annotated[BackendName, Variable("HPCFRUGAL_BACKEND")] = Field(
-        default="auto", description="`slurm_cli`, `local` (this machine) or `auto`: Slurm where `sbatch` is found"
+        default="auto", description="`slurm_cli`, `local` (this machine) or `auto`: Slurm if `sbatch` is found"
     )
     sidecar: SidecarSettings = SidecarSettings()
     carbon: CarbonSettings = CarbonSettings()

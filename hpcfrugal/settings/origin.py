@@ -1,4 +1,4 @@
-"""The place where a value of the settings was set."""
+"""The origin of a value in the settings."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def integer(low: int, high: int) -> BeforeValidator:
 
 
 def time_span_of(value: Any, low_s: float, high_s: float, bare_unit: str | None = None) -> timedelta:
-    """A duration such as ``10s``; a bare number counts in ``bare_unit`` and is refused where there is none."""
+    """A duration such as ``10s``; a bare number is in ``bare_unit``, or refused if that is None."""
     low, high = timedelta(seconds=low_s), timedelta(seconds=high_s)
     found = value if isinstance(value, timedelta) else parse_duration(value, bare_unit=bare_unit)
     if not low <= found <= high:

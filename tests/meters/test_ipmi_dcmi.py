@@ -38,7 +38,7 @@ def test_real_outputs(text: str, power_w: float) -> None:
         ("Momentane Leistungsaufnahme: 346 Watt\nStatus: aktiv\n", "no power reading"),
         (IPMITOOL.partition("    Power reading")[0], "no power reading"),
         ("", "no power reading in the output: .empty"),
-        ("\x1b[2Jgarbage\n", r"output: \?\[2Jgarbage"),
+        ("\x1b[2Jgarbage\n", r"output: \ufffd\[2Jgarbage"),
     ],
 )
 def test_outputs_that_are_no_reading(text: str, said: str) -> None:

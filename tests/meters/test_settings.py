@@ -162,7 +162,7 @@ def test_every_mistake_of_every_table_at_once() -> None:
         ({"token_env": "T", "token_file": "/t"}, "token_env: cannot be combined with token_file"),
         ({"token_env": "T", "user": "me", "password_env": "P"}, "token_file: cannot be combined with user"),
         ({"token_file": "relative"}, "token_file: needs an absolute path"),
-        ({"query": "watts"}, "query: needs {node} where the node's name goes"),
+        ({"query": "watts"}, "query: needs {node} in place of the node's name"),
         ({"query": 'watts{n="{node}"} + {nodes}'}, "query: needs {node}"),
         ({"query": 'watts{n="{node}"}', "node_label": "n"}, "query: needs {nodes}"),
         ({"query": "watts{n=`{node}`}"}, "query: has a string in backticks"),
@@ -182,7 +182,7 @@ def test_redfish_needs_nodes_and_a_place_for_their_names() -> None:
     said = problems(kind="redfish", log="/p", url="https://bmc", power_control=-1)
     assert [text.split(": ")[1:3] for text in said] == [
         ["meters.rack3.nodes", 'is missing (for example "n[1-100]")'],
-        ["meters.rack3.url", "needs {node} where the node's name goes (for example https://{node}-bmc)"],
+        ["meters.rack3.url", "needs {node} in place of the node's name (for example https://{node}-bmc)"],
         ["meters.rack3.power_control", "needs a whole number from 0 to 999"],
     ]
 

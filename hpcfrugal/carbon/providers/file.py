@@ -44,9 +44,9 @@ class FileSettings(ProviderSettings):
 
     path: AbsolutePath = Field(examples=["/etc/hpcfrugal/intensity.csv"])
     timezone: TimeZone | None = Field(None, examples=["Europe/Paris"])
-    """Of times in CSV without a UTC offset."""
+    """The time zone of times in CSV that have no UTC offset."""
     column: SingleLine | None = Field(None, examples=["Carbon intensity gCO2eq/kWh (Life cycle)"])
-    """Name of the column with the intensity in CSV, where several could be."""
+    """Name of the column with the intensity in CSV, if several could be it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,8 +96,8 @@ class SlurmQueries:
         return replace(known, wait_now=wait_now, wait=wait, notes=tuple(notes))
 
     def _partition_limit(self, partition: str | None) -> timedelta | None:
-        """The limit of a job without one. None for several partitions, or where none is the default: it is not known
-        which one the job gets.
+        """The limit of a job without one. None if it is unknown which partition the job gets: several are named, or
+        none is the default.
         """
         try:
             found = self._budget.ask(PartitionsRequest(partition))

@@ -59,7 +59,7 @@ def plan_segments(
         return (whole,)
     found = cheapest_slots(series, first, last, work)
     if found is not None and (costs.checkpoint + costs.restart or not costs.allows(found)):
-        from hpcfrugal.planning.optimise.segment_grid import best_on_grid  # numpy only where it is needed
+        from hpcfrugal.planning.optimise.segment_grid import best_on_grid  # loads numpy
 
         found = best_on_grid(series, first, last, work, costs)
         if found is not None:
