@@ -159,7 +159,8 @@ def _has_ended(one: _Open) -> bool:
 
 def _some(job_ids: Sequence[str]) -> str:
     more = len(job_ids) - _NAMED
-    return ", ".join(job_ids[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    first = sorted(job_ids, key=lambda job_id: (len(job_id), job_id))[:_NAMED]
+    return ", ".join(first) + (f" and {more} more" if more > 0 else "")
 
 
 def _store(run_dir: RunDir, state: JobState) -> None:

@@ -40,7 +40,7 @@ class FakeMeter(Meter):
     watts: dict[str, float]
     until_s: float = 1e6
     down: str | None = None
-    confused_about: int | None = None
+    confused_about: Sequence[int] = ()
     refuse: str | None = None
     asked: list[tuple[tuple[str, ...], int, int]] = Field(default_factory=list)
 
@@ -55,7 +55,7 @@ class FakeMeter(Meter):
         self.asked.append((tuple(nodes), start_ns, end_ns))
         if self.down is not None:
             raise Unreachable(self.down)
-        if start_ns + self.terms.max_gap_ns == self.confused_about:
+        if start_ns + self.terms.max_gap_ns in self.confused_about:
             raise SourceError("too many samples")
         if self.refuse is not None:
             return {node: Refusal(self.refuse) for node in nodes}
@@ -284,9 +284,28 @@ def test_a_question_that_fails_does_not_stand_in_the_way_of_others(spool: FakeSp
     for number in range(3):
         start_s = number * 5000
         spool.run(str(number)).slurm(start_s=start_s, end_s=start_s + 60, job_id=str(number))
-    meter = FakeMeter({"n1": 100.0}, confused_about=START_NS)
+    meter = FakeMeter({"n1": 100.0}, confused_about=[START_NS])
     trouble = "meter rack3: too many samples; the next sync tries again"
     assert gather(spool, meter, now_ns=START_NS + 20_000 * SECOND_NS) == (2, 0, (trouble,))
+
+
+def test_a_meter_is_given_up_after_three_requests_that_failed(spool: FakeSpool) -> None:
+    starts_s = [number * 5000 for number in range(5)]
+    for start_s in starts_s:
+        spool.run(str(start_s)).slurm(start_s=start_s, end_s=start_s + 60, job_id=str(start_s))
+    meter = FakeMeter({"n1": 100.0}, confused_about=[START_NS + start_s * SECOND_NS for start_s in starts_s[:2]])
+    assert gather(spool, meter, now_ns=START_NS + 30_000 * SECOND_NS)[0] == 3
+    meter = FakeMeter({"n1": 100.0}, name="b", confused_about=[START_NS + at_s * SECOND_NS for at_s in starts_s[:3]])
+    assert gather(spool, meter, now_ns=START_NS + 30_000 * SECOND_NS)[0] == 0
+    assert len(meter.asked) == 3
+
+
+def test_half_a_million_samples_are_fetched_at_once(spool: FakeSpool) -> None:
+    nodes = tuple(f"n{number}" for number in range(14))
+    spool.run().slurm(nodes=nodes, start_s=0, end_s=400_000)
+    meter = FakeMeter({})
+    gather(spool, meter, now_ns=START_NS + 500_000 * SECOND_NS)
+    assert [len(asked) for asked, _, _ in meter.asked] == [12, 2]
 
 
 def test_a_node_of_the_same_name_on_another_cluster_is_another_node(spool: FakeSpool) -> None:

@@ -65,6 +65,11 @@ def test_what_is_no_power_is_left_out_and_counted(bad: float) -> None:
     assert curve(series, TERMS).at(20 * SECOND_NS).errors == 1
 
 
+def test_a_counter_above_4e12_joules_is_left_out_and_counted() -> None:
+    assert curve(counter((0, 4e12), (10, 4e12)), TERMS).at(10 * SECOND_NS).errors == 0
+    assert curve(counter((0, 4e12), (10, 4.001e12)), TERMS).at(10 * SECOND_NS).errors == 1
+
+
 def test_samples_out_of_order_and_twice_are_left_out_and_counted() -> None:
     series = power((0, 100), (10, 100), (5, 9000), (10, 9000), (20, 100))
     assert energy_j(series, 0, 20) == (2000.0, 20.0)

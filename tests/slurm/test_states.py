@@ -137,6 +137,13 @@ def test_ids_of_slurm() -> None:
     assert not any(map(is_job_id, ("", "0", "-1", "1 ", "१७", "²", "1,2", "4294967294")))
 
 
+def test_three_jobs_that_slurm_does_not_know_are_named(spool: FakeSpool, slurm: FakeSlurm) -> None:
+    for job_id in ("17", "18", "19", "20", "21"):
+        submitted_ago(spool.run(job_id), job_id, 8)
+    (line,) = refresh_states(spool.root).warnings
+    assert line.endswith(": 17, 18, 19 and 2 more; not asked for again")
+
+
 def test_an_old_job_that_slurm_does_not_know_is_not_asked_for_again(spool: FakeSpool, slurm: FakeSlurm) -> None:
     old, new = spool.run("17"), spool.run("18")
     submitted_ago(old, "17", 8)

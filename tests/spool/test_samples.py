@@ -115,13 +115,13 @@ def test_a_header_of_more_than_a_node_can_have_is_refused(tmp_path: Path, change
     assert found.problems[1:] == ("1 line: no valid header before it",)
 
 
-def test_a_node_has_4096_gpus_and_a_pebibyte_at_most(tmp_path: Path) -> None:
+def test_a_node_has_4096_gpus_a_pebibyte_and_100_kw_at_most(tmp_path: Path) -> None:
     run = FakeSpool(tmp_path).run()
-    most = {"gpus_promised": 4096, "memory_node_b": 2**50}
+    most = {"gpus_promised": 4096, "memory_node_b": 1_125_899_906_842_624, "cpu_limit_uw": 100_000_000_000}
     (session,) = read(run.samples([run.header(**most)])).sessions
-    assert (session.header.gpus_promised, session.header.memory_node_b) == (4096, 1_125_899_906_842_624)
+    assert {name: getattr(session.header, name) for name in most} == most
     (session,) = read(run.samples([run.header(**{name: value + 1 for name, value in most.items()})])).sessions
-    assert (session.header.gpus_promised, session.header.memory_node_b) == (None, None)
+    assert {getattr(session.header, name) for name in most} == {None}
 
 
 @pytest.mark.serial
