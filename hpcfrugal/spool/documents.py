@@ -32,6 +32,12 @@ MAX_IDLE_POWER_UW = 10**12
 
 _LOG_TAIL_BYTES = 8192
 
+_END_OF_THE_JOB = re.compile(
+    r"srun: (error: Unable to create step for job .*already completing|Cancelled pending job step|Step created for"
+    r"|Job step aborted|forcing job termination|Force Terminated)"
+)
+"""What srun writes when the job ends while the step of the sidecar waits: the line before it has the reason."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunPlace:
@@ -291,7 +297,8 @@ def read_nodes(path: Path, owner_uid: int, job: JobKey) -> tuple[NodesDocument, 
 
 
 def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
-    """The last line of a log that is not blank, harmless to print; None where there is none.
+    """The last line of a log that is not blank, harmless to print; None where there is none. Lines about the end of the
+    job are only taken where there is no other.
 
     Other programs (srun, a shell) write to it too, so control characters are replaced.
     """
@@ -302,11 +309,11 @@ def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
             tail = file.read(min(state.size, _LOG_TAIL_BYTES))
         except OSError as error:
             raise Unreadable(error) from error
-    for line in reversed(tail.split(b"\n")):
-        text = line.decode("utf-8", "replace").replace("\t", " ").strip()
-        if text:
-            return plain(text, MAX_LOG_CHARACTERS), state
-    return None, state
+    texts = (line.decode("utf-8", "replace").replace("\t", " ").strip() for line in reversed(tail.split(b"\n")))
+    lines = [text for text in texts if text]
+    reasons = (text for text in lines if not _END_OF_THE_JOB.match(text))
+    last = next(reasons, lines[0] if lines else None)
+    return None if last is None else plain(last, MAX_LOG_CHARACTERS), state
 
 
 def _read(kind: type[_D], path: Path, owner_uid: int) -> tuple[_D, FileState, list[str]]:

@@ -105,6 +105,13 @@ esac
 exec /usr/bin/srun "$@"
 """
 
+REFUSED = "srun: error: Unable to create step for job: Requested node configuration is not available"
+NO_SIDECAR = f"""#!/bin/sh
+# The sidecar's step is always refused.
+case "$*" in *--overlap*) echo "{REFUSED}" >&2; exit 1 ;; esac
+exec /usr/bin/srun "$@"
+"""
+
 SIXTY = """
 echo "on $(hostname) with $SLURM_JOB_NUM_NODES nodes, GPUs $CUDA_VISIBLE_DEVICES"
 end=$((SECONDS + 60))
@@ -120,6 +127,8 @@ def jobs(alice: Alice) -> dict[str, str]:
     late = alice.write("late/srun", LATE_SIDECAR)
     late.chmod(0o755)
     late_path = {"PATH": f"{late.parent}:{STATE_DIR}/venv/bin:/usr/bin:/bin"}
+    never = alice.write("never/srun", NO_SIDECAR)
+    never.chmod(0o755)
     two_nodes = {"nodes": 2, "gpus_per_node": 2, "exclusive": True, "time": 5}
     found = {
         "sixty": alice.submit({"name": "sixty", "command": SIXTY, "resources": {**two_nodes, "nodelist": "n[1-2]"}}),
@@ -161,6 +170,10 @@ def jobs(alice: Alice) -> dict[str, str]:
                 ("mem", {"mem": "800M"}),
             )
         },
+        "refused": alice.submit(
+            {"name": "refused", "command": "srun sleep 5", "resources": {"nodes": 2, "ntasks": 2}},
+            env={"PATH": late_path["PATH"].replace(str(late.parent), str(never.parent))},
+        ),
         "long": alice.submit({"name": "x" * 300, "command": "true", "tags": {"project": "y" * 300}}, file="long.yaml"),
     }
     script = alice.write("train.sh", '#!/bin/bash\n#SBATCH -n 1 # one\n#SBATCH --time=2\n\necho "$0 ${1-}"; exit 8\n')
@@ -243,6 +256,13 @@ def test_the_sidecar_starts_beside_a_step_that_holds_the_memory(
     assert job["coverage"] > 0.4
     headers = [path.read_text().partition("\n")[0] for path in alice.data.glob(f"spool/*/*/{jobs[name]}.*.jsonl")]
     assert [json.loads(header)["memory_alloc_b"] for header in headers] == [mib * 2**20] * 2
+
+
+def test_a_sidecar_that_never_started_is_named(alice: Alice, jobs: dict[str, str]) -> None:
+    (job,) = alice.report(jobs["refused"])
+    assert (job["exit_code"], job["energy_j"]["total"], job["sidecar_log"]) == (0, None, REFUSED)
+    shown = alice.hpcfrugal("report", jobs["refused"]).stdout
+    assert f"the sidecar's log ends: {REFUSED}" in " ".join(shown.split())
 
 
 def test_array_tasks_are_jobs_of_their_own(alice: Alice, jobs: dict[str, str]) -> None:

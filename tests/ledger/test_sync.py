@@ -585,6 +585,8 @@ def write_log(path: Path, data: bytes) -> None:
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"a" * 400 + b"\n", "a" * 299 + "…"),
         (b"first\n" + b"x" * 20_000, "x" * 299 + "…"),
+        (b"srun: error: busy\nsrun: Cancelled pending job step with signal 15\n", "srun: error: busy"),
+        (b"srun: Step created for job 17\n", "srun: Step created for job 17"),
     ],
 )
 def test_the_last_line_of_the_log_is_kept(spool: FakeSpool, data: bytes, line: str | None) -> None:

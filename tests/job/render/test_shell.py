@@ -153,6 +153,20 @@ def test_no_python_changes_nothing_but_the_measurement(tmp_path: Path) -> None:
     assert "energy is not measured" in (one.run_dir / "17.0.sidecar.log").read_text()
 
 
+def test_a_step_that_is_always_refused(tmp_path: Path) -> None:
+    """It is asked for again, less and less often; the job has none of it, and the log has the reason."""
+    (tmp_path / "bin").mkdir()
+    refusal = "srun: error: Unable to create step for job 17: Requested node configuration is not available"
+    (tmp_path / "bin" / "srun").write_text(f"#!/bin/sh\necho '{refusal}' >&2\nexit 1\n")
+    (tmp_path / "bin" / "srun").chmod(0o755)
+    one = job(tmp_path, "echo ran; sleep 4; exit 3")
+    one.environ |= {"SLURM_JOB_NUM_NODES": "2", "PATH": f"{tmp_path}/bin:{one.environ['PATH']}"}
+    assert one.run() == (3, "ran\n", "")
+    assert one.lines() == []
+    # After 0, 1 and 3 s.
+    assert (one.run_dir / "17.0.sidecar.log").read_text().splitlines() == [refusal] * 3
+
+
 def test_unmeasured_job_starts_no_sidecar(tmp_path: Path) -> None:
     one = job(tmp_path, "exit 2", energy="off")
     assert one.run() == (2, "", "")
