@@ -174,12 +174,11 @@ def watch_command(jobs: tuple[str, ...], interval: float) -> None:
     out = console()
     if not out.is_terminal or out.is_dumb_terminal or all(job.over for job in found):
         out.print(_table(found), crop=False)
-        if all(job.over for job in found):
-            return
         while not all(job.over for job in found):
             time.sleep(max(interval, _QUERY_S))
             refresh(found, backends)
-        out.print(_table(found), crop=False)
+            if all(job.over for job in found):
+                out.print(_table(found), crop=False)
         return
     # Slurm is queried every few seconds at most, whatever the interval; power comes from the run directories.
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from hpcfrugal.core.errors import InputError, SourceError
 from hpcfrugal.core.text import plain
-from hpcfrugal.doctor.finding import Finding
+from hpcfrugal.doctor.finding import Finding, Level
 from hpcfrugal.doctor.settings import mistakes
 from hpcfrugal.meters.base import SECOND_NS, Meter, Refusal, node_matcher, short_name
 from hpcfrugal.meters.settings import read_meters
@@ -35,18 +35,18 @@ def _finding(meter: Meter, origin: SettingOrigin) -> Finding:
     node = here if meter.nodes is None or node_matcher(meter.nodes)(here) else meter.nodes[0]
     what = f"{meter.source}, {meter.detail} ({origin.place})"
     now_ns = time.time_ns()
+    level: Level = "gap"
+    advice: str | None = None
     try:
         answer = meter.fetch([node], now_ns - _WINDOW_NS, now_ns).get(node)
+        if isinstance(answer, Refusal):
+            level, found, advice = "fault", f"{node}: {answer.reason}", "correct its settings"
+        elif answer is None or not answer.points:
+            found = f"no sample of {node} in the last {_WINDOW_NS // SECOND_NS} s"
+            advice = 'list the nodes that it covers: nodes = "..." in its settings'
+        else:
+            level = "ok"
+            found = f"{len(answer.points)} samples of {node} in the last {_WINDOW_NS // SECOND_NS} s"
     except SourceError as error:
-        advice = "the energy of whole nodes is unknown until it answers; each sync tries again"
-        return Finding(_AREA, meter.name, "gap", plain(f"{what}: {error}", 400), advice)
-    if isinstance(answer, Refusal):
-        return Finding(
-            _AREA, meter.name, "fault", plain(f"{what}: {node}: {answer.reason}", 400), "correct its settings"
-        )
-    if answer is None or not answer.points:
-        advice = 'list the nodes that it covers: nodes = "..." in its settings'
-        found = plain(f"{what}: no sample of {node} in the last {_WINDOW_NS // SECOND_NS} s", 400)
-        return Finding(_AREA, meter.name, "gap", found, advice)
-    found = f"{what}: {len(answer.points)} samples of {node} in the last {_WINDOW_NS // SECOND_NS} s"
-    return Finding(_AREA, meter.name, "ok", plain(found, 400))
+        found, advice = str(error), "the energy of whole nodes is unknown until it answers; each sync tries again"
+    return Finding(_AREA, meter.name, level, plain(f"{what}: {found}", 400), advice)

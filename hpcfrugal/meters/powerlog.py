@@ -159,18 +159,11 @@ class LoggedMeter(Meter):
         return answers
 
 
-def _files(log: Path, node: str, start_ns: int, end_ns: int) -> Iterator[Path]:
+def _files(log: Path, node: str, start_ns: int, end_ns: int) -> list[Path]:
     """The existing files of the months from start to end, in order."""
-    at_ns, last = start_ns, log_file(log, node, end_ns)
-    seen: set[Path] = set()
-    while True:
-        path = log_file(log, node, min(at_ns, end_ns))
-        if path not in seen and os.path.lexists(path):
-            yield path
-        seen.add(path)
-        if path == last:
-            return
-        at_ns += 27 * 86_400 * SECOND_NS
+    times_ns = [*range(start_ns, end_ns, 27 * 86_400 * SECOND_NS), end_ns]
+    paths = dict.fromkeys(log_file(log, node, at_ns) for at_ns in times_ns)
+    return [path for path in paths if os.path.lexists(path)]
 
 
 def _check_folder(folder: Path, owner_uid: int) -> None:

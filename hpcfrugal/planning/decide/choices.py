@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import DataError, InputError
-from hpcfrugal.core.time import iso, parse_iso
+from hpcfrugal.core.record import codec
+from hpcfrugal.core.time import parse_iso
 from hpcfrugal.planning.decide.plan import Plan
 from hpcfrugal.planning.optimise.errors import NotCovered
 from hpcfrugal.planning.optimise.pareto import Option, Prices, pareto_front
@@ -37,13 +38,8 @@ def choices(plan: Plan, prices: Prices | None = None) -> tuple[Option, ...]:
 def choice_json(plan: Plan, option: Option, prices: Prices | None = None) -> dict[str, Any]:
     """A start as JSON; grams and cost only if the power of the job is known."""
     kwh, per_kwh = plan.energy_kwh, option.mean_price_per_kwh
-    return {
-        "start_at": iso(option.start_at),
-        "end_at": iso(option.end_at),
-        "delay_s": option.delay.total_seconds(),
-        "g_per_kwh": option.mean_g_per_kwh,
+    return codec(Option).write(option) | {
         "grams": None if kwh is None else kwh * option.mean_g_per_kwh,
-        "price_per_kwh": per_kwh,
         "price": None if kwh is None or per_kwh is None else kwh * per_kwh,
         "currency": prices.currency if prices is not None else None,
     }

@@ -7,9 +7,11 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.record import Key
 from hpcfrugal.core.time import from_us, instant_us, span_us
 from hpcfrugal.planning.optimise.errors import NotCovered
 from hpcfrugal.planning.optimise.window import bounds_us, candidates
@@ -52,9 +54,9 @@ class Option:
 
     start_at: datetime
     end_at: datetime
-    mean_g_per_kwh: float
-    mean_price_per_kwh: float | None
-    delay: timedelta
+    mean_g_per_kwh: Annotated[float, Key("g_per_kwh")]
+    mean_price_per_kwh: Annotated[float | None, Key("price_per_kwh")]
+    delay: Annotated[timedelta, Key("delay_s")]
 
 
 def pareto_front(
