@@ -13,6 +13,7 @@ from hpcfrugal.core.version import __version__
 from hpcfrugal.job.batch_script import directive_flags, quote_flag
 from hpcfrugal.job.command_types import is_python_file
 from hpcfrugal.job.model import SBATCH, JobSpec
+from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON
 
 if TYPE_CHECKING:
     import jinja2
@@ -187,6 +188,7 @@ def render_script(
         "hardware_counters": spec.energy.hardware_counters,
         "exclusive": slurm and has_nodes_to_itself(spec),
         "pythons": pythons,
+        "sidecar_environ": SIDECAR_ENVIRON,
         "command": spec.command,
         "python_file": spec.command is not None and is_python_file(spec.command),
         "script": None if script is None else [*script.interpreter, script.path, *spec.args],

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hpcfrugal.local.identity import job_environ
 from hpcfrugal.spool import RunDir
-from hpcfrugal.spool.zipapp import shared_sidecar
+from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON, shared_sidecar
 
 FIRST_SAMPLE_S = 2.0
 """Longest wait for the first sample before the command starts."""
@@ -35,7 +35,7 @@ def start_sidecar(run_dir: RunDir, options: Sequence[str]) -> subprocess.Popen[b
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            env=os.environ | job_environ(run_dir.run_id),
+            env=os.environ | job_environ(run_dir.run_id) | SIDECAR_ENVIRON,
             start_new_session=True,
         )
     deadline = time.monotonic() + FIRST_SAMPLE_S

@@ -19,10 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpcfrugal.job import job_from_mapping
+from hpcfrugal.job.render import render_script
+from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON
+
 INTERVAL_S = 1.0
 RECORD_S = 10.0
 SETTLE_S = 0.3
 LONGEST_WAIT_S = 10.0
+SLEEP_S = 4
 FIRST = b'"kind":"record"'
 
 ENVIRON = {
@@ -34,6 +39,26 @@ ENVIRON = {
     "CUDA_VISIBLE_DEVICES": "0,1",
 }
 """What the sidecar reads of Slurm's environment; a number that no job of a young lab has."""
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue  # it has ended meanwhile
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def memory_kib(pid: int) -> int:
+    """``Pss`` of /proc/PID/smaps_rollup: what a process has alone, and its part of what it shares with others."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(rollup.partition("\nPss:")[2].split()[0])
 
 
 class Sidecar:
@@ -58,17 +83,24 @@ class Sidecar:
         raise SystemExit(f"no record from {self.process.args!r}: {self.process.communicate()[1].decode()}")
 
     def cpu_s(self) -> float:
-        """CPU time of all its threads as the scheduler counts it, in nanoseconds, so far.
+        """CPU time of all threads of its processes as the scheduler counts it, in nanoseconds, so far.
 
         Threads that have ended are missing; neither sidecar ends one while it samples.
         """
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+        tasks = [task for pid in family(self.process.pid) for task in Path(f"/proc/{pid}/task").iterdir()]
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
-    def peak_rss_kib(self) -> int:
-        """``VmHWM`` of proc_pid_status(5)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0])
+    def peak_rss_kib(self) -> tuple[int, int]:
+        """``VmHWM`` of proc_pid_status(5): its own, and those of its other processes, which share most with it."""
+        own, *others = [
+            int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0])
+            for pid in family(self.process.pid)
+        ]
+        return own, sum(others)
+
+    def memory_kib(self) -> int:
+        """Memory of all its processes now, see ``memory_kib``."""
+        return sum(map(memory_kib, family(self.process.pid)))
 
     def stop(self) -> tuple[float, float]:
         """Close its input; seconds until it is gone, and CPU seconds of its whole life."""
@@ -113,7 +145,8 @@ class Bench:
         argv += ["--run-dir", str(folder), "--run-id", "20260101T000000Z-0123456789abcdef", "--interval"]
         argv += [format(INTERVAL_S, "g"), "--record", format(RECORD_S, "g"), "--until-eof", "--root-pid"]
         output = folder / f"{ENVIRON['SLURM_JOB_ID']}.0.{self.node}.jsonl"
-        return Sidecar([*argv, str(os.getpid())], output, ENVIRON | {"SLURMD_NODENAME": self.node})
+        environ = ENVIRON | SIDECAR_ENVIRON | {"SLURMD_NODENAME": self.node}
+        return Sidecar([*argv, str(os.getpid())], output, environ)
 
     def starts(self, count: int) -> dict[str, dict[str, list[float]]]:
         """Seconds to the first record and to the end, in turns so that both see the same machine."""
@@ -147,8 +180,10 @@ class Bench:
             first_at, first_cpu_s, start_cpu_s = begun[name]
             time.sleep(max(0.0, first_at + seconds - time.perf_counter()))
             sampled_s, cpu_s = time.perf_counter() - first_at, sidecar.cpu_s() - first_cpu_s
-            peak_kib = sidecar.peak_rss_kib()
+            peak_kib, others_peak_kib = sidecar.peak_rss_kib()
+            now_kib = sidecar.memory_kib()
             _, life_s = sidecar.stop()
+            life_s = max(life_s, start_cpu_s + cpu_s)
             written = sidecar.output.read_bytes()
             figures[name] = {
                 "cpu_s_per_60s": cpu_s / sampled_s * 60,
@@ -156,10 +191,33 @@ class Bench:
                 "cpu_life_s": life_s,
                 "sampled_s": sampled_s,
                 "peak_rss_kib": peak_kib,
+                "others_peak_rss_kib": others_peak_kib,
+                "memory_kib": now_kib,
                 "bytes_written": len(written),
                 "lines_written": written.count(b"\n"),
             }
         return figures, sidecars["sidecar"].output
+
+    def scripts(self) -> dict[str, int]:
+        """Memory of all processes of a job that sleeps and has no GPU: with the batch script around it, and without."""
+        folder = self.folder / "script"
+        folder.mkdir(mode=0o700)
+        os.link(self.zipapp, folder / self.zipapp.name)
+        run_id = "20260101T000000Z-0123456789abcdef"
+        rendered = render_script(
+            job_from_mapping({"name": "bench", "command": f"sleep {SLEEP_S}"}),
+            flags=[], script=None, run_id=run_id, run_dir=folder, slurm=True, pythons=[sys.executable],
+        )  # fmt: skip
+        texts = {"script_kib": rendered.text, "plain_kib": f"#!/bin/bash\nsleep {SLEEP_S}\n"}
+        environ = ENVIRON | {"SLURMD_NODENAME": self.node, "CUDA_VISIBLE_DEVICES": "", "HOME": str(folder)}
+        found = {}
+        for name, text in texts.items():
+            script = folder / f"{name}.sh"
+            script.write_text(text)
+            with subprocess.Popen(["/bin/bash", script], env=environ, cwd="/", stdout=subprocess.DEVNULL) as job:
+                time.sleep(SLEEP_S / 2)
+                found[name] = sum(map(memory_kib, family(job.pid)))
+        return found
 
     def opened(self) -> dict[str, dict[str, int] | None]:
         """Files that each opens, counted by strace; None where that is missing or may not trace here."""
@@ -240,6 +298,7 @@ def main() -> None:
         }
         result |= {
             "interpreter": bare,
+            "scripts": bench.scripts(),
             "zipapp_bytes": bench.zipapp.stat().st_size,
             "channels": [f"{channel['component']} {channel['domain']}" for channel in lines[0]["channels"]],
             "failed_reads": sum(lines[-1]["errors"]),
