@@ -84,7 +84,7 @@ class SampleParser:
         self.bad: Counter[str] = Counter()
         self._sampled = sampled
         self._open: SidecarSession | None = None
-        self._ended: dict[str | None, int] = {}
+        self._ended: dict[str | None, tuple[int, int]] = {}
         self._rest = b""
 
     @property
@@ -150,20 +150,21 @@ class SampleParser:
             raise BadLine(f"unknown kind {str(kind)[:40]}")
 
     def _begin(self, data: dict[str, Any], size: int) -> None:
-        """A header. Where a session begins before one of the same boot ends, one of them is a copy.
+        """A header. Where a session begins before an earlier one ends, one of them is a copy.
 
-        Without a boot id only the wall clock can tell them apart.
+        Sessions of one boot are compared by its clock; those of others, or without a boot id, by the wall clock.
         """
         before, self._open = self._open, None  # records after a header that does not count have no session
         if before is not None and len(before):
             boot_id = before.header.boot_id
-            ended = before.ended_ns if boot_id is not None else before.ended_clock_ns or 0
-            self._ended[boot_id] = max(ended, self._ended.get(boot_id, 0))
+            ended, clock = self._ended.get(boot_id, (0, 0))
+            self._ended[boot_id] = max(before.ended_ns, ended), max(before.ended_clock_ns or 0, clock)
         if size > MAX_HEADER_BYTES:
             raise BadLine(f"header of more than {MAX_HEADER_BYTES} bytes")
         header = parse_header(data, self._sampled, self.bad)
-        started = header.boottime_ns if header.boot_id is not None else header.wall_ns
-        if started < self._ended.get(header.boot_id, 0):
+        same_boot = self._ended.get(header.boot_id, (0, 0))[0] if header.boot_id is not None else 0
+        clocks = [clock for boot_id, (_, clock) in self._ended.items() if boot_id is None or boot_id != header.boot_id]
+        if header.boottime_ns < same_boot or header.wall_ns < max(clocks, default=0):
             raise BadLine("header of a time that an earlier session covers")
         self._open = SidecarSession(header)
         self.sessions.append(self._open)

@@ -380,7 +380,12 @@ def test_a_session_that_is_there_twice_counts_once(spool: FakeSpool) -> None:
     run = spool.run("17")
     lines = [run.header(), *run.records([100, 10], 60)]
     later = [{**line, "boottime_ns": line["boottime_ns"] + 30 * SECOND} for line in lines]
-    for copies in (lines, later, [{**line, "wall_ns": line["wall_ns"] + SECOND} for line in lines]):
+    # Named after another boot, or none, its wall clock is the same.
+    forged = [{**line, "boot_id": "forged"} if "boot_id" in line else line for line in lines]
+    unnamed = [{**line, "boot_id": None} if "boot_id" in line else line for line in lines]
+    moved = [{**line, "boottime_ns": line["boottime_ns"] + 5000 * SECOND} for line in forged]
+    set_back = [{**line, "wall_ns": line["wall_ns"] + SECOND} for line in lines]
+    for copies in (lines, later, set_back, forged, unnamed, moved):
         run.samples([*lines, *copies])
         do_sync(spool)
         assert energy_uj(jobs(spool)[0]) == 6_600_000_000
