@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from hpcfrugal.cli.schema import schema as schema_command
+from hpcfrugal.cli.schema import schema_command
 from hpcfrugal.job import job_from_mapping, job_schema
 from hpcfrugal.job.model import JobSpec
 from hpcfrugal.job.problems import key_paths

@@ -59,6 +59,13 @@ def test_long_times_are_cut(server: MeterServer, monkeypatch: pytest.MonkeyPatch
     assert len(answer.points) == 25
 
 
+def test_a_request_has_50_nodes_and_50000_samples_at_most(server: MeterServer) -> None:
+    server.always("/metrics", answer=as_json([]))
+    meter(server).fetch([f"n{number}" for number in range(51)], T0 * SECOND_NS, (T0 + 1001) * SECOND_NS)
+    asked = [(len(query["nodes"].split(",")), int(query["start_time"]) - T0) for _, query, _ in server.asked]
+    assert asked == [(50, 0), (50, 1000), (1, 0)]
+
+
 def test_two_meters_of_one_node_are_not_mixed(server: MeterServer) -> None:
     server.always("/metrics", answer=as_json([ROW, {**ROW, "labels": {"_device_orig": ["wattmetre2-port1"]}}]))
     answer = meter(server).fetch(["taurus-11"], 0, SECOND_NS)["taurus-11"]

@@ -302,7 +302,7 @@ JOBS = st.lists(
     second=st.integers(0, 899),
     share=st.sampled_from([0.0, 0.3, 0.6, 1.0]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.slow
 def test_never_late_never_above_capacity_and_settled(
     jobs: list[tuple[int, float, int, int | None, str]], values: list[int], second: int, share: float
@@ -362,7 +362,7 @@ WORDS = st.fixed_dictionaries(
     values=st.lists(st.integers(0, 900), min_size=1, max_size=60),
     known=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @pytest.mark.slow
 def test_constraints_hold_whatever_comments_say(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
     queued = [job(number, **one) for number, one in enumerate(words, 1)]

@@ -47,7 +47,7 @@ growths = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(version=st.sampled_from([1, 2]), steps=growths)
 def test_jobs_never_have_more_than_the_node(version: int, steps: list[tuple[int, list[int], int]]) -> None:
     """Three jobs in one group and the system in another, with a sampled count that knows nothing of them."""

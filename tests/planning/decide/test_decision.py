@@ -88,7 +88,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return plan_on_forecast(facts, forecast)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(plans())
 @pytest.mark.slow
 def test_no_plan_finishes_after_its_deadline(plan: Plan) -> None:
@@ -114,7 +114,7 @@ def test_no_plan_finishes_after_its_deadline(plan: Plan) -> None:
     assert plan.runs[-1].end_at + limit - plan.duration <= plan.deadline_at
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(plans())
 def test_a_wait_is_expected_to_save(plan: Plan) -> None:
     if plan.action == "start-now":

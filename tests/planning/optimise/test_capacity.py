@@ -76,7 +76,7 @@ any_job = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     levels=st.lists(st.one_of(st.integers(0, 400), st.none()), min_size=1, max_size=10),
     drawn=st.lists(any_job, max_size=14),

@@ -72,7 +72,7 @@ def check_form(
     assert len(windows) == 1 or min(lengths) >= least
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     levels=st.lists(st.one_of(st.integers(0, 9), st.none()), min_size=2, max_size=6),
     step=st.integers(1, 3),
@@ -137,7 +137,6 @@ def test_a_slot_taken_in_part_joins_its_neighbour() -> None:
     assert [(minutes(one.start_at), minutes(one.end_at)) for one in windows] == [(50, 90)]
 
 
-@settings(deadline=None)
 @given(
     levels=st.lists(st.integers(0, 400), min_size=20, max_size=48),
     seconds=st.integers(600, 20_000),
