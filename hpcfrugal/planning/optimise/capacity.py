@@ -99,9 +99,10 @@ def plan_capacity(
     """One start per job, never above the capacity.
 
     Starts are on a grid of ``step`` (or finer, if the slots of the series need it); a job that no start on the grid
-    suits starts at its ``earliest``. The bound is the value of a Lagrangian dual: each step has a price for capacity,
-    which rises while demand exceeds the capacity, for ``rounds`` rounds. It never exceeds the optimum of the linear
-    programme with a variable for each job and each of its starts on the grid.
+    suits starts at its ``earliest``. Up to 8 jobs have the best starts on the grid, unless the search for them takes
+    too long, and the bound is their cost. Otherwise it is the value of a Lagrangian dual: each step has a price for
+    capacity, which rises while demand exceeds the capacity, for ``rounds`` rounds. It never exceeds the optimum of the
+    linear programme with a variable for each job and each of its starts on the grid.
 
     Every job gets a start. A job that does not fit (``no capacity``, ``too large``) gets its latest start. A job that
     cannot meet its deadline (``too late``), or that may start only after ``MAX_STEPS`` steps (``too far``), gets its

@@ -1,4 +1,6 @@
-"""Packs tasks into a capacity on a grid of steps: list scheduling at the prices of the dual, then local search."""
+"""Packs tasks into a capacity on a grid of steps: list scheduling at the prices of the dual, then local search; a few
+tasks exactly.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hpcfrugal.planning.optimise.exact import MOST_TASKS, place_best
 from hpcfrugal.planning.optimise.free_capacity import (
     Floats,
     FreeCapacity,
@@ -38,7 +41,7 @@ class Packed(NamedTuple):
 
 
 def pack_tasks(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed:
-    """Cheap starts for as many tasks as fit, and a lower bound on their cost.
+    """Cheap starts for as many tasks as fit, and a lower bound on their cost; of a few tasks the best starts.
 
     The result is reproducible: the random generator has a fixed seed.
     """
@@ -54,11 +57,14 @@ def pack_tasks(timeline: Timeline, tasks: Sequence[Task], rounds: int) -> Packed
         free, placed = _best_list(timeline, known, prices)
         if (-len(placed), total(placed)) > before_rating:
             free, placed = _with_starts(timeline, known, before)
-    placed += displace(free, placed, [choice for choice in known if choice.start is None])
-    search(free, placed)
-    # Others have moved since.
-    placed += [choice for choice in known if choice.start is None and free.place(choice, choice.costs)]
-    bound = lower_bound(timeline, placed, prices)
+    proven = 0 < len(known) <= MOST_TASKS and place_best(timeline, known, prices)
+    free, placed = _with_starts(timeline, known, [choice.start for choice in known])
+    if not proven:
+        placed += displace(free, placed, [choice for choice in known if choice.start is None])
+        search(free, placed)
+        # Others have moved since.
+        placed += [choice for choice in known if choice.start is None and free.place(choice, choice.costs)]
+    bound = total(placed) if proven else lower_bound(timeline, placed, prices)
     unknown = set()
     for choice in unpriced + [choice for choice in known if choice.start is None]:
         # As soon as it fits: the cost there is unknown.
