@@ -1,13 +1,13 @@
 """Savings by the timing of a job: its energy at its own times against the same energy at the counterfactual times.
 
-Pure functions, exact. In the counterfactual the job starts at a given instant, and its attempts follow one another
-without a break with the energy that each used. So both sides include the overhead of interruptions. Grams are those of
-one signal of one provider, and known only if the intensity is known throughout.
+Pure functions, exact. In the counterfactual the job starts at a given instant and runs without interruption: its
+attempts follow one another without a break, each with the energy that it used, less the overhead of interruptions.
+Grams are those of one signal of one provider, and known only if the intensity is known throughout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,11 +17,38 @@ from hpcfrugal.accounting.spans import joined
 
 @dataclass(frozen=True, slots=True)
 class AttemptEnergy:
-    """One attempt of a job: its start, its run time, its energy over time."""
+    """One attempt of a job: its start, its run time, its energy over time.
+
+    ``restart_ns`` at its beginning and ``checkpoint_ns`` at its end are overhead of planned interruptions.
+    """
 
     start_ns: int
     elapsed_ns: int
     pieces: tuple[EnergyPiece, ...]
+    restart_ns: int = 0
+    checkpoint_ns: int = 0
+
+    @property
+    def worked_ns(self) -> int:
+        """Its run time without the overhead of interruptions."""
+        return max(0, self.elapsed_ns - self.restart_ns - self.checkpoint_ns)
+
+    def worked(self) -> Iterator[EnergyPiece]:
+        """Its energy without that of the overhead, of which each piece has its share by time (whole microjoules)."""
+        if not self.restart_ns and not self.checkpoint_ns:
+            yield from self.pieces
+            return
+        first_ns = self.start_ns + min(self.restart_ns, self.elapsed_ns)
+        last_ns = first_ns + self.worked_ns
+        for piece in self.pieces:
+            # Readings may reach a little beyond the attempt: without overhead at that end they are work.
+            start_ns = max(piece.start_ns, first_ns) if self.restart_ns else piece.start_ns
+            end_ns = min(piece.end_ns, last_ns) if self.checkpoint_ns else piece.end_ns
+            if start_ns < end_ns:
+                energy_uj = piece.energy_uj * (end_ns - start_ns) // (piece.end_ns - piece.start_ns)
+                yield piece._replace(start_ns=start_ns, end_ns=end_ns, energy_uj=energy_uj)
+            elif start_ns == piece.start_ns and end_ns == piece.end_ns:
+                yield piece  # drawn at an instant of the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +64,14 @@ class Saving:
 
 
 def moved(attempts: Sequence[AttemptEnergy], start_ns: int) -> list[EnergyPiece]:
-    """The energy of ``attempts`` if the first had started at ``start_ns`` and none had waited."""
+    """The energy of ``attempts`` if the first had started at ``start_ns`` and the job had run in one go."""
     pieces: list[EnergyPiece] = []
     for attempt in attempts:
-        by_ns = start_ns - attempt.start_ns
+        by_ns = start_ns - attempt.start_ns - min(attempt.restart_ns, attempt.elapsed_ns)
         pieces += [
-            piece._replace(start_ns=piece.start_ns + by_ns, end_ns=piece.end_ns + by_ns) for piece in attempt.pieces
+            piece._replace(start_ns=piece.start_ns + by_ns, end_ns=piece.end_ns + by_ns) for piece in attempt.worked()
         ]
-        start_ns += attempt.elapsed_ns
+        start_ns += attempt.worked_ns
     return pieces
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError
-from hpcfrugal.core.record import IsoTime, Key, codec
+from hpcfrugal.core.record import IsoTime, Key, Range, codec
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class ExpectedSaving:
     """The share of carbon that the plan expected to save against the counterfactual."""
 
     saving: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptionCosts:
+    """Run time that each interruption of a job in segments was planned to take, in seconds."""
+
+    checkpoint_s: Annotated[float | None, Range(0)] = None
+    restart_s: Annotated[float | None, Range(0)] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ class PlanRow:
     start_ns: Annotated[int | None, IsoTime("start_at")] = None
     counterfactual: CounterfactualStart = CounterfactualStart()
     expected: ExpectedSaving = ExpectedSaving()
+    interruptions: InterruptionCosts = InterruptionCosts()
     forecast_json: Annotated[dict[str, Any] | None, Key("forecast")] = None
 
     @property

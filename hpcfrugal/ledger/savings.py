@@ -141,14 +141,18 @@ def _compared(
         return JobSavings(attempts, plan, status, reason, pue, counterfactual_start_ns=begin_ns)
 
     ran: list[AttemptEnergy] = []
-    for job in attempts:
+    for before, job in zip((None, *attempts), attempts, strict=False):
         pieces = pieces_of(job)
         if not pieces and (job.started_wall_ns is not None or job.sessions):
             return unknown("its energy is unknown")
         if pieces:
             start_ns = job.started_wall_ns if job.started_wall_ns is not None else pieces[0].start_ns
             elapsed_ns = job.elapsed_ns if job.elapsed_ns is not None else pieces[-1].end_ns - start_ns
-            ran.append(AttemptEnergy(start_ns, elapsed_ns, pieces))
+            # A node that failed, or preemption, would have interrupted the job in any case.
+            planned = [one is not None and one.state == "REQUEUED" for one in (before, job)]
+            costs_s = (plan.interruptions.restart_s or 0.0, plan.interruptions.checkpoint_s or 0.0)
+            overhead_ns = (round(cost_s * 10**9) * one for cost_s, one in zip(costs_s, planned, strict=True))
+            ran.append(AttemptEnergy(start_ns, elapsed_ns, pieces, *overhead_ns))
     if ran:
         in_array = attempts[0].array_job_id is not None
         begin_ns = counterfactual_start(plan, times, ran[0].start_ns, in_array=in_array)
@@ -175,7 +179,7 @@ def _compared(
         quality=qualities[0] if len(qualities) == 1 else "mixed",
         settled=all(level.settled for span in spans for level in actual.within(*span)),
         counterfactual_start_ns=begin_ns,
-        counterfactual_end_ns=begin_ns + sum(attempt.elapsed_ns for attempt in ran),
+        counterfactual_end_ns=begin_ns + sum(attempt.worked_ns for attempt in ran),
         saving=found,
         forecast=saving_of(ran, begin_ns, expected, pue),
         error=forecast_error(expected, actual, spans),

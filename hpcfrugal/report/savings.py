@@ -17,9 +17,7 @@ from hpcfrugal.report.field import Field, Rows, attributes, field, row, scale, s
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, note
 
-COUNTERFACTUAL = (
-    "started when submitted, plus the wait in the queue at that time, and run in one go with the same energy"
-)
+COUNTERFACTUAL = "started when submitted, plus the wait in the queue at that time, and run in one go"
 
 SCOPE = "operational, location-based, components boundary, PUE of each run where it is known"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -177,6 +178,35 @@ def test_segments_run_at_their_own_times_and_without_a_break_in_the_counterfactu
     found = saving_of(segments, 6 * HOUR, NIGHT, None)
     assert found is not None
     assert found.saved_g == 900
+
+
+def test_interruptions_are_a_loss_of_the_plan() -> None:
+    """3 h at 1 kW in three segments with 2 x 15 min of overhead, where the intensity never changes."""
+    flat = Levels([IntensityLevel(0, 24 * HOUR, 200.0)])
+    quarter = HOUR // 4
+
+    def part(start: int, length: int, restart: int, checkpoint: int) -> AttemptEnergy:
+        pieces = [piece(at, at + quarter, UJ_PER_KWH // 4) for at in range(start, start + length, quarter)]
+        return AttemptEnergy(start, length, tuple(pieces), restart, checkpoint)
+
+    for restart, checkpoint in ((0, quarter), (quarter, 0), (quarter // 3, quarter * 2 // 3)):
+        segments = [part(0, 5 * quarter, 0, checkpoint), part(5 * HOUR, 5 * quarter, restart, checkpoint),
+                    part(9 * HOUR, 4 * quarter, restart, 0)]  # fmt: skip
+        found = saving_of(segments, 2 * HOUR, flat, None)
+        assert found is not None
+        assert float(found.actual_g) == pytest.approx(700)
+        assert float(found.counterfactual_g) == pytest.approx(600)
+        assert float(found.saved_g / found.counterfactual_g) == pytest.approx(-1 / 6)
+        spans = sorted(one.span for one in moved(segments, 2 * HOUR))
+        assert (spans[0][0], spans[-1][1]) == (2 * HOUR, 5 * HOUR)
+        assert all(before[1] == after[0] for before, after in pairwise(spans))
+
+
+def test_overhead_that_is_longer_than_the_attempt_leaves_nothing() -> None:
+    pieces = (piece(2 * HOUR, 3 * HOUR, UJ_PER_KWH), piece(2 * HOUR, 2 * HOUR, UJ_PER_KWH))
+    short = AttemptEnergy(2 * HOUR, HOUR, pieces, HOUR, HOUR)
+    assert moved([short], 4 * HOUR) == []
+    assert short.worked_ns == 0
 
 
 def test_what_is_not_known_throughout_is_not_known() -> None:

@@ -88,6 +88,20 @@ def test_segments_at_their_own_times_against_one_go(spool: FakeSpool) -> None:
     assert one.counterfactual_end_ns == START_NS + (-HOUR + 180) * SECOND
 
 
+@pytest.mark.parametrize(("state", "lost_s"), [("REQUEUED", 12), ("NODE_FAIL", 0)])
+def test_planned_interruptions_are_a_loss_and_a_failed_node_is_not(spool: FakeSpool, state: str, lost_s: int) -> None:
+    run = spool.run(plan=plan(interruptions={"checkpoint_s": 5, "restart_s": 7}))
+    for restart, at_s in enumerate((0, 1000)):
+        segment(run, restart, at_s, state="COMPLETED" if restart else state)
+    tell(spool, 100.0, -2 * HOUR, HOUR)
+    sync(spool.root, spool.ledger)
+    (one,) = saved(spool)
+    assert one.saving is not None
+    assert one.saving.actual_g == 2 * kwh(6600) * 100
+    assert float(one.saving.saved_g) == pytest.approx(-float(kwh(110 * lost_s) * 100))
+    assert one.counterfactual_end_ns == START_NS + (-HOUR + 120 - lost_s) * SECOND
+
+
 def test_a_job_between_two_segments_is_not_over(spool: FakeSpool) -> None:
     segment(spool.run("17", plan=plan()), 0, 0, state="REQUEUED")
     sync(spool.root, spool.ledger)

@@ -17,6 +17,7 @@ from hpcfrugal.planning.decide.plan import (
     Expectation,
     GridForecast,
     Plan,
+    PlannedInterruptions,
     PlannedRun,
     QueueWait,
 )
@@ -85,6 +86,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
     """The plan on a forecast. In any case the job begins early enough to start by its latest safe start."""
     schedule, earliest = facts.spec.schedule, facts.bounds.earliest
     last = max(facts.soonest, facts.last_start(forecast))
+    costs = _interruptions(facts, forecast)
     question = Question(
         soonest=facts.soonest,
         last=last,
@@ -92,7 +94,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
         min_saving=MIN_SAVING if schedule.min_saving is None else schedule.min_saving,
         budget_g=schedule.budget_g,
         power_w=facts.data_centre_w,
-        interruptions=_interruptions(facts, forecast),
+        interruptions=costs,
     )
     try:
         decision = decide(replace(forecast.series, issued_at=forecast.issued_at), question)
@@ -111,6 +113,7 @@ def plan_on_forecast(facts: JobFacts, forecast: Forecast) -> Plan:
         begin_at=begin if begin > earliest else None,
         start_at=decision.then.start_at,
         segments=tuple(PlannedRun(window.start_at, window.end_at) for window in decision.segments) if several else (),
+        interruptions=PlannedInterruptions(costs.checkpoint, costs.restart) if several and costs else None,
     )
 
 

@@ -81,6 +81,14 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedInterruptions:
+    """Run time that each interruption takes: to write a checkpoint, and to restart from it."""
+
+    checkpoint: Annotated[timedelta, Key("checkpoint_s")]
+    restart: Annotated[timedelta, Key("restart_s")]
+
+
+@dataclass(frozen=True, slots=True)
 class GridForecast:
     """The forecast of a plan: its series, cut to the time that matters, and its age."""
 
@@ -119,6 +127,7 @@ class Plan:
     notes: tuple[str, ...]
     begin_at: datetime | None = None
     segments: tuple[PlannedRun, ...] = ()
+    interruptions: PlannedInterruptions | None = None
     queue: str | None = None
     grid: Annotated[GridForecast | None, EMBEDDED] = None
     schema: int = PLAN_SCHEMA
