@@ -10,7 +10,7 @@ Energy without an intensity is counted separately, never as zero grams.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import lcm
@@ -77,12 +77,12 @@ def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns:
 
 
 class EnergyPiece(NamedTuple):
-    """Energy drawn evenly over ``[start_ns, end_ns)``, or at ``start_ns`` if that is empty."""
+    """Energy drawn evenly over ``[start_ns, end_ns)``, or at ``start_ns`` if that is empty; ``of``: what drew it."""
 
     start_ns: int
     end_ns: int
     energy_uj: int
-    component: str
+    of: Hashable
     quality: str
 
     @property
@@ -159,9 +159,9 @@ class _Sums:
 
 
 def tallies(
-    pieces: Sequence[EnergyPiece], placed: Sequence[IntensityLevel], pue: float | None, cut_ns: int
-) -> dict[tuple[str, int], Tally]:
-    """Grams by component and period of length ``cut_ns`` (such as a day) in which a piece begins, numbered from 1970.
+    pieces: Sequence[EnergyPiece], placed: Sequence[IntensityLevel], pue: float | None, cuts_ns: Sequence[int] = ()
+) -> dict[tuple[Hashable, int], Tally]:
+    """Grams by what drew the energy and by the number of ``cuts_ns``, in order, that are not after a piece begins.
 
     ``pue`` is taken as the decimal number that was written; None is a factor of 1.
     """
@@ -172,10 +172,10 @@ def tallies(
     whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
     # Nearly all pieces are of one length, so the common denominator of their parts stays small.
     common = lcm(*{end_ns - start_ns for start_ns, end_ns in (piece.span for piece in pieces)})
-    sums: dict[tuple[str, int, str, LevelSource | None], _Sums] = {}
+    sums: dict[tuple[Hashable, int, str, LevelSource | None], _Sums] = {}
     for piece in pieces:
         start_ns, end_ns = piece.span
-        part, per_ns = start_ns // cut_ns, piece.energy_uj * (common // (end_ns - start_ns))
+        part, per_ns = bisect_right(cuts_ns, start_ns), piece.energy_uj * (common // (end_ns - start_ns))
         unknown_ns = end_ns - start_ns
         for index in range(max(0, bisect_right(starts_ns, start_ns) - 1), len(placed)):
             level = placed[index]
@@ -185,26 +185,26 @@ def tallies(
             if overlap_ns <= 0:
                 continue
             unknown_ns -= overlap_ns
-            one = sums.setdefault((piece.component, part, piece.quality, level.source), _Sums())
+            one = sums.setdefault((piece.of, part, piece.quality, level.source), _Sums())
             energy = per_ns * overlap_ns
             one.energy += energy
             one.cost += energy * whole[index]
             one.unsettled += 0 if level.settled else energy
         if unknown_ns:
-            one = sums.setdefault((piece.component, part, piece.quality, None), _Sums())
+            one = sums.setdefault((piece.of, part, piece.quality, None), _Sums())
             one.energy += per_ns * unknown_ns
     factor = Fraction(1) if pue is None else Fraction(repr(pue))
-    found: dict[tuple[str, int], Tally] = {}
-    for (component, part, quality, source), one in sums.items():
+    found: dict[tuple[Hashable, int], Tally] = {}
+    for (of, part, quality, source), one in sums.items():
         tally = Tally({source: Fraction(one.energy, common)})
         if source is not None:
             grams = Fraction(one.cost, common * UJ_PER_KWH << shift)
             tally.grid_g, tally.grams = {source: grams}, {quality: grams * factor}
             tally.open_uj = Fraction(one.unsettled, common)
-        if (component, part) in found:
-            found[component, part].add(tally)
+        if (of, part) in found:
+            found[of, part].add(tally)
         else:
-            found[component, part] = tally
+            found[of, part] = tally
     return found
 
 

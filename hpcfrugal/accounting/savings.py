@@ -85,7 +85,7 @@ def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> F
     if not pieces:
         return None
     placed = [level for span in joined(piece.span for piece in pieces) for level in levels.within(*span)]
-    whole = total_tally(tallies(pieces, placed, pue, cut_ns=1 << 62).values())
+    whole = total_tally(tallies(pieces, placed, pue).values())
     return None if None in whole.energy_uj else sum(whole.grams.values(), Fraction(0))
 
 

@@ -12,6 +12,7 @@ from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.sealing import unsealed_runs
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S
 from hpcfrugal.settings.config import Config
@@ -43,6 +44,11 @@ class Update:
     wait_long: bool = True
     everything: bool = False
 
+    @property
+    def defaults(self) -> Defaults:
+        """What the settings say of runs without a zone or PUE of their own."""
+        return Defaults(self.config.carbon.zone, self.config.carbon.pue)
+
     def run(self) -> tuple[engine.SyncResult, bool]:
         """Query Slurm and the meters, read the spool, then fetch carbon intensities.
 
@@ -55,7 +61,13 @@ class Update:
             self.query_meters()
         with self.messages.progress("Reading the spool") as progress:
             result = engine.sync(
-                self.spool, self.ledger, progress, self.messages.waiting, wait_s, everything=self.everything
+                self.spool,
+                self.ledger,
+                progress,
+                self.messages.waiting,
+                wait_s,
+                everything=self.everything,
+                defaults=self.defaults,
             )
         if not self.offline:
             self._fetch_intensities(wait_s)
@@ -67,7 +79,12 @@ class Update:
         self.query_meters()
         with self.messages.progress("Rebuilding the ledger") as progress:
             result = engine.rebuild(
-                self.spool, self.ledger, progress, self.messages.waiting, drop_vanished=drop_vanished
+                self.spool,
+                self.ledger,
+                progress,
+                self.messages.waiting,
+                drop_vanished=drop_vanished,
+                defaults=self.defaults,
             )
         return result, answered
 
@@ -125,12 +142,11 @@ class Update:
 
     def _fetch_intensities(self, wait_s: float) -> None:
         """Record the actual carbon intensities for the times of jobs in the spool, and read them."""
-        from hpcfrugal.ledger.footprints import Defaults, times_used
+        from hpcfrugal.ledger.footprints import times_used
         from hpcfrugal.ledger.store import open_ledger
 
-        defaults = Defaults(self.config.carbon.zone, self.config.carbon.pue)
         with open_ledger(self.ledger) as connection:
-            used = list(times_used(connection, defaults, time.time_ns() - _LOOK_BACK_NS))
+            used = list(times_used(connection, self.defaults, time.time_ns() - _LOOK_BACK_NS))
         if not used:
             return
         from hpcfrugal.carbon.history import gather

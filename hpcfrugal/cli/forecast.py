@@ -18,7 +18,7 @@ from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.format import timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import iso
-from hpcfrugal.report.formats import render
+from hpcfrugal.report.formats import TEXT, rendered
 from hpcfrugal.report.view import Block, Notes, Sheet, note
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.settings.values import name_of
@@ -59,7 +59,7 @@ def forecast_command(
     """
     if not hours > 0:  # FloatRange lets "nan" through
         raise click.BadParameter(f"{hours} is not a time.", param_hint="--hours")
-    if output is not None and form is None:
+    if output is not None and form in (None, TEXT):
         form = "csv" if output.suffix.lower() == ".csv" else "json"
     config = load_config()
     if list_them:
@@ -85,10 +85,10 @@ def forecast_command(
         refresh=refresh,
     )
     series = _whole_slots(found.series, now, end)
-    if form is None:
+    if form in (None, TEXT):
         _show(found, series, now)
         return
-    _write(render(_ForecastReport(found, series), form).rstrip("\n"), output)
+    _write(rendered(_ForecastReport(found, series), form).rstrip("\n"), output)
     if form != "json":
         for text in found.notes:
             echo_note(text)

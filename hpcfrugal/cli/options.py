@@ -80,7 +80,7 @@ def period_options(command: Command) -> Command:
 
 
 def format_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A flag for each output format of reports: ``form`` is its name, or None for text."""
+    """A flag for each output format of reports: ``form`` is its name, or None where none is given."""
 
     @wraps(command)
     def with_form(**options: Any) -> None:
@@ -89,8 +89,8 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
             raise InputError(Problem(f"--{name}", f"cannot be combined with --{named[0]}") for name in named[1:])
         command(form=named[0] if named else None, **options)
 
-    for name, (_, text) in reversed(FORMATS.items()):
-        with_form = click.option(f"--{name}", f"as_{name}", is_flag=True, help=text)(with_form)
+    for name, known in reversed(FORMATS.items()):
+        with_form = click.option(f"--{name}", f"as_{name}", is_flag=True, help=known.help)(with_form)
     return with_form
 
 

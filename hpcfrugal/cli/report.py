@@ -14,24 +14,23 @@ from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.clocks import skews
-from hpcfrugal.ledger.footprints import Defaults, footprints
-from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs, runs_named
+from hpcfrugal.ledger.due import Defaults
+from hpcfrugal.ledger.groups import GROUPINGS
+from hpcfrugal.ledger.queries import JobFilter, count_jobs, find_jobs, runs_named
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.report.formats import render
-from hpcfrugal.report.group import GROUPINGS
-from hpcfrugal.report.jobs import JobsReport
+from hpcfrugal.report.formats import TEXT, write_report
+from hpcfrugal.report.jobs import LATEST, JobsReport
 from hpcfrugal.report.period import Period, period
-from hpcfrugal.report.summary import summarise
-from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.settings.config import load_config
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from hpcfrugal.ledger.rows import JobRow
+    from rich.console import Console
+
     from hpcfrugal.report.view import Report
 
 _SKEWS_NAMED = 3
-_GROUPINGS = ("job", *GROUPINGS, "component", "day")
 
 
 @click.command(name="report")
@@ -46,7 +45,13 @@ _GROUPINGS = ("job", *GROUPINGS, "component", "day")
 @click.option("--user", metavar="NAME", help="Only jobs of this user.")
 @click.option("--project", metavar="NAME", help="Only jobs with this project in their tags.")
 @click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only jobs with this tag. Repeatable.")
-@click.option("--by", default="job", metavar="WHAT", help=f"{', '.join(_GROUPINGS)} or tag:KEY.")
+@click.option(
+    "--by",
+    metavar="WHAT[,WHAT]",
+    multiple=True,
+    help=f"In groups by one or two of {', '.join(GROUPINGS)} and tag:KEY.",
+)
+@click.option("--all", "every", is_flag=True, help=f"List every job, not only the latest {LATEST}.")
 @click.option("--nodes", "by_node", is_flag=True, help="Nodes: energy that was read, energy of jobs, and the rest.")
 @click.option("--savings", "as_savings", is_flag=True, help="What timing saved, by the actual carbon intensity.")
 @format_options
@@ -66,28 +71,31 @@ def report_command(
     user: str | None,
     project: str | None,
     tags: tuple[str, ...],
-    by: str,
+    by: tuple[str, ...],
+    every: bool,
     by_node: bool,
     as_savings: bool,
     form: str | None,
     sync_first: bool | None,
     ledger_path: Path | None,
 ) -> None:
-    """Report energy and CO2e per job, or over a period by user, project, component or day.
+    """Report energy and CO2e: of a period in all and of its latest jobs, or in groups.
 
-    A job counts in the period in which it started. Measured and modelled energy are shown separately; what is unknown
-    is named and never counted as zero. With JOB, everything about that job, whenever it ran.
+    The totals have what was used in the period; a job is listed in the period in which it started. Measured and
+    modelled energy are shown separately; what is unknown is named and never counted as zero. With JOB, everything about
+    that job, whenever it ran.
     """
     if job is not None and job_option is not None and job != job_option:
         raise InputError.at("--job", "two different jobs are named")
     job = job or job_option
-    if by not in _GROUPINGS and (not by.startswith("tag:") or by == "tag:"):
-        raise InputError.at("--by", f"unknown grouping {by[:40]!r}", f"use {', '.join(_GROUPINGS)} or tag:KEY")
+    keys = _groupings(by)
+    if keys:
+        check_exclusive("--by", {"--all": every})
     if as_savings:
-        check_exclusive("--savings", {"--by": by != "job", "--nodes": by_node})
+        check_exclusive("--savings", {"--by": bool(keys), "--nodes": by_node, "--all": every})
     if by_node:
-        given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None}
-        check_exclusive("--nodes", {**{name: one is not None for name, one in given.items()}, "--by": by != "job"})
+        given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None, "--by": by or None}
+        check_exclusive("--nodes", {name: one is not None for name, one in given.items()} | {"--all": every})
     config = load_config()
     path = ledger_path or config.ledger
     synced = sync_first or (sync_first is None and ledger_path is None)
@@ -106,43 +114,59 @@ def report_command(
         user=user,
         tags=_tags(tags, project),
     )
-    defaults = Defaults(config.carbon.zone, config.carbon.pue)
     with open_ledger(path) as connection:
-        jobs = find_jobs(connection, wanted)
-        if job is not None and not jobs:
+        if job is not None and not count_jobs(connection, wanted):
             wanted = replace(wanted, jobs=_run_meant(connection, job))
-            jobs = find_jobs(connection, wanted) if wanted.jobs else []
+            if not wanted.jobs or not count_jobs(connection, wanted):
+                hint = "`hpcfrugal status --all` lists your jobs" if synced else "run `hpcfrugal ledger sync` first"
+                raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", hint)
         if as_savings:
-            show_report(_savings(connection, jobs, wanted, defaults, span), form)
+            show_report(_savings(connection, wanted, Defaults(config.carbon.zone, config.carbon.pue), span), form)
             return
-        _note_clocks(connection, jobs)
-        days = energy_by_day(jobs) if by == "day" else []
-        found = footprints(connection, jobs, defaults)
-    if job is not None and not jobs:
-        hint = "`hpcfrugal status --all` lists your jobs" if synced else "run `hpcfrugal ledger sync` first"
-        raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", hint)
-    summaries = [summarise(row, found[row.job]) for row in jobs]
-    advice = "" if synced else " `hpcfrugal ledger sync` brings the ledger up to date."
-    show_report(JobsReport(span, summaries, by, days, job is not None, f"No jobs in this period.{advice}"), form)
+        _note_clocks(connection, wanted)
+        if_none = "No jobs in this period."
+        if not synced:
+            if_none += " `hpcfrugal ledger sync` brings the ledger up to date."
+        named = job is not None
+        found = JobsReport(connection, span, wanted, keys, every or named, named, if_none)
+        if form not in (None, TEXT) and not keys and not found.every and found.listed > LATEST:
+            echo_note(f"the latest {LATEST} of {found.listed:,} jobs; --all writes them all")
+        show_report(found, form)
+
+
+def _groupings(given: Sequence[str]) -> tuple[str, ...]:
+    """What to group by. Raises InputError, which names the option."""
+    keys = tuple(key for text in given for key in text.split(","))
+    wrong = [key for key in keys if key not in GROUPINGS and (not key.startswith("tag:") or key == "tag:")]
+    if wrong:
+        raise InputError.at("--by", f"unknown grouping {wrong[0][:40]!r}", f"use {', '.join(GROUPINGS)} or tag:KEY")
+    if len(keys) > 2 or len(set(keys)) < len(keys):
+        raise InputError.at("--by", "more than two groupings, or one of them twice", "use --by user,month")
+    return keys
 
 
 def show_report(report: Report, form: str | None) -> None:
-    """Print a report in one of the formats, or by None as text."""
-    if form is not None:
-        echo(render(report, form), nl=False)
-        return
-    from hpcfrugal.cli.console import console
-    from hpcfrugal.report.formats.text_blocks import renderable
-
-    console().print(renderable(report.blocks()), crop=False)
+    """Print a report in one of the formats, by None as text."""
+    write_report(report, form or TEXT, _Terminal())
 
 
-def jobs_report(job_ids: Sequence[str], ledger: Path, config: Config) -> JobsReport:
-    """The report of these jobs: in full for a few, else as a list. Raises what ``open_ledger`` raises."""
+class _Terminal:
+    """Standard output."""
+
+    def write(self, text: str) -> None:
+        echo(text, nl=False)
+
+    def console(self) -> Console:
+        from hpcfrugal.cli.console import console
+
+        return console()
+
+
+def show_jobs(job_ids: Sequence[str], ledger: Path, form: str | None = None) -> None:
+    """Print the report of these jobs: in full for a few, else as a list. Raises what ``open_ledger`` raises."""
     with open_ledger(ledger) as connection:
-        jobs = find_jobs(connection, JobFilter(jobs=tuple(job_ids)))
-        found = footprints(connection, jobs, Defaults(config.carbon.zone, config.carbon.pue))
-    return JobsReport(Period(), [summarise(row, found[row.job]) for row in jobs], detailed=True)
+        wanted = JobFilter(jobs=tuple(job_ids))
+        show_report(JobsReport(connection, Period(), wanted, every=True, detailed=True), form)
 
 
 def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
@@ -153,23 +177,21 @@ def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
     return tuple(runs)
 
 
-def _note_clocks(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> None:
+def _note_clocks(connection: sqlite3.Connection, wanted: JobFilter) -> None:
     """Name the jobs whose energy may have a wrong time."""
-    named = {row.job for row in jobs}
-    found = [one for one in skews(connection) if one.job in named]
+    found = list(skews(connection, wanted))
     for one in found[:_SKEWS_NAMED]:
         echo_note(f"{plain(str(one), 200)}: its times, days and CO2e may be wrong")
     if len(found) > _SKEWS_NAMED:
         echo_note(f"the same for {len(found) - _SKEWS_NAMED} more; `hpcfrugal ledger check` lists them")
 
 
-def _savings(
-    connection: sqlite3.Connection, jobs: Sequence[JobRow], wanted: JobFilter, defaults: Defaults, span: Period
-) -> Report:
+def _savings(connection: sqlite3.Connection, wanted: JobFilter, defaults: Defaults, span: Period) -> Report:
     """The savings of these jobs with all of their attempts, also those that started outside the period."""
     from hpcfrugal.ledger.savings import savings
     from hpcfrugal.report.savings import SavingsReport
 
+    jobs = find_jobs(connection, wanted)
     if any(row.restart or row.state != "COMPLETED" for row in jobs):
         named = {(row.run_id, row.job_id) for row in jobs}
         every = find_jobs(connection, replace(wanted, since_ns=None, until_ns=None))

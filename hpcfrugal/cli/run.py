@@ -24,7 +24,7 @@ from hpcfrugal.settings.config import Config, read_config
 if TYPE_CHECKING:
     from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy
     from hpcfrugal.local.run import LocalRun
-    from hpcfrugal.report.jobs import JobsReport
+    from hpcfrugal.report.job import ReportedJob
     from hpcfrugal.report.view import Notes
     from hpcfrugal.settings.idle_power import IdlePower
     from hpcfrugal.spool import RunDir
@@ -126,10 +126,13 @@ def _settings() -> tuple[Config, Mapping[str, IdlePower]]:
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:
     if done.run_dir is None:
         raise SetupError("no directory to keep its samples in")
-    report = _report(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
+    job = _job_of(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
     scopes = _scopes(done.run_dir)
+    from hpcfrugal.report.field import to_json
+    from hpcfrugal.report.job import JOB_FIELDS
+
     if as_json or output is not None:
-        document = _document(done, report.document()["jobs"][0])
+        document = _document(done, to_json(JOB_FIELDS, job))
         document["scopes"] = None if scopes is None else _scopes_document(scopes)
         text = json.dumps(document, allow_nan=False)
         if output is not None:
@@ -139,8 +142,9 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
         return
     from hpcfrugal.cli.console import console
     from hpcfrugal.report.formats.text_blocks import renderable
+    from hpcfrugal.report.job_detail import job_blocks
 
-    blocks = [*report.blocks(), *([] if scopes is None else [_scopes_block(scopes)])]
+    blocks = [*job_blocks(job), *([] if scopes is None else [_scopes_block(scopes)])]
     console(stderr=True).print(renderable(blocks), crop=False)
 
 
@@ -209,13 +213,20 @@ def _in_mid_line() -> bool:
         return False
 
 
-def _report(done: LocalRun, run_id: str, ledger: Path, config: Config) -> JobsReport:
-    from hpcfrugal.cli.report import jobs_report
+def _job_of(done: LocalRun, run_id: str, ledger: Path, config: Config) -> ReportedJob:
+    """The run's job, after a sync of its spool. CO2e is by the intensities that are known already."""
+    from hpcfrugal.ledger.due import Defaults
+    from hpcfrugal.ledger.queries import JobFilter, find_jobs
+    from hpcfrugal.ledger.store import open_ledger
     from hpcfrugal.ledger.sync import sync
+    from hpcfrugal.report.job import ReportedJob
 
-    sync(done.spool, ledger)
-    # CO2e from the intensities in the spool; `report` queries the providers.
-    return jobs_report([run_id], ledger, config)
+    sync(done.spool, ledger, defaults=Defaults(config.carbon.zone, config.carbon.pue))
+    with open_ledger(ledger) as connection:
+        jobs = find_jobs(connection, JobFilter(jobs=(run_id,)))
+    if not jobs:
+        raise SetupError("its samples are no longer in the spool")
+    return ReportedJob(jobs[0])
 
 
 def _document(done: LocalRun, job: Mapping[str, Any]) -> dict[str, Any]:

@@ -162,8 +162,8 @@ def _one_code(state: JobState, recorded: int | None) -> int:
 
 
 def _report(run_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
-    from hpcfrugal.cli.report import jobs_report, show_report
+    from hpcfrugal.cli.report import show_jobs
     from hpcfrugal.cli.sync import sync_to_read
 
     sync_to_read(config.ledger, config)
-    show_report(jobs_report(run_ids, config.ledger, config), "json" if as_json else None)
+    show_jobs(run_ids, config.ledger, "json" if as_json else None)

@@ -115,13 +115,15 @@ class TableUnit:
     One unit of ``values`` is ``per_value`` of the smallest of ``units``.
     """
 
-    def __init__(self, values: Iterable[int | Fraction | None], units: Units, at_zero: str, per_value: int = 1) -> None:
+    def __init__(
+        self, values: Iterable[float | Fraction | None], units: Units, at_zero: str, per_value: int = 1
+    ) -> None:
         self._per_value = per_value
         largest = max((abs(float(value) * per_value) for value in values if value is not None), default=0.0)
         fitting = units if largest else [unit for unit in units if unit[1] == at_zero]
         self._factor, self.name = next((unit for unit in fitting if largest >= unit[0]), fitting[-1])
 
-    def show(self, value: int | Fraction) -> str:
+    def show(self, value: float | Fraction) -> str:
         """The figure without its unit, with three decimals. A non-zero value that rounds to 0 is ``<0.001``."""
         text = f"{float(value * self._per_value / self._factor):,.3f}"
         if value and text in ("0.000", "-0.000"):
@@ -134,7 +136,7 @@ def energy_unit(values_uj: Iterable[int | None]) -> TableUnit:
     return TableUnit(values_uj, _ENERGY_UNITS_UJ, "J")
 
 
-def mass_unit(values_g: Iterable[Fraction | None]) -> TableUnit:
+def mass_unit(values_g: Iterable[float | Fraction | None]) -> TableUnit:
     """The unit for these masses in grams: µg to t."""
     return TableUnit(values_g, _MASS_UNITS_UG, "g", per_value=10**6)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.ledger.clocks import skews
+from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import Place, dump
 from hpcfrugal.ledger.intensity import intensities_changed
 from hpcfrugal.ledger.spools import key_of, path_of, spools_of
@@ -52,7 +53,7 @@ def check_ledger(spool_root: Path, ledger_path: Path, *, compare: bool = True) -
         with tempfile.TemporaryDirectory(prefix="hpcfrugal-check-") as folder:
             fresh = Path(folder) / "ledger.db"
             if compare:
-                fill(spool_roots, fresh, None)
+                fill(spool_roots, fresh, None, defaults=known_defaults(connection))
             # Listed after the spools were read: what came or grew meanwhile counts as not synced, not as a difference.
             found, not_synced, leave_out = Found(), list[str](), set[Place]()
             for root in spool_roots:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hpcfrugal.ledger.queries import JOBS_AND_RUNS, JobFilter, conditions
 from hpcfrugal.ledger.rows import AttemptRow, ClockSkewRow, SessionRow
 
 TOLERANCE_NS = 300 * 10**9
@@ -19,9 +20,9 @@ TOLERANCE_NS = 300 * 10**9
 _NS_PER_S = 10**9
 
 _QUERY = """
-SELECT job, run_id, job_id, nodes.name, skew_ns
-FROM clock_skews JOIN jobs USING (job) JOIN runs USING (run) JOIN nodes USING (node)
-ORDER BY run_id, job_id, restart, nodes.name
+SELECT jobs.job, runs.run_id, jobs.job_id, nodes.name, skew_ns
+FROM {jobs} JOIN clock_skews ON clock_skews.job = jobs.job JOIN nodes ON nodes.node = clock_skews.node
+WHERE {condition} ORDER BY runs.run_id, jobs.job_id, jobs.restart, nodes.name
 """
 
 
@@ -57,7 +58,8 @@ def skews_of(job: AttemptRow, sessions: Sequence[SessionRow]) -> Iterator[ClockS
             yield ClockSkewRow(node, early_ns if early_ns < -TOLERANCE_NS else late_ns)
 
 
-def skews(connection: sqlite3.Connection) -> Iterator[Skew]:
-    """Every job and node of which the clocks disagree, in the order of their keys."""
-    for row in connection.execute(_QUERY):
+def skews(connection: sqlite3.Connection, wanted: JobFilter | None = None) -> Iterator[Skew]:
+    """Every job that fits, and node, of which the clocks disagree, in the order of their keys."""
+    condition, values = conditions(wanted or JobFilter())
+    for row in connection.execute(_QUERY.format(jobs=JOBS_AND_RUNS, condition=condition), values):
         yield Skew(*row)

@@ -8,95 +8,26 @@ them, else the one that knows most of the job's time.
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.accounting.footprint import (
-    EnergyPiece,
     IntensityLevel,
     Levels,
     LevelSource,
-    Tally,
     layered,
-    tallies,
-    total_tally,
 )
 from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.carbon.use_period import UsePeriod
 from hpcfrugal.core.time import instant_us
+from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
 from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_delayed
-from hpcfrugal.ledger.rows import JobRow
-
-DAY_NS = 86_400 * 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What the settings say now, for runs that do not say it themselves."""
-
-    zone: str | None = None
-    pue: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobFootprint:
-    """The grams of one attempt of a job, by component and by UTC day since 1970.
-
-    ``zone`` and ``pue`` are the run's own, or those of the settings as ``*_source`` states. ``provider`` is the one
-    whose actual intensities were used.
-    """
-
-    zone: str | None
-    zone_source: str | None
-    pue: float | None
-    pue_source: str | None
-    provider: str | None = None
-    parts: dict[tuple[str, int], Tally] = field(default_factory=dict)
-
-    @property
-    def total(self) -> Tally:
-        return total_tally(self.parts.values())
-
-    def of(self, component: str) -> JobFootprint:
-        """The part of one component."""
-        return replace(self, parts={key: tally for key, tally in self.parts.items() if key[0] == component})
-
-    def on(self, day: int) -> JobFootprint:
-        """The part of one UTC day, counted since 1970."""
-        return replace(self, parts={key: tally for key, tally in self.parts.items() if key[1] == day})
-
-
-def pieces_of(job: JobRow) -> tuple[EnergyPiece, ...]:
-    """The known energy of a job in the boundary ``components``, as pieces of time.
-
-    The ledger has it by 300 s. In the first and in the last of these it was drawn between the first and the last
-    reading, so that a job of seconds lies in its own seconds.
-    """
-    # Nothing is read outside these; where the wall clock was set meanwhile the bucket stands as it is.
-    spans = [
-        (channel.first_wall_ns, channel.last_wall_ns)
-        for channel in job.channels
-        if channel.counted and channel.first_wall_ns is not None and channel.last_wall_ns is not None
-    ]
-    first_ns, last_ns = min((first for first, _ in spans), default=0), max((last for _, last in spans), default=0)
-    sums: defaultdict[tuple[int, str, str], int] = defaultdict(int)
-    for channel in job.channels:
-        if channel.counted and channel.boundary == "components":
-            for bucket in channel.buckets:
-                sums[bucket.start_s, channel.component, channel.quality] += bucket.energy_uj
-    pieces = []
-    for (bucket_s, component, quality), energy_uj in sorted(sums.items()):
-        bucket_ns = bucket_s * 10**9
-        start_ns, end_ns = max(bucket_ns, first_ns), min(bucket_ns + BUCKET_NS, last_ns)
-        if start_ns > end_ns:
-            start_ns, end_ns = bucket_ns, bucket_ns + BUCKET_NS
-        pieces.append(EnergyPiece(start_ns, end_ns, energy_uj, component, quality))
-    return tuple(pieces)
+from hpcfrugal.ledger.rows import CarbonPlace, JobRow
+from hpcfrugal.ledger.totals import pieces_of
 
 
 def levels_of(series: CarbonSeries) -> Levels:
@@ -149,33 +80,27 @@ class Intensities:
         return max(sorted(known), key=lambda provider: known[provider], default=None) if any(known.values()) else None
 
 
-def footprints(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults) -> dict[int, JobFootprint]:
-    """The footprint of each job, by its key in the ledger."""
-    intensity = Intensities(connection)
-    return {job.job: _footprint(intensity, job, defaults) for job in jobs}
-
-
-def place_of(job: JobRow, defaults: Defaults) -> JobFootprint:
-    """Zone and PUE of a job, without its grams."""
+def place_of(job: JobRow, defaults: Defaults) -> CarbonPlace:
+    """Zone and PUE of a job; whose intensities to use is not decided yet."""
     zone, zone_source = (job.zone, "run") if job.zone else (defaults.zone, "settings" if defaults.zone else None)
     pue, pue_source = (job.pue, "run") if job.pue else (defaults.pue, "settings" if defaults.pue else None)
-    return JobFootprint(zone, zone_source, pue, pue_source)
+    return CarbonPlace(zone, zone_source, pue, pue_source)
 
 
-def _footprint(intensity: Intensities, job: JobRow, defaults: Defaults) -> JobFootprint:
+def intensities_of(intensity: Intensities, job: JobRow, defaults: Defaults) -> tuple[CarbonPlace, list[IntensityLevel]]:
+    """Where the energy of a job counts, and the best known intensities at its times there."""
     place = place_of(job, defaults)
     zone = place.zone
     pieces = pieces_of(job) if zone is not None else ()
     if zone is None or not pieces:
-        return place
+        return place, []
     plan = plan_of(job.plan)
     if plan is not None and (plan.signal != "average" or plan.zone != zone):
         plan = None
     start_ns, end_ns = min(piece.start_ns for piece in pieces), max(piece.span[1] for piece in pieces)
     provider = intensity.best_provider(zone, plan.provider if plan else None, [(start_ns, end_ns)])
     layers = list(_layers(intensity, zone, provider, plan, start_ns, end_ns))
-    parts = tallies(pieces, layered(layers, start_ns, end_ns), place.pue, DAY_NS)
-    return JobFootprint(zone, place.zone_source, place.pue, place.pue_source, provider, parts)
+    return replace(place, provider=provider), layered(layers, start_ns, end_ns)
 
 
 def _layers(

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hpcfrugal.accounting.footprint import IntensityLevel
 from hpcfrugal.core.record import assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.due import mark_revised
 from hpcfrugal.ledger.rows import INTENSITIES, INTENSITY_FILES, IntensityFileRow, IntensityRow
 from hpcfrugal.ledger.unreadable_files import note_intensity_error
 from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
@@ -67,12 +69,29 @@ def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_
         return
     except UnsafeFile as refused:
         row = assemble(IntensityFileRow, FileState.of(status), name=name, accepted=False, problems=(str(refused),))
-        INTENSITIES.delete(connection, INTENSITY_FILES.insert(connection, row, spool))
+        _replace(connection, INTENSITY_FILES.insert(connection, row, spool), [])
         return
     row = assemble(IntensityFileRow, state, name=name, accepted=True, problems=())
     file = INTENSITY_FILES.insert(connection, row, spool)
+    _replace(connection, file, [IntensityRow(content.source, known) for known in content.intervals])
+
+
+def _replace(connection: LedgerConnection, file: int, rows: Sequence[IntensityRow]) -> None:
+    """Put these figures in place of those that the ledger has of a file; the jobs at the times of new ones are due."""
+    before = {_figure(row) for _, row in INTENSITIES.rows_of(connection, str(file))}
     INTENSITIES.delete(connection, file)
-    INTENSITIES.insert_all(connection, (IntensityRow(content.source, known) for known in content.intervals), file)
+    INTENSITIES.insert_all(connection, rows, file)
+    revised: dict[str, list[IntensityRow]] = {}
+    for row in before.symmetric_difference(map(_figure, rows)):
+        if row.source.signal == "average":
+            revised.setdefault(row.source.zone, []).append(row)
+    for zone, some in revised.items():
+        mark_revised(connection, zone, min(row.known.start_ns for row in some), max(row.known.end_ns for row in some))
+
+
+def _figure(row: IntensityRow) -> IntensityRow:
+    """A figure without when it was fetched."""
+    return replace(row, known=replace(row.known, fetched_ns=0, issued_ns=None))
 
 
 def missing_intensities(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> list[str]:

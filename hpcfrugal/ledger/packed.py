@@ -21,7 +21,7 @@ SELECT channels.job, channels.node, channels.kind,
     channels.first_bucket_s + {BUCKET_S} * coalesce(
         json_extract(channels.bucket_numbers, '$[' || energy.key || ']'), energy.key) AS bucket_start_s,
     energy.value AS energy_uj
-FROM channels JOIN json_each(channels.bucket_energy_uj) AS energy
+FROM channels CROSS JOIN json_each(channels.bucket_energy_uj) AS energy
 """
 """SQL for one row a bucket."""
 

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.record import EMBEDDED, Interned
 from hpcfrugal.ledger.packed import KnownBucket, unpack
+from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 9
+LEDGER_SCHEMA = 10
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -28,6 +29,7 @@ NODE = Interned("nodes", "node")
 KIND = Interned("channel_kinds", "kind", together=True)
 SETUP = Interned("sidecar_setups", "setup", together=True)
 UNUSED = Interned("unused_sensors", "sensor", together=True)
+PLACE = Interned("places", "place", together=True)
 
 Text = Annotated[str, TEXT]
 MaybeText = Annotated[str | None, TEXT]
@@ -238,6 +240,76 @@ class MissingSensorRow:
 
 
 @dataclass(frozen=True, slots=True)
+class CarbonPlace:
+    """Where a job's energy counts, for its CO2e.
+
+    ``zone`` is the grid zone and ``pue`` the data centre's power usage effectiveness: the run's own, or those of the
+    settings at the last sync, as ``*_source`` states (``run`` or ``settings``). ``provider`` is the one whose actual
+    intensities were used.
+    """
+
+    zone: Annotated[str | None, PLACE]
+    zone_source: Annotated[str | None, PLACE]
+    pue: Annotated[float | None, PLACE]
+    pue_source: Annotated[str | None, PLACE]
+    provider: Annotated[str | None, PLACE] = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobTotalsRow:
+    """All that a job used. ``first_ns`` to ``last_ns`` is the time in which it counts.
+
+    ``known``: any of its energy is known; ``complete``: no part of it is unknown, ``unknown`` names those that are.
+    ``scope`` and ``idle_power`` as in ``parts``; ``shared``: it has a share of a node's energy, ``lacks_idle``: the
+    node's idle power is not included in one. ``gpus`` is how many it held.
+    """
+
+    first_ns: int
+    last_ns: int
+    not_started: bool
+    known: bool
+    complete: bool
+    unknown: tuple[str, ...] | None
+    scope: MaybeText
+    idle_power: MaybeText
+    shared: bool
+    lacks_idle: bool
+    gpus: int | None
+    place: Annotated[CarbonPlace, EMBEDDED]
+    sums: Annotated[EnergySums, EMBEDDED]
+
+
+NO_TOTALS = JobTotalsRow(
+    *(0, 0), not_started=False, known=False, complete=False, unknown=None, scope=None, idle_power=None, shared=False,
+    lacks_idle=False, gpus=None, place=CarbonPlace(None, None, None, None), sums=EnergySums(),
+)  # fmt: skip
+"""Before anything is computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobDayRow:
+    """A UTC day, counted since 1970, on which a job counts; ``first``: no day before does. ``elapsed_ns`` is the job's
+    own time on it."""
+
+    day: int
+    first: bool
+    elapsed_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnergyRow:
+    """What a component of a node of a job used on a UTC day. The flags, as those of a job, are the same on all days."""
+
+    day: int
+    node: Node
+    component: str
+    known: bool
+    shared: bool
+    lacks_idle: bool
+    sums: Annotated[EnergySums, EMBEDDED]
+
+
+@dataclass(frozen=True, slots=True)
 class FileRow:
     """A file of a run directory, whether it counts, its problems, and of a document its content as JSON.
 
@@ -341,6 +413,9 @@ JOBS = LedgerTable(
 SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], owner="job")
 CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job")
 MISSING_SENSORS = LedgerTable("missing_sensors", MissingSensorRow, ["node", "sensor"], owner="job")
+JOB_TOTALS = LedgerTable("job_totals", JobTotalsRow, [], owner="job")
+JOB_DAYS = LedgerTable("job_days", JobDayRow, ["day"], owner="job", indexes={"job_days_by_day": "(day)"})
+JOB_ENERGY = LedgerTable("job_energy", JobEnergyRow, ["day", "node", "component"], owner="job")
 CLOCK_SKEWS = LedgerTable("clock_skews", ClockSkewRow, ["node"], owner="job")
 FILES = LedgerTable("files", FileRow, ["name"], owner="run", aside=[*_STATE, "content"])
 SEALED_RUNS = LedgerTable("sealed_runs", SealedRunRow, [], owner="run", aside=["mtime_ns", "files"])
@@ -360,7 +435,10 @@ META = LedgerTable("meta", MetaRow, ["key"])
 NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, MISSING_SENSORS)
 """What the sample files and meter files of a node determine."""
 
-TABLES_OF_JOBS: tuple[LedgerTable[Any], ...] = (*NODE_TABLES, CLOCK_SKEWS)
+TOTALS_TABLES: tuple[LedgerTable[Any], ...] = (JOB_TOTALS, JOB_DAYS, JOB_ENERGY)
+"""What is computed of a job from its other rows, the intensities and the settings."""
+
+TABLES_OF_JOBS: tuple[LedgerTable[Any], ...] = (*NODE_TABLES, CLOCK_SKEWS, *TOTALS_TABLES)
 
 _TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (FILES, SEALED_RUNS, MONTHS, INTENSITY_FILES, INTENSITIES)
 
@@ -375,3 +453,5 @@ class JobRow(AttemptRow, RunRow):
     channels: tuple[ChannelRow, ...] = field(default=())
     sessions: tuple[SessionRow, ...] = field(default=())
     missing_sensors: tuple[MissingSensorRow, ...] = field(default=())
+    totals: JobTotalsRow = NO_TOTALS
+    energy: tuple[JobEnergyRow, ...] = field(default=())

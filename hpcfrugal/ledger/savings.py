@@ -25,9 +25,11 @@ from hpcfrugal.accounting.savings import (
     saving_of,
 )
 from hpcfrugal.accounting.spans import joined
-from hpcfrugal.ledger.footprints import Defaults, Intensities, levels_of, pieces_of, place_of
+from hpcfrugal.ledger.due import Defaults
+from hpcfrugal.ledger.footprints import Intensities, levels_of, place_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_delayed
 from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.totals import pieces_of
 
 SavingStatus = Literal[
     "known", "pending", "no-actuals", "not-delayed", "asap", "no-forecast", "unfinished", "not-run"

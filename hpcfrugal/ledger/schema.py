@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.dictionary import Dictionary
+from hpcfrugal.ledger.due import DUE_SCHEMA
+from hpcfrugal.ledger.overlap import OVERLAP_SCHEMA
+from hpcfrugal.ledger.rollup import ROLLUP_SCHEMA
 from hpcfrugal.ledger.rows import LEDGER_SCHEMA, LEDGER_TABLES
+from hpcfrugal.ledger.views import VIEWS
 
 OLDEST = 9
 """A ledger of an older schema is not brought up to date; it is rebuilt."""
@@ -34,6 +38,7 @@ def _parts() -> Iterator[list[str]]:
                 dictionaries[name] = words
                 yield words.schema()
         yield table.schema()
+    yield [*DUE_SCHEMA, *ROLLUP_SCHEMA, *OVERLAP_SCHEMA, *VIEWS]
 
 
 def create_schema(connection: LedgerConnection) -> None:
@@ -59,16 +64,22 @@ def upgrade(connection: LedgerConnection) -> None:
             if number in STEPS:
                 STEPS[number](connection)
         _add_missing(connection)
+        connection.execute("INSERT OR IGNORE INTO totals_due SELECT job FROM jobs")
         connection.execute("DELETE FROM meta WHERE key = 'derivation'")  # the spool is read again
         connection.execute(f"PRAGMA user_version = {LEDGER_SCHEMA}")
 
 
+_MADE_ANEW = "SELECT name, type FROM sqlite_master WHERE type IN ('view', 'trigger')"
+
+
 def _add_missing(connection: LedgerConnection) -> None:
-    """Make tables, columns and indexes that are not there yet."""
+    """Make tables, columns and indexes that are not there yet, and views and triggers anew."""
     wanted = LedgerConnection(":memory:")
     try:
         for statement in schema():
             wanted.execute(statement)
+        for name, kind in connection.execute(_MADE_ANEW).fetchall():
+            connection.execute(f"DROP {kind} {name}")
         known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         for kind, name, sql in wanted.execute("SELECT type, name, sql FROM sqlite_master WHERE sql NOT NULL"):
             if name not in known:

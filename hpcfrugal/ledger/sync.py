@@ -11,8 +11,10 @@ from pathlib import Path
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
 from hpcfrugal.ledger.ingest import RunChanges, accepted_names, changes_of, ingest, key_of_run
 from hpcfrugal.ledger.intensity import missing_intensities, take_intensities
+from hpcfrugal.ledger.refresh import refresh_ledger, refresh_totals
 from hpcfrugal.ledger.rows import FILES, META, MetaRow
 from hpcfrugal.ledger.sealing import (
     Month,
@@ -67,16 +69,18 @@ def sync(
     wait_s: float = BUSY_TIMEOUT_S,
     *,
     everything: bool = False,
+    defaults: Defaults | None = None,
 ) -> SyncResult:
     """Read what is new in a spool. A second sync waits for the first, up to ``wait_s``; ``on_wait`` is called then.
 
-    ``everything``: all of its files are read again, those of sealed runs too.
+    ``everything``: all of its files are read again, those of sealed runs too. ``defaults`` are the settings by which
+    CO2e is computed; None: those of the last sync.
 
     What the ledger has of other spools stays as it is. Raises ``DataError`` where the ledger is damaged, ``SetupError``
     where it cannot be opened or written.
     """
     with lock(ledger_path, on_wait, wait_s):
-        return fill([spool_root], ledger_path, progress, wait_s, everything=everything)
+        return fill([spool_root], ledger_path, progress, wait_s, everything=everything, defaults=defaults)
 
 
 def sync_intensities(
@@ -86,12 +90,11 @@ def sync_intensities(
     wait_s: float = BUSY_TIMEOUT_S,
 ) -> int:
     """Read what is new of the grid's intensities alone; returns how many files were read. Raises as ``sync``."""
-    with (
-        lock(ledger_path, on_wait, wait_s),
-        open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection,
-        transaction(connection),
-    ):
-        return take_intensities(connection, key_for(connection, spool_root), spool_root, [])
+    with lock(ledger_path, on_wait, wait_s), open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection:
+        with transaction(connection):
+            files_read = take_intensities(connection, key_for(connection, spool_root), spool_root, [])
+        refresh_ledger(connection)
+        return files_read
 
 
 def fill(
@@ -101,13 +104,18 @@ def fill(
     wait_s: float = BUSY_TIMEOUT_S,
     *,
     everything: bool = False,
+    defaults: Defaults | None = None,
 ) -> SyncResult:
     """Read what is new in these spools, into a ledger on which the caller holds the lock; ``everything``: all files."""
     found = Found()
     with open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection:
         _same_derivation(connection, anew=everything)
+        if defaults is not None:
+            with transaction(connection):
+                use_defaults(connection, defaults)
         for spool_root in spool_roots:
             _fill(connection, spool_root, found, progress)
+        refresh_ledger(connection)
         return SyncResult(
             runs=found.runs,
             runs_changed=found.changed,
@@ -172,6 +180,7 @@ def _read(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], foun
         with transaction(connection):
             for run in due:
                 found.files_read += _ingest(connection, spool, run, found.skipped)
+            refresh_totals(connection)
     found.changed += len(due)
     sealable: dict[int, int] = {}
     for run in runs:
@@ -210,6 +219,7 @@ def _same_derivation(connection: LedgerConnection, *, anew: bool) -> None:
     with transaction(connection):
         unseal_all(connection)
         connection.execute("UPDATE intensity_files SET size = NULL")
+        connection.execute("INSERT OR IGNORE INTO totals_due SELECT job FROM jobs")
         META.insert(connection, MetaRow("derivation", DERIVATION))
 
 
@@ -281,6 +291,7 @@ def rebuild(
     on_wait: Callable[[], None] | None = None,
     *,
     drop_vanished: bool = False,
+    defaults: Defaults | None = None,
 ) -> SyncResult:
     """Build the ledger from nothing, from ``spool_root`` and all other spools that the old one was filled from, beside
     the old one and put it in its place in one step.
@@ -300,7 +311,7 @@ def rebuild(
             stale.unlink(missing_ok=True)
         temp = ledger_path.with_name(f".{ledger_path.name}.{os.getpid()}.rebuild")
         try:
-            result = fill(spool_roots, temp, progress)
+            result = fill(spool_roots, temp, progress, defaults=defaults or _defaults_of(ledger_path))
             with sqlite_errors(temp), open_ledger(temp) as connection:
                 connection.execute("PRAGMA query_only = OFF")
                 connection.execute("PRAGMA journal_mode = delete").fetchone()
@@ -311,6 +322,15 @@ def rebuild(
             for stale in ledger_path.parent.glob(pattern):
                 stale.unlink(missing_ok=True)
         return result
+
+
+def _defaults_of(ledger_path: Path) -> Defaults | None:
+    """The settings by which a ledger was filled; None where it cannot be read, or there is none."""
+    try:
+        with open_ledger(ledger_path) as connection:
+            return known_defaults(connection)
+    except (DataError, SetupError):
+        return None
 
 
 def _refuse_loss(spool_roots: Sequence[Path], ledger_path: Path) -> None:

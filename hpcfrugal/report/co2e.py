@@ -2,79 +2,101 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from dataclasses import field as default
+from typing import TypeVar
 
-from hpcfrugal.accounting.footprint import Tally
+from hpcfrugal.accounting.footprint import LevelSource
 from hpcfrugal.core.format import NONE, count, percent
-from hpcfrugal.ledger.footprints import JobFootprint
+from hpcfrugal.ledger.groups import JobCounts
+from hpcfrugal.ledger.rows import CarbonPlace, JobTotalsRow
+from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import kind
 from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.field import Field, field
 
+T = TypeVar("T")
+
 _NO_ZONE = 'CO2e is not known: no grid zone is set. Put zone = "FR" (yours) under [carbon], or set HPCFRUGAL_ZONE.'
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class Co2e:
-    """The footprints of some jobs.
+    """The CO2e of some jobs. ``places``: where their energy counts, and how many jobs that are."""
 
-    ``zoneless`` jobs have no known grid zone, ``assumed_zone`` jobs that of the present settings, ``unknown`` jobs no
-    CO2e.
-    """
-
-    tally: Tally = default(default_factory=Tally)
-    zones: set[str] = default(default_factory=set)
-    pues: set[float | None] = default(default_factory=set)
-    providers: set[str] = default(default_factory=set)
-    assumed_zones: set[str] = default(default_factory=set)
-    zoneless: int = 0
-    assumed_zone: int = 0
-    assumed_pue: int = 0
-    unknown: int = 0
+    sums: EnergySums
+    places: Mapping[CarbonPlace, JobCounts]
 
     @classmethod
-    def of(cls, footprint: JobFootprint | None) -> Co2e:
-        """The footprint of one job."""
-        made = cls()
-        made.add(footprint)
-        return made
+    def of(cls, totals: JobTotalsRow) -> Co2e:
+        """That of one job."""
+        known = int(totals.sums.co2e_ug is not None)
+        return cls(totals.sums, {totals.place: JobCounts(jobs=1, with_co2e=known)})
 
-    def add(self, footprint: JobFootprint | None) -> None:
-        """Add a job that ran; None: its footprint was not computed."""
-        if footprint is None:
-            return
-        if footprint.zone is None:
-            self.zoneless += 1
-            return
-        tally = footprint.total
-        self.zones.add(footprint.zone)
-        if footprint.zone_source == "settings":
-            self.assumed_zone += 1
-            self.assumed_zones.add(footprint.zone)
-        self.unknown += tally.operational_g is None
-        if tally.operational_g is not None:
-            self.tally.add(tally)
-            self.pues.add(footprint.pue)
-            self.assumed_pue += footprint.pue_source == "settings"
-            if footprint.provider is not None:
-                self.providers.add(footprint.provider)
+    def _count(self, which: Callable[[CarbonPlace], bool]) -> int:
+        """How many jobs that ran are in such places."""
+        return sum(counts.jobs - counts.not_started for place, counts in self.places.items() if which(place))
+
+    def _of_known(self, get: Callable[[CarbonPlace], T]) -> set[T]:
+        """What is true of places in which CO2e is known."""
+        return {get(place) for place, counts in self.places.items() if counts.with_co2e}
+
+    @property
+    def zoneless(self) -> int:
+        """Jobs of which no grid zone is known."""
+        return self._count(lambda place: place.zone is None)
+
+    @property
+    def assumed_zone(self) -> int:
+        """Jobs that count in the zone of the settings."""
+        return self._count(lambda place: place.zone_source == "settings")
+
+    @property
+    def assumed_pue(self) -> int:
+        """Jobs with CO2e that count with the PUE of the settings."""
+        return sum(counts.with_co2e for place, counts in self.places.items() if place.pue_source == "settings")
+
+    @property
+    def unknown(self) -> int:
+        """Jobs in a known zone without CO2e."""
+        with_co2e = sum(counts.with_co2e for place, counts in self.places.items() if place.zone is not None)
+        return self._count(lambda place: place.zone is not None) - with_co2e
+
+    @property
+    def zones(self) -> set[str]:
+        """The grid zones that are known."""
+        return {place.zone for place, counts in self.places.items() if place.zone is not None and counts.jobs}
+
+    @property
+    def providers(self) -> set[str]:
+        """Whose actual intensities were used."""
+        return {provider for provider in self._of_known(lambda place: place.provider) if provider is not None}
+
+    @property
+    def pues(self) -> set[float | None]:
+        """The PUEs that are included; None: of some, none is."""
+        return self._of_known(lambda place: place.pue)
 
     @property
     def known(self) -> bool:
         """Whether any CO2e is known."""
-        return self.tally.operational_g is not None
+        return self.sums.co2e_ug is not None
 
     @property
     def complete(self) -> bool:
         """Whether all known energy of these jobs has an intensity."""
-        return self.known and self.tally.coverage == 1 and not self.unknown and not self.zoneless
+        return self.known and self.sums.intensity_coverage == 1 and not self.unknown and not self.zoneless
 
     @property
     def source(self) -> str | None:
         """``actual``, ``forecast``, ``yearly-mean``, or several with a plus between."""
-        return "+".join(self.tally.sources) or None
+        return "+".join(self.sums.by_source_uj) or None
+
+    @property
+    def shares(self) -> dict[LevelSource, float]:
+        """The share of the energy by the source of its intensity."""
+        energy_uj = self.sums.energy_uj
+        return {source: uj / energy_uj for source, uj in self.sums.by_source_uj.items()} if energy_uj else {}
 
     @property
     def zone(self) -> str | None:
@@ -98,20 +120,23 @@ class Co2e:
     def notes(self) -> Iterator[str]:
         """What the reader must know about the CO2e, or why it is not known."""
         if self.known:
-            shares = [f"{source} {percent(float(share))}" for source, share in self.tally.shares.items()]
+            shares = [f"{source} {percent(share)}" for source, share in self.shares.items()]
             providers = f" ({', '.join(sorted(self.providers))})" if self.providers else ""
             yield f"CO2e: {self.label}; intensity: {', '.join(shares)}{providers}."
             if self.estimated:
                 yield "~ partly estimated: no actual intensity yet."
-            coverage = self.tally.coverage
+            coverage = self.sums.intensity_coverage
             if coverage is not None and coverage != 1:
-                yield f"No carbon intensity is known for {percent(float(1 - coverage))} of the energy."
-            if self.tally.open_uj:
+                yield f"No carbon intensity is known for {percent(1 - coverage)} of the energy."
+            if self.sums.open_uj:
                 yield "Intensities may still be revised; the next sync updates the CO2e."
         if self.unknown:
             yield f"{count(self.unknown, 'job')} without CO2e: energy or carbon intensity unknown."
         if self.assumed_zone:
-            zones = ", ".join(sorted(self.assumed_zones))
+            assumed = {
+                place.zone for place in self.places if place.zone is not None and place.zone_source == "settings"
+            }
+            zones = ", ".join(sorted(assumed))
             jobs = count(self.assumed_zone, "job")
             yield f"{jobs} without a recorded grid zone: the zone of the present settings is used ({zones})."
         if self.zoneless and not self.zones:
@@ -122,16 +147,16 @@ class Co2e:
     @property
     def estimated(self) -> bool:
         """Whether not all of it is by actual intensities."""
-        return self.tally.sources != ["actual"]
+        return list(self.sums.by_source_uj) != ["actual"]
 
 
 CO2E_FIELDS: tuple[Field[Co2e], ...] = (
     field(
-        "operational_g", kind.MASS, lambda co2e: co2e.tally.operational_g, csv=True, heading="CO2e [{mass}]",
+        "operational_g", kind.MICROGRAMS, lambda co2e: co2e.sums.co2e_ug, csv=True, heading="CO2e [{mass}]",
         optional=True, missing=NONE, before=lambda co2e: at_least(co2e.complete),
     ),
     field(
-        "intensity_g_per_kwh", kind.INTENSITY, lambda co2e: co2e.tally.intensity_g_per_kwh, csv=True, heading="g/kWh",
+        "intensity_g_per_kwh", kind.INTENSITY, lambda co2e: co2e.sums.intensity_g_per_kwh, csv=True, heading="g/kWh",
         drop=2, optional=True, missing="", before=lambda co2e: "~" if co2e.estimated else "",
     ),
     field("intensity_source", kind.PLAIN, lambda co2e: co2e.source, csv=True),
@@ -147,15 +172,11 @@ FOOTPRINT_FIELDS: tuple[Field[Co2e], ...] = (
     field("boundary", kind.PLAIN, lambda co2e: "components"),
     field("signal", kind.PLAIN, lambda co2e: "average"),
     field("complete", kind.PLAIN, lambda co2e: co2e.complete),
-    field("settled", kind.PLAIN, lambda co2e: co2e.tally.open_uj == 0 if co2e.known else None),
-    field("measured_g", kind.MASS, lambda co2e: co2e.tally.grams.get("measured")),
-    field("modelled_g", kind.MASS, lambda co2e: co2e.tally.grams.get("modelled")),
-    field("intensity_coverage", kind.SHARE, lambda co2e: co2e.tally.coverage),
-    field(
-        "intensity_shares",
-        kind.PLAIN,
-        lambda co2e: {source: float(share) for source, share in co2e.tally.shares.items()},
-    ),
+    field("settled", kind.PLAIN, lambda co2e: co2e.sums.open_uj == 0 if co2e.known else None),
+    field("measured_g", kind.MICROGRAMS, lambda co2e: co2e.sums.measured_ug),
+    field("modelled_g", kind.MICROGRAMS, lambda co2e: co2e.sums.modelled_ug),
+    field("intensity_coverage", kind.SHARE, lambda co2e: co2e.sums.intensity_coverage),
+    field("intensity_shares", kind.PLAIN, lambda co2e: co2e.shares),
     field("providers", kind.PLAIN, lambda co2e: sorted(co2e.providers)),
     field("zones", kind.PLAIN, lambda co2e: sorted(co2e.zones)),
     field("jobs_without_zone", kind.COUNT, lambda co2e: co2e.zoneless),

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Protocol, TypeVar
 
 from hpcfrugal.core.format import NONE
+from hpcfrugal.ledger.parts import COMPONENTS
+from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import kind
-from hpcfrugal.report.amount import AMOUNT_FIELDS, Amount, at_least
+from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS, FOOTPRINT_FIELDS, Co2e
 from hpcfrugal.report.field import Field, by_name, field, on, row, variant
-from hpcfrugal.report.summary import COMPONENTS
 
 
 class Accounted(Protocol):
     """A job or a group of jobs."""
 
     @property
-    def components(self) -> dict[str, Amount]: ...
+    def components(self) -> dict[str, EnergySums]: ...
 
     @property
-    def total(self) -> Amount: ...
+    def sums(self) -> EnergySums: ...
 
     @property
     def complete(self) -> bool: ...
@@ -34,19 +34,6 @@ class Accounted(Protocol):
 
 
 A = TypeVar("A", bound=Accounted)
-
-
-def _range_g(record: Accounted) -> tuple[Fraction, Fraction] | None:
-    """The range of the grams: of its modelled part that of the modelled energy. None where nothing is modelled."""
-    amount, grams = record.total, record.co2e.tally.grams
-    modelled_g = grams.get("modelled")
-    if modelled_g is None or amount.modelled_range_uj is None or not amount.modelled_uj:
-        return None
-    measured_g = grams.get("measured") or 0
-    low_uj, high_uj = amount.modelled_range_uj
-    per_uj = Fraction(modelled_g) / amount.modelled_uj
-    return measured_g + per_uj * low_uj, measured_g + per_uj * high_uj
-
 
 _DROPPED_AT = {"cpu": 3, "dram": 2, "gpu": 1}
 
@@ -66,11 +53,14 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
             missing=NONE,
         )
 
-    def total(record: A) -> Amount:
-        return record.total
+    def total(record: A) -> EnergySums:
+        return record.sums
 
     def co2e(record: A) -> Co2e:
         return record.co2e
+
+    def range_end(name: str, end: int) -> Field[A]:
+        return field(name, kind.MICROGRAMS, lambda record: (ug := record.sums.co2e_range_ug) and ug[end], csv=True)
 
     energy, low, high, ends, measured, modelled, coverage, time_covered, _ = on(AMOUNT_FIELDS, total)
     operational, *more = on(CO2E_FIELDS, co2e)
@@ -83,12 +73,12 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
         measured,
         modelled,
         coverage,
-        variant(time_covered, missing=lambda record: missing(record) if record.total.coverage is None else NONE),
+        variant(time_covered, missing=lambda record: missing(record) if record.sums.coverage is None else NONE),
         field("complete", kind.PLAIN, lambda record: record.complete, csv=True),
         field("idle_power", kind.PLAIN, lambda record: record.idle_power, csv=True),
-        variant(operational, before=lambda record: at_least(record.total.complete and record.co2e.complete)),
-        field("operational_low_g", kind.MASS, lambda record: (ends := _range_g(record)) and ends[0], csv=True),
-        field("operational_high_g", kind.MASS, lambda record: (ends := _range_g(record)) and ends[1], csv=True),
+        variant(operational, before=lambda record: at_least(record.sums.complete and record.co2e.complete)),
+        range_end("operational_low_g", 0),
+        range_end("operational_high_g", 1),
         *more,
         field("footprint", row(FOOTPRINT_FIELDS), co2e),
         field("components", by_name(AMOUNT_FIELDS), lambda record: record.components),

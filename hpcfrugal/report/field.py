@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from hpcfrugal.core.format import NONE, UNKNOWN, energy_unit, mass_unit
-from hpcfrugal.report.kind import ENERGY, MASS, PLAIN, Kind, Scale
+from hpcfrugal.report.kind import ENERGY, MASS, MICROGRAMS, PLAIN, Kind, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
 R = TypeVar("R")
@@ -146,7 +146,7 @@ def to_json(fields: Iterable[Field[R]], record: R) -> dict[str, Json]:
 def sheet(fields: Sequence[Field[R]], records: Iterable[R]) -> Sheet:
     """The columns of CSV, one row a record."""
     own = [each for each in fields if each.csv]
-    return Sheet(tuple(each.name for each in own), [[each.value(record) for each in own] for record in records])
+    return Sheet(tuple(each.name for each in own), ([each.value(record) for each in own] for record in records))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +161,13 @@ class Rows(Generic[R]):
 
 def scale(parts: Iterable[Rows[Any]]) -> Scale:
     """The units that fit all energies and masses of these rows."""
-    found: dict[int, list[Any]] = {id(ENERGY): [], id(MASS): []}
+    found: dict[int, list[Any]] = {id(ENERGY): [], id(MASS): [], id(MICROGRAMS): []}
     for part in parts:
         for each in part.fields:
             if each.heading and id(each.kind) in found:
-                found[id(each.kind)] += [each.get(record) for record in part.records]
-    return Scale(energy_unit(found[id(ENERGY)]), mass_unit(found[id(MASS)]))
+                found[id(each.kind)] += [value for record in part.records if (value := each.get(record)) is not None]
+    grams = found[id(MASS)] + [ug / 1e6 for ug in found[id(MICROGRAMS)]]
+    return Scale(energy_unit(found[id(ENERGY)]), mass_unit(grams))
 
 
 def table(fields: Sequence[Field[R]], parts: Sequence[Rows[Any]], units: Scale | None = None) -> Table:

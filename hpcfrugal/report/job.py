@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from hpcfrugal.core.format import NONE, UNKNOWN
-from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow, SessionRow
+from hpcfrugal.ledger.parts import COMPONENTS
+from hpcfrugal.ledger.rows import ChannelRow, JobRow, MissingSensorRow, SessionRow
+from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.report import kind
+from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, attributes, field, row, rows, variant
-from hpcfrugal.report.scope import scopes_of
-from hpcfrugal.report.summary import JobSummary, channel_coverage
 from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
+
+
+@dataclass(frozen=True)
+class ReportedJob:
+    """A job with its totals as reports show them."""
+
+    job: JobRow
+
+    @cached_property
+    def components(self) -> dict[str, EnergySums]:
+        """What each component used; one that the job does not have is left out."""
+        parts: dict[str, list[EnergySums]] = {}
+        for part in self.job.energy:
+            parts.setdefault(part.component, []).append(part.sums)
+        return {name: total_of(parts[name]) for name in COMPONENTS if name in parts}
+
+    @property
+    def sums(self) -> EnergySums:
+        """All components together."""
+        return self.job.totals.sums
+
+    @property
+    def complete(self) -> bool:
+        """Whether no part of the job's energy is unknown."""
+        return self.job.totals.complete
+
+    @property
+    def unknown(self) -> list[str]:
+        """The parts without a known energy, or unread for long, each with its reason."""
+        return list(self.job.totals.unknown or ())
+
+    @property
+    def idle_power(self) -> str | None:
+        """Which idle power is in the shares of nodes."""
+        return self.job.totals.idle_power
+
+    @cached_property
+    def co2e(self) -> Co2e:
+        """The job's CO2e."""
+        return Co2e.of(self.job.totals)
+
+    @property
+    def channels(self) -> list[ChannelOfJob]:
+        """The channels with the job's time."""
+        return [ChannelOfJob(channel, self.job.known_elapsed_ns) for channel in self.job.channels]
 
 
 class ChannelOfJob(NamedTuple):
@@ -20,15 +68,17 @@ class ChannelOfJob(NamedTuple):
     channel: ChannelRow
     elapsed_ns: int | None
 
-
-def channels(summary: JobSummary) -> list[ChannelOfJob]:
-    """The channels of a job."""
-    return [ChannelOfJob(channel, summary.job.known_elapsed_ns) for channel in summary.job.channels]
+    @property
+    def coverage(self) -> float | None:
+        """Measured time over the job's elapsed time, at most 1 (the sidecar may outlive the job by a moment)."""
+        if not self.elapsed_ns:
+            return None
+        return min(self.channel.measured_ns, self.elapsed_ns) / self.elapsed_ns
 
 
 def _measured_time(one: ChannelOfJob) -> float | None:
     """The coverage of what was measured; a model has its range instead."""
-    return None if one.channel.quality == "modelled" else channel_coverage(one.channel, one.elapsed_ns)
+    return None if one.channel.quality == "modelled" else one.coverage
 
 
 CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
@@ -56,7 +106,7 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
         missing=NONE
     ),
     field("max_w", kind.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, missing=NONE),
-    field("coverage", kind.SHARE, lambda one: channel_coverage(one.channel, one.elapsed_ns)),
+    field("coverage", kind.SHARE, lambda one: one.coverage),
     field(
         "time_measured", kind.SHARE, _measured_time, json="", heading="Time covered",
         missing=lambda one: NONE if one.channel.quality == "modelled" else UNKNOWN,
@@ -91,24 +141,24 @@ _MISSING_SENSOR_FIELDS: tuple[Field[MissingSensorRow], ...] = attributes(
 )
 
 
-def _label(summary: JobSummary) -> str:
-    return summary.job.label + (f" r{summary.job.restart}" if summary.job.restart else "")
+def _label(record: ReportedJob) -> str:
+    return record.job.label + (f" r{record.job.restart}" if record.job.restart else "")
 
 
-def _state_role(summary: JobSummary) -> str:
-    job = summary.job
+def _state_role(record: ReportedJob) -> str:
+    job = record.job
     if job.state in ("COMPLETED", "RUNNING", "PENDING"):
         return job.state.lower()
     return "failed" if job.final else ""
 
 
-def _missing(summary: JobSummary) -> str:
-    return NONE if summary.not_started else UNKNOWN
+def _missing(record: ReportedJob) -> str:
+    return NONE if record.job.totals.not_started else UNKNOWN
 
 
 _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j")
 
-JOB_FIELDS: tuple[Field[JobSummary], ...] = (
+JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("job", kind.WORD, _label, json="", heading="Job"),
     *attributes(
         kind.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", "run_id", of="job", csv=True
@@ -136,9 +186,9 @@ JOB_FIELDS: tuple[Field[JobSummary], ...] = (
         for each in energy_fields(_missing)
     ),
     field("boundary", kind.PLAIN, lambda one: "components"),
-    field("scope", kind.PLAIN, lambda one: " and ".join(scopes_of(one.job)) or None, csv=True),
-    field("unknown", kind.PLAIN, lambda one: one.total.unknown),
-    field("channels", rows(CHANNEL_FIELDS), channels),
+    field("scope", kind.PLAIN, lambda one: one.job.totals.scope, csv=True),
+    field("unknown", kind.PLAIN, lambda one: one.unknown),
+    field("channels", rows(CHANNEL_FIELDS), lambda one: one.channels),
     field("usage", row(USAGE_FIELDS), lambda one: usage_of(one.job)),
     field("sidecar_sessions", rows(_SESSION_FIELDS), lambda one: one.job.sessions),
     field("missing_sensors", rows(_MISSING_SENSOR_FIELDS), lambda one: one.job.missing_sensors),

@@ -8,13 +8,12 @@ from typing import NamedTuple
 from hpcfrugal.core.format import UNKNOWN, count, duration, second
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
+from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import kind
-from hpcfrugal.report.amount import AMOUNT_FIELDS, Amount, at_least
+from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS
 from hpcfrugal.report.field import Field, Rows, field, on, scale, table
-from hpcfrugal.report.job import CHANNEL_FIELDS, channels
-from hpcfrugal.report.scope import scopes_of
-from hpcfrugal.report.summary import JobSummary
+from hpcfrugal.report.job import CHANNEL_FIELDS, ReportedJob
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
 from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
 
@@ -24,47 +23,47 @@ _NODES_NAMED = 4
 
 class _Component(NamedTuple):
     name: str
-    amount: Amount
+    sums: EnergySums
 
 
 _COMPONENT_FIELDS: tuple[Field[_Component], ...] = (
     field("component", kind.WORD, lambda one: one.name, heading="Component"),
-    *on(AMOUNT_FIELDS, lambda one: one.amount),
+    *on(AMOUNT_FIELDS, lambda one: one.sums),
 )
 
 
-def job_blocks(summary: JobSummary) -> Iterator[Block]:
+def job_blocks(record: ReportedJob) -> Iterator[Block]:
     """The blocks of a job's own report."""
-    parts = [_Component(*each) for each in summary.components.items()]
+    parts = [_Component(*each) for each in record.components.items()]
     components = [
         Rows(_COMPONENT_FIELDS, parts),
-        Rows(_COMPONENT_FIELDS, [_Component("total", summary.total)], "total"),
+        Rows(_COMPONENT_FIELDS, [_Component("total", record.sums)], "total"),
     ]
-    by_channel = Rows(CHANNEL_FIELDS, channels(summary), lambda one: "" if one.channel.counted else "aside")
+    by_channel = Rows(CHANNEL_FIELDS, record.channels, lambda one: "" if one.channel.counted else "aside")
     units = scale([*components, by_channel])
-    yield _head(summary)
+    yield _head(record)
     yield table(_COMPONENT_FIELDS, components, units)
     yield table(CHANNEL_FIELDS, [by_channel], units)
-    usage = usage_of(summary.job)
+    usage = usage_of(record.job)
     if usage.nodes:
         nodes = [Rows(NODE_USAGE_FIELDS, usage.nodes)]
         if len(usage.nodes) > 1:
             nodes.append(Rows(NODE_USAGE_FIELDS, [usage.total], "total"))
         yield table(NODE_USAGE_FIELDS, nodes)
-    for lines in (_co2e(summary), _remarks(summary, usage)):
+    for lines in (_co2e(record), _remarks(record, usage)):
         if lines:
             yield Notes(lines, apart=True)
 
 
-def _co2e(summary: JobSummary) -> tuple[Note, ...]:
-    if summary.not_started:
+def _co2e(record: ReportedJob) -> tuple[Note, ...]:
+    if record.job.totals.not_started:
         return ()
-    co2e = summary.co2e
+    co2e = record.co2e
     lines = [note(text) for text in co2e.notes()]
     if co2e.known:
         mass, intensity, *_ = CO2E_FIELDS
         units = scale([Rows(CO2E_FIELDS, [co2e])])
-        sign = at_least(summary.complete and co2e.complete)
+        sign = at_least(record.complete and co2e.complete)
         figure = mass.kind.text(mass.get(co2e), units)
         at = intensity.cell(co2e, units).text
         where = f"in zone {co2e.zone}" + (f" at {at} g/kWh" if at else "")
@@ -72,8 +71,8 @@ def _co2e(summary: JobSummary) -> tuple[Note, ...]:
     return tuple(lines)
 
 
-def _head(summary: JobSummary) -> Facts:
-    job = summary.job
+def _head(record: ReportedJob) -> Facts:
+    job = record.job
     started, ended = second(job.started_wall_ns) or "not started", second(job.ended_wall_ns) or "end not known"
     source = f"source: {job.elapsed_source}" if job.elapsed_source else "source unknown"
     lines = (
@@ -84,18 +83,18 @@ def _head(summary: JobSummary) -> Facts:
         ("State", f"{job.state or UNKNOWN}, exit code {UNKNOWN if job.exit_code is None else job.exit_code}"),
         ("Time (UTC)", f"{started} – {ended}, elapsed {duration(job.elapsed_ns)} ({source})"),
         ("Nodes", f"{len(job.nodes)}: {', '.join(job.nodes)}" if job.nodes else "none known"),
-        ("Scope", " and ".join(scopes_of(job))),
+        ("Scope", job.totals.scope or ""),
         ("Run", job.run_id),
     )
     return Facts(tuple((name, plain(text, 300)) for name, text in lines if text))
 
 
-def _remarks(summary: JobSummary, usage: JobUsage) -> tuple[Note, ...]:
+def _remarks(record: ReportedJob, usage: JobUsage) -> tuple[Note, ...]:
     """Reasons, model inputs and doubts, each once, with the nodes and domains that share it."""
-    job = summary.job
+    job = record.job
     nodes: dict[str, list[str]] = {}
     for node in dict.fromkeys([*job.nodes, *(channel.node for channel in job.channels)]):
-        for text in _of_node(summary, node):
+        for text in _of_node(record, node):
             nodes.setdefault(text, []).append(node)
     if not job.nodes and job.sampled is False:
         nodes[_NOT_SAMPLED] = ["job"]
@@ -107,8 +106,8 @@ def _remarks(summary: JobSummary, usage: JobUsage) -> tuple[Note, ...]:
     return tuple(note(f"{named(where, _NODES_NAMED)}: {text}", limit=500) for text, where in nodes.items())
 
 
-def _of_node(summary: JobSummary, node: str) -> list[str]:
-    job = summary.job
+def _of_node(record: ReportedJob, node: str) -> list[str]:
+    job = record.job
     own = [channel for channel in job.channels if channel.node == node]
     remarks = []
     if job.sampled is False:

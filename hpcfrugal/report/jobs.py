@@ -1,152 +1,253 @@
-"""The report of jobs over a period, as a list, in groups, or in detail."""
+"""The report of jobs over a period: their totals, in groups, as a list, or each in detail.
+
+Totals and groups have the energy that was used in the period; a job of the list is shown whole, and is in the list
+where it started in the period.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from hpcfrugal.core.format import NONE, count
 from hpcfrugal.core.text import plain
-from hpcfrugal.ledger.queries import DayRow
+from hpcfrugal.ledger.groups import Group, JobCounts, groups, jobs_at_edges
+from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN
+from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs
+from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import kind
+from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.energy import energy_fields
-from hpcfrugal.report.field import Field, Rows, field, sheet, table, to_json
-from hpcfrugal.report.group import Group, all_jobs, group_by, group_by_component, group_by_day
-from hpcfrugal.report.job import JOB_FIELDS
+from hpcfrugal.report.field import Field, Rows, field, scale, sheet, table, to_json, variant
+from hpcfrugal.report.job import JOB_FIELDS, ReportedJob
 from hpcfrugal.report.job_detail import job_blocks
 from hpcfrugal.report.period import Period
-from hpcfrugal.report.summary import JobSummary
-from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, named, note
+from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, Stream, named, note
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+LATEST = 20
+"""Jobs of a list that is not asked for in full."""
 
 _DETAILS_AT_MOST = 3
 
-_GROUP_FIELDS: tuple[Field[Group], ...] = (
-    field("jobs", kind.COUNT, lambda group: group.jobs, csv=True, heading="Jobs"),
-    field("jobs_not_started", kind.COUNT, lambda group: group.not_started),
-    field("jobs_without_energy", kind.COUNT, lambda group: group.without_energy, csv=True),
-    field("jobs_incomplete", kind.COUNT, lambda group: group.incomplete, csv=True),
-    field("elapsed_s", kind.SPAN, lambda group: group.elapsed_ns, csv=True, heading="Elapsed", drop=4, missing=NONE),
-    field("overlapping_node_time", kind.PLAIN, lambda group: bool(group.overlapping_jobs), csv=True),
-    field("overlapping_jobs", kind.PLAIN, lambda group: group.overlapping_jobs),
-    field("scope", kind.PLAIN, lambda group: " and ".join(sorted(group.scopes)) or None, csv=True),
-    *energy_fields(lambda group: NONE if group.jobs == group.not_started else "unknown"),
+_NO_LABEL = "(none)"
+_INCLUDED = "included"
+
+
+@dataclass(frozen=True)
+class ReportedGroup:
+    """A group of jobs, or all of them, as reports show it."""
+
+    group: Group
+
+    @property
+    def counts(self) -> JobCounts:
+        """How many jobs."""
+        return self.group.counts
+
+    @property
+    def components(self) -> dict[str, EnergySums]:
+        """What each component used."""
+        return self.group.components
+
+    @cached_property
+    def sums(self) -> EnergySums:
+        """All components together."""
+        return self.group.sums
+
+    @property
+    def without_energy(self) -> int:
+        """Jobs that ran, of which no energy is known."""
+        return self.counts.jobs - self.counts.not_started - self.counts.known
+
+    @property
+    def complete(self) -> bool:
+        """Whether no job that ran lacks a part."""
+        nobody_ran = self.counts.jobs == self.counts.not_started
+        return not self.counts.incomplete and (nobody_ran or self.sums.energy_uj is not None)
+
+    @property
+    def idle_power(self) -> str | None:
+        """Whether shared nodes' idle power is in all shares; None where nothing is a share."""
+        if self.counts.lacking_idle:
+            return IDLE_LACKING
+        return _INCLUDED if self.counts.shared else None
+
+    @property
+    def scope(self) -> str | None:
+        """What the energy is the energy of."""
+        return " and ".join(sorted(self.scopes)) or None
+
+    @cached_property
+    def scopes(self) -> set[str]:
+        """The scopes of the jobs, each by itself."""
+        return {scope for scopes in self.group.scopes for scope in scopes.split(SCOPES_BETWEEN)}
+
+    @cached_property
+    def co2e(self) -> Co2e:
+        """The CO2e of the jobs."""
+        return Co2e(self.sums, self.group.places)
+
+
+_GROUP_FIELDS: tuple[Field[ReportedGroup], ...] = (
+    field("jobs", kind.COUNT, lambda one: one.counts.jobs, csv=True, heading="Jobs"),
+    field("jobs_not_started", kind.COUNT, lambda one: one.counts.not_started),
+    field("jobs_without_energy", kind.COUNT, lambda one: one.without_energy, csv=True),
+    field("jobs_incomplete", kind.COUNT, lambda one: one.counts.incomplete, csv=True),
+    field("elapsed_s", kind.SPAN, lambda one: one.group.elapsed_ns, csv=True, heading="Elapsed", drop=4, missing=NONE),
+    field("overlapping_node_time", kind.PLAIN, lambda one: bool(one.group.overlapping), csv=True),
+    field("overlapping_jobs", kind.PLAIN, lambda one: one.group.overlapping),
+    field("scope", kind.PLAIN, lambda one: one.scope, csv=True),
+    *energy_fields(lambda one: NONE if one.counts.jobs == one.counts.not_started else "unknown"),
 )
 
 
-def _keyed(by: str) -> tuple[Field[Group], ...]:
-    """The fields of groups by this key, which is a column of its own name in CSV."""
+def _keyed(by: Sequence[str]) -> tuple[Field[ReportedGroup], ...]:
+    """The fields of groups by these keys, of which each is a column of its own name in CSV."""
+    return (*(_label(each, position) for position, each in enumerate(by)), *_GROUP_FIELDS)
+
+
+def _label(by: str, position: int) -> Field[ReportedGroup]:
     name = by.removeprefix("tag:")
     heading = plain(name, 24) if name != by else by.capitalize()
-    key: Field[Group] = field(
+
+    def of(one: ReportedGroup) -> str | None:
+        # All jobs have no labels.
+        return one.group.labels[position] if one.group.labels else "" if position else "total"
+
+    label: Field[ReportedGroup] = field(
         by,
         kind.TEXT,
-        lambda group: group.key,
-        json="key",
+        of,
         csv=True,
         heading=heading.replace("{", "{{").replace("}", "}}"),
+        missing="(none)",
     )
-    return (key, *_GROUP_FIELDS)
+    return variant(label, path=("key", by))
 
 
-_TOTAL_FIELDS: tuple[Field[Group], ...] = (
-    field("job", kind.WORD, lambda group: count(group.jobs, "job"), heading="Job"),
+_TOTAL_FIELDS: tuple[Field[ReportedGroup], ...] = (
+    field("job", kind.WORD, lambda one: count(one.counts.jobs, "job"), heading="Total"),
     *_GROUP_FIELDS,
 )
+"""The jobs of a list together."""
 
 
 @dataclass(frozen=True)
 class JobsReport:
-    """Jobs, grouped ``by`` something unless that is ``job``; ``days`` are needed for groups by day.
+    """Jobs that fit ``wanted``, in groups ``by`` one or two keys, or as a list of the latest, or of ``every`` one.
 
-    ``detailed``: the text has all about each job where they are few.
+    ``detailed``: the text has all about each job where they are few. The ledger has to be open while it is written.
     """
 
+    connection: sqlite3.Connection
     period: Period
-    summaries: Sequence[JobSummary]
-    by: str = "job"
-    days: Sequence[DayRow] = ()
+    wanted: JobFilter
+    by: tuple[str, ...] = ()
+    every: bool = False
     detailed: bool = False
     if_none: str = "No jobs in this period."
 
     @cached_property
-    def totals(self) -> Group:
-        """All jobs."""
-        return all_jobs(self.summaries)
+    def totals(self) -> ReportedGroup:
+        """All jobs in the period."""
+        found = groups(self.connection, self.wanted)
+        return ReportedGroup(found[0] if found else Group(()))
 
     @cached_property
-    def groups(self) -> list[Group]:
-        """The jobs by their key; empty for a list of jobs."""
-        if self.by == "job":
-            return []
-        if self.by == "component":
-            return group_by_component(self.summaries)
-        if self.by == "day":
-            return group_by_day(self.days, self.summaries)
-        return group_by(self.summaries, self.by)
+    def groups(self) -> list[ReportedGroup]:
+        """The jobs by their keys; empty for a list of jobs."""
+        return [ReportedGroup(group) for group in groups(self.connection, self.wanted, self.by)] if self.by else []
+
+    @cached_property
+    def listed(self) -> int:
+        """How many jobs started in the period."""
+        return count_jobs(self.connection, self.wanted)
+
+    def jobs(self, *, details: bool) -> Iterator[ReportedJob]:
+        """The jobs of the list, in the order of their start."""
+        latest = None if self.every else LATEST
+        return map(ReportedJob, iter_jobs(self.connection, self.wanted, latest=latest, details=details))
 
     def document(self) -> dict[str, Json]:
-        """Totals, groups, and each job with every channel."""
+        """Totals, and groups or each job of the list with every channel."""
         return {
             "schema": SCHEMA_VERSION,
             "period": self.period.document(),
-            "by": self.by,
+            "by": list(self.by),
             "totals": to_json(_GROUP_FIELDS, self.totals),
             "groups": [to_json(_keyed(self.by), group) for group in self.groups],
-            "jobs": [to_json(JOB_FIELDS, summary) for summary in self.summaries],
+            "jobs_in_period": self.listed,
+            "jobs": Stream(to_json(JOB_FIELDS, job) for job in ([] if self.by else self.jobs(details=True))),
         }
 
     def sheet(self) -> Sheet:
-        """One row a job or group."""
-        return sheet(JOB_FIELDS, self.summaries) if self.by == "job" else sheet(_keyed(self.by), self.groups)
+        """One row a group or job."""
+        return sheet(_keyed(self.by), self.groups) if self.by else sheet(JOB_FIELDS, self.jobs(details=False))
 
     def blocks(self) -> Iterator[Block]:
-        """A table of jobs or groups with its total, or each job in detail."""
-        if not self.summaries:
+        """A table of groups with their total, the total of the period with a list of jobs, or each job in detail."""
+        if not self.totals.counts.jobs and not self.listed:
             yield Notes((Note(self.if_none),))
-        elif self.by != "job":
+        elif self.by:
             fields = _keyed(self.by)
             parts = [Rows(fields, self.groups)]
             if len(self.groups) > 1:
                 parts.append(Rows(fields, [self.totals], "total", apart=True))
             yield table(fields, parts)
             yield Notes(tuple(self._notes()))
-        elif self.detailed and len(self.summaries) <= _DETAILS_AT_MOST:
-            for summary in self.summaries:
-                yield from job_blocks(summary)
+        elif self.detailed and self.listed <= _DETAILS_AT_MOST:
+            for job in self.jobs(details=True):
+                yield from job_blocks(job)
         else:
-            listed: list[Rows[JobSummary] | Rows[Group]] = [Rows(JOB_FIELDS, self.summaries)]
-            if len(self.summaries) > 1:
-                listed.append(Rows(_TOTAL_FIELDS, [self.totals], "total", apart=True))
-            yield table(JOB_FIELDS, listed)
-            yield Notes(tuple(self._notes()))
+            yield from self._list()
+
+    def _list(self) -> Iterator[Block]:
+        totals = Rows(_TOTAL_FIELDS, [self.totals], "total")
+        jobs = Rows(JOB_FIELDS, list(self.jobs(details=False)))
+        parts: list[Rows[Any]] = [totals, jobs]
+        units = scale(parts)
+        if self.totals.counts.jobs != 1 or self.listed != 1:
+            yield table(_TOTAL_FIELDS, [totals], units)
+        if jobs.records:
+            yield table(JOB_FIELDS, [jobs], units)
+        yield Notes((*self._notes_on_list(), *self._notes()))
+
+    def _notes_on_list(self) -> Iterator[Note]:
+        """What the list has, against the totals."""
+        if not self.every and self.listed > LATEST:
+            yield note(f"The latest {LATEST} of {self.listed:,} jobs; `--all` lists them all.")
+        before, after = jobs_at_edges(self.connection, self.wanted)
+        if before or after:
+            began, go_on = f"{count(before, 'job')} began before it", f"{count(after, 'job')} went on after it"
+            which = " and ".join(text for text, number in ((began, before), (go_on, after)) if number)
+            yield note(f"The total is of the time in the period, of which {which}; the list shows jobs whole.")
 
     def _notes(self) -> Iterator[Note]:
         """What the reader must know about the sums above."""
         totals = self.totals
         if totals.without_energy:
             yield note(f"{count(totals.without_energy, 'job')} without known energy: not in the sum.")
-        if totals.incomplete > totals.without_energy:
+        if totals.counts.incomplete > totals.without_energy:
             yield note("≥: a part is unknown and not included; `hpcfrugal report JOB` shows which and why.")
-        if totals.lacking_idle:
-            jobs = count(totals.lacking_idle, "job")
+        if totals.counts.lacking_idle:
+            jobs = count(totals.counts.lacking_idle, "job")
             yield note(f"Idle power of shared nodes is not included ({jobs} with a share of a node by CPU time).")
         if len(totals.scopes) > 1:
             yield note(f"Scopes differ: the sum has energy of {' and '.join(sorted(totals.scopes))}.")
         elif totals.scopes:
             yield note(f"Scope: {min(totals.scopes)}.")
-        overlapping = totals.overlapping_jobs
-        if overlapping:
-            ids = named([plain(job_id, 32) for job_id in overlapping])
+        if totals.group.overlapping:
+            ids = named([plain(job_id, 32) for job_id in totals.group.overlapping])
             yield note(
                 f"Counted twice: jobs that each have all energy of the same node or GPU at the same time: {ids}."
             )
-        if totals.total.modelled_uj is not None:
-            yield note(
-                "Modelled: from design power, CPU time and memory size, not from a meter; see the range.",
-                "aside",
-            )
+        if totals.sums.modelled_uj is not None:
+            text = "Modelled: from design power, CPU time and memory size, not from a meter; see the range."
+            yield note(text, "aside")
         for text in totals.co2e.notes():
             yield note(text, "aside")

@@ -41,15 +41,17 @@ def _words(limit: int, align: Literal["text", "word"]) -> Kind[str]:
     return Kind(same, lambda value, _: plain(value, limit), align)
 
 
-ENERGY: Kind[int] = Kind(lambda uj: uj / 1_000_000, lambda uj, scale: scale.energy.show(uj))
-"""Microjoules; joules in JSON, where the shortest decimal is exact up to a gigajoule."""
+ENERGY: Kind[int] = Kind(lambda uj: float(uj) / 1e6, lambda uj, scale: scale.energy.show(uj))
+"""Microjoules; joules in JSON, divided as the views of the ledger do, and exact up to a gigajoule."""
 ENERGY_RANGE: Kind[tuple[int, int]] = Kind(
-    lambda ends_uj: [uj / 1_000_000 for uj in ends_uj],
+    lambda ends_uj: [float(uj) / 1e6 for uj in ends_uj],
     lambda ends_uj, scale: "–".join(scale.energy.show(uj) for uj in ends_uj),
 )
 """From one amount of microjoules to another."""
 MASS: Kind[Fraction] = Kind(float, lambda mass_g, scale: scale.mass.show(mass_g))
 """Grams."""
+MICROGRAMS: Kind[float] = Kind(lambda ug: float(ug) / 1e6, lambda ug, scale: scale.mass.show(ug / 1e6))
+"""Micrograms; grams in JSON, divided as the views of the ledger do."""
 SPAN: Kind[int] = Kind(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))
 """Nanoseconds; seconds in JSON."""
 TIME: Kind[int] = Kind(iso_from_ns, lambda ns, _: minute(ns), "word")
@@ -60,7 +62,7 @@ SHARE: Kind[float | Fraction] = Kind(float, lambda share, _: percent(float(share
 """A part of 1."""
 COUNT: Kind[int] = Kind(same, lambda number, _: f"{number:,}")
 NUMBER: Kind[float] = Kind(same, lambda number, _: f"{number:,.1f}")
-INTENSITY: Kind[Fraction] = Kind(float, lambda g_per_kwh, _: f"{float(g_per_kwh):,.0f}")
+INTENSITY: Kind[float] = Kind(same, lambda g_per_kwh, _: f"{g_per_kwh:,.0f}")
 """Grams per kilowatt-hour."""
 BYTES: Kind[int] = Kind(same, lambda number, _: size(number))
 WORD = _words(40, "word")

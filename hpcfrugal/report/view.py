@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from hpcfrugal.core.text import plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Json = Any
 """What ``json.dumps`` takes: dict, list, str, int, float, bool or None."""
@@ -100,17 +103,34 @@ def named(items: Sequence[str], most: int = 6, separator: str = ", ") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Records as rows of plain values, one column a name."""
+    """Records as rows of plain values, one column a name. The rows are made as they are read, once."""
 
     names: tuple[str, ...]
-    rows: list[list[Json]]
+    rows: Iterable[list[Json]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A list in a document that may be too long to be held: its items are made as they are read, once."""
+
+    items: Iterable[Json]
+
+
+class Output(Protocol):
+    """What a format writes to."""
+
+    def write(self, text: str) -> None:
+        """Write text, line breaks included."""
+
+    def console(self) -> Console:
+        """For rich to print on."""
 
 
 class Report(Protocol):
     """A report in three forms. Each is made when it is called."""
 
     def document(self) -> dict[str, Json]:
-        """Everything, nested."""
+        """Everything, nested; on the first level there may be a ``Stream``."""
 
     def sheet(self) -> Sheet:
         """The main records, one a row."""

@@ -29,8 +29,8 @@ HOUR = 3600 * S
 DAY = 24 * HOUR
 
 
-def piece(start: int, end: int, energy_uj: int, component: str = "cpu", quality: str = "measured") -> EnergyPiece:
-    return EnergyPiece(start, end, energy_uj, component, quality)
+def piece(start: int, end: int, energy_uj: int, of: str = "cpu", quality: str = "measured") -> EnergyPiece:
+    return EnergyPiece(start, end, energy_uj, of, quality)
 
 
 def placed(*levels: IntensityLevel) -> list[IntensityLevel]:
@@ -39,7 +39,7 @@ def placed(*levels: IntensityLevel) -> list[IntensityLevel]:
 
 def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
     levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(HOUR, 4 * HOUR, 300.0))
-    (tally,) = tallies([piece(0, 4 * HOUR, UJ_PER_KWH)], levels, 1.2, DAY).values()
+    (tally,) = tallies([piece(0, 4 * HOUR, UJ_PER_KWH)], levels, 1.2).values()
     assert tally.operational_g == Fraction(6, 5) * (25 + 225)
     assert tally.intensity_g_per_kwh == 250
     assert (tally.coverage, tally.sources, tally.shares) == (1, ["actual"], {"actual": 1})
@@ -47,31 +47,31 @@ def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
 
 def test_of_energy_below_a_microjoule_there_are_no_grams() -> None:
     levels = placed(IntensityLevel(0, HOUR, 300.0))
-    whole = total_tally(tallies([piece(0, HOUR, 0, "dram", "modelled")], levels, 1.2, DAY).values())
+    whole = total_tally(tallies([piece(0, HOUR, 0, "dram", "modelled")], levels, 1.2).values())
     assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (None, None, None)
 
 
 def test_without_a_pue_nothing_is_multiplied_and_decimals_are_taken_as_written() -> None:
     levels = placed(IntensityLevel(0, HOUR, 50.5))
     energy = [piece(0, HOUR, UJ_PER_KWH)]
-    assert total_tally(tallies(energy, levels, None, DAY).values()).operational_g == Fraction(101, 2)
-    assert total_tally(tallies(energy, levels, 1.1, DAY).values()).operational_g == Fraction(101, 2) * Fraction(11, 10)
+    assert total_tally(tallies(energy, levels, None).values()).operational_g == Fraction(101, 2)
+    assert total_tally(tallies(energy, levels, 1.1).values()).operational_g == Fraction(101, 2) * Fraction(11, 10)
 
 
 def test_what_has_no_intensity_is_counted_and_is_no_zero() -> None:
     levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(2 * HOUR, 3 * HOUR, 100.0))
-    whole = total_tally(tallies([piece(0, 3 * HOUR, 3 * UJ_PER_KWH)], levels, None, DAY).values())
+    whole = total_tally(tallies([piece(0, 3 * HOUR, 3 * UJ_PER_KWH)], levels, None).values())
     assert whole.operational_g == 200
     assert whole.coverage == Fraction(2, 3)
     assert whole.energy_uj[None] == UJ_PER_KWH
-    nothing = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], [], None, DAY).values())
+    nothing = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], [], None).values())
     assert nothing.operational_g is None
     assert nothing.intensity_g_per_kwh is None
     assert nothing.coverage == 0
 
 
 def test_an_intensity_of_zero_is_known() -> None:
-    whole = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], placed(IntensityLevel(0, HOUR, 0.0)), None, DAY).values())
+    whole = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], placed(IntensityLevel(0, HOUR, 0.0)), None).values())
     assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (0, 0, 1)
 
 
@@ -83,7 +83,7 @@ def test_each_layer_fills_what_better_ones_leave_open() -> None:
     assert [(level.start_ns // HOUR, level.g_per_kwh, level.source) for level in found] == [
         (0, 20.0, "forecast"), (1, 10.0, "actual"), (2, 20.0, "forecast"), (3, 40.0, "yearly-mean"),
     ]  # fmt: skip
-    whole = total_tally(tallies([piece(0, 4 * HOUR, 4 * UJ_PER_KWH)], found, None, DAY).values())
+    whole = total_tally(tallies([piece(0, 4 * HOUR, 4 * UJ_PER_KWH)], found, None).values())
     assert whole.operational_g == 90
     assert whole.shares == {"actual": Fraction(1, 4), "forecast": Fraction(1, 2), "yearly-mean": Fraction(1, 4)}
     assert whole.open_uj == 3 * UJ_PER_KWH
@@ -91,19 +91,19 @@ def test_each_layer_fills_what_better_ones_leave_open() -> None:
 
 def test_a_job_of_seconds_is_charged_at_its_own_seconds() -> None:
     levels = placed(*(IntensityLevel(index * S, (index + 1) * S, float(index)) for index in range(300)))
-    whole = total_tally(tallies([piece(100 * S, 104 * S, UJ_PER_KWH)], levels, None, DAY).values())
+    whole = total_tally(tallies([piece(100 * S, 104 * S, UJ_PER_KWH)], levels, None).values())
     assert whole.operational_g == Fraction(100 + 101 + 102 + 103, 4)
 
 
 def test_energy_of_an_instant_has_the_intensity_of_that_instant() -> None:
     levels = placed(IntensityLevel(0, HOUR, 1.0), IntensityLevel(HOUR, 2 * HOUR, 7.0))
-    assert total_tally(tallies([piece(HOUR, HOUR, UJ_PER_KWH)], levels, None, DAY).values()).operational_g == 7
+    assert total_tally(tallies([piece(HOUR, HOUR, UJ_PER_KWH)], levels, None).values()).operational_g == 7
 
 
 def test_components_qualities_and_days_stand_apart() -> None:
     levels = placed(IntensityLevel(0, 2 * DAY, 100.0))
     energy = [piece(0, HOUR, UJ_PER_KWH), piece(DAY, DAY + HOUR, UJ_PER_KWH, "dram", "modelled")]
-    found = tallies(energy, levels, 2.0, DAY)
+    found = tallies(energy, levels, 2.0, [DAY])
     assert {key: tally.grams for key, tally in found.items()} == {
         ("cpu", 0): {"measured": 200}, ("dram", 1): {"modelled": 200},
     }  # fmt: skip
@@ -117,7 +117,7 @@ def test_a_day_on_which_the_clocks_change_is_no_special_case(day: datetime) -> N
     hours = (end - start) // HOUR
     assert hours in (23, 25)
     levels = placed(*(IntensityLevel(start + n * HOUR, start + (n + 1) * HOUR, float(n)) for n in range(hours)))
-    whole = total_tally(tallies([piece(start, end, hours * UJ_PER_KWH)], levels, None, DAY).values())
+    whole = total_tally(tallies([piece(start, end, hours * UJ_PER_KWH)], levels, None).values())
     assert whole.operational_g == sum(range(hours))
 
 
@@ -136,7 +136,7 @@ def overlap_ns(level: IntensityLevel, one: EnergyPiece) -> int:
 def test_energy_is_never_lost(levels: list[float], told: list[tuple[int, int, int]]) -> None:
     known = placed(*(IntensityLevel(2 * n * 300, 2 * n * 300 + 300, level) for n, level in enumerate(levels)))
     energy = [piece(start, start + length, uj) for start, length, uj in told]
-    whole = total_tally(tallies(energy, known, None, DAY).values())
+    whole = total_tally(tallies(energy, known, None).values())
     assert sum(whole.energy_uj.values()) == sum(one.energy_uj for one in energy)
     expected = sum(
         Fraction(one.energy_uj, one.span[1] - one.span[0])

@@ -8,7 +8,6 @@ from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.report.summary import summarise
 
 
 def sampled(run: FakeRun, step_s: float, node: str = "n1", **header: object) -> None:
@@ -26,7 +25,7 @@ def times(spool: FakeSpool) -> tuple[int | None, int | None, float | None]:
         (job,) = find_jobs(connection, JobFilter())
     ended_s = None if job.ended_wall_ns is None else (job.ended_wall_ns - START_NS) // SECOND
     elapsed_s = None if job.elapsed_ns is None else job.elapsed_ns // SECOND
-    return ended_s, elapsed_s, summarise(job).total.coverage
+    return ended_s, elapsed_s, job.totals.sums.coverage
 
 
 @pytest.mark.parametrize("step_s", [3600, -3600, 30, -30, 1])

@@ -14,10 +14,11 @@ from fake_spool import GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
-from hpcfrugal.ledger.footprints import pieces_of
+from hpcfrugal.ledger.groups import groups
 from hpcfrugal.ledger.packed import BUCKETS
-from hpcfrugal.ledger.queries import JobFilter, JobRow, energy_by_day, exact_sum, find_jobs, summed
+from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sums import exact_sum, in_whole
 from hpcfrugal.ledger.sync import rebuild, sync
 
 HUGE = 2**62
@@ -147,23 +148,38 @@ def test_a_sidecar_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes
     assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
-def test_sums_of_what_is_accepted_pass_no_bound(spool: FakeSpool) -> None:
+def test_a_job_whose_sum_is_larger_than_there_can_be_has_no_figures(spool: FakeSpool) -> None:
     run = spool.run()
     gpus = [{**GPU, "domain": f"gpu-{number}", "gpu_uuid": f"GPU-{number}"} for number in range(12)]
-    # In an hour that ends with the day: all of it lies on one.
     each_uj = 10**7 * 3600 * 10**6
     records = [run.record(0, [0] * 12), run.record(3600, [each_uj] * 12)]
     lines = [line for boot in range(100) for line in (run.header(channels=gpus, boot_id=str(boot)), *records)]
     run.samples(lines)
+    spool.whole_run("18")
     sync(spool.root, spool.ledger)
     assert 1200 * each_uj > 2**63
-    with open_ledger(spool.ledger) as connection:
-        found = find_jobs(connection, JobFilter())
-        days = [row for row in energy_by_day(found) if row.component == "gpu"]
-        pieces = [piece for piece in pieces_of(found[0]) if piece.component == "gpu"]
     assert problems(spool) == []
-    assert [(row.energy_uj, row.measured_ns) for row in days] == [(1200 * each_uj, 1200 * 3600 * SECOND)]
-    assert sum(piece.energy_uj for piece in pieces) == 1200 * each_uj
+    found = jobs(spool)
+    assert [found[job_id].totals.sums.energy_uj for job_id in ("17", "18")] == [None, 6_600_000_000]
+    reason = "n1 gpu gpu-0: its figures add up to more than there can be"
+    assert reason in (found["17"].totals.unknown or ())
+    with open_ledger(spool.ledger) as connection:
+        (group,) = groups(connection, JobFilter())
+    assert (group.sums.energy_uj, group.counts.incomplete) == (6_600_000_000, 1)
+
+
+def test_a_day_with_more_than_there_can_be_is_added_up_from_its_jobs(spool: FakeSpool) -> None:
+    each_uj = 10**7 * 3600 * 10**6
+    for job_id in ("17", "18", "19"):
+        run = spool.run(job_id)
+        records = [run.record(0, [0]), run.record(3600, [each_uj])]
+        gpu = {**GPU, "gpu_uuid": f"GPU-{job_id}"}
+        headers = [run.header(job_id, channels=[gpu], boot_id=str(boot)) for boot in range(100)]
+        run.samples([line for header in headers for line in (header, *records)], job_id)
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        (group,) = groups(connection, JobFilter())
+    assert group.components["gpu"].measured_uj == 300 * each_uj > 2**63
 
 
 def test_an_exact_sum_is_one() -> None:
@@ -171,7 +187,7 @@ def test_an_exact_sum_is_one() -> None:
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE t (v INTEGER)")
     connection.executemany("INSERT INTO t VALUES (?)", [(value,) for value in values])
-    assert summed(*connection.execute(f"SELECT {exact_sum('v', 'v')} FROM t").fetchone()) == sum(values)
+    assert in_whole(*connection.execute(f"SELECT {exact_sum('v')} FROM t").fetchone()) == sum(values)
     connection.close()
 
 

@@ -12,22 +12,34 @@ from planned_runs import HOUR, kwh, plan, tell
 
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.export import dump
-from hpcfrugal.ledger.footprints import Defaults, JobFootprint, footprints, times_used
+from hpcfrugal.ledger.footprints import times_used
 from hpcfrugal.ledger.plans import plan_of
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.rows import CarbonPlace, JobRow
 from hpcfrugal.ledger.savings import savings
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.sync import rebuild, sync, sync_intensities
 from hpcfrugal.spool.intensity import IntensitySource, intensity_files
 
 MINUTE = 60
 
 
-def footprint(spool: FakeSpool, zone: str | None = None, pue: float | None = None) -> JobFootprint:
+def only_job(spool: FakeSpool) -> JobRow:
     with open_ledger(spool.ledger) as connection:
-        (found,) = footprints(connection, find_jobs(connection, JobFilter()), Defaults(zone, pue)).values()
-    return found
+        (job,) = find_jobs(connection, JobFilter())
+    return job
+
+
+def sums(spool: FakeSpool) -> EnergySums:
+    return only_job(spool).totals.sums
+
+
+def ug(grams: Fraction | float) -> int:
+    """Micrograms, rounded for each component of a job: 10 of 11 parts of its energy are its CPU's."""
+    return round(Fraction(grams) * 10**6 * 10 / 11) + round(Fraction(grams) * 10**6 / 11)
 
 
 def test_a_rebuilt_ledger_has_the_same_intensities(spool: FakeSpool) -> None:
@@ -86,64 +98,64 @@ def test_a_minute_at_110_watts_by_hand(spool: FakeSpool) -> None:
     tell(spool, 50.0, -HOUR, 30)
     tell(spool, 150.0, 30, HOUR)
     sync(spool.root, spool.ledger)
-    found = footprint(spool)
-    assert (found.zone, found.zone_source, found.pue, found.pue_source) == ("FR", "run", 1.2, "run")
-    assert found.provider == "energy-charts"
-    assert found.total.operational_g == kwh(6600) * 100 * Fraction(6, 5)
-    assert found.total.intensity_g_per_kwh == 100
-    assert {component: part.total.operational_g for component in ("cpu", "dram") for part in [found.of(component)]} == {
-        "cpu": kwh(6000) * 120, "dram": kwh(600) * 120,
-    }  # fmt: skip
+    job = only_job(spool)
+    assert job.totals.place == CarbonPlace("FR", "run", 1.2, "run", "energy-charts")
+    assert job.totals.sums.co2e_ug == ug(kwh(6600) * 100 * Fraction(6, 5))
+    assert job.totals.sums.intensity_g_per_kwh == 100
+    assert {part.component: part.sums.co2e_ug for part in job.energy} == {"cpu": 200_000, "dram": 20_000}
 
 
 def test_revised_figures_change_the_grams_at_the_next_sync(spool: FakeSpool) -> None:
     spool.whole_run(carbon={"zone": "FR", "pue": None})
     tell(spool, 50.0, -HOUR, HOUR, settled=False)
     sync(spool.root, spool.ledger)
-    first = footprint(spool).total
-    assert (first.operational_g, first.open_uj) == (kwh(6600) * 50, 6_600_000_000)
+    first = sums(spool)
+    assert (first.co2e_ug, first.open_uj) == (ug(kwh(6600) * 50), 6_600_000_000)
     tell(spool, 70.0, -HOUR, HOUR)
     sync(spool.root, spool.ledger)
-    second = footprint(spool).total
-    assert (second.operational_g, second.open_uj) == (kwh(6600) * 70, 0)
+    second = sums(spool)
+    assert (second.co2e_ug, second.open_uj) == (ug(kwh(6600) * 70), 0)
 
 
 def test_forecast_and_yearly_mean_stand_in_and_are_told_apart(spool: FakeSpool) -> None:
     spool.whole_run(plan=plan(levels=(400.0, 400.0, 400.0)))
     sync(spool.root, spool.ledger)
-    assert footprint(spool).total.sources == ["forecast"]
-    assert footprint(spool).total.operational_g == kwh(6600) * 400
+    assert list(sums(spool).by_source_uj) == ["forecast"]
+    assert sums(spool).co2e_ug == ug(kwh(6600) * 400)
     tell(spool, 100.0, -HOUR, 15)
     sync(spool.root, spool.ledger)
-    assert footprint(spool).total.shares == {"actual": Fraction(1, 4), "forecast": Fraction(3, 4)}
-    assert footprint(spool).total.operational_g == kwh(6600) * (25 + 300)
+    assert sums(spool).by_source_uj == {"actual": 1_650_000_000, "forecast": 4_950_000_000}
+    assert sums(spool).co2e_ug == ug(kwh(6600) * (25 + 300))
 
 
 def test_a_country_has_its_yearly_mean_and_an_unknown_zone_has_nothing(spool: FakeSpool) -> None:
     spool.whole_run()
+    sync(spool.root, spool.ledger, defaults=Defaults("FR", 1.5))
+    assert only_job(spool).totals.place == CarbonPlace("FR", "settings", 1.5, "settings")
+    assert (list(sums(spool).by_source_uj), sums(spool).intensity_coverage) == (["yearly-mean"], 1)
+    for zone in ("XX", None):
+        sync(spool.root, spool.ledger, defaults=Defaults(zone))
+        assert only_job(spool).totals.place == CarbonPlace(zone, "settings" if zone else None, None, None)
+        assert (sums(spool).co2e_ug, sums(spool).intensity_coverage) == (None, 0)
+    # Without settings, those of the last sync hold.
+    sync(spool.root, spool.ledger, defaults=Defaults("FR", 1.5))
+    before = sums(spool)
     sync(spool.root, spool.ledger)
-    found = footprint(spool, zone="FR", pue=1.5)
-    assert (found.zone_source, found.pue_source, found.total.sources) == ("settings", "settings", ["yearly-mean"])
-    assert found.total.coverage == 1
-    nowhere = footprint(spool, zone="XX")
-    assert nowhere.total.operational_g is None
-    assert nowhere.total.coverage == 0
-    assert footprint(spool).zone is None
-    assert footprint(spool).parts == {}
+    assert sums(spool) == before
+    assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
 def test_marginal_forecasts_and_those_of_other_zones_do_not_stand_in(spool: FakeSpool) -> None:
     spool.whole_run(plan=plan(signal="marginal", zone="XX"))
     sync(spool.root, spool.ledger)
-    assert footprint(spool).total.operational_g is None
+    assert sums(spool).co2e_ug is None
 
 
 def test_what_a_model_put_after_a_forecast_s_end_is_none(spool: FakeSpool) -> None:
     told = plan()["forecast"] | {"assumed_from": iso(15), "assumed_by": "same-time-yesterday"}
     spool.whole_run(plan=plan(forecast=told))
     sync(spool.root, spool.ledger)
-    shares = footprint(spool).total.shares
-    assert shares == {"forecast": Fraction(1, 4), "yearly-mean": Fraction(3, 4)}
+    assert sums(spool).by_source_uj == {"forecast": 1_650_000_000, "yearly-mean": 4_950_000_000}
 
 
 def test_actual_figures_are_those_of_one_provider(spool: FakeSpool) -> None:
@@ -152,9 +164,8 @@ def test_actual_figures_are_those_of_one_provider(spool: FakeSpool) -> None:
     tell(spool, 90.0, 0, 40, IntensitySource("FR", "average", "b"))
     tell(spool, 1.0, 0, 60, IntensitySource("FR", "marginal", "b"))
     sync(spool.root, spool.ledger)
-    found = footprint(spool)
-    assert found.provider == "b"
-    assert found.total.shares["actual"] == Fraction(2, 3)
+    assert only_job(spool).totals.place.provider == "b"
+    assert sums(spool).by_source_uj["actual"] == 4_400_000_000
 
 
 @pytest.mark.parametrize(
@@ -166,8 +177,7 @@ def test_actual_figures_are_those_of_one_provider(spool: FakeSpool) -> None:
 )  # fmt: skip
 def test_a_plan_that_was_tampered_with_fails_nothing(spool: FakeSpool, changes: dict[str, Any]) -> None:
     spool.whole_run(plan=plan(**changes), carbon={"zone": 3, "pue": 0.5})
-    sync(spool.root, spool.ledger)
-    footprint(spool, zone="FR")
+    sync(spool.root, spool.ledger, defaults=Defaults("FR"))
     with open_ledger(spool.ledger) as connection:
         (one,) = savings(connection, find_jobs(connection, JobFilter()), Defaults())
     assert one.saving is None

@@ -6,7 +6,8 @@ import pytest
 from fake_spool import SECOND, START_NS, FakeSpool, iso
 from planned_runs import FETCHED_NS, HOUR, kwh, plan, segment, tell
 
-from hpcfrugal.ledger.footprints import Defaults, times_used
+from hpcfrugal.ledger.due import Defaults
+from hpcfrugal.ledger.footprints import times_used
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.savings import JobSavings, savings, totals
 from hpcfrugal.ledger.store import open_ledger

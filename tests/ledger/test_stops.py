@@ -17,7 +17,6 @@ from hpcfrugal.ledger.nodes import find_nodes
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.report.summary import summarise
 
 A100 = {"index": 0, "uuid": "GPU-a", "name": "A100"}
 PACKAGE_NAME = "cpu/package-0/rapl-powercap"
@@ -96,7 +95,7 @@ def test_coverage_tells_of_a_stop_and_the_nodes_close(spool: FakeSpool) -> None:
     with open_ledger(spool.ledger) as connection:
         (job,) = find_jobs(connection, JobFilter())
         (node,) = find_nodes(connection, spool.root).nodes
-    total = summarise(job).total
+    total = job.totals.sums
     assert total.energy_uj == 110 * 30 * 10**6
     assert total.coverage == pytest.approx(30 / 230)
     assert node.total.energy_uj == 110 * 230 * 10**6

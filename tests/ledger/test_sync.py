@@ -726,10 +726,10 @@ def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, mon
     do_sync(spool)
     fill = engine.fill
 
-    def meanwhile(*args: Any) -> SyncResult:
+    def meanwhile(*args: Any, **options: Any) -> SyncResult:
         run.end(exit_code=9)
         spool.whole_run("18")
-        done = fill(*args)
+        done = fill(*args, **options)
         spool.whole_run("19")
         return done
 

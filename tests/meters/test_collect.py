@@ -16,12 +16,12 @@ from hpcfrugal.core.errors import SourceError, Unreachable
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.packed import BUCKETS
-from hpcfrugal.ledger.queries import ChannelRow, JobFilter, JobRow, find_jobs
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
 from hpcfrugal.meters.base import SECOND_NS, Meter, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.meters.collect import collect
-from hpcfrugal.report.summary import summarise
 from hpcfrugal.spool import RunDir, parse_name
 
 LOOK_BACK_NS = 30 * 86_400 * SECOND_NS
@@ -110,8 +110,8 @@ def test_an_exclusive_job_has_the_whole_node(spool: FakeSpool) -> None:
     assert channel.detail == "https://prom watts"
     assert (channel.first_wall_ns, channel.first_boottime_ns) == (START_NS, BOOT_NS)
     # It is another boundary: the components' total is what it was.
-    assert summarise(row).total.energy_uj == 60 * 110 * 10**6
-    assert summarise(row).total.complete
+    assert row.totals.sums.energy_uj == 60 * 110 * 10**6
+    assert row.totals.complete
 
 
 def test_it_is_asked_once(spool: FakeSpool) -> None:
@@ -177,7 +177,7 @@ def test_without_a_sidecar_the_job_has_no_known_part(spool: FakeSpool) -> None:
     assert "CPU time is unknown" in channel.reason
     assert (channel.first_wall_ns, channel.first_boottime_ns) == (START_NS, None)
     # The node still counts as one that was not sampled.
-    assert summarise(row).total.unknown[0] == "n1 cpu: no samples"
+    assert (row.totals.unknown or ())[0] == "n1 cpu: no samples"
 
 
 def test_edges_lie_between_samples_and_a_lack_of_them_lowers_the_coverage(spool: FakeSpool) -> None:

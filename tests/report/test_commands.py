@@ -226,17 +226,16 @@ def test_missing_idle_power_is_noted_wherever_a_share_is_counted(spool: FakeSpoo
     spool.whole_run("18", user="bob")
     call("ledger", "sync")
     note = "Idle power of shared nodes is not included (1 job with a share"
-    for by in ("job", "user", "day"):
-        found = document(call("report", "--since", "all", "--by", by, "--json"))
+    expected: dict[str, list[str | None]] = {"": [], "user": ["not included", None], "day": ["not included"]}
+    for by, groups in expected.items():
+        grouped = ("report", "--since", "all", *(["--by", by] if by else []))
+        found = document(call(*grouped, "--json"))
         assert found["totals"]["idle_power"] == "not included"
-        assert [job["idle_power"] for job in found["jobs"]] == ["not included", None]
-        assert note in call("report", "--since", "all", "--by", by).out
-        (first, *_) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--by", by, "--csv").out))
+        assert [group["idle_power"] for group in found["groups"]] == groups
+        assert [job["idle_power"] for job in found["jobs"]] == ([] if by else ["not included", None])
+        assert note in call(*grouped).out
+        (first, *_) = csv.DictReader(io.StringIO(call(*grouped, "--csv").out))
         assert first["idle_power"] == "not included"
-        if by == "user":
-            assert [group["idle_power"] for group in found["groups"]] == ["not included", None]
-        if by == "day":
-            assert [group["idle_power"] for group in found["groups"]] == ["not included"]
     assert note not in call("report", "--since", "all", "--user", "bob").out
     assert document(call("report", "--since", "all", "--user", "bob", "--json"))["totals"]["idle_power"] is None
 
@@ -248,12 +247,13 @@ def test_known_idle_power_is_shown_with_its_source(spool: FakeSpool, call: Call)
     run.nodes()
     call("ledger", "sync")
     known = "known: cpu 40 W (a wattmeter); dram 4 W (a wattmeter)"
-    for by in ("job", "user", "day"):
+    for by in ("user", "day"):
         found = document(call("report", "--since", "all", "--by", by, "--json"))
         assert found["totals"]["idle_power"] == "included"
-        assert [job["idle_power"] for job in found["jobs"]] == [known]
-        assert [group["idle_power"] for group in found["groups"]] == ["included"] * len(found["groups"])
+        assert [group["idle_power"] for group in found["groups"]] == ["included"]
         assert "Idle power of shared nodes" not in call("report", "--since", "all", "--by", by).out
+    found = document(call("report", "--since", "all", "--json"))
+    assert [job["idle_power"] for job in found["jobs"]] == [known]
     (first, *_) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--csv").out))
     assert first["idle_power"] == known
     channel = found["jobs"][0]["channels"][0]
@@ -320,24 +320,30 @@ def test_groups_by_account_partition_and_qos(spool: FakeSpool, call: Call) -> No
     cuts = {"account": ["chemistry", "physics"], "partition": ["batch", "long"], "qos": ["low", "normal"]}
     for by, keys in cuts.items():
         found = document(call("report", "--since", "all", "--by", by, "--json"))
-        assert [group["key"] for group in found["groups"]] == [*keys, "(none)"]
+        assert [group["key"] for group in found["groups"]] == [{by: key} for key in (*keys, None)]
         assert all(group["jobs"] == 1 for group in found["groups"])
         assert by.capitalize() in call("report", "--since", "all", "--by", by).out.splitlines()[0]
+    found = document(call("report", "--since", "all", "--json"))
     assert [job["qos"] for job in found["jobs"]] == ["normal", "low", None]
 
 
 @pytest.mark.parametrize(
-    "by", ["user", "project", "phase", "account", "partition", "qos", "component", "day", "tag:project"]
+    "by",
+    [
+        *("user", "project", "phase", "account", "partition", "qos", "name", "node", "component", "day", "month"),
+        *("tag:project", "user,month", "component,node"),
+    ],
 )
 def test_groupings_in_all_forms(spool: FakeSpool, call: Call, by: str) -> None:
     spool.whole_run("17")
     spool.whole_run("18", user="bob")
     call("ledger", "sync")
     found = document(call("report", "--since", "all", "--by", by, "--json"))
-    assert found["by"] == by
+    keys = by.split(",")
+    assert found["by"] == keys
     assert sum(group["energy_j"]["total"] for group in found["groups"]) == 13200.0
     rows = list(csv.DictReader(io.StringIO(call("report", "--since", "all", "--by", by, "--csv").out)))
-    assert [row[by] for row in rows] == [group["key"] for group in found["groups"]]
+    assert [{key: row[key] for key in keys} for row in rows] == [group["key"] for group in found["groups"]]
     assert sum(float(row["energy_j"]) for row in rows) == 13200.0
     assert "13.200" in call("report", "--since", "all", "--by", by).out
 
@@ -485,7 +491,7 @@ def test_check_path_and_export(spool: FakeSpool, call: Call) -> None:
     assert "problems in 1 file;" in result.err
     assert call("ledger", "check").code == 0
     with closing(sqlite3.connect(spool.ledger)) as connection, connection:
-        connection.execute("UPDATE runs SET pue = 7")
+        connection.execute("UPDATE jobs SET qos = NULL")
     connection.close()
     result = call("ledger", "check")
     assert result.code == 4
@@ -590,7 +596,7 @@ def test_a_ledger_with_damaged_content_is_refused(spool: FakeSpool, call: Call, 
     connection = sqlite3.connect(spool.ledger, isolation_level=None)
     connection.execute(statement)
     connection.close()
-    result = call("report", "--no-sync", "--since", "all")
+    result = call("report", "--no-sync", "--since", "all", "--json")
     assert (result.code, "Traceback" in result.err) == (4, False)
     assert f"the ledger {spool.ledger} is damaged" in result.err
     assert says in result.err

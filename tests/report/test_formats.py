@@ -6,24 +6,33 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations_with_replacement
+from typing import Any
 
 import pytest
 from fake_spool import SECOND, START_NS, FakeSpool
 
-from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs
+from hpcfrugal.ledger.groups import GROUPINGS
+from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.report import kind
 from hpcfrugal.report.field import Rows, field, sheet, table, to_json
-from hpcfrugal.report.formats import render
-from hpcfrugal.report.group import GROUPINGS
+from hpcfrugal.report.formats import rendered
 from hpcfrugal.report.jobs import JobsReport
 from hpcfrugal.report.period import Period
-from hpcfrugal.report.summary import summarise
 from hpcfrugal.report.view import Cell, Column, Facts, Notes, Report, Table, named
 
-BY = ["job", *GROUPINGS, "tag:phase", "component", "day"]
+BY = [(), *((key,) for key in GROUPINGS), ("tag:phase",), ("user", "day"), ("node", "component")]
+
+
+def json_of(report: Report) -> Any:
+    return json.loads(rendered(report, "json"))
+
+
+def csv_of(report: Report) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(rendered(report, "csv"))))
 
 
 def markdown(report: Report) -> Iterator[str]:
@@ -40,32 +49,33 @@ def markdown(report: Report) -> Iterator[str]:
                 yield from (line.text for line in block.lines)
 
 
-def report(spool: FakeSpool, by: str, *, detailed: bool = False) -> JobsReport:
+@contextmanager
+def reported(spool: FakeSpool, by: tuple[str, ...] = (), *, detailed: bool = False) -> Iterator[JobsReport]:
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        yield JobsReport(connection, Period(), JobFilter(), by, every=True, detailed=detailed)
+
+
+def incomplete_jobs(spool: FakeSpool) -> None:
     """A job of which a GPU was not found, and a job without energy."""
     run = spool.run("17")
     run.samples([run.header(gpus_promised=1), *run.records([100, 10], 60)])
     run.slurm()
     spool.run("18").slurm("FAILED", job_id="18")
-    sync(spool.root, spool.ledger)
-    with open_ledger(spool.ledger) as connection:
-        jobs = find_jobs(connection, JobFilter())
-        days = energy_by_day(jobs)
-    return JobsReport(Period(), [summarise(job) for job in jobs], by, days, detailed)
 
 
-@pytest.mark.parametrize("by", BY)
-def test_no_grouping_and_no_format_loses_what_is_incomplete(spool: FakeSpool, by: str) -> None:
-    found = report(spool, by)
-    text = list(markdown(found))
+@pytest.mark.parametrize("by", BY, ids=",".join)
+def test_no_grouping_and_no_format_loses_what_is_incomplete(spool: FakeSpool, by: tuple[str, ...]) -> None:
+    incomplete_jobs(spool)
+    with reported(spool, by) as found:
+        text, document, rows = list(markdown(found)), json_of(found), csv_of(found)
     tables = [line for line in text if line.startswith("| ")][1:]
     assert any("\N{GREATER-THAN OR EQUAL TO} 6.600" in line for line in tables)
     assert any(line.startswith("\N{GREATER-THAN OR EQUAL TO}: a part is unknown") for line in text)
-    document = json.loads(render(found, "json"))
     assert document["totals"]["complete"] is False
-    rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
-    records = document["jobs"] if by == "job" else document["groups"]
+    records = document["groups"] if by else document["jobs"]
     assert [str(record["complete"]) for record in records] == [row["complete"] for row in rows]
-    with_gpu = [row for row in rows if by != "component" or row["component"] == "gpu"]
+    with_gpu = [row for row in rows if "component" not in by or row["component"] == "gpu"]
     assert {row["complete"] for row in with_gpu} == {"False"}
 
 
@@ -93,31 +103,24 @@ def test_a_sum_is_complete_only_if_all_of_its_jobs_are(spool: FakeSpool, mix: tu
     """For every grouping, in every format: as the jobs themselves, one by one, are."""
     for number, kind_of_job in enumerate(mix):
         put(spool, str(17 + number), kind_of_job)
-    sync(spool.root, spool.ledger)
-    with open_ledger(spool.ledger) as connection:
-        jobs = find_jobs(connection, JobFilter())
-        days = energy_by_day(jobs)
-    summaries = [summarise(job) for job in jobs]
-    ran = [one for one in summaries if not one.not_started]
-    assert [one.complete for one in ran] == [
+    with reported(spool) as found:
+        jobs = json_of(found)["jobs"]
+    ran = [one for one in jobs if one["started_at"] is not None]
+    assert [one["complete"] for one in ran] == [
         kind_of_job == "complete" for kind_of_job in mix if kind_of_job != "pending"
     ]
-    expected = all(one.complete for one in ran)
+    expected = all(one["complete"] for one in ran)
+    known = [one for one in ran if one["energy_j"]["total"] is not None]
     for by in BY:
-        found = JobsReport(Period(), summaries, by, days)
-        document = json.loads(render(found, "json"))
-        rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
-        text = "\n".join(markdown(found))
+        with reported(spool, by) as found:
+            text, document, rows = "\n".join(markdown(found)), json_of(found), csv_of(found)
         assert document["totals"]["complete"] is expected, by
-        if by == "job" or not ran:
+        if not by or not ran:
             continue
         assert all(group["complete"] for group in document["groups"]) is expected, by
         assert all(row["complete"] == "True" for row in rows) is expected, by
         assert ("without known energy" in text or "a part is unknown" in text) is not expected, by
-        known = [one for one in ran if one.total.energy_uj is not None]
         assert ("\N{GREATER-THAN OR EQUAL TO}" in text) is (not expected and bool(known)), by
-        if by == "day":
-            assert {group["elapsed_s"] for group in document["groups"]} == {None}
 
 
 def test_every_total_has_its_scope(spool: FakeSpool) -> None:
@@ -125,27 +128,56 @@ def test_every_total_has_its_scope(spool: FakeSpool) -> None:
         run = spool.run(job_id)
         run.samples([run.header(job_id, exclusive=exclusive), *run.records([100, 10], 60)], job_id)
         run.slurm(job_id=job_id)
-    sync(spool.root, spool.ledger)
-    with open_ledger(spool.ledger) as connection:
-        jobs = find_jobs(connection, JobFilter())
-        days = energy_by_day(jobs)
-    summaries = [summarise(job) for job in jobs]
     for by in BY:
-        found = JobsReport(Period(), summaries, by, days)
-        document = json.loads(render(found, "json"))
-        assert sorted(job["scope"] for job in document["jobs"]) == ["share of the node", "whole node"]
+        with reported(spool, by) as found:
+            text, document, rows = list(markdown(found)), json_of(found), csv_of(found)
         assert document["totals"]["scope"] == "share of the node and whole node"
-        assert any(line.startswith("Scopes differ: ") for line in markdown(found)), by
-        assert all(row["scope"] for row in csv.DictReader(io.StringIO(render(found, "csv")))), by
-    text = list(markdown(JobsReport(Period(), summaries[:1], "job", days, detailed=True)))
-    assert any(line.startswith("- Scope: ") for line in text)
+        assert any(line.startswith("Scopes differ: ") for line in text), by
+        assert all(row["scope"] for row in rows), by
+        if not by:
+            assert sorted(job["scope"] for job in document["jobs"]) == ["share of the node", "whole node"]
+    with reported(spool, detailed=True) as found:
+        assert any(line.startswith("- Scope: ") for line in markdown(found))
 
 
 def test_the_detail_of_a_job_is_blocks_too(spool: FakeSpool) -> None:
-    text = list(markdown(report(spool, "job", detailed=True)))
+    incomplete_jobs(spool)
+    with reported(spool, detailed=True) as found:
+        text = list(markdown(found))
     assert "- State: COMPLETED, exit code 0" in text
     assert any(line.startswith("| total | \N{GREATER-THAN OR EQUAL TO} 6.600") for line in text)
     assert any("1 of 1 GPUs of the job not found" in line for line in text)
+
+
+def test_a_long_list_is_the_latest_jobs_below_the_totals_of_all(spool: FakeSpool) -> None:
+    for number in range(25):
+        run = spool.run(str(100 + number))
+        run.slurm(job_id=str(100 + number), start_s=number, end_s=60)
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        found = JobsReport(connection, Period(), JobFilter())
+        text, document = list(markdown(found)), json_of(found)
+        every = json_of(JobsReport(connection, Period(), JobFilter(), every=True))
+    assert text[1].startswith("| 25 jobs |")
+    assert "The latest 20 of 25 jobs; `--all` lists them all." in text
+    assert [job["job_id"] for job in document["jobs"]] == [str(number) for number in range(105, 125)]
+    assert (document["jobs_in_period"], document["totals"]["jobs"], len(every["jobs"])) == (25, 25, 25)
+
+
+def test_a_job_over_the_edge_of_the_period_is_noted(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header("17"), *run.records([100, 10], 600)], "17")
+    run.slurm(end_s=600)
+    sync(spool.root, spool.ledger)
+    cuts = {(None, 300): "1 job went on after it", (300, None): "1 job began before it"}
+    with open_ledger(spool.ledger) as connection:
+        for (since_s, until_s), words in cuts.items():
+            edges = [None if edge is None else START_NS + edge * SECOND for edge in (since_s, until_s)]
+            found = JobsReport(connection, Period(), JobFilter(*edges))
+            assert json_of(found)["totals"]["energy_j"]["total"] == 33_000.0
+            assert any(words in line for line in markdown(found))
+        whole = JobsReport(connection, Period(), JobFilter(START_NS, START_NS + 600 * SECOND))
+        assert not any("the list shows jobs whole" in line for line in markdown(whole))
 
 
 def test_a_field_is_defined_once_for_json_csv_and_tables() -> None:
@@ -162,7 +194,7 @@ def test_a_field_is_defined_once_for_json_csv_and_tables() -> None:
         {"name": "aNone", "energy": {"total": None}, "other": None},
     ]
     assert sheet(fields, records).names == ("name", "energy_j")
-    assert sheet(fields, records).rows == [["a2000000", 2.0], ["aNone", None]]
+    assert list(sheet(fields, records).rows) == [["a2000000", 2.0], ["aNone", None]]
     total = Rows((energy,), [3_000_000_000], "total", apart=True)
     made = table(fields, [Rows(fields, records), total])
     assert made.columns == [Column("Name", "word"), Column("Energy [kJ]")]

@@ -1,4 +1,4 @@
-"""Sums that keep measured, modelled and unknown apart."""
+"""EnergySums that keep measured, modelled and unknown apart."""
 
 from __future__ import annotations
 
@@ -9,30 +9,37 @@ from fake_spool import DRAM, GPU, PACKAGE, PSYS, SECOND, FakeSpool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.ledger.queries import JobFilter, energy_by_day, find_jobs
+from hpcfrugal.ledger.groups import groups
+from hpcfrugal.ledger.overlap import NodeTime, overlapping
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.report.group import Group, all_jobs, group_by, group_by_component, group_by_day
-from hpcfrugal.report.overlap import NodeTime, overlapping
-from hpcfrugal.report.summary import JobSummary, channel_coverage, summarise
+from hpcfrugal.report.job import ReportedJob
+from hpcfrugal.report.jobs import ReportedGroup
 
 V100 = {"index": 0, "uuid": "GPU-a", "name": "Tesla V100-SXM2-16GB"}
 
 
-def summaries(spool: FakeSpool) -> dict[str, JobSummary]:
+def jobs(spool: FakeSpool) -> dict[str, ReportedJob]:
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
-        return {job.job_id: summarise(job) for job in find_jobs(connection, JobFilter())}
+        return {job.job_id: ReportedJob(job) for job in find_jobs(connection, JobFilter())}
 
 
-def by_day(spool: FakeSpool) -> list[Group]:
-    found = list(summaries(spool).values())
-    return group_by_day(energy_by_day([summary.job for summary in found]), found)
+def grouped(spool: FakeSpool, *by: str) -> list[ReportedGroup]:
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        return [ReportedGroup(group) for group in groups(connection, JobFilter(), by)]
+
+
+def all_jobs(spool: FakeSpool) -> ReportedGroup:
+    (group,) = grouped(spool)
+    return group
 
 
 def test_measured_energy_is_complete_and_covered(spool: FakeSpool) -> None:
     spool.whole_run()
-    total = summaries(spool)["17"].total
+    total = jobs(spool)["17"].sums
     assert (total.measured_uj, total.modelled_uj, total.energy_uj) == (6_600_000_000, None, 6_600_000_000)
     assert (total.complete, total.coverage) == (True, 1.0)
 
@@ -41,10 +48,10 @@ def test_measured_and_modelled_stand_apart(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(channels=[PACKAGE]), *run.records([100], 60)])
     run.slurm()
-    summary = summaries(spool)["17"]
+    summary = jobs(spool)["17"]
     assert summary.components["cpu"].measured_uj == 6_000_000_000
     assert summary.components["dram"].modelled_uj == 96_000_000
-    assert (summary.total.measured_uj, summary.total.modelled_uj) == (6_000_000_000, 96_000_000)
+    assert (summary.sums.measured_uj, summary.sums.modelled_uj) == (6_000_000_000, 96_000_000)
 
 
 def test_a_modelled_total_has_a_range_and_no_coverage_to_mistake_for_it(spool: FakeSpool) -> None:
@@ -53,29 +60,26 @@ def test_a_modelled_total_has_a_range_and_no_coverage_to_mistake_for_it(spool: F
         run = spool.run(job_id)
         run.samples([run.header(job_id, channels=[PACKAGE]), *run.records([100], 60)], job_id)
         run.slurm(job_id=job_id)
-    found = summaries(spool)
-    total = found["17"].total
+    found = jobs(spool)
+    total = found["17"].sums
     assert total.range_uj == (6_048_000_000, 6_192_000_000)
     assert (total.coverage, total.shown_coverage) == (1.0, None)
     assert found["17"].components["cpu"].range_uj is None
     assert found["17"].components["cpu"].shown_coverage == 1.0
-    both = (12_096_000_000, 12_384_000_000)
-    assert all_jobs(list(found.values())).total.range_uj == both
-    (day,) = by_day(spool)
-    assert day.total.range_uj == both
-    (group,) = group_by(list(found.values()), "user")
-    assert group.total.range_uj == both
+    for by in ((), ("day",), ("user",)):
+        (group,) = grouped(spool, *by)
+        assert group.sums.range_uj == (12_096_000_000, 12_384_000_000)
 
 
 def test_a_node_that_was_not_sampled_is_named_and_lowers_the_coverage(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100]), *run.records([100, 10, 200], 60)])
     run.slurm(nodes=("n1", "n2"))
-    summary = summaries(spool)["17"]
-    assert summary.total.energy_uj == 18_600_000_000
-    assert not summary.total.complete
-    assert summary.total.unknown == ["n2 cpu: no samples", "n2 dram: no samples", "n2 gpu: no samples"]
-    assert summary.total.coverage == 0.5
+    summary = jobs(spool)["17"]
+    assert summary.sums.energy_uj == 18_600_000_000
+    assert not summary.sums.complete
+    assert summary.unknown == ["n2 cpu: no samples", "n2 dram: no samples", "n2 gpu: no samples"]
+    assert summary.sums.coverage == 0.5
 
 
 def test_a_sampled_node_without_a_gpu_lacks_nothing(spool: FakeSpool) -> None:
@@ -83,7 +87,7 @@ def test_a_sampled_node_without_a_gpu_lacks_nothing(spool: FakeSpool) -> None:
     run.samples([run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100]), *run.records([100, 10, 200], 60)])
     run.samples([run.header(node="n2"), *run.records([100, 10], 60)], node="n2")
     run.slurm(nodes=("n1", "n2"))
-    total = summaries(spool)["17"].total
+    total = jobs(spool)["17"].sums
     assert (total.complete, total.coverage) == (True, 1.0)
 
 
@@ -91,7 +95,7 @@ def test_what_the_sidecar_missed_lowers_the_coverage_and_is_not_made_up(spool: F
     run = spool.run()
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
     run.slurm()
-    total = summaries(spool)["17"].total
+    total = jobs(spool)["17"].sums
     assert (total.energy_uj, total.complete, total.coverage) == (3_300_000_000, True, 0.5)
 
 
@@ -107,31 +111,31 @@ def test_a_failed_sensor_is_unknown_and_a_failed_read_is_not(spool: FakeSpool) -
     lines[-1]["read_ns"] = [lines[-1]["boottime_ns"] - SECOND] * 2
     well.samples([well.header("18"), *lines], "18")
     well.slurm(job_id="18")
-    found = summaries(spool)
-    total = found["17"].total
+    found = jobs(spool)
+    total = found["17"].sums
     assert (total.measured_uj, total.complete, total.coverage) == (6_600_000_000, False, 1.0)
     assert total.modelled_uj == 3540 * (35_700_000 + 1_600_000)
-    assert [text.partition(":")[0] for text in total.unknown] == ["n1 cpu package-0", "n1 dram dram-0"]
-    assert all("last good reading at 2026-11-21T10:01:00Z" in text for text in total.unknown)
-    assert all_jobs(list(found.values())).incomplete == 1
-    total = found["18"].total
-    assert (total.energy_uj, total.complete, total.unknown) == (6_600_000_000, True, [])
+    assert [text.partition(":")[0] for text in found["17"].unknown] == ["n1 cpu package-0", "n1 dram dram-0"]
+    assert all("last good reading at 2026-11-21T10:01:00Z" in text for text in found["17"].unknown)
+    assert all_jobs(spool).counts.incomplete == 1
+    total = found["18"].sums
+    assert (total.energy_uj, total.complete, found["18"].unknown) == (6_600_000_000, True, [])
 
 
 def test_a_gpu_that_was_not_found_is_missing_from_the_total(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(gpus_promised=1), *run.records([100, 10], 60)])
     run.slurm()
-    summary = summaries(spool)["17"]
-    assert (summary.components["gpu"].energy_uj, summary.total.complete) == (None, False)
-    assert summary.total.unknown == ["n1 gpu gpu: 1 of 1 GPUs of the job not found: no sensor reported"]
+    summary = jobs(spool)["17"]
+    assert (summary.components["gpu"].energy_uj, summary.sums.complete) == (None, False)
+    assert summary.unknown == ["n1 gpu gpu: 1 of 1 GPUs of the job not found: no sensor reported"]
 
 
 def test_coverage_never_passes_one(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(), *run.records([100, 10], 60)])
     run.slurm(end_s=59)
-    assert summaries(spool)["17"].total.coverage == 1.0
+    assert jobs(spool)["17"].sums.coverage == 1.0
 
 
 def test_a_source_after_another_adds_its_time(spool: FakeSpool) -> None:
@@ -143,16 +147,16 @@ def test_a_source_after_another_adds_its_time(spool: FakeSpool) -> None:
     two = [PACKAGE, {**PACKAGE, "domain": "package-1"}, DRAM]
     run.samples([run.header(channels=two), *run.records([100, 80, 10], 30)[:4], header, *more])
     run.slurm()
-    summary = summaries(spool)["17"]
+    summary = jobs(spool)["17"]
     cpu = summary.components["cpu"]
     assert (cpu.measured_uj, cpu.modelled_uj, cpu.coverage) == (5_400_000_000, 30 * 35_700_000, 1.0)
-    assert summary.total.complete
+    assert summary.sums.complete
 
 
 def test_never_sampled_is_unknown_and_not_zero(spool: FakeSpool) -> None:
     run = spool.run()
     run.slurm("FAILED")
-    total = summaries(spool)["17"].total
+    total = jobs(spool)["17"].sums
     assert (total.energy_uj, total.complete, total.coverage) == (None, False, 0.0)
 
 
@@ -160,7 +164,7 @@ def test_the_node_boundary_is_never_added(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(channels=[PACKAGE, DRAM, PSYS]), *run.records([100, 10, 260], 60)])
     run.slurm()
-    assert summaries(spool)["17"].total.energy_uj == 6_600_000_000
+    assert jobs(spool)["17"].sums.energy_uj == 6_600_000_000
 
 
 def test_groups_sum_and_count_what_is_missing(spool: FakeSpool) -> None:
@@ -169,18 +173,18 @@ def test_groups_sum_and_count_what_is_missing(spool: FakeSpool) -> None:
     failed = spool.run("19")
     failed.slurm("FAILED", job_id="19")
     spool.run("20")
-    jobs = list(summaries(spool).values())
-    by_user = {group.key: group for group in group_by(jobs, "user")}
-    assert list(by_user) == ["alice", "bob"]
-    alice = by_user["alice"]
-    assert (alice.jobs, alice.not_started, alice.without_energy, alice.incomplete) == (3, 1, 1, 1)
-    assert alice.total.energy_uj == 6_600_000_000
-    assert alice.elapsed_ns == 120 * SECOND
-    assert [group.key for group in group_by(jobs, "project")] == ["climate", "(none)"]
-    assert [group.key for group in group_by(jobs, "tag:phase")] == ["inference", "training"]
-    by_component = {group.key: group.total.energy_uj for group in group_by_component(jobs)}
-    assert by_component == {"cpu": 12_000_000_000, "dram": 1_200_000_000}
-    assert all_jobs(jobs).total.energy_uj == 13_200_000_000
+    by_user = {group.group.labels: group for group in grouped(spool, "user")}
+    assert list(by_user) == [("alice",), ("bob",)]
+    alice = by_user["alice",]
+    assert (alice.counts.jobs, alice.counts.not_started) == (3, 1)
+    assert (alice.without_energy, alice.counts.incomplete) == (1, 1)
+    assert alice.sums.energy_uj == 6_600_000_000
+    assert alice.group.elapsed_ns == 120 * SECOND
+    assert [group.group.labels for group in grouped(spool, "project")] == [("climate",), (None,)]
+    assert [group.group.labels for group in grouped(spool, "tag:phase")] == [("inference",), ("training",)]
+    by_component = {group.group.labels: group.sums.energy_uj for group in grouped(spool, "component")}
+    assert by_component == {("cpu",): 12_000_000_000, ("dram",): 1_200_000_000}
+    assert all_jobs(spool).sums.energy_uj == 13_200_000_000
 
 
 def test_days_cut_a_job_where_the_day_ends(spool: FakeSpool) -> None:
@@ -188,20 +192,23 @@ def test_days_cut_a_job_where_the_day_ends(spool: FakeSpool) -> None:
     header = run.header()
     header["wall_ns"] += 14 * 3600 * SECOND - 15 * SECOND
     run.samples([header, *run.records([100, 10], 60)])
-    sync(spool.root, spool.ledger)
-    groups = by_day(spool)
-    assert [group.total.energy_uj for group in groups] == [1_650_000_000, 4_950_000_000]
-    assert [group.jobs for group in groups] == [1, 1]
+    days = grouped(spool, "day")
+    assert [group.sums.energy_uj for group in days] == [1_650_000_000, 4_950_000_000]
+    assert [group.counts.jobs for group in days] == [1, 1]
+    assert [group.group.elapsed_ns for group in days] == [15 * SECOND, 45 * SECOND]
+    assert all_jobs(spool).counts.jobs == 1
 
 
-def test_days_keep_what_is_incomplete(spool: FakeSpool) -> None:
+def test_days_keep_what_is_incomplete_and_covered(spool: FakeSpool) -> None:
     run = spool.run("17")
-    run.samples([run.header(gpus_promised=1), *run.records([100, 10], 60)])
+    run.samples([run.header(gpus_promised=1), *run.records([100, 10], 60)[:4]])
     run.slurm()
     spool.run("18").slurm("FAILED", job_id="18")
-    (group,) = by_day(spool)
-    assert (group.jobs, group.incomplete, group.without_energy, group.complete) == (2, 2, 1, False)
-    assert (group.total.energy_uj, group.total.complete, group.elapsed_ns) == (6_600_000_000, False, None)
+    (group,) = grouped(spool, "day")
+    assert (group.counts.jobs, group.counts.incomplete, group.without_energy, group.complete) == (2, 2, 1, False)
+    assert (group.sums.energy_uj, group.sums.complete) == (3_300_000_000, False)
+    # CPU and memory of the first job for half of its time, but not its GPU, nor anything of the other.
+    assert (group.sums.coverage, group.group.elapsed_ns) == (60 / 300, 120 * SECOND)
 
 
 @pytest.mark.parametrize("node_count", [1, 3])
@@ -211,7 +218,7 @@ def test_nodes_add(spool: FakeSpool, node_count: int) -> None:
     for node in nodes:
         run.samples([run.header(node=node), *run.records([100, 10], 60)], node=node)
     run.slurm(nodes=nodes)
-    total = summaries(spool)["17"].total
+    total = jobs(spool)["17"].sums
     assert (total.energy_uj, total.coverage) == (node_count * 6_600_000_000, 1.0)
 
 
@@ -220,33 +227,33 @@ def test_coverage_of_a_job_without_a_known_end_is_unknown(spool: FakeSpool) -> N
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
     run.slurm("RUNNING", end_s=None)
     spool.whole_run("18")
-    found = summaries(spool)
-    total, job = found["17"].total, found["17"].job
+    found = jobs(spool)
+    total = found["17"].sums
     assert (total.energy_uj, total.complete, total.coverage) == (3_300_000_000, True, None)
-    assert [channel_coverage(channel, job.known_elapsed_ns) for channel in job.channels] == [None, None]
+    assert [channel.coverage for channel in found["17"].channels] == [None, None]
     # The sum of jobs covers what is known of those that have ended.
-    both = all_jobs(list(found.values()))
-    assert (both.total.coverage, both.elapsed_ns) == (1.0, 90 * SECOND)
+    both = all_jobs(spool)
+    assert (both.sums.coverage, both.group.elapsed_ns) == (1.0, 90 * SECOND)
     run.end(exit_code=0, end_s=60)
-    assert summaries(spool)["17"].total.coverage == 0.5
+    assert jobs(spool)["17"].sums.coverage == 0.5
 
 
-def span(start: int, end: int, job: str, part: str = "cpu") -> NodeTime:
-    return NodeTime(("lab", "n1", part), start, end, (job, job, 0), job)
+def span(start: int, end: int, job: int, part: str = "cpu") -> NodeTime:
+    return NodeTime(("lab", 1, part), start, end, job)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.sampled_from(["cpu", "dram"])), max_size=8))
 def test_overlaps_are_those_that_a_look_at_all_pairs_finds(drawn: list[tuple[int, int, str]]) -> None:
-    times = [span(start, start + length, str(job), part) for job, (start, length, part) in enumerate(drawn)]
+    times = [span(start, start + length, job, part) for job, (start, length, part) in enumerate(drawn)]
     expected = {
-        one.job_id
+        one.job
         for one in times
         for other in times
         if one is not other
         and one.part == other.part
         and max(one.start_ns, other.start_ns) < min(one.end_ns, other.end_ns)
     }
-    assert overlapping(times) == sorted(expected)
+    assert overlapping(times) == expected
 
 
 def test_only_whole_nodes_at_one_time_overlap(spool: FakeSpool) -> None:
@@ -260,10 +267,10 @@ def test_only_whole_nodes_at_one_time_overlap(spool: FakeSpool) -> None:
     for line in (header, *lines):
         line |= {name: line[name] + 60 * SECOND for name in ("wall_ns", "boottime_ns")}
     later.samples([header, *lines], "20")
-    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == []
+    assert all_jobs(spool).group.overlapping == []
     twice = spool.run("21")
     twice.samples([twice.header("21"), *twice.records([100, 10], 60)], "21")
-    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == ["17", "21"]
+    assert all_jobs(spool).group.overlapping == ["17", "21"]
 
 
 def test_two_holders_of_one_gpu_overlap(spool: FakeSpool) -> None:
@@ -271,7 +278,7 @@ def test_two_holders_of_one_gpu_overlap(spool: FakeSpool) -> None:
     for job_id, more in (("17", {}), ("18", {}), ("19", {"channels": [PACKAGE, {**GPU, "gpu_uuid": "GPU-b"}]})):
         run = spool.run(job_id)
         run.samples([run.header(job_id, **{**header, **more}), *run.records([100, 400], 60)], job_id)
-    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == ["17", "18"]
+    assert all_jobs(spool).group.overlapping == ["17", "18"]
 
 
 def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
@@ -283,11 +290,11 @@ def test_a_run_inside_of_a_job_overlaps_with_it(spool: FakeSpool) -> None:
     header = inner.header(inner.run_id, cluster="local:n1")
     header["wall_ns"] += 3600 * SECOND
     inner.samples([header, *inner.records([100, 10], 60)], inner.run_id)
-    assert all_jobs(list(summaries(spool).values())).overlapping_jobs == ["17", inner.run_id]
+    assert all_jobs(spool).group.overlapping == ["17", inner.run_id]
     # After a reboot, or where nobody knows of one, it is another node of another cluster.
     for boot_id in ("later", None):
         inner.samples([{**header, "boot_id": boot_id}, *inner.records([100, 10], 60)], inner.run_id)
-        assert all_jobs(list(summaries(spool).values())).overlapping_jobs == []
+        assert all_jobs(spool).group.overlapping == []
 
 
 def test_between_two_sessions_of_its_sidecar_a_job_has_no_energy(spool: FakeSpool) -> None:
@@ -302,7 +309,7 @@ def test_between_two_sessions_of_its_sidecar_a_job_has_no_energy(spool: FakeSpoo
     for at_s, found in ((50, []), (105, ["17", "18"])):
         run = spool.run("18")
         run.samples(session("18", at_s), "18")
-        assert all_jobs(list(summaries(spool).values())).overlapping_jobs == found
+        assert all_jobs(spool).group.overlapping == found
         run.run_dir.run_json.unlink()
 
 
@@ -315,8 +322,8 @@ def test_cpu_time_that_was_not_seen_makes_a_share_incomplete(spool: FakeSpool, e
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         (job,) = find_jobs(connection, JobFilter())
-    found = summarise(job)
-    assert found.total.energy_uj is not None
+    found = ReportedJob(job)
+    assert found.sums.energy_uj is not None
     assert found.complete is complete
     expected = [] if complete else ["n1 cpu: procfs hides processes", "n1 dram: procfs hides processes"]
-    assert found.total.unknown == expected
+    assert found.unknown == expected

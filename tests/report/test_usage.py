@@ -15,8 +15,8 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.report.field import to_json
 from hpcfrugal.report.formats.text_blocks import renderable
+from hpcfrugal.report.job import ReportedJob
 from hpcfrugal.report.job_detail import job_blocks
-from hpcfrugal.report.summary import summarise
 from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
 
 SOURCES = {"memory": "cgroup-v2", "page_faults": "cgroup-v2", "io": "proc-tree", "gpu_busy": "nvml"}
@@ -68,7 +68,7 @@ def job(spool: FakeSpool) -> JobRow:
 
 def shown(found: JobRow) -> str:
     console = Console(file=io.StringIO(), width=220)
-    console.print(renderable(job_blocks(summarise(found))))
+    console.print(renderable(job_blocks(ReportedJob(found))))
     text: str = console.file.getvalue()  # type: ignore[attr-defined]
     return text
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import csv
-import io
 
 from hpcfrugal.core.text import plain
-from hpcfrugal.report.view import Json, Report
+from hpcfrugal.report.view import Json, Output, Report
 
 _CELL_CHARACTERS = 1000
 
 
-def render_csv(report: Report) -> str:
-    """The sheet, with a line of names first."""
+def write_csv(report: Report, output: Output) -> None:
+    """Write the sheet row by row, with a line of names first."""
     sheet = report.sheet()
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    writer = csv.writer(output, lineterminator="\n")
     writer.writerow(_safe(name) for name in sheet.names)
     writer.writerows([_safe(value) for value in row] for row in sheet.rows)
-    return buffer.getvalue()
 
 
 def _safe(value: Json) -> Json:

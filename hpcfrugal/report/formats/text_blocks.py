@@ -9,7 +9,12 @@ from rich.table import Table as FactsTable
 from rich.text import Text
 
 from hpcfrugal.report.formats.fitted_table import STYLES, FittedTable
-from hpcfrugal.report.view import Block, Facts, Notes, Table
+from hpcfrugal.report.view import Block, Facts, Notes, Output, Report, Table
+
+
+def write_text(report: Report, output: Output) -> None:
+    """Print the report's blocks."""
+    output.console().print(renderable(report.blocks()), crop=False)
 
 
 def renderable(blocks: Iterable[Block]) -> RenderableType:

@@ -1,0 +1,71 @@
+"""What is to be computed again: totals of jobs, and roll-ups of days.
+
+A job is due when its row was written, which is what reading any of its files ends with; when the intensity at its time
+was revised; and when a setting that it depends on has changed. A day is due when the totals of a job on it were
+written. Triggers of the ledger see to both.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict, dataclass
+
+from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.rows import META, MetaRow
+
+DAY_NS = 86_400 * 10**9
+
+
+def _mark(table: str, column: str, row: str) -> str:
+    """SQL of a trigger. The statement that it belongs to would decide what becomes of ``OR IGNORE``."""
+    same = f"SELECT 1 FROM {table} WHERE {column} = {row}.{column}"
+    return f"BEGIN INSERT INTO {table} SELECT {row}.{column} WHERE NOT EXISTS ({same}); END"
+
+
+DUE_SCHEMA = (
+    "CREATE TABLE totals_due (job INTEGER PRIMARY KEY)",
+    f"CREATE TRIGGER job_was_made AFTER INSERT ON jobs {_mark('totals_due', 'job', 'NEW')}",
+    f"CREATE TRIGGER job_was_written AFTER UPDATE ON jobs {_mark('totals_due', 'job', 'NEW')}",
+    "CREATE TRIGGER job_was_deleted AFTER DELETE ON jobs BEGIN DELETE FROM totals_due WHERE job = OLD.job; END",
+    "CREATE TABLE days_due (day INTEGER PRIMARY KEY)",
+    f"CREATE TRIGGER day_was_written AFTER INSERT ON job_days {_mark('days_due', 'day', 'NEW')}",
+    f"CREATE TRIGGER day_was_deleted AFTER DELETE ON job_days {_mark('days_due', 'day', 'OLD')}",
+)
+
+_DEFAULTS = "defaults"
+"""The entry of ``meta`` with the settings by which the totals were computed, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What the settings say of runs that do not say it themselves."""
+
+    zone: str | None = None
+    pue: float | None = None
+
+
+def known_defaults(connection: sqlite3.Connection) -> Defaults:
+    """The settings by which the totals were computed."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (_DEFAULTS,)).fetchone()
+    return Defaults() if row is None else Defaults(**json.loads(row[0]))
+
+
+def use_defaults(connection: LedgerConnection, defaults: Defaults) -> None:
+    """Make all jobs due that depend on a setting which has changed, inside the caller's transaction."""
+    if known_defaults(connection) == defaults:
+        return
+    connection.execute(
+        "INSERT OR IGNORE INTO totals_due SELECT job FROM job_totals JOIN places USING (place)"
+        " WHERE zone_source IS NOT 'run' OR pue_source IS NOT 'run'"
+    )
+    META.insert(connection, MetaRow(_DEFAULTS, json.dumps(asdict(defaults))))
+
+
+def mark_revised(connection: sqlite3.Connection, zone: str, start_ns: int, end_ns: int) -> None:
+    """Make the jobs due that used energy in a zone in ``[start_ns, end_ns)``."""
+    connection.execute(
+        "INSERT OR IGNORE INTO totals_due SELECT job FROM job_days JOIN job_totals USING (job)"
+        " JOIN places USING (place) WHERE day BETWEEN ? AND ? AND first_ns < ? AND last_ns >= ? AND zone = ?",
+        (start_ns // DAY_NS, end_ns // DAY_NS, end_ns, start_ns, zone),
+    )

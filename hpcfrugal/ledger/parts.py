@@ -1,0 +1,160 @@
+"""What a job's energy consists of: its nodes' components, what is unknown of each, and what it is the energy of.
+
+Pure functions of a job with its channels and sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from hpcfrugal.ledger.rows import ChannelRow, JobRow
+
+COMPONENTS = ("cpu", "dram", "gpu")
+"""Parts of the boundary ``components``. The boundary ``node`` is shown beside it and never added to it."""
+
+IDLE_LACKING = "not included"
+"""In place of the idle power in a job's shares, where the power of a node is not known."""
+
+SHARE, NODE, MACHINE = "share of the node", "whole node", "whole machine"
+
+SCOPES_BETWEEN = " and "
+"""Between the scopes of a job whose nodes differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A component of a node of a job: its channels, and why a part of its energy is unknown or was unread for long."""
+
+    node: str
+    component: str
+    channels: tuple[ChannelRow, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether any energy of it is known."""
+        return any(channel.energy_uj is not None for channel in self.channels)
+
+    @property
+    def complete(self) -> bool:
+        """Whether no part of it is unknown. Shorter gaps only lower the coverage."""
+        return self.known and not self.unknown
+
+    @property
+    def shares(self) -> list[ChannelRow]:
+        """The channels of which the job has a share by CPU time."""
+        return [one for one in self.channels if one.energy_uj is not None and one.attribution.is_share]
+
+    @property
+    def lacks_idle(self) -> bool:
+        """Whether the node's idle power is not included in a share."""
+        return any(channel.idle_power is None for channel in self.shares)
+
+    def covered_ns(self, elapsed_ns: int) -> int:
+        """Time of it that is covered.
+
+        Sources follow one another in time (measured, and modelled in a later session), so their times add; the
+        channels of one source run side by side (two packages), so theirs are averaged. GPUs are averaged over.
+        """
+        devices: dict[str | None, dict[str, list[int]]] = {}
+        for channel in self.channels:
+            by_source = devices.setdefault(channel.gpu_uuid, {})
+            by_source.setdefault(channel.source, []).append(channel.measured_ns)
+        if not devices:
+            return 0
+        covered = [
+            min(sum(sum(times) // len(times) for times in by_source.values()), elapsed_ns)
+            for by_source in devices.values()
+        ]
+        return sum(covered) // len(covered)
+
+
+def counted_channels(job: JobRow) -> list[ChannelRow]:
+    """The channels with energy that counts, known or not."""
+    return [channel for channel in job.channels if channel.counted and channel.component in COMPONENTS]
+
+
+def parts_of(job: JobRow) -> list[Part]:
+    """Every component of every node of a job, known or not.
+
+    A job that was never sampled and never started has unknown energy and no nodes.
+    """
+    own = counted_channels(job)
+    present = {channel.component for channel in own}
+    by_part: dict[tuple[str, str], list[ChannelRow]] = {}
+    for channel in own:
+        by_part.setdefault((channel.node, channel.component), []).append(channel)
+    # A meter of the whole node does not show which components the sidecar found there.
+    sampled = {channel.node for channel in job.channels if channel.boundary == "components"}
+    unseen = _unseen_cpu_time(job)
+    found = []
+    for component in COMPONENTS:
+        if component == "gpu" and "gpu" not in present:
+            continue
+        for node in job.nodes:
+            channels = by_part.get((node, component), [])
+            # A sampled node may have no GPU; a node without samples may have had some, like the others.
+            if channels or component != "gpu" or node not in sampled:
+                unknown = list(_unknown(node, component, channels))
+                if component in ("cpu", "dram") and node in unseen:
+                    unknown.append(f"{node} {component}: {unseen[node]}")
+                found.append(Part(node, component, tuple(channels), tuple(unknown)))
+        if not job.nodes:
+            found.append(Part("", component, (), (f"{component}: never sampled",)))
+    return found
+
+
+def _unknown(node: str, component: str, channels: Sequence[ChannelRow]) -> Iterator[str]:
+    if not channels:
+        yield f"{node} {component}: no samples"
+    for channel in channels:
+        if channel.energy_uj is None:
+            yield f"{node} {component} {channel.domain}: {channel.reason or 'no reading yet'}"
+        elif channel.sensor_gap_ns is not None:
+            yield f"{node} {component} {channel.domain}: {channel.reason}"
+
+
+def _unseen_cpu_time(job: JobRow) -> dict[str, str]:
+    """Why some of the job's CPU time was not seen, by the nodes of which it has a share by that."""
+    whole = _whole_nodes(job)
+    reasons = ((session.node, session.use_reasons.get("cpu_time")) for session in job.sessions)
+    return {node: reason for node, reason in reasons if reason is not None and node not in whole}
+
+
+def _whole_nodes(job: JobRow) -> set[str]:
+    """The nodes of which all energy is the job's."""
+    exclusive = {session.node for session in job.sessions if session.exclusive}
+    return exclusive | {channel.node for channel in job.channels if channel.attribution.is_whole_node}
+
+
+def scope_of(job: JobRow) -> str | None:
+    """What a job's CPU and memory energy is the energy of, one scope unless its nodes differ; None where unknown.
+
+    GPUs are counted whole in each of them.
+    """
+    exclusive = _whole_nodes(job)
+    nodes = {
+        channel.node
+        for channel in job.channels
+        if channel.counted and channel.component in ("cpu", "dram") and channel.energy_uj is not None
+    }
+    whole = MACHINE if (job.cluster or "").startswith("local:") else NODE
+    return SCOPES_BETWEEN.join(sorted({whole if node in exclusive else SHARE for node in nodes})) or None
+
+
+def idle_power_of(parts: Sequence[Part]) -> str | None:
+    """The idle power that is in a job's shares, with its source, by component; None where nothing is a share."""
+    if any(part.lacks_idle for part in parts):
+        return IDLE_LACKING
+    found: dict[str, list[str]] = {}
+    for part in parts:
+        for channel in part.shares:
+            found.setdefault(part.component, []).append(channel.idle_power or "")
+    known = "; ".join(f"{component} {', '.join(dict.fromkeys(texts))}" for component, texts in found.items())
+    return f"known: {known}" if known else None
+
+
+def not_started(job: JobRow) -> bool:
+    """Whether a job is pending, or was cancelled before its start."""
+    return job.started_wall_ns is None and not job.sessions

@@ -1,0 +1,235 @@
+"""What a job used by UTC day, node and component. Pure functions of its channels.
+
+What is divided over time is the difference of two cumulative values, each rounded once. So the parts of a job add up
+to its whole, however it is cut, and the CO2e of each component of a node is rounded once.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+from hpcfrugal.accounting.buckets import BUCKET_NS
+from hpcfrugal.accounting.footprint import SOURCES, EnergyPiece, IntensityLevel, Tally, tallies
+from hpcfrugal.ledger.due import DAY_NS
+from hpcfrugal.ledger.packed import KnownBucket
+from hpcfrugal.ledger.parts import counted_channels, parts_of
+from hpcfrugal.ledger.rows import ChannelRow, JobRow
+from hpcfrugal.ledger.sums import EnergySums
+
+_MOST_DAYS = 400
+"""Of a job that took longer, only the days with readings are told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSlot:
+    """A part of a job's time, from ``start_ns`` to the start of the next: a UTC day, or less where it is cut.
+
+    ``elapsed_ns`` is the job's own time in it, None where none is known. ``sums`` are by (node, component), of those
+    with energy or time in it; in the first slot, of all.
+    """
+
+    start_ns: int
+    elapsed_ns: int | None
+    sums: dict[tuple[str, str], EnergySums]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSpan:
+    """When the channels of a job that count were first and last read; zeros where none was."""
+
+    first_ns: int
+    last_ns: int
+
+    @classmethod
+    def of(cls, job: JobRow) -> ReadSpan:
+        own = counted_channels(job)
+        first_ns = (channel.first_wall_ns for channel in own if channel.first_wall_ns is not None)
+        last_ns = (channel.last_wall_ns for channel in own if channel.last_wall_ns is not None)
+        return cls(min(first_ns, default=0), max(last_ns, default=0))
+
+    def span_of(self, bucket: KnownBucket) -> tuple[int, int]:
+        """When the energy of a bucket was drawn.
+
+        In the first and in the last bucket that is between the first and the last reading, so that a job of seconds
+        lies in its own seconds. Where the wall clock was set meanwhile, the bucket stands as it is.
+        """
+        bucket_ns = bucket.start_s * 10**9
+        start_ns, end_ns = max(bucket_ns, self.first_ns), min(bucket_ns + BUCKET_NS, self.last_ns)
+        return (bucket_ns, bucket_ns + BUCKET_NS) if start_ns > end_ns else (start_ns, end_ns)
+
+
+def pieces_of(job: JobRow) -> tuple[EnergyPiece, ...]:
+    """The known energy of a job as pieces in the order of time, each of a (node, component, quality)."""
+    readings = ReadSpan.of(job)
+    pieces = [
+        EnergyPiece(*readings.span_of(bucket), bucket.energy_uj, (channel.node, channel.component, channel.quality),
+                    channel.quality)
+        for channel in counted_channels(job)
+        for bucket in channel.buckets
+    ]  # fmt: skip
+    return tuple(sorted(pieces, key=lambda piece: piece.start_ns))
+
+
+def cut(
+    job: JobRow,
+    placed: Sequence[IntensityLevel] = (),
+    pue: float | None = None,
+    cuts_ns: Sequence[int] = (),
+) -> list[JobSlot]:
+    """A job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
+
+    Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
+    ``placed`` are the intensities at the job's time, ``pue`` the power usage effectiveness, None for a factor of 1.
+    """
+    readings, span_ns = ReadSpan.of(job), _span(job)
+    pieces = pieces_of(job)
+    starts_ns = _starts([piece.start_ns for piece in pieces], span_ns, cuts_ns)
+    cuts = starts_ns[1:]
+    grams: dict[Hashable, dict[int, Tally]] = {}
+    for (of, number), tally in tallies(pieces, placed, pue, cuts).items():
+        grams.setdefault(of, {})[number] = tally
+    of_time = _overlaps(starts_ns, span_ns)
+    elapsed = [None] * len(starts_ns) if job.elapsed_ns is None else shares(job.elapsed_ns, of_time)
+    slots = [JobSlot(*each, {}) for each in zip(starts_ns, elapsed, strict=True)]
+    for part in parts_of(job):
+        elapsed_ns = job.known_elapsed_ns or 0
+        rows = _PartSums(len(slots))
+        for channel in part.channels:
+            rows.add(channel, ((bisect_right(cuts, readings.span_of(one)[0]), one) for one in channel.buckets))
+        rows.add_time(part.covered_ns(elapsed_ns), elapsed_ns, of_time)
+        for quality in ("measured", "modelled"):
+            rows.add_grams(quality, grams.get((part.node, part.component, quality), {}))
+        for number, sums in rows.sums(lacking=not part.complete):
+            slots[number].sums[part.node, part.component] = sums
+    return slots
+
+
+def span_of(job: JobRow) -> tuple[int, int]:
+    """The first and the last instant at which a job counts: it ran then, or its energy belongs to it."""
+    start_ns, end_ns = _span(job)
+    pieces = pieces_of(job)
+    first_ns = min([start_ns, *(piece.start_ns for piece in pieces)]) if start_ns or not pieces else pieces[0].start_ns
+    return first_ns, max([end_ns - 1, start_ns, *(piece.start_ns for piece in pieces)])
+
+
+def _span(job: JobRow) -> tuple[int, int]:
+    """When a job ran, else the instant of its submission; empty where neither is known."""
+    start_ns = job.started_wall_ns if job.started_wall_ns is not None else job.submitted_wall_ns
+    if start_ns is None:
+        return 0, 0
+    end_ns = job.ended_wall_ns if job.ended_wall_ns is not None else start_ns + (job.elapsed_ns or 0)
+    return start_ns, max(start_ns, end_ns)
+
+
+def _starts(instants_ns: Sequence[int], span_ns: tuple[int, int], cuts_ns: Sequence[int]) -> list[int]:
+    """When the slots begin: days, and the cuts between them."""
+    first, last = span_ns[0] // DAY_NS, max(span_ns[0], span_ns[1] - 1) // DAY_NS
+    days = {instant_ns // DAY_NS for instant_ns in instants_ns}
+    days |= {first} if last - first > _MOST_DAYS else set(range(first, last + 1))
+    starts_ns = sorted(day * DAY_NS for day in days)
+    return sorted({*starts_ns, *(each for each in cuts_ns if starts_ns[0] < each < starts_ns[-1] + DAY_NS)})
+
+
+def _overlaps(starts_ns: Sequence[int], span_ns: tuple[int, int]) -> list[int]:
+    """How much of a span lies in each slot; the first and the last have no bound to the outside."""
+    edges_ns = [span_ns[0], *(min(max(start_ns, span_ns[0]), span_ns[1]) for start_ns in starts_ns[1:]), span_ns[1]]
+    return [after - before for before, after in pairwise(edges_ns)]
+
+
+def shares(total: int, weights: Sequence[int]) -> list[int]:
+    """``total`` in proportion to ``weights``, in integers that add up to it; without any weight all in the first."""
+    whole, done = sum(weights), 0
+    found = []
+    for weight in accumulate(weights):
+        upto = total * weight // whole if whole else total
+        found.append(upto - done)
+        done = upto
+    return found
+
+
+class _PartSums:
+    """The columns of ``EnergySums`` of a component of a node, by slot."""
+
+    def __init__(self, slots: int) -> None:
+        self._columns: list[dict[str, int]] = [{} for _ in range(slots)]
+        self._read_ns = [0] * slots
+
+    def _add(self, number: int, column: str, value: int) -> None:
+        self._columns[number][column] = self._columns[number].get(column, 0) + value
+
+    def add(self, channel: ChannelRow, buckets: Iterable[tuple[int, KnownBucket]]) -> None:
+        """A channel's energy, with its range if it is modelled."""
+        energy_uj: dict[int, int] = {}
+        for number, bucket in buckets:
+            energy_uj[number] = energy_uj.get(number, 0) + bucket.energy_uj
+            self._read_ns[number] += bucket.measured_ns
+        for number, part_uj in energy_uj.items():
+            self._add(number, "measured_uj" if channel.quality == "measured" else "modelled_uj", part_uj)
+        if channel.quality == "measured":
+            return
+        if channel.range_uj is None:
+            for number in energy_uj:
+                self._add(number, "unranged", 1)
+            return
+        for column, end_uj in zip(("low_uj", "high_uj"), channel.range_uj, strict=True):
+            for number, part_uj in zip(energy_uj, shares(end_uj, list(energy_uj.values())), strict=True):
+                self._add(number, column, part_uj)
+
+    def add_time(self, covered_ns: int, elapsed_ns: int, of_time: Sequence[int]) -> None:
+        """The time that has data, divided as its readings are, and the job's time."""
+        for column, parts in (
+            ("covered_ns", shares(covered_ns, self._read_ns)),
+            ("elapsed_ns", shares(elapsed_ns, of_time)),
+        ):
+            for number, part_ns in enumerate(parts):
+                self._add(number, column, part_ns)
+
+    def add_grams(self, quality: str, tallied: Mapping[int, Tally]) -> None:
+        """CO2e of energy of one quality by slot, and the energy by the source of its intensity."""
+        whole, before = Tally(), _Rounded()
+        for number in sorted(tallied):
+            whole.add(tallied[number])
+            if not tallied[number].known_uj:
+                continue
+            now = _Rounded.of(whole)
+            self._add(number, f"{quality}_ug", now.ug - before.ug)
+            for column in ("grid_ng", "actual_uj", "forecast_uj", "yearly_mean_uj", "open_uj"):
+                self._add(number, column, getattr(now, column) - getattr(before, column))
+            before = now
+
+    def sums(self, *, lacking: bool) -> Iterator[tuple[int, EnergySums]]:
+        """The slots with energy or time, and the first. ``lacking``: something of the part is unknown."""
+        for number, columns in enumerate(self._columns):
+            if number == 0 or any(columns.values()) or columns.keys() & {"measured_uj", "modelled_uj"}:
+                yield number, EnergySums(int(lacking), **columns)
+
+
+class _Rounded(NamedTuple):
+    """A tally in integers. The sources add up to the energy that has an intensity."""
+
+    ug: int = 0
+    grid_ng: int = 0
+    actual_uj: int = 0
+    forecast_uj: int = 0
+    yearly_mean_uj: int = 0
+    open_uj: int = 0
+
+    @classmethod
+    def of(cls, tally: Tally) -> _Rounded:
+        actual, forecast, mean = (
+            round(energy_uj) for energy_uj in accumulate(tally.energy_uj.get(source, Fraction(0)) for source in SOURCES)
+        )
+        grid_g, grams = (sum(found.values(), Fraction(0)) for found in (tally.grid_g, tally.grams))
+        return cls(
+            round(grams * 10**6),
+            round(grid_g * 10**9),
+            actual,
+            forecast - actual,
+            mean - forecast,
+            round(tally.open_uj),
+        )

@@ -1,0 +1,122 @@
+"""Views of the ledger for people and other programs: plain SQL, with names, decimals and ISO times.
+
+Each figure is converted as reports do it (``EnergySums``), in the same order, so that both agree to the last digit.
+"""
+
+from __future__ import annotations
+
+from hpcfrugal.ledger.packed import BUCKETS
+from hpcfrugal.ledger.selection import DAY_S
+from hpcfrugal.ledger.sums import SUMS
+
+
+def _text(column: str) -> str:
+    return f"(SELECT name FROM texts WHERE text = {column})"
+
+
+def _time(column: str) -> str:
+    """A time in nanoseconds as ISO 8601 in UTC, to the microsecond."""
+    second = f"strftime('%Y-%m-%dT%H:%M:%S', {column} / 1000000000, 'unixepoch')"
+    return f"{second} || printf('.%06dZ', {column} / 1000 % 1000000)"
+
+
+def _sum(first: str, second: str) -> str:
+    """The sum of what is known of two columns, NULL where nothing is."""
+    return f"coalesce({first} + {second}, {first}, {second})"
+
+
+def _figures(of: str) -> dict[str, str]:
+    """The figures of ``EnergySums`` whose columns begin with ``of``."""
+    energy_uj = _sum(f"{of}measured_uj", f"{of}modelled_uj")
+    known_uj = f"nullif({of}actual_uj + {of}forecast_uj + {of}yearly_mean_uj, 0)"
+    return {
+        "energy_kwh": f"CAST({energy_uj} AS REAL) / 1e6 / 3.6e6",
+        "energy_j": f"CAST({energy_uj} AS REAL) / 1e6",
+        "measured_j": f"CAST({of}measured_uj AS REAL) / 1e6",
+        "modelled_j": f"CAST({of}modelled_uj AS REAL) / 1e6",
+        "coverage": f"CAST({of}covered_ns AS REAL) / nullif({of}elapsed_ns, 0)",
+        "co2e_g": f"CAST({_sum(f'{of}measured_ug', f'{of}modelled_ug')} AS REAL) / 1e6",
+        "intensity_g_per_kwh": f"CAST(CAST({of}grid_ng AS REAL) * 3600000.0 / {known_uj} + 0.5 AS INTEGER) / 1000.0",
+    }
+
+
+_ENERGY = ("energy_kwh", "energy_j", "measured_j", "modelled_j", "coverage")
+_CO2E = ("co2e_g", "intensity_g_per_kwh")
+
+
+def _view(name: str, columns: dict[str, str], source: str) -> str:
+    selected = ", ".join(f"{sql} AS {column}" for column, sql in columns.items())
+    return f"CREATE VIEW {name} AS SELECT {selected} {source}"
+
+
+_OF_JOB = {
+    "cluster": _text("jobs.cluster"),
+    "job_id": "jobs.job_id",
+    "array_task": "jobs.array_task_id",
+    "restart": "jobs.restart",
+    "user": _text("jobs.user"),
+    "account": _text("jobs.account"),
+    "partition": _text("jobs.partition"),
+    "name": _text("jobs.name"),
+}
+
+
+def _jobs_energy() -> str:
+    figures = _figures("t.")
+    hours = "jobs.elapsed_ns / 3.6e12"
+    columns = {
+        **_OF_JOB,
+        "tags": _text("runs.tags"),
+        "state": _text("jobs.state"),
+        "submitted": _time("jobs.submitted_wall_ns"),
+        "started": _time("jobs.started_wall_ns"),
+        "ended": _time("jobs.ended_wall_ns"),
+        "elapsed_s": "jobs.elapsed_ns / 1e9",
+        **{name: figures[name] for name in _ENERGY},
+        "complete": "t.complete",
+        "scope": _text("t.scope"),
+        "boundary": "'components'",
+        **{name: figures[name] for name in _CO2E},
+        "cpu_h": f"jobs.alloc_cpus * {hours}",
+        "gpu_h": f"t.gpus * {hours}",
+        "nodes": _text("jobs.nodes"),
+    }
+    return _view("jobs_energy", columns, "FROM jobs JOIN job_totals AS t USING (job) LEFT JOIN runs USING (run)")
+
+
+def _energy_by_day() -> str:
+    sums = _figures("s.")
+    columns = {
+        "day": f"strftime('%Y-%m-%d', s.day * {DAY_S}, 'unixepoch')",
+        "user": _text("s.user"),
+        "account": _text("s.account"),
+        "partition": _text("s.partition"),
+        "component": "s.component",
+        **{name: sums[name] for name in _ENERGY},
+        "complete": "s.lacking = 0 AND s.has_energy",
+        **{name: sums[name] for name in _CO2E},
+    }
+    # All from the jobs, and not from the roll-up, which lacks days until a sync has made them anew.
+    keys = "e.day, jobs.user, jobs.account, jobs.partition, e.component"
+    added = ", ".join(f"sum(e.{name}) AS {name}" for name in SUMS)
+    source = (
+        f"FROM (SELECT {keys}, {added}, max(e.measured_uj NOT NULL OR e.modelled_uj NOT NULL) AS has_energy"
+        f" FROM job_energy AS e JOIN jobs ON jobs.job = e.job GROUP BY {keys}) AS s"
+    )
+    return _view("energy_by_day", columns, source)
+
+
+def _energy_buckets() -> str:
+    columns = {
+        **_OF_JOB,
+        "node": "(SELECT name FROM nodes WHERE node = b.node)",
+        **{name: f"kinds.{name}" for name in ("component", "domain", "source", "quality", "boundary", "counted")},
+        "started": "strftime('%Y-%m-%dT%H:%M:%SZ', b.bucket_start_s, 'unixepoch')",
+        "energy_j": "b.energy_uj / 1e6",
+    }
+    source = f"FROM ({BUCKETS}) AS b JOIN channel_kinds AS kinds USING (kind) JOIN jobs USING (job)"
+    return _view("energy_buckets", columns, source)
+
+
+VIEWS = (_jobs_energy(), _energy_by_day(), _energy_buckets())
+"""The statements that make them."""
