@@ -52,7 +52,7 @@ def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:
 @configured_ledger
 @json_option()
 @click.option("--offline", is_flag=True, help="Do not query power meters or carbon intensity providers.")
-@click.option("--all", "everything", is_flag=True, help="Read all files again, those of runs that are over too.")
+@click.option("--all", "everything", is_flag=True, help="Read all files again, including those of finished runs.")
 def sync_command(spool: Path, ledger_path: Path, as_json: bool, offline: bool, everything: bool) -> None:
     """Read what is new in the spool. Safe at any time, and safe to repeat.
 

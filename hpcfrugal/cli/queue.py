@@ -193,7 +193,7 @@ def _alone(*, once: bool) -> Iterator[None]:
 @click.argument("jobs", nargs=-1, required=True, metavar="JOB...")
 @json_option()
 def queue_release(jobs: tuple[str, ...], as_json: bool) -> None:
-    """Let your jobs start now, whatever the carbon intensity is."""
+    """Let your jobs start now, regardless of the carbon intensity."""
     from hpcfrugal.queues.controller import release_job
     from hpcfrugal.queues.snapshot import read_snapshot
 

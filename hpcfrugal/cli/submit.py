@@ -40,7 +40,7 @@ _SCRIPT_ARGUMENTS = "hpcfrugal.submit.script_arguments"
 @click.argument("jobs", nargs=-1, required=True, type=FILE, metavar="JOB... [-- ARGUMENT...]")
 @click.option("--dry-run", is_flag=True, help="Print the exact script; submit nothing.")
 @click.option("--check", is_flag=True, help="Have Slurm check the jobs (sbatch --test-only); submit nothing.")
-@click.option("--now", "start_now", is_flag=True, help="Start as soon as possible, whatever the carbon intensity.")
+@click.option("--now", "start_now", is_flag=True, help="Start as soon as possible, regardless of the carbon intensity.")
 @click.option("--queue", help="Low-carbon queue to wait in; see `hpcfrugal queue list`.")
 @click.option(
     "--wait", is_flag=True, help="Wait for the job, show its progress and its report, exit with its exit code."

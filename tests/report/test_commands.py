@@ -459,7 +459,7 @@ def test_a_job_is_found_by_its_name_and_by_parts_of_its_run_id(spool: FakeSpool,
     assert "has no job '2026'" in call("report", "2026").err
     spool.run("18")
     result = call("report", "train")
-    assert (result.code, "'train' means 2 runs" in result.err) == (2, True)
+    assert (result.code, "'train' matches 2 runs" in result.err) == (2, True)
 
 
 def test_report_syncs_first_unless_told_not_to(spool: FakeSpool, call: Call) -> None:
