@@ -58,7 +58,7 @@ def forecast_command(
     Exits with 3 if there is no forecast.
     """
     if not hours > 0:  # FloatRange lets "nan" through
-        raise click.BadParameter(f"{hours} is not a time.", param_hint="--hours")
+        raise click.BadParameter(f"{hours} is not a number of hours.", param_hint="--hours")
     if output is not None and form in (None, TEXT):
         form = "csv" if output.suffix.lower() == ".csv" else "json"
     config = load_config()

@@ -52,7 +52,7 @@ _SKEWS_NAMED = 3
     help=f"In groups by one or two of {', '.join(GROUPINGS)} and tag:KEY.",
 )
 @click.option("--all", "every", is_flag=True, help=f"List every job, not only the latest {LATEST}.")
-@click.option("--nodes", "by_node", is_flag=True, help="Nodes: energy that was read, energy of jobs, and the rest.")
+@click.option("--nodes", "by_node", is_flag=True, help="Report nodes: energy as read, energy of jobs, and the rest.")
 @click.option("--savings", "as_savings", is_flag=True, help="What timing saved, by the actual carbon intensity.")
 @format_options
 @click.option(
@@ -86,7 +86,7 @@ def report_command(
     that job, whenever it ran.
     """
     if job is not None and job_option is not None and job != job_option:
-        raise InputError.at("--job", "two different jobs are named")
+        raise InputError.at("--job", "names another job than the argument JOB")
     job = job or job_option
     keys = _groupings(by)
     if keys:
@@ -173,7 +173,7 @@ def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
     """The run whose name, or beginning or end of the run id, is ``text``. Raises InputError if there are several."""
     runs = runs_named(connection, text)
     if len(runs) > 1:
-        raise InputError.at("JOB", f"{text[:80]!r} means {len(runs)} runs, the last of them {', '.join(runs[-3:])}")
+        raise InputError.at("JOB", f"{text[:80]!r} matches {len(runs)} runs, the last ones {', '.join(runs[-3:])}")
     return tuple(runs)
 
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--share",
     is_flag=True,
-    help="Count only the command's share of this machine by CPU time. GPUs still count whole.",
+    help="Count only the command's share of this machine by CPU time. GPUs still count as a whole.",
 )
 @click.option("--hardware-counters", is_flag=True, help="Count the command's instructions and cache misses too.")
 def run_command(
@@ -125,7 +125,7 @@ def _settings() -> tuple[Config, Mapping[str, IdlePower]]:
 
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:
     if done.run_dir is None:
-        raise SetupError("no directory to keep its samples in")
+        raise SetupError("there is no directory for its samples")
     job = _job_of(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
     scopes = _scopes(done.run_dir)
     from hpcfrugal.report.field import to_json
