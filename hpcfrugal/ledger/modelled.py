@@ -37,6 +37,8 @@ from hpcfrugal.spool.sidecar_session import SidecarSession, newest
 CPU_BIAS = "calibrated on wall power of servers: with fans and power supply, which RAPL does not read"
 DRAM_BIAS = "size and number of the modules unknown"
 
+_NO_CPU_TIME = "less CPU time than the system counts"
+
 _SEEN = 0.5
 """The GPUs' use counts where it is known for this part of their time."""
 
@@ -74,7 +76,7 @@ def model_cpu(read: SessionReadings, rows: Mapping[str, Tdp]) -> Modelled:
     held, part = _held(read, by_node=by_node)
     if used_us[-1] == 0 and held is None:
         # Something ran, so this is a time below the resolution (a tick of 10 ms and more in procfs), not none.
-        return Modelled(source, "less CPU time than the system counts")
+        return Modelled(source, _NO_CPU_TIME)
     design = _design(read, rows, cores)
     kind = server_class(header.cpu_model)
     power = cpu_power(design, kind, cores, read.idle_power_uw("cpu"))
@@ -137,7 +139,9 @@ def _design(read: SessionReadings, rows: Mapping[str, Tdp], cores: int) -> Desig
 
 
 def model_dram(read: SessionReadings) -> Modelled:
-    """0.2 W/GB times the memory that the job holds: allocated, else all of its own node's, else used."""
+    """0.2 W/GB times the memory that the job holds: allocated, else all of its own node's, else its share of the node's
+    by CPU time, as a reading of the memory would be divided; the memory that it used where CPU times are unknown.
+    """
     source = "model-memory"
     session, header = read.session, read.header
     held_b, held = header.memory_alloc_b, "allocated"
@@ -145,7 +149,13 @@ def model_dram(read: SessionReadings) -> Modelled:
         held_b, held = header.memory_node_b, "of the node, held exclusively"
     times_ns = [header.boottime_ns, *session.boottime_ns]
     # One record's memory is that of the time since the one before.
-    memory_b = session.memory_b if held_b is None else [held_b] * len(session)
+    memory_b: Sequence[int | None] = session.memory_b if held_b is None else [held_b] * len(session)
+    if held_b is None:
+        held = "used on average (allocation unknown)"
+        if (shares_b := _shares_of_memory(session)) is not None:
+            if not any(shares_b):
+                return Modelled(source, _NO_CPU_TIME)
+            memory_b, held = shares_b, "on average, the job's share of the node's memory by CPU time"
     known_ns = [0 if known is None else span for known, span in zip(memory_b, differences(times_ns), strict=True)]
     if not any(known_ns):
         return Modelled(source, "memory allocated and memory used are unknown")
@@ -155,10 +165,21 @@ def model_dram(read: SessionReadings) -> Modelled:
     known = [at for at, span_ns in enumerate(known_ns) if span_ns]
     curves = _curves(session, times_ns, energies_uj, _runs(known) if None in memory_b else [slice(0, len(times_ns))])
     size_gb = held_b / 1e9 if held_b is not None else weighted[-1] / sum(known_ns) / 1e9
-    if held_b is None:
-        held = "used on average (allocation unknown)"
     inputs = f"{DRAM_NW_PER_B_E4 / 1e4:g} W/GB x {size_gb:.3f} GB {held} x time; {DRAM_BIAS}"
     return Modelled(source, inputs, curves, DRAM_RANGE)
+
+
+def _shares_of_memory(session: SidecarSession) -> list[int | None] | None:
+    """The job's part of the node's memory, by the CPU time before each record; None where that is not known."""
+    memory_b = session.header.memory_node_b
+    times = [(0, 0), *zip(session.job_cpu_us, session.node_busy_us, strict=True)]
+    if memory_b is None or any(job_us is None or busy_us is None for job_us, busy_us in times):
+        return None
+    shares: list[int | None] = []
+    for (old_us, old_busy_us), (job_us, busy_us) in pairwise(times):
+        used_us, elapsed_us = max(0, (job_us or 0) - (old_us or 0)), (busy_us or 0) - (old_busy_us or 0)
+        shares.append(memory_b * min(used_us, elapsed_us) // elapsed_us if elapsed_us > 0 else 0)
+    return shares
 
 
 def _runs(positions: Sequence[int]) -> list[slice]:

@@ -118,7 +118,7 @@ def _problem(model: type[Section], keys: Keys, error: Any, cause: object, tables
         hint = near if near.startswith("did you mean") else None
     elif isinstance(cause, ValueError):
         what = str(cause).rstrip(".")
-    elif kind == "string_too_long":
+    elif kind in ("string_too_long", "too_long"):
         what = f"needs a text of at most {error['ctx']['max_length']} characters"
     else:
         what = {"model_type": "needs a table of keys", "bool_type": "needs true or false"}.get(kind, error["msg"])

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpcfrugal.accounting.attribution import Attribution
-from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, EnergyShare, Slice, balance, slices
+from hpcfrugal.accounting.balance import (
+    AttemptName,
+    Balance,
+    ChannelReading,
+    EnergyShare,
+    Slice,
+    _stretches,
+    balance,
+    slices,
+)
 from hpcfrugal.accounting.series import CumulativeSeries
 
 SECOND = 10**9
@@ -129,6 +138,11 @@ def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[ChannelRe
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hpcfrugal.accounting.balance._MAX_PIECES", most)
         assert balance(jobs) == whole
+
+
+def test_4096_pieces_are_in_memory_at_once() -> None:
+    seconds = [number * SECOND for number in range(10_001)]
+    assert [len(times_ns) for times_ns in _stretches([steady(1, 0, 10_000, 1)], seconds)] == [4097, 4097, 1809]
 
 
 def test_a_job_that_has_the_node_alone_is_one_piece_and_its_idle_energy_is_what_each_interval_has() -> None:

@@ -96,6 +96,19 @@ def test_a_file_that_lies_about_a_figure(tmp_path: Path) -> None:
     assert cache.read(CachedAnswer, KEY) is None
 
 
+def test_a_file_of_more_than_64_mib_counts_as_none(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    cache.write(KEY, kept())
+    (path,) = tmp_path.glob("*.json")
+    with path.open("ab") as file:
+        file.write(b" " * (67_108_864 - file.tell()))
+    assert cache.read(CachedAnswer, KEY) == kept()
+    with path.open("ab") as file:
+        file.write(b" ")
+    assert cache.read(CachedAnswer, KEY) is None
+    assert cache.notes == [f"{path}: ignored: larger than 67108864 bytes"]
+
+
 def test_failures(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     failure = CachedFailure("is out of order", None, NOW, NOW + HOUR)

@@ -24,6 +24,18 @@ def client(seconds: float = 2.0, transport: httpx.BaseTransport | None = None) -
     return Client(time.monotonic() + seconds, transport)
 
 
+class Pieces(httpx.BaseTransport):
+    """Answers with these pieces, and keeps the time limits of the last request."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+        self.limits: dict[str, float] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.limits = request.extensions["timeout"]
+        return httpx.Response(200, content=iter(self.pieces))
+
+
 def refusal(grid: Grid, reply: Reply, **more: object) -> SourceError:
     grid.answer = lambda request: reply
     with pytest.raises(SourceError) as caught:
@@ -81,6 +93,12 @@ class TestAnswers:
     def test_an_answer_without_end(self, grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(http, "MAX_BODY_BYTES", 2 * 1024 * 1024)
         assert refusal(grid, Reply(b" " * 3 * 1024 * 1024)).message == "sent more than 2 MiB"
+
+    def test_an_answer_has_64_mib_at_most(self) -> None:
+        pieces = [b"1" + b" " * 1_048_575, *[b" " * 1_048_576] * 63]
+        assert client(transport=Pieces(pieces)).get("https://example.org").data == 1
+        with pytest.raises(SourceError, match=r"^sent more than 64 MiB$"):
+            client(transport=Pieces([*pieces, b" "])).get("https://example.org")
 
 
 @pytest.mark.usefixtures("no_proxy")
@@ -143,6 +161,14 @@ class TestRefusals:
 
 @pytest.mark.usefixtures("no_proxy")
 class TestDeadline:
+    def test_a_connection_has_3_s_at_most(self) -> None:
+        slow, hasty = Pieces([b"1"]), Pieces([b"1"])
+        client(60, slow).get("https://example.org")
+        assert slow.limits["connect"] == 3
+        assert 50 < slow.limits["read"] <= 60
+        client(2, hasty).get("https://example.org")
+        assert 1 < hasty.limits["connect"] <= 2
+
     @pytest.mark.parametrize("reply", [Reply({}, delay_s=30), Reply(b"[" + b" " * 5000 + b"]", drip_s=0.01)])
     def test_a_slow_server(self, grid: Grid, reply: Reply) -> None:
         grid.answer = lambda request: reply

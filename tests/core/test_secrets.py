@@ -73,6 +73,16 @@ def test_a_file_that_holds_something_else(tmp_path: Path, text: str) -> None:
     assert not any(line in caught.value.message for line in text.split("\n") if line)
 
 
+def test_a_file_of_more_than_16_kib(tmp_path: Path) -> None:
+    path = put(tmp_path / "token", "abcdef" + "\n" * 16_378)
+    found = find_secret("x", ONE, path, {})
+    assert found is not None
+    assert found.values == ("abcdef",)
+    put(tmp_path / "token", "abcdef" + "\n" * 16_379)
+    with pytest.raises(SourceError, match=r"larger than 16384 bytes$"):
+        find_secret("x", ONE, path, {})
+
+
 def test_a_variable_that_would_break_a_header(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="NEW_NAME: no valid credentials"):
         find_secret("x", ONE, environ={"HOME": str(tmp_path), "NEW_NAME": "a\r\nX-Evil: 1"})

@@ -40,6 +40,12 @@ def test_what_is_no_walltime_is_refused(bad: object) -> None:
         units.parse_walltime(bad)  # type: ignore[arg-type]
 
 
+def test_a_walltime_has_a_hundred_years_at_most() -> None:
+    assert units.parse_walltime("36600-0") == timedelta(days=36_600)
+    with pytest.raises(ValueError, match=r"^'36600-0:0:1' is longer than a hundred years\.$"):
+        units.parse_walltime("36600-0:0:1")
+
+
 def test_walltime_is_written_in_slurms_form() -> None:
     assert units.format_walltime(timedelta(minutes=90)) == "01:30:00"
     assert units.format_walltime(timedelta(days=2, hours=1, seconds=9)) == "2-01:00:09"
@@ -158,6 +164,16 @@ def test_nodelists_expand(text: str, names: list[str]) -> None:
 def test_broken_or_huge_nodelists_are_refused(bad: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         units.expand_nodelist(bad)
+
+
+@pytest.mark.parametrize(
+    ("most", "more"),
+    [("n[1-65536]", "n[1-65537]"), ("n[1-256]m[1-256]", "n[1-256]m[1-257]"), ("a[0-65534],b", "a[0-65535],b")],
+)
+def test_a_nodelist_has_65536_names_at_most(most: str, more: str) -> None:
+    assert len(units.expand_nodelist(most)) == 65_536
+    with pytest.raises(ValueError, match=r"names more than 65536 nodes\.$"):
+        units.expand_nodelist(more)
 
 
 def test_nodelists_compress() -> None:

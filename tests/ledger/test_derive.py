@@ -318,16 +318,36 @@ def test_a_command_without_cpus_of_its_own_is_modelled_by_its_cpu_time(spool: Fa
     assert "without a part of the idle power" in (cpu.inputs or "")
 
 
-def test_memory_used_stands_in_for_an_unknown_allocation(spool: FakeSpool) -> None:
+def test_memory_without_an_allocation_is_divided_by_cpu_time(spool: FakeSpool) -> None:
+    """As a reading of it would be, so that measured and modelled energy mean the same: 64 GB at 0.2 W/GB for 60 s."""
     run = spool.run()
     shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
     found = channels(run.samples([shared, *run.records([100], 60)]))["dram/dram/model-memory"]
-    assert (found.energy_uj, found.measured_ns) == (12_000_000, 60 * SECOND)
-    assert "used on average" in (found.inputs or "")
+    assert (found.energy_uj, found.measured_ns) == (768_000_000 // 4, 60 * SECOND)
+    assert "0.2 W/GB x 16.000 GB on average, the job's share of the node's memory by CPU time" in (found.inputs or "")
     own = {**shared, "exclusive": True}
     found = channels(run.samples([own, *run.records([100], 60)]))["dram/dram/model-memory"]
     assert found.energy_uj == 768_000_000
     assert "held exclusively" in (found.inputs or "")
+
+
+def test_memory_used_stands_in_where_cpu_times_are_unknown(spool: FakeSpool) -> None:
+    run = spool.run()
+    shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
+    lines = [{**line, "node_busy_us": None} for line in run.records([100], 60)]
+    found = channels(run.samples([shared, *lines]))["dram/dram/model-memory"]
+    assert (found.energy_uj, found.measured_ns) == (12_000_000, 60 * SECOND)
+    assert "used on average" in (found.inputs or "")
+
+
+def test_memory_of_a_job_that_used_no_cpu_time_is_unknown(spool: FakeSpool) -> None:
+    run = spool.run()
+    shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
+    lines = [{**line, "job_cpu_us": 0} for line in run.records([100], 60)]
+    found = channels(run.samples([shared, *lines]))
+    reasons = [one.reason or "" for one in found.values() if one.key.component == "dram"]
+    assert any("less CPU time than the system counts" in reason for reason in reasons)
+    assert all(one.energy_uj is None for one in found.values() if one.key.component == "dram")
 
 
 def test_an_exclusive_job_without_cpu_time_is_modelled_by_the_node(spool: FakeSpool) -> None:

@@ -17,20 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import started
 
 from hpcfrugal.cli.run import _window_s
 
-ARGV = [sys.executable, "-m", "hpcfrugal", "run"]
+ARGV = [sys.executable, "-W", "error", "-m", "hpcfrugal", "run"]
+"""An interpreter of its own, where signals, files or a terminal are the point."""
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "HPCFRUGAL_", "SLURM_"))}
-    return kept | {"HOME": str(tmp_path), "PYTHONWARNINGS": "error"}
+    others = ("XDG_", "HPCFRUGAL_", "SLURM_", "PYTHON", "LC_", "LD_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+    return kept | {"HOME": str(tmp_path), "LANG": "C.UTF-8"}
 
 
 def run(environ: dict[str, str], *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*ARGV, *argv], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    code, out, err = started.run(["run", *argv], environ, Path.cwd(), 60)
+    return subprocess.CompletedProcess(argv, code, out.decode(), err.decode())
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,26 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_the_table_of_keys_is_that_of_the_model() -> None:
-    rows = re.findall(
-        r"^\| `([a-z.]+)` \| `([A-Z_]+)` \| (.+) \| (.+) \|$", (DOCS / "configuration.md").read_text(), re.M
-    )
+    rows = table_after("| key | environment | default | what it is |\n", (DOCS / "configuration.md").read_text())
     assert [(key, variable, what) for key, variable, _, what in rows] == [
-        (".".join(keys), variable_of(field), field.description) for keys, field in settings()
+        (code(".".join(keys)), code(variable_of(field)), field.description) for keys, field in settings()
     ]
     for (_, field), (key, _, default, _) in zip(settings(), rows, strict=True):
         if not field.is_required() and field.default_factory is None:
-            assert default == ("none" if field.default is None else f"`{field.default}`"), key
+            assert default == code(field.default), key
+
+
+def table_after(header: str, text: str) -> list[list[str]]:
+    """The cells of each row of the table with this header."""
+    _, found, rest = text.partition(header)
+    assert found
+    rows = rest.partition("\n\n")[0].splitlines()[1:]
+    assert rows
+    return [row.removeprefix("| ").removesuffix(" |").split(" | ") for row in rows]
+
+
+def code(value: object) -> str:
+    return "none" if value is None else f"`{value}`"
 
 
 PROVIDERS = [made.settings_model for kind in BUILT_IN if (made := provider_class(kind)) is not None]

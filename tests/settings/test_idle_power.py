@@ -38,6 +38,15 @@ def test_each_node_of_a_list_has_the_figures_of_its_entry() -> None:
     assert found == {"n1": small, "n2": small, "n07": big, "big": big, "n9": cpus_only}
 
 
+def test_a_source_has_200_characters_at_most() -> None:
+    found = read_idle_powers(entries(n1={"tdp_w": 1, "source": "s" * 200}))
+    assert found["n1"].source == "s" * 200
+    (problem,) = problems(entries(n1={"tdp_w": 1, "source": "s" * 201}))
+    assert problem == "/f.toml: nodes.n1.source: needs a text of at most 200 characters"
+    name = ",".join(f"node{number:03}" for number in range(100))
+    assert len(read_idle_powers(entries(**{name: {"tdp_w": 1}}))["node000"].source) == 200
+
+
 def test_no_entry_is_no_figure() -> None:
     assert read_idle_powers({}) == {}
 

@@ -60,6 +60,17 @@ def test_lines_that_are_no_records_are_passed_over(tmp_path: Path) -> None:
     assert draw.total_energy_uj == 2_200_000_000
 
 
+def test_only_the_last_64_kib_of_a_file_are_read(tmp_path: Path) -> None:
+    run = FakeSpool(tmp_path).run("17")
+    path = run.samples([run.header(), *run.records([100, 10], 60)[:3]])
+    size = path.stat().st_size
+    for length, energy_uj in ((60_000, 2_200_000_000), (70_000, None)):
+        os.truncate(path, size)
+        with path.open("a") as file:
+            file.write("x" * length + "\n")
+        assert read_draw(run.run_dir).total_energy_uj == energy_uj
+
+
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     run = FakeSpool(tmp_path).run("17")
     os.mkfifo(run.run_dir.samples("17", 0, "n1"))
