@@ -13,16 +13,18 @@ from fake_meters import FakeCray
 from fake_rapl import FakeRapl, two_sockets
 from sidecar_process import SidecarProcess
 
-from hpcfrugal.sidecar.loop import TICK_WAIT_S
 from hpcfrugal.sidecar.sensor_in_use import Fallback
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
-from hpcfrugal.sidecar.sensors.base import FILE_TIMEOUT_S, Absent, Channel, Opened
+from hpcfrugal.sidecar.sensors.base import Absent, Channel, Opened
 from hpcfrugal.sidecar.sensors.pm_counters import PmCounters
 from hpcfrugal.sidecar.sensors.rapl_powercap import RaplPowercap
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 from hpcfrugal.sidecar.worker import boottime_ns
 
 pytestmark = pytest.mark.serial
+
+TICK_WAIT_S = 0.25
+FILE_TIMEOUT_S = 0.8
 
 WATTS = {"energy": 900, "cpu_energy": 200, "memory_energy": 50}
 

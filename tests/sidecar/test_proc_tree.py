@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from hpcfrugal.sidecar import proc_tree
-from hpcfrugal.sidecar.proc_tree import SCANNED_AT_ONCE, ProcTree, shows_own_pids
+from hpcfrugal.sidecar.proc_tree import ProcTree, shows_own_pids
 
 TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+SCANNED_AT_ONCE = 24
 
 
 class FakeProc:

@@ -11,11 +11,10 @@ import pytest
 from fake_meters import FakeCray, amd_gpu, chip, grace
 from fake_rapl import two_sockets
 
-from hpcfrugal.sidecar.counter import POWER_GAP_NS, PowerIntegral
+from hpcfrugal.sidecar.counter import PowerIntegral
 from hpcfrugal.sidecar.sensor_in_use import Fallback
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
 from hpcfrugal.sidecar.sensors.base import Absent, Channel, Opened
-from hpcfrugal.sidecar.sensors.rapl_powercap import RAPL_FROZEN_NS
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 
 FAILED_READS = 10
@@ -175,7 +174,7 @@ def test_counter_that_stands_still_is_replaced_at_once() -> None:
     """RAPL that does not count, beside a power meter: 3 s are lost, not 15."""
     now_ns = [0]
     standing = Fake("rapl", "cpu", ["a"], [16])
-    standing.frozen_ns = RAPL_FROZEN_NS
+    standing.frozen_ns = 2_500_000_000
     meter = Fallback("cpu", lambda _component, _have: Fake("hwmon", "cpu", ["a"], [1]), merges=True)
     selection = SensorSelection([standing], [meter], lambda: now_ns[0], lambda: False)
     lost = 0
@@ -308,4 +307,4 @@ def test_pace_widens_what_is_bridged_of_power(tmp_path: Path) -> None:
 
     assert gaps_ns() == [150 * 10**9]
     selection.set_interval(10**9)
-    assert gaps_ns() == [POWER_GAP_NS]
+    assert gaps_ns() == [10 * 10**9]

@@ -235,9 +235,9 @@ sensor = nvml.Nvml(job_device_list({}, False))
 sensor.open()
 lost = os.path.join(os.environ["FAKE_NVML_CONTROL"], "lost-0")
 open(lost, "w").close()
-found = [sensor.read() for _ in range(2 * nvml.REOPEN_AFTER_READS + 5)]
+found = [sensor.read() for _ in range(2 * 30 + 5)]
 os.unlink(lost)
-found += [sensor.read() for _ in range(nvml.REOPEN_AFTER_READS + 1)]
+found += [sensor.read() for _ in range(30 + 1)]
 print(json.dumps(found))
 """
 
