@@ -1,12 +1,13 @@
 """Instructions, cycles and cache traffic of the job's processes, counted by the CPUs (perf_event_open(2)).
 
-The counters are put on the root process and on what it has started by then, for a batch script does not wait for
-the sidecar, and are inherited by all that these start; what a process counted stays when it ends. That needs no
-privilege up to ``perf_event_paranoid`` 2, with work inside the kernel left out. A task that srun launches is no
-child of the batch script and is not in the count: so the CPU time of the counted processes is counted along, and
-what it lacks of the job's CPU time is the part of the job that was not counted. Where more counters are asked for
-than a CPU has, the kernel takes turns; the count is given as it stands, with the time in which it ran and the time
-in which it should have.
+The counters are attached to the root process and to the processes it has already started, since a batch script does not
+wait for the sidecar. Whatever these start later inherits the counters, and the counts of a process remain when it ends.
+This needs no privilege up to ``perf_event_paranoid`` 2; work inside the kernel is not counted.
+
+A task that srun launches is not a child of the batch script and is not counted. The CPU time of the counted processes
+is therefore recorded too: what it lacks of the job's CPU time was not counted. If more counters are open than a CPU
+has, the kernel runs them in turns. The counts are not scaled up; the time for which they were enabled and the time for
+which they ran are recorded with them.
 """
 
 from __future__ import annotations
@@ -39,31 +40,31 @@ _TASK_CLOCK = (_SOFTWARE, 1)
 _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 1, 1 << 5, 1 << 6
 
 _TIMES = 1 | 2
-"""PERF_FORMAT_TOTAL_TIME_ENABLED and PERF_FORMAT_TOTAL_TIME_RUNNING, behind the value when it is read."""
+"""PERF_FORMAT_TOTAL_TIME_ENABLED and PERF_FORMAT_TOTAL_TIME_RUNNING: a read gives both after the value."""
 
 
 MOST_THREADS = 64
-"""Threads that counters are put on; a job that has more of them already is not counted whole, and that shows."""
+"""Most threads that counters are attached to; the CPU time shows what was not counted of a job that has more."""
 
 
 class HardwareCounters:
-    """The ``events`` of ``root_pid`` and of all that it starts from now on, or has just started. ``reason`` says why
-    there are none, None where there are some."""
+    """Counts the ``events`` of ``root_pid``, of its present children and of everything they start. ``reason`` is why
+    nothing is counted, None where something is."""
 
     def __init__(self, proc: str, root_pid: int | None, events: Sequence[tuple[str, int, int]] = EVENTS) -> None:
-        """Open what can be opened; never raises for what is missing or refused."""
+        """Open the counters. Does not raise where some are missing or refused."""
         self.missing: dict[str, str] = {}
-        """Why single events are not counted while others are."""
+        """Why single events are not counted."""
         self._names = [name for name, _, _ in events]
         self._fds: list[list[int]] = [[] for _ in events]
         self._clock_fds: list[int] = []
         self.reason = self._open(proc, root_pid, events)
 
     def read(self) -> dict[str, int | None]:
-        """Counts since the start, the nanoseconds that belong to them, and the CPU time of what is counted.
+        """Counts since the start, for how long the events were counted, and the CPU time of the counted processes.
 
-        ``counters_enabled_ns`` and ``counters_running_ns`` are those of the event that ran for the smallest part
-        of its time. An event that has not run at all has no count.
+        ``counters_enabled_ns`` and ``counters_running_ns`` are of the event that ran for the smallest part of its time.
+        An event that has not run at all has no count.
         """
         found: dict[str, int | None] = dict.fromkeys(self._names)
         least: tuple[int, int] | None = None
@@ -74,7 +75,7 @@ class HardwareCounters:
             count, enabled_ns, running_ns = value
             if running_ns or not enabled_ns:
                 found[name] = count
-            # as fractions: running / enabled, compared without dividing
+            # compares running / enabled without dividing
             if least is None or running_ns * least[0] < least[1] * enabled_ns:
                 least = (enabled_ns, running_ns)
         clock = _read(self._clock_fds)
@@ -94,7 +95,7 @@ class HardwareCounters:
             return "the batch script runs on another node; tasks that srun launches are not its children"
         if not perf_event.is_known_here():
             return f"not supported on {os.uname().machine}"
-        # All of them are known before the first counter is there, so that none can have inherited one.
+        # List the threads before the first counter is opened, so that none has inherited one.
         threads = _threads(proc, root_pid)
         reason = None
         for index, (name, kind, config) in enumerate(events):
@@ -110,7 +111,7 @@ class HardwareCounters:
         try:
             self._clock_fds.append(_open(*_TASK_CLOCK, root_pid))
         except OSError as error:
-            # without it the share of the job that was counted would be unknown
+            # without this clock nobody could tell how much of the job was counted
             self.close()
             return _why(error, proc)
         self._clock_fds += _open_more(*_TASK_CLOCK, threads)
@@ -118,7 +119,7 @@ class HardwareCounters:
 
 
 def _threads(proc: str, root_pid: int) -> list[int]:
-    """Threads of the root and of the processes below it but for this one, the root's own first one left out."""
+    """Threads of the root and of the processes below it, without the root's main thread and without this process."""
     try:
         pids = [int(name) for name in os.listdir(proc) if name.isdigit()]
     except OSError:
@@ -137,13 +138,13 @@ def _threads(proc: str, root_pid: int) -> list[int]:
 
 
 def _open_more(kind: int, config: int, threads: list[int]) -> list[int]:
-    """Counters on those ``threads`` that are still there and may be counted."""
+    """Open a counter on each of the ``threads`` that still exists and may be counted."""
     fds = []
     for thread in threads:
         try:
             fds.append(_open(kind, config, thread))
         except OSError:
-            continue  # what it does is then missing in the CPU time of the counted too
+            continue  # its CPU time is missing in the clock too, and so counts as not counted
     return fds
 
 
@@ -162,7 +163,7 @@ def _read(fds: list[int]) -> tuple[int, int, int] | None:
             return None
         if len(data) != 24:
             return None
-        # in the byte order of the machine
+        # in the byte order of this machine
         for index, number in enumerate(memoryview(data).cast("Q")):
             sums[index] += number
     return (sums[0], sums[1], sums[2]) if fds else None

@@ -8,7 +8,7 @@ from .cgroup import GroupCpu, node_group
 from .sysfs import CountFile, parse_count, text_or_empty, value_after
 
 _MOST_GROUPS = 32
-"""Groups at the top of a hierarchy that are looked at; a usual system has a handful."""
+"""Most top-level groups that are read; a usual system has a handful."""
 
 
 def boot_id(proc: str) -> str | None:
@@ -65,12 +65,12 @@ def memory_total_b(proc: str) -> int | None:
 
 
 def ticks_per_s() -> int:
-    """Unit of the CPU times in procfs, per second (100 on every Linux that matters, but ask)."""
+    """Clock ticks per second, the unit of CPU times in procfs: 100 on nearly every Linux."""
     return os.sysconf("SC_CLK_TCK")
 
 
 class GroupsBusy:
-    """CPU time of all control groups of the node, counted to the nanosecond by the scheduler."""
+    """CPU time of all control groups of the node, which the scheduler counts in nanoseconds."""
 
     def __init__(self, proc: str) -> None:
         self._proc = proc
@@ -79,7 +79,7 @@ class GroupsBusy:
         self._last_us: dict[str, int | None] | None = None
 
     def grown_us(self) -> int:
-        """Microseconds since the call before, at least; 0 at the first one and where nothing can be read."""
+        """Microseconds since the previous call, as a lower bound; 0 at the first call and where nothing can be read."""
         if not self._sought:
             self._sought = True
             self._root = node_group(self._proc)
@@ -99,7 +99,7 @@ class GroupsBusy:
             if value_us is None or last_us is None:
                 continue
             if name not in last_us:
-                grown_us += value_us  # made since then
+                grown_us += value_us  # a new group
             elif before_us is not None:
                 grown_us += max(0, value_us - before_us)
         return grown_us
@@ -110,7 +110,7 @@ class GroupsBusy:
             return [""]
         with os.scandir(root) as entries:
             names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-        # systemd and its mount units do next to nothing: not worth a file each
+        # systemd itself and mount units use next to no CPU time
         return sorted(name for name in names if name != "init.scope" and not name.endswith(".mount"))
 
 
@@ -128,9 +128,9 @@ def _group_us(directory: str, version: int) -> int | None:
 class NodeBusy:
     """CPU time in which the node's CPUs were not idle.
 
-    ``/proc/stat`` has interrupts and kernel threads in it, but most kernels sample it with the clock's tick, while
-    the CPU time of a job is exact. So that the jobs of a node never have more than the node, each reading grows by
-    the largest of what ``/proc/stat``, all control groups, and the job say.
+    ``/proc/stat`` includes interrupts and kernel threads, but most kernels sample it at each clock tick, while the CPU
+    time of a job is exact. The jobs of a node must never add up to more than the node, so each reading grows by the
+    largest of three: the growth of ``/proc/stat``, of all control groups, and of the job.
     """
 
     def __init__(self, proc: str) -> None:
@@ -139,12 +139,12 @@ class NodeBusy:
         self._tick_us = 1_000_000 // ticks_per_s()
         self._groups = GroupsBusy(proc)
         self._stat_us: int | None = None
-        # the job's CPU time when it was last known, and what was busy then
+        # the job's last known CPU time, and the busy time at that moment
         self._job: tuple[int, int] | None = None
         self._busy_us = 0
 
     def read_us(self, job_us: int | None = None) -> int | None:
-        """Microseconds since boot, summed over all CPUs. To be called after ``job_us``, the job's own, was read."""
+        """Microseconds since boot, summed over all CPUs. Read ``job_us``, the CPU time of the job, before this call."""
         stat_us = self._read_stat_us()
         if stat_us is None:
             return None

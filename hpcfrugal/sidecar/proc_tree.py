@@ -1,15 +1,17 @@
-"""What a job uses, from procfs: the processes below its roots, where no control group counts for them.
+"""What a job uses, summed over its processes in procfs. For nodes where no control group counts the job.
 
-Roots are the batch script and, on a Slurm node, each ``slurmstepd`` of the job. A process that was seen below a root
-stays a member, also when its parent ends. The counts of a process that ends go to the parent that waits for it; where
-no member took them over, the last known ones are kept, so no sum ever decreases.
+The job is everything below its roots: the batch script and, under Slurm, each ``slurmstepd`` of the job. A process that
+was once seen below a root stays a member, even after its parent has ended. When a process ends, the kernel adds its
+counts to the parent that waits for it. If no member waits for it, its last known counts are kept, so that no sum ever
+decreases.
 
-Not every process of a node is read each time: at first only the root (the sidecar, where the root runs on another
-node) and its parent; then new processes with their ancestors, which is enough to know their job. All others are read
-a few at a time, the youngest first, and then repeatedly, since process ids are reused.
+Reading every process of a node each time would be slow. The first scan reads only the root (or the sidecar, where the
+root is on another node) and its parent. Later scans read new processes and their ancestors, which is enough to find out
+whose they are. The remaining processes are read a few at a time, the youngest first, and then over and over, because
+process ids are reused.
 
-Where procfs hides other users' processes (hidepid), no ``slurmstepd`` is visible. Then the job of a process whose
-parent is hidden is read from its environment.
+Where procfs hides other users' processes (hidepid), ``slurmstepd`` cannot be seen. A process whose parent is hidden is
+then recognised by the job id in its environment.
 """
 
 from __future__ import annotations
@@ -21,21 +23,21 @@ from .proc_stat import Process, read_io_b, read_process
 from .sysfs import read_bytes, read_whole
 
 SCANNED_AT_ONCE = 24
-"""Processes that existed before the job, read with each scan after the first."""
+"""How many of the processes that existed before the job each later scan reads."""
 
 RESCANNED_AT_ONCE = 8
-"""Processes of others that are read again with each scan after these."""
+"""How many processes of other jobs each scan reads again, once all have been read."""
 
 OLDER_S = 5
-"""A process that began this many seconds before the root did not start with the job: what it had used when it was
+"""A process that is this many seconds older than the root was not started by the job. What it had used before it was
 found is not counted."""
 
 
 class TreeUse:
     """Counts since the roots began, memory now and at most; None where nothing was seen.
 
-    ``io_partial`` is True where bytes of some process are missing in ``io_b``: it ended without a member that waited
-    for it, or may not be read.
+    ``io_partial`` is True where ``io_b`` lacks the bytes of some process: no member waited for its end, or its figures
+    may not be read.
     """
 
     def __init__(self) -> None:
@@ -49,9 +51,9 @@ class TreeUse:
 
 
 def shows_own_pids(proc: str) -> bool:
-    """Whether ``proc`` has the process ids that we know processes by.
+    """Whether the process ids in ``proc`` are those of our own PID namespace.
 
-    In a PID namespace without a procfs of its own they are those of strangers.
+    A container may have a PID namespace of its own and the procfs of another one.
     """
     try:
         return os.readlink(f"{proc}/self") == str(os.getpid())
@@ -71,7 +73,7 @@ class ProcTree:
         self._job_id = None if job_id is None else job_id.encode()
         self._node = node.encode("utf-8", "surrogateescape")
         self.hides_others = job_id is not None and not os.path.exists(f"{proc}/1/stat")
-        """Whether tasks of other steps that end between two looks are lost, and their counts with them."""
+        """Whether the counts of another step's task are lost when it ends between two scans."""
         self._members: dict[int, Process] = {}
         self._foreign: set[int] = set()
         self._again: list[int] = []
@@ -157,13 +159,13 @@ class ProcTree:
             while pid and pid not in seen:
                 process = read_process(self._proc, pid) if pid in pids else None
                 if process is None:
-                    # ended between the listing and the read, or not to be seen
+                    # it ended after the listing, or is hidden
                     if below:
                         self._hidden.add(below)
                     break
                 seen[pid] = process
                 below = pid
-                # above these is nothing of the job's, but for the daemon of the root's own step
+                # nothing above these belongs to the job, except for the daemon of the root's own step
                 known = self._members.get(pid)
                 is_member = known is not None and known.start == process.start
                 if is_member or above_root or process.comm == b"slurmstepd":
@@ -179,7 +181,7 @@ class ProcTree:
         return seen
 
     def _leave_out(self, member: Process) -> None:
-        """What a process had used when it was found, long after the start, is not known to be of the time since."""
+        """Subtract what a process had used when it was found: it may have used it before the job began."""
         for index in range(3):
             self._kept[index] -= member.own[index] + member.reaped[index]
         if member.io_b is not None:
@@ -252,15 +254,15 @@ class ProcTree:
             has_io = bool(heir) and members[heir].io_b is not None
             self._take_over_io(processes, taken[1] if has_io else 0)
         for pid, member in members.items():
-            # a slurmstepd that may not be asked has waited for a process that was never seen
+            # a slurmstepd whose bytes may not be read has waited for a process that no scan saw
             old_member = self._members.get(pid)
             if old_member is not None and member.io_b is None:
                 known = sum([process.own[1] + process.reaped[1] for process in ended.get(pid, [])])
                 self._io_partial = self._io_partial or member.reaped[1] - old_member.reaped[1] > known
 
     def _take_over_io(self, processes: list[Process], taken_faults: int) -> None:
-        """The same for bytes, which a parent has in one sum with its own: its children's page faults tell which of
-        them it has waited for, for no process runs without one."""
+        """The same for bytes. The kernel adds a child's bytes to those of its parent, so the page faults of children
+        show which of them the parent has waited for: every process has some."""
         for process in sorted(processes, key=lambda process: process.own[1] + process.reaped[1]):
             faults = process.own[1] + process.reaped[1]
             if faults <= taken_faults and taken_faults:
@@ -278,9 +280,9 @@ class ProcTree:
     def _is_step(self, pid: int, seen: dict[int, Process]) -> bool:
         """Whether ``pid`` is a slurmstepd of this job on this node.
 
-        Several nodes can share one kernel (slurmd's multiple-slurmd mode), so the node
-        name and mount namespace of its tasks are read. Until one can be read the answer is no; if none can at the
-        second scan, the job's number decides.
+        Several nodes can share one kernel (slurmd's multiple-slurmd mode), so the node name or mount namespace of its
+        tasks decides. While neither can be read, the answer is no. If that is still so at the second scan, the job id
+        in its title decides.
         """
         if self._job_mark is None:
             return False
@@ -308,11 +310,11 @@ class ProcTree:
         return False
 
     def _is_orphan(self, process: Process) -> bool:
-        """Whether the process that started this one, since the job began, had ended before it was looked at."""
+        """Whether a process that started after the job began lost its parent before the scan that found it."""
         return process.parent == 1 and self._scanned and process.start >= self._began_ticks
 
     def _names_job(self, pid: int) -> bool:
-        """Whether a process, whose parent is hidden or has ended, is of this job and node, by its environment."""
+        """Whether the environment of a process names this job and this node."""
         if self._job_id is None or b"SLURM_JOB_ID=" + self._job_id not in self._environ(pid):
             return False
         return self._same_node(pid) is True
