@@ -53,7 +53,7 @@ _SKEWS_NAMED = 3
 )
 @click.option("--all", "every", is_flag=True, help=f"List every job, not only the latest {LATEST}.")
 @click.option("--nodes", "by_node", is_flag=True, help="Report nodes: energy as read, energy of jobs, and the rest.")
-@click.option("--savings", "as_savings", is_flag=True, help="What timing saved, by the actual carbon intensity.")
+@click.option("--savings", "as_savings", is_flag=True, help="Report what timing has saved, by actual carbon intensity.")
 @format_options
 @click.option(
     "--sync/--no-sync",
