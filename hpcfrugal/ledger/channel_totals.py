@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.accounting.buckets import EnergyByTime, EnergyCurve
@@ -75,10 +77,49 @@ class ChannelTotals:
         self.first = self.first or first
         self.last = last
 
+    def to_json(self) -> list[Any]:
+        """What sums up over records, to go on with."""
+        job = self.job
+        by_time = [list(job.energies_uj), list(job.energies_uj.values()), list(job.measured.values())]
+        return [job.energy_uj, job.measured_ns, job.parted, *by_time, self.node_uj, self.node_ns, self.first]
+
+    def go_on(self, data: Sequence[Any]) -> None:
+        """Go on from the sums of ``to_json``."""
+        energy_uj, measured_ns, parted, starts_ns, energies_uj, measured, self.node_uj, self.node_ns, first = data
+        by_time = (dict(zip(starts_ns, values, strict=True)) for values in (energies_uj, measured))
+        self.job = EnergyByTime(energy_uj, measured_ns, parted, *by_time)
+        self.first = tuple(first)
+
+
+class TotalsByName(dict[str, ChannelTotals]):
+    """The sums of the channels of a node so far, by the name of the channel; ``before`` are those to go on from."""
+
+    def __init__(self, before: Mapping[str, Sequence[Any]] | None = None) -> None:
+        super().__init__()
+        self._before = before or {}
+
+    def of(self, key: ChannelKey, **attributes: Any) -> ChannelTotals:
+        """Those of a channel, which has these attributes where it is a new one."""
+        sums = self.get(str(key))
+        if sums is None:
+            sums = self[str(key)] = ChannelTotals(key, **attributes)
+            if str(key) in self._before:
+                sums.go_on(self._before[str(key)])
+        return sums
+
+
+@dataclass(frozen=True, slots=True)
+class SumsBefore:
+    """What is summed up over the records before those at hand: by channel, and ``busy_ns`` of the CPU's model."""
+
+    channels: Mapping[str, Sequence[Any]]
+    busy_ns: int
+
 
 @dataclass(frozen=True, slots=True)
 class NodeTotals:
-    """All channels of one file, and what in it could not be used."""
+    """All channels of one file, and what in it could not be used; ``busy_ns`` is that of the CPU's model."""
 
     channels: tuple[ChannelTotals, ...]
     problems: tuple[str, ...]
+    busy_ns: int = 0

@@ -13,7 +13,7 @@ from hpcfrugal.accounting.attribution import JobUse, NodeIntervals, split_node
 from hpcfrugal.accounting.buckets import EnergyCurve
 from hpcfrugal.accounting.model import Tdp, TdpTable
 from hpcfrugal.accounting.series import differences
-from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals
+from hpcfrugal.ledger.channel_totals import ChannelTotals, NodeTotals, SumsBefore, TotalsByName
 from hpcfrugal.ledger.fallbacks import Fallbacks
 from hpcfrugal.ledger.readings import Allocation, Readings, SessionReadings
 from hpcfrugal.ledger.stops import outside
@@ -35,26 +35,31 @@ def derive(
     cpu_table: Mapping[str, Tdp],
     gpu_table: TdpTable,
     facts: NodeFacts | None = None,
+    before: SumsBefore | None = None,
 ) -> NodeTotals:
-    """Account for the job on one node, of which ``facts`` were kept when the job was over."""
-    totals: dict[str, ChannelTotals] = {}
+    """Account for the job on one node, of which ``facts`` were kept when the job was over.
+
+    ``before``: the sums up to the first record of the session, where it is read on.
+    """
+    totals = TotalsByName(before.channels if before else None)
     problems: list[str] = []
     sampled_ns = sum(session.elapsed_ns for session in sessions)
     read: SessionReadings | None = None
+    busy_ns = 0
     for session in sessions:
-        read = SessionReadings(session, facts)
+        read = SessionReadings(session, facts, before.busy_ns if before else 0)
         with_energy = _measured(read, totals, problems)
         if session.elapsed_ns > 0:
-            Fallbacks(read, totals, sampled_ns).add(with_energy, cpu_table, gpu_table)
+            busy_ns = Fallbacks(read, totals, sampled_ns).add(with_energy, cpu_table, gpu_table)
     if read is not None:
         Fallbacks(read, totals).add_unknown()
     _uncount_replaced(totals)
-    return NodeTotals(tuple(totals[name] for name in sorted(totals)), tuple(problems))
+    return NodeTotals(tuple(totals[name] for name in sorted(totals)), tuple(problems), busy_ns)
 
 
 def derive_meter(sessions: Sequence[SidecarSession], facts: NodeFacts | None = None) -> NodeTotals:
     """Account for the job on one node by a meter of the whole node: only what was read, nothing is modelled."""
-    totals: dict[str, ChannelTotals] = {}
+    totals = TotalsByName()
     problems: list[str] = []
     for session in sessions:
         _measured(SessionReadings(session, facts), totals, problems)
@@ -73,23 +78,20 @@ def _uncount_replaced(totals: dict[str, ChannelTotals]) -> None:
             sums.counted = False
 
 
-def _measured(read: SessionReadings, totals: dict[str, ChannelTotals], problems: list[str]) -> set[int]:
+def _measured(read: SessionReadings, totals: TotalsByName, problems: list[str]) -> set[int]:
     """Add the session's own channels to ``totals``; returns which of them gave the job energy."""
     session = read.session
     with_energy: set[int] = set()
     for index, (channel, key) in enumerate(zip(read.channels, read.keys, strict=True)):
-        sums = totals.setdefault(
-            str(key),
-            ChannelTotals(
-                key=key,
-                quality=channel.quality,
-                boundary=channel.boundary,
-                scope=channel.scope,
-                counted=channel.counted,
-                attribution=read.kind(index),
-                detail=channel.detail,
-                gpu_uuid=channel.gpu_uuid,
-            ),
+        sums = totals.of(
+            key,
+            quality=channel.quality,
+            boundary=channel.boundary,
+            scope=channel.scope,
+            counted=channel.counted,
+            attribution=read.kind(index),
+            detail=channel.detail,
+            gpu_uuid=channel.gpu_uuid,
         )
         found = read.readings(index)
         if found.backwards:
@@ -101,13 +103,14 @@ def _measured(read: SessionReadings, totals: dict[str, ChannelTotals], problems:
         sums.note_readings(*((at_ns, session.wall_of(at_ns)) for at_ns in (found.times_ns[0], found.times_ns[-1])))
         curve = found.curve
         sums.note_curve(curve)
-        if session.elapsed_ns > 0 and not curve.is_measured:
+        is_read_on = session.records_before > 0  # only where every channel gave energy before
+        if session.elapsed_ns > 0 and not (is_read_on or curve.is_measured):
             errors = session.errors[index]
             sums.reason = sums.reason or (f"read error {errors} times" if errors else "its counter stands still")
         parts = _job_parts(read, index, sums, found, curve)
         for part in parts:
             sums.job.add(part)
-        if any(part.is_measured for part in parts):
+        if is_read_on or any(part.is_measured for part in parts):
             with_energy.add(index)
     return with_energy
 

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.accounting.model import Tdp, TdpTable
-from hpcfrugal.ledger.channel_totals import ChannelTotals
+from hpcfrugal.ledger.channel_totals import ChannelTotals, TotalsByName
 from hpcfrugal.ledger.modelled import Modelled, model_cpu, model_dram, model_gpu, part_within
 from hpcfrugal.ledger.readings import ChannelKey, SessionReadings
 from hpcfrugal.ledger.sensor_gaps import common, describe_gaps, is_long, length_ns, sensor_gaps
@@ -32,17 +32,19 @@ _NO_TIME = Modelled("none", "no time has passed between records")
 class Fallbacks:
     """Those of one session, whose ``sampled_ns`` is the time of all sessions of the file; they go into ``totals``."""
 
-    def __init__(self, read: SessionReadings, totals: dict[str, ChannelTotals], sampled_ns: int = 0) -> None:
+    def __init__(self, read: SessionReadings, totals: TotalsByName, sampled_ns: int = 0) -> None:
         self._read = read
         self._session = read.session
         self._totals = totals
         self._sampled_ns = sampled_ns
 
-    def add(self, with_energy: set[int], cpu_table: Mapping[str, Tdp], gpu_table: TdpTable) -> None:
+    def add(self, with_energy: set[int], cpu_table: Mapping[str, Tdp], gpu_table: TdpTable) -> int:
         """Model what the session did not measure; what cannot be modelled either is unknown, with its reason.
 
-        ``with_energy`` are its channels that gave the job energy.
+        ``with_energy`` are its channels that gave the job energy. Gives the time for which the model of the CPU takes
+        the cores to have been busy; 0 where it is not used.
         """
+        busy_ns = 0
         models: dict[str, Callable[[], Modelled]] = {
             "cpu": partial(model_cpu, self._read, cpu_table),
             "dram": partial(model_dram, self._read),
@@ -57,7 +59,9 @@ class Fallbacks:
             if not read:
                 if component == "dram" and any(_counts_dram(self._read.channels[index]) for index in with_energy):
                     continue
-                self._add_modelled(component, component, models[component](), None)
+                modelled = models[component]()
+                busy_ns += modelled.busy_ns
+                self._add_modelled(component, component, modelled, None)
                 continue
             for index in own:
                 self._sums_of(index).is_part |= index not in with_energy
@@ -70,6 +74,7 @@ class Fallbacks:
         for index in with_energy:
             if not self._read.channels[index].counted and (spans := sensor_gaps(self._read, index)):
                 _add_reason(self._sums_of(index), describe_gaps(self._session, index, spans))
+        return busy_ns
 
     def add_unknown(self) -> None:
         """A channel of unknown energy for each component without a channel."""
@@ -171,7 +176,7 @@ class Fallbacks:
         return self._totals[str(self._read.keys[index])]
 
     def _add_part(self, key: ChannelKey, reason: str) -> None:
-        sums = ChannelTotals(
+        self._totals.of(
             key,
             quality="unknown",
             boundary="components",
@@ -179,32 +184,29 @@ class Fallbacks:
             counted=True,
             attribution=Attribution.NONE,
             reason=_cut(reason),
-        )
-        self._totals.setdefault(str(key), sums).is_part = True
+        ).is_part = True
 
     def _add_modelled(
         self, component: str, domain: str, series: Modelled, gpu_uuid: str | None, why: str | None = None
     ) -> None:
         known = bool(series.curves)
         key = ChannelKey(component, domain, series.source if known else "none")
-        sums = self._totals.setdefault(
-            str(key),
-            ChannelTotals(
-                key=key,
-                quality="modelled" if known else "unknown",
-                boundary="components",
-                scope="job",
-                counted=True,
-                attribution=Attribution.MODEL if known else Attribution.NONE,
-                gpu_uuid=gpu_uuid,
-            ),
+        sums = self._totals.of(
+            key,
+            quality="modelled" if known else "unknown",
+            boundary="components",
+            scope="job",
+            counted=True,
+            attribution=Attribution.MODEL if known else Attribution.NONE,
+            gpu_uuid=gpu_uuid,
         )
         sums.inputs = sums.inputs or (series.inputs if known else None)
         sums.reason = sums.reason or why or self._why(component, None if known else series.inputs)
         if known:
+            before_uj = sums.job.energy_uj if self._session.records_before else 0
             for curve in series.curves:
                 sums.job.add(curve)
-            low_uj, high_uj = series.range.of(series.energy_uj)
+            low_uj, high_uj = series.range.of(before_uj + series.energy_uj)
             sums.low_uj, sums.high_uj = (sums.low_uj or 0) + low_uj, (sums.high_uj or 0) + high_uj
             header = self._read.header
             ends_ns = (series.curves[0].instants.times_ns[0], series.curves[-1].instants.times_ns[-1])

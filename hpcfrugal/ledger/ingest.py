@@ -23,6 +23,7 @@ from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.derive import derive, derive_meter
 from hpcfrugal.ledger.jobs import FactsOfNodes, content_of, delete_job, document_of, job_of, write_jobs
 from hpcfrugal.ledger.plans import plan_column
+from hpcfrugal.ledger.read_on import ReadOn, place_to_read_on, read_on
 from hpcfrugal.ledger.rows import (
     CHANNELS,
     FILES,
@@ -367,12 +368,24 @@ def _take(connection: LedgerConnection, one: _RunFile, facts: FactsOfNodes) -> _
     if file.parsed.kind == "log":
         line, state = read_log(path, owner_uid)
         return _Taken([], state, content_of(line))
-    samples = read_samples(path, owner_uid, SampledNode(one.run_dir.run_id, key, one.node))
+    sampled = SampledNode(one.run_dir.run_id, key, one.node)
     of_node = facts.of(one.run, key, one.node)
     job = job_of(connection, one.run, key)
     if file.parsed.meter is not None:
+        samples = read_samples(path, owner_uid, sampled)
         return _take_meter(connection, job, one.node, file.parsed.meter, samples, of_node)
-    return _take_samples(connection, job, one.node, samples, of_node)
+    place = _place(connection, one) if of_node is None else None
+    found = None if place is None else read_on(path, owner_uid, sampled, place)
+    if found is None:
+        found = ReadOn(read_samples(path, owner_uid, sampled))
+    return _take_samples(connection, job, one.node, found, of_node)
+
+
+def _place(connection: sqlite3.Connection, one: _RunFile) -> str | None:
+    """From where on a sample file is to be read; None: from its beginning."""
+    query = "SELECT content FROM files WHERE run = ? AND name = ? AND size NOT NULL AND accepted"
+    row = connection.execute(query, (one.run, clean_text(one.file.name))).fetchone()
+    return None if row is None else row[0]
 
 
 def _clear_node(connection: sqlite3.Connection, job: int, node: str, meter: str | None) -> None:
@@ -393,9 +406,8 @@ def _problems(samples: SampleFile) -> list[str]:
     return [*samples.problems, *([] if samples.sessions else ["no usable header"])]
 
 
-def _take_samples(
-    connection: LedgerConnection, job: int, node: str, samples: SampleFile, facts: NodeFacts | None
-) -> _Taken:
+def _take_samples(connection: LedgerConnection, job: int, node: str, found: ReadOn, facts: NodeFacts | None) -> _Taken:
+    samples = found.samples
     headers = [session.header for session in samples.sessions]
     problems = _problems(samples)
     names = [channel.domain for header in headers for channel in header.channels]
@@ -403,13 +415,14 @@ def _take_samples(
     # They would be taken for rows of a meter's file.
     if any(name.startswith(METER_DOMAIN) for name in names):
         raise UnsafeFile(f"names a domain or source with {METER_DOMAIN!r}, which only a meter's file may")
-    totals = derive(samples.sessions, tables.cpu_tdp(), tables.gpu_tdp(), facts)
+    totals = derive(samples.sessions, tables.cpu_tdp(), tables.gpu_tdp(), facts, found.before)
     _check_bounds(totals, samples.state)
     for number, session in enumerate(samples.sessions):
         SESSIONS.insert(connection, session_row(session, node, number, facts), job)
     _write_missing_sensors(connection, job, node, headers)
     write_channels(connection, job, node, totals)
-    return _Taken([*problems, *totals.problems], samples.state)
+    place = place_to_read_on(samples, totals) if facts is None else None
+    return _Taken([*problems, *totals.problems], samples.state, place)
 
 
 def _take_meter(

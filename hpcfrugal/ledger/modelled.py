@@ -45,12 +45,16 @@ _SEEN = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Modelled:
-    """Energy with the inputs of the model in words. No curve: unknown, and ``inputs`` is the reason."""
+    """Energy with the inputs of the model in words. No curve: unknown, and ``inputs`` is the reason.
+
+    ``busy_ns`` is the time for which the model takes the cores to have been busy.
+    """
 
     source: str
     inputs: str
     curves: tuple[EnergyCurve, ...] = ()
     range: ModelRange = EXACT
+    busy_ns: int = 0
 
     @property
     def energy_uj(self) -> int:
@@ -83,7 +87,10 @@ def model_cpu(read: SessionReadings, rows: Mapping[str, Tdp]) -> Modelled:
     if held is None:
         power, held = CpuPower(0, power.full_uw, cores), (1, 1)
     steps = zip(differences(used_us), differences(times_ns), strict=True)
-    busy_ns = list(accumulate((busy_core_ns(cpu_us, span_ns, cores, held) for cpu_us, span_ns in steps), initial=0))
+    steps_ns = [busy_core_ns(cpu_us, span_ns, cores, held) for cpu_us, span_ns in steps]
+    first = min(1, session.records_before)  # of a session that is read on, the first step is all before
+    steps_ns[:first] = [read.busy_before_ns] * first
+    busy_ns = list(accumulate(steps_ns, initial=0))
     energies_uj = [
         cpu_energy_uj(power, at_ns - times_ns[0], busy, held) for at_ns, busy in zip(times_ns, busy_ns, strict=True)
     ]
@@ -100,7 +107,7 @@ def model_cpu(read: SessionReadings, rows: Mapping[str, Tdp]) -> Modelled:
     )
     if stopped:
         inputs += "; without the time in which the job may have been stopped"
-    return Modelled(source, inputs, curves, cpu_range(load, design, kind))
+    return Modelled(source, inputs, curves, cpu_range(load, design, kind), busy_ns[-1])
 
 
 def _rising(session: SidecarSession, cpu_us: Sequence[int | None]) -> tuple[list[int], list[int]]:
@@ -147,7 +154,7 @@ def model_dram(read: SessionReadings) -> Modelled:
     held_b, held = header.memory_alloc_b, "allocated"
     if held_b is None and read.held.exclusive:
         held_b, held = header.memory_node_b, "of the node, held exclusively"
-    times_ns = [header.boottime_ns, *session.boottime_ns]
+    times_ns = session.times_ns
     # One record's memory is that of the time since the one before.
     memory_b: Sequence[int | None] = session.memory_b if held_b is None else [held_b] * len(session)
     if held_b is None:
@@ -198,7 +205,7 @@ def model_gpu(read: SessionReadings, gpu: GpuInfo, table: TdpTable) -> Modelled:
     limit_uw = match.tdp.tdp_mw * 1000 if gpu.limit_uw is None else gpu.limit_uw
     use = _gpu_use(session)
     power_uw, ends = gpu_power(limit_uw, use, known=match.exact or gpu.limit_uw is not None)
-    times_ns = [session.header.boottime_ns, *session.boottime_ns]
+    times_ns = session.times_ns
     energies_uj = [steady_energy_uj(power_uw, at_ns - times_ns[0]) for at_ns in times_ns]
     which = "NVML: enforced limit" if gpu.limit_uw is not None else _which(match.tdp, match.exact, gpu.name)
     how = "its use and the workload unknown" if use is None else f"in use {use:.0%} of the time; the workload unknown"
@@ -235,9 +242,14 @@ def part_within(series: Modelled, session: SidecarSession, spans: Sequence[Span]
 def _curves(
     session: SidecarSession, times_ns: Sequence[int], energies_uj: Sequence[int], parts: Sequence[slice]
 ) -> tuple[EnergyCurve, ...]:
-    """Parts of the energy at instants since boot; all of their time counts as measured."""
+    """Parts of the energy at instants since boot; all of their time counts as measured.
+
+    What a session that is read on had up to its first record is not among them.
+    """
     offset_ns = session.header.wall_ns - session.header.boottime_ns
     walls_ns = [at_ns + offset_ns for at_ns in times_ns]
+    if session.records_before:
+        parts = [slice(max(part.start, 1), part.stop) for part in parts]
     return tuple(EnergyCurve(Instants(walls_ns[part]), energies_uj[part], times_ns[part]) for part in parts)
 
 

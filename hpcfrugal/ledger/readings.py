@@ -38,6 +38,19 @@ class ChannelKey:
         return f"{self.component}/{self.domain}/{self.source}"
 
 
+def channel_keys(channels: Sequence[ChannelInfo]) -> list[ChannelKey]:
+    """A key for each channel of a header; a second one of the same name gets ``#2`` behind its domain."""
+    seen: dict[ChannelKey, int] = {}
+    found = []
+    for channel in channels:
+        key = ChannelKey(channel.component, channel.domain, channel.source)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] > 1:
+            key = ChannelKey(channel.component, f"{channel.domain}#{seen[key]}", channel.source)
+        found.append(key)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """What a job holds of a node.
@@ -108,10 +121,14 @@ class Readings:
 
 
 class SessionReadings:
-    """One session of the sidecar with the facts of its node; what is derived from both is derived once."""
+    """One session of the sidecar with the facts of its node; what is derived from both is derived once.
 
-    def __init__(self, session: SidecarSession, facts: NodeFacts | None = None) -> None:
+    ``busy_before_ns``: the busy time of the CPU's model up to the first record, of a session that is read on.
+    """
+
+    def __init__(self, session: SidecarSession, facts: NodeFacts | None = None, busy_before_ns: int = 0) -> None:
         self.session = session
+        self.busy_before_ns = busy_before_ns
         self.facts = facts or _NO_FACTS
         self._readings: dict[int, Readings] = {}
 
@@ -125,16 +142,7 @@ class SessionReadings:
 
     @cached_property
     def keys(self) -> list[ChannelKey]:
-        """A key for each channel of the header; a second one of the same name gets ``#2`` behind its domain."""
-        seen: dict[ChannelKey, int] = {}
-        found = []
-        for channel in self.channels:
-            key = ChannelKey(channel.component, channel.domain, channel.source)
-            seen[key] = seen.get(key, 0) + 1
-            if seen[key] > 1:
-                key = ChannelKey(channel.component, f"{channel.domain}#{seen[key]}", channel.source)
-            found.append(key)
-        return found
+        return channel_keys(self.channels)
 
     @cached_property
     def held(self) -> Allocation:
@@ -205,7 +213,7 @@ class SessionReadings:
                 session.job_cpu_us,
                 session.node_busy_us,
             )
-        if found.measured_ns and found.measured_ns[0] > 0:
+        if found.measured_ns and found.measured_ns[0] > 0 and not session.records_before:
             # The first line after the header is lost or its reading failed: counters are 0 at the header.
             plain = found.instants is self.from_records
             found = Readings(

@@ -313,6 +313,7 @@ class JobEnergyRow:
 class FileRow:
     """A file of a run directory, whether it counts, its problems, and of a document its content as JSON.
 
+    ``content`` of a sample file that may grow is what is needed to read on from where it ended.
     ``size``, ``mtime_ns`` and ``inode`` are those that it had when it was read; None where it is to be read.
     """
 

@@ -9,7 +9,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 
-from hpcfrugal.accounting.series import differences
 from hpcfrugal.spool.sidecar_session import SidecarSession
 
 Span = tuple[int, int]
@@ -24,7 +23,7 @@ def longest_ns(session: SidecarSession) -> float:
 def was_stopped(session: SidecarSession) -> bool:
     """Whether the sidecar wrote no record for the time of more than two, as happens while Slurm suspends the job."""
     longest = longest_ns(session)
-    return longest > 0 and max(differences([session.header.boottime_ns, *session.boottime_ns]), default=0) > longest
+    return 0 < longest < session.longest_ns
 
 
 def stops(session: SidecarSession) -> list[Span]:
@@ -37,7 +36,7 @@ def stops(session: SidecarSession) -> list[Span]:
     if not was_stopped(session):
         return []
     longest, header = longest_ns(session), session.header
-    ends = zip([header.boottime_ns, *session.boottime_ns], [0, *session.job_cpu_us], strict=True)
+    ends = zip(session.times_ns, [0, *session.job_cpu_us], strict=True)
     silent: list[tuple[int, int, int]] = []
     spoke_ns = spoke_us = 0
     for (old_ns, old_us), (new_ns, new_us) in pairwise(ends):

@@ -8,11 +8,12 @@ at once, and one by one only where that fails.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json, scan_json
 from hpcfrugal.core.text import clean_text
@@ -33,12 +34,26 @@ _LINE_START = b'{"kind"'
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """All that could be read, and in ``problems`` how many lines could not, by reason."""
+    """All that could be read, and in ``bad`` how many lines could not, by reason.
+
+    ``size`` is that of the lines that are whole, of which ``last_line`` is the last.
+    """
 
     sessions: tuple[SidecarSession, ...]
-    problems: tuple[str, ...]
-    torn_tail: bool
+    bad: Counter[str]
+    size: int
+    last_line: bytes
     state: FileState
+
+    @property
+    def torn_tail(self) -> bool:
+        """Whether something comes after the whole lines."""
+        return self.size < self.state.size
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The lines that could not be read, in words."""
+        return tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(self.bad.items()))
 
 
 def read_samples(path: Path, owner_uid: int, sampled: SampledNode) -> SampleFile:
@@ -47,17 +62,18 @@ def read_samples(path: Path, owner_uid: int, sampled: SampledNode) -> SampleFile
     A last line without its newline is torn, which is normal after a kill, and is left out without a problem.
     Raises ``UnsafeFile`` where the file as a whole does not count.
     """
+    with open_samples(path, owner_uid) as (file, state):
+        return SampleParser(sampled).read(file, state)
+
+
+@contextmanager
+def open_samples(path: Path, owner_uid: int) -> Iterator[tuple[BinaryIO, FileState]]:
+    """A sample file that is not too large. Raises ``UnsafeFile``."""
     file, state = open_owned(path, owner_uid)
     with file:
         if state.size > MAX_SAMPLE_FILE_BYTES:
             raise UnsafeFile(f"larger than {MAX_SAMPLE_FILE_BYTES} bytes, which no sidecar writes")
-        parser = SampleParser(sampled)
-        left = state.size  # what is written meanwhile does not belong to ``state``
-        while left > 0 and (data := file.read(min(left, _BLOCK_BYTES))):
-            left -= len(data)
-            parser.feed(data)
-    problems = tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(parser.bad.items()))
-    return SampleFile(tuple(parser.sessions), problems, parser.is_torn, state)
+        yield file, state
 
 
 def read_header(path: Path, owner_uid: int, sampled: SampledNode) -> Header | None:
@@ -79,22 +95,28 @@ class SampleParser:
     written again, and does not count.
     """
 
-    def __init__(self, sampled: SampledNode) -> None:
-        self.sessions: list[SidecarSession] = []
-        self.bad: Counter[str] = Counter()
+    def __init__(
+        self, sampled: SampledNode, open_session: SidecarSession | None = None, bad: Mapping[str, int] | None = None
+    ) -> None:
+        self.sessions: list[SidecarSession] = [] if open_session is None else [open_session]
+        self.bad: Counter[str] = Counter(bad)
         self._sampled = sampled
-        self._open: SidecarSession | None = None
+        self._open = open_session
         self._ended: dict[str | None, tuple[int, int]] = {}
-        self._rest = b""
+        self.last_line = self._rest = b""
 
-    @property
-    def is_torn(self) -> bool:
-        """Whether the last line lacks its newline."""
-        return bool(self._rest)
+    def read(self, file: BinaryIO, state: FileState) -> SampleFile:
+        """Take the rest of a file, as far as its ``state`` reaches: what is written meanwhile does not belong to it."""
+        left = state.size - file.tell()
+        while left > 0 and (data := file.read(min(left, _BLOCK_BYTES))):
+            left -= len(data)
+            self.feed(data)
+        return SampleFile(tuple(self.sessions), self.bad, state.size - left - len(self._rest), self.last_line, state)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the file."""
         *lines, rest = (self._rest + data).split(b"\n")
+        self.last_line = lines[-1] if lines else self.last_line
         self._rest = rest[:MAX_LINE_BYTES]  # no more of a line too long, which stays too long
         for start in range(0, len(lines), _LINES_AT_ONCE):
             self._take([line for line in lines[start : start + _LINES_AT_ONCE] if line])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import pairwise, repeat
 from operator import le
 from typing import Any
 
@@ -25,6 +25,7 @@ from hpcfrugal.spool.sample_record import (
 )
 from hpcfrugal.spool.use import USE_FIELDS
 
+_COLUMNS = ("boottime_ns", "job_cpu_us", "node_busy_us", "memory_b")
 _CPU_TIMES = ("job_cpu_us", "node_busy_us")
 _BY_CHANNEL = ("energy_uj", "measured_ns", "max_w", "read_ns")
 
@@ -37,7 +38,9 @@ class SidecarSession:
     ``read_ns`` is empty where every reading stands at the time of its record. ``ended_clock_ns`` is the wall clock at
     the last record; ``errors``, ``resets``, ``gaps`` and ``use`` are the newest that are known, ``peak_w`` is the
     highest power of each channel, ``slowed`` how many times further apart samples were at most than configured.
-    ``end_reason``: why it ended, if it did so in order.
+    ``end_reason``: why it ended, if it did so in order. Of a session that is read on, the columns begin with the last
+    record that was read before; ``records_before`` is how many came before that one, ``longest_before_ns`` the longest
+    time between them.
     """
 
     header: Header
@@ -57,6 +60,8 @@ class SidecarSession:
     slowed: float | None = None
     use: dict[str, Any] = field(default_factory=dict)
     end_reason: str | None = None
+    records_before: int = 0
+    longest_before_ns: int = 0
 
     def __post_init__(self) -> None:
         if not self.energy_uj:
@@ -76,9 +81,37 @@ class SidecarSession:
     def elapsed_ns(self) -> int:
         return self.ended_ns - self.header.boottime_ns
 
+    @property
+    def times_ns(self) -> list[int]:
+        """The times since boot of the header and of the records."""
+        return [self.header.boottime_ns, *self.boottime_ns]
+
+    @property
+    def longest_ns(self) -> int:
+        """The longest time without a record."""
+        times_ns = self.boottime_ns if self.records_before else self.times_ns
+        lengths_ns: list[int] = [new_ns - old_ns for old_ns, new_ns in pairwise(times_ns)]
+        return max([self.longest_before_ns, *lengths_ns])
+
     def wall_of(self, boottime_ns: int) -> int:
         """Wall time of an instant since boot, by the clocks of the header."""
         return self.header.wall_ns + boottime_ns - self.header.boottime_ns
+
+    def to_json(self) -> dict[str, Any]:
+        """What is needed to read on: all but the header, and of the columns their last items."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "header"}
+        for name in _COLUMNS:
+            found[name] = found[name][-1:]
+        for name in ("energy_uj", "measured_ns"):
+            found[name] = [column[-1:] for column in found[name]]
+        before = self.records_before + len(self) - 1
+        return {**found, "records_before": before, "longest_before_ns": self.longest_ns}
+
+    @classmethod
+    def from_json(cls, header: Header, data: Mapping[str, Any]) -> SidecarSession:
+        """The session of ``to_json``."""
+        rows = {name: None if data[name] is None else tuple(data[name]) for name in ("errors", "resets", "gaps")}
+        return cls(header, **{**data, **rows})
 
     def extend(self, records: Sequence[Mapping[str, Any]]) -> bool:
         """Append records, as JSON objects. False, and none is appended, where they have to be looked at one by one."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_spool import SECOND, START_NS, FakeSpool
+from fake_spool import PACKAGE, SECOND, START_NS, FakeSpool
 
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.user import user_name
@@ -29,6 +29,7 @@ from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, rebuild, sync
 from hpcfrugal.spool import ParsedName, RunDir
+from hpcfrugal.spool.samples import SampleFile, read_samples
 
 
 def jobs(spool: FakeSpool, *ids: str) -> list[JobRow]:
@@ -95,6 +96,40 @@ def test_only_files_that_changed_are_read(spool: FakeSpool) -> None:
     assert result.runs_changed == 1
     assert result.files_read == 2  # the samples, and run.json with every run that changed
     assert energy_uj(jobs(spool, "21")[0]) == 12_600_000_000
+
+
+def test_a_file_that_grows_is_read_from_where_the_last_sync_stopped(
+    spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = spool.run("17")
+    whole: list[Path] = []
+
+    def read_whole(path: Path, *others: Any) -> SampleFile:
+        whole.append(path)
+        return read_samples(path, *others)
+
+    monkeypatch.setattr("hpcfrugal.ledger.ingest.read_samples", read_whole)
+    lines = [run.header(exclusive=False, channels=[PACKAGE]), *run.records([100], 600)]
+    path = run.samples(lines[:3])
+    do_sync(spool)
+    for at in range(3, len(lines)):
+        run.samples(lines[at : at + 1], mode="a")
+        whole.clear()
+        do_sync(spool)
+        # Once more when the session has ended.
+        assert whole == [path] * (at == len(lines) - 1)
+        assert check_ledger(spool.root, spool.ledger).differences == ()
+    run.samples(lines[:9])
+    whole.clear()
+    do_sync(spool)
+    assert whole == [path]
+    run.nodes()
+    for at in (9, 10):
+        run.samples(lines[at : at + 1], mode="a")
+        whole.clear()
+        do_sync(spool)
+        assert whole == [path]  # the idle power of the node is in each of its shares
+    assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
 def test_a_ledger_that_grew_equals_one_made_at_once(spool: FakeSpool) -> None:

@@ -60,11 +60,11 @@ def files(draw: st.DrawFn) -> bytes:
     return data[: draw(st.integers(len(data) // 2, len(data)))] if draw(st.booleans()) else data
 
 
-def parsed(pieces: list[bytes]) -> tuple[Any, Counter[str], bool]:
+def parsed(pieces: list[bytes]) -> tuple[Any, Counter[str], bytes]:
     parser = SampleParser(SAMPLED)
     for piece in pieces:
         parser.feed(piece)
-    return parser.sessions, parser.bad, parser.is_torn
+    return parser.sessions, parser.bad, parser.last_line
 
 
 @given(data=files(), cuts=st.lists(st.integers(0, 20_000), max_size=5))
