@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -102,7 +103,8 @@ class SampleParser:
         self.bad: Counter[str] = Counter(bad)
         self._sampled = sampled
         self._open = open_session
-        self._ended: dict[str | None, tuple[int, int]] = {}
+        self._ended: dict[str | None, int] = {}
+        self._clocks: list[tuple[str | None, int]] = []  # the two boots whose wall clocks reached furthest
         self.last_line = self._rest = b""
 
     def read(self, file: BinaryIO, state: FileState) -> SampleFile:
@@ -179,14 +181,16 @@ class SampleParser:
         before, self._open = self._open, None  # records after a header that does not count have no session
         if before is not None and len(before):
             boot_id = before.header.boot_id
-            ended, clock = self._ended.get(boot_id, (0, 0))
-            self._ended[boot_id] = max(before.ended_ns, ended), max(before.ended_clock_ns or 0, clock)
+            self._ended[boot_id] = max(before.ended_ns, self._ended.get(boot_id, 0))
+            clocks = dict(self._clocks)
+            clocks[boot_id] = max(before.ended_clock_ns or 0, clocks.get(boot_id, 0))
+            self._clocks = sorted(clocks.items(), key=itemgetter(1))[-2:]
         if size > MAX_HEADER_BYTES:
             raise BadLine(f"header of more than {MAX_HEADER_BYTES} bytes")
         header = parse_header(data, self._sampled, self.bad)
-        same_boot = self._ended.get(header.boot_id, (0, 0))[0] if header.boot_id is not None else 0
-        clocks = [clock for boot_id, (_, clock) in self._ended.items() if boot_id is None or boot_id != header.boot_id]
-        if header.boottime_ns < same_boot or header.wall_ns < max(clocks, default=0):
+        same_boot = self._ended.get(header.boot_id, 0) if header.boot_id is not None else 0
+        others = [clock for boot_id, clock in self._clocks if boot_id is None or boot_id != header.boot_id]
+        if header.boottime_ns < same_boot or header.wall_ns < max(others, default=0):
             raise BadLine("header of a time that an earlier session covers")
         self._open = SidecarSession(header)
         self.sessions.append(self._open)

@@ -57,7 +57,12 @@ def busy_for_longer_than_there_is_time(run: FakeRun) -> list[dict[str, Any]]:
 
 def energy_of_three_lives(run: FakeRun) -> list[dict[str, Any]]:
     last = run.record(399 * DAY_S, [HUGE, 0], job_cpu_us=None, node_busy_us=None)
-    return [line for boot in "abc" for line in (run.header("18", boot_id=boot), run.record(0, [0, 0]), last)]
+    lives = ((run.header("18", boot_id=str(boot)), run.record(0, [0, 0]), last) for boot in range(3))
+    return [
+        {**line, "wall_ns": line["wall_ns"] + boot * 400 * DAY_S * SECOND}
+        for boot, lines in enumerate(lives)
+        for line in lines
+    ]
 
 
 def many_lives_at_one_time(run: FakeRun) -> list[dict[str, Any]]:
@@ -148,13 +153,21 @@ def test_a_sidecar_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes
     assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
+def hours(lives: list[tuple[dict[str, Any], ...]], first: int = 0) -> list[dict[str, Any]]:
+    """The lines of sessions an hour apart on the wall clock, from ``first`` hours after the start."""
+    return [
+        {**line, "wall_ns": line["wall_ns"] + hour * 3600 * SECOND}
+        for hour, lines in enumerate(lives, first)
+        for line in lines
+    ]
+
+
 def test_a_job_whose_sum_is_larger_than_there_can_be_has_no_figures(spool: FakeSpool) -> None:
     run = spool.run()
     gpus = [{**GPU, "domain": f"gpu-{number}", "gpu_uuid": f"GPU-{number}"} for number in range(12)]
     each_uj = 10**7 * 3600 * 10**6
     records = [run.record(0, [0] * 12), run.record(3600, [each_uj] * 12)]
-    lines = [line for boot in range(100) for line in (run.header(channels=gpus, boot_id=str(boot)), *records)]
-    run.samples(lines)
+    run.samples(hours([(run.header(channels=gpus, boot_id=str(boot)), *records) for boot in range(100)]))
     spool.whole_run("18")
     sync(spool.root, spool.ledger)
     assert 1200 * each_uj > 2**63
@@ -172,14 +185,15 @@ def test_a_day_with_more_than_there_can_be_is_added_up_from_its_jobs(spool: Fake
     each_uj = 10**7 * 3600 * 10**6
     for job_id in ("17", "18", "19"):
         run = spool.run(job_id)
-        records = [run.record(0, [0]), run.record(3600, [each_uj])]
-        gpu = {**GPU, "gpu_uuid": f"GPU-{job_id}"}
-        headers = [run.header(job_id, channels=[gpu], boot_id=str(boot)) for boot in range(100)]
-        run.samples([line for header in headers for line in (header, *records)], job_id)
+        records = [run.record(0, [0] * 4), run.record(3600, [each_uj] * 4)]
+        gpus = [{**GPU, "domain": f"gpu-{number}", "gpu_uuid": f"GPU-{job_id}-{number}"} for number in range(4)]
+        headers = [run.header(job_id, channels=gpus, boot_id=str(boot)) for boot in range(24)]
+        # From midnight on.
+        run.samples(hours([(header, *records) for header in headers], 14), job_id)
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         (group,) = groups(connection, JobFilter())
-    assert group.components["gpu"].measured_uj == 300 * each_uj > 2**63
+    assert group.components["gpu"].measured_uj == 288 * each_uj > 2**63
 
 
 def test_an_exact_sum_is_one() -> None:

@@ -18,7 +18,7 @@ FAKES = str(Path(__file__).resolve().parents[1] / "fakes")
 if FAKES not in sys.path:
     sys.path.insert(0, FAKES)
 
-from fake_spool import BOOT_NS, JOB, PACKAGE, SECOND, FakeRun, FakeSpool, read  # noqa: E402
+from fake_spool import BOOT_NS, JOB, PACKAGE, SECOND, START_NS, FakeRun, FakeSpool, read  # noqa: E402
 
 from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp  # noqa: E402
 from hpcfrugal.ledger.derive import derive  # noqa: E402
@@ -143,11 +143,12 @@ def test_as_many_channels_as_there_may_be_take_no_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.serial
-def test_as_many_sessions_as_fit_into_a_file_take_no_time_for_each_other() -> None:
+@pytest.mark.parametrize("boots", [1, 3000])
+def test_as_many_sessions_as_fit_into_a_file_take_no_time_for_each_other(boots: int) -> None:
     lines = []
     for number in range(3000):
-        moved = {"boottime_ns": BOOT_NS + number * SECOND, "channels": []}
-        lines += [RUN.header(**moved), RUN.record(number, [])]
+        moved = {"boottime_ns": BOOT_NS + number * SECOND, "wall_ns": START_NS + number * SECOND, "channels": []}
+        lines += [RUN.header(**moved, boot_id=str(number % boots)), RUN.record(number, [])]
     data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     began = time.process_time()
     sessions, bad, _ = parsed([data])
