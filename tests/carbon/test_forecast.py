@@ -216,6 +216,16 @@ class TestFailing:
         user.refused(user.forecast)
         assert len(user.grid.requests) == 2
 
+    def test_a_rate_limit_is_respected_for_an_hour_at_most(self, user: User) -> None:
+        user.grid.answer = lambda request: Reply({}, 429, {"Retry-After": "7200"})
+        user.refused(user.forecast)
+        user.late = timedelta(seconds=3590)
+        user.refused(user.forecast)
+        assert len(user.grid.requests) == 1
+        user.late = timedelta(seconds=3610)
+        user.refused(user.forecast)
+        assert len(user.grid.requests) == 2
+
     @pytest.mark.usefixtures("brief")
     @pytest.mark.parametrize("slow", [Reply({}, delay_s=30), Reply(b"[" + b" " * 9000 + b"]", drip_s=0.01)])
     def test_a_slow_server(self, user: User, slow: Reply) -> None:

@@ -145,6 +145,8 @@ def test_the_last_8_kib_of_a_log_are_read(tmp_path: Path) -> None:
     assert read_log(path, UID)[0] == "failed"
     path.write_text("failed" + "\n" * 8192)
     assert read_log(path, UID)[0] is None
+    path.write_text("x" * 400)
+    assert read_log(path, UID)[0] == "x" * 299 + "…"
 
 
 def test_power_of_a_node_is_a_megawatt_at_most() -> None:

@@ -52,7 +52,10 @@ def read_prices(path: Path) -> Prices:
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened.read(_LONGEST).splitlines()))
+            text = opened.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ValueError(f"longer than {_LONGEST} characters")
+        rows = list(csv.DictReader(text.splitlines()))
     except (OSError, ValueError, csv.Error) as error:
         raise InputError.at(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     starts: list[datetime] = []
