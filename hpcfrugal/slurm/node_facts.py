@@ -6,7 +6,6 @@ stored once; a document that was removed is written again at the next sync.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +15,18 @@ from hpcfrugal.settings.idle_power import IdlePower
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.command import available
 from hpcfrugal.slurm.nodes import NodeCpus
-from hpcfrugal.spool import JobKey, RunDir, iter_runs
-from hpcfrugal.spool.documents import NodeFacts, NodesDocument, read_slurm, read_submitted, write_document
-
-_LOCAL = "local:"
+from hpcfrugal.slurm.stored_runs import StoredRun, stored_runs
+from hpcfrugal.spool import JobKey, RunDir
+from hpcfrugal.spool.documents import NodeFacts, NodesDocument, read_slurm, write_document
 
 
 @dataclass(frozen=True, slots=True)
 class _Due:
     """A finished job without stored facts of its nodes."""
 
-    run_dir: RunDir
-    cluster: str
+    run: StoredRun
     job: JobKey
     nodes: tuple[str, ...]
-    owner_uid: int
 
 
 def store_nodes(
@@ -48,25 +44,25 @@ def store_nodes(
     Raises:
         SetupError: Slurm does not answer. The facts of local jobs are written then.
     """
-    every = [job for run_dir in (iter_runs(spool_root) if runs is None else runs) for job in _due(run_dir)]
-    due = [job for job in every if job.owner_uid == os.getuid()]
+    every = [job for run in stored_runs(spool_root, runs) for job in _due(run)]
+    due = [job for job in every if job.run.is_mine]
     others = len(every) - len(due)
     refused = [f"finished jobs of other users: {others}; only their own sync stores their nodes"] if others else []
-    refused += [line for job in due if job.cluster.startswith(_LOCAL) for line in _store(job, powers, None)]
-    waiting = [job for job in due if not job.cluster.startswith(_LOCAL)]
+    refused += [line for job in due if job.run.is_local for line in _store(job, powers, None)]
+    waiting = [job for job in due if not job.run.is_local]
     if not waiting or not available():
         return refused
     backend = backend or SlurmBackend()
     here = backend.cluster()
-    waiting = [job for job in waiting if job.cluster in {here, ""}]
+    waiting = [job for job in waiting if job.run.is_of(here)]
     cpus = backend.node_cpus(sorted({node for job in waiting for node in job.nodes if _is_plain(node)}))
     return [*refused, *(line for job in waiting for line in _store(job, powers, cpus))]
 
 
 def store_run_nodes(run_dir: RunDir, powers: Mapping[str, IdlePower]) -> list[str]:
     """The same for one run on this machine."""
-    mine = [job for job in _due(run_dir) if job.owner_uid == os.getuid() and job.cluster.startswith(_LOCAL)]
-    return [line for job in mine for line in _store(job, powers, None)]
+    mine = [run for run in stored_runs(run_dir.spool, [run_dir]) if run.is_mine and run.is_local]
+    return [line for run in mine for job in _due(run) for line in _store(job, powers, None)]
 
 
 def _is_plain(node: str) -> bool:
@@ -74,10 +70,9 @@ def _is_plain(node: str) -> bool:
     return node.isascii() and node.replace("-", "").replace(".", "").replace("_", "").isalnum()
 
 
-def _due(run_dir: RunDir) -> list[_Due]:
+def _due(run: StoredRun) -> list[_Due]:
     try:
-        owner_uid = os.lstat(run_dir.path).st_uid
-        names = [parsed for _, parsed in run_dir.names() if parsed is not None and parsed.job is not None]
+        names = [parsed for _, parsed in run.run_dir.names() if parsed is not None and parsed.job is not None]
     except OSError:
         return []  # sync itself reports directories that cannot be read
     kept = {parsed.job for parsed in names if parsed.kind == "nodes"}
@@ -85,29 +80,19 @@ def _due(run_dir: RunDir) -> list[_Due]:
     for parsed in names:
         if parsed.kind == "samples" and parsed.job is not None and parsed.node and parsed.job not in kept:
             nodes.setdefault(parsed.job, []).append(parsed.node)
-    if not nodes:
-        return []
-    try:
-        cluster = read_submitted(run_dir.submitted_json, owner_uid)[0].cluster
-    except UnsafeFile:
-        return []  # missing, or reported by the ledger
     ended = {parsed.job for parsed in names if parsed.kind == "end"}
-    return [
-        _Due(run_dir, cluster, job, tuple(found), owner_uid)
-        for job, found in nodes.items()
-        if job in ended or _is_final(run_dir, owner_uid, job)
-    ]
+    return [_Due(run, job, tuple(found)) for job, found in nodes.items() if job in ended or _is_final(run, job)]
 
 
-def _is_final(run_dir: RunDir, owner_uid: int, job: JobKey) -> bool:
+def _is_final(run: StoredRun, job: JobKey) -> bool:
     try:
-        return read_slurm(run_dir.slurm_json(job.job_id, job.restart), owner_uid, job)[0].final
+        return read_slurm(run.run_dir.slurm_json(job.job_id, job.restart), run.owner_uid, job)[0].final
     except UnsafeFile:
         return False
 
 
 def _store(due: _Due, powers: Mapping[str, IdlePower], cpus: Mapping[str, NodeCpus] | None) -> list[str]:
-    path = due.run_dir.nodes_json(due.job.job_id, due.job.restart)
+    path = due.run.run_dir.nodes_json(due.job.job_id, due.job.restart)
     try:
         nodes = tuple(_facts(node, powers, cpus) for node in due.nodes)
         write_document(path, NodesDocument(due.job.job_id, due.job.restart, nodes))

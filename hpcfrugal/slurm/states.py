@@ -21,8 +21,9 @@ from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.command import available
 from hpcfrugal.slurm.executions import TIMES, created_at, is_given_up, known_attempts, stored_document, stored_states
 from hpcfrugal.slurm.job_ids import is_job_id
-from hpcfrugal.spool import RunDir, iter_runs, write_json_atomic
-from hpcfrugal.spool.documents import SlurmDocument, document_json, read_submitted
+from hpcfrugal.slurm.stored_runs import StoredRun, stored_runs
+from hpcfrugal.spool import RunDir, write_json_atomic
+from hpcfrugal.spool.documents import SlurmDocument, document_json
 
 GONE_AFTER_DAYS = 7
 """A job that Slurm does not know so long after its submission is not asked for again: a waiting or running job is
@@ -30,17 +31,6 @@ always
 in the queue, and accounting that has purged a job does not get it back."""
 
 _NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A run whose final state is not stored yet."""
-
-    run_dir: RunDir
-    cluster: str
-    job_id: str
-    submitted_at: datetime | None
-    owner_uid: int
 
 
 @dataclass(slots=True)
@@ -63,13 +53,9 @@ def refresh_states(
     Raises:
         SetupError: Slurm does not answer. Nothing is changed then.
     """
-    found, others = [], 0
-    for run_dir in iter_runs(spool_root) if runs_to_ask is None else runs_to_ask:
-        one = _open_run(run_dir)
-        if one is not None and one.owner_uid != os.getuid():
-            others += 1
-        elif one is not None:
-            found.append(one)
+    unsettled = [one for one in stored_runs(spool_root, runs_to_ask) if not (one.is_local or _is_settled(one))]
+    found = [one for one in unsettled if one.is_mine]
+    others = len(unsettled) - len(found)
     result = Refreshed()
     if not (found or others) or not available():
         return result
@@ -82,7 +68,7 @@ def refresh_states(
         return result
     backend = backend or SlurmBackend()
     here = backend.cluster()
-    runs = [one for one in asked if one.cluster in {here, ""}]
+    runs = [one for one in asked if one.is_of(here)]
     listed = backend.listed([SubmittedRun(one.run_dir.path, one.job_id) for one in runs])
     if listed.problem is not None:
         result.warnings.append(f"{listed.problem}: states of jobs may be out of date")
@@ -109,28 +95,15 @@ def _is_gone(run: RunStates) -> bool:
     return all(state.final and state.end_at is not None and state.end_at < old for state in run.states)
 
 
-def _open_run(run_dir: RunDir) -> _Open | None:
-    """The run if its state may still change; None also if its files do not count, which the ledger's sync reports."""
-    try:
-        owner_uid = os.lstat(run_dir.path).st_uid
-        submitted, _, _ = read_submitted(run_dir.submitted_json, owner_uid)
-        if submitted.cluster.startswith("local:") or _is_settled(run_dir, submitted.job_id, owner_uid):
-            return None
-    except (OSError, UnsafeFile):
-        return None
-    at_ns = submitted.submitted_wall_ns
-    submitted_at = None if at_ns is None else from_ns(at_ns)
-    return _Open(run_dir, submitted.cluster, submitted.job_id, submitted_at, owner_uid)
-
-
-def _give_up(gone: Sequence[_Open], result: Refreshed, *, accounting: bool) -> None:
+def _give_up(gone: Sequence[StoredRun], result: Refreshed, *, accounting: bool) -> None:
     """Mark jobs that Slurm does not know, so that they are not asked for again: old ones, and where no accounting is
     kept those that have recorded their end.
     """
     old: list[str] = []
     ended: list[str] = []
     for one in gone:
-        since = datetime.now(UTC) - (one.submitted_at or created_at(one.run_dir))
+        at_ns = one.submitted.submitted_wall_ns
+        since = datetime.now(UTC) - (created_at(one.run_dir) if at_ns is None else from_ns(at_ns))
         if not accounting and _has_ended(one):
             of_kind = ended
         elif since >= timedelta(days=GONE_AFTER_DAYS):
@@ -150,7 +123,7 @@ def _give_up(gone: Sequence[_Open], result: Refreshed, *, accounting: bool) -> N
         )
 
 
-def _has_ended(one: _Open) -> bool:
+def _has_ended(one: StoredRun) -> bool:
     """Whether the last attempt of a job, or of each task of an array that has started, recorded its end."""
     attempts = known_attempts(one.run_dir)
     last = {job.job_id: attempt for job, attempt in sorted(attempts.items())}
@@ -172,9 +145,13 @@ def _store(run_dir: RunDir, state: JobState) -> None:
         run_dir.mark_changed()
 
 
-def _is_settled(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
-    """Whether the stored state of this run is final. Raises ``OSError``."""
-    return is_given_up(run_dir, job_id, owner_uid) or is_over(job_id, stored_states(run_dir))
+def _is_settled(one: StoredRun) -> bool:
+    """Whether the stored state of this run is final, or cannot be read, which the ledger's sync reports."""
+    try:
+        given_up = is_given_up(one.run_dir, one.job_id, one.owner_uid)
+        return given_up or is_over(one.job_id, stored_states(one.run_dir))
+    except (OSError, UnsafeFile):
+        return True
 
 
 def state_document(state: JobState) -> dict[str, Any]:
