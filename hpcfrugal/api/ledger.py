@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.api.messages import LoggedMessages
 from hpcfrugal.api.sync import Update
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult
+from hpcfrugal.report.group_keys import checked_groupings
+from hpcfrugal.report.period import Period, parse_span
 from hpcfrugal.settings.config import load_config
 
 if TYPE_CHECKING:
@@ -43,6 +47,68 @@ class Ledger:
         result, _ = Update(config, config.spool, self.path, LoggedMessages(), offline=offline).run()
         return result
 
+    def jobs(
+        self,
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        user: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> pd.DataFrame:
+        """One row for each execution of a job, oldest first, with the columns of the view ``jobs_energy``.
+
+        A missing value is ``pandas.NA``; ``submitted``, ``started`` and ``ended`` are in UTC, ``complete`` is boolean.
+
+        Args:
+            since, until: only jobs that started then: an aware datetime, or a text as for `hpcfrugal report` (7d,
+                2026-11, 2026-11-21). None is no bound.
+            user: only jobs of this user.
+            tags: only jobs with these tags.
+
+        Raises:
+            InputError: a text that is no time, or a datetime without a time zone.
+            DataError, SetupError: the ledger is damaged, or there is none.
+        """
+        from hpcfrugal.ledger.queries import JOBS_AND_RUNS, STARTED, conditions
+        from hpcfrugal.ledger.views import JOBS_ENERGY
+
+        condition, values = conditions(_wanted(since, until, user, tags))
+        chosen = f"SELECT job FROM {JOBS_AND_RUNS} WHERE {condition}"
+        with open_ledger(self.path) as connection:
+            query = f"{JOBS_ENERGY} WHERE jobs.job IN ({chosen}) ORDER BY {STARTED}, length(jobs.job_id), jobs.job_id"
+            found = _rows(connection, query, values)
+        import pandas as pd
+
+        for name in ("submitted", "started", "ended"):
+            found[name] = pd.to_datetime(found[name], utc=True, format="ISO8601")
+        return found.astype({"complete": "boolean"})
+
+    def energy(
+        self,
+        by: str | Sequence[str] = (),
+        *,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        user: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> pd.DataFrame:
+        """The energy used in a period, in groups: one row for each, with the columns of `hpcfrugal report --csv`.
+
+        Args:
+            by: what to group by, one or two of `user`, `account`, `partition`, `qos`, `name`, `project`, `phase`,
+                `tag:KEY`, `node`, `component`, `day` and `month`; without it there is one row.
+            since, until, user, tags: as for ``jobs``. Of a job that ran across a bound the part within counts.
+
+        Raises what ``jobs`` raises, and InputError for an unknown grouping.
+        """
+        from hpcfrugal.report.jobs import JobsReport
+
+        keys = checked_groupings((by,) if isinstance(by, str) else by, "by")
+        wanted = _wanted(since, until, user, tags)
+        with open_ledger(self.path) as connection:
+            sheet = JobsReport(connection, Period(), wanted, keys).group_sheet()
+            return _frame(sheet.names, [*sheet.rows])
+
     def sql(self, query: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> pd.DataFrame:
         """The rows of an SQL query, one column for each of its columns; NULL is ``pandas.NA``.
 
@@ -53,17 +119,39 @@ class Ledger:
             DataError, SetupError: the ledger is damaged, or there is none.
         """
         with open_ledger(self.path) as connection:
-            connection.row_factory = None
             try:
-                cursor = connection.execute(query, parameters)
+                return _rows(connection, query, parameters)
             except (sqlite3.OperationalError, sqlite3.ProgrammingError, sqlite3.Warning) as error:
                 raise InputError.at("query", f"SQLite refuses it: {error}") from error
-            columns = [name for name, *_ in cursor.description or ()]
-            rows = cursor.fetchall()
-        return _frame(columns, rows)
 
 
-_TYPES = ((frozenset({int}), "Int64"), (frozenset({int, float}), "Float64"), (frozenset({str}), "string"))
+def _wanted(
+    since: datetime | str | None, until: datetime | str | None, user: str | None, tags: Mapping[str, str] | None
+) -> JobFilter:
+    def instant(bound: datetime | str | None, where: str) -> datetime | None:
+        if isinstance(bound, str):
+            return parse_span(bound, datetime.now(UTC), where)[where == "until"]
+        if bound is not None and bound.utcoffset() is None:
+            raise InputError.at(where, f"{bound.isoformat()} has no time zone", "add tzinfo=datetime.UTC")
+        return bound
+
+    span = Period(instant(since, "since"), instant(until, "until"))
+    return JobFilter(since_ns=span.since_ns, until_ns=span.until_ns, user=user, tags=tuple((tags or {}).items()))
+
+
+def _rows(connection: sqlite3.Connection, query: str, parameters: Sequence[Any] | Mapping[str, Any]) -> pd.DataFrame:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    cursor.execute(query, parameters)
+    return _frame([name for name, *_ in cursor.description or ()], cursor.fetchall())
+
+
+_TYPES = (
+    (frozenset({bool}), "boolean"),
+    (frozenset({int}), "Int64"),
+    (frozenset({int, float}), "Float64"),
+    (frozenset({str}), "string"),
+)
 """The pandas type of a column by the types of its values."""
 
 

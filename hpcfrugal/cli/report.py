@@ -19,6 +19,7 @@ from hpcfrugal.ledger.groups import GROUPINGS
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, find_jobs, runs_named
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.report.formats import TEXT, write_report
+from hpcfrugal.report.group_keys import checked_groupings
 from hpcfrugal.report.jobs import LATEST, JobsReport
 from hpcfrugal.report.period import Period, period
 from hpcfrugal.settings.config import load_config
@@ -88,7 +89,7 @@ def report_command(
     if job is not None and job_option is not None and job != job_option:
         raise InputError.at("--job", "names another job than the argument JOB")
     job = job or job_option
-    keys = _groupings(by)
+    keys = checked_groupings(tuple(key for text in by for key in text.split(",")), "--by")
     if keys:
         check_exclusive("--by", {"--all": every})
     if as_savings:
@@ -132,17 +133,6 @@ def report_command(
         if form not in (None, TEXT) and not keys and not found.every and found.listed > LATEST:
             echo_note(f"the latest {LATEST} of {found.listed:,} jobs; --all writes them all")
         show_report(found, form)
-
-
-def _groupings(given: Sequence[str]) -> tuple[str, ...]:
-    """What to group by. Raises InputError, which names the option."""
-    keys = tuple(key for text in given for key in text.split(","))
-    wrong = [key for key in keys if key not in GROUPINGS and (not key.startswith("tag:") or key == "tag:")]
-    if wrong:
-        raise InputError.at("--by", f"unknown grouping {wrong[0][:40]!r}", f"use {', '.join(GROUPINGS)} or tag:KEY")
-    if len(keys) > 2 or len(set(keys)) < len(keys):
-        raise InputError.at("--by", "more than two groupings, or one of them twice", "use --by user,month")
-    return keys
 
 
 def show_report(report: Report, form: str | None) -> None:

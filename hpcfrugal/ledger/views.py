@@ -44,9 +44,8 @@ _ENERGY = ("energy_kwh", "energy_j", "measured_j", "modelled_j", "coverage")
 _CO2E = ("co2e_g", "intensity_g_per_kwh")
 
 
-def _view(name: str, columns: dict[str, str], source: str) -> str:
-    selected = ", ".join(f"{sql} AS {column}" for column, sql in columns.items())
-    return f"CREATE VIEW {name} AS SELECT {selected} {source}"
+def _select(columns: dict[str, str], source: str) -> str:
+    return f"SELECT {', '.join(f'{sql} AS {column}' for column, sql in columns.items())} {source}"
 
 
 _OF_JOB = {
@@ -81,7 +80,7 @@ def _jobs_energy() -> str:
         "gpu_h": f"t.gpus * {hours}",
         "nodes": _text("jobs.nodes"),
     }
-    return _view("jobs_energy", columns, "FROM jobs JOIN job_totals AS t USING (job) LEFT JOIN runs USING (run)")
+    return _select(columns, "FROM jobs JOIN job_totals AS t USING (job) LEFT JOIN runs USING (run)")
 
 
 def _energy_by_day() -> str:
@@ -103,7 +102,7 @@ def _energy_by_day() -> str:
         f"FROM (SELECT {keys}, {added}, max(e.measured_uj NOT NULL OR e.modelled_uj NOT NULL) AS has_energy"
         f" FROM job_energy AS e JOIN jobs ON jobs.job = e.job GROUP BY {keys}) AS s"
     )
-    return _view("energy_by_day", columns, source)
+    return _select(columns, source)
 
 
 def _energy_buckets() -> str:
@@ -115,8 +114,18 @@ def _energy_buckets() -> str:
         "energy_j": "b.energy_uj / 1e6",
     }
     source = f"FROM ({BUCKETS}) AS b JOIN channel_kinds AS kinds USING (kind) JOIN jobs USING (job)"
-    return _view("energy_buckets", columns, source)
+    return _select(columns, source)
 
 
-VIEWS = (_jobs_energy(), _energy_by_day(), _energy_buckets())
+JOBS_ENERGY = _jobs_energy()
+"""What ``jobs_energy`` selects; conditions on ``jobs`` may follow."""
+
+VIEWS = tuple(
+    f"CREATE VIEW {name} AS {selected}"
+    for name, selected in (
+        ("jobs_energy", JOBS_ENERGY),
+        ("energy_by_day", _energy_by_day()),
+        ("energy_buckets", _energy_buckets()),
+    )
+)
 """The statements that make them."""

@@ -187,7 +187,11 @@ class JobsReport:
 
     def sheet(self) -> Sheet:
         """One row a group or job."""
-        return sheet(_keyed(self.by), self.groups) if self.by else sheet(JOB_FIELDS, self.jobs(details=False))
+        return self.group_sheet() if self.by else sheet(JOB_FIELDS, self.jobs(details=False))
+
+    def group_sheet(self) -> Sheet:
+        """One row a group; without groups one of all jobs."""
+        return sheet(_keyed(self.by), self.groups if self.by else [self.totals])
 
     def blocks(self) -> Iterator[Block]:
         """A table of groups with their total, the total of the period with a list of jobs, or each job in detail."""
