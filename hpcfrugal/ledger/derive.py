@@ -103,7 +103,7 @@ def _measured(read: SessionReadings, totals: TotalsByName, problems: list[str]) 
         sums.note_readings(*((at_ns, session.wall_of(at_ns)) for at_ns in (found.times_ns[0], found.times_ns[-1])))
         curve = found.curve
         sums.note_curve(curve)
-        is_read_on = session.records_before > 0  # only where every channel gave energy before
+        is_read_on = session.read_before > 0  # only where every channel gave energy before
         if session.elapsed_ns > 0 and not (is_read_on or curve.is_measured):
             errors = session.errors[index]
             sums.reason = sums.reason or (f"read error {errors} times" if errors else "its counter stands still")

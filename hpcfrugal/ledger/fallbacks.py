@@ -203,7 +203,7 @@ class Fallbacks:
         sums.inputs = sums.inputs or (series.inputs if known else None)
         sums.reason = sums.reason or why or self._why(component, None if known else series.inputs)
         if known:
-            before_uj = sums.job.energy_uj if self._session.records_before else 0
+            before_uj = sums.job.energy_uj if self._session.read_before else 0
             for curve in series.curves:
                 sums.job.add(curve)
             low_uj, high_uj = series.range.of(before_uj + series.energy_uj)

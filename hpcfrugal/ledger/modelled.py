@@ -88,7 +88,7 @@ def model_cpu(read: SessionReadings, rows: Mapping[str, Tdp]) -> Modelled:
         power, held = CpuPower(0, power.full_uw, cores), (1, 1)
     steps = zip(differences(used_us), differences(times_ns), strict=True)
     steps_ns = [busy_core_ns(cpu_us, span_ns, cores, held) for cpu_us, span_ns in steps]
-    first = min(1, session.records_before)  # of a session that is read on, the first step is all before
+    first = min(1, session.read_before)  # of a session that is read on, the first step is all before
     steps_ns[:first] = [read.busy_before_ns] * first
     busy_ns = list(accumulate(steps_ns, initial=0))
     energies_uj = [
@@ -248,7 +248,7 @@ def _curves(
     """
     offset_ns = session.header.wall_ns - session.header.boottime_ns
     walls_ns = [at_ns + offset_ns for at_ns in times_ns]
-    if session.records_before:
+    if session.read_before:
         parts = [slice(max(part.start, 1), part.stop) for part in parts]
     return tuple(EnergyCurve(Instants(walls_ns[part]), energies_uj[part], times_ns[part]) for part in parts)
 

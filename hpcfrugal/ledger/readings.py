@@ -213,7 +213,7 @@ class SessionReadings:
                 session.job_cpu_us,
                 session.node_busy_us,
             )
-        if found.measured_ns and found.measured_ns[0] > 0 and not session.records_before:
+        if found.measured_ns and found.measured_ns[0] > 0 and not session.read_before:
             # The first line after the header is lost or its reading failed: counters are 0 at the header.
             plain = found.instants is self.from_records
             found = Readings(

@@ -22,7 +22,7 @@ def session_row(session: SidecarSession, node: str, number: int, facts: NodeFact
         ended_wall_ns=session.wall_of(session.ended_ns),
         ended_boottime_ns=session.ended_ns,
         ended_clock_ns=header.wall_ns if session.ended_clock_ns is None else session.ended_clock_ns,
-        records=session.records_before + len(session),
+        records=session.records,
         end_reason=session.end_reason,
         slurm_cpus=facts.slurm_cpus if facts else None,
         gpus=len(header.gpus),

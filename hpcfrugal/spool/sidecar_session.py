@@ -38,9 +38,8 @@ class SidecarSession:
     ``read_ns`` is empty where every reading stands at the time of its record. ``ended_clock_ns`` is the wall clock at
     the last record; ``errors``, ``resets``, ``gaps`` and ``use`` are the newest that are known, ``peak_w`` is the
     highest power of each channel, ``slowed`` how many times further apart samples were at most than configured.
-    ``end_reason``: why it ended, if it did so in order. Of a session that is read on, the columns begin with the last
-    record that was read before; ``records_before`` is how many came before that one, ``longest_before_ns`` the longest
-    time between them.
+    ``end_reason``: why it ended, if it did so in order. Of a session that is read on, ``read_before`` records were
+    read before, of which the last is the first of the columns; ``longest_before_ns`` is the longest time between them.
     """
 
     header: Header
@@ -60,7 +59,7 @@ class SidecarSession:
     slowed: float | None = None
     use: dict[str, Any] = field(default_factory=dict)
     end_reason: str | None = None
-    records_before: int = 0
+    read_before: int = 0
     longest_before_ns: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +70,11 @@ class SidecarSession:
 
     def __len__(self) -> int:
         return len(self.boottime_ns)
+
+    @property
+    def records(self) -> int:
+        """How many records it has."""
+        return max(0, self.read_before - 1) + len(self)
 
     @property
     def ended_ns(self) -> int:
@@ -89,7 +93,7 @@ class SidecarSession:
     @property
     def longest_ns(self) -> int:
         """The longest time without a record."""
-        times_ns = self.boottime_ns if self.records_before else self.times_ns
+        times_ns = self.boottime_ns if self.read_before else self.times_ns
         lengths_ns: list[int] = [new_ns - old_ns for old_ns, new_ns in pairwise(times_ns)]
         return max([self.longest_before_ns, *lengths_ns])
 
@@ -104,8 +108,7 @@ class SidecarSession:
             found[name] = found[name][-1:]
         for name in ("energy_uj", "measured_ns"):
             found[name] = [column[-1:] for column in found[name]]
-        before = self.records_before + len(self) - 1
-        return {**found, "records_before": before, "longest_before_ns": self.longest_ns}
+        return {**found, "read_before": self.records, "longest_before_ns": self.longest_ns}
 
     @classmethod
     def from_json(cls, header: Header, data: Mapping[str, Any]) -> SidecarSession:

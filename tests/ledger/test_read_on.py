@@ -130,3 +130,13 @@ def test_a_plain_file_is_read_on_at_each_sync_but_the_first_and_the_last(
     path.parent.mkdir()
     path.touch()
     assert grow(path, data, [len(data) * part // 20 for part in range(1, 21)]) == 18
+
+
+def test_the_first_record_may_be_lost_and_each_line_come_by_itself(tmp_path: Path) -> None:
+    lines = [RUN.header(exclusive=False), *RUN.records([100, 10], 60)[1:]]
+    texts = [json.dumps(line).encode() + b"\n" for line in lines]
+    path = tmp_path / RUN.run_id / "17.0.n1.jsonl"
+    path.parent.mkdir()
+    path.touch()
+    cuts = [sum(map(len, texts[:count])) for count in range(1, len(texts) + 1)]
+    assert grow(path, b"".join(texts), cuts) == len(lines) - 3
