@@ -63,7 +63,7 @@ def test_jobs_are_the_rows_of_the_view(ledger: Ledger) -> None:
                 other = datetime.fromisoformat(other)
             assert value == other, name
     assert frame["energy_j"][list(frame["job_id"]).index("20")] is pd.NA
-    assert rows["18"]["energy_j"] != round(rows["18"]["energy_j"], 3)
+    assert rows["18"]["energy_kwh"] == rows["18"]["energy_j"] / 3.6e6
 
 
 def test_which_jobs(ledger: Ledger) -> None:
