@@ -114,6 +114,9 @@ be None only for records without SQL columns."""
 SIZED = _Mark("sized")
 """A list with the number of items that the codec was created for."""
 
+NOT_STORED = _Mark("not stored")
+"""Neither in JSON nor a column, but filled by who reads the record. It needs a default, and stands last."""
+
 DROP_INVALID = _Mark("drop invalid")
 """Invalid records of a list are left out and reported as problems; by default they make the outer record invalid."""
 
@@ -185,6 +188,8 @@ class Codec(Generic[_T]):
         hints = get_type_hints(record, include_extras=True)
         for item in dataclasses.fields(record):  # type: ignore[arg-type]
             bare, marks = _annotation(hints[item.name])
+            if NOT_STORED in marks:
+                continue
             if EMBEDDED in marks:
                 self._embedded[item.name] = codec(bare)
                 self._order.append((item.name, codec(bare)))

@@ -9,13 +9,10 @@ from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.rows import CHANNELS, ChannelRow
 
 
-def write_channels(
-    connection: LedgerConnection, job: int, node: str, totals: NodeTotals, *, since_boot: bool = True
-) -> None:
+def write_channels(connection: LedgerConnection, job: int, node: str, totals: NodeTotals) -> None:
     """Insert the channels of a node of a job, with their energy by time.
 
-    Columns that are named like attributes of ``ChannelTotals`` are these. Where the file does not count its time from
-    the node's boot (``since_boot`` False), that time is left out.
+    Columns that are named like attributes of ``ChannelTotals`` are these.
     """
     for channel in totals.channels:
         first, last = channel.first or (None, None), channel.last or (None, None)
@@ -29,8 +26,8 @@ def write_channels(
             channel=str(channel.key),
             quality=channel.quality if known else "unknown",
             idle_uj=channel.idle_uj if known else None,
-            first_boottime_ns=first[0] if since_boot else None,
-            last_boottime_ns=last[0] if since_boot else None,
+            first_boottime_ns=None,
+            last_boottime_ns=None,
             first_wall_ns=first[1],
             last_wall_ns=last[1],
         )

@@ -445,9 +445,7 @@ def _take_meter(
         raise UnsafeFile("holds something else than what its meter read of the node")
     totals = derive_meter(samples.sessions, facts)
     _check_bounds(totals, samples.state)
-    # Without a sidecar beside it a meter's file counts time from the job's start, not from the node's boot.
-    since_boot = all(header.boot_id is not None for header in headers)
-    write_channels(connection, job, node, totals, since_boot=since_boot)
+    write_channels(connection, job, node, totals)
     _write_missing_sensors(connection, job, node, headers)
     return _Taken([*problems, *totals.problems], samples.state)
 

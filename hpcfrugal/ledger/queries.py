@@ -112,7 +112,7 @@ def _jobs(
             yield JobRow(
                 **vars(RUNS.record_of(row[1 + _WIDTH :])) | vars(JOBS.record_of(row[1 : 1 + _WIDTH])),
                 job=job,
-                channels=tuple(channels.get(job, ())),
+                channels=tuple(one.with_boottimes(sessions.get(job, ())) for one in channels.get(job, ())),
                 sessions=tuple(sessions.get(job, ())),
                 missing_sensors=tuple(missing_sensors.get(job, ())),
                 totals=next(iter(totals.get(job, ())), NO_TOTALS),

@@ -7,18 +7,19 @@ together make one entry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from hpcfrugal.accounting.attribution import Attribution
-from hpcfrugal.core.record import EMBEDDED, Interned
+from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
 from hpcfrugal.ledger.packed import KnownBucket, unpack
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 10
+LEDGER_SCHEMA = 11
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -27,6 +28,7 @@ Origin = Literal["spool", "sacct", "import"]
 TEXT = Interned("texts", "text")
 NODE = Interned("nodes", "node")
 KIND = Interned("channel_kinds", "kind", together=True)
+NOTE = Interned("channel_notes", "note", together=True)
 SETUP = Interned("sidecar_setups", "setup", together=True)
 UNUSED = Interned("unused_sensors", "sensor", together=True)
 PLACE = Interned("places", "place", together=True)
@@ -178,7 +180,8 @@ class ChannelRow:
     ``idle_power`` says which figure is in the share, ``idle_uj`` is the job's part of the idle energy; None where none
     is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave energy before or after; None where that
     was a few samples at most. ``low_uj`` and ``high_uj``: the range in which a modelled energy is expected with 90 %.
-    The last four columns are the energy by time, see ``packed``.
+    The last four columns are the energy by time, see ``packed``. The first and the last reading by the time since boot
+    follow from the sidecar's sessions, see ``with_boottimes``.
     """
 
     node: Node
@@ -193,28 +196,38 @@ class ChannelRow:
     attribution: Annotated[Attribution, KIND]
     detail: Annotated[str | None, KIND]
     gpu_uuid: Annotated[str | None, KIND]
-    inputs: MaybeText
-    idle_power: MaybeText
+    inputs: Annotated[str | None, NOTE]
+    idle_power: Annotated[str | None, NOTE]
     idle_uj: int | None
-    reason: MaybeText
+    reason: Annotated[str | None, NOTE]
     energy_uj: int | None
     low_uj: int | None
     high_uj: int | None
     node_energy_uj: int | None
     measured_ns: int
-    errors: int
-    first_boottime_ns: int | None
-    last_boottime_ns: int | None
+    errors: Annotated[int, NOTE]
     first_wall_ns: int | None
     last_wall_ns: int | None
     max_w: float | None
-    resets: int | None
-    gaps: int | None
+    resets: Annotated[int | None, NOTE]
+    gaps: Annotated[int | None, NOTE]
     sensor_gap_ns: int | None
     first_bucket_s: int | None
     bucket_numbers: str | None
     bucket_energy_uj: str | None
     bucket_measured_ns: str | None
+    first_boottime_ns: Annotated[int | None, NOT_STORED] = None
+    last_boottime_ns: Annotated[int | None, NOT_STORED] = None
+
+    def with_boottimes(self, sessions: Sequence[SessionRow]) -> ChannelRow:
+        """The channel with the times since boot of its readings; None where no sidecar ran on the node. ``sessions``
+        are those of the job, in order."""
+        own = [session for session in sessions if session.node == self.node]
+        return replace(
+            self,
+            first_boottime_ns=_boottime(own, self.first_wall_ns),
+            last_boottime_ns=_boottime(own[::-1], self.last_wall_ns),
+        )
 
     @property
     def buckets(self) -> list[KnownBucket]:
@@ -227,6 +240,15 @@ class ChannelRow:
     @property
     def range_uj(self) -> tuple[int, int] | None:
         return None if self.low_uj is None or self.high_uj is None else (self.low_uj, self.high_uj)
+
+
+def _boottime(sessions: Sequence[SessionRow], wall_ns: int | None) -> int | None:
+    """The time since boot of a reading, by the first of the sessions in which it may have been made, else any."""
+    if wall_ns is None or not sessions:
+        return None
+    within = (one for one in sessions if one.started_wall_ns <= wall_ns <= one.ended_wall_ns)
+    session = next(within, sessions[0])
+    return wall_ns - session.started_wall_ns + session.started_boottime_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,12 +420,12 @@ RUNS = LedgerTable(
 JOBS = LedgerTable(
     "jobs",
     AttemptRow,
-    ["run", "job_id", "restart"],
+    ["job_id", "run", "restart"],
     row_key="job",
     aside=["run"],
     more=["FOREIGN KEY (run) REFERENCES runs"],
     indexes={
-        "jobs_by_id": "(job_id, cluster)",
+        "jobs_by_run": "(run)",
         "jobs_by_array": "(array_job_id) WHERE array_job_id IS NOT NULL",
         "jobs_by_time": "(coalesce(started_wall_ns, submitted_wall_ns))",
         "jobs_by_user": "(user, coalesce(started_wall_ns, submitted_wall_ns))",
@@ -412,7 +434,7 @@ JOBS = LedgerTable(
     },
 )
 SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], owner="job")
-CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job")
+CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job", wide=True)
 MISSING_SENSORS = LedgerTable("missing_sensors", MissingSensorRow, ["node", "sensor"], owner="job")
 JOB_TOTALS = LedgerTable("job_totals", JobTotalsRow, [], owner="job")
 JOB_DAYS = LedgerTable("job_days", JobDayRow, ["day"], owner="job", indexes={"job_days_by_day": "(day)"})

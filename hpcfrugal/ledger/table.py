@@ -22,7 +22,8 @@ class LedgerTable(Generic[_R]):
     ``owner`` is the integer key of what its rows belong to, the first column; ``key`` are the columns that tell the
     rows of one owner apart. With ``row_key`` the rows have an integer key of this name themselves, which stays when a
     row is replaced. ``more`` are further constraints, ``indexes`` what else rows are looked up by, by name and as SQL.
-    ``aside`` are columns that the content of the spool does not determine.
+    ``aside`` are columns that the content of the spool does not determine. ``wide``: the rows are kept apart from
+    their key, since pages of SQLite's indexes hold few of them.
 
     In SQL, ``source`` is the table with its dictionaries, ``joins`` the latter alone, ``selected`` the columns of the
     records in it.
@@ -39,11 +40,13 @@ class LedgerTable(Generic[_R]):
         more: Sequence[str] = (),
         indexes: Mapping[str, str] | None = None,
         aside: Sequence[str] = (),
+        wide: bool = False,
     ) -> None:
         self.name, self.codec, self.owner, self.row_key = name, codec(record), owner, row_key
         self._own = (owner,) if owner else ()
         self._key = (*self._own, *key)
         self._more, self._indexes, self.aside = more, indexes or {}, aside
+        self._has_rowid = wide or row_key is not None
         self.dictionaries: dict[str, Dictionary] = {}
         self._columns: dict[str, tuple[str, list[int]]] = {}
         """The columns after the owner's, each with its type and where in a record's row its values are."""
@@ -106,7 +109,7 @@ class LedgerTable(Generic[_R]):
             *self._more,
         ]
         return [
-            f"CREATE TABLE {self.name} ({', '.join(parts)}){'' if self.row_key else ' WITHOUT ROWID'}",
+            f"CREATE TABLE {self.name} ({', '.join(parts)}){'' if self._has_rowid else ' WITHOUT ROWID'}",
             *(_create_index(name, self.name, definition) for name, definition in self._indexes.items()),
         ]
 

@@ -18,12 +18,14 @@ from hpcfrugal.ledger.rows import (
     JOBS,
     MISSING_SENSORS,
     RUNS,
+    SEALED_RUNS,
     SESSIONS,
     AttemptRow,
     ChannelRow,
     JobRow,
     RunRow,
-)
+    SealedRunRow,
+)  # fmt: skip
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 
@@ -31,6 +33,12 @@ JOB_S = 3600
 _NS = 10**9
 _A_TRANSACTION = 5_000
 _TIMES = ("started_wall_ns", "ended_wall_ns", "ended_clock_ns", "started_boottime_ns", "ended_boottime_ns")
+_FILES = (
+    '{"*.NODE.jsonl":null,"*.end.json":null,"*.nodes.json":{"nodes":[{"idle_power_source":"wattmeter 2026-03",'
+    '"idle_power_uw":{"cpu":60000000},"node":"NODE","oversubscribed":false,"slurm_cpus":128,"tdp_uw":null}]},'
+    '"*.slurm.json":null,"run.json":null,"submitted.json":null}'
+)
+"""What a sealed run of this kind has of its files, as ``hpcfrugal.ledger.sealing`` folds them."""
 
 
 def make_ledger(folder: Path, ledger: Path, jobs: int, users: int) -> None:
@@ -60,6 +68,7 @@ def _insert(
         replace(
             _part(RunRow, like),
             run_id=f"{at:%Y%m%dT%H%M%SZ}-{number:08x}",
+            open=False,
             created_wall_ns=start_ns - 60 * _NS,
             project=f"p{user % 50}",
             tags={"project": f"p{user % 50}", "phase": "training"},
@@ -83,6 +92,8 @@ def _insert(
             nodes=(node,),
         ),
     )
+    files = _FILES.replace("NODE", node)
+    SEALED_RUNS.insert(connection, SealedRunRow(start_ns + (JOB_S + 5) * _NS, files), run)
     for session in like.sessions:
         moved = {name: getattr(session, name) + by_ns for name in _TIMES}
         SESSIONS.insert(
@@ -113,8 +124,6 @@ def _channel(like: ChannelRow, node: str, by_ns: int, numbers: random.Random) ->
         idle_uj=None if like.idle_uj is None else energy_uj // 5,
         first_wall_ns=first_ns,
         last_wall_ns=last_ns,
-        first_boottime_ns=(like.first_boottime_ns or 0) + by_ns,
-        last_boottime_ns=(like.last_boottime_ns or 0) + by_ns,
         max_w=round(power_uw / 1e6 * 1.3, 3),
         **{name: getattr(packed, name) for name in packed.__dataclass_fields__},
     )

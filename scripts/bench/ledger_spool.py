@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hpcfrugal.core.user import user_name
+
 START = datetime(2026, 10, 1, tzinfo=UTC)
 CHANNELS = (
     ("cpu", "package-0", 95.0),
@@ -44,7 +46,7 @@ def write_spool(spool: Path, runs: int, seconds: int, record_s: int = 10) -> int
 
 
 def _files(number: int, run_id: str, at: datetime, seconds: int, record_s: int) -> Iterator[tuple[str, str]]:
-    job_id, user, node = str(1_000_000 + number), f"u{number % 1000:03d}", f"n{number % 400:04d}"
+    job_id, user, node = str(1_000_000 + number), user_name(), f"n{number % 400:04d}"
     start_s, cluster = int(at.timestamp()), "lab"
     end = at + timedelta(seconds=seconds)
     key = {"schema": 1, "job_id": job_id, "restart": 0}
@@ -96,11 +98,15 @@ def _samples(number: int, run_id: str, job_id: str, node: str, start_s: int, sec
     }  # fmt: skip
     lines = [_line(header)]
     times = range(0, seconds + 1, record_s)
+    energy = [0] * len(CHANNELS)
     for at_s in times:
         span_ns = at_s * _NS
-        # Power that varies from record to record by a few percent, the same at every run of the benchmark.
-        energy = [int(watts * 1e6 * at_s * (1 + 0.02 * ((number + at_s // record_s) % 5 - 2))) if at_s else 0
-                  for _, _, watts in CHANNELS]  # fmt: skip
+        if at_s:
+            # Power that varies from record to record by a few percent, the same at every run of the benchmark.
+            part = 1 + 0.02 * ((number + at_s // record_s) % 5 - 2)
+            energy = [
+                old + int(watts * 1e6 * record_s * part) for old, (_, _, watts) in zip(energy, CHANNELS, strict=True)
+            ]
         record = {
             "kind": "record", "boottime_ns": boot_ns + span_ns, "wall_ns": start_ns + span_ns, "energy_uj": energy,
             "measured_ns": [span_ns] * 4, "errors": [0] * 4, "max_w": [round(watts * 1.3, 3) for *_, watts in CHANNELS],

@@ -77,7 +77,7 @@ def test_a_database_that_stays_locked(site: Site) -> None:
 
 
 def test_a_full_disk(site: Site, tmp_path: Path) -> None:
-    with mounted(tmp_path / "small", "600k") as small:
+    with mounted(tmp_path / "small", "2m") as small:
         site.spool.ledger = small / "ledger.db"
         site.box.env["HPCFRUGAL_LEDGER"] = str(site.spool.ledger)
         site.fill()

@@ -92,7 +92,7 @@ def test_a_ledger_that_changes_while_it_is_read_without_a_lock_is_told(
 def test_a_ledger_on_a_full_disk_can_be_read(spool: FakeSpool, tmp_path: Path) -> None:
     spool.whole_run()
     sync(spool.root, spool.ledger)
-    with mounted(tmp_path / "small", "250k") as small:
+    with mounted(tmp_path / "small", "1500k") as small:
         path = small / "ledger.db"
         shutil.copy(spool.ledger, path)
         fill(small / "rest")

@@ -587,7 +587,7 @@ def test_names_that_are_no_text_name_nothing(spool: FakeSpool, call: Call) -> No
         ("UPDATE jobs SET cluster = 99", "an invalid text"),
         ("DROP TABLE missing_sensors", "missing_sensors"),
         ("DROP TABLE texts", "texts"),
-        ("ALTER TABLE jobs RENAME COLUMN partition TO partitiom", "column"),
+        ("ALTER TABLE jobs RENAME COLUMN sidecar_log TO sidecar_log_", "column"),
     ],
 )
 def test_a_ledger_with_damaged_content_is_refused(spool: FakeSpool, call: Call, statement: str, says: str) -> None:
