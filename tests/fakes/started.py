@@ -110,6 +110,8 @@ def _server() -> socket.socket:
 
 
 def _serve(control: socket.socket) -> None:
+    from compiled import compile_all
+
     import hpcfrugal
 
     for module in pkgutil.walk_packages(hpcfrugal.__path__, "hpcfrugal."):
@@ -117,7 +119,7 @@ def _serve(control: socket.socket) -> None:
             importlib.import_module(module.name)
     for name in ("tomllib", "jinja2.ext", "pandas", "httpx", "rich.live"):
         importlib.import_module(name)
-    _compile_once()
+    compile_all()
     # What is here stays: to look for garbage in it would copy it into each run.
     gc.freeze()
     control.send(b"!")
@@ -144,27 +146,6 @@ def _serve(control: socket.socket) -> None:
                 for file in (out, err):
                     os.close(file)
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, tell))
-
-
-def _compile_once() -> None:
-    """Keep what each run would compile anew from the same sources: the sidecar's program and our batch templates."""
-    import jinja2
-
-    from hpcfrugal.job import render
-    from hpcfrugal.spool import zipapp
-
-    compile_template = jinja2.Environment.compile
-    templates = render._environment(())
-    codes = {}
-    for name in templates.list_templates():
-        source, path, _ = templates.loader.get_source(templates, name)
-        codes[source, name, path] = templates.compile(source, name, path)
-    jinja2.Environment.compile = lambda environment, *key: codes.get(key) or compile_template(environment, *key)
-
-    build = zipapp._zip_bytes
-    installed = zipapp._sources()
-    program = build(installed)
-    zipapp._zip_bytes = lambda sources: program if sources == installed else build(sources)
 
 
 def _ours(selector: selectors.DefaultSelector) -> list[int]:
@@ -206,5 +187,7 @@ def _become(request: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as sent:
+    from compiled import kept
+
+    with kept(), socket.socket(fileno=int(sys.argv[1])) as sent:
         _serve(sent)
