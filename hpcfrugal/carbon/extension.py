@@ -1,12 +1,15 @@
-"""A forecast extended by a named model, on request only.
+"""A forecast beyond what was issued, on request only: extended by a named model, or with estimates in its gaps.
 
-``assumed_from`` of the result is the start of the extension, ``assumed_by`` names the model.
+``assumed_from`` of an extended one is the start of the extension, ``assumed_by`` names the model. A series with
+estimates has no such mark: it is for comparisons and not for keeping.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from statistics import fmean
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import DataError
@@ -50,3 +53,40 @@ def extended(series: CarbonSeries, until: datetime) -> CarbonSeries:
         assumed_from=series.assumed_from or series.end,
         assumed_by=MODEL,
     )
+
+
+def with_estimates(series: CarbonSeries, start: datetime, end: datetime, reach: timedelta) -> CarbonSeries | None:
+    """The series with estimates for the unknown times in ``[start, end)``, also before its own start and after its end.
+
+    An estimate is the mean of the known values before and after a gap, or the one of them that there is. Other gaps
+    stay. Returns None if some unknown time in the range is further than ``reach`` from all known values.
+    """
+    first, last = instant_us(start), instant_us(end)
+    edges = sorted({*series.edges_us, first, last})
+    slots = [(before, after, series.value_at(before)) for before, after in pairwise(edges)]
+    # One after the other: the known slots, and each gap as a whole.
+    groups = [list(group) for _, group in groupby(slots, key=lambda slot: slot[2] is None)]
+    values: list[float | None] = []
+    for index, group in enumerate(groups):
+        if group[0][2] is not None:
+            values += [value for _, _, value in group]
+            continue
+        before = groups[index - 1][-1] if index else None
+        after = groups[index + 1][0] if index + 1 < len(groups) else None
+        estimate = fmean(one[2] or 0.0 for one in (before, after) if one is not None) if before or after else None
+        for begin, stop, _ in group:
+            within = first <= begin and stop <= last
+            if within and _distance(begin, stop, before[1] if before else None, after[0] if after else None) > reach:
+                return None
+            values.append(estimate if within else None)
+    return replace(series, edges_us=tuple(edges), values=tuple(values))
+
+
+def _distance(start: int, end: int, before: int | None, after: int | None) -> timedelta:
+    """The most that an instant in ``[start, end]`` is away from the nearer of what is known."""
+    if before is None or after is None:
+        if before is None and after is None:
+            return timedelta.max
+        return timedelta(microseconds=after - start if after is not None else end - (before or 0))
+    middle = min(max(start, (before + after) // 2), end)
+    return timedelta(microseconds=min(middle - before, after - middle))

@@ -185,21 +185,26 @@ def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: Planned, now: da
 def _expected(plan: Plan, found: Planned) -> Expectation | None:
     """The expectation for the start in the queue, with the same width of the band."""
     expected = plan.expected
-    if expected is None or found.saving is None or found.planned_g_per_kwh is None or found.now_g_per_kwh is None:
+    if expected is None or found.planned_g_per_kwh is None:
+        return None
+    now_g_per_kwh, saving = found.now_g_per_kwh, found.saving
+    if now_g_per_kwh is None and expected.now_estimated and expected.now_g_per_kwh > 0:
+        now_g_per_kwh, saving = expected.now_g_per_kwh, 1 - found.planned_g_per_kwh / expected.now_g_per_kwh
+    if now_g_per_kwh is None or saving is None:
         return None
     assert plan.grid is not None
     assert plan.duration is not None
     then_forecast = plan.grid.series.mean(found.runs_at, found.runs_at + plan.duration)
-    low, high = (found.saving + edge - expected.saving for edge in expected.band)
+    low, high = (saving + edge - expected.saving for edge in expected.band)
     kwh = plan.energy_kwh
     return replace(
         expected,
-        now_g_per_kwh=found.now_g_per_kwh,
+        now_g_per_kwh=now_g_per_kwh,
         then_g_per_kwh=found.planned_g_per_kwh,
         then_forecast_g_per_kwh=found.planned_g_per_kwh if then_forecast is None else then_forecast,
-        saving=found.saving,
+        saving=saving,
         band=(low, high),
-        now_g=None if kwh is None else kwh * found.now_g_per_kwh,
+        now_g=None if kwh is None else kwh * now_g_per_kwh,
         then_g=None if kwh is None else kwh * found.planned_g_per_kwh,
     )
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from intensities import at, series_of
+from intensities import MINUTE, at, series_of
 
-from hpcfrugal.carbon.extension import extended
+from hpcfrugal.carbon.extension import extended, with_estimates
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import DataError
 
@@ -36,3 +36,21 @@ def test_a_series_that_is_long_enough_stays_as_it_is() -> None:
 def test_too_short_a_series_is_not_made_up() -> None:
     with pytest.raises(DataError, match="same-time-yesterday needs"):
         extended(series_of([1] * 23, step=HOUR), at(48 * HOUR))
+
+
+def test_gaps_are_estimated_from_the_values_around_within_reach() -> None:
+    series = series_of([None, 100, None, None, 300, 300, None, 300], step=HOUR)
+    found = with_estimates(series, at(0), at(3 * HOUR), 2 * HOUR * MINUTE)
+    assert found is not None
+    levels = [found.at(at(hour * HOUR)) for hour in range(8)]
+    assert levels == [100, 100, 200, None, 300, 300, None, 300]
+    assert with_estimates(series, at(-3 * HOUR), at(0), 2 * HOUR * MINUTE) is None
+    back = with_estimates(series.slice(at(HOUR), at(8 * HOUR)), at(-HOUR), at(0), 2 * HOUR * MINUTE)
+    assert back is not None
+    assert (back.at(at(-HOUR)), back.at(at(0))) == (100, None)
+    beyond = with_estimates(series, at(8 * HOUR), at(9 * HOUR), HOUR * MINUTE)
+    assert beyond is not None
+    assert beyond.at(at(8 * HOUR)) == 300
+    assert with_estimates(series_of([None, None], step=HOUR), at(0), at(HOUR), 99 * HOUR * MINUTE) is None
+    known = series_of([1, 2], step=HOUR)
+    assert with_estimates(known, at(0), at(HOUR), HOUR * MINUTE) == known

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from statistics import NormalDist
 
-from hpcfrugal.carbon.extension import extended
+from hpcfrugal.carbon.extension import extended, with_estimates
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.format import rough_percent
@@ -38,8 +38,8 @@ _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-9
 _ZERO = 1e-3  # g/kWh: below this there is nothing to save, and shares are undefined
 
-_EXTENDED_BACK = _HOUR
-"""A forecast that begins up to this long after the soonest start is extended back with its first value."""
+_REACH = timedelta(hours=6)
+"""So far from a known value a run at the soonest start is estimated: the time by which errors are correlated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ class Decision:
 
     ``best`` is the start with the least expected carbon, chosen or not; ``sd_g_per_kwh`` the standard deviation of the
     difference between ``now`` and ``then``. ``reason`` is one sentence; ``notes`` name the assumptions.
+    ``now_estimated``: the forecast has a gap at the soonest start, and ``now`` is estimated from the values around it.
     """
 
     now: Outcome
@@ -98,6 +99,7 @@ class Decision:
     series: CarbonSeries
     segments: tuple[Window, ...] = ()
     notes: tuple[str, ...] = ()
+    now_estimated: bool = False
 
     @property
     def waits(self) -> bool:
@@ -132,23 +134,35 @@ class Decision:
 def decide(series: CarbonSeries, question: Question) -> Decision:
     """The decision on a forecast.
 
-    Raises NotCovered if the forecast does not cover a run at the soonest start.
+    Raises NotCovered if the forecast does not cover a run at the soonest start, and has no values near it.
     """
     series, last, notes = _fitted(series, question)
     starts = _Candidates.of(series, replace(question, last=last))
     decision = starts.by_budget() if question.budget_g is not None else starts.by_saving()
-    return replace(decision, notes=(*notes, *decision.notes))
+    if starts.now_estimated:
+        until = question.soonest + question.runtimes.longest
+        notes.append(
+            f"the forecast has no value for all of {_clock(question.soonest)} to {_clock(until)}; "
+            "a start now is estimated from the values around"
+        )
+    return replace(decision, notes=(*notes, *decision.notes), now_estimated=starts.now_estimated)
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """All starts that have to be compared, with the mean intensity of a run from each by the forecast."""
+    """All starts that have to be compared, with the mean intensity of a run from each by the forecast.
+
+    ``series`` is the forecast, with estimates for a run at the soonest start only if ``now_estimated``; ``places`` are
+    the expected values of the forecast alone.
+    """
 
     series: CarbonSeries
     question: Question
     lengths: tuple[tuple[int, float], ...]
     levels: dict[int, float]
     shrinkage: Shrinkage
+    places: CarbonSeries
+    now_estimated: bool
     now: Outcome
     best: Outcome
 
@@ -160,16 +174,25 @@ class _Candidates:
         starts = {start for length, _ in lengths for start in candidates(series.edges_us, soonest, last, length)}
         by_start = ((start, run_level(series, start, lengths)) for start in sorted(starts))
         levels = {start: level for start, level in by_start if level is not None}
+        whole, known = series, tuple(value is not None for value in series.values)
         if soonest not in levels:
-            raise NotCovered(series, question.soonest, question.last + runtimes.limit, runtimes.limit)
-        shrinkage = Shrinkage.of(series, question.error, question.soonest)
+            until = question.soonest + runtimes.longest
+            estimated = with_estimates(series, question.soonest, max(question.soonest, min(until, series.end)), _REACH)
+            level = None if estimated is None else run_level(estimated, soonest, lengths)
+            if estimated is None or level is None:
+                raise NotCovered(series, question.soonest, until, runtimes.longest)
+            whole, levels[soonest] = estimated, level
+            known = tuple(series.value_at(edge) is not None for edge in whole.edges_us[:-1])
+        shrinkage = Shrinkage.of(whole, question.error, question.soonest)
+        expected_values = zip(shrinkage.expected.values, known, strict=True)
+        places = replace(shrinkage.expected, values=tuple(value if one else None for value, one in expected_values))
         expected = {start: run_level(shrinkage.expected, start, lengths) or 0.0 for start in levels}
         best = min(levels, key=lambda start: (expected[start], start))
         now, then = (
             Outcome(from_us(start), levels[start], expected[start], _grams(expected[start], question))
             for start in (soonest, best)
         )
-        return cls(series, question, lengths, levels, shrinkage, now, then)
+        return cls(series, question, lengths, levels, shrinkage, places, whole is not series, now, then)
 
     def by_saving(self) -> Decision:
         """The start with the least expected carbon, or segments, if that saves enough; otherwise the soonest."""
@@ -228,7 +251,7 @@ class _Candidates:
         try:
             # Up to this end, the rest of the job still has time for its full time limit.
             windows = plan_segments(
-                self.shrinkage.expected, self.question.soonest, self.question.last + work, work,
+                self.places, self.question.soonest, self.question.last + work, work,
                 checkpoint=costs.checkpoint, restart=costs.restart, min_segment=costs.min_segment,
             )  # fmt: skip
         except NotCovered:
@@ -249,12 +272,13 @@ class _Candidates:
     def _decision(self, then: Outcome, reason: str, segments: tuple[Window, ...] = ()) -> Decision:
         sd = 0.0
         if then is not self.now:
-            difference = dict(_slot_shares(self.series, self._run(instant_us(then.start_at))))
+            slots = self.shrinkage.expected
+            difference = _slot_shares(slots, self._run(instant_us(then.start_at)))
             if segments:
                 work = span_us(self.question.runtimes.mean)
                 spans = ((instant_us(one.start_at), instant_us(one.end_at), 1 / work) for one in segments)
-                difference = dict(_slot_shares(self.series, spans))
-            for slot, share in _slot_shares(self.series, self._run(instant_us(self.now.start_at))).items():
+                difference = _slot_shares(slots, spans)
+            for slot, share in _slot_shares(slots, self._run(instant_us(self.now.start_at))).items():
                 difference[slot] = difference.get(slot, 0.0) - share
             sd = self.shrinkage.sd(difference)
         return Decision(self.now, then, self.best, sd, reason, self.series, segments)
@@ -302,11 +326,8 @@ def run_level(series: CarbonSeries, start: int, lengths: Sequence[tuple[int, flo
 
 def _fitted(series: CarbonSeries, question: Question) -> tuple[CarbonSeries, datetime, list[str]]:
     """The series, extended to cover a run at the soonest start, the latest start, and notes on the assumptions."""
-    notes = []
+    notes: list[str] = []
     soonest, last = question.soonest, question.last
-    if soonest < series.start <= soonest + _EXTENDED_BACK:
-        notes.append(f"the forecast begins at {iso(series.start)}; its first value is used until then")
-        series = replace(series, edges_us=(instant_us(soonest), *series.edges_us[1:]))
     longest = question.runtimes.longest
     known_to = series.end
     if soonest + longest > known_to:

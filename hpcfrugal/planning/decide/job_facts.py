@@ -188,6 +188,7 @@ def _expectation(decision: Decision, facts: JobFacts) -> Expectation:
         pue=facts.pue,
         now_g=now.grams,
         then_g=then.grams,
+        now_estimated=decision.now_estimated,
     )
 
 

@@ -65,6 +65,7 @@ class Expectation:
     ``then`` includes the overhead of interruptions. ``forecast`` figures are those of the forecast itself, the others
     are corrected for its error. ``saving`` is a share of ``now``; ``band`` is the middle 80 % of its possible values.
     Grams are None if the power is unknown. They include the PUE, if that is known, but ``power_w`` does not.
+    ``now_estimated``: the forecast has a gap at the soonest start, and ``now`` is estimated from the values around it.
     """
 
     now_g_per_kwh: float
@@ -78,6 +79,7 @@ class Expectation:
     now_g: float | None = None
     then_g: float | None = None
     pue: float | None = None
+    now_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

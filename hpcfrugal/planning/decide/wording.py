@@ -31,4 +31,6 @@ def saving(expected: Expectation) -> str:
     text = f"{rough_percent(abs(expected.saving))} {word} carbon expected ({band})"
     if expected.now_g is not None and expected.then_g is not None:
         text += f", {mass(expected.then_g)} instead of {mass(expected.now_g)}"
+    if expected.now_estimated:
+        text += "; a start now is estimated"
     return text

@@ -142,8 +142,6 @@ def test_a_gap_is_no_place_to_run_in() -> None:
     series = series_of([300, 300, None, 10, 10, 300] + [300] * 10)
     decision = decide(series, question(1, 8))
     assert decision.then.start_at == NOW + 3 * HOUR
-    with pytest.raises(NotCovered):
-        decide(series_of([None, 10, 10, 10]), question(1, 3))
 
 
 def test_a_budget_is_not_met_across_a_gap() -> None:
@@ -155,13 +153,41 @@ def test_a_budget_is_not_met_across_a_gap() -> None:
     assert decision.then.start_at == NOW + 1.5 * HOUR
 
 
-def test_a_forecast_that_begins_a_little_late_holds_its_first_value_back() -> None:
-    series = series_of([300, 300, 300, 10, 10, 300, 300], start=NOW + 20 * MINUTE)
-    decision = decide(series, question(1, 5))
+@pytest.mark.parametrize("first", [1, 2, 6])
+def test_a_gap_at_the_soonest_start_is_estimated_from_the_values_around(first: int) -> None:
+    """As in a forecast that begins late, or with one value that is missing."""
+    late = series_of([300.0] * 3 + [10, 10] + [300] * 10, start=NOW + first * HOUR)
+    decision = decide(late, question(1, first + 8, error=None))
     assert decision.waits
-    assert any("is used until then" in note for note in decision.notes)
+    assert (decision.now_estimated, decision.now.forecast_g_per_kwh) == (True, 300)
+    assert decision.then.start_at == NOW + (first + 3) * HOUR
+    assert any("a start now is estimated from the values around" in note for note in decision.notes)
+    assert decision.series == late
+    missing = series_of([300, None, 100, 10, 10, *[300.0] * 10], start=NOW - HOUR / 2)
+    decision = decide(missing, question(1, 8, error=None))
+    assert (decision.now_estimated, decision.now.forecast_g_per_kwh) == (True, pytest.approx(250))
+    assert decision.then.start_at == NOW + 2.5 * HOUR
+
+
+def test_with_no_value_near_the_soonest_start_there_is_no_plan() -> None:
+    for first in (7, 20):
+        with pytest.raises(NotCovered, match="without a gap between 2026-11-21T08:30:12"):
+            decide(series_of([300] * 9, start=NOW + first * HOUR), question(1, first + 5))
     with pytest.raises(NotCovered):
-        decide(series_of([300] * 9, start=NOW + 2 * HOUR), question(1, 5))
+        decide(series_of([None] * 9), question(1, 5))
+    # What comes after the forecast is not a gap in it.
+    with pytest.raises(NotCovered):
+        decide(series_of([300.0] * 5), question(7, 12))
+
+
+def test_no_segment_runs_in_a_gap_that_was_estimated() -> None:
+    costs = Interruptions(timedelta(), timedelta(), 10 * MINUTE)
+    values = [900, 300, 10, None, 10, 900, 300, *[900.0] * 7]
+    decision = decide(series_of(values), question(4, 9, interruptions=costs, error=None))
+    assert decision.now_estimated
+    assert decision.now.forecast_g_per_kwh == pytest.approx((900 + 300 + 10 + 10) / 4)
+    spans = [((one.start_at - NOW) / HOUR, (one.end_at - NOW) / HOUR) for one in decision.segments]
+    assert spans == [(1, 3), (4, 5), (6, 7)]
 
 
 def test_segments_only_where_they_are_cleaner_than_one_run() -> None:
