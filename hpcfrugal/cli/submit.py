@@ -71,10 +71,11 @@ def submit_command(
     if check:
         check_with_slurm(prepared, chosen)
         return
+    noted = set[str]()
     if dry_run:
         for job in prepared:
             echo(job.rendered.data, nl=False)
-            _show_plan(job, err=True)
+            _show_plan(job, noted, err=True)
         return
     slurm = chosen.name != "local"
     if slurm and (ignored := ignored_options(os.environ)):
@@ -87,7 +88,7 @@ def submit_command(
         result = _submit(job, chosen, prepared, submitted)
         submitted.append((job, result))
         if not (wait and as_json):
-            _announce(job, result, as_json=as_json)
+            _announce(job, result, noted, as_json=as_json)
     if wait:
         from hpcfrugal.cli.waiting import wait_for
 
@@ -127,21 +128,23 @@ def _prepare_all(jobs: tuple[Path, ...], submission: Submission) -> list[Prepare
     return prepared
 
 
-def _announce(job: Prepared, submitted: SubmittedJob, *, as_json: bool) -> None:
+def _announce(job: Prepared, submitted: SubmittedJob, noted: set[str], *, as_json: bool) -> None:
     if as_json:
         echo_or_drop(json.dumps(submitted.to_json()))
         return
     echo_or_drop(f"Submitted job {submitted.job_id} on {submitted.cluster}")
     echo_or_drop(f"Output: {printable(str(submitted.output))}")
-    _show_plan(job, err=False)
+    _show_plan(job, noted, err=False)
 
 
-def _show_plan(job: Prepared, *, err: bool) -> None:
-    """Print the decision on one line, and its assumptions and problems."""
+def _show_plan(job: Prepared, noted: set[str], *, err: bool) -> None:
+    """Print the decision on one line, and its assumptions and problems except those in ``noted``, which gets them."""
     if job.plan is None:
         return
     from hpcfrugal.planning.decide.wording import line
 
     echo_or_drop(line(job.plan), err=err)
     for text in job.plan.notes:
-        echo_note(text)
+        if text not in noted:
+            echo_note(text)
+            noted.add(text)

@@ -54,12 +54,17 @@ def parse_slurm_time(text: str, now: datetime | None = None) -> datetime:
         rest = re.sub(r"^(?:[t-](?=[0-9])|\s+)", "", rest[match.end() :])
     if day is None and clock is None:
         raise ValueError("is empty")
-    found = datetime.combine(day or now.date(), clock or time()).astimezone()
+    found = _local(day or now.date(), clock or time())
     if found < now and day is None:
-        found = datetime.combine(now.date() + timedelta(days=1), clock or time()).astimezone()
+        found = _local(now.date() + timedelta(days=1), clock or time())
     elif found < now and not has_year and day is not None:
-        found = datetime.combine(day.replace(year=day.year + 1), clock or time()).astimezone()
+        found = _local(day.replace(year=day.year + 1), clock or time())
     return found
+
+
+def _local(day: date, clock: time) -> datetime:
+    """A local time. One that is skipped as the clocks are set forward is so much later, as with mktime(3)."""
+    return datetime.fromtimestamp(datetime.combine(day, clock).timestamp()).astimezone()
 
 
 def _delta(match: re.Match[str]) -> timedelta:

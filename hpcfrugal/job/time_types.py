@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
@@ -64,9 +64,13 @@ def _to_datetime(value: object) -> datetime:
         except ValueError:
             raise ValueError(f"{shown(value)} is not a date and time; {example}") from None
     try:
-        return moment.astimezone() if moment.tzinfo is None else moment
+        local = moment if moment.tzinfo is not None else moment.astimezone()
+        exists = moment.tzinfo is not None or local.astimezone(UTC).astimezone().replace(tzinfo=None) == moment
     except (OverflowError, ValueError):
         raise ValueError(f"{shown(value)} is out of range; {example}") from None
+    if not exists:
+        raise ValueError(f"{shown(value)} does not exist: the clocks are set forward then; write a later time")
+    return local
 
 
 _DURATION_SCHEMA = {"type": "string", "pattern": r"^[0-9P]"}

@@ -22,14 +22,16 @@ _MOST = MAX_STEPS // 4
 
 
 def resampled(series: CarbonSeries, queue: Queue) -> CarbonSeries:
-    """The series unchanged or, if its slots need too fine a grid, its mean over each step of the queue.
+    """The series unchanged or, if its slots need too fine a grid, its mean over each step of the queue. Also if they do
+    not begin at whole seconds: Slurm has no fractions, so each planned start would seem to differ from the one it has.
 
     A step with an unknown part is a gap. The first and last step may be covered in part, and have the mean of that
     part.
     """
     edges, step, grid = series.edges_us, span_us(queue.step), grid_step_us(series, queue.step)
     span = max(edges[-1] - edges[0], span_us(queue.max_delay))
-    if grid == step or span // grid <= _MOST:
+    whole_seconds = edges[0] % 1_000_000 == 0 and grid % 1_000_000 == 0
+    if whole_seconds and (grid == step or span // grid <= _MOST):
         return series
     steps = range(edges[0] // step * step, -(-edges[-1] // step) * step + 1, step)
     values = []

@@ -373,6 +373,15 @@ def test_without_a_forecast_it_starts_now_with_a_reason(planned: Planned) -> Non
     assert (plan["action"], plan["forecast"], plan["expected"]) == ("start-now", None, None)
 
 
+def test_a_note_that_holds_for_several_jobs_is_printed_once(planned: Planned) -> None:
+    planned.forecast([None, None, None, *[300.0] * 5, *[30.0] * 20, *[300.0] * 20])
+    job = planned.job({"max_delay": "12h"})
+    result = planned.box.run("submit", job, job, job)
+    assert result.code == 0
+    assert result.out.count("a start now is estimated; forecast") == 3
+    assert result.err.count("a start now is estimated from the values around") == 1
+
+
 def test_a_job_that_wants_a_forecast_is_refused(planned: Planned) -> None:
     schedule = {"require_forecast": True, "max_delay": "1h"}
     result = planned.box.run("submit", planned.job(schedule))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.job import JobSpec, job_from_mapping
 from hpcfrugal.job.slurm_time import parse_slurm_time
 
 NOW = datetime(2026, 11, 28, 15, 20, 30).astimezone()
@@ -56,6 +60,44 @@ def test_seconds_since_1970() -> None:
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         parse_slurm_time(text, NOW)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where the clocks are set forward at 2 o'clock on 29 March 2026."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("berlin")
+def test_a_time_that_is_skipped_is_an_hour_later() -> None:
+    """As mktime(3) has it, and so sbatch."""
+    found = parse_slurm_time("2026-03-29T02:30")
+    assert found == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert (found.hour, found.timestamp()) == (3, time.mktime((2026, 3, 29, 2, 30, 0, 0, 0, -1)))
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize("key", ["earliest", "deadline"])
+def test_a_job_file_with_a_time_that_is_skipped_is_refused(key: str) -> None:
+    def job(text: str) -> JobSpec:
+        return job_from_mapping({"command": "true", "schedule": {key: text}})
+
+    with pytest.raises(InputError) as refused:
+        job("2026-03-29T02:30")
+    assert [(problem.where, problem.what) for problem in refused.value.problems] == [
+        (
+            f"job: schedule.{key}",
+            "'2026-03-29T02:30' does not exist: the clocks are set forward then; write a later time",
+        )
+    ]
+    times = [("01:59", 0, 59), ("03:30", 1, 30), ("02:30+01:00", 1, 30)]
+    for text, hour, minute in times:
+        found = getattr(job(f"2026-03-29T{text}").schedule, key)
+        assert found == datetime(2026, 3, 29, hour, minute, tzinfo=UTC)
 
 
 def test_now_is_now() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.queues.horizon import resampled, within_grid
 from hpcfrugal.queues.job_comment import JobComment
+from hpcfrugal.queues.replan import replan
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.queues.start_constraints import latest_start
@@ -24,7 +25,7 @@ def series(step: timedelta, *values: float | None, start: datetime = NOW) -> Car
 
 @pytest.mark.parametrize("step", [timedelta(minutes=30), timedelta(minutes=7), timedelta(seconds=90)])
 def test_slots_that_fit_stay(step: timedelta) -> None:
-    told = series(step, *[100.0, 200.0] * 40, start=NOW + timedelta(seconds=13.5))
+    told = series(step, *[100.0, 200.0] * 40, start=NOW + timedelta(seconds=13))
     assert resampled(told, GREEN) is told
 
 
@@ -39,6 +40,17 @@ def test_odd_slots_become_steps_of_the_same_sum() -> None:
     full = slice(1, -1)
     inner = [value for value in told.values[full] if value is not None]
     assert sum(inner) / len(inner) == pytest.approx(odd.mean(NOW + GREEN.step, told.end - GREEN.step))
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=30), GREEN.step])
+def test_a_forecast_from_a_fraction_of_a_second_moves_each_job_once(step: timedelta) -> None:
+    told = series(step, *[300.0, 300, 100] * 20, start=NOW + timedelta(seconds=0.4))
+    job = QueuedJob("1", "PENDING", 1, 1, timedelta(minutes=20), JobComment("green", NOW + timedelta(hours=20)))
+    for later, moved in ((0, True), (1, False), (2, False)):
+        now = NOW + later * GREEN.step / 5
+        (plan,) = replan(GREEN, [job], resampled(told, GREEN), now)
+        assert (plan.moved, plan.start_at.microsecond) == (moved, 0)
+        job = replace(job, begin_at=plan.start_at.replace(microsecond=0))
 
 
 def test_a_gap_stays_a_gap() -> None:
