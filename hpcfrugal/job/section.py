@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import UnionType
-from typing import Any, Self, Union, get_args, get_origin
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
+
+from hpcfrugal.settings.section import fields_below
 
 KeyPath = tuple[str | int, ...]
 
@@ -84,24 +85,9 @@ def optional(description: str, *examples: Any, default: Any = None) -> Any:
     return Field(default=default, description=description, examples=list(examples))
 
 
-def keys_below(section: type[JobSection], above: KeyPath = ()) -> Iterator[tuple[KeyPath, FieldInfo]]:
+def keys_below(section: type[JobSection]) -> Iterator[tuple[KeyPath, FieldInfo]]:
     """Every key path below a section with its field, a section before the keys that it holds."""
-    for name, info in section.model_fields.items():
-        yield (*above, name), info
-        below = _section_in(info.annotation)
-        if below is not None:
-            yield from keys_below(below, (*above, name))
-
-
-def _section_in(annotation: Any) -> type[JobSection] | None:
-    """The section that a field holds, also where it may be None."""
-    if isinstance(annotation, type) and issubclass(annotation, JobSection):
-        return annotation
-    if get_origin(annotation) in {Union, UnionType}:
-        for choice in get_args(annotation):
-            if (found := _section_in(choice)) is not None:
-                return found
-    return None
+    return fields_below(section, JobSection)
 
 
 def shown(value: object) -> str:

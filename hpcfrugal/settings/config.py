@@ -19,7 +19,7 @@ from pydantic import Field, PrivateAttr
 from hpcfrugal.core.directories import config_dir, data_dir
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.settings.origin import SettingOrigin
-from hpcfrugal.settings.section import NamedTable, Section, check, fields_of, section_of
+from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
 from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, number
 
@@ -107,7 +107,7 @@ def config_files(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
 
 def settings() -> list[tuple[Keys, Any]]:
     """Each key that holds a value, with pydantic's description of the field."""
-    return [(keys, field) for keys, field in fields_of(Config) if section_of(field.annotation) is None]
+    return [(keys, field) for keys, field in settings_of(Config) if model_in(field.annotation, Section) is None]
 
 
 def variable_of(field: Any) -> str | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, get_args
+from types import UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from hpcfrugal.core.errors import InputError, Problem, did_you_mean
 from hpcfrugal.settings.origin import SettingOrigin
@@ -36,6 +38,7 @@ class NamedSection(Section):
     name: str
 
 
+_M = TypeVar("_M", bound=BaseModel)
 _S = TypeVar("_S", bound=Section)
 _N = TypeVar("_N", bound=NamedSection)
 
@@ -60,20 +63,25 @@ class NamedTable:
     origin: SettingOrigin
 
 
-def section_of(annotation: Any) -> type[Section] | None:
-    """The model of a field that is a section, optional or not; None for any other field."""
-    kinds = get_args(annotation) or (annotation,)
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+def model_in(annotation: Any, base: type[_M]) -> type[_M] | None:
+    """The subclass of ``base`` that a field holds, optional or not; None for any other field."""
+    choices = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else (annotation,)
+    return next((kind for kind in choices if isinstance(kind, type) and issubclass(kind, base)), None)
 
 
-def fields_of(model: type[Section], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Every key of a model with pydantic's description of the field, sections before their keys."""
+def fields_below(model: type[_M], base: type[_M], above: Keys = ()) -> Iterator[tuple[Keys, FieldInfo]]:
+    """Every key of a model with its field; a subclass of ``base`` before its own keys."""
     for key, field in model.model_fields.items():
-        if key == "name" and issubclass(model, NamedSection):
-            continue
         yield (*above, key), field
-        if (inner := section_of(field.annotation)) is not None:
-            yield from fields_of(inner, (*above, key))
+        if (inner := model_in(field.annotation, base)) is not None:
+            yield from fields_below(inner, base, (*above, key))
+
+
+def settings_of(model: type[Section]) -> Iterator[tuple[Keys, FieldInfo]]:
+    """Every key of a section as in the file, sections before their keys."""
+    for keys, field in fields_below(model, Section):
+        if not (keys == ("name",) and issubclass(model, NamedSection)):
+            yield keys, field
 
 
 def check(
@@ -107,7 +115,7 @@ def _problem(model: type[Section], keys: Keys, error: Any, cause: object, tables
     if kind == "extra_forbidden" and around is not None:
         if keys[-1] in around.refused:
             return Problem("", *around.refused[keys[-1]])
-        known = [".".join(path) for path, _ in fields_of(around)] + ([] if keys[:-1] else [*tables])
+        known = [".".join(path) for path, _ in settings_of(around)] + ([] if keys[:-1] else [*tables])
         what, hint = f"is not a setting of {around.what}", did_you_mean(keys[-1], known)
     elif kind == "missing":
         what = "is missing"
@@ -128,7 +136,7 @@ def _problem(model: type[Section], keys: Keys, error: Any, cause: object, tables
 def _inside(model: type[Section], keys: Keys) -> type[Section] | None:
     """The model of a section within another; None if the keys lead to no section."""
     for key in keys:
-        inner = section_of(model.model_fields[key].annotation) if key in model.model_fields else None
+        inner = model_in(model.model_fields[key].annotation, Section) if key in model.model_fields else None
         if inner is None:
             return None
         model = inner
