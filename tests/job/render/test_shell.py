@@ -287,6 +287,24 @@ def test_a_signal_to_all_processes_reaches_the_command_once(tmp_path: Path, name
     assert (process.returncode, out) == (0, "3\n")
 
 
+@pytest.mark.parametrize("teardown", [None, "true"])
+def test_the_command_ignores_the_signals_that_it_ignores_under_plain_bash(tmp_path: Path, teardown: str | None) -> None:
+    (tmp_path / "plain.sh").write_text("exec grep -E '^Sig(Ign|Blk)' /proc/self/status")
+    found = []
+    for script in (tmp_path / "plain.sh", job(tmp_path, ". ./plain.sh", teardown=teardown).script):
+        done = subprocess.run(
+            ["/bin/bash", script],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": "17"},
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in (1, 2, 3, 13)],
+        )
+        found.append(done.stdout)
+    assert found[0] == found[1] != ""
+
+
 def test_death_by_signal_is_passed_on(tmp_path: Path) -> None:
     one = job(tmp_path, "echo ready; sleep 5; echo never")
     process = one.start()
