@@ -88,7 +88,10 @@ class Forked:
     def kill(self) -> None:
         """Send SIGKILL, which a process that hangs in a driver takes only later."""
         if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
+            try:
+                os.kill(self._pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
 
     def is_gone(self) -> bool:
         """Whether it has ended, after a short wait."""
@@ -111,7 +114,7 @@ class Forked:
             try:
                 pid, status, used = os.wait4(self._pid, os.WNOHANG)
             except ChildProcessError:
-                pid, status = self._pid, -1  # SIGCHLD was ignored by who started the sidecar
+                pid, status = self._pid, -1  # somebody else has waited for it
             else:
                 if pid:
                     self.cpu_ns = int((used.ru_utime + used.ru_stime) * 1e9)

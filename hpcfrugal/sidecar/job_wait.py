@@ -44,6 +44,8 @@ class JobWait:
         signal.signal(signal.SIGALRM, self._on_alarm)
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
+        # where the caller ignores it, how a child ended would be lost
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         if eof_fd is not None:
             self._poll.register(eof_fd, select.POLLIN)
         if root_pid is not None:

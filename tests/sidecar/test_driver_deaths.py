@@ -137,6 +137,18 @@ def test_driver_that_keeps_dying_is_given_up(
     assert_packages_are_exact(lines, rapl, stepper, 3.0)
 
 
+def test_death_is_named_where_the_caller_ignores_its_children(
+    zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
+) -> None:
+    nvml = make_nvml(devices=1)
+    nvml.switch_on("abort-init")
+    prefix = ["bash", "-c", 'trap "" CHLD; exec "$@"', "bash"]
+    with SidecarProcess(zipapp, run_dir, rapl.sysfs, environ=nvml.environ() | JOB, prefix=prefix) as it:
+        header = it.wait_for_records(1)[0]
+        assert it.stop()[0] == 0
+    assert [entry["reason"] for entry in header["absent"]] == [DEATHS["abort"] + GIVEN_UP]
+
+
 def test_death_just_before_the_end_is_named(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:

@@ -218,7 +218,7 @@ def test_end_takes_at_most_one_and_a_half_seconds(monkeypatch: pytest.MonkeyPatc
     timers: list[tuple[int, float]] = []
 
     class Signals:
-        SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIG_IGN, ITIMER_REAL = range(8)
+        SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGUSR1, SIGUSR2, SIGCHLD, SIG_IGN, SIG_DFL, ITIMER_REAL = range(10)
 
         @staticmethod
         def signal(*_: object) -> None:

@@ -257,3 +257,26 @@ def test_power_of_nothing_is_no_reading(make_nvml: Callable[..., FakeNvml]) -> N
     nvml.switch_on("no-energy")
     (found,) = probe(nvml.environ(), ({}, False))
     assert (found["channels"], found["absent"]) == ([], [f"{nvml.uuid(0)}: reads 0 W"])
+
+
+AFTER_RELOAD = """
+import os
+from hpcfrugal.sidecar.gpu_selection import job_device_list
+from hpcfrugal.sidecar.sensors import nvml
+sensor = nvml.Nvml(job_device_list({}, False))
+sensor.open()
+unloaded = os.path.join(os.environ["FAKE_NVML_CONTROL"], "unloaded")
+open(unloaded, "w").close()
+assert sensor.read() == [None]
+os.unlink(unloaded)
+print(next(count for count in range(1, 1000) if sensor.read() != [None]))
+"""
+
+
+def test_library_is_started_anew_at_the_30th_read_after_the_driver_went_away(
+    make_nvml: Callable[..., FakeNvml],
+) -> None:
+    nvml = make_nvml(devices=1)
+    command = [sys.executable, "-c", AFTER_RELOAD]
+    done = subprocess.run(command, env=clean_environ(nvml.environ()), capture_output=True, text=True, check=True)
+    assert done.stdout == "30\n"
