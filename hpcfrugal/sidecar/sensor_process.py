@@ -9,7 +9,7 @@ from __future__ import annotations
 from .forked import Forked, ProcessEnded
 from .log import log
 from .sensor_calls import SensorFailed
-from .sensors.base import TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from .sensors.base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,7 @@ class SensorProcess:
     GPUs, which arrives in ``busy``. ``defers_to_builtin``: see ``sensors.site``."""
 
     may_block = True
+    timeout_s = FILE_TIMEOUT_S
     advice = "the library of this sensor fails: check its driver, such as with nvidia-smi, and the kernel log (dmesg)"
 
     def __init__(

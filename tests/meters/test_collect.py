@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
 from hpcfrugal.meters.base import SECOND_NS, Meter, MeterAnswer, PowerSeries, Refusal
 from hpcfrugal.meters.collect import collect
-from hpcfrugal.spool import RunDir, parse_name
+from hpcfrugal.meters.integrate import curve
+from hpcfrugal.meters.record import JobOnNode, lines_of
+from hpcfrugal.spool import JobKey, RunDir, parse_name
 
 LOOK_BACK_NS = 30 * 86_400 * SECOND_NS
 
@@ -462,3 +465,16 @@ def test_a_spool_that_cannot_be_written_loses_nothing(spool: FakeSpool, monkeypa
     assert "No space left on device" in trouble
     assert meter_files(run) == []
     assert gather(spool, meter) == (1, 0, ())
+
+
+def test_records_of_a_job_without_those_of_a_sidecar_are_a_minute_apart() -> None:
+    meter = FakeMeter({"n1": 500.0})
+    part = JobOnNode("r", JobKey("17", 0), "n1", START_NS, START_NS + 150 * SECOND_NS)
+    answer = meter.fetch(["n1"], START_NS - 60 * SECOND_NS, START_NS + 300 * SECOND_NS)["n1"]
+    assert isinstance(answer, PowerSeries)
+    lines = [json.loads(line) for line in lines_of(part, meter, curve(answer, meter.terms)).splitlines()]
+    assert lines[0]["record_s"] == 60
+    seconds = [(line["wall_ns"] - START_NS) / SECOND_NS for line in lines[1:]]
+    assert seconds[0] == 0
+    assert seconds[-1] == 150
+    assert {after - before for before, after in pairwise(seconds[1:-1])} == {60}

@@ -363,3 +363,35 @@ def test_four_readings_of_a_chip_are_named(tmp_path: Path) -> None:
     chip(tmp_path, 0, "pmbus", {f"power{number}_input": "1" for number in range(1, 6)})
     ((absent,), _) = unread_chips(Chips(str(tmp_path)), may_use_all=True)
     assert "(power1_input, power2_input, power3_input, power4_input, ...)" in absent.reason
+
+
+def test_file_grows_to_64_mib_less_64_kib_for_the_last_lines() -> None:
+    from hpcfrugal.sidecar.__main__ import Arguments
+    from hpcfrugal.sidecar.sampling_rate import FileBudget
+
+    limit_b = Arguments(["--run-dir", "/r", "--run-id", "i"]).file_limit_b
+    budget = FileBudget(limit_b, 0)
+    most_b = 64 * 1024 * 1024 - 64 * 1024
+    assert budget.has_space(most_b - 600, 600)
+    assert not budget.has_space(most_b - 600, 601)
+
+
+def test_hardware_counters_are_attached_to_64_threads(tmp_path: Path) -> None:
+    from hpcfrugal.sidecar.hardware_counters import _threads
+
+    for thread in range(10, 110):
+        (tmp_path / "10/task" / str(thread)).mkdir(parents=True)
+    (tmp_path / "10/stat").write_text("10 (bash) S 1 1 1 0 -1 0 0 0 0 0 7 0 0 0 20 0 1 0 5 0 10 0")
+    assert len(_threads(str(tmp_path), 10)) == 64
+
+
+def test_busy_time_is_read_from_32_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hpcfrugal.sidecar import node
+
+    for number in range(50):
+        (tmp_path / f"group-{number}").mkdir()
+    read: list[str] = []
+    monkeypatch.setattr(node, "node_group", lambda _proc: (str(tmp_path), 2))
+    monkeypatch.setattr(node, "_group_us", lambda directory, _version: read.append(directory))
+    node.GroupsBusy("/proc").grown_us()
+    assert len(read) == 32

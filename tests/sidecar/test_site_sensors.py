@@ -78,6 +78,11 @@ def test_failing_sensors_cost_only_themselves(site: Path, tmp_path: Path, run_di
         ("site_bad:make", {"site_bad.py": "\0"}, "null"),
         ("nowhere.at.all:make", {}, "no module nowhere"),
         ("site_big.x:make", {"site_big/__init__.py": "", "site_big/x.py": "#" * (2**20 + 1)}, "too large to travel"),
+        (
+            "site_many.x:make",
+            {f"site_many/{name}.py": "" for name in ("x", *(f"m{number}" for number in range(64)))},
+            "too large to travel",
+        ),
         ("json:loads", {}, "the name json is taken"),
         ("hpcfrugal_sidecar.loop:x", {}, "the name hpcfrugal_sidecar is taken"),
     ],

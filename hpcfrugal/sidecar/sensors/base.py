@@ -26,8 +26,9 @@ NO_SENSOR_OF_OURS = "no sensor of hpcfrugal reads it; a sensor of your own can (
 """Advice about what is present and not read."""
 
 FILE_TIMEOUT_S = 0.8
-"""Seconds that a tick waits for a sensor of the kernel's own files, which answers at once unless the node is overloaded
-or a controller hangs. One that was late at the previous tick is not waited for."""
+"""Seconds that a tick waits for a sensor of the kernel's own files, or in a process of its own, which answers at once
+unless the node is overloaded, or a controller or driver hangs. One that was late at the previous tick is not waited
+for."""
 
 
 class Channel:
