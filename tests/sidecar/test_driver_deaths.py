@@ -99,7 +99,8 @@ def test_driver_that_dies_once_is_read_again(
         code, _, stderr = it.stop()
         lines = it.lines()
     assert code == 0
-    assert stderr == f"hpcfrugal sidecar: nvml-energy: {DEATHS[death]}\n"
+    # on a busy machine the new process may take longer to start than a sample waits
+    assert stderr.splitlines()[0] == f"hpcfrugal sidecar: nvml-energy: {DEATHS[death]}"
     before, after = sessions(lines)
     assert absences(before) == []
     assert absences(after) == [("gpu", "nvml-energy", DEATHS[death])]
