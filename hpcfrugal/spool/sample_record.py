@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from hpcfrugal.core.record import (
@@ -17,7 +17,7 @@ from hpcfrugal.core.record import (
     Range,
     codec,
 )
-from hpcfrugal.spool.use import NO_USE, Use
+from hpcfrugal.spool.use import Use
 
 MAX_SESSION_NS = 400 * 86_400 * 10**9
 """A record further than this from its header is invalid; no site lets a job run for more than a year."""
@@ -73,7 +73,7 @@ class SampleRecord:
     gaps: Counts = None
     note: SampleNote | None = None
     read_ns: Annotated[tuple[int | None, ...] | None, SIZED] = None
-    use: Annotated[Use, EMBEDDED] = NO_USE
+    use: Annotated[Use, EMBEDDED] = field(default_factory=Use)
 
 
 def parse_record(data: Mapping[str, Any], channels: int, bad: Counter[str]) -> SampleRecord:

@@ -30,6 +30,9 @@ MAX_SAMPLE_FILE_BYTES = 96 * 1024 * 1024
 
 _BLOCK_BYTES = 1024 * 1024
 _LINES_AT_ONCE = 100
+_FEW = 4
+"""Fewer records than this are read faster one by one."""
+
 _LINE_START = b'{"kind"'
 
 
@@ -209,7 +212,7 @@ class SampleParser:
         for _, alike in groupby(records, len):
             part = list(alike)
             count = len(session)
-            if not session.extend(part):
+            if len(part) < _FEW or not session.extend(part):
                 for one in part:
                     count = len(session)
                     self._count(session.add, one, self.bad)

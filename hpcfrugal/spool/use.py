@@ -37,9 +37,6 @@ class Use:
     counters_cpu_us: int | None = None
 
 
-NO_USE = Use()
-"""One for all records without any of these figures: a file may have a hundred thousand of them."""
-
 USE_FIELDS = tuple(Use.__dataclass_fields__)
 
 

@@ -19,7 +19,7 @@ from hpcfrugal.core.record import codec  # noqa: E402
 from hpcfrugal.spool import JobKey  # noqa: E402
 from hpcfrugal.spool.sample_header import SampledNode, parse_header  # noqa: E402
 from hpcfrugal.spool.sample_record import parse_record  # noqa: E402
-from hpcfrugal.spool.use import NO_USE, USE_FIELDS, Use, UseSources  # noqa: E402
+from hpcfrugal.spool.use import USE_FIELDS, Use, UseSources  # noqa: E402
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def use_of(spool: FakeSpool, figures: dict[str, Any], bad: Counter[str]) -> Use:
     return parse_record(spool.run().record(1, [0, 0]) | figures, 2, bad).use
 
 
-def test_a_record_without_figures_shares_the_empty_ones(spool: FakeSpool) -> None:
+def test_a_record_without_figures_has_none(spool: FakeSpool) -> None:
     bad: Counter[str] = Counter()
-    assert use_of(spool, {}, bad) is NO_USE
-    assert use_of(spool, {"io_read_b": None}, bad) is NO_USE
+    assert use_of(spool, {}, bad) == Use()
+    assert use_of(spool, {"io_read_b": None}, bad) == Use()
     assert not bad
 
 
