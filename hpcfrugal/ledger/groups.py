@@ -20,6 +20,7 @@ from hpcfrugal.ledger.overlap import node_times, overlapping, overlaps_of
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.queries import JobFilter, conditions, jobs_in
 from hpcfrugal.ledger.refresh import compute
+from hpcfrugal.ledger.rollup import months_in
 from hpcfrugal.ledger.rows import CarbonPlace
 from hpcfrugal.ledger.selection import COUNTS, DAY_S, KEYS, ROLLED, JobDays, counts_once, of_rollup
 from hpcfrugal.ledger.sums import EnergySums, in_whole, sums_in, total_of
@@ -71,7 +72,8 @@ class Group:
         """All components together."""
         return total_of(self.components.values())
 
-    def _add(self, row: _Row) -> None:
+    def add(self, row: _Row) -> None:
+        """Add a row of a selection."""
         self.counts.add(row.counts)
         self.places.setdefault(row.place, JobCounts()).add(row.counts)
         if row.component:
@@ -98,20 +100,35 @@ class _Row(NamedTuple):
     sums: EnergySums
 
 
-def groups(connection: sqlite3.Connection, wanted: JobFilter, by: Sequence[str] = ()) -> list[Group]:
-    """What the jobs that fit used in the period of ``wanted``, by ``GROUPINGS``, in the order of the labels.
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Jobs in groups, in the order of their labels, and all together."""
 
-    Without ``by`` it is one group, or none where there are no jobs.
-    """
+    groups: list[Group]
+    total: Group
+
+
+def grouped(connection: sqlite3.Connection, wanted: JobFilter, by: Sequence[str] = ()) -> Grouped:
+    """What the jobs that fit used in the period of ``wanted``, by one or more of ``GROUPINGS``."""
     found: dict[tuple[Label, ...], Group] = {}
+    total = Group(())
     reader = _Reader(connection, wanted, by)
+    whole = not _DIVIDING & set(by)
     for row in reader.rows():
-        found.setdefault(row.labels, Group(row.labels))._add(row)
-    reader.note_overlaps(found)
-    for group in found.values():
+        if by:
+            found.setdefault(row.labels, Group(row.labels)).add(row)
+        if whole:
+            total.add(row)
+    reader.note_overlaps(found, total if whole else None)
+    for group in (*found.values(), total):
         group.components = {name: group.components[name] for name in COMPONENTS if name in group.components}
     order = sorted(found, key=lambda labels: [(label is None, label or "") for label in labels])
-    return [found[labels] for labels in order if found[labels].counts.jobs]
+    shown = [found[labels] for labels in order if found[labels].counts.jobs]
+    return Grouped(shown, total if whole else grouped(connection, wanted).total)
+
+
+_DIVIDING = frozenset({"node", "component", "day", "month"})
+"""Groupings that divide jobs, so that their numbers of jobs do not add up to that of all."""
 
 
 def jobs_at_edges(connection: sqlite3.Connection, wanted: JobFilter) -> tuple[int, int]:
@@ -228,13 +245,19 @@ class _Reader:
         if self._wanted.user is not None:
             condition += " AND user = (SELECT text FROM texts WHERE name = ?)"
             values.append(clean_text(self._wanted.user))
-        condition += f" AND component {'!=' if 'component' in self._by else 'NOT NULL AND component >='} ''"
+        if "component" in self._keys:
+            condition += " AND component != ''"
         columns = [str(KEYS[key].rolled) for key in self._keys if key != "component"]
         counts = counts_once(self._keys, "first", "day", self._first_day)
-        query = of_rollup(columns, counts, condition)
-        for row in self._read(self._cursor.execute(query, values).fetchall()):
-            # Jobs are counted as a whole; the roll-up counts those that have a component too.
-            yield row if "component" in self._keys or not row.component else row._replace(counts=_NOBODY)
+        for month in list(months_in(self._connection, since, until)):
+            of_month = f"month = {month} AND {condition}"
+            try:
+                rows = self._cursor.execute(of_rollup(columns, counts, of_month, exact=False), values).fetchall()
+            except sqlite3.OperationalError:  # a sum passes 64 bits
+                rows = self._cursor.execute(of_rollup(columns, counts, of_month, exact=True), values).fetchall()
+            for row in self._read(rows):
+                # Jobs are counted as a whole; the roll-up counts those that have a component too.
+                yield row if "component" in self._keys or not row.component else row._replace(counts=_NOBODY)
 
     def _queries(self, condition: str, columns: Sequence[str]) -> list[str]:
         counts = counts_once(self._keys, "d.first", "d.day", self._first_day)
@@ -292,15 +315,13 @@ class _Reader:
 
     def _label(self, key: str, value: int | None) -> Label:
         name, _, tag = key.partition(":")
-        if value is None:
-            return None
-        if name in ("day", "month"):
+        if name in ("day", "month") and value is not None:
             return f"{from_us(value * DAY_S * 10**6):{'%Y-%m-%d' if name == 'day' else '%Y-%m'}}"
         text = self._text("nodes" if name == "node" else "texts", value)
         return text if name != "tag" else json.loads(text or "{}").get(clean_text(tag))
 
     def _text(self, dictionary: str, key: int | None) -> str | None:
-        if key is None:
+        if not key:
             return None
         if (dictionary, key) not in self._texts:
             query = f"SELECT name FROM {dictionary} WHERE {dictionary[:-1]} = ?"
@@ -315,8 +336,8 @@ class _Reader:
 
     # Jobs that are counted twice
 
-    def note_overlaps(self, found: Mapping[tuple[Label, ...], Group]) -> None:
-        """Name the jobs of each group that have the same energy."""
+    def note_overlaps(self, found: Mapping[tuple[Label, ...], Group], total: Group | None) -> None:
+        """Name the jobs of each group, and of all, that have the same energy."""
         jobs = ", ".join(map(str, sorted(self._overlapping_with_any())))
         if not jobs:
             return
@@ -327,14 +348,16 @@ class _Reader:
             rows = self._cursor.execute(query, self._values).fetchall()
             for row, read in zip(rows, self._read([row[1:] for row in rows]), strict=True):
                 members.setdefault(read.labels, set()).add(row[0])
+
+        def overlap(own: set[int], of_group: Mapping[str, Label]) -> list[str]:
+            within = (time for time in times if time.job in own and self._is_of(time.part[1], time.part[2], of_group))
+            return sorted({names[job] for job in overlapping(within)}, key=lambda job_id: (len(job_id), job_id))
+
         for labels, own in members.items():
             if labels in found:
-                of_group = dict(zip(self._keys, labels, strict=True))
-                overlap = overlapping(
-                    time for time in times if time.job in own and self._is_of(time.part[1], time.part[2], of_group)
-                )
-                ids = {names[job] for job in overlap}
-                found[labels].overlapping = sorted(ids, key=lambda job_id: (len(job_id), job_id))
+                found[labels].overlapping = overlap(own, dict(zip(self._keys, labels, strict=True)))
+        if total is not None:
+            total.overlapping = overlap(set().union(*members.values()), {})
 
     def _is_of(self, node: int, part: str, group: Mapping[str, Label]) -> bool:
         """Whether a part of a node is in a group by node or component."""

@@ -9,20 +9,25 @@ import sqlite3
 from collections.abc import Iterator
 
 from hpcfrugal.core.record import MAX_INT
+from hpcfrugal.core.time import from_us
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.due import DAY_NS
 from hpcfrugal.ledger.overlap import note_overlaps
 from hpcfrugal.ledger.selection import COUNTS, KEYS, ROLLED, JobDays
 from hpcfrugal.ledger.sums import SUMS, in_whole
 
-_KEYS = ("day", "first", *ROLLED, "place", "scope")
-_COLUMNS = (*_KEYS, "component", *COUNTS, "job_ns", *SUMS)
+_OF_JOB_DAY = ("day", "first", *ROLLED, "place", "scope")
+_ORDER = ("month", "user", "place", "scope", "component", "day", "first", "account", "partition")
+"""By month, then by user: so the users of a month, and the months of a user, are read in order."""
+
+_FIGURES = (*COUNTS, "job_ns", *SUMS)
+_COLUMNS = ("month", *_OF_JOB_DAY, "component", *_FIGURES)
 
 ROLLUP_SCHEMA = (
-    f"CREATE TABLE rollup ({', '.join(f'{name} INTEGER' for name in _KEYS)}, component TEXT NOT NULL,"
-    f" {', '.join(f'{name} INTEGER' for name in (*COUNTS, 'job_ns', *SUMS))})",
-    "CREATE INDEX rollup_by_day ON rollup (day)",
-    "CREATE INDEX rollup_by_user ON rollup (user, day)",
+    f"CREATE TABLE rollup ({', '.join(f'{name} INTEGER' for name in ('month', *_OF_JOB_DAY))}, component TEXT,"
+    f" {', '.join(f'{name} INTEGER' for name in _FIGURES)}, PRIMARY KEY ({', '.join(_ORDER)})) WITHOUT ROWID",
 )
+"""``month`` is the first day of the day's month. A user, account, partition or scope that is not known is 0."""
 
 _INSERT = f"INSERT INTO rollup VALUES ({', '.join('?' * len(_COLUMNS))})"
 
@@ -32,7 +37,7 @@ def refresh_rollup(connection: LedgerConnection) -> None:
     due = [day for (day,) in connection.execute("SELECT day FROM days_due ORDER BY day").fetchall()]
     for day in due:
         with transaction(connection):
-            connection.execute("DELETE FROM rollup WHERE day = ?", (day,))
+            connection.execute("DELETE FROM rollup WHERE month = ? AND day = ?", (_month_of(day), day))
             connection.execute("DELETE FROM overlaps WHERE day = ?", (day,))
             rows = list(rolled_up(connection, day))
             if any(each > MAX_INT for row in rows for each in row if isinstance(each, int)):
@@ -47,8 +52,22 @@ def rolled_up(connection: sqlite3.Connection, day: int) -> Iterator[list[int | s
     jobs = JobDays(["d.day", "d.first", *(KEYS[name].column for name in ROLLED)], "1", "d.day = ?")
     cursor = connection.cursor()
     cursor.row_factory = None
-    width = len(_KEYS) + 1 + len(COUNTS)
+    keys, width = len(_OF_JOB_DAY), len(_OF_JOB_DAY) + 1 + len(COUNTS)
     for query in (jobs.jobs, jobs.components(with_counts=True)):
         for row in cursor.execute(query, (day,)):
             sums = (in_whole(*halves) for halves in zip(row[width::2], row[width + 1 :: 2], strict=True))
-            yield [*row[:width], *sums]
+            yield [_month_of(day), *(key or 0 for key in row[:keys]), *row[keys:width], *sums]
+
+
+def _month_of(day: int) -> int:
+    """The first day of a day's month, both counted since 1970."""
+    return day - from_us(day * DAY_NS // 1000).day + 1
+
+
+def months_in(connection: sqlite3.Connection, since: int, until: int) -> Iterator[int]:
+    """The months of the roll-up, by their first days, with days from ``since`` up to ``until``."""
+    # From one to the next by the key, whatever the number of rows between them.
+    month = connection.execute("SELECT min(month) FROM rollup WHERE month > ?", (since - 31,)).fetchone()[0]
+    while month is not None and month < until:
+        yield month
+        month = connection.execute("SELECT min(month) FROM rollup WHERE month > ?", (month,)).fetchone()[0]

@@ -19,7 +19,7 @@ from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 11
+LEDGER_SCHEMA = 12
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpcfrugal.core.format import NONE, count
 from hpcfrugal.core.text import plain
-from hpcfrugal.ledger.groups import Group, JobCounts, groups, jobs_at_edges
+from hpcfrugal.ledger.groups import Group, Grouped, JobCounts, grouped, jobs_at_edges
 from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs
 from hpcfrugal.ledger.sums import EnergySums
@@ -153,15 +153,18 @@ class JobsReport:
     if_none: str = "No jobs in this period."
 
     @cached_property
+    def _grouped(self) -> Grouped:
+        return grouped(self.connection, self.wanted, self.by)
+
+    @cached_property
     def totals(self) -> ReportedGroup:
         """All jobs in the period."""
-        found = groups(self.connection, self.wanted)
-        return ReportedGroup(found[0] if found else Group(()))
+        return ReportedGroup(self._grouped.total)
 
     @cached_property
     def groups(self) -> list[ReportedGroup]:
         """The jobs by their keys; empty for a list of jobs."""
-        return [ReportedGroup(group) for group in groups(self.connection, self.wanted, self.by)] if self.by else []
+        return [ReportedGroup(group) for group in self._grouped.groups]
 
     @cached_property
     def listed(self) -> int:

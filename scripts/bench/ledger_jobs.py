@@ -13,6 +13,7 @@ from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.refresh import refresh_ledger
 from hpcfrugal.ledger.rows import (
     CHANNELS,
     JOBS,
@@ -53,6 +54,7 @@ def make_ledger(folder: Path, ledger: Path, jobs: int, users: int) -> None:
             with transaction(connection):
                 for number in range(first, min(first + _A_TRANSACTION, jobs)):
                     _insert(connection, spool, like, number, users, numbers)
+        refresh_ledger(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

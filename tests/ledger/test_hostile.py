@@ -14,7 +14,7 @@ from fake_spool import GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
-from hpcfrugal.ledger.groups import groups
+from hpcfrugal.ledger.groups import grouped
 from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
 from hpcfrugal.ledger.store import open_ledger
@@ -177,7 +177,7 @@ def test_a_job_whose_sum_is_larger_than_there_can_be_has_no_figures(spool: FakeS
     reason = "n1 gpu gpu-0: its figures add up to more than there can be"
     assert reason in (found["17"].totals.unknown or ())
     with open_ledger(spool.ledger) as connection:
-        (group,) = groups(connection, JobFilter())
+        group = grouped(connection, JobFilter()).total
     assert (group.sums.energy_uj, group.counts.incomplete) == (6_600_000_000, 1)
 
 
@@ -192,7 +192,7 @@ def test_a_day_with_more_than_there_can_be_is_added_up_from_its_jobs(spool: Fake
         run.samples(hours([(header, *records) for header in headers], 14), job_id)
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
-        (group,) = groups(connection, JobFilter())
+        group = grouped(connection, JobFilter()).total
     assert group.components["gpu"].measured_uj == 288 * each_uj > 2**63
 
 

@@ -16,7 +16,7 @@ from hpcfrugal.ledger.sync import sync
 
 def test_a_change_of_the_tables_changes_their_version() -> None:
     digest = hashlib.sha256("\n".join(schema()).encode()).hexdigest()[:8]
-    assert (LEDGER_SCHEMA, digest) == (11, "b1d2b288"), "raise LEDGER_SCHEMA, then write it here with the new digest"
+    assert (LEDGER_SCHEMA, digest) == (12, "5b37cfb4"), "raise LEDGER_SCHEMA, then write it here with the new digest"
 
 
 def test_the_schema_says_what_may_be_unknown() -> None:
@@ -30,7 +30,7 @@ def test_the_schema_says_what_may_be_unknown() -> None:
     assert columns["kind"] == ("INTEGER", True, 3)
     assert columns["energy_uj"] == ("INTEGER", False, 0)
     assert columns["max_w"] == ("REAL", False, 0)
-    assert columns["note"] == ("INTEGER", True, 0)
+    assert columns["inputs"] == ("INTEGER", False, 0)
 
 
 def test_rows_come_back_as_the_records_that_they_were_made_of(spool: FakeSpool) -> None:

@@ -9,7 +9,7 @@ from fake_spool import DRAM, GPU, PACKAGE, PSYS, SECOND, FakeSpool
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.ledger.groups import groups
+from hpcfrugal.ledger.groups import grouped
 from hpcfrugal.ledger.overlap import NodeTime, overlapping
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.store import open_ledger
@@ -26,15 +26,16 @@ def jobs(spool: FakeSpool) -> dict[str, ReportedJob]:
         return {job.job_id: ReportedJob(job) for job in find_jobs(connection, JobFilter())}
 
 
-def grouped(spool: FakeSpool, *by: str) -> list[ReportedGroup]:
+def groups_by(spool: FakeSpool, *by: str) -> list[ReportedGroup]:
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
-        return [ReportedGroup(group) for group in groups(connection, JobFilter(), by)]
+        return [ReportedGroup(group) for group in grouped(connection, JobFilter(), by).groups]
 
 
 def all_jobs(spool: FakeSpool) -> ReportedGroup:
-    (group,) = grouped(spool)
-    return group
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        return ReportedGroup(grouped(connection, JobFilter()).total)
 
 
 def test_measured_energy_is_complete_and_covered(spool: FakeSpool) -> None:
@@ -66,8 +67,7 @@ def test_a_modelled_total_has_a_range_and_no_coverage_to_mistake_for_it(spool: F
     assert (total.coverage, total.shown_coverage) == (1.0, None)
     assert found["17"].components["cpu"].range_uj is None
     assert found["17"].components["cpu"].shown_coverage == 1.0
-    for by in ((), ("day",), ("user",)):
-        (group,) = grouped(spool, *by)
+    for group in (all_jobs(spool), *groups_by(spool, "day"), *groups_by(spool, "user")):
         assert group.sums.range_uj == (12_096_000_000, 12_384_000_000)
 
 
@@ -173,16 +173,16 @@ def test_groups_sum_and_count_what_is_missing(spool: FakeSpool) -> None:
     failed = spool.run("19")
     failed.slurm("FAILED", job_id="19")
     spool.run("20")
-    by_user = {group.group.labels: group for group in grouped(spool, "user")}
+    by_user = {group.group.labels: group for group in groups_by(spool, "user")}
     assert list(by_user) == [("alice",), ("bob",)]
     alice = by_user["alice",]
     assert (alice.counts.jobs, alice.counts.not_started) == (3, 1)
     assert (alice.without_energy, alice.counts.incomplete) == (1, 1)
     assert alice.sums.energy_uj == 6_600_000_000
     assert alice.group.elapsed_ns == 120 * SECOND
-    assert [group.group.labels for group in grouped(spool, "project")] == [("climate",), (None,)]
-    assert [group.group.labels for group in grouped(spool, "tag:phase")] == [("inference",), ("training",)]
-    by_component = {group.group.labels: group.sums.energy_uj for group in grouped(spool, "component")}
+    assert [group.group.labels for group in groups_by(spool, "project")] == [("climate",), (None,)]
+    assert [group.group.labels for group in groups_by(spool, "tag:phase")] == [("inference",), ("training",)]
+    by_component = {group.group.labels: group.sums.energy_uj for group in groups_by(spool, "component")}
     assert by_component == {("cpu",): 12_000_000_000, ("dram",): 1_200_000_000}
     assert all_jobs(spool).sums.energy_uj == 13_200_000_000
 
@@ -192,7 +192,7 @@ def test_days_cut_a_job_where_the_day_ends(spool: FakeSpool) -> None:
     header = run.header()
     header["wall_ns"] += 14 * 3600 * SECOND - 15 * SECOND
     run.samples([header, *run.records([100, 10], 60)])
-    days = grouped(spool, "day")
+    days = groups_by(spool, "day")
     assert [group.sums.energy_uj for group in days] == [1_650_000_000, 4_950_000_000]
     assert [group.counts.jobs for group in days] == [1, 1]
     assert [group.group.elapsed_ns for group in days] == [15 * SECOND, 45 * SECOND]
@@ -204,7 +204,7 @@ def test_days_keep_what_is_incomplete_and_covered(spool: FakeSpool) -> None:
     run.samples([run.header(gpus_promised=1), *run.records([100, 10], 60)[:4]])
     run.slurm()
     spool.run("18").slurm("FAILED", job_id="18")
-    (group,) = grouped(spool, "day")
+    (group,) = groups_by(spool, "day")
     assert (group.counts.jobs, group.counts.incomplete, group.without_energy, group.complete) == (2, 2, 1, False)
     assert (group.sums.energy_uj, group.sums.complete) == (3_300_000_000, False)
     # CPU and memory of the first job for half of its time, but not its GPU, nor anything of the other.
