@@ -13,6 +13,7 @@ from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import Place, dump
 from hpcfrugal.ledger.intensity import intensities_changed
+from hpcfrugal.ledger.rollup import wrong_days
 from hpcfrugal.ledger.spools import key_of, path_of, spools_of
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import Found, fill, is_derived_now, look_at, vanished_files, vanished_runs
@@ -48,6 +49,7 @@ def check_ledger(spool_root: Path, ledger_path: Path, *, compare: bool = True) -
     with open_ledger(ledger_path) as connection:
         damage = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(20)") if row[0] != "ok"]
         damage += _dangling(connection)
+        damage += [f"the roll-up of {day} is not the sum of its jobs" for day in wrong_days(connection)]
         problems = tuple(_problems(connection))
         spool_roots = spools_of(ledger_path, spool_root)
         with tempfile.TemporaryDirectory(prefix="hpcfrugal-check-") as folder:

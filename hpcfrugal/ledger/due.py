@@ -59,7 +59,9 @@ def use_defaults(connection: LedgerConnection, defaults: Defaults) -> None:
         "INSERT OR IGNORE INTO totals_due SELECT job FROM job_totals JOIN places USING (place)"
         " WHERE zone_source IS NOT 'run' OR pue_source IS NOT 'run'"
     )
-    META.insert(connection, MetaRow(_DEFAULTS, json.dumps(asdict(defaults))))
+    connection.execute("DELETE FROM meta WHERE key = ?", (_DEFAULTS,))
+    if defaults != Defaults():
+        META.insert(connection, MetaRow(_DEFAULTS, json.dumps(asdict(defaults))))
 
 
 def mark_revised(connection: sqlite3.Connection, zone: str, start_ns: int, end_ns: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpcfrugal.ledger.rows import FILES, JOBS, LEDGER_TABLES
+from hpcfrugal.ledger.rows import FILES, JOBS, LEDGER_TABLES, TOTALS_TABLES
 from hpcfrugal.ledger.sealing import every_run_file
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.table import LedgerTable
@@ -53,7 +53,7 @@ def _query(table: LedgerTable[Any]) -> str:
 def dump(ledger_path: Path, leave_out: Collection[Place] = ()) -> list[str]:
     """The content as sorted lines of text, one a row; equal for two ledgers of the same spools.
 
-    ``leave_out`` names runs whose rows are not wanted.
+    ``leave_out`` names runs whose rows are not wanted; without the intensities of a spool, totals of jobs are left out.
     """
     with open_ledger(ledger_path) as connection:
         return sorted(_lines(connection, leave_out))
@@ -62,7 +62,10 @@ def dump(ledger_path: Path, leave_out: Collection[Place] = ()) -> list[str]:
 def _lines(connection: sqlite3.Connection, leave_out: Collection[Place]) -> Iterator[str]:
     cursor = connection.cursor()
     cursor.row_factory = None
+    without_totals = any(not place.run_id for place in leave_out)
     for table in LEDGER_TABLES:
+        if without_totals and table in TOTALS_TABLES:
+            continue
         if set(table.codec.columns) <= set(table.aside):
             continue
         if table is FILES:

@@ -59,6 +59,16 @@ def rolled_up(connection: sqlite3.Connection, day: int) -> Iterator[list[int | s
             yield [_month_of(day), *(key or 0 for key in row[:keys]), *row[keys:width], *sums]
 
 
+def wrong_days(connection: sqlite3.Connection) -> Iterator[str]:
+    """The days of which the roll-up is not what their jobs add up to."""
+    query = "SELECT day FROM job_days UNION SELECT day FROM rollup EXCEPT SELECT day FROM days_due ORDER BY 1"
+    stored = f"SELECT {', '.join(_COLUMNS)} FROM rollup WHERE month = ? AND day = ?"
+    for (day,) in connection.execute(query).fetchall():
+        rows = {tuple(row) for row in connection.execute(stored, (_month_of(day), day))}
+        if rows != {tuple(row) for row in rolled_up(connection, day)}:
+            yield f"{from_us(day * DAY_NS // 1000):%Y-%m-%d}"
+
+
 def _month_of(day: int) -> int:
     """The first day of a day's month, both counted since 1970."""
     return day - from_us(day * DAY_NS // 1000).day + 1

@@ -11,6 +11,7 @@ import pytest
 from fake_spool import PACKAGE, SECOND, START_NS, FakeSpool
 
 from hpcfrugal.core.time import from_ns
+from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.due import DAY_NS, Defaults
 from hpcfrugal.ledger.footprints import Intensities
 from hpcfrugal.ledger.groups import grouped
@@ -143,3 +144,22 @@ def test_a_period_is_the_sum_of_what_each_job_used_in_it(many: FakeSpool, rolled
                     assert group.counts.jobs == len(members), (wanted, by, group.labels)
         if not rolled_up:
             refresh_rollup(connection)
+
+
+def test_a_wrong_roll_up_is_damage(spool: FakeSpool) -> None:
+    spool.whole_run()
+    sync(spool.root, spool.ledger)
+    assert check_ledger(spool.root, spool.ledger).damage == ()
+    with open_ledger(spool.ledger, write=True) as connection:
+        connection.execute("UPDATE rollup SET measured_uj = measured_uj + 1 WHERE component = 'dram'")
+    assert check_ledger(spool.root, spool.ledger).damage == ("the roll-up of 2026-11-21 is not the sum of its jobs",)
+    run = spool.whole_run("18")
+    sync(spool.root, spool.ledger)
+    assert check_ledger(spool.root, spool.ledger).damage == ()
+    # What is computed goes with its job.
+    run.run_dir.run_json.write_text("no run")
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        assert grouped(connection, JobFilter()).total.counts.jobs == 1
+        due = [connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in ("totals_due", "days_due")]
+    assert due == [0, 0]

@@ -85,6 +85,7 @@ def test_intensities_that_vanish_stay_and_are_not_lost_by_a_rebuild(spool: FakeS
 
 
 def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool) -> None:
+    spool.whole_run(carbon={"zone": "FR", "pue": 1.2})
     sync(spool.root, spool.ledger)
     tell(spool, 50.0, 0, 100)
     assert check_ledger(spool.root, spool.ledger).differences == ()
