@@ -30,7 +30,7 @@ def test_the_schema_says_what_may_be_unknown() -> None:
     assert columns["kind"] == ("INTEGER", True, 3)
     assert columns["energy_uj"] == ("INTEGER", False, 0)
     assert columns["max_w"] == ("REAL", False, 0)
-    assert columns["inputs"] == ("INTEGER", False, 0)
+    assert columns["note"] == ("INTEGER", True, 0)
 
 
 def test_rows_come_back_as_the_records_that_they_were_made_of(spool: FakeSpool) -> None:
