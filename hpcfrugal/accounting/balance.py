@@ -270,7 +270,7 @@ def _is_undivided(present: Sequence[ChannelReading]) -> bool:
 
     Exclusive jobs that ran at the same time share the node like others.
     """
-    if any(reading.attribution in (Attribution.DEVICE, Attribution.NONE) for reading in present):
+    if not all(reading.attribution.is_share or reading.attribution.is_whole_node for reading in present):
         return True
     return len(present) == 1 and present[0].attribution.is_whole_node
 

@@ -145,7 +145,9 @@ def _job_parts(
         if share is None:
             sums.reason = "the job's or the node's CPU time is unknown, so is the job's share of the node"
         return [] if share is None else [share]
-    return [curve]
+    if attribution.is_whole:
+        return [curve]
+    raise ValueError(f"{attribution} has no rule")  # a new kind must not get all of the energy by default
 
 
 def _share(

@@ -62,18 +62,18 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
     def range_end(name: str, end: int) -> Field[A]:
         return field(name, kind.MICROGRAMS, lambda record: (ug := record.sums.co2e_range_ug) and ug[end], csv=True)
 
-    energy, low, high, ends, measured, modelled, coverage, time_covered, _ = on(AMOUNT_FIELDS, total)
+    amounts = {each.name: each for each in on(AMOUNT_FIELDS, total) if each.name != "complete"}
+    amounts["energy_j"] = variant(amounts["energy_j"], path=("energy_j", "total"), missing=missing)
+    amounts["time_measured"] = variant(
+        amounts["time_measured"], missing=lambda record: missing(record) if record.sums.coverage is None else NONE
+    )
+    before_components = list(amounts).index("range") + 1
+    listed = list(amounts.values())
     operational, *more = on(CO2E_FIELDS, co2e)
     return (
-        variant(energy, path=("energy_j", "total"), missing=missing),
-        low,
-        high,
-        ends,
+        *listed[:before_components],
         *(component(name) for name in COMPONENTS),
-        measured,
-        modelled,
-        coverage,
-        variant(time_covered, missing=lambda record: missing(record) if record.sums.coverage is None else NONE),
+        *listed[before_components:],
         field("complete", kind.PLAIN, lambda record: record.complete, csv=True),
         field("idle_power", kind.PLAIN, lambda record: record.idle_power, csv=True),
         variant(operational, before=lambda record: at_least(record.sums.complete and record.co2e.complete)),

@@ -83,7 +83,7 @@ def _opened(opened: Opened) -> str:
     text = "".join([encode("channel", vars(channel)) for channel in opened.channels])
     text += "".join([encode("absent", vars(absent)) for absent in opened.absent])
     text += "".join([encode("gpu", vars(gpu)) for gpu in opened.gpus])
-    return text + encode("limit", {"cpu_limit_uw": opened.cpu_limit_uw})
+    return text + encode("limit", {"cpu_limit_uw": opened.cpu_limit_uw, "unread_gpus": opened.unread_gpus})
 
 
 def _numbered(values: Sequence[int | None]) -> dict[str, int | None]:

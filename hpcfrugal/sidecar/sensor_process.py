@@ -207,6 +207,7 @@ def _opened(messages: list[Message]) -> Opened:
                 opened.gpus.append(Gpu(**values))  # type: ignore[arg-type]
             elif kind == "limit":
                 opened.cpu_limit_uw = values.get("cpu_limit_uw")  # type: ignore[assignment]
+                opened.unread_gpus = values.get("unread_gpus") or 0  # type: ignore[assignment]
     except TypeError:
         raise ProcessEnded("its process gave an unreadable answer") from None
     return opened

@@ -40,7 +40,7 @@ def whole_number(text: str) -> int | None:
 
 
 def least(text: str) -> int | None:
-    """A whole whole_number, the lower one of a range such as "2-4"."""
+    """A whole number, the lower one of a range such as "2-4"."""
     return whole_number(text.partition("-")[0])
 
 

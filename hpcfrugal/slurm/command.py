@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hpcfrugal.core.errors import SetupError
 
 PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo")
-"""All of Slurm's commands that are used."""
+"""All of Slurm's commands that are used; another one is refused, as its name has to be known in error messages."""
 
 # What stands before the message: "sacct: fatal: ", "sbatch: error: ".
 _PREFIX = re.compile(rf"(?:(?:{'|'.join(PROGRAMS)}): )?(?:(?:error|fatal): )?")
@@ -72,6 +72,8 @@ class SlurmCommand:
 
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
         self._program = argv[0]
+        if argv[0].rpartition("/")[2] not in PROGRAMS:
+            raise ValueError(f"{argv[0]} is not among the PROGRAMS")
         try:
             self._process = subprocess.Popen(
                 list(argv),
