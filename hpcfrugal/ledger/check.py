@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.due import known_defaults
-from hpcfrugal.ledger.export import Place, dump
+from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
 from hpcfrugal.ledger.intensity import intensities_changed
 from hpcfrugal.ledger.rollup import wrong_days
-from hpcfrugal.ledger.spools import key_of, path_of, spools_of
+from hpcfrugal.ledger.spools import key_of, spools_of
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import Found, fill, is_derived_now, look_at, vanished_files, vanished_runs
 from hpcfrugal.ledger.unreadable_files import unreadable_in
@@ -57,16 +57,16 @@ def check_ledger(spool_root: Path, ledger_path: Path, *, compare: bool = True) -
             if compare:
                 fill(spool_roots, fresh, None, defaults=known_defaults(connection))
             # Listed after the spools were read: what came or grew meanwhile counts as not synced, not as a difference.
-            found, not_synced, leave_out = Found(), list[str](), set[Place]()
+            found, not_synced, leave_out = Found(), list[str](), set[str]()
             for root in spool_roots:
                 _look(connection, root, found, not_synced, leave_out)
             if compare:
                 with open_ledger(fresh) as new:
                     lacks = unreadable_in(new, connection)
                 for file in lacks:
-                    if Place(file.spool, file.run_id) not in leave_out:
+                    if file.run_id not in leave_out:
                         found.skipped.append(f"{file}: cannot be read now")
-                leave_out.update(Place(file.spool, file.run_id) for file in lacks)
+                leave_out.update(file.run_id for file in lacks)
             comparable = compare and is_derived_now(connection)
             differences = _differences(ledger_path, fresh, leave_out) if comparable else []
     return CheckResult(
@@ -87,18 +87,18 @@ def _dangling(connection: sqlite3.Connection) -> list[str]:
 
 
 def _look(
-    connection: sqlite3.Connection, spool_root: Path, found: Found, not_synced: list[str], leave_out: set[Place]
+    connection: sqlite3.Connection, spool_root: Path, found: Found, not_synced: list[str], leave_out: set[str]
 ) -> None:
     """Compare what is in a spool with what the ledger was filled from; ``leave_out`` gets what cannot be compared."""
-    spool, path = key_of(connection, spool_root), path_of(spool_root)
+    spool = key_of(connection, spool_root)
     runs = list(iter_runs(spool_root, lambda entry, reason: found.skipped.append(f"{entry}: {reason}")))
     vanished = vanished_runs(connection, spool, runs)
     files = vanished_files(connection, spool, runs, spool_root)
     due = _not_synced(connection, spool, runs)
     names = [file.partition("/")[0] for file in files]
-    leave_out |= {Place(path, "" if name == INTENSITY_DIR else name) for name in (*vanished, *due, *names)}
+    leave_out |= {INTENSITIES_OF_SPOOLS if name == INTENSITY_DIR else name for name in (*vanished, *due, *names)}
     if intensities_changed(connection, spool, spool_root):
-        leave_out.add(Place(path, ""))
+        leave_out.add(INTENSITIES_OF_SPOOLS)
     found.vanished += vanished
     found.vanished_files += files
     not_synced += due
@@ -111,7 +111,7 @@ def _not_synced(connection: sqlite3.Connection, spool: int | None, runs: Sequenc
     return [run.run_id for run in runs if look_at(connection, spool, run, Found()).changed]
 
 
-def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[Place]) -> list[str]:
+def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[str]) -> list[str]:
     old, new = set(dump(ledger_path, leave_out)), set(dump(fresh, leave_out))
     return [*(f"- {line}" for line in sorted(old - new)), *(f"+ {line}" for line in sorted(new - old))]
 

@@ -6,20 +6,15 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hpcfrugal.ledger.rows import FILES, JOBS, LEDGER_TABLES, TOTALS_TABLES
 from hpcfrugal.ledger.sealing import every_run_file
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.table import LedgerTable
 
-
-class Place(NamedTuple):
-    """A run of a spool, by the spool's path; the run id is empty for the intensities of the spool."""
-
-    spool: str
-    run_id: str
-
+INTENSITIES_OF_SPOOLS = ""
+"""In place of a run id, for the intensities of all spools."""
 
 _OF_RUN = "LEFT JOIN runs USING (run) LEFT JOIN spools USING (spool)"
 _OWNERS = {
@@ -39,30 +34,30 @@ _OWNERS = {
 
 
 def _query(table: LedgerTable[Any]) -> str:
-    """SQL for the path of the spool and the run id of each row, and its content."""
+    """SQL for the run id of each row, and its content."""
     owner = "run" if table is JOBS else table.owner
     joins, names = _OWNERS[owner]
     columns = dict(zip(table.codec.columns, table.selected, strict=True))
     columns = names | {name: sql for name, sql in columns.items() if name not in table.aside}
     place = "runs.run_id" if "runs" in joins or table.name == "runs" else "''"
-    spool = "spools.path" if joins else "''"
     shown = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    return f"SELECT {spool}, {place}, {shown} FROM {table.source} {joins}"
+    return f"SELECT {place}, {shown} FROM {table.source} {joins}"
 
 
-def dump(ledger_path: Path, leave_out: Collection[Place] = ()) -> list[str]:
+def dump(ledger_path: Path, leave_out: Collection[str] = ()) -> list[str]:
     """The content as sorted lines of text, one a row; equal for two ledgers of the same spools.
 
-    ``leave_out`` names runs whose rows are not wanted; without the intensities of a spool, totals of jobs are left out.
+    ``leave_out`` are ids of runs whose rows are not wanted, or ``INTENSITIES_OF_SPOOLS``, without which the totals of
+    jobs are left out too.
     """
     with open_ledger(ledger_path) as connection:
         return sorted(_lines(connection, leave_out))
 
 
-def _lines(connection: sqlite3.Connection, leave_out: Collection[Place]) -> Iterator[str]:
+def _lines(connection: sqlite3.Connection, leave_out: Collection[str]) -> Iterator[str]:
     cursor = connection.cursor()
     cursor.row_factory = None
-    without_totals = any(not place.run_id for place in leave_out)
+    without_totals = INTENSITIES_OF_SPOOLS in leave_out
     for table in LEDGER_TABLES:
         if without_totals and table in TOTALS_TABLES:
             continue
@@ -72,16 +67,16 @@ def _lines(connection: sqlite3.Connection, leave_out: Collection[Place]) -> Iter
             yield from _files(connection, leave_out)
             continue
         cursor.execute(_query(table))
-        names = [column[0] for column in cursor.description][2:]
-        for spool, run_id, *values in cursor:
-            if Place(spool, run_id or "") not in leave_out:
+        names = [column[0] for column in cursor.description][1:]
+        for run_id, *values in cursor:
+            if (run_id or INTENSITIES_OF_SPOOLS) not in leave_out:
                 yield _line(table.name, dict(zip(names, values, strict=True)))
 
 
-def _files(connection: sqlite3.Connection, leave_out: Collection[Place]) -> Iterator[str]:
+def _files(connection: sqlite3.Connection, leave_out: Collection[str]) -> Iterator[str]:
     """The files of runs, whether these are sealed or not."""
     for file in every_run_file(connection):
-        if Place(file.spool, file.run_id) not in leave_out:
+        if file.run_id not in leave_out:
             row = dict(zip(FILES.codec.columns, FILES.codec.row(file.row), strict=True))
             shown = {"run_id": file.run_id} | {name: row[name] for name in row if name not in FILES.aside}
             yield _line(FILES.name, shown)

@@ -333,10 +333,16 @@ class _RunFile:
 def _take_whole(connection: LedgerConnection, one: _RunFile, facts: FactsOfNodes) -> _Taken:
     """Read one file, or leave all as it was. Of one that does not count no row stays. Raises ``Unreadable``."""
     parsed = one.file.parsed
+    if parsed.job is None or parsed.kind not in ("samples", "meter"):
+        try:  # a document has no rows of its own
+            return _take(connection, one, facts)
+        except Unreadable:
+            raise
+        except UnsafeFile as error:
+            return _Taken([str(error)], one.file.state, accepted=False)
     connection.execute("SAVEPOINT file")
     try:
-        if parsed.kind in ("samples", "meter") and parsed.job is not None:
-            _clear_node(connection, job_of(connection, one.run, parsed.job), one.node, parsed.meter)
+        _clear_node(connection, job_of(connection, one.run, parsed.job), one.node, parsed.meter)
         connection.execute("SAVEPOINT rows")
         try:
             return _take(connection, one, facts)

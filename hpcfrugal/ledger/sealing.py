@@ -269,9 +269,8 @@ def sealed_files(connection: sqlite3.Connection, run: int) -> dict[str, str | No
 
 
 class RunFile(NamedTuple):
-    """A file of a run, by the path of its spool; ``sealed``: its run is, so that it has no row of its own."""
+    """A file of a run; ``sealed``: its run is, so that it has no row of its own."""
 
-    spool: str
     run_id: str
     row: FileRow
     sealed: bool
@@ -279,12 +278,12 @@ class RunFile(NamedTuple):
 
 def every_run_file(connection: sqlite3.Connection) -> Iterator[RunFile]:
     """The files of all runs, of sealed ones too."""
-    rows = connection.execute("SELECT run, path, run_id FROM runs JOIN spools USING (spool) ORDER BY run").fetchall()
-    for run, path, run_id in rows:
+    rows = connection.execute("SELECT run, run_id FROM runs ORDER BY run").fetchall()
+    for run, run_id in rows:
         for name, content in (sealed_files(connection, run) or {}).items():
-            yield RunFile(path, run_id, file_row(name, content), sealed=True)
+            yield RunFile(run_id, file_row(name, content), sealed=True)
         for _, row in FILES.rows_of(connection, "SELECT ?", (run,)):
-            yield RunFile(path, run_id, row, sealed=False)
+            yield RunFile(run_id, row, sealed=False)
 
 
 _ANY = "*"

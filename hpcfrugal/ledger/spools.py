@@ -11,6 +11,7 @@ from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import SPOOLS, SpoolRow
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.spool.layout import RunDir
 
 
 def path_of(spool_root: Path) -> str:
@@ -19,22 +20,38 @@ def path_of(spool_root: Path) -> str:
 
 
 def key_of(connection: sqlite3.Connection, spool_root: Path) -> int | None:
-    """The key of a spool; None where the ledger has none of it."""
+    """The key of a spool; None where the ledger has none of it. One that was moved keeps its key."""
     row = connection.execute("SELECT spool FROM spools WHERE path = ?", (path_of(spool_root),)).fetchone()
-    return None if row is None else int(row[0])
+    return int(row[0]) if row is not None else _moved_from(connection, spool_root)
+
+
+def _moved_from(connection: sqlite3.Connection, spool_root: Path) -> int | None:
+    """The spool that ``spool_root`` was before it was moved: its path is gone, and its newest run is here."""
+    rows = connection.execute(
+        "SELECT spool, path, max(run_id) FROM spools JOIN runs USING (spool) GROUP BY spool ORDER BY spool"
+    ).fetchall()
+    for spool, path, run_id in rows:
+        if not os.path.isdir(path) and RunDir.of(spool_root, run_id).path.is_dir():
+            return int(spool)
+    return None
 
 
 def key_for(connection: LedgerConnection, spool_root: Path) -> int:
     """The key of a spool, whose row is made where it is missing, inside the caller's transaction."""
-    known = key_of(connection, spool_root)
-    return known if known is not None else SPOOLS.insert(connection, SpoolRow(path_of(spool_root)))
+    known, path = key_of(connection, spool_root), path_of(spool_root)
+    if known is None:
+        return SPOOLS.insert(connection, SpoolRow(path))
+    connection.execute("UPDATE spools SET path = ? WHERE spool = ? AND path != ?", (path, known, path))
+    return known
 
 
 def spools_of(ledger_path: Path, spool_root: Path) -> list[Path]:
     """``spool_root``, and the other spools that the ledger was filled from. A damaged ledger names none."""
     try:
         with open_ledger(ledger_path, older=True) as connection:
-            paths = [str(path) for (path,) in connection.execute("SELECT path FROM spools ORDER BY spool")]
+            known = key_of(connection, spool_root)
+            rows = connection.execute("SELECT path FROM spools WHERE spool IS NOT ? ORDER BY spool", (known,))
+            paths = [Path(path) for (path,) in rows]
     except (DataError, SetupError):
         paths = []
-    return [spool_root, *(Path(path) for path in paths if path != path_of(spool_root))]
+    return [spool_root, *paths]

@@ -19,9 +19,8 @@ from hpcfrugal.spool.layout import INTENSITY_DIR
 
 
 class UnreadFile(NamedTuple):
-    """A file of a run of a spool; the run id of one of intensities is empty."""
+    """A file of a run; the run id of one of intensities is empty."""
 
-    spool: str
     run_id: str
     name: str
 
@@ -55,7 +54,7 @@ def _with_earlier(problem: str, accepted: bool) -> str:
     return f"{problem}; its earlier content counts" if accepted else problem
 
 
-_OF_INTENSITIES = "SELECT spools.path, '', name, accepted, size NOT NULL FROM intensity_files JOIN spools USING (spool)"
+_OF_INTENSITIES = "SELECT '', name, accepted, size NOT NULL FROM intensity_files"
 
 
 def unreadable_in(new: sqlite3.Connection, old: sqlite3.Connection) -> list[UnreadFile]:
@@ -74,6 +73,6 @@ def _files(connection: sqlite3.Connection) -> Iterator[tuple[UnreadFile, bool, b
     cursor = connection.cursor()
     cursor.row_factory = None
     for run in every_run_file(connection):
-        yield UnreadFile(run.spool, run.run_id, run.row.name), run.row.accepted, run.sealed or run.row.size is not None
-    for path, run_id, name, accepted, was_read in cursor.execute(_OF_INTENSITIES):
-        yield UnreadFile(path, run_id, name), bool(accepted), bool(was_read)
+        yield UnreadFile(run.run_id, run.row.name), run.row.accepted, run.sealed or run.row.size is not None
+    for run_id, name, accepted, was_read in cursor.execute(_OF_INTENSITIES):
+        yield UnreadFile(run_id, name), bool(accepted), bool(was_read)

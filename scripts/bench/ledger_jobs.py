@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from hpcfrugal.ledger.rows import (
 )  # fmt: skip
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
+from hpcfrugal.spool import RunDir
 
 JOB_S = 3600
 _NS = 10**9
@@ -56,6 +58,23 @@ def make_ledger(folder: Path, ledger: Path, jobs: int, users: int) -> None:
                     _insert(connection, spool, like, number, users, numbers)
         refresh_ledger(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def make_directories(ledger: Path, spool: Path) -> None:
+    """Make the directories of all runs of a ledger, empty and with the times that these had when they were sealed.
+
+    So a sync of the spool finds nothing new, since it looks into none of them.
+    """
+    with open_ledger(ledger) as connection:
+        rows = connection.execute("SELECT run_id, mtime_ns FROM runs JOIN sealed_runs USING (run)").fetchall()
+    months = set()
+    for run_id, mtime_ns in rows:
+        folder = RunDir.of(spool, run_id).path
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder, ns=(mtime_ns, mtime_ns))
+        months.add(folder.parent)
+    for month in months:
+        os.utime(month, ns=(rows[0][1], rows[0][1]))
 
 
 def _insert(

@@ -297,3 +297,29 @@ def test_two_spools_of_one_ledger_have_their_own_runs(spool: FakeSpool, tmp_path
     assert [line for line in dump(spool.ledger) if line.startswith("jobs ")] == [
         line for line in content if line.startswith("jobs ") and run.run_id in line
     ]
+
+
+def test_a_spool_that_was_moved_counts_once(spool: FakeSpool, tmp_path: Path) -> None:
+    over(spool)
+    settle(spool)
+    do_sync(spool)
+    content = dump(spool.ledger)
+    moved = tmp_path / "elsewhere"
+    spool.root.rename(moved)
+    found = check_ledger(moved, spool.ledger)
+    assert (found.vanished, found.not_synced, found.differences) == ((), (), ())
+    result = sync(moved, spool.ledger)
+    assert (result.runs, result.vanished) == (1, ())
+    assert dump(spool.ledger) == content
+    rebuild(moved, spool.ledger)
+    assert dump(spool.ledger) == content
+
+
+def test_a_copy_of_a_spool_is_another_one(spool: FakeSpool, tmp_path: Path) -> None:
+    run = over(spool)
+    do_sync(spool)
+    copy = tmp_path / "copy"
+    shutil.copytree(spool.root, copy)
+    assert sync(copy, spool.ledger).runs_changed == 1
+    shutil.rmtree(run.run_dir.path)
+    assert (do_sync(spool).vanished, sync(copy, spool.ledger).vanished) == ((run.run_id,), ())
