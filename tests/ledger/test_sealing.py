@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
 
+from hpcfrugal.core.user import user_name
 from hpcfrugal.ledger import ingest, sealing
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
@@ -323,3 +327,31 @@ def test_a_copy_of_a_spool_is_another_one(spool: FakeSpool, tmp_path: Path) -> N
     assert sync(copy, spool.ledger).runs_changed == 1
     shutil.rmtree(run.run_dir.path)
     assert (do_sync(spool).vanished, sync(copy, spool.ledger).vanished) == ((run.run_id,), ())
+
+
+@pytest.mark.slow
+def test_syncs_that_are_killed_at_any_time_leave_a_ledger_that_goes_on(spool: FakeSpool) -> None:
+    spool.user = user_name()
+    for number in range(700):
+        over(spool, str(1000 + number))
+    settle(spool)
+    code = (
+        "import sys; from pathlib import Path; from hpcfrugal.ledger import sync\n"
+        f"sync.now_ns = lambda: {ENDED_NS + HOUR_NS}\n"
+        "sync.sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    argv = [sys.executable, "-c", code, str(spool.root), str(spool.ledger)]
+    killed = 0
+    for tenths in range(5, 25):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(argv, timeout=tenths / 10, check=True)  # it is killed when its time is over
+            continue
+        killed += 1
+    assert killed > 2
+    assert do_sync(spool).runs == 700
+    assert len(sealed(spool)) == 700
+    found = check_ledger(spool.root, spool.ledger)
+    assert (found.damage, found.problems, found.differences) == ((), (), ())
+    grown = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == grown
