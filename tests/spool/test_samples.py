@@ -124,6 +124,15 @@ def test_a_node_has_4096_gpus_a_pebibyte_and_100_kw_at_most(tmp_path: Path) -> N
     assert {getattr(session.header, name) for name in most} == {None}
 
 
+def test_a_peak_is_a_gigawatt_at_most(tmp_path: Path) -> None:
+    run = FakeSpool(tmp_path).run()
+    for peak_w, kept in ((10**9, 10**9), (10**9 + 1, None)):
+        lines = run.records([100, 10], 30)
+        lines[1] |= {"max_w": [peak_w, None]}
+        (session,) = read(run.samples([run.header(), *lines])).sessions
+        assert session.peak_w == [kept, None]
+
+
 @pytest.mark.serial
 def test_as_many_channels_as_there_may_be_take_no_time(tmp_path: Path) -> None:
     run = FakeSpool(tmp_path).run()
