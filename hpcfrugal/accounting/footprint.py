@@ -125,29 +125,6 @@ class Tally:
         """The energy with an intensity."""
         return sum((uj for source, uj in self.energy_uj.items() if source is not None), Fraction(0))
 
-    @property
-    def intensity_g_per_kwh(self) -> Fraction | None:
-        """The mean intensity, weighted by energy; None if no energy has one."""
-        known_uj = self.known_uj
-        return sum(self.grid_g.values(), Fraction(0)) * UJ_PER_KWH / known_uj if known_uj else None
-
-    @property
-    def coverage(self) -> Fraction | None:
-        """The share of the energy with an intensity; None without energy."""
-        total_uj = sum(self.energy_uj.values(), Fraction(0))
-        return self.known_uj / total_uj if total_uj else None
-
-    @property
-    def sources(self) -> list[LevelSource]:
-        """The sources of the intensities, best first."""
-        return [source for source in SOURCES if source in self.grid_g]
-
-    @property
-    def shares(self) -> dict[LevelSource, Fraction]:
-        """The share of the energy by source of its intensity; the rest has none."""
-        total_uj = sum(self.energy_uj.values(), Fraction(0))
-        return {source: self.energy_uj[source] / total_uj for source in self.sources} if total_uj else {}
-
 
 @dataclass(slots=True)
 class _Sums:

@@ -41,14 +41,14 @@ def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
     levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(HOUR, 4 * HOUR, 300.0))
     (tally,) = tallies([piece(0, 4 * HOUR, UJ_PER_KWH)], levels, 1.2).values()
     assert tally.operational_g == Fraction(6, 5) * (25 + 225)
-    assert tally.intensity_g_per_kwh == 250
-    assert (tally.coverage, tally.sources, tally.shares) == (1, ["actual"], {"actual": 1})
+    assert tally.grid_g == {"actual": 250}
+    assert tally.energy_uj == {"actual": UJ_PER_KWH}
 
 
 def test_of_energy_below_a_microjoule_there_are_no_grams() -> None:
     levels = placed(IntensityLevel(0, HOUR, 300.0))
     whole = total_tally(tallies([piece(0, HOUR, 0, "dram", "modelled")], levels, 1.2).values())
-    assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (None, None, None)
+    assert (whole.operational_g, whole.known_uj) == (None, 0)
 
 
 def test_without_a_pue_nothing_is_multiplied_and_decimals_are_taken_as_written() -> None:
@@ -62,17 +62,16 @@ def test_what_has_no_intensity_is_counted_and_is_no_zero() -> None:
     levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(2 * HOUR, 3 * HOUR, 100.0))
     whole = total_tally(tallies([piece(0, 3 * HOUR, 3 * UJ_PER_KWH)], levels, None).values())
     assert whole.operational_g == 200
-    assert whole.coverage == Fraction(2, 3)
+    assert whole.known_uj == 2 * UJ_PER_KWH
     assert whole.energy_uj[None] == UJ_PER_KWH
     nothing = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], [], None).values())
     assert nothing.operational_g is None
-    assert nothing.intensity_g_per_kwh is None
-    assert nothing.coverage == 0
+    assert nothing.known_uj == 0
 
 
 def test_an_intensity_of_zero_is_known() -> None:
     whole = total_tally(tallies([piece(0, HOUR, UJ_PER_KWH)], placed(IntensityLevel(0, HOUR, 0.0)), None).values())
-    assert (whole.operational_g, whole.intensity_g_per_kwh, whole.coverage) == (0, 0, 1)
+    assert (whole.operational_g, whole.known_uj) == (0, UJ_PER_KWH)
 
 
 def test_each_layer_fills_what_better_ones_leave_open() -> None:
@@ -85,7 +84,7 @@ def test_each_layer_fills_what_better_ones_leave_open() -> None:
     ]  # fmt: skip
     whole = total_tally(tallies([piece(0, 4 * HOUR, 4 * UJ_PER_KWH)], found, None).values())
     assert whole.operational_g == 90
-    assert whole.shares == {"actual": Fraction(1, 4), "forecast": Fraction(1, 2), "yearly-mean": Fraction(1, 4)}
+    assert whole.energy_uj == {"actual": UJ_PER_KWH, "forecast": 2 * UJ_PER_KWH, "yearly-mean": UJ_PER_KWH}
     assert whole.open_uj == 3 * UJ_PER_KWH
 
 

@@ -15,7 +15,7 @@ from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.due import DAY_NS, Defaults
 from hpcfrugal.ledger.footprints import Intensities
 from hpcfrugal.ledger.groups import grouped
-from hpcfrugal.ledger.parts import not_started
+from hpcfrugal.ledger.parts import counted_channels, not_started
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.refresh import compute
 from hpcfrugal.ledger.rollup import refresh_rollup
@@ -144,6 +144,18 @@ def test_a_period_is_the_sum_of_what_each_job_used_in_it(many: FakeSpool, rolled
                     assert group.counts.jobs == len(members), (wanted, by, group.labels)
         if not rolled_up:
             refresh_rollup(connection)
+
+
+def test_days_and_totals_are_the_energy_of_channels_and_of_buckets(many: FakeSpool) -> None:
+    with open_ledger(many.ledger) as connection:
+        jobs = find_jobs(connection, JobFilter())
+        total = grouped(connection, JobFilter()).total.sums
+    own = [channel for job in jobs for channel in counted_channels(job)]
+    assert len(own) > 50
+    assert total.energy_uj == sum(channel.energy_uj or 0 for channel in own)
+    assert total.energy_uj == sum(bucket.energy_uj for channel in own for bucket in channel.buckets)
+    for job in jobs:
+        assert total_of(row.sums for row in job.energy) == job.totals.sums
 
 
 def test_a_wrong_roll_up_is_damage(spool: FakeSpool) -> None:
