@@ -17,6 +17,7 @@ from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
 from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.node_readings import clip, readings_of
 from hpcfrugal.ledger.readings import SessionReadings
+from hpcfrugal.ledger.spools import path_of
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
 from hpcfrugal.spool.sample_header import SampledNode
@@ -90,11 +91,17 @@ class _JobSession:
 def find_nodes(
     connection: sqlite3.Connection, spool_root: Path, since_ns: int | None = None, until_ns: int | None = None
 ) -> NodesFound:
-    """All nodes of which something was sampled in ``since_ns <= t < until_ns`` (wall clock), by cluster and name."""
+    """All nodes of which something was sampled in ``since_ns <= t < until_ns`` (wall clock), by cluster and name.
+
+    The files of ``spool_root``, and of the other spools that the ledger was filled from, are read.
+    """
     span = (since_ns, until_ns)
+    roots = {path_of(spool_root): spool_root}
     rows = connection.execute(
-        "SELECT DISTINCT nodes.name AS node, r.run, r.run_id, j.job_id, j.restart, r.uid, clusters.name AS cluster"
-        " FROM sidecar_sessions s JOIN jobs j USING (job) JOIN runs r USING (run) JOIN nodes USING (node)"
+        "SELECT DISTINCT nodes.name AS node, r.run, r.run_id, j.job_id, j.restart, r.uid, clusters.name AS cluster,"
+        " spools.path"
+        " FROM sidecar_sessions s JOIN jobs j USING (job) JOIN runs r USING (run) JOIN spools USING (spool)"
+        " JOIN nodes USING (node)"
         " JOIN texts AS clusters ON clusters.text = j.cluster"
         " WHERE s.ended_wall_ns > coalesce(?, s.ended_wall_ns - 1)"
         " AND s.started_wall_ns < coalesce(?, s.started_wall_ns + 1)"
@@ -108,7 +115,8 @@ def find_nodes(
         # One node at a time is held in memory, all of its jobs together.
         boots: dict[tuple[str, ...], list[_JobSession]] = {}
         for row in own:
-            for one in _sessions(facts, spool_root, row, missing):
+            root = roots.get(row["path"], Path(row["path"]))
+            for one in _sessions(facts, root, row, missing):
                 # Without a boot id it is not known which files share a clock: such a file is divided by itself.
                 boot_id = one.session.header.boot_id
                 boots.setdefault((boot_id,) if boot_id else one.job[:2], []).append(one)

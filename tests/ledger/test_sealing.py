@@ -303,6 +303,20 @@ def test_two_spools_of_one_ledger_have_their_own_runs(spool: FakeSpool, tmp_path
     ]
 
 
+def test_the_rest_of_a_node_takes_the_jobs_of_all_spools(spool: FakeSpool, tmp_path: Path) -> None:
+    over(spool)
+    second = FakeSpool(tmp_path / "second")
+    second.ledger, second._count = spool.ledger, 500
+    over(second, "18")
+    for one in (spool, second):
+        do_sync(one)
+    for one in (spool, second):
+        with open_ledger(spool.ledger) as connection:
+            found = find_nodes(connection, one.root)
+        assert found.missing == ()
+        assert [len(node.jobs) for node in found.nodes] == [2]
+
+
 def test_a_spool_that_was_moved_counts_once(spool: FakeSpool, tmp_path: Path) -> None:
     over(spool)
     settle(spool)
