@@ -59,6 +59,7 @@ def test_what_is_known_pays(year: cases.Year) -> None:
         cases.SETTINGS.model_copy(update={"min_saving": 0.0, "hysteresis": 0.0}),
         year.forecasts.perfect,
         cases.policies.by_oracle,
+        error=None,
     )
     done = cluster.Cluster(year.forecasts.start, cases.MANY).run(year.jobs, exact, HALF_HOUR_S)
     ideal = year.judge.clairvoyant()
