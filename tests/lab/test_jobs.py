@@ -89,7 +89,7 @@ class Alice:
 
 @pytest.fixture(scope="module")
 def alice(lab: Lab) -> Iterator[Alice]:
-    lab.call("install")
+    lab.install()
     one = Alice(lab)
     subprocess.run(["rm", "-rf", one.data], check=True)
     Path("/tmp/pwned").unlink(missing_ok=True)

@@ -113,7 +113,7 @@ def pynvml_folder() -> str:
 
 @pytest.fixture(autouse=True, scope="module")
 def installed(lab) -> None:
-    lab.call("install")
+    lab.install()
 
 
 def in_node(lab, node: str, script: str, *words: str):

@@ -20,7 +20,7 @@ SPIN = "end=$((SECONDS + 15)); while [ $SECONDS -lt $end ]; do :; done"
 
 @pytest.fixture
 def bob(lab: Lab) -> Iterator[Alice]:
-    lab.call("install")
+    lab.install()
     one = Alice(lab, "bob")
     one.write(".config/hpcfrugal/config.toml", SETTINGS)
     subprocess.run(["rm", "-rf", one.data], check=True)

@@ -56,7 +56,7 @@ class Planner:
 
 @pytest.fixture
 def planner(lab: Lab) -> Iterator[Planner]:
-    lab.call("install")
+    lab.install()
     folder = Path(f"/home/alice/plans-{time.time_ns()}")
     folder.mkdir(mode=0o755)
     yield Planner(lab, folder)

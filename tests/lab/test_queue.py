@@ -120,7 +120,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def green(lab: Lab) -> Iterator[Green]:
-    lab.call("install")
+    lab.install()
     folder = Path(f"/home/green-{time.time_ns()}")
     folder.mkdir(mode=0o755)
     yield Green(lab, folder)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.lab
 
 
 def test_run_reads_the_truth(lab: Lab) -> None:
-    lab.call("install")
+    lab.install()
     done = lab.exec(["hpcfrugal", "run", "--json", "--", "sleep", "20"], user="bob", node="n2")
     document = json.loads(done.stdout)
     assert document["boundary"] == "components"
@@ -30,7 +30,7 @@ def test_run_reads_the_truth(lab: Lab) -> None:
 
 
 def test_denied_counters_are_modelled_with_the_reason(lab: Lab) -> None:
-    lab.call("install")
+    lab.install()
     lab.call("deny", "n3")
     work = "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done; sleep 2"
     try:
