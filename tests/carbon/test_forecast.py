@@ -80,6 +80,21 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BUDGET_S", 0.6)
 
 
+class TestTime:
+    def test_a_single_provider_has_three_seconds(self, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+        given_s: list[float] = []
+        real = module.Fetcher.fetch
+
+        def fetch(self: Any, *arguments: Any) -> Any:
+            given_s.append(arguments[-1] - time.monotonic())
+            return real(self, *arguments)
+
+        monkeypatch.setattr(module.Fetcher, "fetch", fetch)
+        user.forecast()
+        (left_s,) = given_s
+        assert 1 < left_s <= 3
+
+
 class TestKept:
     def test_one_request_until_it_expires(self, user: User) -> None:
         first = user.forecast()
