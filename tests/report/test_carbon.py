@@ -370,7 +370,8 @@ def test_a_job_of_this_machine_from_its_submission_to_its_grams(box: Sandbox) ->
     start = datetime.now(UTC) - timedelta(minutes=5)
     content = {"kind": "actual", "start": start.isoformat(), "step_s": 1, "g_per_kwh": [123.0] * 900}
     file.write_text(json.dumps(content))
-    job_id, run_dir = box.submit("sleep 1.5")
+    # It computes for some ticks: of less, its energy is not known.
+    job_id, run_dir = box.submit("sleep 1.2; i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done")
     assert json.loads((run_dir / "run.json").read_text())["carbon"] == {"zone": "XX", "pue": 1.3}
     box.wait_over(job_id)
     (job,) = json.loads(box.ok("report", job_id, "--json"))["jobs"]
