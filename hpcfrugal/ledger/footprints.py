@@ -14,6 +14,7 @@ from functools import cache, partial
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.accounting.footprint import (
+    EnergyPiece,
     IntensityLevel,
     Levels,
     LevelSource,
@@ -27,7 +28,6 @@ from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
 from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_delayed
 from hpcfrugal.ledger.rows import CarbonPlace, JobRow
-from hpcfrugal.ledger.totals import pieces_of
 
 
 def levels_of(series: CarbonSeries) -> Levels:
@@ -87,11 +87,12 @@ def place_of(job: JobRow, defaults: Defaults) -> CarbonPlace:
     return CarbonPlace(zone, zone_source, pue, pue_source)
 
 
-def intensities_of(intensity: Intensities, job: JobRow, defaults: Defaults) -> tuple[CarbonPlace, list[IntensityLevel]]:
-    """Where the energy of a job counts, and the best known intensities at its times there."""
+def intensities_of(
+    intensity: Intensities, job: JobRow, pieces: Sequence[EnergyPiece], defaults: Defaults
+) -> tuple[CarbonPlace, list[IntensityLevel]]:
+    """Where the energy of a job, ``pieces``, counts, and the best known intensities at its times there."""
     place = place_of(job, defaults)
     zone = place.zone
-    pieces = pieces_of(job) if zone is not None else ()
     if zone is None or not pieces:
         return place, []
     plan = plan_of(job.plan)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hpcfrugal.accounting.footprint import EnergyPiece
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import DAY_NS, Defaults, known_defaults
 from hpcfrugal.ledger.footprints import Intensities, intensities_of
@@ -23,7 +24,7 @@ from hpcfrugal.ledger.rows import (
     JobTotalsRow,
 )
 from hpcfrugal.ledger.sums import EnergySums, total_of
-from hpcfrugal.ledger.totals import JobSlot, cut, span_of
+from hpcfrugal.ledger.totals import JobSlot, cut, pieces_of, span_of
 
 _JOBS_PER_TRANSACTION = 500
 
@@ -48,38 +49,45 @@ def refresh_totals(connection: LedgerConnection, most: int = -1) -> int:
             table.delete(connection, job.job)
         connection.execute("SAVEPOINT totals")
         try:
-            _write(connection, job, *compute(intensity, job, defaults))
+            pieces = pieces_of(job)
+            _write(connection, job, span_of(job, pieces), *compute(intensity, job, pieces, defaults))
         except OverflowError:
             connection.roll_back_to("totals")
-            _write(connection, *_without_figures(job))
+            bare = _without_figures(job)
+            _write(connection, bare, span_of(bare, ()), CarbonPlace(None, None, None, None), cut(bare, ()))
         connection.execute("RELEASE totals")
     connection.executemany("DELETE FROM totals_due WHERE job = ?", [(job,) for job in due])
     return len(due)
 
 
 def compute(
-    intensity: Intensities, job: JobRow, defaults: Defaults, cuts_ns: Sequence[int] = ()
+    intensity: Intensities,
+    job: JobRow,
+    pieces: Sequence[EnergyPiece],
+    defaults: Defaults,
+    cuts_ns: Sequence[int] = (),
 ) -> tuple[CarbonPlace, list[JobSlot]]:
-    """Where a job's energy counts, and what it used by UTC day and by ``cuts_ns``."""
-    place, placed = intensities_of(intensity, job, defaults)
-    return place, cut(job, placed, place.pue, cuts_ns)
+    """Where a job's energy, ``pieces``, counts, and what it used by UTC day and by ``cuts_ns``."""
+    place, placed = intensities_of(intensity, job, pieces, defaults)
+    return place, cut(job, pieces, placed, place.pue, cuts_ns)
 
 
-def _without_figures(job: JobRow) -> tuple[JobRow, CarbonPlace, list[JobSlot]]:
+def _without_figures(job: JobRow) -> JobRow:
     """A job of which each figure is possible, but not their sums."""
     channels = tuple(
         replace(channel, energy_uj=None, first_bucket_s=None, reason=_TOO_LARGE) for channel in job.channels
     )
-    bare = replace(job, channels=channels, elapsed_ns=None)
-    return bare, CarbonPlace(None, None, None, None), cut(bare)
+    return replace(job, channels=channels, elapsed_ns=None)
 
 
-def _write(connection: LedgerConnection, job: JobRow, place: CarbonPlace, slots: Sequence[JobSlot]) -> None:
+def _write(
+    connection: LedgerConnection, job: JobRow, span_ns: tuple[int, int], place: CarbonPlace, slots: Sequence[JobSlot]
+) -> None:
     pending = not_started(job)
     parts = {(part.node, part.component): part for part in parts_of(job)}
     unknown = tuple(text for part in parts.values() for text in part.unknown)
     known = any(part.known for part in parts.values())
-    first_ns, last_ns = span_of(job)
+    first_ns, last_ns = span_ns
     totals = JobTotalsRow(
         first_ns=first_ns,
         last_ns=last_ns,

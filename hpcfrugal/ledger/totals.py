@@ -77,6 +77,7 @@ def pieces_of(job: JobRow) -> tuple[EnergyPiece, ...]:
 
 def cut(
     job: JobRow,
+    pieces: Sequence[EnergyPiece],
     placed: Sequence[IntensityLevel] = (),
     pue: float | None = None,
     cuts_ns: Sequence[int] = (),
@@ -84,10 +85,10 @@ def cut(
     """A job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
 
     Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
-    ``placed`` are the intensities at the job's time, ``pue`` the power usage effectiveness, None for a factor of 1.
+    ``pieces`` is its energy, ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness, None for
+    a factor of 1.
     """
     readings, span_ns = ReadSpan.of(job), _span(job)
-    pieces = pieces_of(job)
     starts_ns = _starts([piece.start_ns for piece in pieces], span_ns, cuts_ns)
     cuts = starts_ns[1:]
     grams: dict[Hashable, dict[int, Tally]] = {}
@@ -109,10 +110,9 @@ def cut(
     return slots
 
 
-def span_of(job: JobRow) -> tuple[int, int]:
+def span_of(job: JobRow, pieces: Sequence[EnergyPiece]) -> tuple[int, int]:
     """The first and the last instant at which a job counts: it ran then, or its energy belongs to it."""
     start_ns, end_ns = _span(job)
-    pieces = pieces_of(job)
     first_ns = min([start_ns, *(piece.start_ns for piece in pieces)]) if start_ns or not pieces else pieces[0].start_ns
     return first_ns, max([end_ns - 1, start_ns, *(piece.start_ns for piece in pieces)])
 
