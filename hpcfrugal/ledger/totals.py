@@ -85,8 +85,8 @@ def cut(
     """A job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
 
     Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
-    ``pieces`` is its energy, ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness, None for
-    a factor of 1.
+    ``pieces`` is its energy, ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness; None
+    counts as 1.
     """
     readings, span_ns = ReadSpan.of(job), _span(job)
     starts_ns = _starts([piece.start_ns for piece in pieces], span_ns, cuts_ns)
