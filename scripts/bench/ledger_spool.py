@@ -42,6 +42,10 @@ def write_spool(spool: Path, runs: int, seconds: int, record_s: int = 10) -> int
         for name, text in _files(number, run_id, at, seconds, record_s):
             (folder / name).write_text(text)
             records += name.endswith(".jsonl") and text.count("\n") - 1
+        over_s = at.timestamp() + seconds + 60
+        os.utime(folder, (over_s, over_s))
+    for month in spool.iterdir():
+        os.utime(month, (START.timestamp(), START.timestamp()))
     return records
 
 
