@@ -213,9 +213,14 @@ def test_cancel(box: Sandbox) -> None:
     assert end_of(run_dir)["exit_code"] == 128 + signal.SIGTERM
 
 
+COMPUTES = "for i in $(seq 200000); do :; done"
+"""Shell commands that take some ticks of CPU time."""
+
+
 def test_killed_batch_script(box: Sandbox) -> None:
-    job_id, run_dir = box.submit("sleep 60", energy={"interval": 0.1, "record": 0.2})
-    wait_until(lambda: len(samples(run_dir)) > 4)
+    job_id, run_dir = box.submit(f"{COMPUTES}; sleep 60", energy={"interval": 0.1, "record": 0.2})
+    # What is modelled of the node's memory is the job's by its CPU time.
+    wait_until(lambda: len(samples(run_dir)) > 4 and (samples(run_dir)[-1].get("job_cpu_us") or 0) > 0)
     pid = batch_pid(run_dir)
     os.kill(pid, signal.SIGKILL)
     assert box.wait_over(job_id) == "NODE_FAIL"
