@@ -81,7 +81,7 @@ class Ledger:
 
         for name in ("submitted", "started", "ended"):
             found[name] = pd.to_datetime(found[name], utc=True, format="ISO8601")
-        return found.astype({"complete": "boolean"})
+        return found.astype({"complete": "boolean", **dict.fromkeys(_DECIMALS, "Float64")})
 
     def energy(
         self,
@@ -145,6 +145,12 @@ def _rows(connection: sqlite3.Connection, query: str, parameters: Sequence[Any] 
     cursor.execute(query, parameters)
     return _frame([name for name, *_ in cursor.description or ()], cursor.fetchall())
 
+
+_DECIMALS = (
+    *("elapsed_s", "energy_kwh", "energy_j", "measured_j", "modelled_j", "coverage", "co2e_g", "intensity_g_per_kwh"),
+    *("cpu_h", "gpu_h"),
+)
+"""Columns of ``jobs_energy`` that are decimals, also where no job has a value."""
 
 _TYPES = (
     (frozenset({bool}), "boolean"),

@@ -97,6 +97,9 @@ def forget_command(jobs: tuple[str, ...], undo: bool) -> None:
     must be complete should keep them.
     """
     for job in _picked(jobs):
+        if job.forgotten is not undo:
+            echo(f"Job {job.label} {'counts' if undo else 'was forgotten'} already")
+            continue
         _write(job, lambda labels: replace(labels, forgotten=not undo))
         echo(f"Job {job.label} {'counts again' if undo else 'no longer counts in reports'}")
 

@@ -144,7 +144,7 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
     from hpcfrugal.report.formats.text_blocks import renderable
     from hpcfrugal.report.job_detail import job_blocks
 
-    blocks = [*job_blocks(job), *([] if scopes is None else [_scopes_block(scopes)])]
+    blocks = [*job_blocks(job, both_scopes=scopes is not None), *([] if scopes is None else [_scopes_block(scopes)])]
     console(stderr=True).print(renderable(blocks), crop=False)
 
 
@@ -172,8 +172,15 @@ def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
         "whole_machine": one(scopes.machine),
         "command_share": one(scopes.share),
         "command_cpu_part": scopes.cpu_part,
-        "report": "whole_machine" if scopes.had_it_alone else "command_share",
+        "report": _to_report(scopes),
     }
+
+
+def _to_report(scopes: BothScopes) -> str | None:
+    """Which of the two figures to publish; None where that would be the share, and it is not known."""
+    if scopes.had_it_alone:
+        return "whole_machine"
+    return None if scopes.share.energy_uj is None else "command_share"
 
 
 def _scopes_block(scopes: BothScopes) -> Notes:
@@ -190,6 +197,8 @@ def _scopes_block(scopes: BothScopes) -> Notes:
         advice = "The command's CPU time is unknown: report the whole machine only if nothing else ran on it."
     elif scopes.had_it_alone:
         advice = f"Report the whole machine: the command used {scopes.cpu_part:.0%} of its busy CPU time."
+    elif scopes.share.energy_uj is None:
+        advice = "Report neither: other work ran on the machine, and the command's share is unknown."
     else:
         advice = f"Report the share: other work used {1 - scopes.cpu_part:.0%} of the busy CPU time."
     return Notes((note(figures), note(f"{advice} See docs/which-number.md.")), apart=True)

@@ -42,7 +42,7 @@ def _backends(config: Config) -> Callable[[str], Backend]:
 def _jobs(config: Config, wanted: Sequence[str], *, everything: bool) -> list[TrackedJob]:
     since = None if everything or wanted else _RECENT
     jobs = tracked_jobs(config.spool, since=since, now=datetime.now(UTC))
-    return pick(jobs, wanted) if wanted else jobs
+    return pick(jobs, wanted) if wanted else [job for job in jobs if everything or not job.forgotten]
 
 
 def _started(states: Sequence[JobState]) -> datetime | None:

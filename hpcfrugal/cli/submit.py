@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from hpcfrugal.cli.options import FILE, backend_option, json_option
+from hpcfrugal.cli.options import FILE, backend_option, check_exclusive, json_option
 from hpcfrugal.cli.streams import echo, echo_note, echo_or_drop, warn
 from hpcfrugal.cli.submit_check import check_with_slurm
 from hpcfrugal.core.errors import HpcfrugalError, InputError, Problem
@@ -62,6 +62,8 @@ def submit_command(
     hpcfrugal submit --dry-run train.sh
     hpcfrugal submit train.sh -- config.yaml --epochs 10
     """
+    if dry_run:
+        check_exclusive("--dry-run", {"--json": as_json})
     config = load_config()
     chosen = select_backend(backend, config)
     arguments = click.get_current_context().meta[_SCRIPT_ARGUMENTS]

@@ -124,7 +124,7 @@ class Co2e:
             providers = f" ({', '.join(sorted(self.providers))})" if self.providers else ""
             yield f"CO2e: {self.label}; intensity: {', '.join(shares)}{providers}."
             if self.estimated:
-                yield "~ partly estimated: no actual intensity yet."
+                yield f"~ {'partly ' if 'actual' in self.shares else ''}estimated: no actual intensity yet."
             coverage = self.sums.intensity_coverage
             if coverage is not None and coverage != 1:
                 yield f"No carbon intensity is known for {percent(1 - coverage)} of the energy."

@@ -29,6 +29,8 @@ class TrackedJob:
     created_at: datetime | None
     states: list[JobState] = field(default_factory=list)
     task: str | None = None
+    forgotten: bool = False
+    """Whether its user leaves it out of reports."""
     ended: bool = False
     """Whether the backend says that the job is over."""
 
@@ -84,6 +86,7 @@ def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list
                 backend=str(run.get("backend")),
                 name=str(labels.get("name") or (spec.get("name") if isinstance(spec, dict) else "")),
                 created_at=created_at,
+                forgotten=labels.get("forgotten") is True,
             )
         )
     # Within a second the order of run ids is that of their random part.

@@ -96,7 +96,11 @@ def test_forget_and_undo(box: Sandbox) -> None:
     assert box.ok("forget", job_id) == f"Job {job_id} no longer counts in reports\n"
     assert labels(run_dir)["forgotten"] is True
     assert labels(run_dir)["tags"] == {"note": "kept"}
+    assert box.ok("forget", job_id) == f"Job {job_id} was forgotten already\n"
+    assert job_id not in box.ok("status")
+    assert job_id in box.ok("status", "--all")
     assert box.ok("forget", "--undo", "latest") == f"Job {job_id} counts again\n"
+    assert job_id in box.ok("status")
     assert labels(run_dir)["forgotten"] is False
 
 

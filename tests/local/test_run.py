@@ -427,3 +427,13 @@ def test_grams_are_shown_where_a_zone_is_known(environ: dict[str, str]) -> None:
     table = run(environ, "--", "sleep", "0.3").stderr
     assert "CO2e is not known: no grid zone is set." in table
     assert "\n\n\n" not in table
+
+
+def test_other_work_on_the_machine_is_noted_in_the_report(environ: dict[str, str]) -> None:
+    """The figure of the whole machine, found again later, must not be taken for the command's own."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
+        run(environ, "--", "sleep", "1.5")
+        other.kill()
+    argv = [sys.executable, "-m", "hpcfrugal", "report", "latest", "--no-sync"]
+    printed = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
+    assert "of the machine's busy CPU time, and its energy is included." in " ".join(printed.split())

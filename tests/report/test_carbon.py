@@ -240,7 +240,7 @@ def test_what_is_not_by_actual_figures_is_marked(site: Site, call: Call) -> None
     table = call("report", "--no-sync").out
     assert "~300" in table
     assert "intensity: forecast 50.0 %, yearly-mean 50.0 %." in table
-    assert "~ partly estimated: no actual intensity yet." in table
+    assert "~ estimated: no actual intensity yet." in table
 
 
 def test_part_of_a_job_without_intensity_is_noted(site: Site, call: Call) -> None:
