@@ -147,7 +147,7 @@ def _design(read: SessionReadings, rows: Mapping[str, Tdp], cores: int) -> Desig
 
 def model_dram(read: SessionReadings) -> Modelled:
     """0.2 W/GB times the memory that the job holds: allocated, else all of its own node's, else its share of the node's
-    by CPU time, as a reading of the memory would be divided; the memory that it used where CPU times are unknown.
+    by CPU time, as a reading of the memory would be divided; the memory that it used where no CPU time is known.
     """
     source = "model-memory"
     session, header = read.session, read.header
@@ -159,9 +159,9 @@ def model_dram(read: SessionReadings) -> Modelled:
     memory_b: Sequence[int | None] = session.memory_b if held_b is None else [held_b] * len(session)
     if held_b is None:
         held = "used on average (allocation unknown)"
-        if (shares_b := _shares_of_memory(session)) is not None:
-            if not any(shares_b):
-                return Modelled(source, _NO_CPU_TIME)
+        shares_b = _shares_of_memory(session)
+        # Of a job that used less CPU time than is counted, the share would be 0, and its memory is known.
+        if shares_b is not None and any(shares_b):
             memory_b, held = shares_b, "on average, the job's share of the node's memory by CPU time"
     known_ns = [0 if known is None else span for known, span in zip(memory_b, differences(times_ns), strict=True)]
     if not any(known_ns):

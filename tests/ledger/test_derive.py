@@ -331,23 +331,14 @@ def test_memory_without_an_allocation_is_divided_by_cpu_time(spool: FakeSpool) -
     assert "held exclusively" in (found.inputs or "")
 
 
-def test_memory_used_stands_in_where_cpu_times_are_unknown(spool: FakeSpool) -> None:
+@pytest.mark.parametrize("unknown", [{"node_busy_us": None}, {"job_cpu_us": 0}])
+def test_memory_used_stands_in_where_no_cpu_time_is_known(spool: FakeSpool, unknown: dict[str, Any]) -> None:
     run = spool.run()
     shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
-    lines = [{**line, "node_busy_us": None} for line in run.records([100], 60)]
+    lines = [{**line, **unknown} for line in run.records([100], 60)]
     found = channels(run.samples([shared, *lines]))["dram/dram/model-memory"]
     assert (found.energy_uj, found.measured_ns) == (12_000_000, 60 * SECOND)
     assert "used on average" in (found.inputs or "")
-
-
-def test_memory_of_a_job_that_used_no_cpu_time_is_unknown(spool: FakeSpool) -> None:
-    run = spool.run()
-    shared = run.header(channels=[PACKAGE], memory_alloc_b=None, exclusive=False)
-    lines = [{**line, "job_cpu_us": 0} for line in run.records([100], 60)]
-    found = channels(run.samples([shared, *lines]))
-    reasons = [one.reason or "" for one in found.values() if one.key.component == "dram"]
-    assert any("less CPU time than the system counts" in reason for reason in reasons)
-    assert all(one.energy_uj is None for one in found.values() if one.key.component == "dram")
 
 
 def test_an_exclusive_job_without_cpu_time_is_modelled_by_the_node(spool: FakeSpool) -> None:
