@@ -10,29 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.cli.options import Command, job_ids
+from hpcfrugal.cli.options import job_ids, split_tags
 from hpcfrugal.cli.streams import echo
-from hpcfrugal.core.errors import InputError, Problem, SetupError
+from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import load_config
 
 if TYPE_CHECKING:
     from hpcfrugal.spool.documents import LabelsDocument
     from hpcfrugal.submission.tracked_jobs import TrackedJob
-
-
-def tag_option(text: str) -> Callable[[Command], Command]:
-    """``--tag KEY=VALUE``, repeatable, as ``tags``."""
-    return click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help=text)
-
-
-def split_tags(tags: Sequence[str], where: str) -> list[tuple[str, str]]:
-    """KEY and VALUE of each text. Raises InputError that names ``where`` and every text without them."""
-    pairs = [tag.partition("=") for tag in tags]
-    wrong = [tag for tag, (key, equals, _) in zip(tags, pairs, strict=True) if not key or not equals]
-    if wrong:
-        raise InputError(Problem(where, f"not KEY=VALUE: {tag[:40]!r}") for tag in wrong)
-    return [(key, value) for key, _, value in pairs]
 
 
 def checked_labels(name: str | None, tags: Sequence[str]) -> tuple[str | None, dict[str, str]]:

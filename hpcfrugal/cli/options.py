@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -92,6 +92,20 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
     for name, known in reversed(FORMATS.items()):
         with_form = click.option(f"--{name}", f"as_{name}", is_flag=True, help=known.help)(with_form)
     return with_form
+
+
+def tag_option(text: str) -> Callable[[Command], Command]:
+    """``--tag KEY=VALUE``, repeatable, as ``tags``."""
+    return click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help=text)
+
+
+def split_tags(tags: Sequence[str], where: str) -> list[tuple[str, str]]:
+    """KEY and VALUE of each text. Raises InputError that names ``where`` and every text without them."""
+    pairs = [tag.partition("=") for tag in tags]
+    wrong = [tag for tag, (key, equals, _) in zip(tags, pairs, strict=True) if not key or not equals]
+    if wrong:
+        raise InputError(Problem(where, f"not KEY=VALUE: {tag[:40]!r}") for tag in wrong)
+    return [(key, value) for key, _, value in pairs]
 
 
 def check_exclusive(option: str, given: dict[str, bool]) -> None:

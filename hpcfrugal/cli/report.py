@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.cli.options import check_exclusive, format_options, ledger_option, period_options
+from hpcfrugal.cli.options import check_exclusive, format_options, ledger_option, period_options, split_tags, tag_option
 from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.core.text import plain
@@ -45,7 +45,7 @@ _SKEWS_NAMED = 3
 @period_options
 @click.option("--user", metavar="NAME", help="Only jobs of this user.")
 @click.option("--project", metavar="NAME", help="Only jobs with this project in their tags.")
-@click.option("--tag", "tags", metavar="KEY=VALUE", multiple=True, help="Only jobs with this tag. Repeatable.")
+@tag_option("Only jobs with this tag. Repeatable.")
 @click.option(
     "--by",
     metavar="WHAT[,WHAT]",
@@ -113,7 +113,7 @@ def report_command(
         until_ns=span.until_ns,
         jobs=() if job is None else (job,),
         user=user,
-        tags=_tags(tags, project),
+        tags=(*([] if project is None else [("project", project)]), *split_tags(tags, "--tag")),
     )
     with open_ledger(path) as connection:
         if job is not None and not count_jobs(connection, wanted):
@@ -195,13 +195,3 @@ def _nodes(path: Path, spool: Path, span: Period) -> Report:
 
     with open_ledger(path) as connection:
         return NodesReport(span, find_nodes(connection, spool, span.since_ns, span.until_ns))
-
-
-def _tags(tags: Sequence[str], project: str | None) -> tuple[tuple[str, str], ...]:
-    found = [] if project is None else [("project", project)]
-    for tag in tags:
-        key, equals, value = tag.partition("=")
-        if not key or not equals:
-            raise InputError.at("--tag", f"not KEY=VALUE: {tag[:40]!r}")
-        found.append((key, value))
-    return tuple(found)

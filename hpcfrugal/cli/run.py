@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcfrugal.cli.labels import checked_labels, tag_option
-from hpcfrugal.cli.options import OUTPUT_FILE, json_option
+from hpcfrugal.cli.labels import checked_labels
+from hpcfrugal.cli.options import OUTPUT_FILE, json_option, tag_option
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.cli.streams import echo, echo_or_drop, warn
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
