@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from hpcfrugal.accounting import tables
 from hpcfrugal.core.record import MAX_INT, assemble
@@ -56,6 +57,8 @@ from hpcfrugal.spool.documents import (
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
 from hpcfrugal.spool.sample_header import Header, SampledNode
 from hpcfrugal.spool.samples import SampleFile, read_samples
+
+_R = TypeVar("_R")
 
 _JobDocument = EndDocument | SlurmDocument | NodesDocument
 _READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileState, list[str]]]] = {
@@ -219,12 +222,7 @@ def _run_document(
         FILES.insert(connection, missing, run)
         return run, None
     try:
-        if file.refused is not None:
-            raise UnsafeFile(file.refused)
-        document, state, problems = read_run(run_dir.run_json, owner_uid)
-    except Unreadable as unreadable:
-        # The run cannot be read now, so what the ledger has of it stays as it is.
-        raise unreadable.error from unreadable
+        document, state, problems = _read_of_run(file, run_dir.run_json, owner_uid, read_run)
     except UnsafeFile as refused:
         run = _forget(connection, spool, run_dir, owner_uid)
         FILES.delete(connection, run)
@@ -253,6 +251,19 @@ def _run_document(
     return run, None if labels.forgotten else document
 
 
+def _read_of_run(file: _Listed, path: Path, owner_uid: int, read: Callable[[Path, int], _R]) -> _R:
+    """A document without which nothing of the run can be read.
+
+    Raises ``UnsafeFile``, and ``OSError`` where it cannot be read now: what the ledger has of the run stays then.
+    """
+    if file.refused is not None:
+        raise UnsafeFile(file.refused)
+    try:
+        return read(path, owner_uid)
+    except Unreadable as unreadable:
+        raise unreadable.error from unreadable
+
+
 def _labels(
     connection: sqlite3.Connection, run: int | None, run_dir: RunDir, owner_uid: int, seen: Sequence[_Listed]
 ) -> tuple[LabelsDocument, _Listed | None, _Taken | None]:
@@ -262,11 +273,7 @@ def _labels(
         kept = None if run is None else document_of(connection, LabelsDocument, "labels", run, None)
         return kept or LabelsDocument(), None, None
     try:
-        if file.refused is not None:
-            raise UnsafeFile(file.refused)
-        labels, state, problems = read_labels(run_dir.labels_json, owner_uid)
-    except Unreadable as unreadable:
-        raise unreadable.error from unreadable
+        labels, state, problems = _read_of_run(file, run_dir.labels_json, owner_uid, read_labels)
     except UnsafeFile as refused:
         return LabelsDocument(), file, _Taken([str(refused)], file.state, accepted=False)
     return labels, file, _Taken(problems, state, content_of(labels))
