@@ -46,7 +46,10 @@ default_python() {
 pip_install() {
   local venv=$1
   shift
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || exit 3
+  # The constraints are for what tests install. The lock file needs none, and pip refuses those of building beside
+  # --no-build-isolation.
+  env -u PIP_CONSTRAINT -u PIP_BUILD_CONSTRAINT \
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" || exit 3
 }
 
 # make_venv VENV HOW [PYTHON]: installs the project into VENV, once for each state of the files that say what with.
