@@ -91,7 +91,8 @@ class UnixTime:
 class Interned:
     """In the ledger its value stands once, in the dictionary ``table``; the row has the integer ``key`` of the entry.
 
-    The fields of a record that are ``together`` in one dictionary are one entry of it, and one column of the row.
+    The fields of a record that are ``together`` in one dictionary, or an embedded record with this mark, are one entry
+    of it, and one column of the row.
     """
 
     table: str
@@ -182,6 +183,8 @@ class Codec(Generic[_T]):
         self.record = record
         self._fields: dict[str, RecordField] = {}
         self._embedded: dict[str, Codec[Any]] = {}
+        self._interned: dict[str, Interned] = {}
+        """The dictionary of an embedded record, by the name of its field."""
         self._order: list[RecordField | tuple[str, Codec[Any]]] = []
         required: set[str] = set()
         missing: dict[str, None] = {}
@@ -193,6 +196,7 @@ class Codec(Generic[_T]):
             if EMBEDDED in marks:
                 self._embedded[item.name] = codec(bare)
                 self._order.append((item.name, codec(bare)))
+                self._interned.update((item.name, mark) for mark in marks if isinstance(mark, Interned))
                 continue
             field = _compile(item.name, bare, marks, size)
             self._fields[field.key] = field
@@ -232,7 +236,13 @@ class Codec(Generic[_T]):
         """The fields that are columns, including those of embedded records."""
         found: list[RecordField] = []
         for part in self._order:
-            found += [part] if isinstance(part, RecordField) else part[1].sql_fields()
+            if isinstance(part, RecordField):
+                found.append(part)
+                continue
+            name, inner = part
+            mark = self._interned.get(name)
+            fields = inner.sql_fields()
+            found += fields if mark is None else [dataclasses.replace(each, interned=mark) for each in fields]
         return found
 
     def read(self, data: Mapping[str, Any], problems: Problems) -> _T:

@@ -16,10 +16,11 @@ from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
 from hpcfrugal.ledger.packed import KnownBucket, unpack
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.table import LedgerTable
+from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 12
+LEDGER_SCHEMA = 13
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -32,6 +33,7 @@ NOTE = Interned("channel_notes", "note", together=True)
 SETUP = Interned("sidecar_setups", "setup", together=True)
 UNUSED = Interned("unused_sensors", "sensor", together=True)
 PLACE = Interned("places", "place", together=True)
+CODE = Interned("code_states", "code", together=True)
 
 Text = Annotated[str, TEXT]
 MaybeText = Annotated[str | None, TEXT]
@@ -70,12 +72,14 @@ class RunRow:
     pue: float | None
     sampled: bool | None
     plan: str | None
+    code: Annotated[CodeState, EMBEDDED, CODE]
 
     @classmethod
     def refused(cls, run_id: str, uid: int) -> RunRow:
         """The row of a run that does not count."""
-        values: dict[str, Any] = dict.fromkeys(cls.__dataclass_fields__)
-        return cls(**{**values, "run_id": run_id, "accepted": False, "open": True, "uid": uid, "tags": {}})
+        unknown: dict[str, Any] = dict.fromkeys(cls.__dataclass_fields__)
+        known = {"run_id": run_id, "accepted": False, "open": True, "uid": uid, "tags": {}, "code": CodeState()}
+        return cls(**unknown | known)
 
 
 @dataclass(frozen=True)
@@ -270,11 +274,11 @@ class CarbonPlace:
     intensities were used.
     """
 
-    zone: Annotated[str | None, PLACE]
-    zone_source: Annotated[str | None, PLACE]
-    pue: Annotated[float | None, PLACE]
-    pue_source: Annotated[str | None, PLACE]
-    provider: Annotated[str | None, PLACE] = None
+    zone: str | None
+    zone_source: str | None
+    pue: float | None
+    pue_source: str | None
+    provider: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +301,7 @@ class JobTotalsRow:
     shared: bool
     lacks_idle: bool
     gpus: int | None
-    place: Annotated[CarbonPlace, EMBEDDED]
+    place: Annotated[CarbonPlace, EMBEDDED, PLACE]
     sums: Annotated[EnergySums, EMBEDDED]
 
 

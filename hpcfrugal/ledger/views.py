@@ -5,9 +5,11 @@ Each figure is converted as reports do it (``EnergySums``), in the same order, s
 
 from __future__ import annotations
 
+from hpcfrugal.core.record import codec
 from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.selection import DAY_S
 from hpcfrugal.ledger.sums import SUMS
+from hpcfrugal.spool.documents import CodeState
 
 
 def _text(column: str) -> str:
@@ -79,8 +81,10 @@ def _jobs_energy() -> str:
         "cpu_h": f"jobs.alloc_cpus * {hours}",
         "gpu_h": f"t.gpus * {hours}",
         "nodes": _text("jobs.nodes"),
+        **{name: f"code.{name}" for name in codec(CodeState).columns},
     }
-    return _select(columns, "FROM jobs JOIN job_totals AS t USING (job) LEFT JOIN runs USING (run)")
+    source = "FROM jobs JOIN job_totals AS t USING (job) LEFT JOIN runs USING (run)"
+    return _select(columns, f"{source} LEFT JOIN code_states AS code ON code.code = runs.code")
 
 
 def _energy_by_day() -> str:

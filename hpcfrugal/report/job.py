@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from hpcfrugal.core.format import NONE, UNKNOWN
+from hpcfrugal.core.record import codec
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.rows import ChannelRow, JobRow, MissingSensorRow, SessionRow
 from hpcfrugal.ledger.sums import EnergySums, total_of
@@ -15,6 +16,7 @@ from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, attributes, field, row, rows, variant
 from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
+from hpcfrugal.spool.documents import CodeState
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,11 @@ def _missing(record: ReportedJob) -> str:
     return NONE if record.job.totals.not_started else UNKNOWN
 
 
+_CODE_FIELDS: tuple[Field[ReportedJob], ...] = tuple(
+    variant(each, path=("code", each.name))
+    for each in attributes(kind.PLAIN, *codec(CodeState).columns, of="job.code", csv=True)
+)
+
 _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j")
 
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
@@ -193,4 +200,5 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("sidecar_sessions", rows(_SESSION_FIELDS), lambda one: one.job.sessions),
     field("missing_sensors", rows(_MISSING_SENSOR_FIELDS), lambda one: one.job.missing_sensors),
     *attributes(kind.PLAIN, "sampled", "sidecar_log", of="job"),
+    *_CODE_FIELDS,
 )  # fmt: skip

@@ -18,9 +18,11 @@ from hpcfrugal.report.field import Field, Rows, field, on, scale, table
 from hpcfrugal.report.job import CHANNEL_FIELDS, ReportedJob
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
 from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
+from hpcfrugal.spool.documents import CodeState
 
 _NOT_SAMPLED = "not sampled: `energy: off` in the job file"
 _NODES_NAMED = 4
+_HASH_DIGITS = 7
 
 
 class _Component(NamedTuple):
@@ -87,9 +89,18 @@ def _head(record: ReportedJob) -> Facts:
         ("Time (UTC)", f"{started} – {ended}, elapsed {duration(job.elapsed_ns)} ({source})"),
         ("Nodes", f"{len(job.nodes)}: {', '.join(job.nodes)}" if job.nodes else "none known"),
         ("Scope", job.totals.scope or ""),
+        ("Code", _version(job.code)),
         ("Run", job.run_id),
     )
     return Facts(tuple((name, plain(text, 300)) for name, text in lines if text))
+
+
+def _version(code: CodeState) -> str:
+    """The commit, and the hash of dvc.lock, as git shortens them."""
+    changed = " (with uncommitted changes)" if code.git_clean is False else ""
+    commit = f"{code.git_commit[:_HASH_DIGITS]}{changed}" if code.git_commit else ""
+    lock = f"dvc.lock {code.dvc_lock_sha256[:_HASH_DIGITS]}" if code.dvc_lock_sha256 else ""
+    return ", ".join(filter(None, (commit, lock)))
 
 
 def _remarks(record: ReportedJob, usage: JobUsage) -> tuple[Note, ...]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -158,6 +159,38 @@ def test_the_detail_shows_the_source_of_each_number(spool: FakeSpool, call: Call
     assert "dram dram" not in out
     assert out.count("denied: /sys/x") == 1
     assert max(len(line) for line in out.splitlines()) <= 220
+
+
+COMMIT, LOCK = "1a2b3c4" + "d" * 33, "9f8e7d6" + "c" * 57
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ({"git_commit": COMMIT, "git_clean": True, "dvc_lock_sha256": None}, "1a2b3c4"),
+        ({"git_commit": COMMIT, "git_clean": False, "dvc_lock_sha256": None}, "1a2b3c4 (with uncommitted changes)"),
+        ({"git_commit": COMMIT, "git_clean": True, "dvc_lock_sha256": LOCK}, "1a2b3c4, dvc.lock 9f8e7d6"),
+        ({"git_commit": None, "git_clean": None, "dvc_lock_sha256": LOCK}, "dvc.lock 9f8e7d6"),
+    ],
+)
+def test_the_version_of_the_code_is_in_every_form(
+    spool: FakeSpool, call: Call, code: dict[str, Any], shown: str
+) -> None:
+    spool.whole_run("17", code=code)
+    spool.whole_run("18")
+    call("ledger", "sync")
+    assert re.search(rf"^ ?Code +{re.escape(shown)} *$", call("report", "17").out, re.MULTILINE)
+    assert "Code" not in call("report", "18").out
+    (job,) = document(call("report", "17", "--json"))["jobs"]
+    assert job["code"] == code
+    (other,) = document(call("report", "18", "--json"))["jobs"]
+    assert other["code"] == dict.fromkeys(code)
+    first, second = csv.DictReader(io.StringIO(call("report", "--csv", "--since", "all").out))
+    assert {name: first[name] for name in code} == {name: str("" if one is None else one) for name, one in code.items()}
+    assert {second[name] for name in code} == {""}
+    with closing(sqlite3.connect(spool.ledger)) as connection:
+        columns = f"SELECT {', '.join(code)} FROM jobs_energy ORDER BY job_id"
+        assert connection.execute(columns).fetchall() == [tuple(code.values()), (None, None, None)]
 
 
 def test_a_remark_on_several_domains_is_shown_once(spool: FakeSpool, call: Call) -> None:
