@@ -201,6 +201,7 @@ def _scopes_block(scopes: BothScopes) -> Notes:
         advice = "Report neither: other work ran on the machine, and the command's share is unknown."
     else:
         advice = f"Report the share: other work used {1 - scopes.cpu_part:.0%} of the busy CPU time."
+        advice += " If that was a service working for the command, report the whole machine."
     return Notes((note(figures), note(f"{advice} See docs/which-number.md.")), apart=True)
 
 

@@ -20,11 +20,10 @@ from hpcfrugal.ledger.readings import SessionReadings
 from hpcfrugal.ledger.spools import path_of
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
+from hpcfrugal.spool.local_cluster import is_local
 from hpcfrugal.spool.sample_header import SampledNode
 from hpcfrugal.spool.samples import read_samples
 from hpcfrugal.spool.sidecar_session import SidecarSession
-
-_LOCAL = "local:"
 
 
 @dataclass(slots=True)
@@ -121,7 +120,7 @@ def find_nodes(
                 boot_id = one.session.header.boot_id
                 boots.setdefault((boot_id,) if boot_id else one.job[:2], []).append(one)
         for sessions in boots.values():
-            cluster = min((one.cluster for one in sessions), key=lambda name: (name.startswith(_LOCAL), name))
+            cluster = min((one.cluster for one in sessions), key=lambda name: (is_local(name), name))
             total = found.setdefault((cluster, node), NodeSum(cluster, node))
             _add_boot(total, sessions, span)
     for total in found.values():

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
+from hpcfrugal.spool.local_cluster import is_local
 
 COMPONENTS = ("cpu", "dram", "gpu")
 """Parts of the boundary ``components``. The boundary ``node`` is shown beside it and never added to it."""
@@ -117,12 +118,12 @@ def _unknown(node: str, component: str, channels: Sequence[ChannelRow]) -> Itera
 
 def _unseen_cpu_time(job: JobRow) -> dict[str, str]:
     """Why some of the job's CPU time was not seen, by the nodes of which it has a share by that."""
-    whole = _whole_nodes(job)
+    whole = whole_nodes(job)
     reasons = ((session.node, session.use_reasons.get("cpu_time")) for session in job.sessions)
     return {node: reason for node, reason in reasons if reason is not None and node not in whole}
 
 
-def _whole_nodes(job: JobRow) -> set[str]:
+def whole_nodes(job: JobRow) -> set[str]:
     """The nodes of which all energy is the job's."""
     exclusive = {session.node for session in job.sessions if session.exclusive}
     return exclusive | {channel.node for channel in job.channels if channel.attribution.is_whole_node}
@@ -133,13 +134,13 @@ def scope_of(job: JobRow) -> str | None:
 
     GPUs are counted whole in each of them.
     """
-    exclusive = _whole_nodes(job)
+    exclusive = whole_nodes(job)
     nodes = {
         channel.node
         for channel in job.channels
         if channel.counted and channel.component in ("cpu", "dram") and channel.energy_uj is not None
     }
-    whole = MACHINE if (job.cluster or "").startswith("local:") else NODE
+    whole = MACHINE if is_local(job.cluster) else NODE
     return SCOPES_BETWEEN.join(sorted({whole if node in exclusive else SHARE for node in nodes})) or None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from hpcfrugal.spool.local_cluster import local_cluster
+
 
 def node_name() -> str:
     """This host's name without its domain."""
@@ -11,8 +13,8 @@ def node_name() -> str:
 
 
 def cluster_name() -> str:
-    """``local:`` and the node."""
-    return f"local:{node_name()}"
+    """What stands for a cluster in the records of this machine's jobs."""
+    return local_cluster(node_name())
 
 
 def job_environ(job_id: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from hpcfrugal.report import kind
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, attributes, field, row, rows, variant
+from hpcfrugal.report.other_work import OTHER_WORK_FIELDS, other_work
 from hpcfrugal.report.usage import USAGE_FIELDS, usage_of
 from hpcfrugal.spool.documents import CodeState
 
@@ -197,6 +198,7 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("unknown", kind.PLAIN, lambda one: one.unknown),
     field("channels", rows(CHANNEL_FIELDS), lambda one: one.channels),
     field("usage", row(USAGE_FIELDS), lambda one: usage_of(one.job)),
+    field("other_work", rows(OTHER_WORK_FIELDS), lambda one: other_work(one.job)),
     field("sidecar_sessions", rows(_SESSION_FIELDS), lambda one: one.job.sessions),
     field("missing_sensors", rows(_MISSING_SENSOR_FIELDS), lambda one: one.job.missing_sensors),
     *attributes(kind.PLAIN, "sampled", "sidecar_log", of="job"),

@@ -7,15 +7,14 @@ from typing import NamedTuple
 
 from hpcfrugal.core.format import UNKNOWN, count, duration, second
 from hpcfrugal.core.text import plain
-from hpcfrugal.ledger.parts import MACHINE
-from hpcfrugal.ledger.rows import ChannelRow, JobRow, MissingSensorRow
-from hpcfrugal.ledger.scopes import ALONE
+from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import kind
 from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS
 from hpcfrugal.report.field import Field, Rows, field, on, scale, table
 from hpcfrugal.report.job import CHANNEL_FIELDS, ReportedJob
+from hpcfrugal.report.other_work import other_work
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
 from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
 from hpcfrugal.spool.documents import CodeState
@@ -54,8 +53,8 @@ def job_blocks(record: ReportedJob, *, both_scopes: bool = False) -> Iterator[Bl
         if len(usage.nodes) > 1:
             nodes.append(Rows(NODE_USAGE_FIELDS, [usage.total], "total"))
         yield table(NODE_USAGE_FIELDS, nodes)
-    other_work = () if both_scopes else tuple(map(note, _other_work(record.job)))
-    for lines in (_co2e(record), (*other_work, *_remarks(record, usage))):
+    others = [] if both_scopes else other_work(record.job)
+    for lines in (_co2e(record), (*(note(f"{one.node}: {one.text}") for one in others), *_remarks(record, usage))):
         if lines:
             yield Notes(lines, apart=True)
 
@@ -118,22 +117,6 @@ def _remarks(record: ReportedJob, usage: JobUsage) -> tuple[Note, ...]:
         for text in usage_notes(node_use):
             nodes.setdefault(text, []).append(node_use.node)
     return tuple(note(f"{named(where, _NODES_NAMED)}: {text}", limit=500) for text, where in nodes.items())
-
-
-def _other_work(job: JobRow) -> Iterator[str]:
-    """Whether the figure of a whole machine has more than the command's own energy."""
-    if job.backend != "run" or job.totals.scope != MACHINE:
-        return
-    used = [(one.job_cpu_us, one.node_busy_us) for one in job.sessions]
-    if not used or any(job_us is None or busy_us is None for job_us, busy_us in used):
-        return
-    busy_us = sum(busy_us or 0 for _, busy_us in used)
-    part = min(1.0, sum(job_us or 0 for job_us, _ in used) / busy_us) if busy_us else 1.0
-    if part < ALONE:
-        yield (
-            f"Other work used {1 - part:.0%} of the machine's busy CPU time, and its energy is included. "
-            "`hpcfrugal run` prints the command's own share at its end, `run --share` keeps it: docs/which-number.md."
-        )
 
 
 def _of_node(record: ReportedJob, node: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.spool import RunDir, iter_runs
 from hpcfrugal.spool.documents import SubmittedDocument, read_submitted
+from hpcfrugal.spool.local_cluster import is_local
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class StoredRun:
     @property
     def is_local(self) -> bool:
         """Whether it ran on this machine without Slurm."""
-        return self.submitted.cluster.startswith("local:")
+        return is_local(self.submitted.cluster)
 
     def is_of(self, cluster: str) -> bool:
         """Whether its job id is one of this cluster, or may be."""

@@ -11,6 +11,7 @@ from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.job.backend import Backend, JobState, SubmittedRun, is_over, last_of_each
 from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
+from hpcfrugal.spool.local_cluster import is_local
 
 
 @dataclass(slots=True)
@@ -127,7 +128,7 @@ def refresh(jobs: Sequence[TrackedJob], backend_of: Callable[[str], Backend]) ->
 
 def _is_complete(job: TrackedJob) -> bool:
     """Whether the stored state of a finished job says when it ran."""
-    return not job.cluster.startswith("local:") or all(state.start_at is not None for state in job.states)
+    return not is_local(job.cluster) or all(state.start_at is not None for state in job.states)
 
 
 def foreign(jobs: Sequence[TrackedJob], backend: Backend) -> list[Problem]:

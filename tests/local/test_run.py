@@ -436,4 +436,4 @@ def test_other_work_on_the_machine_is_noted_in_the_report(environ: dict[str, str
         other.kill()
     argv = [sys.executable, "-m", "hpcfrugal", "report", "latest", "--no-sync"]
     printed = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
-    assert "of the machine's busy CPU time, and its energy is included." in " ".join(printed.split())
+    assert "; their energy is in this job's: docs/which-number.md" in " ".join(printed.split())
