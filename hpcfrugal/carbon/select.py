@@ -85,6 +85,8 @@ def select(config: Config, zone: str, signal: Signal, kind: SeriesKind, *, provi
     failed: list[ForecastError] = []
     lacking: list[str] = []
     without_settings = [one for one in map(built_in, BUILT_IN) if not missing(one) and _offers(one, zone, signal, kind)]
+    # Those that have the zone itself come before those that have an area around it.
+    without_settings.sort(key=lambda one: _class(one).larger_area(zone) is not None)
     for settings in own or without_settings:
         made = _class(settings)
         try:

@@ -77,12 +77,15 @@ class SetupError(HpcfrugalError):
 class SourceError(SetupError):
     """A server, a file or a command that gave no usable data. The message holds no secret.
 
-    ``retry_after_s``: the wait before the next request that the server demands.
+    ``retry_after_s``: the wait before the next request that the server demands. ``status``: of the HTTP answer.
     """
 
-    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after_s: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+        self.status = status
 
 
 class Unreachable(SourceError):

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -90,12 +91,8 @@ class Client:
         import httpx
 
         credentials = basic or secret
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            raise SourceError("has an invalid URL") from None
-        if credentials is not None and parts.scheme != "https" and not is_loopback(url):
-            raise SourceError(f"credentials are not sent over {parts.scheme}", hint="use an https URL")
+        if credentials is not None:
+            check_credentials_may_go_to(url)
 
         left = self.remaining_s()
 
@@ -117,7 +114,7 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as error:
             raise _failed(error, left) from None
         if response.status_code != 200:
-            raise _refused(response, body, credentials, error_key)
+            raise refused_status(response.status_code, response.headers, credentials, _explained(body, error_key))
         return Reply(_parsed(body), ttl_s(response.headers))
 
     def close(self) -> None:
@@ -157,6 +154,17 @@ class Client:
 def is_loopback(url: str) -> bool:
     """Whether the server is this machine. Raises ValueError for an invalid URL."""
     return urlsplit(url).hostname in _LOOPBACK
+
+
+def check_credentials_may_go_to(url: str) -> None:
+    """Raises SourceError unless what is sent to ``url`` is encrypted, or stays on this machine."""
+    try:
+        parts = urlsplit(url)
+        safe = parts.scheme == "https" or is_loopback(url)
+    except ValueError:
+        raise SourceError("has an invalid URL") from None
+    if not safe:
+        raise SourceError(f"credentials are not sent over {parts.scheme}", hint="use an https URL")
 
 
 def within(seconds: float, work: Callable[[], _T]) -> _T:
@@ -200,37 +208,55 @@ def ttl_s(headers: Mapping[str, str]) -> float | None:
         if name == "max-age" and value.strip('"').isascii() and value.strip('"').isdigit():
             age = headers.get("age", "0").strip()
             return max(0.0, float(value.strip('"')[:9]) - (float(age[:9]) if age.isascii() and age.isdigit() else 0.0))
+    expires_s, date_s = _date_s(headers.get("expires")), _date_s(headers.get("date"))
+    return None if expires_s is None or date_s is None else max(0.0, expires_s - date_s)
+
+
+def _date_s(text: str | None) -> float | None:
+    """A date of HTTP in seconds since 1970-01-01T00:00Z; None if there is none, or if it is none ("Expires: 0")."""
+    if not text:
+        return None
     from email.utils import parsedate_to_datetime  # takes 7 ms, and few answers need it
 
     try:
-        expires, date = headers.get("expires"), headers.get("date")
-        if expires and date:
-            return max(0.0, (parsedate_to_datetime(expires) - parsedate_to_datetime(date)).total_seconds())
-    except (TypeError, ValueError):
-        return None  # such as "Expires: 0"
-    return None
+        moment = parsedate_to_datetime(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
-def _refused(response: httpx.Response, body: bytes, credentials: Secret | None, error_key: str | None) -> SourceError:
-    """The error for a status other than 200."""
-    status = response.status_code
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that ``Retry-After`` demands, as a number or as a date (RFC 9110, section 10.2.3); None without it.
+
+    A date is compared with the server's own ``Date``, or with this machine's clock if there is none.
+    """
+    wait = headers.get("retry-after", "").strip()
+    if wait.isascii() and wait.isdigit():
+        return float(wait[:6])
+    at_s, now_s = _date_s(wait), _date_s(headers.get("date"))
+    return None if at_s is None else max(0.0, at_s - (time.time() if now_s is None else now_s))
+
+
+def refused_status(
+    status: int, headers: Mapping[str, str], credentials: Secret | None = None, explained: str = ""
+) -> SourceError:
+    """The error for a status other than 200; ``explained`` is added to its message."""
     if status in (401, 403):
         what = f"the credentials from {credentials.origin}" if credentials else "access"
         hint = "check that they are valid and that the subscription covers this" if credentials else None
-        return Unreachable(f"refused {what} (HTTP {status})", hint=hint)
-    if status == 429:
-        wait = response.headers.get("retry-after", "").strip()
-        after_s = float(wait[:6]) if wait.isascii() and wait.isdigit() else None
-        retry = f"; retry in {after_s:.0f} s" if after_s else ""
-        return SourceError(f"rate limited (HTTP 429){retry}", retry_after_s=after_s)
+        return Unreachable(f"refused {what} (HTTP {status})", hint=hint, status=status)
     hint = None
-    if 300 <= status < 400:
+    if status == 429:
+        what, explained = "rate limited", ""
+    elif 300 <= status < 400:
         what, hint = "redirects to another URL", "set `url` in its settings to the new one"
     elif status == 404:
         what = "not found"
     else:
         what = "server error" if status >= 500 else "request rejected"
-    return SourceError(f"{what} (HTTP {status}){_explained(body, error_key)}", hint=hint)
+    wait_s = retry_after_s(headers)
+    retry = f"; retry in {wait_s:.0f} s" if wait_s else ""
+    return SourceError(f"{what} (HTTP {status}){explained}{retry}", hint=hint, retry_after_s=wait_s, status=status)
 
 
 def _explained(body: bytes, key: str | None) -> str:

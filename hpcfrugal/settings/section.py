@@ -121,8 +121,9 @@ def _problem(model: type[Section], keys: Keys, error: Any, cause: object, tables
         what = "is missing"
         hint = f"for example {field.examples[0]}" if field is not None and field.examples else None
     elif kind == "literal_error" and field is not None:
-        what = f"needs one of {', '.join(get_args(field.annotation))}"
-        near = did_you_mean(str(error["input"]), get_args(field.annotation))
+        choices = [str(choice) for choice in get_args(field.annotation)]
+        what = f"needs one of {', '.join(choices)}"
+        near = did_you_mean(error["input"], choices) if isinstance(error["input"], str) else ""
         hint = near if near.startswith("did you mean") else None
     elif isinstance(cause, ValueError):
         what = str(cause).rstrip(".")

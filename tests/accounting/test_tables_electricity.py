@@ -22,7 +22,8 @@ def test_yearly_means_are_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "country"), [("FR", "FR"), ("fr", "FR"), ("DK-DK1", "DK"), ("US-CAL-CISO", "US"), ("GB-13", "GB")]
+    ("zone", "country"),
+    [("FR", "FR"), ("fr", "FR"), ("DK-DK1", "DK"), ("DK1", "DK"), ("US-CAL-CISO", "US"), ("GB-13", "GB")],
 )
 def test_a_zone_has_its_country(zone: str, country: str) -> None:
     mean = yearly_mean(zone)

@@ -296,7 +296,8 @@ class TestSecrets:
         assert user.grid.requests[0].headers["auth-token"] == TOKEN
         user.grid.answer = lambda request: Reply({"error": TOKEN}, 401)
         error = user.refused(lambda: _again(user))
-        assert error.message == "em: refused the credentials from ELECTRICITYMAPS_TOKEN (HTTP 401)"
+        refused = "em: refused the credentials from ELECTRICITYMAPS_TOKEN (HTTP 401)"
+        assert error.message == f"{refused}; the free tier has no forecast"
         for text in (repr(got), repr(error), str(error.hint), user.written(), caplog.text):
             assert TOKEN not in text
 

@@ -98,6 +98,16 @@ def test_invalid_urls(environ: dict[str, str], url: object) -> None:
         read_providers(config(environ, f"[forecasts.watttime]\nurl = {json.dumps(url)}\n").tables("forecasts"))
 
 
+def test_values_that_are_none_of_the_choices(environ: dict[str, str]) -> None:
+    text = '[forecasts.electricitymaps]\nhorizon_hours = 36\nemission_factor_type = "lifecyle"\n'
+    with pytest.raises(InputError) as caught:
+        read_providers(config(environ, text).tables("forecasts"))
+    assert [(one.what, one.hint) for one in caught.value.problems] == [
+        ("needs one of 6, 24, 48, 72", None),
+        ("needs one of lifecycle, direct", "did you mean lifecycle?"),
+    ]
+
+
 def test_a_zone_that_is_no_name(environ: dict[str, str]) -> None:
     with pytest.raises(InputError, match=r"carbon\.zone: needs a name"):
         config(environ, '[carbon]\nzone = "not a zone"\n')
@@ -124,6 +134,8 @@ def test_every_kind_can_be_had() -> None:
         ("FR", "average", "actual", ["energy-charts", "rte-eco2mix", "electricitymaps"]),
         ("US-CAL-CISO", "average", "forecast", ["electricitymaps"]),
         ("CAISO_NORTH", "marginal", "forecast", ["watttime"]),
+        # One that has the zone itself comes before one that has the whole country.
+        ("SE-SE3", "average", "forecast", ["electricitymaps", "energy-charts"]),
     ],
 )
 def test_providers_of_a_zone(

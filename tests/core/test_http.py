@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
+from email.utils import formatdate
 
 import httpx
 import pytest
@@ -14,7 +16,7 @@ from fake_grid import Grid, Reply
 
 from hpcfrugal.core import http
 from hpcfrugal.core.errors import SourceError, Unreachable
-from hpcfrugal.core.http import Client, ttl_s, within
+from hpcfrugal.core.http import Client, retry_after_s, ttl_s, within
 from hpcfrugal.core.secrets import Secret
 
 TOKEN = "s3cret-t0ken"
@@ -126,7 +128,33 @@ class TestRefusals:
     def test_when_to_retry(self, grid: Grid) -> None:
         error = refusal(grid, Reply({}, 429, headers={"Retry-After": "120"}))
         assert error.message == "rate limited (HTTP 429); retry in 120 s"
-        assert error.retry_after_s == 120
+        assert (error.retry_after_s, error.status) == (120, 429)
+
+    @pytest.mark.parametrize(
+        ("wait", "seconds"),
+        [
+            ("Sat, 21 Nov 2026 08:49:37 GMT", 90),
+            ("Saturday, 21-Nov-26 08:49:37 GMT", 90),
+            ("Sat, 21 Nov 2026 08:49:37 -0000", 90),
+            ("Sat, 21 Nov 2026 08:40:00 GMT", 0),
+            ("0", 0),
+            ("soon", None),
+            ("-5", None),
+            ("Sat, 99 Nov 2026 08:49:37 GMT", None),
+        ],
+    )
+    def test_when_to_retry_as_a_date(self, wait: str, seconds: float | None) -> None:
+        assert retry_after_s({"retry-after": wait, "date": "Sat, 21 Nov 2026 08:48:07 GMT"}) == seconds
+
+    def test_a_date_without_that_of_the_server_is_compared_with_the_clock(self) -> None:
+        assert retry_after_s({"retry-after": formatdate(time.time() + 100, usegmt=True)}) == pytest.approx(100, abs=5)
+        assert retry_after_s({}) is None
+
+    def test_a_server_under_maintenance_says_when_to_retry(self, grid: Grid) -> None:
+        at = formatdate(time.time() + 3600, usegmt=True)
+        error = refusal(grid, Reply({}, 503, headers={"Retry-After": at}))
+        assert re.fullmatch(r"server error \(HTTP 503\); retry in 3[56]\d\d s", error.message)
+        assert error.retry_after_s == pytest.approx(3600, abs=10)
 
     def test_a_token_does_not_follow_a_redirect(self, grid: Grid) -> None:
         other = Grid(lambda request: Reply({"stolen": True}))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from hpcfrugal.accounting.tables import table_rows
+from hpcfrugal.core.grid_zone import country_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,11 @@ def yearly_means() -> Mapping[str, YearlyMean]:
 
 
 def yearly_mean(zone: str) -> YearlyMean | None:
-    """The yearly mean of the country of a grid zone: ``FR``, ``DK-DK1``, ``US-CAL-CISO``.
+    """The yearly mean of the country of a grid zone: ``FR``, ``DK1``, ``US-CAL-CISO``.
 
     None if the zone does not begin with the code of a country, or if the country is not in the table.
     """
-    return yearly_means().get(zone.upper().partition("-")[0])
+    return yearly_means().get(country_of(zone) or "")
 
 
 @cache

@@ -95,6 +95,11 @@ class Provider:
         """Whether it has actual intensities for a zone that it serves."""
         return True
 
+    @staticmethod
+    def larger_area(zone: str) -> str | None:
+        """The area around the zone whose values it gives instead; None if it has the zone itself."""
+        return None
+
     def __init__(self, settings: ProviderSettings, secret: Secret | None) -> None:
         self.settings = settings
         self.credentials = secret

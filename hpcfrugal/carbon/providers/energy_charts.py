@@ -5,7 +5,8 @@
 values, with a little overlap. Shape after answers quoted by public clients and their tests. ``start`` and ``end``
 take ISO 8601 with a zone or unix seconds. Not confirmed: how far ahead the forecast reaches (to the end of the next
 day in the answers seen), and which countries have one. The answer does not name its country, so a wrong one cannot be
-detected. It has no time of issue; the time of the request is used.
+detected. It has no time of issue; the time of the request is used. Bidding zones within a country (``DK-DK1``, ``SE3``,
+``IT-NO``) are no countries of the service: for them the values of the whole country are given, with a note.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, P
 from hpcfrugal.carbon.readings import as_object, ordered, parse_intensity, parse_time, row_step
 from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.grid_zone import bidding_zone
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.time import iso_minute, whole_hour
 
@@ -39,8 +41,14 @@ class EnergyCharts(Provider):
 
     @staticmethod
     def serves(zone: str) -> bool:
-        """Two-letter codes of European countries."""
-        return zone.upper() in COUNTRIES
+        """Two-letter codes of European countries, and their bidding zones."""
+        return zone.upper() in COUNTRIES or bidding_zone(zone) is not None
+
+    @staticmethod
+    def larger_area(zone: str) -> str | None:
+        """The country of a bidding zone."""
+        found = bidding_zone(zone)
+        return found.country if found else None
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """From now on."""
@@ -55,9 +63,10 @@ class EnergyCharts(Provider):
     def _ask(
         self, request: IntensityRequest, client: Client, start: datetime, end: datetime, name: str
     ) -> IntensityAnswer:
+        country = self.larger_area(request.zone) or request.zone
         reply = client.get(
             f"{self.base_url}/co2eq",
-            params={"country": request.zone.lower(), "start": iso_minute(start), "end": iso_minute(end)},
+            params={"country": country.lower(), "start": iso_minute(start), "end": iso_minute(end)},
         )
         body = as_object(reply.data, "answer")
         times, values = body.get("unix_seconds"), body.get(name)
@@ -67,4 +76,9 @@ class EnergyCharts(Provider):
             (at := parse_time(time), parse_intensity(value, at)) for time, value in zip(times, values, strict=True)
         )
         kind: SeriesKind = "forecast" if name == "co2eq_forecast" else "actual"
-        return self.answer(request, points, kind, step=row_step(points), ttl_s=reply.ttl_s)
+        notes = (
+            ()
+            if country == request.zone
+            else (f"Energy-Charts has whole countries only: {country} stands for {request.zone}",)
+        )
+        return self.answer(request, points, kind, step=row_step(points), notes=notes, ttl_s=reply.ttl_s)

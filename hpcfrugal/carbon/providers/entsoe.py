@@ -28,7 +28,7 @@ from hpcfrugal.accounting.tables.electricity import generation_factors
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.readings import parse_intensity, row_step
 from hpcfrugal.core.errors import ForecastError, SourceError
-from hpcfrugal.core.http import Client
+from hpcfrugal.core.http import Client, check_credentials_may_go_to, refused_status
 from hpcfrugal.core.secrets import SecretSpec
 from hpcfrugal.core.time import whole_hour
 
@@ -43,6 +43,7 @@ class Entsoe(Provider):
 
     kind = "entsoe"
     about = "ENTSO-E, calculated from the generation mix, Europe"
+    url = "https://web-api.tp.entsoe.eu/api"
     secret = SecretSpec((("ENTSOE_API_KEY",),), "security token")
     refresh = timedelta(hours=1)
     span = timedelta(days=31)
@@ -101,17 +102,18 @@ def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
     loggers = [logging.getLogger(name) for name in ("entsoe", "urllib3")]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
+    check_credentials_may_go_to(provider.base_url)
     try:
         yield EntsoePandasClient(
-            api_key=provider.credentials.values[0], retry_count=1, retry_delay=0, timeout=client.remaining_s()
-        )
+            api_key=provider.credentials.values[0], session=_session(provider.base_url), retry_count=1, retry_delay=0,
+            timeout=client.remaining_s(),
+        )  # fmt: skip
     except SourceError:
         raise
     except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status in (401, 403):
-            raise ForecastError(f"refused the credentials from {provider.credentials.origin} (HTTP {status})") from None
-        raise ForecastError(f"request rejected (HTTP {status})") from None
+        if error.response is None:
+            raise ForecastError("request rejected") from None
+        raise refused_status(error.response.status_code, error.response.headers, provider.credentials) from None
     except requests.Timeout:
         raise ForecastError("did not answer in time") from None
     except requests.RequestException as error:
@@ -119,6 +121,24 @@ def _asking(provider: Entsoe, client: Client) -> Iterator[Any]:
     except Exception as error:
         # The library lets any exception of its parsers through: no data, an unknown zone, another format.
         raise ForecastError(f"no intensities (entsoe-py: {type(error).__name__})") from None
+
+
+def _session(url: str) -> Any:
+    """A session of requests that asks at ``url`` whatever it is told: entsoe-py has the address as a constant."""
+    import requests
+
+    session: Any = requests.Session()
+    send = session.request
+
+    def request(method: Any, _: Any, *more: Any, **options: Any) -> Any:
+        # The token is a parameter of the request, which must not follow a redirect to another server.
+        response = send(method, url, *more, **{**options, "allow_redirects": False})
+        if response.is_redirect:
+            raise requests.HTTPError(response=response)
+        return response
+
+    session.request = request
+    return session
 
 
 def _range(start: datetime, end: datetime) -> dict[str, Any]:

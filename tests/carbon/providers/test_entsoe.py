@@ -6,6 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, ProviderSettings
 from hpcfrugal.carbon.providers.entsoe import Entsoe
-from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.errors import SourceError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import Secret
 
@@ -52,6 +53,28 @@ class Platform:
         return query
 
 
+@dataclass
+class Response:
+    status_code: int
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_redirect(self) -> bool:
+        return self.status_code // 100 == 3
+
+
+class Session:
+    """A session of requests; ``sent`` are its requests."""
+
+    def __init__(self) -> None:
+        self.answer = Response(200)
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+
+    def request(self, method: str, url: str, **options: Any) -> Response:
+        self.sent.append((method, url, options))
+        return self.answer
+
+
 def as_object(values: dict[str, list[float]], *, start: datetime = START, step: str = "1h") -> pd.DataFrame:
     count = len(next(iter(values.values())))
     return pd.DataFrame(values, index=pd.date_range(start, periods=count, freq=step).tz_convert("Europe/Paris"))
@@ -65,28 +88,31 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> type[Platform]:
     errors.NoMatchingDataError = NoMatchingDataError  # type: ignore[attr-defined]
 
     class RequestException(OSError):
-        def __init__(self, text: str, status: int | None = None) -> None:
+        def __init__(self, text: str = "", response: Response | None = None) -> None:
             super().__init__(text)
-            self.response = type("Response", (), {"status_code": status}) if status else None
+            self.response = response
 
     for name in ("HTTPError", "Timeout", "ConnectionError"):
         setattr(requests, name, type(name, (RequestException,), {}))
     requests.RequestException = RequestException  # type: ignore[attr-defined]
+    requests.Session = Session  # type: ignore[attr-defined]
     for name, module in (("entsoe", entsoe), ("entsoe.exceptions", errors), ("requests", requests)):
         monkeypatch.setitem(sys.modules, name, module)
     return fake
 
 
-def ask(what: str, start: datetime = START - 3 * HOUR, end: datetime = START) -> IntensityAnswer:
-    provider = Entsoe(ProviderSettings(name="mine", kind="entsoe"), Secret((TOKEN,), "ENTSOE_API_KEY"))
+def ask(
+    what: str, start: datetime = START - 3 * HOUR, end: datetime = START, url: str | None = None
+) -> IntensityAnswer:
+    provider = Entsoe(ProviderSettings(name="mine", kind="entsoe", url=url), Secret((TOKEN,), "ENTSOE_API_KEY"))
     question = IntensityRequest("FR", "average", start, end, NOW)
     method = provider.forecast if what == "forecast" else provider.actuals
     return method(question, Client(time.monotonic() + 5))
 
 
-def refused(what: str = "actual") -> ForecastError:
-    with pytest.raises(ForecastError) as caught:
-        ask(what)
+def refused(what: str = "actual", url: str | None = None) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        ask(what, url=url)
     assert TOKEN not in caught.value.message
     return caught.value
 
@@ -160,8 +186,10 @@ def test_errors_do_not_quote_the_address(platform: type[Platform]) -> None:
     requests = sys.modules["requests"]
     text = f"for url: https://web-api.tp.entsoe.eu/api?securityToken={TOKEN}"
     for error, said in (
-        (requests.HTTPError(text, 401), "refused the credentials from ENTSOE_API_KEY (HTTP 401)"),
-        (requests.HTTPError(text, 503), "request rejected (HTTP 503)"),
+        (requests.HTTPError(text, Response(401)), "refused the credentials from ENTSOE_API_KEY (HTTP 401)"),
+        (requests.HTTPError(text, Response(503)), "server error (HTTP 503)"),
+        (requests.HTTPError(text, Response(429, {"retry-after": "90"})), "rate limited (HTTP 429); retry in 90 s"),
+        (requests.HTTPError(text), "request rejected"),
         (requests.Timeout(text), "did not answer in time"),
         (requests.ConnectionError(text), "cannot be reached (ConnectionError)"),
         (NoMatchingDataError(text), "no intensities (entsoe-py: NoMatchingDataError)"),
@@ -172,6 +200,32 @@ def test_errors_do_not_quote_the_address(platform: type[Platform]) -> None:
         assert told.message == said
         assert told.__cause__ is None
         assert told.__suppress_context__
+
+
+@pytest.mark.parametrize("url", [None, "https://mirror.example.org/api"])
+def test_requests_go_to_the_url_of_the_settings(platform: type[Platform], url: str | None) -> None:
+    platform.tables["query_generation"] = as_object({"Nuclear": [1.0] * 3}, start=START - 3 * HOUR)
+    ask("actual", url=url)
+    session = platform.made[0]["session"]
+    session.request("GET", "https://web-api.tp.entsoe.eu/api", params={"a": "b"}, timeout=1)
+    wanted = url or "https://web-api.tp.entsoe.eu/api"
+    assert session.sent == [("GET", wanted, {"params": {"a": "b"}, "timeout": 1, "allow_redirects": False})]
+
+
+def test_the_token_does_not_follow_a_redirect(platform: type[Platform]) -> None:
+    platform.tables["query_generation"] = as_object({"Nuclear": [1.0] * 3}, start=START - 3 * HOUR)
+    ask("actual")
+    session = platform.made[0]["session"]
+    session.answer = Response(302)
+    with pytest.raises(sys.modules["requests"].HTTPError) as caught:
+        session.request("GET", "https://web-api.tp.entsoe.eu/api")
+    platform.tables["query_generation"] = caught.value
+    assert refused().message == "redirects to another URL (HTTP 302)"
+
+
+def test_the_token_is_not_sent_unencrypted(platform: type[Platform]) -> None:
+    assert refused(url="http://mirror.example.org/api").message == "credentials are not sent over http"
+    assert platform.made == []
 
 
 def test_its_log_does_not_quote_the_token(platform: type[Platform], caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_grid import Grid, Reply, Request, half_hours
 
-from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider, ProviderSettings
+from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.providers.carbonintensity_gb import CarbonIntensityGB
 from hpcfrugal.carbon.providers.electricitymaps import ElectricityMaps
 from hpcfrugal.carbon.providers.energy_charts import EnergyCharts
@@ -37,12 +37,11 @@ class Asker:
         self.grid.answer = reply if callable(reply) else lambda request: Reply(reply)
 
     def __call__(
-        self, made: Callable[[ProviderSettings, Secret | None], Provider], what: str, zone: str, *secret: str,
-        start: datetime = NOW, end: datetime = NOW + timedelta(hours=24),
+        self, made: type[Provider], what: str, zone: str, *secret: str,
+        start: datetime = NOW, end: datetime = NOW + timedelta(hours=24), **own: Any,
     ) -> IntensityAnswer:  # fmt: skip
-        provider = made(
-            ProviderSettings(name="mine", kind="x", url=self.grid.url), Secret(secret, "TEST") if secret else None
-        )
+        settings = made.settings_model(name="mine", kind=made.kind, url=self.grid.url, **own)
+        provider = made(settings, Secret(secret, "TEST") if secret else None)
         ask = IntensityRequest(zone, provider.signals[0], start, end, NOW)
         method = provider.forecast if what == "forecast" else provider.actuals
         return method(ask, Client(time.monotonic() + 5))
@@ -145,13 +144,66 @@ class TestElectricityMaps:
         told = {"zone": "FR", "forecast": maps_rows(self.HOUR, [50, 60.5, 40]), "updatedAt": "2026-11-21T08:40:00.000Z"}
         asker.answers(told)
         answer = asker(ElectricityMaps, "forecast", "FR", "tok")
-        assert asker.last.path == "/v3/carbon-intensity/forecast"
-        assert asker.last.query == {"zone": "FR", "disableCallerLookup": "true"}
+        assert asker.last.path == "/carbon-intensity/forecast"
+        assert asker.last.query == {
+            "zone": "FR", "disableCallerLookup": "true", "emissionFactorType": "lifecycle",
+            "temporalGranularity": "hourly", "horizonHours": "72",
+        }  # fmt: skip
         assert asker.last.headers["auth-token"] == "tok"
         assert answer.series.values == (50.0, 60.5, 40.0)
         assert answer.series.issued_at == datetime(2026, 11, 21, 8, 40, tzinfo=UTC)
+        assert answer.notes == ()
         del told["updatedAt"]
         assert asker(ElectricityMaps, "forecast", "FR", "tok").series.issued_at == NOW
+
+    def test_the_usual_address_is_that_of_version_4(self) -> None:
+        assert ElectricityMaps.url == "https://api.electricitymaps.com/v4"
+
+    def test_parameters_that_are_settings(self, asker: Asker) -> None:
+        own = {
+            "horizon_hours": 48, "emission_factor_type": "direct", "temporal_granularity": "5_minutes",
+            "disable_estimations": True,
+        }  # fmt: skip
+        rows = maps_rows(self.HOUR, [None, 1], emissionFactorType="direct")
+        asker.answers({"zone": "FR", "temporalGranularity": "hourly", "forecast": rows, "history": rows})
+        asker(ElectricityMaps, "forecast", "FR", "tok", **own)
+        asker(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR, end=NOW, **own)
+        forecast, actual = asker.grid.requests
+        same = {
+            "zone": "FR", "disableCallerLookup": "true", "emissionFactorType": "direct",
+            "temporalGranularity": "5_minutes",
+        }  # fmt: skip
+        assert forecast.query == {**same, "horizonHours": "48"}
+        # `latest` is one value, which is not the whole hour where values are finer.
+        assert (actual.path, actual.query) == (
+            "/carbon-intensity/history", {**same, "disableEstimations": "true"},
+        )  # fmt: skip
+
+    def test_values_of_other_emission_factors_are_refused(self, asker: Asker) -> None:
+        asker.answers({"zone": "FR", "history": maps_rows(self.HOUR, [1, 2], emissionFactorType="direct")})
+        said = asker.refused(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR - timedelta(hours=1), end=NOW)
+        assert said == "sent values of 'direct' emission factors, not of 'lifecycle'"
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+    def test_a_plan_with_a_shorter_forecast(self, asker: Asker, status: int) -> None:
+        told = {"zone": "FR", "forecast": maps_rows(self.HOUR, [50, 60])}
+        asker.answers(lambda request: Reply(told, status if "horizonHours" in request.query else 200))
+        answer = asker(ElectricityMaps, "forecast", "FR", "tok", horizon_hours=48)
+        assert answer.series.values == (50.0, 60.0)
+        assert answer.notes == ("the account has no forecast of 48 h; the usual one is used",)
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_the_free_tier_has_no_forecast(self, asker: Asker, status: int) -> None:
+        asker.answers(lambda request: Reply({}, status))
+        said = asker.refused(ElectricityMaps, "forecast", "FR", "tok")
+        assert said == f"refused the credentials from TEST (HTTP {status}); the free tier has no forecast"
+        assert len(asker.grid.requests) == 2
+
+    @pytest.mark.parametrize("status", [429, 500])
+    def test_a_server_that_fails_is_asked_once(self, asker: Asker, status: int) -> None:
+        asker.answers(lambda request: Reply({}, status))
+        assert f"HTTP {status}" in asker.refused(ElectricityMaps, "forecast", "FR", "tok")
+        assert len(asker.grid.requests) == 1
 
     def test_finer_slots(self, asker: Asker) -> None:
         rows = [
@@ -167,18 +219,18 @@ class TestElectricityMaps:
         hour = timedelta(hours=1)
         asker.answers({"zone": "FR", "carbonIntensity": 42, "datetime": "2026-11-21T08:00:00.000Z"})
         assert asker(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR, end=NOW).series.values == (42.0,)
-        assert asker.last.path == "/v3/carbon-intensity/latest"
+        assert asker.last.path == "/carbon-intensity/latest"
 
         asker.answers({"zone": "FR", "history": maps_rows(self.HOUR - 3 * hour, [1, 2, 3], isEstimated=True)})
         answer = asker(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR - 3 * hour, end=NOW)
-        assert asker.last.path == "/v3/carbon-intensity/history"
+        assert asker.last.path == "/carbon-intensity/history"
         assert (answer.series.values, answer.series.kind) == ((1.0, 2.0, 3.0), "actual")
         assert answer.notes == ("3 of 3 values are the provider's estimates",)
 
         asker.answers({"zone": "FR", "data": maps_rows(self.HOUR - 48 * hour, [7, 8])})
         start = self.HOUR - 48 * hour
         answer = asker(ElectricityMaps, "actual", "FR", "tok", start=start, end=start + 2 * hour)
-        assert asker.last.path == "/v3/carbon-intensity/past-range"
+        assert asker.last.path == "/carbon-intensity/past-range"
         assert asker.last.query["start"] == "2026-11-19T08:00:00Z"
         assert asker.last.query["end"] == "2026-11-19T10:00:00Z"
         assert answer.series.values == (7.0, 8.0)
@@ -291,6 +343,21 @@ class TestEnergyCharts:
         assert series.step == timedelta(minutes=15)
         series = asker(EnergyCharts, "actual", "DE", start=SLOT - HALF, end=NOW).series
         assert series.values == (491.5, 497.4, 502.6)
+
+    @pytest.mark.parametrize(
+        ("zone", "country"), [("DK-DK1", "DK"), ("SE3", "SE"), ("NO_2", "NO"), ("it-no", "IT"), ("DE_LU", "DE")]
+    )
+    def test_a_country_stands_for_its_bidding_zones(self, asker: Asker, zone: str, country: str) -> None:
+        asker.answers(CHARTS)
+        assert EnergyCharts.serves(zone)
+        answer = asker(EnergyCharts, "forecast", zone)
+        assert asker.last.query["country"] == country.lower()
+        assert answer.notes == (f"Energy-Charts has whole countries only: {country} stands for {zone}",)
+        assert asker(EnergyCharts, "forecast", country).notes == ()
+
+    @pytest.mark.parametrize("zone", ["FR-COR", "DK-BHM", "ES-IB-MA", "SE5", "US-CAL-CISO", "GB-13"])
+    def test_islands_and_other_zones_are_not_those_of_the_country(self, zone: str) -> None:
+        assert not EnergyCharts.serves(zone)
 
     @pytest.mark.parametrize(
         ("body", "said"),
