@@ -70,7 +70,7 @@ class Fallbacks:
             self._fill(read, (component, component, None), models[component])
         self._add_gpus(with_energy, gpu_table)
         if self._is_reported:
-            self._add_unfound_gpus()
+            self._add_unread_gpus()
         for index in with_energy:
             if not self._read.channels[index].counted and (spans := sensor_gaps(self._read, index)):
                 _add_reason(self._sums_of(index), describe_gaps(self._session, index, spans))
@@ -78,7 +78,8 @@ class Fallbacks:
 
     def add_unknown(self) -> None:
         """A channel of unknown energy for each component without a channel."""
-        has_gpus = bool(self._read.header.gpus or self._read.header.gpus_promised)
+        header = self._read.header
+        has_gpus = bool(header.gpus or header.gpus_promised or header.gpus_unread)
         for component in (*NODE_COMPONENTS, *(["gpu"] if has_gpus else [])):
             if component == "dram" and any(map(_counts_dram, self._read.channels)):
                 continue
@@ -117,18 +118,20 @@ class Fallbacks:
         elapsed_ns = self._session.elapsed_ns
         return elapsed_ns == self._sampled_ns or is_long(elapsed_ns, self._sampled_ns, self._session)
 
-    def _add_unfound_gpus(self) -> None:
-        """A channel of unknown energy for the GPUs that the job was given, and of which nothing was seen.
+    def _add_unread_gpus(self) -> None:
+        """A channel of unknown energy for the GPUs that the job was given or may hold, and that nothing read.
 
         Sources other than NVML count modules, dies or partitions, which are not as many as the GPUs that the
         environment names.
         """
         header = self._read.header
         others = [channel for channel in header.channels if channel.component == "gpu" and channel.counted]
-        missing = (header.gpus_promised or 0) - len(header.gpus)
-        if missing > 0 and all(channel.source.startswith(_NVML) for channel in others):
+        missing = header.gpus_unread or 0
+        if all(channel.source.startswith(_NVML) for channel in others):
+            missing = max(missing, (header.gpus_promised or 0) - len(header.gpus))
+        if missing > 0:
             why = self._absences.get("gpu", "no sensor reported")
-            reason = f"{missing} of {header.gpus_promised} GPUs of the job not found: {why}"
+            reason = f"{missing} of {len(header.gpus) + missing} GPUs of the job not read: {why}"
             self._add_part(ChannelKey("gpu", "gpu", "none"), reason)
 
     def _add_missing_parts(self, component: str) -> None:

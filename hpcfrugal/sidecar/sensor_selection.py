@@ -14,7 +14,7 @@ from .log import log
 from .sensor_calls import open_sensor, read_sensor
 from .sensor_in_use import ActiveChannel, SensorInUse, problems_of
 from .sensor_process import SensorProcess
-from .sensors.base import TYPE_CHECKING, Absent, Gpu
+from .sensors.base import PM_COUNTERS, TYPE_CHECKING, Absent, Gpu
 from .worker import SensorReading, Worker
 
 if TYPE_CHECKING:
@@ -110,10 +110,13 @@ class SensorSelection:
         ]
         return bool(speaking) and not any(whole or domain == absent.domain for whole, domain in speaking)
 
-    def gpus_promised(self, named: int | None) -> int | None:
-        """How many GPUs the job must have, at least, where its environment names ``named``."""
-        unread = sum(self._unread_gpus.values())
-        return max(named or 0, len(self.gpus) + unread) if unread else named
+    @property
+    def gpus_unread(self) -> int:
+        """How many GPUs the job may hold, at least, that are present and that no source reads."""
+        covering = {
+            entry.channel.source for entry in self.entries if entry.channel.component == "gpu" and entry.channel.counted
+        }
+        return 0 if PM_COUNTERS in covering else sum(self._unread_gpus.values())
 
     @property
     def is_waiting(self) -> bool:

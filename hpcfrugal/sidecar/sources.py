@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from .sensors.hwmon import Chips
 
 
+_UNREAD = "unread"
+"""In place of a component: what is named in any case, whatever covers the components."""
+
+
 class SensorContext:
     """What sensors need to know: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
     whether it has the node to itself; ``gpu_busy`` receives the utilisation of its GPUs."""
@@ -126,10 +130,11 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
         if component == "dram":
             return dram_sensor(chips[0], covered)
         if component == "node":
-            from .sensors.unread import unread_chips
+            return node_sensor(chips[0])
+        if component == _UNREAD:
+            from .sensors.unread import UnreadChips
 
-            may_use_all = not context.in_slurm or context.exclusive
-            return node_sensor(chips[0], *unread_chips(chips[0], may_use_all=may_use_all))
+            return UnreadChips(chips[0], may_use_all=not context.in_slurm or context.exclusive)
         from .sensors.amdgpu import gpu_sensor
 
         found = gpu_sensor(chips[0], context.sysfs, context.environ, context.in_slurm)
@@ -150,6 +155,7 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
         Fallback("gpu", pm_counters),
         Fallback("node", pm_counters),
         Fallback("node", hwmon),
+        Fallback(_UNREAD, hwmon),
     ]
 
 

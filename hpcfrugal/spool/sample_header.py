@@ -79,7 +79,8 @@ class GpuInfo:
 class Header:
     """What the sidecar found when it started on the node.
 
-    ``gpus`` are those of the job that were found, ``gpus_promised`` is how many it has at least, as far as is known.
+    ``gpus`` are those of the job that were found, ``gpus_promised`` is how many its environment names, None where it
+    names none; ``gpus_unread`` is how many it may hold, at least, that are present and that no sensor reads.
     ``cores_node`` are the physical cores of the node, ``cpu_limit_uw`` is RAPL's long-term limit of all its packages.
     """
 
@@ -108,6 +109,7 @@ class Header:
     absent: Annotated[tuple[MissingSensor, ...], STRICT] = ()
     usage: UseSources = field(default_factory=UseSources)
     gpus_promised: Annotated[int | None, Range(high=MAX_GPUS)] = None
+    gpus_unread: Annotated[int | None, Range(high=MAX_GPUS)] = None
     cores_node: Annotated[int | None, Range(1, MAX_CPUS)] = None
     cpu_limit_uw: DesignUw = None
 

@@ -218,7 +218,7 @@ def test_promised_gpus_that_are_not_found_are_unknown(spool: FakeSpool, seconds:
     header = run.header(gpus_promised=2, absent=[NO_DRIVER])
     gpu = channels(run, [header, *run.records([100, 10], seconds)])["gpu/gpu/none"]
     assert (gpu.counted, gpu.quality, gpu.energy_uj) == (True, "unknown", None)
-    assert gpu.reason == "2 of 2 GPUs of the job not found: nvml-energy: no libnvidia-ml.so.1"
+    assert gpu.reason == "2 of 2 GPUs of the job not read: nvml-energy: no libnvidia-ml.so.1"
 
 
 def test_one_gpu_of_two_that_is_not_found_is_unknown_beside_the_other(spool: FakeSpool) -> None:
@@ -227,7 +227,7 @@ def test_one_gpu_of_two_that_is_not_found_is_unknown_beside_the_other(spool: Fak
     header = run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100], gpus_promised=2, absent=[missing])
     found = channels(run, [header, *run.records([100, 10, 200], 60)])
     assert found["gpu/gpu-0/nvml-energy"].energy_uj == 12_000_000_000
-    reason = "1 of 2 GPUs of the job not found: nvml-energy: CUDA_VISIBLE_DEVICES: no device GPU-x"
+    reason = "1 of 2 GPUs of the job not read: nvml-energy: CUDA_VISIBLE_DEVICES: no device GPU-x"
     assert (found["gpu/gpu/none"].counted, found["gpu/gpu/none"].reason) == (True, reason)
     # also where the one that was found is modelled
     found = channels(run, [{**header, "channels": [PACKAGE, DRAM]}, *run.records([100, 10], 60)])
@@ -370,8 +370,23 @@ def test_memory_is_modelled_where_the_reading_that_has_it_failed(spool: FakeSpoo
 
 def test_accelerator_that_is_not_read_is_unknown(spool: FakeSpool) -> None:
     run = spool.run()
-    why = {"component": "gpu", "source": "hwmon", "reason": "present and not read: habanalabs"}
-    found = channels(run, [run.header(gpus_promised=1, absent=[why]), *run.records([100, 10], 60)])
+    why = {"component": "gpu", "source": "other-chips", "reason": "present and not read: habanalabs"}
+    found = channels(run, [run.header(gpus_unread=1, absent=[why]), *run.records([100, 10], 60)])
     unknown = found["gpu/gpu/none"]
     assert (unknown.quality, unknown.energy_uj) == ("unknown", None)
-    assert unknown.reason == "1 of 1 GPUs of the job not found: hwmon: present and not read: habanalabs"
+    assert unknown.reason == "1 of 1 GPUs of the job not read: other-chips: present and not read: habanalabs"
+
+
+@pytest.mark.parametrize("source", ["nvml-energy", "hwmon", "rocm-of-the-site"])
+@pytest.mark.parametrize("promised", [None, 1, 2])
+def test_accelerator_that_is_not_read_is_unknown_beside_gpus_of_any_source(
+    spool: FakeSpool, source: str, promised: int | None
+) -> None:
+    run = spool.run()
+    header = run.header(
+        channels=[PACKAGE, DRAM, {**GPU, "source": source}], gpus=[V100], gpus_promised=promised, gpus_unread=1
+    )
+    found = channels(run, [header, *run.records([100, 10, 200], 60)])
+    assert found[f"gpu/gpu-0/{source}"].energy_uj == 12_000_000_000
+    assert (found["gpu/gpu/none"].counted, found["gpu/gpu/none"].energy_uj) == (True, None)
+    assert found["gpu/gpu/none"].reason == "1 of 2 GPUs of the job not read: no sensor reported"

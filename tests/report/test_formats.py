@@ -146,7 +146,7 @@ def test_the_detail_of_a_job_is_blocks_too(spool: FakeSpool) -> None:
         text = list(markdown(found))
     assert "- State: COMPLETED, exit code 0" in text
     assert any(line.startswith("| total | \N{GREATER-THAN OR EQUAL TO} 6.600") for line in text)
-    assert any("1 of 1 GPUs of the job not found" in line for line in text)
+    assert any("1 of 1 GPUs of the job not read" in line for line in text)
 
 
 def test_a_long_list_is_the_latest_jobs_below_the_totals_of_all(spool: FakeSpool) -> None:

@@ -128,7 +128,7 @@ def test_a_gpu_that_was_not_found_is_missing_from_the_total(spool: FakeSpool) ->
     run.slurm()
     summary = jobs(spool)["17"]
     assert (summary.components["gpu"].energy_uj, summary.sums.complete) == (None, False)
-    assert summary.unknown == ["n1 gpu gpu: 1 of 1 GPUs of the job not found: no sensor reported"]
+    assert summary.unknown == ["n1 gpu gpu: 1 of 1 GPUs of the job not read: no sensor reported"]
 
 
 def test_coverage_never_passes_one(spool: FakeSpool) -> None:

@@ -71,14 +71,14 @@ def test_gpu_may_be_missing_where_nobody_named_one(
     """A local job has all GPUs of the machine; that there is none is not known here."""
     nvml = make_nvml()
     command = ["env", "-u", "CUDA_VISIBLE_DEVICES"]
-    for fault, promised in ((None, None), ("abort-init", 1)):
+    for fault, unread in ((None, 0), ("abort-init", 1)):
         if fault is not None:
             nvml.switch_on(fault)
         folder = run_dir / str(fault)
         folder.mkdir()
         with SidecarProcess(zipapp, folder, rapl.sysfs, environ=nvml.environ(), prefix=command) as it:
             header = it.wait_for_records(1)[0]
-        assert header["gpus_promised"] == promised
+        assert (header["gpus_promised"], header["gpus_unread"]) == (None, unread)
 
 
 @pytest.mark.parametrize("death", DEATHS)

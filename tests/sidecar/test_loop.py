@@ -175,6 +175,7 @@ def test_header_has_the_fields_of_the_format(rapl: FakeRapl, tmp_path: Path) -> 
             "exclusive",
             "gpus",
             "gpus_promised",
+            "gpus_unread",
             "cpu_time_source",
             "usage",
             "channels",

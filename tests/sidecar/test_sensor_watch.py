@@ -130,7 +130,7 @@ def test_chip_that_nobody_reads_is_named_when_it_appears(tmp_path: Path) -> None
     chip(tmp_path, 0, "ina3221", {"power1_input": "1"})
     assert look_again()
     assert not look_again()
-    (reason,) = [entry.reason for entry in selection.absent if entry.source == "hwmon"]
+    (reason,) = [entry.reason for entry in selection.absent if entry.source == "other-chips"]
     assert reason.startswith("present and not read: ina3221 (power1_input)")
 
 

@@ -19,6 +19,9 @@ POWER_UW = "power_uw"
 NVML_ENERGY = "nvml-energy"
 """Source of a GPU's energy counter, and the name of the sensor."""
 
+PM_COUNTERS = "pm-counters"
+"""The same of Cray's counters, of which those of GPUs count whole modules, whatever is on them."""
+
 GPU_MAX_W = 3000
 """Watts that no GPU draws today (a B300 and an MI355X are rated 1400 W), for detecting a counter reset."""
 

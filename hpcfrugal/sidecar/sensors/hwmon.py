@@ -89,7 +89,7 @@ class HwmonChannel:
 
 class Hwmon:
     """Reads the meters that were found for one component; ``absent`` are those that cannot be used, ``gpus`` the job's
-    GPUs that were found, ``unread_gpus`` how many more it may have.
+    GPUs that were found.
 
     A read goes through firmware or a GPU's driver, which may hang.
     """
@@ -105,13 +105,11 @@ class Hwmon:
         meters: list[HwmonChannel],
         absent: list[Absent],
         gpus: Sequence[Gpu] = (),
-        unread_gpus: int = 0,
     ) -> None:
         self.component = component
         self._meters = meters
         self._absent = absent
         self._gpus = gpus
-        self._unread_gpus = unread_gpus
 
     def open(self) -> Opened:
         """Read each meter once; one that does not give a number is absent."""
@@ -124,7 +122,7 @@ class Hwmon:
             else:
                 absent.append(Absent(self.component, HWMON, problem, meter.channel.domain))
         self._meters = usable
-        return Opened([meter.channel for meter in usable], absent, list(self._gpus), unread_gpus=self._unread_gpus)
+        return Opened([meter.channel for meter in usable], absent, list(self._gpus))
 
     def read(self) -> list[int | None]:
         """Microwatts or microjoules, as the channel says."""

@@ -17,12 +17,12 @@ that of the processor with its memory.
 
 from __future__ import annotations
 
-from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Absent, Channel
+from .base import ENERGY_UJ, POWER_UW, TYPE_CHECKING, Channel
 from .hwmon import HWMON, Chip, Chips, Hwmon, HwmonChannel
 from .rapl_powercap import DRAM_MAX_W, PACKAGE_MAX_W
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 NODE_MAX_W = 20_000
 MODULE_MAX_W = 4000
@@ -55,8 +55,8 @@ def dram_sensor(chips: Chips, have: frozenset[str]) -> Hwmon | None:
     return Hwmon("dram", meters, []) if meters else None
 
 
-def node_sensor(chips: Chips, absent: Sequence[Absent] = (), unread_gpus: int = 0) -> Hwmon | None:
-    """Meters of the machine, or of its modules of CPU and GPU; None where there is none and nothing is ``absent``."""
+def node_sensor(chips: Chips) -> Hwmon | None:
+    """Meters of the machine, or of its modules of CPU and GPU; None where there is none."""
     modules: list[HwmonChannel] = []
     plain: list[HwmonChannel] = []
     for what, number, path in power_meters(chips):
@@ -74,7 +74,7 @@ def node_sensor(chips: Chips, absent: Sequence[Absent] = (), unread_gpus: int = 
         meter.channel.counted = False
     # A module's power is inside the machine's.
     meters = plain or _distinct(modules)
-    return Hwmon("node", meters, list(absent), unread_gpus=unread_gpus) if meters or absent else None
+    return Hwmon("node", meters, []) if meters else None
 
 
 def _distinct(meters: list[HwmonChannel]) -> list[HwmonChannel]:

@@ -11,12 +11,10 @@ from __future__ import annotations
 import os
 
 from ..sysfs import CountFile, Unusable, open_count, parse_count, why
-from .base import FILE_TIMEOUT_S, TYPE_CHECKING, Absent, Channel, Opened
+from .base import FILE_TIMEOUT_S, PM_COUNTERS, TYPE_CHECKING, Absent, Channel, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PM_COUNTERS = "pm-counters"
 
 MAX_W = {"node": 20_000, "cpu": 4000, "dram": 2000, "gpu": 3000}
 """Watts that no node, all its packages, all its memory, or one accelerator module draws today."""

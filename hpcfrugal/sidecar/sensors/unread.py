@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 
 from ..sysfs import text_or_empty
-from .base import NO_SENSOR_OF_OURS, TYPE_CHECKING, Absent
-from .hwmon import HWMON
+from .base import NO_SENSOR_OF_OURS, TYPE_CHECKING, Absent, Opened
 from .hwmon_meters import GRACE, power_meters
 
 if TYPE_CHECKING:
@@ -25,11 +24,38 @@ MOST_NAMED = 16
 _MOST_FILES = 4
 
 
-def unread_chips(chips: Chips, *, may_use_all: bool) -> tuple[list[Absent], int]:
-    """What is present and not read, and how many accelerators among it the job may use: all of them with
-    ``may_use_all``, else none, since Slurm's list names those of the job."""
+UNREAD = "other-chips"
+
+
+class UnreadChips:
+    """Names what is present and not read, and how many accelerators among it the job may use: all of them with
+    ``may_use_all``, else none, since Slurm's list names those of the job. Nothing of it is ever sampled."""
+
+    name = UNREAD
+    component = "node"
+    components = ("node", "gpu")
+    may_block = False
+
+    def __init__(self, chips: Chips, *, may_use_all: bool) -> None:
+        self._chips = chips
+        self._may_use_all = may_use_all
+
+    def open(self) -> Opened:
+        """The chips as absent."""
+        absent = _unread_chips(self._chips)
+        accelerators = sum(entry.component == "gpu" for entry in absent)
+        return Opened([], absent, [], unread_gpus=accelerators if self._may_use_all else 0)
+
+    def read(self) -> list[int | None]:
+        """No values."""
+        return []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def _unread_chips(chips: Chips) -> list[Absent]:
     absent: list[Absent] = []
-    accelerators = 0
     for chip in chips.others():
         shown = sorted(file for file in chip.files if _is_reading(file))
         if not shown or len(absent) >= MOST_NAMED:
@@ -37,13 +63,12 @@ def unread_chips(chips: Chips, *, may_use_all: bool) -> tuple[list[Absent], int]
         files = ", ".join(shown[:_MOST_FILES]) + (", ..." if len(shown) > _MOST_FILES else "")
         component = "gpu" if _is_accelerator(chip) else "node"
         reason = f"present and not read: {chip.name} ({files}) in {chip.path}"
-        absent.append(Absent(component, HWMON, reason, advice=NO_SENSOR_OF_OURS))
-        accelerators += component == "gpu" and may_use_all
+        absent.append(Absent(component, UNREAD, reason, advice=NO_SENSOR_OF_OURS))
     for what, number, path in power_meters(chips):
         if what not in ("", *GRACE) and len(absent) < MOST_NAMED:
             reason = f"present and not read: {what} of socket {number}: {path}"
-            absent.append(Absent("node", HWMON, reason, advice=NO_SENSOR_OF_OURS))
-    return absent, accelerators
+            absent.append(Absent("node", UNREAD, reason, advice=NO_SENSOR_OF_OURS))
+    return absent
 
 
 def _is_reading(file: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_meters import FakeCray, chip, grace, write
+from fake_meters import FakeCray, amd_gpu, chip, grace, write
 from fake_rapl import two_sockets
 
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
@@ -46,7 +46,7 @@ def test_chips_with_power_that_nobody_knows_are_named(tmp_path: Path) -> None:
         ),
         ("node", f"present and not read: fam15h_power (power1_average) in {hwmon}/hwmon2"),
     ]
-    assert selection.gpus_promised(None) is None
+    assert selection.gpus_unread == 0
 
 
 @pytest.mark.parametrize(
@@ -65,21 +65,20 @@ def test_accelerator_that_the_job_may_use_is_promised(
     selection = select(tmp_path, environ, exclusive=exclusive)
     where = f"{tmp_path}/class/hwmon/hwmon5"
     assert named(selection) == [("gpu", f"present and not read: habanalabs (power1_input) in {where}")]
-    assert selection.gpus_promised(None) == (1 if may_use else None)
-    assert selection.gpus_promised(3) == 3
+    assert selection.gpus_unread == (1 if may_use else 0)
 
 
 def test_adapter_is_no_accelerator(tmp_path: Path) -> None:
     accelerator(tmp_path, 5, "mlx5", {"power1_input": "20000000"}, "0x020000")
     selection = select(tmp_path)
     assert [component for component, _ in named(selection)] == ["node"]
-    assert selection.gpus_promised(None) is None
+    assert selection.gpus_unread == 0
 
 
 def test_device_with_a_drm_node_is_an_accelerator(tmp_path: Path) -> None:
     hwmon = chip(tmp_path, 0, "panthor", {"power1_input": "1"})
     (hwmon / "device/drm/card0").mkdir(parents=True)
-    assert select(tmp_path).gpus_promised(None) == 1
+    assert select(tmp_path).gpus_unread == 1
 
 
 def test_quantity_of_a_socket_that_nobody_knows_is_named(tmp_path: Path) -> None:
@@ -96,10 +95,23 @@ def test_no_more_than_16_are_named(tmp_path: Path) -> None:
     assert len(named(select(tmp_path))) == 16
 
 
-def test_where_the_node_s_own_counter_is_read_all_is_in_it(tmp_path: Path) -> None:
-    chip(tmp_path, 0, "ina3221", {"power1_input": "1"})
-    FakeCray(tmp_path, {"energy": 900})
-    assert named(select(tmp_path)) == []
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_beside_cray_counters_accelerators_are_named_and_lacking_unless_modules_are_read(
+    tmp_path: Path, gpus: int
+) -> None:
+    accelerator(tmp_path, 5, "habanalabs", {"power1_input": "300000000"})
+    FakeCray(tmp_path, {"energy": 900, **{f"accel{number}_energy": 300 for number in range(gpus)}})
+    selection = select(tmp_path)
+    assert [component for component, _ in named(selection)] == ["gpu"]
+    assert selection.gpus_unread == 1 - gpus
+
+
+def test_accelerator_beside_amd_gpus_is_lacking(tmp_path: Path) -> None:
+    amd_gpu(tmp_path, 0, 0x83, 100)
+    accelerator(tmp_path, 5, "habanalabs", {"power1_input": "300000000"})
+    selection = select(tmp_path, {})
+    assert [entry.channel.domain for entry in selection.entries] == ["gpu-0"]
+    assert selection.gpus_unread == 1
 
 
 def test_powercap_zone_of_another_kind_is_named(tmp_path: Path) -> None:
