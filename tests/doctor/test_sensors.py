@@ -39,7 +39,9 @@ def test_each_sensor_has_its_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "CPU rapl-perf": NOT_HERE,
         "memory rapl-perf": NOT_HERE,
         "GPU nvml-energy": "nothing to do without an NVIDIA GPU; otherwise install its driver",
-        "whole node other-chips": "no sensor of hpcfrugal reads it; a sensor of your own can (entry points hpcfrugal.sensors)",
+        "whole node other-chips": (
+            "no sensor of hpcfrugal reads it; a sensor of your own can (entry points hpcfrugal.sensors)"
+        ),
     }
     assert {level for level, _ in found.values()} == {"gap"}
     advice = {one.advice for one in sensor_findings() if one.found.startswith("hwmon")}
