@@ -1,0 +1,258 @@
+"""Jobs as sacct lists them: the row of each execution with what its steps add to it.
+
+A requeued job has a row for each execution, with its own time of submission, and a resized one a row for each size
+(``RESIZING``, then the rest). Steps follow the row of their job, or stand anywhere in a text that somebody sorted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import tzinfo
+
+from hpcfrugal.job.backend import FINAL_STATES
+from hpcfrugal.slurm.sacct_fields import NOTHING, Instants, JobName, PerUnit
+from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctText, SetAside
+
+
+@dataclass(slots=True)
+class SacctJob:
+    """A row of sacct for a job. Times are seconds since 1970, amounts are those of the whole job.
+
+    ``elapsed_s`` is without the time in which it was suspended. ``cpu_us`` is the CPU time of all of its steps, None
+    where Slurm has none, or 0 of a job of more than a second: no job does nothing at all, so that was not counted.
+    ``max_rss_b`` is that of its largest task. ``energy_j`` is Slurm's own figure, as printed, beside those of the batch
+    step, the extern step and all numbered steps.
+    """
+
+    cluster: str
+    job_id: str
+    submit_s: int
+    state: str
+    array_job_id: str | None = None
+    array_task_id: str | None = None
+    eligible_s: int | None = None
+    start_s: int | None = None
+    end_s: int | None = None
+    elapsed_s: int | None = None
+    suspended_s: int | None = None
+    user: str | None = None
+    account: str | None = None
+    partition: str | None = None
+    qos: str | None = None
+    name: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpus: int | None = None
+    nodes: tuple[str, ...] = ()
+    node_count: int | None = None
+    memory_b: int | None = None
+    gpus: int | None = None
+    gpu_types: tuple[tuple[str, int], ...] = ()
+    cpu_us: int | None = None
+    max_rss_b: int | None = None
+    energy_j: int | None = None
+    batch_energy_j: int | None = None
+    extern_energy_j: int | None = None
+    steps_energy_j: int | None = None
+
+    @property
+    def final(self) -> bool:
+        """Whether this row is over."""
+        return self.state in FINAL_STATES or (self.state in ("REQUEUED", "RESIZING") and self.end_s is not None)
+
+    @property
+    def key(self) -> tuple[str, str, int, int | None]:
+        return self.cluster, self.job_id, self.submit_s, self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class SacctJobs:
+    """What a text of sacct holds: its jobs, ``rows`` in all, and what was set aside of them.
+
+    ``repeated`` rows are of a job that another row has too, as where two outputs overlap.
+    """
+
+    jobs: tuple[SacctJob, ...]
+    rows: int
+    steps: int
+    repeated: int
+    set_aside: tuple[SetAside, ...]
+
+
+@dataclass(slots=True)
+class _Steps:
+    """Figures of the steps of one row of a job, by the name of the step: a step that is listed twice counts once."""
+
+    job: SacctJob
+    known: dict[str, SacctRow] = field(default_factory=dict)
+
+
+def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) -> SacctJobs:
+    """The jobs in a text of sacct with its header. ``cluster`` is that of rows that do not name one,
+    ``zone`` that of times without a zone.
+
+    Raises ``NoHeader`` where the text is not sacct's, or lacks a column that is needed.
+    """
+    text = SacctText(zone)
+    found: dict[tuple[str, str, int, int | None], _Steps] = {}
+    by_name: dict[str, list[_Steps]] = {}
+    steps: list[tuple[str, str, SacctRow]] = []
+    repeated = 0
+    for row in text.read(lines):
+        name = row.shown_id or row.raw_id
+        if name is None:
+            continue
+        if name.step is not None:
+            steps.append((_base(name), name.step, row))
+            continue
+        job = _job(row, name, cluster)
+        if job is None:
+            text.put_aside(row.line, "Submit", "has no time of submission, or no state", name.job)
+            continue
+        before = found.get(job.key)
+        if before is None:
+            found[job.key] = _Steps(job)
+            by_name.setdefault(_base(name), []).append(found[job.key])
+        else:
+            repeated += 1
+            if job.final or not before.job.final:
+                before.job = job
+    if lacking := text.lacking():
+        raise NoHeader(f"lacks {', '.join(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to --format")
+    for base, step, row in steps:
+        jobs = by_name.get(base)
+        if jobs is None:
+            text.put_aside(row.line, None, "is a step of a job that has no row here", f"{base}.{step}")
+        else:
+            _execution(row.start, jobs).known[step] = row
+    done = tuple(_with_steps(one) for one in found.values())
+    return SacctJobs(done, text.rows, len(steps), repeated, tuple(text.set_aside))
+
+
+def _base(name: JobName) -> str:
+    """The job that a row belongs to, as Slurm shows it."""
+    task = "" if name.task is None else f"_{name.task}"
+    return f"{name.job}{task}" if name.component is None else f"{name.job}{task}+{name.component}"
+
+
+def _execution(start: Instants | None, jobs: list[_Steps]) -> _Steps:
+    """Which row of a job a step belongs to: the one that started last before it, else the last one."""
+    if start is not None and len(jobs) > 1:
+        begun = [one for one in jobs if one.job.start_s is not None and one.job.start_s <= start.later]
+        if begun:
+            return max(begun, key=lambda one: one.job.start_s or 0)
+    return jobs[-1]
+
+
+def _job(row: SacctRow, name: JobName, cluster: str) -> SacctJob | None:
+    if row.submit is None or row.state is None:
+        return None
+    start_s, end_s, elapsed_s = _times(row)
+    resources = row.resources or NOTHING
+    cpus = row.cpus or resources.cpus
+    nodes = row.nodes or ()
+    node_count = row.node_count or resources.nodes or len(nodes) or None
+    if start_s is not None and not elapsed_s and not nodes and not cpus:
+        start_s = None  # cancelled before it started: Slurm repeats the time of its end
+    exit_code, signal = (None, None) if row.exit is None or end_s is None else row.exit
+    if (exit_code, signal) == (0, 0) and row.state not in ("COMPLETED", "FAILED"):
+        exit_code = signal = None  # of a job that did not end by itself it means "not known"
+    in_array = name.task is not None
+    return SacctJob(
+        cluster=row.cluster or cluster,
+        job_id=_job_id(row),
+        submit_s=row.submit.first,
+        state=row.state,
+        array_job_id=name.job if in_array else None,
+        array_task_id=name.task if name.task is not None and "[" not in name.task else None,
+        eligible_s=row.eligible.first if row.eligible else None,
+        start_s=start_s,
+        end_s=end_s,
+        elapsed_s=elapsed_s if start_s is not None else None,
+        suspended_s=row.suspended_s,
+        user=row.user,
+        account=row.account,
+        partition=row.partition,
+        qos=row.qos,
+        name=row.name,
+        exit_code=exit_code,
+        signal=signal,
+        cpus=cpus or None,
+        nodes=nodes,
+        node_count=node_count,
+        memory_b=resources.memory_b or _memory(row.requested_memory, cpus, node_count),
+        gpus=_gpus(row),
+        gpu_types=resources.gpu_types,
+        cpu_us=row.cpu_us,
+        max_rss_b=row.max_rss_b,
+        energy_j=row.energy_j,
+    )
+
+
+def _gpus(row: SacctRow) -> int | None:
+    """How many GPUs; a list of resources without any means none, an empty one that it is not known."""
+    resources = row.resources
+    if resources is None or resources == NOTHING:
+        return None
+    return resources.gpus or 0
+
+
+def _job_id(row: SacctRow) -> str:
+    """Slurm's own number of the job. Without ``JobIDRaw``, that of a component of a heterogeneous job follows from the
+    first one's, and that of a task of an array is not known: it is called as Slurm shows it."""
+    if row.raw_id is not None:
+        return _number(row.raw_id)
+    return "" if row.shown_id is None else _number(row.shown_id)
+
+
+def _number(name: JobName) -> str:
+    if name.component is not None:
+        return str(int(name.job) + name.component)
+    return name.job if name.task is None or "[" in name.task else f"{name.job}_{name.task}"
+
+
+def _memory(requested: PerUnit | None, cpus: int | None, nodes: int | None) -> int | None:
+    if requested is None or not requested.unit:
+        return None if requested is None else requested.size_b
+    count = cpus if requested.unit == "cpu" else nodes
+    return requested.size_b * count if count else None
+
+
+def _times(row: SacctRow) -> tuple[int | None, int | None, int | None]:
+    """Start, end and elapsed time. Where the clock was set back, those that fit the elapsed time are taken."""
+    if row.start is None or row.end is None:
+        start_s = None if row.start is None else row.start.first
+        return start_s, None if row.end is None else row.end.first, row.elapsed_s
+    if row.elapsed_s is None:
+        start_s, end_s = row.start.first, max(row.start.first, row.end.first)
+        return start_s, end_s, max(0, end_s - start_s - (row.suspended_s or 0))
+    length_s = row.elapsed_s + (row.suspended_s or 0)
+    pairs = [(start_s, end_s) for start_s in dict.fromkeys(row.start) for end_s in dict.fromkeys(row.end)]
+    start_s, end_s = min(pairs, key=lambda pair: abs(pair[1] - pair[0] - length_s))
+    return start_s, max(start_s, end_s), min(row.elapsed_s, max(0, end_s - start_s))
+
+
+def _with_steps(one: _Steps) -> SacctJob:
+    job, steps = one.job, one.known
+    if not job.cpu_us:
+        job.cpu_us = _sum(step.cpu_us for step in steps.values())
+        if not job.cpu_us and (job.elapsed_s or 0) > 1:
+            job.cpu_us = None
+    numbered: list[int | None] = []
+    for name, step in steps.items():
+        if step.max_rss_b is not None and step.max_rss_b > (job.max_rss_b or -1):
+            job.max_rss_b = step.max_rss_b
+        if name == "batch":
+            job.batch_energy_j = step.energy_j
+        elif name == "extern":
+            job.extern_energy_j = step.energy_j
+        else:
+            numbered.append(step.energy_j)
+    job.steps_energy_j = _sum(numbered)
+    return job
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
