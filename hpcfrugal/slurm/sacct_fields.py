@@ -110,7 +110,7 @@ def exit_code(value: str) -> tuple[int, int] | None:
     return int(code), int(signal)
 
 
-def number(value: str) -> int | None:
+def whole(value: str) -> int | None:
     """A whole number from 0 on; None also for Slurm's numbers that mean "not set"."""
     if value in _NONE:
         return None
@@ -232,16 +232,16 @@ def trackable(value: str) -> Trackable:
             raise ValueError(f"{quoted_value(value)} is not a list of resources such as cpu=8,mem=32G")
         if name.startswith("gres/gpu:"):
             kind = name[9:]
-            types[kind] = types.get(kind, 0) + (number(amount) or 0)
+            types[kind] = types.get(kind, 0) + (whole(amount) or 0)
         else:
             plain[name] = amount
     memory = plain.get("mem")
-    untyped = number(plain.get("gres/gpu", ""))
+    untyped = whole(plain.get("gres/gpu", ""))
     gpus = max(untyped or 0, sum(types.values())) if types or untyped is not None else None
     return Trackable(
-        number(plain.get("cpu", "")),
+        whole(plain.get("cpu", "")),
         None if memory is None else _size(memory, 1 << 20, _OF_JOB_B).size_b or None,
-        number(plain.get("node", "")),
+        whole(plain.get("node", "")),
         gpus,
         tuple(sorted(types.items())),
     )
@@ -257,7 +257,7 @@ def nodes(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(expand_nodelist(value)))
 
 
-class Instants(NamedTuple):
+class PossibleInstant(NamedTuple):
     """An instant in seconds since 1970. ``later`` differs from it where the clock was set back, so that the text means
     one of two instants."""
 
@@ -265,10 +265,10 @@ class Instants(NamedTuple):
     later: int
 
 
-def instant_reader(zone: tzinfo | None) -> Callable[[str], Instants | None]:
+def instant_reader(zone: tzinfo | None) -> Callable[[str], PossibleInstant | None]:
     """Reads epoch seconds, ISO 8601 with an offset, and local times of ``zone``; None: there is no zone for those."""
 
-    def instant(value: str) -> Instants | None:
+    def instant(value: str) -> PossibleInstant | None:
         if value in _NONE:
             return None
         if value.isascii() and value.isdecimal():
@@ -299,10 +299,10 @@ def _seconds(moment: datetime) -> int:
         return -1
 
 
-def _checked(value: str, first: int, later: int) -> Instants:
+def _checked(value: str, first: int, later: int) -> PossibleInstant:
     if not MIN_WALL_NS <= first * 10**9 <= MAX_WALL_NS:
         raise ValueError(f"{quoted_value(value)} is not a time between 2000 and 2200")
-    return Instants(first, later)
+    return PossibleInstant(first, later)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +332,7 @@ FIELDS = (
     SacctField("Eligible", "eligible", INSTANT),
     SacctField("Start", "start", INSTANT, essential=True, of_steps=True),
     SacctField("End", "end", INSTANT, essential=True),
-    SacctField("ElapsedRaw", "elapsed_s", number, essential=True),
+    SacctField("ElapsedRaw", "elapsed_s", whole, essential=True),
     SacctField("Elapsed", "elapsed_s", clock_s, essential=True),
     SacctField("Suspended", "suspended_s", clock_s),
     SacctField("User", "user", account_text),
@@ -340,10 +340,10 @@ FIELDS = (
     SacctField("Partition", "partition", account_text),
     SacctField("QOS", "qos", account_text),
     SacctField("ExitCode", "exit", exit_code),
-    SacctField("AllocCPUS", "cpus", number, essential=True),
-    SacctField("NCPUS", "cpus", number, essential=True),
-    SacctField("CPUTimeRAW", "cpu_allocated_s", number),
-    SacctField("NNodes", "node_count", number),
+    SacctField("AllocCPUS", "cpus", whole, essential=True),
+    SacctField("NCPUS", "cpus", whole, essential=True),
+    SacctField("CPUTimeRAW", "cpu_allocated_s", whole),
+    SacctField("NNodes", "node_count", whole),
     SacctField("NodeList", "nodes", nodes),
     SacctField("AllocTRES", "resources", trackable),
     SacctField("ReqMem", "requested_memory", requested_memory),

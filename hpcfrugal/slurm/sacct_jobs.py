@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 
 from hpcfrugal.job.backend import FINAL_STATES
-from hpcfrugal.slurm.sacct_fields import NOTHING, Instants, JobName, PerUnit
+from hpcfrugal.slurm.sacct_fields import NOTHING, PossibleInstant, JobName, PerUnit
 from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctText, SetAside
 
 
@@ -136,7 +136,7 @@ def _base(name: JobName) -> str:
     return f"{name.job}{task}" if name.component is None else f"{name.job}{task}+{name.component}"
 
 
-def _execution(start: Instants | None, jobs: list[_Steps]) -> _Steps:
+def _execution(start: PossibleInstant | None, jobs: list[_Steps]) -> _Steps:
     """Which row of a job a step belongs to: the one that started last before it, else the last one."""
     if start is not None and len(jobs) > 1:
         begun = [one for one in jobs if one.job.start_s is not None and one.job.start_s <= start.later]

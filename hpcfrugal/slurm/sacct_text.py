@@ -18,7 +18,7 @@ from hpcfrugal.slurm.sacct_fields import (
     FIELDS,
     FREE_TEXT,
     INSTANT,
-    Instants,
+    PossibleInstant,
     JobName,
     PerUnit,
     Reader,
@@ -48,10 +48,10 @@ class SacctRow(NamedTuple):
     shown_id: JobName | None
     cluster: str | None
     state: str | None
-    submit: Instants | None
-    eligible: Instants | None
-    start: Instants | None
-    end: Instants | None
+    submit: PossibleInstant | None
+    eligible: PossibleInstant | None
+    start: PossibleInstant | None
+    end: PossibleInstant | None
     elapsed_s: int | None
     suspended_s: int | None
     user: str | None
