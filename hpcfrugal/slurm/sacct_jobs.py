@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 
 from hpcfrugal.job.backend import FINAL_STATES
-from hpcfrugal.slurm.sacct_fields import NOTHING, PossibleInstant, JobName, PerUnit
+from hpcfrugal.slurm.sacct_fields import NOTHING, JobName, PerUnit, PossibleInstant
 from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctText, SetAside
 
 
