@@ -29,6 +29,7 @@ def output(box: Sandbox) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_examples_run(box: Sandbox, output: str) -> None:
     (run_dir,) = box.spool.glob("2*/*")
     lines = output.splitlines()

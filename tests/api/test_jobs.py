@@ -29,6 +29,7 @@ def ended(home: Sandbox, job: SubmittedJob) -> str:
     return job.output.read_text()
 
 
+@pytest.mark.slow
 def test_a_mapping_a_path_and_a_loaded_job(home: Sandbox) -> None:
     path = home.job("echo from a file", "named.yaml")
     (home.work / "run.sh").write_text("#!/bin/bash\n#SBATCH --job-name=fromscript\necho $1 $2\n")

@@ -87,6 +87,7 @@ def test_completion(box: Sandbox, shell: str) -> None:
     assert "submit" in said
 
 
+@pytest.mark.slow
 def test_submit_several(box: Sandbox) -> None:
     paths = [box.job(f"echo {number}", f"{number}.yaml", output=f"o{number}") for number in range(3)]
     rows = [json.loads(line) for line in box.ok("submit", "--json", *paths).splitlines()]
@@ -100,6 +101,7 @@ def test_submit_several(box: Sandbox) -> None:
     assert [(box.work / f"o{number}").read_text() for number in range(3)] == ["0\n", "1\n", "2\n"]
 
 
+@pytest.mark.slow
 def test_wait_for_several_ends_with_the_first_failure(box: Sandbox) -> None:
     result = box.run("submit", "--wait", box.job("true", "a.yaml"), box.job("sleep 0.7; exit 5", "b.yaml"))
     assert result.code == 5
@@ -174,6 +176,7 @@ def test_status(box: Sandbox) -> None:
     assert "is not a job that you submitted" in box.run("status", quick[:6]).err
 
 
+@pytest.mark.slow
 def test_watch_without_a_terminal_prints_the_start_and_the_end(box: Sandbox) -> None:
     job_id, _ = box.submit("sleep 3")
     text = box.ok("watch", "--interval", "0.5", job_id)
@@ -398,6 +401,7 @@ def test_without_utf_8_signs_keep_their_meaning(box: Sandbox) -> None:
         assert " -" in result.out, "nothing measured, or nothing modelled"
 
 
+@pytest.mark.slow
 def test_status_never_cuts_an_id_and_drops_columns_whole(box: Sandbox) -> None:
     job_id, _ = box.submit("true", name="a-name-of-some-length")
     box.wait_over(job_id)
@@ -417,6 +421,7 @@ def test_status_never_cuts_an_id_and_drops_columns_whole(box: Sandbox) -> None:
 HOSTILE = "a'; touch pwned #$(touch pwned)`touch pwned`\"[red]x[/red] -- \u202e" + "ü" * 300
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_only_texts(box: Sandbox) -> None:
     value = f"{ESCAPE}]0;owned\x07{ESCAPE}[31m\nline'; touch pwned #"
     folder = box.work / "a'; touch pwned #\n$(touch pwned)"

@@ -310,6 +310,7 @@ def test_paths_that_are_not_utf8(box: Sandbox) -> None:
     box.ok("ledger", "sync")
 
 
+@pytest.mark.slow
 def test_nothing_is_written_that_the_encoding_lacks(box: Sandbox) -> None:
     env = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for argv in (["forecast", "--list"], ["doctor"], ["report"], ["submit", "ü.yaml"], ["sübmit"]):

@@ -100,6 +100,7 @@ def test_asked_again(box: Sandbox, grid: Grid) -> None:
     assert len(grid.requests) == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_drips_ends_in_five_seconds_with_one_line(box: Sandbox, grid: Grid) -> None:
     grid.answer = lambda request: Reply(b"[" + b" " * 100_000 + b"]", drip_s=0.05)
     begun = time.monotonic()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sandbox import Sandbox
 
 HOSTILE = "a'; rm -rf ~ # <b>\x1b[31m"
@@ -81,6 +82,7 @@ def test_what_cannot_be_tagged(box: Sandbox) -> None:
     assert (run_dir / "labels.json").read_text() == "[]"
 
 
+@pytest.mark.slow
 def test_the_latest_of_two_in_one_second(box: Sandbox) -> None:
     names = [str(number) for number in range(6)]
     for name in names:

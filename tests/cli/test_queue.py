@@ -463,6 +463,7 @@ def test_the_queue_is_read_at_the_same_time_as_all_else(queue: Queue, tmp_path: 
     assert len(queue.slurm.calls("squeue")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["exit 1", "sleep 30"])
 def test_a_submission_does_not_wait_for_a_slow_squeue(queue: Queue, then: str) -> None:
     queue.slurm.answer("squeue", then=then)
@@ -480,6 +481,7 @@ def test_no_queues_here(box: Sandbox) -> None:
     assert "no low-carbon queues are configured" in result.err
 
 
+@pytest.mark.slow
 def test_the_service_goes_on_and_ends_by_a_signal(queue: Queue) -> None:
     queue.snapshot(queue.row(17, begin_h=9))
     service = subprocess.Popen(

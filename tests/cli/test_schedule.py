@@ -245,6 +245,7 @@ def test_a_slurm_that_does_not_answer_costs_no_more_than_its_time(planned: Plann
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.serial
 def test_a_slurm_that_does_not_answer_is_waited_for_once_by_several_jobs(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
@@ -392,6 +393,7 @@ def test_a_job_that_wants_a_forecast_is_refused(planned: Planned) -> None:
     assert planned.box.run("submit", planned.job(schedule)).code == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply",
     [

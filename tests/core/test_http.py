@@ -205,6 +205,7 @@ class TestDeadline:
             client(0.4).get(grid.url)
         assert time.monotonic() - begun < 1.5
 
+    @pytest.mark.slow
     def test_headers_that_drip(self) -> None:
         # No byte takes long, and httpx bounds each byte only: the thread's deadline has to end it.
         with socket.create_server(("127.0.0.1", 0)) as server:

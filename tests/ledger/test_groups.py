@@ -120,6 +120,7 @@ def edges(draw: random.Random) -> Iterator[tuple[int | None, int | None]]:
         yield draw.choice([since_ns, None]), draw.choice([until_ns + 1, None])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rolled_up", [True, False])
 def test_a_period_is_the_sum_of_what_each_job_used_in_it(many: FakeSpool, rolled_up: bool) -> None:
     draw = random.Random(12)

@@ -98,6 +98,7 @@ def test_only_files_that_changed_are_read(spool: FakeSpool) -> None:
     assert energy_uj(jobs(spool, "21")[0]) == 12_600_000_000
 
 
+@pytest.mark.slow
 def test_a_file_that_grows_is_read_from_where_the_last_sync_stopped(
     spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +227,7 @@ def test_two_syncs_at_once_without_a_lock_file_agree(spool: FakeSpool) -> None:
     assert dump(spool.ledger) == together
 
 
+@pytest.mark.slow
 def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
     spool.user = user_name()
     for number in range(70):

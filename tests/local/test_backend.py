@@ -116,6 +116,7 @@ def test_a_job_that_does_not_start_says_why(box: Sandbox) -> None:
     assert list(box.spool.glob("20*/*")) == []
 
 
+@pytest.mark.slow
 def test_time_limit_ends_the_job(box: Sandbox) -> None:
     job_id, run_dir = box.submit("sleep 60", resources={"time": "0:01"})
     pid = batch_pid(run_dir)
@@ -217,6 +218,7 @@ COMPUTES = "for i in $(seq 200000); do :; done"
 """Shell commands that take some ticks of CPU time."""
 
 
+@pytest.mark.slow
 def test_killed_batch_script(box: Sandbox) -> None:
     job_id, run_dir = box.submit(f"{COMPUTES}; sleep 60", energy={"interval": 0.1, "record": 0.2})
     # What is modelled of the node's memory is the job's by its CPU time.

@@ -118,6 +118,7 @@ def test_signals_that_would_end_it_reach_the_command(number: int) -> None:
         assert process.wait(8) == 42
 
 
+@pytest.mark.slow
 def test_stopped_for_a_while(environ: dict[str, str]) -> None:
     """Ctrl-Z and fg, or scontrol suspend: the wait that is interrupted is not taken for an end."""
     argv = [*ARGV, "--json", "--", "sh", "-c", "echo ready; sleep 3; exit 7"]
@@ -149,11 +150,13 @@ time.sleep(2)
 """The process that leaves the tree computes; the command waits for its end, and for the sidecar to see it."""
 
 
+@pytest.mark.slow
 def test_a_double_fork_counts(environ: dict[str, str]) -> None:
     done = run(environ, "--share", "--json", "--", sys.executable, "-c", LEAVES_THE_TREE)
     assert json.loads(done.stdout)["usage"]["cpu_time_s"] >= 0.7
 
 
+@pytest.mark.slow
 def test_what_outlives_the_command_goes_on(environ: dict[str, str], tmp_path: Path) -> None:
     done = run(environ, "--", "sh", "-c", f"(sleep 2; touch {tmp_path}/done) </dev/null >/dev/null 2>&1 & exit 3")
     assert (done.returncode, (tmp_path / "done").exists()) == (3, False)
@@ -224,6 +227,7 @@ def test_what_is_ignored_stays_ignored_for_the_command(environ: dict[str, str]) 
     assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("key", "column"), [(b"\x03", 0), (b"\x1c", 1)])
 def test_key_at_the_terminal_reaches_the_command_once(environ: dict[str, str], key: bytes, column: int) -> None:
     """The terminal gives the command its own copy of Ctrl-C; a signal to us alone is another one."""
@@ -429,6 +433,7 @@ def test_grams_are_shown_where_a_zone_is_known(environ: dict[str, str]) -> None:
     assert "\n\n\n" not in table
 
 
+@pytest.mark.slow
 def test_other_work_on_the_machine_is_noted_in_the_report(environ: dict[str, str]) -> None:
     """The figure of the whole machine, found again later, must not be taken for the command's own."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:

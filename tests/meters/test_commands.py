@@ -167,6 +167,7 @@ def test_a_mistake_in_one_meter_does_not_silence_the_others(box: Sandbox, server
     assert channel(reported(box, job_id))["domain"] == "meter:good"
 
 
+@pytest.mark.slow
 def test_doctor_asks_each_meter(box: Sandbox, server: MeterServer) -> None:
     prometheus(server, lambda *_: 100.0, step_s=60, nodes=("n7",))
     a_prometheus(box, server, name="good", nodes="n[7-9]")
@@ -203,6 +204,7 @@ def test_the_agent_reads_once(box: Sandbox) -> None:
     assert done.err == f"dcmi: {NODE}: power measurement is not active: 'deactivated'\n"
 
 
+@pytest.mark.slow
 def test_from_the_agent_to_the_report(box: Sandbox) -> None:
     log = box.home / "power"
     put_ipmitool(box)

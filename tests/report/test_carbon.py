@@ -362,6 +362,7 @@ def test_a_report_with_settled_intensities_makes_no_request(site: Site, call: Ca
     assert document(result)["jobs"][0]["footprint"]["settled"] is True
 
 
+@pytest.mark.slow
 def test_a_job_of_this_machine_from_its_submission_to_its_grams(box: Sandbox) -> None:
     box.env |= {"HPCFRUGAL_ZONE": "XX", "HPCFRUGAL_PUE": "1.3"}
     settings, file = box.home / ".config/hpcfrugal/config.toml", box.home / "own.json"

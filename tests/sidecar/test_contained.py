@@ -28,6 +28,7 @@ MOST_DELAY_S = 2.0
 """By which the sidecar may hold up a job's end."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["hang", "hang-init"])
 def test_job_ends_in_time_while_nvml_blocks(
     zipapp: Path, run_dir: Path, tmp_path: Path, make_nvml: Callable[..., FakeNvml], fault: str
@@ -79,6 +80,7 @@ def test_job_ends_in_time_while_nvml_blocks(
     assert json.loads((run_dir / "17.0.end.json").read_text())["exit_code"] == 6
 
 
+@pytest.mark.slow
 def test_other_channels_lose_no_joule_while_nvml_blocks(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:

@@ -23,7 +23,7 @@ PERCENTS = (0, 0, 2, 10, 10, 30)
 
 
 @pytest.mark.slow
-@pytest.mark.serial
+@pytest.mark.alone
 def test_six_sidecars_on_one_node() -> None:
     """All records, no doubt, CPU time to the tick of the kernel's count, and every microjoule with somebody."""
     result = crowd_run.measure(6, 3, percents=PERCENTS, interval_s=0.25, record_s=1)

@@ -81,6 +81,7 @@ def test_gpu_may_be_missing_where_nobody_named_one(
         assert (header["gpus_promised"], header["gpus_unread"]) == (None, unread)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("death", DEATHS)
 def test_driver_that_dies_once_is_read_again(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml], death: str
@@ -115,6 +116,7 @@ def test_driver_that_dies_once_is_read_again(
         assert abs(measured_ns - (lines[-1]["boottime_ns"] - lines[1]["boottime_ns"])) < 0.2e9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("death", DEATHS)
 def test_driver_that_keeps_dying_is_given_up(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml], death: str

@@ -56,6 +56,7 @@ def test_grace_node(zipapp: Path, run_dir: Path, tmp_path: Path) -> None:
     assert [channel["counted"] for channel in lines[0]["channels"]] == [True, True, False, True, True]
 
 
+@pytest.mark.slow
 def test_small_file_limit(zipapp: Path, run_dir: Path, rapl: FakeRapl) -> None:
     arguments = ["--file-limit", "12000"]
     with SidecarProcess(zipapp, run_dir, rapl.sysfs, arguments=arguments, interval_s=0.05, record_s=0.05) as it:

@@ -260,6 +260,7 @@ def test_denied_counters_are_absent(zipapp: Path, run_dir: Path, rapl: FakeRapl,
     assert lines[-1]["energy_uj"] == []
 
 
+@pytest.mark.slow
 def test_hung_driver_stops_nobody(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:
@@ -290,6 +291,7 @@ def test_hung_driver_stops_nobody(
     assert lines[-1]["measured_ns"][0] - lines[1]["measured_ns"][0] > 0.5e9
 
 
+@pytest.mark.slow
 def test_hung_driver_that_comes_back(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:
@@ -307,6 +309,7 @@ def test_hung_driver_that_comes_back(
     assert lines[-1]["energy_uj"][7] == pytest.approx(true_uj, rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.serial
 def test_slow_driver_gets_a_session_of_its_own(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
@@ -364,6 +367,7 @@ def test_lost_gpu_is_null_and_the_other_goes_on(
     assert end["errors"][8] > 0
 
 
+@pytest.mark.slow
 def test_driver_reload(zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]) -> None:
     """The driver goes away and comes back; the library is started anew within 30 reads."""
     nvml = make_nvml(devices=1)

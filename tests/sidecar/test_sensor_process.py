@@ -113,6 +113,7 @@ ENDS: list[tuple[Callable[[], Any], str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "reason"), ENDS)
 def test_end_of_the_process_is_a_pause(run: Any, end: Callable[[], Any], reason: str) -> None:
     """It is started again, 30 reads after its first start, and named once it reads again."""
@@ -156,6 +157,7 @@ def test_process_that_ends_at_each_read_is_given_up(run: Any) -> None:
     assert said == "its process ended by signal 6 (Aborted); 3 times in a row, so it is not read any more"
 
 
+@pytest.mark.slow
 def test_process_that_hangs_while_it_starts_again(run: Any) -> None:
     starts = iter(range(10))
 

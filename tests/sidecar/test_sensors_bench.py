@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 BENCH = Path(__file__).resolve().parents[2] / "scripts" / "bench"
 SENSORS = str(BENCH / "sensors")

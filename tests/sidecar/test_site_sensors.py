@@ -49,6 +49,7 @@ def test_sensor_is_built_in_and_sampled(site: Path, tmp_path: Path, run_dir: Pat
     assert lines[-1]["energy_uj"][7] == pytest.approx(350e6 * measured_s, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_failing_sensors_cost_only_themselves(site: Path, tmp_path: Path, run_dir: Path, rapl: FakeRapl) -> None:
     entries = {name: f"site_pdu:{name}" for name in ("broken", "hang", "lie", "missing")}
     install(
@@ -97,6 +98,7 @@ def test_sensor_that_cannot_travel_is_left_out(
     assert built.read_bytes() == plain
 
 
+@pytest.mark.slow
 def test_shared_copy_follows_installation_and_edits(site: Path, tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     plain = zipapp.shared_sidecar(spool)

@@ -102,6 +102,7 @@ def test_use_of_a_shared_gpu_is_not_the_jobs(
     assert "gpu_busy_us" not in lines[-1]
 
 
+@pytest.mark.slow
 def test_lost_gpu_is_not_looked_at_meanwhile(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from segment_job import RUN, Job
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 RANK = """
 import os, signal, time

@@ -191,7 +191,7 @@ def test_kill_of_the_sidecar(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has_proc", [True, False])
-@pytest.mark.serial
+@pytest.mark.alone
 def test_a_busy_node_does_not_make_the_end_longer(tmp_path: Path, has_proc: bool) -> None:
     """The wait for a sidecar that does not end is measured by a clock: beside seven loops on the same CPU each new
     process takes long. Also where there is no /proc/uptime, as on a system without it."""
@@ -224,7 +224,7 @@ def test_a_busy_node_does_not_make_the_end_longer(tmp_path: Path, has_proc: bool
     assert one.end()["exit_code"] == 0
 
 
-@pytest.mark.serial
+@pytest.mark.alone
 def test_hanging_sidecar_delays_the_end_by_less_than_two_seconds(tmp_path: Path) -> None:
     one = job(tmp_path, "sleep 2; exit 6")
     process = one.start()

@@ -114,6 +114,7 @@ def test_no_plan_finishes_after_its_deadline(plan: Plan) -> None:
     assert plan.runs[-1].end_at + limit - plan.duration <= plan.deadline_at
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(plans())
 def test_a_wait_is_expected_to_save(plan: Plan) -> None:

@@ -136,6 +136,7 @@ def test_nothing_is_known_without_an_answer(slurm: FakeSlurm, tmp_path: Path) ->
     assert len(found.notes) == 2
 
 
+@pytest.mark.slow
 def test_a_program_that_hangs_is_waited_for_once(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.sacct(*rows(HOUR, 20))
     slurm.answer("sbatch", then="sleep 20")
@@ -153,6 +154,7 @@ def test_a_program_that_hangs_is_waited_for_once(slurm: FakeSlurm, tmp_path: Pat
     assert len(slurm.calls("scontrol")) == 5
 
 
+@pytest.mark.slow
 def test_sacct_that_hangs_is_asked_once_of_all_partitions(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.answer("sacct", then="sleep 20")
     time_budget = TimeBudget()
@@ -178,6 +180,7 @@ class Slow:
         return request.answer(Result("sbatch", 0, "slurm 22.05", ""))
 
 
+@pytest.mark.slow
 def test_slow_answers_are_waited_for_no_longer_than_one_that_does_not_come() -> None:
     client = Slow()
     time_budget = TimeBudget(client=client)
