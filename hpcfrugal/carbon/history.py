@@ -21,7 +21,7 @@ from hpcfrugal.carbon.use_period import UsePeriod
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import ForecastError, HpcfrugalError
 from hpcfrugal.core.safe_read import UnsafeFile
-from hpcfrugal.core.time import from_ns, instant_us
+from hpcfrugal.core.time import from_ns, instant_ns
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool.intensity import (
     IntensitySource,
@@ -59,7 +59,7 @@ class _Gathering:
     changed: int = 0
 
     def now_ns(self) -> int:
-        return instant_us(self.clock()) * 1000
+        return instant_ns(self.clock())
 
     def source(self, zone: str, signal: Signal, provider: str | None, wanted: Sequence[UsePeriod]) -> Iterator[str]:
         """Make the requests for one zone; yields problems."""
@@ -182,11 +182,11 @@ def _known(actuals: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntens
     it an actual.
     """
     series = actuals.series
-    fetched_ns = instant_us(actuals.fetched_at) * 1000
+    fetched_ns = instant_ns(actuals.fetched_at)
     end_ns = min(end_ns, fetched_ns)
-    settled_ns = instant_us(actuals.settled_before) * 1000
+    settled_ns = instant_ns(actuals.settled_before)
     gap_settled_ns = settled_ns - GAP_SETTLES // timedelta(microseconds=1) * 1000
-    issued_ns = instant_us(series.issued_at) * 1000 if series.issued_at is not None else None
+    issued_ns = instant_ns(series.issued_at) if series.issued_at is not None else None
 
     def one(first_ns: int, last_ns: int, level: float | None) -> KnownIntensity:
         until_ns = gap_settled_ns if level is None else settled_ns
@@ -194,7 +194,7 @@ def _known(actuals: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntens
 
     at_ns = start_ns
     for first, last, level in series.slots():
-        first_ns, last_ns = max(instant_us(first) * 1000, start_ns), min(instant_us(last) * 1000, end_ns)
+        first_ns, last_ns = max(instant_ns(first), start_ns), min(instant_ns(last), end_ns)
         if first_ns >= last_ns:
             continue
         if at_ns < first_ns:

@@ -15,11 +15,12 @@ from hpcfrugal.cli.options import job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.core.format import NONE, energy, power
 from hpcfrugal.core.time import span_us
-from hpcfrugal.job.backend import Backend, JobState
+from hpcfrugal.job.backend import Backend
 from hpcfrugal.report import kind
 from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.submission.backends import select_backend
 from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 

@@ -10,10 +10,11 @@ from contextlib import suppress
 from hpcfrugal.cli.streams import echo_or_drop, warn
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.format import duration, power
-from hpcfrugal.job.backend import Backend, BackendStates, JobState, SubmittedRun, last_of_each
+from hpcfrugal.job.backend import Backend, BackendStates, SubmittedRun
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, read_json
 from hpcfrugal.spool.current_power import read_draw, sidecars_done
+from hpcfrugal.spool.job_state import JobState, last_of_each
 from hpcfrugal.submission import Prepared, SubmittedJob
 
 _ACCOUNTING_S = 60.0  # until Slurm's accounting shows the end of jobs that have end records

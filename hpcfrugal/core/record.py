@@ -31,7 +31,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, g
 
 from hpcfrugal.core.errors import HpcfrugalError
 from hpcfrugal.core.text import clean_text
-from hpcfrugal.core.time import from_ns, instant_us, iso, parse_iso
+from hpcfrugal.core.time import from_ns, instant_ns, iso, parse_iso
 
 MAX_INT = 2**62
 """Larger integers are invalid, so that sums fit into SQLite's signed 64 bits."""
@@ -612,7 +612,7 @@ def _iso_time(value: Any, problems: Problems) -> int:
     if not isinstance(value, str):
         raise InvalidValue("a text")
     try:
-        return _in_range(instant_us(parse_iso(value)) * 1000)
+        return _in_range(instant_ns(parse_iso(value)))
     except (ValueError, OverflowError):
         raise InvalidValue("an ISO 8601 time with its offset from UTC") from None
 

@@ -21,6 +21,11 @@ def instant_us(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def instant_ns(moment: datetime) -> int:
+    """The same in nanoseconds, as times of clocks are kept in the spool and the ledger."""
+    return instant_us(moment) * 1000
+
+
 def span_us(span: timedelta) -> int:
     """A span in microseconds; exact, since timedelta stores microseconds."""
     return span // _MICROSECOND

@@ -45,7 +45,6 @@ from hpcfrugal.spool.documents import (
     NodeFacts,
     NodesDocument,
     RunDocument,
-    SlurmDocument,
     read_end,
     read_labels,
     read_log,
@@ -54,13 +53,14 @@ from hpcfrugal.spool.documents import (
     read_slurm,
     read_submitted,
 )
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey, ParsedName, RunDir
 from hpcfrugal.spool.sample_header import Header, SampledNode
 from hpcfrugal.spool.samples import SampleFile, read_samples
 
 _R = TypeVar("_R")
 
-_JobDocument = EndDocument | SlurmDocument | NodesDocument
+_JobDocument = EndDocument | JobState | NodesDocument
 _READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileState, list[str]]]] = {
     "end": read_end,
     "slurm": read_slurm,

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble, codec
-from hpcfrugal.job.backend import shell_code
 from hpcfrugal.ledger.clocks import skews_of
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import CLOCK_SKEWS, FILES, JOBS, SESSIONS, TABLES_OF_JOBS, AttemptRow, SessionRow
@@ -23,9 +22,9 @@ from hpcfrugal.spool.documents import (
     NodeFacts,
     NodesDocument,
     RunDocument,
-    SlurmDocument,
     SubmittedDocument,
 )
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.layout import JobKey
 
 _LEAST_SET_NS = 10**9
@@ -158,7 +157,7 @@ def _row(
 ) -> tuple[AttemptRow, list[SessionRow]]:
     """The row of an attempt, and the sessions of its sidecars."""
     end = document_of(connection, EndDocument, "end", run, key)
-    slurm = document_of(connection, SlurmDocument, "slurm", run, key)
+    slurm = document_of(connection, JobState, "slurm", run, key)
     log = _content(connection, "log", run, key)
     sessions = [
         session
@@ -177,7 +176,7 @@ def _row(
     state, exit_code = _outcome(end, slurm)
     row = assemble(
         AttemptRow,
-        slurm or SlurmDocument(key.job_id, key.restart),
+        slurm or JobState(key.job_id, restart=key.restart),
         origin="spool",
         run=run,
         cluster=(submitted and submitted.cluster) or (slurm and slurm.cluster) or _most(sessions, "cluster") or "",
@@ -239,7 +238,7 @@ def _clock_set(sessions: Sequence[SessionRow]) -> int:
 
 def elapsed(
     end: EndDocument | None,
-    slurm: SlurmDocument | None,
+    slurm: JobState | None,
     sampled_from_ns: int | None,
     sampled_to_ns: int | None,
     clock_set_ns: int = 0,
@@ -271,12 +270,12 @@ def elapsed(
     return started, None, None, None
 
 
-def _outcome(end: EndDocument | None, slurm: SlurmDocument | None) -> tuple[str | None, int | None]:
+def _outcome(end: EndDocument | None, slurm: JobState | None) -> tuple[str | None, int | None]:
     """State and exit code: Slurm's if final, else the batch script's, else Slurm's of the running job."""
     if slurm is not None and slurm.final:
         if slurm.signal and end is not None and end.exit_code:
             return slurm.state, end.exit_code
-        return slurm.state, _first(shell_code(slurm.exit_code, slurm.signal), end and end.exit_code)
+        return slurm.state, _first(slurm.shell_code, end and end.exit_code)
     if end is not None and end.exit_code is not None:
         return ("COMPLETED" if end.exit_code == 0 else "FAILED"), end.exit_code
     return (slurm.state if slurm is not None else None), None

@@ -23,11 +23,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.core.record import codec
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import FILES, MONTHS, SEALED_RUNS, FileRow, MonthRow, SealedRunRow
 from hpcfrugal.ledger.spools import key_of
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.layout import JobKey, RunDir, iter_months, parse_name, runs_of_month
 
 _SETTLED_NS = 10 * 10**9
@@ -162,7 +164,7 @@ def is_sealed_as_it_is(connection: sqlite3.Connection, spool: int | None, run: R
 
 
 _ATTEMPTS = """
-SELECT jobs.job, json_extract(slurm.content, '$.final'), ended.accepted, nodes.accepted, jobs.ended_wall_ns,
+SELECT jobs.job, slurm.content, ended.accepted, nodes.accepted, jobs.ended_wall_ns,
     jobs.array_job_id NOT NULL
 FROM jobs
 LEFT JOIN files AS slurm ON slurm.run = jobs.run AND slurm.accepted
@@ -182,7 +184,8 @@ def _is_over(connection: sqlite3.Connection, run: int, at_ns: int) -> bool:
         "SELECT coalesce(backend != (SELECT text FROM texts WHERE name = 'run'), 1) FROM runs WHERE run = ?", (run,)
     ).fetchone()[0]
     attempts = connection.execute(_ATTEMPTS, (run,)).fetchall()
-    for job, final, has_end, has_nodes, ended_ns, in_array in attempts:
+    for job, slurm, has_end, has_nodes, ended_ns, in_array in attempts:
+        final = slurm is not None and codec(JobState).read(json.loads(slurm), []).final
         if not (final or (has_end and not has_states)):
             return False
         waits_ns = [_ARRAY_NS] if in_array else []

@@ -12,14 +12,15 @@ from typing import Any, TypeVar
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.core.time import from_ns
-from hpcfrugal.job.backend import BackendStates, JobState, RunStates, Submitted, SubmittedRun
+from hpcfrugal.job.backend import BackendStates, RunStates, Submitted, SubmittedRun
 from hpcfrugal.job.output_path import DEFAULT_OUTPUT, expand_output
 from hpcfrugal.local.identity import cluster_name, node_name
 from hpcfrugal.local.job_process import keep_state, run_detached, run_script
 from hpcfrugal.local.pid_file import read_pid
 from hpcfrugal.local.session import becomes_true, end_session
 from hpcfrugal.spool import JobKey, RunDir, is_run_id
-from hpcfrugal.spool.documents import EndDocument, SlurmDocument, read_end, read_slurm
+from hpcfrugal.spool.documents import EndDocument, read_end, read_slurm
+from hpcfrugal.spool.job_state import JobState
 
 _START_TIMEOUT_S = 30.0
 _TEN_YEARS_MIN = 10 * 365 * 24 * 60
@@ -107,7 +108,7 @@ class Local:
     def _state(self, job_id: str, run_dir: RunDir) -> JobState:
         key = JobKey(job_id, 0)
         end = _read(read_end, run_dir, run_dir.end_json(job_id, 0), key) or EndDocument(job_id, 0)
-        recorded = _read(read_slurm, run_dir, run_dir.slurm_json(job_id, 0), key) or SlurmDocument(job_id, 0)
+        recorded = _read(read_slurm, run_dir, run_dir.slurm_json(job_id, 0), key)
         code = end.exit_code
         if code == 0:
             state = "COMPLETED"
@@ -115,7 +116,7 @@ class Local:
             state = "RUNNING"
         else:
             # without an exit code or a recorded state, it was killed or the machine went down
-            state = recorded.state or ("NODE_FAIL" if code is None else "FAILED")
+            state = recorded.state if recorded else "NODE_FAIL" if code is None else "FAILED"
         return JobState(
             cluster=self.cluster(),
             job_id=job_id,

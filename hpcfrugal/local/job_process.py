@@ -15,7 +15,8 @@ from hpcfrugal.local.identity import cluster_name, job_environ
 from hpcfrugal.local.pid_file import write_pid
 from hpcfrugal.local.session import end_rest_of_session
 from hpcfrugal.spool import RunDir
-from hpcfrugal.spool.documents import SlurmDocument, write_document
+from hpcfrugal.spool.documents import write_document
+from hpcfrugal.spool.job_state import JobState
 
 
 def run_script(
@@ -62,7 +63,7 @@ def run_script(
 
 def keep_state(run_dir: RunDir, state: str) -> None:
     """Record CANCELLED or TIMEOUT, which the exit code does not show, where Slurm's state of a job would be."""
-    document = SlurmDocument(run_dir.run_id, 0, cluster=cluster_name(), state=state, final=True)
+    document = JobState(run_dir.run_id, state, cluster=cluster_name())
     with suppress(OSError):  # then it counts as failed, by its exit code
         write_document(run_dir.slurm_json(run_dir.run_id, 0), document)
 

@@ -210,11 +210,11 @@ def _attempt(run: RunDir, job: JobKey, nodes: set[str], names: frozenset[str], n
         span = _span(end.started_wall_ns, end.ended_wall_ns)
     if span is None or span[1] < now_ns - LOOK_BACK_NS:
         return None
-    cluster = slurm.cluster if slurm is not None else None
+    cluster = (slurm.cluster or None) if slurm is not None else None
     if cluster is None and run.submitted_json.name in names:
         submitted = _read(lambda path, uid, _: read_submitted(path, uid), run.submitted_json, job)
         cluster = submitted.cluster if submitted is not None else None
-    held = sorted({*nodes, *((slurm.nodes or ()) if slurm is not None else ())})
+    held = sorted({*nodes, *(slurm.nodes if slurm is not None else ())})
     parts = tuple(JobOnNode(run.run_id, job, node, *span, cluster=cluster) for node in held)
     return _Attempt(run, parts, names)
 

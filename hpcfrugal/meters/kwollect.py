@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from hpcfrugal.core.errors import SourceError
-from hpcfrugal.core.time import instant_us, parse_iso
+from hpcfrugal.core.time import instant_ns, parse_iso
 from hpcfrugal.meters.access import MeterClient, ServerMeter
 from hpcfrugal.meters.base import SECOND_NS, MeterAnswer, PowerSeries, Refusal, Unit, short_name
 from hpcfrugal.settings.values import SingleLine, Url
@@ -72,7 +72,7 @@ class Kwollect(ServerMeter):
             at = parse_iso(row["timestamp"])
             labels = json.dumps(row.get("labels") or {}, sort_keys=True)
             value = float("nan") if row["value"] is None else float(row["value"])
-            at_ns = instant_us(at) * 1000
+            at_ns = instant_ns(at)
             found.setdefault(short_name(str(row["device_id"])), {}).setdefault(labels, {})[at_ns] = value
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
             raise SourceError("a sample in the answer does not have Kwollect's format") from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.core.time import instant_us, iso_from_ns
+from hpcfrugal.core.time import instant_ns, iso_from_ns
 
 _AGO = re.compile(r"(?P<count>[0-9]{1,5})(?P<unit>[hdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -86,4 +86,4 @@ def parse_span(text: str, now: datetime, where: str) -> tuple[datetime, datetime
 
 def _to_ns(moment: datetime | None) -> int | None:
     """Nanoseconds since 1970; the nearest that 64 bits can hold, which reach from 1677 to 2262."""
-    return None if moment is None else max(-(2**63), min(instant_us(moment) * 1000, 2**63 - 1))
+    return None if moment is None else max(-(2**63), min(instant_ns(moment), 2**63 - 1))

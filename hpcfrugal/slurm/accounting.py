@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from hpcfrugal.job.backend import JobState
 from hpcfrugal.slurm.client import Request
 from hpcfrugal.slurm.columns import OutputColumn, OutputTable, instant, node_names, slurm_time, whole_number
 from hpcfrugal.slurm.command import Result
+from hpcfrugal.spool.job_state import JobState
 
 _EXECUTIONS = OutputTable(
     OutputColumn("job_id", "JobIDRaw", str),

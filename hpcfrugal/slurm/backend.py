@@ -11,11 +11,9 @@ from pathlib import Path
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.job.backend import (
     BackendStates,
-    JobState,
     RunStates,
     Submitted,
     SubmittedRun,
-    is_over,
 )
 from hpcfrugal.slurm.accounting import AccountingStates, PastStates
 from hpcfrugal.slurm.client import SlurmClient, slurm_client
@@ -28,6 +26,7 @@ from hpcfrugal.slurm.queue import PresentStates, QueueStates
 from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.slurm.updates import CancelJobs
 from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.job_state import JobState, is_over
 
 SHORT_S = 5.0
 """How long a command that has other work to do waits for Slurm."""

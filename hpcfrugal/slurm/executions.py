@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.record import assemble, codec
+from hpcfrugal.core.record import codec
 from hpcfrugal.core.safe_read import UnsafeFile, read_object
 from hpcfrugal.core.time import from_ns
-from hpcfrugal.job.backend import JobState
 from hpcfrugal.spool import JobKey, RunDir
-from hpcfrugal.spool.documents import EndDocument, SlurmDocument, read_end, read_slurm
+from hpcfrugal.spool.documents import EndDocument, read_end, read_slurm
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.sample_header import SampledNode
 from hpcfrugal.spool.samples import read_header
 
@@ -28,9 +28,6 @@ _CLOCKS_APART = timedelta(minutes=10)
 
 _REQUEUED_WITHIN = timedelta(days=1)
 """A job is submitted again when its last execution ends; an id that is used again is used much later."""
-
-TIMES = ("submit", "eligible", "start", "end")
-"""The times of a state."""
 
 _AT_ONCE = timedelta(seconds=2)
 
@@ -62,7 +59,7 @@ def known_attempts(run_dir: RunDir) -> dict[JobKey, Attempt]:
 
 
 def _attempt(run_dir: RunDir, job: JobKey, owner_uid: int) -> Attempt:
-    end = submit_ns = start_ns = None
+    end = submit_at = start_ns = None
     try:
         end = read_end(run_dir.end_json(job.job_id, job.restart), owner_uid, job)[0]
         start_ns = end.started_wall_ns
@@ -74,12 +71,10 @@ def _attempt(run_dir: RunDir, job: JobKey, owner_uid: int) -> Attempt:
         )
         start_ns = min((header.wall_ns for header in headers if header is not None), default=None)
     try:
-        submit_ns = read_slurm(run_dir.slurm_json(job.job_id, job.restart), owner_uid, job)[0].submit_wall_ns
+        submit_at = read_slurm(run_dir.slurm_json(job.job_id, job.restart), owner_uid, job)[0].submit_at
     except UnsafeFile:
-        submit_ns = None
-    return Attempt(
-        None if submit_ns is None else from_ns(submit_ns), None if start_ns is None else from_ns(start_ns), end
-    )
+        submit_at = None
+    return Attempt(submit_at, None if start_ns is None else from_ns(start_ns), end)
 
 
 def stored_states(run_dir: RunDir) -> list[JobState]:
@@ -110,18 +105,7 @@ def is_given_up(run_dir: RunDir, job_id: str, owner_uid: int) -> bool:
 
 
 def _state(document: dict[str, Any], job: JobKey) -> JobState:
-    slurm = codec(SlurmDocument).read({**document, "job_id": job.job_id, "restart": job.restart}, [])
-    times = {name: None if (ns := getattr(slurm, f"{name}_wall_ns")) is None else from_ns(ns) for name in TIMES}
-    return assemble(
-        JobState,
-        slurm,
-        cluster=slurm.cluster or "",
-        state=slurm.state or "UNKNOWN",
-        nodes=slurm.nodes or (),
-        reason=None,
-        queued=False,
-        **{f"{name}_at": time for name, time in times.items()},
-    )
+    return codec(JobState).read({**document, "job_id": job.job_id, "restart": job.restart}, [])
 
 
 def of_run(listed: Iterable[JobState], created: datetime, attempts: Mapping[JobKey, Attempt]) -> list[JobState]:
@@ -219,7 +203,7 @@ def with_ends(states: Iterable[JobState], attempts: Mapping[JobKey, Attempt]) ->
     """The states of a job that is not in the queue any more, completed by the end records of its batch scripts."""
     found = {JobKey(state.job_id, state.restart): state for state in states}
     for job, attempt in attempts.items():
-        end, state = attempt.end, found.get(job, JobState(job.job_id, "UNKNOWN", restart=job.restart))
+        end, state = attempt.end, found.get(job, JobState(job.job_id, restart=job.restart))
         if end is None or end.exit_code is None or state.final:
             continue
         found[job] = replace(

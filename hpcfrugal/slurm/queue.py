@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from hpcfrugal.job.backend import JobState
 from hpcfrugal.slurm.client import Request
 from hpcfrugal.slurm.columns import (
     ColumnSource,
@@ -21,6 +20,7 @@ from hpcfrugal.slurm.columns import (
     whole_number,
 )
 from hpcfrugal.slurm.command import Result
+from hpcfrugal.spool.job_state import JobState
 
 # No column can hold the separator but the last one; a job's name could, and is not asked for.
 _STATES = OutputTable(

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-from hpcfrugal.core.record import assemble
 from hpcfrugal.core.safe_read import UnsafeFile
-from hpcfrugal.core.time import from_ns, instant_us
-from hpcfrugal.job.backend import JobState, RunStates, SubmittedRun, is_over
+from hpcfrugal.core.time import from_ns
+from hpcfrugal.job.backend import RunStates, SubmittedRun
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.command import available
-from hpcfrugal.slurm.executions import TIMES, created_at, is_given_up, known_attempts, stored_document, stored_states
+from hpcfrugal.slurm.executions import created_at, is_given_up, known_attempts, stored_document, stored_states
 from hpcfrugal.slurm.job_ids import is_job_id
 from hpcfrugal.slurm.stored_runs import StoredRun, stored_runs
 from hpcfrugal.spool import RunDir, write_json_atomic
-from hpcfrugal.spool.documents import SlurmDocument, document_json
+from hpcfrugal.spool.documents import document_json
+from hpcfrugal.spool.job_state import JobState, is_over
 
 GONE_AFTER_DAYS = 7
 """A job that Slurm does not know so long after its submission is not asked for again: a waiting or running job is
@@ -139,7 +138,7 @@ def _some(job_ids: Sequence[str]) -> str:
 def _store(run_dir: RunDir, state: JobState) -> None:
     """Store the state of a job. Raises ``OSError``."""
     path = run_dir.slurm_json(state.job_id, state.restart)
-    document = state_document(state)
+    document = document_json(state if state.final else replace(state, elapsed_s=None))
     if stored_document(path, os.getuid()) != document:
         write_json_atomic(path, document)
         run_dir.mark_changed()
@@ -152,12 +151,3 @@ def _is_settled(one: StoredRun) -> bool:
         return given_up or is_over(one.job_id, stored_states(one.run_dir))
     except (OSError, UnsafeFile):
         return True
-
-
-def state_document(state: JobState) -> dict[str, Any]:
-    """The document of a state in the spool."""
-
-    times = {f"{name}_wall_ns": getattr(state, f"{name}_at") for name in TIMES}
-    known = {key: None if time is None else instant_us(time) * 1000 for key, time in times.items()}
-    elapsed_s = state.elapsed_s if state.final else None
-    return document_json(assemble(SlurmDocument, state, elapsed_s=elapsed_s, **known))

@@ -19,9 +19,10 @@ from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned, read_object
 from hpcfrugal.core.text import clean_text, plain
-from hpcfrugal.core.time import instant_us
+from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import owner_name, user_name
 from hpcfrugal.core.version import __version__
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.layout import SPOOL_SCHEMA, JobKey, RunDir
 
 MAX_LOG_CHARACTERS = 300
@@ -158,35 +159,6 @@ class EndDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class SlurmDocument:
-    """``<job>.<restart>.slurm.json``: what Slurm reports of this attempt.
-
-    It could start at ``eligible_wall_ns``: submitted, its begin time come, what it depends on over.
-    """
-
-    job_id: str
-    restart: int
-    cluster: str | None = None
-    array_job_id: str | None = None
-    array_task_id: str | None = None
-    state: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    submit_wall_ns: Annotated[int | None, IsoTime("submit_at")] = None
-    eligible_wall_ns: Annotated[int | None, IsoTime("eligible_at")] = None
-    start_wall_ns: Annotated[int | None, IsoTime("start_at")] = None
-    end_wall_ns: Annotated[int | None, IsoTime("end_at")] = None
-    elapsed_s: int | None = None
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    user: str | None = None
-    nodes: tuple[str, ...] | None = None
-    alloc_cpus: int | None = None
-    final: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class NodeFacts:
     """What is known of a node beside what was sampled on it.
 
@@ -215,7 +187,7 @@ class NodesDocument:
     nodes: Annotated[tuple[NodeFacts, ...], DROP_INVALID]
 
 
-Document = RunDocument | LabelsDocument | SubmittedDocument | EndDocument | SlurmDocument | NodesDocument
+Document = RunDocument | LabelsDocument | SubmittedDocument | EndDocument | JobState | NodesDocument
 
 
 class _OfJob(Protocol):
@@ -246,7 +218,7 @@ def own_run(run_id: str, created_at: datetime, backend: str, spec: dict[str, Any
         run_id=run_id,
         user=user_name(),
         uid=os.getuid(),
-        created_wall_ns=instant_us(created_at) * 1000,
+        created_wall_ns=instant_ns(created_at),
         version=__version__,
         backend=backend,
         host=socket.gethostname(),
@@ -286,9 +258,9 @@ def read_end(path: Path, owner_uid: int, job: JobKey) -> tuple[EndDocument, File
     return _of_job(job, _read(EndDocument, path, owner_uid))
 
 
-def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[SlurmDocument, FileState, list[str]]:
+def read_slurm(path: Path, owner_uid: int, job: JobKey) -> tuple[JobState, FileState, list[str]]:
     """Read what Slurm reported of ``job``."""
-    return _of_job(job, _read(SlurmDocument, path, owner_uid))
+    return _of_job(job, _read(JobState, path, owner_uid))
 
 
 def read_nodes(path: Path, owner_uid: int, job: JobKey) -> tuple[NodesDocument, FileState, list[str]]:

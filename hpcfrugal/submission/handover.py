@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
-from hpcfrugal.core.time import instant_us
+from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend
@@ -61,7 +61,7 @@ def submit_prepared(prepared: Prepared, backend: Backend) -> SubmittedJob:
     except OSError as error:
         shutil.rmtree(run_dir.path, ignore_errors=True)
         raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
-    document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_us(submitted_at) * 1000)
+    document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_ns(submitted_at))
     write_document(run_dir.submitted_json, document)
     return SubmittedJob(
         submitted.job_id,

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
-from hpcfrugal.job.backend import Backend, JobState, SubmittedRun, is_over, last_of_each
+from hpcfrugal.job.backend import Backend, SubmittedRun
 from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
+from hpcfrugal.spool.job_state import JobState, is_over, last_of_each
 from hpcfrugal.spool.local_cluster import is_local
 
 

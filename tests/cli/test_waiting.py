@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from hpcfrugal.cli import waiting
-from hpcfrugal.job.backend import JobState
 from hpcfrugal.spool import RunDir, write_json_atomic
 from hpcfrugal.spool.current_power import Draw
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.submission import Prepared
 
 RUN_ID = "20261121T100000Z-00000000"

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from sandbox import Sandbox, batch_pid, group_is_gone, wait_until
 
-from hpcfrugal.job.backend import JobState, SubmittedRun
+from hpcfrugal.job.backend import SubmittedRun
 from hpcfrugal.job.output_path import expand_output, expand_slurm_output
 from hpcfrugal.local.backend import Local
 from hpcfrugal.local.job_process import keep_state
 from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.job_state import JobState
 
 NODE = socket.gethostname().split(".")[0]
 

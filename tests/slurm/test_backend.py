@@ -11,7 +11,7 @@ import pytest
 from fake_slurm import FakeSlurm, job_ids, sacct_row, squeue_row, submitted
 
 from hpcfrugal.core.errors import InputError, SetupError
-from hpcfrugal.job.backend import JobState, SubmittedRun
+from hpcfrugal.job.backend import SubmittedRun
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.accounting import AccountingCheck
 from hpcfrugal.slurm.backend import SlurmBackend
@@ -20,6 +20,7 @@ from hpcfrugal.slurm.command import NoAnswer, available
 from hpcfrugal.slurm.states import Refreshed, refresh_states
 from hpcfrugal.slurm.submission import SubmitJob
 from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.submission import Submission, prepare, submit_prepared
 from hpcfrugal.submission.tracked_jobs import TrackedJob, foreign, pick, refresh, tracked_jobs
 
@@ -356,8 +357,8 @@ def test_refresh_keeps_the_answers_and_asks_no_more(slurm: FakeSlurm, tmp_path: 
     assert len(slurm.calls()) - before == 3
     (kept,) = spool(tmp_path).glob("*/*/17.0.slurm.json")
     document = json.loads(kept.read_text())
-    assert (document["state"], document["exit_code"], document["final"]) == ("COMPLETED", 0, True)
-    assert (document["end_at"], document["nodes"]) == ("2026-11-21T10:01:01+00:00", ["n1", "n2"])
+    assert (document["state"], document["exit_code"]) == ("COMPLETED", 0)
+    assert (document["end_at"], document["nodes"]) == ("2026-11-21T10:01:01Z", ["n1", "n2"])
     stamp = kept.stat().st_mtime_ns
     slurm.sacct(sacct_row("18", "COMPLETED"))
     refresh_states(spool(tmp_path))

@@ -9,11 +9,12 @@ import pytest
 from fake_slurm import FakeSlurm, sacct_row, squeue_row
 from fake_spool import FakeRun, FakeSpool
 
-from hpcfrugal.job.backend import JobState, RunStates, SubmittedRun, is_over
+from hpcfrugal.job.backend import RunStates, SubmittedRun
 from hpcfrugal.slurm.backend import SlurmBackend
 from hpcfrugal.slurm.executions import Attempt, of_run
 from hpcfrugal.slurm.states import refresh_states, stored_states
 from hpcfrugal.spool import JobKey
+from hpcfrugal.spool.job_state import JobState, is_over
 
 CREATED = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
 
