@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hpcfrugal.core.record import codec
 from hpcfrugal.meters.base import SECOND_NS, Meter
 from hpcfrugal.meters.integrate import Curve, grid
 from hpcfrugal.spool import JobKey
 from hpcfrugal.spool.layout import METER_DOMAIN, SPOOL_SCHEMA
-from hpcfrugal.spool.sample_header import Header
+from hpcfrugal.spool.sample_header import ChannelInfo, Header, MissingSensor
 from hpcfrugal.spool.sidecar_session import SidecarSession
 
 _CpuTimes = tuple[int | None, int | None]
@@ -47,7 +48,7 @@ def lines_of(part: JobOnNode, meter: Meter, curve: Curve | None, absent: str | N
     """The file's content. Without a curve it gives the reason, ``absent``."""
     out: list[dict[str, Any]] = []
     if curve is None:
-        out.append(_header(part, meter, *_clocks(part), [], absent))
+        out.append(_header(part, meter, *_clocks(part), absent or "no reason given"))
     elif not part.exclusive and any(len(session) for session in part.sampled):
         for session in part.sampled:
             if len(session):
@@ -69,14 +70,14 @@ def _clocks(part: JobOnNode) -> tuple[Header | None, int, int]:
 
 def _alone(part: JobOnNode, meter: Meter, curve: Curve) -> Iterator[dict[str, Any]]:
     header, wall_ns, boottime_ns = _clocks(part)
-    yield _header(part, meter, header, wall_ns, boottime_ns, [_channel(meter)], None)
+    yield _header(part, meter, header, wall_ns, boottime_ns)
     instants = [(at_ns, at_ns - wall_ns + boottime_ns, None) for at_ns in grid(part.start_ns, part.end_ns, RECORD_NS)]
     yield from _records(curve, instants)
 
 
 def _beside(part: JobOnNode, meter: Meter, curve: Curve, session: SidecarSession) -> Iterator[dict[str, Any]]:
     header = session.header
-    yield _header(part, meter, header, header.wall_ns, header.boottime_ns, [_channel(meter)], None)
+    yield _header(part, meter, header, header.wall_ns, header.boottime_ns)
     instants = [
         (session.wall_of(at_ns), at_ns, (job_us, busy_us))
         for at_ns, job_us, busy_us in zip(session.boottime_ns, session.job_cpu_us, session.node_busy_us, strict=True)
@@ -111,47 +112,37 @@ def _records(curve: Curve, instants: Sequence[tuple[int, int, _CpuTimes | None]]
         before_ns = wall_ns
 
 
-def _channel(meter: Meter) -> dict[str, Any]:
-    return {
-        "component": "node",
-        "domain": f"{METER_DOMAIN}{meter.name}",
-        "source": meter.source,
-        "quality": "measured",
-        "boundary": "node",
-        "scope": "node",
-        "counted": False,
-        "detail": meter.detail,
-        "gpu_uuid": None,
-    }
-
-
 def _header(
-    part: JobOnNode,
-    meter: Meter,
-    header: Header | None,
-    wall_ns: int,
-    boottime_ns: int,
-    channels: list[dict[str, Any]],
-    absent: str | None,
+    part: JobOnNode, meter: Meter, sampled: Header | None, wall_ns: int, boottime_ns: int, absent: str | None = None
 ) -> dict[str, Any]:
-    reasons = (
-        [] if absent is None else [{"component": "node", "source": f"{METER_DOMAIN}{meter.name}", "reason": absent}]
+    """The header line, with what the sidecar's header has of the job on the node; no channel where the meter is
+    ``absent``."""
+    name = f"{METER_DOMAIN}{meter.name}"
+    channel = ChannelInfo(
+        "node", name, meter.source, "measured", "node", "node", counted=False, detail=meter.detail, gpu_uuid=None
     )
-    return {
-        "kind": "header",
-        "schema": SPOOL_SCHEMA,
-        "run_id": part.run_id,
-        "job_id": part.job.job_id,
-        "restart": part.job.restart,
-        "node": part.node,
-        "boot_id": header and header.boot_id,
-        "wall_ns": wall_ns,
-        "boottime_ns": boottime_ns,
-        "interval_s": meter.terms.step_ns / SECOND_NS,
-        "record_s": RECORD_NS / SECOND_NS,
-        "cpus_alloc": header and header.cpus_alloc,
-        "cpus_node": header and header.cpus_node,
-        "exclusive": header and header.exclusive,
-        "channels": channels,
-        "absent": reasons,
-    }
+    header = Header(
+        run_id=part.run_id,
+        cluster=None,
+        job_id=part.job.job_id,
+        restart=part.job.restart,
+        node=part.node,
+        array_job_id=None,
+        array_task_id=None,
+        boot_id=sampled and sampled.boot_id,
+        wall_ns=wall_ns,
+        boottime_ns=boottime_ns,
+        sidecar_version=None,
+        interval_s=meter.terms.step_ns / SECOND_NS,
+        record_s=RECORD_NS / SECOND_NS,
+        cpus_alloc=sampled and sampled.cpus_alloc,
+        cpus_node=sampled and sampled.cpus_node,
+        cpu_model=None,
+        memory_node_b=None,
+        memory_alloc_b=None,
+        exclusive=sampled and sampled.exclusive,
+        cpu_time_source=None,
+        channels=(channel,) if absent is None else (),
+        absent=() if absent is None else (MissingSensor("node", name, absent),),
+    )
+    return {"kind": "header", "schema": SPOOL_SCHEMA, **codec(Header).write(header)}

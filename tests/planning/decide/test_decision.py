@@ -15,7 +15,7 @@ from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.record import codec
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.job import job_from_mapping
-from hpcfrugal.ledger.plans import plan_column, plan_of
+from hpcfrugal.ledger.plans import PlanRow, plan_column, plan_of
 from hpcfrugal.planning.decide.bounds import bounds_of
 from hpcfrugal.planning.decide.decision import Interruptions, Question, decide
 from hpcfrugal.planning.decide.job_facts import JobFacts, plan_on_forecast
@@ -127,6 +127,7 @@ def test_a_wait_is_expected_to_save(plan: Plan) -> None:
     problems: list[str] = []
     read = codec(Plan).read(json.loads(json.dumps(plan.to_json(), allow_nan=False)), problems)
     assert (read, problems) == (replace(plan, segments=plan.runs), [])
+    assert set(codec(PlanRow).keys) <= set(codec(Plan).keys)  # what the ledger reads of it is in it
     row = plan_of(plan_column(plan.to_json()))
     assert row is not None
     assert (row.action, row.policy, row.zone) == (plan.action, plan.policy, plan.zone)
