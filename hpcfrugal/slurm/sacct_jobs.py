@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
-from hpcfrugal.job.backend import FINAL_STATES
 from hpcfrugal.slurm.sacct_fields import NOTHING, JobName, PerUnit, PossibleInstant
 from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctText, SetAside
+from hpcfrugal.spool.job_state import FINAL_STATES
 
 
 @dataclass(slots=True)
