@@ -18,9 +18,10 @@ from typing import Literal, NamedTuple
 
 UJ_PER_KWH = 3_600_000_000_000
 
-LevelSource = Literal["actual", "forecast", "yearly-mean"]
-SOURCES: tuple[LevelSource, ...] = ("actual", "forecast", "yearly-mean")
-"""Sources of an intensity, best first: the actual value, a forecast, the mean of a country's year."""
+LevelSource = Literal["actual", "estimated", "forecast", "yearly-mean"]
+SOURCES: tuple[LevelSource, ...] = ("actual", "estimated", "forecast", "yearly-mean")
+"""Sources of an intensity, best first: the actual value, a provider's estimate of it after the fact, a forecast, the
+mean of a country's year."""
 
 
 class IntensityLevel(NamedTuple):
@@ -57,18 +58,18 @@ class Levels:
         return sum(level.end_ns - level.start_ns for level in self.within(start_ns, end_ns))
 
 
-def layered(layers: Sequence[tuple[LevelSource, Levels]], start_ns: int, end_ns: int) -> list[IntensityLevel]:
-    """The best known levels in ``[start_ns, end_ns)``, with their source: each layer fills the gaps of the last."""
+def layered(layers: Iterable[Levels], start_ns: int, end_ns: int) -> list[IntensityLevel]:
+    """The best known levels in ``[start_ns, end_ns)``: each layer fills the gaps of the last."""
     placed: list[IntensityLevel] = []
     gaps = [(start_ns, end_ns)] if start_ns < end_ns else []
-    for source, levels in layers:
+    for levels in layers:
         left: list[tuple[int, int]] = []
         for gap_start_ns, gap_end_ns in gaps:
             at_ns = gap_start_ns
             for level in levels.within(gap_start_ns, gap_end_ns):
                 if at_ns < level.start_ns:
                     left.append((at_ns, level.start_ns))
-                placed.append(level._replace(source=source))
+                placed.append(level)
                 at_ns = level.end_ns
             if at_ns < gap_end_ns:
                 left.append((at_ns, gap_end_ns))

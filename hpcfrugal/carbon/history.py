@@ -188,16 +188,16 @@ def _known(actuals: Actuals, start_ns: int, end_ns: int) -> Iterator[KnownIntens
     gap_settled_ns = settled_ns - GAP_SETTLES // timedelta(microseconds=1) * 1000
     issued_ns = instant_ns(series.issued_at) if series.issued_at is not None else None
 
-    def one(first_ns: int, last_ns: int, level: float | None) -> KnownIntensity:
+    def one(first_ns: int, last_ns: int, level: float | None, method: str | None = None) -> KnownIntensity:
         until_ns = gap_settled_ns if level is None else settled_ns
-        return KnownIntensity(first_ns, last_ns, level, fetched_ns, issued_ns, last_ns <= until_ns)
+        return KnownIntensity(first_ns, last_ns, level, fetched_ns, issued_ns, last_ns <= until_ns, method)
 
     at_ns = start_ns
-    for first, last, level in series.slots():
+    for first, last, level, method in series.slots():
         first_ns, last_ns = max(instant_ns(first), start_ns), min(instant_ns(last), end_ns)
         if first_ns >= last_ns:
             continue
         if at_ns < first_ns:
             yield one(at_ns, first_ns, None)
-        yield one(first_ns, last_ns, level)
+        yield one(first_ns, last_ns, level, method)
         at_ns = last_ns

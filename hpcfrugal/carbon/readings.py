@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Unpack
@@ -82,12 +83,17 @@ def check_zone(value: object, asked: str) -> None:
 
 
 def series_of(
-    points: Iterable[Point], *, step: timedelta | None = None, **labels: Unpack[SeriesLabels]
+    points: Iterable[Point],
+    *,
+    step: timedelta | None = None,
+    estimated_by: Mapping[datetime, str] | None = None,
+    **labels: Unpack[SeriesLabels],
 ) -> CarbonSeries:
     """A series of values, each valid from its time on for ``step``, or until the next value if that is sooner.
 
     By default ``step`` is the most common distance between two rows, and a row without a value ends the one before it.
-    If the next value comes later, there is a gap. Unknown values at both ends are left out.
+    If the next value comes later, there is a gap. ``estimated_by`` has the method of each estimated value, by its time.
+    Unknown values at both ends are left out.
 
     Raises ForecastError: no value at all, or times that do not ascend.
     """
@@ -100,7 +106,10 @@ def series_of(
     next_at = dict(pairwise(stops))
     try:
         intervals = [(at, min(at + length, next_at.get(at, at + length)), value) for at, value in known]
-        return CarbonSeries.from_intervals(intervals, **labels)
+        series = CarbonSeries.from_intervals(intervals, **labels)
+        if not estimated_by:
+            return series
+        return replace(series, estimated_by=tuple(estimated_by.get(slot.start) for slot in series.slots()))
     except (DataError, OverflowError) as error:
         raise ForecastError(f"invalid intensities: {error}") from None
 

@@ -33,11 +33,12 @@ class SeriesLabels(TypedDict):
 
 
 class Slot(NamedTuple):
-    """One interval ``[start, end)``; ``g_per_kwh`` is None in a gap."""
+    """One interval ``[start, end)``; ``g_per_kwh`` is None in a gap. ``estimated_by``: see ``CarbonSeries``."""
 
     start: datetime
     end: datetime
     g_per_kwh: float | None
+    estimated_by: str | None = None
 
 
 class Sums(NamedTuple):
@@ -53,8 +54,10 @@ class Sums(NamedTuple):
 class CarbonSeries:
     """See the module; made by :meth:`from_values`, :meth:`from_intervals` or :meth:`from_json`.
 
-    ``edges_us`` are the edges of the slots in microseconds since 1970-01-01T00:00Z, one more than ``values``. A series
-    with ``assumed_from`` was extended by the model ``assumed_by``; its values from that time on were not issued.
+    ``edges_us`` are the edges of the slots in microseconds since 1970-01-01T00:00Z, one more than ``values``.
+    ``estimated_by`` names the method for each actual value that the provider has not from measurements, None for the
+    others; it is empty if there is no such value. A series with ``assumed_from`` was extended by the model
+    ``assumed_by``; its values from that time on were not issued.
 
     Raises DataError if a value is negative, not a number or above MAX_G_PER_KWH, or if the edges do not ascend.
     """
@@ -68,6 +71,7 @@ class CarbonSeries:
     provider: str | None = None
     assumed_from: datetime | None = None
     assumed_by: str | None = None
+    estimated_by: tuple[str | None, ...] = ()
     sums: Sums = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -95,6 +99,10 @@ class CarbonSeries:
         if len(self.edges_us) != len(self.values) + 1:
             yield f"{len(self.values)} values need {len(self.values) + 1} edges, not {len(self.edges_us)}"
             return
+        if self.estimated_by and len(self.estimated_by) != len(self.values):
+            yield f"{len(self.values)} values with {len(self.estimated_by)} methods of estimation"
+        if not all(isinstance(method, str | None) for method in self.estimated_by):
+            yield "a method of estimation that is not a text"
         if not all(map(is_in_datetime_range, self.edges_us)):
             yield "times outside the years 1 to 9999"
             return
@@ -165,6 +173,8 @@ class CarbonSeries:
                 made = cls.from_values(parse_iso(document["start"]), step, document["g_per_kwh"], **fields)
             if "assumed_from" in moments:
                 made = replace(made, assumed_from=moments["assumed_from"], assumed_by=document.get("assumed_by"))
+            if document.get("estimated_by"):
+                made = replace(made, estimated_by=tuple(document["estimated_by"]))
             return made
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
@@ -181,9 +191,11 @@ class CarbonSeries:
         }
         if self.assumed_from is not None:
             document |= {"assumed_from": iso(self.assumed_from), "assumed_by": self.assumed_by}
+        if self.estimated_by:
+            document["estimated_by"] = list(self.estimated_by)
         step = self.step
         if step is None:
-            return document | {"intervals": [[iso(start), iso(end), g] for start, end, g in self.slots()]}
+            return document | {"intervals": [[iso(one.start), iso(one.end), one.g_per_kwh] for one in self.slots()]}
         length: int | float = step.total_seconds()
         length = int(length) if step % timedelta(seconds=1) == timedelta() else length
         return document | {"start": iso(self.start), "step_s": length, "g_per_kwh": list(self.values)}
@@ -214,7 +226,8 @@ class CarbonSeries:
     def slots(self) -> Iterator[Slot]:
         """The intervals in the order of time, gaps included."""
         for index, value in enumerate(self.values):
-            yield Slot(from_us(self.edges_us[index]), from_us(self.edges_us[index + 1]), value)
+            method = self.estimated_by[index] if self.estimated_by else None
+            yield Slot(from_us(self.edges_us[index]), from_us(self.edges_us[index + 1]), value, method)
 
     def at(self, moment: datetime) -> float | None:
         """g/kWh at an instant; None in a gap, before the start and from the end on."""
@@ -235,7 +248,7 @@ class CarbonSeries:
             raise DataError(f"no carbon intensity of {self.zone!r} between {iso(start)} and {iso(end)}")
         begin, stop = bisect_right(self.edges_us, first) - 1, bisect_right(self.edges_us, last - 1)
         edges = (first, *self.edges_us[begin + 1 : stop], last)
-        return replace(self, edges_us=edges, values=self.values[begin:stop])
+        return replace(self, edges_us=edges, values=self.values[begin:stop], estimated_by=self.estimated_by[begin:stop])
 
     def overlaid(self, newer: CarbonSeries) -> CarbonSeries:
         """This series with the values of ``newer``, where known, in place of its own; issued when ``newer`` was.
@@ -248,10 +261,16 @@ class CarbonSeries:
                 raise DataError(f"carbon series of different {name} cannot be joined: {mine!r} and {theirs!r}")
         edges = sorted({*self.edges_us, *newer.edges_us})
         values: list[float | None] = []
+        methods: list[str | None] = []
         for edge in edges[:-1]:
-            value = newer.value_at(edge)
-            values.append(self.value_at(edge) if value is None else value)
-        return replace(self, edges_us=tuple(edges), values=tuple(values), issued_at=newer.issued_at)
+            source = self if newer.value_at(edge) is None else newer
+            values.append(source.value_at(edge))
+            index = source.slot_index(edge)
+            methods.append(source.estimated_by[index] if source.estimated_by and index is not None else None)
+        return replace(
+            self, edges_us=tuple(edges), values=tuple(values), issued_at=newer.issued_at,
+            estimated_by=tuple(methods) if any(methods) else (),
+        )  # fmt: skip
 
     # For the planner: whole microseconds and exact costs -----------------------------------------------------------
 

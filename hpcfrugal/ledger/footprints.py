@@ -17,7 +17,6 @@ from hpcfrugal.accounting.footprint import (
     EnergyPiece,
     IntensityLevel,
     Levels,
-    LevelSource,
     layered,
 )
 from hpcfrugal.accounting.tables.electricity import yearly_mean
@@ -31,12 +30,12 @@ from hpcfrugal.ledger.rows import CarbonPlace, JobRow
 
 
 def levels_of(series: CarbonSeries) -> Levels:
-    """A series of intensities for accounting; gaps, and what a model put after its end, are left out."""
+    """A forecast for accounting; gaps, and what a model put after its end, are left out."""
     edges = series.edges_us
     last_us = edges[-1] if series.assumed_from is None else instant_us(series.assumed_from)
     return Levels(
         [
-            IntensityLevel(edges[index] * 1000, min(edges[index + 1], last_us) * 1000, value, settled=False)
+            IntensityLevel(edges[index] * 1000, min(edges[index + 1], last_us) * 1000, value, False, "forecast")
             for index, value in enumerate(series.values)
             if value is not None and edges[index] < last_us
         ]
@@ -100,25 +99,25 @@ def intensities_of(
         plan = None
     start_ns, end_ns = min(piece.start_ns for piece in pieces), max(piece.span[1] for piece in pieces)
     provider = intensity.best_provider(zone, plan.provider if plan else None, [(start_ns, end_ns)])
-    layers = list(_layers(intensity, zone, provider, plan, start_ns, end_ns))
+    layers = _layers(intensity, zone, provider, plan, start_ns, end_ns)
     return replace(place, provider=provider), layered(layers, start_ns, end_ns)
 
 
 def _layers(
     intensity: Intensities, zone: str, provider: str | None, plan: PlanRow | None, start_ns: int, end_ns: int
-) -> Iterator[tuple[LevelSource, Levels]]:
+) -> Iterator[Levels]:
     if provider is not None:
         actual = intensity.actual(zone, "average", provider)
-        yield "actual", actual
+        yield actual
         if actual.known_ns(start_ns, end_ns) == end_ns - start_ns:
             return
     forecast = plan.forecast if plan is not None else None
     if forecast is not None:
-        yield "forecast", levels_of(forecast)
+        yield levels_of(forecast)
     mean = yearly_mean(zone)
     if mean is not None:
         # It is not revised, but the hour's own figure may still come.
-        yield "yearly-mean", Levels([IntensityLevel(start_ns, end_ns, mean.g_per_kwh, settled=False)])
+        yield Levels([IntensityLevel(start_ns, end_ns, mean.g_per_kwh, False, "yearly-mean")])
 
 
 def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:

@@ -115,7 +115,7 @@ def intensity_providers(connection: sqlite3.Connection, zone: str, signal: str) 
 
 
 _BEST = """
-SELECT start_ns, end_ns, g_per_kwh, settled, row_number() OVER (
+SELECT start_ns, end_ns, g_per_kwh, settled, estimated_by, row_number() OVER (
     PARTITION BY start_ns ORDER BY settled DESC, fetched_ns DESC, g_per_kwh, end_ns
 ) AS place FROM intensity WHERE zone = ? AND signal = ? AND provider = ?
 """
@@ -134,8 +134,11 @@ def settled_gaps(connection: sqlite3.Connection, zone: str, signal: str, provide
 def intensities(connection: sqlite3.Connection, zone: str, signal: str, provider: str) -> list[IntensityLevel]:
     """All figures of one provider for a zone, in the order of time; a time without a figure is left out."""
     rows = connection.execute(
-        f"SELECT start_ns, end_ns, g_per_kwh, settled FROM ({_BEST})"
+        f"SELECT start_ns, end_ns, g_per_kwh, settled, estimated_by FROM ({_BEST})"
         " WHERE place = 1 AND g_per_kwh IS NOT NULL ORDER BY start_ns",
         (zone, signal, provider),
     )
-    return [IntensityLevel(start_ns, end_ns, level, bool(settled)) for start_ns, end_ns, level, settled in rows]
+    return [
+        IntensityLevel(start_ns, end_ns, level, bool(settled), "actual" if method is None else "estimated")
+        for start_ns, end_ns, level, settled, method in rows
+    ]

@@ -20,7 +20,7 @@ from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 13
+LEDGER_SCHEMA = 14
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]

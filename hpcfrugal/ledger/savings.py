@@ -45,7 +45,7 @@ class JobSavings:
 
     ``saving`` is None unless ``status`` is ``known``; ``reason`` says what is missing. ``forecast`` is the saving of
     the same energy by the forecast of the plan. ``quality`` is ``measured``, ``modelled`` or ``mixed``; ``settled`` is
-    false where an intensity may still be revised.
+    false where an intensity may still be revised, ``estimated`` true where the provider estimated one.
     """
 
     attempts: tuple[JobRow, ...]
@@ -55,6 +55,7 @@ class JobSavings:
     pue: float | None = None
     quality: str | None = None
     settled: bool | None = None
+    estimated: bool | None = None
     counterfactual_start_ns: int | None = None
     counterfactual_end_ns: int | None = None
     saving: Saving | None = None
@@ -87,6 +88,7 @@ class SignalTotal:
     forecast_saved_g: Fraction = Fraction(0)
     saved_with_forecast_g: Fraction = Fraction(0)
     settled: bool = True
+    estimated: bool = False
     error: ForecastErrorStats = field(default_factory=ForecastErrorStats)
 
 
@@ -172,6 +174,7 @@ def _compared(
             return unknown(f"{provider} does not offer {of}", "no-actuals")
         return unknown(f"{of} is not known from {provider} yet")
     qualities = sorted({piece.quality for piece in energy_of(ran)})
+    levels = [level for span in spans for level in actual.within(*span)]
     return JobSavings(
         attempts,
         plan,
@@ -179,7 +182,8 @@ def _compared(
         None,
         pue,
         quality=qualities[0] if len(qualities) == 1 else "mixed",
-        settled=all(level.settled for span in spans for level in actual.within(*span)),
+        settled=all(level.settled for level in levels),
+        estimated=any(level.source == "estimated" for level in levels),
         counterfactual_start_ns=begin_ns,
         counterfactual_end_ns=begin_ns + sum(attempt.worked_ns for attempt in ran),
         saving=found,
@@ -208,4 +212,5 @@ def totals(found: Sequence[JobSavings]) -> dict[str, SignalTotal]:
         if one.error is not None:
             total.error.add(one.error)
         total.settled = total.settled and bool(one.settled)
+        total.estimated = total.estimated or bool(one.estimated)
     return sums

@@ -29,8 +29,8 @@ class EnergySums:
     have data.
 
     ``measured_ug`` and ``modelled_ug`` are micrograms of CO2e with the PUE, ``grid_ng`` nanograms without it;
-    ``actual_uj``, ``forecast_uj`` and ``yearly_mean_uj`` the energy by the source of its intensity, the rest has none.
-    The intensity of ``open_uj`` may still be revised.
+    ``actual_uj``, ``estimated_uj``, ``forecast_uj`` and ``yearly_mean_uj`` the energy by the source of its intensity,
+    the rest has none. The intensity of ``open_uj`` may still be revised.
     """
 
     lacking: int = 0
@@ -45,6 +45,7 @@ class EnergySums:
     modelled_ug: int | None = None
     grid_ng: int | None = None
     actual_uj: int = 0
+    estimated_uj: int = 0
     forecast_uj: int = 0
     yearly_mean_uj: int = 0
     open_uj: int = 0
@@ -96,14 +97,15 @@ class EnergySums:
     def by_source_uj(self) -> dict[LevelSource, int]:
         """The energy by the source of its intensity, best first."""
         of: tuple[tuple[LevelSource, int], ...] = (
-            ("actual", self.actual_uj), ("forecast", self.forecast_uj), ("yearly-mean", self.yearly_mean_uj),
+            ("actual", self.actual_uj), ("estimated", self.estimated_uj), ("forecast", self.forecast_uj),
+            ("yearly-mean", self.yearly_mean_uj),
         )  # fmt: skip
         return {source: energy_uj for source, energy_uj in of if energy_uj}
 
     @property
     def known_uj(self) -> int:
         """The energy with an intensity."""
-        return self.actual_uj + self.forecast_uj + self.yearly_mean_uj
+        return self.actual_uj + self.estimated_uj + self.forecast_uj + self.yearly_mean_uj
 
     @property
     def intensity_coverage(self) -> float | None:

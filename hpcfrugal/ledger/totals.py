@@ -198,7 +198,7 @@ class _PartSums:
                 continue
             now = _Rounded.of(whole)
             self._add(number, f"{quality}_ug", now.ug - before.ug)
-            for column in ("grid_ng", "actual_uj", "forecast_uj", "yearly_mean_uj", "open_uj"):
+            for column in ("grid_ng", "actual_uj", "estimated_uj", "forecast_uj", "yearly_mean_uj", "open_uj"):
                 self._add(number, column, getattr(now, column) - getattr(before, column))
             before = now
 
@@ -215,13 +215,14 @@ class _Rounded(NamedTuple):
     ug: int = 0
     grid_ng: int = 0
     actual_uj: int = 0
+    estimated_uj: int = 0
     forecast_uj: int = 0
     yearly_mean_uj: int = 0
     open_uj: int = 0
 
     @classmethod
     def of(cls, tally: Tally) -> _Rounded:
-        actual, forecast, mean = (
+        actual, estimated, forecast, mean = (
             round(energy_uj) for energy_uj in accumulate(tally.energy_uj.get(source, Fraction(0)) for source in SOURCES)
         )
         grid_g, grams = (sum(found.values(), Fraction(0)) for found in (tally.grid_g, tally.grams))
@@ -229,7 +230,8 @@ class _Rounded(NamedTuple):
             round(grams * 10**6),
             round(grid_g * 10**9),
             actual,
-            forecast - actual,
+            estimated - actual,
+            forecast - estimated,
             mean - forecast,
             round(tally.open_uj),
         )

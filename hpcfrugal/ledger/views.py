@@ -30,7 +30,7 @@ def _sum(first: str, second: str) -> str:
 def _figures(of: str) -> dict[str, str]:
     """The figures of ``EnergySums`` whose columns begin with ``of``."""
     energy_uj = _sum(f"{of}measured_uj", f"{of}modelled_uj")
-    known_uj = f"nullif({of}actual_uj + {of}forecast_uj + {of}yearly_mean_uj, 0)"
+    known_uj = f"nullif({of}actual_uj + {of}estimated_uj + {of}forecast_uj + {of}yearly_mean_uj, 0)"
     return {
         "energy_kwh": f"CAST({energy_uj} AS REAL) / 1e6 / 3.6e6",
         "energy_j": f"CAST({energy_uj} AS REAL) / 1e6",

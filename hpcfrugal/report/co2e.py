@@ -89,7 +89,7 @@ class Co2e:
 
     @property
     def source(self) -> str | None:
-        """``actual``, ``forecast``, ``yearly-mean``, or several with a plus between."""
+        """``actual``, ``estimated``, ``forecast``, ``yearly-mean``, or several with a plus between."""
         return "+".join(self.sums.by_source_uj) or None
 
     @property
@@ -124,7 +124,9 @@ class Co2e:
             providers = f" ({', '.join(sorted(self.providers))})" if self.providers else ""
             yield f"CO2e: {self.label}; intensity: {', '.join(shares)}{providers}."
             if self.estimated:
-                yield f"~ {'partly ' if 'actual' in self.shares else ''}estimated: no actual intensity yet."
+                later = self.shares.keys() & {"forecast", "yearly-mean"}
+                why = "no actual intensity yet" if later else "the provider has no measured intensity"
+                yield f"~ {'partly ' if 'actual' in self.shares else ''}estimated: {why}."
             coverage = self.sums.intensity_coverage
             if coverage is not None and coverage != 1:
                 yield f"No carbon intensity is known for {percent(1 - coverage)} of the energy."

@@ -89,6 +89,7 @@ _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
     field("pue", kind.PLAIN, lambda one: one.pue, csv=True),
     field("energy_quality", kind.PLAIN, lambda one: one.quality, csv=True),
     field("settled", kind.PLAIN, lambda one: one.settled, csv=True),
+    field("estimated", kind.PLAIN, lambda one: one.estimated, csv=True),
     field(
         "forecast_saved_g", kind.MASS, _of_forecast(lambda saving: saving.saved_g), csv=True, heading="Forecast",
         drop=3, after=lambda one: "" if one.forecast is None else _loss(one.forecast.saved_g), missing=NONE,
@@ -159,6 +160,7 @@ _TOTAL_FIELDS: tuple[Field[_Total], ...] = (
     field("jobs_with_loss", kind.COUNT, lambda total: total.sums.losses),
     field("lost_g", kind.MASS, lambda total: total.sums.lost_g),
     field("settled", kind.PLAIN, lambda total: total.sums.settled),
+    field("estimated", kind.PLAIN, lambda total: total.sums.estimated),
     field("forecast_jobs", kind.COUNT, lambda total: total.sums.forecast_jobs, json="forecast.jobs"),
     _FORECAST_SAVED,
     field(
@@ -234,6 +236,8 @@ class SavingsReport:
                 forecast, actual = mass(sums.forecast_saved_g), mass(sums.saved_with_forecast_g)
                 mape = "" if sums.error.mape is None else f"; mean forecast error {percent(sums.error.mape)}"
                 yield f"Forecast ({signal}): expected saving {forecast}, actual saving {actual}{mape}."
+            if sums.estimated:
+                yield f"Some of the {signal} intensities are estimates of the provider, not measured."
             if not sums.settled:
                 yield "Intensities may still be revised; the next sync updates the figures."
         for status, what in (("pending", "Not known yet"), ("no-actuals", "Cannot be known")):

@@ -56,6 +56,7 @@ class KnownIntensity:
     """An intensity over ``[start_ns, end_ns)``; ``g_per_kwh`` None: the provider has none.
 
     Times are nanoseconds since 1970-01-01T00:00Z. One that is not ``settled`` may still be revised.
+    ``estimated_by``: the provider's method, None for a value that it did not estimate.
     """
 
     start_ns: Annotated[int, _WALL]
@@ -64,6 +65,7 @@ class KnownIntensity:
     fetched_ns: Annotated[int, _WALL]
     issued_ns: Annotated[int | None, _WALL]
     settled: bool
+    estimated_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +261,11 @@ def _better(before: KnownIntensity | None, now: KnownIntensity | None) -> KnownI
         return now or before
     if now.g_per_kwh is None and before.g_per_kwh is not None:
         return before
-    same = (now.g_per_kwh, now.issued_ns, now.settled) == (before.g_per_kwh, before.issued_ns, before.settled)
-    return before if same else now
+    return (
+        before
+        if replace(now, fetched_ns=before.fetched_ns, start_ns=before.start_ns, end_ns=before.end_ns) == before
+        else now
+    )
 
 
 class _Walk:

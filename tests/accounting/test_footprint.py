@@ -34,7 +34,7 @@ def piece(start: int, end: int, energy_uj: int, of: str = "cpu", quality: str = 
 
 
 def placed(*levels: IntensityLevel) -> list[IntensityLevel]:
-    return layered([("actual", Levels(levels))], levels[0].start_ns, levels[-1].end_ns)
+    return layered([Levels(levels)], levels[0].start_ns, levels[-1].end_ns)
 
 
 def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
@@ -76,9 +76,9 @@ def test_an_intensity_of_zero_is_known() -> None:
 
 def test_each_layer_fills_what_better_ones_leave_open() -> None:
     actual = Levels([IntensityLevel(HOUR, 2 * HOUR, 10.0)])
-    forecast = Levels([IntensityLevel(0, 3 * HOUR, 20.0, settled=False)])
-    mean = Levels([IntensityLevel(0, 4 * HOUR, 40.0, settled=False)])
-    found = layered([("actual", actual), ("forecast", forecast), ("yearly-mean", mean)], 0, 4 * HOUR)
+    forecast = Levels([IntensityLevel(0, 3 * HOUR, 20.0, False, "forecast")])
+    mean = Levels([IntensityLevel(0, 4 * HOUR, 40.0, False, "yearly-mean")])
+    found = layered([actual, forecast, mean], 0, 4 * HOUR)
     assert [(level.start_ns // HOUR, level.g_per_kwh, level.source) for level in found] == [
         (0, 20.0, "forecast"), (1, 10.0, "actual"), (2, 20.0, "forecast"), (3, 40.0, "yearly-mean"),
     ]  # fmt: skip

@@ -77,6 +77,13 @@ def test_all_jobs_of_a_zone_and_time_are_one_question(site: Site) -> None:
     assert not any(one.settled for one in kept)
 
 
+def test_estimates_are_stored_as_such(site: Site) -> None:
+    site.settings(f'[forecasts.energy-charts]\nurl = "{site.grid.url}"\nzone = "SE3"\n')
+    site.gather(used(NOW - 2 * HOUR, NOW - HOUR, "SE3"))
+    kept = site.kept(IntensitySource("SE3", "average", "energy-charts"))
+    assert {one.estimated_by for one in kept} == {"mean of SE"}
+
+
 @pytest.mark.parametrize(("apart_h", "requests"), [(6, 1), (7, 2)])
 def test_jobs_up_to_6_h_apart_are_one_request(site: Site, apart_h: int, requests: int) -> None:
     site.gather(used(NOW - 20 * HOUR, NOW - 19 * HOUR), used(NOW - (19 - apart_h) * HOUR, NOW - (18 - apart_h) * HOUR))

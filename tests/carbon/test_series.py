@@ -204,6 +204,23 @@ def test_newer_figures_replace_older_ones_where_there_are_any() -> None:
     assert both.end == at(150)
 
 
+def test_methods_of_estimation_stay_with_their_values() -> None:
+    old = series_of([1, 2, 3, 4], kind="actual", estimated_by=(None, "a", "b", None))
+    assert CarbonSeries.from_json(json.loads(json.dumps(old.to_json()))) == old
+    assert [slot.estimated_by for slot in old.slice(at(40), at(100)).slots()] == ["a", "b", None]
+    newer = CarbonSeries.from_values(at(60), 15 * MINUTE, [9, None, 7], **{**FIELDS, "kind": "actual"})
+    assert [(slot.g_per_kwh, slot.estimated_by) for slot in old.overlaid(newer).slots()] == [
+        (1, None), (2, "a"), (9, None), (3, "b"), (7, None), (4, None),
+    ]  # fmt: skip
+    assert old.slice(at(0), at(30)).overlaid(newer).estimated_by == ()
+
+
+@pytest.mark.parametrize("methods", [("a",), (1, None), ("a", None, None)])
+def test_methods_of_estimation_that_belong_to_no_value(methods: tuple[Any, ...]) -> None:
+    with pytest.raises(DataError, match="of estimation"):
+        series_of([1, 2], estimated_by=methods)
+
+
 @pytest.mark.parametrize("other", [{"zone": "FR"}, {"signal": "marginal"}, {"kind": "actual"}, {"provider": "x"}])
 def test_series_of_different_things_are_never_joined(other: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="cannot be joined"):

@@ -129,6 +129,18 @@ def test_forecast_and_yearly_mean_stand_in_and_are_told_apart(spool: FakeSpool) 
     assert sums(spool).co2e_ug == ug(kwh(6600) * (25 + 300))
 
 
+def test_estimates_of_the_provider_are_no_actual_figures(spool: FakeSpool) -> None:
+    spool.whole_run(plan=plan(levels=(400.0, 400.0, 400.0)))
+    tell(spool, 100.0, -HOUR, 15)
+    tell(spool, 200.0, 15, 30, estimated_by="TIME_SLICER_AVERAGE")
+    sync(spool.root, spool.ledger)
+    assert sums(spool).by_source_uj == {
+        "actual": 1_650_000_000, "estimated": 1_650_000_000, "forecast": 3_300_000_000,
+    }  # fmt: skip
+    assert sums(spool).co2e_ug == ug(kwh(1650) * (100 + 200 + 400 * 2))
+    assert check_ledger(spool.root, spool.ledger).differences == ()
+
+
 def test_a_country_has_its_yearly_mean_and_an_unknown_zone_has_nothing(spool: FakeSpool) -> None:
     spool.whole_run()
     sync(spool.root, spool.ledger, defaults=Defaults("FR", 1.5))

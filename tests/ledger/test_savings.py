@@ -36,6 +36,20 @@ def test_what_waiting_saved_by_hand(spool: FakeSpool) -> None:
     assert one.error.mape == pytest.approx((100 / 400 + 150 / 100) / 2)
 
 
+def test_savings_by_estimates_of_the_provider_are_marked(spool: FakeSpool) -> None:
+    spool.whole_run(plan=plan())
+    tell(spool, 400.0, -HOUR, -HOUR + 60)
+    tell(spool, 100.0, 0, 30)
+    tell(spool, 100.0, 30, 60, estimated_by="mean of FR")
+    sync(spool.root, spool.ledger)
+    found = saved(spool)
+    assert [one.estimated for one in found] == [True]
+    assert totals(found)["average"].estimated
+    tell(spool, 100.0, 30, 60)
+    sync(spool.root, spool.ledger)
+    assert [one.estimated for one in saved(spool)] == [False]
+
+
 def test_a_loss_is_in_the_sum(spool: FakeSpool) -> None:
     spool.whole_run("17", plan=plan())
     segment(spool.run("18", plan=plan()), 0, HOUR)

@@ -243,6 +243,23 @@ def test_what_is_not_by_actual_figures_is_marked(site: Site, call: Call) -> None
     assert "~ estimated: no actual intensity yet." in table
 
 
+def test_estimates_of_the_provider_are_marked(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([100.0])
+    site.ran("17", 0.5, carbon={"zone": "XX"})
+    call("ledger", "sync")
+    (path,) = (site.spool.root / "intensity").glob("*/*.json")
+    content = json.loads(path.read_text())
+    content["intervals"] = [[*row[:-2], True, "TIME_SLICER_AVERAGE"] for row in content["intervals"]]
+    path.write_text(json.dumps(content))
+    (job,) = document(call("report", "--json"))["jobs"]
+    assert (job["intensity_source"], job["footprint"]["intensity_shares"]) == ("estimated", {"estimated": 1.0})
+    table = call("report", "--no-sync").out
+    assert "~100" in table
+    assert "intensity: estimated 100 %" in table
+    assert "~ estimated: the provider has no measured intensity." in table
+
+
 def test_part_of_a_job_without_intensity_is_noted(site: Site, call: Call) -> None:
     site.settings()
     site.actual([100.0] * 30, step_s=1)
@@ -354,7 +371,7 @@ def test_a_report_with_settled_intensities_makes_no_request(site: Site, call: Ca
     call("ledger", "sync")
     (path,) = (site.spool.root / "intensity").glob("*/*.json")
     content = json.loads(path.read_text())
-    content["intervals"] = [[*row[:-1], True] for row in content["intervals"]]
+    content["intervals"] = [[*row[:-2], True, None] for row in content["intervals"]]
     path.write_text(json.dumps(content))
     site.file.unlink()
     result = call("report", "17", "--json")

@@ -94,8 +94,8 @@ def write(tmp_path: Path, **changes: Any) -> Path:
     return path
 
 
-def rows(*cells: Any) -> list[list[Any]]:
-    return [[NOVEMBER, NOVEMBER + S, 50.0, FETCHED, None, False], list(cells)]
+def rows(*cells: Any, estimated_by: Any = None) -> list[list[Any]]:
+    return [[NOVEMBER, NOVEMBER + S, 50.0, FETCHED, None, False, None], [*cells, estimated_by]]
 
 
 AFTER = (NOVEMBER + S, NOVEMBER + 2 * S)
@@ -116,6 +116,7 @@ AFTER = (NOVEMBER + S, NOVEMBER + 2 * S)
         ({"intervals": rows(*AFTER, "50", FETCHED, None, False)}, "g_per_kwh: not a number from 0 to 1000000"),
         ({"intervals": rows(*AFTER, 2e6, FETCHED, None, False)}, "g_per_kwh: not a number from 0 to 1000000"),
         ({"intervals": rows(*AFTER, 1.0, FETCHED, None, 1)}, "settled"),
+        ({"intervals": rows(*AFTER, 1.0, FETCHED, None, True, estimated_by=1)}, "estimated_by: not a text"),
         ({"intervals": rows(*AFTER, 1.0, None, None, True)}, "fetched_ns: missing"),
         ({"intervals": rows(*AFTER, 1.0, AFTER[0], None, True)}, "fetched before its time was over"),
         ({"intervals": rows(AFTER[1], AFTER[0], 1.0, FETCHED, None, True)}, "does not end after its start"),

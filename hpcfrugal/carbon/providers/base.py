@@ -7,7 +7,7 @@ subclass in the entry-point group ``hpcfrugal.forecasts``, under the name of its
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar
@@ -120,6 +120,7 @@ class Provider:
         kind: SeriesKind,
         *,
         step: timedelta | None = None,
+        estimated_by: Mapping[datetime, str] | None = None,
         issued_at: datetime | None = None,
         notes: tuple[str, ...] = (),
         ttl_s: float | None = None,
@@ -129,7 +130,7 @@ class Provider:
         Raises ForecastError.
         """
         series = series_of(
-            points, step=step, zone=request.zone, signal=request.signal, kind=kind, provider=self.kind,
-            issued_at=(issued_at or request.now) if kind == "forecast" else None,
+            points, step=step, estimated_by=estimated_by, zone=request.zone, signal=request.signal, kind=kind,
+            provider=self.kind, issued_at=(issued_at or request.now) if kind == "forecast" else None,
         )  # fmt: skip
         return IntensityAnswer(series, notes, ttl_s)

@@ -14,17 +14,18 @@ used), which status the server sends for a horizon beyond the plan, and how long
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider, ProviderSettings
-from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_time, points_of
+from hpcfrugal.carbon.readings import Point, as_object, as_rows, check_zone, parse_time, points_of
 from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.core.errors import ForecastError, SourceError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.secrets import SecretSpec
+from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso, whole_hour
 
 _STEPS = {
@@ -122,12 +123,14 @@ class ElectricityMaps(Provider):
         rows = as_rows([body] if key is None else body.get(key), "values")
         self._check_factors([body, *rows])
         points = points_of(rows, "datetime", "carbonIntensity")
-        estimated = sum(bool(row.get("isEstimated")) for row in rows)
-        notes = (f"{estimated} of {len(points)} values are the provider's estimates",) if estimated else ()
+        # A forecast has no measured values that its own could be told from.
+        methods = dict(_methods(points, rows)) if kind == "actual" else {}
+        notes = (f"{len(methods)} of {len(points)} values are the provider's estimates",) if methods else ()
         issued_at = parse_time(body["updatedAt"]) if kind == "forecast" and body.get("updatedAt") else None
         return self.answer(
-            request, points, kind, step=_STEPS[granularity], issued_at=issued_at, notes=notes, ttl_s=reply.ttl_s
-        )
+            request, points, kind, step=_STEPS[granularity], estimated_by=methods, issued_at=issued_at, notes=notes,
+            ttl_s=reply.ttl_s,
+        )  # fmt: skip
 
     def _check_factors(self, parts: Iterable[Mapping[str, Any]]) -> None:
         """Raises ForecastError if values are of other emission factors than those requested."""
@@ -137,3 +140,10 @@ class ElectricityMaps(Provider):
                 raise ForecastError(
                     f"sent values of {part['emissionFactorType']!r} emission factors, not of {wanted!r}"
                 )
+
+
+def _methods(points: Sequence[Point], rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[datetime, str]]:
+    """The method of each value that was estimated, by its time."""
+    for (at, value), row in zip(points, rows, strict=True):
+        if row.get("isEstimated") and value is not None:
+            yield at, plain(str(row.get("estimationMethod") or "an unknown method"))

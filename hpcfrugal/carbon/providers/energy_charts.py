@@ -76,9 +76,10 @@ class EnergyCharts(Provider):
             (at := parse_time(time), parse_intensity(value, at)) for time, value in zip(times, values, strict=True)
         )
         kind: SeriesKind = "forecast" if name == "co2eq_forecast" else "actual"
-        notes = (
-            ()
-            if country == request.zone
-            else (f"Energy-Charts has whole countries only: {country} stands for {request.zone}",)
+        if country == request.zone:
+            return self.answer(request, points, kind, step=row_step(points), ttl_s=reply.ttl_s)
+        note = f"Energy-Charts has whole countries only: {country} stands for {request.zone}"
+        methods = {at: f"mean of {country}" for at, _ in points} if kind == "actual" else None
+        return self.answer(
+            request, points, kind, step=row_step(points), estimated_by=methods, notes=(note,), ttl_s=reply.ttl_s
         )
-        return self.answer(request, points, kind, step=row_step(points), notes=notes, ttl_s=reply.ttl_s)

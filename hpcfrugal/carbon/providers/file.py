@@ -167,7 +167,7 @@ class File(Provider):
 
 def _over_by(series: CarbonSeries, moment: datetime) -> CarbonSeries | None:
     """The slots that end by ``moment``; None if there are none."""
-    ends = [end for _, end, _ in series.slots() if end <= moment]
+    ends = [slot.end for slot in series.slots() if slot.end <= moment]
     return series.slice(series.start, ends[-1]) if ends else None
 
 

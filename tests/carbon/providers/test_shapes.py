@@ -221,11 +221,15 @@ class TestElectricityMaps:
         assert asker(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR, end=NOW).series.values == (42.0,)
         assert asker.last.path == "/carbon-intensity/latest"
 
-        asker.answers({"zone": "FR", "history": maps_rows(self.HOUR - 3 * hour, [1, 2, 3], isEstimated=True)})
+        rows = maps_rows(self.HOUR - 3 * hour, [1, 2, 3], isEstimated=False, estimationMethod=None)
+        rows[1] |= {"isEstimated": True, "estimationMethod": "TIME_SLICER_AVERAGE"}
+        rows[2] |= {"isEstimated": True}
+        asker.answers({"zone": "FR", "history": rows})
         answer = asker(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR - 3 * hour, end=NOW)
         assert asker.last.path == "/carbon-intensity/history"
         assert (answer.series.values, answer.series.kind) == ((1.0, 2.0, 3.0), "actual")
-        assert answer.notes == ("3 of 3 values are the provider's estimates",)
+        assert answer.series.estimated_by == (None, "TIME_SLICER_AVERAGE", "an unknown method")
+        assert answer.notes == ("2 of 3 values are the provider's estimates",)
 
         asker.answers({"zone": "FR", "data": maps_rows(self.HOUR - 48 * hour, [7, 8])})
         start = self.HOUR - 48 * hour
@@ -353,6 +357,9 @@ class TestEnergyCharts:
         answer = asker(EnergyCharts, "forecast", zone)
         assert asker.last.query["country"] == country.lower()
         assert answer.notes == (f"Energy-Charts has whole countries only: {country} stands for {zone}",)
+        assert answer.series.estimated_by == ()
+        actual = asker(EnergyCharts, "actual", zone, start=SLOT - HALF, end=NOW).series
+        assert set(actual.estimated_by) == {f"mean of {country}"}
         assert asker(EnergyCharts, "forecast", country).notes == ()
 
     @pytest.mark.parametrize("zone", ["FR-COR", "DK-BHM", "ES-IB-MA", "SE5", "US-CAL-CISO", "GB-13"])
