@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
 
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.report.formats import FORMATS
 from hpcfrugal.settings.config import BACKENDS, load_config
 
@@ -92,6 +93,15 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
     for name, known in reversed(FORMATS.items()):
         with_form = click.option(f"--{name}", f"as_{name}", is_flag=True, help=known.help)(with_form)
     return with_form
+
+
+def energy_unit_option(command: Command) -> Command:
+    """``--unit`` as ``unit``, by default that of the settings."""
+    return click.option(
+        "--unit",
+        type=click.Choice(get_args(EnergyUnit), case_sensitive=False),
+        help="Unit of energies in the text.  [default: that of the settings, else what fits]",
+    )(command)
 
 
 def tag_option(text: str) -> Callable[[Command], Command]:

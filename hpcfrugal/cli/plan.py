@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcfrugal.cli.drawing import can_print, show_series
+from hpcfrugal.cli.drawing import show_series
 from hpcfrugal.cli.options import FILE, backend_option, checked, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.format import mass, point_in_time, rough_percent, timespan
@@ -132,7 +132,7 @@ def _by_weight(plan: Plan, choice: dict[str, Any] | None) -> list[tuple[str, str
 
 def _amount(g_per_kwh: float, mass_g: float | None) -> str:
     text = f"{g_per_kwh:.0f} g/kWh"
-    return text if mass_g is None else f"{text}, {mass(mass_g)} CO{'₂' if can_print('₂') else '2'}e"
+    return text if mass_g is None else f"{text}, {mass(mass_g)} CO2e"
 
 
 def _times(plan: Plan, earliest: datetime | None, *, slurm: bool) -> list[tuple[str, str]]:

@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.cli.options import check_exclusive, format_options, ledger_option, period_options, split_tags, tag_option
+from hpcfrugal.cli.options import (
+    check_exclusive,
+    energy_unit_option,
+    format_options,
+    ledger_option,
+    period_options,
+    split_tags,
+    tag_option,
+)
 from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.due import Defaults
@@ -22,7 +31,8 @@ from hpcfrugal.report.formats import TEXT, write_report
 from hpcfrugal.report.group_keys import checked_groupings
 from hpcfrugal.report.jobs import LATEST, JobsReport
 from hpcfrugal.report.period import Period, period
-from hpcfrugal.settings.config import load_config
+from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.spool.job_names import several_jobs
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,6 +65,7 @@ _SKEWS_NAMED = 3
 @click.option("--all", "every", is_flag=True, help=f"List every job, not only the latest {LATEST}.")
 @click.option("--nodes", "by_node", is_flag=True, help="Report nodes: energy as read, energy of jobs, and the rest.")
 @click.option("--savings", "as_savings", is_flag=True, help="Report what timing has saved, by actual carbon intensity.")
+@energy_unit_option
 @format_options
 @click.option(
     "--sync/--no-sync",
@@ -76,6 +87,7 @@ def report_command(
     every: bool,
     by_node: bool,
     as_savings: bool,
+    unit: EnergyUnit | None,
     form: str | None,
     sync_first: bool | None,
     ledger_path: Path | None,
@@ -92,12 +104,15 @@ def report_command(
     keys = checked_groupings(tuple(key for text in by for key in text.split(",")), "--by")
     if keys:
         check_exclusive("--by", {"--all": every})
+    if unit is not None:
+        check_exclusive("--unit", {f"--{form}": form not in (None, TEXT), "--savings": as_savings})
     if as_savings:
         check_exclusive("--savings", {"--by": bool(keys), "--nodes": by_node, "--all": every})
     if by_node:
         given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None, "--by": by or None}
         check_exclusive("--nodes", {name: one is not None for name, one in given.items()} | {"--all": every})
     config = load_config()
+    unit = unit or config.energy_unit
     path = ledger_path or config.ledger
     synced = sync_first or (sync_first is None and ledger_path is None)
     if synced:
@@ -106,7 +121,7 @@ def report_command(
         sync_to_read(path, config)
     span = period(since, until, month, everything=job is not None)
     if by_node:
-        show_report(_nodes(path, config.spool, span), form)
+        show_report(_nodes(path, config.spool, span, unit), form)
         return
     wanted = JobFilter(
         since_ns=span.since_ns,
@@ -119,8 +134,7 @@ def report_command(
         if job is not None and not count_jobs(connection, wanted):
             wanted = replace(wanted, jobs=_run_meant(connection, job))
             if not wanted.jobs or not count_jobs(connection, wanted):
-                hint = "`hpcfrugal status --all` lists your jobs" if synced else "run `hpcfrugal ledger sync` first"
-                raise InputError.at("JOB", f"the ledger has no job {job[:80]!r}", hint)
+                raise _no_such_job(job, config, synced=synced)
         if as_savings:
             show_report(_savings(connection, wanted, Defaults(config.carbon.zone, config.carbon.pue), span), form)
             return
@@ -129,7 +143,7 @@ def report_command(
         if not synced:
             if_none += " `hpcfrugal ledger sync` brings the ledger up to date."
         named = job is not None
-        found = JobsReport(connection, span, wanted, keys, every or named, named, if_none)
+        found = JobsReport(connection, span, wanted, keys, every or named, named, if_none, unit)
         if form not in (None, TEXT) and not keys and not found.every and found.listed > LATEST:
             echo_note(f"the latest {LATEST} of {found.listed:,} jobs; --all writes them all")
         show_report(found, form)
@@ -152,19 +166,36 @@ class _Terminal:
         return console()
 
 
-def show_jobs(job_ids: Sequence[str], ledger: Path, form: str | None = None) -> None:
+def show_jobs(job_ids: Sequence[str], config: Config, form: str | None = None) -> None:
     """Print the report of these jobs: in full for a few, else as a list. Raises what ``open_ledger`` raises."""
-    with open_ledger(ledger) as connection:
+    with open_ledger(config.ledger) as connection:
         wanted = JobFilter(jobs=tuple(job_ids))
-        show_report(JobsReport(connection, Period(), wanted, every=True, detailed=True), form)
+        report = JobsReport(connection, Period(), wanted, every=True, detailed=True, unit=config.energy_unit)
+        show_report(report, form)
 
 
 def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
-    """The run whose name, or beginning or end of the run id, is ``text``. Raises InputError if there are several."""
+    """The run whose name, or part of the run id, is ``text``. Raises InputError if there are several."""
     runs = runs_named(connection, text)
     if len(runs) > 1:
-        raise InputError.at("JOB", f"{text[:80]!r} matches {len(runs)} runs, the last ones {', '.join(runs[-3:])}")
-    return tuple(runs)
+        raise InputError([several_jobs(text, [run.job_id for run in runs])])
+    return tuple(run.run_id for run in runs)
+
+
+def _no_such_job(text: str, config: Config, *, synced: bool) -> InputError:
+    """The mistake that the ledger has no such job, or that its user has made it forget it."""
+    from datetime import UTC, datetime
+
+    from hpcfrugal.submission.tracked_jobs import jobs_meant, tracked_jobs
+
+    meant = jobs_meant(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), text)
+    forgotten = [job.job_id or job.run_dir.run_id for job in meant if job.forgotten]
+    where = plain(text, 80)
+    if forgotten:
+        undo = f"`hpcfrugal forget --undo {forgotten[-1]}` brings it back"
+        return InputError.at(where, "was forgotten, so it is in no report", undo)
+    hint = "see `hpcfrugal status --all`" if synced else "run `hpcfrugal ledger sync` first"
+    return InputError.at(where, "is not a job in the ledger", hint)
 
 
 def _note_clocks(connection: sqlite3.Connection, wanted: JobFilter) -> None:
@@ -189,9 +220,9 @@ def _savings(connection: sqlite3.Connection, wanted: JobFilter, defaults: Defaul
     return SavingsReport(span, savings(connection, jobs, defaults))
 
 
-def _nodes(path: Path, spool: Path, span: Period) -> Report:
+def _nodes(path: Path, spool: Path, span: Period, unit: EnergyUnit) -> Report:
     from hpcfrugal.ledger.nodes import find_nodes
     from hpcfrugal.report.nodes import NodesReport
 
     with open_ledger(path) as connection:
-        return NodesReport(span, find_nodes(connection, spool, span.since_ns, span.until_ns))
+        return NodesReport(span, find_nodes(connection, spool, span.since_ns, span.until_ns), unit)

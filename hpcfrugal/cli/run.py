@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy
     from hpcfrugal.local.run import LocalRun
     from hpcfrugal.report.job import ReportedJob
-    from hpcfrugal.report.view import Notes
     from hpcfrugal.settings.idle_power import IdlePower
     from hpcfrugal.spool import RunDir
 
@@ -140,12 +139,10 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
         if as_json:
             echo(("\n" if _in_mid_line() else "") + text)
         return
-    from hpcfrugal.cli.console import console
-    from hpcfrugal.report.formats.text_blocks import renderable
-    from hpcfrugal.report.job_detail import job_blocks
+    from hpcfrugal.cli.run_summary import summary
 
-    blocks = [*job_blocks(job, both_scopes=scopes is not None), *([] if scopes is None else [_scopes_block(scopes)])]
-    console(stderr=True).print(renderable(blocks), crop=False)
+    for line in summary(done, job, scopes, config.energy_unit, kept=kept):
+        echo(line, err=True)
 
 
 def _scopes(run_dir: RunDir) -> BothScopes | None:
@@ -161,6 +158,7 @@ def _scopes(run_dir: RunDir) -> BothScopes | None:
 
 def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
     """Both figures as JSON: ``report`` is the one to publish."""
+    from hpcfrugal.cli.run_summary import figure_to_report
 
     def one(energy: ScopeEnergy) -> dict[str, Any]:
         ends_uj = (energy.energy_uj, *(energy.range_uj or (None, None)))
@@ -172,37 +170,8 @@ def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
         "whole_machine": one(scopes.machine),
         "command_share": one(scopes.share),
         "command_cpu_part": scopes.cpu_part,
-        "report": _to_report(scopes),
+        "report": figure_to_report(scopes),
     }
-
-
-def _to_report(scopes: BothScopes) -> str | None:
-    """Which of the two figures to publish; None where that would be the share, and it is not known."""
-    if scopes.had_it_alone:
-        return "whole_machine"
-    return None if scopes.share.energy_uj is None else "command_share"
-
-
-def _scopes_block(scopes: BothScopes) -> Notes:
-    from hpcfrugal.core.format import energy
-    from hpcfrugal.report.amount import at_least
-    from hpcfrugal.report.view import Notes, note
-
-    def text(one: ScopeEnergy) -> str:
-        ends = "" if one.range_uj is None else f" (90 % range {energy(one.range_uj[0])} – {energy(one.range_uj[1])})"
-        return f"{at_least(one.complete)}{energy(one.energy_uj)}{ends}"
-
-    figures = f"Whole machine: {text(scopes.machine)}; the command's share by CPU time: {text(scopes.share)}."
-    if scopes.cpu_part is None:
-        advice = "The command's CPU time is unknown: report the whole machine only if nothing else ran on it."
-    elif scopes.had_it_alone:
-        advice = f"Report the whole machine: the command used {scopes.cpu_part:.0%} of its busy CPU time."
-    elif scopes.share.energy_uj is None:
-        advice = "Report neither: other work ran on the machine, and the command's share is unknown."
-    else:
-        advice = f"Report the share: other work used {1 - scopes.cpu_part:.0%} of the busy CPU time."
-        advice += " If that was a service working for the command, report the whole machine."
-    return Notes((note(figures), note(f"{advice} See docs/which-number.md.")), apart=True)
 
 
 def _in_mid_line() -> bool:

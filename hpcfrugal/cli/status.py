@@ -20,6 +20,7 @@ from hpcfrugal.report import kind
 from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
+from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.submission.backends import select_backend
 from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
@@ -96,7 +97,8 @@ def _state_role(one: _JobStatus) -> str:
 
 
 _FIELDS: tuple[Field[_JobStatus], ...] = (
-    field("job_id", kind.WORD, lambda one: one.job.label or None, heading="Job", missing=NONE),
+    field("job_id", kind.PLAIN, lambda one: one.job.label or None),
+    field("job", kind.WORD, lambda one: short_job_id(one.job.label) or None, json="", heading="Job", missing=NONE),
     field("run_id", kind.PLAIN, lambda one: one.job.run_dir.run_id),
     *attributes(kind.PLAIN, "cluster", of="job"),
     field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=6),

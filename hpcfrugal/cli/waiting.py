@@ -167,4 +167,4 @@ def _report(run_ids: Sequence[str], config: Config, *, as_json: bool) -> None:
     from hpcfrugal.cli.sync import sync_to_read
 
     sync_to_read(config.ledger, config)
-    show_jobs(run_ids, config.ledger, "json" if as_json else None)
+    show_jobs(run_ids, config, "json" if as_json else None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hpcfrugal.core.time import from_ns
 from hpcfrugal.core.units import format_walltime
@@ -16,12 +16,44 @@ UNKNOWN = "unknown"
 NONE = "–"
 """For a figure that does not apply."""
 
-Units = Sequence[tuple[int, str]]
-"""The size of each unit in the smallest, the largest first."""
+EnergyUnit = Literal["auto", "J", "Wh", "kWh", "MWh"]
+"""What energies are printed in for people; ``auto``: in what fits them."""
 
-_ENERGY_UNITS_UJ: Units = ((36 * 10**14, "MWh"), (36 * 10**11, "kWh"), (10**9, "kJ"), (10**6, "J"))
-_MASS_UNITS_UG: Units = ((10**12, "t"), (10**9, "kg"), (10**6, "g"), (10**3, "mg"), (1, "µg"))
-_PREFIXES = ((10**15, "G"), (10**12, "M"), (10**9, "k"), (10**6, ""), (10**3, "m"), (1, "µ"))
+
+class AmountUnit(NamedTuple):
+    """A unit of amounts: its name, how much it is of what the amounts are in, and from which amount on it is used."""
+
+    name: str
+    size: float
+    least: float
+
+    def show(self, amount: float | Fraction) -> str:
+        """Three digits, without the unit. What is not 0 is never shown as 0, but as ``<0.001``."""
+        number = float(amount) / self.size
+        rounded = float(f"{number:.3g}")
+        if not rounded:
+            return "0"
+        if abs(rounded) < 0.001:
+            return "<0.001" if rounded > 0 else ">-0.001"
+        return f"{number:,.0f}" if abs(rounded) >= 1000 else f"{rounded:#.3g}".rstrip(".")
+
+    def named(self, amount: float | Fraction) -> str:
+        """Three digits and the unit."""
+        return f"{self.show(amount)} {self.name}"
+
+
+def _units(sizes: Mapping[str, float]) -> list[AmountUnit]:
+    """Units of amounts that are as large as one of them; ``sizes`` has the largest first."""
+    return [AmountUnit(name, size, size) for name, size in sizes.items()]
+
+
+_ENERGY_UNITS_UJ = (
+    *_units({"MWh": 3.6e15, "kWh": 3.6e12}),
+    AmountUnit("Wh", 3.6e9, 3.6e6),  # a thousandth of it can still be shown
+    AmountUnit("J", 1e6, 1e6),
+)
+_MASS_UNITS_G = _units({"t": 1e6, "kg": 1e3, "g": 1.0, "mg": 1e-3, "µg": 1e-6})
+_POWER_UNITS_W = _units({"GW": 1e9, "MW": 1e6, "kW": 1e3, "W": 1.0, "mW": 1e-3, "µW": 1e-6})
 _SIZE_UNITS = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 
 
@@ -45,13 +77,15 @@ def rough_percent(share: float) -> str:
 
 
 def duration(span_ns: int | None) -> str:
-    """``1-02:03:04``, ``02:03:04``; below a minute ``12.3 s``, or ``12 s`` for whole seconds.
+    """``1-02:03:04``, ``02:03:04``; below a minute ``12.3 s``, ``<0.1 s``, or ``12 s`` for whole seconds.
 
     A negative span, from clocks that disagree, is shown as 0.
     """
     if span_ns is None:
         return UNKNOWN
     span_ns = max(0, span_ns)
+    if 0 < span_ns < 10**8:
+        return "<0.1 s"
     if span_ns < 60 * 10**9:
         return f"{span_ns / 1e9:.1f} s" if span_ns % 10**9 else f"{span_ns // 10**9} s"
     return format_walltime(timedelta(seconds=span_ns // 10**9))
@@ -61,42 +95,43 @@ def timespan(span: timedelta | None) -> str:
     """A span in the form of ``duration``, in whole seconds; below ten seconds with one decimal."""
     if span is None:
         return UNKNOWN
-    if timedelta() < span < timedelta(milliseconds=100):
-        return "<0.1 s"
     if timedelta() < span < timedelta(seconds=10):
         return duration(span // timedelta(microseconds=1) * 1000)
     return duration(span // timedelta(seconds=1) * 10**9)
 
 
-def _in_unit(millionths: float, units: Units, at_zero: str) -> str:
-    """Three digits in the unit that fits."""
-    millionths = float(f"{millionths:.3g}")  # rounded before the unit is chosen: 999.7 W is 1 kW
-    if not millionths:
-        return f"0 {at_zero}"
-    factor, name = next((unit for unit in units if abs(millionths) >= unit[0]), units[-1])
-    value = millionths / factor
-    if abs(value) < 0.001:
-        return f"{'<' if value > 0 else '>-'}0.001 {name}"
-    return f"{value:,.0f} {name}" if abs(value) >= 1000 else f"{value:.3g} {name}"
+def _fitting(amounts: Iterable[float | Fraction | None], units: Sequence[AmountUnit], at_zero: str) -> AmountUnit:
+    """The unit for the largest of the amounts, which is rounded first: 999.7 W is 1.00 kW."""
+    largest = max((abs(float(amount)) for amount in amounts if amount is not None), default=0.0)
+    if not largest:
+        return next(unit for unit in units if unit.name == at_zero)
+    return next((unit for unit in units if float(f"{largest / unit.size:.3g}") >= unit.least / unit.size), units[-1])
 
 
-def _si(millionths: float, unit: str) -> str:
-    return _in_unit(millionths, [(factor, prefix + unit) for factor, prefix in _PREFIXES], unit)
+def energy_unit(energies_uj: Iterable[int | None], wanted: EnergyUnit = "auto") -> AmountUnit:
+    """The unit for these energies in microjoules: the one that is wanted, else J to MWh as fits the largest."""
+    asked = next((unit for unit in _ENERGY_UNITS_UJ if unit.name == wanted), None)
+    return asked or _fitting(energies_uj, _ENERGY_UNITS_UJ, "Wh")
+
+
+def mass_unit(masses_g: Iterable[float | Fraction | None]) -> AmountUnit:
+    """The unit for these masses in grams: µg to t, as fits the largest."""
+    return _fitting(masses_g, _MASS_UNITS_G, "g")
 
 
 def power(power_w: float | None) -> str:
     """``110 W``, ``46.1 mW``."""
-    return NONE if power_w is None else _si(power_w * 1e6, "W")
+    return NONE if power_w is None else _fitting([power_w], _POWER_UNITS_W, "W").named(power_w)
 
 
-def energy(energy_uj: int | None) -> str:
-    """``2.41 J``, ``5 GJ``."""
-    return NONE if energy_uj is None else _si(energy_uj, "J")
+def energy(energy_uj: int | None, wanted: EnergyUnit = "auto") -> str:
+    """``2.41 Wh``, ``5.00 kWh``."""
+    return NONE if energy_uj is None else energy_unit([energy_uj], wanted).named(energy_uj)
 
 
-def mass(mass_g: float) -> str:
-    """``725 µg``, ``15.4 g``, ``1.2 kg``."""
-    return _in_unit(mass_g * 1e6, _MASS_UNITS_UG, "g")
+def mass(mass_g: float | Fraction) -> str:
+    """``725 µg``, ``15.4 g``, ``1.20 kg``."""
+    return mass_unit([mass_g]).named(mass_g)
 
 
 def size(size_b: int | None) -> str:
@@ -107,38 +142,6 @@ def size(size_b: int | None) -> str:
         if size_b >= 1 << bits:
             return f"{size_b / (1 << bits):,.1f} {unit}"
     return f"{size_b} B"
-
-
-class TableUnit:
-    """One unit for the figures of a table, so that they can be compared by eye.
-
-    One unit of ``values`` is ``per_value`` of the smallest of ``units``.
-    """
-
-    def __init__(
-        self, values: Iterable[float | Fraction | None], units: Units, at_zero: str, per_value: int = 1
-    ) -> None:
-        self._per_value = per_value
-        largest = max((abs(float(value) * per_value) for value in values if value is not None), default=0.0)
-        fitting = units if largest else [unit for unit in units if unit[1] == at_zero]
-        self._factor, self.name = next((unit for unit in fitting if largest >= unit[0]), fitting[-1])
-
-    def show(self, value: float | Fraction) -> str:
-        """The figure without its unit, with three decimals. A non-zero value that rounds to 0 is ``<0.001``."""
-        text = f"{float(value * self._per_value / self._factor):,.3f}"
-        if value and text in ("0.000", "-0.000"):
-            return "<0.001" if value > 0 else ">-0.001"
-        return text
-
-
-def energy_unit(values_uj: Iterable[int | None]) -> TableUnit:
-    """The unit for these energies in microjoules: J to MWh."""
-    return TableUnit(values_uj, _ENERGY_UNITS_UJ, "J")
-
-
-def mass_unit(values_g: Iterable[float | Fraction | None]) -> TableUnit:
-    """The unit for these masses in grams: µg to t."""
-    return TableUnit(values_g, _MASS_UNITS_UG, "g", per_value=10**6)
 
 
 def minute(wall_ns: int | None) -> str:

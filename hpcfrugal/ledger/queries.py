@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.rows import (
@@ -21,6 +21,7 @@ from hpcfrugal.ledger.rows import (
     JobRow,
 )
 from hpcfrugal.ledger.table import LedgerTable
+from hpcfrugal.spool.job_names import LATEST_RUN, is_part_of_run_id
 
 _R = TypeVar("_R")
 
@@ -66,11 +67,25 @@ def iter_jobs(
 
     Without ``details`` they have their totals, but no channels, sessions and missing sensors.
     """
+    condition, values = _latest(wanted, latest)
+    return _jobs(connection, condition, values, _ORDER, details)
+
+
+def _latest(wanted: JobFilter, latest: int | None) -> tuple[str, list[str | int]]:
+    """The condition on jobs, at most so many of the latest, and its values."""
     condition, values = conditions(wanted)
     if latest is not None:
         down = ", ".join(f"{each} DESC" for each in _ORDER)
         condition = f"jobs.job IN (SELECT job FROM {JOBS_AND_RUNS} WHERE {condition} ORDER BY {down} LIMIT {latest})"
-    return _jobs(connection, condition, values, _ORDER, details)
+    return condition, values
+
+
+def tag_keys(connection: sqlite3.Connection, wanted: JobFilter, *, latest: int | None = None) -> list[str]:
+    """The keys of all tags of the jobs that ``iter_jobs`` finds, in order."""
+    condition, values = _latest(wanted, latest)
+    tags = f"SELECT name FROM texts WHERE text IN (SELECT runs.tags FROM {JOBS_AND_RUNS} WHERE {condition})"
+    query = f"SELECT DISTINCT tag.key FROM ({tags}) AS own, json_each(own.name) AS tag ORDER BY tag.key"
+    return [row[0] for row in connection.execute(query, values)]
 
 
 def count_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> int:
@@ -124,21 +139,27 @@ def _jobs(
 _WIDTH = len(JOBS.selected)
 
 
-def runs_named(connection: sqlite3.Connection, text: str) -> list[str]:
-    """The runs that ``text`` means beside those of ``JobFilter.jobs``, oldest first: ``latest``, the beginning or end
-    of a run id (digits alone are a job id, not a part of one), or the name of a job.
+class NamedRun(NamedTuple):
+    """A run, and the job that it became."""
+
+    run_id: str
+    job_id: str
+
+
+def runs_named(connection: sqlite3.Connection, text: str) -> list[NamedRun]:
+    """The runs that ``text`` means beside those of ``JobFilter.jobs``, oldest first: ``latest``, a part of a run id, or
+    the name of a job.
     """
     text = clean_text(text)
     runs = connection.execute(
-        "SELECT run_id, max(texts.name) AS name FROM runs LEFT JOIN jobs USING (run)"
+        "SELECT run_id, max(coalesce(array_job_id, job_id)), max(texts.name) FROM runs LEFT JOIN jobs USING (run)"
         " LEFT JOIN texts ON texts.text = jobs.name WHERE accepted GROUP BY run ORDER BY run_id"
     ).fetchall()
-    if text == "latest":
-        return [row["run_id"] for row in runs[-1:]]
-    parts = [row["run_id"] for row in runs if row["run_id"].startswith(text) or row["run_id"].endswith(text)]
-    if len(text) >= 4 and not text.isdigit() and parts:
-        return parts
-    return [row["run_id"] for row in runs if row["name"] == text]
+    found = {NamedRun(run_id, job_id or run_id): name for run_id, job_id, name in runs}
+    if text == LATEST_RUN:
+        return list(found)[-1:]
+    parts = [one for one in found if is_part_of_run_id(text, one.run_id)]
+    return parts or [one for one, name in found.items() if name == text]
 
 
 def conditions(wanted: JobFilter) -> tuple[str, list[str | int]]:

@@ -18,6 +18,7 @@ from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
+from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
 LEDGER_SCHEMA = 14
@@ -128,10 +129,10 @@ class AttemptRow:
 
     @property
     def label(self) -> str:
-        """How Slurm's users write it: 17, or 15_3 for a task of an array."""
+        """How users write it: 17, or 15_3 for a task of an array; of a run of this machine the end of its id."""
         if self.array_job_id is not None and self.array_task_id is not None:
             return f"{self.array_job_id}_{self.array_task_id}"
-        return self.job_id
+        return short_job_id(self.job_id)
 
 
 @dataclass(frozen=True, slots=True)

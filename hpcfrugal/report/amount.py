@@ -14,6 +14,8 @@ def at_least(complete: bool) -> str:
 
 
 AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (
+    field("energy_kwh", kind.KILOWATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
+    field("energy_wh", kind.WATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
     field(
         "energy_j", kind.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Energy [{energy}]",
         before=lambda sums: at_least(sums.complete),

@@ -154,7 +154,7 @@ class Co2e:
 
 CO2E_FIELDS: tuple[Field[Co2e], ...] = (
     field(
-        "operational_g", kind.MICROGRAMS, lambda co2e: co2e.sums.co2e_ug, csv=True, heading="CO2e [{mass}]",
+        "co2e_g", kind.MICROGRAMS, lambda co2e: co2e.sums.co2e_ug, csv=True, heading="CO2e [{mass}]",
         optional=True, missing=NONE, before=lambda co2e: at_least(co2e.complete),
     ),
     field(

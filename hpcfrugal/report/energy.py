@@ -69,16 +69,16 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
     )
     before_components = list(amounts).index("range") + 1
     listed = list(amounts.values())
-    operational, *more = on(CO2E_FIELDS, co2e)
+    grams, *more = on(CO2E_FIELDS, co2e)
     return (
         *listed[:before_components],
         *(component(name) for name in COMPONENTS),
         *listed[before_components:],
         field("complete", kind.PLAIN, lambda record: record.complete, csv=True),
         field("idle_power", kind.PLAIN, lambda record: record.idle_power, csv=True),
-        variant(operational, before=lambda record: at_least(record.sums.complete and record.co2e.complete)),
-        range_end("operational_low_g", 0),
-        range_end("operational_high_g", 1),
+        variant(grams, before=lambda record: at_least(record.sums.complete and record.co2e.complete)),
+        range_end("co2e_low_g", 0),
+        range_end("co2e_high_g", 1),
         *more,
         field("footprint", row(FOOTPRINT_FIELDS), co2e),
         field("components", by_name(AMOUNT_FIELDS), lambda record: record.components),

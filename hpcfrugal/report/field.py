@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
-from hpcfrugal.core.format import NONE, UNKNOWN, energy_unit, mass_unit
+from hpcfrugal.core.format import NONE, UNKNOWN, EnergyUnit, energy_unit, mass_unit
 from hpcfrugal.report.kind import ENERGY, MASS, MICROGRAMS, PLAIN, Kind, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
@@ -159,15 +159,15 @@ class Rows(Generic[R]):
     apart: bool = False
 
 
-def scale(parts: Iterable[Rows[Any]]) -> Scale:
-    """The units that fit all energies and masses of these rows."""
+def scale(parts: Iterable[Rows[Any]], unit: EnergyUnit = "auto") -> Scale:
+    """The units that fit all energies and masses of these rows; ``unit`` is that of the energies."""
     found: dict[int, list[Any]] = {id(ENERGY): [], id(MASS): [], id(MICROGRAMS): []}
     for part in parts:
         for each in part.fields:
             if each.heading and id(each.kind) in found:
                 found[id(each.kind)] += [value for record in part.records if (value := each.get(record)) is not None]
     grams = found[id(MASS)] + [ug / 1e6 for ug in found[id(MICROGRAMS)]]
-    return Scale(energy_unit(found[id(ENERGY)]), mass_unit(grams))
+    return Scale(energy_unit(found[id(ENERGY)], unit), mass_unit(grams))
 
 
 def table(fields: Sequence[Field[R]], parts: Sequence[Rows[Any]], units: Scale | None = None) -> Table:

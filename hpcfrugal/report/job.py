@@ -204,3 +204,8 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     *attributes(kind.PLAIN, "sampled", "sidecar_log", of="job"),
     *_CODE_FIELDS,
 )  # fmt: skip
+
+
+def tag_field(key: str) -> Field[ReportedJob]:
+    """A tag as a column of CSV."""
+    return field(f"tag:{key}", kind.PLAIN, lambda one: one.job.tags.get(key), json="", csv=True)

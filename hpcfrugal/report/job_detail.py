@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hpcfrugal.core.format import UNKNOWN, count, duration, second
+from hpcfrugal.core.format import UNKNOWN, EnergyUnit, count, duration, second
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
 from hpcfrugal.ledger.sums import EnergySums
@@ -35,15 +35,15 @@ _COMPONENT_FIELDS: tuple[Field[_Component], ...] = (
 )
 
 
-def job_blocks(record: ReportedJob, *, both_scopes: bool = False) -> Iterator[Block]:
-    """The blocks of a job's own report; with ``both_scopes`` the figures of both scopes follow it."""
+def job_blocks(record: ReportedJob, unit: EnergyUnit = "auto") -> Iterator[Block]:
+    """The blocks of a job's own report, with its energies in ``unit``."""
     parts = [_Component(*each) for each in record.components.items()]
     components = [
         Rows(_COMPONENT_FIELDS, parts),
         Rows(_COMPONENT_FIELDS, [_Component("total", record.sums)], "total"),
     ]
     by_channel = Rows(CHANNEL_FIELDS, record.channels, lambda one: "" if one.channel.counted else "aside")
-    units = scale([*components, by_channel])
+    units = scale([*components, by_channel], unit)
     yield _head(record)
     yield table(_COMPONENT_FIELDS, components, units)
     yield table(CHANNEL_FIELDS, [by_channel], units)
@@ -53,8 +53,8 @@ def job_blocks(record: ReportedJob, *, both_scopes: bool = False) -> Iterator[Bl
         if len(usage.nodes) > 1:
             nodes.append(Rows(NODE_USAGE_FIELDS, [usage.total], "total"))
         yield table(NODE_USAGE_FIELDS, nodes)
-    others = [] if both_scopes else other_work(record.job)
-    for lines in (_co2e(record), (*(note(f"{one.node}: {one.text}") for one in others), *_remarks(record, usage))):
+    others = (note(f"{one.node}: {one.text}") for one in other_work(record.job))
+    for lines in (_co2e(record), (*others, *_remarks(record, usage))):
         if lines:
             yield Notes(lines, apart=True)
 
@@ -78,9 +78,10 @@ def _co2e(record: ReportedJob) -> tuple[Note, ...]:
 def _head(record: ReportedJob) -> Facts:
     job = record.job
     started, ended = second(job.started_wall_ns) or "not started", second(job.ended_wall_ns) or "end not known"
+    restart = f" restart {job.restart}" if job.restart else ""
     source = f"source: {job.elapsed_source}" if job.elapsed_source else "source unknown"
     lines = (
-        ("Job", f"{job.label} restart {job.restart} on {job.cluster or 'a cluster without a name'}"),
+        ("Job", f"{job.label}{restart} on {job.cluster or 'a cluster without a name'}"),
         ("Name", job.name or ""),
         ("User", job.user or ""),
         ("Tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),

@@ -12,22 +12,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from hpcfrugal.core.format import NONE, count
+from hpcfrugal.core.format import NONE, EnergyUnit, count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.groups import Group, Grouped, JobCounts, grouped, jobs_at_edges
 from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN
-from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs
+from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs, tag_keys
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import kind
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, Rows, field, scale, sheet, table, to_json, variant
-from hpcfrugal.report.job import JOB_FIELDS, ReportedJob
+from hpcfrugal.report.job import JOB_FIELDS, ReportedJob, tag_field
 from hpcfrugal.report.job_detail import job_blocks
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, Stream, named, note
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+"""``schema`` of the JSON: it is raised when a key is removed or renamed, or its meaning changes. A key that is added
+raises it not."""
 
 LATEST = 20
 """Jobs of a list that is not asked for in full."""
@@ -141,7 +143,8 @@ _TOTAL_FIELDS: tuple[Field[ReportedGroup], ...] = (
 class JobsReport:
     """Jobs that fit ``wanted``, in groups ``by`` one or two keys, or as a list of the latest, or of ``every`` one.
 
-    ``detailed``: the text has all about each job where they are few. The ledger has to be open while it is written.
+    ``detailed``: the text has all about each job where they are few. ``unit`` is that of energies in the text. The
+    ledger has to be open while it is written.
     """
 
     connection: sqlite3.Connection
@@ -151,6 +154,7 @@ class JobsReport:
     every: bool = False
     detailed: bool = False
     if_none: str = "No jobs in this period."
+    unit: EnergyUnit = "auto"
 
     @cached_property
     def _grouped(self) -> Grouped:
@@ -171,10 +175,13 @@ class JobsReport:
         """How many jobs started in the period."""
         return count_jobs(self.connection, self.wanted)
 
+    @property
+    def _latest(self) -> int | None:
+        return None if self.every else LATEST
+
     def jobs(self, *, details: bool) -> Iterator[ReportedJob]:
         """The jobs of the list, in the order of their start."""
-        latest = None if self.every else LATEST
-        return map(ReportedJob, iter_jobs(self.connection, self.wanted, latest=latest, details=details))
+        return map(ReportedJob, iter_jobs(self.connection, self.wanted, latest=self._latest, details=details))
 
     def document(self) -> dict[str, Json]:
         """Totals, and groups or each job of the list with every channel."""
@@ -189,8 +196,11 @@ class JobsReport:
         }
 
     def sheet(self) -> Sheet:
-        """One row a group or job."""
-        return self.group_sheet() if self.by else sheet(JOB_FIELDS, self.jobs(details=False))
+        """One row a group or job; of jobs with a column for each of their tags."""
+        if self.by:
+            return self.group_sheet()
+        tags = map(tag_field, tag_keys(self.connection, self.wanted, latest=self._latest))
+        return sheet((*JOB_FIELDS, *tags), self.jobs(details=False))
 
     def group_sheet(self) -> Sheet:
         """One row a group; without groups one of all jobs."""
@@ -205,11 +215,11 @@ class JobsReport:
             parts = [Rows(fields, self.groups)]
             if len(self.groups) > 1:
                 parts.append(Rows(fields, [self.totals], "total", apart=True))
-            yield table(fields, parts)
+            yield table(fields, parts, scale(parts, self.unit))
             yield Notes(tuple(self._notes()))
         elif self.detailed and self.listed <= _DETAILS_AT_MOST:
             for job in self.jobs(details=True):
-                yield from job_blocks(job)
+                yield from job_blocks(job, self.unit)
         else:
             yield from self._list()
 
@@ -217,7 +227,7 @@ class JobsReport:
         totals = Rows(_TOTAL_FIELDS, [self.totals], "total")
         jobs = Rows(JOB_FIELDS, list(self.jobs(details=False)))
         parts: list[Rows[Any]] = [totals, jobs]
-        units = scale(parts)
+        units = scale(parts, self.unit)
         if self.totals.counts.jobs != 1 or self.listed != 1:
             yield table(_TOTAL_FIELDS, [totals], units)
         if jobs.records:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from hpcfrugal.core.format import TableUnit, clock, duration, minute, percent, size
+from hpcfrugal.core.format import AmountUnit, clock, duration, minute, percent, size
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso_from_ns
 from hpcfrugal.report.view import Json
@@ -19,8 +19,8 @@ V = TypeVar("V")
 class Scale(NamedTuple):
     """The units of a table's energies and masses."""
 
-    energy: TableUnit
-    mass: TableUnit
+    energy: AmountUnit
+    mass: AmountUnit
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,15 @@ def _words(limit: int, align: Literal["text", "word"]) -> Kind[str]:
 
 ENERGY: Kind[int] = Kind(lambda uj: float(uj) / 1e6, lambda uj, scale: scale.energy.show(uj))
 """Microjoules; joules in JSON, divided as the views of the ledger do, and exact up to a gigajoule."""
+WATT_HOURS: Kind[int] = Kind(lambda uj: float(uj) / 1e6 / 3.6e3, lambda uj, scale: scale.energy.show(uj))
+"""Microjoules; watt-hours in CSV."""
+KILOWATT_HOURS: Kind[int] = Kind(lambda uj: float(uj) / 1e6 / 3.6e6, lambda uj, scale: scale.energy.show(uj))
+"""Microjoules; kilowatt-hours in CSV, divided as the views of the ledger do."""
 ENERGY_RANGE: Kind[tuple[int, int]] = Kind(
     lambda ends_uj: [float(uj) / 1e6 for uj in ends_uj],
-    lambda ends_uj, scale: "–".join(scale.energy.show(uj) for uj in ends_uj),
+    lambda ends_uj, scale: "–".join(dict.fromkeys(scale.energy.show(uj) for uj in ends_uj)),
 )
-"""From one amount of microjoules to another."""
+"""From one amount of microjoules to another; one figure where both are shown alike."""
 MASS: Kind[Fraction] = Kind(float, lambda mass_g, scale: scale.mass.show(mass_g))
 """Grams."""
 MICROGRAMS: Kind[float] = Kind(lambda ug: float(ug) / 1e6, lambda ug, scale: scale.mass.show(ug / 1e6))

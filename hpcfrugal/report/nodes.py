@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from hpcfrugal.accounting.balance import AttemptName, Balance
-from hpcfrugal.core.format import count
+from hpcfrugal.core.format import EnergyUnit, count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
 from hpcfrugal.report import kind
-from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, sheet, table, to_json
+from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, scale, sheet, table, to_json
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, named, note
 
@@ -100,10 +100,11 @@ _NODE_FIELDS: tuple[Field[NodeSum], ...] = (
 
 @dataclass(frozen=True)
 class NodesReport:
-    """Nodes over a period. Columns and channels add up before rounding."""
+    """Nodes over a period. Columns and channels add up before rounding. ``unit`` is that of energies in the text."""
 
     period: Period
     found: NodesFound
+    unit: EnergyUnit = "auto"
 
     def document(self) -> dict[str, Json]:
         """Each node with its channels, and the jobs of each."""
@@ -130,7 +131,7 @@ class NodesReport:
                 _CHANNEL_FIELDS, _channels(total), lambda one: "" if one.channel.counted else "aside", apart=True
             )
             parts += [channels, Rows(_NODE_FIELDS, [total], "total")]
-        yield table(_CHANNEL_FIELDS, parts)
+        yield table(_CHANNEL_FIELDS, parts, scale(parts, self.unit))
         yield Notes((*self._notes(), *self._missing()))
 
     def _notes(self) -> Iterator[Note]:

@@ -219,12 +219,8 @@ class SavingsReport:
         ]
         if shown:
             yield table(_FLAT_FIELDS, parts)
-        unit = scale(parts).mass
-
-        def mass(value_g: Fraction) -> str:
-            return f"{unit.show(value_g)} {unit.name}"
-
-        yield Notes(tuple(note(text) for text in self._notes(mass)))
+        in_unit = scale(parts).mass.named
+        yield Notes(tuple(note(text) for text in self._notes(in_unit)))
 
     def _notes(self, mass: Callable[[Fraction], str]) -> Iterator[str]:
         if self.totals:

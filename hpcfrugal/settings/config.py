@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr
 
 from hpcfrugal.core.directories import config_dir, data_dir
 from hpcfrugal.core.errors import InputError, Problem
+from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
@@ -76,6 +77,9 @@ class Config(Section):
     ledger: Annotated[AbsolutePath, Variable("HPCFRUGAL_LEDGER")] = Field(description="the ledger's database file")
     backend: Annotated[BackendName, Variable("HPCFRUGAL_BACKEND")] = Field(
         default="auto", description="`slurm_cli`, `local` (this machine) or `auto`: Slurm if `sbatch` is found"
+    )
+    energy_unit: Annotated[EnergyUnit, Variable("HPCFRUGAL_ENERGY_UNIT")] = Field(
+        default="auto", description="unit of energies in tables: `J`, `Wh`, `kWh`, `MWh` or `auto`, as fits the figures"
     )
     sidecar: SidecarSettings = SidecarSettings()
     carbon: CarbonSettings = CarbonSettings()

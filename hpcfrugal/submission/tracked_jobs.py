@@ -11,6 +11,7 @@ from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.job.backend import Backend, SubmittedRun
 from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
+from hpcfrugal.spool.job_names import LATEST_RUN, is_part_of_run_id, several_jobs
 from hpcfrugal.spool.job_state import JobState, is_over, last_of_each
 from hpcfrugal.spool.local_cluster import is_local
 
@@ -152,28 +153,22 @@ def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
     chosen: list[TrackedJob] = []
     problems = []
     for text in wanted:
-        fits = _meant(jobs, text)
+        fits = jobs_meant(jobs, text)
         if len(fits) == 1:
             chosen += fits
-            continue
-        ids = ", ".join(job.job_id or job.run_dir.run_id for job in fits[-_NAMED:])
-        what = (
-            f"means {len(fits)} jobs, the last of them {ids}"
-            if fits
-            else "is not a job that you submitted with hpcfrugal"
-        )
-        problems.append(Problem(text, what, "see `hpcfrugal status --all`"))
+        elif fits:
+            problems.append(several_jobs(text, [job.job_id or job.run_dir.run_id for job in fits]))
+        else:
+            what = "is not a job that you submitted with hpcfrugal"
+            problems.append(Problem(text, what, "see `hpcfrugal status --all`"))
     if problems:
         raise InputError(problems)
     return chosen
 
 
-_NAMED = 3
-
-
-def _meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
+def jobs_meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
     """The jobs that a text may mean, in the order in which they were submitted."""
-    if text == "latest":
+    if text == LATEST_RUN:
         return list(jobs[-1:])
     # Slurm uses ids again: the last job of this id is meant.
     if fits := [job for job in jobs if text in (job.job_id, job.run_dir.run_id)]:
@@ -181,9 +176,5 @@ def _meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
     base, underscore, task = text.partition("_")
     if underscore and task.isdigit() and (fits := [job for job in jobs if job.job_id == base]):
         return [replace(fits[-1], task=task)]
-    # Digits alone are an id, not a part of one.
-    if len(text) >= 4 and not text.isdigit():
-        fits = [job for job in jobs if job.run_dir.run_id.startswith(text) or job.run_dir.run_id.endswith(text)]
-        if fits:
-            return fits
-    return [job for job in jobs if job.name == text]
+    parts = [job for job in jobs if is_part_of_run_id(text, job.run_dir.run_id)]
+    return parts or [job for job in jobs if job.name == text]

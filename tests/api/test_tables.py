@@ -98,7 +98,7 @@ def test_energy_is_the_csv_and_the_json_of_the_report(ledger: Ledger, by: Any, k
     groups = document["groups"] if keys else [document["totals"]]
     assert len(frame) == len(groups) > 0
     for row, group in zip(frame.to_dict("records"), groups, strict=True):
-        for name in ("measured_j", "modelled_j", "coverage", "complete", "operational_g", "jobs"):
+        for name in ("measured_j", "modelled_j", "coverage", "complete", "co2e_g", "jobs"):
             assert plain(row[name]) == group[name], name
         assert [plain(row[key]) for key in keys] == [group["key"][key] for key in keys]
     if table is not None:

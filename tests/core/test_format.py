@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 from hpcfrugal.core.format import (
+    EnergyUnit,
     clock,
     duration,
     energy,
@@ -31,20 +32,25 @@ HOUR = timedelta(hours=1)
     ("energy_uj", "shown"),
     [
         (None, "–"),
-        (0, "0 J"),
-        (6, "6 µJ"),
-        (32_400, "32.4 mJ"),
+        (0, "0 Wh"),
+        (6, "<0.001 J"),
+        (32_400, "0.0324 J"),
         (2_414_000, "2.41 J"),
-        (999_700_000, "1 kJ"),
-        (5 * 10**15, "5 GJ"),
+        (3_599_999, "0.00100 Wh"),
+        (78_114_000, "0.0217 Wh"),
+        (3_598_000_000_000, "999 Wh"),
+        (3_599_000_000_000, "1.00 kWh"),
+        (5 * 10**15, "1.39 MWh"),
+        (5 * 10**18, "1,389 MWh"),
+        (-7_200_000_000, "-2.00 Wh"),
     ],
 )
-def test_energy_has_three_digits_and_its_prefix(energy_uj: int | None, shown: str) -> None:
+def test_energy_has_three_digits_in_the_unit_that_fits(energy_uj: int | None, shown: str) -> None:
     assert energy(energy_uj) == shown
 
 
 @pytest.mark.parametrize(
-    ("power_w", "shown"), [(None, "–"), (0.0461, "46.1 mW"), (110.04, "110 W"), (1e-9, "0.001 µW")]
+    ("power_w", "shown"), [(None, "–"), (0.0461, "46.1 mW"), (110.04, "110 W"), (1e-9, "0.00100 µW")]
 )
 def test_power(power_w: float | None, shown: str) -> None:
     assert power(power_w) == shown
@@ -57,6 +63,8 @@ def test_power(power_w: float | None, shown: str) -> None:
         (12_340_000_000, "12.3 s"),
         (12 * 10**9, "12 s"),
         (-3 * 10**9, "0 s"),
+        (5 * 10**6, "<0.1 s"),
+        (0, "0 s"),
         (61 * 10**9, "00:01:01"),
         (90_061 * 10**9, "1-01:01:01"),
     ],
@@ -73,9 +81,9 @@ def test_durations(span_ns: int | None, shown: str) -> None:
         (-1e-12, ">-0.001 µg"),
         (7.25e-07, "0.725 µg"),
         (2.01e-4, "201 µg"),
-        (9.996e-4, "1 mg"),
+        (9.996e-4, "1.00 mg"),
         (15.44, "15.4 g"),
-        (-999.7, "-1 kg"),
+        (-999.7, "-1.00 kg"),
         (1234, "1.23 kg"),
         (3e10, "30,000 t"),
     ],
@@ -94,15 +102,23 @@ def test_less_than_all_is_never_shown_as_all(share: float | None, shown: str) ->
 
 def test_one_unit_fits_the_largest() -> None:
     unit = energy_unit([5_000_000, None, 7_200_000_000_000])
-    assert (unit.name, unit.show(7_200_000_000_000), unit.show(0)) == ("kWh", "2.000", "0.000")
-    assert energy_unit([]).name == "J"
-    assert energy_unit([999_000_000]).show(999_000_000) == "999.000"
-    assert energy_unit([12_345_000_000]).show(12_345_000_000) == "12.345"
+    assert (unit.name, unit.show(7_200_000_000_000), unit.show(0)) == ("kWh", "2.00", "0")
+    assert energy_unit([]).name == "Wh"
+    assert energy_unit([999_000_000]).named(999_000_000) == "0.278 Wh"
+    assert energy_unit([44_444_000_000_000]).show(44_444_000_000_000) == "12.3"
 
 
 def test_a_little_is_not_shown_as_nothing() -> None:
-    unit = energy_unit([12_345_000_000])
-    assert (unit.name, unit.show(499_000), unit.show(600_000), unit.show(0)) == ("kJ", "<0.001", "0.001", "0.000")
+    unit = energy_unit([44_444_000_000])
+    assert (unit.name, unit.show(3_500_000), unit.show(3_700_000), unit.show(0)) == ("Wh", "<0.001", "0.00103", "0")
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"), [("J", "1,234,567 J"), ("Wh", "343 Wh"), ("kWh", "0.343 kWh"), ("MWh", "<0.001 MWh")]
+)
+def test_the_unit_of_energies_can_be_chosen(unit: EnergyUnit, shown: str) -> None:
+    assert energy(1_234_567_000_000, unit) == shown
+    assert energy_unit([], unit).name == unit
 
 
 def test_times_are_utc() -> None:
@@ -116,12 +132,12 @@ def test_times_are_utc() -> None:
     [
         ([Fraction(725, 10**9)], "µg", ["0.725"]),
         ([Fraction(1, 10**12), Fraction(-1, 10**12)], "µg", ["<0.001", ">-0.001"]),
-        ([Fraction(201182, 10**9), Fraction(3, 10**9), Fraction(1, 10**10)], "µg", ["201.182", "0.003", "<0.001"]),
-        ([Fraction(91667, 10**6), None], "mg", ["91.667"]),
-        ([Fraction(1146, 1000), Fraction(0)], "g", ["1.146", "0.000"]),
-        ([Fraction(-1500)], "kg", ["-1.500"]),
-        ([Fraction(2 * 10**6)], "t", ["2.000"]),
-        ([Fraction(0)], "g", ["0.000"]),
+        ([Fraction(201182, 10**9), Fraction(3, 10**9), Fraction(1, 10**10)], "µg", ["201", "0.00300", "<0.001"]),
+        ([Fraction(91667, 10**6), None], "mg", ["91.7"]),
+        ([Fraction(1146, 1000), Fraction(0)], "g", ["1.15", "0"]),
+        ([Fraction(-1500)], "kg", ["-1.50"]),
+        ([Fraction(2 * 10**6)], "t", ["2.00"]),
+        ([Fraction(0)], "g", ["0"]),
     ],
 )
 def test_grams_of_small_jobs_have_digits_too(values: list[Fraction | None], name: str, shown: list[str]) -> None:

@@ -31,7 +31,7 @@ SAME = {
     "job_id": "job_id", "restart": "restart", "user": "user", "account": "account", "partition": "partition",
     "name": "name", "state": "state", "submitted": "submitted_at", "started": "started_at", "ended": "ended_at",
     "elapsed_s": "elapsed_s", "measured_j": "measured_j", "modelled_j": "modelled_j", "coverage": "coverage",
-    "complete": "complete", "scope": "scope", "boundary": "boundary", "co2e_g": "operational_g",
+    "complete": "complete", "scope": "scope", "boundary": "boundary", "co2e_g": "co2e_g",
     "intensity_g_per_kwh": "intensity_g_per_kwh",
 }  # fmt: skip
 """Columns of ``jobs_energy`` by the keys of the report's JSON."""
@@ -63,7 +63,7 @@ def test_the_view_json_and_csv_agree_to_the_last_digit(ledger: Path) -> None:
         job, line = jobs[row["job_id"]], lines[row["job_id"]]
         assert {name: row[name] for name in SAME} == {name: job[key] for name, key in SAME.items()}
         assert row["energy_j"] == job["energy_j"]["total"]
-        for name in ("energy_j", "operational_g", "intensity_g_per_kwh", "coverage", "elapsed_s"):
+        for name in ("energy_j", "co2e_g", "intensity_g_per_kwh", "coverage", "elapsed_s"):
             value = job["energy_j"]["total"] if name == "energy_j" else job[name]
             assert line[name] == ("" if value is None else str(value))
     assert sum(row["energy_j"] is None for row in rows) == 2

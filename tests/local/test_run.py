@@ -81,9 +81,19 @@ def test_both_scopes_are_shown(environ: dict[str, str], options: list[str]) -> N
     assert own["energy_j"] == pytest.approx(document["energy_j"]["total"])
     assert 0 < scopes["command_share"]["energy_j"] <= scopes["whole_machine"]["energy_j"]
     assert scopes["report"] == ("whole_machine" if scopes["command_cpu_part"] >= 0.9 else "command_share")
-    shown = run(environ, *options, "--", "sh", "-c", script).stderr
-    assert "Whole machine: " in shown
-    assert "\nReport the " in shown
+    first, advice, details = run(environ, *options, "--name", "count", "--", "sh", "-c", script).stderr.splitlines()
+    assert re.fullmatch(rf"count: [0-9.]+ (J|Wh) \(.*\), {document['scope']}, [0-9.]+ s", first), first
+    assert advice.startswith("Report the ")
+    assert re.fullmatch("Details: hpcfrugal report [0-9a-f]{8}", details)
+    argv = [sys.executable, "-m", "hpcfrugal", *details.split()[2:], "--no-sync"]
+    printed = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
+    assert re.search("^Name +count", printed, re.MULTILINE)
+
+
+def test_a_command_that_fails_gets_one_line(environ: dict[str, str]) -> None:
+    done = run(environ, "--", "sh", "-c", "sleep 0.3; exit 3")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.fullmatch(r"sh: .* \(.*\), whole machine, 0\.[0-9] s, exit code 3\n", done.stderr), done.stderr
 
 
 def test_signals_are_passed_on(environ: dict[str, str]) -> None:
@@ -424,13 +434,11 @@ def test_where_nothing_can_be_kept_it_is_measured_all_the_same(environ: dict[str
 def test_grams_are_shown_where_a_zone_is_known(environ: dict[str, str]) -> None:
     done = run(environ | {"HPCFRUGAL_ZONE": "FR"}, "--json", "--", "sleep", "0.3")
     document = json.loads(done.stdout)
-    assert document["operational_g"] > 0
+    assert document["co2e_g"] > 0
     assert (document["zone"], document["intensity_source"]) == ("FR", "yearly-mean")
     table = run(environ | {"HPCFRUGAL_ZONE": "FR"}, "--", "sleep", "0.3").stderr
-    assert "g CO2e in zone FR at " in table
-    table = run(environ, "--", "sleep", "0.3").stderr
-    assert "CO2e is not known: no grid zone is set." in table
-    assert "\n\n\n" not in table
+    assert re.search(r"[0-9] µ?m?g CO2e \(intensity: yearly-mean\)\n", table), table
+    assert "CO2e" not in run(environ, "--", "sleep", "0.3").stderr
 
 
 @pytest.mark.slow

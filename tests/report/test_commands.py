@@ -193,6 +193,43 @@ def test_the_version_of_the_code_is_in_every_form(
         assert connection.execute(columns).fetchall() == [tuple(code.values()), (None, None, None)]
 
 
+def test_csv_has_energies_in_three_units_and_a_column_for_each_tag(spool: FakeSpool, call: Call) -> None:
+    spool.whole_run("17")
+    tags = {"phase": "training", "a,b": HOSTILE, "seed": 7}
+    spool.whole_run("18", spec={"name": "other", "tags": tags})
+    spool.whole_run("19", spec={"name": "none"})
+    call("ledger", "sync")
+    first, second, third = csv.DictReader(io.StringIO(call("report", "--csv", "--since", "all").out))
+    assert [(row["energy_kwh"], row["energy_wh"], row["energy_j"]) for row in (first, second, third)] == [
+        (str(6600 / 3.6e6), str(6600 / 3.6e3), "6600.0")
+    ] * 3
+    assert [name for name in first if name.startswith("tag:")] == ["tag:a,b", "tag:phase", "tag:project", "tag:seed"]
+    assert (first["tag:project"], first["tag:phase"], first["tag:seed"]) == ("climate", "training", "")
+    assert (second["tag:project"], second["tag:seed"]) == ("", "7")
+    assert second["tag:a,b"].startswith("[red]a[/]")
+    assert {third[name] for name in third if name.startswith("tag:")} == {""}
+    (total,) = csv.DictReader(io.StringIO(call("report", "--csv", "--since", "all", "--by", "user").out))
+    assert float(total["energy_kwh"]) == pytest.approx(3 * 6600 / 3.6e6)
+
+
+def test_the_unit_of_the_text_is_that_of_the_option_then_of_the_settings(
+    spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.whole_run()
+    call("ledger", "sync")
+    for options in (["17"], ["--since", "all"], ["--since", "all", "--by", "user"], ["--since", "all", "--nodes"]):
+        assert "[Wh]" in call("report", *options).out
+        assert "[J]" in call("report", "--unit", "j", *options).out
+        with monkeypatch.context() as patch:
+            patch.setenv("HPCFRUGAL_ENERGY_UNIT", "kWh")
+            assert "[kWh]" in call("report", *options).out
+            assert "[Wh]" in call("report", "--unit", "auto", *options).out
+    assert "6,600" in call("report", "--unit", "J", "17").out
+    assert call("report", "--unit", "J", "--csv").err == "error: --csv: cannot be combined with --unit\n"
+    monkeypatch.setenv("HPCFRUGAL_ENERGY_UNIT", "BTU")
+    assert "HPCFRUGAL_ENERGY_UNIT" in call("report").err
+
+
 def test_a_remark_on_several_domains_is_shown_once(spool: FakeSpool, call: Call) -> None:
     run = spool.run()
     gpus = [{"index": index, "uuid": f"GPU-{index}", "name": "Tesla V100-SXM2-16GB"} for index in range(3)]
@@ -338,7 +375,7 @@ def test_several_of_one_name_are_listed(spool: FakeSpool, call: Call) -> None:
     out = call("report", "17").out
     assert "17 r3" in out
     assert "4 jobs" in out
-    assert "26.400" in out
+    assert "7.33" in out
 
 
 def test_groups_by_account_partition_and_qos(spool: FakeSpool, call: Call) -> None:
@@ -378,7 +415,7 @@ def test_groupings_in_all_forms(spool: FakeSpool, call: Call, by: str) -> None:
     rows = list(csv.DictReader(io.StringIO(call("report", "--since", "all", "--by", by, "--csv").out)))
     assert [{key: row[key] for key in keys} for row in rows] == [group["key"] for group in found["groups"]]
     assert sum(float(row["energy_j"]) for row in rows) == 13200.0
-    assert "13.200" in call("report", "--since", "all", "--by", by).out
+    assert "3.67" in call("report", "--since", "all", "--by", by).out
 
 
 def test_filters(spool: FakeSpool, call: Call) -> None:
@@ -416,7 +453,7 @@ def test_filters(spool: FakeSpool, call: Call) -> None:
         (["--tag", "x"], "--tag"),
         (["--json", "--csv"], "--csv"),
         (["17", "--job", "18"], "--job"),
-        (["4711"], "JOB"),
+        (["4711"], "4711"),
     ],
 )
 def test_bad_options_end_with_2_and_name_the_option(
@@ -489,10 +526,10 @@ def test_a_job_is_found_by_its_name_and_by_parts_of_its_run_id(spool: FakeSpool,
     run = spool.whole_run()
     for text in ("train", "latest", run.run_id[:9], run.run_id[-10:]):
         assert document(call("report", text, "--json"))["jobs"][0]["run_id"] == run.run_id
-    assert "has no job '2026'" in call("report", "2026").err
+    assert "2026: is not a job in the ledger" in call("report", "2026").err
     spool.run("18")
     result = call("report", "train")
-    assert (result.code, "'train' matches 2 runs" in result.err) == (2, True)
+    assert (result.code, "train: means 2 jobs, the last of them 17, 18" in result.err) == (2, True)
 
 
 def test_report_syncs_first_unless_told_not_to(spool: FakeSpool, call: Call) -> None:
@@ -603,7 +640,7 @@ def test_names_that_are_no_text_name_nothing(spool: FakeSpool, call: Call) -> No
     lone = os.fsdecode(b"\xff")
     result = call("report", lone)
     assert (result.code, result.err.count("Traceback")) == (2, 0)
-    assert "the ledger has no job" in result.err
+    assert "is not a job in the ledger" in result.err
     for option in (("--user", lone), ("--project", lone), ("--tag", f"{lone}={lone}")):
         assert document(call("report", *option, "--since", "all", "--json"))["jobs"] == []
     assert document(call("report", "--by", f"tag:{lone}", "--since", "all", "--json"))["totals"]["jobs"] == 1
@@ -640,6 +677,6 @@ def test_a_run_is_reported_whole_in_a_narrow_terminal(
     spool: FakeSpool, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    result = call("run", "--", "true")
-    assert result.code == 0
-    assert any("Quality" in line and "Time covered" in line for line in result.err.splitlines())
+    assert call("run", "--", "true").code == 0
+    result = call("report", "latest", "--no-sync")
+    assert any("Quality" in line and "Time covered" in line for line in result.out.splitlines())

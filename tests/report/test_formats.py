@@ -70,7 +70,7 @@ def test_no_grouping_and_no_format_loses_what_is_incomplete(spool: FakeSpool, by
     with reported(spool, by) as found:
         text, document, rows = list(markdown(found)), json_of(found), csv_of(found)
     tables = [line for line in text if line.startswith("| ")][1:]
-    assert any("\N{GREATER-THAN OR EQUAL TO} 6.600" in line for line in tables)
+    assert any("\N{GREATER-THAN OR EQUAL TO} 1.83" in line for line in tables)
     assert any(line.startswith("\N{GREATER-THAN OR EQUAL TO}: a part is unknown") for line in text)
     assert document["totals"]["complete"] is False
     records = document["groups"] if by else document["jobs"]
@@ -145,7 +145,7 @@ def test_the_detail_of_a_job_is_blocks_too(spool: FakeSpool) -> None:
     with reported(spool, detailed=True) as found:
         text = list(markdown(found))
     assert "- State: COMPLETED, exit code 0" in text
-    assert any(line.startswith("| total | \N{GREATER-THAN OR EQUAL TO} 6.600") for line in text)
+    assert any(line.startswith("| total | \N{GREATER-THAN OR EQUAL TO} 1.83") for line in text)
     assert any("1 of 1 GPUs of the job not read" in line for line in text)
 
 
@@ -197,11 +197,11 @@ def test_a_field_is_defined_once_for_json_csv_and_tables() -> None:
     assert list(sheet(fields, records).rows) == [["a2000000", 2.0], ["aNone", None]]
     total = Rows((energy,), [3_000_000_000], "total", apart=True)
     made = table(fields, [Rows(fields, records), total])
-    assert made.columns == [Column("Name", "word"), Column("Energy [kJ]")]
+    assert made.columns == [Column("Name", "word"), Column("Energy [Wh]")]
     assert [row.cells for row in made.rows] == [
-        (Cell("a2000000"), Cell("~0.002")),
+        (Cell("a2000000"), Cell("~<0.001")),
         (Cell("aNone"), Cell("none")),
-        (Cell(""), Cell("~3.000")),
+        (Cell(""), Cell("~0.833")),
     ]
     assert [(row.role, row.apart) for row in made.rows] == [("", False), ("", False), ("total", True)]
 

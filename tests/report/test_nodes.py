@@ -76,8 +76,8 @@ def test_the_table_names_nodes_parts_and_unknown_shares(spool: FakeSpool, call: 
     assert code == 0
     assert "\x1b[31m" not in out
     rows = [line.split() for line in out.splitlines()]
-    assert ["n1", "cpu", "package-0", "rapl-powercap", "6.000", "1.500", "4.500", "1", "00:01:00"] in rows
-    assert ["n1", "total", "6.600", "1.650", "4.950", "1"] in rows
+    assert ["n1", "cpu", "package-0", "rapl-powercap", "1.67", "0.417", "1.25", "1", "00:01:00"] in rows
+    assert ["n1", "total", "1.83", "0.458", "1.38", "1"] in rows
     assert any("node, not added" in line for line in out.splitlines())
     assert "Rest: idle and system" in out
     assert (

@@ -1,0 +1,37 @@
+"""How a user may name a job: by its job id, a run id or a part of it, its name, or ``latest``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.text import plain
+from hpcfrugal.spool.layout import is_run_id
+
+LATEST_RUN = "latest"
+
+_LEAST_CHARACTERS = 4
+_NAMED = 3
+
+
+def short_job_id(job_id: str) -> str:
+    """A job id for people: of a run of this machine, whose job id is its run id, the part by which it can be named."""
+    return _random_part(job_id) if is_run_id(job_id) else job_id
+
+
+def is_part_of_run_id(text: str, run_id: str) -> bool:
+    """Whether ``text`` is the beginning or end of a run id. Digits alone are a job id, unless they are all after the
+    hyphen."""
+    if text.isdigit():
+        return text == _random_part(run_id)
+    return len(text) >= _LEAST_CHARACTERS and (run_id.startswith(text) or run_id.endswith(text))
+
+
+def several_jobs(text: str, ids: Sequence[str]) -> Problem:
+    """The mistake that ``text`` means more than one job; ``ids`` in the order of their submission."""
+    last = ", ".join(ids[-_NAMED:])
+    return Problem(plain(text, 80), f"means {len(ids)} jobs, the last of them {last}", "use one of these ids")
+
+
+def _random_part(run_id: str) -> str:
+    return run_id.rpartition("-")[2]
