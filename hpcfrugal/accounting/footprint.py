@@ -10,9 +10,11 @@ Energy without an intensity is counted separately, never as zero grams.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
+from itertools import accumulate
 from math import lcm
 from typing import Literal, NamedTuple
 
@@ -92,48 +94,78 @@ class EnergyPiece(NamedTuple):
         return self.start_ns, max(self.end_ns, self.start_ns + 1)
 
 
+class TallyUnit(NamedTuple):
+    """What the integers of tallies count: ``energy`` of them are a microjoule, ``grid`` of them a gram without the PUE,
+    by which grams are multiplied."""
+
+    energy: int
+    grid: int
+    pue: Fraction
+
+
 @dataclass(slots=True)
 class Tally:
-    """Grams and energy of one or more jobs; exact.
+    """Grams and energy of one or more jobs; exact, in integers of one ``unit``.
 
-    ``energy_uj`` is by source of the intensity, None for energy without one. ``grid_g`` are grams without the PUE, from
-    which the mean intensity follows; ``grams`` include it and are by quality of the energy. ``open_uj`` is the energy
-    whose intensity may still be revised.
+    ``energy`` is by source of the intensity, None for energy without one. ``grid`` are the grams without the PUE, from
+    which the mean intensity follows. The intensity of ``open`` may still be revised.
     """
 
-    energy_uj: dict[LevelSource | None, Fraction] = field(default_factory=dict)
-    grid_g: dict[LevelSource, Fraction] = field(default_factory=dict)
-    grams: dict[str, Fraction] = field(default_factory=dict)
-    open_uj: Fraction = Fraction(0)
+    unit: TallyUnit
+    energy: dict[LevelSource | None, int] = field(default_factory=dict)
+    grid: dict[LevelSource, int] = field(default_factory=dict)
+    open: int = 0
 
     def add(self, other: Tally) -> None:
-        """Add another tally."""
-        for source, energy_uj in other.energy_uj.items():
-            self.energy_uj[source] = self.energy_uj.get(source, Fraction(0)) + energy_uj
-        for known, grams in other.grid_g.items():
-            self.grid_g[known] = self.grid_g.get(known, Fraction(0)) + grams
-        for quality, grams in other.grams.items():
-            self.grams[quality] = self.grams.get(quality, Fraction(0)) + grams
-        self.open_uj += other.open_uj
+        """Add another tally of the same unit."""
+        for source, energy in other.energy.items():
+            self.energy[source] = self.energy.get(source, 0) + energy
+        for known, grid in other.grid.items():
+            self.grid[known] = self.grid.get(known, 0) + grid
+        self.open += other.open
 
     @property
     def operational_g(self) -> Fraction | None:
         """Grams of CO2e for the energy with an intensity; None if there is no such energy."""
-        return sum(self.grams.values(), Fraction(0)) if self.known_uj else None
+        return Fraction(sum(self.grid.values()), self.unit.grid) * self.unit.pue if self.has_known else None
 
     @property
-    def known_uj(self) -> Fraction:
-        """The energy with an intensity."""
-        return sum((uj for source, uj in self.energy_uj.items() if source is not None), Fraction(0))
+    def has_known(self) -> bool:
+        """Whether there is energy with an intensity."""
+        return any(energy for source, energy in self.energy.items() if source is not None)
+
+    def rounded(self) -> RoundedTally:
+        """In integers. The sources add up to the energy that has an intensity."""
+        unit, grid = self.unit, sum(self.grid.values())
+        upto = accumulate(self.energy.get(source, 0) for source in SOURCES)
+        actual, estimated, forecast, mean = (_rounded(energy, unit.energy) for energy in upto)
+        return RoundedTally(
+            _rounded(grid * unit.pue.numerator * 10**6, unit.grid * unit.pue.denominator),
+            _rounded(grid * 10**9, unit.grid),
+            actual,
+            estimated - actual,
+            forecast - estimated,
+            mean - forecast,
+            _rounded(self.open, unit.energy),
+        )
 
 
-@dataclass(slots=True)
-class _Sums:
-    """Numerators of one denominator: energy, energy whose intensity may be revised, energy times intensity."""
+class RoundedTally(NamedTuple):
+    """A tally in micrograms with the PUE, nanograms without it, and microjoules by the source of their intensity."""
 
-    energy: int = 0
-    unsettled: int = 0
-    cost: int = 0
+    ug: int = 0
+    grid_ng: int = 0
+    actual_uj: int = 0
+    estimated_uj: int = 0
+    forecast_uj: int = 0
+    yearly_mean_uj: int = 0
+    open_uj: int = 0
+
+
+def _rounded(above: int, below: int) -> int:
+    """A quotient as ``round`` makes it an integer: half to even."""
+    whole, rest = divmod(above, below)
+    return whole + (2 * rest > below or (2 * rest == below and whole % 2))
 
 
 def tallies(
@@ -150,11 +182,15 @@ def tallies(
     whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
     # Nearly all pieces are of one length, so the common denominator of their parts stays small.
     common = lcm(*{end_ns - start_ns for start_ns, end_ns in (piece.span for piece in pieces)})
-    sums: dict[tuple[Hashable, int, str, LevelSource | None], _Sums] = {}
+    unit = TallyUnit(common, common * UJ_PER_KWH << shift, _factor(pue))
+    found: dict[tuple[Hashable, int], Tally] = {}
     for piece in pieces:
         start_ns, end_ns = piece.span
-        part, per_ns = bisect_right(cuts_ns, start_ns), piece.energy_uj * (common // (end_ns - start_ns))
-        unknown_ns = end_ns - start_ns
+        key = piece.of, bisect_right(cuts_ns, start_ns)
+        tally = found.get(key)
+        if tally is None:
+            tally = found[key] = Tally(unit)
+        per_ns, unknown_ns = piece.energy_uj * (common // (end_ns - start_ns)), end_ns - start_ns
         for index in range(max(0, bisect_right(starts_ns, start_ns) - 1), len(placed)):
             level = placed[index]
             if level.start_ns >= end_ns:
@@ -163,32 +199,23 @@ def tallies(
             if overlap_ns <= 0:
                 continue
             unknown_ns -= overlap_ns
-            one = sums.setdefault((piece.of, part, piece.quality, level.source), _Sums())
-            energy = per_ns * overlap_ns
-            one.energy += energy
-            one.cost += energy * whole[index]
-            one.unsettled += 0 if level.settled else energy
+            energy, source = per_ns * overlap_ns, level.source
+            tally.energy[source] = tally.energy.get(source, 0) + energy
+            tally.grid[source] = tally.grid.get(source, 0) + energy * whole[index]
+            tally.open += 0 if level.settled else energy
         if unknown_ns:
-            one = sums.setdefault((piece.of, part, piece.quality, None), _Sums())
-            one.energy += per_ns * unknown_ns
-    factor = Fraction(1) if pue is None else Fraction(repr(pue))
-    found: dict[tuple[Hashable, int], Tally] = {}
-    for (of, part, quality, source), one in sums.items():
-        tally = Tally({source: Fraction(one.energy, common)})
-        if source is not None:
-            grams = Fraction(one.cost, common * UJ_PER_KWH << shift)
-            tally.grid_g, tally.grams = {source: grams}, {quality: grams * factor}
-            tally.open_uj = Fraction(one.unsettled, common)
-        if (of, part) in found:
-            found[of, part].add(tally)
-        else:
-            found[of, part] = tally
+            tally.energy[None] = tally.energy.get(None, 0) + per_ns * unknown_ns
     return found
 
 
-def total_tally(found: Iterable[Tally]) -> Tally:
-    """The sum of several tallies."""
-    whole = Tally()
-    for one in found:
+@lru_cache
+def _factor(pue: float | None) -> Fraction:
+    return Fraction(1) if pue is None else Fraction(repr(pue))
+
+
+def total_tally(found: Mapping[tuple[Hashable, int], Tally]) -> Tally:
+    """The sum of all that ``tallies`` found."""
+    whole = Tally(next((one.unit for one in found.values()), TallyUnit(1, 1, _factor(None))))
+    for one in found.values():
         whole.add(one)
     return whole

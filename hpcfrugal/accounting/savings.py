@@ -85,8 +85,8 @@ def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> F
     if not pieces:
         return None
     placed = [level for span in joined(piece.span for piece in pieces) for level in levels.within(*span)]
-    whole = total_tally(tallies(pieces, placed, pue).values())
-    return None if None in whole.energy_uj else sum(whole.grams.values(), Fraction(0))
+    whole = total_tally(tallies(pieces, placed, pue))
+    return None if None in whole.energy else whole.operational_g or Fraction(0)
 
 
 def saving_of(attempts: Sequence[AttemptEnergy], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.channel_totals import NodeTotals
-from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.packed import pack
-from hpcfrugal.ledger.rows import CHANNELS, ChannelRow
+from hpcfrugal.ledger.rows import ChannelRow
 
 
-def write_channels(connection: LedgerConnection, job: int, node: str, totals: NodeTotals) -> None:
-    """Insert the channels of a node of a job, with their energy by time.
+def channel_rows(node: str, totals: NodeTotals) -> list[ChannelRow]:
+    """The channels of a node of a job, with their energy by time.
 
     Columns that are named like attributes of ``ChannelTotals`` are these.
     """
+    rows = []
     for channel in totals.channels:
         first, last = channel.first or (None, None), channel.last or (None, None)
         known = channel.energy_uj is not None
@@ -31,4 +31,5 @@ def write_channels(connection: LedgerConnection, job: int, node: str, totals: No
             first_wall_ns=first[1],
             last_wall_ns=last[1],
         )
-        CHANNELS.insert(connection, row, job)
+        rows.append(row)
+    return rows

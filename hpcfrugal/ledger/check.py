@@ -108,7 +108,8 @@ def _not_synced(connection: sqlite3.Connection, spool: int | None, runs: Sequenc
     """Runs of which a sync would read files; all where another version of the program has read them."""
     if not is_derived_now(connection):
         return [run.run_id for run in runs]
-    return [run.run_id for run in runs if look_at(connection, spool, run, Found()).changed]
+    states = look_at(connection, spool, runs, Found())
+    return [state.listing.run_dir.run_id for state in states if state.changed]
 
 
 def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[str]) -> list[str]:

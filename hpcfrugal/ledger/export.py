@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpcfrugal.ledger.rows import FILES, JOBS, LEDGER_TABLES, TOTALS_TABLES
-from hpcfrugal.ledger.sealing import every_run_file
+from hpcfrugal.ledger.run_files import every_run_file
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.table import LedgerTable
 

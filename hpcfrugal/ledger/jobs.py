@@ -1,100 +1,86 @@
 """The rows of a run's jobs: what was submitted, what Slurm and the batch script said, what was sampled.
 
-They are made from the ledger's own tables (``files.content`` holds each document), so a document that
-has vanished from the spool goes on to count.
+A document that has vanished from the spool goes on to count: the ledger has its content.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble, codec
+from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble
 from hpcfrugal.ledger.clocks import skews_of
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import CLOCK_SKEWS, FILES, JOBS, SESSIONS, TABLES_OF_JOBS, AttemptRow, SessionRow
-from hpcfrugal.ledger.sealing import sealed_files
-from hpcfrugal.spool.documents import (
-    Document,
-    EndDocument,
-    NodeFacts,
-    NodesDocument,
-    RunDocument,
-    SubmittedDocument,
-)
+from hpcfrugal.ledger.node_rows import NodeRows
+from hpcfrugal.ledger.rows import CLOCK_SKEWS, JOBS, SESSIONS, TABLES_OF_JOBS, AttemptRow, SessionRow
+from hpcfrugal.ledger.run_files import RunFiles
+from hpcfrugal.ledger.table import RowBatch
+from hpcfrugal.spool.documents import EndDocument, RunDocument, SubmittedDocument
 from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.layout import JobKey
 
 _LEAST_SET_NS = 10**9
 """A clock that is kept right moves by less."""
 
-_D = TypeVar("_D", bound=Document)
 
+def write_jobs(
+    connection: LedgerConnection,
+    run: int,
+    document: RunDocument,
+    files: RunFiles,
+    nodes: Sequence[NodeRows],
+    batch: RowBatch,
+    *,
+    is_new: bool,
+) -> None:
+    """Write afresh the rows of all jobs of a run, from its documents and its nodes.
 
-def content_of(document: Document | str | None) -> str | None:
-    """What ``files.content`` keeps of a document, or of a log's last line."""
-    if document is None:
-        return None
-    content = document if isinstance(document, str) else codec(type(document)).write(document)
-    return json.dumps(content, sort_keys=True)
-
-
-def document_in(content: str, kind: type[_D]) -> _D:
-    """The document that ``content_of`` was made of."""
-    return codec(kind).read(json.loads(content), [])
-
-
-def job_of(connection: LedgerConnection, run: int, job: JobKey) -> int:
-    """The key of an attempt, whose row is made where it is missing; ``write_jobs`` fills it."""
-    row = connection.execute(
-        "SELECT job FROM jobs WHERE run = ? AND job_id = ? AND restart = ?", (run, job.job_id, job.restart)
-    ).fetchone()
-    if row is not None:
-        return int(row[0])
-    return JOBS.insert(connection, AttemptRow("spool", run, "", job.job_id, job.restart))
-
-
-def write_jobs(connection: LedgerConnection, run: int, document: RunDocument) -> None:
-    """Write afresh the rows of all jobs of a run, from its documents and its rows of nodes."""
-    submitted = _submitted(connection, run)
-    rows = connection.execute(
-        "SELECT DISTINCT job_id, restart FROM files WHERE run = ? AND accepted AND job_id IS NOT NULL", (run,)
-    )
-    jobs = {JobKey(job_id, restart) for job_id, restart in rows}
+    ``nodes`` are the rows of the files that were read now, which ``batch`` gets; ``is_new``: the ledger has no others.
+    """
+    submitted = _submitted(connection, run, files)
+    jobs = files.jobs
     if not jobs and submitted is not None:
         # Nothing but its submission is known yet: it is listed, with unknown energy.
         jobs.add(JobKey(submitted.job_id, 0))
-    for job, job_id, restart in connection.execute("SELECT job, job_id, restart FROM jobs WHERE run = ?", (run,)):
-        if JobKey(job_id, restart) not in jobs:
-            delete_job(connection, job)
-    kept = _kept(connection, run)
-    for key in sorted(jobs - kept):
-        row, sessions = _row(connection, run, document, submitted, key)
-        job = JOBS.insert(connection, row)
-        CLOCK_SKEWS.delete(connection, job)
-        CLOCK_SKEWS.insert_all(connection, skews_of(row, sessions), job)
+    known = {} if is_new else _known_jobs(connection, run)
+    for key in known.keys() - jobs:
+        delete_job(connection, known[key])
+    read: dict[JobKey, list[NodeRows]] = {}
+    for rows in nodes:
+        read.setdefault(rows.job, []).append(rows)
+    for key in jobs & known.keys():
+        for rows in read.get(key, ()):
+            rows.clear_old(connection, known[key])
+    kept = files.jobs_without_content
+    for key in sorted(jobs):
+        job = known.get(key)
+        sessions = [session for rows in read.get(key, ()) for session in rows.sessions]
+        if job is None or key not in kept:
+            if job is not None:
+                sessions += [session for _, session in SESSIONS.rows_of(connection, "SELECT ?", (job,))]
+            sessions.sort(key=lambda session: (session.node, session.session))
+            row = _row(run, document, submitted, files, key, sessions)
+            job = JOBS.insert(connection, row)
+            if key in known:
+                CLOCK_SKEWS.delete(connection, job)
+            CLOCK_SKEWS.insert_all(connection, skews_of(row, sessions), job)
+        elif key in read:
+            connection.execute("INSERT OR IGNORE INTO totals_due VALUES (?)", (job,))
+        for rows in read.get(key, ()):
+            rows.add_to(batch, job)
 
 
-_GONE = f"""
-SELECT job_id, restart FROM {FILES.source}
-WHERE run = ? AND accepted AND content IS NULL AND files_kind.name IN ('slurm', 'end')
-"""
+def _known_jobs(connection: sqlite3.Connection, run: int) -> dict[JobKey, int]:
+    """The keys of the run's jobs that the ledger has."""
+    rows = connection.execute("SELECT job_id, restart, job FROM jobs WHERE run = ?", (run,))
+    return {JobKey(job_id, restart): job for job_id, restart, job in rows}
 
 
-def _kept(connection: sqlite3.Connection, run: int) -> set[JobKey]:
-    """The attempts whose rows stay as they are: a document of theirs is gone, and its content went when the run was
-    sealed."""
-    return {JobKey(job_id, restart) for job_id, restart in connection.execute(_GONE, (run,))}
-
-
-def _submitted(connection: sqlite3.Connection, run: int) -> SubmittedDocument | None:
+def _submitted(connection: sqlite3.Connection, run: int, files: RunFiles) -> SubmittedDocument | None:
     """What the run became. Where the document is gone, and its content with it, it is what its jobs have of it."""
-    found = document_of(connection, SubmittedDocument, "submitted", run, None)
-    if found is None and connection.execute(
-        f"SELECT 1 FROM {FILES.source} WHERE run = ? AND accepted AND files_kind.name = 'submitted'", (run,)
-    ):
+    found = files.document(SubmittedDocument, "submitted")
+    if found is None and files.counts("submitted"):
         row = connection.execute(
             "SELECT job_id, texts.name, submitted_wall_ns FROM jobs JOIN texts ON texts.text = jobs.cluster"
             " WHERE run = ? AND texts.name != '' ORDER BY job_id, restart LIMIT 1",
@@ -111,60 +97,17 @@ def delete_job(connection: sqlite3.Connection, job: int) -> None:
     connection.execute("DELETE FROM jobs WHERE job = ?", (job,))
 
 
-def _content(connection: sqlite3.Connection, name: str, run: int, job: JobKey | None) -> str | None:
-    """What was kept of a file of this kind. None where it is not there yet or was damaged, whose reason then is in
-    ``files``."""
-    row = connection.execute(
-        f"SELECT content FROM {FILES.source} WHERE run = ? AND files_kind.name = ? AND job_id IS ? AND restart IS ?"
-        " AND accepted ORDER BY files.name",
-        (run, name, job and job.job_id, job and job.restart),
-    ).fetchone()
-    if row is not None:
-        return None if row[0] is None else str(row[0])
-    kept = sealed_files(connection, run) or {}
-    return kept.get(f"{job.job_id}.{job.restart}.{name}.json" if job else f"{name}.json")
-
-
-def document_of(connection: sqlite3.Connection, kind: type[_D], name: str, run: int, job: JobKey | None) -> _D | None:
-    """The document that counts of this kind, of the run or of one of its jobs; None where there is none."""
-    content = _content(connection, name, run, job)
-    return None if content is None else document_in(content, kind)
-
-
-class FactsOfNodes:
-    """What was kept of the nodes of jobs when they were over. A job's document is parsed once, for all of its nodes."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._known: dict[tuple[int, JobKey], dict[str, NodeFacts]] = {}
-
-    def of(self, run: int, job: JobKey, node: str | None) -> NodeFacts | None:
-        """The facts of one node of one job; None where nothing was kept of it. Of two entries the first counts."""
-        known = self._known.get((run, job))
-        if known is None:
-            document = document_of(self._connection, NodesDocument, "nodes", run, job)
-            nodes = document.nodes if document is not None else ()
-            known = self._known[run, job] = {facts.node: facts for facts in reversed(nodes)}
-        return None if node is None else known.get(node)
-
-
 def _row(
-    connection: sqlite3.Connection,
     run: int,
     document: RunDocument,
     submitted: SubmittedDocument | None,
+    files: RunFiles,
     key: JobKey,
-) -> tuple[AttemptRow, list[SessionRow]]:
-    """The row of an attempt, and the sessions of its sidecars."""
-    end = document_of(connection, EndDocument, "end", run, key)
-    slurm = document_of(connection, JobState, "slurm", run, key)
-    log = _content(connection, "log", run, key)
-    sessions = [
-        session
-        for _, session in SESSIONS.rows_of(
-            connection, "SELECT job FROM jobs WHERE run = ? AND job_id = ? AND restart = ?", (run, *_of(key))
-        )
-    ]
+    sessions: Sequence[SessionRow],
+) -> AttemptRow:
+    """The row of an attempt, of which these are the sessions of its sidecars."""
+    end = files.document(EndDocument, "end", key)
+    slurm = files.document(JobState, "slurm", key)
     nodes = {session.node for session in sessions} | set(slurm.nodes or () if slurm else ())
     started_ns, ended_ns, elapsed_ns, elapsed_source = elapsed(
         end,
@@ -174,7 +117,7 @@ def _row(
         _clock_set(sessions),
     )
     state, exit_code = _outcome(end, slurm)
-    row = assemble(
+    return assemble(
         AttemptRow,
         slurm or JobState(key.job_id, restart=key.restart),
         origin="spool",
@@ -199,13 +142,8 @@ def _row(
         elapsed_ns=elapsed_ns,
         elapsed_source=elapsed_source,
         nodes=tuple(sorted(nodes)),
-        sidecar_log=None if log is None else str(json.loads(log)),
+        sidecar_log=files.last_line(key),
     )
-    return row, sessions
-
-
-def _of(key: JobKey) -> tuple[str, int]:
-    return key.job_id, key.restart
 
 
 def _most(sessions: Sequence[SessionRow], name: str) -> str | None:

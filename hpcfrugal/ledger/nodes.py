@@ -7,16 +7,17 @@ the ledger names the files. Files that are gone are listed and not counted.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
 
 from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, balance
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
-from hpcfrugal.ledger.jobs import FactsOfNodes
 from hpcfrugal.ledger.node_readings import clip, readings_of
 from hpcfrugal.ledger.readings import SessionReadings
+from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.spools import path_of
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import JobKey, RunDir
@@ -24,6 +25,9 @@ from hpcfrugal.spool.local_cluster import is_local
 from hpcfrugal.spool.sample_header import SampledNode
 from hpcfrugal.spool.samples import read_samples
 from hpcfrugal.spool.sidecar_session import SidecarSession
+
+_RUNS_AT_ONCE = 64
+"""So many runs have their files in memory at one time."""
 
 
 @dataclass(slots=True)
@@ -108,7 +112,7 @@ def find_nodes(
         span,
     ).fetchall()
     missing: list[str] = []
-    facts = FactsOfNodes(connection)
+    facts = _facts_of_nodes(connection)
     found: dict[tuple[str, str], NodeSum] = {}
     for node, own in groupby(rows, key=lambda row: str(row["node"])):
         # One node at a time is held in memory, all of its jobs together.
@@ -130,7 +134,20 @@ def find_nodes(
     return NodesFound(tuple(found[key] for key in present), tuple(missing), len(jobs))
 
 
-def _sessions(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_JobSession]:
+_FactsOf = Callable[[int, JobKey], Mapping[str, NodeFacts]]
+
+
+def _facts_of_nodes(connection: sqlite3.Connection) -> _FactsOf:
+    """What was kept of the nodes of a job, by run and job. Each document is parsed once, for all of the job's nodes."""
+
+    @lru_cache(_RUNS_AT_ONCE)
+    def files(run: int) -> RunFiles:
+        return RunFiles.of(connection, run)
+
+    return cache(lambda run, job: files(run).facts_of(job))
+
+
+def _sessions(facts: _FactsOf, spool_root: Path, row: sqlite3.Row, missing: list[str]) -> Iterator[_JobSession]:
     job = JobKey(row["job_id"], row["restart"])
     try:
         path = RunDir.of(spool_root, row["run_id"]).samples(job.job_id, job.restart, row["node"])
@@ -142,7 +159,7 @@ def _sessions(facts: FactsOfNodes, spool_root: Path, row: sqlite3.Row, missing: 
         missing.append(f"{row['run_id']}/{job.job_id}.{job.restart} on {row['node']}: {reason}")
         return
     attempt = (row["run_id"], job.job_id, job.restart)
-    kept = facts.of(row["run"], job, row["node"])
+    kept = facts(row["run"], job).get(row["node"])
     for session in sessions:
         yield _JobSession(attempt, row["cluster"], session, kept)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,23 +12,26 @@ from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
-from hpcfrugal.ledger.ingest import RunChanges, accepted_names, changes_of, ingest, key_of_run
+from hpcfrugal.ledger.ingest import ingest
 from hpcfrugal.ledger.intensity import missing_intensities, take_intensities
 from hpcfrugal.ledger.refresh import refresh_ledger, refresh_totals
 from hpcfrugal.ledger.rows import FILES, META, MetaRow
+from hpcfrugal.ledger.run_files import RunFiles
+from hpcfrugal.ledger.run_listing import list_run
+from hpcfrugal.ledger.run_state import RunState, with_known
 from hpcfrugal.ledger.sealing import (
     Month,
-    is_sealed_as_it_is,
+    is_complete,
+    is_settled,
     month_range,
     months_of,
     note_month,
     now_ns,
-    seal,
-    sealable_since,
     unseal_all,
 )
 from hpcfrugal.ledger.spools import key_for, key_of, spools_of
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S, lock, open_ledger, refuse_foreign, sqlite_errors
+from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
 
@@ -174,25 +177,34 @@ def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress
 
 def _read(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], found: Found, at_ns: int) -> None:
     """Read these runs as far as they changed, and seal those that are over."""
-    seen = {run.run_id: look_at(connection, spool, run, found) for run in runs}
-    due = [run for run in runs if seen[run.run_id].changed]
-    if due:
-        with transaction(connection):
-            for run in due:
-                found.files_read += _ingest(connection, spool, run, found.skipped)
-            refresh_totals(connection)
+    states = list(look_at(connection, spool, runs, found))
+    due = [state for state in states if state.changed]
+    sealable = [
+        state
+        for state in states
+        if not state.changed and state.known and _is_over(connection, state, state.known.run, at_ns)
+    ]
+    if not due and not sealable:
+        return
+    batch = RowBatch()
+    with transaction(connection):
+        for state in due:
+            found.files_read += _ingest(connection, spool, state, batch, found.skipped, at_ns)
+        batch.write(connection)
+        refresh_totals(connection)
+        for state in sealable:
+            if state.known:
+                state.files.seal(connection, state.known.run, state.listing.mtime_ns)
     found.changed += len(due)
-    sealable: dict[int, int] = {}
-    for run in runs:
-        key = key_of_run(connection, spool, run.run_id)
-        if key is not None and not seen[run.run_id].missing:
-            mtime_ns = sealable_since(connection, key, run, at_ns)
-            if mtime_ns is not None:
-                sealable[key] = mtime_ns
-    if sealable:
-        with transaction(connection):
-            for key, mtime_ns in sealable.items():
-                seal(connection, key, mtime_ns)
+
+
+def _is_over(connection: sqlite3.Connection, state: RunState, run: int, at_ns: int) -> bool:
+    """Whether a run is to be sealed. One whose directory changed just now may change again without another time."""
+    return (
+        not state.missing
+        and is_settled(state.listing.mtime_ns, at_ns)
+        and is_complete(connection, run, state.files, at_ns)
+    )
 
 
 def _vanished(connection: LedgerConnection, spool: int, month: Month) -> list[str]:
@@ -229,31 +241,40 @@ def is_derived_now(connection: sqlite3.Connection) -> bool:
     return row is not None and bool(row["value"] == DERIVATION)
 
 
-_NOTHING_NEW = RunChanges(changed=False, missing=())
+def look_at(
+    connection: sqlite3.Connection, spool: int | None, runs: Sequence[RunDir], found: Found
+) -> Iterator[RunState]:
+    """What these runs have on disk and in the ledger, but for those that are sealed and as they were."""
+    for run, known in with_known(connection, spool, runs):
+        try:
+            if known is not None and known.sealed_mtime_ns == os.lstat(run.path).st_mtime_ns:
+                continue
+            listing = list_run(run)
+        except OSError as error:
+            found.skipped.append(f"{run.path}: cannot be read: {error.strerror}")
+            continue
+        state = RunState(listing, known, RunFiles.of(connection, known and known.run))
+        found.vanished_files += [f"{run.run_id}/{name}" for name in state.missing]
+        yield state
 
 
-def look_at(connection: sqlite3.Connection, spool: int | None, run: RunDir, found: Found) -> RunChanges:
-    """What of a run a sync would read, and what of it is gone."""
-    try:
-        if is_sealed_as_it_is(connection, spool, run):
-            return _NOTHING_NEW
-        changes = changes_of(connection, spool, run)
-    except OSError as error:
-        found.skipped.append(f"{run.path}: cannot be read: {error.strerror}")
-        return _NOTHING_NEW
-    found.vanished_files += [f"{run.run_id}/{name}" for name in changes.missing]
-    return changes
-
-
-def _ingest(connection: LedgerConnection, spool: int, run: RunDir, skipped: list[str]) -> int:
+def _ingest(
+    connection: LedgerConnection, spool: int, state: RunState, batch: RowBatch, skipped: list[str], at_ns: int
+) -> int:
     """One run in a savepoint of its own, so that one that fails leaves nothing half done."""
+    own = RowBatch()
     connection.execute("SAVEPOINT run")
     try:
-        files_read = ingest(connection, spool, run)
+        run, files_read = ingest(connection, spool, state, own)
+        if _is_over(connection, state, run, at_ns):
+            state.files.seal(connection, run, state.listing.mtime_ns, is_new=state.known is None)
+        else:
+            state.files.write(connection, run)
+        batch.extend(own)
     except (OSError, OverflowError) as error:
         connection.roll_back_to("run")
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "holds a number too large"
-        skipped.append(f"{run.path}: {reason}")
+        skipped.append(f"{state.listing.run_dir.path}: {reason}")
         files_read = 0
     connection.execute("RELEASE run")
     return files_read
@@ -271,12 +292,15 @@ def vanished_files(
 ) -> list[str]:
     """Files that count in the ledger and are not in the spool; all of a run whose directory cannot be listed."""
     missing: list[str] = []
-    for run in runs:
+    for run, known in with_known(connection, spool, runs):
+        if known is None:
+            continue
+        files = RunFiles.of(connection, known.run)
         try:
-            names: Sequence[str] = changes_of(connection, spool, run).missing
+            names: Sequence[str] = RunState(list_run(run), known, files).missing
         except OSError:
-            names = accepted_names(connection, key_of_run(connection, spool, run.run_id))
-        missing.extend(f"{run.run_id}/{name}" for name in names)
+            names = files.accepted
+        missing += [f"{run.run_id}/{name}" for name in names]
     return [*missing, *missing_intensities(connection, spool, spool_root)]
 
 

@@ -12,6 +12,9 @@ from hpcfrugal.ledger.dictionary import Dictionary
 
 _R = TypeVar("_R")
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+"""SQLite's integers."""
+
 _OWNERS = {"spool": "spools", "run": "runs", "job": "jobs", "file": "intensity_files"}
 """The tables to which a row may belong, by the column with their integer key."""
 
@@ -145,6 +148,18 @@ class LedgerTable(Generic[_R]):
         row, stored = self.codec.row, self._stored
         connection.executemany(self._insert, [[*own, *stored(connection, row(record))] for record in records])
 
+    def insert_values(self, connection: LedgerConnection, rows: Iterable[tuple[int, list[Any]]]) -> None:
+        """Insert rows of several owners, each with the owner and what ``values_of`` gives."""
+        stored = self._stored
+        connection.executemany(self._insert, [[owner, *stored(connection, values)] for owner, values in rows])
+
+    def values_of(self, record: _R) -> list[Any]:
+        """The values of a record for ``RowBatch``. Raises ``OverflowError`` for an integer that SQLite cannot hold."""
+        values = self.codec.row(record)
+        if any(type(value) is int and not _LEAST <= value <= _MOST for value in values):
+            raise OverflowError(f"a number in {self.name} is too large")
+        return values
+
     def delete(self, connection: sqlite3.Connection, owner: int) -> None:
         """Delete all rows of an owner."""
         connection.execute(f"DELETE FROM {self.name} WHERE {self.owner} = ?", (owner,))
@@ -178,6 +193,28 @@ class LedgerTable(Generic[_R]):
             if row[at] is None:
                 raise InvalidRecord(f"{self.name}.{column}: not in its dictionary")
         return self.codec.of_row(row)
+
+
+class RowBatch:
+    """Rows of several owners, which are inserted together: a statement for each row costs as much as the row."""
+
+    def __init__(self) -> None:
+        self._rows: dict[LedgerTable[Any], list[tuple[int, list[Any]]]] = {}
+
+    def add(self, table: LedgerTable[Any], values: list[Any], owner: int) -> None:
+        """Add a row with the values of ``table.values_of``."""
+        self._rows.setdefault(table, []).append((owner, values))
+
+    def extend(self, other: RowBatch) -> None:
+        """Add all rows of another batch."""
+        for table, rows in other._rows.items():
+            self._rows.setdefault(table, []).extend(rows)
+
+    def write(self, connection: LedgerConnection) -> None:
+        """Insert the rows, inside a transaction. Each takes the place of the one with its key."""
+        for table, rows in self._rows.items():
+            table.insert_values(connection, rows)
+        self._rows.clear()
 
 
 def _create_index(name: str, table: str, definition: str) -> str:

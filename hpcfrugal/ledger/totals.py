@@ -9,12 +9,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import accumulate, pairwise
-from typing import NamedTuple
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
-from hpcfrugal.accounting.footprint import SOURCES, EnergyPiece, IntensityLevel, Tally, tallies
+from hpcfrugal.accounting.footprint import EnergyPiece, IntensityLevel, RoundedTally, Tally, tallies
 from hpcfrugal.ledger.due import DAY_NS
 from hpcfrugal.ledger.packed import KnownBucket
 from hpcfrugal.ledger.parts import counted_channels, parts_of
@@ -191,12 +189,14 @@ class _PartSums:
 
     def add_grams(self, quality: str, tallied: Mapping[int, Tally]) -> None:
         """CO2e of energy of one quality by slot, and the energy by the source of its intensity."""
-        whole, before = Tally(), _Rounded()
+        whole: Tally | None = None
+        before = RoundedTally()
         for number in sorted(tallied):
+            whole = whole or Tally(tallied[number].unit)
             whole.add(tallied[number])
-            if not tallied[number].known_uj:
+            if not tallied[number].has_known:
                 continue
-            now = _Rounded.of(whole)
+            now = whole.rounded()
             self._add(number, f"{quality}_ug", now.ug - before.ug)
             for column in ("grid_ng", "actual_uj", "estimated_uj", "forecast_uj", "yearly_mean_uj", "open_uj"):
                 self._add(number, column, getattr(now, column) - getattr(before, column))
@@ -207,31 +207,3 @@ class _PartSums:
         for number, columns in enumerate(self._columns):
             if number == 0 or any(columns.values()) or columns.keys() & {"measured_uj", "modelled_uj"}:
                 yield number, EnergySums(int(lacking), **columns)
-
-
-class _Rounded(NamedTuple):
-    """A tally in integers. The sources add up to the energy that has an intensity."""
-
-    ug: int = 0
-    grid_ng: int = 0
-    actual_uj: int = 0
-    estimated_uj: int = 0
-    forecast_uj: int = 0
-    yearly_mean_uj: int = 0
-    open_uj: int = 0
-
-    @classmethod
-    def of(cls, tally: Tally) -> _Rounded:
-        actual, estimated, forecast, mean = (
-            round(energy_uj) for energy_uj in accumulate(tally.energy_uj.get(source, Fraction(0)) for source in SOURCES)
-        )
-        grid_g, grams = (sum(found.values(), Fraction(0)) for found in (tally.grid_g, tally.grams))
-        return cls(
-            round(grams * 10**6),
-            round(grid_g * 10**9),
-            actual,
-            estimated - actual,
-            forecast - estimated,
-            mean - forecast,
-            round(tally.open_uj),
-        )

@@ -6,15 +6,13 @@ ledger, so the next sync tries it again, and a ledger that lacks it can be compa
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import FILES, INTENSITY_FILES, FileRow, IntensityFileRow
-from hpcfrugal.ledger.sealing import every_run_file
+from hpcfrugal.ledger.rows import INTENSITY_FILES, IntensityFileRow
+from hpcfrugal.ledger.run_files import every_run_file, with_earlier
 from hpcfrugal.spool.layout import INTENSITY_DIR
 
 
@@ -28,30 +26,14 @@ class UnreadFile(NamedTuple):
         return f"{self.run_id or INTENSITY_DIR}/{self.name}"
 
 
-def note_read_error(connection: LedgerConnection, run: int, file: FileRow, problem: str) -> None:
-    """Note that a file could not be read; ``file`` is what its name says of it."""
-    row = connection.execute("SELECT accepted FROM files WHERE run = ? AND name = ?", (run, file.name)).fetchone()
-    if row is None:
-        FILES.insert(connection, replace(file, problems=(problem,)), run)
-        return
-    connection.execute(
-        "UPDATE files SET problems = ?, size = NULL, mtime_ns = NULL, inode = NULL WHERE run = ? AND name = ?",
-        (json.dumps([_with_earlier(problem, row[0])]), run, file.name),
-    )
-
-
 def note_intensity_error(connection: LedgerConnection, spool: int, name: str, problem: str) -> None:
     """Note that a file of intensities could not be read."""
     row = connection.execute(
         "SELECT accepted FROM intensity_files WHERE spool = ? AND name = ?", (spool, name)
     ).fetchone()
     accepted = row is not None and bool(row[0])
-    file = IntensityFileRow(name, accepted, (_with_earlier(problem, accepted),))
+    file = IntensityFileRow(name, accepted, (with_earlier(problem, accepted=accepted),))
     INTENSITY_FILES.insert(connection, file, spool)
-
-
-def _with_earlier(problem: str, accepted: bool) -> str:
-    return f"{problem}; its earlier content counts" if accepted else problem
 
 
 _OF_INTENSITIES = "SELECT '', name, accepted, size NOT NULL FROM intensity_files"

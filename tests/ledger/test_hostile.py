@@ -17,6 +17,7 @@ from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.groups import grouped
 from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
+from hpcfrugal.ledger.run_state import RunState
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sums import exact_sum, in_whole
 from hpcfrugal.ledger.sync import rebuild, sync
@@ -118,11 +119,11 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
     bad, good = spool.whole_run("18"), spool.whole_run("17")
     real = engine.ingest
 
-    def fail(connection: Any, spool_key: int, run: Any) -> int:
-        files = real(connection, spool_key, run)
-        if run.run_id == bad.run_id:
+    def fail(connection: Any, spool_key: int, state: RunState, batch: Any) -> tuple[int, int]:
+        found = real(connection, spool_key, state, batch)
+        if state.listing.run_dir == bad.run_dir:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
-        return files
+        return found
 
     monkeypatch.setattr(engine, "ingest", fail)
     result = sync(spool.root, spool.ledger)

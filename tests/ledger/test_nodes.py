@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fake_spool import BOOT_NS, DRAM, GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
-from hpcfrugal.ledger import jobs
 from hpcfrugal.ledger.nodes import NodesFound, NodeSum, find_nodes
+from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.spool import RunDir
@@ -121,21 +121,21 @@ def test_the_folder_of_a_run_is_not_listed_and_its_facts_are_read_once(
     sync(spool.root, spool.ledger)
     asked: list[str] = []
 
-    def content(*key: Any) -> Any:
-        asked.append(key[2])
+    def facts_of(*key: Any) -> Any:
+        asked.append(key[1].job_id)
         return read(*key)
 
     def listed(_: RunDir) -> Any:
         raise AssertionError("listed")
 
-    read = jobs.document_of
-    monkeypatch.setattr(jobs, "document_of", content)
+    read = RunFiles.facts_of
+    monkeypatch.setattr(RunFiles, "facts_of", facts_of)
     monkeypatch.setattr(RunDir, "names", listed)
     with open_ledger(spool.ledger) as connection:
         found = find_nodes(connection, spool.root)
     assert [node.node for node in found.nodes] == list(names)
     assert all(channel.idle_known for node in found.nodes for channel in node.channels.values())
-    assert asked == ["nodes"]
+    assert asked == ["17"]
 
 
 @pytest.mark.parametrize("node", ["a'; rm -rf ~ #", "n1.cluster", "ü/x"])

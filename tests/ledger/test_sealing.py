@@ -14,11 +14,13 @@ import pytest
 from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
 
 from hpcfrugal.core.user import user_name
-from hpcfrugal.ledger import ingest, sealing
+from hpcfrugal.ledger import sealing
+from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.nodes import find_nodes
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.run_listing import RunListing
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult, rebuild, sync
 from hpcfrugal.spool import RunDir
@@ -71,13 +73,13 @@ def sealed(spool: FakeSpool) -> set[str]:
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs whose directories were listed, one after the other."""
     found: list[str] = []
-    real = ingest._list
+    real = engine.list_run
 
-    def listed(run: RunDir) -> Any:
+    def listed(run: RunDir) -> RunListing:
         found.append(run.run_id)
         return real(run)
 
-    monkeypatch.setattr(ingest, "_list", listed)
+    monkeypatch.setattr(engine, "list_run", listed)
     return found
 
 

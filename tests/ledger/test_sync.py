@@ -238,7 +238,8 @@ def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
         "if sys.argv[3] == 'between':\n    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]), kill)\n"
         "else:\n"
         "    whole = sync._ingest\n"
-        "    sync._ingest = lambda c, p, run, s: kill() if '7' in run.run_id else whole(c, p, run, s)\n"
+        "    is_bad = lambda state: '7' in state.listing.run_dir.run_id\n"
+        "    sync._ingest = lambda c, p, state, *more: kill() if is_bad(state) else whole(c, p, state, *more)\n"
         "    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     for where in ("inside", "between", "inside"):
