@@ -16,12 +16,13 @@ State = Literal["ok", "none", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class ListedProvider:
-    """One provider. ``state``: ok, none (credentials or settings are missing) or wrong."""
+    """One provider. ``zones``: the one of the settings, or in words. ``state``: ok, none (credentials or settings are
+    missing) or wrong."""
 
     name: str
     kind: str
     about: str
-    zone: str | None
+    zones: str
     offers: tuple[str, ...]
     signals: tuple[str, ...]
     state: State
@@ -44,14 +45,15 @@ def _listed(settings: ProviderSettings) -> ListedProvider:
         made = provider_class(settings.kind)
     except SourceError as error:
         return ListedProvider(
-            settings.name, settings.kind, error.message, settings.zone, (), (), "wrong", "cannot be checked"
+            settings.name, settings.kind, error.message, settings.zone or "", (), (), "wrong", "cannot be checked"
         )
     assert made is not None
     offers = ("forecast", "actual") if made.forecasts else ("actual",)
     state, credentials = _credentials(settings, made)
     return ListedProvider(
-        settings.name, settings.kind, made.about, settings.zone, offers, made.signals, state, credentials
-    )
+        settings.name, settings.kind, made.about, settings.zone or made.zones, offers, made.signals_with(settings),
+        state, credentials,
+    )  # fmt: skip
 
 
 def _credentials(settings: ProviderSettings, made: type[Provider]) -> tuple[State, str]:

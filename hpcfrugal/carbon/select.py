@@ -136,8 +136,8 @@ def _offers(settings: ProviderSettings, zone: str, signal: Signal, kind: SeriesK
 def _why_not(settings: ProviderSettings, zone: str, signal: Signal, kind: SeriesKind) -> str | None:
     """Why a provider does not have these data; None if it has them, or if that is known only after a request."""
     made = _class(settings)
-    if signal not in made.signals:
-        return f"offers no {signal} intensity, only {' and '.join(made.signals)}"
+    if signal not in (signals := made.signals_with(settings)):
+        return f"offers no {signal} intensity, only {' and '.join(signals)}"
     if settings.zone is not None and settings.zone.upper() != zone.upper():
         return f"is set up for zone {settings.zone!r}, not for {zone!r}"
     if kind == "forecast":

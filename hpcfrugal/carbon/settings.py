@@ -28,11 +28,13 @@ ENTRY_POINTS = "hpcfrugal.forecasts"
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "carbonintensity-gb": "carbonintensity_gb:CarbonIntensityGB",
+        "energinet": "energinet:Energinet",
         "energy-charts": "energy_charts:EnergyCharts",
         "rte-eco2mix": "rte_eco2mix:RteEco2mix",
         "electricitymaps": "electricitymaps:ElectricityMaps",
         "watttime": "watttime:WattTime",
         "entsoe": "entsoe:Entsoe",
+        "carbon-aware-sdk": "carbon_aware_sdk:CarbonAwareSdk",
         "file": "file:File",
     }
 )

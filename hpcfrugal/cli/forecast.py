@@ -48,7 +48,7 @@ _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "r
 @format_options
 @click.option("--output", type=OUTPUT_FILE, help="Write JSON to this file, or CSV if its name ends in .csv.")
 @click.option("--refresh", is_flag=True, help="Fetch now, even if the cached forecast is recent.")
-@click.option("--list", "list_them", is_flag=True, help="Show the providers, and which have credentials.")
+@click.option("--list", "list_them", is_flag=True, help="Show the providers, their zones, and which have credentials.")
 def forecast_command(
     zone: str | None, provider: str | None, signal: str, hours: float, form: str | None, output: Path | None,
     refresh: bool, list_them: bool,
@@ -176,7 +176,9 @@ def _listed(config: Config, as_json: bool) -> str:
         offers = " and ".join(line.offers)
         texts.append(
             f"{click.style(mark, fg=colour)} {printable(line.name)}: {printable(line.about)}; {offers}; "
-            f"{' and '.join(line.signals)}" + (f"; zone {line.zone}" if line.zone else "")
+            f"{' and '.join(line.signals)}"
         )
+        if line.zones:
+            texts.append(f"    zones: {printable(line.zones)}")
         texts.append(f"    credentials: {printable(line.credentials)}")
     return "\n".join(texts)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_grid import Grid
+from provider_asker import Asker
 
 import hpcfrugal.settings.config
 
@@ -32,3 +33,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setattr(hpcfrugal.settings.config, "SITE_DIR", tmp_path / "etc")
     return home
+
+
+@pytest.fixture
+def asker(grid: Grid) -> Asker:
+    return Asker(grid)

@@ -134,6 +134,9 @@ def test_every_kind_can_be_had() -> None:
         ("FR", "average", "actual", ["energy-charts", "rte-eco2mix", "electricitymaps"]),
         ("US-CAL-CISO", "average", "forecast", ["electricitymaps"]),
         ("CAISO_NORTH", "marginal", "forecast", ["watttime"]),
+        ("DK1", "average", "forecast", ["energinet", "energy-charts"]),
+        ("DK-DK1", "average", "actual", ["energinet", "electricitymaps", "energy-charts"]),
+        ("DK", "average", "forecast", ["energy-charts", "electricitymaps"]),
         # One that has the zone itself comes before one that has the whole country.
         ("SE-SE3", "average", "forecast", ["electricitymaps", "energy-charts"]),
     ],
@@ -216,4 +219,8 @@ def test_the_list_of_providers_and_credentials(environ: dict[str, str], monkeypa
     assert "WATTTIME_USER and WATTTIME_PASSWORD" in by_name["watttime"].credentials
     assert by_name["file"].state == "none"
     assert by_name["rte-eco2mix"].offers == ("actual",)
+    assert by_name["energinet"].credentials == "not needed"
+    for line in lines:
+        assert line.zones, line.name
+        assert line.offers, line.name
     assert "s3cret" not in json.dumps([asdict(line) for line in lines])

@@ -68,13 +68,14 @@ class IntensityAnswer:
 class Provider:
     """One source of intensities, made from its :class:`ProviderSettings` and, if ``secret`` is set, its credentials.
 
-    ``refresh`` is how often it has new values, ``span`` the longest range of actuals in one request, ``settles`` how
-    long after the fact an actual may still be revised. With ``cached`` false it is read anew each time (a file is its
-    own cache).
+    ``about`` and ``zones`` describe it in a list. ``refresh`` is how often it has new values, ``span`` the longest
+    range of actuals in one request, ``settles`` how long after the fact an actual may still be revised. With
+    ``cached`` false it is read anew each time (a file is its own cache).
     """
 
     kind: ClassVar[str]
     about: ClassVar[str]
+    zones: ClassVar[str] = "see its documentation"
     signals: ClassVar[tuple[Signal, ...]] = ("average",)
     forecasts: ClassVar[bool] = True
     settings_model: ClassVar[type[ProviderSettings]] = ProviderSettings
@@ -89,6 +90,11 @@ class Provider:
     def serves(zone: str) -> bool:
         """Whether it probably has the zone, which only a request would show; False: only if the settings name it."""
         return False
+
+    @classmethod
+    def signals_with(cls, settings: ProviderSettings) -> tuple[Signal, ...]:
+        """Those of ``signals`` that it has with these settings."""
+        return cls.signals
 
     @staticmethod
     def has_actuals(zone: str) -> bool:

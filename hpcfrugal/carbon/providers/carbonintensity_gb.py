@@ -33,6 +33,7 @@ class CarbonIntensityGB(Provider):
 
     kind = "carbonintensity-gb"
     about = "Carbon Intensity API (NESO), Great Britain"
+    zones = "GB, GB-1 to GB-17, GB- and an outward postcode"
     url = "https://api.carbonintensity.org.uk"
     span = timedelta(days=14)
     settles = timedelta(days=1)

@@ -53,7 +53,8 @@ class ElectricityMaps(Provider):
     """Values per hour, or finer."""
 
     kind = "electricitymaps"
-    about = "Electricity Maps, most of the world"
+    about = "Electricity Maps (no forecast in the free tier)"
+    zones = "most of the world: DE, SE-SE3, US-CAL-CISO"
     url = "https://api.electricitymaps.com/v4"
     settings_model = ElectricityMapsSettings
     settings: ElectricityMapsSettings

@@ -35,6 +35,7 @@ class EnergyCharts(Provider):
 
     kind = "energy-charts"
     about = "Energy-Charts (Fraunhofer ISE), Europe"
+    zones = "European countries such as DE; for bidding zones such as SE3 the values of the country"
     url = "https://api.energy-charts.info"
     span = timedelta(days=31)
     settles = timedelta(days=7)

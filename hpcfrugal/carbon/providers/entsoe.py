@@ -42,7 +42,8 @@ class Entsoe(Provider):
     """Values at the platform's resolution, an hour or a quarter."""
 
     kind = "entsoe"
-    about = "ENTSO-E, calculated from the generation mix, Europe"
+    about = "ENTSO-E, calculated from the generation mix"
+    zones = "names of entsoe-py such as FR and DE_LU, if the settings name it"
     url = "https://web-api.tp.entsoe.eu/api"
     secret = SecretSpec((("ENTSOE_API_KEY",),), "security token")
     refresh = timedelta(hours=1)

@@ -72,6 +72,7 @@ class File(Provider):
 
     kind = "file"
     about = "a CSV or JSON file"
+    zones = "as given in the file"
     signals = ("average", "marginal")
     settings_model = FileSettings
     settings: FileSettings

@@ -26,7 +26,8 @@ class RteEco2mix(Provider):
     """Quarter-hourly or half-hourly values."""
 
     kind = "rte-eco2mix"
-    about = "RTE éCO2mix (ODRÉ), France, actuals only"
+    about = "RTE éCO2mix (ODRÉ), France"
+    zones = "FR"
     url = "https://odre.opendatasoft.com"
     forecasts = False
     span = timedelta(days=31)

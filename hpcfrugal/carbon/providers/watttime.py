@@ -33,7 +33,8 @@ class WattTime(Provider):
     """Five-minute values of the marginal signal."""
 
     kind = "watttime"
-    about = "WattTime, marginal emissions"
+    about = "WattTime"
+    zones = "regions of WattTime such as CAISO_NORTH"
     url = "https://api.watttime.org"
     signals = ("marginal",)
     secret = SecretSpec((("WATTTIME_USER",), ("WATTTIME_PASSWORD",)), "user name and password, one a line")
