@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import SyncResult
 from hpcfrugal.report.group_keys import checked_groupings
-from hpcfrugal.report.period import Period, parse_span
+from hpcfrugal.report.period import Bound, Period, period
 from hpcfrugal.settings.config import load_config
 
 if TYPE_CHECKING:
@@ -50,8 +49,8 @@ class Ledger:
     def jobs(
         self,
         *,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
+        since: Bound = None,
+        until: Bound = None,
         user: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> pd.DataFrame:
@@ -61,12 +60,12 @@ class Ledger:
 
         Args:
             since, until: only jobs that started then: an aware datetime, or a text as for `hpcfrugal report` (7d,
-                2026-11, 2026-11-21). None is no bound.
+                yesterday, 2026-11, 2026-11-21; of a day or month `until` is the end). None is no bound.
             user: only jobs of this user.
             tags: only jobs with these tags.
 
         Raises:
-            InputError: a text that is no time, or a datetime without a time zone.
+            InputError: a text that is no time, a datetime without a time zone, or `until` before `since`.
             DataError, SetupError: the ledger is damaged, or there is none.
         """
         from hpcfrugal.ledger.queries import JOBS_AND_RUNS, STARTED, conditions
@@ -87,8 +86,8 @@ class Ledger:
         self,
         by: str | Sequence[str] = (),
         *,
-        since: datetime | str | None = None,
-        until: datetime | str | None = None,
+        since: Bound = None,
+        until: Bound = None,
         user: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> pd.DataFrame:
@@ -125,17 +124,8 @@ class Ledger:
                 raise InputError.at("query", f"SQLite refuses it: {error}") from error
 
 
-def _wanted(
-    since: datetime | str | None, until: datetime | str | None, user: str | None, tags: Mapping[str, str] | None
-) -> JobFilter:
-    def instant(bound: datetime | str | None, where: str) -> datetime | None:
-        if isinstance(bound, str):
-            return parse_span(bound, datetime.now(UTC), where)[where == "until"]
-        if bound is not None and bound.utcoffset() is None:
-            raise InputError.at(where, f"{bound.isoformat()} has no time zone", "add tzinfo=datetime.UTC")
-        return bound
-
-    span = Period(instant(since, "since"), instant(until, "until"))
+def _wanted(since: Bound, until: Bound, user: str | None, tags: Mapping[str, str] | None) -> JobFilter:
+    span = period(since, until)
     return JobFilter(since_ns=span.since_ns, until_ns=span.until_ns, user=user, tags=tuple((tags or {}).items()))
 
 

@@ -51,7 +51,8 @@ def zone_of(config: Config, zone: str | None, provider: str | None = None) -> st
     zone = zone or config.carbon.zone
     if zone is None:
         raise ForecastError(
-            "no grid zone is set", hint='set zone = "..." under [carbon] in the settings, HPCFRUGAL_ZONE, or --zone'
+            "no grid zone is set",
+            hint='name one, or set zone = "..." under [carbon] in the settings, or HPCFRUGAL_ZONE',
         )
     try:
         return name_of(zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -12,10 +13,15 @@ from click.core import ParameterSource
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.format import EnergyUnit
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.report.formats import FORMATS
+from hpcfrugal.report.period import ALL_TIME, Period, is_month, period
 from hpcfrugal.settings.config import BACKENDS, load_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_LAST = "30d"
+_SINCE = f"2026-11-21, 2026-11, 7d, 24h, yesterday, monday, '2 weeks ago' or all; UTC.  [default: {_LAST}]"
 
 FILE = click.Path(path_type=Path)
 OUTPUT_FILE = click.Path(path_type=Path, dir_okay=False)
@@ -70,14 +76,32 @@ def job_ids(required: bool) -> Callable[[Command], Command]:
 
 
 def period_options(command: Command) -> Command:
-    """``--since``, ``--until`` and ``--month``; ``report.period.period`` reads them."""
+    """``--since``, ``--until`` and ``--month``, which ``given_period`` reads."""
     for option in (
         click.option("--month", metavar="YYYY-MM", help="This month; the same as --since and --until with it."),
         click.option("--until", metavar="TIME", help="Up to this time, or to the end of this day or month; UTC."),
-        click.option("--since", metavar="TIME", help="2026-11-21, 2026-11, 7d, 24h, 2w or 'all'; UTC. Default: 30d."),
+        click.option(
+            "--since",
+            metavar="TIME",
+            help=_SINCE,
+        ),
     ):
         command = option(command)
     return command
+
+
+def given_period(since: str | None, until: str | None, month: str | None, *, everything: bool = False) -> Period:
+    """The period of the options: by default the last 30 days, or with ``everything`` all time. Raises InputError."""
+    if month is not None:
+        if since is not None or until is not None:
+            raise InputError.at("--month", "cannot be combined with --since and --until")
+        with suppress(InputError):
+            if is_month(month):
+                return period(month, month)
+        raise InputError.at("--month", f"invalid month {quoted_value(month, 40)}", "use a year and a month: 2026-11")
+    if since is None:
+        since = ALL_TIME if everything or until is not None else _LAST
+    return period(since, until, prefix="--")
 
 
 def format_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -13,6 +13,7 @@ from hpcfrugal.cli.options import (
     check_exclusive,
     energy_unit_option,
     format_options,
+    given_period,
     ledger_option,
     period_options,
     split_tags,
@@ -30,7 +31,7 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.report.formats import TEXT, write_report
 from hpcfrugal.report.group_keys import checked_groupings
 from hpcfrugal.report.jobs import LATEST, JobsReport
-from hpcfrugal.report.period import Period, period
+from hpcfrugal.report.period import Period
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.job_names import several_jobs
 
@@ -119,7 +120,7 @@ def report_command(
         from hpcfrugal.cli.sync import sync_to_read
 
         sync_to_read(path, config)
-    span = period(since, until, month, everything=job is not None)
+    span = given_period(since, until, month, everything=job is not None)
     if by_node:
         show_report(_nodes(path, config.spool, span, unit), form)
         return

@@ -32,7 +32,7 @@ _NO_COLUMN = "No item with that key"
 """The message of ``sqlite3.Row``."""
 
 _REBUILD_HINT = "`hpcfrugal ledger rebuild` makes a new one from the spool"
-_FOREIGN_HINT = "set --ledger to another file; if this one was a ledger, move it away"
+_FOREIGN_HINT = "name another file as the ledger; if this one was a ledger, move it away"
 
 _WAL_VERSIONS = b"\2\2"
 """Bytes 18 and 19 of a file with a write-ahead log (https://www.sqlite.org/fileformat.html)."""
@@ -102,7 +102,7 @@ def _refuse_other(path: Path) -> None:
 def _refuse_no_file(path: Path) -> None:
     if path.exists() and not path.is_file():
         what = "a directory" if path.is_dir() else "not a file"
-        hint = "set `ledger` in the configuration, or --ledger, to a file"
+        hint = "name a file as `ledger` in the settings"
         raise SetupError(f"the ledger {path} is {what}", hint=hint)
 
 
@@ -136,7 +136,7 @@ def create_private(path: Path) -> None:
     except OSError as error:
         raise SetupError(
             f"the ledger {path} cannot be made: {error.strerror}",
-            hint="set `ledger` in the configuration, or --ledger, to a file that you can write",
+            hint="name a file that you can write as `ledger` in the settings",
         ) from error
 
 
@@ -277,7 +277,7 @@ def _check_schema(connection: LedgerConnection, path: Path, write: bool, older: 
     if not write:
         raise DataError(f"the ledger {path} is empty", hint="run `hpcfrugal ledger sync`")
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise DataError(f"{path} is a database, but not a ledger", hint="set --ledger to another file")
+        raise DataError(f"{path} is a database, but not a ledger", hint=_FOREIGN_HINT)
     create_schema(connection)
 
 

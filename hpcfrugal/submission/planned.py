@@ -87,7 +87,7 @@ def _in_queue(
     if submission.queue is not None:
         from hpcfrugal.queues.settings import the_queue
 
-        the_queue(config, submission.queue, where="--queue")
+        the_queue(config, submission.queue, where="queue")
         spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": submission.queue})})
     name = spec.schedule.queue
     if name is None or not submission.slurm:
@@ -114,7 +114,7 @@ def _plan(spec: JobSpec, source: Path, submission: Submission, now: datetime) ->
     from hpcfrugal.planning.decide.job_plan import plan_job, start_now_plan
 
     if submission.start_now:
-        return start_now_plan(spec, now, "--now was given")
+        return start_now_plan(spec, now, "an immediate start was asked for")
     if submission.slurm:
         from hpcfrugal.planning.decide.time_budget import TimeBudget
 

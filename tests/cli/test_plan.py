@@ -221,7 +221,7 @@ def test_a_queue_that_there_is_not(planned: Planned) -> None:
         assert list(planned.box.spool.glob("*/*/run.json")) == []
     for backend in ("local", "slurm_cli"):
         result = planned.box.run("submit", "--backend", backend, "--queue", "gren", planned.job({}))
-        assert (result.code, "--queue: there is no queue 'gren'" in result.err) == (2, True)
+        assert (result.code, "error: queue: there is no queue 'gren'" in result.err) == (2, True)
 
 
 def test_without_any_queue_a_file_for_another_machine_still_runs_here(planned: Planned) -> None:

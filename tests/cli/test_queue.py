@@ -271,7 +271,7 @@ def test_now_is_now(queue: Queue) -> None:
 def test_a_queue_that_is_not_there(queue: Queue) -> None:
     result = queue.box.run("submit", "--queue", "gren", queue.planned.job({}))
     assert result.code == 2
-    assert "--queue: there is no queue 'gren' in the settings" in result.err
+    assert "error: queue: there is no queue 'gren' in the settings" in result.err
     assert "did you mean green?" in result.err
     assert not list(queue.box.spool.glob("20*/*"))
 
