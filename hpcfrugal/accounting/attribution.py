@@ -111,7 +111,7 @@ class NodeSplit:
         return rest_uj
 
 
-def kind_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
+def attribution_of(component: str, scope: str, exclusive: bool | None) -> Attribution:
     """How a channel of this component and scope is attributed to a job. Unknown exclusivity counts as shared.
 
     A GPU that others may use too (a slice, or a shared one) is not attributed: CPU time is unrelated to its use, and

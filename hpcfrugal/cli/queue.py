@@ -30,7 +30,7 @@ from hpcfrugal.settings.values import time_span_of
 
 if TYPE_CHECKING:
     from hpcfrugal.queues.controller import Round
-    from hpcfrugal.queues.replan import Planned
+    from hpcfrugal.queues.replan import PlannedStart
     from hpcfrugal.queues.settings import Queue
 
 _names = click.argument("names", nargs=-1, metavar="[QUEUE]...")
@@ -42,7 +42,7 @@ _CLOCK: kind.Kind[tuple[datetime, datetime]] = kind.Kind(lambda times: iso(times
 """A time, and the one from which it is shown."""
 _SAVING: kind.Kind[float] = kind.Kind(kind.same, lambda share, _: rough_percent(share))
 
-_FIELDS: tuple[Field[Planned], ...] = (
+_FIELDS: tuple[Field[PlannedStart], ...] = (
     field("job_id", kind.WORD, lambda one: one.job.job_id, heading="Job"),
     field("user", kind.TEXT, lambda one: one.job.user, heading="User", drop=2),
     field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=3),
@@ -252,7 +252,7 @@ def _show(one: Round, user: str | None, *, only_moved: bool) -> None:
         echo("  no start would be moved" if only_moved else "  none of them is yours")
 
 
-def _moved(planned: Planned) -> str:
+def _moved(planned: PlannedStart) -> str:
     saving = ""
     if planned.saving is not None:
         word = "less" if planned.saving >= 0 else "more"

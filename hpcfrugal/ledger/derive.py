@@ -89,7 +89,7 @@ def _measured(read: SessionReadings, totals: TotalsByName, problems: list[str]) 
             boundary=channel.boundary,
             scope=channel.scope,
             counted=channel.counted,
-            attribution=read.kind(index),
+            attribution=read.attribution(index),
             detail=channel.detail,
             gpu_uuid=channel.gpu_uuid,
         )
@@ -130,7 +130,7 @@ def _job_parts(
     read: SessionReadings, index: int, sums: ChannelTotals, found: Readings, curve: EnergyCurve
 ) -> list[EnergyCurve]:
     """The job's part of a channel of which ``curve`` was read; empty where it is not known."""
-    attribution = read.kind(index)
+    attribution = read.attribution(index)
     if attribution.is_unknown:
         sums.reason = SHARED_GPU
         return []

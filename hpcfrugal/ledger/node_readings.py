@@ -24,7 +24,7 @@ def readings_of(read: SessionReadings, job: AttemptName) -> Iterator[tuple[int, 
         both = found.usable
         reading = ChannelReading(
             job=job,
-            attribution=read.kind(index),
+            attribution=read.attribution(index),
             energy=energy,
             measured=measured,
             job_cpu=CumulativeSeries.of(both.times_ns, both.job_cpu_us),  # type: ignore[arg-type]

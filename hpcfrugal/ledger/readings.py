@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import accumulate, chain, pairwise
 from operator import le
 
-from hpcfrugal.accounting.attribution import Attribution, kind_of
+from hpcfrugal.accounting.attribution import Attribution, attribution_of
 from hpcfrugal.accounting.buckets import EnergyCurve, Instants
 from hpcfrugal.accounting.idle import divide_idle, steady_energy_uj
 from hpcfrugal.accounting.series import CumulativeSeries, differences
@@ -167,10 +167,10 @@ class SessionReadings:
         """When the job may have been stopped."""
         return stops(self.session)
 
-    def kind(self, index: int) -> Attribution:
+    def attribution(self, index: int) -> Attribution:
         """How a channel is attributed to the job."""
         channel = self.channels[index]
-        return kind_of(channel.component, channel.scope, self.held.exclusive)
+        return attribution_of(channel.component, channel.scope, self.held.exclusive)
 
     def idle_power_uw(self, component: str) -> int | None:
         """The settings' idle power of a component of the node."""

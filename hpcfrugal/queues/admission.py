@@ -18,7 +18,7 @@ from hpcfrugal.planning.decide.plan import Expectation, Plan, QueueWait
 from hpcfrugal.planning.decide.time_budget import TIMEOUT_S
 from hpcfrugal.queues.horizon import resampled, within_grid
 from hpcfrugal.queues.job_comment import JobComment, insert_comment, parse_job_comment
-from hpcfrugal.queues.replan import Planned, place
+from hpcfrugal.queues.replan import PlannedStart, place
 from hpcfrugal.queues.settings import Queue, the_queue
 from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot, run_in_turn
 from hpcfrugal.settings.config import Config
@@ -174,7 +174,7 @@ class QueueAdmission:
         return self._queued
 
 
-def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: Planned, now: datetime) -> Plan:
+def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: PlannedStart, now: datetime) -> Plan:
     expected = _expected(plan, found)
     plan = replace(plan, reason=f"queue {queue.name}: {found.why}", expected=expected, best=None)
     if found.start_at <= max(now, spec.schedule.earliest or now):
@@ -182,7 +182,7 @@ def _with_start(spec: JobSpec, plan: Plan, queue: Queue, found: Planned, now: da
     return replace(plan, action="wait", begin_at=found.start_at, start_at=found.runs_at)
 
 
-def _expected(plan: Plan, found: Planned) -> Expectation | None:
+def _expected(plan: Plan, found: PlannedStart) -> Expectation | None:
     """The expectation for the start in the queue, with the same width of the band."""
     expected = plan.expected
     if expected is None or found.planned_g_per_kwh is None:

@@ -16,7 +16,7 @@ from hpcfrugal.core.errors import ForecastError, InputError, SetupError
 from hpcfrugal.core.time import whole_hour
 from hpcfrugal.queues.horizon import resampled, within_grid
 from hpcfrugal.queues.job_comment import insert_comment
-from hpcfrugal.queues.replan import Planned, replan
+from hpcfrugal.queues.replan import PlannedStart, replan
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob, read_snapshot
 from hpcfrugal.queues.start_constraints import in_queue, width_of
@@ -40,7 +40,7 @@ class Round:
     queue: Queue
     at: datetime
     jobs: tuple[QueuedJob, ...]
-    plans: tuple[Planned, ...]
+    plans: tuple[PlannedStart, ...]
     forecast: Forecast | None
     notes: tuple[str, ...]
 
@@ -109,7 +109,7 @@ def may_move(job: QueuedJob, user: str) -> bool:
     return os.getuid() == 0 or job.user == user
 
 
-def move(plan: Planned, now: datetime | None = None) -> str | None:
+def move(plan: PlannedStart, now: datetime | None = None) -> str | None:
     """Give a job its planned start. Returns the reason if that failed, such as for a job that has started.
 
     The start is never after the latest safe one, regardless of the plan. Before a job is delayed further it is read

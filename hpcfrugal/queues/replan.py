@@ -42,7 +42,7 @@ _NOTHING = 1e-3  # g/kWh: below this there is nothing to save, and shares are me
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedStart:
     """The plan of a waiting job.
 
     ``start_at`` is its planned StartTime, ``was_at`` its present one (None: at once), ``runs_at`` when it is expected
@@ -83,7 +83,7 @@ def replan(
     series: CarbonSeries | None,
     now: datetime,
     error: ErrorGrowth | None = DEFAULT_ERROR,
-) -> list[Planned]:
+) -> list[PlannedStart]:
     """A plan for every job of ``queued`` that waits in ``queue`` and can be moved, in the order of their starts.
 
     Without a forecast all jobs keep their start, or get the nearest safe one. Without ``error`` the forecast is taken
@@ -97,13 +97,17 @@ def replan(
     known_to = None if series is None else series.end
     candidates = [StartConstraints.of(job, queue, now, known_to) for job in jobs if job.movable]
     fixed = [(candidate, candidate.fixed_at) for candidate in candidates]
-    plans = [_planned(candidate, start, series, "released" if candidate.job.comment.released else "due")
+    plans = [_planned_start(candidate, start, series, "released" if candidate.job.comment.released else "due")
              for candidate, start in fixed if start is not None]  # fmt: skip
     free = [candidate for candidate, start in fixed if start is None]
     if series is None:
-        return _in_order([*plans, *(_planned(candidate, candidate.safe, None, "no forecast") for candidate in free)])
+        return _in_order(
+            [*plans, *(_planned_start(candidate, candidate.safe, None, "no forecast") for candidate in free)]
+        )
     plans += [
-        _planned(candidate, candidate.safe, series, "beyond the forecast") for candidate in free if candidate.beyond
+        _planned_start(candidate, candidate.safe, series, "beyond the forecast")
+        for candidate in free
+        if candidate.beyond
     ]
     free = [candidate for candidate in free if not candidate.beyond]
     used = in_use(jobs, queue, now) + _reserved((candidate, start) for candidate, start in fixed if start is not None)
@@ -111,12 +115,12 @@ def replan(
     stay = {candidate.job_id: candidate.was or now for candidate in free}
     starts: Mapping[str, datetime] = stay
     marks: Mapping[str, str | None] = dict.fromkeys(stay)
-    best = _best(capacity, free)
-    keep = best is not None and _all_may_stay(capacity, free, stay, best, marks)
+    lowest = _lowest_means(capacity, free)
+    keep = lowest is not None and _all_may_stay(capacity, free, stay, lowest, marks)
     if not keep:
-        placed = _placed(capacity, free)
-        marks = {job_id: one.mark for job_id, one in placed.items()}
-        starts = {candidate.job_id: _start(candidate, placed[candidate.job_id]) for candidate in free}
+        found = _find_starts(capacity, free)
+        marks = {job_id: one.mark for job_id, one in found.items()}
+        starts = {candidate.job_id: _start_of(candidate, found[candidate.job_id]) for candidate in free}
         stay |= {job_id: starts[job_id] for job_id, mark in marks.items() if mark in _OUTSIDE}
         new = {candidate.job_id: candidate.mean(capacity.series, starts[candidate.job_id]) for candidate in free}
         keep = _all_may_stay(capacity, free, stay, new, marks)
@@ -124,7 +128,7 @@ def replan(
     for candidate in free:
         capacity.take(candidate, chosen[candidate.job_id])
     for candidate in sorted(free, key=lambda candidate: starts[candidate.job_id]):
-        plans.append(_settled(capacity, candidate, chosen[candidate.job_id], marks[candidate.job_id], keep))
+        plans.append(_after_thresholds(capacity, candidate, chosen[candidate.job_id], marks[candidate.job_id], keep))
     return _in_order(plans)
 
 
@@ -135,7 +139,7 @@ def place(
     series: CarbonSeries,
     now: datetime,
     error: ErrorGrowth | None = DEFAULT_ERROR,
-) -> Planned:
+) -> PlannedStart:
     """A start for one more job; all others keep theirs.
 
     Used at submission, so that the queue stays within its capacity before the next round. Without ``error`` the
@@ -148,15 +152,15 @@ def place(
     others = in_queue(queued, queue)
     candidate = StartConstraints.of(new, queue, now, series.end)
     if candidate.beyond or candidate.last <= candidate.earliest:
-        return _planned(
+        return _planned_start(
             candidate, candidate.earliest, series, "beyond the forecast" if candidate.beyond else "no time to wait"
         )
     waiting = [StartConstraints.of(job, queue, now, series.end) for job in others if job.movable]
     used = in_use(others, queue, now) + _reserved((other, other.was or now) for other in waiting)
     capacity = QueueFreeCapacity(queue, series, now, used, [candidate])
-    one = _placed(capacity, [candidate])[new.job_id]
+    one = _find_starts(capacity, [candidate])[new.job_id]
     capacity.take(candidate, one.start_at)
-    return _settled(capacity, candidate, one.start_at, one.mark, stays=False)
+    return _after_thresholds(capacity, candidate, one.start_at, one.mark, stays=False)
 
 
 def _reserved(starts: Iterable[tuple[StartConstraints, datetime]]) -> list[tuple[datetime, datetime, int]]:
@@ -165,22 +169,24 @@ def _reserved(starts: Iterable[tuple[StartConstraints, datetime]]) -> list[tuple
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class _Start:
     """A start that the constraints allow, and the planner's mark."""
 
     start_at: datetime
     mark: str | None
 
 
-def _start(candidate: StartConstraints, placed: _Placed) -> datetime:
-    """The placed start. A job that does not fit keeps its future start: Slurm makes it wait in any case, and if all
-    were moved to their latest start, one job that takes all capacity would delay all others.
+def _start_of(candidate: StartConstraints, found: _Start) -> datetime:
+    """The start that was found. A job that does not fit keeps its future start: Slurm makes it wait in any case, and
+    if all were moved to their latest start, one job that takes all capacity would delay all others.
     """
-    keeps = placed.mark in _OUTSIDE and candidate.was is not None and candidate.allows(candidate.was)
-    return candidate.was if keeps and candidate.was is not None else placed.start_at
+    keeps = found.mark in _OUTSIDE and candidate.was is not None and candidate.allows(candidate.was)
+    return candidate.was if keeps and candidate.was is not None else found.start_at
 
 
-def _best(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -> dict[str, float | None] | None:
+def _lowest_means(
+    capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]
+) -> dict[str, float | None] | None:
     """The lowest mean intensity of each job if it were alone: no plan has less. None if the forecast has gaps.
 
     Much faster than a plan; in most rounds it shows that there is nothing to gain.
@@ -197,37 +203,39 @@ def _best(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -
     return found
 
 
-def _placed(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -> dict[str, _Placed]:
+def _find_starts(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints]) -> dict[str, _Start]:
     """An allowed start for each job, with little carbon over the expected run. Reserves nothing.
 
     In a plan by expected run times, jobs whose time limits fit too keep their start, and the rest is planned again. If
     some jobs then do not fit, all are planned by their time limits, if that places more of them.
     """
-    found: dict[str, _Placed] = {}
+    found: dict[str, _Start] = {}
     rest = list(candidates)
     for _ in range(
         _TRIES if any(candidate.run < candidate.reserved(candidate.last) for candidate in candidates) else 0
     ):
-        plan = _plan(capacity, rest, by_limit=False)
+        plan = _capacity_plan(capacity, rest, by_limit=False)
         for candidate in sorted(rest, key=lambda candidate: plan[candidate.job_id].start_at):
             one = plan[candidate.job_id]
             if one.mark not in _OUTSIDE and capacity.holds(candidate, one.start_at):
                 capacity.take(candidate, one.start_at)
                 found[candidate.job_id] = one
         rest = [candidate for candidate in rest if candidate.job_id not in found]
-    found_by_limits = _plan(capacity, rest, by_limit=True)
+    found_by_limits = _capacity_plan(capacity, rest, by_limit=True)
     for candidate in candidates:
         if candidate.job_id in found:
             capacity.give_back(candidate, found[candidate.job_id].start_at)
     outside = sum(one.mark in _OUTSIDE for one in found_by_limits.values())
     if outside and found:
-        whole = _plan(capacity, candidates, by_limit=True)
+        whole = _capacity_plan(capacity, candidates, by_limit=True)
         if sum(one.mark in _OUTSIDE for one in whole.values()) < outside:
             return whole
     return found | found_by_limits
 
 
-def _plan(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints], *, by_limit: bool) -> dict[str, _Placed]:
+def _capacity_plan(
+    capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints], *, by_limit: bool
+) -> dict[str, _Start]:
     """By the expected run times, or by the times for which nodes are reserved."""
     wanted = []
     for candidate in candidates:
@@ -245,7 +253,7 @@ def _plan(capacity: QueueFreeCapacity, candidates: Sequence[StartConstraints], *
         mark = one.mark
         if mark == "too large" and candidate.width <= max(units for _, units in capacity.queue.capacity):
             mark = "no capacity"  # for the planner a job is also too large if others leave too little
-        found[candidate.job_id] = _Placed(min(max(candidate.earliest, start), candidate.last), mark)
+        found[candidate.job_id] = _Start(min(max(candidate.earliest, start), candidate.last), mark)
     return found
 
 
@@ -280,9 +288,9 @@ def _all_may_stay(
     return fits and cost_new >= cost_stay * (1 - capacity.queue.hysteresis)
 
 
-def _settled(
+def _after_thresholds(
     capacity: QueueFreeCapacity, candidate: StartConstraints, start: datetime, mark: str | None, stays: bool
-) -> Planned:
+) -> PlannedStart:
     """The plan after ``min_saving`` and ``hysteresis`` are applied to a start for which nodes are reserved.
 
     ``stays``: it is the present start of the job, and the others keep theirs.
@@ -302,7 +310,7 @@ def _settled(
         if mark is not None or planned is None or gains_little:
             chosen, why = kept, "as before"
     capacity.take(candidate, chosen)
-    return _planned(candidate, chosen, capacity.series, why)
+    return _planned_start(candidate, chosen, capacity.series, why)
 
 
 def _saves_too_little(capacity: QueueFreeCapacity, candidate: StartConstraints, start: datetime) -> bool:
@@ -316,8 +324,8 @@ def _saves_too_little(capacity: QueueFreeCapacity, candidate: StartConstraints, 
     return at_once <= _NOTHING or planned > at_once * (1 - least)
 
 
-def _planned(candidate: StartConstraints, start: datetime, series: CarbonSeries | None, why: str) -> Planned:
-    return Planned(
+def _planned_start(candidate: StartConstraints, start: datetime, series: CarbonSeries | None, why: str) -> PlannedStart:
+    return PlannedStart(
         job=candidate.job,
         start_at=start,
         was_at=candidate.was,
@@ -330,5 +338,5 @@ def _planned(candidate: StartConstraints, start: datetime, series: CarbonSeries 
     )
 
 
-def _in_order(plans: Sequence[Planned]) -> list[Planned]:
+def _in_order(plans: Sequence[PlannedStart]) -> list[PlannedStart]:
     return sorted(plans, key=lambda plan: (plan.start_at, int(plan.job.job_id)))

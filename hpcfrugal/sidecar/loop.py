@@ -155,7 +155,7 @@ class Loop:
         """Sample half as often; whether that is possible."""
         entries = self._selection.entries
         wraps = [entry.meter.wrap_ns for entry in entries if entry.meter.wrap_ns is not None]
-        has_power = any(entry.channel.kind == POWER_UW for entry in entries)
+        has_power = any(entry.channel.quantity == POWER_UW for entry in entries)
         interval_ns = slower_ns(self._interval_ns, min(wraps) if wraps else None, has_power)
         if interval_ns == self._interval_ns:
             return False

@@ -56,7 +56,7 @@ def checked_open(sensor: Sensor) -> Opened:
             and channel.quality in ("measured", "modelled")
             and channel.scope in ("node", "job")
             and channel.boundary in ("node", "components")
-            and channel.kind in (ENERGY_UJ, POWER_UW)
+            and channel.quantity in (ENERGY_UJ, POWER_UW)
             and type(channel.counted) is bool
             and type(channel.with_dram) is bool
             and _are_text(channel.domain, channel.source, channel.detail)

@@ -71,7 +71,7 @@ def problems_of(source: SensorInUse) -> list[str]:
 
 
 def _meter(channel: Channel, gap_ns: int) -> Accumulator:
-    if channel.kind == ENERGY_UJ:
+    if channel.quantity == ENERGY_UJ:
         # a part of a package may draw nothing for long, a whole machine cannot
         may_rest = not channel.counted and channel.boundary == "components"
         return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest, frozen_ns=channel.frozen_ns)

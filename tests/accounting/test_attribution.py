@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpcfrugal.accounting.attribution import EnergyShares, JobUse, NodeIntervals, NodeSplit, kind_of, split_node
+from hpcfrugal.accounting.attribution import EnergyShares, JobUse, NodeIntervals, NodeSplit, attribution_of, split_node
 
 energies = st.integers(0, 10**15)
 times = st.integers(0, 10**12)
@@ -149,4 +149,4 @@ def test_negative_energy_is_refused() -> None:
     ],
 )
 def test_how_a_channel_is_given_to_a_job(component: str, scope: str, exclusive: bool | None, kind: str) -> None:
-    assert kind_of(component, scope, exclusive) == kind
+    assert attribution_of(component, scope, exclusive) == kind

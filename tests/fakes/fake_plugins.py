@@ -16,7 +16,7 @@ class Meter:
 
     def open(self):
         channel = self.base.Channel("node", "pdu", "wattmeter", max_w=5000, detail=self.path, boundary="node",
-                                    kind=self.base.POWER_UW)
+                                    quantity=self.base.POWER_UW)
         return self.base.Opened([channel], [], [])
 
     def read(self):

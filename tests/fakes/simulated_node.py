@@ -289,7 +289,7 @@ class GpuCounter:
 
     def open(self) -> Opened:
         channel = Channel(
-            "gpu", "gpu-0", self.name, max_w=3000, detail="d", scope="job", gpu_uuid="GPU-a", kind=self.kind
+            "gpu", "gpu-0", self.name, max_w=3000, detail="d", scope="job", gpu_uuid="GPU-a", quantity=self.kind
         )
         return Opened([channel], [], [Gpu(0, "GPU-a", "Tesla V100-SXM2-16GB")])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.queues.job_comment import JobComment
-from hpcfrugal.queues.replan import Planned, place, replan
+from hpcfrugal.queues.replan import PlannedStart, place, replan
 from hpcfrugal.queues.settings import Queue
 from hpcfrugal.queues.snapshot import QueuedJob
 
@@ -50,7 +50,7 @@ def job(number: int, *, nodes: int = 1, hours: float = 1, latest_h: float = 20, 
     )  # fmt: skip
 
 
-def starts(plans: list[Planned]) -> dict[str, float]:
+def starts(plans: list[PlannedStart]) -> dict[str, float]:
     return {plan.job.job_id: (plan.start_at - NOW) / HOUR for plan in plans}
 
 

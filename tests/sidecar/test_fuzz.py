@@ -327,7 +327,7 @@ def test_energy_is_unknown_or_true_whatever_fails(tmp_path: Path, kind: str, see
 
 def _true_watts(chaos: Chaos, channel: Channel) -> int:
     """Counters run at 100 W; a meter of power shows its own."""
-    if channel.kind != POWER_UW:
+    if channel.quantity != POWER_UW:
         return 100
     path = Path(channel.detail.partition(" (")[0])
     return int(chaos.honest[path.resolve()]) // 1_000_000

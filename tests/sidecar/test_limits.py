@@ -40,8 +40,8 @@ def most_w(channel: Channel) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         meter = ActiveChannel(channel, gap_ns=10_000 * S).meter
-        meter.update(0, 0 if channel.kind == ENERGY_UJ else middle * 10**6)
-        meter.update(10_000 * S, middle * 10**6 * (10_000 if channel.kind == ENERGY_UJ else 1))
+        meter.update(0, 0 if channel.quantity == ENERGY_UJ else middle * 10**6)
+        meter.update(10_000 * S, middle * 10**6 * (10_000 if channel.quantity == ENERGY_UJ else 1))
         low, high = (low, middle) if meter.resets or meter.errors else (middle, high)
     return low
 

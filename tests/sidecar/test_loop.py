@@ -272,7 +272,7 @@ class PowerSensor:
     may_block = False
 
     def open(self) -> Opened:
-        channel = Channel("gpu", "gpu-0", self.name, kind=POWER_UW, max_w=3000, detail="x", scope="job")
+        channel = Channel("gpu", "gpu-0", self.name, quantity=POWER_UW, max_w=3000, detail="x", scope="job")
         return Opened([channel], [Absent("gpu", "other", "because")], [Gpu(0, "GPU-1", "Test")])
 
     def read(self) -> list[int | None]:

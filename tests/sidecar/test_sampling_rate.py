@@ -67,7 +67,7 @@ class Steady:
         self.kind = kind
 
     def open(self) -> Opened:
-        return Opened([Channel("cpu", "a", self.name, max_w=1000, detail="d", kind=self.kind)], [], [])
+        return Opened([Channel("cpu", "a", self.name, max_w=1000, detail="d", quantity=self.kind)], [], [])
 
     def read(self) -> list[int | None]:
         self.sim.cpu_ns += self.sim.cost_ns

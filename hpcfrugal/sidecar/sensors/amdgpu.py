@@ -91,7 +91,7 @@ def _channel(device: _Device, path: str, part: str | None) -> Channel:
         HWMON,
         max_w=GPU_MAX_W,
         detail=path if part is None else f"{path} whole card, {part}",
-        kind=POWER_UW,
+        quantity=POWER_UW,
         quality="measured" if part is None else "modelled",
         scope="job" if part is None else "node",
         gpu_uuid=device.uuid,

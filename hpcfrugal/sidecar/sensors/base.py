@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
 ENERGY_UJ = "energy_uj"
-"""Kind of a channel whose reading is a counter of microjoules since some moment."""
+"""Quantity of a channel whose reading is a counter of microjoules since some moment."""
 
 POWER_UW = "power_uw"
-"""Kind of a channel whose reading is the present power in microwatts."""
+"""Quantity of a channel whose reading is the present power in microwatts."""
 
 NVML_ENERGY = "nvml-energy"
 """Source of a GPU's energy counter, and the name of the sensor."""
@@ -54,7 +54,7 @@ class Channel:
         *,
         max_w: int,
         detail: str,
-        kind: str = ENERGY_UJ,
+        quantity: str = ENERGY_UJ,
         quality: str = "measured",
         boundary: str = "components",
         scope: str = "node",
@@ -67,7 +67,7 @@ class Channel:
         self.component = component
         self.domain = domain
         self.source = source
-        self.kind = kind
+        self.quantity = quantity
         self.quality = quality
         self.boundary = boundary
         self.scope = scope
@@ -81,7 +81,9 @@ class Channel:
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
-        left_out = ("kind", "max_w", "frozen_ns") if self.with_dram else ("kind", "max_w", "frozen_ns", "with_dram")
+        left_out = (
+            ("quantity", "max_w", "frozen_ns") if self.with_dram else ("quantity", "max_w", "frozen_ns", "with_dram")
+        )
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
 

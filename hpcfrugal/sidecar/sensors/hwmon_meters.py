@@ -86,7 +86,7 @@ def _distinct(meters: list[HwmonChannel]) -> list[HwmonChannel]:
 
 
 def _node_channel(domain: str, path: str, max_w: int) -> Channel:
-    return Channel("node", domain, HWMON, max_w=max_w, detail=path, kind=POWER_UW, boundary="node")
+    return Channel("node", domain, HWMON, max_w=max_w, detail=path, quantity=POWER_UW, boundary="node")
 
 
 def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
@@ -100,7 +100,7 @@ def _grace_sockets(chips: Chips) -> list[HwmonChannel]:
             if what not in GRACE[:3]:
                 continue
             domain = f"package-{number}" if what == "CPU" else f"{what.lower()}-{number}"
-            channel = Channel("cpu", domain, HWMON, max_w=PACKAGE_MAX_W, detail=path, kind=POWER_UW)
+            channel = Channel("cpu", domain, HWMON, max_w=PACKAGE_MAX_W, detail=path, quantity=POWER_UW)
             channel.counted = whole == (what == "Grace")
             if what == "Grace":
                 channel.detail += " (with its memory)"
@@ -133,7 +133,7 @@ def _grace_memory(chips: Chips) -> list[HwmonChannel]:
 
 def _channel(component: str, domain: str, path: str) -> Channel:
     max_w = DRAM_MAX_W if component == "dram" else PACKAGE_MAX_W
-    return Channel(component, domain, HWMON, max_w=max_w, detail=path, kind=POWER_UW)
+    return Channel(component, domain, HWMON, max_w=max_w, detail=path, quantity=POWER_UW)
 
 
 def _labelled(chip: Chip) -> Iterable[tuple[str, str]]:
@@ -195,6 +195,6 @@ def _amd_sockets(chip: Chip) -> list[HwmonChannel]:
         if not (label.startswith("Esocket") and label[7:].isdigit()):
             break
         path = chip.files[f"energy{number}_input"]
-        channel = Channel("cpu", f"package-{label[7:]}", HWMON, max_w=PACKAGE_MAX_W, detail=path, kind=ENERGY_UJ)
+        channel = Channel("cpu", f"package-{label[7:]}", HWMON, max_w=PACKAGE_MAX_W, detail=path, quantity=ENERGY_UJ)
         found.insert(0, HwmonChannel(path, channel))
     return found

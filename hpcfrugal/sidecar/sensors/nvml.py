@@ -209,7 +209,7 @@ class Nvml:
             POWER if device.use_power else ENERGY,
             max_w=GPU_MAX_W,
             detail=detail,
-            kind=POWER_UW if device.use_power else ENERGY_UJ,
+            quantity=POWER_UW if device.use_power else ENERGY_UJ,
             quality="measured" if device.shared is None else "modelled",
             scope="job" if device.shared is None else "node",
             gpu_uuid=device.gpu.uuid,
