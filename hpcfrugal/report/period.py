@@ -21,7 +21,7 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 _FORMS = "use 2026-11-21, 2026-11, 2026-11-21T10:00, 7d, 24h, 2w, '7 days ago', today, yesterday or a day of the week"
 
 Bound = datetime | str | None
-"""An aware datetime, or a text for ``span_of``; None or ``all``: none."""
+"""An aware datetime, or a text for ``dates_of``; None or ``all``: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def period(since: Bound, until: Bound, *, prefix: str = "") -> Period:
             if given is None or given == ALL_TIME:
                 return None
             if isinstance(given, str):
-                return span_of(given, now)[end]
+                return dates_of(given, now)[end]
             if given.utcoffset() is None:
                 raise InputError.at("", f"{given.isoformat()} has no time zone", "add tzinfo=datetime.UTC")
         except InputError as error:
@@ -75,7 +75,7 @@ def period(since: Bound, until: Bound, *, prefix: str = "") -> Period:
     return found
 
 
-def span_of(text: str, now: datetime) -> tuple[datetime, datetime]:
+def dates_of(text: str, now: datetime) -> tuple[datetime, datetime]:
     """Start and end of what ``text`` names: a month, a day, or one point in time.
 
     ``2026-11`` is a month; ``2026-11-21``, ``today``, ``yesterday`` and ``monday`` (the last one, or today) are days;

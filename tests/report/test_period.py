@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from hpcfrugal.core.errors import InputError
-from hpcfrugal.report.period import period, span_of
+from hpcfrugal.report.period import dates_of, period
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=UTC)
 
@@ -34,8 +34,8 @@ NOW = datetime(2026, 11, 21, 5, 30, tzinfo=UTC)
     ],
 )
 def test_points_in_time(text: str, since: str, until: str) -> None:
-    assert span_of(text, NOW)[0] == datetime.fromisoformat(since).replace(tzinfo=UTC)
-    assert span_of(text, NOW)[1] == datetime.fromisoformat(until).replace(tzinfo=UTC)
+    assert dates_of(text, NOW)[0] == datetime.fromisoformat(since).replace(tzinfo=UTC)
+    assert dates_of(text, NOW)[1] == datetime.fromisoformat(until).replace(tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
