@@ -20,7 +20,8 @@ from hpcfrugal.submission.tracked_jobs import foreign, pick, refresh, tracked_jo
 def cancel_command(jobs: tuple[str, ...]) -> None:
     """Cancel jobs. Their energy until then stays in the ledger.
 
-    JOB is a job id, 15_3 for a task of an array, a run id or its beginning or end, a job's name, or `latest`.
+    JOB is a job id, 15_3 or 15_[1-3] for tasks of an array, a run id or its beginning or end, a job's name, or
+    `latest`.
     """
     config = load_config()
     chosen = pick(tracked_jobs(config.spool, since=None, now=datetime.now(UTC)), jobs)

@@ -68,7 +68,6 @@ def plan_command(
     config = load_config()
     spec = load_job(job)
     submission = Submission(select_backend(backend, config), config)
-    slurm = submission.slurm
     from hpcfrugal.planning.decide.choices import choice_json, choices, read_prices
     from hpcfrugal.planning.optimise.pareto import choose
 
@@ -87,16 +86,16 @@ def plan_command(
             choice |= {"delay_weight": delay_weight, "price_weight": price_weight}
         echo_json(made.to_json() | {"choices": listed, "choice": choice})
         return
-    _show(made, choice, earliest=spec.schedule.earliest, slurm=slurm)
+    _show(made, choice, earliest=spec.schedule.earliest)
 
 
-def _show(plan: Plan, choice: dict[str, Any] | None, *, earliest: datetime | None, slurm: bool) -> None:
+def _show(plan: Plan, choice: dict[str, Any] | None, *, earliest: datetime | None) -> None:
     if plan.grid is not None:
         head = f"{plan.grid.series.zone}: {plan.signal} carbon intensity in g/kWh, forecast by {plan.grid.provider}"
         echo(click.style(printable(head), bold=True))
         show_series(plan.grid.series, [(run.start_at, run.end_at) for run in plan.runs])
-    echo(click.style(line(plan) if slurm or plan.action == "start-now" else f"With Slurm: {line(plan)}", bold=True))
-    rows = [*_carbon(plan.expected), *_times(plan, earliest, slurm=slurm), *_by_weight(plan, choice)]
+    echo(click.style(line(plan), bold=True))
+    rows = [*_carbon(plan.expected), *_times(plan, earliest), *_by_weight(plan, choice)]
     wide = max(len(name) for name, _ in rows)
     for name, text in rows:
         echo(f"  {name:{wide}}  {printable(text)}")
@@ -135,7 +134,7 @@ def _amount(g_per_kwh: float, mass_g: float | None) -> str:
     return text if mass_g is None else f"{text}, {mass(mass_g)} CO2e"
 
 
-def _times(plan: Plan, earliest: datetime | None, *, slurm: bool) -> list[tuple[str, str]]:
+def _times(plan: Plan, earliest: datetime | None) -> list[tuple[str, str]]:
     now = plan.decided_at
     rows = [("run time", f"{timespan(plan.duration)} ({plan.duration_source})")]
     wait = plan.wait
@@ -145,7 +144,7 @@ def _times(plan: Plan, earliest: datetime | None, *, slurm: bool) -> list[tuple[
         ("segment", f"{point_in_time(one.start_at, now)} to {point_in_time(one.end_at, now)}") for one in plan.segments
     ]
     if plan.begin_at is not None:
-        rows.append(("begin time" if slurm else "begin in Slurm", point_in_time(plan.begin_at, now)))
+        rows.append(("begin time", point_in_time(plan.begin_at, now)))
     if earliest is not None:
         rows.append(("earliest start", point_in_time(earliest, now)))
     if plan.latest_start_at is not None:

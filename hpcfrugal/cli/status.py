@@ -66,6 +66,11 @@ def _reason(job: TrackedJob) -> str | None:
     return ", ".join(sorted({state.reason for state in job.states if state.reason and not state.final})) or None
 
 
+def _not_started(job: TrackedJob) -> str | None:
+    """Why a job of this machine never started. (Slurm's reason of a job that is over may be an old one.)"""
+    return next((one.reason for one in job.states if one.final and one.reason), None) if job.is_local else None
+
+
 class _JobStatus(NamedTuple):
     """A job and the power of its nodes now."""
 
@@ -103,12 +108,16 @@ _FIELDS: tuple[Field[_JobStatus], ...] = (
     *attributes(kind.PLAIN, "cluster", of="job"),
     field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=6),
     field("state", kind.WORD, lambda one: one.job.state, heading="State", role=_state_role),
-    field("reason", kind.TEXT, lambda one: _reason(one.job), heading="Reason", drop=5, optional=True, missing=""),
+    field("reason", kind.TEXT, lambda one: _reason(one.job) or _not_started(one.job)),
+    field(
+        "waits_for", kind.TEXT, lambda one: _reason(one.job), json="", heading="Reason", drop=5, optional=True,
+        missing="",
+    ),
     field("elapsed_s", kind.SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=7, missing=NONE),
     *attributes(kind.PLAIN, "nodes"),
     # A local job has one node, this machine.
     field(
-        "node_count", kind.PLAIN, lambda one: None if one.job.backend == "local" else len(one.nodes) or None, json="",
+        "node_count", kind.PLAIN, lambda one: None if one.job.is_local else len(one.nodes) or None, json="",
         heading="Nodes", drop=1, optional=True, missing=NONE,
     ),
     field("power_w", kind.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
@@ -136,8 +145,8 @@ def _table(jobs: Sequence[TrackedJob]) -> FittedTable:
 def status_command(jobs: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Show your jobs, their state, and the power of their nodes.
 
-    JOB is a job id, 15_3 for a task of an array, a run id or its beginning or end, a job's name, or `latest`. Power and
-    energy are those of whole nodes as read; `report` attributes energy to jobs.
+    JOB is a job id, 15_3 or 15_[1-3] for tasks of an array, a run id or its beginning or end, a job's name, or
+    `latest`. Power and energy are those of whole nodes as read; `report` attributes energy to jobs.
     """
     config = load_config()
     found = _jobs(config, jobs, everything=everything)
@@ -152,6 +161,9 @@ def status_command(jobs: tuple[str, ...], everything: bool, as_json: bool) -> No
     from hpcfrugal.cli.console import console
 
     console().print(_table(found), crop=False)
+    for job in found:
+        if reason := _not_started(job):
+            warn(f"job {job.label}: {reason}")
 
 
 @click.command(name="watch")

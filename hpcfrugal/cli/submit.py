@@ -20,7 +20,7 @@ from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.loader import is_script
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submission import Prepared, Submission, SubmittedJob, prepare, submit_prepared, warnings_of
+from hpcfrugal.submission import Prepared, Submission, SubmittedJob, prepare, submit_prepared
 from hpcfrugal.submission.backends import select_backend
 
 
@@ -79,11 +79,10 @@ def submit_command(
             echo(job.rendered.data, nl=False)
             _show_plan(job, noted, err=True)
         return
-    slurm = chosen.name != "local"
-    if slurm and (ignored := ignored_options(os.environ)):
+    if chosen.name != "local" and (ignored := ignored_options(os.environ)):
         warn(f"not passed to Slurm: {', '.join(ignored)}; write such options into the job file")
     for job in prepared:
-        for line in warnings_of(job, slurm=slurm):
+        for line in job.warnings:
             warn(f"{printable(str(job.source))}: {line}")
     submitted: list[tuple[Prepared, SubmittedJob]] = []
     for job in prepared:

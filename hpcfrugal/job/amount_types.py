@@ -8,13 +8,12 @@ from typing import Annotated
 from pydantic import BeforeValidator, WithJsonSchema
 
 from hpcfrugal.core.units import format_memory, parse_memory
+from hpcfrugal.job.array_tasks import parse_array
 from hpcfrugal.job.section import shown
 from hpcfrugal.job.text_types import MAX_NAME_CHARS, to_text
 
 _NODES = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7}))?")
 _GPUS = re.compile(r"(?:[A-Za-z0-9_.-]+:)?[0-9]{1,6}(?:,(?:[A-Za-z0-9_.-]+:)?[0-9]{1,6})*")
-_SPAN = r"[0-9]{1,9}(?:-[0-9]{1,9}(?::[0-9]{1,9})?)?"
-_ARRAY = re.compile(rf"{_SPAN}(?:,{_SPAN})*(?:%[0-9]{{1,9}})?")
 
 
 def _to_count(value: object) -> int:
@@ -87,17 +86,7 @@ def _to_gpus(value: object) -> str:
 def _to_array(value: object) -> str:
     """Slurm's array indices: ``0-15``, ``1,3,5``, ``0-20:2``, with ``%4`` at most 4 at once."""
     text = to_text(value).strip()
-    example = "write 0-15, 1,3,5 or 0-99%10"
-    if not _ARRAY.fullmatch(text):
-        raise ValueError(f"{shown(value)} is not a list of array indices; {example}")
-    indices, _, at_once = text.partition("%")
-    for part in indices.split(","):
-        span, _, step = part.partition(":")
-        low, _, high = span.partition("-")
-        if (high and int(high) < int(low)) or (step and int(step) < 1):
-            raise ValueError(f"the range {part} in {shown(value)} is empty; {example}")
-    if at_once and int(at_once) < 1:
-        raise ValueError(f"{shown(value)} allows no task to run; {example}")
+    parse_array(text)
     return text
 
 

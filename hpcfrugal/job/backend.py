@@ -4,10 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from hpcfrugal.spool.job_state import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedJob:
+    """A job as it is handed to a backend: its batch script, and what is in that as options of sbatch.
+
+    ``arguments`` are options that no line of the script can hold. ``output`` and ``error`` are patterns, None where the
+    job file names none. ``limit`` is the time limit of each task, ``begin`` the earliest start (None: at once), and
+    ``tasks_at_once`` how many tasks of ``array`` may run at the same time where nothing else divides the machine.
+    """
+
+    run_id: str
+    name: str
+    script: Path
+    workdir: Path
+    arguments: Sequence[str] = ()
+    output: str | None = None
+    error: str | None = None
+    limit: timedelta | None = None
+    begin: datetime | None = None
+    array: str | None = None
+    tasks_at_once: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +84,8 @@ class Backend(Protocol):
     def cluster(self) -> str:
         """The name of the cluster that this backend's job ids belong to."""
 
-    def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
-        """Submit a script; returns as soon as it is in the queue.
+    def submit(self, job: RenderedJob) -> Submitted:
+        """Submit a job; returns as soon as it is in the queue.
 
         Raises:
             SetupError: the backend is not available or refuses the job.

@@ -29,11 +29,14 @@ def fill_pattern(pattern: str, known: Mapping[str, str]) -> str:
     return _PATTERN.sub(value, pattern)
 
 
-def expand_output(pattern: str, *, job_id: str, name: str, user: str) -> str:
-    """Expand a pattern as far as it applies to one job on one machine."""
+def expand_output(
+    pattern: str, *, job_id: str, array_job_id: str, index: int | None = None, name: str, user: str
+) -> str:
+    """Expand a pattern as far as it applies to one job, or one task of an array, on one machine."""
     node = socket.gethostname().split(".")[0]
-    known = {"j": job_id, "A": job_id, "J": job_id, "x": name, "u": user, "N": node, "n": "0", "t": "0", "s": "batch"}
-    return fill_pattern(pattern, {**known, "%": "%"})
+    known = {"j": job_id, "J": job_id, "A": array_job_id, "x": name, "u": user, "N": node, "n": "0", "t": "0"}
+    task = {} if index is None else {"a": str(index)}
+    return fill_pattern(pattern, {**known, **task, "s": "batch", "%": "%"})
 
 
 def expand_slurm_output(pattern: str, *, job_id: str, name: str, user: str, array: bool) -> str:

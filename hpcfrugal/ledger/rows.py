@@ -131,7 +131,7 @@ class AttemptRow:
     def label(self) -> str:
         """How users write it: 17, or 15_3 for a task of an array; of a run of this machine the end of its id."""
         if self.array_job_id is not None and self.array_task_id is not None:
-            return f"{self.array_job_id}_{self.array_task_id}"
+            return f"{short_job_id(self.array_job_id)}_{self.array_task_id}"
         return short_job_id(self.job_id)
 
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from hpcfrugal.local.session import end_session
+from hpcfrugal.local.session import end_sessions
 
 FORWARDED = frozenset(signal.valid_signals()) - {
     # cannot be caught
@@ -99,7 +99,7 @@ class Child:
 
     def end(self) -> None:
         """End its session by SIGTERM, and by SIGKILL after the grace time; returns when it has ended."""
-        end_session(self.pid, self.ends_within)
+        end_sessions([self.pid], self.ends_within)
         self.ends_within(None)
 
     def _forward(self, number: int, code: int) -> None:

@@ -1,4 +1,4 @@
-"""``local.pid`` in a run directory: the process that `status` looks at and `cancel` ends."""
+"""Files that hold the process of a job: what `status` looks at and `cancel` ends."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from pathlib import Path
 
 from hpcfrugal.core.files import write_atomic
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
-from hpcfrugal.spool import RunDir
 
-_MAX_BYTES = 100
-
-
-def write_pid(run_dir: RunDir, pid: int) -> None:
-    """Record ``pid`` as the process of the run, with its start time, since pids are reused. Raises OSError."""
-    write_atomic(run_dir.local_pid, f"{pid} {_start_ticks(pid)}\n".encode())
+_MAX_BYTES = 200
 
 
-def read_pid(run_dir: RunDir) -> int | None:
-    """The process of the run; None where it has ended or there is no valid file."""
+def write_pid(path: Path, pid: int) -> None:
+    """Record ``pid``, with its start time and the boot, since pids are reused. Raises OSError."""
+    write_atomic(path, f"{pid} {_start_ticks(pid)} {_boot_id()}\n".encode())
+
+
+def read_pid(path: Path) -> int | None:
+    """The process that ``path`` names; None where it has ended or there is no valid file."""
     with suppress(OSError, UnsafeFile, ValueError):
-        owner_uid = run_dir.path.stat().st_uid
-        pid, ticks = read_regular(run_dir.local_pid, _MAX_BYTES, owner_uid=owner_uid)[0].decode().split()
-        if ticks != "None" and _start_ticks(int(pid)) == int(ticks):
+        owner_uid = path.parent.stat().st_uid
+        pid, ticks, boot = read_regular(path, _MAX_BYTES, owner_uid=owner_uid)[0].decode().split()
+        if boot == _boot_id() and ticks != "None" and _start_ticks(int(pid)) == int(ticks):
             return int(pid)
     return None
+
+
+def _boot_id() -> str:
+    """Another one after each start of the machine (random(4)); ``-`` where it cannot be read."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "-"
 
 
 def _start_ticks(pid: int) -> int | None:

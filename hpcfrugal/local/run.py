@@ -87,7 +87,7 @@ def measure_command(
 
 
 def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, place: RunPlace, labels: RunLabels) -> None:
-    write_pid(run_dir, os.getpid())
+    write_pid(run_dir.pid(run_dir.run_id, 0), os.getpid())
     spec = {"name": labels.name or Path(argv[0]).name, "command": shlex.join(argv), "tags": dict(labels.tags)}
     code = code_state(Path.cwd())
     document = own_run(run_dir.run_id, created_at, "run", spec, carbon=place, code=code)

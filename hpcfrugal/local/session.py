@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 KILL_WAIT_S = 30.0
 """Seconds between SIGTERM and SIGKILL: Slurm's default KillWait (slurm.conf(5))."""
@@ -15,17 +15,19 @@ _REST_WAIT_S = 2.0
 _CHECK_S = 0.05
 
 
-def end_session(pid: int, ends_within: Callable[[float], bool], grace_s: float = KILL_WAIT_S) -> None:
-    """SIGTERM to the process group of ``pid``, and SIGKILL unless it ``ends_within`` ``grace_s``."""
-    _signal_group(pid, signal.SIGTERM)
+def end_sessions(pids: Sequence[int], ends_within: Callable[[float], bool], grace_s: float = KILL_WAIT_S) -> None:
+    """SIGTERM to the process groups of ``pids``, and SIGKILL unless all of them end within ``grace_s``."""
+    for pid in pids:
+        _signal_group(pid, signal.SIGTERM)
     if not ends_within(grace_s):
-        _signal_group(pid, signal.SIGKILL)
+        for pid in pids:
+            _signal_group(pid, signal.SIGKILL)
 
 
 def end_rest_of_session(pid: int) -> None:
     """End what a killed batch script left running, as Slurm does; SIGTERM first, so that the sidecar sees the end."""
     if _has_members(pid):
-        end_session(pid, lambda timeout_s: becomes_true(lambda: not _has_members(pid), timeout_s), _REST_WAIT_S)
+        end_sessions([pid], lambda timeout_s: becomes_true(lambda: not _has_members(pid), timeout_s), _REST_WAIT_S)
 
 
 def becomes_true(condition: Callable[[], bool], timeout_s: float) -> bool:

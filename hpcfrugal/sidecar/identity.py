@@ -62,12 +62,14 @@ class Identity:
 def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity:
     """The identity of the job that ``environ`` describes.
 
-    A local job carries its own run id as ``HPCFRUGAL_JOB_ID``; a value left over from an outer job differs,
-    and then Slurm's variables count. Raises ValueError where a name could not be part of a file name.
+    A local job carries its own run id as ``HPCFRUGAL_JOB_ID``, a task of a local array with ``_`` and its index behind
+    it; a value left over from an outer job differs, and then Slurm's variables count. Raises ValueError where a name
+    could not be part of a file name.
     """
     slurm_id = environ.get("SLURM_JOB_ID", "")
     local_id = environ.get("HPCFRUGAL_JOB_ID", "")
-    in_slurm = bool(slurm_id) and local_id != run_id
+    local_run, _, task = local_id.partition("_")
+    in_slurm = bool(slurm_id) and local_run != run_id
     host = hostname.split(".", 1)[0]
     if not in_slurm:
         job_id = local_id or run_id
@@ -77,6 +79,8 @@ def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity
             cluster=environ.get("HPCFRUGAL_CLUSTER") or f"local:{host}",
             node=_file_part("host name", host),
             in_slurm=False,
+            array_job_id=local_run if task else None,
+            array_task_id=task or None,
             gpus_promised=_gpus_promised(environ, in_slurm=False),
         )
     cpus_alloc = _cpus_alloc(environ)

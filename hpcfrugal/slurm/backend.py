@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.job.backend import (
     BackendStates,
+    RenderedJob,
     RunStates,
     Submitted,
     SubmittedRun,
@@ -73,10 +73,10 @@ class SlurmBackend:
             return found
         return {node: replace(cpus, oversubscribed=True) for node, cpus in found.items()}
 
-    def submit(self, script: Path, arguments: Sequence[str], *, run_id: str, workdir: Path) -> Submitted:
+    def submit(self, job: RenderedJob) -> Submitted:
         """Submit by sbatch."""
         with ExitStack() as stack:
-            submission = stack.enter_context(closing(self._client.start(SubmitJob(script, arguments))))
+            submission = stack.enter_context(closing(self._client.start(SubmitJob(job.script, job.arguments))))
             # Asked for while sbatch runs, so that both take the time of one. A job that is in the queue must not count
             # as refused because this query failed: its sidecar knows the cluster's name as well.
             facts = None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from hpcfrugal.job.array_tasks import parse_array
+
 # Ids are 32 bits of which the two highest numbers are no jobs (slurm.h: NO_VAL, INFINITE).
 _LARGEST = 0xFFFF_FFFD
 
 # One command line holds this many ids. Linux allows longer ones; Slurm's own buffers do better with short ones.
 _CHUNK = 1000
 
-# squeue ends a long list of tasks with dots.
-_ARRAY = re.compile(r"([\d,:-]+?)(?:,?\.\.\.)?(?:%(\d+))?", re.ASCII)
+_DOTS = re.compile(r",?\.\.\.")
 
 
 def is_job_id(text: str) -> bool:
@@ -31,15 +32,10 @@ def array_shape(tasks: str | None) -> tuple[int, int]:
 
     1, 1 for a job that is no array and for what cannot be read.
     """
-    match = _ARRAY.fullmatch(tasks or "")
-    if match is None:
+    try:
+        # squeue ends a long list of tasks with dots.
+        array = parse_array(_DOTS.sub("", tasks or ""))
+    except ValueError:
         return 1, 1
-    count = 0
-    for part in match[1].split(","):
-        bounds, _, step = part.partition(":")
-        first, _, last = bounds.partition("-")
-        if not first.isdigit():
-            return 1, 1
-        count += (int(last or first) - int(first)) // max(1, int(step or 1)) + 1
-    at_once = min(count, int(match[2] or count) or count)
-    return max(1, at_once), -(-count // max(1, at_once))
+    at_once = min(array.count, array.at_once or array.count)
+    return at_once, -(-array.count // at_once)

@@ -187,7 +187,15 @@ class NodesDocument:
     nodes: Annotated[tuple[NodeFacts, ...], DROP_INVALID]
 
 
-Document = RunDocument | LabelsDocument | SubmittedDocument | EndDocument | JobState | NodesDocument
+@dataclass(frozen=True, slots=True)
+class LocalDocument:
+    """``local.json``: when a job of the local backend starts (None: at once), and the tasks of its array."""
+
+    begin_at: datetime | None = None
+    array: str | None = None
+
+
+Document = RunDocument | LabelsDocument | SubmittedDocument | EndDocument | JobState | NodesDocument | LocalDocument
 
 
 class _OfJob(Protocol):
@@ -251,6 +259,11 @@ def read_submitted(path: Path, owner_uid: int) -> tuple[SubmittedDocument, FileS
     if re.fullmatch(r"[A-Za-z0-9_+-]{1,64}", document.job_id) is None:
         raise UnsafeFile("has no valid job id")
     return document, state, problems
+
+
+def read_local(path: Path, owner_uid: int) -> tuple[LocalDocument, FileState, list[str]]:
+    """Read ``local.json``."""
+    return _read(LocalDocument, path, owner_uid)
 
 
 def read_end(path: Path, owner_uid: int, job: JobKey) -> tuple[EndDocument, FileState, list[str]]:

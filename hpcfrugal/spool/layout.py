@@ -36,7 +36,7 @@ SIDECAR_DIR = "sidecar"
 
 DIR_MODE = 0o700
 
-NameKind = Literal["run", "labels", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log"]
+NameKind = Literal["run", "labels", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log", "pid"]
 
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
@@ -54,6 +54,7 @@ _FIXED: dict[str, NameKind] = {
     "script.sbatch": "script",
     "sidecar.pyz": "script",
     "script.user": "script",
+    "local.json": "script",
     "local.pid": "script",
     "submitit": "script",
     "slurm.gone": "script",
@@ -133,6 +134,8 @@ def parse_name(name: str) -> ParsedName | None:
         return ParsedName("nodes", job)
     if rest == "sidecar.log":
         return ParsedName("log", job)
+    if rest == "pid":
+        return ParsedName("pid", job)
     metered = _METERED.fullmatch(rest)
     encoded = metered["node"] if metered is not None else rest.removesuffix(".jsonl")
     if not encoded.isascii() or encoded in ("", rest):
@@ -211,9 +214,23 @@ class RunDir:
         return self.path / "script.user"
 
     @property
+    def local_json(self) -> Path:
+        """When a job of the local backend starts, and its tasks."""
+        return self.path / "local.json"
+
+    @property
     def local_pid(self) -> Path:
-        """Process id and start time of a job of the local backend."""
+        """The process that starts a job of the local backend."""
         return self.path / "local.pid"
+
+    @property
+    def local_lock(self) -> Path:
+        """Held while tasks of a job of the local backend are started or cancelled."""
+        return self.path / ".local.lock"
+
+    def pid(self, job_id: str, restart: int) -> Path:
+        """The process of a job or task of this machine, while it runs."""
+        return self.path / f"{_per_job(job_id, restart)}.pid"
 
     @property
     def slurm_gone(self) -> Path:

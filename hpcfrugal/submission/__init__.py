@@ -4,7 +4,6 @@ from hpcfrugal.submission.handover import submit_prepared
 from hpcfrugal.submission.planned import Submission, preview
 from hpcfrugal.submission.prepare import Prepared, prepare, prepare_spec
 from hpcfrugal.submission.submitted_job import SubmittedJob
-from hpcfrugal.submission.warnings import warnings_of
 
 __all__ = [
     "Prepared",
@@ -14,5 +13,4 @@ __all__ = [
     "prepare_spec",
     "preview",
     "submit_prepared",
-    "warnings_of",
 ]

@@ -22,7 +22,6 @@ from hpcfrugal.spool.documents import RunPlace, SubmittedDocument, own_run, writ
 from hpcfrugal.spool.zipapp import put_sidecar
 from hpcfrugal.submission.prepare import Prepared
 from hpcfrugal.submission.submitted_job import SubmittedJob
-from hpcfrugal.submission.warnings import warnings_of
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE", re.IGNORECASE)
@@ -34,8 +33,6 @@ def submit_prepared(prepared: Prepared, backend: Backend) -> SubmittedJob:
     Raises:
         SetupError: the spool cannot be written, or the backend refuses.
     """
-    slurm = backend.name != "local"
-    warnings = warnings_of(prepared, slurm=slurm)  # before the job can make its directories itself
     try:
         run_dir = RunDir.create(prepared.run_dir.spool, prepared.run_id, prepared.created_at)
     except OSError as error:
@@ -47,10 +44,7 @@ def submit_prepared(prepared: Prepared, backend: Backend) -> SubmittedJob:
         _write(prepared, run_dir, backend)
         # Before the submission: a local job may start, and even end, before that call returns.
         submitted_at = datetime.now(UTC)
-        submitted = backend.submit(
-            run_dir.script, _local_options(prepared) if backend.name == "local" else prepared.arguments,
-            run_id=prepared.run_id, workdir=prepared.workdir,
-        )  # fmt: skip
+        submitted = backend.submit(prepared.for_backend)
     except NoAnswer as error:
         # The job may be in the queue, and needs its directory.
         error.hint = f"the job may be in the queue: see `hpcfrugal status {prepared.run_id}` and `squeue --me`"
@@ -69,8 +63,8 @@ def submit_prepared(prepared: Prepared, backend: Backend) -> SubmittedJob:
         prepared.run_id,
         run_dir.path,
         prepared.spec.name,
-        _output(prepared, submitted.job_id, slurm=slurm),
-        warnings,
+        _output(prepared, submitted.job_id, slurm=backend.name != "local"),
+        prepared.warnings,
         prepared.plan,
     )
 
@@ -111,21 +105,11 @@ def public_spec(spec: JobSpec) -> dict[str, Any]:
 def _output(prepared: Prepared, job_id: str, *, slurm: bool) -> Path:
     """The path of the job's output; patterns that only Slurm can fill in stay."""
     spec = prepared.spec
-    names = {"job_id": job_id, "name": spec.name, "user": user_name()}
-    if not slurm:
-        return prepared.workdir / expand_output(spec.output or DEFAULT_OUTPUT, **names)
     array = spec.resources.array is not None
+    if not slurm:
+        pattern, own_id = spec.output or DEFAULT_OUTPUT, f"{job_id}_%a" if array else job_id
+        return prepared.workdir / expand_output(
+            pattern, job_id=own_id, array_job_id=job_id, name=spec.name, user=user_name()
+        )
     pattern = spec.output or ("slurm-%A_%a.out" if array else "slurm-%j.out")
-    return prepared.workdir / expand_slurm_output(pattern, **names, array=array)
-
-
-def _local_options(prepared: Prepared) -> list[str]:
-    spec = prepared.spec
-    options = [f"--job-name={spec.name}", f"--user={user_name()}"]
-    if spec.output is not None:
-        options.append(f"--output={spec.output}")
-    if spec.error is not None:
-        options.append(f"--error={spec.error}")
-    if spec.resources.time is not None:
-        options.append(f"--limit-s={spec.resources.time.total_seconds()}")
-    return options
+    return prepared.workdir / expand_slurm_output(pattern, job_id=job_id, name=spec.name, user=user_name(), array=array)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
     from hpcfrugal.planning.decide.time_budget import TimeBudget
     from hpcfrugal.queues.admission import QueueAdmission
-
-_LOCAL = "with Slurm only: the local backend has no queue, so `submit` starts the job now"
 
 
 @dataclass(slots=True)
@@ -74,8 +72,6 @@ def preview(spec: JobSpec, source: Path, submission: Submission, now: datetime, 
 
     _, plan = _in_queue(spec, source, submission, now, make)
     assert plan is not None
-    if not submission.slurm and plan.action != "start-now":
-        return replace(plan, notes=(_LOCAL, *plan.notes))
     return plan
 
 
@@ -84,18 +80,21 @@ def _in_queue(
 ) -> tuple[JobSpec, Plan | None]:
     """The job with the defaults of its queue, and the plan that ``make`` makes of it, fitted into the queue."""
     config = submission.config
+    where = f"{source}: schedule.queue"
     if submission.queue is not None:
-        from hpcfrugal.queues.settings import the_queue
-
-        the_queue(config, submission.queue, where="queue")
+        where = "queue"
         spec = spec.model_copy(update={"schedule": spec.schedule.model_copy(update={"queue": submission.queue})})
     name = spec.schedule.queue
-    if name is None or not submission.slurm:
-        # Without any queue in the settings that of a file is ignored: the file may be for another machine.
-        if name is not None and config.tables("queues"):
-            from hpcfrugal.queues.settings import the_queue
+    # With Slurm the admission looks it up. Here, without any queue in the settings, that of a file is ignored: the file
+    # may be for another machine.
+    if name is not None and (submission.queue is not None or (not submission.slurm and config.tables("queues"))):
+        from hpcfrugal.queues.settings import the_queue
 
-            the_queue(config, name, where=f"{source}: schedule.queue")
+        the_queue(config, name, where=where)
+    if not submission.slurm:
+        one_piece = spec.schedule.model_copy(update={"interruptible": None})
+        return spec, make(spec.model_copy(update={"schedule": one_piece}))
+    if name is None:
         return spec, make(spec)
     from hpcfrugal.queues.admission import QueueAdmission
 
@@ -115,13 +114,10 @@ def _plan(spec: JobSpec, source: Path, submission: Submission, now: datetime) ->
 
     if submission.start_now:
         return start_now_plan(spec, now, "an immediate start was asked for")
-    if submission.slurm:
-        from hpcfrugal.planning.decide.time_budget import TimeBudget
+    if not submission.slurm:
+        return plan_job(spec, config, now=now, where=str(source), slurm=False)
+    from hpcfrugal.planning.decide.time_budget import TimeBudget
 
-        budget = submission.time_budget = submission.time_budget or TimeBudget()
-        options = sbatch_flags(spec)
-        return plan_job(spec, config, now=now, where=str(source), options=options, time_budget=budget)
-    if schedule.require_forecast:
-        # It starts at once with a forecast too, but is refused without one.
-        plan_job(spec, config, now=now, where=str(source), slurm=False)
-    return start_now_plan(spec, now, "jobs start at once on this machine")
+    budget = submission.time_budget = submission.time_budget or TimeBudget()
+    options = sbatch_flags(spec)
+    return plan_job(spec, config, now=now, where=str(source), options=options, time_budget=budget)

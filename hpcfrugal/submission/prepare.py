@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import JobSpec, load_job
+from hpcfrugal.job.backend import RenderedJob
 from hpcfrugal.job.render import Rendered, SegmentPlan, UserScript, render_script
 from hpcfrugal.settings.config import template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
-from hpcfrugal.submission.local_limits import refuse_for_local
+from hpcfrugal.submission.local_limits import refuse_for_local, tasks_at_once
 from hpcfrugal.submission.planned import Submission, planned
 from hpcfrugal.submission.script import flags_for, interpreter, read_script, refuse_other_cluster, script_text
+from hpcfrugal.submission.warnings import warnings_of
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 class Prepared:
     """A job that is checked, planned and rendered, with nothing written yet.
 
-    ``plan`` is None for a job that starts as soon as it can, ``zone`` and ``pue`` if they are unknown.
+    ``plan`` is None for a job that starts as soon as it can, ``zone`` and ``pue`` if they are unknown. ``warnings``
+    are settings without effect, or with which the job fails at its start, a sentence each.
     """
 
     source: Path
@@ -41,6 +44,25 @@ class Prepared:
     plan: Plan | None
     zone: str | None
     pue: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def for_backend(self) -> RenderedJob:
+        """The job as it is handed to a backend, once its script is in the run directory."""
+        spec, planned = self.spec, self.plan.begin_at if self.plan is not None else None
+        return RenderedJob(
+            run_id=self.run_id,
+            name=spec.name,
+            script=self.run_dir.script,
+            workdir=self.workdir,
+            arguments=self.arguments,
+            output=spec.output,
+            error=spec.error,
+            limit=spec.resources.time,
+            begin=planned or spec.schedule.earliest,
+            array=spec.resources.array,
+            tasks_at_once=tasks_at_once(spec.resources),
+        )
 
 
 def prepare(source: Path, submission: Submission, now: datetime | None = None) -> Prepared:
@@ -91,7 +113,7 @@ def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datet
     zone = spec.schedule.zone or config.carbon.zone
     return Prepared(
         source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone,
-        config.carbon.pue,
+        config.carbon.pue, warnings_of(spec, workdir, slurm=submission.slurm),
     )  # fmt: skip
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
+from hpcfrugal.job.array_tasks import indices_of
 from hpcfrugal.job.backend import Backend, SubmittedRun
 from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
@@ -20,8 +22,8 @@ from hpcfrugal.spool.local_cluster import is_local
 class TrackedJob:
     """A submitted run and the states of its job (several for an array or after a requeue).
 
-    ``job_id`` is empty where sbatch did not answer: then the job may be in the queue. ``task`` is the task of an array
-    that was asked for alone: the states are those of that task.
+    ``job_id`` is empty where sbatch did not answer: then the job may be in the queue. ``task`` is the part of an array
+    that was asked for alone, ``3`` or ``[1-3,7]``: the states are those of its tasks.
     """
 
     run_dir: RunDir
@@ -39,13 +41,20 @@ class TrackedJob:
 
     @property
     def label(self) -> str:
-        """How Slurm's users write it: 17, or 15_3 for a task of an array."""
+        """How Slurm's users write it: 17, or 15_3 for a task of an array, 15_[1-3] for several."""
         return self.job_id if self.task is None else f"{self.job_id}_{self.task}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a job of the local backend."""
+        return self.backend == "local"
 
     @property
     def over(self) -> bool:
         """Whether no part of this job can run any more; after a requeue it runs again."""
-        return self.ended or is_over(self.job_id if self.task is None else _last_id(self.states), self.states)
+        if self.task is None:
+            return self.ended or is_over(self.job_id, self.states)
+        return self.ended or (bool(self.states) and all(is_over(one.job_id, self.states) for one in self.states))
 
     @property
     def state(self) -> str:
@@ -53,15 +62,15 @@ class TrackedJob:
         return ", ".join(sorted({state.state for state in last_of_each(self.states)})) or "unknown"
 
     def take(self, states: Sequence[JobState]) -> None:
-        """Keep these states, or those of the task that was asked for."""
-        own = [state for state in states if state.array_task_id == self.task] if self.task is not None else []
-        # A task that waits is listed under the array's own id, together with the others that wait.
+        """Keep these states, or those of the tasks that were asked for."""
+        if self.task is None:
+            self.states = list(states)
+            return
+        wanted = {str(index) for index in indices_of(self.task)}
+        own = [state for state in states if state.array_task_id in wanted]
+        # Tasks that wait are listed under the array's own id, together with the others that wait.
         waiting = [state for state in states if state.array_task_id is None]
-        self.states = list(states) if self.task is None else own or waiting
-
-
-def _last_id(states: Sequence[JobState]) -> str:
-    return states[-1].job_id if states else ""
+        self.states = own if len({state.array_task_id for state in own}) == len(wanted) else [*own, *waiting]
 
 
 def tracked_jobs(spool: Path, *, since: timedelta | None, now: datetime) -> list[TrackedJob]:
@@ -144,8 +153,8 @@ def foreign(jobs: Sequence[TrackedJob], backend: Backend) -> list[Problem]:
 
 
 def pick(jobs: Sequence[TrackedJob], wanted: Sequence[str]) -> list[TrackedJob]:
-    """The jobs that are meant by a job id, ``15_3`` for a task of an array, a run id or its beginning or end, the
-    name of a job, or ``latest``.
+    """The jobs that are meant by a job id, ``15_3`` or ``15_[1-3]`` for tasks of an array, a run id or its beginning or
+    end, the name of a job, or ``latest``.
 
     Raises:
         InputError: every text that means no job, or several.
@@ -174,7 +183,14 @@ def jobs_meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
     if fits := [job for job in jobs if text in (job.job_id, job.run_dir.run_id)]:
         return fits[-1:]
     base, underscore, task = text.partition("_")
-    if underscore and task.isdigit() and (fits := [job for job in jobs if job.job_id == base]):
-        return [replace(fits[-1], task=task)]
-    parts = [job for job in jobs if is_part_of_run_id(text, job.run_dir.run_id)]
-    return parts or [job for job in jobs if job.name == text]
+    if underscore:
+        with suppress(ValueError):
+            indices_of(task)
+            if fits := [job for job in jobs if job.job_id == base][-1:] or _parts(jobs, base):
+                return [replace(job, task=task) for job in fits]
+    return _parts(jobs, text) or [job for job in jobs if job.name == text]
+
+
+def _parts(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
+    """The jobs of whose run id ``text`` is the beginning or end."""
+    return [job for job in jobs if is_part_of_run_id(text, job.run_dir.run_id)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from hpcfrugal.job import JobSpec
-from hpcfrugal.submission.prepare import Prepared
+from hpcfrugal.job.mail import Mail
 
 _ENFORCED_BY_SLURM = ("cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_node", "gpus_per_task", "gres")
 
@@ -15,40 +16,37 @@ def _ignored_schedule(spec: JobSpec, *, slurm: bool) -> list[str]:
     schedule = spec.schedule
     values = {key: getattr(schedule, key) for key in schedule.model_fields_set}
     given = {key for key, value in values.items() if value is not None and value is not False}
-    used = {"policy", "earliest"} if slurm else {"policy", "require_forecast"}
     if schedule.effective_policy == "asap":
-        why = "the job starts as soon as it can"
-    elif slurm:
-        return []
+        unused, why = given - {"policy", "earliest"}, "the job starts as soon as it can"
     else:
-        why = "jobs start at once on this machine"
-    ignored = ", ".join(f"schedule.{key}" for key in sorted(given - used))
+        unused = set() if slurm else given & {"queue", "interruptible"}
+        why = "this machine has no queue, and runs a job in one piece"
+    ignored = ", ".join(f"schedule.{key}" for key in sorted(unused))
     return [f"ignored: {ignored}; {why}"] if ignored else []
 
 
-def _not_enforced(spec: JobSpec, *, slurm: bool) -> list[str]:
-    """Keys of ``resources`` that only Slurm enforces. The time limit holds for local jobs too."""
-    if slurm:
-        return []
-    return [key for key in _ENFORCED_BY_SLURM if getattr(spec.resources, key) is not None]
+def _only_in_slurm(spec: JobSpec) -> list[str]:
+    """Keys that have no effect on this machine, a sentence for each kind. The time limit has one."""
+    enforced = [f"resources.{key}" for key in _ENFORCED_BY_SLURM if getattr(spec.resources, key) is not None]
+    found = [f"this machine does not enforce {', '.join(enforced)}"] if enforced else []
+    ignored = ["mail"] * (spec.mail != Mail()) + ["export"] * (spec.export == "NONE")
+    return [*found, *([f"ignored: {', '.join(ignored)}; only Slurm offers it"] if ignored else [])]
 
 
-def _missing_directories(prepared: Prepared) -> list[str]:
+def _missing_directories(spec: JobSpec, workdir: Path) -> list[str]:
     """A sentence for each relative directory of an output file that does not exist: such a job fails at its start.
 
     An absolute path may exist on the nodes alone, and one with patterns is known to Slurm alone.
     """
-    folders = {key: os.path.dirname(getattr(prepared.spec, key) or "") for key in ("output", "error")}
+    folders = {key: os.path.dirname(getattr(spec, key) or "") for key in ("output", "error")}
     return [
-        f"{key}: the directory {folder} does not exist in {prepared.workdir}, and Slurm does not make it"
+        f"{key}: the directory {folder} does not exist in {workdir}, and Slurm does not make it"
         for key, folder in folders.items()
-        if folder and "%" not in folder and not (prepared.workdir / folder).is_dir() and not os.path.isabs(folder)
+        if folder and "%" not in folder and not (workdir / folder).is_dir() and not os.path.isabs(folder)
     ]
 
 
-def warnings_of(prepared: Prepared, *, slurm: bool) -> tuple[str, ...]:
+def warnings_of(spec: JobSpec, workdir: Path, *, slurm: bool) -> tuple[str, ...]:
     """What in the job's settings has no effect, or makes it fail at its start."""
-    warnings = _ignored_schedule(prepared.spec, slurm=slurm)
-    if not_held := _not_enforced(prepared.spec, slurm=slurm):
-        warnings.append("this machine does not enforce " + ", ".join(f"resources.{key}" for key in not_held))
-    return (*warnings, *_missing_directories(prepared))
+    ignored = _ignored_schedule(spec, slurm=slurm) + ([] if slurm else _only_in_slurm(spec))
+    return (*ignored, *_missing_directories(spec, workdir))

@@ -449,13 +449,6 @@ def test_the_zone_is_kept_with_every_run(planned: Planned) -> None:
         assert (run["plan"], run["carbon"]) == (None, {"zone": zone, "pue": None})
 
 
-def test_this_machine_starts_jobs_at_once(box: Sandbox) -> None:
-    result = box.run("submit", "--json", box.job("true", schedule={"max_delay": "12h", "zone": "FR"}))
-    assert result.code == 0
-    assert "ignored: schedule.max_delay, schedule.zone; jobs start at once on this machine" in result.err
-    assert json.loads(result.out)["plan"]["action"] == "start-now"
-
-
 def test_this_machine_refuses_a_job_that_wants_a_forecast(box: Sandbox) -> None:
     result = box.run("submit", box.job("true", schedule={"require_forecast": True, "max_delay": "1h"}))
     assert result.code == 3

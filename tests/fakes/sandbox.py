@@ -16,7 +16,9 @@ import started
 
 from hpcfrugal.job.backend import SubmittedRun
 from hpcfrugal.local.backend import Local
+from hpcfrugal.local.pid_file import read_pid
 from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.job_state import JobState
 
 PROGRAM = (sys.executable, "-m", "hpcfrugal")
 
@@ -98,15 +100,19 @@ class Sandbox:
         told = json.loads(self.ok("submit", "--json", self.job(command, **more)))
         return told["job_id"], Path(told["run_dir"])
 
-    def state(self, job_id: str) -> str:
-        """What the local backend says of a job, without a program started for each look."""
+    def states(self, job_id: str) -> list[JobState]:
+        """What the local backend says of a job and its tasks, without a program started for each look."""
         spool = Path(self.env.get("HPCFRUGAL_SPOOL", self.spool))
-        (state,) = Local(spool).states([SubmittedRun(RunDir.of(spool, job_id).path, job_id)]).runs[job_id].states
+        return [*Local(spool).states([SubmittedRun(RunDir.of(spool, job_id).path, job_id)]).runs[job_id].states]
+
+    def state(self, job_id: str) -> str:
+        """That of a job which is no array."""
+        (state,) = self.states(job_id)
         return state.state
 
     def wait_over(self, job_id: str) -> str:
         """The state of a job at its end."""
-        wait_until(lambda: self.state(job_id) != "RUNNING")
+        wait_until(lambda: self.state(job_id) not in {"PENDING", "RUNNING"})
         return self.state(job_id)
 
 
@@ -119,7 +125,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 20) -> None:
 
 def batch_pid(run_dir: Path) -> int:
     """The process of a local job's batch script."""
-    return int((run_dir / "local.pid").read_text().split()[0])
+    return int((run_dir / f"{run_dir.name}.0.pid").read_text().split()[0])
 
 
 def group_is_gone(pid: int) -> bool:
@@ -136,11 +142,9 @@ def group_is_gone(pid: int) -> bool:
 
 def end_jobs(spool: Path) -> None:
     """End whatever jobs a test left running, by the process ids in their run directories."""
-    for path in spool.glob("*/*/local.pid"):
-        pid, ticks = path.read_text().split()
-        try:
-            started = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-        except OSError:
-            continue
-        if started == ticks:
-            os.killpg(int(pid), signal.SIGKILL)
+    starters = [pid for path in spool.glob("*/*/local.pid") if (pid := read_pid(path)) is not None]
+    for pid in starters:
+        os.kill(pid, signal.SIGKILL)
+    for path in spool.glob("*/*/*.0.pid"):
+        if (pid := read_pid(path)) is not None:
+            os.killpg(pid, signal.SIGKILL)

@@ -18,7 +18,7 @@ from sandbox import Sandbox, batch_pid, group_is_gone, wait_until
 from hpcfrugal.job.backend import SubmittedRun
 from hpcfrugal.job.output_path import expand_output, expand_slurm_output
 from hpcfrugal.local.backend import Local
-from hpcfrugal.local.job_process import keep_state
+from hpcfrugal.local.task import LocalTask
 from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.job_state import JobState
 
@@ -52,7 +52,12 @@ def samples(run_dir: Path) -> list[dict[str, Any]]:
     ],
 )
 def test_output_patterns(pattern: str, name: str) -> None:
-    assert expand_output(pattern, job_id="J", name="train", user="alice") == name
+    assert expand_output(pattern, job_id="J", array_job_id="J", name="train", user="alice") == name
+
+
+@pytest.mark.parametrize(("pattern", "name"), [("%A_%a", "J_7"), ("%j", "J_7"), ("%3a", "007"), ("%%a", "%a")])
+def test_output_patterns_of_a_task(pattern: str, name: str) -> None:
+    assert expand_output(pattern, job_id="J_7", array_job_id="J", index=7, name="train", user="alice") == name
 
 
 @pytest.mark.parametrize(
@@ -249,13 +254,28 @@ def test_wait_for_a_job_that_is_killed_fails(box: Sandbox) -> None:
 
 
 def test_what_only_slurm_can_is_refused(box: Sandbox) -> None:
-    job = box.job("touch ran", resources={"array": "0-3", "nodes": 2})
-    result = box.run("submit", job)
+    asked = {"array": "0-10000", "nodes": 2, "hold": True, "dependency": "afterok:17"}
+    result = box.run("submit", box.job("touch ran", resources=asked))
     assert result.code == 2
-    assert result.err.count("error:") == 2
-    assert "resources.array" in result.err
-    assert "resources.nodes" in result.err
+    for text in (
+        "resources.array: 10001 tasks requested, and this machine takes 10000 in one array",
+        "resources.nodes: 2 nodes requested, and this machine is one",
+        "resources.hold: only Slurm holds jobs and releases them; `schedule.earliest` sets a start here too",
+        "resources.dependency: only Slurm waits for other jobs; submit it when they are over",
+    ):
+        assert text in result.err
+    assert result.err.count("error:") == 4
     assert not box.spool.exists()
+
+
+def test_what_has_no_effect_here_is_named(box: Sandbox) -> None:
+    path = box.job("true", mail="me@example.org", export="none", schedule={"queue": "green"})
+    result = box.run("submit", "--json", path)
+    assert result.code == 0
+    assert json.loads(result.out)["warnings"] == [
+        "ignored: schedule.queue; this machine has no queue, and runs a job in one piece",
+        "ignored: mail, export; only Slurm offers it",
+    ]
 
 
 def test_batch_script_runs_as_it_is(box: Sandbox) -> None:
@@ -276,15 +296,20 @@ def test_pipes_and_garbage_in_the_run_directory_do_not_block(tmp_path: Path) -> 
     run_id = "20261121T100000Z-00000000"
     run_dir = RunDir.of(tmp_path, run_id)
     run_dir.path.mkdir(parents=True)
-    for path in (run_dir.local_pid, run_dir.end_json(run_id, 0), run_dir.slurm_json(run_id, 0)):
+    paths = [run_dir.local_json, run_dir.local_pid, run_dir.pid(run_id, 0)]
+    for path in (*paths, run_dir.end_json(run_id, 0), run_dir.slurm_json(run_id, 0)):
         os.mkfifo(path)
     state = state_of(tmp_path, run_id)
     assert (state.state, state.exit_code) == ("NODE_FAIL", None)
     Local(tmp_path).cancel([run_id])
-    for path in (run_dir.local_pid, run_dir.end_json(run_id, 0)):
+    for path in (*paths, run_dir.end_json(run_id, 0)):
         path.unlink()
-    for text in ("1", "x y", "-1 7", f"{'9' * 5000} 7", "\x00 \x00"):
-        run_dir.local_pid.write_text(text)
+    for text in ("1", "x y z", "-1 7 -", f"{'9' * 50} 7 -", "\x00 \x00 \x00"):
+        for path in (run_dir.local_pid, run_dir.pid(run_id, 0)):
+            path.write_text(text)
+        assert state_of(tmp_path, run_id).state == "NODE_FAIL"
+    for array in ("x", "0-999999999", "1-3%0"):
+        run_dir.local_json.write_text(json.dumps({"schema": 1, "begin_at": None, "array": array}))
         assert state_of(tmp_path, run_id).state == "NODE_FAIL"
     run_dir.end_json(run_id, 0).write_text('{"exit_code": "0", "started_wall_s": 1e300, "ended_wall_s": true}')
     state = state_of(tmp_path, run_id)
@@ -301,7 +326,7 @@ def test_a_job_is_submitted_before_it_starts(box: Sandbox) -> None:
 
 def test_killed_job_that_was_cancelled_is_cancelled(box: Sandbox) -> None:
     job_id, run_dir = box.submit("sleep 60")
-    keep_state(RunDir(run_dir), "CANCELLED")
+    LocalTask(RunDir(run_dir)).keep_state("CANCELLED")
     os.killpg(batch_pid(run_dir), signal.SIGKILL)
     assert box.wait_over(job_id) == "CANCELLED"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from sandbox import wait_until
 
 from hpcfrugal.local.child import FORWARDED, start_child
-from hpcfrugal.local.session import end_session
+from hpcfrugal.local.session import end_sessions
 
 
 def test_child_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_child_that_ignores_sigterm_is_killed_after_the_grace_time(tmp_path: Pat
         wait_until((tmp_path / "ready").exists)
         assert not child.ends_within(0.1)
         begun = time.monotonic()
-        end_session(child.pid, child.ends_within, grace_s=0.3)
+        end_sessions([child.pid], child.ends_within, grace_s=0.3)
         assert child.ends_within(10)
         assert time.monotonic() - begun >= 0.3
     assert (child.was_killed, child.exit_code) == (True, 128 + signal.SIGKILL)
