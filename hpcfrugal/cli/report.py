@@ -176,11 +176,17 @@ def show_jobs(job_ids: Sequence[str], config: Config, form: str | None = None) -
 
 
 def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
-    """The run whose name, or part of the run id, is ``text``. Raises InputError if there are several."""
-    runs = runs_named(connection, text)
+    """The run whose name, or part of the run id, is ``text``, or the task of it that stands behind a ``_``. Raises
+    InputError if there are several.
+    """
+    runs, (base, _, task) = runs_named(connection, text), text.rpartition("_")
+    named = {run.run_id: run.job_id for run in runs}
+    if not runs and base and task.isdigit():
+        runs = runs_named(connection, base)
+        named = {f"{run.job_id}_{task}": f"{run.job_id}_{task}" for run in runs}
     if len(runs) > 1:
-        raise InputError([several_jobs(text, [run.job_id for run in runs])])
-    return tuple(run.run_id for run in runs)
+        raise InputError([several_jobs(text, list(named.values()))])
+    return tuple(named)
 
 
 def _no_such_job(text: str, config: Config, *, synced: bool) -> InputError:

@@ -46,6 +46,14 @@ def indices_of(text: str) -> frozenset[int]:
     return frozenset(array.indices)
 
 
+def is_task(text: str) -> bool:
+    """Whether ``text`` is the part of a job id that ``indices_of`` reads."""
+    try:
+        return bool(indices_of(text))
+    except ValueError:
+        return False
+
+
 def parse_array(text: str) -> ArrayTasks:
     """The tasks that ``text`` means. Raises ``ValueError`` where it is none of Slurm's forms, or no task may run."""
     if not _ARRAY.fullmatch(text):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hpcfrugal.core.errors import InputError, Problem, SetupError
-from hpcfrugal.job.array_tasks import indices_of
+from hpcfrugal.job.array_tasks import indices_of, is_task
 from hpcfrugal.job.backend import Backend, SubmittedRun
 from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
@@ -182,15 +181,12 @@ def jobs_meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
     # Slurm uses ids again: the last job of this id is meant.
     if fits := [job for job in jobs if text in (job.job_id, job.run_dir.run_id)]:
         return fits[-1:]
-    base, underscore, task = text.partition("_")
-    if underscore:
-        with suppress(ValueError):
-            indices_of(task)
-            if fits := [job for job in jobs if job.job_id == base][-1:] or _parts(jobs, base):
-                return [replace(job, task=task) for job in fits]
-    return _parts(jobs, text) or [job for job in jobs if job.name == text]
-
-
-def _parts(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
-    """The jobs of whose run id ``text`` is the beginning or end."""
-    return [job for job in jobs if is_part_of_run_id(text, job.run_dir.run_id)]
+    base, _, task = text.rpartition("_")
+    in_array = is_task(task)
+    if in_array and (fits := [job for job in jobs if job.job_id == base]):
+        return [replace(fits[-1], task=task)]
+    parts = [job for job in jobs if is_part_of_run_id(text, job.run_dir.run_id)]
+    found = parts or [job for job in jobs if job.name == text]
+    if not found and base and in_array:
+        return [replace(job, task=task) for job in jobs_meant(jobs, base)]
+    return found

@@ -87,8 +87,13 @@ def test_each_task_sees_the_variables_of_sbatch_and_is_an_execution_of_its_own(b
         assert (box.work / f"e-{run_id}_{task}").read_text() == ""
         header = json.loads(next(run_dir.glob(f"{run_id}_{task}.0.*.jsonl")).read_text().splitlines()[0])
         assert (header["job_id"], header["array_task_id"]) == (f"{run_id}_{task}", str(task))
-    one = json.loads(box.ok("report", "--json", f"{run_id}_2"))["jobs"]
-    assert [row["job_id"] for row in one] == [f"{run_id}_2"]
+    # By the end of the run id, as lists show it, by the name, and as the latest.
+    assert f"{run_id[-8:]}_2 " in box.ok("report", "--all")
+    for base in (run_id, run_id[-8:], "job", "latest"):
+        one = json.loads(box.ok("report", "--json", f"{base}_2"))["jobs"]
+        assert [row["job_id"] for row in one] == [f"{run_id}_2"]
+        (row,) = json.loads(box.ok("status", "--json", f"{base}_2"))
+        assert (row["job_id"], row["state"]) == (f"{run_id}_2", "FAILED")
 
 
 def test_a_job_that_is_no_array_has_no_variables_of_one(box: Sandbox) -> None:
