@@ -53,7 +53,7 @@ class Energinet(Provider):
         self, request: IntensityRequest, client: Client, dataset: str, start: datetime, end: datetime
     ) -> IntensityAnswer:
         found = bidding_zone(request.zone)
-        area = f"DK{found.part}" if found else request.zone
+        area = f"DK{found.part}" if found and self.serves(request.zone) else request.zone
         reply = client.get(
             f"{self.base_url}/dataset/{dataset}",
             params={
