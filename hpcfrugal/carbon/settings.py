@@ -32,6 +32,7 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "energy-charts": "energy_charts:EnergyCharts",
         "rte-eco2mix": "rte_eco2mix:RteEco2mix",
         "electricitymaps": "electricitymaps:ElectricityMaps",
+        "eia": "eia:Eia",
         "watttime": "watttime:WattTime",
         "entsoe": "entsoe:Entsoe",
         "carbon-aware-sdk": "carbon_aware_sdk:CarbonAwareSdk",

@@ -8,9 +8,11 @@ library may quote a URL with a token. They do not name the server; the caller do
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,14 +77,16 @@ class Client:
         headers: Mapping[str, str] | None = None,
         basic: Secret | None = None,
         secret: Secret | None = None,
+        secret_param: str | None = None,
         form: bool = False,
         error_key: str | None = None,
     ) -> Reply:
         """The JSON at ``url``.
 
         ``basic``: user and password for basic authentication. ``secret``: the credentials in ``headers``, to name their
-        origin in an error. ``form`` sends the parameters in the body of a POST. ``error_key``: the key of the server's
-        error text, which is quoted.
+        origin in an error; with ``secret_param`` they are sent as the parameter of this name, for servers that read
+        them nowhere else, and the request is not logged. ``form`` sends the parameters in the body of a POST.
+        ``error_key``: the key of the server's error text, which is quoted.
 
         Raises:
             Unreachable: no connection, no complete answer in time, or the credentials were refused.
@@ -94,6 +98,9 @@ class Client:
         if credentials is not None:
             check_credentials_may_go_to(url)
 
+        fields: dict[str, str | int] = dict(params or {})
+        if secret is not None and secret_param is not None:
+            fields[secret_param] = secret.values[0]
         left = self.remaining_s()
 
         def request() -> tuple[httpx.Response, bytes]:
@@ -101,8 +108,8 @@ class Client:
             with self._client.stream(
                 "POST" if form else "GET",
                 url,
-                params=None if form else dict(params or {}),
-                data=dict(params or {}) if form else None,
+                params=None if form else fields,
+                data=fields if form else None,
                 headers=dict(headers or {}),
                 auth=(basic.values[0], basic.values[1]) if basic else None,
                 timeout=httpx.Timeout(left, connect=min(left, _CONNECT_S)),
@@ -110,7 +117,8 @@ class Client:
                 return response, self._read(response)
 
         try:
-            response, body = within(left, request)
+            with _not_logged() if secret_param else nullcontext():
+                response, body = within(left, request)
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ImportError, ValueError) as error:
             raise _failed(error, left) from None
         if response.status_code != 200:
@@ -149,6 +157,21 @@ class Client:
                 raise SourceError(f"sent more than {MAX_BODY_BYTES // 1024**2} MiB")
             self.remaining_s()
         return bytes(body)
+
+
+@contextmanager
+def _not_logged() -> Iterator[None]:
+    """httpx logs the URL of a request, here with a secret."""
+    logger = logging.getLogger("httpx")
+
+    def refuse(_: logging.LogRecord) -> bool:
+        return False
+
+    logger.addFilter(refuse)
+    try:
+        yield
+    finally:
+        logger.removeFilter(refuse)
 
 
 def is_loopback(url: str) -> bool:

@@ -24,7 +24,9 @@ def grid() -> Iterator[Grid]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without settings, in a process without proxies or credentials."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith(("HPCFRUGAL_", "ELECTRICITY", "WATTTIME", "ENTSOE")):
+        if name.lower().endswith("_proxy") or name.startswith(
+            ("HPCFRUGAL_", "ELECTRICITY", "WATTTIME", "ENTSOE", "EIA_")
+        ):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     (home / ".config/hpcfrugal").mkdir(parents=True)

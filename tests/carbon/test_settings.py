@@ -133,6 +133,7 @@ def test_every_kind_can_be_had() -> None:
         ("FR", "average", "forecast", ["energy-charts", "electricitymaps"]),
         ("FR", "average", "actual", ["energy-charts", "rte-eco2mix", "electricitymaps"]),
         ("US-CAL-CISO", "average", "forecast", ["electricitymaps"]),
+        ("US-CAL-CISO", "average", "actual", ["electricitymaps", "eia"]),
         ("CAISO_NORTH", "marginal", "forecast", ["watttime"]),
         ("DK1", "average", "forecast", ["energinet", "energy-charts"]),
         ("DK-DK1", "average", "actual", ["energinet", "electricitymaps", "energy-charts"]),
@@ -150,10 +151,10 @@ def test_providers_of_a_zone(
     names: list[str],
 ) -> None:
     with monkeypatch.context() as patch:
-        for name in ("ELECTRICITYMAPS_TOKEN", "WATTTIME_USER", "WATTTIME_PASSWORD"):
+        for name in ("ELECTRICITYMAPS_TOKEN", "EIA_API_KEY", "WATTTIME_USER", "WATTTIME_PASSWORD"):
             patch.setenv(name, "x")
         assert asked(config(environ), zone, signal, kind) == (names, [])
-    without = [name for name in names if name not in ("electricitymaps", "watttime")]
+    without = [name for name in names if name not in ("electricitymaps", "eia", "watttime")]
     if without:
         assert asked(config(environ), zone, signal, kind) == (without, [])
     else:

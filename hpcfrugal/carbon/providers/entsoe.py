@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hpcfrugal.accounting.tables.electricity import generation_factors
+from hpcfrugal.carbon.generation_mix import GenerationMix, mean_of_mixes, mix_intensities
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.readings import parse_intensity, row_step
 from hpcfrugal.core.errors import ForecastError, SourceError
@@ -33,9 +34,6 @@ from hpcfrugal.core.secrets import SecretSpec
 from hpcfrugal.core.time import whole_hour
 
 _VARIABLE = ("Solar", "Wind Offshore", "Wind Onshore")
-_MOST_UNKNOWN = 0.25
-_MOST_MISSING = 0.1
-_Mix = list[tuple[datetime, dict[str, float]]]
 
 
 class Entsoe(Provider):
@@ -62,7 +60,7 @@ class Entsoe(Provider):
             variable = _mix(platform.query_wind_and_solar_forecast(request.zone, **_range(start, end)))
             total = _total(platform, request.zone, start, end)
         rest = [{kind: mw for kind, mw in mix.items() if kind not in _VARIABLE} for _, mix in past]
-        rest_g_per_kwh, unknown = _mean(rest)
+        rest_g_per_kwh, unknown = mean_of_mixes(rest)
         points = []
         for at, mix in variable:
             # Only slots of which the sum and all parts are known.
@@ -79,14 +77,8 @@ class Entsoe(Provider):
         """With a lag of an hour or more."""
         with _asking(self, client) as platform:
             rows = _mix(platform.query_generation(request.zone, **_range(request.start, request.end), nett=True))
-        _, unknown = _mean([mix for _, mix in rows])
-        usual = _usual(rows)
-        points = [
-            (at, parse_intensity(_mean([mix])[0], at) if _is_whole(mix, usual) else None)
-            for at, mix in rows
-            if at < request.end
-        ]
-        notes = ("calculated from the generation mix, without imports", *unknown)
+        points, notes = mix_intensities(rows)
+        points = [(at, value) for at, value in points if at < request.end]
         return self.answer(request, points, "actual", step=row_step(points), notes=notes)
 
 
@@ -148,7 +140,7 @@ def _range(start: datetime, end: datetime) -> dict[str, Any]:
     return {"start": pd.Timestamp(whole_hour(start)), "end": pd.Timestamp(whole_hour(end + timedelta(hours=1)))}
 
 
-def _mix(frame: Any) -> _Mix:
+def _mix(frame: Any) -> list[tuple[datetime, GenerationMix]]:
     """Rows of MW by type; unknown values are left out. For a single type the library returns a series, not a table."""
     frame = frame.to_frame() if hasattr(frame, "to_frame") else frame
     return [
@@ -158,21 +150,6 @@ def _mix(frame: Any) -> _Mix:
         )
         for at, row in frame.iterrows()
     ]
-
-
-def _usual(rows: _Mix) -> dict[str, float]:
-    """Mean MW of each type over the times at which it is known."""
-    known: dict[str, list[float]] = {}
-    for _, mix in rows:
-        for kind, mw in mix.items():
-            known.setdefault(kind, []).append(max(0.0, mw))
-    return {kind: sum(values) / len(values) for kind, values in known.items()}
-
-
-def _is_whole(mix: dict[str, float], usual: dict[str, float]) -> bool:
-    """Whether the unknown types at a time make up little of the generation: types are published one by one."""
-    missing = sum(mw for kind, mw in usual.items() if kind not in mix)
-    return missing < sum(usual.values()) * _MOST_MISSING and any(mw > 0 for mw in mix.values())
 
 
 def _total(platform: Any, zone: str, start: datetime, end: datetime) -> dict[datetime, float]:
@@ -187,23 +164,3 @@ def _total(platform: Any, zone: str, start: datetime, end: datetime) -> dict[dat
     if not sums:
         raise ForecastError("no forecast of generation or load")
     return sums
-
-
-def _mean(mixes: list[dict[str, float]]) -> tuple[float, tuple[str, ...]]:
-    """g/kWh of the types with a factor, and a note of the share without. Raises ForecastError above a quarter."""
-    factors = generation_factors()
-    known = unknown = emitted = 0.0
-    for mix in mixes:
-        for kind, mw in mix.items():
-            if mw > 0:
-                known += mw if kind in factors else 0.0
-                unknown += 0.0 if kind in factors else mw
-                emitted += mw * factors.get(kind, 0.0)
-    if known <= 0:
-        raise ForecastError("no generation of a known type")
-    share = unknown / (known + unknown)
-    if share > _MOST_UNKNOWN:
-        raise ForecastError(f"{share:.0%} of the generation is of types without a known emission factor")
-    return emitted / known, (
-        f"{share:.1%} of the generation is of types without a known emission factor and is left out",
-    ) if share else ()
