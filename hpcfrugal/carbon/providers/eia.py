@@ -3,8 +3,8 @@
 ``GET /v2/electricity/rto/fuel-type-data/data/`` of <https://api.eia.gov> with ``frequency=hourly``, ``data[0]=value``,
 ``facets[respondent][]=CISO``, ``start`` and ``end`` (both inclusive, ``YYYY-MM-DDTHH`` in UTC), ``sort``, ``length``
 (5000 at most) and ``api_key`` gives ``{"response": {"data": [{"period", "respondent", "fueltype", "value"}]}}``. Shape
-after EIA's documentation and the parser of Electricity Maps; the key is read from the URL only. ``period`` is the end of
-the hour. ``value`` is MWh, as a text or a number, null if unknown.
+after EIA's documentation and the parser of Electricity Maps; the key is read from the URL only. ``period`` is the end
+of the hour. ``value`` is MWh, as a text or a number, null if unknown.
 
 The respondent is the balancing authority: the last part of a zone's name (``US-CAL-CISO``), else ``region`` in the
 settings. Intensities are the mean of the life-cycle factors of ``hpcfrugal.accounting.tables`` (IPCC), weighted by the
