@@ -9,8 +9,10 @@ import shlex
 import signal
 import subprocess
 import time
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from fake_spool import FakeSpool
 from planned import Planned, begin_of
 from sandbox import Sandbox
 
+from hpcfrugal.cli import queue as queue_module
+from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.user import user_name
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.queues.job_comment import JobComment, parse_job_comment
@@ -508,3 +512,30 @@ def test_a_unit_for_systemd(queue: Queue) -> None:
     out = queue.box.ok("queue", "run", "--unit")
     assert "ExecStart=/" in out
     assert "queue run --every 5m" in out
+
+
+@pytest.mark.parametrize(("every_s", "after_failure_s"), [(300, 30.0), (10, 10.0)])
+def test_after_a_failure_the_next_round_is_in_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch, every_s: int, after_failure_s: float
+) -> None:
+    waits_s: list[float] = []
+    failures = iter([SetupError("no answer"), None])
+
+    def one_round(*_: object) -> None:
+        if (failure := next(failures)) is not None:
+            raise failure
+
+    def wait(span_s: float) -> bool:
+        waits_s.append(span_s)
+        return len(waits_s) == 2
+
+    monkeypatch.setattr(queue_module, "load_config", lambda: None)
+    monkeypatch.setattr(queue_module, "_queues", lambda *_: [])
+    monkeypatch.setattr(queue_module, "_alone", lambda *, once: nullcontext())
+    monkeypatch.setattr(queue_module, "_one_round", one_round)
+    monkeypatch.setattr(queue_module, "signal", SimpleNamespace(SIGTERM=15, SIGINT=2, signal=lambda *_: None))
+    monkeypatch.setattr(queue_module, "threading", SimpleNamespace(Event=lambda: SimpleNamespace(wait=wait)))
+    run = queue_module.queue_run.callback
+    assert run is not None
+    run((), once=False, every=timedelta(seconds=every_s), unit=False, as_json=False)
+    assert waits_s == [after_failure_s, float(every_s)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,10 +11,12 @@ from typing import Any, cast
 import pytest
 
 from hpcfrugal.cli import waiting
+from hpcfrugal.job.backend import Backend, BackendStates, RunStates, SubmittedRun
+from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir, write_json_atomic
 from hpcfrugal.spool.current_power import Draw
 from hpcfrugal.spool.job_state import JobState
-from hpcfrugal.submission import Prepared
+from hpcfrugal.submission import Prepared, SubmittedJob
 
 RUN_ID = "20261121T100000Z-00000000"
 
@@ -98,3 +102,53 @@ def test_exit_codes(
         JobState(job_id, state, restart=restart, exit_code=exit_code) for job_id, restart, state, exit_code in states
     ]
     assert waiting._exit_code(found, cast(Prepared, None)) == code
+
+
+class Clock:
+    """Time that passes only in ``sleep``, and a job that is over, or gone from the queue, from some second on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, run_dir: RunDir, *, over_s: float, gone_s: float) -> None:
+        self.now_s, self.asked_s, self.sleeps_s = 0.0, list[float](), set[float]()
+        self._run_id, self._over_s, self._gone_s = run_dir.run_id, over_s, gone_s
+        monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: self.now_s, sleep=self.sleep))
+        monkeypatch.setattr(waiting, "_report", lambda *_, **__: None)
+        monkeypatch.setattr(waiting, "sidecars_done", lambda _: True)
+
+    def sleep(self, span_s: float) -> None:
+        self.sleeps_s.add(span_s)
+        self.now_s += span_s
+
+    def states(self, _runs: Sequence[SubmittedRun]) -> BackendStates:
+        self.asked_s.append(self.now_s)
+        state = JobState("17", "COMPLETED" if self.now_s >= self._over_s else "RUNNING", exit_code=0)
+        found = RunStates([state], over=self.now_s >= self._over_s, queued=self.now_s < self._gone_s)
+        return BackendStates({self._run_id: found})
+
+
+def waited(clock: Clock, run_dir: RunDir) -> int:
+    spec = SimpleNamespace(energy=SimpleNamespace(enabled=True), name="j")
+    job = cast(Prepared, SimpleNamespace(run_dir=run_dir, spec=spec))
+    submitted = cast(SubmittedJob, SimpleNamespace(job_id="17"))
+    return waiting.wait_for([(job, submitted)], cast(Backend, clock), cast(Config, None), as_json=False)
+
+
+def test_slurm_is_asked_less_and_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir.path.mkdir()
+    clock = Clock(monkeypatch, run_dir, over_s=200.0, gone_s=200.0)
+    assert waited(clock, run_dir) == 0
+    pauses_s = [after - before for before, after in pairwise(clock.asked_s)]
+    assert pauses_s[:4] == [1.0, 1.5, 1.75, 2.25]
+    assert pauses_s[-2:] == [15.0, 15.0]
+    assert clock.sleeps_s == {0.25}
+
+
+def test_an_end_that_accounting_does_not_show_counts_after_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = RunDir(tmp_path / RUN_ID)
+    run_dir.path.mkdir()
+    write_json_atomic(run_dir.end_json("17", 0), {"exit_code": 0})
+    clock = Clock(monkeypatch, run_dir, over_s=1000.0, gone_s=10.0)
+    assert waited(clock, run_dir) == 0
+    assert 70.0 < clock.now_s < 90.0

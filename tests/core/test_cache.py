@@ -8,12 +8,15 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from hpcfrugal.carbon import CarbonSeries
 from hpcfrugal.carbon.fetch import CachedAnswer, CachedFailure
+from hpcfrugal.core import lock
 from hpcfrugal.core.cache import Cache
+from hpcfrugal.core.lock import take_lock
 
 NOW = datetime(2026, 11, 21, 8, 47, 12, 345, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -192,3 +195,28 @@ def test_a_lock_is_waited_for_only_so_long_and_ends_with_its_process(tmp_path: P
         process.join()
     with Cache(tmp_path).lock(KEY, time.monotonic() + 1) as mine:
         assert mine
+
+
+@pytest.mark.parametrize(("schema", "holds"), [(1, False), (2, True), (3, False), (20, False)])
+def test_records_of_another_schema_are_not_read(tmp_path: Path, schema: int, holds: bool) -> None:
+    cache = Cache(tmp_path)
+    cache.write(KEY, kept())
+    (path,) = tmp_path.glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": schema}))
+    assert (cache.read(CachedAnswer, KEY) is not None) is holds
+
+
+def test_a_lock_is_tried_50_times_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    def sleep(span_s: float) -> None:
+        nonlocal now_s
+        now_s += span_s
+
+    held = take_lock(tmp_path / "lock")
+    monkeypatch.setattr(lock, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
+    waits: list[float] = []
+    monkeypatch.setattr(lock.time, "sleep", lambda span_s: (waits.append(span_s), sleep(span_s)))
+    with held, pytest.raises(lock.LockHeld):
+        take_lock(tmp_path / "lock", wait_s=0.1)
+    assert waits[:5] == [0.02] * 5

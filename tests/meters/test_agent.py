@@ -177,6 +177,17 @@ def test_a_full_month_takes_no_more(log: Path, monkeypatch: pytest.MonkeyPatch) 
     assert log_file(log, "n1", T0).stat().st_size < 300
 
 
+@pytest.mark.parametrize(("size_mib", "full"), [(256, False), (257, True)])
+def test_a_month_is_full_above_256_mib(log: Path, size_mib: int, full: bool) -> None:
+    append(log, "n1", T0, 100.0, "redfish")
+    os.truncate(log_file(log, "n1", T0), size_mib * 2**20)  # sparse
+    if full:
+        with pytest.raises(OSError, match="is full"):
+            append(log, "n1", T0, 100.0, "redfish")
+    else:
+        append(log, "n1", T0, 100.0, "redfish")
+
+
 def test_a_line_that_a_full_disk_cut_spoils_no_other(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(log, 1)
     write = os.write

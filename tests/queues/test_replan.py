@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpcfrugal.carbon.series import CarbonSeries
+from hpcfrugal.queues import replan as replan_module
 from hpcfrugal.queues.job_comment import JobComment
 from hpcfrugal.queues.replan import PlannedStart, place, replan
 from hpcfrugal.queues.settings import Queue
@@ -407,3 +408,19 @@ def test_one_more_job_is_placed_beside_the_others() -> None:
     flat = series(*[200.0] * 30)
     assert place(GREEN, queued, job(4), flat, NOW).start_at == NOW
     assert place(GREEN, crowded, job(4, latest_h=-1), flat, NOW).start_at == NOW
+
+
+def test_twice_by_expected_run_times_then_by_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job takes all of the capacity and may run for longer than expected, so that only some keep their start."""
+    planned: list[tuple[int, bool]] = []
+    real = replan_module._capacity_plan
+
+    def noted(*args: Any, by_limit: bool) -> Any:
+        planned.append((len(args[1]), by_limit))
+        return real(*args, by_limit=by_limit)
+
+    monkeypatch.setattr(replan_module, "_capacity_plan", noted)
+    jobs = [job(number, nodes=4, hours=3, run=HOUR) for number in range(1, 6)]
+    found = replan(GREEN, jobs, series(*[300.0 - 5 * hour for hour in range(48)]), NOW)
+    assert planned[:3] == [(5, False), (3, False), (2, True)]
+    assert len(found) == 5

@@ -168,6 +168,8 @@ def test_samples_of_an_older_sidecar(spool: FakeSpool) -> None:
     [
         (1.0, 1.0, []),
         (0.4, 1.0, ["hardware counters: cover 40.0 % of the job's CPU time"]),
+        (0.94, 1.0, ["hardware counters: cover 94.0 % of the job's CPU time"]),
+        (0.96, 1.0, []),
         (1.0, 0.5, ["hardware counters: active 50.0 % of the time"]),
     ],
 )
@@ -188,7 +190,7 @@ def test_counts_say_how_much_of_the_job_they_are(
     assert (usage["counters_cpu_share"], usage["counters_running"]) == (share, running)
     text = shown(found)
     assert "60,000,000,000" in text
-    for word in ("cover 40.0 %", "active 50.0 %"):
+    for word in ("cover 40.0 %", "cover 94.0 %", "cover 96.0 %", "active 50.0 %"):
         assert (word in text) == any(word in wanted for wanted in words)
 
 

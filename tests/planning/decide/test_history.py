@@ -5,10 +5,12 @@ from __future__ import annotations
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_spool import DRAM, PACKAGE, FakeSpool
 
+from hpcfrugal.ledger import store
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.planning.decide.history import History, job_history
 
@@ -112,3 +114,18 @@ def test_a_locked_ledger_is_not_waited_for_long(spool: FakeSpool) -> None:
         connection.close()
     assert found.problem is not None
     assert "locked" in found.problem
+
+
+def test_a_locked_ledger_is_waited_for_half_a_second(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool.whole_run("1")
+    sync(spool.root, spool.ledger)
+    waits: list[float] = []
+    real = store.open_ledger
+
+    def opened(path: Path, *, timeout_s: float) -> Any:
+        waits.append(timeout_s)
+        return real(path, timeout_s=timeout_s)
+
+    monkeypatch.setattr(store, "open_ledger", opened)
+    assert job_history(spool.ledger, "alice", "train").runtimes == (MINUTE,)
+    assert waits == [0.5]

@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 import pytest
 from fake_slurm import FakeSlurm
 
+from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.job.sbatch_flags import sbatch_flags
+from hpcfrugal.planning.decide import job_plan
 from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries
 from hpcfrugal.planning.decide.time_budget import TIMEOUT_S, BudgetSpent, TimeBudget
+from hpcfrugal.settings.config import Config
 from hpcfrugal.slurm.client import PendingAnswer, Request
 from hpcfrugal.slurm.cluster import ReleaseRequest
 from hpcfrugal.slurm.command import Result
@@ -193,3 +196,36 @@ def test_slow_answers_are_waited_for_no_longer_than_one_that_does_not_come() -> 
     assert (len(client.limits_s), spent) == (4, 16)
     assert client.limits_s == sorted(client.limits_s, reverse=True)
     assert time_budget.left_s("sacct") == TIMEOUT_S, "another command is another matter"
+
+
+def test_reasons_of_pending_jobs_get_a_second(
+    slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, float | None] = {}
+    real = TimeBudget.ask
+
+    def ask_within(budget: TimeBudget, request: Request[T], most_s: float | None = None) -> T:
+        limits[type(request).__name__] = most_s
+        return real(budget, request, most_s)
+
+    monkeypatch.setattr(TimeBudget, "ask", ask_within)
+    slurm.sacct(*rows(timedelta(), 15), *rows(HOUR / 10, 5))
+    ask(tmp_path)
+    assert limits == {"StartTest": None, "StartedJobs": None, "PendingReasons": 1.0, "PartitionsRequest": None}
+
+
+@pytest.mark.parametrize(("more", "days"), [({}, 14), ({"schedule": {"max_delay": "20d"}}, 14)])
+def test_forecasts_are_fetched_for_two_weeks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], days: int
+) -> None:
+    spans: list[tuple[datetime, datetime]] = []
+
+    def fetched(_config: Config, _zone: str, _signal: str, start: datetime, end: datetime, **_: Any) -> Any:
+        spans.append((start, end))
+        raise ForecastError("none")
+
+    monkeypatch.setattr(job_plan, "get_forecast", fetched)
+    config = Config(ledger=tmp_path / "none.db", spool=tmp_path)
+    plan = job_plan.plan_job(job_from_mapping({"command": "true", **more}), config, now=NOW, where="x", slurm=False)
+    assert plan.action == "start-now"
+    assert spans == [(NOW - timedelta(days=1), NOW + timedelta(days=days))]
