@@ -267,6 +267,8 @@ def test_a_second_sync_and_a_report_are_light(box: Sandbox) -> None:
 
 # Who runs programs ------------------------------------------------------------------------------------------------
 
+_SACCT = {"ledger.rows", "ledger.accounted", "cli.ledger_import"}
+
 # Slurm's commands are the business of one package; the others here run the user's command, ipmitool and Python.
 RUNS_PROGRAMS = {"slurm.command", "local", "meters.ipmi_dcmi", "doctor.sensors", "sidecar"}
 PROGRAM_CALLS = ("subprocess", "os.system", "os.popen")
@@ -283,7 +285,7 @@ def test_slurm_is_spoken_to_from_one_package(name: str, path: Path) -> None:
     if below(name, ["slurm"]):
         return
     # `sbatch` is a key of job files too, and a filter of templates; `sacct` is where a job in the ledger may be from.
-    keys = {"sbatch"} if below(name, ["job", "queues.admission"]) else {"sacct"} if name == "ledger.rows" else set()
+    keys = {"sbatch"} if below(name, ["job", "queues.admission"]) else {"sacct"} if name in _SACCT else set()
     assert not names_of_programs(path) - keys
     if not below(name, RUNS_PROGRAMS):
         text = path.read_text()

@@ -191,10 +191,10 @@ def cpu_power(design: DesignPower, kind: ServerClass, cores: int, idle_uw: int |
 
 
 def find_gpu(table: TdpTable, name: str | None) -> Match:
-    """The row of a GPU by its name in NVML.
+    """The row of a GPU by its name in NVML, or by the short name that a cluster's Slurm has for it.
 
     A row without the form factor or memory size (V100 for Tesla V100-SXM2-16GB) matches too; the one with most words in
-    common is taken.
+    common is taken. For a name without them (a100) it is the form with the highest limit.
     """
     wanted = gpu_tokens(name) if name else frozenset()
     best: Tdp | None = None
@@ -207,7 +207,14 @@ def find_gpu(table: TdpTable, name: str | None) -> Match:
         fits = words < wanted and all(_GPU_FORM.fullmatch(word) for word in rest)
         if fits and len(words) > best_words:
             best, best_words = row, len(words)
+    if best is None and wanted:
+        forms = [row for row in table.rows if _is_form_of(gpu_tokens(row.model), wanted)]
+        best = max(forms, key=lambda row: row.tdp_mw, default=None)
     return Match(best, exact=True) if best is not None else Match(table.fallback, exact=False)
+
+
+def _is_form_of(words: frozenset[str], wanted: frozenset[str]) -> bool:
+    return wanted < words and all(_GPU_FORM.fullmatch(word) for word in words - wanted)
 
 
 def busy_core_ns(cpu_us: int, span_ns: int, cores: int, held: tuple[int, int]) -> int:

@@ -9,6 +9,7 @@ import click
 
 from hpcfrugal.api.sync import TROUBLES_SHOWN
 from hpcfrugal.cli.group import SuggestingGroup
+from hpcfrugal.cli.ledger_import import import_group
 from hpcfrugal.cli.options import configured_ledger, configured_spool, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.cli.sync import some_files, update, warn_of
@@ -27,6 +28,9 @@ def ledger_command() -> None:
 
     The ledger is an index over the run directories in the spool; it can be deleted and rebuilt at any time.
     """
+
+
+ledger_command.add_command(import_group)
 
 
 def _show(result: engine.SyncResult, ledger_path: Path, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpcfrugal.ledger.accounting import accounting_changed
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
@@ -19,7 +20,7 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import Found, fill, is_derived_now, look_at, vanished_files, vanished_runs
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
-from hpcfrugal.spool.layout import INTENSITY_DIR
+from hpcfrugal.spool.layout import ACCOUNTING_DIR, INTENSITY_DIR
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,10 @@ def _look(
     files = vanished_files(connection, spool, runs, spool_root)
     due = _not_synced(connection, spool, runs)
     names = [file.partition("/")[0] for file in files]
-    leave_out |= {INTENSITIES_OF_SPOOLS if name == INTENSITY_DIR else name for name in (*vanished, *due, *names)}
-    if intensities_changed(connection, spool, spool_root):
+    leave_out |= {
+        INTENSITIES_OF_SPOOLS if name in (INTENSITY_DIR, ACCOUNTING_DIR) else name for name in (*vanished, *due, *names)
+    }
+    if intensities_changed(connection, spool, spool_root) or accounting_changed(connection, spool, spool_root):
         leave_out.add(INTENSITIES_OF_SPOOLS)
     found.vanished += vanished
     found.vanished_files += files
@@ -120,8 +123,9 @@ def _differences(ledger_path: Path, fresh: Path, leave_out: Collection[str]) -> 
 def _problems(connection: sqlite3.Connection) -> Iterator[str]:
     rows = connection.execute(
         "SELECT run_id, name, problems FROM files JOIN runs USING (run) WHERE problems != '[]'"
-        " UNION ALL SELECT ?, name, problems FROM intensity_files WHERE problems != '[]' ORDER BY 1, 2",
-        (INTENSITY_DIR,),
+        " UNION ALL SELECT ?, name, problems FROM intensity_files WHERE problems != '[]'"
+        " UNION ALL SELECT ?, name, problems FROM accounting_files WHERE problems != '[]' ORDER BY 1, 2",
+        (INTENSITY_DIR, ACCOUNTING_DIR),
     )
     for run_id, name, problems in rows:
         for problem in json.loads(problems):

@@ -25,6 +25,10 @@ _OWNERS = {
         f"JOIN jobs USING (job) {_OF_RUN}",
         {"run_id": "runs.run_id", "job_id": "jobs.job_id", "restart": "jobs.restart"},
     ),
+    "accounting": (
+        "JOIN accounting_files USING (accounting) JOIN spools USING (spool)",
+        {"file": "accounting_files.name"},
+    ),
     "file": (
         "JOIN intensity_files USING (file) JOIN spools USING (spool)",
         {"file": "intensity_files.name"},

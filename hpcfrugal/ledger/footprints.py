@@ -125,7 +125,7 @@ def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int
     rows = connection.execute(
         "SELECT jobs.run, job_id, array_job_id, started_wall_ns, zones.name AS zone, runs.plan, elapsed_ns,"
         " min(first_wall_ns) AS first_ns, max(last_wall_ns) AS last_ns"
-        " FROM jobs JOIN runs USING (run) JOIN channels USING (job) JOIN channel_kinds USING (kind)"
+        " FROM jobs LEFT JOIN runs USING (run) JOIN channels USING (job) JOIN channel_kinds USING (kind)"
         " LEFT JOIN texts AS zones ON zones.text = runs.zone"
         " WHERE coalesce(started_wall_ns, submitted_wall_ns) >= ? AND started_wall_ns NOT NULL"
         " AND counted AND last_wall_ns NOT NULL GROUP BY job ORDER BY run, job_id, restart",

@@ -142,6 +142,7 @@ def _row(
         elapsed_ns=elapsed_ns,
         elapsed_source=elapsed_source,
         nodes=tuple(sorted(nodes)),
+        alloc_gpus=None,  # Slurm's accounting may fill it
         sidecar_log=files.last_line(key),
     )
 

@@ -89,11 +89,13 @@ def parts_of(job: JobRow) -> list[Part]:
     # A meter of the whole node does not show which components the sidecar found there.
     sampled = {channel.node for channel in job.channels if channel.boundary == "components"}
     unseen = _unseen_cpu_time(job)
+    # Of a job without a run, the names of its nodes may not be known.
+    nodes = job.nodes or tuple(sorted({channel.node for channel in own}))
     found = []
     for component in COMPONENTS:
         if component == "gpu" and "gpu" not in present:
             continue
-        for node in job.nodes:
+        for node in nodes:
             channels = by_part.get((node, component), [])
             # A sampled node may have no GPU; a node without samples may have had some, like the others.
             if channels or component != "gpu" or node not in sampled:
@@ -101,7 +103,7 @@ def parts_of(job: JobRow) -> list[Part]:
                 if component in ("cpu", "dram") and node in unseen:
                     unknown.append(f"{node} {component}: {unseen[node]}")
                 found.append(Part(node, component, tuple(channels), tuple(unknown)))
-        if not job.nodes:
+        if not nodes:
             found.append(Part("", component, (), (f"{component}: never sampled",)))
     return found
 

@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.rows import (
@@ -15,18 +15,20 @@ from hpcfrugal.ledger.rows import (
     JOB_TOTALS,
     JOBS,
     MISSING_SENSORS,
+    NO_RUN,
     NO_TOTALS,
     RUNS,
     SESSIONS,
     JobRow,
+    RunRow,
 )
 from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.job_names import LATEST_RUN, is_part_of_run_id
 
 _R = TypeVar("_R")
 
-JOBS_AND_RUNS = f"jobs JOIN runs USING (run) {JOBS.joins} {RUNS.joins}"
-"""SQL for jobs with their runs and all texts; the conditions of a ``JobFilter`` are about it."""
+JOBS_AND_RUNS = f"jobs LEFT JOIN runs USING (run) {JOBS.joins} {RUNS.joins}"
+"""SQL for jobs with their runs, where they have one, and all texts; the conditions of a ``JobFilter`` are about it."""
 
 STARTED = "coalesce(jobs.started_wall_ns, jobs.submitted_wall_ns)"
 """SQL for the time to which a job belongs."""
@@ -126,7 +128,7 @@ def _jobs(
         for row in rows:
             job = row[0]
             yield JobRow(
-                **vars(RUNS.record_of(row[1 + _WIDTH :])) | vars(JOBS.record_of(row[1 : 1 + _WIDTH])),
+                **vars(_run(row[1 + _WIDTH :])) | vars(JOBS.record_of(row[1 : 1 + _WIDTH])),
                 job=job,
                 channels=tuple(one.with_boottimes(sessions.get(job, ())) for one in channels.get(job, ())),
                 sessions=tuple(sessions.get(job, ())),
@@ -137,6 +139,11 @@ def _jobs(
 
 
 _WIDTH = len(JOBS.selected)
+_RUN_ID = RUNS.codec.columns.index("run_id")
+
+
+def _run(row: Sequence[Any]) -> RunRow:
+    return NO_RUN if row[_RUN_ID] is None else RUNS.record_of(row)
 
 
 class NamedRun(NamedTuple):

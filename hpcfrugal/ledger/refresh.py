@@ -130,8 +130,8 @@ def _energy(slot: JobSlot, part: Part, sums: EnergySums) -> JobEnergyRow:
 
 
 def _gpus(job: JobRow) -> int | None:
-    """How many GPUs a job held on all of its nodes; None where a node was not sampled."""
+    """How many GPUs a job held on all of its nodes; where a node was not sampled, as many as Slurm gave it."""
     by_node: dict[str, int] = {}
     for session in job.sessions:
         by_node[session.node] = max(by_node.get(session.node, 0), session.gpus)
-    return sum(by_node.values()) if job.nodes and by_node.keys() >= set(job.nodes) else None
+    return sum(by_node.values()) if job.nodes and by_node.keys() >= set(job.nodes) else job.alloc_gpus

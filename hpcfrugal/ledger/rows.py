@@ -21,7 +21,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 14
+LEDGER_SCHEMA = 15
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -116,6 +116,7 @@ class AttemptRow:
     elapsed_source: MaybeText = None
     nodes: Annotated[tuple[str, ...], TEXT] = ()
     alloc_cpus: int | None = None
+    alloc_gpus: int | None = None
     sidecar_log: str | None = None
 
     @property
@@ -306,6 +307,11 @@ class JobTotalsRow:
     sums: Annotated[EnergySums, EMBEDDED]
 
 
+NO_RUN = RunRow(
+    *("", True, False, -1, None, None, None, None, None, None, {}, None, None, None, None), code=CodeState()
+)
+"""In place of the run of a job that has none."""
+
 NO_TOTALS = JobTotalsRow(
     *(0, 0), not_started=False, known=False, complete=False, unknown=None, scope=None, idle_power=None, shared=False,
     lacks_idle=False, gpus=None, place=CarbonPlace(None, None, None, None), sums=EnergySums(),
@@ -403,6 +409,75 @@ class IntensityRow:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountingFileRow:
+    """A text of sacct: what was asked, see ``AccountingQuery``, how many rows of jobs and steps it has, and how many
+    of them could not be read; the other fields are as those of ``FileRow``."""
+
+    name: str
+    cluster: MaybeText = None
+    users: MaybeText = None
+    asked_wall_ns: int | None = None
+    since_wall_ns: int | None = None
+    until_wall_ns: int | None = None
+    rows: int = 0
+    accepted: bool = False
+    problems: tuple[str, ...] = ()
+    size: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountedJobRow:
+    """A row of sacct for a job, as ``slurm.sacct_jobs.SacctJob`` describes it; times are seconds since 1970.
+
+    Which of them make the jobs of the ledger is in ``accounted``.
+    """
+
+    cluster: Text
+    job_id: str
+    submit_s: int
+    start_s: int | None
+    state: Text
+    array_job_id: str | None
+    array_task_id: str | None
+    eligible_s: int | None
+    end_s: int | None
+    elapsed_s: int | None
+    suspended_s: int | None
+    user: MaybeText
+    account: MaybeText
+    partition: MaybeText
+    qos: MaybeText
+    name: MaybeText
+    exit_code: int | None
+    signal: int | None
+    cpus: int | None
+    nodes: Annotated[tuple[str, ...], TEXT]
+    node_count: int | None
+    memory_b: int | None
+    gpus: int | None
+    gpu_types: Annotated[dict[str, int], TEXT]
+    cpu_us: int | None
+    max_rss_b: int | None
+    energy_j: int | None
+    batch_energy_j: int | None
+    extern_energy_j: int | None
+    steps_energy_j: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAsideRow:
+    """What could not be read of a text of sacct, see ``slurm.sacct_text.SetAside``; ``number`` counts from 0."""
+
+    number: int
+    line: int
+    column_name: str | None
+    reason: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class MetaRow:
     """The version of what is derived from a file."""
 
@@ -458,6 +533,18 @@ INTENSITIES = LedgerTable(
     owner="file",
     indexes={"intensity_by_time": "(zone, signal, provider, start_ns)"},
 )
+ACCOUNTING_FILES = LedgerTable(
+    "accounting_files", AccountingFileRow, ["name"], owner="spool", row_key="accounting", aside=_STATE
+)
+ACCOUNTED_JOBS = LedgerTable(
+    "accounted_jobs",
+    AccountedJobRow,
+    ["job_id", "cluster", "submit_s", "start_s"],
+    owner="accounting",
+    wide=True,
+    indexes={"accounted_jobs_by_job": "(job_id, cluster)"},
+)
+SET_ASIDE = LedgerTable("set_aside", SetAsideRow, ["number"], owner="accounting")
 META = LedgerTable("meta", MetaRow, ["key"])
 
 NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, MISSING_SENSORS)
@@ -468,7 +555,16 @@ TOTALS_TABLES: tuple[LedgerTable[Any], ...] = (JOB_TOTALS, JOB_DAYS, JOB_ENERGY)
 
 TABLES_OF_JOBS: tuple[LedgerTable[Any], ...] = (*NODE_TABLES, CLOCK_SKEWS, *TOTALS_TABLES)
 
-_TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (FILES, SEALED_RUNS, MONTHS, INTENSITY_FILES, INTENSITIES)
+_TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (
+    FILES,
+    SEALED_RUNS,
+    MONTHS,
+    INTENSITY_FILES,
+    INTENSITIES,
+    ACCOUNTING_FILES,
+    ACCOUNTED_JOBS,
+    SET_ASIDE,
+)
 
 LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (SPOOLS, RUNS, JOBS, *TABLES_OF_JOBS, *_TABLES_OF_FILES, META)
 

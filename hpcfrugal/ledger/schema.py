@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from hpcfrugal.ledger.accounted_due import ACCOUNTED_SCHEMA
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.dictionary import Dictionary
 from hpcfrugal.ledger.due import DUE_SCHEMA
@@ -38,7 +39,7 @@ def _parts() -> Iterator[list[str]]:
                 dictionaries[name] = words
                 yield words.schema()
         yield table.schema()
-    yield [*DUE_SCHEMA, *ROLLUP_SCHEMA, *OVERLAP_SCHEMA, *VIEWS]
+    yield [*DUE_SCHEMA, *ACCOUNTED_SCHEMA, *ROLLUP_SCHEMA, *OVERLAP_SCHEMA, *VIEWS]
 
 
 def create_schema(connection: LedgerConnection) -> None:

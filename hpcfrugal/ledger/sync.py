@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.ledger.accounted import refresh_accounted
+from hpcfrugal.ledger.accounting import missing_accounting, take_accounting
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
@@ -118,6 +120,7 @@ def fill(
                 use_defaults(connection, defaults)
         for spool_root in spool_roots:
             _fill(connection, spool_root, found, progress)
+        refresh_accounted(connection)
         refresh_ledger(connection)
         return SyncResult(
             runs=found.runs,
@@ -145,7 +148,8 @@ class Found:
 
 _PROBLEM_FILES = """
 SELECT (SELECT count(*) FROM files WHERE problems != '[]') + (
-    SELECT count(*) FROM intensity_files WHERE problems != '[]')
+    SELECT count(*) FROM intensity_files WHERE problems != '[]') + (
+    SELECT count(*) FROM accounting_files WHERE problems != '[]')
 """
 
 
@@ -172,7 +176,9 @@ def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress
         found.runs += month.count
     with transaction(connection):
         found.files_read += take_intensities(connection, spool, spool_root, found.skipped)
+        found.files_read += take_accounting(connection, spool, spool_root, found.skipped)
     found.vanished_files += missing_intensities(connection, spool, spool_root)
+    found.vanished_files += missing_accounting(connection, spool, spool_root)
 
 
 def _read(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], found: Found, at_ns: int) -> None:
@@ -231,6 +237,7 @@ def _same_derivation(connection: LedgerConnection, *, anew: bool) -> None:
     with transaction(connection):
         unseal_all(connection)
         connection.execute("UPDATE intensity_files SET size = NULL")
+        connection.execute("UPDATE accounting_files SET size = NULL")
         connection.execute("INSERT OR IGNORE INTO totals_due SELECT job FROM jobs")
         META.insert(connection, MetaRow("derivation", DERIVATION))
 
@@ -301,6 +308,7 @@ def vanished_files(
         except OSError:
             names = files.accepted
         missing += [f"{run.run_id}/{name}" for name in names]
+    missing += missing_accounting(connection, spool, spool_root)
     return [*missing, *missing_intensities(connection, spool, spool_root)]
 
 

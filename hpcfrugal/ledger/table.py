@@ -15,7 +15,7 @@ _R = TypeVar("_R")
 _LEAST, _MOST = -(2**63), 2**63 - 1
 """SQLite's integers."""
 
-_OWNERS = {"spool": "spools", "run": "runs", "job": "jobs", "file": "intensity_files"}
+_OWNERS = {"spool": "spools", "run": "runs", "job": "jobs", "file": "intensity_files", "accounting": "accounting_files"}
 """The tables to which a row may belong, by the column with their integer key."""
 
 

@@ -13,17 +13,17 @@ from typing import NamedTuple
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import INTENSITY_FILES, IntensityFileRow
 from hpcfrugal.ledger.run_files import every_run_file, with_earlier
-from hpcfrugal.spool.layout import INTENSITY_DIR
+from hpcfrugal.spool.layout import ACCOUNTING_DIR, INTENSITY_DIR
 
 
 class UnreadFile(NamedTuple):
-    """A file of a run; the run id of one of intensities is empty."""
+    """A file of a run; the run id of one of intensities or of accounting is empty."""
 
     run_id: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.run_id or INTENSITY_DIR}/{self.name}"
+        return f"{self.run_id}/{self.name}" if self.run_id else self.name
 
 
 def note_intensity_error(connection: LedgerConnection, spool: int, name: str, problem: str) -> None:
@@ -36,7 +36,10 @@ def note_intensity_error(connection: LedgerConnection, spool: int, name: str, pr
     INTENSITY_FILES.insert(connection, file, spool)
 
 
-_OF_INTENSITIES = "SELECT '', name, accepted, size NOT NULL FROM intensity_files"
+_BESIDE_RUNS = f"""
+SELECT '{INTENSITY_DIR}/' || name, accepted, size NOT NULL FROM intensity_files
+UNION ALL SELECT '{ACCOUNTING_DIR}/' || name, accepted, size NOT NULL FROM accounting_files
+"""
 
 
 def unreadable_in(new: sqlite3.Connection, old: sqlite3.Connection) -> list[UnreadFile]:
@@ -56,5 +59,5 @@ def _files(connection: sqlite3.Connection) -> Iterator[tuple[UnreadFile, bool, b
     cursor.row_factory = None
     for run in every_run_file(connection):
         yield UnreadFile(run.run_id, run.row.name), run.row.accepted, run.sealed or run.row.size is not None
-    for run_id, name, accepted, was_read in cursor.execute(_OF_INTENSITIES):
-        yield UnreadFile(run_id, name), bool(accepted), bool(was_read)
+    for name, accepted, was_read in cursor.execute(_BESIDE_RUNS):
+        yield UnreadFile("", name), bool(accepted), bool(was_read)

@@ -168,9 +168,9 @@ _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j")
 
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("job", kind.WORD, _label, json="", heading="Job"),
-    *attributes(
-        kind.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", "run_id", of="job", csv=True
-    ),
+    *attributes(kind.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", of="job", csv=True),
+    field("run_id", kind.PLAIN, lambda one: one.job.run_id or None, csv=True),
+    *attributes(kind.PLAIN, "origin", of="job"),
     field("name", kind.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
     field("user", kind.WORD, lambda one: one.job.user, csv=True, heading="User", drop=2, missing=""),
     *attributes(kind.PLAIN, "project", "phase", of="job", csv=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import closing
 from typing import ClassVar, Generic, Protocol, TypeVar
 
@@ -21,6 +22,9 @@ class Request(ABC, Generic[_T_co]):
     """How long to wait for an answer at most: a busy controller takes its time."""
     environment_of_job: ClassVar[bool] = False
     """Whether the environment of the command becomes that of a job."""
+
+    environment: ClassVar[Mapping[str, str]] = {}
+    """Variables in place of those that every query has."""
 
     @abstractmethod
     def argv(self) -> list[str]:
@@ -70,7 +74,7 @@ class _RunningCommand(Generic[_T]):
     def __init__(self, request: Request[_T]) -> None:
         clean = submission_environment if request.environment_of_job else query_environment
         self._request = request
-        self._command = SlurmCommand(request.argv(), clean(os.environ))
+        self._command = SlurmCommand(request.argv(), {**clean(os.environ), **request.environment})
         self.close = self._command.close
 
     def answer(self, timeout_s: float | None = None) -> _T:

@@ -324,11 +324,11 @@ INSTANT: Reader = instant_reader(None)
 """Stands for the reader of instants, which depends on the zone of a file."""
 
 FIELDS = (
-    SacctField("JobIDRaw", "raw_id", job_name, essential=True),
     SacctField("JobID", "shown_id", job_name, essential=True),
+    SacctField("Submit", "submit", INSTANT, essential=True),
+    SacctField("JobIDRaw", "raw_id", job_name, essential=True),
     SacctField("Cluster", "cluster", account_text),
     SacctField("State", "state", state, essential=True),
-    SacctField("Submit", "submit", INSTANT, essential=True),
     SacctField("Eligible", "eligible", INSTANT),
     SacctField("Start", "start", INSTANT, essential=True, of_steps=True),
     SacctField("End", "end", INSTANT, essential=True),
@@ -353,7 +353,7 @@ FIELDS = (
     SacctField("ConsumedEnergy", "energy_j", rounded_joules, of_steps=True),
     SacctField("JobName", "name", text),
 )
-"""In the order in which they are asked for: the name of a job comes last, since it may hold anything."""
+"""In the order in which they are asked for: what tells jobs apart first, and last the name, which may hold anything."""
 
 BY_NAME: Mapping[str, SacctField] = {field.name.lower(): field for field in FIELDS}
 """By name in lower case, as sacct takes them."""

@@ -31,8 +31,13 @@ METER_DOMAIN = "meter:"
 INTENSITY_DIR = "intensity"
 """Beside the months of runs: what the grid's carbon intensity was. No month's name."""
 
+ACCOUNTING_DIR = "accounting"
+"""Beside them too: what sacct printed, for jobs that have no run directory."""
+
 SIDECAR_DIR = "sidecar"
 """Beside them too: the zipapps that the runs' ``sidecar.pyz`` are links to."""
+
+_OTHER_DIRS = (INTENSITY_DIR, ACCOUNTING_DIR, SIDECAR_DIR)
 
 DIR_MODE = 0o700
 
@@ -310,7 +315,7 @@ def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = No
     """Run directories below ``spool_root`` in the order of their names, hence of their creation.
 
     Links are not followed. ``on_skip`` hears of each entry that is no run directory or cannot be listed, with
-    the reason; the folders of intensities and sidecars are none of them. A spool that does not exist yet holds no runs.
+    the reason; the folders beside the months are none of them. A spool that does not exist yet holds no runs.
     """
 
     for month in iter_months(spool_root, on_skip):
@@ -321,7 +326,7 @@ def iter_months(spool_root: Path, on_skip: Callable[[Path, str], None] | None = 
     """The folders of months, in order. ``on_skip`` as for ``iter_runs``."""
 
     def skip(path: Path, reason: str) -> None:
-        if on_skip is not None and path not in (spool_root / INTENSITY_DIR, spool_root / SIDECAR_DIR):
+        if on_skip is not None and path not in [spool_root / name for name in _OTHER_DIRS]:
             on_skip(path, reason)
 
     yield from _folders(spool_root, _MONTH, "not a month folder of the spool", skip)

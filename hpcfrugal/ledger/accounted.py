@@ -1,0 +1,225 @@
+"""Jobs of the ledger from the rows of sacct.
+
+A row belongs to an execution of a job: each restart has a row of its own, with its own time of submission, and one that
+was resized several. Of two texts with the same row, the one that was asked for later counts. An execution that has a
+run directory stays the job of that run, and Slurm's figures fill what is not known there; any other is a job of its own
+with modelled energy. So the jobs are the same whichever was read first, and after a rebuild.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from hpcfrugal.core.time import from_ns
+from hpcfrugal.ledger.accounted_energy import channels_of
+from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.jobs import delete_job
+from hpcfrugal.ledger.rows import ACCOUNTED_JOBS, CHANNELS, JOBS, AccountedJobRow, AttemptRow
+from hpcfrugal.spool.job_state import JobState
+
+_S = 10**9
+
+_SAME_LIFE_S = 86_400
+"""A job is requeued at most so long after its end; a later job of the same number is another one, since Slurm begins
+again with the lowest number at some time."""
+
+_PER_TRANSACTION = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One restart of a job, by the rows that Slurm has of it: several where it was resized, in the order of time."""
+
+    restart: int
+    rows: tuple[AccountedJobRow, ...]
+
+
+def refresh_accounted(connection: LedgerConnection) -> None:
+    """Make the jobs that are due, in transactions of its own."""
+    while True:
+        with transaction(connection):
+            if not _refresh_some(connection):
+                return
+
+
+def _refresh_some(connection: LedgerConnection) -> bool:
+    due = connection.execute(
+        "SELECT cluster, job_id FROM accounted_due ORDER BY cluster, job_id LIMIT ?", (_PER_TRANSACTION,)
+    ).fetchall()
+    if not due:
+        return False
+    last = tuple(due[-1])
+    rows = {key: list(some) for key, some in groupby(_accounted(connection, last), key=lambda one: one[0])}
+    jobs = {key: list(some) for key, some in groupby(_jobs(connection, last), key=lambda one: one[0])}
+    for key in map(tuple, due):
+        found = executions([row for _, row in rows.get(key, [])])
+        _write(connection, found, [(job, attempt) for _, job, attempt in jobs.get(key, [])])
+    # Last, since what was written above marks jobs of runs again.
+    connection.execute("DELETE FROM accounted_due WHERE (cluster, job_id) <= (?, ?)", last)
+    return True
+
+
+def _of_due(columns: str, table: str, joins: str, order: str) -> str:
+    return (
+        f"SELECT d.cluster, d.job_id, {columns} FROM accounted_due AS d JOIN {table}"
+        f" ON {table}.job_id = d.job_id AND {table}.cluster = d.cluster {joins}"
+        f" WHERE (d.cluster, d.job_id) <= (?, ?) ORDER BY d.cluster, d.job_id, {order}"
+    )
+
+
+_ACCOUNTED = _of_due(
+    ", ".join(ACCOUNTED_JOBS.selected),
+    "accounted_jobs",
+    f"JOIN accounting_files ON accounting_files.accounting = accounted_jobs.accounting {ACCOUNTED_JOBS.joins}",
+    "accounting_files.asked_wall_ns, accounting_files.name, accounted_jobs.submit_s, accounted_jobs.start_s",
+)
+_JOBS = _of_due(f"jobs.job, {', '.join(JOBS.selected)}", "jobs", JOBS.joins, "jobs.run, jobs.restart, jobs.job")
+
+
+def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, AccountedJobRow]]:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    for row in cursor.execute(_ACCOUNTED, last):
+        yield row[:2], ACCOUNTED_JOBS.record_of(row[2:])
+
+
+def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, int, AttemptRow]]:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    for row in cursor.execute(_JOBS, last).fetchall():
+        yield row[:2], row[2], JOBS.record_of(row[3:])
+
+
+def executions(rows: Sequence[AccountedJobRow]) -> list[Execution]:
+    """The restarts of a job by the rows of sacct, given in the order in which they were asked for."""
+    newest: dict[tuple[int, int | None], AccountedJobRow] = {}
+    for row in rows:
+        newest[row.submit_s, row.start_s] = row
+    started = {submit_s for submit_s, start_s in newest if start_s is not None}
+    # A row of the time when it still waited is not another execution.
+    known = [row for row in newest.values() if row.start_s is not None or row.submit_s not in started]
+    found: list[Execution] = []
+    for row in sorted(known, key=lambda one: (one.submit_s, one.start_s or 0)):
+        before = found[-1].rows[-1] if found else None
+        if before is not None and _goes_on(before, row):
+            found[-1] = replace(found[-1], rows=(*found[-1].rows, row))
+        elif before is not None and _is_restart(before, row):
+            found.append(Execution(found[-1].restart + 1, (row,)))
+        else:
+            found.append(Execution(0, (row,)))
+    return found
+
+
+def _goes_on(before: AccountedJobRow, row: AccountedJobRow) -> bool:
+    """Whether a row is the same execution with other resources."""
+    return before.state == "RESIZING" and row.start_s is not None and row.start_s in (before.start_s, before.end_s)
+
+
+def _is_restart(before: AccountedJobRow, row: AccountedJobRow) -> bool:
+    over_s = max(before.submit_s, before.end_s or 0)
+    return row.user == before.user and row.submit_s <= over_s + _SAME_LIFE_S
+
+
+def attempt_of(execution: Execution) -> AttemptRow:
+    """The job's row."""
+    first, last = execution.rows[0], execution.rows[-1]
+    ended_at = None if last.end_s is None else from_ns(last.end_s * _S)
+    state = JobState(last.job_id, last.state, exit_code=last.exit_code, signal=last.signal, end_at=ended_at)
+    final = state.final
+    elapsed = [row.elapsed_s for row in parts_of_execution(execution) if row.elapsed_s is not None]
+    return AttemptRow(
+        origin="sacct",
+        run=None,
+        cluster=first.cluster,
+        job_id=first.job_id,
+        restart=execution.restart,
+        user=last.user,
+        name=last.name,
+        array_job_id=last.array_job_id,
+        array_task_id=last.array_task_id,
+        partition=last.partition,
+        account=last.account,
+        qos=last.qos,
+        state=last.state,
+        final=final,
+        exit_code=state.shell_code if final else None,
+        signal=last.signal if final else None,
+        submitted_wall_ns=first.submit_s * _S,
+        eligible_wall_ns=_ns(first.eligible_s),
+        started_wall_ns=_ns(first.start_s),
+        ended_wall_ns=_ns(last.end_s) if first.start_s is not None else None,
+        elapsed_ns=sum(elapsed) * _S if elapsed and final else None,
+        elapsed_source="slurm" if elapsed and final else None,
+        nodes=tuple(sorted({node for row in execution.rows for node in row.nodes})),
+        alloc_cpus=last.cpus,
+        alloc_gpus=last.gpus,
+    )
+
+
+def parts_of_execution(execution: Execution) -> tuple[AccountedJobRow, ...]:
+    """Its rows, each for the time in which the job had those resources.
+
+    Slurm gives the last row of a resized job either its own start or that of the job.
+    """
+    found: list[AccountedJobRow] = []
+    for row in execution.rows:
+        before = found[-1] if found else None
+        if before is not None and before.end_s is not None and row.start_s is not None and row.start_s < before.end_s:
+            elapsed_s = None if row.elapsed_s is None else max(0, row.elapsed_s - (before.elapsed_s or 0))
+            row = replace(row, start_s=before.end_s, elapsed_s=elapsed_s)
+        found.append(row)
+    return tuple(found)
+
+
+def _ns(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * _S
+
+
+def _write(connection: LedgerConnection, found: Sequence[Execution], jobs: Sequence[tuple[int, AttemptRow]]) -> None:
+    """Fill the jobs of runs, and write those that have none; what is no job any more goes."""
+    of_runs = [(job, attempt) for job, attempt in jobs if attempt.run is not None]
+    for job, attempt in jobs:
+        if attempt.run is None:
+            delete_job(connection, job)
+    for execution in found:
+        wanted = attempt_of(execution)
+        same = [attempt for _, attempt in of_runs if _is_same(attempt, wanted)]
+        for attempt in same:
+            filled = _filled(attempt, wanted)
+            if filled != attempt:
+                JOBS.insert(connection, filled)
+        if not same:
+            job = JOBS.insert(connection, wanted)
+            CHANNELS.insert_all(connection, channels_of(parts_of_execution(execution), final=wanted.final), job)
+
+
+def _is_same(attempt: AttemptRow, wanted: AttemptRow) -> bool:
+    """Whether the job of a run is this execution: submitted at the same second, or the same restart about then.
+
+    The clock of the node on which it was submitted may be off Slurm's.
+    """
+    if attempt.submitted_wall_ns is None or wanted.submitted_wall_ns is None:
+        return attempt.restart == wanted.restart
+    apart_ns = abs(attempt.submitted_wall_ns - wanted.submitted_wall_ns)
+    return apart_ns < _S or (attempt.restart == wanted.restart and apart_ns <= _SAME_LIFE_S * _S)
+
+
+_FILLED = (
+    *("array_job_id", "array_task_id", "partition", "account", "qos", "user", "name", "eligible_wall_ns"),
+    *("started_wall_ns", "alloc_cpus", "alloc_gpus", "state"),
+)
+_OUTCOME = ("state", "exit_code", "signal", "started_wall_ns", "ended_wall_ns", "elapsed_ns", "elapsed_source")
+
+
+def _filled(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
+    """The job of a run with what Slurm has of it and the run has not."""
+    values = {name: getattr(wanted, name) for name in _FILLED if getattr(attempt, name) is None}
+    if not attempt.nodes:
+        values["nodes"] = wanted.nodes
+    if wanted.final and not attempt.final:
+        values |= {"final": True} | {name: getattr(wanted, name) for name in _OUTCOME}
+    return replace(attempt, **values)

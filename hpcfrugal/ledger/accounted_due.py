@@ -1,0 +1,26 @@
+"""Which jobs are to be made anew from the rows of sacct: those of which a row, or the job of a run, was written."""
+
+from __future__ import annotations
+
+
+def _mark(row: str, also: str = "") -> str:
+    """SQL of a trigger, as in ``due``."""
+    same = f"SELECT 1 FROM accounted_due WHERE cluster = {row}.cluster AND job_id = {row}.job_id"
+    new = f"SELECT {row}.cluster, {row}.job_id WHERE NOT EXISTS ({same}){also}"
+    return f"BEGIN INSERT INTO accounted_due {new}; END"
+
+
+def _known(row: str) -> str:
+    same = f"SELECT 1 FROM accounted_jobs WHERE job_id = {row}.job_id AND cluster = {row}.cluster"
+    return f" AND {row}.run NOT NULL AND EXISTS ({same})"
+
+
+ACCOUNTED_SCHEMA = (
+    "CREATE TABLE accounted_due (cluster INTEGER, job_id TEXT, PRIMARY KEY (cluster, job_id)) WITHOUT ROWID",
+    f"CREATE TRIGGER accounted_was_made AFTER INSERT ON accounted_jobs {_mark('NEW')}",
+    f"CREATE TRIGGER accounted_was_deleted AFTER DELETE ON accounted_jobs {_mark('OLD')}",
+    f"CREATE TRIGGER accounted_job_was_made AFTER INSERT ON jobs {_mark('NEW', _known('NEW'))}",
+    f"CREATE TRIGGER accounted_job_was_written AFTER UPDATE ON jobs {_mark('NEW', _known('NEW'))}",
+    f"CREATE TRIGGER accounted_job_was_deleted AFTER DELETE ON jobs {_mark('OLD', _known('OLD'))}",
+)
+"""``accounted_due`` has the jobs that are to be made anew: a row of sacct or a job of a run was written."""

@@ -1,0 +1,214 @@
+"""The texts of sacct in the ledger: each is read whole where it changed, and its rows depend on it alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from hpcfrugal.core.record import assemble
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
+from hpcfrugal.core.text import clean_text
+from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.rows import (
+    ACCOUNTED_JOBS,
+    ACCOUNTING_FILES,
+    SET_ASIDE,
+    AccountedJobRow,
+    AccountingFileRow,
+    SetAsideRow,
+)
+from hpcfrugal.ledger.run_files import with_earlier
+from hpcfrugal.slurm.sacct_jobs import SacctJob, SacctJobs, read_jobs
+from hpcfrugal.slurm.sacct_text import NoHeader
+from hpcfrugal.spool.accounting_text import accounting_dir, accounting_texts, open_accounting
+from hpcfrugal.spool.layout import ACCOUNTING_DIR
+
+MOST_SET_ASIDE = 100_000
+"""Rows that are kept of what could not be read in one text; more are only counted."""
+
+
+def name_in_spool(path: Path) -> str:
+    """How the ledger names a text."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _changed(
+    connection: sqlite3.Connection, spool: int | None, spool_root: Path, skipped: list[str] | None = None
+) -> Iterator[tuple[Path, os.stat_result]]:
+    rows = connection.execute(
+        "SELECT name, size, mtime_ns, inode FROM accounting_files WHERE spool = ? AND size NOT NULL", (spool,)
+    )
+    known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
+    skip = None if skipped is None else lambda path, reason: skipped.append(f"{path}: {reason}")
+    for path in accounting_texts(spool_root, skip):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        if known.get(name_in_spool(path)) != FileState.of(status):
+            yield path, status
+
+
+def accounting_changed(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> bool:
+    """Whether a sync would read any text of sacct."""
+    return next(_changed(connection, spool, spool_root), None) is not None
+
+
+def take_accounting(connection: LedgerConnection, spool: int, spool_root: Path, skipped: list[str]) -> int:
+    """Read the texts that changed, inside the caller's transaction; returns how many.
+
+    One that was replaced by a newer answer for the same day goes with its rows, since these are in the newer one.
+    """
+    changed = list(_changed(connection, spool, spool_root, skipped))
+    if changed:
+        owner_uid = os.lstat(accounting_dir(spool_root)).st_uid
+        for path, status in changed:
+            _take(connection, spool, path, status, owner_uid)
+        _drop_replaced(connection, spool, spool_root)
+    return len(changed)
+
+
+def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_result, owner_uid: int) -> None:
+    name = name_in_spool(path)
+    try:
+        reason = refusal(status, owner_uid)
+        if reason is not None:
+            raise UnsafeFile(reason)
+        with open_accounting(path, owner_uid) as (query, text, state):
+            try:
+                found = read_jobs(text, query.cluster, query.zone)
+            except OSError as error:
+                raise Unreadable(error) from error
+            except NoHeader as error:
+                raise UnsafeFile(str(error)) from None
+    except Unreadable as unreadable:
+        _note_error(connection, spool, name, str(unreadable))
+        return
+    except UnsafeFile as refused:
+        row = replace(AccountingFileRow(name, problems=(str(refused),)), **asdict(FileState.of(status)))
+        _replace(connection, ACCOUNTING_FILES.insert(connection, row, spool), None)
+        return
+    row = assemble(
+        AccountingFileRow, state, query, name=name, accepted=True, rows=found.rows, problems=_problems(found)
+    )
+    _replace(connection, ACCOUNTING_FILES.insert(connection, row, spool), found)
+
+
+def _problems(found: SacctJobs) -> tuple[str, ...]:
+    """The first of what could not be read, and how much there is."""
+    if not found.set_aside:
+        return ()
+    first = found.set_aside[0]
+    what = f"{first.column}: {first.reason}" if first.column else first.reason
+    return (
+        f"rows or values that could not be read: {len(found.set_aside)}; the first is in line {first.line}: {what}",
+    )
+
+
+def _replace(connection: LedgerConnection, accounting: int, found: SacctJobs | None) -> None:
+    ACCOUNTED_JOBS.delete(connection, accounting)
+    SET_ASIDE.delete(connection, accounting)
+    if found is None:
+        return
+    ACCOUNTED_JOBS.insert_all(connection, map(_row, found.jobs), accounting)
+    rows = (
+        SetAsideRow(number, one.line, one.column, clean_text(one.reason), clean_text(one.content))
+        for number, one in enumerate(found.set_aside[:MOST_SET_ASIDE])
+    )
+    SET_ASIDE.insert_all(connection, rows, accounting)
+
+
+def _row(job: SacctJob) -> AccountedJobRow:
+    return assemble(AccountedJobRow, job, gpu_types=dict(job.gpu_types))
+
+
+def _note_error(connection: LedgerConnection, spool: int, name: str, problem: str) -> None:
+    """Note that a text could not be read; its rows stay."""
+    query = "SELECT accepted FROM accounting_files WHERE spool = ? AND name = ?"
+    row = connection.execute(query, (spool, name)).fetchone()
+    if row is None:
+        ACCOUNTING_FILES.insert(connection, AccountingFileRow(name, problems=(problem,)), spool)
+        return
+    problems = AccountingFileRow(name, problems=(with_earlier(problem, accepted=bool(row[0])),))
+    columns = ACCOUNTING_FILES.codec.row(problems)
+    at = ACCOUNTING_FILES.codec.columns.index("problems")
+    connection.execute(
+        "UPDATE accounting_files SET problems = ?, size = NULL, mtime_ns = NULL, inode = NULL"
+        " WHERE spool = ? AND name = ?",
+        (columns[at], spool, name),
+    )
+
+
+def missing_accounting(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> list[str]:
+    """The texts that count in the ledger and are not in the spool."""
+    there = {name_in_spool(path) for path in accounting_texts(spool_root)}
+    rows = connection.execute("SELECT name FROM accounting_files WHERE spool = ? AND accepted ORDER BY name", (spool,))
+    return [f"{ACCOUNTING_DIR}/{name}" for (name,) in rows if name not in there]
+
+
+_REPLACED = """
+SELECT old.accounting, old.name FROM accounting_files AS old JOIN accounting_files AS new USING (spool, since_wall_ns)
+WHERE spool = ? AND old.cluster = new.cluster AND old.users = new.users AND new.asked_wall_ns > old.asked_wall_ns
+    AND old.accepted AND new.accepted
+"""
+
+
+def _drop_replaced(connection: LedgerConnection, spool: int, spool_root: Path) -> None:
+    there = {name_in_spool(path) for path in accounting_texts(spool_root)}
+    for accounting, name in connection.execute(_REPLACED, (spool,)).fetchall():
+        if name not in there:
+            for table in (ACCOUNTED_JOBS, SET_ASIDE):
+                table.delete(connection, accounting)
+            connection.execute("DELETE FROM accounting_files WHERE accounting = ?", (accounting,))
+
+
+def asked_until(connection: sqlite3.Connection, cluster: str, users: str) -> int | None:
+    """Up to when Slurm was asked for the jobs of these users, at the earliest of when it was asked and what for, in ns
+    since 1970; None where it never was. Days without an answer in between are not looked for."""
+    row = connection.execute(
+        "SELECT max(min(until_wall_ns, asked_wall_ns)) FROM accounting_files AS f"
+        " JOIN texts AS c ON c.text = f.cluster JOIN texts AS u ON u.text = f.users"
+        " WHERE c.name = ? AND u.name = ? AND accepted AND until_wall_ns NOT NULL",
+        (cluster, users),
+    ).fetchone()
+    return None if row[0] is None else int(row[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedText:
+    """A text of sacct in the ledger: rows of jobs and steps, jobs by Slurm's count, and what could not be read.
+
+    ``problems`` has the reason where it does not count.
+    """
+
+    name: str
+    accepted: bool
+    rows: int
+    jobs: int
+    set_aside: int
+    problems: tuple[str, ...]
+
+
+_TEXTS = """
+SELECT accounting, name, accepted, rows, (SELECT count(*) FROM accounted_jobs AS a WHERE a.accounting = f.accounting),
+    (SELECT count(*) FROM set_aside AS s WHERE s.accounting = f.accounting), problems
+FROM accounting_files AS f WHERE name IN ({}) ORDER BY name
+"""
+
+
+def imported_texts(
+    connection: sqlite3.Connection, names: Sequence[str], most: int
+) -> tuple[list[ImportedText], list[tuple[str, SetAsideRow]]]:
+    """These texts, and at ``most`` so many of the rows and values that could not be read, with the name of the text."""
+    found, aside = list[ImportedText](), list[tuple[str, SetAsideRow]]()
+    for accounting, name, accepted, rows, jobs, lost, problems in connection.execute(
+        _TEXTS.format(", ".join("?" * len(names))), list(names)
+    ).fetchall():
+        found.append(ImportedText(name, bool(accepted), rows, jobs, lost, tuple(json.loads(problems))))
+        some = SET_ASIDE.rows_of(connection, str(accounting), more=f"number < {most - len(aside)}")
+        aside += [(name, row) for _, row in some]
+    return found, aside
