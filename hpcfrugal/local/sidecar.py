@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from hpcfrugal.local.identity import job_environ
 from hpcfrugal.spool import RunDir
-from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON, shared_sidecar
+from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON, put_sidecar
 
 FIRST_SAMPLE_S = 2.0
 """Longest wait for the first sample before the command starts."""
@@ -25,8 +25,17 @@ KILLED_S = 0.2
 
 def start_sidecar(run_dir: RunDir, options: Sequence[str]) -> subprocess.Popen[bytes]:
     """Start the sidecar with these more ``options`` and wait for its first sample. Raises OSError."""
-    zipapp = shared_sidecar(run_dir.spool)
-    argv = [sys.executable, "-I", "-S", str(zipapp), "--run-dir", str(run_dir.path), "--run-id", run_dir.run_id]
+    put_sidecar(run_dir.spool, run_dir.sidecar)
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        str(run_dir.sidecar),
+        "--run-dir",
+        str(run_dir.path),
+        "--run-id",
+        run_dir.run_id,
+    ]
     argv += ["--until-eof", "--root-pid", str(os.getpid()), *options]
     log_path = run_dir.path / f"{run_dir.run_id}.0.sidecar.log"
     with log_path.open("wb") as log:

@@ -35,7 +35,8 @@ MOST_PROBLEMS = 8
 
 class SensorProcess:
     """The sensor that ``make`` gives, in its own process. ``make`` is called there with what takes the utilisation of
-    GPUs, which arrives in ``busy``. ``defers_to_builtin``: see ``sensors.site``."""
+    GPUs, which arrives in ``busy``. ``defers_to_builtin``: see ``sensors.site``. ``missing`` gives the reason, if that
+    is known, for which it will not open, without waiting for it; an empty one where the job lacks nothing by that."""
 
     may_block = True
     timeout_s = FILE_TIMEOUT_S
@@ -49,12 +50,14 @@ class SensorProcess:
         *,
         busy: GpuBusy | None = None,
         defers_to_builtin: bool = False,
+        missing: Callable[[], str | None] = lambda: None,
         open_timeout_s: int = OPEN_TIMEOUT_S,
         read_timeout_s: int = READ_TIMEOUT_S,
     ) -> None:
         self.name = name
         self.component = component
         self.defers_to_builtin = defers_to_builtin
+        self.missing = missing
         self.make = make
         self.problems: list[str] = []
         """The ways in which the process ended, each once, from when it reads again or is given up."""

@@ -84,8 +84,9 @@ class SensorSelection:
         """Better sources that are not used, and why; with a domain where no other source covers it but one covers other
         domains of its component."""
         late = [
-            Absent(component, source.sensor.name, f"no response within {HEADER_WAIT_S:g} s")
+            Absent(component, source.sensor.name, reason)
             for source in self._late
+            if (reason := _late_reason(source))
             for component in source.components
         ]
         interrupted = [
@@ -346,3 +347,10 @@ class SensorSelection:
         while worker and not worker.wait(_SLICE_S) and self._clock_ns() < deadline_ns:
             if self._stop():
                 return
+
+
+def _late_reason(source: SensorInUse) -> str:
+    """Why a source that has not opened yet is not used; empty where nothing is missed."""
+    missing = getattr(source.sensor, "missing", None)
+    reason: str | None = missing() if missing is not None else None
+    return f"no response within {HEADER_WAIT_S:g} s" if reason is None else reason

@@ -7,8 +7,9 @@ import os
 from .gpu_selection import VARIABLES, job_device_list
 from .sensor_in_use import Fallback
 from .sensor_process import SensorProcess
-from .sensors.base import NVML_ENERGY, TYPE_CHECKING
+from .sensors.base import NVML_ENERGY, NVML_LIBRARY, TYPE_CHECKING
 from .sensors.rapl_powercap import RaplPowercap
+from .shared_library import is_found
 from .site_sensors import SENSORS
 
 if TYPE_CHECKING:
@@ -78,7 +79,13 @@ def _nvml(context: SensorContext) -> Sensor | None:
 
         return Nvml(wanted, sharded=sharded, busy=use, clock_ns=context.clock_ns)
 
-    return SensorProcess(NVML_ENERGY, "gpu", make, busy=context.gpu_busy)
+    def missing() -> str | None:
+        if is_found(NVML_LIBRARY, context.environ):
+            return None
+        # A node without the driver is normal, unless the job requested a GPU.
+        return f"no {NVML_LIBRARY}" if wanted.entries else ""
+
+    return SensorProcess(NVML_ENERGY, "gpu", make, busy=context.gpu_busy, missing=missing)
 
 
 def _site_sensor(name: str, module: str, factory: str, sysfs: str) -> Callable[[UseOfGpus], Sensor]:

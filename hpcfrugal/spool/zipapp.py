@@ -18,9 +18,11 @@ import hashlib
 import importlib.util
 import os
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from hpcfrugal.core.files import write_atomic
+from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.safe_read import refusal
 from hpcfrugal.spool.layout import SIDECAR_DIR, own_folder
 
@@ -50,6 +52,8 @@ gives the memory above it back (mallopt(3)), which is 0.5 MB."""
 SENSOR_GROUP = "hpcfrugal.sensors"
 """Entry points ``name = module:factory``; see ``sidecar/sensors/site.py`` for what a factory takes and gives."""
 
+_LOCK_WAIT_S = 5.0
+
 _MOST_SENSOR_FILES = 64
 _MOST_SENSOR_BYTES = 1024 * 1024
 """Largest sensor that is packed; a larger package was not made for this."""
@@ -65,7 +69,7 @@ def shared_sidecar(spool_root: Path) -> Path:
     """The spool's own copy of the zipapp, written where there is none yet of just these sources and this Python.
 
     The name is a hash of the content, so versions coexist, and processes that write one at the same time write the
-    same bytes.
+    same bytes. When one is written, those that no run has are removed.
     Raises OSError.
     """
     sources = _sources()
@@ -75,7 +79,18 @@ def shared_sidecar(spool_root: Path) -> Path:
     path = own_folder(spool_root / SIDECAR_DIR) / f"{name}.pyz"
     if not _is_own(path):
         write_atomic(path, _zip_bytes(sources))
+        _remove_unused(path)
     return path
+
+
+def _remove_unused(used: Path) -> None:
+    """Remove the other zipapps of the spool whose file has no second name in a run directory: what runs, and what is to
+    start, has one of its own.
+    """
+    for path in used.parent.glob("*.pyz"):
+        with suppress(OSError):
+            if path != used and path.lstat().st_nlink == 1:
+                path.unlink()
 
 
 def put_sidecar(spool_root: Path, dest: Path) -> None:
@@ -83,12 +98,16 @@ def put_sidecar(spool_root: Path, dest: Path) -> None:
 
     Raises OSError.
     """
-    shared = shared_sidecar(spool_root)
-    try:
-        os.link(shared, dest)
-    except OSError:
-        # FAT, some network file systems, and a file that has as many names as it can have
-        write_atomic(dest, shared.read_bytes())
+    with ExitStack() as locked:
+        # Else another version could be removed between the two steps. Who holds it for long has been stopped.
+        with suppress(LockHeld):
+            locked.enter_context(take_lock(own_folder(spool_root / SIDECAR_DIR) / ".lock", _LOCK_WAIT_S))
+        shared = shared_sidecar(spool_root)
+        try:
+            os.link(shared, dest)
+        except OSError:
+            # FAT, some network file systems, and a file that has as many names as it can have
+            write_atomic(dest, shared.read_bytes())
 
 
 def _is_own(path: Path) -> bool:

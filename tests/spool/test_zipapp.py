@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcfrugal.core.lock import take_lock
 from hpcfrugal.spool import zipapp
 
 
@@ -77,7 +79,7 @@ def test_spool_has_one_copy_and_runs_have_links(tmp_path: Path) -> None:
     spool, runs = tmp_path / "spool", [tmp_path / name for name in ("a.pyz", "b.pyz")]
     for run in runs:
         zipapp.put_sidecar(spool, run)
-    (shared,) = (spool / "sidecar").iterdir()
+    (shared,) = (spool / "sidecar").glob("*.pyz")
     assert {path.stat().st_ino for path in (shared, *runs)} == {shared.stat().st_ino}
     assert shared.read_bytes() == zipapp.sidecar_zipapp(tmp_path / "plain.pyz").read_bytes()
     assert (shared.stat().st_mode & 0o777, shared.parent.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -108,15 +110,42 @@ def test_versions_lie_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     shutil.copytree(zipapp.PACKAGE_DIR, package)
     monkeypatch.setattr(zipapp, "PACKAGE_DIR", package)
     first = zipapp.shared_sidecar(tmp_path)
+    run = tmp_path / "run.pyz"
+    zipapp.put_sidecar(tmp_path, run)
     before = (package / "loop.py").stat()
     source = (package / "loop.py").read_text()
     (package / "loop.py").write_text(source[:-1] + "#")
     os.utime(package / "loop.py", ns=(before.st_atime_ns, before.st_mtime_ns))
     second = zipapp.shared_sidecar(tmp_path)
     assert first != second
-    assert first.exists()
+    assert first.stat().st_ino == run.stat().st_ino
     (package / "loop.py").write_text(source)
     assert zipapp.shared_sidecar(tmp_path) == first
+    # Nobody has the second one, and from here on nobody the first.
+    run.unlink()
+    (package / "loop.py").write_text(source + "#")
+    third = zipapp.shared_sidecar(tmp_path)
+    assert [*(tmp_path / "sidecar").glob("*.pyz")] == [third]
+
+
+def test_a_version_that_another_process_removes_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is made while another version is installed: the lock is held from finding the file to linking it."""
+    found = zipapp.shared_sidecar(tmp_path)
+    holds = threading.Event()
+
+    def slow(spool_root: Path) -> Path:
+        holds.set()
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(zipapp, "shared_sidecar", slow)
+    with ThreadPoolExecutor(1) as pool:
+        put = pool.submit(zipapp.put_sidecar, tmp_path, tmp_path / "run.pyz")
+        assert holds.wait(10)
+        with take_lock(tmp_path / "sidecar/.lock", wait_s=10):
+            zipapp._remove_unused(tmp_path / "sidecar/another.pyz")
+        put.result()
+    assert found.stat().st_nlink == 2
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder of another", "file of another"])

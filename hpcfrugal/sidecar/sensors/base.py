@@ -19,6 +19,9 @@ POWER_UW = "power_uw"
 NVML_ENERGY = "nvml-energy"
 """Source of a GPU's energy counter, and the name of the sensor."""
 
+NVML_LIBRARY = "libnvidia-ml.so.1"
+"""Comes with NVIDIA's driver."""
+
 PM_COUNTERS = "pm-counters"
 """The same of Cray's counters, of which those of GPUs count whole modules, whatever is on them."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from ..counter import BridgedCounter
 from ..gpu_selection import resolve
 from ..worker import boottime_ns
-from .base import ENERGY_UJ, GPU_MAX_W, NVML_ENERGY, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
+from .base import ENERGY_UJ, GPU_MAX_W, NVML_ENERGY, NVML_LIBRARY, POWER_UW, TYPE_CHECKING, Absent, Channel, Gpu, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 ENERGY = NVML_ENERGY
 POWER = "nvml-power"
-
-LIBRARY = "libnvidia-ml.so.1"
 
 REOPEN_AFTER_READS = 30
 """Reads between two attempts to start NVML anew after the driver went away."""
@@ -84,10 +82,10 @@ class Nvml:
         import ctypes
 
         try:
-            ctypes.CDLL(LIBRARY)
+            ctypes.CDLL(NVML_LIBRARY)
         except OSError:
             # a node without the driver is normal, unless the job requested a GPU; pynvml would take longer to find out
-            absent = [Absent("gpu", ENERGY, f"no {LIBRARY}")] if self._wanted.entries else []
+            absent = [Absent("gpu", ENERGY, f"no {NVML_LIBRARY}")] if self._wanted.entries else []
             return Opened([], absent, [])
         import pynvml
 
