@@ -37,24 +37,6 @@ class UpdateJob(Request[str | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class JobControl(Request[None]):
-    """Hold a waiting job, release a held one, or put a running one back into the queue."""
-
-    action: Literal["hold", "release", "requeue"]
-    job_id: str
-
-    timeout_s = 30.0
-
-    def argv(self) -> list[str]:
-        """``scontrol hold``, ``release`` or ``requeue``."""
-        return ["scontrol", self.action, self.job_id]
-
-    def answer(self, result: Result) -> None:
-        """Raises SetupError: Slurm refuses."""
-        result.output()
-
-
-@dataclass(frozen=True, slots=True)
 class CancelJobs(Request[None]):
     """Cancel jobs; one that is over already is no error."""
 

@@ -50,11 +50,6 @@ class SampleFile:
     state: FileState
 
     @property
-    def torn_tail(self) -> bool:
-        """Whether something comes after the whole lines."""
-        return self.size < self.state.size
-
-    @property
     def problems(self) -> tuple[str, ...]:
         """The lines that could not be read, in words."""
         return tuple(f"{count} line{'s' * (count > 1)}: {reason}" for reason, count in sorted(self.bad.items()))

@@ -19,13 +19,13 @@ from hpcfrugal.slurm.nodes import NodesRequest
 from hpcfrugal.slurm.partitions import PartitionsRequest
 from hpcfrugal.slurm.queue import PendingReasons, QueueSnapshot, QueueStates
 from hpcfrugal.slurm.submission import StartTest, SubmitJob
-from hpcfrugal.slurm.updates import CancelJobs, JobControl, UpdateJob
+from hpcfrugal.slurm.updates import CancelJobs, UpdateJob
 
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 QUERIES: tuple[Request[object], ...] = (
     QueueStates(["17"]), QueueSnapshot(), PendingReasons("batch"), AccountingStates(["17"]), StartedJobs(NOW, NOW),
     AccountingCheck(), NodesRequest(["n1"]), PartitionsRequest(), StartTest(["--time=10"]), ClusterRequest(),
-    ReleaseRequest(), UpdateJob("17", "now"), JobControl("hold", "17"), CancelJobs(["17"]),
+    ReleaseRequest(), UpdateJob("17", "now"), CancelJobs(["17"]),
 )  # fmt: skip
 LOGIN = {"HOME": "/home/alice", "PATH": "/usr/bin", "OMP_NUM_THREADS": "4", "MY_SLURM_NOTE": "x"}
 

@@ -11,7 +11,7 @@ from hpcfrugal.slurm.command import Result
 from hpcfrugal.slurm.job_ids import array_shape
 from hpcfrugal.slurm.partitions import Partition, PartitionsRequest
 from hpcfrugal.slurm.submission import ExpectedStart, StartTest
-from hpcfrugal.slurm.updates import JobControl, UpdateJob
+from hpcfrugal.slurm.updates import UpdateJob
 
 AT = datetime(2026, 11, 21, 8, 48, 15, tzinfo=UTC)
 
@@ -44,15 +44,6 @@ def test_an_update() -> None:
     berlin = AT.astimezone().replace(microsecond=1)
     assert UpdateJob("17", berlin).argv()[-1] == "StartTime=2026-11-21T08:48:15"
     assert UpdateJob("17", "now").answer(Result("scontrol", 1, "", "scontrol: error: too late\nmore\n")) == "too late"
-
-
-@pytest.mark.parametrize("action", ["hold", "release", "requeue"])
-def test_holding_and_releasing(action: str) -> None:
-    request = JobControl(action, "17")  # type: ignore[arg-type]
-    assert request.argv() == ["scontrol", action, "17"]
-    request.answer(Result("scontrol", 0, "", ""))
-    with pytest.raises(SetupError, match="scontrol failed: Job/step already completing"):
-        request.answer(Result("scontrol", 1, "", "Job/step already completing\n"))
 
 
 def test_partitions() -> None:

@@ -347,7 +347,7 @@ def test_samples_come_back(spool: FakeSpool) -> None:
     run = spool.run()
     found = read(run.samples([run.header(), *run.records([100, 10], 60)]))
     assert found.problems == ()
-    assert not found.torn_tail
+    assert found.size == found.state.size
     (session,) = found.sessions
     assert session.end_reason == "stopped"
     assert len(session) == 7
@@ -368,7 +368,7 @@ def test_every_torn_end_keeps_all_whole_lines(spool: FakeSpool) -> None:
         records = sum(len(session) for session in found.sessions)
         assert found.problems == ()
         assert len(found.sessions) + records == whole
-        assert found.torn_tail == (cut > 0 and data[cut - 1 : cut] != b"\n")
+        assert (found.size < found.state.size) == (cut > 0 and data[cut - 1 : cut] != b"\n")
 
 
 def test_a_second_header_starts_a_session_even_behind_a_torn_line(spool: FakeSpool) -> None:
