@@ -133,7 +133,7 @@ def test_the_order_of_the_jobs_does_not_matter(jobs: list[ChannelReading], order
     most=st.sampled_from((1, 2, 3)),
 )
 @pytest.mark.slow
-def test_how_much_is_held_in_memory_at_once_changes_nothing(jobs: list[ChannelReading], most: int) -> None:
+def test_the_size_of_batches_changes_no_figure(jobs: list[ChannelReading], most: int) -> None:
     whole = balance(jobs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hpcfrugal.accounting.balance._MAX_PIECES", most)
@@ -213,7 +213,7 @@ def test_a_job_alone_has_the_node_until_another_comes() -> None:
     assert both.residual_uj == 0
 
 
-def test_a_device_that_two_jobs_hold_is_nobodys() -> None:
+def test_a_device_held_by_two_jobs_is_attributed_to_neither() -> None:
     one, other = steady(1, 0, 60, 4), steady(2, 0, 60, 4)
     device = [ChannelReading(item.job, Attribution.DEVICE, item.energy, item.measured) for item in (one, other)]
     assert balance(device[:1]).residual_uj == 0
@@ -234,7 +234,7 @@ def test_nothing_read_is_nothing_found() -> None:
 
 
 @pytest.mark.parametrize("gap_s", [5, 0])
-def test_time_that_nobody_read_is_not_counted(gap_s: int) -> None:
+def test_time_without_readings_is_not_counted(gap_s: int) -> None:
     found = balance([steady(1, 0, 30, 4), steady(2, 30 + gap_s, 60 + gap_s, 4)])
     assert (found.energy_uj, found.covered_ns) == (6_000_000_000, 60 * SECOND)
 

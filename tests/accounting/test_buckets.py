@@ -58,7 +58,7 @@ def test_a_long_interval_is_laid_into_no_more_parts_than_a_day_has(start: int, l
     assert buckets[-1] <= start + length
 
 
-def test_a_day_is_still_laid_into_each_of_its_buckets() -> None:
+def test_an_interval_of_a_day_is_divided_among_all_its_buckets() -> None:
     found = split(0, MOST_PARTS * BUCKET_NS, MOST_PARTS)
     assert found == [(number * BUCKET_NS, 1) for number in range(MOST_PARTS)]
     assert (split(0, MOST_PARTS * BUCKET_NS + 1, MOST_PARTS))[1][0] == 2 * BUCKET_NS

@@ -171,7 +171,7 @@ def test_a_job_that_waited_for_the_night_saved_what_the_day_would_have_cost() ->
     assert (found.actual_g, found.counterfactual_g, found.saved_g) == (150, 600, 450)
 
 
-def test_a_loss_is_a_loss() -> None:
+def test_a_loss_is_shown_as_a_loss() -> None:
     found = saving_of([attempt(12 * HOUR)], 2 * HOUR, NIGHT, None)
     assert found is not None
     assert found.saved_g == -300

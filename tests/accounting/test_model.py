@@ -85,7 +85,7 @@ def test_cpus_of_unknown_models_count_by_their_cores(name: str | None, kind: Ser
     assert cpu_range(1.0, design, kind).low <= 400
 
 
-def test_a_package_of_a_virtual_machine_has_the_power_of_its_cores() -> None:
+def test_a_virtual_machine_is_modelled_by_its_cores() -> None:
     assert design_power(cpu_tdp(), "AMD EPYC 7742 64-Core Processor", 128).power_uw == 450_000_000
     assert design_power(cpu_tdp(), "AMD EPYC 7742 64-Core Processor", 4).power_uw == 450_000_000 // 32
 

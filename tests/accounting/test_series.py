@@ -42,7 +42,7 @@ def test_a_part_reads_as_the_whole_does(series: CumulativeSeries, low: int, high
 
 
 @given(series=many(), cuts=st.lists(st.integers(0, 2**62), max_size=20), own=st.booleans())
-def test_a_walk_along_it_reads_as_one_look_at_a_time_does(series: CumulativeSeries, cuts: list[int], own: bool) -> None:
+def test_reading_in_order_equals_reading_one_by_one(series: CumulativeSeries, cuts: list[int], own: bool) -> None:
     inside = [series.start_ns + cut % (series.end_ns - series.start_ns + 1) for cut in cuts]
     instants = sorted([*inside, *(series.times_ns if own else ())])
     assert series.rises(instants) == [series.between(old, new) for old, new in pairwise(instants)]

@@ -33,7 +33,7 @@ def test_bars_stand_on_zero() -> None:
     assert columns[15] == "   ▁", "nothing is still known"
 
 
-def test_a_gap_is_no_low_bar() -> None:
+def test_a_gap_is_not_drawn_as_a_low_bar() -> None:
     rows = text(draw(series([100, None, 100, 100]), width=28, height=4))
     assert rows[3][8:] == "█████?????██████████"
     assert rows[0][8:] == "█████     ██████████"
@@ -74,7 +74,7 @@ def test_plain_characters() -> None:
 
 @pytest.mark.parametrize("values", [[0.0], [None, 1.0], [0.001, 0.002], [5000.0] * 500])
 @pytest.mark.parametrize("width", [1, 30, 300])
-def test_any_series_has_its_picture(values: list[float | None], width: int) -> None:
+def test_any_series_can_be_drawn(values: list[float | None], width: int) -> None:
     rows = text(draw(series(values), width=width))
     assert len({len(row) for row in rows[:8]}) == 1
     assert len(rows) == 11

@@ -12,7 +12,7 @@ from hpcfrugal.core.errors import DataError
 HOUR = 60
 
 
-def test_yesterday_is_repeated_and_marked() -> None:
+def test_a_forecast_that_repeats_yesterday_is_marked() -> None:
     series = series_of([*range(30)], step=HOUR)
     longer = extended(series, at(80 * HOUR + 30))
     assert longer.end == at(80 * HOUR + 30)

@@ -150,7 +150,7 @@ class TestKept:
         assert set(user.forecast().series.values) == {100.0, 200.0}
         assert len(user.grid.requests) == 2
 
-    def test_a_damaged_answer_is_told_and_replaced(self, user: User) -> None:
+    def test_a_damaged_answer_is_reported_and_replaced(self, user: User) -> None:
         user.forecast()
         (path,) = (user.home / ".cache/hpcfrugal/carbon").glob("*.json")
         path.write_text('{"schema": 1, "key"')
@@ -193,7 +193,7 @@ class TestFailing:
         user.late = timedelta(hours=25)
         assert "HTML page" in user.refused(user.forecast).message, "a day is the end of it"
 
-    def test_an_old_answer_that_says_nothing_of_the_future_is_none(self, user: User) -> None:
+    def test_an_old_answer_without_future_values_is_ignored(self, user: User) -> None:
         user.grid.answer = lambda request: Reply(half_hours(this_half_hour(user.now()), [1, 2, 3, 4]))
         user.forecast()
         user.late = timedelta(hours=4)
@@ -337,7 +337,7 @@ class TestWhom:
         assert "HPCFRUGAL_ZONE" in (error.hint or "")
 
     @pytest.mark.parametrize("zone", ["a'; rm -rf ~ #", "../../etc/passwd", "x" * 65, "FR\n", "é"])
-    def test_a_zone_that_is_no_name(self, user: User, zone: str) -> None:
+    def test_an_invalid_zone_name(self, user: User, zone: str) -> None:
         assert "needs a name of letters" in user.refused(lambda: user.forecast(zone)).message
         assert user.grid.requests == []
 
@@ -353,7 +353,7 @@ class TestWhom:
         )
         assert user.forecast("campus").series.zone == "campus"
 
-    def test_a_provider_of_the_settings_that_there_is_not(self, user: User) -> None:
+    def test_an_unknown_provider_in_the_settings(self, user: User) -> None:
         user.settings(
             f'[carbon]\nprovider = "campsu"\n[forecasts.campus]\nkind = "carbonintensity-gb"\nurl = "{user.grid.url}"\n'
         )
@@ -364,7 +364,7 @@ class TestWhom:
         assert (problem.what, problem.hint) == ("unknown provider 'campsu'", "did you mean campus?")
         assert user.forecast("GB", provider="campus").series.zone == "GB", "who is named is asked all the same"
 
-    def test_nobody(self, user: User) -> None:
+    def test_no_provider(self, user: User) -> None:
         assert user.refused(lambda: user.forecast(provider="nobody")).message == "unknown provider 'nobody'"
         user.settings("")
         message = user.refused(lambda: user.forecast("GB", signal="marginal")).message
@@ -385,7 +385,7 @@ class TestActuals:
 
         user.grid.answer = answer
 
-    def test_what_was(self, user: User) -> None:
+    def test_actual_values(self, user: User) -> None:
         self.serve(user)
         end = user.now()
         got = user.actuals(end - 3 * HOUR, end - HOUR)
@@ -416,7 +416,7 @@ class TestActuals:
         assert got.series.end - got.series.start < 15 * 24 * HOUR
         assert "gb: server error" in got.notes[0]
 
-    def test_what_has_not_been_yet(self, user: User) -> None:
+    def test_future_actuals_are_refused(self, user: User) -> None:
         start = user.now() + HOUR
         assert "no actual intensities yet" in user.refused(lambda: user.actuals(start, start + HOUR)).message
         assert user.grid.requests == []
@@ -471,7 +471,7 @@ class TestProvidersOfOthers:
             user.forecast("lab")
 
 
-def test_who_lacks_credentials_is_a_note_on_the_forecast_of_another(user: User) -> None:
+def test_a_provider_without_credentials_is_noted_on_the_forecast_of_another(user: User) -> None:
     mine = f'[forecasts.gb]\nkind = "carbonintensity-gb"\nurl = "{user.grid.url}"\n'
     lacking = '[forecasts.em]\nkind = "electricitymaps"\n'
     for text in (lacking + mine, mine + lacking):

@@ -66,7 +66,7 @@ def site(home: Path, grid: Grid) -> Site:
     return Site(home, grid)
 
 
-def test_all_jobs_of_a_zone_and_time_are_one_question(site: Site) -> None:
+def test_all_jobs_of_a_zone_and_time_are_one_request(site: Site) -> None:
     jobs = [used(NOW - 5 * HOUR + n * timedelta(minutes=7), NOW - 4 * HOUR) for n in range(8)]
     found = site.gather(*jobs, used(NOW - 2 * HOUR, NOW - HOUR))
     assert found == Gathered(1, ())
@@ -130,7 +130,7 @@ def test_a_provider_that_is_down_is_one_line_and_asked_again(site: Site) -> None
 
 
 @pytest.mark.parametrize("body", [b"<html>", {"unix_seconds": [1], "co2eq": [-5]}, b"{", {"co2eq": [float("nan")]}])
-def test_a_lie_is_refused_and_not_kept(site: Site, body: Any) -> None:
+def test_a_wrong_answer_is_refused_and_not_kept(site: Site, body: Any) -> None:
     site.grid.answer = lambda request: Reply(body if isinstance(body, bytes) else json.dumps(body).encode())
     found = site.gather(used(NOW - 3 * HOUR, NOW - 2 * HOUR))
     assert len(found.troubles) == 1
@@ -148,7 +148,7 @@ def test_a_kept_answer_does_not_settle_by_being_old(site: Site) -> None:
     assert {one.settled for one in site.kept()} == before
 
 
-def test_who_tells_no_actuals_is_not_asked_and_another_is_taken(site: Site) -> None:
+def test_a_provider_without_actuals_is_skipped_for_another(site: Site) -> None:
     found = site.gather(used(NOW - 3 * HOUR, NOW - 2 * HOUR, provider="watttime"))
     assert found.troubles == ()
     assert len(site.kept()) == 4
@@ -156,7 +156,7 @@ def test_who_tells_no_actuals_is_not_asked_and_another_is_taken(site: Site) -> N
     assert site.gather() == Gathered(0, ())
 
 
-def test_a_region_without_a_past_is_said_once_and_not_asked_for(site: Site) -> None:
+def test_a_region_without_actuals_is_noted_once_and_not_requested(site: Site) -> None:
     region = IntensitySource("GB-13", "average", "carbonintensity-gb")
     job = used(NOW - 3 * HOUR, NOW - 2 * HOUR, zone="GB-13", provider="carbonintensity-gb")
     (line,) = site.gather(job).troubles
@@ -170,7 +170,7 @@ def test_a_region_without_a_past_is_said_once_and_not_asked_for(site: Site) -> N
     assert site.grid.requests == []
 
 
-def test_credentials_that_cannot_be_used_stop_no_other_provider(site: Site) -> None:
+def test_unusable_credentials_do_not_affect_other_providers(site: Site) -> None:
     site.settings(
         f'[forecasts.em]\nkind = "electricitymaps"\n[forecasts.energy-charts]\nurl = "{site.grid.url}"\nzone = "FR"\n'
     )

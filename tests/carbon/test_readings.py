@@ -94,7 +94,7 @@ def test_time_does_not_run_back() -> None:
 
 
 @pytest.mark.parametrize("told", [-1, -1e-9, 5001, 1e400, float("nan"), True, "12", [1], {"a": 1}, 10**400])
-def test_intensities_that_cannot_be(told: object) -> None:
+def test_impossible_intensities_are_refused(told: object) -> None:
     with pytest.raises(ForecastError, match=r"impossible intensity|invalid intensity") as caught:
         parse_intensity(told, T)
     assert len(caught.value.message) < 120
@@ -114,7 +114,7 @@ def test_moments(told: object) -> None:
 @pytest.mark.parametrize(
     "told", ["2026-03-29T00:00:00", "yesterday", "", None, True, 1e300, float("nan"), [], "2026-13-01T00:00Z"]
 )
-def test_moments_that_are_none(told: object) -> None:
+def test_invalid_moments(told: object) -> None:
     with pytest.raises(ForecastError, match="invalid time"):
         parse_time(told)
 
@@ -131,6 +131,6 @@ def test_forms() -> None:
     check_zone("fr", "FR")
 
 
-def test_absurd_times_make_no_series() -> None:
+def test_absurd_times_are_refused() -> None:
     with pytest.raises(ForecastError, match="invalid intensities"):
         made([(datetime(9999, 12, 31, 23, 59, tzinfo=UTC), 1.0)], timedelta(days=1))

@@ -91,7 +91,7 @@ def test_what_lies_between_intervals_is_a_gap() -> None:
     assert [slot.g_per_kwh for slot in series.slots()] == [5, None, 7]
 
 
-def test_a_zero_is_a_value_and_no_gap() -> None:
+def test_a_zero_is_a_value_not_a_gap() -> None:
     series = series_of([0, 0], signal="marginal")
     assert series.mean(at(0), at(60)) == 0
     assert not series.has_gaps
@@ -116,12 +116,12 @@ def test_values_that_are_no_intensity_are_refused(wrong: Any) -> None:
         ({"provider": ["x"]}, "provider"),
     ],
 )
-def test_a_series_says_what_it_is(fields: dict[str, Any], told: str) -> None:
+def test_invalid_fields_of_a_series_are_refused(fields: dict[str, Any], told: str) -> None:
     with pytest.raises(DataError, match=told):
         series_of([1], **fields)
 
 
-def test_all_that_is_wrong_is_told_in_one_line_of_bounded_length() -> None:
+def test_all_problems_are_reported_in_one_line_of_bounded_length() -> None:
     with pytest.raises(DataError) as refused:
         series_of([-1] * 500, zone="a'; rm -rf ~ #")
     assert "and 497 more" in refused.value.message
@@ -188,7 +188,7 @@ def test_days_on_which_the_clock_changes_are_days_like_others() -> None:
         assert series.at(second) == (second.astimezone(UTC) - series.start) // (30 * MINUTE)
 
 
-def test_a_naive_instant_is_not_guessed_at() -> None:
+def test_a_naive_instant_is_refused() -> None:
     with pytest.raises(ValueError, match="no time zone"):
         series_of([1]).at(datetime(2026, 3, 2))
 

@@ -108,7 +108,7 @@ def test_values_that_are_none_of_the_choices(environ: dict[str, str]) -> None:
     ]
 
 
-def test_a_zone_that_is_no_name(environ: dict[str, str]) -> None:
+def test_an_invalid_zone_name(environ: dict[str, str]) -> None:
     with pytest.raises(InputError, match=r"carbon\.zone: needs a name"):
         config(environ, '[carbon]\nzone = "not a zone"\n')
 

@@ -331,7 +331,7 @@ def unread(box: Sandbox, *argv: str, errors_too: bool = False) -> tuple[int, byt
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_failure_of_ours(box: Sandbox) -> None:
+def test_a_closed_output_pipe_is_not_an_error(box: Sandbox) -> None:
     job_id, _ = box.submit("true")
     box.wait_over(job_id)
     box.ok("ledger", "sync")

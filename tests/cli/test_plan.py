@@ -207,7 +207,7 @@ def test_plans_of_this_machine_are_made_without_slurm(planned: Planned) -> None:
     assert "\nStarts as soon as possible: its policy is asap" in out, "here as anywhere"
 
 
-def test_a_queue_that_there_is_not(planned: Planned) -> None:
+def test_an_unknown_queue(planned: Planned) -> None:
     with (planned.box.home / ".config/hpcfrugal/config.toml").open("a") as settings:
         settings.write('[queues.green]\nmax_delay = "24h"\ncapacity = 4\n')
     for argv in (("plan", "--backend", "local"), ("submit", "--backend", "local")):

@@ -272,7 +272,7 @@ def test_now_is_now(queue: Queue) -> None:
     assert comment.released
 
 
-def test_a_queue_that_is_not_there(queue: Queue) -> None:
+def test_a_queue_that_does_not_exist(queue: Queue) -> None:
     result = queue.box.run("submit", "--queue", "gren", queue.planned.job({}))
     assert result.code == 2
     assert "error: queue: there is no queue 'gren' in the settings" in result.err

@@ -59,7 +59,7 @@ def test_earliest_is_the_begin_of_sbatch() -> None:
         ("2026-03-29T01:30:00+00:00", "2026-03-29T03:30:00"),
     ],
 )
-def test_no_begin_is_two_instants(at: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_begin_is_a_single_instant(at: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "Europe/Paris")
         time.tzset()

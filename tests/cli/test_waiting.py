@@ -45,7 +45,7 @@ def test_sample_files_are_looked_at_once_a_second(tmp_path: Path, monkeypatch: p
     ("text", "codes"),
     [('{"exit_code": 3}', {"17": 3}), ('{"exit_co', {}), ('{"exit_code": null}', {}), ("[]", {}), ("", {})],
 )
-def test_an_end_record_that_is_half_there_says_nothing_yet(tmp_path: Path, text: str, codes: dict[str, Any]) -> None:
+def test_an_incomplete_end_record_is_ignored(tmp_path: Path, text: str, codes: dict[str, Any]) -> None:
     run_dir = RunDir(tmp_path / RUN_ID)
     run_dir.path.mkdir()
     run_dir.end_json("17", 0).write_text(text)

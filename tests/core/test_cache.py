@@ -39,7 +39,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert cache.notes == []
 
 
-def test_nobody_else_may_look(tmp_path: Path) -> None:
+def test_the_cache_is_private(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "carbon")
     cache.write(KEY, kept())
     with cache.lock(KEY, time.monotonic()) as mine:
@@ -91,7 +91,7 @@ def test_a_file_with_wrong_contents_counts_as_none(tmp_path: Path, change: dict[
     assert len(cache.notes) == 1
 
 
-def test_a_file_that_lies_about_a_figure(tmp_path: Path) -> None:
+def test_a_file_with_a_wrong_figure(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")

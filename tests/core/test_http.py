@@ -174,7 +174,7 @@ class TestRefusals:
                 "http://api.example.org", headers={"auth-token": TOKEN}, secret=Secret((TOKEN,), "here")
             )
 
-    def test_nobody_there(self) -> None:
+    def test_no_server(self) -> None:
         with socket.socket() as held:
             held.bind(("127.0.0.1", 0))
             with pytest.raises(SourceError, match=f"cannot be reached: {os.strerror(errno.ECONNREFUSED)}"):

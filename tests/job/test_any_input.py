@@ -75,6 +75,6 @@ def test_any_text_is_yaml_or_refused(text: str) -> None:
 
 
 @given(st.text(alphabet="-JNtp=ab1 '\"\\\\#:\t", max_size=40))
-def test_any_directive_is_read_or_told(text: str) -> None:
+def test_any_directive_is_read_or_reported(text: str) -> None:
     found = read_directives(f"#!/bin/sh\n#SBATCH{text}\n", "a.sh")
     assert found.problems or found.lines == (f"#SBATCH{text}",)

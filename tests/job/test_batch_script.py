@@ -119,7 +119,7 @@ def test_scripts_that_could_not_run_or_be_followed(tmp_path: Path, body: str, to
     assert told in str(caught.value)
 
 
-def test_a_directive_that_is_no_utf8_is_told(tmp_path: Path) -> None:
+def test_a_directive_that_is_not_utf8_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.sh"
     path.write_bytes(b"#!/bin/sh\n# caf\xe9 is fine here\n#SBATCH -J caf\xe9\n")
     with pytest.raises(InputError, match=r"a\.sh:3: contains bytes that are not UTF-8"):

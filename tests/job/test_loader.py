@@ -167,7 +167,7 @@ def test_a_program_that_is_no_script_has_no_directives(tmp_path: Path) -> None:
     assert job.name == "job"
 
 
-def test_everything_wrong_is_told_at_once_in_order(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once_in_order(tmp_path: Path) -> None:
     told = problems(
         tmp_path,
         """\
@@ -282,7 +282,7 @@ zzz: 1
         ("hello\n", "job.yaml: must be a mapping of keys"),
     ],
 )
-def test_mistakes_are_told_in_a_clear_sentence(tmp_path: Path, text: str, told: str) -> None:
+def test_mistakes_are_reported_in_a_clear_sentence(tmp_path: Path, text: str, told: str) -> None:
     found = problems(tmp_path, text)
     assert len(found) == 1
     assert told in found[0]
@@ -293,7 +293,7 @@ def test_a_comparison_is_not_made_with_a_key_that_is_wrong_itself(tmp_path: Path
     assert len(problems(tmp_path, "command: x\nschedule: {policy: low-carbon, max_delay: soon}\n")) == 1
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_missing_files(tmp_path: Path) -> None:
     def told(path: Path) -> str:
         with pytest.raises(InputError) as caught:
             load_job(path)
@@ -544,7 +544,7 @@ def test_small_keys_of_sbatch() -> None:
         job_from_mapping({"command": "true", "export": "PATH"})
 
 
-def test_a_program_is_no_job_file(tmp_path: Path) -> None:
+def test_a_program_is_not_accepted_as_a_job_file(tmp_path: Path) -> None:
     path = tmp_path / "it's.py"
     path.write_text("import torch\n")
     with pytest.raises(InputError) as caught:

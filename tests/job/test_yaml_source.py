@@ -47,7 +47,7 @@ def test_lines_of_nested_keys_and_entries() -> None:
     assert source.lines == {("a",): 1, ("a", "b"): 2, ("a", "b", 0): 3, ("a", "b", 1): 4}
 
 
-def test_a_key_given_twice_is_told_with_both_lines() -> None:
+def test_a_key_given_twice_is_reported_with_both_lines() -> None:
     source = read_yaml("a: 1\nb: {c: 1, c: 2}\na: 2\n", "job.yaml")
     assert [str(problem) for problem in source.problems] == [
         "job.yaml:2: b.c: duplicate key, first on line 2 (keep one of the two)",
@@ -107,7 +107,7 @@ def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, told: str) ->
 
 
 @pytest.mark.parametrize("text", ["a: [1\nb: 2\n", "a: b: c\n", "a: " + "[" * 50_000])
-def test_the_same_is_told_where_pyyaml_lacks_libyaml(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_is_reported_where_pyyaml_lacks_libyaml(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told = refusal(text)
     monkeypatch.setattr(yaml_source, "_Loader", yaml.SafeLoader)
     assert refusal(text) == told

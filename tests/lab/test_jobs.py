@@ -322,7 +322,7 @@ def measured(job: dict[str, Any]) -> float:
     return total
 
 
-def test_trouble_on_the_way(alice: Alice) -> None:
+def test_kills_and_an_unwritable_directory(alice: Alice) -> None:
     """kill -9 of the sidecar, of the whole job, and a directory that becomes unwritable, each on a node of its own."""
     names = ("sidecar", "job", "unwritable")
     with ThreadPoolExecutor() as pool:

@@ -45,7 +45,7 @@ def test_small_steps_are_left_as_they_are(spool: FakeSpool) -> None:
     assert with_step[2] == pytest.approx(60 / 60.9)
 
 
-def test_a_clock_that_was_set_between_two_lives_of_the_sidecar_is_seen(spool: FakeSpool) -> None:
+def test_a_clock_set_between_two_sessions_of_the_sidecar_is_noticed(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
     later = run.header()
@@ -84,7 +84,7 @@ def test_slurms_own_times_are_not_touched_and_other_boots_do_not_count(spool: Fa
     assert job.elapsed_ns == 90 * SECOND
 
 
-def test_a_clock_that_tells_no_time_sets_nothing(spool: FakeSpool) -> None:
+def test_an_unusable_clock_reading_is_ignored(spool: FakeSpool) -> None:
     run = spool.run()
     far_s = (7_200_000_000 * SECOND - START_NS) / SECOND
     run.samples([run.header(wall_ns=7_200_000_000 * SECOND), run.record(60, [1, 1], wall_ns=0)])

@@ -39,7 +39,7 @@ def told(spool: FakeSpool, skew_s: int, *, slurm: bool = True) -> list[str]:
         (TOLERANCE_S + 1, "00:05:01 ahead of"),
     ],
 )
-def test_a_clock_that_is_off_is_told(spool: FakeSpool, skew_s: int, words: str) -> None:
+def test_a_clock_that_is_off_is_reported(spool: FakeSpool, skew_s: int, words: str) -> None:
     assert told(spool, skew_s) == [f"job 17 on n2: the node's clock was {words} Slurm's, or more"]
 
 
@@ -48,7 +48,7 @@ def test_what_may_be_slurms_own_is_not(spool: FakeSpool, skew_s: int) -> None:
     assert told(spool, skew_s) == []
 
 
-def test_where_slurm_has_not_said_nobody_knows(spool: FakeSpool) -> None:
+def test_without_slurms_times_no_clock_skew_is_known(spool: FakeSpool) -> None:
     assert told(spool, 3600, slurm=False) == []
 
 

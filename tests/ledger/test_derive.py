@@ -140,7 +140,7 @@ def test_a_job_that_was_suspended_had_others_on_its_cpus(spool: FakeSpool) -> No
         assert package.attribution == ("exclusive" if alone else "cpu-share")
 
 
-def test_an_idle_power_that_is_too_high_is_told(spool: FakeSpool) -> None:
+def test_an_idle_power_that_is_too_high_is_reported(spool: FakeSpool) -> None:
     run = spool.run()
     path = run.samples([run.header(exclusive=False, channels=[PACKAGE]), *run.records([100], 60)])
     for idle_w, told in ((99, False), (100, True), (1000, True)):
@@ -211,7 +211,7 @@ def test_two_sessions_add_and_nothing_is_invented_between(spool: FakeSpool) -> N
     assert package.last == (BOOT_NS + 60 * SECOND, START_NS + 60 * SECOND)
 
 
-def test_a_step_of_the_wall_clock_moves_no_energy(spool: FakeSpool) -> None:
+def test_a_step_of_the_wall_clock_changes_no_energy(spool: FakeSpool) -> None:
     run = spool.run()
     lines = run.records([100, 10], 60)
     for line in lines[3:]:

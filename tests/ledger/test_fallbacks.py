@@ -62,7 +62,7 @@ def spans(account: ChannelTotals) -> tuple[int, int]:
     return (account.first[1] - START_NS) // SECOND, (account.last[1] - START_NS) // SECOND
 
 
-def test_sensor_that_dies_is_told_and_the_rest_is_modelled(spool: FakeSpool) -> None:
+def test_a_sensor_that_dies_is_reported_and_the_rest_is_modelled(spool: FakeSpool) -> None:
     run = spool.run()
     lines = silent(silent(run.records([100, 10], 3600), 0, 70), 1, 70)
     found = channels(run, [run.header(), *lines])
@@ -159,7 +159,7 @@ def test_an_outage_in_the_middle_is_modelled(spool: FakeSpool) -> None:
     assert package.reason == "read error 2940 times, nothing for 2940 s; that time is modelled"
 
 
-def test_a_counter_that_comes_back_has_told_all(spool: FakeSpool) -> None:
+def test_a_counter_that_comes_back_has_lost_no_energy(spool: FakeSpool) -> None:
     run = spool.run()
     lines = run.records([100, 10], 3600)
     for line in lines[7:300]:
@@ -171,7 +171,7 @@ def test_a_counter_that_comes_back_has_told_all(spool: FakeSpool) -> None:
     assert (package.energy_uj, package.measured_ns, package.sensor_gap_ns) == (360_000_000_000, 3600 * SECOND, None)
 
 
-def test_while_the_sidecar_is_silent_too_nothing_is_made_up(spool: FakeSpool) -> None:
+def test_nothing_is_modelled_while_the_sidecar_has_no_records(spool: FakeSpool) -> None:
     """A machine asleep for an hour, longer than a counter takes to come round."""
     run = spool.run()
     lines = [run.record(at_s, [at_s * 10**8, at_s * 10**7]) for at_s in (0, 10, 20)]

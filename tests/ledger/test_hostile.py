@@ -82,7 +82,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("forged", FORGED)
-def test_a_number_that_cannot_be_costs_its_own_file_and_no_other(spool: FakeSpool, forged: Any) -> None:
+def test_an_impossible_number_invalidates_only_its_own_file(spool: FakeSpool, forged: Any) -> None:
     run = spool.run("18")
     run.samples(forged(run), "18")
     run.end(job_id="18")
@@ -100,7 +100,7 @@ def test_a_number_that_cannot_be_costs_its_own_file_and_no_other(spool: FakeSpoo
     assert (dump(spool.ledger), check_ledger(spool.root, spool.ledger).differences) == (before, ())
 
 
-def test_a_file_that_is_refused_leaves_no_row_of_what_it_said_before(spool: FakeSpool) -> None:
+def test_a_refused_file_leaves_none_of_its_earlier_rows(spool: FakeSpool) -> None:
     run = spool.whole_run("18")
     sync(spool.root, spool.ledger)
     run.samples(energy_of_three_lives(run), "18")
@@ -138,7 +138,7 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
         {"absent": [{"component": "node", "source": "meter:x", "reason": "no"}]},
     ],
 )
-def test_a_sidecar_says_nothing_in_the_name_of_a_meter(spool: FakeSpool, changes: dict[str, Any]) -> None:
+def test_a_sidecar_cannot_write_channels_of_a_meter(spool: FakeSpool, changes: dict[str, Any]) -> None:
     run = spool.whole_run()
     run.samples([run.header(**changes), *run.records([200, 100][: len(changes.get("channels", "ab"))], 50)])
     for _ in range(2):
@@ -182,7 +182,7 @@ def test_a_job_whose_sum_is_larger_than_there_can_be_has_no_figures(spool: FakeS
     assert (group.sums.energy_uj, group.counts.incomplete) == (6_600_000_000, 1)
 
 
-def test_a_day_with_more_than_there_can_be_is_added_up_from_its_jobs(spool: FakeSpool) -> None:
+def test_a_day_whose_sum_overflows_is_added_up_from_its_jobs(spool: FakeSpool) -> None:
     each_uj = 10**7 * 3600 * 10**6
     for job_id in ("17", "18", "19"):
         run = spool.run(job_id)

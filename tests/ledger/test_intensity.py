@@ -171,7 +171,7 @@ def test_what_a_model_put_after_a_forecast_s_end_is_none(spool: FakeSpool) -> No
     assert sums(spool).by_source_uj == {"forecast": 1_650_000_000, "yearly-mean": 4_950_000_000}
 
 
-def test_actual_figures_are_those_of_one_provider(spool: FakeSpool) -> None:
+def test_actuals_come_from_a_single_provider(spool: FakeSpool) -> None:
     spool.whole_run(carbon={"zone": "FR"})
     tell(spool, 10.0, 0, 20, IntensitySource("FR", "average", "a"))
     tell(spool, 90.0, 0, 40, IntensitySource("FR", "average", "b"))

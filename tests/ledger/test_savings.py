@@ -65,7 +65,7 @@ def test_a_loss_is_in_the_sum(spool: FakeSpool) -> None:
     assert total.lost_g == kwh(6600) * 100
 
 
-def test_without_all_actuals_nothing_is_said_to_be_saved(spool: FakeSpool) -> None:
+def test_without_all_actuals_no_saving_is_reported(spool: FakeSpool) -> None:
     spool.whole_run("17", plan=plan())
     tell(spool, 100.0, 0, 60)
     tell(spool, 100.0, -HOUR, -HOUR + 59)
@@ -77,7 +77,7 @@ def test_without_all_actuals_nothing_is_said_to_be_saved(spool: FakeSpool) -> No
     assert totals([one]) == {}
 
 
-def test_figures_of_another_provider_or_signal_prove_nothing(spool: FakeSpool) -> None:
+def test_figures_of_another_provider_or_signal_are_not_compared(spool: FakeSpool) -> None:
     spool.whole_run("17", plan=plan())
     tell(spool, 100.0, -2 * HOUR, HOUR, IntensitySource("FR", "average", "other"))
     tell(spool, 100.0, -2 * HOUR, HOUR, IntensitySource("FR", "marginal", "energy-charts"))
@@ -123,7 +123,7 @@ def test_a_job_between_two_segments_is_not_over(spool: FakeSpool) -> None:
     assert [one.status for one in saved(spool)] == ["unfinished"]
 
 
-def test_who_is_left_out_and_why(spool: FakeSpool) -> None:
+def test_providers_that_are_left_out_with_their_reasons(spool: FakeSpool) -> None:
     spool.whole_run("17")
     spool.whole_run("18", plan=plan(forecast=None, provider=None))
     spool.run("19", plan=plan()).slurm("CANCELLED", start_s=None, job_id="19")
@@ -223,7 +223,7 @@ def test_tasks_of_an_array_keep_their_distance_from_the_first(spool: FakeSpool) 
         assert any(one.start_ns <= start_ns and one.end_ns >= start_ns + 60 * SECOND for one in asked)
 
 
-def test_what_its_provider_will_never_tell_is_not_waited_for(spool: FakeSpool) -> None:
+def test_values_that_a_provider_never_publishes_are_not_waited_for(spool: FakeSpool) -> None:
     spool.whole_run("17", plan=plan())
     tell(spool, 100.0, 0, 60)
     tell(spool, None, -HOUR, -HOUR + 60, settled=False)

@@ -26,7 +26,7 @@ from hpcfrugal.ledger.sensor_gaps import is_long
         (1.0, None, 61, 100_000, True),
     ],
 )
-def test_what_is_told(
+def test_gaps_that_are_long_enough_are_reported(
     spool: FakeSpool, interval_s: float, slowed: int | None, span_s: int, whole_s: int, told: bool
 ) -> None:
     run = spool.run()

@@ -53,7 +53,7 @@ def test_cpu_time_tells_a_stopped_job_from_a_late_sidecar(spool: FakeSpool, cpu_
     assert sum(package.by_time.energies_uj.values()) == package.energy_uj
 
 
-def test_a_serial_job_on_a_large_node_is_told_by_its_usual_cpu_time(spool: FakeSpool) -> None:
+def test_a_serial_job_on_a_large_node_is_recognised_by_its_usual_cpu_time(spool: FakeSpool) -> None:
     run = spool.run()
     header = run.header(channels=[PACKAGE], cpus_alloc=256)
     for cpu_s, known_s in ((99, 30), (100, 230)):
@@ -61,7 +61,7 @@ def test_a_serial_job_on_a_large_node_is_told_by_its_usual_cpu_time(spool: FakeS
         assert package.measured_ns == known_s * SECOND
 
 
-def test_a_sidecar_that_slowed_down_is_not_silent(spool: FakeSpool) -> None:
+def test_a_sidecar_that_slowed_down_is_not_a_sensor_gap(spool: FakeSpool) -> None:
     run = spool.run()
     lines = [{**line, "note": {"slowed": 100}} for line in silent(run, 0)]
     package = channels(run.samples([run.header(channels=[PACKAGE]), *lines]))[PACKAGE_NAME]
@@ -87,7 +87,7 @@ def test_the_model_leaves_out_what_the_node_did_meanwhile(spool: FakeSpool) -> N
     assert channels(only)["cpu/cpu/none"].energy_uj is None
 
 
-def test_coverage_tells_of_a_stop_and_the_nodes_close(spool: FakeSpool) -> None:
+def test_coverage_shows_a_stop_and_the_nodes_add_up(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(channels=[PACKAGE, DRAM]), *silent(run, 0, watts=(100, 10))])
     run.slurm(end_s=230)
@@ -105,7 +105,7 @@ def test_coverage_tells_of_a_stop_and_the_nodes_close(spool: FakeSpool) -> None:
     assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
-def test_who_ran_meanwhile_has_its_part_in_the_report_of_nodes(spool: FakeSpool) -> None:
+def test_a_job_that_ran_meanwhile_has_its_part_in_the_report_of_nodes(spool: FakeSpool) -> None:
     run = spool.run("17")
     run.samples([run.header(channels=[PACKAGE]), *silent(run, 0)])
     other = spool.run("18")

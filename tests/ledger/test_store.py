@@ -72,7 +72,7 @@ def test_what_is_still_in_the_log_is_never_passed_over(
             assert reader.execute("SELECT value FROM meta WHERE key = 'test'").fetchone()[0] == "x"
 
 
-def test_a_ledger_that_changes_while_it_is_read_without_a_lock_is_told(
+def test_a_ledger_that_changes_while_it_is_read_without_a_lock_is_reported(
     spool: FakeSpool, shared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)

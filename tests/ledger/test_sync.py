@@ -326,7 +326,7 @@ def test_a_job_without_a_sidecar_has_unknown_energy_not_none(spool: FakeSpool) -
     assert (job.state, job.exit_code, job.elapsed_ns, energy_uj(job)) == ("FAILED", 3, 60 * 10**9, None)
 
 
-def test_times_come_from_the_best_witness(spool: FakeSpool) -> None:
+def test_times_come_from_the_best_source(spool: FakeSpool) -> None:
     run = spool.run("17")
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
     do_sync(spool)
@@ -376,7 +376,7 @@ def test_torn_garbage_and_strange_files_are_reported_and_cost_nothing_else(spool
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_files_of_somebody_else_do_not_count(spool: FakeSpool) -> None:
+def test_files_of_another_user_do_not_count(spool: FakeSpool) -> None:
     run = spool.whole_run()
     foreign = run.samples([run.header(node="n2"), *run.records([9999, 10], 60)], node="n2")
     os.chown(foreign, 12345, 12345)
@@ -456,7 +456,7 @@ def test_a_session_after_the_one_before_counts_too(spool: FakeSpool) -> None:
         assert (energy_uj(jobs(spool)[0]), problems(spool)) == (13_200_000_000, [])
 
 
-def test_a_node_that_calls_itself_otherwise_is_reported(spool: FakeSpool) -> None:
+def test_a_node_under_another_name_is_reported(spool: FakeSpool) -> None:
     run = spool.run("17")
     run.samples([run.header(node="n9"), *run.records([100, 10], 60)], node="n1")
     do_sync(spool)
@@ -593,7 +593,7 @@ def test_facts_of_nodes_that_come_later_are_used_and_stay(spool: FakeSpool) -> N
     assert dump(spool.ledger) == grown
 
 
-def test_facts_of_nodes_that_make_no_sense_are_told_and_left_out(spool: FakeSpool) -> None:
+def test_invalid_facts_of_nodes_are_reported_and_left_out(spool: FakeSpool) -> None:
     run = spool.run("17")
     run.samples([run.header(exclusive=False), *run.records([100, 10], 60)])
     bad = {"slurm_cpus": 0, "oversubscribed": "no", "idle_power_uw": {"cpu": -5, "dram": 1.5, "node": 10**13}}
@@ -646,7 +646,7 @@ def test_the_last_line_of_the_log_is_kept(spool: FakeSpool, data: bytes, line: s
     assert dump(spool.ledger) == grown
 
 
-def test_the_log_is_believed_like_any_other_file(spool: FakeSpool, tmp_path: Path) -> None:
+def test_the_log_is_checked_like_any_other_file(spool: FakeSpool, tmp_path: Path) -> None:
     run = spool.whole_run()
     (tmp_path / "secret").write_text("secret\n")
     (run.run_dir.path / "17.0.sidecar.log").symlink_to(tmp_path / "secret")
@@ -817,7 +817,7 @@ def test_jobs_are_found_by_time(spool: FakeSpool) -> None:
     assert find(spool, JobFilter(until_ns=START_NS)) == []
 
 
-def test_progress_is_told_to_the_end(spool: FakeSpool) -> None:
+def test_progress_is_reported_to_the_end(spool: FakeSpool) -> None:
     busy_spool(spool)
     seen: list[tuple[int, int]] = []
     sync(spool.root, spool.ledger, lambda done, total: seen.append((done, total)))

@@ -96,7 +96,7 @@ def test_each_task_sees_the_variables_of_sbatch_and_is_an_execution_of_its_own(b
         assert (row["job_id"], row["state"]) == (f"{run_id}_2", "FAILED")
 
 
-def test_a_job_that_is_no_array_has_no_variables_of_one(box: Sandbox) -> None:
+def test_a_plain_job_has_no_array_variables(box: Sandbox) -> None:
     box.env |= {"SLURM_JOB_ID": "17", "SLURM_ARRAY_JOB_ID": "16", "SLURM_ARRAY_TASK_ID": "99"}
     job_id, run_dir = box.submit("echo =${SLURM_ARRAY_TASK_ID-none}", output="o")
     assert box.wait_over(job_id) == "COMPLETED"

@@ -80,7 +80,7 @@ def test_one_round_is_written_and_read_back(log: Path) -> None:
     assert read(log, before_ns, time.time_ns(), "a/b") is not None
 
 
-def test_a_failure_is_said_once_and_so_is_its_end(log: Path) -> None:
+def test_a_failure_and_its_end_are_each_reported_once(log: Path) -> None:
     said: list[str] = []
     source = fake(log, {"n1": "down"})
     agent = Agent(source, ["n1"], said.append)
@@ -95,7 +95,7 @@ def test_a_failure_is_said_once_and_so_is_its_end(log: Path) -> None:
     assert len(next(log.glob("*/n1.jsonl")).read_text().splitlines()) == 2
 
 
-def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     said: list[str] = []
     (tmp_path / "power").write_text("a file")
     assert Agent(fake(tmp_path / "power", {"n1": 5.0}), ["n1"], said.append).once() == {}
@@ -103,7 +103,7 @@ def test_a_log_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     assert said[0].startswith("n1: ")
 
 
-def test_a_board_that_hangs_holds_up_no_other(log: Path) -> None:
+def test_a_bmc_that_hangs_does_not_delay_the_others(log: Path) -> None:
     source = fake(log, {"n1": 100.0, "n2": 200.0})
     source.hang["n2"] = threading.Event()
     stop = threading.Event()
@@ -258,7 +258,7 @@ def test_nothing_is_written_where_others_can_lay_a_link(log: Path, tmp_path: Pat
     assert target.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_file_of_somebody_else_in_the_right_folder(log: Path) -> None:
+def test_a_file_of_another_user_in_the_right_folder(log: Path) -> None:
     fill(log, 2)
     os.chown(log_file(log, "n1", T0), 12345, 12345)
     answer = read(log, T0, T0 + 60 * SECOND_NS)

@@ -236,7 +236,7 @@ def test_a_meter_that_is_down_is_named_once_and_asked_again(spool: FakeSpool) ->
     assert of_meter(row, name="other").energy_uj == 18_000_000_000
 
 
-def test_an_answer_that_cannot_be_used_leaves_no_file(spool: FakeSpool) -> None:
+def test_an_unusable_answer_writes_no_file(spool: FakeSpool) -> None:
     runs = [spool.whole_run(job_id) for job_id in ("17", "18")]
     assert gather(spool, FakeMeter({}, refuse="two series")) == (0, 0, ("meter rack3: n1: two series",))
     assert [meter_files(run) for run in runs] == [[], []]
@@ -283,7 +283,7 @@ def test_many_samples_are_fetched_a_few_nodes_at_a_time(spool: FakeSpool, monkey
     assert [asked for asked, _, _ in meter.asked] == [("n1", "n2"), ("n3", "n4"), ("n5",)]
 
 
-def test_a_question_that_fails_does_not_stand_in_the_way_of_others(spool: FakeSpool) -> None:
+def test_a_failed_request_does_not_affect_the_others(spool: FakeSpool) -> None:
     for number in range(3):
         start_s = number * 5000
         spool.run(str(number)).slurm(start_s=start_s, end_s=start_s + 60, job_id=str(number))
@@ -431,7 +431,7 @@ def test_a_rebuilt_ledger_is_the_same_and_a_sidecar_beside_it_keeps_its_rows(spo
     "change",
     [{"domain": "meter:other"}, {"domain": "psys"}, {"counted": True}, {"component": "cpu", "boundary": "components"}],
 )
-def test_a_meters_file_speaks_for_its_meter_alone(spool: FakeSpool, change: dict[str, object]) -> None:
+def test_a_meters_file_counts_for_its_meter_alone(spool: FakeSpool, change: dict[str, object]) -> None:
     run = spool.whole_run()
     gather(spool, FakeMeter({"n1": 400.0}))
     path = run.run_dir.meter("17", 0, "n1", "rack3")

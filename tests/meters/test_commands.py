@@ -154,7 +154,7 @@ def test_mistakes_in_the_settings_do_not_prevent_a_report(box: Sandbox) -> None:
     assert [item["level"] for item in found] == ["fault", "fault"]
 
 
-def test_a_mistake_in_one_meter_does_not_silence_the_others(box: Sandbox, server: MeterServer) -> None:
+def test_a_mistake_in_one_meter_leaves_the_others_working(box: Sandbox, server: MeterServer) -> None:
     prometheus(server, lambda *_: 100.0, step_s=STEP_S, nodes=(NODE,))
     settings(box, "wrong", kind="prometheus", url=server.url, quary="y")
     a_prometheus(box, server, name="good")

@@ -89,7 +89,7 @@ def test_names_that_are_no_hosts_are_not_asked_for(server: MeterServer) -> None:
         (as_json({"message": "unknown metric"}, 404), "not found .HTTP 404.: unknown metric"),
     ],
 )
-def test_answers_that_are_none(server: MeterServer, answer: tuple[int, str, bytes], said: str) -> None:
+def test_unusable_answers_are_refused(server: MeterServer, answer: tuple[int, str, bytes], said: str) -> None:
     server.always("/metrics", answer=answer)
     with pytest.raises(SourceError, match=said):
         meter(server).fetch(["taurus-11"], 0, SECOND_NS)

@@ -160,7 +160,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_answers_that_are_none(server: MeterServer, name: str) -> None:
+def test_unusable_answers_are_refused(server: MeterServer, name: str) -> None:
     answer, said = BAD[name]
     server.always("/api/v1/query", answer=answer)
     with pytest.raises(SourceError, match=re.escape(said)):
@@ -226,7 +226,7 @@ def test_secrets_that_cannot_be_used(
     assert server.asked == []
 
 
-def test_a_proxy_is_not_told_what_is_for_this_machine(server: MeterServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_to_this_machine_bypass_the_proxy(server: MeterServer, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = MeterServer()
     try:
         for name in ("NO_PROXY", "no_proxy"):
@@ -241,7 +241,7 @@ def test_a_proxy_is_not_told_what_is_for_this_machine(server: MeterServer, monke
         proxy.close()
 
 
-def test_a_certificate_that_nobody_vouches_for(server: MeterServer, tmp_path: Path) -> None:
+def test_an_untrusted_certificate(server: MeterServer, tmp_path: Path) -> None:
     """The loopback server speaks no TLS at all, which is refused too; a list that is none is named."""
     with pytest.raises(SourceError, match="cannot be reached"):
         fetch(meter(server, url=server.url.replace("http:", "https:")), ["n1"], 1)

@@ -117,7 +117,7 @@ def test_numbers_that_are_no_watts(server: MeterServer, redfish: Opener, lie: st
         redfish().power_w("n1")
 
 
-def test_a_resource_that_is_listed_and_not_there(server: MeterServer, redfish: Opener) -> None:
+def test_a_resource_that_is_listed_but_missing(server: MeterServer, redfish: Opener) -> None:
     board(server, {**chassis("0", EnvironmentMetrics=metrics(1)), **chassis("1", Power=control(340))})
     del server.routes[f"{ROOT}/0/EnvironmentMetrics"]
     assert redfish().power_w("n1") == 340.0
@@ -156,7 +156,9 @@ def test_links_that_lead_off_the_board_are_not_followed(server: MeterServer, red
         (as_json([]), "no chassis"),
     ],
 )
-def test_answers_that_are_none(server: MeterServer, redfish: Opener, answer: tuple[int, str, bytes], said: str) -> None:
+def test_unusable_answers_are_refused(
+    server: MeterServer, redfish: Opener, answer: tuple[int, str, bytes], said: str
+) -> None:
     server.always(ROOT, answer=answer)
     with pytest.raises(SourceError, match=said):
         redfish().power_w("n1")

@@ -83,7 +83,7 @@ def test_no_job_waits_for_a_negligible_saving() -> None:
     assert {plan.why for plan in now} <= {"waiting saves too little", "least carbon"}
 
 
-def test_a_small_gain_moves_no_job() -> None:
+def test_no_job_is_moved_for_a_small_gain() -> None:
     queued = [job(1, begin_h=3)]
     little = series(300, 300, 300, 101, 300, 100, *[300] * 40)
     assert [(plan.why, plan.moved) for plan in replan(GREEN, queued, little, NOW)] == [("as before", False)]
@@ -228,7 +228,7 @@ def test_the_jobs_own_least_saving() -> None:
     assert place(GREEN, [], job(1, min_saving=0.5), third, NOW).start_at == NOW
 
 
-def test_a_job_with_nothing_left_to_gain_starts() -> None:
+def test_a_job_that_can_save_nothing_more_starts() -> None:
     """In proportion to the wait that is left: of min_saving, 2 %, a fifth over the longest delay of 24 h."""
     flat = [300.0] * 40
     for far in (0, 0.4):
@@ -260,7 +260,7 @@ def test_nothing_to_save() -> None:
     assert (plan.start_at, plan.saving) == (NOW + 3 * HOUR, None)
 
 
-def test_jobs_that_are_not_moved() -> None:
+def test_jobs_that_cannot_be_moved() -> None:
     queued = [job(1, held=True), job(2, queue="other"), job(3, latest_h=-1, begin_h=2)]
     (plan,) = replan(GREEN, queued, CLEAN_AT_5, NOW)
     # Past its latest start: at once, whatever Slurm was told before.

@@ -24,7 +24,7 @@ def config(site: Path, text: str) -> Config:
     return load_config({"HOME": str(site / "nobody")})
 
 
-def test_all_that_can_be_said(site: Path) -> None:
+def test_all_keys_of_a_queue(site: Path) -> None:
     found = read_queues(
         config(
             site,
@@ -99,7 +99,7 @@ def test_all_mistakes_at_once(site: Path) -> None:
     assert caught.value.exit_code == 2
 
 
-def test_a_queue_that_is_not_there(site: Path) -> None:
+def test_a_queue_that_does_not_exist(site: Path) -> None:
     settings = config(site, '[queues.green]\nmax_delay = "1h"\ncapacity = 1\n')
     assert the_queue(settings, "green", where="x").name == "green"
     with pytest.raises(InputError, match=r"job.yaml: schedule.queue: there is no queue 'gren'.*did you mean green"):

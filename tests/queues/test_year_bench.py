@@ -30,7 +30,7 @@ def year() -> cases.Year:
 
 
 @pytest.mark.parametrize("name", [*cases.UNBOUND, cases.THRESHOLD])
-def test_nobody_is_late_and_nobody_beats_who_knows_all(year: cases.Year, name: str) -> None:
+def test_no_job_is_late_and_no_plan_beats_the_one_with_perfect_knowledge(year: cases.Year, name: str) -> None:
     ideal = cases.tried(year, cases.IDEAL, False, HALF_HOUR_S)
     row = cases.tried(year, name, False, HALF_HOUR_S)
     assert row["missed"] == 0

@@ -47,7 +47,7 @@ def test_a_source_has_200_characters_at_most() -> None:
     assert len(read_idle_powers(entries(**{name: {"tdp_w": 1}}))["node000"].source) == 200
 
 
-def test_no_entry_is_no_figure() -> None:
+def test_a_missing_entry_gives_no_figure() -> None:
     assert read_idle_powers({}) == {}
 
 

@@ -177,7 +177,7 @@ def test_pauses_of_a_counter_are_filled_with_power(readings: list[tuple[int, int
     assert totals[-1] - totals[0] == total_uj * 10**6
 
 
-def test_bridged_counter_that_starts_again_is_a_step_back() -> None:
+def test_a_bridged_counter_that_restarts_reads_lower() -> None:
     counter = BridgedCounter()
     assert [counter.update(0, 500, None), counter.update(S, 500, 100), counter.update(2 * S, 7, None)] == [500, 600, 7]
 

@@ -224,7 +224,7 @@ NO_COUNT: dict[str, list[bytes | None]] = {
 
 
 @pytest.mark.parametrize("kind", NO_COUNT)
-def test_no_count_is_taken_for_one(kind: str) -> None:
+def test_invalid_counts_are_refused(kind: str) -> None:
     assert [parse_count(content) for content in NO_COUNT[kind] if content is not None] == [
         None for content in NO_COUNT[kind] if content is not None
     ]
@@ -271,7 +271,7 @@ class Damage:
 
 @pytest.mark.parametrize("kind", NO_COUNT)
 @pytest.mark.parametrize("seed", range(2))
-def test_short_spells_of_anything_cost_no_joule_and_add_none(tmp_path: Path, kind: str, seed: int) -> None:
+def test_short_failures_neither_lose_nor_add_energy(tmp_path: Path, kind: str, seed: int) -> None:
     """A counter that shows no count for up to 8 s, again and again, has all its joules in the end: 100 W for the
     whole minute, exactly, from AMD's range, which wraps meanwhile."""
     rng = random.Random(seed)

@@ -50,7 +50,7 @@ def test_long_gap_is_not_bridged() -> None:
     assert busy.read_us() == (GAP_NS // 1000, GAP_NS // 1000)
 
 
-def test_gpu_that_never_tells_is_unknown() -> None:
+def test_the_use_of_a_gpu_that_is_never_read_is_unknown() -> None:
     busy = GpuBusy(Clock())
     busy.update([None, None])
     busy.update([None, None])

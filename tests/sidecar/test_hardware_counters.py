@@ -125,7 +125,7 @@ def test_no_root_process() -> None:
         (errno.EMFILE, "too many open files"),
     ],
 )
-def test_refusals_are_told(number: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusals_are_reported(number: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_words: object, **_more: object) -> int:
         raise OSError(number, os.strerror(number))
 

@@ -137,7 +137,7 @@ def test_late_powercap_keeps_lesser_sources_of_all_its_components_away(
     assert counted(selection) == ["cpu rapl-powercap"] * 2 + ["dram rapl-powercap"] * 2 + ["node pm-counters"]
 
 
-def test_late_rung_takes_the_place_of_what_it_contains(
+def test_a_late_source_replaces_the_channels_that_it_contains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate
 ) -> None:
     """One package of two is denied and the counter of both comes late: from then on it alone counts."""

@@ -233,7 +233,7 @@ def test_failed_reads_in_the_middle(rapl: FakeRapl, tmp_path: Path) -> None:
     assert lines[-1]["errors"][1:] == [0] * 6
 
 
-def test_last_reading_that_fails_takes_nothing_with_it(rapl: FakeRapl, tmp_path: Path) -> None:
+def test_a_failed_last_reading_loses_no_energy(rapl: FakeRapl, tmp_path: Path) -> None:
     """A sensor that died long before the end, whatever lines were lost meanwhile, and one that died at the end."""
     first, second = (rapl.zones[index].path / "energy_uj" for index in (0, 1))
 

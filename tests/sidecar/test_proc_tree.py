@@ -292,7 +292,7 @@ def test_few_files_at_first_and_all_in_the_end(tmp_path: Path, monkeypatch: pyte
     assert ticks(tree) == 321
 
 
-def test_parent_that_was_not_looked_at_yet_tells_whose_a_new_process_is(tmp_path: Path) -> None:
+def test_a_parent_that_was_not_read_yet_decides_whose_a_new_process_is(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
     proc.put(1000, 1, own=1)
     proc.put(90, 1000, own=2)
@@ -334,7 +334,7 @@ def test_bytes_of_a_child_that_was_waited_for_are_its_parents(tmp_path: Path) ->
     assert (use.io_b, use.io_partial) == ((1065, 700), False)
 
 
-def test_bytes_of_a_child_that_nobody_waited_for_are_kept_and_told(tmp_path: Path) -> None:
+def test_bytes_of_a_child_that_was_not_waited_for_are_kept_and_marked(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
     proc.put(10, 1, faults=(100, 0, 0, 0), io_b=(1000, 0))
     proc.put(11, 10, faults=(30, 0, 0, 0), io_b=(50, 600))
@@ -375,7 +375,7 @@ def test_process_that_hides_its_memory_makes_the_bytes_partial(tmp_path: Path) -
     assert tree.read().io_b == (6, 7)
 
 
-def test_bytes_that_no_process_tells_are_unknown(tmp_path: Path) -> None:
+def test_bytes_are_unknown_if_no_process_can_be_read(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
     proc.put(10, 1, io_b=None)
     assert grown(proc, 10).read().io_b is None

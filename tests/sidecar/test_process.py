@@ -261,7 +261,7 @@ def test_denied_counters_are_absent(zipapp: Path, run_dir: Path, rapl: FakeRapl,
 
 
 @pytest.mark.slow
-def test_hung_driver_stops_nobody(
+def test_a_hung_driver_does_not_stop_other_sensors(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:
     """An NVML call that blocks for 30 s: the other channels go on, the end comes in time."""

@@ -127,7 +127,7 @@ def run(folder: Path, sim: Sim, kind: str = "energy_uj", **plan: Any) -> list[di
 
 
 @pytest.mark.parametrize(("kind", "slowest"), [("energy_uj", 10), ("power_uw", 5)])
-def test_slows_down_and_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, slowest: int) -> None:
+def test_a_slower_rate_is_reported(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, slowest: int) -> None:
     """0.3 s of CPU time a sample cannot be had for 1 %, so it ends at the slowest pace; no joule is lost."""
     lines = run(tmp_path, Sim(600, 3 * S // 10), kind)
     notes = [line["note"] for line in lines if "note" in line]

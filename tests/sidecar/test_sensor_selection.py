@@ -232,7 +232,7 @@ def said_missing(selection: SensorSelection) -> dict[str, str]:
     }
 
 
-def test_domain_is_missing_where_nothing_speaks_for_it_beside_others(tmp_path: Path) -> None:
+def test_a_domain_without_a_source_is_missing_beside_others(tmp_path: Path) -> None:
     """One package of two cannot be read. What a whole source or another of its kind speaks for is not missing."""
     package = two_sockets(tmp_path / "a")
     (package.zone("package-1").path / "energy_uj").write_text("?")

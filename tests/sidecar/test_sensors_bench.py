@@ -55,7 +55,7 @@ def test_the_sidecar_against_the_truth(tmp_path: Path) -> None:
     assert ["| denied", "dram", "none |"] in rows
 
 
-def test_cells_tell_a_guess_and_a_zero_from_an_error(tmp_path: Path) -> None:
+def test_cells_distinguish_estimates_zeros_and_errors(tmp_path: Path) -> None:
     run = {"killed": False, "modelled": ["dram"], "from_ns": 0, "to_ns": 10_000_000_000, "warned": False}
     truth = {"cpu": 1000.0, "dram": 100.0, "gpu": 2000.0}
     results = [

@@ -272,7 +272,7 @@ def test_meter_of_power_bridges_seconds_and_no_minutes(make_node: MakeNode) -> N
 # Standing still
 
 
-def test_standing_counter_is_no_energy_and_the_model_speaks(make_node: MakeNode) -> None:
+def test_a_counter_that_stands_still_is_replaced_by_the_model(make_node: MakeNode) -> None:
     """As in many virtual machines: unknown, not 0 J."""
     node = make_node()
     node.patch.setattr(node, "show", lambda: write_count(node.rapl.zone("package-0").path / "energy_uj", 12345))

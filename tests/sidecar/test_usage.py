@@ -127,7 +127,7 @@ def test_short_job_is_looked_at_between_its_records(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_group_goes_first_and_processes_tell_the_bytes(tmp_path: Path, version: int) -> None:
+def test_the_control_group_comes_first_and_bytes_come_from_processes(tmp_path: Path, version: int) -> None:
     node = Node(tmp_path, version=version)
     node.process(faults=(9, 9), io_b=(1, 1))
     names = ("memory.current", "cpu.stat") if version == 2 else ("memory.usage_in_bytes", "cpuacct.usage")
@@ -163,7 +163,7 @@ def test_group_without_page_faults_leaves_them_to_the_processes(tmp_path: Path, 
     assert (sources["memory"], sources["page_faults"]) == ("cgroup-v2", "proc-tree")
 
 
-def test_nothing_to_go_by_is_unknown_with_its_reason(tmp_path: Path) -> None:
+def test_unknown_inputs_give_an_unknown_figure_with_its_reason(tmp_path: Path) -> None:
     node = Node(tmp_path)
     who = Identity(run_id="r", job_id="r", cluster="local", node="n1", in_slurm=False)
     usage = Usage(str(node.proc), who, None, None, clock_ns=node.clock_ns)
@@ -175,7 +175,7 @@ def test_nothing_to_go_by_is_unknown_with_its_reason(tmp_path: Path) -> None:
     assert reasons["io"] == "unknown control group and first process of the job"
 
 
-def test_procfs_that_hides_others_is_told(tmp_path: Path) -> None:
+def test_hidden_processes_in_procfs_are_reported(tmp_path: Path) -> None:
     """What srun starts is waited for by a daemon of root's, of which nothing is to be seen."""
     node = Node(tmp_path, version=2)
     (node.group / "memory.current").write_text("4096\n")
@@ -191,7 +191,7 @@ def test_procfs_that_hides_others_is_told(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-def test_process_ids_of_another_namespace_are_told(tmp_path: Path) -> None:
+def test_process_ids_of_another_namespace_are_reported(tmp_path: Path) -> None:
     node = Node(tmp_path)
     shutil.rmtree(node.proc / "self")
     (node.proc / "self").symlink_to(str(os.getpid() + 1))

@@ -34,7 +34,7 @@ sys.stdin.readline()
 """
 
 
-def test_use_against_the_kernels_word(
+def test_usage_against_the_kernels_own_figures(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, tmp_path: Path, make_nvml: Callable[..., FakeNvml]
 ) -> None:
     environ = {**make_nvml(period_ms=200).environ(), "CUDA_VISIBLE_DEVICES": "0,1"}
@@ -75,7 +75,7 @@ def test_use_against_the_kernels_word(
         assert end["counters_cpu_us"] > 0
 
 
-def test_gpu_that_does_not_tell_its_use(
+def test_a_gpu_without_a_utilisation_reading(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:
     nvml = make_nvml()

@@ -109,7 +109,7 @@ def test_a_missing_sbatch_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("answer", ["", "\n", "Submitted batch job 17\n", "17x\n", "-1\n", "１７\n"])
-def test_an_answer_that_is_no_job_id_keeps_the_run(slurm: FakeSlurm, tmp_path: Path, answer: str) -> None:
+def test_an_answer_without_a_job_id_keeps_the_run(slurm: FakeSlurm, tmp_path: Path, answer: str) -> None:
     slurm.answer("sbatch", answer)
     with pytest.raises(NoAnswer, match="is not a job id"):
         submit_job(tmp_path)
@@ -117,7 +117,9 @@ def test_an_answer_that_is_no_job_id_keeps_the_run(slurm: FakeSlurm, tmp_path: P
     assert submitted(spool(tmp_path)) == []
 
 
-def test_no_answer_keeps_the_run(slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_kept_if_sbatch_does_not_answer(
+    slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slurm.answer("sbatch", then="exec sleep 30")
     monkeypatch.setattr(SubmitJob, "timeout_s", 0.5)
     with pytest.raises(NoAnswer, match=r"sbatch did not answer within 0.5 s"):
@@ -153,7 +155,7 @@ def test_a_job_in_the_queue_needs_no_cluster_name(slurm: FakeSlurm, tmp_path: Pa
 # States -----------------------------------------------------------------------------------------------------------
 
 
-def test_many_jobs_are_one_question(slurm: FakeSlurm) -> None:
+def test_many_jobs_are_one_request(slurm: FakeSlurm) -> None:
     ids = [str(number) for number in range(1, 301)]
     slurm.sacct(*(sacct_row(job_id, "COMPLETED") for job_id in ids))
     assert len(states(*ids)) == 300
@@ -316,7 +318,7 @@ def test_a_missing_command_is_an_error_with_advice(slurm: FakeSlurm, monkeypatch
 @pytest.mark.parametrize(
     "noise", ["\n\n", "sacct: warning: something\n", "a|b|c\n", "x|" * 40 + "\n", "\x00\x1b[31m\n", "é" * 100 + "\n"]
 )
-def test_lines_that_are_no_rows_are_passed_over(slurm: FakeSlurm, noise: str) -> None:
+def test_lines_that_are_not_rows_are_skipped(slurm: FakeSlurm, noise: str) -> None:
     slurm.answer("sacct", noise + sacct_row("17", "COMPLETED") + "\n" + noise)
     slurm.answer("squeue", noise + squeue_row("18", "RUNNING") + "\n" + noise)
     found = states("17", "18")
@@ -326,7 +328,7 @@ def test_lines_that_are_no_rows_are_passed_over(slurm: FakeSlurm, noise: str) ->
     }
 
 
-def test_a_node_list_that_cannot_be_read_is_no_nodes(slurm: FakeSlurm) -> None:
+def test_an_unreadable_node_list_gives_no_nodes(slurm: FakeSlurm) -> None:
     slurm.sacct(sacct_row("17", "COMPLETED", nodes="n[1-"), sacct_row("18", "COMPLETED", nodes="n[01-03,7],gpu1"))
     found = states("17", "18")
     assert found["17"][0].nodes == ()

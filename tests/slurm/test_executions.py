@@ -172,7 +172,7 @@ def test_a_job_whose_nodes_were_changed_is_one_execution(slurm: FakeSlurm, run: 
     assert (state.restart, state.state, state.submit_at, state.nodes) == (0, "RUNNING", CREATED, ("n1", "n2"))
 
 
-def test_an_accounting_that_hangs_does_not_hide_the_queue(slurm: FakeSlurm, run: FakeRun) -> None:
+def test_hanging_accounting_does_not_hide_the_queue(slurm: FakeSlurm, run: FakeRun) -> None:
     slurm.answer("sacct", then="exec sleep 60")
     slurm.squeue(squeue_row("17", "RUNNING"))
     found = SlurmBackend(timeout_s=0.3).states([SubmittedRun(run.run_dir.path, "17")])

@@ -209,7 +209,7 @@ def test_what_is_no_output_of_sacct(text: str, why: str) -> None:
         read(text)
 
 
-def test_a_name_cannot_pass_for_a_row_where_the_delimiter_is_unforeseen() -> None:
+def test_a_name_with_an_unexpected_delimiter_cannot_forge_a_row() -> None:
     evil = "x\n99|99|COMPLETED|1795000000|1795000100|1795003700|01:00:00|8|07:00:00|||a\n" + HEADER.rstrip("\n")
     between = "\x05\x11\x02\x1a"
     row = "17|17|COMPLETED|1795000000|1795000100|1795003700|01:00:00|8|07:00:00|||".replace("|", between)

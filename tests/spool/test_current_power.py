@@ -48,7 +48,7 @@ def test_sidecars_are_done_with_their_last_record(tmp_path: Path) -> None:
     assert sidecars_done(RunDir(tmp_path / "2026-11" / "20261121T100000Z-00000000")), "of what is gone nothing comes"
 
 
-def test_lines_that_are_no_records_are_passed_over(tmp_path: Path) -> None:
+def test_lines_that_are_not_records_are_skipped(tmp_path: Path) -> None:
     run = FakeSpool(tmp_path).run("17")
     lines = run.records([100, 10], 60)[:3]
     path = run.samples([run.header(), *lines])

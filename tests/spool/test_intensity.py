@@ -80,7 +80,7 @@ def test_zones_that_read_alike_have_files_of_their_own() -> None:
     assert len(names) == 4
 
 
-def test_runs_are_found_beside_intensities_without_a_word(tmp_path: Path) -> None:
+def test_runs_are_found_beside_intensities_without_a_warning(tmp_path: Path) -> None:
     keep_intensities(tmp_path, FR, [known(0, 900)])
     skipped: list[str] = []
     assert list(iter_runs(tmp_path, lambda path, reason: skipped.append(path.name))) == []
@@ -128,7 +128,7 @@ AFTER = (NOVEMBER + S, NOVEMBER + 2 * S)
         ({"intervals": rows(AFTER[0], DECEMBER + S, 1.0, FETCHED, None, True)}, "outside its month"),
     ],
 )
-def test_a_file_that_is_wrong_anywhere_counts_nowhere(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+def test_a_file_with_any_error_is_ignored_as_a_whole(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
     path = write(tmp_path, **changes)
     with pytest.raises(UnsafeFile, match=why):
         read_intensities(path, os.getuid())

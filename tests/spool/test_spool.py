@@ -254,7 +254,7 @@ def test_a_bad_field_is_none_and_named(spool: FakeSpool) -> None:
         *("17.0.n\udcff.jsonl", "17.0..jsonl", "17.0.%6E1.m.meter", "17.0.n\udcff.m.meter", "17.0.%41.meter"),
     ],
 )
-def test_a_name_that_is_not_written_as_we_write_it_is_none(name: str) -> None:
+def test_a_file_name_in_another_spelling_is_ignored(name: str) -> None:
     assert parse_name(name) is None
 
 
@@ -489,7 +489,7 @@ def test_times_are_aware(spool: FakeSpool) -> None:
     assert read_run(run.run_dir.run_json, UID)[0].created_wall_ns == START_NS
 
 
-def test_a_month_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_month_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "2026-11").symlink_to(tmp_path / "elsewhere")
     when = datetime(2026, 11, 21, tzinfo=UTC)

@@ -99,7 +99,7 @@ class TestElectricityMaps:
         asker.answers({"zone": "FR", "temporalGranularity": "daily", "forecast": rows})
         assert "granularity 'daily'" in asker.refused(ElectricityMaps, "forecast", "FR", "tok")
 
-    def test_what_was(self, asker: Asker) -> None:
+    def test_actual_values(self, asker: Asker) -> None:
         hour = timedelta(hours=1)
         asker.answers({"zone": "FR", "carbonIntensity": 42, "datetime": "2026-11-21T08:00:00.000Z"})
         assert asker(ElectricityMaps, "actual", "FR", "tok", start=self.HOUR, end=NOW).series.values == (42.0,)
@@ -134,7 +134,7 @@ class TestElectricityMaps:
             ({"zone": "FR", "forecast": [{"datetime": "2026-11-21T08:00:00", "carbonIntensity": 1}]}, "invalid time"),
         ],
     )
-    def test_lies(self, asker: Asker, body: Any, said: str) -> None:
+    def test_wrong_answers_are_refused(self, asker: Asker, body: Any, said: str) -> None:
         asker.answers(body)
         message = asker.refused(ElectricityMaps, "forecast", "FR", "tok")
         assert said in message

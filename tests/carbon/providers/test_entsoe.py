@@ -117,7 +117,7 @@ def refused(what: str = "actual", url: str | None = None) -> SourceError:
     return caught.value
 
 
-def test_what_was(platform: type[Platform]) -> None:
+def test_actual_values(platform: type[Platform]) -> None:
     platform.tables["query_generation"] = as_object(
         {"Nuclear": [50.0, 100.0, 0.0], "Fossil Gas": [50.0, 0.0, 100.0], "Hydro Pumped Storage": [-20.0, 0.0, 25.0]},
         start=START - 3 * HOUR,

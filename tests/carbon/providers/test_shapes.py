@@ -78,7 +78,7 @@ class TestGreatBritain:
             ({"data": half_hours(SLOT, [1, 2])["data"][::-1]}, "times out of order"),
         ],
     )
-    def test_lies(self, asker: Asker, body: Any, said: str) -> None:
+    def test_wrong_answers_are_refused(self, asker: Asker, body: Any, said: str) -> None:
         asker.answers(body)
         assert said in asker.refused(CarbonIntensityGB, "forecast", "GB")
 
@@ -122,7 +122,7 @@ class TestWattTime:
         assert (series.signal, series.step) == ("marginal", timedelta(minutes=5))
         assert series.issued_at == datetime(2026, 11, 21, 8, 45, tzinfo=UTC)
 
-    def test_what_was(self, asker: Asker) -> None:
+    def test_actual_values(self, asker: Asker) -> None:
         asker.answers(watttime())
         end = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
         series = asker(WattTime, "actual", "CAISO_NORTH", "alice", "pw", start=SLOT, end=end).series
@@ -140,7 +140,7 @@ class TestWattTime:
             ({"data_point_period_seconds": 0}, "invalid data_point_period_seconds 0"),
         ],
     )
-    def test_lies(self, asker: Asker, meta: dict[str, Any], said: str) -> None:
+    def test_wrong_answers_are_refused(self, asker: Asker, meta: dict[str, Any], said: str) -> None:
         asker.answers(watttime(meta))
         assert said in asker.refused(WattTime, "forecast", "CAISO_NORTH", "alice", "pw")
 
@@ -208,7 +208,7 @@ class TestEnergyCharts:
             (CHARTS | {"unix_seconds": ["a"] * 6}, "invalid time"),
         ],
     )
-    def test_lies(self, asker: Asker, body: Any, said: str) -> None:
+    def test_wrong_answers_are_refused(self, asker: Asker, body: Any, said: str) -> None:
         asker.answers(body)
         assert said in asker.refused(EnergyCharts, "forecast", "DE")
 
@@ -220,7 +220,7 @@ class TestEco2mix:
             for i, value in enumerate(values)
         ]
 
-    def test_what_was(self, asker: Asker) -> None:
+    def test_actual_values(self, asker: Asker) -> None:
         start = datetime(2026, 11, 21, tzinfo=UTC)
         for body in (self.as_rows([18, None, 20, None, None]), {"results": self.as_rows([18, None, 20, None, None])}):
             asker.answers(body)

@@ -49,7 +49,7 @@ def test_one_task_of_an_array_leaves_the_others_alone(tmp_path: Path) -> None:
     ]
 
 
-def test_the_next_start_is_told_in_utc(tmp_path: Path) -> None:
+def test_the_next_start_is_shown_in_utc(tmp_path: Path) -> None:
     # An hour of local time means two when the clocks are set back.
     one = Job(tmp_path, f"echo $TZ; {RUN}")
     assert one.run(TZ="Europe/Paris") == (0, "Europe/Paris\nsaved\n", "")

@@ -140,7 +140,7 @@ def test_a_wait_is_expected_to_save(plan: Plan) -> None:
         assert low <= plan.expected.saving <= high
 
 
-def test_a_gap_is_no_place_to_run_in() -> None:
+def test_no_job_is_planned_into_a_gap() -> None:
     series = series_of([300, 300, None, 10, 10, 300] + [300] * 10)
     decision = decide(series, question(1, 8))
     assert decision.then.start_at == NOW + 3 * HOUR

@@ -59,7 +59,7 @@ def test_the_attempts_of_a_job_that_was_requeued_count_together(spool: FakeSpool
     assert found.power_jobs == 1
 
 
-def test_a_job_with_an_unknown_part_says_nothing_of_power(spool: FakeSpool) -> None:
+def test_a_job_with_an_unknown_part_gives_no_mean_power(spool: FakeSpool) -> None:
     run = spool.run("1")
     unknown = {"memory_alloc_b": None, "memory_node_b": None, "exclusive": False}
     lines = [run.header("1", **unknown), *run.records([100.0, 0.0], 60)]
@@ -93,7 +93,7 @@ def test_only_the_newest_jobs_count(spool: FakeSpool) -> None:
     assert found.runtimes[0] == timedelta(seconds=4)
 
 
-def test_a_ledger_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_bytes(b"no database at all, but long enough to look at" * 100)
     found = job_history(path, "alice", "train")

@@ -25,7 +25,7 @@ MINUTE = timedelta(minutes=1)
         (HOUR, QueueWait(timedelta(seconds=5), timedelta(seconds=9)), MINUTE),
     ],
 )
-def test_a_wait_that_few_jobs_exceed_or_a_minute_or_a_twentieth_of_the_time_there_is(
+def test_the_margin_is_a_wait_that_few_exceed_a_minute_or_a_twentieth_of_the_time(
     slack: timedelta, wait: QueueWait, expected: timedelta
 ) -> None:
     assert margin(slack, wait) == expected

@@ -31,7 +31,7 @@ CPU_W = 6.5 * 0.99
 
 
 @pytest.mark.parametrize("jobs", [1, FEWEST_RUNS - 1])
-def test_too_few_jobs_say_nothing(jobs: int) -> None:
+def test_too_few_jobs_give_no_estimate(jobs: int) -> None:
     spec = job_from_mapping({"command": "true"})
     power = expected_power(spec.resources, History((), 0.0461, jobs, True))
     assert (power.power_w, power.source) == (pytest.approx(CPU_W), "modelled: 1 CPU at full load")

@@ -35,7 +35,7 @@ def test_a_start_at_once() -> None:
     assert line(PLAN) == "Starts as soon as possible: its policy is asap"
 
 
-def test_other_peoples_words_are_harmless() -> None:
+def test_texts_of_other_users_are_harmless() -> None:
     assert "\x1b" not in line(replace(PLAN, reason="no forecast: \x1b[2J"))
 
 

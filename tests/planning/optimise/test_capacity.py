@@ -158,7 +158,7 @@ def test_the_bound_holds_against_linear_and_whole_programmes(seed: int) -> None:
     assert plan.cost <= best * (1 + 1e-9 if len(jobs) <= 8 else 1.05)
 
 
-def test_a_job_gives_way_where_another_has_no_other_place() -> None:
+def test_a_job_moves_if_another_has_no_other_place() -> None:
     """Each alone would start at 30 min, and the other then would not fit."""
     jobs = [job("A", 1, 60, 0, 120), job("B", 2, 60, 30, 120)]
     plan = plan_capacity(series_of([493, 188, 175, 286]), jobs, constant(2), step=30 * MINUTE)
@@ -173,7 +173,7 @@ def test_small_sets_have_the_optimum_and_lose_no_job(count: int) -> None:
     assert found["largest_gap"] < 1e-6
 
 
-def test_with_room_for_all_everyone_has_the_best_window() -> None:
+def test_with_enough_capacity_each_job_has_its_best_window() -> None:
     draw = random.Random(5)
     series = series_of([draw.randint(10, 400) for _ in range(48)])
     jobs = [job(str(n), 1, 30 * draw.randint(1, 6), 30 * draw.randint(0, 10), 1440 - 30 * n) for n in range(20)]
@@ -184,14 +184,14 @@ def test_with_room_for_all_everyone_has_the_best_window() -> None:
         assert placed.mean_g_per_kwh == pytest.approx(alone.mean_g_per_kwh)
 
 
-def test_the_dearer_to_run_has_the_better_place() -> None:
+def test_the_job_with_more_power_has_the_better_start() -> None:
     series = series_of([100, 10, 90])
     jobs = [job("light", 1, 30, 0, 90, 50.0), job("heavy", 1, 30, 0, 90, 500.0)]
     light, heavy = plan_capacity(series, jobs, constant(1)).placements
     assert (light.start_at, heavy.start_at) == (at(60), at(30))
 
 
-def test_those_who_find_no_room_are_marked_and_start_at_their_latest() -> None:
+def test_jobs_without_capacity_are_marked_and_start_at_their_latest() -> None:
     series = series_of([100] * 4)
     jobs = [job(str(n), 2, 60, 0, 90) for n in range(3)] + [job("wide", 9, 10, 0, 60), job("late", 1, 60, 30, 80)]
     plan = plan_capacity(series, jobs, constant(4))
@@ -275,7 +275,7 @@ def test_invalid_jobs_are_refused(jobs: list[CapacityJob], how: dict[str, Any], 
 
 
 @pytest.mark.slow
-def test_a_job_of_the_far_future_hinders_nobody() -> None:
+def test_a_job_far_in_the_future_affects_no_other() -> None:
     series = series_of([5, 1, 5, 5])
     jobs = [job("near", 1, 30, 0, 120), job("far", 1, 30, 10**8, 2 * 10**8), job("patient", 1, 30, 0, 10**9)]
     plan = plan_capacity(series, jobs, constant(1))

@@ -184,7 +184,7 @@ def test_one_segment_at_most_is_the_best_window() -> None:
     assert one == (plan_window(series, at(0), at(150), 40 * MINUTE),)
 
 
-def test_a_gap_is_slept_through() -> None:
+def test_a_plan_in_segments_pauses_during_a_gap() -> None:
     windows = plan_segments(series_of([1, None, 1]), at(0), at(90), 60 * MINUTE)
     assert [minutes(one.start_at) for one in windows] == [0, 60]
     with pytest.raises(NotCovered):

@@ -84,7 +84,7 @@ def test_a_deadline_before_the_end_is_refused() -> None:
         plan_window(series_of([1, 1]), at(0), at(59), timedelta.max)
 
 
-def test_wrong_arguments_are_told() -> None:
+def test_wrong_arguments_are_reported() -> None:
     with pytest.raises(InputError, match="duration"):
         plan_window(series_of([1]), at(0), at(30), timedelta())
     with pytest.raises(ValueError, match="no time zone"):
@@ -92,7 +92,7 @@ def test_wrong_arguments_are_told() -> None:
 
 
 @pytest.mark.parametrize(("day", "hours"), [(datetime(2026, 3, 29), 23), (datetime(2026, 10, 25), 25)])
-def test_a_change_of_the_clock_moves_nothing(day: datetime, hours: int) -> None:
+def test_a_change_of_the_wall_clock_changes_no_figures(day: datetime, hours: int) -> None:
     berlin = ZoneInfo("Europe/Berlin")
     day = day.replace(tzinfo=berlin)
     levels = [5.0] * hours

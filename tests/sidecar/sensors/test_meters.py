@@ -307,7 +307,7 @@ def test_plain_power_meter_is_the_node(tmp_path: Path) -> None:
     assert cpu_sensor(chips, frozenset()) is None
 
 
-def test_meter_that_says_0_w_says_nothing(tmp_path: Path) -> None:
+def test_a_meter_reading_of_0_w_is_ignored(tmp_path: Path) -> None:
     folder = chip(tmp_path, 0, "power_meter", {"power1_average": "0"})
     sensor = node_sensor(Chips(str(tmp_path)))
     assert sensor is not None

@@ -227,7 +227,7 @@ def test_same_zone_by_two_links_counts_once(rapl: FakeRapl) -> None:
     sensor.close()
 
 
-def test_two_zones_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_two_zones_of_one_name_are_distinguished(tmp_path: Path) -> None:
     tree = build(tmp_path, [Zone("intel-rapl:0", "package-0", 1), Zone("intel-rapl:1", "package-0", 2)])
     sensor, opened = open_tree(tree.sysfs)
     assert [channel.domain for channel in opened.channels] == ["package-0", "package-0#2"]
