@@ -13,7 +13,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import gt
+from itertools import accumulate
+from operator import gt, le
 
 from hpcfrugal.accounting.series import differences
 
@@ -34,6 +35,8 @@ class Instants:
 
     def __init__(self, times_ns: Sequence[int]) -> None:
         self.times_ns = times_ns
+        self._measured: tuple[Sequence[int], Sequence[int]] | None = None
+        self._by_bucket: tuple[Sequence[int], dict[int, int]] | None = None
 
     @cached_property
     def _edges(self) -> tuple[list[int], list[tuple[int, int, int]], int]:
@@ -74,6 +77,24 @@ class Instants:
     def lengths_ns(self) -> list[int]:
         """From each reading to the next."""
         return differences(self.times_ns)
+
+    def at_most(self, measured_ns: Sequence[int]) -> Sequence[int]:
+        """Measured time of which no more rises than time has passed: more is a rounding of two clock readings."""
+        if self._measured is None or self._measured[0] is not measured_ns:
+            self._measured = measured_ns, self._at_most(measured_ns)
+        return self._measured[1]
+
+    def _at_most(self, measured_ns: Sequence[int]) -> Sequence[int]:
+        rises_ns, lengths_ns = differences(measured_ns), self.lengths_ns
+        if all(map(le, rises_ns, lengths_ns)):
+            return measured_ns
+        return list(accumulate(map(min, rises_ns, lengths_ns), initial=measured_ns[0]))
+
+    def measured_by_bucket(self, measured_ns: Sequence[int]) -> dict[int, int]:
+        """``by_bucket`` of measured time, which many channels have in common."""
+        if self._by_bucket is None or self._by_bucket[0] is not measured_ns:
+            self._by_bucket = measured_ns, self.by_bucket(measured_ns)
+        return self._by_bucket[1]
 
     def by_bucket(self, values: Sequence[int]) -> dict[int, int]:
         """By the start of each bucket how much of it lies there, of a counter with these values at the instants."""
@@ -135,6 +156,9 @@ class EnergyByTime:
         self.energy_uj += curve.rise_uj
         self.measured_ns += curve.rise_ns
         self.parted += curve.instants.parted
-        for sums, values in ((self.energies_uj, curve.energy_uj), (self.measured, curve.measured_ns)):
-            found = curve.instants.by_bucket(values)
+        energies_uj = curve.instants.by_bucket(curve.energy_uj)
+        for sums, found in (
+            (self.energies_uj, energies_uj),
+            (self.measured, curve.instants.measured_by_bucket(curve.measured_ns)),
+        ):
             sums.update({bucket: sums.get(bucket, 0) + amount for bucket, amount in found.items()} if sums else found)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,8 +46,6 @@ MAX_WALL_NS = 7_258_118_400 * 10**9
 _T = TypeVar("_T")
 
 Problems = list[str]
-
-_ABSENT = object()
 
 
 class InvalidValue(Exception):
@@ -366,17 +364,34 @@ def assemble(record: type[_T], *sources: object, **values: Any) -> _T:
 
     Raises ``AttributeError`` for a field with neither.
     """
-    for name in record.__dataclass_fields__:  # type: ignore[attr-defined]
-        if name in values:
-            continue
-        for source in sources:
-            value = getattr(source, name, _ABSENT)
-            if value is not _ABSENT:
-                values[name] = value
-                break
-        else:
-            raise AttributeError(f"no value for {record.__name__}.{name}")
+    kinds = (record, tuple(values), *map(type, sources))
+    plan = _plans.get(kinds)
+    if plan is None:
+        plan = _plans[kinds] = _plan(record, values.keys(), sources)
+    for source, (names, get) in zip(sources, plan, strict=True):
+        if names:
+            values.update(zip(names, get(source), strict=True))
     return record(**values)
+
+
+_Plan = list[tuple[list[str], Callable[[Any], tuple[Any, ...]]]]
+
+_plans: dict[tuple[Any, ...], _Plan] = {}
+
+
+def _plan(record: type[Any], given: Collection[str], sources: Sequence[object]) -> _Plan:
+    """Which fields of a record are taken from each source."""
+    found: list[list[str]] = [[] for _ in sources]
+    for name in record.__dataclass_fields__:
+        if name in given:
+            continue
+        at = next(
+            (at for at, source in enumerate(sources) if hasattr(type(source), name) or hasattr(source, name)), None
+        )
+        if at is None:
+            raise AttributeError(f"no value for {record.__name__}.{name}")
+        found[at].append(name)
+    return [(names, _columns_getter(names) if names else tuple) for names in found]
 
 
 def _columns_getter(paths: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
@@ -441,11 +456,15 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     )
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+"""``json.dumps`` would make an encoder for each value."""
+
+
 def _json_column(read: Read, write: Convert | None) -> tuple[Convert, Convert]:
     """Values other than numbers and text are JSON in their column. Raises as ``json.loads``, and ``InvalidValue``."""
 
     def to_sql(value: Any) -> str:
-        return json.dumps(value if write is None else write(value), sort_keys=True, separators=(",", ":"))
+        return _encode(value if write is None else write(value))
 
     return to_sql, lambda text: read(json.loads(text), [])
 

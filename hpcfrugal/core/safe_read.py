@@ -10,12 +10,17 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """A larger JSON document is refused (run.json with a forecast of a year stays below 1 MiB)."""
+
+
+_BLOCK_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,8 @@ class Unreadable(UnsafeFile):
 
 def refusal(status: os.stat_result, owner_uid: int) -> str | None:
     """Why a file with this (l)stat must not be used for a run of ``owner_uid``; None if it may be."""
-    if stat.S_ISLNK(status.st_mode):
-        return "a symbolic link, not followed"
     if not stat.S_ISREG(status.st_mode):
-        return "not a regular file"
+        return "a symbolic link, not followed" if stat.S_ISLNK(status.st_mode) else "not a regular file"
     if status.st_uid != owner_uid:
         return f"belongs to uid {status.st_uid}, not to uid {owner_uid}"
     return None
@@ -59,6 +62,12 @@ def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = Fal
 
     Raises ``UnsafeFile``, or ``Unreadable`` if it cannot be opened.
     """
+    descriptor, status = _open(path, owner_uid, follow)
+    return open(descriptor, "rb"), status
+
+
+def _open(path: Path, owner_uid: int | None, follow: bool) -> tuple[int, os.stat_result]:
+    """The descriptor of a file, as ``open_regular``."""
     # O_NONBLOCK: opening a named pipe must not wait for a writer.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -75,10 +84,10 @@ def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = Fal
         reason = refusal(status, status.st_uid if owner_uid is None else owner_uid)
         if reason is not None:
             raise UnsafeFile(reason)
-        return open(descriptor, "rb"), status
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor, status
 
 
 def open_owned(path: Path, owner_uid: int) -> tuple[BinaryIO, FileState]:
@@ -91,23 +100,63 @@ def read_regular(
     path: Path, max_bytes: int = MAX_DOCUMENT_BYTES, *, owner_uid: int | None = None, follow: bool = False
 ) -> tuple[bytes, os.stat_result]:
     """The content of a file that ``open_regular`` accepts. Raises ``UnsafeFile``, also above ``max_bytes``."""
-    file, status = open_regular(path, owner_uid=owner_uid, follow=follow)
-    with file:
-        try:
-            content = file.read(max_bytes + 1)
-        except OSError as error:
-            raise Unreadable(error) from error
+    with _opened(path, owner_uid, follow) as (descriptor, status):
+        content = _read(descriptor, max_bytes + 1, status.st_size + 1)
     if len(content) > max_bytes:
         raise UnsafeFile(f"larger than {max_bytes} bytes")
     return content, status
 
 
+def read_tail(path: Path, most_bytes: int, owner_uid: int) -> tuple[bytes, os.stat_result]:
+    """The last bytes of a file of ``owner_uid``. Raises ``UnsafeFile``."""
+    with _opened(path, owner_uid, follow=False) as (descriptor, status):
+        os.lseek(descriptor, max(0, status.st_size - most_bytes), os.SEEK_SET)
+        return _read(descriptor, min(status.st_size, most_bytes), most_bytes), status
+
+
+@contextmanager
+def _opened(path: Path, owner_uid: int | None, follow: bool) -> Iterator[tuple[int, os.stat_result]]:
+    descriptor, status = _open(path, owner_uid, follow)
+    try:
+        yield descriptor, status
+    except OSError as error:
+        raise Unreadable(error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, most_bytes: int, at_once: int) -> bytes:
+    """The next bytes of a file, without a buffer of their own. Raises ``OSError``."""
+    parts, left = list[bytes](), most_bytes
+    while left > 0 and (part := os.read(descriptor, min(left, max(at_once, _BLOCK_BYTES)))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 def parse_json(data: bytes) -> Any:
     """JSON without NaN and infinity. Raises ``ValueError`` for anything else, a ``JSONDecodeError`` for bad syntax."""
+    # What begins with a brace, and no zero behind it, is UTF-8.
+    plain = data[:1] == b"{" and data[1:2] != b"\0"
     try:
-        return _DECODER.decode(data.decode(json.detect_encoding(data), "surrogatepass"))
+        return _DECODER.decode(data.decode("utf-8" if plain else json.detect_encoding(data), "surrogatepass"))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def parse_json_lines(lines: Sequence[bytes]) -> list[Any] | None:
+    """The JSON value of each line, as ``parse_json`` reads it; None where one of them is not JSON in UTF-8.
+
+    They are read as one array, with a number between each two lines that nobody can write into a file: so a value that
+    goes over the end of a line is noticed.
+    """
+    try:
+        found = _DECODER.decode(f"[{_BETWEEN_TEXT.join([line.decode() for line in lines])}]")
+    except (ValueError, RecursionError):
+        return None
+    between = found[1::2]
+    whole = len(found) == 2 * len(lines) - 1 and between.count(_BETWEEN) == len(between)
+    return found[::2] if whole else None
 
 
 def _refuse_constant(name: str) -> Any:
@@ -117,13 +166,8 @@ def _refuse_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 """Created once; ``json.loads`` would create one for each line."""
 
-
-def scan_json(text: str) -> tuple[Any, int]:
-    """The JSON value that ``text`` begins with, as ``parse_json`` reads it, and where it ends.
-
-    Raises ``ValueError``, or ``RecursionError`` for one that is nested too deeply.
-    """
-    return _DECODER.raw_decode(text)
+_BETWEEN = int.from_bytes(os.urandom(7))
+_BETWEEN_TEXT = f",{_BETWEEN},"
 
 
 def read_object(path: Path, owner_uid: int) -> tuple[dict[str, Any], FileState]:

@@ -52,7 +52,7 @@ def quoted_value(value: object, limit: int = 60) -> str:
 
 def clean_text(text: str) -> str:
     """``text`` with question marks for lone surrogates, which databases and terminals do not accept."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def plain(text: str | None, limit: int = 40) -> str:

@@ -168,16 +168,14 @@ def _share(
         return None
     alloc_cpus, node_cpus = held.idle_cpus
     energies_uj = differences(both.energy_uj)
+    job_us, busy_us = both.cpu.steps
     node = NodeIntervals(
         energies_uj,
-        differences(both.node_busy_us),  # type: ignore[arg-type]
+        busy_us,
         [node_cpus] * len(energies_uj),
         None if idle is None else idle.rises(both.times_ns),
     )
-    use = JobUse(
-        differences(both.job_cpu_us),  # type: ignore[arg-type]
-        [alloc_cpus] * len(energies_uj) if alloc_cpus else (),
-    )
+    use = JobUse(job_us, [alloc_cpus] * len(energies_uj) if alloc_cpus else ())
     (share,) = split_node(node, [use]).shares
     if share is None:
         return None

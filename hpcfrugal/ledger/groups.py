@@ -24,7 +24,7 @@ from hpcfrugal.ledger.rollup import months_in
 from hpcfrugal.ledger.rows import CarbonPlace
 from hpcfrugal.ledger.selection import COUNTS, DAY_S, KEYS, ROLLED, JobDays, counts_once, of_rollup
 from hpcfrugal.ledger.sums import EnergySums, in_whole, sums_in, total_of
-from hpcfrugal.ledger.totals import pieces_of
+from hpcfrugal.ledger.totals import JobEnergy
 
 GROUPINGS = (*ROLLED, "qos", "name", "project", "phase", "node", "component", "day", "month")
 """What jobs can be grouped by; ``tag:KEY`` is another."""
@@ -280,7 +280,7 @@ class _Reader:
         intensity, defaults = Intensities(self._connection), known_defaults(self._connection)
         slots = {}
         for job in jobs_in(self._connection, sorted({job for job, _ in found})):
-            _, parts = compute(intensity, job, pieces_of(job), defaults, (edge.start_ns, edge.end_ns))
+            _, parts = compute(intensity, JobEnergy(job), defaults, (edge.start_ns, edge.end_ns))
             slots[job.job] = [slot for slot in parts if edge.start_ns <= slot.start_ns < edge.end_ns]
         for job_key, row in found:
             elapsed = [slot.elapsed_ns for slot in slots[job_key] if slot.elapsed_ns is not None]

@@ -3,12 +3,13 @@
 The rows of a run depend on its files alone, never on the order in which they came or on the clock; that is
 what makes a rebuilt ledger the same as one that grew. What has vanished from the spool keeps its rows.
 
-All files are read before anything is written.
+All files of a run are read before anything of it is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from hpcfrugal.ledger.jobs import delete_job, write_jobs
 from hpcfrugal.ledger.node_rows import NodeRows
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.read_on import ReadOn, read_on
-from hpcfrugal.ledger.rows import RUNS, RunRow
+from hpcfrugal.ledger.rows import RUNS, JobRow, RunRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import ListedFile, RunListing
 from hpcfrugal.ledger.run_state import RunState
@@ -52,27 +53,48 @@ _READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileSta
 }
 
 
-def ingest(connection: LedgerConnection, spool: int, state: RunState, batch: RowBatch) -> tuple[int, int]:
-    """Bring the rows of a run up to date inside the caller's transaction, those of its nodes by ``batch``; returns the
-    key of the run, and how many files were read. What ``state`` has of its files is to be written by the caller.
+@dataclass(frozen=True, slots=True)
+class ReadRun:
+    """What was read of a run: its document, None where it does not count, and the rows of its nodes. ``state`` has what
+    is known of its files now."""
 
-    Raises ``OSError`` where what it needs cannot be read now, ``OverflowError`` for a number that no row can have.
+    state: RunState
+    document: RunDocument | None
+    nodes: Sequence[NodeRows] = ()
+    files_read: int = 0
+
+
+def read_files(state: RunState) -> ReadRun:
+    """Read the files of a run that have changed; all where it did not count yet.
+
+    Raises ``OSError`` where what it needs cannot be read now.
     """
     files, listing = state.files, state.listing
     changed = state.changed if state.known is not None and state.known.accepted else listing.files
     document = _read_run(files, listing)
     if document is None:
-        run = _forget(connection, spool, listing)
         for file in listing.files:
             if file.parsed.kind not in ("run", "labels"):
                 files.note(file, accepted=False)
-        return run, 0
+        return ReadRun(state, None)
     reader = _RunReader(files, listing)
     for file in _in_order(changed, listing.files):
         reader.read(file)
-    run = RUNS.insert(connection, _run_row(document), spool)
-    write_jobs(connection, run, document, files, reader.nodes, batch, is_new=state.known is None)
-    return run, 1 + reader.files_read
+    return ReadRun(state, document, reader.nodes, 1 + reader.files_read)
+
+
+def write_rows(connection: LedgerConnection, spool: int, read: ReadRun, batch: RowBatch) -> tuple[int, list[JobRow]]:
+    """Bring the rows of a run up to date inside the caller's transaction, those of its nodes by ``batch``; returns the
+    key of the run, and its jobs where it is new. Its files are to be written by the caller.
+
+    Raises ``OverflowError`` for a number that no row can have.
+    """
+    if read.document is None:
+        return _forget(connection, spool, read.state.listing), []
+    row = _run_row(read.document)
+    run = RUNS.insert(connection, row, spool)
+    new = row if read.state.known is None else None
+    return run, write_jobs(connection, run, read.document, read.state.files, read.nodes, batch, new)
 
 
 def _in_order(changed: Sequence[ListedFile], seen: Sequence[ListedFile]) -> list[ListedFile]:

@@ -13,7 +13,16 @@ from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble
 from hpcfrugal.ledger.clocks import skews_of
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.node_rows import NodeRows
-from hpcfrugal.ledger.rows import CLOCK_SKEWS, JOBS, SESSIONS, TABLES_OF_JOBS, AttemptRow, SessionRow
+from hpcfrugal.ledger.rows import (
+    CLOCK_SKEWS,
+    JOBS,
+    SESSIONS,
+    TABLES_OF_JOBS,
+    AttemptRow,
+    JobRow,
+    RunRow,
+    SessionRow,
+)
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.spool.documents import EndDocument, RunDocument, SubmittedDocument
@@ -31,19 +40,20 @@ def write_jobs(
     files: RunFiles,
     nodes: Sequence[NodeRows],
     batch: RowBatch,
-    *,
-    is_new: bool,
-) -> None:
+    new: RunRow | None,
+) -> list[JobRow]:
     """Write afresh the rows of all jobs of a run, from its documents and its nodes.
 
-    ``nodes`` are the rows of the files that were read now, which ``batch`` gets; ``is_new``: the ledger has no others.
+    ``nodes`` are the rows of the files that were read now, which ``batch`` gets. ``new`` is the row of a run of which
+    the ledger had nothing: its jobs are returned, as they are in the ledger.
     """
+    made: list[JobRow] = []
     submitted = _submitted(connection, run, files)
     jobs = files.jobs
     if not jobs and submitted is not None:
         # Nothing but its submission is known yet: it is listed, with unknown energy.
         jobs.add(JobKey(submitted.job_id, 0))
-    known = {} if is_new else _known_jobs(connection, run)
+    known = {} if new is not None else _known_jobs(connection, run)
     for key in known.keys() - jobs:
         delete_job(connection, known[key])
     read: dict[JobKey, list[NodeRows]] = {}
@@ -65,10 +75,22 @@ def write_jobs(
             if key in known:
                 CLOCK_SKEWS.delete(connection, job)
             CLOCK_SKEWS.insert_all(connection, skews_of(row, sessions), job)
+            if new is not None:
+                made.append(_job_row(job, row, new, sessions, read.get(key, ())))
         elif key in read:
             connection.execute("INSERT OR IGNORE INTO totals_due VALUES (?)", (job,))
         for rows in read.get(key, ()):
             rows.add_to(batch, job)
+    return made
+
+
+def _job_row(
+    job: int, attempt: AttemptRow, run: RunRow, sessions: Sequence[SessionRow], nodes: Sequence[NodeRows]
+) -> JobRow:
+    """The job as it would be read from the ledger, as far as its totals need it."""
+    channels = [channel for rows in nodes for channel in rows.channels]
+    channels.sort(key=lambda channel: (channel.node, channel.channel))
+    return JobRow(**vars(run) | vars(attempt), job=job, channels=tuple(channels), sessions=tuple(sessions))
 
 
 def _known_jobs(connection: sqlite3.Connection, run: int) -> dict[JobKey, int]:

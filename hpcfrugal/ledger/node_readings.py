@@ -27,8 +27,8 @@ def readings_of(read: SessionReadings, job: AttemptName) -> Iterator[tuple[int, 
             attribution=read.attribution(index),
             energy=energy,
             measured=measured,
-            job_cpu=CumulativeSeries.of(both.times_ns, both.job_cpu_us),  # type: ignore[arg-type]
-            node_busy=CumulativeSeries.of(both.times_ns, both.node_busy_us),  # type: ignore[arg-type]
+            job_cpu=CumulativeSeries.of(both.times_ns, both.cpu.job_us),  # type: ignore[arg-type]
+            node_busy=CumulativeSeries.of(both.times_ns, both.cpu.node_busy_us),  # type: ignore[arg-type]
             idle=idle,
             alloc_cpus=alloc_cpus,
             node_cpus=node_cpus,

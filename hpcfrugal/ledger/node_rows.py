@@ -22,6 +22,7 @@ from hpcfrugal.ledger.rows import (
     MISSING_SENSORS,
     NODE_TABLES,
     SESSIONS,
+    ChannelRow,
     MissingSensorRow,
     SessionRow,
 )
@@ -57,6 +58,7 @@ class NodeRows:
     node: str
     meter: str | None = None
     sessions: list[SessionRow] = field(default_factory=list)
+    channels: list[ChannelRow] = field(default_factory=list)
     rows: list[tuple[LedgerTable[Any], list[Any]]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     place: str | None = None
@@ -98,7 +100,8 @@ class NodeRows:
         _check_bounds(totals, samples.state)
         unusable = [] if samples.sessions else ["no usable header"]
         self.problems = [*samples.problems, *unusable, *totals.problems]
-        self.rows = [(CHANNELS, CHANNELS.values_of(row)) for row in channel_rows(self.node, totals)]
+        self.channels = channel_rows(self.node, totals)
+        self.rows = [(CHANNELS, CHANNELS.values_of(row)) for row in self.channels]
         absent = {
             MissingSensorRow(self.node, sensor.component, sensor.source, sensor.reason)
             for header in headers

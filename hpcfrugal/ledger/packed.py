@@ -90,5 +90,5 @@ def _within(start_ns: int, first_wall_ns: int | None, last_wall_ns: int | None) 
     return max(0, min(start_ns + BUCKET_NS, last_wall_ns) - max(start_ns, first_wall_ns))
 
 
-def _json(numbers: Sequence[int | None]) -> str:
-    return json.dumps(numbers, separators=(",", ":"))
+def _json(numbers: Sequence[int]) -> str:
+    return f"[{','.join(map(str, numbers))}]"

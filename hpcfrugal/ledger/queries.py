@@ -98,14 +98,19 @@ def count_jobs(connection: sqlite3.Connection, wanted: JobFilter) -> int:
 
 
 def jobs_in(connection: sqlite3.Connection, jobs: Sequence[int]) -> Iterator[JobRow]:
-    """The jobs with these keys, in the order of the keys."""
+    """The jobs with these keys, in the order of the keys; their channels are without times since boot."""
     for start in range(0, len(jobs), _BATCH):
         some = ", ".join(map(str, jobs[start : start + _BATCH]))
-        yield from _jobs(connection, f"jobs.job IN ({some})", (), ["jobs.job"], details=True)
+        yield from _jobs(connection, f"jobs.job IN ({some})", (), ["jobs.job"], details=True, boottimes=False)
 
 
 def _jobs(
-    connection: sqlite3.Connection, condition: str, values: Sequence[str | int], order: Sequence[str], details: bool
+    connection: sqlite3.Connection,
+    condition: str,
+    values: Sequence[str | int],
+    order: Sequence[str],
+    details: bool,
+    boottimes: bool = True,
 ) -> Iterator[JobRow]:
     columns = ["jobs.job", *JOBS.selected, *RUNS.selected]
     cursor = connection.cursor()
@@ -130,7 +135,9 @@ def _jobs(
             yield JobRow(
                 **vars(_run(row[1 + _WIDTH :])) | vars(JOBS.record_of(row[1 : 1 + _WIDTH])),
                 job=job,
-                channels=tuple(one.with_boottimes(sessions.get(job, ())) for one in channels.get(job, ())),
+                channels=tuple(
+                    one.with_boottimes(sessions.get(job, ())) if boottimes else one for one in channels.get(job, ())
+                ),
                 sessions=tuple(sessions.get(job, ())),
                 missing_sensors=tuple(missing_sensors.get(job, ())),
                 totals=next(iter(totals.get(job, ())), NO_TOTALS),

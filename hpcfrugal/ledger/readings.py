@@ -70,6 +70,30 @@ class Allocation:
         return ((self.cpus or 0) if self.node_cpus else 0), self.node_cpus or 1
 
 
+class CpuTimes:
+    """CPU times of the job and of its node at some readings, cumulative since the header; None where not known."""
+
+    def __init__(self, job_us: Sequence[int | None], node_busy_us: Sequence[int | None]) -> None:
+        self.job_us, self.node_busy_us = job_us, node_busy_us
+
+    @cached_property
+    def rise(self) -> bool:
+        """Whether both are known at each reading, and never fall."""
+        return not any(
+            None in column or not all(map(le, column, column[1:]))  # type: ignore[arg-type]
+            for column in (self.job_us, self.node_busy_us)
+        )
+
+    @cached_property
+    def steps(self) -> tuple[list[int], list[int]]:
+        """How much both rise from each reading to the next, where they ``rise``."""
+        return differences(self.job_us), differences(self.node_busy_us)  # type: ignore[arg-type]
+
+    def at(self, kept: Sequence[int]) -> CpuTimes:
+        """Those at the positions ``kept``."""
+        return CpuTimes([self.job_us[at] for at in kept], [self.node_busy_us[at] for at in kept])
+
+
 @dataclass(slots=True)
 class Readings:
     """The readings of one channel as columns: at ``times_ns``, cumulative since the header; a reading that is older
@@ -82,8 +106,7 @@ class Readings:
     times_ns: Sequence[int]
     energy_uj: Sequence[int]
     measured_ns: Sequence[int]
-    job_cpu_us: Sequence[int | None]
-    node_busy_us: Sequence[int | None]
+    cpu: CpuTimes
     backwards: int = 0
 
     def __len__(self) -> int:
@@ -91,29 +114,25 @@ class Readings:
 
     @property
     def curve(self) -> EnergyCurve:
-        """Energy and measured time. More time measured than has passed is a rounding of two clock readings."""
-        measured_ns, rises_ns = self.measured_ns, differences(self.measured_ns)
-        lengths_ns = self.instants.lengths_ns
-        if not all(map(le, rises_ns, lengths_ns)):
-            measured_ns = list(accumulate(map(min, rises_ns, lengths_ns), initial=measured_ns[0]))
-        return EnergyCurve(self.instants, self.energy_uj, measured_ns)
+        """Energy and measured time."""
+        return EnergyCurve(self.instants, self.energy_uj, self.instants.at_most(self.measured_ns))
 
     def at(self, kept: Sequence[int]) -> Readings:
         """Those at the positions ``kept``."""
         walls_ns = self.instants.times_ns
-        columns = (self.times_ns, self.energy_uj, self.measured_ns, self.job_cpu_us, self.node_busy_us)
-        kept_columns = ([column[at] for at in kept] for column in columns)
-        return Readings(Instants([walls_ns[at] for at in kept]), *kept_columns)  # type: ignore[arg-type]
+        times_ns, energy_uj, measured_ns = (
+            [column[at] for at in kept] for column in (self.times_ns, self.energy_uj, self.measured_ns)
+        )
+        return Readings(Instants([walls_ns[at] for at in kept]), times_ns, energy_uj, measured_ns, self.cpu.at(kept))
 
     @property
     def usable(self) -> Readings:
         """Those that have both CPU times, neither of which falls."""
-        times_us = (self.job_cpu_us, self.node_busy_us)
-        if not any(None in column or not all(map(le, column, column[1:])) for column in times_us):  # type: ignore[arg-type]
+        if self.cpu.rise:
             return self
         kept: list[int] = []
         last = (0, 0)
-        for at, (job_us, busy_us) in enumerate(zip(*times_us, strict=True)):
+        for at, (job_us, busy_us) in enumerate(zip(self.cpu.job_us, self.cpu.node_busy_us, strict=True)):
             if job_us is not None and busy_us is not None and job_us >= last[0] and busy_us >= last[1]:
                 kept.append(at)
                 last = job_us, busy_us
@@ -198,9 +217,21 @@ class SessionReadings:
         """The times of the header and of the records."""
         return Instants([self.header.wall_ns, *self.from_records.times_ns])
 
+    @cached_property
+    def cpu_from_records(self) -> CpuTimes:
+        """The CPU times of the records."""
+        return CpuTimes(self.session.job_cpu_us, self.session.node_busy_us)
+
+    @cached_property
+    def cpu_from_header(self) -> CpuTimes:
+        """The CPU times of the header and of the records."""
+        return CpuTimes([0, *self.session.job_cpu_us], [0, *self.session.node_busy_us])
+
     def _read(self, index: int) -> Readings:
         session = self.session
         energies_uj, measured_ns = session.energy_uj[index], session.measured_ns[index]
+        if measured_ns == session.measured_ns[0]:
+            measured_ns = session.measured_ns[0]  # what is derived from it is derived once
         late_ns = session.read_ns[index] if session.read_ns else ()
         if None in energies_uj or late_ns.count(None) < len(late_ns) or not all(map(le, energies_uj, energies_uj[1:])):  # type: ignore[arg-type]
             found = self._read_one_by_one(index)
@@ -210,8 +241,7 @@ class SessionReadings:
                 session.boottime_ns,
                 energies_uj,  # type: ignore[arg-type]
                 measured_ns,
-                session.job_cpu_us,
-                session.node_busy_us,
+                self.cpu_from_records,
             )
         if found.measured_ns and found.measured_ns[0] > 0 and not session.read_before:
             # The first line after the header is lost or its reading failed: counters are 0 at the header.
@@ -221,8 +251,9 @@ class SessionReadings:
                 [self.header.boottime_ns, *found.times_ns],
                 [0, *found.energy_uj],
                 [0, *found.measured_ns],
-                [0, *found.job_cpu_us],
-                [0, *found.node_busy_us],
+                self.cpu_from_header
+                if found.cpu is self.cpu_from_records
+                else CpuTimes([0, *found.cpu.job_us], [0, *found.cpu.node_busy_us]),
                 found.backwards,
             )
         return found
@@ -252,9 +283,9 @@ class SessionReadings:
             ):
                 column.append(value)
         walls_ns = [at_ns + self._offset_ns for at_ns in columns[0] if at_ns is not None]
-        found = Readings(Instants(walls_ns), *columns)  # type: ignore[arg-type]
-        found.backwards = backwards
-        return found
+        times_ns, energies_uj, measured_ns, job_us, busy_us = columns
+        cpu = CpuTimes(job_us, busy_us)
+        return Readings(Instants(walls_ns), times_ns, energies_uj, measured_ns, cpu, backwards)  # type: ignore[arg-type]
 
     def _cpu_us_at(self, at: int, time_ns: int) -> tuple[int | None, int | None]:
         """CPU times of the job and the node before the record ``at``, on the straight line between records."""

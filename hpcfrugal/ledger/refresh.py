@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
+from typing import Any
 
-from hpcfrugal.accounting.footprint import EnergyPiece
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import DAY_NS, Defaults, known_defaults
 from hpcfrugal.ledger.footprints import Intensities, intensities_of
-from hpcfrugal.ledger.parts import Part, idle_power_of, not_started, parts_of, scope_of
+from hpcfrugal.ledger.parts import Part, idle_power_of, not_started, scope_of
 from hpcfrugal.ledger.queries import jobs_in
 from hpcfrugal.ledger.rollup import refresh_rollup
 from hpcfrugal.ledger.rows import (
@@ -24,7 +25,8 @@ from hpcfrugal.ledger.rows import (
     JobTotalsRow,
 )
 from hpcfrugal.ledger.sums import EnergySums, total_of
-from hpcfrugal.ledger.totals import JobSlot, cut, pieces_of, span_of
+from hpcfrugal.ledger.table import LedgerTable, RowBatch
+from hpcfrugal.ledger.totals import JobEnergy, JobSlot
 
 _JOBS_PER_TRANSACTION = 500
 
@@ -40,36 +42,38 @@ def refresh_ledger(connection: LedgerConnection) -> None:
     refresh_rollup(connection)
 
 
-def refresh_totals(connection: LedgerConnection, most: int = -1) -> int:
-    """Compute the totals of jobs that are due, at ``most`` so many; returns how many. Inside a transaction."""
+def refresh_totals(connection: LedgerConnection, most: int = -1, new: Sequence[JobRow] = ()) -> int:
+    """Compute the totals of jobs that are due, at ``most`` so many; returns how many. Inside a transaction.
+
+    ``new`` are jobs that came to the ledger just now, as they would be read from it.
+    """
     due = [job for (job,) in connection.execute("SELECT job FROM totals_due ORDER BY job LIMIT ?", (most,))]
     intensity, defaults = Intensities(connection), known_defaults(connection)
-    for job in jobs_in(connection, due):
-        for table in TOTALS_TABLES:
-            table.delete(connection, job.job)
-        connection.execute("SAVEPOINT totals")
+    at_hand = {job.job for job in new}
+    others = [job for job in due if job not in at_hand]
+    for table in TOTALS_TABLES:
+        connection.executemany(f"DELETE FROM {table.name} WHERE job = ?", [(job,) for job in others])
+    batch = RowBatch()
+    for job in chain(new, jobs_in(connection, others)):
         try:
-            pieces = pieces_of(job)
-            _write(connection, job, span_of(job, pieces), *compute(intensity, job, pieces, defaults))
+            energy = JobEnergy(job)
+            rows = _rows(energy, *compute(intensity, energy, defaults))
         except OverflowError:
-            connection.roll_back_to("totals")
-            bare = _without_figures(job)
-            _write(connection, bare, span_of(bare, ()), CarbonPlace(None, None, None, None), cut(bare, ()))
-        connection.execute("RELEASE totals")
+            bare = JobEnergy(_without_figures(job))
+            rows = _rows(bare, CarbonPlace(None, None, None, None), bare.cut())
+        for table, values in rows:
+            batch.add(table, values, job.job)
+    batch.write(connection)
     connection.executemany("DELETE FROM totals_due WHERE job = ?", [(job,) for job in due])
     return len(due)
 
 
 def compute(
-    intensity: Intensities,
-    job: JobRow,
-    pieces: Sequence[EnergyPiece],
-    defaults: Defaults,
-    cuts_ns: Sequence[int] = (),
+    intensity: Intensities, energy: JobEnergy, defaults: Defaults, cuts_ns: Sequence[int] = ()
 ) -> tuple[CarbonPlace, list[JobSlot]]:
-    """Where a job's energy, ``pieces``, counts, and what it used by UTC day and by ``cuts_ns``."""
-    place, placed = intensities_of(intensity, job, pieces, defaults)
-    return place, cut(job, pieces, placed, place.pue, cuts_ns)
+    """Where a job's energy counts, and what it used by UTC day and by ``cuts_ns``."""
+    place, placed = intensities_of(intensity, energy.job, energy.pieces, defaults)
+    return place, energy.cut(placed, place.pue, cuts_ns)
 
 
 def _without_figures(job: JobRow) -> JobRow:
@@ -80,14 +84,14 @@ def _without_figures(job: JobRow) -> JobRow:
     return replace(job, channels=channels, elapsed_ns=None)
 
 
-def _write(
-    connection: LedgerConnection, job: JobRow, span_ns: tuple[int, int], place: CarbonPlace, slots: Sequence[JobSlot]
-) -> None:
+def _rows(energy: JobEnergy, place: CarbonPlace, slots: Sequence[JobSlot]) -> list[tuple[LedgerTable[Any], list[Any]]]:
+    """The rows of a job's totals, as tables and values. Raises ``OverflowError`` for a sum that no row can have."""
+    job = energy.job
     pending = not_started(job)
-    parts = {(part.node, part.component): part for part in parts_of(job)}
+    parts = {(part.node, part.component): part for part in energy.parts}
     unknown = tuple(text for part in parts.values() for text in part.unknown)
     known = any(part.known for part in parts.values())
-    first_ns, last_ns = span_ns
+    first_ns, last_ns = energy.span_ns
     totals = JobTotalsRow(
         first_ns=first_ns,
         last_ns=last_ns,
@@ -103,18 +107,13 @@ def _write(
         place=place,
         sums=EnergySums() if pending else total_of(sums for slot in slots for sums in slot.sums.values()),
     )
-    JOB_TOTALS.insert(connection, totals, job.job)
-    JOB_DAYS.insert_all(
-        connection,
-        (JobDayRow(slot.start_ns // DAY_NS, number == 0, slot.elapsed_ns) for number, slot in enumerate(slots)),
-        job.job,
-    )
+    days = [JobDayRow(slot.start_ns // DAY_NS, number == 0, slot.elapsed_ns) for number, slot in enumerate(slots)]
+    rows: list[tuple[LedgerTable[Any], list[Any]]] = [(JOB_TOTALS, JOB_TOTALS.values_of(totals))]
+    rows += [(JOB_DAYS, JOB_DAYS.values_of(day)) for day in days]
     if not pending:
-        JOB_ENERGY.insert_all(
-            connection,
-            (_energy(slot, parts[key], sums) for slot in slots for key, sums in slot.sums.items()),
-            job.job,
-        )
+        used = [_energy(slot, parts[key], sums) for slot in slots for key, sums in slot.sums.items()]
+        rows += [(JOB_ENERGY, JOB_ENERGY.values_of(row)) for row in used]
+    return rows
 
 
 def _energy(slot: JobSlot, part: Part, sums: EnergySums) -> JobEnergyRow:

@@ -29,7 +29,7 @@ from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.footprints import Intensities, levels_of, place_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_delayed
 from hpcfrugal.ledger.rows import JobRow
-from hpcfrugal.ledger.totals import pieces_of
+from hpcfrugal.ledger.totals import JobEnergy
 
 SavingStatus = Literal[
     "known", "pending", "no-actuals", "not-delayed", "asap", "no-forecast", "unfinished", "not-run"
@@ -146,7 +146,7 @@ def _compared(
 
     ran: list[AttemptEnergy] = []
     for before, job in zip((None, *attempts), attempts, strict=False):
-        pieces = pieces_of(job)
+        pieces = JobEnergy(job).pieces
         if not pieces and (job.started_wall_ns is not None or job.sessions):
             return unknown("its energy is unknown")
         if pieces:

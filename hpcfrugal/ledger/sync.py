@@ -14,10 +14,10 @@ from hpcfrugal.ledger.accounting import missing_accounting, take_accounting
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
-from hpcfrugal.ledger.ingest import ingest
+from hpcfrugal.ledger.ingest import ReadRun, read_files, write_rows
 from hpcfrugal.ledger.intensity import missing_intensities, take_intensities
 from hpcfrugal.ledger.refresh import refresh_ledger, refresh_totals
-from hpcfrugal.ledger.rows import FILES, META, MetaRow
+from hpcfrugal.ledger.rows import FILES, META, JobRow, MetaRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import list_run
 from hpcfrugal.ledger.run_state import RunState, with_known
@@ -192,12 +192,14 @@ def _read(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], foun
     ]
     if not due and not sealable:
         return
-    batch = RowBatch()
+    read = [one for state in due if (one := _read_files(state, found.skipped)) is not None]
+    batch, new = RowBatch(), list[JobRow]()
     with transaction(connection):
-        for state in due:
-            found.files_read += _ingest(connection, spool, state, batch, found.skipped, at_ns)
+        for one in read:
+            if _write(connection, spool, one, batch, new, found.skipped, at_ns):
+                found.files_read += one.files_read
         batch.write(connection)
-        refresh_totals(connection)
+        refresh_totals(connection, new=new)
         for state in sealable:
             if state.known:
                 state.files.seal(connection, state.known.run, state.listing.mtime_ns)
@@ -265,26 +267,41 @@ def look_at(
         yield state
 
 
-def _ingest(
-    connection: LedgerConnection, spool: int, state: RunState, batch: RowBatch, skipped: list[str], at_ns: int
-) -> int:
-    """One run in a savepoint of its own, so that one that fails leaves nothing half done."""
-    own = RowBatch()
+def _read_files(state: RunState, skipped: list[str]) -> ReadRun | None:
+    try:
+        return read_files(state)
+    except OSError as error:
+        skipped.append(f"{state.listing.run_dir.path}: cannot be read: {error.strerror}")
+        return None
+
+
+def _write(
+    connection: LedgerConnection,
+    spool: int,
+    read: ReadRun,
+    batch: RowBatch,
+    new: list[JobRow],
+    skipped: list[str],
+    at_ns: int,
+) -> bool:
+    """Write one run in a savepoint of its own, so that one that fails leaves nothing half done; whether it did not."""
+    own, state = RowBatch(), read.state
     connection.execute("SAVEPOINT run")
     try:
-        run, files_read = ingest(connection, spool, state, own)
+        run, jobs = write_rows(connection, spool, read, own)
         if _is_over(connection, state, run, at_ns):
             state.files.seal(connection, run, state.listing.mtime_ns, is_new=state.known is None)
         else:
             state.files.write(connection, run)
-        batch.extend(own)
-    except (OSError, OverflowError) as error:
+    except OverflowError:
         connection.roll_back_to("run")
-        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "holds a number too large"
-        skipped.append(f"{state.listing.run_dir.path}: {reason}")
-        files_read = 0
-    connection.execute("RELEASE run")
-    return files_read
+        skipped.append(f"{state.listing.run_dir.path}: holds a number too large")
+        return False
+    finally:
+        connection.execute("RELEASE run")
+    batch.extend(own)
+    new += jobs
+    return True
 
 
 def vanished_runs(connection: sqlite3.Connection, spool: int | None, runs: Sequence[RunDir]) -> list[str]:

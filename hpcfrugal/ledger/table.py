@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -11,9 +12,6 @@ from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.dictionary import Dictionary
 
 _R = TypeVar("_R")
-
-_LEAST, _MOST = -(2**63), 2**63 - 1
-"""SQLite's integers."""
 
 _OWNERS = {"spool": "spools", "run": "runs", "job": "jobs", "file": "intensity_files", "accounting": "accounting_files"}
 """The tables to which a row may belong, by the column with their integer key."""
@@ -156,8 +154,7 @@ class LedgerTable(Generic[_R]):
     def values_of(self, record: _R) -> list[Any]:
         """The values of a record for ``RowBatch``. Raises ``OverflowError`` for an integer that SQLite cannot hold."""
         values = self.codec.row(record)
-        if any(type(value) is int and not _LEAST <= value <= _MOST for value in values):
-            raise OverflowError(f"a number in {self.name} is too large")
+        array("q", [value for value in values if type(value) is int])
         return values
 
     def delete(self, connection: sqlite3.Connection, owner: int) -> None:

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from operator import attrgetter
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.accounting.footprint import EnergyPiece, IntensityLevel, RoundedTally, Tally, tallies
@@ -36,83 +37,79 @@ class JobSlot:
     sums: dict[tuple[str, str], EnergySums]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadSpan:
-    """When the channels of a job that count were first and last read; zeros where none was."""
+class JobEnergy:
+    """The known energy of a job by time, each of its buckets read once.
 
-    first_ns: int
-    last_ns: int
+    ``parts`` are its components by node, ``pieces`` its energy in the order of time, each of a (node, component,
+    quality).
+    """
 
-    @classmethod
-    def of(cls, job: JobRow) -> ReadSpan:
+    def __init__(self, job: JobRow) -> None:
+        self.job = job
+        self.parts = parts_of(job)
         own = counted_channels(job)
-        first_ns = (channel.first_wall_ns for channel in own if channel.first_wall_ns is not None)
-        last_ns = (channel.last_wall_ns for channel in own if channel.last_wall_ns is not None)
-        return cls(min(first_ns, default=0), max(last_ns, default=0))
+        # When the channels that count were first and last read; zeros where none was.
+        self._first_ns = min((one.first_wall_ns for one in own if one.first_wall_ns is not None), default=0)
+        self._last_ns = max((one.last_wall_ns for one in own if one.last_wall_ns is not None), default=0)
+        self._buckets = {(one.node, one.channel): one.buckets for one in own}
+        pieces = [
+            EnergyPiece(*self._span_of(bucket), bucket.energy_uj, (one.node, one.component, one.quality), one.quality)
+            for one in own
+            for bucket in self._buckets[one.node, one.channel]
+        ]
+        self.pieces = tuple(sorted(pieces, key=attrgetter("start_ns")))
 
-    def span_of(self, bucket: KnownBucket) -> tuple[int, int]:
+    def buckets_of(self, channel: ChannelRow) -> Iterator[tuple[int, KnownBucket]]:
+        """The buckets of a channel that counts, each with the instant from which on it was drawn."""
+        for bucket in self._buckets[channel.node, channel.channel]:
+            yield self._span_of(bucket)[0], bucket
+
+    def _span_of(self, bucket: KnownBucket) -> tuple[int, int]:
         """When the energy of a bucket was drawn.
 
         In the first and in the last bucket that is between the first and the last reading, so that a job of seconds
         lies in its own seconds. Where the wall clock was set meanwhile, the bucket stands as it is.
         """
         bucket_ns = bucket.start_s * 10**9
-        start_ns, end_ns = max(bucket_ns, self.first_ns), min(bucket_ns + BUCKET_NS, self.last_ns)
+        start_ns, end_ns = max(bucket_ns, self._first_ns), min(bucket_ns + BUCKET_NS, self._last_ns)
         return (bucket_ns, bucket_ns + BUCKET_NS) if start_ns > end_ns else (start_ns, end_ns)
 
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """The first and the last instant at which the job counts: it ran then, or its energy belongs to it."""
+        start_ns, end_ns = _span(self.job)
+        starts_ns = [piece.start_ns for piece in self.pieces]
+        first_ns = min([start_ns, *starts_ns]) if start_ns or not starts_ns else starts_ns[0]
+        return first_ns, max([end_ns - 1, start_ns, *starts_ns])
 
-def pieces_of(job: JobRow) -> tuple[EnergyPiece, ...]:
-    """The known energy of a job as pieces in the order of time, each of a (node, component, quality)."""
-    readings = ReadSpan.of(job)
-    pieces = [
-        EnergyPiece(*readings.span_of(bucket), bucket.energy_uj, (channel.node, channel.component, channel.quality),
-                    channel.quality)
-        for channel in counted_channels(job)
-        for bucket in channel.buckets
-    ]  # fmt: skip
-    return tuple(sorted(pieces, key=lambda piece: piece.start_ns))
+    def cut(
+        self, placed: Sequence[IntensityLevel] = (), pue: float | None = None, cuts_ns: Sequence[int] = ()
+    ) -> list[JobSlot]:
+        """The job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
 
-
-def cut(
-    job: JobRow,
-    pieces: Sequence[EnergyPiece],
-    placed: Sequence[IntensityLevel] = (),
-    pue: float | None = None,
-    cuts_ns: Sequence[int] = (),
-) -> list[JobSlot]:
-    """A job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
-
-    Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
-    ``pieces`` is its energy, ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness; None
-    counts as 1.
-    """
-    readings, span_ns = ReadSpan.of(job), _span(job)
-    starts_ns = _starts([piece.start_ns for piece in pieces], span_ns, cuts_ns)
-    cuts = starts_ns[1:]
-    grams: dict[Hashable, dict[int, Tally]] = {}
-    for (of, number), tally in tallies(pieces, placed, pue, cuts).items():
-        grams.setdefault(of, {})[number] = tally
-    of_time = _overlaps(starts_ns, span_ns)
-    elapsed = [None] * len(starts_ns) if job.elapsed_ns is None else shares(job.elapsed_ns, of_time)
-    slots = [JobSlot(*each, {}) for each in zip(starts_ns, elapsed, strict=True)]
-    for part in parts_of(job):
+        Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
+        ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness; None counts as 1.
+        """
+        job, span_ns = self.job, _span(self.job)
+        starts_ns = _starts([piece.start_ns for piece in self.pieces], span_ns, cuts_ns)
+        cuts = starts_ns[1:]
+        grams: dict[Hashable, dict[int, Tally]] = {}
+        for (of, number), tally in tallies(self.pieces, placed, pue, cuts).items():
+            grams.setdefault(of, {})[number] = tally
+        of_time = _overlaps(starts_ns, span_ns)
+        elapsed = [None] * len(starts_ns) if job.elapsed_ns is None else shares(job.elapsed_ns, of_time)
+        slots = [JobSlot(*each, {}) for each in zip(starts_ns, elapsed, strict=True)]
         elapsed_ns = job.known_elapsed_ns or 0
-        rows = _PartSums(len(slots))
-        for channel in part.channels:
-            rows.add(channel, ((bisect_right(cuts, readings.span_of(one)[0]), one) for one in channel.buckets))
-        rows.add_time(part.covered_ns(elapsed_ns), elapsed_ns, of_time)
-        for quality in ("measured", "modelled"):
-            rows.add_grams(quality, grams.get((part.node, part.component, quality), {}))
-        for number, sums in rows.sums(lacking=not part.complete):
-            slots[number].sums[part.node, part.component] = sums
-    return slots
-
-
-def span_of(job: JobRow, pieces: Sequence[EnergyPiece]) -> tuple[int, int]:
-    """The first and the last instant at which a job counts: it ran then, or its energy belongs to it."""
-    start_ns, end_ns = _span(job)
-    first_ns = min([start_ns, *(piece.start_ns for piece in pieces)]) if start_ns or not pieces else pieces[0].start_ns
-    return first_ns, max([end_ns - 1, start_ns, *(piece.start_ns for piece in pieces)])
+        for part in self.parts:
+            rows = _PartSums(len(slots))
+            for channel in part.channels:
+                rows.add(channel, ((bisect_right(cuts, at_ns), one) for at_ns, one in self.buckets_of(channel)))
+            rows.add_time(part.covered_ns(elapsed_ns), elapsed_ns, of_time)
+            for quality in ("measured", "modelled"):
+                rows.add_grams(quality, grams.get((part.node, part.component, quality), {}))
+            for number, sums in rows.sums(lacking=not part.complete):
+                slots[number].sums[part.node, part.component] = sums
+        return slots
 
 
 def _span(job: JobRow) -> tuple[int, int]:

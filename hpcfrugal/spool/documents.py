@@ -17,7 +17,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned, read_object
+from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object, read_tail
 from hpcfrugal.core.text import clean_text, plain
 from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import owner_name, user_name
@@ -287,18 +287,12 @@ def read_log(path: Path, owner_uid: int) -> tuple[str | None, FileState]:
 
     Other programs (srun, a shell) write to it too, so control characters are replaced.
     """
-    file, state = open_owned(path, owner_uid)
-    with file:
-        try:
-            file.seek(max(0, state.size - _LOG_TAIL_BYTES))
-            tail = file.read(min(state.size, _LOG_TAIL_BYTES))
-        except OSError as error:
-            raise Unreadable(error) from error
+    tail, status = read_tail(path, _LOG_TAIL_BYTES, owner_uid)
     texts = (line.decode("utf-8", "replace").replace("\t", " ").strip() for line in reversed(tail.split(b"\n")))
     lines = [text for text in texts if text]
     reasons = (text for text in lines if not _END_OF_THE_JOB.match(text))
     last = next(reasons, lines[0] if lines else None)
-    return None if last is None else plain(last, MAX_LOG_CHARACTERS), state
+    return None if last is None else plain(last, MAX_LOG_CHARACTERS), FileState.of(status)
 
 
 def _read(kind: type[_D], path: Path, owner_uid: int) -> tuple[_D, FileState, list[str]]:

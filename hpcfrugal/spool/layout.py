@@ -18,6 +18,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -51,6 +52,7 @@ _PER_JOB = re.compile(rf"(?P<job>{_JOB_ID.pattern})\.(?P<restart>{_RESTART.patte
 _METERED = re.compile(r"(?P<node>.+)\.(?P<meter>[A-Za-z0-9_-]{1,40})\.meter", re.DOTALL)
 _MAX_RESTART = 999_999_999
 _MAX_NAME_BYTES = 255
+_NODES_REMEMBERED = 10_000
 
 _FIXED: dict[str, NameKind] = {
     "run.json": "run",
@@ -63,6 +65,15 @@ _FIXED: dict[str, NameKind] = {
     "local.pid": "script",
     "submitit": "script",
     "slurm.gone": "script",
+}
+
+
+_OF_JOB: dict[str, NameKind] = {
+    "end.json": "end",
+    "slurm.json": "slurm",
+    "nodes.json": "nodes",
+    "sidecar.log": "log",
+    "pid": "pid",
 }
 
 
@@ -131,24 +142,23 @@ def parse_name(name: str) -> ParsedName | None:
         return None
     job = JobKey(match["job"], int(match["restart"]))
     rest = match["rest"]
-    if rest == "end.json":
-        return ParsedName("end", job)
-    if rest == "slurm.json":
-        return ParsedName("slurm", job)
-    if rest == "nodes.json":
-        return ParsedName("nodes", job)
-    if rest == "sidecar.log":
-        return ParsedName("log", job)
-    if rest == "pid":
-        return ParsedName("pid", job)
+    if (kind := _OF_JOB.get(rest)) is not None:
+        return ParsedName(kind, job)
     metered = _METERED.fullmatch(rest)
     encoded = metered["node"] if metered is not None else rest.removesuffix(".jsonl")
     if not encoded.isascii() or encoded in ("", rest):
         return None
-    node = decode_node(encoded)
-    if encode_node(node) != encoded:
+    node = _node_named(encoded)
+    if node is None:
         return None
     return ParsedName("samples", job, node) if metered is None else ParsedName("meter", job, node, metered["meter"])
+
+
+@lru_cache(_NODES_REMEMBERED)
+def _node_named(encoded: str) -> str | None:
+    """The node that a file name names; None where it is written in another way than ``encode_node`` does."""
+    node = decode_node(encoded)
+    return node if encode_node(node) == encoded else None
 
 
 def _per_job(job_id: str, restart: int) -> str:

@@ -16,7 +16,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json, scan_json
+from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json, parse_json_lines
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES, Header, SampledNode, parse_header
 from hpcfrugal.spool.sample_record import BadLine
@@ -204,8 +204,8 @@ class SampleParser:
         last = records[-1]
         ends, reason = last.get("kind") == "end", last.pop("reason", None)
         count = 0
-        for _, alike in groupby(records, len):
-            part = list(alike)
+        alike = [records] if len(set(map(len, records))) == 1 else [list(some) for _, some in groupby(records, len)]
+        for part in alike:
             count = len(session)
             if len(part) < _FEW or not session.extend(part):
                 for one in part:
@@ -219,11 +219,5 @@ def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:
     """The JSON object of each line; None where one of them is something else."""
     if max(map(len, lines), default=0) >= MAX_LINE_BYTES:
         return None
-    try:
-        texts = [line.decode() for line in lines]
-        found = [scan_json(text) for text in texts]
-    except (ValueError, RecursionError):
-        return None
-    values = [value for value, _ in found]
-    whole = [end for _, end in found] == list(map(len, texts))
-    return values if whole and set(map(type, values)) <= {dict} else None
+    found = parse_json_lines(lines) if lines else []
+    return found if found is not None and set(map(type, found)) <= {dict} else None

@@ -23,7 +23,7 @@ from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.ledger.totals import JobSlot, pieces_of
+from hpcfrugal.ledger.totals import JobEnergy, JobSlot
 
 HOUR = 3600 * SECOND
 MIDNIGHT = START_NS - 10 * HOUR
@@ -132,7 +132,7 @@ def test_a_period_is_the_sum_of_what_each_job_used_in_it(many: FakeSpool, rolled
         intensity, defaults = Intensities(connection), Defaults(None, 1.1)
         for since_ns, until_ns in edges(draw):
             cuts_ns = [edge for edge in (since_ns, until_ns) if edge is not None]
-            slots = {job.job: compute(intensity, job, pieces_of(job), defaults, cuts_ns)[1] for job in jobs}
+            slots = {job.job: compute(intensity, JobEnergy(job), defaults, cuts_ns)[1] for job in jobs}
             wanted = JobFilter(since_ns, until_ns, user=draw.choice([None, "alice"]))
             for by in BY:
                 expected = one_by_one(jobs, slots, wanted, by)

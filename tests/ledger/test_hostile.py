@@ -15,9 +15,9 @@ from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.groups import grouped
+from hpcfrugal.ledger.ingest import ReadRun
 from hpcfrugal.ledger.packed import BUCKETS
 from hpcfrugal.ledger.queries import JobFilter, JobRow, find_jobs
-from hpcfrugal.ledger.run_state import RunState
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sums import exact_sum, in_whole
 from hpcfrugal.ledger.sync import rebuild, sync
@@ -117,15 +117,15 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
     spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = spool.whole_run("18"), spool.whole_run("17")
-    real = engine.ingest
+    real = engine.write_rows
 
-    def fail(connection: Any, spool_key: int, state: RunState, batch: Any) -> tuple[int, int]:
-        found = real(connection, spool_key, state, batch)
-        if state.listing.run_dir == bad.run_dir:
+    def fail(connection: Any, spool_key: int, read: ReadRun, batch: Any) -> tuple[int, list[Any]]:
+        found = real(connection, spool_key, read, batch)
+        if read.state.listing.run_dir == bad.run_dir:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
         return found
 
-    monkeypatch.setattr(engine, "ingest", fail)
+    monkeypatch.setattr(engine, "write_rows", fail)
     result = sync(spool.root, spool.ledger)
     assert result.skipped == (f"{bad.run_dir.path}: holds a number too large",)
     assert [job.run_id for job in jobs(spool).values()] == [good.run_id]

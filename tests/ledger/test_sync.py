@@ -237,9 +237,9 @@ def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
         "def kill(*_):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "if sys.argv[3] == 'between':\n    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]), kill)\n"
         "else:\n"
-        "    whole = sync._ingest\n"
-        "    is_bad = lambda state: '7' in state.listing.run_dir.run_id\n"
-        "    sync._ingest = lambda c, p, state, *more: kill() if is_bad(state) else whole(c, p, state, *more)\n"
+        "    whole = sync._write\n"
+        "    is_bad = lambda read: '7' in read.state.listing.run_dir.run_id\n"
+        "    sync._write = lambda c, p, read, *more: kill() if is_bad(read) else whole(c, p, read, *more)\n"
         "    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     for where in ("inside", "between", "inside"):
