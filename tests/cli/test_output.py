@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox
 
+from hpcfrugal.cli.console import console
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.core.errors import SetupError
 
@@ -87,3 +88,9 @@ def test_the_commands_follow_links(box: Sandbox) -> None:
     assert (box.work / "target.json").read_text() != before
     assert box.run("run", "-o", "nowhere/x", "--", "touch", "ran").code == 2
     assert not (box.work / "ran").exists()
+
+
+def test_a_table_in_a_pipe_has_220_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert console().width == 220

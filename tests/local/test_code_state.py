@@ -71,3 +71,10 @@ def test_a_git_that_hangs_costs_a_second(tmp_path: Path, monkeypatch: pytest.Mon
     began = time.monotonic()
     assert code_state(tmp_path) == CodeState()
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("size_mb", "hashed"), [(16, True), (17, False)])
+def test_a_dvc_lock_above_16_mb_is_not_hashed(tmp_path: Path, size_mb: int, hashed: bool) -> None:
+    with (tmp_path / "dvc.lock").open("wb") as file:
+        file.truncate(size_mb * 10**6)
+    assert (code_state(tmp_path).dvc_lock_sha256 is not None) is hashed
