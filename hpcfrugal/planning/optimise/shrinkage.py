@@ -10,8 +10,8 @@ instants are correlated by exp(-distance / correlation time):
 
 - the error has the standard deviation and correlation of ``ErrorGrowth``;
 - the true value has the mean of the forecast, the correlation time PRIOR_CORRELATION, and that standard deviation of
-  PRIOR_SDS under which the forecast is the most likely (empirical Bayes). On a forecast that varies no more than its
-  errors that is a small one, and few jobs wait.
+  PRIOR_SDS under which the forecast is the most likely (empirical Bayes), or a smaller one that is about as likely. On
+  a forecast that varies no more than its errors that is a small one, and few jobs wait.
 
 The inverse of the covariance of such a process has three diagonals (Rybicki and Press, Phys. Rev. Lett. 74, 1060,
 1995), so the cost is linear in the number of slots.
@@ -35,6 +35,12 @@ PRIOR_CORRELATION = timedelta(hours=24)
 
 PRIOR_SDS = tuple(0.025 * 2**index for index in range(8))
 """Standard deviations of the logarithm of the true values, from a nearly flat grid (2.5 %) to one that changes much."""
+
+_LIKELIER = 2.0
+"""By so much twice the logarithm of the likelihood has to grow for a larger standard deviation, as for one parameter
+more (Akaike, A new look at the statistical model identification, IEEE Trans. Autom. Control 19, 1974). On forecasts of
+nothing but errors half as many jobs wait then; the years of scripts/bench/decide save as much.
+"""
 
 _LEAST_SHARE = 0.01  # of the mean: lower values have no logarithm that means anything
 _LEAST_SD = 1e-3
@@ -105,7 +111,7 @@ class Shrinkage:
             found = posterior.solve(pull)
             # Twice the logarithm of the likelihood of the forecast, up to a constant.
             likelihood = prior.log_det - posterior.log_det + sum(a * b for a, b in zip(pull, found, strict=True))
-            if best is None or likelihood > best[0]:
+            if best is None or likelihood > best[0] + _LIKELIER:
                 best = likelihood, found, posterior
         assert best is not None
         _, found, posterior = best

@@ -140,6 +140,34 @@ def test_a_wait_is_expected_to_save(plan: Plan) -> None:
         assert low <= plan.expected.saving <= high
 
 
+@pytest.mark.parametrize("low", [40.0, 200.0, 250.0])
+@pytest.mark.parametrize(("hours", "last"), [(1, 12), (1, 24), (4, 12), (4, 24)])
+def test_the_first_of_equal_times_is_taken(low: float, hours: float, last: float) -> None:
+    # 300 g/kWh for five hours, then the same low value to the end.
+    decision = decide(series_of([300.0] * 10 + [low] * 86, HOUR / 2), question(hours, last))
+    assert decision.waits
+    assert decision.then.start_at == NOW + 5 * HOUR
+    assert decision.saving == decision.best_saving > 0.04
+
+
+def test_nearly_as_good_is_earlier() -> None:
+    values = [300.0] * 10 + [101.0] * 10 + [150.0] * 4 + [100.0] * 10 + [300.0] * 30
+    decision = decide(series_of(values, HOUR / 2), question(2, 20))
+    assert decision.then.start_at < NOW + 9 * HOUR
+    exact = decide(series_of(values, HOUR / 2), question(2, 20, error=None))
+    assert exact.then.start_at == NOW + 12 * HOUR
+
+
+def test_a_start_that_saves_enough_does_not_give_way_to_one_that_does_not() -> None:
+    series = series_of([300.0] * 10 + [250.0] * 86, HOUR / 2)
+    whole = decide(series, question(1, 24, min_saving=0))
+    assert whole.then.start_at == NOW + 5 * HOUR
+    between = decide(series, question(1, 24, min_saving=whole.best_saving + 0.01))
+    assert between.waits
+    assert between.then.start_at > NOW + 5 * HOUR
+    assert between.saving >= whole.best_saving + 0.01
+
+
 def test_no_job_is_planned_into_a_gap() -> None:
     series = series_of([300, 300, None, 10, 10, 300] + [300] * 10)
     decision = decide(series, question(1, 8))

@@ -108,7 +108,7 @@ def test_few_jobs_wait_for_noise() -> None:
     """On a grid that never changes, the forecast alone would have most jobs wait, for nothing."""
     found = simulated(0, 1, 150)
     assert all(saving == pytest.approx(0) for *_, saving in found)
-    assert fmean(one.waits for one, _, _ in found) < 0.25
+    assert fmean(one.waits for one, _, _ in found) < 0.15
     assert fmean(exact.waits for _, exact, _ in found) > 0.8
     assert fmean(one.best_saving for one, _, _ in found) < 0.03
     assert fmean(exact.best_saving for _, exact, _ in found) > 0.15
@@ -147,7 +147,10 @@ def test_shrinkage_is_the_posterior_mean_under_the_most_likely_prior(swing: floa
     levels = [200 * math.exp(swing * math.sin(slot / 7) + draw.gauss(0, swing / 5)) for slot in range(60)]
     series = series_of(levels, issued_at=at(0))
     means, likelihoods = zip(*(dense(series, error, 0.025 * 2**power) for power in range(8)), strict=True)
-    best = max(range(8), key=lambda power: likelihoods[power])
+    best = 0
+    for power in range(8):
+        # A larger deviation has to be likelier by what one parameter more would be.
+        best = power if likelihoods[power] > likelihoods[best] + 1 else best
     found = Shrinkage.of(series, error, at(0)).expected
     assert found.values == pytest.approx(means[best], abs=1e-3)
     assert (min(levels), max(levels)) != pytest.approx((min(found.values), max(found.values)), rel=1e-3)
