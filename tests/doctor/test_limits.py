@@ -1,0 +1,54 @@
+"""Limits of the doctor, by value: free space, waits for sensors, length of what is shown."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hpcfrugal.core.errors import Problem
+from hpcfrugal.doctor import probe, sensors, settings_findings, storage
+from hpcfrugal.settings.config import read_config
+
+
+@pytest.mark.parametrize(("free_mib", "level"), [(100, "ok"), (99, "gap")])
+def test_a_file_system_with_less_than_100_mib_is_nearly_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_mib: int, level: str
+) -> None:
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: SimpleNamespace(free=free_mib * 2**20))
+    assert storage._place("spool", tmp_path, private=False).level == level
+
+
+def test_all_sensors_have_15_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, timeout: float, **__: object) -> None:
+        raise subprocess.TimeoutExpired("probe", timeout)
+
+    monkeypatch.setattr(sensors.subprocess, "run", run)
+    (finding,) = sensors.sensor_findings()
+    assert (finding.level, finding.found) == ("fault", "a sensor did not respond within 15 s")
+
+
+def test_a_late_sensor_has_10_s_to_open_and_2_s_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, read_s = 0.0, list[float]()
+
+    def sleep(span_s: float) -> None:
+        nonlocal now_s
+        now_s += span_s
+
+    selection = SimpleNamespace(
+        is_waiting=True, has_late_opened=lambda: False, sample=read_s.append, entries=[], absent=[], gpus=[]
+    )
+    monkeypatch.setattr(probe, "SensorSelection", lambda *_: selection)
+    monkeypatch.setattr(probe, "time", SimpleNamespace(monotonic=lambda: now_s, sleep=sleep))
+    found: dict[str, Any] = probe.probe(str(tmp_path), str(tmp_path), {})
+    assert found == {"channels": [], "absent": [], "gpus": []}
+    assert (now_s, read_s) == (pytest.approx(10.0, abs=0.06), [2.0])
+
+
+def test_300_characters_of_a_mistake_are_shown(tmp_path: Path) -> None:
+    config, _ = read_config({"HOME": str(tmp_path)})
+    (mistake, *_) = (one for one in settings_findings(config, [Problem("x", "y" * 1000)]) if one.subject == "settings")
+    assert len(mistake.found) == 300
