@@ -30,7 +30,7 @@ ORDER = (
 NARROWER: dict[str, set[str]] = {
     "core": set(),
     "sidecar": set(),
-    "accounting": {"core"},
+    "accounting": {"core", "sidecar.energy_split"},
     "carbon.extension": {"carbon.series", "core"},
     "carbon.chart": {"carbon.series", "core"},
     "carbon.readings": {"carbon.series", "core"},

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from operator import add, sub
 
+from hpcfrugal.sidecar.energy_split import divide_energy
+
 
 class Attribution(StrEnum):
     """How a channel's energy is given to a job: by the rules of this file, by a model, or not at all."""
@@ -138,29 +140,6 @@ def split_node(node: NodeIntervals, uses: Sequence[JobUse]) -> NodeSplit:
         raise ValueError("negative energy")
     if node.node_busy_us is None:
         return NodeSplit(whole_uj, (None,) * len(uses))
-    nothing = [0] * len(whole_uj)
-    idle_uj = nothing if node.idle_uj is None else list(map(min, whole_uj, node.idle_uj))
-    dynamic_uj = whole_uj if node.idle_uj is None else list(map(sub, whole_uj, idle_uj))
-    busy_us = _most(node.node_busy_us, [use.job_cpu_us for use in uses if use.job_cpu_us is not None])
-    held = [use.alloc_cpus for use in uses if use.alloc_cpus] if any(idle_uj) else []
-    cpus = _most(node.node_cpus, held)
-
-    def share(use: JobUse) -> EnergyShares | None:
-        if use.job_cpu_us is None:
-            return None
-        idle = _parts(idle_uj, use.alloc_cpus, cpus) if held and use.alloc_cpus else nothing
-        return EnergyShares(_parts(dynamic_uj, use.job_cpu_us, busy_us), idle)
-
-    return NodeSplit(whole_uj, tuple(map(share, uses)))
-
-
-def _most(node: Sequence[int], jobs: Sequence[Sequence[int]]) -> Sequence[int]:
-    """What the node has, or the sum of what its jobs have where that is more."""
-    if not jobs:
-        return node
-    return list(map(max, node, jobs[0] if len(jobs) == 1 else map(sum, zip(*jobs, strict=True))))
-
-
-def _parts(wholes: Sequence[int], parts: Sequence[int], totals: Sequence[int]) -> list[int]:
-    """The part of each whole that each part is of its total, rounded down."""
-    return [whole * part // total if total else 0 for whole, part, total in zip(wholes, parts, totals, strict=True)]
+    jobs = [(use.job_cpu_us, use.alloc_cpus) for use in uses]
+    shares = divide_energy(whole_uj, node.node_busy_us, node.node_cpus, node.idle_uj, jobs)
+    return NodeSplit(whole_uj, tuple(None if share is None else EnergyShares(*share) for share in shares))

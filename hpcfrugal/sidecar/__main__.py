@@ -19,7 +19,7 @@ from .identity import identify
 from .job_wait import JobWait
 from .log import log
 from .loop import Loop, SamplingConfig
-from .sampling_rate import FILE_LIMIT_B
+from .options import BadArguments, duration_ns, file_limit_b, parse_options, percent_of_core
 from .sensor_watch import SensorWatch
 from .sources import SensorContext, fallback_sensors, later_sources, primary_sensors
 from .usage import Usage
@@ -42,81 +42,30 @@ _VALUED = (
     "--cpu-budget",
     "--file-limit",
 )
-
-
-class BadArguments(Exception):
-    """The command line is wrong; the text says how."""
+_FLAGS = ("--exclusive", "--until-eof", "--hardware-counters")
 
 
 class Arguments:
     """The command line, checked."""
 
     def __init__(self, argv: list[str]) -> None:
-        """Parse ``argv`` (without the program). Raises BadArguments. argparse would cost 10 ms and 1.5 MB."""
-        values: dict[str, str] = {}
-        self.exclusive = False
-        self.until_eof = False
-        self.hardware_counters = False
-        rest = list(argv)
-        while rest:
-            option, equals, value = rest.pop(0).partition("=")
-            if option == "--exclusive" and not equals:
-                self.exclusive = True
-            elif option == "--until-eof" and not equals:
-                self.until_eof = True
-            elif option == "--hardware-counters" and not equals:
-                self.hardware_counters = True
-            elif option not in _VALUED:
-                raise BadArguments(f"unknown argument {option!r}")
-            elif equals:
-                values[option] = value
-            elif rest:
-                values[option] = rest.pop(0)
-            else:
-                raise BadArguments(f"{option} needs a value")
-        for option in ("--run-dir", "--run-id"):
-            if not values.get(option):
-                raise BadArguments(f"{option} is missing")
+        """Parse ``argv`` (without the program). Raises BadArguments."""
+        values, flags = parse_options(argv, _VALUED, _FLAGS, required=("--run-dir", "--run-id"))
+        self.exclusive = "--exclusive" in flags
+        self.until_eof = "--until-eof" in flags
+        self.hardware_counters = "--hardware-counters" in flags
         self.run_dir = os.path.abspath(values["--run-dir"])
         self.run_id = values["--run-id"]
         self.sysfs = values.get("--sysfs", "/sys")
         self.proc = values.get("--proc", "/proc")
-        self.interval_ns = _seconds_ns("--interval", values.get("--interval", "1"), 0.05)
-        self.record_ns = max(self.interval_ns, _seconds_ns("--record", values.get("--record", "10"), 0.05))
-        self.cpu_percent = _percent("--cpu-budget", values.get("--cpu-budget", "1"))
-        self.file_limit_b = _bytes("--file-limit", values.get("--file-limit"))
+        self.interval_ns = duration_ns(values, "--interval", "1")
+        self.record_ns = max(self.interval_ns, duration_ns(values, "--record", "10"))
+        self.cpu_percent = percent_of_core(values)
+        self.file_limit_b = file_limit_b(values)
         pid = values.get("--root-pid")
         if pid is not None and not (pid.isascii() and pid.isdigit() and 0 < int(pid) < 1 << 31):
             raise BadArguments(f"--root-pid: {pid!r} is not a process id")
         self.root_pid = None if pid is None else int(pid)
-
-
-def _seconds_ns(option: str, text: str, least_s: float) -> int:
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise BadArguments(f"{option}: {text!r} is not a number of seconds") from None
-    if not least_s <= seconds <= 86400:
-        raise BadArguments(f"{option}: {text} is not between {least_s:g} and 86400 seconds")
-    return int(seconds * 1e9)
-
-
-def _percent(option: str, text: str) -> float:
-    try:
-        percent = float(text)
-    except ValueError:
-        raise BadArguments(f"{option}: {text!r} is not a percentage") from None
-    if not 0.01 <= percent <= 100:
-        raise BadArguments(f"{option}: {text} is not between 0.01 and 100 percent")
-    return percent
-
-
-def _bytes(option: str, text: str | None) -> int:
-    if text is None:
-        return FILE_LIMIT_B
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
-        raise BadArguments(f"{option}: {text!r} is not a number of bytes")
-    return int(text)
 
 
 def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
@@ -182,6 +131,10 @@ def _lower_priority() -> None:
 
 def run_sidecar() -> NoReturn:
     """Run and exit; the interpreter's usual exit would wait for a thread that hangs in a driver."""
+    if sys.argv[1:2] == ["agent"]:
+        from .agent.command import run_agent
+
+        run_agent(sys.argv[2:])
     code = 0
     try:
         os.umask(0o077)

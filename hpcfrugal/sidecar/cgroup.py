@@ -80,6 +80,26 @@ def node_group(proc: str) -> tuple[str, int] | None:
     return next(((mount.point, 2) for mount in mounts if mount.fstype == "cgroup2"), None)
 
 
+def slurm_groups(proc: str, node: str) -> list[tuple[str, int]]:
+    """Where Slurm makes the groups of the jobs of ``node``, with the version of the hierarchy, whether there or not.
+
+    Version 1: ``slurm/uid_U/job_N``, or ``slurm_NODE`` where Slurm was built for several nodes on one machine, and then
+    ``NODE_slurmstepd.scope`` with version 2 (Slurm: src/plugins/cgroup).
+    """
+    try:
+        mounts = _mounts(read_whole(f"{proc}/self/mountinfo").decode("utf-8", "surrogateescape"))
+    except OSError:
+        return []
+    found: list[tuple[str, int]] = []
+    for mount in mounts:
+        if mount.fstype == "cgroup" and "cpuacct" in mount.options:
+            found += [(f"{mount.point}/{name}", 1) for name in ("slurm", f"slurm_{node}")]
+        elif mount.fstype == "cgroup2":
+            scopes = ("slurmstepd.scope", f"{node}_slurmstepd.scope")
+            found += [(f"{mount.point}/system.slice/{name}", 2) for name in scopes]
+    return found
+
+
 def job_part(path: str, job_id: str, sluid: str | None) -> str | None:
     """``path`` cut after the component that is the job's, or None where it has no such component."""
     parts = path.split("/")
@@ -87,12 +107,13 @@ def job_part(path: str, job_id: str, sluid: str | None) -> str | None:
         if part == f"job_{job_id}":
             return "/".join(parts[: index + 1])
         below_scope = index > 0 and parts[index - 1].endswith("slurmstepd.scope")
-        if below_scope and _is_sluid(part) and (not sluid or part == sluid):
+        if below_scope and is_sluid(part) and (not sluid or part == sluid):
             return "/".join(parts[: index + 1])
     return None
 
 
-def _is_sluid(text: str) -> bool:
+def is_sluid(text: str) -> bool:
+    """Whether a group has the name that Slurm gives to a job's since 26.05."""
     return len(text) == 14 and text[0] == "s" and all(char in _CROCKFORD for char in text[1:])
 
 

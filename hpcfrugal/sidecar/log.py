@@ -1,10 +1,16 @@
-"""Messages of the sidecar: single lines on stderr, each problem once."""
+"""Messages of the program on a node: single lines on stderr, each problem once."""
 
 from __future__ import annotations
 
 import os
 
 _logged: set[str] = set()
+_program = ["hpcfrugal sidecar"]
+
+
+def log_as(program: str) -> None:
+    """Begin each message with this name."""
+    _program[0] = program
 
 
 def log(text: str, once: str | None = None) -> None:
@@ -13,7 +19,7 @@ def log(text: str, once: str | None = None) -> None:
         if once in _logged:
             return
         _logged.add(once)
-    line = "hpcfrugal sidecar: " + " ".join(text.split()) + "\n"
+    line = f"{_program[0]}: " + " ".join(text.split()) + "\n"
     try:
         os.write(2, line.encode("utf-8", "replace"))
     except OSError:

@@ -15,10 +15,10 @@ from . import SAMPLES_SCHEMA, VERSION, node
 from .identity import is_exclusive
 from .jsonline import dumps
 from .log import log
-from .sampling_rate import FILE_LIMIT_B, CpuBudget, FileBudget, slower_ns
-from .sensor_in_use import announced
+from .sampling_rate import FILE_LIMIT_B, CpuBudget, FileBudget
+from .sensor_changes import SensorChanges
 from .sensor_selection import SensorSelection
-from .sensors.base import POWER_UW, TYPE_CHECKING
+from .sensors.base import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,12 +91,12 @@ class Loop:
         self._interval_ns = config.interval_ns
         self._record_ns = config.record_ns
         self._on_begun = on_begun
-        self._watch = watch
         self._slowed = 0
         self._sampled_ns = 0
         self._selection = SensorSelection(
             sensors, fallbacks, clock_ns, lambda: job_wait.wait_until(0) is not None, config.interval_ns
         )
+        self._changes = SensorChanges(self._selection, watch)
 
     def run(self) -> None:
         """Sample until there is a reason to stop. Raises ``writer.Locked`` if another sidecar is at work."""
@@ -108,7 +108,7 @@ class Loop:
         space = FileBudget(self._config.file_limit_b, self._writer.size_b)
         while True:
             # ticks missed while suspended or stopped are not made up for
-            next_tick_ns = _next(first_ns, now_ns, self._interval_ns)
+            next_tick_ns = next_moment(first_ns, now_ns, self._interval_ns)
             reason = self._job_wait.wait_until(next_tick_ns)
             if reason is not None:
                 self._sampled_ns = self._selection.sample(LAST_READ_WAIT_S)
@@ -122,13 +122,9 @@ class Loop:
             now_ns = self._clock_ns() if requested else max(self._clock_ns(), next_tick_ns)
             self._sampled_ns = self._selection.sample(TICK_WAIT_S)
             self._usage.sample_memory()
-            failed = self._selection.replaceable()
-            new = () if self._watch is None else self._watch.new_sources()
-            if failed or new or self._has_news():
+            if self._changes.are_due():
                 self._writer.line(self._record("record"))
-                # each of them, whatever the others have found
-                due = [self._selection.replace(failed), bool(new) and self._selection.look_again(new), self._has_news()]
-                if any(due):
+                if self._changes.apply():
                     self._begin_session()
             elif requested or now_ns >= next_record_ns:
                 line = self._record("record")
@@ -137,30 +133,22 @@ class Loop:
                 if space.quarter_used(self._writer.size_b):
                     self._record_ns *= 2
                     log("the sample file is close to its size limit; writing records less often", once="file limit")
-                next_record_ns = _next(first_ns, now_ns, self._record_ns)
+                next_record_ns = next_moment(first_ns, now_ns, self._record_ns)
             if cpu.is_spent(now_ns, self._cpu_ns()):
                 cpu.changed(now_ns, self._cpu_ns())
                 if self._slow_down():
                     first_ns = now_ns
                     next_record_ns = first_ns + self._record_ns
 
-    def _has_news(self) -> bool:
-        """Whether a new header is due."""
-        return self._selection.has_late_opened() or self._selection.has_new_problem()
-
     def _cpu_ns(self) -> int:
         return self._cpu_clock_ns() + self._selection.cpu_ns()
 
     def _slow_down(self) -> bool:
         """Sample half as often; whether that is possible."""
-        entries = self._selection.entries
-        wraps = [entry.meter.wrap_ns for entry in entries if entry.meter.wrap_ns is not None]
-        has_power = any(entry.channel.quantity == POWER_UW for entry in entries)
-        interval_ns = slower_ns(self._interval_ns, min(wraps) if wraps else None, has_power)
+        interval_ns = self._selection.slower(self._interval_ns)
         if interval_ns == self._interval_ns:
             return False
         self._interval_ns = interval_ns
-        self._selection.set_interval(interval_ns)
         self._record_ns = max(self._record_ns, interval_ns)
         self._slowed = interval_ns
         log(
@@ -179,10 +167,10 @@ class Loop:
 
     def _header(self) -> str:
         identity = self._identity
+        facts = node.facts(self._config.proc, self._config.sysfs)
         cpus_node = node.cpus_online()
-        memory_node_b = node.memory_total_b(self._config.proc)
         # Slurm writes 0 for "all memory of the node"
-        memory_alloc_b = memory_node_b if identity.memory_alloc_b == 0 else identity.memory_alloc_b
+        memory_alloc_b = facts["memory_node_b"] if identity.memory_alloc_b == 0 else identity.memory_alloc_b
         return dumps(
             {
                 "kind": "header",
@@ -192,31 +180,17 @@ class Loop:
                 "gpus_promised": identity.gpus_promised,
                 "gpus_unread": self._selection.gpus_unread,
                 "uid": os.getuid(),
-                "boot_id": node.boot_id(self._config.proc),
-                **self._moment(),
+                **facts,
+                **moment(self._sampled_ns, self._clock_ns),
                 "interval_s": self._interval_ns / 1e9,
                 "record_s": self._record_ns / 1e9,
-                "cpus_node": cpus_node,
-                "cores_node": node.cores_online(self._config.proc, self._config.sysfs, cpus_node),
-                "cpu_limit_uw": self._selection.cpu_limit_uw,
-                "cpu_model": node.cpu_model(self._config.proc),
-                "memory_node_b": memory_node_b,
                 "memory_alloc_b": memory_alloc_b,
                 "exclusive": is_exclusive(self._config.exclusive, identity.cpus_alloc, cpus_node),
-                "gpus": [gpu.header() for gpu in self._selection.gpus],
                 "cpu_time_source": self._usage.cpu_time_source,
                 "usage": self._usage.header(),
-                "channels": announced(self._selection.entries),
-                "absent": [entry.header() for entry in self._selection.absent],
+                **self._selection.header(),
             }
         )
-
-    def _moment(self) -> dict[str, object]:
-        """When the latest sample was taken: on a busy node that can be long before its line is made."""
-        return {
-            "wall_ns": time.time_ns() - (self._clock_ns() - self._sampled_ns),
-            "boottime_ns": self._sampled_ns,
-        }
 
     def _reached_ns(self, meter: Accumulator) -> int | None:
         """When ``meter`` was last read, where that is not now."""
@@ -228,7 +202,7 @@ class Loop:
         record: dict[str, object] = {"kind": kind}
         if reason is not None:
             record["reason"] = reason
-        record.update(self._moment())
+        record.update(moment(self._sampled_ns, self._clock_ns))
         # The sum of a channel that fails now is written once more, and at the end: energy after the last record counts.
         energies_uj = [
             meter.energy_uj if meter.is_reading or meter.measured_ns > meter.recorded_ns or kind == "end" else None
@@ -265,6 +239,11 @@ class Loop:
         return dumps(record)
 
 
-def _next(first_ns: int, now_ns: int, step_ns: int) -> int:
+def moment(sampled_ns: int, clock_ns: Callable[[], int]) -> dict[str, int]:
+    """When the latest sample was taken: on a busy node that can be long before its line is made."""
+    return {"wall_ns": time.time_ns() - (clock_ns() - sampled_ns), "boottime_ns": sampled_ns}
+
+
+def next_moment(first_ns: int, now_ns: int, step_ns: int) -> int:
     """The next of the moments ``step_ns`` apart since ``first_ns``."""
     return first_ns + ((now_ns - first_ns) // step_ns + 1) * step_ns

@@ -64,6 +64,18 @@ def memory_total_b(proc: str) -> int | None:
     return None if size_kib is None else size_kib * 1024
 
 
+def facts(proc: str, sysfs: str) -> dict[str, object]:
+    """What a header line has about the node itself."""
+    cpus_node = cpus_online()
+    return {
+        "boot_id": boot_id(proc),
+        "cpus_node": cpus_node,
+        "cores_node": cores_online(proc, sysfs, cpus_node),
+        "cpu_model": cpu_model(proc),
+        "memory_node_b": memory_total_b(proc),
+    }
+
+
 def ticks_per_s() -> int:
     """Clock ticks per second, the unit of CPU times in procfs: 100 on nearly every Linux."""
     return os.sysconf("SC_CLK_TCK")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 
 from .node import ticks_per_s
+from .proc_ends import ended_by_heir, left_over, taken_by
 from .proc_stat import Process, read_io_b, read_process
 from .sysfs import read_bytes, read_whole
 
@@ -235,22 +236,11 @@ class ProcTree:
 
     def _take_over(self, members: dict[int, Process]) -> None:
         """Keep the counts of processes that ended without a member having waited for them."""
-        ended: dict[int, list[Process]] = {}
-        for pid, old in self._members.items():
-            if self._lives(pid, members):
-                continue
-            heir = old.parent
-            while heir in self._members and not self._lives(heir, members):
-                heir = self._members[heir].parent
-            ended.setdefault(heir if heir in self._members else 0, []).append(old)
+        ended = ended_by_heir(self._members, members)
         for heir, processes in ended.items():
-            taken = [0, 0, 0]
-            if heir:
-                new, last = members[heir].reaped, self._members[heir].reaped
-                taken = [new[index] - last[index] for index in range(3)]
+            taken = taken_by(heir, self._members, members)
             for index in range(3):
-                due = sum([process.own[index] + process.reaped[index] for process in processes])
-                self._kept[index] += max(0, due - taken[index])
+                self._kept[index] += left_over(processes, taken, index)
             has_io = bool(heir) and members[heir].io_b is not None
             self._take_over_io(processes, taken[1] if has_io else 0)
         for pid, member in members.items():
@@ -272,10 +262,6 @@ class ProcTree:
             if process.io_b is not None:
                 self._io_kept_b[0] += process.io_b[0]
                 self._io_kept_b[1] += process.io_b[1]
-
-    def _lives(self, pid: int, members: dict[int, Process]) -> bool:
-        now = members.get(pid)
-        return now is not None and now.start == self._members[pid].start
 
     def _is_step(self, pid: int, seen: dict[int, Process]) -> bool:
         """Whether ``pid`` is a slurmstepd of this job on this node.

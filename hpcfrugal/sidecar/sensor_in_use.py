@@ -8,7 +8,7 @@ from .sensors.base import ENERGY_UJ, TYPE_CHECKING, Channel
 from .worker import SensorReading, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from .sensors.base import Sensor
 
@@ -76,8 +76,3 @@ def _meter(channel: Channel, gap_ns: int) -> Accumulator:
         may_rest = not channel.counted and channel.boundary == "components"
         return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest, frozen_ns=channel.frozen_ns)
     return PowerIntegral(channel.max_w, gap_ns)
-
-
-def announced(entries: Iterable[ActiveChannel]) -> list[dict[str, object]]:
-    """The channels as they stand in a header line."""
-    return [entry.channel.header() for entry in entries]

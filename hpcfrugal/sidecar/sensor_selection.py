@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from .counter import PowerIntegral, power_gap_ns
 from .log import log
+from .sampling_rate import slower_ns
 from .sensor_calls import open_sensor, read_sensor
 from .sensor_in_use import ActiveChannel, SensorInUse, problems_of
 from .sensor_process import SensorProcess
-from .sensors.base import PM_COUNTERS, TYPE_CHECKING, Absent, Gpu
+from .sensors.base import PM_COUNTERS, POWER_UW, TYPE_CHECKING, Absent, Gpu
 from .worker import SensorReading, Worker
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class SensorSelection:
     ) -> None:
         """Open everything, waiting up to ``HEADER_WAIT_S`` for what may hang; ``stop`` ends the wait.
 
-        ``interval_ns`` is how far samples are apart, see ``set_interval``.
+        ``interval_ns`` is how far samples are apart.
         """
         self._clock_ns = clock_ns
         self._gap_ns = power_gap_ns(interval_ns)
@@ -119,6 +120,15 @@ class SensorSelection:
         }
         return 0 if PM_COUNTERS in covering else sum(self._unread_gpus.values())
 
+    def header(self) -> dict[str, object]:
+        """What was found, as it stands in a header line."""
+        return {
+            "cpu_limit_uw": self.cpu_limit_uw,
+            "gpus": [gpu.header() for gpu in self.gpus],
+            "channels": [entry.channel.header() for entry in self.entries],
+            "absent": [entry.header() for entry in self.absent],
+        }
+
     @property
     def is_waiting(self) -> bool:
         """Whether a sensor is late."""
@@ -146,12 +156,17 @@ class SensorSelection:
         sensors = [source.sensor for source in (*self._sources, *self._late)]
         return sum(sensor.cpu_ns for sensor in sensors if isinstance(sensor, SensorProcess))
 
-    def set_interval(self, interval_ns: int) -> None:
-        """Let the gaps that power readings may have fit samples that are ``interval_ns`` apart."""
+    def slower(self, interval_ns: int) -> int:
+        """Twice the interval, as far as the sensors allow it; the gaps that power readings may have fit it then."""
+        entries = self.entries
+        wraps = [entry.meter.wrap_ns for entry in entries if entry.meter.wrap_ns is not None]
+        has_power = any(entry.channel.quantity == POWER_UW for entry in entries)
+        interval_ns = slower_ns(interval_ns, min(wraps) if wraps else None, has_power)
         self._gap_ns = power_gap_ns(interval_ns)
         for entry in self.entries:
             if isinstance(entry.meter, PowerIntegral):
                 entry.meter.gap_ns = self._gap_ns
+        return interval_ns
 
     def restart(self) -> None:
         """Let all meters count from 0, for a new header."""

@@ -23,10 +23,13 @@ class Locked(Exception):
 
 
 class Writer:
-    """Appends lines to ``path`` (mode 0600), each with one ``write`` call on O_APPEND."""
+    """Appends lines to ``path``, each with one ``write`` call on O_APPEND. A new file has this ``mode``, and belongs to
+    the group ``gid`` where one is given."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, mode: int = 0o600, gid: int | None = None) -> None:
         self._path = path
+        self._mode = mode
+        self._gid = gid
         self._fd = -1
         self._inode = (0, 0)
         self._broken = False
@@ -44,9 +47,9 @@ class Writer:
         self._unwritten = list(lines)
         self._flush(None)
 
-    def line(self, text: str) -> None:
-        """Append one line after all that is still unwritten. Raises Locked as ``begin`` does."""
-        self._flush(text)
+    def line(self, text: str) -> bool:
+        """Append one line after all that is still unwritten; whether that worked. Raises Locked as ``begin`` does."""
+        return self._flush(text)
 
     def close(self) -> None:
         """Close the file and with it the lock."""
@@ -58,7 +61,7 @@ class Writer:
                 # a network file system reports a failed write-back only here
                 self._log_error("close", error)
 
-    def _flush(self, text: str | None) -> None:
+    def _flush(self, text: str | None) -> bool:
         try:
             self._ready()
             while self._unwritten:
@@ -70,6 +73,8 @@ class Writer:
             self._log_error("write", error)
             if error.errno not in _FULL:
                 self.close()
+            return False
+        return True
 
     def _ready(self) -> None:
         """Have the right file open. A deleted or emptied one is started again, with the header first."""
@@ -85,7 +90,7 @@ class Writer:
                 self.size_b = 0
                 return
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        fd = os.open(self._path, flags, 0o600)
+        fd = os.open(self._path, flags, self._mode)
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
@@ -104,9 +109,19 @@ class Writer:
         self._fd = fd
         self.size_b = size
         if not size:
+            self._hand_over(fd)
             # The ledger looks again at runs that are over only in months whose folder has changed.
             with contextlib.suppress(OSError):
                 os.utime(os.path.dirname(os.path.dirname(self._path)))
+
+    def _hand_over(self, fd: int) -> None:
+        """Give a new file its mode, whatever the umask, and its group."""
+        if self._gid is not None:
+            try:
+                os.fchown(fd, -1, self._gid)
+                os.fchmod(fd, self._mode)
+            except OSError as error:
+                self._log_error("change the group of", error)
 
     def _lock(self, fd: int) -> None:
         try:

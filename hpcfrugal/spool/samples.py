@@ -143,22 +143,7 @@ class SampleParser:
             self.bad[str(reason)] += 1
 
     def _take_line(self, line: bytes) -> None:
-        """One line. After a torn write the next line can stand behind the torn piece without a newline between; then
-        the piece is counted as bad and what follows it counts."""
-        try:
-            data = parse_json(line if len(line) < MAX_LINE_BYTES else b"a line too long")
-        except ValueError as error:
-            start = line.rfind(_LINE_START)
-            if start <= 0:
-                raise BadLine("not valid JSON") from error
-            self.bad["torn, another line follows on it"] += 1
-            try:
-                data = parse_json(line[start:])
-            except ValueError as second:
-                raise BadLine("not valid JSON") from second
-        if not isinstance(data, dict):
-            raise BadLine("not a JSON object")
-        self._take_object(data, len(line))
+        self._take_object(line_object(line, self.bad), len(line))
 
     def _take_object(self, data: dict[str, Any], size: int) -> None:
         kind = data.get("kind")
@@ -213,6 +198,28 @@ class SampleParser:
                     self._count(session.add, one, self.bad)
         if ends and len(session) > count:
             session.end_reason = clean_text(reason) if isinstance(reason, str) else "?"
+
+
+def line_object(line: bytes, bad: Counter[str]) -> dict[str, Any]:
+    """The JSON object in one line. Raises ``BadLine``.
+
+    After a torn write the next line can stand behind the torn piece without a newline between; then the piece is
+    counted in ``bad`` and what follows it counts.
+    """
+    try:
+        data = parse_json(line if len(line) < MAX_LINE_BYTES else b"a line too long")
+    except ValueError as error:
+        start = line.rfind(_LINE_START)
+        if start <= 0:
+            raise BadLine("not valid JSON") from error
+        bad["torn, another line follows on it"] += 1
+        try:
+            data = parse_json(line[start:])
+        except ValueError as second:
+            raise BadLine("not valid JSON") from second
+    if not isinstance(data, dict):
+        raise BadLine("not a JSON object")
+    return data
 
 
 def _objects(lines: Sequence[bytes]) -> list[dict[str, Any]] | None:

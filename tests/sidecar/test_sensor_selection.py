@@ -306,5 +306,5 @@ def test_pace_widens_what_is_bridged_of_power(tmp_path: Path) -> None:
         return [entry.meter.gap_ns for entry in selection.entries if isinstance(entry.meter, PowerIntegral)]
 
     assert gaps_ns() == [150 * 10**9]
-    selection.set_interval(10**9)
+    assert selection.slower(10**9) == 2 * 10**9
     assert gaps_ns() == [10 * 10**9]

@@ -1,0 +1,186 @@
+"""The jobs of a node by their control groups, and the CPU time of each.
+
+The folders that hold the groups are listed when their number of links changes (the kernel counts their subfolders), or
+when the counter of a group has vanished; between that, a sample costs one read for each job.
+
+The kernel keeps the CPU time of a group that is gone in the group above it. So where one job ended between two samples,
+what it had used since the first of them is what all jobs together used, less what the others did.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..cgroup import GroupCpu, is_sluid
+from .node_job import NodeJob
+from .step_processes import note_group
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LOOKS = 10
+"""Samples in which a new job's processes are looked at for its user; after that one in ``LOOK_EVERY``."""
+
+LOOK_EVERY = 30
+
+
+class _Listing:
+    """The subfolders of a folder, which need not be there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.names: list[str] = []
+        self._links = 0
+
+    def look(self, *, again: bool) -> None:
+        """List it, where that may show something new."""
+        try:
+            links = os.stat(self.path).st_nlink
+            # 1: a file system that does not count subfolders
+            if again or links != self._links or links == 1:
+                with os.scandir(self.path) as entries:
+                    self.names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            self._links = links
+        except OSError:
+            self.names, self._links = [], 0
+
+
+class _Group:
+    """The group of a job and its counter, of which ``base_us`` is not the job's."""
+
+    def __init__(self, directory: str, version: int) -> None:
+        """Open the counter. Raises OSError."""
+        self.directory = directory
+        self._inode = os.stat(directory).st_ino
+        self.cpu = GroupCpu(directory, version)
+        self.base_us = 0
+        self.looks = 0
+
+    def is_there(self) -> bool:
+        """Whether the directory is still that of this group, and not of another attempt of the job."""
+        try:
+            return os.stat(self.directory).st_ino == self._inode
+        except OSError:
+            return False
+
+
+class JobGroups:
+    """The jobs whose groups are below ``roots``, of version 1 or 2 each; see ``cgroup.slurm_groups``."""
+
+    def __init__(self, proc: str, roots: Sequence[tuple[str, int]]) -> None:
+        self._proc = proc
+        self._roots = [(_Listing(path), version) for path, version in roots]
+        self._users: dict[str, _Listing] = {}
+        self._jobs: dict[str, tuple[NodeJob, _Group]] = {}
+        self._above: dict[str, GroupCpu] = {}
+        self._above_us: dict[str, int | None] = {}
+        self._is_first = True
+
+    def are_there(self) -> bool:
+        """Whether Slurm has made any of these folders."""
+        return any(os.path.isdir(listing.path) for listing, _ in self._roots)
+
+    @property
+    def source(self) -> str:
+        """Where CPU times come from."""
+        return f"cgroup-v{next((version for listing, version in self._roots if listing.names), 2)}"
+
+    def read(self, now_ns: int) -> list[NodeJob]:
+        """All jobs that are here, or have ended since the call before, with their CPU times."""
+        before_us = {path: job.cpu_us for path, (job, _) in self._jobs.items()}
+        gone = [path for path, (job, group) in self._jobs.items() if not self._read_one(job, group)]
+        ended = [self._jobs.pop(path) for path in gone]
+        known, self._jobs = self._jobs, {}
+        for path, name, version, uid in self._listed(again=bool(gone)):
+            entry = known.pop(path, None) or self._open(path, name, version, uid, now_ns)
+            if entry is not None:
+                self._jobs[path] = entry
+        # a folder that is not listed any more, though its counter could still be read
+        ended += known.values()
+        grown_us = sum([job.cpu_us - before_us.get(path, 0) for path, (job, _) in self._jobs.items()])
+        self._end(ended, grown_us, now_ns)
+        for job, group in self._jobs.values():
+            if not job.is_known:
+                group.looks += 1
+                if group.looks <= LOOKS or group.looks % LOOK_EVERY == 0:
+                    note_group(job, self._proc, group.directory)
+        self._is_first = False
+        return [job for job, _ in [*self._jobs.values(), *ended]]
+
+    @staticmethod
+    def _read_one(job: NodeJob, group: _Group) -> bool:
+        """Read a counter; whether the group is still there."""
+        us = group.cpu.read_us()
+        if us is None:
+            return group.is_there()
+        # a kernel may let a sum of per-CPU times slip back by a tick
+        job.cpu_us = max(job.cpu_us, us - group.base_us)
+        return True
+
+    def _listed(self, *, again: bool) -> Iterator[tuple[str, str, int, int | None]]:
+        """Path, name, version and user of each group that is a job's."""
+        for listing, version in self._roots:
+            listing.look(again=again)
+            if version == 2:
+                yield from [(f"{listing.path}/{name}", name, 2, None) for name in listing.names if _is_job(name)]
+                continue
+            for name in listing.names:
+                uid = name[len("uid_") :]
+                if not (name.startswith("uid_") and uid.isdigit() and len(uid) <= 10):
+                    continue
+                path = f"{listing.path}/{name}"
+                user = self._users.setdefault(path, _Listing(path))
+                user.look(again=again)
+                yield from [(f"{path}/{job}", job, 1, int(uid)) for job in user.names if _is_job(job)]
+
+    def _open(self, path: str, name: str, version: int, uid: int | None, now_ns: int) -> tuple[NodeJob, _Group] | None:
+        try:
+            group = _Group(path, version)
+        except OSError:
+            return None  # gone again
+        us = group.cpu.read_us()
+        if us is None:
+            group.cpu.close()
+            return None
+        by_number = name.startswith("job_")
+        job = NodeJob(name[len("job_") :] if by_number else None, now_ns, sluid=None if by_number else name, uid=uid)
+        # what a job had used before the agent came is not counted
+        group.base_us = us if self._is_first else 0
+        job.cpu_us = us - group.base_us
+        return job, group
+
+    def _end(self, ended: list[tuple[NodeJob, _Group]], grown_us: int, now_ns: int) -> None:
+        """Close what has ended, and give a job that ended alone what was used beside the ``grown_us`` of the others."""
+        above_us = self._grown_above()
+        for job, group in ended:
+            job.ended_ns = now_ns
+            group.cpu.close()
+        if len(ended) == 1 and above_us is not None:
+            ended[0][0].cpu_us += max(0, above_us - grown_us)
+
+    def _grown_above(self) -> int | None:
+        """Growth of the CPU time of the folders of all jobs since the call before; None where it is not known."""
+        known = True
+        total_us = 0
+        for listing, version in self._roots:
+            if listing.path not in self._above:
+                try:
+                    self._above[listing.path] = GroupCpu(listing.path, version)
+                except OSError:
+                    continue  # no job yet
+                # a folder that is new has counted since it was made
+                self._above_us[listing.path] = None if self._is_first else 0
+            us, last_us = self._above[listing.path].read_us(), self._above_us[listing.path]
+            self._above_us[listing.path] = us
+            if us is None or last_us is None:
+                known = False
+            else:
+                total_us += max(0, us - last_us)
+        return total_us if known else None
+
+
+def _is_job(name: str) -> bool:
+    if name.startswith("job_"):
+        return name[4:].isdigit() and len(name) <= 14
+    return is_sluid(name)

@@ -1,0 +1,105 @@
+"""What the processes of a job's steps show: its id, its user, and the GPUs that Slurm gave it.
+
+The id is in the title of slurmstepd, which belongs to root, as ``slurmstepd: [17.batch]``. What a user could have
+written is not believed for more than it can do: the environment names GPUs, and one that two jobs name is nobody's.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..gpu_selection import DeviceList, entries_of, slurm_list
+from ..proc_stat import read_process
+from ..sysfs import read_bytes, read_whole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .node_job import NodeJob
+
+DAEMON = b"slurmstepd"
+_TITLE = b"slurmstepd: ["
+_MOST_FOLDERS = 64
+_MOST_PROCESSES = 8
+"""Groups of a job, and processes of each, that are looked at: the first task of the first step is enough."""
+
+
+def job_of_title(proc: str, pid: int) -> str | None:
+    """The job id in the title of a slurmstepd that root, or the agent's own user, has started; None for any other."""
+    try:
+        if os.stat(f"{proc}/{pid}").st_uid not in (0, os.geteuid()):
+            return None
+        title = read_bytes(f"{proc}/{pid}/cmdline", 256)
+    except OSError:
+        return None
+    if not title.startswith(_TITLE):
+        return None
+    name = title[len(_TITLE) :]
+    digits = name[: len(name) - len(name.lstrip(b"0123456789"))]
+    if not 0 < len(digits) <= 10 or name[len(digits) : len(digits) + 1] not in (b".", b"+", b"]"):
+        return None
+    return digits.decode()
+
+
+def environ_of(proc: str, pid: int) -> dict[str, str] | None:
+    """The environment with which a process was started; None where that may not be read."""
+    try:
+        text = read_whole(f"{proc}/{pid}/environ").decode("utf-8", "surrogateescape")
+    except OSError:
+        return None
+    return dict(entry.partition("=")[::2] for entry in text.split("\0") if "=" in entry)
+
+
+def note_task(job: NodeJob, proc: str, pid: int) -> None:
+    """Note the user of a task of ``job``, and its GPUs."""
+    try:
+        uid = os.stat(f"{proc}/{pid}").st_uid
+    except OSError:
+        return
+    environ = environ_of(proc, pid)
+    if not environ or "SLURM_JOB_ID" not in environ:
+        return
+    job.uid = uid if job.uid is None else job.uid
+    job.gpus = _gpus(environ)
+
+
+def note_group(job: NodeJob, proc: str, directory: str) -> None:
+    """Note what the processes in the groups below ``directory`` show."""
+    for pid in _pids_below(directory):
+        process = read_process(proc, pid)
+        if process is None:
+            continue
+        if process.comm == DAEMON:
+            job.job_id = job.job_id or job_of_title(proc, pid)
+        elif job.gpus is None:
+            note_task(job, proc, pid)
+        if job.is_known:
+            return
+
+
+def _pids_below(directory: str) -> Iterator[int]:
+    folders = 0
+    for folder, _, files in os.walk(directory):
+        folders += 1
+        if folders > _MOST_FOLDERS:
+            return
+        if "cgroup.procs" in files:
+            try:
+                pids = read_bytes(f"{folder}/cgroup.procs", 4096).split()
+            except OSError:
+                continue
+            yield from [int(pid) for pid in pids[:_MOST_PROCESSES] if pid.isdigit()]
+
+
+def _gpus(environ: dict[str, str]) -> DeviceList:
+    """The GPUs that Slurm gave a job, by their numbers on the node or by UUID; none of those that it shares."""
+    nothing = DeviceList("", [], all_devices=False, global_indices=True)
+    if "SLURM_SHARDS_ON_NODE" in environ or "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE" in environ:
+        return nothing
+    given = slurm_list(environ)
+    if given is not None:
+        return given
+    # numbers count what the job can see, so that only UUIDs name a device of the node
+    uuids = [entry for entry in entries_of(environ.get("CUDA_VISIBLE_DEVICES", "")) if not entry.isdigit()]
+    return DeviceList("CUDA_VISIBLE_DEVICES", uuids, all_devices=False, global_indices=False)

@@ -1,0 +1,134 @@
+"""The division of a node's energy among its jobs, sample by sample: it closes, and each job has what is its own."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpcfrugal.sidecar.agent.node_accounts import NodeAccounts
+from hpcfrugal.sidecar.agent.node_job import NodeJob
+from hpcfrugal.sidecar.gpu_selection import DeviceList
+from hpcfrugal.sidecar.sensor_in_use import ActiveChannel
+from hpcfrugal.sidecar.sensors.base import Channel, Gpu
+
+S = 10**9
+GPU = "GPU-aaaa"
+
+
+class Node:
+    """Channels whose counters the test moves, a sample each second."""
+
+    def __init__(self, *channels: Channel, jobs: tuple[NodeJob, ...] = (), busy_us: int | None = 0) -> None:
+        self.entries = [ActiveChannel(channel) for channel in channels or (cpu(),)]
+        self.at_ns = 0
+        self.read(*[0] * len(self.entries))
+        for entry in self.entries:
+            entry.meter.restart()
+        self.accounts = NodeAccounts(self.entries, [Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")], jobs, busy_us)
+
+    def read(self, *counts_uj: int | None) -> None:
+        self.at_ns += S
+        for entry, count_uj in zip(self.entries, counts_uj, strict=True):
+            entry.meter.update(self.at_ns, count_uj)
+
+
+def cpu(domain: str = "package-0") -> Channel:
+    return Channel("cpu", domain, "fake", max_w=10**6, detail="")
+
+
+def gpu(uuid: str = GPU, scope: str = "job") -> Channel:
+    return Channel("gpu", uuid, "fake", max_w=10**6, detail="", gpu_uuid=uuid, scope=scope)
+
+
+def job(name: str, cpu_us: int = 0, gpus: list[str] | None = None, *, numbers: bool = True) -> NodeJob:
+    one = NodeJob(name, 0)
+    one.cpu_us = cpu_us
+    if gpus is not None:
+        one.gpus = DeviceList("SLURM_JOB_GPUS", gpus, all_devices=False, global_indices=numbers)
+    return one
+
+
+def test_jobs_have_their_part_by_cpu_time() -> None:
+    a, b = job("1"), job("2")
+    node = Node(jobs=(a, b))
+    a.cpu_us, b.cpu_us = 300_000, 100_000
+    node.read(1_000)
+    node.accounts.divide([a, b], 500_000)
+    assert (a.energy_uj, b.energy_uj, node.accounts.rest_uj) == ([600], [200], [200])
+    assert node.accounts.energy_uj == [1_000]
+
+
+def test_a_failed_reading_is_divided_by_the_cpu_times_over_all_of_its_interval() -> None:
+    a, b = job("1"), job("2")
+    node = Node(cpu("package-0"), cpu("package-1"), jobs=(a, b))
+    a.cpu_us = 100
+    node.read(None, 1_000)
+    node.accounts.divide([a, b], 100)
+    assert (a.energy_uj, node.accounts.energy_uj) == ([0, 1_000], [None, 1_000])
+    b.cpu_us = 300
+    node.read(2_000, 2_000)
+    node.accounts.divide([a, b], 400)
+    assert (a.energy_uj, b.energy_uj) == ([500, 1_000], [1_500, 1_000])
+    assert node.accounts.rest_uj == [0, 0]
+
+
+def test_without_the_busy_time_of_the_node_all_is_the_rest() -> None:
+    a = job("1")
+    node = Node(jobs=(a,), busy_us=None)
+    a.cpu_us = 100
+    node.read(1_000)
+    node.accounts.divide([a], None)
+    assert (a.energy_uj, node.accounts.rest_uj, node.accounts.energy_uj) == ([0], [1_000], [1_000])
+
+
+def test_a_gpu_is_its_holders_and_that_of_two_holders_is_nobodys() -> None:
+    a, b = job("1", gpus=["0"]), job("2", gpus=["GPU-bb"], numbers=False)
+    node = Node(gpu(), gpu("GPU-bbbb"), gpu("GPU-cccc"), gpu(scope="node"), jobs=(a, b))
+    node.read(1_000, 2_000, 3_000, 4_000)
+    node.accounts.divide([a, b], 0)
+    assert (a.energy_uj, b.energy_uj) == ([1_000, 0, 0, 0], [0, 2_000, 0, 0])
+    assert node.accounts.rest_uj == [0, 0, 3_000, 4_000]
+    thief = job("3", gpus=["0"])
+    node.read(1_500, 2_000, 3_000, 4_000)
+    node.accounts.divide([a, b, thief], 0)
+    assert (a.energy_uj[0], thief.energy_uj[0], node.accounts.rest_uj[0]) == (1_000, 0, 500)
+
+
+def test_a_gpu_goes_on_to_the_next_job_when_one_has_ended() -> None:
+    a, b = job("1", gpus=["0"]), job("2", gpus=["0"])
+    node = Node(gpu(), jobs=(a,))
+    a.ended_ns = 5
+    node.read(1_000)
+    node.accounts.divide([a], 0)
+    assert (a.energy_uj, node.accounts.ended_uj) == ([1_000], [1_000])
+    node.read(1_700)
+    node.accounts.divide([b], 0)
+    assert (a.energy_uj, b.energy_uj, node.accounts.ended_uj) == ([1_000], [700], [1_000])
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_jobs_ended_jobs_and_rest_are_the_node(data: st.DataObject) -> None:
+    """Whatever fails, begins and ends."""
+    here: list[NodeJob] = []
+    node = Node(cpu("package-0"), cpu("package-1"), gpu(), jobs=())
+    counts_uj = [0, 0, 0]
+    busy_us = 0
+    for step in range(data.draw(st.integers(1, 12))):
+        counts_uj = [count + data.draw(st.integers(0, 10**6)) for count in counts_uj]
+        shown = [data.draw(st.sampled_from([count, None])) for count in counts_uj]
+        here += [job(str(step), gpus=["0"]) for _ in range(data.draw(st.integers(0, 2)))]
+        for one in here:
+            one.cpu_us += data.draw(st.integers(0, 10**6))
+        busy_us += data.draw(st.integers(0, 10**6))
+        for one in here:
+            if data.draw(st.integers(0, 3)) == 0:
+                one.ended_ns = step
+        node.read(*shown)
+        node.accounts.divide(here, data.draw(st.sampled_from([busy_us, None])))
+        here = [one for one in here if one.ended_ns is None]
+        accounts = node.accounts
+        for index, energy_uj in enumerate(accounts.energy_uj):
+            jobs_uj = [one.energy_uj[index] for one in here]
+            assert (energy_uj or 0) == accounts.rest_uj[index] + accounts.ended_uj[index] + sum(jobs_uj)
+            assert min(accounts.rest_uj[index], *jobs_uj, 0) == 0

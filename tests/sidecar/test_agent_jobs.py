@@ -1,0 +1,185 @@
+"""Which jobs the node agent finds, by control groups of all releases and by processes, and their CPU times."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from fake_groups import FakeGroups
+from fake_proc import FakeProc
+
+from hpcfrugal.sidecar.agent.job_groups import JobGroups
+from hpcfrugal.sidecar.agent.job_processes import JobProcesses
+from hpcfrugal.sidecar.agent.node_job import NodeJob
+from hpcfrugal.sidecar.agent.node_jobs import NodeJobs
+from hpcfrugal.sidecar.cgroup import slurm_groups
+
+SLUID = "sEKNKTV3WPV500"
+TICK_US = 1_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def groups_of(fake: FakeGroups) -> JobGroups:
+    return JobGroups(str(fake.proc), slurm_groups(str(fake.proc), "n1"))
+
+
+def seen(jobs: list[NodeJob]) -> dict[str | None, tuple[int, bool]]:
+    """CPU time of each job, and whether it has ended."""
+    return {job.job_id or job.sluid: (job.cpu_us, job.ended_ns is not None) for job in jobs}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("node", [None, "n1"])
+def test_jobs_by_their_groups(tmp_path: Path, version: int, node: str | None) -> None:
+    fake = FakeGroups(tmp_path, version, node)
+    fake.put("job_17", 5_000_000)
+    fake.above(5_000_000)
+    groups = groups_of(fake)
+    (job,) = groups.read(1)
+    assert (job.job_id, job.sluid, job.uid, job.first_ns) == ("17", None, 1000 if version == 1 else None, 1)
+    assert job.cpu_us == 0  # what it had used before the agent came
+    fake.put("job_17", 5_300_000)
+    fake.put("job_18", 40_000, uid=1001)  # it began since, so all of it counts
+    assert seen(groups.read(2)) == {"17": (300_000, False), "18": (40_000, False)}
+    assert groups.source == f"cgroup-v{version}"
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_last_cpu_time_of_a_job_that_ended_alone_is_counted(tmp_path: Path, version: int) -> None:
+    fake = FakeGroups(tmp_path, version)
+    fake.put("job_17", 1_000_000)
+    fake.put("job_18", 1_000_000)
+    fake.above(2_000_000)
+    groups = groups_of(fake)
+    groups.read(1)
+    fake.put("job_17", 1_400_000)
+    fake.end("job_18")
+    fake.above(3_000_000)  # of the 1 s that was used, 0.4 s by the other job
+    assert seen(groups.read(2)) == {"17": (400_000, False), "18": (600_000, True)}
+    assert seen(groups.read(3)) == {"17": (400_000, False)}
+
+
+def test_what_several_jobs_used_last_is_nobodys(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    for name in ("job_17", "job_18"):
+        fake.put(name, 1_000_000)
+    fake.above(2_000_000)
+    groups = groups_of(fake)
+    groups.read(1)
+    for name in ("job_17", "job_18"):
+        fake.end(name)
+    fake.above(3_000_000)
+    assert seen(groups.read(2)) == {"17": (0, True), "18": (0, True)}
+
+
+def test_a_job_that_is_requeued_is_another_attempt(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put("job_17", 1_000_000)
+    groups = groups_of(fake)
+    (first,) = groups.read(1)
+    fake.end("job_17")
+    assert [job.ended_ns for job in groups.read(2)] == [2]
+    fake.put("job_17", 20_000)
+    (second,) = groups.read(3)
+    assert second is not first
+    assert (second.job_id, second.first_ns, second.cpu_us) == ("17", 3, 20_000)
+
+
+def test_groups_of_slurm_and_of_others_are_no_jobs(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put("job_17", 0)
+    for name in ("system", "job_x", "job_", "job_12345678901", "sTOOSHORT"):
+        (fake.slurm / name).mkdir()
+    (fake.slurm / "job_19").symlink_to(fake.job("job_17"))
+    assert [job.job_id for job in groups_of(fake).read(1)] == ["17"]
+
+
+def test_id_and_user_of_a_job_that_is_named_by_its_sluid(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put(SLUID, 0)
+    fake.processes.put(70, 1, comm="slurmstepd", title="slurmstepd: [4711.batch]")
+    # a user's environment is not believed for the id
+    task = {"SLURM_JOB_ID": "666", "SLURM_JOB_GPUS": "0,3"}
+    fake.processes.put(71, 70, environ=task)
+    fake.run(SLUID, 70, step="step_batch/slurm")
+    fake.run(SLUID, 71)
+    (job,) = groups_of(fake).read(1)
+    assert (job.job_id, job.sluid, job.uid) == ("4711", SLUID, os.getuid())
+    assert job.gpus is not None
+    assert job.gpus.entries == ["0", "3"]
+
+
+def test_a_job_is_looked_at_again_until_its_first_task_is_there(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put(SLUID, 0)
+    groups = groups_of(fake)
+    (job,) = groups.read(1)
+    assert (job.job_id, job.uid, job.gpus) == (None, None, None)
+    fake.processes.put(70, 1, comm="slurmstepd", title="slurmstepd: [4711.batch]")
+    fake.run(SLUID, 70)
+    groups.read(2)
+    assert (job.job_id, job.uid) == ("4711", None)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"SLURM_SHARDS_ON_NODE": "2"}, {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50"}, {"CUDA_VISIBLE_DEVICES": "0"}],
+)
+def test_gpus_that_are_shared_or_not_named_for_the_node_are_none(tmp_path: Path, environ: dict[str, str]) -> None:
+    fake = FakeGroups(tmp_path)
+    fake.put("job_17", 0)
+    fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", **environ})
+    fake.run("job_17", 71)
+    (job,) = groups_of(fake).read(1)
+    assert job.gpus is not None
+    assert job.gpus.entries == []
+
+
+def step(proc: FakeProc, pid: int, job_id: str, node: str = "n1", own: int = 0) -> None:
+    """A slurmstepd with one task, whose process id is the next one."""
+    proc.put(pid, 1, comm="slurmstepd", title=f"slurmstepd: [{job_id}.batch]", start=pid)
+    proc.put(pid + 1, pid, own=own, start=pid, environ={"SLURM_JOB_ID": job_id, "SLURMD_NODENAME": node})
+
+
+def test_jobs_by_their_processes(tmp_path: Path) -> None:
+    proc = FakeProc(tmp_path)
+    proc.put(1, 0, own=1000)
+    proc.put(50, 1, own=400)
+    step(proc, 100, "17", own=5)
+    step(proc, 200, "18", node="n2", own=9)
+    jobs = JobProcesses(str(tmp_path), "n1")
+    (job,) = jobs.read(1)
+    assert (job.job_id, job.uid, job.cpu_us) == ("17", os.getuid(), 0)
+    proc.put(101, 100, own=12, start=100, environ={"SLURM_JOB_ID": "17"})
+    proc.put(102, 101, own=3, start=150)
+    step(proc, 300, "19", own=4)  # it began since, so all of it counts
+    assert seen(jobs.read(2)) == {"17": (10 * TICK_US, False), "19": (4 * TICK_US, False)}
+    proc.end(102)  # nobody has waited for it, so it counts on
+    assert seen(jobs.read(3))["17"] == (10 * TICK_US, False)
+    for pid in (100, 101):
+        proc.end(pid)
+    assert seen(jobs.read(4)) == {"17": (10 * TICK_US, True), "19": (4 * TICK_US, False)}
+    assert seen(jobs.read(5)) == {"19": (4 * TICK_US, False)}
+
+
+def test_a_program_that_calls_itself_slurmstepd_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proc = FakeProc(tmp_path)
+    step(proc, 100, "17")
+    owner = os.stat(tmp_path / "100").st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    os.chown(tmp_path / "100", 12345, -1)
+    assert JobProcesses(str(tmp_path), "n1").read(1) == []
+
+
+def test_a_job_counts_once_when_slurm_begins_to_make_groups(tmp_path: Path) -> None:
+    fake = FakeGroups(tmp_path)
+    step(fake.processes, 100, "17", own=5)
+    jobs = NodeJobs(str(fake.proc), "n1")
+    assert seen(jobs.read(1)) == {"17": (0, False)}
+    assert jobs.source == "proc-tree"
+    fake.put("job_17", 900_000)
+    assert [(job.job_id, job.cpu_us, job.ended_ns) for job in jobs.read(2)] == [("17", 0, 2), ("17", 0, None)]
+    fake.put("job_17", 950_000)
+    assert seen(jobs.read(3)) == {"17": (50_000, False)}
+    assert jobs.source == "cgroup-v2"
+    assert jobs.cpu_us == 50_000
