@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "forecast": ("forecast", "Show the forecast of the grid's carbon intensity."),
     "queue": ("queue", "Low-carbon queues: waiting jobs, and the service that plans their starts."),
     "ledger": ("ledger", "Bring the ledger up to date, check it, rebuild it."),
-    "site": ("site", "For operators: log the power of nodes."),
+    "site": ("site", "For operators: measure all jobs of a node, log the power of nodes."),
     "doctor": ("doctor", "Check this machine and the settings, and print what to do about problems."),
     "schema": ("schema", "Print the JSON Schema of the job file."),
     "init": ("init", "Write a job file to start from."),

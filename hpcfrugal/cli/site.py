@@ -11,6 +11,7 @@ import click
 
 from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.options import checked, json_option
+from hpcfrugal.cli.site_agent import agent_command
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.settings.config import load_config
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 @click.group(name="site", cls=SuggestingGroup)
 def site_command() -> None:
-    """Services for all users of a site: log the power of its nodes."""
+    """Services for all users of a site: measure the energy of all jobs on a node, log the power of nodes."""
+
+
+site_command.add_command(agent_command)
 
 
 @site_command.command(name="power")

@@ -1,7 +1,7 @@
-"""The systemd unit of `hpcfrugal queue run`, with only the rights that it needs.
+"""The systemd units of `hpcfrugal queue run` and `hpcfrugal site agent`, with only the rights that they need.
 
-It needs the user id of root, by which Slurm (munge) identifies it, network and Unix sockets, and two directories. It
-needs no capabilities, devices or home directories (systemd.exec(5)).
+The former needs the user id of root, by which Slurm (munge) identifies it, network and Unix sockets, and two
+directories. It needs no capabilities, devices or home directories (systemd.exec(5)).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hpcfrugal.slurm.command import PROGRAMS
 
@@ -33,14 +34,46 @@ Environment=XDG_CONFIG_HOME=/etc XDG_DATA_HOME=/var/lib XDG_CACHE_HOME=/var/cach
 StateDirectory=hpcfrugal
 CacheDirectory=hpcfrugal
 UMask=0077
+PrivateDevices=yes
+CapabilityBoundingSet=
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+ProtectProc=invisible
+{guards}"""
+
+_AGENT_UNIT = """\
+# /etc/systemd/system/hpcfrugal-agent.service
+[Unit]
+Description=Divides the energy of this node among its jobs
+After=slurmd.service remote-fs.target
+RequiresMountsFor={spool}
+
+[Service]
+ExecStart={program} site agent {options}
+Restart=on-failure
+RestartSec=30
+RuntimeDirectory=hpcfrugal
+RuntimeDirectoryMode=0755
+ReadWritePaths={spool}
+UMask=0027
+# Sensors are files of root. Environments of jobs name their GPUs; files belong to the operators' group; perf events are
+# read where the kernel has no powercap.
+CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_SYS_PTRACE CAP_CHOWN CAP_PERFMON
+DevicePolicy=closed
+DeviceAllow=char-nvidia-frontend rw
+DeviceAllow=char-nvidia rw
+DeviceAllow=char-nvidiactl rw
+DeviceAllow=char-drm r
+PrivateNetwork=yes
+RestrictAddressFamilies=AF_UNIX
+SystemCallFilter=perf_event_open
+{guards}"""
+
+_GUARDS = """\
 ProtectSystem=strict
 ProtectHome={protect_home}
 PrivateTmp=yes
-PrivateDevices=yes
 NoNewPrivileges=yes
-CapabilityBoundingSet=
 AmbientCapabilities=
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -51,7 +84,6 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
-ProtectProc=invisible
 KeyringMode=private
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
@@ -70,15 +102,32 @@ def systemd_unit(environ: Mapping[str, str] = os.environ) -> str:
     variables = [f"PATH={':'.join(folders)}"]
     if environ.get("SLURM_CONF"):
         variables.append(f"SLURM_CONF={environ['SLURM_CONF']}")
-    command = _program()
-    paths = (*map(os.path.realpath, command[:1]), os.path.abspath(command[0]), sys.prefix, sys.base_prefix)
-    # If the program is in a home directory, it has to be readable.
-    in_home = any(path == home or path.startswith(home + "/") for path in paths for home in _HOMES)
     return _UNIT.format(
-        program=" ".join(_quoted(word).replace("$", "$$") for word in command),
+        program=_words(_program()),
         environment="\n".join(f"Environment={_quoted(variable)}" for variable in variables),
-        protect_home="read-only" if in_home else "yes",
+        guards=_guards(),
     )
+
+
+def agent_unit(options: Sequence[str], spool: Path) -> str:
+    """The text of the unit of `hpcfrugal site agent` with these ``options``, which writes into ``spool``."""
+    return _AGENT_UNIT.format(
+        program=_words(_program()), options=_words(options), spool=_quoted(str(spool)), guards=_guards(spool)
+    )
+
+
+def _guards(*used: Path) -> str:
+    """What both may not do. They read the program, and ``used``, also where these are in a home directory."""
+    command = _program()
+    program = (*map(os.path.realpath, command[:1]), os.path.abspath(command[0]), sys.prefix, sys.base_prefix)
+    paths = (*program, *map(str, used))
+    in_home = any(path == home or path.startswith(home + "/") for path in paths for home in _HOMES)
+    return _GUARDS.format(protect_home="read-only" if in_home else "yes")
+
+
+def _words(words: Sequence[str]) -> str:
+    """A command line of these words."""
+    return " ".join(_quoted(word).replace("$", "$$") for word in words)
 
 
 def _program() -> Sequence[str]:

@@ -330,6 +330,11 @@ def agent_folder(spool_root: Path, node: str) -> Path:
     return spool_root / AGENTS_DIR / encode_node(node)
 
 
+def agent_program(spool_root: Path, node: str) -> Path:
+    """The zipapp that the agent of ``node`` runs."""
+    return agent_folder(spool_root, node) / "sidecar.pyz"
+
+
 def agent_file(spool_root: Path, node: str, day: date) -> Path:
     """The file of a day (UTC)."""
     return agent_folder(spool_root, node) / f"{day:%Y-%m-%d}.jsonl"

@@ -12,7 +12,7 @@ import pytest
 from fake_slurm import FakeSlurm
 from sandbox import Sandbox
 
-from hpcfrugal.cli.unit import systemd_unit
+from hpcfrugal.cli.unit import agent_unit, systemd_unit
 
 _MOST_EXPOSED = 30  # tenths, of 100
 
@@ -59,16 +59,21 @@ def test_a_program_in_a_home_can_be_read_there(monkeypatch: pytest.MonkeyPatch, 
 
 
 def _documented() -> str:
-    """The unit of the agent in the documentation, for this program."""
+    """The unit of `site power` in the documentation, for this program."""
     text = (Path(__file__).parents[2] / "docs/meters.md").read_text()
     return text.partition("```ini\n")[2].partition("```")[0].replace("/usr/local/bin/hpcfrugal", sys.executable)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
-@pytest.mark.parametrize("which", ["queue", "agent"])
+@pytest.mark.parametrize("which", ["queue", "power", "agent"])
 def test_systemd_takes_the_unit_for_a_guarded_one(tmp_path: Path, which: str) -> None:
     path = tmp_path / "hpcfrugal-test.service"
-    path.write_text((systemd_unit() if which == "queue" else _documented()).replace("%i", "dcmi"))
+    made = {
+        "queue": systemd_unit,
+        "power": _documented,
+        "agent": lambda: agent_unit(["--spool", "/srv/s"], Path("/srv/s")),
+    }
+    path.write_text(made[which]().replace("%i", "dcmi"))
     environ = {**os.environ, "LC_ALL": "C"}
     checked = subprocess.run(["systemd-analyze", "verify", path], capture_output=True, text=True, env=environ)
     assert path.name not in checked.stderr, checked.stderr

@@ -118,9 +118,10 @@ def _run(arguments: AgentArguments) -> int:
 
 def _once(sampler: NodeSampler, job_wait: JobWait) -> int:
     """Print the header, the jobs that ended and a record of one interval; 1 where nothing was read."""
+    header = sampler.header()
     job_wait.wait_until(boottime_ns() + sampler.interval_ns)
     ended = sampler.sample()
-    print(sampler.header(), *ended, sampler.record("end"), sep="\n")
+    print(header, *ended, sampler.record("end"), sep="\n")
     sys.stdout.flush()
     counted = [entry for entry in sampler.selection.entries if entry.channel.counted and entry.meter.energy_uj]
     return 0 if counted else 1
