@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +11,7 @@ import click
 
 from hpcfrugal.cli.options import FILE, check_exclusive, json_option
 from hpcfrugal.cli.streams import echo, echo_json
-from hpcfrugal.core.errors import InputError, SetupError
+from hpcfrugal.core.errors import InputError
 
 if TYPE_CHECKING:
     from hpcfrugal.spool.agent_files import AgentSession
@@ -83,8 +80,10 @@ def agent_command(
     if once:
         _show_once(name, options, as_json=as_json)
     else:
+        from hpcfrugal.local.node_agent import become_agent
+
         assert spool is not None
-        _run(spool.absolute(), name, options)
+        become_agent(spool.absolute(), name, options)
 
 
 def _host() -> str:
@@ -104,49 +103,17 @@ def _gid(group: str) -> int:
         raise InputError.at("--group", f"there is no group {group!r} on this machine") from None
 
 
-def _argv(zipapp: Path, node: str, options: Sequence[str]) -> list[str]:
-    return [sys.executable, "-I", "-S", str(zipapp), "agent", "--node", node, *options]
-
-
-def _run(spool: Path, node: str, options: Sequence[str]) -> None:
-    """Become the agent: its small program takes the place of this one."""
-    from hpcfrugal.spool.layout import agent_folder, agent_program
-    from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON, put_sidecar
-
-    zipapp = agent_program(spool, node)
-    try:
-        zipapp.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            zipapp.unlink()
-        put_sidecar(spool, zipapp)
-    except OSError as error:
-        raise SetupError(f"cannot write into {spool}: {error.strerror}: {error.filename}") from error
-    argv = _argv(zipapp, node, [*options, "--folder", str(agent_folder(spool, node))])
-    os.execve(argv[0], argv, os.environ | SIDECAR_ENVIRON)
-
-
 def _show_once(node: str, options: Sequence[str], *, as_json: bool) -> None:
     """Sample for an interval and show it. Exit code 1 where nothing was read."""
-    import tempfile
+    from hpcfrugal.local.node_agent import sample_once
 
-    from hpcfrugal.spool.agent_files import AgentParser
-    from hpcfrugal.spool.zipapp import sidecar_zipapp
-
-    with tempfile.TemporaryDirectory() as folder:
-        argv = _argv(sidecar_zipapp(Path(folder) / "sidecar.pyz"), node, [*options, "--once"])
-        done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
-    parser = AgentParser(node)
-    for line in done.stdout.splitlines():
-        parser.take(line)
-    if done.returncode not in (0, 1) or not parser.sessions:
-        raise SetupError("the agent ended without a sample")
-    session = parser.sessions[0]
+    session, has_energy = sample_once(node, options)
     found = _seen(session)
     if as_json:
         echo_json(found)
     else:
         _print(found)
-    sys.exit(done.returncode)
+    sys.exit(0 if has_energy else 1)
 
 
 def _seen(session: AgentSession) -> dict[str, Any]:

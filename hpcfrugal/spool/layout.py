@@ -17,7 +17,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -50,7 +50,6 @@ NameKind = Literal["run", "labels", "submitted", "samples", "end", "slurm", "nod
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
 _JOB_ID = re.compile(r"[A-Za-z0-9_+-]{1,64}")
-_AGENT_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl")
 _RESTART = re.compile(r"0|[1-9][0-9]{0,8}")
 _PER_JOB = re.compile(rf"(?P<job>{_JOB_ID.pattern})\.(?P<restart>{_RESTART.pattern})\.(?P<rest>.+)", re.DOTALL)
 _METERED = re.compile(r"(?P<node>.+)\.(?P<meter>[A-Za-z0-9_-]{1,40})\.meter", re.DOTALL)
@@ -323,37 +322,6 @@ def own_folder(path: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(errno.EPERM, "belongs to another user", str(path))
     return path
-
-
-def agent_folder(spool_root: Path, node: str) -> Path:
-    """Where the agent of ``node`` puts its files."""
-    return spool_root / AGENTS_DIR / encode_node(node)
-
-
-def agent_program(spool_root: Path, node: str) -> Path:
-    """The zipapp that the agent of ``node`` runs."""
-    return agent_folder(spool_root, node) / "sidecar.pyz"
-
-
-def agent_file(spool_root: Path, node: str, day: date) -> Path:
-    """The file of a day (UTC)."""
-    return agent_folder(spool_root, node) / f"{day:%Y-%m-%d}.jsonl"
-
-
-def agent_files(spool_root: Path) -> Iterator[tuple[str, date, Path]]:
-    """Node, day and path of each file of an agent, in order. Links and other names are left out.
-
-    Raises ``OSError`` where a folder cannot be listed.
-    """
-    root = spool_root / AGENTS_DIR
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        node = decode_node(folder.name)
-        if folder.is_symlink() or not folder.is_dir() or encode_node(node) != folder.name:
-            continue
-        for path in sorted(folder.iterdir()):
-            if _AGENT_DAY.fullmatch(path.name) is not None:
-                with contextlib.suppress(ValueError):
-                    yield node, date.fromisoformat(path.name.removesuffix(".jsonl")), path
 
 
 def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[RunDir]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox
 
-from hpcfrugal.spool.layout import agent_files
+from hpcfrugal.spool.agent_layout import agent_files
 
 
 def test_once_shows_node_and_jobs(box: Sandbox) -> None:

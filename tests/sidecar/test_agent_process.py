@@ -22,7 +22,7 @@ from fake_groups import FakeGroups
 from fake_rapl import FakeRapl, Stepper
 
 from hpcfrugal.spool.agent_files import AgentFile, read_agent_file
-from hpcfrugal.spool.layout import agent_file, agent_files, agent_folder
+from hpcfrugal.spool.agent_layout import agent_file, agent_files, agent_folder
 
 DEADLINE_S = 20.0
 SHARES = {"job_17": 0.25, "job_18": 0.5}

@@ -12,8 +12,9 @@ import pytest
 
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.spool.agent_files import AgentFile, read_agent_file
+from hpcfrugal.spool.agent_layout import agent_file, agent_files
 from hpcfrugal.spool.agent_records import JobLife
-from hpcfrugal.spool.layout import agent_file, agent_files, iter_runs
+from hpcfrugal.spool.layout import iter_runs
 
 S = 10**9
 WALL_NS = 1_790_000_000 * S
