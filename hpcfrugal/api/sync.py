@@ -55,23 +55,30 @@ class Update:
         Returns also whether Slurm answered. Raises ``DataError`` where the ledger is damaged, ``SetupError`` where it
         cannot be opened or written.
         """
-        wait_s = BUSY_TIMEOUT_S if self.wait_long else SHORT_WAIT_S
         answered = self.query_slurm(None if self.everything else unsealed_runs(self.ledger, self.spool))
         if not self.offline:
             self.query_meters()
+        result = self.read_spool()
+        if not self.offline:
+            self._fetch_intensities()
+        return result, answered
+
+    def read_spool(self) -> engine.SyncResult:
+        """Read what is new in the spool, and query nothing. Raises as ``run``."""
         with self.messages.progress("Reading the spool") as progress:
-            result = engine.sync(
+            return engine.sync(
                 self.spool,
                 self.ledger,
                 progress,
                 self.messages.waiting,
-                wait_s,
+                self._wait_s,
                 everything=self.everything,
                 defaults=self.defaults,
             )
-        if not self.offline:
-            self._fetch_intensities(wait_s)
-        return result, answered
+
+    @property
+    def _wait_s(self) -> float:
+        return BUSY_TIMEOUT_S if self.wait_long else SHORT_WAIT_S
 
     def rebuild(self, *, drop_vanished: bool) -> tuple[engine.SyncResult, bool]:
         """Build the ledger anew from the spool. Returns also whether Slurm answered. Raises as ``engine.rebuild``."""
@@ -140,7 +147,7 @@ class Update:
             nodes = count(found.pending, "node")
             self.messages.note(f"meters have no complete readings for {nodes} yet; the next sync tries again")
 
-    def _fetch_intensities(self, wait_s: float) -> None:
+    def _fetch_intensities(self) -> None:
         """Record the actual carbon intensities for the times of jobs in the spool, and read them."""
         from hpcfrugal.ledger.footprints import times_used
         from hpcfrugal.ledger.store import open_ledger
@@ -155,4 +162,4 @@ class Update:
         for line in found.troubles[:TROUBLES_SHOWN]:
             self.messages.warn(line)
         if found.changed:
-            engine.sync_intensities(self.spool, self.ledger, self.messages.waiting, wait_s)
+            engine.sync_intensities(self.spool, self.ledger, self.messages.waiting, self._wait_s)

@@ -45,7 +45,7 @@ _SAVING: kind.Kind[float] = kind.Kind(kind.same, lambda share, _: rough_percent(
 _FIELDS: tuple[Field[PlannedStart], ...] = (
     field("job_id", kind.WORD, lambda one: one.job.job_id, heading="Job"),
     field("user", kind.TEXT, lambda one: one.job.user, heading="User", drop=2),
-    field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=3),
+    field("name", kind.TEXT, lambda one: one.job.name, heading="Name"),
     field("nodes", kind.COUNT, lambda one: one.job.nodes, heading="Nodes", drop=1),
     *attributes(kind.PLAIN, "cpus", of="job"),
     *attributes(_INSTANT, "submit_at", of="job"),
@@ -53,12 +53,12 @@ _FIELDS: tuple[Field[PlannedStart], ...] = (
     field("planned_start_at", _INSTANT, lambda one: one.start_at),
     field(
         "new_start_at", _CLOCK, lambda one: (one.start_at, one.now) if one.moved else None, json="", heading="Planned",
-        missing=NONE,
+        optional=True, missing=NONE,
     ),
-    field("latest_start_at", _CLOCK, lambda one: (one.latest_at, one.now), heading="Latest"),
+    field("latest_start_at", _CLOCK, lambda one: (one.latest_at, one.now), heading="Latest", drop=3),
     field("moves", kind.PLAIN, lambda one: one.moved),
     *attributes(kind.PLAIN, "why", "planned_g_per_kwh", "now_g_per_kwh"),
-    field("saving", _SAVING, lambda one: one.saving, heading="Saving"),
+    field("saving", _SAVING, lambda one: one.saving, heading="Saving", drop=4),
 )  # fmt: skip
 
 

@@ -13,11 +13,14 @@ import click
 
 from hpcfrugal.cli.options import job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
-from hpcfrugal.core.format import NONE, energy, power
+from hpcfrugal.cli.sync import totals_by_now
+from hpcfrugal.core.format import NONE, power
 from hpcfrugal.core.time import span_us
 from hpcfrugal.job.backend import Backend
+from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.report import kind
-from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
+from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.field import Field, Rows, attributes, field, scale, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
 from hpcfrugal.spool.job_names import short_job_id
@@ -26,6 +29,7 @@ from hpcfrugal.submission.backends import select_backend
 from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 
 if TYPE_CHECKING:
+    from hpcfrugal.ledger.rows import JobTotalsRow
     from hpcfrugal.report.formats.fitted_table import FittedTable
 
 _QUERY_S = 5.0
@@ -33,7 +37,6 @@ _TIMEOUT_S = 5.0  # for each Slurm query; without an answer the last known state
 _RECENT = timedelta(days=7)
 
 _POWER: kind.Kind[float] = kind.Kind(lambda power_w: power_w, lambda power_w, _: power(power_w))
-_ENERGY: kind.Kind[int] = kind.Kind(lambda energy_uj: energy_uj / 1e6, lambda energy_uj, _: energy(energy_uj))
 
 
 def _backends(config: Config) -> Callable[[str], Backend]:
@@ -72,10 +75,11 @@ def _not_started(job: TrackedJob) -> str | None:
 
 
 class _JobStatus(NamedTuple):
-    """A job and the power of its nodes now."""
+    """A job, the power of its nodes now, and what its executions used."""
 
     job: TrackedJob
     draw: Draw
+    totals: tuple[JobTotalsRow, ...] = ()
 
     @property
     def nodes(self) -> list[str]:
@@ -91,9 +95,34 @@ class _JobStatus(NamedTuple):
         known = [value for key, value in self.power_w.items() if key in {"cpu", "dram"}]
         return sum(known) if known else None
 
+    @property
+    def sums(self) -> EnergySums:
+        return total_of(one.sums for one in self.totals)
 
-def _with_draw(jobs: Sequence[TrackedJob]) -> list[_JobStatus]:
-    return [_JobStatus(job, read_draw(job.run_dir)) for job in jobs]
+    @property
+    def complete(self) -> bool:
+        return bool(self.totals) and all(one.complete or one.not_started for one in self.totals)
+
+    @property
+    def quality(self) -> str:
+        """What stands behind the energy where not all of it is measured."""
+        if self.sums.modelled_uj is None:
+            return ""
+        return " modelled" if self.sums.measured_uj is None else " partly modelled"
+
+
+def _shown(jobs: Sequence[TrackedJob], config: Config | None) -> list[_JobStatus]:
+    """The jobs, with the settings also the energy of those that are over."""
+    over = [job.run_dir.run_id for job in jobs if job.over and not job.forgotten]
+    totals: dict[tuple[str, str | None], list[JobTotalsRow]] = {}
+    if config is not None and over:
+        for run_id, task, one in totals_by_now(config, over):
+            totals.setdefault((run_id, None), []).append(one)
+            if task is not None:
+                totals.setdefault((run_id, task), []).append(one)
+    return [
+        _JobStatus(job, read_draw(job.run_dir), tuple(totals.get((job.run_dir.run_id, job.task), ()))) for job in jobs
+    ]
 
 
 def _state_role(one: _JobStatus) -> str:
@@ -103,17 +132,19 @@ def _state_role(one: _JobStatus) -> str:
 
 _FIELDS: tuple[Field[_JobStatus], ...] = (
     field("job_id", kind.PLAIN, lambda one: one.job.label or None),
-    field("job", kind.WORD, lambda one: short_job_id(one.job.label) or None, json="", heading="Job", missing=NONE),
+    field(
+        "job", kind.WORD, lambda one: short_job_id(one.job.label) or None, json="", heading="Job", drop=4, missing=NONE
+    ),
     field("run_id", kind.PLAIN, lambda one: one.job.run_dir.run_id),
     *attributes(kind.PLAIN, "cluster", of="job"),
-    field("name", kind.TEXT, lambda one: one.job.name, heading="Name", drop=6),
+    field("name", kind.TEXT, lambda one: one.job.name, heading="Name"),
     field("state", kind.WORD, lambda one: one.job.state, heading="State", role=_state_role),
     field("reason", kind.TEXT, lambda one: _reason(one.job) or _not_started(one.job)),
     field(
-        "waits_for", kind.TEXT, lambda one: _reason(one.job), json="", heading="Reason", drop=5, optional=True,
+        "waits_for", kind.TEXT, lambda one: _reason(one.job), json="", heading="Reason", drop=2, optional=True,
         missing="",
     ),
-    field("elapsed_s", kind.SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=7, missing=NONE),
+    field("elapsed_s", kind.SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=3, missing=NONE),
     *attributes(kind.PLAIN, "nodes"),
     # A local job has one node, this machine.
     field(
@@ -121,21 +152,28 @@ _FIELDS: tuple[Field[_JobStatus], ...] = (
         heading="Nodes", drop=1, optional=True, missing=NONE,
     ),
     field("power_w", kind.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
-    field("host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", drop=3, missing=NONE),
-    field("gpu_power_w", _POWER, lambda one: one.power_w.get("gpu"), json="", heading="GPU", drop=2, missing=NONE),
-    field("energy_j", kind.PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
     field(
-        "node_energy_j", _ENERGY, lambda one: one.draw.total_energy_uj, json="", heading="Node energy", drop=4,
-        missing=NONE,
+        "host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", optional=True, missing=NONE
     ),
-    field("boundary", kind.PLAIN, lambda one: "nodes as read, not attributed"),
+    field(
+        "gpu_power_w", _POWER, lambda one: one.power_w.get("gpu"), json="", heading="GPU", optional=True, missing=NONE
+    ),
+    field("node_energy_j", kind.PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
+    field(
+        "energy_j", kind.ENERGY, lambda one: one.sums.energy_uj, heading="Energy [{energy}]",
+        before=lambda one: at_least(one.complete), after=lambda one: one.quality, missing=NONE,
+    ),
+    field("measured_j", kind.ENERGY, lambda one: one.sums.measured_uj),
+    field("modelled_j", kind.ENERGY, lambda one: one.sums.modelled_uj),
+    field("complete", kind.PLAIN, lambda one: one.complete if one.totals else None),
 )  # fmt: skip
 
 
-def _table(jobs: Sequence[TrackedJob]) -> FittedTable:
+def _table(jobs: Sequence[_JobStatus], config: Config) -> FittedTable:
     from hpcfrugal.report.formats.fitted_table import FittedTable
 
-    return FittedTable(table(_FIELDS, [Rows(_FIELDS, _with_draw(jobs))]))
+    rows = [Rows(_FIELDS, jobs)]
+    return FittedTable(table(_FIELDS, rows, scale(rows, config.energy_unit)))
 
 
 @click.command(name="status")
@@ -146,21 +184,22 @@ def status_command(jobs: tuple[str, ...], everything: bool, as_json: bool) -> No
     """Show your jobs, their state, and the power of their nodes.
 
     JOB is a job id, 15_3 or 15_[1-3] for tasks of an array, a run id or its beginning or end, a job's name, or
-    `latest`. Power and energy are those of whole nodes as read; `report` attributes energy to jobs.
+    `latest`. Power is that of whole nodes as read. Energy is that of jobs that are over; `report` shows where it comes
+    from.
     """
     config = load_config()
     found = _jobs(config, jobs, everything=everything)
     for trouble in refresh(found, _backends(config)):
         warn(f"{trouble}: the last known states are shown")
     if as_json:
-        echo_json([to_json(_FIELDS, one) for one in _with_draw(found)])
+        echo_json([to_json(_FIELDS, one) for one in _shown(found, config)])
         return
     if not found:
         echo("No jobs yet. Submit one: hpcfrugal submit job.yaml")
         return
     from hpcfrugal.cli.console import console
 
-    console().print(_table(found), crop=False)
+    console().print(_table(_shown(found, config), config), crop=False)
     for job in found:
         if reason := _not_started(job):
             warn(f"job {job.label}: {reason}")
@@ -187,23 +226,28 @@ def watch_command(jobs: tuple[str, ...], interval: float) -> None:
     from hpcfrugal.cli.console import console
 
     out = console()
+
+    def shown() -> FittedTable:
+        over = all(job.over for job in found)
+        return _table(_shown(found, config if over else None), config)
+
     if not out.is_terminal or out.is_dumb_terminal or all(job.over for job in found):
-        out.print(_table(found), crop=False)
+        out.print(shown(), crop=False)
         while not all(job.over for job in found):
             time.sleep(max(interval, _QUERY_S))
             refresh(found, backends)
             if all(job.over for job in found):
-                out.print(_table(found), crop=False)
+                out.print(shown(), crop=False)
         return
     # Slurm is queried every few seconds at most, whatever the interval; power comes from the run directories.
     try:
-        with Live(_table(found), console=out, auto_refresh=False) as live:
+        with Live(shown(), console=out, auto_refresh=False) as live:
             queried = time.monotonic()
             while not all(job.over for job in found):
                 time.sleep(interval)
                 if time.monotonic() - queried >= _QUERY_S:
                     refresh(found, backends)
                     queried = time.monotonic()
-                live.update(_table(found), refresh=True)
+                live.update(shown(), refresh=True)
     except KeyboardInterrupt:
         sys.exit(130)

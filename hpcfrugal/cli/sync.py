@@ -13,6 +13,7 @@ from hpcfrugal.cli.streams import echo_note, echo_or_drop, warn
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
+from hpcfrugal.ledger.queries import RunTotals
 from hpcfrugal.ledger.sync import SyncResult
 from hpcfrugal.settings.config import Config
 
@@ -73,6 +74,24 @@ def sync_to_read(ledger_path: Path, config: Config) -> None:
         warn(f"{plain(error.message, 400)}; the report shows the ledger as it was before")
         return
     warn_of(result)
+
+
+def totals_by_now(config: Config, run_ids: Sequence[str]) -> list[RunTotals]:
+    """The totals of these runs, after what is new in the spool was read. Nothing else is asked.
+
+    If the ledger cannot be used, a warning gives the reason, and there are none.
+    """
+    from hpcfrugal.ledger.queries import totals_of_runs
+    from hpcfrugal.ledger.store import open_ledger
+
+    try:
+        update(config, config.spool, config.ledger, offline=True, wait_long=False).read_spool()
+        with open_ledger(config.ledger, timeout_s=SHORT_WAIT_S) as connection:
+            return totals_of_runs(connection, run_ids)
+    except HpcfrugalError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        warn(f"energies are not known: {plain(error.message, 400)}{hint}")
+        return []
 
 
 def warn_of(result: SyncResult) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from hpcfrugal.ledger.rows import (
     RUNS,
     SESSIONS,
     JobRow,
+    JobTotalsRow,
     RunRow,
 )
 from hpcfrugal.ledger.table import LedgerTable
@@ -151,6 +153,26 @@ _RUN_ID = RUNS.codec.columns.index("run_id")
 
 def _run(row: Sequence[Any]) -> RunRow:
     return NO_RUN if row[_RUN_ID] is None else RUNS.record_of(row)
+
+
+class RunTotals(NamedTuple):
+    """The totals of a job of a run; ``task`` is that of an array."""
+
+    run_id: str
+    task: str | None
+    totals: JobTotalsRow
+
+
+def totals_of_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[RunTotals]:
+    """The totals of all jobs of these runs."""
+    rows = connection.execute(
+        "SELECT job, run_id, array_task_id FROM jobs JOIN runs USING (run)"
+        " WHERE run_id IN (SELECT value FROM json_each(?))",
+        [json.dumps(list(run_ids))],
+    ).fetchall()
+    jobs = {job: (run_id, task) for job, run_id, task in rows}
+    of_jobs = JOB_TOTALS.rows_of(connection, "SELECT value FROM json_each(?)", [json.dumps(list(jobs))])
+    return [RunTotals(*jobs[job], totals) for job, totals in of_jobs]
 
 
 class NamedRun(NamedTuple):

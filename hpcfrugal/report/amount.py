@@ -23,14 +23,20 @@ AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (
     field("energy_low_j", kind.ENERGY, lambda sums: sums.range_uj and sums.range_uj[0], csv=True),
     field("energy_high_j", kind.ENERGY, lambda sums: sums.range_uj and sums.range_uj[1], csv=True),
     field(
-        "range", kind.ENERGY_RANGE, lambda sums: sums.range_uj, json="", heading="90 % range", optional=True,
+        "range", kind.ENERGY_RANGE, lambda sums: sums.range_uj, json="", heading="90 % range", drop=9,
+        optional=True, missing=NONE,
+    ),
+    field(
+        "measured_j", kind.ENERGY, lambda sums: sums.measured_uj, csv=True, heading="Measured", drop=6, optional=True,
         missing=NONE,
     ),
-    field("measured_j", kind.ENERGY, lambda sums: sums.measured_uj, csv=True, heading="Measured", missing=NONE),
-    field("modelled_j", kind.ENERGY, lambda sums: sums.modelled_uj, csv=True, heading="Modelled", missing=NONE),
+    field(
+        "modelled_j", kind.ENERGY, lambda sums: sums.modelled_uj, csv=True, heading="Modelled", drop=11, optional=True,
+        missing=NONE,
+    ),
     field("coverage", kind.SHARE, lambda sums: sums.coverage, csv=True),
     field(
-        "time_measured", kind.SHARE, lambda sums: sums.shown_coverage, json="", heading="Time covered",
+        "time_measured", kind.SHARE, lambda sums: sums.shown_coverage, json="", heading="Time covered", drop=5,
         missing=lambda sums: UNKNOWN if sums.coverage is None else NONE,
     ),
     field("complete", kind.PLAIN, lambda sums: sums.complete, csv=True),

@@ -155,11 +155,11 @@ class Co2e:
 CO2E_FIELDS: tuple[Field[Co2e], ...] = (
     field(
         "co2e_g", kind.MICROGRAMS, lambda co2e: co2e.sums.co2e_ug, csv=True, heading="CO2e [{mass}]",
-        optional=True, missing=NONE, before=lambda co2e: at_least(co2e.complete),
+        drop=10, optional=True, missing=NONE, before=lambda co2e: at_least(co2e.complete),
     ),
     field(
         "intensity_g_per_kwh", kind.INTENSITY, lambda co2e: co2e.sums.intensity_g_per_kwh, csv=True, heading="g/kWh",
-        drop=2, optional=True, missing="", before=lambda co2e: "~" if co2e.estimated else "",
+        drop=4, optional=True, missing="", before=lambda co2e: "~" if co2e.estimated else "",
     ),
     field("intensity_source", kind.PLAIN, lambda co2e: co2e.source, csv=True),
     field("zone", kind.PLAIN, lambda co2e: co2e.zone, csv=True),

@@ -50,6 +50,7 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
             csv=True,
             heading=name.upper(),
             drop=_DROPPED_AT[name],
+            optional=True,
             missing=NONE,
         )
 

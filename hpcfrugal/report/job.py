@@ -85,9 +85,9 @@ def _measured_time(one: ChannelOfJob) -> float | None:
 
 
 CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
-    field("node", kind.WORD, lambda one: one.channel.node, heading="Node"),
+    field("node", kind.TEXT, lambda one: one.channel.node, heading="Node"),
     field("component", kind.WORD, lambda one: one.channel.component, heading="Component"),
-    field("domain", kind.TEXT, lambda one: one.channel.domain, heading="Domain"),
+    field("domain", kind.TEXT, lambda one: one.channel.domain, heading="Domain", drop=8),
     field("source", kind.WORD, lambda one: one.channel.source, heading="Source"),
     field(
         "quality", kind.WORD, lambda one: one.channel.quality, heading="Quality", role=lambda one: one.channel.quality
@@ -101,8 +101,8 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     field("low_j", kind.ENERGY, lambda one: one.channel.low_uj),
     field("high_j", kind.ENERGY, lambda one: one.channel.high_uj),
     field(
-        "range", kind.ENERGY_RANGE, lambda one: one.channel.range_uj, json="", heading="90 % range", optional=True,
-        missing=NONE
+        "range", kind.ENERGY_RANGE, lambda one: one.channel.range_uj, json="", heading="90 % range", drop=9,
+        optional=True, missing=NONE
     ),
     field(
         "node_energy_j", kind.ENERGY, lambda one: one.channel.node_energy_uj, heading="Node [{energy}]", drop=3,
@@ -111,7 +111,7 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     field("max_w", kind.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, missing=NONE),
     field("coverage", kind.SHARE, lambda one: one.coverage),
     field(
-        "time_measured", kind.SHARE, _measured_time, json="", heading="Time covered",
+        "time_measured", kind.SHARE, _measured_time, json="", heading="Time covered", drop=7,
         missing=lambda one: NONE if one.channel.quality == "modelled" else UNKNOWN,
     ),
     field("errors", kind.COUNT, lambda one: one.channel.errors, heading="Errors", drop=5),
@@ -167,7 +167,7 @@ _CODE_FIELDS: tuple[Field[ReportedJob], ...] = tuple(
 _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j")
 
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
-    field("job", kind.WORD, _label, json="", heading="Job"),
+    field("job", kind.WORD, _label, json="", heading="Job", drop=12),
     *attributes(kind.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", of="job", csv=True),
     field("run_id", kind.PLAIN, lambda one: one.job.run_id or None, csv=True),
     *attributes(kind.PLAIN, "origin", of="job"),
@@ -175,7 +175,7 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("user", kind.WORD, lambda one: one.job.user, csv=True, heading="User", drop=2, missing=""),
     *attributes(kind.PLAIN, "project", "phase", of="job", csv=True),
     *attributes(kind.PLAIN, "tags", "partition", "account", "qos", of="job"),
-    field("state", kind.WORD, lambda one: one.job.state, csv=True, heading="State", drop=4, role=_state_role),
+    field("state", kind.WORD, lambda one: one.job.state, csv=True, heading="State", drop=8, role=_state_role),
     *attributes(kind.PLAIN, "final", "signal", of="job"),
     *attributes(kind.PLAIN, "exit_code", of="job", csv=True),
     field("submitted_at", kind.TIME, lambda one: one.job.submitted_wall_ns, csv=True),
@@ -185,7 +185,7 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     ),
     field("ended_at", kind.TIME, lambda one: one.job.ended_wall_ns, csv=True),
     field(
-        "elapsed_s", kind.SPAN, lambda one: one.job.elapsed_ns, csv=True, heading="Elapsed", drop=3, missing=_missing
+        "elapsed_s", kind.SPAN, lambda one: one.job.elapsed_ns, csv=True, heading="Elapsed", drop=7, missing=_missing
     ),
     *attributes(kind.PLAIN, "elapsed_source", of="job"),
     field("nodes", kind.PLAIN, lambda one: list(one.job.nodes), csv=True),

@@ -96,11 +96,11 @@ class ReportedGroup:
 
 
 _GROUP_FIELDS: tuple[Field[ReportedGroup], ...] = (
-    field("jobs", kind.COUNT, lambda one: one.counts.jobs, csv=True, heading="Jobs"),
+    field("jobs", kind.COUNT, lambda one: one.counts.jobs, csv=True, heading="Jobs", drop=8),
     field("jobs_not_started", kind.COUNT, lambda one: one.counts.not_started),
     field("jobs_without_energy", kind.COUNT, lambda one: one.without_energy, csv=True),
     field("jobs_incomplete", kind.COUNT, lambda one: one.counts.incomplete, csv=True),
-    field("elapsed_s", kind.SPAN, lambda one: one.group.elapsed_ns, csv=True, heading="Elapsed", drop=4, missing=NONE),
+    field("elapsed_s", kind.SPAN, lambda one: one.group.elapsed_ns, csv=True, heading="Elapsed", drop=7, missing=NONE),
     field("overlapping_node_time", kind.PLAIN, lambda one: bool(one.group.overlapping), csv=True),
     field("overlapping_jobs", kind.PLAIN, lambda one: one.group.overlapping),
     field("scope", kind.PLAIN, lambda one: one.scope, csv=True),

@@ -43,7 +43,7 @@ _BALANCE_FIELDS: tuple[Field[Balance], ...] = (
     field("energy_uj", kind.PLAIN, lambda sums: sums.energy_uj),
     field("to_jobs_uj", kind.PLAIN, lambda sums: sums.jobs_uj),
     field("rest_uj", kind.PLAIN, lambda sums: sums.residual_uj),
-    field("job_count", kind.COUNT, lambda sums: len(sums.shares), json="", heading="Jobs"),
+    field("job_count", kind.COUNT, lambda sums: len(sums.shares), json="", heading="Jobs", drop=4),
 )
 """As exact integers too, so that the sums close."""
 
@@ -68,7 +68,7 @@ def _idle_power(channel: NodeChannel) -> str | None:
 
 _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
     field("cluster", kind.PLAIN, lambda one: one.node.cluster, json="", csv=True),
-    field("node", kind.WORD, lambda one: one.node.node, json="", csv=True, heading="Node"),
+    field("node", kind.TEXT, lambda one: one.node.node, json="", csv=True, heading="Node"),
     field(
         "component", kind.WORD, lambda one: one.channel.component, csv=True, heading="Component",
         after=lambda one: "" if one.channel.counted else ", not added",
@@ -88,7 +88,7 @@ _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
 
 _NODE_FIELDS: tuple[Field[NodeSum], ...] = (
     *attributes(kind.PLAIN, "cluster"),
-    field("node", kind.WORD, lambda total: total.node, heading="Node"),
+    field("node", kind.TEXT, lambda total: total.node, heading="Node"),
     field("component", kind.PLAIN, lambda total: "total", json="", heading="Component"),
     field("first_reading_at", kind.TIME, lambda total: total.first_wall_ns),
     field("last_reading_at", kind.TIME, lambda total: total.last_wall_ns),

@@ -75,7 +75,7 @@ _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
     ),
     field(
         "counterfactual_g", kind.MASS, _of_saving(lambda saving: saving.counterfactual_g), csv=True,
-        heading="Otherwise", missing=NONE,
+        heading="Otherwise", drop=5, missing=NONE,
     ),
     field(
         "saved_g", kind.MASS, _of_saving(lambda saving: saving.saved_g), csv=True, heading="Saved",
@@ -101,7 +101,7 @@ _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
 
 _JOB_FIELDS: tuple[Field[JobSavings], ...] = (
     *attributes(kind.PLAIN, "cluster", "job_id", of="first", csv=True),
-    field("label", kind.WORD, lambda one: one.first.label, heading="Job"),
+    field("label", kind.WORD, lambda one: one.first.label, heading="Job", drop=6),
     *attributes(kind.PLAIN, "run_id", of="first", csv=True),
     field("name", kind.TEXT, lambda one: one.first.name, csv=True, heading="Name", missing=""),
     *attributes(kind.PLAIN, "user", of="first", csv=True),

@@ -160,7 +160,7 @@ _FIGURES: tuple[Field[NodeUsage], ...] = (
 )
 
 NODE_USAGE_FIELDS: tuple[Field[NodeUsage], ...] = (
-    field("node", kind.WORD, lambda node: node.node or "all", heading="Node"),
+    field("node", kind.TEXT, lambda node: node.node or "all", heading="Node"),
     *_FIGURES,
     field("sources", kind.PLAIN, lambda node: dict(sorted(node.sources.items()))),
 )

@@ -1,7 +1,8 @@
 """A table that fits the terminal by leaving out columns, never by cutting a number short.
 
-A figure without its last digits would still look like a figure. So texts are shortened first (with an ellipsis), then
-whole columns are left out, the least important first; what still does not fit is wrapped by the terminal.
+A figure without its last digits would still look like a figure. So texts are shortened first (with an ellipsis), while
+they can be read, then whole columns are left out, the least important first; then texts are shortened further. What
+still does not fit is wrapped by the terminal.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ STYLES = {
 """The look of each role."""
 
 _GAP = 2
+_READABLE_TEXT = 12
+"""Texts are shortened to this much, then columns are left out."""
 _LEAST_TEXT = 8
+"""Texts are shortened to this much where no more columns can be left out."""
 
 
 def _in_ascii(table: Table) -> Table:
@@ -56,22 +60,28 @@ class FittedTable:
 
     def fit(self, max_width: int) -> dict[int, int]:
         """Width of each column that stays, by its number."""
-        widths = dict(enumerate(self._natural()))
-
-        def excess() -> int:
-            return sum(widths.values()) + _GAP * (len(widths) - 1) - max_width
-
+        natural = dict(enumerate(self._natural()))
         droppable = [
             (column.drop, number) for number, column in enumerate(self.table.columns) if column.drop is not None
         ]
         order = [number for _, number in sorted(droppable)]
-        while True:
-            for number, column in enumerate(self.table.columns):
-                if column.kind == "text" and number in widths and excess() > 0:
-                    widths[number] = max(min(_LEAST_TEXT, widths[number]), widths[number] - excess())
-            if excess() <= 0 or not order:
-                return widths
-            del widths[order.pop(0)]
+        for least in (_READABLE_TEXT, _LEAST_TEXT):
+            while True:
+                widths = self._shortened(natural, max_width, least)
+                if _total(widths) <= max_width:
+                    return widths
+                if not order:
+                    break
+                del natural[order.pop(0)]
+        return widths
+
+    def _shortened(self, natural: dict[int, int], max_width: int, least: int) -> dict[int, int]:
+        """The widths with the texts as much shorter as is needed, but not shorter than ``least``."""
+        widths = dict(natural)
+        for number in natural:
+            if self.table.columns[number].kind == "text" and (excess := _total(widths) - max_width) > 0:
+                widths[number] = max(min(least, widths[number]), widths[number] - excess)
+        return widths
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Made line by line: a table of rich's own takes a millisecond a row, and a report may have ten thousand jobs.
@@ -87,7 +97,7 @@ class FittedTable:
         for position, row in enumerate(self.table.rows):
             if position and row.apart:
                 dash = "-" if options.ascii_only else "─"
-                yield Segment(dash * (sum(widths.values()) + _GAP * (len(widths) - 1)), console.get_style("dim"))
+                yield Segment(dash * _total(widths), console.get_style("dim"))
                 yield Segment.line()
             yield from self._line(console, row.cells, widths, STYLES.get(row.role, ""))
 
@@ -108,3 +118,7 @@ class FittedTable:
 
     def _short(self, text: str, width: int) -> str:
         return text if cell_len(text) <= width else set_cell_size(text, width - len(self.ellipsis)) + self.ellipsis
+
+
+def _total(widths: dict[int, int]) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1)
