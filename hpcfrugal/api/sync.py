@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.api.messages import Messages
+from hpcfrugal.core.cache import Cache
+from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
@@ -26,6 +28,16 @@ TROUBLES_SHOWN = 20
 
 _LOOK_BACK_NS = 60 * 86_400 * 10**9
 """Carbon intensities of older jobs are not fetched again."""
+
+
+_REPEAT_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """When a warning was given, in seconds since 1970."""
+
+    at_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +171,21 @@ class Update:
         from hpcfrugal.carbon.history import gather
 
         found = gather(self.config, self.spool, used)
-        for line in found.troubles[:TROUBLES_SHOWN]:
+        for line in self._not_repeated(found.troubles)[:TROUBLES_SHOWN]:
             self.messages.warn(line)
         if found.changed:
             engine.sync_intensities(self.spool, self.ledger, self.messages.waiting, self._wait_s)
+
+    def _not_repeated(self, troubles: Sequence[str]) -> Sequence[str]:
+        """The troubles with intensities; for a report only the first of a day about each zone."""
+        if self.wait_long:
+            return troubles
+        given, now_s = Cache(cache_dir() / "warnings"), time.time()
+        fresh = []
+        for line in troubles:
+            key = {"ledger": str(self.ledger), "about": line.partition(":")[0]}
+            last = given.read(_Given, key)
+            if last is None or not 0 <= now_s - last.at_s < _REPEAT_S:
+                given.write(key, _Given(now_s))
+                fresh.append(line)
+        return fresh

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from hpcfrugal.carbon.fetch import Clock, Fetched, Fetcher, utc_now
@@ -122,7 +122,7 @@ def get_actuals(
 
     def ask(choice: ProviderChoice, _: int) -> Actuals:
         if start >= min(end, now):
-            raise ForecastError(f"has no actual intensities yet for {iso(start)} to {iso(end)}")
+            raise ForecastError(f"has no actual intensities yet for {_minutes(start)} to {_minutes(end)}")
         series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
         notes = (*_messages(failed), *notes, *fetcher.cache.notes)
         # Counted from the request: recent values do not become final by being cached.
@@ -173,7 +173,7 @@ def _pieces(
     try:
         return whole.slice(start, end), fetched_at, tuple(notes)
     except DataError:
-        raise ForecastError(f"has no actual intensities yet for {iso(start)} to {iso(end)}") from None
+        raise ForecastError(f"has no actual intensities yet for {_minutes(start)} to {_minutes(end)}") from None
 
 
 def _forecast(
@@ -202,3 +202,7 @@ def _stale_note(fetched: Fetched, choice: ProviderChoice, now: datetime) -> tupl
 
 def _messages(failed: list[ForecastError]) -> tuple[str, ...]:
     return tuple(error.message for error in failed)
+
+
+def _minutes(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
-from hpcfrugal.cli.options import OUTPUT_FILE, check_exclusive, checked, format_options
-from hpcfrugal.cli.streams import echo, echo_note
+from hpcfrugal.cli.options import OUTPUT_FILE, check_exclusive, checked, data_format_options
+from hpcfrugal.cli.streams import echo, echo_note, echo_wrapped
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.format import timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import iso
-from hpcfrugal.report.formats import TEXT, rendered
-from hpcfrugal.report.view import Block, Notes, Sheet, note
-from hpcfrugal.settings.config import Config, load_config
+from hpcfrugal.report.formats import rendered
+from hpcfrugal.report.view import Sheet
+from hpcfrugal.settings.config import load_config
 from hpcfrugal.settings.values import name_of
 
 if TYPE_CHECKING:
     from hpcfrugal.carbon.forecast import Forecast
+    from hpcfrugal.carbon.listing import ListedProvider
     from hpcfrugal.carbon.series import CarbonSeries
 
 _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "red")}
@@ -45,7 +46,7 @@ _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "r
 @click.option(
     "--hours", type=click.FloatRange(0, 8784, min_open=True), default=48, show_default=True, help="How far ahead."
 )
-@format_options
+@data_format_options
 @click.option("--output", type=OUTPUT_FILE, help="Write JSON to this file, or CSV if its name ends in .csv.")
 @click.option("--refresh", is_flag=True, help="Fetch now, even if the cached forecast is recent.")
 @click.option("--list", "list_them", is_flag=True, help="Show the providers, their zones, and which have credentials.")
@@ -59,12 +60,18 @@ def forecast_command(
     """
     if not hours > 0:  # FloatRange lets "nan" through
         raise click.BadParameter(f"{hours} is not a number of hours.", param_hint="--hours")
-    if output is not None and form in (None, TEXT):
+    if output is not None and form is None:
         form = "csv" if output.suffix.lower() == ".csv" else "json"
     config = load_config()
     if list_them:
         check_exclusive("--list", {"--csv": form == "csv"})
-        _write(_listed(config, as_json=form == "json"), output)
+        from hpcfrugal.carbon.listing import listing
+
+        lines = listing(config)
+        if form == "json":
+            _write(json.dumps({"providers": [asdict(line) for line in lines]}, indent=2), output)
+        else:
+            _show_list(lines)
         return
     from hpcfrugal.carbon.forecast import get_forecast
     from hpcfrugal.carbon.select import known_provider
@@ -85,7 +92,7 @@ def forecast_command(
         refresh=refresh,
     )
     series = _whole_slots(found.series, now, end)
-    if form in (None, TEXT):
+    if form is None:
         _show(found, series, now)
         return
     _write(rendered(_ForecastReport(found, series), form).rstrip("\n"), output)
@@ -131,10 +138,6 @@ class _ForecastReport:
             [[iso(slot.start), iso(slot.end), slot.g_per_kwh, *more] for slot in series.slots()],
         )
 
-    def blocks(self) -> Iterator[Block]:
-        """The notes."""
-        yield Notes(tuple(note(text) for text in self.forecast.notes))
-
 
 def _write(text: str, output: Path | None) -> None:
     if output is None:
@@ -148,37 +151,27 @@ def _write(text: str, output: Path | None) -> None:
 def _show(found: Forecast, series: CarbonSeries, now: datetime) -> None:
     issued = f"issued {found.issued_at:%a %H:%M}Z, {timespan(found.age)} ago"
     head = f"{series.zone}: {series.signal} intensity in g/kWh, {found.provider}, {issued}"
-    echo(click.style(printable(head), bold=True))
+    echo_wrapped(printable(head), bold=True)
     show_series(series)
     known = [slot for slot in series.slots() if slot.g_per_kwh is not None]
     low = min(known, key=lambda slot: slot.g_per_kwh or 0.0)
     high = max(known, key=lambda slot: slot.g_per_kwh or 0.0)
     current = series.at(now)
-    echo(
+    echo_wrapped(
         f"now {'unknown' if current is None else f'{current:.0f}'}"
         f", lowest {low.g_per_kwh:.0f} at {low.start:%a %H:%M}Z, highest {high.g_per_kwh:.0f} at {high.start:%a %H:%M}Z"
     )
     if series.has_gaps:
         echo("? unknown")
     for text in found.notes:
-        echo(f"{click.style('note:', fg='yellow')} {printable(text)}")
+        echo_wrapped(printable(text), f"{click.style('note:', fg='yellow')} ")
 
 
-def _listed(config: Config, as_json: bool) -> str:
-    from hpcfrugal.carbon.listing import listing
-
-    lines = listing(config)
-    if as_json:
-        return json.dumps({"providers": [asdict(line) for line in lines]}, indent=2)
-    texts = []
+def _show_list(lines: Sequence[ListedProvider]) -> None:
     for line in lines:
         mark, colour = _MARKS[line.state]
-        offers = " and ".join(line.offers)
-        texts.append(
-            f"{click.style(mark, fg=colour)} {printable(line.name)}: {printable(line.about)}; {offers}; "
-            f"{' and '.join(line.signals)}"
-        )
-        if line.zones:
-            texts.append(f"    zones: {printable(line.zones)}")
-        texts.append(f"    credentials: {printable(line.credentials)}")
-    return "\n".join(texts)
+        facts = "; ".join((line.about, " and ".join(line.offers), " and ".join(line.signals)))
+        echo_wrapped(printable(f"{line.name}: {facts}"), f"{click.style(mark, fg=colour)} ")
+        for name, text in (("zones", line.zones), ("credentials", line.credentials)):
+            if text:
+                echo_wrapped(printable(text), f"    {name}: ")

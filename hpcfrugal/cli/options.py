@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.core.text import quoted_value
-from hpcfrugal.report.formats import FORMATS
+from hpcfrugal.report.formats import DATA_FORMATS, FORMATS, Format
 from hpcfrugal.report.period import ALL_TIME, Period, is_month, period
 from hpcfrugal.settings.config import BACKENDS, load_config
 
@@ -104,19 +104,28 @@ def given_period(since: str | None, until: str | None, month: str | None, *, eve
     return period(since, until, prefix="--")
 
 
-def format_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A flag for each output format of reports: ``form`` is its name, or None where none is given."""
+def _a_flag_each(formats: dict[str, Format]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A flag for each of these formats: ``form`` is its name, or None where none is given."""
 
-    @wraps(command)
-    def with_form(**options: Any) -> None:
-        named = [name for name in FORMATS if options.pop(f"as_{name}")]
-        if len(named) > 1:
-            raise InputError(Problem(f"--{name}", f"cannot be combined with --{named[0]}") for name in named[1:])
-        command(form=named[0] if named else None, **options)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_form(**options: Any) -> None:
+            named = [name for name in formats if options.pop(f"as_{name}")]
+            if len(named) > 1:
+                raise InputError(Problem(f"--{name}", f"cannot be combined with --{named[0]}") for name in named[1:])
+            command(form=named[0] if named else None, **options)
 
-    for name, known in reversed(FORMATS.items()):
-        with_form = click.option(f"--{name}", f"as_{name}", is_flag=True, help=known.help)(with_form)
-    return with_form
+        for name, known in reversed(formats.items()):
+            with_form = click.option(f"--{name}", f"as_{name}", is_flag=True, help=known.help)(with_form)
+        return with_form
+
+    return decorate
+
+
+format_options = _a_flag_each(FORMATS)
+"""The formats of reports."""
+data_format_options = _a_flag_each(DATA_FORMATS)
+"""The formats of figures without a text."""
 
 
 def energy_unit_option(command: Command) -> Command:

@@ -11,7 +11,7 @@ import click
 
 from hpcfrugal.cli.drawing import show_series
 from hpcfrugal.cli.options import FILE, backend_option, checked, json_option
-from hpcfrugal.cli.streams import echo, echo_json
+from hpcfrugal.cli.streams import echo_json, echo_wrapped
 from hpcfrugal.core.format import mass, point_in_time, rough_percent, timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import load_job, naming_lines
@@ -92,15 +92,15 @@ def plan_command(
 def _show(plan: Plan, choice: dict[str, Any] | None, *, earliest: datetime | None) -> None:
     if plan.grid is not None:
         head = f"{plan.grid.series.zone}: {plan.signal} carbon intensity in g/kWh, forecast by {plan.grid.provider}"
-        echo(click.style(printable(head), bold=True))
+        echo_wrapped(printable(head), bold=True)
         show_series(plan.grid.series, [(run.start_at, run.end_at) for run in plan.runs])
-    echo(click.style(line(plan), bold=True))
+    echo_wrapped(line(plan), bold=True)
     rows = [*_carbon(plan.expected), *_times(plan, earliest), *_by_weight(plan, choice)]
     wide = max(len(name) for name, _ in rows)
     for name, text in rows:
-        echo(f"  {name:{wide}}  {printable(text)}")
+        echo_wrapped(printable(text), f"  {name:{wide}}  ")
     for note in plan.notes:
-        echo(f"note: {printable(note)}")
+        echo_wrapped(printable(note), "note: ")
 
 
 def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:

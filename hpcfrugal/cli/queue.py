@@ -15,7 +15,7 @@ import click
 
 from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.options import checked, json_option
-from hpcfrugal.cli.streams import echo, echo_json
+from hpcfrugal.cli.streams import echo, echo_json, echo_wrapped
 from hpcfrugal.core.directories import data_dir
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.core.format import NONE, rough_percent, timespan
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hpcfrugal.queues.controller import Round
     from hpcfrugal.queues.replan import PlannedStart
     from hpcfrugal.queues.settings import Queue
+    from hpcfrugal.report.view import Table
 
 _names = click.argument("names", nargs=-1, metavar="[QUEUE]...")
 
@@ -40,6 +41,10 @@ _RETRY_S = 30.0
 _INSTANT: kind.Kind[datetime] = kind.Kind(iso, lambda moment, _: iso(moment))
 _CLOCK: kind.Kind[tuple[datetime, datetime]] = kind.Kind(lambda times: iso(times[0]), lambda times, _: _clock(*times))
 """A time, and the one from which it is shown."""
+_TIME: kind.Kind[tuple[datetime, datetime]] = kind.Kind(
+    lambda times: iso(times[0]), lambda times, _: _clock(*times, span=False)
+)
+"""The same without the span between them."""
 _SAVING: kind.Kind[float] = kind.Kind(kind.same, lambda share, _: rough_percent(share))
 
 _FIELDS: tuple[Field[PlannedStart], ...] = (
@@ -52,10 +57,10 @@ _FIELDS: tuple[Field[PlannedStart], ...] = (
     field("start_at", _CLOCK, lambda one: (one.was_at or one.now, one.now), heading="Starts"),
     field("planned_start_at", _INSTANT, lambda one: one.start_at),
     field(
-        "new_start_at", _CLOCK, lambda one: (one.start_at, one.now) if one.moved else None, json="", heading="Planned",
+        "new_start_at", _TIME, lambda one: (one.start_at, one.now) if one.moved else None, json="", heading="Planned",
         optional=True, missing=NONE,
     ),
-    field("latest_start_at", _CLOCK, lambda one: (one.latest_at, one.now), heading="Latest", drop=3),
+    field("latest_start_at", _TIME, lambda one: (one.latest_at, one.now), heading="Latest", drop=3),
     field("moves", kind.PLAIN, lambda one: one.moved),
     *attributes(kind.PLAIN, "why", "planned_g_per_kwh", "now_g_per_kwh"),
     field("saving", _SAVING, lambda one: one.saving, heading="Saving", drop=4),
@@ -241,15 +246,20 @@ def _show(one: Round, user: str | None, *, only_moved: bool) -> None:
     """A table of one queue: all waiting jobs, or those that would be moved."""
     echo(f"{one.queue.name}: {one.used} of {one.capacity} {one.queue.unit} in use, jobs waiting: {len(one.plans)}")
     for note in one.notes:
-        echo(f"  {plain(note, 400)}")
+        echo_wrapped(plain(note, 400), "  ")
     rows = [planned for planned in one.plans if user in (None, planned.job.user) and (planned.moved or not only_moved)]
     if rows:
         from hpcfrugal.cli.console import console
         from hpcfrugal.report.formats.fitted_table import FittedTable
 
-        console().print(FittedTable(table(_FIELDS, [Rows(_FIELDS, rows)])), crop=False)
+        console().print(FittedTable(queue_table(rows)), crop=False)
     elif one.plans:
         echo("  no start would be moved" if only_moved else "  none of them is yours")
+
+
+def queue_table(jobs: Sequence[PlannedStart]) -> Table:
+    """Waiting jobs with their starts."""
+    return table(_FIELDS, [Rows(_FIELDS, jobs)])
 
 
 def _moved(planned: PlannedStart) -> str:
@@ -261,12 +271,12 @@ def _moved(planned: PlannedStart) -> str:
     return f"starts {start} instead of {before} ({planned.why}{saving})"
 
 
-def _clock(moment: datetime | None, now: datetime) -> str:
+def _clock(moment: datetime | None, now: datetime, *, span: bool = True) -> str:
     """A time in UTC, with the span from now."""
     if moment is None or moment <= now:
         return "now"
     form = "%H:%M:%S" if moment.date() == now.date() else "%a %H:%M"
-    return f"{moment:{form}} (+{timespan(moment - now)})"
+    return f"{moment:{form}}" + (f" (+{timespan(moment - now)})" if span else "")
 
 
 def _stamp() -> str:

@@ -14,13 +14,14 @@ import click
 from hpcfrugal.cli.options import job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.cli.sync import totals_by_now
-from hpcfrugal.core.format import NONE, power
+from hpcfrugal.core.format import NONE, EnergyUnit, power
 from hpcfrugal.core.time import span_us
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.report import kind
 from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, table, to_json
+from hpcfrugal.report.view import Block, Notes, Table, note
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.spool.current_power import Draw, read_draw
 from hpcfrugal.spool.job_names import short_job_id
@@ -29,8 +30,10 @@ from hpcfrugal.submission.backends import select_backend
 from hpcfrugal.submission.tracked_jobs import TrackedJob, pick, refresh, tracked_jobs
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from hpcfrugal.ledger.queries import RunTotals
     from hpcfrugal.ledger.rows import JobTotalsRow
-    from hpcfrugal.report.formats.fitted_table import FittedTable
 
 _QUERY_S = 5.0
 _TIMEOUT_S = 5.0  # for each Slurm query; without an answer the last known states are shown
@@ -74,7 +77,7 @@ def _not_started(job: TrackedJob) -> str | None:
     return next((one.reason for one in job.states if one.final and one.reason), None) if job.is_local else None
 
 
-class _JobStatus(NamedTuple):
+class JobStatus(NamedTuple):
     """A job, the power of its nodes now, and what its executions used."""
 
     job: TrackedJob
@@ -104,33 +107,33 @@ class _JobStatus(NamedTuple):
         return bool(self.totals) and all(one.complete or one.not_started for one in self.totals)
 
     @property
-    def quality(self) -> str:
-        """What stands behind the energy where not all of it is measured."""
-        if self.sums.modelled_uj is None:
-            return ""
-        return " modelled" if self.sums.measured_uj is None else " partly modelled"
+    def modelled(self) -> bool:
+        """Whether a part of the energy is modelled."""
+        return self.sums.modelled_uj is not None
 
 
-def _shown(jobs: Sequence[TrackedJob], config: Config | None) -> list[_JobStatus]:
+def _shown(jobs: Sequence[TrackedJob], config: Config | None) -> list[JobStatus]:
     """The jobs, with the settings also the energy of those that are over."""
     over = [job.run_dir.run_id for job in jobs if job.over and not job.forgotten]
-    totals: dict[tuple[str, str | None], list[JobTotalsRow]] = {}
-    if config is not None and over:
-        for run_id, task, one in totals_by_now(config, over):
-            totals.setdefault((run_id, None), []).append(one)
-            if task is not None:
-                totals.setdefault((run_id, task), []).append(one)
-    return [
-        _JobStatus(job, read_draw(job.run_dir), tuple(totals.get((job.run_dir.run_id, job.task), ()))) for job in jobs
-    ]
+    found = totals_by_now(config, over) if config is not None and over else []
+    of_runs: dict[str, list[RunTotals]] = {}
+    for one in found:
+        of_runs.setdefault(one.run_id, []).append(one)
+
+    def totals(job: TrackedJob) -> tuple[JobTotalsRow, ...]:
+        tasks = None if job.task is None else {state.array_task_id for state in job.states}
+        own = of_runs.get(job.run_dir.run_id, ())
+        return tuple(one.totals for one in own if tasks is None or one.task in tasks)
+
+    return [JobStatus(job, read_draw(job.run_dir), totals(job)) for job in jobs]
 
 
-def _state_role(one: _JobStatus) -> str:
+def _state_role(one: JobStatus) -> str:
     state = one.job.state
     return "failed" if one.job.over and state != "COMPLETED" else state.lower()
 
 
-_FIELDS: tuple[Field[_JobStatus], ...] = (
+_FIELDS: tuple[Field[JobStatus], ...] = (
     field("job_id", kind.PLAIN, lambda one: one.job.label or None),
     field(
         "job", kind.WORD, lambda one: short_job_id(one.job.label) or None, json="", heading="Job", drop=4, missing=NONE
@@ -161,7 +164,7 @@ _FIELDS: tuple[Field[_JobStatus], ...] = (
     field("node_energy_j", kind.PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
     field(
         "energy_j", kind.ENERGY, lambda one: one.sums.energy_uj, heading="Energy [{energy}]",
-        before=lambda one: at_least(one.complete), after=lambda one: one.quality, missing=NONE,
+        before=lambda one: at_least(one.complete) + "~" * one.modelled, missing=NONE,
     ),
     field("measured_j", kind.ENERGY, lambda one: one.sums.measured_uj),
     field("modelled_j", kind.ENERGY, lambda one: one.sums.modelled_uj),
@@ -169,11 +172,19 @@ _FIELDS: tuple[Field[_JobStatus], ...] = (
 )  # fmt: skip
 
 
-def _table(jobs: Sequence[_JobStatus], config: Config) -> FittedTable:
-    from hpcfrugal.report.formats.fitted_table import FittedTable
-
+def status_table(jobs: Sequence[JobStatus], unit: EnergyUnit) -> Table:
+    """The jobs with their state, power and energy."""
     rows = [Rows(_FIELDS, jobs)]
-    return FittedTable(table(_FIELDS, rows, scale(rows, config.energy_unit)))
+    return table(_FIELDS, rows, scale(rows, unit))
+
+
+def _renderable(jobs: Sequence[JobStatus], config: Config) -> RenderableType:
+    from hpcfrugal.report.formats.text_blocks import renderable
+
+    blocks: list[Block] = [status_table(jobs, config.energy_unit)]
+    if any(one.modelled for one in jobs):
+        blocks.append(Notes((note("~: modelled, at least a part; `hpcfrugal report JOB` shows the range.", "aside"),)))
+    return renderable(blocks)
 
 
 @click.command(name="status")
@@ -199,7 +210,7 @@ def status_command(jobs: tuple[str, ...], everything: bool, as_json: bool) -> No
         return
     from hpcfrugal.cli.console import console
 
-    console().print(_table(_shown(found, config), config), crop=False)
+    console().print(_renderable(_shown(found, config), config), crop=False)
     for job in found:
         if reason := _not_started(job):
             warn(f"job {job.label}: {reason}")
@@ -227,9 +238,9 @@ def watch_command(jobs: tuple[str, ...], interval: float) -> None:
 
     out = console()
 
-    def shown() -> FittedTable:
+    def shown() -> RenderableType:
         over = all(job.over for job in found)
-        return _table(_shown(found, config if over else None), config)
+        return _renderable(_shown(found, config if over else None), config)
 
     if not out.is_terminal or out.is_dumb_terminal or all(job.over for job in found):
         out.print(shown(), crop=False)

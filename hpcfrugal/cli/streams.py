@@ -5,11 +5,15 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import shutil
 import sys
+import textwrap
 
 import click
 
 from hpcfrugal.core.text import plain, replace_unencodable
+
+_LEAST_WIDTH = 20
 
 codecs.register_error(FALLBACK := "hpcfrugal", replace_unencodable)
 
@@ -37,6 +41,17 @@ def echo(text: str | bytes, *, err: bool = False, nl: bool = True) -> None:
     # Without a file click would write UTF-8 to a stream whose encoding is ASCII.
     # click reads NO_COLOR only from 8.3 on, and only within a command.
     click.echo(text, file=sys.stderr if err else sys.stdout, nl=nl, color=False if colourless() else None)
+
+
+def echo_wrapped(text: str, prefix: str = "", *, bold: bool = False) -> None:
+    """Print a text after a prefix; on a terminal in lines as wide as it is, which begin below the first."""
+    lines = [text]
+    indent = len(click.unstyle(prefix))
+    if sys.stdout.isatty():
+        width = max(shutil.get_terminal_size().columns - indent, _LEAST_WIDTH)
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    shown = [click.style(line, bold=True) if bold else line for line in lines]
+    echo(prefix + f"\n{' ' * indent}".join(shown))
 
 
 def echo_or_drop(text: str, *, err: bool = False) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpcfrugal.api.messages import Progress
 from hpcfrugal.api.sync import SHORT_WAIT_S, TROUBLES_SHOWN, Update
-from hpcfrugal.cli.streams import echo_note, echo_or_drop, warn
+from hpcfrugal.cli.streams import colourless, echo_note, echo_or_drop, warn
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
@@ -32,7 +32,7 @@ class TerminalMessages:
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress | None]:
-        if not sys.stderr.isatty():
+        if not sys.stderr.isatty() or colourless():
             yield None
             return
         from rich.progress import Progress as Bars

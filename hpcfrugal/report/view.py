@@ -126,14 +126,18 @@ class Output(Protocol):
         """For rich to print on."""
 
 
-class Report(Protocol):
-    """A report in three forms. Each is made when it is called."""
+class Figures(Protocol):
+    """Figures in two forms for programs. Each is made when it is called."""
 
     def document(self) -> dict[str, Json]:
         """Everything, nested; on the first level there may be a ``Stream``."""
 
     def sheet(self) -> Sheet:
         """The main records, one a row."""
+
+
+class Report(Figures, Protocol):
+    """Figures that are there as text too."""
 
     def blocks(self) -> Iterator[Block]:
         """For a reader."""

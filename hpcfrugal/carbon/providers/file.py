@@ -122,7 +122,7 @@ class File(Provider):
             if newer is not None:
                 series = newer if series is None else series.overlaid(newer)
         if series is None:
-            later = f"; without kind, no value after {iso(changed_at)}, its last change, is an actual" if found else ""
+            later = f"; values without kind are forecasts from {changed_at:%Y-%m-%d %H:%M}Z on" if found else ""
             raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}{later}")
         return series
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import NamedTuple, NoReturn
 
-from hpcfrugal.report.view import Output, Report
+from hpcfrugal.report.view import Figures, Output, Report
 
 
 class Format(NamedTuple):
@@ -18,24 +18,30 @@ class Format(NamedTuple):
 TEXT = "text"
 """The format where none is asked for."""
 
-FORMATS = {
-    TEXT: Format("text_blocks", "Print tables and notes. The default."),
+DATA_FORMATS = {
     "json": Format("json_document", "Print JSON, with every detail."),
     "csv": Format("csv_sheet", "Print CSV, one line a record."),
 }
-"""By the name of its option."""
+"""Formats of figures, by the names of their options; they need no blocks."""
+
+FORMATS = {TEXT: Format("text_blocks", "Print tables and notes. The default."), **DATA_FORMATS}
+"""Formats of reports, by the names of their options."""
 
 
 def write_report(report: Report, name: str, output: Output) -> None:
     """Write a report in a format of ``FORMATS``; it ends with a line break."""
-    getattr(import_module(f"{__name__}.{FORMATS[name].module}"), f"write_{name}")(report, output)
+    _write(report, name, output)
 
 
-def rendered(report: Report, name: str) -> str:
-    """A short report in a format that is no text."""
+def rendered(figures: Figures, name: str) -> str:
+    """Figures in a format of ``DATA_FORMATS``, as a text."""
     buffer = _Buffer()
-    write_report(report, name, buffer)
+    _write(figures, name, buffer)
     return "".join(buffer.parts)
+
+
+def _write(report: Figures, name: str, output: Output) -> None:
+    getattr(import_module(f"{__name__}.{FORMATS[name].module}"), f"write_{name}")(report, output)
 
 
 class _Buffer:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 
 from hpcfrugal.core.text import plain
-from hpcfrugal.report.view import Json, Output, Report
+from hpcfrugal.report.view import Figures, Json, Output
 
 _CELL_CHARACTERS = 1000
 
 
-def write_csv(report: Report, output: Output) -> None:
+def write_csv(report: Figures, output: Output) -> None:
     """Write the sheet row by row, with a line of names first."""
     sheet = report.sheet()
     writer = csv.writer(output, lineterminator="\n")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterable
 from textwrap import indent
 
-from hpcfrugal.report.view import Json, Output, Report, Stream
+from hpcfrugal.report.view import Figures, Json, Output, Stream
 
 
-def write_json(report: Report, output: Output) -> None:
+def write_json(report: Figures, output: Output) -> None:
     """Write the document; what is streamed, item by item."""
     between = "{\n"
     for key, value in report.document().items():

@@ -106,7 +106,7 @@ def test_without_kind_only_what_was_past_when_written_is_an_actual(tmp_path: Pat
         assert read(path, "forecast", now=later).values == (11, 12, 15, 16)
         assert read(path, "actual", now=later).values == (11, 12)
         os.utime(path, (changed_at - 3600, changed_at - 3600))
-        with pytest.raises(ForecastError, match="no value after 2026-11-21T07:31:00Z, its last change, is an actual"):
+        with pytest.raises(ForecastError, match="values without kind are forecasts from 2026-11-21 07:31Z on"):
             read(path, "actual", now=later)
     rows = "".join(f"{row},actual\n" for row in rows.splitlines())
     path = put(tmp_path, f"time,intensity,kind\n{rows}".encode())

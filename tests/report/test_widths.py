@@ -1,0 +1,117 @@
+"""Every table fits a terminal of 60 columns, and keeps the name and the energy (or power, or saving) of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fake_spool import GPU, PACKAGE, FakeSpool
+
+from hpcfrugal.cli.queue import queue_table
+from hpcfrugal.cli.status import JobStatus, status_table
+from hpcfrugal.core.format import EnergyUnit
+from hpcfrugal.ledger.nodes import find_nodes
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import sync
+from hpcfrugal.queues.job_comment import JobComment
+from hpcfrugal.queues.replan import PlannedStart
+from hpcfrugal.queues.snapshot import QueuedJob
+from hpcfrugal.report.formats.fitted_table import FittedTable
+from hpcfrugal.report.jobs import JobsReport
+from hpcfrugal.report.nodes import NodesReport
+from hpcfrugal.report.period import Period
+from hpcfrugal.report.view import Table
+from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.current_power import Draw
+from hpcfrugal.spool.job_state import JobState
+from hpcfrugal.submission.tracked_jobs import TrackedJob
+
+WIDTHS = (60, 80, 120)
+NAME = "resnet152-imagenet-sweep-learning-rate-0001"
+NODE = "gpu-cluster-a100-0123"
+UNITS: tuple[EnergyUnit, ...] = ("auto", "J", "MWh")
+NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+def ledger(spool: FakeSpool) -> Path:
+    """Jobs with long names, one with a GPU that was not found, one modelled, all in a zone."""
+    for job_id, user in (("12345678", "a.longusername"), ("12345679", "b")):
+        tags = {"project": NAME, "phase": "training"}
+        spec = {"name": NAME, "tags": tags}
+        run = spool.run(job_id, user=user, spec=spec, carbon={"zone": "FR", "pue": 1.25})
+        header = run.header(job_id, node=NODE, channels=[PACKAGE, GPU], gpus_promised=2)
+        run.samples([header, *run.records([123_456, 654_321], 60)], job_id, node=NODE)
+        run.slurm(job_id=job_id, user=user, nodes=(NODE,))
+    sync(spool.root, spool.ledger)
+    return spool.ledger
+
+
+def check(table: Table, kept: set[str]) -> None:
+    assert table.rows
+    headings = [column.heading for column in table.columns]
+    assert kept <= {heading.partition(" [")[0] for heading in headings}, headings
+    for width in WIDTHS:
+        fitted = FittedTable(table).fit(width)
+        assert sum(fitted.values()) + 2 * (len(fitted) - 1) <= width, (width, headings)
+        assert kept <= {headings[number].partition(" [")[0] for number in fitted}, (width, headings)
+
+
+def tables(blocks: Iterator[object]) -> list[Table]:
+    return [block for block in blocks if isinstance(block, Table)]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_lists_groups_and_details(ledger: Path, unit: EnergyUnit) -> None:
+    with open_ledger(ledger) as connection:
+        totals, jobs = tables(JobsReport(connection, Period(), JobFilter(), unit=unit).blocks())
+        check(totals, {"Total", "Energy"})
+        check(jobs, {"Name", "Energy"})
+        for by in (("name",), ("name", "user"), ("tag:project", "node"), ("user", "month")):
+            (groups,) = tables(JobsReport(connection, Period(), JobFilter(), by, unit=unit).blocks())
+            check(groups, {by[0].removeprefix("tag:") if ":" in by[0] else by[0].capitalize(), "Energy"})
+        detail = tables(JobsReport(connection, Period(), JobFilter(), detailed=True, unit=unit).blocks())
+        assert len(detail) == 6
+        for components, channels, usage in (detail[:3], detail[3:]):
+            check(components, {"Component", "Energy"})
+            check(channels, {"Node", "Component", "Source", "Energy"})
+            check(usage, {"Node", "CPU time"})
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_nodes(ledger: Path, spool: FakeSpool, unit: EnergyUnit) -> None:
+    with open_ledger(ledger) as connection:
+        (nodes,) = tables(NodesReport(Period(), find_nodes(connection, spool.root, None, None), unit).blocks())
+    check(nodes, {"Node", "To jobs", "Rest"})
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_status(ledger: Path, spool: FakeSpool, unit: EnergyUnit) -> None:
+    with open_ledger(ledger) as connection:
+        totals = tuple(job.totals for job in find_jobs(connection, JobFilter()))
+    assert totals
+    (path, *_) = spool.root.glob("20*/*")
+
+    def job(state: str) -> TrackedJob:
+        states = [JobState("12345678", state, reason="AssocGrpCPUMinutesLimit", start_at=NOW, nodes=(NODE,))]
+        return TrackedJob(RunDir(path), "12345678", "lab", "slurm_cli", NAME, NOW, states)
+
+    draw = Draw({"cpu": 123.4, "dram": 12.3, "gpu": 999.9}, {"cpu": 10**12})
+    check(
+        status_table([JobStatus(job("RUNNING"), draw), JobStatus(job("COMPLETED"), Draw(), totals)], unit),
+        {"Name", "State", "CPU+DRAM", "GPU", "Energy"},
+    )
+
+
+def test_queue() -> None:
+    queued = QueuedJob(
+        "12345678", "PENDING", 128, 4096, None, JobComment("green", NOW), user="a.longusername", name=NAME
+    )
+    later, last = NOW + timedelta(hours=30), NOW + timedelta(days=3, hours=4)
+    moved = PlannedStart(queued, later, None, later, last, 100.0, 300.0, "forecast", NOW)
+    stays = PlannedStart(queued, later, later, later, last, 100.0, 300.0, "forecast", NOW)
+    check(queue_table([moved, stays]), {"Job", "Name", "Starts", "Planned"})
+    check(queue_table([stays]), {"Job", "Name", "Starts", "Saving"})
