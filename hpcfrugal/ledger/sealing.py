@@ -151,12 +151,14 @@ def _unsealed(
 
 
 def is_complete(connection: sqlite3.Connection, run: int, files: RunFiles, at_ns: int) -> bool:
-    """Whether nothing more is expected of the jobs of a run, all of whose files have been read. One of `hpcfrugal run`
-    has no state but its end record, and one without samples needs no facts of its nodes."""
+    """Whether nothing more is expected of the jobs of a run, all of whose files have been read. Without Slurm an end
+    record is enough, and one without samples needs no facts of its nodes."""
     if files.unread:
         return False
     has_states = connection.execute(
-        "SELECT coalesce(backend != (SELECT text FROM texts WHERE name = 'run'), 1) FROM runs WHERE run = ?", (run,)
+        "SELECT backend IS NULL OR backend NOT IN (SELECT text FROM texts WHERE name IN ('run', 'local'))"
+        " FROM runs WHERE run = ?",
+        (run,),
     ).fetchone()[0]
     attempts = connection.execute(_ATTEMPTS, (run,)).fetchall()
     for job_id, restart, ended_ns, in_array in attempts:
@@ -164,6 +166,8 @@ def is_complete(connection: sqlite3.Connection, run: int, files: RunFiles, at_ns
         slurm, has_end = files.document(JobState, "slurm", key), files.counts("end", key)
         if not ((slurm is not None and slurm.final) or (has_end and not has_states)):
             return False
+        if ended_ns is None and slurm is not None:
+            ended_ns = slurm.end_wall_ns  # of a job that never started the ledger has no end
         waits_ns = [_ARRAY_NS] if in_array else []
         waits_ns += [] if has_end else [_END_RECORD_NS]
         if has_states and not files.counts("nodes", key) and files.is_sampled(key):

@@ -160,6 +160,26 @@ def test_what_does_not_come_is_not_waited_for_for_ever(spool: FakeSpool, clock: 
         assert sealed(spool) == expected
 
 
+def test_a_job_that_was_cancelled_before_its_start_is_over(spool: FakeSpool, clock: Clock) -> None:
+    run = spool.run()
+    run.slurm("CANCELLED", start_s=None, end_s=60, nodes=())
+    settle(spool)
+    for now_ns, expected in ((ENDED_NS + 24 * HOUR_NS - 1, set()), (ENDED_NS + 24 * HOUR_NS, {run.run_id})):
+        clock.now_ns = now_ns
+        do_sync(spool)
+        assert sealed(spool) == expected
+
+
+@pytest.mark.parametrize("backend", ["run", "local"])
+def test_without_slurm_the_end_record_is_enough(spool: FakeSpool, backend: str) -> None:
+    run = over(spool, backend=backend)
+    run.run_dir.slurm_json("17", 0).unlink()
+    run.run_dir.nodes_json("17", 0).unlink()
+    settle(spool)
+    do_sync(spool)
+    assert sealed(spool) == {run.run_id}
+
+
 def test_a_folder_that_changed_just_now_may_change_again_unseen(spool: FakeSpool, clock: Clock) -> None:
     run = over(spool)
     settle(spool)
