@@ -201,7 +201,7 @@ def test_plans_of_this_machine_are_made_without_slurm(planned: Planned) -> None:
     assert "\nStarts about " in out
     assert "  begin time  " in out
     content = json.loads(planned.box.ok("plan", "--json", "--backend", "local", planned.job({"max_delay": "12h"})))
-    assert (content["action"], content["notes"], content["wait"]["source"]) == ("wait", [], None)
+    assert (content["action"], content["notes"], content["wait"]["source"]) == ("wait", [], "this machine has no queue")
     assert planned.slurm.calls() == []
     out = planned.box.ok("plan", "--backend", "local", planned.job({}))
     assert "\nStarts as soon as possible: its policy is asap" in out, "here as anywhere"

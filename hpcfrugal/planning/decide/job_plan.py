@@ -17,7 +17,7 @@ from hpcfrugal.planning.decide.history import FEWEST_RUNS, History, job_history
 from hpcfrugal.planning.decide.job_facts import JobFacts, plan_on_forecast, plan_start_now
 from hpcfrugal.planning.decide.plan import DurationBasis, Plan
 from hpcfrugal.planning.decide.power import Power, expected_power
-from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries
+from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries, without_queue
 from hpcfrugal.planning.decide.time_budget import TimeBudget
 from hpcfrugal.planning.optimise.runtimes import Runtimes
 from hpcfrugal.settings.config import Config
@@ -67,7 +67,7 @@ def plan_job(
     except ForecastError as error:
         failure = error
     finally:
-        estimate = queries.answers() if queries is not None else SlurmEstimate(spec.resources.time)
+        estimate = queries.answers() if queries is not None else without_queue(spec.resources.time)
         history = pending_history.result()
         pool.shutdown()
     if failure is not None and schedule.require_forecast:

@@ -41,6 +41,12 @@ class SlurmEstimate:
     notes: tuple[str, ...] = ()
 
 
+def without_queue(limit: timedelta | None) -> SlurmEstimate:
+    """What is known of a job on a machine without Slurm: there it waits for no other."""
+    nothing = timedelta(0)
+    return SlurmEstimate(limit, wait_now=nothing, wait=QueueWait(nothing, nothing, "this machine has no queue"))
+
+
 class SlurmQueries:
     """The requests about one job, which start at once; ``answers`` waits for them."""
 
