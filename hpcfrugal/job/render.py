@@ -165,7 +165,7 @@ def render_script(
         slurm: False renders for the local backend.
         pythons: Python interpreters to try for the sidecar on a node, in this order.
         where: name of the file in error messages.
-        segments: for a job that is stopped and started again; Slurm only. With one window it is not interrupted.
+        segments: for a job that is stopped and started again. With one window it is not interrupted.
 
     Raises:
         InputError: there is no such template, or it can't be rendered.
@@ -204,7 +204,7 @@ def render_script(
         "setup": spec.setup,
         "teardown": spec.teardown,
         "container": _container_arguments(spec),
-        "segments": segments if segments is not None and slurm and len(segments.windows) > 1 else None,
+        "segments": segments if segments is not None and len(segments.windows) > 1 else None,
     }
     try:
         template = _environment(template_dirs).get_template(f"{name}.sbatch.j2")

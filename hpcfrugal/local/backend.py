@@ -121,11 +121,14 @@ def _mark_cancelled(tasks: Sequence[LocalTask]) -> list[tuple[int, LocalTask]]:
     try:
         with lock_tasks(run_dir):
             for task in tasks:
+                task = task.now()
                 pid = task.process()
                 if pid is not None:
                     running.append((pid, task))
-                if pid is not None or not (task.pid_path.exists() or task.recorded()):
-                    task.keep_state("CANCELLED", started=pid is not None)
+                recorded = task.recorded()
+                waits = not task.pid_path.exists() and (recorded is None or not recorded.final)
+                if pid is not None or waits:
+                    task.keep_state("CANCELLED", ended=waits)
     except (OSError, LockHeld) as error:
         raise SetupError(f"job {run_dir.run_id} cannot be cancelled: {error}") from None
     return running

@@ -17,6 +17,6 @@ def cluster_name() -> str:
     return local_cluster(node_name())
 
 
-def job_environ(job_id: str) -> dict[str, str]:
+def job_environ(job_id: str, restart: int = 0) -> dict[str, str]:
     """The variables by which the sidecar and batch script know their job."""
-    return {"HPCFRUGAL_JOB_ID": job_id, "HPCFRUGAL_CLUSTER": cluster_name()}
+    return {"HPCFRUGAL_JOB_ID": job_id, "HPCFRUGAL_RESTART": str(restart), "HPCFRUGAL_CLUSTER": cluster_name()}

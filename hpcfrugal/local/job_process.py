@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
@@ -91,7 +91,7 @@ def _fork_task(task: LocalTask, launch: Launch) -> int:
         try:
             return run_task(task, launch)
         except (OSError, LockHeld):
-            task.keep_state("FAILED", started=False)
+            task.now().keep_state("FAILED", ended=True)
             raise
 
     pid = os.fork()
@@ -99,6 +99,20 @@ def _fork_task(task: LocalTask, launch: Launch) -> int:
 
 
 def run_task(task: LocalTask, launch: Launch) -> int:
+    """Run a task to its end, which is that of its last segment; returns its exit code. Raises what ``run_segment``
+    raises."""
+    while True:
+        code = run_segment(task, launch)
+        begin = task.take_next_start()
+        if begin is None or task.is_cancelled():
+            return code
+        task.keep_state("REQUEUED", ended=True)
+        task = replace(task, restart=task.restart + 1)
+        task.keep_state("PENDING", eligible=begin)
+        wait_to_begin([task], begin)
+
+
+def run_segment(task: LocalTask, launch: Launch) -> int:
     """Run the batch script by bash, in a session of its own; returns its exit code as a shell gives it.
 
     Raises ``OSError`` where it cannot be started, such as for want of its output file.

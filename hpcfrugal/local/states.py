@@ -22,7 +22,7 @@ def job_states(run_dir: RunDir) -> list[JobState]:
     """The state of a job, or of each task of an array."""
     schedule = read_schedule(run_dir)
     starter = read_pid(run_dir.local_pid)
-    return [_state(task, starter, schedule.begin_at) for task in tasks_of(run_dir, schedule.array)]
+    return [_state(task.now(), starter, schedule.begin_at) for task in tasks_of(run_dir, schedule.array)]
 
 
 def _state(task: LocalTask, starter: int | None, begin: datetime | None) -> JobState:
@@ -32,13 +32,15 @@ def _state(task: LocalTask, starter: int | None, begin: datetime | None) -> JobS
         state = "COMPLETED"
     elif code is None and task.process() is not None:
         state = "RUNNING"
-    elif recorded is not None or code is not None:
-        state = recorded.state if recorded is not None else "FAILED"
+    elif recorded is not None and recorded.final:
+        state = recorded.state
+    elif code is not None:
+        state = "FAILED"
     elif task.pid_path.exists() or not task.run_dir.local_json.exists():
         # without an exit code or a recorded state, it was killed or the machine went down
         state = "NODE_FAIL"
     elif starter is not None:
-        state, reason = "PENDING", _reason(begin)
+        state, reason = "PENDING", _reason(begin if recorded is None else recorded.eligible_at)
     else:
         state, reason = "NODE_FAIL", _submit_again(task.run_dir)
     return replace(

@@ -35,10 +35,12 @@ _D = TypeVar("_D")
 
 @dataclass(frozen=True, slots=True)
 class LocalTask:
-    """A job, whose ``index`` is None, or a task of an array."""
+    """A job, whose ``index`` is None, or a task of an array; ``restart`` counts the segments of one that is stopped and
+    started again."""
 
     run_dir: RunDir
     index: int | None = None
+    restart: int = 0
 
     @property
     def job_id(self) -> str:
@@ -47,9 +49,21 @@ class LocalTask:
         return run_id if self.index is None else f"{run_id}_{self.index}"
 
     @property
+    def key(self) -> JobKey:
+        return JobKey(self.job_id, self.restart)
+
+    @property
     def pid_path(self) -> Path:
         """Names the process of its batch script, from its start on."""
-        return self.run_dir.pid(self.job_id, 0)
+        return self.run_dir.pid(self.job_id, self.restart)
+
+    def now(self) -> LocalTask:
+        """It in its last segment."""
+        task, recorded = self, self.recorded()
+        while recorded is not None and recorded.state == "REQUEUED":
+            task = replace(task, restart=task.restart + 1)
+            recorded = task.recorded()
+        return task
 
     def process(self) -> int | None:
         """The process of its batch script, while that runs."""
@@ -57,24 +71,37 @@ class LocalTask:
 
     def end(self) -> EndDocument:
         """What the batch script noted at its end."""
-        return self._read(read_end, self.run_dir.end_json(self.job_id, 0)) or EndDocument(self.job_id, 0)
+        return self._read(read_end, self.run_dir.end_json(self.job_id, self.restart)) or EndDocument(
+            self.job_id, self.restart
+        )
 
     def recorded(self) -> JobState | None:
         """What ``keep_state`` noted."""
-        return self._read(read_slurm, self.run_dir.slurm_json(self.job_id, 0))
+        return self._read(read_slurm, self.run_dir.slurm_json(self.job_id, self.restart))
 
     def _read(self, reader: Callable[[Path, int, JobKey], tuple[_D, Any, list[str]]], path: Path) -> _D | None:
         try:
-            return reader(path, self.run_dir.path.stat().st_uid, JobKey(self.job_id, 0))[0]
+            return reader(path, self.run_dir.path.stat().st_uid, self.key)[0]
         except (OSError, UnsafeFile):
             return None
 
-    def keep_state(self, state: str, *, started: bool = True) -> None:
-        """Record a state that the exit code does not show, where Slurm's state of a job would be. A task that never
-        ``started`` has ended now."""
-        recorded = replace(self.with_state(state), end_at=None if started else datetime.now(UTC))
+    def keep_state(self, state: str, *, ended: bool = False, eligible: datetime | None = None) -> None:
+        """Record a state that the exit code does not show, where Slurm's state of a job would be. ``ended``: it has
+        ended now, which no end record says. ``eligible`` is when it may start."""
+        end_at = datetime.now(UTC) if ended else None
+        recorded = replace(self.with_state(state), end_at=end_at, eligible_at=eligible)
         with suppress(OSError):  # then it counts as failed, by its exit code
-            write_document(self.run_dir.slurm_json(self.job_id, 0), recorded)
+            write_document(self.run_dir.slurm_json(self.job_id, self.restart), recorded)
+
+    def take_next_start(self) -> datetime | None:
+        """When the next segment begins, as the batch script left it; None where it is over."""
+        path = self.run_dir.next_start(self.job_id)
+        try:
+            found = datetime.fromtimestamp(int(path.read_text()), UTC)
+            path.unlink()
+        except (OSError, ValueError, OverflowError):
+            return None
+        return found
 
     def is_cancelled(self) -> bool:
         """Whether it was cancelled, before its start or later."""
@@ -84,12 +111,14 @@ class LocalTask:
     def with_state(self, state: str) -> JobState:
         """It in this state."""
         of_array, task = (None, None) if self.index is None else (self.run_dir.run_id, str(self.index))
-        return JobState(self.job_id, state, cluster=cluster_name(), array_job_id=of_array, array_task_id=task)
+        return JobState(
+            self.job_id, state, self.restart, cluster=cluster_name(), array_job_id=of_array, array_task_id=task
+        )
 
     def environ(self, array: str | None) -> dict[str, str]:
         """The variables by which sidecar and batch script know their job, and those of sbatch in a task of an array
         (sbatch(1), OUTPUT ENVIRONMENT VARIABLES)."""
-        variables = job_environ(self.job_id)
+        variables = job_environ(self.job_id, self.restart)
         if array is not None and self.index is not None:
             tasks = parse_array(array)
             indices = tasks.indices

@@ -1,7 +1,7 @@
 """The job, restart, node and allocation that is sampled, from the environment of the job.
 
 Slurm's variables are those of sbatch(1) and srun(1), "OUTPUT ENVIRONMENT VARIABLES"; a job without Slurm
-has ``HPCFRUGAL_JOB_ID`` and ``HPCFRUGAL_CLUSTER``.
+has ``HPCFRUGAL_JOB_ID``, ``HPCFRUGAL_RESTART`` and ``HPCFRUGAL_CLUSTER``.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity
             cluster=environ.get("HPCFRUGAL_CLUSTER") or f"local:{host}",
             node=_file_part("host name", host),
             in_slurm=False,
+            restart=(_count(environ.get("HPCFRUGAL_RESTART")) or 0) if local_run == run_id else 0,
             array_job_id=local_run if task else None,
             array_task_id=task or None,
             gpus_promised=_gpus_promised(environ, in_slurm=False),

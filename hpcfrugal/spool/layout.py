@@ -246,6 +246,10 @@ class RunDir:
         """Held while tasks of a job of the local backend are started or cancelled."""
         return self.path / ".local.lock"
 
+    def next_start(self, job_id: str) -> Path:
+        """Where the batch script of a local job in segments says when its next one begins, in seconds since 1970."""
+        return self.path / f".{job_id}.next"
+
     def pid(self, job_id: str, restart: int) -> Path:
         """The process of a job or task of this machine, while it runs."""
         return self.path / f"{_per_job(job_id, restart)}.pid"

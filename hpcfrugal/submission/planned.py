@@ -91,10 +91,7 @@ def _in_queue(
         from hpcfrugal.queues.settings import the_queue
 
         the_queue(config, name, where=where)
-    if not submission.slurm:
-        one_piece = spec.schedule.model_copy(update={"interruptible": None})
-        return spec, make(spec.model_copy(update={"schedule": one_piece}))
-    if name is None:
+    if name is None or not submission.slurm:
         return spec, make(spec)
     from hpcfrugal.queues.admission import QueueAdmission
 

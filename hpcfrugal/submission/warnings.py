@@ -19,8 +19,7 @@ def _ignored_schedule(spec: JobSpec, *, slurm: bool) -> list[str]:
     if schedule.effective_policy == "asap":
         unused, why = given - {"policy", "earliest"}, "the job starts as soon as it can"
     else:
-        unused = set() if slurm else given & {"queue", "interruptible"}
-        why = "this machine has no queue, and runs a job in one piece"
+        unused, why = set() if slurm else given & {"queue"}, "this machine has no queue"
     ignored = ", ".join(f"schedule.{key}" for key in sorted(unused))
     return [f"ignored: {ignored}; {why}"] if ignored else []
 

@@ -273,7 +273,7 @@ def test_what_has_no_effect_here_is_named(box: Sandbox) -> None:
     result = box.run("submit", "--json", path)
     assert result.code == 0
     assert json.loads(result.out)["warnings"] == [
-        "ignored: schedule.queue; this machine has no queue, and runs a job in one piece",
+        "ignored: schedule.queue; this machine has no queue",
         "ignored: mail, export; only Slurm offers it",
     ]
 

@@ -83,6 +83,18 @@ def test_local_job() -> None:
     assert (who.cluster, who.in_slurm) == ("local:desk", False)
 
 
+def test_task_of_a_local_array_in_its_second_segment() -> None:
+    environ = {**SLURM, "HPCFRUGAL_JOB_ID": f"{RUN}_3", "HPCFRUGAL_RESTART": "1", "SLURM_ARRAY_JOB_ID": "99"}
+    who = identify(RUN, environ, "desk")
+    assert (who.in_slurm, who.file_name) == (False, f"{RUN}_3.1.desk.jsonl")
+    assert (who.array_job_id, who.array_task_id) == (RUN, "3")
+
+
+def test_a_run_inside_a_local_job_is_not_its_segment() -> None:
+    environ = {"HPCFRUGAL_JOB_ID": "20250101T000000Z-ffffffff_2", "HPCFRUGAL_RESTART": "1"}
+    assert identify(RUN, environ, "desk").restart == 0
+
+
 def test_local_job_inside_an_allocation_is_local() -> None:
     assert not identify(RUN, {**SLURM, "HPCFRUGAL_JOB_ID": RUN}, "n1").in_slurm
 
