@@ -151,6 +151,7 @@ def _secret(settings: ProviderSettings) -> Secret | None:
     made = _class(settings)
     if lacking := missing(settings):
         raise SourceError(
-            f"{settings.name}: needs {' and '.join(lacking)}", hint=f"set it under [forecasts.{settings.name}]"
+            f"{settings.name}: needs {' and '.join(lacking)}",
+            hint=f"set {'them' if len(lacking) > 1 else 'it'} under [forecasts.{settings.name}]",
         )
     return find_secret(settings.kind, made.secret, settings.token_file) if made.secret else None

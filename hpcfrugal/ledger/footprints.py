@@ -67,16 +67,26 @@ class Intensities:
         )
 
     def best_provider(self, zone: str, preferred: str | None, spans: Sequence[tuple[int, int]]) -> str | None:
-        """Whose actual average figures to use: those of ``preferred`` where there are any, else the most."""
+        """Whose actual average figures to use: those of ``preferred`` where there are any, else the most.
+
+        Estimates of a provider count where no other has more that it did not estimate.
+        """
         if (zone, "average") not in self._providers:
             self._providers[zone, "average"] = intensity_providers(self.connection, zone, "average")
-        known = {
-            provider: sum(self.actual(zone, "average", provider).known_ns(*span) for span in spans)
-            for provider in self._providers[zone, "average"]
-        }
-        if known.get(preferred or ""):
+        known = {provider: self._known_ns(zone, provider, spans) for provider in self._providers[zone, "average"]}
+        known = {provider: amount for provider, amount in known.items() if any(amount)}
+        if preferred in known:
             return preferred
-        return max(sorted(known), key=lambda provider: known[provider], default=None) if any(known.values()) else None
+        return max(sorted(known), key=lambda provider: known[provider], default=None)
+
+    def _known_ns(self, zone: str, provider: str, spans: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """How much of ``spans`` has actual average figures of a provider that it did not estimate, and that it did."""
+        levels = [level for span in spans for level in self.actual(zone, "average", provider).within(*span)]
+        actual_ns, estimated_ns = (
+            sum(level.end_ns - level.start_ns for level in levels if level.source == source)
+            for source in ("actual", "estimated")
+        )
+        return actual_ns, estimated_ns
 
 
 def place_of(job: JobRow, defaults: Defaults) -> CarbonPlace:

@@ -141,6 +141,14 @@ def test_estimates_of_the_provider_are_no_actual_figures(spool: FakeSpool) -> No
     assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
+def test_a_provider_without_estimates_comes_first(spool: FakeSpool) -> None:
+    spool.whole_run(carbon={"zone": "FR"})
+    tell(spool, 10.0, 0, 60, IntensitySource("FR", "average", "a"), estimated_by="mean of Europe")
+    tell(spool, 90.0, 0, 30, IntensitySource("FR", "average", "b"))
+    sync(spool.root, spool.ledger)
+    assert only_job(spool).totals.place.provider == "b"
+
+
 def test_a_country_has_its_yearly_mean_and_an_unknown_zone_has_nothing(spool: FakeSpool) -> None:
     spool.whole_run()
     sync(spool.root, spool.ledger, defaults=Defaults("FR", 1.5))
