@@ -187,9 +187,11 @@ def runs_named(connection: sqlite3.Connection, text: str) -> list[NamedRun]:
     the name of a job.
     """
     text = clean_text(text)
+    # Within a second the order of run ids is that of their random part.
     runs = connection.execute(
         "SELECT run_id, max(coalesce(array_job_id, job_id)), max(texts.name) FROM runs LEFT JOIN jobs USING (run)"
-        " LEFT JOIN texts ON texts.text = jobs.name WHERE accepted GROUP BY run ORDER BY run_id"
+        " LEFT JOIN texts ON texts.text = jobs.name WHERE accepted GROUP BY run"
+        " ORDER BY substr(run_id, 1, 16), created_wall_ns, run_id"
     ).fetchall()
     found = {NamedRun(run_id, job_id or run_id): name for run_id, job_id, name in runs}
     if text == LATEST_RUN:

@@ -482,3 +482,31 @@ def test_status_of_a_run_directory_that_is_only_half_there(box: Sandbox) -> None
     result = box.run("status")
     assert "Traceback" not in result.err
     assert ESCAPE not in result.out + result.err
+
+
+def test_status_shows_the_energy_of_what_is_over(box: Sandbox) -> None:
+    box.ok("run", "--name", "over", "--", "sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done")
+    (row,) = json.loads(box.ok("status", "--json"))
+    (job,) = json.loads(box.ok("report", "--json"))["jobs"]
+    assert row["energy_j"] == job["energy_j"]["total"] > 0
+    assert [row[name] for name in ("measured_j", "modelled_j", "complete")] == [
+        job[name] for name in ("measured_j", "modelled_j", "complete")
+    ]
+    box.submit("sleep 60", name="runs")
+    rows = json.loads(box.ok("status", "--json"))
+    assert [(one["name"], one["energy_j"] is None, one["complete"]) for one in rows] == [
+        ("over", False, True),
+        ("runs", True, None),
+    ]
+    (line,) = (line for line in box.ok("status").splitlines() if " over " in line)
+    assert (" ~" in line) == (row["modelled_j"] is not None)
+
+
+def test_status_without_a_usable_ledger_shows_the_jobs(box: Sandbox) -> None:
+    box.ok("run", "--name", "over", "--", "true")
+    box.ledger.write_bytes(b"x" * 4096)
+    result = box.run("status")
+    assert result.code == 0
+    assert "over" in result.out
+    assert result.err.startswith("warning: energies are not known: ")
+    assert "Traceback" not in result.err

@@ -142,3 +142,38 @@ def test_labels_that_cannot_be_used_are_a_problem_of_their_file(box: Sandbox) ->
     (job,) = jobs(box)
     assert job["name"] == "one"
     assert "labels.json: a symbolic link, not followed" in box.ok("ledger", "check")
+
+
+def test_a_report_of_a_forgotten_run_names_what_brings_it_back(box: Sandbox) -> None:
+    box.ok("run", "--name", "trial", "--", "true")
+    run_id = only_run(box).name
+    box.ok("forget", "trial")
+    for text in ("trial", run_id, run_id[-8:], "latest"):
+        result = box.run("report", text)
+        assert (result.code, result.out) == (2, "")
+        undo = f"`hpcfrugal forget --undo {run_id}` brings it back"
+        assert result.err == f"error: {text}: was forgotten, so it is in no report ({undo})\n"
+    assert box.run("report", "other").err == "error: other: is not a job in the ledger (see `hpcfrugal status --all`)\n"
+    box.ok("forget", "--undo", run_id)
+    assert "trial" in box.ok("report", "trial")
+
+
+def test_a_name_of_several_jobs_is_refused_in_the_same_words_everywhere(box: Sandbox) -> None:
+    for _ in range(4):
+        box.ok("run", "--name", "same", "--", "true")
+    ids = sorted(path.name for path in box.spool.glob("2*/*"))
+    said = set()
+    for argv in (
+        ("report", "same"),
+        ("tag", "same", "a=b"),
+        ("forget", "same"),
+        ("status", "same"),
+        ("cancel", "same"),
+    ):
+        result = box.run(*argv)
+        assert result.code == 2, argv
+        said.add(result.err)
+    (line,) = said
+    assert line.startswith("error: same: means 4 jobs, the last of them ")
+    assert sum(run_id in line for run_id in ids) == 3
+    assert line.endswith(" (use one of these ids)\n")

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -204,6 +205,22 @@ def test_a_provider_that_is_down_costs_one_line_and_no_report(site: Site, call: 
     assert "cannot be read" in line
     assert line.endswith("the next sync tries again")
     assert "1 job without CO2e" in call("report").out
+
+
+def test_a_report_repeats_a_warning_about_intensities_after_a_day(
+    site: Site, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.settings()
+    site.ran("17", 0.5, carbon={"zone": "XX"})
+    assert call("report").err.startswith("warning: actual average carbon intensity of XX: own: ")
+    assert call("report").err == ""
+    assert call("report", "17").err == ""
+    assert call("ledger", "sync").err.startswith("warning: actual average carbon intensity of XX: own: ")
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s + 86_390)
+    assert call("report").err == ""
+    monkeypatch.setattr(time, "time", lambda: now_s + 86_410)
+    assert call("report").err.startswith("warning: actual average carbon intensity of XX: own: ")
 
 
 def test_without_a_zone_there_is_a_hint_and_no_request(site: Site, call: Call) -> None:
