@@ -142,8 +142,8 @@ def _channel(component: str, node: str, sums: _Sums, at: int, nodes: int) -> Cha
     return assemble(
         ChannelRow,
         key,
-        pack(energy, first_ns, last_ns),
         node=node,
+        packed=pack(energy, first_ns, last_ns),
         channel=str(key),
         quality="modelled" if known else "unknown",
         boundary="components",

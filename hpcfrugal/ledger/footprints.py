@@ -23,10 +23,12 @@ from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.carbon.use_period import UsePeriod
 from hpcfrugal.core.time import instant_us
-from hpcfrugal.ledger.due import Defaults
+from hpcfrugal.ledger.due import DAY_NS, Defaults
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
 from hpcfrugal.ledger.plans import PlanRow, counterfactual_start, plan_of, run_times, was_delayed
 from hpcfrugal.ledger.rows import CarbonPlace, JobRow
+
+_HOUR_NS = 3600 * 10**9
 
 
 def levels_of(series: CarbonSeries) -> Levels:
@@ -131,13 +133,35 @@ def _layers(
 
 
 def times_used(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:
-    """When jobs that started since ``since_ns`` used energy, and when delayed ones would have without the delay."""
+    """When jobs that ran since ``since_ns`` used energy whose intensity is not known for good, and when delayed ones
+    would have without the delay."""
+    for zone, first_ns, last_ns in connection.execute(_UNPLANNED, (since_ns // DAY_NS, since_ns)):
+        wanted = zone or defaults.zone
+        if wanted is not None:
+            yield UsePeriod(wanted, "average", None, first_ns, last_ns + 1)
+    yield from _times_of_planned(connection, defaults, since_ns)
+
+
+_PLANNED_RUNS = "SELECT run FROM runs WHERE plan IS NOT NULL"
+
+_UNPLANNED = f"""
+SELECT zone, min(first_ns), max(last_ns) FROM job_totals JOIN places USING (place)
+WHERE job IN (SELECT job FROM job_days WHERE day >= ?) AND first_ns >= ? AND known
+    AND (open_uj > 0 OR coalesce(measured_uj, 0) + coalesce(modelled_uj, 0)
+        > actual_uj + estimated_uj + forecast_uj + yearly_mean_uj)
+    AND job NOT IN (SELECT job FROM jobs WHERE run IN ({_PLANNED_RUNS}))
+GROUP BY place, first_ns / {_HOUR_NS}
+"""
+"""Jobs of one zone that began in the same hour are one period. No bucket of energy goes over the end of an hour."""
+
+
+def _times_of_planned(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:
     rows = connection.execute(
         "SELECT jobs.run, job_id, array_job_id, started_wall_ns, zones.name AS zone, runs.plan, elapsed_ns,"
         " min(first_wall_ns) AS first_ns, max(last_wall_ns) AS last_ns"
-        " FROM jobs LEFT JOIN runs USING (run) JOIN channels USING (job) JOIN channel_kinds USING (kind)"
+        " FROM runs JOIN jobs USING (run) JOIN channels USING (job) JOIN channel_kinds USING (kind)"
         " LEFT JOIN texts AS zones ON zones.text = runs.zone"
-        " WHERE coalesce(started_wall_ns, submitted_wall_ns) >= ? AND started_wall_ns NOT NULL"
+        f" WHERE run IN ({_PLANNED_RUNS}) AND started_wall_ns >= ?"
         " AND counted AND last_wall_ns NOT NULL GROUP BY job ORDER BY run, job_id, restart",
         (since_ns,),
     ).fetchall()

@@ -106,7 +106,7 @@ def find_nodes(
         " FROM sidecar_sessions s JOIN jobs j USING (job) JOIN runs r USING (run) JOIN spools USING (spool)"
         " JOIN nodes USING (node)"
         " JOIN texts AS clusters ON clusters.text = j.cluster"
-        " WHERE s.ended_wall_ns > coalesce(?, s.ended_wall_ns - 1)"
+        " WHERE s.started_wall_ns + s.lasted_ns > coalesce(?, s.started_wall_ns + s.lasted_ns - 1)"
         " AND s.started_wall_ns < coalesce(?, s.started_wall_ns + 1)"
         " ORDER BY nodes.name, r.run_id, j.job_id, j.restart",
         span,

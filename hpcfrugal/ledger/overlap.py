@@ -60,7 +60,8 @@ WHERE counted AND component IN ({_in(COMPONENTS)}) AND attribution IN ({_in(_WHO
     AND first_wall_ns NOT NULL AND last_wall_ns NOT NULL AND channels.job IN ({{jobs}})
 """
 _SESSIONS = """
-SELECT job, node, session, boot_id, started_wall_ns, ended_wall_ns, started_boottime_ns - started_wall_ns
+SELECT job, node, session, boot_id, started_wall_ns, started_wall_ns + lasted_ns,
+    started_boottime_ns - started_wall_ns
 FROM sidecar_sessions WHERE job IN ({jobs})
 """
 

@@ -4,6 +4,9 @@ The buckets are ``first_bucket_s`` and those that follow it. Where some of them 
 for its next attempt to start or was suspended, ``bucket_numbers`` has the number of each bucket that has; else it is
 NULL. So SQL needs no more than ``json_each`` (``BUCKETS``). ``bucket_measured_ns`` is NULL where every bucket was
 measured for all of the time between the channel's first and its last reading.
+
+The array has millijoules, differences of the cumulative energy rounded down, and the last bucket has the microjoules
+that are left of the channel's energy too. So the buckets add up to it exactly.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
+from hpcfrugal.accounting.series import differences
 
 BUCKET_S = BUCKET_NS // 10**9
 
@@ -20,8 +25,9 @@ BUCKETS = f"""
 SELECT channels.job, channels.node, channels.kind,
     channels.first_bucket_s + {BUCKET_S} * coalesce(
         json_extract(channels.bucket_numbers, '$[' || energy.key || ']'), energy.key) AS bucket_start_s,
-    energy.value AS energy_uj
-FROM channels CROSS JOIN json_each(channels.bucket_energy_uj) AS energy
+    1000 * energy.value + CASE WHEN energy.key + 1 = json_array_length(channels.bucket_energy_mj)
+        THEN channels.energy_uj % 1000 ELSE 0 END AS energy_uj
+FROM channels CROSS JOIN json_each(channels.bucket_energy_mj) AS energy
 """
 """SQL for one row a bucket."""
 
@@ -41,7 +47,7 @@ class PackedBuckets:
 
     first_bucket_s: int | None = None
     bucket_numbers: str | None = None
-    bucket_energy_uj: str | None = None
+    bucket_energy_mj: str | None = None
     bucket_measured_ns: str | None = None
 
 
@@ -54,32 +60,30 @@ def pack(energy: EnergyByTime, first_wall_ns: int | None, last_wall_ns: int | No
     numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns]
     whole = [_within(start_ns, first_wall_ns, last_wall_ns) for start_ns in starts_ns]
     measured = [energy.measured[start_ns] for start_ns in starts_ns]
+    energies_uj = (energy.energies_uj[start_ns] for start_ns in starts_ns)
     return PackedBuckets(
         first_ns // 10**9,
         None if numbers[-1] == len(numbers) - 1 else _json(numbers),
-        _json([energy.energies_uj[start_ns] for start_ns in starts_ns]),
+        _json(differences([upto_uj // 1000 for upto_uj in accumulate(energies_uj, initial=0)])),
         None if measured == whole else _json(measured),
     )
 
 
 def unpack(
-    first_bucket_s: int | None,
-    bucket_numbers: str | None,
-    bucket_energy_uj: str | None,
-    bucket_measured_ns: str | None,
-    first_wall_ns: int | None,
-    last_wall_ns: int | None,
+    packed: PackedBuckets, energy_uj: int | None, first_wall_ns: int | None, last_wall_ns: int | None
 ) -> list[KnownBucket]:
-    """The buckets in the columns of a channel's row."""
-    if first_bucket_s is None or bucket_energy_uj is None:
+    """The buckets in the columns of a channel's row, which add up to ``energy_uj``."""
+    first_bucket_s, bucket_numbers = packed.first_bucket_s, packed.bucket_numbers
+    if first_bucket_s is None or packed.bucket_energy_mj is None or energy_uj is None:
         return []
-    energies: list[int] = json.loads(bucket_energy_uj)
+    energies = [1000 * energy_mj for energy_mj in json.loads(packed.bucket_energy_mj)]
+    energies[-1] += energy_uj % 1000
     numbers: Sequence[int] = json.loads(bucket_numbers) if bucket_numbers is not None else range(len(energies))
     starts_s = [first_bucket_s + BUCKET_S * number for number in numbers]
-    if bucket_measured_ns is None:
+    if packed.bucket_measured_ns is None:
         measured = [_within(start_s * 10**9, first_wall_ns, last_wall_ns) or 0 for start_s in starts_s]
     else:
-        measured = json.loads(bucket_measured_ns)
+        measured = json.loads(packed.bucket_measured_ns)
     return [KnownBucket(*values) for values in zip(starts_s, energies, measured, strict=True)]
 
 

@@ -78,9 +78,7 @@ def compute(
 
 def _without_figures(job: JobRow) -> JobRow:
     """A job of which each figure is possible, but not their sums."""
-    channels = tuple(
-        replace(channel, energy_uj=None, first_bucket_s=None, reason=_TOO_LARGE) for channel in job.channels
-    )
+    channels = tuple(replace(channel, energy_uj=None, reason=_TOO_LARGE) for channel in job.channels)
     return replace(job, channels=channels, elapsed_ns=None)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
-from hpcfrugal.ledger.packed import KnownBucket, unpack
+from hpcfrugal.ledger.packed import KnownBucket, PackedBuckets, unpack
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.documents import CodeState
@@ -21,7 +21,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 15
+LEDGER_SCHEMA = 16
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -140,9 +140,9 @@ class AttemptRow:
 class SessionRow:
     """One session of the sidecar on one node, with what the job used beside energy.
 
-    ``session`` counts the header lines of the node's file from 0. ``ended_wall_ns`` is by the clocks of the header and
-    the time since boot, ``ended_clock_ns`` by the wall clock at the last record. ``slowed`` is how many times further
-    apart samples were at most than was asked for.
+    ``session`` counts the header lines of the node's file from 0. It ``lasted_ns`` up to its last record, by the time
+    since boot; the wall clock was set by ``clock_set_ns`` meanwhile. ``slowed`` is how many times further apart samples
+    were at most than was asked for.
     """
 
     node: Node
@@ -156,9 +156,8 @@ class SessionRow:
     record_s: Annotated[float | None, SETUP]
     started_wall_ns: int
     started_boottime_ns: int
-    ended_wall_ns: int
-    ended_boottime_ns: int
-    ended_clock_ns: int
+    lasted_ns: int
+    clock_set_ns: int
     records: int
     end_reason: MaybeText
     cpus_alloc: Annotated[int | None, SETUP]
@@ -177,6 +176,20 @@ class SessionRow:
     use: Annotated[Use, EMBEDDED]
     use_sources: Annotated[dict[str, str], SETUP]
     use_reasons: Annotated[dict[str, str], SETUP]
+
+    @property
+    def ended_wall_ns(self) -> int:
+        """When it ended by the clocks of the header and the time since boot."""
+        return self.started_wall_ns + self.lasted_ns
+
+    @property
+    def ended_boottime_ns(self) -> int:
+        return self.started_boottime_ns + self.lasted_ns
+
+    @property
+    def ended_clock_ns(self) -> int:
+        """When it ended by the wall clock at the last record."""
+        return self.ended_wall_ns + self.clock_set_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +231,7 @@ class ChannelRow:
     resets: Annotated[int | None, NOTE]
     gaps: Annotated[int | None, NOTE]
     sensor_gap_ns: int | None
-    first_bucket_s: int | None
-    bucket_numbers: str | None
-    bucket_energy_uj: str | None
-    bucket_measured_ns: str | None
+    packed: Annotated[PackedBuckets, EMBEDDED]
     first_boottime_ns: Annotated[int | None, NOT_STORED] = None
     last_boottime_ns: Annotated[int | None, NOT_STORED] = None
 
@@ -238,10 +248,7 @@ class ChannelRow:
     @property
     def buckets(self) -> list[KnownBucket]:
         """The job's energy by time."""
-        return unpack(
-            *(self.first_bucket_s, self.bucket_numbers, self.bucket_energy_uj, self.bucket_measured_ns),
-            *(self.first_wall_ns, self.last_wall_ns),
-        )
+        return unpack(self.packed, self.energy_uj, self.first_wall_ns, self.last_wall_ns)
 
     @property
     def range_uj(self) -> tuple[int, int] | None:
@@ -495,7 +502,7 @@ RUNS = LedgerTable(
     owner="spool",
     row_key="run",
     aside=["open"],
-    indexes={"runs_open": "(spool, run_id) WHERE open"},
+    indexes={"runs_open": "(spool, run_id) WHERE open", "runs_planned": "(run) WHERE plan IS NOT NULL"},
 )
 JOBS = LedgerTable(
     "jobs",
@@ -509,7 +516,7 @@ JOBS = LedgerTable(
         "jobs_by_array": "(array_job_id) WHERE array_job_id IS NOT NULL",
         "jobs_by_time": "(coalesce(started_wall_ns, submitted_wall_ns))",
         "jobs_by_user": "(user, coalesce(started_wall_ns, submitted_wall_ns))",
-        "jobs_by_name": "(user, name, coalesce(ended_wall_ns, started_wall_ns))",
+        "jobs_by_name": "(user, name, state, coalesce(ended_wall_ns, started_wall_ns))",
         "jobs_without_run": "UNIQUE (origin, cluster, job_id, submitted_wall_ns, restart) WHERE run IS NULL",
     },
 )

@@ -12,6 +12,7 @@ from hpcfrugal.spool.use import Use
 def session_row(session: SidecarSession, node: str, number: int, facts: NodeFacts | None) -> SessionRow:
     """The row of one session of a file; columns that are named like fields of the header are these."""
     header = session.header
+    ended_clock_ns = header.wall_ns if session.ended_clock_ns is None else session.ended_clock_ns
     return assemble(
         SessionRow,
         header,
@@ -19,9 +20,8 @@ def session_row(session: SidecarSession, node: str, number: int, facts: NodeFact
         session=number,
         started_wall_ns=header.wall_ns,
         started_boottime_ns=header.boottime_ns,
-        ended_wall_ns=session.wall_of(session.ended_ns),
-        ended_boottime_ns=session.ended_ns,
-        ended_clock_ns=header.wall_ns if session.ended_clock_ns is None else session.ended_clock_ns,
+        lasted_ns=session.elapsed_ns,
+        clock_set_ns=ended_clock_ns - session.wall_of(session.ended_ns),
         records=session.records,
         end_reason=session.end_reason,
         slurm_cpus=facts.slurm_cpus if facts else None,

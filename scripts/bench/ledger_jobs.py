@@ -35,7 +35,7 @@ from hpcfrugal.spool import RunDir
 JOB_S = 3600
 _NS = 10**9
 _A_TRANSACTION = 5_000
-_TIMES = ("started_wall_ns", "ended_wall_ns", "ended_clock_ns", "started_boottime_ns", "ended_boottime_ns")
+_TIMES = ("started_wall_ns", "started_boottime_ns")
 _FILES = (
     '{"*.NODE.jsonl":null,"*.end.json":null,"*.nodes.json":{"nodes":[{"idle_power_source":"wattmeter 2026-03",'
     '"idle_power_uw":{"cpu":60000000},"node":"NODE","oversubscribed":false,"slurm_cpus":128,"tdp_uw":null}]},'
@@ -136,7 +136,6 @@ def _channel(like: ChannelRow, node: str, by_ns: int, numbers: random.Random) ->
         energies_uj[start_ns] = int(power_uw * numbers.uniform(0.97, 1.03) * measured_ns[start_ns] / 1e9)
     energy_uj = sum(energies_uj.values())
     energy = EnergyByTime(energy_uj, sum(measured_ns.values()), 0, energies_uj, measured_ns)
-    packed = pack(energy, first_ns, last_ns)
     return replace(
         like,
         node=node,
@@ -146,7 +145,7 @@ def _channel(like: ChannelRow, node: str, by_ns: int, numbers: random.Random) ->
         first_wall_ns=first_ns,
         last_wall_ns=last_ns,
         max_w=round(power_uw / 1e6 * 1.3, 3),
-        **{name: getattr(packed, name) for name in packed.__dataclass_fields__},
+        packed=pack(energy, first_ns, last_ns),
     )
 
 
