@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ledger_spool import started_at, write_spool
+from ledger_spool import JOBS_A_DAY, started_at, write_spool
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
@@ -17,6 +17,9 @@ from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.refresh import refresh_ledger
 from hpcfrugal.ledger.rows import (
     CHANNELS,
+    JOB_DAYS,
+    JOB_ENERGY,
+    JOB_TOTALS,
     JOBS,
     MISSING_SENSORS,
     RUNS,
@@ -33,8 +36,11 @@ from hpcfrugal.ledger.sync import sync
 from hpcfrugal.spool import RunDir
 
 JOB_S = 3600
+DAY_S = 86_400
 _NS = 10**9
-_A_TRANSACTION = 5_000
+_INSTANTS = ("_wall_ns", "_boottime_ns", "mtime_ns", "first_ns", "last_ns")
+"""How the names of columns end that are times of a job."""
+
 _TIMES = ("started_wall_ns", "started_boottime_ns")
 _FILES = (
     '{"*.NODE.jsonl":null,"*.end.json":null,"*.nodes.json":{"nodes":[{"idle_power_source":"wattmeter 2026-03",'
@@ -45,19 +51,51 @@ _FILES = (
 
 
 def make_ledger(folder: Path, ledger: Path, jobs: int, users: int) -> None:
-    """Fill ``ledger`` with ``jobs`` jobs of ``users`` users: one node, one hour, four channels."""
+    """Fill ``ledger`` with ``jobs`` jobs of ``users`` users: one node, one hour, four channels.
+
+    Those of the first day are made one by one, and copied to the days after it.
+    """
     write_spool(folder / "spool", 1, JOB_S)
     sync(folder / "spool", ledger)
     with open_ledger(ledger, write=True) as connection:
         (like,) = find_jobs(connection, JobFilter())
         spool = connection.execute("SELECT spool FROM spools").fetchone()[0]
         numbers = random.Random(11)
-        for first in range(1, jobs, _A_TRANSACTION):
+        with transaction(connection):
+            for number in range(1, min(JOBS_A_DAY, jobs)):
+                _insert(connection, spool, like, number, users, numbers)
+        refresh_ledger(connection)
+        for day in range(1, jobs // JOBS_A_DAY):
             with transaction(connection):
-                for number in range(first, min(first + _A_TRANSACTION, jobs)):
-                    _insert(connection, spool, like, number, users, numbers)
+                _copy(connection, day)
         refresh_ledger(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _copy(connection: LedgerConnection, day: int) -> None:
+    """Copy the jobs of the first day, with all of their rows, to another one."""
+    by = f"{day * JOBS_A_DAY}"
+    shifted = {
+        "run": f"run + {by}",
+        "job": f"job + {by}",
+        "job_id": f"CAST(job_id + {by} AS TEXT)",
+        "day": f"day + {day}",
+        "first_bucket_s": f"first_bucket_s + {day * DAY_S}",
+        "run_id": f"strftime('%Y%m%dT%H%M%SZ', created_wall_ns / {_NS} + 60 + {day * DAY_S}, 'unixepoch') || '-' ||"
+        f" printf('%08x', run + {by})",
+    }
+    for table in (RUNS, JOBS, SEALED_RUNS, SESSIONS, CHANNELS, MISSING_SENSORS, JOB_TOTALS, JOB_DAYS, JOB_ENERGY):
+        keys = [table.row_key] if table.row_key else []
+        columns = [*keys, *table.columns]
+        values = [
+            shifted.get(name, f"{name} + {day * DAY_S * _NS}" if name.endswith(_INSTANTS) else name) for name in columns
+        ]
+        owner = table.owner if table.owner in ("run", "job") else table.row_key
+        connection.execute(
+            f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {table.name}"
+            f" WHERE {owner} <= {JOBS_A_DAY}"
+        )
+    connection.execute("DELETE FROM totals_due")  # they are copied too
 
 
 def make_directories(ledger: Path, spool: Path) -> None:

@@ -23,12 +23,12 @@ CHANNELS = (
 """Component, domain and mean power in watts."""
 
 _NS = 10**9
-_JOBS_A_DAY = 12_000
+JOBS_A_DAY = 12_000
 
 
 def started_at(number: int) -> datetime:
     """When the job of this number started: about as many a day as a large site has."""
-    return START + timedelta(seconds=number * 86_400 // _JOBS_A_DAY)
+    return START + timedelta(seconds=number * 86_400 // JOBS_A_DAY)
 
 
 def write_spool(spool: Path, runs: int, seconds: int, record_s: int = 10) -> int:
