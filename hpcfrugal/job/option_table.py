@@ -47,6 +47,12 @@ class OptionTable:
         starting = {option.name: option for known, option in self._by_name.items() if known.startswith(name)}
         return next(iter(starting.values())) if name and len(starting) == 1 else None
 
+    def nearest(self, name: str) -> str | None:
+        """The long name that an unknown one may be a mistake for; None where it is like none."""
+        from difflib import get_close_matches  # needed only for unknown options
+
+        return next(iter(get_close_matches(name, self._by_name, n=1, cutoff=0.8)), None)
+
     def known(self, name: str) -> SbatchOption | None:
         """The option with this full name."""
         return self._by_name.get(name)

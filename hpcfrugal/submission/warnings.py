@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from hpcfrugal.job import JobSpec
+from hpcfrugal.job.batch_script import directive_flags
 from hpcfrugal.job.mail import Mail
+from hpcfrugal.job.model import SBATCH
 
 _ENFORCED_BY_SLURM = ("cpus_per_task", "mem", "mem_per_cpu", "gpus", "gpus_per_node", "gpus_per_task", "gres")
 
@@ -45,7 +47,17 @@ def _missing_directories(spec: JobSpec, workdir: Path) -> list[str]:
     ]
 
 
+def _unknown_options(spec: JobSpec) -> list[str]:
+    """A sentence for each option that is like one of sbatch and is none: a site's plugin may know it, else sbatch
+    refuses the job.
+    """
+    flags = [*SBATCH.read(spec.sbatch), *directive_flags(spec.directives)]
+    unknown = dict.fromkeys(flag.name for flag in flags if len(flag.name) > 1 and SBATCH.find(flag.name) is None)
+    near = {name: SBATCH.nearest(name) for name in unknown}
+    return [f"--{name} is not an option of sbatch; did you mean --{other}?" for name, other in near.items() if other]
+
+
 def warnings_of(spec: JobSpec, workdir: Path, *, slurm: bool) -> tuple[str, ...]:
     """What in the job's settings has no effect, or makes it fail at its start."""
     ignored = _ignored_schedule(spec, slurm=slurm) + ([] if slurm else _only_in_slurm(spec))
-    return (*ignored, *_missing_directories(spec, workdir))
+    return (*ignored, *_unknown_options(spec), *_missing_directories(spec, workdir))
