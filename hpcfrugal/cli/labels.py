@@ -15,6 +15,7 @@ from hpcfrugal.cli.streams import echo
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import load_config
+from hpcfrugal.spool.job_names import short_job_id
 
 if TYPE_CHECKING:
     from hpcfrugal.spool.documents import LabelsDocument
@@ -65,7 +66,7 @@ def tag_command(job: str, changes: tuple[str, ...], name: str | None) -> None:
         return replace(labels, name=name or labels.name, tags=tags)
 
     _write(found, change)
-    echo(f"Job {found.label}: {', '.join(_changes(name, kept, removed))}")
+    echo(f"Job {short_job_id(found.label)}: {', '.join(_changes(name, kept, removed))}")
 
 
 def _changes(name: str | None, kept: dict[str, str], removed: Sequence[str]) -> list[str]:
@@ -84,10 +85,10 @@ def forget_command(jobs: tuple[str, ...], undo: bool) -> None:
     """
     for job in _picked(jobs):
         if job.forgotten is not undo:
-            echo(f"Job {job.label} {'counts' if undo else 'was forgotten'} already")
+            echo(f"Job {short_job_id(job.label)} {'counts' if undo else 'was forgotten'} already")
             continue
         _write(job, lambda labels: replace(labels, forgotten=not undo))
-        echo(f"Job {job.label} {'counts again' if undo else 'no longer counts in reports'}")
+        echo(f"Job {short_job_id(job.label)} {'counts again' if undo else 'no longer counts in reports'}")
 
 
 def _picked(jobs: Sequence[str]) -> list[TrackedJob]:

@@ -33,7 +33,7 @@ from hpcfrugal.report.group_keys import checked_groupings
 from hpcfrugal.report.jobs import LATEST, JobsReport
 from hpcfrugal.report.period import Period
 from hpcfrugal.settings.config import Config, load_config
-from hpcfrugal.spool.job_names import several_jobs
+from hpcfrugal.spool.job_names import several_jobs, short_job_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -199,7 +199,7 @@ def _no_such_job(text: str, config: Config, *, synced: bool) -> InputError:
     forgotten = [job.job_id or job.run_dir.run_id for job in meant if job.forgotten]
     where = plain(text, 80)
     if forgotten:
-        undo = f"`hpcfrugal forget --undo {forgotten[-1]}` brings it back"
+        undo = f"`hpcfrugal forget --undo {short_job_id(forgotten[-1])}` brings it back"
         return InputError.at(where, "was forgotten, so it is in no report", undo)
     hint = "see `hpcfrugal status --all`" if synced else "run `hpcfrugal ledger sync` first"
     return InputError.at(where, "is not a job in the ledger", hint)

@@ -77,10 +77,9 @@ def _advice(scopes: BothScopes, of_machine: bool, unit: AmountUnit) -> str:
         return f"Report the whole machine{'' if of_machine else _other(scopes.machine, unit)}: {why}."
     if scopes.share.energy_uj is None:
         return "Report neither: other work ran on the machine, and the command's share is unknown."
-    why = f"other work used {rough_percent(1 - scopes.cpu_part)} of the busy CPU time"
-    share = _other(scopes.share, unit) if of_machine else ""
-    unless = "if that was a service working for the command, report the whole machine"
-    return f"Report the command's share{share}: {why} ({unless})."
+    why = f"{rough_percent(1 - scopes.cpu_part)} of the busy CPU time was other work"
+    unless = "or the whole machine, if that work was done for the command"
+    return f"Report the command's share{_other(scopes.share, unit) if of_machine else ''}: {why} ({unless})."
 
 
 def _other(scope: ScopeEnergy, unit: AmountUnit) -> str:

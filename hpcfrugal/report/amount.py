@@ -37,6 +37,7 @@ AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (
     field("coverage", kind.SHARE, lambda sums: sums.coverage, csv=True),
     field(
         "time_measured", kind.SHARE, lambda sums: sums.shown_coverage, json="", heading="Time covered", drop=5,
+        optional=True,
         missing=lambda sums: UNKNOWN if sums.coverage is None else NONE,
     ),
     field("complete", kind.PLAIN, lambda sums: sums.complete, csv=True),

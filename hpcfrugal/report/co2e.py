@@ -17,7 +17,10 @@ from hpcfrugal.report.field import Field, field
 
 T = TypeVar("T")
 
-_NO_ZONE = 'CO2e is not known: no grid zone is set. Put zone = "FR" (yours) under [carbon], or set HPCFRUGAL_ZONE.'
+_NO_ZONE = (
+    'CO2e is not known: no grid zone is set. Put zone = "FR" (yours) under [carbon] in the settings, '
+    "or set HPCFRUGAL_ZONE."
+)
 
 
 @dataclass(frozen=True)

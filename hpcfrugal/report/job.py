@@ -111,7 +111,7 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     field("max_w", kind.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, missing=NONE),
     field("coverage", kind.SHARE, lambda one: one.coverage),
     field(
-        "time_measured", kind.SHARE, _measured_time, json="", heading="Time covered", drop=7,
+        "time_measured", kind.SHARE, _measured_time, json="", heading="Time covered", drop=7, optional=True,
         missing=lambda one: NONE if one.channel.quality == "modelled" else UNKNOWN,
     ),
     field("errors", kind.COUNT, lambda one: one.channel.errors, heading="Errors", drop=5),

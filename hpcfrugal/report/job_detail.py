@@ -22,6 +22,7 @@ from hpcfrugal.spool.documents import CodeState
 _NOT_SAMPLED = "not sampled: `energy: off` in the job file"
 _NODES_NAMED = 4
 _HASH_DIGITS = 7
+_DATE = len("2026-11-21")
 
 
 class _Component(NamedTuple):
@@ -78,6 +79,8 @@ def _co2e(record: ReportedJob) -> tuple[Note, ...]:
 def _head(record: ReportedJob) -> Facts:
     job = record.job
     started, ended = second(job.started_wall_ns) or "not started", second(job.ended_wall_ns) or "end not known"
+    if ended[:_DATE] == started[:_DATE]:
+        ended = ended[_DATE:].strip()
     restart = f" restart {job.restart}" if job.restart else ""
     source = f"source: {job.elapsed_source}" if job.elapsed_source else "source unknown"
     lines = (

@@ -30,7 +30,7 @@ def is_part_of_run_id(text: str, run_id: str) -> bool:
 
 def several_jobs(text: str, ids: Sequence[str]) -> Problem:
     """The mistake that ``text`` means more than one job; ``ids`` in the order of their submission."""
-    last = ", ".join(ids[-_NAMED:])
+    last = ", ".join(map(short_job_id, ids[-_NAMED:]))
     return Problem(plain(text, 80), f"means {len(ids)} jobs, the last of them {last}", "use one of these ids")
 
 

@@ -146,7 +146,7 @@ def test_the_detail_shows_the_source_of_each_number(spool: FakeSpool, call: Call
     out = call("report", "17").out
     for text in (
         "COMPLETED, exit code 0",
-        "elapsed 00:01:00 (source: slurm)",
+        "2026-11-21 10:00:00 – 10:01:00, elapsed 00:01:00 (source: slurm)",
         "rapl-powercap",
         "model-memory",
         "cpu-share",
@@ -679,4 +679,4 @@ def test_a_run_is_reported_whole_in_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "40")
     assert call("run", "--", "true").code == 0
     result = call("report", "latest", "--no-sync")
-    assert any("Quality" in line and "Time covered" in line for line in result.out.splitlines())
+    assert any("Quality" in line and "Energy" in line for line in result.out.splitlines())
