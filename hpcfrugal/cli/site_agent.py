@@ -12,12 +12,10 @@ import click
 from hpcfrugal.cli.options import FILE, check_exclusive, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.sidecar.sensors.base import PUBLISHED
 
 if TYPE_CHECKING:
     from hpcfrugal.spool.agent_files import AgentSession
-
-PUBLISHED = "/run/hpcfrugal/energy.json"
-"""Where the sidecars of all users look for the node's counters."""
 
 
 @click.command(name="agent")

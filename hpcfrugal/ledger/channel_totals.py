@@ -19,7 +19,8 @@ class ChannelTotals:
     idle energy; both are None where none is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave
     energy before or after; None where that is no more than a few samples. ``is_part``: it is unknown beside other parts
     of its component that were read, so that no model replaces it. ``low_uj`` and ``high_uj``: the range of a modelled
-    energy in which 90 % of the true ones are expected. ``node_uj`` is what was read, in ``node_ns`` of measured time.
+    energy in which 90 % of the true ones are expected, or of one whose edges are uncertain. ``node_uj`` is what was
+    read, in ``node_ns`` of measured time.
     """
 
     key: ChannelKey

@@ -54,7 +54,22 @@ def derive(
     if read is not None:
         Fallbacks(read, totals).add_unknown()
     _uncount_replaced(totals)
+    if read is not None:
+        _note_edges(read, totals)
     return NodeTotals(tuple(totals[name] for name in sorted(totals)), tuple(problems), busy_ns)
+
+
+def _note_edges(read: SessionReadings, totals: TotalsByName) -> None:
+    """Give a range to energy of a source that is read only once in a step, such as the counters of the node agent.
+
+    The first and the last reading of the job are continued from one that is older by half a step on average, and what
+    was used in that time may be nothing or twice as much: at the mean power, half a step's energy at each end.
+    """
+    for channel, key in zip(read.channels, read.keys, strict=True):
+        sums = totals[str(key)]
+        if channel.step_s is not None and sums.energy_uj is not None:
+            edges_uj = sums.energy_uj * round(channel.step_s * 1e9) // sums.measured_ns
+            sums.low_uj, sums.high_uj = max(0, sums.energy_uj - edges_uj), sums.energy_uj + edges_uj
 
 
 def derive_meter(sessions: Sequence[SidecarSession], facts: NodeFacts | None = None) -> NodeTotals:

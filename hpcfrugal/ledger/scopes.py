@@ -25,7 +25,8 @@ ALONE = 0.9
 @dataclass(frozen=True, slots=True)
 class ScopeEnergy:
     """Energy in one scope; None where nothing is known. ``complete``: no part of it is unknown. ``range_uj``: the 90 %
-    range of one that is modelled in part; None where nothing is, or where that is not known."""
+    range of one that is modelled in part, or whose edges are uncertain; None where nothing is, or where that is not
+    known."""
 
     energy_uj: int | None
     complete: bool
@@ -76,11 +77,11 @@ def _sum(totals: NodeTotals) -> ScopeEnergy:
     known = [(channel, channel.energy_uj) for channel in counted if channel.energy_uj is not None]
     complete = len(known) == len(counted) > 0 and all(channel.sensor_gap_ns is None for channel in counted)
     low_uj = high_uj = 0
-    modelled = [channel for channel, _ in known if channel.quality == "modelled"]
+    uncertain = [channel for channel, _ in known if channel.quality == "modelled" or channel.high_uj is not None]
     for channel, energy_uj in known:
-        ends_uj = (channel.low_uj, channel.high_uj) if channel.quality == "modelled" else (energy_uj, energy_uj)
+        ends_uj = (channel.low_uj, channel.high_uj) if channel in uncertain else (energy_uj, energy_uj)
         low_uj, high_uj = low_uj + (ends_uj[0] or 0), high_uj + (ends_uj[1] or 0)
-    has_range = bool(modelled) and all(channel.high_uj is not None for channel in modelled)
+    has_range = bool(uncertain) and all(channel.high_uj is not None for channel in uncertain)
     return ScopeEnergy(
         sum(energy_uj for _, energy_uj in known) if known else None,
         complete,

@@ -24,9 +24,9 @@ class EnergySums:
 
     ``lacking`` is the number of parts (components of a node on a day) of which something is unknown, or was unread for
     long. ``low_uj`` to ``high_uj`` is the range in which the modelled energy is expected with 90 %, of the parts for
-    which that is known; ``unranged`` counts the others. Ranges add up as if all models were wrong in the same
-    direction, as those of like nodes are. ``covered_ns`` of ``elapsed_ns``, the time of each component of each node,
-    have data.
+    which that is known, with what measured energy of uncertain edges may differ by; ``unranged`` counts the others.
+    Ranges add up as if all models were wrong in the same direction, as those of like nodes are. ``covered_ns`` of
+    ``elapsed_ns``, the time of each component of each node, have data.
 
     ``measured_ug`` and ``modelled_ug`` are micrograms of CO2e with the PUE, ``grid_ng`` nanograms without it;
     ``actual_uj``, ``estimated_uj``, ``forecast_uj`` and ``yearly_mean_uj`` the energy by the source of its intensity,
@@ -74,8 +74,8 @@ class EnergySums:
 
     @property
     def range_uj(self) -> tuple[int, int] | None:
-        """The range of ``energy_uj``; None where nothing is modelled, or a range is not known."""
-        if self.modelled_uj is None or self.unranged or self.low_uj is None or self.high_uj is None:
+        """The range of ``energy_uj``; None where nothing is uncertain, or a range is not known."""
+        if self.unranged or self.low_uj is None or self.high_uj is None:
             return None
         return (self.measured_uj or 0) + self.low_uj, (self.measured_uj or 0) + self.high_uj
 

@@ -158,22 +158,24 @@ class _PartSums:
         self._columns[number][column] = self._columns[number].get(column, 0) + value
 
     def add(self, channel: ChannelRow, buckets: Iterable[tuple[int, KnownBucket]]) -> None:
-        """A channel's energy, with its range if it is modelled."""
+        """A channel's energy, with its range if it is modelled, or its edges are uncertain."""
         energy_uj: dict[int, int] = {}
         for number, bucket in buckets:
             energy_uj[number] = energy_uj.get(number, 0) + bucket.energy_uj
             self._read_ns[number] += bucket.measured_ns
         for number, part_uj in energy_uj.items():
             self._add(number, "measured_uj" if channel.quality == "measured" else "modelled_uj", part_uj)
-        if channel.quality == "measured":
-            return
+        is_measured = channel.quality == "measured"
         if channel.range_uj is None:
-            for number in energy_uj:
+            for number in () if is_measured else energy_uj:
                 self._add(number, "unranged", 1)
             return
         for column, end_uj in zip(("low_uj", "high_uj"), channel.range_uj, strict=True):
-            for number, part_uj in zip(energy_uj, shares(end_uj, list(energy_uj.values())), strict=True):
-                self._add(number, column, part_uj)
+            # to the ends of modelled energy, measured energy is added: with what it may differ by
+            whole_uj = end_uj - (channel.energy_uj or 0) if is_measured else end_uj
+            parts_uj = shares(abs(whole_uj), list(energy_uj.values()))
+            for number, part_uj in zip(energy_uj, parts_uj, strict=True):
+                self._add(number, column, part_uj if whole_uj >= 0 else -part_uj)
 
     def add_time(self, covered_ns: int, elapsed_ns: int, of_time: Sequence[int]) -> None:
         """The time that has data, divided as its readings are, and the job's time."""

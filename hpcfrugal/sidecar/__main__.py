@@ -5,8 +5,8 @@ Options: ``--interval S`` and ``--record S`` (seconds between samples and betwee
 (the job ends when standard input does, and not by a signal), ``--cpu-budget PERCENT`` (of one core; above it the
 sampling slows down), ``--file-limit BYTES`` (towards which records come less often), ``--hardware-counters``
 (count instructions and cache misses of the root process and all that it starts), ``--sysfs DIR`` and
-``--proc DIR`` (other roots of these trees). Exit code 0 also on trouble, so that a sidecar can never make
-a job step fail; 2 for a wrong command line.
+``--proc DIR`` (other roots of these trees), ``--published FILE`` (where the node agent publishes). Exit code 0 also on
+trouble, so that a sidecar can never make a job step fail; 2 for a wrong command line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from .log import log
 from .loop import Loop, SamplingConfig
 from .options import BadArguments, duration_ns, file_limit_b, parse_options, percent_of_core
 from .sensor_watch import SensorWatch
+from .sensors.base import PUBLISHED
 from .sources import SensorContext, fallback_sensors, later_sources, primary_sensors
 from .usage import Usage
 from .worker import boottime_ns
@@ -41,6 +42,7 @@ _VALUED = (
     "--proc",
     "--cpu-budget",
     "--file-limit",
+    "--published",
 )
 _FLAGS = ("--exclusive", "--until-eof", "--hardware-counters")
 
@@ -62,6 +64,7 @@ class Arguments:
         self.record_ns = max(self.interval_ns, duration_ns(values, "--record", "10"))
         self.cpu_percent = percent_of_core(values)
         self.file_limit_b = file_limit_b(values)
+        self.published = values.get("--published", PUBLISHED)
         pid = values.get("--root-pid")
         if pid is not None and not (pid.isascii() and pid.isdigit() and 0 < int(pid) < 1 << 31):
             raise BadArguments(f"--root-pid: {pid!r} is not a process id")
@@ -91,6 +94,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         in_slurm=identity.in_slurm,
         exclusive=arguments.exclusive,
         gpu_busy=busy,
+        published=arguments.published,
     )
     writer = Writer(os.path.join(arguments.run_dir, identity.file_name))
     config = SamplingConfig(
@@ -112,7 +116,9 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         boottime_ns,
         fallback_sensors(context),
         on_begun=_lower_priority,
-        watch=SensorWatch(arguments.sysfs, arguments.proc, boottime_ns, lambda: later_sources(context)),
+        watch=SensorWatch(
+            arguments.sysfs, arguments.proc, boottime_ns, lambda: later_sources(context), arguments.published
+        ),
     ).run()
 
 

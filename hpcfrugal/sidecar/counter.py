@@ -101,11 +101,18 @@ class EnergyCounter(Accumulator):
     ``range_uj`` is the largest value before the counter wraps to 0, None for one that does not wrap;
     ``max_w`` is more than the hardware can draw. With ``can_rest`` False a counter that does not move for
     ``frozen_ns`` (by default ``FROZEN_NS``, or ``STUCK_NS`` once it has moved) is taken as not measuring, and the time
-    without movement is measured only when it moves before that.
+    without movement is measured only when it moves before that. With ``has_peak`` False it has no peak power: its value
+    is continued between readings, and corrected in steps.
     """
 
     def __init__(
-        self, range_uj: int | None, max_w: int, *, can_rest: bool = True, frozen_ns: int | None = None
+        self,
+        range_uj: int | None,
+        max_w: int,
+        *,
+        can_rest: bool = True,
+        frozen_ns: int | None = None,
+        has_peak: bool = True,
     ) -> None:
         super().__init__(range_uj)
         self._max_w = max_w
@@ -114,6 +121,7 @@ class EnergyCounter(Accumulator):
         self._slack_ns = 0
         self._can_rest = can_rest
         self._frozen_ns = frozen_ns
+        self._has_peak = has_peak
         self._moves = False
         self._idle_ns = 0
 
@@ -164,7 +172,7 @@ class EnergyCounter(Accumulator):
         self.measured_ns += elapsed_ns + (0 if self.is_frozen() else self._owed_ns)
         self._moves = True
         self._idle_ns = self._owed_ns = 0
-        if span_ns >= PEAK_MIN_NS:
+        if self._has_peak and span_ns >= PEAK_MIN_NS:
             # of an uncertain span the longest that it can have been: the peak is a lower bound
             longest_ns = span_ns + (uncertain_ns if uncertain_ns * SLACK_PART > span_ns else 0)
             self._add_peak(delta_uj * 1000 / longest_ns)

@@ -74,5 +74,11 @@ def _meter(channel: Channel, gap_ns: int) -> Accumulator:
     if channel.quantity == ENERGY_UJ:
         # a part of a package may draw nothing for long, a whole machine cannot
         may_rest = not channel.counted and channel.boundary == "components"
-        return EnergyCounter(channel.range_uj, channel.max_w, can_rest=may_rest, frozen_ns=channel.frozen_ns)
+        return EnergyCounter(
+            channel.range_uj,
+            channel.max_w,
+            can_rest=may_rest,
+            frozen_ns=channel.frozen_ns,
+            has_peak=channel.step_s is None,
+        )
     return PowerIntegral(channel.max_w, gap_ns)

@@ -20,14 +20,20 @@ MOST_CHANGES = 32
 
 
 class SensorWatch:
-    """Lists the folders of sysfs in which sensors appear, and NVIDIA's devices in procfs. ``sources`` gives what is to
-    be tried after a change, best first."""
+    """Lists the folders of sysfs in which sensors appear, and NVIDIA's devices in procfs, and looks for the file that
+    the node agent has ``published``. ``sources`` gives what is to be tried after a change, best first."""
 
     def __init__(
-        self, sysfs: str, proc: str, clock_ns: Callable[[], int], sources: Callable[[], Sequence[Fallback]]
+        self,
+        sysfs: str,
+        proc: str,
+        clock_ns: Callable[[], int],
+        sources: Callable[[], Sequence[Fallback]],
+        published: str | None = None,
     ) -> None:
         self._folders = [f"{sysfs}/class/powercap", f"{sysfs}/class/hwmon", f"{proc}/driver/nvidia/gpus"]
         self._places = [f"{sysfs}/bus/event_source/devices/power", f"{sysfs}/cray/pm_counters"]
+        self._places += [] if published is None else [published]
         self._clock_ns = clock_ns
         self._sources = sources
         self._left = MOST_CHANGES
@@ -47,4 +53,4 @@ class SensorWatch:
         return self._sources()
 
     def _list(self) -> tuple[list[list[str]], list[bool]]:
-        return [list_folder(folder) for folder in self._folders], [os.path.isdir(place) for place in self._places]
+        return [list_folder(folder) for folder in self._folders], [os.path.exists(place) for place in self._places]

@@ -7,7 +7,7 @@ import os
 from .gpu_selection import VARIABLES, job_device_list
 from .sensor_in_use import Fallback
 from .sensor_process import SensorProcess
-from .sensors.base import NVML_ENERGY, NVML_LIBRARY, TYPE_CHECKING
+from .sensors.base import NVML_ENERGY, NVML_LIBRARY, PUBLISHED, TYPE_CHECKING
 from .sensors.rapl_powercap import RaplPowercap
 from .shared_library import is_found
 from .site_sensors import SENSORS
@@ -27,7 +27,8 @@ _UNREAD = "unread"
 
 class SensorContext:
     """What sensors need to know: roots of sysfs and procfs, the job's environment, whether Slurm runs it, and
-    whether it has the node to itself; ``gpu_busy`` receives the utilisation of its GPUs."""
+    whether it has the node to itself; ``gpu_busy`` receives the utilisation of its GPUs. ``published`` is the file of
+    the node agent, None for the agent itself."""
 
     def __init__(
         self,
@@ -39,7 +40,9 @@ class SensorContext:
         in_slurm: bool,
         exclusive: bool = False,
         gpu_busy: GpuBusy | None = None,
+        published: str | None = PUBLISHED,
     ) -> None:
+        self.published = published
         self.gpu_busy = gpu_busy
         self.sysfs = sysfs
         self.proc = proc
@@ -151,17 +154,27 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
 
         return intel_gpu_sensor(chips[0], context.environ, context.in_slurm, context.exclusive)
 
+    def agent(component: str, _covered: frozenset[str]) -> Sensor | None:
+        if context.published is None or not os.path.lexists(context.published):
+            return None
+        from .sensors.agent_counters import AgentCounters
+
+        return AgentCounters(context.published, context.proc, component, context.clock_ns)
+
     return [
         Fallback("cpu", perf, merges=True),
         Fallback("cpu", hwmon, merges=True),
         Fallback("cpu", pm_counters),
+        Fallback("cpu", agent, merges=True),
         Fallback("dram", perf, merges=True),
         Fallback("dram", hwmon, merges=True),
         Fallback("dram", pm_counters),
+        Fallback("dram", agent, merges=True),
         Fallback("gpu", hwmon),
         Fallback("gpu", pm_counters),
         Fallback("node", pm_counters),
         Fallback("node", hwmon),
+        Fallback("node", agent, merges=True),
         Fallback(_UNREAD, hwmon),
     ]
 

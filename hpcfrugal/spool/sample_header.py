@@ -38,7 +38,7 @@ DesignUw = Annotated[int | None, Range(1, MAX_DESIGN_UW)]
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
     """One counter of the node as the header describes it. ``with_dram``: that of a processor with its memory, of which
-    there is no channel."""
+    there is no channel. ``step_s``: it was read only once in so many seconds, and continued between."""
 
     component: Literal["cpu", "dram", "gpu", "node"]
     domain: str
@@ -50,6 +50,7 @@ class ChannelInfo:
     detail: str | None
     gpu_uuid: str | None
     with_dram: bool = False
+    step_s: Annotated[float | None, Range()] = None
 
 
 @dataclass(frozen=True, slots=True)

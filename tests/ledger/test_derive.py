@@ -42,6 +42,19 @@ def test_an_exclusive_job_has_the_whole_node(spool: FakeSpool) -> None:
     assert package.last == (BOOT_NS + 60 * SECOND, START_NS + 60 * SECOND)
 
 
+@pytest.mark.parametrize(("seconds", "edges_j"), [(30, 1000), (600, 1000)])
+def test_energy_of_a_source_that_is_read_in_steps_has_a_range(spool: FakeSpool, seconds: int, edges_j: int) -> None:
+    """Half a step at each end, at the mean power: much for a short job, little for a long one."""
+    run = spool.run()
+    header = run.header(channels=[{**PACKAGE, "source": "agent", "step_s": 10.0}, DRAM])
+    found = channels(run.samples([header, *run.records([100, 10], seconds)]))
+    package = found["cpu/package-0/agent"]
+    assert (package.quality, package.energy_uj) == ("measured", seconds * 100 * 10**6)
+    ends_j = (seconds * 100 - edges_j, seconds * 100 + edges_j)
+    assert (package.low_uj, package.high_uj) == tuple(end_j * 10**6 for end_j in ends_j)
+    assert found["dram/dram-0/rapl-powercap"].high_uj is None
+
+
 def test_a_shared_job_has_its_part_of_the_cpu_time(spool: FakeSpool) -> None:
     run = spool.run()
     for exclusive in (False, None):

@@ -71,6 +71,20 @@ def test_a_modelled_total_has_a_range_and_no_coverage_to_mistake_for_it(spool: F
         assert group.sums.range_uj == (12_096_000_000, 12_384_000_000)
 
 
+def test_a_total_with_uncertain_edges_has_a_range(spool: FakeSpool) -> None:
+    """6 kJ read by the node agent in steps of 10 s, at 100 W, and 0.6 kJ read all the time."""
+    for job_id in ("17", "18"):
+        run = spool.run(job_id)
+        channels = [{**PACKAGE, "source": "agent", "step_s": 10.0}, DRAM]
+        run.samples([run.header(job_id, channels=channels), *run.records([100, 10], 60)], job_id)
+        run.slurm(job_id=job_id)
+    total = jobs(spool)["17"].sums
+    assert (total.measured_uj, total.modelled_uj) == (6_600_000_000, None)
+    assert total.range_uj == (5_600_000_000, 7_600_000_000)
+    for group in (all_jobs(spool), *groups_by(spool, "day"), *groups_by(spool, "user")):
+        assert group.sums.range_uj == (11_200_000_000, 15_200_000_000)
+
+
 def test_a_node_that_was_not_sampled_is_named_and_lowers_the_coverage(spool: FakeSpool) -> None:
     run = spool.run()
     run.samples([run.header(channels=[PACKAGE, DRAM, GPU], gpus=[V100]), *run.records([100, 10, 200], 60)])

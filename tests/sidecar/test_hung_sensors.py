@@ -88,7 +88,8 @@ def test_hung_read_costs_only_its_own_channels(
     cray = FakeCray(tmp_path, WATTS)
     hang(monkeypatch, hung, "read", gate)
     place = SensorContext(str(tmp_path), str(tmp_path), {}, boottime_ns, in_slurm=False)
-    selection = SensorSelection(primary_sensors(place), fallback_sensors(place)[-3:], boottime_ns, lambda: False)
+    node_only = [fallback for fallback in fallback_sensors(place) if fallback.component not in ("cpu", "dram", "gpu")]
+    selection = SensorSelection(primary_sensors(place), node_only, boottime_ns, lambda: False)
     sources = [entry.channel.source for entry in selection.entries]
     assert set(sources) == {"rapl-powercap", "pm-counters"}
     try:

@@ -94,7 +94,7 @@ def _run(arguments: AgentArguments) -> int:
     config = arguments.config
     begun_ns = boottime_ns()
     job_wait = JobWait(None, boottime_ns)
-    context = SensorContext(config.sysfs, config.proc, {}, boottime_ns, in_slurm=False, exclusive=True)
+    context = SensorContext(config.sysfs, config.proc, {}, boottime_ns, in_slurm=False, exclusive=True, published=None)
     sampler = NodeSampler(
         config,
         primary_sensors(context),

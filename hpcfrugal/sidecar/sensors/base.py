@@ -25,6 +25,9 @@ NVML_LIBRARY = "libnvidia-ml.so.1"
 PM_COUNTERS = "pm-counters"
 """The same of Cray's counters, of which those of GPUs count whole modules, whatever is on them."""
 
+PUBLISHED = "/run/hpcfrugal/energy.json"
+"""Where the node agent publishes the node's counters; /run is root's."""
+
 GPU_MAX_W = 3000
 """Watts that no GPU draws today (a B300 and an MI355X are rated 1400 W), for detecting a counter reset."""
 
@@ -46,7 +49,8 @@ class Channel:
     wraps, None for one that does not; ``frozen_ns`` is how long a counter that counts may stand still, None where only
     ``counter.FROZEN_NS`` is sure. ``max_w`` bounds what the hardware could possibly draw, in watts: more
     than that is a counter reset, not consumption. ``with_dram``: the energy of the memory is in this channel and in no
-    other.
+    other. ``step_s``: the source is read only once in so many seconds, and continued between; None where it is read at
+    each sample.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Channel:
         gpu_uuid: str | None = None,
         frozen_ns: int | None = None,
         with_dram: bool = False,
+        step_s: float | None = None,
     ) -> None:
         self.component = component
         self.domain = domain
@@ -81,12 +86,12 @@ class Channel:
         self.detail = detail
         self.gpu_uuid = gpu_uuid
         self.with_dram = with_dram
+        self.step_s = step_s
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
-        left_out = (
-            ("quantity", "max_w", "frozen_ns") if self.with_dram else ("quantity", "max_w", "frozen_ns", "with_dram")
-        )
+        left_out = ["quantity", "max_w", "frozen_ns"]
+        left_out += [name for name in ("with_dram", "step_s") if not getattr(self, name)]
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
 

@@ -1,0 +1,171 @@
+"""The counters that the node agent publishes: what a sidecar reads from them, and which files it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpcfrugal.sidecar.sensors.agent_counters import AgentCounters
+from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors
+
+S = 10**9
+
+
+class Published:
+    """A file in which package-0 stands at ``points``, and the time now."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "run/energy.json"
+        self.path.parent.mkdir(mode=0o755)
+        self.proc = folder / "proc"
+        (self.proc / "sys/kernel/random").mkdir(parents=True)
+        (self.proc / "sys/kernel/random/boot_id").write_text("boot-1\n")
+        self.now_ns = 0
+        self.writes = 0
+
+    def write(self, *points: tuple[float, int], **changes: Any) -> None:
+        """Let it show ``points``, of seconds and joules, and be of now."""
+        channel = {
+            "component": "cpu", "domain": "package-0", "source": "rapl-powercap", "boundary": "components",
+            "counted": True, "max_w": 1000, "detail": "d", "with_dram": False,
+            "points": [[round(at_s * S), energy_j * 10**6] for at_s, energy_j in points],
+        }  # fmt: skip
+        content = {
+            "schema": 1, "node": "n1", "boot_id": "boot-1", "begun_ns": 1, "step_s": 10.0,
+            "boottime_ns": self.now_ns, "wall_ns": 0, "channels": [channel], **changes,
+        }  # fmt: skip
+        new = self.path.with_name("new")
+        new.write_text(json.dumps(content))
+        new.chmod(0o644)
+        self.writes += 1
+        os.utime(new, ns=(self.writes, self.writes))
+        new.rename(self.path)
+
+    def sensor(self, component: str = "cpu") -> AgentCounters:
+        return AgentCounters(str(self.path), str(self.proc), component, lambda: self.now_ns, os.getuid())
+
+    def joules(self, sensor: AgentCounters, at_s: float) -> float | None:
+        self.now_ns = round(at_s * S)
+        (value,) = sensor.read()
+        return None if value is None else value / 1e6
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Published:
+    return Published(tmp_path)
+
+
+def test_a_counter_goes_on_between_readings_and_never_falls(published: Published) -> None:
+    published.now_ns = 20 * S
+    published.write((10, 1000), (20, 2000))
+    sensor = published.sensor()
+    (channel,) = sensor.open().channels
+    assert (channel.component, channel.domain, channel.source) == ("cpu", "package-0", "agent")
+    assert (channel.quality, channel.counted, channel.step_s) == ("measured", True, 10.0)
+    assert "rapl-powercap, published each 10 s" in channel.detail
+    assert [published.joules(sensor, at_s) for at_s in (20, 25, 29)] == [2000, 2500, 2900]
+    published.now_ns = 30 * S
+    published.write((20, 2000), (30, 2200))  # it drew less than was assumed
+    assert [published.joules(sensor, at_s) for at_s in (30, 31, 40)] == [2900, 2900, 2900]
+    published.now_ns = 40 * S
+    published.write((30, 2200), (40, 5200))
+    assert [published.joules(sensor, at_s) for at_s in (40, 41)] == [5200, 5500]
+
+
+def test_an_agent_that_has_just_started_has_one_reading(published: Published) -> None:
+    published.write((0, 7))
+    sensor = published.sensor()
+    assert len(sensor.open().channels) == 1
+    assert [published.joules(sensor, at_s) for at_s in (0, 9)] == [7, 7]
+
+
+def test_an_agent_that_was_started_again_counts_from_0(published: Published) -> None:
+    published.write((0, 700))
+    sensor = published.sensor()
+    sensor.open()
+    assert published.joules(sensor, 1) == 700
+    published.write((0.5, 3), (1, 8), begun_ns=2)
+    assert published.joules(sensor, 1) == 8
+
+
+def test_a_file_that_is_not_written_any_more_gives_nothing(published: Published) -> None:
+    published.write((0, 7))
+    sensor = published.sensor()
+    sensor.open()
+    assert [published.joules(sensor, at_s) for at_s in (30, 30.001)] == [7, None]
+    published.path.unlink()
+    assert published.joules(sensor, 31) is None
+
+
+def _link(published: Published) -> None:
+    target = published.path.rename(published.path.with_name("target"))
+    published.path.symlink_to(target)
+
+
+def _pipe(published: Published) -> None:
+    published.path.unlink()
+    os.mkfifo(published.path, 0o644)
+
+
+REFUSED: dict[str, tuple[Callable[[Published], object], str]] = {
+    "missing": (lambda one: one.path.unlink(), "no such file: "),
+    "link": (_link, "too many levels of symbolic links: "),
+    "pipe": (_pipe, "not a file of root alone: "),
+    "others may write": (lambda one: one.path.chmod(0o666), "not a file of root alone: "),
+    "others may write into the folder": (lambda one: one.path.parent.chmod(0o777), "not root's alone: "),
+    "stale": (lambda one: setattr(one, "now_ns", 100 * S + 31 * S), "not written for 31 s: "),
+    "future": (lambda one: setattr(one, "now_ns", 100 * S - 1), "from the future: "),
+    "another boot": (lambda one: one.write((1, 2), boot_id="boot-0"), "from before the last boot: "),
+    "another schema": (lambda one: one.write((1, 2), schema=2), "not of schema 1: "),
+    "no JSON": (lambda one: one.path.write_text("{" * 100_000), "not of schema 1: "),
+    "too large": (lambda one: one.write((1, 2), node="x" * 300_000), "not of schema 1: "),
+    "no step": (lambda one: one.write((1, 2), step_s=0), "not as the agent writes it: "),
+    "no channels": (lambda one: one.write((1, 2), channels=None), "not as the agent writes it: "),
+    "not a channel": (lambda one: one.write((1, 2), channels=[{}]), "not as the agent writes it: "),
+    "backwards": (lambda one: one.write((2, 2), (1, 3)), "not as the agent writes it: "),
+    "falling": (lambda one: one.write((1, 3), (2, 2)), "not as the agent writes it: "),
+    "negative": (lambda one: one.write((1, -3)), "not as the agent writes it: "),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_refused_files(published: Published, kind: str) -> None:
+    published.now_ns = 100 * S
+    published.write((90, 1), (100, 2))
+    spoil, reason = REFUSED[kind]
+    spoil(published)
+    opened = published.sensor().open()
+    assert opened.channels == []
+    (absent,) = opened.absent
+    assert (absent.component, absent.source, absent.reason.startswith(reason)) == ("cpu", "agent", True), absent.reason
+
+
+def test_a_file_of_another_user_is_refused(published: Published) -> None:
+    published.write((0, 1))
+    sensor = AgentCounters(str(published.path), str(published.proc), "cpu", lambda: 0, os.getuid() + 1)
+    assert sensor.open().channels == []
+
+
+def test_a_component_that_is_not_published_is_absent(published: Published) -> None:
+    published.write((0, 1))
+    opened = published.sensor("dram").open()
+    assert [absent.reason for absent in opened.absent] == [f"not published in {published.path}"]
+
+
+def test_it_comes_after_all_sensors_and_only_where_there_is_an_agent(published: Published) -> None:
+    def made(path: Path | None) -> list[str]:
+        place = SensorContext(
+            "/none", str(published.proc), {}, lambda: 0, in_slurm=True, published=None if path is None else str(path)
+        )
+        fallbacks = [fallback for fallback in fallback_sensors(place) if fallback.component == "cpu"]
+        sensors = [fallback.make("cpu", frozenset()) for fallback in fallbacks]
+        return [sensor.name for sensor in sensors if sensor is not None]
+
+    assert made(None) == made(published.path) != []
+    published.write((0, 1))
+    assert made(published.path) == [*made(None), "agent"]
