@@ -14,7 +14,7 @@ from hpcfrugal.api.messages import Messages
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
 from hpcfrugal.core.time import from_ns, instant_us
-from hpcfrugal.ledger.accounting import ImportedText, asked_until, imported_texts, name_in_spool
+from hpcfrugal.ledger.accounting import ImportedText, asked_until, imported_texts, jobs_in_texts, name_in_spool
 from hpcfrugal.ledger.rows import SetAsideRow
 from hpcfrugal.slurm.client import SlurmClient, slurm_client
 from hpcfrugal.slurm.cluster import ClusterRequest
@@ -38,9 +38,10 @@ _LINES_LOOKED_AT = 5000
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What an import stored: the texts as the ledger has them, and the first rows and values that could not be read,
-    each with the name of its text."""
+    """What an import stored: how many jobs, the texts as the ledger has them, and the first rows and values that could
+    not be read, each with the name of its text."""
 
+    jobs: int
     texts: Sequence[ImportedText]
     set_aside: Sequence[tuple[str, SetAsideRow]]
 
@@ -137,5 +138,6 @@ def import_result(ledger: Path, stored: Sequence[Path], most: int) -> ImportResu
     """What the ledger has of these texts, after a sync; at ``most`` so many of the rows that could not be read."""
     from hpcfrugal.ledger.store import open_ledger
 
+    names = [name_in_spool(path) for path in stored]
     with open_ledger(ledger) as connection:
-        return ImportResult(*imported_texts(connection, [name_in_spool(path) for path in stored], most))
+        return ImportResult(jobs_in_texts(connection, names), *imported_texts(connection, names, most))

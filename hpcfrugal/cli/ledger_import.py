@@ -84,13 +84,13 @@ def sacct_command(
     result, answered = update(load_config(), spool, ledger_path).run()
     warn_of(result)
     found = import_result(ledger_path, stored, _MOST_IN_JSON)
-    totals = {key: sum(getattr(text, key) for text in found.texts) for key in ("rows", "jobs", "set_aside")}
+    totals = {key: sum(getattr(text, key) for text in found.texts) for key in ("rows", "set_aside")}
     if as_json:
         document: dict[str, Any] = {"ledger": str(ledger_path), "texts": [asdict(text) for text in found.texts]}
         aside = [{"text": name, **asdict(row)} for name, row in found.set_aside]
-        echo_json({**document, **totals, "set_aside_rows": aside})
+        echo_json({**document, "jobs": found.jobs, **totals, "set_aside_rows": aside})
     else:
-        rows, jobs = count(totals["rows"], "row"), count(totals["jobs"], "job")
+        rows, jobs = count(totals["rows"], "row"), count(found.jobs, "job")
         texts = "" if file is not None else f" in {count(len(found.texts), 'day')}"
         lost = f"; rows or values that could not be read: {totals['set_aside']}" if totals["set_aside"] else ""
         echo(f"{rows} of sacct{texts}, {jobs}{lost}")

@@ -180,21 +180,19 @@ def asked_until(connection: sqlite3.Connection, cluster: str, users: str) -> int
 
 @dataclass(frozen=True, slots=True)
 class ImportedText:
-    """A text of sacct in the ledger: rows of jobs and steps, jobs by Slurm's count, and what could not be read.
-
-    ``problems`` has the reason where it does not count.
+    """A text of sacct in the ledger: how many rows of jobs and steps it has, and how many rows and values of it could
+    not be read. ``problems`` has the reason where it does not count.
     """
 
     name: str
     accepted: bool
     rows: int
-    jobs: int
     set_aside: int
     problems: tuple[str, ...]
 
 
 _TEXTS = """
-SELECT accounting, name, accepted, rows, (SELECT count(*) FROM accounted_jobs AS a WHERE a.accounting = f.accounting),
+SELECT accounting, name, accepted, rows,
     (SELECT count(*) FROM set_aside AS s WHERE s.accounting = f.accounting), problems
 FROM accounting_files AS f WHERE name IN ({}) ORDER BY name
 """
@@ -205,10 +203,18 @@ def imported_texts(
 ) -> tuple[list[ImportedText], list[tuple[str, SetAsideRow]]]:
     """These texts, and at ``most`` so many of the rows and values that could not be read, with the name of the text."""
     found, aside = list[ImportedText](), list[tuple[str, SetAsideRow]]()
-    for accounting, name, accepted, rows, jobs, lost, problems in connection.execute(
+    for accounting, name, accepted, rows, lost, problems in connection.execute(
         _TEXTS.format(", ".join("?" * len(names))), list(names)
     ).fetchall():
-        found.append(ImportedText(name, bool(accepted), rows, jobs, lost, tuple(json.loads(problems))))
+        found.append(ImportedText(name, bool(accepted), rows, lost, tuple(json.loads(problems))))
         some = SET_ASIDE.rows_of(connection, str(accounting), more=f"number < {most - len(aside)}")
         aside += [(name, row) for _, row in some]
     return found, aside
+
+
+def jobs_in_texts(connection: sqlite3.Connection, names: Sequence[str]) -> int:
+    """How many jobs these texts have, each once, whatever its restarts and sizes."""
+    marks = ", ".join("?" * len(names))
+    of_texts = f"SELECT accounting FROM accounting_files WHERE name IN ({marks})"
+    query = f"SELECT DISTINCT cluster, job_id FROM accounted_jobs WHERE accounting IN ({of_texts})"
+    return int(connection.execute(f"SELECT count(*) FROM ({query})", list(names)).fetchone()[0])

@@ -153,7 +153,7 @@ def _job(row: SacctRow, name: JobName, cluster: str) -> SacctJob | None:
     cpus = row.cpus or resources.cpus
     nodes = row.nodes or ()
     node_count = row.node_count or resources.nodes or len(nodes) or None
-    if start_s is not None and not elapsed_s and not nodes and not cpus:
+    if start_s is not None and not elapsed_s and (row.nodes == () or not (nodes or cpus)):
         start_s = None  # cancelled before it started: Slurm repeats the time of its end
     exit_code, signal = (None, None) if row.exit is None or end_s is None else row.exit
     if (exit_code, signal) == (0, 0) and row.state not in ("COMPLETED", "FAILED"):

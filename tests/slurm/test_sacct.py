@@ -130,6 +130,14 @@ def test_rows_that_are_there_twice_count_once() -> None:
         assert (found.rows, found.repeated) == (2, 1)
 
 
+def test_a_job_that_was_cancelled_while_it_waited() -> None:
+    """22.05 gives it the time of its end as its start, and the CPUs that it asked for."""
+    header = HEADER.replace("|JobName", "|NodeList|JobName")
+    row = "17|17|CANCELLED by 1000|1795000000|1795000900|1795000900|00:00:00|1|00:00:00|||{}|job\n"
+    assert only(header + row.format("None assigned")).start_s is None
+    assert only(header + row.format("n1")).start_s == 1795000900
+
+
 def test_local_times_when_the_clock_is_set_back() -> None:
     """2026-10-25 03:00 in Berlin became 02:00. The elapsed time decides which of the two hours it was."""
     row = "17|17|COMPLETED|2026-10-25T01:30:00|{}|{}|{}|8|07:00:00|||job\n"
