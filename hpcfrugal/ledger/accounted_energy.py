@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.accounting.buckets import EnergyByTime, EnergyCurve, Instants
@@ -52,10 +53,11 @@ class _Sums:
     inputs: str = ""
     source: str = ""
     unknown: str | None = None
-    curves: list[tuple[AccountedJobRow, int, int, int]] = field(default_factory=list)
+    parts: list[tuple[int, int, int]] = field(default_factory=list)
+    """Of each row."""
 
-    def add(self, row: AccountedJobRow, energy_uj: int, ends: ModelRange) -> None:
-        self.curves.append((row, energy_uj, *ends.of(energy_uj)))
+    def add(self, energy_uj: int, ends: ModelRange) -> None:
+        self.parts.append((energy_uj, *ends.of(energy_uj)))
 
 
 def channels_of(rows: Sequence[AccountedJobRow], *, final: bool) -> Iterator[ChannelRow]:
@@ -66,6 +68,8 @@ def channels_of(rows: Sequence[AccountedJobRow], *, final: bool) -> Iterator[Cha
     if not any(row.start_s is not None for row in rows):
         return
     components = {"cpu": _cpu, "dram": _dram, "gpu": _gpu}
+    spans = [Instants([(row.start_s or 0) * _S, (row.end_s or row.start_s or 0) * _S]) for row in rows]
+    elapsed_ns = [(row.elapsed_s or 0) * _S for row in rows]
     for component, model in components.items():
         if component == "gpu" and all(row.gpus == 0 for row in rows):
             continue
@@ -79,7 +83,11 @@ def channels_of(rows: Sequence[AccountedJobRow], *, final: bool) -> Iterator[Cha
                 model(row, sums)
         nodes = sorted({node for row in rows for node in row.nodes}) or [""]
         for at, node in enumerate(nodes):
-            yield _channel(component, node, sums, at, len(nodes))
+            curves = [
+                EnergyCurve(span, [0, _part(part[0], at, len(nodes))], [0, time_ns])
+                for part, span, time_ns in zip(sums.parts, spans, elapsed_ns, strict=sums.unknown is None)
+            ]
+            yield _channel(component, node, sums, curves, (at, len(nodes)))
 
 
 def _cpu(row: AccountedJobRow, sums: _Sums) -> None:
@@ -97,7 +105,7 @@ def _cpu(row: AccountedJobRow, sums: _Sums) -> None:
     else:
         # It may have been idle all the time.
         ends = ModelRange(ends.low * power.idle_uw // power.full_uw, ends.high)
-    sums.add(row, cpu_energy_uj(power, span_ns, busy_ns), ends)
+    sums.add(cpu_energy_uj(power, span_ns, busy_ns), ends)
 
 
 def _dram(row: AccountedJobRow, sums: _Sums) -> None:
@@ -105,40 +113,45 @@ def _dram(row: AccountedJobRow, sums: _Sums) -> None:
         sums.unknown = "the memory that it held is unknown"
         return
     sums.source, sums.inputs = "model-memory", _INPUTS["model-memory"]
-    sums.add(row, dram_energy_uj([(row.memory_b, (row.elapsed_s or 0) * _S)]), DRAM_RANGE)
+    sums.add(dram_energy_uj([(row.memory_b, (row.elapsed_s or 0) * _S)]), DRAM_RANGE)
 
 
 def _gpu(row: AccountedJobRow, sums: _Sums) -> None:
     if row.gpus is None:
         sums.unknown = "whether it held GPUs is unknown"
         return
-    table, names = gpu_tdp(), dict(row.gpu_types)
+    names = dict(row.gpu_types)
     names[""] = row.gpus - sum(names.values())
     sums.source, sums.inputs = "model-gpu", _INPUTS["model-gpu"]
     found = []
     for name, number in names.items():
-        match = find_gpu(table, name or None)
-        power_uw, ends = gpu_power(match.tdp.tdp_mw * 1000, None, known=match.exact)
+        power_uw, ends = _gpu_power(name)
         energy_uj = number * power_uw * (row.elapsed_s or 0)
         found.append((energy_uj, *ends.of(energy_uj)))
     energy_uj, low_uj, high_uj = map(sum, zip(*found, strict=True))
-    sums.curves.append((row, energy_uj, low_uj, high_uj))
+    sums.parts.append((energy_uj, low_uj, high_uj))
 
 
-def _channel(component: str, node: str, sums: _Sums, at: int, nodes: int) -> ChannelRow:
-    """The channel of a component on the node number ``at``: an equal part, in integers that add up to the whole."""
-    known = sums.unknown is None and bool(sums.curves)
+@cache
+def _gpu_power(name: str) -> tuple[int, ModelRange]:
+    """Power in microwatts and range of a GPU by its type in Slurm; empty: not known."""
+    match = find_gpu(gpu_tdp(), name or None)
+    return gpu_power(match.tdp.tdp_mw * 1000, None, known=match.exact)
+
+
+def _channel(
+    component: str, node: str, sums: _Sums, curves: Sequence[EnergyCurve], of_nodes: tuple[int, int]
+) -> ChannelRow:
+    """The channel of a component on one of the nodes: an equal part, in integers that add up to the whole."""
+    known = sums.unknown is None and bool(curves)
     key = ChannelKey(component, component, sums.source if known else "none")
     energy, low_uj, high_uj = EnergyByTime(), 0, 0
     first_ns = last_ns = None
     if known:
-        first_ns = (sums.curves[0][0].start_s or 0) * _S
-        for row, whole_uj, least_uj, most_uj in sums.curves:
-            part_uj, low, high = (_part(value, at, nodes) for value in (whole_uj, least_uj, most_uj))
-            low_uj, high_uj = low_uj + low, high_uj + high
-            start_ns, end_ns = (row.start_s or 0) * _S, (row.end_s or 0) * _S
-            last_ns = end_ns
-            energy.add(EnergyCurve(Instants([start_ns, end_ns]), [0, part_uj], [0, (row.elapsed_s or 0) * _S]))
+        first_ns, last_ns = curves[0].instants.times_ns[0], curves[-1].instants.times_ns[-1]
+        low_uj, high_uj = (sum(_part(part[end], *of_nodes) for part in sums.parts) for end in (1, 2))
+        for curve in curves:
+            energy.add(curve)
     return assemble(
         ChannelRow,
         key,
@@ -155,7 +168,7 @@ def _channel(component: str, node: str, sums: _Sums, at: int, nodes: int) -> Cha
         inputs=sums.inputs if known else None,
         idle_power=None,
         idle_uj=None,
-        reason=_REASON if known else f"{_REASON}; {sums.unknown or 'no time has passed'}",
+        reason=_REASON if known else f"{_REASON}; {sums.unknown}",
         energy_uj=energy.energy_uj if known else None,
         low_uj=low_uj if known else None,
         high_uj=high_uj if known else None,

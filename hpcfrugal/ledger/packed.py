@@ -12,7 +12,8 @@ that are left of the channel's energy too. So the buckets add up to it exactly.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -34,11 +35,12 @@ FROM channels CROSS JOIN json_each(channels.bucket_energy_mj) AS energy
 
 @dataclass(frozen=True, slots=True)
 class KnownBucket:
-    """A bucket of a job's energy in one channel; ``start_s`` is its first second."""
+    """A bucket of a job's energy in one channel, or several that follow each other; ``start_s`` is its first second."""
 
     start_s: int
     energy_uj: int
     measured_ns: int
+    length_s: int = BUCKET_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def pack(energy: EnergyByTime, first_wall_ns: int | None, last_wall_ns: int | No
         return PackedBuckets()
     first_ns = starts_ns[0]
     numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns]
-    whole = [_within(start_ns, first_wall_ns, last_wall_ns) for start_ns in starts_ns]
+    whole = _all_within(starts_ns, first_wall_ns, last_wall_ns)
     measured = [energy.measured[start_ns] for start_ns in starts_ns]
     energies_uj = (energy.energies_uj[start_ns] for start_ns in starts_ns)
     return PackedBuckets(
@@ -70,28 +72,63 @@ def pack(energy: EnergyByTime, first_wall_ns: int | None, last_wall_ns: int | No
 
 
 def unpack(
-    packed: PackedBuckets, energy_uj: int | None, first_wall_ns: int | None, last_wall_ns: int | None
+    packed: PackedBuckets,
+    energy_uj: int | None,
+    first_wall_ns: int | None,
+    last_wall_ns: int | None,
+    width_s: int = BUCKET_S,
 ) -> list[KnownBucket]:
-    """The buckets in the columns of a channel's row, which add up to ``energy_uj``."""
+    """The buckets in the columns of a channel's row, which add up to ``energy_uj``.
+
+    With a ``width_s``, those of each such time (from multiples of it on) as one, where they follow each other and were
+    measured all the time.
+    """
     first_bucket_s, bucket_numbers = packed.first_bucket_s, packed.bucket_numbers
     if first_bucket_s is None or packed.bucket_energy_mj is None or energy_uj is None:
         return []
     energies = [1000 * energy_mj for energy_mj in json.loads(packed.bucket_energy_mj)]
     energies[-1] += energy_uj % 1000
+    if width_s != BUCKET_S and bucket_numbers is None and packed.bucket_measured_ns is None:
+        return list(_joined(first_bucket_s, energies, (first_wall_ns, last_wall_ns), width_s))
     numbers: Sequence[int] = json.loads(bucket_numbers) if bucket_numbers is not None else range(len(energies))
     starts_s = [first_bucket_s + BUCKET_S * number for number in numbers]
     if packed.bucket_measured_ns is None:
-        measured = [_within(start_s * 10**9, first_wall_ns, last_wall_ns) or 0 for start_s in starts_s]
+        starts_ns = [start_s * 10**9 for start_s in starts_s]
+        measured = [inside_ns or 0 for inside_ns in _all_within(starts_ns, first_wall_ns, last_wall_ns)]
     else:
         measured = json.loads(packed.bucket_measured_ns)
     return [KnownBucket(*values) for values in zip(starts_s, energies, measured, strict=True)]
 
 
-def _within(start_ns: int, first_wall_ns: int | None, last_wall_ns: int | None) -> int | None:
+def _joined(
+    first_bucket_s: int, energies: Sequence[int], walls_ns: tuple[int | None, int | None], width_s: int
+) -> Iterator[KnownBucket]:
+    at, whole = 0, width_s // BUCKET_S
+    until = whole - first_bucket_s % width_s // BUCKET_S
+    while at < len(energies):
+        start_s, length_s = first_bucket_s + BUCKET_S * at, (min(until, len(energies)) - at) * BUCKET_S
+        measured_ns = _within(start_s * 10**9, *walls_ns, length_s * 10**9) or 0
+        yield KnownBucket(start_s, sum(energies[at:until]), measured_ns, length_s)
+        at, until = until, until + whole
+
+
+def _all_within(starts_ns: Sequence[int], first_wall_ns: int | None, last_wall_ns: int | None) -> list[int | None]:
+    """How much of each bucket lies between two readings; the buckets are in order, so most of them lie there whole."""
+    found: list[int | None] = [None if first_wall_ns is None or last_wall_ns is None else BUCKET_NS] * len(starts_ns)
+    if first_wall_ns is not None and last_wall_ns is not None:
+        begin, end = bisect_left(starts_ns, first_wall_ns), bisect_right(starts_ns, last_wall_ns - BUCKET_NS)
+        for at in (*range(begin), *range(max(begin, end), len(starts_ns))):
+            found[at] = _within(starts_ns[at], first_wall_ns, last_wall_ns)
+    return found
+
+
+def _within(
+    start_ns: int, first_wall_ns: int | None, last_wall_ns: int | None, length_ns: int = BUCKET_NS
+) -> int | None:
     """How much of a bucket lies between two readings."""
     if first_wall_ns is None or last_wall_ns is None:
         return None
-    return max(0, min(start_ns + BUCKET_NS, last_wall_ns) - max(start_ns, first_wall_ns))
+    return max(0, min(start_ns + length_ns, last_wall_ns) - max(start_ns, first_wall_ns))
 
 
 def _json(numbers: Sequence[int]) -> str:

@@ -56,7 +56,7 @@ def refresh_totals(connection: LedgerConnection, most: int = -1, new: Sequence[J
     batch = RowBatch()
     for job in chain(new, jobs_in(connection, others)):
         try:
-            energy = JobEnergy(job)
+            energy = JobEnergy(job, of_days=True)
             rows = _rows(energy, *compute(intensity, energy, defaults))
         except OverflowError:
             bare = JobEnergy(_without_figures(job))

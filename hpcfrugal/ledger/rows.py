@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
-from hpcfrugal.ledger.packed import KnownBucket, PackedBuckets, unpack
+from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket, PackedBuckets, unpack
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.table import LedgerTable
 from hpcfrugal.spool.documents import CodeState
@@ -248,7 +248,11 @@ class ChannelRow:
     @property
     def buckets(self) -> list[KnownBucket]:
         """The job's energy by time."""
-        return unpack(self.packed, self.energy_uj, self.first_wall_ns, self.last_wall_ns)
+        return self.buckets_of(BUCKET_S)
+
+    def buckets_of(self, width_s: int) -> list[KnownBucket]:
+        """The same in parts of ``width_s``, see ``unpack``."""
+        return unpack(self.packed, self.energy_uj, self.first_wall_ns, self.last_wall_ns, width_s)
 
     @property
     def range_uj(self) -> tuple[int, int] | None:

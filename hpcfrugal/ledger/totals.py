@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import attrgetter
 
-from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.accounting.footprint import EnergyPiece, IntensityLevel, RoundedTally, Tally, tallies
 from hpcfrugal.ledger.due import DAY_NS
-from hpcfrugal.ledger.packed import KnownBucket
+from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket
 from hpcfrugal.ledger.parts import counted_channels, parts_of
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.ledger.sums import EnergySums
+
+_STEADY_S = 3600
 
 _MOST_DAYS = 400
 """Of a job that took longer, only the days with readings are told apart."""
@@ -41,17 +42,19 @@ class JobEnergy:
     """The known energy of a job by time, each of its buckets read once.
 
     ``parts`` are its components by node, ``pieces`` its energy in the order of time, each of a (node, component,
-    quality).
+    quality). ``of_days``: it is cut at days and nowhere else. Then parts of an hour give the same figures as buckets
+    where the model takes the power to be the same all the time, as that of jobs that only Slurm knows.
     """
 
-    def __init__(self, job: JobRow) -> None:
+    def __init__(self, job: JobRow, *, of_days: bool = False) -> None:
         self.job = job
         self.parts = parts_of(job)
         own = counted_channels(job)
         # When the channels that count were first and last read; zeros where none was.
         self._first_ns = min((one.first_wall_ns for one in own if one.first_wall_ns is not None), default=0)
         self._last_ns = max((one.last_wall_ns for one in own if one.last_wall_ns is not None), default=0)
-        self._buckets = {(one.node, one.channel): one.buckets for one in own}
+        width_s = _STEADY_S if of_days and job.origin == "sacct" else BUCKET_S
+        self._buckets = {(one.node, one.channel): one.buckets_of(width_s) for one in own}
         pieces = [
             EnergyPiece(*self._span_of(bucket), bucket.energy_uj, (one.node, one.component, one.quality), one.quality)
             for one in own
@@ -71,8 +74,9 @@ class JobEnergy:
         lies in its own seconds. Where the wall clock was set meanwhile, the bucket stands as it is.
         """
         bucket_ns = bucket.start_s * 10**9
-        start_ns, end_ns = max(bucket_ns, self._first_ns), min(bucket_ns + BUCKET_NS, self._last_ns)
-        return (bucket_ns, bucket_ns + BUCKET_NS) if start_ns > end_ns else (start_ns, end_ns)
+        bucket_end_ns = bucket_ns + bucket.length_s * 10**9
+        start_ns, end_ns = max(bucket_ns, self._first_ns), min(bucket_end_ns, self._last_ns)
+        return (bucket_ns, bucket_end_ns) if start_ns > end_ns else (start_ns, end_ns)
 
     @property
     def span_ns(self) -> tuple[int, int]:
@@ -94,7 +98,7 @@ class JobEnergy:
         starts_ns = _starts([piece.start_ns for piece in self.pieces], span_ns, cuts_ns)
         cuts = starts_ns[1:]
         grams: dict[Hashable, dict[int, Tally]] = {}
-        for (of, number), tally in tallies(self.pieces, placed, pue, cuts).items():
+        for (of, number), tally in tallies(self.pieces, placed, pue, cuts).items() if placed else ():
             grams.setdefault(of, {})[number] = tally
         of_time = _overlaps(starts_ns, span_ns)
         elapsed = [None] * len(starts_ns) if job.elapsed_ns is None else shares(job.elapsed_ns, of_time)
