@@ -18,7 +18,8 @@ from hpcfrugal.core.time import from_ns
 from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.jobs import delete_job
-from hpcfrugal.ledger.rows import ACCOUNTED_JOBS, CHANNELS, JOBS, AccountedJobRow, AttemptRow
+from hpcfrugal.ledger.rows import ACCOUNTED_JOBS, CHANNELS, JOBS, AttemptRow
+from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.job_state import JobState
 
 _S = 10**9
@@ -35,7 +36,7 @@ class Execution:
     """One restart of a job, by the rows that Slurm has of it: several where it was resized, in the order of time."""
 
     restart: int
-    rows: tuple[AccountedJobRow, ...]
+    rows: tuple[SacctJob, ...]
 
 
 def refresh_accounted(connection: LedgerConnection) -> None:
@@ -80,7 +81,7 @@ _ACCOUNTED = _of_due(
 _JOBS = _of_due(f"jobs.job, {', '.join(JOBS.selected)}", "jobs", JOBS.joins, "jobs.run, jobs.restart, jobs.job")
 
 
-def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, AccountedJobRow]]:
+def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, SacctJob]]:
     cursor = connection.cursor()
     cursor.row_factory = None
     for row in cursor.execute(_ACCOUNTED, last):
@@ -94,9 +95,9 @@ def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tup
         yield row[:2], row[2], JOBS.record_of(row[3:])
 
 
-def executions(rows: Sequence[AccountedJobRow]) -> list[Execution]:
+def executions(rows: Sequence[SacctJob]) -> list[Execution]:
     """The restarts of a job by the rows of sacct, given in the order in which they were asked for."""
-    newest: dict[tuple[int, int | None], AccountedJobRow] = {}
+    newest: dict[tuple[int, int | None], SacctJob] = {}
     for row in rows:
         newest[row.submit_s, row.start_s] = row
     started = {submit_s for submit_s, start_s in newest if start_s is not None}
@@ -114,12 +115,12 @@ def executions(rows: Sequence[AccountedJobRow]) -> list[Execution]:
     return found
 
 
-def _goes_on(before: AccountedJobRow, row: AccountedJobRow) -> bool:
+def _goes_on(before: SacctJob, row: SacctJob) -> bool:
     """Whether a row is the same execution with other resources."""
     return before.state == "RESIZING" and row.start_s is not None and row.start_s in (before.start_s, before.end_s)
 
 
-def _is_restart(before: AccountedJobRow, row: AccountedJobRow) -> bool:
+def _is_restart(before: SacctJob, row: SacctJob) -> bool:
     over_s = max(before.submit_s, before.end_s or 0)
     return row.user == before.user and row.submit_s <= over_s + _SAME_LIFE_S
 
@@ -160,12 +161,12 @@ def attempt_of(execution: Execution) -> AttemptRow:
     )
 
 
-def parts_of_execution(execution: Execution) -> tuple[AccountedJobRow, ...]:
+def parts_of_execution(execution: Execution) -> tuple[SacctJob, ...]:
     """Its rows, each for the time in which the job had those resources.
 
     Slurm gives the last row of a resized job either its own start or that of the job.
     """
-    found: list[AccountedJobRow] = []
+    found: list[SacctJob] = []
     for row in execution.rows:
         before = found[-1] if found else None
         if before is not None and before.end_s is not None and row.start_s is not None and row.start_s < before.end_s:

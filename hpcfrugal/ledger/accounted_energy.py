@@ -32,7 +32,8 @@ from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.modelled import CPU_BIAS, DRAM_BIAS
 from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.readings import ChannelKey
-from hpcfrugal.ledger.rows import AccountedJobRow, ChannelRow
+from hpcfrugal.ledger.rows import ChannelRow
+from hpcfrugal.slurm.sacct_jobs import SacctJob
 
 _S = 10**9
 
@@ -60,7 +61,7 @@ class _Sums:
         self.parts.append((energy_uj, *ends.of(energy_uj)))
 
 
-def channels_of(rows: Sequence[AccountedJobRow], *, final: bool) -> Iterator[ChannelRow]:
+def channels_of(rows: Sequence[SacctJob], *, final: bool) -> Iterator[ChannelRow]:
     """The channels of a job by the rows of its time, in order. Of one that has not started there are none.
 
     Energy is unknown, with the reason, of a job that is not over, and where a figure is missing that the model needs.
@@ -90,7 +91,7 @@ def channels_of(rows: Sequence[AccountedJobRow], *, final: bool) -> Iterator[Cha
             yield _channel(component, node, sums, curves, (at, len(nodes)))
 
 
-def _cpu(row: AccountedJobRow, sums: _Sums) -> None:
+def _cpu(row: SacctJob, sums: _Sums) -> None:
     if row.cpus is None:
         sums.unknown = "the number of its CPUs is unknown"
         return
@@ -108,7 +109,7 @@ def _cpu(row: AccountedJobRow, sums: _Sums) -> None:
     sums.add(cpu_energy_uj(power, span_ns, busy_ns), ends)
 
 
-def _dram(row: AccountedJobRow, sums: _Sums) -> None:
+def _dram(row: SacctJob, sums: _Sums) -> None:
     if row.memory_b is None:
         sums.unknown = "the memory that it held is unknown"
         return
@@ -116,7 +117,7 @@ def _dram(row: AccountedJobRow, sums: _Sums) -> None:
     sums.add(dram_energy_uj([(row.memory_b, (row.elapsed_s or 0) * _S)]), DRAM_RANGE)
 
 
-def _gpu(row: AccountedJobRow, sums: _Sums) -> None:
+def _gpu(row: SacctJob, sums: _Sums) -> None:
     if row.gpus is None:
         sums.unknown = "whether it held GPUs is unknown"
         return

@@ -17,12 +17,11 @@ from hpcfrugal.ledger.rows import (
     ACCOUNTED_JOBS,
     ACCOUNTING_FILES,
     SET_ASIDE,
-    AccountedJobRow,
     AccountingFileRow,
     SetAsideRow,
 )
 from hpcfrugal.ledger.run_files import with_earlier
-from hpcfrugal.slurm.sacct_jobs import SacctJob, SacctJobs, read_jobs
+from hpcfrugal.slurm.sacct_jobs import SacctJobs, read_jobs
 from hpcfrugal.slurm.sacct_text import NoHeader
 from hpcfrugal.spool.accounting_text import accounting_dir, accounting_texts, open_accounting
 from hpcfrugal.spool.layout import ACCOUNTING_DIR
@@ -114,16 +113,12 @@ def _replace(connection: LedgerConnection, accounting: int, found: SacctJobs | N
     SET_ASIDE.delete(connection, accounting)
     if found is None:
         return
-    ACCOUNTED_JOBS.insert_all(connection, map(_row, found.jobs), accounting)
+    ACCOUNTED_JOBS.insert_all(connection, found.jobs, accounting)
     rows = (
         SetAsideRow(number, one.line, one.column, clean_text(one.reason), clean_text(one.content))
         for number, one in enumerate(found.set_aside[:MOST_SET_ASIDE])
     )
     SET_ASIDE.insert_all(connection, rows, accounting)
-
-
-def _row(job: SacctJob) -> AccountedJobRow:
-    return assemble(AccountedJobRow, job, gpu_types=dict(job.gpu_types))
 
 
 def _note_error(connection: LedgerConnection, spool: int, name: str, problem: str) -> None:

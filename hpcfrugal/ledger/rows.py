@@ -16,6 +16,7 @@ from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
 from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket, PackedBuckets, unpack
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.table import LedgerTable
+from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
@@ -439,45 +440,6 @@ class AccountingFileRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountedJobRow:
-    """A row of sacct for a job, as ``slurm.sacct_jobs.SacctJob`` describes it; times are seconds since 1970.
-
-    Which of them make the jobs of the ledger is in ``accounted``.
-    """
-
-    cluster: Text
-    job_id: str
-    submit_s: int
-    start_s: int | None
-    state: Text
-    array_job_id: str | None
-    array_task_id: str | None
-    eligible_s: int | None
-    end_s: int | None
-    elapsed_s: int | None
-    suspended_s: int | None
-    user: MaybeText
-    account: MaybeText
-    partition: MaybeText
-    qos: MaybeText
-    name: MaybeText
-    exit_code: int | None
-    signal: int | None
-    cpus: int | None
-    nodes: Annotated[tuple[str, ...], TEXT]
-    node_count: int | None
-    memory_b: int | None
-    gpus: int | None
-    gpu_types: Annotated[dict[str, int], TEXT]
-    cpu_us: int | None
-    max_rss_b: int | None
-    energy_j: int | None
-    batch_energy_j: int | None
-    extern_energy_j: int | None
-    steps_energy_j: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class SetAsideRow:
     """What could not be read of a text of sacct, see ``slurm.sacct_text.SetAside``; ``number`` counts from 0."""
 
@@ -549,7 +511,7 @@ ACCOUNTING_FILES = LedgerTable(
 )
 ACCOUNTED_JOBS = LedgerTable(
     "accounted_jobs",
-    AccountedJobRow,
+    SacctJob,
     ["job_id", "cluster", "submit_s", "start_s"],
     owner="accounting",
     wide=True,

@@ -58,7 +58,7 @@ class Trackable(NamedTuple):
     memory_b: int | None
     nodes: int | None
     gpus: int | None
-    gpu_types: tuple[tuple[str, int], ...]
+    gpu_types: dict[str, int]
 
 
 _JOB_NAME = re.compile(
@@ -243,11 +243,11 @@ def trackable(value: str) -> Trackable:
         None if memory is None else _size(memory, 1 << 20, _OF_JOB_B).size_b or None,
         whole(plain.get("node", "")),
         gpus,
-        tuple(sorted(types.items())),
+        dict(sorted(types.items())),
     )
 
 
-NOTHING = Trackable(None, None, None, None, ())
+NOTHING = Trackable(None, None, None, None, {})
 
 
 def nodes(value: str) -> tuple[str, ...]:
@@ -257,39 +257,42 @@ def nodes(value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(expand_nodelist(value)))
 
 
-class PossibleInstant(NamedTuple):
-    """An instant in seconds since 1970. ``later`` differs from it where the clock was set back, so that the text means
-    one of two instants."""
+class AmbiguousInstant(int):
+    """An instant in seconds since 1970 of a local time that the clock showed twice; ``later`` is the other one."""
 
-    first: int
     later: int
 
 
-def instant_reader(zone: tzinfo | None) -> Callable[[str], PossibleInstant | None]:
-    """Reads epoch seconds, ISO 8601 with an offset, and local times of ``zone``; None: there is no zone for those."""
+def instant_reader(zone: tzinfo | None) -> Callable[[str], int | None]:
+    """Reads epoch seconds, ISO 8601 with an offset, and local times of ``zone`` (None: there is no zone for those), as
+    seconds since 1970."""
 
-    def instant(value: str) -> PossibleInstant | None:
+    def instant(value: str) -> int | None:
+        if value.isdecimal() and value.isascii():
+            at_s = int(value[:25])
+            return _checked(value, at_s) if at_s else None
         if value in _NONE:
             return None
-        if value.isascii() and value.isdecimal():
-            at = int(value[:25])
-            return _checked(value, at, at) if at else None
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             raise ValueError(f"{quoted_value(value)} is not a time such as 2026-11-28T20:15:00") from None
-        if moment.tzinfo is None:
-            if zone is None:
-                raise ValueError(f"{quoted_value(value)} has no time zone; --timezone names it")
-            first, later = (_seconds(moment.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
-            return _checked(value, first, max(first, later))
-        at = _seconds(moment)
-        return _checked(value, at, at)
+        if moment.tzinfo is not None:
+            return _checked(value, _seconds(moment))
+        if zone is None:
+            raise ValueError(f"{quoted_value(value)} has no time zone; --timezone names it")
+        first_s, later_s = (_seconds(moment.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
+        found = _checked(value, first_s)
+        if later_s > first_s:
+            found = AmbiguousInstant(first_s)
+            found.later = later_s
+        return found
 
     return instant
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_S, _LAST_S = MIN_WALL_NS // 10**9, MAX_WALL_NS // 10**9
 
 
 def _seconds(moment: datetime) -> int:
@@ -299,10 +302,10 @@ def _seconds(moment: datetime) -> int:
         return -1
 
 
-def _checked(value: str, first: int, later: int) -> PossibleInstant:
-    if not MIN_WALL_NS <= first * 10**9 <= MAX_WALL_NS:
+def _checked(value: str, at_s: int) -> int:
+    if not _FIRST_S <= at_s <= _LAST_S:
         raise ValueError(f"{quoted_value(value)} is not a time between 2000 and 2200")
-    return PossibleInstant(first, later)
+    return at_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +345,6 @@ FIELDS = (
     SacctField("ExitCode", "exit", exit_code),
     SacctField("AllocCPUS", "cpus", whole, essential=True),
     SacctField("NCPUS", "cpus", whole, essential=True),
-    SacctField("CPUTimeRAW", "cpu_allocated_s", whole),
     SacctField("NNodes", "node_count", whole),
     SacctField("NodeList", "nodes", nodes),
     SacctField("AllocTRES", "resources", trackable),

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from typing import Annotated
 
-from hpcfrugal.slurm.sacct_fields import NOTHING, JobName, PerUnit, PossibleInstant
-from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctText, SetAside
+from hpcfrugal.core.record import Interned
+from hpcfrugal.slurm.sacct_fields import NOTHING, AmbiguousInstant, JobName, PerUnit
+from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctStep, SacctText, SetAside
 from hpcfrugal.spool.job_state import FINAL_STATES
+
+_TEXT = Interned("texts", "text")
+_Name = Annotated[str | None, _TEXT]
 
 
 @dataclass(slots=True)
 class SacctJob:
-    """A row of sacct for a job. Times are seconds since 1970, amounts are those of the whole job.
+    """A row of sacct for a job, as the ledger keeps it too. Times are seconds since 1970, amounts of the whole job.
 
     ``elapsed_s`` is without the time in which it was suspended. ``cpu_us`` is the CPU time of all of its steps, None
     where Slurm has none, or 0 of a job of more than a second: no job does nothing at all, so that was not counted.
@@ -25,30 +30,30 @@ class SacctJob:
     step, the extern step and all numbered steps.
     """
 
-    cluster: str
+    cluster: Annotated[str, _TEXT]
     job_id: str
     submit_s: int
-    state: str
+    start_s: int | None = None
+    state: Annotated[str, _TEXT] = ""
     array_job_id: str | None = None
     array_task_id: str | None = None
     eligible_s: int | None = None
-    start_s: int | None = None
     end_s: int | None = None
     elapsed_s: int | None = None
     suspended_s: int | None = None
-    user: str | None = None
-    account: str | None = None
-    partition: str | None = None
-    qos: str | None = None
-    name: str | None = None
+    user: _Name = None
+    account: _Name = None
+    partition: _Name = None
+    qos: _Name = None
+    name: _Name = None
     exit_code: int | None = None
     signal: int | None = None
     cpus: int | None = None
-    nodes: tuple[str, ...] = ()
+    nodes: Annotated[tuple[str, ...], _TEXT] = ()
     node_count: int | None = None
     memory_b: int | None = None
     gpus: int | None = None
-    gpu_types: tuple[tuple[str, int], ...] = ()
+    gpu_types: Annotated[dict[str, int], _TEXT] = field(default_factory=dict)
     cpu_us: int | None = None
     max_rss_b: int | None = None
     energy_j: int | None = None
@@ -85,7 +90,7 @@ class _Steps:
     """Figures of the steps of one row of a job, by the name of the step: a step that is listed twice counts once."""
 
     job: SacctJob
-    known: dict[str, SacctRow] = field(default_factory=dict)
+    known: dict[str, SacctStep] = field(default_factory=dict)
 
 
 def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) -> SacctJobs:
@@ -97,14 +102,14 @@ def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) ->
     text = SacctText(zone)
     found: dict[tuple[str, str, int, int | None], _Steps] = {}
     by_name: dict[str, list[_Steps]] = {}
-    steps: list[tuple[str, str, SacctRow]] = []
+    steps: list[tuple[str, str, SacctStep]] = []
     repeated = 0
     for row in text.read(lines):
         name = row.shown_id or row.raw_id
         if name is None:
             continue
-        if name.step is not None:
-            steps.append((_base(name), name.step, row))
+        if isinstance(row, SacctStep):
+            steps.append((_base(name), name.step or "", row))
             continue
         job = _job(row, name, cluster)
         if job is None:
@@ -136,10 +141,10 @@ def _base(name: JobName) -> str:
     return f"{name.job}{task}" if name.component is None else f"{name.job}{task}+{name.component}"
 
 
-def _execution(start: PossibleInstant | None, jobs: list[_Steps]) -> _Steps:
+def _execution(start: int | None, jobs: list[_Steps]) -> _Steps:
     """Which row of a job a step belongs to: the one that started last before it, else the last one."""
     if start is not None and len(jobs) > 1:
-        begun = [one for one in jobs if one.job.start_s is not None and one.job.start_s <= start.later]
+        begun = [one for one in jobs if one.job.start_s is not None and one.job.start_s <= max(_both(start))]
         if begun:
             return max(begun, key=lambda one: one.job.start_s or 0)
     return jobs[-1]
@@ -162,11 +167,11 @@ def _job(row: SacctRow, name: JobName, cluster: str) -> SacctJob | None:
     return SacctJob(
         cluster=row.cluster or cluster,
         job_id=_job_id(row),
-        submit_s=row.submit.first,
+        submit_s=int(row.submit),
         state=row.state,
         array_job_id=name.job if in_array else None,
         array_task_id=name.task if name.task is not None and "[" not in name.task else None,
-        eligible_s=row.eligible.first if row.eligible else None,
+        eligible_s=None if row.eligible is None else int(row.eligible),
         start_s=start_s,
         end_s=end_s,
         elapsed_s=elapsed_s if start_s is not None else None,
@@ -221,16 +226,20 @@ def _memory(requested: PerUnit | None, cpus: int | None, nodes: int | None) -> i
 
 def _times(row: SacctRow) -> tuple[int | None, int | None, int | None]:
     """Start, end and elapsed time. Where the clock was set back, those that fit the elapsed time are taken."""
-    if row.start is None or row.end is None:
-        start_s = None if row.start is None else row.start.first
-        return start_s, None if row.end is None else row.end.first, row.elapsed_s
-    if row.elapsed_s is None:
-        start_s, end_s = row.start.first, max(row.start.first, row.end.first)
-        return start_s, end_s, max(0, end_s - start_s - (row.suspended_s or 0))
-    length_s = row.elapsed_s + (row.suspended_s or 0)
-    pairs = [(start_s, end_s) for start_s in dict.fromkeys(row.start) for end_s in dict.fromkeys(row.end)]
-    start_s, end_s = min(pairs, key=lambda pair: abs(pair[1] - pair[0] - length_s))
-    return start_s, max(start_s, end_s), min(row.elapsed_s, max(0, end_s - start_s))
+    start_s, end_s, elapsed_s = row.start, row.end, row.elapsed_s
+    if start_s is None or end_s is None:
+        return start_s, end_s, elapsed_s
+    if isinstance(start_s, AmbiguousInstant) or isinstance(end_s, AmbiguousInstant):
+        length_s = (elapsed_s or 0) + (row.suspended_s or 0)
+        pairs = [(first_s, last_s) for first_s in _both(start_s) for last_s in _both(end_s)]
+        start_s, end_s = min(pairs, key=lambda pair: abs(pair[1] - pair[0] - length_s))
+    end_s = max(start_s, end_s)
+    span_s = end_s - start_s
+    return start_s, end_s, max(0, span_s - (row.suspended_s or 0)) if elapsed_s is None else min(elapsed_s, span_s)
+
+
+def _both(at_s: int) -> tuple[int, ...]:
+    return (int(at_s), at_s.later) if isinstance(at_s, AmbiguousInstant) else (at_s,)
 
 
 def _with_steps(one: _Steps) -> SacctJob:

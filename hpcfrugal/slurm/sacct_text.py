@@ -20,7 +20,6 @@ from hpcfrugal.slurm.sacct_fields import (
     INSTANT,
     JobName,
     PerUnit,
-    PossibleInstant,
     Reader,
     SacctField,
     Trackable,
@@ -38,9 +37,9 @@ _MOST_REMEMBERED = 50_000
 
 
 class SacctRow(NamedTuple):
-    """A row: a job, or one of its steps. None: there is no such column, no value, or none that can be read.
+    """A row of a job. None: there is no such column, no value, or none that can be read.
 
-    ``line`` is that with which it begins, from 1 on.
+    ``line`` is that with which it begins, from 1 on. Times are seconds since 1970.
     """
 
     line: int
@@ -48,10 +47,10 @@ class SacctRow(NamedTuple):
     shown_id: JobName | None
     cluster: str | None
     state: str | None
-    submit: PossibleInstant | None
-    eligible: PossibleInstant | None
-    start: PossibleInstant | None
-    end: PossibleInstant | None
+    submit: int | None
+    eligible: int | None
+    start: int | None
+    end: int | None
     elapsed_s: int | None
     suspended_s: int | None
     user: str | None
@@ -60,7 +59,6 @@ class SacctRow(NamedTuple):
     qos: str | None
     exit: tuple[int, int] | None
     cpus: int | None
-    cpu_allocated_s: int | None
     node_count: int | None
     nodes: tuple[str, ...] | None
     resources: Trackable | None
@@ -71,8 +69,16 @@ class SacctRow(NamedTuple):
     name: str | None
 
 
-_PLACE = {key: at for at, key in enumerate(SacctRow._fields)}
-_EMPTY: list[Any] = [None] * len(_PLACE)
+class SacctStep(NamedTuple):
+    """A row of a step, with what is read of it."""
+
+    line: int
+    raw_id: JobName | None
+    shown_id: JobName | None
+    start: int | None
+    cpu_us: int | None
+    max_rss_b: int | None
+    energy_j: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +113,19 @@ class _Remembered(dict[str, Any]):
         return value
 
 
+class _Absent(dict[str, Any]):
+    """In place of the values of a column that is not there."""
+
+    def __missing__(self, text: str) -> Any:
+        return None
+
+
 class _Column(NamedTuple):
+    """Where a value stands, and by their text its values; ``field`` None: nowhere."""
+
     at: int
-    place: int
-    values: _Remembered
-    field: SacctField
+    values: dict[str, Any]
+    field: SacctField | None
 
 
 _NAMES = re.compile(r"[^A-Za-z0-9]+")
@@ -140,39 +154,41 @@ class SacctText:
     rows: int = 0
     set_aside: list[SetAside] = field(default_factory=list)
     _between: str = ""
+    _returns: bool = False
     _header: list[str] = field(default_factory=list)
     _columns: list[_Column] = field(default_factory=list)
     _step_columns: list[_Column] = field(default_factory=list)
     _id_at: int = 0
-    _ids: _Remembered | None = None
+    _ids: dict[str, Any] = field(default_factory=dict)
 
-    def read(self, lines: Iterable[str]) -> Iterator[SacctRow]:
+    def read(self, lines: Iterable[str]) -> Iterator[SacctRow | SacctStep]:
         """The rows that can be read. Lines end with a newline, or without.
 
         Raises ``NoHeader`` where none of the first lines names columns.
         """
         numbered = enumerate(lines, 1)
         self._find_header(numbered)
-        start, joined = 0, ""
-        returns = False
+        start, joined, cells = 0, "", list[str]()
         for number, raw in numbered:
-            line = raw[:-1] if raw.endswith("\n") else raw
-            if line.endswith("\r") and (returns or not start):
-                returns, line = True, line[:-1]
-            if self._begins(line):
-                if start and (row := self._row(start, joined)) is not None:
+            line = raw.removesuffix("\n")
+            if self._returns:
+                line = line.removesuffix("\r")
+            found = line.split(self._between)
+            if self._begins(found):
+                if start and (row := self._row(start, joined, cells)) is not None:
                     yield row
-                start, joined = number, line
+                start, joined, cells = number, line, found
             elif delimiter_of(line) == self._between:
-                if start and (row := self._row(start, joined)) is not None:
+                if start and (row := self._row(start, joined, cells)) is not None:
                     yield row
                 start = 0
                 self._use_header(line)
-            elif start and line.count(self._between) != len(self._header) - 1:
+            elif start and len(found) != len(self._header):
                 joined = f"{joined}\n{line}"
+                cells = joined.split(self._between)
             elif line:
                 self.put_aside(number, None, "does not begin with a job id", line)
-        if start and (row := self._row(start, joined)) is not None:
+        if start and (row := self._row(start, joined, cells)) is not None:
             yield row
 
     def _find_header(self, lines: Iterator[tuple[int, str]]) -> None:
@@ -181,6 +197,7 @@ class SacctText:
             line = raw.removeprefix("\ufeff").strip("\r\n ")
             first = first or line
             if delimiter_of(line) is not None:
+                self._returns = raw.rstrip("\n").endswith("\r")
                 self._use_header(line)
                 return
             if number >= _LOOKED_AT:
@@ -192,47 +209,40 @@ class SacctText:
     def _use_header(self, line: str) -> None:
         self._between = delimiter_of(line) or ""
         self._header = line.split(self._between)
-        readers: dict[str, _Column] = {}
-        ids = _Remembered(job_name)  # of a job that is no part of another one, both ids are one text
+        there: dict[str, _Column] = {}
+        self._ids = _Remembered(job_name)  # of a job that is no part of another one, both ids are one text
         names = {name.lower(): at for at, name in reversed(list(enumerate(self._header)))}
         for known in FIELDS:
             at = names.get(known.name.lower())
-            if at is not None and known.key not in readers:
+            if at is not None and known.key not in there:
                 read = instant_reader(self.zone) if known.read is INSTANT else known.read
-                values = ids if read is job_name else _Remembered(read)
-                readers[known.key] = _Column(at, _PLACE[known.key], values, known)
-        self._columns = list(readers.values())
-        shown = readers.get("shown_id") or readers["raw_id"]
-        self._step_columns = [shown, *(column for column in self._columns if column.field.of_steps)]
-        self._id_at, self._ids = shown.at, ids
+                there[known.key] = _Column(at, self._ids if read is job_name else _Remembered(read), known)
+        absent = _Column(0, _Absent(), None)
+        self._columns = [there.get(key, absent) for key in SacctRow._fields[1:]]
+        self._step_columns = [there.get(key, absent) for key in SacctStep._fields[1:]]
+        self._id_at = (there.get("shown_id") or there["raw_id"]).at
 
     def lacking(self) -> list[str]:
         """The columns without which no job can be told from another, or its use is not known, that are not there."""
-        there = {column.field.key for column in self._columns}
+        there = {column.field.key for column in self._columns if column.field is not None}
         wanted: dict[str, list[str]] = {}
         for known in FIELDS:
             if known.key in ("submit", "start", "state", "elapsed_s", "cpus"):
                 wanted.setdefault(known.key, []).append(known.name)
         return [" or ".join(names) for key, names in wanted.items() if key not in there]
 
-    def _begins(self, line: str) -> bool:
-        """Whether a line begins a row: with as many cells as there are before the job id, and that."""
-        if self._id_at == 0:
-            cell = line.partition(self._between)[0]
-        else:
-            cells = line.split(self._between, self._id_at + 1)
-            cell = cells[self._id_at] if len(cells) > self._id_at + 1 else ""
-        if not cell or self._ids is None:
+    def _begins(self, cells: list[str]) -> bool:
+        """Whether these are the cells of a line that begins a row: there is a job id where one has to be."""
+        if len(cells) < min(self._id_at + 2, len(self._header)):
             return False
         try:
-            self._ids[cell]
+            self._ids[cells[self._id_at]]
         except ValueError:
             return False
-        return len(cell) < len(line)
+        return True
 
-    def _row(self, number: int, line: str) -> SacctRow | None:
+    def _row(self, number: int, line: str, cells: list[str]) -> SacctRow | SacctStep | None:
         self.rows += 1
-        cells = line.split(self._between)
         if len(cells) == len(self._header):
             try:
                 return self._values(number, cells)
@@ -243,33 +253,30 @@ class SacctText:
         self.put_aside(number, None, f"has {len(cells)} of {len(self._header)} cells", line)
         return None
 
-    def _values(self, number: int, cells: list[str]) -> SacctRow:
+    def _values(self, number: int, cells: list[str]) -> SacctRow | SacctStep:
         """Raises ``ValueError`` where any value cannot be read."""
-        values = _EMPTY.copy()
-        values[0] = number
-        is_step = "." in cells[self._id_at]
-        for at, place, known, _ in self._step_columns if is_step else self._columns:
-            values[place] = known[cells[at]]
-        return SacctRow._make(values)
+        if "." in cells[self._id_at]:
+            return SacctStep._make([number, *[values[cells[at]] for at, values, _ in self._step_columns]])
+        return SacctRow._make([number, *[values[cells[at]] for at, values, _ in self._columns]])
 
-    def _as_far_as_readable(self, number: int, line: str, cells: list[str]) -> SacctRow | None:
-        values, troubles = _EMPTY.copy(), list[SetAside]()
-        values[0] = number
-        columns = self._step_columns if "." in cells[self._id_at] else self._columns
-        for at, place, known, column in columns:
+    def _as_far_as_readable(self, number: int, line: str, cells: list[str]) -> SacctRow | SacctStep | None:
+        found, troubles = list[Any](), list[SetAside]()
+        is_step = "." in cells[self._id_at]
+        for at, values, column in self._step_columns if is_step else self._columns:
             try:
-                values[place] = known[cells[at]]
+                found.append(values[cells[at]])
             except ValueError as error:
-                if column.essential:
-                    self.put_aside(number, None, f"{column.name}: {error}", line)
+                if column is None or column.essential:
+                    self.put_aside(number, None, f"{column and column.name}: {error}", line)
                     return None
+                found.append(None)
                 troubles.append(SetAside(number, column.name, str(error), line[:MAX_TEXT]))
         self.set_aside += troubles
-        return SacctRow._make(values)
+        return SacctStep._make([number, *found]) if is_step else SacctRow._make([number, *found])
 
-    def _rejoined(self, number: int, line: str, cells: list[str]) -> SacctRow | None:
+    def _rejoined(self, number: int, line: str, cells: list[str]) -> SacctRow | SacctStep | None:
         """The row with the extra cells in the one column of free text that leaves all other values readable."""
-        extra, found = len(cells) - len(self._header), list[SacctRow]()
+        extra, found = len(cells) - len(self._header), list[SacctRow | SacctStep]()
         for at, name in enumerate(self._header):
             if name.lower() in FREE_TEXT:
                 whole = self._between.join(cells[at : at + extra + 1])

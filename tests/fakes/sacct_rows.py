@@ -71,13 +71,13 @@ RESOURCES = [
     Awkward({"AllocTRES": text, "AllocCPUS": cpus}, *meaning)
     for text, cpus, *meaning in (
         ("billing=8,cpu=8,gres/gpu:a100=2,gres/gpu=2,mem=32G,node=1", "8", {"gpus": 2, "memory_b": 32 * GIB}),
-        ("billing=8,cpu=8,gres/gpu=2,gres/gpu:a100=2,mem=32G,node=1", "8", {"gpus": 2, "gpu_types": (("a100", 2),)}),
-        ("cpu=8,gres/gpu=4,mem=32G,node=1", "8", {"gpus": 4, "gpu_types": ()}),
-        ("cpu=8,gres/gpu:v100=3,mem=32G,node=1", "8", {"gpus": 3, "gpu_types": (("v100", 3),)}),
+        ("billing=8,cpu=8,gres/gpu=2,gres/gpu:a100=2,mem=32G,node=1", "8", {"gpus": 2, "gpu_types": {"a100": 2}}),
+        ("cpu=8,gres/gpu=4,mem=32G,node=1", "8", {"gpus": 4, "gpu_types": {}}),
+        ("cpu=8,gres/gpu:v100=3,mem=32G,node=1", "8", {"gpus": 3, "gpu_types": {"v100": 3}}),
         ("cpu=8,gres/gpu:a100=1,gres/gpu:v100=2,mem=1G,node=1", "8", {"gpus": 3}),
         ("cpu=8,gres/gpu:a100=1,gres/gpu:v100=2,gres/gpu=3,mem=1G,node=1", "8", {"gpus": 3}),
         ("cpu=8,gres/gpu:a100_3g.20gb=1,gres/gpu=1,mem=1G,node=1", "8", {"gpus": 1}),
-        ("cpu=8,gres/gpu=4,gres/gpu:a100=2,mem=1G,node=1", "8", {"gpus": 4, "gpu_types": (("a100", 2),)}),
+        ("cpu=8,gres/gpu=4,gres/gpu:a100=2,mem=1G,node=1", "8", {"gpus": 4, "gpu_types": {"a100": 2}}),
         ("cpu=8,gres/gpu=0,mem=1G,node=1", "8", {"gpus": 0}),
         ("cpu=8,gres/shard=3,mem=1G,node=1", "8", {"gpus": 0}),
         ("cpu=8,gres/mps=50,mem=1G,node=1", "8", {"gpus": 0}),
