@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hpcfrugal.accounting.green_algorithms import METHOD
 from hpcfrugal.cli.options import (
     check_exclusive,
     energy_unit_option,
@@ -66,6 +67,11 @@ _SKEWS_NAMED = 3
 @click.option("--all", "every", is_flag=True, help=f"List every job, not only the latest {LATEST}.")
 @click.option("--nodes", "by_node", is_flag=True, help="Report nodes: energy as read, energy of jobs, and the rest.")
 @click.option("--savings", "as_savings", is_flag=True, help="Report what timing has saved, by actual carbon intensity.")
+@click.option(
+    "--method",
+    type=click.Choice([METHOD]),
+    help="Report jobs by another method, from Slurm's accounting and figures in the settings.",
+)
 @energy_unit_option
 @format_options
 @click.option(
@@ -88,6 +94,7 @@ def report_command(
     every: bool,
     by_node: bool,
     as_savings: bool,
+    method: str | None,
     unit: EnergyUnit | None,
     form: str | None,
     sync_first: bool | None,
@@ -109,6 +116,8 @@ def report_command(
         check_exclusive("--unit", {f"--{form}": form not in (None, TEXT), "--savings": as_savings})
     if as_savings:
         check_exclusive("--savings", {"--by": bool(keys), "--nodes": by_node, "--all": every})
+    if method is not None:
+        check_exclusive("--method", {"--by": bool(keys), "--nodes": by_node, "--savings": as_savings})
     if by_node:
         given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None, "--by": by or None}
         check_exclusive("--nodes", {name: one is not None for name, one in given.items()} | {"--all": every})
@@ -139,6 +148,9 @@ def report_command(
         if as_savings:
             show_report(_savings(connection, wanted, Defaults(config.carbon.zone, config.carbon.pue), span), form)
             return
+        if method is not None:
+            show_report(_by_method(connection, wanted, span, config, every=every, unit=unit), form)
+            return
         _note_clocks(connection, wanted)
         if_none = "No jobs in this period."
         if not synced:
@@ -148,6 +160,15 @@ def report_command(
         if form not in (None, TEXT) and not keys and not found.every and found.listed > LATEST:
             echo_note(f"the latest {LATEST} of {found.listed:,} jobs; --all writes them all")
         show_report(found, form)
+
+
+def _by_method(
+    connection: sqlite3.Connection, wanted: JobFilter, span: Period, config: Config, *, every: bool, unit: EnergyUnit
+) -> Report:
+    from hpcfrugal.report.method import MethodReport
+    from hpcfrugal.report.method_settings import read_green_algorithms
+
+    return MethodReport(connection, span, wanted, read_green_algorithms(config), config.carbon.pue, every, unit)
 
 
 def show_report(report: Report, form: str | None) -> None:

@@ -78,6 +78,12 @@ _ACCOUNTED = _of_due(
     f"JOIN accounting_files ON accounting_files.accounting = accounted_jobs.accounting {ACCOUNTED_JOBS.joins}",
     "accounting_files.asked_wall_ns, accounting_files.name, accounted_jobs.submit_s, accounted_jobs.start_s",
 )
+_OF_JOBS = f"""
+SELECT {", ".join(ACCOUNTED_JOBS.selected)} FROM accounted_jobs
+JOIN accounting_files ON accounting_files.accounting = accounted_jobs.accounting {ACCOUNTED_JOBS.joins}
+WHERE accounted_jobs.job_id IN ({{}})
+ORDER BY accounting_files.asked_wall_ns, accounting_files.name, accounted_jobs.submit_s, accounted_jobs.start_s
+"""
 _JOBS = _of_due(f"jobs.job, {', '.join(JOBS.selected)}", "jobs", JOBS.joins, "jobs.run, jobs.restart, jobs.job")
 
 
@@ -93,6 +99,21 @@ def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tup
     cursor.row_factory = None
     for row in cursor.execute(_JOBS, last).fetchall():
         yield row[:2], row[2], JOBS.record_of(row[3:])
+
+
+def executions_of(
+    connection: sqlite3.Connection, jobs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], list[Execution]]:
+    """The restarts of jobs, given by cluster and job id, that Slurm's accounting in the ledger has."""
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    ids = sorted({job_id for _, job_id in jobs})
+    query = _OF_JOBS.format(", ".join("?" * len(ids)))
+    rows: dict[tuple[str, str], list[SacctJob]] = {}
+    for values in cursor.execute(query, ids):
+        row = ACCOUNTED_JOBS.record_of(values)
+        rows.setdefault((row.cluster, row.job_id), []).append(row)
+    return {key: executions(some) for key, some in rows.items()}
 
 
 def executions(rows: Sequence[SacctJob]) -> list[Execution]:
@@ -196,6 +217,11 @@ def _write(connection: LedgerConnection, found: Sequence[Execution], jobs: Seque
         if not same:
             job = JOBS.insert(connection, wanted)
             CHANNELS.insert_all(connection, channels_of(parts_of_execution(execution), final=wanted.final), job)
+
+
+def is_same_execution(attempt: AttemptRow, execution: Execution) -> bool:
+    """Whether a job of the ledger is this execution."""
+    return _is_same(attempt, attempt_of(execution))
 
 
 def _is_same(attempt: AttemptRow, wanted: AttemptRow) -> bool:

@@ -130,6 +130,11 @@ class AttemptRow:
         return None if self.elapsed_source == "samples" and not self.final else self.elapsed_ns
 
     @property
+    def is_accounted_alone(self) -> bool:
+        """Whether nothing but Slurm's accounting knows of it."""
+        return self.origin == "sacct"
+
+    @property
     def label(self) -> str:
         """How users write it: 17, or 15_3 for a task of an array; of a run of this machine the end of its id."""
         if self.array_job_id is not None and self.array_task_id is not None:

@@ -25,7 +25,7 @@ from hpcfrugal.settings.toml_file import Keys, TomlFile
 from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, number
 
 SITE_DIR = Path("/etc/hpcfrugal")
-TABLES = ("forecasts", "meters", "nodes", "queues")
+TABLES = ("forecasts", "meters", "methods", "nodes", "queues")
 """Kinds of named tables. A table of the user's file replaces the site's table of the same name as a whole."""
 
 BackendName = Literal["auto", "slurm_cli", "local"]

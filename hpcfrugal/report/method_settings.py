@@ -1,0 +1,98 @@
+"""Figures for named methods: the tables ``[methods.NAME]`` of the settings.
+
+[methods.green-algorithms]
+core_power_w = 6.3          # design power of a CPU over its cores
+gpu_power_w = 300
+pue = 1.15
+g_per_kwh = 253
+
+[methods.green-algorithms.partitions.gpu]
+core_power_w = 4.8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from hpcfrugal.accounting.green_algorithms import MEMORY_W_PER_GB, METHOD, GreenAlgorithmsPower
+from hpcfrugal.core.errors import InputError, Problem, did_you_mean
+from hpcfrugal.settings.config import Config
+from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, check, read_table
+from hpcfrugal.settings.values import number
+
+_Watts = Annotated[float, number(0, 1e5)]
+
+
+class PartitionFigures(Section):
+    """``[methods.green-algorithms.partitions.NAME]``: figures in place of those of the site."""
+
+    what = "a partition of a method"
+
+    core_power_w: _Watts | None = None
+    gpu_power_w: _Watts | None = None
+    memory_w_per_gb: Annotated[float, number(0, 100)] | None = None
+    pue: Annotated[float, number(1, 10)] | None = None
+    g_per_kwh: Annotated[float, number(0, 1e4)] | None = None
+
+
+def _partitions_of(value: Any) -> Any:
+    if not isinstance(value, Mapping) or not all(isinstance(each, Mapping) for each in value.values()):
+        raise ValueError("needs a table for each partition")
+    found, problems = {}, list[Problem]()
+    for name, figures in value.items():
+        section, mistakes = check(PartitionFigures, figures)
+        problems += [
+            Problem(".".join(("partitions", name, *keys)), problem.what, problem.hint) for keys, problem in mistakes
+        ]
+        found[name] = section
+    if problems:
+        raise Mistakes(*problems)
+    return found
+
+
+class GreenAlgorithmsSettings(NamedSection):
+    """``[methods.green-algorithms]``."""
+
+    what = "a method"
+
+    core_power_w: _Watts = Field(examples=["6.3"])
+    gpu_power_w: _Watts | None = None
+    memory_w_per_gb: Annotated[float, number(0, 100)] = MEMORY_W_PER_GB
+    pue: Annotated[float, number(1, 10)] | None = None
+    g_per_kwh: Annotated[float, number(0, 1e4)] | None = None
+    partitions: Annotated[dict[str, PartitionFigures], BeforeValidator(_partitions_of)] = Field(default_factory=dict)
+
+    def power(self, partition: str | None, pue: float | None) -> GreenAlgorithmsPower:
+        """The figures of a partition; ``pue`` where the method has none of its own, else 1."""
+        own = self.partitions.get(partition or "", PartitionFigures())
+
+        def of(name: str) -> Any:
+            value = getattr(own, name)
+            return getattr(self, name) if value is None else value
+
+        return GreenAlgorithmsPower(
+            of("core_power_w"), of("gpu_power_w"), of("memory_w_per_gb"), of("pue") or pue or 1.0, of("g_per_kwh")
+        )
+
+
+def read_green_algorithms(config: Config) -> GreenAlgorithmsSettings:
+    """The figures of the method.
+
+    Raises:
+        InputError: there are none, or they have mistakes.
+    """
+    tables: Mapping[str, NamedTable] = config.tables("methods")
+    problems: list[Problem] = []
+    for name, table in tables.items():
+        if name != METHOD:
+            problems.append(Problem(str(table.origin), "is not a method", did_you_mean(name, [METHOD])))
+    if METHOD not in tables:
+        example = f"put [methods.{METHOD}] with core_power_w, gpu_power_w, pue and g_per_kwh into the settings"
+        raise InputError([*problems, Problem("--method", f"the settings have no figures for {METHOD}", example)])
+    found = read_table(GreenAlgorithmsSettings, tables[METHOD], problems)
+    if problems or found is None:
+        raise InputError(problems)
+    return found
