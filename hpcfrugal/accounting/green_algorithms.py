@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 METHOD = "green-algorithms"
-VERSION = "Lannelongue 2021"
+METHOD_VERSION = "Lannelongue 2021"
 
 MEMORY_W_PER_GB = 0.3725
 """Of the paper."""

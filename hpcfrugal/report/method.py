@@ -11,7 +11,7 @@ from typing import Any
 
 from hpcfrugal.accounting.green_algorithms import (
     METHOD,
-    VERSION,
+    METHOD_VERSION,
     GreenAlgorithmsPower,
     HeldResources,
     green_algorithms_kwh,
@@ -125,7 +125,7 @@ class MethodReport:
         return {
             "schema": METHOD_SCHEMA_VERSION,
             "method": METHOD,
-            "method_version": VERSION,
+            "method_version": METHOD_VERSION,
             "period": self.period.document(),
             "totals": {
                 "jobs": len(self._jobs),
@@ -167,6 +167,6 @@ class MethodReport:
                 "",
             )
         yield (
-            f"Method {METHOD} ({VERSION}): from what jobs held, with the PUE; not measured, and not our own model.",
+            f"Method {METHOD} ({METHOD_VERSION}): from what jobs held, with the PUE; not measured, and not our own model.",
             "",
         )
