@@ -167,6 +167,6 @@ class MethodReport:
                 "",
             )
         yield (
-            f"Method {METHOD} ({METHOD_VERSION}): from what jobs held, with the PUE; not measured, and not our own model.",
+            f"Method {METHOD} ({METHOD_VERSION}): from what jobs held, with the PUE; not measured, nor our own model.",
             "",
         )
