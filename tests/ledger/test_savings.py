@@ -12,7 +12,9 @@ from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.savings import JobSavings, savings, totals
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
+from hpcfrugal.spool.documents import write_document
 from hpcfrugal.spool.intensity import IntensitySource
+from hpcfrugal.spool.job_state import JobState
 
 
 def saved(spool: FakeSpool) -> list[JobSavings]:
@@ -34,6 +36,22 @@ def test_what_waiting_saved_by_hand(spool: FakeSpool) -> None:
     assert one.forecast.saved_g == kwh(6600) * 2 * 250
     assert one.error is not None
     assert one.error.mape == pytest.approx((100 / 400 + 150 / 100) / 2)
+
+
+@pytest.mark.parametrize("state", [None, "CANCELLED"])
+def test_a_job_of_this_machine_saves_against_its_submission(spool: FakeSpool, state: str | None) -> None:
+    """No scheduler says when it could have started, so its plan counts."""
+    run = spool.whole_run(plan=plan(), backend="local")
+    run.run_dir.slurm_json("17", 0).unlink()
+    if state is not None:
+        write_document(run.run_dir.slurm_json("17", 0), JobState("17", state))
+    tell(spool, 400.0, -HOUR, -HOUR + 60)
+    tell(spool, 100.0, 0, 60)
+    sync(spool.root, spool.ledger)
+    (one,) = saved(spool)
+    assert one.saving is not None
+    assert (one.status, one.counterfactual_start_ns) == ("known", START_NS - HOUR * SECOND)
+    assert one.saving.saved_g == kwh(6600) * 300
 
 
 def test_savings_by_estimates_of_the_provider_are_marked(spool: FakeSpool) -> None:

@@ -111,7 +111,7 @@ def states(box: Sandbox, job_id: str) -> dict[str, str]:
 
 def test_a_few_tasks_run_at_once_and_each_can_be_cancelled(box: Sandbox) -> None:
     job_id, run_dir = box.submit(
-        "until [ -e go ]; do sleep 0.1; done", resources={"array": "1-6%2"}, output="/dev/null"
+        "until [ -e go ]; do sleep 0.1; done", resources={"array": "1-6%2"}, energy="off", output="/dev/null"
     )
     wait_until(lambda: list(states(box, job_id).values()).count("RUNNING") == 2)
     assert states(box, job_id) == {**dict.fromkeys("12", "RUNNING"), **dict.fromkeys("3456", "PENDING")}
@@ -142,14 +142,16 @@ def test_a_few_tasks_run_at_once_and_each_can_be_cancelled(box: Sandbox) -> None
 
 
 def test_an_array_is_cancelled_as_a_whole(box: Sandbox) -> None:
-    job_id, _ = box.submit("sleep 60", resources={"array": "0-9%2"}, output="/dev/null")
+    job_id, _ = box.submit("sleep 60", resources={"array": "0-9%2"}, energy="off", output="/dev/null")
     wait_until(lambda: list(states(box, job_id).values()).count("RUNNING") == 2)
     box.ok("cancel", job_id)
     assert set(states(box, job_id).values()) == {"CANCELLED"}
 
 
 def test_the_time_limit_is_that_of_each_task(box: Sandbox) -> None:
-    job_id, _ = box.submit("[ $SLURM_ARRAY_TASK_ID = 2 ] || sleep 60", resources={"array": "1-2%1", "time": "0:01"})
+    job_id, _ = box.submit(
+        "[ $SLURM_ARRAY_TASK_ID = 2 ] || sleep 60", resources={"array": "1-2%1", "time": "0:01"}, energy="off"
+    )
     wait_until(lambda: states(box, job_id) == {"1": "TIMEOUT", "2": "COMPLETED"})
 
 
@@ -178,11 +180,12 @@ def test_a_task_that_cannot_write_its_output_fails_alone(box: Sandbox) -> None:
     (box.work / "1").mkdir()
     (box.work / "2").mkdir()
     (box.work / "3").mkdir()
-    job_id, _ = box.submit("rmdir 2", resources={"array": "1-3%1"}, output="%a/o")
+    job_id, _ = box.submit("rmdir 2", resources={"array": "1-3%1"}, energy="off", output="%a/o")
     wait_until(lambda: set(states(box, job_id).values()) <= {"COMPLETED", "FAILED", "NODE_FAIL"})
     assert states(box, job_id) == {"1": "COMPLETED", "2": "FAILED", "3": "FAILED"}
 
 
+@pytest.mark.slow
 def test_the_array_outlives_its_submitter(box: Sandbox) -> None:
     path = box.job("echo $SLURM_ARRAY_TASK_ID >>o", resources={"array": "1-3%1"}, output="/dev/null", energy="off")
     subprocess.run([*box.program, "submit", path], cwd=box.work, env=box.env, check=True, capture_output=True)

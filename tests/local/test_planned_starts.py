@@ -65,21 +65,22 @@ def test_a_job_waits_for_the_start_of_its_plan(planned: Planned) -> None:
     assert (job["state"], job["started_at"], job["elapsed_s"]) == ("CANCELLED", None, None)
 
 
+@pytest.mark.slow
 def test_the_wait_is_no_run_time(box: Sandbox) -> None:
-    job = box.job("date +%s.%N; sleep 0.5", output="o", schedule={"earliest": later(4)})
+    job = box.job("date +%s.%N; sleep 0.5", output="o", schedule={"earliest": later(8)})
     submitted = time.time()
     result = box.run("submit", "--wait", "--json", job)
     assert result.code == 0, result
     (row,) = json.loads(result.out)["jobs"]
     begin = datetime.fromisoformat(json.loads(job.read_text())["schedule"]["earliest"]).timestamp()
-    assert begin <= float((box.work / "o").read_text()) < begin + 5
+    assert begin <= float((box.work / "o").read_text())
     assert submitted <= datetime.fromisoformat(row["submitted_at"]).timestamp() < begin
     assert begin <= datetime.fromisoformat(row["started_at"]).timestamp()
-    assert 0.5 <= row["elapsed_s"] < 3
+    assert 0.5 <= row["elapsed_s"] < 6
 
 
 def test_a_start_that_has_passed_is_no_wait(box: Sandbox) -> None:
-    job_id, run_dir = box.submit("true", schedule={"earliest": "2026-01-01T00:00Z"})
+    job_id, run_dir = box.submit("true", schedule={"earliest": "2026-01-01T00:00Z"}, energy="off")
     assert box.wait_over(job_id) == "COMPLETED"
     assert json.loads((run_dir / "local.json").read_text())["begin_at"] is None
 
@@ -134,6 +135,7 @@ def test_a_process_of_another_boot_is_not_the_one_that_waits(box: Sandbox, monke
     assert state.state == "NODE_FAIL"
 
 
+@pytest.mark.slow
 def test_the_job_that_waits_outlives_its_submitter(box: Sandbox) -> None:
     path = box.job("echo done", output="o", schedule={"earliest": later(3)}, energy="off")
     submitter = subprocess.Popen(
@@ -148,7 +150,7 @@ def test_the_job_that_waits_outlives_its_submitter(box: Sandbox) -> None:
 
 
 def test_a_hang_up_ends_the_commands_of_a_job_as_it_does_in_a_shell(box: Sandbox) -> None:
-    job_id, _ = box.submit("kill -HUP $BASHPID; echo alive", output="o")
+    job_id, _ = box.submit("kill -HUP $BASHPID; echo alive", output="o", energy="off")
     assert box.wait_over(job_id) == "FAILED"
     assert (box.work / "o").read_text() == ""
 
