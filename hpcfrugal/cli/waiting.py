@@ -157,7 +157,7 @@ def _exit_code(states: Sequence[JobState], job: Prepared) -> int:
 
 
 def _one_code(state: JobState, recorded: int | None) -> int:
-    code = recorded if state.shell_code is None else state.shell_code
+    code = recorded if state.shell_code is None or state.is_cut(recorded) else state.shell_code
     failed = state.state != "COMPLETED" and (state.final or code is None)
     return code or int(failed)
 

@@ -234,7 +234,7 @@ def elapsed(
 def _outcome(end: EndDocument | None, slurm: JobState | None) -> tuple[str | None, int | None]:
     """State and exit code: Slurm's if final, else the batch script's, else Slurm's of the running job."""
     if slurm is not None and slurm.final:
-        if slurm.signal and end is not None and end.exit_code:
+        if end is not None and ((slurm.signal and end.exit_code) or slurm.is_cut(end.exit_code)):
             return slurm.state, end.exit_code
         return slurm.state, _first(slurm.shell_code, end and end.exit_code)
     if end is not None and end.exit_code is not None:

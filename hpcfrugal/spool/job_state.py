@@ -82,6 +82,11 @@ class JobState:
         """
         return 128 + self.signal if self.signal else self.exit_code
 
+    def is_cut(self, recorded: int | None) -> bool:
+        """Whether its exit code is what is left of ``recorded``, that of the batch script: sacct of Slurm 22.05 shows
+        codes from 128 on without their highest bit (143 as 15:0), and ``sbatch --wait`` ends with the whole one."""
+        return not self.signal and None not in (recorded, self.exit_code) and recorded == 128 + (self.exit_code or 0)
+
 
 def _wall_ns(moment: datetime | None) -> int | None:
     return None if moment is None else instant_ns(moment)

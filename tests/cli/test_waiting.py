@@ -89,6 +89,11 @@ def test_the_report_waits_for_the_sidecars_but_not_for_long(
         ([("17", 0, "CANCELLED", None)], {"17": 143}, 143),
         ([("17", 0, "NODE_FAIL", None)], {}, 1),
         ([("17", 0, "OUT_OF_MEMORY", 0)], {}, 1),
+        # sacct of Slurm 22.05 shows exit codes from 128 on without their highest bit.
+        ([("17", 0, "FAILED", 15)], {"17": 143}, 143),
+        ([("17", 0, "FAILED", 0)], {"17": 128}, 128),
+        ([("17", 0, "FAILED", 15)], {"17": 15}, 15),
+        ([("17", 0, "FAILED", 5)], {"17": 143}, 5),
         ([], {"17": 3}, 3),
         ([], {"17": 0}, 0),
         ([], {}, 1),

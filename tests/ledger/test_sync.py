@@ -897,6 +897,21 @@ def test_suspended_time_is_not_elapsed(spool: FakeSpool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "recorded", "code"), [(15, 143, 143), (0, 128, 128), (15, 15, 15), (5, 143, 5), (15, None, 15)]
+)
+def test_an_exit_code_that_sacct_shows_in_part_is_that_of_the_batch_script(
+    spool: FakeSpool, shown: int, recorded: int | None, code: int
+) -> None:
+    run = spool.run("17")
+    run.slurm("FAILED", exit_code=shown)
+    if recorded is not None:
+        run.end(recorded)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.state, job.exit_code) == ("FAILED", code)
+
+
+@pytest.mark.parametrize(
     ("state", "signal", "recorded", "code"),
     [("OUT_OF_MEMORY", 125, None, 253), ("OUT_OF_MEMORY", 125, 137, 137), ("CANCELLED", 15, None, 143),
      ("OUT_OF_MEMORY", 125, 0, 253), ("COMPLETED", 0, 0, 0)],
