@@ -47,8 +47,8 @@ NARROWER: dict[str, set[str]] = {
     "planning.decide.plan": {"carbon", "core"},
     # What a report says, apart from how it looks: each format sees the view alone.
     "report.view": {"core"},
-    "report.kind": {"core", "report.view"},
-    "report.field": {"core", "report.kind", "report.view"},
+    "report.notation": {"core", "report.view"},
+    "report.field": {"core", "report.notation", "report.view"},
     "report.formats": {"core", "report.formats", "report.view"},
 }
 

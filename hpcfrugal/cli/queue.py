@@ -23,7 +23,7 @@ from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso
 from hpcfrugal.core.user import user_name
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, table, to_json
 from hpcfrugal.settings.config import Config, load_config
 from hpcfrugal.settings.values import time_span_of
@@ -38,21 +38,23 @@ _names = click.argument("names", nargs=-1, metavar="[QUEUE]...")
 
 _RETRY_S = 30.0
 
-_INSTANT: kind.Kind[datetime] = kind.Kind(iso, lambda moment, _: iso(moment))
-_CLOCK: kind.Kind[tuple[datetime, datetime]] = kind.Kind(lambda times: iso(times[0]), lambda times, _: _clock(*times))
+_INSTANT: notation.Notation[datetime] = notation.Notation(iso, lambda moment, _: iso(moment))
+_CLOCK: notation.Notation[tuple[datetime, datetime]] = notation.Notation(
+    lambda times: iso(times[0]), lambda times, _: _clock(*times)
+)
 """A time, and the one from which it is shown."""
-_TIME: kind.Kind[tuple[datetime, datetime]] = kind.Kind(
+_TIME: notation.Notation[tuple[datetime, datetime]] = notation.Notation(
     lambda times: iso(times[0]), lambda times, _: _clock(*times, span=False)
 )
 """The same without the span between them."""
-_SAVING: kind.Kind[float] = kind.Kind(kind.same, lambda share, _: rough_percent(share))
+_SAVING: notation.Notation[float] = notation.Notation(notation.same, lambda share, _: rough_percent(share))
 
 _FIELDS: tuple[Field[PlannedStart], ...] = (
-    field("job_id", kind.WORD, lambda one: one.job.job_id, heading="Job"),
-    field("user", kind.TEXT, lambda one: one.job.user, heading="User", drop=2),
-    field("name", kind.TEXT, lambda one: one.job.name, heading="Name"),
-    field("nodes", kind.COUNT, lambda one: one.job.nodes, heading="Nodes", drop=1),
-    *attributes(kind.PLAIN, "cpus", of="job"),
+    field("job_id", notation.WORD, lambda one: one.job.job_id, heading="Job"),
+    field("user", notation.TEXT, lambda one: one.job.user, heading="User", drop=2),
+    field("name", notation.TEXT, lambda one: one.job.name, heading="Name"),
+    field("nodes", notation.COUNT, lambda one: one.job.nodes, heading="Nodes", drop=1),
+    *attributes(notation.PLAIN, "cpus", of="job"),
     *attributes(_INSTANT, "submit_at", of="job"),
     field("start_at", _CLOCK, lambda one: (one.was_at or one.now, one.now), heading="Starts"),
     field("planned_start_at", _INSTANT, lambda one: one.start_at),
@@ -61,8 +63,8 @@ _FIELDS: tuple[Field[PlannedStart], ...] = (
         optional=True, missing=NONE,
     ),
     field("latest_start_at", _TIME, lambda one: (one.latest_at, one.now), heading="Latest", drop=3),
-    field("moves", kind.PLAIN, lambda one: one.moved),
-    *attributes(kind.PLAIN, "why", "planned_g_per_kwh", "now_g_per_kwh"),
+    field("moves", notation.PLAIN, lambda one: one.moved),
+    *attributes(notation.PLAIN, "why", "planned_g_per_kwh", "now_g_per_kwh"),
     field("saving", _SAVING, lambda one: one.saving, heading="Saving", drop=4),
 )  # fmt: skip
 

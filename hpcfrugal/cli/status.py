@@ -18,7 +18,7 @@ from hpcfrugal.core.format import NONE, EnergyUnit, power
 from hpcfrugal.core.time import span_us
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.ledger.sums import EnergySums, total_of
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, table, to_json
 from hpcfrugal.report.view import Block, Notes, Table, note
@@ -39,7 +39,7 @@ _QUERY_S = 5.0
 _TIMEOUT_S = 5.0  # for each Slurm query; without an answer the last known states are shown
 _RECENT = timedelta(days=7)
 
-_POWER: kind.Kind[float] = kind.Kind(lambda power_w: power_w, lambda power_w, _: power(power_w))
+_POWER: notation.Notation[float] = notation.Notation(lambda power_w: power_w, lambda power_w, _: power(power_w))
 
 
 def _backends(config: Config) -> Callable[[str], Backend]:
@@ -134,41 +134,42 @@ def _state_role(one: JobStatus) -> str:
 
 
 _FIELDS: tuple[Field[JobStatus], ...] = (
-    field("job_id", kind.PLAIN, lambda one: one.job.label or None),
+    field("job_id", notation.PLAIN, lambda one: one.job.label or None),
     field(
-        "job", kind.WORD, lambda one: short_job_id(one.job.label) or None, json="", heading="Job", drop=4, missing=NONE
+        "job", notation.WORD, lambda one: short_job_id(one.job.label) or None, json="", heading="Job", drop=4,
+        missing=NONE
     ),
-    field("run_id", kind.PLAIN, lambda one: one.job.run_dir.run_id),
-    *attributes(kind.PLAIN, "cluster", of="job"),
-    field("name", kind.TEXT, lambda one: one.job.name, heading="Name"),
-    field("state", kind.WORD, lambda one: one.job.state, heading="State", role=_state_role),
-    field("reason", kind.TEXT, lambda one: _reason(one.job) or _not_started(one.job)),
+    field("run_id", notation.PLAIN, lambda one: one.job.run_dir.run_id),
+    *attributes(notation.PLAIN, "cluster", of="job"),
+    field("name", notation.TEXT, lambda one: one.job.name, heading="Name"),
+    field("state", notation.WORD, lambda one: one.job.state, heading="State", role=_state_role),
+    field("reason", notation.TEXT, lambda one: _reason(one.job) or _not_started(one.job)),
     field(
-        "waits_for", kind.TEXT, lambda one: _reason(one.job), json="", heading="Reason", drop=2, optional=True,
+        "waits_for", notation.TEXT, lambda one: _reason(one.job), json="", heading="Reason", drop=2, optional=True,
         missing="",
     ),
-    field("elapsed_s", kind.SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=3, missing=NONE),
-    *attributes(kind.PLAIN, "nodes"),
+    field("elapsed_s", notation.SPAN, lambda one: _elapsed_ns(one.job), heading="Elapsed", drop=3, missing=NONE),
+    *attributes(notation.PLAIN, "nodes"),
     # A local job has one node, this machine.
     field(
-        "node_count", kind.PLAIN, lambda one: None if one.job.is_local else len(one.nodes) or None, json="",
+        "node_count", notation.PLAIN, lambda one: None if one.job.is_local else len(one.nodes) or None, json="",
         heading="Nodes", drop=1, optional=True, missing=NONE,
     ),
-    field("power_w", kind.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
+    field("power_w", notation.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
     field(
         "host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", optional=True, missing=NONE
     ),
     field(
         "gpu_power_w", _POWER, lambda one: one.power_w.get("gpu"), json="", heading="GPU", optional=True, missing=NONE
     ),
-    field("node_energy_j", kind.PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
+    field("node_energy_j", notation.PLAIN, lambda one: {key: value / 1e6 for key, value in one.draw.energy_uj.items()}),
     field(
-        "energy_j", kind.ENERGY, lambda one: one.sums.energy_uj, heading="Energy [{energy}]",
+        "energy_j", notation.ENERGY, lambda one: one.sums.energy_uj, heading="Energy [{energy}]",
         before=lambda one: at_least(one.complete) + "~" * one.modelled, missing=NONE,
     ),
-    field("measured_j", kind.ENERGY, lambda one: one.sums.measured_uj),
-    field("modelled_j", kind.ENERGY, lambda one: one.sums.modelled_uj),
-    field("complete", kind.PLAIN, lambda one: one.complete if one.totals else None),
+    field("measured_j", notation.ENERGY, lambda one: one.sums.measured_uj),
+    field("modelled_j", notation.ENERGY, lambda one: one.sums.modelled_uj),
+    field("complete", notation.PLAIN, lambda one: one.complete if one.totals else None),
 )  # fmt: skip
 
 

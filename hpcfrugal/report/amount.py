@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpcfrugal.core.format import NONE, UNKNOWN
 from hpcfrugal.ledger.sums import EnergySums
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
 
 
@@ -14,31 +14,33 @@ def at_least(complete: bool) -> str:
 
 
 AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (
-    field("energy_kwh", kind.KILOWATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
-    field("energy_wh", kind.WATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
+    field("energy_kwh", notation.KILOWATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
+    field("energy_wh", notation.WATT_HOURS, lambda sums: sums.energy_uj, json="", csv=True),
     field(
-        "energy_j", kind.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Energy [{energy}]",
+        "energy_j", notation.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Energy [{energy}]",
         before=lambda sums: at_least(sums.complete),
     ),
-    field("energy_low_j", kind.ENERGY, lambda sums: sums.range_uj and sums.range_uj[0], csv=True),
-    field("energy_high_j", kind.ENERGY, lambda sums: sums.range_uj and sums.range_uj[1], csv=True),
+    field("energy_low_j", notation.ENERGY, lambda sums: sums.range_uj and sums.range_uj[0], csv=True),
+    field("energy_high_j", notation.ENERGY, lambda sums: sums.range_uj and sums.range_uj[1], csv=True),
     field(
-        "range", kind.ENERGY_RANGE, lambda sums: sums.range_uj, json="", heading="90 % range", drop=9,
+        "range", notation.ENERGY_RANGE, lambda sums: sums.range_uj, json="", heading="90 % range", drop=9,
         optional=True, missing=NONE,
     ),
     field(
-        "measured_j", kind.ENERGY, lambda sums: sums.measured_uj, csv=True, heading="Measured", drop=6, optional=True,
+        "measured_j", notation.ENERGY, lambda sums: sums.measured_uj, csv=True, heading="Measured", drop=6,
+        optional=True,
         missing=NONE,
     ),
     field(
-        "modelled_j", kind.ENERGY, lambda sums: sums.modelled_uj, csv=True, heading="Modelled", drop=11, optional=True,
+        "modelled_j", notation.ENERGY, lambda sums: sums.modelled_uj, csv=True, heading="Modelled", drop=11,
+        optional=True,
         missing=NONE,
     ),
-    field("coverage", kind.SHARE, lambda sums: sums.coverage, csv=True),
+    field("coverage", notation.SHARE, lambda sums: sums.coverage, csv=True),
     field(
-        "time_measured", kind.SHARE, lambda sums: sums.shown_coverage, json="", heading="Time covered", drop=5,
+        "time_measured", notation.SHARE, lambda sums: sums.shown_coverage, json="", heading="Time covered", drop=5,
         optional=True,
         missing=lambda sums: UNKNOWN if sums.coverage is None else NONE,
     ),
-    field("complete", kind.PLAIN, lambda sums: sums.complete, csv=True),
+    field("complete", notation.PLAIN, lambda sums: sums.complete, csv=True),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from hpcfrugal.core.format import NONE, count, percent
 from hpcfrugal.ledger.groups import JobCounts
 from hpcfrugal.ledger.rows import CarbonPlace, JobTotalsRow
 from hpcfrugal.ledger.sums import EnergySums
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.field import Field, field
 
@@ -157,36 +157,37 @@ class Co2e:
 
 CO2E_FIELDS: tuple[Field[Co2e], ...] = (
     field(
-        "co2e_g", kind.MICROGRAMS, lambda co2e: co2e.sums.co2e_ug, csv=True, heading="CO2e [{mass}]",
+        "co2e_g", notation.MICROGRAMS, lambda co2e: co2e.sums.co2e_ug, csv=True, heading="CO2e [{mass}]",
         drop=10, optional=True, missing=NONE, before=lambda co2e: at_least(co2e.complete),
     ),
     field(
-        "intensity_g_per_kwh", kind.INTENSITY, lambda co2e: co2e.sums.intensity_g_per_kwh, csv=True, heading="g/kWh",
+        "intensity_g_per_kwh", notation.INTENSITY, lambda co2e: co2e.sums.intensity_g_per_kwh, csv=True,
+        heading="g/kWh",
         drop=4, optional=True, missing="", before=lambda co2e: "~" if co2e.estimated else "",
     ),
-    field("intensity_source", kind.PLAIN, lambda co2e: co2e.source, csv=True),
-    field("zone", kind.PLAIN, lambda co2e: co2e.zone, csv=True),
-    field("pue", kind.PLAIN, lambda co2e: co2e.pue if co2e.known else None, csv=True),
+    field("intensity_source", notation.PLAIN, lambda co2e: co2e.source, csv=True),
+    field("zone", notation.PLAIN, lambda co2e: co2e.zone, csv=True),
+    field("pue", notation.PLAIN, lambda co2e: co2e.pue if co2e.known else None, csv=True),
 )  # fmt: skip
 """The main figures."""
 
 FOOTPRINT_FIELDS: tuple[Field[Co2e], ...] = (
-    field("label", kind.PLAIN, lambda co2e: co2e.label),
-    field("scope", kind.PLAIN, lambda co2e: "operational"),
-    field("method", kind.PLAIN, lambda co2e: "location-based"),
-    field("boundary", kind.PLAIN, lambda co2e: "components"),
-    field("signal", kind.PLAIN, lambda co2e: "average"),
-    field("complete", kind.PLAIN, lambda co2e: co2e.complete),
-    field("settled", kind.PLAIN, lambda co2e: co2e.sums.open_uj == 0 if co2e.known else None),
-    field("measured_g", kind.MICROGRAMS, lambda co2e: co2e.sums.measured_ug),
-    field("modelled_g", kind.MICROGRAMS, lambda co2e: co2e.sums.modelled_ug),
-    field("intensity_coverage", kind.SHARE, lambda co2e: co2e.sums.intensity_coverage),
-    field("intensity_shares", kind.PLAIN, lambda co2e: co2e.shares),
-    field("providers", kind.PLAIN, lambda co2e: sorted(co2e.providers)),
-    field("zones", kind.PLAIN, lambda co2e: sorted(co2e.zones)),
-    field("jobs_without_zone", kind.COUNT, lambda co2e: co2e.zoneless),
-    field("jobs_without_grams", kind.COUNT, lambda co2e: co2e.unknown),
-    field("jobs_with_zone_of_settings", kind.COUNT, lambda co2e: co2e.assumed_zone),
-    field("jobs_with_pue_of_settings", kind.COUNT, lambda co2e: co2e.assumed_pue),
+    field("label", notation.PLAIN, lambda co2e: co2e.label),
+    field("scope", notation.PLAIN, lambda co2e: "operational"),
+    field("method", notation.PLAIN, lambda co2e: "location-based"),
+    field("boundary", notation.PLAIN, lambda co2e: "components"),
+    field("signal", notation.PLAIN, lambda co2e: "average"),
+    field("complete", notation.PLAIN, lambda co2e: co2e.complete),
+    field("settled", notation.PLAIN, lambda co2e: co2e.sums.open_uj == 0 if co2e.known else None),
+    field("measured_g", notation.MICROGRAMS, lambda co2e: co2e.sums.measured_ug),
+    field("modelled_g", notation.MICROGRAMS, lambda co2e: co2e.sums.modelled_ug),
+    field("intensity_coverage", notation.SHARE, lambda co2e: co2e.sums.intensity_coverage),
+    field("intensity_shares", notation.PLAIN, lambda co2e: co2e.shares),
+    field("providers", notation.PLAIN, lambda co2e: sorted(co2e.providers)),
+    field("zones", notation.PLAIN, lambda co2e: sorted(co2e.zones)),
+    field("jobs_without_zone", notation.COUNT, lambda co2e: co2e.zoneless),
+    field("jobs_without_grams", notation.COUNT, lambda co2e: co2e.unknown),
+    field("jobs_with_zone_of_settings", notation.COUNT, lambda co2e: co2e.assumed_zone),
+    field("jobs_with_pue_of_settings", notation.COUNT, lambda co2e: co2e.assumed_pue),
 )
 """What the main figures are, and what is missing in them."""

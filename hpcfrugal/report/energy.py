@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from hpcfrugal.core.format import NONE
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.sums import EnergySums
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS, FOOTPRINT_FIELDS, Co2e
 from hpcfrugal.report.field import Field, by_name, field, on, row, variant
@@ -44,7 +44,7 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
     def component(name: str) -> Field[A]:
         return field(
             f"{name}_j",
-            kind.ENERGY,
+            notation.ENERGY,
             lambda record: record.components[name].energy_uj if name in record.components else None,
             json=f"energy_j.{name}",
             csv=True,
@@ -61,7 +61,7 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
         return record.co2e
 
     def range_end(name: str, end: int) -> Field[A]:
-        return field(name, kind.MICROGRAMS, lambda record: (ug := record.sums.co2e_range_ug) and ug[end], csv=True)
+        return field(name, notation.MICROGRAMS, lambda record: (ug := record.sums.co2e_range_ug) and ug[end], csv=True)
 
     amounts = {each.name: each for each in on(AMOUNT_FIELDS, total) if each.name != "complete"}
     amounts["energy_j"] = variant(amounts["energy_j"], path=("energy_j", "total"), missing=missing)
@@ -75,8 +75,8 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
         *listed[:before_components],
         *(component(name) for name in COMPONENTS),
         *listed[before_components:],
-        field("complete", kind.PLAIN, lambda record: record.complete, csv=True),
-        field("idle_power", kind.PLAIN, lambda record: record.idle_power, csv=True),
+        field("complete", notation.PLAIN, lambda record: record.complete, csv=True),
+        field("idle_power", notation.PLAIN, lambda record: record.idle_power, csv=True),
         variant(grams, before=lambda record: at_least(record.sums.complete and record.co2e.complete)),
         range_end("co2e_low_g", 0),
         range_end("co2e_high_g", 1),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from hpcfrugal.core.format import NONE, UNKNOWN, EnergyUnit, energy_unit, mass_unit
-from hpcfrugal.report.kind import ENERGY, MASS, MICROGRAMS, PLAIN, Kind, Scale
+from hpcfrugal.report.notation import ENERGY, MASS, MICROGRAMS, PLAIN, Notation, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
 R = TypeVar("R")
@@ -21,19 +21,21 @@ V = TypeVar("V")
 """A value."""
 
 
-def rows(fields: Sequence[Field[R]]) -> Kind[Iterable[R]]:
+def rows(fields: Sequence[Field[R]]) -> Notation[Iterable[R]]:
     """A list of records, as JSON objects."""
-    return Kind(lambda records: [to_json(fields, record) for record in records], lambda records, _: "")
+    return Notation(lambda records: [to_json(fields, record) for record in records], lambda records, _: "")
 
 
-def row(fields: Sequence[Field[R]]) -> Kind[R]:
+def row(fields: Sequence[Field[R]]) -> Notation[R]:
     """A record, as a JSON object."""
-    return Kind(lambda record: to_json(fields, record), lambda record, _: "")
+    return Notation(lambda record: to_json(fields, record), lambda record, _: "")
 
 
-def by_name(fields: Sequence[Field[R]]) -> Kind[dict[str, R]]:
+def by_name(fields: Sequence[Field[R]]) -> Notation[dict[str, R]]:
     """Records by name, as a JSON object of objects."""
-    return Kind(lambda found: {name: to_json(fields, record) for name, record in found.items()}, lambda found, _: "")
+    return Notation(
+        lambda found: {name: to_json(fields, record) for name, record in found.items()}, lambda found, _: ""
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Field(Generic[R]):
     """A figure of records of a type. Make it by ``field``, which checks the types."""
 
     name: str
-    kind: Kind[Any]
+    notation: Notation[Any]
     get: Callable[[R], Any]
     path: tuple[str, ...]
     csv: bool
@@ -56,7 +58,7 @@ class Field(Generic[R]):
     def value(self, record: R) -> Json:
         """As JSON and CSV have it; None where it is not known."""
         value = self.get(record)
-        return None if value is None else self.kind.json(value)
+        return None if value is None else self.notation.json(value)
 
     def cell(self, record: R, scale: Scale) -> Cell:
         """As a table has it, with its signs."""
@@ -66,7 +68,7 @@ class Field(Generic[R]):
             return Cell(
                 text, {UNKNOWN: "unknown", NONE: "aside"}.get(text, "" if self.role is None else self.role(record))
             )
-        text = self.kind.text(value, scale)
+        text = self.notation.text(value, scale)
         if self.before is not None:
             text = self.before(record) + text
         if self.after is not None:
@@ -76,7 +78,7 @@ class Field(Generic[R]):
 
 def field(
     name: str,
-    kind: Kind[V],
+    notation: Notation[V],
     get: Callable[[R], V | None],
     *,
     json: str | None = None,
@@ -98,14 +100,14 @@ def field(
     """
     path = tuple((name if json is None else json).split(".")) if json != "" else ()
     absent = missing if callable(missing) else lambda record: missing
-    return Field(name, kind, get, path, csv, heading, drop, optional, before, after, role, absent)
+    return Field(name, notation, get, path, csv, heading, drop, optional, before, after, role, absent)
 
 
-def attributes(kind: Kind[Any], *names: str, of: str = "", csv: bool = False) -> tuple[Field[Any], ...]:
+def attributes(notation: Notation[Any], *names: str, of: str = "", csv: bool = False) -> tuple[Field[Any], ...]:
     """Attributes of a record, or of its attribute ``of``, under their own names."""
     from operator import attrgetter
 
-    return tuple(field(name, kind, attrgetter(f"{of}.{name}" if of else name), csv=csv) for name in names)
+    return tuple(field(name, notation, attrgetter(f"{of}.{name}" if of else name), csv=csv) for name in names)
 
 
 def on(fields: Iterable[Field[P]], part: Callable[[R], P]) -> tuple[Field[R], ...]:
@@ -134,8 +136,8 @@ def to_json(fields: Iterable[Field[R]], record: R) -> dict[str, Json]:
     for each in fields:
         if each.path:
             value = each.get(record)
-            if value is not None and each.kind is not PLAIN:
-                value = each.kind.json(value)
+            if value is not None and each.notation is not PLAIN:
+                value = each.notation.json(value)
             place = found
             for key in each.path[:-1]:
                 place = place.setdefault(key, {})
@@ -164,8 +166,10 @@ def scale(parts: Iterable[Rows[Any]], unit: EnergyUnit = "auto") -> Scale:
     found: dict[int, list[Any]] = {id(ENERGY): [], id(MASS): [], id(MICROGRAMS): []}
     for part in parts:
         for each in part.fields:
-            if each.heading and id(each.kind) in found:
-                found[id(each.kind)] += [value for record in part.records if (value := each.get(record)) is not None]
+            if each.heading and id(each.notation) in found:
+                found[id(each.notation)] += [
+                    value for record in part.records if (value := each.get(record)) is not None
+                ]
     grams = found[id(MASS)] + [ug / 1e6 for ug in found[id(MICROGRAMS)]]
     return Scale(energy_unit(found[id(ENERGY)], unit), mass_unit(grams))
 
@@ -177,7 +181,7 @@ def table(fields: Sequence[Field[R]], parts: Sequence[Rows[Any]], units: Scale |
     names = [each.name for each in shown]
     made = Table(
         [
-            Column(each.heading.format(energy=units.energy.name, mass=units.mass.name), each.kind.align, each.drop)
+            Column(each.heading.format(energy=units.energy.name, mass=units.mass.name), each.notation.align, each.drop)
             for each in shown
         ]
     )

@@ -11,7 +11,7 @@ from hpcfrugal.core.record import codec
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.rows import ChannelRow, JobRow, MissingSensorRow, SessionRow
 from hpcfrugal.ledger.sums import EnergySums, total_of
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, attributes, field, row, rows, variant
@@ -85,62 +85,64 @@ def _measured_time(one: ChannelOfJob) -> float | None:
 
 
 CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
-    field("node", kind.TEXT, lambda one: one.channel.node, heading="Node"),
-    field("component", kind.WORD, lambda one: one.channel.component, heading="Component"),
-    field("domain", kind.TEXT, lambda one: one.channel.domain, heading="Domain", drop=8),
-    field("source", kind.WORD, lambda one: one.channel.source, heading="Source"),
+    field("node", notation.TEXT, lambda one: one.channel.node, heading="Node"),
+    field("component", notation.WORD, lambda one: one.channel.component, heading="Component"),
+    field("domain", notation.TEXT, lambda one: one.channel.domain, heading="Domain", drop=8),
+    field("source", notation.WORD, lambda one: one.channel.source, heading="Source"),
     field(
-        "quality", kind.WORD, lambda one: one.channel.quality, heading="Quality", role=lambda one: one.channel.quality
+        "quality", notation.WORD, lambda one: one.channel.quality, heading="Quality",
+        role=lambda one: one.channel.quality
     ),
     field(
-        "attribution", kind.WORD, lambda one: one.channel.attribution, heading="Share", drop=4,
+        "attribution", notation.WORD, lambda one: one.channel.attribution, heading="Share", drop=4,
         after=lambda one: "" if one.channel.counted else ", not added",
     ),
-    *attributes(kind.PLAIN, "boundary", "counted", of="channel"),
-    field("energy_j", kind.ENERGY, lambda one: one.channel.energy_uj, heading="Energy [{energy}]", missing=NONE),
-    field("low_j", kind.ENERGY, lambda one: one.channel.low_uj),
-    field("high_j", kind.ENERGY, lambda one: one.channel.high_uj),
+    *attributes(notation.PLAIN, "boundary", "counted", of="channel"),
+    field("energy_j", notation.ENERGY, lambda one: one.channel.energy_uj, heading="Energy [{energy}]", missing=NONE),
+    field("low_j", notation.ENERGY, lambda one: one.channel.low_uj),
+    field("high_j", notation.ENERGY, lambda one: one.channel.high_uj),
     field(
-        "range", kind.ENERGY_RANGE, lambda one: one.channel.range_uj, json="", heading="90 % range", drop=9,
+        "range", notation.ENERGY_RANGE, lambda one: one.channel.range_uj, json="", heading="90 % range", drop=9,
         optional=True, missing=NONE
     ),
     field(
-        "node_energy_j", kind.ENERGY, lambda one: one.channel.node_energy_uj, heading="Node [{energy}]", drop=3,
+        "node_energy_j", notation.ENERGY, lambda one: one.channel.node_energy_uj, heading="Node [{energy}]", drop=3,
         missing=NONE
     ),
-    field("max_w", kind.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, missing=NONE),
-    field("coverage", kind.SHARE, lambda one: one.coverage),
+    field("max_w", notation.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, missing=NONE),
+    field("coverage", notation.SHARE, lambda one: one.coverage),
     field(
-        "time_measured", kind.SHARE, _measured_time, json="", heading="Time covered", drop=7, optional=True,
+        "time_measured", notation.SHARE, _measured_time, json="", heading="Time covered", drop=7, optional=True,
         missing=lambda one: NONE if one.channel.quality == "modelled" else UNKNOWN,
     ),
-    field("errors", kind.COUNT, lambda one: one.channel.errors, heading="Errors", drop=5),
-    field("measured_s", kind.SPAN, lambda one: one.channel.measured_ns),
-    *attributes(kind.PLAIN, "resets", "gaps", "first_boottime_ns", "last_boottime_ns", of="channel"),
+    field("errors", notation.COUNT, lambda one: one.channel.errors, heading="Errors", drop=5),
+    field("measured_s", notation.SPAN, lambda one: one.channel.measured_ns),
+    *attributes(notation.PLAIN, "resets", "gaps", "first_boottime_ns", "last_boottime_ns", of="channel"),
     field(
-        "first_wall_ns", kind.CLOCK_NS, lambda one: one.channel.first_wall_ns, heading="From (UTC)", drop=2, missing=""
+        "first_wall_ns", notation.CLOCK_NS, lambda one: one.channel.first_wall_ns, heading="From (UTC)", drop=2,
+        missing=""
     ),
-    field("last_wall_ns", kind.CLOCK_NS, lambda one: one.channel.last_wall_ns, heading="To", drop=1, missing=""),
-    *attributes(kind.PLAIN, "gpu_uuid", "detail", "inputs", "idle_power", of="channel"),
-    field("idle_j", kind.ENERGY, lambda one: one.channel.idle_uj),
-    *attributes(kind.PLAIN, "reason", of="channel"),
+    field("last_wall_ns", notation.CLOCK_NS, lambda one: one.channel.last_wall_ns, heading="To", drop=1, missing=""),
+    *attributes(notation.PLAIN, "gpu_uuid", "detail", "inputs", "idle_power", of="channel"),
+    field("idle_j", notation.ENERGY, lambda one: one.channel.idle_uj),
+    *attributes(notation.PLAIN, "reason", of="channel"),
 )  # fmt: skip
 
 _SESSION_FIELDS: tuple[Field[SessionRow], ...] = (
-    *attributes(kind.PLAIN, "node", "session", "boot_id"),
-    field("started_at", kind.TIME, lambda one: one.started_wall_ns),
-    field("last_record_at", kind.TIME, lambda one: one.ended_wall_ns),
+    *attributes(notation.PLAIN, "node", "session", "boot_id"),
+    field("started_at", notation.TIME, lambda one: one.started_wall_ns),
+    field("last_record_at", notation.TIME, lambda one: one.ended_wall_ns),
     *attributes(
-        kind.PLAIN, "records", "end_reason", "interval_s", "slowed", "exclusive", "cpus_alloc", "cpus_node",
+        notation.PLAIN, "records", "end_reason", "interval_s", "slowed", "exclusive", "cpus_alloc", "cpus_node",
         "slurm_cpus", "cpu_model",
     ),
-    field("job_cpu_s", kind.PLAIN, lambda one: None if one.job_cpu_us is None else one.job_cpu_us / 1e6),
-    field("node_busy_s", kind.PLAIN, lambda one: None if one.node_busy_us is None else one.node_busy_us / 1e6),
-    *attributes(kind.PLAIN, "memory_peak_b"),
+    field("job_cpu_s", notation.PLAIN, lambda one: None if one.job_cpu_us is None else one.job_cpu_us / 1e6),
+    field("node_busy_s", notation.PLAIN, lambda one: None if one.node_busy_us is None else one.node_busy_us / 1e6),
+    *attributes(notation.PLAIN, "memory_peak_b"),
 )  # fmt: skip
 
 _MISSING_SENSOR_FIELDS: tuple[Field[MissingSensorRow], ...] = attributes(
-    kind.PLAIN, "node", "component", "source", "reason"
+    notation.PLAIN, "node", "component", "source", "reason"
 )
 
 
@@ -161,51 +163,52 @@ def _missing(record: ReportedJob) -> str:
 
 _CODE_FIELDS: tuple[Field[ReportedJob], ...] = tuple(
     variant(each, path=("code", each.name))
-    for each in attributes(kind.PLAIN, *codec(CodeState).columns, of="job.code", csv=True)
+    for each in attributes(notation.PLAIN, *codec(CodeState).columns, of="job.code", csv=True)
 )
 
 _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j")
 
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
-    field("job", kind.WORD, _label, json="", heading="Job", drop=12),
-    *attributes(kind.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", of="job", csv=True),
-    field("run_id", kind.PLAIN, lambda one: one.job.run_id or None, csv=True),
-    *attributes(kind.PLAIN, "origin", of="job"),
-    field("name", kind.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
-    field("user", kind.WORD, lambda one: one.job.user, csv=True, heading="User", drop=2, missing=""),
-    *attributes(kind.PLAIN, "project", "phase", of="job", csv=True),
-    *attributes(kind.PLAIN, "tags", "partition", "account", "qos", of="job"),
-    field("state", kind.WORD, lambda one: one.job.state, csv=True, heading="State", drop=8, role=_state_role),
-    *attributes(kind.PLAIN, "final", "signal", of="job"),
-    *attributes(kind.PLAIN, "exit_code", of="job", csv=True),
-    field("submitted_at", kind.TIME, lambda one: one.job.submitted_wall_ns, csv=True),
+    field("job", notation.WORD, _label, json="", heading="Job", drop=12),
+    *attributes(notation.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", of="job", csv=True),
+    field("run_id", notation.PLAIN, lambda one: one.job.run_id or None, csv=True),
+    *attributes(notation.PLAIN, "origin", of="job"),
+    field("name", notation.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
+    field("user", notation.WORD, lambda one: one.job.user, csv=True, heading="User", drop=2, missing=""),
+    *attributes(notation.PLAIN, "project", "phase", of="job", csv=True),
+    *attributes(notation.PLAIN, "tags", "partition", "account", "qos", of="job"),
+    field("state", notation.WORD, lambda one: one.job.state, csv=True, heading="State", drop=8, role=_state_role),
+    *attributes(notation.PLAIN, "final", "signal", of="job"),
+    *attributes(notation.PLAIN, "exit_code", of="job", csv=True),
+    field("submitted_at", notation.TIME, lambda one: one.job.submitted_wall_ns, csv=True),
     field(
-        "started_at", kind.TIME, lambda one: one.job.started_wall_ns, csv=True, heading="Started (UTC)", drop=1,
+        "started_at", notation.TIME, lambda one: one.job.started_wall_ns, csv=True, heading="Started (UTC)", drop=1,
         missing=""
     ),
-    field("ended_at", kind.TIME, lambda one: one.job.ended_wall_ns, csv=True),
+    field("ended_at", notation.TIME, lambda one: one.job.ended_wall_ns, csv=True),
     field(
-        "elapsed_s", kind.SPAN, lambda one: one.job.elapsed_ns, csv=True, heading="Elapsed", drop=7, missing=_missing
+        "elapsed_s", notation.SPAN, lambda one: one.job.elapsed_ns, csv=True, heading="Elapsed", drop=7,
+        missing=_missing
     ),
-    *attributes(kind.PLAIN, "elapsed_source", of="job"),
-    field("nodes", kind.PLAIN, lambda one: list(one.job.nodes), csv=True),
+    *attributes(notation.PLAIN, "elapsed_source", of="job"),
+    field("nodes", notation.PLAIN, lambda one: list(one.job.nodes), csv=True),
     *(
         variant(each, heading="") if each.name in _COMPONENT_COLUMNS else each
         for each in energy_fields(_missing)
     ),
-    field("boundary", kind.PLAIN, lambda one: "components"),
-    field("scope", kind.PLAIN, lambda one: one.job.totals.scope, csv=True),
-    field("unknown", kind.PLAIN, lambda one: one.unknown),
+    field("boundary", notation.PLAIN, lambda one: "components"),
+    field("scope", notation.PLAIN, lambda one: one.job.totals.scope, csv=True),
+    field("unknown", notation.PLAIN, lambda one: one.unknown),
     field("channels", rows(CHANNEL_FIELDS), lambda one: one.channels),
     field("usage", row(USAGE_FIELDS), lambda one: usage_of(one.job)),
     field("other_work", rows(OTHER_WORK_FIELDS), lambda one: other_work(one.job)),
     field("sidecar_sessions", rows(_SESSION_FIELDS), lambda one: one.job.sessions),
     field("missing_sensors", rows(_MISSING_SENSOR_FIELDS), lambda one: one.job.missing_sensors),
-    *attributes(kind.PLAIN, "sampled", "sidecar_log", of="job"),
+    *attributes(notation.PLAIN, "sampled", "sidecar_log", of="job"),
     *_CODE_FIELDS,
 )  # fmt: skip
 
 
 def tag_field(key: str) -> Field[ReportedJob]:
     """A tag as a column of CSV."""
-    return field(f"tag:{key}", kind.PLAIN, lambda one: one.job.tags.get(key), json="", csv=True)
+    return field(f"tag:{key}", notation.PLAIN, lambda one: one.job.tags.get(key), json="", csv=True)

@@ -9,7 +9,7 @@ from hpcfrugal.core.format import UNKNOWN, EnergyUnit, count, duration, second
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
 from hpcfrugal.ledger.sums import EnergySums
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
 from hpcfrugal.report.co2e import CO2E_FIELDS
 from hpcfrugal.report.field import Field, Rows, field, on, scale, table
@@ -31,7 +31,7 @@ class _Component(NamedTuple):
 
 
 _COMPONENT_FIELDS: tuple[Field[_Component], ...] = (
-    field("component", kind.WORD, lambda one: one.name, heading="Component"),
+    field("component", notation.WORD, lambda one: one.name, heading="Component"),
     *on(AMOUNT_FIELDS, lambda one: one.sums),
 )
 
@@ -69,7 +69,7 @@ def _co2e(record: ReportedJob) -> tuple[Note, ...]:
         mass, intensity, *_ = CO2E_FIELDS
         units = scale([Rows(CO2E_FIELDS, [co2e])])
         sign = at_least(record.complete and co2e.complete)
-        figure = mass.kind.text(mass.get(co2e), units)
+        figure = mass.notation.text(mass.get(co2e), units)
         at = intensity.cell(co2e, units).text
         where = f"in zone {co2e.zone}" + (f" at {at} g/kWh" if at else "")
         lines.insert(0, note(f"{sign}{figure} {units.mass.name} CO2e {where}", "total"))

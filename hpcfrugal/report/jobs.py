@@ -18,7 +18,7 @@ from hpcfrugal.ledger.groups import Group, Grouped, JobCounts, grouped, jobs_at_
 from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs, tag_keys
 from hpcfrugal.ledger.sums import EnergySums
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.energy import energy_fields
 from hpcfrugal.report.field import Field, Rows, field, scale, sheet, table, to_json, variant
@@ -96,14 +96,16 @@ class ReportedGroup:
 
 
 _GROUP_FIELDS: tuple[Field[ReportedGroup], ...] = (
-    field("jobs", kind.COUNT, lambda one: one.counts.jobs, csv=True, heading="Jobs", drop=8),
-    field("jobs_not_started", kind.COUNT, lambda one: one.counts.not_started),
-    field("jobs_without_energy", kind.COUNT, lambda one: one.without_energy, csv=True),
-    field("jobs_incomplete", kind.COUNT, lambda one: one.counts.incomplete, csv=True),
-    field("elapsed_s", kind.SPAN, lambda one: one.group.elapsed_ns, csv=True, heading="Elapsed", drop=7, missing=NONE),
-    field("overlapping_node_time", kind.PLAIN, lambda one: bool(one.group.overlapping), csv=True),
-    field("overlapping_jobs", kind.PLAIN, lambda one: one.group.overlapping),
-    field("scope", kind.PLAIN, lambda one: one.scope, csv=True),
+    field("jobs", notation.COUNT, lambda one: one.counts.jobs, csv=True, heading="Jobs", drop=8),
+    field("jobs_not_started", notation.COUNT, lambda one: one.counts.not_started),
+    field("jobs_without_energy", notation.COUNT, lambda one: one.without_energy, csv=True),
+    field("jobs_incomplete", notation.COUNT, lambda one: one.counts.incomplete, csv=True),
+    field(
+        "elapsed_s", notation.SPAN, lambda one: one.group.elapsed_ns, csv=True, heading="Elapsed", drop=7, missing=NONE
+    ),
+    field("overlapping_node_time", notation.PLAIN, lambda one: bool(one.group.overlapping), csv=True),
+    field("overlapping_jobs", notation.PLAIN, lambda one: one.group.overlapping),
+    field("scope", notation.PLAIN, lambda one: one.scope, csv=True),
     *energy_fields(lambda one: NONE if one.counts.jobs == one.counts.not_started else "unknown"),
 )
 
@@ -123,7 +125,7 @@ def _label(by: str, position: int) -> Field[ReportedGroup]:
 
     label: Field[ReportedGroup] = field(
         by,
-        kind.TEXT,
+        notation.TEXT,
         of,
         csv=True,
         heading=heading.replace("{", "{{").replace("}", "}}"),
@@ -133,7 +135,7 @@ def _label(by: str, position: int) -> Field[ReportedGroup]:
 
 
 _TOTAL_FIELDS: tuple[Field[ReportedGroup], ...] = (
-    field("job", kind.WORD, lambda one: count(one.counts.jobs, "job"), heading="Total"),
+    field("job", notation.WORD, lambda one: count(one.counts.jobs, "job"), heading="Total"),
     *_GROUP_FIELDS,
 )
 """The jobs of a list together."""

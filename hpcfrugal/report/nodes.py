@@ -10,7 +10,7 @@ from hpcfrugal.accounting.balance import AttemptName, Balance
 from hpcfrugal.core.format import EnergyUnit, count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.nodes import NodeChannel, NodesFound, NodeSum
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, on, rows, scale, sheet, table, to_json
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, named, note
@@ -24,26 +24,26 @@ class _JobShare(NamedTuple):
 
 
 _JOB_NAME_FIELDS: tuple[Field[AttemptName], ...] = (
-    field("run_id", kind.PLAIN, lambda job: job[0]),
-    field("job_id", kind.PLAIN, lambda job: job[1]),
-    field("restart", kind.PLAIN, lambda job: job[2]),
+    field("run_id", notation.PLAIN, lambda job: job[0]),
+    field("job_id", notation.PLAIN, lambda job: job[1]),
+    field("restart", notation.PLAIN, lambda job: job[2]),
 )
 
 _SHARE_FIELDS: tuple[Field[_JobShare], ...] = (
     *on(_JOB_NAME_FIELDS, lambda one: one.job),
-    field("energy_uj", kind.PLAIN, lambda one: one.share.energy_uj),
-    field("dynamic_j", kind.ENERGY, lambda one: one.share.dynamic_uj),
-    field("idle_j", kind.ENERGY, lambda one: one.share.idle_uj),
+    field("energy_uj", notation.PLAIN, lambda one: one.share.energy_uj),
+    field("dynamic_j", notation.ENERGY, lambda one: one.share.dynamic_uj),
+    field("idle_j", notation.ENERGY, lambda one: one.share.idle_uj),
 )
 
 _BALANCE_FIELDS: tuple[Field[Balance], ...] = (
-    field("energy_j", kind.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Node [{energy}]"),
-    field("to_jobs_j", kind.ENERGY, lambda sums: sums.jobs_uj, csv=True, heading="To jobs"),
-    field("rest_j", kind.ENERGY, lambda sums: sums.residual_uj, csv=True, heading="Rest"),
-    field("energy_uj", kind.PLAIN, lambda sums: sums.energy_uj),
-    field("to_jobs_uj", kind.PLAIN, lambda sums: sums.jobs_uj),
-    field("rest_uj", kind.PLAIN, lambda sums: sums.residual_uj),
-    field("job_count", kind.COUNT, lambda sums: len(sums.shares), json="", heading="Jobs", drop=4),
+    field("energy_j", notation.ENERGY, lambda sums: sums.energy_uj, csv=True, heading="Node [{energy}]"),
+    field("to_jobs_j", notation.ENERGY, lambda sums: sums.jobs_uj, csv=True, heading="To jobs"),
+    field("rest_j", notation.ENERGY, lambda sums: sums.residual_uj, csv=True, heading="Rest"),
+    field("energy_uj", notation.PLAIN, lambda sums: sums.energy_uj),
+    field("to_jobs_uj", notation.PLAIN, lambda sums: sums.jobs_uj),
+    field("rest_uj", notation.PLAIN, lambda sums: sums.residual_uj),
+    field("job_count", notation.COUNT, lambda sums: len(sums.shares), json="", heading="Jobs", drop=4),
 )
 """As exact integers too, so that the sums close."""
 
@@ -67,19 +67,19 @@ def _idle_power(channel: NodeChannel) -> str | None:
 
 
 _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
-    field("cluster", kind.PLAIN, lambda one: one.node.cluster, json="", csv=True),
-    field("node", kind.TEXT, lambda one: one.node.node, json="", csv=True, heading="Node"),
+    field("cluster", notation.PLAIN, lambda one: one.node.cluster, json="", csv=True),
+    field("node", notation.TEXT, lambda one: one.node.node, json="", csv=True, heading="Node"),
     field(
-        "component", kind.WORD, lambda one: one.channel.component, csv=True, heading="Component",
+        "component", notation.WORD, lambda one: one.channel.component, csv=True, heading="Component",
         after=lambda one: "" if one.channel.counted else ", not added",
     ),
-    field("domain", kind.TEXT, lambda one: one.channel.domain, csv=True, heading="Domain", drop=3),
-    field("source", kind.WORD, lambda one: one.channel.source, csv=True, heading="Source", drop=2),
-    *attributes(kind.PLAIN, "quality", "boundary", "counted", of="channel", csv=True),
-    field("idle_power", kind.PLAIN, lambda one: _idle_power(one.channel), csv=True),
+    field("domain", notation.TEXT, lambda one: one.channel.domain, csv=True, heading="Domain", drop=3),
+    field("source", notation.WORD, lambda one: one.channel.source, csv=True, heading="Source", drop=2),
+    *attributes(notation.PLAIN, "quality", "boundary", "counted", of="channel", csv=True),
+    field("idle_power", notation.PLAIN, lambda one: _idle_power(one.channel), csv=True),
     *on(_BALANCE_FIELDS, lambda one: one.channel.sum),
-    field("read_s", kind.SPAN, lambda one: one.channel.sum.covered_ns, csv=True, heading="Read for", drop=1),
-    field("measured_s", kind.SPAN, lambda one: one.channel.sum.measured_ns),
+    field("read_s", notation.SPAN, lambda one: one.channel.sum.covered_ns, csv=True, heading="Read for", drop=1),
+    field("measured_s", notation.SPAN, lambda one: one.channel.sum.measured_ns),
     field(
         "jobs", rows(_SHARE_FIELDS), lambda one: [_JobShare(*each) for each in sorted(one.channel.sum.shares.items())]
     ),
@@ -87,12 +87,12 @@ _CHANNEL_FIELDS: tuple[Field[_ChannelOfNode], ...] = (
 )  # fmt: skip
 
 _NODE_FIELDS: tuple[Field[NodeSum], ...] = (
-    *attributes(kind.PLAIN, "cluster"),
-    field("node", kind.TEXT, lambda total: total.node, heading="Node"),
-    field("component", kind.PLAIN, lambda total: "total", json="", heading="Component"),
-    field("first_reading_at", kind.TIME, lambda total: total.first_wall_ns),
-    field("last_reading_at", kind.TIME, lambda total: total.last_wall_ns),
-    field("sampled_jobs", kind.COUNT, lambda total: len(total.jobs)),
+    *attributes(notation.PLAIN, "cluster"),
+    field("node", notation.TEXT, lambda total: total.node, heading="Node"),
+    field("component", notation.PLAIN, lambda total: "total", json="", heading="Component"),
+    field("first_reading_at", notation.TIME, lambda total: total.first_wall_ns),
+    field("last_reading_at", notation.TIME, lambda total: total.last_wall_ns),
+    field("sampled_jobs", notation.COUNT, lambda total: len(total.jobs)),
     *on(_BALANCE_FIELDS, lambda total: total.total),
     field("channels", rows(_CHANNEL_FIELDS), _channels),
 )

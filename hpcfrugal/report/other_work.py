@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hpcfrugal.ledger.parts import whole_nodes
 from hpcfrugal.ledger.rows import JobRow, SessionRow
 from hpcfrugal.ledger.scopes import ALONE
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, attributes, field
 from hpcfrugal.spool.local_cluster import is_local
 
@@ -40,9 +40,9 @@ class OtherWork:
 
 
 OTHER_WORK_FIELDS: tuple[Field[OtherWork], ...] = (
-    *attributes(kind.PLAIN, "node"),
-    field("cpu_time_s", kind.SPAN, lambda one: one.cpu_us * 1000),
-    *attributes(kind.PLAIN, "cpu_share", "included"),
+    *attributes(notation.PLAIN, "node"),
+    field("cpu_time_s", notation.SPAN, lambda one: one.cpu_us * 1000),
+    *attributes(notation.PLAIN, "cpu_share", "included"),
 )
 
 

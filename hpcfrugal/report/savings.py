@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from hpcfrugal.accounting.savings import Saving
 from hpcfrugal.core.format import NONE, count, percent
 from hpcfrugal.ledger.savings import JobSavings, SavingStatus, SignalTotal, totals
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, row, scale, sheet, table, to_json
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, note
@@ -57,7 +57,7 @@ def _of_forecast(get: Callable[[Saving], T]) -> Callable[[JobSavings], T | None]
 
 
 def _of_plan(name: str) -> Field[JobSavings]:
-    return field(name, kind.PLAIN, lambda one: getattr(one.plan, name) if one.plan else None, csv=True)
+    return field(name, notation.PLAIN, lambda one: getattr(one.plan, name) if one.plan else None, csv=True)
 
 
 def _is_loss(one: JobSavings) -> bool:
@@ -70,57 +70,60 @@ def _loss(saved_g: Fraction) -> str:
 
 _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
     field(
-        "actual_g", kind.MASS, _of_saving(lambda saving: saving.actual_g), csv=True, heading="CO2e [{mass}]",
+        "actual_g", notation.MASS, _of_saving(lambda saving: saving.actual_g), csv=True, heading="CO2e [{mass}]",
         missing=NONE
     ),
     field(
-        "counterfactual_g", kind.MASS, _of_saving(lambda saving: saving.counterfactual_g), csv=True,
+        "counterfactual_g", notation.MASS, _of_saving(lambda saving: saving.counterfactual_g), csv=True,
         heading="Otherwise", drop=5, missing=NONE,
     ),
     field(
-        "saved_g", kind.MASS, _of_saving(lambda saving: saving.saved_g), csv=True, heading="Saved",
+        "saved_g", notation.MASS, _of_saving(lambda saving: saving.saved_g), csv=True, heading="Saved",
         after=lambda one: " (loss)" if _is_loss(one) else "", missing=lambda one: _STATUSES[one.status].shown or NONE,
     ),
     field(
-        "saving", kind.SHARE, _of_saving(lambda saving: _share(saving.saved_g, saving.counterfactual_g)), csv=True,
+        "saving", notation.SHARE, _of_saving(lambda saving: _share(saving.saved_g, saving.counterfactual_g)), csv=True,
         heading="Saving", drop=4, missing=NONE,
     ),
-    field("loss", kind.PLAIN, _is_loss),
-    field("pue", kind.PLAIN, lambda one: one.pue, csv=True),
-    field("energy_quality", kind.PLAIN, lambda one: one.quality, csv=True),
-    field("settled", kind.PLAIN, lambda one: one.settled, csv=True),
-    field("estimated", kind.PLAIN, lambda one: one.estimated, csv=True),
+    field("loss", notation.PLAIN, _is_loss),
+    field("pue", notation.PLAIN, lambda one: one.pue, csv=True),
+    field("energy_quality", notation.PLAIN, lambda one: one.quality, csv=True),
+    field("settled", notation.PLAIN, lambda one: one.settled, csv=True),
+    field("estimated", notation.PLAIN, lambda one: one.estimated, csv=True),
     field(
-        "forecast_saved_g", kind.MASS, _of_forecast(lambda saving: saving.saved_g), csv=True, heading="Forecast",
+        "forecast_saved_g", notation.MASS, _of_forecast(lambda saving: saving.saved_g), csv=True, heading="Forecast",
         drop=3, after=lambda one: "" if one.forecast is None else _loss(one.forecast.saved_g), missing=NONE,
     ),
-    field("forecast_saving", kind.SHARE, _of_forecast(lambda saving: _share(saving.saved_g, saving.counterfactual_g))),
-    field("expected_saving", kind.PLAIN, lambda one: one.plan.expected_saving if one.plan else None),
-    field("forecast_mape", kind.PLAIN, lambda one: one.error.mape if one.error is not None else None),
+    field(
+        "forecast_saving", notation.SHARE,
+        _of_forecast(lambda saving: _share(saving.saved_g, saving.counterfactual_g)),
+    ),
+    field("expected_saving", notation.PLAIN, lambda one: one.plan.expected_saving if one.plan else None),
+    field("forecast_mape", notation.PLAIN, lambda one: one.error.mape if one.error is not None else None),
 )  # fmt: skip
 
 _JOB_FIELDS: tuple[Field[JobSavings], ...] = (
-    *attributes(kind.PLAIN, "cluster", "job_id", of="first", csv=True),
-    field("label", kind.WORD, lambda one: one.first.label, heading="Job", drop=6),
-    *attributes(kind.PLAIN, "run_id", of="first", csv=True),
-    field("name", kind.TEXT, lambda one: one.first.name, csv=True, heading="Name", missing=""),
-    *attributes(kind.PLAIN, "user", of="first", csv=True),
-    *attributes(kind.PLAIN, "state", of="last", csv=True),
-    field("restarts", kind.COUNT, lambda one: len(one.attempts) - 1, csv=True),
-    field("submitted_at", kind.TIME, lambda one: one.first.submitted_wall_ns, csv=True),
+    *attributes(notation.PLAIN, "cluster", "job_id", of="first", csv=True),
+    field("label", notation.WORD, lambda one: one.first.label, heading="Job", drop=6),
+    *attributes(notation.PLAIN, "run_id", of="first", csv=True),
+    field("name", notation.TEXT, lambda one: one.first.name, csv=True, heading="Name", missing=""),
+    *attributes(notation.PLAIN, "user", of="first", csv=True),
+    *attributes(notation.PLAIN, "state", of="last", csv=True),
+    field("restarts", notation.COUNT, lambda one: len(one.attempts) - 1, csv=True),
+    field("submitted_at", notation.TIME, lambda one: one.first.submitted_wall_ns, csv=True),
     field(
-        "started_at", kind.TIME, lambda one: one.first.started_wall_ns, csv=True, heading="Started (UTC)", drop=1,
+        "started_at", notation.TIME, lambda one: one.first.started_wall_ns, csv=True, heading="Started (UTC)", drop=1,
         missing=""
     ),
-    field("ended_at", kind.TIME, lambda one: one.last.ended_wall_ns, csv=True),
+    field("ended_at", notation.TIME, lambda one: one.last.ended_wall_ns, csv=True),
     *(_of_plan(name) for name in ("action", "zone", "signal", "provider")),
-    field("issued_at", kind.TIME, lambda one: one.plan.issued_ns if one.plan else None),
+    field("issued_at", notation.TIME, lambda one: one.plan.issued_ns if one.plan else None),
     field(
-        "counterfactual_start_at", kind.TIME, lambda one: one.counterfactual_start_ns, csv=True,
+        "counterfactual_start_at", notation.TIME, lambda one: one.counterfactual_start_ns, csv=True,
         heading="Otherwise (UTC)", drop=2, missing="",
     ),
-    field("counterfactual_end_at", kind.TIME, lambda one: one.counterfactual_end_ns),
-    *attributes(kind.PLAIN, "status", "reason", csv=True),
+    field("counterfactual_end_at", notation.TIME, lambda one: one.counterfactual_end_ns),
+    *attributes(notation.PLAIN, "status", "reason", csv=True),
     field("savings", row(_SAVING_FIELDS), lambda one: one if one.saving is not None and one.plan is not None else None),
 )  # fmt: skip
 
@@ -142,32 +145,35 @@ def _if_forecast(get: Callable[[SignalTotal], T]) -> Callable[[_Total], T | None
 
 
 _FORECAST_SAVED: Field[_Total] = field(
-    "forecast_saved_g", kind.MASS, _if_forecast(lambda sums: sums.forecast_saved_g), json="forecast.saved_g",
+    "forecast_saved_g", notation.MASS, _if_forecast(lambda sums: sums.forecast_saved_g), json="forecast.saved_g",
     heading="Forecast", after=lambda total: _loss(total.sums.forecast_saved_g), missing=NONE,
 )  # fmt: skip
 
 _TOTAL_FIELDS: tuple[Field[_Total], ...] = (
-    field("label", kind.WORD, lambda total: count(total.sums.jobs, "job"), json="", heading="Job"),
-    field("name", kind.WORD, lambda total: total.signal, json="", heading="Name"),
-    *attributes(kind.COUNT, "jobs", of="sums"),
-    field("saved_g", kind.MASS, lambda total: total.saved_g, heading="Saved", after=lambda total: _loss(total.saved_g)),
+    field("label", notation.WORD, lambda total: count(total.sums.jobs, "job"), json="", heading="Job"),
+    field("name", notation.WORD, lambda total: total.signal, json="", heading="Name"),
+    *attributes(notation.COUNT, "jobs", of="sums"),
     field(
-        "saving", kind.SHARE, lambda total: _share(total.saved_g, total.sums.counterfactual_g), heading="Saving",
+        "saved_g", notation.MASS, lambda total: total.saved_g, heading="Saved",
+        after=lambda total: _loss(total.saved_g),
+    ),
+    field(
+        "saving", notation.SHARE, lambda total: _share(total.saved_g, total.sums.counterfactual_g), heading="Saving",
         missing=NONE,
     ),
-    field("actual_g", kind.MASS, lambda total: total.sums.actual_g, heading="CO2e"),
-    field("counterfactual_g", kind.MASS, lambda total: total.sums.counterfactual_g, heading="Otherwise"),
-    field("jobs_with_loss", kind.COUNT, lambda total: total.sums.losses),
-    field("lost_g", kind.MASS, lambda total: total.sums.lost_g),
-    field("settled", kind.PLAIN, lambda total: total.sums.settled),
-    field("estimated", kind.PLAIN, lambda total: total.sums.estimated),
-    field("forecast_jobs", kind.COUNT, lambda total: total.sums.forecast_jobs, json="forecast.jobs"),
+    field("actual_g", notation.MASS, lambda total: total.sums.actual_g, heading="CO2e"),
+    field("counterfactual_g", notation.MASS, lambda total: total.sums.counterfactual_g, heading="Otherwise"),
+    field("jobs_with_loss", notation.COUNT, lambda total: total.sums.losses),
+    field("lost_g", notation.MASS, lambda total: total.sums.lost_g),
+    field("settled", notation.PLAIN, lambda total: total.sums.settled),
+    field("estimated", notation.PLAIN, lambda total: total.sums.estimated),
+    field("forecast_jobs", notation.COUNT, lambda total: total.sums.forecast_jobs, json="forecast.jobs"),
     _FORECAST_SAVED,
     field(
-        "saved_g_of_these", kind.MASS, _if_forecast(lambda sums: sums.saved_with_forecast_g),
+        "saved_g_of_these", notation.MASS, _if_forecast(lambda sums: sums.saved_with_forecast_g),
         json="forecast.saved_g_of_these",
     ),
-    field("mape", kind.PLAIN, lambda total: total.sums.error.mape, json="forecast.mape"),
+    field("mape", notation.PLAIN, lambda total: total.sums.error.mape, json="forecast.mape"),
 )  # fmt: skip
 
 

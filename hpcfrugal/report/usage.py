@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hpcfrugal.core.format import percent
 from hpcfrugal.ledger.rows import JobRow, SessionRow
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.field import Field, attributes, field, on, rows
 
@@ -141,28 +141,31 @@ def _at_least(node: NodeUsage) -> str:
 
 _FIGURES: tuple[Field[NodeUsage], ...] = (
     field(
-        "cpu_time_s", kind.SPAN, lambda node: None if node.cpu_us is None else node.cpu_us * 1000, heading="CPU time"
+        "cpu_time_s",
+        notation.SPAN,
+        lambda node: None if node.cpu_us is None else node.cpu_us * 1000,
+        heading="CPU time",
     ),
-    field("memory_mean_b", kind.BYTES, lambda node: node.memory_mean_b, heading="Memory mean"),
-    field("memory_peak_b", kind.BYTES, lambda node: node.memory_peak_b, heading="Peak"),
-    field("page_faults_minor", kind.COUNT, _counter("page_faults_minor"), heading="Faults", drop=3),
-    field("page_faults_major", kind.COUNT, _counter("page_faults_major"), heading="Major", drop=2),
-    field("io_read_b", kind.BYTES, _counter("io_read_b"), heading="Read", drop=5, before=_at_least),
-    field("io_write_b", kind.BYTES, _counter("io_write_b"), heading="Written", drop=4, before=_at_least),
-    field("io_complete", kind.PLAIN, lambda node: None if node.sums["io_read_b"] is None else not node.io_partial),
-    field("gpu_utilisation", kind.SHARE, lambda node: node.gpu_utilisation, heading="GPU use", optional=True),
-    field("instructions", kind.COUNT, _counter("instructions"), heading="Instructions", drop=7, optional=True),
-    field("cycles", kind.COUNT, _counter("cycles")),
-    field("cache_references", kind.COUNT, _counter("cache_references")),
-    field("cache_misses", kind.COUNT, _counter("cache_misses"), heading="Cache misses", drop=6, optional=True),
-    field("counters_cpu_share", kind.SHARE, lambda node: node.counters_cpu_share),
-    field("counters_running", kind.SHARE, lambda node: node.counters_running),
+    field("memory_mean_b", notation.BYTES, lambda node: node.memory_mean_b, heading="Memory mean"),
+    field("memory_peak_b", notation.BYTES, lambda node: node.memory_peak_b, heading="Peak"),
+    field("page_faults_minor", notation.COUNT, _counter("page_faults_minor"), heading="Faults", drop=3),
+    field("page_faults_major", notation.COUNT, _counter("page_faults_major"), heading="Major", drop=2),
+    field("io_read_b", notation.BYTES, _counter("io_read_b"), heading="Read", drop=5, before=_at_least),
+    field("io_write_b", notation.BYTES, _counter("io_write_b"), heading="Written", drop=4, before=_at_least),
+    field("io_complete", notation.PLAIN, lambda node: None if node.sums["io_read_b"] is None else not node.io_partial),
+    field("gpu_utilisation", notation.SHARE, lambda node: node.gpu_utilisation, heading="GPU use", optional=True),
+    field("instructions", notation.COUNT, _counter("instructions"), heading="Instructions", drop=7, optional=True),
+    field("cycles", notation.COUNT, _counter("cycles")),
+    field("cache_references", notation.COUNT, _counter("cache_references")),
+    field("cache_misses", notation.COUNT, _counter("cache_misses"), heading="Cache misses", drop=6, optional=True),
+    field("counters_cpu_share", notation.SHARE, lambda node: node.counters_cpu_share),
+    field("counters_running", notation.SHARE, lambda node: node.counters_running),
 )
 
 NODE_USAGE_FIELDS: tuple[Field[NodeUsage], ...] = (
-    field("node", kind.TEXT, lambda node: node.node or "all", heading="Node"),
+    field("node", notation.TEXT, lambda node: node.node or "all", heading="Node"),
     *_FIGURES,
-    field("sources", kind.PLAIN, lambda node: dict(sorted(node.sources.items()))),
+    field("sources", notation.PLAIN, lambda node: dict(sorted(node.sources.items()))),
 )
 """One node, or all of them."""
 
@@ -183,7 +186,7 @@ def _reasons(usage: JobUsage) -> list[Reason]:
 USAGE_FIELDS: tuple[Field[JobUsage], ...] = (
     *on(_FIGURES, lambda usage: usage.total),
     field("nodes", rows(NODE_USAGE_FIELDS), lambda usage: usage.nodes),
-    field("reasons", rows(attributes(kind.PLAIN, "node", "figure", "reason")), _reasons),
+    field("reasons", rows(attributes(notation.PLAIN, "node", "figure", "reason")), _reasons),
 )
 """All nodes together, each node, and why a figure is not known."""
 

@@ -17,7 +17,7 @@ from hpcfrugal.ledger.groups import GROUPINGS
 from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.field import Rows, field, sheet, table, to_json
 from hpcfrugal.report.formats import rendered
 from hpcfrugal.report.jobs import JobsReport
@@ -182,11 +182,11 @@ def test_a_job_over_the_edge_of_the_period_is_noted(spool: FakeSpool) -> None:
 
 def test_a_field_is_defined_once_for_json_csv_and_tables() -> None:
     energy = field(
-        "energy_j", kind.ENERGY, lambda one: one, json="energy.total", csv=True, heading="Energy [{energy}]",
+        "energy_j", notation.ENERGY, lambda one: one, json="energy.total", csv=True, heading="Energy [{energy}]",
         before=lambda one: "~", missing="none",
     )  # fmt: skip
-    name = field("name", kind.WORD, lambda one: f"a{one}", heading="Name", csv=True)
-    other = field("other", kind.COUNT, lambda one: None, heading="Other", optional=True)
+    name = field("name", notation.WORD, lambda one: f"a{one}", heading="Name", csv=True)
+    other = field("other", notation.COUNT, lambda one: None, heading="Other", optional=True)
     fields = (name, energy, other)
     records: list[int | None] = [2_000_000, None]
     assert [to_json(fields, one) for one in records] == [

@@ -1,4 +1,4 @@
-"""Kinds of figures: how each is written in JSON and CSV, and as text in a table."""
+"""Notations of figures: how each is written in JSON and CSV, and as text in a table."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Scale(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[V]):
-    """How values of a kind are written: in JSON and CSV, and as text in a table."""
+class Notation(Generic[V]):
+    """How values are written: in JSON and CSV, and as text in a table."""
 
     json: Callable[[V], Json]
     text: Callable[[V, Scale], str]
@@ -37,41 +37,41 @@ def same(value: V) -> V:
     return value
 
 
-def _words(limit: int, align: Literal["text", "word"]) -> Kind[str]:
-    return Kind(same, lambda value, _: plain(value, limit), align)
+def _words(limit: int, align: Literal["text", "word"]) -> Notation[str]:
+    return Notation(same, lambda value, _: plain(value, limit), align)
 
 
-ENERGY: Kind[int] = Kind(lambda uj: float(uj) / 1e6, lambda uj, scale: scale.energy.show(uj))
+ENERGY: Notation[int] = Notation(lambda uj: float(uj) / 1e6, lambda uj, scale: scale.energy.show(uj))
 """Microjoules; joules in JSON, divided as the views of the ledger do, and exact up to a gigajoule."""
-WATT_HOURS: Kind[int] = Kind(lambda uj: float(uj) / 1e6 / 3.6e3, lambda uj, scale: scale.energy.show(uj))
+WATT_HOURS: Notation[int] = Notation(lambda uj: float(uj) / 1e6 / 3.6e3, lambda uj, scale: scale.energy.show(uj))
 """Microjoules; watt-hours in CSV."""
-KILOWATT_HOURS: Kind[int] = Kind(lambda uj: float(uj) / 1e6 / 3.6e6, lambda uj, scale: scale.energy.show(uj))
+KILOWATT_HOURS: Notation[int] = Notation(lambda uj: float(uj) / 1e6 / 3.6e6, lambda uj, scale: scale.energy.show(uj))
 """Microjoules; kilowatt-hours in CSV, divided as the views of the ledger do."""
-ENERGY_RANGE: Kind[tuple[int, int]] = Kind(
+ENERGY_RANGE: Notation[tuple[int, int]] = Notation(
     lambda ends_uj: [float(uj) / 1e6 for uj in ends_uj],
     lambda ends_uj, scale: "–".join(dict.fromkeys(scale.energy.show(uj) for uj in ends_uj)),
 )
 """From one amount of microjoules to another; one figure where both are shown alike."""
-MASS: Kind[Fraction] = Kind(float, lambda mass_g, scale: scale.mass.show(mass_g))
+MASS: Notation[Fraction] = Notation(float, lambda mass_g, scale: scale.mass.show(mass_g))
 """Grams."""
-MICROGRAMS: Kind[float] = Kind(lambda ug: float(ug) / 1e6, lambda ug, scale: scale.mass.show(ug / 1e6))
+MICROGRAMS: Notation[float] = Notation(lambda ug: float(ug) / 1e6, lambda ug, scale: scale.mass.show(ug / 1e6))
 """Micrograms; grams in JSON, divided as the views of the ledger do."""
-SPAN: Kind[int] = Kind(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))
+SPAN: Notation[int] = Notation(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))
 """Nanoseconds; seconds in JSON."""
-TIME: Kind[int] = Kind(iso_from_ns, lambda ns, _: minute(ns), "word")
+TIME: Notation[int] = Notation(iso_from_ns, lambda ns, _: minute(ns), "word")
 """Nanoseconds since 1970; ISO 8601 in JSON, to the minute in tables."""
-CLOCK_NS: Kind[int] = Kind(same, lambda ns, _: clock(ns), "word")
+CLOCK_NS: Notation[int] = Notation(same, lambda ns, _: clock(ns), "word")
 """Nanoseconds since 1970, also in JSON; the time of day in tables."""
-SHARE: Kind[float | Fraction] = Kind(float, lambda share, _: percent(float(share)))
+SHARE: Notation[float | Fraction] = Notation(float, lambda share, _: percent(float(share)))
 """A part of 1."""
-COUNT: Kind[int] = Kind(same, lambda number, _: f"{number:,}")
-NUMBER: Kind[float] = Kind(same, lambda number, _: f"{number:,.1f}")
-INTENSITY: Kind[float] = Kind(same, lambda g_per_kwh, _: f"{g_per_kwh:,.0f}")
+COUNT: Notation[int] = Notation(same, lambda number, _: f"{number:,}")
+NUMBER: Notation[float] = Notation(same, lambda number, _: f"{number:,.1f}")
+INTENSITY: Notation[float] = Notation(same, lambda g_per_kwh, _: f"{g_per_kwh:,.0f}")
 """Grams per kilowatt-hour."""
-BYTES: Kind[int] = Kind(same, lambda number, _: size(number))
+BYTES: Notation[int] = Notation(same, lambda number, _: size(number))
 WORD = _words(40, "word")
 """A name that a table keeps whole."""
 TEXT = _words(40, "text")
 """A name that a table may shorten."""
-PLAIN: Kind[Any] = Kind(same, lambda value, _: plain(str(value)))
+PLAIN: Notation[Any] = Notation(same, lambda value, _: plain(str(value)))
 """A value that JSON takes as it is."""
