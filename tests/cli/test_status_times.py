@@ -50,7 +50,8 @@ def test_without_a_terminal_watch_asks_slurm_every_5_s_at_most(
     monkeypatch.setattr(status, "_backends", lambda _: None)
     monkeypatch.setattr(status, "_jobs", lambda *_, **__: [job])
     monkeypatch.setattr(status, "refresh", lambda *_: [])
-    monkeypatch.setattr(status, "_table", lambda _: "")
+    monkeypatch.setattr(status, "_shown", lambda *_: [])
+    monkeypatch.setattr(status, "_renderable", lambda *_: "")
     monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
     watch = status.watch_command.callback
     assert watch is not None
