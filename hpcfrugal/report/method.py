@@ -20,7 +20,7 @@ from hpcfrugal.core.format import EnergyUnit, count
 from hpcfrugal.ledger.accounted_use import held_resources
 from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.ledger.rows import JobRow
-from hpcfrugal.report import kind
+from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, sheet, table, to_json
 from hpcfrugal.report.jobs import LATEST
 from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
@@ -74,18 +74,18 @@ def _sum(values: list[float | None]) -> float | None:
 
 
 _FIELDS: tuple[Field[JobByMethod], ...] = (
-    field("job", kind.WORD, lambda one: one.job.label, json="", heading="Job"),
-    *attributes(kind.PLAIN, "cluster", "job_id", "restart", of="job", csv=True),
-    field("name", kind.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
-    field("user", kind.WORD, lambda one: one.job.user, csv=True, heading="User", missing=""),
-    field("partition", kind.WORD, lambda one: one.job.partition, csv=True, heading="Partition", missing=""),
-    field("started_at", kind.TIME, lambda one: one.job.started_wall_ns, csv=True, heading="Started (UTC)", drop=1),
-    field("cpu_h", kind.NUMBER, lambda one: one.cpu_h, csv=True, heading="CPU h"),
-    field("gpu_h", kind.NUMBER, lambda one: one.gpu_h, csv=True, heading="GPU h"),
-    field("energy_kwh", kind.KILOWATT_HOURS, lambda one: one.energy_uj, csv=True, heading="Energy [{energy}]"),
-    field("co2e_g", kind.MASS, lambda one: one.grams, csv=True, heading="CO2e [{mass}]"),
-    field("pue", kind.PLAIN, lambda one: one.power.pue, csv=True),
-    field("g_per_kwh", kind.PLAIN, lambda one: one.power.g_per_kwh, csv=True),
+    field("job", notation.WORD, lambda one: one.job.label, json="", heading="Job"),
+    *attributes(notation.PLAIN, "cluster", "job_id", "restart", of="job", csv=True),
+    field("name", notation.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
+    field("user", notation.WORD, lambda one: one.job.user, csv=True, heading="User", missing=""),
+    field("partition", notation.WORD, lambda one: one.job.partition, csv=True, heading="Partition", missing=""),
+    field("started_at", notation.TIME, lambda one: one.job.started_wall_ns, csv=True, heading="Started (UTC)", drop=1),
+    field("cpu_h", notation.NUMBER, lambda one: one.cpu_h, csv=True, heading="CPU h"),
+    field("gpu_h", notation.NUMBER, lambda one: one.gpu_h, csv=True, heading="GPU h"),
+    field("energy_kwh", notation.KILOWATT_HOURS, lambda one: one.energy_uj, csv=True, heading="Energy [{energy}]"),
+    field("co2e_g", notation.MASS, lambda one: one.grams, csv=True, heading="CO2e [{mass}]"),
+    field("pue", notation.PLAIN, lambda one: one.power.pue, csv=True),
+    field("g_per_kwh", notation.PLAIN, lambda one: one.power.g_per_kwh, csv=True),
 )
 
 
@@ -152,7 +152,7 @@ class MethodReport:
         yield table(_FIELDS, parts, units)
         yield Notes(tuple(note(text, role) for text, role in self._notes(units, len(shown))))
 
-    def _notes(self, units: kind.Scale, shown: int) -> Iterator[tuple[str, Any]]:
+    def _notes(self, units: notation.Scale, shown: int) -> Iterator[tuple[str, Any]]:
         known, lacking = self._known, len(self._jobs) - len(self._known)
         sign = "≥ " if lacking else ""
         energy = units.energy.show(sum(one.energy_uj or 0 for one in known))
