@@ -48,3 +48,9 @@ def tasks_at_once(resources: Resources) -> int:
         return asked or 1
     cpus = (resources.cpus_per_task or 1) * (resources.ntasks or 1)
     return max(1, len(os.sched_getaffinity(0)) // cpus)
+
+
+def tasks_in_turn(resources: Resources) -> int:
+    """How many tasks of an array run one after the other."""
+    count = 1 if resources.array is None else parse_array(resources.array).count
+    return -(-count // tasks_at_once(resources))

@@ -12,6 +12,7 @@ from hpcfrugal.job import JobSpec
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.sbatch_flags import sbatch_flags
 from hpcfrugal.settings.config import Config
+from hpcfrugal.submission.local_limits import tasks_in_turn
 
 if TYPE_CHECKING:
     from hpcfrugal.planning.decide.plan import Plan
@@ -67,6 +68,7 @@ def preview(spec: JobSpec, source: Path, submission: Submission, now: datetime, 
             where=str(source),
             slurm=submission.slurm,
             options=sbatch_flags(queued),
+            in_turn=1 if submission.slurm else tasks_in_turn(queued.resources),
             again=refresh,
         )
 
@@ -112,7 +114,8 @@ def _plan(spec: JobSpec, source: Path, submission: Submission, now: datetime) ->
     if submission.start_now:
         return start_now_plan(spec, now, "an immediate start was asked for")
     if not submission.slurm:
-        return plan_job(spec, config, now=now, where=str(source), slurm=False)
+        in_turn = tasks_in_turn(spec.resources)
+        return plan_job(spec, config, now=now, where=str(source), slurm=False, in_turn=in_turn)
     from hpcfrugal.planning.decide.time_budget import TimeBudget
 
     budget = submission.time_budget = submission.time_budget or TimeBudget()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ from sandbox import Sandbox, wait_until
 
 from hpcfrugal.job import job_from_mapping
 from hpcfrugal.job.array_tasks import indices_of, parse_array
-from hpcfrugal.submission.local_limits import tasks_at_once
+from hpcfrugal.submission.local_limits import tasks_at_once, tasks_in_turn
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,9 @@ def test_no_tasks_behind_a_job_id(text: str) -> None:
 )
 def test_tasks_at_once(resources: dict[str, Any], wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    assert tasks_at_once(job_from_mapping({"command": "true", "resources": resources}).resources) == wanted
+    asked = job_from_mapping({"command": "true", "resources": resources}).resources
+    assert tasks_at_once(asked) == wanted
+    assert tasks_in_turn(asked) == (math.ceil(10 / wanted) if resources else 1)
 
 
 SHOW = 'echo "$SLURM_ARRAY_JOB_ID $SLURM_ARRAY_TASK_ID $SLURM_ARRAY_TASK_COUNT $SLURM_ARRAY_TASK_MIN"'

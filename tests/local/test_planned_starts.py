@@ -166,6 +166,15 @@ def test_a_plan_counts_the_time_limit_and_the_deadline(planned: Planned) -> None
     assert (result.code, "has passed" in result.err) == (2, True)
 
 
+def test_a_plan_counts_all_tasks_of_an_array(planned: Planned) -> None:
+    start = planned.forecast([300.0] * 8 + [30.0] * 4 + [300.0] * 36)
+    deadline = start + timedelta(hours=20)
+    path = planned.job({"deadline": deadline.isoformat()}, resources={"time": "2:00:00", "array": "1-8%2"})
+    plan = json.loads(planned.box.ok("plan", "--json", path))
+    assert plan["latest_start_at"] == (deadline - timedelta(hours=8)).isoformat().replace("+00:00", "Z")
+    assert (plan["duration_s"], plan["duration_source"]) == (8 * 3600, "time limit; 4 tasks one after the other")
+
+
 def test_now_starts_it_at_once(planned: Planned) -> None:
     planned.forecast([300.0] * 8 + [30.0] * 4 + [300.0] * 36)
     out = json.loads(planned.box.ok("submit", "--now", "--json", planned.job({"max_delay": "12h"})))

@@ -37,6 +37,7 @@ def plan_job(
     where: str,
     slurm: bool = True,
     options: Sequence[str] = (),
+    in_turn: int = 1,
     again: bool = False,
     time_budget: TimeBudget | None = None,
 ) -> Plan:
@@ -45,6 +46,7 @@ def plan_job(
     Args:
         where: name of the file in error messages.
         slurm: whether to query Slurm; ``options`` are those of the job, for ``sbatch --test-only``.
+        in_turn: how many tasks of an array run one after the other; they are planned as a whole.
         again: fetch the forecast even if a cached one is recent.
         time_budget: shared by all jobs that one command plans.
 
@@ -54,7 +56,8 @@ def plan_job(
     """
     schedule = spec.schedule
     ends_by = deadline_in(spec.directives)
-    bounds_of(schedule, spec.resources.time, now, where=where, slurm_deadline=ends_by)
+    own_limit = None if spec.resources.time is None else spec.resources.time * in_turn
+    bounds_of(schedule, own_limit, now, where=where, slurm_deadline=ends_by)
     queries = SlurmQueries(spec, options, now, cache_dir(), time_budget) if slurm else None
     pool = ThreadPoolExecutor(max_workers=1)
     pending_history = pool.submit(job_history, config.ledger, user_name(), spec.name)
@@ -67,7 +70,7 @@ def plan_job(
     except ForecastError as error:
         failure = error
     finally:
-        estimate = queries.answers() if queries is not None else without_queue(spec.resources.time)
+        estimate = queries.answers() if queries is not None else without_queue(own_limit)
         history = pending_history.result()
         pool.shutdown()
     if failure is not None and schedule.require_forecast:
@@ -76,7 +79,7 @@ def plan_job(
     notes = (history.problem,) if history.problem else ()
     power = expected_power(spec.resources, history)
     facts = JobFacts(
-        spec, now, bounds, estimate, power, *_runtimes(history, estimate), pue=config.carbon.pue, notes=notes
+        spec, now, bounds, estimate, power, *_runtimes(history, estimate, in_turn), pue=config.carbon.pue, notes=notes
     )
     if forecast is None:
         assert failure is not None
@@ -92,12 +95,14 @@ def start_now_plan(spec: JobSpec, now: datetime, reason: str) -> Plan:
     return plan_start_now(JobFacts(spec, now, bounds, estimate, Power(), *_runtimes(History(), estimate)), reason)
 
 
-def _runtimes(history: History, estimate: SlurmEstimate) -> tuple[Runtimes, DurationBasis, str]:
-    """Run times to plan with and where they come from."""
+def _runtimes(history: History, estimate: SlurmEstimate, in_turn: int = 1) -> tuple[Runtimes, DurationBasis, str]:
+    """Run times to plan with and where they come from; ``estimate`` has the limit of all tasks ``in_turn``."""
+    turns = f"; {in_turn} tasks one after the other" if in_turn > 1 else ""
     if len(history.runtimes) >= FEWEST_RUNS:
-        limit = estimate.limit or history.runtimes[-1]
-        source = f"history, {len(history.runtimes)} runs"
-        return Runtimes.from_samples(history.runtimes, limit), "history", source
+        past = [runtime * in_turn for runtime in history.runtimes]
+        source = f"history, {len(past)} runs{turns}"
+        return Runtimes.from_samples(past, estimate.limit or past[-1]), "history", source
     if estimate.limit is not None:
-        return Runtimes.certain(estimate.limit), "time limit", estimate.limit_source
-    return Runtimes.certain(ASSUMED), "assumption", "assumed: no time limit and no earlier runs are known"
+        return Runtimes.certain(estimate.limit), "time limit", f"{estimate.limit_source}{turns}"
+    assumed = f"assumed: no time limit and no earlier runs are known{turns}"
+    return Runtimes.certain(ASSUMED * in_turn), "assumption", assumed
