@@ -68,6 +68,13 @@ def test_all_jobs_at_the_clean_hour_up_to_the_capacity() -> None:
     assert {plan.job.job_id: plan.saving for plan in plans}["1"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.parametrize("low", [40, 200, 250])
+def test_of_a_long_clean_time_the_first_hour_is_taken(low: float) -> None:
+    falls_at_5 = series(*[300] * 5, *[low] * 43)
+    assert starts(replan(GREEN, [job(1)], falls_at_5, NOW)) == {"1": 5}
+    assert (place(GREEN, [], job(2), falls_at_5, NOW).start_at - NOW) / HOUR == 5
+
+
 def test_running_and_released_jobs_use_capacity() -> None:
     queued = [job(1, nodes=3, hours=5.5, state="RUNNING"), job(2, nodes=1, hours=8, released=True), job(3, nodes=2)]
     plans = replan(GREEN, queued, CLEAN_AT_5, NOW)

@@ -37,10 +37,6 @@ AS_GOOD = 0.01
 scripts/bench/decide: the mean wait is 1 to 2 % shorter, for 0.2 % of the saving at most.
 """
 
-AS_GOOD_AT_THE_SAME_LEVEL = 0.5
-"""The same for starts with the same intensity by the forecast. Their expected values only differ since later ones are
-less certain, or further from a change."""
-
 BAND = (0.1, 0.9)
 """Quantiles of the saving that are shown: the middle 80 %."""
 
@@ -154,7 +150,7 @@ def decide(series: CarbonSeries, question: Question) -> Decision:
     return replace(decision, notes=(*notes, *decision.notes), now_estimated=starts.now_estimated)
 
 
-def _best(soonest: int, levels: Mapping[int, float], expected: Mapping[int, float], question: Question) -> int:
+def _best(soonest: int, expected: Mapping[int, float], question: Question) -> int:
     """The earliest start that saves nearly as much as the one with the least expected carbon; see ``AS_GOOD``.
 
     One that saves ``min_saving`` does not give way to one that does not. An exact forecast leaves no doubt.
@@ -163,15 +159,10 @@ def _best(soonest: int, levels: Mapping[int, float], expected: Mapping[int, floa
     if question.error is None:
         return lowest
     most_g, least_g = expected[soonest] - expected[lowest], question.min_saving * expected[soonest]
-
-    def is_as_good(start: int) -> bool:
-        same = math.isclose(levels[start], levels[lowest], rel_tol=_ROUNDING)
-        saved_g = expected[soonest] - expected[start]
-        enough = saved_g >= least_g or most_g < least_g
-        lacking = AS_GOOD_AT_THE_SAME_LEVEL if same else AS_GOOD
-        return enough and saved_g >= most_g * (1 - lacking)
-
-    return min(start for start in expected if start == lowest or is_as_good(start))
+    enough_g = most_g * (1 - AS_GOOD)
+    if most_g >= least_g:
+        enough_g = max(enough_g, least_g)
+    return min(start for start in expected if start == lowest or expected[soonest] - expected[start] >= enough_g)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +204,7 @@ class _Candidates:
         expected_values = zip(shrinkage.expected.values, known, strict=True)
         places = replace(shrinkage.expected, values=tuple(value if one else None for value, one in expected_values))
         expected = {start: run_level(shrinkage.expected, start, lengths) or 0.0 for start in levels}
-        best = _best(soonest, levels, expected, question)
+        best = _best(soonest, expected, question)
         now, then = (
             Outcome(from_us(start), levels[start], expected[start], _grams(expected[start], question))
             for start in (soonest, best)

@@ -20,10 +20,10 @@ The inverse of the covariance of such a process has three diagonals (Rybicki and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH
@@ -117,9 +117,8 @@ class Shrinkage:
         _, found, posterior = best
         expected = list(series.values)
         for index, one, variance in zip(known, found, posterior.variances(), strict=True):
-            level = min(MAX_G_PER_KWH, math.exp(middle + one + variance / 2))
-            expected[index] = round(level * _FRACTIONS) / _FRACTIONS
-        return cls(replace(series, values=tuple(expected)), known, posterior)
+            expected[index] = min(MAX_G_PER_KWH, math.exp(middle + one + variance / 2))
+        return cls(replace(series, values=tuple(_evened(series, expected))), known, posterior)
 
     def sd(self, shares: Mapping[int, float]) -> float:
         """Of a sum of slots, in g/kWh; ``shares`` are the factors by the index of the slot, such as of a difference."""
@@ -127,6 +126,22 @@ class Shrinkage:
             return 0.0
         parts = [shares.get(index, 0.0) * (self.expected.values[index] or 0.0) for index in self._known]
         return math.sqrt(max(0.0, sum(a * b for a, b in zip(parts, self._posterior.solve(parts), strict=True))))
+
+
+def _evened(series: CarbonSeries, expected: Sequence[float | None]) -> Iterator[float | None]:
+    """The expected values, with one for consecutive slots of one forecast value: their mean.
+
+    Of such slots none is better by the forecast. The posterior means differ as the forecast is less certain later, and
+    as values before and after are near or far, for which a job would wait until the end of a long clean time.
+    """
+    for value, group in groupby(range(len(series.values)), key=lambda index: series.values[index]):
+        same = list(group)
+        if not value:
+            yield from (expected[index] for index in same)
+            continue
+        lengths = [series.edges_us[index + 1] - series.edges_us[index] for index in same]
+        level = _mean([expected[index] or 0.0 for index in same], lengths)
+        yield from [round(level * _FRACTIONS) / _FRACTIONS] * len(same)
 
 
 def _mean(values: Sequence[float], lengths: Sequence[int]) -> float:

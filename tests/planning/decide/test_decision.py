@@ -159,13 +159,12 @@ def test_nearly_as_good_is_earlier() -> None:
 
 
 def test_a_start_that_saves_enough_does_not_give_way_to_one_that_does_not() -> None:
-    series = series_of([300.0] * 10 + [250.0] * 86, HOUR / 2)
-    whole = decide(series, question(1, 24, min_saving=0))
-    assert whole.then.start_at == NOW + 5 * HOUR
-    between = decide(series, question(1, 24, min_saving=whole.best_saving + 0.01))
-    assert between.waits
-    assert between.then.start_at > NOW + 5 * HOUR
-    assert between.saving >= whole.best_saving + 0.01
+    values = [300.0] * 10 + [101.0] * 10 + [150.0] * 4 + [100.0] * 10 + [300.0] * 30
+    early = decide(series_of(values, HOUR / 2), question(2, 20))
+    late = decide(series_of(values, HOUR / 2), question(2, 20, min_saving=early.best_saving + 1e-6))
+    assert late.waits
+    assert late.saving > early.saving
+    assert late.then.start_at > early.then.start_at
 
 
 def test_no_job_is_planned_into_a_gap() -> None:

@@ -169,6 +169,21 @@ def test_the_expected_values_keep_the_gaps_and_the_nearest_hours() -> None:
     assert abs(old.values[0] - 300) > abs(found.values[0] - 300)
 
 
+def test_slots_of_one_forecast_value_have_one_expected_value() -> None:
+    series = series_of([300, 200, 200, 200, None, 200, 300, 300], issued_at=at(0))
+    found = Shrinkage.of(series, ErrorGrowth(), at(0)).expected.values
+    assert len(set(found[1:4])) == 1
+    assert found[4] is None
+    assert found[5] != found[1]
+    assert found[6] == found[7]
+    # The mean of the values that they would have one by one.
+    single = Shrinkage.of(
+        series_of([300, 200, 200.0001, 200, None, 200, 300, 300], issued_at=at(0)), ErrorGrowth(), at(0)
+    ).expected.values
+    assert len(set(single[1:4])) == 3
+    assert found[1] == pytest.approx(fmean(value or 0 for value in single[1:4]), abs=0.01)
+
+
 def test_the_error_grows_with_the_time_ahead() -> None:
     model = ErrorGrowth(0.02, 0.2, 48 * HOUR, 6 * HOUR)
     sds = [model.relative_sd(hours * HOUR) for hours in (-1, 0, 24, 48, 100)]
