@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import os
 import sys
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -52,7 +53,8 @@ gives the memory above it back (mallopt(3)), which is 0.5 MB."""
 SENSOR_GROUP = "hpcfrugal.sensors"
 """Entry points ``name = module:factory``; see ``sidecar/sensors/site.py`` for what a factory takes and gives."""
 
-_LOCK_WAIT_S = 5.0
+_LOCK_WAIT_S = 2.0
+_KEPT_S = 86_400
 
 _MOST_SENSOR_FILES = 64
 _MOST_SENSOR_BYTES = 1024 * 1024
@@ -85,11 +87,13 @@ def shared_sidecar(spool_root: Path) -> Path:
 
 def _remove_unused(used: Path) -> None:
     """Remove the other zipapps of the spool whose file has no second name in a run directory: what runs, and what is to
-    start, has one of its own.
+    start, has one of its own. Not those of the last day: where the file system has no links, users of two Pythons would
+    remove each other's again and again.
     """
     for path in used.parent.glob("*.pyz"):
         with suppress(OSError):
-            if path != used and path.lstat().st_nlink == 1:
+            found = path.lstat()
+            if path != used and found.st_nlink == 1 and found.st_mtime < time.time() - _KEPT_S:
                 path.unlink()
 
 

@@ -121,11 +121,13 @@ def test_versions_lie_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert first.stat().st_ino == run.stat().st_ino
     (package / "loop.py").write_text(source)
     assert zipapp.shared_sidecar(tmp_path) == first
-    # Nobody has the second one, and from here on nobody the first.
+    # No run has the second one, and from here on none the first, which is older than a day.
     run.unlink()
+    os.utime(first, (time.time() - 86_401,) * 2)
+    os.utime(second, (time.time() - 86_390,) * 2)
     (package / "loop.py").write_text(source + "#")
     third = zipapp.shared_sidecar(tmp_path)
-    assert [*(tmp_path / "sidecar").glob("*.pyz")] == [third]
+    assert {*(tmp_path / "sidecar").glob("*.pyz")} == {second, third}
 
 
 def test_a_version_that_another_process_removes_is_not_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
