@@ -5,8 +5,8 @@ for its next attempt to start or was suspended, ``bucket_numbers`` has the numbe
 NULL. So SQL needs no more than ``json_each`` (``BUCKETS``). ``bucket_measured_ns`` is NULL where every bucket was
 measured for all of the time between the channel's first and its last reading.
 
-The array has millijoules, differences of the cumulative energy rounded down, and the last bucket has the microjoules
-that are left of the channel's energy too. So the buckets add up to it exactly.
+The array has whole joules, differences of the cumulative energy rounded down, and the last bucket has what is left of the
+channel's energy too. So the buckets add up to it exactly, and a joule is a mean power of 3 mW in a bucket.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.accounting.series import differences
 
 BUCKET_S = BUCKET_NS // 10**9
+UJ_PER_J = 10**6
 
 BUCKETS = f"""
 SELECT channels.job, channels.node, channels.kind,
     channels.first_bucket_s + {BUCKET_S} * coalesce(
         json_extract(channels.bucket_numbers, '$[' || energy.key || ']'), energy.key) AS bucket_start_s,
-    1000 * energy.value + CASE WHEN energy.key + 1 = json_array_length(channels.bucket_energy_mj)
-        THEN channels.energy_uj % 1000 ELSE 0 END AS energy_uj
-FROM channels CROSS JOIN json_each(channels.bucket_energy_mj) AS energy
+    {UJ_PER_J} * energy.value + CASE WHEN energy.key + 1 = json_array_length(channels.bucket_energy_j)
+        THEN channels.energy_uj % {UJ_PER_J} ELSE 0 END AS energy_uj
+FROM channels CROSS JOIN json_each(channels.bucket_energy_j) AS energy
 """
 """SQL for one row a bucket."""
 
@@ -49,7 +50,7 @@ class PackedBuckets:
 
     first_bucket_s: int | None = None
     bucket_numbers: str | None = None
-    bucket_energy_mj: str | None = None
+    bucket_energy_j: str | None = None
     bucket_measured_ns: str | None = None
 
 
@@ -66,7 +67,7 @@ def pack(energy: EnergyByTime, first_wall_ns: int | None, last_wall_ns: int | No
     return PackedBuckets(
         first_ns // 10**9,
         None if numbers[-1] == len(numbers) - 1 else _json(numbers),
-        _json(differences([upto_uj // 1000 for upto_uj in accumulate(energies_uj, initial=0)])),
+        _json(differences([upto_uj // UJ_PER_J for upto_uj in accumulate(energies_uj, initial=0)])),
         None if measured == whole else _json(measured),
     )
 
@@ -84,10 +85,10 @@ def unpack(
     measured all the time.
     """
     first_bucket_s, bucket_numbers = packed.first_bucket_s, packed.bucket_numbers
-    if first_bucket_s is None or packed.bucket_energy_mj is None or energy_uj is None:
+    if first_bucket_s is None or packed.bucket_energy_j is None or energy_uj is None:
         return []
-    energies = [1000 * energy_mj for energy_mj in json.loads(packed.bucket_energy_mj)]
-    energies[-1] += energy_uj % 1000
+    energies = [UJ_PER_J * energy_j for energy_j in json.loads(packed.bucket_energy_j)]
+    energies[-1] += energy_uj % UJ_PER_J
     if width_s != BUCKET_S and bucket_numbers is None and packed.bucket_measured_ns is None:
         return list(_joined(first_bucket_s, energies, (first_wall_ns, last_wall_ns), width_s))
     numbers: Sequence[int] = json.loads(bucket_numbers) if bucket_numbers is not None else range(len(energies))

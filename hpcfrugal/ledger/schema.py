@@ -18,7 +18,7 @@ from hpcfrugal.ledger.rollup import ROLLUP_SCHEMA
 from hpcfrugal.ledger.rows import LEDGER_SCHEMA, LEDGER_TABLES
 from hpcfrugal.ledger.views import VIEWS
 
-OLDEST = 16
+OLDEST = 17
 """A ledger of an older schema is not brought up to date; it is rebuilt."""
 
 STEPS: Mapping[int, Callable[[LedgerConnection], None]] = {}
