@@ -5,7 +5,7 @@ for its next attempt to start or was suspended, ``bucket_numbers`` has the numbe
 NULL. So SQL needs no more than ``json_each`` (``BUCKETS``). ``bucket_measured_ns`` is NULL where every bucket was
 measured for all of the time between the channel's first and its last reading.
 
-The array has whole joules, differences of the cumulative energy rounded down, and the last bucket has what is left of the
+The array has whole joules, differences of the cumulative energy rounded down; the last bucket has what is left of the
 channel's energy too. So the buckets add up to it exactly, and a joule is a mean power of 3 mW in a bucket.
 """
 
