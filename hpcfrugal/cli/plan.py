@@ -12,7 +12,7 @@ import click
 from hpcfrugal.cli.drawing import show_series
 from hpcfrugal.cli.options import FILE, backend_option, checked, json_option
 from hpcfrugal.cli.streams import echo_json, echo_wrapped
-from hpcfrugal.core.format import mass, point_in_time, rough_percent, timespan
+from hpcfrugal.core.format import mass, point_in_time, power, rough_percent, timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import load_job, naming_lines
 from hpcfrugal.planning.decide.wording import line
@@ -116,7 +116,7 @@ def _carbon(expected: Expectation | None) -> list[tuple[str, str]]:
         rows.append(("saving", f"{rough_percent(expected.saving)} expected, {band}"))
     if expected.power_w is not None:
         pue = f", times a PUE of {expected.pue:g} in the grams" if expected.pue else ""
-        rows.append(("power", f"{expected.power_w:.4g} W ({expected.power_source}){pue}"))
+        rows.append(("power", f"{power(expected.power_w)} ({expected.power_source}){pue}"))
     return rows
 
 

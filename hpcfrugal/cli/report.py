@@ -21,7 +21,7 @@ from hpcfrugal.cli.options import (
     tag_option,
 )
 from hpcfrugal.cli.streams import echo, echo_note
-from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.errors import CollectedProblems, InputError
 from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.clocks import skews
@@ -106,21 +106,31 @@ def report_command(
     modelled energy are shown separately; what is unknown is named and never counted as zero. With JOB, everything about
     that job, whenever it ran.
     """
-    if job is not None and job_option is not None and job != job_option:
-        raise InputError.at("--job", "names another job than the argument JOB")
+    mistakes = CollectedProblems()
+    with mistakes.noted():
+        if job is not None and job_option is not None and job != job_option:
+            raise InputError.at("--job", "names another job than the argument JOB")
     job = job or job_option
-    keys = checked_groupings(tuple(key for text in by for key in text.split(",")), "--by")
-    if keys:
-        check_exclusive("--by", {"--all": every})
-    if unit is not None:
-        check_exclusive("--unit", {f"--{form}": form not in (None, TEXT), "--savings": as_savings})
-    if as_savings:
-        check_exclusive("--savings", {"--by": bool(keys), "--nodes": by_node, "--all": every})
-    if method is not None:
-        check_exclusive("--method", {"--by": bool(keys), "--nodes": by_node, "--savings": as_savings})
-    if by_node:
-        given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None, "--by": by or None}
-        check_exclusive("--nodes", {name: one is not None for name, one in given.items()} | {"--all": every})
+    keys: tuple[str, ...] = ()
+    pairs: list[tuple[str, str]] = []
+    span = Period()
+    with mistakes.noted():
+        keys = checked_groupings(tuple(key for text in by for key in text.split(",")), "--by")
+    with mistakes.noted():
+        pairs = [*([] if project is None else [("project", project)]), *split_tags(tags, "--tag")]
+    with mistakes.noted():
+        span = given_period(since, until, month, everything=job is not None)
+    given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None, "--by": by or None}
+    for option, is_set, excluded in (
+        ("--by", bool(by), {"--all": every}),
+        ("--unit", unit is not None, {f"--{form}": form not in (None, TEXT), "--savings": as_savings}),
+        ("--savings", as_savings, {"--by": bool(by), "--nodes": by_node, "--all": every}),
+        ("--method", method is not None, {"--by": bool(by), "--nodes": by_node, "--savings": as_savings}),
+        ("--nodes", by_node, {name: one is not None for name, one in given.items()} | {"--all": every}),
+    ):
+        with mistakes.noted():
+            check_exclusive(option, excluded if is_set else {})
+    mistakes.refuse()
     config = load_config()
     unit = unit or config.energy_unit
     path = ledger_path or config.ledger
@@ -129,7 +139,6 @@ def report_command(
         from hpcfrugal.cli.sync import sync_to_read
 
         sync_to_read(path, config)
-    span = given_period(since, until, month, everything=job is not None)
     if by_node:
         show_report(_nodes(path, config.spool, span, unit), form)
         return
@@ -138,7 +147,7 @@ def report_command(
         until_ns=span.until_ns,
         jobs=() if job is None else (job,),
         user=user,
-        tags=(*([] if project is None else [("project", project)]), *split_tags(tags, "--tag")),
+        tags=tuple(pairs),
     )
     with open_ledger(path) as connection:
         if job is not None and not count_jobs(connection, wanted):

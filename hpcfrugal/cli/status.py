@@ -152,7 +152,7 @@ _FIELDS: tuple[Field[JobStatus], ...] = (
     *attributes(notation.PLAIN, "nodes"),
     # A local job has one node, this machine.
     field(
-        "node_count", notation.PLAIN, lambda one: None if one.job.is_local else len(one.nodes) or None, json="",
+        "node_count", notation.PLAIN, lambda one: (one.job.backend == "slurm_cli" and len(one.nodes)) or None, json="",
         heading="Nodes", drop=1, optional=True, missing=NONE,
     ),
     field("power_w", notation.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),

@@ -13,7 +13,8 @@ The command line turns each into its message, its hint and its exit code; a trac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -66,6 +67,26 @@ class InputError(HpcfrugalError):
     def at(cls, where: str, what: str, hint: str | None = None) -> InputError:
         """An error with a single problem."""
         return cls([Problem(where, what, hint)])
+
+
+class CollectedProblems:
+    """Collects the problems of several checks, so that they are named together: ``with problems.noted(): ...``."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the InputError of what is done within, and go on."""
+        try:
+            yield
+        except InputError as error:
+            self.problems += error.problems
+
+    def refuse(self) -> None:
+        """Raise InputError with all problems, if there are any."""
+        if self.problems:
+            raise InputError(self.problems)
 
 
 class SetupError(HpcfrugalError):

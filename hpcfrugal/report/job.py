@@ -174,7 +174,7 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("run_id", notation.PLAIN, lambda one: one.job.run_id or None, csv=True),
     *attributes(notation.PLAIN, "origin", of="job"),
     field("name", notation.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
-    field("user", notation.WORD, lambda one: one.job.user, csv=True, heading="User", drop=2, missing=""),
+    field("user", notation.WORD, lambda one: one.job.user, csv=True, heading="User", drop=1, missing=""),
     *attributes(notation.PLAIN, "project", "phase", of="job", csv=True),
     *attributes(notation.PLAIN, "tags", "partition", "account", "qos", of="job"),
     field("state", notation.WORD, lambda one: one.job.state, csv=True, heading="State", drop=8, role=_state_role),
@@ -182,7 +182,7 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     *attributes(notation.PLAIN, "exit_code", of="job", csv=True),
     field("submitted_at", notation.TIME, lambda one: one.job.submitted_wall_ns, csv=True),
     field(
-        "started_at", notation.TIME, lambda one: one.job.started_wall_ns, csv=True, heading="Started (UTC)", drop=1,
+        "started_at", notation.TIME, lambda one: one.job.started_wall_ns, csv=True, heading="Started (UTC)", drop=6,
         missing=""
     ),
     field("ended_at", notation.TIME, lambda one: one.job.ended_wall_ns, csv=True),

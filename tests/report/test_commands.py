@@ -467,6 +467,17 @@ def test_bad_options_end_with_2_and_name_the_option(
     assert result.out == ""
 
 
+def test_all_mistakes_are_named_at_once_and_before_anything_is_read(spool: FakeSpool, call: Call) -> None:
+    spool.whole_run()
+    wrong = ("--since", "soon", "--until", "x", "--by", "colour", "--tag", "x", "--all", "--unit", "J", "--csv")
+    result = call("report", *wrong)
+    assert result.code == 2
+    assert [line.split(": ")[1] for line in result.err.splitlines()] == [
+        *("--by", "--tag", "--since", "--until", "--all", "--csv"),
+    ]
+    assert not spool.ledger.exists()
+
+
 @pytest.mark.parametrize("form", [[], ["17"], ["--by", "project"], ["--csv"], ["--csv", "--by", "project"], ["--json"]])
 def test_hostile_names_print_harmlessly(spool: FakeSpool, call: Call, form: list[str]) -> None:
     run = spool.run(spec={"name": HOSTILE, "tags": {"project": HOSTILE, HOSTILE: HOSTILE}}, user=HOSTILE)
