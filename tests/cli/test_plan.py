@@ -30,7 +30,7 @@ def test_the_chart_and_the_decision(planned: Planned) -> None:
         "if started now  300 g/kWh, ",
         "as planned      ",
         " in 8 of 10 cases",
-        "power           6.44 W (modelled: 1 CPU at full load)",
+        "power           6.43 W (modelled: 1 CPU at full load)",
         "run time        01:00:00 (time limit)",
         "wait in queue   ",
         "latest start    ",
