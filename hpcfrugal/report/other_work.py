@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpcfrugal.core.format import percent
 from hpcfrugal.ledger.parts import whole_nodes
 from hpcfrugal.ledger.rows import JobRow, SessionRow
 from hpcfrugal.ledger.scopes import ALONE
@@ -33,7 +34,7 @@ class OtherWork:
     @property
     def text(self) -> str:
         """A note on it, without the node's name."""
-        used = f"other processes used {self.cpu_us / 1e6:,.0f} s of CPU time, {self.cpu_share:.0%} of all"
+        used = f"other processes used {self.cpu_us / 1e6:,.0f} s of CPU time, {percent(self.cpu_share)} of all"
         if self.included:
             return f"{used}; their energy is in this job's: docs/which-number.md"
         return f"{used}; their energy is not in this job's, even where they worked for it: docs/which-number.md"

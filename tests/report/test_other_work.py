@@ -44,7 +44,7 @@ def test_work_of_a_daemon_on_a_node_held_alone_is_noted(spool: FakeSpool) -> Non
     document, text = report(spool, 2, 122)
     assert document["other_work"] == [{"node": "n1", "cpu_time_s": 120, "cpu_share": 120 / 122, "included": True}]
     assert (document["energy_j"]["total"], document["complete"]) == (6600, True)
-    assert "n1: other processes used 120 s of CPU time, 98% of all; their energy is in this job's" in text
+    assert "n1: other processes used 120 s of CPU time, 98.4 % of all; their energy is in this job's" in text
 
 
 @pytest.mark.parametrize(("exclusive", "included"), [(True, True), (False, False)])
