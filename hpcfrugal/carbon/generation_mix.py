@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from hpcfrugal.accounting.tables.electricity import generation_factors
 from hpcfrugal.carbon.readings import Point, parse_intensity
 from hpcfrugal.core.errors import ForecastError
+
+BASELINE = timedelta(days=1)
+"""So long before a range the generation is requested too, to find out which types are usual. Of a single hour for which
+only some types are published yet, nothing else shows that others are missing."""
 
 _MOST_UNKNOWN = 0.25
 _MOST_MISSING = 0.1
@@ -16,14 +20,21 @@ GenerationMix = dict[str, float]
 """MW by type of generation, named as in ``generation_factors``; types that are not known at a time are left out."""
 
 
-def mix_intensities(rows: Sequence[tuple[datetime, GenerationMix]]) -> tuple[list[Point], tuple[str, ...]]:
-    """The intensity at each time, and notes on what is left out.
+def mix_intensities(
+    rows: Sequence[tuple[datetime, GenerationMix]], start: datetime, end: datetime
+) -> tuple[list[Point], tuple[str, ...]]:
+    """The intensity at each time of ``rows`` in ``[start, end)``, and notes on what is left out.
 
     A time at which types with a tenth or more of the usual generation are unknown is a gap. Raises ForecastError.
     """
-    _, notes = mean_of_mixes([mix for _, mix in rows])
     usual = _usual(rows)
-    points = [(at, parse_intensity(mean_of_mixes([mix])[0], at) if _is_whole(mix, usual) else None) for at, mix in rows]
+    wanted = [(at, mix) for at, mix in rows if start <= at < end]
+    if not wanted:
+        raise ForecastError("no intensities")
+    _, notes = mean_of_mixes([mix for _, mix in wanted])
+    points = [
+        (at, parse_intensity(mean_of_mixes([mix])[0], at) if _is_whole(mix, usual) else None) for at, mix in wanted
+    ]
     return points, ("calculated from the generation mix, without imports", *notes)
 
 

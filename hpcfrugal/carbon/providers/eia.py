@@ -19,7 +19,7 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-from hpcfrugal.carbon.generation_mix import GenerationMix, mix_intensities
+from hpcfrugal.carbon.generation_mix import BASELINE, GenerationMix, mix_intensities
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.readings import as_object, as_rows, check_zone, parse_time
 from hpcfrugal.core.errors import ForecastError
@@ -71,7 +71,7 @@ class Eia(Provider):
                 "frequency": "hourly",
                 "data[0]": "value",
                 "facets[respondent][]": respondent,
-                "start": f"{request.start + _HOUR:%Y-%m-%dT%H}",
+                "start": f"{request.start - BASELINE + _HOUR:%Y-%m-%dT%H}",
                 "end": f"{request.end:%Y-%m-%dT%H}",
                 "sort[0][column]": "period",
                 "sort[0][direction]": "asc",
@@ -93,7 +93,7 @@ class Eia(Provider):
                 mix[_TYPES.get(fuel, fuel)] = _energy(row["value"])
         if not by_hour:
             raise ForecastError("no intensities")
-        points, notes = mix_intensities(sorted(by_hour.items()))
+        points, notes = mix_intensities(sorted(by_hour.items()), request.start, request.end)
         return self.answer(request, points, "actual", step=_HOUR, notes=notes, ttl_s=reply.ttl_s)
 
 

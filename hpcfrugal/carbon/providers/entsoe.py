@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hpcfrugal.accounting.tables.electricity import generation_factors
-from hpcfrugal.carbon.generation_mix import GenerationMix, mean_of_mixes, mix_intensities
+from hpcfrugal.carbon.generation_mix import BASELINE, GenerationMix, mean_of_mixes, mix_intensities
 from hpcfrugal.carbon.providers.base import IntensityAnswer, IntensityRequest, Provider
 from hpcfrugal.carbon.readings import parse_intensity, row_step
 from hpcfrugal.core.errors import ForecastError, SourceError
@@ -76,9 +76,9 @@ class Entsoe(Provider):
     def actuals(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """With a lag of an hour or more."""
         with _asking(self, client) as platform:
-            rows = _mix(platform.query_generation(request.zone, **_range(request.start, request.end), nett=True))
-        points, notes = mix_intensities(rows)
-        points = [(at, value) for at, value in points if at < request.end]
+            span = _range(request.start - BASELINE, request.end)
+            rows = _mix(platform.query_generation(request.zone, **span, nett=True))
+        points, notes = mix_intensities(rows, request.start, request.end)
         return self.answer(request, points, "actual", step=row_step(points), notes=notes)
 
 

@@ -48,7 +48,7 @@ def test_actuals(asker: Asker) -> None:
     found = actuals(asker)
     assert asker.last.path == "/v2/electricity/rto/fuel-type-data/data/"
     assert asker.last.query == {
-        "frequency": "hourly", "data[0]": "value", "facets[respondent][]": "CISO", "start": "2026-11-20T07",
+        "frequency": "hourly", "data[0]": "value", "facets[respondent][]": "CISO", "start": "2026-11-19T07",
         "end": "2026-11-20T09", "sort[0][column]": "period", "sort[0][direction]": "asc", "length": "5000",
         "api_key": KEY,
     }  # fmt: skip
@@ -63,6 +63,15 @@ def test_an_hour_that_is_not_known_whole_is_a_gap(asker: Asker) -> None:
     asker.answers(answer([whole, {"NG": 60, "NUC": None, "WND": 10}, whole]))
     values = actuals(asker).series.values
     assert [value is None for value in values] == [False, True, False]
+
+
+def test_a_fuel_that_is_not_published_yet_is_missed_by_the_day_before(asker: Asker) -> None:
+    whole = {"NG": 60, "NUC": 30, "WND": 10}
+    asker.answers(answer([whole, whole, {"NG": 60}]))
+    last = START + 2 * HOUR
+    message = asker.refused(Eia, "actual", "US-CAL-CISO", KEY, start=last, end=last + HOUR)
+    assert message == "no intensities"
+    assert asker.last.query["start"] == "2026-11-19T09"
 
 
 def test_fuels_without_a_factor_and_pumping(asker: Asker) -> None:

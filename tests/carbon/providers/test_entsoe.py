@@ -132,7 +132,7 @@ def test_actual_values(platform: type[Platform]) -> None:
     assert made["api_key"] == TOKEN
     assert made["retry_count"] == 1
     assert 0 < made["timeout"] <= 5
-    assert platform.asked == [("query_generation", pd.Timestamp(START - 3 * HOUR), pd.Timestamp(START + HOUR))]
+    assert platform.asked == [("query_generation", pd.Timestamp(START - 27 * HOUR), pd.Timestamp(START + HOUR))]
 
 
 def test_forecast(platform: type[Platform]) -> None:
@@ -177,8 +177,19 @@ def test_a_time_that_is_not_known_whole_is_a_gap(platform: type[Platform]) -> No
     assert values[2] == pytest.approx((90 * 12 + 10 * 490) / 100)
 
 
+def test_a_type_that_is_not_published_yet_is_missed_by_the_day_before(platform: type[Platform]) -> None:
+    nan = float("nan")
+    platform.tables["query_generation"] = as_object(
+        {"Nuclear": [90.0] * 24 + [nan], "Fossil Gas": [10.0] * 25}, start=START - 25 * HOUR
+    )
+    with pytest.raises(SourceError, match=r"^no intensities"):
+        ask("actual", START - HOUR)
+
+
 def test_too_much_of_unknown_kind(platform: type[Platform]) -> None:
-    platform.tables["query_generation"] = as_object({"Nuclear": [70.0] * 3, "Waste": [30.0] * 3})
+    platform.tables["query_generation"] = as_object(
+        {"Nuclear": [70.0] * 3, "Waste": [30.0] * 3}, start=START - 3 * HOUR
+    )
     assert refused().message == "30% of the generation is of types without a known emission factor"
 
 
