@@ -7,7 +7,9 @@ the next sync reads the spool again and fills what is new.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 from hpcfrugal.ledger.accounted_due import ACCOUNTED_SCHEMA
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
@@ -40,6 +42,19 @@ def _parts() -> Iterator[list[str]]:
                 yield words.schema()
         yield table.schema()
     yield [*DUE_SCHEMA, *ACCOUNTED_SCHEMA, *ROLLUP_SCHEMA, *OVERLAP_SCHEMA, *VIEWS]
+
+
+@cache
+def _expected() -> Mapping[str, str]:
+    """What a ledger consists of: its tables, indexes, views and triggers by name, each with its kind."""
+    words = (statement.replace("UNIQUE ", "", 1).split(maxsplit=3) for statement in schema())
+    return {name: kind.lower() for _, kind, name, *_ in words}
+
+
+def missing_parts(connection: sqlite3.Connection) -> list[str]:
+    """What a ledger of this schema lacks, as "table jobs"; empty for a whole one."""
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    return [f"{kind} {name}" for name, kind in _expected().items() if name not in there]
 
 
 def create_schema(connection: LedgerConnection) -> None:

@@ -16,7 +16,7 @@ from hpcfrugal.core.record import InvalidRecord, InvalidValue
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.filesystem import journal_mode
 from hpcfrugal.ledger.rows import LEDGER_SCHEMA
-from hpcfrugal.ledger.schema import create_schema, is_upgradable, upgrade
+from hpcfrugal.ledger.schema import create_schema, is_upgradable, missing_parts, upgrade
 
 BUSY_TIMEOUT_S = 60.0
 """How long a writer waits for another one; not for ever, since a process may hang, or the lock be one of a machine that
@@ -38,6 +38,10 @@ _WAL_VERSIONS = b"\2\2"
 """Bytes 18 and 19 of a file with a write-ahead log (https://www.sqlite.org/fileformat.html)."""
 
 _CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL)
+
+_OUR_TABLES = frozenset({"spools", "runs", "jobs", "files", "channels", "sidecar_sessions"})
+_ENOUGH = 4
+"""A database with so many of these tables is a ledger, though it may have lost some."""
 
 _DEFAULT_NAME = "ledger.db"
 _MAGIC = b"SQLite format 3\0"
@@ -89,7 +93,7 @@ def refuse_foreign(path: Path) -> None:
         return  # damaged: nothing can be asked of it
     finally:
         connection.close()
-    if tables and not tables >= {"runs", "jobs", "files"}:
+    if tables and len(tables & _OUR_TABLES) < _ENOUGH:
         raise DataError(f"{path} is a database, but not a ledger", hint=_FOREIGN_HINT)
 
 
@@ -258,7 +262,12 @@ def _set_journal(connection: sqlite3.Connection, mode: str, timeout_s: float) ->
 
 def _check_schema(connection: LedgerConnection, path: Path, write: bool, older: bool) -> None:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version == LEDGER_SCHEMA or (older and 0 < version < LEDGER_SCHEMA):
+    if version == LEDGER_SCHEMA:
+        if lacks := missing_parts(connection):
+            more = f" and {len(lacks) - 1} more" if len(lacks) > 1 else ""
+            raise DataError(f"the ledger {path} is damaged: it has no {lacks[0]}{more}", hint=_REBUILD_HINT)
+        return
+    if older and 0 < version < LEDGER_SCHEMA:
         return
     if version > LEDGER_SCHEMA:
         raise DataError(

@@ -182,6 +182,45 @@ def test_the_database_of_another_program_is_left_alone(box: Sandbox) -> None:
     assert [one.name for one in box.work.iterdir()] == ["other.db"]
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        "table channels",
+        "table jobs",
+        "table overlaps",
+        "index jobs_by_name",
+        "view jobs_energy",
+        "trigger job_was_made",
+    ],
+)
+def test_a_ledger_that_has_lost_a_table_is_damaged_and_can_be_rebuilt(box: Sandbox, part: str) -> None:
+    box.ok("run", "--", "true")
+    box.ok("ledger", "sync", "--offline")
+    path = box.ok("ledger", "path").strip()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"DROP {part}")
+    for command in (("report",), ("ledger", "sync", "--offline"), ("ledger", "check")):
+        result = box.run(*command)
+        if command == ("report",):
+            assert (result.code, "Traceback" in result.err) == (4, False)
+        else:
+            (line,) = errors(result, 4)
+            assert line.startswith(f"the ledger {path} is damaged: it has no {part}")
+        assert "`hpcfrugal ledger rebuild` makes a new one from the spool" in result.err
+    box.ok("ledger", "rebuild")
+    box.ok("ledger", "check")
+
+
+def test_a_spool_that_is_no_directory_is_named(box: Sandbox) -> None:
+    (box.work / "file").write_text("")
+    for command in ("sync", "rebuild", "check"):
+        for path in ("/no/such/dir", "file"):
+            result = box.run("ledger", command, "--spool", path)
+            (line,) = errors(result, 2)
+            assert line.endswith(f"there is no directory {path}")
+            assert not (box.work / "no").exists()
+
+
 def test_a_ledger_behind_a_link_stays_there(box: Sandbox) -> None:
     (box.work / "there").mkdir()
     link = box.work / "link.db"
