@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.spool.local_cluster import is_local
 
@@ -112,10 +113,13 @@ def _unknown(node: str, component: str, channels: Sequence[ChannelRow]) -> Itera
     if not channels:
         yield f"{node} {component}: no samples"
     for channel in channels:
-        if channel.energy_uj is None:
+        if is_lacking(channel):
             yield f"{node} {component} {channel.domain}: {channel.reason or 'no reading yet'}"
-        elif channel.sensor_gap_ns is not None:
-            yield f"{node} {component} {channel.domain}: {channel.reason}"
+
+
+def is_lacking(channel: ChannelRow | ChannelTotals) -> bool:
+    """Whether the energy of a channel is unknown, or it was not read for long. Shorter gaps only lower the coverage."""
+    return channel.energy_uj is None or channel.sensor_gap_ns is not None
 
 
 def _unseen_cpu_time(job: JobRow) -> dict[str, str]:

@@ -12,6 +12,7 @@ from hpcfrugal.accounting import tables
 from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.ledger.channel_totals import NodeTotals
 from hpcfrugal.ledger.derive import derive
+from hpcfrugal.ledger.parts import is_lacking
 from hpcfrugal.spool.documents import NodeFacts, read_nodes
 from hpcfrugal.spool.layout import JobKey, RunDir
 from hpcfrugal.spool.sample_header import SampledNode
@@ -75,7 +76,7 @@ def _energy(sessions: tuple[SidecarSession, ...], facts: NodeFacts | None, *, ex
 def _sum(totals: NodeTotals) -> ScopeEnergy:
     counted = [channel for channel in totals.channels if channel.counted]
     known = [(channel, channel.energy_uj) for channel in counted if channel.energy_uj is not None]
-    complete = len(known) == len(counted) > 0 and all(channel.sensor_gap_ns is None for channel in counted)
+    complete = bool(counted) and not any(map(is_lacking, counted))
     low_uj = high_uj = 0
     uncertain = [channel for channel, _ in known if channel.quality == "modelled" or channel.high_uj is not None]
     for channel, energy_uj in known:
