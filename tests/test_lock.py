@@ -47,7 +47,7 @@ def test_every_release_in_the_lock_file_has_its_hashes() -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), entry
 
 
-def test_contributors_are_told_of_every_script() -> None:
+def test_every_script_is_in_the_contributing_guide() -> None:
     text = (TOP / "CONTRIBUTING.md").read_text()
     scripts = [path for path in (TOP / "scripts").iterdir() if path.is_file() and not path.suffix]
     assert len(scripts) >= 4

@@ -112,7 +112,7 @@ def test_the_formula() -> None:
     assert split.residual_uj() == [250, 50]
 
 
-def test_unknown_idle_power_counts_as_none() -> None:
+def test_unknown_idle_power_counts_as_0() -> None:
     assert one(1_000, 400, 100) == (250, 0)
 
 

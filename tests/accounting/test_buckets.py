@@ -97,7 +97,7 @@ def test_buckets_hold_exactly_what_the_curves_hold(curves: list[EnergyCurve]) ->
 
 
 @given(curve=chains())
-def test_each_interval_lies_in_the_buckets_into_which_it_is_split(curve: EnergyCurve) -> None:
+def test_each_interval_is_split_among_the_buckets_that_it_overlaps(curve: EnergyCurve) -> None:
     expected: dict[int, int] = {}
     parted = 0
     for (start, end), (old, new) in zip(pairwise(curve.instants.times_ns), pairwise(curve.energy_uj), strict=True):

@@ -71,7 +71,7 @@ def test_without_a_pue_nothing_is_multiplied_and_decimals_are_taken_as_written()
     assert total_tally(tallies(energy, levels, 1.1)).operational_g == Fraction(101, 2) * Fraction(11, 10)
 
 
-def test_what_has_no_intensity_is_counted_and_is_no_zero() -> None:
+def test_energy_without_an_intensity_is_counted_and_not_0() -> None:
     levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(2 * HOUR, 3 * HOUR, 100.0))
     whole = total_tally(tallies([piece(0, 3 * HOUR, 3 * UJ_PER_KWH)], levels, None))
     assert whole.operational_g == 200
@@ -120,7 +120,7 @@ def test_components_qualities_and_days_stand_apart() -> None:
 
 
 @pytest.mark.parametrize("day", [datetime(2026, 3, 29), datetime(2026, 10, 25)])
-def test_a_day_on_which_the_clocks_change_is_no_special_case(day: datetime) -> None:
+def test_a_day_of_a_clock_change_is_handled_like_any_other(day: datetime) -> None:
     paris = ZoneInfo("Europe/Paris")
     start = round(day.replace(tzinfo=paris).timestamp()) * S
     end = round((day + timedelta(days=1)).replace(tzinfo=paris).timestamp()) * S

@@ -161,7 +161,7 @@ def test_the_units() -> None:
     assert steady_energy_uj(300_000_000, HOUR_NS) == 1_080_000 * 10**6
 
 
-def test_threads_of_a_core_are_no_cores() -> None:
+def test_hardware_threads_are_not_counted_as_cores() -> None:
     """Of 40 cores with two threads each, all of which are busy."""
     assert busy_core_ns(80 * 3600 * 10**6, HOUR_NS, 40, (1, 1)) == 40 * HOUR_NS
     assert busy_core_ns(80 * 3600 * 10**6, HOUR_NS, 40, (2, 80)) == HOUR_NS

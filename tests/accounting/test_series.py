@@ -71,7 +71,7 @@ def test_between_points_it_is_a_straight_line() -> None:
 
 
 @pytest.mark.parametrize("points", [((1, 1), (0, 0)), ((2, 1), (0, 0)), ((1, 2), (5, 4)), ((), ()), ((1, 2), (1,))])
-def test_what_is_no_counter_is_refused(points: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+def test_invalid_counters_are_refused(points: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     with pytest.raises(ValueError, match=r"order|decreases|needs"):
         CumulativeSeries(*points)
 

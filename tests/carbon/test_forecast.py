@@ -141,7 +141,7 @@ class TestKept:
         user.forecast(refresh=True)
         assert len(user.grid.requests) == 2
 
-    def test_each_question_has_its_own_answer(self, user: User) -> None:
+    def test_each_request_has_its_own_answer(self, user: User) -> None:
         user.forecast()
         region = {"regionid": 13, "data": half_hours(this_half_hour(), [7] * 48)["data"]}
         user.grid.answer = lambda request: Reply({"data": region})

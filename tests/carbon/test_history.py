@@ -114,7 +114,7 @@ def test_a_figure_that_is_revised_is_fetched_again_until_it_has_settled(site: Si
     assert site.gather(job) == Gathered(0, ())
 
 
-def test_a_provider_that_is_down_is_one_line_and_asked_again(site: Site) -> None:
+def test_a_provider_that_is_down_is_reported_in_one_line_and_tried_again(site: Site) -> None:
     working = site.grid.answer
     site.grid.answer = lambda request: Reply({}, 503)
     jobs = [used(NOW - n * 24 * HOUR, NOW - n * 24 * HOUR + HOUR) for n in range(1, 9)]

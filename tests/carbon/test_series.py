@@ -100,7 +100,7 @@ def test_a_zero_is_a_value_not_a_gap() -> None:
 @pytest.mark.parametrize(
     "wrong", [math.nan, math.inf, -math.inf, -1, -0.001, "12", True, 10**400, 2**60, 1e307, 1_000_001]
 )
-def test_values_that_are_no_intensity_are_refused(wrong: Any) -> None:
+def test_invalid_intensities_are_refused(wrong: Any) -> None:
     with pytest.raises(DataError, match="g/kWh at 2026-03-02T00:30:00Z"):
         series_of([100, wrong, 200])
 

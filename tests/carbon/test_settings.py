@@ -98,7 +98,7 @@ def test_invalid_urls(environ: dict[str, str], url: object) -> None:
         read_providers(config(environ, f"[forecasts.watttime]\nurl = {json.dumps(url)}\n").tables("forecasts"))
 
 
-def test_values_that_are_none_of_the_choices(environ: dict[str, str]) -> None:
+def test_invalid_choices(environ: dict[str, str]) -> None:
     text = '[forecasts.electricitymaps]\nhorizon_hours = 36\nemission_factor_type = "lifecyle"\n'
     with pytest.raises(InputError) as caught:
         read_providers(config(environ, text).tables("forecasts"))

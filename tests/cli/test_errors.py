@@ -35,7 +35,7 @@ def test_all_problems_of_all_files_at_once(box: Sandbox) -> None:
     assert not (box.work / "ran").exists()
 
 
-def test_files_that_are_no_job_files(box: Sandbox) -> None:
+def test_files_that_are_not_job_files(box: Sandbox) -> None:
     (box.work / "folder").mkdir()
     os.mkfifo(box.work / "pipe")
     (box.work / "binary").write_bytes(bytes(range(256)))
@@ -162,7 +162,7 @@ def test_files_that_are_not_ledgers(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("command", [("sync",), ("rebuild",), ("check",), ("export",)])
-def test_a_ledger_that_is_no_file(box: Sandbox, command: tuple[str, ...]) -> None:
+def test_a_ledger_that_is_not_a_file(box: Sandbox, command: tuple[str, ...]) -> None:
     os.mkfifo(box.work / "pipe")
     for path, what in ((".", "a directory"), ("..", "a directory"), ("/", "a directory"), ("pipe", "not a file")):
         assert errors(box.run("ledger", *command, "--ledger", path), 3) == [f"the ledger {path} is {what}"]
@@ -291,7 +291,7 @@ def test_problems_that_only_the_machine_can_tell_name_the_line(box: Sandbox) -> 
         assert line == f"{path}:4: schedule.deadline: 2020-01-01T00:00:00Z has passed", command
 
 
-def test_slurm_that_is_not_there_is_not_advised_away(box: Sandbox) -> None:
+def test_the_hint_where_slurm_is_missing(box: Sandbox) -> None:
     config = box.home / ".config/hpcfrugal/config.toml"
     config.parent.mkdir(parents=True)
     config.write_text('[queues.green]\ncapacity = 4\nmax_delay = "24h"\nunit = "nodes"\n')

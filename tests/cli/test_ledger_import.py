@@ -92,7 +92,7 @@ def test_the_first_import_goes_back_thirty_days_and_the_next_goes_on(site: Site)
     assert site.box.run("ledger", "check").code == 0
 
 
-def test_delimiters_differ_so_that_nobody_can_foresee_them(site: Site) -> None:
+def test_delimiters_are_random(site: Site) -> None:
     site.sync("--since", "2d")
     words = [word for call in site.asked() for word in call if word.startswith("--delimiter=")]
     assert len(words) == 3

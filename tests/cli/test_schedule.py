@@ -131,7 +131,7 @@ def test_the_deadline_bounds_the_end_of_the_time_limit(planned: Planned) -> None
     assert datetime.fromisoformat(plan["segments"][0]["end_at"]) <= deadline
 
 
-def test_waiting_has_to_be_worth_it(planned: Planned) -> None:
+def test_a_job_waits_only_for_a_sufficient_saving(planned: Planned) -> None:
     planned.forecast(CLEAN_AT_8)
     result, plan, script = planned.submit({"max_delay": "12h", "min_saving": "95 %"})
     assert (begin_of(script), plan["action"], plan["expected"]["saving"]) == (None, "start-now", 0)

@@ -50,7 +50,7 @@ def site(box: Sandbox, tmp_path: Path) -> Site:
 
 
 @pytest.mark.slow
-def test_a_lock_that_is_not_given_back(site: Site) -> None:
+def test_a_lock_that_is_never_released(site: Site) -> None:
     site.fill()
     with site.spool.ledger.with_name("ledger.db.lock").open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -68,7 +68,7 @@ def test_until_when_it_holds() -> None:
         b'{"schema": 3}',
     ],
 )
-def test_a_damaged_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_ignored(tmp_path: Path, content: bytes) -> None:
     cache = Cache(tmp_path)
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")
@@ -82,7 +82,7 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     "change", [{"series": {}}, {"fetched_at": "soon"}, {"notes": 3}, {"expires_at": None}, {"series": None}]
 )
-def test_a_file_with_wrong_contents_counts_as_none(tmp_path: Path, change: dict[str, object]) -> None:
+def test_a_file_with_wrong_contents_is_ignored(tmp_path: Path, change: dict[str, object]) -> None:
     cache = Cache(tmp_path)
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")
@@ -99,7 +99,7 @@ def test_a_file_with_a_wrong_figure(tmp_path: Path) -> None:
     assert cache.read(CachedAnswer, KEY) is None
 
 
-def test_a_file_of_more_than_64_mib_counts_as_none(tmp_path: Path) -> None:
+def test_a_file_of_more_than_64_mib_is_ignored(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")
@@ -148,7 +148,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert not path.is_symlink()
 
 
-def test_a_file_of_another_user_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_another_user_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(tmp_path)
     cache.write(KEY, kept())
     (path,) = tmp_path.glob("*.json")

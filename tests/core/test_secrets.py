@@ -98,7 +98,7 @@ def test_a_file_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         find_secret("x", ONE, path, {})
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_not_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     with pytest.raises(SourceError, match="not a regular file"):
         find_secret("x", ONE, str(tmp_path / "pipe"), {})

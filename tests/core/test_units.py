@@ -35,7 +35,7 @@ def test_walltime_forms(text: str | int, seconds: int) -> None:
 @pytest.mark.parametrize(
     "bad", ["", "x", "1h", "1:2:3:4", "-5", "1-", "1-2:3:4:5", "1.5", "UNLIMITED", True, None, "9" * 12, "٣"]
 )
-def test_what_is_no_walltime_is_refused(bad: object) -> None:
+def test_invalid_walltimes_are_refused(bad: object) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         units.parse_walltime(bad)  # type: ignore[arg-type]
 
@@ -84,7 +84,7 @@ def test_duration_forms(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "12", 12, "h", "1h2h", "P", "PT", "-1h", "1x", "1:x", True, None, "1e3s"])
-def test_what_is_no_duration_is_refused(bad: object) -> None:
+def test_invalid_durations_are_refused(bad: object) -> None:
     with pytest.raises(ValueError, match=r"unit|duration"):
         units.parse_duration(bad)  # type: ignore[arg-type]
 
@@ -121,7 +121,7 @@ def test_memory_forms(text: str | int, size: int) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "G", "4X", "-4G", "4.G", "1.0001G", "4GG", True, None, 1.5, "9" * 16])
-def test_what_is_no_memory_is_refused(bad: object) -> None:
+def test_invalid_amounts_of_memory_are_refused(bad: object) -> None:
     with pytest.raises(ValueError, match=r"memory|KiB"):
         units.parse_memory(bad)  # type: ignore[arg-type]
 

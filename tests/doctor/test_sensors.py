@@ -68,7 +68,7 @@ def test_sensor_without_advice_gets_that_of_the_doctor(monkeypatch: pytest.Monke
     assert [one.advice for one in sensor_findings()] == ["ask your operator whether this sensor should work here"]
 
 
-def test_advice_is_no_part_of_the_sample_file() -> None:
+def test_advice_is_not_written_to_the_sample_file() -> None:
     assert Absent("cpu", "s", "r", advice="do something").header() == {"component": "cpu", "source": "s", "reason": "r"}
 
 

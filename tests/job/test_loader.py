@@ -160,7 +160,7 @@ def test_a_script_beside_the_file_brings_its_directives(tmp_path: Path) -> None:
     assert (job.resources.mem, job.resources.mem_per_cpu) == ("4G", None)
 
 
-def test_a_program_that_is_no_script_has_no_directives(tmp_path: Path) -> None:
+def test_a_program_that_is_not_a_script_has_no_directives(tmp_path: Path) -> None:
     (tmp_path / "a.out").write_bytes(b"\x7fELF\0\0" * 1_000_000)
     job = load_job(write(tmp_path, "script: a.out\n"))
     assert job.directives == ()

@@ -57,7 +57,7 @@ def test_seconds_since_1970() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "soon", "now+1fortnight", "25:00", "13/45", "20:00x", "now+", "2026-13-01"])
-def test_what_is_no_time(text: str) -> None:
+def test_invalid_times(text: str) -> None:
     with pytest.raises(ValueError, match=r"\S"):
         parse_slurm_time(text, NOW)
 

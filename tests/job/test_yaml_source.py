@@ -102,7 +102,7 @@ def test_a_merge_bomb_is_refused_at_once() -> None:
         ("a: " + "[" * 50_000, "more than 20 levels deep"),
     ],
 )
-def test_what_is_no_plain_yaml_is_refused_with_its_line(text: str, told: str) -> None:
+def test_anything_but_plain_yaml_is_refused_with_its_line(text: str, told: str) -> None:
     assert told in refusal(text)
 
 

@@ -276,7 +276,7 @@ class TestSlurm:
         who = lab.exec(["bash", "-c", "echo $USER $HOME $PWD $(id -un)"], user="bob").stdout.split()
         assert who == ["bob", "/home/bob", "/home/bob", "bob"]
 
-    def test_somebody_elses_account_is_refused(self, lab):
+    def test_an_account_of_another_user_is_refused(self, lab):
         done = lab.exec(["sbatch", "-A", "physics", "--wrap", "true"], user="bob", check=False)
         assert done.returncode
         assert "Invalid account" in done.stderr

@@ -184,7 +184,7 @@ def test_without_cpu_time_a_share_is_unknown_and_memory_is_modelled(spool: FakeS
     assert not found["dram/dram-0/rapl-powercap"].counted
 
 
-def test_cpu_time_below_what_is_counted_is_modelled_as_unknown_not_as_none(spool: FakeSpool) -> None:
+def test_cpu_time_below_the_resolution_is_unknown_not_0(spool: FakeSpool) -> None:
     run = spool.run()
     lines = [{**line, "job_cpu_us": 0} for line in run.records([], 60)]
     found = channels(run.samples([run.header(exclusive=False, cpus_alloc=None, channels=[]), *lines]))
@@ -432,7 +432,7 @@ def test_a_lost_baseline_starts_at_the_header(spool: FakeSpool) -> None:
     assert (package.energy_uj, package.measured_ns) == (6_000_000_000, 60 * SECOND)
 
 
-def test_a_header_alone_and_a_baseline_alone_say_nothing_about_energy(spool: FakeSpool) -> None:
+def test_a_header_or_a_baseline_alone_gives_no_energy(spool: FakeSpool) -> None:
     run = spool.run()
     for lines in ([run.header()], [run.header(), run.record(0, [0, 0])]):
         found = channels(run.samples(lines))

@@ -84,7 +84,7 @@ def test_intensities_that_vanish_stay_and_are_not_lost_by_a_rebuild(spool: FakeS
     assert not any("intensity" in line for line in dump(spool.ledger))
 
 
-def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool) -> None:
+def test_files_that_are_not_read_yet_are_not_a_difference(spool: FakeSpool) -> None:
     spool.whole_run(carbon={"zone": "FR", "pue": 1.2})
     sync(spool.root, spool.ledger)
     tell(spool, 50.0, 0, 100)
@@ -118,7 +118,7 @@ def test_revised_figures_change_the_grams_at_the_next_sync(spool: FakeSpool) -> 
     assert (second.co2e_ug, second.open_uj) == (ug(kwh(6600) * 70), 0)
 
 
-def test_forecast_and_yearly_mean_stand_in_and_are_told_apart(spool: FakeSpool) -> None:
+def test_forecast_and_yearly_mean_are_used_and_marked(spool: FakeSpool) -> None:
     spool.whole_run(plan=plan(levels=(400.0, 400.0, 400.0)))
     sync(spool.root, spool.ledger)
     assert list(sums(spool).by_source_uj) == ["forecast"]
@@ -129,7 +129,7 @@ def test_forecast_and_yearly_mean_stand_in_and_are_told_apart(spool: FakeSpool) 
     assert sums(spool).co2e_ug == ug(kwh(6600) * (25 + 300))
 
 
-def test_estimates_of_the_provider_are_no_actual_figures(spool: FakeSpool) -> None:
+def test_estimates_of_the_provider_are_not_actual_figures(spool: FakeSpool) -> None:
     spool.whole_run(plan=plan(levels=(400.0, 400.0, 400.0)))
     tell(spool, 100.0, -HOUR, 15)
     tell(spool, 200.0, 15, 30, estimated_by="TIME_SLICER_AVERAGE")
@@ -172,7 +172,7 @@ def test_marginal_forecasts_and_those_of_other_zones_do_not_stand_in(spool: Fake
     assert sums(spool).co2e_ug is None
 
 
-def test_what_a_model_put_after_a_forecast_s_end_is_none(spool: FakeSpool) -> None:
+def test_values_added_by_a_model_are_not_a_forecast(spool: FakeSpool) -> None:
     told = plan()["forecast"] | {"assumed_from": iso(15), "assumed_by": "same-time-yesterday"}
     spool.whole_run(plan=plan(forecast=told))
     sync(spool.root, spool.ledger)

@@ -257,7 +257,7 @@ def test_values_that_a_provider_never_publishes_are_not_waited_for(spool: FakeSp
     )
 
 
-def test_a_repeated_last_day_is_no_forecast(spool: FakeSpool) -> None:
+def test_a_repeated_last_day_is_not_taken_for_a_forecast(spool: FakeSpool) -> None:
     told = plan()["forecast"]
     told |= {"assumed_from": iso(30), "assumed_by": "same-time-yesterday"}
     spool.whole_run("17", plan=plan(forecast=told))

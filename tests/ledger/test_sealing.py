@@ -276,7 +276,7 @@ def test_runs_and_months_that_vanish_are_named_at_each_sync(spool: FakeSpool) ->
         assert sorted(do_sync(spool).vanished) == sorted([run.run_id, other.run_id])
 
 
-def test_what_is_no_run_is_named_at_each_sync(spool: FakeSpool) -> None:
+def test_what_is_not_a_run_is_named_at_each_sync(spool: FakeSpool) -> None:
     run = over(spool)
     (run.run_dir.path.parent / "notes").mkdir()
     elsewhere = spool.root / "2020-01" / run.run_id

@@ -42,7 +42,9 @@ def silent(run: FakeRun, cpu_s: float | None, silent_s: float = 200, watts: Sequ
     # By half of its usual CPU time the sidecar alone was late; 2 CPUs have 40 s in the time of two records.
     [(0, True), (20, True), (99, False), (100, False), (200, False), (None, True)],
 )
-def test_cpu_time_tells_a_stopped_job_from_a_late_sidecar(spool: FakeSpool, cpu_s: float | None, stopped: bool) -> None:
+def test_cpu_time_distinguishes_a_stopped_job_from_a_late_sidecar(
+    spool: FakeSpool, cpu_s: float | None, stopped: bool
+) -> None:
     run = spool.run()
     header = run.header(channels=[PACKAGE], cpus_alloc=2 if cpu_s != 99 else 1)
     package = channels(run.samples([header, *silent(run, cpu_s)]))[PACKAGE_NAME]

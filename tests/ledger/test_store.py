@@ -100,7 +100,7 @@ def test_a_ledger_on_a_full_disk_can_be_read(spool: FakeSpool, tmp_path: Path) -
             assert reader.execute("SELECT count(*) FROM jobs").fetchone()[0] == 1
 
 
-def test_a_lock_that_is_not_given_back_is_not_waited_for_for_ever(spool: FakeSpool) -> None:
+def test_the_wait_for_a_lock_that_is_never_released_is_limited(spool: FakeSpool) -> None:
     sync(spool.root, spool.ledger)
     waited: list[bool] = []
     with spool.ledger.with_name("ledger.db.lock").open("r+") as file:

@@ -738,7 +738,7 @@ def test_check_sees_a_changed_row(spool: FakeSpool) -> None:
     assert [json.loads(line[7:])["exit_code"] for line in lines] == [9, 0]
 
 
-def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_not_read_yet_are_not_a_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
     run, other = spool.whole_run(), spool.whole_run("18")
     do_sync(spool)
     run.end(exit_code=9)
@@ -759,7 +759,7 @@ def test_what_is_not_read_yet_is_no_difference(spool: FakeSpool, monkeypatch: py
     assert (set(found.not_synced), found.differences) == ({run.run_id, other.run_id, new.run_id}, ())
 
 
-def test_what_a_job_writes_during_a_check_is_no_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_written_during_a_check_are_not_a_difference(spool: FakeSpool, monkeypatch: pytest.MonkeyPatch) -> None:
     run = spool.whole_run()
     do_sync(spool)
     fill = engine.fill
@@ -824,7 +824,7 @@ def test_progress_is_reported_to_the_end(spool: FakeSpool) -> None:
     assert seen[-1] == (5, 5)
 
 
-def test_what_is_no_run_directory_is_skipped_with_the_reason(spool: FakeSpool) -> None:
+def test_what_is_not_a_run_directory_is_skipped_with_the_reason(spool: FakeSpool) -> None:
     spool.whole_run()
     (spool.root / "notes").mkdir()
     assert do_sync(spool).skipped == (f"{spool.root / 'notes'}: not a month folder of the spool",)
@@ -916,7 +916,7 @@ def test_an_exit_code_that_sacct_shows_in_part_is_that_of_the_batch_script(
     [("OUT_OF_MEMORY", 125, None, 253), ("OUT_OF_MEMORY", 125, 137, 137), ("CANCELLED", 15, None, 143),
      ("OUT_OF_MEMORY", 125, 0, 253), ("COMPLETED", 0, 0, 0)],
 )  # fmt: skip
-def test_an_end_by_a_signal_is_no_exit_code_0(
+def test_an_end_by_a_signal_is_not_exit_code_0(
     spool: FakeSpool, state: str, signal: int, recorded: int | None, code: int
 ) -> None:
     run = spool.run("17")

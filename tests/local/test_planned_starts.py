@@ -66,7 +66,7 @@ def test_a_job_waits_for_the_start_of_its_plan(planned: Planned) -> None:
 
 
 @pytest.mark.slow
-def test_the_wait_is_no_run_time(box: Sandbox) -> None:
+def test_the_wait_is_not_counted_as_run_time(box: Sandbox) -> None:
     job = box.job("date +%s.%N; sleep 0.5", output="o", schedule={"earliest": later(8)})
     submitted = time.time()
     result = box.run("submit", "--wait", "--json", job)
@@ -79,7 +79,7 @@ def test_the_wait_is_no_run_time(box: Sandbox) -> None:
     assert 0.5 <= row["elapsed_s"] < 6
 
 
-def test_a_start_that_has_passed_is_no_wait(box: Sandbox) -> None:
+def test_a_start_that_has_passed_is_a_wait_of_0(box: Sandbox) -> None:
     job_id, run_dir = box.submit("true", schedule={"earliest": "2026-01-01T00:00Z"}, energy="off")
     assert box.wait_over(job_id) == "COMPLETED"
     assert json.loads((run_dir / "local.json").read_text())["begin_at"] is None

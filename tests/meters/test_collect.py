@@ -222,7 +222,7 @@ def test_no_data_is_kept_as_such_when_none_can_come(spool: FakeSpool) -> None:
     assert not [item for item in row.missing_sensors if item.source == "meter:rack3"]
 
 
-def test_a_meter_that_is_down_is_named_once_and_asked_again(spool: FakeSpool) -> None:
+def test_a_meter_that_is_down_is_named_once_and_tried_again(spool: FakeSpool) -> None:
     runs = [spool.whole_run(job_id) for job_id in ("17", "18", "19")]
     meter, other = FakeMeter({"n1": 400.0}, down="it is dark"), FakeMeter({"n1": 300.0}, name="other")
     assert gather(spool, meter, other) == (3, 0, ("meter rack3: it is dark; the next sync tries again",))
@@ -362,7 +362,7 @@ def test_samples_of_a_node_called_like_a_meters_file_stay_samples() -> None:
         RunDir(Path("/x")).meter("17", 0, "n" * 250, "rack3")
 
 
-def test_jobs_that_run_or_ended_long_ago_or_are_somebody_elses_are_not_asked_about(spool: FakeSpool) -> None:
+def test_meters_are_not_read_for_running_old_or_other_users_jobs(spool: FakeSpool) -> None:
     running = spool.run("1")
     running.slurm("RUNNING", end_s=None, job_id="1")
     waiting = spool.run("2")

@@ -110,7 +110,7 @@ def test_a_share_of_this_machine(box: Sandbox, server: MeterServer) -> None:
     assert found["node_energy_j"] == pytest.approx(200 * found["measured_s"], rel=1e-6)
 
 
-def test_a_meter_that_is_down_costs_a_line_and_is_asked_again(box: Sandbox, server: MeterServer) -> None:
+def test_a_meter_that_is_down_is_reported_in_one_line_and_tried_again(box: Sandbox, server: MeterServer) -> None:
     server.always("/api/v1/query", answer=as_json({"status": "error", "error": "out of memory"}, 503))
     a_prometheus(box, server)
     for _ in range(3):
@@ -276,7 +276,7 @@ def test_without_meters_a_sync_loads_nothing_of_them(box: Sandbox) -> None:
     assert reported(box, job_id)["channels"]
 
 
-def test_a_log_of_somebody_else_is_refused_at_sync(box: Sandbox) -> None:
+def test_a_log_of_another_user_is_refused_at_sync(box: Sandbox) -> None:
     log = box.home / "power"
     settings(box, "dcmi", kind="ipmi-dcmi", log=str(log), owner=os.getuid() + 1)
     run_job(box, "true")

@@ -59,7 +59,7 @@ def test_a_gap_is_not_bridged() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, -5.0, 0.0, 65535.0])
-def test_what_is_no_power_is_left_out_and_counted(bad: float) -> None:
+def test_invalid_powers_are_left_out_and_counted(bad: float) -> None:
     series = power((0, 100), (10, bad), (20, 100))
     assert energy_j(series, 0, 20) == (2000.0, 20.0)
     assert curve(series, TERMS).at(20 * SECOND_NS).errors == 1

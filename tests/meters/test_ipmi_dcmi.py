@@ -41,7 +41,7 @@ def test_real_outputs(text: str, power_w: float) -> None:
         ("\x1b[2Jgarbage\n", r"output: \ufffd\[2Jgarbage"),
     ],
 )
-def test_outputs_that_are_no_reading(text: str, said: str) -> None:
+def test_outputs_without_a_reading(text: str, said: str) -> None:
     with pytest.raises(SourceError, match=said):
         parse_power_w(text)
 

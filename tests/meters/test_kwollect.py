@@ -73,7 +73,7 @@ def test_two_meters_of_one_node_are_not_mixed(server: MeterServer) -> None:
     assert "2 series for one node" in answer.reason
 
 
-def test_names_that_are_no_hosts_are_not_asked_for(server: MeterServer) -> None:
+def test_names_that_are_not_hosts_are_not_requested(server: MeterServer) -> None:
     assert meter(server).fetch(["a,b", "x&metrics=y", ""], 0, SECOND_NS) == {}
     assert server.asked == []
 
@@ -95,6 +95,6 @@ def test_unusable_answers_are_refused(server: MeterServer, answer: tuple[int, st
         meter(server).fetch(["taurus-11"], 0, SECOND_NS)
 
 
-def test_samples_of_another_metric_are_none_of_it(server: MeterServer) -> None:
+def test_samples_of_another_metric_are_ignored(server: MeterServer) -> None:
     server.always("/metrics", answer=as_json([{**ROW, "metric_id": "bmc_node_power_watt"}]))
     assert meter(server).fetch(["taurus-11"], 0, SECOND_NS) == {}

@@ -96,7 +96,7 @@ def test_several_series_for_one_node_are_refused(server: MeterServer) -> None:
     assert answer == Refusal("the query returns 2 series for one node; use sum() or select one")
 
 
-def test_no_series_is_no_answer(server: MeterServer) -> None:
+def test_an_answer_without_a_series_is_refused(server: MeterServer) -> None:
     prometheus(server, lambda _, at: square_w(at), step_s=1.0)
     assert fetch(meter(server), ["n2"], 4) == {}
 
@@ -124,7 +124,7 @@ def test_a_name_cannot_leave_its_string(server: MeterServer) -> None:
     assert re.fullmatch(alternatives(["a.b", "c|d", "e*"]), "c|d")
 
 
-def test_a_name_that_is_no_text_is_not_asked_for(server: MeterServer) -> None:
+def test_a_name_that_is_not_text_is_not_requested(server: MeterServer) -> None:
     prometheus(server, lambda _, at: square_w(at), step_s=1.0)
     assert fetch(meter(server), ["n\udcff"], 1) == {}
     assert server.asked == []

@@ -109,7 +109,7 @@ def test_bmcs_without_a_reading(server: MeterServer, redfish: Opener, tree: dict
 
 
 @pytest.mark.parametrize("lie", ["1" + "0" * 400, "1e999", "-5", "true", '"300"'])
-def test_numbers_that_are_no_watts(server: MeterServer, redfish: Opener, lie: str) -> None:
+def test_invalid_numbers_of_watts(server: MeterServer, redfish: Opener, lie: str) -> None:
     board(server, chassis("1", Power=control(1.0)))
     body = '{"PowerControl": [{"PowerConsumedWatts": ' + lie + "}]}"
     server.always(f"{ROOT}/1/Power", answer=(200, "application/json", body.encode()))

@@ -372,7 +372,7 @@ WORDS = st.fixed_dictionaries(
 )
 @settings(max_examples=60)
 @pytest.mark.slow
-def test_constraints_hold_whatever_comments_say(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
+def test_constraints_hold_for_any_job_comment(words: list[dict[str, Any]], values: list[int], known: bool) -> None:
     queued = [job(number, **one) for number, one in enumerate(words, 1)]
     # Slurm says that a job is blocked once it could start, and before that it waits for its StartTime.
     queued = [replace(one, blocked=one.blocked and (one.begin_at or NOW) <= NOW) for one in queued]

@@ -497,7 +497,7 @@ def test_hostile_names_print_harmlessly(spool: FakeSpool, call: Call, form: list
         assert "[red]a[/]" in result.out
 
 
-def test_csv_cells_are_no_formulas(spool: FakeSpool, call: Call) -> None:
+def test_csv_cells_are_never_formulas(spool: FakeSpool, call: Call) -> None:
     spool.whole_run(spec={"name": "=cmd|'/c calc'!A1", "tags": {}})
     call("ledger", "sync")
     (row,) = csv.DictReader(io.StringIO(call("report", "--since", "all", "--csv").out))
@@ -645,7 +645,7 @@ def test_times_beyond_what_the_ledger_can_hold_are_times(
     assert len(found["nodes" if nodes else "jobs"]) == there
 
 
-def test_names_that_are_no_text_name_nothing(spool: FakeSpool, call: Call) -> None:
+def test_names_that_are_not_text_match_nothing(spool: FakeSpool, call: Call) -> None:
     """An argument that is not UTF-8 comes with surrogates in it, which SQLite refuses."""
     spool.whole_run()
     lone = os.fsdecode(b"\xff")

@@ -91,7 +91,7 @@ def test_the_ledgers_own_figures_are_others(site: Sandbox) -> None:
     }  # fmt: skip
 
 
-def test_a_table_says_what_it_is(site: Sandbox) -> None:
+def test_a_table_names_its_content(site: Sandbox) -> None:
     text = site.ok("report", "--method", "green-algorithms", "--since", "all", "--no-sync")
     assert "Method green-algorithms (Lannelongue 2021): from what jobs held, with the PUE; not measured" in text
     assert "5 jobs: " in text

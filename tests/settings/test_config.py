@@ -133,7 +133,7 @@ def test_tables_without_a_name(home: Path) -> None:
     assert "config.toml:2: queues: needs tables" in text
 
 
-def test_a_home_that_is_not_known(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_home_directory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "DATA")}
     assert load_config({"HOME": ""}).spool == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/share/hpcfrugal/spool"
 

@@ -81,7 +81,7 @@ def test_without_the_busy_time_of_the_node_all_is_the_rest() -> None:
     assert (a.energy_uj, node.accounts.rest_uj, node.accounts.energy_uj) == ([0], [1_000], [1_000])
 
 
-def test_a_gpu_is_its_holders_and_that_of_two_holders_is_nobodys() -> None:
+def test_a_gpu_belongs_to_its_holder_and_one_with_two_holders_to_none() -> None:
     a, b = job("1", gpus=["0"]), job("2", gpus=["GPU-bb"], numbers=False)
     node = Node(gpu(), gpu("GPU-bbbb"), gpu("GPU-cccc"), gpu(scope="node"), jobs=(a, b))
     node.read(1_000, 2_000, 3_000, 4_000)

@@ -59,7 +59,7 @@ def test_the_last_cpu_time_of_a_job_that_ended_alone_is_counted(tmp_path: Path, 
     assert seen(groups.read(3)) == {"17": (400_000, False)}
 
 
-def test_what_several_jobs_used_last_is_nobodys(tmp_path: Path) -> None:
+def test_cpu_time_last_used_by_several_jobs_is_attributed_to_none(tmp_path: Path) -> None:
     fake = FakeGroups(tmp_path)
     for name in ("job_17", "job_18"):
         fake.put(name, 1_000_000)
@@ -85,7 +85,7 @@ def test_a_job_that_is_requeued_is_another_attempt(tmp_path: Path) -> None:
     assert (second.job_id, second.first_ns, second.cpu_us) == ("17", 3, 20_000)
 
 
-def test_groups_of_slurm_and_of_others_are_no_jobs(tmp_path: Path) -> None:
+def test_other_control_groups_are_not_taken_for_jobs(tmp_path: Path) -> None:
     fake = FakeGroups(tmp_path)
     fake.put("job_17", 0)
     for name in ("system", "job_x", "job_", "job_12345678901", "sTOOSHORT"):
@@ -125,7 +125,7 @@ def test_a_job_is_looked_at_again_until_its_first_task_is_there(tmp_path: Path) 
     "environ",
     [{"SLURM_SHARDS_ON_NODE": "2"}, {"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50"}, {"CUDA_VISIBLE_DEVICES": "0"}],
 )
-def test_gpus_that_are_shared_or_not_named_for_the_node_are_none(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_shared_gpus_and_those_not_named_for_the_node_are_left_out(tmp_path: Path, environ: dict[str, str]) -> None:
     fake = FakeGroups(tmp_path)
     fake.put("job_17", 0)
     fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", **environ})
@@ -162,7 +162,7 @@ def test_jobs_by_their_processes(tmp_path: Path) -> None:
     assert seen(jobs.read(5)) == {"19": (4 * TICK_US, False)}
 
 
-def test_a_program_that_calls_itself_slurmstepd_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_named_slurmstepd_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proc = FakeProc(tmp_path)
     step(proc, 100, "17")
     owner = os.stat(tmp_path / "100").st_uid

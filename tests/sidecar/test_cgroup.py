@@ -116,5 +116,5 @@ def test_no_other_group_is_taken(tmp_path: Path, own: str) -> None:
     assert (group.cpu_dir, group.memory_dir) == (None, None)
 
 
-def test_unreadable_procfs_is_no_group(tmp_path: Path) -> None:
+def test_an_unreadable_procfs_gives_no_group(tmp_path: Path) -> None:
     assert find_job_group(str(tmp_path), "17", None).cpu_dir is None

@@ -124,7 +124,7 @@ def test_value_outside_the_range_is_a_failed_read(value: int) -> None:
     assert counter.errors == 1
 
 
-def test_two_reads_close_together_are_no_reset() -> None:
+def test_two_reads_close_together_are_not_a_reset() -> None:
     """A counter that moves every 100 ms shows 40 J after 1 ms at 400 W: lag, not a reset."""
     counter = EnergyCounter(None, 3000)
     counter.update(0, 0)
@@ -307,7 +307,7 @@ def test_reading_in_doubt_makes_no_peak() -> None:
     assert counter.peak_w == pytest.approx(730)
 
 
-def test_reading_in_doubt_is_no_reset() -> None:
+def test_a_doubtful_reading_is_not_a_reset() -> None:
     counter = EnergyCounter(None, 1000)
     counter.update(0, 0)
     counter.update(15 * S, 30 * 700_000_000, 15 * S)

@@ -65,7 +65,7 @@ def test_driver_that_dies_at_once(
     assert_packages_are_exact(lines, rapl, stepper, 0.5)
 
 
-def test_gpu_may_be_missing_where_nobody_named_one(
+def test_a_gpu_may_be_missing_where_none_was_named(
     zipapp: Path, run_dir: Path, rapl: FakeRapl, make_nvml: Callable[..., FakeNvml]
 ) -> None:
     """A local job has all GPUs of the machine; that there is none is not known here."""

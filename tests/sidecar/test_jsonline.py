@@ -30,7 +30,7 @@ def test_broken_bytes_of_the_environment_become_a_replacement() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_no_number_is_null(value: float) -> None:
+def test_invalid_numbers_are_null(value: float) -> None:
     assert dumps(value) == "null"
 
 

@@ -141,7 +141,7 @@ def test_many_groups_are_not_all_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "cpu 1 2\n", "intr 5\n", "cpu  x 0 0 0 0 0 0 0\n"])
-def test_garbage_is_no_reading_and_costs_nothing(tmp_path: Path, content: str) -> None:
+def test_garbage_is_ignored_and_loses_no_cpu_time(tmp_path: Path, content: str) -> None:
     tree = Tree(tmp_path, 2)
     tree.group("a", 10)
     node = NodeBusy(str(tree.proc))

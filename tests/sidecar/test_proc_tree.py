@@ -73,7 +73,7 @@ def test_child_that_was_waited_for_counts_once(tmp_path: Path) -> None:
     assert ticks(tree) == 26
 
 
-def test_child_that_nobody_waited_for_is_kept(tmp_path: Path) -> None:
+def test_a_child_that_was_not_waited_for_is_kept(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
     proc.put(10, 1)
     proc.put(11, 10, own=20)
@@ -157,7 +157,7 @@ def test_steps_of_the_job_on_this_node(tmp_path: Path) -> None:
     assert ticks(tree) == 40
 
 
-def test_step_told_by_mount_namespace(tmp_path: Path) -> None:
+def test_a_step_is_recognised_by_its_mount_namespace(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
     proc.put(100, 1, comm="slurmstepd", title="slurmstepd: [17.0]")
     proc.put(101, 100, own=10, namespace="mnt:[1]")

@@ -283,6 +283,6 @@ def test_message_is_one_line_of_plain_values() -> None:
 
 
 @pytest.mark.parametrize("line", ["k\ta", "k\ta=", "k\ta=1.5", "k\ta=\u00b2", "k\ta=" + "9" * 50, "k\ta=--1"])
-def test_what_is_no_message_is_refused(line: str) -> None:
+def test_invalid_messages_are_refused(line: str) -> None:
     with pytest.raises(BadMessage):
         decode(line)

@@ -124,7 +124,7 @@ def test_meter_and_unknown_chip_that_appear(tmp_path: Path) -> None:
     assert not look_again()
 
 
-def test_chip_that_nobody_reads_is_named_when_it_appears(tmp_path: Path) -> None:
+def test_an_unread_chip_is_named_when_it_appears(tmp_path: Path) -> None:
     two_sockets(tmp_path)
     selection, look_again = select(tmp_path)
     chip(tmp_path, 0, "ina3221", {"power1_input": "1"})

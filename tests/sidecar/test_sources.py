@@ -27,7 +27,9 @@ MPS = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"
         ({MPS: "", "SLURM_JOB_GPUS": "0"}, True, False, False),
     ],
 )
-def test_part_of_a_gpu_is_no_whole_one(environ: dict[str, str], in_slurm: bool, exclusive: bool, shared: bool) -> None:
+def test_a_part_of_a_gpu_is_not_counted_as_a_whole_one(
+    environ: dict[str, str], in_slurm: bool, exclusive: bool, shared: bool
+) -> None:
     place = SensorContext("/nowhere", "/nowhere", environ, lambda: 0, in_slurm=in_slurm, exclusive=exclusive)
     (process,) = [sensor for sensor in primary_sensors(place) if isinstance(sensor, SensorProcess)]
     nvml = process.make(UseOfGpus())

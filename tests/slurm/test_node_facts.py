@@ -153,7 +153,7 @@ def test_jobs_wait_for_a_slurm_that_is_not_there_or_another(
     assert kept(run) is None
 
 
-def test_a_name_that_is_no_node_of_slurms_is_not_handed_to_it(spool: FakeSpool, slurm: FakeSlurm) -> None:
+def test_a_name_that_is_not_a_node_is_not_passed_to_slurm(spool: FakeSpool, slurm: FakeSlurm) -> None:
     nasty = "a'; rm -rf ~ #"
     run = sampled(spool, nodes=(nasty,))
     run.slurm()

@@ -212,7 +212,7 @@ def test_other_forms_of_one_output(change: object) -> None:
         ("JobID|State|Start|Elapsed|NCPUS\n", "lacks Submit: add it to --format"),
     ],
 )
-def test_what_is_no_output_of_sacct(text: str, why: str) -> None:
+def test_output_that_is_not_of_sacct(text: str, why: str) -> None:
     with pytest.raises(NoHeader, match=f"^{why}"):
         read(text)
 

@@ -106,7 +106,7 @@ def test_a_link_in_place_of_a_state_is_replaced_and_not_followed(
     assert json.loads(path.read_text())["state"] == "COMPLETED"
 
 
-def test_garbage_in_a_stored_state_is_no_traceback(spool: FakeSpool, slurm: FakeSlurm) -> None:
+def test_garbage_in_a_stored_state_gives_no_traceback(spool: FakeSpool, slurm: FakeSlurm) -> None:
     run = spool.run("17")
     write_json_atomic(
         run.run_dir.slurm_json("17", 0),

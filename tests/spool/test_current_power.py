@@ -71,7 +71,7 @@ def test_only_the_last_64_kib_of_a_file_are_read(tmp_path: Path) -> None:
         assert read_draw(run.run_dir).total_energy_uj == energy_uj
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_what_is_not_a_file_is_not_waited_for(tmp_path: Path) -> None:
     run = FakeSpool(tmp_path).run("17")
     os.mkfifo(run.run_dir.samples("17", 0, "n1"))
     assert read_draw(run.run_dir).total_energy_uj is None

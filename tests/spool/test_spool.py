@@ -62,7 +62,7 @@ def test_run_id_needs_a_zone() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "20261120T230203Z-ABCDEF12", "../../etc", "20261120T230203Z-abcdef12\n", "x"])
-def test_other_texts_are_no_run_ids(text: str) -> None:
+def test_other_texts_are_not_run_ids(text: str) -> None:
     assert not is_run_id(text)
 
 
@@ -125,7 +125,7 @@ def test_any_node_name_comes_back_from_its_file_name(node: str, job_id: str) -> 
 
 
 @pytest.mark.parametrize("job_id", ["", "1.2", "../1", "1/2", "a b", "1\n"])
-def test_a_job_id_that_is_no_file_name_is_refused(job_id: str) -> None:
+def test_a_job_id_that_is_not_a_file_name_is_refused(job_id: str) -> None:
     run = RunDir(Path("/spool/run"))
     for name in (run.end_json, run.slurm_json):
         with pytest.raises(ValueError, match="job id"):
@@ -191,7 +191,7 @@ def test_a_failed_rename_leaves_no_temporary_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [None, b"", b'{"a": 1', b"[1]", b"\xff{}", b'{"a": NaN}', b"[" * 100_000], ids=lambda data: repr(data)[:9]
 )
-def test_a_document_that_cannot_be_used_is_none(tmp_path: Path, data: bytes | None) -> None:
+def test_an_unusable_document_is_ignored(tmp_path: Path, data: bytes | None) -> None:
     path = tmp_path / "a.json"
     if data is not None:
         path.write_bytes(data)
@@ -293,7 +293,7 @@ def test_what_is_read_of_a_job_is_its_owners_own_file(tmp_path: Path) -> None:
         (["own"], ["user: not a text"]),
     ],
 )
-def test_a_run_is_its_owners_whatever_it_says(
+def test_a_run_belongs_to_the_owner_of_its_directory(
     spool: FakeSpool, monkeypatch: pytest.MonkeyPatch, said: Any, problems: list[str]
 ) -> None:
     monkeypatch.setattr("hpcfrugal.spool.documents.owner_name", owner_name)
@@ -465,14 +465,14 @@ def test_no_bytes_make_the_reader_fail(tmp_path_factory: pytest.TempPathFactory,
         {**PACKAGE, "source": None},
     ],
 )
-def test_a_header_with_a_channel_that_nobody_understands_is_refused(spool: FakeSpool, channel: dict[str, Any]) -> None:
+def test_a_header_with_an_unknown_channel_is_refused(spool: FakeSpool, channel: dict[str, Any]) -> None:
     run = spool.run()
     found = read(run.samples([run.header(channels=[channel]), run.record(0, [0])]))
     assert found.sessions == ()
     assert len(found.problems) == 2
 
 
-def test_what_is_read_is_what_the_state_speaks_of(spool: FakeSpool) -> None:
+def test_the_state_is_of_the_content_that_was_read(spool: FakeSpool) -> None:
     run = spool.run()
     path = run.samples([run.header(), *run.records([100, 10], 60)])
     status = path.stat()

@@ -62,7 +62,7 @@ def test_zones() -> None:
         assert not Energinet.serves(zone), zone
 
 
-def test_a_zone_of_another_country_is_no_danish_area(asker: Asker) -> None:
+def test_a_zone_of_another_country_is_not_a_danish_area(asker: Asker) -> None:
     asker.answers(answer([]))
     assert asker.refused(Energinet, "forecast", "SE3") == "no intensities"
     assert json.loads(asker.last.query["filter"]) == {"PriceArea": ["SE3"]}

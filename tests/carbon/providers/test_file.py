@@ -175,7 +175,7 @@ def test_refusals_name_the_file(tmp_path: Path, content: bytes, said: str) -> No
     assert str(path) in caught.value.message
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_what_is_not_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("none", "pipe", "."):
         with pytest.raises(ForecastError, match=r"cannot be read|not a regular file"):

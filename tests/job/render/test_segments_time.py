@@ -51,13 +51,13 @@ def test_where_the_next_window_opens_meanwhile_it_goes_on_at_once_and_stops_at_i
     ]
 
 
-def test_writing_a_checkpoint_is_no_work(tmp_path: Path) -> None:
+def test_time_for_a_checkpoint_is_not_work(tmp_path: Path) -> None:
     one = Job(tmp_path, RUN)
     assert one.run(SAVE_S="3.5")[:2] == (0, "saved\n")
     assert 1 <= credited(one)[0] <= 3
 
 
-def test_the_cost_of_a_restart_is_no_work_either(tmp_path: Path) -> None:
+def test_restart_time_is_not_work_either(tmp_path: Path) -> None:
     one = Job(tmp_path, RUN + "0", windows=((0, 4), (100, 110)), restart_cost_s=2)
     (one.run_dir / ".17.progress").write_text("0 100 7\n")
     assert one.run(SLURM_RESTART_COUNT="1")[:2] == (0, "saved\n")
@@ -65,7 +65,7 @@ def test_the_cost_of_a_restart_is_no_work_either(tmp_path: Path) -> None:
     assert 1 <= credited(one)[1] <= 3
 
 
-def test_time_in_which_a_job_is_suspended_is_no_work(tmp_path: Path) -> None:
+def test_suspended_time_is_not_counted_as_work(tmp_path: Path) -> None:
     one = Job(tmp_path, RUN + "0", windows=((0, 3), (100, 110)))
     process = one.start()
     while not (tmp_path / "ready").exists():

@@ -27,7 +27,7 @@ def history(spool: FakeSpool, name: str = "train", user: str = "alice") -> Histo
     return job_history(spool.ledger, user, name)
 
 
-def test_no_ledger_is_no_problem(tmp_path: Path) -> None:
+def test_a_missing_ledger_is_not_a_problem(tmp_path: Path) -> None:
     assert job_history(tmp_path / "none.db", "alice", "train") == History()
 
 

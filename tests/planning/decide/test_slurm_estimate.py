@@ -61,7 +61,7 @@ def test_the_options_of_the_test_submission(slurm: FakeSlurm, tmp_path: Path) ->
     assert slurm.calls("scontrol") == []
 
 
-def test_a_start_in_the_past_is_no_negative_wait(slurm: FakeSlurm, tmp_path: Path) -> None:
+def test_a_start_in_the_past_is_a_wait_of_0(slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.answer("sbatch", err=WILL_RUN.format("08:29:59"))
     assert ask(tmp_path).wait_now == timedelta()
 

@@ -104,7 +104,7 @@ def test_a_failure_is_kept_for_less(slurm: FakeSlurm, tmp_path: Path) -> None:
         json.dumps({"schema": 2, "asked_at": "2026-11-21T08:30:00Z", "problem": 7, "jobs": []}),
     ],
 )
-def test_a_damaged_file_is_as_none(slurm: FakeSlurm, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_file_is_treated_as_missing(slurm: FakeSlurm, tmp_path: Path, damage: str) -> None:
     slurm.sacct(ROW)
     ask(tmp_path)
     (path,) = (tmp_path / "waits").glob("*.json")

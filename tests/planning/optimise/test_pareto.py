@@ -92,6 +92,6 @@ def test_what_is_not_known_is_not_offered() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
-def test_prices_that_are_no_numbers_are_refused(values: list[float]) -> None:
+def test_invalid_prices_are_refused(values: list[float]) -> None:
     with pytest.raises(DataError, match="EUR"):
         prices_of(values)

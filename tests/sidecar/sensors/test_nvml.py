@@ -252,7 +252,7 @@ def test_device_that_stays_lost_keeps_no_other_from_being_read(make_nvml: Callab
     assert readings[-1][0] is not None
 
 
-def test_power_of_nothing_is_no_reading(make_nvml: Callable[..., FakeNvml]) -> None:
+def test_a_power_of_null_is_not_a_reading(make_nvml: Callable[..., FakeNvml]) -> None:
     nvml = make_nvml(devices=1, low_mw=0, high_mw=0)
     nvml.switch_on("no-energy")
     (found,) = probe(nvml.environ(), ({}, False))

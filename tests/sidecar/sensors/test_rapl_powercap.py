@@ -269,14 +269,14 @@ def test_garbage_later_is_a_failed_read(rapl: FakeRapl) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "0", "-1", "junk"])
-def test_range_that_is_no_range_is_unknown(rapl: FakeRapl, content: str) -> None:
+def test_an_invalid_range_is_unknown(rapl: FakeRapl, content: str) -> None:
     (rapl.zone("package-0").path / "max_energy_range_uj").write_text(content)
     sensor, opened = open_tree(rapl.sysfs)
     assert opened.channels[0].range_uj is None
     sensor.close()
 
 
-def test_missing_name_is_no_zone(rapl: FakeRapl) -> None:
+def test_a_missing_name_gives_no_zone(rapl: FakeRapl) -> None:
     (rapl.zone("psys").path / "name").unlink()
     sensor, opened = open_tree(rapl.sysfs)
     assert "psys" not in [channel.domain for channel in opened.channels]

@@ -29,7 +29,7 @@ def named(selection: SensorSelection) -> list[tuple[str, str]]:
     return [(entry.component, entry.reason) for entry in selection.absent if "present" in entry.reason]
 
 
-def test_chips_with_power_that_nobody_knows_are_named(tmp_path: Path) -> None:
+def test_unknown_chips_with_power_are_named(tmp_path: Path) -> None:
     two_sockets(tmp_path)
     files = {f"power{number}_input": "5" for number in range(1, 7)} | {"power1_cap": "9", "energy1_input": "7"}
     chip(tmp_path, 0, "ina3221", files)
@@ -68,7 +68,7 @@ def test_accelerator_that_the_job_may_use_is_promised(
     assert selection.gpus_unread == (1 if may_use else 0)
 
 
-def test_adapter_is_no_accelerator(tmp_path: Path) -> None:
+def test_a_network_adapter_is_not_an_accelerator(tmp_path: Path) -> None:
     accelerator(tmp_path, 5, "mlx5", {"power1_input": "20000000"}, "0x020000")
     selection = select(tmp_path)
     assert [component for component, _ in named(selection)] == ["node"]
@@ -81,7 +81,7 @@ def test_device_with_a_drm_node_is_an_accelerator(tmp_path: Path) -> None:
     assert select(tmp_path).gpus_unread == 1
 
 
-def test_quantity_of_a_socket_that_nobody_knows_is_named(tmp_path: Path) -> None:
+def test_an_unknown_quantity_of_a_socket_is_named(tmp_path: Path) -> None:
     for number, what in enumerate(("CPU", "SysIO", "HBM")):
         grace(tmp_path, number, what, 1, 100)
     ((component, reason),) = named(select(tmp_path))
