@@ -17,7 +17,7 @@ import click
 from hpcfrugal.cli.labels import checked_labels
 from hpcfrugal.cli.options import OUTPUT_FILE, json_option, tag_option
 from hpcfrugal.cli.output import can_be_written, write_result
-from hpcfrugal.cli.streams import echo, echo_or_drop, warn
+from hpcfrugal.cli.streams import echo, echo_or_drop, echo_wrapped, warn
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
 from hpcfrugal.settings.config import Config, read_config
 
@@ -142,7 +142,7 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
     from hpcfrugal.cli.run_summary import summary
 
     for line in summary(done, job, scopes, config.energy_unit, kept=kept):
-        echo(line, err=True)
+        echo_wrapped(line, err=True)
 
 
 def _scopes(run_dir: RunDir) -> BothScopes | None:

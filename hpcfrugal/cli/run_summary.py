@@ -44,7 +44,8 @@ def _facts(done: LocalRun, record: ReportedJob, unit: AmountUnit) -> Iterator[st
     if sums.energy_uj is None:
         yield f"{name}: energy unknown"
     else:
-        yield f"{name}: {_amount(record.complete, sums.energy_uj, sums.range_uj, unit, _quality(sums, unit))}"
+        range_uj = None if done.exit_code else sums.range_uj
+        yield f"{name}: {_amount(record.complete, sums.energy_uj, range_uj, unit, _quality(sums, unit))}"
         yield record.job.totals.scope or "scope unknown"
     yield duration(round(done.command_s * 10**9))
     if sums.co2e_ug is not None:

@@ -43,15 +43,15 @@ def echo(text: str | bytes, *, err: bool = False, nl: bool = True) -> None:
     click.echo(text, file=sys.stderr if err else sys.stdout, nl=nl, color=False if colourless() else None)
 
 
-def echo_wrapped(text: str, prefix: str = "", *, bold: bool = False) -> None:
+def echo_wrapped(text: str, prefix: str = "", *, bold: bool = False, err: bool = False) -> None:
     """Print a text after a prefix; on a terminal in lines as wide as it is, which begin below the first."""
     lines = [text]
     indent = len(click.unstyle(prefix))
-    if sys.stdout.isatty():
+    if (sys.stderr if err else sys.stdout).isatty():
         width = max(shutil.get_terminal_size().columns - indent, _LEAST_WIDTH)
         lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
     shown = [click.style(line, bold=True) if bold else line for line in lines]
-    echo(prefix + f"\n{' ' * indent}".join(shown))
+    echo(prefix + f"\n{' ' * indent}".join(shown), err=err)
 
 
 def echo_or_drop(text: str, *, err: bool = False) -> None:

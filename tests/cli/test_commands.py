@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -415,6 +416,28 @@ def test_status_never_cuts_an_id_and_drops_columns_whole(box: Sandbox) -> None:
         assert "…" not in lines[0]
     assert shown[120] == shown[80] == ["Job", "Name", "State", "Elapsed", "Energy", "[J]"]
     assert shown[40] == ["Name", "State", "Energy", "[J]"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [60, 80])
+def test_no_line_is_wider_than_the_terminal(box: Sandbox, width: int) -> None:
+    start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    hours = "".join(f"{start + timedelta(hours=hour):%Y-%m-%dT%H:%MZ},{100 + 30 * (hour % 9)}\n" for hour in range(48))
+    (box.work / "own.csv").write_text(f"start,g_per_kwh\n{hours}")
+    box.settings('[carbon]\nzone = "XX"\nprovider = "own"\n[forecasts.own]\nkind = "file"\n'
+                 f'path = "{box.work}/own.csv"\nzone = "XX"\n')  # fmt: skip
+    name = "resnet152-imagenet-sweep-learning-rate-0001"
+    assert box.run("run", "--name", name, "--tag", f"project={name}", "--", "sleep", "0.2").code == 0
+    job = box.job("true", resources={"time": "1:00:00"}, schedule={"max_delay": "12h"})
+    for argv in (
+        ["report"], ["report", "--by", "name,project"], ["report", "latest"], ["report", "--nodes"], ["status"],
+        ["forecast"], ["forecast", "--list"], ["plan", job], ["run", "--", "false"], ["run", "--", "true"],
+    ):  # fmt: skip
+        lines = on_a_terminal(box, *map(str, argv), COLUMNS=str(width), NO_COLOR="1").splitlines()
+        assert lines, argv
+        for line in lines:
+            # A path cannot be broken.
+            assert len(line.rstrip()) <= width or max(map(len, line.split())) > width // 2, (argv, line)
 
 
 # A name that tries everything: shell, terminal, rich's markup, SQL, length.
