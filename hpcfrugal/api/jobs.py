@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job import JobSpec, load_job, naming_lines
 from hpcfrugal.job.loader import job_in_folder
-from hpcfrugal.settings.config import load_config
+from hpcfrugal.settings.config import BACKENDS, load_config
 from hpcfrugal.submission import Submission, SubmittedJob, prepare_spec, preview, submit_prepared
 from hpcfrugal.submission.backends import select_backend
 
@@ -72,6 +74,8 @@ def plan(job: Job, *, queue: str | None = None, backend: str | None = None, refr
 def _submission(
     backend: str | None, queue: str | None, *, arguments: Sequence[str] = (), start_now: bool = False
 ) -> Submission:
+    if backend is not None and backend not in BACKENDS:
+        raise InputError.at("backend", f"unknown backend {quoted_value(backend)}", f"use {', '.join(BACKENDS)}")
     config = load_config()
     return Submission(select_backend(backend, config), config, start_now, queue, tuple(arguments))
 

@@ -92,3 +92,15 @@ def test_public_names_stay_what_they_are_whatever_is_imported() -> None:
         assert type(getattr(hpcfrugal, name)).__name__ != "module", name
     with pytest.raises(AttributeError, match="has no attribute 'submitt'"):
         _ = hpcfrugal.submitt
+
+
+def test_an_unknown_backend_is_refused_and_no_message_names_an_option(home: Sandbox) -> None:
+    job = {"command": "true"}
+    for call in (hpcfrugal.submit, hpcfrugal.plan):
+        with pytest.raises(InputError) as caught:
+            call(job, backend="nope")
+        assert str(caught.value) == "backend: unknown backend 'nope' (use auto, slurm_cli, local)"
+        with pytest.raises(InputError) as caught:
+            call(job, queue="nope")
+        assert str(caught.value).startswith("queue: there is no queue 'nope' in the settings")
+    assert not list(home.spool.glob("20*/*"))
