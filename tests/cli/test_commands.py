@@ -507,6 +507,7 @@ def test_status_of_a_run_directory_that_is_only_half_there(box: Sandbox) -> None
     assert ESCAPE not in result.out + result.err
 
 
+@pytest.mark.slow
 def test_status_shows_the_energy_of_what_is_over(box: Sandbox) -> None:
     box.ok("run", "--name", "over", "--", "sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i + 1)); done")
     (row,) = json.loads(box.ok("status", "--json"))

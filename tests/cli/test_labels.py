@@ -144,6 +144,7 @@ def test_labels_that_cannot_be_used_are_a_problem_of_their_file(box: Sandbox) ->
     assert "labels.json: a symbolic link, not followed" in box.ok("ledger", "check")
 
 
+@pytest.mark.slow
 def test_a_report_of_a_forgotten_run_names_what_brings_it_back(box: Sandbox) -> None:
     box.ok("run", "--name", "trial", "--", "true")
     run_id = only_run(box).name
@@ -158,6 +159,7 @@ def test_a_report_of_a_forgotten_run_names_what_brings_it_back(box: Sandbox) -> 
     assert "trial" in box.ok("report", "trial")
 
 
+@pytest.mark.slow
 def test_a_name_of_several_jobs_is_refused_in_the_same_words_everywhere(box: Sandbox) -> None:
     for _ in range(4):
         box.ok("run", "--name", "same", "--", "true")
