@@ -162,6 +162,17 @@ def test_jobs_by_their_processes(tmp_path: Path) -> None:
     assert seen(jobs.read(5)) == {"19": (4 * TICK_US, False)}
 
 
+def test_a_step_that_was_seen_before_its_program_was_started(tmp_path: Path) -> None:
+    """Between fork and exec, slurmstepd is a second slurmd."""
+    proc = FakeProc(tmp_path)
+    proc.put(100, 1, comm="slurmd", start=1_000)
+    jobs = JobProcesses(str(tmp_path), "n1")
+    at_ns = 1_000 * TICK_US * 1000
+    assert jobs.read(at_ns) == []
+    step(proc, 100, "17", own=4)
+    assert seen(jobs.read(at_ns + 10**9)) == {"17": (4 * TICK_US, False)}
+
+
 def test_a_program_named_slurmstepd_is_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     proc = FakeProc(tmp_path)
     step(proc, 100, "17")

@@ -118,6 +118,10 @@ def test_jobs_and_rest_are_the_node_and_files_are_for_the_group(
     for index, energy_uj in enumerate(last.energy_uj):
         assert energy_uj == last.rest_uj[index] + sum(job.energy_uj[index] for job in jobs.values()) > 0
     assert [job.job_id for job in session.ended] == ["18"]
+    # while both were there, one had twice the CPU time of the other
+    energies_uj = {job.job_id: job.energy_uj for job in session.records[2].jobs}
+    for less_uj, more_uj in zip(energies_uj["17"], energies_uj["18"], strict=True):
+        assert more_uj / less_uj == pytest.approx(2, rel=0.05)
     assert stat.S_IMODE(agent.path.stat().st_mode) == 0o640
     assert stat.S_IMODE(agent.path.parent.stat().st_mode) == 0o750
     assert list(agent_files(agent.spool)) == [("n1", datetime.now(UTC).date(), agent.path)]

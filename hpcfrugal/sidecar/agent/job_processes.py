@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _READ_AGAIN = 16
 """Processes of no job that each scan reads again."""
 
+_YOUNG_S = 5
+"""A process of no job that is younger is read again: between fork and exec, slurmstepd is still slurmd."""
+
 _MOST_LOOKS = 10
 """Scans after which a step without a task that names its node counts as that of another one: a step of Slurm's own
 (extern) uses next to no CPU time."""
@@ -56,12 +59,14 @@ class JobProcesses:
         self._looks: dict[tuple[int, int], int] = {}
         self._foreign: set[int] = set()
         self._again: list[int] = []
-        self._tick_us = 1_000_000 // ticks_per_s()
+        self._ticks_per_s = ticks_per_s()
+        self._tick_us = 1_000_000 // self._ticks_per_s
         self._is_first = True
 
     def read(self, now_ns: int) -> list[NodeJob]:
         """All jobs that are here, or have ended since the call before, with their CPU times."""
-        members = self._members(self._scan())
+        grown_up = now_ns // 1_000_000 * self._ticks_per_s // 1000 - _YOUNG_S * self._ticks_per_s
+        members = self._members(self._scan(), grown_up)
         found: list[NodeJob] = []
         for job_id, processes in members.items():
             entry = self._jobs.get(job_id)
@@ -99,8 +104,8 @@ class JobProcesses:
                 found[pid] = process
         return found
 
-    def _members(self, seen: dict[int, Process]) -> dict[str, dict[int, Process]]:
-        """The processes of each job."""
+    def _members(self, seen: dict[int, Process], grown_up: int) -> dict[str, dict[int, Process]]:
+        """The processes of each job. One that started before the tick ``grown_up`` stays what it is."""
         owner: dict[int, str | None] = {}
         for job_id, entry in self._jobs.items():
             for pid, process in entry.processes.items():
@@ -120,7 +125,7 @@ class JobProcesses:
                 owner[link] = own
             if own is not None:
                 found.setdefault(own, {})[pid] = seen[pid]
-            elif not undecided:
+            elif not undecided and seen[pid].start <= grown_up:
                 self._foreign.add(pid)
         return found
 
