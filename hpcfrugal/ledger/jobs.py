@@ -26,7 +26,7 @@ from hpcfrugal.ledger.rows import (
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.spool.documents import EndDocument, RunDocument, SubmittedDocument
-from hpcfrugal.spool.job_state import JobState
+from hpcfrugal.spool.job_state import UNKNOWN_STATE, JobState
 from hpcfrugal.spool.layout import JobKey
 
 _LEAST_SET_NS = 10**9
@@ -239,4 +239,4 @@ def _outcome(end: EndDocument | None, slurm: JobState | None) -> tuple[str | Non
         return slurm.state, _first(slurm.shell_code, end and end.exit_code)
     if end is not None and end.exit_code is not None:
         return ("COMPLETED" if end.exit_code == 0 else "FAILED"), end.exit_code
-    return (slurm.state if slurm is not None else None), None
+    return (None if slurm is None or slurm.state == UNKNOWN_STATE else slurm.state), None

@@ -326,6 +326,18 @@ def test_a_job_without_a_sidecar_has_unknown_energy_not_none(spool: FakeSpool) -
     assert (job.state, job.exit_code, job.elapsed_ns, energy_uj(job)) == ("FAILED", 3, 60 * 10**9, None)
 
 
+def test_a_stored_state_without_a_state_leaves_it_unknown(spool: FakeSpool) -> None:
+    run = spool.run()
+    run.slurm(state=None, end_s=None, exit_code=None)  # type: ignore[arg-type]
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.state, job.final, job.exit_code) == (None, False, None)
+    run.end(3)
+    do_sync(spool)
+    (job,) = jobs(spool)
+    assert (job.state, job.final, job.exit_code) == ("FAILED", True, 3)
+
+
 def test_times_come_from_the_best_source(spool: FakeSpool) -> None:
     run = spool.run("17")
     run.samples([run.header(), *run.records([100, 10], 60)[:4]])
