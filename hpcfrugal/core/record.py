@@ -25,35 +25,71 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import chain
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from hpcfrugal.core.errors import HpcfrugalError
-from hpcfrugal.core.text import clean_text
-from hpcfrugal.core.time import from_ns, instant_ns, iso, parse_iso
+from hpcfrugal.core.record_values import (
+    MAX_INT,
+    MAX_MEMORY_B,
+    MAX_WALL_NS,
+    MIN_WALL_NS,
+    Convert,
+    InvalidRecord,
+    InvalidValue,
+    Numbers,
+    Problems,
+    Range,
+    Read,
+    integer_reader,
+    integers_by_name_reader,
+    member_reader,
+    nested_reader,
+    number_reader,
+    numbers_reader,
+    own_json_reader,
+    read_flag,
+    read_iso_time,
+    read_mapping,
+    read_texts,
+    read_unix_time,
+    records_reader,
+    span_reader,
+    text_reader,
+    texts_by_name_reader,
+    write_iso_time,
+    write_span,
+    write_unix_time,
+)
+from hpcfrugal.core.time import from_ns, iso
 
-MAX_INT = 2**62
-"""Larger integers are invalid, so that sums fit into SQLite's signed 64 bits."""
-
-MAX_MEMORY_B = 2**50
-"""More memory than this on one node, 1 PiB, is invalid; the largest shared-memory machines have a tenth of it."""
-
-MIN_WALL_NS = 946_684_800 * 10**9
-MAX_WALL_NS = 7_258_118_400 * 10**9
-"""Wall clock readings outside 2000-01-01 .. 2200-01-01 UTC are invalid."""
+__all__ = [
+    "DROP_INVALID",
+    "EMBEDDED",
+    "MAX_INT",
+    "MAX_MEMORY_B",
+    "MAX_WALL_NS",
+    "MIN_WALL_NS",
+    "NOT_STORED",
+    "SIZED",
+    "STRICT",
+    "Codec",
+    "Convert",
+    "Interned",
+    "InvalidRecord",
+    "InvalidValue",
+    "IsoTime",
+    "Key",
+    "Numbers",
+    "Problems",
+    "Range",
+    "Read",
+    "RecordField",
+    "UnixTime",
+    "assemble",
+    "codec",
+]
 
 _T = TypeVar("_T")
-
-Problems = list[str]
-
-
-class InvalidValue(Exception):
-    """A value that its field does not accept; the text describes a valid one."""
-
-
-class InvalidRecord(Exception):
-    """A record without a required field, or with an invalid value in a strict one; the text names the field."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +97,6 @@ class Key:
     """The name of the field in JSON, if it differs from that of the attribute."""
 
     name: str
-
-
-@dataclass(frozen=True)
-class Range:
-    """The least and the greatest valid value of a number, or of each number in a list."""
-
-    low: int = 0
-    high: int = MAX_INT
 
 
 @dataclass(frozen=True)
@@ -118,35 +146,6 @@ NOT_STORED = _Mark("not stored")
 
 DROP_INVALID = _Mark("drop invalid")
 """Invalid records of a list are left out and reported as problems; by default they make the outer record invalid."""
-
-
-Read = Callable[[Any, Problems], Any]
-Convert = Callable[[Any], Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """What the numbers of a field must be, to check those of many records at once; ``size``: of lists of so many, in
-    which there may be ``nulls``."""
-
-    kinds: frozenset[type]
-    low: float
-    high: float
-    nulls: bool = False
-    size: int | None = None
-
-    def hold(self, values: Sequence[Any], *, required: bool) -> bool:
-        """Whether each of ``values`` is what ``read`` takes as it stands; None is where it is not ``required``."""
-        nulls = not required
-        if self.size is not None:
-            if set(map(type, values)) != {list} or set(map(len, values)) != {self.size}:
-                return False
-            values, nulls = list(chain.from_iterable(values)), self.nulls
-        kinds = set(map(type, values))
-        if nulls and type(None) in kinds:
-            kinds.remove(type(None))
-            values = [value for value in values if value is not None]
-        return kinds <= self.kinds and (not values or (self.low <= min(values) and max(values) <= self.high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,25 +427,27 @@ def _compile(name: str, bare: Any, marks: tuple[Any, ...], size: int | None) -> 
     if bare in (int, float, bool):
         sql_type = "REAL" if bare is float else "INTEGER"
     if time := next((mark for mark in marks if isinstance(mark, IsoTime | UnixTime)), None):
-        read, write = (_iso_time, _iso) if isinstance(time, IsoTime) else (_unix_time, _seconds)
+        read, write = (
+            (read_iso_time, write_iso_time) if isinstance(time, IsoTime) else (read_unix_time, write_unix_time)
+        )
     elif bare is bool:
-        read, from_sql, numbers = _flag, bool, Numbers(frozenset({bool}), 0, 1)
+        read, from_sql, numbers = read_flag, bool, Numbers(frozenset({bool}), 0, 1)
     elif bare is int:
         within = bounds or Range()
-        read, integers = _integer(within), (within.low, within.high)
+        read, integers = integer_reader(within), (within.low, within.high)
         numbers = Numbers(frozenset({int}), within.low, within.high)
     elif bare is float:
-        read = _number(bounds)
+        read = number_reader(bounds)
     elif isinstance(bare, type) and issubclass(bare, StrEnum):
-        read, from_sql = _member(bare), bare
+        read, from_sql = member_reader(bare), bare
     elif bare is str or get_origin(bare) is Literal:
-        read = _text(get_args(bare))
+        read = text_reader(get_args(bare))
     elif bare is datetime:
-        read, write = (lambda value, problems: from_ns(_iso_time(value, problems))), iso
+        read, write = (lambda value, problems: from_ns(read_iso_time(value, problems))), iso
     elif bare is timedelta:
-        read, write = _span(bounds), _span_seconds
+        read, write = span_reader(bounds), write_span
     elif hasattr(bare, "from_json"):
-        read, write = _own_json(bare), bare.to_json
+        read, write = own_json_reader(bare), bare.to_json
     else:
         read, write, numbers = _container(key, bare, marks, bounds, size if SIZED in marks else None)
         to_sql, from_sql = _json_column(read, write)
@@ -475,209 +476,25 @@ def _container(
     """Reader and writer of another record, a list or a mapping."""
     if _is_record(bare):
         inner = codec(bare)
-        return _nested(key, inner), inner.write, None
+        return nested_reader(key, inner), inner.write, None
     arguments = get_args(bare)
     if get_origin(bare) in (dict, Mapping):
-        return (_texts_by_name(key), dict, None) if arguments[1] is str else (_object, None, None)
+        return (texts_by_name_reader(key), dict, None) if arguments[1] is str else (read_mapping, None, None)
     item, inner_marks = _annotation(arguments[0])
     if _is_record(item):
         inner = codec(item)
-        return _records(key, inner, DROP_INVALID in marks), lambda value: [inner.write(one) for one in value], None
+        return (
+            records_reader(key, inner, DROP_INVALID in marks),
+            lambda value: [inner.write(one) for one in value],
+            None,
+        )
     if get_origin(item) is tuple:
-        return _integers_by_name(key, bounds or Range()), dict, None
+        return integers_by_name_reader(key, bounds or Range()), dict, None
     if item is str:
-        return _texts, list, None
+        return read_texts, list, None
     if item in (int, float):
         kinds, within = frozenset({item, int}), bounds or Range()
         length = size if Ellipsis in arguments else len(arguments)
         numbers = Numbers(kinds, within.low, within.high, None in inner_marks, length)
-        return _numbers(numbers), list, None if length is None else numbers
+        return numbers_reader(numbers), list, None if length is None else numbers
     raise TypeError(f"no codec for {bare}")
-
-
-def _text(choices: tuple[str, ...]) -> Read:
-    def read(value: Any, _: Problems) -> str:
-        if not isinstance(value, str):
-            raise InvalidValue("a text")
-        if choices and value not in choices:
-            raise InvalidValue(f"one of {', '.join(choices)}")
-        return value if value.isascii() else clean_text(value)
-
-    return read
-
-
-def _member(kind: type[StrEnum]) -> Read:
-    text = _text(tuple(kind))
-    return lambda value, problems: kind(text(value, problems))
-
-
-def _flag(value: Any, _: Problems) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidValue("true or false")
-    return value
-
-
-def _integer(bounds: Range) -> Read:
-    low, high = bounds.low, bounds.high
-
-    def read(value: Any, _: Problems) -> int:
-        if type(value) is int and low <= value <= high:
-            return value
-        raise InvalidValue(f"an integer from {low} to {high}")
-
-    return read
-
-
-def _number(bounds: Range | None) -> Read:
-    low, high = (bounds.low, bounds.high) if bounds else (-MAX_INT, MAX_INT)
-    wanted = "a number" if bounds is None else f"a number from {low}" + (f" to {high}" if high != MAX_INT else "")
-
-    def read(value: Any, _: Problems) -> float:
-        if type(value) in (int, float) and low <= value <= high:
-            return float(value)
-        raise InvalidValue(wanted)
-
-    return read
-
-
-def _texts(value: Any, _: Problems) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InvalidValue("a list of texts")
-    return tuple(clean_text(item) for item in value)
-
-
-def _object(value: Any, _: Problems) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InvalidValue("an object")
-    return value
-
-
-def _numbers(numbers: Numbers) -> Read:
-    kinds, low, high, nulls, size = numbers.kinds, numbers.low, numbers.high, numbers.nulls, numbers.size
-    what = f"a list of {'' if size is None else f'{size} '}{'numbers' if float in kinds else 'integers'}"
-
-    def read(value: Any, _: Problems) -> tuple[float | None, ...]:
-        if isinstance(value, list) and (size is None or len(value) == size):
-            for item in value:
-                if not (type(item) in kinds and low <= item <= high) and not (nulls and item is None):
-                    break
-            else:
-                return tuple(value)
-        raise InvalidValue(f"{what} from {low} to {high}{' or null' if nulls else ''}")
-
-    return read
-
-
-def _texts_by_name(key: str) -> Read:
-    def read(value: Any, problems: Problems) -> dict[str, str]:
-        entries = _object(value, problems)
-        known = {name: text for name, text in entries.items() if text is not None}
-        problems += [f"{key}.{name[:80]}: not a text" for name, text in known.items() if not isinstance(text, str)]
-        return {clean_text(name): clean_text(text) for name, text in known.items() if isinstance(text, str)}
-
-    return read
-
-
-def _integers_by_name(key: str, bounds: Range) -> Read:
-    integer = _integer(bounds)
-
-    def read(value: Any, problems: Problems) -> tuple[tuple[str, int], ...]:
-        found = []
-        for name, number in sorted(_object(value, problems).items()):
-            if number is None:
-                continue
-            try:
-                found.append((clean_text(name), integer(number, problems)))
-            except InvalidValue as wanted:
-                problems.append(f"{key}.{name[:80]}: not {wanted}")
-        return tuple(found)
-
-    return read
-
-
-def _nested(key: str, inner: Codec[_T]) -> Read:
-    def read(value: Any, problems: Problems) -> _T:
-        own: Problems = []
-        try:
-            found = inner.read(_object(value, problems), own)
-        except InvalidRecord as refused:
-            raise InvalidRecord(f"{key}.{refused}") from None
-        problems += [f"{key}.{problem}" for problem in own]
-        return found
-
-    return read
-
-
-def _records(key: str, inner: Codec[_T], drop_invalid: bool) -> Read:
-    def read(value: Any, problems: Problems) -> tuple[_T, ...]:
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise InvalidValue("a list of objects")
-        found = []
-        for index, item in enumerate(value):
-            own: Problems = []
-            try:
-                found.append(inner.read(item, own))
-            except InvalidRecord as refused:
-                if not drop_invalid:
-                    raise InvalidRecord(f"{key}[{index}].{refused}") from None
-                own.append(str(refused))
-            problems += [f"{key}[{index}].{problem}" for problem in own]
-        return tuple(found)
-
-    return read
-
-
-def _iso_time(value: Any, problems: Problems) -> int:
-    if not isinstance(value, str):
-        raise InvalidValue("a text")
-    try:
-        return _in_range(instant_ns(parse_iso(value)))
-    except (ValueError, OverflowError):
-        raise InvalidValue("an ISO 8601 time with its offset from UTC") from None
-
-
-def _span(bounds: Range | None) -> Read:
-    number = _number(bounds)
-
-    def read(value: Any, problems: Problems) -> timedelta:
-        try:
-            return timedelta(seconds=number(value, problems))
-        except OverflowError:
-            raise InvalidValue("a number of seconds") from None
-
-    return read
-
-
-def _span_seconds(span: timedelta) -> float:
-    seconds = span.total_seconds()
-    return int(seconds) if seconds.is_integer() else seconds
-
-
-def _own_json(bare: Any) -> Read:
-    def read(value: Any, problems: Problems) -> Any:
-        try:
-            return bare.from_json(_object(value, problems))
-        except HpcfrugalError as error:
-            raise InvalidValue(f"valid: {error.message}") from None
-
-    return read
-
-
-def _unix_time(value: Any, _: Problems) -> int:
-    if type(value) not in (int, float) or not abs(value) <= MAX_INT:
-        raise InvalidValue("a number")
-    return _in_range(round(value * 1e6) * 1000)
-
-
-def _in_range(wall_ns: int) -> int:
-    if MIN_WALL_NS <= wall_ns <= MAX_WALL_NS:
-        return wall_ns
-    raise InvalidValue("a time between 2000 and 2200")
-
-
-def _iso(wall_ns: int) -> str:
-    return from_ns(wall_ns).isoformat()
-
-
-def _seconds(wall_ns: int) -> float:
-    return wall_ns / 1e9

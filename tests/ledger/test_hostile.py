@@ -100,6 +100,31 @@ def test_an_impossible_number_invalidates_only_its_own_file(spool: FakeSpool, fo
     assert (dump(spool.ledger), check_ledger(spool.root, spool.ledger).differences) == (before, ())
 
 
+@pytest.mark.slow
+def test_seventy_forged_files_among_seven_hundred_cost_no_other_run_its_energy(spool: FakeSpool) -> None:
+    forged_runs = []
+    for forged in FORGED * 10:
+        run = spool.run("18")
+        lines = forged(run)
+        if forged is many_lives_at_one_time:
+            lines = [{**line, "boot_id": f"{part}-{line.get('boot_id')}"} for part in range(10) for line in lines]
+        run.samples(lines, "18")
+        run.end(job_id="18")
+        forged_runs.append(run.run_id)
+        for _ in range(10):
+            spool.whole_run("17")
+    result = sync(spool.root, spool.ledger)
+    assert (result.runs, result.skipped, result.problem_files) == (770, (), 70)
+    with open_ledger(spool.ledger) as connection:
+        found = find_jobs(connection, JobFilter())
+    assert [energy_uj(job) for job in found if job.run_id not in forged_runs] == [6_600_000_000] * 700
+    assert all((energy_uj(job) or 0) < 1000 * 60 * 10**6 for job in found if job.run_id in forged_runs)
+    before = dump(spool.ledger)
+    assert sync(spool.root, spool.ledger).runs_changed == 0
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == before
+
+
 def test_a_refused_file_leaves_none_of_its_earlier_rows(spool: FakeSpool) -> None:
     run = spool.whole_run("18")
     sync(spool.root, spool.ledger)
