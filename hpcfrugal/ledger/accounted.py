@@ -19,6 +19,7 @@ from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.jobs import delete_job
 from hpcfrugal.ledger.rows import ACCOUNTED_JOBS, CHANNELS, JOBS, AttemptRow
+from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.job_state import JobState
 
@@ -56,9 +57,11 @@ def _refresh_some(connection: LedgerConnection) -> bool:
     last = tuple(due[-1])
     rows = {key: list(some) for key, some in groupby(_accounted(connection, last), key=lambda one: one[0])}
     jobs = {key: list(some) for key, some in groupby(_jobs(connection, last), key=lambda one: one[0])}
+    batch = RowBatch()
     for key in map(tuple, due):
         found = executions([row for _, row in rows.get(key, [])])
-        _write(connection, found, [(job, attempt) for _, job, attempt in jobs.get(key, [])])
+        _write(connection, batch, found, [(job, attempt) for _, job, attempt in jobs.get(key, [])])
+    batch.write(connection)
     # Last, since what was written above marks jobs of runs again.
     connection.execute("DELETE FROM accounted_due WHERE (cluster, job_id) <= (?, ?)", last)
     return True
@@ -176,7 +179,7 @@ def attempt_of(execution: Execution) -> AttemptRow:
         ended_wall_ns=_ns(last.end_s) if first.start_s is not None else None,
         elapsed_ns=sum(elapsed) * _S if elapsed and final else None,
         elapsed_source="slurm" if elapsed and final else None,
-        nodes=tuple(sorted({node for row in execution.rows for node in row.nodes})),
+        nodes=tuple(sorted({node for row in execution.rows for node in row.node_names})),
         alloc_cpus=last.cpus,
         alloc_gpus=last.gpus,
     )
@@ -201,7 +204,9 @@ def _ns(seconds: int | None) -> int | None:
     return None if seconds is None else seconds * _S
 
 
-def _write(connection: LedgerConnection, found: Sequence[Execution], jobs: Sequence[tuple[int, AttemptRow]]) -> None:
+def _write(
+    connection: LedgerConnection, batch: RowBatch, found: Sequence[Execution], jobs: Sequence[tuple[int, AttemptRow]]
+) -> None:
     """Fill the jobs of runs, and write those that have none; what is no job any more goes."""
     of_runs = [(job, attempt) for job, attempt in jobs if attempt.run is not None]
     for job, attempt in jobs:
@@ -216,7 +221,8 @@ def _write(connection: LedgerConnection, found: Sequence[Execution], jobs: Seque
                 JOBS.insert(connection, filled)
         if not same:
             job = JOBS.insert(connection, wanted)
-            CHANNELS.insert_all(connection, channels_of(parts_of_execution(execution), final=wanted.final), job)
+            for channel in channels_of(parts_of_execution(execution), final=wanted.final):
+                batch.add(CHANNELS, CHANNELS.values_of(channel), job)
 
 
 def is_same_execution(attempt: AttemptRow, execution: Execution) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 
-def _mark(row: str, also: str = "") -> str:
+
+def _mark(row: str, also: str) -> str:
     """SQL of a trigger, as in ``due``."""
     same = f"SELECT 1 FROM accounted_due WHERE cluster = {row}.cluster AND job_id = {row}.job_id"
     new = f"SELECT {row}.cluster, {row}.job_id WHERE NOT EXISTS ({same}){also}"
@@ -17,10 +19,16 @@ def _known(row: str) -> str:
 
 ACCOUNTED_SCHEMA = (
     "CREATE TABLE accounted_due (cluster INTEGER, job_id TEXT, PRIMARY KEY (cluster, job_id)) WITHOUT ROWID",
-    f"CREATE TRIGGER accounted_was_made AFTER INSERT ON accounted_jobs {_mark('NEW')}",
-    f"CREATE TRIGGER accounted_was_deleted AFTER DELETE ON accounted_jobs {_mark('OLD')}",
     f"CREATE TRIGGER accounted_job_was_made AFTER INSERT ON jobs {_mark('NEW', _known('NEW'))}",
     f"CREATE TRIGGER accounted_job_was_written AFTER UPDATE ON jobs {_mark('NEW', _known('NEW'))}",
     f"CREATE TRIGGER accounted_job_was_deleted AFTER DELETE ON jobs {_mark('OLD', _known('OLD'))}",
 )
 """``accounted_due`` has the jobs that are to be made anew: a row of sacct or a job of a run was written."""
+
+
+def mark_accounted(connection: sqlite3.Connection, accounting: int) -> None:
+    """Make the jobs due of which a text has rows, before these go and after new ones came."""
+    connection.execute(
+        "INSERT OR IGNORE INTO accounted_due SELECT DISTINCT cluster, job_id FROM accounted_jobs WHERE accounting = ?",
+        (accounting,),
+    )

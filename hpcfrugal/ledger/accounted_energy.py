@@ -82,7 +82,7 @@ def channels_of(rows: Sequence[SacctJob], *, final: bool) -> Iterator[ChannelRow
                 sums.unknown = "its time is unknown"
             else:
                 model(row, sums)
-        nodes = sorted({node for row in rows for node in row.nodes}) or [""]
+        nodes = sorted({node for row in rows for node in row.node_names}) or [""]
         for at, node in enumerate(nodes):
             curves = [
                 EnergyCurve(span, [0, _part(part[0], at, len(nodes))], [0, time_ns])
@@ -121,7 +121,7 @@ def _gpu(row: SacctJob, sums: _Sums) -> None:
     if row.gpus is None:
         sums.unknown = "whether it held GPUs is unknown"
         return
-    names = dict(row.gpu_types)
+    names = row.gpus_by_type
     names[""] = row.gpus - sum(names.values())
     sums.source, sums.inputs = "model-gpu", _INPUTS["model-gpu"]
     found = []

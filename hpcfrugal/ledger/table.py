@@ -118,18 +118,17 @@ class LedgerTable(Generic[_R]):
         """What puts keys of dictionaries into a record's row."""
         if not self._interned:
             return lambda connection, values: values
-        plan = [(places, self._interned.get(column)) for column, (_, places) in self._columns.items()]
+        columns = [(places, self._interned.get(column)) for column, (_, places) in self._columns.items()]
+        firsts = [places[0] for places, _ in columns]
+        plan = [(at, places, words) for at, (places, words) in enumerate(columns) if words is not None]
 
         def stored(connection: LedgerConnection, values: list[Any]) -> list[Any]:
-            found: list[Any] = []
-            for places, words in plan:
-                if words is None:
-                    found.append(values[places[0]])
-                elif words.together:
-                    found.append(words.key_of(connection, tuple(values[at] for at in places)))
-                else:
-                    value = values[places[0]]
-                    found.append(None if value is None else words.key_of(connection, (value,)))
+            found = [values[at] for at in firsts]
+            for at, places, words in plan:
+                if words.together:
+                    found[at] = words.key_of(connection, tuple(values[place] for place in places))
+                elif found[at] is not None:
+                    found[at] = words.key_of(connection, (found[at],))
             return found
 
         return stored

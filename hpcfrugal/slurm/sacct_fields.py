@@ -52,13 +52,13 @@ class PerUnit(NamedTuple):
 
 
 class Trackable(NamedTuple):
-    """What ``AllocTRES`` has: CPUs, bytes of memory, nodes, GPUs, and the GPUs by their type."""
+    """What ``AllocTRES`` has: CPUs, bytes of memory, nodes, GPUs, and the GPUs by their type, ``a100=2,v100=1``."""
 
     cpus: int | None
     memory_b: int | None
     nodes: int | None
     gpus: int | None
-    gpu_types: dict[str, int]
+    gpu_types: str
 
 
 _JOB_NAME = re.compile(
@@ -243,18 +243,19 @@ def trackable(value: str) -> Trackable:
         None if memory is None else _size(memory, 1 << 20, _OF_JOB_B).size_b or None,
         whole(plain.get("node", "")),
         gpus,
-        dict(sorted(types.items())),
+        ",".join(f"{kind}={number}" for kind, number in sorted(types.items())),
     )
 
 
-NOTHING = Trackable(None, None, None, None, {})
+NOTHING = Trackable(None, None, None, None, "")
 
 
-def nodes(value: str) -> tuple[str, ...]:
-    """The names in a node list; none where Slurm has assigned none."""
+def nodes(value: str) -> str:
+    """A node list that can be read; empty where Slurm has assigned none."""
     if value in _NONE:
-        return ()
-    return tuple(dict.fromkeys(expand_nodelist(value)))
+        return ""
+    expand_nodelist(value)
+    return value
 
 
 class AmbiguousInstant(int):

@@ -12,6 +12,7 @@ from datetime import tzinfo
 from typing import Annotated
 
 from hpcfrugal.core.record import Interned
+from hpcfrugal.core.units import expand_nodelist
 from hpcfrugal.slurm.sacct_fields import NOTHING, AmbiguousInstant, JobName, PerUnit
 from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctStep, SacctText, SetAside
 from hpcfrugal.spool.job_state import FINAL_STATES
@@ -26,8 +27,9 @@ class SacctJob:
 
     ``elapsed_s`` is without the time in which it was suspended. ``cpu_us`` is the CPU time of all of its steps, None
     where Slurm has none, or 0 of a job of more than a second: no job does nothing at all, so that was not counted.
-    ``max_rss_b`` is that of its largest task. ``energy_j`` is Slurm's own figure, as printed, beside those of the batch
-    step, the extern step and all numbered steps.
+    ``max_rss_b`` is that of its largest task. ``nodes`` is Slurm's list, ``gpu_types`` is ``a100=2,v100=1``.
+    ``energy_j`` is Slurm's own figure, as printed, beside those of the batch step, the extern step and all numbered
+    steps.
     """
 
     cluster: Annotated[str, _TEXT]
@@ -49,11 +51,11 @@ class SacctJob:
     exit_code: int | None = None
     signal: int | None = None
     cpus: int | None = None
-    nodes: Annotated[tuple[str, ...], _TEXT] = ()
+    nodes: Annotated[str, _TEXT] = ""
     node_count: int | None = None
     memory_b: int | None = None
     gpus: int | None = None
-    gpu_types: Annotated[dict[str, int], _TEXT] = field(default_factory=dict)
+    gpu_types: Annotated[str, _TEXT] = ""
     cpu_us: int | None = None
     max_rss_b: int | None = None
     energy_j: int | None = None
@@ -65,6 +67,17 @@ class SacctJob:
     def final(self) -> bool:
         """Whether this row is over."""
         return self.state in FINAL_STATES or (self.state in ("REQUEUED", "RESIZING") and self.end_s is not None)
+
+    @property
+    def node_names(self) -> list[str]:
+        """The names in the node list, each once."""
+        return list(dict.fromkeys(expand_nodelist(self.nodes)))
+
+    @property
+    def gpus_by_type(self) -> dict[str, int]:
+        """How many GPUs of each type, as far as Slurm names it."""
+        pairs = (one.rpartition("=") for one in self.gpu_types.split(",") if one)
+        return {kind: int(number) for kind, _, number in pairs}
 
     @property
     def key(self) -> tuple[str, str, int, int | None]:
@@ -137,6 +150,8 @@ def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) ->
 
 def _base(name: JobName) -> str:
     """The job that a row belongs to, as Slurm shows it."""
+    if name.task is None and name.component is None:
+        return name.job
     task = "" if name.task is None else f"_{name.task}"
     return f"{name.job}{task}" if name.component is None else f"{name.job}{task}+{name.component}"
 
@@ -156,9 +171,9 @@ def _job(row: SacctRow, name: JobName, cluster: str) -> SacctJob | None:
     start_s, end_s, elapsed_s = _times(row)
     resources = row.resources or NOTHING
     cpus = row.cpus or resources.cpus
-    nodes = row.nodes or ()
-    node_count = row.node_count or resources.nodes or len(nodes) or None
-    if start_s is not None and not elapsed_s and (row.nodes == () or not (nodes or cpus)):
+    nodes = row.nodes or ""
+    node_count = row.node_count or resources.nodes or len(set(expand_nodelist(nodes))) or None
+    if start_s is not None and not elapsed_s and (row.nodes == "" or not (nodes or cpus)):
         start_s = None  # cancelled before it started: Slurm repeats the time of its end
     exit_code, signal = (None, None) if row.exit is None or end_s is None else row.exit
     if (exit_code, signal) == (0, 0) and row.state not in ("COMPLETED", "FAILED"):

@@ -60,7 +60,7 @@ class SacctRow(NamedTuple):
     exit: tuple[int, int] | None
     cpus: int | None
     node_count: int | None
-    nodes: tuple[str, ...] | None
+    nodes: str | None
     resources: Trackable | None
     requested_memory: PerUnit | None
     cpu_us: int | None
@@ -211,12 +211,15 @@ class SacctText:
         self._header = line.split(self._between)
         there: dict[str, _Column] = {}
         self._ids = _Remembered(job_name)  # of a job that is no part of another one, both ids are one text
+        instants = _Remembered(
+            instant_reader(self.zone)
+        )  # steps begin with their job, which could start when submitted
         names = {name.lower(): at for at, name in reversed(list(enumerate(self._header)))}
         for known in FIELDS:
             at = names.get(known.name.lower())
             if at is not None and known.key not in there:
-                read = instant_reader(self.zone) if known.read is INSTANT else known.read
-                there[known.key] = _Column(at, self._ids if read is job_name else _Remembered(read), known)
+                values = {job_name: self._ids, INSTANT: instants}.get(known.read)
+                there[known.key] = _Column(at, _Remembered(known.read) if values is None else values, known)
         absent = _Column(0, _Absent(), None)
         self._columns = [there.get(key, absent) for key in SacctRow._fields[1:]]
         self._step_columns = [there.get(key, absent) for key in SacctStep._fields[1:]]

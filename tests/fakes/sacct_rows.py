@@ -71,13 +71,13 @@ RESOURCES = [
     Awkward({"AllocTRES": text, "AllocCPUS": cpus}, *meaning)
     for text, cpus, *meaning in (
         ("billing=8,cpu=8,gres/gpu:a100=2,gres/gpu=2,mem=32G,node=1", "8", {"gpus": 2, "memory_b": 32 * GIB}),
-        ("billing=8,cpu=8,gres/gpu=2,gres/gpu:a100=2,mem=32G,node=1", "8", {"gpus": 2, "gpu_types": {"a100": 2}}),
-        ("cpu=8,gres/gpu=4,mem=32G,node=1", "8", {"gpus": 4, "gpu_types": {}}),
-        ("cpu=8,gres/gpu:v100=3,mem=32G,node=1", "8", {"gpus": 3, "gpu_types": {"v100": 3}}),
+        ("billing=8,cpu=8,gres/gpu=2,gres/gpu:a100=2,mem=32G,node=1", "8", {"gpus": 2, "gpu_types": "a100=2"}),
+        ("cpu=8,gres/gpu=4,mem=32G,node=1", "8", {"gpus": 4, "gpu_types": ""}),
+        ("cpu=8,gres/gpu:v100=3,mem=32G,node=1", "8", {"gpus": 3, "gpu_types": "v100=3"}),
         ("cpu=8,gres/gpu:a100=1,gres/gpu:v100=2,mem=1G,node=1", "8", {"gpus": 3}),
         ("cpu=8,gres/gpu:a100=1,gres/gpu:v100=2,gres/gpu=3,mem=1G,node=1", "8", {"gpus": 3}),
         ("cpu=8,gres/gpu:a100_3g.20gb=1,gres/gpu=1,mem=1G,node=1", "8", {"gpus": 1}),
-        ("cpu=8,gres/gpu=4,gres/gpu:a100=2,mem=1G,node=1", "8", {"gpus": 4, "gpu_types": {"a100": 2}}),
+        ("cpu=8,gres/gpu=4,gres/gpu:a100=2,mem=1G,node=1", "8", {"gpus": 4, "gpu_types": "a100=2"}),
         ("cpu=8,gres/gpu=0,mem=1G,node=1", "8", {"gpus": 0}),
         ("cpu=8,gres/shard=3,mem=1G,node=1", "8", {"gpus": 0}),
         ("cpu=8,gres/mps=50,mem=1G,node=1", "8", {"gpus": 0}),
@@ -229,20 +229,20 @@ MEMORY = _of(
 NODES = [
     Awkward({"NodeList": names, "NNodes": number, "AllocTRES": ""}, *meaning)
     for names, number, *meaning in (
-        ("n[1-3]", "3", {"nodes": ("n1", "n2", "n3"), "node_count": 3}),
-        ("n[01-02,07],gpu1", "4", {"nodes": ("n01", "n02", "n07", "gpu1")}),
-        ("r[1-2]c[1-2]", "4", {"nodes": ("r1c1", "r1c2", "r2c1", "r2c2")}),
-        ("n1.cluster.example.org", "1", {"nodes": ("n1.cluster.example.org",)}),
-        ("None assigned", "2", {"nodes": (), "node_count": 2}),
-        ("", "2", {"nodes": (), "node_count": 2}),
-        ("(null)", "1", {"nodes": ()}),
-        ("Unknown", "1", {"nodes": ()}),
+        ("n[1-3]", "3", {"node_names": ["n1", "n2", "n3"], "node_count": 3}),
+        ("n[01-02,07],gpu1", "4", {"node_names": ["n01", "n02", "n07", "gpu1"]}),
+        ("r[1-2]c[1-2]", "4", {"node_names": ["r1c1", "r1c2", "r2c1", "r2c2"]}),
+        ("n1.cluster.example.org", "1", {"node_names": ["n1.cluster.example.org"]}),
+        ("None assigned", "2", {"node_names": [], "node_count": 2}),
+        ("", "2", {"node_names": [], "node_count": 2}),
+        ("(null)", "1", {"node_names": []}),
+        ("Unknown", "1", {"node_names": []}),
         ("n[1-3]", "0", {"node_count": 3}),
         ("n[1-3]", "", {"node_count": 3}),
-        ("n[1-3", "3", {"nodes": (), "node_count": 3}, "NodeList: 'n[1-3' does not close its bracket"),
-        ("n[3-1]", "3", {"nodes": ()}, "NodeList: the range 3-1 in 'n[3-1]' runs backwards."),
-        ("n[1-99999999]", "3", {"nodes": ()}, "NodeList: 'n[1-99999999]' names more than 65536 nodes."),
-        ("n1", "1K", {"nodes": ("n1",), "node_count": 1}, "NNodes: '1K' is not a whole number"),
+        ("n[1-3", "3", {"node_names": [], "node_count": 3}, "NodeList: 'n[1-3' does not close its bracket"),
+        ("n[3-1]", "3", {"node_names": []}, "NodeList: the range 3-1 in 'n[3-1]' runs backwards."),
+        ("n[1-99999999]", "3", {"node_names": []}, "NodeList: 'n[1-99999999]' names more than 65536 nodes."),
+        ("n1", "1K", {"node_names": ["n1"], "node_count": 1}, "NNodes: '1K' is not a whole number"),
     )
 ]
 
