@@ -149,6 +149,7 @@ words = " ".join(sys.argv[1:]).replace("=", " ").split()
 names = next(words[at + 1] for at, word in enumerate(words) if word in ("--format", "-o")).split(",")
 between = next((word.partition("=")[2] for word in sys.argv if word.startswith("--delimiter")), "|")
 columns = {columns!r}
+print(between.join(names))
 places = [columns.index(name) if name in columns else None for name in names]
 for line in open({rows!r}):
     cells = line.rstrip("\\n").split("\\x1f")
