@@ -107,9 +107,11 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     ),
     field(
         "node_energy_j", notation.ENERGY, lambda one: one.channel.node_energy_uj, heading="Node [{energy}]", drop=3,
-        missing=NONE
+        optional=True, missing=NONE
     ),
-    field("max_w", notation.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, missing=NONE),
+    field(
+        "max_w", notation.NUMBER, lambda one: one.channel.max_w, heading="Peak W", drop=6, optional=True, missing=NONE
+    ),
     field("coverage", notation.SHARE, lambda one: one.coverage),
     field(
         "time_measured", notation.SHARE, _measured_time, json="", heading="Time covered", drop=7, optional=True,

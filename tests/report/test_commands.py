@@ -157,6 +157,7 @@ def test_the_detail_shows_the_source_of_each_number(spool: FakeSpool, call: Call
     ):
         assert text in out
     assert "dram dram" not in out
+    assert all(line == line.rstrip() for line in out.splitlines()), "no blanks at the end of a line"
     assert out.count("denied: /sys/x") == 1
     assert max(len(line) for line in out.splitlines()) <= 220
 
@@ -179,7 +180,7 @@ def test_the_version_of_the_code_is_in_every_form(
     spool.whole_run("17", code=code)
     spool.whole_run("18")
     call("ledger", "sync")
-    assert re.search(rf"^ ?Code +{re.escape(shown)} *$", call("report", "17").out, re.MULTILINE)
+    assert re.search(rf"^Code +{re.escape(shown)}$", call("report", "17").out, re.MULTILINE)
     assert "Code" not in call("report", "18").out
     (job,) = document(call("report", "17", "--json"))["jobs"]
     assert job["code"] == code

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
-from rich.table import Table as FactsTable
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.text import Text
 
 from hpcfrugal.report.formats.fitted_table import STYLES, FittedTable
 from hpcfrugal.report.view import Block, Facts, Notes, Output, Report, Table
+
+_LEAST_WIDTH = 20
 
 
 def write_text(report: Report, output: Output) -> None:
@@ -30,15 +32,24 @@ def _lines(blocks: Iterable[Block]) -> Iterator[RenderableType]:
             case Table():
                 yield FittedTable(block)
             case Facts():
-                yield _facts(block)
+                width = max((len(name) for name, _ in block.lines), default=0)
+                yield from (_Hanging(text, prefix=f"{name:{width}}  ") for name, text in block.lines)
             case Notes():
-                yield from (Text(line.text, style=STYLES.get(line.role, "")) for line in block.lines)
+                yield from (_Hanging(line.text, STYLES.get(line.role, "")) for line in block.lines)
 
 
-def _facts(block: Facts) -> FactsTable:
-    table = FactsTable(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for name, text in block.lines:
-        table.add_row(name, Text(text))
-    return table
+@dataclass(frozen=True, slots=True)
+class _Hanging:
+    """A text in as many lines as it needs, which begin below each other after the prefix."""
+
+    text: str
+    style: str = ""
+    prefix: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        room = max(options.max_width - len(self.prefix), _LEAST_WIDTH)
+        prefix = self.prefix
+        for line in Text(self.text).wrap(console, room):
+            line.rstrip()
+            yield Text.assemble((prefix, "bold"), (line.plain, self.style))
+            prefix = " " * len(self.prefix)
