@@ -39,6 +39,8 @@ _T = TypeVar("_T")
 MAX_JOBS = 16_384
 """A record with more jobs is invalid: twice as many as Linux has CPUs."""
 
+_SLACK_NS = 10**9
+
 MAX_UID = 2**32 - 2
 
 
@@ -77,13 +79,16 @@ class JobLife:
 @dataclass(frozen=True, slots=True)
 class AgentJob:
     """A job of the node: its CPU time from its start, or from when the agent saw it first, and its energy since the
-    header. ``uid`` is its user's; ``ended_ns`` (time since boot) is None while it is there."""
+    header. ``share_ns`` is the time since the header, times the job's part of the node's busy CPU time at each moment:
+    with an idle power of the node, its energy is less by that times the idle power, and more by its CPUs' part of it.
+    ``uid`` is its user's; ``ended_ns`` (time since boot) is None while it is there."""
 
     job_id: Annotated[str | None, STRICT]
     sluid: Annotated[str | None, STRICT]
     uid: Annotated[int | None, Range(high=MAX_UID), STRICT]
     first_ns: int
     cpu_us: int
+    share_ns: int
     energy_uj: tuple[int, ...]
     ended_ns: Annotated[int | None, STRICT] = None
 
@@ -165,6 +170,8 @@ def _check_job(job: AgentJob, header: AgentHeader, at_ns: int) -> None:
         raise BadLine("a job without a name")
     if len(job.energy_uj) != len(header.channels):
         raise BadLine("a job with another number of channels than the header")
+    if job.share_ns > at_ns - header.boottime_ns + _SLACK_NS:
+        raise BadLine("a job of a longer time than since its header")
     if job.first_ns > at_ns or job.cpu_us > most_cpu_us(at_ns):
         raise BadLine("a job of more CPU time than there can be, or of a later time")
     if max(job.energy_uj, default=0) > most_energy_uj(at_ns - header.boottime_ns):

@@ -24,7 +24,9 @@ class Node:
         self.read(*[0] * len(self.entries))
         for entry in self.entries:
             entry.meter.restart()
-        self.accounts = NodeAccounts(self.entries, [Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")], jobs, busy_us)
+        self.accounts = NodeAccounts(
+            self.entries, [Gpu(0, GPU, "a"), Gpu(1, "GPU-bbbb", "b")], jobs, busy_us, self.at_ns
+        )
 
     def read(self, *counts_uj: int | None) -> None:
         self.at_ns += S
@@ -53,9 +55,10 @@ def test_jobs_have_their_part_by_cpu_time() -> None:
     node = Node(jobs=(a, b))
     a.cpu_us, b.cpu_us = 300_000, 100_000
     node.read(1_000)
-    node.accounts.divide([a, b], 500_000)
+    node.accounts.divide([a, b], 500_000, node.at_ns)
     assert (a.energy_uj, b.energy_uj, node.accounts.rest_uj) == ([600], [200], [200])
     assert node.accounts.energy_uj == [1_000]
+    assert (a.share_ns, b.share_ns) == (600_000_000, 200_000_000)  # of 1 s
 
 
 def test_a_failed_reading_is_divided_by_the_cpu_times_over_all_of_its_interval() -> None:
@@ -63,11 +66,11 @@ def test_a_failed_reading_is_divided_by_the_cpu_times_over_all_of_its_interval()
     node = Node(cpu("package-0"), cpu("package-1"), jobs=(a, b))
     a.cpu_us = 100
     node.read(None, 1_000)
-    node.accounts.divide([a, b], 100)
+    node.accounts.divide([a, b], 100, node.at_ns)
     assert (a.energy_uj, node.accounts.energy_uj) == ([0, 1_000], [None, 1_000])
     b.cpu_us = 300
     node.read(2_000, 2_000)
-    node.accounts.divide([a, b], 400)
+    node.accounts.divide([a, b], 400, node.at_ns)
     assert (a.energy_uj, b.energy_uj) == ([500, 1_000], [1_500, 1_000])
     assert node.accounts.rest_uj == [0, 0]
 
@@ -77,7 +80,7 @@ def test_without_the_busy_time_of_the_node_all_is_the_rest() -> None:
     node = Node(jobs=(a,), busy_us=None)
     a.cpu_us = 100
     node.read(1_000)
-    node.accounts.divide([a], None)
+    node.accounts.divide([a], None, node.at_ns)
     assert (a.energy_uj, node.accounts.rest_uj, node.accounts.energy_uj) == ([0], [1_000], [1_000])
 
 
@@ -85,12 +88,12 @@ def test_a_gpu_belongs_to_its_holder_and_one_with_two_holders_to_none() -> None:
     a, b = job("1", gpus=["0"]), job("2", gpus=["GPU-bb"], numbers=False)
     node = Node(gpu(), gpu("GPU-bbbb"), gpu("GPU-cccc"), gpu(scope="node"), jobs=(a, b))
     node.read(1_000, 2_000, 3_000, 4_000)
-    node.accounts.divide([a, b], 0)
+    node.accounts.divide([a, b], 0, node.at_ns)
     assert (a.energy_uj, b.energy_uj) == ([1_000, 0, 0, 0], [0, 2_000, 0, 0])
     assert node.accounts.rest_uj == [0, 0, 3_000, 4_000]
     thief = job("3", gpus=["0"])
     node.read(1_500, 2_000, 3_000, 4_000)
-    node.accounts.divide([a, b, thief], 0)
+    node.accounts.divide([a, b, thief], 0, node.at_ns)
     assert (a.energy_uj[0], thief.energy_uj[0], node.accounts.rest_uj[0]) == (1_000, 0, 500)
 
 
@@ -99,10 +102,10 @@ def test_a_gpu_goes_on_to_the_next_job_when_one_has_ended() -> None:
     node = Node(gpu(), jobs=(a,))
     a.ended_ns = 5
     node.read(1_000)
-    node.accounts.divide([a], 0)
+    node.accounts.divide([a], 0, node.at_ns)
     assert (a.energy_uj, node.accounts.ended_uj) == ([1_000], [1_000])
     node.read(1_700)
-    node.accounts.divide([b], 0)
+    node.accounts.divide([b], 0, node.at_ns)
     assert (a.energy_uj, b.energy_uj, node.accounts.ended_uj) == ([1_000], [700], [1_000])
 
 
@@ -125,7 +128,7 @@ def test_jobs_ended_jobs_and_rest_are_the_node(data: st.DataObject) -> None:
             if data.draw(st.integers(0, 3)) == 0:
                 one.ended_ns = step
         node.read(*shown)
-        node.accounts.divide(here, data.draw(st.sampled_from([busy_us, None])))
+        node.accounts.divide(here, data.draw(st.sampled_from([busy_us, None])), node.at_ns)
         here = [one for one in here if one.ended_ns is None]
         accounts = node.accounts
         for index, energy_uj in enumerate(accounts.energy_uj):

@@ -32,7 +32,16 @@ def header(**changes: Any) -> dict[str, Any]:
 
 
 def job(**changes: Any) -> dict[str, Any]:
-    return {"job_id": "17", "sluid": None, "uid": 1000, "first_ns": 90 * S, "cpu_us": 5, "energy_uj": [600], **changes}
+    return {
+        "job_id": "17",
+        "sluid": None,
+        "uid": 1000,
+        "first_ns": 90 * S,
+        "cpu_us": 5,
+        "share_ns": 9,
+        "energy_uj": [600],
+        **changes,
+    }
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -78,6 +87,7 @@ def test_the_last_sums_of_each_job(tmp_path: Path) -> None:
         (record(jobs=[job(job_id=None)]), "a job without a name"),
         (record(jobs=[job(first_ns=161 * S)]), "a job of more CPU time than there can be, or of a later time"),
         (record(jobs=[job(cpu_us=10**16)]), "a job of more CPU time than there can be, or of a later time"),
+        (record(jobs=[job(share_ns=62 * S)]), "a job of a longer time than since its header"),
         (record(jobs=[job(uid=-1)]), "field jobs[0].uid: not an integer from 0 to 4294967294"),
         ({"kind": "job", **job()}, "a job that ended before its header or a year after it"),
         ({"kind": "job", "ended_ns": 99 * S, **job()}, "a job that ended before its header or a year after it"),

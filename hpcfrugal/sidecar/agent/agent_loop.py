@@ -91,7 +91,7 @@ class NodeSampler:
     def sample(self, wait_s: float = TICK_WAIT_S) -> list[str]:
         """Sample and divide; a line for each job that has ended."""
         self._sample(wait_s)
-        self._accounts.divide(self.present, self._busy_us)
+        self._accounts.divide(self.present, self._busy_us, self.sampled_ns)
         ended = [job for job in self.present if job.ended_ns is not None]
         self.present = [job for job in self.present if job.ended_ns is None]
         return [dumps({"kind": "job", "ended_ns": job.ended_ns, **job.line()}) for job in ended]
@@ -101,7 +101,9 @@ class NodeSampler:
         self.selection.adopt_opened()
         self.selection.restart()
         self.present = [job for job in self.present if job.ended_ns is None]
-        self._accounts = NodeAccounts(self.selection.entries, self.selection.gpus, self.present, self._busy_us)
+        self._accounts = NodeAccounts(
+            self.selection.entries, self.selection.gpus, self.present, self._busy_us, self.sampled_ns
+        )
 
     def header(self) -> str:
         """The header line."""

@@ -3,6 +3,9 @@
 At each sample the energy since the sample before is divided by ``energy_split``. What a job gets is taken from the
 rest, so jobs and rest are the node's energy by construction. A reading that failed ends no interval: the next good one
 is divided by the CPU times since the last good one. A counter that did not move is treated alike.
+
+The idle power of the node is not known here. ``share_ns`` of a job is what is needed to take it into account later: of
+what is above an idle power P, the job has its energy less P * share_ns.
 """
 
 from __future__ import annotations
@@ -31,19 +34,27 @@ class NodeAccounts:
     """Sums by channel, in the order of ``channels``. ``gpus`` are those of the node."""
 
     def __init__(
-        self, channels: Sequence[ActiveChannel], gpus: Sequence[Gpu], jobs: Sequence[NodeJob], busy_us: int | None
+        self,
+        channels: Sequence[ActiveChannel],
+        gpus: Sequence[Gpu],
+        jobs: Sequence[NodeJob],
+        busy_us: int | None,
+        now_ns: int,
     ) -> None:
-        """Begin at the latest sample, at which ``jobs`` had the CPU times that they have now."""
+        """Begin at ``now_ns``, the time of the latest sample, at which ``jobs`` had the CPU times they have now."""
         self._channels = channels
         self._gpus = gpus
         count = len(channels)
         self._taken_uj = [0] * count
-        self._since = [_CpuTimes(busy_us, jobs)] * count
+        self._last = _CpuTimes(busy_us, jobs)
+        self._last_ns = now_ns
+        self._since = [self._last] * count
         self.rest_uj = [0] * count
         self.ended_uj = [0] * count
         """What jobs had that have ended since the header."""
         for job in jobs:
             job.energy_uj = [0] * count
+            job.share_ns = 0
 
     @property
     def energy_uj(self) -> list[int | None]:
@@ -53,8 +64,8 @@ class NodeAccounts:
             for entry, taken_uj in zip(self._channels, self._taken_uj)  # noqa: B905 (strict= is not in Python 3.9)
         ]
 
-    def divide(self, jobs: Sequence[NodeJob], busy_us: int | None) -> None:
-        """Divide what was read since the samples before. A job that has ended gets nothing from then on."""
+    def divide(self, jobs: Sequence[NodeJob], busy_us: int | None, now_ns: int) -> None:
+        """Divide what was read until ``now_ns``. A job that has ended gets nothing from then on."""
         for job in jobs:
             if not job.energy_uj:
                 job.energy_uj = [0] * len(self._channels)
@@ -73,28 +84,30 @@ class NodeAccounts:
             elif entry.channel.scope == "job":
                 self._give_device(index, entry, grown_uj, jobs)
         for grown in by_interval.values():
-            self._divide(grown, self._since[grown[0][0]], now)
+            for job, shares_uj in self._shares([grown_uj for _, grown_uj in grown], self._since[grown[0][0]], now):
+                for (index, _), share_uj in zip(grown, shares_uj):  # noqa: B905
+                    self._give(job, index, share_uj)
             for index, _ in grown:
                 self._since[index] = now
+        for job, (share_ns,) in self._shares([now_ns - self._last_ns], self._last, now):
+            job.share_ns += share_ns
+        self._last, self._last_ns = now, now_ns
         for job in jobs:
             if job.ended_ns is not None:
                 for index, energy_uj in enumerate(job.energy_uj):
                     self.ended_uj[index] += energy_uj
 
-    def _divide(self, grown: list[tuple[int, int]], since: _CpuTimes, now: _CpuTimes) -> None:
-        """Divide the energy of channels whose interval is from ``since`` to ``now``."""
+    @staticmethod
+    def _shares(wholes: list[int], since: _CpuTimes, now: _CpuTimes) -> list[tuple[NodeJob, Sequence[int]]]:
+        """The part of each job of what there was from ``since`` to ``now``; nothing where CPU times are not known."""
         if since.busy_us is None or now.busy_us is None:
-            return
-        count = len(grown)
+            return []
+        count = len(wholes)
         used = [(job, cpu_us - since.job_us.get(job, 0)) for job, cpu_us in now.job_us.items()]
         used = [(job, cpu_us) for job, cpu_us in used if cpu_us > 0]
         uses = [([cpu_us] * count, ()) for _, cpu_us in used]
-        energies_uj = [grown_uj for _, grown_uj in grown]
-        shares = divide_energy(energies_uj, [now.busy_us - since.busy_us] * count, (), None, uses)
-        for (job, _), share in zip(used, shares):  # noqa: B905
-            if share is not None:
-                for (index, _), share_uj in zip(grown, share[0]):  # noqa: B905
-                    self._give(job, index, share_uj)
+        shares = divide_energy(wholes, [now.busy_us - since.busy_us] * count, (), None, uses)
+        return [(job, share[0]) for (job, _), share in zip(used, shares) if share is not None]  # noqa: B905
 
     def _give(self, job: NodeJob, index: int, share_uj: int) -> None:
         job.energy_uj[index] += share_uj

@@ -15,7 +15,7 @@ class NodeJob:
     not known; a GPU that it shares is not among them. ``ended_ns`` is None while it is here.
     """
 
-    __slots__ = ("cpu_us", "ended_ns", "energy_uj", "first_ns", "gpus", "job_id", "sluid", "uid")
+    __slots__ = ("cpu_us", "ended_ns", "energy_uj", "first_ns", "gpus", "job_id", "share_ns", "sluid", "uid")
 
     def __init__(self, job_id: str | None, first_ns: int, *, sluid: str | None = None, uid: int | None = None) -> None:
         self.job_id = job_id
@@ -27,6 +27,8 @@ class NodeJob:
         self.gpus: DeviceList | None = None
         self.energy_uj: list[int] = []
         """Its energy by channel since the header."""
+        self.share_ns = 0
+        """The time since the header, times its part of the node's busy CPU time at each moment."""
 
     @property
     def is_known(self) -> bool:
@@ -41,5 +43,6 @@ class NodeJob:
             "uid": self.uid,
             "first_ns": self.first_ns,
             "cpu_us": self.cpu_us,
+            "share_ns": self.share_ns,
             "energy_uj": self.energy_uj,
         }
