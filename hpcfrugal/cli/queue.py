@@ -100,9 +100,8 @@ def queue_list(names: tuple[str, ...], all_users: bool, as_json: bool) -> None:
 
 @queue_command.command(name="plan")
 @_names
-@click.option("--dry-run", is_flag=True, help="The default: nothing is moved.")
 @json_option()
-def queue_plan(names: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
+def queue_plan(names: tuple[str, ...], as_json: bool) -> None:
     """Show what `queue run` would change now. Moves nothing."""
     _show_rounds(names, None, only_moved=True, as_json=as_json)
 

@@ -99,13 +99,12 @@ def savings(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: De
     for job in jobs:
         grouped.setdefault((job.run, job.job_id), []).append(job)
     return [
-        _of(connection, intensity, times, tuple(sorted(attempts, key=lambda job: job.restart)), defaults)
+        _of(intensity, times, tuple(sorted(attempts, key=lambda job: job.restart)), defaults)
         for attempts in grouped.values()
     ]
 
 
 def _of(
-    connection: sqlite3.Connection,
     intensity: Intensities,
     times_of: Callable[[int], RunTimes],
     attempts: tuple[JobRow, ...],
@@ -127,11 +126,10 @@ def _of(
     times = RunTimes(None, None, None) if last.run is None else times_of(last.run)
     if not was_delayed(plan, times):
         return JobSavings(attempts, plan, "not-delayed", "not delayed by its plan: no saving")
-    return _compared(connection, intensity, attempts, plan, times, defaults)
+    return _compared(intensity, attempts, plan, times, defaults)
 
 
 def _compared(
-    connection: sqlite3.Connection,
     intensity: Intensities,
     attempts: tuple[JobRow, ...],
     plan: PlanRow,

@@ -312,7 +312,7 @@ def test_the_list(queue: Queue) -> None:
 
 def test_a_round_moves_what_is_to_move_and_nothing_else(queue: Queue) -> None:
     queue.snapshot(queue.row(17, begin_h=9), queue.row(18, begin_h=5), queue.row(19, begin_h=9, reason="Dependency"))
-    assert len(json.loads(queue.box.ok("queue", "plan", "--dry-run", "--json"))["queues"][0]["jobs"]) == 2
+    assert len(json.loads(queue.box.ok("queue", "plan", "--json"))["queues"][0]["jobs"]) == 2
     assert queue.updates() == []
     before = len(queue.slurm.calls("squeue"))
     out = queue.box.ok("queue", "run", "--once")
