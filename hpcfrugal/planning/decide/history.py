@@ -40,12 +40,16 @@ SELECT sum(elapsed_ns), min(elapsed_ns IS NOT NULL)
 FROM similar JOIN jobs USING (run, job_id) GROUP BY run, job_id
 """
 # 1 uJ/ns is 1000 W. Jobs with an unknown part are left out, as they would lower the mean.
-_POWERS = f"""{_SIMILAR}
-SELECT run, job_id, elapsed_ns, sum(1000.0 * energy_uj / nullif(measured_ns, 0)),
-    min(energy_uj IS NOT NULL AND measured_ns > 0), min(quality = 'measured')
-FROM similar JOIN jobs USING (run, job_id) JOIN channels USING (job) JOIN channel_kinds USING (kind)
-WHERE counted AND boundary = 'components' AND elapsed_ns > 0
-GROUP BY job
+_POWERS = f"""{_SIMILAR}, parts AS (
+    SELECT run, job_id, job, jobs.elapsed_ns AS elapsed_ns,
+        sum(coalesce(measured_uj, 0) + coalesce(modelled_uj, 0)) AS energy_uj, sum(covered_ns) AS covered_ns,
+        max(lacking) AS lacking, sum(modelled_uj) AS modelled_uj
+    FROM similar JOIN jobs USING (run, job_id) JOIN job_energy USING (job)
+    WHERE jobs.elapsed_ns > 0 GROUP BY job, node, component
+)
+SELECT run, job_id, elapsed_ns, sum(1000.0 * energy_uj / nullif(covered_ns, 0)),
+    min(covered_ns > 0 AND NOT lacking), min(modelled_uj IS NULL)
+FROM parts GROUP BY job
 """
 
 
