@@ -133,6 +133,7 @@ def energy_unit_option(command: Command) -> Command:
     return click.option(
         "--unit",
         type=click.Choice(get_args(EnergyUnit), case_sensitive=False),
+        metavar="[J|Wh|kWh|MWh|auto]",
         help="Unit of energies in the text.  [default: that of the settings, else what fits]",
     )(command)
 

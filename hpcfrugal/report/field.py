@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from hpcfrugal.core.format import NONE, UNKNOWN, EnergyUnit, energy_unit, mass_unit
-from hpcfrugal.report.notation import ENERGY, MASS, MICROGRAMS, PLAIN, Notation, Scale
+from hpcfrugal.report.notation import ENERGIES, MASS, MICROGRAMS, PLAIN, Notation, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
 R = TypeVar("R")
@@ -163,15 +163,19 @@ class Rows(Generic[R]):
 
 def scale(parts: Iterable[Rows[Any]], unit: EnergyUnit = "auto") -> Scale:
     """The units that fit all energies and masses of these rows; ``unit`` is that of the energies."""
-    found: dict[int, list[Any]] = {id(ENERGY): [], id(MASS): [], id(MICROGRAMS): []}
+    energies_uj: list[int] = []
+    masses_g: list[Any] = []
     for part in parts:
         for each in part.fields:
-            if each.heading and id(each.notation) in found:
-                found[id(each.notation)] += [
-                    value for record in part.records if (value := each.get(record)) is not None
-                ]
-    grams = found[id(MASS)] + [ug / 1e6 for ug in found[id(MICROGRAMS)]]
-    return Scale(energy_unit(found[id(ENERGY)], unit), mass_unit(grams))
+            if each.heading and any(each.notation is one for one in (*ENERGIES, MASS, MICROGRAMS)):
+                values = [value for record in part.records if (value := each.get(record)) is not None]
+                if each.notation is MASS:
+                    masses_g += values
+                elif each.notation is MICROGRAMS:
+                    masses_g += [ug / 1e6 for ug in values]
+                else:
+                    energies_uj += values
+    return Scale(energy_unit(energies_uj, unit), mass_unit(masses_g))
 
 
 def table(fields: Sequence[Field[R]], parts: Sequence[Rows[Any]], units: Scale | None = None) -> Table:

@@ -74,14 +74,14 @@ def _sum(values: list[float | None]) -> float | None:
 
 
 _FIELDS: tuple[Field[JobByMethod], ...] = (
-    field("job", notation.WORD, lambda one: one.job.label, json="", heading="Job"),
+    field("job", notation.WORD, lambda one: one.job.label, json="", heading="Job", drop=6),
     *attributes(notation.PLAIN, "cluster", "job_id", "restart", of="job", csv=True),
     field("name", notation.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),
-    field("user", notation.WORD, lambda one: one.job.user, csv=True, heading="User", missing=""),
-    field("partition", notation.WORD, lambda one: one.job.partition, csv=True, heading="Partition", missing=""),
+    field("user", notation.WORD, lambda one: one.job.user, csv=True, heading="User", drop=2, missing=""),
+    field("partition", notation.WORD, lambda one: one.job.partition, csv=True, heading="Partition", drop=5, missing=""),
     field("started_at", notation.TIME, lambda one: one.job.started_wall_ns, csv=True, heading="Started (UTC)", drop=1),
-    field("cpu_h", notation.NUMBER, lambda one: one.cpu_h, csv=True, heading="CPU h"),
-    field("gpu_h", notation.NUMBER, lambda one: one.gpu_h, csv=True, heading="GPU h"),
+    field("cpu_h", notation.NUMBER, lambda one: one.cpu_h, csv=True, heading="CPU h", drop=3),
+    field("gpu_h", notation.NUMBER, lambda one: one.gpu_h, csv=True, heading="GPU h", drop=4, optional=True),
     field("energy_kwh", notation.KILOWATT_HOURS, lambda one: one.energy_uj, csv=True, heading="Energy [{energy}]"),
     field("co2e_g", notation.MASS, lambda one: one.grams, csv=True, heading="CO2e [{mass}]"),
     field("pue", notation.PLAIN, lambda one: one.power.pue, csv=True),
@@ -155,9 +155,9 @@ class MethodReport:
     def _notes(self, units: notation.Scale, shown: int) -> Iterator[tuple[str, Any]]:
         known, lacking = self._known, len(self._jobs) - len(self._known)
         sign = "≥ " if lacking else ""
-        energy = units.energy.show(sum(one.energy_uj or 0 for one in known))
-        grams = "" if self._grams is None else f", {sign}{units.mass.show(self._grams)} {units.mass.name} CO2e"
-        yield f"{count(len(self._jobs), 'job')}: {sign}{energy} {units.energy.name}{grams}", "total"
+        energy = units.energy.named(sum(one.energy_uj or 0 for one in known))
+        grams = "" if self._grams is None else f", {sign}{units.mass.named(self._grams)} CO2e"
+        yield f"{count(len(self._jobs), 'job')}: {sign}{energy}{grams}", "total"
         if shown < len(self._jobs):
             yield f"The latest {shown} of {len(self._jobs):,} jobs; `--all` lists them all.", ""
         if lacking:

@@ -47,6 +47,8 @@ WATT_HOURS: Notation[int] = Notation(lambda uj: float(uj) / 1e6 / 3.6e3, lambda 
 """Microjoules; watt-hours in CSV."""
 KILOWATT_HOURS: Notation[int] = Notation(lambda uj: float(uj) / 1e6 / 3.6e6, lambda uj, scale: scale.energy.show(uj))
 """Microjoules; kilowatt-hours in CSV, divided as the views of the ledger do."""
+ENERGIES = (ENERGY, WATT_HOURS, KILOWATT_HOURS)
+"""The notations of energies, which tables show in one unit."""
 ENERGY_RANGE: Notation[tuple[int, int]] = Notation(
     lambda ends_uj: [float(uj) / 1e6 for uj in ends_uj],
     lambda ends_uj, scale: "–".join(dict.fromkeys(scale.energy.show(uj) for uj in ends_uj)),

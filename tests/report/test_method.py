@@ -95,6 +95,10 @@ def test_a_table_names_its_content(site: Sandbox) -> None:
     text = site.ok("report", "--method", "green-algorithms", "--since", "all", "--no-sync")
     assert "Method green-algorithms (Lannelongue 2021): from what jobs held, with the PUE; not measured" in text
     assert "5 jobs: " in text
+    assert "Energy [kWh]" in text
+    assert "Energy [J]" in site.ok(
+        "report", "--method", "green-algorithms", "--since", "all", "--no-sync", "--unit", "J"
+    )
 
 
 def test_what_is_missing_is_unknown(site: Sandbox) -> None:

@@ -21,6 +21,8 @@ from hpcfrugal.queues.replan import PlannedStart
 from hpcfrugal.queues.snapshot import QueuedJob
 from hpcfrugal.report.formats.fitted_table import FittedTable
 from hpcfrugal.report.jobs import JobsReport
+from hpcfrugal.report.method import MethodReport
+from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
 from hpcfrugal.report.nodes import NodesReport
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Table
@@ -79,6 +81,20 @@ def test_lists_groups_and_details(ledger: Path, unit: EnergyUnit) -> None:
             check(components, {"Component", "Energy"})
             check(channels, {"Node", "Component", "Source", "Energy"})
             check(usage, {"Node", "CPU time"})
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_jobs_by_a_method(spool: FakeSpool, unit: EnergyUnit) -> None:
+    slurm = {"alloc_cpus": 128, "partition": "gpu-a100-long", "user": "a.longusername"}
+    spool.run("12345678", spec={"name": NAME}).slurm(job_id="12345678", end_s=86_400, **slurm)
+    sync(spool.root, spool.ledger)
+    settings = GreenAlgorithmsSettings.model_validate(
+        {"name": "green-algorithms", "core_power_w": 6.3, "memory_w_per_gb": 0, "g_per_kwh": 50}
+    )
+    with open_ledger(spool.ledger) as connection:
+        found = MethodReport(connection, Period(), JobFilter(), settings, 1.2, unit=unit)
+        (jobs,) = tables(found.blocks())
+    check(jobs, {"Name", "Energy", "CO2e"})
 
 
 @pytest.mark.parametrize("unit", UNITS)
