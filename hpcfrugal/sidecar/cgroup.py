@@ -91,12 +91,12 @@ def slurm_groups(proc: str, node: str) -> list[tuple[str, int]]:
     except OSError:
         return []
     found: list[tuple[str, int]] = []
-    for mount in mounts:
-        if mount.fstype == "cgroup" and "cpuacct" in mount.options:
-            found += [(f"{mount.point}/{name}", 1) for name in ("slurm", f"slurm_{node}")]
-        elif mount.fstype == "cgroup2":
-            scopes = ("slurmstepd.scope", f"{node}_slurmstepd.scope")
-            found += [(f"{mount.point}/system.slice/{name}", 2) for name in scopes]
+    # the first mount of each: a service that may not change groups has a second one, read-only, in the same place
+    for mount in [mount for mount in mounts if mount.fstype == "cgroup" and "cpuacct" in mount.options][:1]:
+        found += [(f"{mount.point}/{name}", 1) for name in ("slurm", f"slurm_{node}")]
+    for mount in [mount for mount in mounts if mount.fstype == "cgroup2"][:1]:
+        scopes = ("slurmstepd.scope", f"{node}_slurmstepd.scope")
+        found += [(f"{mount.point}/system.slice/{name}", 2) for name in scopes]
     return found
 
 

@@ -43,26 +43,23 @@ def parse_options(
 
 def duration_ns(values: Mapping[str, str], option: str, default: str) -> int:
     """An option in seconds, as nanoseconds. Raises BadArguments."""
-    text = values.get(option, default)
-    try:
-        seconds = float(text)
-    except ValueError:
-        raise BadArguments(f"{option}: {text!r} is not a number of seconds") from None
-    if not 0.05 <= seconds <= 86400:
-        raise BadArguments(f"{option}: {text} is not between 0.05 and 86400 seconds")
+    seconds = _number(option, values.get(option, default), "a number of seconds", 0.05, 86400, "seconds")
     return int(seconds * 1e9)
 
 
 def percent_of_core(values: Mapping[str, str]) -> float:
     """What sampling may cost, in percent of one core. Raises BadArguments."""
-    text = values.get("--cpu-budget", "1")
+    return _number("--cpu-budget", values.get("--cpu-budget", "1"), "a percentage", 0.01, 100, "percent")
+
+
+def _number(option: str, text: str, kind: str, low: float, high: float, unit: str) -> float:
     try:
-        percent = float(text)
+        value = float(text)
     except ValueError:
-        raise BadArguments(f"--cpu-budget: {text!r} is not a percentage") from None
-    if not 0.01 <= percent <= 100:
-        raise BadArguments(f"--cpu-budget: {text} is not between 0.01 and 100 percent")
-    return percent
+        raise BadArguments(f"{option}: {text!r} is not {kind}") from None
+    if not low <= value <= high:
+        raise BadArguments(f"{option}: {text} is not between {low:g} and {high:g} {unit}")
+    return value
 
 
 def file_limit_b(values: Mapping[str, str]) -> int:

@@ -45,6 +45,18 @@ def test_jobs_by_their_groups(tmp_path: Path, version: int, node: str | None) ->
 
 
 @pytest.mark.parametrize("version", [1, 2])
+def test_a_hierarchy_that_is_mounted_twice_has_each_job_once(tmp_path: Path, version: int) -> None:
+    """As for a systemd service with ProtectControlGroups."""
+    fake = FakeGroups(tmp_path, version)
+    fake.put("job_17", 0)
+    mounts = fake.proc / "self/mountinfo"
+    mounts.write_text(mounts.read_text() * 2)
+    groups = groups_of(fake)
+    (first,) = groups.read(1)
+    assert groups.read(2) == [first]
+
+
+@pytest.mark.parametrize("version", [1, 2])
 def test_the_last_cpu_time_of_a_job_that_ended_alone_is_counted(tmp_path: Path, version: int) -> None:
     fake = FakeGroups(tmp_path, version)
     fake.put("job_17", 1_000_000)
