@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcfrugal.cli.options import json_option
-from hpcfrugal.cli.streams import echo, echo_json
+from hpcfrugal.cli.streams import echo, echo_json, echo_wrapped
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.version import __version__
 
@@ -47,9 +47,9 @@ def doctor_command(as_json: bool) -> None:
                 area = finding.area
                 echo(click.style(area, bold=True))
             mark, colour = _MARKS[finding.level]
-            echo(f"  {click.style(mark, fg=colour)} {finding.subject}: {finding.found}")
+            echo_wrapped(f"{finding.subject}: {finding.found}", f"  {click.style(mark, fg=colour)} ")
             if finding.advice:
-                echo(f"    {click.style('→', fg='cyan')} {finding.advice}")
+                echo_wrapped(finding.advice, f"    {click.style('→', fg='cyan')} ")
     sys.exit(3 if broken else 0)
 
 

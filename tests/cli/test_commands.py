@@ -431,7 +431,7 @@ def test_no_line_is_wider_than_the_terminal(box: Sandbox, width: int) -> None:
     job = box.job("true", resources={"time": "1:00:00"}, schedule={"max_delay": "12h"})
     for argv in (
         ["report"], ["report", "--by", "name,project"], ["report", "latest"], ["report", "--nodes"], ["status"],
-        ["forecast"], ["forecast", "--list"], ["plan", job], ["run", "--", "false"], ["run", "--", "true"],
+        ["doctor"], ["forecast"], ["forecast", "--list"], ["plan", job], ["run", "--", "false"], ["run", "--", "true"],
     ):  # fmt: skip
         lines = on_a_terminal(box, *map(str, argv), COLUMNS=str(width), NO_COLOR="1").splitlines()
         assert lines, argv
