@@ -2,9 +2,9 @@
 
     g = sum over pieces of kWh * PUE * intensity(t)
 
-with PUE the data centre's power usage effectiveness (ISO/IEC 30134-2) and the intensity of the grid at the place and
-time of use (location-based, GHG Protocol Scope 2 Guidance, 2015). The energy of a piece is spread evenly over its time.
-Energy without an intensity is counted separately, never as zero grams.
+with PUE the data centre's power usage effectiveness (ISO/IEC 30134-2) at that time and the intensity of the grid at the
+place and time of use (location-based, GHG Protocol Scope 2 Guidance, 2015). The energy of a piece is spread evenly over
+its time. Energy without an intensity is counted separately, never as zero grams.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from functools import lru_cache
 from itertools import accumulate
 from math import lcm
 from typing import Literal, NamedTuple
+
+from hpcfrugal.core.pue import MonthlyPue, Pue
 
 UJ_PER_KWH = 3_600_000_000_000
 
@@ -96,11 +98,11 @@ class EnergyPiece(NamedTuple):
 
 class TallyUnit(NamedTuple):
     """What the integers of tallies count: ``energy`` of them are a microjoule, ``grid`` of them a gram without the PUE,
-    by which grams are multiplied."""
+    ``operational`` of them a gram with it."""
 
     energy: int
     grid: int
-    pue: Fraction
+    operational: int
 
 
 @dataclass(slots=True)
@@ -108,12 +110,13 @@ class Tally:
     """Grams and energy of one or more jobs; exact, in integers of one ``unit``.
 
     ``energy`` is by source of the intensity, None for energy without one. ``grid`` are the grams without the PUE, from
-    which the mean intensity follows. The intensity of ``open`` may still be revised.
+    which the mean intensity follows, ``operational`` those with it. The intensity of ``open`` may still be revised.
     """
 
     unit: TallyUnit
     energy: dict[LevelSource | None, int] = field(default_factory=dict)
     grid: dict[LevelSource, int] = field(default_factory=dict)
+    operational: int = 0
     open: int = 0
 
     def add(self, other: Tally) -> None:
@@ -122,12 +125,13 @@ class Tally:
             self.energy[source] = self.energy.get(source, 0) + energy
         for known, grid in other.grid.items():
             self.grid[known] = self.grid.get(known, 0) + grid
+        self.operational += other.operational
         self.open += other.open
 
     @property
     def operational_g(self) -> Fraction | None:
         """Grams of CO2e for the energy with an intensity; None if there is no such energy."""
-        return Fraction(sum(self.grid.values()), self.unit.grid) * self.unit.pue if self.has_known else None
+        return Fraction(self.operational, self.unit.operational) if self.has_known else None
 
     @property
     def has_known(self) -> bool:
@@ -140,7 +144,7 @@ class Tally:
         upto = accumulate(self.energy.get(source, 0) for source in SOURCES)
         actual, estimated, forecast, mean = (_rounded(energy, unit.energy) for energy in upto)
         return RoundedTally(
-            _rounded(grid * unit.pue.numerator * 10**6, unit.grid * unit.pue.denominator),
+            _rounded(self.operational * 10**6, unit.operational),
             _rounded(grid * 10**9, unit.grid),
             actual,
             estimated - actual,
@@ -169,12 +173,13 @@ def _rounded(above: int, below: int) -> int:
 
 
 def tallies(
-    pieces: Sequence[EnergyPiece], placed: Sequence[IntensityLevel], pue: float | None, cuts_ns: Sequence[int] = ()
+    pieces: Sequence[EnergyPiece], placed: Sequence[IntensityLevel], pue: Pue | None, cuts_ns: Sequence[int] = ()
 ) -> dict[tuple[Hashable, int], Tally]:
     """Grams by what drew the energy and by the number of ``cuts_ns``, in order, that are not after a piece begins.
 
     ``pue`` is taken as the decimal number that was written; None is a factor of 1.
     """
+    placed, factors, divisor = _by_pue(placed, pue)
     starts_ns = [level.start_ns for level in placed]
     ratios = [level.g_per_kwh.as_integer_ratio() for level in placed]
     shift = max((below.bit_length() - 1 for _, below in ratios), default=0)
@@ -182,7 +187,8 @@ def tallies(
     whole = [above << (shift - below.bit_length() + 1) for above, below in ratios]
     # Nearly all pieces are of one length, so the common denominator of their parts stays small.
     common = lcm(*{end_ns - start_ns for start_ns, end_ns in (piece.span for piece in pieces)})
-    unit = TallyUnit(common, common * UJ_PER_KWH << shift, _factor(pue))
+    grid_unit = common * UJ_PER_KWH << shift
+    unit = TallyUnit(common, grid_unit, grid_unit * divisor)
     found: dict[tuple[Hashable, int], Tally] = {}
     for piece in pieces:
         start_ns, end_ns = piece.span
@@ -201,11 +207,28 @@ def tallies(
             unknown_ns -= overlap_ns
             energy, source = per_ns * overlap_ns, level.source
             tally.energy[source] = tally.energy.get(source, 0) + energy
-            tally.grid[source] = tally.grid.get(source, 0) + energy * whole[index]
+            grid = energy * whole[index]
+            tally.grid[source] = tally.grid.get(source, 0) + grid
+            tally.operational += grid * factors[index]
             tally.open += 0 if level.settled else energy
         if unknown_ns:
             tally.energy[None] = tally.energy.get(None, 0) + per_ns * unknown_ns
     return found
+
+
+def _by_pue(placed: Sequence[IntensityLevel], pue: Pue | None) -> tuple[Sequence[IntensityLevel], Sequence[int], int]:
+    """The levels, cut where the PUE changes, with the PUE of each as an integer over a common divisor."""
+    if not isinstance(pue, MonthlyPue):
+        factor = _factor(pue)
+        return placed, [factor.numerator] * len(placed), factor.denominator
+    parts = [
+        (level._replace(start_ns=start_ns, end_ns=end_ns), _factor(figure))
+        for level in placed
+        for start_ns, end_ns, figure in pue.within(level.start_ns, level.end_ns)
+    ]
+    divisor = lcm(*(factor.denominator for _, factor in parts))
+    factors = [factor.numerator * (divisor // factor.denominator) for _, factor in parts]
+    return [level for level, _ in parts], factors, divisor
 
 
 @lru_cache
@@ -215,7 +238,7 @@ def _factor(pue: float | None) -> Fraction:
 
 def total_tally(found: Mapping[tuple[Hashable, int], Tally]) -> Tally:
     """The sum of all that ``tallies`` found."""
-    whole = Tally(next((one.unit for one in found.values()), TallyUnit(1, 1, _factor(None))))
+    whole = Tally(next((one.unit for one in found.values()), TallyUnit(1, 1, 1)))
     for one in found.values():
         whole.add(one)
     return whole

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from hpcfrugal.accounting.footprint import EnergyPiece, Levels, tallies, total_tally
 from hpcfrugal.accounting.spans import joined
+from hpcfrugal.core.pue import Pue
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def energy_of(attempts: Sequence[AttemptEnergy]) -> list[EnergyPiece]:
     return [piece for attempt in attempts for piece in attempt.pieces]
 
 
-def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> Fraction | None:
+def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: Pue | None) -> Fraction | None:
     """Grams of ``pieces`` by ``levels``; None if there are no pieces, or if some have no intensity."""
     if not pieces:
         return None
@@ -89,7 +90,7 @@ def grams(pieces: Sequence[EnergyPiece], levels: Levels, pue: float | None) -> F
     return None if None in whole.energy else whole.operational_g or Fraction(0)
 
 
-def saving_of(attempts: Sequence[AttemptEnergy], start_ns: int, levels: Levels, pue: float | None) -> Saving | None:
+def saving_of(attempts: Sequence[AttemptEnergy], start_ns: int, levels: Levels, pue: Pue | None) -> Saving | None:
     """The saving of ``attempts`` against a start at ``start_ns``; None if unknown."""
     actual_g = grams(energy_of(attempts), levels, pue)
     counterfactual_g = grams(moved(attempts, start_ns), levels, pue)

@@ -80,7 +80,7 @@ def run_command(
         record_s=record_s,
         exclusive=not share,
         hardware_counters=hardware_counters,
-        place=RunPlace(config.carbon.zone, config.carbon.pue),
+        place=RunPlace(config.carbon.zone, config.carbon.constant_pue),
         labels=labels,
     )
     try:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
+from hpcfrugal.core.pue import MonthlyPue, Pue
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import META, MetaRow
 
@@ -42,13 +43,23 @@ class Defaults:
     """What the settings say of runs that do not say it themselves."""
 
     zone: str | None = None
-    pue: float | None = None
+    pue: Pue | None = None
+
+    def as_json(self) -> str:
+        pue = dict(self.pue.months) if isinstance(self.pue, MonthlyPue) else self.pue
+        return json.dumps({"zone": self.zone, "pue": pue})
+
+    @classmethod
+    def of_json(cls, text: str) -> Defaults:
+        values = json.loads(text)
+        pue = values["pue"]
+        return cls(values["zone"], MonthlyPue(tuple(pue.items())) if isinstance(pue, dict) else pue)
 
 
 def known_defaults(connection: sqlite3.Connection) -> Defaults:
     """The settings by which the totals were computed."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (_DEFAULTS,)).fetchone()
-    return Defaults() if row is None else Defaults(**json.loads(row[0]))
+    return Defaults() if row is None else Defaults.of_json(row[0])
 
 
 def use_defaults(connection: LedgerConnection, defaults: Defaults) -> None:
@@ -61,7 +72,7 @@ def use_defaults(connection: LedgerConnection, defaults: Defaults) -> None:
     )
     connection.execute("DELETE FROM meta WHERE key = ?", (_DEFAULTS,))
     if defaults != Defaults():
-        META.insert(connection, MetaRow(_DEFAULTS, json.dumps(asdict(defaults))))
+        META.insert(connection, MetaRow(_DEFAULTS, defaults.as_json()))
 
 
 def mark_revised(connection: sqlite3.Connection, zone: str, start_ns: int, end_ns: int) -> None:

@@ -22,6 +22,7 @@ from hpcfrugal.accounting.footprint import (
 from hpcfrugal.accounting.tables.electricity import yearly_mean
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.carbon.use_period import UsePeriod
+from hpcfrugal.core.pue import Pue, single_pue
 from hpcfrugal.core.time import instant_us
 from hpcfrugal.ledger.due import DAY_NS, Defaults
 from hpcfrugal.ledger.intensity import intensities, intensity_providers, settled_gaps
@@ -91,25 +92,31 @@ class Intensities:
         return actual_ns, estimated_ns
 
 
-def place_of(job: JobRow, defaults: Defaults) -> CarbonPlace:
-    """Zone and PUE of a job; whose intensities to use is not decided yet."""
+def pue_of(job: JobRow, defaults: Defaults) -> Pue | None:
+    """The PUE of a job over time: its run's own, else that of the settings."""
+    return job.pue or defaults.pue
+
+
+def _place_of(job: JobRow, defaults: Defaults, start_ns: int, end_ns: int) -> CarbonPlace:
+    """Zone and PUE of a job whose energy is of that time; whose intensities to use is not decided yet."""
     zone, zone_source = (job.zone, "run") if job.zone else (defaults.zone, "settings" if defaults.zone else None)
-    pue, pue_source = (job.pue, "run") if job.pue else (defaults.pue, "settings" if defaults.pue else None)
-    return CarbonPlace(zone, zone_source, pue, pue_source)
+    pue = single_pue(pue_of(job, defaults), start_ns, end_ns)
+    return CarbonPlace(zone, zone_source, pue, "run" if job.pue else "settings" if defaults.pue else None)
 
 
 def intensities_of(
     intensity: Intensities, job: JobRow, pieces: Sequence[EnergyPiece], defaults: Defaults
 ) -> tuple[CarbonPlace, list[IntensityLevel]]:
     """Where the energy of a job, ``pieces``, counts, and the best known intensities at its times there."""
-    place = place_of(job, defaults)
+    start_ns = min((piece.start_ns for piece in pieces), default=job.started_wall_ns or 0)
+    end_ns = max((piece.span[1] for piece in pieces), default=start_ns)
+    place = _place_of(job, defaults, start_ns, end_ns)
     zone = place.zone
     if zone is None or not pieces:
         return place, []
     plan = plan_of(job.plan)
     if plan is not None and (plan.signal != "average" or plan.zone != zone):
         plan = None
-    start_ns, end_ns = min(piece.start_ns for piece in pieces), max(piece.span[1] for piece in pieces)
     provider = intensity.best_provider(zone, plan.provider if plan else None, [(start_ns, end_ns)])
     layers = _layers(intensity, zone, provider, plan, start_ns, end_ns)
     return replace(place, provider=provider), layered(layers, start_ns, end_ns)

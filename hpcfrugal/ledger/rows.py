@@ -289,8 +289,8 @@ class CarbonPlace:
     """Where a job's energy counts, for its CO2e.
 
     ``zone`` is the grid zone and ``pue`` the data centre's power usage effectiveness: the run's own, or those of the
-    settings at the last sync, as ``*_source`` states (``run`` or ``settings``). ``provider`` is the one whose actual
-    intensities were used.
+    settings at the last sync, as ``*_source`` states (``run`` or ``settings``). A PUE of None with a source differs by
+    month. ``provider`` is the one whose actual intensities were used.
     """
 
     zone: str | None

@@ -25,8 +25,9 @@ from hpcfrugal.accounting.savings import (
     saving_of,
 )
 from hpcfrugal.accounting.spans import joined
+from hpcfrugal.core.pue import single_pue
 from hpcfrugal.ledger.due import Defaults
-from hpcfrugal.ledger.footprints import Intensities, levels_of, place_of
+from hpcfrugal.ledger.footprints import Intensities, levels_of, pue_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_delayed
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.totals import JobEnergy
@@ -44,7 +45,8 @@ class JobSavings:
     """One job, all of its attempts.
 
     ``saving`` is None unless ``status`` is ``known``; ``reason`` says what is missing. ``forecast`` is the saving of
-    the same energy by the forecast of the plan. ``quality`` is ``measured``, ``modelled`` or ``mixed``; ``settled`` is
+    the same energy by the forecast of the plan. ``pue`` is None too where it
+    differs by month. ``quality`` is ``measured``, ``modelled`` or ``mixed``; ``settled`` is
     false where an intensity may still be revised, ``estimated`` true where the provider estimated one.
     """
 
@@ -136,11 +138,11 @@ def _compared(
     times: RunTimes,
     defaults: Defaults,
 ) -> JobSavings:
-    pue = place_of(attempts[0], defaults).pue
+    pue = pue_of(attempts[0], defaults)
     begin_ns = plan.counterfactual_ns
 
     def unknown(reason: str, status: SavingStatus = "pending") -> JobSavings:
-        return JobSavings(attempts, plan, status, reason, pue, counterfactual_start_ns=begin_ns)
+        return JobSavings(attempts, plan, status, reason, counterfactual_start_ns=begin_ns)
 
     ran: list[AttemptEnergy] = []
     for before, job in zip((None, *attempts), attempts, strict=False):
@@ -178,7 +180,7 @@ def _compared(
         plan,
         "known",
         None,
-        pue,
+        single_pue(pue, spans[0][0], spans[-1][1]),
         quality=qualities[0] if len(qualities) == 1 else "mixed",
         settled=all(level.settled for level in levels),
         estimated=any(level.source == "estimated" for level in levels),

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 from operator import attrgetter
 
 from hpcfrugal.accounting.footprint import EnergyPiece, IntensityLevel, RoundedTally, Tally, tallies
+from hpcfrugal.core.pue import Pue
 from hpcfrugal.ledger.due import DAY_NS
 from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket
 from hpcfrugal.ledger.parts import counted_channels, parts_of
@@ -81,20 +82,20 @@ class JobEnergy:
     @property
     def span_ns(self) -> tuple[int, int]:
         """The first and the last instant at which the job counts: it ran then, or its energy belongs to it."""
-        start_ns, end_ns = _span(self.job)
+        start_ns, end_ns = run_span_ns(self.job)
         starts_ns = [piece.start_ns for piece in self.pieces]
         first_ns = min([start_ns, *starts_ns]) if start_ns or not starts_ns else starts_ns[0]
         return first_ns, max([end_ns - 1, start_ns, *starts_ns])
 
     def cut(
-        self, placed: Sequence[IntensityLevel] = (), pue: float | None = None, cuts_ns: Sequence[int] = ()
+        self, placed: Sequence[IntensityLevel] = (), pue: Pue | None = None, cuts_ns: Sequence[int] = ()
     ) -> list[JobSlot]:
         """The job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
 
         Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
         ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness; None counts as 1.
         """
-        job, span_ns = self.job, _span(self.job)
+        job, span_ns = self.job, run_span_ns(self.job)
         starts_ns = _starts([piece.start_ns for piece in self.pieces], span_ns, cuts_ns)
         cuts = starts_ns[1:]
         grams: dict[Hashable, dict[int, Tally]] = {}
@@ -116,7 +117,7 @@ class JobEnergy:
         return slots
 
 
-def _span(job: JobRow) -> tuple[int, int]:
+def run_span_ns(job: JobRow) -> tuple[int, int]:
     """When a job ran, else the instant of its submission; empty where neither is known."""
     start_ns = job.started_wall_ns if job.started_wall_ns is not None else job.submitted_wall_ns
     if start_ns is None:

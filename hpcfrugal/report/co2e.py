@@ -77,7 +77,7 @@ class Co2e:
 
     @property
     def pues(self) -> set[float | None]:
-        """The PUEs that are included; None: of some, none is."""
+        """The PUEs that are included; None: of some, none is, or it differs by month."""
         return self._of_known(lambda place: place.pue)
 
     @property
@@ -114,10 +114,15 @@ class Co2e:
     @property
     def label(self) -> str:
         """Scope, method, boundary and PUE of the figure."""
-        if len(self.pues) > 1:
-            pue = "PUE of each run" if None not in self.pues else "PUE not included in all"
+        included = self._of_known(lambda place: place.pue_source is not None)
+        if True not in included:
+            pue = "PUE not included"
+        elif False in included:
+            pue = "PUE not included in all"
+        elif None in self.pues:
+            pue = "PUE of each month"
         else:
-            pue = "PUE not included" if self.pue is None else f"PUE {self.pue:g}"
+            pue = "PUE of each run" if self.pue is None else f"PUE {self.pue:g}"
         return f"operational, location-based, components boundary, {pue}"
 
     def notes(self) -> Iterator[str]:

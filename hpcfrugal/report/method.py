@@ -17,9 +17,11 @@ from hpcfrugal.accounting.green_algorithms import (
     green_algorithms_kwh,
 )
 from hpcfrugal.core.format import EnergyUnit, count
+from hpcfrugal.core.pue import Pue
 from hpcfrugal.ledger.accounted_use import held_resources
 from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.totals import run_span_ns
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, sheet, table, to_json
 from hpcfrugal.report.jobs import LATEST
@@ -97,7 +99,7 @@ class MethodReport:
     period: Period
     wanted: JobFilter
     settings: GreenAlgorithmsSettings
-    pue: float | None
+    pue: Pue | None
     every: bool = False
     unit: EnergyUnit = "auto"
 
@@ -105,7 +107,7 @@ class MethodReport:
     def _jobs(self) -> list[JobByMethod]:
         jobs = iter_jobs(self.connection, self.wanted, details=False)
         return [
-            JobByMethod.of(job, self.settings.power(job.partition, self.pue), list(held))
+            JobByMethod.of(job, self.settings.power(job.partition, self.pue, *run_span_ns(job)), list(held))
             for job, held in held_resources(self.connection, jobs)
             if job.started_wall_ns is not None
         ]

@@ -19,9 +19,10 @@ from pydantic import BeforeValidator, Field
 
 from hpcfrugal.accounting.green_algorithms import MEMORY_W_PER_GB, METHOD, GreenAlgorithmsPower
 from hpcfrugal.core.errors import InputError, Problem, did_you_mean
+from hpcfrugal.core.pue import Pue, mean_pue
 from hpcfrugal.settings.config import Config
 from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, check, read_table
-from hpcfrugal.settings.values import number
+from hpcfrugal.settings.values import PueSetting, number
 
 _Watts = Annotated[float, number(0, 1e5)]
 
@@ -34,7 +35,7 @@ class PartitionFigures(Section):
     core_power_w: _Watts | None = None
     gpu_power_w: _Watts | None = None
     memory_w_per_gb: Annotated[float, number(0, 100)] | None = None
-    pue: Annotated[float, number(1, 10)] | None = None
+    pue: PueSetting | None = None
     g_per_kwh: Annotated[float, number(0, 1e4)] | None = None
 
 
@@ -61,20 +62,21 @@ class GreenAlgorithmsSettings(NamedSection):
     core_power_w: _Watts = Field(examples=["6.3"])
     gpu_power_w: _Watts | None = None
     memory_w_per_gb: Annotated[float, number(0, 100)] = MEMORY_W_PER_GB
-    pue: Annotated[float, number(1, 10)] | None = None
+    pue: PueSetting | None = None
     g_per_kwh: Annotated[float, number(0, 1e4)] | None = None
     partitions: Annotated[dict[str, PartitionFigures], BeforeValidator(_partitions_of)] = Field(default_factory=dict)
 
-    def power(self, partition: str | None, pue: float | None) -> GreenAlgorithmsPower:
-        """The figures of a partition; ``pue`` where the method has none of its own, else 1."""
+    def power(self, partition: str | None, pue: Pue | None, start_ns: int, end_ns: int) -> GreenAlgorithmsPower:
+        """The figures of a partition and a job's time; ``pue`` where the method has none of its own, else 1."""
         own = self.partitions.get(partition or "", PartitionFigures())
 
         def of(name: str) -> Any:
             value = getattr(own, name)
             return getattr(self, name) if value is None else value
 
+        mean = mean_pue(of("pue") or pue, start_ns, end_ns)
         return GreenAlgorithmsPower(
-            of("core_power_w"), of("gpu_power_w"), of("memory_w_per_gb"), of("pue") or pue or 1.0, of("g_per_kwh")
+            of("core_power_w"), of("gpu_power_w"), of("memory_w_per_gb"), mean or 1.0, of("g_per_kwh")
         )
 
 

@@ -19,10 +19,11 @@ from pydantic import Field, PrivateAttr
 from hpcfrugal.core.directories import config_dir, data_dir
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.format import EnergyUnit
+from hpcfrugal.core.pue import MonthlyPue
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
-from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, number
+from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, PueSetting
 
 SITE_DIR = Path("/etc/hpcfrugal")
 TABLES = ("forecasts", "meters", "methods", "nodes", "queues")
@@ -61,9 +62,14 @@ class CarbonSettings(Section):
     provider: Annotated[Name | None, Variable("HPCFRUGAL_PROVIDER")] = Field(
         default=None, description="provider of its carbon intensity: a kind, or the name of a table `[forecasts.NAME]`"
     )
-    pue: Annotated[float | None, number(1, 10, as_text=True), Variable("HPCFRUGAL_PUE")] = Field(
-        default=None, description="power usage effectiveness of the data centre, such as `1.2`"
+    pue: Annotated[PueSetting | None, Variable("HPCFRUGAL_PUE")] = Field(
+        default=None, description="power usage effectiveness of the data centre, such as `1.2`, or a table by month"
     )
+
+    @property
+    def constant_pue(self) -> float | None:
+        """The PUE that a run records at its submission; one by month is applied when grams are computed."""
+        return None if isinstance(self.pue, MonthlyPue) else self.pue
 
 
 class Config(Section):
@@ -151,7 +157,7 @@ def read_config(environ: Mapping[str, str] = os.environ) -> tuple[Config, list[P
         wrong = {keys for keys, _ in mistakes}
         for keys, _ in settings():
             value = _at(layer, keys)
-            if value is not None and not any(keys[:depth] in wrong for depth in range(1, len(keys) + 1)):
+            if value is not None and not any(keys[: len(one)] == one[: len(keys)] for one in wrong):
                 _put(values, keys, value)
                 origins[keys] = origin_of(*keys)
 

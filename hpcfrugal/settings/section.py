@@ -46,7 +46,8 @@ _N = TypeVar("_N", bound=NamedSection)
 class Mistakes(ValueError):
     """Several mistakes found by one validator, or one that has a hint or belongs to another key.
 
-    ``where`` of each problem is the key beside the validated one, "" for the validated key itself.
+    ``where`` of each problem is the key beside the validated one, with dots before keys below it; "" for the validated
+    key itself.
     """
 
     def __init__(self, *problems: Problem) -> None:
@@ -100,7 +101,7 @@ def check(
             cause = error.get("ctx", {}).get("error")
             if isinstance(cause, Mistakes):
                 for problem in cause.problems:
-                    found.append(((*keys[:-1], problem.where) if problem.where else keys, problem))
+                    found.append(((*keys[:-1], *problem.where.split(".")) if problem.where else keys, problem))
             else:
                 found.append((keys, _problem(model, keys, error, cause, tables)))
         return None, found

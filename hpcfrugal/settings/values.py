@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BeforeValidator, InstanceOf
 
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.pue import MonthlyPue, Pue, month_start_ns
 from hpcfrugal.core.units import expand_nodelist, format_duration, parse_duration
 from hpcfrugal.settings.section import Mistakes
 
@@ -113,20 +115,22 @@ def url_of(value: Any, *, placeholder: str = "") -> str:
     return str(value).rstrip("/")
 
 
+def number_of(value: Any, low: float, high: float, *, as_text: bool = False) -> float:
+    """See ``number``."""
+    try:
+        is_number = type(value) in (int, float) or (as_text and isinstance(value, str))
+        found = float(value) if is_number else math.nan
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not low <= found <= high:
+        raise ValueError(f"needs a number from {low:g} to {high:g}")
+    return found
+
+
 def number(low: float, high: float, *, as_text: bool = False) -> BeforeValidator:
     """A number from ``low`` to ``high``; with ``as_text`` also the text of one, as a variable holds it."""
 
-    def read(value: Any) -> float:
-        try:
-            is_number = type(value) in (int, float) or (as_text and isinstance(value, str))
-            found = float(value) if is_number else math.nan
-        except (ValueError, OverflowError):
-            found = math.nan
-        if not low <= found <= high:
-            raise ValueError(f"needs a number from {low:g} to {high:g}")
-        return found
-
-    return BeforeValidator(read)
+    return BeforeValidator(lambda value: number_of(value, low, high, as_text=as_text))
 
 
 def integer(low: int, high: int) -> BeforeValidator:
@@ -138,6 +142,25 @@ def integer(low: int, high: int) -> BeforeValidator:
         return value
 
     return BeforeValidator(read)
+
+
+def monthly_pue_or_number(value: Any) -> Pue:
+    """A power usage effectiveness from 1 to 10, or a table of one for each month."""
+    if isinstance(value, MonthlyPue):
+        return value
+    if not isinstance(value, Mapping):
+        return number_of(value, 1, 10, as_text=True)
+    months: dict[str, float] = {}
+    problems = [] if value else [Problem("", "names no month", 'for example {"2026-01" = 1.2}')]
+    for month, figure in value.items():
+        try:
+            month_start_ns(month)
+            months[month] = number_of(figure, 1, 10)
+        except ValueError as error:
+            problems.append(Problem(f"pue.{month}", str(error)))
+    if problems:
+        raise Mistakes(*problems)
+    return MonthlyPue(tuple(sorted(months.items())))
 
 
 def time_span_of(value: Any, low_s: float, high_s: float, bare_unit: str | None = None) -> timedelta:
@@ -161,5 +184,6 @@ TimeZone = Annotated[InstanceOf[ZoneInfo], BeforeValidator(time_zone_of)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Interpreters = Annotated[tuple[str, ...], BeforeValidator(interpreters_of)]
 Nodes = Annotated[tuple[str, ...], BeforeValidator(nodes_of)]
+PueSetting = Annotated[float | InstanceOf[MonthlyPue], BeforeValidator(monthly_pue_or_number)]
 Share = Annotated[float, BeforeValidator(share_of)]
 Url = Annotated[str, BeforeValidator(url_of)]

@@ -113,7 +113,7 @@ def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datet
     zone = spec.schedule.zone or config.carbon.zone
     return Prepared(
         source, spec, run_id, run_dir, created_at, workdir, rendered, arguments, user_script, plan, zone,
-        config.carbon.pue, warnings_of(spec, workdir, slurm=submission.slurm),
+        config.carbon.constant_pue, warnings_of(spec, workdir, slurm=submission.slurm),
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from hpcfrugal.accounting.footprint import (
 )
 from hpcfrugal.accounting.savings import AttemptEnergy, forecast_error, moved, saving_of
 from hpcfrugal.accounting.spans import joined
+from hpcfrugal.core.pue import MonthlyPue, month_start_ns
 
 UJ_PER_KWH = 3_600_000 * 10**6
 
@@ -69,6 +70,28 @@ def test_without_a_pue_nothing_is_multiplied_and_decimals_are_taken_as_written()
     energy = [piece(0, HOUR, UJ_PER_KWH)]
     assert total_tally(tallies(energy, levels, None)).operational_g == Fraction(101, 2)
     assert total_tally(tallies(energy, levels, 1.1)).operational_g == Fraction(101, 2) * Fraction(11, 10)
+
+
+def test_each_month_has_its_own_pue_within_a_piece_and_within_a_level() -> None:
+    december = month_start_ns("2026-12")
+    start, end = december - 3 * HOUR, december + HOUR
+    levels = placed(IntensityLevel(start, december - HOUR, 100.0), IntensityLevel(december - HOUR, end, 300.0))
+    by_month = MonthlyPue((("2026-11", 1.1), ("2026-12", 1.25)))
+    (tally,) = tallies([piece(start, end, UJ_PER_KWH)], levels, by_month).values()
+    november, then = Fraction(11, 10) * (50 + 75), Fraction(5, 4) * 75
+    assert tally.operational_g == november + then
+    assert (grid_g(tally), energy_uj(tally)) == ({"actual": 200}, {"actual": UJ_PER_KWH})
+    assert tally.rounded().ug == round((november + then) * 10**6)
+
+
+def test_a_job_that_waited_for_another_month_is_compared_by_the_pue_of_both() -> None:
+    december = month_start_ns("2026-12")
+    energy = (piece(december, december + HOUR, UJ_PER_KWH),)
+    grid = Levels([IntensityLevel(december - HOUR, december + HOUR, 100.0)])
+    by_month = MonthlyPue((("2026-11", 1.5), ("2026-12", 1.25)))
+    found = saving_of([AttemptEnergy(december, HOUR, energy)], december - HOUR, grid, by_month)
+    assert found is not None
+    assert (found.actual_g, found.counterfactual_g) == (125, 150)
 
 
 def test_energy_without_an_intensity_is_counted_and_not_0() -> None:

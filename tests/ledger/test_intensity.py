@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from fake_spool import SECOND, START_NS, FakeSpool, iso
-from planned_runs import HOUR, kwh, plan, tell
+from planned_runs import HOUR, kwh, plan, segment, tell
 
 from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.pue import MonthlyPue, month_start_ns
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.export import dump
@@ -163,6 +164,30 @@ def test_a_country_has_its_yearly_mean_and_an_unknown_zone_has_nothing(spool: Fa
     before = sums(spool)
     sync(spool.root, spool.ledger)
     assert sums(spool) == before
+    assert check_ledger(spool.root, spool.ledger).differences == ()
+
+
+def test_a_job_over_the_end_of_a_month_has_the_pue_of_each(spool: FakeSpool) -> None:
+    december = (month_start_ns("2026-12") - START_NS) // SECOND
+    segment(spool.run(), 0, december - 20)
+    tell(spool, 50.0, december - HOUR, december + HOUR)
+    by_month = MonthlyPue((("2026-11", 1.25), ("2026-12", 1.5)))
+    sync(spool.root, spool.ledger, defaults=Defaults("FR", by_month))
+    job = only_job(spool)
+    assert job.totals.place == CarbonPlace("FR", "settings", None, "settings", "energy-charts")
+    grid = kwh(110) * 50
+    by_day = [grid * 20 * Fraction(5, 4), grid * 40 * Fraction(3, 2)]
+    assert sums(spool).co2e_ug == pytest.approx(float(sum(by_day)) * 1e6, abs=2)
+    assert {row.day: row.sums.co2e_ug for row in job.energy if row.component == "cpu"} == {
+        day: pytest.approx(float(grams) * 1e6 * 10 / 11, abs=1)
+        for day, grams in zip((20787, 20788), by_day, strict=True)
+    }
+    before = sums(spool)
+    sync(spool.root, spool.ledger)
+    assert sums(spool) == before, "without settings, those of the last sync hold"
+    sync(spool.root, spool.ledger, defaults=Defaults("FR", MonthlyPue((("2026-11", 1.25), ("2027-01", 1.5)))))
+    assert only_job(spool).totals.place == CarbonPlace("FR", "settings", 1.25, "settings", "energy-charts")
+    assert sums(spool).co2e_ug == pytest.approx(float(grid * 60) * 1.25e6, abs=2)
     assert check_ledger(spool.root, spool.ledger).differences == ()
 
 

@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
+from planned_runs import segment
 from program import Result, call_program
 from sandbox import Sandbox
+
+from hpcfrugal.core.pue import month_start_ns
 
 KWH = 6600 / 3.6e6
 """What a fake run draws, in kWh."""
@@ -161,6 +164,19 @@ def test_grams_with_actuals_from_the_sync_on(site: Site, call: Call) -> None:
     assert "CO2e: operational, location-based, components boundary, PUE 1.25; intensity: actual 100 % (own)." in table
     detail = call("report", "17").out
     assert "1.15 g CO2e in zone XX at 500 g/kWh" in detail
+
+
+def test_a_job_over_the_end_of_a_month_names_the_pue_of_each_month(site: Site, call: Call) -> None:
+    site.settings("pue = {2026-10 = 1.5, 2026-11 = 1.25}", zone="FR")
+    november = (month_start_ns("2026-11") - START_NS) // SECOND
+    segment(site.spool.run("17"), 0, november - 30)
+    found = document(call("report", "--since", "all", "--json"))
+    (both,) = found["jobs"]
+    assert both["pue"] is None
+    assert both["co2e_g"] / both["intensity_g_per_kwh"] == pytest.approx(KWH * (1.5 + 1.25) / 2, rel=1e-5)
+    assert both["footprint"]["label"] == found["totals"]["footprint"]["label"]
+    assert both["footprint"]["label"].endswith("PUE of each month")
+    assert both["footprint"]["jobs_with_pue_of_settings"] == 1
 
 
 def test_groups_have_grams_too(site: Site, call: Call) -> None:

@@ -84,6 +84,14 @@ def test_energy_and_grams_are_those_of_the_method(site: Sandbox) -> None:
     assert found["totals"]["complete"] is True
 
 
+def test_a_pue_by_month_counts_with_the_figure_of_the_months_of_each_job(site: Sandbox) -> None:
+    site.settings(SETTINGS.replace("pue = 1.15", "pue = {2026-11 = 1.5, 2026-12 = 1.25}"))
+    jobs = {job["job_id"]: job for job in report(site)["jobs"]}
+    assert {job["pue"] for job in jobs.values()} == {1.5}
+    rows = {row["JobID"]: row for row in csv.DictReader(io.StringIO(HEADER + ROWS), delimiter="|")}
+    assert jobs["101"]["energy_kwh"] == pytest.approx(by_hand(rows["101"])[0] / 1.15 * 1.5, rel=1e-6)
+
+
 def test_the_ledgers_own_figures_are_others(site: Sandbox) -> None:
     jobs = json.loads(site.ok("report", "--since", "all", "--no-sync", "--json"))["jobs"]
     assert {channel["source"] for job in jobs for channel in job["channels"]} == {

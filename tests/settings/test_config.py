@@ -11,6 +11,7 @@ import pytest
 import hpcfrugal.core.directories
 import hpcfrugal.settings.config
 from hpcfrugal.core.errors import InputError, SetupError
+from hpcfrugal.core.pue import MonthlyPue
 from hpcfrugal.settings.config import load_config, read_config, settings
 
 
@@ -101,6 +102,28 @@ def test_the_pue_is_a_number_of_at_least_one(home: Path) -> None:
     write(home, user="[carbon]\npue = true\n")
     with pytest.raises(InputError, match=r"carbon\.pue: needs a number"):
         load_config(environ)
+
+
+def test_the_pue_by_month(home: Path) -> None:
+    environ = write(home, site="[carbon.pue]\n2026-11 = 1.2\n2026-10 = 1.3\n")
+    config = load_config(environ)
+    assert config.carbon.pue == MonthlyPue((("2026-10", 1.3), ("2026-11", 1.2)))
+    assert config.carbon.constant_pue is None, "it is not stored with a run"
+    assert str(config.origin("carbon", "pue")) == f"{home}/etc/config.toml:1: carbon.pue"
+    assert load_config({**environ, "HPCFRUGAL_PUE": "1.4"}).carbon.pue == 1.4
+
+
+def test_mistakes_in_the_pue_by_month_are_named_with_their_lines(home: Path) -> None:
+    text = '[carbon]\nzone = "FR"\n[carbon.pue]\n2026-13 = 1.2\n2026-10 = 0.3\n2026-11 = "1.1"\n'
+    config, problems = read_config(write(home, site=text))
+    assert [str(problem) for problem in problems] == [
+        f'{home}/etc/config.toml:4: carbon.pue.2026-13: needs a month, such as "2026-01"',
+        f"{home}/etc/config.toml:5: carbon.pue.2026-10: needs a number from 1 to 10",
+        f"{home}/etc/config.toml:6: carbon.pue.2026-11: needs a number from 1 to 10",
+    ]
+    assert (config.carbon.zone, config.carbon.pue) == ("FR", None)
+    with pytest.raises(InputError, match=r"carbon\.pue: names no month"):
+        load_config(write(home, site="[carbon]\npue = {}\n"))
 
 
 def test_pythons(home: Path) -> None:

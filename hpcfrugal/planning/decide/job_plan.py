@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from hpcfrugal.carbon.forecast import get_forecast
 from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.pue import pue_at
+from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.batch_script import deadline_in
@@ -79,8 +81,9 @@ def plan_job(
     notes = (history.problem,) if history.problem else ()
     power = expected_power(spec.resources, history)
     facts = JobFacts(
-        spec, now, bounds, estimate, power, *_runtimes(history, estimate, in_turn), pue=config.carbon.pue, notes=notes
-    )
+        spec, now, bounds, estimate, power, *_runtimes(history, estimate, in_turn),
+        pue=pue_at(config.carbon.pue, instant_ns(now)), notes=notes,
+    )  # fmt: skip
     if forecast is None:
         assert failure is not None
         return plan_start_now(facts, f"no forecast: {failure.message}")
