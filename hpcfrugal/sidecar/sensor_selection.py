@@ -329,8 +329,9 @@ class SensorSelection:
         source.entries = [ActiveChannel(channel, self._gap_ns) for channel in opened.channels]
         if not source.entries:
             return
-        if source.fallback is not None and any(entry.channel.counted for entry in source.entries):
-            self._displace(source, source.fallback)
+        fallback = source.fallback
+        if fallback is not None and (fallback.merges or any(entry.channel.counted for entry in source.entries)):
+            self._displace(source, fallback)
             if not any(entry.used for entry in source.entries):
                 source.sensor.close()
                 return

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_rapl import two_sockets
 
+from hpcfrugal.sidecar.sensor_selection import SensorSelection
 from hpcfrugal.sidecar.sensors.agent_counters import AgentCounters
-from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors
+from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 
 S = 10**9
 
@@ -155,6 +157,33 @@ def test_a_component_that_is_not_published_is_absent(published: Published) -> No
     published.write((0, 1))
     opened = published.sensor("dram").open()
     assert [absent.reason for absent in opened.absent] == [f"not published in {published.path}"]
+
+
+@pytest.mark.parametrize(("readable", "sources"), [(True, {"rapl-powercap"}), (False, {"agent", "rapl-powercap"})])
+def test_it_is_used_only_for_what_cannot_be_read(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bool, sources: set[str]
+) -> None:
+    """RAPL of one package cannot be read, and psys can: it is part of no sum, and is there once."""
+    monkeypatch.setattr(AgentCounters, "_may_be_forged", lambda *_: False)
+    tree = two_sockets(tmp_path / "sys")
+    if not readable:
+        (tree.zone("package-0").path / "energy_uj").unlink()
+    one = {"source": "rapl-powercap", "counted": True, "max_w": 1000, "detail": "d", "with_dram": False}
+    one |= {"points": [[0, 1]]}
+    channels = [
+        {**one, "component": "cpu", "domain": "package-0", "boundary": "components"},
+        {**one, "component": "cpu", "domain": "package-1", "boundary": "components"},
+        {**one, "component": "node", "domain": "psys", "boundary": "node", "counted": False},
+    ]
+    published.write((0, 1), channels=channels)
+    place = SensorContext(
+        str(tree.sysfs), str(published.proc), {}, lambda: 0, in_slurm=False, published=str(published.path)
+    )
+    selection = SensorSelection(primary_sensors(place), fallback_sensors(place), lambda: 0, lambda: False)
+    found = [entry.channel for entry in selection.entries]
+    assert {channel.source for channel in found} == sources
+    assert len({(channel.component, channel.domain) for channel in found}) == len(found)
+    assert [channel.domain for channel in found if channel.source == "agent"] == ([] if readable else ["package-0"])
 
 
 def test_it_comes_after_all_sensors_and_only_where_there_is_an_agent(published: Published) -> None:
