@@ -215,7 +215,8 @@ class _RunReader:
             document, state, problems = reader(path, owner_uid, job)
             self._files.note(file, problems, state, document=document)
         elif rows is None:
-            line, state = read_log(path, owner_uid)
+            # Most logs are empty.
+            line, state = read_log(path, owner_uid) if file.state.size else (None, file.state)
             self._files.note(file, (), state, document=line)
         else:
             state = self._read_node(file, path, rows)
