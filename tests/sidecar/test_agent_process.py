@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from fake_groups import FakeGroups
+from fake_nvml import FakeNvml
 from fake_rapl import FakeRapl, Stepper
 
 from hpcfrugal.spool.agent_files import AgentFile, read_agent_file
@@ -38,11 +39,11 @@ class Agent:
         self.argv = [sys.executable, "-I", "-S", str(zipapp), "agent", "--node", "n1"]
         self.argv += ["--folder", str(agent_folder(self.spool, "n1")), "--sysfs", str(tmp_path / "sys")]
         self.argv += ["--proc", str(tmp_path / "proc"), "--interval", "0.1", "--record", "0.3", *options]
-        self.process: subprocess.Popen[str] | None = None
+        self.environ = dict(os.environ)
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[str]]:
-        with subprocess.Popen(self.argv, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(self.argv, stderr=subprocess.PIPE, text=True, env=self.environ) as process:
             try:
                 yield process
             finally:
@@ -125,6 +126,36 @@ def test_jobs_and_rest_are_the_node_and_files_are_for_the_group(
     assert stat.S_IMODE(agent.path.stat().st_mode) == 0o640
     assert stat.S_IMODE(agent.path.parent.stat().st_mode) == 0o750
     assert list(agent_files(agent.spool)) == [("n1", datetime.now(UTC).date(), agent.path)]
+
+
+def test_a_gpu_is_the_job_s_that_slurm_gave_it_to(
+    zipapp: Path, rapl: FakeRapl, fake: FakeGroups, make_nvml: Callable[..., FakeNvml], tmp_path: Path
+) -> None:
+    """Of three GPUs one is a job's by its number, one by its UUID, and one is nobody's."""
+    nvml = make_nvml(devices=3)
+    agent = Agent(zipapp, tmp_path)
+    agent.environ |= nvml.environ()
+    fake.processes.put(71, 1, environ={"SLURM_JOB_ID": "17", "SLURM_JOB_GPUS": "2"})
+    fake.run("job_17", 71)
+    fake.processes.put(81, 1, environ={"SLURM_JOB_ID": "18", "CUDA_VISIBLE_DEVICES": nvml.uuid(0)})
+    fake.run("job_18", 81)
+    with Stepper(rapl), agent.running() as process:
+        # NVML may open after the first header
+        agent.wait_for(lambda found: len(found.sessions[-1].header.gpus) == 3 and len(found.sessions[-1].records) >= 4)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=DEADLINE_S)
+    session = agent.read().sessions[-1]
+    last = session.latest
+    assert last is not None
+    places = {channel.domain: index for index, channel in enumerate(session.header.channels)}
+    holders = {
+        domain: [job.job_id for job in last.jobs if job.energy_uj[places[domain]]]
+        for domain in ("gpu-0", "gpu-1", "gpu-2")
+    }
+    assert holders == {"gpu-0": ["18"], "gpu-1": [], "gpu-2": ["17"]}
+    for domain, index in places.items():
+        if holders.get(domain):
+            assert last.rest_uj[index] == 0
 
 
 def test_a_killed_agent_loses_one_record(zipapp: Path, rapl: FakeRapl, fake: FakeGroups, tmp_path: Path) -> None:
