@@ -15,9 +15,10 @@ from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
 from hpcfrugal.ledger.intensity import intensities_changed
 from hpcfrugal.ledger.rollup import wrong_days
+from hpcfrugal.ledger.run_reading import Found, look_at
 from hpcfrugal.ledger.spools import key_of, spools_of
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import Found, fill, is_derived_now, look_at, vanished_files, vanished_runs
+from hpcfrugal.ledger.sync import fill, is_derived_now, vanished_files, vanished_runs
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
 from hpcfrugal.spool.layout import ACCOUNTING_DIR, INTENSITY_DIR

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fake_spool import GPU, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool
 
-from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger import run_reading
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.groups import grouped
@@ -142,7 +142,7 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
     spool: FakeSpool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = spool.whole_run("18"), spool.whole_run("17")
-    real = engine.write_rows
+    real = run_reading.write_rows
 
     def fail(connection: Any, spool_key: int, read: ReadRun, batch: Any) -> tuple[int, list[Any]]:
         found = real(connection, spool_key, read, batch)
@@ -150,7 +150,7 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
         return found
 
-    monkeypatch.setattr(engine, "write_rows", fail)
+    monkeypatch.setattr(run_reading, "write_rows", fail)
     result = sync(spool.root, spool.ledger)
     assert result.skipped == (f"{bad.run_dir.path}: holds a number too large",)
     assert [job.run_id for job in jobs(spool).values()] == [good.run_id]

@@ -14,8 +14,7 @@ import pytest
 from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
 
 from hpcfrugal.core.user import user_name
-from hpcfrugal.ledger import sealing
-from hpcfrugal.ledger import sync as engine
+from hpcfrugal.ledger import run_reading, sealing
 from hpcfrugal.ledger.check import check_ledger
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.nodes import find_nodes
@@ -73,13 +72,13 @@ def sealed(spool: FakeSpool) -> set[str]:
 def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs whose directories were listed, one after the other."""
     found: list[str] = []
-    real = engine.list_run
+    real = run_reading.list_run
 
     def listed(run: RunDir) -> RunListing:
         found.append(run.run_id)
         return real(run)
 
-    monkeypatch.setattr(engine, "list_run", listed)
+    monkeypatch.setattr(run_reading, "list_run", listed)
     return found
 
 

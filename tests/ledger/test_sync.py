@@ -233,13 +233,13 @@ def test_a_sync_that_is_killed_leaves_a_sound_ledger(spool: FakeSpool) -> None:
     for number in range(70):
         spool.whole_run(str(100 + number))
     code = (
-        "import os, signal, sys; from pathlib import Path; from hpcfrugal.ledger import sync\n"
+        "import os, signal, sys; from pathlib import Path; from hpcfrugal.ledger import run_reading, sync\n"
         "def kill(*_):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
         "if sys.argv[3] == 'between':\n    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]), kill)\n"
         "else:\n"
-        "    whole = sync._write\n"
+        "    whole = run_reading._write\n"
         "    is_bad = lambda read: '7' in read.state.listing.run_dir.run_id\n"
-        "    sync._write = lambda c, p, read, *more: kill() if is_bad(read) else whole(c, p, read, *more)\n"
+        "    run_reading._write = lambda c, p, read, *more: kill() if is_bad(read) else whole(c, p, read, *more)\n"
         "    sync.sync(Path(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     for where in ("inside", "between", "inside"):

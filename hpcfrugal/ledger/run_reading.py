@@ -1,0 +1,122 @@
+"""Reading some runs of a spool: what changed is read, written in one transaction, and sealed where it is over."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.ingest import ReadRun, read_files, write_rows
+from hpcfrugal.ledger.refresh import refresh_totals
+from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.run_files import RunFiles
+from hpcfrugal.ledger.run_listing import list_run
+from hpcfrugal.ledger.run_state import RunState, with_known
+from hpcfrugal.ledger.sealing import is_complete, is_settled
+from hpcfrugal.ledger.table import RowBatch
+from hpcfrugal.spool import RunDir
+
+RUNS_AT_ONCE = 64
+"""So many runs are read in one transaction."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found so far; the fields are those of ``SyncResult``."""
+
+    runs: int = 0
+    changed: int = 0
+    files_read: int = 0
+    vanished: list[str] = field(default_factory=list)
+    vanished_files: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def read_runs(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], found: Found, at_ns: int) -> None:
+    """Read these runs as far as they changed, and seal those that are over."""
+    states = list(look_at(connection, spool, runs, found))
+    due = [state for state in states if state.changed]
+    sealable = [
+        state
+        for state in states
+        if not state.changed and state.known and _is_over(connection, state, state.known.run, at_ns)
+    ]
+    if not due and not sealable:
+        return
+    read = [one for state in due if (one := _read_files(state, found.skipped)) is not None]
+    batch, new = RowBatch(), list[JobRow]()
+    with transaction(connection):
+        for one in read:
+            if _write(connection, spool, one, batch, new, found.skipped, at_ns):
+                found.files_read += one.files_read
+        batch.write(connection)
+        refresh_totals(connection, new=new)
+        for state in sealable:
+            if state.known:
+                state.files.seal(connection, state.known.run, state.listing.mtime_ns)
+    found.changed += len(due)
+
+
+def _is_over(connection: sqlite3.Connection, state: RunState, run: int, at_ns: int) -> bool:
+    """Whether a run is to be sealed. One whose directory changed just now may change again without another time."""
+    return (
+        not state.missing
+        and is_settled(state.listing.mtime_ns, at_ns)
+        and is_complete(connection, run, state.files, at_ns)
+    )
+
+
+def look_at(
+    connection: sqlite3.Connection, spool: int | None, runs: Sequence[RunDir], found: Found
+) -> Iterator[RunState]:
+    """What these runs have on disk and in the ledger, but for those that are sealed and as they were."""
+    for run, known in with_known(connection, spool, runs):
+        try:
+            if known is not None and known.sealed_mtime_ns == os.lstat(run.path).st_mtime_ns:
+                continue
+            listing = list_run(run)
+        except OSError as error:
+            found.skipped.append(f"{run.path}: cannot be read: {error.strerror}")
+            continue
+        state = RunState(listing, known, RunFiles.of(connection, known and known.run))
+        found.vanished_files += [f"{run.run_id}/{name}" for name in state.missing]
+        yield state
+
+
+def _read_files(state: RunState, skipped: list[str]) -> ReadRun | None:
+    try:
+        return read_files(state)
+    except OSError as error:
+        skipped.append(f"{state.listing.run_dir.path}: cannot be read: {error.strerror}")
+        return None
+
+
+def _write(
+    connection: LedgerConnection,
+    spool: int,
+    read: ReadRun,
+    batch: RowBatch,
+    new: list[JobRow],
+    skipped: list[str],
+    at_ns: int,
+) -> bool:
+    """Write one run in a savepoint of its own, so that one that fails leaves nothing half done; whether it did not."""
+    own, state = RowBatch(), read.state
+    connection.execute("SAVEPOINT run")
+    try:
+        run, jobs = write_rows(connection, spool, read, own)
+        if _is_over(connection, state, run, at_ns):
+            state.files.seal(connection, run, state.listing.mtime_ns, is_new=state.known is None)
+        else:
+            state.files.write(connection, run)
+    except OverflowError:
+        connection.roll_back_to("run")
+        skipped.append(f"{state.listing.run_dir.path}: holds a number too large")
+        return False
+    finally:
+        connection.execute("RELEASE run")
+    batch.extend(own)
+    new += jobs
+    return True
