@@ -33,7 +33,9 @@ def import_group() -> None:
 @json_option()
 @click.option("--from", "file", type=FILE, help="Read this saved output of sacct instead of asking Slurm.")
 @click.option("--timezone", metavar="ZONE", help="With --from: the zone of its times, such as Europe/Berlin.")
-@click.option("--cluster", metavar="NAME", help="With --from: the cluster, where no column names it.")
+@click.option(
+    "--cluster", metavar="NAME", help="With --from: the cluster, where no column names it.  [default: site.cluster]"
+)
 @click.option("--since", metavar="TIME", help="2026-11-21, 2026-11, 7d, 24h or 2w; UTC. Default: the last import.")
 @click.option("--user", metavar="NAME", help="The jobs of this user. Default: yours.")
 @click.option("--all-users", is_flag=True, help="The jobs of all users, as far as Slurm shows them to you.")
@@ -68,7 +70,7 @@ def sacct_command(
     given = {"--since": since is not None, "--user": user is not None, "--all-users": all_users}
     if file is not None:
         check_exclusive("--from", given)
-        stored = [take_file(spool, file, timezone, cluster)]
+        stored = [take_file(spool, file, timezone, cluster or load_config().site.cluster)]
     else:
         alone = {"--timezone": timezone is not None, "--cluster": cluster is not None}
         wrong = [Problem(name, "needs --from FILE") for name, is_given in alone.items() if is_given]

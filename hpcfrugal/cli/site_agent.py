@@ -12,21 +12,35 @@ import click
 from hpcfrugal.cli.options import FILE, check_exclusive, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError
+from hpcfrugal.settings.config import load_config
 from hpcfrugal.sidecar.sensors.base import PUBLISHED
 
 if TYPE_CHECKING:
     from hpcfrugal.spool.agent_files import AgentSession
 
+_INTERVAL_S = 1.0
+_RECORD_S = 60.0
+_PUBLISH_STEP_S = 10.0
+
 
 @click.command(name="agent")
-@click.option("--spool", type=FILE, help="The site's spool; the files go into its folder agents/NODE.")
+@click.option(
+    "--spool", type=FILE, help="The site's spool; the files go into its folder agents/NODE.  [default: site.spool]"
+)
 @click.option("--node", help="This node's name in Slurm.  [default: the short host name]")
-@click.option("--interval", type=click.FloatRange(0.1, 60), default=1.0, help="Seconds between samples.  [default: 1]")
-@click.option("--record", type=click.FloatRange(1, 3600), default=60.0, help="Seconds between records.  [default: 60]")
-@click.option("--group", metavar="NAME", help="Group that may read the files.  [default: that of the process]")
+@click.option(
+    "--interval", type=click.FloatRange(0.1, 60), default=_INTERVAL_S, help="Seconds between samples.  [default: 1]"
+)
+@click.option(
+    "--record", type=click.FloatRange(1, 3600), default=_RECORD_S, help="Seconds between records.  [default: 60]"
+)
+@click.option("--group", metavar="NAME", help="Group that may read the files.  [default: site.operators]")
 @click.option("--no-publish", is_flag=True, help=f"Do not publish the node's counters in {PUBLISHED}.")
 @click.option(
-    "--publish-step", type=click.FloatRange(1, 600), default=10.0, help="Seconds between two of them.  [default: 10]"
+    "--publish-step",
+    type=click.FloatRange(1, 600),
+    default=_PUBLISH_STEP_S,
+    help="Seconds between two of them.  [default: 10]",
 )
 @click.option("--once", is_flag=True, help="Sample for one interval, print node and jobs, and exit.")
 @click.option("--unit", is_flag=True, help="Print the systemd unit of the agent with these options, and exit.")
@@ -57,21 +71,22 @@ def agent_command(
     check_exclusive("--unit", {"--once": unit and once})
     if as_json and not once:
         raise InputError.at("--json", "is for --once")
+    if not once and (spool is None or group is None):
+        site = load_config().site
+        spool, group = spool or site.spool, group or site.operators
     if spool is None and not once:
         raise InputError.at("--spool", "is missing", "the site's spool, such as --spool /shared/hpcfrugal")
     if unit:
         from hpcfrugal.cli.unit import agent_unit
 
         assert spool is not None
-        words = ["--spool", str(spool.absolute()), "--interval", f"{interval:g}", "--record", f"{record:g}"]
-        words += ["--node", node] if node else []
-        words += ["--group", group] if group else []
-        words += ["--no-publish"] if no_publish else ["--publish-step", f"{publish_step:g}"]
+        step = None if no_publish else publish_step
+        words = agent_options(spool.absolute(), group, node, interval, record, publish_step=step)
         echo(agent_unit(words, spool.absolute()).rstrip("\n"))
         return
     options = ["--interval", f"{interval:g}", "--record", f"{record:g}"]
     if group is not None:
-        options += ["--gid", str(_gid(group))]
+        options += ["--gid", str(gid_of(group, "--group"))]
     if not no_publish and not once:
         options += ["--publish", PUBLISHED, "--publish-step", f"{publish_step:g}"]
     name = node or _host()
@@ -84,6 +99,22 @@ def agent_command(
         become_agent(spool.absolute(), name, options)
 
 
+def agent_options(
+    spool: Path,
+    group: str | None,
+    node: str | None = None,
+    interval_s: float = _INTERVAL_S,
+    record_s: float = _RECORD_S,
+    *,
+    publish_step: float | None = _PUBLISH_STEP_S,
+) -> list[str]:
+    """The options with which the unit starts the agent; ``publish_step`` None: it does not publish."""
+    words = ["--spool", str(spool), "--interval", f"{interval_s:g}", "--record", f"{record_s:g}"]
+    words += ["--node", node] if node else []
+    words += ["--group", group] if group else []
+    return words + (["--no-publish"] if publish_step is None else ["--publish-step", f"{publish_step:g}"])
+
+
 def _host() -> str:
     import socket
 
@@ -92,13 +123,14 @@ def _host() -> str:
     return short_name(socket.gethostname())
 
 
-def _gid(group: str) -> int:
+def gid_of(group: str, option: str) -> int:
+    """The id of a group that an option names. Raises InputError where there is no such group."""
     import grp
 
     try:
         return grp.getgrnam(group).gr_gid
     except (KeyError, ValueError):
-        raise InputError.at("--group", f"there is no group {group!r} on this machine") from None
+        raise InputError.at(option, f"there is no group {group!r} on this machine") from None
 
 
 def _show_once(node: str, options: Sequence[str], *, as_json: bool) -> None:

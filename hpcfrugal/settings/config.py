@@ -23,7 +23,7 @@ from hpcfrugal.core.pue import MonthlyPue
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
-from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, PueSetting
+from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, PueSetting, SingleLine
 
 SITE_DIR = Path("/etc/hpcfrugal")
 TABLES = ("forecasts", "meters", "methods", "nodes", "queues")
@@ -72,6 +72,22 @@ class CarbonSettings(Section):
         return None if isinstance(self.pue, MonthlyPue) else self.pue
 
 
+class SiteSettings(Section):
+    """``[site]``."""
+
+    what = "[site]"
+
+    cluster: Name | None = Field(
+        default=None, description="the cluster of texts of sacct that do not name it (`ledger import sacct --from`)"
+    )
+    spool: AbsolutePath | None = Field(
+        default=None, description="the site's spool, into which the agents of nodes write (`site agent`)"
+    )
+    operators: SingleLine | None = Field(
+        default=None, description="group that may read the files of the agents; others may not (`site agent`)"
+    )
+
+
 class Config(Section):
     """The settings in force."""
 
@@ -89,6 +105,7 @@ class Config(Section):
     )
     sidecar: SidecarSettings = SidecarSettings()
     carbon: CarbonSettings = CarbonSettings()
+    site: SiteSettings = SiteSettings()
 
     _origins: dict[Keys, SettingOrigin] = PrivateAttr(default_factory=dict)
     _tables: dict[str, dict[str, NamedTable]] = PrivateAttr(default_factory=dict)

@@ -1,13 +1,14 @@
-"""Nodes, as sinfo shows them."""
+"""Nodes, as sinfo shows them: the CPUs of some, the hardware of all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpcfrugal.core.units import compress_nodelist
 from hpcfrugal.slurm.client import Request
-from hpcfrugal.slurm.columns import OutputColumn, OutputTable, whole_number
+from hpcfrugal.slurm.columns import OutputColumn, OutputTable, whole_number, word
 from hpcfrugal.slurm.command import Result
 
 _NODES = OutputTable(
@@ -15,6 +16,16 @@ _NODES = OutputTable(
     OutputColumn("cpus", "%c", whole_number),
     OutputColumn("sharing", "%h", str),  # what the partition lets jobs share: "NO", "EXCLUSIVE", "YES:4", "FORCE:2"
 )
+_HARDWARE = OutputTable(
+    OutputColumn("node", "%N", str),
+    OutputColumn("cpus", "%c", whole_number),
+    OutputColumn("sockets", "%X", whole_number),
+    OutputColumn("cores_per_socket", "%Y", whole_number),
+    OutputColumn("memory_mib", "%m", whole_number),
+    OutputColumn("gres", "%G", word),
+    OutputColumn("features", "%f", word),
+)
+_GRES_SOCKETS = re.compile(r"\([^)]*\)")  # "gpu:a100:4(S:0-1)": the sockets that a resource is at
 _NOT_SHARED = frozenset({"NO", "EXCLUSIVE"})
 
 
@@ -47,3 +58,34 @@ class NodesRequest(Request[Mapping[str, NodeCpus]]):
                 shared = row["sharing"] not in _NOT_SHARED or (known is not None and known.oversubscribed)
                 found[row["node"]] = NodeCpus(row["cpus"], shared)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHardware:
+    """What Slurm's configuration gives a node. ``cores`` are physical; None: not shown."""
+
+    cpus: int
+    cores: int | None
+    memory_mib: int | None
+    gres: str | None
+    features: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareRequest(Request[Mapping[str, NodeHardware]]):
+    """The hardware of all nodes of the cluster, by their names."""
+
+    def argv(self) -> list[str]:
+        """One sinfo for all of them, those of hidden partitions too."""
+        return ["sinfo", "--Node", "--noheader", "--all", "--exact", "--noconvert", f"--format={_HARDWARE.format()}"]
+
+    def answer(self, result: Result) -> Mapping[str, NodeHardware]:
+        """Raises SetupError: sinfo failed."""
+        return dict(self._nodes(result.output()))
+
+    def _nodes(self, text: str) -> Iterator[tuple[str, NodeHardware]]:
+        for row in _HARDWARE.rows(text):
+            if row["cpus"]:
+                cores = (row["sockets"] or 0) * (row["cores_per_socket"] or 0) or None
+                gres = None if row["gres"] is None else _GRES_SOCKETS.sub("", row["gres"])
+                yield row["node"], NodeHardware(row["cpus"], cores, row["memory_mib"], gres, row["features"])

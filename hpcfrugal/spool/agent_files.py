@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from hpcfrugal.core.safe_read import FileState
+from hpcfrugal.core.safe_read import FileState, UnsafeFile
 from hpcfrugal.spool.agent_records import (
     AgentHeader,
     AgentJob,
@@ -65,6 +65,17 @@ def read_agent_file(path: Path, owner_uid: int, node: str) -> AgentFile:
         for line in _lines(file, state.size):
             parser.take(line)
     return AgentFile(tuple(parser.sessions), parser.bad, state)
+
+
+def read_agent_header(path: Path, owner_uid: int, node: str) -> AgentHeader | None:
+    """The first header in the file of ``node`` of one day; None where there is no valid one."""
+    parser = AgentParser(node)
+    try:
+        with open_samples(path, owner_uid) as (file, _):
+            parser.take(file.readline(MAX_HEADER_BYTES + 1).rstrip(b"\n"))
+    except (OSError, UnsafeFile):
+        return None
+    return parser.sessions[0].header if parser.sessions else None
 
 
 class AgentParser:

@@ -19,7 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_table_of_keys_is_that_of_the_model() -> None:
     rows = table_after("| key | environment | default | what it is |\n", (DOCS / "configuration.md").read_text())
     assert [(key, variable, what) for key, variable, _, what in rows] == [
-        (code(".".join(keys)), code(variable_of(field)), field.description) for keys, field in settings()
+        (code(".".join(keys)), code(variable_of(field), ""), field.description) for keys, field in settings()
     ]
     for (_, field), (key, _, default, _) in zip(settings(), rows, strict=True):
         if not field.is_required() and field.default_factory is None:
@@ -35,8 +35,8 @@ def table_after(header: str, text: str) -> list[list[str]]:
     return [row.removeprefix("| ").removesuffix(" |").split(" | ") for row in rows]
 
 
-def code(value: object) -> str:
-    return "none" if value is None else f"`{value}`"
+def code(value: object, missing: str = "none") -> str:
+    return missing if value is None else f"`{value}`"
 
 
 PROVIDERS = [made.settings_model for kind in BUILT_IN if (made := provider_class(kind)) is not None]

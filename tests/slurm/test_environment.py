@@ -15,7 +15,7 @@ from hpcfrugal.slurm.accounting import AccountingCheck, AccountingStates, Starte
 from hpcfrugal.slurm.client import Request, slurm_client
 from hpcfrugal.slurm.cluster import ClusterRequest, ReleaseRequest
 from hpcfrugal.slurm.environment import FIXED, ignored_options, query_environment, submission_environment
-from hpcfrugal.slurm.nodes import NodesRequest
+from hpcfrugal.slurm.nodes import HardwareRequest, NodesRequest
 from hpcfrugal.slurm.partitions import PartitionsRequest
 from hpcfrugal.slurm.queue import PendingReasons, QueueSnapshot, QueueStates
 from hpcfrugal.slurm.submission import StartTest, SubmitJob
@@ -24,8 +24,8 @@ from hpcfrugal.slurm.updates import CancelJobs, UpdateJob
 NOW = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 QUERIES: tuple[Request[object], ...] = (
     QueueStates(["17"]), QueueSnapshot(), PendingReasons("batch"), AccountingStates(["17"]), StartedJobs(NOW, NOW),
-    AccountingCheck(), NodesRequest(["n1"]), PartitionsRequest(), StartTest(["--time=10"]), ClusterRequest(),
-    ReleaseRequest(), UpdateJob("17", "now"), CancelJobs(["17"]),
+    AccountingCheck(), NodesRequest(["n1"]), HardwareRequest(), PartitionsRequest(), StartTest(["--time=10"]),
+    ClusterRequest(), ReleaseRequest(), UpdateJob("17", "now"), CancelJobs(["17"]),
 )  # fmt: skip
 LOGIN = {"HOME": "/home/alice", "PATH": "/usr/bin", "OMP_NUM_THREADS": "4", "MY_SLURM_NOTE": "x"}
 

@@ -9,6 +9,7 @@ import pytest
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.command import Result
 from hpcfrugal.slurm.job_ids import array_shape
+from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
 from hpcfrugal.slurm.partitions import Partition, PartitionsRequest
 from hpcfrugal.slurm.submission import ExpectedStart, StartTest
 from hpcfrugal.slurm.updates import UpdateJob
@@ -44,6 +45,21 @@ def test_an_update() -> None:
     berlin = AT.astimezone().replace(microsecond=1)
     assert UpdateJob("17", berlin).argv()[-1] == "StartTime=2026-11-21T08:48:15"
     assert UpdateJob("17", "now").answer(Result("scontrol", 1, "", "scontrol: error: too late\nmore\n")) == "too late"
+
+
+def test_the_hardware_of_nodes() -> None:
+    out = (
+        "a notice of the site\n"
+        "n1|64|2|16|257000|gpu:a100:4(S:0-1),nvme|ib,amd\n"
+        "n1|64|2|16|257000|gpu:a100:4(S:0-1),nvme|ib,amd\n"  # once for each partition
+        "n2|8|N/A|N/A|2000|(null)|(null)\n"
+    )
+    assert HardwareRequest().answer(Result("sinfo", 0, out, "")) == {
+        "n1": NodeHardware(64, 32, 257000, "gpu:a100:4,nvme", "ib,amd"),
+        "n2": NodeHardware(8, None, 2000, None, None),
+    }
+    with pytest.raises(SetupError, match="sinfo failed"):
+        HardwareRequest().answer(Result("sinfo", 1, "", "down\n"))
 
 
 def test_partitions() -> None:
