@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,11 @@ def _slurm2sql(folder: Path, peers: Path, rows: list[list[str]]) -> float | None
         return None
     bin_folder = folder / "bin"
     bin_folder.mkdir(exist_ok=True)
+    times = [at for at, name in enumerate(_COLUMNS) if name in ("Submit", "Eligible", "Start", "End")]
+    rows = [list(cells) for cells in rows]
+    for cells in rows:
+        for at in times:  # it reads no others
+            cells[at] = f"{datetime.fromtimestamp(int(cells[at]), UTC):%Y-%m-%dT%H:%M:%S}"
     (folder / "rows").write_text("".join("\x1f".join(cells) + "\n" for cells in rows))
     sacct = bin_folder / "sacct"
     sacct.write_text(_SACCT.format(python=shutil.which("python3"), rows=str(folder / "rows"), columns=_COLUMNS))
@@ -150,7 +156,9 @@ names = next(words[at + 1] for at, word in enumerate(words) if word in ("--forma
 between = next((word.partition("=")[2] for word in sys.argv if word.startswith("--delimiter")), "|")
 columns = {columns!r}
 print(between.join(names))
-places = [columns.index(name) if name in columns else None for name in names]
+same = {{"NCPUS": "AllocCPUS", "AllocNodes": "NNodes"}}
+names_here = [same.get(name, name) for name in names]
+places = [columns.index(name) if name in columns else None for name in names_here]
 for line in open({rows!r}):
     cells = line.rstrip("\\n").split("\\x1f")
     print(between.join("" if place is None else cells[place] for place in places))
