@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -25,10 +24,15 @@ from hpcfrugal.core.files import write_atomic
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned
 from hpcfrugal.core.time import from_ns
+from hpcfrugal.spool.foldered import FolderedFiles, OnSkip
 from hpcfrugal.spool.layout import ACCOUNTING_DIR, SPOOL_SCHEMA, encode_node, own_folder
 
-_FOLDER = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])|imported")
-_NAME = re.compile(r"[A-Za-z0-9%_-][A-Za-z0-9._%-]*\.sacct")
+_FILES = FolderedFiles(
+    re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])|imported"),
+    re.compile(r"[A-Za-z0-9%_-][A-Za-z0-9._%-]*\.sacct"),
+    "a folder of texts of sacct",
+    "a text of sacct",
+)
 _MAX_HEADER = 4096
 
 _WALL = Range(MIN_WALL_NS, MAX_WALL_NS)
@@ -76,37 +80,9 @@ def accounting_dir(spool_root: Path) -> Path:
     return spool_root / ACCOUNTING_DIR
 
 
-def accounting_texts(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Path]:
+def accounting_texts(spool_root: Path, on_skip: OnSkip | None = None) -> list[Path]:
     """Every text of sacct, in order. ``on_skip`` is called for links and all other entries, with the reason."""
-    found: list[Path] = []
-    skip = on_skip or (lambda path, reason: None)
-    root = accounting_dir(spool_root)
-    if root.is_symlink():
-        skip(root, "a symbolic link, not followed")
-        return found
-    for folder in _listed(root, skip):
-        if not _FOLDER.fullmatch(folder.name) or not folder.is_dir(follow_symlinks=False):
-            skip(Path(folder.path), "not a folder of texts of sacct")
-            continue
-        for file in _listed(Path(folder.path), skip):
-            if file.name.startswith("."):
-                continue
-            if not _NAME.fullmatch(file.name) or not file.is_file(follow_symlinks=False):
-                skip(Path(file.path), "not a text of sacct")
-                continue
-            found.append(Path(file.path))
-    return found
-
-
-def _listed(folder: Path, skip: Callable[[Path, str], None]) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        skip(folder, f"cannot be listed: {error.strerror}")
-        return []
+    return _FILES.below(accounting_dir(spool_root), on_skip)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -23,10 +23,15 @@ from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS
 from hpcfrugal.core.files import write_json_atomic
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
+from hpcfrugal.spool.foldered import FolderedFiles, OnSkip
 from hpcfrugal.spool.layout import INTENSITY_DIR, SPOOL_SCHEMA, encode_node, own_folder
 
-_MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])")
-_NAME = re.compile(r"[A-Za-z0-9._%-]+\.json")
+_FILES = FolderedFiles(
+    re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])"),
+    re.compile(r"[A-Za-z0-9._%-]+\.json"),
+    "a month of intensities",
+    "a file of intensities",
+)
 _SHOWN = 60
 
 _T = TypeVar("_T")
@@ -81,41 +86,9 @@ def intensity_dir(spool_root: Path) -> Path:
     return spool_root / INTENSITY_DIR
 
 
-def intensity_files(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> list[Path]:
+def intensity_files(spool_root: Path, on_skip: OnSkip | None = None) -> list[Path]:
     """Every file of intensities, in order. ``on_skip`` is called for links and all other entries, with the reason."""
-    found: list[Path] = []
-    root = intensity_dir(spool_root)
-    if root.is_symlink():
-        _skip(on_skip, root, "a symbolic link, not followed")
-        return found
-    for month in _listed(root, on_skip):
-        if not _MONTH.fullmatch(month.name) or not month.is_dir(follow_symlinks=False):
-            _skip(on_skip, Path(month.path), "not a month of intensities")
-            continue
-        for file in _listed(Path(month.path), on_skip):
-            if file.name.startswith("."):
-                continue
-            if not _NAME.fullmatch(file.name) or not file.is_file(follow_symlinks=False):
-                _skip(on_skip, Path(file.path), "not a file of intensities")
-                continue
-            found.append(Path(file.path))
-    return found
-
-
-def _skip(on_skip: Callable[[Path, str], None] | None, path: Path, reason: str) -> None:
-    if on_skip is not None:
-        on_skip(path, reason)
-
-
-def _listed(folder: Path, on_skip: Callable[[Path, str], None] | None) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        _skip(on_skip, folder, f"cannot be listed: {error.strerror}")
-        return []
+    return _FILES.below(intensity_dir(spool_root), on_skip)
 
 
 def read_intensities(path: Path, owner_uid: int) -> tuple[IntensityFile, FileState]:
