@@ -115,35 +115,38 @@ def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) ->
     text = SacctText(zone)
     found: dict[tuple[str, str, int, int | None], _Steps] = {}
     by_name: dict[str, list[_Steps]] = {}
-    steps: list[tuple[str, str, SacctStep]] = []
+    steps: list[tuple[JobName, SacctStep]] = []
     repeated = 0
     for row in text.read(lines):
         name = row.shown_id or row.raw_id
         if name is None:
             continue
         if isinstance(row, SacctStep):
-            steps.append((_base(name), name.step or "", row))
+            steps.append((name, row))
             continue
         job = _job(row, name, cluster)
         if job is None:
             text.put_aside(row.line, "Submit", "has no time of submission, or no state", name.job)
             continue
-        before = found.get(job.key)
+        key = job.key
+        before = found.get(key)
         if before is None:
-            found[job.key] = _Steps(job)
-            by_name.setdefault(_base(name), []).append(found[job.key])
+            one = found[key] = _Steps(job)
+            by_name.setdefault(_base(name), []).append(one)
         else:
             repeated += 1
             if job.final or not before.job.final:
                 before.job = job
     if lacking := text.lacking():
         raise NoHeader(f"lacks {', '.join(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to --format")
-    for base, step, row in steps:
-        jobs = by_name.get(base)
+    for name, step in steps:
+        jobs = by_name.get(_base(name))
         if jobs is None:
-            text.put_aside(row.line, None, "is a step of a job that has no row here", f"{base}.{step}")
+            where = f"{_base(name)}.{name.step}"
+            text.put_aside(step.line, None, "is a step of a job that has no row here", where)
         else:
-            _execution(row.start, jobs).known[step] = row
+            one = jobs[0] if len(jobs) == 1 else _execution(step.start, jobs)
+            one.known[name.step or ""] = step
     done = tuple(_with_steps(one) for one in found.values())
     return SacctJobs(done, text.rows, len(steps), repeated, tuple(text.set_aside))
 
@@ -158,7 +161,7 @@ def _base(name: JobName) -> str:
 
 def _execution(start: int | None, jobs: list[_Steps]) -> _Steps:
     """Which row of a job a step belongs to: the one that started last before it, else the last one."""
-    if start is not None and len(jobs) > 1:
+    if start is not None:
         begun = [one for one in jobs if one.job.start_s is not None and one.job.start_s <= max(_both(start))]
         if begun:
             return max(begun, key=lambda one: one.job.start_s or 0)

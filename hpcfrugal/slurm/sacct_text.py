@@ -169,11 +169,12 @@ class SacctText:
         numbered = enumerate(lines, 1)
         self._find_header(numbered)
         start, joined, cells = 0, "", list[str]()
+        between, returns = self._between, self._returns
         for number, raw in numbered:
             line = raw.removesuffix("\n")
-            if self._returns:
+            if returns:
                 line = line.removesuffix("\r")
-            found = line.split(self._between)
+            found = line.split(between)
             if self._begins(found):
                 if start and (row := self._row(start, joined, cells)) is not None:
                     yield row
