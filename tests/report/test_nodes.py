@@ -119,6 +119,9 @@ def test_the_csv_has_a_line_a_channel(spool: FakeSpool, call: Call) -> None:
         ("n1", "dram", "600.0"),
     ]
     assert {one["rest_j"] for one in found} == {"4500.0", "450.0"}
+    for one in found:
+        for name in ("energy", "to_jobs", "rest"):
+            assert float(one[f"{name}_kwh"]) == pytest.approx(float(one[f"{name}_j"]) / 3.6e6)
 
 
 def test_without_samples_there_is_a_message(spool: FakeSpool, call: Call) -> None:
