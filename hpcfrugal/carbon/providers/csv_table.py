@@ -20,6 +20,9 @@ _STARTS = (
 )  # fmt: skip
 _ENDS = ("end", "to", "until", "end_time", "end_date", "valid_to", "period_end")
 _VALUES = ("g_per_kwh", "intensity", "carbon_intensity", "co2_intensity", "co2emission", "co2", "value", "forecast")
+_LABELS = {
+    "zone": ("zone", "zone_id"), "signal": ("signal",), "kind": ("kind",), "issued_at": ("issued_at",),
+}  # fmt: skip
 """Names of columns in small letters, best first, with ``_`` for anything but letters and digits."""
 
 _UNITS = (
@@ -34,7 +37,7 @@ _UNITS = (
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """One row; ``labels`` are its other columns."""
+    """One row; ``labels`` has its ``zone``, ``signal``, ``kind`` and ``issued_at``, as far as there are columns."""
 
     start: datetime
     end: datetime | None
@@ -62,6 +65,7 @@ def read_csv(text: str, *, column: str | None = None, zone: ZoneInfo | None = No
     if start_name is None or value_name is None:
         raise ForecastError(f"the header needs the columns start and g_per_kwh; it has {_listed(names)}")
     factor = _factor(value_name)
+    labels = {label: name for label, known in _LABELS.items() if (name := _named(names, known)) is not None}
     starts, others = _Times(zone, start_name), _Times(zone, end_name or "")
     for number, row in enumerate(reader, 2):
         try:
@@ -71,7 +75,7 @@ def read_csv(text: str, *, column: str | None = None, zone: ZoneInfo | None = No
             g_per_kwh = parse_intensity(value, start, factor=factor)
         except ForecastError as error:
             raise ForecastError(f"line {number}: {error.message}") from None
-        yield CsvRow(start, end, g_per_kwh, {key: value for key, value in row.items() if isinstance(value, str)})
+        yield CsvRow(start, end, g_per_kwh, {label: (row.get(name) or "").strip() for label, name in labels.items()})
 
 
 class _Times:

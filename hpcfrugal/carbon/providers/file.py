@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError, ForecastError
 from hpcfrugal.core.http import Client
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
+from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso
 from hpcfrugal.settings.values import AbsolutePath, SingleLine, TimeZone
 
@@ -100,18 +101,18 @@ class File(Provider):
             issues, changed_at = self._issues()
             return IntensityAnswer(self._overlaid(issues, changed_at, request))
 
-    def _newest(self, issues: Iterable[_Issue], request: IntensityRequest) -> CarbonSeries:
+    def _newest(self, issues: Collection[_Issue], request: IntensityRequest) -> CarbonSeries:
         found = [issue for issue in issues if issue.matches(request, "forecast")]
         by_now = [issue for issue in found if issue.issued_at is None or issue.issued_at <= request.now]
         if found and not by_now:
             first = min(issue.issued_at for issue in found if issue.issued_at)
             raise ForecastError(f"no forecast issued by now; the first is from {iso(first)}")
         if not found:
-            raise ForecastError(f"no {request.signal} forecast for zone {request.zone!r}")
+            raise ForecastError(f"no {request.signal} forecast for zone {request.zone!r}{_zones_of(issues)}")
         newest = max(by_now, key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
         return self._series(newest, request, "forecast")
 
-    def _overlaid(self, issues: Iterable[_Issue], changed_at: datetime, request: IntensityRequest) -> CarbonSeries:
+    def _overlaid(self, issues: Collection[_Issue], changed_at: datetime, request: IntensityRequest) -> CarbonSeries:
         found = [issue for issue in issues if issue.matches(request, "actual")]
         found.sort(key=lambda issue: issue.issued_at.timestamp() if issue.issued_at else float("-inf"))
         series: CarbonSeries | None = None
@@ -123,7 +124,8 @@ class File(Provider):
                 series = newer if series is None else series.overlaid(newer)
         if series is None:
             later = f"; values without kind are forecasts from {changed_at:%Y-%m-%d %H:%M}Z on" if found else ""
-            raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}{later}")
+            where = later or _zones_of(issues)
+            raise ForecastError(f"no actual {request.signal} intensities for zone {request.zone!r}{where}")
         return series
 
     def _series(self, issue: _Issue, request: IntensityRequest, kind: SeriesKind) -> CarbonSeries:
@@ -164,6 +166,12 @@ class File(Provider):
             raise ForecastError(f"{path}: invalid CSV: {error}") from None
         except OverflowError:
             raise ForecastError(f"{path}: times outside the years 1 to 9999") from None
+
+
+def _zones_of(issues: Iterable[_Issue]) -> str:
+    """The zones that the file has, for a message."""
+    zones = sorted({issue.zone for issue in issues if issue.zone is not None})
+    return f"; the file has {plain(', '.join(map(repr, zones[:10])), 200)}" if zones else ""
 
 
 def _over_by(series: CarbonSeries, moment: datetime) -> CarbonSeries | None:

@@ -35,6 +35,18 @@ def test_names_and_units_of_columns(head: str, factor: float) -> None:
     assert (row.start, row.end, row.g_per_kwh) == (EIGHT, None, 0.5 * factor)
 
 
+@pytest.mark.parametrize(
+    "head", ["zone,signal,kind,issued_at", "Zone, Signal ,KIND,Issued at", "Zone id,SIGNAL,Kind,issued-at"]
+)
+def test_columns_of_zone_signal_kind_and_issue_in_any_spelling(head: str) -> None:
+    (row,) = read_csv(f"Datetime,g_per_kwh,{head}\n2026-11-21T08:00Z,5,DE, marginal,actual,2026-11-21T07:00Z\n")
+    assert row.labels == {
+        "zone": "DE", "signal": "marginal", "kind": "actual", "issued_at": "2026-11-21T07:00Z",
+    }  # fmt: skip
+    (row,) = read_csv("Datetime,g_per_kwh,Zone name\n2026-11-21T08:00Z,5,Germany\n")
+    assert row.labels == {}
+
+
 def test_semicolons_decimal_commas_and_tabs() -> None:
     rows = list(read_csv("start;end;g_per_kwh\n1795248000;1795249800;56,3\n1795249800;1795251600;\n"))
     assert [(row.start, row.g_per_kwh) for row in rows] == [(EIGHT, 56.3), (EIGHT + timedelta(minutes=30), None)]

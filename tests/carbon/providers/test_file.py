@@ -128,7 +128,16 @@ def test_csv_with_all_columns(tmp_path: Path) -> None:
     assert read(path, signal="marginal").values == (8.0,)
     assert read(path, "actual").values == (9.0,)
     assert read(path, now=datetime(2026, 11, 21, 8, 10, tzinfo=UTC)).values == (1.0, None, 2.0)
-    with pytest.raises(ForecastError, match="no average forecast for zone 'FR'"):
+    with pytest.raises(ForecastError, match="no average forecast for zone 'FR'; the file has 'lab'"):
+        read(path, zone="FR")
+    with pytest.raises(ForecastError, match="no actual average intensities for zone 'FR'; the file has 'lab'"):
+        read(path, "actual", zone="FR")
+
+
+def test_values_of_another_zone_are_not_used_whatever_the_spelling_of_its_column(tmp_path: Path) -> None:
+    path = put(tmp_path, b"Datetime,Zone,g_per_kwh\n2026-11-21T08:00Z,DE,5\n2026-11-21T09:00Z,DE,6\n")
+    assert read(path, zone="DE").values == (5.0, 6.0)
+    with pytest.raises(ForecastError, match="no average forecast for zone 'FR'; the file has 'DE'"):
         read(path, zone="FR")
 
 
