@@ -132,7 +132,7 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
 
     if as_json or output is not None:
         document = _document(done, to_json(JOB_FIELDS, job))
-        document["scopes"] = None if scopes is None else _scopes_document(scopes)
+        document["scopes"] = None if scopes is None else _scopes_document(scopes, done.command_s)
         text = json.dumps(document, allow_nan=False)
         if output is not None:
             write_result(output, text)
@@ -156,7 +156,7 @@ def _scopes(run_dir: RunDir) -> BothScopes | None:
         return None  # nothing was sampled, as the report shows
 
 
-def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
+def _scopes_document(scopes: BothScopes, command_s: float) -> dict[str, Any]:
     """Both figures as JSON: ``report`` is the one to publish."""
     from hpcfrugal.cli.run_summary import figure_to_report
 
@@ -170,7 +170,7 @@ def _scopes_document(scopes: BothScopes) -> dict[str, Any]:
         "whole_machine": one(scopes.machine),
         "command_share": one(scopes.share),
         "command_cpu_part": scopes.cpu_part,
-        "report": figure_to_report(scopes),
+        "report": figure_to_report(scopes, command_s),
     }
 
 

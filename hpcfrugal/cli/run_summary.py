@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpcfrugal.core.format import AmountUnit, EnergyUnit, duration, energy_unit, mass, rough_percent
+from hpcfrugal.core.format import AT_LEAST, AmountUnit, EnergyUnit, duration, energy_unit, mass, rough_percent
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.parts import MACHINE
 from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy
@@ -13,9 +13,15 @@ from hpcfrugal.local.run import LocalRun
 from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.job import ReportedJob
 
+_LEAST_S = 0.1
+"""A command that ran for less than this used a few of the ticks in which Linux counts CPU time, mostly of 10 ms."""
 
-def figure_to_report(scopes: BothScopes) -> str | None:
-    """Which of the two figures to publish, as JSON has it; None where it would be the share, and that is not known."""
+
+def figure_to_report(scopes: BothScopes, command_s: float) -> str | None:
+    """Which of the two figures to publish, as JSON has it; None after a command that was too short for either, and
+    where it would be the share, and that is not known."""
+    if command_s < _LEAST_S:
+        return None
     if scopes.had_it_alone:
         return "whole_machine"
     return None if scopes.share.energy_uj is None else "command_share"
@@ -33,7 +39,7 @@ def summary(
     if done.exit_code:
         return
     if scopes is not None:
-        yield _advice(scopes, record.job.totals.scope == MACHINE, unit)
+        yield _advice(scopes, done.command_s, record.job.totals.scope == MACHINE, unit)
     if kept:
         yield f"Details: hpcfrugal report {record.job.label}"
 
@@ -66,11 +72,14 @@ def _amount(
 ) -> str:
     ends = "" if range_uj is None else f"90 % range {'–'.join(dict.fromkeys(map(unit.show, range_uj)))}"
     more = ", ".join(filter(None, (quality, ends)))
-    return f"{at_least(complete)}{unit.named(energy_uj)}" + (f" ({more})" if more else "")
+    energy = unit.named(energy_uj) if complete else f"{AT_LEAST}{unit.for_bounds().named(energy_uj)}"
+    return energy + (f" ({more})" if more else "")
 
 
-def _advice(scopes: BothScopes, of_machine: bool, unit: AmountUnit) -> str:
+def _advice(scopes: BothScopes, command_s: float, of_machine: bool, unit: AmountUnit) -> str:
     """Which figure to report; with its energy where that is not the one above."""
+    if command_s < _LEAST_S:
+        return "Too short to report an energy: measure a longer run, such as many repetitions of the command in a loop."
     if scopes.cpu_part is None:
         return "The command's CPU time is unknown: report the whole machine only if nothing else ran on it."
     if scopes.had_it_alone:

@@ -15,17 +15,27 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 NONE = "–"
 """For a figure that does not apply."""
+AT_LEAST = "≥ "
+"""Before a figure that lacks a part."""
 
 EnergyUnit = Literal["auto", "J", "Wh", "kWh", "MWh"]
 """What energies are printed in for people; ``auto``: in what fits them."""
 
 
 class AmountUnit(NamedTuple):
-    """A unit of amounts: its name, how much it is of what the amounts are in, and from which amount on it is used."""
+    """A unit of amounts: its name, how much it is of what the amounts are in, and from which amount on it is used.
+
+    From ``shown`` units on an amount has its digits.
+    """
 
     name: str
     size: float
     least: float
+    shown: float = 0.001
+
+    def for_bounds(self) -> AmountUnit:
+        """For lower bounds, which have their digits however small they are: ``≥ 0.000203``, not ``≥ <0.001``."""
+        return self._replace(shown=0.0)
 
     def show(self, amount: float | Fraction) -> str:
         """Three digits, without the unit. What is not 0 is never shown as 0, but as ``<0.001``."""
@@ -33,8 +43,10 @@ class AmountUnit(NamedTuple):
         rounded = float(f"{number:.3g}")
         if not rounded:
             return "0"
-        if abs(rounded) < 0.001:
+        if abs(rounded) < self.shown:
             return "<0.001" if rounded > 0 else ">-0.001"
+        if abs(rounded) < 0.001:
+            return f"{rounded:.3g}"
         return f"{number:,.0f}" if abs(rounded) >= 1000 else f"{rounded:#.3g}".rstrip(".")
 
     def named(self, amount: float | Fraction) -> str:
@@ -63,11 +75,13 @@ def count(number: int, noun: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """``99.9 %``: less than the whole is never shown as 100 %."""
+    """``99.9 %``: less than the whole is never shown as 100 %, and what is not 0 not as ``0.0 %``."""
     if share is None:
         return UNKNOWN
     if share >= 1:
         return "100 %"
+    if 0 < share < 0.0005:
+        return "<0.1 %"
     return f"{min(share * 100, 99.9):.1f} %"
 
 

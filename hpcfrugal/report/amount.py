@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcfrugal.core.format import NONE, UNKNOWN
+from hpcfrugal.core.format import AT_LEAST, NONE, UNKNOWN
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
@@ -10,7 +10,7 @@ from hpcfrugal.report.field import Field, field
 
 def at_least(complete: bool) -> str:
     """The sign before a sum that lacks a part."""
-    return "" if complete else "≥ "
+    return "" if complete else AT_LEAST
 
 
 AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (

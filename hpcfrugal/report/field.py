@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
-from hpcfrugal.core.format import NONE, UNKNOWN, EnergyUnit, energy_unit, mass_unit
+from hpcfrugal.core.format import AT_LEAST, NONE, UNKNOWN, EnergyUnit, energy_unit, mass_unit
 from hpcfrugal.report.notation import ENERGIES, MASS, MICROGRAMS, PLAIN, Notation, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
@@ -68,9 +68,8 @@ class Field(Generic[R]):
             return Cell(
                 text, {UNKNOWN: "unknown", NONE: "aside"}.get(text, "" if self.role is None else self.role(record))
             )
-        text = self.notation.text(value, scale)
-        if self.before is not None:
-            text = self.before(record) + text
+        before = "" if self.before is None else self.before(record)
+        text = before + self.notation.text(value, scale.for_bounds() if before.startswith(AT_LEAST) else scale)
         if self.after is not None:
             text += self.after(record)
         return Cell(text, "" if self.role is None else self.role(record))

@@ -23,6 +23,7 @@ from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.totals import run_span_ns
 from hpcfrugal.report import notation
+from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, sheet, table, to_json
 from hpcfrugal.report.jobs import LATEST
 from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
@@ -156,7 +157,8 @@ class MethodReport:
 
     def _notes(self, units: notation.Scale, shown: int) -> Iterator[tuple[str, Any]]:
         known, lacking = self._known, len(self._jobs) - len(self._known)
-        sign = "≥ " if lacking else ""
+        sign = at_least(not lacking)
+        units = units.for_bounds() if lacking else units
         energy = units.energy.named(sum(one.energy_uj or 0 for one in known))
         grams = "" if self._grams is None else f", {sign}{units.mass.named(self._grams)} CO2e"
         yield f"{count(len(self._jobs), 'job')}: {sign}{energy}{grams}", "total"

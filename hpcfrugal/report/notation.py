@@ -22,6 +22,10 @@ class Scale(NamedTuple):
     energy: AmountUnit
     mass: AmountUnit
 
+    def for_bounds(self) -> Scale:
+        """For lower bounds."""
+        return Scale(self.energy.for_bounds(), self.mass.for_bounds())
+
 
 @dataclass(frozen=True, slots=True)
 class Notation(Generic[V]):

@@ -94,9 +94,17 @@ def test_a_mass_has_the_unit_that_fits(mass_g: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("share", "shown"),
-    [(1.0, "100 %"), (0.99999, "99.9 %"), (0.5, "50.0 %"), (0.0, "0.0 %"), (None, "unknown")],
+    [
+        (1.0, "100 %"),
+        (0.99999, "99.9 %"),
+        (0.5, "50.0 %"),
+        (0.0006, "0.1 %"),
+        (0.0001, "<0.1 %"),
+        (0.0, "0.0 %"),
+        (None, "unknown"),
+    ],
 )
-def test_less_than_all_is_never_shown_as_all(share: float | None, shown: str) -> None:
+def test_a_share_is_never_shown_as_all_or_nothing_where_it_is_not(share: float | None, shown: str) -> None:
     assert percent(share) == shown
 
 
@@ -111,6 +119,14 @@ def test_one_unit_fits_the_largest() -> None:
 def test_a_little_is_not_shown_as_nothing() -> None:
     unit = energy_unit([44_444_000_000])
     assert (unit.name, unit.show(3_500_000), unit.show(3_700_000), unit.show(0)) == ("Wh", "<0.001", "0.00103", "0")
+
+
+@pytest.mark.parametrize(
+    ("energy_uj", "shown"),
+    [(730_704, "0.000203"), (1_000, "2.78e-07"), (3_700_000, "0.00103"), (7_200_000_000, "2.00"), (0, "0")],
+)
+def test_lower_bounds_have_digits_however_small_they_are(energy_uj: int, shown: str) -> None:
+    assert energy_unit([], "Wh").for_bounds().show(energy_uj) == shown
 
 
 @pytest.mark.parametrize(
