@@ -15,6 +15,8 @@ from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hpcfrugal.doctor import Finding
 
 _MARKS = {"ok": ("✓", "green"), "gap": ("–", "yellow"), "fault": ("✗", "red")}
@@ -28,14 +30,12 @@ def doctor_command(as_json: bool) -> None:
     Sensors are those of the machine it runs on: for a compute node, srun hpcfrugal doctor.
     Exits with 0, or with 3 if something is broken.
     """
-    from hpcfrugal.doctor import Finding, sensor_findings, slurm_findings
+    from hpcfrugal.doctor import Finding, sensor_findings
 
     program = f"hpcfrugal {__version__}, Python {platform.python_version()}, {sys.executable}"
     findings = [
         Finding("program", "version", "ok", program),
-        *slurm_findings(),
-        *sensor_findings(),
-        *_configured_findings(),
+        *_configured_findings(sensor_findings()),
     ]
     broken = any(finding.level == "fault" for finding in findings)
     if as_json:
@@ -53,16 +53,21 @@ def doctor_command(as_json: bool) -> None:
     sys.exit(3 if broken else 0)
 
 
-def _configured_findings() -> list[Finding]:
-    """Findings that depend on the settings. Mistakes in these are findings; the checks go on with the valid values."""
-    from hpcfrugal.doctor import Finding, meter_findings, settings_findings, storage_findings
+def _configured_findings(sensors: Sequence[Finding]) -> list[Finding]:
+    """Findings that depend on the settings, and between them those on the sensors.
+
+    Mistakes in the settings are findings; the checks go on with the valid values.
+    """
+    from hpcfrugal.doctor import Finding, meter_findings, settings_findings, slurm_findings, storage_findings
     from hpcfrugal.settings.config import read_config
 
     try:
         config, problems = read_config()
     except SetupError as error:  # no home directory
-        return [Finding("settings", "home", "fault", error.message, error.hint)]
+        return [*slurm_findings(), *sensors, Finding("settings", "home", "fault", error.message, error.hint)]
     return [
+        *slurm_findings(config.backend),
+        *sensors,
         *settings_findings(config, problems),
         *meter_findings(config.tables("meters")),
         *storage_findings(config),

@@ -10,8 +10,11 @@ from hpcfrugal.slurm.cluster import ClusterRequest, ReleaseRequest
 from hpcfrugal.slurm.command import sbatch_path
 
 
-def slurm_findings() -> list[Finding]:
-    """Whether Slurm's commands are installed, the controller answers, and the cluster has accounting."""
+def slurm_findings(backend: str = "auto") -> list[Finding]:
+    """Whether Slurm's commands are installed, the controller answers, and the cluster has accounting.
+
+    A controller that does not answer is no fault with ``backend`` ``local``, by which jobs run on this machine.
+    """
     sbatch = sbatch_path()
     if sbatch is None:
         return [
@@ -26,7 +29,10 @@ def slurm_findings() -> list[Finding]:
         findings.append(Finding("slurm", "commands", "ok", f"{client.ask(ReleaseRequest())}, {sbatch}"))
         findings.append(Finding("slurm", "controller", "ok", f"cluster {client.ask(ClusterRequest()).name} answers"))
     except SetupError as error:
-        advice = "ask your operator, or run jobs on this machine: submit --backend local"
+        if backend == "local":
+            advice = 'not needed with backend = "local"; to submit to a cluster, ask your operator'
+            return [*findings, Finding("slurm", "controller", "gap", error.message, advice)]
+        advice = 'ask your operator, or set backend = "local" to run jobs on this machine'
         return [*findings, Finding("slurm", "controller", "fault", error.message, advice)]
     try:
         client.ask(AccountingCheck())

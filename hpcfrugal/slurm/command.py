@@ -87,7 +87,7 @@ class SlurmCommand:
         except OSError as error:
             raise SetupError(
                 f"{argv[0]} cannot be run: {error.strerror}",
-                hint="load the cluster's slurm module; the backend `local` runs a job on this machine instead",
+                hint="load the cluster's slurm module; `submit --backend local` runs a job on this machine instead",
             ) from None
 
     def result(self, timeout_s: float) -> Result:

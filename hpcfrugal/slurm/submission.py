@@ -54,7 +54,7 @@ class SubmitJob(Request[Submitted]):
         if "configuration source" in result.err or "Unable to contact" in result.err:
             raise SetupError(
                 f"Slurm cannot be reached: {fatal_line(result.err)}",
-                hint="is this a login node of the cluster? the backend `local` runs a job on this machine",
+                hint="is this a login node of the cluster? `submit --backend local` runs a job on this machine",
             )
         raise SetupError(f"sbatch refused the job: {first_line(result.err)}")
 

@@ -305,6 +305,22 @@ def test_doctor_ends_with_3_where_something_is_broken(box: Sandbox) -> None:
     assert broken == {"spool", "ledger"}
 
 
+@pytest.mark.parametrize(("backend", "level", "code"), [("auto", "fault", 3), ("local", "gap", 0)])
+def test_slurm_that_does_not_answer_is_no_fault_for_jobs_of_this_machine(
+    box: Sandbox, backend: str, level: str, code: int
+) -> None:
+    folder = box.home / "bin"
+    folder.mkdir()
+    for name in ("sbatch", "scontrol"):
+        (folder / name).write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2\nexit 1\n")
+        (folder / name).chmod(0o755)
+    result = box.run("doctor", "--json", env={"PATH": f"{folder}:/usr/bin:/bin", "HPCFRUGAL_BACKEND": backend})
+    assert result.code == code, result
+    (found,) = [one for one in json.loads(result.out)["findings"] if one["subject"] == "controller"]
+    assert found["level"] == level
+    assert 'backend = "local"' in found["advice"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="others are kept out of /proc by its permissions")
 def test_doctor_tries_directories_that_claim_to_take_files(box: Sandbox) -> None:
     result = box.run("doctor", "--json", env={"HOME": "/proc", "PATH": "/nowhere"})
@@ -387,6 +403,14 @@ def test_colour_is_for_terminals_that_want_it(box: Sandbox) -> None:
         # Each alone does it, and leaves out bold and dim as well.
         assert f"{ESCAPE}[" not in on_a_terminal(box, *argv, NO_COLOR="1"), argv
         assert f"{ESCAPE}[" not in on_a_terminal(box, *argv, TERM="dumb"), argv
+
+
+@pytest.mark.slow
+def test_doctor_is_as_wide_as_the_terminal(box: Sandbox) -> None:
+    lines = on_a_terminal(box, "doctor", COLUMNS="60", NO_COLOR="1").splitlines()
+    assert len(lines) > 20
+    # Only a path or another long word may be wider.
+    assert [line for line in lines if len(line) > 60 and len(line.split()) > 2] == []
 
 
 @pytest.mark.slow
