@@ -79,7 +79,7 @@ def _amount(
 def _advice(scopes: BothScopes, command_s: float, of_machine: bool, unit: AmountUnit) -> str:
     """Which figure to report; with its energy where that is not the one above."""
     if command_s < _LEAST_S:
-        return "Too short to report an energy: measure a longer run, such as many repetitions of the command in a loop."
+        return "Too short to report an energy: measure many repetitions of it in a loop."
     if scopes.cpu_part is None:
         return "The command's CPU time is unknown: report the whole machine only if nothing else ran on it."
     if scopes.had_it_alone:

@@ -45,8 +45,6 @@ class AmountUnit(NamedTuple):
             return "0"
         if abs(rounded) < self.shown:
             return "<0.001" if rounded > 0 else ">-0.001"
-        if abs(rounded) < 0.001:
-            return f"{rounded:.3g}"
         return f"{number:,.0f}" if abs(rounded) >= 1000 else f"{rounded:#.3g}".rstrip(".")
 
     def named(self, amount: float | Fraction) -> str:

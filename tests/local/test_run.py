@@ -20,8 +20,6 @@ import pytest
 import started
 
 from hpcfrugal.cli.run import _window_s
-from hpcfrugal.cli.run_summary import figure_to_report
-from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy
 
 ARGV = [sys.executable, "-W", "error", "-m", "hpcfrugal", "run"]
 """An interpreter of its own, where signals, files or a terminal are the point."""
@@ -90,21 +88,6 @@ def test_both_scopes_are_shown(environ: dict[str, str], options: list[str]) -> N
     argv = [sys.executable, "-m", "hpcfrugal", *details.split()[2:], "--no-sync"]
     printed = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True).stdout
     assert re.search("^Name +count", printed, re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("command_s", "cpu_part", "report"),
-    [(0.09, 1.0, None), (0.09, 0.2, None), (0.1, 1.0, "whole_machine"), (0.1, 0.2, "command_share")],
-)
-def test_a_command_of_a_moment_has_no_figure_to_report(command_s: float, cpu_part: float, report: str | None) -> None:
-    energy = ScopeEnergy(400_000, complete=True)
-    assert figure_to_report(BothScopes(energy, energy, cpu_part), command_s) == report
-
-
-def test_a_command_of_a_moment_is_called_too_short(environ: dict[str, str]) -> None:
-    first, advice, _ = run(environ, "--", "true").stderr.splitlines()
-    short = first.endswith(", whole machine, <0.1 s")  # a busy machine takes longer
-    assert advice.startswith("Too short to report an energy: measure a longer run" if short else "Report ")
 
 
 def test_a_command_that_fails_gets_one_line(environ: dict[str, str]) -> None:

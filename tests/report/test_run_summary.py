@@ -30,12 +30,18 @@ def of_this_machine(spool: FakeSpool, watts: tuple[float, ...] = (100.0, 10.0), 
 
 
 def lines(
-    spool: FakeSpool, scopes: BothScopes | None, *, exit_code: int = 0, unit: EnergyUnit = "auto", kept: bool = True
+    spool: FakeSpool,
+    scopes: BothScopes | None,
+    *,
+    exit_code: int = 0,
+    command_s: float = 61.25,
+    unit: EnergyUnit = "auto",
+    kept: bool = True,
 ) -> list[str]:
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         (job,) = find_jobs(connection, JobFilter())
-    done = LocalRun(None, Path("/spool"), exit_code, 61.25)
+    done = LocalRun(None, Path("/spool"), exit_code, command_s)
     return list(summary(done, ReportedJob(job), scopes, unit, kept=kept))
 
 
@@ -56,7 +62,7 @@ def test_a_measured_run_that_had_the_machine_to_itself(spool: FakeSpool) -> None
     ]
     assert lines(spool, both, unit="kWh")[0] == "train: 0.00183 kWh (measured), whole machine, 00:01:01"
     assert len(lines(spool, both, kept=False)) == 2
-    assert figure_to_report(both) == "whole_machine"
+    assert figure_to_report(both, 61.25) == "whole_machine"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,23 @@ def test_a_measured_run_that_had_the_machine_to_itself(spool: FakeSpool) -> None
 def test_which_figure_to_report(spool: FakeSpool, both: BothScopes, advice: str, reported: str | None) -> None:
     of_this_machine(spool)
     assert lines(spool, both)[1] == advice
-    assert figure_to_report(both) == reported
+    assert figure_to_report(both, 61.25) == reported
+
+
+@pytest.mark.parametrize("cpu_part", [0.97, 0.3, None])
+def test_a_command_of_a_moment_has_no_figure_to_report(spool: FakeSpool, cpu_part: float | None) -> None:
+    of_this_machine(spool)
+    both = scopes(1.8, 0.4, cpu_part)
+    _, advice, _ = lines(spool, both, command_s=0.09)
+    assert advice == "Too short to report an energy: measure many repetitions of it in a loop."
+    assert figure_to_report(both, 0.09) is None
+    assert not lines(spool, both, command_s=0.1)[1].startswith("Too short")
+
+
+def test_a_lower_bound_has_digits_however_small_it_is(spool: FakeSpool) -> None:
+    of_this_machine(spool)
+    both = scopes(1.8, 0.0002, 0.3, complete=False)
+    assert lines(spool, both, unit="Wh")[1].startswith("Report the command's share, ≥ 0.000200 Wh: ")
 
 
 def test_a_command_that_failed_has_one_line(spool: FakeSpool) -> None:
