@@ -18,8 +18,9 @@ from hpcfrugal.core.time import from_ns
 from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.jobs import delete_job
-from hpcfrugal.ledger.rows import ACCOUNTED_JOBS, CHANNELS, JOBS, AttemptRow
+from hpcfrugal.ledger.rows import AttemptRow
 from hpcfrugal.ledger.table import RowBatch
+from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, CHANNELS, JOBS
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.job_state import JobState
 

@@ -16,14 +16,9 @@ from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.accounted_due import mark_accounted
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import (
-    ACCOUNTED_JOBS,
-    ACCOUNTING_FILES,
-    SET_ASIDE,
-    AccountingFileRow,
-    SetAsideRow,
-)
+from hpcfrugal.ledger.rows import AccountingFileRow, SetAsideRow
 from hpcfrugal.ledger.run_files import with_earlier
+from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, ACCOUNTING_FILES, SET_ASIDE
 from hpcfrugal.slurm.sacct_jobs import SacctJobs, read_jobs
 from hpcfrugal.slurm.sacct_text import NoHeader
 from hpcfrugal.spool.accounting_text import accounting_dir, accounting_texts, open_accounting

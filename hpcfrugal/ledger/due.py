@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from hpcfrugal.core.pue import MonthlyPue, Pue
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import META, MetaRow
+from hpcfrugal.ledger.rows import MetaRow
+from hpcfrugal.ledger.tables import META
 
 DAY_NS = 86_400 * 10**9
 

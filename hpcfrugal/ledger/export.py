@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.ledger.rows import FILES, JOBS, LEDGER_TABLES, TOTALS_TABLES
 from hpcfrugal.ledger.run_files import every_run_file
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.table import LedgerTable
+from hpcfrugal.ledger.tables import FILES, JOBS, LEDGER_TABLES, TOTALS_TABLES
 
 INTENSITIES_OF_SPOOLS = ""
 """In place of a run id, for the intensities of all spools."""

@@ -20,11 +20,12 @@ from hpcfrugal.ledger.jobs import delete_job, write_jobs
 from hpcfrugal.ledger.node_rows import NodeRows
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.read_on import ReadOn, read_on
-from hpcfrugal.ledger.rows import RUNS, JobRow, RunRow
+from hpcfrugal.ledger.rows import JobRow, RunRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import ListedFile, RunListing
 from hpcfrugal.ledger.run_state import RunState
 from hpcfrugal.ledger.table import RowBatch
+from hpcfrugal.ledger.tables import RUNS
 from hpcfrugal.spool.documents import (
     EndDocument,
     LabelsDocument,

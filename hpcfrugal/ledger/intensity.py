@@ -17,7 +17,8 @@ from hpcfrugal.core.record import assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.due import mark_revised
-from hpcfrugal.ledger.rows import INTENSITIES, INTENSITY_FILES, IntensityFileRow, IntensityRow
+from hpcfrugal.ledger.rows import IntensityFileRow, IntensityRow
+from hpcfrugal.ledger.tables import INTENSITIES, INTENSITY_FILES
 from hpcfrugal.ledger.unreadable_files import note_intensity_error
 from hpcfrugal.spool.intensity import intensity_dir, intensity_files, read_intensities
 from hpcfrugal.spool.layout import INTENSITY_DIR

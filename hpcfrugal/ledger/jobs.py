@@ -13,18 +13,10 @@ from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble
 from hpcfrugal.ledger.clocks import skews_of
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.node_rows import NodeRows
-from hpcfrugal.ledger.rows import (
-    CLOCK_SKEWS,
-    JOBS,
-    SESSIONS,
-    TABLES_OF_JOBS,
-    AttemptRow,
-    JobRow,
-    RunRow,
-    SessionRow,
-)
+from hpcfrugal.ledger.rows import AttemptRow, JobRow, RunRow, SessionRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.table import RowBatch
+from hpcfrugal.ledger.tables import CLOCK_SKEWS, JOBS, SESSIONS, TABLES_OF_JOBS
 from hpcfrugal.spool.documents import EndDocument, RunDocument, SubmittedDocument
 from hpcfrugal.spool.job_state import UNKNOWN_STATE, JobState
 from hpcfrugal.spool.layout import JobKey

@@ -17,17 +17,10 @@ from hpcfrugal.ledger.channel_totals import NodeTotals
 from hpcfrugal.ledger.channels import channel_rows
 from hpcfrugal.ledger.derive import derive, derive_meter
 from hpcfrugal.ledger.read_on import ReadOn, place_to_read_on
-from hpcfrugal.ledger.rows import (
-    CHANNELS,
-    MISSING_SENSORS,
-    NODE_TABLES,
-    SESSIONS,
-    ChannelRow,
-    MissingSensorRow,
-    SessionRow,
-)
+from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow, SessionRow
 from hpcfrugal.ledger.sessions import session_row
 from hpcfrugal.ledger.table import LedgerTable, RowBatch
+from hpcfrugal.ledger.tables import CHANNELS, MISSING_SENSORS, NODE_TABLES, SESSIONS
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.layout import METER_DOMAIN, JobKey
 from hpcfrugal.spool.sample_header import Header

@@ -10,21 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from hpcfrugal.core.text import clean_text
-from hpcfrugal.ledger.rows import (
-    CHANNELS,
-    JOB_ENERGY,
-    JOB_TOTALS,
-    JOBS,
-    MISSING_SENSORS,
-    NO_RUN,
-    NO_TOTALS,
-    RUNS,
-    SESSIONS,
-    JobRow,
-    JobTotalsRow,
-    RunRow,
-)
+from hpcfrugal.ledger.rows import NO_RUN, NO_TOTALS, JobRow, JobTotalsRow, RunRow
 from hpcfrugal.ledger.table import LedgerTable
+from hpcfrugal.ledger.tables import CHANNELS, JOB_ENERGY, JOB_TOTALS, JOBS, MISSING_SENSORS, RUNS, SESSIONS
 from hpcfrugal.spool.job_names import LATEST_RUN, is_part_of_run_id
 
 _R = TypeVar("_R")

@@ -13,19 +13,10 @@ from hpcfrugal.ledger.footprints import Intensities, intensities_of, pue_of
 from hpcfrugal.ledger.parts import Part, idle_power_of, not_started, scope_of
 from hpcfrugal.ledger.queries import jobs_in
 from hpcfrugal.ledger.rollup import refresh_rollup
-from hpcfrugal.ledger.rows import (
-    JOB_DAYS,
-    JOB_ENERGY,
-    JOB_TOTALS,
-    TOTALS_TABLES,
-    CarbonPlace,
-    JobDayRow,
-    JobEnergyRow,
-    JobRow,
-    JobTotalsRow,
-)
+from hpcfrugal.ledger.rows import CarbonPlace, JobDayRow, JobEnergyRow, JobRow, JobTotalsRow
 from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.ledger.table import LedgerTable, RowBatch
+from hpcfrugal.ledger.tables import JOB_DAYS, JOB_ENERGY, JOB_TOTALS, TOTALS_TABLES
 from hpcfrugal.ledger.totals import JobEnergy, JobSlot
 
 _JOBS_PER_TRANSACTION = 500

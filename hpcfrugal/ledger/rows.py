@@ -15,8 +15,6 @@ from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
 from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket, PackedBuckets, unpack
 from hpcfrugal.ledger.sums import EnergySums
-from hpcfrugal.ledger.table import LedgerTable
-from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.documents import CodeState
 from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
@@ -461,90 +459,6 @@ class MetaRow:
 
     key: str
     value: str
-
-
-_STATE = ("size", "mtime_ns", "inode")
-
-SPOOLS = LedgerTable("spools", SpoolRow, ["path"], row_key="spool", aside=["path"])
-RUNS = LedgerTable(
-    "runs",
-    RunRow,
-    ["run_id"],
-    owner="spool",
-    row_key="run",
-    aside=["open"],
-    indexes={"runs_open": "(spool, run_id) WHERE open", "runs_planned": "(run) WHERE plan IS NOT NULL"},
-)
-JOBS = LedgerTable(
-    "jobs",
-    AttemptRow,
-    ["job_id", "run", "restart"],
-    row_key="job",
-    aside=["run"],
-    more=["FOREIGN KEY (run) REFERENCES runs"],
-    indexes={
-        "jobs_by_run": "(run)",
-        "jobs_by_array": "(array_job_id) WHERE array_job_id IS NOT NULL",
-        "jobs_by_time": "(coalesce(started_wall_ns, submitted_wall_ns))",
-        "jobs_by_user": "(user, coalesce(started_wall_ns, submitted_wall_ns))",
-        "jobs_by_name": "(user, name, state, coalesce(ended_wall_ns, started_wall_ns))",
-        "jobs_without_run": "UNIQUE (origin, cluster, job_id, submitted_wall_ns, restart) WHERE run IS NULL",
-    },
-)
-SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], owner="job")
-CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job", wide=True)
-MISSING_SENSORS = LedgerTable("missing_sensors", MissingSensorRow, ["node", "sensor"], owner="job")
-JOB_TOTALS = LedgerTable("job_totals", JobTotalsRow, [], owner="job")
-JOB_DAYS = LedgerTable("job_days", JobDayRow, ["day"], owner="job", indexes={"job_days_by_day": "(day)"})
-JOB_ENERGY = LedgerTable("job_energy", JobEnergyRow, ["day", "node", "component"], owner="job")
-CLOCK_SKEWS = LedgerTable("clock_skews", ClockSkewRow, ["node"], owner="job")
-FILES = LedgerTable("files", FileRow, ["name"], owner="run", aside=[*_STATE, "content"])
-SEALED_RUNS = LedgerTable("sealed_runs", SealedRunRow, [], owner="run", aside=["mtime_ns", "files"])
-MONTHS = LedgerTable("months", MonthRow, ["month"], owner="spool", aside=["month", "mtime_ns", "runs"])
-INTENSITY_FILES = LedgerTable(
-    "intensity_files", IntensityFileRow, ["name"], owner="spool", row_key="file", aside=_STATE
-)
-INTENSITIES = LedgerTable(
-    "intensity",
-    IntensityRow,
-    ["start_ns"],
-    owner="file",
-    indexes={"intensity_by_time": "(zone, signal, provider, start_ns)"},
-)
-ACCOUNTING_FILES = LedgerTable(
-    "accounting_files", AccountingFileRow, ["name"], owner="spool", row_key="accounting", aside=_STATE
-)
-ACCOUNTED_JOBS = LedgerTable(
-    "accounted_jobs",
-    SacctJob,
-    ["job_id", "cluster", "submit_s", "start_s"],
-    owner="accounting",
-    wide=True,
-    indexes={"accounted_jobs_by_job": "(job_id, cluster)"},
-)
-SET_ASIDE = LedgerTable("set_aside", SetAsideRow, ["number"], owner="accounting")
-META = LedgerTable("meta", MetaRow, ["key"])
-
-NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, MISSING_SENSORS)
-"""What the sample files and meter files of a node determine."""
-
-TOTALS_TABLES: tuple[LedgerTable[Any], ...] = (JOB_TOTALS, JOB_DAYS, JOB_ENERGY)
-"""What is computed of a job from its other rows, the intensities and the settings."""
-
-TABLES_OF_JOBS: tuple[LedgerTable[Any], ...] = (*NODE_TABLES, CLOCK_SKEWS, *TOTALS_TABLES)
-
-_TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (
-    FILES,
-    SEALED_RUNS,
-    MONTHS,
-    INTENSITY_FILES,
-    INTENSITIES,
-    ACCOUNTING_FILES,
-    ACCOUNTED_JOBS,
-    SET_ASIDE,
-)
-
-LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (SPOOLS, RUNS, JOBS, *TABLES_OF_JOBS, *_TABLES_OF_FILES, META)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,9 @@ from hpcfrugal.core.record import codec
 from hpcfrugal.core.safe_read import FileState
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import FILES, SEALED_RUNS, FileRow, SealedRunRow
+from hpcfrugal.ledger.rows import FileRow, SealedRunRow
 from hpcfrugal.ledger.run_listing import ListedFile
+from hpcfrugal.ledger.tables import FILES, SEALED_RUNS
 from hpcfrugal.spool.documents import Document, NodeFacts, NodesDocument
 from hpcfrugal.spool.layout import JobKey, parse_name
 

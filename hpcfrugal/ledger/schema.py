@@ -17,7 +17,8 @@ from hpcfrugal.ledger.dictionary import Dictionary
 from hpcfrugal.ledger.due import DUE_SCHEMA
 from hpcfrugal.ledger.overlap import OVERLAP_SCHEMA
 from hpcfrugal.ledger.rollup import ROLLUP_SCHEMA
-from hpcfrugal.ledger.rows import LEDGER_SCHEMA, LEDGER_TABLES
+from hpcfrugal.ledger.rows import LEDGER_SCHEMA
+from hpcfrugal.ledger.tables import LEDGER_TABLES
 from hpcfrugal.ledger.views import VIEWS
 
 OLDEST = 17

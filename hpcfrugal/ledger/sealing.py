@@ -23,10 +23,11 @@ from typing import Any
 
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import MONTHS, MonthRow
+from hpcfrugal.ledger.rows import MonthRow
 from hpcfrugal.ledger.run_files import RunFiles, unseal
 from hpcfrugal.ledger.spools import key_of
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.tables import MONTHS
 from hpcfrugal.spool.job_state import JobState
 from hpcfrugal.spool.layout import JobKey, RunDir, iter_months, runs_of_month
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import SPOOLS, SpoolRow
+from hpcfrugal.ledger.rows import SpoolRow
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.tables import SPOOLS
 from hpcfrugal.spool.layout import RunDir
 
 

@@ -16,7 +16,7 @@ from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
 from hpcfrugal.ledger.intensity import missing_intensities, take_intensities
 from hpcfrugal.ledger.refresh import refresh_ledger
-from hpcfrugal.ledger.rows import FILES, META, MetaRow
+from hpcfrugal.ledger.rows import MetaRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import list_run
 from hpcfrugal.ledger.run_reading import RUNS_AT_ONCE, Found, read_runs
@@ -31,6 +31,7 @@ from hpcfrugal.ledger.sealing import (
 )
 from hpcfrugal.ledger.spools import key_for, key_of, spools_of
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S, lock, open_ledger, refuse_foreign, sqlite_errors
+from hpcfrugal.ledger.tables import FILES, META
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import INTENSITY_FILES, IntensityFileRow
+from hpcfrugal.ledger.rows import IntensityFileRow
 from hpcfrugal.ledger.run_files import every_run_file, with_earlier
+from hpcfrugal.ledger.tables import INTENSITY_FILES
 from hpcfrugal.spool.layout import ACCOUNTING_DIR, INTENSITY_DIR
 
 

@@ -15,7 +15,10 @@ from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.refresh import refresh_ledger
-from hpcfrugal.ledger.rows import (
+from hpcfrugal.ledger.rows import AttemptRow, ChannelRow, JobRow, RunRow, SealedRunRow
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import sync
+from hpcfrugal.ledger.tables import (
     CHANNELS,
     JOB_DAYS,
     JOB_ENERGY,
@@ -25,14 +28,7 @@ from hpcfrugal.ledger.rows import (
     RUNS,
     SEALED_RUNS,
     SESSIONS,
-    AttemptRow,
-    ChannelRow,
-    JobRow,
-    RunRow,
-    SealedRunRow,
-)  # fmt: skip
-from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.ledger.sync import sync
+)
 from hpcfrugal.spool import RunDir
 
 JOB_S = 3600

@@ -8,10 +8,11 @@ import sqlite3
 from fake_spool import FakeSpool
 
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
-from hpcfrugal.ledger.rows import CHANNELS, JOBS, LEDGER_SCHEMA, SESSIONS
+from hpcfrugal.ledger.rows import LEDGER_SCHEMA
 from hpcfrugal.ledger.schema import schema
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
+from hpcfrugal.ledger.tables import CHANNELS, JOBS, SESSIONS
 
 
 def test_a_change_of_the_tables_changes_their_version() -> None:
