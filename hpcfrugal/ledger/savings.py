@@ -95,11 +95,15 @@ class SignalTotal:
 
 
 def savings(connection: sqlite3.Connection, jobs: Sequence[JobRow], defaults: Defaults) -> list[JobSavings]:
-    """The savings of ``jobs``, which have to hold all attempts of each job, in the order of their first attempts."""
+    """The savings of ``jobs``, which have to hold all attempts of each job, in the order of their first attempts.
+
+    Jobs without a run had no plan of ours, and are left out.
+    """
     intensity, times = Intensities(connection), cache(partial(run_times, connection))
     grouped: dict[tuple[int | None, str], list[JobRow]] = {}
     for job in jobs:
-        grouped.setdefault((job.run, job.job_id), []).append(job)
+        if job.run is not None:
+            grouped.setdefault((job.run, job.job_id), []).append(job)
     return [
         _of(intensity, times, tuple(sorted(attempts, key=lambda job: job.restart)), defaults)
         for attempts in grouped.values()

@@ -11,9 +11,11 @@ from sacct_rows import ORDINARY
 
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.savings import savings
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
 from hpcfrugal.spool.accounting_text import AccountingQuery, accounting_dir, store_answer, store_text
@@ -300,6 +302,13 @@ def test_texts_that_vanish_go_on_to_count_and_a_rebuild_does_not_lose_them_by_su
         rebuild(spool.root, spool.ledger)
     rebuild(spool.root, spool.ledger, drop_vanished=True)
     assert jobs(spool) == []
+
+
+def test_jobs_of_sacct_have_no_savings(spool: FakeSpool) -> None:
+    answer(spool, row("1"))
+    (job,) = synced(spool)
+    with open_ledger(spool.ledger) as connection:
+        assert savings(connection, [job], Defaults("FR")) == []
 
 
 def test_links_and_other_entries_are_skipped_with_the_reason(spool: FakeSpool, tmp_path: Path) -> None:
