@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fake_spool import SECOND, START_NS, FakeSpool, iso
-from planned_runs import HOUR, kwh, plan, segment, tell
+from planned_runs import FETCHED_NS, HOUR, kwh, plan, segment, tell
 
 from hpcfrugal.core.errors import DataError
 from hpcfrugal.core.pue import MonthlyPue, month_start_ns
@@ -260,3 +260,21 @@ def test_what_is_to_be_asked_for(spool: FakeSpool) -> None:
     assert [(one.start_ns, one.end_ns) for one in found[:3]] == [own] * 3
     assert found[3].start_ns <= START_NS - HOUR * SECOND
     assert found[3].end_ns >= START_NS - HOUR * SECOND + 60 * SECOND
+
+
+def test_an_intensity_that_is_settled_is_not_asked_for_again(spool: FakeSpool) -> None:
+    spool.whole_run("17", carbon={"zone": "FR"})
+
+    def asked() -> list[tuple[int, int]]:
+        sync(spool.root, spool.ledger)
+        with open_ledger(spool.ledger) as connection:
+            return [(one.start_ns, one.end_ns) for one in times_used(connection, Defaults(), 0)]
+
+    whole = [(START_NS, START_NS + 60 * SECOND)]
+    assert asked() == whole
+    tell(spool, 100.0, 0, 60, settled=False)
+    assert asked() == whole
+    tell(spool, 100.0, 0, 30, fetched_ns=FETCHED_NS + SECOND)
+    assert asked() == whole
+    tell(spool, 100.0, 30, 60, fetched_ns=FETCHED_NS + SECOND)
+    assert asked() == []
