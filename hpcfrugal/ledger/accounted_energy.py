@@ -37,6 +37,9 @@ from hpcfrugal.slurm.sacct_jobs import SacctJob
 
 _S = 10**9
 
+_MOST_UJ = 2 * 10**18
+"""More energy than this of one component is no figure: 23 MW for a day."""
+
 _REASON = "no sidecar ran: from Slurm's accounting"
 _PER_CORE = f"model of the CPU unknown, {OTHER.core_mw / 1000:g} W per core or thread"
 _INPUTS = {
@@ -82,6 +85,8 @@ def channels_of(rows: Sequence[SacctJob], *, final: bool) -> Iterator[ChannelRow
                 sums.unknown = "its time is unknown"
             else:
                 model(row, sums)
+        if any(uj > _MOST_UJ for part in sums.parts for uj in part):
+            sums.unknown = "its figures are larger than there can be"
         nodes = sorted({node for row in rows for node in row.node_names}) or [""]
         for at, node in enumerate(nodes):
             curves = [

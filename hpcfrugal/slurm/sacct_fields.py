@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
 
-from hpcfrugal.core.record import MAX_MEMORY_B, MAX_WALL_NS, MIN_WALL_NS
+from hpcfrugal.core.record import MAX_INT, MAX_MEMORY_B, MAX_WALL_NS, MIN_WALL_NS
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import expand_nodelist
 
@@ -174,6 +174,8 @@ def clock_us(value: str) -> int | None:
 def clock_s(value: str) -> int | None:
     """The same in seconds, cut."""
     found = clock_us(value)
+    if found is not None and found > _MAX_COUNT * 10**6:
+        raise ValueError(f"{quoted_value(value)} is longer than there can be")
     return None if found is None else found // 10**6
 
 
@@ -186,19 +188,20 @@ _PER = {"": "", "n": "node", "c": "cpu"}
 def _size(value: str, unit_b: int, most_b: int) -> PerUnit:
     letter, digits = value[-1:], value[:-1]
     if letter in _LETTERS and digits.isdecimal() and digits.isascii() and len(digits) < 10:
-        return PerUnit(int(digits) * _BYTES[letter], "")
-    match = _SIZE.fullmatch(value)
-    if match is None:
-        raise ValueError(f"{quoted_value(value)} is not an amount of memory such as 4000M, 16Gn or 2Gc")
-    whole, fraction, letter, per = match.groups()
-    digits = fraction or ""
-    size_b = int(whole + digits) * (_BYTES[letter] if letter else unit_b) // 10 ** len(digits)
+        size_b, per = int(digits) * _BYTES[letter], ""
+    else:
+        match = _SIZE.fullmatch(value)
+        if match is None:
+            raise ValueError(f"{quoted_value(value)} is not an amount of memory such as 4000M, 16Gn or 2Gc")
+        whole, fraction, letter, per = match.groups()
+        digits = fraction or ""
+        size_b = int(whole + digits) * (_BYTES[letter] if letter else unit_b) // 10 ** len(digits)
     if size_b > most_b:
         raise ValueError(f"{quoted_value(value)} is more memory than there can be")
     return PerUnit(size_b, _PER[per])
 
 
-_OF_JOB_B = MAX_MEMORY_B * 100_000
+_OF_JOB_B = MAX_INT
 """More memory than this of a whole job is no figure."""
 
 
@@ -313,15 +316,14 @@ def _checked(value: str, at_s: int) -> int:
 class SacctField:
     """A column: its name in Slurm and the key of its value here.
 
-    ``essential``: a row in which it cannot be read does not count. ``of_steps``: it is read in the rows of steps too.
-    Two columns may have one key: the first in the table counts.
+    ``essential``: a row in which it cannot be read does not count. Two columns may have one key: the first in the table
+    counts.
     """
 
     name: str
     key: str
     read: Reader
     essential: bool = False
-    of_steps: bool = False
 
 
 INSTANT: Reader = instant_reader(None)
@@ -334,7 +336,7 @@ FIELDS = (
     SacctField("Cluster", "cluster", account_text),
     SacctField("State", "state", state, essential=True),
     SacctField("Eligible", "eligible", INSTANT),
-    SacctField("Start", "start", INSTANT, essential=True, of_steps=True),
+    SacctField("Start", "start", INSTANT, essential=True),
     SacctField("End", "end", INSTANT, essential=True),
     SacctField("ElapsedRaw", "elapsed_s", whole, essential=True),
     SacctField("Elapsed", "elapsed_s", clock_s, essential=True),
@@ -350,10 +352,10 @@ FIELDS = (
     SacctField("NodeList", "nodes", nodes),
     SacctField("AllocTRES", "resources", trackable),
     SacctField("ReqMem", "requested_memory", requested_memory),
-    SacctField("TotalCPU", "cpu_us", clock_us, of_steps=True),
-    SacctField("MaxRSS", "max_rss_b", used_memory, of_steps=True),
-    SacctField("ConsumedEnergyRaw", "energy_j", joules, of_steps=True),
-    SacctField("ConsumedEnergy", "energy_j", rounded_joules, of_steps=True),
+    SacctField("TotalCPU", "cpu_us", clock_us),
+    SacctField("MaxRSS", "max_rss_b", used_memory),
+    SacctField("ConsumedEnergyRaw", "energy_j", joules),
+    SacctField("ConsumedEnergy", "energy_j", rounded_joules),
     SacctField("JobName", "name", text),
 )
 """In the order in which they are asked for: what tells jobs apart first, and last the name, which may hold anything."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Annotated
 
-from hpcfrugal.core.record import Interned
+from hpcfrugal.core.record import MAX_INT, Interned
 from hpcfrugal.core.units import expand_nodelist
 from hpcfrugal.slurm.sacct_fields import NOTHING, AmbiguousInstant, JobName, PerUnit
 from hpcfrugal.slurm.sacct_text import NoHeader, SacctRow, SacctStep, SacctText, SetAside
@@ -114,7 +114,7 @@ def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) ->
     """
     text = SacctText(zone)
     found: dict[tuple[str, str, int, int | None], _Steps] = {}
-    by_name: dict[str, list[_Steps]] = {}
+    by_name: dict[tuple[str, str], list[_Steps]] = {}
     steps: list[tuple[JobName, SacctStep]] = []
     repeated = 0
     for row in text.read(lines):
@@ -132,7 +132,7 @@ def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) ->
         before = found.get(key)
         if before is None:
             one = found[key] = _Steps(job)
-            by_name.setdefault(_base(name), []).append(one)
+            by_name.setdefault((job.cluster, _base(name)), []).append(one)
         else:
             repeated += 1
             if job.final or not before.job.final:
@@ -140,7 +140,7 @@ def read_jobs(lines: Iterable[str], cluster: str, zone: tzinfo | None = None) ->
     if lacking := text.lacking():
         raise NoHeader(f"lacks {', '.join(lacking)}: add {'it' if len(lacking) == 1 else 'them'} to --format")
     for name, step in steps:
-        jobs = by_name.get(_base(name))
+        jobs = by_name.get((step.cluster or cluster, _base(name)))
         if jobs is None:
             where = f"{_base(name)}.{name.step}"
             text.put_aside(step.line, None, "is a step of a job that has no row here", where)
@@ -238,8 +238,8 @@ def _number(name: JobName) -> str:
 def _memory(requested: PerUnit | None, cpus: int | None, nodes: int | None) -> int | None:
     if requested is None or not requested.unit:
         return None if requested is None else requested.size_b
-    count = cpus if requested.unit == "cpu" else nodes
-    return requested.size_b * count if count else None
+    size_b = requested.size_b * ((cpus if requested.unit == "cpu" else nodes) or 0)
+    return size_b if 0 < size_b <= MAX_INT else None
 
 
 def _times(row: SacctRow) -> tuple[int | None, int | None, int | None]:
@@ -281,5 +281,6 @@ def _with_steps(one: _Steps) -> SacctJob:
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
+    """None where nothing is known, or the sum is more than there can be."""
     known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    return sum(known) if known and sum(known) <= MAX_INT else None

@@ -8,7 +8,7 @@ set aside with its line and the reason, and nothing is guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, NamedTuple
@@ -75,6 +75,7 @@ class SacctStep(NamedTuple):
     line: int
     raw_id: JobName | None
     shown_id: JobName | None
+    cluster: str | None
     start: int | None
     cpu_us: int | None
     max_rss_b: int | None
@@ -168,7 +169,7 @@ class SacctText:
         """
         numbered = enumerate(lines, 1)
         self._find_header(numbered)
-        start, joined, cells = 0, "", list[str]()
+        start, lines_of_row, cells = 0, list[str](), list[str]()
         between, returns = self._between, self._returns
         for number, raw in numbered:
             line = raw.removesuffix("\n")
@@ -176,20 +177,19 @@ class SacctText:
                 line = line.removesuffix("\r")
             found = line.split(between)
             if self._begins(found):
-                if start and (row := self._row(start, joined, cells)) is not None:
+                if start and (row := self._row(start, lines_of_row, cells)) is not None:
                     yield row
-                start, joined, cells = number, line, found
+                start, lines_of_row, cells = number, [line], found
             elif delimiter_of(line) == self._between:
-                if start and (row := self._row(start, joined, cells)) is not None:
+                if start and (row := self._row(start, lines_of_row, cells)) is not None:
                     yield row
                 start = 0
                 self._use_header(line)
             elif start and len(found) != len(self._header):
-                joined = f"{joined}\n{line}"
-                cells = joined.split(self._between)
+                lines_of_row.append(line)
             elif line:
                 self.put_aside(number, None, "does not begin with a job id", line)
-        if start and (row := self._row(start, joined, cells)) is not None:
+        if start and (row := self._row(start, lines_of_row, cells)) is not None:
             yield row
 
     def _find_header(self, lines: Iterator[tuple[int, str]]) -> None:
@@ -245,8 +245,13 @@ class SacctText:
             return False
         return True
 
-    def _row(self, number: int, line: str, cells: list[str]) -> SacctRow | SacctStep | None:
+    def _row(self, number: int, lines: Sequence[str], cells: list[str]) -> SacctRow | SacctStep | None:
+        """The row in ``lines``; ``cells`` are those of the first one."""
         self.rows += 1
+        line = lines[0]
+        if len(lines) > 1:
+            line = "\n".join(lines)
+            cells = line.split(self._between)
         if len(cells) == len(self._header):
             try:
                 return self._values(number, cells)

@@ -135,6 +135,16 @@ def test_what_is_missing_is_unknown(spool: FakeSpool, cells: dict[str, str], unk
     assert any(unknown in one for one in job.totals.unknown or ())
 
 
+def test_figures_that_cannot_be_do_not_stop_the_sync(spool: FakeSpool) -> None:
+    """The energy of a billion CPUs for years is no number that SQLite holds."""
+    answer(spool, row("1", AllocCPUS="999999999", end=10**9), row("2"))
+    wrong, right = synced(spool)
+    cpu = next(channel for channel in wrong.channels if channel.component == "cpu")
+    assert (cpu.energy_uj, cpu.quality) == (None, "unknown")
+    assert "larger than there can be" in (cpu.reason or "")
+    assert all(channel.energy_uj for channel in right.channels if channel.component == "cpu")
+
+
 def test_without_cpu_time_all_cpus_count_as_busy_or_idle(spool: FakeSpool) -> None:
     answer(spool, row("1", TotalCPU="08:00:00"), row("2", TotalCPU="00:00:00"), row("3", TotalCPU="99:00:00"))
     busy, unknown, above = synced(spool)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+from types import FrameType
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -105,6 +107,62 @@ def test_steps_of_a_requeued_job_belong_to_the_execution_in_which_they_ran() -> 
             ("NODE_FAIL", 600_000_000, 1024),
             ("COMPLETED", 1_200_000_000, 2048),
         ]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_steps_belong_to_the_job_of_their_cluster(order: int) -> None:
+    """Two clusters may use one number at one time."""
+    header = HEADER.replace("JobIDRaw|", "JobIDRaw|Cluster|")
+    lines = [
+        "17|17|a|COMPLETED|1795000000|1795000100|1795000900|00:13:20|8|00:00:00|||job\n",
+        "17.0|17.0|a|COMPLETED|1795000000|1795000300|1795000900|00:10:00|8|00:10:00|1K|90|step\n",
+        "17|17|b|COMPLETED|1795000000|1795000200|1795000900|00:11:40|8|00:00:00|||job\n",
+        "17.0|17.0|b|COMPLETED|1795000000|1795000300|1795000900|00:10:00|8|00:20:00|2K|40|step\n",
+    ]
+    jobs = sorted(read(header + "".join(lines[::order])).jobs, key=lambda job: job.cluster)
+    assert [(job.cluster, job.cpu_us, job.max_rss_b, job.steps_energy_j) for job in jobs] == [
+        ("a", 600_000_000, 1024, 90),
+        ("b", 1_200_000_000, 2048, 40),
+    ]
+
+
+def test_lines_that_follow_a_row_are_read_once() -> None:
+    """All of them were split again at each line: a log of 20,000 lines behind a row took half a minute."""
+    row = "17|17|COMPLETED|1795000000|1795000100|1795000900|00:13:20|8|00:00:00|||job\n"
+    text = HEADER + row + "a line of a log\n" * 500
+    characters = 0
+
+    def count(frame: FrameType, event: str, called: object) -> None:
+        nonlocal characters
+        if event == "c_call" and getattr(called, "__name__", "") == "split":
+            characters += len(getattr(called, "__self__", ""))
+
+    sys.setprofile(count)
+    try:
+        found = read(text)
+    finally:
+        sys.setprofile(None)
+    assert [job.name for job in found.jobs] == ["job" + "\na line of a log" * 500]
+    assert len(text) <= characters < 5 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "aside"),
+    [
+        ("Elapsed", "999999-00:16:40", 1),
+        ("ReqMem", "99999P", 1),
+        ("ReqMem", "900Pn", 0),
+        ("MaxRSS", "999999999G", 1),
+    ],
+)
+def test_amounts_that_no_ledger_can_hold(column: str, value: str, aside: int) -> None:
+    """They are set aside, or unknown where only their product is too large."""
+    cells = {"JobID": "17", "Submit": "1795000000", "Start": "1795000000", "End": "1795001000", "State": "COMPLETED"}
+    cells |= {"Elapsed": "00:16:40", "AllocCPUS": "8", "NNodes": "999999999", "ReqMem": "", "MaxRSS": ""}
+    cells |= {column: value}
+    found = read("|".join(cells) + "\n" + "|".join(cells.values()) + "\n")
+    assert len(found.set_aside) == aside
+    assert [(job.memory_b, job.max_rss_b) for job in found.jobs] == ([] if column == "Elapsed" else [(None, None)])
 
 
 def test_components_of_a_heterogeneous_job() -> None:
