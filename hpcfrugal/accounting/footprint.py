@@ -115,7 +115,7 @@ class Tally:
 
     unit: TallyUnit
     energy: dict[LevelSource | None, int] = field(default_factory=dict)
-    grid: dict[LevelSource, int] = field(default_factory=dict)
+    grid: int = 0
     operational: int = 0
     open: int = 0
 
@@ -123,8 +123,7 @@ class Tally:
         """Add another tally of the same unit."""
         for source, energy in other.energy.items():
             self.energy[source] = self.energy.get(source, 0) + energy
-        for known, grid in other.grid.items():
-            self.grid[known] = self.grid.get(known, 0) + grid
+        self.grid += other.grid
         self.operational += other.operational
         self.open += other.open
 
@@ -140,12 +139,12 @@ class Tally:
 
     def rounded(self) -> RoundedTally:
         """In integers. The sources add up to the energy that has an intensity."""
-        unit, grid = self.unit, sum(self.grid.values())
+        unit = self.unit
         upto = accumulate(self.energy.get(source, 0) for source in SOURCES)
         actual, estimated, forecast, mean = (_rounded(energy, unit.energy) for energy in upto)
         return RoundedTally(
             _rounded(self.operational * 10**6, unit.operational),
-            _rounded(grid * 10**9, unit.grid),
+            _rounded(self.grid * 10**9, unit.grid),
             actual,
             estimated - actual,
             forecast - estimated,
@@ -208,7 +207,7 @@ def tallies(
             energy, source = per_ns * overlap_ns, level.source
             tally.energy[source] = tally.energy.get(source, 0) + energy
             grid = energy * whole[index]
-            tally.grid[source] = tally.grid.get(source, 0) + grid
+            tally.grid += grid
             tally.operational += grid * factors[index]
             tally.open += 0 if level.settled else energy
         if unknown_ns:

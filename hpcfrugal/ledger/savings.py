@@ -25,7 +25,7 @@ from hpcfrugal.accounting.savings import (
     saving_of,
 )
 from hpcfrugal.accounting.spans import joined
-from hpcfrugal.core.pue import single_pue
+from hpcfrugal.core.pue import MonthlyPue, single_pue
 from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.footprints import Intensities, levels_of, pue_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_delayed
@@ -146,7 +146,8 @@ def _compared(
     begin_ns = plan.counterfactual_ns
 
     def unknown(reason: str, status: SavingStatus = "pending") -> JobSavings:
-        return JobSavings(attempts, plan, status, reason, counterfactual_start_ns=begin_ns)
+        shown = None if isinstance(pue, MonthlyPue) else pue
+        return JobSavings(attempts, plan, status, reason, shown, counterfactual_start_ns=begin_ns)
 
     ran: list[AttemptEnergy] = []
     for before, job in zip((None, *attempts), attempts, strict=False):

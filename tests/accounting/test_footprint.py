@@ -40,8 +40,8 @@ def energy_uj(tally: Tally) -> dict[LevelSource | None, Fraction]:
     return {source: Fraction(energy, tally.unit.energy) for source, energy in tally.energy.items()}
 
 
-def grid_g(tally: Tally) -> dict[LevelSource, Fraction]:
-    return {source: Fraction(grid, tally.unit.grid) for source, grid in tally.grid.items()}
+def grid_g(tally: Tally) -> Fraction:
+    return Fraction(tally.grid, tally.unit.grid)
 
 
 def known_uj(tally: Tally) -> Fraction:
@@ -56,7 +56,7 @@ def test_a_kilowatt_hour_over_two_levels_by_hand() -> None:
     levels = placed(IntensityLevel(0, HOUR, 100.0), IntensityLevel(HOUR, 4 * HOUR, 300.0))
     (tally,) = tallies([piece(0, 4 * HOUR, UJ_PER_KWH)], levels, 1.2).values()
     assert tally.operational_g == Fraction(6, 5) * (25 + 225)
-    assert (grid_g(tally), energy_uj(tally)) == ({"actual": 250}, {"actual": UJ_PER_KWH})
+    assert (grid_g(tally), energy_uj(tally)) == (250, {"actual": UJ_PER_KWH})
 
 
 def test_of_energy_below_a_microjoule_there_are_no_grams() -> None:
@@ -80,7 +80,7 @@ def test_each_month_has_its_own_pue_within_a_piece_and_within_a_level() -> None:
     (tally,) = tallies([piece(start, end, UJ_PER_KWH)], levels, by_month).values()
     november, then = Fraction(11, 10) * (50 + 75), Fraction(5, 4) * 75
     assert tally.operational_g == november + then
-    assert (grid_g(tally), energy_uj(tally)) == ({"actual": 200}, {"actual": UJ_PER_KWH})
+    assert (grid_g(tally), energy_uj(tally)) == (200, {"actual": UJ_PER_KWH})
     assert tally.rounded().ug == round((november + then) * 10**6)
 
 

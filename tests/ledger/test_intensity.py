@@ -191,6 +191,16 @@ def test_a_job_over_the_end_of_a_month_has_the_pue_of_each(spool: FakeSpool) -> 
     assert check_ledger(spool.root, spool.ledger).differences == ()
 
 
+def test_a_pending_saving_has_the_pue_of_its_run_and_one_by_month_has_none(spool: FakeSpool) -> None:
+    spool.whole_run(carbon={"zone": "FR"}, plan=plan())
+    sync(spool.root, spool.ledger)
+    by_month = MonthlyPue((("2026-11", 1.25),))
+    with open_ledger(spool.ledger) as connection:
+        jobs = find_jobs(connection, JobFilter())
+        found = [savings(connection, jobs, Defaults("FR", pue))[0] for pue in (1.5, by_month)]
+    assert [(one.status, one.pue) for one in found] == [("pending", 1.5), ("pending", None)]
+
+
 def test_marginal_forecasts_and_those_of_other_zones_do_not_stand_in(spool: FakeSpool) -> None:
     spool.whole_run(plan=plan(signal="marginal", zone="XX"))
     sync(spool.root, spool.ledger)
