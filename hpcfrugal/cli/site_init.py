@@ -134,7 +134,7 @@ def _show_checklist(config: Path, unit: Path, tmpfiles: Path, rules: Path, *, ru
     steps = [
         f"Edit {config}: check each guess, set zone and pue.",
         f"Make the directories, once: systemd-tmpfiles --create {tmpfiles}",
-        f"Have {config.parent} on all login and compute nodes, and hpcfrugal {hpcfrugal.__version__} under the same path.",
+        f"Have {config.parent} on login and compute nodes, and hpcfrugal {hpcfrugal.__version__} under the same path.",
         f"On each compute node: install -m 644 {unit} /etc/systemd/system/ && systemctl enable --now {unit.stem}",
         f"Only if users are to read RAPL themselves (the agent makes it needless): install -m 644 {rules} {rule_file}",
         "As a user, on a compute node: srun hpcfrugal doctor",
