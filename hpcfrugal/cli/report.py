@@ -231,7 +231,7 @@ def _no_such_job(text: str, config: Config, *, synced: bool) -> InputError:
     if forgotten:
         undo = f"`hpcfrugal forget --undo {short_job_id(forgotten[-1])}` brings it back"
         return InputError.at(where, "was forgotten, so it is in no report", undo)
-    hint = "see `hpcfrugal status --all`" if synced else "run `hpcfrugal ledger sync` first"
+    hint = "see `hpcfrugal report --since all --all`" if synced else "run `hpcfrugal ledger sync` first"
     return InputError.at(where, "is not a job in the ledger", hint)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from hpcfrugal.core.format import NONE, UNKNOWN
+from hpcfrugal.core.format import NONE, UNKNOWN, second
 from hpcfrugal.core.record import codec
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.rows import ChannelRow, JobRow, MissingSensorRow, SessionRow
@@ -84,6 +84,12 @@ def _measured_time(one: ChannelOfJob) -> float | None:
     return None if one.channel.quality == "modelled" else one.coverage
 
 
+def _day(channel: ChannelRow, wall_ns: int | None) -> str:
+    """The date before a time of day, where the first and the last reading are not of the same day."""
+    first, last, day = (second(ns).partition(" ")[0] for ns in (channel.first_wall_ns, channel.last_wall_ns, wall_ns))
+    return f"{day} " if first and last and first != last else ""
+
+
 CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     field("node", notation.TEXT, lambda one: one.channel.node, heading="Node"),
     field("component", notation.WORD, lambda one: one.channel.component, heading="Component"),
@@ -122,9 +128,12 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     *attributes(notation.PLAIN, "resets", "gaps", "first_boottime_ns", "last_boottime_ns", of="channel"),
     field(
         "first_wall_ns", notation.CLOCK_NS, lambda one: one.channel.first_wall_ns, heading="From (UTC)", drop=2,
-        missing=""
+        missing="", before=lambda one: _day(one.channel, one.channel.first_wall_ns)
     ),
-    field("last_wall_ns", notation.CLOCK_NS, lambda one: one.channel.last_wall_ns, heading="To", drop=1, missing=""),
+    field(
+        "last_wall_ns", notation.CLOCK_NS, lambda one: one.channel.last_wall_ns, heading="To", drop=1, missing="",
+        before=lambda one: _day(one.channel, one.channel.last_wall_ns)
+    ),
     *attributes(notation.PLAIN, "gpu_uuid", "detail", "inputs", "idle_power", of="channel"),
     field("idle_j", notation.ENERGY, lambda one: one.channel.idle_uj),
     *attributes(notation.PLAIN, "reason", of="channel"),

@@ -46,8 +46,10 @@ def job_blocks(record: ReportedJob, unit: EnergyUnit = "auto") -> Iterator[Block
     by_channel = Rows(CHANNEL_FIELDS, record.channels, lambda one: "" if one.channel.counted else "aside")
     units = scale([*components, by_channel], unit)
     yield _head(record)
-    yield table(_COMPONENT_FIELDS, components, units)
-    yield table(CHANNEL_FIELDS, [by_channel], units)
+    if record.channels or not record.job.totals.not_started:
+        yield table(_COMPONENT_FIELDS, components, units)
+    if record.channels:
+        yield table(CHANNEL_FIELDS, [by_channel], units)
     usage = usage_of(record.job)
     if usage.nodes:
         nodes = [Rows(NODE_USAGE_FIELDS, usage.nodes)]
@@ -83,13 +85,17 @@ def _head(record: ReportedJob) -> Facts:
         ended = ended[_DATE:].strip()
     restart = f" restart {job.restart}" if job.restart else ""
     source = f"source: {job.elapsed_source}" if job.elapsed_source else "source unknown"
+    state = f"{job.state or UNKNOWN}, exit code {UNKNOWN if job.exit_code is None else job.exit_code}"
+    when = f"{started} – {ended}, elapsed {duration(job.elapsed_ns)} ({source})"
+    if job.totals.not_started:
+        state, when = job.state or f"{UNKNOWN}; `hpcfrugal status` shows whether it still waits", started
     lines = (
         ("Job", f"{job.label}{restart} on {job.cluster or 'a cluster without a name'}"),
         ("Name", job.name or ""),
         ("User", job.user or ""),
         ("Tags", ", ".join(f"{key}={value}" for key, value in sorted(job.tags.items()))),
-        ("State", f"{job.state or UNKNOWN}, exit code {UNKNOWN if job.exit_code is None else job.exit_code}"),
-        ("Time (UTC)", f"{started} – {ended}, elapsed {duration(job.elapsed_ns)} ({source})"),
+        ("State", state),
+        ("Time (UTC)", when),
         ("Nodes", f"{len(job.nodes)}: {', '.join(job.nodes)}" if job.nodes else "none known"),
         ("Scope", job.totals.scope or ""),
         ("Code", _version(job.code)),

@@ -121,7 +121,7 @@ def test_jobs_that_do_not_exist(box: Sandbox) -> None:
     assert "there is no ledger" in errors(box.run("report", "17", "--ledger", "l.db"), 3)[0]
     # Where it has just been brought up to date that is no advice.
     (line,) = errors(box.run("report", "17"), 2)
-    assert line == "17: is not a job in the ledger (see `hpcfrugal status --all`)"
+    assert line == "17: is not a job in the ledger (see `hpcfrugal report --since all --all`)"
     assert box.ok("report") == "No jobs in this period.\n"
     (line,) = errors(box.run("report", "--no-sync", "17"), 2)
     assert line == "17: is not a job in the ledger (run `hpcfrugal ledger sync` first)"

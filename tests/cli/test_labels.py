@@ -154,7 +154,8 @@ def test_a_report_of_a_forgotten_run_names_what_brings_it_back(box: Sandbox) -> 
         assert (result.code, result.out) == (2, "")
         undo = f"`hpcfrugal forget --undo {run_id[-8:]}` brings it back"
         assert result.err == f"error: {text}: was forgotten, so it is in no report ({undo})\n"
-    assert box.run("report", "other").err == "error: other: is not a job in the ledger (see `hpcfrugal status --all`)\n"
+    hint = "see `hpcfrugal report --since all --all`"
+    assert box.run("report", "other").err == f"error: other: is not a job in the ledger ({hint})\n"
     box.ok("forget", "--undo", run_id)
     assert "trial" in box.ok("report", "trial")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import combinations_with_replacement
@@ -147,6 +148,36 @@ def test_the_detail_of_a_job_is_blocks_too(spool: FakeSpool) -> None:
     assert "- State: COMPLETED, exit code 0" in text
     assert any(line.startswith("| total | \N{GREATER-THAN OR EQUAL TO} 1.83") for line in text)
     assert any("1 of 1 GPUs of the job not read" in line for line in text)
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        (None, "unknown; `hpcfrugal status` shows whether it still waits"),
+        ("PENDING", "PENDING"),
+        ("CANCELLED", "CANCELLED"),
+    ],
+)
+def test_the_detail_of_a_job_that_has_not_started(spool: FakeSpool, state: str | None, shown: str) -> None:
+    run = spool.run("17")
+    if state is not None:
+        run.slurm(state, start_s=None, end_s=None, nodes=())
+    with reported(spool, detailed=True) as found:
+        text = list(markdown(found))
+    assert f"- State: {shown}" in text
+    assert "- Time (UTC): not started" in text
+    assert not any(line.startswith("|") for line in text), "no table without a figure"
+
+
+def test_readings_of_a_job_over_midnight_have_their_days(spool: FakeSpool) -> None:
+    run = spool.run("17")
+    run.samples([run.header(), *run.records([100, 10], 86_400, 3600)])
+    run.slurm(end_s=86_400)
+    with reported(spool, detailed=True) as found:
+        rows = [line for line in markdown(found) if "rapl" in line and line.startswith("| n1")]
+    assert rows
+    for line in rows:
+        assert re.search(r"\| 2026-11-21 [0-9:.]+ \| 2026-11-22 [0-9:.]+ \|", line), line
 
 
 def test_a_long_list_is_the_latest_jobs_below_the_totals_of_all(spool: FakeSpool) -> None:
