@@ -122,6 +122,10 @@ class MethodReport:
         grams = [one.grams for one in self._known if one.grams is not None]
         return sum(grams, Fraction(0)) if grams else None
 
+    @property
+    def _lacking_grams(self) -> int:
+        return sum(one.grams is None for one in self._jobs)
+
     def document(self) -> dict[str, Json]:
         """The totals and each job."""
         known = self._known
@@ -136,6 +140,7 @@ class MethodReport:
                 "energy_kwh": sum(one.kwh or 0 for one in known) if known else None,
                 "co2e_g": None if self._grams is None else float(self._grams),
                 "complete": len(known) == len(self._jobs),
+                "co2e_complete": self._lacking_grams == 0,
             },
             "jobs": [to_json(_FIELDS, one) for one in self._jobs],
         }
@@ -157,17 +162,23 @@ class MethodReport:
 
     def _notes(self, units: notation.Scale, shown: int) -> Iterator[tuple[str, Any]]:
         known, lacking = self._known, len(self._jobs) - len(self._known)
-        sign = at_least(not lacking)
-        units = units.for_bounds() if lacking else units
-        energy = units.energy.named(sum(one.energy_uj or 0 for one in known))
-        grams = "" if self._grams is None else f", {sign}{units.mass.named(self._grams)} CO2e"
-        yield f"{count(len(self._jobs), 'job')}: {sign}{energy}{grams}", "total"
+        without_grams = self._lacking_grams
+        of_energy, of_mass = (units.for_bounds() if some else units for some in (lacking, without_grams))
+        energy = at_least(not lacking) + of_energy.energy.named(sum(one.energy_uj or 0 for one in known))
+        mass = at_least(not without_grams)
+        grams = "" if self._grams is None else f", {mass}{of_mass.mass.named(self._grams)} CO2e"
+        yield f"{count(len(self._jobs), 'job')}: {energy}{grams}", "total"
         if shown < len(self._jobs):
             yield f"The latest {shown} of {len(self._jobs):,} jobs; `--all` lists them all.", ""
         if lacking:
             yield (
                 f"Of {count(lacking, 'job')} a figure is missing: CPUs, memory or GPUs in Slurm's accounting"
                 " (`hpcfrugal ledger import sacct`), or gpu_power_w in the settings.",
+                "",
+            )
+        if self._grams is not None and without_grams > lacking:
+            yield (
+                f"Of {count(without_grams - lacking, 'job')} the CO2e is missing: their partition has no g_per_kwh.",
                 "",
             )
         yield (

@@ -81,7 +81,7 @@ def test_energy_and_grams_are_those_of_the_method(site: Sandbox) -> None:
     assert found["totals"]["energy_kwh"] == pytest.approx(sum(kwh for kwh, _ in both), rel=1e-6)
     assert found["totals"]["co2e_g"] == pytest.approx(sum(grams for _, grams in both), rel=1e-6)
     assert (found["method"], found["method_version"]) == ("green-algorithms", "Lannelongue 2021")
-    assert found["totals"]["complete"] is True
+    assert (found["totals"]["complete"], found["totals"]["co2e_complete"]) == (True, True)
 
 
 def test_a_pue_by_month_counts_with_the_figure_of_the_months_of_each_job(site: Sandbox) -> None:
@@ -116,6 +116,19 @@ def test_what_is_missing_is_unknown(site: Sandbox) -> None:
     assert unknown == {"102", "104"}  # they held GPUs
     assert all(job["co2e_g"] is None for job in found["jobs"])
     assert (found["totals"]["jobs_unknown"], found["totals"]["complete"]) == (2, False)
+
+
+def test_co2e_of_some_partitions_alone_is_a_lower_bound(site: Sandbox) -> None:
+    site.settings(SETTINGS.replace("g_per_kwh = 253.19\n", ""))
+    found = report(site)
+    known = [job["co2e_g"] for job in found["jobs"] if job["co2e_g"] is not None]
+    assert (len(known), len(found["jobs"])) == (2, 5)
+    totals = found["totals"]
+    assert totals["co2e_g"] == pytest.approx(sum(known), rel=1e-6)
+    assert (totals["complete"], totals["co2e_complete"]) == (True, False)
+    text = " ".join(site.ok("report", "--method", "green-algorithms", "--since", "all", "--no-sync").split())
+    assert ", ≥ " in text
+    assert "Of 3 jobs the CO2e is missing: their partition has no g_per_kwh." in text
 
 
 @pytest.mark.parametrize(

@@ -100,8 +100,10 @@ class AgentCounters:
             if key not in points:
                 found.append(None)
                 continue
-            # a counter never falls, though less may have been used than was assumed
-            self._shown[index] = max(self._shown[index], _continued(points[key], now_ns))
+            # A counter never falls, though less may have been used than was assumed. Meanwhile it goes on by a
+            # microjoule: one that stands still would be taken as not measuring.
+            shown_uj, now_uj = self._shown[index], _continued(points[key], now_ns)
+            self._shown[index] = now_uj if now_uj >= shown_uj else shown_uj + 1
             found.append(self._shown[index])
         return found
 

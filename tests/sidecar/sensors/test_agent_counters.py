@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from fake_rapl import two_sockets
 
+from hpcfrugal.sidecar.sensor_in_use import ActiveChannel
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
 from hpcfrugal.sidecar.sensors.agent_counters import AgentCounters
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
@@ -73,10 +74,26 @@ def test_a_counter_goes_on_between_readings_and_never_falls(published: Published
     assert [published.joules(sensor, at_s) for at_s in (20, 25, 29)] == [2000, 2500, 2900]
     published.now_ns = 30 * S
     published.write((20, 2000), (30, 2200))  # it drew less than was assumed
-    assert [published.joules(sensor, at_s) for at_s in (30, 31, 40)] == [2900, 2900, 2900]
+    assert [published.joules(sensor, at_s) for at_s in (30, 31, 40)] == [2900.000001, 2900.000002, 2900.000003]
     published.now_ns = 40 * S
     published.write((30, 2200), (40, 5200))
     assert [published.joules(sensor, at_s) for at_s in (40, 41)] == [5200, 5500]
+
+
+def test_time_in_which_less_was_drawn_than_assumed_is_measured(published: Published) -> None:
+    """After a fall from 400 W to 50 W the counter is ahead for 80 s, longer than a device may stand still."""
+    published.now_ns = 10 * S
+    published.write((0, 0), (10, 4000))
+    sensor = published.sensor()
+    meter = ActiveChannel(sensor.open().channels[0]).meter
+    for at_s in range(10, 131):
+        published.now_ns = at_s * S
+        if at_s % 10 == 0 and at_s > 10:
+            joules = [4000 + 50 * (since_s - 10) for since_s in (at_s - 10, at_s)]
+            published.write((at_s - 10, joules[0]), (at_s, joules[1]))
+        meter.update(published.now_ns, sensor.read()[0])
+        assert meter.is_reading
+    assert (meter.energy_uj, meter.measured_ns) == (120 * 50 * 10**6, 120 * S)
 
 
 def test_an_agent_that_has_just_started_has_one_reading(published: Published) -> None:
