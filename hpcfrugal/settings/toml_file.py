@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -41,7 +42,7 @@ class TomlFile:
             line = data[: error.start].count(b"\n") + 1
             problems.append(Problem(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8"))
         except tomllib.TOMLDecodeError as error:
-            problems.append(Problem(str(path), f"is not valid TOML: {error}"))
+            problems.append(Problem(f"{path}:{_line_of_error(error, text)}", f"is not valid TOML: {error}"))
         return None
 
     def line_of(self, keys: Sequence[str]) -> int | None:
@@ -61,6 +62,12 @@ class TomlFile:
             for path in paths:
                 lines.setdefault(path if is_header else (*table, *path), line)
         return lines
+
+
+def _line_of_error(error: ValueError, text: str) -> int:
+    """The line at which the file is wrong: before Python 3.14 tomllib has it in its message alone."""
+    found = re.search(r"at line (\d+)", str(error))
+    return int(found[1]) if found else len(text.rstrip().split("\n"))
 
 
 def _statements(text: str) -> Iterator[tuple[int, Mapping[str, Any], bool]]:

@@ -292,7 +292,7 @@ def test_doctor_reports_mistakes_in_the_settings_and_goes_on(box: Sandbox) -> No
     assert "s3cret" not in json.dumps(shown)
     box.settings("[carbon\n")
     _, (mistake,) = of_settings(box, 3)
-    assert mistake.startswith(f"{file}: is not valid TOML: ")
+    assert mistake.startswith(f"{file}:1: is not valid TOML: ")
     _, (mistake,) = of_settings(box, 3, HOME="not/absolute")
     assert mistake.startswith("your home directory is not an absolute path")
 

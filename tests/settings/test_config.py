@@ -63,7 +63,7 @@ def test_all_mistakes_at_once(home: Path) -> None:
     assert "did you mean spool?" in text
     assert "config.toml:2: ledger: needs a path" in text
     assert "config.toml:4: sidecar.python: needs a list" in text
-    assert "etc/config.toml: is not valid TOML" in text
+    assert "etc/config.toml:1: is not valid TOML" in text
     assert "HPCFRUGAL_BACKEND: needs one of auto, slurm_cli, local" in text
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hpcfrugal.core.errors import Problem
 from hpcfrugal.settings.toml_file import TomlFile
 
 TEXT = """\
@@ -77,3 +78,15 @@ def test_lines_end_as_in_toml(tmp_path: Path, newline: str) -> None:
     found = TomlFile.read(path, [])
     assert found is not None
     assert (found.line_of(["a"]), found.line_of(["b"])) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a = 1\n\nb = \n", 3), ("a = 1\n[x\n", 2), ("a = 1\nb = [\n\n", 2), ("[", 1)]
+)
+def test_a_file_that_is_not_toml_is_named_with_the_line(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    problems: list[Problem] = []
+    assert TomlFile.read(path, problems) is None
+    assert [problem.where for problem in problems] == [f"{path}:{line}"]
+    assert problems[0].what.startswith("is not valid TOML: ")
