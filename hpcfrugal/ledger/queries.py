@@ -185,7 +185,17 @@ def runs_named(connection: sqlite3.Connection, text: str) -> list[NamedRun]:
     if text == LATEST_RUN:
         return list(found)[-1:]
     parts = [one for one in found if is_part_of_run_id(text, one.run_id)]
-    return parts or [one for one, name in found.items() if name == text]
+    return parts or [one for one, name in found.items() if name == text] or _alone(connection, text)
+
+
+def _alone(connection: sqlite3.Connection, name: str) -> list[NamedRun]:
+    """Jobs of this name that have no run, of which the job id stands in place of one."""
+    ids = connection.execute(
+        "SELECT coalesce(array_job_id, job_id) FROM jobs WHERE run IS NULL"
+        " AND name = (SELECT text FROM texts WHERE name = ?) GROUP BY 1 ORDER BY min(submitted_wall_ns)",
+        (name,),
+    )
+    return [NamedRun(job_id, job_id) for (job_id,) in ids]
 
 
 def conditions(wanted: JobFilter) -> tuple[str, list[str | int]]:

@@ -119,6 +119,7 @@ def test_a_report_shows_that_the_energy_is_modelled(site: Site) -> None:
     assert "model-tdp" in text
     assert "no sidecar ran: from Slurm's accounting" in text
     assert "Run " not in text
+    assert site.box.ok("report", "job") == text
     job = json.loads(site.box.ok("report", "1", "--json"))["jobs"][0]
     assert job["measured_j"] is None
     assert job["modelled_j"] > 0
