@@ -148,7 +148,7 @@ def split_tags(tags: Sequence[str], where: str) -> list[tuple[str, str]]:
     pairs = [tag.partition("=") for tag in tags]
     wrong = [tag for tag, (key, equals, _) in zip(tags, pairs, strict=True) if not key or not equals]
     if wrong:
-        raise InputError(Problem(where, f"not KEY=VALUE: {tag[:40]!r}") for tag in wrong)
+        raise InputError(Problem(where, f"{tag[:40]!r} is not KEY=VALUE, such as phase=training") for tag in wrong)
     return [(key, value) for key, _, value in pairs]
 
 

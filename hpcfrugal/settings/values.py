@@ -27,7 +27,7 @@ _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 def name_of(value: Any) -> str:
     """A name of a grid zone, provider or queue."""
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ValueError('needs a name of letters, digits, "_", "." and "-", such as "FR"')
+        raise ValueError('needs a name of up to 64 letters, digits, "_", "." and "-"')
     return value
 
 

@@ -41,7 +41,8 @@ def test_a_run_keeps_the_name_of_its_program(box: Sandbox) -> None:
 
 def test_every_wrong_label_is_named_and_nothing_runs(box: Sandbox) -> None:
     result = box.run("run", "--tag", "x", "--tag", "=y", "--", "touch", "ran")
-    assert (result.code, result.err) == (2, "error: --tag: not KEY=VALUE: 'x'\nerror: --tag: not KEY=VALUE: '=y'\n")
+    lines = [f"error: --tag: '{tag}' is not KEY=VALUE, such as phase=training\n" for tag in ("x", "=y")]
+    assert (result.code, result.err) == (2, "".join(lines))
     result = box.run("run", "--name", "two\nlines", "--", "touch", "ran")
     assert result.code == 2
     assert result.err.startswith("error: --name: ")
