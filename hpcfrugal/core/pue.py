@@ -55,14 +55,6 @@ def month_start_ns(month: str) -> int:
     return instant_ns(datetime(int(found[1]), int(found[2]), 1, tzinfo=UTC))
 
 
-def pue_within(pue: Pue | None, start_ns: int, end_ns: int) -> Iterator[tuple[int, int, float | None]]:
-    """``[start_ns, end_ns)`` in parts, each with its figure; None: it is not known."""
-    if isinstance(pue, MonthlyPue):
-        yield from pue.within(start_ns, end_ns)
-    else:
-        yield start_ns, end_ns, pue
-
-
 def pue_at(pue: Pue | None, instant_ns: int) -> float | None:
     """The figure at an instant."""
     return pue.at(instant_ns) if isinstance(pue, MonthlyPue) else pue
@@ -70,7 +62,9 @@ def pue_at(pue: Pue | None, instant_ns: int) -> float | None:
 
 def single_pue(pue: Pue | None, start_ns: int, end_ns: int) -> float | None:
     """The figure of all of ``[start_ns, end_ns)``; None where it changes, or is not known."""
-    figures = {figure for _, _, figure in pue_within(pue, start_ns, max(end_ns, start_ns + 1))}
+    if not isinstance(pue, MonthlyPue):
+        return pue
+    figures = {figure for _, _, figure in pue.within(start_ns, max(end_ns, start_ns + 1))}
     return figures.pop() if len(figures) == 1 else None
 
 

@@ -401,6 +401,22 @@ def test_zone_and_pue_are_kept_with_the_run(environ: dict[str, str], tmp_path: P
     assert json.loads(document.read_text())["carbon"] == {"zone": "FR", "pue": 1.25}
 
 
+def test_a_pue_by_month_counts_for_a_run_and_is_not_kept_with_it(environ: dict[str, str], tmp_path: Path) -> None:
+    config = tmp_path / "xdg/hpcfrugal/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[carbon]\nzone = "FR"\n[carbon.pue]\n2026-01 = 1.25\n')
+    told = environ | {"XDG_CONFIG_HOME": str(tmp_path / "xdg"), "HPCFRUGAL_SPOOL": str(tmp_path / "kept")}
+    assert (
+        run(told, "--interval", "0.1", "--", "sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done").returncode
+        == 0
+    )
+    (document,) = (tmp_path / "kept").glob("*/*/run.json")
+    assert json.loads(document.read_text())["carbon"] == {"zone": "FR", "pue": None}
+    code, out, _ = started.run(["report", "--json", "--no-sync"], told, tmp_path, 60)
+    (job,) = json.loads(out)["jobs"]
+    assert (code, job["pue"], job["footprint"]["jobs_with_pue_of_settings"]) == (0, 1.25, 1)
+
+
 @pytest.mark.parametrize("mode", ["wb", "ab"])
 @pytest.mark.parametrize(("printed", "lines"), [("abc", ["abc"]), ("abc\\n", ["abc"]), ("", [])])
 @pytest.mark.slow
