@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpcfrugal.core.format import percent
+from hpcfrugal.core.format import duration, percent
 from hpcfrugal.ledger.parts import whole_nodes
 from hpcfrugal.ledger.rows import JobRow, SessionRow
 from hpcfrugal.ledger.scopes import ALONE
@@ -34,7 +34,8 @@ class OtherWork:
     @property
     def text(self) -> str:
         """A note on it, without the node's name."""
-        used = f"other processes used {self.cpu_us / 1e6:,.0f} s of CPU time, {percent(self.cpu_share)} of all"
+        time = f"{self.cpu_us / 1e6:,.0f} s" if self.cpu_us >= 10_000_000 else duration(self.cpu_us * 1000)
+        used = f"other processes used {time} of CPU time, {percent(self.cpu_share)} of all"
         if self.included:
             return f"{used}; their energy is in this job's: docs/which-number.md"
         return f"{used}; their energy is not in this job's, even where they worked for it: docs/which-number.md"

@@ -16,6 +16,7 @@ from hpcfrugal.report.field import to_json
 from hpcfrugal.report.formats.text_blocks import renderable
 from hpcfrugal.report.job import JOB_FIELDS, ReportedJob
 from hpcfrugal.report.job_detail import job_blocks
+from hpcfrugal.report.other_work import OtherWork
 
 
 def report(
@@ -78,3 +79,11 @@ def test_nothing_is_noted(spool: FakeSpool, job_s: float | None, busy_s: float |
 def test_just_above_the_limits_it_is_noted(spool: FakeSpool, job_s: float, busy_s: float) -> None:
     (found,) = report(spool, job_s, busy_s)[0]["other_work"]
     assert found["cpu_time_s"] == pytest.approx(busy_s - job_s)
+
+
+@pytest.mark.parametrize(
+    ("cpu_us", "shown"), [(20_000, "<0.1 s"), (420_000, "0.4 s"), (9_990_000, "10.0 s"), (120_000_000, "120 s")]
+)
+def test_a_little_other_work_is_not_0_s(cpu_us: int, shown: str) -> None:
+    text = OtherWork("n1", cpu_us, 0.667, included=True).text
+    assert text.startswith(f"other processes used {shown} of CPU time, 66.7 % of all; ")
