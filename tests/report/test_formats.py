@@ -1,4 +1,4 @@
-"""A new output format walks the view and needs nothing else; no form of a report loses what is incomplete."""
+"""No form of a report loses what is incomplete."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hpcfrugal.report.field import Rows, field, sheet, table, to_json
 from hpcfrugal.report.formats import rendered
 from hpcfrugal.report.jobs import JobsReport
 from hpcfrugal.report.period import Period
-from hpcfrugal.report.view import Cell, Column, Facts, Notes, Report, Table, named
+from hpcfrugal.report.view import Cell, Column, Report, named
 
 BY = [(), *((key,) for key in GROUPINGS), ("tag:phase",), ("user", "day"), ("node", "component")]
 
@@ -36,18 +36,8 @@ def csv_of(report: Report) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(rendered(report, "csv"))))
 
 
-def markdown(report: Report) -> Iterator[str]:
-    """A format that is not there yet."""
-    for block in report.blocks():
-        match block:
-            case Table():
-                yield "| " + " | ".join(column.heading for column in block.columns) + " |"
-                for row in block.rows:
-                    yield "| " + " | ".join(cell.text for cell in row.cells) + " |"
-            case Facts():
-                yield from (f"- {name}: {text}" for name, text in block.lines)
-            case Notes():
-                yield from (line.text for line in block.lines)
+def markdown(report: Report) -> list[str]:
+    return rendered(report, "markdown").splitlines()
 
 
 @contextmanager
@@ -69,7 +59,7 @@ def incomplete_jobs(spool: FakeSpool) -> None:
 def test_no_grouping_and_no_format_loses_what_is_incomplete(spool: FakeSpool, by: tuple[str, ...]) -> None:
     incomplete_jobs(spool)
     with reported(spool, by) as found:
-        text, document, rows = list(markdown(found)), json_of(found), csv_of(found)
+        text, document, rows = markdown(found), json_of(found), csv_of(found)
     tables = [line for line in text if line.startswith("| ")][1:]
     assert any("\N{GREATER-THAN OR EQUAL TO} 1.83" in line for line in tables)
     assert any(line.startswith("\N{GREATER-THAN OR EQUAL TO}: a part is unknown") for line in text)
@@ -131,22 +121,22 @@ def test_every_total_has_its_scope(spool: FakeSpool) -> None:
         run.slurm(job_id=job_id)
     for by in BY:
         with reported(spool, by) as found:
-            text, document, rows = list(markdown(found)), json_of(found), csv_of(found)
+            text, document, rows = markdown(found), json_of(found), csv_of(found)
         assert document["totals"]["scope"] == "share of the node and whole node"
         assert any(line.startswith("Scopes differ: ") for line in text), by
         assert all(row["scope"] for row in rows), by
         if not by:
             assert sorted(job["scope"] for job in document["jobs"]) == ["share of the node", "whole node"]
     with reported(spool, detailed=True) as found:
-        assert any(line.startswith("- Scope: ") for line in markdown(found))
+        assert any(line.startswith("- **Scope:** ") for line in markdown(found))
 
 
 def test_the_detail_of_a_job_is_blocks_too(spool: FakeSpool) -> None:
     incomplete_jobs(spool)
     with reported(spool, detailed=True) as found:
-        text = list(markdown(found))
-    assert "- State: COMPLETED, exit code 0" in text
-    assert any(line.startswith("| total | \N{GREATER-THAN OR EQUAL TO} 1.83") for line in text)
+        text = markdown(found)
+    assert "- **State:** COMPLETED, exit code 0" in text
+    assert any(line.startswith("| **total** | **\N{GREATER-THAN OR EQUAL TO} 1.83") for line in text)
     assert any("1 of 1 GPUs of the job not read" in line for line in text)
 
 
@@ -187,10 +177,10 @@ def test_a_long_list_is_the_latest_jobs_below_the_totals_of_all(spool: FakeSpool
     sync(spool.root, spool.ledger)
     with open_ledger(spool.ledger) as connection:
         found = JobsReport(connection, Period(), JobFilter())
-        text, document = list(markdown(found)), json_of(found)
+        text, document = markdown(found), json_of(found)
         every = json_of(JobsReport(connection, Period(), JobFilter(), every=True))
-    assert text[1].startswith("| 25 jobs |")
-    assert "The latest 20 of 25 jobs; `--all` lists them all." in text
+    assert text[2].startswith("| **25 jobs** |")
+    assert r"The latest 20 of 25 jobs; \`--all\` lists them all." in text
     assert [job["job_id"] for job in document["jobs"]] == [str(number) for number in range(105, 125)]
     assert (document["jobs_in_period"], document["totals"]["jobs"], len(every["jobs"])) == (25, 25, 25)
 

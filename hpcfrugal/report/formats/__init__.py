@@ -24,7 +24,11 @@ DATA_FORMATS = {
 }
 """Formats of figures, by the names of their options; they need no blocks."""
 
-FORMATS = {TEXT: Format("text_blocks", "Print tables and notes. The default."), **DATA_FORMATS}
+FORMATS = {
+    TEXT: Format("text_blocks", "Print tables and notes. The default."),
+    "markdown": Format("markdown_page", "Print tables and notes as Markdown."),
+    **DATA_FORMATS,
+}
 """Formats of reports, by the names of their options."""
 
 
@@ -34,7 +38,7 @@ def write_report(report: Report, name: str, output: Output) -> None:
 
 
 def rendered(figures: Figures, name: str) -> str:
-    """Figures in a format of ``DATA_FORMATS``, as a text."""
+    """Figures in a format of ``DATA_FORMATS``, or a report in any format but text, as one text."""
     buffer = _Buffer()
     _write(figures, name, buffer)
     return "".join(buffer.parts)
