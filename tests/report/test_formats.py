@@ -153,9 +153,9 @@ def test_the_detail_of_a_job_that_has_not_started(spool: FakeSpool, state: str |
     if state is not None:
         run.slurm(state, start_s=None, end_s=None, nodes=())
     with reported(spool, detailed=True) as found:
-        text = list(markdown(found))
-    assert f"- State: {shown}" in text
-    assert "- Time (UTC): not started" in text
+        text = markdown(found)
+    assert f"- **State:** {shown}".replace("`", r"\`") in text
+    assert "- **Time (UTC):** not started" in text
     assert not any(line.startswith("|") for line in text), "no table without a figure"
 
 
