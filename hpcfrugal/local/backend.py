@@ -127,8 +127,8 @@ def _mark_cancelled(tasks: Sequence[LocalTask]) -> list[tuple[int, LocalTask]]:
                     running.append((pid, task))
                 recorded = task.recorded()
                 waits = not task.pid_path.exists() and (recorded is None or not recorded.final)
-                if pid is not None or waits:
-                    task.keep_state("CANCELLED", ended=waits)
+                if pid is not None or waits or task.has_next_start():
+                    task.keep_state("CANCELLED", ended=pid is None)
     except (OSError, LockHeld) as error:
         raise SetupError(f"job {run_dir.run_id} cannot be cancelled: {error}") from None
     return running

@@ -103,12 +103,13 @@ def run_task(task: LocalTask, launch: Launch) -> int:
     raises."""
     while True:
         code = run_segment(task, launch)
-        begin = task.take_next_start()
-        if begin is None or task.is_cancelled():
-            return code
-        task.keep_state("REQUEUED", ended=True)
-        task = replace(task, restart=task.restart + 1)
-        task.keep_state("PENDING", eligible=begin)
+        with lock_tasks(task.run_dir):
+            begin = task.take_next_start()
+            if begin is None or task.is_cancelled():
+                return code
+            task.keep_state("REQUEUED", ended=True)
+            task = replace(task, restart=task.restart + 1)
+            task.keep_state("PENDING", eligible=begin)
         wait_to_begin([task], begin)
 
 

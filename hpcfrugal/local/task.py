@@ -93,6 +93,10 @@ class LocalTask:
         with suppress(OSError):  # then it counts as failed, by its exit code
             write_document(self.run_dir.slurm_json(self.job_id, self.restart), recorded)
 
+    def has_next_start(self) -> bool:
+        """Whether its segment has ended, and the next one is not recorded yet."""
+        return self.run_dir.next_start(self.job_id).exists()
+
     def take_next_start(self) -> datetime | None:
         """When the next segment begins, as the batch script left it; None where it is over."""
         path = self.run_dir.next_start(self.job_id)

@@ -14,10 +14,13 @@ import pytest
 from planned import Planned
 from sandbox import Sandbox, wait_until
 
+from hpcfrugal.job.backend import RenderedJob
 from hpcfrugal.local import job_process, states
+from hpcfrugal.local.backend import Local
 from hpcfrugal.local.pid_file import read_pid
 from hpcfrugal.local.task import LocalTask
 from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.documents import LocalDocument, write_document
 
 
 @pytest.fixture
@@ -180,3 +183,26 @@ def test_now_starts_it_at_once(planned: Planned) -> None:
     out = json.loads(planned.box.ok("submit", "--now", "--json", planned.job({"max_delay": "12h"})))
     assert out["plan"]["reason"] == "an immediate start was asked for"
     assert planned.box.wait_over(out["run_id"]) == "COMPLETED"
+
+
+def test_a_job_that_is_cancelled_as_its_segment_ends_does_not_start_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process has ended, and that it is to start again is not recorded yet."""
+    run_dir = RunDir.create(tmp_path, "20261128T220244Z-9a60552e", datetime.now(UTC))
+    write_document(run_dir.local_json, LocalDocument())
+    segments = list[int]()
+
+    def segment(task: LocalTask, _: job_process.Launch) -> int:
+        segments.append(task.restart)
+        task.pid_path.write_text("1 None -\n")
+        if not task.restart:
+            run_dir.next_start(task.job_id).write_text(f"{int(time.time())}\n")
+            Local(tmp_path).cancel([task.job_id])
+        return 0
+
+    monkeypatch.setattr(job_process, "run_segment", segment)
+    launch = job_process.Launch(RenderedJob(run_dir.run_id, "job", run_dir.script, tmp_path), "alice", None)
+    job_process.run_task(LocalTask(run_dir), launch)
+    assert segments == [0]
+    assert LocalTask(run_dir).is_cancelled()
