@@ -85,8 +85,7 @@ def agent_command(
         echo(agent_unit(words, spool.absolute()).rstrip("\n"))
         return
     options = ["--interval", f"{interval:g}", "--record", f"{record:g}"]
-    if group is not None:
-        options += ["--gid", str(gid_of(group, "--group"))]
+    gid = None if group is None else gid_of(group, "--group")
     if not no_publish and not once:
         options += ["--publish", PUBLISHED, "--publish-step", f"{publish_step:g}"]
     name = node or _host()
@@ -96,7 +95,7 @@ def agent_command(
         from hpcfrugal.local.node_agent import become_agent
 
         assert spool is not None
-        become_agent(spool.absolute(), name, options)
+        become_agent(spool.absolute(), name, options, gid)
 
 
 def agent_options(

@@ -45,7 +45,7 @@ def printable(text: str) -> str:
 
 
 def quoted_value(value: object, limit: int = 60) -> str:
-    """Any value for a message: quoted_value, escaped, cut to ``limit`` characters."""
+    """Any value for a message: quoted, escaped, cut to ``limit`` characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 

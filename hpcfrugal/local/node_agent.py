@@ -12,23 +12,40 @@ from pathlib import Path
 from typing import NoReturn
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.sidecar.agent.day_files import make_folder
 from hpcfrugal.spool.agent_files import AgentParser, AgentSession
 from hpcfrugal.spool.agent_layout import agent_folder, agent_program
 from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON, put_sidecar, sidecar_zipapp
 
 
-def become_agent(spool: Path, node: str, options: Sequence[str]) -> NoReturn:
-    """Let the agent's small program take the place of this one. Raises SetupError where the spool cannot be written."""
-    zipapp = agent_program(spool, node)
+def become_agent(spool: Path, node: str, options: Sequence[str], gid: int | None = None) -> NoReturn:
+    """Let the agent's small program take the place of this one; ``gid`` is the group that may read its files.
+
+    Raises SetupError where the spool cannot be written, or others can write into it.
+    """
+    zipapp, folder = agent_program(spool, node), agent_folder(spool, node)
     try:
-        zipapp.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_folder(str(folder), gid)
+        for each in (spool, folder.parent, folder):
+            _refuse_shared(each)
         with contextlib.suppress(FileNotFoundError):
             zipapp.unlink()
         put_sidecar(spool, zipapp)
     except OSError as error:
         raise SetupError(f"cannot write into {spool}: {error.strerror}: {error.filename}") from error
-    argv = _argv(zipapp, node, [*options, "--folder", str(agent_folder(spool, node))])
+    group = [] if gid is None else ["--gid", str(gid)]
+    argv = _argv(zipapp, node, [*options, *group, "--folder", str(folder)])
     os.execve(argv[0], argv, os.environ | SIDECAR_ENVIRON)
+
+
+def _refuse_shared(folder: Path) -> None:
+    """Raises SetupError where others could put another program in the place of the agent's."""
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise SetupError(
+            f"{folder} is not writable for you alone",
+            hint="the agent's program lies there: make it a folder of the user who runs the agent (root), mode 0755",
+        )
 
 
 def sample_once(node: str, options: Sequence[str]) -> tuple[AgentSession, bool]:
