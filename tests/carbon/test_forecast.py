@@ -338,7 +338,7 @@ class TestWhom:
 
     @pytest.mark.parametrize("zone", ["a'; rm -rf ~ #", "../../etc/passwd", "x" * 65, "FR\n", "é"])
     def test_an_invalid_zone_name(self, user: User, zone: str) -> None:
-        assert "needs a name of letters" in user.refused(lambda: user.forecast(zone)).message
+        assert "needs a name of up to 64 letters" in user.refused(lambda: user.forecast(zone)).message
         assert user.grid.requests == []
 
     def test_zone_of_the_provider_that_is_named(self, user: User) -> None:

@@ -90,7 +90,7 @@ def test_all_mistakes_at_once(site: Path) -> None:
         "queues.green.min_saving: needs a share",
         "queues.green.step: needs a time from 1s to 1h",
         "queues.green.capacity: is missing",
-        "queues.a b: needs a name of letters",
+        "queues.a b: needs a name of up to 64 letters",
         "queues.a b.capacity: '25:00' is not a time of day",
         "queues.a b.qos: needs a text on one line",
         "queues.a b.hysteresis: needs a share",
