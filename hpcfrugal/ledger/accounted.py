@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from hpcfrugal.core.time import from_ns
+from hpcfrugal.ledger.accounted_due import own_or_array
 from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.jobs import delete_job
@@ -60,18 +61,44 @@ def _refresh_some(connection: LedgerConnection) -> bool:
     jobs = {key: list(some) for key, some in groupby(_jobs(connection, last), key=lambda one: one[0])}
     batch = RowBatch()
     for key in map(tuple, due):
-        found = executions([row for _, row in rows.get(key, [])])
-        _write(connection, batch, found, [(job, attempt) for _, job, attempt in jobs.get(key, [])])
+        of_jobs = [(job, attempt) for _, job, attempt in jobs.get(key, [])]
+        numbered = _by_number([row for _, row in rows.get(key, [])], [attempt for _, attempt in of_jobs])
+        for job_id in sorted(numbered.keys() | {attempt.job_id for _, attempt in of_jobs}):
+            same = [(job, attempt) for job, attempt in of_jobs if attempt.job_id == job_id]
+            _write(connection, batch, executions(numbered.get(job_id, [])), same)
     batch.write(connection)
     # Last, since what was written above marks jobs of runs again.
     connection.execute("DELETE FROM accounted_due WHERE (cluster, job_id) <= (?, ?)", last)
     return True
 
 
-def _of_due(columns: str, table: str, joins: str, order: str) -> str:
+def _by_number(rows: Sequence[SacctJob], attempts: Sequence[AttemptRow]) -> dict[str, list[SacctJob]]:
+    """The rows by the number of their job.
+
+    A text without ``JobIDRaw`` has no numbers of the tasks of arrays; they are those that other texts, or runs, have of
+    the same task about the same time.
+    """
+    numbers: dict[str, list[tuple[int, str]]] = {}
+    for one in rows:
+        if one.shown_id != one.job_id:
+            numbers.setdefault(one.shown_id, []).append((one.submit_s, one.job_id))
+    for attempt in attempts:
+        if attempt.run is not None and attempt.array_task_id is not None:
+            shown_id = f"{attempt.array_job_id}_{attempt.array_task_id}"
+            numbers.setdefault(shown_id, []).append(((attempt.submitted_wall_ns or 0) // _S, attempt.job_id))
+    found: dict[str, list[SacctJob]] = {}
+    for one in rows:
+        if one.shown_id == one.job_id and (known := numbers.get(one.shown_id)):
+            _, number = min(known, key=lambda other: (abs(other[0] - one.submit_s), other[1]))
+            one = replace(one, job_id=number)
+        found.setdefault(one.job_id, []).append(one)
+    return found
+
+
+def _of_due(columns: str, table: str, joins: str, order: str, where: str) -> str:
     return (
         f"SELECT d.cluster, d.job_id, {columns} FROM accounted_due AS d JOIN {table}"
-        f" ON {table}.job_id = d.job_id AND {table}.cluster = d.cluster {joins}"
+        f" ON {where} AND {table}.cluster = d.cluster {joins}"
         f" WHERE (d.cluster, d.job_id) <= (?, ?) ORDER BY d.cluster, d.job_id, {order}"
     )
 
@@ -81,14 +108,23 @@ _ACCOUNTED = _of_due(
     "accounted_jobs",
     f"JOIN accounting_files ON accounting_files.accounting = accounted_jobs.accounting {ACCOUNTED_JOBS.joins}",
     "accounting_files.asked_wall_ns, accounting_files.name, accounted_jobs.submit_s, accounted_jobs.start_s",
+    # The sign takes the column's affinity away, which would keep the index from being used.
+    f"{own_or_array('accounted_jobs')} = +d.job_id",
 )
 _OF_JOBS = f"""
 SELECT {", ".join(ACCOUNTED_JOBS.selected)} FROM accounted_jobs
 JOIN accounting_files ON accounting_files.accounting = accounted_jobs.accounting {ACCOUNTED_JOBS.joins}
-WHERE accounted_jobs.job_id IN ({{}})
+WHERE {own_or_array("accounted_jobs")} IN ({{}})
 ORDER BY accounting_files.asked_wall_ns, accounting_files.name, accounted_jobs.submit_s, accounted_jobs.start_s
 """
-_JOBS = _of_due(f"jobs.job, {', '.join(JOBS.selected)}", "jobs", JOBS.joins, "jobs.run, jobs.restart, jobs.job")
+_JOBS = _of_due(
+    f"jobs.job, {', '.join(JOBS.selected)}",
+    "jobs",
+    JOBS.joins,
+    "jobs.run, jobs.restart, jobs.job",
+    # Not by own_or_array, so that the indexes of both are used.
+    "(jobs.array_job_id = d.job_id OR (jobs.job_id = d.job_id AND jobs.array_job_id IS NULL))",
+)
 
 
 def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, SacctJob]]:
@@ -105,19 +141,21 @@ def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tup
         yield row[:2], row[2], JOBS.record_of(row[3:])
 
 
-def executions_of(
-    connection: sqlite3.Connection, jobs: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], list[Execution]]:
-    """The restarts of jobs, given by cluster and job id, that Slurm's accounting in the ledger has."""
+def executions_of(connection: sqlite3.Connection, jobs: Sequence[AttemptRow]) -> dict[tuple[str, str], list[Execution]]:
+    """The restarts of jobs that Slurm's accounting in the ledger has, by cluster and job id."""
     cursor = connection.cursor()
     cursor.row_factory = None
-    ids = sorted({job_id for _, job_id in jobs})
+    ids = sorted({job.array_job_id or job.job_id for job in jobs})
     query = _OF_JOBS.format(", ".join("?" * len(ids)))
-    rows: dict[tuple[str, str], list[SacctJob]] = {}
+    rows: dict[str, list[SacctJob]] = {}
     for values in cursor.execute(query, ids):
         row = ACCOUNTED_JOBS.record_of(values)
-        rows.setdefault((row.cluster, row.job_id), []).append(row)
-    return {key: executions(some) for key, some in rows.items()}
+        rows.setdefault(row.cluster, []).append(row)
+    return {
+        (cluster, job_id): executions(some)
+        for cluster, of_cluster in rows.items()
+        for job_id, some in _by_number(of_cluster, [job for job in jobs if job.cluster == cluster]).items()
+    }
 
 
 def executions(rows: Sequence[SacctJob]) -> list[Execution]:

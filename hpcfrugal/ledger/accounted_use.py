@@ -20,7 +20,7 @@ def held_resources(
     the ledger."""
     every = iter(jobs)
     while some := list(islice(every, _BATCH)):
-        known = executions_of(connection, [(job.cluster, job.job_id) for job in some])
+        known = executions_of(connection, some)
         for job in some:
             same = [
                 execution for execution in known.get((job.cluster, job.job_id), []) if is_same_execution(job, execution)

@@ -227,5 +227,6 @@ def jobs_in_texts(connection: sqlite3.Connection, names: Sequence[str]) -> int:
     """How many jobs these texts have, each once, whatever its restarts and sizes."""
     marks = ", ".join("?" * len(names))
     of_texts = f"SELECT accounting FROM accounting_files WHERE name IN ({marks})"
-    query = f"SELECT DISTINCT cluster, job_id FROM accounted_jobs WHERE accounting IN ({of_texts})"
+    shown = "coalesce(array_job_id || '_' || array_task_id, job_id)"
+    query = f"SELECT DISTINCT cluster, {shown} FROM accounted_jobs WHERE accounting IN ({of_texts})"
     return int(connection.execute(f"SELECT count(*) FROM ({query})", list(names)).fetchone()[0])

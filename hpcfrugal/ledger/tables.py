@@ -84,7 +84,7 @@ ACCOUNTED_JOBS = LedgerTable(
     ["job_id", "cluster", "submit_s", "start_s"],
     owner="accounting",
     wide=True,
-    indexes={"accounted_jobs_by_job": "(job_id, cluster)"},
+    indexes={"accounted_jobs_by_job": "(coalesce(array_job_id, job_id), cluster)"},
 )
 SET_ASIDE = LedgerTable("set_aside", SetAsideRow, ["number"], owner="accounting")
 META = LedgerTable("meta", MetaRow, ["key"])

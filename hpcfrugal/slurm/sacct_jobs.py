@@ -69,6 +69,11 @@ class SacctJob:
         return self.state in FINAL_STATES or (self.state in ("REQUEUED", "RESIZING") and self.end_s is not None)
 
     @property
+    def shown_id(self) -> str:
+        """As Slurm shows its id: ``123_4`` for a task of an array, which has a number of its own beside that."""
+        return self.job_id if self.array_task_id is None else f"{self.array_job_id}_{self.array_task_id}"
+
+    @property
     def node_names(self) -> list[str]:
         """The names in the node list, each once."""
         return list(dict.fromkeys(expand_nodelist(self.nodes)))

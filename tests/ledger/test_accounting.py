@@ -36,8 +36,8 @@ def row(job_id: str = "900", start: int | None = 0, end: int | None = 3600, **ce
     return ORDINARY | {"JobIDRaw": job_id, "JobID": job_id, "Cluster": "lab", "State": state} | times | cells
 
 
-def text(*rows: dict[str, str]) -> str:
-    names = ["JobID", "Submit", *(name for name in ORDINARY if name not in ("JobID", "Submit"))]
+def text(*rows: dict[str, str], without: str = "") -> str:
+    names = ["JobID", "Submit", *(name for name in ORDINARY if name not in ("JobID", "Submit", without))]
     return "".join("\x01\x02".join(cells) + "\n" for cells in (names, *([one[name] for name in names] for one in rows)))
 
 
@@ -47,6 +47,11 @@ def answer(spool: FakeSpool, *rows: dict[str, str], day: int = 0, asked_s: int |
     asked_ns = (since_s + DAY_S if asked_s is None else FIRST_S + asked_s) * SECOND
     query = AccountingQuery("lab", asked_ns, "alice", since_s * SECOND, (since_s + DAY_S) * SECOND)
     return store_answer(spool.root, query, text(*rows))
+
+
+def saved(spool: FakeSpool, content: str, asked_s: int = 0) -> Path:
+    """Keep a text that somebody saved."""
+    return store_text(spool.root, AccountingQuery("lab", START_NS + asked_s * SECOND, "*"), content.encode())
 
 
 def jobs(spool: FakeSpool) -> list[JobRow]:
@@ -233,6 +238,36 @@ def test_a_job_that_is_in_both_is_one_job_with_the_energy_of_its_sidecar(spool: 
     assert (job.origin, job.run_id) == ("spool", run.run_id)
     assert job.totals.sums.measured_uj == alone.totals.sums.measured_uj
     assert (job.qos, job.alloc_cpus) == ("long", 8)
+
+
+@pytest.mark.parametrize("order", ["numbers first", "numbers last"])
+def test_a_task_of_an_array_counts_once_where_a_text_lacks_its_number(spool: FakeSpool, order: str) -> None:
+    """Without JobIDRaw a task is called as Slurm shows it. The last task of an array has the number of the array."""
+    whole = [row("127", 0, 60, JobID="123_4"), row("123", 0, 90, JobID="123_5")]
+    texts = [text(*whole), text(*whole, without="JobIDRaw")]
+    for asked_s, one in enumerate(texts if order == "numbers first" else reversed(texts)):
+        saved(spool, one, asked_s)
+        found = synced(spool)
+    assert [(job.job_id, job.label) for job in found] == [("123", "123_5"), ("127", "123_4")]
+    assert [job.elapsed_ns for job in found] == [90 * SECOND, 60 * SECOND]
+
+
+def test_a_task_of_an_array_without_a_number_is_that_of_its_run(spool: FakeSpool) -> None:
+    run = spool.whole_run("127")
+    run.slurm(job_id="127", array_job_id="123", array_task_id="4", submit_wall_s=START_S - 100, qos=None)
+    rows = [row(start=0, end=60, JobID="123_4", QOS="long"), row(start=0, end=60, JobID="123_5")]
+    saved(spool, text(*rows, without="JobIDRaw"))
+    own, other = sorted(synced(spool), key=lambda job: job.origin, reverse=True)
+    assert (own.origin, own.job_id, own.label, own.qos) == ("spool", "127", "123_4", "long")
+    assert (other.origin, other.job_id, other.label) == ("sacct", "123_5", "123_5")
+
+
+def test_a_task_without_a_number_is_not_that_of_an_array_years_ago(spool: FakeSpool) -> None:
+    """Slurm begins again with the lowest number at some time."""
+    rows = [row("127", 0, 60, JobID="123_4"), row("955", 400 * DAY_S, 400 * DAY_S + 60, JobID="123_4")]
+    saved(spool, text(*rows))
+    saved(spool, text(*rows, without="JobIDRaw"), 1)
+    assert [job.job_id for job in synced(spool)] == ["127", "955"]
 
 
 def test_a_job_of_another_cluster_or_time_is_another_job(spool: FakeSpool) -> None:
