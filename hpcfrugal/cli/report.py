@@ -29,7 +29,7 @@ from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.groups import GROUPINGS
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, find_jobs, runs_named
 from hpcfrugal.ledger.store import open_ledger
-from hpcfrugal.report.formats import TEXT, write_report
+from hpcfrugal.report.formats import DATA_FORMATS, TEXT, write_report
 from hpcfrugal.report.group_keys import checked_groupings
 from hpcfrugal.report.jobs import LATEST, JobsReport
 from hpcfrugal.report.period import Period
@@ -123,7 +123,7 @@ def report_command(
     given = {"JOB": job, "--user": user, "--project": project, "--tag": tags or None, "--by": by or None}
     for option, is_set, excluded in (
         ("--by", bool(by), {"--all": every}),
-        ("--unit", unit is not None, {f"--{form}": form not in (None, TEXT), "--savings": as_savings}),
+        ("--unit", unit is not None, {f"--{form}": form in DATA_FORMATS, "--savings": as_savings}),
         ("--savings", as_savings, {"--by": bool(by), "--nodes": by_node, "--all": every}),
         ("--method", method is not None, {"--by": bool(by), "--nodes": by_node, "--savings": as_savings}),
         ("--nodes", by_node, {name: one is not None for name, one in given.items()} | {"--all": every}),
@@ -166,7 +166,7 @@ def report_command(
             if_none += " `hpcfrugal ledger sync` brings the ledger up to date."
         named = job is not None
         found = JobsReport(connection, span, wanted, keys, every or named, named, if_none, unit)
-        if form not in (None, TEXT) and not keys and not found.every and found.listed > LATEST:
+        if form in DATA_FORMATS and not keys and not found.every and found.listed > LATEST:
             echo_note(f"the latest {LATEST} of {found.listed:,} jobs; --all writes them all")
         show_report(found, form)
 

@@ -158,7 +158,7 @@ def _scopes(run_dir: RunDir) -> BothScopes | None:
 
 def _scopes_document(scopes: BothScopes, command_s: float) -> dict[str, Any]:
     """Both figures as JSON: ``report`` is the one to publish."""
-    from hpcfrugal.cli.run_summary import figure_to_report
+    from hpcfrugal.report.scope_advice import figure_to_report
 
     def one(energy: ScopeEnergy) -> dict[str, Any]:
         ends_uj = (energy.energy_uj, *(energy.range_uj or (None, None)))

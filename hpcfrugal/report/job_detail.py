@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from hpcfrugal.core.format import UNKNOWN, EnergyUnit, count, duration, second
 from hpcfrugal.core.text import plain
+from hpcfrugal.ledger.parts import MACHINE
 from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
+from hpcfrugal.ledger.scopes import BothScopes
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
@@ -15,6 +17,7 @@ from hpcfrugal.report.co2e import CO2E_FIELDS
 from hpcfrugal.report.field import Field, Rows, field, on, scale, table
 from hpcfrugal.report.job import CHANNEL_FIELDS, ReportedJob
 from hpcfrugal.report.other_work import other_work
+from hpcfrugal.report.scope_advice import advice, unit_for
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
 from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
 from hpcfrugal.spool.documents import CodeState
@@ -36,8 +39,8 @@ _COMPONENT_FIELDS: tuple[Field[_Component], ...] = (
 )
 
 
-def job_blocks(record: ReportedJob, unit: EnergyUnit = "auto") -> Iterator[Block]:
-    """The blocks of a job's own report, with its energies in ``unit``."""
+def job_blocks(record: ReportedJob, unit: EnergyUnit = "auto", scopes: BothScopes | None = None) -> Iterator[Block]:
+    """The blocks of a job's own report, with its energies in ``unit``. ``scopes`` are those of `hpcfrugal run`."""
     parts = [_Component(*each) for each in record.components.items()]
     components = [
         Rows(_COMPONENT_FIELDS, parts),
@@ -56,10 +59,18 @@ def job_blocks(record: ReportedJob, unit: EnergyUnit = "auto") -> Iterator[Block
         if len(usage.nodes) > 1:
             nodes.append(Rows(NODE_USAGE_FIELDS, [usage.total], "total"))
         yield table(NODE_USAGE_FIELDS, nodes)
-    others = (note(f"{one.node}: {one.text}") for one in other_work(record.job))
+    others = [note(f"{one.node}: {one.text}") for one in other_work(record.job)]
+    if scopes is not None:
+        others = [note(_advice(record, scopes, unit))]
     for lines in (_co2e(record), (*others, *_remarks(record, usage))):
         if lines:
             yield Notes(lines, apart=True)
+
+
+def _advice(record: ReportedJob, scopes: BothScopes, unit: EnergyUnit) -> str:
+    job = record.job
+    energy = unit_for(record.sums.energy_uj, scopes, unit)
+    return advice(scopes, (job.elapsed_ns or 0) / 1e9, job.totals.scope == MACHINE, energy)
 
 
 def _co2e(record: ReportedJob) -> tuple[Note, ...]:

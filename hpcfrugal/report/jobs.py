@@ -25,6 +25,7 @@ from hpcfrugal.report.field import Field, Rows, field, scale, sheet, table, to_j
 from hpcfrugal.report.job import JOB_FIELDS, ReportedJob, tag_field
 from hpcfrugal.report.job_detail import job_blocks
 from hpcfrugal.report.period import Period
+from hpcfrugal.report.scope_advice import scopes_of
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, Stream, named, note
 
 SCHEMA_VERSION = 3
@@ -221,7 +222,7 @@ class JobsReport:
             yield Notes(tuple(self._notes()))
         elif self.detailed and self.listed <= _DETAILS_AT_MOST:
             for job in self.jobs(details=True):
-                yield from job_blocks(job, self.unit)
+                yield from job_blocks(job, self.unit, scopes_of(self.connection, job.job))
         else:
             yield from self._list()
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fake_spool import PACKAGE, FakeSpool
 
-from hpcfrugal.cli.run_summary import figure_to_report, summary
+from hpcfrugal.cli.run_summary import summary
 from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy
@@ -16,6 +16,7 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.local.run import LocalRun
 from hpcfrugal.report.job import ReportedJob
+from hpcfrugal.report.scope_advice import figure_to_report
 
 WH = 3_600_000_000
 
