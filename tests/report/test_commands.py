@@ -226,6 +226,7 @@ def test_the_unit_of_the_text_is_that_of_the_option_then_of_the_settings(
             assert "[kWh]" in call("report", *options).out
             assert "[Wh]" in call("report", "--unit", "auto", *options).out
     assert "6,600" in call("report", "--unit", "J", "17").out
+    assert r"\[J\]" in call("report", "--unit", "J", "--markdown", *options).out
     assert call("report", "--unit", "J", "--csv").err == "error: --csv: cannot be combined with --unit\n"
     monkeypatch.setenv("HPCFRUGAL_ENERGY_UNIT", "BTU")
     assert "HPCFRUGAL_ENERGY_UNIT" in call("report").err
