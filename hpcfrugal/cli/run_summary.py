@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hpcfrugal.core.format import AmountUnit, EnergyUnit, duration, mass
+from hpcfrugal.core.format import AmountUnit, EnergyUnit, duration, mass_unit, micrograms
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.parts import MACHINE
 from hpcfrugal.ledger.scopes import BothScopes
@@ -41,7 +41,8 @@ def _facts(done: LocalRun, record: ReportedJob, unit: AmountUnit) -> Iterator[st
     yield duration(round(done.command_s * 10**9))
     if sums.co2e_ug is not None:
         sign = at_least(record.complete and co2e.complete)
-        yield f"{sign}{mass(sums.co2e_ug / 1e6)} CO2e (intensity: {co2e.source})"
+        unit = mass_unit([sums.co2e_ug / 1e6])
+        yield f"{sign}{micrograms(sums.co2e_ug, unit)} {unit.name} CO2e (intensity: {co2e.source})"
     if done.exit_code:
         yield f"exit code {done.exit_code}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -144,6 +145,17 @@ def energy(energy_uj: int | None, wanted: EnergyUnit = "auto") -> str:
 def mass(mass_g: float | Fraction) -> str:
     """``725 µg``, ``15.4 g``, ``1.20 kg``."""
     return mass_unit([mass_g]).named(mass_g)
+
+
+def micrograms(mass_ug: float, unit: AmountUnit) -> str:
+    """Whole micrograms in a unit of mass, without it, and without digits beyond them: ``61``, ``0.061``, ``<1``."""
+    one = 1e-6 / unit.size
+    if abs(mass_ug) < 0.5:
+        least = max(one, unit.shown)
+        return f"<{least:g}" if unit.shown else "0"  # of a lower bound
+    shown = unit.show(mass_ug / 1e6)
+    places = max(0, round(-math.log10(one)))
+    return f"{mass_ug * one:,.{places}f}" if len(shown.partition(".")[2]) > places else shown
 
 
 def size(size_b: int | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from hpcfrugal.core.format import AmountUnit, clock, duration, minute, percent, size
+from hpcfrugal.core.format import AmountUnit, clock, duration, micrograms, minute, percent, size
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso_from_ns
 from hpcfrugal.report.view import Json
@@ -60,7 +60,7 @@ ENERGY_RANGE: Notation[tuple[int, int]] = Notation(
 """From one amount of microjoules to another; one figure where both are shown alike."""
 MASS: Notation[Fraction] = Notation(float, lambda mass_g, scale: scale.mass.show(mass_g))
 """Grams."""
-MICROGRAMS: Notation[float] = Notation(lambda ug: float(ug) / 1e6, lambda ug, scale: scale.mass.show(ug / 1e6))
+MICROGRAMS: Notation[float] = Notation(lambda ug: float(ug) / 1e6, lambda ug, scale: micrograms(ug, scale.mass))
 """Micrograms; grams in JSON, divided as the views of the ledger do."""
 SPAN: Notation[int] = Notation(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))
 """Nanoseconds; seconds in JSON."""

@@ -59,5 +59,7 @@ def _unknown_options(spec: JobSpec) -> list[str]:
 
 def warnings_of(spec: JobSpec, workdir: Path, *, slurm: bool) -> tuple[str, ...]:
     """What in the job's settings has no effect, or makes it fail at its start."""
-    ignored = _ignored_schedule(spec, slurm=slurm) + ([] if slurm else _only_in_slurm(spec))
-    return (*ignored, *_unknown_options(spec), *_missing_directories(spec, workdir))
+    ignored = _ignored_schedule(spec, slurm=slurm)
+    # Without Slurm the submission itself is refused where its output cannot be written.
+    other = _missing_directories(spec, workdir) if slurm else _only_in_slurm(spec)
+    return (*ignored, *other, *_unknown_options(spec))

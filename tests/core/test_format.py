@@ -15,6 +15,7 @@ from hpcfrugal.core.format import (
     energy_unit,
     mass,
     mass_unit,
+    micrograms,
     percent,
     point_in_time,
     power,
@@ -135,6 +136,16 @@ def test_lower_bounds_have_digits_however_small_they_are(energy_uj: int, shown: 
 def test_the_unit_of_energies_can_be_chosen(unit: EnergyUnit, shown: str) -> None:
     assert energy(1_234_567_000_000, unit) == shown
     assert energy_unit([], unit).name == unit
+
+
+@pytest.mark.parametrize(
+    ("mass_ug", "largest_g", "shown"),
+    [(61, 0, "61"), (0, 1e-5, "<1"), (40, 0.5, "0.040"), (61, 0.5, "0.061"), (0, 0.5, "<0.001"), (271_000, 0.5, "271"),
+     (61, 5, "<0.001"), (1_000_000, 5, "1.00")],
+)  # fmt: skip
+def test_micrograms_are_whole(mass_ug: int, largest_g: float, shown: str) -> None:
+    assert micrograms(mass_ug, mass_unit([max(largest_g, mass_ug / 1e6)])) == shown
+    assert micrograms(0, mass_unit([largest_g or 1]).for_bounds()) == "0"
 
 
 def test_times_are_utc() -> None:
