@@ -10,6 +10,7 @@ from pathlib import Path
 from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.job.array_tasks import indices_of, is_task
 from hpcfrugal.job.backend import Backend, SubmittedRun
+from hpcfrugal.local.task import read_schedule
 from hpcfrugal.slurm.executions import stored_states
 from hpcfrugal.spool import RunDir, iter_runs, read_json
 from hpcfrugal.spool.job_names import LATEST_RUN, is_part_of_run_id, several_jobs
@@ -184,9 +185,14 @@ def jobs_meant(jobs: Sequence[TrackedJob], text: str) -> list[TrackedJob]:
     base, _, task = text.rpartition("_")
     in_array = is_task(task)
     if in_array and (fits := [job for job in jobs if job.job_id == base]):
-        return [replace(fits[-1], task=task)]
+        return _with_task(fits[-1:], task)
     parts = [job for job in jobs if is_part_of_run_id(text, job.run_dir.run_id)]
     found = parts or [job for job in jobs if job.name == text]
     if not found and base and in_array:
-        return [replace(job, task=task) for job in jobs_meant(jobs, base)]
+        return _with_task(jobs_meant(jobs, base), task)
     return found
+
+
+def _with_task(jobs: Sequence[TrackedJob], task: str) -> list[TrackedJob]:
+    """A task of these jobs, of those of this machine only where they have any."""
+    return [replace(job, task=task) for job in jobs if not job.is_local or read_schedule(job.run_dir).array is not None]

@@ -109,6 +109,13 @@ def test_a_plain_job_has_no_array_variables(box: Sandbox) -> None:
     assert (end["array_job_id"], end["array_task_id"]) == (None, None)
 
 
+def test_a_plain_job_has_no_tasks(box: Sandbox) -> None:
+    job_id, _ = box.submit("true", energy="off")
+    for command in ("status", "cancel"):
+        result = box.run(command, f"{job_id}_2")
+        assert (result.code, "is not a job that you submitted" in result.err) == (2, True)
+
+
 def states(box: Sandbox, job_id: str) -> dict[str, str]:
     return {state.array_task_id or "": state.state for state in box.states(job_id)}
 
