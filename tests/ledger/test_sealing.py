@@ -377,7 +377,7 @@ def test_syncs_that_are_killed_at_any_time_leave_a_ledger_that_goes_on(spool: Fa
     )
     argv = [sys.executable, "-c", code, str(spool.root), str(spool.ledger)]
     killed = 0
-    for tenths in range(5, 40):
+    for tenths in range(5, 40, 3):
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(argv, timeout=tenths / 10, check=True)  # it is killed when its time is over
             break
