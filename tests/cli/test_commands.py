@@ -15,7 +15,8 @@ from sandbox import Sandbox
 
 import hpcfrugal
 from hpcfrugal.cli.root import COMMANDS
-from hpcfrugal.job import load_job
+from hpcfrugal.job import job_from_mapping, load_job
+from hpcfrugal.submission.warnings import warnings_of
 
 ESCAPE = "\x1b"
 
@@ -139,12 +140,18 @@ def test_arguments_of_a_script_follow_two_dashes(box: Sandbox) -> None:
     assert (result.code, "takes no arguments (write them into the command)" in result.err) == (2, True)
 
 
-def test_a_missing_log_directory_is_warned_of(box: Sandbox) -> None:
+def test_a_missing_log_directory(box: Sandbox) -> None:
+    """Slurm would accept the job, which then fails at its start; without Slurm it is refused, and that is enough."""
     warning = "output: the directory logs does not exist in"
     path = box.job("true", output="logs/%j.out")
-    assert warning in box.run("submit", path).err
+    spec = job_from_mapping({"name": "t", "command": "true", "output": "logs/%j.out"})
+    (warned,) = warnings_of(spec, box.work, slurm=True)
+    assert warned.startswith(warning)
+    refused = box.run("submit", path)
+    assert (refused.code, warning in refused.err, "make " in refused.err) == (3, False, True)
     (box.work / "logs").mkdir()
-    assert warning not in box.run("submit", path).err
+    assert warnings_of(spec, box.work, slurm=True) == ()
+    assert box.run("submit", path).code == 0
 
 
 def test_check_needs_slurm(box: Sandbox) -> None:
