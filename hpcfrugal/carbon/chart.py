@@ -7,6 +7,7 @@ The chart is a list of rows of styled text; the caller chooses the colours.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from typing import Literal, NamedTuple
@@ -20,6 +21,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _LABEL = 7  # columns of the scale at the left
 _TICKS_S = (1, 5, 15, 60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800)
 _APART = 9  # columns between two labels of the time axis
+_UTC = " UTC"
 
 
 class StyledText(NamedTuple):
@@ -114,15 +116,28 @@ def _times(series: CarbonSeries, columns: int) -> list[str]:
     since = datetime(1970, 1, 1, tzinfo=UTC)
     # The first whole step at or after the start.
     at = since + -((since - series.start) // step) * step
-    clock, days = [" "] * (columns + _APART), [" "] * (columns + _APART)
+    clock, days = _Line(columns), _Line(columns - len(_UTC))
     shown_day = None
     while at < series.end:
         column = int((at - series.start) / (series.end - series.start) * columns)
-        label = f"{at:%H:%M:%S}" if step < timedelta(minutes=1) else f"{at:%H:%M}"
-        clock[column : column + len(label)] = label
+        clock.put(f"{at:%H:%M:%S}" if step < timedelta(minutes=1) else f"{at:%H:%M}", column)
         if at.date() != shown_day:
-            day = f"{at:%a %d}"
-            days[column : column + len(day)] = day
+            days.put(f"{at:%a %d}", column, movable=True)
             shown_day = at.date()
         at += step
-    return ["".join(clock).rstrip(), "".join(days).rstrip() + " UTC"]
+    return [clock.text, days.text + _UTC]
+
+
+@dataclass
+class _Line:
+    """Labels in a line of so many columns. One that would go beyond is left out, unless it is the first or ``movable``:
+    then it is moved to the left."""
+
+    columns: int
+    text: str = ""
+
+    def put(self, label: str, column: int, *, movable: bool = False) -> None:
+        if movable or not self.text:
+            column = max(0, min(column, self.columns - len(label)))
+        if len(self.text) <= column <= self.columns - len(label):
+            self.text = f"{self.text:{column}}{label}"

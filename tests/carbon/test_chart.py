@@ -54,6 +54,18 @@ def test_axes() -> None:
     assert rows[5].index("12:00") - 8 == 72 * 6 // 48
 
 
+@pytest.mark.parametrize("count", [1, 13, 48, 400])
+def test_labels_of_the_time_axis_stay_within_the_width(count: int) -> None:
+    for minutes in range(0, 24 * 60, 25):
+        start = T + timedelta(minutes=minutes)
+        shown = CarbonSeries.from_values(start, HOUR, [100.0] * count, zone="X", signal="average", kind="forecast")
+        for width in (28, 52, 60, 79, 80, 120):
+            *_, clock, days = text(draw(shown, width=width, height=2))
+            assert max(len(clock), len(days)) <= width
+            assert ":" in clock
+            assert days.endswith(" UTC")
+
+
 def test_seconds() -> None:
     rows = text(draw(series([1.0] * 12, timedelta(seconds=5)), width=80))
     assert rows[-2].split()[:3] == ["06:00:00", "06:00:15", "06:00:30"]
