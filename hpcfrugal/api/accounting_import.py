@@ -27,7 +27,7 @@ ALL_USERS = "*"
 
 _DAY_NS = 86_400 * 10**9
 _FIRST_DAYS = 30
-"""So far back the first import goes, unless it is told otherwise."""
+"""How far back the first import goes where no start is given."""
 
 _LATE_NS = _DAY_NS
 """Slurm's controller may hand over the end of jobs later, while its database is down: the last day is asked again."""

@@ -59,7 +59,7 @@ class Update:
     @property
     def defaults(self) -> Defaults:
         """What the settings say of runs without a zone or PUE of their own."""
-        return Defaults(self.config.carbon.zone, self.config.carbon.pue)
+        return Defaults.of_settings(self.config.carbon)
 
     def run(self) -> tuple[engine.SyncResult, bool]:
         """Query Slurm and the meters, read the spool, then fetch carbon intensities.

@@ -155,7 +155,7 @@ def report_command(
             if not wanted.jobs or not count_jobs(connection, wanted):
                 raise _no_such_job(job, config, synced=synced)
         if as_savings:
-            show_report(_savings(connection, wanted, Defaults(config.carbon.zone, config.carbon.pue), span), form)
+            show_report(_savings(connection, wanted, Defaults.of_settings(config.carbon), span), form)
             return
         if method is not None:
             show_report(_by_method(connection, wanted, span, config, every=every, unit=unit), form)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hpcfrugal.local.run import LocalRun
     from hpcfrugal.report.job import ReportedJob
     from hpcfrugal.settings.idle_power import IdlePower
-    from hpcfrugal.spool import RunDir
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -125,11 +124,13 @@ def _settings() -> tuple[Config, Mapping[str, IdlePower]]:
 def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None, kept: bool) -> None:
     if done.run_dir is None:
         raise SetupError("there is no directory for its samples")
-    job = _job_of(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
-    scopes = _scopes(done.run_dir)
+    from hpcfrugal.ledger.scopes import both_scopes
+    from hpcfrugal.local.identity import node_name
     from hpcfrugal.report.field import to_json
     from hpcfrugal.report.job import JOB_FIELDS
 
+    job = _job_of(done, done.run_dir.run_id, config.ledger if kept else done.spool / "ledger.db", config)
+    scopes = both_scopes(done.run_dir, node_name())
     if as_json or output is not None:
         document = _document(done, to_json(JOB_FIELDS, job))
         document["scopes"] = None if scopes is None else _scopes_document(scopes, done.command_s)
@@ -143,17 +144,6 @@ def _show(done: LocalRun, config: Config, *, as_json: bool, output: Path | None,
 
     for line in summary(done, job, scopes, config.energy_unit, kept=kept):
         echo_wrapped(line, err=True)
-
-
-def _scopes(run_dir: RunDir) -> BothScopes | None:
-    from hpcfrugal.core.safe_read import UnsafeFile
-    from hpcfrugal.ledger.scopes import both_scopes
-    from hpcfrugal.local.identity import node_name
-
-    try:
-        return both_scopes(run_dir, node_name())
-    except (OSError, UnsafeFile):
-        return None  # nothing was sampled, as the report shows
 
 
 def _scopes_document(scopes: BothScopes, command_s: float) -> dict[str, Any]:
@@ -200,7 +190,7 @@ def _job_of(done: LocalRun, run_id: str, ledger: Path, config: Config) -> Report
     from hpcfrugal.ledger.sync import sync
     from hpcfrugal.report.job import ReportedJob
 
-    sync(done.spool, ledger, defaults=Defaults(config.carbon.zone, config.carbon.pue))
+    sync(done.spool, ledger, defaults=Defaults.of_settings(config.carbon))
     with open_ledger(ledger) as connection:
         jobs = find_jobs(connection, JobFilter(jobs=(run_id,)))
     if not jobs:

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpcfrugal.core.pue import MonthlyPue, Pue
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import MetaRow
 from hpcfrugal.ledger.tables import META
+
+if TYPE_CHECKING:
+    from hpcfrugal.settings.config import CarbonSettings
 
 DAY_NS = 86_400 * 10**9
 
@@ -45,6 +49,10 @@ class Defaults:
 
     zone: str | None = None
     pue: Pue | None = None
+
+    @classmethod
+    def of_settings(cls, carbon: CarbonSettings) -> Defaults:
+        return cls(carbon.zone, carbon.pue)
 
     def as_json(self) -> str:
         pue = dict(self.pue.months) if isinstance(self.pue, MonthlyPue) else self.pue

@@ -48,12 +48,15 @@ class BothScopes:
         return self.cpu_part is not None and self.cpu_part >= ALONE
 
 
-def both_scopes(run: RunDir, node: str) -> BothScopes:
-    """The energy of a run of `hpcfrugal run` on this machine. Raises OSError or UnsafeFile for unusable files."""
+def both_scopes(run: RunDir, node: str) -> BothScopes | None:
+    """The energy of a run of `hpcfrugal run` on this node; None where there are no samples that can be used."""
     job = JobKey(run.run_id, 0)
-    owner_uid = os.lstat(run.path).st_uid
     path = run.samples(job.job_id, job.restart, node)
-    sessions = read_samples(path, owner_uid, SampledNode(run.run_id, job, node)).sessions
+    try:
+        owner_uid = os.lstat(run.path).st_uid
+        sessions = read_samples(path, owner_uid, SampledNode(run.run_id, job, node)).sessions
+    except (OSError, UnsafeFile):
+        return None
     facts = _facts(run, owner_uid, job, node)
     return BothScopes(
         _energy(sessions, facts, exclusive=True), _energy(sessions, facts, exclusive=False), _part(sessions)

@@ -59,18 +59,18 @@ def job_blocks(record: ReportedJob, unit: EnergyUnit = "auto", scopes: BothScope
         if len(usage.nodes) > 1:
             nodes.append(Rows(NODE_USAGE_FIELDS, [usage.total], "total"))
         yield table(NODE_USAGE_FIELDS, nodes)
-    others = [note(f"{one.node}: {one.text}") for one in other_work(record.job)]
-    if scopes is not None:
-        others = [note(_advice(record, scopes, unit))]
-    for lines in (_co2e(record), (*others, *_remarks(record, usage))):
+    for lines in (_co2e(record), (*_on_other_work(record, scopes, unit), *_remarks(record, usage))):
         if lines:
             yield Notes(lines, apart=True)
 
 
-def _advice(record: ReportedJob, scopes: BothScopes, unit: EnergyUnit) -> str:
+def _on_other_work(record: ReportedJob, scopes: BothScopes | None, unit: EnergyUnit) -> list[Note]:
+    """Of `hpcfrugal run` which figure to report: that takes the other work into account."""
     job = record.job
+    if scopes is None:
+        return [note(f"{one.node}: {one.text}") for one in other_work(job)]
     energy = unit_for(record.sums.energy_uj, scopes, unit)
-    return advice(scopes, (job.elapsed_ns or 0) / 1e9, job.totals.scope == MACHINE, energy)
+    return [note(advice(scopes, (job.elapsed_ns or 0) / 1e9, job.totals.scope == MACHINE, energy))]
 
 
 def _co2e(record: ReportedJob) -> tuple[Note, ...]:

@@ -6,7 +6,6 @@ import sqlite3
 from pathlib import Path
 
 from hpcfrugal.core.format import AT_LEAST, AmountUnit, EnergyUnit, energy_unit, rough_percent
-from hpcfrugal.core.safe_read import UnsafeFile
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy, both_scopes
 from hpcfrugal.spool.layout import RunDir
@@ -21,10 +20,7 @@ def scopes_of(connection: sqlite3.Connection, job: JobRow) -> BothScopes | None:
         return None
     query = "SELECT path FROM spools JOIN runs USING (spool) WHERE run = ?"
     (path,) = connection.execute(query, (job.run,)).fetchone()
-    try:
-        return both_scopes(RunDir.of(Path(path), job.run_id), job.nodes[0])
-    except (OSError, UnsafeFile):
-        return None
+    return both_scopes(RunDir.of(Path(path), job.run_id), job.nodes[0])
 
 
 def figure_to_report(scopes: BothScopes, command_s: float) -> str | None:
