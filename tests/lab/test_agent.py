@@ -85,9 +85,9 @@ def test_jobs_of_two_users_and_the_rest_are_the_truth_of_the_node(lab: Lab, tmp_
         node_uj = last.rest_uj[index] + sum(job.energy_uj[index] for job in jobs.values())
         assert node_uj == last.energy_uj[index]
         assert node_uj == pytest.approx(truth[TRUE_NAMES[channel.domain]], rel=0.001), channel.domain
-        holders = [job for job, one in jobs.items() if one.energy_uj[index]]
-        gpus = [a] if channel.domain == "gpu-0" else []
-        assert holders == (gpus if channel.component == "gpu" else sorted([a, b])), channel.domain
+        holders = {job for job, one in jobs.items() if one.energy_uj[index]}
+        gpus = {a} if channel.domain == "gpu-0" else set()
+        assert holders == (gpus if channel.component == "gpu" else {a, b}), channel.domain
 
 
 def test_a_user_who_may_not_read_rapl_has_measured_energy(lab: Lab, tmp_path: Path) -> None:
