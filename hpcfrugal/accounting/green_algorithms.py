@@ -24,12 +24,12 @@ _HOUR_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class GreenAlgorithmsPower:
-    """Figures of a site or of one of its partitions; None: not given."""
+    """Figures of a site or of one of its partitions; None: not given. Without a PUE, energy is that of the machines."""
 
     core_w: float
     gpu_w: float | None
     memory_w_per_gb: float
-    pue: float
+    pue: float | None
     g_per_kwh: float | None
 
 
@@ -45,7 +45,7 @@ class HeldResources:
 
 
 def green_algorithms_kwh(held: HeldResources, power: GreenAlgorithmsPower) -> float | None:
-    """Energy with the PUE; None where a figure is missing that it needs."""
+    """Energy with the PUE, if there is one; None where a figure is missing that it needs."""
     if held.elapsed_s is None or held.cpus is None or held.memory_b is None or held.gpus is None:
         return None
     if held.gpus and power.gpu_w is None:
@@ -54,4 +54,4 @@ def green_algorithms_kwh(held: HeldResources, power: GreenAlgorithmsPower) -> fl
     core_hours = held.cpu_s / _HOUR_S if held.cpu_s else held.cpus * hours
     gpu_wh = held.gpus * (power.gpu_w or 0.0) * hours
     memory_wh = held.memory_b / _GB * power.memory_w_per_gb * hours
-    return (core_hours * power.core_w + gpu_wh + memory_wh) * power.pue / 1000
+    return (core_hours * power.core_w + gpu_wh + memory_wh) * (power.pue or 1.0) / 1000

@@ -28,7 +28,7 @@ from hpcfrugal.accounting.model import (
     gpu_power,
 )
 from hpcfrugal.accounting.tables import gpu_tdp
-from hpcfrugal.core.record import assemble
+from hpcfrugal.core.record import MAX_INT, assemble
 from hpcfrugal.ledger.modelled import CPU_BIAS, DRAM_BIAS
 from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.readings import ChannelKey
@@ -37,8 +37,8 @@ from hpcfrugal.slurm.sacct_jobs import SacctJob
 
 _S = 10**9
 
-_MOST_UJ = 2 * 10**18
-"""More energy than this of one component is no figure: 23 MW for a day."""
+_MOST_UJ = MAX_INT
+"""More energy than this of one component is no figure of the ledger: 53 MW for a day."""
 
 _REASON = "no sidecar ran: from Slurm's accounting"
 _PER_CORE = f"model of the CPU unknown, {OTHER.core_mw / 1000:g} W per core or thread"

@@ -37,7 +37,7 @@ _UJ_PER_KWH = 3.6e12
 
 @dataclass(frozen=True, slots=True)
 class JobByMethod:
-    """A job, what it held, and its energy with the PUE and CO2e by the method; None: a figure is missing."""
+    """A job, what it held, and its energy and CO2e with the PUE, if there is one, by the method; None: a figure is missing."""
 
     job: JobRow
     power: GreenAlgorithmsPower
@@ -182,6 +182,13 @@ class MethodReport:
                 "",
             )
         yield (
-            f"Method {METHOD} ({METHOD_VERSION}): from what jobs held, with the PUE; not measured, nor our own model.",
+            f"Method {METHOD} ({METHOD_VERSION}): from what jobs held, {self._pue_note()}; not measured, nor our own"
+            " model.",
             "",
         )
+
+    def _pue_note(self) -> str:
+        without = sum(one.power.pue is None for one in self._jobs)
+        if not without:
+            return "with the PUE"
+        return "without a PUE" if without == len(self._jobs) else f"with the PUE, but for {count(without, 'job')}"

@@ -67,7 +67,7 @@ class GreenAlgorithmsSettings(NamedSection):
     partitions: Annotated[dict[str, PartitionFigures], BeforeValidator(_partitions_of)] = Field(default_factory=dict)
 
     def power(self, partition: str | None, pue: Pue | None, start_ns: int, end_ns: int) -> GreenAlgorithmsPower:
-        """The figures of a partition and a job's time; ``pue`` where the method has none of its own, else 1."""
+        """The figures of a partition and a job's time; ``pue`` where the method has none of its own."""
         own = self.partitions.get(partition or "", PartitionFigures())
 
         def of(name: str) -> Any:
@@ -75,9 +75,7 @@ class GreenAlgorithmsSettings(NamedSection):
             return getattr(self, name) if value is None else value
 
         mean = mean_pue(of("pue") or pue, start_ns, end_ns)
-        return GreenAlgorithmsPower(
-            of("core_power_w"), of("gpu_power_w"), of("memory_w_per_gb"), mean or 1.0, of("g_per_kwh")
-        )
+        return GreenAlgorithmsPower(of("core_power_w"), of("gpu_power_w"), of("memory_w_per_gb"), mean, of("g_per_kwh"))
 
 
 def read_green_algorithms(config: Config) -> GreenAlgorithmsSettings:

@@ -26,8 +26,8 @@ NO_VALUES = frozenset({0xFFFFFE, 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFE, 0xF
 
 _MAX_COUNT = 10**9
 _MAX_SECONDS = 100 * 366 * 86_400
-_MAX_JOULES = 10**12
-"""More energy than this of one job is no reading: 11 MW for a day."""
+_MAX_JOULES = 10**14
+"""More energy than this of one job is no reading: 165 MW for a week."""
 
 
 class JobName(NamedTuple):

@@ -207,6 +207,7 @@ ENERGIES = _of(
     ("18446744073709551614", {"energy_j": None}),
     ("18446744073709551615", {"energy_j": None}),
     ("4190000000", {"energy_j": 4190000000}),
+    ("12096000000000", {"energy_j": 12096000000000}),  # 20 MW for a week
     ("-5", {"energy_j": None}, "ConsumedEnergyRaw: '-5' is not a whole number of joules"),
     ("1.5", {"energy_j": None}, "ConsumedEnergyRaw: '1.5' is not a whole number of joules"),
     ("101.63K", {"energy_j": None}, "ConsumedEnergyRaw: '101.63K' is not a whole number of joules"),

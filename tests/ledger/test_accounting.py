@@ -140,6 +140,14 @@ def test_what_is_missing_is_unknown(spool: FakeSpool, cells: dict[str, str], unk
     assert any(unknown in one for one in job.totals.unknown or ())
 
 
+def test_a_job_of_a_whole_machine_for_two_days_has_energy(spool: FakeSpool) -> None:
+    """Two million CPUs: 12.87 MW at full load, up to twice that by the range of the model."""
+    answer(spool, row("1", AllocCPUS="2000000", TotalCPU="", end=2 * DAY_S))
+    (job,) = synced(spool)
+    cpu = next(channel for channel in job.channels if channel.component == "cpu")
+    assert (cpu.energy_uj, cpu.high_uj) == (12_870_000 * 2 * DAY_S * 10**6, 2 * 12_870_000 * 2 * DAY_S * 10**6)
+
+
 def test_figures_that_cannot_be_do_not_stop_the_sync(spool: FakeSpool) -> None:
     """The energy of a billion CPUs for years is no number that SQLite holds."""
     answer(spool, row("1", AllocCPUS="999999999", end=10**9), row("2"))

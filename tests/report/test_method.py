@@ -109,6 +109,20 @@ def test_a_table_names_its_content(site: Sandbox) -> None:
     )
 
 
+def test_without_a_pue_the_note_names_none(site: Sandbox) -> None:
+    command = ("report", "--method", "green-algorithms", "--since", "all", "--no-sync")
+    config = site.home / ".config/hpcfrugal/config.toml"
+    config.write_text(SETTINGS.replace("pue = 1.15\n", ""))
+    found = report(site)
+    assert {job["pue"] for job in found["jobs"]} == {None}
+    rows = {row["JobID"]: row for row in csv.DictReader(io.StringIO(HEADER + ROWS), delimiter="|")}
+    for job in found["jobs"]:
+        assert job["energy_kwh"] == pytest.approx(by_hand(rows[job["job_id"]])[0] / 1.15, rel=1e-6)
+    assert "from what jobs held, without a PUE; not measured" in site.ok(*command)
+    config.write_text(SETTINGS.replace("pue = 1.15\n", "") + "pue = 1.3\n")
+    assert "from what jobs held, with the PUE, but for 3 jobs; not measured" in site.ok(*command)
+
+
 def test_what_is_missing_is_unknown(site: Sandbox) -> None:
     (site.home / ".config/hpcfrugal/config.toml").write_text("[methods.green-algorithms]\ncore_power_w = 6.3\n")
     found = report(site)
