@@ -37,7 +37,7 @@ _UJ_PER_KWH = 3.6e12
 
 @dataclass(frozen=True, slots=True)
 class JobByMethod:
-    """A job, what it held, and its energy and CO2e with the PUE, if there is one, by the method; None: a figure is missing."""
+    """A job, what it held, and its energy and CO2e by the method, with its PUE; None: a figure is missing."""
 
     job: JobRow
     power: GreenAlgorithmsPower
