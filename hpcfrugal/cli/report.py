@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from hpcfrugal.report.savings import SavingsReport
     from hpcfrugal.report.view import Report
 
 _SKEWS_NAMED = 3
@@ -155,7 +156,9 @@ def report_command(
             if not wanted.jobs or not count_jobs(connection, wanted):
                 raise _no_such_job(job, config, synced=synced)
         if as_savings:
-            show_report(_savings(connection, wanted, Defaults.of_settings(config.carbon), span), form)
+            savings = _savings(connection, wanted, Defaults.of_settings(config.carbon), span)
+            show_report(savings, form)
+            _note_files(savings, config)
             return
         if method is not None:
             show_report(_by_method(connection, wanted, span, config, every=every, unit=unit), form)
@@ -244,7 +247,19 @@ def _note_clocks(connection: sqlite3.Connection, wanted: JobFilter) -> None:
         echo_note(f"the same for {len(found) - _SKEWS_NAMED} more; `hpcfrugal ledger check` lists them")
 
 
-def _savings(connection: sqlite3.Connection, wanted: JobFilter, defaults: Defaults, span: Period) -> Report:
+def _note_files(found: SavingsReport, config: Config) -> None:
+    """Name the files in which actual intensities are missing: their providers have no more than what is written."""
+    from hpcfrugal.carbon.providers.file import FileSettings
+    from hpcfrugal.carbon.settings import read_providers
+
+    entries = read_providers(config.tables("forecasts"))
+    for name in sorted({one.awaited for one in found.found if one.awaited is not None}):
+        if isinstance(settings := entries.get(name), FileSettings):
+            where = plain(str(settings.path), 400)
+            echo_note(f"{name}: write the actual intensities to {where}, then run `hpcfrugal ledger sync`")
+
+
+def _savings(connection: sqlite3.Connection, wanted: JobFilter, defaults: Defaults, span: Period) -> SavingsReport:
     """The savings of these jobs with all of their attempts, also those that started outside the period."""
     from hpcfrugal.ledger.savings import savings
     from hpcfrugal.report.savings import SavingsReport

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 NONE = "–"
 """For a figure that does not apply."""
+MODEL = "model"
+"""For the time that a sensor covered, where there was a model alone."""
 AT_LEAST = "≥ "
 """Before a figure that lacks a part."""
 

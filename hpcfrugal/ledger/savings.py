@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache, partial
 from typing import Literal
@@ -44,7 +44,8 @@ _GOES_ON = frozenset({"PREEMPTED", "NODE_FAIL", "REQUEUED", "REQUEUE_HOLD", "REQ
 class JobSavings:
     """One job, all of its attempts.
 
-    ``saving`` is None unless ``status`` is ``known``; ``reason`` says what is missing. ``forecast`` is the saving of
+    ``saving`` is None unless ``status`` is ``known``; ``reason`` says what is missing, and ``awaited`` is the provider
+    whose actual intensities are. ``forecast`` is the saving of
     the same energy by the forecast of the plan. ``pue`` is None too where it
     differs by month. ``quality`` is ``measured``, ``modelled`` or ``mixed``; ``settled`` is
     false where an intensity may still be revised, ``estimated`` true where the provider estimated one.
@@ -63,6 +64,7 @@ class JobSavings:
     saving: Saving | None = None
     forecast: Saving | None = None
     error: ForecastErrorStats | None = None
+    awaited: str | None = None
 
     @property
     def first(self) -> JobRow:
@@ -177,7 +179,7 @@ def _compared(
         of = f"the actual {plan.signal} intensity of {zone} at {which}"
         if intensity.never_ns(zone, plan.signal, provider, spans):
             return unknown(f"{provider} does not offer {of}", "no-actuals")
-        return unknown(f"{of} is not known from {provider} yet")
+        return replace(unknown(f"{of} is not known from {provider} yet"), awaited=provider)
     qualities = sorted({piece.quality for piece in energy_of(ran)})
     levels = [level for span in spans for level in actual.within(*span)]
     return JobSavings(

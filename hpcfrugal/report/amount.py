@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcfrugal.core.format import AT_LEAST, NONE, UNKNOWN
+from hpcfrugal.core.format import AT_LEAST, MODEL, NONE, UNKNOWN
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
@@ -11,6 +11,13 @@ from hpcfrugal.report.field import Field, field
 def at_least(complete: bool) -> str:
     """The sign before a sum that lacks a part."""
     return "" if complete else AT_LEAST
+
+
+def without_coverage(sums: EnergySums, unknown: str = UNKNOWN) -> str:
+    """The text in place of a coverage that is not shown."""
+    if sums.coverage is None:
+        return unknown
+    return MODEL if sums.measured_uj is None else NONE
 
 
 AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (
@@ -40,7 +47,7 @@ AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (
     field(
         "time_measured", notation.SHARE, lambda sums: sums.shown_coverage, json="", heading="Time covered", drop=5,
         optional=True,
-        missing=lambda sums: UNKNOWN if sums.coverage is None else NONE,
+        missing=without_coverage,
     ),
     field("complete", notation.PLAIN, lambda sums: sums.complete, csv=True),
 )  # fmt: skip

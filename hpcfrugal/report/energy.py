@@ -9,7 +9,7 @@ from hpcfrugal.core.format import NONE
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
+from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least, without_coverage
 from hpcfrugal.report.co2e import CO2E_FIELDS, FOOTPRINT_FIELDS, Co2e
 from hpcfrugal.report.field import Field, by_name, field, on, row, variant
 
@@ -66,7 +66,7 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
     amounts = {each.name: each for each in on(AMOUNT_FIELDS, total) if each.name != "complete"}
     amounts["energy_j"] = variant(amounts["energy_j"], path=("energy_j", "total"), missing=missing)
     amounts["time_measured"] = variant(
-        amounts["time_measured"], missing=lambda record: missing(record) if record.sums.coverage is None else NONE
+        amounts["time_measured"], missing=lambda record: without_coverage(record.sums, missing(record))
     )
     before_components = list(amounts).index("range") + 1
     listed = list(amounts.values())

@@ -63,12 +63,14 @@ class Field(Generic[R]):
     def cell(self, record: R, scale: Scale) -> Cell:
         """As a table has it, with its signs."""
         value = self.get(record)
+        before = "" if value is None or self.before is None else self.before(record)
+        if not value and before.startswith(AT_LEAST):
+            return Cell(UNKNOWN, "unknown")  # at least nothing
         if value is None:
             text = self.missing(record)
             return Cell(
                 text, {UNKNOWN: "unknown", NONE: "aside"}.get(text, "" if self.role is None else self.role(record))
             )
-        before = "" if self.before is None else self.before(record)
         text = before + self.notation.text(value, scale.for_bounds() if before.startswith(AT_LEAST) else scale)
         if self.after is not None:
             text += self.after(record)

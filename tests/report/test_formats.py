@@ -17,9 +17,11 @@ from fake_spool import SECOND, START_NS, FakeSpool
 from hpcfrugal.ledger.groups import GROUPINGS
 from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.report import notation
-from hpcfrugal.report.field import Rows, field, sheet, table, to_json
+from hpcfrugal.report.amount import AMOUNT_FIELDS
+from hpcfrugal.report.field import Rows, field, scale, sheet, table, to_json
 from hpcfrugal.report.formats import rendered
 from hpcfrugal.report.jobs import JobsReport
 from hpcfrugal.report.period import Period
@@ -225,6 +227,21 @@ def test_a_field_is_defined_once_for_json_csv_and_tables() -> None:
         (Cell(""), Cell("~0.833")),
     ]
     assert [(row.role, row.apart) for row in made.rows] == [("", False), ("", False), ("total", True)]
+
+
+@pytest.mark.parametrize(
+    ("sums", "text"),
+    [
+        (EnergySums(modelled_uj=1, covered_ns=9, elapsed_ns=9), "model"),
+        (EnergySums(measured_uj=1, modelled_uj=1, covered_ns=9, elapsed_ns=9), "–"),
+        (EnergySums(measured_uj=1, covered_ns=3, elapsed_ns=4), "75.0 %"),
+        (EnergySums(modelled_uj=1, covered_ns=3, elapsed_ns=4), "75.0 %"),
+        (EnergySums(measured_uj=1), "unknown"),
+    ],
+)
+def test_the_time_that_a_model_covered_is_not_shown_as_if_measured(sums: EnergySums, text: str) -> None:
+    (covered,) = (each for each in AMOUNT_FIELDS if each.name == "time_measured")
+    assert covered.cell(sums, scale([])).text == text
 
 
 def test_a_few_are_named() -> None:

@@ -207,6 +207,19 @@ def test_missing_bytes_are_noted(spool: FakeSpool) -> None:
     assert "bytes read and written: a lower bound" in text
 
 
+def test_at_least_nothing_is_unknown(spool: FakeSpool) -> None:
+    run = spool.run()
+    samples = lines(run)
+    for sample in samples[1:]:
+        sample["io_read_b"] = 0
+    samples[3]["io_partial"] = True
+    run.samples(samples)
+    run.slurm()
+    text = shown(job(spool))
+    assert "≥ 0" not in text
+    assert "unknown" in text
+
+
 def test_reasons_are_text_and_no_markup(spool: FakeSpool) -> None:
     run = spool.run()
     reasons = {"gpu_busy": "[red]a'; rm -rf ~ #[/red]\x1b[31m", "hardware_counters": "denied: perf_event_paranoid is 4"}
