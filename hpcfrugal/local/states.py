@@ -28,7 +28,9 @@ def job_states(run_dir: RunDir) -> list[JobState]:
 def _state(task: LocalTask, starter: int | None, begin: datetime | None) -> JobState:
     end, recorded = task.end(), task.recorded()
     code, reason = end.exit_code, None
-    if code == 0:
+    if recorded is not None and recorded.state == "CANCELLED" and recorded.end_at is not None:
+        state = "CANCELLED"  # between two segments, of which the first may have ended with 0
+    elif code == 0:
         state = "COMPLETED"
     elif code is None and task.process() is not None:
         state = "RUNNING"

@@ -17,6 +17,8 @@ from hpcfrugal.local.backend import Local
 from hpcfrugal.local.states import job_states
 from hpcfrugal.local.task import LocalTask
 from hpcfrugal.spool import RunDir
+from hpcfrugal.spool.documents import EndDocument, write_document
+from hpcfrugal.spool.layout import new_run_id
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
@@ -74,6 +76,18 @@ def test_a_job_is_cancelled_between_its_segments(planned: Planned) -> None:
     assert (state.state, state.restart, state.start_at) == ("CANCELLED", 1, None)
     wait_until(lambda: not (run_dir.path / "local.pid").exists() or _starter_is_gone(run_dir))
     assert (planned.box.work / "o").read_text() == "saved\n"
+
+
+def test_a_job_is_cancelled_before_its_next_segment_is_recorded(tmp_path: Path) -> None:
+    run_dir = RunDir.of(tmp_path, new_run_id(datetime.now(UTC), "0123abcd"))
+    run_dir.path.mkdir(parents=True)
+    task = LocalTask(run_dir)
+    task.pid_path.write_text("1 0\n")
+    write_document(run_dir.end_json(task.job_id, 0), EndDocument(task.job_id, 0, exit_code=0))
+    run_dir.next_start(task.job_id).write_text("4000000000")
+    assert job_states(run_dir)[0].state == "COMPLETED"
+    Local(tmp_path).cancel([run_dir.run_id])
+    assert job_states(run_dir)[0].state == "CANCELLED"
 
 
 def _starter_is_gone(run_dir: RunDir) -> bool:
