@@ -68,6 +68,7 @@ class Ledger:
             InputError: a text that is no time, a datetime without a time zone, or `until` before `since`.
             DataError, SetupError: the ledger is damaged, or there is none.
         """
+        from hpcfrugal.ledger.column_types import column_type
         from hpcfrugal.ledger.queries import JOBS_AND_RUNS, STARTED, conditions
         from hpcfrugal.ledger.views import JOBS_ENERGY
 
@@ -78,9 +79,11 @@ class Ledger:
             found = _rows(connection, query, values)
         import pandas as pd
 
-        for name in ("submitted", "started", "ended"):
-            found[name] = pd.to_datetime(found[name], utc=True, format="ISO8601")
-        return found.astype({"complete": "boolean", **dict.fromkeys(_DECIMALS, "Float64")})
+        for name in found:
+            if column_type(str(name)) == "time":
+                found[name] = pd.to_datetime(found[name], utc=True, format="ISO8601")
+        kinds = {"boolean": "boolean", "decimal": "Float64", "integer": "Int64", "text": "string"}
+        return found.astype({name: kinds[kind] for name in found if (kind := column_type(str(name))) in kinds})
 
     def energy(
         self,
@@ -135,12 +138,6 @@ def _rows(connection: sqlite3.Connection, query: str, parameters: Sequence[Any] 
     cursor.execute(query, parameters)
     return _frame([name for name, *_ in cursor.description or ()], cursor.fetchall())
 
-
-_DECIMALS = (
-    *("elapsed_s", "energy_kwh", "energy_j", "measured_j", "modelled_j", "coverage", "co2e_g", "intensity_g_per_kwh"),
-    *("cpu_h", "gpu_h"),
-)
-"""Columns of ``jobs_energy`` that are decimals, also where no job has a value."""
 
 _TYPES = (
     (frozenset({bool}), "boolean"),

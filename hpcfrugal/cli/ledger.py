@@ -12,13 +12,15 @@ from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.ledger_import import import_group
 from hpcfrugal.cli.options import configured_ledger, configured_spool, json_option
 from hpcfrugal.cli.streams import echo, echo_json
-from hpcfrugal.cli.sync import some_files, update, warn_of
+from hpcfrugal.cli.sync import TerminalMessages, some_files, update, warn_of
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.core.format import count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.check import CheckResult, check_ledger
 from hpcfrugal.ledger.export import dump
+from hpcfrugal.ledger.parquet import VIEW_TIMES, count_rows, write_parquet
+from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.settings.config import load_config
 
 
@@ -150,9 +152,57 @@ def path_command(ledger_path: Path) -> None:
     echo(str(ledger_path))
 
 
-@ledger_command.command(name="export")
+@ledger_command.group(name="export", cls=SuggestingGroup, invoke_without_command=True)
 @configured_ledger
-def export_command(ledger_path: Path) -> None:
-    """Print the content as sorted lines: the table, then the row as JSON. Equal content gives equal lines."""
-    for line in dump(ledger_path):
-        echo(line)
+@click.pass_context
+def export_group(context: click.Context, ledger_path: Path) -> None:
+    """Print the content as sorted lines: the table, then the row as JSON. Equal content gives equal lines.
+
+    With `parquet`, write the views to files for DuckDB, Polars, Dask or Spark.
+    """
+    if context.invoked_subcommand is None:
+        for line in dump(ledger_path):
+            echo(line)
+
+
+@export_group.command(name="parquet")
+@click.argument("folder", type=click.Path(path_type=Path))
+@configured_ledger
+@click.option(
+    "--view",
+    "views",
+    type=click.Choice(tuple(VIEW_TIMES)),
+    multiple=True,
+    help="Only this view. Repeat it for several.",
+)
+@click.option("--partition-by", type=click.Choice(["month"]), help="One folder a month, as Hive names them.")
+@click.option("--replace", is_flag=True, help="Put it in the place of an earlier export.")
+@json_option()
+def parquet_command(
+    folder: Path, ledger_path: Path, views: tuple[str, ...], partition_by: str | None, replace: bool, as_json: bool
+) -> None:
+    """Write the views jobs_energy, energy_by_day and energy_buckets to Parquet files in FOLDER.
+
+    Needs pyarrow: `pip install 'hpcfrugal[parquet]'`. The folder appears when it is whole.
+
+    \b
+    hpcfrugal ledger export parquet november --partition-by month
+    duckdb -c "SELECT user, sum(energy_kwh) FROM 'november/jobs_energy/**/*.parquet' GROUP BY user"
+    """
+    chosen = tuple(dict.fromkeys(views)) or tuple(VIEW_TIMES)
+    with open_ledger(ledger_path) as connection, TerminalMessages().progress("Writing") as progress:
+        total, done = count_rows(connection, chosen) if progress else 0, 0
+
+        def wrote(rows: int) -> None:
+            nonlocal done
+            done += rows
+            if progress is not None:
+                progress(done, total)
+
+        by_month = partition_by is not None
+        rows = write_parquet(connection, folder, chosen, by_month=by_month, replace=replace, wrote=wrote)
+    if as_json:
+        echo_json({"folder": str(folder), "rows": rows})
+    else:
+        for view, number in rows.items():
+            echo(f"{count(number, 'row')} of {view}")
