@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 NONE = "–"
 """For a figure that does not apply."""
-MODEL = "model"
+MODEL_ALONE = "model"
 """For the time that a sensor covered, where there was a model alone."""
 AT_LEAST = "≥ "
 """Before a figure that lacks a part."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpcfrugal.core.format import AT_LEAST, MODEL, NONE, UNKNOWN
+from hpcfrugal.core.format import AT_LEAST, MODEL_ALONE, NONE, UNKNOWN
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
@@ -17,7 +17,7 @@ def without_coverage(sums: EnergySums, unknown: str = UNKNOWN) -> str:
     """The text in place of a coverage that is not shown."""
     if sums.coverage is None:
         return unknown
-    return MODEL if sums.measured_uj is None else NONE
+    return MODEL_ALONE if sums.measured_uj is None else NONE
 
 
 AMOUNT_FIELDS: tuple[Field[EnergySums], ...] = (

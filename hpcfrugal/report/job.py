@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from hpcfrugal.core.format import MODEL, NONE, UNKNOWN, second
+from hpcfrugal.core.format import MODEL_ALONE, NONE, UNKNOWN, second
 from hpcfrugal.core.record import codec
 from hpcfrugal.ledger.parts import COMPONENTS
 from hpcfrugal.ledger.rows import ChannelRow, JobRow, MissingSensorRow, SessionRow
@@ -121,7 +121,7 @@ CHANNEL_FIELDS: tuple[Field[ChannelOfJob], ...] = (
     field("coverage", notation.SHARE, lambda one: one.coverage),
     field(
         "time_measured", notation.SHARE, _measured_time, json="", heading="Time covered", drop=7, optional=True,
-        missing=lambda one: MODEL if one.channel.quality == "modelled" else UNKNOWN,
+        missing=lambda one: MODEL_ALONE if one.channel.quality == "modelled" else UNKNOWN,
     ),
     field("errors", notation.COUNT, lambda one: one.channel.errors, heading="Errors", drop=5),
     field("measured_s", notation.SPAN, lambda one: one.channel.measured_ns),
