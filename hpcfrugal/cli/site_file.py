@@ -17,6 +17,7 @@ from hpcfrugal.core.text import plain
 from hpcfrugal.core.units import compress_nodelist
 from hpcfrugal.slurm.nodes import NodeHardware
 from hpcfrugal.spool.agent_records import AgentHeader
+from hpcfrugal.spool.layout import USERS_DIR
 
 _MIB = 2**20
 
@@ -24,6 +25,9 @@ _FILE = """\
 # Settings of hpcfrugal for all users of the cluster {cluster}, by `hpcfrugal site init`.
 # Check each line with "guess:", then delete that comment. A line that begins with # is not in force.
 # All settings are in docs/configuration.md. `hpcfrugal doctor` shows those in force, and the mistakes in this file.
+
+# Run directories of users where operators can read them, such as for homes that root cannot read; else in their homes.
+# spool = {user_spools}
 
 [site]
 cluster = {quoted_cluster}
@@ -78,6 +82,7 @@ def site_file(facts: SiteFacts) -> str:
     text = _FILE.format(
         cluster=plain(facts.cluster),
         quoted_cluster=_quoted(facts.cluster),
+        user_spools=_quoted(str(facts.spool / USERS_DIR / "%u")),
         spool=_quoted(str(facts.spool)),
         spool_guess="" if facts.spool_given else "  # guess: on a file system that all nodes and you see",
         operators=_quoted(facts.operators),

@@ -15,6 +15,7 @@ from hpcfrugal.cli.streams import echo
 from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.core.text import plain
 from hpcfrugal.settings.config import SITE_DIR, load_config
+from hpcfrugal.spool.layout import AGENTS_DIR, USERS_DIR
 
 if TYPE_CHECKING:
     from hpcfrugal.spool.agent_records import AgentHeader
@@ -80,7 +81,8 @@ def site_init_command(output: Path | None, spool: Path | None, operators: str | 
     if to_stdout:
         echo(text.rstrip("\n"))
         return
-    tmpfiles = f"d {_of_tmpfiles(root)} 0755 root root -\nd {_of_tmpfiles(root / 'agents')} 0750 root {group} -\n"
+    folders = [(root, "0755", "root"), (root / AGENTS_DIR, "0750", group), (root / USERS_DIR, "3773", group)]
+    tmpfiles = "".join(f"d {_of_tmpfiles(folder)} {mode} root {owner} -\n" for folder, mode, owner in folders)
     contents = [text, agent_unit(agent_options(root, group), root), tmpfiles, f"{RULE}\n"]
     for one, content in zip([path, *beside], contents, strict=True):
         _write(one, content)

@@ -5,24 +5,55 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
 FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+GROUP_FOLDER_MODE = 0o2750
+"""A folder of one user that a group may read as well, with all that is made in it: the kernel gives the folder's group
+and the set-group-ID bit to each folder in it, the group to each file (inode(7), "S_ISGID")."""
+
+_DROP_MODE = 0o3773
+"""Where each user may make such a folder, and the group's members may list them; others' can be neither seen nor
+replaced."""
+
+
+def make_private_folder(path: Path, *, exist_ok: bool = True) -> None:
+    """Make a folder in one that is there, 0700; 02750 in a folder where a group is to read what users make (02750
+    itself, or 03773). One that is there already stays as it is. Raises ``OSError``."""
+    if stat.S_IMODE(path.parent.stat().st_mode) not in (GROUP_FOLDER_MODE, _DROP_MODE):
+        path.mkdir(mode=FOLDER_MODE, exist_ok=exist_ok)
+        return
+    # Who is not in the group cannot set the bit, and would lose it by chmod: only mkdir leaves it set.
+    before = os.umask(0o027)
+    try:
+        path.mkdir(mode=0o750, exist_ok=exist_ok)
+    finally:
+        os.umask(before)
+
+
+def _private_mode(folder: Path) -> int:
+    """The mode of a private file in ``folder``: its group may read it where it may read the folder."""
+    return 0o640 if stat.S_IMODE(folder.stat().st_mode) == GROUP_FOLDER_MODE else FILE_MODE
 
 
 def write_json_atomic(path: Path, obj: Any) -> None:
-    """Write ``obj`` as JSON, mode 0600. Raises ``OSError``; ``ValueError`` for NaN, which JSON does not have."""
+    """Write ``obj`` as JSON, private. Raises ``OSError``; ``ValueError`` for NaN, which JSON does not have."""
     write_atomic(path, (json.dumps(obj, allow_nan=False, ensure_ascii=True) + "\n").encode())
 
 
 def write_atomic(path: Path, data: bytes, mode: int | None = FILE_MODE) -> None:
     """Replace ``path`` by a file with this content and mode; None: 0666 less the umask. Raises ``OSError``.
 
-    The data reach the disk before the name does, so a power failure leaves no empty file under that name.
+    A private one (0600) is 0640 in a folder that a group may read (``GROUP_FOLDER_MODE``). The data reach the disk
+    before the name does, so a power failure leaves no empty file under that name.
     """
     temp = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    if mode == FILE_MODE:
+        mode = _private_mode(path.parent)
     descriptor = os.open(temp, flags, 0o666 if mode is None else FILE_MODE)
     try:
         with open(descriptor, "wb") as file:

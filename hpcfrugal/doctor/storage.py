@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
 from hpcfrugal.core.directories import cache_dir
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.files import GROUP_FOLDER_MODE
 from hpcfrugal.doctor.finding import Finding, Level
 from hpcfrugal.job.render import builtin_templates, template_names
 from hpcfrugal.ledger.filesystem import filesystem_type, journal_mode
@@ -53,7 +55,7 @@ def _place(subject: str, path: Path, *, extra: str = "", private: bool = True, i
         return finding("fault", f"{nearest} cannot be written: {why}", move)
     if free_b < _MIN_FREE_B:
         return finding("gap", "nearly full", f"free some space, or {move}")
-    if private and path.exists() and path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():
+    if private and path.exists() and _is_open(path.stat()):
         return finding("gap", "others can read it", f"chmod go= {path}")
     return Finding("files", subject, "ok", found)
 
@@ -63,6 +65,12 @@ def _cache() -> Finding:
         return _place("cache", cache_dir(), private=False)
     except SetupError as error:  # neither a home directory nor XDG_CACHE_HOME; everything works without a cache
         return Finding("files", "cache", "gap", error.message, error.hint)
+
+
+def _is_open(found: os.stat_result) -> bool:
+    """Whether others can read it than the user, and the group that it was made for."""
+    mode = stat.S_IMODE(found.st_mode)
+    return bool(mode & 0o077) and mode != GROUP_FOLDER_MODE and found.st_uid == os.getuid()
 
 
 def storage_findings(config: Config) -> list[Finding]:

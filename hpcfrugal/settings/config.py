@@ -23,7 +23,7 @@ from hpcfrugal.core.pue import MonthlyPue
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
-from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, PueSetting, SingleLine
+from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, OwnPath, PueSetting, SingleLine
 
 SITE_DIR = Path("/etc/hpcfrugal")
 TABLES = ("forecasts", "meters", "methods", "nodes", "queues")
@@ -93,10 +93,11 @@ class Config(Section):
 
     what = "hpcfrugal"
 
-    spool: Annotated[AbsolutePath, Variable("HPCFRUGAL_SPOOL")] = Field(
-        description="run directories: one user's own, seen by the compute nodes under the same path"
+    spool: Annotated[OwnPath, Variable("HPCFRUGAL_SPOOL")] = Field(
+        description="run directories: one user's own, seen by the compute nodes under the same path; `%u` is the user's"
+        " name"
     )
-    ledger: Annotated[AbsolutePath, Variable("HPCFRUGAL_LEDGER")] = Field(description="the ledger's database file")
+    ledger: Annotated[OwnPath, Variable("HPCFRUGAL_LEDGER")] = Field(description="the ledger's database file")
     backend: Annotated[BackendName, Variable("HPCFRUGAL_BACKEND")] = Field(
         default="auto", description="`slurm_cli`, `local` (this machine) or `auto`: Slurm if `sbatch` is found"
     )

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, InstanceOf
 from hpcfrugal.core.errors import Problem
 from hpcfrugal.core.pue import MonthlyPue, Pue, month_start_ns
 from hpcfrugal.core.units import expand_nodelist, format_duration, parse_duration
+from hpcfrugal.core.user import user_name
 from hpcfrugal.settings.section import Mistakes
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -53,6 +54,30 @@ def absolute_path(value: Any) -> Path:
     if not path.is_absolute():
         raise ValueError(f"needs an absolute path, or one that starts with ~, not {value[:80]!r}")
     return path
+
+
+def by_user(value: Any) -> Path:
+    """An absolute path with a folder for each user, which is called ``%u``."""
+    if not isinstance(value, Path) and not (isinstance(value, str) and "%u" in value.split("/")):
+        raise ValueError('needs a path with a folder %u, the user\'s name, such as "/shared/hpcfrugal/users/%u"')
+    path = absolute_path(value)
+    if "%" in "/".join(part for part in path.parts if part != "%u"):
+        raise ValueError("has a % that is not the folder %u")
+    return path
+
+
+def path_of_user(path: Path, user: str) -> Path:
+    """A path ``by_user`` for one of them. Raises ``ValueError`` for a name that cannot be that of a folder."""
+    if not user or user.startswith(".") or "/" in user or not user.isprintable():
+        raise ValueError(f"{user[:80]!r} cannot be the name of a folder")
+    return Path(*(user if part == "%u" else part for part in path.parts))
+
+
+def own_path(value: Any) -> Path:
+    """An absolute path, in which the folder ``%u`` is the user's name."""
+    if isinstance(value, str) and "%" in value:
+        return path_of_user(by_user(value), user_name())
+    return absolute_path(value)
 
 
 def time_zone_of(value: Any) -> ZoneInfo:
@@ -180,6 +205,8 @@ def time_span(low_s: float, high_s: float, bare_unit: str | None = None) -> Befo
 Name = Annotated[str, BeforeValidator(name_of)]
 SingleLine = Annotated[str, BeforeValidator(text_of)]
 AbsolutePath = Annotated[Path, BeforeValidator(absolute_path)]
+OwnPath = Annotated[Path, BeforeValidator(own_path)]
+PathByUser = Annotated[Path, BeforeValidator(by_user)]
 TimeZone = Annotated[InstanceOf[ZoneInfo], BeforeValidator(time_zone_of)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Interpreters = Annotated[tuple[str, ...], BeforeValidator(interpreters_of)]

@@ -12,6 +12,7 @@ trouble, so that a sidecar can never make a job step fail; 2 for a wrong command
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from .gpu_busy import GpuBusy
@@ -96,7 +97,7 @@ def sample(arguments: Arguments, environ: Mapping[str, str]) -> None:
         gpu_busy=busy,
         published=arguments.published,
     )
-    writer = Writer(os.path.join(arguments.run_dir, identity.file_name))
+    writer = Writer(os.path.join(arguments.run_dir, identity.file_name), 0o640)
     config = SamplingConfig(
         arguments.interval_ns,
         arguments.record_ns,
@@ -135,6 +136,14 @@ def _lower_priority() -> None:
         log(f"cannot lower the CPU priority: {error.strerror}", once="nice")
 
 
+def _umask_in(run_dir: str) -> int:
+    """The group may read new files in a run directory that was made for one, which has the set-group-ID bit."""
+    try:
+        return 0o027 if os.stat(run_dir).st_mode & stat.S_ISGID else 0o077
+    except OSError:
+        return 0o077
+
+
 def run_sidecar() -> NoReturn:
     """Run and exit; the interpreter's usual exit would wait for a thread that hangs in a driver."""
     if sys.argv[1:2] == ["agent"]:
@@ -143,8 +152,8 @@ def run_sidecar() -> NoReturn:
         run_agent(sys.argv[2:])
     code = 0
     try:
-        os.umask(0o077)
         arguments = Arguments(sys.argv[1:])
+        os.umask(_umask_in(arguments.run_dir))
         os.chdir("/")
         sample(arguments, os.environ)
     except BadArguments as error:

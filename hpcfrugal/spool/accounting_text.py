@@ -113,7 +113,7 @@ def open_accounting(path: Path, owner_uid: int) -> Iterator[tuple[AccountingQuer
 
 def store_answer(spool_root: Path, query: AccountingQuery, text: str) -> Path:
     """Keep what sacct answered for a day, whose first two columns are JobID and Submit. Raises ``OSError``."""
-    month = own_folder(accounting_dir(spool_root) / f"{from_ns(query.since_wall_ns or 0):%Y-%m}")
+    month = own_folder(spool_root, ACCOUNTING_DIR, f"{from_ns(query.since_wall_ns or 0):%Y-%m}")
     older = [path for path in month.glob(f"{query.day_name}*.sacct") if not path.is_symlink()]
     path = month / f"{query.day_name}{from_ns(query.asked_wall_ns):%Y%m%dT%H%M%S}.sacct"
     data = text.encode("utf-8", "replace")
@@ -135,7 +135,7 @@ def _jobs(text: bytes) -> frozenset[bytes]:
 
 def store_text(spool_root: Path, query: AccountingQuery, data: bytes) -> Path:
     """Keep a text that somebody saved; the same text is kept once. Raises ``OSError``."""
-    folder = own_folder(accounting_dir(spool_root) / "imported")
+    folder = own_folder(spool_root, ACCOUNTING_DIR, "imported")
     path = folder / f"{hashlib.sha256(data).hexdigest()[:32]}.sacct"
     write_atomic(path, _content(query, data))
     return path

@@ -7,7 +7,6 @@ signal and provider without characters that could leave the folder; a digest kee
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -177,7 +176,7 @@ def keep_intensities(spool_root: Path, source: IntensitySource, fetched: Sequenc
         old = _read_own(path)
         merged = overlaid(old, new)
         if merged != old:
-            _make_folders(path.parent)
+            own_folder(spool_root, INTENSITY_DIR, month)
             write_json_atomic(path, _document(source, merged))
             changed += 1
     return changed
@@ -187,15 +186,6 @@ def _read_own(path: Path) -> list[KnownIntensity]:
     if not path.exists():
         return []
     return list(read_intensities(path, os.getuid())[0].intervals)
-
-
-def _make_folders(month: Path) -> None:
-    spool_root = month.parents[1]
-    if os.getuid() == 0 and spool_root.exists() and spool_root.stat().st_uid != 0:
-        # The owner of the spool could not write to folders that root makes in it.
-        raise PermissionError(errno.EPERM, "belongs to another user", str(spool_root))
-    own_folder(month.parent)
-    own_folder(month)
 
 
 def _document(source: IntensitySource, intervals: Iterable[KnownIntensity]) -> dict[str, Any]:

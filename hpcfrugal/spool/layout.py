@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
+from hpcfrugal.core.files import make_private_folder
+
 SPOOL_SCHEMA = 1
 """Version of every document and of the sidecar's header, in their key ``schema``."""
 
@@ -41,9 +43,10 @@ SIDECAR_DIR = "sidecar"
 AGENTS_DIR = "agents"
 """Beside them in a site's spool: a folder for each node, with the files of its agent by day."""
 
-_OTHER_DIRS = (INTENSITY_DIR, ACCOUNTING_DIR, SIDECAR_DIR, AGENTS_DIR)
+USERS_DIR = "users"
+"""In a site's spool too: the spools of users, where the site puts these there."""
 
-DIR_MODE = 0o700
+_OTHER_DIRS = (INTENSITY_DIR, ACCOUNTING_DIR, SIDECAR_DIR, AGENTS_DIR, USERS_DIR)
 
 NameKind = Literal["run", "labels", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log", "pid"]
 
@@ -180,7 +183,7 @@ class RunDir:
 
     @classmethod
     def create(cls, spool_root: Path, run_id: str, created_at: datetime) -> RunDir:
-        """Make ``<spool_root>/<YYYY-MM>/<run_id>`` (0700, parents too where they are missing).
+        """Make ``<spool_root>/<YYYY-MM>/<run_id>``, private, and its parents where they are missing.
 
         Raises ``FileExistsError`` where the run directory is there already, other ``OSError`` as they come.
         """
@@ -188,8 +191,8 @@ class RunDir:
             raise ValueError(f"not a run id: {run_id!r}")
         if created_at.tzinfo is None:
             raise ValueError("RunDir.create needs an aware datetime")
-        path = own_folder(spool_root / f"{created_at.astimezone(UTC):%Y-%m}") / run_id
-        path.mkdir(mode=DIR_MODE)
+        path = own_folder(spool_root, f"{created_at.astimezone(UTC):%Y-%m}") / run_id
+        make_private_folder(path, exist_ok=False)
         return cls(path)
 
     @classmethod
@@ -313,19 +316,30 @@ class RunDir:
         return sorted(found, key=lambda job: job.sort_key)
 
 
-def own_folder(path: Path) -> Path:
-    """``path``, a folder of this user, made where it is missing (0700, parents too).
+def own_folder(spool_root: Path, *names: str) -> Path:
+    """The folder with these names, one below the other, in this user's spool; what is missing is made, private.
 
-    Raises ``PermissionError`` where it is somebody else's, who could put another script or program in the place of
-    ours; other ``OSError`` as they come.
+    Raises ``PermissionError`` where one of them, or the spool, is somebody else's or a link that somebody else made:
+    that user could put another script or program in the place of ours. The spool itself may be root's. Other
+    ``OSError`` as they come.
     """
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        folder.mkdir(mode=DIR_MODE, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise PermissionError(errno.EPERM, "belongs to another user", str(path))
+    for folder in reversed([folder for folder in (spool_root, *spool_root.parents) if not folder.exists()]):
+        make_private_folder(folder)
+    _refuse_foreign(spool_root, spool_root.lstat(), also=0)
+    _refuse_foreign(spool_root, spool_root.stat(), also=0)
+    path = spool_root
+    for name in names:
+        path /= name
+        make_private_folder(path)
+        if stat.S_ISLNK((found := path.lstat()).st_mode):
+            raise PermissionError(errno.EPERM, "is a symbolic link", str(path))
+        _refuse_foreign(path, found)
     return path
+
+
+def _refuse_foreign(path: Path, found: os.stat_result, also: int | None = None) -> None:
+    if found.st_uid not in (os.getuid(), also):
+        raise PermissionError(errno.EPERM, "belongs to another user", str(path))
 
 
 def iter_runs(spool_root: Path, on_skip: Callable[[Path, str], None] | None = None) -> Iterator[RunDir]:

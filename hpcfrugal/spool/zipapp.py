@@ -78,7 +78,7 @@ def shared_sidecar(spool_root: Path) -> Path:
     builders = [path.read_text(encoding="utf-8") for path in (Path(__file__), _SUBSET)]
     content = repr((sources, importlib.util.MAGIC_NUMBER, builders))
     name = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
-    path = own_folder(spool_root / SIDECAR_DIR) / f"{name}.pyz"
+    path = own_folder(spool_root, SIDECAR_DIR) / f"{name}.pyz"
     if not _is_own(path):
         write_atomic(path, _zip_bytes(sources))
         _remove_unused(path)
@@ -105,7 +105,7 @@ def put_sidecar(spool_root: Path, dest: Path) -> None:
     with ExitStack() as locked:
         # Else another version could be removed between the two steps. Who holds it for long has been stopped.
         with suppress(LockHeld):
-            locked.enter_context(take_lock(own_folder(spool_root / SIDECAR_DIR) / ".lock", _LOCK_WAIT_S))
+            locked.enter_context(take_lock(own_folder(spool_root, SIDECAR_DIR) / ".lock", _LOCK_WAIT_S))
         shared = shared_sidecar(spool_root)
         try:
             os.link(shared, dest)

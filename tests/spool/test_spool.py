@@ -489,11 +489,11 @@ def test_times_are_aware(spool: FakeSpool) -> None:
     assert read_run(run.run_dir.run_json, UID)[0].created_wall_ns == START_NS
 
 
-def test_a_month_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+def test_a_month_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "2026-11").symlink_to(tmp_path / "elsewhere")
     when = datetime(2026, 11, 21, tzinfo=UTC)
-    with pytest.raises(PermissionError, match="belongs to another user"):
+    with pytest.raises(PermissionError, match="is a symbolic link"):
         RunDir.create(tmp_path, new_run_id(when, "x"), when)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 

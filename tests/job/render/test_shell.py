@@ -133,6 +133,18 @@ def test_sidecar_ends_in_order(tmp_path: Path) -> None:
     assert 0 <= lines[-1]["job_cpu_us"] < 1_000_000
 
 
+@pytest.mark.parametrize(("folder_mode", "file_mode"), [(0o2750, 0o640), (0o700, 0o600)])
+def test_files_of_a_run_directory_for_a_group_can_be_read_by_it(
+    tmp_path: Path, folder_mode: int, file_mode: int
+) -> None:
+    job = Job(tmp_path, {"command": "true"}, pythons=[sys.executable])
+    job.run_dir.chmod(folder_mode)
+    job.run()
+    written = {path.name: path.stat().st_mode & 0o777 for path in job.run_dir.glob("17.0.*")}
+    assert len(written) == 3  # samples, log, end
+    assert set(written.values()) == {file_mode}, written
+
+
 def test_hardware_counters_only_where_the_job_file_says_so(tmp_path: Path) -> None:
     reasons = []
     for name, wanted in (("with", True), ("without", False)):
