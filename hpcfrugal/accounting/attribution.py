@@ -34,6 +34,8 @@ class Attribution(StrEnum):
     EXCLUSIVE = "exclusive"
     DEVICE = "device"
     CPU_SHARE = "cpu-share"
+    AGENT = "agent"
+    """By CPU time too, divided by the node's agent among all jobs of the node."""
     MODEL = "model"
     NONE = "none"
 
@@ -45,7 +47,7 @@ class Attribution(StrEnum):
     @property
     def is_share(self) -> bool:
         """Whether the job has a part of what was read, for which CPU times are needed, and idle power is useful."""
-        return self is Attribution.CPU_SHARE
+        return self in (Attribution.CPU_SHARE, Attribution.AGENT)
 
     @property
     def is_whole(self) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.ledger.accounting import accounting_changed
+from hpcfrugal.ledger.agent_files import agents_changed
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
@@ -21,7 +22,9 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import fill, is_derived_now, vanished_files, vanished_runs
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
-from hpcfrugal.spool.layout import ACCOUNTING_DIR, INTENSITY_DIR
+from hpcfrugal.spool.layout import ACCOUNTING_DIR, AGENTS_DIR, INTENSITY_DIR
+
+_BESIDE_RUNS = (INTENSITY_DIR, ACCOUNTING_DIR, AGENTS_DIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +101,10 @@ def _look(
     files = vanished_files(connection, spool, runs, spool_root)
     due = _not_synced(connection, spool, runs)
     names = [file.partition("/")[0] for file in files]
-    leave_out |= {
-        INTENSITIES_OF_SPOOLS if name in (INTENSITY_DIR, ACCOUNTING_DIR) else name for name in (*vanished, *due, *names)
-    }
-    if intensities_changed(connection, spool, spool_root) or accounting_changed(connection, spool, spool_root):
+    leave_out |= {INTENSITIES_OF_SPOOLS if name in _BESIDE_RUNS else name for name in (*vanished, *due, *names)}
+    if any(
+        changed(connection, spool, spool_root) for changed in (intensities_changed, accounting_changed, agents_changed)
+    ):
         leave_out.add(INTENSITIES_OF_SPOOLS)
     found.vanished += vanished
     found.vanished_files += files
@@ -125,8 +128,9 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
     rows = connection.execute(
         "SELECT run_id, name, problems FROM files JOIN runs USING (run) WHERE problems != '[]'"
         " UNION ALL SELECT ?, name, problems FROM intensity_files WHERE problems != '[]'"
-        " UNION ALL SELECT ?, name, problems FROM accounting_files WHERE problems != '[]' ORDER BY 1, 2",
-        (INTENSITY_DIR, ACCOUNTING_DIR),
+        " UNION ALL SELECT ?, name, problems FROM accounting_files WHERE problems != '[]'"
+        " UNION ALL SELECT ?, name, problems FROM agent_files WHERE problems != '[]' ORDER BY 1, 2",
+        _BESIDE_RUNS,
     )
     for run_id, name, problems in rows:
         for problem in json.loads(problems):

@@ -29,6 +29,10 @@ _OWNERS = {
         "JOIN accounting_files USING (accounting) JOIN spools USING (spool)",
         {"file": "accounting_files.name"},
     ),
+    "agent_file": (
+        "JOIN agent_files USING (agent_file) JOIN spools USING (spool)",
+        {"file": "agent_files.name"},
+    ),
     "file": (
         "JOIN intensity_files USING (file) JOIN spools USING (spool)",
         {"file": "intensity_files.name"},

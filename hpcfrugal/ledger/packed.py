@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -23,15 +23,36 @@ from hpcfrugal.accounting.series import differences
 BUCKET_S = BUCKET_NS // 10**9
 UJ_PER_J = 10**6
 
+
+def bucket_start(table: str, value: str) -> str:
+    """SQL for the first second of the bucket of ``value``, a row of ``json_each`` over a list of buckets."""
+    number = f"coalesce(json_extract({table}.bucket_numbers, '$[' || {value}.key || ']'), {value}.key)"
+    return f"{table}.first_bucket_s + {BUCKET_S} * {number}"
+
+
 BUCKETS = f"""
-SELECT channels.job, channels.node, channels.kind,
-    channels.first_bucket_s + {BUCKET_S} * coalesce(
-        json_extract(channels.bucket_numbers, '$[' || energy.key || ']'), energy.key) AS bucket_start_s,
+SELECT channels.job, channels.node, channels.kind, {bucket_start("channels", "energy")} AS bucket_start_s,
     {UJ_PER_J} * energy.value + CASE WHEN energy.key + 1 = json_array_length(channels.bucket_energy_j)
         THEN channels.energy_uj % {UJ_PER_J} ELSE 0 END AS energy_uj
 FROM channels CROSS JOIN json_each(channels.bucket_energy_j) AS energy
 """
-"""SQL for one row a bucket."""
+"""SQL for one row a bucket of a channel of a job."""
+
+NODE_BUCKETS = f"""
+SELECT n.agent_file, n.session, n.number, n.kind, {bucket_start("n", "energy")} AS bucket_start_s,
+    energy.value AS energy_uj,
+    coalesce(json_extract(n.bucket_values, '$[1][' || energy.key || ']'), 0) AS rest_uj
+FROM node_channels AS n CROSS JOIN json_each(n.bucket_values, '$[0]') AS energy
+"""
+"""SQL for one row a bucket of a channel of a node in a session of its agent."""
+
+AGENT_JOB_BUCKETS = f"""
+SELECT j.agent_file, j.session, j.name, j.first_ns, j.job_id, j.job, channel.key AS number,
+    {bucket_start("j", "energy")} AS bucket_start_s, energy.value AS energy_uj
+FROM agent_jobs AS j CROSS JOIN json_each(j.bucket_values) AS channel CROSS JOIN json_each(channel.value) AS energy
+WHERE channel.key + 1 < json_array_length(j.bucket_values)
+"""
+"""SQL for one row a bucket of what a job had of a channel of a node in a session of its agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +91,44 @@ def pack(energy: EnergyByTime, first_wall_ns: int | None, last_wall_ns: int | No
         _json(differences([upto_uj // UJ_PER_J for upto_uj in accumulate(energies_uj, initial=0)])),
         None if measured == whole else _json(measured),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PackedColumns:
+    """Several amounts by time in one row: ``bucket_values`` is a list of integers for each, null where all are zero.
+
+    ``first_bucket_s`` and ``bucket_numbers`` are as those of ``PackedBuckets``; all None where there is no bucket.
+    """
+
+    first_bucket_s: int | None = None
+    bucket_numbers: str | None = None
+    bucket_values: str | None = None
+
+
+NO_COLUMNS = PackedColumns()
+
+
+def pack_columns(columns: Sequence[Mapping[int, int]]) -> PackedColumns:
+    """Pack amounts by the start of their bucket in ns."""
+    starts_ns = sorted(set().union(*columns))
+    if not starts_ns:
+        return NO_COLUMNS
+    first_ns = starts_ns[0]
+    numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns]
+    values = ([column.get(start_ns, 0) for start_ns in starts_ns] for column in columns)
+    lists = ",".join(_json(column) if any(column) else "null" for column in values)
+    return PackedColumns(first_ns // 10**9, None if numbers[-1] == len(numbers) - 1 else _json(numbers), f"[{lists}]")
+
+
+def unpack_columns(packed: PackedColumns) -> list[dict[int, int]]:
+    """The amounts that ``pack_columns`` was given, without zeros of a column that has no others."""
+    if packed.first_bucket_s is None or packed.bucket_values is None:
+        return []
+    lists: list[list[int] | None] = json.loads(packed.bucket_values)
+    length = max((len(values) for values in lists if values is not None), default=0)
+    numbers = json.loads(packed.bucket_numbers) if packed.bucket_numbers is not None else range(length)
+    starts_ns = [packed.first_bucket_s * 10**9 + number * BUCKET_NS for number in numbers]
+    return [dict(zip(starts_ns, values, strict=True)) if values is not None else {} for values in lists]
 
 
 def unpack(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 from hpcfrugal.ledger.accounted_due import ACCOUNTED_SCHEMA
+from hpcfrugal.ledger.agent_due import AGENT_DUE_SCHEMA
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.dictionary import Dictionary
 from hpcfrugal.ledger.due import DUE_SCHEMA
@@ -21,7 +22,7 @@ from hpcfrugal.ledger.rows import LEDGER_SCHEMA
 from hpcfrugal.ledger.tables import LEDGER_TABLES
 from hpcfrugal.ledger.views import VIEWS
 
-OLDEST = 19
+OLDEST = 20
 """A ledger of an older schema is not brought up to date; it is rebuilt."""
 
 STEPS: Mapping[int, Callable[[LedgerConnection], None]] = {}
@@ -42,7 +43,7 @@ def _parts() -> Iterator[list[str]]:
                 dictionaries[name] = words
                 yield words.schema()
         yield table.schema()
-    yield [*DUE_SCHEMA, *ACCOUNTED_SCHEMA, *ROLLUP_SCHEMA, *OVERLAP_SCHEMA, *VIEWS]
+    yield [*DUE_SCHEMA, *ACCOUNTED_SCHEMA, *AGENT_DUE_SCHEMA, *ROLLUP_SCHEMA, *OVERLAP_SCHEMA, *VIEWS]
 
 
 @cache

@@ -11,6 +11,7 @@ from pathlib import Path
 from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.accounted import refresh_accounted
 from hpcfrugal.ledger.accounting import missing_accounting, take_accounting
+from hpcfrugal.ledger.agent_files import missing_agents, take_agents
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
@@ -133,7 +134,8 @@ def fill(
 _PROBLEM_FILES = """
 SELECT (SELECT count(*) FROM files WHERE problems != '[]') + (
     SELECT count(*) FROM intensity_files WHERE problems != '[]') + (
-    SELECT count(*) FROM accounting_files WHERE problems != '[]')
+    SELECT count(*) FROM accounting_files WHERE problems != '[]') + (
+    SELECT count(*) FROM agent_files WHERE problems != '[]')
 """
 
 
@@ -161,8 +163,10 @@ def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress
     with transaction(connection):
         found.files_read += take_intensities(connection, spool, spool_root, found.skipped)
         found.files_read += take_accounting(connection, spool, spool_root, found.skipped)
+    found.files_read += take_agents(connection, spool, spool_root, found.skipped, progress)
     found.vanished_files += missing_intensities(connection, spool, spool_root)
     found.vanished_files += missing_accounting(connection, spool, spool_root)
+    found.vanished_files += missing_agents(connection, spool, spool_root)
 
 
 def _vanished(connection: LedgerConnection, spool: int, month: Month) -> list[str]:
@@ -190,6 +194,7 @@ def _same_derivation(connection: LedgerConnection, *, anew: bool) -> None:
         unseal_all(connection)
         connection.execute("UPDATE intensity_files SET size = NULL")
         connection.execute("UPDATE accounting_files SET size = NULL")
+        connection.execute("UPDATE agent_files SET size = NULL, place = NULL")
         connection.execute("INSERT OR IGNORE INTO totals_due SELECT job FROM jobs")
         META.insert(connection, MetaRow("derivation", DERIVATION))
 
@@ -222,6 +227,7 @@ def vanished_files(
             names = files.accepted
         missing += [f"{run.run_id}/{name}" for name in names]
     missing += missing_accounting(connection, spool, spool_root)
+    missing += missing_agents(connection, spool, spool_root)
     return [*missing, *missing_intensities(connection, spool, spool_root)]
 
 

@@ -13,7 +13,14 @@ from hpcfrugal.ledger.dictionary import Dictionary
 
 _R = TypeVar("_R")
 
-_OWNERS = {"spool": "spools", "run": "runs", "job": "jobs", "file": "intensity_files", "accounting": "accounting_files"}
+_OWNERS = {
+    "spool": "spools",
+    "run": "runs",
+    "job": "jobs",
+    "file": "intensity_files",
+    "accounting": "accounting_files",
+    "agent_file": "agent_files",
+}
 """The tables to which a row may belong, by the column with their integer key."""
 
 

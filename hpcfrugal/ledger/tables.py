@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpcfrugal.ledger.agent_rows import AgentFileRow, AgentJobRow, AgentSessionRow, NodeChannelRow
 from hpcfrugal.ledger.rows import (
     AccountingFileRow,
     AttemptRow,
@@ -87,7 +88,33 @@ ACCOUNTED_JOBS = LedgerTable(
     indexes={"accounted_jobs_by_job": "(coalesce(array_job_id, job_id), cluster)"},
 )
 SET_ASIDE = LedgerTable("set_aside", SetAsideRow, ["number"], owner="accounting")
+AGENT_FILES = LedgerTable(
+    "agent_files",
+    AgentFileRow,
+    ["name"],
+    owner="spool",
+    row_key="agent_file",
+    aside=[*_STATE, "place"],
+    indexes={"agent_files_by_node": "(node, name)"},
+)
+AGENT_SESSIONS = LedgerTable("agent_sessions", AgentSessionRow, ["session"], owner="agent_file")
+NODE_CHANNELS = LedgerTable("node_channels", NodeChannelRow, ["session", "number"], owner="agent_file", wide=True)
+AGENT_JOBS = LedgerTable(
+    "agent_jobs",
+    AgentJobRow,
+    ["session", "name", "first_ns"],
+    owner="agent_file",
+    wide=True,
+    aside=["job"],
+    indexes={
+        "agent_jobs_by_id": "(job_id) WHERE job_id IS NOT NULL",
+        "agent_jobs_by_job": "(job) WHERE job IS NOT NULL",
+    },
+)
 META = LedgerTable("meta", MetaRow, ["key"])
+
+TABLES_OF_AGENTS: tuple[LedgerTable[Any], ...] = (AGENT_SESSIONS, NODE_CHANNELS, AGENT_JOBS)
+"""What a file of an agent determines."""
 
 NODE_TABLES: tuple[LedgerTable[Any], ...] = (SESSIONS, CHANNELS, MISSING_SENSORS)
 """What the sample files and meter files of a node determine."""
@@ -106,6 +133,10 @@ _TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (
     ACCOUNTING_FILES,
     ACCOUNTED_JOBS,
     SET_ASIDE,
+    AGENT_FILES,
+    AGENT_SESSIONS,
+    NODE_CHANNELS,
+    AGENT_JOBS,
 )
 
 LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (SPOOLS, RUNS, JOBS, *TABLES_OF_JOBS, *_TABLES_OF_FILES, META)

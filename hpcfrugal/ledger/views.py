@@ -6,7 +6,7 @@ Each figure is converted as reports do it (``EnergySums``), in the same order, s
 from __future__ import annotations
 
 from hpcfrugal.core.record import codec
-from hpcfrugal.ledger.packed import BUCKETS
+from hpcfrugal.ledger.packed import AGENT_JOB_BUCKETS, BUCKETS, NODE_BUCKETS
 from hpcfrugal.ledger.selection import DAY_S
 from hpcfrugal.ledger.sums import SUMS
 from hpcfrugal.spool.documents import CodeState
@@ -121,6 +121,41 @@ def _energy_buckets() -> str:
     return _select(columns, source)
 
 
+_OF_CHANNEL = {name: f"kinds.{name}" for name in ("component", "domain", "source", "boundary", "counted")}
+_BUCKET_START = "strftime('%Y-%m-%dT%H:%M:%SZ', b.bucket_start_s, 'unixepoch')"
+_OF_AGENT = """
+JOIN agent_files USING (agent_file) JOIN nodes USING (node)
+JOIN node_channels AS c ON c.agent_file = b.agent_file AND c.session = b.session AND c.number = b.number
+JOIN channel_kinds AS kinds ON kinds.kind = c.kind
+"""
+
+
+def _node_buckets() -> str:
+    columns = {
+        "node": "nodes.name",
+        **_OF_CHANNEL,
+        "started": _BUCKET_START,
+        "energy_uj": "b.energy_uj",
+        "jobs_uj": "b.energy_uj - b.rest_uj",
+        "rest_uj": "b.rest_uj",
+    }
+    return _select(columns, f"FROM ({NODE_BUCKETS}) AS b {_OF_AGENT}")
+
+
+def _node_job_buckets() -> str:
+    columns = {
+        "node": "nodes.name",
+        "job_id": "coalesce(jobs.job_id, b.job_id)",
+        "name": "b.name",
+        "restart": "jobs.restart",
+        "user": _text("jobs.user"),
+        **_OF_CHANNEL,
+        "started": _BUCKET_START,
+        "energy_uj": "b.energy_uj",
+    }
+    return _select(columns, f"FROM ({AGENT_JOB_BUCKETS}) AS b {_OF_AGENT} LEFT JOIN jobs ON jobs.job = b.job")
+
+
 JOBS_ENERGY = _jobs_energy()
 """What ``jobs_energy`` selects; conditions on ``jobs`` may follow."""
 
@@ -130,6 +165,8 @@ VIEWS = tuple(
         ("jobs_energy", JOBS_ENERGY),
         ("energy_by_day", _energy_by_day()),
         ("energy_buckets", _energy_buckets()),
+        ("node_buckets", _node_buckets()),
+        ("node_job_buckets", _node_job_buckets()),
     )
 )
 """The statements that make them."""

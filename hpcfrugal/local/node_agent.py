@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.sidecar.agent.day_files import make_folder
-from hpcfrugal.spool.agent_files import AgentParser, AgentSession
+from hpcfrugal.spool.agent_files import AgentParser, AgentSession, sessions_in
 from hpcfrugal.spool.agent_layout import agent_folder, agent_program
 from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON, put_sidecar, sidecar_zipapp
 
@@ -53,12 +53,10 @@ def sample_once(node: str, options: Sequence[str]) -> tuple[AgentSession, bool]:
     with tempfile.TemporaryDirectory() as folder:
         argv = _argv(sidecar_zipapp(Path(folder) / "sidecar.pyz"), node, [*options, "--once"])
         done = subprocess.run(argv, stdout=subprocess.PIPE, check=False)
-    parser = AgentParser(node)
-    for line in done.stdout.splitlines():
-        parser.take(line)
-    if done.returncode not in (0, 1) or not parser.sessions:
+    sessions = sessions_in(AgentParser(node), done.stdout.splitlines())
+    if done.returncode not in (0, 1) or not sessions:
         raise SetupError("the agent ended without a sample")
-    return parser.sessions[0], done.returncode == 0
+    return sessions[0], done.returncode == 0
 
 
 def _argv(zipapp: Path, node: str, options: Sequence[str]) -> list[str]:

@@ -7,8 +7,9 @@ may be torn: the agent was killed, or is writing it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,6 +26,11 @@ from hpcfrugal.spool.agent_records import (
 from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES
 from hpcfrugal.spool.sample_record import BadLine
 from hpcfrugal.spool.samples import MAX_LINE_BYTES, line_object, open_samples
+
+_HOUR_NS = 3600 * 10**9
+
+AgentLine = AgentHeader | AgentRecord | AgentJob
+"""What a line of an agent is."""
 
 
 @dataclass(slots=True)
@@ -62,73 +68,94 @@ def read_agent_file(path: Path, owner_uid: int, node: str) -> AgentFile:
     """Read the file of ``node`` of one day. Raises ``UnsafeFile`` where the file as a whole does not count."""
     parser = AgentParser(node)
     with open_samples(path, owner_uid) as (file, state):
-        for line in _lines(file, state.size):
-            parser.take(line)
-    return AgentFile(tuple(parser.sessions), parser.bad, state)
+        sessions = sessions_in(parser, (line for line, _ in agent_lines(file, state.size)))
+    return AgentFile(tuple(sessions), parser.bad, state)
+
+
+def sessions_in(parser: AgentParser, lines: Iterable[bytes]) -> list[AgentSession]:
+    """The sessions in these lines."""
+    found: list[AgentSession] = []
+    for line in lines:
+        one = parser.take(line)
+        if isinstance(one, AgentHeader):
+            found.append(AgentSession(one))
+        elif isinstance(one, AgentRecord):
+            found[-1].records.append(one)
+        elif one is not None:
+            found[-1].ended.append(one)
+    return found
 
 
 def read_agent_header(path: Path, owner_uid: int, node: str) -> AgentHeader | None:
     """The first header in the file of ``node`` of one day; None where there is no valid one."""
-    parser = AgentParser(node)
     try:
         with open_samples(path, owner_uid) as (file, _):
-            parser.take(file.readline(MAX_HEADER_BYTES + 1).rstrip(b"\n"))
+            found = AgentParser(node).take(file.readline(MAX_HEADER_BYTES + 1).rstrip(b"\n"))
     except (OSError, UnsafeFile):
         return None
-    return parser.sessions[0].header if parser.sessions else None
+    return found if isinstance(found, AgentHeader) else None
 
 
 class AgentParser:
-    """The sessions in the lines of an agent of ``node``, and in ``bad`` how many lines do not count, by reason."""
+    """The lines of an agent of ``node``, and in ``bad`` how many of them do not count, by reason.
 
-    def __init__(self, node: str) -> None:
-        self.sessions: list[AgentSession] = []
+    ``day``: a header of another day does not count. ``latest`` is the last record since the header.
+    """
+
+    def __init__(self, node: str, day: date | None = None) -> None:
         self.bad: Counter[str] = Counter()
+        self.header: AgentHeader | None = None
+        self.latest: AgentRecord | None = None
         self._node = node
-        self._open: AgentSession | None = None
+        self._day_ns = None if day is None else (day - date(1970, 1, 1)).days * 24 * _HOUR_NS
+        self._covered: tuple[str | None, int] = (None, 0)
 
-    def take(self, line: bytes) -> None:
-        """Take the next line, without its newline."""
+    def take(self, line: bytes) -> AgentLine | None:
+        """What the next line is, without its newline; None where it is empty or does not count."""
         if not line:
-            return
+            return None
         try:
-            self._take_object(line_object(line, self.bad), len(line))
+            return self._object(line_object(line, self.bad), len(line))
         except BadLine as reason:
             self.bad[str(reason)] += 1
+            return None
 
-    def _take_object(self, data: dict[str, Any], size: int) -> None:
+    def _object(self, data: dict[str, Any], size: int) -> AgentLine:
         kind = data.get("kind")
         if kind == "header":
-            self._begin(data, size)
-            return
-        session = self._open
-        if session is None:
+            return self._begin(data, size)
+        if self.header is None:
             raise BadLine("no valid header before it")
         if kind in ("record", "end"):
-            session.records.append(parse_agent_record(data, session.header, session.latest, self.bad))
-        elif kind == "job":
-            session.ended.append(parse_ended_job(data, session.header, self.bad))
-        else:
-            raise BadLine(f"unknown kind {str(kind)[:40]}")
+            self.latest = parse_agent_record(data, self.header, self.latest, self.bad)
+            return self.latest
+        if kind == "job":
+            return parse_ended_job(data, self.header, self.bad)
+        raise BadLine(f"unknown kind {str(kind)[:40]}")
 
-    def _begin(self, data: dict[str, Any], size: int) -> None:
-        before, self._open = self._open, None  # what comes after a header that does not count has no session
+    def _begin(self, data: dict[str, Any], size: int) -> AgentHeader:
+        if self.header is not None and self.latest is not None:
+            self._covered = self.header.boot_id, self.latest.boottime_ns
+        self.header = self.latest = None  # what comes after a header that does not count has no session
         if size > MAX_HEADER_BYTES:
             raise BadLine(f"header of more than {MAX_HEADER_BYTES} bytes")
         header = parse_agent_header(data, self._node, self.bad)
-        last = None if before is None or before.header.boot_id != header.boot_id else before.latest
-        if last is not None and header.boottime_ns < last.boottime_ns:
+        boot_id, covered_ns = self._covered
+        if header.boot_id == boot_id and header.boottime_ns < covered_ns:
             raise BadLine("header of a time that an earlier session covers")
-        self._open = AgentSession(header)
-        self.sessions.append(self._open)
+        if self._day_ns is not None and not -_HOUR_NS <= header.wall_ns - self._day_ns < 25 * _HOUR_NS:
+            raise BadLine("header of another day than that of its file")
+        self.header = header
+        return header
 
 
-def _lines(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """The whole lines of the first ``size`` bytes; of one that is too long, no more than makes it invalid."""
-    is_rest = False
-    while size > 0 and (part := file.readline(min(size, MAX_LINE_BYTES + 1))):
-        size -= len(part)
+def agent_lines(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
+    """The whole lines in the next ``size`` bytes, each with how many of these there are up to its end; of one that is
+    too long, no more than makes it invalid."""
+    is_rest, read = False, 0
+    while read < size and (part := file.readline(min(size - read, MAX_LINE_BYTES + 1))):
+        read += len(part)
         is_whole = part.endswith(b"\n")
         if not is_rest and (is_whole or len(part) > MAX_LINE_BYTES):
-            yield part.rstrip(b"\n")
+            yield part.rstrip(b"\n"), read
         is_rest = not is_whole

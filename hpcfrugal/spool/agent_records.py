@@ -69,8 +69,8 @@ class AgentHeader:
 
 @dataclass(frozen=True, slots=True, order=True)
 class JobLife:
-    """One attempt of a job on this node: ``name`` is its job id, or its SLUID where the id is not known, and
-    ``first_ns`` the time since boot when the agent first saw it."""
+    """One attempt of a job on this node: ``name`` is its SLUID, or its job id where Slurm has no SLUIDs, and
+    ``first_ns`` the time since boot when the agent first saw it. The id of a job with a SLUID may come later."""
 
     name: str
     first_ns: int
@@ -94,7 +94,7 @@ class AgentJob:
 
     @property
     def life(self) -> JobLife:
-        return JobLife(self.job_id or self.sluid or "", self.first_ns)
+        return JobLife(self.sluid or self.job_id or "", self.first_ns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,123 @@
+"""The records of the ledger for the files of node agents: what was read of a node by time, and what each job had of it.
+
+Energies are integer microjoules. In each bucket of 300 s the energy of a channel is that of all jobs and the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from hpcfrugal.accounting.attribution import Attribution
+from hpcfrugal.core.record import EMBEDDED
+from hpcfrugal.ledger.packed import NO_COLUMNS, PackedColumns
+from hpcfrugal.ledger.rows import KIND, MaybeText, Node
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFileRow:
+    """A file of an agent, ``<node>/<YYYY-MM-DD>.jsonl``: whether it counts, its problems, and its size, modification
+    time and inode when it was read. ``place`` is where it is to be read on from, see ``agent_files``."""
+
+    name: str
+    node: Node
+    accepted: bool = False
+    problems: tuple[str, ...] = ()
+    size: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSessionRow:
+    """What follows a header of an agent, up to ``lasted_ns`` after it; ``session`` counts the headers of a file from 0.
+
+    ``divided``: CPU times of the node were known, so that its energy could be divided; else all of it is the rest.
+    ``stopped``: the agent was stopped in order.
+    """
+
+    session: int
+    boot_id: MaybeText
+    started_wall_ns: int
+    started_boottime_ns: int
+    lasted_ns: int
+    interval_s: float | None
+    record_s: float | None
+    cpus_node: int | None
+    cores_node: int | None
+    cpu_model: MaybeText
+    memory_node_b: int | None
+    cpu_time_source: MaybeText
+    divided: bool
+    stopped: bool
+    records: int
+
+    @property
+    def ended_wall_ns(self) -> int:
+        return self.started_wall_ns + self.lasted_ns
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelKind:
+    """What a channel reads and how, as in ``ChannelRow``."""
+
+    channel: str
+    component: str
+    domain: str
+    source: str
+    quality: str
+    boundary: str
+    scope: str
+    counted: bool
+    attribution: Attribution
+    detail: str | None
+    gpu_uuid: str | None
+
+
+_NO_KIND = ChannelKind(
+    "", "", "", "", "", "", "", counted=False, attribution=Attribution.NONE, detail=None, gpu_uuid=None
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChannelRow:
+    """A channel of a node in a session: its energy, and the rest of it that no job had.
+
+    Only measured channels are kept, and of these those that are in sums, or read the whole node. ``number`` counts
+    them. ``with_dram``: it reads a processor with its memory. The last columns are the energy by time, see ``packed``:
+    the lists of ``bucket_values`` are energy, rest, and the nanoseconds of the session that lack readings.
+    """
+
+    session: int
+    number: int
+    energy_uj: int | None
+    rest_uj: int | None
+    measured_ns: int
+    errors: int
+    with_dram: bool
+    kind: Annotated[ChannelKind, EMBEDDED, KIND] = _NO_KIND
+    packed: Annotated[PackedColumns, EMBEDDED] = NO_COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class AgentJobRow:
+    """What a job had of a node in a session. ``name`` and ``first_ns`` are as in ``JobLife``, ``cpu_us`` as in
+    ``AgentJob``. ``ended``: the agent saw it end, at ``last_wall_ns``; else that is when it was last seen.
+
+    ``job`` is the job of the ledger that it is, None while that is not known. The lists of ``bucket_values`` are those
+    of the session's channels in the order of their numbers, and ``share_ns`` (see ``AgentJob``); null: all zeros.
+    """
+
+    session: int
+    name: str
+    first_ns: int
+    job_id: str | None
+    sluid: str | None
+    uid: int | None
+    cpu_us: int
+    ended: bool
+    first_wall_ns: int
+    last_wall_ns: int
+    job: int | None = None
+    packed: Annotated[PackedColumns, EMBEDDED] = NO_COLUMNS

@@ -1,0 +1,220 @@
+"""What an agent counted, by buckets of time: for each channel of the node all jobs and the rest, which add up to it.
+
+Records hold sums since the header. What rose between two of them that lie in different buckets is split in proportion
+to time, for each job and for the rest alike; the energy of the node in a bucket is the sum of these, so that nothing is
+lost or there twice. Pure functions; a session may be read in parts, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import add
+
+from hpcfrugal.accounting.buckets import BUCKET_NS, Instants
+from hpcfrugal.spool.agent_records import AgentHeader, AgentJob, AgentRecord
+
+Amounts = dict[int, int]
+"""An amount by the start of its bucket in ns."""
+
+LifeName = tuple[str, int]
+"""What tells the jobs of a session apart: name and ``first_ns``, as in ``JobLife``."""
+
+
+def kept_channels(header: AgentHeader) -> list[int]:
+    """The channels that the ledger keeps: measured ones that are in sums, or read the whole node."""
+    return [
+        index
+        for index, channel in enumerate(header.channels)
+        if channel.quality == "measured" and (channel.counted or channel.boundary == "node")
+    ]
+
+
+@dataclass(slots=True)
+class JobAccount:
+    """A job in a session: its latest sums, and what it had by bucket: of each channel that is kept, and ``share_ns``.
+
+    ``taken`` is what has been put into the buckets.
+    """
+
+    latest: AgentJob
+    first_wall_ns: int
+    last_wall_ns: int
+    ended: bool
+    by_bucket: list[Amounts]
+    taken: list[int]
+
+
+@dataclass(slots=True)
+class SessionSums:
+    """What a session has come to. ``gone_uj`` is what jobs had that ended since the last record."""
+
+    rest: list[Amounts]
+    energy: list[Amounts]
+    missing: list[Amounts]
+    gone_uj: list[int]
+    last_wall_ns: int
+    records: int = 0
+    stopped: bool = False
+    jobs: dict[LifeName, JobAccount] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, channels: int, wall_ns: int) -> SessionSums:
+        """Those of a session that begins."""
+        rest, energy, missing = ([Amounts() for _ in range(channels)] for _ in range(3))
+        return cls(rest, energy, missing, [0] * channels, wall_ns)
+
+
+KnownJob = Callable[[LifeName, AgentJob], JobAccount | None]
+"""What is known of a job by lines that were read before."""
+
+
+class SessionAccounts:
+    """One session. ``sums`` and ``latest`` are those to go on from; ``changed`` are the jobs of which more was read."""
+
+    def __init__(
+        self,
+        header: AgentHeader,
+        sums: SessionSums | None = None,
+        latest: AgentRecord | None = None,
+        known: KnownJob = lambda name, job: None,
+    ) -> None:
+        self.header = header
+        self.kept = kept_channels(header)
+        self.changed: set[LifeName] = set()
+        self._known = known
+        self.sums = sums or SessionSums.of(len(self.kept), header.wall_ns)
+        self.latest = latest
+        self._from = latest
+        self._gone_uj = [0] * len(self.kept)
+        self._offset_ns = header.wall_ns - header.boottime_ns
+        self._interval_ns = round((header.interval_s or 1) * 1e9)
+        self._present: set[LifeName] = set() if latest is None else {_name(job) for job in latest.jobs}
+
+    def take(self, record: AgentRecord) -> None:
+        """Take the next record."""
+        at_ns = record.boottime_ns + self._offset_ns
+        present = {_name(job) for job in record.jobs}
+        self._note_missing(record, at_ns)
+        if self._from is None or self.latest is None:
+            self._note_gone()
+            self._from = self.latest = record
+            self._add(record, [self.header.wall_ns, at_ns], record.energy_uj)
+        else:
+            from_ns = self._from.boottime_ns + self._offset_ns
+            is_due = at_ns > from_ns - from_ns % BUCKET_NS + BUCKET_NS or not present >= self._present
+            if is_due:
+                self.settle()
+            self._note_gone()
+            self.latest = record
+            if is_due:
+                self.settle()
+        self._present = present
+        self.sums.records += 1
+        self.sums.last_wall_ns = max(self.sums.last_wall_ns, at_ns)
+        self.sums.stopped = record.kind == "end"
+
+    def take_ended(self, job: AgentJob) -> None:
+        """Take a job that has ended."""
+        at_ns = (job.ended_ns or 0) + self._offset_ns
+        latest_ns = self.header.wall_ns if self.latest is None else self.latest.boottime_ns + self._offset_ns
+        self.settle()  # what it had up to the latest record is in the sums of that
+        account = self._account(job, at_ns)
+        start_ns = min(max(latest_ns, account.first_wall_ns), at_ns)
+        grown = self._grow(account, job, Instants([start_ns, at_ns]))
+        if at_ns <= latest_ns and self.latest is not None:
+            # a late line: what a record did not give to the job was in the rest
+            for index, amounts in enumerate(grown):
+                for start_ns, amount in amounts.items():
+                    _put(self.sums.rest[index], {start_ns: -amount})
+                    _put(self.sums.energy[index], {start_ns: -amount})
+        else:
+            for index, amounts in enumerate(grown):
+                self.sums.gone_uj[index] += sum(amounts.values())
+        account.ended, account.last_wall_ns = True, max(account.last_wall_ns, at_ns)
+        self._present.discard(_name(job))
+        self.sums.last_wall_ns = max(self.sums.last_wall_ns, at_ns)
+
+    def _note_gone(self) -> None:
+        """A record has come: what jobs had that ended before it is in its sums."""
+        gone_uj, self.sums.gone_uj = self.sums.gone_uj, [0] * len(self.kept)
+        self._gone_uj = list(map(add, self._gone_uj, gone_uj))
+
+    def settle(self) -> None:
+        """Put what rose up to the latest record into buckets."""
+        record, before = self.latest, self._from
+        if record is None or before is None or before is record:
+            return
+        whole = [
+            (record.energy_uj[index] or 0) - (before.energy_uj[index] or 0) for index in range(len(record.energy_uj))
+        ]
+        times = [one.boottime_ns + self._offset_ns for one in (before, record)]
+        self._add(record, times, whole)
+        self._from = record
+
+    def _note_missing(self, record: AgentRecord, at_ns: int) -> None:
+        """Note for how long a channel had no readings since the record before; less than half a sample is none."""
+        before = self.latest
+        start_ns = self.header.wall_ns if before is None else before.boottime_ns + self._offset_ns
+        for index, at in enumerate(self.kept):
+            measured_ns = record.measured_ns[at] - (0 if before is None else before.measured_ns[at])
+            missing_ns = at_ns - start_ns - measured_ns
+            if missing_ns > self._interval_ns // 2:
+                _put(self.sums.missing[index], Instants([start_ns, at_ns]).by_bucket([0, missing_ns]))
+
+    def _add(self, record: AgentRecord, times_ns: list[int], whole: Sequence[int | None]) -> None:
+        """Put what rose between two times into buckets: that of the jobs in ``record``, and the rest of ``whole``."""
+        sums, instants = self.sums, Instants(times_ns)
+        rest = [(whole[at] or 0) - gone for at, gone in zip(self.kept, self._gone_uj, strict=True)]
+        for job in record.jobs:
+            account = self._account(job, times_ns[1])
+            start_ns = min(max(times_ns[0], account.first_wall_ns), times_ns[1])
+            own = instants if start_ns == times_ns[0] else Instants([start_ns, times_ns[1]])
+            for index, amounts in enumerate(self._grow(account, job, own)):
+                rest[index] -= sum(amounts.values())
+            account.last_wall_ns = max(account.last_wall_ns, times_ns[1])
+        for index, amount in enumerate(rest):
+            amounts = instants.by_bucket([0, amount])
+            _put(sums.rest[index], amounts)
+            _put(sums.energy[index], amounts)
+        self._gone_uj = [0] * len(self.kept)
+
+    def _grow(self, account: JobAccount, job: AgentJob, instants: Instants) -> list[Amounts]:
+        """Put what a job had since into its buckets and into those of the node; by channel."""
+        now = list(map(max, [*(job.energy_uj[at] for at in self.kept), job.share_ns], account.taken))
+        found: list[Amounts] = []
+        for index, (new, old) in enumerate(zip(now, account.taken, strict=True)):
+            amounts = instants.by_bucket([0, new - old]) if new > old else {}
+            _put(account.by_bucket[index], amounts)
+            found.append(amounts)
+        for index, amounts in enumerate(found[:-1]):
+            _put(self.sums.energy[index], amounts)
+        account.taken, account.latest = now, job
+        self.changed.add(_name(job))
+        return found[:-1]
+
+    def _account(self, job: AgentJob, at_ns: int) -> JobAccount:
+        name = _name(job)
+        account = self.sums.jobs.get(name) or self._known(name, job)
+        if account is None:
+            # what it had at its first sample was drawn since the one before
+            first_ns = job.first_ns + self._offset_ns - self._interval_ns
+            first_ns = min(max(first_ns, self.header.wall_ns), at_ns)
+            count = len(self.kept) + 1
+            account = JobAccount(job, first_ns, at_ns, False, [{} for _ in range(count)], [0] * count)
+        self.sums.jobs[name] = account
+        return account
+
+
+def _name(job: AgentJob) -> LifeName:
+    return job.sluid or job.job_id or "", job.first_ns
+
+
+def _put(sums: Amounts, amounts: Amounts) -> None:
+    for start_ns, amount in amounts.items():
+        sums[start_ns] = sums.get(start_ns, 0) + amount
+
+
+def taken_of(by_bucket: Iterable[Amounts]) -> list[int]:
+    """What has been put into these buckets, by column."""
+    return [sum(amounts.values()) for amounts in by_bucket]
