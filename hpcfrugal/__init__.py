@@ -22,7 +22,7 @@ from hpcfrugal.core.lazy import lazy_names
 from hpcfrugal.core.version import __version__
 
 if TYPE_CHECKING:
-    from hpcfrugal.api.jobs import plan, submit
+    from hpcfrugal.api.jobs import plan, submit, submit_many
     from hpcfrugal.api.ledger import Ledger
     from hpcfrugal.job import JobSpec, load_job
     from hpcfrugal.planning.decide.plan import Plan
@@ -45,6 +45,7 @@ __all__ = [
     "load_job",
     "plan",
     "submit",
+    "submit_many",
 ]
 
 # Imported when first used: the sidecar, and commands that need none of it, start without.
@@ -58,6 +59,7 @@ __getattr__ = lazy_names(
         "load_job": "job",
         "plan": "api.jobs",
         "submit": "api.jobs",
+        "submit_many": "api.jobs",
     },
 )
 

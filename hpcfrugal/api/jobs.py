@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.errors import CollectedProblems, InputError
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job import JobSpec, load_job, naming_lines
 from hpcfrugal.job.loader import job_in_folder
 from hpcfrugal.settings.config import BACKENDS, load_config
-from hpcfrugal.submission import Submission, SubmittedJob, prepare_spec, preview, submit_prepared
+from hpcfrugal.submission import Submission, SubmittedJob, prepare_spec, preview, submit_all, submit_prepared
 from hpcfrugal.submission.backends import select_backend
 
 if TYPE_CHECKING:
@@ -56,6 +56,29 @@ def submit(
     return submit_prepared(prepared, submission.backend)
 
 
+def submit_many(
+    jobs: Iterable[Job], *, queue: str | None = None, now: bool = False, backend: str | None = None
+) -> list[SubmittedJob]:
+    """Check, plan and submit jobs, all checked and planned before the first is submitted, and several at a time.
+
+    Args:
+        jobs, queue, now, backend: as for ``submit``.
+
+    Raises:
+        InputError: with everything that is wrong with any of the jobs; then none is submitted.
+        SetupError: as for ``submit``. The error names the job and has a note on which others are submitted.
+        ForecastError: as for ``submit``.
+    """
+    submission = _submission(backend, queue, start_now=now)
+    problems = CollectedProblems()
+    prepared = []
+    for number, job in enumerate(jobs, 1):
+        with problems.noted(), _loaded(job, Path(f"<python, job {number}>")) as (spec, source):
+            prepared.append(prepare_spec(spec, source, submission))
+    problems.refuse()
+    return submit_all(prepared, submission.backend)
+
+
 def plan(job: Job, *, queue: str | None = None, backend: str | None = None, refresh: bool = False) -> Plan:
     """When a job would run if it were submitted now, and why. Submits nothing.
 
@@ -81,12 +104,12 @@ def _submission(
 
 
 @contextmanager
-def _loaded(job: Job) -> Iterator[tuple[JobSpec, Path]]:
-    """The job and the name of its source; an InputError within names the line of the key."""
+def _loaded(job: Job, source: Path = _FROM_PYTHON) -> Iterator[tuple[JobSpec, Path]]:
+    """The job and its source, ``source`` where that is no file; an InputError within names the line of the key."""
     if isinstance(job, JobSpec):
-        yield job, _FROM_PYTHON
+        yield job, source
     elif isinstance(job, Mapping):
-        yield job_in_folder(job, Path.cwd(), str(_FROM_PYTHON)), _FROM_PYTHON
+        yield job_in_folder(job, Path.cwd(), str(source)), source
     else:
         path = Path(job)
         with naming_lines(path):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
-from hpcfrugal.cli.options import OUTPUT_FILE, check_exclusive, checked, data_format_options
+from hpcfrugal.cli.options import OUTPUT_FILE, check_exclusive, checked
+from hpcfrugal.cli.report_options import data_format_options
 from hpcfrugal.cli.streams import echo, echo_note, echo_wrapped
 from hpcfrugal.core.errors import ForecastError
 from hpcfrugal.core.format import timespan

@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcfrugal.accounting.green_algorithms import METHOD
-from hpcfrugal.cli.options import (
-    check_exclusive,
-    energy_unit_option,
-    format_options,
-    given_period,
-    ledger_option,
-    period_options,
-    split_tags,
-    tag_option,
-)
+from hpcfrugal.cli.options import check_exclusive, ledger_option, split_tags, tag_option
+from hpcfrugal.cli.report_options import energy_unit_option, format_options, given_period, period_options
 from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import CollectedProblems, InputError
 from hpcfrugal.core.format import EnergyUnit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from hpcfrugal.cli.group import SuggestingGroup
-from hpcfrugal.cli.streams import FALLBACK, ReaderGone, colourless, echo, settle
+from hpcfrugal.cli.streams import FALLBACK, ReaderGone, colourless, echo, echo_note, settle
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.version import __version__
@@ -88,7 +88,9 @@ def root() -> None:
     """
 
 
-def _show(message: str, hint: str | None = None) -> None:
+def _show(message: str, hint: str | None = None, notes: Sequence[str] = ()) -> None:
+    for note in notes:
+        echo_note(note)
     for line in message.splitlines() or [""]:
         echo(f"{click.style('error:', fg='red', bold=True)} {printable(line)}", err=True)
     if hint:
@@ -107,7 +109,7 @@ def _outcome(argv: list[str] | None) -> tuple[int, Callable[[], None] | None]:
     try:
         code = root.main(args=argv, prog_name="hpcfrugal", standalone_mode=False, color=False if colourless() else None)
     except HpcfrugalError as error:
-        return error.exit_code, partial(_show, error.message, error.hint)
+        return error.exit_code, partial(_show, error.message, error.hint, getattr(error, "__notes__", ()))
     except click.exceptions.Exit as error:
         return error.exit_code, None
     except click.ClickException as error:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from hpcfrugal.cli.options import FILE, backend_option, check_exclusive, json_option
 from hpcfrugal.cli.streams import echo, echo_note, echo_or_drop, warn
-from hpcfrugal.cli.submit_check import check_with_slurm
-from hpcfrugal.core.errors import HpcfrugalError, InputError, Problem
+from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
-from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.loader import is_script
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.environment import ignored_options
-from hpcfrugal.submission import Prepared, Submission, SubmittedJob, prepare, submit_prepared
+from hpcfrugal.submission import Prepared, Submission, SubmittedJob, prepare, submit_all
 from hpcfrugal.submission.backends import select_backend
 
 
@@ -71,6 +68,8 @@ def submit_command(
         raise click.UsageError("the arguments after `--` are those of one script; submit one at a time")
     prepared = _prepare_all(jobs, Submission(chosen, config, start_now, queue, arguments))
     if check:
+        from hpcfrugal.cli.submit_check import check_with_slurm
+
         check_with_slurm(prepared, chosen)
         return
     noted = set[str]()
@@ -84,31 +83,16 @@ def submit_command(
     for job in prepared:
         for line in job.warnings:
             warn(f"{printable(str(job.source))}: {line}")
-    submitted: list[tuple[Prepared, SubmittedJob]] = []
-    for job in prepared:
-        result = _submit(job, chosen, prepared, submitted)
-        submitted.append((job, result))
+
+    def announce(job: Prepared, result: SubmittedJob) -> None:
         if not (wait and as_json):
             _announce(job, result, noted, as_json=as_json)
+
+    results = submit_all(prepared, chosen, announce)
     if wait:
         from hpcfrugal.cli.waiting import wait_for
 
-        sys.exit(wait_for(submitted, chosen, config, as_json=as_json))
-
-
-def _submit(
-    job: Prepared, backend: Backend, every: Sequence[Prepared], submitted: Sequence[tuple[Prepared, SubmittedJob]]
-) -> SubmittedJob:
-    """Submit one of several jobs. On failure the error names its file, and a note lists the jobs already submitted."""
-    try:
-        return submit_prepared(job, backend)
-    except HpcfrugalError as error:
-        if len(every) > 1:
-            error.message = f"{printable(str(job.source))}: {error.message}"
-            done = ", ".join(f"{printable(str(one.source))} (job {result.job_id})" for one, result in submitted)
-            rest = ", ".join(printable(str(one.source)) for one in every[len(submitted) + 1 :])
-            echo_note(f"submitted: {done or 'none'}; not submitted: {rest or 'no other'}")
-        raise
+        sys.exit(wait_for(list(zip(prepared, results, strict=True)), chosen, config, as_json=as_json))
 
 
 def _prepare_all(jobs: tuple[Path, ...], submission: Submission) -> list[Prepared]:

@@ -40,6 +40,11 @@ class HpcfrugalError(Exception):
         self.message = message
         self.hint = hint
 
+    def name_place(self, place: str) -> None:
+        """Put what it is about, such as a file, before its message."""
+        self.message = f"{place}: {self.message}"
+        self.args = (self.message,)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

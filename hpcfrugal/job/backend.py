@@ -80,6 +80,8 @@ class Backend(Protocol):
     """A way to run jobs."""
 
     name: str
+    submits_at_once: int
+    """How many jobs it takes at the same time, from several threads."""
 
     def cluster(self) -> str:
         """The name of the cluster that this backend's job ids belong to."""

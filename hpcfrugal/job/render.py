@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,9 @@ def _container_arguments(spec: JobSpec) -> list[str]:
     return [*words, *container.options, container.image]
 
 
-def _environment(template_dirs: Sequence[Path]) -> jinja2.Environment:
+@lru_cache(maxsize=4)
+def _environment(template_dirs: tuple[Path, ...]) -> jinja2.Environment:
+    """What compiles templates, each once in a process as long as its file stays as it is."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -207,7 +210,7 @@ def render_script(
         "segments": segments if segments is not None and len(segments.windows) > 1 else None,
     }
     try:
-        template = _environment(template_dirs).get_template(f"{name}.sbatch.j2")
+        template = _environment(tuple(template_dirs)).get_template(f"{name}.sbatch.j2")
         text = template.render(context)
     except jinja2.TemplateNotFound as error:
         if error.name != f"{name}.sbatch.j2":

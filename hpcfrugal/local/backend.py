@@ -30,6 +30,7 @@ class Local:
     """The backend for a machine without Slurm. A job's id is its run id."""
 
     name = "local"
+    submits_at_once = 1  # it forks, which a process with several threads should not
 
     def __init__(self, spool: Path) -> None:
         self._spool = spool

@@ -20,6 +20,7 @@ import os
 import sys
 import time
 from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 
 from hpcfrugal.core.files import write_atomic
@@ -75,14 +76,19 @@ def shared_sidecar(spool_root: Path) -> Path:
     Raises OSError.
     """
     sources = _sources()
-    builders = [path.read_text(encoding="utf-8") for path in (Path(__file__), _SUBSET)]
-    content = repr((sources, importlib.util.MAGIC_NUMBER, builders))
-    name = hashlib.blake2b(content.encode(), digest_size=12).hexdigest()
-    path = own_folder(spool_root, SIDECAR_DIR) / f"{name}.pyz"
+    content = hashlib.blake2b(importlib.util.MAGIC_NUMBER, digest_size=12)
+    for part in (*chain.from_iterable(sources.items()), *(_read(path) for path in (Path(__file__), _SUBSET))):
+        data = part.encode()
+        content.update(b"%d:" % len(data) + data)
+    path = own_folder(spool_root, SIDECAR_DIR) / f"{content.hexdigest()}.pyz"
     if not _is_own(path):
         write_atomic(path, _zip_bytes(sources))
         _remove_unused(path)
     return path
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _remove_unused(used: Path) -> None:
@@ -97,11 +103,17 @@ def _remove_unused(used: Path) -> None:
                 path.unlink()
 
 
-def put_sidecar(spool_root: Path, dest: Path) -> None:
+def put_sidecar(spool_root: Path, dest: Path, like: Path | None = None) -> None:
     """The spool's copy of the zipapp as ``dest``: a second name of the same file where the file system knows such.
+
+    ``like`` is that of another run, which this process made.
 
     Raises OSError.
     """
+    if like is not None:
+        with suppress(OSError):
+            os.link(like, dest)
+            return
     with ExitStack() as locked:
         # Else another version could be removed between the two steps. Who holds it for long has been stopped.
         with suppress(LockHeld):
@@ -125,12 +137,12 @@ def _is_own(path: Path) -> bool:
 def _sources() -> dict[str, str]:
     """The sidecar, all of pynvml, and the sensors of the site: text by name in the zipapp."""
     sources = {
-        f"{PACKAGE_NAME}/{path.relative_to(PACKAGE_DIR).as_posix()}": path.read_text(encoding="utf-8")
+        f"{PACKAGE_NAME}/{path.relative_to(PACKAGE_DIR).as_posix()}": _read(path)
         for path in sorted(PACKAGE_DIR.rglob("*.py"))
     }
     spec = importlib.util.find_spec("pynvml")
     if spec is not None and spec.origin is not None:  # without it, the sidecar reports that GPUs cannot be read
-        sources[_PYNVML] = Path(spec.origin).read_text(encoding="utf-8")
+        sources[_PYNVML] = _read(Path(spec.origin))
     return sources | _sensor_sources()
 
 
@@ -154,7 +166,7 @@ def _sensor_sources() -> dict[str, str]:
             if entry.group != SENSOR_GROUP or entry.name in entries:
                 continue
             try:
-                texts = {name: path.read_text(encoding="utf-8") for name, path in _module_files(entry.module).items()}
+                texts = {name: _read(path) for name, path in _module_files(entry.module).items()}
                 for name, text in texts.items():
                     _compile(text, name)
             except (OSError, ValueError, ImportError, SyntaxError) as error:

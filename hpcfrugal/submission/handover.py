@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import HpcfrugalError, SetupError
+from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import instant_ns
 from hpcfrugal.core.user import user_name
 from hpcfrugal.job import JobSpec
@@ -33,60 +37,148 @@ def submit_prepared(prepared: Prepared, backend: Backend) -> SubmittedJob:
     Raises:
         SetupError: the spool cannot be written, or the backend refuses.
     """
-    try:
-        run_dir = RunDir.create(prepared.run_dir.spool, prepared.run_id, prepared.created_at)
-    except OSError as error:
-        raise SetupError(
-            f"the run directory {prepared.run_dir.path} cannot be created: {error.strerror}",
-            hint="set `spool` in the configuration to a directory that you can write and the nodes can see",
-        ) from None
-    try:
-        _write(prepared, run_dir, backend)
-        # Before the submission: a local job may start, and even end, before that call returns.
-        submitted_at = datetime.now(UTC)
-        submitted = backend.submit(prepared.for_backend)
-    except NoAnswer as error:
-        # The job may be in the queue, and needs its directory.
-        error.hint = f"the job may be in the queue: see `hpcfrugal status {prepared.run_id}` and `squeue --me`"
-        raise
-    except HpcfrugalError:
-        shutil.rmtree(run_dir.path, ignore_errors=True)
-        raise
-    except OSError as error:
-        shutil.rmtree(run_dir.path, ignore_errors=True)
-        raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
-    document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_ns(submitted_at))
-    write_document(run_dir.submitted_json, document)
-    return SubmittedJob(
-        submitted.job_id,
-        submitted.cluster,
-        prepared.run_id,
-        run_dir.path,
-        prepared.spec.name,
-        _output(prepared, submitted.job_id, slurm=backend.name != "local"),
-        prepared.warnings,
-        prepared.plan,
-    )
+    return _Handover([prepared], backend).submit(prepared)
 
 
-def _write(prepared: Prepared, run_dir: RunDir, backend: Backend) -> None:
-    document = own_run(
-        prepared.run_id,
-        prepared.created_at,
-        backend.name,
-        public_spec(prepared.spec),
-        plan=None if prepared.plan is None else prepared.plan.to_json(),
-        carbon=RunPlace(prepared.zone, prepared.pue),
-        code=code_state(prepared.workdir),
-        source=str(prepared.source),
-        template=prepared.rendered.template_path,
-    )
-    write_document(run_dir.run_json, document)
-    if prepared.spec.energy.enabled:
-        put_sidecar(run_dir.spool, run_dir.sidecar)
-    if prepared.user_script is not None:
-        _write_private(run_dir.user_script, prepared.user_script, 0o700)
-    _write_private(run_dir.script, prepared.rendered.data, 0o600)
+def submit_all(
+    jobs: Sequence[Prepared], backend: Backend, on_submitted: Callable[[Prepared, SubmittedJob], None] | None = None
+) -> list[SubmittedJob]:
+    """Submit several jobs, as many at a time as the backend takes; ``on_submitted`` gets each in the order of ``jobs``.
+
+    Where one is refused, no further one is begun. The error names its source, and has a note on what became of the
+    others.
+
+    Raises:
+        SetupError: as for ``submit_prepared``.
+    """
+    handover = _Handover(jobs, backend)
+    # These count on the order in which Slurm got to see them.
+    ordered = any((job.spec.resources.dependency or "").startswith("singleton") for job in jobs)
+    at_once = 1 if ordered else min(backend.submits_at_once, len(jobs))
+    done: dict[str, SubmittedJob] = {}
+    failed: tuple[Prepared, HpcfrugalError] | None = None
+    for job, outcome in _outcomes(handover.submit, jobs, at_once):
+        if isinstance(outcome, HpcfrugalError):
+            failed = failed or (job, outcome)
+            continue
+        done[job.run_id] = outcome
+        if on_submitted is not None:
+            on_submitted(job, outcome)
+    if failed is not None:
+        job, error = failed
+        if len(jobs) > 1:
+            error.name_place(printable(str(job.source)))
+            error.add_note(_what_became(jobs, done, job))
+        raise error
+    return [done[job.run_id] for job in jobs]
+
+
+def _outcomes(
+    submit: Callable[[Prepared], SubmittedJob], jobs: Sequence[Prepared], at_once: int
+) -> Iterator[tuple[Prepared, SubmittedJob | HpcfrugalError]]:
+    """What became of each job, in their order, until one is refused; then of those that were being submitted."""
+
+    refused = False
+
+    def attempt(job: Prepared) -> SubmittedJob | HpcfrugalError:
+        nonlocal refused
+        try:
+            return submit(job)
+        except HpcfrugalError as error:
+            refused = True
+            return error
+
+    if at_once <= 1:
+        for job in jobs:
+            yield job, attempt(job)
+            if refused:
+                return
+        return
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    waiting = iter(jobs)
+    with ThreadPoolExecutor(at_once) as pool:
+        running: deque[tuple[Prepared, Future[SubmittedJob | HpcfrugalError]]] = deque(
+            (job, pool.submit(attempt, job)) for job in islice(waiting, at_once)
+        )
+        while running:
+            job, future = running.popleft()
+            outcome = future.result()
+            if not refused:
+                running.extend((following, pool.submit(attempt, following)) for following in islice(waiting, 1))
+            yield job, outcome
+
+
+def _what_became(jobs: Sequence[Prepared], done: Mapping[str, SubmittedJob], failed: Prepared) -> str:
+    submitted = [f"{printable(str(job.source))} (job {done[job.run_id].job_id})" for job in jobs if job.run_id in done]
+    rest = [printable(str(job.source)) for job in jobs if job.run_id not in done and job is not failed]
+    return f"submitted: {', '.join(submitted) or 'none'}; not submitted: {', '.join(rest) or 'no other'}"
+
+
+class _Handover:
+    """Hands jobs over to a backend; what they have in common is found out once."""
+
+    def __init__(self, jobs: Iterable[Prepared], backend: Backend) -> None:
+        self._backend = backend
+        self._code = {folder: code_state(folder) for folder in {job.workdir for job in jobs}}
+        self._sidecar: Path | None = None
+
+    def submit(self, prepared: Prepared) -> SubmittedJob:
+        """See ``submit_prepared``."""
+        try:
+            run_dir = RunDir.create(prepared.run_dir.spool, prepared.run_id, prepared.created_at)
+        except OSError as error:
+            raise SetupError(
+                f"the run directory {prepared.run_dir.path} cannot be created: {error.strerror}",
+                hint="set `spool` in the configuration to a directory that you can write and the nodes can see",
+            ) from None
+        try:
+            self._write(prepared, run_dir)
+            # Before the submission: a local job may start, and even end, before that call returns.
+            submitted_at = datetime.now(UTC)
+            submitted = self._backend.submit(prepared.for_backend)
+        except NoAnswer as error:
+            # The job may be in the queue, and needs its directory.
+            error.hint = f"the job may be in the queue: see `hpcfrugal status {prepared.run_id}` and `squeue --me`"
+            raise
+        except HpcfrugalError:
+            shutil.rmtree(run_dir.path, ignore_errors=True)
+            raise
+        except OSError as error:
+            shutil.rmtree(run_dir.path, ignore_errors=True)
+            raise SetupError(f"the run directory {run_dir.path} cannot be written: {error.strerror}") from None
+        document = SubmittedDocument(submitted.job_id, submitted.cluster, instant_ns(submitted_at))
+        write_document(run_dir.submitted_json, document)
+        return SubmittedJob(
+            submitted.job_id,
+            submitted.cluster,
+            prepared.run_id,
+            run_dir.path,
+            prepared.spec.name,
+            _output(prepared, submitted.job_id, slurm=self._backend.name != "local"),
+            prepared.warnings,
+            prepared.plan,
+        )
+
+    def _write(self, prepared: Prepared, run_dir: RunDir) -> None:
+        document = own_run(
+            prepared.run_id,
+            prepared.created_at,
+            self._backend.name,
+            public_spec(prepared.spec),
+            plan=None if prepared.plan is None else prepared.plan.to_json(),
+            carbon=RunPlace(prepared.zone, prepared.pue),
+            code=self._code[prepared.workdir],
+            source=str(prepared.source),
+            template=prepared.rendered.template_path,
+        )
+        write_document(run_dir.run_json, document)
+        if prepared.spec.energy.enabled:
+            put_sidecar(run_dir.spool, run_dir.sidecar, self._sidecar)
+            self._sidecar = run_dir.sidecar
+        if prepared.user_script is not None:
+            _write_private(run_dir.user_script, prepared.user_script, 0o700)
+        _write_private(run_dir.script, prepared.rendered.data, 0o600)
 
 
 def _write_private(path: Path, data: bytes, mode: int) -> None:

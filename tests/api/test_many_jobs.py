@@ -1,0 +1,97 @@
+"""Several jobs in one submission: a few at a time, in order, and what becomes of the others where one is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from fake_slurm import FakeSlurm, submitted
+from sandbox import Sandbox
+
+import hpcfrugal
+from hpcfrugal import InputError, SetupError
+
+_NUMBER = 'number=$(sed -n "s/^#SBATCH --job-name=job//p" "${@: -1}")'
+"""A job's number by its name."""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    fake = FakeSlurm(tmp_path / "slurm")
+    box.env |= {"PATH": f"{fake.bin}:{box.env['PATH']}", "HPCFRUGAL_BACKEND": "slurm_cli"}
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "HPCFRUGAL_SPOOL", "HPCFRUGAL_LEDGER"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in box.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(box.work)
+    return fake
+
+
+def files(box: Sandbox, count: int, **more: object) -> Sequence[Path]:
+    return [box.job("true", f"job{number}.yaml", **more) for number in range(1, count + 1)]
+
+
+def test_four_at_a_time_and_answers_in_order(slurm: FakeSlurm, box: Sandbox, tmp_path: Path) -> None:
+    # Each sbatch waits until four of them run, and the last one answers first.
+    all_run = f"until set -- {tmp_path}/*.runs; [ $# = 4 ]; do sleep 0.05; done"
+    slurm.answer(
+        "sbatch", then=f"{_NUMBER}; touch {tmp_path}/$number.runs; {all_run}; sleep 0.$((4 - number)); echo 10$number"
+    )
+    told = [json.loads(line) for line in box.ok("submit", "--json", *files(box, 4)).splitlines()]
+    assert [(one["name"], one["job_id"]) for one in told] == [
+        ("job1", "101"),
+        ("job2", "102"),
+        ("job3", "103"),
+        ("job4", "104"),
+    ]
+    assert {one["cluster"] for one in told} == {"c1"}
+    assert {one["job_id"] for one in submitted(box.spool)} == {"101", "102", "103", "104"}
+    assert len({path.stat().st_ino for path in box.spool.glob("2*/*/sidecar.pyz")}) == 1
+
+
+def test_where_one_is_refused_no_further_one_is_begun(slurm: FakeSlurm, box: Sandbox) -> None:
+    # The others of the first four wait until the directory of the refused one is gone.
+    wait = f"until [ $(ls -d {box.spool}/2*/* | wc -l) = 3 ]; do sleep 0.05; done"
+    refuse = "[ $number = 2 ] && { sleep 0.2; echo 'sbatch: error: no such account' >&2; exit 1; }"
+    slurm.answer("sbatch", then=f"{_NUMBER}; {refuse}; sleep 0.2; {wait}; echo 10$number")
+    done = box.run("submit", *files(box, 6))
+    assert done.code == 3
+    assert [line for line in done.out.splitlines() if "Submitted" in line] == [
+        "Submitted job 101 on c1", "Submitted job 103 on c1", "Submitted job 104 on c1",
+    ]  # fmt: skip
+    first, second, third, fourth, fifth, sixth = (box.work / f"job{number}.yaml" for number in range(1, 7))
+    assert done.err.splitlines() == [
+        f"note: submitted: {first} (job 101), {third} (job 103), {fourth} (job 104); not submitted: {fifth}, {sixth}",
+        f"error: {second}: sbatch refused the job: no such account",
+    ]
+    assert len(list(box.spool.glob("2*/*"))) == 3
+
+
+def test_jobs_that_wait_for_those_of_their_name_are_submitted_one_after_the_other(
+    slurm: FakeSlurm, box: Sandbox, tmp_path: Path
+) -> None:
+    alone = f"mkdir {tmp_path}/alone || exit 1; sleep 0.05; rmdir {tmp_path}/alone"
+    slurm.answer("sbatch", then=f"{_NUMBER}; {alone}; echo 10$number")
+    box.ok("submit", *files(box, 4, resources={"dependency": "singleton"}))
+    assert len(submitted(box.spool)) == 4
+
+
+def test_from_python(slurm: FakeSlurm, box: Sandbox) -> None:
+    slurm.answer("sbatch", then=f'{_NUMBER}; [ "$number" = 3 ] && exit 1; echo 10$number')
+    jobs = [{"command": "true", "name": f"job{number}"} for number in (1, 2)]
+    assert [job.job_id for job in hpcfrugal.submit_many(jobs)] == ["101", "102"]
+    with pytest.raises(SetupError, match=r"^<python, job 2>: sbatch refused the job: ") as refused:
+        hpcfrugal.submit_many([jobs[0], {"command": "true", "name": "job3"}])
+    assert refused.value.__notes__ == ["submitted: <python, job 1> (job 101); not submitted: no other"]
+
+
+def test_every_mistake_of_all_jobs_before_the_first_is_submitted(slurm: FakeSlurm, box: Sandbox) -> None:
+    bad = [{"command": "true"}, {"comand": "true"}, {"command": "true", "resources": {"nodes": -1}}]
+    with pytest.raises(InputError) as caught:
+        hpcfrugal.submit_many(bad)
+    places = [problem.where for problem in caught.value.problems]
+    assert places == ["<python, job 2>: comand", "<python, job 2>: command", "<python, job 3>: resources.nodes"]
+    assert slurm.calls("sbatch") == []
+    assert hpcfrugal.submit_many([]) == []
