@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
+YEARS = range(1970, 2200)
+"""Other times are refused: a plan adds run times and waits to them, of a century each at most."""
+
 _TIMES_OF_DAY = {"midnight": 0, "elevenses": 11, "noon": 12, "fika": 15, "teatime": 16}
 _UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _RELATIVE = re.compile(r"now(?:\s*([+-])\s*([0-9]{1,9})\s*([a-z]*))?")
@@ -27,10 +30,18 @@ def parse_slurm_time(text: str, now: datetime | None = None) -> datetime:
     """The instant, aware, that sbatch would read; ``now`` is when.
 
     Raises:
-        ValueError: it is in none of sbatch's forms, or no point in time.
+        ValueError: it is in none of sbatch's forms, or no point in time of ``YEARS``.
     """
-    now = (now or datetime.now(UTC)).astimezone().replace(microsecond=0)
-    rest = text.strip().lower()
+    try:
+        found = _instant(text.strip().lower(), (now or datetime.now(UTC)).astimezone().replace(microsecond=0))
+    except OverflowError:
+        raise ValueError("is out of range") from None
+    if found.year not in YEARS:
+        raise ValueError("is out of range")
+    return found
+
+
+def _instant(rest: str, now: datetime) -> datetime:
     if match := _RELATIVE.fullmatch(rest):
         return now + _delta(match)
     if match := _SECONDS.fullmatch(rest):

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from hpcfrugal.core.units import format_duration, format_walltime, parse_duration, parse_walltime
 from hpcfrugal.job.section import shown
-from hpcfrugal.job.slurm_time import parse_slurm_time
+from hpcfrugal.job.slurm_time import YEARS, parse_slurm_time
 
 _SLURM_TIME = re.compile(r"now|today|tomorrow|midnight|noon|\d{1,2}:\d")
 _WITH_UNIT = re.compile(r"\s*[0-9.]+\s*[A-Za-z]")
@@ -63,12 +63,10 @@ def _to_datetime(value: object) -> datetime:
             moment = datetime.fromisoformat(text)
         except ValueError:
             raise ValueError(f"{shown(value)} is not a date and time; {example}") from None
-    try:
-        local = moment if moment.tzinfo is not None else moment.astimezone()
-        exists = moment.tzinfo is not None or local.astimezone(UTC).astimezone().replace(tzinfo=None) == moment
-    except (OverflowError, ValueError):
-        raise ValueError(f"{shown(value)} is out of range; {example}") from None
-    if not exists:
+    if moment.year not in YEARS:
+        raise ValueError(f"{shown(value)} is out of range; {example}")
+    local = moment if moment.tzinfo is not None else moment.astimezone()
+    if moment.tzinfo is None and local.astimezone(UTC).astimezone().replace(tzinfo=None) != moment:
         raise ValueError(f"{shown(value)} does not exist: the clocks are set forward then; write a later time")
     return local
 

@@ -156,6 +156,7 @@ def test_without_a_forecast_there_is_nothing_to_weigh(planned: Planned) -> None:
         ("start,price_per_kwh\n", "needs at least two prices"),
         ("a,b\n1,2\n", "needs a start with its UTC offset and a price_per_kwh"),
         ("start,price_per_kwh\n2026-01-01T00:00,1\n", "needs a start with its UTC offset and a price_per_kwh"),
+        ("start,price_per_kwh\n\n0001-01-01T00:00+05:00,1\n", "prices.csv:3: needs a start with its UTC offset"),
         ("start,price_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00Z,nan\n", "invalid prices in ''"),
         (
             "start,price_per_kwh\n2026-01-01T00:00Z,1\n2026-01-01T01:00Z,1\n2026-01-01T03:00Z,1\n",

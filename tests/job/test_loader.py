@@ -557,3 +557,13 @@ def test_a_program_is_not_accepted_as_a_job_file(tmp_path: Path) -> None:
     )
     path.write_text("#!/usr/bin/env python\n")  # sbatch takes it
     assert load_job(path).script == str(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:00-05:00", "1969-12-31T12:00:00", "2200-01-02T00:00:00+14:00"],
+)
+@pytest.mark.parametrize("key", ["earliest", "deadline"])
+def test_a_time_that_no_job_can_have_is_out_of_range(key: str, text: str) -> None:
+    with pytest.raises(InputError, match=f"schedule.{key}: '{re.escape(text)}' is out of range; write 2026-"):
+        job_from_mapping({"command": "true", "schedule": {key: text}})

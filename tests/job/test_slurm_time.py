@@ -62,6 +62,12 @@ def test_invalid_times(text: str) -> None:
         parse_slurm_time(text, NOW)
 
 
+@pytest.mark.parametrize("text", ["now+999999999weeks", "now-999999999weeks", "2200-01-01", "9999-12-31T23:59"])
+def test_times_that_no_job_can_have(text: str) -> None:
+    with pytest.raises(ValueError, match="is out of range"):
+        parse_slurm_time(text, NOW)
+
+
 @pytest.fixture
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Where the clocks are set forward at 2 o'clock on 29 March 2026."""

@@ -67,14 +67,14 @@ def read_csv(text: str, *, column: str | None = None, zone: ZoneInfo | None = No
     factor = _factor(value_name)
     labels = {label: name for label, known in _LABELS.items() if (name := _named(names, known)) is not None}
     starts, others = _Times(zone, start_name), _Times(zone, end_name or "")
-    for number, row in enumerate(reader, 2):
+    for row in reader:
         try:
             start = starts.next(row.get(start_name) or "")
             end = others.after(start, row[end_name]) if end_name and row.get(end_name) else None
             value = _number(row.get(value_name), decimal_comma=delimiter == ";")
             g_per_kwh = parse_intensity(value, start, factor=factor)
         except ForecastError as error:
-            raise ForecastError(f"line {number}: {error.message}") from None
+            raise ForecastError(f"line {reader.line_num}: {error.message}") from None
         yield CsvRow(start, end, g_per_kwh, {label: (row.get(name) or "").strip() for label, name in labels.items()})
 
 

@@ -55,12 +55,13 @@ def read_prices(path: Path) -> Prices:
             text = opened.read(_LONGEST + 1)
         if len(text) > _LONGEST:
             raise ValueError(f"longer than {_LONGEST} characters")
-        rows = list(csv.DictReader(text.splitlines()))
+        reader = csv.DictReader(text.splitlines())
+        rows = [(reader.line_num, row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise InputError.at(str(path), f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     starts: list[datetime] = []
     values: list[float] = []
-    for number, row in enumerate(rows, 2):
+    for number, row in rows:
         try:
             starts.append(parse_iso(row["start"] or ""))
             values.append(float(row["price_per_kwh"] or ""))
@@ -73,6 +74,6 @@ def read_prices(path: Path) -> Prices:
     if len(steps) != 1:
         raise InputError.at(str(path), "needs prices at equal intervals")
     try:
-        return Prices.from_values(starts[0], steps.pop(), values, currency=rows[0].get("currency") or "")
+        return Prices.from_values(starts[0], steps.pop(), values, currency=rows[0][1].get("currency") or "")
     except DataError as error:
         raise InputError.at(str(path), error.message) from None
