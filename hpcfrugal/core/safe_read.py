@@ -145,18 +145,14 @@ def parse_json(data: bytes) -> Any:
 
 
 def parse_json_lines(lines: Sequence[bytes]) -> list[Any] | None:
-    """The JSON value of each line, as ``parse_json`` reads it; None where one of them is not JSON in UTF-8.
+    """The JSON value of each line, as ``parse_json`` reads it; None where this fast reader does not take one of them:
+    it is not JSON in UTF-8, or has half a surrogate pair, or is nested deeply."""
+    from pydantic_core import from_json  # takes 10 ms, which programs that read no samples save
 
-    They are read as one array, with a number between each two lines that nobody can write into a file: so a value that
-    goes over the end of a line is noticed.
-    """
     try:
-        found = _DECODER.decode(f"[{_BETWEEN_TEXT.join([line.decode() for line in lines])}]")
-    except (ValueError, RecursionError):
+        return [from_json(line, allow_inf_nan=False, cache_strings="keys") for line in lines]
+    except ValueError:
         return None
-    between = found[1::2]
-    whole = len(found) == 2 * len(lines) - 1 and between.count(_BETWEEN) == len(between)
-    return found[::2] if whole else None
 
 
 def _refuse_constant(name: str) -> Any:
@@ -165,9 +161,6 @@ def _refuse_constant(name: str) -> Any:
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 """Created once; ``json.loads`` would create one for each line."""
-
-_BETWEEN = int.from_bytes(os.urandom(7))
-_BETWEEN_TEXT = f",{_BETWEEN},"
 
 
 def read_object(path: Path, owner_uid: int) -> tuple[dict[str, Any], FileState]:

@@ -22,14 +22,13 @@ def channel_rows(node: str, totals: NodeTotals) -> list[ChannelRow]:
             channel,
             channel.key,
             node=node,
-            packed=pack(channel.by_time, first[1], last[1]),
+            packed=pack(channel.by_time, channel.measured_ns, first[1], last[1]),
             channel=str(channel.key),
             quality=channel.quality if known else "unknown",
             idle_uj=channel.idle_uj if known else None,
             first_boottime_ns=None,
             last_boottime_ns=None,
-            first_wall_ns=first[1],
-            last_wall_ns=last[1],
+            max_mw=None if channel.max_w is None else round(channel.max_w * 1000),
         )
         rows.append(row)
     return rows

@@ -165,11 +165,11 @@ GROUP BY place, first_ns / {_HOUR_NS}
 def _times_of_planned(connection: sqlite3.Connection, defaults: Defaults, since_ns: int) -> Iterator[UsePeriod]:
     rows = connection.execute(
         "SELECT jobs.run, job_id, array_job_id, started_wall_ns, zones.name AS zone, runs.plan, elapsed_ns,"
-        " min(first_wall_ns) AS first_ns, max(last_wall_ns) AS last_ns"
+        " min(first_wall_ns) AS first_ns, max(first_wall_ns + lasted_ns) AS last_ns"
         " FROM runs JOIN jobs USING (run) JOIN channels USING (job) JOIN channel_kinds USING (kind)"
         " LEFT JOIN texts AS zones ON zones.text = runs.zone"
         f" WHERE run IN ({_PLANNED_RUNS}) AND started_wall_ns >= ?"
-        " AND counted AND last_wall_ns NOT NULL GROUP BY job ORDER BY run, job_id, restart",
+        " AND counted AND lasted_ns NOT NULL GROUP BY job ORDER BY run, job_id, restart",
         (since_ns,),
     ).fetchall()
     elapsed: dict[tuple[int, str], int] = {}

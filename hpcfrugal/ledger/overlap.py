@@ -54,10 +54,10 @@ _WHOLE = [kind for kind in Attribution if kind.is_whole]
 _HELD = f"""
 SELECT channels.job, channels.node, jobs.cluster,
     CASE WHEN attribution IN ({_in(kind for kind in _WHOLE if kind.is_whole_node)}) THEN component ELSE gpu_uuid END,
-    first_wall_ns, last_wall_ns
+    first_wall_ns, first_wall_ns + lasted_ns AS last_wall_ns
 FROM channels JOIN channel_kinds USING (kind) JOIN jobs USING (job)
 WHERE counted AND component IN ({_in(COMPONENTS)}) AND attribution IN ({_in(_WHOLE)}) AND energy_uj NOT NULL
-    AND first_wall_ns NOT NULL AND last_wall_ns NOT NULL AND channels.job IN ({{jobs}})
+    AND first_wall_ns NOT NULL AND lasted_ns NOT NULL AND channels.job IN ({{jobs}})
 """
 _SESSIONS = """
 SELECT job, node, session, boot_id, started_wall_ns, started_wall_ns + lasted_ns,

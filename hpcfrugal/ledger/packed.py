@@ -1,9 +1,13 @@
 """The energy of a channel by time as it is stored: one JSON array of integers for all of its buckets of 300 s.
 
-The buckets are ``first_bucket_s`` and those that follow it. Where some of them have no energy, as while a job waited
-for its next attempt to start or was suspended, ``bucket_numbers`` has the number of each bucket that has; else it is
-NULL. So SQL needs no more than ``json_each`` (``BUCKETS``). ``bucket_measured_ns`` is NULL where every bucket was
-measured for all of the time between the channel's first and its last reading.
+The buckets are ``first_bucket_s`` and those that follow it; it is NULL where that is the bucket of the first reading.
+Where some of them have no energy, as while a job waited for its next attempt to start or was suspended,
+``bucket_numbers`` has the number of each bucket that has; else it is NULL. So SQL needs no more than ``json_each``
+(``BUCKETS``). ``bucket_measured_ns`` is NULL where every bucket was measured for all of the time between the channel's
+first and its last reading.
+
+Small numbers take few bytes: so the last reading is stored as the time since the first one, and the measured time as
+what that lacks of it.
 
 The array has whole joules, differences of the cumulative energy rounded down; the last bucket has what is left of the
 channel's energy too. So the buckets add up to it exactly, and a joule is a mean power of 3 mW in a bucket.
@@ -24,14 +28,18 @@ BUCKET_S = BUCKET_NS // 10**9
 UJ_PER_J = 10**6
 
 
-def bucket_start(table: str, value: str) -> str:
-    """SQL for the first second of the bucket of ``value``, a row of ``json_each`` over a list of buckets."""
+def bucket_start(table: str, value: str, otherwise: str = "NULL") -> str:
+    """SQL for the first second of the bucket of ``value``, a row of ``json_each`` over a list of buckets.
+
+    ``otherwise`` is SQL for the first second of the first bucket where the table does not have it.
+    """
     number = f"coalesce(json_extract({table}.bucket_numbers, '$[' || {value}.key || ']'), {value}.key)"
-    return f"{table}.first_bucket_s + {BUCKET_S} * {number}"
+    return f"coalesce({table}.first_bucket_s, {otherwise}) + {BUCKET_S} * {number}"
 
 
 BUCKETS = f"""
-SELECT channels.job, channels.node, channels.kind, {bucket_start("channels", "energy")} AS bucket_start_s,
+SELECT channels.job, channels.node, channels.kind,
+    {bucket_start("channels", "energy", f"channels.first_wall_ns / {BUCKET_NS} * {BUCKET_S}")} AS bucket_start_s,
     {UJ_PER_J} * energy.value + CASE WHEN energy.key + 1 = json_array_length(channels.bucket_energy_j)
         THEN channels.energy_uj % {UJ_PER_J} ELSE 0 END AS energy_uj
 FROM channels CROSS JOIN json_each(channels.bucket_energy_j) AS energy
@@ -67,30 +75,59 @@ class KnownBucket:
 
 @dataclass(frozen=True, slots=True)
 class PackedBuckets:
-    """The columns of a channel's row; all None where it has no energy."""
+    """The columns of a channel's row with its energy by time.
 
+    ``lasted_ns`` is from the first reading, ``first_wall_ns``, to the last; both are None where there is none.
+    ``unmeasured_ns`` is the part of it without readings.
+    """
+
+    first_wall_ns: int | None = None
+    lasted_ns: int | None = None
+    unmeasured_ns: int = 0
     first_bucket_s: int | None = None
     bucket_numbers: str | None = None
     bucket_energy_j: str | None = None
     bucket_measured_ns: str | None = None
 
+    @property
+    def last_wall_ns(self) -> int | None:
+        """The last reading."""
+        return None if self.first_wall_ns is None or self.lasted_ns is None else self.first_wall_ns + self.lasted_ns
 
-def pack(energy: EnergyByTime, first_wall_ns: int | None, last_wall_ns: int | None) -> PackedBuckets:
-    """Pack the buckets of a job's energy."""
+    @property
+    def measured_ns(self) -> int:
+        """The time with readings."""
+        return (self.lasted_ns or 0) - self.unmeasured_ns
+
+
+def pack(
+    energy: EnergyByTime, measured_ns: int, first_wall_ns: int | None = None, last_wall_ns: int | None = None
+) -> PackedBuckets:
+    """Pack the buckets of a job's energy that was measured for ``measured_ns``, from the first to the last reading."""
+    lasted_ns = None if first_wall_ns is None or last_wall_ns is None else last_wall_ns - first_wall_ns
+    unmeasured_ns = (lasted_ns or 0) - measured_ns
     starts_ns = sorted(energy.energies_uj)
     if not starts_ns:
-        return PackedBuckets()
+        return PackedBuckets(first_wall_ns, lasted_ns, unmeasured_ns)
     first_ns = starts_ns[0]
     numbers = [(start_ns - first_ns) // BUCKET_NS for start_ns in starts_ns]
     whole = _all_within(starts_ns, first_wall_ns, last_wall_ns)
     measured = [energy.measured[start_ns] for start_ns in starts_ns]
     energies_uj = (energy.energies_uj[start_ns] for start_ns in starts_ns)
     return PackedBuckets(
-        first_ns // 10**9,
+        first_wall_ns,
+        lasted_ns,
+        unmeasured_ns,
+        None if first_ns == _bucket_ns(first_wall_ns) else first_ns // 10**9,
         None if numbers[-1] == len(numbers) - 1 else _json(numbers),
         _json(differences([upto_uj // UJ_PER_J for upto_uj in accumulate(energies_uj, initial=0)])),
         None if measured == whole else _json(measured),
     )
+
+
+def _bucket_ns(wall_ns: int | None) -> int | None:
+    """The start of the bucket of an instant."""
+    return None if wall_ns is None else wall_ns // BUCKET_NS * BUCKET_NS
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,21 +168,18 @@ def unpack_columns(packed: PackedColumns) -> list[dict[int, int]]:
     return [dict(zip(starts_ns, values, strict=True)) if values is not None else {} for values in lists]
 
 
-def unpack(
-    packed: PackedBuckets,
-    energy_uj: int | None,
-    first_wall_ns: int | None,
-    last_wall_ns: int | None,
-    width_s: int = BUCKET_S,
-) -> list[KnownBucket]:
+def unpack(packed: PackedBuckets, energy_uj: int | None, width_s: int = BUCKET_S) -> list[KnownBucket]:
     """The buckets in the columns of a channel's row, which add up to ``energy_uj``.
 
     With a ``width_s``, those of each such time (from multiples of it on) as one, where they follow each other and were
     measured all the time.
     """
-    first_bucket_s, bucket_numbers = packed.first_bucket_s, packed.bucket_numbers
-    if first_bucket_s is None or packed.bucket_energy_j is None or energy_uj is None:
+    if packed.bucket_energy_j is None or energy_uj is None:
         return []
+    first_bucket_s, bucket_numbers = packed.first_bucket_s, packed.bucket_numbers
+    first_wall_ns, last_wall_ns = packed.first_wall_ns, packed.last_wall_ns
+    if first_bucket_s is None:
+        first_bucket_s = (_bucket_ns(first_wall_ns) or 0) // 10**9
     energies = [UJ_PER_J * energy_j for energy_j in json.loads(packed.bucket_energy_j)]
     energies[-1] += energy_uj % UJ_PER_J
     if width_s != BUCKET_S and bucket_numbers is None and packed.bucket_measured_ns is None:

@@ -20,7 +20,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 20
+LEDGER_SCHEMA = 21
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -203,8 +203,8 @@ class ChannelRow:
     ``idle_power`` says which figure is in the share, ``idle_uj`` is the job's part of the idle energy; None where none
     is included. ``sensor_gap_ns`` is how long it gave nothing, though it gave energy before or after; None where that
     was a few samples at most. ``low_uj`` and ``high_uj``: the range in which a modelled energy is expected with 90 %.
-    The last four columns are the energy by time, see ``packed``. The first and the last reading by the time since boot
-    follow from the sidecar's sessions, see ``with_boottimes``.
+    ``max_mw`` is the highest power in milliwatts. ``packed`` has when it was read, and the energy by time. The first
+    and the last reading by the time since boot follow from the sidecar's sessions, see ``with_boottimes``.
     """
 
     node: Node
@@ -227,11 +227,8 @@ class ChannelRow:
     low_uj: int | None
     high_uj: int | None
     node_energy_uj: int | None
-    measured_ns: int
     errors: Annotated[int, NOTE]
-    first_wall_ns: int | None
-    last_wall_ns: int | None
-    max_w: float | None
+    max_mw: int | None
     resets: Annotated[int | None, NOTE]
     gaps: Annotated[int | None, NOTE]
     sensor_gap_ns: int | None
@@ -250,13 +247,33 @@ class ChannelRow:
         )
 
     @property
+    def first_wall_ns(self) -> int | None:
+        """The first reading by the wall clock."""
+        return self.packed.first_wall_ns
+
+    @property
+    def last_wall_ns(self) -> int | None:
+        """The last reading by the wall clock."""
+        return self.packed.last_wall_ns
+
+    @property
+    def measured_ns(self) -> int:
+        """The time with readings."""
+        return self.packed.measured_ns
+
+    @property
+    def max_w(self) -> float | None:
+        """The highest power in watts."""
+        return None if self.max_mw is None else self.max_mw / 1000
+
+    @property
     def buckets(self) -> list[KnownBucket]:
         """The job's energy by time."""
         return self.buckets_of(BUCKET_S)
 
     def buckets_of(self, width_s: int) -> list[KnownBucket]:
         """The same in parts of ``width_s``, see ``unpack``."""
-        return unpack(self.packed, self.energy_uj, self.first_wall_ns, self.last_wall_ns, width_s)
+        return unpack(self.packed, self.energy_uj, width_s)
 
     @property
     def range_uj(self) -> tuple[int, int] | None:

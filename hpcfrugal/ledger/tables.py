@@ -57,7 +57,7 @@ JOBS = LedgerTable(
     },
 )
 SESSIONS = LedgerTable("sidecar_sessions", SessionRow, ["node", "session"], owner="job")
-CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job", wide=True)
+CHANNELS = LedgerTable("channels", ChannelRow, ["node", "kind"], owner="job")
 MISSING_SENSORS = LedgerTable("missing_sensors", MissingSensorRow, ["node", "sensor"], owner="job")
 JOB_TOTALS = LedgerTable("job_totals", JobTotalsRow, [], owner="job")
 JOB_DAYS = LedgerTable("job_days", JobDayRow, ["day"], owner="job", indexes={"job_days_by_day": "(day)"})

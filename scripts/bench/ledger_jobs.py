@@ -176,10 +176,8 @@ def _channel(like: ChannelRow, node: str, by_ns: int, numbers: random.Random) ->
         energy_uj=energy_uj,
         node_energy_uj=energy_uj * 3,
         idle_uj=None if like.idle_uj is None else energy_uj // 5,
-        first_wall_ns=first_ns,
-        last_wall_ns=last_ns,
-        max_w=round(power_uw / 1e6 * 1.3, 3),
-        packed=pack(energy, first_ns, last_ns),
+        max_mw=round(power_uw / 1e3 * 1.3),
+        packed=pack(energy, energy.measured_ns, first_ns, last_ns),
     )
 
 

@@ -17,7 +17,7 @@ from hpcfrugal.ledger.tables import CHANNELS, JOBS, SESSIONS
 
 def test_a_change_of_the_tables_changes_their_version() -> None:
     digest = hashlib.sha256("\n".join(schema()).encode()).hexdigest()[:8]
-    assert (LEDGER_SCHEMA, digest) == (20, "6d92ce85"), "raise LEDGER_SCHEMA, then write it here with the new digest"
+    assert (LEDGER_SCHEMA, digest) == (21, "d19c648a"), "raise LEDGER_SCHEMA, then write it here with the new digest"
 
 
 def test_the_schema_says_what_may_be_unknown() -> None:
@@ -30,7 +30,7 @@ def test_the_schema_says_what_may_be_unknown() -> None:
     assert columns["job"] == ("INTEGER", True, 1)
     assert columns["kind"] == ("INTEGER", True, 3)
     assert columns["energy_uj"] == ("INTEGER", False, 0)
-    assert columns["max_w"] == ("REAL", False, 0)
+    assert columns["max_mw"] == ("INTEGER", False, 0)
     assert columns["note"] == ("INTEGER", True, 0)
 
 
