@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.accounted_due import mark_accounted
 from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.garbage import paused_collection
 from hpcfrugal.ledger.rows import AccountingFileRow, SetAsideRow
 from hpcfrugal.ledger.run_files import with_earlier
 from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, ACCOUNTING_FILES, SET_ASIDE
@@ -64,22 +63,10 @@ def take_accounting(connection: LedgerConnection, spool: int, spool_root: Path, 
     if changed:
         owner_uid = os.lstat(accounting_dir(spool_root)).st_uid
         for path, status in changed:
-            with _paused_collection():
+            with paused_collection():
                 _take(connection, spool, path, status, owner_uid)
         _drop_replaced(connection, spool, spool_root)
     return len(changed)
-
-
-@contextmanager
-def _paused_collection() -> Iterator[None]:
-    """Rows refer to no other rows: looking for cycles among them would take a fifth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_result, owner_uid: int) -> None:

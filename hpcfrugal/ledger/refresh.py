@@ -10,6 +10,7 @@ from typing import Any
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import DAY_NS, Defaults, known_defaults
 from hpcfrugal.ledger.footprints import Intensities, intensities_of, pue_of
+from hpcfrugal.ledger.garbage import paused_collection
 from hpcfrugal.ledger.parts import Part, idle_power_of, not_started, scope_of
 from hpcfrugal.ledger.queries import jobs_in
 from hpcfrugal.ledger.rollup import refresh_rollup
@@ -33,6 +34,7 @@ def refresh_ledger(connection: LedgerConnection) -> None:
     refresh_rollup(connection)
 
 
+@paused_collection()
 def refresh_totals(connection: LedgerConnection, most: int = -1, new: Sequence[JobRow] = ()) -> int:
     """Compute the totals of jobs that are due, at ``most`` so many; returns how many. Inside a transaction.
 

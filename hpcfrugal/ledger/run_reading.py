@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.garbage import paused_collection
 from hpcfrugal.ledger.ingest import ReadRun, read_files, write_rows
 from hpcfrugal.ledger.refresh import refresh_totals
 from hpcfrugal.ledger.rows import JobRow
@@ -34,6 +35,7 @@ class Found:
     skipped: list[str] = field(default_factory=list)
 
 
+@paused_collection()
 def read_runs(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], found: Found, at_ns: int) -> None:
     """Read these runs as far as they changed, and seal those that are over."""
     states = list(look_at(connection, spool, runs, found))
