@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
-from hpcfrugal.cli.options import OUTPUT_FILE, check_exclusive, checked
+from hpcfrugal.cli.options import OUTPUT_FILE, NumberRange, check_exclusive, checked
 from hpcfrugal.cli.report_options import data_format_options
 from hpcfrugal.cli.streams import echo, echo_note, echo_wrapped
 from hpcfrugal.core.errors import ForecastError
@@ -44,9 +44,7 @@ _MARKS = {"ok": ("✓", "green"), "none": ("–", "yellow"), "wrong": ("✗", "r
     show_default=True,
     help="Which intensity.",
 )
-@click.option(
-    "--hours", type=click.FloatRange(0, 8784, min_open=True), default=48, show_default=True, help="How far ahead."
-)
+@click.option("--hours", type=NumberRange(0, 8784, min_open=True), default=48, show_default=True, help="How far ahead.")
 @data_format_options
 @click.option("--output", type=OUTPUT_FILE, help="Write JSON to this file, or CSV if its name ends in .csv.")
 @click.option("--refresh", is_flag=True, help="Fetch now, even if the cached forecast is recent.")
@@ -59,8 +57,6 @@ def forecast_command(
 
     Exits with 3 if there is no forecast.
     """
-    if not hours > 0:  # FloatRange lets "nan" through
-        raise click.BadParameter(f"{hours} is not a number of hours.", param_hint="--hours")
     if output is not None and form is None:
         form = "csv" if output.suffix.lower() == ".csv" else "json"
     config = load_config()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,16 @@ from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.settings.config import BACKENDS, load_config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NumberRange(click.FloatRange):
+    """A number within bounds. ``nan``, which is neither below nor above any bound, is refused too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read an option's text. Raises BadParameter."""
+        number = float(super().convert(value, param, ctx))
+        return number if not math.isnan(number) else self.fail(f"{value!r} is not a number.", param, ctx)
+
 
 FILE = click.Path(path_type=Path)
 OUTPUT_FILE = click.Path(path_type=Path, dir_okay=False)

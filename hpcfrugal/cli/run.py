@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.labels import checked_labels
-from hpcfrugal.cli.options import OUTPUT_FILE, json_option, tag_option
+from hpcfrugal.cli.options import OUTPUT_FILE, NumberRange, json_option, tag_option
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.cli.streams import echo, echo_or_drop, echo_wrapped, warn
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 @tag_option("Tag of the run, such as project=climate or phase=training. Repeatable.")
 @json_option("Print JSON on standard output after the command's output, as a line.")
 @click.option("-o", "--output", type=OUTPUT_FILE, help="Write the JSON to this file.")
-@click.option(
-    "--interval", type=click.FloatRange(0.1, 60), default=1.0, show_default=True, help="Seconds between samples."
-)
+@click.option("--interval", type=NumberRange(0.1, 60), default=1.0, show_default=True, help="Seconds between samples.")
 @click.option(
     "--share",
     is_flag=True,

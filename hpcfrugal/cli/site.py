@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcfrugal.cli.group import SuggestingGroup
-from hpcfrugal.cli.options import checked, json_option
+from hpcfrugal.cli.options import NumberRange, checked, json_option
 from hpcfrugal.cli.site_agent import agent_command
 from hpcfrugal.cli.site_init import site_init_command
 from hpcfrugal.cli.streams import echo, echo_json
@@ -34,9 +34,7 @@ site_command.add_command(site_init_command)
 @site_command.command(name="power")
 @click.argument("name")
 @click.option("--once", is_flag=True, help="Read each node once, print its power, and exit.")
-@click.option(
-    "--interval", type=click.FloatRange(0.1, 3600), help="Seconds between readings. Default: the meter's step."
-)
+@click.option("--interval", type=NumberRange(0.1, 3600), help="Seconds between readings. Default: the meter's step.")
 @click.option(
     "--node",
     "nodes",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hpcfrugal.cli.options import FILE, check_exclusive, json_option
+from hpcfrugal.cli.options import FILE, NumberRange, check_exclusive, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.settings.config import load_config
@@ -29,16 +29,14 @@ _PUBLISH_STEP_S = 10.0
 )
 @click.option("--node", help="This node's name in Slurm.  [default: the short host name]")
 @click.option(
-    "--interval", type=click.FloatRange(0.1, 60), default=_INTERVAL_S, help="Seconds between samples.  [default: 1]"
+    "--interval", type=NumberRange(0.1, 60), default=_INTERVAL_S, help="Seconds between samples.  [default: 1]"
 )
-@click.option(
-    "--record", type=click.FloatRange(1, 3600), default=_RECORD_S, help="Seconds between records.  [default: 60]"
-)
+@click.option("--record", type=NumberRange(1, 3600), default=_RECORD_S, help="Seconds between records.  [default: 60]")
 @click.option("--group", metavar="NAME", help="Group that may read the files.  [default: site.operators]")
 @click.option("--no-publish", is_flag=True, help=f"Do not publish the node's counters in {PUBLISHED}.")
 @click.option(
     "--publish-step",
-    type=click.FloatRange(1, 600),
+    type=NumberRange(1, 600),
     default=_PUBLISH_STEP_S,
     help="Seconds between two of them.  [default: 10]",
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from hpcfrugal.cli.options import job_ids, json_option
+from hpcfrugal.cli.options import NumberRange, job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.cli.sync import totals_by_now
 from hpcfrugal.core.format import NONE, EnergyUnit, power
@@ -220,7 +220,7 @@ def status_command(jobs: tuple[str, ...], everything: bool, as_json: bool) -> No
 @click.command(name="watch")
 @job_ids(required=False)
 @click.option(
-    "--interval", type=click.FloatRange(0.5, 3600), default=2.0, show_default=True, help="Seconds between refreshes."
+    "--interval", type=NumberRange(0.5, 3600), default=2.0, show_default=True, help="Seconds between refreshes."
 )
 def watch_command(jobs: tuple[str, ...], interval: float) -> None:
     """Follow your jobs until they end. Ctrl-C ends `watch`, not the jobs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import plain
 from hpcfrugal.doctor.finding import Finding
 from hpcfrugal.queues.settings import read_queues
+from hpcfrugal.report.method_settings import read_methods
 from hpcfrugal.settings.config import Config, config_files, settings
 from hpcfrugal.settings.idle_power import read_idle_powers
 from hpcfrugal.settings.section import NamedTable
@@ -43,9 +45,12 @@ def settings_findings(config: Config, problems: Iterable[Problem]) -> list[Findi
 
     ``problems`` are those of ``read_config``. Mistakes in tables of meters are left to ``meter_findings``.
     """
+    problems = list(problems)
+    unreadable = {one.where for one in problems}
     findings = [
-        Finding(_AREA, "file", "ok", f"{path} ({'read' if path.is_file() else 'does not exist; optional'})")
+        Finding(_AREA, "file", "ok", f"{path} ({'read' if os.path.isfile(path) else 'does not exist; optional'})")
         for path in config_files()
+        if str(path) not in unreadable
     ]
     findings += mistakes(_AREA, problems)
     findings += [_key(config, keys) for keys, _ in settings()]
@@ -96,5 +101,6 @@ def _value(kind: str, table: NamedTable, key: str) -> str:
 _READERS: Mapping[str, Callable[[Mapping[str, NamedTable]], object]] = {
     "nodes": read_idle_powers,
     "forecasts": read_providers,
+    "methods": read_methods,
     "queues": read_queues,
 }

@@ -21,7 +21,19 @@ _MIN_FREE_B = 100 * 1024 * 1024
 
 
 def _nearest(path: Path) -> Path:
-    return next(parent for parent in (path, *path.parents) if parent.exists())
+    # Not by Path.exists, which raises an error below a directory that this user may not search.
+    return next(parent for parent in (path, *path.parents) if os.path.exists(parent))
+
+
+def _unreachable(path: Path) -> str | None:
+    """Why it cannot be found out whether a path exists; None if it can."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _refusal(path: Path) -> str | None:
@@ -49,6 +61,8 @@ def _place(subject: str, path: Path, *, extra: str = "", private: bool = True, i
     def finding(level: Level, problem: str, advice: str) -> Finding:
         return Finding("files", subject, level, f"{found}: {problem}", advice)
 
+    if why := _unreachable(path):
+        return finding("fault", why, move)
     if nearest.is_dir() == (is_file and nearest == path):
         return finding("fault", f"{nearest} is {'a directory' if nearest.is_dir() else 'not a directory'}", move)
     if why := _refusal(nearest):
@@ -81,7 +95,7 @@ def storage_findings(config: Config) -> list[Finding]:
         _place("ledger", config.ledger, extra=f", journal {mode}", is_file=True),
         _cache(),
     ]
-    own = [str(path) for path in template_dirs() if path.is_dir()]
+    own = [str(path) for path in template_dirs() if os.path.isdir(path)]
     names = ", ".join(template_names(template_dirs()))
     findings.append(
         Finding("files", "templates", "ok", f"{names} (from {', '.join([*own, str(builtin_templates())])})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ def template_names(template_dirs: Sequence[Path]) -> list[str]:
     """The names of all templates, including those of the user and the site."""
     found: set[str] = set()
     for directory in (*template_dirs, builtin_templates()):
-        if directory.is_dir():
+        if os.path.isdir(directory):  # False where this user may not look
             found |= {path.name.removesuffix(".sbatch.j2") for path in directory.glob("*.sbatch.j2")}
     return sorted(found - {"base"})
 

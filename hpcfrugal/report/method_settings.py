@@ -21,7 +21,7 @@ from hpcfrugal.accounting.green_algorithms import MEMORY_W_PER_GB, METHOD, Green
 from hpcfrugal.core.errors import InputError, Problem, did_you_mean
 from hpcfrugal.core.pue import Pue, mean_pue
 from hpcfrugal.settings.config import Config
-from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, check, read_table
+from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, check, read_table, read_tables
 from hpcfrugal.settings.values import PueSetting, number
 
 _Watts = Annotated[float, number(0, 1e5)]
@@ -78,21 +78,30 @@ class GreenAlgorithmsSettings(NamedSection):
         return GreenAlgorithmsPower(of("core_power_w"), of("gpu_power_w"), of("memory_w_per_gb"), mean, of("g_per_kwh"))
 
 
+def read_methods(tables: Mapping[str, NamedTable]) -> dict[str, GreenAlgorithmsSettings]:
+    """The figures of each method.
+
+    Raises:
+        InputError: every mistake in any of them at once.
+    """
+    return read_tables(tables, _read)
+
+
+def _read(table: NamedTable, problems: list[Problem]) -> GreenAlgorithmsSettings | None:
+    if table.name != METHOD:
+        problems.append(Problem(str(table.origin), "is not a method", did_you_mean(table.name, [METHOD])))
+        return None
+    return read_table(GreenAlgorithmsSettings, table, problems)
+
+
 def read_green_algorithms(config: Config) -> GreenAlgorithmsSettings:
     """The figures of the method.
 
     Raises:
         InputError: there are none, or they have mistakes.
     """
-    tables: Mapping[str, NamedTable] = config.tables("methods")
-    problems: list[Problem] = []
-    for name, table in tables.items():
-        if name != METHOD:
-            problems.append(Problem(str(table.origin), "is not a method", did_you_mean(name, [METHOD])))
-    if METHOD not in tables:
+    found = read_methods(config.tables("methods"))
+    if METHOD not in found:
         example = f"put [methods.{METHOD}] with core_power_w, gpu_power_w, pue and g_per_kwh into the settings"
-        raise InputError([*problems, Problem("--method", f"the settings have no figures for {METHOD}", example)])
-    found = read_table(GreenAlgorithmsSettings, tables[METHOD], problems)
-    if problems or found is None:
-        raise InputError(problems)
-    return found
+        raise InputError.at("--method", f"the settings have no figures for {METHOD}", example)
+    return found[METHOD]

@@ -7,14 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
 import pytest
 from sandbox import Sandbox
 
 import hpcfrugal
-from hpcfrugal.cli.root import COMMANDS
+from hpcfrugal.cli.root import COMMANDS, root
 from hpcfrugal.job import job_from_mapping, load_job
 from hpcfrugal.submission.warnings import warnings_of
 
@@ -30,6 +32,24 @@ def test_version_and_help(box: Sandbox) -> None:
         assert f"hpcfrugal {name} " in text.splitlines()[0]
         assert all(len(line) <= 100 for line in text.splitlines())
     assert box.ok("submit", "-h") == box.ok("submit", "--help")
+
+
+def parameters(command: click.Command) -> Iterator[click.Parameter]:
+    yield from command.params
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from parameters(below)
+
+
+def test_no_option_takes_nan_for_a_number() -> None:
+    numbers = [one for one in parameters(root) if isinstance(one.type, click.FloatRange)]
+    assert {"hours", "interval", "record", "publish_step"} <= {one.name for one in numbers}
+    for one in numbers:
+        with pytest.raises(click.BadParameter, match="'nan' is not a number"):
+            one.type.convert("nan", one, None)
 
 
 @pytest.mark.slow

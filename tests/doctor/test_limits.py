@@ -52,3 +52,14 @@ def test_300_characters_of_a_mistake_are_shown(tmp_path: Path) -> None:
     config, _ = read_config({"HOME": str(tmp_path)})
     (mistake, *_) = (one for one in settings_findings(config, [Problem("x", "y" * 1000)]) if one.subject == "settings")
     assert len(mistake.found) == 300
+
+
+def test_paths_that_cannot_be_followed_are_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Path.exists raises an error for a name that is too long, as it does below a directory without permission.
+    long = tmp_path / ("a" * 300)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(long))
+    config, problems = read_config({"HOME": str(tmp_path), "HPCFRUGAL_SPOOL": str(long), "XDG_CONFIG_HOME": str(long)})
+    found = [*settings_findings(config, problems), *storage.storage_findings(config)]
+    faults = [one for one in found if one.level == "fault"]
+    assert [one.subject for one in faults] == ["settings", "spool"]
+    assert faults[1].found.endswith(": File name too long")

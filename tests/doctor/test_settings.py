@@ -20,6 +20,8 @@ zone = "FR"
 idle_power_w = {cpu = 60}
 [nodes."n[1-2]"]
 idle_power_w = {cpu = 70}
+[methods.green-algoritms]
+core_power_w = 6.3
 """
 
 
@@ -30,7 +32,8 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[st
     # As if `file` were the kind of a plugin.
     monkeypatch.setattr(hpcfrugal.doctor.settings, "BUILT_IN", {})
     config, problems = read_config({"HOME": str(tmp_path / "home")})
-    return {one.subject: (one.level, one.found) for one in settings_findings(config, problems)}
+    found = settings_findings(config, problems)
+    return {one.found if one.subject == "settings" else one.subject: (one.level, one.found) for one in found}
 
 
 def test_the_value_of_a_plugins_own_key_is_not_shown(shown: dict[str, tuple[str, str]], tmp_path: Path) -> None:
@@ -42,4 +45,13 @@ def test_tables_that_contradict_each_other_are_a_fault(shown: dict[str, tuple[st
     place = tmp_path / "config.toml"
     assert shown["nodes.n1"][0] == "ok"
     what = f"{place}:7: nodes.n[1-2]: names nodes that {place}:5: nodes.n1 names too: n1"
-    assert shown["settings"] == ("fault", what)
+    assert shown[what] == ("fault", what)
+
+
+def test_a_mistake_in_a_method_is_a_fault(shown: dict[str, tuple[str, str]], tmp_path: Path) -> None:
+    what = f"{tmp_path / 'config.toml'}:9: methods.green-algoritms: is not a method"
+    assert shown[what] == ("fault", what)
+
+
+def test_tables_of_every_kind_are_checked() -> None:
+    assert {*hpcfrugal.doctor.settings._READERS, "meters"} == set(hpcfrugal.settings.config.TABLES)
