@@ -10,7 +10,7 @@ from hpcfrugal.ledger.parts import MACHINE
 from hpcfrugal.ledger.scopes import BothScopes
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.local.run import LocalRun
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import at_least, is_unknown
 from hpcfrugal.report.job import ReportedJob
 from hpcfrugal.report.scope_advice import advice, amount, unit_for
 
@@ -32,17 +32,17 @@ def summary(
 def _facts(done: LocalRun, record: ReportedJob, unit: AmountUnit) -> Iterator[str]:
     sums, co2e = record.sums, record.co2e
     name = plain(record.job.name) or "command"
-    if sums.energy_uj is None:
+    if sums.energy_uj is None or is_unknown(sums.energy_uj, record.complete):
         yield f"{name}: energy unknown"
     else:
         range_uj = None if done.exit_code else sums.range_uj
         yield f"{name}: {amount(record.complete, sums.energy_uj, range_uj, unit, _quality(sums, unit))}"
         yield record.job.totals.scope or "scope unknown"
     yield duration(round(done.command_s * 10**9))
-    if sums.co2e_ug is not None:
-        sign = at_least(record.complete and co2e.complete)
+    complete = record.complete and co2e.complete
+    if sums.co2e_ug is not None and not is_unknown(sums.co2e_ug, complete):
         unit = mass_unit([sums.co2e_ug / 1e6])
-        yield f"{sign}{micrograms(sums.co2e_ug, unit)} {unit.name} CO2e (intensity: {co2e.source})"
+        yield f"{at_least(complete)}{micrograms(sums.co2e_ug, unit)} {unit.name} CO2e (intensity: {co2e.source})"
     if done.exit_code:
         yield f"exit code {done.exit_code}"
 

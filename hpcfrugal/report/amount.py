@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hpcfrugal.core.format import AT_LEAST, MODEL_ALONE, NONE, UNKNOWN
+from fractions import Fraction
+
+from hpcfrugal.core.format import AT_LEAST, MODEL_ALONE, NONE, UNKNOWN, AmountUnit
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
@@ -11,6 +13,16 @@ from hpcfrugal.report.field import Field, field
 def at_least(complete: bool) -> str:
     """The sign before a sum that lacks a part."""
     return "" if complete else AT_LEAST
+
+
+def is_unknown(amount: float | Fraction | None, complete: bool) -> bool:
+    """Whether nothing is known of an amount: "at least 0" is no figure."""
+    return not amount and not complete
+
+
+def bounded(amount: float | Fraction, unit: AmountUnit, complete: bool) -> str:
+    """A known amount with its unit, as a lower bound where it lacks a part."""
+    return unit.named(amount) if complete else f"{AT_LEAST}{unit.for_bounds().named(amount)}"
 
 
 def without_coverage(sums: EnergySums, unknown: str = UNKNOWN) -> str:

@@ -12,10 +12,10 @@ from hpcfrugal.ledger.rows import ChannelRow, MissingSensorRow
 from hpcfrugal.ledger.scopes import BothScopes
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least
+from hpcfrugal.report.amount import AMOUNT_FIELDS
 from hpcfrugal.report.co2e import CO2E_FIELDS
 from hpcfrugal.report.field import Field, Rows, field, on, scale, table
-from hpcfrugal.report.job import CHANNEL_FIELDS, ReportedJob
+from hpcfrugal.report.job import CHANNEL_FIELDS, JOB_FIELDS, ReportedJob
 from hpcfrugal.report.other_work import other_work
 from hpcfrugal.report.scope_advice import advice, unit_for
 from hpcfrugal.report.usage import NODE_USAGE_FIELDS, JobUsage, usage_notes, usage_of
@@ -23,6 +23,9 @@ from hpcfrugal.report.view import Block, Facts, Note, Notes, named, note
 from hpcfrugal.spool.documents import CodeState
 
 _NOT_SAMPLED = "not sampled: `energy: off` in the job file"
+_GRAMS, _INTENSITY = (
+    next(each for each in JOB_FIELDS if each.name == name) for name in ("co2e_g", "intensity_g_per_kwh")
+)
 _NODES_NAMED = 4
 _HASH_DIGITS = 7
 _DATE = len("2026-11-21")
@@ -79,13 +82,12 @@ def _co2e(record: ReportedJob) -> tuple[Note, ...]:
     co2e = record.co2e
     lines = [note(text) for text in co2e.notes()]
     if co2e.known:
-        mass, intensity, *_ = CO2E_FIELDS
         units = scale([Rows(CO2E_FIELDS, [co2e])])
-        sign = at_least(record.complete and co2e.complete)
-        figure = mass.notation.text(mass.get(co2e), units)
-        at = intensity.cell(co2e, units).text
+        figure = _GRAMS.cell(record, units).text
+        at = _INTENSITY.cell(record, units).text
         where = f"in zone {co2e.zone}" + (f" at {at} g/kWh" if at else "")
-        lines.insert(0, note(f"{sign}{figure} {units.mass.name} CO2e {where}", "total"))
+        amount = "CO2e unknown" if figure == UNKNOWN else f"{figure} {units.mass.name} CO2e"
+        lines.insert(0, note(f"{amount} {where}", "total"))
     return tuple(lines)
 
 

@@ -130,7 +130,7 @@ def _label(by: str, position: int) -> Field[ReportedGroup]:
         of,
         csv=True,
         heading=heading.replace("{", "{{").replace("}", "}}"),
-        missing="(none)",
+        missing=_NO_LABEL,
     )
     return variant(label, path=("key", by))
 

@@ -23,7 +23,7 @@ from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.totals import run_span_ns
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import bounded, is_unknown
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, sheet, table, to_json
 from hpcfrugal.report.jobs import LATEST
 from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
@@ -163,10 +163,13 @@ class MethodReport:
     def _notes(self, units: notation.Scale, shown: int) -> Iterator[tuple[str, Any]]:
         known, lacking = self._known, len(self._jobs) - len(self._known)
         without_grams = self._lacking_grams
-        of_energy, of_mass = (units.for_bounds() if some else units for some in (lacking, without_grams))
-        energy = at_least(not lacking) + of_energy.energy.named(sum(one.energy_uj or 0 for one in known))
-        mass = at_least(not without_grams)
-        grams = "" if self._grams is None else f", {mass}{of_mass.mass.named(self._grams)} CO2e"
+        energy_uj = sum(one.energy_uj or 0 for one in known)
+        energy = (
+            "energy unknown" if is_unknown(energy_uj, not lacking) else bounded(energy_uj, units.energy, not lacking)
+        )
+        grams = ""
+        if self._grams is not None and not is_unknown(self._grams, not without_grams):
+            grams = f", {bounded(self._grams, units.mass, not without_grams)} CO2e"
         yield f"{count(len(self._jobs), 'job')}: {energy}{grams}", "total"
         if shown < len(self._jobs):
             yield f"The latest {shown} of {len(self._jobs):,} jobs; `--all` lists them all.", ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from hpcfrugal.core.format import AT_LEAST, AmountUnit, EnergyUnit, energy_unit, rough_percent
+from hpcfrugal.core.format import AmountUnit, EnergyUnit, energy_unit, rough_percent
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.scopes import BothScopes, ScopeEnergy, both_scopes
+from hpcfrugal.report.amount import bounded, is_unknown
 from hpcfrugal.spool.layout import RunDir
 
 _LEAST_S = 0.1
@@ -56,7 +57,7 @@ def advice(scopes: BothScopes, command_s: float, of_machine: bool, unit: AmountU
 
 
 def _other(scope: ScopeEnergy, unit: AmountUnit) -> str:
-    if scope.energy_uj is None:
+    if scope.energy_uj is None or is_unknown(scope.energy_uj, scope.complete):
         return ", which is unknown"
     return f", {amount(scope.complete, scope.energy_uj, scope.range_uj, unit)}"
 
@@ -67,5 +68,4 @@ def amount(
     """An energy in this unit with its quality and 90 % range, as a lower bound where it is not complete."""
     ends = "" if range_uj is None else f"90 % range {'–'.join(dict.fromkeys(map(unit.show, range_uj)))}"
     more = ", ".join(filter(None, (quality, ends)))
-    energy = unit.named(energy_uj) if complete else f"{AT_LEAST}{unit.for_bounds().named(energy_uj)}"
-    return energy + (f" ({more})" if more else "")
+    return bounded(energy_uj, unit, complete) + (f" ({more})" if more else "")

@@ -132,6 +132,15 @@ def test_what_is_missing_is_unknown(site: Sandbox) -> None:
     assert (found["totals"]["jobs_unknown"], found["totals"]["complete"]) == (2, False)
 
 
+def test_a_sum_of_which_every_part_is_missing_is_unknown(box: Sandbox) -> None:
+    box.settings("[methods.green-algorithms]\ncore_power_w = 6.3\n")
+    on_gpus = "".join(line + "\n" for line in ROWS.splitlines() if "|gpu|" in line)
+    box.ok("ledger", "import", "sacct", "--from", box.write("saved.txt", f"{HEADER}\n{on_gpus}"))
+    text = box.ok("report", "--method", "green-algorithms", "--since", "all", "--no-sync")
+    assert "\n2 jobs: energy unknown\n" in text
+    assert "≥" not in text
+
+
 def test_co2e_of_some_partitions_alone_is_a_lower_bound(site: Sandbox) -> None:
     site.settings(SETTINGS.replace("g_per_kwh = 253.19\n", ""))
     found = report(site)

@@ -16,7 +16,9 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.local.run import LocalRun
 from hpcfrugal.report.job import ReportedJob
+from hpcfrugal.report.job_detail import job_blocks
 from hpcfrugal.report.scope_advice import figure_to_report
+from hpcfrugal.report.view import Notes
 
 WH = 3_600_000_000
 
@@ -132,3 +134,21 @@ def test_what_is_modelled_or_lacks_a_part_is_marked(spool: FakeSpool) -> None:
 def test_energy_that_is_unknown_is_no_number(spool: FakeSpool) -> None:
     spool.run(backend="run").slurm("COMPLETED")
     assert lines(spool, None)[0] == "train: energy unknown, 00:01:01"
+
+
+def test_at_least_nothing_is_unknown(spool: FakeSpool) -> None:
+    of_this_machine(spool, (0.0, 0.0), gpus_promised=1)
+    assert lines(spool, None)[0] == "train: energy unknown, 00:01:01"
+    advice = lines(spool, scopes(0.0, 0.4, 0.97, complete=True))[1]
+    assert advice == "Report the whole machine: the command used 97 % of its busy CPU time."
+    advice = lines(spool, scopes(1.8, 0.0, 0.3, complete=False))[1]
+    assert advice.startswith("Report the command's share, which is unknown: 70 %")
+
+
+def test_at_least_no_microgram_is_unknown(spool: FakeSpool) -> None:
+    of_this_machine(spool, (1e-7, 0.0), gpus_promised=1)
+    assert "CO2e" not in lines(spool, None)[0]
+    with open_ledger(spool.ledger) as connection:
+        (job,) = find_jobs(connection, JobFilter())
+    notes = [line.text for block in job_blocks(ReportedJob(job)) if isinstance(block, Notes) for line in block.lines]
+    assert notes[0].startswith("CO2e unknown in zone FR at ")

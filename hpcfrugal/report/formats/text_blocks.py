@@ -47,9 +47,9 @@ class _Hanging:
     prefix: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room = max(options.max_width - len(self.prefix), _LEAST_WIDTH)
+        width = max(options.max_width - len(self.prefix), _LEAST_WIDTH)
         prefix = self.prefix
-        for line in Text(self.text).wrap(console, room):
+        for line in Text(self.text).wrap(console, width):
             line.rstrip()
             yield Text.assemble((prefix, "bold"), (line.plain, self.style))
             prefix = " " * len(self.prefix)
