@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -16,8 +16,12 @@ from hpcfrugal.core.safe_read import UnsafeFile, read_regular
 from hpcfrugal.core.time import from_ns, instant_us
 from hpcfrugal.ledger.accounting import ImportedText, asked_until, imported_texts, jobs_in_texts, name_in_spool
 from hpcfrugal.ledger.rows import SetAsideRow
+from hpcfrugal.settings.config import load_config
+from hpcfrugal.settings.idle_power import read_idle_powers
 from hpcfrugal.slurm.client import SlurmClient, slurm_client
-from hpcfrugal.slurm.cluster import ClusterRequest
+from hpcfrugal.slurm.cluster import Cluster, ClusterRequest
+from hpcfrugal.slurm.cluster_facts import store_cluster_facts
+from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
 from hpcfrugal.slurm.sacct_jobs import read_jobs
 from hpcfrugal.slurm.sacct_query import SacctColumns, SacctRows
 from hpcfrugal.slurm.sacct_text import NoHeader
@@ -53,7 +57,9 @@ def ask_slurm(spool: Path, ledger: Path, messages: Messages, user: str | None, s
     answer, or an answer cannot be stored; the days before are kept.
     """
     client = slurm_client()
-    cluster, users = client.ask(ClusterRequest()).name, user or ALL_USERS
+    asked = client.ask(ClusterRequest())
+    keep_cluster_facts(client, asked, spool, messages)
+    cluster, users = asked.name, user or ALL_USERS
     now_ns = time.time_ns()
     if since is not None:
         start_ns = instant_us(since) * 1000
@@ -71,6 +77,21 @@ def ask_slurm(spool: Path, ledger: Path, messages: Messages, user: str | None, s
             if progress is not None:
                 progress(number, len(days))
     return stored
+
+
+def keep_cluster_facts(client: SlurmClient, cluster: Cluster, spool: Path, messages: Messages) -> None:
+    """Keep what is known of the cluster beside its jobs in the spool. Without its nodes, or where that fails, there is
+    a warning, and the jobs are imported all the same. Raises InputError for invalid settings of nodes."""
+    powers = read_idle_powers(load_config().tables("nodes"))
+    hardware: Mapping[str, NodeHardware] = {}
+    try:
+        hardware = client.ask(HardwareRequest())
+    except SetupError as error:
+        messages.warn(f"the nodes of the cluster are not known: {error.message}")
+    try:
+        store_cluster_facts(spool, cluster, hardware, powers, time.time_ns())
+    except OSError as error:
+        messages.warn(f"what is known of the cluster cannot be kept in the spool {spool}: {error.strerror}")
 
 
 def _answer(client: SlurmClient, query: AccountingQuery, user: str | None, known: frozenset[str]) -> str:

@@ -9,7 +9,7 @@ with modelled energy. So the jobs are the same whichever was read first, and aft
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from hpcfrugal.core.time import from_ns
 from hpcfrugal.ledger.accounted_due import own_or_array
 from hpcfrugal.ledger.accounted_energy import channels_of
+from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures, figures_of_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.jobs import delete_job
 from hpcfrugal.ledger.rows import AttemptRow
@@ -44,13 +45,14 @@ class Execution:
 
 def refresh_accounted(connection: LedgerConnection) -> None:
     """Make the jobs that are due, in transactions of its own."""
+    figures = figures_of_clusters(connection)
     while True:
         with transaction(connection):
-            if not _refresh_some(connection):
+            if not _refresh_some(connection, figures):
                 return
 
 
-def _refresh_some(connection: LedgerConnection) -> bool:
+def _refresh_some(connection: LedgerConnection, figures: Mapping[str, ClusterFigures]) -> bool:
     due = connection.execute(
         "SELECT cluster, job_id FROM accounted_due ORDER BY cluster, job_id LIMIT ?", (_PER_TRANSACTION,)
     ).fetchall()
@@ -65,7 +67,7 @@ def _refresh_some(connection: LedgerConnection) -> bool:
         numbered = _by_number([row for _, row in rows.get(key, [])], [attempt for _, attempt in of_jobs])
         for job_id in sorted(numbered.keys() | {attempt.job_id for _, attempt in of_jobs}):
             same = [(job, attempt) for job, attempt in of_jobs if attempt.job_id == job_id]
-            _write(connection, batch, executions(numbered.get(job_id, [])), same)
+            _write(connection, batch, executions(numbered.get(job_id, [])), same, figures)
     batch.write(connection)
     # Last, since what was written above marks jobs of runs again.
     connection.execute("DELETE FROM accounted_due WHERE (cluster, job_id) <= (?, ?)", last)
@@ -244,7 +246,11 @@ def _ns(seconds: int | None) -> int | None:
 
 
 def _write(
-    connection: LedgerConnection, batch: RowBatch, found: Sequence[Execution], jobs: Sequence[tuple[int, AttemptRow]]
+    connection: LedgerConnection,
+    batch: RowBatch,
+    found: Sequence[Execution],
+    jobs: Sequence[tuple[int, AttemptRow]],
+    figures: Mapping[str, ClusterFigures],
 ) -> None:
     """Fill the jobs of runs, and write those that have none; what is no job any more goes."""
     of_runs = [(job, attempt) for job, attempt in jobs if attempt.run is not None]
@@ -260,7 +266,8 @@ def _write(
                 JOBS.insert(connection, filled)
         if not same:
             job = JOBS.insert(connection, wanted)
-            for channel in channels_of(parts_of_execution(execution), final=wanted.final):
+            of_cluster = figures.get(wanted.cluster, NO_FIGURES)
+            for channel in channels_of(parts_of_execution(execution), of_cluster, final=wanted.final):
                 batch.add(CHANNELS, CHANNELS.values_of(channel), job)
 
 

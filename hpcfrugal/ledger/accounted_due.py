@@ -36,6 +36,15 @@ ACCOUNTED_SCHEMA = (
 """``accounted_due`` has the jobs and arrays that are to be made anew: a row of sacct or a job of a run was written."""
 
 
+def mark_cluster(connection: sqlite3.Connection, cluster: str) -> None:
+    """Make all jobs due of which a text has rows, of a cluster."""
+    connection.execute(
+        f"INSERT OR IGNORE INTO accounted_due SELECT DISTINCT cluster, {own_or_array('accounted_jobs')}"
+        " FROM accounted_jobs WHERE cluster = (SELECT text FROM texts WHERE name = ?)",
+        (cluster,),
+    )
+
+
 def mark_accounted(connection: sqlite3.Connection, accounting: int) -> None:
     """Make the jobs due of which a text has rows, before these go and after new ones came."""
     connection.execute(

@@ -1,13 +1,14 @@
-"""Modelled energy of jobs of which only Slurm's accounting is known: CPUs, CPU time, memory, GPUs and time.
+"""Energy of jobs of which only Slurm's accounting is known: by a model, or as Slurm itself measured it.
 
-The model is that of the sidecar's fallback, see ``accounting.model``, of a part of a node: neither the model of its
-CPUs nor how many it has is known. Energy is spread evenly over the time of the job and over its nodes, in integers.
+The model is that of the sidecar's fallback, see ``accounting.model``, of a part of a node: CPUs, CPU time, memory, GPUs
+and time; the model of its CPUs is not known. A calibration may bring it closer to the measured jobs of a site. Energy
+is spread evenly over the time of the job and over its nodes, in integers.
 Pure functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -27,13 +28,18 @@ from hpcfrugal.accounting.model import (
     find_gpu,
     gpu_power,
 )
+from hpcfrugal.accounting.slurm_energy import COVERS, JudgedEnergy
 from hpcfrugal.accounting.tables import gpu_tdp
+from hpcfrugal.core.format import count
 from hpcfrugal.core.record import MAX_INT, assemble
+from hpcfrugal.ledger.accounted_slurm import energy_by_slurm, had_nodes_alone
+from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures
 from hpcfrugal.ledger.modelled import CPU_BIAS, DRAM_BIAS
 from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.readings import ChannelKey
 from hpcfrugal.ledger.rows import ChannelRow
 from hpcfrugal.slurm.sacct_jobs import SacctJob
+from hpcfrugal.spool.cluster_documents import CalibratedModel, SlurmSetup
 
 _S = 10**9
 
@@ -50,50 +56,119 @@ _INPUTS = {
 }
 
 
+SLURM_ENERGY = "slurm-energy"
+"""The source of energy that Slurm gathered."""
+
+
 @dataclass(slots=True)
 class _Sums:
     """Energy of one component over all parts of a job, on all of its nodes, each with the ends of its range."""
 
+    quality: str = "modelled"
+    boundary: str = "components"
+    attribution: Attribution = Attribution.MODEL
+    counted: bool = True
     inputs: str = ""
     source: str = ""
+    detail: str | None = None
+    reason: str = _REASON
     unknown: str | None = None
+    calibrated: CalibratedModel | None = None
     parts: list[tuple[int, int, int]] = field(default_factory=list)
     """Of each row."""
 
     def add(self, energy_uj: int, ends: ModelRange) -> None:
-        self.parts.append((energy_uj, *ends.of(energy_uj)))
+        """Add the modelled energy of a row."""
+        self.add_range(energy_uj, *ends.of(energy_uj))
+
+    def add_range(self, energy_uj: int, low_uj: int, high_uj: int) -> None:
+        """The same with the ends of its range; all by the factor of the calibration, where there is one."""
+        known = self.calibrated
+        if known is not None:
+            energy_uj, low_uj, high_uj = (uj * known.factor_ppm // 10**6 for uj in (energy_uj, low_uj, high_uj))
+            if known.low_permille is not None and known.high_permille is not None:
+                low_uj, high_uj = ModelRange(known.low_permille, known.high_permille).of(energy_uj)
+        self.parts.append((energy_uj, low_uj, high_uj))
 
 
-def channels_of(rows: Sequence[SacctJob], *, final: bool) -> Iterator[ChannelRow]:
+def channels_of(rows: Sequence[SacctJob], figures: ClusterFigures = NO_FIGURES, *, final: bool) -> Iterator[ChannelRow]:
     """The channels of a job by the rows of its time, in order. Of one that has not started there are none.
 
     Energy is unknown, with the reason, of a job that is not over, and where a figure is missing that the model needs.
+    Where Slurm measured the energy by the verdict that is in force, the model of what that includes does not count.
     """
     if not any(row.start_s is not None for row in rows):
         return
-    components = {"cpu": _cpu, "dram": _dram, "gpu": _gpu}
     spans = [Instants([(row.start_s or 0) * _S, (row.end_s or row.start_s or 0) * _S]) for row in rows]
     elapsed_ns = [(row.elapsed_s or 0) * _S for row in rows]
-    for component, model in components.items():
+    found: list[tuple[str, _Sums]] = []
+    included: frozenset[str] = frozenset()
+    if final and (known := energy_by_slurm(rows, figures)) is not None:
+        by_slurm = _by_slurm(*known, rows[-1].elapsed_s or 0)
+        covers = COVERS.get(known[1].plugin or "")
+        component = "node" if covers is None else min(covers)
+        if by_slurm.counted:
+            included = frozenset(_MODELS) if covers is None else covers
+        found.append((component, by_slurm))
+    for component in _MODELS:
         if component == "gpu" and all(row.gpus == 0 for row in rows):
             continue
-        sums = _Sums()
-        for row in rows:
-            if not final:
-                sums.unknown = "the job was not over when Slurm was asked"
-            elif row.elapsed_s is None or row.start_s is None or row.end_s is None:
-                sums.unknown = "its time is unknown"
-            else:
-                model(row, sums)
+        sums = _modelled(component, rows, figures, final=final)
+        sums.counted = component not in included
+        found.append((component, sums))
+    nodes = sorted({node for row in rows for node in row.node_names}) or [""]
+    for component, sums in found:
         if any(uj > _MOST_UJ for part in sums.parts for uj in part):
             sums.unknown = "its figures are larger than there can be"
-        nodes = sorted({node for row in rows for node in row.node_names}) or [""]
         for at, node in enumerate(nodes):
             curves = [
                 EnergyCurve(span, [0, _part(part[0], at, len(nodes))], [0, time_ns])
                 for part, span, time_ns in zip(sums.parts, spans, elapsed_ns, strict=sums.unknown is None)
             ]
             yield _channel(component, node, sums, curves, (at, len(nodes)))
+
+
+def _by_slurm(judged: JudgedEnergy, setup: SlurmSetup, elapsed_s: int) -> _Sums:
+    """What Slurm gathered: measured, or more than the job used. Of what is measured, the range is that of its edges:
+    one reading of Slurm's at each end."""
+    measured = judged.use == "measured"
+    energy_uj = (judged.energy_j or 0) * 10**6
+    covers = COVERS.get(setup.plugin or "")
+    edge_uj = energy_uj * min(setup.step_s or 0, elapsed_s) // max(1, elapsed_s) if measured else 0
+    sums = _Sums(
+        quality=judged.use,
+        boundary="node" if covers is None else "components",
+        attribution=Attribution.EXCLUSIVE if measured else Attribution.NONE,
+        counted=measured,
+        source=SLURM_ENERGY,
+        detail=f"acct_gather_energy/{setup.plugin}" + ("" if covers is None else f": {' and '.join(sorted(covers))}"),
+        reason=f"energy {judged.why}" if measured else f"an upper bound, not counted: {judged.why}",
+    )
+    sums.parts.append((energy_uj, energy_uj - edge_uj, energy_uj + edge_uj))
+    return sums
+
+
+def _modelled(component: str, rows: Sequence[SacctJob], figures: ClusterFigures, *, final: bool) -> _Sums:
+    """The model of a component over all parts of a job."""
+    sums = _Sums()
+    for row in rows:
+        if not final:
+            sums.unknown = "the job was not over when Slurm was asked"
+        elif row.elapsed_s is None or row.start_s is None or row.end_s is None:
+            sums.unknown = "its time is unknown"
+        else:
+            if figures.calibration is not None:
+                alone = had_nodes_alone(row, figures) is True
+                sums.calibrated = figures.model_of(row.node_names, component, gpu=bool(row.gpus), alone=alone)
+            _MODELS[component](row, sums)
+    if sums.calibrated is not None and figures.calibration is not None:
+        used = sums.calibrated
+        sums.inputs += (
+            f"; times {used.factor_ppm / 1e6:.3g} by {count(used.jobs, 'measured job')} of its kind on such nodes"
+            f" (calibration {figures.calibration.version}; of held-out jobs half were off by more than"
+            f" {used.error_permille / 10:g} %)"
+        )
+    return sums
 
 
 def _cpu(row: SacctJob, sums: _Sums) -> None:
@@ -135,7 +210,10 @@ def _gpu(row: SacctJob, sums: _Sums) -> None:
         energy_uj = number * power_uw * (row.elapsed_s or 0)
         found.append((energy_uj, *ends.of(energy_uj)))
     energy_uj, low_uj, high_uj = map(sum, zip(*found, strict=True))
-    sums.parts.append((energy_uj, low_uj, high_uj))
+    sums.add_range(energy_uj, low_uj, high_uj)
+
+
+_MODELS: dict[str, Callable[[SacctJob, _Sums], None]] = {"cpu": _cpu, "dram": _dram, "gpu": _gpu}
 
 
 @cache
@@ -152,6 +230,7 @@ def _channel(
     known = sums.unknown is None and bool(curves)
     key = ChannelKey(component, component, sums.source if known else "none")
     energy, low_uj, high_uj = EnergyByTime(), 0, 0
+    has_range = known and (sums.quality == "modelled" or any(low != high for _, low, high in sums.parts))
     first_ns = last_ns = None
     if known:
         first_ns, last_ns = curves[0].instants.times_ns[0], curves[-1].instants.times_ns[-1]
@@ -164,20 +243,20 @@ def _channel(
         node=node,
         packed=pack(energy, energy.measured_ns, first_ns, last_ns),
         channel=str(key),
-        quality="modelled" if known else "unknown",
-        boundary="components",
+        quality=sums.quality if known else "unknown",
+        boundary=sums.boundary,
         scope="job",
-        counted=True,
-        attribution=Attribution.MODEL if known else Attribution.NONE,
-        detail=None,
+        counted=sums.counted,
+        attribution=sums.attribution if known else Attribution.NONE,
+        detail=sums.detail,
         gpu_uuid=None,
-        inputs=sums.inputs if known else None,
+        inputs=sums.inputs or None if known else None,
         idle_power=None,
         idle_uj=None,
-        reason=_REASON if known else f"{_REASON}; {sums.unknown}",
+        reason=sums.reason if known else f"{sums.reason}; {sums.unknown}",
         energy_uj=energy.energy_uj if known else None,
-        low_uj=low_uj if known else None,
-        high_uj=high_uj if known else None,
+        low_uj=low_uj if has_range else None,
+        high_uj=high_uj if has_range else None,
         node_energy_uj=None,
         errors=0,
         max_mw=None,

@@ -12,6 +12,7 @@ from pathlib import Path
 from hpcfrugal.ledger.accounting import accounting_changed
 from hpcfrugal.ledger.agent_files import agents_changed
 from hpcfrugal.ledger.clocks import skews
+from hpcfrugal.ledger.clusters import clusters_changed
 from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
 from hpcfrugal.ledger.intensity import intensities_changed
@@ -22,9 +23,10 @@ from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import fill, is_derived_now, vanished_files, vanished_runs
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.spool import RunDir, iter_runs
-from hpcfrugal.spool.layout import ACCOUNTING_DIR, AGENTS_DIR, INTENSITY_DIR
+from hpcfrugal.spool.layout import ACCOUNTING_DIR, AGENTS_DIR, CLUSTERS_DIR, INTENSITY_DIR
 
-_BESIDE_RUNS = (INTENSITY_DIR, ACCOUNTING_DIR, AGENTS_DIR)
+_BESIDE_RUNS = (INTENSITY_DIR, ACCOUNTING_DIR, AGENTS_DIR, CLUSTERS_DIR)
+_CHANGED = (intensities_changed, accounting_changed, agents_changed, clusters_changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,7 @@ def _look(
     due = _not_synced(connection, spool, runs)
     names = [file.partition("/")[0] for file in files]
     leave_out |= {INTENSITIES_OF_SPOOLS if name in _BESIDE_RUNS else name for name in (*vanished, *due, *names)}
-    if any(
-        changed(connection, spool, spool_root) for changed in (intensities_changed, accounting_changed, agents_changed)
-    ):
+    if any(changed(connection, spool, spool_root) for changed in _CHANGED):
         leave_out.add(INTENSITIES_OF_SPOOLS)
     found.vanished += vanished
     found.vanished_files += files
@@ -129,7 +129,8 @@ def _problems(connection: sqlite3.Connection) -> Iterator[str]:
         "SELECT run_id, name, problems FROM files JOIN runs USING (run) WHERE problems != '[]'"
         " UNION ALL SELECT ?, name, problems FROM intensity_files WHERE problems != '[]'"
         " UNION ALL SELECT ?, name, problems FROM accounting_files WHERE problems != '[]'"
-        " UNION ALL SELECT ?, name, problems FROM agent_files WHERE problems != '[]' ORDER BY 1, 2",
+        " UNION ALL SELECT ?, name, problems FROM agent_files WHERE problems != '[]'"
+        " UNION ALL SELECT ?, name, problems FROM cluster_files WHERE problems != '[]' ORDER BY 1, 2",
         _BESIDE_RUNS,
     )
     for run_id, name, problems in rows:

@@ -5,15 +5,18 @@ Pure functions of a job with its channels and sessions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.spool.local_cluster import is_local
 
-COMPONENTS = ("cpu", "dram", "gpu")
-"""Parts of the boundary ``components``. The boundary ``node`` is shown beside it and never added to it."""
+COMPONENTS = ("cpu", "dram", "gpu", "node")
+"""What energy may count as: parts of the boundary ``components``, and the whole node in place of them where nothing but
+Slurm measured it. A meter of the node is shown beside its parts and never added to them."""
+
+_OF_EVERY_NODE = ("cpu", "dram")
 
 IDLE_LACKING = "not included"
 """In place of the idle power in a job's shares, where the power of a node is not known."""
@@ -72,6 +75,13 @@ class Part:
         return sum(covered) // len(covered)
 
 
+def boundary_of(components: Collection[str]) -> str:
+    """The boundary of a sum of these components: ``components``, ``node``, or both where jobs differ."""
+    if "node" not in components:
+        return "components"
+    return "node" if len(components) == 1 else "components and node"
+
+
 def counted_channels(job: JobRow) -> list[ChannelRow]:
     """The channels with energy that counts, known or not."""
     return [channel for channel in job.channels if channel.counted and channel.component in COMPONENTS]
@@ -87,6 +97,7 @@ def parts_of(job: JobRow) -> list[Part]:
     by_part: dict[tuple[str, str], list[ChannelRow]] = {}
     for channel in own:
         by_part.setdefault((channel.node, channel.component), []).append(channel)
+    included = _included(job)
     # A meter of the whole node does not show which components the sidecar found there.
     sampled = {channel.node for channel in job.channels if channel.boundary == "components"}
     unseen = _unseen_cpu_time(job)
@@ -94,19 +105,28 @@ def parts_of(job: JobRow) -> list[Part]:
     nodes = job.nodes or tuple(sorted({channel.node for channel in own}))
     found = []
     for component in COMPONENTS:
-        if component == "gpu" and "gpu" not in present:
+        if component not in _OF_EVERY_NODE and component not in present:
             continue
         for node in nodes:
             channels = by_part.get((node, component), [])
+            if (node, component) in included:
+                continue
             # A sampled node may have no GPU; a node without samples may have had some, like the others.
-            if channels or component != "gpu" or node not in sampled:
+            if channels or component in _OF_EVERY_NODE or node not in sampled:
                 unknown = list(_unknown(node, component, channels))
-                if component in ("cpu", "dram") and node in unseen:
+                if component in _OF_EVERY_NODE and node in unseen:
                     unknown.append(f"{node} {component}: {unseen[node]}")
                 found.append(Part(node, component, tuple(channels), tuple(unknown)))
-        if not nodes:
+        if not nodes and component in _OF_EVERY_NODE:
             found.append(Part("", component, (), (f"{component}: never sampled",)))
     return found
+
+
+def _included(job: JobRow) -> set[tuple[str, str]]:
+    """The nodes and components of which Slurm measured the energy, with others or the whole node: the model of them, or
+    why there is none, stands aside."""
+    aside = (one for one in job.channels if not one.counted and one.quality in ("modelled", "unknown"))
+    return {(one.node, one.component) for one in aside} if job.is_accounted_alone else set()
 
 
 def _unknown(node: str, component: str, channels: Sequence[ChannelRow]) -> Iterator[str]:
@@ -144,7 +164,7 @@ def scope_of(job: JobRow) -> str | None:
     nodes = {
         channel.node
         for channel in job.channels
-        if channel.counted and channel.component in ("cpu", "dram") and channel.energy_uj is not None
+        if channel.counted and channel.component in ("cpu", "dram", "node") and channel.energy_uj is not None
     }
     whole = MACHINE if is_local(job.cluster) else NODE
     return SCOPES_BETWEEN.join(sorted({whole if node in exclusive else SHARE for node in nodes})) or None

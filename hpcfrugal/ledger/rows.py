@@ -20,7 +20,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 21
+LEDGER_SCHEMA = 22
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -454,6 +454,20 @@ class AccountingFileRow:
     rows: int = 0
     accepted: bool = False
     problems: tuple[str, ...] = ()
+    size: int | None = None
+    mtime_ns: int | None = None
+    inode: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFileRow:
+    """A document of a cluster, whether it counts, its problems, and its content as JSON; the other fields are as those
+    of ``FileRow``."""
+
+    name: str
+    accepted: bool = False
+    problems: tuple[str, ...] = ()
+    content: str | None = None
     size: int | None = None
     mtime_ns: int | None = None
     inode: int | None = None

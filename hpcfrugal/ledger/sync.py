@@ -13,6 +13,7 @@ from hpcfrugal.ledger.accounted import refresh_accounted
 from hpcfrugal.ledger.accounting import missing_accounting, take_accounting
 from hpcfrugal.ledger.agent_files import missing_agents, take_agents
 from hpcfrugal.ledger.clocks import skews
+from hpcfrugal.ledger.clusters import missing_clusters, take_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
 from hpcfrugal.ledger.intensity import missing_intensities, take_intensities
@@ -135,7 +136,8 @@ _PROBLEM_FILES = """
 SELECT (SELECT count(*) FROM files WHERE problems != '[]') + (
     SELECT count(*) FROM intensity_files WHERE problems != '[]') + (
     SELECT count(*) FROM accounting_files WHERE problems != '[]') + (
-    SELECT count(*) FROM agent_files WHERE problems != '[]')
+    SELECT count(*) FROM agent_files WHERE problems != '[]') + (
+    SELECT count(*) FROM cluster_files WHERE problems != '[]')
 """
 
 
@@ -163,9 +165,11 @@ def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress
     with transaction(connection):
         found.files_read += take_intensities(connection, spool, spool_root, found.skipped)
         found.files_read += take_accounting(connection, spool, spool_root, found.skipped)
+        found.files_read += take_clusters(connection, spool, spool_root, found.skipped)
     found.files_read += take_agents(connection, spool, spool_root, found.skipped, progress)
     found.vanished_files += missing_intensities(connection, spool, spool_root)
     found.vanished_files += missing_accounting(connection, spool, spool_root)
+    found.vanished_files += missing_clusters(connection, spool, spool_root)
     found.vanished_files += missing_agents(connection, spool, spool_root)
 
 
@@ -194,6 +198,7 @@ def _same_derivation(connection: LedgerConnection, *, anew: bool) -> None:
         unseal_all(connection)
         connection.execute("UPDATE intensity_files SET size = NULL")
         connection.execute("UPDATE accounting_files SET size = NULL")
+        connection.execute("UPDATE cluster_files SET size = NULL")
         connection.execute("UPDATE agent_files SET size = NULL, place = NULL")
         connection.execute("INSERT OR IGNORE INTO totals_due SELECT job FROM jobs")
         META.insert(connection, MetaRow("derivation", DERIVATION))
@@ -227,6 +232,7 @@ def vanished_files(
             names = files.accepted
         missing += [f"{run.run_id}/{name}" for name in names]
     missing += missing_accounting(connection, spool, spool_root)
+    missing += missing_clusters(connection, spool, spool_root)
     missing += missing_agents(connection, spool, spool_root)
     return [*missing, *missing_intensities(connection, spool, spool_root)]
 

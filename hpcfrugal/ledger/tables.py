@@ -10,6 +10,7 @@ from hpcfrugal.ledger.rows import (
     AttemptRow,
     ChannelRow,
     ClockSkewRow,
+    ClusterFileRow,
     FileRow,
     IntensityFileRow,
     IntensityRow,
@@ -87,6 +88,7 @@ ACCOUNTED_JOBS = LedgerTable(
     wide=True,
     indexes={"accounted_jobs_by_job": "(coalesce(array_job_id, job_id), cluster)"},
 )
+CLUSTER_FILES = LedgerTable("cluster_files", ClusterFileRow, ["name"], owner="spool", aside=_STATE)
 SET_ASIDE = LedgerTable("set_aside", SetAsideRow, ["number"], owner="accounting")
 AGENT_FILES = LedgerTable(
     "agent_files",
@@ -137,6 +139,7 @@ _TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (
     AGENT_SESSIONS,
     NODE_CHANNELS,
     AGENT_JOBS,
+    CLUSTER_FILES,
 )
 
 LEDGER_TABLES: tuple[LedgerTable[Any], ...] = (SPOOLS, RUNS, JOBS, *TABLES_OF_JOBS, *_TABLES_OF_FILES, META)

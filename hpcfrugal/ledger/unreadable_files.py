@@ -14,11 +14,11 @@ from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import IntensityFileRow
 from hpcfrugal.ledger.run_files import every_run_file, with_earlier
 from hpcfrugal.ledger.tables import INTENSITY_FILES
-from hpcfrugal.spool.layout import ACCOUNTING_DIR, AGENTS_DIR, INTENSITY_DIR
+from hpcfrugal.spool.layout import ACCOUNTING_DIR, AGENTS_DIR, CLUSTERS_DIR, INTENSITY_DIR
 
 
 class UnreadFile(NamedTuple):
-    """A file of a run; the run id of one of intensities, of accounting or of an agent is empty."""
+    """A file of a run; the run id of one of intensities, of accounting, of a cluster or of an agent is empty."""
 
     run_id: str
     name: str
@@ -40,6 +40,7 @@ def note_intensity_error(connection: LedgerConnection, spool: int, name: str, pr
 _BESIDE_RUNS = f"""
 SELECT '{INTENSITY_DIR}/' || name, accepted, size NOT NULL FROM intensity_files
 UNION ALL SELECT '{ACCOUNTING_DIR}/' || name, accepted, size NOT NULL FROM accounting_files
+UNION ALL SELECT '{CLUSTERS_DIR}/' || name, accepted, size NOT NULL FROM cluster_files
 UNION ALL SELECT '{AGENTS_DIR}/' || name, accepted, size NOT NULL FROM agent_files
 """
 

@@ -62,6 +62,9 @@ _OF_JOB = {
 }
 
 
+_WHOLE_NODES = "SELECT 1 FROM job_energy WHERE job_energy.job = jobs.job AND job_energy.component = 'node'"
+
+
 def _jobs_energy() -> str:
     figures = _figures("t.")
     hours = "jobs.elapsed_ns / 3.6e12"
@@ -76,7 +79,7 @@ def _jobs_energy() -> str:
         **{name: figures[name] for name in _ENERGY},
         "complete": "t.complete",
         "scope": _text("t.scope"),
-        "boundary": "'components'",
+        "boundary": f"CASE WHEN EXISTS ({_WHOLE_NODES}) THEN 'node' ELSE 'components' END",
         **{name: figures[name] for name in _CO2E},
         "cpu_h": f"jobs.alloc_cpus * {hours}",
         "gpu_h": f"t.gpus * {hours}",

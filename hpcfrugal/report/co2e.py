@@ -25,16 +25,18 @@ _NO_ZONE = (
 
 @dataclass(frozen=True)
 class Co2e:
-    """The CO2e of some jobs. ``places``: where their energy counts, and how many jobs that are."""
+    """The CO2e of some jobs. ``places``: where their energy counts, and how many jobs that are; ``boundary`` is that of
+    the energy, see ``boundary_of``."""
 
     sums: EnergySums
     places: Mapping[CarbonPlace, JobCounts]
+    boundary: str
 
     @classmethod
-    def of(cls, totals: JobTotalsRow) -> Co2e:
+    def of(cls, totals: JobTotalsRow, boundary: str) -> Co2e:
         """That of one job."""
         known = int(totals.sums.co2e_ug is not None)
-        return cls(totals.sums, {totals.place: JobCounts(jobs=1, with_co2e=known)})
+        return cls(totals.sums, {totals.place: JobCounts(jobs=1, with_co2e=known)}, boundary)
 
     def _count(self, which: Callable[[CarbonPlace], bool]) -> int:
         """How many jobs that ran are in such places."""
@@ -123,7 +125,7 @@ class Co2e:
             pue = "PUE of each month"
         else:
             pue = "PUE of each run" if self.pue is None else f"PUE {self.pue:g}"
-        return f"operational, location-based, components boundary, {pue}"
+        return f"operational, location-based, {self.boundary} boundary, {pue}"
 
     def notes(self) -> Iterator[str]:
         """What the reader must know about the CO2e, or why it is not known."""
@@ -180,7 +182,7 @@ FOOTPRINT_FIELDS: tuple[Field[Co2e], ...] = (
     field("label", notation.PLAIN, lambda co2e: co2e.label),
     field("scope", notation.PLAIN, lambda co2e: "operational"),
     field("method", notation.PLAIN, lambda co2e: "location-based"),
-    field("boundary", notation.PLAIN, lambda co2e: "components"),
+    field("boundary", notation.PLAIN, lambda co2e: co2e.boundary),
     field("signal", notation.PLAIN, lambda co2e: "average"),
     field("complete", notation.PLAIN, lambda co2e: co2e.complete),
     field("settled", notation.PLAIN, lambda co2e: co2e.sums.open_uj == 0 if co2e.known else None),

@@ -35,7 +35,7 @@ class Accounted(Protocol):
 
 A = TypeVar("A", bound=Accounted)
 
-_DROPPED_AT = {"cpu": 3, "dram": 2, "gpu": 1}
+_DROPPED_AT = {"cpu": 3, "dram": 2, "gpu": 1, "node": 4}
 
 
 def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from hpcfrugal.core.format import MODEL_ALONE, NONE, UNKNOWN, second
 from hpcfrugal.core.record import codec
-from hpcfrugal.ledger.parts import COMPONENTS
+from hpcfrugal.ledger.parts import COMPONENTS, boundary_of
 from hpcfrugal.ledger.rows import ChannelRow, JobRow, MissingSensorRow, SessionRow
 from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.report import notation
@@ -57,7 +57,7 @@ class ReportedJob:
     @cached_property
     def co2e(self) -> Co2e:
         """The job's CO2e."""
-        return Co2e.of(self.job.totals)
+        return Co2e.of(self.job.totals, boundary_of(self.components))
 
     @property
     def channels(self) -> list[ChannelOfJob]:
@@ -177,7 +177,7 @@ _CODE_FIELDS: tuple[Field[ReportedJob], ...] = tuple(
     for each in attributes(notation.PLAIN, *codec(CodeState).columns, of="job.code", csv=True)
 )
 
-_COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j")
+_COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j", "node_j")
 
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("job", notation.WORD, _label, json="", heading="Job", drop=12),
@@ -207,7 +207,7 @@ JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
         variant(each, heading="") if each.name in _COMPONENT_COLUMNS else each
         for each in energy_fields(_missing)
     ),
-    field("boundary", notation.PLAIN, lambda one: "components"),
+    field("boundary", notation.PLAIN, lambda one: boundary_of(one.components)),
     field("scope", notation.PLAIN, lambda one: one.job.totals.scope, csv=True),
     field("unknown", notation.PLAIN, lambda one: one.unknown),
     field("channels", rows(CHANNEL_FIELDS), lambda one: one.channels),

@@ -15,7 +15,7 @@ from typing import Any
 from hpcfrugal.core.format import NONE, EnergyUnit, count
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.groups import Group, Grouped, JobCounts, grouped, jobs_at_edges
-from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN
+from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN, boundary_of
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs, tag_keys
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
@@ -93,7 +93,7 @@ class ReportedGroup:
     @cached_property
     def co2e(self) -> Co2e:
         """The CO2e of the jobs."""
-        return Co2e(self.sums, self.group.places)
+        return Co2e(self.sums, self.group.places, boundary_of(self.group.components))
 
 
 _GROUP_FIELDS: tuple[Field[ReportedGroup], ...] = (

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.client import Request
+from hpcfrugal.slurm.columns import word
 from hpcfrugal.slurm.command import Result, first_line
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyGathering:
+    """How Slurm gathers energy. ``plugin`` is AcctGatherEnergyType without its prefix; None: none.
+
+    ``contain``: each job has an extern step (PrologFlags). ``step_s`` is AcctGatherNodeFreq; 0 or None: not set.
+    """
+
+    plugin: str | None = None
+    contain: bool = False
+    step_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSaving:
+    """When Slurm switches idle nodes off (slurm.conf(5)), in seconds; ``suspend_s`` None: it does not."""
+
+    suspend_s: int | None = None
+    suspend_timeout_s: int = 30
+    resume_timeout_s: int = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """``allocates_cpus``: each CPU is given to one job, unless a partition lets jobs share. Where memory alone is what
-    jobs consume, any number of them may be given one CPU (slurm.conf(5), SelectTypeParameters).
+    jobs consume, any number of them may be given one CPU (slurm.conf(5), SelectTypeParameters). ``release`` is that of
+    the controller, such as 22.05.8.
     """
 
     name: str
     allocates_cpus: bool
+    release: str | None = None
+    energy: EnergyGathering = field(default_factory=EnergyGathering)
+    power_saving: PowerSaving = field(default_factory=PowerSaving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +71,36 @@ class ClusterRequest(Request[Cluster]):
         allocates = config.get("SelectType") == "select/linear" or any(
             resource in consumed for resource in ("CR_CPU", "CR_CORE", "CR_SOCKET")
         )
-        return Cluster(config["ClusterName"], allocates)
+        return Cluster(
+            config["ClusterName"], allocates, word(config.get("SLURM_VERSION", "")), _energy(config), _saving(config)
+        )
+
+
+def _energy(config: Mapping[str, str]) -> EnergyGathering:
+    plugin = word(config.get("AcctGatherEnergyType", ""))
+    plugin = None if plugin is None else plugin.rpartition("/")[2]
+    flags = {flag.strip().lower() for flag in config.get("PrologFlags", "").split(",")}
+    return EnergyGathering(
+        None if plugin == "none" else plugin, "contain" in flags, _seconds(config.get("AcctGatherNodeFreq", ""))
+    )
+
+
+def _saving(config: Mapping[str, str]) -> PowerSaving:
+    usual = PowerSaving()
+    suspend_s = _seconds(config.get("SuspendTime", ""))
+    if not suspend_s or word(config.get("SuspendProgram", "")) is None:
+        suspend_s = None
+    timeouts = (_seconds(config.get(key, "")) for key in ("SuspendTimeout", "ResumeTimeout"))
+    usually = (usual.suspend_timeout_s, usual.resume_timeout_s)
+    return PowerSaving(
+        suspend_s, *(default if known is None else known for known, default in zip(timeouts, usually, strict=True))
+    )
+
+
+def _seconds(text: str) -> int | None:
+    """``30 sec``; None for NONE, INFINITE and what is not there."""
+    match = re.fullmatch(r"([0-9]{1,9})(?: sec)?", text)
+    return None if match is None else int(match[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpcfrugal.core.units import compress_nodelist
 from hpcfrugal.slurm.client import Request
@@ -24,6 +24,7 @@ _HARDWARE = OutputTable(
     OutputColumn("memory_mib", "%m", whole_number),
     OutputColumn("gres", "%G", word),
     OutputColumn("features", "%f", word),
+    OutputColumn("sharing", "%h", str),
 )
 _GRES_SOCKETS = re.compile(r"\([^)]*\)")  # "gpu:a100:4(S:0-1)": the sockets that a resource is at
 _NOT_SHARED = frozenset({"NO", "EXCLUSIVE"})
@@ -62,13 +63,15 @@ class NodesRequest(Request[Mapping[str, NodeCpus]]):
 
 @dataclass(frozen=True, slots=True)
 class NodeHardware:
-    """What Slurm's configuration gives a node. ``cores`` are physical; None: not shown."""
+    """What Slurm's configuration gives a node. ``cores`` are physical; None: not shown. ``oversubscribed`` as that of
+    ``NodeCpus``."""
 
     cpus: int
     cores: int | None
     memory_mib: int | None
     gres: str | None
     features: str | None
+    oversubscribed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +84,16 @@ class HardwareRequest(Request[Mapping[str, NodeHardware]]):
 
     def answer(self, result: Result) -> Mapping[str, NodeHardware]:
         """Raises SetupError: sinfo failed."""
-        return dict(self._nodes(result.output()))
+        found: dict[str, NodeHardware] = {}
+        for name, node in self._nodes(result.output()):
+            known = found.get(name)
+            found[name] = replace(node, oversubscribed=True) if known is not None and known.oversubscribed else node
+        return found
 
     def _nodes(self, text: str) -> Iterator[tuple[str, NodeHardware]]:
         for row in _HARDWARE.rows(text):
             if row["cpus"]:
                 cores = (row["sockets"] or 0) * (row["cores_per_socket"] or 0) or None
                 gres = None if row["gres"] is None else _GRES_SOCKETS.sub("", row["gres"])
-                yield row["node"], NodeHardware(row["cpus"], cores, row["memory_mib"], gres, row["features"])
+                shared = row["sharing"] not in _NOT_SHARED
+                yield row["node"], NodeHardware(row["cpus"], cores, row["memory_mib"], gres, row["features"], shared)

@@ -46,7 +46,10 @@ AGENTS_DIR = "agents"
 USERS_DIR = "users"
 """In a site's spool too: the spools of users, where the site puts these there."""
 
-_OTHER_DIRS = (INTENSITY_DIR, ACCOUNTING_DIR, SIDECAR_DIR, AGENTS_DIR, USERS_DIR)
+CLUSTERS_DIR = "clusters"
+"""Beside the months of runs too: what is known of each cluster beside its jobs."""
+
+_OTHER_DIRS = (INTENSITY_DIR, ACCOUNTING_DIR, SIDECAR_DIR, AGENTS_DIR, USERS_DIR, CLUSTERS_DIR)
 
 NameKind = Literal["run", "labels", "submitted", "samples", "end", "slurm", "nodes", "meter", "script", "log", "pid"]
 

@@ -18,10 +18,10 @@ from hpcfrugal.sidecar.sensors.rapl_powercap import RULE
 from hpcfrugal.spool.agent_layout import agent_folder
 
 NODES = """\
-n1|64|2|16|257000|(null)|ib
-n2|64|2|16|257000|(null)|ib
-g1|128|2|64|515000|gpu:a100:4(S:0-1)|ib,gpu
-n3|64|2|16|257000|(null)|ib
+n1|64|2|16|257000|(null)|ib|NO
+n2|64|2|16|257000|(null)|ib|NO
+g1|128|2|64|515000|gpu:a100:4(S:0-1)|ib,gpu|NO
+n3|64|2|16|257000|(null)|ib|NO
 """
 AGENT_HEADER = {
     "kind": "header", "schema": 1, "agent": "0.1.0", "node": "g1", "boot_id": "b", "wall_ns": 1_795_000_000 * 10**9,

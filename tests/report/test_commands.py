@@ -69,7 +69,7 @@ def test_sync_then_report_as_json(spool: FakeSpool, call: Call) -> None:
         "started_at": "2026-11-21T10:00:00.000000Z",
         "ended_at": "2026-11-21T10:01:00.000000Z",
         "elapsed_s": 60.0,
-        "energy_j": {"total": 6600.0, "cpu": 6000.0, "dram": 600.0, "gpu": None},
+        "energy_j": {"total": 6600.0, "cpu": 6000.0, "dram": 600.0, "gpu": None, "node": None},
         "boundary": "components",
         "measured_j": 6600.0,
         "modelled_j": None,
@@ -120,7 +120,7 @@ def test_unknown_is_null_in_json_and_unknown_in_the_table(spool: FakeSpool, call
     run.slurm("FAILED")
     call("ledger", "sync")
     (job,) = document(call("report", "17", "--json"))["jobs"]
-    assert job["energy_j"] == {"total": None, "cpu": None, "dram": None, "gpu": None}
+    assert job["energy_j"] == {"total": None, "cpu": None, "dram": None, "gpu": None, "node": None}
     assert (job["measured_j"], job["modelled_j"], job["complete"]) == (None, None, False)
     assert job["unknown"] == ["n1 cpu: no samples", "n1 dram: no samples"]
     table = call("report", "--since", "all").out

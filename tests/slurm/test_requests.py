@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from hpcfrugal.core.errors import SetupError
+from hpcfrugal.slurm.cluster import ClusterRequest, EnergyGathering, PowerSaving
 from hpcfrugal.slurm.command import Result
 from hpcfrugal.slurm.job_ids import array_shape
 from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
@@ -50,16 +52,55 @@ def test_an_update() -> None:
 def test_the_hardware_of_nodes() -> None:
     out = (
         "a notice of the site\n"
-        "n1|64|2|16|257000|gpu:a100:4(S:0-1),nvme|ib,amd\n"
-        "n1|64|2|16|257000|gpu:a100:4(S:0-1),nvme|ib,amd\n"  # once for each partition
-        "n2|8|N/A|N/A|2000|(null)|(null)\n"
+        "n1|64|2|16|257000|gpu:a100:4(S:0-1),nvme|ib,amd|FORCE:2\n"
+        "n1|64|2|16|257000|gpu:a100:4(S:0-1),nvme|ib,amd|NO\n"  # once for each partition
+        "n2|8|N/A|N/A|2000|(null)|(null)|EXCLUSIVE\n"
     )
     assert HardwareRequest().answer(Result("sinfo", 0, out, "")) == {
-        "n1": NodeHardware(64, 32, 257000, "gpu:a100:4,nvme", "ib,amd"),
+        "n1": NodeHardware(64, 32, 257000, "gpu:a100:4,nvme", "ib,amd", oversubscribed=True),
         "n2": NodeHardware(8, None, 2000, None, None),
     }
     with pytest.raises(SetupError, match="sinfo failed"):
         HardwareRequest().answer(Result("sinfo", 1, "", "down\n"))
+
+
+CONFIG = """Configuration data as of 2026-11-28T23:40:00
+AcctGatherEnergyType    = acct_gather_energy/pm_counters
+AcctGatherNodeFreq      = 30 sec
+ClusterName             = c1
+PrologFlags             = Alloc,Contain,X11
+ResumeTimeout           = 300 sec
+SLURM_VERSION           = 25.05.1
+SuspendProgram          = /usr/sbin/off
+SuspendTime             = 600 sec
+SuspendTimeout          = 45 sec
+"""
+
+
+def test_how_a_cluster_gathers_energy_and_saves_power() -> None:
+    found = ClusterRequest().answer(Result("scontrol", 0, CONFIG, ""))
+    assert (found.name, found.release) == ("c1", "25.05.1")
+    assert found.energy == EnergyGathering("pm_counters", contain=True, step_s=30)
+    assert found.power_saving == PowerSaving(600, 45, 300)
+
+
+@pytest.mark.parametrize(
+    ("line", "energy", "saving"),
+    [
+        ("AcctGatherEnergyType = acct_gather_energy/none", (None, False, None), (None, 30, 60)),
+        ("AcctGatherEnergyType = (null)", (None, False, None), (None, 30, 60)),
+        ("AcctGatherEnergyType = acct_gather_energy/rapl", ("rapl", False, None), (None, 30, 60)),
+        ("PrologFlags = Alloc,Serial", (None, False, None), (None, 30, 60)),
+        ("PrologFlags = contain", (None, True, None), (None, 30, 60)),
+        ("SuspendTime = INFINITE\nSuspendProgram = /off", (None, False, None), (None, 30, 60)),
+        ("SuspendTime = NONE\nSuspendProgram = /off", (None, False, None), (None, 30, 60)),
+        ("SuspendTime = 600 sec\nSuspendProgram = (null)", (None, False, None), (None, 30, 60)),
+        ("SuspendTime = 600\nSuspendProgram = /off", (None, False, None), (600, 30, 60)),
+    ],
+)
+def test_what_is_not_set_in_the_configuration(line: str, energy: tuple[Any, ...], saving: tuple[Any, ...]) -> None:
+    found = ClusterRequest().answer(Result("scontrol", 0, f"ClusterName = c1\n{line}\n", ""))
+    assert (found.energy, found.power_saving) == (EnergyGathering(*energy), PowerSaving(*saving))
 
 
 def test_partitions() -> None:
