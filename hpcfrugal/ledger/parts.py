@@ -109,7 +109,7 @@ def parts_of(job: JobRow) -> list[Part]:
             continue
         for node in nodes:
             channels = by_part.get((node, component), [])
-            if (node, component) in included:
+            if not channels and (node, component) in included:
                 continue
             # A sampled node may have no GPU; a node without samples may have had some, like the others.
             if channels or component in _OF_EVERY_NODE or node not in sampled:
