@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -244,11 +245,12 @@ def _note_files(found: SavingsReport, config: Config) -> None:
     from hpcfrugal.carbon.providers.file import FileSettings
     from hpcfrugal.carbon.settings import read_providers
 
-    entries = read_providers(config.tables("forecasts"))
-    for name in sorted({one.awaited for one in found.found if one.awaited is not None}):
-        if isinstance(settings := entries.get(name), FileSettings):
-            where = plain(str(settings.path), 400)
-            echo_note(f"{name}: write the actual intensities to {where}, then run `hpcfrugal ledger sync`")
+    tables = config.tables("forecasts")
+    for name in sorted({one.awaited for one in found.found if one.awaited is not None} & tables.keys()):
+        with suppress(InputError):  # doctor shows the mistakes of a table
+            if isinstance(settings := read_providers({name: tables[name]})[name], FileSettings):
+                where = plain(str(settings.path), 400)
+                echo_note(f"{name}: write the actual intensities to {where}, then run `hpcfrugal ledger sync`")
 
 
 def _savings(connection: sqlite3.Connection, wanted: JobFilter, defaults: Defaults, span: Period) -> SavingsReport:

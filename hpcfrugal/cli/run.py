@@ -19,6 +19,7 @@ from hpcfrugal.cli.options import OUTPUT_FILE, NumberRange, json_option, tag_opt
 from hpcfrugal.cli.output import can_be_written, write_result
 from hpcfrugal.cli.streams import echo, echo_or_drop, echo_wrapped, warn
 from hpcfrugal.core.errors import HpcfrugalError, InputError, SetupError
+from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import Config, read_config
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def run_command(
         pass  # Nobody reads the output any more; the exit code is still that of the command.
     except (HpcfrugalError, OSError, ValueError) as error:
         # The exit code is that of the command, even without a report.
+        hint = f" ({error.hint})" if isinstance(error, HpcfrugalError) and error.hint else ""
         with suppress(OSError):
-            echo_or_drop(f"error: the run cannot be reported: {error}", err=True)
+            echo_or_drop(f"error: the run cannot be reported: {printable(str(error))}{hint}", err=True)
     finally:
         if problem is not None:
             shutil.rmtree(done.spool, ignore_errors=True)

@@ -16,7 +16,7 @@ ALL_TIME = "all"
 _AGO = re.compile(r"(?P<count>[0-9]{1,5}) ?(?P<unit>[hdw]|(?:hour|day|week)s?)(?: ago)?")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _MONTH = re.compile(r"(?P<year>[0-9]{4})-(?P<month>0[1-9]|1[0-2])")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?P<clock>[t ].+)?")
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _FORMS = "use 2026-11-21, 2026-11, 2026-11-21T10:00, 7d, 24h, 2w, '7 days ago', today, yesterday or a day of the week"
 
@@ -92,11 +92,14 @@ def dates_of(text: str, now: datetime) -> tuple[datetime, datetime]:
         if (days := _days_ago(words, now)) is not None:
             day = datetime.combine(now.date() - timedelta(days=days), time(), UTC)
             return day, day + timedelta(days=1)
-        point = datetime.fromisoformat(text.strip())
-        point = point.replace(tzinfo=UTC) if point.tzinfo is None else point.astimezone(UTC)
-        return point, point + timedelta(days=1 if _DAY.fullmatch(words) else 0)
+        # Of the other forms of ISO 8601 not all name a day as one: 20261121 would be its first instant.
+        if (match := _DATE.fullmatch(words)) is not None:
+            point = datetime.fromisoformat(text.strip())
+            point = point.replace(tzinfo=UTC) if point.tzinfo is None else point.astimezone(UTC)
+            return point, point + timedelta(days=0 if match["clock"] else 1)
     except (ValueError, OverflowError):
-        raise InputError.at("", f"invalid time {quoted_value(text, 40)}", _FORMS) from None
+        pass
+    raise InputError.at("", f"invalid time {quoted_value(text, 40)}", _FORMS)
 
 
 def is_month(text: str) -> bool:

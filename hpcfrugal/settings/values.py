@@ -22,6 +22,8 @@ from hpcfrugal.core.user import user_name
 from hpcfrugal.settings.section import Mistakes
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_VARIABLE = re.compile(r"\$(?:\w+|\{[^}]*\})", re.ASCII)
+"""What ``os.path.expandvars`` replaces, if it is set."""
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -45,6 +47,9 @@ def absolute_path(value: Any) -> Path:
         return value
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError('needs a path, such as "~/hpcfrugal/spool"')
+    unset = [one for one in _VARIABLE.findall(value) if one.strip("${}") not in os.environ]
+    if unset:
+        raise ValueError(f"names a variable that is not set: {unset[0][:80]}")
     try:
         path = Path(os.path.expandvars(value)).expanduser()
     except RuntimeError:

@@ -39,7 +39,20 @@ def test_points_in_time(text: str, since: str, until: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "2026-13", "2026-02-30", "-1d", "7 ds", "7 months ago", "mon", "0001-01-01T00:00+23:00"]
+    "text",
+    [
+        "",
+        "x",
+        "2026-13",
+        "2026-02-30",
+        "20261121",
+        "2026-W47",
+        "-1d",
+        "7 ds",
+        "7 months ago",
+        "mon",
+        "0001-01-01T00:00+23:00",
+    ],
 )
 def test_other_texts_are_refused_by_name(text: str) -> None:
     with pytest.raises(InputError, match=r"^--since: invalid time"):

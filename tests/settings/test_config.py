@@ -48,6 +48,14 @@ def test_nearest_source_wins(home: Path) -> None:
     assert str(config.origin("backend")).endswith("etc/config.toml:2: backend")
 
 
+def test_variables_in_a_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOR_A_TEST", "me")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    assert load_config(write(home, user='spool = "/scratch/${FOR_A_TEST}/$FOR_A_TEST"')).spool == Path("/scratch/me/me")
+    with pytest.raises(InputError, match=r"config.toml:1: spool: names a variable that is not set: \$\{NOT_SET\}$"):
+        load_config(write(home, user='spool = "/scratch/$FOR_A_TEST/${NOT_SET}"'))
+
+
 def test_xdg_directories(home: Path) -> None:
     environ = {"HOME": str(home), "XDG_DATA_HOME": "/data", "XDG_CACHE_HOME": "not/absolute"}
     assert load_config(environ).spool == Path("/data/hpcfrugal/spool")
