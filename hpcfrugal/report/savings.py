@@ -13,6 +13,7 @@ from hpcfrugal.accounting.savings import Saving
 from hpcfrugal.core.format import NONE, count, percent
 from hpcfrugal.ledger.savings import JobSavings, SavingStatus, SignalTotal, totals
 from hpcfrugal.report import notation
+from hpcfrugal.report.amount import at_least
 from hpcfrugal.report.field import Field, Rows, attributes, field, row, scale, sheet, table, to_json
 from hpcfrugal.report.period import Period
 from hpcfrugal.report.view import Block, Json, Note, Notes, Sheet, note
@@ -60,6 +61,11 @@ def _of_plan(name: str) -> Field[JobSavings]:
     return field(name, notation.PLAIN, lambda one: getattr(one.plan, name) if one.plan else None, csv=True)
 
 
+def _is_complete(one: JobSavings) -> bool:
+    """Whether no part of its energy is unknown."""
+    return all(job.totals.complete or job.totals.not_started for job in one.attempts)
+
+
 def _is_loss(one: JobSavings) -> bool:
     return one.saving is not None and one.saving.saved_g < 0
 
@@ -71,11 +77,11 @@ def _loss(saved_g: Fraction) -> str:
 _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
     field(
         "actual_g", notation.MASS, _of_saving(lambda saving: saving.actual_g), csv=True, heading="CO2e [{mass}]",
-        missing=NONE
+        missing=NONE, before=lambda one: at_least(_is_complete(one)),
     ),
     field(
         "counterfactual_g", notation.MASS, _of_saving(lambda saving: saving.counterfactual_g), csv=True,
-        heading="Otherwise", drop=5, missing=NONE,
+        heading="Otherwise", drop=5, missing=NONE, before=lambda one: at_least(_is_complete(one)),
     ),
     field(
         "saved_g", notation.MASS, _of_saving(lambda saving: saving.saved_g), csv=True, heading="Saved",
@@ -88,6 +94,7 @@ _SAVING_FIELDS: tuple[Field[JobSavings], ...] = (
     field("loss", notation.PLAIN, _is_loss),
     field("pue", notation.PLAIN, lambda one: one.pue, csv=True),
     field("energy_quality", notation.PLAIN, lambda one: one.quality, csv=True),
+    field("complete", notation.PLAIN, lambda one: None if one.saving is None else _is_complete(one), csv=True),
     field("settled", notation.PLAIN, lambda one: one.settled, csv=True),
     field("estimated", notation.PLAIN, lambda one: one.estimated, csv=True),
     field(
@@ -132,8 +139,27 @@ _FLAT_FIELDS = (*_JOB_FIELDS, *_SAVING_FIELDS)
 
 
 class _Total(NamedTuple):
+    """The ``jobs`` of one signal whose savings are known, and their sums."""
+
     signal: str
     sums: SignalTotal
+    jobs: list[JobSavings]
+
+    @property
+    def incomplete(self) -> int:
+        """Jobs of which a part of the energy is unknown."""
+        return sum(not _is_complete(one) for one in self.jobs)
+
+    @property
+    def modelled(self) -> int:
+        """Jobs of which a part of the energy is modelled."""
+        return sum(one.quality != "measured" for one in self.jobs)
+
+    @property
+    def quality(self) -> str | None:
+        """``measured``, ``modelled`` or ``mixed``."""
+        found = {one.quality for one in self.jobs}
+        return found.pop() if len(found) == 1 else "mixed"
 
     @property
     def saved_g(self) -> Fraction:
@@ -161,8 +187,16 @@ _TOTAL_FIELDS: tuple[Field[_Total], ...] = (
         "saving", notation.SHARE, lambda total: _share(total.saved_g, total.sums.counterfactual_g), heading="Saving",
         missing=NONE,
     ),
-    field("actual_g", notation.MASS, lambda total: total.sums.actual_g, heading="CO2e"),
-    field("counterfactual_g", notation.MASS, lambda total: total.sums.counterfactual_g, heading="Otherwise"),
+    field(
+        "actual_g", notation.MASS, lambda total: total.sums.actual_g, heading="CO2e",
+        before=lambda total: at_least(not total.incomplete),
+    ),
+    field(
+        "counterfactual_g", notation.MASS, lambda total: total.sums.counterfactual_g, heading="Otherwise",
+        before=lambda total: at_least(not total.incomplete),
+    ),
+    field("energy_quality", notation.PLAIN, lambda total: total.quality),
+    field("complete", notation.PLAIN, lambda total: not total.incomplete),
     field("jobs_with_loss", notation.COUNT, lambda total: total.sums.losses),
     field("lost_g", notation.MASS, lambda total: total.sums.lost_g),
     field("settled", notation.PLAIN, lambda total: total.sums.settled),
@@ -187,7 +221,11 @@ class SavingsReport:
     @cached_property
     def totals(self) -> list[_Total]:
         """Sums by signal, which are never added to each other."""
-        return [_Total(*each) for each in sorted(totals(self.found).items())]
+        known = [one for one in self.found if one.saving is not None]
+        return [
+            _Total(signal, sums, [one for one in known if one.plan is not None and one.plan.signal == signal])
+            for signal, sums in sorted(totals(known).items())
+        ]
 
     @cached_property
     def _counts(self) -> Counter[SavingStatus]:
@@ -231,7 +269,13 @@ class SavingsReport:
     def _notes(self, mass: Callable[[Fraction], str]) -> Iterator[str]:
         if self.totals:
             yield f"Saved: against the same job, {COUNTERFACTUAL}; actual intensities, losses included; {SCOPE}."
-        for signal, sums in self.totals:
+        for total in self.totals:
+            signal, sums = total.signal, total.sums
+            if total.incomplete:
+                jobs = count(total.incomplete, "job")
+                yield f"≥: a part of the energy is unknown, and so is what it saved or lost ({jobs})."
+            if total.modelled:
+                yield f"Modelled: a part of the energy at least ({count(total.modelled, 'job')})."
             if sums.losses:
                 yield f"{count(sums.losses, 'job')} lost {mass(sums.lost_g)} (included in the sum)."
             if sums.forecast_jobs:

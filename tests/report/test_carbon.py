@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_spool import SECOND, START_NS, FakeRun, FakeSpool
+from fake_spool import PACKAGE, SECOND, START_NS, FakeRun, FakeSpool
 from planned_runs import segment
 from program import Result, call_program
 from sandbox import Sandbox
@@ -53,14 +53,15 @@ class Site:
 
     def ran(
         self, job_id: str, hours: float, planned: float | None = None, slurm: dict[str, Any] | None = None,
-        **changes: Any,
+        header: dict[str, Any] | None = None, **changes: Any,
     ) -> FakeRun:  # fmt: skip
         """A minute's run of 110 W, ``hours`` after ``start``; ``planned`` is when it would have started otherwise."""
         if planned is not None:
             changes["plan"] = self.plan(planned)
         run = self.spool.run(job_id, **changes)
         shift = round(self.at(hours).timestamp()) * SECOND - START_NS
-        lines = [run.header(job_id), *run.records([100.0, 10.0], 60)]
+        head = run.header(job_id, **(header or {}))
+        lines = [head, *run.records([100.0, 10.0][: len(head["channels"])], 60)]
         run.samples([{**line, "wall_ns": line["wall_ns"] + shift} for line in lines], job_id)
         seconds = shift / SECOND
         run.end(job_id=job_id, start_s=seconds, end_s=seconds + 60)
@@ -354,6 +355,27 @@ def test_savings_with_a_loss_and_a_job_that_is_not_known_yet(site: Site, call: C
     assert "1 job lost 275 mg (included in the sum)." in table
     assert "Not in the sums: 1 job, policy asap: started as soon as possible." in table
     assert "Saved: against the same job, started when submitted" in table
+
+
+def test_savings_of_energy_that_lacks_a_part_are_marked(site: Site, call: Call) -> None:
+    site.settings()
+    site.actual([400.0, 400.0, 100.0])
+    site.ran("17", 2.0, planned=0.0)
+    found = document(call("report", "--savings", "--json"))
+    total = found["savings"]["average"]
+    assert (total["complete"], total["energy_quality"]) == (True, "measured")
+    site.ran("18", 2.0, planned=0.0, header={"channels": [PACKAGE], "gpus_promised": 1})
+    found = document(call("report", "--savings", "--json"))
+    total = found["savings"]["average"]
+    assert (total["jobs"], total["complete"], total["energy_quality"]) == (2, False, "mixed")
+    assert [one["savings"]["complete"] for one in found["jobs"]] == [True, False]
+    text = call("report", "--savings").out
+    (whole, part), sums = [line for line in text.splitlines() if " train " in line], "2 jobs"
+    assert "≥" not in whole
+    assert part.count("≥") == 2
+    assert next(line for line in text.splitlines() if line.startswith(sums)).count("≥") == 2
+    assert "≥: a part of the energy is unknown, and so is what it saved or lost (1 job)." in text
+    assert "Modelled: a part of the energy at least (1 job)." in text
 
 
 def test_savings_of_jobs_that_were_not_delayed_are_shown_apart(site: Site, call: Call) -> None:
