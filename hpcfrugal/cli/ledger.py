@@ -10,6 +10,7 @@ import click
 from hpcfrugal.api.sync import TROUBLES_SHOWN
 from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.ledger_import import import_group
+from hpcfrugal.cli.ledger_options import ledger_choice
 from hpcfrugal.cli.options import configured_ledger, configured_spool, json_option
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.cli.sync import TerminalMessages, some_files, update, warn_of
@@ -146,10 +147,10 @@ def _print_check(found: CheckResult, problems: list[str], quick: bool) -> None:
 
 
 @ledger_command.command(name="path")
-@configured_ledger
-def path_command(ledger_path: Path) -> None:
+@ledger_choice
+def path_command(ledger_path: Path | None) -> None:
     """Print the path of the ledger."""
-    echo(str(ledger_path))
+    echo(str(ledger_path or load_config().ledger))
 
 
 @ledger_command.group(name="export", cls=SuggestingGroup, invoke_without_command=True)

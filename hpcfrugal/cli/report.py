@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from hpcfrugal.accounting.green_algorithms import METHOD
-from hpcfrugal.cli.options import check_exclusive, ledger_option, split_tags, tag_option
+from hpcfrugal.cli.ledger_options import ledger_choice
+from hpcfrugal.cli.options import check_exclusive, split_tags, tag_option
 from hpcfrugal.cli.report_options import energy_unit_option, format_options, given_period, period_options
 from hpcfrugal.cli.streams import echo, echo_note
 from hpcfrugal.core.errors import CollectedProblems, InputError
@@ -72,9 +73,9 @@ _SKEWS_NAMED = 3
     "--sync/--no-sync",
     "sync_first",
     default=None,
-    help="Bring the ledger up to date first, or not. Default: --sync, or --no-sync with --ledger.",
+    help="Bring the ledger up to date first, or not. Default: --sync, or --no-sync with a ledger that is named.",
 )
-@ledger_option
+@ledger_choice
 def report_command(
     job: str | None,
     job_option: str | None,

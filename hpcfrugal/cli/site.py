@@ -13,6 +13,7 @@ from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.options import NumberRange, checked, json_option
 from hpcfrugal.cli.site_agent import agent_command
 from hpcfrugal.cli.site_init import site_init_command
+from hpcfrugal.cli.site_publish import publish_command
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.settings.config import load_config
@@ -29,6 +30,7 @@ def site_command() -> None:
 
 site_command.add_command(agent_command)
 site_command.add_command(site_init_command)
+site_command.add_command(publish_command)
 
 
 @site_command.command(name="power")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _SPOOL = Path("/shared/hpcfrugal")
 _OPERATORS = "root"
 _NODE_FILES = "nodes"
+_LEDGER_DIR = "ledger"
+_PUBLISHED_DIR = "published"
 _UNIT = "hpcfrugal-agent.service"
 _TMPFILES = "hpcfrugal.conf"
 
@@ -82,6 +84,7 @@ def site_init_command(output: Path | None, spool: Path | None, operators: str | 
         echo(text.rstrip("\n"))
         return
     folders = [(root, "0755", "root"), (root / AGENTS_DIR, "0750", group), (root / USERS_DIR, "3773", group)]
+    folders += [(root / _LEDGER_DIR, "2750", group), (root / _PUBLISHED_DIR, "0711", "root")]
     tmpfiles = "".join(f"d {_of_tmpfiles(folder)} {mode} root {owner} -\n" for folder, mode, owner in folders)
     contents = [text, agent_unit(agent_options(root, group), root), tmpfiles, f"{RULE}\n"]
     for one, content in zip([path, *beside], contents, strict=True):

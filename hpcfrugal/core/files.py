@@ -34,7 +34,7 @@ def make_private_folder(path: Path, *, exist_ok: bool = True) -> None:
         os.umask(before)
 
 
-def _private_mode(folder: Path) -> int:
+def private_mode(folder: Path) -> int:
     """The mode of a private file in ``folder``: its group may read it where it may read the folder."""
     return 0o640 if stat.S_IMODE(folder.stat().st_mode) == GROUP_FOLDER_MODE else FILE_MODE
 
@@ -53,7 +53,7 @@ def write_atomic(path: Path, data: bytes, mode: int | None = FILE_MODE) -> None:
     temp = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     if mode == FILE_MODE:
-        mode = _private_mode(path.parent)
+        mode = private_mode(path.parent)
     descriptor = os.open(temp, flags, 0o666 if mode is None else FILE_MODE)
     try:
         with open(descriptor, "wb") as file:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.core.files import FILE_MODE, make_private_folder, private_mode
 from hpcfrugal.core.lock import LockHeld, take_lock
 from hpcfrugal.core.record import InvalidRecord, InvalidValue
 from hpcfrugal.ledger.connection import LedgerConnection
@@ -122,19 +123,20 @@ def _is_foreign(path: Path) -> bool:
 
 
 def create_private(path: Path) -> None:
-    """Make the file 0600 and its missing folders 0700; a file that is there and empty becomes 0600 too.
+    """Make the file and its missing folders, private (``core.files``); a file that is there and empty becomes so too.
 
     SQLite gives its journal the mode of the file.
     """
     try:
         missing = [folder for folder in path.parents if not folder.exists()]
         for folder in reversed(missing):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_private_folder(folder)
+        mode = private_mode(path.parent)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode & FILE_MODE)
         try:
             found = os.fstat(descriptor)
-            if found.st_size == 0 and found.st_uid == os.getuid() and found.st_mode & 0o077:
-                os.fchmod(descriptor, 0o600)
+            if found.st_size == 0 and found.st_uid == os.getuid() and found.st_mode & 0o777 != mode:
+                os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -33,6 +33,8 @@ class LedgerTable(Generic[_R]):
     ``aside`` are columns that the content of the spool does not determine. ``wide``: the rows are kept apart from
     their key, since pages of SQLite's indexes hold few of them.
 
+    ``columns`` are all but the row's own key, ``interned`` those with keys of a dictionary.
+
     In SQL, ``source`` is the table with its dictionaries, ``joins`` the latter alone, ``selected`` the columns of the
     records in it.
     """
@@ -62,7 +64,7 @@ class LedgerTable(Generic[_R]):
         for at, field in enumerate(fields):
             column = field.interned.key if field.interned and field.interned.together else field.name
             self._columns.setdefault(column, (_type_of(field), []))[1].append(at)
-        self._interned = {
+        self.interned = {
             column: self._dictionary(mark, [fields[at] for at in places])
             for column, (_, places) in self._columns.items()
             if (mark := fields[places[0]].interned) is not None
@@ -73,7 +75,7 @@ class LedgerTable(Generic[_R]):
         self._needed = [
             (column, places[0])
             for column, (_, places) in self._columns.items()
-            if column in self._interned and not fields[places[0]].optional
+            if column in self.interned and not fields[places[0]].optional
         ]
         self._insert = self._insertion()
         self._stored = self._storing()
@@ -84,7 +86,7 @@ class LedgerTable(Generic[_R]):
     def _joined(self, fields: Sequence[RecordField]) -> tuple[str, tuple[str, ...]]:
         joins, selected = list[str](), dict[str, str]()
         for column, (_, places) in self._columns.items():
-            words = self._interned.get(column)
+            words = self.interned.get(column)
             if words is None:
                 selected[fields[places[0]].name] = f"{self.name}.{column}"
                 continue
@@ -123,9 +125,9 @@ class LedgerTable(Generic[_R]):
 
     def _storing(self) -> Callable[[LedgerConnection, list[Any]], list[Any]]:
         """What puts keys of dictionaries into a record's row."""
-        if not self._interned:
+        if not self.interned:
             return lambda connection, values: values
-        columns = [(places, self._interned.get(column)) for column, (_, places) in self._columns.items()]
+        columns = [(places, self.interned.get(column)) for column, (_, places) in self._columns.items()]
         firsts = [places[0] for places, _ in columns]
         plan = [(at, places, words) for at, (places, words) in enumerate(columns) if words is not None]
 
@@ -177,7 +179,7 @@ class LedgerTable(Generic[_R]):
         where = f"{self.name}.{self.owner} IN ({owners})" + (f" AND {more}" if more else "")
         order = [f"{self.name}.{self.owner}"]
         for column in self._key[1:]:
-            words = self._interned.get(column)
+            words = self.interned.get(column)
             at = self._columns[column][1]
             order += [self.selected[place] for place in at] if words else [f"{self.name}.{column}"]
         cursor = connection.cursor()

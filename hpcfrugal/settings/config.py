@@ -23,7 +23,7 @@ from hpcfrugal.core.pue import MonthlyPue
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
-from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, OwnPath, PueSetting, SingleLine
+from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, NamesByKey, OwnPath, PueSetting, SingleLine
 
 SITE_DIR = Path("/etc/hpcfrugal")
 TABLES = ("forecasts", "meters", "methods", "nodes", "queues")
@@ -85,6 +85,15 @@ class SiteSettings(Section):
     )
     operators: SingleLine | None = Field(
         default=None, description="group that may read the files of the agents; others may not (`site agent`)"
+    )
+    ledger: AbsolutePath | None = Field(
+        default=None, description="the site's ledger, with the jobs of all users (`site publish`, `report --site`)"
+    )
+    published: AbsolutePath | None = Field(
+        default=None, description="where users find ledgers of their own (`site publish`, `report --published`)"
+    )
+    managers: NamesByKey | None = Field(
+        default=None, description="users who get the ledger of an account, beside its coordinators in Slurm"
     )
 
 

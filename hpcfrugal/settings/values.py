@@ -193,6 +193,22 @@ def monthly_pue_or_number(value: Any) -> Pue:
     return MonthlyPue(tuple(sorted(months.items())))
 
 
+def names_by_key(value: Any) -> Mapping[str, tuple[str, ...]]:
+    """A table of lists of names."""
+    if not isinstance(value, Mapping):
+        raise ValueError('needs a table, such as {physics = ["alice", "bob"]}')
+    found: dict[str, tuple[str, ...]] = {}
+    problems = []
+    for key, names in value.items():
+        try:
+            found[key] = tuple(text_of(name) for name in words_of(names))
+        except ValueError:
+            problems.append(Problem(key, 'needs a list of names, such as ["alice", "bob"]'))
+    if problems:
+        raise Mistakes(*problems)
+    return found
+
+
 def time_span_of(value: Any, low_s: float, high_s: float, bare_unit: str | None = None) -> timedelta:
     """A duration such as ``10s``; a bare number is in ``bare_unit``, or refused if that is None."""
     low, high = timedelta(seconds=low_s), timedelta(seconds=high_s)
@@ -217,5 +233,6 @@ Words = Annotated[tuple[str, ...], BeforeValidator(words_of)]
 Interpreters = Annotated[tuple[str, ...], BeforeValidator(interpreters_of)]
 Nodes = Annotated[tuple[str, ...], BeforeValidator(nodes_of)]
 PueSetting = Annotated[float | InstanceOf[MonthlyPue], BeforeValidator(monthly_pue_or_number)]
+NamesByKey = Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(names_by_key)]
 Share = Annotated[float, BeforeValidator(share_of)]
 Url = Annotated[str, BeforeValidator(url_of)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hpcfrugal.core.errors import SetupError
 
-PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo")
+PROGRAMS = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr")
 """All of Slurm's commands that are used; another one is refused, as its name has to be known in error messages."""
 
 # What stands before the message: "sacct: fatal: ", "sbatch: error: ".

@@ -91,7 +91,8 @@ def test_it_writes_the_files_of_nodes_and_a_checklist(site: Sandbox, tmp_path: P
     assert written["nodes/60-rapl.rules"] == f"{RULE}\n"
     assert written["nodes/hpcfrugal.conf"] == (
         f'd "{tmp_path}/a b" 0755 root root -\nd "{tmp_path}/a b/agents" 0750 root root -\n'
-        f'd "{tmp_path}/a b/users" 3773 root root -\n'
+        f'd "{tmp_path}/a b/users" 3773 root root -\nd "{tmp_path}/a b/ledger" 2750 root root -\n'
+        f'd "{tmp_path}/a b/published" 0711 root root -\n'
     )
     unit = site.ok("site", "agent", "--spool", tmp_path / "a b", "--group", "root", "--unit")
     assert written["nodes/hpcfrugal-agent.service"] == unit

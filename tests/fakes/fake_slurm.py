@@ -17,7 +17,7 @@ cat '{folder}/{name}.err' >&2
 cat '{folder}/{name}.out'
 . '{folder}/{name}.then'
 """
-_NAMES = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo")
+_NAMES = ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr")
 
 
 class FakeSlurm:

@@ -1,0 +1,115 @@
+"""Giving the users of a site what the site's ledger has of them: a ledger each, and one for each account they manage.
+
+Nobody gets what Slurm would not show them: a coordinator of an account sees its jobs in Slurm, whatever is private; a
+manager that only the settings name gets an account's ledger where PrivateData lets all users see all jobs.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpcfrugal.api.messages import Messages
+from hpcfrugal.core.text import plain
+from hpcfrugal.ledger.published import owners_in, publish_jobs
+from hpcfrugal.ledger.published_files import give, ledger_of, report_beside, staging
+from hpcfrugal.ledger.queries import JobFilter
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.report.formats import rendered
+from hpcfrugal.report.jobs import JobsReport
+from hpcfrugal.report.period import period
+from hpcfrugal.settings.values import path_of_user
+from hpcfrugal.slurm.associations import JobsPrivate, SlurmUser, SlurmUsers
+from hpcfrugal.slurm.client import slurm_client
+
+_REPORTED = "30d"
+
+
+@dataclass(slots=True)
+class Published:
+    """What was published: users with a ledger of their own, accounts by manager.
+
+    ``withheld``: account and user that only the settings name as its manager, to whom Slurm does not show its jobs.
+    ``unknown``: users with jobs who have no account on this machine. ``failed``: users and why nothing could be given.
+    """
+
+    users: list[str] = field(default_factory=list)
+    accounts: dict[str, list[str]] = field(default_factory=dict)
+    withheld: list[tuple[str, str]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def accounts_by_manager(
+    slurm_users: Iterable[SlurmUser], managers: Mapping[str, Iterable[str]], *, private: bool
+) -> tuple[dict[str, set[str]], list[tuple[str, str]]]:
+    """The accounts whose ledgers each user gets; and account and user of those who do not, see ``Published``."""
+    known = {user.name: user for user in slurm_users}
+    found = {name: set(user.coordinates) for name, user in known.items()}
+    withheld = []
+    for account, names in managers.items():
+        for name in names:
+            user = known.get(name)
+            if not private or (user is not None and (user.admin or account in user.coordinates)):
+                found.setdefault(name, set()).add(account)
+            else:
+                withheld.append((account, name))
+    return found, withheld
+
+
+def publish(ledger: Path, published: Path, managers: Mapping[str, Iterable[str]], messages: Messages) -> Published:
+    """Publish a site's ledger.
+
+    Raises SetupError: Slurm does not answer, or this is not root; and what ``open_ledger`` raises.
+    """
+    client = slurm_client()
+    with staging(published) as folder, messages.progress("Publishing") as progress:
+        private = client.ask(JobsPrivate())
+        manages, withheld = accounts_by_manager(client.ask(SlurmUsers()), managers, private=private)
+        result = Published(withheld=withheld)
+        owners, accounts = owners_in(ledger, "user"), set(owners_in(ledger, "account"))
+        managing = {name for name, some in manages.items() if some & accounts}
+        # Who has a folder may have been a manager before.
+        before = {each.name for each in published.iterdir() if each.is_dir() and not each.name.startswith(".")}
+        names = sorted({*owners, *managing, *before})
+        for number, name in enumerate(names, 1):
+            try:
+                user = pwd.getpwnam(name)
+                target = path_of_user(published / "%u", name)
+            except (KeyError, ValueError):
+                result.unknown.append(name)
+                continue
+            managed = sorted(manages.get(name, set()) & accounts)
+            files = _make(ledger, folder, name, managed)
+            try:
+                give(files, target, user.pw_uid, user.pw_gid)
+            except OSError as error:
+                for file in files:
+                    file.unlink(missing_ok=True)
+                result.failed.append((name, f"{plain(str(target), 300)}: {error.strerror}"))
+            else:
+                result.users.append(name)
+                for account in managed:
+                    result.accounts.setdefault(account, []).append(name)
+            if progress is not None:
+                progress(number, len(names))
+    return result
+
+
+def _make(ledger: Path, folder: Path, user: str, accounts: Iterable[str]) -> list[Path]:
+    """The ledgers and reports of a user, in ``folder``."""
+    files = []
+    for account in (None, *accounts):
+        target = folder / os.path.basename(ledger_of(folder, user, account))
+        publish_jobs(ledger, target, *(("user", user) if account is None else ("account", account)))
+        report = folder / report_beside(target)
+        with open_ledger(target) as connection:
+            span = period(_REPORTED, None)
+            wanted = JobFilter(since_ns=span.since_ns, until_ns=span.until_ns)
+            keys = () if account is None else ("user",)
+            report.write_text(rendered(JobsReport(connection, span, wanted, keys), "markdown"), encoding="utf-8")
+        files += [target, report]
+    return files
