@@ -48,7 +48,7 @@ _CLASS = """
 # [nodes.{quoted_nodes}]
 # idle_power_w = {{cpu = {idle_w:.4g}}}  # guess: {idle_share:g} of tdp_w; measure it on an empty node
 # tdp_w = {tdp_w:.4g}  # guess: {source}
-# source = "guess of hpcfrugal site init"
+{cpu}# source = "guess of hpcfrugal site init"
 """
 
 
@@ -124,6 +124,7 @@ def _class(kind: _Kind, names: list[str]) -> str:
         idle_w=tdp_w * share,
         idle_share=share,
         tdp_w=tdp_w,
+        cpu=f"# cpu = {_quoted(kind.cpu_model)}\n" if kind.cpu_model else "",
         source=plain(design.source, 200),
     )
 

@@ -1,8 +1,8 @@
 """Energy of jobs of which only Slurm's accounting is known: by a model, or as Slurm itself measured it.
 
 The model is that of the sidecar's fallback, see ``accounting.model``, of a part of a node: CPUs, CPU time, memory, GPUs
-and time; the model of its CPUs is not known. A calibration may bring it closer to the measured jobs of a site. Energy
-is spread evenly over the time of the job and over its nodes, in integers.
+and time; the model of its CPUs is known where the settings have it. A calibration may bring it closer to the measured
+jobs of a site. Energy is spread evenly over the time of the job and over its nodes, in integers.
 Pure functions.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 
 from hpcfrugal.accounting.attribution import Attribution
@@ -18,7 +19,9 @@ from hpcfrugal.accounting.model import (
     DRAM_NW_PER_B_E4,
     DRAM_RANGE,
     OTHER,
+    DesignPower,
     ModelRange,
+    ServerClass,
     busy_core_ns,
     cpu_energy_uj,
     cpu_power,
@@ -27,9 +30,10 @@ from hpcfrugal.accounting.model import (
     dram_energy_uj,
     find_gpu,
     gpu_power,
+    server_class,
 )
 from hpcfrugal.accounting.slurm_energy import COVERS, JudgedEnergy
-from hpcfrugal.accounting.tables import gpu_tdp
+from hpcfrugal.accounting.tables import cpu_tdp, gpu_tdp
 from hpcfrugal.core.format import count
 from hpcfrugal.core.record import MAX_INT, assemble
 from hpcfrugal.ledger.accounted_slurm import energy_by_slurm, had_nodes_alone
@@ -39,7 +43,7 @@ from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.readings import ChannelKey
 from hpcfrugal.ledger.rows import ChannelRow
 from hpcfrugal.slurm.sacct_jobs import SacctJob
-from hpcfrugal.spool.cluster_documents import CalibratedModel, SlurmSetup
+from hpcfrugal.spool.cluster_documents import CalibratedModel, NodeClass, SlurmSetup
 
 _S = 10**9
 
@@ -47,13 +51,10 @@ _MOST_UJ = MAX_INT
 """More energy than this of one component is no figure of the ledger: 53 MW for a day."""
 
 _REASON = "no sidecar ran: from Slurm's accounting"
-_PER_CORE = f"model of the CPU unknown, {OTHER.core_mw / 1000:g} W per core or thread"
-_INPUTS = {
-    "model-tdp": f"{_PER_CORE}, of those that the job held; CPU time of its steps; {CPU_BIAS}",
-    "model-tdp-busy": f"{_PER_CORE}, of those that the job held; CPU time unknown: all taken to be busy; {CPU_BIAS}",
-    "model-memory": f"{DRAM_NW_PER_B_E4 / 10_000:g} W/GB of the memory allocated; {DRAM_BIAS}",
-    "model-gpu": "a share of the power limit of each GPU that the job held, whose use is unknown",
-}
+_PER_CORE = f"model of the CPU unknown, {OTHER.core_mw / 1000:g} W per core or thread, of those that the job held"
+_CPU_TIME = {True: "CPU time of its steps", False: "CPU time unknown: all taken to be busy"}
+_MEMORY = f"{DRAM_NW_PER_B_E4 / 10_000:g} W/GB of the memory allocated; {DRAM_BIAS}"
+_GPUS = "a share of the power limit of each GPU that the job held, whose use is unknown"
 
 
 SLURM_ENERGY = "slurm-energy"
@@ -160,7 +161,7 @@ def _modelled(component: str, rows: Sequence[SacctJob], figures: ClusterFigures,
             if figures.calibration is not None:
                 alone = had_nodes_alone(row, figures) is True
                 sums.calibrated = figures.model_of(row.node_names, component, gpu=bool(row.gpus), alone=alone)
-            _MODELS[component](row, sums)
+            _MODELS[component](row, sums, _classes(row, figures))
     if sums.calibrated is not None and figures.calibration is not None:
         used = sums.calibrated
         sums.inputs += (
@@ -171,39 +172,74 @@ def _modelled(component: str, rows: Sequence[SacctJob], figures: ClusterFigures,
     return sums
 
 
-def _cpu(row: SacctJob, sums: _Sums) -> None:
+def _classes(row: SacctJob, figures: ClusterFigures) -> list[NodeClass]:
+    """The class of each of its nodes; empty where that of any is not known."""
+    known = [figures.class_by_node.get(node) for node in row.node_names]
+    return [one for one in known if one is not None] if None not in known else []
+
+
+def _design(cpus: int, classes: Sequence[NodeClass]) -> tuple[DesignPower, ServerClass, int | None]:
+    """The design power of so many CPUs of these nodes, the kind of the servers, and the idle power if that is known:
+    means of the nodes, of which each has the same part of the job."""
+    parts = [(one, _node_design(one)) for one in classes]
+    if not parts or any(design is None for _, design in parts):
+        return design_power({}, None, cpus), OTHER, None
+    power_uw = sum(Fraction(design.power_uw * cpus, one.cpus * len(parts)) for one, design in parts if design)
+    sources = sorted({design.source for _, design in parts if design})
+    kinds = {server_class(one.cpu) for one in classes}
+    idles = [one.cpu_idle_w for one in classes]
+    idle_uw = sum(Fraction(round((one.cpu_idle_w or 0) * 1e6) * cpus, one.cpus * len(parts)) for one in classes)
+    return (
+        DesignPower(int(power_uw), "; ".join(sources)),
+        kinds.pop() if len(kinds) == 1 else OTHER,
+        None if None in idles else int(idle_uw),
+    )
+
+
+def _node_design(one: NodeClass) -> DesignPower | None:
+    """The design power of a node's CPUs, by the settings; None where these have none."""
+    if one.tdp_w is not None:
+        return DesignPower(round(one.tdp_w * 1e6), "tdp_w in the settings")
+    design = design_power(cpu_tdp(), one.cpu, one.cores or one.cpus)
+    return design if one.cpu is not None and design.known else None
+
+
+def _cpu(row: SacctJob, sums: _Sums, classes: Sequence[NodeClass]) -> None:
     if row.cpus is None:
         sums.unknown = "the number of its CPUs is unknown"
         return
     span_ns = (row.elapsed_s or 0) * _S
-    design = design_power({}, None, row.cpus)
-    power = cpu_power(design, OTHER, row.cpus)
-    ends = cpu_range(None, design, OTHER)
+    design, kind, idle_uw = _design(row.cpus, classes)
+    power = cpu_power(design, kind, row.cpus, idle_uw)
+    ends = cpu_range(None, design, kind)
     busy_ns = row.cpus * span_ns
-    sums.source, sums.inputs = "model-tdp", _INPUTS["model-tdp-busy" if row.cpu_us is None else "model-tdp"]
+    base = f"{design.source}; the job's part by its CPUs" if design.known else _PER_CORE
+    sums.source, sums.inputs = "model-tdp", f"{base}; {_CPU_TIME[row.cpu_us is not None]}; {CPU_BIAS}"
     if row.cpu_us is not None:
         busy_ns = busy_core_ns(row.cpu_us, span_ns, row.cpus, (1, 1))
     else:
         # It may have been idle all the time.
-        ends = ModelRange(ends.low * power.idle_uw // power.full_uw, ends.high)
+        ends = ModelRange(ends.low * power.idle_uw // max(1, power.full_uw), ends.high)
     sums.add(cpu_energy_uj(power, span_ns, busy_ns), ends)
 
 
-def _dram(row: SacctJob, sums: _Sums) -> None:
+def _dram(row: SacctJob, sums: _Sums, classes: Sequence[NodeClass]) -> None:
     if row.memory_b is None:
         sums.unknown = "the memory that it held is unknown"
         return
-    sums.source, sums.inputs = "model-memory", _INPUTS["model-memory"]
+    sums.source, sums.inputs = "model-memory", _MEMORY
     sums.add(dram_energy_uj([(row.memory_b, (row.elapsed_s or 0) * _S)]), DRAM_RANGE)
 
 
-def _gpu(row: SacctJob, sums: _Sums) -> None:
+def _gpu(row: SacctJob, sums: _Sums, classes: Sequence[NodeClass]) -> None:
     if row.gpus is None:
         sums.unknown = "whether it held GPUs is unknown"
         return
     names = row.gpus_by_type
-    names[""] = row.gpus - sum(names.values())
-    sums.source, sums.inputs = "model-gpu", _INPUTS["model-gpu"]
+    by_node = {one.gpu_name or "" for one in classes}
+    unnamed = by_node.pop() if len(by_node) == 1 else ""
+    names[unnamed] = names.get(unnamed, 0) + row.gpus - sum(names.values())
+    sums.source, sums.inputs = "model-gpu", _GPUS
     found = []
     for name, number in names.items():
         power_uw, ends = _gpu_power(name)
@@ -213,7 +249,7 @@ def _gpu(row: SacctJob, sums: _Sums) -> None:
     sums.add_range(energy_uj, low_uj, high_uj)
 
 
-_MODELS: dict[str, Callable[[SacctJob, _Sums], None]] = {"cpu": _cpu, "dram": _dram, "gpu": _gpu}
+_MODELS: dict[str, Callable[[SacctJob, _Sums, Sequence[NodeClass]], None]] = {"cpu": _cpu, "dram": _dram, "gpu": _gpu}
 
 
 @cache

@@ -3,6 +3,8 @@
     [nodes."n[1-4]"]
     idle_power_w = {cpu = 60.0, dram = 8.0}   # watts per node; also node = 120.0, for meters of the whole node
     tdp_w = 450.0                             # thermal design power of all CPUs of the node, for the model
+    cpu = "AMD EPYC 7763"                     # in place of tdp_w: the model of its CPUs, as in /proc/cpuinfo
+    gpu = "A100-SXM4-80GB"                    # that of its GPUs, where Slurm does not name it
     source = "wattmeter, empty nodes, 2026-03"
 
 The name is a list of nodes in Slurm's form. The figures in force when a job ends are stored with its samples.
@@ -54,6 +56,8 @@ class NodeSettings(NamedSection):
 
     idle_power_w: IdlePowerSettings | None = Field(default=None, examples=[_EXAMPLE])
     tdp_w: Watts | None = None
+    cpu: SingleLine | None = None
+    gpu: SingleLine | None = None
     source: Annotated[SingleLine, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
 
     @field_validator("name")
@@ -65,7 +69,7 @@ class NodeSettings(NamedSection):
 
     @model_validator(mode="after")
     def _has_a_figure(self) -> Self:
-        if self.idle_power_w is None and self.tdp_w is None:
+        if all(value is None for key, value in self if key not in ("name", "source")):
             raise Mistakes(Problem("", "has neither idle_power_w nor tdp_w", f"idle_power_w = {_EXAMPLE}, tdp_w = 450"))
         return self
 
@@ -74,12 +78,14 @@ class NodeSettings(NamedSection):
 class IdlePower:
     """Idle power of one node in microwatts by component, and the source of the figures as text.
 
-    ``tdp_uw`` is the thermal design power of all its CPUs.
+    ``tdp_uw`` is the thermal design power of all its CPUs, ``cpu`` and ``gpu`` are the models of its devices.
     """
 
     power_uw: tuple[tuple[str, int], ...]
     source: str
     tdp_uw: int | None = None
+    cpu: str | None = None
+    gpu: str | None = None
 
 
 def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
@@ -114,7 +120,8 @@ def _idle_power(section: NodeSettings, origin: SettingOrigin) -> IdlePower:
     power_uw = tuple(sorted((component, round(power_w * 1e6)) for component, power_w in watts.items()))
     # Without the line number: this goes into the ledger, and the file may change.
     source = section.source or f"{origin.source}: {origin.key}"[:_MAX_SOURCE_CHARACTERS]
-    return IdlePower(power_uw, source, None if section.tdp_w is None else round(section.tdp_w * 1e6))
+    tdp_uw = None if section.tdp_w is None else round(section.tdp_w * 1e6)
+    return IdlePower(power_uw, source, tdp_uw, section.cpu, section.gpu)
 
 
 def _nodes(name: str) -> list[str]:

@@ -50,9 +50,8 @@ def node_classes_of(hardware: Mapping[str, NodeHardware], powers: Mapping[str, I
     """The nodes that are alike, the largest classes first."""
     found: dict[NodeClass, list[str]] = {}
     for name, node in hardware.items():
-        power = powers.get(name)
-        idle_uw = None if power is None else dict(power.power_uw).get("node")
-        tdp_uw = None if power is None else power.tdp_uw
+        power = powers.get(name, IdlePower((), ""))
+        idle_uw = dict(power.power_uw)
         kind = NodeClass(
             "",
             node.cpus,
@@ -61,9 +60,16 @@ def node_classes_of(hardware: Mapping[str, NodeHardware], powers: Mapping[str, I
             node.gres,
             node.features,
             node.oversubscribed,
-            None if idle_uw is None else idle_uw / 1e6,
-            None if tdp_uw is None else tdp_uw / 1e6,
+            idle_w=_watts(idle_uw.get("node")),
+            tdp_w=_watts(power.tdp_uw),
+            cpu_idle_w=_watts(idle_uw.get("cpu")),
+            cpu=power.cpu,
+            gpu=power.gpu,
         )
         found.setdefault(kind, []).append(name)
     order = sorted(found.items(), key=lambda one: (-len(one[1]), sorted(one[1])))
     return tuple(replace(kind, nodes=compress_nodelist(names)) for kind, names in order)
+
+
+def _watts(power_uw: int | None) -> float | None:
+    return None if power_uw is None else power_uw / 1e6

@@ -51,8 +51,9 @@ class SlurmSetup:
 class NodeClass:
     """Nodes that are alike in Slurm and in the settings. ``nodes`` is a node list.
 
-    ``oversubscribed``: a partition lets jobs share their CPUs. ``idle_w`` and ``tdp_w`` are those of the settings: the
-    idle power of the whole node, and the design power of its CPUs.
+    ``oversubscribed``: a partition lets jobs share their CPUs. From the settings are ``idle_w`` and ``tdp_w``, the
+    idle power of the whole node and the design power of its CPUs, ``cpu_idle_w``, the idle power of these, and
+    ``cpu`` and ``gpu``, the models of its devices.
     """
 
     nodes: str
@@ -64,6 +65,16 @@ class NodeClass:
     oversubscribed: bool = False
     idle_w: Annotated[float | None, Range(0)] = None
     tdp_w: Annotated[float | None, Range(0)] = None
+    cpu_idle_w: Annotated[float | None, Range(0)] = None
+    cpu: str | None = None
+    gpu: str | None = None
+
+    @property
+    def gpu_name(self) -> str | None:
+        """The model of its GPUs: that of the settings, else the type in ``gres`` where there is one alone."""
+        words = [one.split(":") for one in (self.gres or "").split(",")]
+        types = {one[1] for one in words if one[0] == "gpu" and len(one) > 1 and not one[1].isdecimal()}
+        return self.gpu or (types.pop() if len(types) == 1 else None)
 
     @property
     def gpus(self) -> int:
