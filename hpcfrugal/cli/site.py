@@ -12,6 +12,7 @@ import click
 from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.options import NumberRange, checked, json_option
 from hpcfrugal.cli.site_agent import agent_command
+from hpcfrugal.cli.site_figures import audit_energy_command, calibrate_command
 from hpcfrugal.cli.site_init import site_init_command
 from hpcfrugal.cli.site_publish import publish_command
 from hpcfrugal.cli.streams import echo, echo_json
@@ -31,6 +32,8 @@ def site_command() -> None:
 site_command.add_command(agent_command)
 site_command.add_command(site_init_command)
 site_command.add_command(publish_command)
+site_command.add_command(audit_energy_command)
+site_command.add_command(calibrate_command)
 
 
 @site_command.command(name="power")

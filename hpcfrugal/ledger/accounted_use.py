@@ -9,6 +9,7 @@ from itertools import islice
 from hpcfrugal.accounting.green_algorithms import HeldResources
 from hpcfrugal.ledger.accounted import executions_of, is_same_execution, parts_of_execution
 from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.slurm.sacct_jobs import SacctJob
 
 _BATCH = 300
 
@@ -18,6 +19,27 @@ def held_resources(
 ) -> Iterator[tuple[JobRow, Sequence[HeldResources]]]:
     """Each job with what it held, one item for each size that it had; none where Slurm's accounting of it is not in
     the ledger."""
+    for job, parts in accounted_parts(connection, jobs):
+        yield (
+            job,
+            [
+                HeldResources(
+                    row.elapsed_s if row.end_s is not None else None,
+                    row.cpus,
+                    None if row.cpu_us is None else row.cpu_us / 1e6,
+                    row.gpus,
+                    row.memory_b,
+                )
+                for row in parts
+                if row.start_s is not None
+            ],
+        )
+
+
+def accounted_parts(
+    connection: sqlite3.Connection, jobs: Iterable[JobRow]
+) -> Iterator[tuple[JobRow, tuple[SacctJob, ...]]]:
+    """Each job with the rows of Slurm's accounting that it has in the ledger, one for each size that it had."""
     every = iter(jobs)
     while some := list(islice(every, _BATCH)):
         known = executions_of(connection, some)
@@ -25,18 +47,4 @@ def held_resources(
             same = [
                 execution for execution in known.get((job.cluster, job.job_id), []) if is_same_execution(job, execution)
             ]
-            parts = parts_of_execution(same[0]) if same else ()
-            yield (
-                job,
-                [
-                    HeldResources(
-                        row.elapsed_s if row.end_s is not None else None,
-                        row.cpus,
-                        None if row.cpu_us is None else row.cpu_us / 1e6,
-                        row.gpus,
-                        row.memory_b,
-                    )
-                    for row in parts
-                    if row.start_s is not None
-                ],
-            )
+            yield job, parts_of_execution(same[0]) if same else ()
