@@ -184,6 +184,9 @@ def test_without_a_forecast_the_plan_is_to_start_now(planned: Planned) -> None:
 
 
 def test_a_job_without_delay_has_a_reason(planned: Planned) -> None:
+    out = planned.box.ok("plan", planned.job({}))
+    assert out.startswith("Starts as soon as possible: its policy is asap\n")
+    assert "\nnote: no forecast: site" in out
     planned.forecast(CLEAN_AT_8)
     assert "Starts as soon as possible: its policy is asap" in planned.box.ok("plan", planned.job({}))
 

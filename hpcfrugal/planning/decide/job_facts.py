@@ -29,6 +29,9 @@ from hpcfrugal.planning.optimise.runtimes import Runtimes
 LEAST_MARGIN = timedelta(minutes=1)
 """Slurm's main scheduler goes through all jobs once a minute (slurm.conf(5), sched_interval)."""
 
+ASAP = "its policy is asap"
+"""Why a job starts as soon as possible, with or without a forecast."""
+
 _MARGIN_SHARE = 20
 _NONE = timedelta()
 
@@ -135,7 +138,7 @@ def _reason(facts: JobFacts, decision: Decision, last: datetime) -> str:
     if decision.waits or last > decision.now.start_at:
         return decision.reason
     if facts.spec.schedule.effective_policy == "asap":
-        return "its policy is asap"
+        return ASAP
     if bounds.latest_start is None:
         return "neither schedule.max_delay nor schedule.deadline is set"
     by = bounds.safe_start or bounds.latest_start

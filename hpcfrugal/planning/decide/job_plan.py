@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hpcfrugal.carbon.forecast import get_forecast
@@ -16,7 +17,7 @@ from hpcfrugal.job import JobSpec
 from hpcfrugal.job.batch_script import deadline_in
 from hpcfrugal.planning.decide.bounds import Bounds, bounds_of
 from hpcfrugal.planning.decide.history import FEWEST_RUNS, History, job_history
-from hpcfrugal.planning.decide.job_facts import JobFacts, plan_on_forecast, plan_start_now
+from hpcfrugal.planning.decide.job_facts import ASAP, JobFacts, plan_on_forecast, plan_start_now
 from hpcfrugal.planning.decide.plan import DurationBasis, Plan
 from hpcfrugal.planning.decide.power import Power, expected_power
 from hpcfrugal.planning.decide.slurm_estimate import SlurmEstimate, SlurmQueries, without_queue
@@ -86,7 +87,10 @@ def plan_job(
     )  # fmt: skip
     if forecast is None:
         assert failure is not None
-        return plan_start_now(facts, f"no forecast: {failure.message}")
+        why = f"no forecast: {failure.message}"
+        if schedule.effective_policy == "asap":
+            return plan_start_now(replace(facts, notes=(*notes, why)), ASAP)
+        return plan_start_now(facts, why)
     return plan_on_forecast(facts, forecast)
 
 
