@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 from . import daemons, database, hardware, nodes, packages, paths, process, slurm, users
 from .errors import LabError
 from .shell import wait_until
 
-SOURCES = ("waveform.h", "rapl_daemon.c", "nvml.c", "nodes.py", "database.py", "users.py")
+SOURCES = ("waveform.h", "rapl_daemon.c", "nvml.c", "cgroup2_only.c", "nodes.py", "database.py", "users.py")
 DAEMONS = (
     "munged",
     "mariadbd",
@@ -46,7 +47,7 @@ def up(proctrack: str | None = None) -> str:
                 raise LabError(
                     f"the lab was made another way and has {jobs} jobs in its queue; run `scripts/lab down` first"
                 )
-            _take_down()
+            _take_down(keep=(paths.VENV,))
         began = time.monotonic()
         _bring_up(wanted, proctrack)
         return f"the lab is up ({time.monotonic() - began:.1f} s)"
@@ -129,7 +130,7 @@ def _nodes_usable() -> bool:
     return all(slurm.usable(states.get(node, "absent")) for node in hardware.NODES)
 
 
-def _take_down() -> None:
+def _take_down(keep: tuple[Path, ...] = ()) -> None:
     first = ["slurmctld", *(f"slurmd-{node}" for node in hardware.NODES)]
     daemons.stop(first, grace_s=0)
     # Job steps and whatever they started live in the nodes' namespaces, also when their parents are gone.
@@ -138,7 +139,15 @@ def _take_down() -> None:
     users.remove()
     slurm.remove_cgroups()
     nodes.unmount_all()
-    shutil.rmtree(paths.STATE)
+    for entry in paths.STATE.iterdir():
+        if entry in keep:
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if not keep:
+        paths.STATE.rmdir()
 
 
 def _moving() -> dict[str, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -18,10 +20,33 @@ def install(project: Path) -> str:
     """Build a wheel of `project`, put it into the users' environment, and return its name. Raises LabError.
 
     The environment is made from the distribution's Python: one below /root is out of the users' reach.
-    A second call replaces just the project, and its dependencies only where they have changed.
+    A second call replaces just the project, if that has changed, and its dependencies only where those have.
     """
     if not paths.STATE.exists():
         raise LabError("the lab is not up; run `scripts/lab up`")
+    with (paths.STATE / "install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stamp, wanted = paths.VENV / "installed", _fingerprint(project)
+        found = stamp.read_text(encoding="utf-8").splitlines() if stamp.exists() else []
+        if found[:1] != [wanted]:
+            stamp.unlink(missing_ok=True)
+            found = [wanted, _install(project)]
+            stamp.write_text("\n".join(found), encoding="utf-8")
+        return found[1]
+
+
+def _fingerprint(project: Path) -> str:
+    """Of all files that a wheel is made from."""
+    files = [project / "pyproject.toml"]
+    files += [path for name in ("hpcfrugal", "templates") for path in sorted((project / name).rglob("*"))]
+    digest = hashlib.sha256()
+    for path in files:
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(f"{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _install(project: Path) -> str:
     if not (paths.VENV / "bin" / "pip").exists():
         shutil.rmtree(paths.VENV, ignore_errors=True)
         if subprocess.run([PYTHON, "-c", "import ensurepip"], capture_output=True, check=False).returncode:

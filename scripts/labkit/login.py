@@ -23,11 +23,11 @@ def execute(argv: list[str], *, user: str, node: str | None, cwd: str | None, ex
         raise LabError(f"no user {user!r} on this machine") from None
     if not paths.SLURM_CONF.exists():
         raise LabError("the lab is not up; run `scripts/lab up`")
-    prefix = ["/usr/bin/nsenter", f"--wdns={cwd or account.pw_dir}"]
+    prefix = ["/usr/bin/env", f"--chdir={cwd or account.pw_dir}"]
     if node is not None:
         if node not in hardware.NODES or not nodes.is_mounted(paths.namespace_file(node)):
             raise LabError(f"no node {node!r}; there are {', '.join(hardware.NODES)}")
-        prefix.append(f"--mount={paths.namespace_file(node)}")
+        prefix = ["/usr/bin/nsenter", f"--wdns={cwd or account.pw_dir}", f"--mount={paths.namespace_file(node)}"]
     if account.pw_uid:
         prefix += [
             "/usr/bin/setpriv",

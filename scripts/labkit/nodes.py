@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import hardware, paths
 from .daemons import Daemon
+from .errors import LabError
 from .shell import run
 
 POWERCAP = Path("/sys/class/powercap")
@@ -21,11 +22,13 @@ def compile_simulators() -> None:
     (paths.BUILD / "hardware.h").write_text(hardware.c_header(), encoding="utf-8")
     compiler = ["gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{paths.BUILD}"]
     run([*compiler, "-o", str(paths.BUILD / "rapl_daemon"), str(paths.KIT / "rapl_daemon.c")])
+    shared = [*compiler, "-shared", "-fPIC"]
+    run([*shared, "-o", str(paths.BUILD / "cgroup2_only.so"), str(paths.KIT / "cgroup2_only.c")])
     for node in hardware.NODES:
         run(
             [
-                *compiler,
-                *("-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libnvidia-ml.so.1"),
+                *shared,
+                *("-fvisibility=hidden", "-Wl,-soname,libnvidia-ml.so.1"),
                 *(f'-DLAB_NODE="{node}"', f'-DLAB_FAULTS="{paths.fault_file(node)}"'),
                 *("-o", str(paths.BUILD / f"libnvidia-ml-{node}.so"), str(paths.KIT / "nvml.c")),
             ]
@@ -123,7 +126,16 @@ def _write_powercap(node: str) -> None:
 def _make_namespace(node: str) -> None:
     pin = paths.namespace_file(node)
     pin.touch()
-    run(["unshare", f"--mount={pin}", "--propagation=private", "true"])
+    # Linux pins a namespace only in one that has a smaller number than it, and each CPU numbers them for itself: on the
+    # CPU where that of a container was made, they go up.
+    cpus = [str(cpu) for cpu in sorted(os.sched_getaffinity(0))]
+    for cpu in cpus:
+        try:
+            run(["taskset", "--cpu-list", cpu, "unshare", f"--mount={pin}", "--propagation=private", "true"])
+            break
+        except LabError:
+            if cpu == cpus[-1]:
+                raise
     home = paths.node_dir(node)
     library_dir = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}"
     if not POWERCAP.is_dir():

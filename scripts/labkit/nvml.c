@@ -225,7 +225,7 @@ API nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t d, nvmlPciInfo_t *pci)
     memset(pci, 0, sizeof *pci);
     pci->bus = 0x17 + 0x20 * (unsigned)d->gpu->index;
     pci->pciDeviceId = 0x233010de;
-    snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "0000:%02X:00.0", pci->bus);
+    snprintf(pci->busIdLegacy, sizeof pci->busIdLegacy, "0000:%02X:00.0", pci->bus & 0xffU);
     snprintf(pci->busId, sizeof pci->busId, "00000000:%02X:00.0", pci->bus);
     return OK;
 }

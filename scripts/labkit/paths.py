@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 KIT = Path(__file__).resolve().parent
 PROJECT = KIT.parent.parent
 
 STATE = Path("/var/lib/hpcfrugal-lab")
+_MARKER = Path("/etc/hpcfrugal-lab.json")
+CONTAINER: dict[str, Any] = json.loads(_MARKER.read_text(encoding="utf-8")) if _MARKER.exists() else {}
+"""In a container (see container.py) its release of Slurm and its first port; else nothing."""
+FIRST_PORT = 26817
 FINGERPRINT = STATE / "fingerprint"
 ETC = STATE / "etc"
 PROCTRACK = STATE / "proctrack"
@@ -19,6 +25,9 @@ VENV = STATE / "venv"
 MUNGE = STATE / "munge"
 DATABASE = STATE / "mariadb"
 MADE_USERS = STATE / "made_users.json"
+
+PROLOG_FAILS = STATE / "prolog-fails"
+"""The prolog fails for jobs of whose id there is a file in it."""
 
 SLURM_CONF = ETC / "slurm.conf"
 MUNGE_SOCKET = MUNGE / "munge.socket"

@@ -42,8 +42,10 @@ def find(pid: int) -> Process | None:
 
 
 def everyone() -> list[Process]:
-    """All living processes."""
-    found = (find(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    """All living processes, without those of containers, in which the same number may be another user."""
+    own = _namespace("self", "pid")
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
+    found = (find(pid) for pid in pids if _namespace(pid, "pid") == own)
     return [process for process in found if process]
 
 
@@ -56,7 +58,7 @@ def of_users(uids: Iterable[int]) -> list[Process]:
 def in_namespaces(inodes: Iterable[int]) -> list[Process]:
     """Living processes whose mount namespace is one of these (by inode of its nsfs file)."""
     wanted = set(inodes)
-    return [process for process in everyone() if _namespace(process.pid) in wanted]
+    return [process for process in everyone() if _namespace(process.pid, "mnt") in wanted]
 
 
 def end(processes: Iterable[Process], grace_s: float) -> None:
@@ -85,9 +87,9 @@ def _owner(pid: int) -> int | None:
         return None
 
 
-def _namespace(pid: int) -> int | None:
+def _namespace(pid: int | str, kind: str) -> int | None:
     try:
-        return os.stat(f"/proc/{pid}/ns/mnt").st_ino
+        return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
     except (FileNotFoundError, ProcessLookupError):
         return None
     except PermissionError:

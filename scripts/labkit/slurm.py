@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from pathlib import Path
 
 from . import hardware, paths
+from .container import CGROUPS, remove_groups
 from .daemons import BASE_ENV, Daemon
 from .errors import LabError
 from .shell import run, wait_until
@@ -15,9 +15,14 @@ from .shell import run, wait_until
 CLUSTER = "lab"
 PARTITIONS = ("batch", "green")
 PROCTRACKS = ("linuxproc", "cgroup")
-FREEZER = Path("/sys/fs/cgroup/freezer")
-CONTROLLER_PORT, DATABASE_PORT, FIRST_NODE_PORT = 26817, 26819, 26821
+PURE_V2 = (CGROUPS / "cgroup.procs").exists()
+"""Whether this machine or container has control groups of version 2 alone."""
+
+CONTROLLER_PORT = paths.CONTAINER.get("first_port", paths.FIRST_PORT)
+DATABASE_PORT, FIRST_NODE_PORT = CONTROLLER_PORT + 2, CONTROLLER_PORT + 4
 ACCOUNTS = ("physics", "biology")
+URGENT = "urgent"
+"""A QOS whose jobs put those of other QOS back into the queue."""
 MEMBERS = (("alice", "physics"), ("alice", "biology"), ("bob", "biology"))
 """Associations; the first of a user is the default account."""
 
@@ -55,7 +60,7 @@ MailProg=/bin/true
 MpiDefault=none
 ProctrackType=proctrack/{proctrack}
 # Several slurmds share this machine's processors, and its real size is not that of four nodes.
-TaskPlugin=task/none
+TaskPlugin=task/{"cgroup" if proctrack == "cgroup" and constrains_memory() else "none"}
 SlurmdParameters=config_overrides
 ReturnToService=2
 # Memory is consumable so that AllocTRES and SLURM_MEM_PER_* say what a job really holds, as on most sites.
@@ -68,7 +73,10 @@ SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 KillWait=5
 MinJobAge=60
 JobRequeue=1
-JobAcctGatherType=jobacct_gather/linux
+PreemptType=preempt/qos
+PreemptMode=REQUEUE
+Prolog={paths.ETC}/prolog
+JobAcctGatherType=jobacct_gather/{"cgroup" if proctrack == "cgroup" and constrains_memory() else "linux"}
 JobAcctGatherFrequency=task=1
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
@@ -111,8 +119,16 @@ StorageLoc=slurm_acct_db
 
 
 def cgroup_conf() -> str:
-    """cgroup.conf of the lab; only proctrack/cgroup reads it, and it needs no more than the v1 freezer."""
-    return f"CgroupPlugin=cgroup/v1\nCgroupAutomount=no\nCgroupMountpoint={FREEZER.parent}\n"
+    """cgroup.conf of the lab; only proctrack/cgroup reads it. Jobs are not kept from CPUs, which are simulated."""
+    version = "CgroupPlugin=cgroup/v2\nIgnoreSystemd=yes" if PURE_V2 else "CgroupPlugin=cgroup/v1"
+    return f"{version}\nCgroupMountpoint={CGROUPS}\nConstrainRAMSpace={'yes' if constrains_memory() else 'no'}\n"
+
+
+def constrains_memory() -> bool:
+    """Whether control groups of jobs can have a limit of memory here."""
+    if PURE_V2:
+        return "memory" in (CGROUPS / "cgroup.controllers").read_text("ascii").split()
+    return all(os.access(CGROUPS / name, os.W_OK) for name in ("memory", "cpuacct"))
 
 
 def configuration(proctrack: str) -> dict[str, str]:
@@ -122,6 +138,7 @@ def configuration(proctrack: str) -> dict[str, str]:
         "gres.conf": gres_conf(),
         "slurmdbd.conf": slurmdbd_conf(),
         "cgroup.conf": cgroup_conf(),
+        "prolog": f"#!/bin/sh\n[ ! -e {paths.PROLOG_FAILS}/$SLURM_JOB_ID ]\n",
     }
 
 
@@ -130,21 +147,25 @@ SLURMCTLD = Daemon("slurmctld", ("/usr/sbin/slurmctld", "-D"))
 
 
 def slurmd(node: str) -> Daemon:
-    """The slurmd of `node`, in the node's mount namespace."""
-    return Daemon(
-        f"slurmd-{node}",
-        ("/usr/bin/nsenter", f"--mount={paths.namespace_file(node)}", "/usr/sbin/slurmd", "-D", "-N", node),
-    )
+    """The slurmd of `node`, in the node's mount namespace; with cgroup v2 in a group of its own, as systemd would start
+    it, and with a library before it that hides the hierarchies of version 1 that the kernel has as well."""
+    argv = ("/usr/bin/nsenter", f"--mount={paths.namespace_file(node)}", "/usr/sbin/slurmd", "-D", "-N", node)
+    if not PURE_V2:
+        return Daemon(f"slurmd-{node}", argv)
+    enter = 'mkdir -p "$0" && echo $$ >"$0/cgroup.procs" && exec "$@"'
+    group = f"{CGROUPS}/system.slice/slurmd-{node}.service"
+    preload = {"LD_PRELOAD": str(paths.BUILD / "cgroup2_only.so")}
+    return Daemon(f"slurmd-{node}", ("/bin/sh", "-c", enter, group, *argv), preload)
 
 
 def write_configuration(proctrack: str) -> None:
     """Write the files; slurmdbd insists on 0600 for its own. Raises LabError where this machine can't do it."""
-    if proctrack == "cgroup" and not os.access(FREEZER, os.W_OK):
-        raise LabError(f"proctrack/cgroup needs a writable {FREEZER} (cgroup v1)")
+    if proctrack == "cgroup" and not (PURE_V2 or os.access(CGROUPS / "freezer", os.W_OK)):
+        raise LabError(f"proctrack/cgroup needs a writable {CGROUPS}/freezer (cgroup v1), or cgroup v2 alone")
     for name, text in configuration(proctrack).items():
         path = paths.ETC / name
         path.write_text(text, encoding="utf-8")
-        path.chmod(0o600 if name == "slurmdbd.conf" else 0o644)
+        path.chmod({"slurmdbd.conf": 0o600, "prolog": 0o755}.get(name, 0o644))
 
 
 def start_database_daemon() -> None:
@@ -170,6 +191,10 @@ def ensure_accounts() -> None:
     for user, account in MEMBERS:
         if f"{CLUSTER}|{account}|{user}" not in known:
             client("sacctmgr", "-iQ", "add", "user", user, f"account={account}", f"cluster={CLUSTER}")
+    if URGENT not in client("sacctmgr", "-nP", "show", "qos", "format=name").split():
+        client("sacctmgr", "-iQ", "add", "qos", URGENT, "preempt=normal", "preemptmode=requeue")
+        for user, _ in MEMBERS:
+            client("sacctmgr", "-iQ", "modify", "user", f"name={user}", "set", f"qos+={URGENT}", "defaultqos=normal")
 
 
 def jobs_in_queue() -> int:
@@ -181,10 +206,10 @@ def jobs_in_queue() -> int:
 
 
 def remove_cgroups() -> None:
-    """Take away the job cgroups of proctrack/cgroup, the innermost first."""
-    for node in hardware.NODES:
-        for directory, _, _ in os.walk(FREEZER / f"slurm_{node}", topdown=False):
-            Path(directory).rmdir()
+    """Take away the control groups of jobs."""
+    for pattern in ("*/slurm_n*", "system.slice/*n[0-9]*"):
+        for group in CGROUPS.glob(pattern):
+            remove_groups(group)
 
 
 def node_states() -> dict[str, str]:

@@ -14,8 +14,6 @@ import pytest
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "lab"
 STATE_DIR = Path("/var/lib/hpcfrugal-lab")
-INSTALLED: dict[Path, tuple[int, int]] = {}
-"""Inode and time of change of what these tests have installed."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,8 @@ class Lab:
         return self._run([*words, "--", *argv], check)
 
     def install(self) -> None:
-        """This checkout's package for the lab's users: once for all tests, and again where the lab was taken down."""
-        program = self.state_dir / "venv/bin/hpcfrugal"
-        if program.exists() and INSTALLED.get(program) == _identity(program):
-            return
+        """This checkout's package for the lab's users, where they do not have it."""
         self.call("install")
-        INSTALLED[program] = _identity(program)
 
     def truth(self, node: str, t0: Decimal | str | int, t1: Decimal | str | int, clock: str = "wall") -> dict[str, int]:
         """True microjoules per domain between two times in seconds."""
@@ -76,11 +70,6 @@ class Lab:
         if check and done.returncode:
             raise AssertionError(f"{argv}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns
 
 
 @pytest.fixture(scope="session")

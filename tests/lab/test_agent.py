@@ -21,7 +21,7 @@ from hpcfrugal.spool.agent_layout import agent_file
 from .conftest import SCRIPT, STATE_DIR, Lab
 from .test_jobs import Alice
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 NODE = "n3"
 PUBLISHED = Path("/run/hpcfrugal/energy.json")

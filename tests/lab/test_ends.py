@@ -13,7 +13,7 @@ import pytest
 from .conftest import STATE_DIR, Lab
 from .test_jobs import Alice
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 KINDS = ["linuxproc", *(["cgroup"] if os.access("/sys/fs/cgroup/freezer", os.W_OK) else [])]
 """How slurmd follows the processes of a job; the second needs a cgroup v1 freezer."""
@@ -24,7 +24,8 @@ def alice(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Alice]:
     """Alice on a lab of each kind; where it may not be taken down, on the lab that is there."""
     before = (STATE_DIR / "proctrack").read_text()
     kind = before if request.param == "as it is" else request.param
-    lab.call("up", "--install", "--proctrack", kind)
+    lab.call("up", "--proctrack", kind)
+    lab.install()
     one = Alice(lab)
     subprocess.run(["rm", "-rf", one.data], check=True)
     yield one

@@ -112,9 +112,9 @@ case "$*" in *--overlap*) echo "{REFUSED}" >&2; exit 1 ;; esac
 exec /usr/bin/srun "$@"
 """
 
-SIXTY = """
+LONG = """
 echo "on $(hostname) with $SLURM_JOB_NUM_NODES nodes, GPUs $CUDA_VISIBLE_DEVICES"
-end=$((SECONDS + 60))
+end=$((SECONDS + 45))
 while [ $SECONDS -lt $end ]; do :; done
 echo to stderr >&2
 exit 3
@@ -131,7 +131,9 @@ def jobs(alice: Alice) -> dict[str, str]:
     never.chmod(0o755)
     two_nodes = {"nodes": 2, "gpus_per_node": 2, "exclusive": True, "time": 5}
     found = {
-        "sixty": alice.submit({"name": "sixty", "command": SIXTY, "resources": {**two_nodes, "nodelist": "n[1-2]"}}),
+        "long-one": alice.submit(
+            {"name": "long-one", "command": LONG, "resources": {**two_nodes, "nodelist": "n[1-2]"}}
+        ),
         "no-python": alice.submit(
             {"name": "no-python", "command": "echo ran; exit 4"},
             env={"HPCFRUGAL_SIDECAR_PYTHON": "/no/such/python3"},
@@ -189,7 +191,7 @@ def lab_name(domain: str) -> str:
 
 
 def test_energy_is_the_truth(alice: Alice, jobs: dict[str, str]) -> None:
-    (job,) = alice.report(jobs["sixty"])
+    (job,) = alice.report(jobs["long-one"])
     assert (job["exit_code"], job["state"], job["nodes"]) == (3, "FAILED", ["n1", "n2"])
     assert job["coverage"] >= 0.9
     assert job["modelled_j"] is None
@@ -197,7 +199,7 @@ def test_energy_is_the_truth(alice: Alice, jobs: dict[str, str]) -> None:
     seen = set()
     for channel in job["channels"]:
         t0, t1 = (Decimal(channel[key]) / 10**9 for key in ("first_boottime_ns", "last_boottime_ns"))
-        assert t1 - t0 > 55
+        assert t1 - t0 > 40
         truth_uj = alice.lab.truth(channel["node"], t0, t1, clock="boottime")[lab_name(channel["domain"])]
         assert channel["node_energy_j"] == pytest.approx(truth_uj / 1e6, rel=0.01)
         assert channel["quality"] == "measured"
@@ -211,8 +213,8 @@ def test_energy_is_the_truth(alice: Alice, jobs: dict[str, str]) -> None:
 
 
 def test_a_counter_wrapped_meanwhile(alice: Alice, jobs: dict[str, str]) -> None:
-    """n2's package 1 turns over every 39 s, so 60 s hold at least one turn."""
-    (job,) = alice.report(jobs["sixty"])
+    """n2's package 1 turns over every 39 s, so 45 s hold at least one turn."""
+    (job,) = alice.report(jobs["long-one"])
     (channel,) = [c for c in job["channels"] if (c["node"], c["domain"]) == ("n2", "package-1")]
     zone = "/sys/class/powercap/intel-rapl:1/max_energy_range_uj"
     range_uj = int(alice.lab.exec(["cat", zone], node="n2").stdout)
@@ -220,7 +222,7 @@ def test_a_counter_wrapped_meanwhile(alice: Alice, jobs: dict[str, str]) -> None
 
 
 def test_exit_code_and_output_are_those_of_plain_sbatch(alice: Alice, jobs: dict[str, str]) -> None:
-    command = SIXTY.replace("60", "1")
+    command = LONG.replace("45", "1")
     plain_script = alice.write("plain.sh", f"#!/bin/bash\n{command}")
     options = ["--nodes=2", "--gpus-per-node=2", "--exclusive", "--nodelist=n[1-2]"]
     plain = alice.run("sbatch", "--parsable", *options, str(plain_script)).stdout.strip()
@@ -228,8 +230,8 @@ def test_exit_code_and_output_are_those_of_plain_sbatch(alice: Alice, jobs: dict
     while alice.sacct(plain)[0] in {"", "PENDING", "RUNNING"}:
         assert time.monotonic() < until
         time.sleep(1)
-    assert alice.sacct(jobs["sixty"]) == alice.sacct(plain) == ["FAILED", "3:0"]
-    assert alice.output(jobs["sixty"]) == alice.output(plain)
+    assert alice.sacct(jobs["long-one"]) == alice.sacct(plain) == ["FAILED", "3:0"]
+    assert alice.output(jobs["long-one"]) == alice.output(plain)
 
 
 def test_missing_python_leaves_the_energy_unknown(alice: Alice, jobs: dict[str, str]) -> None:
@@ -301,8 +303,8 @@ def test_existing_script_is_kept(alice: Alice, jobs: dict[str, str]) -> None:
 
 
 def test_dry_run_prints_what_would_be_submitted(alice: Alice, jobs: dict[str, str]) -> None:
-    (run_dir,) = [path.parent for path in alice.data.glob(f"spool/*/*/{jobs['sixty']}.0.end.json")]
-    printed = alice.hpcfrugal("submit", "--dry-run", str(alice.home / "sixty.yaml")).stdout
+    (run_dir,) = [path.parent for path in alice.data.glob(f"spool/*/*/{jobs['long-one']}.0.end.json")]
+    printed = alice.hpcfrugal("submit", "--dry-run", str(alice.home / "long-one.yaml")).stdout
     dry_id = printed.split("for run ")[1].split(".")[0]
     submitted = (run_dir / "script.sbatch").read_text()
     assert printed.replace(dry_id, run_dir.name) == submitted
@@ -404,7 +406,7 @@ def test_wait_ends_with_the_code_of_the_job(alice: Alice) -> None:
 def test_ledger_is_an_index_of_the_spool(alice: Alice, jobs: dict[str, str]) -> None:
     alice.hpcfrugal("ledger", "sync")
     before = alice.hpcfrugal("ledger", "export").stdout
-    assert jobs["sixty"] in before
+    assert jobs["long-one"] in before
     for _ in range(10):
         alice.hpcfrugal("ledger", "sync")
     with ThreadPoolExecutor() as pool:
@@ -420,7 +422,7 @@ def test_ledger_is_an_index_of_the_spool(alice: Alice, jobs: dict[str, str]) -> 
 def test_others_see_nothing(alice: Alice, jobs: dict[str, str]) -> None:
     bob = Alice(alice.lab, "bob")
     assert bob.run("ls", str(alice.data / "spool"), check=False).returncode != 0
-    done = bob.hpcfrugal("status", "--json", jobs["sixty"], check=False)
+    done = bob.hpcfrugal("status", "--json", jobs["long-one"], check=False)
     assert done.returncode == 2
     assert "is not a job that you submitted" in done.stderr
 
