@@ -36,12 +36,16 @@ _AMOUNTS = frozenset(
 )
 _IGNORE_PBS = "sbatch reads them: write them as #SBATCH lines, delete them, or add `#SBATCH --ignore-pbs`"
 _PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
+_COMPONENT = frozenset({"hetjob", "packjob"})
+"""Words of a line after which the options of the next component of a heterogeneous job follow."""
 _REFUSED = dict(SBATCH.refusals_in_script())
 
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """The directive lines as they stand, and their values by the keys of a job file."""
+    """The directive lines as they stand, and their values by the keys of a job file; those of the first component where
+    the job is heterogeneous.
+    """
 
     lines: tuple[str, ...]
     values: dict[str, Any]
@@ -106,12 +110,14 @@ def split_words(text: str) -> list[str]:
 def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Directives:
     """Read the directives of a batch script; ``where`` is its name in messages.
 
-    ``given`` are options that the job file has set (see :func:`given_options`): they and their rivals are left out.
+    ``given`` are options that the job file has set (see :func:`given_options`): they and their rivals are left out of
+    the first component of the job.
     """
     lines: list[str] = []
     flags: list[Flag] = []
     problems: list[Problem] = []
     others: list[Problem] = []
+    first, ignores_pbs = True, "ignore-pbs" in given
     for number, line in enumerate(text.split("\n"), start=1):
         line = line.removesuffix("\r")
         if not line.startswith(_MAGIC):
@@ -130,10 +136,8 @@ def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Dir
         except ValueError as error:
             problems.append(Problem(place, str(error), "sbatch would refuse this line as well"))
             continue
-        if found[:1] in (["hetjob"], ["packjob"]):
-            problems.append(
-                Problem(place, "a heterogeneous job can't be tracked", "submit its components as separate jobs")
-            )
+        if _begins_component(found):
+            first = False
             continue
         here, rest = SBATCH.split(found)
         if rest and all(SBATCH.known(flag.name) for flag in here):
@@ -146,11 +150,13 @@ def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Dir
                 problems.append(Problem(place, f"--{flag.name} needs a value", "write it on the same line"))
             elif flag.value is not None and _is_refused(flag.name, flag.value):
                 problems.append(Problem(place, f"{shown(flag.value)} is not a value of --{flag.name}", _PLACEHOLDER))
-        kept = [left for flag in here if (left := _left_of(flag, given)) is not None]
-        if kept != here:
-            lines[-1:] = [f"{_MAGIC} {' '.join(map(written, kept))}"] if kept else []
-        flags += kept
-    if not any(flag.name == "ignore-pbs" for flag in flags):
+        ignores_pbs = ignores_pbs or any(flag.name == "ignore-pbs" for flag in here)
+        if first:
+            kept = [left for flag in here if (left := _left_of(flag, given)) is not None]
+            if kept != here:
+                lines[-1:] = [f"{_MAGIC} {' '.join(map(written, kept))}"] if kept else []
+            flags += kept
+    if not ignores_pbs:
         problems += others
     return Directives(tuple(lines), _values_of(flags), tuple(problems))
 
@@ -216,9 +222,40 @@ def _in_utf8(line: str, words: Sequence[str]) -> str:
         return " ".join([_MAGIC, *(quote_flag(to_text(word)) for word in words)])
 
 
+def _begins_component(words: Sequence[str]) -> bool:
+    return bool(words) and words[0] in _COMPONENT
+
+
+def components(lines: Sequence[str]) -> list[list[str]]:
+    """#SBATCH lines that were found valid, by the component of a heterogeneous job whose options they are. From the
+    second component on the first line is that which begins it.
+    """
+    found: list[list[str]] = [[]]
+    for line in lines:
+        if _begins_component(split_words(line.removeprefix(_MAGIC))):
+            found.append([])
+        found[-1].append(line)
+    return found
+
+
+def component_flags(lines: Sequence[str]) -> list[list[Flag]]:
+    """The options in #SBATCH lines that were found valid, of each component of the job."""
+    return [
+        SBATCH.read(
+            [
+                word
+                for line in some
+                if not _begins_component(words := split_words(line.removeprefix(_MAGIC)))
+                for word in words
+            ]
+        )
+        for some in components(lines)
+    ]
+
+
 def directive_flags(lines: Sequence[str]) -> list[Flag]:
-    """The options of #SBATCH lines that were found valid."""
-    return SBATCH.read([word for line in lines for word in split_words(line.removeprefix(_MAGIC))])
+    """The options in #SBATCH lines that were found valid, of the first component of the job."""
+    return component_flags(lines)[0]
 
 
 def deadline_in(lines: Sequence[str]) -> datetime | None:

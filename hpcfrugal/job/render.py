@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.version import __version__
-from hpcfrugal.job.batch_script import directive_flags, quote_flag
+from hpcfrugal.job.batch_script import component_flags, components, directive_flags, quote_flag
 from hpcfrugal.job.command_types import is_python_file
 from hpcfrugal.job.model import SBATCH, JobSpec
+from hpcfrugal.job.option_table import Flag
 from hpcfrugal.spool.zipapp import SIDECAR_ENVIRON
 
 if TYPE_CHECKING:
@@ -94,14 +95,22 @@ def choose_template(spec: JobSpec) -> str:
 
 
 def has_nodes_to_itself(spec: JobSpec) -> bool:
-    """Whether Slurm runs no other job on the job's nodes.
+    """Whether Slurm runs no other job on the job's nodes, or those of its first component.
 
     ``--exclusive=user`` and ``--oversubscribe`` among the further options share them after all.
     """
+    return spec.resources.exclusive and not _shares([*SBATCH.read(spec.sbatch), *directive_flags(spec.directives)])
+
+
+def _shares(flags: Sequence[Flag]) -> bool:
     sharing = SBATCH.keys["resources.exclusive"].other_values
-    flags = [*SBATCH.read(spec.sbatch), *directive_flags(spec.directives)]
-    shared = any(flag.name == "oversubscribe" or (flag.name == "exclusive" and flag.value in sharing) for flag in flags)
-    return spec.resources.exclusive and not shared
+    return any(flag.name == "oversubscribe" or (flag.name == "exclusive" and flag.value in sharing) for flag in flags)
+
+
+def _further_exclusive(spec: JobSpec) -> list[bool]:
+    """Whether each further component of a heterogeneous job has its nodes to itself."""
+    _, *further = component_flags(spec.directives)
+    return [any(flag.name == "exclusive" for flag in flags) and not _shares(flags) for flags in further]
 
 
 def _is_shell(interpreter: Sequence[str]) -> bool:
@@ -177,12 +186,14 @@ def render_script(
     import jinja2
 
     name = choose_template(spec)
+    own_lines, *further = components(spec.directives)
     context: Mapping[str, Any] = {
         "version": __version__,
         "run_id": run_id,
         "run_dir": str(run_dir),
         "spec": spec,
-        "directives": spec.directives,
+        "directives": own_lines,
+        "further_directives": [line for some in further for line in some],
         "flags": flags,
         "slurm": slurm,
         "signals": FORWARDED_SIGNALS,
@@ -191,6 +202,7 @@ def render_script(
         "record_s": format(spec.energy.record.total_seconds(), "g"),
         "hardware_counters": spec.energy.hardware_counters,
         "exclusive": slurm and has_nodes_to_itself(spec),
+        "further_exclusive": _further_exclusive(spec),
         "pythons": pythons,
         "sidecar_environ": SIDECAR_ENVIRON,
         "command": spec.command,

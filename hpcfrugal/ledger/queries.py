@@ -177,8 +177,8 @@ def runs_named(connection: sqlite3.Connection, text: str) -> list[NamedRun]:
     text = clean_text(text)
     # Within a second the order of run ids is that of their random part.
     runs = connection.execute(
-        "SELECT run_id, max(coalesce(array_job_id, job_id)), max(texts.name) FROM runs LEFT JOIN jobs USING (run)"
-        " LEFT JOIN texts ON texts.text = jobs.name WHERE accepted GROUP BY run"
+        "SELECT run_id, max(coalesce(array_job_id, het_job_id, job_id)), max(texts.name) FROM runs"
+        " LEFT JOIN jobs USING (run) LEFT JOIN texts ON texts.text = jobs.name WHERE accepted GROUP BY run"
         " ORDER BY substr(run_id, 1, 16), created_wall_ns, run_id"
     ).fetchall()
     found = {NamedRun(run_id, job_id or run_id): name for run_id, job_id, name in runs}
@@ -227,4 +227,4 @@ def _named(job: str) -> tuple[str, tuple[str, ...]]:
     task = _ARRAY_TASK.fullmatch(job)
     if task is not None:
         return "(jobs.array_job_id = ? AND jobs.array_task_id = ?)", (task["array"], task["task"])
-    return "(jobs.job_id = ? OR jobs.array_job_id = ? OR runs.run_id = ?)", (job, job, job)
+    return "(jobs.job_id = ? OR jobs.array_job_id = ? OR jobs.het_job_id = ? OR runs.run_id = ?)", (job,) * 4

@@ -20,7 +20,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 22
+LEDGER_SCHEMA = 23
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -86,9 +86,9 @@ class RunRow:
 class AttemptRow:
     """An attempt of a job: what was submitted, what Slurm and the batch script reported, what was sampled.
 
-    ``run`` is the key of its run, where it has one. ``final``: it is over. ``elapsed_source`` is ``slurm``, ``end``
-    (the batch script) or ``samples``. ``sidecar_log`` is the last line of what the sidecar, or whatever was to start
-    it, wrote to its log.
+    ``run`` is the key of its run, where it has one. ``het_job_id`` is the first component of a heterogeneous job.
+    ``final``: it is over. ``elapsed_source`` is ``slurm``, ``end`` (the batch script) or ``samples``. ``sidecar_log``
+    is the last line of what the sidecar, or whatever was to start it, wrote to its log.
     """
 
     origin: Annotated[Origin, TEXT]
@@ -100,6 +100,7 @@ class AttemptRow:
     name: MaybeText = None
     array_job_id: str | None = None
     array_task_id: str | None = None
+    het_job_id: str | None = None
     partition: MaybeText = None
     account: MaybeText = None
     qos: MaybeText = None

@@ -51,6 +51,7 @@ JOBS = LedgerTable(
     indexes={
         "jobs_by_run": "(run)",
         "jobs_by_array": "(array_job_id) WHERE array_job_id IS NOT NULL",
+        "jobs_by_het_job": "(het_job_id) WHERE het_job_id IS NOT NULL",
         "jobs_by_time": "(coalesce(started_wall_ns, submitted_wall_ns))",
         "jobs_by_user": "(user, coalesce(started_wall_ns, submitted_wall_ns))",
         "jobs_by_name": "(user, name, state, coalesce(ended_wall_ns, started_wall_ns))",

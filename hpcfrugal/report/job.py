@@ -182,6 +182,7 @@ _COMPONENT_COLUMNS = ("cpu_j", "dram_j", "gpu_j", "node_j")
 JOB_FIELDS: tuple[Field[ReportedJob], ...] = (
     field("job", notation.WORD, _label, json="", heading="Job", drop=12),
     *attributes(notation.PLAIN, "cluster", "job_id", "restart", "array_job_id", "array_task_id", of="job", csv=True),
+    *attributes(notation.PLAIN, "het_job_id", of="job", csv=True),
     field("run_id", notation.PLAIN, lambda one: one.job.run_id or None, csv=True),
     *attributes(notation.PLAIN, "origin", of="job"),
     field("name", notation.TEXT, lambda one: one.job.name, csv=True, heading="Name", missing=""),

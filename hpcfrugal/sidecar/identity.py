@@ -20,7 +20,8 @@ MIB = 1024 * 1024
 class Identity:
     """The job on this node. ``cpus_alloc`` and ``memory_alloc_b`` (bytes) are None where unknown;
     ``memory_alloc_b`` is 0 where Slurm gave the job all memory of the node. ``gpus_promised`` is the number of GPUs
-    that its environment names, None where it names none."""
+    that its environment names, None where it names none. ``leader_id`` is the first component of a heterogeneous job,
+    else the job itself."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Identity:
         cpus_alloc: int | None = None,
         memory_alloc_b: int | None = None,
         gpus_promised: int | None = None,
+        leader_id: str | None = None,
     ) -> None:
         self.run_id = run_id
         self.job_id = job_id
@@ -48,15 +50,19 @@ class Identity:
         self.cpus_alloc = cpus_alloc
         self.memory_alloc_b = memory_alloc_b
         self.gpus_promised = gpus_promised
+        self.leader_id = leader_id or job_id
 
     def header(self) -> dict[str, object]:
         """The identity as it stands in a header line; the allocated memory is added there."""
-        return {name: value for name, value in vars(self).items() if name not in ("in_slurm", "memory_alloc_b")}
+        return {name: value for name, value in vars(self).items() if name not in _NOT_IN_HEADER}
 
     @property
     def file_name(self) -> str:
         """Name of this node's file in the run directory."""
         return f"{self.job_id}.{self.restart}.{self.node}.jsonl"
+
+
+_NOT_IN_HEADER = ("in_slurm", "memory_alloc_b", "leader_id")
 
 
 def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity:
@@ -85,9 +91,13 @@ def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity
             gpus_promised=_gpus_promised(environ, in_slurm=False),
         )
     cpus_alloc = _cpus_alloc(environ)
+    # In all components of a heterogeneous job SLURM_JOB_ID is that of the first one. The batch script names the
+    # component.
+    component = "_HET_GROUP_" + group if (group := environ.get("HPCFRUGAL_HET_GROUP", "")) else ""
     return Identity(
         run_id=run_id,
-        job_id=_file_part("SLURM_JOB_ID", slurm_id),
+        job_id=_file_part("SLURM_JOB_ID", environ.get("SLURM_JOB_ID" + component, "")),
+        leader_id=slurm_id,
         cluster=environ.get("SLURM_CLUSTER_NAME") or None,
         node=_file_part("SLURMD_NODENAME", environ.get("SLURMD_NODENAME") or host),
         in_slurm=True,
@@ -95,7 +105,7 @@ def identify(run_id: str, environ: Mapping[str, str], hostname: str) -> Identity
         array_job_id=environ.get("SLURM_ARRAY_JOB_ID") or None,
         array_task_id=environ.get("SLURM_ARRAY_TASK_ID") or None,
         cpus_alloc=cpus_alloc,
-        memory_alloc_b=_memory_alloc_b(environ, cpus_alloc),
+        memory_alloc_b=_memory_alloc_b(environ, component, cpus_alloc),
         gpus_promised=_gpus_promised(environ, in_slurm=True),
     )
 
@@ -143,11 +153,11 @@ def expand_per_node(text: str) -> list[int]:
     return found
 
 
-def _memory_alloc_b(environ: Mapping[str, str], cpus_alloc: int | None) -> int | None:
-    per_node_mib = _count(environ.get("SLURM_MEM_PER_NODE"))
+def _memory_alloc_b(environ: Mapping[str, str], component: str, cpus_alloc: int | None) -> int | None:
+    per_node_mib = _count(environ.get("SLURM_MEM_PER_NODE" + component))
     if per_node_mib is not None:
         return per_node_mib * MIB
-    per_cpu_mib = _count(environ.get("SLURM_MEM_PER_CPU"))
+    per_cpu_mib = _count(environ.get("SLURM_MEM_PER_CPU" + component))
     if per_cpu_mib is not None and cpus_alloc is not None:
         return per_cpu_mib * cpus_alloc * MIB
     return None

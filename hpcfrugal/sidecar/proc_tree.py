@@ -63,15 +63,18 @@ def shows_own_pids(proc: str) -> bool:
 
 
 class ProcTree:
-    """The job's processes. ``job_id`` is None outside Slurm; ``node`` is this node's name in Slurm."""
+    """The job's processes. ``job_id`` is None outside Slurm; ``node`` is this node's name in Slurm. ``leader_id`` is
+    the job that SLURM_JOB_ID names, where that is another one: of a heterogeneous job the first component."""
 
-    def __init__(self, proc: str, root_pid: int | None, job_id: str | None, node: str) -> None:
+    def __init__(
+        self, proc: str, root_pid: int | None, job_id: str | None, node: str, leader_id: str | None = None
+    ) -> None:
         self.source = "proc-tree"
         self._proc = proc
         self._root_pid = root_pid
         # slurmstepd names itself "slurmstepd: [17.batch]"; the dot keeps job 17 apart from job 170
         self._job_mark = None if job_id is None else f"slurmstepd: [{job_id}".encode()
-        self._job_id = None if job_id is None else job_id.encode()
+        self._job_id = None if job_id is None else (leader_id or job_id).encode()
         self._node = node.encode("utf-8", "surrogateescape")
         self.hides_others = job_id is not None and not os.path.exists(f"{proc}/1/stat")
         """Whether the counts of another step's task are lost when it ends between two scans."""

@@ -92,7 +92,7 @@ class Usage:
             slurm_job = identity.job_id if identity.in_slurm else None
             self._foreign_pids = not shows_own_pids(proc)
             if not self._foreign_pids:
-                self._tree = ProcTree(proc, root_pid, slurm_job, identity.node)
+                self._tree = ProcTree(proc, root_pid, slurm_job, identity.node, identity.leader_id)
         try:
             self._busy = NodeBusy(proc)
         except OSError:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from hpcfrugal.slurm.client import Request
 from hpcfrugal.slurm.columns import OutputColumn, OutputTable, instant, node_names, slurm_time, whole_number
 from hpcfrugal.slurm.command import Result
+from hpcfrugal.slurm.job_ids import het_job
 from hpcfrugal.spool.job_state import JobState
 
 _EXECUTIONS = OutputTable(
@@ -84,6 +85,7 @@ class AccountingStates(Request[PastStates]):
                 **row,
                 array_job_id=base if separator else None,
                 array_task_id=task if separator and "[" not in task else None,
+                het_job_id=het_job(shown_id),
             )
             before = states[-1] if states and states[-1].job_id == found.job_id else None
             if before is not None and before.state == "RESIZING" and before.start_at == found.start_at:

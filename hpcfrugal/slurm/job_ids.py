@@ -39,3 +39,9 @@ def array_shape(tasks: str | None) -> tuple[int, int]:
         return 1, 1
     at_once = min(array.count, array.at_once or array.count)
     return at_once, -(-array.count // at_once)
+
+
+def het_job(shown_id: str) -> str | None:
+    """The first component of a heterogeneous job, from an id as Slurm shows it: 123 of ``123+1``; else None."""
+    job, plus, component = shown_id.partition("+")
+    return job if plus and job.isdecimal() and component.isdecimal() else None

@@ -34,7 +34,7 @@ class ListedRuns:
 
 @dataclass(slots=True)
 class _Listed:
-    """Executions by the id of their job or array, strangers that had the same id among them."""
+    """Executions by the id of their job, array or heterogeneous job, strangers that had the same id among them."""
 
     states: dict[str, list[JobState]] = field(default_factory=dict)
     queue_problem: str | None = None
@@ -110,7 +110,7 @@ def _listed(client: SlurmClient, cluster: str, job_ids: Sequence[str], timeout_s
         found.no_accounting = found.no_accounting or past.disabled
         for state in merged(past, present):
             own = replace(state, cluster=cluster)
-            found.states.setdefault(state.array_job_id or state.job_id, []).append(own)
+            found.states.setdefault(state.array_job_id or state.het_job_id or state.job_id, []).append(own)
     return found
 
 

@@ -20,11 +20,13 @@ from hpcfrugal.slurm.columns import (
     whole_number,
 )
 from hpcfrugal.slurm.command import Result
+from hpcfrugal.slurm.job_ids import het_job
 from hpcfrugal.spool.job_state import JobState
 
 # No column can hold the separator but the last one; a job's name could, and is not asked for.
 _STATES = OutputTable(
     OutputColumn("job_id", "%A", str),
+    OutputColumn("het_job_id", "%i", het_job),
     OutputColumn("array_job_id", "%F"),
     OutputColumn("array_task_id", "%K"),
     OutputColumn("state", "%T", str),

@@ -356,6 +356,7 @@ FIELDS = (
     SacctField("MaxRSS", "max_rss_b", used_memory),
     SacctField("ConsumedEnergyRaw", "energy_j", joules),
     SacctField("ConsumedEnergy", "energy_j", rounded_joules),
+    SacctField("SLUID", "sluid", account_text),
     SacctField("JobName", "name", text),
 )
 """In the order in which they are asked for: what tells jobs apart first, and last the name, which may hold anything."""

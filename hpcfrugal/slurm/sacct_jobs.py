@@ -29,7 +29,7 @@ class SacctJob:
     where Slurm has none, or 0 of a job of more than a second: no job does nothing at all, so that was not counted.
     ``max_rss_b`` is that of its largest task. ``nodes`` is Slurm's list, ``gpu_types`` is ``a100=2,v100=1``.
     ``energy_j`` is Slurm's own figure, as printed, beside those of the batch step, the extern step and all numbered
-    steps.
+    steps. ``sluid`` is Slurm's unique id of this execution, by which control groups are named from 26.05 on.
     """
 
     cluster: Annotated[str, _TEXT]
@@ -48,6 +48,7 @@ class SacctJob:
     partition: _Name = None
     qos: _Name = None
     name: _Name = None
+    sluid: str | None = None
     exit_code: int | None = None
     signal: int | None = None
     cpus: int | None = None
@@ -204,6 +205,7 @@ def _job(row: SacctRow, name: JobName, cluster: str) -> SacctJob | None:
         partition=row.partition,
         qos=row.qos,
         name=row.name,
+        sluid=row.sluid,
         exit_code=exit_code,
         signal=signal,
         cpus=cpus or None,

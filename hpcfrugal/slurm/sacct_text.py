@@ -66,6 +66,7 @@ class SacctRow(NamedTuple):
     cpu_us: int | None
     max_rss_b: int | None
     energy_j: int | None
+    sluid: str | None
     name: str | None
 
 

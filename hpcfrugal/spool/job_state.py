@@ -27,7 +27,8 @@ class JobState:
 
     Stored in ``<job>.<restart>.slurm.json``. Times are aware UTC; None where the backend does not know. It could start
     at ``eligible_at``: submitted, its begin time come, what it depends on over. ``exit_code`` and ``signal`` are those
-    of the batch script, None until it ended. ``queued``: the queue lists it now, and it is not over.
+    of the batch script, None until it ended. ``het_job_id`` is the first component of a heterogeneous job, in each of
+    its components. ``queued``: the queue lists it now, and it is not over.
     """
 
     job_id: str
@@ -36,6 +37,7 @@ class JobState:
     cluster: str = ""
     array_job_id: str | None = None
     array_task_id: str | None = None
+    het_job_id: str | None = None
     exit_code: int | None = None
     signal: int | None = None
     submit_at: datetime | None = None

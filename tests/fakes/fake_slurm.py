@@ -76,6 +76,7 @@ def squeue_row(
     raw: str,
     state: str,
     *,
+    shown: str | None = None,
     base: str | None = None,
     task: str = "N/A",
     submit: str = "2026-11-21T10:00:00",
@@ -85,7 +86,7 @@ def squeue_row(
     reason: str = "None",
 ) -> str:
     """A line of ``squeue -o`` in the columns that hpcfrugal asks for."""
-    cells = (raw, base or raw, task, state, submit, start, end, "batch", "proj", "normal", "alice", "8")
+    cells = (raw, shown or raw, base or raw, task, state, submit, start, end, "batch", "proj", "normal", "alice", "8")
     return "|".join((*cells, nodes, reason))
 
 

@@ -12,7 +12,7 @@ import pytest
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import load_job
 from hpcfrugal.job.backend import Backend
-from hpcfrugal.job.batch_script import split_words
+from hpcfrugal.job.batch_script import component_flags, components, directive_flags, read_directives, split_words
 from hpcfrugal.submission.script import refuse_other_cluster
 
 SCRIPT = """#!/bin/bash
@@ -94,7 +94,7 @@ def test_the_last_of_two_directives_counts_and_unknown_forms_are_left_to_slurm(t
         ("#!/bin/sh\necho \0\n", "NUL"),
         ('#!/bin/sh\n#SBATCH -J "open\n', 'a.sh:2: the quote " is not closed'),
         ("#!/bin/sh\n#SBATCH --wait\n", "a.sh:2: --wait can't be used here"),
-        ("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\n", "a.sh:3: a heterogeneous job"),
+        ("#!/bin/sh\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n 2 tasks\n", "a.sh:4: 'tasks' is not an option"),
         ("#!/bin/sh\n#SBATCH --account=[budget code]\n", "a.sh:2: 'code]' is not an option"),
         ("#!/bin/sh\n#SBATCH -n 4 tasks\n", "a.sh:2: 'tasks' is not an option"),
         ("#!/bin/sh\n#SBATCH --time=24h\n", "a.sh:2: '24h' is not a value of --time"),
@@ -226,3 +226,19 @@ def test_a_job_file_replaces_what_its_script_says(
 )
 def test_words_of_a_directive(text: str, words: list[str]) -> None:
     assert split_words(text) == words
+
+
+@pytest.mark.parametrize("word", ["hetjob", "packjob"])
+def test_the_options_of_a_heterogeneous_job_are_those_of_its_first_component(word: str) -> None:
+    text = f"#!/bin/sh\n#SBATCH -N1 --mem=1G\n#SBATCH {word}\n#SBATCH -N4 --exclusive\n#PBS\n#SBATCH --ignore-pbs\n"
+    found = read_directives(text, "a.sh", frozenset({"mem", "nodes"}))
+    assert not found.problems
+    assert found.lines == (f"#SBATCH {word}", "#SBATCH -N4 --exclusive", "#SBATCH --ignore-pbs")
+    assert found.values == {}
+    lines = read_directives(text, "a.sh").lines
+    assert [len(some) for some in components(lines)] == [1, 3]
+    assert [[flag.name for flag in flags] for flags in component_flags(lines)] == [
+        ["nodes", "mem"],
+        ["nodes", "exclusive", "ignore-pbs"],
+    ]
+    assert [flag.value for flag in directive_flags(lines)] == ["1", "1G"]

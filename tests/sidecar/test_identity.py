@@ -37,6 +37,22 @@ def test_defaults_of_a_slurm_job() -> None:
     assert (who.cluster, who.cpus_alloc, who.memory_alloc_b, who.array_job_id) == (None, None, None, None)
 
 
+def test_a_component_of_a_heterogeneous_job() -> None:
+    """SLURM_JOB_ID and the memory are those of the first component in all of them (seen with 22.05, 24.11, 26.05)."""
+    environ = {
+        **SLURM,
+        "SLURM_MEM_PER_NODE": "100",
+        "SLURM_JOB_ID_HET_GROUP_0": "17",
+        "SLURM_JOB_ID_HET_GROUP_1": "18",
+        "SLURM_MEM_PER_NODE_HET_GROUP_1": "200",
+    }
+    first = identify(RUN, {**environ, "HPCFRUGAL_HET_GROUP": ""}, "x")
+    assert (first.file_name, first.leader_id, first.memory_alloc_b) == ("17.0.n1.jsonl", "17", 100 * 1024**2)
+    second = identify(RUN, {**environ, "HPCFRUGAL_HET_GROUP": "1"}, "x")
+    assert (second.file_name, second.leader_id, second.memory_alloc_b) == ("18.0.n1.jsonl", "17", 200 * 1024**2)
+    assert "leader_id" not in second.header()
+
+
 def test_cpus_of_the_job_and_not_of_the_step() -> None:
     """In a step SLURM_CPUS_ON_NODE is the step's; the job's list is indexed by the node's number."""
     environ = {

@@ -478,3 +478,18 @@ def test_ways_to_name_a_job(slurm: FakeSlurm, tmp_path: Path) -> None:
         ("695_2", "FAILED", True),
         ("695_4", "PENDING", False),
     ]
+
+
+def test_components_of_a_heterogeneous_job_are_jobs_of_its_run(slurm: FakeSlurm) -> None:
+    slurm.sacct(
+        sacct_row("17", "FAILED", code="3:0", shown="17+0", nodes="n1"),
+        sacct_row("18", "FAILED", code="3:0", shown="17+1", nodes="n[2-3]"),
+    )
+    slurm.squeue(squeue_row("18", "FAILED", shown="17+1"), squeue_row("19", "RUNNING", shown="17+2"))
+    listed = states("17")["17"]
+    assert [(state.job_id, state.het_job_id, state.state) for state in listed] == [
+        ("17", "17", "FAILED"),
+        ("18", "17", "FAILED"),
+        ("19", "17", "RUNNING"),
+    ]
+    assert listed[1].nodes == ("n2", "n3")

@@ -53,6 +53,11 @@ JOBS: dict[str, dict[str, Any]] = {
         "args": ["--seed", "1 2"],
         "directives": ["#SBATCH -p batch   # the usual one", "#SBATCH --time=10"],
     },
+    "heterogeneous": {
+        "name": "heterogeneous",
+        "script": "/home/alice/train.sh",
+        "directives": ["#SBATCH -N1", "#SBATCH hetjob", "#SBATCH -N4 --exclusive", "#SBATCH hetjob", "#SBATCH -N2"],
+    },
     "segments": {"name": "segments", "command": "python train.py", "resources": {"time": "2:00:00"}},
     "unmeasured": {"name": "unmeasured", "command": "true", "energy": "off"},
     "staged": {
