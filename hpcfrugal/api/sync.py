@@ -16,6 +16,7 @@ from hpcfrugal.core.text import plain
 from hpcfrugal.ledger import sync as engine
 from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.sealing import unsealed_runs
+from hpcfrugal.ledger.spools import LedgerSpool
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S
 from hpcfrugal.settings.config import Config
 from hpcfrugal.spool import RunDir
@@ -42,7 +43,7 @@ class _Given:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Bringing one ledger up to date with one spool.
+    """Bringing one ledger up to date with one spool, and with those ``of_users`` of a site.
 
     ``offline``: neither meters nor carbon intensity providers are queried. Without ``wait_long`` the wait for Slurm and
     for another sync is short. ``everything``: runs that are over are looked at too, and all files are read again.
@@ -55,6 +56,7 @@ class Update:
     offline: bool = False
     wait_long: bool = True
     everything: bool = False
+    of_users: Sequence[LedgerSpool] = ()
 
     @property
     def defaults(self) -> Defaults:
@@ -72,7 +74,7 @@ class Update:
             self.query_meters()
         result = self.read_spool()
         if not self.offline:
-            self._fetch_intensities()
+            self.fetch_intensities()
         return result, answered
 
     def read_spool(self) -> engine.SyncResult:
@@ -86,6 +88,7 @@ class Update:
                 self._wait_s,
                 everything=self.everything,
                 defaults=self.defaults,
+                of_users=self.of_users,
             )
 
     @property
@@ -159,7 +162,7 @@ class Update:
             nodes = count(found.pending, "node")
             self.messages.note(f"meters have no complete readings for {nodes} yet; the next sync tries again")
 
-    def _fetch_intensities(self) -> None:
+    def fetch_intensities(self) -> None:
         """Record the actual carbon intensities for the times of jobs in the spool, and read them."""
         from hpcfrugal.ledger.footprints import times_used
         from hpcfrugal.ledger.store import open_ledger

@@ -15,6 +15,7 @@ from hpcfrugal.cli.site_agent import agent_command
 from hpcfrugal.cli.site_figures import audit_energy_command, calibrate_command
 from hpcfrugal.cli.site_init import site_init_command
 from hpcfrugal.cli.site_publish import publish_command
+from hpcfrugal.cli.site_sync import site_sync_command
 from hpcfrugal.cli.streams import echo, echo_json
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.settings.config import load_config
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.group(name="site", cls=SuggestingGroup)
 def site_command() -> None:
-    """Services for all users of a site: measure the energy of all jobs on a node, log the power of nodes."""
+    """Services for all users of a site: measure the energy of all jobs on a node, keep a ledger of all jobs."""
 
 
 site_command.add_command(agent_command)
@@ -34,6 +35,7 @@ site_command.add_command(site_init_command)
 site_command.add_command(publish_command)
 site_command.add_command(audit_energy_command)
 site_command.add_command(calibrate_command)
+site_command.add_command(site_sync_command)
 
 
 @site_command.command(name="power")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hpcfrugal.api.messages import Progress
 from hpcfrugal.api.sync import SHORT_WAIT_S, TROUBLES_SHOWN, Update
@@ -48,7 +49,7 @@ class TerminalMessages:
             yield show
 
 
-def update(config: Config, spool: Path, ledger: Path, **more: bool) -> Update:
+def update(config: Config, spool: Path, ledger: Path, **more: Any) -> Update:
     """An update of a ledger that reports on the terminal; ``more`` are other fields of ``Update``."""
     return Update(config, spool, ledger, TerminalMessages(), **more)
 

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpcfrugal.core.time import from_ns
 from hpcfrugal.ledger.accounted_due import own_or_array
@@ -63,10 +63,10 @@ def _refresh_some(connection: LedgerConnection, figures: Mapping[str, ClusterFig
     jobs = {key: list(some) for key, some in groupby(_jobs(connection, last), key=lambda one: one[0])}
     batch = RowBatch()
     for key in map(tuple, due):
-        of_jobs = [(job, attempt) for _, job, attempt in jobs.get(key, [])]
-        numbered = _by_number([row for _, row in rows.get(key, [])], [attempt for _, attempt in of_jobs])
-        for job_id in sorted(numbered.keys() | {attempt.job_id for _, attempt in of_jobs}):
-            same = [(job, attempt) for job, attempt in of_jobs if attempt.job_id == job_id]
+        of_jobs = [known for _, known in jobs.get(key, [])]
+        numbered = _by_number([row for _, row in rows.get(key, [])], [known.attempt for known in of_jobs])
+        for job_id in sorted(numbered.keys() | {known.attempt.job_id for known in of_jobs}):
+            same = [known for known in of_jobs if known.attempt.job_id == job_id]
             _write(connection, batch, executions(numbered.get(job_id, [])), same, figures)
     batch.write(connection)
     # Last, since what was written above marks jobs of runs again.
@@ -105,6 +105,11 @@ def _of_due(columns: str, table: str, joins: str, order: str, where: str) -> str
     )
 
 
+_IS_USERS = """
+(SELECT spools.user NOT NULL FROM runs JOIN spools USING (spool) WHERE runs.run = jobs.run)
+"""
+"""SQL for whether a job is of a run in the spool of a site's user."""
+
 _ACCOUNTED = _of_due(
     ", ".join(ACCOUNTED_JOBS.selected),
     "accounted_jobs",
@@ -120,7 +125,7 @@ WHERE {own_or_array("accounted_jobs")} IN ({{}})
 ORDER BY accounting_files.asked_wall_ns, accounting_files.name, accounted_jobs.submit_s, accounted_jobs.start_s
 """
 _JOBS = _of_due(
-    f"jobs.job, {', '.join(JOBS.selected)}",
+    f"jobs.job, {_IS_USERS}, {', '.join(JOBS.selected)}",
     "jobs",
     JOBS.joins,
     "jobs.run, jobs.restart, jobs.job",
@@ -136,11 +141,19 @@ def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterato
         yield row[:2], ACCOUNTED_JOBS.record_of(row[2:])
 
 
-def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, int, AttemptRow]]:
+class _KnownJob(NamedTuple):
+    """A job of the ledger; ``of_user``: of a run in the spool of a site's user."""
+
+    job: int
+    attempt: AttemptRow
+    of_user: bool
+
+
+def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, _KnownJob]]:
     cursor = connection.cursor()
     cursor.row_factory = None
     for row in cursor.execute(_JOBS, last).fetchall():
-        yield row[:2], row[2], JOBS.record_of(row[3:])
+        yield row[:2], _KnownJob(row[2], JOBS.record_of(row[4:]), bool(row[3]))
 
 
 def executions_of(connection: sqlite3.Connection, jobs: Sequence[AttemptRow]) -> dict[tuple[str, str], list[Execution]]:
@@ -249,20 +262,24 @@ def _write(
     connection: LedgerConnection,
     batch: RowBatch,
     found: Sequence[Execution],
-    jobs: Sequence[tuple[int, AttemptRow]],
+    jobs: Sequence[_KnownJob],
     figures: Mapping[str, ClusterFigures],
 ) -> None:
     """Fill the jobs of runs, and write those that have none; what is no job any more goes."""
-    of_runs = [(job, attempt) for job, attempt in jobs if attempt.run is not None]
-    for job, attempt in jobs:
-        if attempt.run is None:
-            delete_job(connection, job)
+    of_runs = [known for known in jobs if known.attempt.run is not None]
+    for known in jobs:
+        if known.attempt.run is None:
+            delete_job(connection, known.job)
     for execution in found:
         wanted = attempt_of(execution)
-        same = [attempt for _, attempt in of_runs if _is_same(attempt, wanted)]
-        for attempt in same:
-            filled = _filled(attempt, wanted)
-            if filled != attempt:
+        same = [
+            known
+            for known in of_runs
+            if _is_same(known.attempt, wanted) and (not known.of_user or known.attempt.user == wanted.user)
+        ]
+        for known in same:
+            filled = (_by_slurm if known.of_user else _filled)(known.attempt, wanted)
+            if filled != known.attempt:
                 JOBS.insert(connection, filled)
         if not same:
             job = JOBS.insert(connection, wanted)
@@ -302,3 +319,9 @@ def _filled(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
     if wanted.final and not attempt.final:
         values |= {"final": True} | {name: getattr(wanted, name) for name in _OUTCOME}
     return replace(attempt, **values)
+
+
+def _by_slurm(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
+    """The job of a run with all that Slurm has of it: what the run has is only its user's word."""
+    names = ("nodes", *_FILLED, *(("final", *_OUTCOME) if wanted.final else ()))
+    return replace(attempt, **{name: value for name in names if (value := getattr(wanted, name)) not in (None, ())})

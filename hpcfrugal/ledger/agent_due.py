@@ -24,6 +24,14 @@ AGENT_DUE_SCHEMA = (
 )
 
 
+def mark_if_measured(connection: sqlite3.Connection, job_id: str) -> None:
+    """Make the jobs with this id due where an agent saw one."""
+    connection.execute(
+        f"INSERT OR IGNORE INTO {AGENT_DUE} SELECT ?1 WHERE EXISTS (SELECT 1 FROM agent_jobs WHERE job_id = ?1)",
+        (job_id,),
+    )
+
+
 def mark_measured(connection: sqlite3.Connection, job_ids: Iterable[str]) -> None:
     """Make the jobs with these ids due."""
     connection.executemany(f"INSERT OR IGNORE INTO {AGENT_DUE} VALUES (?)", [(job_id,) for job_id in job_ids])

@@ -58,15 +58,15 @@ def check_ledger(spool_root: Path, ledger_path: Path, *, compare: bool = True) -
         damage += _dangling(connection)
         damage += [f"the roll-up of {day} is not the sum of its jobs" for day in wrong_days(connection)]
         problems = tuple(_problems(connection))
-        spool_roots = spools_of(ledger_path, spool_root)
+        spools = spools_of(ledger_path, spool_root)
         with tempfile.TemporaryDirectory(prefix="hpcfrugal-check-") as folder:
             fresh = Path(folder) / "ledger.db"
             if compare:
-                fill(spool_roots, fresh, None, defaults=known_defaults(connection))
+                fill(spools, fresh, None, defaults=known_defaults(connection))
             # Listed after the spools were read: what came or grew meanwhile counts as not synced, not as a difference.
             found, not_synced, leave_out = Found(), list[str](), set[str]()
-            for root in spool_roots:
-                _look(connection, root, found, not_synced, leave_out)
+            for spool in spools:
+                _look(connection, spool.path, found, not_synced, leave_out)
             if compare:
                 with open_ledger(fresh) as new:
                     lacks = unreadable_in(new, connection)

@@ -26,11 +26,13 @@ from hpcfrugal.ledger.run_listing import ListedFile, RunListing
 from hpcfrugal.ledger.run_state import RunState
 from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.ledger.tables import RUNS
+from hpcfrugal.ledger.users_runs import SpoolUser
 from hpcfrugal.spool.documents import (
     EndDocument,
     LabelsDocument,
     NodesDocument,
     RunDocument,
+    SubmittedDocument,
     read_end,
     read_labels,
     read_log,
@@ -84,18 +86,35 @@ def read_files(state: RunState) -> ReadRun:
     return ReadRun(state, document, reader.nodes, 1 + reader.files_read)
 
 
-def write_rows(connection: LedgerConnection, spool: int, read: ReadRun, batch: RowBatch) -> tuple[int, list[JobRow]]:
+def write_rows(
+    connection: LedgerConnection, spool: int, read: ReadRun, batch: RowBatch, user: SpoolUser | None = None
+) -> tuple[int, list[JobRow]]:
     """Bring the rows of a run up to date inside the caller's transaction, those of its nodes by ``batch``; returns the
-    key of the run, and its jobs where it is new. Its files are to be written by the caller.
+    key of the run, and its jobs where it is new. Its files are to be written by the caller. ``user`` is the one whose
+    spool it is in, where it counts for that user's jobs alone.
 
     Raises ``OverflowError`` for a number that no row can have.
     """
     if read.document is None:
         return _forget(connection, spool, read.state.listing), []
+    if user is not None and (reason := _refusal(connection, read, user)) is not None:
+        # no file of it counts as read, so that it is looked at again
+        read.state.files.clear()
+        read.state.files.note_missing(read.state.listing.run_dir.run_json.name, "run", reason)
+        return _forget(connection, spool, read.state.listing), []
     row = _run_row(read.document)
     run = RUNS.insert(connection, row, spool)
     new = row if read.state.known is None else None
     return run, write_jobs(connection, run, read.document, read.state.files, read.nodes, batch, new)
+
+
+def _refusal(connection: LedgerConnection, read: ReadRun, user: SpoolUser) -> str | None:
+    """Why a run of a user does not count; None where it does."""
+    files = read.state.files
+    jobs = {job.job_id for job in files.jobs}
+    submitted = files.document(SubmittedDocument, "submitted")
+    jobs |= {submitted.job_id} if submitted is not None else set()
+    return user.refusal(connection, read.state.listing.owner_uid, jobs)
 
 
 def _in_order(changed: Sequence[ListedFile], seen: Sequence[ListedFile]) -> list[ListedFile]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, assemble
+from hpcfrugal.ledger.agent_due import mark_if_measured
 from hpcfrugal.ledger.clocks import skews_of
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.node_rows import NodeRows
@@ -71,6 +72,7 @@ def write_jobs(
                 made.append(_job_row(job, row, new, sessions, read.get(key, ())))
         elif key in read:
             connection.execute("INSERT OR IGNORE INTO totals_due VALUES (?)", (job,))
+            mark_if_measured(connection, key.job_id)
         for rows in read.get(key, ()):
             rows.add_to(batch, job)
     return made

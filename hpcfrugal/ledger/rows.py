@@ -20,7 +20,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 23
+LEDGER_SCHEMA = 24
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -42,9 +42,11 @@ Node = Annotated[str, NODE]
 
 @dataclass(frozen=True, slots=True)
 class SpoolRow:
-    """A spool that the ledger was filled from."""
+    """A spool that the ledger was filled from. ``user``: the one whose spool it is, where it is one of a site's users,
+    of which only runs count that Slurm has as that user's jobs."""
 
     path: str
+    user: MaybeText = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from hpcfrugal.ledger.run_listing import list_run
 from hpcfrugal.ledger.run_state import RunState, with_known
 from hpcfrugal.ledger.sealing import is_complete, is_settled
 from hpcfrugal.ledger.table import RowBatch
+from hpcfrugal.ledger.users_runs import SpoolUser
 from hpcfrugal.spool import RunDir
 
 RUNS_AT_ONCE = 64
@@ -36,8 +37,15 @@ class Found:
 
 
 @paused_collection()
-def read_runs(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], found: Found, at_ns: int) -> None:
-    """Read these runs as far as they changed, and seal those that are over."""
+def read_runs(
+    connection: LedgerConnection,
+    spool: int,
+    runs: Sequence[RunDir],
+    found: Found,
+    at_ns: int,
+    user: SpoolUser | None = None,
+) -> None:
+    """Read these runs as far as they changed, and seal those that are over. ``user`` is as in ``write_rows``."""
     states = list(look_at(connection, spool, runs, found))
     due = [state for state in states if state.changed]
     sealable = [
@@ -51,7 +59,7 @@ def read_runs(connection: LedgerConnection, spool: int, runs: Sequence[RunDir], 
     batch, new = RowBatch(), list[JobRow]()
     with transaction(connection):
         for one in read:
-            if _write(connection, spool, one, batch, new, found.skipped, at_ns):
+            if _write(connection, spool, one, batch, new, found.skipped, at_ns, user):
                 found.files_read += one.files_read
         batch.write(connection)
         refresh_totals(connection, new=new)
@@ -103,12 +111,13 @@ def _write(
     new: list[JobRow],
     skipped: list[str],
     at_ns: int,
+    user: SpoolUser | None,
 ) -> bool:
     """Write one run in a savepoint of its own, so that one that fails leaves nothing half done; whether it did not."""
     own, state = RowBatch(), read.state
     connection.execute("SAVEPOINT run")
     try:
-        run, jobs = write_rows(connection, spool, read, own)
+        run, jobs = write_rows(connection, spool, read, own, user)
         if _is_over(connection, state, run, at_ns):
             state.files.seal(connection, run, state.listing.mtime_ns, is_new=state.known is None)
         else:

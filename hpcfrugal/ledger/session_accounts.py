@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import add
+from operator import add, lt, sub
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, Instants
 from hpcfrugal.spool.agent_records import AgentHeader, AgentJob, AgentRecord
@@ -63,6 +63,25 @@ class SessionSums:
         """Those of a session that begins."""
         rest, energy, missing = ([Amounts() for _ in range(channels)] for _ in range(3))
         return cls(rest, energy, missing, [0] * channels, wall_ns)
+
+
+class _Span:
+    """A time in which energy rose: within a bucket, as most are, or over several."""
+
+    def __init__(self, start_ns: int, end_ns: int) -> None:
+        bucket = start_ns - start_ns % BUCKET_NS
+        self._bucket = bucket
+        self._instants = Instants([start_ns, end_ns]) if end_ns > bucket + BUCKET_NS else None
+
+    def put(self, sums: Amounts, amount: int) -> None:
+        """Add an amount to those of the buckets, in proportion to time."""
+        if not amount:
+            return
+        if self._instants is None:
+            sums[self._bucket] = sums.get(self._bucket, 0) + amount
+            return
+        for bucket, part in self._instants.by_bucket([0, amount]).items():
+            sums[bucket] = sums.get(bucket, 0) + part
 
 
 KnownJob = Callable[[LifeName, AgentJob], JobAccount | None]
@@ -121,16 +140,15 @@ class SessionAccounts:
         self.settle()  # what it had up to the latest record is in the sums of that
         account = self._account(job, at_ns)
         start_ns = min(max(latest_ns, account.first_wall_ns), at_ns)
-        grown = self._grow(account, job, Instants([start_ns, at_ns]))
+        span = _Span(start_ns, at_ns)
+        grown = self._grow(account, job, span)
         if at_ns <= latest_ns and self.latest is not None:
             # a late line: what a record did not give to the job was in the rest
-            for index, amounts in enumerate(grown):
-                for start_ns, amount in amounts.items():
-                    _put(self.sums.rest[index], {start_ns: -amount})
-                    _put(self.sums.energy[index], {start_ns: -amount})
+            for index, amount in enumerate(grown):
+                span.put(self.sums.rest[index], -amount)
+                span.put(self.sums.energy[index], -amount)
         else:
-            for index, amounts in enumerate(grown):
-                self.sums.gone_uj[index] += sum(amounts.values())
+            self.sums.gone_uj = list(map(add, self.sums.gone_uj, grown))
         account.ended, account.last_wall_ns = True, max(account.last_wall_ns, at_ns)
         self._present.discard(_name(job))
         self.sums.last_wall_ns = max(self.sums.last_wall_ns, at_ns)
@@ -160,38 +178,35 @@ class SessionAccounts:
             measured_ns = record.measured_ns[at] - (0 if before is None else before.measured_ns[at])
             missing_ns = at_ns - start_ns - measured_ns
             if missing_ns > self._interval_ns // 2:
-                _put(self.sums.missing[index], Instants([start_ns, at_ns]).by_bucket([0, missing_ns]))
+                _Span(start_ns, at_ns).put(self.sums.missing[index], missing_ns)
 
     def _add(self, record: AgentRecord, times_ns: list[int], whole: Sequence[int | None]) -> None:
         """Put what rose between two times into buckets: that of the jobs in ``record``, and the rest of ``whole``."""
-        sums, instants = self.sums, Instants(times_ns)
+        sums, span = self.sums, _Span(*times_ns)
         rest = [(whole[at] or 0) - gone for at, gone in zip(self.kept, self._gone_uj, strict=True)]
         for job in record.jobs:
             account = self._account(job, times_ns[1])
             start_ns = min(max(times_ns[0], account.first_wall_ns), times_ns[1])
-            own = instants if start_ns == times_ns[0] else Instants([start_ns, times_ns[1]])
-            for index, amounts in enumerate(self._grow(account, job, own)):
-                rest[index] -= sum(amounts.values())
+            own = span if start_ns == times_ns[0] else _Span(start_ns, times_ns[1])
+            rest = list(map(sub, rest, self._grow(account, job, own)))
             account.last_wall_ns = max(account.last_wall_ns, times_ns[1])
         for index, amount in enumerate(rest):
-            amounts = instants.by_bucket([0, amount])
-            _put(sums.rest[index], amounts)
-            _put(sums.energy[index], amounts)
+            span.put(sums.rest[index], amount)
+            span.put(sums.energy[index], amount)
         self._gone_uj = [0] * len(self.kept)
 
-    def _grow(self, account: JobAccount, job: AgentJob, instants: Instants) -> list[Amounts]:
-        """Put what a job had since into its buckets and into those of the node; by channel."""
-        now = list(map(max, [*(job.energy_uj[at] for at in self.kept), job.share_ns], account.taken))
-        found: list[Amounts] = []
-        for index, (new, old) in enumerate(zip(now, account.taken, strict=True)):
-            amounts = instants.by_bucket([0, new - old]) if new > old else {}
-            _put(account.by_bucket[index], amounts)
-            found.append(amounts)
-        for index, amounts in enumerate(found[:-1]):
-            _put(self.sums.energy[index], amounts)
+    def _grow(self, account: JobAccount, job: AgentJob, span: _Span) -> list[int]:
+        """Put what a job had since into its buckets and into those of the node; how much that is by channel."""
+        now = [*[job.energy_uj[at] for at in self.kept], job.share_ns]
+        if any(map(lt, now, account.taken)):
+            now = list(map(max, now, account.taken))
+        grown = list(map(sub, now, account.taken))
+        for columns in (account.by_bucket, self.sums.energy):
+            for amounts, amount in zip(columns, grown, strict=False):  # the time is the job's alone
+                span.put(amounts, amount)
         account.taken, account.latest = now, job
         self.changed.add(_name(job))
-        return found[:-1]
+        return grown[:-1]
 
     def _account(self, job: AgentJob, at_ns: int) -> JobAccount:
         name = _name(job)
@@ -208,11 +223,6 @@ class SessionAccounts:
 
 def _name(job: AgentJob) -> LifeName:
     return job.sluid or job.job_id or "", job.first_ns
-
-
-def _put(sums: Amounts, amounts: Amounts) -> None:
-    for start_ns, amount in amounts.items():
-        sums[start_ns] = sums.get(start_ns, 0) + amount
 
 
 def taken_of(by_bucket: Iterable[Amounts]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, SetupError
@@ -13,6 +14,14 @@ from hpcfrugal.ledger.rows import SpoolRow
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.tables import SPOOLS
 from hpcfrugal.spool.layout import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSpool:
+    """A spool to fill a ledger from; ``user`` is as in ``SpoolRow``."""
+
+    path: Path
+    user: str | None = None
 
 
 def path_of(spool_root: Path) -> str:
@@ -37,22 +46,26 @@ def _moved_from(connection: sqlite3.Connection, spool_root: Path) -> int | None:
     return None
 
 
-def key_for(connection: LedgerConnection, spool_root: Path) -> int:
+def key_for(connection: LedgerConnection, spool: LedgerSpool) -> int:
     """The key of a spool, whose row is made where it is missing, inside the caller's transaction."""
-    known, path = key_of(connection, spool_root), path_of(spool_root)
-    if known is None:
-        return SPOOLS.insert(connection, SpoolRow(path))
+    known, path = key_of(connection, spool.path), path_of(spool.path)
+    if known is None or spool.user is not None:
+        return SPOOLS.insert(connection, SpoolRow(path, spool.user))
     connection.execute("UPDATE spools SET path = ? WHERE spool = ? AND path != ?", (path, known, path))
     return known
 
 
-def spools_of(ledger_path: Path, spool_root: Path) -> list[Path]:
-    """``spool_root``, and the other spools that the ledger was filled from. A damaged ledger names none."""
+def spools_of(ledger_path: Path, spool_root: Path) -> list[LedgerSpool]:
+    """``spool_root`` first, and the other spools that the ledger was filled from. A damaged ledger names none."""
     try:
         with open_ledger(ledger_path, older=True) as connection:
             known = key_of(connection, spool_root)
-            rows = connection.execute("SELECT path FROM spools WHERE spool IS NOT ? ORDER BY spool", (known,))
-            paths = [Path(path) for (path,) in rows]
+            rows = connection.execute(
+                "SELECT path, texts.name FROM spools LEFT JOIN texts ON texts.text = spools.user"
+                " WHERE spool IS NOT ? ORDER BY spools.user NOT NULL, spool",
+                (known,),
+            )
+            others = [LedgerSpool(Path(path), user) for path, user in rows]
     except (DataError, SetupError):
-        paths = []
-    return [spool_root, *paths]
+        others = []
+    return [LedgerSpool(spool_root), *others]

@@ -12,6 +12,7 @@ from hpcfrugal.core.errors import DataError, SetupError
 from hpcfrugal.ledger.accounted import refresh_accounted
 from hpcfrugal.ledger.accounting import missing_accounting, take_accounting
 from hpcfrugal.ledger.agent_files import missing_agents, take_agents
+from hpcfrugal.ledger.agent_jobs import refresh_measured
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.clusters import missing_clusters, take_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
@@ -31,10 +32,11 @@ from hpcfrugal.ledger.sealing import (
     now_ns,
     unseal_all,
 )
-from hpcfrugal.ledger.spools import key_for, key_of, spools_of
+from hpcfrugal.ledger.spools import LedgerSpool, key_for, key_of, spools_of
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S, lock, open_ledger, refuse_foreign, sqlite_errors
 from hpcfrugal.ledger.tables import FILES, META
 from hpcfrugal.ledger.unreadable_files import unreadable_in
+from hpcfrugal.ledger.users_runs import SpoolUser
 from hpcfrugal.spool import RunDir, iter_runs
 
 Progress = Callable[[int, int], None]
@@ -73,8 +75,10 @@ def sync(
     *,
     everything: bool = False,
     defaults: Defaults | None = None,
+    of_users: Sequence[LedgerSpool] = (),
 ) -> SyncResult:
-    """Read what is new in a spool. A second sync waits for the first, up to ``wait_s``; ``on_wait`` is called then.
+    """Read what is new in a spool, and in those ``of_users`` of a site. A second sync waits for the first, up to
+    ``wait_s``; ``on_wait`` is called then.
 
     ``everything``: all of its files are read again, those of sealed runs too. ``defaults`` are the settings by which
     CO2e is computed; None: those of the last sync.
@@ -83,7 +87,8 @@ def sync(
     where it cannot be opened or written.
     """
     with lock(ledger_path, on_wait, wait_s):
-        return fill([spool_root], ledger_path, progress, wait_s, everything=everything, defaults=defaults)
+        spools = [LedgerSpool(spool_root), *of_users]
+        return fill(spools, ledger_path, progress, wait_s, everything=everything, defaults=defaults)
 
 
 def sync_intensities(
@@ -95,13 +100,13 @@ def sync_intensities(
     """Read what is new of the grid's intensities alone; returns how many files were read. Raises as ``sync``."""
     with lock(ledger_path, on_wait, wait_s), open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection:
         with transaction(connection):
-            files_read = take_intensities(connection, key_for(connection, spool_root), spool_root, [])
+            files_read = take_intensities(connection, key_for(connection, LedgerSpool(spool_root)), spool_root, [])
         refresh_ledger(connection)
         return files_read
 
 
 def fill(
-    spool_roots: Sequence[Path],
+    spools: Sequence[LedgerSpool],
     ledger_path: Path,
     progress: Progress | None,
     wait_s: float = BUSY_TIMEOUT_S,
@@ -116,9 +121,10 @@ def fill(
         if defaults is not None:
             with transaction(connection):
                 use_defaults(connection, defaults)
-        for spool_root in spool_roots:
-            _fill(connection, spool_root, found, progress)
+        for spool in spools:
+            _fill(connection, spool, found, progress)
         refresh_accounted(connection)
+        refresh_measured(connection)
         refresh_ledger(connection)
         return SyncResult(
             runs=found.runs,
@@ -141,9 +147,15 @@ SELECT (SELECT count(*) FROM files WHERE problems != '[]') + (
 """
 
 
-def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress: Progress | None) -> None:
+def _fill(connection: LedgerConnection, of: LedgerSpool, found: Found, progress: Progress | None) -> None:
+    spool_root = of.path
+    try:
+        user = None if of.user is None else SpoolUser.of(spool_root, of.user)
+    except OSError as error:
+        found.skipped.append(f"{spool_root}: cannot be read: {error.strerror}")
+        return
     with transaction(connection):
-        spool = key_for(connection, spool_root)
+        spool = key_for(connection, of)
     at_ns = now_ns()
     months = list(months_of(connection, spool, spool_root, found.skipped, at_ns))
     total, done = sum(len(month.runs) for month in months), 0
@@ -151,7 +163,7 @@ def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress
         before = len(found.skipped) + len(found.vanished_files)
         for start in range(0, len(month.runs), RUNS_AT_ONCE):
             chunk = month.runs[start : start + RUNS_AT_ONCE]
-            read_runs(connection, spool, chunk, found, at_ns)
+            read_runs(connection, spool, chunk, found, at_ns, user)
             done += len(chunk)
             if progress is not None:
                 progress(done, total)
@@ -162,6 +174,8 @@ def _fill(connection: LedgerConnection, spool_root: Path, found: Found, progress
             note_month(connection, spool, month, complete=not vanished and now == before)
         found.vanished += vanished
         found.runs += month.count
+    if user is not None:
+        return  # what else is in it is the user's own: it could say anything about the jobs of others
     with transaction(connection):
         found.files_read += take_intensities(connection, spool, spool_root, found.skipped)
         found.files_read += take_accounting(connection, spool, spool_root, found.skipped)
@@ -260,15 +274,15 @@ def rebuild(
     refuse_foreign(ledger_path)
     ledger_path = Path(os.path.realpath(ledger_path))  # a link stays one, and leads to the new ledger
     with lock(ledger_path, on_wait):
-        spool_roots = spools_of(ledger_path, spool_root)
+        spools = spools_of(ledger_path, spool_root)
         if not drop_vanished:
-            _refuse_loss(spool_roots, ledger_path)
+            _refuse_loss([spool.path for spool in spools], ledger_path)
         pattern = f".{ledger_path.name}.*.rebuild*"
         for stale in ledger_path.parent.glob(pattern):
             stale.unlink(missing_ok=True)
         temp = ledger_path.with_name(f".{ledger_path.name}.{os.getpid()}.rebuild")
         try:
-            result = fill(spool_roots, temp, progress, defaults=defaults or _defaults_of(ledger_path))
+            result = fill(spools, temp, progress, defaults=defaults or _defaults_of(ledger_path))
             with sqlite_errors(temp), open_ledger(temp) as connection:
                 connection.execute("PRAGMA query_only = OFF")
                 connection.execute("PRAGMA journal_mode = delete").fetchone()

@@ -87,7 +87,10 @@ ACCOUNTED_JOBS = LedgerTable(
     ["job_id", "cluster", "submit_s", "start_s"],
     owner="accounting",
     wide=True,
-    indexes={"accounted_jobs_by_job": "(coalesce(array_job_id, job_id), cluster)"},
+    indexes={
+        "accounted_jobs_by_job": "(coalesce(array_job_id, job_id), cluster)",
+        "accounted_jobs_by_task": "(job_id) WHERE array_job_id IS NOT NULL",
+    },
 )
 CLUSTER_FILES = LedgerTable("cluster_files", ClusterFileRow, ["name"], owner="spool", aside=_STATE)
 SET_ASIDE = LedgerTable("set_aside", SetAsideRow, ["number"], owner="accounting")

@@ -54,7 +54,8 @@ class JobEnergy:
         # When the channels that count were first and last read; zeros where none was.
         self._first_ns = min((one.first_wall_ns for one in own if one.first_wall_ns is not None), default=0)
         self._last_ns = max((one.last_wall_ns for one in own if one.last_wall_ns is not None), default=0)
-        width_s = _STEADY_S if of_days and job.is_accounted_alone else BUCKET_S
+        is_steady = job.is_accounted_alone and not any(one.quality == "measured" for one in own)
+        width_s = _STEADY_S if of_days and is_steady else BUCKET_S
         self._buckets = {(one.node, one.channel): one.buckets_of(width_s) for one in own}
         pieces = [
             EnergyPiece(*self._span_of(bucket), bucket.energy_uj, (one.node, one.component, one.quality), one.quality)

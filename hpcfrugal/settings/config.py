@@ -23,7 +23,16 @@ from hpcfrugal.core.pue import MonthlyPue
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import NamedTable, Section, check, model_in, settings_of
 from hpcfrugal.settings.toml_file import Keys, TomlFile
-from hpcfrugal.settings.values import AbsolutePath, Interpreters, Name, NamesByKey, OwnPath, PueSetting, SingleLine
+from hpcfrugal.settings.values import (
+    AbsolutePath,
+    Interpreters,
+    Name,
+    NamesByKey,
+    OwnPath,
+    PathByUser,
+    PueSetting,
+    SingleLine,
+)
 
 SITE_DIR = Path("/etc/hpcfrugal")
 TABLES = ("forecasts", "meters", "methods", "nodes", "queues")
@@ -83,11 +92,16 @@ class SiteSettings(Section):
     spool: AbsolutePath | None = Field(
         default=None, description="the site's spool, into which the agents of nodes write (`site agent`)"
     )
+    user_spools: PathByUser | None = Field(
+        default=None,
+        description="the spools of users, `%u` is the name of one (`site sync`); else `users/%u` in the site's",
+    )
     operators: SingleLine | None = Field(
         default=None, description="group that may read the files of the agents; others may not (`site agent`)"
     )
     ledger: AbsolutePath | None = Field(
-        default=None, description="the site's ledger, with the jobs of all users (`site publish`, `report --site`)"
+        default=None,
+        description="the site's ledger, with the jobs of all users (`site sync`, `site publish`, `report --site`)",
     )
     published: AbsolutePath | None = Field(
         default=None, description="where users find ledgers of their own (`site publish`, `report --published`)"

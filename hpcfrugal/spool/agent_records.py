@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import lt
 from typing import Annotated, Any, Literal, TypeVar
 
 from hpcfrugal.core.record import (
+    MAX_INT,
     MAX_MEMORY_B,
     MAX_WALL_NS,
     MIN_WALL_NS,
@@ -132,15 +134,23 @@ def parse_agent_record(
     data: Mapping[str, Any], header: AgentHeader, before: AgentRecord | None, bad: Counter[str]
 ) -> AgentRecord:
     """A record after ``before``. Raises ``BadLine`` where it does not close, or cannot be."""
-    record = _read(AgentRecord, data, bad, len(header.channels))
+    record = _usual_record(data, len(header.channels)) or _read(AgentRecord, data, bad, len(header.channels))
     if len(record.jobs) > MAX_JOBS:
         raise BadLine(f"record of more than {MAX_JOBS} jobs")
     start_ns = header.boottime_ns
     if not start_ns <= record.boottime_ns <= start_ns + MAX_SESSION_NS:
         raise BadLine("record before its header or a year after it")
+    most_us, most_ns = most_cpu_us(record.boottime_ns), record.boottime_ns - start_ns + _SLACK_NS
     for job in record.jobs:
-        _check_job(job, header, record.boottime_ns)
-    whole = [energy_uj or 0 for energy_uj in record.energy_uj]
+        if (
+            job.cpu_us > most_us
+            or job.share_ns > most_ns
+            or job.first_ns > record.boottime_ns
+            or not (job.job_id or job.sluid)
+            or len(job.energy_uj) != len(header.channels)
+        ):
+            _check_job(job, header, record.boottime_ns)
+    whole = list(map(_known, record.energy_uj))
     parts = zip(record.rest_uj, record.ended_uj, *(job.energy_uj for job in record.jobs), strict=True)
     if whole != list(map(sum, parts)):
         raise BadLine("record in which jobs and rest are not the energy of the node")
@@ -148,9 +158,9 @@ def parse_agent_record(
         raise BadLine("record of more energy than there can be")
     if before is not None and (
         record.boottime_ns < before.boottime_ns
-        or any(new < (old or 0) for new, old in zip(whole, before.energy_uj, strict=True))
-        or any(new < old for new, old in zip(record.ended_uj, before.ended_uj, strict=True))
-        or any(new < old for new, old in zip(record.measured_ns, before.measured_ns, strict=True))
+        or any(map(lt, whole, map(_known, before.energy_uj)))
+        or any(map(lt, record.ended_uj, before.ended_uj))
+        or any(map(lt, record.measured_ns, before.measured_ns))
     ):
         raise BadLine("record runs backwards")
     return record
@@ -163,6 +173,50 @@ def parse_ended_job(data: Mapping[str, Any], header: AgentHeader, bad: Counter[s
         raise BadLine("a job that ended before its header or a year after it")
     _check_job(job, header, job.ended_ns)
     return job
+
+
+def _known(energy_uj: int | None) -> int:
+    return energy_uj or 0
+
+
+_KEYS = frozenset(codec(AgentRecord).keys)
+_JOB_KEYS = [key for key in codec(AgentJob).keys if key != "ended_ns"]
+_LISTS = ("energy_uj", "rest_uj", "ended_uj", "measured_ns", "errors")
+_INTEGER = {int}
+
+
+def _usual_record(data: Mapping[str, Any], channels: int) -> AgentRecord | None:
+    """A record with all of its fields, as agents write it, of which all numbers are checked at once; None for any
+    other, which is then read field by field."""
+    if data.keys() != _KEYS or data["kind"] not in ("record", "end") or type(data["jobs"]) is not list:
+        return None
+    lists = [data[name] for name in _LISTS]
+    if any(type(one) is not list or len(one) != channels for one in lists):
+        return None
+    energy_uj, rest_uj, ended_uj, measured_ns, errors = lists
+    wall_ns, boottime_ns, busy_us = data["wall_ns"], data["boottime_ns"], data["node_busy_us"]
+    numbers = [wall_ns, boottime_ns, *rest_uj, *ended_uj, *measured_ns, *errors]
+    maybe, jobs = [busy_us, *energy_uj], []
+    for job in data["jobs"]:
+        if type(job) is not dict or list(job) != _JOB_KEYS or type(job["energy_uj"]) is not list:
+            return None
+        job_id, sluid, uid, first_ns, cpu_us, share_ns, of_job = job.values()
+        if not (_is_name(job_id) and _is_name(sluid) and (uid is None or (type(uid) is int and uid <= MAX_UID))):
+            return None
+        maybe.append(uid)
+        numbers += (first_ns, cpu_us, share_ns, *of_job)
+        jobs.append(AgentJob(job_id, sluid, uid, first_ns, cpu_us, share_ns, tuple(of_job)))
+    numbers += maybe if None not in maybe else [number for number in maybe if number is not None]
+    if set(map(type, numbers)) != _INTEGER or min(numbers) < 0 or max(numbers) > MAX_INT or wall_ns > MAX_WALL_NS:
+        return None
+    if max(errors, default=0) > MAX_COUNT:
+        return None
+    of_node = (tuple(energy_uj), tuple(rest_uj), tuple(ended_uj), tuple(measured_ns), tuple(errors))
+    return AgentRecord(data["kind"], wall_ns, boottime_ns, *of_node, busy_us, tuple(jobs))
+
+
+def _is_name(value: object) -> bool:
+    return value is None or (type(value) is str and value.isascii())
 
 
 def _check_job(job: AgentJob, header: AgentHeader, at_ns: int) -> None:

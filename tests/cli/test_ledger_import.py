@@ -3,70 +3,19 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fake_slurm import FakeSlurm
-from sacct_rows import ORDINARY
+from sacct_by_day import NAMES, SACCT, TODAY, Site, row
 from sandbox import Sandbox
 
 from hpcfrugal.core.user import user_name
-
-_SACCT = """
-for word in "$@"; do
-    case "$word" in
-        --helpformat) printf '%s\\n' {names}; exit 0 ;;
-        --delimiter=*) between=${{word#*=}} ;;
-        --starttime=*) day=${{word#*=}}; day=${{day%T*}} ;;
-    esac
-done
-[ "$SLURM_TIME_FORMAT" = %s ] || exit 9
-while IFS= read -r line; do printf '%s\\n' "${{line//|/$between}}"; done < '{folder}/header'
-[ -e '{folder}/'$day ] || exit 0
-while IFS= read -r line; do printf '%s\\n' "${{line//|/$between}}"; done < '{folder}/'$day
-"""
-_NAMES = ["JobID", "Submit", *(name for name in ORDINARY if name not in ("JobID", "Submit"))]
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-class Site:
-    """A cluster ``c1`` whose sacct has rows by day, and a user's home on it."""
-
-    def __init__(self, box: Sandbox, folder: Path) -> None:
-        self.box = box
-        self.slurm = FakeSlurm(folder / "slurm")
-        self.days = folder / "days"
-        self.days.mkdir()
-        (self.days / "header").write_text("|".join(_NAMES) + "\n")
-        self.slurm.answer("sacct", then=_SACCT.format(names=" ".join(_NAMES), folder=self.days))
-        box.env |= {"PATH": f"{self.slurm.bin}:{box.env['PATH']}"}
-
-    def day(self, ago: int, *rows: dict[str, str]) -> None:
-        lines = ["|".join(row[name] for name in _NAMES) for row in rows]
-        name = f"{TODAY - timedelta(days=ago):%Y-%m-%d}"
-        (self.days / name).write_text("".join(f"{line}\n" for line in lines))
-
-    def sync(self, *options: str) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.box.ok("ledger", "import", "sacct", "--json", *options))
-        return document
-
-    def asked(self) -> list[list[str]]:
-        """The options of each question so far."""
-        return [call for call in self.slurm.calls("sacct") if "--parsable2" in call]
 
 
 @pytest.fixture
 def site(box: Sandbox, tmp_path: Path) -> Site:
     return Site(box, tmp_path)
-
-
-def row(job_id: str, ago: int, **cells: str) -> dict[str, str]:
-    """A job of an hour, some days ago."""
-    at = int((TODAY - timedelta(days=ago)).timestamp())
-    times = {"Submit": str(at - 50), "Start": str(at), "End": str(at + 3600), "Eligible": str(at - 50)}
-    return ORDINARY | {"JobIDRaw": job_id, "JobID": job_id, "User": user_name()} | times | cells
 
 
 def test_the_first_import_goes_back_thirty_days_and_the_next_goes_on(site: Site) -> None:
@@ -128,12 +77,12 @@ def test_a_report_shows_that_the_energy_is_modelled(site: Site) -> None:
 def test_a_slurm_that_fails_keeps_the_days_before(site: Site) -> None:
     site.day(2, row("1", 2))
     yesterday = f"{TODAY - timedelta(days=1):%Y-%m-%d}"
-    site.slurm.answer("sacct", then=_SACCT.format(names=" ".join(_NAMES), folder=site.days).replace(
+    site.slurm.answer("sacct", then=SACCT.format(names=" ".join(NAMES), folder=site.days).replace(
         "[ -e", f"[ $day != {yesterday} ] || {{ echo 'sacct: error: slurmdbd: down' >&2; exit 1; }}; [ -e"
     ))  # fmt: skip
     failed = site.box.run("ledger", "import", "sacct", "--since", "3d")
     assert (failed.code, failed.err) == (3, "error: sacct failed: slurmdbd: down\n")
-    site.slurm.answer("sacct", then=_SACCT.format(names=" ".join(_NAMES), folder=site.days))
+    site.slurm.answer("sacct", then=SACCT.format(names=" ".join(NAMES), folder=site.days))
     assert site.sync()["jobs"] == 1
 
 

@@ -144,8 +144,8 @@ def test_a_run_that_fails_for_a_number_does_not_stop_the_others(
     bad, good = spool.whole_run("18"), spool.whole_run("17")
     real = run_reading.write_rows
 
-    def fail(connection: Any, spool_key: int, read: ReadRun, batch: Any) -> tuple[int, list[Any]]:
-        found = real(connection, spool_key, read, batch)
+    def fail(connection: Any, spool_key: int, read: ReadRun, batch: Any, user: Any) -> tuple[int, list[Any]]:
+        found = real(connection, spool_key, read, batch, user)
         if read.state.listing.run_dir == bad.run_dir:
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
         return found

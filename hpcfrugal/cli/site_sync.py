@@ -1,0 +1,89 @@
+"""``hpcfrugal site sync``: the jobs of all users into the site's ledger."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from hpcfrugal.api.sync import TROUBLES_SHOWN
+from hpcfrugal.cli.options import FILE, json_option
+from hpcfrugal.cli.streams import echo, echo_json, warn
+from hpcfrugal.cli.sync import update, warn_of
+from hpcfrugal.core.errors import InputError, Problem, SetupError
+from hpcfrugal.core.format import count
+from hpcfrugal.settings.config import load_config
+from hpcfrugal.spool.layout import USERS_DIR
+
+
+@click.command(name="sync")
+@click.option("--spool", type=FILE, help="The site's spool.  [default: site.spool of the settings]")
+@click.option("--ledger", type=FILE, help="The site's ledger.  [default: site.ledger of the settings]")
+@click.option("--since", metavar="TIME", help="2026-11-21, 2026-11, 7d, 24h or 2w; UTC. Default: the last sync.")
+@click.option("--offline", is_flag=True, help="Do not query carbon intensity providers.")
+@json_option()
+def site_sync_command(spool: Path | None, ledger: Path | None, since: str | None, offline: bool, as_json: bool) -> None:
+    """Fill the site's ledger with the jobs of all users. Safe at any time, and safe to repeat.
+
+    Slurm is asked for the jobs of all users, day by day (UTC), since the last sync; the first one goes back 30 days.
+    Then what is new in the files of the node agents and in the spools of users is read. A run of a user counts where
+    Slurm has its job as that user's. Run it as root, or as a user whom Slurm shows all jobs and who may read the files.
+
+    \b
+    hpcfrugal site sync
+    hpcfrugal report --site --by user
+
+    Exits with 3 if Slurm did not answer. Then jobs that are new in Slurm are missing; all else is up to date.
+    """
+    from hpcfrugal.api.site_sync import sync_site
+    from hpcfrugal.report.period import period
+
+    config = load_config()
+    spool, ledger = spool or config.site.spool, ledger or config.site.ledger
+    given = {"--spool": spool, "--ledger": ledger}
+    wrong = [
+        Problem(option, "is missing", f"name it, or set site.{option[2:]} in the settings")
+        for option, path in given.items()
+        if path is None
+    ]
+    wrong += [Problem("--spool", f"there is no directory {spool}")] if spool is not None and not spool.is_dir() else []
+    wrong += [Problem("--since", "needs a time: sacct without one gives the jobs of today")] if since == "all" else []
+    if wrong or spool is None or ledger is None:
+        raise InputError(wrong)
+    start = None if since is None else period(since, None, prefix="--").since
+    user_spools = config.site.user_spools or spool.absolute() / USERS_DIR / "%u"
+    found = sync_site(update(config, spool, ledger, offline=offline), user_spools, start)
+    for line in found.refused[:TROUBLES_SHOWN]:
+        warn(line, 300)
+    warn_of(found.result)
+    if as_json:
+        result = found.result
+        echo_json(
+            {
+                "ledger": str(ledger),
+                "days_asked": found.days,
+                **asdict(found.agents),
+                "users": list(found.users),
+                "runs": result.runs,
+                "runs_changed": result.runs_changed,
+                "files_read": result.files_read,
+                "runs_vanished": list(result.vanished),
+                "files_vanished": list(result.vanished_files),
+                "skipped": [*found.refused, *result.skipped],
+                "problem_files": result.problem_files,
+            }
+        )
+    else:
+        days = "Slurm not asked" if found.days is None else f"{count(found.days, 'day')} of Slurm"
+        users = f"{count(found.result.runs, 'run')} of {count(len(found.users), 'user')}"
+        seen = found.agents
+        echo(
+            f"{days}, {count(seen.nodes, 'node')} with an agent, {users}; {count(found.result.files_read, 'file')} read"
+        )
+        echo(f"{count(seen.jobs, 'job')}, {seen.measured_jobs} of them measured by an agent")
+        if seen.unknown_jobs:
+            echo(f"seen by an agent and not known from Slurm: {count(seen.unknown_jobs, 'job')}")
+    if found.days is None:
+        sys.exit(SetupError.exit_code)

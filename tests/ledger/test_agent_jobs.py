@@ -1,0 +1,178 @@
+"""Jobs get what node agents measured of them, in place of models and of what sidecars measured at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from accounted import answer, row
+from fake_agent import FakeAgent
+from fake_spool import SECOND, START_NS, FakeSpool
+
+from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.export import dump
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.rows import ChannelRow, JobRow
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import rebuild, sync
+
+HOUR = 3600
+
+
+def jobs(spool: FakeSpool) -> list[JobRow]:
+    sync(spool.root, spool.ledger)
+    found = check_ledger(spool.root, spool.ledger)
+    assert (found.damage, found.differences) == ((), ())
+    with open_ledger(spool.ledger) as connection:
+        return find_jobs(connection, JobFilter())
+
+
+def counted(job: JobRow) -> list[ChannelRow]:
+    return [channel for channel in job.channels if channel.counted]
+
+
+def figures(channels: Sequence[ChannelRow]) -> list[tuple[str, str, str, float | None]]:
+    return [
+        (one.component, one.source, one.quality, None if one.energy_uj is None else one.energy_uj / 1e6)
+        for one in channels
+    ]
+
+
+def agent_with_a_job(spool: FakeSpool, before_s: int = 600, job_id: str = "900") -> FakeAgent:
+    """An agent from ``before_s`` before START on, and a job of 50 W from START to an hour later."""
+    agent = FakeAgent(spool.root, start_ns=START_NS - before_s * SECOND)
+    agent.advance(before_s)
+    agent.start(job_id, 50)
+    agent.advance(HOUR)
+    agent.end(job_id)
+    agent.advance(120)
+    return agent
+
+
+def test_a_job_that_only_slurm_has_is_measured_where_the_agent_was(spool: FakeSpool) -> None:
+    agent_with_a_job(spool)
+    answer(spool, row(NodeList="n1"))
+    (job,) = jobs(spool)
+    assert figures(counted(job)) == [("cpu", "agent", "measured", 180_000), ("dram", "agent", "measured", 45_000)]
+    (whole,) = [channel for channel in job.channels if not channel.counted]
+    assert (whole.component, whole.boundary, whole.energy_uj) == ("node", "node", 270_000_000_000)
+    assert all(one.measured_ns == pytest.approx(HOUR * SECOND, abs=2 * SECOND) for one in job.channels)
+    assert {one.attribution for one in job.channels} == {"agent"}
+    sums = job.totals.sums
+    assert (sums.measured_uj, sums.modelled_uj, job.totals.complete) == (225_000_000_000, None, True)
+    assert (sums.coverage, job.totals.lacks_idle) == (1.0, True)
+    with open_ledger(spool.ledger) as connection:
+        query = "SELECT DISTINCT job_id, user, restart FROM node_job_buckets"
+        assert [tuple(each) for each in connection.execute(query)] == [("900", "alice", 0)]
+
+
+def test_where_the_agent_was_for_a_part_the_rest_stays_modelled(spool: FakeSpool) -> None:
+    answer(spool, row(NodeList="n1"))
+    modelled = {one.component: one.energy_uj or 0 for one in jobs(spool)[0].channels}
+    agent = FakeAgent(spool.root, start_ns=START_NS + HOUR // 4 * SECOND)
+    agent.start("900", 50)
+    agent.advance(3 * HOUR // 4)
+    agent.end("900")
+    (job,) = jobs(spool)
+    found = {(one.component, one.quality): one for one in counted(job)}
+    assert found["cpu", "measured"].energy_uj == 50 * 3 * HOUR // 4 * 10**6
+    for component in ("cpu", "dram"):
+        rest = found[component, "modelled"]
+        assert rest.energy_uj == pytest.approx(modelled[component] / 4, rel=0.002)
+        assert rest.range_uj is not None
+        assert rest.range_uj[0] < rest.energy_uj < rest.range_uj[1]
+        assert rest.measured_ns == pytest.approx(HOUR // 4 * SECOND, abs=2 * SECOND)
+    sums = job.totals.sums
+    assert (job.totals.complete, sums.coverage) == (True, pytest.approx(1.0, abs=0.001))
+    assert sums.modelled_uj == sum(found[one, "modelled"].energy_uj or 0 for one in ("cpu", "dram"))
+
+
+def test_of_a_job_with_a_sidecar_the_share_by_the_agent_counts(spool: FakeSpool) -> None:
+    agent_with_a_job(spool, job_id="17")
+    run = spool.run()
+    run.samples([run.header(), *run.records([90, 30], HOUR)])
+    run.slurm(end_s=HOUR)
+    answer(spool, row("17", NodeList="n1"))
+    (job,) = jobs(spool)
+    assert figures(counted(job)) == [("cpu", "agent", "measured", 180_000), ("dram", "agent", "measured", 45_000)]
+    aside = [channel for channel in job.channels if not channel.counted and channel.boundary == "components"]
+    assert figures(aside) == [
+        ("cpu", "rapl-powercap", "measured", 324_000),
+        ("dram", "rapl-powercap", "measured", 108_000),
+    ]
+    assert [channel.reason for channel in aside] == ["the share by the node's agent counts"] * 2
+    assert job.totals.sums.measured_uj == 225_000_000_000
+
+
+def test_where_the_agent_is_missing_the_sidecar_counts(spool: FakeSpool) -> None:
+    agent = FakeAgent(spool.root, start_ns=START_NS - 60 * SECOND)
+    agent.advance(60)
+    agent.start("17", 50)
+    agent.advance(HOUR // 3)  # then it is killed
+    run = spool.run()
+    run.samples([run.header(), *run.records([90, 30], HOUR)])
+    run.slurm(end_s=HOUR)
+    answer(spool, row("17", NodeList="n1"))
+    (job,) = jobs(spool)
+    cpu = [one for one in counted(job) if one.component == "cpu"]
+    assert figures(cpu) == [
+        ("cpu", "agent", "measured", 50 * HOUR / 3),
+        ("cpu", "rapl-powercap", "measured", pytest.approx(90 * HOUR * 2 / 3)),
+    ]
+    assert (job.totals.sums.coverage, job.totals.complete) == (1.0, True)
+    # once the agent's file is read on, nothing is left of that
+    agent.advance(2 * HOUR // 3)
+    agent.end("17")
+    (job,) = jobs(spool)
+    assert figures(counted(job)) == [("cpu", "agent", "measured", 180_000), ("dram", "agent", "measured", 45_000)]
+
+
+def test_each_restart_has_its_own_energy_and_so_has_a_number_that_comes_again(spool: FakeSpool) -> None:
+    agent = FakeAgent(spool.root, start_ns=START_NS - 60 * SECOND)
+    agent.advance(60)
+    agent.start("900", 50)
+    agent.advance(HOUR)
+    agent.end("900")
+    agent.advance(120)
+    agent.start("900", 20)
+    agent.advance(600)
+    agent.end("900")
+    agent.record("end")
+    first = row(NodeList="n1", State="REQUEUED")
+    again = row(start=HOUR + 120, end=HOUR + 720, NodeList="n1", Submit=first["End"])
+    long_ago = row(start=-200 * 86_400, end=-200 * 86_400 + 100, NodeList="n1")
+    answer(spool, first, again, long_ago)
+    found = [
+        (job.restart, {one.source: one.energy_uj for one in counted(job) if one.component == "cpu"})
+        for job in jobs(spool)
+    ]
+    assert found[1:] == [(0, {"agent": 180_000_000_000}), (1, {"agent": 12_000_000_000})]
+    assert list(found[0][1]) == ["model-tdp"]
+
+
+def test_it_does_not_matter_what_was_read_first(spool: FakeSpool) -> None:
+    agent = FakeAgent(spool.root, start_ns=START_NS - 60 * SECOND)
+    agent.advance(60)
+    agent.start("900", 50)
+    agent.start("17", 5)
+    agent.advance(1000)
+    sync(spool.root, spool.ledger)
+    answer(spool, row(end=None, NodeList="n1"), row("17", end=None, NodeList="n1"), asked_s=60_000)
+    _, running = jobs(spool)
+    assert not running.totals.complete
+    assert ("cpu", "agent", "measured", 48_000) in figures(counted(running))
+    run = spool.run()
+    run.samples([run.header(), *run.records([90, 30], 900)])
+    run.slurm("RUNNING", end_s=None)
+    sync(spool.root, spool.ledger)
+    agent.advance(HOUR - 1000)
+    agent.end("900")
+    agent.end("17")
+    sync(spool.root, spool.ledger)
+    run.samples([run.header(), *run.records([90, 30], HOUR)])
+    run.slurm(end_s=HOUR)
+    answer(spool, row(NodeList="n1"), row("17", NodeList="n1"), asked_s=70_000)
+    assert all(job.totals.complete for job in jobs(spool))
+    expected = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == expected
