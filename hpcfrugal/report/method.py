@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 from hpcfrugal.accounting.green_algorithms import (
@@ -28,7 +28,7 @@ from hpcfrugal.report.field import Field, Rows, attributes, field, scale, sheet,
 from hpcfrugal.report.jobs import LATEST
 from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
 from hpcfrugal.report.period import Period
-from hpcfrugal.report.view import Block, Json, Notes, Sheet, note
+from hpcfrugal.report.view import Block, Json, Notes, Sheet, Stream, note
 
 METHOD_SCHEMA_VERSION = 1
 
@@ -92,9 +92,34 @@ _FIELDS: tuple[Field[JobByMethod], ...] = (
 )
 
 
+@dataclass(slots=True)
+class _Totals:
+    """Jobs by the method, counted and summed as they are read: there may be too many to be held."""
+
+    jobs: int = 0
+    without_energy: int = 0
+    without_grams: int = 0
+    without_pue: int = 0
+    kwh: float = 0.0
+    energy_uj: int = 0
+    grams: Fraction = Fraction(0)
+
+    def add(self, one: JobByMethod) -> None:
+        self.jobs += 1
+        self.without_energy += one.kwh is None
+        self.without_grams += one.grams is None
+        self.without_pue += one.power.pue is None
+        self.kwh += one.kwh or 0
+        self.energy_uj += one.energy_uj or 0
+        self.grams += one.grams or 0
+
+
 @dataclass(frozen=True)
 class MethodReport:
-    """The jobs of a period by the method. ``pue`` is that of the settings, where the method has none of its own."""
+    """The jobs of a period by the method. ``pue`` is that of the settings, where the method has none of its own.
+
+    The ledger has to be open while it is written.
+    """
 
     connection: sqlite3.Connection
     period: Period
@@ -104,94 +129,87 @@ class MethodReport:
     every: bool = False
     unit: EnergyUnit = "auto"
 
-    @cached_property
-    def _jobs(self) -> list[JobByMethod]:
+    def _jobs(self) -> Iterator[JobByMethod]:
         jobs = iter_jobs(self.connection, self.wanted, details=False)
-        return [
-            JobByMethod.of(job, self.settings.power(job.partition, self.pue, *run_span_ns(job)), list(held))
-            for job, held in held_resources(self.connection, jobs)
-            if job.started_wall_ns is not None
-        ]
-
-    @property
-    def _known(self) -> list[JobByMethod]:
-        return [one for one in self._jobs if one.kwh is not None]
-
-    @property
-    def _grams(self) -> Fraction | None:
-        grams = [one.grams for one in self._known if one.grams is not None]
-        return sum(grams, Fraction(0)) if grams else None
-
-    @property
-    def _lacking_grams(self) -> int:
-        return sum(one.grams is None for one in self._jobs)
+        for job, held in held_resources(self.connection, jobs):
+            if job.started_wall_ns is not None:
+                power = self.settings.power(job.partition, self.pue, *run_span_ns(job))
+                yield JobByMethod.of(job, power, list(held))
 
     def document(self) -> dict[str, Json]:
         """The totals and each job."""
-        known = self._known
+        totals = _Totals()
+        for one in self._jobs():
+            totals.add(one)
         return {
             "schema": METHOD_SCHEMA_VERSION,
             "method": METHOD,
             "method_version": METHOD_VERSION,
             "period": self.period.document(),
             "totals": {
-                "jobs": len(self._jobs),
-                "jobs_unknown": len(self._jobs) - len(known),
-                "energy_kwh": sum(one.kwh or 0 for one in known) if known else None,
-                "co2e_g": None if self._grams is None else float(self._grams),
-                "complete": len(known) == len(self._jobs),
-                "co2e_complete": self._lacking_grams == 0,
+                "jobs": totals.jobs,
+                "jobs_unknown": totals.without_energy,
+                "energy_kwh": totals.kwh if totals.without_energy < totals.jobs else None,
+                "co2e_g": float(totals.grams) if totals.without_grams < totals.jobs else None,
+                "complete": totals.without_energy == 0,
+                "co2e_complete": totals.without_grams == 0,
             },
-            "jobs": [to_json(_FIELDS, one) for one in self._jobs],
+            "jobs": Stream(to_json(_FIELDS, one) for one in self._jobs()),
         }
 
     def sheet(self) -> Sheet:
         """One row a job."""
-        return sheet(_FIELDS, self._jobs)
+        return sheet(_FIELDS, self._jobs())
 
     def blocks(self) -> Iterator[Block]:
         """A table of jobs, and their sums."""
-        shown = self._jobs if self.every else self._jobs[-LATEST:]
+        totals = _Totals()
+        shown: deque[JobByMethod] = deque(maxlen=None if self.every else LATEST)
+        for one in self._jobs():
+            totals.add(one)
+            shown.append(one)
         if not shown:
             yield Notes((note("No jobs in this period."),))
             return
-        parts: list[Rows[Any]] = [Rows(_FIELDS, shown)]
+        parts: list[Rows[Any]] = [Rows(_FIELDS, list(shown))]
         units = scale(parts, self.unit)
         yield table(_FIELDS, parts, units)
-        yield Notes(tuple(note(text, role) for text, role in self._notes(units, len(shown))))
+        yield Notes(tuple(note(text, role) for text, role in _notes(totals, units, len(shown))))
 
-    def _notes(self, units: notation.Scale, shown: int) -> Iterator[tuple[str, Any]]:
-        known, lacking = self._known, len(self._jobs) - len(self._known)
-        without_grams = self._lacking_grams
-        energy_uj = sum(one.energy_uj or 0 for one in known)
-        energy = (
-            "energy unknown" if is_unknown(energy_uj, not lacking) else bounded(energy_uj, units.energy, not lacking)
-        )
-        grams = ""
-        if self._grams is not None and not is_unknown(self._grams, not without_grams):
-            grams = f", {bounded(self._grams, units.mass, not without_grams)} CO2e"
-        yield f"{count(len(self._jobs), 'job')}: {energy}{grams}", "total"
-        if shown < len(self._jobs):
-            yield f"The latest {shown} of {len(self._jobs):,} jobs; `--all` lists them all.", ""
-        if lacking:
-            yield (
-                f"Of {count(lacking, 'job')} a figure is missing: CPUs, memory or GPUs in Slurm's accounting"
-                " (`hpcfrugal ledger import sacct`), or gpu_power_w in the settings.",
-                "",
-            )
-        if self._grams is not None and without_grams > lacking:
-            yield (
-                f"Of {count(without_grams - lacking, 'job')} the CO2e is missing: their partition has no g_per_kwh.",
-                "",
-            )
+
+def _notes(totals: _Totals, units: notation.Scale, shown: int) -> Iterator[tuple[str, Any]]:
+    lacking, without_grams = totals.without_energy, totals.without_grams
+    energy = "energy unknown"
+    if not is_unknown(totals.energy_uj, not lacking):
+        energy = bounded(totals.energy_uj, units.energy, not lacking)
+    some_grams = without_grams < totals.jobs
+    grams = ""
+    if some_grams and not is_unknown(totals.grams, not without_grams):
+        grams = f", {bounded(totals.grams, units.mass, not without_grams)} CO2e"
+    yield f"{count(totals.jobs, 'job')}: {energy}{grams}", "total"
+    if shown < totals.jobs:
+        yield f"The latest {shown} of {totals.jobs:,} jobs; `--all` lists them all.", ""
+    if lacking:
         yield (
-            f"Method {METHOD} ({METHOD_VERSION}): from what jobs held, {self._pue_note()}; not measured, nor our own"
-            " model.",
+            f"Of {count(lacking, 'job')} a figure is missing: CPUs, memory or GPUs in Slurm's accounting"
+            " (`hpcfrugal ledger import sacct`), or gpu_power_w in the settings.",
             "",
         )
+    if some_grams and without_grams > lacking:
+        yield (
+            f"Of {count(without_grams - lacking, 'job')} the CO2e is missing: their partition has no g_per_kwh.",
+            "",
+        )
+    yield (
+        f"Method {METHOD} ({METHOD_VERSION}): from what jobs held, {_pue_note(totals)}; not measured, nor our own"
+        " model.",
+        "",
+    )
 
-    def _pue_note(self) -> str:
-        without = sum(one.power.pue is None for one in self._jobs)
-        if not without:
-            return "with the PUE"
-        return "without a PUE" if without == len(self._jobs) else f"with the PUE, but for {count(without, 'job')}"
+
+def _pue_note(totals: _Totals) -> str:
+    if not totals.without_pue:
+        return "with the PUE"
+    if totals.without_pue == totals.jobs:
+        return "without a PUE"
+    return f"with the PUE, but for {count(totals.without_pue, 'job')}"

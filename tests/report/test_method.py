@@ -92,6 +92,21 @@ def test_a_pue_by_month_counts_with_the_figure_of_the_months_of_each_job(site: S
     assert jobs["101"]["energy_kwh"] == pytest.approx(by_hand(rows["101"])[0] / 1.15 * 1.5, rel=1e-6)
 
 
+def test_the_sum_is_of_all_jobs_and_the_list_of_the_latest(box: Sandbox) -> None:
+    box.settings(SETTINGS)
+    row = "{}|batch|COMPLETED|1795000000|{}|{}|3600|1|01:00:00|1G|cpu=1,node=1|n1|c1|one"
+    rows = [row.format(each, 1795000000 + each, 1795003600 + each) for each in range(101, 126)]
+    box.ok("ledger", "import", "sacct", "--from", box.write("saved.txt", "\n".join([HEADER, *rows])))
+    command = ("report", "--method", "green-algorithms", "--since", "all", "--no-sync")
+    text = box.ok(*command)
+    assert "25 jobs: " in text
+    assert "The latest 20 of 25 jobs; `--all` lists them all." in text
+    assert [line[:3] for line in text.splitlines() if line[:3].isdecimal()] == [str(each) for each in range(106, 126)]
+    found = report(box)
+    assert (found["totals"]["jobs"], len(found["jobs"])) == (25, 25)
+    assert found["totals"]["energy_kwh"] == pytest.approx(25 * (0.0063 + 0.0003725) * 1.15)
+
+
 def test_the_ledgers_own_figures_are_others(site: Sandbox) -> None:
     jobs = json.loads(site.ok("report", "--since", "all", "--no-sync", "--json"))["jobs"]
     assert {channel["source"] for job in jobs for channel in job["channels"]} == {
