@@ -12,6 +12,7 @@ import click
 from hpcfrugal.cli.group import SuggestingGroup
 from hpcfrugal.cli.options import NumberRange, checked, json_option
 from hpcfrugal.cli.site_agent import agent_command
+from hpcfrugal.cli.site_closure import closure_command
 from hpcfrugal.cli.site_figures import audit_energy_command, calibrate_command
 from hpcfrugal.cli.site_init import site_init_command
 from hpcfrugal.cli.site_publish import publish_command
@@ -36,6 +37,7 @@ site_command.add_command(publish_command)
 site_command.add_command(audit_energy_command)
 site_command.add_command(calibrate_command)
 site_command.add_command(site_sync_command)
+site_command.add_command(closure_command)
 
 
 @site_command.command(name="power")

@@ -1,0 +1,73 @@
+"""``hpcfrugal site closure``: the energy of nodes, closed to their meters."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from hpcfrugal.cli.options import checked, configured_ledger
+from hpcfrugal.cli.report_options import data_format_options, energy_unit_option, given_period, period_options
+from hpcfrugal.core.format import EnergyUnit
+from hpcfrugal.settings.config import load_config
+from hpcfrugal.settings.values import nodes_of
+
+_DAY_NS = 86_400 * 10**9
+
+
+@click.command(name="closure")
+@configured_ledger
+@period_options
+@click.option(
+    "--node",
+    "nodes",
+    metavar="NODES",
+    callback=checked(nodes_of),
+    help="Only these, such as n[1-4]: a row a day.",
+)
+@click.option("--no-meters", is_flag=True, help="Do not ask the power meters of the settings.")
+@click.option("--suspend-time", type=click.IntRange(1, 10**7), help="Seconds in place of Slurm's SuspendTime.")
+@energy_unit_option
+@data_format_options
+def closure_command(
+    ledger_path: Path,
+    since: str | None,
+    until: str | None,
+    month: str | None,
+    nodes: tuple[str, ...] | None,
+    no_meters: bool,
+    suspend_time: int | None,
+    unit: EnergyUnit | None,
+    form: str | None,
+) -> None:
+    """Show what nodes drew, what jobs had of it, what was idle, and what nothing has, by whole days (UTC).
+
+    The figures are those of the node agents in the ledger; of nodes without one, those of a power meter and of the jobs
+    in the ledger. Where both read a node, its components are compared with the meter.
+
+    \b
+    hpcfrugal site closure --month 2026-11
+    hpcfrugal site closure --month 2026-11 --node n[1-4] --csv > closure.csv
+    """
+    from hpcfrugal.api.closing import closed_site
+    from hpcfrugal.api.sync import TROUBLES_SHOWN
+    from hpcfrugal.cli.report import show_report
+    from hpcfrugal.cli.streams import warn
+    from hpcfrugal.ledger.store import open_ledger
+    from hpcfrugal.meters.settings import read_meters
+    from hpcfrugal.report.closure import ClosureReport
+
+    config, now_ns = load_config(), time.time_ns()
+    span = given_period(since, until, month)
+    first_ns = span.since_ns or 0
+    until_ns = min(now_ns, -(-(span.until_ns or now_ns) // _DAY_NS) * _DAY_NS)
+    within = first_ns - first_ns % _DAY_NS, until_ns
+    meters = [] if no_meters else list(read_meters(config.tables("meters")).values())
+    troubles: list[str] = []
+    with open_ledger(ledger_path) as connection:
+        found = closed_site(connection, meters, within, nodes, suspend_time, troubles)
+    for line in troubles[:TROUBLES_SHOWN]:
+        warn(line)
+    report = ClosureReport(span, found, until_ns, by_day=nodes is not None, unit=unit or config.energy_unit)
+    show_report(report, form)

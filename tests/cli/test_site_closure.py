@@ -1,0 +1,131 @@
+"""``site closure`` as an operator uses it: agents' files in the spool, a meter's log, a cluster's power saving."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_agent import FakeAgent
+from fake_spool import SECOND, START_NS
+from sandbox import Sandbox
+
+from hpcfrugal.meters.powerlog import log_file
+from hpcfrugal.spool.cluster_documents import ClusterFacts, NodeClass, store_cluster_document
+
+DAY_NS = 86_400 * SECOND
+MIDNIGHT_NS = START_NS // DAY_NS * DAY_NS
+DAY = "2026-11-21"
+
+
+@pytest.fixture
+def site(box: Sandbox) -> Sandbox:
+    """n1: two hours with two jobs, 60 W and 30 W of package-0, and 10 W of nothing; n2: three hours without a job."""
+    spool = box.home / ".local/share/hpcfrugal/spool"
+    first = FakeAgent(spool, "n1", MIDNIGHT_NS + 3600 * SECOND)
+    first.advance(3600)
+    first.start("900", 60)
+    first.advance(1800)
+    first.end("900")
+    first.start("901", 30)
+    first.advance(1800)
+    first.end("901")
+    first.record("end")
+    second = FakeAgent(spool, "n2", MIDNIGHT_NS)
+    second.advance(3 * 3600)
+    second.record("end")
+    box.ok("ledger", "sync")
+    return box
+
+
+def closure(box: Sandbox, *options: str | Path) -> dict[str, Any]:
+    command = ("site", "closure", "--month", "2026-11", "--json")
+    found: dict[str, Any] = json.loads(box.ok(*command, *options))
+    return found
+
+
+def test_jobs_idle_and_the_rest_are_the_node(site: Sandbox) -> None:
+    """Package and memory: 1.25 times the power of package-0. The node's own sensor: 1.5 times."""
+    found = closure(site)
+    days = {node["node"]: node["days"] for node in found["nodes"]}
+    ((one,), (two,)) = days["n1"], days["n2"]
+    watts = 1_250_000
+    assert (one["day"], one["boundary"], one["meter"], one["agent"]) == (DAY, "components", "rapl-powercap", True)
+    assert one["jobs_uj"] == (60 + 30) * 1800 * watts
+    # the first job counts from the sample before the one that found it
+    assert (one["idle_uj"], one["system_uj"]) == (10 * 3599 * watts, 10 * 3601 * watts)
+    assert one["undivided_uj"] == 0
+    assert one["node_uj"] == one["jobs_uj"] + one["idle_uj"] + one["system_uj"]
+    assert one["ratio"] == pytest.approx(1.25 / 1.5)
+    assert one["gap_s"] == 86_400 - 7200
+    assert (two["idle_uj"], two["node_uj"], two["unattributed_uj"]) == (10 * 10_800 * watts, 10 * 10_800 * watts, 0)
+    totals = found["totals"]
+    for name in ("node_uj", "jobs_uj", "idle_uj", "unattributed_uj", "could_be_off_uj", "meter_uj"):
+        assert totals[name] == one[name] + two[name]
+    assert (totals["nodes"], totals["node_days"]) == (2, 2)
+
+
+def test_what_power_saving_could_have_switched_off(site: Sandbox) -> None:
+    """Without a rule of Slurm an example of 600 s; n1 was idle for an hour, n2 for three."""
+
+    def off(found: dict[str, Any]) -> list[float]:
+        return [node["days"][0]["could_be_off_uj"] / 12.5e6 for node in found["nodes"]]
+
+    found = closure(site)
+    assert off(found) == [pytest.approx(3600 - 690, abs=1), pytest.approx(10_800 - 690, abs=1)]
+    assert {node["suspend_is_set"] for node in found["nodes"]} == {False}
+    assert off(closure(site, "--suspend-time", "3600")) == [0, pytest.approx(10_800 - 3690, abs=1)]
+    spool = site.home / ".local/share/hpcfrugal/spool"
+    facts = ClusterFacts("c1", (), (NodeClass("n[1-2]", 8),), 1200, 100, 500)
+    store_cluster_document(spool, facts)
+    site.ok("ledger", "sync")
+    assert off(closure(site)) == [pytest.approx(3600 - 1800, abs=1), pytest.approx(10_800 - 1800, abs=1)]
+    text = " ".join(site.ok("site", "closure", "--month", "2026-11").split())
+    assert (
+        "in times without jobs of more than 1800 s (SuspendTime 1200 s + SuspendTimeout 100 s + ResumeTimeout 500 s)."
+    ) in text
+
+
+def test_the_month_as_text_and_as_csv(site: Sandbox) -> None:
+    site.env["COLUMNS"] = "150"
+    text = " ".join(site.ok("site", "closure", "--month", "2026-11", "--unit", "kWh").split())
+    assert "2 nodes, 2 node days: 0.119 kWh" in text
+    assert "Largest unattributed part: n1 15.4 %." in text
+    assert "Not read on days with readings: n1 22.0 h, n2 21.0 h." in text
+    assert "no SuspendTime of Slurm is known, so that is an example: `--suspend-time`." in text
+    assert "n1 ██████████████░░░··· 0.0813 0.0563 0.0125 0.0125 0.0101 0.0975 0.83" in text
+    assert "n2 ░░░░░░░░░░░░░░░░░░░░ 0.0375 0 0.0375 0 0.0351 0.0450 0.83" in text
+    by_day = site.ok("site", "closure", "--month", "2026-11", "--node", "n1")
+    assert DAY in by_day
+    assert "n2" not in by_day
+    rows = list(csv.DictReader(io.StringIO(site.ok("site", "closure", "--month", "2026-11", "--csv"))))
+    assert [(row["node"], row["day"]) for row in rows] == [("n1", DAY), ("n2", DAY)]
+    assert all(int(row["node_uj"]) == int(row["jobs_uj"]) + int(row["idle_uj"]) + int(row["system_uj"]) for row in rows)
+    assert "No node was read in this period" in site.ok("site", "closure", "--month", "2026-10")
+
+
+def test_a_meter_of_the_node_is_compared_and_stands_alone_where_there_is_no_agent(site: Sandbox) -> None:
+    """200 W by the meter all day, of n1 and of n3, which has no agent and no job."""
+    folder = site.home / "power"
+    for node in ("n1", "n3"):
+        path = log_file(folder, node, START_NS)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        walls_ns = (MIDNIGHT_NS + at * 60 * SECOND for at in range(1441))
+        path.write_text(
+            "".join(json.dumps({"wall_ns": at_ns, "power_w": 200, "source": "ipmi-dcmi"}) + "\n" for at_ns in walls_ns)
+        )
+        path.chmod(0o644)
+    table = f'kind = "ipmi-dcmi"\nnodes = "n1,n3"\nlog = "{folder}"\nowner = {os.getuid()}\nstep = "60 s"\n'
+    site.settings(f"[meters.dcmi]\n{table}")
+    found = {node["node"]: node["days"][0] for node in closure(site)["nodes"]}
+    assert set(found) == {"n1", "n2", "n3"}
+    assert (found["n1"]["meter"], found["n1"]["meter_uj"]) == ("meter:dcmi", 200 * 86_400 * 10**6)
+    assert found["n1"]["ratio"] == pytest.approx(found["n1"]["node_uj"] / (200 * 7200 * 10**6))
+    assert (found["n3"]["agent"], found["n3"]["boundary"], found["n3"]["gap_s"]) == (False, "node", 0)
+    assert (found["n3"]["node_uj"], found["n3"]["unattributed_uj"]) == (200 * 86_400 * 10**6,) * 2
+    without = {node["node"] for node in closure(site, "--no-meters")["nodes"]}
+    assert without == {"n1", "n2"}
