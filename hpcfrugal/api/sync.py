@@ -61,7 +61,7 @@ class Update:
     @property
     def defaults(self) -> Defaults:
         """What the settings say of runs without a zone or PUE of their own."""
-        return Defaults.of_settings(self.config.carbon)
+        return Defaults.of_settings(self.config)
 
     def run(self) -> tuple[engine.SyncResult, bool]:
         """Query Slurm and the meters, read the spool, then fetch carbon intensities.

@@ -23,6 +23,7 @@ from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.groups import GROUPINGS
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, find_jobs, runs_named
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.report.cost import Tariff
 from hpcfrugal.report.formats import DATA_FORMATS, TEXT, write_report
 from hpcfrugal.report.group_keys import checked_groupings
 from hpcfrugal.report.jobs import LATEST, JobsReport
@@ -150,7 +151,7 @@ def report_command(
             if not wanted.jobs or not count_jobs(connection, wanted):
                 raise _no_such_job(job, config, synced=synced)
         if as_savings:
-            savings = _savings(connection, wanted, Defaults.of_settings(config.carbon), span)
+            savings = _savings(connection, wanted, Defaults.of_settings(config), span)
             show_report(savings, form)
             _note_files(savings, config)
             return
@@ -162,7 +163,9 @@ def report_command(
         if not synced:
             if_none += " `hpcfrugal ledger sync` brings the ledger up to date."
         named = job is not None
-        found = JobsReport(connection, span, wanted, keys, every or named, named, if_none, unit)
+        found = JobsReport(
+            connection, span, wanted, keys, every or named, named, if_none, unit, Tariff.of_settings(config.site)
+        )
         if form in DATA_FORMATS and not keys and not found.every and found.listed > LATEST:
             echo_note(f"the latest {LATEST} of {found.listed:,} jobs; --all writes them all")
         show_report(found, form)
@@ -198,7 +201,15 @@ def show_jobs(job_ids: Sequence[str], config: Config, form: str | None = None) -
     """Print the report of these jobs: in full for a few, else as a list. Raises what ``open_ledger`` raises."""
     with open_ledger(config.ledger) as connection:
         wanted = JobFilter(jobs=tuple(job_ids))
-        report = JobsReport(connection, Period(), wanted, every=True, detailed=True, unit=config.energy_unit)
+        report = JobsReport(
+            connection,
+            Period(),
+            wanted,
+            every=True,
+            detailed=True,
+            unit=config.energy_unit,
+            tariff=Tariff.of_settings(config.site),
+        )
         show_report(report, form)
 
 

@@ -190,7 +190,7 @@ def _job_of(done: LocalRun, run_id: str, ledger: Path, config: Config) -> Report
     from hpcfrugal.ledger.sync import sync
     from hpcfrugal.report.job import ReportedJob
 
-    sync(done.spool, ledger, defaults=Defaults.of_settings(config.carbon))
+    sync(done.spool, ledger, defaults=Defaults.of_settings(config))
     with open_ledger(ledger) as connection:
         jobs = find_jobs(connection, JobFilter(jobs=(run_id,)))
     if not jobs:

@@ -17,7 +17,7 @@ from hpcfrugal.core.text import plain
 from hpcfrugal.core.units import compress_nodelist
 from hpcfrugal.slurm.nodes import NodeHardware
 from hpcfrugal.spool.agent_records import AgentHeader
-from hpcfrugal.spool.layout import USERS_DIR
+from hpcfrugal.spool.layout import LEDGER_DIR, PUBLISHED_DIR, USERS_DIR
 
 _MIB = 2**20
 
@@ -33,6 +33,11 @@ _FILE = """\
 cluster = {quoted_cluster}
 spool = {spool}{spool_guess}
 operators = {operators}{operators_guess}
+ledger = {ledger}
+published = {published}
+# energy_price = 0.25  # of a kWh, for the cost in reports
+# currency = "EUR"
+# managers = {{ACCOUNT = ["USER"]}}  # beside the coordinators of accounts in Slurm
 
 [carbon]
 # Slurm has neither. Without a zone there is no CO2e, without a PUE it leaves out cooling and power supply.
@@ -48,7 +53,9 @@ _CLASS = """
 # [nodes.{quoted_nodes}]
 # idle_power_w = {{cpu = {idle_w:.4g}}}  # guess: {idle_share:g} of tdp_w; measure it on an empty node
 # tdp_w = {tdp_w:.4g}  # guess: {source}
-{cpu}# source = "guess of hpcfrugal site init"
+{cpu}# cpus = {cpus}
+# embodied_kg = [LOW, HIGH]  # CO2e of making a node: look it up at the vendor; needs lifetime_years, embodied_source
+# source = "guess of hpcfrugal site init"
 """
 
 
@@ -86,6 +93,8 @@ def site_file(facts: SiteFacts) -> str:
         spool=_quoted(str(facts.spool)),
         spool_guess="" if facts.spool_given else "  # guess: on a file system that all nodes and you see",
         operators=_quoted(facts.operators),
+        ledger=_quoted(str(facts.spool / LEDGER_DIR / "ledger.db")),
+        published=_quoted(str(facts.spool / PUBLISHED_DIR)),
         operators_guess="" if facts.operators_given else "  # guess: group that may read the energy of all jobs",
     )
     return text + "".join(_class(kind, names) for kind, names in node_classes(facts).items())
@@ -124,6 +133,7 @@ def _class(kind: _Kind, names: list[str]) -> str:
         idle_w=tdp_w * share,
         idle_share=share,
         tdp_w=tdp_w,
+        cpus=kind.cpus,
         cpu=f"# cpu = {_quoted(kind.cpu_model)}\n" if kind.cpu_model else "",
         source=plain(design.source, 200),
     )

@@ -15,7 +15,7 @@ from hpcfrugal.cli.streams import echo
 from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.core.text import plain
 from hpcfrugal.settings.config import SITE_DIR, load_config
-from hpcfrugal.spool.layout import AGENTS_DIR, USERS_DIR
+from hpcfrugal.spool.layout import AGENTS_DIR, LEDGER_DIR, PUBLISHED_DIR, USERS_DIR
 
 if TYPE_CHECKING:
     from hpcfrugal.spool.agent_records import AgentHeader
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _SPOOL = Path("/shared/hpcfrugal")
 _OPERATORS = "root"
 _NODE_FILES = "nodes"
-_LEDGER_DIR = "ledger"
-_PUBLISHED_DIR = "published"
 _UNIT = "hpcfrugal-agent.service"
 _TMPFILES = "hpcfrugal.conf"
 
@@ -84,7 +82,7 @@ def site_init_command(output: Path | None, spool: Path | None, operators: str | 
         echo(text.rstrip("\n"))
         return
     folders = [(root, "0755", "root"), (root / AGENTS_DIR, "0750", group), (root / USERS_DIR, "3773", group)]
-    folders += [(root / _LEDGER_DIR, "2750", group), (root / _PUBLISHED_DIR, "0711", "root")]
+    folders += [(root / LEDGER_DIR, "2750", group), (root / PUBLISHED_DIR, "0711", "root")]
     tmpfiles = "".join(f"d {_of_tmpfiles(folder)} {mode} root {owner} -\n" for folder, mode, owner in folders)
     contents = [text, agent_unit(agent_options(root, group), root), tmpfiles, f"{RULE}\n"]
     for one, content in zip([path, *beside], contents, strict=True):

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from hpcfrugal.accounting.embodied import YEAR_S, EmbodiedNodes
 from hpcfrugal.core.pue import MonthlyPue, Pue
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import MetaRow
 from hpcfrugal.ledger.tables import META
 
 if TYPE_CHECKING:
-    from hpcfrugal.settings.config import CarbonSettings
+    from hpcfrugal.settings.config import Config
 
 DAY_NS = 86_400 * 10**9
 
@@ -49,20 +50,41 @@ class Defaults:
 
     zone: str | None = None
     pue: Pue | None = None
+    embodied: tuple[EmbodiedNodes, ...] = ()
 
     @classmethod
-    def of_settings(cls, carbon: CarbonSettings) -> Defaults:
-        return cls(carbon.zone, carbon.pue)
+    def of_settings(cls, config: Config) -> Defaults:
+        """Raises InputError for invalid tables of nodes."""
+        return cls(config.carbon.zone, config.carbon.pue, _embodied(config))
 
     def as_json(self) -> str:
         pue = dict(self.pue.months) if isinstance(self.pue, MonthlyPue) else self.pue
-        return json.dumps({"zone": self.zone, "pue": pue})
+        return json.dumps({"zone": self.zone, "pue": pue, "embodied": [asdict(one) for one in self.embodied]})
 
     @classmethod
     def of_json(cls, text: str) -> Defaults:
         values = json.loads(text)
         pue = values["pue"]
-        return cls(values["zone"], MonthlyPue(tuple(pue.items())) if isinstance(pue, dict) else pue)
+        return cls(
+            values["zone"],
+            MonthlyPue(tuple(pue.items())) if isinstance(pue, dict) else pue,
+            tuple(EmbodiedNodes(**one) for one in values["embodied"]),
+        )
+
+
+def _embodied(config: Config) -> tuple[EmbodiedNodes, ...]:
+    if not (tables := config.tables("nodes")):
+        return ()
+    from hpcfrugal.settings.idle_power import read_node_tables
+
+    found = []
+    for table, one in read_node_tables(tables):
+        if one.embodied_kg is not None:
+            low_g, high_g = (round(kg * 1000) for kg in one.embodied_kg)
+            lifetime_s = round((one.lifetime_years or 0) * YEAR_S)
+            source = one.embodied_source or ""
+            found.append(EmbodiedNodes(table.name, one.cpus or 1, low_g, high_g, lifetime_s, source))
+    return tuple(found)
 
 
 def known_defaults(connection: sqlite3.Connection) -> Defaults:
@@ -73,8 +95,11 @@ def known_defaults(connection: sqlite3.Connection) -> Defaults:
 
 def use_defaults(connection: LedgerConnection, defaults: Defaults) -> None:
     """Make all jobs due that depend on a setting which has changed, inside the caller's transaction."""
-    if known_defaults(connection) == defaults:
+    before = known_defaults(connection)
+    if before == defaults:
         return
+    if before.embodied != defaults.embodied:
+        connection.execute("INSERT OR IGNORE INTO totals_due SELECT job FROM job_totals")
     connection.execute(
         "INSERT OR IGNORE INTO totals_due SELECT job FROM job_totals JOIN places USING (place)"
         " WHERE zone_source IS NOT 'run' OR pue_source IS NOT 'run'"

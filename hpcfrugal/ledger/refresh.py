@@ -9,6 +9,7 @@ from typing import Any
 
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import DAY_NS, Defaults, known_defaults
+from hpcfrugal.ledger.embodied import embodied_of
 from hpcfrugal.ledger.footprints import Intensities, intensities_of, pue_of
 from hpcfrugal.ledger.garbage import paused_collection
 from hpcfrugal.ledger.parts import Part, idle_power_of, not_started, scope_of
@@ -66,7 +67,8 @@ def compute(
 ) -> tuple[CarbonPlace, list[JobSlot]]:
     """Where a job's energy counts, and what it used by UTC day and by ``cuts_ns``."""
     place, placed = intensities_of(intensity, energy.job, energy.pieces, defaults)
-    return place, energy.cut(placed, pue_of(energy.job, defaults), cuts_ns)
+    embodied = embodied_of(energy.job, defaults.embodied)
+    return place, energy.cut(placed, pue_of(energy.job, defaults), cuts_ns, embodied)
 
 
 def _without_figures(job: JobRow) -> JobRow:

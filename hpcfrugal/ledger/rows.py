@@ -20,7 +20,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 24
+LEDGER_SCHEMA = 25
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]

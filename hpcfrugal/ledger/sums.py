@@ -31,6 +31,9 @@ class EnergySums:
     ``measured_ug`` and ``modelled_ug`` are micrograms of CO2e with the PUE, ``grid_ng`` nanograms without it;
     ``actual_uj``, ``estimated_uj``, ``forecast_uj`` and ``yearly_mean_uj`` the energy by the source of its intensity,
     the rest has none. The intensity of ``open_uj`` may still be revised.
+
+    ``embodied_low_ug`` to ``embodied_high_ug`` is the job's part of the emissions of making its nodes, of the nodes of
+    which that is known; ``embodied_lacking`` counts the others. It is kept with one component of a node.
     """
 
     lacking: int = 0
@@ -49,6 +52,9 @@ class EnergySums:
     forecast_uj: int = 0
     yearly_mean_uj: int = 0
     open_uj: int = 0
+    embodied_low_ug: int | None = None
+    embodied_high_ug: int | None = None
+    embodied_lacking: int = 0
 
     @property
     def energy_uj(self) -> int | None:
@@ -92,6 +98,13 @@ class EnergySums:
         per_uj = float(self.modelled_ug) / float(self.modelled_uj)
         low_ug, high_ug = (per_uj * float(end_uj or 0) for end_uj in (self.low_uj, self.high_uj))
         return float(self.measured_ug or 0) + low_ug, float(self.measured_ug or 0) + high_ug
+
+    @property
+    def embodied_ug(self) -> tuple[int, int] | None:
+        """Embodied emissions from one end to the other; None where nothing is known of them."""
+        if self.embodied_low_ug is None or self.embodied_high_ug is None:
+            return None
+        return self.embodied_low_ug, self.embodied_high_ug
 
     @property
     def by_source_uj(self) -> dict[LevelSource, int]:

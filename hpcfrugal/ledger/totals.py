@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import attrgetter
+from types import MappingProxyType
 
 from hpcfrugal.accounting.footprint import EnergyPiece, IntensityLevel, RoundedTally, Tally, tallies
 from hpcfrugal.core.pue import Pue
@@ -89,12 +90,17 @@ class JobEnergy:
         return first_ns, max([end_ns - 1, start_ns, *starts_ns])
 
     def cut(
-        self, placed: Sequence[IntensityLevel] = (), pue: Pue | None = None, cuts_ns: Sequence[int] = ()
+        self,
+        placed: Sequence[IntensityLevel] = (),
+        pue: Pue | None = None,
+        cuts_ns: Sequence[int] = (),
+        embodied: Mapping[str, tuple[int, int] | None] = MappingProxyType({}),
     ) -> list[JobSlot]:
         """The job by UTC day, and within a day by ``cuts_ns``, in the order of time; at least one slot.
 
         Energy belongs to the time at which its bucket begins; in the job's first bucket, to that of the first reading.
         ``placed`` are the intensities at its time, ``pue`` the power usage effectiveness; None counts as 1.
+        ``embodied`` are the embodied emissions of its nodes, see ``ledger.embodied``.
         """
         job, span_ns = self.job, run_span_ns(self.job)
         starts_ns = _starts([piece.start_ns for piece in self.pieces], span_ns, cuts_ns)
@@ -106,11 +112,14 @@ class JobEnergy:
         elapsed = [None] * len(starts_ns) if job.elapsed_ns is None else shares(job.elapsed_ns, of_time)
         slots = [JobSlot(*each, {}) for each in zip(starts_ns, elapsed, strict=True)]
         elapsed_ns = job.known_elapsed_ns or 0
+        of_nodes = dict(embodied)
         for part in self.parts:
             rows = _PartSums(len(slots))
             for channel in part.channels:
                 rows.add(channel, ((bisect_right(cuts, at_ns), one) for at_ns, one in self.buckets_of(channel)))
             rows.add_time(part.covered_ns(elapsed_ns), elapsed_ns, of_time)
+            if part.node in of_nodes:
+                rows.add_embodied(of_nodes.pop(part.node), of_time)
             for quality in ("measured", "modelled"):
                 rows.add_grams(quality, grams.get((part.node, part.component, quality), {}))
             for number, sums in rows.sums(lacking=not part.complete):
@@ -191,6 +200,15 @@ class _PartSums:
         ):
             for number, part_ns in enumerate(parts):
                 self._add(number, column, part_ns)
+
+    def add_embodied(self, ends_ug: tuple[int, int] | None, of_time: Sequence[int]) -> None:
+        """Embodied emissions of a node, divided as the job's time; None: unknown."""
+        if ends_ug is None:
+            self._add(0, "embodied_lacking", 1)
+            return
+        for column, end_ug in zip(("embodied_low_ug", "embodied_high_ug"), ends_ug, strict=True):
+            for number, part_ug in enumerate(shares(end_ug, of_time)):
+                self._add(number, column, part_ug)
 
     def add_grams(self, quality: str, tallied: Mapping[int, Tally]) -> None:
         """CO2e of energy of one quality by slot, and the energy by the source of its intensity."""

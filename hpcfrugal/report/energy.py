@@ -11,6 +11,7 @@ from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.amount import AMOUNT_FIELDS, at_least, without_coverage
 from hpcfrugal.report.co2e import CO2E_FIELDS, FOOTPRINT_FIELDS, Co2e
+from hpcfrugal.report.embodied import EMBODIED_FIELDS
 from hpcfrugal.report.field import Field, by_name, field, on, row, variant
 
 
@@ -81,6 +82,7 @@ def energy_fields(missing: Callable[[A], str]) -> tuple[Field[A], ...]:
         range_end("co2e_low_g", 0),
         range_end("co2e_high_g", 1),
         *more,
+        *on(EMBODIED_FIELDS, total),
         field("footprint", row(FOOTPRINT_FIELDS), co2e),
         field("components", by_name(AMOUNT_FIELDS), lambda record: record.components),
     )

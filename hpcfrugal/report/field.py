@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
 from hpcfrugal.core.format import AT_LEAST, NONE, UNKNOWN, EnergyUnit, energy_unit, mass_unit
-from hpcfrugal.report.notation import ENERGIES, MASS, MICROGRAMS, PLAIN, Notation, Scale
+from hpcfrugal.report.notation import ENERGIES, MASS, MASS_RANGE, MICROGRAMS, PLAIN, Notation, Scale
 from hpcfrugal.report.view import Cell, Column, Json, Role, Sheet, Table
 
 R = TypeVar("R")
@@ -168,9 +168,11 @@ def scale(parts: Iterable[Rows[Any]], unit: EnergyUnit = "auto") -> Scale:
     masses_g: list[Any] = []
     for part in parts:
         for each in part.fields:
-            if each.heading and any(each.notation is one for one in (*ENERGIES, MASS, MICROGRAMS)):
+            if each.heading and any(each.notation is one for one in (*ENERGIES, MASS, MICROGRAMS, MASS_RANGE)):
                 values = [value for record in part.records if (value := each.get(record)) is not None]
-                if each.notation is MASS:
+                if each.notation is MASS_RANGE:
+                    masses_g += [ug / 1e6 for ends_ug in values for ug in ends_ug]
+                elif each.notation is MASS:
                     masses_g += values
                 elif each.notation is MICROGRAMS:
                     masses_g += [ug / 1e6 for ug in values]

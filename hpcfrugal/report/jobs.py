@@ -20,8 +20,10 @@ from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs, tag_keys
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.co2e import Co2e
+from hpcfrugal.report.cost import Tariff
+from hpcfrugal.report.embodied import EMBODIED_FIELDS, embodied_note
 from hpcfrugal.report.energy import energy_fields
-from hpcfrugal.report.field import Field, Rows, field, scale, sheet, table, to_json, variant
+from hpcfrugal.report.field import Field, Rows, field, on, scale, sheet, table, to_json, variant
 from hpcfrugal.report.job import JOB_FIELDS, ReportedJob, tag_field
 from hpcfrugal.report.job_detail import job_blocks
 from hpcfrugal.report.period import Period
@@ -158,6 +160,15 @@ class JobsReport:
     detailed: bool = False
     if_none: str = "No jobs in this period."
     unit: EnergyUnit = "auto"
+    tariff: Tariff | None = None
+
+    @property
+    def _costs(self) -> tuple[Field[Any], ...]:
+        return () if self.tariff is None else self.tariff.fields
+
+    @property
+    def _keyed(self) -> tuple[Field[ReportedGroup], ...]:
+        return (*_keyed(self.by), *self._costs)
 
     @cached_property
     def _grouped(self) -> Grouped:
@@ -188,14 +199,15 @@ class JobsReport:
 
     def document(self) -> dict[str, Json]:
         """Totals, and groups or each job of the list with every channel."""
+        of_jobs = (*JOB_FIELDS, *self._costs)
         return {
             "schema": SCHEMA_VERSION,
             "period": self.period.document(),
             "by": list(self.by),
-            "totals": to_json(_GROUP_FIELDS, self.totals),
-            "groups": [to_json(_keyed(self.by), group) for group in self.groups],
+            "totals": to_json((*_GROUP_FIELDS, *self._costs), self.totals),
+            "groups": [to_json(self._keyed, group) for group in self.groups],
             "jobs_in_period": self.listed,
-            "jobs": Stream(to_json(JOB_FIELDS, job) for job in ([] if self.by else self.jobs(details=True))),
+            "jobs": Stream(to_json(of_jobs, job) for job in ([] if self.by else self.jobs(details=True))),
         }
 
     def sheet(self) -> Sheet:
@@ -203,18 +215,18 @@ class JobsReport:
         if self.by:
             return self.group_sheet()
         tags = map(tag_field, tag_keys(self.connection, self.wanted, latest=self._latest))
-        return sheet((*JOB_FIELDS, *tags), self.jobs(details=False))
+        return sheet((*JOB_FIELDS, *self._costs, *tags), self.jobs(details=False))
 
     def group_sheet(self) -> Sheet:
         """One row a group; without groups one of all jobs."""
-        return sheet(_keyed(self.by), self.groups if self.by else [self.totals])
+        return sheet(self._keyed, self.groups if self.by else [self.totals])
 
     def blocks(self) -> Iterator[Block]:
         """A table of groups with their total, the total of the period with a list of jobs, or each job in detail."""
         if not self.totals.counts.jobs and not self.listed:
             yield Notes((Note(self.if_none),))
         elif self.by:
-            fields = _keyed(self.by)
+            fields = self._keyed
             parts = [Rows(fields, self.groups)]
             if len(self.groups) > 1:
                 parts.append(Rows(fields, [self.totals], "total", apart=True))
@@ -223,18 +235,34 @@ class JobsReport:
         elif self.detailed and self.listed <= _DETAILS_AT_MOST:
             for job in self.jobs(details=True):
                 yield from job_blocks(job, self.unit, scopes_of(self.connection, job.job))
+                yield from self._beside(job)
         else:
             yield from self._list()
 
+    def _beside(self, job: ReportedJob) -> Iterator[Block]:
+        """What a single job has beside its energy and CO2e."""
+        fields = [each for each in (*on(EMBODIED_FIELDS, lambda one: one.sums), *self._costs) if each.heading]
+        rows = Rows(fields, [job])
+        if any(each.get(job) is not None for each in fields):
+            yield table(fields, [rows])
+            yield Notes(tuple(self._notes_beside(job.sums)), apart=False)
+
+    def _notes_beside(self, sums: EnergySums) -> Iterator[Note]:
+        if (text := embodied_note(self.connection, sums)) is not None:
+            yield text
+        if self.tariff is not None and sums.energy_uj is not None:
+            yield self.tariff.note
+
     def _list(self) -> Iterator[Block]:
-        totals = Rows(_TOTAL_FIELDS, [self.totals], "total")
-        jobs = Rows(JOB_FIELDS, list(self.jobs(details=False)))
+        of_totals, of_jobs = (*_TOTAL_FIELDS, *self._costs), (*JOB_FIELDS, *self._costs)
+        totals = Rows(of_totals, [self.totals], "total")
+        jobs = Rows(of_jobs, list(self.jobs(details=False)))
         parts: list[Rows[Any]] = [totals, jobs]
         units = scale(parts, self.unit)
         if self.totals.counts.jobs != 1 or self.listed != 1:
-            yield table(_TOTAL_FIELDS, [totals], units)
+            yield table(of_totals, [totals], units)
         if jobs.records:
-            yield table(JOB_FIELDS, [jobs], units)
+            yield table(of_jobs, [jobs], units)
         yield Notes((*self._notes_on_list(), *self._notes()))
 
     def _notes_on_list(self) -> Iterator[Note]:
@@ -271,3 +299,4 @@ class JobsReport:
             yield note(text, "aside")
         for text in totals.co2e.notes():
             yield note(text, "aside")
+        yield from self._notes_beside(totals.sums)

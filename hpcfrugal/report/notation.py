@@ -62,6 +62,11 @@ MASS: Notation[Fraction] = Notation(float, lambda mass_g, scale: scale.mass.show
 """Grams."""
 MICROGRAMS: Notation[float] = Notation(lambda ug: float(ug) / 1e6, lambda ug, scale: micrograms(ug, scale.mass))
 """Micrograms; grams in JSON, divided as the views of the ledger do."""
+MASS_RANGE: Notation[tuple[int, int]] = Notation(
+    lambda ends_ug: [float(ug) / 1e6 for ug in ends_ug],
+    lambda ends_ug, scale: "–".join(dict.fromkeys(micrograms(ug, scale.mass) for ug in ends_ug)),
+)
+"""From one amount of micrograms to another; one figure where both are shown alike."""
 SPAN: Notation[int] = Notation(lambda ns: ns / 1_000_000_000, lambda ns, _: duration(ns))
 """Nanoseconds; seconds in JSON."""
 TIME: Notation[int] = Notation(iso_from_ns, lambda ns, _: minute(ns), "word")
@@ -72,6 +77,8 @@ SHARE: Notation[float | Fraction] = Notation(float, lambda share, _: percent(flo
 """A part of 1."""
 COUNT: Notation[int] = Notation(same, lambda number, _: f"{number:,}")
 NUMBER: Notation[float] = Notation(same, lambda number, _: f"{number:,.1f}")
+MONEY: Notation[float] = Notation(same, lambda amount, _: f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}")
+"""An amount of money."""
 INTENSITY: Notation[float] = Notation(same, lambda g_per_kwh, _: f"{g_per_kwh:,.0f}")
 """Grams per kilowatt-hour."""
 BYTES: Notation[int] = Notation(same, lambda number, _: size(number))

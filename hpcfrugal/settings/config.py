@@ -32,6 +32,7 @@ from hpcfrugal.settings.values import (
     PathByUser,
     PueSetting,
     SingleLine,
+    number,
 )
 
 SITE_DIR = Path("/etc/hpcfrugal")
@@ -106,6 +107,10 @@ class SiteSettings(Section):
     published: AbsolutePath | None = Field(
         default=None, description="where users find ledgers of their own (`site publish`, `report --published`)"
     )
+    energy_price: Annotated[float, number(0, 1000)] | None = Field(
+        default=None, description="price of a kWh, for the cost in reports"
+    )
+    currency: Name | None = Field(default=None, description="currency of the price; `EUR` where it is not set")
     managers: NamesByKey | None = Field(
         default=None, description="users who get the ledger of an account, beside its coordinators in Slurm"
     )

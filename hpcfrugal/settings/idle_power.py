@@ -22,11 +22,13 @@ from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.units import compress_nodelist, expand_nodelist
 from hpcfrugal.settings.origin import SettingOrigin
 from hpcfrugal.settings.section import Mistakes, NamedSection, NamedTable, Section, read_table
-from hpcfrugal.settings.values import SingleLine, number
+from hpcfrugal.settings.values import SingleLine, integer, interval, number
 
 MAX_POWER_W = 1e6
 _MAX_SOURCE_CHARACTERS = 200
 _EXAMPLE = "{cpu = 60.0, dram = 8.0}"
+_EMBODIED = 'embodied_kg = [900, 2200], lifetime_years = 5, cpus = 128, embodied_source = "LCA of the vendor, 2024"'
+_FIGURES = ("idle_power_w", "tdp_w", "cpu", "gpu", "embodied_kg")
 
 # Whole microwatts are kept.
 Watts = Annotated[float, number(1e-6, MAX_POWER_W)]
@@ -58,6 +60,12 @@ class NodeSettings(NamedSection):
     tdp_w: Watts | None = None
     cpu: SingleLine | None = None
     gpu: SingleLine | None = None
+    cpus: Annotated[int, integer(1, 1_000_000)] | None = None
+    embodied_kg: Annotated[tuple[float, float], interval(0.001, 1e6)] | None = Field(
+        default=None, examples=["[900, 2200]"]
+    )
+    lifetime_years: Annotated[float, number(0.1, 50)] | None = None
+    embodied_source: Annotated[SingleLine, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
     source: Annotated[SingleLine, Field(max_length=_MAX_SOURCE_CHARACTERS)] | None = None
 
     @field_validator("name")
@@ -69,7 +77,11 @@ class NodeSettings(NamedSection):
 
     @model_validator(mode="after")
     def _has_a_figure(self) -> Self:
-        if all(value is None for key, value in self if key not in ("name", "source")):
+        of_embodied = {key: getattr(self, key) for key in ("embodied_kg", "lifetime_years", "cpus", "embodied_source")}
+        if self.embodied_kg is not None and None in of_embodied.values():
+            missing = ", ".join(key for key, value in of_embodied.items() if value is None)
+            raise Mistakes(Problem("", f"has embodied_kg without {missing}", _EMBODIED))
+        if all(value is None for key, value in self if key in _FIGURES):
             raise Mistakes(Problem("", "has neither idle_power_w nor tdp_w", f"idle_power_w = {_EXAMPLE}, tdp_w = 450"))
         return self
 
@@ -88,22 +100,21 @@ class IdlePower:
     gpu: str | None = None
 
 
-def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
-    """The idle power of each node that the settings name.
+def read_node_tables(tables: Mapping[str, NamedTable]) -> list[tuple[NamedTable, NodeSettings]]:
+    """The tables of nodes.
 
     Raises:
         InputError: a table is wrong, or two name the same node; every problem at once.
     """
     problems: list[Problem] = []
-    found: dict[str, IdlePower] = {}
+    found: list[tuple[NamedTable, NodeSettings]] = []
     owners: dict[str, NamedTable] = {}
     for table in tables.values():
         section = read_table(NodeSettings, table, problems)
-        nodes = _nodes(table.name)
         if section is not None:
-            found.update(dict.fromkeys(nodes, _idle_power(section, table.origin)))
+            found.append((table, section))
         twice: dict[str, list[str]] = {}
-        for node in nodes:
+        for node in _nodes(table.name):
             if (other := owners.setdefault(node, table)) is not table:
                 twice.setdefault(str(other.origin), []).append(node)
         problems.extend(
@@ -112,6 +123,14 @@ def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
         )
     if problems:
         raise InputError(problems)
+    return found
+
+
+def read_idle_powers(tables: Mapping[str, NamedTable]) -> dict[str, IdlePower]:
+    """The idle power of each node that the settings name. Raises as ``read_node_tables``."""
+    found: dict[str, IdlePower] = {}
+    for table, section in read_node_tables(tables):
+        found.update(dict.fromkeys(_nodes(table.name), _idle_power(section, table.origin)))
     return found
 
 

@@ -209,6 +209,23 @@ def names_by_key(value: Any) -> Mapping[str, tuple[str, ...]]:
     return found
 
 
+def interval_of(value: Any, low: float, high: float) -> tuple[float, float]:
+    """See ``interval``."""
+    ends = value if isinstance(value, list | tuple) else (value, value)
+    try:
+        first, last = (number_of(end, low, high) for end in ends)
+    except ValueError:
+        first, last = math.inf, -math.inf
+    if first > last:
+        raise ValueError(f"needs a number from {low:g} to {high:g}, or a list of two, the lower one first")
+    return first, last
+
+
+def interval(low: float, high: float) -> BeforeValidator:
+    """Two numbers from ``low`` to ``high``, the lower one first; one stands for both."""
+    return BeforeValidator(lambda value: interval_of(value, low, high))
+
+
 def time_span_of(value: Any, low_s: float, high_s: float, bare_unit: str | None = None) -> timedelta:
     """A duration such as ``10s``; a bare number is in ``bare_unit``, or refused if that is None."""
     low, high = timedelta(seconds=low_s), timedelta(seconds=high_s)

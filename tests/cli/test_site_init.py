@@ -42,7 +42,11 @@ def site(box: Sandbox, tmp_path: Path) -> Sandbox:
 def test_nodes_that_are_alike_are_a_class_with_marked_guesses(site: Sandbox, tmp_path: Path) -> None:
     text = site.ok("site", "init", "-o", "-", "--spool", tmp_path / "s", "--operators", "root")
     assert tomllib.loads(text) == {
-        "site": {"cluster": "c1", "spool": str(tmp_path / "s"), "operators": "root"}, "carbon": {},
+        "site": {
+            "cluster": "c1", "spool": str(tmp_path / "s"), "operators": "root",
+            "ledger": str(tmp_path / "s/ledger/ledger.db"), "published": str(tmp_path / "s/published"),
+        },
+        "carbon": {},
     }  # fmt: skip
     assert "# n[1-3]: 3 nodes, 64 CPUs, 32 cores, 251.0 GiB, ib, model of the CPU unknown\n" in text
     assert "# g1: 1 node, 128 CPUs, 128 cores, 502.9 GiB, gpu:a100:4, ib,gpu, model of the CPU unknown\n" in text
