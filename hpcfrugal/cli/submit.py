@@ -15,6 +15,7 @@ from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.core.text import printable
 from hpcfrugal.job import naming_lines
 from hpcfrugal.job.loader import is_script
+from hpcfrugal.job.matrix import tasks_in_words
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.slurm.environment import ignored_options
 from hpcfrugal.submission import Prepared, Submission, SubmittedJob, prepare, submit_all
@@ -76,6 +77,7 @@ def submit_command(
     if dry_run:
         for job in prepared:
             echo(job.rendered.data, nl=False)
+            _show_tasks(job, err=True)
             _show_plan(job, noted, err=True)
         return
     if chosen.name != "local" and (ignored := ignored_options(os.environ)):
@@ -119,7 +121,15 @@ def _announce(job: Prepared, submitted: SubmittedJob, noted: set[str], *, as_jso
         return
     echo_or_drop(f"Submitted job {submitted.job_id} on {submitted.cluster}")
     echo_or_drop(f"Output: {printable(str(submitted.output))}")
+    _show_tasks(job, most=3)
     _show_plan(job, noted, err=False)
+
+
+def _show_tasks(job: Prepared, most: int = 20, *, err: bool = False) -> None:
+    """Print the parameters of the first tasks of a matrix."""
+    if job.spec.matrix is not None:
+        for line in tasks_in_words(job.spec.matrix, most):
+            echo_or_drop(line, err=err)
 
 
 def _show_plan(job: Prepared, noted: set[str], *, err: bool) -> None:

@@ -86,6 +86,13 @@ class Backend(Protocol):
     def cluster(self) -> str:
         """The name of the cluster that this backend's job ids belong to."""
 
+    def max_array_size(self) -> int | None:
+        """What the indices of the tasks of an array are below; None where there is no such limit.
+
+        Raises:
+            SetupError: the backend does not answer.
+        """
+
     def submit(self, job: RenderedJob) -> Submitted:
         """Submit a job; returns as soon as it is in the queue.
 

@@ -26,12 +26,7 @@ def _texts_by_name(value: object, what: str, check_name: Callable[[object], str]
     faults: list[Fault] = []
     for key, entry in value.items():
         try:
-            name = check_name(key)
-            # `KEY:` without a value is the empty text, as `KEY=` is in a shell.
-            if isinstance(entry, bool):
-                found[name] = str(entry).lower()
-            else:
-                found[name] = "" if entry is None else to_text(entry)
+            found[check_name(key)] = to_value(entry)
         except ValueError as error:
             faults.append(Fault((str(key),), str(error)))
     if faults:
@@ -39,7 +34,15 @@ def _texts_by_name(value: object, what: str, check_name: Callable[[object], str]
     return found
 
 
-def _to_env_name(value: object) -> str:
+def to_value(entry: object) -> str:
+    """The text of one value. `KEY:` without a value is the empty text, as `KEY=` is in a shell."""
+    if isinstance(entry, bool):
+        return str(entry).lower()
+    return "" if entry is None else to_text(entry)
+
+
+def to_env_name(value: object) -> str:
+    """The name of an environment variable."""
     text = to_text(value)
     if not _ENV_NAME.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a valid name of an environment variable; use letters, digits and `_`")
@@ -47,7 +50,7 @@ def _to_env_name(value: object) -> str:
 
 
 def _to_env(value: object) -> dict[str, str]:
-    return _texts_by_name(value, "names to values, such as {OMP_NUM_THREADS: 4}", _to_env_name)
+    return _texts_by_name(value, "names to values, such as {OMP_NUM_THREADS: 4}", to_env_name)
 
 
 def _to_tags(value: object) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import field_validator, model_validator
 
@@ -21,6 +21,7 @@ from hpcfrugal.job.command_types import (
 from hpcfrugal.job.container import Container
 from hpcfrugal.job.energy import Energy
 from hpcfrugal.job.mail import Mail
+from hpcfrugal.job.matrix import MatrixOfTasks
 from hpcfrugal.job.names import name_from_command, name_from_path
 from hpcfrugal.job.option_table import OptionTable
 from hpcfrugal.job.resources import Resources
@@ -51,6 +52,11 @@ class JobSpec(JobSection):
         "Directory to run in, relative to the job file; by default the one where you call `submit`.", "~/runs"
     )
     env: Environment = optional("Environment variables; numbers keep their text.", {"OMP_NUM_THREADS": 4}, default={})
+    matrix: MatrixOfTasks | None = optional(
+        "Parameters with lists of values: a task of a job array for each combination, which gets its values as "
+        "environment variables. Also `include`, `exclude`, `max_running`.",
+        {"lr": [0.1, 0.01], "seed": [1, 2, 3]},
+    )
     modules: Modules = optional("Environment modules to load, in order.", ["gcc/12", "openmpi"], default=())
     conda: TextLine | None = optional(
         "Conda environment to activate after the modules: its name, or its path relative to the job file.",
@@ -137,6 +143,12 @@ class JobSpec(JobSection):
             name = name_from_command(command)
         return {**data, "name": name}
 
+    @model_validator(mode="after")
+    def _matrix_is_an_array(self) -> Self:
+        if self.matrix is not None and self.resources.array is None:
+            self.__dict__["resources"] = self.resources.model_copy(update={"array": self.matrix.array})
+        return self
+
     def contradictions(self) -> list[Fault]:
         """Nothing to run, keys that need others or have no effect beside them."""
         faults = []
@@ -156,6 +168,17 @@ class JobSpec(JobSection):
                     faults.append(
                         Fault((key,), "can't be given along with `container`", hint, ((key,), ("container",)))
                     )
+        if self.matrix is not None:
+            array = ("resources", "array")
+            if self.resources.array not in (None, self.matrix.array):
+                hint = "keep one: a matrix is an array with a task for each combination"
+                faults.append(
+                    Fault(("matrix",), "can't be given along with `resources.array`", hint, (("matrix",), array))
+                )
+            for key, names in (("env", self.env), ("tags", self.tags)):
+                if twice := [name for name in self.matrix.parameters if name in names]:
+                    what = f"{', '.join(twice)} can't be in `{key}` as well"
+                    faults.append(Fault(("matrix",), what, "use another name", (("matrix",), (key,))))
         if self.resources.hold and self.schedule.effective_policy != "asap":
             hold = ("resources", "hold")
             hint = "use `schedule.earliest`, or leave one of the two out"

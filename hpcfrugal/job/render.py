@@ -214,6 +214,7 @@ def render_script(
         "script_text": script.text if script else None,
         "args": spec.args,
         "env": spec.env,
+        "matrix": spec.matrix,
         "modules": spec.modules,
         "conda": spec.conda,
         "venv": spec.venv,

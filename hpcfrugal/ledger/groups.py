@@ -149,7 +149,7 @@ def jobs_at_edges(connection: sqlite3.Connection, wanted: JobFilter) -> tuple[in
 def _conditions(wanted: JobFilter) -> tuple[str, list[str | int], str]:
     """The condition on jobs, apart from the period, its values, and the tables that it needs."""
     condition, values = conditions(replace(wanted, since_ns=None, until_ns=None))
-    return condition, values, "LEFT JOIN texts AS runs_tags ON runs_tags.text = runs.tags" if wanted.tags else ""
+    return condition, values, "JOIN texts AS jobs_tags ON jobs_tags.text = jobs.tags" if wanted.tags else ""
 
 
 @dataclass(slots=True)

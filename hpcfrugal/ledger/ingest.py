@@ -183,7 +183,6 @@ def _run_row(document: RunDocument) -> RunRow:
         document,
         accepted=True,
         open=True,
-        tags=tags,
         project=tags.get("project"),
         phase=tags.get("phase"),
         plan=plan_column(document.plan),

@@ -133,6 +133,7 @@ def _row(
         _clock_set(sessions),
     )
     state, exit_code = _outcome(end, slurm)
+    task = _first(slurm and slurm.array_task_id, end and end.array_task_id, _most(sessions, "array_task_id"))
     return assemble(
         AttemptRow,
         slurm or JobState(key.job_id, restart=key.restart),
@@ -142,9 +143,8 @@ def _row(
         user=document.user,
         name=document.name,
         array_job_id=_first(slurm and slurm.array_job_id, end and end.array_job_id, _most(sessions, "array_job_id")),
-        array_task_id=_first(
-            slurm and slurm.array_task_id, end and end.array_task_id, _most(sessions, "array_task_id")
-        ),
+        array_task_id=task,
+        tags=document.tags_of_task(task),
         state=state,
         final=(slurm is not None and slurm.final) or end is not None,
         exit_code=exit_code,

@@ -75,7 +75,7 @@ def _latest(wanted: JobFilter, latest: int | None) -> tuple[str, list[str | int]
 def tag_keys(connection: sqlite3.Connection, wanted: JobFilter, *, latest: int | None = None) -> list[str]:
     """The keys of all tags of the jobs that ``iter_jobs`` finds, in order."""
     condition, values = _latest(wanted, latest)
-    tags = f"SELECT name FROM texts WHERE text IN (SELECT runs.tags FROM {JOBS_AND_RUNS} WHERE {condition})"
+    tags = f"SELECT name FROM texts WHERE text IN (SELECT jobs.tags FROM {JOBS_AND_RUNS} WHERE {condition})"
     query = f"SELECT DISTINCT tag.key FROM ({tags}) AS own, json_each(own.name) AS tag ORDER BY tag.key"
     return [row[0] for row in connection.execute(query, values)]
 
@@ -218,7 +218,7 @@ def conditions(wanted: JobFilter) -> tuple[str, list[str | int]]:
         named = [_named(job) for job in wanted.jobs]
         add(f"({' OR '.join(condition for condition, _ in named)})", *(value for _, some in named for value in some))
     for key, value in wanted.tags:
-        add("EXISTS (SELECT 1 FROM json_each(runs_tags.name) AS tag WHERE tag.key = ? AND tag.value = ?)", key, value)
+        add("EXISTS (SELECT 1 FROM json_each(jobs_tags.name) AS tag WHERE tag.key = ? AND tag.value = ?)", key, value)
     return " AND ".join(where) or "TRUE", values
 
 

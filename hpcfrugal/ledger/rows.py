@@ -20,7 +20,7 @@ from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 25
+LEDGER_SCHEMA = 26
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -69,7 +69,6 @@ class RunRow:
     host: MaybeText
     project: MaybeText
     phase: MaybeText
-    tags: Annotated[dict[str, str], TEXT]
     zone: MaybeText
     pue: float | None
     sampled: bool | None
@@ -80,7 +79,7 @@ class RunRow:
     def refused(cls, run_id: str, uid: int) -> RunRow:
         """The row of a run that does not count."""
         unknown: dict[str, Any] = dict.fromkeys(cls.__dataclass_fields__)
-        known = {"run_id": run_id, "accepted": False, "open": True, "uid": uid, "tags": {}, "code": CodeState()}
+        known = {"run_id": run_id, "accepted": False, "open": True, "uid": uid, "code": CodeState()}
         return cls(**unknown | known)
 
 
@@ -90,7 +89,8 @@ class AttemptRow:
 
     ``run`` is the key of its run, where it has one. ``het_job_id`` is the first component of a heterogeneous job.
     ``final``: it is over. ``elapsed_source`` is ``slurm``, ``end`` (the batch script) or ``samples``. ``sidecar_log``
-    is the last line of what the sidecar, or whatever was to start it, wrote to its log.
+    is the last line of what the sidecar, or whatever was to start it, wrote to its log. ``tags`` are those of its run,
+    and of a task of a matrix its parameters.
     """
 
     origin: Annotated[Origin, TEXT]
@@ -120,6 +120,7 @@ class AttemptRow:
     alloc_cpus: int | None = None
     alloc_gpus: int | None = None
     sidecar_log: str | None = None
+    tags: Annotated[dict[str, str], TEXT] = field(default_factory=dict)
 
     @property
     def known_elapsed_ns(self) -> int | None:
@@ -342,9 +343,7 @@ class JobTotalsRow:
     sums: Annotated[EnergySums, EMBEDDED]
 
 
-NO_RUN = RunRow(
-    *("", True, False, -1, None, None, None, None, None, None, {}, None, None, None, None), code=CodeState()
-)
+NO_RUN = RunRow(*("", True, False, -1, None, None, None, None, None, None, None, None, None, None), code=CodeState())
 """In place of the run of a job that has none."""
 
 NO_TOTALS = JobTotalsRow(

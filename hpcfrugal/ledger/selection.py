@@ -45,7 +45,7 @@ KEYS = {
     "name": GroupKey("jobs.name"),
     "project": GroupKey("runs.project"),
     "phase": GroupKey("runs.phase"),
-    "tags": GroupKey("runs.tags"),
+    "tags": GroupKey("jobs.tags"),
     "node": GroupKey("e.node", texts="nodes"),
     "day": GroupKey("d.day", "day", None),
     "month": GroupKey(_month_of("d.day"), _month_of("day"), None),

@@ -70,7 +70,7 @@ def _jobs_energy() -> str:
     hours = "jobs.elapsed_ns / 3.6e12"
     columns = {
         **_OF_JOB,
-        "tags": _text("runs.tags"),
+        "tags": _text("jobs.tags"),
         "state": _text("jobs.state"),
         "submitted": _time("jobs.submitted_wall_ns"),
         "started": _time("jobs.started_wall_ns"),

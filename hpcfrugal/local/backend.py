@@ -39,6 +39,10 @@ class Local:
         """``local:`` and the host's name."""
         return cluster_name()
 
+    def max_array_size(self) -> int | None:
+        """The number of tasks has a limit, the indices have none."""
+        return None
+
     def submit(self, job: RenderedJob) -> Submitted:
         """Start the job, or the process that waits for its earliest start; returns once its batch script runs, or it
         waits.

@@ -45,6 +45,10 @@ class SlurmBackend:
         """
         return self._facts().name
 
+    def max_array_size(self) -> int | None:
+        """``MaxArraySize`` of slurm.conf."""
+        return self._facts().max_array_size
+
     def _facts(self) -> Cluster:
         if self._known is None:
             self._known = self._client.ask(ClusterRequest(), self._timeout_s)

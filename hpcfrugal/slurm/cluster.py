@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.slurm.client import Request
-from hpcfrugal.slurm.columns import word
+from hpcfrugal.slurm.columns import whole_number, word
 from hpcfrugal.slurm.command import Result, first_line
 
 
@@ -37,7 +37,8 @@ class PowerSaving:
 class Cluster:
     """``allocates_cpus``: each CPU is given to one job, unless a partition lets jobs share. Where memory alone is what
     jobs consume, any number of them may be given one CPU (slurm.conf(5), SelectTypeParameters). ``release`` is that of
-    the controller, such as 22.05.8.
+    the controller, such as 22.05.8. The indices of the tasks of an array are below ``max_array_size``, where it is
+    shown.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Cluster:
     release: str | None = None
     energy: EnergyGathering = field(default_factory=EnergyGathering)
     power_saving: PowerSaving = field(default_factory=PowerSaving)
+    max_array_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,12 @@ class ClusterRequest(Request[Cluster]):
             resource in consumed for resource in ("CR_CPU", "CR_CORE", "CR_SOCKET")
         )
         return Cluster(
-            config["ClusterName"], allocates, word(config.get("SLURM_VERSION", "")), _energy(config), _saving(config)
+            config["ClusterName"],
+            allocates,
+            word(config.get("SLURM_VERSION", "")),
+            _energy(config),
+            _saving(config),
+            whole_number(config.get("MaxArraySize", "")),
         )
 
 

@@ -110,11 +110,16 @@ class RunDocument:
     @property
     def tags(self) -> dict[str, str]:
         """Project, phase and free keys of the job's ``tags``, as texts."""
-        tags = self.spec.get("tags")
-        if not isinstance(tags, dict):
-            return {}
-        texts = {clean_text(key): _scalar_text(value) for key, value in tags.items()}
-        return {key: text for key, text in texts.items() if text is not None}
+        return _texts(self.spec.get("tags"))
+
+    def tags_of_task(self, task: str | None) -> dict[str, str]:
+        """The tags of a task of its array: its own parameters, where the job has a matrix, and the tags of all."""
+        matrix = self.spec.get("matrix")
+        tasks = matrix.get("tasks") if isinstance(matrix, dict) else None
+        if not isinstance(tasks, list) or task is None or not (task.isascii() and task.isdigit() and len(task) < 8):
+            return self.tags
+        parameters = tasks[int(task)] if int(task) < len(tasks) else None
+        return {**_texts(parameters), **self.tags}
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +318,14 @@ def _of_job(job: JobKey, found: tuple[_J, FileState, list[str]]) -> tuple[_J, Fi
     if (document.job_id, document.restart) != (job.job_id, job.restart):
         raise UnsafeFile(f"is of job {document.job_id[:40]} restart {document.restart}")
     return found
+
+
+def _texts(values: Any) -> dict[str, str]:
+    """The scalars of an object as texts; none where it is no object."""
+    if not isinstance(values, dict):
+        return {}
+    texts = {clean_text(key): _scalar_text(value) for key, value in values.items()}
+    return {key: text for key, text in texts.items() if text is not None}
 
 
 def _scalar_text(value: Any) -> str | None:

@@ -18,7 +18,7 @@ def refuse_for_local(spec: JobSpec, source: Path) -> None:
     problems = []
     if resources.array is not None and (count := parse_array(resources.array).count) > MOST_LOCAL_TASKS:
         what = f"{count} tasks requested, and this machine takes {MOST_LOCAL_TASKS} in one array"
-        problems.append(Problem(f"{source}: resources.array", what))
+        problems.append(Problem(f"{source}: {'resources.array' if spec.matrix is None else 'matrix'}", what))
     if resources.hold:
         what = "only Slurm holds jobs and releases them; `schedule.earliest` sets a start here too"
         problems.append(Problem(f"{source}: resources.hold", what))

@@ -17,7 +17,14 @@ from hpcfrugal.settings.config import template_dirs
 from hpcfrugal.spool import RunDir, new_run_id
 from hpcfrugal.submission.local_limits import refuse_for_local, tasks_at_once
 from hpcfrugal.submission.planned import Submission, planned
-from hpcfrugal.submission.script import flags_for, interpreter, read_script, refuse_other_cluster, script_text
+from hpcfrugal.submission.script import (
+    flags_for,
+    interpreter,
+    read_script,
+    refuse_large_array,
+    refuse_other_cluster,
+    script_text,
+)
 from hpcfrugal.submission.warnings import warnings_of
 
 if TYPE_CHECKING:
@@ -86,6 +93,7 @@ def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datet
         refuse_for_local(spec, source)
     else:
         refuse_other_cluster(spec, source, submission.backend)
+        refuse_large_array(spec, source, submission.backend)
     created_at = now or datetime.now(UTC)
     run_id = new_run_id(created_at, secrets.token_hex(8))
     run_dir = RunDir.of(config.spool, run_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from hpcfrugal.core.errors import InputError
+from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.job import JobSpec
+from hpcfrugal.job.array_tasks import parse_array
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.job.batch_script import directive_flags, read_directives
 from hpcfrugal.job.sbatch_flags import flags_from, sbatch_flags
@@ -22,6 +24,22 @@ def refuse_other_cluster(spec: JobSpec, source: Path, backend: Backend) -> None:
     if named and named[-1] != (here := backend.cluster()):
         what = f"{named[-1]} is not the cluster of this login node, {here}"
         raise InputError.at(f"{source}: #SBATCH --clusters", what, "log in to that cluster and submit there")
+
+
+def refuse_large_array(spec: JobSpec, source: Path, backend: Backend) -> None:
+    """Refuse an array with an index that the cluster does not take, which sbatch calls invalid. Raises InputError."""
+    if spec.resources.array is None:
+        return
+    last = max(one[-1] for one in parse_array(spec.resources.array).ranges)
+    most = None
+    with suppress(SetupError):
+        most = backend.max_array_size()
+    if most is not None and last >= most:
+        if spec.matrix is not None:
+            what = f"has {last + 1} combinations, and an array of this cluster has {most} tasks at most"
+            raise InputError.at(f"{source}: matrix", what, "divide it into several jobs, or take fewer values")
+        what = f"has the index {last}, and the highest of this cluster is {most - 1}"
+        raise InputError.at(f"{source}: resources.array", what, "divide it into several jobs")
 
 
 def read_script(path: Path, source: Path) -> bytes:

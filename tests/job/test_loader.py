@@ -226,8 +226,8 @@ zzz: 1
         "job.yaml:22: container.nv: 'maybe' is neither true nor false; write true or false",
         "job.yaml:23: directives: is not a key of a job file (use `resources`)",
         "job.yaml:24: zzz: there is no key 'zzz' at the top level (the keys here are name, command, script, args, "
-        "workdir, env, modules, conda, venv, setup, teardown, container, template, output, error, export, comment, "
-        "mail, resources, energy, schedule, tags, sbatch)",
+        "workdir, env, matrix, modules, conda, venv, setup, teardown, container, template, output, error, export, "
+        "comment, mail, resources, energy, schedule, tags, sbatch)",
     ]
 
 
