@@ -24,6 +24,9 @@ MAX_PLAUSIBLE_G_PER_KWH = 5000.0
 
 Point = tuple[datetime, float | None]
 
+_FIRST_S = 946684800
+"""The year 2000: a number below it is no time, but a date such as 20261129, a year or an hour."""
+
 
 def as_object(value: object, what: str) -> Mapping[str, Any]:
     """``value`` as a JSON object. Raises ForecastError."""
@@ -44,9 +47,9 @@ def parse_time(value: object) -> datetime:
     try:
         if isinstance(value, str):
             return parse_iso(value)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and value >= _FIRST_S:
             return datetime.fromtimestamp(value, UTC)
-        raise ValueError("neither text nor number")
+        raise ValueError("neither text nor seconds since 1970")
     except (ValueError, OverflowError, OSError):
         raise ForecastError(
             f"invalid time {quoted_value(value, 40)}; ISO 8601 with a UTC offset, or seconds since 1970, is expected"

@@ -112,7 +112,20 @@ def test_moments(told: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", ["2026-03-29T00:00:00", "yesterday", "", None, True, 1e300, float("nan"), [], "2026-13-01T00:00Z"]
+    "told",
+    [
+        "2026-03-29T00:00:00",
+        "yesterday",
+        "",
+        None,
+        True,
+        20261129.0,
+        2026,
+        1e300,
+        float("nan"),
+        [],
+        "2026-13-01T00:00Z",
+    ],
 )
 def test_invalid_moments(told: object) -> None:
     with pytest.raises(ForecastError, match="invalid time"):
