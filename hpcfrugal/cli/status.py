@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _QUERY_S = 5.0
 _TIMEOUT_S = 5.0  # for each Slurm query; without an answer the last known states are shown
 _RECENT = timedelta(days=7)
+_HOST = frozenset({"cpu", "dram"})
 
 _POWER: notation.Notation[float] = notation.Notation(lambda power_w: power_w, lambda power_w, _: power(power_w))
 
@@ -94,8 +95,8 @@ class JobStatus(NamedTuple):
 
     @property
     def host_power_w(self) -> float | None:
-        """Of CPU and memory."""
-        known = [value for key, value in self.power_w.items() if key in {"cpu", "dram"}]
+        """Of CPU and memory, as far as both are read."""
+        known = [value for key, value in self.power_w.items() if key in _HOST]
         return sum(known) if known else None
 
     @property
@@ -157,7 +158,8 @@ _FIELDS: tuple[Field[JobStatus], ...] = (
     ),
     field("power_w", notation.PLAIN, lambda one: {key: round(value, 3) for key, value in one.power_w.items()}),
     field(
-        "host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", optional=True, missing=NONE
+        "host_power_w", _POWER, lambda one: one.host_power_w, json="", heading="CPU+DRAM", optional=True,
+        before=lambda one: at_least(one.power_w.keys() >= _HOST), missing=NONE,
     ),
     field(
         "gpu_power_w", _POWER, lambda one: one.power_w.get("gpu"), json="", heading="GPU", optional=True, missing=NONE

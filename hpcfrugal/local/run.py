@@ -18,7 +18,7 @@ from hpcfrugal.local.identity import cluster_name
 from hpcfrugal.local.pid_file import write_pid
 from hpcfrugal.local.sidecar import start_sidecar, stop_sidecar
 from hpcfrugal.spool import RunDir, new_run_id
-from hpcfrugal.spool.documents import EndDocument, RunPlace, SubmittedDocument, own_run, write_document
+from hpcfrugal.spool.documents import CodeState, EndDocument, RunPlace, SubmittedDocument, own_run, write_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,10 @@ def measure_command(
 def _describe(run_dir: RunDir, argv: Sequence[str], created_at: datetime, place: RunPlace, labels: RunLabels) -> None:
     write_pid(run_dir.pid(run_dir.run_id, 0), os.getpid())
     spec = {"name": labels.name or Path(argv[0]).name, "command": shlex.join(argv), "tags": dict(labels.tags)}
-    code = code_state(Path.cwd())
+    try:
+        code = code_state(Path.cwd())
+    except FileNotFoundError:
+        code = CodeState()  # the working directory was removed, which does not keep a command from running
     document = own_run(run_dir.run_id, created_at, "run", spec, carbon=place, code=code)
     write_document(run_dir.run_json, document)
     submitted = SubmittedDocument(run_dir.run_id, cluster_name(), document.created_wall_ns)

@@ -320,6 +320,14 @@ def test_failed_measurement_does_not_affect_the_command(environ: dict[str, str],
     assert "Traceback" not in done.stderr
 
 
+def test_in_a_removed_working_directory_it_is_measured(environ: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    line = f"cd {tmp_path}/gone; rmdir {tmp_path}/gone; {' '.join(ARGV)} --json -- sleep 0.3"
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["command_s"] == pytest.approx(0.3, abs=0.25)
+
+
 def test_user_without_a_name(environ: dict[str, str], tmp_path: Path) -> None:
     """A user id that no passwd knows, as in many containers."""
     program = """

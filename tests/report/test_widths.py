@@ -120,6 +120,9 @@ def test_status(ledger: Path, spool: FakeSpool, unit: EnergyUnit) -> None:
         status_table([JobStatus(job("RUNNING"), draw), JobStatus(job("COMPLETED"), Draw(), totals)], unit),
         {"Name", "State", "CPU+DRAM", "GPU", "Energy"},
     )
+    shown = status_table([JobStatus(job("RUNNING"), one) for one in (draw, Draw({"cpu": 123.4}))], unit)
+    powers = [cell.text for row in shown.rows for cell in row.cells if cell.text.endswith(" W")]
+    assert powers == ["136 W", "≥ 123 W"]
 
 
 def test_queue() -> None:
