@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 
 from hpcfrugal.accounting.calibration import fit_model
 from hpcfrugal.ledger.accounted_energy import channels_of
-from hpcfrugal.ledger.accounted_slurm import energy_by_slurm, had_nodes_alone
+from hpcfrugal.ledger.accounted_slurm import had_nodes_alone
 from hpcfrugal.ledger.accounted_use import accounted_parts
 from hpcfrugal.ledger.clusters import ClusterFigures, figures_of_clusters
-from hpcfrugal.ledger.measured_jobs import measured_components
+from hpcfrugal.ledger.measured_jobs import is_by_slurm, measured_components
 from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.cluster_documents import CalibratedModel, Calibration
@@ -44,8 +44,7 @@ def calibrate(connection: sqlite3.Connection, wanted: JobFilter) -> list[Calibra
         if not parts or not any(measured.values()):
             continue
         of_cluster = figures.get(job.cluster, ClusterFigures())
-        by_slurm = energy_by_slurm(parts, of_cluster) if job.is_accounted_alone else None
-        if by_slurm is not None and by_slurm[0].use == "measured":
+        if is_by_slurm(connection, job):
             continue
         one = found.setdefault(job.cluster, CalibratedCluster(job.cluster))
         one.jobs += 1

@@ -20,7 +20,13 @@ from hpcfrugal.core.units import compress_nodelist
 from hpcfrugal.ledger.accounted_slurm import judge_row
 from hpcfrugal.ledger.accounted_use import accounted_parts
 from hpcfrugal.ledger.clusters import NO_FIGURES, figures_of_clusters
-from hpcfrugal.ledger.measured_jobs import measured_components, measured_node
+from hpcfrugal.ledger.measured_jobs import (
+    MeasuredEnergy,
+    is_by_slurm,
+    measured_components,
+    measured_node,
+    read_by_agents,
+)
 from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.slurm.sacct_jobs import SacctJob
@@ -103,19 +109,24 @@ def _gather(
     gathered.jobs.append((nodes, judged))
     if len(nodes) == 1 and row.elapsed_s:
         gathered.by_node.setdefault(nodes[0], []).append((row.energy_j or row.extern_energy_j or 0, row.elapsed_s))
-    if judged.use != "measured" or (job.is_accounted_alone and not job.totals.sums.measured_uj) or job.totals.shared:
-        return
-    covers = COVERS.get(setup.plugin or "")
-    if covers is None:
-        measured = measured_node(connection, job)
-        if measured is None:
-            return
-        ours_uj, boundary = measured
+    ours = _ours(connection, job, COVERS.get(setup.plugin or "")) if judged.use == "measured" else None
+    if ours is not None:
+        ratio = (judged.energy_j or 0) * 10**6 / ours.energy_uj
+        gathered.ratios.setdefault(ours.boundary, []).append((nodes, ratio))
+
+
+def _ours(connection: sqlite3.Connection, job: JobRow, covers: frozenset[str] | None) -> MeasuredEnergy | None:
+    """What we measured of the nodes of a job that had them alone; ``covers``: of these components."""
+    if job.totals.sums.measured_uj is None or is_by_slurm(connection, job):
+        return None  # with Slurm's own figure it would be compared with itself
+    if job.totals.shared:
+        found = read_by_agents(connection, job, covers)
+    elif covers is None:
+        found = measured_node(connection, job)
     else:
-        ours_uj, boundary = measured_components(job, covers) or 0, "same components"
-    if ours_uj:
-        ratio = (judged.energy_j or 0) * 10**6 / ours_uj
-        gathered.ratios.setdefault(boundary, []).append((nodes, ratio))
+        energy_uj = measured_components(job, covers)
+        found = None if energy_uj is None else MeasuredEnergy(energy_uj, "components")
+    return found if found is None or covers is None else found._replace(boundary="same components")
 
 
 def _conclude(audited: AuditedSetup, gathered: _Gathered, setup: SlurmSetup) -> None:

@@ -6,8 +6,12 @@ import sqlite3
 from collections.abc import Collection
 from typing import NamedTuple
 
+from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.ledger.accounted_energy import SLURM_ENERGY
+from hpcfrugal.ledger.agent_rows import NodeChannelRow
+from hpcfrugal.ledger.packed import unpack_columns
 from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.tables import AGENT_SESSIONS, NODE_CHANNELS
 
 LEAST_COVERAGE = 0.9
 """Of a job that was measured for a smaller part of its time, the rest is not extrapolated."""
@@ -16,11 +20,20 @@ LEAST_NS = 60 * 10**9
 """In shorter jobs the edges, which readings and Slurm put at different instants, are too large a part."""
 
 
+_LEAST_BUCKETS_NS = 6 * BUCKET_NS
+
+
 class MeasuredEnergy(NamedTuple):
     """Microjoules, and the boundary that they are of."""
 
     energy_uj: int
     boundary: str
+
+
+def is_by_slurm(connection: sqlite3.Connection, job: JobRow) -> bool:
+    """Whether any energy that counts of a job is Slurm's own figure."""
+    query = "SELECT 1 FROM channels JOIN channel_kinds USING (kind) WHERE job = ? AND source = ? AND counted LIMIT 1"
+    return connection.execute(query, (job.job, SLURM_ENERGY)).fetchone() is not None
 
 
 def measured_components(job: JobRow, components: Collection[str]) -> int | None:
@@ -56,3 +69,58 @@ def measured_node(connection: sqlite3.Connection, job: JobRow) -> MeasuredEnergy
         return None
     energy_uj = measured_components(job, {row.component for row in job.energy})
     return None if energy_uj is None else MeasuredEnergy(energy_uj, "components")
+
+
+_AGENT_FILES = """
+SELECT agent_file FROM agent_files JOIN agent_sessions USING (agent_file) JOIN nodes USING (node)
+WHERE nodes.name = ? AND started_wall_ns < ? AND started_wall_ns + lasted_ns > ? GROUP BY 1 ORDER BY 1
+"""
+
+
+def read_by_agents(
+    connection: sqlite3.Connection, job: JobRow, components: Collection[str] | None
+) -> MeasuredEnergy | None:
+    """The energy of these components (None: of the whole nodes, else of all components) of a job's nodes in its time,
+    by their agents: that of the job and the rest.
+
+    Energy by time is known for each 300 s, so that of shorter jobs is not: None, as where an agent lacks a part.
+    """
+    start_ns, end_ns = job.started_wall_ns or 0, job.ended_wall_ns or 0
+    if end_ns - start_ns < _LEAST_BUCKETS_NS or not job.nodes:
+        return None
+    sums: dict[str, int] = {}
+    read_ns: dict[str, int] = {}
+    for node in job.nodes:
+        for (agent_file,) in connection.execute(_AGENT_FILES, (node, end_ns, start_ns)).fetchall():
+            sessions = {row.session: row for _, row in AGENT_SESSIONS.rows_of(connection, "?", (agent_file,))}
+            channels: dict[tuple[int, str], list[NodeChannelRow]] = {}
+            for _, channel in NODE_CHANNELS.rows_of(connection, "?", (agent_file,)):
+                kind = channel.kind
+                if kind.boundary == "node" or (kind.counted and (components is None or kind.component in components)):
+                    channels.setdefault((channel.session, kind.boundary), []).append(channel)
+            for (session, boundary), some in channels.items():
+                row = sessions[session]
+                span_ns = max(start_ns, row.started_wall_ns), min(end_ns, row.ended_wall_ns)
+                if span_ns[1] > span_ns[0]:
+                    read_ns[boundary] = read_ns.get(boundary, 0) + span_ns[1] - span_ns[0]
+                    used = some[:1] if boundary == "node" else some
+                    sums[boundary] = sums.get(boundary, 0) + sum(
+                        _within(channel, (row.started_wall_ns, row.ended_wall_ns), span_ns) for channel in used
+                    )
+    whole_ns = (end_ns - start_ns) * len(job.nodes)
+    for boundary in ("node", "components") if components is None else ("components",):
+        if sums.get(boundary) and read_ns[boundary] >= LEAST_COVERAGE * whole_ns:
+            return MeasuredEnergy(sums[boundary] * whole_ns // read_ns[boundary], boundary)
+    return None
+
+
+def _within(channel: NodeChannelRow, session_ns: tuple[int, int], span_ns: tuple[int, int]) -> int:
+    """The energy of a channel in a span of its session; that of a bucket is divided by time."""
+    columns = unpack_columns(channel.packed)
+    whole = 0
+    for bucket_ns, energy_uj in columns[0].items() if columns else ():
+        bounds_ns = max(bucket_ns, session_ns[0]), min(bucket_ns + BUCKET_NS, session_ns[1])
+        part_ns = min(bounds_ns[1], span_ns[1]) - max(bounds_ns[0], span_ns[0])
+        if part_ns > 0:
+            whole += energy_uj * part_ns // (bounds_ns[1] - bounds_ns[0])
+    return whole

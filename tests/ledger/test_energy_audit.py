@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from accounted import answer, row, synced
-from fake_spool import DRAM, PACKAGE, PSYS, START_NS, FakeSpool
+from fake_agent import FakeAgent
+from fake_spool import DRAM, PACKAGE, PSYS, SECOND, START_NS, FakeSpool
 
 from hpcfrugal.ledger.calibrating import calibrate
 from hpcfrugal.ledger.energy_audit import AuditedSetup, audit_energy, verdicts_of
@@ -159,6 +160,45 @@ def test_what_slurm_measured_does_not_calibrate_the_model(spool: FakeSpool) -> N
     assert job.totals.sums.measured_uj == 100 * 3600 * 10**6
     with open_ledger(spool.ledger) as connection:
         assert calibrate(connection, JobFilter()) == []
+    assert audited(spool).comparison is None
+
+
+def test_jobs_that_an_agent_measured_are_compared_and_calibrate(spool: FakeSpool) -> None:
+    """The agent's figure counts, whatever the verdict: 60 W of processor and 15 W of memory for an hour. Slurm has what
+    the node drew, of which the agent's sensor read 1.5 times 70 W."""
+    agent = FakeAgent(spool.root, "n1", START_NS - 60 * SECOND)
+    rows = []
+    for number in range(6):
+        agent.advance(60)
+        job_id = str(900 + number)
+        agent.start(job_id, 60)
+        start = number * 3660
+        rows.append(
+            row(job_id, start, start + 3600, ConsumedEnergyRaw=str(105 * 3600 + number), AllocCPUS="16", NodeList="n1")
+        )
+        agent.advance(3600)
+        agent.end(job_id)
+    agent.record("end")
+    answer(spool, *rows)
+    facts(spool)
+    found = audited(spool)
+    assert (found.verdict, found.boundary) == ("measured", "node")
+    assert found.comparison is not None
+    assert (found.comparison.jobs, found.comparison.median) == (6, pytest.approx(1, abs=0.05))
+    models = {one.component: one for one in calibration(spool).models}
+    assert {one.jobs for one in models.values()} == {6}
+    assert models["cpu"].factor_ppm == pytest.approx(
+        1e6 * (60 / (104 * (0.12 + 0.87 * 7.5 / 16))) ** (6 / 11), rel=0.01
+    )
+    before = {job.job_id: job.totals.sums for job in synced(spool)}
+    store_cluster_document(spool.root, verdicts_of("lab", [found], 1, START_NS))
+    store_cluster_document(spool.root, calibration(spool))
+    after = synced(spool)
+    assert {job.job_id: job.totals.sums.measured_uj for job in after} == {
+        job_id: sums.measured_uj for job_id, sums in before.items()
+    }
+    assert all(channel.source != "slurm-energy" for job in after for channel in job.channels)
+    assert audited(spool).comparison == found.comparison
 
 
 def test_documents_are_kept_and_read(spool: FakeSpool, tmp_path: Path) -> None:
