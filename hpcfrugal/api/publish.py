@@ -6,7 +6,6 @@ manager that only the settings name gets an account's ledger where PrivateData l
 
 from __future__ import annotations
 
-import os
 import pwd
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from hpcfrugal.ledger.published import owners_in, publish_jobs
 from hpcfrugal.ledger.published_files import give, ledger_of, report_beside, staging
 from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.report.cost import Tariff
 from hpcfrugal.report.formats import rendered
 from hpcfrugal.report.jobs import JobsReport
 from hpcfrugal.report.period import period
@@ -60,7 +60,13 @@ def accounts_by_manager(
     return found, withheld
 
 
-def publish(ledger: Path, published: Path, managers: Mapping[str, Iterable[str]], messages: Messages) -> Published:
+def publish(
+    ledger: Path,
+    published: Path,
+    managers: Mapping[str, Iterable[str]],
+    messages: Messages,
+    tariff: Tariff | None = None,
+) -> Published:
     """Publish a site's ledger.
 
     Raises SetupError: Slurm does not answer, or this is not root; and what ``open_ledger`` raises.
@@ -83,7 +89,7 @@ def publish(ledger: Path, published: Path, managers: Mapping[str, Iterable[str]]
                 result.unknown.append(name)
                 continue
             managed = sorted(manages.get(name, set()) & accounts)
-            files = _make(ledger, folder, name, managed)
+            files = _make(ledger, folder, name, managed, tariff)
             try:
                 give(files, target, user.pw_uid, user.pw_gid)
             except OSError as error:
@@ -99,17 +105,17 @@ def publish(ledger: Path, published: Path, managers: Mapping[str, Iterable[str]]
     return result
 
 
-def _make(ledger: Path, folder: Path, user: str, accounts: Iterable[str]) -> list[Path]:
+def _make(ledger: Path, folder: Path, user: str, accounts: Iterable[str], tariff: Tariff | None) -> list[Path]:
     """The ledgers and reports of a user, in ``folder``."""
     files = []
+    span = period(_REPORTED, None)
+    wanted = JobFilter(since_ns=span.since_ns, until_ns=span.until_ns)
     for account in (None, *accounts):
-        target = folder / os.path.basename(ledger_of(folder, user, account))
+        target = folder / ledger_of(folder, user, account).name
         publish_jobs(ledger, target, *(("user", user) if account is None else ("account", account)))
         report = folder / report_beside(target)
         with open_ledger(target) as connection:
-            span = period(_REPORTED, None)
-            wanted = JobFilter(since_ns=span.since_ns, until_ns=span.until_ns)
-            keys = () if account is None else ("user",)
-            report.write_text(rendered(JobsReport(connection, span, wanted, keys), "markdown"), encoding="utf-8")
+            found = JobsReport(connection, span, wanted, () if account is None else ("user",), tariff=tariff)
+            report.write_text(rendered(found, "markdown"), encoding="utf-8")
         files += [target, report]
     return files

@@ -140,7 +140,7 @@ def _show_checklist(config: Path, unit: Path, tmpfiles: Path, rules: Path, *, ru
         f"Have {config.parent} on login and compute nodes, and hpcfrugal {hpcfrugal.__version__} under the same path.",
         f"On each compute node: install -m 644 {unit} /etc/systemd/system/ && systemctl enable --now {unit.stem}",
         f"Only if users are to read RAPL themselves (the agent makes it needless): install -m 644 {rules} {rule_file}",
-        "On one machine with Slurm's commands, as root, every 15 minutes: hpcfrugal site sync && hpcfrugal site publish",
+        "As root, on one machine with Slurm, every 15 minutes: hpcfrugal site sync && hpcfrugal site publish",
         "As a user, on a compute node: srun hpcfrugal doctor",
     ]
     echo(f"Wrote {config}, {unit}, {tmpfiles} and {rules}.\n")

@@ -32,6 +32,7 @@ def publish_command(ledger: Path | None, published: Path | None, as_json: bool) 
     Exits with 1 if some users could not be given theirs.
     """
     from hpcfrugal.api.publish import publish
+    from hpcfrugal.report.cost import Tariff
 
     site = load_config().site
     ledger, published = ledger or site.ledger, published or site.published
@@ -43,7 +44,9 @@ def publish_command(ledger: Path | None, published: Path | None, as_json: bool) 
         raise InputError(problems)
     assert ledger is not None
     assert published is not None
-    result = publish(ledger.absolute(), published.absolute(), site.managers or {}, TerminalMessages())
+    result = publish(
+        ledger.absolute(), published.absolute(), site.managers or {}, TerminalMessages(), Tariff.of_settings(site)
+    )
     for name, why in result.failed:
         warn(f"{plain(name, 80)} was given nothing: {why}")
     if as_json:
