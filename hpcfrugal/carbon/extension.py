@@ -19,10 +19,12 @@ MODEL = "same-time-yesterday"
 """Persistence: a slot repeats the value of the slot a day earlier."""
 
 _PERIOD = timedelta(days=1)
+_REPEATED = timedelta(days=31)
 
 
 def extended(series: CarbonSeries, until: datetime) -> CarbonSeries:
-    """The series up to ``until``, with its last day repeated as often as needed, gaps included.
+    """The series up to ``until``, with its last day repeated for a month, gaps included, and from then on its mean:
+    a time limit of decades would be millions of slots.
 
     A series that reaches ``until`` is returned unchanged. A day is 24 h of UTC, so after a clock change the repeated
     day is off by an hour of local time.
@@ -35,17 +37,20 @@ def extended(series: CarbonSeries, until: datetime) -> CarbonSeries:
         return series
     if known_to - series.edges_us[0] < period:
         raise DataError(f"{MODEL} needs 24 h of {series.zone!r}; known is {iso(series.start)} to {iso(series.end)}")
-    last = series.slice(from_us(known_to - period), from_us(known_to))
+    last = series.slice(from_us(known_to - period), series.end)
     edges, values = list(series.edges_us), list(series.values)
-    shift = period
-    while edges[-1] < end:
+    shift, repeated_to = period, min(end, known_to + span_us(_REPEATED))
+    while edges[-1] < repeated_to:
         for index, value in enumerate(last.values):
-            edge = min(last.edges_us[index + 1] + shift, end)
+            edge = min(last.edges_us[index + 1] + shift, repeated_to)
             edges.append(edge)
             values.append(value)
-            if edge == end:
+            if edge == repeated_to:
                 break
         shift += period
+    if repeated_to < end:
+        edges.append(end)
+        values.append(last.mean(last.start, last.end))
     return replace(
         series,
         edges_us=tuple(edges),

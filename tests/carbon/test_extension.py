@@ -23,9 +23,19 @@ def test_a_forecast_that_repeats_yesterday_is_marked() -> None:
     assert CarbonSeries.from_json(longer.to_json()) == longer
 
 
+def test_after_a_month_of_it_the_mean_of_the_day_counts() -> None:
+    decades = at(20_000 * 24 * HOUR)
+    longer = extended(series_of([*range(24)], step=HOUR), decades)
+    assert (longer.end, len(longer.values)) == (decades, 32 * 24 + 1)
+    assert longer.at(at(31 * 24 * HOUR + 7 * HOUR)) == 7
+    assert longer.at(at(9_000 * 24 * HOUR)) == 11.5
+
+
 def test_a_gap_is_repeated_as_a_gap() -> None:
-    longer = extended(series_of([1] * 12 + [None] + [2] * 11, step=HOUR), at(48 * HOUR))
+    day = series_of([1] * 12 + [None] + [2] * 11, step=HOUR)
+    longer = extended(day, at(90 * 24 * HOUR))
     assert longer.at(at(36 * HOUR)) is None
+    assert longer.at(at(80 * 24 * HOUR)) is None
 
 
 def test_a_series_that_is_long_enough_stays_as_it_is() -> None:
