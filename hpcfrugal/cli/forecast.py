@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpcfrugal.cli.drawing import show_series
-from hpcfrugal.cli.options import OUTPUT_FILE, NumberRange, check_exclusive, checked
+from hpcfrugal.cli.options import OUTPUT_FILE, NumberRange, checked
 from hpcfrugal.cli.report_options import data_format_options
 from hpcfrugal.cli.streams import echo, echo_note, echo_wrapped
-from hpcfrugal.core.errors import ForecastError
+from hpcfrugal.core.errors import ForecastError, InputError
 from hpcfrugal.core.format import timespan
 from hpcfrugal.core.text import printable
 from hpcfrugal.core.time import iso
@@ -61,7 +61,8 @@ def forecast_command(
         form = "csv" if output.suffix.lower() == ".csv" else "json"
     config = load_config()
     if list_them:
-        check_exclusive("--list", {"--csv": form == "csv"})
+        if form == "csv":
+            raise InputError.at("--list", "there is no CSV of providers", "use --json, or a file name without .csv")
         from hpcfrugal.carbon.listing import listing
 
         lines = listing(config)

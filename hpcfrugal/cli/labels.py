@@ -71,7 +71,8 @@ def tag_command(job: str, changes: tuple[str, ...], name: str | None) -> None:
 
 def _changes(name: str | None, kept: dict[str, str], removed: Sequence[str]) -> list[str]:
     named = [] if name is None else [f"name {printable(name)}"]
-    return [*named, *(printable(f"{key}={value}") for key, value in kept.items()), *(f"no {key}" for key in removed)]
+    changes = [*(f"{key}={value}" for key, value in kept.items()), *(f"no {key}" for key in removed)]
+    return [*named, *map(printable, changes)]
 
 
 @click.command(name="forget")

@@ -143,6 +143,7 @@ def test_the_list_of_providers(box: Sandbox, grid: Grid) -> None:
     [
         ("--json", "--csv"),
         ("--list", "--csv"),
+        ("--list", "--output", "x.csv"),
         ("--hours", "0"),
         ("--hours", "nan"),
         ("--signal", "x"),
