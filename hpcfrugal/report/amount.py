@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 from hpcfrugal.core.format import AT_LEAST, MODEL_ALONE, NONE, UNKNOWN, AmountUnit
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
 
+N = TypeVar("N", int, float)
+
 
 def at_least(complete: bool) -> str:
     """The sign before a sum that lacks a part."""
     return "" if complete else AT_LEAST
+
+
+def sum_of_all(values: Sequence[N | None]) -> N | None:
+    """The sum; None where there is none, or a part is not known."""
+    known = [value for value in values if value is not None]
+    return sum(known[1:], known[0]) if known and len(known) == len(values) else None
 
 
 def is_unknown(amount: float | Fraction | None, complete: bool) -> bool:

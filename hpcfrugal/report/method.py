@@ -23,7 +23,7 @@ from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.totals import run_span_ns
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import bounded, is_unknown
+from hpcfrugal.report.amount import bounded, is_unknown, sum_of_all
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, sheet, table, to_json
 from hpcfrugal.report.jobs import LATEST
 from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
@@ -51,9 +51,9 @@ class JobByMethod:
         return cls(
             job,
             power,
-            _sum(energies),
-            _sum([_hours(part.elapsed_s, part.cpus) for part in held]),
-            _sum([_hours(part.elapsed_s, part.gpus) for part in held]),
+            sum_of_all(energies),
+            sum_of_all([_hours(part.elapsed_s, part.cpus) for part in held]),
+            sum_of_all([_hours(part.elapsed_s, part.gpus) for part in held]),
         )
 
     @property
@@ -68,12 +68,6 @@ class JobByMethod:
 
 def _hours(elapsed_s: int | None, number: int | None) -> float | None:
     return None if elapsed_s is None or number is None else elapsed_s * number / 3600
-
-
-def _sum(values: list[float | None]) -> float | None:
-    """The sum; None where there is none, or a part is not known."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
 
 
 _FIELDS: tuple[Field[JobByMethod], ...] = (

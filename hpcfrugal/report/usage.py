@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hpcfrugal.core.format import percent
 from hpcfrugal.ledger.rows import JobRow, SessionRow
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import at_least, sum_of_all
 from hpcfrugal.report.field import Field, attributes, field, on, rows
 
 COUNTERS = ("instructions", "cycles", "cache_references", "cache_misses")
@@ -89,10 +89,10 @@ def usage_of(job: JobRow) -> JobUsage:
     parts = nodes if nodes and not missing else ()
     total = NodeUsage(
         node="",
-        cpu_us=_sum([node.cpu_us for node in parts]),
+        cpu_us=sum_of_all([node.cpu_us for node in parts]),
         memory_peak_b=_max([node.memory_peak_b for node in parts]),
         io_partial=any(node.io_partial for node in nodes),
-        sums={name: _sum([node.sums[name] for node in parts]) for name in _SUMS},
+        sums={name: sum_of_all([node.sums[name] for node in parts]) for name in _SUMS},
     )
     return JobUsage(nodes, total, missing)
 
@@ -112,18 +112,13 @@ def _node(name: str, sessions: Sequence[SessionRow]) -> NodeUsage:
             reasons.update(dict.fromkeys(kinds, _OLD))
     return NodeUsage(
         node=name,
-        cpu_us=_sum([session.job_cpu_us for session in sessions]),
+        cpu_us=sum_of_all([session.job_cpu_us for session in sessions]),
         memory_peak_b=_max([session.memory_peak_b for session in sessions]),
         io_partial=any(session.use.io_partial for session in sessions),
-        sums={column: _sum([getattr(session.use, column) for session in sessions]) for column in _SUMS},
+        sums={column: sum_of_all([getattr(session.use, column) for session in sessions]) for column in _SUMS},
         sources=sources,
         reasons=reasons,
     )
-
-
-def _sum(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
 
 
 def _max(values: Sequence[int | None]) -> int | None:
