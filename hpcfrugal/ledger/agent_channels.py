@@ -67,13 +67,22 @@ class AgentLife:
 
 @dataclass(slots=True)
 class _Measured:
-    """A channel over all sessions: energy and measured time by bucket, and when it was first and last read."""
+    """A channel over all sessions: energy and measured time by bucket, and when it was first and last read; ``whole``:
+    it was read all the time between."""
 
     kind: ChannelKind
     with_dram: bool
     first_ns: int
     last_ns: int
+    whole: bool = True
     by_time: EnergyByTime = field(default_factory=EnergyByTime)
+
+    def covers(self, row: ChannelRow) -> bool:
+        """Whether it was read all the time in which another channel was."""
+        first_ns, last_ns = row.first_wall_ns, row.last_wall_ns
+        if first_ns is None or last_ns is None:
+            return False
+        return self.whole and self.first_ns <= first_ns and last_ns <= self.last_ns
 
     def row(self, node: str) -> ChannelRow:
         kind = self.kind
@@ -150,20 +159,21 @@ def _measured(lives: Sequence[AgentLife], span_ns: tuple[int, int | None]) -> li
         covered = dict(_overlaps(start_ns, end_ns))
         energies = unpack_columns(life.job.packed)
         for channel in life.channels:
-            by_time = EnergyByTime()
-            by_time.energies_uj = dict(energies[channel.number]) if energies else {}
-            by_time.measured = {
-                bucket: max(0, time_ns - channel.missing.get(bucket, 0)) for bucket, time_ns in covered.items()
-            }
+            energies_uj = energies[channel.number] if energies else {}
             is_shared = channel.kind.component != "gpu"
-            if not channel.known or not (life.session.divided if is_shared else by_time.energies_uj):
+            if not channel.known or not (life.session.divided if is_shared else energies_uj):
                 continue
+            missing = channel.missing.keys() & covered.keys()
+            measured = {**covered, **{at: max(0, covered[at] - channel.missing[at]) for at in missing}}
             name = (channel.kind.component, channel.kind.gpu_uuid or channel.kind.domain, channel.kind.boundary)
-            sums = found.setdefault(name, _Measured(channel.kind, channel.with_dram, start_ns, end_ns))
-            _merge(sums, by_time, start_ns, end_ns)
+            sums = found.setdefault(name, _Measured(channel.kind, channel.with_dram, start_ns, start_ns))
+            sums.whole = sums.whole and not missing and start_ns <= sums.last_ns
+            sums.last_ns = max(sums.last_ns, end_ns)
+            _add(sums.by_time.energies_uj, energies_uj)
+            _add(sums.by_time.measured, measured)
     for sums in found.values():
         both = sums.by_time
-        for bucket in both.energies_uj.keys() | both.measured.keys():
+        for bucket in both.energies_uj.keys() ^ both.measured.keys():
             both.energies_uj.setdefault(bucket, 0)
             both.measured.setdefault(bucket, 0)
         both.energy_uj, both.measured_ns = sum(both.energies_uj.values()), sum(both.measured.values())
@@ -179,14 +189,12 @@ def _until(life: AgentLife, ended_ns: int | None, *, is_last: bool) -> int:
     return max(min(ended_ns, life.session.ended_wall_ns), life.job.last_wall_ns)
 
 
-def _merge(sums: _Measured, by_time: EnergyByTime, start_ns: int, end_ns: int) -> None:
-    sums.first_ns, sums.last_ns = min(sums.first_ns, start_ns), max(sums.last_ns, end_ns)
-    for into, more in (
-        (sums.by_time.energies_uj, by_time.energies_uj),
-        (sums.by_time.measured, by_time.measured),
-    ):
-        for bucket, amount in more.items():
-            into[bucket] = into.get(bucket, 0) + amount
+def _add(sums: Amounts, more: Amounts) -> None:
+    if not sums:
+        sums.update(more)
+        return
+    for bucket, amount in more.items():
+        sums[bucket] = sums.get(bucket, 0) + amount
 
 
 def _overlaps(start_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
@@ -210,6 +218,8 @@ def _replacing(row: ChannelRow, measured: Iterable[_Measured]) -> list[_Measured
 
 def _remainder(row: ChannelRow, measured: Sequence[_Measured], span_ns: tuple[int, int | None]) -> ChannelRow | None:
     """What of a channel lies outside of the time that was measured: all (the same row), a part, or nothing."""
+    if row.energy_uj is not None and any(one.covers(row) for one in measured):
+        return None
     covered: dict[int, int] = {}
     for one in measured:
         for bucket, time_ns in one.by_time.measured.items():

@@ -23,6 +23,7 @@ from hpcfrugal.ledger.agent_due import mark_measured
 from hpcfrugal.ledger.agent_rows import AgentFileRow
 from hpcfrugal.ledger.agent_sessions import ReadSession, agent_session_row, job_rows, node_channels, restored
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.garbage import paused_collection
 from hpcfrugal.ledger.run_files import with_earlier
 from hpcfrugal.ledger.session_accounts import SessionAccounts
 from hpcfrugal.ledger.tables import AGENT_FILES, AGENT_JOBS, AGENT_SESSIONS, NODE_CHANNELS, TABLES_OF_AGENTS
@@ -95,6 +96,7 @@ def missing_agents(connection: sqlite3.Connection, spool: int | None, spool_root
     return [f"{AGENTS_DIR}/{name}" for (name,) in rows if name not in there]
 
 
+@paused_collection()
 def take_agents(
     connection: LedgerConnection, spool: int, spool_root: Path, skipped: list[str], progress: Progress | None = None
 ) -> int:

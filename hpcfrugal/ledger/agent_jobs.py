@@ -22,6 +22,7 @@ from hpcfrugal.ledger.agent_due import AGENT_DUE
 from hpcfrugal.ledger.agent_rows import AgentSessionRow
 from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures, figures_of_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.garbage import paused_collection
 from hpcfrugal.ledger.packed import unpack_columns
 from hpcfrugal.ledger.rows import AttemptRow, ChannelRow
 from hpcfrugal.ledger.table import RowBatch
@@ -73,6 +74,7 @@ class _Attempt:
         return abs((self.row.started_wall_ns or 0) - seen.life.job.first_wall_ns)
 
 
+@paused_collection()
 def refresh_measured(connection: LedgerConnection) -> None:
     """Make the jobs that are due, in transactions of its own."""
     sessions, figures = _Sessions(connection), figures_of_clusters(connection)

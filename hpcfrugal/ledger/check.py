@@ -18,7 +18,7 @@ from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
 from hpcfrugal.ledger.intensity import intensities_changed
 from hpcfrugal.ledger.rollup import wrong_days
 from hpcfrugal.ledger.run_reading import Found, look_at
-from hpcfrugal.ledger.spools import key_of, spools_of
+from hpcfrugal.ledger.spools import LedgerSpool, key_of, spools_of
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import fill, is_derived_now, vanished_files, vanished_runs
 from hpcfrugal.ledger.unreadable_files import unreadable_in
@@ -66,7 +66,7 @@ def check_ledger(spool_root: Path, ledger_path: Path, *, compare: bool = True) -
             # Listed after the spools were read: what came or grew meanwhile counts as not synced, not as a difference.
             found, not_synced, leave_out = Found(), list[str](), set[str]()
             for spool in spools:
-                _look(connection, spool.path, found, not_synced, leave_out)
+                _look(connection, spool, found, not_synced, leave_out)
             if compare:
                 with open_ledger(fresh) as new:
                     lacks = unreadable_in(new, connection)
@@ -94,9 +94,10 @@ def _dangling(connection: sqlite3.Connection) -> list[str]:
 
 
 def _look(
-    connection: sqlite3.Connection, spool_root: Path, found: Found, not_synced: list[str], leave_out: set[str]
+    connection: sqlite3.Connection, of: LedgerSpool, found: Found, not_synced: list[str], leave_out: set[str]
 ) -> None:
     """Compare what is in a spool with what the ledger was filled from; ``leave_out`` gets what cannot be compared."""
+    spool_root = of.path
     spool = key_of(connection, spool_root)
     runs = list(iter_runs(spool_root, lambda entry, reason: found.skipped.append(f"{entry}: {reason}")))
     vanished = vanished_runs(connection, spool, runs)
@@ -104,7 +105,7 @@ def _look(
     due = _not_synced(connection, spool, runs)
     names = [file.partition("/")[0] for file in files]
     leave_out |= {INTENSITIES_OF_SPOOLS if name in _BESIDE_RUNS else name for name in (*vanished, *due, *names)}
-    if any(changed(connection, spool, spool_root) for changed in _CHANGED):
+    if of.user is None and any(changed(connection, spool, spool_root) for changed in _CHANGED):
         leave_out.add(INTENSITIES_OF_SPOOLS)
     found.vanished += vanished
     found.vanished_files += files

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.ledger.channel_totals import ChannelTotals
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.spool.local_cluster import is_local
@@ -144,15 +145,21 @@ def is_lacking(channel: ChannelRow | ChannelTotals) -> bool:
 
 def _unseen_cpu_time(job: JobRow) -> dict[str, str]:
     """Why some of the job's CPU time was not seen, by the nodes of which it has a share by that."""
-    whole = whole_nodes(job)
+    seen = whole_nodes(job) | divided_by_agents(job)
     reasons = ((session.node, session.use_reasons.get("cpu_time")) for session in job.sessions)
-    return {node: reason for node, reason in reasons if reason is not None and node not in whole}
+    return {node: reason for node, reason in reasons if reason is not None and node not in seen}
+
+
+def divided_by_agents(job: JobRow) -> set[str]:
+    """The nodes of which the share by an agent counts, for some of the time at least."""
+    return {one.node for one in counted_channels(job) if one.attribution is Attribution.AGENT}
 
 
 def whole_nodes(job: JobRow) -> set[str]:
     """The nodes of which all energy is the job's."""
     exclusive = {session.node for session in job.sessions if session.exclusive}
-    return exclusive | {channel.node for channel in job.channels if channel.attribution.is_whole_node}
+    exclusive |= {channel.node for channel in job.channels if channel.attribution.is_whole_node}
+    return exclusive - divided_by_agents(job)
 
 
 def scope_of(job: JobRow) -> str | None:

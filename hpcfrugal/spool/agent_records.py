@@ -78,7 +78,7 @@ class JobLife:
     first_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AgentJob:
     """A job of the node: its CPU time from its start, or from when the agent saw it first, and its energy since the
     header. ``share_ns`` is the time since the header, times the job's part of the node's busy CPU time at each moment:
@@ -99,7 +99,7 @@ class AgentJob:
         return JobLife(self.sluid or self.job_id or "", self.first_ns)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AgentRecord:
     """The node at one moment. ``energy_uj`` None: nothing of the channel was read. ``rest_uj`` went to no job,
     ``ended_uj`` to jobs that have ended since the header. ``node_busy_us`` is the CPU time of the node since it was

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +39,11 @@ class Centre:
 
     def sync(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.site.box.ok(*self.words, "--json", "--since", "1d"))
+        return document
+
+    def check(self) -> dict[str, Any]:
+        words = ("ledger", "check", "--json", "--spool", str(self.spool), "--ledger", str(self.ledger))
+        document: dict[str, Any] = json.loads(self.site.box.ok(*words))
         return document
 
     def jobs(self) -> dict[str, dict[str, Any]]:
@@ -93,9 +94,7 @@ def test_jobs_from_slurm_agents_and_users_are_in_one_ledger(centre: Centre) -> N
     expected = dump(centre.ledger)
     rebuild(centre.spool, centre.ledger)
     assert dump(centre.ledger) == expected
-    checked = json.loads(
-        centre.site.box.ok("ledger", "check", "--json", "--spool", str(centre.spool), "--ledger", str(centre.ledger))
-    )
+    checked = centre.check()
     assert (checked["damage"], checked["differences"], checked["problems"]) == ([], [], [])
 
 
@@ -104,6 +103,8 @@ def test_a_run_counts_once_slurm_has_its_job_as_that_of_its_owner(centre: Centre
         run = centre.user.whole_run(job_id)
     # what users could write about the jobs of others is not read
     agent_of(centre.user.root, "20")
+    (centre.user.root / "accounting" / "imported").mkdir(parents=True)
+    (centre.user.root / "accounting" / "imported" / "a.sacct").write_text("JobID|State\n")
     centre.site.day(0, hour("18", OTHER), hour("20", OTHER))
     assert centre.sync()["problem_files"] == 2
     assert {job_id: job["measured_j"] for job_id, job in centre.jobs().items()} == {"18": None, "20": None}
@@ -113,6 +114,10 @@ def test_a_run_counts_once_slurm_has_its_job_as_that_of_its_owner(centre: Centre
         "17": 6600.0, "18": None, "20": None,
     }  # fmt: skip
     assert run.run_id not in {job["run_id"] for job in centre.jobs().values()}
+    found = centre.check()
+    assert (found["damage"], found["differences"], found["files_vanished"]) == ([], [], [])
+    (problem,) = found["problems"]
+    assert problem.endswith(f"run.json: Slurm's accounting has no job 18 of {user_name()}: the run does not count")
 
 
 def test_a_folder_that_is_not_the_users_own_is_refused(centre: Centre) -> None:
@@ -145,51 +150,3 @@ def test_mistakes_are_named_at_once(box: Sandbox) -> None:
     assert done.code == 2
     for part in ("--spool: is missing", "--ledger: is missing", "--since: needs a time"):
         assert part in done.err
-
-
-def test_a_sync_that_is_killed_loses_nothing(centre: Centre) -> None:
-    kills(centre, 3)
-
-
-@pytest.mark.slow
-def test_no_kill_at_any_moment_loses_anything(centre: Centre) -> None:
-    kills(centre, 50)
-
-
-def append(file: Path, whole: bytes) -> None:
-    """Let a file grow to these bytes, of which it has the first."""
-    with file.open("ab") as open_file:
-        open_file.write(whole[open_file.tell() :])
-
-
-def kills(centre: Centre, times: int) -> None:
-    """Kill a sync at so many moments of it, with files that grow meanwhile; then one runs to its end."""
-    grown = agent_of(centre.folder / "whole", "17", "18").path.read_bytes()
-    file = centre.spool / "agents" / "n1" / "2026-11-21.jsonl"
-    file.parent.mkdir(parents=True)
-    run = centre.user.run("17")
-    lines = [run.header(), *run.records([90, 30], 3600)]
-    argv = [sys.executable, "-m", "hpcfrugal", *centre.words, "--since", "1d"]
-    started = time.monotonic()
-    subprocess.run(argv, env=centre.site.box.env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    whole_s = time.monotonic() - started
-    for number in range(times):
-        share = (number + 1) / (times + 1)
-        append(file, grown[: int(len(grown) * share)])
-        run.samples(lines[: 2 + int(len(lines) * share)])
-        cells = {} if share > 0.5 else {"End": "Unknown", "State": "RUNNING"}
-        centre.site.day(0, hour("17", user_name()), hour("18", OTHER, **cells))
-        process = subprocess.Popen(
-            argv, env=centre.site.box.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        time.sleep(whole_s * (0.3 + 0.7 * share))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    append(file, grown)
-    run.samples(lines)
-    centre.site.day(0, hour("17", user_name()), hour("18", OTHER))
-    centre.sync()
-    grew = dump(centre.ledger)
-    assert {job_id: job["measured_j"] for job_id, job in centre.jobs().items()} == {"17": 225_000.0, "18": 225_000.0}
-    rebuild(centre.spool, centre.ledger)
-    assert dump(centre.ledger) == grew

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from accounted import answer, row
 from fake_agent import FakeAgent
 from fake_spool import SECOND, START_NS, FakeSpool
 
+from hpcfrugal.ledger import store
 from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
+from hpcfrugal.spool.cluster_documents import (
+    ClusterFacts,
+    EnergyVerdicts,
+    NodeClass,
+    SetupVerdict,
+    SlurmSetup,
+    store_cluster_document,
+)
 
 HOUR = 3600
 
@@ -102,6 +116,7 @@ def test_of_a_job_with_a_sidecar_the_share_by_the_agent_counts(spool: FakeSpool)
     ]
     assert [channel.reason for channel in aside] == ["the share by the node's agent counts"] * 2
     assert job.totals.sums.measured_uj == 225_000_000_000
+    assert job.totals.scope == "share of the node"  # though the sidecar's was the whole node
 
 
 def test_where_the_agent_is_missing_the_sidecar_counts(spool: FakeSpool) -> None:
@@ -123,6 +138,25 @@ def test_where_the_agent_is_missing_the_sidecar_counts(spool: FakeSpool) -> None
     # once the agent's file is read on, nothing is left of that
     agent.advance(2 * HOUR // 3)
     agent.end("17")
+    (job,) = jobs(spool)
+    assert figures(counted(job)) == [("cpu", "agent", "measured", 180_000), ("dram", "agent", "measured", 45_000)]
+
+
+def test_the_share_by_the_agent_counts_before_the_energy_of_slurm(spool: FakeSpool) -> None:
+    agent_with_a_job(spool)
+    answer(spool, row(NodeList="n1", ConsumedEnergyRaw=str(300 * HOUR), AllocCPUS="8"))
+    setup = SlurmSetup(START_NS, "24.11.5", "ipmi", contain=True, step_s=30)
+    store_cluster_document(spool.root, ClusterFacts("lab", (setup,), (NodeClass("n1", 8, 8, 16_000),)))
+    verdicts = (SetupVerdict(setup.release, setup.plugin, "measured"),)
+    store_cluster_document(spool.root, EnergyVerdicts("lab", 1, START_NS, verdicts, ""))
+    (job,) = jobs(spool)
+    assert figures(counted(job)) == [("cpu", "agent", "measured", 180_000), ("dram", "agent", "measured", 45_000)]
+    # the documents are read first where the agent's file comes later
+    (spool.root / "agents").rename(spool.root / "later")
+    spool.ledger.unlink()
+    (job,) = jobs(spool)
+    assert figures(counted(job)) == [("node", "slurm-energy", "measured", 300 * HOUR)]
+    (spool.root / "later").rename(spool.root / "agents")
     (job,) = jobs(spool)
     assert figures(counted(job)) == [("cpu", "agent", "measured", 180_000), ("dram", "agent", "measured", 45_000)]
 
@@ -173,6 +207,67 @@ def test_it_does_not_matter_what_was_read_first(spool: FakeSpool) -> None:
     run.slurm(end_s=HOUR)
     answer(spool, row(NodeList="n1"), row("17", NodeList="n1"), asked_s=70_000)
     assert all(job.totals.complete for job in jobs(spool))
+    expected = dump(spool.ledger)
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == expected
+
+
+def killed_sync(spool: FakeSpool, steps: int | None) -> int:
+    """A sync in a process of its own that is killed after so many steps of SQLite (None: not); how many it took."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        count = 0
+
+        class Connection(LedgerConnection):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self.set_progress_handler(step, 50)
+
+        def step() -> int:
+            nonlocal count
+            count += 1
+            if count == steps:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return 0
+
+        try:
+            store.LedgerConnection = Connection  # type: ignore[misc]
+            sync(spool.root, spool.ledger)
+            os.write(writer, str(count).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        took = pipe.read()
+    os.waitpid(pid, 0)
+    return int(took or 0)
+
+
+def test_a_sync_that_is_killed_at_any_moment_loses_nothing_and_counts_nothing_twice(spool: FakeSpool) -> None:
+    agent = FakeAgent(spool.root, start_ns=START_NS - 60 * SECOND)
+    agent.advance(60)
+    run = spool.run()
+    moments, draw, killed = 16, random.Random(5), 0
+    agent.start("17", 5)
+    agent.start("900", 50)
+    steps = killed_sync(spool, None)
+    for moment in range(moments):
+        if moment == moments // 2:
+            agent.end("17")
+        agent.advance(HOUR // moments)
+        run.samples([run.header(), *run.records([90, 30], min(agent.at_s - 60, HOUR // 2))])
+        ended = HOUR // 2 if moment > moments // 2 else None
+        answer(spool, row(end=None, NodeList="n1"), row("17", end=ended, NodeList="n1"), asked_s=50_000 + moment)
+        took = killed_sync(spool, draw.randrange(1, max(2, steps)))
+        killed += not took
+        steps = took or steps * 2
+    assert killed > moments // 2
+    agent.end("900")
+    agent.record("end")
+    answer(spool, row(NodeList="n1"), row("17", end=HOUR // 2, NodeList="n1"), asked_s=60_000)
+    found = {job.job_id: job.totals.sums.measured_uj for job in jobs(spool)}
+    assert found == {"17": 5 * HOUR // 2 * 1_250_000, "900": 50 * HOUR * 1_250_000}
     expected = dump(spool.ledger)
     rebuild(spool.root, spool.ledger)
     assert dump(spool.ledger) == expected
