@@ -48,7 +48,9 @@ def _listed(settings: ProviderSettings) -> ListedProvider:
             settings.name, settings.kind, error.message, settings.zone or "", (), (), "wrong", "cannot be checked"
         )
     assert made is not None
-    offers = ("forecast", "actual") if made.forecasts else ("actual",)
+    zone = settings.region or settings.zone
+    actuals = zone is None or made.has_actuals(zone)
+    offers = ("forecast",) * made.forecasts + ("actual",) * actuals
     state, credentials = _credentials(settings, made)
     return ListedProvider(
         settings.name, settings.kind, made.about, settings.zone or made.zones, offers, made.signals_with(settings),

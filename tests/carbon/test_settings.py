@@ -199,6 +199,7 @@ def test_whether_there_are_actuals_depends_on_the_region(environ: dict[str, str]
     assert (found.choices, found.unserved, found.forecast_only) == ((), True, True)
     assert [error.message for error in found.failed] == ["mine: offers no actual average intensities for UK"]
     assert asked(made, "UK", "average", "forecast") == (["mine"], [])
+    assert listing(made)[0].offers == ("forecast",)
 
 
 def test_the_list_of_providers_and_credentials(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
