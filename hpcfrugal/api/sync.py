@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hpcfrugal.ledger.sealing import unsealed_runs
 from hpcfrugal.ledger.spools import LedgerSpool
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S
 from hpcfrugal.settings.config import Config
-from hpcfrugal.spool import RunDir
+from hpcfrugal.spool import RunDir, iter_runs
 
 SHORT_WAIT_S = 5.0
 """How long a report waits for another sync."""
@@ -69,7 +70,9 @@ class Update:
         Returns also whether Slurm answered. Raises ``DataError`` where the ledger is damaged, ``SetupError`` where it
         cannot be opened or written.
         """
-        answered = self.query_slurm(None if self.everything else unsealed_runs(self.ledger, self.spool))
+        runs = None if self.everything else unsealed_runs(self.ledger, self.spool)
+        answered = self.query_slurm(runs)
+        self.record_local_ends(runs)
         if not self.offline:
             self.query_meters()
         result = self.read_spool()
@@ -98,6 +101,7 @@ class Update:
     def rebuild(self, *, drop_vanished: bool) -> tuple[engine.SyncResult, bool]:
         """Build the ledger anew from the spool. Returns also whether Slurm answered. Raises as ``engine.rebuild``."""
         answered = self.query_slurm()
+        self.record_local_ends()
         self.query_meters()
         with self.messages.progress("Rebuilding the ledger") as progress:
             result = engine.rebuild(
@@ -135,6 +139,17 @@ class Update:
             self.messages.warn(f"Slurm was not queried for unfinished jobs: {reason}")
             return False
         return True
+
+    def record_local_ends(self, runs: Sequence[RunDir] | None = None) -> None:
+        """Record in the spool which jobs of this machine were killed, of ``runs`` or of all that are in it."""
+        local = [run for run in (iter_runs(self.spool) if runs is None else runs) if run.local_json.exists()]
+        if not local:
+            return
+        from hpcfrugal.local.states import record_ends
+
+        for run in local:
+            with suppress(OSError):  # the ledger's sync reports what it cannot read
+                record_ends(run)
 
     def query_meters(self) -> None:
         """Record the readings of the configured meters for finished jobs in the spool."""

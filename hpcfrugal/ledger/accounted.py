@@ -2,8 +2,9 @@
 
 A row belongs to an execution of a job: each restart has a row of its own, with its own time of submission, and one that
 was resized several. Of two texts with the same row, the one that was asked for later counts. An execution that has a
-run directory stays the job of that run, and Slurm's figures fill what is not known there; any other is a job of its own
-with modelled energy. So the jobs are the same whichever was read first, and after a rebuild.
+run directory stays the job of that run, and Slurm's figures fill what is not known there; one of a run that was
+forgotten is no job; any other is a job of its own with modelled energy. So the jobs are the same whichever was read
+first, and after a rebuild.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.jobs import delete_job
 from hpcfrugal.ledger.rows import AttemptRow
 from hpcfrugal.ledger.table import RowBatch
-from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, CHANNELS, JOBS
+from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, CHANNELS, FORGOTTEN_JOBS, JOBS
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.job_state import JobState
 
@@ -61,13 +62,17 @@ def _refresh_some(connection: LedgerConnection, figures: Mapping[str, ClusterFig
     last = tuple(due[-1])
     rows = {key: list(some) for key, some in groupby(_accounted(connection, last), key=lambda one: one[0])}
     jobs = {key: list(some) for key, some in groupby(_jobs(connection, last), key=lambda one: one[0])}
+    forgotten = {key: list(some) for key, some in groupby(_forgotten(connection, last), key=lambda one: one[0])}
     batch = RowBatch()
     for key in map(tuple, due):
         of_jobs = [known for _, known in jobs.get(key, [])]
-        numbered = _by_number([row for _, row in rows.get(key, [])], [known.attempt for known in of_jobs])
+        left_out = [attempt for _, attempt in forgotten.get(key, [])]
+        attempts = [*(known.attempt for known in of_jobs), *left_out]
+        numbered = _by_number([row for _, row in rows.get(key, [])], attempts)
         for job_id in sorted(numbered.keys() | {known.attempt.job_id for known in of_jobs}):
             same = [known for known in of_jobs if known.attempt.job_id == job_id]
-            _write(connection, batch, executions(numbered.get(job_id, [])), same, figures)
+            found = _counting(executions(numbered.get(job_id, [])), [one for one in left_out if one.job_id == job_id])
+            _write(connection, batch, found, same, figures)
     batch.write(connection)
     # Last, since what was written above marks jobs of runs again.
     connection.execute("DELETE FROM accounted_due WHERE (cluster, job_id) <= (?, ?)", last)
@@ -133,6 +138,14 @@ _JOBS = _of_due(
     "(jobs.array_job_id = d.job_id OR (jobs.job_id = d.job_id AND jobs.array_job_id IS NULL))",
 )
 
+_FORGOTTEN = _of_due(
+    f"forgotten_jobs.run, {', '.join(FORGOTTEN_JOBS.selected)}",
+    "forgotten_jobs",
+    FORGOTTEN_JOBS.joins,
+    "forgotten_jobs.run, forgotten_jobs.restart",
+    f"{own_or_array('forgotten_jobs')} = +d.job_id",
+)
+
 
 def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, SacctJob]]:
     cursor = connection.cursor()
@@ -154,6 +167,13 @@ def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tup
     cursor.row_factory = None
     for row in cursor.execute(_JOBS, last).fetchall():
         yield row[:2], _KnownJob(row[2], JOBS.record_of(row[4:]), bool(row[3]))
+
+
+def _forgotten(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, AttemptRow]]:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    for row in cursor.execute(_FORGOTTEN, last):
+        yield row[:2], FORGOTTEN_JOBS.record_of(row[3:]).attempt(row[2])
 
 
 def executions_of(connection: sqlite3.Connection, jobs: Sequence[AttemptRow]) -> dict[tuple[str, str], list[Execution]]:
@@ -191,6 +211,21 @@ def executions(rows: Sequence[SacctJob]) -> list[Execution]:
         else:
             found.append(Execution(0, (row,)))
     return found
+
+
+def _counting(found: Sequence[Execution], forgotten: Sequence[AttemptRow]) -> list[Execution]:
+    """Those of jobs that were not ``forgotten``: a job is it with all of its restarts."""
+    jobs: list[list[Execution]] = []
+    for execution in found:
+        if execution.restart == 0 or not jobs:
+            jobs.append([])
+        jobs[-1].append(execution)
+    return [
+        execution
+        for job in jobs
+        if not any(is_same_execution(attempt, execution) for execution in job for attempt in forgotten)
+        for execution in job
+    ]
 
 
 def _goes_on(before: SacctJob, row: SacctJob) -> bool:

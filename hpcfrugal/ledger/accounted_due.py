@@ -1,4 +1,5 @@
-"""Which jobs are to be made anew from the rows of sacct: those of which a row, or the job of a run, was written.
+"""Which jobs are to be made anew from the rows of sacct: those of which a row, or the job of a run, was written, and
+those of forgotten runs.
 
 The tasks of an array are made together: a text may call a task by its own number, or as Slurm shows it.
 """
@@ -32,8 +33,11 @@ ACCOUNTED_SCHEMA = (
     f"CREATE TRIGGER accounted_job_was_made AFTER INSERT ON jobs {_mark('NEW', _known('NEW'))}",
     f"CREATE TRIGGER accounted_job_was_written AFTER UPDATE ON jobs {_mark('NEW', _known('NEW'))}",
     f"CREATE TRIGGER accounted_job_was_deleted AFTER DELETE ON jobs {_mark('OLD', _known('OLD'))}",
+    f"CREATE TRIGGER accounted_job_was_forgotten AFTER INSERT ON forgotten_jobs {_mark('NEW', _known('NEW'))}",
+    f"CREATE TRIGGER accounted_job_counts_again AFTER DELETE ON forgotten_jobs {_mark('OLD', _known('OLD'))}",
 )
-"""``accounted_due`` has the jobs and arrays that are to be made anew: a row of sacct or a job of a run was written."""
+"""``accounted_due`` has the jobs and arrays that are to be made anew: a row of sacct or a job of a run was written, or
+a run was forgotten."""
 
 
 def mark_cluster(connection: sqlite3.Connection, cluster: str) -> None:

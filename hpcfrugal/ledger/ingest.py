@@ -16,16 +16,16 @@ from typing import TypeVar
 from hpcfrugal.core.record import assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.jobs import delete_job, write_jobs
+from hpcfrugal.ledger.jobs import attempts_of, delete_job, write_jobs
 from hpcfrugal.ledger.node_rows import NodeRows
 from hpcfrugal.ledger.plans import plan_column
 from hpcfrugal.ledger.read_on import ReadOn, read_on
-from hpcfrugal.ledger.rows import JobRow, RunRow
+from hpcfrugal.ledger.rows import AttemptRow, ForgottenJobRow, JobRow, RunRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import ListedFile, RunListing
 from hpcfrugal.ledger.run_state import RunState
 from hpcfrugal.ledger.table import RowBatch
-from hpcfrugal.ledger.tables import RUNS
+from hpcfrugal.ledger.tables import FORGOTTEN_JOBS, RUNS
 from hpcfrugal.ledger.users_runs import SpoolUser
 from hpcfrugal.spool.documents import (
     EndDocument,
@@ -59,12 +59,13 @@ _READERS: Mapping[str, Callable[[Path, int, JobKey], tuple[_JobDocument, FileSta
 @dataclass(frozen=True, slots=True)
 class ReadRun:
     """What was read of a run: its document, None where it does not count, and the rows of its nodes. ``state`` has what
-    is known of its files now."""
+    is known of its files now; ``forgotten`` are the attempts of a run that was forgotten."""
 
     state: RunState
     document: RunDocument | None
     nodes: Sequence[NodeRows] = ()
     files_read: int = 0
+    forgotten: Sequence[AttemptRow] = ()
 
 
 def read_files(state: RunState) -> ReadRun:
@@ -74,12 +75,12 @@ def read_files(state: RunState) -> ReadRun:
     """
     files, listing = state.files, state.listing
     changed = state.changed if state.known is not None and state.known.accepted else listing.files
-    document = _read_run(files, listing)
-    if document is None:
+    document, is_forgotten = _read_run(files, listing)
+    if document is None or is_forgotten:
         for file in listing.files:
             if file.parsed.kind not in ("run", "labels"):
                 files.note(file, accepted=False)
-        return ReadRun(state, None)
+        return ReadRun(state, None, forgotten=() if document is None else _attempts(document, listing))
     reader = _RunReader(files, listing)
     for file in _in_order(changed, listing.files):
         reader.read(file)
@@ -95,8 +96,13 @@ def write_rows(
 
     Raises ``OverflowError`` for a number that no row can have.
     """
+    known = read.state.known
     if read.document is None:
-        return _forget(connection, spool, read.state.listing), []
+        run = _forget(connection, spool, read.state.listing)
+        if user is None:  # all jobs of a site count, whatever its users leave out
+            jobs = (assemble(ForgottenJobRow, attempt) for attempt in read.forgotten)
+            FORGOTTEN_JOBS.insert_all(connection, jobs, run)
+        return run, []
     if user is not None and (reason := _refusal(connection, read, user)) is not None:
         # no file of it counts as read, so that it is looked at again
         read.state.files.clear()
@@ -104,7 +110,9 @@ def write_rows(
         return _forget(connection, spool, read.state.listing), []
     row = _run_row(read.document)
     run = RUNS.insert(connection, row, spool)
-    new = row if read.state.known is None else None
+    if known is not None and not known.accepted:
+        FORGOTTEN_JOBS.delete(connection, run)
+    new = row if known is None else None
     return run, write_jobs(connection, run, read.document, read.state.files, read.nodes, batch, new)
 
 
@@ -130,23 +138,32 @@ def _in_order(changed: Sequence[ListedFile], seen: Sequence[ListedFile]) -> list
     ]
 
 
-def _read_run(files: RunFiles, listing: RunListing) -> RunDocument | None:
-    """The run's ``run.json`` with the labels; None where it does not count or was forgotten."""
+def _attempts(document: RunDocument, listing: RunListing) -> list[AttemptRow]:
+    """The attempts of a run that does not count."""
+    files = RunFiles()
+    reader = _RunReader(files, listing)
+    for file in _in_order(listing.files, ()):
+        reader.read(file)
+    return attempts_of(document, files, reader.nodes)
+
+
+def _read_run(files: RunFiles, listing: RunListing) -> tuple[RunDocument | None, bool]:
+    """The run's ``run.json`` with the labels, None where it does not count, and whether the run was forgotten."""
     name = listing.run_dir.run_json.name
     file = next((file for file in listing.files if file.parsed.kind == "run"), None)
     if file is None:
         files.clear()
         files.note_missing(name, "run", "missing: the run does not count")
-        return None
+        return None, False
     try:
         document, state, problems = _read_now(file, listing, read_run)
     except UnsafeFile as refused:
         files.clear()
         files.note(file, [f"{refused}: the run does not count"], accepted=False)
-        return None
+        return None, False
     files.note(file, problems, state)
     labels = _read_labels(files, listing)
-    return None if labels.forgotten else labels.of(document)
+    return labels.of(document), labels.forgotten
 
 
 def _read_now(file: ListedFile, listing: RunListing, read: Callable[[Path, int], _R]) -> _R:
@@ -192,6 +209,7 @@ def _run_row(document: RunDocument) -> RunRow:
 def _forget(connection: LedgerConnection, spool: int, listing: RunListing) -> int:
     """Remove all that is known of a run but its directory and its files; returns its key."""
     run = RUNS.insert(connection, RunRow.refused(listing.run_dir.run_id, listing.owner_uid), spool)
+    FORGOTTEN_JOBS.delete(connection, run)
     for (job,) in connection.execute("SELECT job FROM jobs WHERE run = ?", (run,)).fetchall():
         delete_job(connection, job)
     return run

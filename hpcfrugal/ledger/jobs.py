@@ -42,10 +42,7 @@ def write_jobs(
     """
     made: list[JobRow] = []
     submitted = _submitted(connection, run, files)
-    jobs = files.jobs
-    if not jobs and submitted is not None:
-        # Nothing but its submission is known yet: it is listed, with unknown energy.
-        jobs.add(JobKey(submitted.job_id, 0))
+    jobs = _keys(files, submitted)
     known = {} if new is not None else _known_jobs(connection, run)
     for key in known.keys() - jobs:
         delete_job(connection, known[key])
@@ -76,6 +73,21 @@ def write_jobs(
         for rows in read.get(key, ()):
             rows.add_to(batch, job)
     return made
+
+
+def attempts_of(document: RunDocument, files: RunFiles, nodes: Sequence[NodeRows]) -> list[AttemptRow]:
+    """The attempts of a run all of whose files were read now, without its key."""
+    submitted = files.document(SubmittedDocument, "submitted")
+    sessions = {
+        key: [session for rows in nodes if rows.job == key for session in rows.sessions]
+        for key in sorted(_keys(files, submitted))
+    }
+    return [_row(0, document, submitted, files, key, of_job) for key, of_job in sessions.items()]
+
+
+def _keys(files: RunFiles, submitted: SubmittedDocument | None) -> set[JobKey]:
+    """The attempts of a run. One of which nothing but its submission is known is listed, with unknown energy."""
+    return files.jobs or ({JobKey(submitted.job_id, 0)} if submitted is not None else set())
 
 
 def _job_row(

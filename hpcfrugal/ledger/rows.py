@@ -8,7 +8,7 @@ together make one entry.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from hpcfrugal.accounting.attribution import Attribution
@@ -142,6 +142,22 @@ class AttemptRow:
         if self.array_job_id is not None and self.array_task_id is not None:
             return f"{short_job_id(self.array_job_id)}_{self.array_task_id}"
         return short_job_id(self.job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenJobRow:
+    """An attempt of a job of a forgotten run: what Slurm's accounting has of it is no job of its own."""
+
+    cluster: Text
+    job_id: str
+    restart: int
+    array_job_id: str | None = None
+    array_task_id: str | None = None
+    submitted_wall_ns: int | None = None
+
+    def attempt(self, run: int) -> AttemptRow:
+        """The attempt, as far as it is known, of the run with this key."""
+        return AttemptRow("spool", run, **asdict(self))
 
 
 @dataclass(frozen=True, slots=True)

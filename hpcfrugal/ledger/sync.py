@@ -34,7 +34,7 @@ from hpcfrugal.ledger.sealing import (
 )
 from hpcfrugal.ledger.spools import LedgerSpool, key_for, key_of, spools_of
 from hpcfrugal.ledger.store import BUSY_TIMEOUT_S, lock, open_ledger, refuse_foreign, sqlite_errors
-from hpcfrugal.ledger.tables import FILES, META
+from hpcfrugal.ledger.tables import FILES, FORGOTTEN_JOBS, META
 from hpcfrugal.ledger.unreadable_files import unreadable_in
 from hpcfrugal.ledger.users_runs import SpoolUser
 from hpcfrugal.spool import RunDir, iter_runs
@@ -201,6 +201,7 @@ def _vanished(connection: LedgerConnection, spool: int, month: Month) -> list[st
             gone.append(run_id)
         else:
             FILES.delete(connection, run)
+            FORGOTTEN_JOBS.delete(connection, run)
             connection.execute("DELETE FROM runs WHERE run = ?", (run,))
     return gone
 

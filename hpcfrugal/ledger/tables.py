@@ -12,6 +12,7 @@ from hpcfrugal.ledger.rows import (
     ClockSkewRow,
     ClusterFileRow,
     FileRow,
+    ForgottenJobRow,
     IntensityFileRow,
     IntensityRow,
     JobDayRow,
@@ -66,6 +67,13 @@ JOB_DAYS = LedgerTable("job_days", JobDayRow, ["day"], owner="job", indexes={"jo
 JOB_ENERGY = LedgerTable("job_energy", JobEnergyRow, ["day", "node", "component"], owner="job")
 CLOCK_SKEWS = LedgerTable("clock_skews", ClockSkewRow, ["node"], owner="job")
 FILES = LedgerTable("files", FileRow, ["name"], owner="run", aside=[*_STATE, "content"])
+FORGOTTEN_JOBS = LedgerTable(
+    "forgotten_jobs",
+    ForgottenJobRow,
+    ["job_id", "restart"],
+    owner="run",
+    indexes={"forgotten_jobs_by_job": "(coalesce(array_job_id, job_id))"},
+)
 SEALED_RUNS = LedgerTable("sealed_runs", SealedRunRow, [], owner="run", aside=["mtime_ns", "files"])
 MONTHS = LedgerTable("months", MonthRow, ["month"], owner="spool", aside=["month", "mtime_ns", "runs"])
 INTENSITY_FILES = LedgerTable(
@@ -132,6 +140,7 @@ TABLES_OF_JOBS: tuple[LedgerTable[Any], ...] = (*NODE_TABLES, CLOCK_SKEWS, *TOTA
 
 _TABLES_OF_FILES: tuple[LedgerTable[Any], ...] = (
     FILES,
+    FORGOTTEN_JOBS,
     SEALED_RUNS,
     MONTHS,
     INTENSITY_FILES,

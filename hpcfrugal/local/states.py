@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from hpcfrugal.core.format import point_in_time
 from hpcfrugal.core.time import from_ns
-from hpcfrugal.local.identity import node_name
+from hpcfrugal.local.identity import cluster_name, node_name
 from hpcfrugal.local.pid_file import read_pid
 from hpcfrugal.local.task import LocalTask, read_schedule, tasks_of
 from hpcfrugal.spool import RunDir, read_json
@@ -23,6 +24,23 @@ def job_states(run_dir: RunDir) -> list[JobState]:
     schedule = read_schedule(run_dir)
     starter = read_pid(run_dir.local_pid)
     return [_state(task.now(), starter, schedule.begin_at) for task in tasks_of(run_dir, schedule.array)]
+
+
+def record_ends(run_dir: RunDir) -> None:
+    """Record that a segment of a job of this user is over where it left no end record: it was killed, or the machine
+    went down. What was recorded of it before would count for ever."""
+    if run_dir.path.stat().st_uid != os.getuid():
+        return
+    schedule = read_schedule(run_dir)
+    starter = read_pid(run_dir.local_pid)
+    for first in tasks_of(run_dir, schedule.array):
+        task = first.now()
+        recorded = task.recorded()
+        if recorded is None or recorded.final or recorded.cluster != cluster_name():
+            continue
+        state = _state(task, starter, schedule.begin_at)
+        if state.final and state.exit_code is None and not task.has_next_start():
+            task.keep_state(state.state, eligible=recorded.eligible_at)
 
 
 def _state(task: LocalTask, starter: int | None, begin: datetime | None) -> JobState:

@@ -16,6 +16,7 @@ from hpcfrugal.ledger.savings import savings
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
 from hpcfrugal.spool.accounting_text import AccountingQuery, accounting_dir, store_text
+from hpcfrugal.spool.documents import LabelsDocument, write_document
 
 
 def test_a_job_of_sacct_alone(spool: FakeSpool) -> None:
@@ -224,6 +225,41 @@ def test_a_task_without_a_number_is_not_that_of_an_array_years_ago(spool: FakeSp
     saved(spool, text(*rows))
     saved(spool, text(*rows, without="JobIDRaw"), 1)
     assert [job.job_id for job in synced(spool)] == ["127", "955"]
+
+
+@pytest.mark.parametrize("order", ["forgotten later", "forgotten before"])
+def test_a_job_of_a_forgotten_run_does_not_come_back_from_accounting(spool: FakeSpool, order: str) -> None:
+    """Nor does another restart of it, of which the run knows nothing; a job of the same number years later is another
+    one, and so is one of another cluster. Undone, all is as before."""
+    run = spool.whole_run()
+    if order == "forgotten before":
+        write_document(run.run_dir.labels_json, LabelsDocument(forgotten=True))
+    own = [row("17", 0, 60, Submit=str(START_S - 9)), row("17", 100, 160, Submit=str(START_S + 60))]
+    answer(spool, *own, row("17", 400 * DAY_S, 400 * DAY_S + 60), row("17", 0, 60, Cluster="other"))
+    before = synced(spool)
+    if order == "forgotten later":
+        assert [(job.origin, job.restart) for job in before if job.run or job.restart] == [("spool", 0), ("sacct", 1)]
+        write_document(run.run_dir.labels_json, LabelsDocument(forgotten=True))
+    left = [(job.origin, job.cluster, job.submitted_wall_ns) for job in synced(spool)]
+    assert left == [
+        ("sacct", "other", START_NS - 100 * SECOND),
+        ("sacct", "lab", (START_S + 400 * DAY_S - 100) * SECOND),
+    ]
+    write_document(run.run_dir.labels_json, LabelsDocument())
+    after = synced(spool)
+    assert sorted((job.origin, job.restart) for job in after) == [("sacct", 0)] * 2 + [("sacct", 1), ("spool", 0)]
+
+
+def test_a_task_of_a_forgotten_array_does_not_come_back_from_accounting(spool: FakeSpool) -> None:
+    """Whether or not the text has its number."""
+    run = spool.whole_run("127")
+    run.slurm(job_id="127", array_job_id="123", array_task_id="4")
+    rows = [row("127", 0, 60, JobID="123_4"), row("955", 0, 60, JobID="955")]
+    saved(spool, text(*rows))
+    saved(spool, text(*rows, without="JobIDRaw"), 1)
+    assert [job.origin for job in synced(spool)] == ["spool", "sacct"]
+    write_document(run.run_dir.labels_json, LabelsDocument(forgotten=True))
+    assert [job.job_id for job in synced(spool)] == ["955"]
 
 
 def test_a_job_of_another_cluster_or_time_is_another_job(spool: FakeSpool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,18 @@ from planned import Planned
 from sandbox import Sandbox, wait_until
 from segment_job import PROGRAM
 
+from hpcfrugal.api.messages import LoggedMessages
+from hpcfrugal.api.sync import Update
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.local.backend import Local
+from hpcfrugal.local.identity import cluster_name
+from hpcfrugal.local.pid_file import write_pid
 from hpcfrugal.local.states import job_states
 from hpcfrugal.local.task import LocalTask
+from hpcfrugal.settings.config import load_config
 from hpcfrugal.spool import RunDir
-from hpcfrugal.spool.documents import EndDocument, write_document
+from hpcfrugal.spool.documents import EndDocument, LocalDocument, SubmittedDocument, own_run, write_document
 from hpcfrugal.spool.layout import new_run_id
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial]
@@ -55,6 +63,9 @@ def test_a_job_runs_in_segments(planned: Planned) -> None:
     wait_until(lambda: job_states(run_dir)[0].final, 60)
     (state,) = job_states(run_dir)
     assert (state.state, state.exit_code, state.restart) == ("COMPLETED", 0, 1)
+    running = first.now().recorded()
+    assert running is not None
+    assert (running.state, running.eligible_at is not None) == ("RUNNING", True)
     assert (planned.box.work / "o").read_text() == "saved\nfinished\n"
     recorded = first.recorded()
     assert recorded is not None
@@ -88,6 +99,31 @@ def test_a_job_is_cancelled_before_its_next_segment_is_recorded(tmp_path: Path) 
     assert job_states(run_dir)[0].state == "COMPLETED"
     Local(tmp_path).cancel([run_dir.run_id])
     assert job_states(run_dir)[0].state == "CANCELLED"
+
+
+def test_a_second_segment_that_was_killed_is_over_in_the_ledger(tmp_path: Path) -> None:
+    """It was waiting when its state was recorded; the process that started it is gone, and it left no end record."""
+    run_id = new_run_id(datetime.now(UTC), "0123abcd")
+    run_dir = RunDir.of(tmp_path / "spool", run_id)
+    run_dir.path.mkdir(parents=True)
+    write_document(run_dir.run_json, own_run(run_id, datetime.now(UTC), "local", {"name": "long"}))
+    write_document(run_dir.local_json, LocalDocument())
+    write_document(run_dir.submitted_json, SubmittedDocument(run_id, cluster_name()))
+    first, second = LocalTask(run_dir), LocalTask(run_dir, restart=1)
+    write_document(run_dir.end_json(run_id, 0), EndDocument(run_id, 0, exit_code=0))
+    first.keep_state("REQUEUED", ended=True)
+    second.keep_state("PENDING", eligible=datetime.now(UTC))
+    write_pid(second.pid_path, os.getpid())
+
+    def states() -> list[str | None]:
+        update = Update(load_config(), tmp_path / "spool", tmp_path / "ledger.db", LoggedMessages(), offline=True)
+        update.run()
+        with open_ledger(tmp_path / "ledger.db") as connection:
+            return [job.state for job in find_jobs(connection, JobFilter())]
+
+    assert states() == ["REQUEUED", "PENDING"]
+    second.pid_path.write_text("999999999 1 boot\n")
+    assert states() == ["REQUEUED", "NODE_FAIL"]
 
 
 def _starter_is_gone(run_dir: RunDir) -> bool:
