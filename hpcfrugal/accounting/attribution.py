@@ -21,10 +21,10 @@ that belongs to the job alone (its GPUs) needs no division.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from operator import add, sub
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.sidecar.energy_split import divide_energy
 
 

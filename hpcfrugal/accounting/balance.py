@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
 from hpcfrugal.accounting.attribution import Attribution, JobUse, NodeIntervals, split_node
 from hpcfrugal.accounting.series import CumulativeSeries, differences
+from hpcfrugal.core.quick import dataclass
 
 AttemptName = tuple[str, str, int]
 """Run id, job id and restart."""

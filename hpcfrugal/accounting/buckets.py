@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from itertools import accumulate
 from operator import gt, le
 
 from hpcfrugal.accounting.series import differences
+from hpcfrugal.core.quick import dataclass
 
 BUCKET_NS = 300 * 10**9
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import NamedTuple
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.accounting.spans import joined
+from hpcfrugal.core.quick import dataclass
 
 _DAY_NS = 86_400 * 10**9
 

@@ -10,10 +10,10 @@ They are shown beside operational emissions and never added to them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.units import expand_nodelist
 
 YEAR_S = 31_557_600

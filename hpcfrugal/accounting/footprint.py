@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
@@ -19,6 +19,7 @@ from math import lcm
 from typing import Literal, NamedTuple
 
 from hpcfrugal.core.pue import MonthlyPue, Pue
+from hpcfrugal.core.quick import dataclass
 
 UJ_PER_KWH = 3_600_000_000_000
 

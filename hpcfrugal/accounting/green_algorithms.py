@@ -10,7 +10,7 @@ time, CPU time above that of the cores counts as it is, and GPUs are in use all 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from hpcfrugal.core.quick import dataclass
 
 METHOD = "green-algorithms"
 METHOD_VERSION = "Lannelongue 2021"

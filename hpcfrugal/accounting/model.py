@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
+
+from hpcfrugal.core.quick import dataclass
 
 
 class ModelRange(NamedTuple):

@@ -8,12 +8,12 @@ Grams are those of one signal of one provider, and known only if the intensity i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 from hpcfrugal.accounting.footprint import EnergyPiece, Levels, tallies, total_tally
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.core.pue import Pue
+from hpcfrugal.core.quick import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import ge, gt, sub
+
+from hpcfrugal.core.quick import dataclass
 
 
 def differences(values: Sequence[int]) -> list[int]:

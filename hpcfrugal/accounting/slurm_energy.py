@@ -13,10 +13,10 @@ of Intel servers from Haswell to Sapphire Rapids in too large units with rapl, a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from hpcfrugal.accounting.quantiles import quantile
+from hpcfrugal.core.quick import dataclass
 
 EnergyUse = Literal["measured", "upper bound", "unusable"]
 

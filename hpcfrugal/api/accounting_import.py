@@ -14,8 +14,9 @@ from hpcfrugal.api.messages import Messages
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.safe_read import UnsafeFile, read_regular
 from hpcfrugal.core.time import from_ns, instant_us
-from hpcfrugal.ledger.accounting import ImportedText, asked_until, imported_texts, jobs_in_texts, name_in_spool
-from hpcfrugal.ledger.rows import SetAsideRow
+from hpcfrugal.ledger.accounting import ImportedText, asked_until, imported_texts, jobs_in_texts
+from hpcfrugal.ledger.file_rows import SetAsideRow
+from hpcfrugal.ledger.spool_files import name_in_spool
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.settings.idle_power import read_idle_powers
 from hpcfrugal.slurm.client import SlurmClient, slurm_client

@@ -96,7 +96,7 @@ def totals_by_now(config: Config, run_ids: Sequence[str]) -> list[RunTotals]:
 
 
 def warn_of(result: SyncResult) -> None:
-    """Name what could not be read, and what the spool has lost."""
+    """Name what could not be read, what the spool has lost, and which problems are new."""
     for line in result.skipped[:TROUBLES_SHOWN]:
         warn(line, 300)
     if len(result.skipped) > TROUBLES_SHOWN:
@@ -105,11 +105,11 @@ def warn_of(result: SyncResult) -> None:
         echo_note(f"no longer in the spool, kept in the ledger: {count(len(result.vanished), 'run')}")
     if result.vanished_files:
         echo_note(f"no longer in the spool, kept in the ledger: {some_files(result.vanished_files)}")
-    if result.skewed:
-        number = count(result.skewed, "node")
+    if result.newly_skewed:
+        number = count(result.newly_skewed, "node")
         echo_note(f"clocks of nodes disagree with Slurm's ({number} of jobs); `hpcfrugal ledger check` lists them")
-    if result.problem_files:
-        echo_note(f"problems in {count(result.problem_files, 'file')}; `hpcfrugal ledger check` lists them")
+    if result.new_problem_files:
+        echo_note(f"problems in {count(result.new_problem_files, 'file')}; `hpcfrugal ledger check` lists them")
 
 
 def some_files(names: Sequence[str]) -> str:

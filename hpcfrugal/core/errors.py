@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from hpcfrugal.core.quick import dataclass
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

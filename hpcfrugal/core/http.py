@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from hpcfrugal.core.errors import SourceError, Unreachable
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import parse_json
 from hpcfrugal.core.secrets import Secret
 from hpcfrugal.core.version import __version__

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from itertools import chain, pairwise
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.time import instant_ns
 
 _MONTH = re.compile(r"([1-9]\d{3})-(0[1-9]|1[0-2])")

@@ -22,12 +22,12 @@ import dataclasses
 import json
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record_values import (
     MAX_INT,
     MAX_MEMORY_B,

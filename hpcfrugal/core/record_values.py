@@ -7,13 +7,13 @@ field does not accept.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from itertools import chain
 from typing import Any, Protocol
 
 from hpcfrugal.core.errors import HpcfrugalError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.core.time import from_ns, instant_ns, parse_iso
 

@@ -12,9 +12,10 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from hpcfrugal.core.quick import dataclass
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """A larger JSON document is refused (run.json with a forecast of a year stays below 1 MiB)."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.core.directories import config_dir
 from hpcfrugal.core.errors import SourceError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile, read_regular
 
 _MAX_FILE_BYTES = 16_384

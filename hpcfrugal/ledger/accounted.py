@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.time import from_ns
 from hpcfrugal.ledger.accounted_due import own_or_array
 from hpcfrugal.ledger.accounted_energy import channels_of

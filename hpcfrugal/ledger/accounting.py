@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.accounted_due import mark_accounted
 from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.file_rows import AccountingFileRow, ReadState, SetAsideRow
 from hpcfrugal.ledger.garbage import paused_collection
-from hpcfrugal.ledger.rows import AccountingFileRow, SetAsideRow
-from hpcfrugal.ledger.run_files import with_earlier
+from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool
 from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, ACCOUNTING_FILES, SET_ASIDE
 from hpcfrugal.slurm.sacct_jobs import SacctJobs, read_jobs
 from hpcfrugal.slurm.sacct_text import NoHeader
@@ -27,31 +28,9 @@ MOST_SET_ASIDE = 100_000
 """Rows that are kept of what could not be read in one text; more are only counted."""
 
 
-def name_in_spool(path: Path) -> str:
-    """How the ledger names a text."""
-    return f"{path.parent.name}/{path.name}"
-
-
-def _changed(
-    connection: sqlite3.Connection, spool: int | None, spool_root: Path, skipped: list[str] | None = None
-) -> Iterator[tuple[Path, os.stat_result]]:
-    rows = connection.execute(
-        "SELECT name, size, mtime_ns, inode FROM accounting_files WHERE spool = ? AND size NOT NULL", (spool,)
-    )
-    known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
-    skip = None if skipped is None else lambda path, reason: skipped.append(f"{path}: {reason}")
-    for path in accounting_texts(spool_root, skip):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        if known.get(name_in_spool(path)) != FileState.of(status):
-            yield path, status
-
-
 def accounting_changed(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> bool:
     """Whether a sync would read any text of sacct."""
-    return next(_changed(connection, spool, spool_root), None) is not None
+    return next(changed_files(connection, ACCOUNTING_FILES, spool, accounting_texts(spool_root)), None) is not None
 
 
 def take_accounting(connection: LedgerConnection, spool: int, spool_root: Path, skipped: list[str]) -> int:
@@ -59,7 +38,8 @@ def take_accounting(connection: LedgerConnection, spool: int, spool_root: Path, 
 
     One that was replaced by a newer answer for the same day goes with its rows, since these are in the newer one.
     """
-    changed = list(_changed(connection, spool, spool_root, skipped))
+    paths = accounting_texts(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}"))
+    changed = list(changed_files(connection, ACCOUNTING_FILES, spool, paths))
     if changed:
         owner_uid = os.lstat(accounting_dir(spool_root)).st_uid
         for path, status in changed:
@@ -83,15 +63,16 @@ def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_
             except NoHeader as error:
                 raise UnsafeFile(str(error)) from None
     except Unreadable as unreadable:
-        _note_error(connection, spool, name, str(unreadable))
+        known = known_row(connection, ACCOUNTING_FILES, spool, name, otherwise=AccountingFileRow(name))
+        row = replace(known, read=known.read.unreadable(str(unreadable)))
+        ACCOUNTING_FILES.insert(connection, row, spool)
         return
     except UnsafeFile as refused:
-        row = replace(AccountingFileRow(name, problems=(str(refused),)), **asdict(FileState.of(status)))
+        read = ReadState.of(FileState.of(status), [str(refused)], accepted=False)
+        row = AccountingFileRow(name, read=read)
         _replace(connection, ACCOUNTING_FILES.insert(connection, row, spool), None)
         return
-    row = assemble(
-        AccountingFileRow, state, query, name=name, accepted=True, rows=found.rows, problems=_problems(found)
-    )
+    row = assemble(AccountingFileRow, query, name=name, rows=found.rows, read=ReadState.of(state, _problems(found)))
     _replace(connection, ACCOUNTING_FILES.insert(connection, row, spool), found)
 
 
@@ -125,28 +106,9 @@ def _drop(connection: LedgerConnection, accounting: int) -> None:
     SET_ASIDE.delete(connection, accounting)
 
 
-def _note_error(connection: LedgerConnection, spool: int, name: str, problem: str) -> None:
-    """Note that a text could not be read; its rows stay."""
-    query = "SELECT accepted FROM accounting_files WHERE spool = ? AND name = ?"
-    row = connection.execute(query, (spool, name)).fetchone()
-    if row is None:
-        ACCOUNTING_FILES.insert(connection, AccountingFileRow(name, problems=(problem,)), spool)
-        return
-    problems = AccountingFileRow(name, problems=(with_earlier(problem, accepted=bool(row[0])),))
-    columns = ACCOUNTING_FILES.codec.row(problems)
-    at = ACCOUNTING_FILES.codec.columns.index("problems")
-    connection.execute(
-        "UPDATE accounting_files SET problems = ?, size = NULL, mtime_ns = NULL, inode = NULL"
-        " WHERE spool = ? AND name = ?",
-        (columns[at], spool, name),
-    )
-
-
 def missing_accounting(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> list[str]:
     """The texts that count in the ledger and are not in the spool."""
-    there = {name_in_spool(path) for path in accounting_texts(spool_root)}
-    rows = connection.execute("SELECT name FROM accounting_files WHERE spool = ? AND accepted ORDER BY name", (spool,))
-    return [f"{ACCOUNTING_DIR}/{name}" for (name,) in rows if name not in there]
+    return missing_files(connection, ACCOUNTING_FILES, spool, accounting_texts(spool_root), ACCOUNTING_DIR)
 
 
 _REPLACED = """

@@ -12,10 +12,11 @@ ended. What the node drew in the second before the agent first saw the job is in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import assemble
 from hpcfrugal.ledger.agent_rows import AgentJobRow, AgentSessionRow, ChannelKind
 from hpcfrugal.ledger.packed import pack, unpack_columns

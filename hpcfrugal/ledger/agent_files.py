@@ -10,22 +10,23 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import field
 from datetime import date
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
-from hpcfrugal.core.record import assemble
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.agent_due import mark_measured
 from hpcfrugal.ledger.agent_rows import AgentFileRow
 from hpcfrugal.ledger.agent_sessions import ReadSession, agent_session_row, job_rows, node_channels, restored
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.file_rows import ReadState
 from hpcfrugal.ledger.garbage import paused_collection
-from hpcfrugal.ledger.run_files import with_earlier
 from hpcfrugal.ledger.session_accounts import SessionAccounts
+from hpcfrugal.ledger.spool_files import changed_files, missing_files, name_in_spool
 from hpcfrugal.ledger.tables import AGENT_FILES, AGENT_JOBS, AGENT_SESSIONS, NODE_CHANNELS, TABLES_OF_AGENTS
 from hpcfrugal.spool.agent_files import AgentParser, agent_lines
 from hpcfrugal.spool.agent_layout import agent_files
@@ -67,21 +68,12 @@ class _Changed:
 def _changed(
     connection: sqlite3.Connection, spool: int | None, spool_root: Path, skipped: list[str] | None = None
 ) -> Iterator[_Changed]:
-    rows = connection.execute(
-        "SELECT name, size, mtime_ns, inode FROM agent_files WHERE spool = ? AND size NOT NULL", (spool,)
-    )
-    known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
     skip = None if skipped is None else lambda path, reason: skipped.append(f"{path}: {reason}")
-    found = list(agent_files(spool_root, skip or (lambda path, reason: None)))
-    newest = {node: day for node, day, _ in found}
-    for node, day, path in found:
-        try:
-            status = path.lstat()
-        except FileNotFoundError:
-            continue
-        name = f"{path.parent.name}/{path.name}"
-        if known.get(name) != FileState.of(status):
-            yield _Changed(name, node, day, path, status, newest[node] == day)
+    found = {path: (node, day) for node, day, path in agent_files(spool_root, skip or (lambda path, reason: None))}
+    newest = dict(found.values())
+    for path, status in changed_files(connection, AGENT_FILES, spool, found):
+        node, day = found[path]
+        yield _Changed(name_in_spool(path), node, day, path, status, newest[node] == day)
 
 
 def agents_changed(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> bool:
@@ -91,9 +83,8 @@ def agents_changed(connection: sqlite3.Connection, spool: int | None, spool_root
 
 def missing_agents(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> list[str]:
     """The files that count in the ledger and are not in the spool."""
-    there = {f"{path.parent.name}/{path.name}" for _, _, path in agent_files(spool_root, lambda path, reason: None)}
-    rows = connection.execute("SELECT name FROM agent_files WHERE spool = ? AND accepted ORDER BY name", (spool,))
-    return [f"{AGENTS_DIR}/{name}" for (name,) in rows if name not in there]
+    paths = (path for _, _, path in agent_files(spool_root, lambda path, reason: None))
+    return missing_files(connection, AGENT_FILES, spool, paths, AGENTS_DIR)
 
 
 @paused_collection()
@@ -130,27 +121,19 @@ def _take(connection: LedgerConnection, spool: int, one: _Changed, owner_uid: in
         read = None if place is None else _read_on(connection, int(row["agent_file"]), one, uid, place)
         read = read or _read_whole(one, uid)
     except Unreadable as unreadable:
-        accepted = row is not None and bool(row["accepted"])
-        problem = with_earlier(str(unreadable), accepted=accepted)
-        AGENT_FILES.insert(connection, AgentFileRow(one.name, one.node, accepted, (problem,)), spool)
+        known = ReadState(row is not None and bool(row["accepted"]))
+        AGENT_FILES.insert(connection, AgentFileRow(one.name, one.node, known.unreadable(str(unreadable))), spool)
         return
     except UnsafeFile as refused:
-        state = asdict(FileState.of(one.status))
-        refusal_row = AgentFileRow(one.name, clean_text(one.node), problems=(str(refused),), **state)
+        refused_state = ReadState.of(FileState.of(one.status), [str(refused)], accepted=False)
+        refusal_row = AgentFileRow(one.name, clean_text(one.node), refused_state)
         _forget(connection, AGENT_FILES.insert(connection, refusal_row, spool))
         return
     problems = [f"{number} line{'s' * (number > 1)}: {reason}" for reason, number in sorted(read.bad.items())]
     if not read.sessions:
         problems.append("no usable header")
-    file = assemble(
-        AgentFileRow,
-        read.state,
-        name=one.name,
-        node=one.node,
-        accepted=True,
-        problems=tuple(problems),
-        place=_place(read) if one.keeps_place else None,
-    )
+    place_now = _place(read) if one.keeps_place else None
+    file = AgentFileRow(one.name, one.node, ReadState.of(read.state, problems), place_now)
     agent_file = AGENT_FILES.insert(connection, file, spool)
     if not read.goes_on:
         _forget(connection, agent_file)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.accounted import executions_of, is_same_execution, parts_of_execution
 from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.agent_channels import AgentChannel, AgentLife, base_of, settled

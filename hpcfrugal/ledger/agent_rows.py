@@ -5,27 +5,24 @@ Energies are integer microjoules. In each bucket of 300 s the energy of a channe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from hpcfrugal.accounting.attribution import Attribution
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import EMBEDDED
+from hpcfrugal.ledger.file_rows import NOT_READ, ReadState
 from hpcfrugal.ledger.packed import NO_COLUMNS, PackedColumns
 from hpcfrugal.ledger.rows import KIND, MaybeText, Node
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFileRow:
-    """A file of an agent, ``<node>/<YYYY-MM-DD>.jsonl``: whether it counts, its problems, and its size, modification
-    time and inode when it was read. ``place`` is where it is to be read on from, see ``agent_files``."""
+    """A file of an agent, ``<node>/<YYYY-MM-DD>.jsonl``. ``place`` is where it is to be read on from, see
+    ``agent_files``."""
 
     name: str
     node: Node
-    accepted: bool = False
-    problems: tuple[str, ...] = ()
-    size: int | None = None
-    mtime_ns: int | None = None
-    inode: int | None = None
+    read: Annotated[ReadState, EMBEDDED] = NOT_READ
     place: str | None = None
 
 

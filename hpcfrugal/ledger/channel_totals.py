@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.accounting.buckets import EnergyByTime, EnergyCurve
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.readings import ChannelKey
 
 

@@ -6,16 +6,16 @@ import json
 import sqlite3
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.accounting import accounting_changed
 from hpcfrugal.ledger.agent_files import agents_changed
 from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.clusters import clusters_changed
 from hpcfrugal.ledger.due import known_defaults
 from hpcfrugal.ledger.export import INTENSITIES_OF_SPOOLS, dump
-from hpcfrugal.ledger.intensity import intensities_changed
+from hpcfrugal.ledger.intensity_files import intensities_changed
 from hpcfrugal.ledger.rollup import wrong_days
 from hpcfrugal.ledger.run_reading import Found, look_at
 from hpcfrugal.ledger.spools import LedgerSpool, key_of, spools_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.queries import JOBS_AND_RUNS, JobFilter, conditions
 from hpcfrugal.ledger.rows import AttemptRow, ClockSkewRow, SessionRow
 

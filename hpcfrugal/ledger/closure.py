@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import groupby
 
 from hpcfrugal.accounting.closure import AgentSpan, NodeBalance, SuspendRule, WallSpan, close_node
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.agent_rows import NodeChannelRow
 from hpcfrugal.ledger.clusters import figures_of_clusters
 from hpcfrugal.ledger.due import DAY_NS

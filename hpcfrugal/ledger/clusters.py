@@ -6,18 +6,19 @@ import json
 import os
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hpcfrugal.core.record import assemble, codec
+from hpcfrugal.core.quick import dataclass
+from hpcfrugal.core.record import codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.units import expand_nodelist
 from hpcfrugal.ledger.accounted_due import mark_cluster
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import ClusterFileRow
-from hpcfrugal.ledger.run_files import with_earlier
+from hpcfrugal.ledger.file_rows import ClusterFileRow, ReadState
+from hpcfrugal.ledger.spool_files import changed_files, known_row, missing_files, name_in_spool
 from hpcfrugal.ledger.tables import CLUSTER_FILES
 from hpcfrugal.spool.cluster_documents import (
     CalibratedModel,
@@ -77,29 +78,16 @@ NO_FIGURES = ClusterFigures()
 """Of a cluster without documents."""
 
 
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _changed(connection: sqlite3.Connection, spool: int | None, paths: list[Path]) -> list[tuple[Path, os.stat_result]]:
-    rows = connection.execute(
-        "SELECT name, size, mtime_ns, inode FROM cluster_files WHERE spool = ? AND size NOT NULL", (spool,)
-    )
-    known = {name: FileState(size, mtime_ns, inode) for name, size, mtime_ns, inode in rows}
-    states = [(path, path.lstat()) for path in paths]
-    return [(path, status) for path, status in states if known.get(_name(path)) != FileState.of(status)]
-
-
 def clusters_changed(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> bool:
     """Whether a sync would read any document of a cluster."""
-    return bool(_changed(connection, spool, cluster_documents(spool_root)))
+    return next(changed_files(connection, CLUSTER_FILES, spool, cluster_documents(spool_root)), None) is not None
 
 
 def take_clusters(connection: LedgerConnection, spool: int, spool_root: Path, skipped: list[str]) -> int:
     """Read the documents that changed, inside the caller's transaction; returns how many. The jobs of Slurm's
     accounting of their clusters are due then."""
     paths = cluster_documents(spool_root, lambda path, reason: skipped.append(f"{path}: {reason}"))
-    changed = _changed(connection, spool, paths)
+    changed = list(changed_files(connection, CLUSTER_FILES, spool, paths))
     for path, status in changed:
         _take(connection, spool, path, status)
     return len(changed)
@@ -107,37 +95,29 @@ def take_clusters(connection: LedgerConnection, spool: int, spool_root: Path, sk
 
 def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_result) -> None:
     owner_uid = os.lstat(clusters_dir(path.parent.parent.parent)).st_uid
-    old = _row(connection, spool, _name(path))
+    name = name_in_spool(path)
+    old = known_row(connection, CLUSTER_FILES, spool, name, otherwise=ClusterFileRow(name))
     try:
         reason = refusal(status, owner_uid)
         if reason is not None:
             raise UnsafeFile(reason)
         document, state = read_cluster_document(path, owner_uid)
     except Unreadable as unreadable:
-        problem = with_earlier(str(unreadable), accepted=old is not None and old.accepted)
-        kept = None if old is None else old.content
-        row = ClusterFileRow(_name(path), kept is not None, (problem,), kept)
+        row = replace(old, read=old.read.unreadable(str(unreadable)))
     except UnsafeFile as refused:
-        row = ClusterFileRow(_name(path), False, (str(refused),), None, **asdict(FileState.of(status)))
+        row = ClusterFileRow(name, ReadState.of(FileState.of(status), [str(refused)], accepted=False))
     else:
         content = json.dumps(codec(_KINDS[path.stem]).write(document), sort_keys=True)
-        row = assemble(ClusterFileRow, state, name=_name(path), accepted=True, problems=(), content=content)
+        row = ClusterFileRow(name, ReadState.of(state), content)
     CLUSTER_FILES.insert(connection, row, spool)
-    for text in {None if old is None else old.content} ^ {row.content}:
+    for text in {old.content} ^ {row.content}:
         if text is not None:
             mark_cluster(connection, json.loads(text)["cluster"])
 
 
-def _row(connection: sqlite3.Connection, spool: int, name: str) -> ClusterFileRow | None:
-    found = CLUSTER_FILES.rows_of(connection, "?", (spool, name), more="name = ?")
-    return next((row for _, row in found), None)
-
-
 def missing_clusters(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> list[str]:
     """The documents that count in the ledger and are not in the spool."""
-    there = {_name(path) for path in cluster_documents(spool_root)}
-    rows = connection.execute("SELECT name FROM cluster_files WHERE spool = ? AND accepted ORDER BY name", (spool,))
-    return [f"{CLUSTERS_DIR}/{name}" for (name,) in rows if name not in there]
+    return missing_files(connection, CLUSTER_FILES, spool, cluster_documents(spool_root), CLUSTERS_DIR)
 
 
 def figures_of_clusters(connection: sqlite3.Connection) -> dict[str, ClusterFigures]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from hpcfrugal.accounting.embodied import YEAR_S, EmbodiedNodes
 from hpcfrugal.core.pue import MonthlyPue, Pue
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import MetaRow
 from hpcfrugal.ledger.tables import META

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, NamedTuple
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.core.time import from_us
 from hpcfrugal.ledger.due import DAY_NS, known_defaults

@@ -9,10 +9,10 @@ All files of a run are read before anything of it is written.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import assemble
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile
 from hpcfrugal.ledger.connection import LedgerConnection

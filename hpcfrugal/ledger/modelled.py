@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 from hpcfrugal.accounting.buckets import EnergyCurve, Instants
@@ -29,6 +29,7 @@ from hpcfrugal.accounting.model import (
     server_class,
 )
 from hpcfrugal.accounting.series import CumulativeSeries, differences
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.readings import SessionReadings
 from hpcfrugal.ledger.stops import Span, outside
 from hpcfrugal.spool.sample_header import GpuInfo

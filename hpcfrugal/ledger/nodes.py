@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
 
 from hpcfrugal.accounting.balance import AttemptName, Balance, ChannelReading, balance
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import Unreadable, UnsafeFile
 from hpcfrugal.ledger.node_readings import clip, readings_of
 from hpcfrugal.ledger.readings import SessionReadings

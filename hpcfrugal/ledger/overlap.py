@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from hpcfrugal.accounting.attribution import Attribution
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.parts import COMPONENTS
 
 OVERLAP_SCHEMA = ("CREATE TABLE overlaps (day INTEGER, job INTEGER, PRIMARY KEY (day, job)) WITHOUT ROWID",)

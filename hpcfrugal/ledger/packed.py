@@ -18,11 +18,11 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.accounting.series import differences
+from hpcfrugal.core.quick import dataclass
 
 BUCKET_S = BUCKET_NS // 10**9
 UJ_PER_J = 10**6

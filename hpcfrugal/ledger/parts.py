@@ -6,12 +6,15 @@ Pure functions of a job with its channels and sessions.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hpcfrugal.accounting.attribution import Attribution
-from hpcfrugal.ledger.channel_totals import ChannelTotals
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.rows import ChannelRow, JobRow
 from hpcfrugal.spool.local_cluster import is_local
+
+if TYPE_CHECKING:
+    from hpcfrugal.ledger.channel_totals import ChannelTotals
 
 COMPONENTS = ("cpu", "dram", "gpu", "node")
 """What energy may count as: parts of the boundary ``components``, and the whole node in place of them where nothing but

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from hpcfrugal.carbon.series import CarbonSeries
 from hpcfrugal.core.carbon_signal import Signal
 from hpcfrugal.core.errors import DataError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import IsoTime, Key, Range, codec
 
 

@@ -15,8 +15,9 @@ from typing import Any
 from hpcfrugal.ledger.accounted_due import own_or_array
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.dictionary import Dictionary
+from hpcfrugal.ledger.file_rows import AccountingFileRow, IntensityFileRow, ReadState
 from hpcfrugal.ledger.refresh import refresh_ledger
-from hpcfrugal.ledger.rows import AccountingFileRow, IntensityFileRow, SpoolRow
+from hpcfrugal.ledger.rows import SpoolRow
 from hpcfrugal.ledger.schema import create_schema
 from hpcfrugal.ledger.store import create_private, open_ledger, sqlite_errors
 from hpcfrugal.ledger.table import LedgerTable
@@ -133,7 +134,7 @@ def _copy_intensities(connection: LedgerConnection, spool: int) -> None:
     source = "main.places JOIN site.intensity AS i USING (zone, provider) JOIN site.intensity_files AS f USING (file)"
     columns = ", ".join(f"i.{column}" for column in INTENSITIES.columns[1:])
     for (name,) in connection.execute(f"SELECT DISTINCT f.name FROM {source}").fetchall():
-        file = INTENSITY_FILES.insert(connection, IntensityFileRow(name, accepted=True), spool)
+        file = INTENSITY_FILES.insert(connection, IntensityFileRow(name, ReadState(accepted=True)), spool)
         connection.execute(
             f"INSERT OR REPLACE INTO main.intensity ({', '.join(INTENSITIES.columns)})"
             f" SELECT DISTINCT ?, {columns} FROM {source} WHERE f.name = ? ORDER BY i.settled, i.fetched_ns",
@@ -147,7 +148,7 @@ def _copy_accounting(connection: LedgerConnection, spool: int) -> None:
     jobs = f"SELECT DISTINCT {', '.join(of_job)}, {own_or_array('jobs')} AS id FROM main.jobs"
     same = " AND ".join(f"a.{column} IS j.{column}" for column in of_job)
     columns = ", ".join(f"a.{column}" for column in ACCOUNTED_JOBS.columns[1:])
-    accounting = ACCOUNTING_FILES.insert(connection, AccountingFileRow(_NO_SPOOL, accepted=True), spool)
+    accounting = ACCOUNTING_FILES.insert(connection, AccountingFileRow(_NO_SPOOL, read=ReadState(accepted=True)), spool)
     connection.execute(
         f"INSERT OR REPLACE INTO main.accounted_jobs ({', '.join(ACCOUNTED_JOBS.columns)}) SELECT ?, {columns}"
         f" FROM ({jobs}) AS j JOIN site.accounted_jobs AS a ON {own_or_array('a')} = j.id AND {same}"

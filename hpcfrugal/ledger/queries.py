@@ -6,9 +6,9 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.rows import NO_RUN, NO_TOTALS, JobRow, JobTotalsRow, RunRow
 from hpcfrugal.ledger.table import LedgerTable

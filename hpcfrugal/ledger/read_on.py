@@ -9,10 +9,10 @@ is read whole, and so is each once its session has ended.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from operator import le
 from pathlib import Path
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import codec
 from hpcfrugal.ledger.channel_totals import NodeTotals, SumsBefore
 from hpcfrugal.ledger.readings import channel_keys

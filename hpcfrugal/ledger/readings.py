@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, pairwise
 from operator import le
@@ -18,6 +17,7 @@ from hpcfrugal.accounting.attribution import Attribution, attribution_of
 from hpcfrugal.accounting.buckets import EnergyCurve, Instants
 from hpcfrugal.accounting.idle import divide_idle, steady_energy_uj
 from hpcfrugal.accounting.series import CumulativeSeries, differences
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.stops import Span, stops, was_stopped
 from hpcfrugal.spool.documents import NodeFacts
 from hpcfrugal.spool.sample_header import ChannelInfo, Header

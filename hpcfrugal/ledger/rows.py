@@ -8,19 +8,19 @@ together make one entry.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Annotated, Any, Literal
 
 from hpcfrugal.accounting.attribution import Attribution
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import EMBEDDED, NOT_STORED, Interned
 from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket, PackedBuckets, unpack
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.spool.documents import CodeState
-from hpcfrugal.spool.intensity import IntensitySource, KnownIntensity
 from hpcfrugal.spool.job_names import short_job_id
 from hpcfrugal.spool.use import Use
 
-LEDGER_SCHEMA = 26
+LEDGER_SCHEMA = 27
 """``PRAGMA user_version``: changes with any field of these records."""
 
 Origin = Literal["spool", "sacct", "import"]
@@ -393,113 +393,11 @@ class JobEnergyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRow:
-    """A file of a run directory, whether it counts, its problems, and of a document its content as JSON.
-
-    ``content`` of a sample file that may grow is what is needed to read on from where it ended.
-    ``size``, ``mtime_ns`` and ``inode`` are those that it had when it was read; None where it is to be read.
-    """
-
-    name: str
-    kind: Text
-    job_id: str | None = None
-    restart: int | None = None
-    node: Annotated[str | None, NODE] = None
-    accepted: bool = False
-    problems: tuple[str, ...] = ()
-    content: str | None = None
-    size: int | None = None
-    mtime_ns: int | None = None
-    inode: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SealedRunRow:
-    """A run of which all is known: the modification time of its directory, and its files, as ``sealing`` folds them."""
-
-    mtime_ns: int
-    files: Text
-
-
-@dataclass(frozen=True, slots=True)
-class MonthRow:
-    """A folder of a month: its modification time when all in it was read, None where it was not, and its runs."""
-
-    month: str
-    mtime_ns: int | None
-    runs: int
-
-
-@dataclass(frozen=True, slots=True)
 class ClockSkewRow:
     """By how much the clock of a node of a job was ahead of Slurm's, or behind where it is negative."""
 
     node: Node
     skew_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class IntensityFileRow:
-    """A file of intensities; fields as those of ``FileRow``."""
-
-    name: str
-    accepted: bool = False
-    problems: tuple[str, ...] = ()
-    size: int | None = None
-    mtime_ns: int | None = None
-    inode: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class IntensityRow:
-    """What the grid's carbon intensity was in an interval, by one file."""
-
-    source: Annotated[IntensitySource, EMBEDDED]
-    known: Annotated[KnownIntensity, EMBEDDED]
-
-
-@dataclass(frozen=True, slots=True)
-class AccountingFileRow:
-    """A text of sacct: what was asked, see ``AccountingQuery``, how many rows of jobs and steps it has, and how many
-    of them could not be read; the other fields are as those of ``FileRow``."""
-
-    name: str
-    cluster: MaybeText = None
-    users: MaybeText = None
-    asked_wall_ns: int | None = None
-    since_wall_ns: int | None = None
-    until_wall_ns: int | None = None
-    rows: int = 0
-    accepted: bool = False
-    problems: tuple[str, ...] = ()
-    size: int | None = None
-    mtime_ns: int | None = None
-    inode: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterFileRow:
-    """A document of a cluster, whether it counts, its problems, and its content as JSON; the other fields are as those
-    of ``FileRow``."""
-
-    name: str
-    accepted: bool = False
-    problems: tuple[str, ...] = ()
-    content: str | None = None
-    size: int | None = None
-    mtime_ns: int | None = None
-    inode: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SetAsideRow:
-    """What could not be read of a text of sacct, see ``slurm.sacct_text.SetAside``; ``number`` counts from 0."""
-
-    number: int
-    line: int
-    column_name: str | None
-    reason: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)

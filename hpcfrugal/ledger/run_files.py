@@ -17,7 +17,7 @@ from hpcfrugal.core.record import codec
 from hpcfrugal.core.safe_read import FileState
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import FileRow, SealedRunRow
+from hpcfrugal.ledger.file_rows import NOT_READ, FileRow, ReadState, SealedRunRow
 from hpcfrugal.ledger.run_listing import ListedFile
 from hpcfrugal.ledger.tables import FILES, SEALED_RUNS
 from hpcfrugal.spool.documents import Document, NodeFacts, NodesDocument
@@ -60,24 +60,24 @@ class RunFiles:
     @property
     def accepted(self) -> list[str]:
         """The names of those that count, in order."""
-        return sorted(row.name for row in self._rows.values() if row.accepted)
+        return sorted(row.name for row in self._rows.values() if row.read.accepted)
 
     @property
     def unread(self) -> bool:
         """Whether one of them is still to be read."""
-        return any(row.size is None for row in self._rows.values())
+        return any(row.read.size is None for row in self._rows.values())
 
     def is_sampled(self, job: JobKey) -> bool:
         """Whether a sample file of a job counts."""
         return any(
-            row.kind == "samples" and row.accepted and (row.job_id, row.restart) == (job.job_id, job.restart)
+            row.kind == "samples" and row.read.accepted and (row.job_id, row.restart) == (job.job_id, job.restart)
             for row in self._rows.values()
         )
 
     @property
     def jobs(self) -> set[JobKey]:
         """The attempts of which any file counts."""
-        return {job for row in self._rows.values() if row.accepted and (job := _job(row)) is not None}
+        return {job for row in self._rows.values() if row.read.accepted and (job := _job(row)) is not None}
 
     @property
     def jobs_without_content(self) -> set[JobKey]:
@@ -86,24 +86,22 @@ class RunFiles:
         return {job for row in lost if (job := _job(row)) is not None}
 
     def _lost(self, row: FileRow) -> bool:
-        return row.accepted and row.content is None and row.name not in self._documents
+        return row.read.accepted and row.content is None and row.name not in self._documents
 
     def is_as_read(self, file: ListedFile) -> bool:
         """Whether a file is what it was when it was read."""
         row, state = self._rows.get(file.clean_name), file.state
-        return (
-            row is not None and row.size == state.size and row.mtime_ns == state.mtime_ns and row.inode == state.inode
-        )
+        return row is not None and row.read.file == state
 
     def counts(self, kind: str, job: JobKey | None = None) -> bool:
         """Whether a document counts, whose content may be gone."""
         name = self._names.get((kind, job))
-        return name is not None and self._rows[name].accepted
+        return name is not None and self._rows[name].read.accepted
 
     def document(self, of: type[_D], kind: str, job: JobKey | None = None) -> _D | None:
         """The document that counts of this kind, of the run or of one of its jobs; None where there is none."""
         name = self._names.get((kind, job))
-        if name is None or not self._rows[name].accepted:
+        if name is None or not self._rows[name].read.accepted:
             return None
         found = self._documents.get(name)
         if found is None and (content := self._rows[name].content) is not None:
@@ -122,7 +120,7 @@ class RunFiles:
     def last_line(self, job: JobKey) -> str | None:
         """The last line of the sidecar's log of a job."""
         name = self._names.get(("log", job))
-        if name is None or not self._rows[name].accepted:
+        if name is None or not self._rows[name].read.accepted:
             return None
         found, content = self._documents.get(name), self._rows[name].content
         return found if isinstance(found, str) else None if content is None else str(json.loads(content))
@@ -130,7 +128,7 @@ class RunFiles:
     def place(self, file: ListedFile) -> str | None:
         """From where on a sample file is to be read; None: from its beginning."""
         row = self._rows.get(file.clean_name)
-        return row.content if row is not None and row.accepted and row.size is not None else None
+        return row.content if row is not None and row.read.accepted and row.read.size is not None else None
 
     def note(
         self,
@@ -144,20 +142,20 @@ class RunFiles:
     ) -> None:
         """Note a file that was read: its problems, its state then (None: as listed), whether it counts and what it
         holds. ``content`` is what is kept of a file that is no document."""
-        self._note(_file_row(file, tuple(problems), state or file.state, content, accepted), document)
+        read = ReadState.of(state or file.state, problems, accepted=accepted)
+        self._note(_file_row(file, read, content), document)
 
     def note_missing(self, name: str, kind: str, problem: str) -> None:
         """Note a file that should be there."""
-        self._note(FileRow(name, kind, problems=(problem,)), None)
+        self._note(FileRow(name, kind, read=ReadState(problems=(problem,))), None)
 
     def note_unreadable(self, file: ListedFile, problem: str) -> None:
         """Note that a file could not be read now. What is known of it by an earlier sync stays."""
         known = self._rows.get(file.clean_name)
         if known is None:
-            self._note(_file_row(file, (problem,), None, None, False), None)
+            self._note(_file_row(file, NOT_READ.unreadable(problem)), None)
             return
-        problems = (with_earlier(problem, accepted=known.accepted),)
-        self._rows[known.name] = replace(known, problems=problems, size=None, mtime_ns=None, inode=None)
+        self._rows[known.name] = replace(known, read=known.read.unreadable(problem))
         self._unwritten.add(known.name)
 
     def _note(self, row: FileRow, document: Document | str | None) -> None:
@@ -205,7 +203,7 @@ class RunFiles:
 
     @staticmethod
     def _is_folded(row: FileRow) -> bool:
-        return row.accepted and not row.problems
+        return row.read.accepted and not row.read.problems
 
     def _fold(self, names: Sequence[str]) -> str:
         """These files as one JSON object, by name."""
@@ -241,28 +239,10 @@ def _job(row: FileRow) -> JobKey | None:
     return None if row.job_id is None or row.restart is None else JobKey(row.job_id, row.restart)
 
 
-def _file_row(
-    file: ListedFile, problems: tuple[str, ...], state: FileState | None, content: str | None, accepted: bool
-) -> FileRow:
+def _file_row(file: ListedFile, read: ReadState, content: str | None = None) -> FileRow:
     job = file.parsed.job
-    return FileRow(
-        file.clean_name,
-        file.parsed.kind,
-        job.job_id if job else None,
-        job.restart if job else None,
-        file.node,
-        accepted,
-        problems,
-        content,
-        state.size if state else None,
-        state.mtime_ns if state else None,
-        state.inode if state else None,
-    )
-
-
-def with_earlier(problem: str, *, accepted: bool) -> str:
-    """Why a file could not be read, and whether something of it counts all the same."""
-    return f"{problem}; its earlier content counts" if accepted else problem
+    job_id, restart = (job.job_id, job.restart) if job else (None, None)
+    return FileRow(file.clean_name, file.parsed.kind, job_id, restart, file.node, read, content)
 
 
 def _content_of(document: Document | str) -> str:
@@ -295,7 +275,7 @@ def _sealed_row(name: str, content: str | None) -> FileRow:
     assert parsed is not None
     job, node = parsed.job, None if parsed.node is None else clean_text(parsed.node)
     key = (job.job_id if job else None, job.restart if job else None)
-    return FileRow(name, parsed.kind, key[0], key[1], node, accepted=True, content=content)
+    return FileRow(name, parsed.kind, key[0], key[1], node, ReadState(accepted=True), content)
 
 
 class RunFile(NamedTuple):

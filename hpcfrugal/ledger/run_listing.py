@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import FileState, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.spool.layout import ParsedName, RunDir

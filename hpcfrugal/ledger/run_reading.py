@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.garbage import paused_collection
-from hpcfrugal.ledger.ingest import ReadRun, read_files, write_rows
+from hpcfrugal.ledger.ingest import ReadRun, write_rows
 from hpcfrugal.ledger.refresh import refresh_totals
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import list_run
+from hpcfrugal.ledger.run_readers import RunReaders
 from hpcfrugal.ledger.run_state import RunState, with_known
 from hpcfrugal.ledger.sealing import is_complete, is_settled
 from hpcfrugal.ledger.table import RowBatch
@@ -36,37 +38,77 @@ class Found:
     skipped: list[str] = field(default_factory=list)
 
 
-@paused_collection()
+@dataclass(slots=True)
+class _Chunk:
+    """Some runs that were looked at, and what gives what was read of those that are ``due``."""
+
+    runs: int
+    due: Sequence[RunState]
+    sealable: Sequence[RunState]
+    read: Callable[[], list[ReadRun | str]]
+
+
 def read_runs(
     connection: LedgerConnection,
     spool: int,
     runs: Sequence[RunDir],
     found: Found,
     at_ns: int,
+    readers: RunReaders,
     user: SpoolUser | None = None,
-) -> None:
-    """Read these runs as far as they changed, and seal those that are over. ``user`` is as in ``write_rows``."""
-    states = list(look_at(connection, spool, runs, found))
-    due = [state for state in states if state.changed]
-    sealable = [
-        state
-        for state in states
-        if not state.changed and state.known and _is_over(connection, state, state.known.run, at_ns)
-    ]
-    if not due and not sealable:
-        return
-    read = [one for state in due if (one := _read_files(state, found.skipped)) is not None]
+) -> Iterator[int]:
+    """Read these runs as far as they changed, some in a transaction, and seal those that are over; gives after each
+    transaction how many it was about. ``user`` is as in ``write_rows``."""
+    waiting: deque[_Chunk] = deque()
+    for start in range(0, len(runs), RUNS_AT_ONCE):
+        waiting.append(_look(connection, spool, runs[start : start + RUNS_AT_ONCE], found, at_ns, readers))
+        while len(waiting) > readers.ahead:
+            yield _take(connection, spool, waiting.popleft(), found, at_ns, user)
+    while waiting:
+        yield _take(connection, spool, waiting.popleft(), found, at_ns, user)
+
+
+def _look(
+    connection: LedgerConnection,
+    spool: int,
+    runs: Sequence[RunDir],
+    found: Found,
+    at_ns: int,
+    readers: RunReaders,
+) -> _Chunk:
+    with paused_collection():
+        states = list(look_at(connection, spool, runs, found))
+        due = [state for state in states if state.changed]
+        sealable = [
+            state
+            for state in states
+            if not state.changed and state.known and _is_over(connection, state, state.known.run, at_ns)
+        ]
+        return _Chunk(len(runs), due, sealable, readers.read(due))
+
+
+@paused_collection()
+def _take(
+    connection: LedgerConnection, spool: int, chunk: _Chunk, found: Found, at_ns: int, user: SpoolUser | None
+) -> int:
+    """Write what was read of some runs; returns how many runs they are."""
+    if not chunk.due and not chunk.sealable:
+        return chunk.runs
+    read = chunk.read()
     batch, new = RowBatch(), list[JobRow]()
     with transaction(connection):
         for one in read:
-            if _write(connection, spool, one, batch, new, found.skipped, at_ns, user):
+            if isinstance(one, str):
+                found.skipped.append(one)
+            elif _write(connection, spool, one, batch, new, found.skipped, at_ns, user):
                 found.files_read += one.files_read
         batch.write(connection)
         refresh_totals(connection, new=new)
-        for state in sealable:
+        for state in chunk.sealable:
             if state.known:
                 state.files.seal(connection, state.known.run, state.listing.mtime_ns)
-    found.changed += len(due)
+    found.changed += len(chunk.due)
+    return chunk.runs
 
 
 def _is_over(connection: sqlite3.Connection, state: RunState, run: int, at_ns: int) -> bool:
@@ -93,14 +135,6 @@ def look_at(
         state = RunState(listing, known, RunFiles.of(connection, known and known.run))
         found.vanished_files += [f"{run.run_id}/{name}" for name in state.missing]
         yield state
-
-
-def _read_files(state: RunState, skipped: list[str]) -> ReadRun | None:
-    try:
-        return read_files(state)
-    except OSError as error:
-        skipped.append(f"{state.listing.run_dir.path}: cannot be read: {error.strerror}")
-        return None
 
 
 def _write(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from fractions import Fraction
 from functools import cache, partial
 from typing import Literal
@@ -26,6 +26,7 @@ from hpcfrugal.accounting.savings import (
 )
 from hpcfrugal.accounting.spans import joined
 from hpcfrugal.core.pue import MonthlyPue, single_pue
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.footprints import Intensities, levels_of, pue_of
 from hpcfrugal.ledger.plans import PlanRow, RunTimes, counterfactual_start, plan_of, run_times, was_delayed

@@ -6,18 +6,18 @@ Both come from the same samples, so they can be compared whichever the command w
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from hpcfrugal.accounting import tables
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import UnsafeFile
-from hpcfrugal.ledger.channel_totals import NodeTotals
-from hpcfrugal.ledger.derive import derive
 from hpcfrugal.ledger.parts import is_lacking
 from hpcfrugal.spool.documents import NodeFacts, read_nodes
 from hpcfrugal.spool.layout import JobKey, RunDir
-from hpcfrugal.spool.sample_header import SampledNode
-from hpcfrugal.spool.samples import read_samples
-from hpcfrugal.spool.sidecar_session import SidecarSession
+
+if TYPE_CHECKING:
+    from hpcfrugal.ledger.channel_totals import NodeTotals
+    from hpcfrugal.spool.sidecar_session import SidecarSession
 
 ALONE = 0.9
 """A command with at least this part of the machine's busy CPU time is taken to have had it to itself."""
@@ -50,6 +50,9 @@ class BothScopes:
 
 def both_scopes(run: RunDir, node: str) -> BothScopes | None:
     """The energy of a run of `hpcfrugal run` on this node; None where there are no samples that can be used."""
+    from hpcfrugal.spool.sample_header import SampledNode
+    from hpcfrugal.spool.samples import read_samples
+
     job = JobKey(run.run_id, 0)
     path = run.samples(job.job_id, job.restart, node)
     try:
@@ -72,6 +75,10 @@ def _facts(run: RunDir, owner_uid: int, job: JobKey, node: str) -> NodeFacts | N
 
 
 def _energy(sessions: tuple[SidecarSession, ...], facts: NodeFacts | None, *, exclusive: bool) -> ScopeEnergy:
+    # A report of many jobs needs none of it.
+    from hpcfrugal.accounting import tables
+    from hpcfrugal.ledger.derive import derive
+
     held = [replace(session, header=replace(session.header, exclusive=exclusive)) for session in sessions]
     return _sum(derive(held, tables.cpu_tdp(), tables.gpu_tdp(), facts))
 

@@ -17,13 +17,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import MonthRow
+from hpcfrugal.ledger.file_rows import MonthRow
 from hpcfrugal.ledger.run_files import RunFiles, unseal
 from hpcfrugal.ledger.spools import key_of
 from hpcfrugal.ledger.store import open_ledger

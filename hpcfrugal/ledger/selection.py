@@ -7,8 +7,8 @@ jobs' own time, and ``EnergySums``. An empty component stands for jobs as a whol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.due import DAY_NS
 from hpcfrugal.ledger.sums import SUMS, exact_sum, selected_sums
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import SpoolRow

@@ -7,10 +7,11 @@ views of the ledger do, in the same order and in double precision, so that JSON,
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from hpcfrugal.accounting.footprint import LevelSource
+from hpcfrugal.core.quick import dataclass
 
 _ALL_THE_TIME = 0.995
 """A coverage that is printed as 100 %."""

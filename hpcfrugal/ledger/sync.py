@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hpcfrugal.core.errors import DataError, SetupError
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.accounted import refresh_accounted
 from hpcfrugal.ledger.accounting import missing_accounting, take_accounting
 from hpcfrugal.ledger.agent_files import missing_agents, take_agents
 from hpcfrugal.ledger.agent_jobs import refresh_measured
-from hpcfrugal.ledger.clocks import skews
 from hpcfrugal.ledger.clusters import missing_clusters, take_clusters
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.due import Defaults, known_defaults, use_defaults
-from hpcfrugal.ledger.intensity import missing_intensities, take_intensities
+from hpcfrugal.ledger.intensity_files import missing_intensities, take_intensities
 from hpcfrugal.ledger.refresh import refresh_ledger
 from hpcfrugal.ledger.rows import MetaRow
 from hpcfrugal.ledger.run_files import RunFiles
 from hpcfrugal.ledger.run_listing import list_run
-from hpcfrugal.ledger.run_reading import RUNS_AT_ONCE, Found, read_runs
+from hpcfrugal.ledger.run_readers import RunReaders
+from hpcfrugal.ledger.run_reading import Found, read_runs
 from hpcfrugal.ledger.run_state import RunState, with_known
 from hpcfrugal.ledger.sealing import (
     Month,
@@ -52,7 +52,8 @@ class SyncResult:
 
     ``vanished``: runs in the ledger that the spool no longer holds; their rows stay. ``vanished_files``: files
     of other runs (``run_id/name``) of which the same is true. ``skipped``: entries of the spool that could not
-    be read, with the reason. ``problem_files``: files in the ledger with a problem. ``skewed``: nodes of jobs
+    be read, with the reason. ``problem_files``: files in the ledger with a problem, ``new_problem_files`` those of
+    which this sync found it. ``skewed``, and ``newly_skewed`` likewise: nodes of jobs
     whose clock disagrees with Slurm's.
     """
 
@@ -63,7 +64,9 @@ class SyncResult:
     vanished_files: tuple[str, ...]
     skipped: tuple[str, ...]
     problem_files: int
+    new_problem_files: int
     skewed: int = 0
+    newly_skewed: int = 0
 
 
 def sync(
@@ -117,6 +120,7 @@ def fill(
     """Read what is new in these spools, into a ledger on which the caller holds the lock; ``everything``: all files."""
     found = Found()
     with open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection:
+        problems, skews = _rows(connection, _PROBLEMS), _rows(connection, _SKEWS)
         _same_derivation(connection, anew=everything)
         if defaults is not None:
             with transaction(connection):
@@ -126,6 +130,7 @@ def fill(
         refresh_accounted(connection)
         refresh_measured(connection)
         refresh_ledger(connection)
+        problems_now, skews_now = _rows(connection, _PROBLEMS), _rows(connection, _SKEWS)
         return SyncResult(
             runs=found.runs,
             runs_changed=found.changed,
@@ -133,18 +138,25 @@ def fill(
             vanished=tuple(found.vanished),
             vanished_files=tuple(found.vanished_files),
             skipped=tuple(found.skipped),
-            problem_files=_count(connection, _PROBLEM_FILES),
-            skewed=sum(1 for _ in skews(connection)),
+            problem_files=len(problems_now),
+            new_problem_files=len(problems_now - problems),
+            skewed=len(skews_now),
+            newly_skewed=len(skews_now - skews),
         )
 
 
-_PROBLEM_FILES = """
-SELECT (SELECT count(*) FROM files WHERE problems != '[]') + (
-    SELECT count(*) FROM intensity_files WHERE problems != '[]') + (
-    SELECT count(*) FROM accounting_files WHERE problems != '[]') + (
-    SELECT count(*) FROM agent_files WHERE problems != '[]') + (
-    SELECT count(*) FROM cluster_files WHERE problems != '[]')
+_PROBLEMS = """
+SELECT 'run', run, name, problems FROM files WHERE problems != '[]'
+UNION ALL SELECT 'intensity', file, name, problems FROM intensity_files WHERE problems != '[]'
+UNION ALL SELECT 'accounting', accounting, name, problems FROM accounting_files WHERE problems != '[]'
+UNION ALL SELECT 'agent', agent_file, name, problems FROM agent_files WHERE problems != '[]'
+UNION ALL SELECT 'cluster', spool, name, problems FROM cluster_files WHERE problems != '[]'
 """
+_SKEWS = "SELECT job, node FROM clock_skews"
+
+
+def _rows(connection: sqlite3.Connection, query: str) -> set[tuple[int | str, ...]]:
+    return {tuple(row) for row in connection.execute(query)}
 
 
 def _fill(connection: LedgerConnection, of: LedgerSpool, found: Found, progress: Progress | None) -> None:
@@ -159,21 +171,20 @@ def _fill(connection: LedgerConnection, of: LedgerSpool, found: Found, progress:
     at_ns = now_ns()
     months = list(months_of(connection, spool, spool_root, found.skipped, at_ns))
     total, done = sum(len(month.runs) for month in months), 0
-    for month in months:
-        before = len(found.skipped) + len(found.vanished_files)
-        for start in range(0, len(month.runs), RUNS_AT_ONCE):
-            chunk = month.runs[start : start + RUNS_AT_ONCE]
-            read_runs(connection, spool, chunk, found, at_ns, user)
-            done += len(chunk)
-            if progress is not None:
-                progress(done, total)
-        with transaction(connection):
-            vanished = [] if month.present is None else _vanished(connection, spool, month)
-            now = len(found.skipped) + len(found.vanished_files)
-            # What is missing is named at each sync.
-            note_month(connection, spool, month, complete=not vanished and now == before)
-        found.vanished += vanished
-        found.runs += month.count
+    with RunReaders(total) as readers:
+        for month in months:
+            before = len(found.skipped) + len(found.vanished_files)
+            for runs in read_runs(connection, spool, month.runs, found, at_ns, readers, user):
+                done += runs
+                if progress is not None:
+                    progress(done, total)
+            with transaction(connection):
+                vanished = [] if month.present is None else _vanished(connection, spool, month)
+                now = len(found.skipped) + len(found.vanished_files)
+                # What is missing is named at each sync.
+                note_month(connection, spool, month, complete=not vanished and now == before)
+            found.vanished += vanished
+            found.runs += month.count
     if user is not None:
         return  # what else is in it is the user's own: it could say anything about the jobs of others
     with transaction(connection):
@@ -250,10 +261,6 @@ def vanished_files(
     missing += missing_clusters(connection, spool, spool_root)
     missing += missing_agents(connection, spool, spool_root)
     return [*missing, *missing_intensities(connection, spool, spool_root)]
-
-
-def _count(connection: sqlite3.Connection, query: str) -> int:
-    return int(connection.execute(query).fetchone()[0])
 
 
 def rebuild(

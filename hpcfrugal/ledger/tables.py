@@ -5,26 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from hpcfrugal.ledger.agent_rows import AgentFileRow, AgentJobRow, AgentSessionRow, NodeChannelRow
-from hpcfrugal.ledger.rows import (
+from hpcfrugal.ledger.file_rows import (
     AccountingFileRow,
+    ClusterFileRow,
+    FileRow,
+    IntensityFileRow,
+    IntensityRow,
+    MonthRow,
+    SealedRunRow,
+    SetAsideRow,
+)
+from hpcfrugal.ledger.rows import (
     AttemptRow,
     ChannelRow,
     ClockSkewRow,
-    ClusterFileRow,
-    FileRow,
     ForgottenJobRow,
-    IntensityFileRow,
-    IntensityRow,
     JobDayRow,
     JobEnergyRow,
     JobTotalsRow,
     MetaRow,
     MissingSensorRow,
-    MonthRow,
     RunRow,
-    SealedRunRow,
     SessionRow,
-    SetAsideRow,
     SpoolRow,
 )
 from hpcfrugal.ledger.table import LedgerTable

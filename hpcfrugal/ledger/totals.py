@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import attrgetter
 from types import MappingProxyType
 
 from hpcfrugal.accounting.footprint import EnergyPiece, IntensityLevel, RoundedTally, Tally, tallies
 from hpcfrugal.core.pue import Pue
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.due import DAY_NS
 from hpcfrugal.ledger.packed import BUCKET_S, KnownBucket
 from hpcfrugal.ledger.parts import counted_channels, parts_of

@@ -10,10 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hpcfrugal.ledger.connection import LedgerConnection
-from hpcfrugal.ledger.rows import IntensityFileRow
-from hpcfrugal.ledger.run_files import every_run_file, with_earlier
-from hpcfrugal.ledger.tables import INTENSITY_FILES
+from hpcfrugal.ledger.run_files import every_run_file
 from hpcfrugal.spool.layout import ACCOUNTING_DIR, AGENTS_DIR, CLUSTERS_DIR, INTENSITY_DIR
 
 
@@ -25,16 +22,6 @@ class UnreadFile(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.run_id}/{self.name}" if self.run_id else self.name
-
-
-def note_intensity_error(connection: LedgerConnection, spool: int, name: str, problem: str) -> None:
-    """Note that a file of intensities could not be read."""
-    row = connection.execute(
-        "SELECT accepted FROM intensity_files WHERE spool = ? AND name = ?", (spool, name)
-    ).fetchone()
-    accepted = row is not None and bool(row[0])
-    file = IntensityFileRow(name, accepted, (with_earlier(problem, accepted=accepted),))
-    INTENSITY_FILES.insert(connection, file, spool)
 
 
 _BESIDE_RUNS = f"""
@@ -61,6 +48,6 @@ def _files(connection: sqlite3.Connection) -> Iterator[tuple[UnreadFile, bool, b
     cursor = connection.cursor()
     cursor.row_factory = None
     for run in every_run_file(connection):
-        yield UnreadFile(run.run_id, run.row.name), run.row.accepted, run.sealed or run.row.size is not None
+        yield UnreadFile(run.run_id, run.row.name), run.row.read.accepted, run.sealed or run.row.read.size is not None
     for name, accepted, was_read in cursor.execute(_BESIDE_RUNS):
         yield UnreadFile("", name), bool(accepted), bool(was_read)

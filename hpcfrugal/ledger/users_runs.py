@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.text import clean_text
 
 _OF_USER = "accounted_jobs AS a JOIN texts ON texts.text = a.user WHERE texts.name = ?1"

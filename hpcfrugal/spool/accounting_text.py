@@ -14,13 +14,13 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from hpcfrugal.core.files import write_atomic
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, open_owned
 from hpcfrugal.core.time import from_ns

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, parse_json_lines
 from hpcfrugal.spool.agent_records import (
     AgentHeader,

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from operator import lt
 from typing import Annotated, Any, Literal, TypeVar
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import (
     MAX_INT,
     MAX_MEMORY_B,

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
 from hpcfrugal.core.units import expand_nodelist

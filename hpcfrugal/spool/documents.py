@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
 
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import DROP_INVALID, InvalidRecord, IsoTime, Key, Range, UnixTime, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object, read_tail
 from hpcfrugal.core.text import clean_text, plain

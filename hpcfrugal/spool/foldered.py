@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from hpcfrugal.core.quick import dataclass
 
 OnSkip = Callable[[Path, str], None]
 """Called for links and entries that are not read, with the reason."""

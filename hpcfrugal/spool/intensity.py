@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar
 
 from hpcfrugal.core.carbon_signal import MAX_G_PER_KWH, SIGNALS
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import MAX_WALL_NS, MIN_WALL_NS, InvalidRecord, Range, codec
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, read_object
 from hpcfrugal.spool.foldered import FolderedFiles, OnSkip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import NOT_STORED
 from hpcfrugal.core.time import instant_ns
 

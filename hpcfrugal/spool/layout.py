@@ -16,7 +16,6 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
 from hpcfrugal.core.files import make_private_folder
+from hpcfrugal.core.quick import dataclass
 
 SPOOL_SCHEMA = 1
 """Version of every document and of the sidecar's header, in their key ``schema``."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import (
     MAX_MEMORY_B,
     MAX_WALL_NS,

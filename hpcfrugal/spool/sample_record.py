@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import (
     EMBEDDED,
     MAX_MEMORY_B,

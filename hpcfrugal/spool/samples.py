@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import FileState, UnsafeFile, open_owned, parse_json, parse_json_lines
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.spool.sample_header import MAX_HEADER_BYTES, Header, SampledNode, parse_header

@@ -6,7 +6,9 @@ No energy is derived from these, so an invalid one does not cost the record: it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from hpcfrugal.core.quick import dataclass
 
 
 @dataclass(frozen=True, slots=True)

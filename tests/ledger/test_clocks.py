@@ -25,7 +25,8 @@ def told(spool: FakeSpool, skew_s: int, *, slurm: bool = True) -> list[str]:
         run.slurm(nodes=("n1", "n2"))
     result = sync(spool.root, spool.ledger)
     problems = check_ledger(spool.root, spool.ledger).problems
-    assert result.skewed == len(problems)
+    assert result.skewed == result.newly_skewed == len(problems)
+    assert sync(spool.root, spool.ledger).newly_skewed == 0
     assert all(problem.startswith(f"{run.run_id}: ") for problem in problems)
     return [problem.partition(": ")[2] for problem in problems]
 

@@ -7,11 +7,11 @@ energy if nothing better is known, and never to choose a time.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 
 from hpcfrugal.accounting.tables import table_rows
 from hpcfrugal.core.grid_zone import country_of
+from hpcfrugal.core.quick import dataclass
 
 
 @dataclass(frozen=True, slots=True)
