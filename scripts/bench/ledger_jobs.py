@@ -12,10 +12,11 @@ from ledger_spool import JOBS_A_DAY, started_at, write_spool
 
 from hpcfrugal.accounting.buckets import BUCKET_NS, EnergyByTime
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
+from hpcfrugal.ledger.file_rows import SealedRunRow
 from hpcfrugal.ledger.packed import pack
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.refresh import refresh_ledger
-from hpcfrugal.ledger.rows import AttemptRow, ChannelRow, JobRow, RunRow, SealedRunRow
+from hpcfrugal.ledger.rows import AttemptRow, ChannelRow, JobRow, RunRow
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import sync
 from hpcfrugal.ledger.tables import (

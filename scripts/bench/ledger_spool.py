@@ -31,10 +31,11 @@ def started_at(number: int) -> datetime:
     return START + timedelta(seconds=number * 86_400 // JOBS_A_DAY)
 
 
-def write_spool(spool: Path, runs: int, seconds: int, record_s: int = 10) -> int:
-    """Write run directories of jobs that took ``seconds``; returns the number of records in their sample files."""
+def write_spool(spool: Path, runs: int, seconds: int, record_s: int = 10, first: int = 0) -> int:
+    """Write run directories of jobs that took ``seconds``, from the ``first`` on until there are ``runs``; returns the
+    number of records in their sample files."""
     records = 0
-    for number in range(runs):
+    for number in range(first, runs):
         at = started_at(number)
         run_id = f"{at:%Y%m%dT%H%M%SZ}-{number:08x}"
         folder = spool / f"{at:%Y-%m}" / run_id
