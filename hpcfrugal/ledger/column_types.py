@@ -11,7 +11,7 @@ _BY_NAME: dict[str, ColumnType] = {
     "coverage": "decimal",
     "day": "day",
     **dict.fromkeys(("submitted", "started", "ended"), "time"),
-    **dict.fromkeys(("complete", "counted", "git_clean"), "boolean"),
+    **dict.fromkeys(("complete", "counted", "embodied_complete", "git_clean"), "boolean"),
 }
 _UNITS = ("_kwh", "_j", "_s", "_g", "_h")
 

@@ -39,11 +39,15 @@ def _figures(of: str) -> dict[str, str]:
         "coverage": f"CAST({of}covered_ns AS REAL) / nullif({of}elapsed_ns, 0)",
         "co2e_g": f"CAST({_sum(f'{of}measured_ug', f'{of}modelled_ug')} AS REAL) / 1e6",
         "intensity_g_per_kwh": f"CAST(CAST({of}grid_ng AS REAL) * 3600000.0 / {known_uj} + 0.5 AS INTEGER) / 1000.0",
+        "embodied_low_g": f"CAST({of}embodied_low_ug AS REAL) / 1e6",
+        "embodied_high_g": f"CAST({of}embodied_high_ug AS REAL) / 1e6",
+        "embodied_complete": f"CASE WHEN {of}embodied_low_ug NOT NULL THEN {of}embodied_lacking = 0 END",
     }
 
 
 _ENERGY = ("energy_kwh", "energy_j", "measured_j", "modelled_j", "coverage")
 _CO2E = ("co2e_g", "intensity_g_per_kwh")
+_EMBODIED = ("embodied_low_g", "embodied_high_g", "embodied_complete")
 
 
 def _select(columns: dict[str, str], source: str) -> str:
@@ -80,7 +84,7 @@ def _jobs_energy() -> str:
         "complete": "t.complete",
         "scope": _text("t.scope"),
         "boundary": f"CASE WHEN EXISTS ({_WHOLE_NODES}) THEN 'node' ELSE 'components' END",
-        **{name: figures[name] for name in _CO2E},
+        **{name: figures[name] for name in (*_CO2E, *_EMBODIED)},
         "cpu_h": f"jobs.alloc_cpus * {hours}",
         "gpu_h": f"t.gpus * {hours}",
         "nodes": _text("jobs.nodes"),

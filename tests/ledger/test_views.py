@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from fake_spool import PACKAGE, SECOND, FakeSpool
 
+from hpcfrugal.accounting.embodied import EmbodiedNodes
 from hpcfrugal.ledger.due import Defaults
 from hpcfrugal.ledger.queries import JobFilter
 from hpcfrugal.ledger.store import open_ledger
@@ -24,6 +25,7 @@ from hpcfrugal.report.formats import rendered
 from hpcfrugal.report.jobs import JobsReport
 from hpcfrugal.report.period import Period
 
+NODES = EmbodiedNodes("n1", 16, 1_000_000, 2_345_678, 10**7, "LCA")
 PAGE = Path(__file__).resolve().parents[2] / "docs/ledger.md"
 QUERIES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
@@ -33,6 +35,7 @@ SAME = {
     "elapsed_s": "elapsed_s", "measured_j": "measured_j", "modelled_j": "modelled_j", "coverage": "coverage",
     "complete": "complete", "scope": "scope", "boundary": "boundary", "co2e_g": "co2e_g",
     "intensity_g_per_kwh": "intensity_g_per_kwh",
+    **{name: name for name in ("embodied_low_g", "embodied_high_g", "embodied_complete")},
 }  # fmt: skip
 """Columns of ``jobs_energy`` by the keys of the report's JSON."""
 
@@ -48,7 +51,7 @@ def ledger(spool: FakeSpool) -> Path:
     run.slurm(job_id="18", end_s=61)
     spool.run("19").slurm("FAILED", job_id="19")
     spool.run("20")
-    sync(spool.root, spool.ledger, defaults=Defaults("DE", None))
+    sync(spool.root, spool.ledger, defaults=Defaults("DE", None, (NODES,)))
     return spool.ledger
 
 
