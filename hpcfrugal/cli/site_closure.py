@@ -54,18 +54,20 @@ def closure_command(
     from hpcfrugal.api.sync import TROUBLES_SHOWN
     from hpcfrugal.cli.report import show_report
     from hpcfrugal.cli.streams import warn
+    from hpcfrugal.ledger.closure import first_known_ns
     from hpcfrugal.ledger.store import open_ledger
     from hpcfrugal.meters.settings import read_meters
     from hpcfrugal.report.closure import ClosureReport
 
     config, now_ns = load_config(), time.time_ns()
     span = given_period(since, until, month)
-    first_ns = span.since_ns or 0
     until_ns = min(now_ns, -(-(span.until_ns or now_ns) // _DAY_NS) * _DAY_NS)
-    within = first_ns - first_ns % _DAY_NS, until_ns
     meters = [] if no_meters else list(read_meters(config.tables("meters")).values())
     troubles: list[str] = []
     with open_ledger(ledger_path) as connection:
+        # Meters are asked by day: not since 1970.
+        first_ns = span.since_ns if span.since_ns is not None else first_known_ns(connection)
+        within = (0, 0) if first_ns is None else (first_ns - first_ns % _DAY_NS, until_ns)
         found = closed_site(connection, meters, within, nodes, suspend_time, troubles)
     for line in troubles[:TROUBLES_SHOWN]:
         warn(line)

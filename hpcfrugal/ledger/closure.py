@@ -194,6 +194,13 @@ def _add_sensor(one: ClosedNode, span: AgentSpan, sensor: _Sensor, within: WallS
             one.days[day].meter_ns += max(0, min(end_ns, within[1]) - max(start_ns, within[0]))
 
 
+def first_known_ns(connection: sqlite3.Connection) -> int | None:
+    """When the first agent or job of the ledger was; None where there is none."""
+    (session_ns,) = connection.execute("SELECT min(started_wall_ns) FROM agent_sessions").fetchone()
+    (day,) = connection.execute("SELECT min(day) FROM job_energy").fetchone()
+    return min((each for each in (session_ns, None if day is None else day * DAY_NS) if each is not None), default=None)
+
+
 _KNOWN = """
 SELECT nodes.name, day, sum(coalesce(measured_uj, 0) + coalesce(modelled_uj, 0)) FROM job_energy JOIN nodes USING (node)
 WHERE day BETWEEN ? AND ? GROUP BY 1, 2

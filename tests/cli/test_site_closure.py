@@ -48,6 +48,21 @@ def closure(box: Sandbox, *options: str | Path) -> dict[str, Any]:
     return found
 
 
+def metered(box: Sandbox, from_ns: int) -> None:
+    """200 W by a meter of n1 and n3 for a day."""
+    folder = box.home / "power"
+    for node in ("n1", "n3"):
+        path = log_file(folder, node, from_ns)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        walls_ns = (from_ns + at * 60 * SECOND for at in range(1441))
+        path.write_text(
+            "".join(json.dumps({"wall_ns": at_ns, "power_w": 200, "source": "ipmi-dcmi"}) + "\n" for at_ns in walls_ns)
+        )
+        path.chmod(0o644)
+    table = f'kind = "ipmi-dcmi"\nnodes = "n1,n3"\nlog = "{folder}"\nowner = {os.getuid()}\nstep = "60 s"\n'
+    box.settings(f"[meters.dcmi]\n{table}")
+
+
 def test_jobs_idle_and_the_rest_are_the_node(site: Sandbox) -> None:
     """Package and memory: 1.25 times the power of package-0. The node's own sensor: 1.5 times."""
     found = closure(site)
@@ -110,17 +125,7 @@ def test_the_month_as_text_and_as_csv(site: Sandbox) -> None:
 
 def test_a_meter_of_the_node_is_compared_and_stands_alone_where_there_is_no_agent(site: Sandbox) -> None:
     """200 W by the meter all day, of n1 and of n3, which has no agent and no job."""
-    folder = site.home / "power"
-    for node in ("n1", "n3"):
-        path = log_file(folder, node, START_NS)
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        walls_ns = (MIDNIGHT_NS + at * 60 * SECOND for at in range(1441))
-        path.write_text(
-            "".join(json.dumps({"wall_ns": at_ns, "power_w": 200, "source": "ipmi-dcmi"}) + "\n" for at_ns in walls_ns)
-        )
-        path.chmod(0o644)
-    table = f'kind = "ipmi-dcmi"\nnodes = "n1,n3"\nlog = "{folder}"\nowner = {os.getuid()}\nstep = "60 s"\n'
-    site.settings(f"[meters.dcmi]\n{table}")
+    metered(site, MIDNIGHT_NS)
     found = {node["node"]: node["days"][0] for node in closure(site)["nodes"]}
     assert set(found) == {"n1", "n2", "n3"}
     assert (found["n1"]["meter"], found["n1"]["meter_uj"]) == ("meter:dcmi", 200 * 86_400 * 10**6)
@@ -129,3 +134,9 @@ def test_a_meter_of_the_node_is_compared_and_stands_alone_where_there_is_no_agen
     assert (found["n3"]["node_uj"], found["n3"]["unattributed_uj"]) == (200 * 86_400 * 10**6,) * 2
     without = {node["node"] for node in closure(site, "--no-meters")["nodes"]}
     assert without == {"n1", "n2"}
+
+
+def test_of_all_time_meters_are_not_asked_for_days_before_the_ledgers_first(site: Sandbox) -> None:
+    metered(site, MIDNIGHT_NS - 1000 * DAY_NS)
+    found: dict[str, Any] = json.loads(site.ok("site", "closure", "--since", "all", "--json"))
+    assert {node["node"]: [day["day"] for day in node["days"]] for node in found["nodes"]} == {"n1": [DAY], "n2": [DAY]}
