@@ -26,15 +26,16 @@ _LONG_GAP_NS = 3600 * 10**9
 
 
 class ClosureSums(NamedTuple):
-    """Microjoules and nanoseconds of some days of nodes. ``beside_uj`` and ``parts_uj`` are what meters and components
-    read in the same time; None: nothing did."""
+    """Microjoules and nanoseconds of some days of nodes. ``idle_uj`` and ``could_be_off_uj`` are None where no agent
+    was there. ``beside_uj`` and ``parts_uj`` are what meters and components read in the same time; None: nothing did.
+    """
 
     days: int
     node_uj: int
     jobs_uj: int
-    idle_uj: int
+    idle_uj: int | None
     unattributed_uj: int
-    could_be_off_uj: int
+    could_be_off_uj: int | None
     meter_uj: int | None
     parts_uj: int
     beside_uj: int | None
@@ -45,13 +46,14 @@ class ClosureSums(NamedTuple):
         """Those of days; none is counted further than ``until_ns``."""
         both = [one for one in days if one.ratio is not None]
         metered = [one.meter_uj for one in days if one.meter_uj is not None]
+        balances = [one.balance for one in days if one.balance is not None]
         return cls(
             days=len(days),
             node_uj=sum(one.node_uj for one in days),
             jobs_uj=sum(one.jobs_uj for one in days),
-            idle_uj=sum(one.idle_uj for one in days),
+            idle_uj=sum(one.idle_uj for one in balances) if balances else None,
             unattributed_uj=sum(one.unattributed_uj for one in days),
-            could_be_off_uj=sum(one.balance.could_be_off_uj for one in days if one.balance is not None),
+            could_be_off_uj=sum(one.could_be_off_uj for one in balances) if balances else None,
             meter_uj=sum(metered) if metered else None,
             parts_uj=sum(one.node_uj for one in both),
             beside_uj=sum(one.beside_uj or 0 for one in both) if both else None,
@@ -68,7 +70,8 @@ class ClosureSums(NamedTuple):
         """The shares of jobs, idle and the rest."""
         if self.node_uj <= 0:
             return ""
-        jobs, idle = (min(_BAR, max(0, round(_BAR * part / self.node_uj))) for part in (self.jobs_uj, self.idle_uj))
+        parts = self.jobs_uj, self.idle_uj or 0
+        jobs, idle = (min(_BAR, max(0, round(_BAR * part / self.node_uj))) for part in parts)
         idle = min(idle, _BAR - jobs)
         return "█" * jobs + "░" * idle + "·" * (_BAR - jobs - idle)
 
@@ -105,10 +108,10 @@ def _of_balance(name: str) -> Field[Any]:
 
 def _text(name: str, heading: str, drop: int | None = None) -> Field[Any]:
     """In a table; the name is not that of another column."""
-    shown = f"{name}_shown"
     return field(
-        shown, notation.KILOWATT_HOURS, lambda one: getattr(one.sums, f"{name}_uj"), json="", heading=heading, drop=drop
-    )
+        f"{name}_shown", notation.KILOWATT_HOURS, lambda one: getattr(one.sums, f"{name}_uj"), json="", heading=heading,
+        drop=drop, missing="–",
+    )  # fmt: skip
 
 
 _RATIO: notation.Notation[float] = notation.Notation(notation.same, lambda ratio, _: f"{ratio:.2f}")
@@ -213,10 +216,10 @@ class ClosureReport:
     def _notes(self, nodes: Sequence[_Row], shown: int, units: notation.Scale) -> Iterator[tuple[str, str]]:
         sums, unit = self._total.sums, units.energy
         metered = "" if sums.meter_uj is None else f", {unit.named(sums.meter_uj)} by meters"
+        idle = "" if sums.idle_uj is None else f" {unit.named(sums.idle_uj)} idle,"
         yield (
             f"{count(len(nodes), 'node')}, {count(sums.days, 'node day')}: {unit.named(sums.node_uj)}{metered};"
-            f" {unit.named(sums.jobs_uj)} jobs, {unit.named(sums.idle_uj)} idle,"
-            f" {unit.named(sums.unattributed_uj)} unattributed.",
+            f" {unit.named(sums.jobs_uj)} jobs,{idle} {unit.named(sums.unattributed_uj)} unattributed.",
             "total",
         )
         yield (
@@ -239,9 +242,9 @@ class ClosureReport:
         """What power saving could have switched off, by which rule."""
         found: dict[tuple[SuspendRule, bool], int] = {}
         for one in self.nodes.values():
-            key = one.rule, one.has_rule
-            off_uj = sum(day.balance.could_be_off_uj for day in one.days.values() if day.balance is not None)
-            found[key] = found.get(key, 0) + off_uj
+            off_uj = ClosureSums.of(list(one.days.values()), self.until_ns).could_be_off_uj
+            if off_uj is not None:
+                found[one.rule, one.has_rule] = found.get((one.rule, one.has_rule), 0) + off_uj
         for (rule, has_rule), off_uj in found.items():
             why = "" if has_rule else "; no SuspendTime of Slurm is known, so that is an example: `--suspend-time`"
             yield (

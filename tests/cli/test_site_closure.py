@@ -132,6 +132,7 @@ def test_a_meter_of_the_node_is_compared_and_stands_alone_where_there_is_no_agen
     assert found["n1"]["ratio"] == pytest.approx(found["n1"]["node_uj"] / (200 * 7200 * 10**6))
     assert (found["n3"]["agent"], found["n3"]["boundary"], found["n3"]["gap_s"]) == (False, "node", 0)
     assert (found["n3"]["node_uj"], found["n3"]["unattributed_uj"]) == (200 * 86_400 * 10**6,) * 2
+    assert (found["n3"]["idle_uj"], found["n3"]["could_be_off_uj"]) == (None, None)
     without = {node["node"] for node in closure(site, "--no-meters")["nodes"]}
     assert without == {"n1", "n2"}
 
