@@ -8,6 +8,7 @@ from hpcfrugal.slurm.accounting import AccountingCheck
 from hpcfrugal.slurm.client import slurm_client
 from hpcfrugal.slurm.cluster import ClusterRequest, ReleaseRequest
 from hpcfrugal.slurm.command import sbatch_path
+from hpcfrugal.slurm.pyslurm_probe import why_not_pyslurm
 
 
 def slurm_findings(backend: str = "auto") -> list[Finding]:
@@ -34,6 +35,9 @@ def slurm_findings(backend: str = "auto") -> list[Finding]:
             return [*findings, Finding("slurm", "controller", "gap", error.message, advice)]
         advice = 'ask your operator, or set backend = "local" to run jobs on this machine'
         return [*findings, Finding("slurm", "controller", "fault", error.message, advice)]
+    why_not = why_not_pyslurm()
+    used = "many jobs at once are submitted by pyslurm" if why_not is None else f"jobs go by sbatch alone: {why_not}"
+    findings.append(Finding("slurm", "pyslurm", "ok", used))
     try:
         client.ask(AccountingCheck())
         findings.append(Finding("slurm", "accounting", "ok", "sacct answers"))

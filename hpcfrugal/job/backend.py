@@ -83,6 +83,9 @@ class Backend(Protocol):
     submits_at_once: int
     """How many jobs it takes at the same time, from several threads."""
 
+    def for_many(self) -> Backend:
+        """The same, as it is best for many submissions."""
+
     def cluster(self) -> str:
         """The name of the cluster that this backend's job ids belong to."""
 

@@ -35,6 +35,10 @@ class Local:
     def __init__(self, spool: Path) -> None:
         self._spool = spool
 
+    def for_many(self) -> Local:
+        """One way does for all."""
+        return self
+
     def cluster(self) -> str:
         """``local:`` and the host's name."""
         return cluster_name()

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from hpcfrugal.slurm.client import Request
 from hpcfrugal.slurm.columns import (
@@ -72,22 +72,25 @@ class QueueStates(Request[PresentStates]):
 
     def answer(self, result: Result) -> PresentStates:
         """Where none of the jobs is in the queue any more, squeue calls their ids invalid."""
-        found = []
-        for row in _STATES.rows(result.out):
-            waits = row["state"] in _NOT_STARTED
-            if row["array_task_id"] is None:
-                row["array_job_id"] = None
-            elif waits and row["job_id"] == row["array_job_id"]:
-                # Waiting tasks are listed under the array's own id: none of them has an id yet.
-                row["array_task_id"] = None
-            if waits:
-                row |= {"start_at": None, "alloc_cpus": None}  # an expected start, requested CPUs
-            if row["state"] not in {"COMPLETED", "FAILED"}:
-                row["end_at"] = None
-            state = JobState(**row)
-            found.append(replace(state, queued=not state.final))
+        found = [listed_state(row) for row in _STATES.rows(result.out)]
         problem = None if "Invalid job id" in result.err else result.problem
         return PresentStates(found, problem)
+
+
+def listed_state(row: dict[str, Any]) -> JobState:
+    """The state of a job in the queue, by the values of the columns that are asked for."""
+    waits = row["state"] in _NOT_STARTED
+    if row["array_task_id"] is None:
+        row["array_job_id"] = None
+    elif waits and row["job_id"] == row["array_job_id"]:
+        # Waiting tasks are listed under the array's own id: none of them has an id yet.
+        row["array_task_id"] = None
+    if waits:
+        row |= {"start_at": None, "alloc_cpus": None}  # an expected start, requested CPUs
+    if row["state"] not in {"COMPLETED", "FAILED"}:
+        row["end_at"] = None
+    state = JobState(**row)
+    return replace(state, queued=not state.final)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,275 @@
+"""Slurm by pyslurm, for what takes many requests: no process is started for each of them.
+
+A job has to be the same as one of sbatch. ``JobSubmitDescription`` alone does not see to that (it sets defaults where
+sbatch sets none, and leaves out variables that sbatch gives to a job), so only jobs with options of which that is
+tested go this way; `scripts/pyslurm-lab` compares them on a real Slurm. What is not in ``_OPTIONS`` is asked by
+commands. What differs still: Slurm shows no SubmitLine and no TresPerTask of the job (its steps have both values from
+the environment), and OOMKillStep is off.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from hpcfrugal.core.errors import SetupError
+from hpcfrugal.core.units import expand_nodelist, parse_walltime
+from hpcfrugal.job.backend import Submitted
+from hpcfrugal.job.batch_script import directive_flags
+from hpcfrugal.job.slurm_time import parse_slurm_time
+from hpcfrugal.slurm.client import PendingAnswer, Request, SlurmClient
+from hpcfrugal.slurm.command import NoAnswer
+from hpcfrugal.slurm.environment import submission_environment
+from hpcfrugal.slurm.nodes import HardwareRequest, NodeHardware
+from hpcfrugal.slurm.queue import PresentStates, QueueStates, listed_state
+from hpcfrugal.slurm.submission import SubmitJob
+from hpcfrugal.slurm.updates import UpdateJob
+
+_T = TypeVar("_T")
+
+_COMMUNICATION = range(1000, 2000)
+"""slurm_errno.h: "communication layer RPC errors"; whether the controller did the work is not known."""
+
+_NOT_CONNECTED = 1001
+"""SLURM_COMMUNICATIONS_CONNECTION_ERROR: it was not reached."""
+
+_OPTIONS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "account": ("account", str),
+    "array": ("array", str),
+    "begin": ("begin_time", lambda text: int(parse_slurm_time(text).timestamp())),
+    "chdir": ("working_directory", str),
+    "comment": ("comment", str),
+    "constraint": ("constraints", str),
+    "cpus-per-task": ("cpus_per_task", int),
+    "dependency": ("dependencies", str),
+    "error": ("standard_error", str),
+    "job-name": ("name", str),
+    "mem": ("memory_per_node", str),
+    "nodes": ("nodes", str),
+    "ntasks": ("ntasks", int),
+    "output": ("standard_output", str),
+    "partition": ("partitions", lambda text: text.split(",")),
+    "qos": ("qos", str),
+    "time": ("time_limit", lambda text: -(-parse_walltime(text) // timedelta(minutes=1))),
+}
+"""Options of sbatch with the attribute that stands for each."""
+
+_FLAGS: Mapping[str, tuple[str, Any]] = {
+    "hold": ("priority", 0),
+    "no-requeue": ("is_requeueable", False),
+    "requeue": ("is_requeueable", True),
+}
+
+_LIMITS = ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "RSS", "STACK")
+"""The limits that sbatch passes on (``slurm_rlimits_info`` in src/common/slurm_rlimits_info.c)."""
+
+_LAUNCHERS = {
+    "OMPI_MCA_plm_slurm_args": "--external-launcher",
+    "PRTE_MCA_plm_slurm_args": "--external-launcher",
+}
+_BOOTSTRAPS = {
+    "HYDRA_BOOTSTRAP": "HYDRA_LAUNCHER_EXTRA_ARGS",
+    "I_MPI_HYDRA_BOOTSTRAP": "I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS",
+}
+"""As ``set_env_from_opts`` in Slurm's src/common/env.c."""
+
+
+class _NotSet(tuple[str, ...]):
+    """No profile at all, as sbatch leaves it: pyslurm takes an empty list for "all of them"."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+class PyslurmClient:
+    """Asks Slurm by ``pyslurm``, the module, and passes what that cannot do to ``commands``."""
+
+    def __init__(self, pyslurm: Any, commands: SlurmClient) -> None:
+        self._pyslurm, self._commands = pyslurm, commands
+
+    def start(self, request: Request[_T]) -> PendingAnswer[_T]:
+        """See ``SlurmClient``. What pyslurm does is done when the answer is asked for."""
+        ask = self._own(request)
+        return self._commands.start(request) if ask is None else _Deferred(ask)
+
+    def ask(self, request: Request[_T], timeout_s: float | None = None) -> _T:
+        """See ``SlurmClient``."""
+        with closing(self.start(request)) as pending:
+            return pending.answer(timeout_s)
+
+    def _own(self, request: Request[_T]) -> Callable[[], _T] | None:
+        """What answers a request here; None for one that only a command can answer."""
+        ask: Callable[[], Any] | None = None
+        if isinstance(request, SubmitJob):
+            description = _description(request)
+            ask = None if description is None else partial(self._submit, description)
+        elif isinstance(request, UpdateJob):
+            ask = partial(self._update, request)
+        elif isinstance(request, QueueStates):
+            ask = partial(self._states, request)
+        elif isinstance(request, HardwareRequest):
+            ask = self._hardware
+        return cast("Callable[[], _T] | None", ask)
+
+    def _submit(self, description: Mapping[str, Any]) -> Submitted:
+        try:
+            job_id = self._pyslurm.JobSubmitDescription(**description).submit()
+        except self._pyslurm.RPCError as error:
+            if error.errno == _NOT_CONNECTED:
+                raise SetupError(f"Slurm cannot be reached: {error}") from None
+            if error.errno in _COMMUNICATION:
+                raise NoAnswer(f"Slurm did not answer: {error}") from None
+            raise SetupError(f"Slurm refused the job: {error}") from None
+        return Submitted(cluster="", job_id=str(job_id))
+
+    def _update(self, request: UpdateJob) -> str | None:
+        try:
+            self._pyslurm.Job(int(request.job_id)).modify(self._pyslurm.JobSubmitDescription(**_changes(request)))
+        except self._pyslurm.RPCError as error:
+            return str(error)
+        return None
+
+    def _states(self, request: QueueStates) -> PresentStates:
+        wanted = frozenset(request.job_ids)
+        try:
+            jobs = self._pyslurm.Jobs.load().values()
+        except self._pyslurm.RPCError as error:
+            return PresentStates((), f"Slurm does not answer: {error}")
+        found = []
+        for job in jobs:
+            if str(job.id) in wanted or str(job.array_id) in wanted:
+                if job.array_tasks_waiting is not None:
+                    return self._commands.ask(request)  # squeue lists each task that waits
+                found.append(listed_state(_row(job)))
+        return PresentStates(found, None)
+
+    def _hardware(self) -> Mapping[str, NodeHardware]:
+        try:
+            nodes = self._pyslurm.Nodes.load().values()
+        except self._pyslurm.RPCError as error:
+            raise SetupError(f"Slurm does not answer: {error}") from None
+        return {
+            node.name: NodeHardware(
+                node.total_cpus,
+                node.sockets * node.cores_per_socket or None,
+                node.real_memory,
+                ",".join(f"{name}:{count}" for name, count in (node.configured_gres or {}).items()) or None,
+                ",".join(node.available_features or ()) or None,
+            )
+            for node in nodes
+        }
+
+
+class _Deferred(Generic[_T]):
+    """A request that is sent when its answer is asked for."""
+
+    def __init__(self, ask: Callable[[], _T]) -> None:
+        self._ask = ask
+
+    def answer(self, timeout_s: float | None = None) -> _T:
+        """See ``PendingAnswer``; the time limit is that of slurm.conf (MessageTimeout)."""
+        return self._ask()
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+def _changes(request: UpdateJob) -> dict[str, Any]:
+    start = datetime.now(UTC) if request.start_at == "now" else request.start_at
+    return {"begin_time": int(start.timestamp()), **({} if request.comment is None else {"comment": request.comment})}
+
+
+def _row(job: Any) -> dict[str, Any]:
+    """The columns of squeue that ``listed_state`` reads."""
+
+    def moment(seconds: int | None) -> datetime | None:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+    return {
+        "job_id": str(job.id),
+        "array_job_id": None if job.array_id is None else str(job.array_id),
+        "array_task_id": None if job.array_task_id is None else str(job.array_task_id),
+        "state": job.state,
+        "submit_at": moment(job.submit_time),
+        "start_at": moment(job.start_time),
+        "end_at": moment(job.end_time),
+        "partition": job.partition,
+        "account": job.account,
+        "qos": job.qos,
+        "user": job.user_name,
+        "alloc_cpus": job.cpus,
+        "nodes": tuple(expand_nodelist(job.allocated_nodes)) if job.allocated_nodes else (),
+        "reason": None if job.state_reason in (None, "None") else job.state_reason,
+    }
+
+
+def _description(request: SubmitJob) -> dict[str, Any] | None:
+    """The attributes of a job; None where one of its options, or its environment, is not among those known here."""
+    if request.options or any(name.startswith("SLURM_") and name != "SLURM_CONF" for name in os.environ):
+        return None
+    script = request.script.read_bytes()
+    try:
+        text = script.decode()
+    except UnicodeDecodeError:
+        return None
+    head = text[: text.index("\n\n")] if "\n\n" in text else text
+    lines = [line for line in head.splitlines() if line.startswith("#")]
+    found: dict[str, Any] = {}
+    for flag in directive_flags([line for line in lines if line.startswith("#SBATCH")]):
+        if flag.name in _OPTIONS and flag.value is not None:
+            attribute, read = _OPTIONS[flag.name]
+            try:
+                found[attribute] = read(flag.value)
+            except ValueError:
+                return None
+        elif flag.name in _FLAGS and flag.value is None:
+            attribute, value = _FLAGS[flag.name]
+            found[attribute] = value
+        else:
+            return None
+    # pyslurm sets what is missing to 1, and the job would have variables that sbatch does not set, or too few nodes.
+    if not {"name", "ntasks", "cpus_per_task"} <= found.keys() or ("nodes" not in found and found["ntasks"] > 1):
+        return None
+    here = os.getcwd()
+    for key in ("standard_output", "standard_error"):
+        if key in found:
+            found[key] = str(Path(found.get("working_directory", here), found[key]))
+    return {
+        "working_directory": here,
+        "profile_types": _NotSet(),
+        "environment": _environment(found["cpus_per_task"]),
+        **found,
+        "script": str(request.script),
+        "script_args": [str(request.script)],
+    }
+
+
+def _environment(cpus_per_task: int) -> dict[str, str]:
+    """The environment of the job, with what sbatch adds to that of the submission."""
+    own = submission_environment(os.environ)
+    umask = os.umask(0)
+    os.umask(umask)
+    found = {
+        **own,
+        "SLURM_SUBMIT_DIR": os.getcwd(),
+        "SLURM_SUBMIT_HOST": socket.gethostname(),
+        "SLURM_PRIO_PROCESS": str(os.getpriority(os.PRIO_PROCESS, 0)),
+        "SLURM_UMASK": f"{umask:04o}",
+        "SLURM_CPUS_PER_TASK": str(cpus_per_task),
+        "SLURM_TRES_PER_TASK": f"cpu={cpus_per_task}",
+        **{name: own.get(name, value) for name, value in _LAUNCHERS.items()},
+    }
+    for name, arguments in _BOOTSTRAPS.items():
+        if own.get(name, "slurm") == "slurm":
+            found |= {name: "slurm", arguments: "--external-launcher"}
+    for name in _LIMITS:
+        soft, _ = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+        found[f"SLURM_RLIMIT_{name}"] = str(soft % 2**64)
+    return found
