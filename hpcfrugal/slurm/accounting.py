@@ -88,11 +88,12 @@ class AccountingStates(Request[PastStates]):
                 het_job_id=het_job(shown_id),
             )
             before = states[-1] if states and states[-1].job_id == found.job_id else None
-            if before is not None and before.state == "RESIZING" and before.start_at == found.start_at:
-                # The same execution after its nodes were changed.
+            if before is not None and _goes_on(before, found):
                 states[-1] = replace(
                     found,
                     nodes=tuple(dict.fromkeys((*before.nodes, *found.nodes))),
+                    start_at=before.start_at,
+                    elapsed_s=_elapsed_s(before, found),
                     restart=before.restart,
                     submit_at=before.submit_at,
                     eligible_at=before.eligible_at,
@@ -100,6 +101,20 @@ class AccountingStates(Request[PastStates]):
             else:
                 states.append(replace(found, restart=0 if before is None else before.restart + 1))
         return PastStates(states, result.problem, "accounting storage is disabled" in result.err)
+
+
+def _goes_on(before: JobState, after: JobState) -> bool:
+    """Whether a row is the same execution after its nodes were changed. 22.05 gives it the start of the job, 24.11 and
+    26.05 the time of the change."""
+    return (
+        before.state == "RESIZING" and after.start_at is not None and after.start_at in (before.start_at, before.end_at)
+    )
+
+
+def _elapsed_s(before: JobState, after: JobState) -> int | None:
+    if after.start_at == before.start_at or None in (before.elapsed_s, after.elapsed_s):
+        return after.elapsed_s
+    return (before.elapsed_s or 0) + (after.elapsed_s or 0)
 
 
 @dataclass(frozen=True, slots=True)

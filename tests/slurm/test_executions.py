@@ -162,14 +162,25 @@ def test_only_the_queue_knows_whether_a_job_comes_back(slurm: FakeSlurm, run: Fa
     assert len(slurm.calls()) == before  # settled
 
 
-def test_a_job_whose_nodes_were_changed_is_one_execution(slurm: FakeSlurm, run: FakeRun) -> None:
+@pytest.mark.parametrize(
+    ("start", "in_queue", "elapsed_s"),
+    [
+        ("2026-11-21T10:00:01", "2026-11-21T10:00:30", 60),  # 22.05
+        ("2026-11-21T10:00:30", "2026-11-21T10:00:00", 120),  # 24.11
+    ],
+)
+def test_a_job_whose_nodes_were_changed_is_one_execution(
+    slurm: FakeSlurm, run: FakeRun, start: str, in_queue: str, elapsed_s: int
+) -> None:
+    changed = "2026-11-21T10:00:30"
     slurm.sacct(
-        sacct_row("17", "RESIZING", end="2026-11-21T10:00:30"),
-        sacct_row("17", "RUNNING", submit="2026-11-21T10:00:30", end="Unknown", nodes="n1"),
+        sacct_row("17", "RESIZING", end=changed),
+        sacct_row("17", "RUNNING", submit=changed, start=start, end="Unknown", nodes="n1"),
     )
-    slurm.squeue(squeue_row("17", "RUNNING", submit="2026-11-21T10:00:30", nodes="n1"))
+    slurm.squeue(squeue_row("17", "RUNNING", submit=in_queue, nodes="n1"))
     (state,) = states(run).states
     assert (state.restart, state.state, state.submit_at, state.nodes) == (0, "RUNNING", CREATED, ("n1", "n2"))
+    assert (state.start_at, state.elapsed_s) == (CREATED + timedelta(seconds=1), elapsed_s)
 
 
 def test_hanging_accounting_does_not_hide_the_queue(slurm: FakeSlurm, run: FakeRun) -> None:

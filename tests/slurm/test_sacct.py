@@ -178,6 +178,16 @@ def test_components_of_a_heterogeneous_job() -> None:
     ]
 
 
+def test_each_execution_has_a_sluid_of_its_own() -> None:
+    """24.11 and 26.05 have the column; 22.05 has not."""
+    header = HEADER.replace("|JobName", "|SLUID|JobName")
+    row = "17|17|{}|{}|1795000100|1795003700|01:00:00|8|00:00:01|||{}|job\n"
+    text = header + row.format("REQUEUED", 1795000000, "sEKNKTV3WPV500")
+    text += row.format("COMPLETED", 1795003700, "sEKNKTV3WPV501")
+    assert [job.sluid for job in read(text).jobs] == ["sEKNKTV3WPV500", "sEKNKTV3WPV501"]
+    assert only(HEADER + row.replace("{}|job", "job").format("COMPLETED", 1795000000)).sluid is None
+
+
 def test_rows_that_are_there_twice_count_once() -> None:
     """Of a job that was running when the first of two outputs was saved, the newer row counts."""
     running = "17|17|RUNNING|1795000000|1795000100|Unknown|00:30:00|8|00:00:00|||job\n"
