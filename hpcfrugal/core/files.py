@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ FOLDER_MODE = 0o700
 GROUP_FOLDER_MODE = 0o2750
 """A folder of one user that a group may read as well, with all that is made in it: the kernel gives the folder's group
 and the set-group-ID bit to each folder in it, the group to each file (inode(7), "S_ISGID")."""
+
+_OWN_AND_GROUP = 0o750
 
 _DROP_MODE = 0o3773
 """Where each user may make such a folder, and the group's members may list them; others' can be neither seen nor
@@ -26,12 +29,30 @@ def make_private_folder(path: Path, *, exist_ok: bool = True) -> None:
     if stat.S_IMODE(path.parent.stat().st_mode) not in (GROUP_FOLDER_MODE, _DROP_MODE):
         path.mkdir(mode=FOLDER_MODE, exist_ok=exist_ok)
         return
-    # Who is not in the group cannot set the bit, and would lose it by chmod: only mkdir leaves it set.
-    before = os.umask(0o027)
-    try:
-        path.mkdir(mode=0o750, exist_ok=exist_ok)
-    finally:
-        os.umask(before)
+    # Who is not in the group cannot set the bit, and would lose it by chmod: only mkdir leaves it set. All threads have
+    # one umask, and so have the jobs that they submit: only a child may have another one.
+    if _umask() & _OWN_AND_GROUP and _made_by_child(path):
+        return
+    path.mkdir(mode=_OWN_AND_GROUP, exist_ok=exist_ok)
+
+
+def _umask() -> int:
+    """That of this process; ``os.umask`` would change it."""
+    with suppress(OSError), open("/proc/self/status", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o777
+
+
+def _made_by_child(path: Path) -> bool:
+    import subprocess
+
+    with suppress(OSError):
+        command = ("mkdir", "--", path)
+        done = subprocess.run(command, umask=0o027, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return done.returncode == 0
+    return False
 
 
 def private_mode(folder: Path) -> int:
