@@ -126,7 +126,7 @@ def get_actuals(
         series, fetched_at, notes = _pieces(fetcher, choice, start, min(end, now))
         notes = (*_messages(failed), *notes, *fetcher.cache.notes)
         # Counted from the request: recent values do not become final by being cached.
-        return Actuals(series, choice.settings.name, fetched_at, fetched_at - choice.provider.settles, notes)
+        return Actuals(series, choice.provider.label, fetched_at, fetched_at - choice.provider.settles, notes)
 
     return _first(selection, ask, failed)
 
@@ -179,7 +179,7 @@ def _pieces(
 def _forecast(
     fetched: Fetched, choice: ProviderChoice, start: datetime, end: datetime, now: datetime, before: tuple[str, ...]
 ) -> Forecast:
-    name, answer = choice.settings.name, fetched.answer
+    name, answer = choice.provider.label, fetched.answer
     whole = answer.series
     try:
         series = whole.slice(start, end)

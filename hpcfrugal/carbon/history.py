@@ -75,7 +75,7 @@ class _Gathering:
                     provider, selection = None, self.select(zone, signal, None)
                     failed += selection.failed
             for choice in selection.choices:
-                due = self.without_settled(IntensitySource(zone, signal, choice.settings.name), due)
+                due = self.without_settled(IntensitySource(zone, signal, choice.provider.label), due)
         except HpcfrugalError as error:
             yield f"{_what(zone, signal)}: not requested: {error.message}"
             return

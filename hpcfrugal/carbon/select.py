@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hpcfrugal.carbon.providers.base import Provider, ProviderSettings
+from hpcfrugal.carbon.providers.base import DIRECT_EMISSIONS, Provider, ProviderSettings
 from hpcfrugal.carbon.series import SeriesKind
 from hpcfrugal.carbon.settings import BUILT_IN, built_in, kinds, missing, provider_class, read_providers
 from hpcfrugal.core.carbon_signal import Signal
@@ -44,7 +44,7 @@ def zone_of(config: Config, zone: str | None, provider: str | None = None) -> st
 
     Raises ForecastError if there is none, or if it is not a valid name.
     """
-    named = provider or config.carbon.provider
+    named = _in_settings(provider) or config.carbon.provider
     if zone is None and named is not None:
         settings = read_providers(config.tables("forecasts")).get(named)
         zone = settings.zone if settings is not None else None
@@ -60,6 +60,11 @@ def zone_of(config: Config, zone: str | None, provider: str | None = None) -> st
         raise ForecastError(f"zone {zone!r}: {error}") from None
 
 
+def _in_settings(label: str | None) -> str | None:
+    """The name in the settings of a provider by its label, as a plan or a figure of the ledger has it."""
+    return None if label is None else label.removesuffix(DIRECT_EMISSIONS)
+
+
 def select(config: Config, zone: str, signal: Signal, kind: SeriesKind, *, provider: str | None = None) -> Selection:
     """Which providers to ask for the forecast or the actual intensity of a zone.
 
@@ -69,7 +74,7 @@ def select(config: Config, zone: str, signal: Signal, kind: SeriesKind, *, provi
     if provider is None and config.carbon.provider is not None:
         known_provider(config, config.carbon.provider, where=str(config.origin("carbon", "provider")))
     entries = read_providers(config.tables("forecasts"))
-    named = provider or config.carbon.provider
+    named = _in_settings(provider) or config.carbon.provider
     if named is not None:
         settings = entries.get(named) or (built_in(named) if provider_class(named) else None)
         if settings is None:

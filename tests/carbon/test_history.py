@@ -256,3 +256,28 @@ def test_a_gap_that_is_old_is_settled(site: Site) -> None:
     site.now += 3 * 24 * HOUR
     site.gather(old)
     assert len(site.grid.requests) == seen
+
+
+def test_direct_emissions_are_named_so_and_kept_apart(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of the life cycle that were kept before do not stand in for them."""
+    monkeypatch.setenv("ELECTRICITYMAPS_TOKEN", "tok")
+    factors = "lifecycle"
+
+    def answer(request: Request) -> Reply:
+        first = NOW.replace(minute=0, second=0, microsecond=0) - 6 * HOUR
+        hours = [{"datetime": f"{first + at * HOUR:%Y-%m-%dT%H:%M:%SZ}", "carbonIntensity": 50.0} for at in range(6)]
+        return Reply({"zone": "FR", "data": hours, "history": hours, "emissionFactorType": factors})
+
+    site.grid.answer = answer
+    job = used(NOW - 5 * HOUR, NOW - 4 * HOUR, provider="em")
+    table = f'[forecasts.em]\nkind = "electricitymaps"\nurl = "{site.grid.url}"\nzone = "FR"\n'
+    site.settings(table)
+    assert site.gather(job) == Gathered(1, ())
+    factors = "direct"
+    site.settings(f'{table}emission_factor_type = "direct"\n')
+    direct = IntensitySource("FR", "average", "em (direct emissions)")
+    assert site.kept(direct) == []
+    assert site.gather(job) == Gathered(1, ())
+    assert {one.g_per_kwh for one in site.kept(direct)} == {50.0}
+    # a plan names the provider of its forecast by this label
+    assert site.gather(used(NOW - 5 * HOUR, NOW - 4 * HOUR, provider="em (direct emissions)")).troubles == ()

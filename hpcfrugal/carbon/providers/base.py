@@ -21,6 +21,8 @@ from hpcfrugal.core.secrets import Secret, SecretSpec
 from hpcfrugal.settings.section import NamedSection
 from hpcfrugal.settings.values import AbsolutePath, Name, Url, time_span
 
+DIRECT_EMISSIONS = " (direct emissions)"
+
 
 class ProviderSettings(NamedSection):
     """``[forecasts.NAME]``. A kind that has keys of its own has a subclass with a field for each."""
@@ -110,6 +112,16 @@ class Provider:
         self.settings = settings
         self.credentials = secret
         self.base_url = (settings.url or self.url).rstrip("/")
+
+    @property
+    def label(self) -> str:
+        """How its figures are named: its name in the settings, and what sets them apart from its usual ones."""
+        return self.settings.name + (DIRECT_EMISSIONS if self.direct else "")
+
+    @property
+    def direct(self) -> bool:
+        """Whether its figures are direct emissions of power plants, not those of their life cycle."""
+        return False
 
     def forecast(self, request: IntensityRequest, client: Client) -> IntensityAnswer:
         """The newest forecast, up to its end. Raises SourceError."""

@@ -94,6 +94,11 @@ class ElectricityMaps(Provider):
             return self._ask(request, client, "history", "history")
         return self._ask(request, client, "past-range", "data", start=iso(request.start), end=iso(request.end))
 
+    @property
+    def direct(self) -> bool:
+        """See ``Provider``."""
+        return self.settings.emission_factor_type == "direct"
+
     def _ask(
         self, request: IntensityRequest, client: Client, what: str, key: str | None, **more: str
     ) -> IntensityAnswer:
