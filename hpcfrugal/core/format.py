@@ -160,6 +160,12 @@ def micrograms(mass_ug: float, unit: AmountUnit) -> str:
     return f"{mass_ug * one:,.{places}f}" if len(shown.partition(".")[2]) > places else shown
 
 
+def money(amount: float) -> str:
+    """Hundredths, and of less than one two digits: ``1,234.50``, ``0.25``, ``0.000028``."""
+    places = 2 if amount >= 1 or not amount else 1 - math.floor(math.log10(amount))
+    return f"{amount:,.{places}f}"
+
+
 def size(size_b: int | None) -> str:
     """``1.5 KiB``: bytes in units of powers of two."""
     if size_b is None:

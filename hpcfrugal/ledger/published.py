@@ -43,6 +43,9 @@ _COPIED: tuple[tuple[LedgerTable[Any], str], ...] = (
 )
 """The tables and the condition for the rows that are copied as they are, with their keys."""
 
+_MANY = 2000
+"""From so many jobs on, pages are large. Each of the ledger's tables and indexes takes one at least."""
+
 _NO_SPOOL = "published"
 """In place of the path of a spool, for figures that belong to none of these jobs' runs."""
 
@@ -72,18 +75,17 @@ def publish_jobs(ledger: Path, target: Path, column: str, name: str) -> int:
 
 def _fill(connection: LedgerConnection, ledger: Path, column: str, name: str) -> int:
     connection.row_factory = sqlite3.Row
-    for pragma in ("secure_delete = ON", "synchronous = OFF", "page_size = 8192"):
-        connection.execute(f"PRAGMA {pragma}")
-    create_schema(connection)
     # Read only, so that BEGIN IMMEDIATE does not wait for a sync that writes into it.
     connection.execute("ATTACH ? AS site", (f"{ledger.absolute().as_uri()}?mode=ro",))
+    of_owner = f"SELECT job FROM site.jobs WHERE {column} = (SELECT text FROM site.texts WHERE name = ?)"
+    some = len(connection.execute(f"{of_owner} LIMIT {_MANY}", (name,)).fetchall())
+    page_size = 8192 if some == _MANY else 1024
+    for pragma in ("main.secure_delete = ON", "main.synchronous = OFF", f"main.page_size = {page_size}"):
+        connection.execute(f"PRAGMA {pragma}")
+    create_schema(connection)
     connection.execute("CREATE TEMP TABLE wanted (job INTEGER PRIMARY KEY)")
     with transaction(connection):
-        connection.execute(
-            f"INSERT INTO wanted SELECT job FROM site.jobs WHERE {column} ="
-            " (SELECT text FROM site.texts WHERE name = ?)",
-            (name,),
-        )
+        connection.execute(f"INSERT INTO wanted {of_owner}", (name,))
         for table, condition in _COPIED:
             columns = _columns(table)
             connection.execute(

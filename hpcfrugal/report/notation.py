@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
-from hpcfrugal.core.format import AmountUnit, clock, duration, micrograms, minute, percent, size
+from hpcfrugal.core.format import AmountUnit, clock, duration, micrograms, minute, money, percent, size
 from hpcfrugal.core.text import plain
 from hpcfrugal.core.time import iso_from_ns
 from hpcfrugal.report.view import Json
@@ -77,7 +77,7 @@ SHARE: Notation[float | Fraction] = Notation(float, lambda share, _: percent(flo
 """A part of 1."""
 COUNT: Notation[int] = Notation(same, lambda number, _: f"{number:,}")
 NUMBER: Notation[float] = Notation(same, lambda number, _: f"{number:,.1f}")
-MONEY: Notation[float] = Notation(same, lambda amount, _: f"{amount:,.2f}" if amount >= 1 else f"{amount:.2g}")
+MONEY: Notation[float] = Notation(same, lambda amount, _: money(amount))
 """An amount of money."""
 INTENSITY: Notation[float] = Notation(same, lambda g_per_kwh, _: f"{g_per_kwh:,.0f}")
 """Grams per kilowatt-hour."""

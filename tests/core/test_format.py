@@ -16,6 +16,7 @@ from hpcfrugal.core.format import (
     mass,
     mass_unit,
     micrograms,
+    money,
     percent,
     point_in_time,
     power,
@@ -226,3 +227,11 @@ def test_spans(time: timedelta | None, shown: str) -> None:
 )
 def test_sizes(size_b: int | None, text: str) -> None:
     assert size(size_b) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(1234.5, "1,234.50"), (1, "1.00"), (0.25, "0.25"), (2.84e-5, "0.000028"), (0.999, "1.00"), (0, "0.00")],
+)
+def test_money(amount: float, text: str) -> None:
+    assert money(amount) == text

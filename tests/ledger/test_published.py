@@ -141,5 +141,7 @@ def test_every_table_of_jobs_is_copied_and_no_other_table_of_the_spool(site: Fak
     assert min(whole["set_aside"], whole["files"]) > 0
 
 
-def test_a_user_without_jobs_gets_an_empty_ledger(site: FakeSpool) -> None:
-    assert jobs_of(published(site, "user", "nobody-here")) == []
+def test_a_user_without_jobs_gets_an_empty_and_small_ledger(site: FakeSpool) -> None:
+    ledger = published(site, "user", "nobody-here")
+    assert jobs_of(ledger) == []
+    assert ledger.stat().st_size < 120_000
