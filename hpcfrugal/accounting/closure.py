@@ -11,9 +11,9 @@ be saved. Pure functions.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from operator import itemgetter
 from typing import NamedTuple
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
@@ -77,10 +77,26 @@ class NodeBalance:
         """All that was read."""
         return self.jobs_uj + self.idle_uj + self.system_uj + self.undivided_uj
 
-    def add(self, other: NodeBalance) -> None:
-        """Add another."""
-        for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+    def take(
+        self,
+        divided: bool,
+        energy_uj: int,
+        rest_uj: int,
+        bucket: WallSpan,
+        free: Sequence[WallSpan],
+        off: Sequence[WallSpan],
+    ) -> None:
+        """Add the energy of a bucket, in whose time there were no jobs in ``free``, and the node could be ``off``."""
+        free_ns, whole_ns = _overlap(free, bucket), bucket[1] - bucket[0]
+        self.jobs_uj += energy_uj - rest_uj
+        if not divided and free_ns < whole_ns:
+            self.undivided_uj += rest_uj
+            return
+        idle_uj = rest_uj * free_ns // whole_ns if whole_ns else 0
+        self.idle_uj += idle_uj
+        self.system_uj += rest_uj - idle_uj
+        if free_ns and off:
+            self.could_be_off_uj += idle_uj * _overlap(off, bucket) // free_ns
 
 
 def close_node(spans: Sequence[AgentSpan], rule: SuspendRule, within: WallSpan) -> dict[int, NodeBalance]:
@@ -99,30 +115,14 @@ def close_node(spans: Sequence[AgentSpan], rule: SuspendRule, within: WallSpan) 
                 balance = found.setdefault(day, NodeBalance())
                 balance.read_ns += today[1] - today[0]
                 balance.idle_ns += _overlap(free_spans, today)
-        for start_ns in sorted(span.energy_uj.keys() | span.rest_uj.keys()):
+        for start_ns in span.energy_uj.keys() | span.rest_uj.keys():
             if within[0] <= start_ns < within[1]:
                 first_ns = max(start_ns, span.start_ns)
                 bucket = first_ns, max(first_ns, min(start_ns + BUCKET_NS, span.end_ns))
                 energy_uj, rest_uj = span.energy_uj.get(start_ns, 0), span.rest_uj.get(start_ns, 0)
-                parts = _parts(span.divided, energy_uj, rest_uj, bucket, free_spans, off)
-                found.setdefault(start_ns // _DAY_NS, NodeBalance()).add(parts)
+                balance = found.setdefault(start_ns // _DAY_NS, NodeBalance())
+                balance.take(span.divided, energy_uj, rest_uj, bucket, free_spans, off)
     return found
-
-
-def _parts(
-    divided: bool,
-    energy_uj: int,
-    rest_uj: int,
-    bucket: WallSpan,
-    free: Sequence[WallSpan],
-    off: Sequence[WallSpan],
-) -> NodeBalance:
-    free_ns, whole_ns = _overlap(free, bucket), bucket[1] - bucket[0]
-    if not divided and free_ns < whole_ns:
-        return NodeBalance(undivided_uj=rest_uj, jobs_uj=energy_uj - rest_uj)
-    idle_uj = rest_uj * free_ns // whole_ns if whole_ns else 0
-    off_uj = idle_uj * _overlap(off, bucket) // free_ns if free_ns else 0
-    return NodeBalance(energy_uj - rest_uj, idle_uj, rest_uj - idle_uj, could_be_off_uj=off_uj)
 
 
 def _without(jobs: Iterable[WallSpan], whole: WallSpan) -> Iterator[WallSpan]:
@@ -138,6 +138,10 @@ def _without(jobs: Iterable[WallSpan], whole: WallSpan) -> Iterator[WallSpan]:
 
 def _overlap(spans: Sequence[WallSpan], part: WallSpan) -> int:
     """How much of a part lies in spans, which are in order and do not overlap."""
-    first = max(0, bisect_right(spans, part[0], key=lambda span: span[0]) - 1)
-    last = bisect_left(spans, part[1], key=lambda span: span[0])
-    return sum(max(0, min(end, part[1]) - max(start, part[0])) for start, end in spans[first:last])
+    whole = 0
+    for at in range(max(0, bisect_right(spans, part[0], key=itemgetter(0)) - 1), len(spans)):
+        start_ns, end_ns = spans[at]
+        if start_ns >= part[1]:
+            break
+        whole += max(0, min(end_ns, part[1]) - max(start_ns, part[0]))
+    return whole

@@ -24,8 +24,8 @@ _S = 10**9
 _MIB_PER_GB = 10**9 / 2**20
 
 _BASE_W, _CORE_W, _GB_W, _GPU_W = 300.0, 25.0, 0.5, 1500.0
-"""The most that a node may draw: fans, disks and network, for each core, for each GB of memory, for each GPU. Generous:
-a figure above it is no reading. The largest are 500 W for 128 cores less than 4 W each, and 1,200 W for a B300."""
+"""The most that a node may draw: fans, disks and network, each core, each GB of memory, each GPU. Generous, since a
+figure above it is no reading: CPUs of servers draw 3 to 15 W a core, the largest GPUs 1,200 W."""
 
 _IDLE_SHARE = 0.5
 _COMPONENT_LEAST_W = 1.0
