@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import shutil
 import stat
@@ -81,6 +82,17 @@ def _cache() -> Finding:
         return Finding("files", "cache", "gap", error.message, error.hint)
 
 
+def _readers(path: Path) -> str:
+    """Which group may read it beside the user."""
+    if not path.exists() or stat.S_IMODE((found := path.stat()).st_mode) != GROUP_FOLDER_MODE:
+        return ""
+    try:
+        name = grp.getgrgid(found.st_gid).gr_name
+    except KeyError:
+        name = str(found.st_gid)
+    return f", the group {name} can read it"
+
+
 def _is_open(found: os.stat_result) -> bool:
     """Whether others can read it than the user, and the group that it was made for."""
     mode = stat.S_IMODE(found.st_mode)
@@ -91,7 +103,7 @@ def storage_findings(config: Config) -> list[Finding]:
     """The directories of hpcfrugal, and whether it can write there."""
     mode = journal_mode(config.ledger)
     findings = [
-        _place("spool", config.spool),
+        _place("spool", config.spool, extra=_readers(config.spool)),
         _place("ledger", config.ledger, extra=f", journal {mode}", is_file=True),
         _cache(),
     ]

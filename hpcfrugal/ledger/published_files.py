@@ -7,6 +7,7 @@ their own folder changes nothing but what they see.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -68,15 +69,12 @@ def give(staged: Sequence[Path], folder: Path, uid: int, gid: int) -> None:
 
     Raises ``OSError``, also where the folder is not this user's.
     """
-    try:
-        folder.mkdir(mode=0o500)
-        os.chown(folder, uid, gid)
-    except FileExistsError:
-        pass
+    folder.mkdir(mode=0o500, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if os.fstat(descriptor).st_uid != uid:
-            raise PermissionError(1, "belongs to another user", str(folder))
+        if os.fstat(descriptor).st_uid not in (0, uid):  # root's: just made
+            raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+        os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, 0o500)
         for file in staged:
             _seal(file, uid, gid)

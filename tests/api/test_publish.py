@@ -217,6 +217,16 @@ def test_what_a_user_puts_into_their_folder_changes_no_other_file(site: Site, pl
     assert [path.name for path in site.published.iterdir() if path.name.startswith(".staging")] == []
 
 
+@pytest.mark.parametrize(("owner", "failed"), [(0, []), (USERS["bob"].uid, ["alice"])])
+def test_a_folder_of_another_user_is_refused_and_one_that_was_not_yet_given_is_given(
+    site: Site, owner: int, failed: list[str]
+) -> None:
+    (site.published / "alice").mkdir()
+    os.chown(site.published / "alice", owner, 0)
+    assert [name for name, _ in site.publish().failed] == failed
+    assert (site.published / "alice").stat().st_uid == (USERS["alice"].uid if not failed else owner)
+
+
 def test_a_user_reads_theirs_by_report(site: Site) -> None:
     site.publish()
     (site.root / "config.toml").write_text(f'[site]\npublished = "{site.published}"\nledger = "{site.ledger}"\n')

@@ -12,6 +12,7 @@ import pytest
 from other_user import OtherUser, public_folder
 
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.doctor.storage import storage_findings
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.spool.layout import RunDir, own_folder
 
@@ -115,3 +116,21 @@ def test_ones_own_link_to_a_spool_is_followed(users: Path) -> None:
 def test_the_spool_of_the_settings_is_that_of_the_user(users: Path) -> None:
     environ = {"HOME": "/nonexistent", "HPCFRUGAL_SPOOL": f"{users}/%u"}
     assert ALICE.run(lambda: load_config(environ).spool) == users / "41001"
+
+
+def test_doctor_names_the_group_that_can_read_ones_spool(users: Path) -> None:
+    """Others than that group are a finding."""
+    environ = {"HOME": "/nonexistent", "HPCFRUGAL_SPOOL": f"{users}/%u", "HPCFRUGAL_LEDGER": f"{users}/41001/ledger.db"}
+
+    def finding(mode: int | None = None) -> tuple[str, str]:
+        make_run(users / "41001")
+        if mode is not None:
+            (users / "41001").chmod(mode)
+        spool = next(one for one in storage_findings(load_config(environ)) if one.subject == "spool")
+        return spool.level, spool.found
+
+    level, found = ALICE.run(finding)
+    assert (level, found.endswith(", the group 41900 can read it)")) == ("ok", True)
+    (users / "41001").rename(users / "old")
+    level, found = ALICE.run(lambda: finding(0o755))
+    assert (level, "others can read it" in found) == ("gap", True)
