@@ -94,6 +94,11 @@ def test_a_verdict_that_is_kept_counts_in_reports(site: Sandbox) -> None:
     assert {one["quality"] for one in jobs["2"]["channels"]} == {"modelled", "upper bound"}
     text = site.ok("report", "1", "--no-sync")
     assert "slurm-energy" in text
+    text = " ".join(site.ok("report", "2", "--no-sync").split())
+    assert "upper bound" in text
+    assert "an upper bound, not counted: the job did not have its nodes alone" in text
+    groups = json.loads(site.ok("report", "--since", "all", "--no-sync", "--json", "--by", "partition"))["groups"]
+    assert [group["footprint"]["boundary"] for group in groups] == ["components and node"]
     assert site.run("ledger", "check").code == 0
 
 
