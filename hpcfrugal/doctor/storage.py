@@ -84,7 +84,11 @@ def _cache() -> Finding:
 
 def _readers(path: Path) -> str:
     """Which group may read it beside the user."""
-    if not path.exists() or stat.S_IMODE((found := path.stat()).st_mode) != GROUP_FOLDER_MODE:
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    if stat.S_IMODE(found.st_mode) != GROUP_FOLDER_MODE:
         return ""
     try:
         name = grp.getgrgid(found.st_gid).gr_name
