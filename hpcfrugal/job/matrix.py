@@ -76,6 +76,8 @@ def _to_matrix(value: object) -> Matrix:
         tasks.append({name: one[name] for name in values})
     if not tasks:
         faults.append(Fault(("exclude",), "leaves no combination"))
+    if len(tasks) > MOST_COMBINATIONS:
+        faults.append(Fault(("include",), f"makes {len(tasks)} combinations; the limit is {MOST_COMBINATIONS}"))
     if faults:
         raise Faults(faults)
     return Matrix(tuple(tasks), max_running)

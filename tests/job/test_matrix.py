@@ -107,6 +107,8 @@ def test_a_matrix_has_at_most_10000_combinations() -> None:
     with pytest.raises(InputError, match=r"matrix: has 10100 combinations; the limit is 10000$"):
         job(a=list(range(101)), b=list(range(100)))
     assert job(a=list(range(100)), b=list(range(100))).resources.array == "0-9999"
+    with pytest.raises(InputError, match=r"matrix\.include: makes 10001 combinations; the limit is 10000$"):
+        job(a=list(range(100)), b=list(range(100)), include=[{"a": 100, "b": 0}])
 
 
 def test_each_task_gets_its_values_and_reports_have_them_as_tags(box: Sandbox) -> None:
