@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import format_memory, parse_memory
 from hpcfrugal.job.array_tasks import parse_array
-from hpcfrugal.job.section import shown
 from hpcfrugal.job.text_types import MAX_NAME_CHARS, to_text
 
 _NODES = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7}))?")
@@ -23,7 +23,7 @@ def _to_count(value: object) -> int:
     elif isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()):
         number = int(value)
     else:
-        raise ValueError(f"{shown(value)} is not a whole number; write for example 4")
+        raise ValueError(f"{quoted_value(value)} is not a whole number; write for example 4")
     if not 1 <= number <= 999_999_999:
         raise ValueError(f"{number} is out of range; it must be 1 or more")
     return number
@@ -42,7 +42,7 @@ def _to_number(value: object) -> float | None:
 def _to_positive(value: object) -> float:
     number = _to_number(value)
     if number is None or not 0 < number < 1e15:
-        raise ValueError(f"{shown(value)} is not a number above 0; write for example 250")
+        raise ValueError(f"{quoted_value(value)} is not a number above 0; write for example 250")
     return number
 
 
@@ -55,9 +55,9 @@ def _to_fraction(value: object) -> float:
     else:
         number = _to_number(value)
     if number is None:
-        raise ValueError(f"{shown(value)} is not a share; {example}")
+        raise ValueError(f"{quoted_value(value)} is not a share; {example}")
     if not 0 <= number <= 1:
-        raise ValueError(f"{shown(value)} is not between 0 and 1; {example}")
+        raise ValueError(f"{quoted_value(value)} is not between 0 and 1; {example}")
     return number
 
 
@@ -71,7 +71,7 @@ def _to_nodes(value: object) -> int | str:
     match = _NODES.fullmatch(to_text(value, limit=32).strip())
     low, high = (0, 0) if match is None else (int(match[1]), int(match[2] or match[1]))
     if match is None or low < 1 or high < low:
-        raise ValueError(f"{shown(value)} is not a number of nodes; write 2, or 2-4 for 2 to 4")
+        raise ValueError(f"{quoted_value(value)} is not a number of nodes; write 2, or 2-4 for 2 to 4")
     return low if match[2] is None else f"{low}-{high}"
 
 
@@ -79,7 +79,7 @@ def _to_gpus(value: object) -> str:
     """Slurm's ``[type:]number``, several with commas."""
     text = to_text(value, limit=MAX_NAME_CHARS).strip()
     if not _GPUS.fullmatch(text):
-        raise ValueError(f"{shown(value)} is not a number of GPUs; write 2 or a100:2")
+        raise ValueError(f"{quoted_value(value)} is not a number of GPUs; write 2 or a100:2")
     return text
 
 

@@ -18,12 +18,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import parse_walltime
 from hpcfrugal.job.model import SBATCH, JobSpec
 from hpcfrugal.job.option_table import Flag
 from hpcfrugal.job.resources import is_gpu_gres
 from hpcfrugal.job.sbatch_options import GPU_GRES, rivals_of
-from hpcfrugal.job.section import shown
 from hpcfrugal.job.slurm_time import parse_slurm_time
 from hpcfrugal.job.text_types import to_text
 
@@ -142,14 +142,16 @@ def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Dir
         here, rest = SBATCH.split(found)
         if rest and all(SBATCH.known(flag.name) for flag in here):
             hint = "put a value that contains blanks in quotes; a comment begins with #"
-            problems.append(Problem(place, f"{shown(rest[0])} is not an option; sbatch refuses it", hint))
+            problems.append(Problem(place, f"{quoted_value(rest[0])} is not an option; sbatch refuses it", hint))
         for flag in here:
             if flag.name in _REFUSED:
                 problems.append(Problem(place, f"--{flag.name} can't be used here", _REFUSED[flag.name]))
             elif flag.value is None and SBATCH.needs_value(flag.name):
                 problems.append(Problem(place, f"--{flag.name} needs a value", "write it on the same line"))
             elif flag.value is not None and _is_refused(flag.name, flag.value):
-                problems.append(Problem(place, f"{shown(flag.value)} is not a value of --{flag.name}", _PLACEHOLDER))
+                problems.append(
+                    Problem(place, f"{quoted_value(flag.value)} is not a value of --{flag.name}", _PLACEHOLDER)
+                )
         ignores_pbs = ignores_pbs or any(flag.name == "ignore-pbs" for flag in here)
         if first:
             kept = [left for flag in here if (left := _left_of(flag, given)) is not None]

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from hpcfrugal.job.section import Fault, Faults, shown
+from hpcfrugal.core.text import quoted_value
+from hpcfrugal.job.section import Fault, Faults
 from hpcfrugal.job.text_types import TEXT_KINDS, TEXT_SCHEMA, Lines, to_choice, to_line, to_text
 
 PHASES = ("training", "inference", "preprocessing", "evaluation", "simulation", "analysis")
@@ -45,7 +46,9 @@ def to_env_name(value: object) -> str:
     """The name of an environment variable."""
     text = to_text(value)
     if not _ENV_NAME.fullmatch(text):
-        raise ValueError(f"{shown(text)} is not a valid name of an environment variable; use letters, digits and `_`")
+        raise ValueError(
+            f"{quoted_value(text)} is not a valid name of an environment variable; use letters, digits and `_`"
+        )
     return text
 
 
@@ -93,7 +96,7 @@ def python_file_as_program(command: str) -> str | None:
 def _to_template(value: object) -> str:
     text = to_text(value)
     if not _TEMPLATE.fullmatch(text):
-        raise ValueError(f"{shown(text)} is not a valid name of a template; write for example mpi or torchrun")
+        raise ValueError(f"{quoted_value(text)} is not a valid name of a template; write for example mpi or torchrun")
     return text
 
 
@@ -109,7 +112,7 @@ def _to_directives(value: object) -> tuple[str, ...]:
     for line in value:
         text = to_text(line)
         if not text.startswith("#SBATCH") or "\n" in text or "\r" in text:
-            raise ValueError(f"{shown(line)} is not a #SBATCH line")
+            raise ValueError(f"{quoted_value(line)} is not a #SBATCH line")
         lines.append(text)
     return tuple(lines)
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import model_validator
 
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import format_duration
-from hpcfrugal.job.section import Fault, JobSection, optional, shown
+from hpcfrugal.job.section import Fault, JobSection, optional
 from hpcfrugal.job.text_types import Switch, to_switch
 from hpcfrugal.job.time_types import Seconds, to_seconds
 
@@ -46,7 +47,7 @@ class Energy(JobSection):
                 return {"enabled": to_switch(data)}
             except ValueError:
                 raise ValueError(
-                    f"{shown(data)} is not valid; write off, on, or a mapping such as {{interval: 1s}}"
+                    f"{quoted_value(data)} is not valid; write off, on, or a mapping such as {{interval: 1s}}"
                 ) from None
         if isinstance(data, dict) and data.get("interval") is not None and data.get("record") is None:
             # A long interval alone makes the records as far apart, so that `interval: 30s` is enough.

@@ -9,8 +9,9 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.command_types import to_env_name, to_value
-from hpcfrugal.job.section import Fault, Faults, KeyPath, shown
+from hpcfrugal.job.section import Fault, Faults, KeyPath
 from hpcfrugal.job.text_types import TEXT_KINDS
 
 MOST_COMBINATIONS = 10_000
@@ -106,7 +107,7 @@ def _values(name: str, value: object, faults: list[Fault]) -> tuple[str, ...]:
         try:
             text = to_value(entry)
             if text in found:
-                raise ValueError(f"{shown(text)} is there twice")
+                raise ValueError(f"{quoted_value(text)} is there twice")
             found.append(text)
         except ValueError as error:
             faults.append(Fault((name, at), str(error)))
@@ -147,7 +148,7 @@ def _max_running(value: object, faults: list[Fault]) -> int | None:
         return None
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit() and int(text[:10]) > 0):
-        faults.append(Fault(("max_running",), f"{shown(value)} is not a number of tasks from 1"))
+        faults.append(Fault(("max_running",), f"{quoted_value(value)} is not a number of tasks from 1"))
         return None
     return int(text[:10])
 
@@ -190,4 +191,4 @@ def tasks_in_words(matrix: Matrix, most: int = 20) -> list[str]:
 
 def shown_value(text: str) -> str:
     """A value as it stands where it is a plain word, else quoted and cut."""
-    return text if text and text.isprintable() and " " not in text and len(text) <= 60 else shown(text)
+    return text if text and text.isprintable() and " " not in text and len(text) <= 60 else quoted_value(text)

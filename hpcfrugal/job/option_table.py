@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.sbatch_options import SbatchOption
-from hpcfrugal.job.section import Fault, Faults, shown
+from hpcfrugal.job.section import Fault, Faults
 from hpcfrugal.job.text_types import to_line, to_switch
 
 
@@ -130,13 +131,17 @@ class OptionTable:
         """One extra option, as one word that sbatch reads as nothing else; raises ValueError with the reason."""
         text = to_line(entry)
         if not text.startswith("-") or text.strip("-") == "":
-            raise ValueError(f"{shown(text)} is not an option; options start with `-`, such as --licenses=matlab:1")
+            raise ValueError(
+                f"{quoted_value(text)} is not an option; options start with `-`, such as --licenses=matlab:1"
+            )
         word = text.partition("=")[0]
         if any(char.isspace() for char in word):
             name, _, value = text.partition(" ")
             option = self._by_letter.get(name[1:])
             long = f"--{option.name if option is not None else name.lstrip('-')}"
-            raise ValueError(f"{shown(text)} contains a blank; write it as one word, such as {long}={value.strip()}")
+            raise ValueError(
+                f"{quoted_value(text)} contains a blank; write it as one word, such as {long}={value.strip()}"
+            )
         for flag in self.read([text]):
             refused = self._refused(flag)
             if refused is not None:

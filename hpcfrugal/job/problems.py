@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from hpcfrugal.core.errors import Problem
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.model import SBATCH, JobSpec
-from hpcfrugal.job.section import Fault, Faults, KeyPath, dotted, keys_below, shown
+from hpcfrugal.job.section import Fault, Faults, KeyPath, dotted, keys_below
 from hpcfrugal.job.yaml_source import Source
 
 _OTHER_WORDS = {
@@ -76,7 +77,7 @@ def _unknown_key(path: KeyPath) -> Problem:
     beside = [str(candidate[-1]) for candidate in known if candidate[:-1] == tuple(above)]
     section = dotted(tuple(above))
     word = str(written).lower().replace("-", "_")
-    what = f"there is no key {shown(written)} " + (f"in `{section}`" if section else "at the top level")
+    what = f"there is no key {quoted_value(written)} " + (f"in `{section}`" if section else "at the top level")
     if word in beside:
         return Problem(dotted(path), what, f"write `{word}`")
     home = _OTHER_WORDS.get(str(written).lower().replace("_", "-"))
@@ -123,7 +124,7 @@ def _located(path: KeyPath, error: Mapping[str, Any]) -> list[tuple[KeyPath, Pro
         example = _SECTION_EXAMPLES.get(str(path[-1])) if path else None
         hint = f"write for example `{example}`" if example else None
     else:
-        what = f"{shown(error.get('input'))} is not valid: {error['msg']}"
+        what = f"{quoted_value(error.get('input'))} is not valid: {error['msg']}"
     return [(path, Problem(dotted(path), what, hint), ())]
 
 

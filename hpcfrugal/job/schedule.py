@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, WithJsonSchema
 
 from hpcfrugal.core.carbon_signal import SIGNALS, Signal
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.amount_types import Fraction, Positive
 from hpcfrugal.job.sbatch_options import SbatchOption
-from hpcfrugal.job.section import Excludes, Fault, JobSection, optional, shown
+from hpcfrugal.job.section import Excludes, Fault, JobSection, optional
 from hpcfrugal.job.text_types import TEXT_SCHEMA, Switch, to_choice, to_switch, to_text
 from hpcfrugal.job.time_types import DateAndTime, Duration
 from hpcfrugal.settings.values import NAME
@@ -25,7 +26,7 @@ _CATCHABLE = {name.name.removeprefix("SIG") for name in signals.Signals} - {"KIL
 def _named(value: object, what: str) -> str:
     text = to_text(value, limit=1024)
     if not NAME.fullmatch(text):
-        raise ValueError(f"{shown(value)} is not {what}; use up to 64 letters, digits, `_`, `.` and `-`")
+        raise ValueError(f"{quoted_value(value)} is not {what}; use up to 64 letters, digits, `_`, `.` and `-`")
     return text
 
 
@@ -36,7 +37,7 @@ def _to_signal_name(value: object) -> str:
         text = known.get(int(text), text)
     text = text.removeprefix("SIG")
     if text not in _CATCHABLE:
-        raise ValueError(f"{shown(value)} is not a signal that a program can catch; write USR1 or TERM")
+        raise ValueError(f"{quoted_value(value)} is not a signal that a program can catch; write USR1 or TERM")
     return text
 
 
@@ -46,7 +47,9 @@ def _to_interruptible(value: Any) -> Any:
         try:
             return {} if to_switch(value) else None
         except ValueError:
-            raise ValueError(f"{shown(value)} is not valid; write yes, or a mapping such as {{signal: USR1}}") from None
+            raise ValueError(
+                f"{quoted_value(value)} is not valid; write yes, or a mapping such as {{signal: USR1}}"
+            ) from None
     return value
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.settings.section import fields_below
 
 KeyPath = tuple[str | int, ...]
@@ -90,12 +91,6 @@ def keys_below(section: type[JobSection]) -> Iterator[tuple[KeyPath, FieldInfo]]
     return fields_below(section, JobSection)
 
 
-def shown(value: object) -> str:
-    """A value in a message: quoted, escaped, and cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def dotted(path: KeyPath) -> str:
     """A key path as people write it: ``resources.time``, ``sbatch, entry 2``; odd keys in quotes."""
     text = ""
@@ -103,6 +98,6 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f", entry {part + 1}"
         else:
-            word = part if part and part.replace("-", "_").isidentifier() else shown(part)
+            word = part if part and part.replace("-", "_").isidentifier() else quoted_value(part)
             text += f".{word}" if text else word
     return text

@@ -14,7 +14,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from hpcfrugal.job.section import Fault, Faults, shown
+from hpcfrugal.core.text import quoted_value
+from hpcfrugal.job.section import Fault, Faults
 
 MAX_NAME_CHARS = 1024
 MAX_TEXT_CHARS = 131_072
@@ -29,7 +30,7 @@ def to_text(value: object, *, limit: int = MAX_TEXT_CHARS) -> str:
     """Any text: a string, or a number as its digits, without NUL and surrogates, which no process can receive."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         kind = {dict: "a mapping", list: "a list", tuple: "a list", bool: "a truth value"}.get(type(value))
-        raise ValueError(f"must be text, not {kind or shown(value)}; put it in quotes if it is meant as text")
+        raise ValueError(f"must be text, not {kind or quoted_value(value)}; put it in quotes if it is meant as text")
     text = str(value)
     if "\0" in text:
         raise ValueError("contains a NUL character, which can't be passed to a program")
@@ -85,7 +86,7 @@ def to_switch(value: object) -> bool:
             return True
         if word in {"false", "no", "off"}:
             return False
-    raise ValueError(f"{shown(value)} is neither true nor false; write true or false")
+    raise ValueError(f"{quoted_value(value)} is neither true nor false; write true or false")
 
 
 def to_choice(value: object, choices: Sequence[str]) -> str:
@@ -93,7 +94,7 @@ def to_choice(value: object, choices: Sequence[str]) -> str:
     word = str(value).strip().lower().replace("_", "-")
     if word not in choices:
         *most, last = choices
-        raise ValueError(f"{shown(value)} is unknown; write {', '.join(most)} or {last}")
+        raise ValueError(f"{quoted_value(value)} is unknown; write {', '.join(most)} or {last}")
     return word
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.core.units import format_duration, format_walltime, parse_duration, parse_walltime
-from hpcfrugal.job.section import shown
 from hpcfrugal.job.slurm_time import YEARS, parse_slurm_time
 
 _SLURM_TIME = re.compile(r"now|today|tomorrow|midnight|noon|\d{1,2}:\d")
@@ -54,20 +54,20 @@ def _to_datetime(value: object) -> datetime:
             try:
                 return parse_slurm_time(text)
             except ValueError:
-                raise ValueError(f"{shown(value)} is not a time; write now+8hours or 20:00") from None
+                raise ValueError(f"{quoted_value(value)} is not a time; write now+8hours or 20:00") from None
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-            raise ValueError(f"{shown(text)} is a date without a time; {example}")
+            raise ValueError(f"{quoted_value(text)} is a date without a time; {example}")
         if not re.match(r"\d{4}-\d{2}-\d{2}[T ]\d{2}", text):
-            raise ValueError(f"{shown(value)} is not a date and time; {example}")
+            raise ValueError(f"{quoted_value(value)} is not a date and time; {example}")
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise ValueError(f"{shown(value)} is not a date and time; {example}") from None
+            raise ValueError(f"{quoted_value(value)} is not a date and time; {example}") from None
     if moment.year not in YEARS:
-        raise ValueError(f"{shown(value)} is out of range; {example}")
+        raise ValueError(f"{quoted_value(value)} is out of range; {example}")
     local = moment if moment.tzinfo is not None else moment.astimezone()
     if moment.tzinfo is None and local.astimezone(UTC).astimezone().replace(tzinfo=None) != moment:
-        raise ValueError(f"{shown(value)} does not exist: the clocks are set forward then; write a later time")
+        raise ValueError(f"{quoted_value(value)} does not exist: the clocks are set forward then; write a later time")
     return local
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from hpcfrugal.core.errors import InputError, Problem
-from hpcfrugal.job.section import KeyPath, dotted, shown
+from hpcfrugal.core.text import quoted_value
+from hpcfrugal.job.section import KeyPath, dotted
 
 MAX_DEPTH = 20
 MAX_VALUES = 20_000
@@ -105,7 +106,7 @@ class _Reader:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, path)
         if event.tag is not None and event.tag != "!" and event.tag not in _PLAIN_TAGS:
-            raise self._error(event, f"the YAML tag {shown(event.tag)} is not supported", "write plain values")
+            raise self._error(event, f"the YAML tag {quoted_value(event.tag)} is not supported", "write plain values")
         anchor = event.anchor
         if anchor is not None:
             self._open.add(anchor)
@@ -180,7 +181,9 @@ def _not_yaml(text: str, where: str, error: yaml.YAMLError) -> InputError:
     """The mistake in our own words if it is a common one, found from the text and not from the parser's message."""
     if (control := yaml.reader.Reader.NON_PRINTABLE.search(text)) is not None:
         where = f"{where}:{text.count(chr(10), 0, control.start()) + 1}"
-        return InputError.at(where, f"{shown(control.group())} is not allowed in YAML", "remove the control characters")
+        return InputError.at(
+            where, f"{quoted_value(control.group())} is not allowed in YAML", "remove the control characters"
+        )
     mark: Any = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:
         return InputError.at(where, "not YAML")
@@ -191,7 +194,7 @@ def _not_yaml(text: str, where: str, error: yaml.YAMLError) -> InputError:
     if unread and rest[:1] in set("\t@`%") and (not before or before[-1] in " \t[{,:"):
         if rest[0] == "\t":
             return InputError.at(where, "tabs can't indent lines in YAML", "use spaces")
-        return InputError.at(where, f"{shown(rest[0])} can't start a value in YAML", "put the text in quotes")
+        return InputError.at(where, f"{quoted_value(rest[0])} can't start a value in YAML", "put the text in quotes")
     if unread and re.match(r":(\s|$)", rest):
         hint = "put text that contains `: ` in quotes, or correct the indentation"
         return InputError.at(where, "not YAML: a `key: value` is not allowed here", hint)
