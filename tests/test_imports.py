@@ -269,8 +269,10 @@ def test_a_second_sync_and_a_report_are_light(box: Sandbox) -> None:
 
 _SACCT = {"ledger.rows", "ledger.accounted", "cli.ledger_import"}
 
-# Slurm's commands are the business of one package; the others here run the user's command, ipmitool and Python.
-RUNS_PROGRAMS = {"slurm.command", "ledger.run_readers", "local", "meters.ipmi_dcmi", "doctor.sensors", "sidecar"}
+# Slurm's commands are the business of one package; the others here run the user's command, ipmitool, mkdir and Python.
+RUNS_PROGRAMS = {
+    "slurm.command", "core.files", "ledger.run_readers", "local", "meters.ipmi_dcmi", "doctor.sensors", "sidecar",
+}  # fmt: skip
 PROGRAM_CALLS = ("subprocess", "os.system", "os.popen")
 
 
