@@ -25,6 +25,7 @@ from hpcfrugal.ledger.jobs import delete_job
 from hpcfrugal.ledger.rows import AttemptRow
 from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.ledger.tables import ACCOUNTED_JOBS, CHANNELS, FORGOTTEN_JOBS, JOBS
+from hpcfrugal.ledger.users_runs import set_aside
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.job_state import JobState
 
@@ -111,10 +112,10 @@ def _of_due(columns: str, table: str, joins: str, order: str, where: str) -> str
     )
 
 
-_IS_USERS = """
-(SELECT spools.user NOT NULL FROM runs JOIN spools USING (spool) WHERE runs.run = jobs.run)
+_USERS_RUN = """
+(SELECT run_id FROM runs JOIN spools USING (spool) WHERE runs.run = jobs.run AND spools.user NOT NULL)
 """
-"""SQL for whether a job is of a run in the spool of a site's user."""
+"""SQL for the run of a job, where it is in the spool of a site's user."""
 
 _ACCOUNTED = _of_due(
     ", ".join(ACCOUNTED_JOBS.selected),
@@ -131,7 +132,7 @@ WHERE {own_or_array("accounted_jobs")} IN ({{}})
 ORDER BY accounting_files.asked_wall_ns, accounting_files.name, accounted_jobs.submit_s, accounted_jobs.start_s
 """
 _JOBS = _of_due(
-    f"jobs.job, {_IS_USERS}, {', '.join(JOBS.selected)}",
+    f"jobs.job, {_USERS_RUN}, {', '.join(JOBS.selected)}",
     "jobs",
     JOBS.joins,
     "jobs.run, jobs.restart, jobs.job",
@@ -156,18 +157,18 @@ def _accounted(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterato
 
 
 class _KnownJob(NamedTuple):
-    """A job of the ledger; ``of_user``: of a run in the spool of a site's user."""
+    """A job of the ledger; ``users_run``: the id of its run, where that is in the spool of a site's user."""
 
     job: int
     attempt: AttemptRow
-    of_user: bool
+    users_run: str | None
 
 
 def _jobs(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, _KnownJob]]:
     cursor = connection.cursor()
     cursor.row_factory = None
     for row in cursor.execute(_JOBS, last).fetchall():
-        yield row[:2], _KnownJob(row[2], JOBS.record_of(row[4:]), bool(row[3]))
+        yield row[:2], _KnownJob(row[2], JOBS.record_of(row[4:]), row[3])
 
 
 def _forgotten(connection: sqlite3.Connection, last: tuple[Any, ...]) -> Iterator[tuple[Any, AttemptRow]]:
@@ -301,20 +302,31 @@ def _write(
     jobs: Sequence[_KnownJob],
     figures: Mapping[str, ClusterFigures],
 ) -> None:
-    """Fill the jobs of runs, and write those that have none; what is no job any more goes."""
+    """Fill the jobs of runs, and write those that have none; what is no job any more goes. Of the runs of users the
+    first that has an execution counts for it."""
     of_runs = [known for known in jobs if known.attempt.run is not None]
     for known in jobs:
         if known.attempt.run is None:
             delete_job(connection, known.job)
+    counting, life_ns = set[int](), None
     for execution in found:
         wanted = attempt_of(execution)
-        same = [
-            known
-            for known in of_runs
-            if _is_same(known.attempt, wanted) and (not known.of_user or known.attempt.user == wanted.user)
-        ]
+        life_ns = wanted.submitted_wall_ns if wanted.restart == 0 else life_ns
+        same = [known for known in of_runs if known.users_run is None and _is_same(known.attempt, wanted, life_ns)]
+        same += sorted(
+            (
+                known
+                for known in of_runs
+                if known.users_run is not None
+                and known.job not in counting
+                and known.attempt.user == wanted.user
+                and _is_same(known.attempt, wanted, life_ns)
+            ),
+            key=lambda known: (known.attempt.restart != wanted.restart, known.users_run, known.attempt.restart),
+        )[:1]
         for known in same:
-            filled = (_by_slurm if known.of_user else _filled)(known.attempt, wanted)
+            counting.add(known.job)
+            filled = (_filled if known.users_run is None else _by_slurm)(known.attempt, wanted)
             if filled != known.attempt:
                 JOBS.insert(connection, filled)
         if not same:
@@ -322,6 +334,9 @@ def _write(
             of_cluster = figures.get(wanted.cluster, NO_FIGURES)
             for channel in channels_of(parts_of_execution(execution), of_cluster, final=wanted.final):
                 batch.add(CHANNELS, CHANNELS.values_of(channel), job)
+    for known in of_runs:
+        if known.users_run is not None and known.job not in counting:
+            set_aside(connection, known.job, known.attempt)
 
 
 def is_same_execution(attempt: AttemptRow, execution: Execution) -> bool:
@@ -329,21 +344,25 @@ def is_same_execution(attempt: AttemptRow, execution: Execution) -> bool:
     return _is_same(attempt, attempt_of(execution))
 
 
-def _is_same(attempt: AttemptRow, wanted: AttemptRow) -> bool:
+def _is_same(attempt: AttemptRow, wanted: AttemptRow, life_ns: int | None = None) -> bool:
     """Whether the job of a run is this execution: submitted at the same second, or the same restart about then.
 
-    The clock of the node on which it was submitted may be off Slurm's.
+    The clock of the node on which it was submitted may be off Slurm's. ``life_ns`` is when the job was first submitted,
+    which is what the run has of a restart before Slurm is asked.
     """
     if attempt.submitted_wall_ns is None or wanted.submitted_wall_ns is None:
         return attempt.restart == wanted.restart
-    apart_ns = abs(attempt.submitted_wall_ns - wanted.submitted_wall_ns)
-    return apart_ns < _S or (attempt.restart == wanted.restart and apart_ns <= _SAME_LIFE_S * _S)
+    apart_ns = [abs(attempt.submitted_wall_ns - at_ns) for at_ns in (wanted.submitted_wall_ns, life_ns) if at_ns]
+    return apart_ns[0] < _S or (attempt.restart == wanted.restart and min(apart_ns) <= _SAME_LIFE_S * _S)
 
 
 _FILLED = (
     *("array_job_id", "array_task_id", "partition", "account", "qos", "user", "name", "eligible_wall_ns"),
     *("started_wall_ns", "alloc_cpus", "alloc_gpus", "state"),
 )
+_GROUPS = ("partition", "account", "qos")
+"""Reports group by them, so that what a user's run has of them does not count where Slurm has none."""
+
 _OUTCOME = ("state", "exit_code", "signal", "started_wall_ns", "ended_wall_ns", "elapsed_ns", "elapsed_source")
 
 
@@ -360,4 +379,5 @@ def _filled(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
 def _by_slurm(attempt: AttemptRow, wanted: AttemptRow) -> AttemptRow:
     """The job of a run with all that Slurm has of it: what the run has is only its user's word."""
     names = ("nodes", *_FILLED, *(("final", *_OUTCOME) if wanted.final else ()))
-    return replace(attempt, **{name: value for name in names if (value := getattr(wanted, name)) not in (None, ())})
+    values = {name: value for name in names if (value := getattr(wanted, name)) not in (None, ())}
+    return replace(attempt, **dict.fromkeys(_GROUPS) | values)

@@ -26,7 +26,7 @@ from hpcfrugal.ledger.run_listing import ListedFile, RunListing
 from hpcfrugal.ledger.run_state import RunState
 from hpcfrugal.ledger.table import RowBatch
 from hpcfrugal.ledger.tables import FORGOTTEN_JOBS, RUNS
-from hpcfrugal.ledger.users_runs import SpoolUser
+from hpcfrugal.ledger.users_runs import SpoolUser, mark_users
 from hpcfrugal.spool.documents import (
     EndDocument,
     LabelsDocument,
@@ -113,7 +113,10 @@ def write_rows(
     if known is not None and not known.accepted:
         FORGOTTEN_JOBS.delete(connection, run)
     new = row if known is None else None
-    return run, write_jobs(connection, run, read.document, read.state.files, read.nodes, batch, new)
+    made = write_jobs(connection, run, read.document, read.state.files, read.nodes, batch, new)
+    if user is not None:
+        mark_users(connection, run)
+    return run, made
 
 
 def _refusal(connection: LedgerConnection, read: ReadRun, user: SpoolUser) -> str | None:

@@ -1,17 +1,25 @@
 """Runs in the spools of a site's users: they count where Slurm's accounting has their jobs as those of the owner.
 
-What such a run's files hold of the job's user, account, partition, times and outcome is replaced by what Slurm has.
+A job counts as one execution that Slurm has, on that cluster and at that time; of several runs with one execution the
+first counts. What such a run's files hold of the job's user, account, partition, times and outcome is replaced by what
+Slurm has.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.text import clean_text
+from hpcfrugal.core.text import clean_text, printable
+from hpcfrugal.ledger.accounted_due import own_or_array
+from hpcfrugal.ledger.connection import LedgerConnection
+from hpcfrugal.ledger.jobs import delete_job
+from hpcfrugal.ledger.rows import AttemptRow
+from hpcfrugal.ledger.run_files import unseal
 
 _OF_USER = "accounted_jobs AS a JOIN texts ON texts.text = a.user WHERE texts.name = ?1"
 _KNOWN = f"""
@@ -40,3 +48,28 @@ class SpoolUser:
             if not connection.execute(_KNOWN, (self.name, clean_text(job_id))).fetchone()[0]:
                 return f"Slurm's accounting has no job {job_id} of {self.name}: the run does not count"
         return None
+
+
+def set_aside(connection: LedgerConnection, job: int, attempt: AttemptRow) -> None:
+    """Leave a job of a user's run out that is no execution of Slurm's, or one that another run has. Its files count as
+    unread, so that the next sync looks again."""
+    assert attempt.run is not None
+    where = printable(f"{attempt.job_id} (restart {attempt.restart}) of cluster {attempt.cluster!r}")
+    problem = f"job {where} does not count: Slurm has none of {attempt.user} at that time, or another run has it"
+    delete_job(connection, job)
+    unseal(connection, attempt.run)
+    connection.execute(
+        "UPDATE files SET size = NULL, accepted = 0"
+        " WHERE run = ? AND (name = 'submitted.json' OR (job_id = ? AND restart = ?))",
+        (attempt.run, attempt.job_id, attempt.restart),
+    )
+    connection.execute(
+        "UPDATE files SET problems = ? WHERE run = ? AND name = 'run.json'", (json.dumps([problem]), attempt.run)
+    )
+
+
+def mark_users(connection: LedgerConnection, run: int) -> None:
+    """Make the jobs of a user's run due, also where Slurm's accounting has none of them."""
+    connection.execute(
+        f"INSERT OR IGNORE INTO accounted_due SELECT cluster, {own_or_array('jobs')} FROM jobs WHERE run = ?", (run,)
+    )

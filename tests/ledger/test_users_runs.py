@@ -1,0 +1,146 @@
+"""Runs in the spools of a site's users count for the jobs that Slurm has of these users, and for each once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from accounted import DAY_S, START_S, answer, row
+from fake_spool import SECOND, START_NS, FakeRun, FakeSpool, iso
+
+from hpcfrugal.core.user import user_name
+from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.export import dump
+from hpcfrugal.ledger.queries import JobFilter, find_jobs
+from hpcfrugal.ledger.rows import JobRow
+from hpcfrugal.ledger.spools import LedgerSpool
+from hpcfrugal.ledger.store import open_ledger
+from hpcfrugal.ledger.sync import rebuild, sync
+
+
+class Centre:
+    """A site's spool, and that of the user who runs the test, whose job 17 Slurm has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.site, self.users = FakeSpool(folder), FakeSpool(folder / "home")
+        self.site.root.mkdir()
+        self.users.user = user_name()
+
+    def synced(self) -> list[JobRow]:
+        """The jobs after two syncs, which are those of a ledger that is made at once."""
+        for _ in range(2):
+            sync(self.site.root, self.site.ledger, of_users=[LedgerSpool(self.users.root, user_name())])
+        content = dump(self.site.ledger)
+        rebuild(self.site.root, self.site.ledger)
+        assert dump(self.site.ledger) == content
+        with open_ledger(self.site.ledger) as connection:
+            return find_jobs(connection, JobFilter())
+
+    def problems(self) -> list[str]:
+        found = check_ledger(self.site.root, self.site.ledger)
+        assert not found.differences
+        return [problem.partition(" ")[2] for problem in found.problems]
+
+
+@pytest.fixture
+def centre(tmp_path: Path) -> Centre:
+    return Centre(tmp_path)
+
+
+def hour(job_id: str = "17", **cells: str) -> dict[str, str]:
+    return row(job_id, **{"User": user_name(), "Account": "physics", "NodeList": "n1"} | cells)
+
+
+def on_another_cluster(run: FakeRun) -> None:
+    run.cluster = "elsewhere"
+    run.submitted()
+    run.samples([run.header(), *run.records([9000, 30], 60)])
+    run.slurm()
+
+
+def at_another_time(run: FakeRun) -> None:
+    apart_s = 40 * DAY_S
+    times = {"submit_at": iso(apart_s), "eligible_at": iso(apart_s)}
+    run.samples([run.header(wall_ns=START_NS + apart_s * SECOND), *run.records([9000, 30], 60)])
+    run.slurm(start_s=apart_s, end_s=apart_s + 60, **times)
+
+
+def a_second_restart(run: FakeRun) -> None:
+    for restart in (0, 7):
+        run.samples([run.header(restart=restart), *run.records([90, 30], 60)], restart=restart)
+        run.slurm(restart=restart, submit_at=iso(-100))
+
+
+def as_a_task_of_anothers_array(run: FakeRun) -> None:
+    run.samples([run.header(), *run.records([9000, 30], 60)])
+    run.slurm(array_job_id="18", array_task_id="1")
+
+
+@pytest.mark.parametrize(
+    ("forge", "measured", "restart"),
+    [
+        (on_another_cluster, 0, 0),
+        (at_another_time, 0, 0),
+        (a_second_restart, 1, 7),
+        (as_a_task_of_anothers_array, 0, 0),
+    ],
+)
+def test_a_job_that_slurm_does_not_have_does_not_count(
+    centre: Centre, forge: Callable[[FakeRun], None], measured: int, restart: int
+) -> None:
+    forge(centre.users.run("17"))
+    answer(centre.site, hour(), hour("18", User="bob", Account="biology"))
+    jobs = centre.synced()
+    assert [(job.job_id, job.account) for job in jobs] == [("17", "physics"), ("18", "biology")]
+    assert sum(job.origin == "spool" for job in jobs) == measured
+    (problem,) = centre.problems()
+    assert problem.startswith(f"job 17 (restart {restart}) of cluster")
+    assert problem.endswith(
+        f" does not count: Slurm has none of {user_name()} at that time, or another run has it"
+    )  # fmt: skip
+
+
+def test_of_several_runs_with_one_job_the_first_counts(centre: Centre) -> None:
+    runs = [centre.users.whole_run() for _ in range(3)]
+    answer(centre.site, hour())
+    (job,) = centre.synced()
+    assert job.run_id == min(run.run_id for run in runs)
+    assert len(centre.problems()) == 2
+
+
+def test_a_number_that_was_the_users_once_is_not_theirs_for_ever(centre: Centre) -> None:
+    centre.users.whole_run()
+    answer(centre.site, hour(start=-20 * DAY_S, end=-20 * DAY_S + 60), day=-20)
+    answer(centre.site, hour(User="bob", Account="biology"))
+    assert [(job.user, job.origin) for job in centre.synced()] == [(user_name(), "sacct"), ("bob", "sacct")]
+
+
+def test_an_account_that_slurm_does_not_have_does_not_count(centre: Centre) -> None:
+    centre.users.run("17").slurm(account="biology", qos="high")
+    answer(centre.site, hour(Account="", QOS=""))
+    (job,) = centre.synced()
+    assert (job.origin, job.account, job.qos) == ("spool", None, None)
+
+
+def test_a_restart_after_days_is_the_runs(centre: Centre) -> None:
+    """Until Slurm is asked a run has nothing but the time of its own submission."""
+    run = centre.users.run("17")
+    for restart in (0, 1):
+        run.samples([run.header(restart=restart), *run.records([90, 30], 60)], restart=restart)
+    first = {"Submit": str(START_S - 9), "State": "REQUEUED"}
+    answer(centre.site, hour(end=3 * DAY_S, **first), hour(start=3 * DAY_S + 60, end=3 * DAY_S + 120))
+    assert [(job.restart, job.origin) for job in centre.synced()] == [(0, "spool"), (1, "spool")]
+    assert not centre.problems()
+
+
+def test_a_job_counts_once_slurm_has_it(centre: Centre) -> None:
+    run = centre.users.run("17")
+    for restart in (0, 1):
+        run.samples([run.header(restart=restart), *run.records([90, 30], 60)], restart=restart)
+    first = hour(Submit=str(START_S - 9), State="REQUEUED")
+    answer(centre.site, first)
+    assert [(job.restart, job.origin) for job in centre.synced()] == [(0, "spool")]
+    answer(centre.site, first, hour(start=3700, end=3800), asked_s=2 * DAY_S)
+    assert [(job.restart, job.origin) for job in centre.synced()] == [(0, "spool"), (1, "spool")]
+    assert not centre.problems()
