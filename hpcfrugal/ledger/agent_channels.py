@@ -135,6 +135,11 @@ def settled(
     return sorted(found, key=lambda row: (row.node, row.channel))
 
 
+def has_agents(rows: Iterable[ChannelRow]) -> bool:
+    """Whether any of these channels is by an agent, or the remainder of another one."""
+    return any(row.channel.endswith((_OF_AGENT, _REMAINDER)) for row in rows)
+
+
 def base_of(rows: Iterable[ChannelRow]) -> list[ChannelRow]:
     """The channels of a job as its files have them, of rows as ``settled`` with ``keep`` made them."""
     return [_restored(row) for row in rows if not row.channel.endswith((_OF_AGENT, _REMAINDER))]

@@ -17,8 +17,8 @@ from operator import itemgetter
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.ledger.accounted import executions_of, is_same_execution, parts_of_execution
-from hpcfrugal.ledger.accounted_energy import channels_of
-from hpcfrugal.ledger.agent_channels import AgentChannel, AgentLife, base_of, settled
+from hpcfrugal.ledger.accounted_energy import SLURM_ENERGY, channels_of
+from hpcfrugal.ledger.agent_channels import AgentChannel, AgentLife, base_of, has_agents, settled
 from hpcfrugal.ledger.agent_due import AGENT_DUE
 from hpcfrugal.ledger.agent_rows import AgentSessionRow
 from hpcfrugal.ledger.clusters import NO_FIGURES, ClusterFigures, figures_of_clusters
@@ -174,21 +174,23 @@ def _base(
     ``measured`` does not count."""
     keys = ", ".join(str(one.job) for one in attempts)
     found = {job: [row for _, row in some] for job, some in groupby(CHANNELS.rows_of(connection, keys), itemgetter(0))}
-    alone = [one.row for one in attempts if one.row.is_accounted_alone]
-    executions = executions_of(connection, alone) if alone else {}
-    base: dict[int, tuple[list[ChannelRow], list[ChannelRow]]] = {}
+    base = {one.job: (now := found.get(one.job, []), now) for one in attempts}
+    modelled: list[_Attempt] = []
     for one in attempts:
-        now = found.get(one.job, [])
+        now = base[one.job][1]
         if not one.row.is_accounted_alone:
             base[one.job] = base_of(now), now
-            continue
+        elif has_agents(now) or (one.job in measured and any(row.source == SLURM_ENERGY for row in now)):
+            modelled.append(one)
+    executions = executions_of(connection, [one.row for one in modelled]) if modelled else {}
+    for one in modelled:
         of_job = executions.get((one.row.cluster, one.row.job_id), [])
         same = next((execution for execution in of_job if is_same_execution(one.row, execution)), None)
         parts = () if same is None else parts_of_execution(same)
         of_cluster = figures.get(one.row.cluster, NO_FIGURES)
         if one.job in measured:
             of_cluster = replace(of_cluster, verdicts=None)
-        base[one.job] = list(channels_of(parts, of_cluster, final=one.row.final)), now
+        base[one.job] = list(channels_of(parts, of_cluster, final=one.row.final)), base[one.job][1]
     return base
 
 
