@@ -77,11 +77,13 @@ def here() -> str | None:
 
 @dataclass(frozen=True)
 class Running:
-    """A container's first process, the version of its control groups, and the checkout that is in it."""
+    """A container's first process, the checkout that is in it, and its control groups on this machine, of version
+    ``cgroup``."""
 
     init: process.Process
-    cgroup: str
     project: str
+    cgroup: str
+    groups: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,11 @@ class Container:
     def running(self) -> Running | None:
         """None where it does not run."""
         try:
-            pid, ticks, cgroup, project = json.loads(self._note.read_text(encoding="utf-8"))
+            pid, ticks, project, cgroup, *groups = json.loads(self._note.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
         init = process.Process(pid, ticks)
-        return Running(init, cgroup, project) if init.alive else None
+        return Running(init, project, cgroup, tuple(map(Path, groups))) if init.alive else None
 
     def start(self, cgroup: str | None) -> None:
         """Make it where it is not there yet (minutes), and start it with control groups of this version, unless it runs
@@ -122,7 +124,7 @@ class Container:
             if running is not None and cgroup in (None, running.cgroup) and running.project == str(paths.PROJECT):
                 return
             self._end()
-            self._start(cgroup or "v1")
+            self._start(cgroup or (running.cgroup if running is not None else "v1"))
 
     def stop(self) -> None:
         """End all of its processes. What debootstrap made stays."""
@@ -134,7 +136,7 @@ class Container:
         running = self.running()
         if running is None:
             raise LabError(f"the lab is not up; run `scripts/lab up --slurm {self.release}`")
-        for group in self._groups(running.cgroup):
+        for group in running.groups:
             (group / "cgroup.procs").write_text(str(os.getpid()), encoding="ascii")
         entry = (f"--target={running.init.pid}", "--mount", "--uts", "--ipc", "--pid", "--cgroup", "--root")
         os.execve("/usr/bin/nsenter", ["nsenter", *entry, f"--wdns={cwd}", *argv], dict(environ))
@@ -197,15 +199,14 @@ class Container:
         wait_until(ready, f"the container of Slurm {self.release}")
         # It outlives this program on purpose; without this, Popen's destructor warns about it.
         child.returncode = 0
-        self._note.write_text(
-            json.dumps([found[0].pid, found[0].started_ticks, cgroup, str(paths.PROJECT)]), encoding="utf-8"
-        )
+        note = [found[0].pid, found[0].started_ticks, str(paths.PROJECT), cgroup, *map(str, groups)]
+        self._note.write_text(json.dumps(note), encoding="utf-8")
 
     def _end(self) -> None:
         running = self.running()
         if running is not None:
             process.end([running.init], grace_s=0)
-            for group in self._groups(running.cgroup):
+            for group in running.groups:
                 wait_until(lambda group=group: not _members(group), f"the end of the processes of {group}")
                 remove_groups(group)
         self._note.unlink(missing_ok=True)

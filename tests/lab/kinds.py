@@ -131,6 +131,9 @@ def preempt(lab: Lab, jobs: Sequence[str]) -> None:
     start_again(lab, jobs)
 
 
+AGAIN = '[ -n "$SLURM_RESTART_COUNT" ] || exec sleep 60\nsleep 1; exit 2\n'
+"""Waits to be requeued. By exec, since Slurm signals children first, and a shell might go on before its own signal."""
+
 KINDS = (
     Kind("plain", "echo out; echo err >&2; sleep 1; exit 3\n", ("FAILED|3:0",)),
     Kind(
@@ -155,7 +158,7 @@ KINDS = (
         ("FAILED|3:0", "FAILED|3:0"),
     ),
     Kind("dependency that is met", "sleep 1; exit 4\n", ("FAILED|4:0",), after=("afternotok", "plain")),
-    Kind("requeue", "sleep $((SLURM_RESTART_COUNT ? 1 : 60)); exit 2\n", ("REQUEUED", "FAILED|2:0"), requeue),
+    Kind("requeue", AGAIN, ("REQUEUED", "FAILED|2:0"), requeue),
     Kind("cancelled", "echo up; exec sleep 60\n", ("CANCELLED",), cancel),
     Kind("suspend", "i=0; while [ $i -lt 40 ]; do sleep 0.5; i=$((i + 1)); done; exit 6\n", ("FAILED|6:0",), suspend),
     Kind("move", "#SBATCH --hold\necho $SLURM_JOB_PARTITION; sleep 1; exit 9\n", ("FAILED|9:0",), move),
@@ -182,7 +185,7 @@ KINDS = (
     ),
     Kind(
         "preemption",
-        "#SBATCH -w n4 --requeue\nsleep $((SLURM_RESTART_COUNT ? 1 : 60)); exit 2\n",
+        "#SBATCH -w n4 --requeue\n" + AGAIN,
         ("PREEMPTED", "FAILED|2:0"),
         preempt,
         in_ci=False,
