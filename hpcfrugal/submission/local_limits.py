@@ -8,6 +8,7 @@ from pathlib import Path
 from hpcfrugal.core.errors import InputError, Problem
 from hpcfrugal.job import JobSpec
 from hpcfrugal.job.array_tasks import parse_array
+from hpcfrugal.job.batch_script import components
 from hpcfrugal.job.resources import Resources
 from hpcfrugal.local.task import MOST_LOCAL_TASKS
 
@@ -28,6 +29,10 @@ def refuse_for_local(spec: JobSpec, source: Path) -> None:
     if resources.min_nodes is not None and resources.min_nodes > 1:
         problems.append(
             Problem(f"{source}: resources.nodes", f"{resources.nodes} nodes requested, and this machine is one")
+        )
+    if (count := len(components(spec.directives))) > 1:
+        problems.append(
+            Problem(str(source), f"a heterogeneous job of {count} components, and this machine is one node")
         )
     if problems:
         hint = (

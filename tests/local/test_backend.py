@@ -268,6 +268,14 @@ def test_what_only_slurm_can_is_refused(box: Sandbox) -> None:
     assert not box.spool.exists()
 
 
+def test_a_heterogeneous_job_is_refused(box: Sandbox) -> None:
+    script = box.write("het.sh", "#!/bin/bash\n#SBATCH -n1\n#SBATCH hetjob\n#SBATCH -n2\ntouch ran\n")
+    result = box.run("submit", script)
+    assert result.code == 2
+    assert f"error: {script}: a heterogeneous job of 2 components, and this machine is one node" in result.err
+    assert not box.spool.exists()
+
+
 def test_what_has_no_effect_here_is_named(box: Sandbox) -> None:
     path = box.job("true", mail="me@example.org", export="none", schedule={"queue": "green"})
     result = box.run("submit", "--json", path)
