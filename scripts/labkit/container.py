@@ -146,15 +146,8 @@ class Container:
             packages.install(["debootstrap"])
         unfinished = self.root.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        run(
-            [
-                "debootstrap",
-                "--variant=minbase",
-                f"--include={','.join(INCLUDE)}",
-                SUITES[self.release],
-                str(unfinished),
-            ]
-        )
+        suite = SUITES[self.release]
+        run(["debootstrap", "--variant=minbase", f"--include={INCLUDE}", suite, str(unfinished)])
         unfinished.rename(self.root)
 
     def _start(self, cgroup: str) -> None:
