@@ -7,7 +7,7 @@ from typing import Literal
 ColumnType = Literal["text", "integer", "decimal", "boolean", "time", "day"]
 
 _BY_NAME: dict[str, ColumnType] = {
-    "restart": "integer",
+    **dict.fromkeys(("restart", "energy_uj", "jobs_uj", "rest_uj"), "integer"),
     "coverage": "decimal",
     "day": "day",
     **dict.fromkeys(("submitted", "started", "ended"), "time"),

@@ -20,7 +20,11 @@ from hpcfrugal.ledger.column_types import column_type
 if TYPE_CHECKING:
     import pyarrow as pa
 
-VIEW_TIMES = {"jobs_energy": "coalesce(started, submitted)", "energy_by_day": "day", "energy_buckets": "started"}
+VIEW_TIMES = {
+    "jobs_energy": "coalesce(started, submitted)",
+    "energy_by_day": "day",
+    **dict.fromkeys(("energy_buckets", "node_buckets", "node_job_buckets"), "started"),
+}
 """The views, with SQL for the time to which a row belongs: ISO 8601 in UTC."""
 
 MARK = "_hpcfrugal.json"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from fake_spool import PACKAGE, FakeSpool
+from fake_agent import FakeAgent
+from fake_spool import PACKAGE, START_NS, FakeSpool
 from program import call_program
 
 from hpcfrugal.core.errors import InputError, SetupError
@@ -31,6 +32,10 @@ def ledger(spool: FakeSpool) -> Path:
     run.slurm(job_id="18", submitted_s=A_MONTH, start_s=A_MONTH, end_s=A_MONTH + 60)
     spool.run("19").slurm("FAILED", job_id="19")
     spool.run("20")
+    for start_ns in (START_NS, START_NS + A_MONTH * 10**9):
+        agent = FakeAgent(spool.root, start_ns=start_ns)
+        agent.start("19", 7)
+        agent.advance(900)
     sync(spool.root, spool.ledger, defaults=Defaults("DE", None))
     return spool.ledger
 
