@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, NamedTuple
 
@@ -67,25 +67,44 @@ def _to_matrix(value: object) -> Matrix:
     if count > MOST_COMBINATIONS:
         raise ValueError(f"has {count} combinations; the limit is {MOST_COMBINATIONS}")
     every = [dict(zip(values, some, strict=True)) for some in product(*values.values())]
-    for at, some in excluded:
-        if not any(_fits(one, some) for one in every):
-            faults.append(Fault(("exclude", at), "fits no combination"))
-    tasks = [one for one in every if not any(_fits(one, some) for _, some in excluded)]
+    left_out = _Excluded(some for _, some in excluded)
+    fitting = set().union(*map(left_out.of, every))
+    faults += [Fault(("exclude", at), "fits no combination") for at, some in excluded if _key(some) not in fitting]
+    tasks = [one for one in every if not left_out.of(one)]
+    there = {_key(one) for one in tasks}
     for at, one in included:
-        if one in tasks:
+        if _key(one) in there:
             faults.append(Fault(("include", at), "is among the combinations already"))
+        there.add(_key(one))
         tasks.append({name: one[name] for name in values})
     if not tasks:
         faults.append(Fault(("exclude",), "leaves no combination"))
-    if len(tasks) > MOST_COMBINATIONS:
+    elif len(tasks) > MOST_COMBINATIONS:
         faults.append(Fault(("include",), f"makes {len(tasks)} combinations; the limit is {MOST_COMBINATIONS}"))
     if faults:
         raise Faults(faults)
     return Matrix(tuple(tasks), max_running)
 
 
-def _fits(task: Mapping[str, str], some: Mapping[str, str]) -> bool:
-    return all(task[name] == value for name, value in some.items())
+_Key = frozenset[tuple[str, str]]
+
+
+def _key(some: Mapping[str, str]) -> _Key:
+    return frozenset(some.items())
+
+
+class _Excluded:
+    """Combinations to leave out, found by the names of their parameters, since each may be one of thousands."""
+
+    def __init__(self, combinations: Iterable[Mapping[str, str]]) -> None:
+        self._by_names: dict[frozenset[str], set[_Key]] = {}
+        for some in combinations:
+            self._by_names.setdefault(frozenset(some), set()).add(_key(some))
+
+    def of(self, task: Mapping[str, str]) -> list[_Key]:
+        """Those that a task fits."""
+        keys = ((frozenset((name, task[name]) for name in names), some) for names, some in self._by_names.items())
+        return [key for key, some in keys if key in some]
 
 
 def _values(name: str, value: object, faults: list[Fault]) -> tuple[str, ...]:
@@ -102,13 +121,13 @@ def _values(name: str, value: object, faults: list[Fault]) -> tuple[str, ...]:
     except ValueError as error:
         faults.append(Fault((name,), str(error)))
         return ()
-    found: list[str] = []
+    found: dict[str, None] = {}
     for at, entry in enumerate(value):
         try:
             text = to_value(entry)
             if text in found:
                 raise ValueError(f"{quoted_value(text)} is there twice")
-            found.append(text)
+            found[text] = None
         except ValueError as error:
             faults.append(Fault((name, at), str(error)))
     return tuple(found)
@@ -147,10 +166,11 @@ def _max_running(value: object, faults: list[Fault]) -> int | None:
     if value is None:
         return None
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdigit() and int(text[:10]) > 0):
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if isinstance(value, bool) or not number:
         faults.append(Fault(("max_running",), f"{quoted_value(value)} is not a number of tasks from 1"))
         return None
-    return int(text[:10])
+    return number
 
 
 def _to_json(matrix: Matrix) -> dict[str, Any]:

@@ -152,7 +152,8 @@ def _write(
     connection.execute("SAVEPOINT run")
     try:
         run, jobs = write_rows(connection, spool, read, own, user)
-        if _is_over(connection, state, run, at_ns):
+        # A user's run not before Slurm's accounting has been compared with it: at the next sync.
+        if user is None and _is_over(connection, state, run, at_ns):
             state.files.seal(connection, run, state.listing.mtime_ns, is_new=state.known is None)
         else:
             state.files.write(connection, run)

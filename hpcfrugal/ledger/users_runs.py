@@ -56,8 +56,8 @@ def set_aside(connection: LedgerConnection, job: int, attempt: AttemptRow) -> No
     assert attempt.run is not None
     where = printable(f"{attempt.job_id} (restart {attempt.restart}) of cluster {attempt.cluster!r}")
     problem = f"job {where} does not count: Slurm has none of {attempt.user} at that time, or another run has it"
+    unseal(connection, attempt.run)  # before, since names of a sealed run's files are completed by its job
     delete_job(connection, job)
-    unseal(connection, attempt.run)
     connection.execute(
         "UPDATE files SET size = NULL, accepted = 0"
         " WHERE run = ? AND (name = 'submitted.json' OR (job_id = ? AND restart = ?))",

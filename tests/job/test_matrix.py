@@ -80,6 +80,10 @@ def test_what_is_stored_has_the_parameters_by_index() -> None:
         ),
         ("  s: [1, 2, 1]\n", ["3: matrix.s, entry 3: '1' is there twice"]),
         ("  s: [1]\n  max_running: 0\n", ["4: matrix.max_running: '0' is not a number of tasks from 1"]),
+        (
+            "  s: [1]\n  max_running: 12345678901\n",
+            ["4: matrix.max_running: '12345678901' is not a number of tasks from 1"],
+        ),
         ("  s: [1]\n  exclude: [{t: 1}]\n", ["4: matrix.exclude, entry 1.t: is not a parameter; there is s"]),
         ("  s: [1]\n  exclude: [{s: 1}]\n", ["4: matrix.exclude: leaves no combination"]),
         ("  s: [1]\n  exclude:\n  - s: 2\n", ["5: matrix.exclude, entry 1: fits no combination"]),
@@ -107,6 +111,10 @@ def test_a_matrix_has_at_most_10000_combinations() -> None:
     with pytest.raises(InputError, match=r"matrix: has 10100 combinations; the limit is 10000$"):
         job(a=list(range(101)), b=list(range(100)))
     assert job(a=list(range(100)), b=list(range(100))).resources.array == "0-9999"
+    with pytest.raises(InputError, match="has 100000 combinations"):  # at once, as are those that are left out
+        job(a=list(range(100_000)))
+    left_out = [{"a": a, "b": b} for a in range(99) for b in range(100)]
+    assert job(a=list(range(100)), b=list(range(100)), exclude=left_out).resources.array == "0-99"
     with pytest.raises(InputError, match=r"matrix\.include: makes 10001 combinations; the limit is 10000$"):
         job(a=list(range(100)), b=list(range(100)), include=[{"a": 100, "b": 0}])
 
