@@ -3,7 +3,8 @@
 Plugins read the whole node, so each step has the energy of its nodes while it ran, whatever else ran there. slurmctld
 adds up the steps of a job, or with PrologFlags=Contain takes that of the extern step alone, which is there from the
 start of the job to its end (``_internal_step_complete`` in src/stepmgr/stepmgr.c of Slurm 25.05). So without an extern
-step the job's own figure has a node's energy twice, where a step ran beside the batch script.
+step the job's own figure has a node's energy twice, where a step ran beside the batch script, or it lacks that of the
+batch script: 22.05 was seen to add up the other steps alone, so that a job without any has no figure.
 
 What releases got wrong is from their CHANGELOG files: bad figures after a restart of slurmd (mended in 24.11.0), DRAM
 of Intel servers from Haswell to Sapphire Rapids in too large units with rapl, about four times as much (25.05.0), and
@@ -130,8 +131,8 @@ def _of_nodes(energy: StepEnergy, nodes: int, *, contain: bool) -> tuple[int | N
         return None, "no step has energy"
     if contain:
         return None, "the extern step has no energy"
-    every_j = (batch_j or 0) + (steps_j or 0)
-    if job_j and not _same(job_j, every_j):
+    sums_j = ((batch_j or 0) + (steps_j or 0), steps_j or 0)
+    if job_j and not any(_same(job_j, sum_j) for sum_j in sums_j):
         return None, "the job's figure is not the sum of its steps"
     if not batch_j:
         return None, "without a batch or extern step, the time between steps is not counted"

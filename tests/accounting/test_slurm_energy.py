@@ -44,6 +44,9 @@ MEASURED = [
     (job(FIGURE, FIGURE, None, None, **BATCH), FIGURE),
     (job(FIGURE + FIGURE // 2, FIGURE, None, FIGURE // 2, **BATCH), FIGURE),
     (job(FIGURE, FIGURE, 0, 0, **BATCH), FIGURE),
+    # 22.05 adds up the other steps alone: seen with 300 W, a script of 30 s, and a step in 15 s of it.
+    (job(4500, 9000, None, 4500, elapsed_s=30, **BATCH), 9000),
+    (job(None, 9000, None, None, elapsed_s=30, **BATCH), 9000),
     (job(FIGURE, FIGURE, FIGURE, None, **BATCH), FIGURE),  # the setting has changed since
     (job(FIGURE, FIGURE, FIGURE, None, step_s=30), FIGURE),
 ]
@@ -95,7 +98,8 @@ UNUSABLE = [
     (job(FIGURE, FIGURE, 2 * FIGURE, None), NEITHER),
     (job(FIGURE, FIGURE, 0, None), "the extern step has no energy"),  # an early 25.05
     (job(FIGURE, FIGURE, None, FIGURE), "the extern step has no energy"),
-    (job(FIGURE, FIGURE, None, FIGURE, **BATCH), "the job's figure is not the sum of its steps"),
+    (job(FIGURE // 2, FIGURE, None, FIGURE, **BATCH), "the job's figure is not the sum of its steps"),
+    (job(15_000, 7500, None, 15_000, nodes=2, elapsed_s=25, **BATCH), "the batch step is of one of several nodes"),
     (job(FIGURE, None, None, FIGURE, **BATCH), "without a batch or extern step, the time between steps is not counted"),
     (job(FIGURE, 0, None, FIGURE, **BATCH), "without a batch or extern step, the time between steps is not counted"),
     (job(FIGURE, **BATCH), "no step has energy"),
