@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass, field, replace
 
 from hpcfrugal.accounting.calibration import fit_model
+from hpcfrugal.accounting.model import MODEL_VERSION
 from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.accounted_slurm import had_nodes_alone
 from hpcfrugal.ledger.accounted_use import accounted_parts
@@ -13,7 +14,7 @@ from hpcfrugal.ledger.clusters import ClusterFigures, figures_of_clusters
 from hpcfrugal.ledger.measured_jobs import is_by_slurm, measured_components
 from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.slurm.sacct_jobs import SacctJob
-from hpcfrugal.spool.cluster_documents import CalibratedModel, Calibration
+from hpcfrugal.spool.cluster_documents import CalibratedModel, Calibration, NodeClass
 
 _COMPONENTS = ("cpu", "dram", "gpu")
 _MOST_FACTOR = 100
@@ -48,8 +49,8 @@ def calibrate(connection: sqlite3.Connection, wanted: JobFilter) -> list[Calibra
             continue
         one = found.setdefault(job.cluster, CalibratedCluster(job.cluster))
         one.jobs += 1
-        nodes = _class_of(parts, of_cluster)
-        if nodes is None:
+        of_class = _class_of(parts, of_cluster)
+        if of_class is None:
             one.unclassed += 1
             continue
         alone = all(had_nodes_alone(row, of_cluster) is True for row in parts)
@@ -57,18 +58,18 @@ def calibrate(connection: sqlite3.Connection, wanted: JobFilter) -> list[Calibra
         for component, measured_uj in measured.items():
             modelled_uj = modelled.get(component)
             if measured_uj and modelled_uj and 1 / _MOST_FACTOR < measured_uj / modelled_uj < _MOST_FACTOR:
-                key = nodes, component, any(row.gpus for row in parts), alone
+                key = of_class.nodes, component, any(row.gpus for row in parts), alone
                 one.ratios.setdefault(key, []).append(measured_uj / modelled_uj)
     for one in found.values():
-        one.models = tuple(_fitted(*key, one.ratios[key]) for key in sorted(one.ratios))
+        hardware = {each.nodes: each.hardware for each in figures[one.cluster].facts.classes} if one.ratios else {}
+        one.models = tuple(_fitted(*key, hardware[key[0]], one.ratios[key]) for key in sorted(one.ratios))
     return [found[cluster] for cluster in sorted(found)]
 
 
-def _class_of(parts: tuple[SacctJob, ...], figures: ClusterFigures) -> str | None:
-    """The class of a job's nodes, as a node list; None where it is not known, or they differ."""
+def _class_of(parts: tuple[SacctJob, ...], figures: ClusterFigures) -> NodeClass | None:
+    """The class of a job's nodes; None where it is not known, or they differ."""
     classes = {figures.class_by_node.get(node) for row in parts for node in row.node_names}
-    found = classes.pop() if len(classes) == 1 else None
-    return None if found is None else found.nodes
+    return classes.pop() if len(classes) == 1 else None
 
 
 def _modelled(parts: tuple[SacctJob, ...], figures: ClusterFigures) -> dict[str, int]:
@@ -80,7 +81,7 @@ def _modelled(parts: tuple[SacctJob, ...], figures: ClusterFigures) -> dict[str,
     return found
 
 
-def _fitted(nodes: str, component: str, gpu: bool, alone: bool, ratios: list[float]) -> CalibratedModel:
+def _fitted(nodes: str, component: str, gpu: bool, alone: bool, hardware: str, ratios: list[float]) -> CalibratedModel:
     """The range holds the figure itself, which the prior may have drawn out of it."""
     fit = fit_model(ratios)
     return CalibratedModel(
@@ -91,6 +92,8 @@ def _fitted(nodes: str, component: str, gpu: bool, alone: bool, ratios: list[flo
         fit.jobs,
         max(1, round(fit.factor * 10**6)),
         round(fit.error * 1000),
+        MODEL_VERSION,
+        hardware,
         None if fit.low is None else min(1000, int(fit.low * 1000)),
         None if fit.high is None else max(1000, int(fit.high * 1000) + 1),
     )

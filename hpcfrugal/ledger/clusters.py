@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hpcfrugal.accounting.model import MODEL_VERSION
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import codec
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
@@ -69,9 +70,14 @@ class ClusterFigures:
         return {(node, one.component, one.gpu, one.alone): one for one in models for node in expand_nodelist(one.nodes)}
 
     def model_of(self, nodes: list[str], component: str, *, gpu: bool, alone: bool) -> CalibratedModel | None:
-        """The calibrated model of a component for a job on these nodes; None where they differ, or there is none."""
+        """The calibrated model of a component for a job on these nodes; None where they differ, there is none, or it is
+        of another version of the model or other hardware."""
         found = {self._models.get((node, component, gpu, alone)) for node in nodes}
-        return found.pop() if len(found) == 1 else None
+        one = found.pop() if len(found) == 1 else None
+        if one is None or one.model != MODEL_VERSION:
+            return None
+        classes = (self.class_by_node.get(node) for node in nodes)
+        return one if all(each is not None and each.hardware == one.hardware for each in classes) else None
 
 
 NO_FIGURES = ClusterFigures()

@@ -7,6 +7,7 @@ purpose. The ledger computes jobs of Slurm's accounting with them, so a rebuilt 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,12 @@ class NodeClass:
     cpu_idle_w: Annotated[float | None, Range(0)] = None
     cpu: str | None = None
     gpu: str | None = None
+
+    @property
+    def hardware(self) -> str:
+        """What the model of a job's energy has of the class, as text: where it changes, so does the model."""
+        own = (self.cpus, self.cores, self.memory_mib, self.gres, self.tdp_w, self.cpu_idle_w, self.cpu, self.gpu)
+        return json.dumps(own)
 
     @property
     def gpu_name(self) -> str | None:
@@ -134,6 +141,9 @@ class EnergyVerdicts:
 class CalibratedModel:
     """The factor of a component's model for jobs with or without GPUs, which had their nodes of a class alone or not.
 
+    ``model`` is the version of the model, and ``hardware`` that of the class, for which it was found; of others it is
+    no factor.
+
     ``low_permille`` and ``high_permille`` are the ends of the range over the calibrated figure, None where jobs are too
     few for a range of their own. ``error_permille``: by how much the figure of a held-out job is off, the median.
     """
@@ -145,6 +155,8 @@ class CalibratedModel:
     jobs: Annotated[int, Range(1)]
     factor_ppm: Annotated[int, Range(1, _MOST_PPM)]
     error_permille: Annotated[int, Range(0)]
+    model: Annotated[int, Range(1)]
+    hardware: str
     low_permille: Annotated[int | None, Range(0)] = None
     high_permille: Annotated[int | None, Range(0)] = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,8 +143,8 @@ CALIBRATION = Calibration(
     3,
     START_NS,
     (
-        CalibratedModel("n[1-2]", "cpu", False, True, 34, 620_000, 120, 900, 1150),
-        CalibratedModel("n[1-2]", "cpu", False, False, 8, 1_500_000, 200),
+        CalibratedModel("n[1-2]", "cpu", False, True, 34, 620_000, 120, 1, FACTS.classes[0].hardware, 900, 1150),
+        CalibratedModel("n[1-2]", "cpu", False, False, 8, 1_500_000, 200, 1, FACTS.classes[0].hardware),
     ),
 )
 
@@ -158,8 +159,8 @@ def test_the_calibrated_model_and_its_range(spool: FakeSpool) -> None:
         row("4", AllocCPUS="16", NodeList="n[2-3]", NNodes="2"),
         row("5", AllocCPUS="8", AllocTRES="cpu=8,mem=16G,node=1,gres/gpu=1"),
     )
-    plain = {job.job_id: by_source(job)["cpu", "model-tdp"] for job in synced(spool)}
     store_cluster_document(spool.root, FACTS)
+    plain = {job.job_id: by_source(job)["cpu", "model-tdp"] for job in synced(spool)}
     store_cluster_document(spool.root, CALIBRATION)
     found = {job.job_id: by_source(job)["cpu", "model-tdp"] for job in synced(spool)}
     alone, shared = found["1"], found["2"]
@@ -173,6 +174,23 @@ def test_the_calibrated_model_and_its_range(spool: FakeSpool) -> None:
     ) in (alone.inputs or "")
     for other in "345":
         assert found[other] == plain[other]
+
+
+def test_a_factor_counts_only_for_the_model_and_the_hardware_that_it_was_found_for(spool: FakeSpool) -> None:
+    answer(spool, row("1", AllocCPUS="8"))
+    store_cluster_document(spool.root, CALIBRATION)
+
+    def inputs(facts: ClusterFacts) -> str:
+        store_cluster_document(spool.root, facts)
+        return by_source(synced(spool)[0])["cpu", "model-tdp"].inputs or ""
+
+    assert "calibration 3" in inputs(FACTS)
+    classes = (replace(FACTS.classes[0], tdp_w=150.0), FACTS.classes[1])
+    assert "calibration 3" not in inputs(replace(FACTS, classes=classes))
+    assert "calibration 3" in inputs(replace(FACTS, suspend_s=900))
+    models = tuple(replace(one, model=2) for one in CALIBRATION.models)
+    store_cluster_document(spool.root, replace(CALIBRATION, models=models))
+    assert "calibration 3" not in inputs(FACTS)
 
 
 def test_a_document_that_is_not_sound_does_not_count(spool: FakeSpool) -> None:
