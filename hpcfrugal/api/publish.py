@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpcfrugal.api.messages import Messages
+from hpcfrugal.core.errors import SetupError
 from hpcfrugal.core.text import plain
 from hpcfrugal.ledger.published import owners_in, publish_jobs
 from hpcfrugal.ledger.published_files import give, ledger_of, report_beside, staging
@@ -26,6 +27,9 @@ from hpcfrugal.slurm.associations import JobsPrivate, SlurmUser, SlurmUsers
 from hpcfrugal.slurm.client import slurm_client
 
 _REPORTED = "30d"
+
+_LONGEST_NAME = 255
+"""Bytes in the name of a file, on usual file systems."""
 
 
 @dataclass(slots=True)
@@ -89,13 +93,16 @@ def publish(
                 result.unknown.append(name)
                 continue
             managed = sorted(manages.get(name, set()) & accounts)
-            files = _make(ledger, folder, name, managed, tariff)
+            for account in [one for one in managed if len(ledger_of(published, name, one).name) > _LONGEST_NAME]:
+                managed.remove(account)
+                result.failed.append((name, f"the name of the account {plain(account)} is too long for a file"))
             try:
-                give(files, target, user.pw_uid, user.pw_gid)
-            except OSError as error:
-                for file in files:
-                    file.unlink(missing_ok=True)
-                result.failed.append((name, f"{plain(str(target), 300)}: {error.strerror}"))
+                give(_make(ledger, folder, name, managed, tariff), target, user.pw_uid, user.pw_gid)
+            except (OSError, SetupError) as error:
+                for file in folder.iterdir():
+                    file.unlink()
+                why = error.message if isinstance(error, SetupError) else error.strerror
+                result.failed.append((name, f"{plain(str(target), 300)}: {why}"))
             else:
                 result.users.append(name)
                 for account in managed:

@@ -195,6 +195,17 @@ def test_a_former_manager_has_the_account_no_longer(site: Site) -> None:
     assert sorted(path.name for path in (site.published / "coordinator").iterdir()) == ["ledger.sqlite", "report.md"]
 
 
+def test_an_account_with_too_long_a_name_keeps_nothing_else_back(site: Site) -> None:
+    name = "\u8cc7" * 30
+    with sqlite3.connect(site.ledger) as connection:
+        connection.execute("UPDATE texts SET name = ? WHERE name = 'biology'", (name,))
+    connection.close()
+    done = site.publish({name: ["alice"], "physics": ["alice"]})
+    assert done.users == ["alice", "bob", "coordinator"]
+    assert done.accounts["physics"] == ["alice", "coordinator"]
+    assert done.failed == [("alice", f"the name of the account {name} is too long for a file")]
+
+
 @pytest.mark.parametrize("plant", ["link", "folder"])
 def test_what_a_user_puts_into_their_folder_changes_no_other_file(site: Site, plant: str) -> None:
     site.publish()
