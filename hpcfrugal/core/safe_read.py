@@ -10,8 +10,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -101,8 +100,11 @@ def read_regular(
     path: Path, max_bytes: int = MAX_DOCUMENT_BYTES, *, owner_uid: int | None = None, follow: bool = False
 ) -> tuple[bytes, os.stat_result]:
     """The content of a file that ``open_regular`` accepts. Raises ``UnsafeFile``, also above ``max_bytes``."""
-    with _opened(path, owner_uid, follow) as (descriptor, status):
-        content = _read(descriptor, max_bytes + 1, status.st_size + 1)
+
+    def read(descriptor: int, status: os.stat_result) -> bytes:
+        return _read(descriptor, max_bytes + 1, status.st_size + 1)
+
+    content, status = _read_opened(path, owner_uid, follow, read)
     if len(content) > max_bytes:
         raise UnsafeFile(f"larger than {max_bytes} bytes")
     return content, status
@@ -110,16 +112,20 @@ def read_regular(
 
 def read_tail(path: Path, most_bytes: int, owner_uid: int) -> tuple[bytes, os.stat_result]:
     """The last bytes of a file of ``owner_uid``. Raises ``UnsafeFile``."""
-    with _opened(path, owner_uid, follow=False) as (descriptor, status):
+
+    def read(descriptor: int, status: os.stat_result) -> bytes:
         os.lseek(descriptor, max(0, status.st_size - most_bytes), os.SEEK_SET)
-        return _read(descriptor, min(status.st_size, most_bytes), most_bytes), status
+        return _read(descriptor, min(status.st_size, most_bytes), most_bytes)
+
+    return _read_opened(path, owner_uid, False, read)
 
 
-@contextmanager
-def _opened(path: Path, owner_uid: int | None, follow: bool) -> Iterator[tuple[int, os.stat_result]]:
+def _read_opened(
+    path: Path, owner_uid: int | None, follow: bool, read: Callable[[int, os.stat_result], bytes]
+) -> tuple[bytes, os.stat_result]:
     descriptor, status = _open(path, owner_uid, follow)
     try:
-        yield descriptor, status
+        return read(descriptor, status), status
     except OSError as error:
         raise Unreadable(error) from error
     finally:

@@ -152,7 +152,9 @@ class LedgerTable(Generic[_R]):
         """Insert many records of one owner."""
         own = () if owner is None else (owner,)
         row, stored = self.codec.row, self._stored
-        connection.executemany(self._insert, [[*own, *stored(connection, row(record))] for record in records])
+        rows = [[*own, *stored(connection, row(record))] for record in records]
+        if rows:
+            connection.executemany(self._insert, rows)
 
     def insert_values(self, connection: LedgerConnection, rows: Iterable[tuple[int, list[Any]]]) -> None:
         """Insert rows of several owners, each with the owner and what ``values_of`` gives."""
