@@ -127,7 +127,6 @@ def _insert(
             open=False,
             created_wall_ns=start_ns - 60 * _NS,
             project=f"p{user % 50}",
-            tags={"project": f"p{user % 50}", "phase": "training"},
         ),
         spool,
     )
@@ -146,6 +145,7 @@ def _insert(
             started_wall_ns=start_ns,
             ended_wall_ns=start_ns + JOB_S * _NS,
             nodes=(node,),
+            tags={"project": f"p{user % 50}", "phase": "training"},
         ),
     )
     files = _FILES.replace("NODE", node)
