@@ -36,7 +36,8 @@ class RunReaders:
 
     def __init__(self, total: int) -> None:
         cpus = len(os.sched_getaffinity(0))
-        self._most = min(cpus, _MOST_PROCESSES) if cpus > 1 and total >= 4 * _READ_ALONE else 0
+        worth_it = sys.executable and cpus > 1 and total >= 4 * _READ_ALONE
+        self._most = min(cpus, _MOST_PROCESSES) if worth_it else 0
         self._read = 0
         self._opened = ExitStack()
         self._threads: ThreadPoolExecutor | None = None
