@@ -134,6 +134,8 @@ def _environment(template_dirs: tuple[Path, ...]) -> jinja2.Environment:
     """What compiles templates, each once in a process as long as its file stays as it is."""
     import jinja2
 
+    from hpcfrugal.job.template_cache import template_cache
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*map(str, template_dirs), str(builtin_templates())]),
         undefined=jinja2.StrictUndefined,
@@ -141,6 +143,7 @@ def _environment(template_dirs: tuple[Path, ...]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        bytecode_cache=template_cache(),
     )
     environment.filters["sh"] = shlex.quote
     environment.filters["sbatch"] = quote_flag

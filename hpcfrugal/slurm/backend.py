@@ -30,7 +30,7 @@ class SlurmBackend:
     """
 
     name = "slurm_cli"
-    submits_at_once = 4  # more of them only wait for one another in the controller
+    submits_at_once = 8  # half of them wait for the disk, on which their files are
 
     def __init__(self, timeout_s: float | None = None, client: SlurmClient | None = None) -> None:
         self._timeout_s = timeout_s

@@ -33,40 +33,37 @@ def files(box: Sandbox, count: int, **more: object) -> Sequence[Path]:
     return [box.job("true", f"job{number}.yaml", **more) for number in range(1, count + 1)]
 
 
-def test_four_at_a_time_and_answers_in_order(slurm: FakeSlurm, box: Sandbox, tmp_path: Path) -> None:
-    # Each sbatch waits until four of them run, and the last one answers first.
-    all_run = f"until set -- {tmp_path}/*.runs; [ $# = 4 ]; do sleep 0.05; done"
+def test_eight_at_a_time_and_answers_in_order(slurm: FakeSlurm, box: Sandbox, tmp_path: Path) -> None:
+    # Each sbatch waits until eight of them run, and the last one answers first.
+    all_run = f"until set -- {tmp_path}/*.runs; [ $# = 8 ]; do sleep 0.05; done"
     slurm.answer(
-        "sbatch", then=f"{_NUMBER}; touch {tmp_path}/$number.runs; {all_run}; sleep 0.$((4 - number)); echo 10$number"
+        "sbatch", then=f"{_NUMBER}; touch {tmp_path}/$number.runs; {all_run}; sleep 0.$((8 - number)); echo 10$number"
     )
-    told = [json.loads(line) for line in box.ok("submit", "--json", *files(box, 4)).splitlines()]
-    assert [(one["name"], one["job_id"]) for one in told] == [
-        ("job1", "101"),
-        ("job2", "102"),
-        ("job3", "103"),
-        ("job4", "104"),
-    ]
+    told = [json.loads(line) for line in box.ok("submit", "--json", *files(box, 8)).splitlines()]
+    assert [(one["name"], one["job_id"]) for one in told] == [(f"job{number}", f"10{number}") for number in range(1, 9)]
     assert {one["cluster"] for one in told} == {"c1"}
-    assert {one["job_id"] for one in submitted(box.spool)} == {"101", "102", "103", "104"}
+    assert {one["job_id"] for one in submitted(box.spool)} == {f"10{number}" for number in range(1, 9)}
     assert len({path.stat().st_ino for path in box.spool.glob("2*/*/sidecar.pyz")}) == 1
 
 
 def test_where_one_is_refused_no_further_one_is_begun(slurm: FakeSlurm, box: Sandbox) -> None:
-    # The others of the first four wait until the directory of the refused one is gone.
-    wait = f"until [ $(ls -d {box.spool}/2*/* | wc -l) = 3 ]; do sleep 0.05; done"
+    # The others of the first eight wait until the directory of the refused one is gone.
+    wait = f"until [ $(ls -d {box.spool}/2*/* | wc -l) = 7 ]; do sleep 0.05; done"
     refuse = "[ $number = 2 ] && { sleep 0.2; echo 'sbatch: error: no such account' >&2; exit 1; }"
     slurm.answer("sbatch", then=f"{_NUMBER}; {refuse}; sleep 0.2; {wait}; echo 10$number")
-    done = box.run("submit", *files(box, 6))
+    done = box.run("submit", *files(box, 10))
     assert done.code == 3
+    begun = [1, 3, 4, 5, 6, 7, 8]
     assert [line for line in done.out.splitlines() if "Submitted" in line] == [
-        "Submitted job 101 on c1", "Submitted job 103 on c1", "Submitted job 104 on c1",
-    ]  # fmt: skip
-    first, second, third, fourth, fifth, sixth = (box.work / f"job{number}.yaml" for number in range(1, 7))
-    assert done.err.splitlines() == [
-        f"note: submitted: {first} (job 101), {third} (job 103), {fourth} (job 104); not submitted: {fifth}, {sixth}",
-        f"error: {second}: sbatch refused the job: no such account",
+        f"Submitted job 10{number} on c1" for number in begun
     ]
-    assert len(list(box.spool.glob("2*/*"))) == 3
+    file = {number: box.work / f"job{number}.yaml" for number in range(1, 11)}
+    submitted = ", ".join(f"{file[number]} (job 10{number})" for number in begun)
+    assert done.err.splitlines() == [
+        f"note: submitted: {submitted}; not submitted: {file[9]}, {file[10]}",
+        f"error: {file[2]}: sbatch refused the job: no such account",
+    ]
+    assert len(list(box.spool.glob("2*/*"))) == 7
 
 
 def test_jobs_that_wait_for_those_of_their_name_are_submitted_one_after_the_other(
