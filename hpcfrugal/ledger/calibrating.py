@@ -11,7 +11,7 @@ from hpcfrugal.ledger.accounted_energy import channels_of
 from hpcfrugal.ledger.accounted_slurm import had_nodes_alone
 from hpcfrugal.ledger.accounted_use import accounted_parts
 from hpcfrugal.ledger.clusters import ClusterFigures, figures_of_clusters
-from hpcfrugal.ledger.measured_jobs import is_by_slurm, measured_components
+from hpcfrugal.ledger.measured_jobs import is_by_slurm, is_by_users_run, measured_components
 from hpcfrugal.ledger.queries import JobFilter, iter_jobs
 from hpcfrugal.slurm.sacct_jobs import SacctJob
 from hpcfrugal.spool.cluster_documents import CalibratedModel, Calibration, NodeClass
@@ -45,7 +45,7 @@ def calibrate(connection: sqlite3.Connection, wanted: JobFilter) -> list[Calibra
         if not parts or not any(measured.values()):
             continue
         of_cluster = figures.get(job.cluster, ClusterFigures())
-        if is_by_slurm(connection, job):
+        if is_by_slurm(connection, job) or is_by_users_run(connection, job):
             continue
         one = found.setdefault(job.cluster, CalibratedCluster(job.cluster))
         one.jobs += 1

@@ -23,6 +23,7 @@ from hpcfrugal.ledger.clusters import NO_FIGURES, figures_of_clusters
 from hpcfrugal.ledger.measured_jobs import (
     MeasuredEnergy,
     is_by_slurm,
+    is_of_users_run,
     measured_components,
     measured_node,
     read_by_agents,
@@ -119,7 +120,7 @@ def _ours(connection: sqlite3.Connection, job: JobRow, covers: frozenset[str] | 
     """What we measured of the nodes of a job that had them alone; ``covers``: of these components."""
     if job.totals.sums.measured_uj is None or is_by_slurm(connection, job):
         return None  # with Slurm's own figure it would be compared with itself
-    if job.totals.shared:
+    if job.totals.shared or is_of_users_run(connection, job):
         found = read_by_agents(connection, job, covers)
     elif covers is None:
         found = measured_node(connection, job)

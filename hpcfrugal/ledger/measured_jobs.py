@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.ledger.accounted_energy import SLURM_ENERGY
+from hpcfrugal.ledger.agent_channels import SOURCE as AGENT
 from hpcfrugal.ledger.agent_rows import NodeChannelRow
 from hpcfrugal.ledger.packed import unpack_columns
 from hpcfrugal.ledger.rows import JobRow
@@ -34,6 +35,21 @@ def is_by_slurm(connection: sqlite3.Connection, job: JobRow) -> bool:
     """Whether any energy that counts of a job is Slurm's own figure."""
     query = "SELECT 1 FROM channels JOIN channel_kinds USING (kind) WHERE job = ? AND source = ? AND counted LIMIT 1"
     return connection.execute(query, (job.job, SLURM_ENERGY)).fetchone() is not None
+
+
+_OF_USER = "SELECT 1 FROM jobs JOIN runs USING (run) JOIN spools USING (spool) WHERE job = ? AND spools.user NOT NULL"
+
+
+def is_of_users_run(connection: sqlite3.Connection, job: JobRow) -> bool:
+    """Whether a job is of a run in the spool of a site's user. What such a run measured could be anything, and must not
+    change the figures of others: only agents are to be compared with."""
+    return connection.execute(_OF_USER, (job.job,)).fetchone() is not None
+
+
+def is_by_users_run(connection: sqlite3.Connection, job: JobRow) -> bool:
+    """Whether any energy that counts of such a job is what the run measured, or is modelled by it."""
+    query = "SELECT 1 FROM channels JOIN channel_kinds USING (kind) WHERE job = ? AND source != ? AND counted LIMIT 1"
+    return is_of_users_run(connection, job) and connection.execute(query, (job.job, AGENT)).fetchone() is not None
 
 
 def measured_components(job: JobRow, components: Collection[str]) -> int | None:

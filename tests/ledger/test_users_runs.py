@@ -8,16 +8,20 @@ from pathlib import Path
 
 import pytest
 from accounted import DAY_S, START_S, answer, row
-from fake_spool import SECOND, START_NS, FakeRun, FakeSpool, iso
+from fake_agent import FakeAgent
+from fake_spool import DRAM, PACKAGE, PSYS, SECOND, START_NS, FakeRun, FakeSpool, iso
 
 from hpcfrugal.core.user import user_name
+from hpcfrugal.ledger.calibrating import calibrate
 from hpcfrugal.ledger.check import check_ledger
+from hpcfrugal.ledger.energy_audit import audit_energy
 from hpcfrugal.ledger.export import dump
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
 from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.spools import LedgerSpool
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
+from hpcfrugal.spool.cluster_documents import ClusterFacts, NodeClass, SlurmSetup, store_cluster_document
 
 
 class Centre:
@@ -148,3 +152,30 @@ def test_a_job_counts_once_slurm_has_it(centre: Centre) -> None:
     answer(centre.site, first, hour(start=3700, end=3800), asked_s=2 * DAY_S)
     assert [(job.restart, job.origin) for job in centre.synced()] == [(0, "spool"), (1, "spool")]
     assert not centre.problems()
+
+
+@pytest.mark.parametrize("agent", [False, True])
+def test_what_a_user_measured_changes_no_figures_of_others(centre: Centre, agent: bool) -> None:
+    """But for what an agent measured, which users cannot write."""
+    site, hour_s = centre.site, 3600
+    setup = SlurmSetup(START_NS - 10**12, "24.11.5", "ipmi", contain=True)
+    store_cluster_document(site.root, ClusterFacts("lab", (setup,), (NodeClass("n[1-9]", 16, 16, 32_000),)))
+    run = centre.users.run("17")
+    header = run.header(channels=[PACKAGE, DRAM, PSYS], exclusive=True)
+    run.samples([header, *run.records([1000.0, 100.0, 2000.0], hour_s)])
+    run.end(end_s=hour_s)
+    times = {"Submit": str(START_S - 9), "AllocCPUS": "16", "TotalCPU": "16:00:00", "ConsumedEnergyRaw": "576000"}
+    answer(site, hour(**times))
+    if agent:
+        seen = FakeAgent(site.root, start_ns=START_NS - 60 * SECOND, rest_w=50)
+        seen.advance(60)
+        seen.start("17", 50)
+        seen.advance(hour_s)
+        seen.end("17")
+        seen.record("end")
+    (job,) = centre.synced()
+    assert (job.origin, job.totals.sums.measured_uj) == ("spool", (50 * 1.25 if agent else 1100) * hour_s * 10**6)
+    with open_ledger(site.ledger) as connection:
+        assert [one.jobs for one in calibrate(connection, JobFilter())] == [1] * agent
+        (audited,) = audit_energy(connection, JobFilter())
+    assert (audited.comparison is not None) == agent
