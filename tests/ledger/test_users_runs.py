@@ -21,11 +21,8 @@ from hpcfrugal.ledger.rows import JobRow
 from hpcfrugal.ledger.spools import LedgerSpool
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.sync import rebuild, sync
-<<<<<<< HEAD
 from hpcfrugal.spool.cluster_documents import ClusterFacts, NodeClass, SlurmSetup, store_cluster_document
-=======
 from hpcfrugal.spool.documents import LabelsDocument, write_document
->>>>>>> 5410fa6 (Test that a run which a user forgot takes no job out of the site's ledger)
 
 
 class Centre:
@@ -158,7 +155,6 @@ def test_a_job_counts_once_slurm_has_it(centre: Centre) -> None:
     assert not centre.problems()
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("agent", [False, True])
 def test_what_a_user_measured_changes_no_figures_of_others(centre: Centre, agent: bool) -> None:
     """But for what an agent measured, which users cannot write."""
@@ -184,7 +180,8 @@ def test_what_a_user_measured_changes_no_figures_of_others(centre: Centre, agent
         assert [one.jobs for one in calibrate(connection, JobFilter())] == [1] * agent
         (audited,) = audit_energy(connection, JobFilter())
     assert (audited.comparison is not None) == agent
-=======
+
+
 @pytest.mark.parametrize("job_id", ["17", "18"])
 def test_a_run_that_a_user_forgot_takes_no_job_out_of_the_site(centre: Centre, job_id: str) -> None:
     """Neither the user's own, whose energy was used all the same, nor that of somebody else."""
@@ -192,4 +189,3 @@ def test_a_run_that_a_user_forgot_takes_no_job_out_of_the_site(centre: Centre, j
     run = centre.users.whole_run(job_id)
     write_document(run.run_dir.labels_json, LabelsDocument(forgotten=True))
     assert [(job.job_id, job.origin) for job in centre.synced()] == [("17", "sacct"), ("18", "sacct")]
->>>>>>> 5410fa6 (Test that a run which a user forgot takes no job out of the site's ledger)
