@@ -84,7 +84,7 @@ class Green:
             path = self.folder / user / f"{number}.yaml"
             job = {
                 "name": NASTY if number == 0 else f"job-{number}",
-                "command": "end=$((SECONDS + 2)); while [ $SECONDS -lt $end ]; do :; done",
+                "command": "end=$((SECONDS + 3)); while [ $SECONDS -lt $end ]; do :; done",
                 "output": "/dev/null",
                 "resources": {"time": f"0:{LIMIT_S}", "mem": "50M"},
                 "energy": {"interval": "0.5s", "record": "1s"},
