@@ -42,7 +42,7 @@ def _run_in(there: container.Container, a: argparse.Namespace, argv: list[str]) 
         there.stop()
         return code
     if running is not None and running.project != str(paths.PROJECT):
-        raise LabError(f"this lab is of {running.project}; `scripts/lab up --slurm {a.slurm}` makes it one of here")
+        raise LabError(f"this lab is up for {running.project}; `scripts/lab down --slurm {a.slurm}` ends it")
     if a.command == "inside":
         return there.enter(_command(a), os.getcwd(), os.environ)
     return there.enter([str(paths.PROJECT / "scripts/lab"), *argv], "/", os.environ)

@@ -108,23 +108,25 @@ class Container:
     def running(self) -> Running | None:
         """None where it does not run."""
         try:
-            pid, ticks, project, cgroup, *groups = json.loads(self._note.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+            note = json.loads(self._note.read_text(encoding="utf-8"))
+            init = process.Process(*note["init"])
+            found = Running(init, note["project"], note["cgroup"], tuple(map(Path, note["groups"])))
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
             return None
-        init = process.Process(pid, ticks)
-        return Running(init, project, cgroup, tuple(map(Path, groups))) if init.alive else None
+        return found if init.alive else None
 
     def start(self, cgroup: str | None) -> None:
-        """Make it where it is not there yet (minutes), and start it with control groups of this version, unless it runs
-        with them. Raises LabError."""
+        """Make it where it is not there yet (minutes), and start it with control groups of this version (None: v1),
+        unless it runs. Raises LabError, also where it runs with others or for another checkout."""
         with self._alone():
             if not self.root.exists():
                 self._make()
             running = self.running()
-            if running is not None and cgroup in (None, running.cgroup) and running.project == str(paths.PROJECT):
-                return
-            self._end()
-            self._start(cgroup or (running.cgroup if running is not None else "v1"))
+            if running is None:
+                self._start(cgroup or "v1")
+            elif cgroup not in (None, running.cgroup) or running.project != str(paths.PROJECT):
+                is_there = f"with cgroup {running.cgroup}, for {running.project}"
+                raise LabError(f"this lab is up {is_there}; `scripts/lab down --slurm {self.release}` ends it")
 
     def stop(self) -> None:
         """End all of its processes. What debootstrap made stays."""
@@ -151,7 +153,7 @@ class Container:
         unfinished.rename(self.root)
 
     def _start(self, cgroup: str) -> None:
-        marker = {"slurm": self.release, "first_port": paths.FIRST_PORT + 100 * list(SUITES).index(self.release)}
+        marker = {"slurm": self.release, "first_port": paths.FIRST_PORT + 100 * (1 + list(SUITES).index(self.release))}
         (self.root / "etc/hpcfrugal-lab.json").write_text(json.dumps(marker), encoding="utf-8")
         groups = self._groups(cgroup)
         for group in groups:
@@ -192,7 +194,12 @@ class Container:
         wait_until(ready, f"the container of Slurm {self.release}")
         # It outlives this program on purpose; without this, Popen's destructor warns about it.
         child.returncode = 0
-        note = [found[0].pid, found[0].started_ticks, str(paths.PROJECT), cgroup, *map(str, groups)]
+        note = {
+            "init": [found[0].pid, found[0].started_ticks],
+            "project": str(paths.PROJECT),
+            "cgroup": cgroup,
+            "groups": list(map(str, groups)),
+        }
         self._note.write_text(json.dumps(note), encoding="utf-8")
 
     def _end(self) -> None:

@@ -131,14 +131,14 @@ def preempt(lab: Lab, jobs: Sequence[str]) -> None:
     start_again(lab, jobs)
 
 
-AGAIN = '[ -n "$SLURM_RESTART_COUNT" ] || exec sleep 60\nsleep 1; exit 2\n'
+AGAIN = '[ -n "$SLURM_RESTART_COUNT" ] || exec sleep 60\nsleep 2; exit 2\n'
 """Waits to be requeued. By exec, since Slurm signals children first, and a shell might go on before its own signal."""
 
 KINDS = (
-    Kind("plain", "echo out; echo err >&2; sleep 1; exit 3\n", ("FAILED|3:0",)),
+    Kind("plain", "echo out; echo err >&2; sleep 2; exit 3\n", ("FAILED|3:0",)),
     Kind(
         "array with a limit",
-        "#SBATCH --array=0-3%2\nsleep 1; echo $SLURM_ARRAY_TASK_ID; exit $SLURM_ARRAY_TASK_ID\n",
+        "#SBATCH --array=0-3%2\nsleep 2; echo $SLURM_ARRAY_TASK_ID; exit $SLURM_ARRAY_TASK_ID\n",
         ("COMPLETED|0:0", "FAILED|1:0", "FAILED|2:0", "FAILED|3:0"),
     ),
     Kind(
@@ -157,25 +157,26 @@ KINDS = (
         "srun --het-group=0,1 sh -c 'echo $SLURM_PROCID'\nsleep 2; exit 3\n",
         ("FAILED|3:0", "FAILED|3:0"),
     ),
-    Kind("dependency that is met", "sleep 1; exit 4\n", ("FAILED|4:0",), after=("afternotok", "plain")),
+    Kind("dependency that is met", "sleep 2; exit 4\n", ("FAILED|4:0",), after=("afternotok", "plain")),
     Kind("requeue", AGAIN, ("REQUEUED", "FAILED|2:0"), requeue),
     Kind("cancelled", "echo up; exec sleep 60\n", ("CANCELLED",), cancel),
     Kind("suspend", "i=0; while [ $i -lt 40 ]; do sleep 0.5; i=$((i + 1)); done; exit 6\n", ("FAILED|6:0",), suspend),
-    Kind("move", "#SBATCH --hold\necho $SLURM_JOB_PARTITION; sleep 1; exit 9\n", ("FAILED|9:0",), move),
+    Kind("move", "#SBATCH --hold\necho $SLURM_JOB_PARTITION; sleep 2; exit 9\n", ("FAILED|9:0",), move),
     Kind(
         "resize",
         "#SBATCH -N2\nsleep 3; scontrol update JobId=$SLURM_JOB_ID NumNodes=1 >/dev/null\n"
         "rm -f slurm_job_${SLURM_JOB_ID}_resize.*; sleep 2; exit 8\n",
         ("RESIZING", "FAILED|8:0"),
     ),
-    Kind("shared node", "#SBATCH -w n3 -c2\ni=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done\n", ("COMPLETED|0:0",)),
+    Kind("shared node", "#SBATCH -w n3 -c2\ni=0; while [ $i -lt 600000 ]; do i=$((i + 1)); done\n", ("COMPLETED|0:0",)),
     Kind(
         "no environment",
-        '#SBATCH --export=NONE\necho "$HOME $PATH $FROM_OUTSIDE"; srun sh -c \'echo "$FROM_OUTSIDE"\'; exit 11\n',
+        '#SBATCH --export=NONE\necho "$HOME $PATH $FROM_OUTSIDE"; srun sh -c \'echo "$FROM_OUTSIDE"\'\n'
+        "sleep 2; exit 11\n",
         ("FAILED|11:0",),
     ),
     Kind(
-        "reservation", "#SBATCH --reservation=kinds\necho $SLURM_JOB_RESERVATION; sleep 1; exit 12\n", ("FAILED|12:0",)
+        "reservation", "#SBATCH --reservation=kinds\necho $SLURM_JOB_RESERVATION; sleep 2; exit 12\n", ("FAILED|12:0",)
     ),
     Kind(
         "node failure",
@@ -192,7 +193,7 @@ KINDS = (
     ),
     Kind(
         "prolog failure",
-        "#SBATCH -w n4 --hold\nsleep 1; exit 2\n",
+        "#SBATCH -w n4 --hold\nsleep 2; exit 2\n",
         ("REQUEUED", "FAILED|2:0"),
         fail_prolog,
         in_ci=False,
