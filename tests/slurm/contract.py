@@ -1,7 +1,7 @@
 """What a client of Slurm has to do, on a real Slurm: the same checks for its commands and for pyslurm.
 
-`python -m contract FOLDER`, which `scripts/pyslurm-lab` runs, prints a table of both and their rates; the tests on the
-lab run the checks for the commands.
+`python -m contract FOLDER`, which `scripts/pyslurm-lab` runs, prints a table of both and their rates; with `--commands`
+it runs the checks for the commands alone, on any Slurm.
 """
 
 from __future__ import annotations
