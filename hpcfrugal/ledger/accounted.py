@@ -320,6 +320,7 @@ def _write(
                 if known.users_run is not None
                 and known.job not in counting
                 and known.attempt.user == wanted.user
+                and (not wanted.nodes or {*known.attempt.nodes} <= {*wanted.nodes})
                 and _is_same(known.attempt, wanted, life_ns)
             ),
             key=lambda known: (known.attempt.restart != wanted.restart, known.users_run, known.attempt.restart),

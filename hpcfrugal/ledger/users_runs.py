@@ -1,8 +1,8 @@
 """Runs in the spools of a site's users: they count where Slurm's accounting has their jobs as those of the owner.
 
-A job counts as one execution that Slurm has, on that cluster and at that time; of several runs with one execution the
-first counts. What such a run's files hold of the job's user, account, partition, times and outcome is replaced by what
-Slurm has.
+A job counts as one execution that Slurm has, on that cluster, at that time and on its nodes; of several runs with one
+execution the first counts. What such a run's files hold of the job's user, account, partition, times and outcome is
+replaced by what Slurm has.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def set_aside(connection: LedgerConnection, job: int, attempt: AttemptRow) -> No
     unread, so that the next sync looks again."""
     assert attempt.run is not None
     where = printable(f"{attempt.job_id} (restart {attempt.restart}) of cluster {attempt.cluster!r}")
-    problem = f"job {where} does not count: Slurm has none of {attempt.user} at that time, or another run has it"
+    problem = (
+        f"job {where} does not count: Slurm has none of {attempt.user} at that time on its nodes, or another run has it"
+    )
     unseal(connection, attempt.run)  # before, since names of a sealed run's files are completed by its job
     delete_job(connection, job)
     connection.execute(

@@ -78,6 +78,11 @@ def a_second_restart(run: FakeRun) -> None:
         run.slurm(restart=restart, submit_at=iso(-100))
 
 
+def on_another_node(run: FakeRun) -> None:
+    run.samples([run.header(node="n9"), *run.records([9000, 30], 60)], node="n9")
+    run.slurm(submit_at=iso(-100))
+
+
 def as_a_task_of_anothers_array(run: FakeRun) -> None:
     run.samples([run.header(), *run.records([9000, 30], 60)])
     run.slurm(array_job_id="18", array_task_id="1")
@@ -88,6 +93,7 @@ def as_a_task_of_anothers_array(run: FakeRun) -> None:
     [
         (on_another_cluster, 0, 0),
         (at_another_time, 0, 0),
+        (on_another_node, 0, 0),
         (a_second_restart, 1, 7),
         (as_a_task_of_anothers_array, 0, 0),
     ],
@@ -103,7 +109,7 @@ def test_a_job_that_slurm_does_not_have_does_not_count(
     (problem,) = centre.problems()
     assert problem.startswith(f"job 17 (restart {restart}) of cluster")
     assert problem.endswith(
-        f" does not count: Slurm has none of {user_name()} at that time, or another run has it"
+        f" does not count: Slurm has none of {user_name()} at that time on its nodes, or another run has it"
     )  # fmt: skip
 
 
