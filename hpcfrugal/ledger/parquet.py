@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpcfrugal.core.errors import InputError, SetupError
 from hpcfrugal.core.files import write_json_atomic
+from hpcfrugal.core.text import printable
 from hpcfrugal.core.version import __version__
 from hpcfrugal.ledger.column_types import column_type
 
@@ -56,15 +57,15 @@ def write_parquet(
     the number of rows by view.
 
     Raises:
-        InputError: the folder exists, and is not an earlier export or ``replace`` is False.
+        InputError: the folder exists, and is not an earlier export alone or ``replace`` is False.
         SetupError: pyarrow is missing, or the folder cannot be written.
     """
     try:
         import pyarrow  # noqa: F401
     except ImportError:
         raise SetupError("Parquet needs pyarrow", hint="pip install 'hpcfrugal[parquet]'") from None
-    _check_target(folder, replace)
     try:
+        _check_target(folder, replace)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
             made = Path(temporary) / "new"
@@ -84,10 +85,12 @@ def write_parquet(
 def _check_target(folder: Path, replace: bool) -> None:
     if not os.path.lexists(folder):
         return
-    if folder.is_symlink() or not (folder / MARK).is_file():
+    if folder.is_symlink() or (folder / MARK).is_symlink() or not (folder / MARK).is_file():
         raise InputError.at(str(folder), "exists, and is no export of hpcfrugal", "name a new folder")
     if not replace:
         raise InputError.at(str(folder), "exists", "--replace puts the new export in its place")
+    if other := sorted({*os.listdir(folder)} - {MARK, *VIEW_TIMES}):
+        raise InputError.at(str(folder), f"has {printable(other[0])!r}, which is of no export", "move it away")
 
 
 def count_rows(connection: sqlite3.Connection, views: Sequence[str]) -> int:

@@ -108,8 +108,14 @@ def test_an_export_replaces_only_an_earlier_one_and_only_if_asked(ledger: Path, 
             with pytest.raises(InputError, match=why):
                 write_parquet(connection, folder, ["jobs_energy"], replace=replace)
         write_parquet(connection, out, ["energy_by_day"], replace=True)
-    assert sorted(path.name for path in out.iterdir()) == [MARK, "energy_by_day"]
-    assert [path.name for path in others.iterdir()] == ["cat.jpg"]
+        (out / "notes.ipynb").touch()
+        with pytest.raises(InputError, match=r"notes\.ipynb', which is of no export"):
+            write_parquet(connection, out, ["jobs_energy"], replace=True)
+        (others / MARK).symlink_to(out / MARK)
+        with pytest.raises(InputError, match="is no export"):
+            write_parquet(connection, others, ["jobs_energy"], replace=True)
+    assert sorted(path.name for path in out.iterdir()) == [MARK, "energy_by_day", "notes.ipynb"]
+    assert sorted(path.name for path in others.iterdir()) == [MARK, "cat.jpg"]
     assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == ["out"]
 
 
