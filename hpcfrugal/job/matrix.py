@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import WithJsonSchema
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_plain_validator_function, plain_serializer_function_ser_schema
 
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job.command_types import to_env_name, to_value
@@ -38,6 +40,12 @@ class Matrix(NamedTuple):
     def parameters(self) -> tuple[str, ...]:
         """Their names, in the order of the job file."""
         return tuple(self.tasks[0])
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> CoreSchema:
+        """By its own reader: what pydantic makes of a named tuple takes as long as all other keys of a job."""
+        to_json = plain_serializer_function_ser_schema(_to_json)
+        return no_info_plain_validator_function(_to_matrix, serialization=to_json)
 
 
 def _to_matrix(value: object) -> Matrix:
@@ -182,8 +190,6 @@ _SOME = {"type": "array", "items": {"type": "object", "additionalProperties": _V
 
 MatrixOfTasks = Annotated[
     Matrix,
-    BeforeValidator(_to_matrix),
-    PlainSerializer(_to_json),
     WithJsonSchema(
         {
             "type": "object",
