@@ -182,7 +182,7 @@ def export_group(context: click.Context, ledger_path: Path) -> None:
 def parquet_command(
     folder: Path, ledger_path: Path, views: tuple[str, ...], partition_by: str | None, replace: bool, as_json: bool
 ) -> None:
-    """Write the views jobs_energy, energy_by_day and energy_buckets to Parquet files in FOLDER.
+    """Write the views of the ledger to Parquet files in FOLDER, all or those of --view.
 
     Needs pyarrow: `pip install 'hpcfrugal[parquet]'`. The folder appears when it is whole.
 

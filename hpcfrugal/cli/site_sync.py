@@ -44,7 +44,7 @@ def site_sync_command(spool: Path | None, ledger: Path | None, since: str | None
     spool, ledger = spool or config.site.spool, ledger or config.site.ledger
     given = {"--spool": spool, "--ledger": ledger}
     wrong = [
-        Problem(option, "is missing", f"name it, or set site.{option[2:]} in the settings")
+        Problem(option, "is missing", f"name it, or set site.{option[2:]} in the settings, which `site init` writes")
         for option, path in given.items()
         if path is None
     ]

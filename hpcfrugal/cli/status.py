@@ -14,12 +14,12 @@ import click
 from hpcfrugal.cli.options import NumberRange, job_ids, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.cli.sync import totals_by_now
-from hpcfrugal.core.format import NONE, EnergyUnit, power
+from hpcfrugal.core.format import AT_LEAST, NONE, EnergyUnit, power
 from hpcfrugal.core.time import span_us
 from hpcfrugal.job.backend import Backend
 from hpcfrugal.ledger.sums import EnergySums, total_of
 from hpcfrugal.report import notation
-from hpcfrugal.report.amount import at_least
+from hpcfrugal.report.amount import PARTLY_UNKNOWN, at_least
 from hpcfrugal.report.field import Field, Rows, attributes, field, scale, table, to_json
 from hpcfrugal.report.view import Block, Notes, Table, note
 from hpcfrugal.settings.config import Config, load_config
@@ -181,13 +181,21 @@ def status_table(jobs: Sequence[JobStatus], unit: EnergyUnit) -> Table:
     return table(_FIELDS, rows, scale(rows, unit))
 
 
+def status_blocks(jobs: Sequence[JobStatus], unit: EnergyUnit) -> list[Block]:
+    """The table, and what the signs before its figures mean."""
+    shown = status_table(jobs, unit)
+    notes = []
+    if any(cell.text.startswith(AT_LEAST) for row in shown.rows for cell in row.cells):
+        notes.append(PARTLY_UNKNOWN)
+    if any(one.modelled for one in jobs):
+        notes.append(note("~: modelled, at least a part; `hpcfrugal report JOB` shows the range.", "aside"))
+    return [shown, Notes(tuple(notes))] if notes else [shown]
+
+
 def _renderable(jobs: Sequence[JobStatus], config: Config) -> RenderableType:
     from hpcfrugal.report.formats.text_blocks import renderable
 
-    blocks: list[Block] = [status_table(jobs, config.energy_unit)]
-    if any(one.modelled for one in jobs):
-        blocks.append(Notes((note("~: modelled, at least a part; `hpcfrugal report JOB` shows the range.", "aside"),)))
-    return renderable(blocks)
+    return renderable(status_blocks(jobs, config.energy_unit))
 
 
 @click.command(name="status")

@@ -109,7 +109,10 @@ def _write_view(connection: sqlite3.Connection, folder: Path, view: str, by_mont
     total = 0
     if not by_month:
         folder.mkdir(mode=0o700)
-    for month, rows in groupby(cursor, itemgetter(0)) if by_month else [(None, iter(cursor))]:
+    # A view without rows has a file too, in this month, so that a query finds its columns and no rows.
+    some = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {view})").fetchone()[0]
+    this_month = f"{datetime.now(UTC):%Y-%m}"
+    for month, rows in groupby(cursor, itemgetter(0)) if by_month and some else [(this_month, iter(cursor))]:
         part = folder / f"month={_NO_MONTH if month is None else month}" if by_month else folder
         part.mkdir(mode=0o700, parents=True, exist_ok=True)
         with pq.ParquetWriter(part / "part-0.parquet", schema, compression="zstd") as writer:

@@ -10,6 +10,12 @@ from hpcfrugal.core.format import AT_LEAST, MODEL_ALONE, NONE, UNKNOWN, AmountUn
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
 from hpcfrugal.report.field import Field, field
+from hpcfrugal.report.view import note
+
+PARTLY_UNKNOWN = note(
+    f"{AT_LEAST.strip()}: a part is unknown and not included; `hpcfrugal report JOB` shows which and why."
+)
+"""What the sign of ``at_least`` means."""
 
 N = TypeVar("N", int, float)
 

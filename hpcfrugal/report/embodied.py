@@ -33,6 +33,10 @@ def embodied_note(connection: sqlite3.Connection, sums: EnergySums) -> Note | No
     if sums.embodied_ug is None:
         return None
     sources = named(sorted({one.source for one in known_defaults(connection).embodied}))
-    lacking = " ≥: of some nodes there are no figures." if sums.embodied_lacking else ""
+    lacking = (
+        " ≥: not known for all jobs (no figures of a node, or a job whose CPUs are not known)."
+        if sums.embodied_lacking
+        else ""
+    )
     text = f"Embodied: making the nodes, by time and share of their CPUs, not in CO2e; from {sources}.{lacking}"
     return note(text, "aside")

@@ -19,6 +19,7 @@ from hpcfrugal.ledger.parts import IDLE_LACKING, SCOPES_BETWEEN, boundary_of
 from hpcfrugal.ledger.queries import JobFilter, count_jobs, iter_jobs, tag_keys
 from hpcfrugal.ledger.sums import EnergySums
 from hpcfrugal.report import notation
+from hpcfrugal.report.amount import PARTLY_UNKNOWN
 from hpcfrugal.report.co2e import Co2e
 from hpcfrugal.report.cost import Tariff
 from hpcfrugal.report.embodied import EMBODIED_FIELDS, embodied_note
@@ -281,12 +282,12 @@ class JobsReport:
         if totals.without_energy:
             yield note(f"{count(totals.without_energy, 'job')} without known energy: not in the sum.")
         if totals.counts.incomplete > totals.without_energy:
-            yield note("≥: a part is unknown and not included; `hpcfrugal report JOB` shows which and why.")
+            yield PARTLY_UNKNOWN
         if totals.counts.lacking_idle:
             jobs = count(totals.counts.lacking_idle, "job")
             yield note(f"Idle power of shared nodes is not included ({jobs} with a share of a node by CPU time).")
         if len(totals.scopes) > 1:
-            yield note(f"Scopes differ: the sum has energy of {' and '.join(sorted(totals.scopes))}.")
+            yield note(f"Scopes differ between jobs: {' and '.join(sorted(totals.scopes))}.")
         elif totals.scopes:
             yield note(f"Scope: {min(totals.scopes)}.")
         if totals.group.overlapping:

@@ -106,6 +106,9 @@ def test_what_is_wrong_with_the_command_line_is_named(box: Sandbox) -> None:
         (["watch", "--interval", "0"], "3600"),
         (["ledger", "snyc"], "no such command 'snyc' (did you mean sync?)"),
         (["completion", "tcsh"], "fish"),
+        (["report", "--by", "lr"], "unknown grouping 'lr' (use user, "),
+        (["report", "--by", "lr"], "or for a tag tag:lr)"),
+        (["report", "--by", "user,tag:"], "or for a tag tag:KEY)"),
     ]
     for argv, words in cases:
         result = box.run(*argv)

@@ -10,10 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from sandbox import Sandbox
 
 from hpcfrugal.cli.console import console
 from hpcfrugal.cli.output import can_be_written, write_result
+from hpcfrugal.cli.root import root
 from hpcfrugal.core.errors import SetupError
 
 
@@ -88,6 +90,16 @@ def test_the_commands_follow_links(box: Sandbox) -> None:
     assert (box.work / "target.json").read_text() != before
     assert box.run("run", "-o", "nowhere/x", "--", "touch", "ran").code == 2
     assert not (box.work / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["ledger", "ledger import", "ledger export", "queue", "site"])
+def test_lists_of_commands_have_whole_sentences(name: str) -> None:
+    found = CliRunner().invoke(root, [*name.split(), "--help"], terminal_width=80)
+    _, _, commands = found.output.partition("Commands:\n")
+    assert found.exit_code == 0
+    assert commands
+    assert not [line for line in commands.splitlines() if line.endswith("...")]
+    assert commands.rstrip().endswith(".")
 
 
 def test_a_table_in_a_pipe_has_220_columns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,19 @@ def test_the_files_have_the_rows_of_the_view(ledger: Path, tmp_path: Path, view:
     assert comparable(found, names) == comparable(wanted, names)
 
 
+@pytest.mark.parametrize("by_month", [False, True])
+def test_a_view_without_rows_has_a_file_with_its_columns(spool: FakeSpool, tmp_path: Path, by_month: bool) -> None:
+    sync(spool.root, spool.ledger)
+    with open_ledger(spool.ledger) as connection:
+        counted = write_parquet(connection, tmp_path / "out", list(VIEW_TIMES), by_month=by_month)
+    assert counted == dict.fromkeys(VIEW_TIMES, 0)
+    for view in VIEW_TIMES:
+        table = pq.read_table(tmp_path / "out" / view)
+        assert table.num_rows == 0
+        assert "month" in table.column_names or not by_month
+        assert "user" in table.column_names or "node" in table.column_names
+
+
 def test_types_do_not_depend_on_the_values(ledger: Path, tmp_path: Path) -> None:
     with open_ledger(ledger) as connection:
         write_parquet(connection, tmp_path / "out", list(VIEW_TIMES))

@@ -125,7 +125,7 @@ def test_every_total_has_its_scope(spool: FakeSpool) -> None:
         with reported(spool, by) as found:
             text, document, rows = markdown(found), json_of(found), csv_of(found)
         assert document["totals"]["scope"] == "share of the node and whole node"
-        assert any(line.startswith("Scopes differ: ") for line in text), by
+        assert any(line.startswith("Scopes differ between jobs: ") for line in text), by
         assert all(row["scope"] for row in rows), by
         if not by:
             assert sorted(job["scope"] for job in document["jobs"]) == ["share of the node", "whole node"]

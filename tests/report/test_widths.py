@@ -10,7 +10,7 @@ import pytest
 from fake_spool import GPU, PACKAGE, FakeSpool
 
 from hpcfrugal.cli.queue import queue_table
-from hpcfrugal.cli.status import JobStatus, status_table
+from hpcfrugal.cli.status import JobStatus, status_blocks, status_table
 from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.ledger.nodes import find_nodes
 from hpcfrugal.ledger.queries import JobFilter, find_jobs
@@ -25,7 +25,7 @@ from hpcfrugal.report.method import MethodReport
 from hpcfrugal.report.method_settings import GreenAlgorithmsSettings
 from hpcfrugal.report.nodes import NodesReport
 from hpcfrugal.report.period import Period
-from hpcfrugal.report.view import Table
+from hpcfrugal.report.view import Notes, Table
 from hpcfrugal.spool import RunDir
 from hpcfrugal.spool.current_power import Draw
 from hpcfrugal.spool.job_state import JobState
@@ -123,6 +123,13 @@ def test_status(ledger: Path, spool: FakeSpool, unit: EnergyUnit) -> None:
     shown = status_table([JobStatus(job("RUNNING"), one) for one in (draw, Draw({"cpu": 123.4}))], unit)
     powers = [cell.text for row in shown.rows for cell in row.cells if cell.text.endswith(" W")]
     assert powers == ["136 W", "≥ 123 W"]
+    for measured, explained in ((draw.power_w, False), ({"cpu": 123.4}, True)):
+        notes = [
+            block
+            for block in status_blocks([JobStatus(job("RUNNING"), Draw(measured))], unit)
+            if isinstance(block, Notes)
+        ]
+        assert [one.text[0] for block in notes for one in block.lines] == ["≥"] * explained
 
 
 def test_queue() -> None:
