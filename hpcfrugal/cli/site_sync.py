@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import click
 
+from hpcfrugal.api.agent_map import Executor, read_agents
 from hpcfrugal.api.sync import TROUBLES_SHOWN
-from hpcfrugal.cli.options import FILE, json_option
+from hpcfrugal.cli.options import FILE, checked, json_option
 from hpcfrugal.cli.streams import echo, echo_json, warn
 from hpcfrugal.cli.sync import update, warn_of
 from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.core.format import count
+from hpcfrugal.core.text import quoted_value
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.spool.layout import USERS_DIR
+
+
+def _pairs(given: Sequence[str]) -> dict[str, str]:
+    """Raises ValueError where one is not NAME=VALUE."""
+    pairs = [text.lstrip("-").partition("=") for text in given]
+    if wrong := [text for text, (name, sign, _) in zip(given, pairs, strict=True) if not (name and sign)]:
+        raise ValueError(f"{quoted_value(wrong[0], 60)} is not NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 @click.command(name="sync")
@@ -23,8 +35,31 @@ from hpcfrugal.spool.layout import USERS_DIR
 @click.option("--ledger", type=FILE, help="The site's ledger.  [default: site.ledger of the settings]")
 @click.option("--since", metavar="TIME", help="2026-11-21, 2026-11, 7d, 24h or 2w; UTC. Default: the last sync.")
 @click.option("--offline", is_flag=True, help="Do not query carbon intensity providers.")
+@click.option(
+    "--executor",
+    type=click.Choice(get_args(Executor)),
+    help="Read the agents' files by several tasks: processes of this machine, or a job array of Slurm.",
+)
+@click.option("--tasks", type=click.IntRange(1, 1000), default=8, show_default=True, help="How many tasks, at most.")
+@click.option(
+    "--sbatch",
+    "options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=checked(_pairs),
+    help="With --executor slurm, an option of sbatch: partition=short. Repeat it for several.",
+)
 @json_option()
-def site_sync_command(spool: Path | None, ledger: Path | None, since: str | None, offline: bool, as_json: bool) -> None:
+def site_sync_command(
+    spool: Path | None,
+    ledger: Path | None,
+    since: str | None,
+    offline: bool,
+    executor: Executor | None,
+    tasks: int,
+    options: dict[str, str],
+    as_json: bool,
+) -> None:
     """Fill the site's ledger with the jobs of all users. Safe at any time, and safe to repeat.
 
     Slurm is asked for the jobs of all users, day by day (UTC), since the last sync; the first one goes back 30 days.
@@ -34,6 +69,10 @@ def site_sync_command(spool: Path | None, ledger: Path | None, since: str | None
     \b
     hpcfrugal site sync
     hpcfrugal report --site --by user
+
+    With --executor, files of agents that are new are read by tasks, through submitit. Each leaves Parquet files in the
+    site's spool, from which this process fills the ledger: the same rows as without. The nodes need the program and the
+    spool at the same paths. Needs pyarrow: `pip install 'hpcfrugal[parquet]'`.
 
     Exits with 3 if Slurm did not answer. Then jobs that are new in Slurm are missing; all else is up to date.
     """
@@ -54,7 +93,12 @@ def site_sync_command(spool: Path | None, ledger: Path | None, since: str | None
         raise InputError(wrong)
     start = None if since is None else period(since, None, prefix="--").since
     user_spools = config.site.user_spools or spool.absolute() / USERS_DIR / "%u"
-    found = sync_site(update(config, spool, ledger, offline=offline), user_spools, start)
+    if options and executor != "slurm":
+        raise InputError.at("--sbatch", "needs --executor slurm")
+    updating = update(config, spool, ledger, offline=offline)
+    if executor is not None:
+        read_agents(executor, tasks, options, spool, ledger, updating.messages)
+    found = sync_site(updating, user_spools, start)
     for line in found.refused[:TROUBLES_SHOWN]:
         warn(line, 300)
     warn_of(found.result)

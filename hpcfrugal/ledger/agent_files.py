@@ -20,8 +20,8 @@ from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.agent_due import mark_measured
-from hpcfrugal.ledger.agent_rows import AgentFileRow
-from hpcfrugal.ledger.agent_sessions import ReadSession, agent_session_row, job_rows, node_channels, restored
+from hpcfrugal.ledger.agent_rows import AgentFileRow, AgentFileRows, SessionRows
+from hpcfrugal.ledger.agent_sessions import ReadSession, restored, session_rows
 from hpcfrugal.ledger.connection import LedgerConnection, transaction
 from hpcfrugal.ledger.file_rows import ReadState
 from hpcfrugal.ledger.garbage import paused_collection
@@ -54,7 +54,7 @@ class _Read:
 
 
 @dataclass(frozen=True, slots=True)
-class _Changed:
+class ChangedAgentFile:
     """A file that is to be read. ``keeps_place``: it is the newest of its node."""
 
     name: str
@@ -67,13 +67,13 @@ class _Changed:
 
 def _changed(
     connection: sqlite3.Connection, spool: int | None, spool_root: Path, skipped: list[str] | None = None
-) -> Iterator[_Changed]:
+) -> Iterator[ChangedAgentFile]:
     skip = None if skipped is None else lambda path, reason: skipped.append(f"{path}: {reason}")
     found = {path: (node, day) for node, day, path in agent_files(spool_root, skip or (lambda path, reason: None))}
     newest = dict(found.values())
     for path, status in changed_files(connection, AGENT_FILES, spool, found):
         node, day = found[path]
-        yield _Changed(name_in_spool(path), node, day, path, status, newest[node] == day)
+        yield ChangedAgentFile(name_in_spool(path), node, day, path, status, newest[node] == day)
 
 
 def agents_changed(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> bool:
@@ -88,6 +88,13 @@ def missing_agents(connection: sqlite3.Connection, spool: int | None, spool_root
 
 
 @paused_collection()
+def files_to_read_whole(connection: sqlite3.Connection, spool: int | None, spool_root: Path) -> list[ChangedAgentFile]:
+    """The files that a sync would read from their beginning."""
+    rows = connection.execute("SELECT name FROM agent_files WHERE spool = ? AND place NOT NULL", (spool,))
+    goes_on = {name for (name,) in rows}
+    return [one for one in _changed(connection, spool, spool_root) if one.name not in goes_on]
+
+
 def take_agents(
     connection: LedgerConnection, spool: int, spool_root: Path, skipped: list[str], progress: Progress | None = None
 ) -> int:
@@ -106,17 +113,12 @@ def take_agents(
     return len(changed)
 
 
-def _take(connection: LedgerConnection, spool: int, one: _Changed, owner_uid: int) -> None:
+def _take(connection: LedgerConnection, spool: int, one: ChangedAgentFile, owner_uid: int) -> None:
     row = connection.execute(
         "SELECT agent_file, accepted, place FROM agent_files WHERE spool = ? AND name = ?", (spool, one.name)
     ).fetchone()
-    agent_file = None if row is None else int(row["agent_file"])
-    uid = one.status.st_uid if one.status.st_uid == 0 else owner_uid
     try:
-        if (reason := refusal(one.status, uid)) is not None:
-            raise UnsafeFile(reason)
-        if clean_text(one.node) != one.node:
-            raise UnsafeFile("the name of its node is not UTF-8")
+        uid = _checked(one, owner_uid)
         place = None if row is None or row["place"] is None else json.loads(row["place"])
         read = None if place is None else _read_on(connection, int(row["agent_file"]), one, uid, place)
         read = read or _read_whole(one, uid)
@@ -129,19 +131,43 @@ def _take(connection: LedgerConnection, spool: int, one: _Changed, owner_uid: in
         refusal_row = AgentFileRow(one.name, clean_text(one.node), refused_state)
         _forget(connection, AGENT_FILES.insert(connection, refusal_row, spool))
         return
+    write_rows(connection, spool, _rows_of(one, read), goes_on=read.goes_on)
+
+
+def _checked(one: ChangedAgentFile, owner_uid: int) -> int:
+    """The owner that a file must have. Raises ``UnsafeFile`` where it is not to be read."""
+    uid = one.status.st_uid if one.status.st_uid == 0 else owner_uid
+    if (reason := refusal(one.status, uid)) is not None:
+        raise UnsafeFile(reason)
+    if clean_text(one.node) != one.node:
+        raise UnsafeFile("the name of its node is not UTF-8")
+    return uid
+
+
+def read_rows(one: ChangedAgentFile, owner_uid: int) -> AgentFileRows:
+    """The rows of a whole file. Raises ``UnsafeFile``, also where it cannot be read."""
+    return _rows_of(one, _read_whole(one, _checked(one, owner_uid)))
+
+
+def _rows_of(one: ChangedAgentFile, read: _Read) -> AgentFileRows:
     problems = [f"{number} line{'s' * (number > 1)}: {reason}" for reason, number in sorted(read.bad.items())]
     if not read.sessions:
         problems.append("no usable header")
-    place_now = _place(read) if one.keeps_place else None
-    file = AgentFileRow(one.name, one.node, ReadState.of(read.state, problems), place_now)
-    agent_file = AGENT_FILES.insert(connection, file, spool)
-    if not read.goes_on:
+    place = _place(read) if one.keeps_place else None
+    file = AgentFileRow(one.name, one.node, ReadState.of(read.state, problems), place)
+    return AgentFileRows(file, [session_rows(session) for session in read.sessions])
+
+
+def write_rows(connection: LedgerConnection, spool: int, rows: AgentFileRows, *, goes_on: bool = False) -> None:
+    """Put the rows of a file in the place of those that the ledger has; with ``goes_on`` those of its last sessions."""
+    agent_file = AGENT_FILES.insert(connection, rows.file, spool)
+    if not goes_on:
         _forget(connection, agent_file)
-    for session in read.sessions:
+    for session in rows.sessions:
         _write(connection, agent_file, session)
 
 
-def _read_whole(one: _Changed, uid: int) -> _Read:
+def _read_whole(one: ChangedAgentFile, uid: int) -> _Read:
     with open_samples(one.path, uid) as (file, state):
         read = _Read(state, False, {}, 0, b"")
         _read_lines(AgentParser(one.node, one.day), file, read)
@@ -149,7 +175,7 @@ def _read_whole(one: _Changed, uid: int) -> _Read:
 
 
 def _read_on(
-    connection: sqlite3.Connection, agent_file: int, one: _Changed, uid: int, place: dict[str, Any]
+    connection: sqlite3.Connection, agent_file: int, one: ChangedAgentFile, uid: int, place: dict[str, Any]
 ) -> _Read | None:
     """What has come to a file since ``place``; None where it is to be read whole."""
     last_line, header_line, record_line = (
@@ -216,21 +242,21 @@ def _forget(connection: LedgerConnection, agent_file: int) -> None:
         table.delete(connection, agent_file)
 
 
-def _write(connection: LedgerConnection, agent_file: int, read: ReadSession) -> None:
+def _write(connection: LedgerConnection, agent_file: int, rows: SessionRows) -> None:
     """Write the rows of a session. Due are the jobs of which more was read, and those that ended in the bucket up to
     which the session had been read: how long channels had no readings in it may have changed."""
+    number = rows.session.session
     before = connection.execute(
         "SELECT started_wall_ns + lasted_ns FROM agent_sessions WHERE agent_file = ? AND session = ?",
-        (agent_file, read.number),
+        (agent_file, number),
     ).fetchone()
-    AGENT_SESSIONS.insert(connection, agent_session_row(read), agent_file)
-    NODE_CHANNELS.insert_all(connection, node_channels(read), agent_file)
-    jobs = list(job_rows(read, read.accounts.changed))
-    AGENT_JOBS.insert_all(connection, jobs, agent_file)
-    mark_measured(connection, {job.job_id for job in jobs if job.job_id is not None})
+    AGENT_SESSIONS.insert(connection, rows.session, agent_file)
+    NODE_CHANNELS.insert_all(connection, rows.channels, agent_file)
+    AGENT_JOBS.insert_all(connection, rows.jobs, agent_file)
+    mark_measured(connection, {job.job_id for job in rows.jobs if job.job_id is not None})
     if before is not None:
         since_ns = int(before[0]) - int(before[0]) % BUCKET_NS
-        mark_measured(connection, _job_ids(connection, agent_file, read.number, since_ns))
+        mark_measured(connection, _job_ids(connection, agent_file, number, since_ns))
 
 
 def _job_ids(connection: sqlite3.Connection, agent_file: int, session: int, since_ns: int) -> list[str]:

@@ -5,7 +5,8 @@ Energies are integer microjoules. In each bucket of 300 s the energy of a channe
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.quick import dataclass
@@ -118,3 +119,18 @@ class AgentJobRow:
     last_wall_ns: int
     job: int | None = None
     packed: Annotated[PackedColumns, EMBEDDED] = NO_COLUMNS
+
+
+class SessionRows(NamedTuple):
+    """The rows of a session, or what has come to them."""
+
+    session: AgentSessionRow
+    channels: Sequence[NodeChannelRow]
+    jobs: Sequence[AgentJobRow]
+
+
+class AgentFileRows(NamedTuple):
+    """The row of a file, and those of its sessions."""
+
+    file: AgentFileRow
+    sessions: Sequence[SessionRows]

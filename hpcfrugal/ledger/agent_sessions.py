@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hpcfrugal.accounting.attribution import Attribution
 from hpcfrugal.core.record import assemble
-from hpcfrugal.ledger.agent_rows import AgentJobRow, AgentSessionRow, ChannelKind, NodeChannelRow
+from hpcfrugal.ledger.agent_rows import AgentJobRow, AgentSessionRow, ChannelKind, NodeChannelRow, SessionRows
 from hpcfrugal.ledger.packed import pack_columns, unpack_columns
 from hpcfrugal.ledger.readings import channel_keys
 from hpcfrugal.ledger.session_accounts import (
@@ -33,7 +33,13 @@ class ReadSession:
     record_line: bytes = b""
 
 
-def agent_session_row(read: ReadSession) -> AgentSessionRow:
+def session_rows(read: ReadSession) -> SessionRows:
+    """Its rows: of jobs those of which something was read now."""
+    jobs = list(_job_rows(read, read.accounts.changed))
+    return SessionRows(_agent_session_row(read), list(_node_channels(read)), jobs)
+
+
+def _agent_session_row(read: ReadSession) -> AgentSessionRow:
     accounts = read.accounts
     header, sums, latest = accounts.header, accounts.sums, accounts.latest
     return assemble(
@@ -58,7 +64,7 @@ def channel_kinds(header: AgentHeader, kept: Sequence[int]) -> Iterator[ChannelK
         yield assemble(ChannelKind, key, channel, channel=str(key), attribution=attribution)
 
 
-def node_channels(read: ReadSession) -> Iterator[NodeChannelRow]:
+def _node_channels(read: ReadSession) -> Iterator[NodeChannelRow]:
     """The channels of the node."""
     accounts = read.accounts
     sums, latest, header = accounts.sums, accounts.latest, accounts.header
@@ -79,7 +85,7 @@ def node_channels(read: ReadSession) -> Iterator[NodeChannelRow]:
         )
 
 
-def job_rows(read: ReadSession, names: Iterable[LifeName]) -> Iterator[AgentJobRow]:
+def _job_rows(read: ReadSession, names: Iterable[LifeName]) -> Iterator[AgentJobRow]:
     """What jobs had in the session."""
     for name in sorted(names):
         account = read.accounts.sums.jobs[name]

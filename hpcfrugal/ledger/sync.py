@@ -121,7 +121,7 @@ def fill(
     found = Found()
     with open_ledger(ledger_path, write=True, timeout_s=wait_s) as connection:
         problems, skews = _rows(connection, _PROBLEMS), _rows(connection, _SKEWS)
-        _same_derivation(connection, anew=everything)
+        same_derivation(connection, anew=everything)
         if defaults is not None:
             with transaction(connection):
                 use_defaults(connection, defaults)
@@ -217,7 +217,7 @@ def _vanished(connection: LedgerConnection, spool: int, month: Month) -> list[st
     return gone
 
 
-def _same_derivation(connection: LedgerConnection, *, anew: bool) -> None:
+def same_derivation(connection: LedgerConnection, *, anew: bool) -> None:
     if is_derived_now(connection) and not anew:
         return
     with transaction(connection):
