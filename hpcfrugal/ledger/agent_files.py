@@ -131,7 +131,7 @@ def _take(connection: LedgerConnection, spool: int, one: ChangedAgentFile, owner
         refusal_row = AgentFileRow(one.name, clean_text(one.node), refused_state)
         _forget(connection, AGENT_FILES.insert(connection, refusal_row, spool))
         return
-    write_rows(connection, spool, _rows_of(one, read), goes_on=read.goes_on)
+    put_rows(connection, spool, _rows_of(one, read), goes_on=read.goes_on)
 
 
 def _checked(one: ChangedAgentFile, owner_uid: int) -> int:
@@ -144,7 +144,7 @@ def _checked(one: ChangedAgentFile, owner_uid: int) -> int:
     return uid
 
 
-def read_rows(one: ChangedAgentFile, owner_uid: int) -> AgentFileRows:
+def rows_of_file(one: ChangedAgentFile, owner_uid: int) -> AgentFileRows:
     """The rows of a whole file. Raises ``UnsafeFile``, also where it cannot be read."""
     return _rows_of(one, _read_whole(one, _checked(one, owner_uid)))
 
@@ -158,7 +158,7 @@ def _rows_of(one: ChangedAgentFile, read: _Read) -> AgentFileRows:
     return AgentFileRows(file, [session_rows(session) for session in read.sessions])
 
 
-def write_rows(connection: LedgerConnection, spool: int, rows: AgentFileRows, *, goes_on: bool = False) -> None:
+def put_rows(connection: LedgerConnection, spool: int, rows: AgentFileRows, *, goes_on: bool = False) -> None:
     """Put the rows of a file in the place of those that the ledger has; with ``goes_on`` those of its last sessions."""
     agent_file = AGENT_FILES.insert(connection, rows.file, spool)
     if not goes_on:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpcfrugal.core.safe_read import UnsafeFile
-from hpcfrugal.ledger.agent_files import ChangedAgentFile, files_to_read_whole, read_rows, write_rows
+from hpcfrugal.ledger.agent_files import ChangedAgentFile, files_to_read_whole, put_rows, rows_of_file
 from hpcfrugal.ledger.agent_rows import AgentFileRows, SessionRows
 from hpcfrugal.ledger.connection import transaction
 from hpcfrugal.ledger.spools import LedgerSpool, key_for
@@ -59,7 +59,7 @@ def read_part(files: Sequence[FileToRead], owner_uid: int, folder: str) -> int:
             one = ChangedAgentFile(
                 file.name, file.node, date.fromisoformat(file.day), path, path.lstat(), file.keeps_place
             )
-            found.append(read_rows(one, owner_uid))
+            found.append(rows_of_file(one, owner_uid))
         except (OSError, UnsafeFile):
             continue
     _write_tables(found, Path(folder))
@@ -121,6 +121,6 @@ def take_part(ledger: Path, spool_root: Path, folder: Path) -> int:
     with lock(ledger), open_ledger(ledger, write=True, timeout_s=BUSY_TIMEOUT_S) as connection, transaction(connection):
         spool = key_for(connection, LedgerSpool(spool_root))
         for rows in _read_tables(folder):
-            write_rows(connection, spool, rows)
+            put_rows(connection, spool, rows)
             taken += 1
     return taken
