@@ -7,8 +7,11 @@ replaced by what Slurm has.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import pwd
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,8 +40,13 @@ class SpoolUser:
 
     @classmethod
     def of(cls, spool_root: Path, name: str) -> SpoolUser:
-        """The owner of a spool, whose name is known. Raises ``OSError``."""
-        return cls(name, os.lstat(spool_root).st_uid)
+        """The owner of a spool, who has to be the user of that name, where there still is one. Raises ``OSError``."""
+        uid = os.lstat(spool_root).st_uid
+        with contextlib.suppress(KeyError):
+            if pwd.getpwnam(name).pw_uid != uid:
+                # Somebody may have put a link into the path since it was looked at.
+                raise PermissionError(errno.EPERM, f"belongs to uid {uid}, not to {name}", str(spool_root))
+        return cls(name, uid)
 
     def refusal(self, connection: sqlite3.Connection, owner_uid: int, job_ids: Iterable[str]) -> str | None:
         """Why a run with these jobs does not count (yet); None where it does."""

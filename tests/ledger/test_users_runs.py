@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,3 +196,15 @@ def test_a_run_that_a_user_forgot_takes_no_job_out_of_the_site(centre: Centre, j
     run = centre.users.whole_run(job_id)
     write_document(run.run_dir.labels_json, LabelsDocument(forgotten=True))
     assert [(job.job_id, job.origin) for job in centre.synced()] == [("17", "sacct"), ("18", "sacct")]
+
+
+def test_a_spool_that_is_not_the_users_any_more_is_not_read(centre: Centre) -> None:
+    """A link may lead to the spool of another user between the listing of spools and the reading."""
+    other = next(user.pw_name for user in pwd.getpwall() if user.pw_uid not in (0, os.getuid()))
+    centre.users.whole_run()
+    answer(centre.site, hour())
+    centre.synced()
+    before = dump(centre.site.ledger)
+    done = sync(centre.site.root, centre.site.ledger, of_users=[LedgerSpool(centre.users.root, other)])
+    assert done.skipped == (f"{centre.users.root}: cannot be read: belongs to uid {os.getuid()}, not to {other}",)
+    assert dump(centre.site.ledger) == before
