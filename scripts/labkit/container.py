@@ -21,7 +21,7 @@ from . import packages, paths, process
 from .errors import LabError
 from .shell import run, wait_until
 
-SUITES = {"22.05": "bookworm", "24.11": "trixie", "26.05": "sid"}
+SUITES = {"24.11": "trixie", "26.05": "sid", "22.05": "bookworm"}
 """Which release of Debian has which release of Slurm. sid moves on: its Slurm may be newer one day."""
 
 CACHE = Path("/var/cache/hpcfrugal-slurm")
