@@ -41,6 +41,15 @@ configured_ledger = click.option(
 )
 
 
+site_ledger = click.option(
+    "--ledger",
+    "ledger_path",
+    type=FILE,
+    default=lambda: load_config().site.ledger or load_config().ledger,
+    help="The ledger.  [default: site.ledger of the settings, else yours]",
+)
+
+
 def _existing_spool(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
     """A spool that was named has to be there; the configured one is made by the first submission."""
     if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE and not value.is_dir():
@@ -54,6 +63,13 @@ configured_spool = click.option(
     default=lambda: load_config().spool,
     callback=_existing_spool,
     help="The spool, in place of the configured one.",
+)
+site_spool = click.option(
+    "--spool",
+    type=FILE,
+    default=lambda: load_config().site.spool or load_config().spool,
+    callback=_existing_spool,
+    help="The spool.  [default: site.spool of the settings, else yours]",
 )
 backend_option = click.option(
     "--backend", type=click.Choice(BACKENDS), help="Where to run.  [default: Slurm if sbatch is found]"

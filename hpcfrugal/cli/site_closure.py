@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hpcfrugal.cli.options import checked, configured_ledger
+from hpcfrugal.cli.options import checked, site_ledger
 from hpcfrugal.cli.report_options import data_format_options, energy_unit_option, given_period, period_options
 from hpcfrugal.core.format import EnergyUnit
 from hpcfrugal.settings.config import load_config
@@ -17,7 +17,7 @@ _DAY_NS = 86_400 * 10**9
 
 
 @click.command(name="closure")
-@configured_ledger
+@site_ledger
 @period_options
 @click.option(
     "--node",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hpcfrugal.cli.options import configured_ledger, configured_spool, json_option
+from hpcfrugal.cli.options import json_option, site_ledger, site_spool
 from hpcfrugal.cli.report_options import given_period, period_options
 from hpcfrugal.core.errors import SetupError
 from hpcfrugal.settings.config import load_config
@@ -22,8 +22,8 @@ _KEEP = "Keep the result in the spool, and compute the jobs of Slurm's accountin
 
 
 @click.command(name="audit-energy")
-@configured_spool
-@configured_ledger
+@site_spool
+@site_ledger
 @period_options
 @click.option("--keep", is_flag=True, help=_KEEP)
 @json_option()
@@ -60,8 +60,8 @@ def audit_energy_command(
 
 
 @click.command(name="calibrate")
-@configured_spool
-@configured_ledger
+@site_spool
+@site_ledger
 @period_options
 @click.option("--keep", is_flag=True, help=_KEEP)
 @json_option()

@@ -87,7 +87,11 @@ def site_sync_command(
         for option, path in given.items()
         if path is None
     ]
-    wrong += [Problem("--spool", f"there is no directory {spool}")] if spool is not None and not spool.is_dir() else []
+    wrong += (
+        [Problem("--spool", f"there is no directory {spool}", "make it by the hpcfrugal.conf of `site init`")]
+        if spool is not None and not spool.is_dir()
+        else []
+    )
     wrong += [Problem("--since", "needs a time: sacct without one gives the jobs of today")] if since == "all" else []
     if wrong or spool is None or ledger is None:
         raise InputError(wrong)

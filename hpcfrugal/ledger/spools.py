@@ -13,7 +13,7 @@ from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.rows import SpoolRow
 from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.ledger.tables import SPOOLS
-from hpcfrugal.spool.layout import RunDir
+from hpcfrugal.spool.layout import ACCOUNTING_DIR, RunDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,18 @@ def key_of(connection: sqlite3.Connection, spool_root: Path) -> int | None:
 
 
 def _moved_from(connection: sqlite3.Connection, spool_root: Path) -> int | None:
-    """The spool that ``spool_root`` was before it was moved: its path is gone, and its newest run is here."""
+    """The spool that ``spool_root`` was before it was moved: its path is gone, and its newest run is here, or its
+    newest text of sacct, whose name has the time at which Slurm was asked: a site's spool may have no runs."""
     rows = connection.execute(
-        "SELECT spool, path, max(run_id) FROM spools JOIN runs USING (spool) GROUP BY spool ORDER BY spool"
+        "SELECT spool, path, (SELECT max(run_id) FROM runs WHERE runs.spool = spools.spool),"
+        " (SELECT max(name) FROM accounting_files AS texts WHERE texts.spool = spools.spool) FROM spools ORDER BY spool"
     ).fetchall()
-    for spool, path, run_id in rows:
-        if not os.path.isdir(path) and RunDir.of(spool_root, run_id).path.is_dir():
+    for spool, path, run_id, text in rows:
+        if os.path.isdir(path):
+            continue
+        if (run_id is not None and RunDir.of(spool_root, run_id).path.is_dir()) or (
+            text is not None and (spool_root / ACCOUNTING_DIR / text).is_file()
+        ):
             return int(spool)
     return None
 

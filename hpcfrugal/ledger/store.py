@@ -163,7 +163,8 @@ def open_ledger(
     if write:
         create_private(path)
     elif not path.is_file():
-        raise SetupError(f"there is no ledger at {path}", hint="`hpcfrugal ledger sync` makes it from the spool")
+        hint = "`hpcfrugal ledger sync` makes it from the spool; a site's ledger is made by `hpcfrugal site sync`"
+        raise SetupError(f"there is no ledger at {path}", hint=hint)
     if timeout_s is None:
         timeout_s = BUSY_TIMEOUT_S if write else READ_TIMEOUT_S
     with sqlite_errors(path):

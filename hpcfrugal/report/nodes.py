@@ -150,7 +150,7 @@ class NodesReport:
     def _why_none(self) -> Iterator[Note]:
         found = self.found
         if not found.sampled_jobs:
-            yield note("No node was sampled in this period.")
+            yield note("No node was sampled by a job in this period; `hpcfrugal site closure` has nodes with an agent.")
             return
         text = f"No node energy is known in this period ({count(found.sampled_jobs, 'job')} with samples)."
         if len({name.partition(" on ")[0] for name in found.missing}) < found.sampled_jobs:

@@ -107,3 +107,15 @@ def test_without_measured_jobs_there_is_nothing_to_calibrate(site: Sandbox) -> N
     assert "No job was measured that Slurm's accounting in the ledger has too: the model stays as it is." in text
     found = json.loads(site.ok("site", "calibrate", "--since", "all", "--json"))
     assert (found["models"], found["measured_jobs"]) == ([], 0)
+
+
+def test_the_spool_and_ledger_of_the_site_come_first(site: Sandbox) -> None:
+    own, shared = site.home / ".local/share/hpcfrugal", site.home / "shared"
+    own.rename(shared)
+    site.settings(f'[site]\nspool = "{shared}/spool"\nledger = "{shared}/ledger.db"\n')
+    setups = json.loads(site.ok("site", "audit-energy", "--since", "all", "--keep", "--json"))
+    assert setups
+    assert (shared / "spool/clusters/c1/energy.json").is_file()
+    for command in ("closure", "calibrate"):
+        site.ok("site", command, "--since", "all")
+    assert not own.exists()

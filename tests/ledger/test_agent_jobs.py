@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +79,19 @@ def test_a_job_that_only_slurm_has_is_measured_where_the_agent_was(spool: FakeSp
     with open_ledger(spool.ledger) as connection:
         query = "SELECT DISTINCT job_id, user, restart FROM node_job_buckets"
         assert [tuple(each) for each in connection.execute(query)] == [("900", "alice", 0)]
+
+
+def test_the_spool_of_a_site_that_was_moved_counts_once(spool: FakeSpool, tmp_path: Path) -> None:
+    """It has no runs: what agents measured in it is not another spool's."""
+    agent_with_a_job(spool)
+    answer(spool, row(NodeList="n1"))
+    before = jobs(spool)
+    content = dump(spool.ledger)
+    spool.root = spool.root.rename(tmp_path / "elsewhere")
+    assert jobs(spool) == before
+    assert dump(spool.ledger) == content
+    rebuild(spool.root, spool.ledger)
+    assert dump(spool.ledger) == content
 
 
 def test_where_the_agent_was_for_a_part_the_rest_stays_modelled(spool: FakeSpool) -> None:

@@ -126,7 +126,8 @@ def test_the_csv_has_a_line_a_channel(spool: FakeSpool, call: Call) -> None:
 
 def test_without_samples_there_is_a_message(spool: FakeSpool, call: Call) -> None:
     spool.run("17")
-    assert call()[:2] == (0, "No node was sampled in this period.\n")
+    code, out = call()[:2]
+    assert (code, out.split(";")[0]) == (0, "No node was sampled by a job in this period")
     assert json.loads(call("--json")[1])["nodes"] == []
 
 
