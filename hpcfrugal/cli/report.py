@@ -149,7 +149,7 @@ def report_command(
         if job is not None and not count_jobs(connection, wanted):
             wanted = replace(wanted, jobs=_run_meant(connection, job))
             if not wanted.jobs or not count_jobs(connection, wanted):
-                raise _no_such_job(job, config, synced=synced)
+                raise _no_such_job(job, config, None if synced else _filled_by(path, config))
         if as_savings:
             savings = _savings(connection, wanted, Defaults.of_settings(config), span)
             show_report(savings, form)
@@ -161,7 +161,7 @@ def report_command(
         _note_clocks(connection, wanted)
         if_none = "No jobs in this period."
         if not synced:
-            if_none += " `hpcfrugal ledger sync` brings the ledger up to date."
+            if_none += f" `{_filled_by(path, config)}` brings the ledger up to date."
         named = job is not None
         found = JobsReport(
             connection, span, wanted, keys, every or named, named, if_none, unit, Tariff.of_settings(config.site)
@@ -227,8 +227,18 @@ def _run_meant(connection: sqlite3.Connection, text: str) -> tuple[str, ...]:
     return tuple(named)
 
 
-def _no_such_job(text: str, config: Config, *, synced: bool) -> InputError:
-    """The mistake that the ledger has no such job, or that its user has made it forget it."""
+def _filled_by(path: Path, config: Config) -> str:
+    """The command that brings a ledger up to date."""
+    site = config.site
+    if path == site.ledger:
+        return "hpcfrugal site sync"
+    published = site.published is not None and path.is_relative_to(site.published)
+    return "hpcfrugal site publish" if published else "hpcfrugal ledger sync"
+
+
+def _no_such_job(text: str, config: Config, filled_by: str | None) -> InputError:
+    """The mistake that the ledger has no such job, or that its user has made it forget it. ``filled_by``: the command
+    that has not been run to bring it up to date."""
     from datetime import UTC, datetime
 
     from hpcfrugal.submission.tracked_jobs import jobs_meant, tracked_jobs
@@ -239,7 +249,7 @@ def _no_such_job(text: str, config: Config, *, synced: bool) -> InputError:
     if forgotten:
         undo = f"`hpcfrugal forget --undo {short_job_id(forgotten[-1])}` brings it back"
         return InputError.at(where, "was forgotten, so it is in no report", undo)
-    hint = "see `hpcfrugal report --since all --all`" if synced else "run `hpcfrugal ledger sync` first"
+    hint = "see `hpcfrugal report --since all --all`" if filled_by is None else f"run `{filled_by}` first"
     return InputError.at(where, "is not a job in the ledger", hint)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from fake_slurm import FakeSlurm
 from sacct_rows import ORDINARY
 from sandbox import Sandbox
+
+from hpcfrugal.core.user import user_name
+from hpcfrugal.ledger.published_files import ledger_of
 
 CONFIG = """Configuration data
 AcctGatherEnergyType = acct_gather_energy/ipmi
@@ -119,3 +123,16 @@ def test_the_spool_and_ledger_of_the_site_come_first(site: Sandbox) -> None:
     for command in ("closure", "calibrate"):
         site.ok("site", command, "--since", "all")
     assert not own.exists()
+
+
+def test_hints_name_the_command_that_fills_the_ledger(site: Sandbox) -> None:
+    ledger, published = site.home / ".local/share/hpcfrugal/ledger.db", site.home / "published"
+    shared, mine = site.home / "site.db", ledger_of(published, user_name(), None)
+    mine.parent.mkdir(parents=True)
+    shutil.copy(ledger, mine)
+    shutil.copy(ledger, shared)
+    site.settings(f'[site]\nledger = "{shared}"\npublished = "{published}"\n')
+    for option, command in (("--site", "site sync"), ("--published", "site publish"), ("--no-sync", "ledger sync")):
+        assert f"(run `hpcfrugal {command}` first)" in site.run("report", option, "nosuch").err
+        out = site.ok("report", option, "--month", "2020-01")
+        assert out == f"No jobs in this period. `hpcfrugal {command}` brings the ledger up to date.\n"
