@@ -17,6 +17,10 @@ PROLOG_FAILS = Path("/var/lib/hpcfrugal-lab/prolog-fails")
 """The prolog of the lab fails where this folder has a file with the name of the job id."""
 
 
+SAMPLED_S = 5
+"""After this time a sidecar has read its sensors twice, also where many start at once on two cores."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """``ends``: the state of each execution, and the exit code of those that Slurm did not end. ``event`` gets the lab
@@ -51,7 +55,7 @@ def wait_for_state(lab: Lab, jobs: Sequence[str], *states: str) -> None:
 
 def requeue(lab: Lab, jobs: Sequence[str]) -> None:
     wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(2)
+    time.sleep(SAMPLED_S)
     root(lab, "scontrol", "requeue", ",".join(jobs))
     start_again(lab, jobs)
 
@@ -73,7 +77,7 @@ def suspend(lab: Lab, jobs: Sequence[str]) -> None:
 
 def cancel(lab: Lab, jobs: Sequence[str]) -> None:
     wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(2)
+    time.sleep(SAMPLED_S)
     root(lab, "scancel", *jobs)
 
 
@@ -86,7 +90,7 @@ def move(lab: Lab, jobs: Sequence[str]) -> None:
 
 def fail_node(lab: Lab, jobs: Sequence[str]) -> None:
     wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(2)
+    time.sleep(SAMPLED_S)
     root(lab, "scontrol", "update", "NodeName=n4", "State=DOWN", "Reason=kinds")
     time.sleep(1)
     resume_node(lab)
@@ -123,7 +127,7 @@ def fail_prolog(lab: Lab, jobs: Sequence[str]) -> None:
 def preempt(lab: Lab, jobs: Sequence[str]) -> None:
     """A job of a QOS that goes first takes the node, and gives it back."""
     wait_for_state(lab, jobs, "RUNNING")
-    time.sleep(2)
+    time.sleep(SAMPLED_S)
     words = ["sbatch", "--parsable", "--qos=urgent", "-w", "n4", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1"]
     urgent = lab.exec(words, user="alice").stdout.strip()
     wait_for_state(lab, jobs, "PENDING")
@@ -131,14 +135,14 @@ def preempt(lab: Lab, jobs: Sequence[str]) -> None:
     start_again(lab, jobs)
 
 
-AGAIN = '[ -n "$SLURM_RESTART_COUNT" ] || exec sleep 60\nsleep 2; exit 2\n'
+AGAIN = '[ -n "$SLURM_RESTART_COUNT" ] || exec sleep 60\nsleep 5; exit 2\n'
 """Waits to be requeued. By exec, since Slurm signals children first, and a shell might go on before its own signal."""
 
 KINDS = (
-    Kind("plain", "echo out; echo err >&2; sleep 2; exit 3\n", ("FAILED|3:0",)),
+    Kind("plain", "echo out; echo err >&2; sleep 5; exit 3\n", ("FAILED|3:0",)),
     Kind(
         "array with a limit",
-        "#SBATCH --array=0-3%2\nsleep 2; echo $SLURM_ARRAY_TASK_ID; exit $SLURM_ARRAY_TASK_ID\n",
+        "#SBATCH --array=0-3%2\nsleep 5; echo $SLURM_ARRAY_TASK_ID; exit $SLURM_ARRAY_TASK_ID\n",
         ("COMPLETED|0:0", "FAILED|1:0", "FAILED|2:0", "FAILED|3:0"),
     ),
     Kind(
@@ -149,34 +153,36 @@ KINDS = (
         ("FAILED|7:0",),
     ),
     Kind(
-        "steps first on two nodes", "#SBATCH -N2\nsrun sh -c 'echo $SLURM_NODEID; sleep 2; exit 5'\n", ("FAILED|5:0",)
+        "steps first on two nodes", "#SBATCH -N2\nsrun sh -c 'echo $SLURM_NODEID; sleep 5; exit 5'\n", ("FAILED|5:0",)
     ),
     Kind(
         "heterogeneous",
         "#SBATCH -N1\n#SBATCH hetjob\n#SBATCH -N2 --mem=300M --time=3 -x n4\n"
-        "srun --het-group=0,1 sh -c 'echo $SLURM_PROCID'\nsleep 2; exit 3\n",
+        "srun --het-group=0,1 sh -c 'echo $SLURM_PROCID'\nsleep 5; exit 3\n",
         ("FAILED|3:0", "FAILED|3:0"),
     ),
-    Kind("dependency that is met", "sleep 2; exit 4\n", ("FAILED|4:0",), after=("afternotok", "plain")),
+    Kind("dependency that is met", "sleep 5; exit 4\n", ("FAILED|4:0",), after=("afternotok", "plain")),
     Kind("requeue", AGAIN, ("REQUEUED", "FAILED|2:0"), requeue),
     Kind("cancelled", "echo up; exec sleep 60\n", ("CANCELLED",), cancel),
     Kind("suspend", "i=0; while [ $i -lt 40 ]; do sleep 0.5; i=$((i + 1)); done; exit 6\n", ("FAILED|6:0",), suspend),
-    Kind("move", "#SBATCH --hold\necho $SLURM_JOB_PARTITION; sleep 2; exit 9\n", ("FAILED|9:0",), move),
+    Kind("move", "#SBATCH --hold\necho $SLURM_JOB_PARTITION; sleep 5; exit 9\n", ("FAILED|9:0",), move),
     Kind(
         "resize",
-        "#SBATCH -N2\nsleep 3; scontrol update JobId=$SLURM_JOB_ID NumNodes=1 >/dev/null\n"
-        "rm -f slurm_job_${SLURM_JOB_ID}_resize.*; sleep 2; exit 8\n",
+        "#SBATCH -N2\nsleep 5; scontrol update JobId=$SLURM_JOB_ID NumNodes=1 >/dev/null\n"
+        "rm -f slurm_job_${SLURM_JOB_ID}_resize.*; sleep 5; exit 8\n",
         ("RESIZING", "FAILED|8:0"),
     ),
-    Kind("shared node", "#SBATCH -w n3 -c2\ni=0; while [ $i -lt 600000 ]; do i=$((i + 1)); done\n", ("COMPLETED|0:0",)),
+    Kind(
+        "shared node", "#SBATCH -w n3 -c2\ni=0; while [ $i -lt 1500000 ]; do i=$((i + 1)); done\n", ("COMPLETED|0:0",)
+    ),
     Kind(
         "no environment",
         '#SBATCH --export=NONE\necho "$HOME $PATH $FROM_OUTSIDE"; srun sh -c \'echo "$FROM_OUTSIDE"\'\n'
-        "sleep 2; exit 11\n",
+        "sleep 5; exit 11\n",
         ("FAILED|11:0",),
     ),
     Kind(
-        "reservation", "#SBATCH --reservation=kinds\necho $SLURM_JOB_RESERVATION; sleep 2; exit 12\n", ("FAILED|12:0",)
+        "reservation", "#SBATCH --reservation=kinds\necho $SLURM_JOB_RESERVATION; sleep 5; exit 12\n", ("FAILED|12:0",)
     ),
     Kind(
         "node failure",
@@ -193,7 +199,7 @@ KINDS = (
     ),
     Kind(
         "prolog failure",
-        "#SBATCH -w n4 --hold\nsleep 2; exit 2\n",
+        "#SBATCH -w n4 --hold\nsleep 5; exit 2\n",
         ("REQUEUED", "FAILED|2:0"),
         fail_prolog,
         in_ci=False,
