@@ -88,7 +88,7 @@ class CalibrationReport:
     def _notes(self) -> Iterator[str]:
         jobs, unclassed = (sum(getattr(one, name) for one in self.clusters) for name in ("jobs", "unclassed"))
         if not jobs:
-            yield "No job was measured that Slurm's accounting in the ledger has too: the model stays as it is."
+            yield "No job of a minute or more was measured that Slurm's accounting has too: the model stays as it is."
             return
         if unclassed:
             yield f"Of {count(unclassed, 'job')} the class of nodes is not known: import jobs by asking Slurm itself."

@@ -108,7 +108,7 @@ def test_a_verdict_that_is_kept_counts_in_reports(site: Sandbox) -> None:
 
 def test_without_measured_jobs_there_is_nothing_to_calibrate(site: Sandbox) -> None:
     text = site.ok("site", "calibrate", "--since", "all", "--keep")
-    assert "No job was measured that Slurm's accounting in the ledger has too: the model stays as it is." in text
+    assert "No job of a minute or more was measured that Slurm's accounting has too: the model stays as it is." in text
     found = json.loads(site.ok("site", "calibrate", "--since", "all", "--json"))
     assert (found["models"], found["measured_jobs"]) == ([], 0)
 
