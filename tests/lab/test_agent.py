@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hpcfrugal.ledger.store import open_ledger
 from hpcfrugal.spool.agent_files import AgentFile, read_agent_file
 from hpcfrugal.spool.agent_layout import agent_file
 
@@ -88,6 +90,39 @@ def test_jobs_of_two_users_and_the_rest_are_the_truth_of_the_node(lab: Lab, tmp_
         holders = {job for job, one in jobs.items() if one.energy_uj[index]}
         gpus = {a} if channel.domain == "gpu-0" else set()
         assert holders == (gpus if channel.component == "gpu" else {a, b}), channel.domain
+
+    ledger = tmp_path / "site.db"
+    found_jobs = site_jobs(lab, spool, ledger, a, b)
+    for job_id, user in ((a, "alice"), (b, "bob")):
+        one = found_jobs[job_id]
+        known = [
+            jobs[job_id].energy_uj[index] for index, channel in enumerate(session.header.channels) if channel.counted
+        ]
+        assert (one["user"], one["complete"], one["modelled_j"]) == (user, True, None)
+        assert one["measured_j"] == pytest.approx(sum(known) / 1e6, abs=1e-6)
+    with open_ledger(ledger) as connection:
+        for index, channel in enumerate(session.header.channels):
+            if channel.counted:
+                node_uj, jobs_uj, rest_uj = connection.execute(
+                    "SELECT sum(energy_uj), sum(jobs_uj), sum(rest_uj) FROM node_buckets WHERE domain = ?",
+                    (channel.domain,),
+                ).fetchone()
+                assert node_uj == jobs_uj + rest_uj == last.energy_uj[index]
+
+
+def site_jobs(lab: Lab, spool: Path, ledger: Path, *job_ids: str) -> dict[str, dict[str, Any]]:
+    """The jobs in a site's ledger, once Slurm's accounting has them as over."""
+    program = str(STATE_DIR / "venv/bin/hpcfrugal")
+    of_ledger = ["--ledger", str(ledger), "--json"]
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        lab.exec([program, "site", "sync", "--spool", str(spool), "--since", "1d", "--offline", *of_ledger])
+        report = json.loads(lab.exec([program, "report", "--since", "1d", "--all", *of_ledger]).stdout)
+        jobs = {job["job_id"]: job for job in report["jobs"]}
+        if all(job_id in jobs and jobs[job_id]["state"] in ("COMPLETED", "FAILED") for job_id in job_ids):
+            return jobs
+        time.sleep(1)
+    raise AssertionError(f"sacct does not have these jobs as over: {job_ids}")
 
 
 def test_a_user_who_may_not_read_rapl_has_measured_energy(lab: Lab, tmp_path: Path) -> None:
