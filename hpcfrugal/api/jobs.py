@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpcfrugal.core.directories import working_directory
 from hpcfrugal.core.errors import CollectedProblems, InputError
 from hpcfrugal.core.text import quoted_value
 from hpcfrugal.job import JobSpec, load_job, naming_lines
@@ -69,6 +70,8 @@ def submit_many(
         SetupError: as for ``submit``. The error names the job and has a note on which others are submitted.
         ForecastError: as for ``submit``.
     """
+    if isinstance(jobs, (JobSpec, Mapping, str, os.PathLike)):
+        raise InputError.at("jobs", "is one job", "give a list of jobs, or call submit")
     submission = _submission(backend, queue, start_now=now)
     problems = CollectedProblems()
     prepared = []
@@ -109,7 +112,9 @@ def _loaded(job: Job, source: Path = _FROM_PYTHON) -> Iterator[tuple[JobSpec, Pa
     if isinstance(job, JobSpec):
         yield job, source
     elif isinstance(job, Mapping):
-        yield job_in_folder(job, Path.cwd(), str(source)), source
+        yield job_in_folder(job, working_directory(), str(source)), source
+    elif not isinstance(job, (str, os.PathLike)):
+        raise InputError.at(str(source), f"is a {type(job).__name__}", "a job is a path, a mapping or a JobSpec")
     else:
         path = Path(job)
         with naming_lines(path):

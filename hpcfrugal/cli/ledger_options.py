@@ -54,9 +54,22 @@ def _of_site(option: str, account: str | None) -> Path:
     if folder is None:
         raise InputError.at(option, f"needs {key} in the settings", "the site's operators set it")
     if option == "--site":
+        if _is_closed(folder):
+            raise SetupError(f"you may not read {folder}", hint="--published shows the ledger of your own jobs")
         return folder
     path = ledger_of(folder, user_name(), account)
     if not os.path.exists(path):
         whom = "managers of the account" if account is not None else "users with jobs"
         raise SetupError(f"there is no ledger {path}", hint=f"`hpcfrugal site publish` makes it for {whom}")
     return path
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether it is there, as far as that can be seen, and this user may not read it."""
+    try:
+        os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(path, os.R_OK)

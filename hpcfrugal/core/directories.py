@@ -14,6 +14,15 @@ from pathlib import Path
 from hpcfrugal.core.errors import SetupError
 
 
+def working_directory() -> Path:
+    """Where this process was started. Raises SetupError where that was removed."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        hint = "change to a directory that exists, or set `workdir`"
+        raise SetupError(f"the working directory cannot be found: {error.strerror}", hint=hint) from None
+
+
 def _home(environ: Mapping[str, str]) -> Path:
     """The user's home directory, from HOME or else from the system's user database.
 

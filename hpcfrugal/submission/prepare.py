@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpcfrugal.core.directories import working_directory
 from hpcfrugal.core.errors import InputError
 from hpcfrugal.job import JobSpec, load_job
 from hpcfrugal.job.backend import RenderedJob
@@ -116,7 +117,7 @@ def prepare_spec(spec: JobSpec, source: Path, submission: Submission, now: datet
         where=str(source),
         segments=segments,
     )
-    workdir = Path(spec.workdir) if spec.workdir else Path.cwd()
+    workdir = Path(spec.workdir) if spec.workdir else working_directory()
     arguments = tuple(flag for flag in flags if _needs_argv(flag))
     zone = spec.schedule.zone or config.carbon.zone
     return Prepared(

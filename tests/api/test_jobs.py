@@ -10,7 +10,7 @@ import pytest
 from sandbox import Sandbox
 
 import hpcfrugal
-from hpcfrugal import InputError, SubmittedJob
+from hpcfrugal import InputError, SetupError, SubmittedJob
 
 
 @pytest.fixture
@@ -104,3 +104,13 @@ def test_an_unknown_backend_is_refused_and_no_message_names_an_option(home: Sand
             call(job, queue="nope")
         assert str(caught.value).startswith("queue: there is no queue 'nope' in the settings")
     assert not list(home.spool.glob("20*/*"))
+
+
+def test_a_removed_working_directory_is_named(home: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for job in ({"command": "true"}, home.job("true")):
+        with pytest.raises(SetupError, match="the working directory cannot be found"):
+            hpcfrugal.submit(job)

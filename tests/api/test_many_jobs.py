@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from fake_slurm import FakeSlurm, submitted
@@ -91,4 +92,7 @@ def test_every_mistake_of_all_jobs_before_the_first_is_submitted(slurm: FakeSlur
     places = [problem.where for problem in caught.value.problems]
     assert places == ["<python, job 2>: comand", "<python, job 2>: command", "<python, job 3>: resources.nodes"]
     assert slurm.calls("sbatch") == []
+    for given, where in (("job.yaml", "jobs: is one job"), ([None], "<python, job 1>: is a NoneType")):
+        with pytest.raises(InputError, match=where):
+            hpcfrugal.submit_many(cast("Any", given))
     assert hpcfrugal.submit_many([]) == []

@@ -260,6 +260,8 @@ def test_a_user_reads_theirs_by_report(site: Site) -> None:
     report("--published")()  # loads what is loaded late, which other users may not reach
     assert jobs(OtherUser(0, (0,)), "--site") == ["1", "2", "3"]
     assert jobs(USERS["operator"], "--site") == ["1", "2", "3"]
+    code, out = USERS["alice"].run(report("--site"))
+    assert (code != 0, "you may not read" in out) == (True, True)
     assert jobs(USERS["alice"], "--published") == ["1"]
     assert jobs(USERS["coordinator"], "--account", "physics") == ["1", "3"]
     for user, options in ((USERS["bob"], ["--account", "physics"]), (USERS["nobody"], ["--published"])):
