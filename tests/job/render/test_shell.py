@@ -264,16 +264,21 @@ def test_signals_to_the_batch_shell_reach_the_command(tmp_path: Path, name: str)
     assert (process.returncode, out, err) == (11, f"got {name}\n", "")
 
 
+@pytest.mark.slow
+@pytest.mark.serial
 @pytest.mark.parametrize("name", ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "XCPU"])
 def test_a_signal_to_all_processes_reaches_the_command_once(tmp_path: Path, name: str) -> None:
     """Of two signals to all processes and one to the batch shell alone, it gets three."""
     program = tmp_path / "count.py"
     program.write_text(
-        "import signal, sys, time\n"
+        "import os, signal, time\n"
         "found = []\n"
-        f"signal.signal(signal.SIG{name}, lambda *_: found.append(1))\n"
+        f"signal.signal(signal.SIG{name}, lambda *_: (found.append(1), os.write(1, b'got\\n')))\n"
         "print('ready', flush=True)\n"
-        "time.sleep(2.5)\n"
+        "until = time.monotonic() + 20\n"
+        "while len(found) < 3 and time.monotonic() < until:\n"
+        "    time.sleep(0.05)\n"
+        "time.sleep(0.7)\n"
         "print(len(found))\n"
     )
     one = job(tmp_path, f"exec '{sys.executable}' '{program}'")
@@ -291,12 +296,14 @@ def test_a_signal_to_all_processes_reaches_the_command_once(tmp_path: Path, name
     assert process.stdout.readline() == "ready\n"
     number = getattr(signal, f"SIG{name}")
     os.killpg(process.pid, number)
-    time.sleep(0.5)
+    assert process.stdout.readline() == "got\n"
+    time.sleep(0.7)  # for the shell, which has it too
     process.send_signal(number)
-    time.sleep(0.5)
+    assert process.stdout.readline() == "got\n"
+    time.sleep(0.7)
     os.killpg(process.pid, number)
     out, _ = process.communicate(timeout=30)
-    assert (process.returncode, out) == (0, "3\n")
+    assert (process.returncode, out) == (0, "got\n3\n")
 
 
 @pytest.mark.parametrize("teardown", [None, "true"])
