@@ -8,6 +8,7 @@ import pwd
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -130,7 +131,7 @@ def is_read(path: Path) -> bool:
     if path.suffix in (".db", ".sqlite"):
         for more in ("mode=ro", "immutable=1"):
             try:
-                with sqlite3.connect(f"file:{path}?{more}", uri=True) as connection:
+                with closing(sqlite3.connect(f"file:{path}?{more}", uri=True)) as connection:
                     tries.append(connection.execute("SELECT count(*) FROM jobs").fetchone()[0] > 0)
             except sqlite3.Error:
                 tries.append(False)
