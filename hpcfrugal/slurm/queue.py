@@ -26,8 +26,7 @@ from hpcfrugal.spool.job_state import JobState
 # No column can hold the separator but the last one; a job's name could, and is not asked for.
 _STATES = OutputTable(
     OutputColumn("job_id", "%A", str),
-    OutputColumn("het_job_id", "%i", het_job),
-    OutputColumn("array_job_id", "%F"),
+    OutputColumn("shown_id", "%i", str),
     OutputColumn("array_task_id", "%K"),
     OutputColumn("state", "%T", str),
     OutputColumn("submit_at", "%V", instant),
@@ -72,9 +71,16 @@ class QueueStates(Request[PresentStates]):
 
     def answer(self, result: Result) -> PresentStates:
         """Where none of the jobs is in the queue any more, squeue calls their ids invalid."""
-        found = [listed_state(row) for row in _STATES.rows(result.out)]
+        found = [listed_state(_with_jobs(row)) for row in _STATES.rows(result.out)]
         problem = None if "Invalid job id" in result.err else result.problem
         return PresentStates(found, problem)
+
+
+def _with_jobs(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns with the array (17 of ``17_4`` and ``17_[1-3]``) or heterogeneous job that the shown id names."""
+    shown_id = row.pop("shown_id")
+    array, _, task = shown_id.partition("_")
+    return {**row, "het_job_id": het_job(shown_id), "array_job_id": array if task else None}
 
 
 def listed_state(row: dict[str, Any]) -> JobState:

@@ -86,7 +86,8 @@ def squeue_row(
     reason: str = "None",
 ) -> str:
     """A line of ``squeue -o`` in the columns that hpcfrugal asks for."""
-    cells = (raw, shown or raw, base or raw, task, state, submit, start, end, "batch", "proj", "normal", "alice", "8")
+    shown = shown or (raw if base is None or task == "N/A" else f"{base}_{task}")
+    cells = (raw, shown, task, state, submit, start, end, "batch", "proj", "normal", "alice", "8")
     return "|".join((*cells, nodes, reason))
 
 
