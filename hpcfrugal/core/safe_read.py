@@ -57,6 +57,12 @@ def refusal(status: os.stat_result, owner_uid: int) -> str | None:
     return None
 
 
+def check_usable(status: os.stat_result, owner_uid: int) -> None:
+    """Raises ``UnsafeFile`` with the ``refusal``, if there is one."""
+    if (reason := refusal(status, owner_uid)) is not None:
+        raise UnsafeFile(reason)
+
+
 def open_regular(path: Path, *, owner_uid: int | None = None, follow: bool = False) -> tuple[BinaryIO, os.stat_result]:
     """Open a regular file (of ``owner_uid``, if given) for reading, with its status; a link only with ``follow``.
 
@@ -81,9 +87,7 @@ def _open(path: Path, owner_uid: int | None, follow: bool) -> tuple[int, os.stat
     try:
         # The status of the open file, since the path could be replaced between a check and the opening.
         status = os.fstat(descriptor)
-        reason = refusal(status, status.st_uid if owner_uid is None else owner_uid)
-        if reason is not None:
-            raise UnsafeFile(reason)
+        check_usable(status, status.st_uid if owner_uid is None else owner_uid)
     except BaseException:
         os.close(descriptor)
         raise

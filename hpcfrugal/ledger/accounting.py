@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import assemble
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.accounted_due import mark_accounted
 from hpcfrugal.ledger.connection import LedgerConnection
@@ -52,9 +52,7 @@ def take_accounting(connection: LedgerConnection, spool: int, spool_root: Path, 
 def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_result, owner_uid: int) -> None:
     name = name_in_spool(path)
     try:
-        reason = refusal(status, owner_uid)
-        if reason is not None:
-            raise UnsafeFile(reason)
+        check_usable(status, owner_uid)
         with open_accounting(path, owner_uid) as (query, text, state):
             try:
                 found = read_jobs(text, query.cluster, query.zone)

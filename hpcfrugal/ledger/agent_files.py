@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from hpcfrugal.accounting.buckets import BUCKET_NS
 from hpcfrugal.core.quick import dataclass
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
 from hpcfrugal.core.text import clean_text
 from hpcfrugal.ledger.agent_due import mark_measured
 from hpcfrugal.ledger.agent_rows import AgentFileRow, AgentFileRows, SessionRows
@@ -137,8 +137,7 @@ def _take(connection: LedgerConnection, spool: int, one: ChangedAgentFile, owner
 def _checked(one: ChangedAgentFile, owner_uid: int) -> int:
     """The owner that a file must have. Raises ``UnsafeFile`` where it is not to be read."""
     uid = one.status.st_uid if one.status.st_uid == 0 else owner_uid
-    if (reason := refusal(one.status, uid)) is not None:
-        raise UnsafeFile(reason)
+    check_usable(one.status, uid)
     if clean_text(one.node) != one.node:
         raise UnsafeFile("the name of its node is not UTF-8")
     return uid

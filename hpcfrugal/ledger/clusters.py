@@ -14,7 +14,7 @@ from typing import Any
 from hpcfrugal.accounting.model import MODEL_VERSION
 from hpcfrugal.core.quick import dataclass
 from hpcfrugal.core.record import codec
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
 from hpcfrugal.core.units import expand_nodelist
 from hpcfrugal.ledger.accounted_due import mark_cluster
 from hpcfrugal.ledger.connection import LedgerConnection
@@ -104,9 +104,7 @@ def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_
     name = name_in_spool(path)
     old = known_row(connection, CLUSTER_FILES, spool, name, otherwise=ClusterFileRow(name))
     try:
-        reason = refusal(status, owner_uid)
-        if reason is not None:
-            raise UnsafeFile(reason)
+        check_usable(status, owner_uid)
         document, state = read_cluster_document(path, owner_uid)
     except Unreadable as unreadable:
         row = replace(old, read=old.read.unreadable(str(unreadable)))

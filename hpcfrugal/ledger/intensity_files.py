@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, refusal
+from hpcfrugal.core.safe_read import FileState, Unreadable, UnsafeFile, check_usable
 from hpcfrugal.ledger.connection import LedgerConnection
 from hpcfrugal.ledger.due import mark_revised
 from hpcfrugal.ledger.file_rows import IntensityFileRow, IntensityRow, ReadState
@@ -37,9 +37,7 @@ def take_intensities(connection: LedgerConnection, spool: int, spool_root: Path,
 def _take(connection: LedgerConnection, spool: int, path: Path, status: os.stat_result, owner_uid: int) -> None:
     name = name_in_spool(path)
     try:
-        reason = refusal(status, owner_uid)
-        if reason is not None:
-            raise UnsafeFile(reason)
+        check_usable(status, owner_uid)
         content, state = read_intensities(path, owner_uid)
     except Unreadable as unreadable:
         known = known_row(connection, INTENSITY_FILES, spool, name, otherwise=IntensityFileRow(name))
