@@ -98,7 +98,7 @@ class Fallbacks:
         known: dict[str, Callable[[], Modelled]] = {}
         domains: dict[str, str] = {}
         for position, gpu in enumerate(self._read.header.gpus):
-            domain = f"gpu-{position if gpu.index is None else gpu.index}"
+            domain = gpu.domain or f"gpu-{position if gpu.index is None else gpu.index}"
             if gpu.uuid is not None:
                 known[gpu.uuid] = partial(model_gpu, self._read, gpu, table)
                 domains[gpu.uuid] = domain

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .sensor_in_use import Fallback
 
 WATCH_NS = 60_000_000_000
-"""Nanoseconds between two looks, each of which lists three folders."""
+"""Nanoseconds between two looks, each of which lists a few folders."""
 
 MOST_CHANGES = 32
 """Changes that are acted upon: a device that comes and goes all day adds no more headers than that."""
@@ -31,7 +31,8 @@ class SensorWatch:
         sources: Callable[[], Sequence[Fallback]],
         published: str | None = None,
     ) -> None:
-        self._folders = [f"{sysfs}/class/powercap", f"{sysfs}/class/hwmon", f"{proc}/driver/nvidia/gpus"]
+        classes = ("powercap", "hwmon", "drm", "accel")
+        self._folders = [*(f"{sysfs}/class/{name}" for name in classes), f"{proc}/driver/nvidia/gpus"]
         self._places = [f"{sysfs}/bus/event_source/devices/power", f"{sysfs}/cray/pm_counters"]
         self._places += [] if published is None else [published]
         self._clock_ns = clock_ns

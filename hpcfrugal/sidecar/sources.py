@@ -11,6 +11,7 @@ from .sensors.base import NVML_ENERGY, NVML_LIBRARY, PUBLISHED, TYPE_CHECKING
 from .sensors.rapl_powercap import RaplPowercap
 from .shared_library import is_found
 from .site_sensors import SENSORS
+from .sysfs import list_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -76,17 +77,18 @@ def _nvml(context: SensorContext) -> Sensor | None:
     if not wanted.entries and not wanted.all_devices:
         return None
     sharded = _is_part_of_gpu(context)
+    present = len(list_folder(f"{context.proc}/driver/nvidia/gpus")) if wanted.all_devices else 0
 
     def make(use: UseOfGpus) -> Sensor:
         from .sensors.nvml import Nvml
 
-        return Nvml(wanted, sharded=sharded, busy=use, clock_ns=context.clock_ns)
+        return Nvml(wanted, sharded=sharded, present=present, busy=use, clock_ns=context.clock_ns)
 
     def missing() -> str | None:
         if is_found(NVML_LIBRARY, context.environ):
             return None
         # A node without the driver is normal, unless the job requested a GPU.
-        return f"no {NVML_LIBRARY}" if wanted.entries else ""
+        return f"no {NVML_LIBRARY}" if wanted.entries or present else ""
 
     return SensorProcess(NVML_ENERGY, "gpu", make, busy=context.gpu_busy, missing=missing)
 
@@ -112,6 +114,18 @@ def later_sources(context: SensorContext) -> list[Fallback]:
 def fallback_sensors(context: SensorContext) -> list[Fallback]:
     """The sources for components that the primary sensors do not cover, best first; loaded when needed."""
     chips: list[Chips] = []
+    # Slurm's list has the same numbers for GPUs of all vendors: there those of NVIDIA's library alone are the job's
+    adds_gpus = not context.in_slurm
+
+    def has_hwmon() -> bool:
+        return os.path.isdir(f"{context.sysfs}/class/hwmon")
+
+    def all_chips() -> Chips:
+        from .sensors.hwmon import Chips
+
+        if not chips:
+            chips.append(Chips(context.sysfs))
+        return chips[0]
 
     def perf(component: str, covered: frozenset[str]) -> Sensor | None:
         from .sensors.rapl_perf import RaplPerf
@@ -128,31 +142,36 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
         return PmCounters(context.sysfs, component, context.clock_ns, _not_ours(context))
 
     def hwmon(component: str, covered: frozenset[str]) -> Sensor | None:
-        if not os.path.isdir(f"{context.sysfs}/class/hwmon"):
+        if not has_hwmon():
             return None
-        from .sensors.hwmon import Chips
         from .sensors.hwmon_meters import cpu_sensor, dram_sensor, node_sensor
 
-        if not chips:
-            chips.append(Chips(context.sysfs))
         if component == "cpu":
-            return cpu_sensor(chips[0], covered)
+            return cpu_sensor(all_chips(), covered)
         if component == "dram":
-            return dram_sensor(chips[0], covered)
-        if component == "node":
-            return node_sensor(chips[0])
-        if component == _UNREAD:
-            from .sensors.unread import UnreadChips
+            return dram_sensor(all_chips(), covered)
+        return node_sensor(all_chips())
 
-            return UnreadChips(chips[0], may_use_all=not context.in_slurm or context.exclusive)
+    def amd_gpus(_component: str, _covered: frozenset[str]) -> Sensor | None:
+        if not has_hwmon():
+            return None
         from .sensors.amdgpu import gpu_sensor
 
-        found = gpu_sensor(chips[0], context.sysfs, context.environ, context.in_slurm)
-        if found is not None:
-            return found
+        return gpu_sensor(all_chips(), context.sysfs, context.environ, context.in_slurm)
+
+    def intel_gpus(_component: str, _covered: frozenset[str]) -> Sensor | None:
+        if not has_hwmon():
+            return None
         from .sensors.intel_gpu import intel_gpu_sensor
 
-        return intel_gpu_sensor(chips[0], context.environ, context.in_slurm, context.exclusive)
+        return intel_gpu_sensor(all_chips(), context.environ, context.in_slurm, context.exclusive)
+
+    def unread(_component: str, _covered: frozenset[str]) -> Sensor | None:
+        if not has_hwmon() and not any(os.path.isdir(f"{context.sysfs}/class/{name}") for name in ("drm", "accel")):
+            return None
+        from .sensors.unread import UnreadDevices
+
+        return UnreadDevices(all_chips(), context.sysfs, may_use_all=not context.in_slurm or context.exclusive)
 
     def agent(component: str, _covered: frozenset[str]) -> Sensor | None:
         if context.published is None or not os.path.lexists(context.published):
@@ -170,12 +189,13 @@ def fallback_sensors(context: SensorContext) -> list[Fallback]:
         Fallback("dram", hwmon, merges=True),
         Fallback("dram", pm_counters),
         Fallback("dram", agent, merges=True),
-        Fallback("gpu", hwmon),
+        Fallback("gpu", amd_gpus, merges=True, adds=adds_gpus),
+        Fallback("gpu", intel_gpus, merges=True, adds=adds_gpus),
         Fallback("gpu", pm_counters),
         Fallback("node", pm_counters),
         Fallback("node", hwmon),
         Fallback("node", agent, merges=True),
-        Fallback(_UNREAD, hwmon),
+        Fallback(_UNREAD, unread),
     ]
 
 

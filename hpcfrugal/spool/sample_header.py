@@ -69,12 +69,14 @@ class MissingSensor:
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """A GPU that the job holds; ``limit_uw`` is the most power that its driver lets it draw."""
+    """A GPU that the job holds; ``limit_uw`` is the most power that its driver lets it draw, ``domain`` that of its
+    channel."""
 
     index: int | None
     uuid: str | None
     name: str | None
     limit_uw: DesignUw = None
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from hpcfrugal.sidecar.sensor_process import SensorProcess
 from hpcfrugal.sidecar.sensor_selection import SensorSelection
 from hpcfrugal.sidecar.sensors.base import ENERGY_UJ, Channel, Opened
 from hpcfrugal.sidecar.sensors.rapl_perf import RaplPerf
-from hpcfrugal.sidecar.sensors.unread import UnreadChips
+from hpcfrugal.sidecar.sensors.unread import UnreadDevices
 from hpcfrugal.sidecar.sources import SensorContext, fallback_sensors, primary_sensors
 
 S = 1_000_000_000
@@ -361,7 +361,7 @@ def test_four_readings_of_a_chip_are_named(tmp_path: Path) -> None:
     from hpcfrugal.sidecar.sensors.hwmon import Chips
 
     chip(tmp_path, 0, "pmbus", {f"power{number}_input": "1" for number in range(1, 6)})
-    (absent,) = UnreadChips(Chips(str(tmp_path)), may_use_all=True).open().absent
+    (absent,) = UnreadDevices(Chips(str(tmp_path)), str(tmp_path), may_use_all=True).open().absent
     assert "(power1_input, power2_input, power3_input, power4_input, ...)" in absent.reason
 
 

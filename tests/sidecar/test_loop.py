@@ -284,7 +284,8 @@ class PowerSensor:
 
 def test_power_is_integrated(tmp_path: Path) -> None:
     lines = run(tmp_path, 60, [PowerSensor()], lambda _at_ns: None)
-    assert lines[0]["gpus"] == [{"index": 0, "uuid": "GPU-1", "name": "Test", "limit_uw": None}]
+    gpu = {"index": 0, "uuid": "GPU-1", "name": "Test", "limit_uw": None, "domain": "gpu-0"}
+    assert lines[0]["gpus"] == [gpu]
     assert lines[0]["absent"] == [{"component": "gpu", "source": "other", "reason": "because"}]
     assert lines[-1]["energy_uj"] == [6_000_000_000]
 

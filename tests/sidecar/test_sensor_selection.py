@@ -110,8 +110,21 @@ def test_accelerators_of_a_shared_node(tmp_path: Path, environ: dict[str, str]) 
 def test_amd_gpus_come_before_cray_s_accelerators(tmp_path: Path) -> None:
     FakeCray(tmp_path, WATTS)
     amd_gpu(tmp_path, 0, 0xC1, 100)
-    assert "gpu hwmon gpu-0" in counted(climb(tmp_path, {}))
+    assert "gpu hwmon amd-gpu-0" in counted(climb(tmp_path, {}))
     assert "gpu pm-counters accel0" not in counted(climb(tmp_path, {}))
+
+
+def test_gpus_of_two_vendors_are_read_side_by_side(tmp_path: Path) -> None:
+    """On a workstation; of a job of Slurm the list has one numbering, in which those of NVML come first."""
+    amd_gpu(tmp_path, 0, 0xC1, 100)
+    chip(tmp_path, 1, "xe", {"energy1_input": "5000000"}, device="pci0000:00/0000:4d:00.0")
+    for environ, others in (({}, ["amd-gpu-0", "intel-gpu-0"]), ({"SLURM_JOB_ID": "17", "SLURM_JOB_GPUS": "0"}, [])):
+        context = SensorContext(str(tmp_path), str(tmp_path), environ, lambda: 0, in_slurm=bool(environ))
+        nvidia = Fake("nvml-energy", "gpu", ["gpu-0"], [1])
+        selection = SensorSelection([nvidia], fallback_sensors(context), lambda: 0, lambda: False)
+        assert [entry.channel.domain for entry in selection.entries] == ["gpu-0", *others]
+        assert [gpu.domain for gpu in selection.gpus] == others
+        assert selection.gpus_unread == 0
 
 
 class Fake:

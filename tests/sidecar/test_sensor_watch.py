@@ -164,7 +164,7 @@ def _pass_where_there_are_counters(node: SimulatedNode) -> Callable[[int], None]
 
 @pytest.mark.parametrize("rate", [1, 10])
 def test_watching_costs_next_to_nothing(tmp_path: Path, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three folders a minute, whatever the interval between samples."""
+    """Five folders a minute, whatever the interval between samples."""
     listed: list[str] = []
     monkeypatch.setattr("hpcfrugal.sidecar.sensor_watch.list_folder", lambda path: listed.append(path) or [])
     now_ns = 0
@@ -172,4 +172,4 @@ def test_watching_costs_next_to_nothing(tmp_path: Path, rate: int, monkeypatch: 
     for tick in range(1, 600 * rate + 1):
         now_ns = tick * 10**9 // rate
         watch.new_sources()
-    assert len(listed) == 3 * 11
+    assert len(listed) == 5 * 11

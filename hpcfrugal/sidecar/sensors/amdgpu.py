@@ -5,6 +5,9 @@ Which devices are the job's: ``gpu_selection``. An index counts the GPUs of the 
 see. Of the two dies of an MI250
 card only the first shows power, that of both (Linux: aldebaran_ppt.c), and a GPU may be cut into partitions:
 a card that the job holds in part is marked modelled.
+
+A GPU within a processor is numbered like the others and not read: what it shows is the power of the whole processor, or
+of nothing (same page: "On APUs this includes the CPU"), whose own counter has it already.
 """
 
 from __future__ import annotations
@@ -33,18 +36,19 @@ class _Device:
         self.kind = text_or_empty(f"{chip.path}/device/device")
         unique = text_or_empty(f"{chip.path}/device/unique_id")
         self.uuid = f"GPU-{unique}" if unique else f"PCI-{address}"
+        self.is_integrated = is_integrated(chip.path)
 
 
 def gpu_sensor(chips: Chips, sysfs: str, environ: Mapping[str, str], in_slurm: bool) -> Hwmon | None:
-    """A sensor of the job's GPUs; None where the machine has none or the job asked for none."""
+    """A sensor of the job's GPUs; None where the machine has none of its own or the job asked for none."""
     lists = rocm_lists(environ, in_slurm)
     from_slurm = slurm_list(environ)
     if in_slurm and not lists and from_slurm is None:
         return None
     found = sorted(((_address(chip), chip) for chip in chips.named("amdgpu")), key=lambda pair: pair[0])
-    if not found:
-        return None
     devices = [_Device(index, address, chip) for index, (address, chip) in enumerate(found)]
+    if all(device.is_integrated for device in devices):
+        return None
     visible = _visible(sysfs, devices)
     held = list(visible)
     unknown: list[str] = []
@@ -63,12 +67,13 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
     gpus: list[Gpu] = []
     dies = [device for device in devices if device.kind in _TWO_DIES]
     for device in devices:
-        if device not in held:
+        if device not in held or device.is_integrated:
             continue
-        gpus.append(Gpu(device.index, device.uuid, _model(device)))
+        gpu = Gpu(device.index, device.uuid, _model(device), domain=f"amd-gpu-{device.index}")
+        gpus.append(gpu)
         path = device.chip.files.get("power1_average") or device.chip.files.get("power1_input")
         if path is None:
-            absent.append(Absent("gpu", HWMON, f"no power of {device.address}", f"gpu-{device.index}"))
+            absent.append(Absent("gpu", HWMON, f"no power of {device.address}", gpu.domain))
             continue
         part = None
         if held.count(device) < visible.count(device):
@@ -80,21 +85,27 @@ def _sensor(devices: list[_Device], visible: list[_Device], held: list[_Device],
                 continue  # its power is in that of the first die
             if other is not None and other not in held:
                 part = "the job holds one of two dies"
-        meters.append(HwmonChannel(path, _channel(device, path, part), never_zero=True))
+        meters.append(HwmonChannel(path, _channel(gpu, path, part), never_zero=True))
     return Hwmon("gpu", meters, absent, gpus)
 
 
-def _channel(device: _Device, path: str, part: str | None) -> Channel:
+def is_integrated(hwmon: str) -> bool:
+    """Whether an amdgpu chip is that of a processor: only those show the voltage of the north bridge, and no MI300A,
+    which is an accelerator (Linux: amdgpu_pm.c, hwmon_attributes_visible)."""
+    return os.path.exists(f"{hwmon}/in1_label")
+
+
+def _channel(gpu: Gpu, path: str, part: str | None) -> Channel:
     return Channel(
         "gpu",
-        f"gpu-{device.index}",
+        gpu.domain,
         HWMON,
         max_w=GPU_MAX_W,
         detail=path if part is None else f"{path} whole card, {part}",
         quantity=POWER_UW,
         quality="measured" if part is None else "modelled",
         scope="job" if part is None else "node",
-        gpu_uuid=device.uuid,
+        gpu_uuid=gpu.uuid,
     )
 
 

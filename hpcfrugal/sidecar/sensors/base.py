@@ -117,13 +117,17 @@ class Absent:
 
 
 class Gpu:
-    """A GPU of the job; ``index`` is the driver's own number on this node, ``limit_uw`` its power limit."""
+    """A GPU of the job; ``index`` is the driver's own number on this node, ``limit_uw`` its power limit, and ``domain``
+    that of its channel, which no GPU of another driver has."""
 
-    def __init__(self, index: int, uuid: str, name: str, limit_uw: int | None = None) -> None:
+    def __init__(
+        self, index: int, uuid: str, name: str, limit_uw: int | None = None, domain: str | None = None
+    ) -> None:
         self.index = index
         self.uuid = uuid
         self.name = name
         self.limit_uw = limit_uw
+        self.domain = domain or f"gpu-{index}"
 
     def header(self) -> dict[str, object]:
         """The GPU as it stands in a header line."""

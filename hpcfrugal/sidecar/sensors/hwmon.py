@@ -45,13 +45,14 @@ class Chips:
 
     def named(self, *names: str) -> list[Chip]:
         """Those with one of these names, in the kernel's order."""
-        return [chip for chip in self._all() if chip.name in names]
+        return [chip for chip in self.all() if chip.name in names]
 
     def others(self) -> list[Chip]:
         """Those of drivers that no sensor here knows."""
-        return [chip for chip in self._all() if chip.name not in _USED]
+        return [chip for chip in self.all() if chip.name not in _USED]
 
-    def _all(self) -> list[Chip]:
+    def all(self) -> list[Chip]:
+        """All that are in use or named."""
         if self._found is None:
             self._found = list(_scan(self._class))
         return self._found

@@ -38,15 +38,17 @@ def intel_gpu_sensor(chips: Chips, environ: Mapping[str, str], in_slurm: bool, e
     gpus: list[Gpu] = []
     for place in places:
         chip = cards[place][1]
-        gpus.append(Gpu(place, uuids[place], f"Intel {text_or_empty(f'{chip.path}/device/device') or 'GPU'}"))
+        name = f"Intel {text_or_empty(f'{chip.path}/device/device') or 'GPU'}"
+        gpu = Gpu(place, uuids[place], name, domain=f"intel-gpu-{place}")
+        gpus.append(gpu)
         path = chip.files["energy1_input"]
         if is_known:
-            meters.append(HwmonChannel(path, _channel(place, uuids[place], path)))
+            meters.append(HwmonChannel(path, _channel(gpu, path)))
         else:
             reason = f"not read, {_MASK} does not tell which cards are the job's: {path}"
-            absent.append(Absent("gpu", HWMON, reason, f"gpu-{place}"))
+            absent.append(Absent("gpu", HWMON, reason, gpu.domain))
     return Hwmon("gpu", meters, absent, gpus)
 
 
-def _channel(place: int, uuid: str, path: str) -> Channel:
-    return Channel("gpu", f"gpu-{place}", HWMON, max_w=GPU_MAX_W, detail=path, scope="job", gpu_uuid=uuid)
+def _channel(gpu: Gpu, path: str) -> Channel:
+    return Channel("gpu", gpu.domain, HWMON, max_w=GPU_MAX_W, detail=path, scope="job", gpu_uuid=gpu.uuid)

@@ -50,7 +50,8 @@ class _Device:
 
 
 class Nvml:
-    """The job's NVIDIA GPUs on this node; ``busy`` receives their utilisation at each read."""
+    """The job's NVIDIA GPUs on this node; ``busy`` receives their utilisation at each read. ``present`` is how many the
+    driver has where the job may use them all: where the library fails, so many are not read."""
 
     name = ENERGY
     component = "gpu"
@@ -63,10 +64,12 @@ class Nvml:
         wanted: DeviceList,
         *,
         sharded: bool = False,
+        present: int = 0,
         busy: UseOfGpus | None = None,
         clock_ns: Callable[[], int] = boottime_ns,
     ) -> None:
         self._wanted = wanted
+        self._present = present
         self._clock_ns = clock_ns
         self._sharded = sharded
         self._busy = busy
@@ -85,8 +88,9 @@ class Nvml:
             ctypes.CDLL(NVML_LIBRARY)
         except OSError:
             # a node without the driver is normal, unless the job requested a GPU; pynvml would take longer to find out
-            absent = [Absent("gpu", ENERGY, f"no {NVML_LIBRARY}")] if self._wanted.entries else []
-            return Opened([], absent, [])
+            is_lacking = self._wanted.entries or self._present
+            absent = [Absent("gpu", ENERGY, f"no {NVML_LIBRARY}")] if is_lacking else []
+            return Opened([], absent, [], unread_gpus=self._present)
         import pynvml
 
         self._nvml = pynvml
@@ -94,7 +98,7 @@ class Nvml:
             pynvml.nvmlInit()
             found, unknown, broken = self._find()
         except pynvml.NVMLError as error:
-            return Opened([], [Absent("gpu", ENERGY, _error_text(error))], [])
+            return Opened([], [Absent("gpu", ENERGY, _error_text(error))], [], unread_gpus=self._present)
         absent = [Absent("gpu", ENERGY, reason) for reason in broken]
         absent += [Absent("gpu", ENERGY, f"{self._wanted.variable}: no device {entry}") for entry in unknown]
         channels = []
@@ -110,7 +114,9 @@ class Nvml:
                     self._busy.reasons.append(f"{device.gpu.uuid}: {device.shared}")
         for device in found:
             device.gpu.limit_uw = self._limit_uw(device)
-        return Opened(channels, absent, [device.gpu for device in found])
+        # what the environment names and is not found is known from that
+        unread = len(broken) if self._wanted.all_devices else 0
+        return Opened(channels, absent, [device.gpu for device in found], unread_gpus=unread)
 
     def read(self) -> list[int | None]:
         """Energy in microjoules or power in microwatts of each device; NVML has milli of both."""
@@ -203,7 +209,7 @@ class Nvml:
             detail += f" whole device, {device.shared}"
         return Channel(
             "gpu",
-            f"gpu-{device.gpu.index}",
+            device.gpu.domain,
             POWER if device.use_power else ENERGY,
             max_w=GPU_MAX_W,
             detail=detail,

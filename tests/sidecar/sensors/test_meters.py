@@ -381,9 +381,9 @@ def test_altra(tmp_path: Path, driver: str, cpu_w: list[int], dram_w: list[int] 
 @pytest.mark.parametrize(
     ("environ", "in_slurm", "read", "named"),
     [
-        ({}, False, ["gpu-0", "gpu-1"], 2),
-        ({"SLURM_JOB_GPUS": "1"}, True, ["gpu-1"], 1),
-        ({"SLURM_JOB_GPUS": "0", "ZE_AFFINITY_MASK": "0"}, True, ["gpu-0"], 1),
+        ({}, False, ["intel-gpu-0", "intel-gpu-1"], 2),
+        ({"SLURM_JOB_GPUS": "1"}, True, ["intel-gpu-1"], 1),
+        ({"SLURM_JOB_GPUS": "0", "ZE_AFFINITY_MASK": "0"}, True, ["intel-gpu-0"], 1),
         ({"ZE_AFFINITY_MASK": "0.1"}, False, [], 2),
         ({}, True, None, 0),
     ],
@@ -444,12 +444,25 @@ def test_amd_gpus_that_the_cgroup_leaves(tmp_path: Path) -> None:
     assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0", "SLURM_JOB_GPUS": "2"})[1] == [2]
 
 
+def test_gpu_within_a_processor_is_numbered_and_not_read(tmp_path: Path) -> None:
+    """What it shows is the power of the processor, which counts already."""
+    integrated = amd_gpu(tmp_path, 0, 0x74, 15)
+    write(integrated / "in1_label", "vddnb")
+    kfd(tmp_path, [0x74, 0xC1])
+    assert gpus(tmp_path, {}, in_slurm=False) is None
+    amd_gpu(tmp_path, 1, 0xC1, 100)
+    discrete = ([("amd-gpu-1", "measured")], [1], [])
+    assert gpus(tmp_path, {}, in_slurm=False) == discrete
+    assert gpus(tmp_path, {"HIP_VISIBLE_DEVICES": "1"}, in_slurm=False) == discrete
+    assert gpus(tmp_path, {"HIP_VISIBLE_DEVICES": "0"}, in_slurm=False) == ([], [], [])
+
+
 def test_two_dies_of_one_card(tmp_path: Path) -> None:
     """The first die of an MI250X shows the power of both, the second 0."""
     for number, (bus, watts) in enumerate(((0xC1, 400), (0xC6, 0), (0xC9, 300), (0xCE, 0))):
         amd_gpu(tmp_path, number, bus, watts, kind="0x7408")
-    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "0,1"}) == ([("gpu-0", "measured")], [0, 1], [])
-    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "2"})[0] == [("gpu-2", "modelled")]
+    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "0,1"}) == ([("amd-gpu-0", "measured")], [0, 1], [])
+    assert gpus(tmp_path, {"SLURM_JOB_GPUS": "2"})[0] == [("amd-gpu-2", "modelled")]
     channels, _, absent = gpus(tmp_path, {"SLURM_JOB_GPUS": "1"})
     assert channels == []
     assert absent[0].startswith("reads 0: ")
@@ -458,5 +471,5 @@ def test_two_dies_of_one_card(tmp_path: Path) -> None:
 def test_partitions_of_one_gpu(tmp_path: Path) -> None:
     amd_gpu(tmp_path, 0, 0xC1, 400, kind="0x74a1")
     kfd(tmp_path, [0xC1] * 8)
-    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0,1"})[0] == [("gpu-0", "modelled")]
-    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"})[0] == [("gpu-0", "measured")]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0,1"})[0] == [("amd-gpu-0", "modelled")]
+    assert gpus(tmp_path, {"ROCR_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"})[0] == [("amd-gpu-0", "measured")]

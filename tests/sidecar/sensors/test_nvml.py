@@ -20,13 +20,15 @@ from hpcfrugal.sidecar.gpu_selection import job_device_list
 from hpcfrugal.sidecar.sensors.nvml import Nvml
 found = []
 for environ, in_slurm in json.loads(sys.argv[1]):
-    sensor = Nvml(job_device_list(environ, in_slurm), sharded="SLURM_SHARDS_ON_NODE" in environ)
+    present = int(environ.get("PRESENT", 0))
+    sensor = Nvml(job_device_list(environ, in_slurm), sharded="SLURM_SHARDS_ON_NODE" in environ, present=present)
     opened = sensor.open()
     found.append({
         "gpus": [gpu.index for gpu in opened.gpus],
         "limits": [gpu.limit_uw for gpu in opened.gpus],
         "channels": [channel.header() for channel in opened.channels],
         "absent": [entry.reason for entry in opened.absent],
+        "unread": opened.unread_gpus,
         "values": sensor.read(),
         "loaded": "pynvml" in sys.modules,
     })
@@ -130,9 +132,10 @@ def test_local_job_has_all_devices(make_nvml: Callable[..., FakeNvml]) -> None:
 
 
 def test_missing_library() -> None:
-    promised, local = probe({}, ({"CUDA_VISIBLE_DEVICES": "0"}, True), ({}, False))
-    assert promised["absent"] == ["no libnvidia-ml.so.1"]
+    promised, local, present = probe({}, ({"CUDA_VISIBLE_DEVICES": "0"}, True), ({}, False), ({"PRESENT": "2"}, False))
+    assert promised["absent"] == present["absent"] == ["no libnvidia-ml.so.1"]
     assert local["absent"] == []
+    assert [case["unread"] for case in (promised, local, present)] == [0, 0, 2]
 
 
 def test_mig_slices_are_modelled_from_the_whole_device(make_nvml: Callable[..., FakeNvml]) -> None:
@@ -204,7 +207,9 @@ def test_neither_energy_nor_power(make_nvml: Callable[..., FakeNvml]) -> None:
 def test_driver_not_loaded(make_nvml: Callable[..., FakeNvml]) -> None:
     nvml = make_nvml()
     nvml.switch_on("unloaded")
-    assert probe(nvml.environ(), ({}, False))[0]["absent"] == ["NVML error 9: Driver Not Loaded"]
+    found = probe(nvml.environ(), ({}, False), ({"PRESENT": "3"}, False))
+    assert [case["absent"] for case in found] == [["NVML error 9: Driver Not Loaded"]] * 2
+    assert [case["unread"] for case in found] == [0, 3]
 
 
 def test_broken_and_foreign_devices_cost_only_themselves(make_nvml: Callable[..., FakeNvml]) -> None:
@@ -224,6 +229,7 @@ def test_broken_and_foreign_devices_cost_only_themselves(make_nvml: Callable[...
     assert (one["gpus"], one["absent"]) == ([2], [])
     assert (lost["gpus"], lost["absent"]) == ([3], [said, "CUDA_VISIBLE_DEVICES: no device 0"])
     assert (slurm["gpus"], slurm["absent"]) == ([2, 3], [said])
+    assert [case["unread"] for case in (every, one, lost, slurm)] == [1, 0, 0, 0]
     assert all(isinstance(value, int) for case in (every, one, lost, slurm) for value in case["values"])
 
 

@@ -68,6 +68,108 @@ def test_accelerator_that_the_job_may_use_is_promised(
     assert selection.gpus_unread == (1 if may_use else 0)
 
 
+def card(sysfs: Path, number: int, address: str, driver: str, vendor: str, pci_class: str = "0x030000") -> Path:
+    """A PCI device with a DRM node, and no hwmon chip."""
+    device = sysfs / f"devices/pci0000:00/{address}"
+    write(device / "class", pci_class)
+    write(device / "vendor", vendor)
+    (device / "driver").symlink_to(f"../../../bus/pci/drivers/{driver}")
+    kind = "accel" if driver == "habanalabs" else "drm"
+    name = f"{'accel' if kind == 'accel' else 'card'}{number}"
+    node = device / kind / name
+    node.mkdir(parents=True)
+    (node / "device").symlink_to("../..")
+    folder = sysfs / "class" / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in (name, f"{name}-DP-1"):
+        (folder / entry).symlink_to(f"../../devices/pci0000:00/{address}/{kind}/{name}")
+    return device
+
+
+NVIDIA, AMD, INTEL = "0x10de", "0x1002", "0x8086"
+
+
+@pytest.mark.parametrize(
+    ("driver", "vendor", "pci_class"),
+    [
+        ("amdgpu", AMD, "0x120000"),
+        ("amdgpu", AMD, "0x030000"),
+        ("radeon", AMD, "0x030000"),
+        ("xe", INTEL, "0x038000"),
+        ("nouveau", NVIDIA, "0x030200"),
+        ("habanalabs", "0x1da3", "0x120000"),
+    ],
+)
+@pytest.mark.parametrize("with_hwmon", [True, False])
+def test_accelerator_without_a_reading_is_lacking(
+    tmp_path: Path, driver: str, vendor: str, pci_class: str, with_hwmon: bool
+) -> None:
+    """A virtual function shows no power, an old kernel none of Intel's cards; and so without any chip of hwmon."""
+    if with_hwmon:
+        chip(tmp_path, 0, "acpitz", {"temp1_input": "40000"})
+    card(tmp_path, 1, "0000:83:00.0", driver, vendor, pci_class)
+    selection = select(tmp_path, {})
+    what = f"present and not read: accelerator 0000:83:00.0 of the driver {driver}"
+    assert named(selection) == [("gpu", what)]
+    assert selection.gpus_unread == 1
+    assert select(tmp_path, {"SLURM_JOB_ID": "17"}).gpus_unread == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "driver", "vendor", "pci_class"),
+    [
+        pytest.param("0000:00:02.0", "i915", INTEL, "0x030000", id="within an Intel processor"),
+        pytest.param("0000:00:0b.0", "intel_vpu", INTEL, "0x120000", id="the same, for inference"),
+        pytest.param("0000:02:00.0", "ast", "0x1a03", "0x030000", id="management controller"),
+        pytest.param("0000:02:00.0", "mgag200", "0x102b", "0x030000", id="another"),
+        pytest.param("0000:01:01.0", "virtio-pci", "0x1af4", "0x030000", id="virtual machine"),
+        pytest.param("0000:83:00.0", "nvidia", NVIDIA, "0x030200", id="named by NVML"),
+    ],
+)
+def test_what_computes_nothing_or_counts_elsewhere_is_not_named(
+    tmp_path: Path, address: str, driver: str, vendor: str, pci_class: str
+) -> None:
+    card(tmp_path, 0, address, driver, vendor, pci_class)
+    selection = select(tmp_path, {})
+    assert (named(selection), selection.gpus_unread) == ([], 0)
+
+
+@pytest.mark.parametrize("power", [{"power1_input": "12000"}, {}])
+def test_gpu_within_an_amd_processor_is_not_named(tmp_path: Path, power: dict[str, str]) -> None:
+    """Its energy is in that of the processor; some show a power of their own, of a few milliwatts."""
+    device = card(tmp_path, 0, "0000:74:00.0", "amdgpu", AMD)
+    chip(tmp_path, 0, "amdgpu", {"in1_label": "vddnb", **power}, device="pci0000:00/0000:74:00.0")
+    assert (device / "hwmon/hwmon0/in1_label").exists()
+    selection = select(tmp_path, {})
+    assert (selection.entries, named(selection), selection.gpus_unread) == ([], [], 0)
+
+
+def test_cards_that_are_read_are_not_named(tmp_path: Path) -> None:
+    amd_gpu(tmp_path, 0, 0x83, 100)
+    chip(tmp_path, 1, "xe", {"energy1_input": "5000000"}, device="pci0000:00/0000:4d:00.0")
+    card(tmp_path, 0, "0000:83:00.0", "amdgpu", AMD)
+    card(tmp_path, 1, "0000:4d:00.0", "xe", INTEL, "0x038000")
+    selection = select(tmp_path, {})
+    assert [entry.channel.domain for entry in selection.entries] == ["amd-gpu-0", "intel-gpu-0"]
+    assert (named(selection), selection.gpus_unread) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("environ", "unread"),
+    [({}, 2), ({"CUDA_VISIBLE_DEVICES": ""}, 0), ({"SLURM_JOB_ID": "17"}, 0)],
+)
+def test_nvidia_gpus_without_their_library_are_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], unread: int
+) -> None:
+    monkeypatch.setattr("hpcfrugal.sidecar.sensors.nvml.NVML_LIBRARY", "libnvidia-ml.so.none")
+    for address in ("0000:17:00.0", "0000:65:00.0"):
+        write(tmp_path / f"driver/nvidia/gpus/{address}/information", "Model: NVIDIA H100")
+    selection = select(tmp_path, environ)
+    reasons = [(entry.component, entry.reason) for entry in selection.absent if entry.source == "nvml-energy"]
+    assert reasons == [("gpu", "no libnvidia-ml.so.none")] * bool(unread)
+    assert selection.gpus_unread == unread
+
+
 def test_a_network_adapter_is_not_an_accelerator(tmp_path: Path) -> None:
     accelerator(tmp_path, 5, "mlx5", {"power1_input": "20000000"}, "0x020000")
     selection = select(tmp_path)
@@ -110,7 +212,7 @@ def test_accelerator_beside_amd_gpus_is_lacking(tmp_path: Path) -> None:
     amd_gpu(tmp_path, 0, 0x83, 100)
     accelerator(tmp_path, 5, "habanalabs", {"power1_input": "300000000"})
     selection = select(tmp_path, {})
-    assert [entry.channel.domain for entry in selection.entries] == ["gpu-0"]
+    assert [entry.channel.domain for entry in selection.entries] == ["amd-gpu-0"]
     assert selection.gpus_unread == 1
 
 
