@@ -34,8 +34,15 @@ _PLACEHOLDER = "is it a placeholder that was not filled in?"
 _AMOUNTS = frozenset(
     ("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "mem", "mem-per-cpu", "mem-per-gpu")
 )
+_NAMES = frozenset(("account", "partition", "qos", "reservation"))
+_NOT_IN_NAMES = frozenset("<>[]{}$")
+"""What shells and templates would fill in, and sbatch does not."""
 _IGNORE_PBS = "sbatch reads them: write them as #SBATCH lines, delete them, or add `#SBATCH --ignore-pbs`"
 _PLAIN_FLAG = re.compile(r"[A-Za-z0-9_.,:/=%@+^~\[\]{}!*&|<>-]*\Z")
+_OF_RESOURCES = frozenset({"gres", "tres-per-task"})
+"""Options whose value is a list of resources, each of which may also be asked for by an option of its own."""
+_CPU_OPTIONS = frozenset({"cpus-per-task", "cpus-per-gpu"})
+_CPU_PART = re.compile(r"cpu[:=]\d+")
 _COMPONENT = frozenset({"hetjob", "packjob"})
 """Words of a line after which the options of the next component of a heterogeneous job follow."""
 _REFUSED = dict(SBATCH.refusals_in_script())
@@ -164,7 +171,10 @@ def read_directives(text: str, where: str, given: Set[str] = frozenset()) -> Dir
 
 
 def _is_refused(name: str, value: str) -> bool:
-    """Whether sbatch refuses the value for certain: a wrong time limit, or an amount or time without any digit."""
+    """Whether sbatch refuses the value for certain: a wrong time limit, an amount or time without any digit, or a name
+    that was to be filled in."""
+    if name in _NAMES:
+        return not _NOT_IN_NAMES.isdisjoint(value)
     if name in {"time", "time-min"}:
         try:
             parse_walltime(value)
@@ -194,7 +204,7 @@ def given_options(data: Mapping[str, Any]) -> frozenset[str]:
         pass  # the check of the job file reports it
     names = {flag.name for flag in flags}
     names |= {option.opposite for option in SBATCH.keys.values() if option.name in names and option.opposite}
-    if any(flag.name == "gres" and any(map(is_gpu_gres, (flag.value or "").split(","))) for flag in flags):
+    if any(flag.name in _OF_RESOURCES and any(map(is_gpu_gres, (flag.value or "").split(","))) for flag in flags):
         names.add(GPU_GRES)
     return frozenset(names)
 
@@ -210,10 +220,17 @@ def _left_of(flag: Flag, given: Set[str]) -> Flag | None:
     """What the options that the job file sets leave of one of the script's."""
     if flag.name in given or rivals_of(flag.name) & given:
         return None
-    if flag.name == "gres" and flag.value and rivals_of(GPU_GRES) & given:
-        others = [part for part in flag.value.split(",") if not is_gpu_gres(part)]
-        return Flag("gres", ",".join(others)) if others else None
-    return flag
+    if flag.name not in _OF_RESOURCES or not flag.value:
+        return flag
+    gpus = rivals_of(GPU_GRES) | ({GPU_GRES} if flag.name == "tres-per-task" else set())
+    parts = flag.value.split(",")
+    if gpus & given:
+        parts = [part for part in parts if not is_gpu_gres(part)]
+    if _CPU_OPTIONS & given:
+        parts = [part for part in parts if not _CPU_PART.fullmatch(part.strip())]
+    if len(parts) == len(flag.value.split(",")):
+        return flag
+    return Flag(flag.name, ",".join(parts)) if parts else None
 
 
 def _in_utf8(line: str, words: Sequence[str]) -> str:
