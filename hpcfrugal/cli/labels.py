@@ -12,7 +12,7 @@ import click
 
 from hpcfrugal.cli.options import job_ids, split_tags
 from hpcfrugal.cli.streams import echo
-from hpcfrugal.core.errors import InputError, SetupError
+from hpcfrugal.core.errors import InputError, Problem, SetupError
 from hpcfrugal.core.text import printable
 from hpcfrugal.settings.config import load_config
 from hpcfrugal.spool.job_names import short_job_id
@@ -81,8 +81,8 @@ def _changes(name: str | None, kept: dict[str, str], removed: Sequence[str]) -> 
 def forget_command(jobs: tuple[str, ...], undo: bool) -> None:
     """Leave jobs out of all reports, such as trial runs that failed at once.
 
-    No file is deleted, and --undo brings them back. Their energy was used all the same: totals of a user or site that
-    must be complete should keep them.
+    No file is deleted, and --undo brings them back. A job array is forgotten as a whole. Their energy was used all the
+    same: totals of a user or site that must be complete should keep them.
     """
     for job in _picked(jobs):
         if job.forgotten is not undo:
@@ -93,9 +93,20 @@ def forget_command(jobs: tuple[str, ...], undo: bool) -> None:
 
 
 def _picked(jobs: Sequence[str]) -> list[TrackedJob]:
+    """The jobs that are meant. Raises InputError also for tasks of an array, whose files are those of the array."""
     from hpcfrugal.submission.tracked_jobs import pick, tracked_jobs
 
-    return pick(tracked_jobs(load_config().spool, since=None, now=datetime.now(UTC)), jobs)
+    found = pick(tracked_jobs(load_config().spool, since=None, now=datetime.now(UTC)), jobs)
+    problems = [
+        Problem(
+            job.label, "is a part of a job array, which is named, tagged and forgotten as a whole", f"write {whole}"
+        )
+        for job in found
+        if job.task is not None and (whole := short_job_id(job.job_id))
+    ]
+    if problems:
+        raise InputError(problems)
+    return found
 
 
 def _write(job: TrackedJob, change: Callable[[LabelsDocument], LabelsDocument]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sandbox import Sandbox
+from sandbox import Sandbox, wait_until
 
 HOSTILE = "a'; rm -rf ~ # <b>\x1b[31m"
 
@@ -181,3 +181,16 @@ def test_a_name_of_several_jobs_is_refused_in_the_same_words_everywhere(box: San
     assert line.startswith("error: same: means 4 jobs, the last of them ")
     assert sum(run_id[-8:] in line for run_id in ids) == 3
     assert line.endswith(" (use one of these ids)\n")
+
+
+def test_a_task_is_not_tagged_or_forgotten_alone(box: Sandbox) -> None:
+    """The labels are the array's: a name or tag of one task would be that of all."""
+    job_id, run_dir = box.submit("true", name="sweep", resources={"array": "0-1"}, energy="off")
+    for command in (("tag", "sweep_1", "note=x"), ("forget", "sweep_1"), ("forget", f"{job_id}_[0-1]")):
+        result = box.run(*command)
+        task = "[0-1]" if "[" in command[1] else "1"
+        what = f"error: {job_id}_{task}: is a part of a job array, which is named, tagged and forgotten as a whole"
+        assert (result.code, result.err) == (2, f"{what} (write {job_id[-8:]})\n")
+    assert not (run_dir / "labels.json").exists()
+    assert box.ok("forget", job_id[-8:]) == f"Job {job_id[-8:]} no longer counts in reports\n"
+    wait_until(lambda: [task.state for task in box.states(job_id)] == ["COMPLETED"] * 2)
