@@ -21,7 +21,7 @@ class ChannelTotals:
     energy before or after; None where that is no more than a few samples. ``is_part``: it is unknown beside other parts
     of its component that were read, so that no model replaces it. ``low_uj`` and ``high_uj``: the range of a modelled
     energy in which 90 % of the true ones are expected, or of one whose edges are uncertain. ``node_uj`` is what was
-    read, in ``node_ns`` of measured time.
+    read, in ``node_ns`` of measured time; ``assumed_ns`` as in ``SampleRecord``, of all sessions.
     """
 
     key: ChannelKey
@@ -40,6 +40,7 @@ class ChannelTotals:
     max_w: float | None = None
     resets: int | None = None
     gaps: int | None = None
+    assumed_ns: int = 0
     job: EnergyByTime = field(default_factory=EnergyByTime)
     node_uj: int = 0
     node_ns: int = 0

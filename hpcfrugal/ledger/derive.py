@@ -54,22 +54,20 @@ def derive(
     if read is not None:
         Fallbacks(read, totals).add_unknown()
     _uncount_replaced(totals)
-    if read is not None:
-        _note_edges(read, totals)
+    for sums in totals.values():
+        _note_edges(sums)
     return NodeTotals(tuple(totals[name] for name in sorted(totals)), tuple(problems), busy_ns)
 
 
-def _note_edges(read: SessionReadings, totals: TotalsByName) -> None:
-    """Give a range to energy of a source that is read only once in a step, such as the counters of the node agent.
+def _note_edges(sums: ChannelTotals) -> None:
+    """Give a range to energy whose source is not read at each sample, such as the counters of the node agent.
 
-    The first and the last reading of the job are continued from one that is older by half a step on average, and what
-    was used in that time may be nothing or twice as much: at the mean power, half a step's energy at each end.
+    The first and the last reading of the job are continued from one that is older. What was used in that time may be
+    nothing or twice as much as at the mean power.
     """
-    for channel, key in zip(read.channels, read.keys, strict=True):
-        sums = totals[str(key)]
-        if channel.step_s is not None and sums.energy_uj is not None:
-            edges_uj = sums.energy_uj * round(channel.step_s * 1e9) // sums.measured_ns
-            sums.low_uj, sums.high_uj = max(0, sums.energy_uj - edges_uj), sums.energy_uj + edges_uj
+    if sums.assumed_ns and sums.energy_uj is not None:
+        edges_uj = sums.energy_uj * sums.assumed_ns // sums.measured_ns
+        sums.low_uj, sums.high_uj = max(0, sums.energy_uj - edges_uj), sums.energy_uj + edges_uj
 
 
 def derive_meter(sessions: Sequence[SidecarSession], facts: NodeFacts | None = None) -> NodeTotals:
@@ -139,6 +137,8 @@ def _note_extremes(session: SidecarSession, index: int, sums: ChannelTotals) -> 
         sums.resets = (sums.resets or 0) + session.resets[index]
     if session.gaps is not None:
         sums.gaps = (sums.gaps or 0) + session.gaps[index]
+    if session.assumed_ns is not None:
+        sums.assumed_ns += session.assumed_ns[index]
 
 
 def _job_parts(

@@ -229,12 +229,15 @@ class SessionReadings:
 
     def _read(self, index: int) -> Readings:
         session = self.session
-        energies_uj, measured_ns = session.energy_uj[index], session.measured_ns[index]
+        energies_uj: Sequence[int | None] = session.energy_uj[index]
+        measured_ns = session.measured_ns[index]
+        if self.channels[index].step_s is not None:
+            energies_uj = _corrected(energies_uj)
         if measured_ns == session.measured_ns[0]:
             measured_ns = session.measured_ns[0]  # what is derived from it is derived once
         late_ns = session.read_ns[index] if session.read_ns else ()
         if None in energies_uj or late_ns.count(None) < len(late_ns) or not all(map(le, energies_uj, energies_uj[1:])):  # type: ignore[arg-type]
-            found = self._read_one_by_one(index)
+            found = self._read_one_by_one(index, energies_uj)
         else:
             found = Readings(
                 self.from_records,
@@ -258,14 +261,12 @@ class SessionReadings:
             )
         return found
 
-    def _read_one_by_one(self, index: int) -> Readings:
+    def _read_one_by_one(self, index: int, energies_uj: Sequence[int | None]) -> Readings:
         session = self.session
         late_ns = session.read_ns[index] if session.read_ns else [None] * len(session)
         columns: list[list[int | None]] = [[], [], [], [], []]
         backwards = last_uj = 0
-        for at, (time_ns, energy_uj, read_ns) in enumerate(
-            zip(session.boottime_ns, session.energy_uj[index], late_ns, strict=True)
-        ):
+        for at, (time_ns, energy_uj, read_ns) in enumerate(zip(session.boottime_ns, energies_uj, late_ns, strict=True)):
             if energy_uj is None:
                 continue
             if energy_uj < last_uj:
@@ -283,9 +284,9 @@ class SessionReadings:
             ):
                 column.append(value)
         walls_ns = [at_ns + self._offset_ns for at_ns in columns[0] if at_ns is not None]
-        times_ns, energies_uj, measured_ns, job_us, busy_us = columns
+        times_ns, read_uj, measured_ns, job_us, busy_us = columns
         cpu = CpuTimes(job_us, busy_us)
-        return Readings(Instants(walls_ns), times_ns, energies_uj, measured_ns, cpu, backwards)  # type: ignore[arg-type]
+        return Readings(Instants(walls_ns), times_ns, read_uj, measured_ns, cpu, backwards)  # type: ignore[arg-type]
 
     def _cpu_us_at(self, at: int, time_ns: int) -> tuple[int | None, int | None]:
         """CPU times of the job and the node before the record ``at``, on the straight line between records."""
@@ -354,3 +355,14 @@ class SessionReadings:
             return CumulativeSeries(tuple(own_ns), tuple(accumulate(parts[id(series)], initial=0)))
 
         return [None if series is None else idle(series) for series in energies]
+
+
+def _corrected(energies_uj: Sequence[int | None]) -> list[int | None]:
+    """The counter of a source that is not read at each sample: it was no further than it was found to be later."""
+    found: list[int | None] = []
+    least_uj: int | None = None
+    for energy_uj in reversed(energies_uj):
+        if energy_uj is not None and (least_uj is None or energy_uj < least_uj):
+            least_uj = energy_uj
+        found.append(None if energy_uj is None else least_uj)
+    return found[::-1]

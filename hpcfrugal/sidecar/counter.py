@@ -77,11 +77,11 @@ class Accumulator:
             self.errors += 1
             self._failed = True
             return
-        self._failed = False
         last, elapsed_ns = self._value, at_ns - self.at_ns
         if last is None or elapsed_ns > 0:
             self._value, self.at_ns = value, at_ns
             self._add(last, value, elapsed_ns, slack_ns)
+        self._failed = False
 
     def _add(self, last: int | None, value: int, elapsed_ns: int, slack_ns: int) -> None:
         """Count from the reading ``last``, None for the first, to ``value``."""
@@ -101,8 +101,9 @@ class EnergyCounter(Accumulator):
     ``range_uj`` is the largest value before the counter wraps to 0, None for one that does not wrap;
     ``max_w`` is more than the hardware can draw. With ``can_rest`` False a counter that does not move for
     ``frozen_ns`` (by default ``FROZEN_NS``, or ``STUCK_NS`` once it has moved) is taken as not measuring, and the time
-    without movement is measured only when it moves before that. With ``has_peak`` False it has no peak power: its value
-    is continued between readings, and corrected in steps.
+    without movement is measured only when it moves before that. The value of one that ``is_continued`` is assumed
+    between readings of its source. It has no peak power, and where it falls, less was used than was assumed, but
+    after a failed reading: then its source has begun anew.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class EnergyCounter(Accumulator):
         *,
         can_rest: bool = True,
         frozen_ns: int | None = None,
-        has_peak: bool = True,
+        is_continued: bool = False,
     ) -> None:
         super().__init__(range_uj)
         self._max_w = max_w
@@ -121,7 +122,7 @@ class EnergyCounter(Accumulator):
         self._slack_ns = 0
         self._can_rest = can_rest
         self._frozen_ns = frozen_ns
-        self._has_peak = has_peak
+        self._is_continued = is_continued
         self._moves = False
         self._idle_ns = 0
 
@@ -158,10 +159,12 @@ class EnergyCounter(Accumulator):
         if self.wrap_ns is not None and elapsed_ns >= self.wrap_ns:
             self.gaps += 1
             return
-        if delta_uj < 0 or delta_uj * 1000 > self._max_w * (elapsed_ns + SLACK_NS + uncertain_ns):
+        may_fall = self._is_continued and not self._failed
+        if (delta_uj < 0 and not may_fall) or delta_uj * 1000 > self._max_w * (elapsed_ns + SLACK_NS + uncertain_ns):
             self.resets += 1
             return
-        self._sum_uj += delta_uj
+        # nothing was used before the first reading, so what was assumed for that was too much
+        self._sum_uj = max(0, self._sum_uj + delta_uj)
         if not delta_uj and not self._can_rest:
             self._idle_ns += elapsed_ns
             self._owed_ns += elapsed_ns
@@ -172,7 +175,7 @@ class EnergyCounter(Accumulator):
         self.measured_ns += elapsed_ns + (0 if self.is_frozen() else self._owed_ns)
         self._moves = True
         self._idle_ns = self._owed_ns = 0
-        if self._has_peak and span_ns >= PEAK_MIN_NS:
+        if not self._is_continued and span_ns >= PEAK_MIN_NS:
             # of an uncertain span the longest that it can have been: the peak is a lower bound
             longest_ns = span_ns + (uncertain_ns if uncertain_ns * SLACK_PART > span_ns else 0)
             self._add_peak(delta_uj * 1000 / longest_ns)

@@ -198,7 +198,8 @@ class Loop:
         return meter.at_ns if is_late else None
 
     def _record(self, kind: str, reason: str | None = None) -> str:
-        meters = [entry.meter for entry in self._selection.entries]
+        entries = self._selection.entries
+        meters = [entry.meter for entry in entries]
         record: dict[str, object] = {"kind": kind}
         if reason is not None:
             record["reason"] = reason
@@ -219,6 +220,9 @@ class Loop:
         ]
         if any(reached):
             record["read_ns"] = reached
+        assumed_ns = [entry.assumed_ns for entry in entries]
+        if any(assumed_ns):
+            record["assumed_ns"] = assumed_ns
         # Problems of a counter, from the record on in which the first one occurred.
         for name, counts in (
             ("resets", [meter.resets for meter in meters]),

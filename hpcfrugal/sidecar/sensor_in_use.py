@@ -35,11 +35,30 @@ class Fallback:
 class ActiveChannel:
     """A sampled channel and its meter; ``failures`` counts the samples in a row without a value."""
 
+    _first_continued_ns: int | None = None
+
     def __init__(self, channel: Channel, gap_ns: int = POWER_GAP_NS) -> None:
         self.channel = channel
         self.meter = _meter(channel, gap_ns)
         self.failures = 0
         self.used = True
+
+    @property
+    def assumed_ns(self) -> int:
+        """For how long the counter was continued at the first reading that counts, and at the latest."""
+        return (self._first_continued_ns or 0) + self.channel.continued_ns
+
+    def update(self, at_ns: int, value: int | None, slack_ns: int) -> None:
+        """Hand one reading to the meter."""
+        self.meter.update(at_ns, value, slack_ns)
+        self.failures = 0 if self.meter.is_reading else self.failures + 1
+        if self._first_continued_ns is None and self.meter.is_reading:
+            self._first_continued_ns = self.channel.continued_ns
+
+    def restart(self) -> None:
+        """Count from 0 again, from the latest reading on."""
+        self.meter.restart()
+        self._first_continued_ns = self.channel.continued_ns if self.meter.is_reading else None
 
 
 class SensorInUse:
@@ -62,8 +81,7 @@ class SensorInUse:
         """Hand one reading to the meters."""
         for entry, value in zip(self.entries, reading.values):  # noqa: B905 (strict= is not in Python 3.9)
             if entry.used:
-                entry.meter.update(reading.at_ns, value, reading.slack_ns)
-                entry.failures = 0 if entry.meter.is_reading else entry.failures + 1
+                entry.update(reading.at_ns, value, reading.slack_ns)
 
 
 def problems_of(source: SensorInUse) -> list[str]:
@@ -79,6 +97,6 @@ def _meter(channel: Channel, gap_ns: int) -> Accumulator:
             channel.max_w,
             can_rest=may_rest,
             frozen_ns=channel.frozen_ns,
-            has_peak=channel.step_s is None,
+            is_continued=channel.step_s is not None,
         )
     return PowerIntegral(channel.max_w, gap_ns)

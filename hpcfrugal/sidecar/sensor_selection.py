@@ -172,7 +172,7 @@ class SensorSelection:
         """Let all meters count from 0, for a new header."""
         self._announced = sum(len(problems_of(source)) for source in self._sources)
         for entry in self.entries:
-            entry.meter.restart()
+            entry.restart()
 
     def sample(self, wait_s: float) -> int:
         """Read every source once, waiting up to ``wait_s`` for those in threads.

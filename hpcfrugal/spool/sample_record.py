@@ -57,7 +57,9 @@ class SampleRecord:
 
     ``max_w`` is the peak since the record before, ``resets`` (counters that fell) and ``gaps`` (reads too far apart
     to count) are cumulative. ``read_ns`` is the time since boot to which a channel's energy reaches, its last good
-    reading; None: to the record itself. Energy is derived from what is required or strict.
+    reading; None: to the record itself. ``assumed_ns`` is for how long a channel was continued from an older reading of
+    its source, at the first reading after the header and at this record together. Energy is derived from what is
+    required or strict.
     """
 
     boottime_ns: int
@@ -74,6 +76,7 @@ class SampleRecord:
     gaps: Counts = None
     note: SampleNote | None = None
     read_ns: Annotated[tuple[int | None, ...] | None, SIZED] = None
+    assumed_ns: Annotated[tuple[int, ...] | None, Range(high=MAX_SESSION_NS), SIZED] = None
     use: Annotated[Use, EMBEDDED] = field(default_factory=Use)
 
 

@@ -27,6 +27,7 @@ from hpcfrugal.spool.use import USE_FIELDS
 
 _COLUMNS = ("boottime_ns", "job_cpu_us", "node_busy_us", "memory_b")
 _CPU_TIMES = ("job_cpu_us", "node_busy_us")
+_NEWEST = ("resets", "gaps", "assumed_ns")
 _BY_CHANNEL = ("energy_uj", "measured_ns", "max_w", "read_ns")
 
 
@@ -36,10 +37,11 @@ class SidecarSession:
     the header's channels. ``SampleRecord`` says what the items are.
 
     ``read_ns`` is empty where every reading stands at the time of its record. ``ended_clock_ns`` is the wall clock at
-    the last record; ``errors``, ``resets``, ``gaps`` and ``use`` are the newest that are known, ``peak_w`` is the
-    highest power of each channel, ``slowed`` how many times further apart samples were at most than configured.
-    ``end_reason``: why it ended, if it did so in order. Of a session that is read on, ``read_before`` records were
-    read before, of which the last is the first of the columns; ``longest_before_ns`` is the longest time between them.
+    the last record; ``errors``, ``resets``, ``gaps``, ``assumed_ns`` and ``use`` are the newest that are known,
+    ``peak_w`` is the highest power of each channel, ``slowed`` how many times further apart samples were at most than
+    configured. ``end_reason``: why it ended, if it did so in order. Of a session that is read on, ``read_before``
+    records were read before, of which the last is the first of the columns; ``longest_before_ns`` is the longest time
+    between them.
     """
 
     header: Header
@@ -54,6 +56,7 @@ class SidecarSession:
     errors: tuple[int, ...] = ()
     resets: tuple[int, ...] | None = None
     gaps: tuple[int, ...] | None = None
+    assumed_ns: tuple[int, ...] | None = None
     peak_w: list[float | None] = field(default_factory=list)
     memory_peak_b: int | None = None
     slowed: float | None = None
@@ -113,7 +116,7 @@ class SidecarSession:
     @classmethod
     def from_json(cls, header: Header, data: Mapping[str, Any]) -> SidecarSession:
         """The session of ``to_json``."""
-        rows = {name: None if data[name] is None else tuple(data[name]) for name in ("errors", "resets", "gaps")}
+        rows = {name: None if data[name] is None else tuple(data[name]) for name in ("errors", *_NEWEST)}
         return cls(header, **{**data, **rows})
 
     def extend(self, records: Sequence[Mapping[str, Any]]) -> bool:
@@ -183,10 +186,9 @@ class SidecarSession:
             self.peak_w[index] = max(_known([self.peak_w[index], *peaks_w]), default=None)
         self.ended_clock_ns = columns["wall_ns"][-1]
         self.errors = tuple(columns["errors"][-1])
-        if "resets" in columns:
-            self.resets = tuple(columns["resets"][-1])
-        if "gaps" in columns:
-            self.gaps = tuple(columns["gaps"][-1])
+        for name in _NEWEST:
+            if name in columns:
+                setattr(self, name, tuple(columns[name][-1]))
         self.memory_peak_b = newest(columns.get("memory_peak_b", ()), self.memory_peak_b)
         for name in USE_FIELDS:
             if name in columns:

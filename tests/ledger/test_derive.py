@@ -42,17 +42,34 @@ def test_an_exclusive_job_has_the_whole_node(spool: FakeSpool) -> None:
     assert package.last == (BOOT_NS + 60 * SECOND, START_NS + 60 * SECOND)
 
 
-@pytest.mark.parametrize(("seconds", "edges_j"), [(30, 1000), (600, 1000)])
-def test_energy_of_a_source_that_is_read_in_steps_has_a_range(spool: FakeSpool, seconds: int, edges_j: int) -> None:
-    """Half a step at each end, at the mean power: much for a short job, little for a long one."""
+AGENT = {**PACKAGE, "source": "agent", "step_s": 10.0}
+
+
+@pytest.mark.parametrize("seconds", [30, 600])
+def test_energy_of_a_source_that_is_read_in_steps_has_a_range(spool: FakeSpool, seconds: int) -> None:
+    """What was assumed at both ends, 7 s at the mean power: much for a short job, little for a long one."""
     run = spool.run()
-    header = run.header(channels=[{**PACKAGE, "source": "agent", "step_s": 10.0}, DRAM])
-    found = channels(run.samples([header, *run.records([100, 10], seconds)]))
+    records = run.records([100, 10], seconds)
+    for record in records:
+        record["assumed_ns"] = [2 * SECOND, 0]
+    records[-1]["assumed_ns"] = [7 * SECOND, 0]
+    found = channels(run.samples([run.header(channels=[AGENT, DRAM]), *records]))
     package = found["cpu/package-0/agent"]
     assert (package.quality, package.energy_uj) == ("measured", seconds * 100 * 10**6)
-    ends_j = (seconds * 100 - edges_j, seconds * 100 + edges_j)
+    ends_j = (seconds * 100 - 700, seconds * 100 + 700)
     assert (package.low_uj, package.high_uj) == tuple(end_j * 10**6 for end_j in ends_j)
     assert found["dram/dram-0/rapl-powercap"].high_uj is None
+
+
+def test_what_was_assumed_of_a_source_that_is_read_in_steps_is_corrected_by_what_was_found(spool: FakeSpool) -> None:
+    """At 20 s it is continued to 9 kJ, at 30 s it is found at 4 kJ, which it had at 20 s at most."""
+    run = spool.run()
+    joules = (0, 1000, 9000, 4000, 5000)
+    records = [run.record(10 * number, [energy_j * 10**6, 0]) for number, energy_j in enumerate(joules)]
+    totals = account(run.samples([run.header(channels=[AGENT, DRAM]), *records]))
+    package = next(channel for channel in totals.channels if channel.key.source == "agent")
+    assert totals.problems == ()
+    assert (package.energy_uj, package.measured_ns) == (5_000_000_000, 40 * SECOND)
 
 
 def test_a_shared_job_has_its_part_of_the_cpu_time(spool: FakeSpool) -> None:

@@ -28,6 +28,8 @@ SAMPLED = SampledNode(RUN.run_id, JOB, "n1")
 Derived = tuple[NodeTotals, list[SessionRow], tuple[str, ...]]
 
 
+AGENT = {**PACKAGE, "source": "agent", "step_s": 10.0}
+
 ODDITIES: list[dict[str, Any]] = [
     {"energy_uj": None}, {"energy_uj": 5}, {"read_ns": BOOT_NS}, {"resets": 1}, {"errors": 3}, {"job_cpu_us": None},
     {"node_busy_us": 0}, {"memory_b": None}, {"note": {"slowed": 8}}, {"gpu_busy_us": 5, "gpu_seen_us": 7},
@@ -43,7 +45,9 @@ def sample_file(random: Random) -> bytes:
     at_s = 0
     for _ in range(random.choice([1, 1, 1, 2])):
         package = {**PACKAGE, "domain": "package-1"}
-        channels = random.choice([[PACKAGE, DRAM], [PACKAGE], [PACKAGE, package, PSYS], [], [PACKAGE, GPU]])
+        channels = random.choice(
+            [[PACKAGE, DRAM], [PACKAGE], [PACKAGE, package, PSYS], [], [PACKAGE, GPU], [AGENT, DRAM]]
+        )
         count = len(channels)
         lines.append(
             RUN.header(
@@ -63,10 +67,14 @@ def sample_file(random: Random) -> bytes:
             step_s = 0 if number == 0 else random.choice([10, 10, 10, 9, 100, 400 if random.random() < odd else 20])
             at_s += step_s
             energy = [uj + random.randrange(300 * 10**6) * step_s for uj in energy]
+            if AGENT in channels and random.random() < odd:
+                energy[0] = random.randrange(energy[0] + 1)
             job_us += random.randrange(3 * 10**6) * step_s
             busy_us += random.randrange(8 * 10**6) * step_s
             record = RUN.record(at_s, list(energy), job_cpu_us=job_us, node_busy_us=busy_us, memory_b=at_s + 1)
             record["measured_ns"] = [(at_s - start_s) * SECOND + random.randrange(3) * number] * count
+            if AGENT in channels:
+                record["assumed_ns"] = [random.randrange(20 * SECOND), 0]
             record["max_w"] = [random.choice([None, random.random() * 300]) for _ in channels]
             if random.random() < odd:
                 changes = random.choice(ODDITIES)

@@ -72,11 +72,12 @@ def test_a_modelled_total_has_a_range_and_no_coverage_to_mistake_for_it(spool: F
 
 
 def test_a_total_with_uncertain_edges_has_a_range(spool: FakeSpool) -> None:
-    """6 kJ read by the node agent in steps of 10 s, at 100 W, and 0.6 kJ read all the time."""
+    """6 kJ at 100 W as the node agent publishes it, 10 s of it assumed, and 0.6 kJ read all the time."""
     for job_id in ("17", "18"):
         run = spool.run(job_id)
         channels = [{**PACKAGE, "source": "agent", "step_s": 10.0}, DRAM]
-        run.samples([run.header(job_id, channels=channels), *run.records([100, 10], 60)], job_id)
+        records = [{**record, "assumed_ns": [10 * SECOND, 0]} for record in run.records([100, 10], 60)]
+        run.samples([run.header(job_id, channels=channels), *records], job_id)
         run.slurm(job_id=job_id)
     total = jobs(spool)["17"].sums
     assert (total.measured_uj, total.modelled_uj) == (6_600_000_000, None)

@@ -322,3 +322,27 @@ def test_impossible_power_is_a_failed_read() -> None:
     integral.update(2 * S, 100_000_000)
     assert result(integral) == (200_000_000, 2 * S)
     assert integral.errors == 1
+
+
+def test_a_continued_counter_that_falls_is_corrected() -> None:
+    """Until 10 s 400 W are assumed of which 50 W were drawn, then 50 W."""
+    counter = EnergyCounter(None, 1000, is_continued=True)
+    for at_s, energy_j in ((0, 0), (5, 2000), (9, 3600), (10, 500), (20, 1000)):
+        counter.update(at_s * S, energy_j * 10**6)
+    assert result(counter) == (1_000_000_000, 20 * S)
+    assert (counter.resets, counter.peak_w) == (0, None)
+
+
+def test_a_continued_counter_that_falls_below_its_first_value_had_less_then() -> None:
+    counter = EnergyCounter(None, 1000, is_continued=True)
+    for at_s, energy_j in ((0, 900), (1, 500), (2, 550)):
+        counter.update(at_s * S, energy_j * 10**6)
+    assert result(counter) == (50_000_000, 2 * S)
+
+
+def test_a_continued_counter_that_falls_after_a_failed_reading_has_begun_anew() -> None:
+    counter = EnergyCounter(None, 1000, is_continued=True)
+    for at_s, energy_j in ((0, 0), (10, 1000), (11, None), (12, 20), (13, 120)):
+        counter.update(at_s * S, None if energy_j is None else energy_j * 10**6)
+    assert result(counter) == (1_100_000_000, 11 * S)
+    assert (counter.resets, counter.errors) == (1, 1)

@@ -2,8 +2,8 @@
 
 The file changes once in ten seconds or so (``step_s``) and holds the last two readings of each channel. Between two
 readings a counter is continued with the power that it had between the last two: at the start of a job that is what the
-node drew before, and at its end what it drew last. Each new reading corrects what was assumed, so that only the edges
-of a job are uncertain. A file that root does not own, or that another user could write, is not read.
+node drew before, and at its end what it drew last. Each new reading corrects what was assumed, so a counter may fall,
+and only the edges of a job are uncertain. A file that root does not own, or that another user could write, is not read.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class AgentCounters:
         self._state: tuple[int, int] | None = None
         self._content: dict[str, Any] = {}
         self._keys: list[tuple[str, str, str]] = []
-        self._begun_ns = 0
-        self._shown: list[int] = []
+        self._begun_ns: int | None = None
+        self._channels: list[Channel] = []
 
     def open(self) -> Opened:
         """The channels that are published of the component; an ``Absent`` with the reason where the file is refused."""
@@ -60,7 +60,7 @@ class AgentCounters:
             content = self._read_file()
         except _Refused as refused:
             return Opened([], [Absent(self.component, AGENT, str(refused))], [])
-        channels: list[Channel] = []
+        channels = self._channels
         step_s = content["step_s"]
         for one in content["channels"]:
             if one["component"] != self.component:
@@ -80,31 +80,27 @@ class AgentCounters:
                 step_s=float(step_s),
             )
             channels.append(channel)
-        self._shown = [0] * len(channels)
         absent = [] if channels else [Absent(self.component, AGENT, f"not published in {self._path}")]
         return Opened(channels, absent, [])
 
     def read(self) -> list[int | None]:
-        """The counters now, in microjoules since the agent was started."""
-        now_ns = self._clock_ns()
+        """The counters now, in microjoules since the agent was started; the first reading of another agent fails, since
+        it counts from 0."""
+        unread: list[int | None] = [None] * len(self._keys)
         try:
             content = self._read_file()
         except _Refused:
-            return [None] * len(self._keys)
-        if content["begun_ns"] != self._begun_ns:
-            self._begun_ns = content["begun_ns"]
-            self._shown = [0] * len(self._keys)
+            return unread
+        begun_ns, self._begun_ns = self._begun_ns, content["begun_ns"]
+        if begun_ns not in (None, self._begun_ns):
+            return unread
+        now_ns = self._clock_ns()
         points = {_key(one): one["points"] for one in content["channels"]}
-        found: list[int | None] = []
-        for index, key in enumerate(self._keys):
-            if key not in points:
-                found.append(None)
-                continue
-            # A counter never falls, though less may have been used than was assumed. Meanwhile it goes on by a
-            # microjoule: one that stands still would be taken as not measuring.
-            shown_uj, now_uj = self._shown[index], _continued(points[key], now_ns)
-            self._shown[index] = now_uj if now_uj >= shown_uj else shown_uj + 1
-            found.append(self._shown[index])
+        found = unread
+        for index, (key, channel) in enumerate(zip(self._keys, self._channels)):  # noqa: B905 (strict=: Python 3.10)
+            if key in points:
+                found[index] = _continued(points[key], now_ns)
+                channel.continued_ns = max(0, now_ns - points[key][-1][0])
         return found
 
     def close(self) -> None:
@@ -148,12 +144,12 @@ def _key(one: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _continued(points: list[list[int]], now_ns: int) -> int:
-    """The counter now: its last reading, and the power between the last two since then."""
+    """The counter now, on the line through its last two readings."""
     at_ns, energy_uj = points[-1]
     if len(points) < 2:
         return energy_uj
     before_ns, before_uj = points[0]
-    return energy_uj + (energy_uj - before_uj) * max(0, now_ns - at_ns) // (at_ns - before_ns)
+    return energy_uj + (energy_uj - before_uj) * (now_ns - at_ns) // (at_ns - before_ns)
 
 
 def _parsed(data: bytes, path: str) -> dict[str, Any]:

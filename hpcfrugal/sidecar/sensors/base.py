@@ -49,8 +49,8 @@ class Channel:
     wraps, None for one that does not; ``frozen_ns`` is how long a counter that counts may stand still, None where only
     ``counter.FROZEN_NS`` is sure. ``max_w`` bounds what the hardware could possibly draw, in watts: more
     than that is a counter reset, not consumption. ``with_dram``: the energy of the memory is in this channel and in no
-    other. ``step_s``: the source is read only once in so many seconds, and continued between; None where it is read at
-    each sample.
+    other. ``step_s``: the source is read only once in so many seconds, and continued between, at the latest reading for
+    ``continued_ns``; None where it is read at each sample.
     """
 
     def __init__(
@@ -87,10 +87,11 @@ class Channel:
         self.gpu_uuid = gpu_uuid
         self.with_dram = with_dram
         self.step_s = step_s
+        self.continued_ns = 0
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
-        left_out = ["quantity", "max_w", "frozen_ns"]
+        left_out = ["quantity", "max_w", "frozen_ns", "continued_ns"]
         left_out += [name for name in ("with_dram", "step_s") if not getattr(self, name)]
         return {name: value for name, value in vars(self).items() if name not in left_out}
 

@@ -63,7 +63,7 @@ def published(tmp_path: Path) -> Published:
     return Published(tmp_path)
 
 
-def test_a_counter_goes_on_between_readings_and_never_falls(published: Published) -> None:
+def test_a_counter_goes_on_between_readings_and_is_corrected_by_the_next(published: Published) -> None:
     published.now_ns = 20 * S
     published.write((10, 1000), (20, 2000))
     sensor = published.sensor()
@@ -73,15 +73,17 @@ def test_a_counter_goes_on_between_readings_and_never_falls(published: Published
     assert "rapl-powercap, published each 10 s" in channel.detail
     assert [published.joules(sensor, at_s) for at_s in (20, 25, 29)] == [2000, 2500, 2900]
     published.now_ns = 30 * S
+    assert channel.continued_ns == 9 * S
     published.write((20, 2000), (30, 2200))  # it drew less than was assumed
-    assert [published.joules(sensor, at_s) for at_s in (30, 31, 40)] == [2900.000001, 2900.000002, 2900.000003]
+    assert [published.joules(sensor, at_s) for at_s in (30, 31, 40)] == [2200, 2220, 2400]
+    assert channel.continued_ns == 10 * S
     published.now_ns = 40 * S
     published.write((30, 2200), (40, 5200))
     assert [published.joules(sensor, at_s) for at_s in (40, 41)] == [5200, 5500]
 
 
 def test_time_in_which_less_was_drawn_than_assumed_is_measured(published: Published) -> None:
-    """After a fall from 400 W to 50 W the counter is ahead for 80 s, longer than a device may stand still."""
+    """Power falls from 400 W to 50 W at 10 s, which the file shows at 20 s. At 15 s, 2000 J too much are assumed."""
     published.now_ns = 10 * S
     published.write((0, 0), (10, 4000))
     sensor = published.sensor()
@@ -109,7 +111,27 @@ def test_an_agent_that_was_started_again_counts_from_0(published: Published) -> 
     sensor.open()
     assert published.joules(sensor, 1) == 700
     published.write((0.5, 3), (1, 8), begun_ns=2)
-    assert published.joules(sensor, 1) == 8
+    assert published.joules(sensor, 1) is None
+    assert published.joules(sensor, 2) == 18
+
+
+def test_a_job_after_a_hot_one_has_no_more_and_no_less_than_it_used(published: Published) -> None:
+    """Until 2 s before the job 400 W are drawn, and in it 50 W, which are published 1 s after its start."""
+    published.now_ns = 10 * S
+    published.write((0, 0), (10, 4000))
+    sensor = published.sensor()
+    entry = ActiveChannel(sensor.open().channels[0])
+    for at_s in range(19, 80):
+        if at_s % 10 == 0:
+            published.now_ns = at_s * S
+            ends_s = at_s - 10, at_s
+            published.write(*((s, 4000 + 400 * min(7, s - 10) + 50 * max(0, s - 17)) for s in ends_s))
+        joules = published.joules(sensor, at_s)
+        assert joules is not None
+        entry.update(published.now_ns, round(joules * 1e6), 0)
+    assert entry.assumed_ns == (9 + 9) * S
+    # all that was used in the second from the start to the first reading may be missing, and no more
+    assert entry.meter.energy_uj == (79 - 20) * 50 * 10**6
 
 
 def test_a_file_that_is_not_written_any_more_gives_nothing(published: Published) -> None:
