@@ -53,6 +53,8 @@ class Channel:
     ``continued_ns``; None where it is read at each sample.
     """
 
+    continued_ns = 0  # not part of what was found, which a sensor's own process hands over
+
     def __init__(
         self,
         component: str,
@@ -87,7 +89,6 @@ class Channel:
         self.gpu_uuid = gpu_uuid
         self.with_dram = with_dram
         self.step_s = step_s
-        self.continued_ns = 0
 
     def header(self) -> dict[str, object]:
         """The channel as it stands in a header line."""
